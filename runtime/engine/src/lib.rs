@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Runs a job: an actor a subtask, a worker thread behind each, credits on every edge, epochs by barriers.
+//!
+//! ```text
+//!            StartEpoch                      Barrier             Barrier
+//! coordinator ─────────▶ source subtask ──4 batches──▶ operator ──4 batches──▶ sink
+//!      ▲                      │ Ack                       │ Ack                  │ Ack, outbox
+//!      └──────────────────────┴───────────────────────────┴──────────────────────┘
+//! ```
+//!
+//! An actor never works itself: it hands one piece of work at a time to its thread, and sends on what comes back as far
+//! as the receivers have room.
+
+mod coordinator;
+mod job;
+mod messages;
+mod routing;
+mod subtask;
+mod worker;
+
+pub use job::{Control, Options, RestartStrategy, run};

@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The operators: one a file, each behind the engine's traits.
+
+pub mod aggregate;
+pub mod calc;
+pub mod chain;
+pub mod expand;
+pub mod values;

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Flink's dialect: scripts into statements, statements into bound plans.
+
+mod aggregates;
+mod binder;
+mod catalog;
+mod dialect;
+mod explain;
+mod expressions;
+mod optimize;
+mod plan;
+mod script;
+mod statement;
+mod types;
+
+pub use catalog::{Catalog, ErrorPolicy, FunctionLoader, FunctionSpec, Language, Table, UserFunction};
+pub use explain::{Format, explain};
+pub use plan::{Insert, Plan};
+pub use script::{Compiled, compile, diagnose};

@@ -1,0 +1,112 @@
+//! Batches of rows, append-only or with the kind of change of each row.
+
+use crate::Result;
+use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::datatypes::SchemaRef;
+
+/// The kind of change that a row stands for, numbered as in Flink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
+pub enum RowKind {
+    /// +I
+    Insert = 0,
+    /// -U, the row as it was
+    UpdateBefore = 1,
+    /// +U, the row as it is
+    UpdateAfter = 2,
+    /// -D
+    Delete = 3,
+}
+
+impl RowKind {
+    /// The kind for its number; anything unknown is an insert.
+    pub fn from_code(code: i8) -> Self {
+        match code {
+            1 => RowKind::UpdateBefore,
+            2 => RowKind::UpdateAfter,
+            3 => RowKind::Delete,
+            _ => RowKind::Insert,
+        }
+    }
+    /// +1 for a row that comes, −1 for one that goes.
+    pub fn sign(self) -> i64 {
+        match self {
+            RowKind::Insert | RowKind::UpdateAfter => 1,
+            RowKind::UpdateBefore | RowKind::Delete => -1,
+        }
+    }
+    /// As Flink prints it.
+    pub fn mark(self) -> &'static str {
+        match self {
+            RowKind::Insert => "+I",
+            RowKind::UpdateBefore => "-U",
+            RowKind::UpdateAfter => "+U",
+            RowKind::Delete => "-D",
+        }
+    }
+}
+
+/// Rows that travel together: columns, and the kinds of change unless all are inserts.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The columns.
+    pub data: RecordBatch,
+    /// The kind of each row, by its number; none = all inserts.
+    pub kinds: Option<Int8Array>,
+}
+
+impl Batch {
+    /// A batch of inserts.
+    pub fn append(data: RecordBatch) -> Self {
+        Batch { data, kinds: None }
+    }
+    /// A batch of inserts from its columns; `rows` counts where there are no columns.
+    pub fn from_columns(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Self> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(Batch::append(RecordBatch::try_new_with_options(schema, columns, &options)?))
+    }
+    /// The same rows with these kinds.
+    pub fn with_kinds(mut self, kinds: Option<Int8Array>) -> Self {
+        self.kinds = kinds;
+        self
+    }
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.data.num_rows()
+    }
+    /// Bytes of the rows' values, for metrics and bounds; slices count what they show.
+    pub fn bytes(&self) -> usize {
+        self.data.columns().iter().map(|c| sliced_bytes(c)).sum::<usize>() + self.kinds.as_ref().map_or(0, |k| k.len())
+    }
+    /// The kind of a row.
+    pub fn kind(&self, row: usize) -> RowKind {
+        self.kinds.as_ref().map_or(RowKind::Insert, |k| RowKind::from_code(k.value(row)))
+    }
+    /// The rows where `keep` is true.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self> {
+        let data = arrow::compute::filter_record_batch(&self.data, keep)?;
+        let kinds = match &self.kinds {
+            Some(k) => Some(as_kinds(arrow::compute::filter(k, keep)?)),
+            None => None,
+        };
+        Ok(Batch { data, kinds })
+    }
+    /// The rows at these positions.
+    pub fn take(&self, rows: &UInt32Array) -> Result<Self> {
+        let columns: Vec<ArrayRef> =
+            self.data.columns().iter().map(|c| arrow::compute::take(c, rows, None)).collect::<Result<_, _>>()?;
+        let kinds = match &self.kinds {
+            Some(k) => Some(as_kinds(arrow::compute::take(k, rows, None)?)),
+            None => None,
+        };
+        Ok(Batch::from_columns(self.data.schema(), columns, rows.len())?.with_kinds(kinds))
+    }
+}
+
+fn as_kinds(array: ArrayRef) -> Int8Array {
+    array.as_any().downcast_ref::<Int8Array>().cloned().unwrap_or_else(|| Int8Array::from(vec![0; array.len()]))
+}
+
+fn sliced_bytes(array: &ArrayRef) -> usize {
+    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+}

@@ -1,0 +1,244 @@
+//! A job as the engine sees it: nodes, edges, and the traits behind the nodes.
+
+use crate::metrics::SubtaskMetrics;
+use crate::state::{Change, Epoch, StateHandle};
+use crate::{Batch, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An output of a node. Most have one; rows that failed leave by the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Port(pub u8);
+
+/// The output for results.
+pub const MAIN: Port = Port(0);
+/// The output for dead letters.
+pub const DEAD_LETTERS: Port = Port(1);
+
+/// How an edge deals rows out to the subtasks of the next node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partitioning {
+    /// Subtask i to subtask i; only between equal parallelisms.
+    Forward,
+    /// By key group of these columns.
+    Hash(Vec<usize>),
+    /// Whole batches, in turn.
+    Rebalance,
+    /// All to the first subtask.
+    Single,
+}
+
+/// An edge that ends at a node's input.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// The node it comes from.
+    pub from: usize,
+    /// The output that it takes.
+    pub port: Port,
+    /// How rows are dealt out.
+    pub partitioning: Partitioning,
+}
+
+/// A node of the job: one operator, source or sink, in `parallelism` subtasks.
+pub struct Node {
+    /// Its name, for people and metrics; unique in the job.
+    pub name: String,
+    /// What its state is known by; the same as long as what it computes is the same.
+    pub uid: String,
+    /// The number of subtasks, 1 to 64.
+    pub parallelism: usize,
+    /// What it does.
+    pub role: Role,
+    /// Where its rows come from; empty for sources.
+    pub inputs: Vec<Edge>,
+}
+
+/// What a node does.
+#[derive(Clone)]
+pub enum Role {
+    /// Brings rows in.
+    Source(Arc<dyn SourceFactory>),
+    /// Makes rows of rows.
+    Operator(Arc<dyn OperatorFactory>),
+    /// Takes rows out.
+    Sink(Arc<dyn SinkFactory>),
+}
+
+/// A job: nodes in an order in which every edge points forward.
+pub struct JobGraph {
+    /// The job's name.
+    pub name: String,
+    /// The nodes.
+    pub nodes: Vec<Node>,
+}
+
+/// What a subtask is told when it is made.
+#[derive(Clone)]
+pub struct SubtaskContext {
+    /// The node's name.
+    pub node: String,
+    /// Which subtask this is, from 0.
+    pub subtask: usize,
+    /// How many there are.
+    pub parallelism: usize,
+    /// The run that this is part of: new when a job starts anew.
+    pub run: String,
+    /// The node's state.
+    pub state: StateHandle,
+    /// Bytes that decoded state may take before clean keys are dropped.
+    pub cache_bytes: usize,
+    /// The subtask's counters.
+    pub metrics: SubtaskMetrics,
+}
+
+/// Takes what a subtask gives out.
+#[derive(Default)]
+pub struct Collector {
+    /// What was given out, in order.
+    pub outputs: Vec<(Port, Batch)>,
+}
+
+impl Collector {
+    /// Gives out results.
+    pub fn emit(&mut self, batch: Batch) {
+        if batch.rows() > 0 {
+            self.outputs.push((MAIN, batch));
+        }
+    }
+    /// Gives out rows that failed.
+    pub fn dead_letters(&mut self, batch: Batch) {
+        if batch.rows() > 0 {
+            self.outputs.push((DEAD_LETTERS, batch));
+        }
+    }
+}
+
+/// What came of asking a source for rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Polled {
+    /// There may be more at once.
+    More,
+    /// Nothing now; ask again after this time.
+    Wait(Duration),
+    /// There will be nothing more.
+    End,
+}
+
+/// One subtask of a source.
+pub trait Source: Send {
+    /// Gives out some rows, a batch or so.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn poll(&mut self, out: &mut Collector) -> Result<Polled>;
+    /// The changes of its position since the last epoch.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Vec<Change>>;
+}
+
+/// Makes the subtasks of a source.
+pub trait SourceFactory: Send + Sync {
+    /// Called once before the subtasks are made, with the position at the last epoch.
+    ///
+    /// # Errors
+    /// When the source cannot go on from there.
+    fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()>;
+    /// Makes a subtask.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>>;
+    /// Whether it can go back to an earlier position.
+    fn rewinds(&self) -> bool {
+        true
+    }
+    /// The number of bytes it will read, where that is known, for a progress bar.
+    fn total_bytes(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// One subtask of an operator.
+pub trait Operator: Send {
+    /// Takes a batch from an input and gives out what follows from it.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()>;
+    /// Called when all inputs have ended.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn end(&mut self, _out: &mut Collector) -> Result<()> {
+        Ok(())
+    }
+    /// The changes of its state since the last epoch.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
+        Ok(vec![])
+    }
+    /// Whether changes in memory ask for an epoch before its time.
+    fn wants_epoch(&self) -> bool {
+        false
+    }
+}
+
+/// Makes the subtasks of an operator.
+pub trait OperatorFactory: Send + Sync {
+    /// Makes a subtask.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>>;
+}
+
+/// What a sink hands over at a barrier.
+#[derive(Debug, Default)]
+pub struct SinkCheckpoint {
+    /// Changes of its own state.
+    pub changes: Vec<Change>,
+    /// What is to be delivered once the epoch is durable.
+    pub outbox: Vec<Vec<u8>>,
+}
+
+/// One subtask of a sink.
+pub trait Sink: Send {
+    /// Takes rows.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn write(&mut self, batch: Batch) -> Result<()>;
+    /// Everything taken so far belongs to this epoch; `last` when nothing follows in this run of the process.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn checkpoint(&mut self, epoch: Epoch, last: bool) -> Result<SinkCheckpoint>;
+}
+
+/// Makes the subtasks of a sink, and delivers what they handed over.
+pub trait SinkFactory: Send + Sync {
+    /// Makes a subtask.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>>;
+    /// Delivers a durable epoch's outbox. Called again after a crash: doing it twice does no harm.
+    ///
+    /// # Errors
+    /// When it could not be delivered.
+    fn deliver(&self, _outbox: &[Vec<u8>]) -> Result<()> {
+        Ok(())
+    }
+    /// Called before the subtasks are made, after all outboxes were delivered: brings what lies outside in line with
+    /// the sink's state, and returns how that state changes.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    fn recover(&self, _state: &StateHandle) -> Result<Vec<Change>> {
+        Ok(vec![])
+    }
+}

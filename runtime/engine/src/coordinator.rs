@@ -1,0 +1,154 @@
+//! The actor that keeps a generation together: starts epochs, collects acks, has them made durable, ends the job.
+
+use crate::job::{Control, Shared};
+use crate::messages::{Ack, Barrier, News, StartEpoch};
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, System};
+use crossbeam_channel::Sender;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use weir_core::state::{Epoch, Outbox};
+
+/// An epoch on its way.
+struct Running {
+    barrier: Barrier,
+    acks: usize,
+    outbox: BTreeMap<usize, Vec<Vec<u8>>>,
+    started: Instant,
+    committing: bool,
+}
+
+/// Tells the coordinator who its sources are.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Sources(pub Vec<Recipient<StartEpoch>>);
+
+pub(crate) struct Coordinator {
+    pub shared: Arc<Shared>,
+    pub control: Arc<Control>,
+    /// The thread that makes epochs durable and delivers them.
+    pub committer: Sender<(Epoch, Outbox, bool)>,
+    pub sources: Vec<Recipient<StartEpoch>>,
+    pub subtasks: usize,
+    pub interval: Duration,
+    ended: usize,
+    next: u64,
+    current: Option<Box<Running>>,
+    last_start: Instant,
+    wanted: bool,
+}
+
+impl Coordinator {
+    pub fn new(
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        committer: Sender<(Epoch, Outbox, bool)>,
+        subtasks: usize,
+        interval: Duration,
+        next: u64,
+    ) -> Self {
+        Coordinator {
+            shared,
+            control,
+            committer,
+            sources: vec![],
+            subtasks,
+            interval,
+            ended: 0,
+            next,
+            current: None,
+            last_start: Instant::now(),
+            wanted: false,
+        }
+    }
+
+    /// Starts an epoch when it is time for one and none is on its way.
+    fn tick(&mut self) {
+        if self.current.is_some() || self.sources.is_empty() {
+            return;
+        }
+        let end = self.ended == self.sources.len();
+        let stop = self.control.stop.load(Ordering::Relaxed);
+        if !(end || stop || self.wanted || self.last_start.elapsed() >= self.interval) {
+            return;
+        }
+        self.wanted = false;
+        self.last_start = Instant::now();
+        let barrier = Barrier { epoch: Epoch(self.next), last: end || stop, end };
+        self.next += 1;
+        self.current = Some(Box::new(Running {
+            barrier,
+            acks: 0,
+            outbox: BTreeMap::new(),
+            started: Instant::now(),
+            committing: false,
+        }));
+        self.sources.iter().for_each(|s| s.do_send(StartEpoch(barrier)));
+    }
+
+    fn finish(&mut self, result: weir_core::Result<bool>) {
+        self.shared.finish(result);
+        System::current().stop();
+    }
+}
+
+impl Actor for Coordinator {
+    type Context = Context<Self>;
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(Duration::from_millis(20).min(self.interval), |a, _| a.tick());
+    }
+}
+
+impl Handler<Sources> for Coordinator {
+    type Result = ();
+    fn handle(&mut self, s: Sources, _: &mut Self::Context) {
+        self.sources = s.0;
+        self.last_start = Instant::now();
+        self.tick();
+    }
+}
+
+impl Handler<Ack> for Coordinator {
+    type Result = ();
+    fn handle(&mut self, a: Ack, _: &mut Self::Context) {
+        let Some(r) = self.current.as_mut().filter(|r| r.barrier.epoch == a.epoch) else { return };
+        r.acks += 1;
+        r.outbox.entry(a.node).or_default().extend(a.outbox);
+        if r.acks < self.subtasks || r.committing {
+            return;
+        }
+        r.committing = true;
+        let outbox: Outbox = r
+            .outbox
+            .iter()
+            .filter(|(_, e)| !e.is_empty())
+            .map(|(node, e)| (self.shared.uid(*node), e.clone()))
+            .collect();
+        // The committer ends only with this sender, or after it has said why.
+        let _ = self.committer.send((r.barrier.epoch, outbox, r.barrier.end));
+    }
+}
+
+impl Handler<News> for Coordinator {
+    type Result = ();
+    fn handle(&mut self, news: News, _: &mut Self::Context) {
+        match news {
+            News::SourceEnded => self.ended += 1,
+            News::WantsEpoch => self.wanted = true,
+            News::Failed(e) => return self.finish(Err(e)),
+            News::Committed { epoch, bytes } => {
+                let Some(r) = self.current.take() else { return };
+                let m = &self.shared.metrics;
+                m.epochs.inc();
+                m.epoch_bytes.inc_by(bytes);
+                m.epoch_number.set(epoch.0 as i64);
+                m.epoch_duration.observe(r.started.elapsed().as_secs_f64());
+                if r.barrier.last {
+                    return self.finish(Ok(r.barrier.end));
+                }
+            }
+        }
+        self.tick();
+    }
+}

@@ -1,0 +1,353 @@
+//! A job's life: generations of subtasks, one after another, until it ends, is stopped, or fails for good.
+
+use crate::coordinator::{Coordinator, Sources};
+use crate::messages::{Connect, Data, News, StartEpoch};
+use crate::routing::Route;
+use crate::subtask::{Subtask, Target};
+use crate::worker::{Task, Worker};
+use actix::{Actor, Addr, Arbiter, Recipient, System};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use weir_core::error::Kind;
+use weir_core::graph::{JobGraph, Partitioning, Role, SubtaskContext};
+use weir_core::metrics::{JobMetrics, Metrics};
+use weir_core::state::{Epoch, Outbox, StateBackend, StateHandle};
+use weir_core::{Error, Result};
+
+/// How often a failed job is started again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RestartStrategy {
+    /// Never.
+    None,
+    /// So many times, so far apart.
+    FixedDelay { attempts: u32, delay: Duration },
+    /// As long as no more than so many failures fall into an interval.
+    FailureRate { failures: u32, interval: Duration, delay: Duration },
+    /// With growing distance, so many times.
+    ExponentialDelay { initial: Duration, max: Duration, multiplier: f64, attempts: u32 },
+}
+
+/// How a job is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// From the start of one epoch to that of the next.
+    pub epoch_interval: Duration,
+    /// When it fails.
+    pub restart: RestartStrategy,
+    /// Bytes of decoded state in all subtasks together.
+    pub cache_bytes: usize,
+    /// The run, drawn when the job starts anew.
+    pub run: String,
+}
+
+/// What others may ask of a running job.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// Finish the epoch and leave.
+    pub stop: AtomicBool,
+}
+
+/// What the actors of a generation share.
+pub(crate) struct Shared {
+    result: Mutex<Option<Result<bool>>>,
+    uids: Vec<String>,
+    pub metrics: JobMetrics,
+}
+
+impl Shared {
+    /// The first result counts.
+    pub fn finish(&self, result: Result<bool>) {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(result);
+    }
+    pub fn uid(&self, node: usize) -> String {
+        self.uids[node].clone()
+    }
+}
+
+/// Runs a job. Gives whether it came to its end, rather than being stopped.
+///
+/// # Errors
+/// What ended it for good.
+pub fn run(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    metrics: &Metrics,
+    control: &Arc<Control>,
+) -> Result<bool> {
+    let mut failures: Vec<Instant> = vec![];
+    let started = Instant::now();
+    loop {
+        let error = match generation(graph, backend, options, metrics, control) {
+            Ok(ended) => return Ok(ended),
+            Err(e) => e,
+        };
+        backend.rewind();
+        let rewinds = graph.nodes.iter().all(|n| match &n.role {
+            Role::Source(s) => s.rewinds(),
+            _ => true,
+        });
+        // Only what lies outside can be better the next time.
+        if error.kind != Kind::Io || !rewinds || control.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(error);
+        }
+        failures.push(Instant::now());
+        let count = failures.len() as u32;
+        let delay = match &options.restart {
+            RestartStrategy::None => return Err(error),
+            RestartStrategy::FixedDelay { attempts, .. } if count > *attempts => return Err(given_up(error, count)),
+            RestartStrategy::FixedDelay { delay, .. } => *delay,
+            RestartStrategy::FailureRate { failures: most, interval, delay } => {
+                let recent = failures.iter().filter(|f| f.elapsed() < *interval).count() as u32;
+                if recent > *most {
+                    return Err(given_up(error, count));
+                }
+                *delay
+            }
+            RestartStrategy::ExponentialDelay { attempts, .. } if count > *attempts => {
+                return Err(given_up(error, count));
+            }
+            RestartStrategy::ExponentialDelay { initial, max, multiplier, .. } => {
+                initial.mul_f64(multiplier.powi(count as i32 - 1)).min(*max)
+            }
+        };
+        metrics.restarts("io").inc();
+        tracing::warn!("the job failed after {:.1?}, and starts again in {delay:.1?}: {error}", started.elapsed());
+        std::thread::sleep(delay);
+    }
+}
+
+fn given_up(e: Error, failures: u32) -> Error {
+    e.context(format!("given up after {failures} failures"))
+}
+
+fn generation(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    metrics: &Metrics,
+    control: &Arc<Control>,
+) -> Result<bool> {
+    let mut next = backend.last_epoch().0 + 1;
+    let handles: Vec<StateHandle> = graph
+        .nodes
+        .iter()
+        .map(|n| Ok(StateHandle { operator: backend.operator(&n.uid)?, reader: backend.clone() }))
+        .collect::<Result<_>>()?;
+    deliver_left_over(graph, backend)?;
+    let mut recovered = false;
+    for (node, state) in graph.nodes.iter().zip(&handles) {
+        if let Role::Sink(s) = &node.role {
+            let changes = s.recover(state)?;
+            recovered |= !changes.is_empty();
+            backend.stage(state.operator, Epoch(next), changes);
+        }
+    }
+    if recovered {
+        backend.commit(Epoch(next), &vec![], false)?;
+        backend.delivered(Epoch(next))?;
+        next += 1;
+    }
+    for (node, state) in graph.nodes.iter().zip(&handles) {
+        if let Role::Source(s) = &node.role {
+            s.start(state, node.parallelism)?;
+        }
+    }
+    let shared = Arc::new(Shared {
+        result: Mutex::new(None),
+        uids: graph.nodes.iter().map(|n| n.uid.clone()).collect(),
+        metrics: metrics.job(),
+    });
+    let workers = workers(graph, backend, options, metrics, &handles)?;
+    let system = System::new();
+    system.block_on(async {
+        if let Err(e) = start(graph, backend, options, control, &shared, workers, next) {
+            shared.finish(Err(e));
+            System::current().stop();
+        }
+    });
+    system.run().map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
+    let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
+}
+
+/// Delivers what was durable when the process before this one ended.
+fn deliver_left_over(graph: &JobGraph, backend: &Arc<dyn StateBackend>) -> Result<()> {
+    for (epoch, outbox) in backend.undelivered()? {
+        deliver(graph, &outbox)?;
+        backend.delivered(epoch)?;
+    }
+    Ok(())
+}
+
+fn deliver(graph: &JobGraph, outbox: &Outbox) -> Result<()> {
+    for (uid, entries) in outbox {
+        for node in graph.nodes.iter().filter(|n| n.uid == *uid) {
+            if let Role::Sink(s) = &node.role {
+                s.deliver(entries)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the subtasks of every node.
+fn workers(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    metrics: &Metrics,
+    handles: &[StateHandle],
+) -> Result<Vec<Vec<Worker>>> {
+    let stateful = graph.nodes.iter().filter(|n| matches!(n.role, Role::Operator(_))).map(|n| n.parallelism).sum::<usize>();
+    graph
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| {
+            (0..node.parallelism)
+                .map(|subtask| {
+                    let context = SubtaskContext {
+                        node: node.name.clone(),
+                        subtask,
+                        parallelism: node.parallelism,
+                        run: options.run.clone(),
+                        state: handles[index].clone(),
+                        cache_bytes: options.cache_bytes / stateful.max(1),
+                        metrics: metrics.subtask(&node.name, subtask),
+                    };
+                    let metrics = context.metrics.clone();
+                    let task = match &node.role {
+                        Role::Source(f) => Task::Source(f.open(context)?),
+                        Role::Operator(f) => Task::Operator(f.open(context)?),
+                        Role::Sink(f) => Task::Sink(f.open(context)?),
+                    };
+                    let operator = handles[index].operator;
+                    Ok(Worker { task, routes: vec![], operator, backend: backend.clone(), metrics })
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// Starts the actors, the last node first, so that every one knows whom it sends to.
+fn start(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    control: &Arc<Control>,
+    shared: &Arc<Shared>,
+    workers: Vec<Vec<Worker>>,
+    next: u64,
+) -> Result<()> {
+    let arbiters = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+    let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
+    let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);
+    let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
+    let coordinator =
+        Coordinator::new(shared.clone(), control.clone(), sender, subtasks, options.epoch_interval, next).start();
+    commit_thread(graph, backend, &coordinator, receiver)?;
+    // For every node: the addresses of its subtasks, once they are started.
+    let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();
+    let mut turn = 0;
+    for (index, workers) in workers.into_iter().enumerate().rev() {
+        let node = &graph.nodes[index];
+        let mut addresses = vec![];
+        for (subtask, mut worker) in workers.into_iter().enumerate() {
+            let mut targets: Vec<Target> = vec![];
+            for (to, other) in graph.nodes.iter().enumerate() {
+                let mut channel = 0;
+                for edge in &other.inputs {
+                    if edge.from == index
+                        && let Some(receivers) = started.get(&to)
+                    {
+                        worker.routes.push(Route {
+                            port: edge.port,
+                            partitioning: edge.partitioning.clone(),
+                            first: targets.len(),
+                            count: receivers.len(),
+                            subtask,
+                            next: subtask % receivers.len().max(1),
+                        });
+                        for r in receivers {
+                            let (data, connect): (Recipient<Data>, Recipient<Connect>) =
+                                (r.clone().recipient(), r.clone().recipient());
+                            targets.push(Target::new(data, connect, channel + subtask));
+                        }
+                    }
+                    channel += graph.nodes[edge.from].parallelism;
+                }
+            }
+            let inputs: Vec<usize> = node
+                .inputs
+                .iter()
+                .enumerate()
+                .flat_map(|(i, e)| std::iter::repeat_n(i, graph.nodes[e.from].parallelism))
+                .collect();
+            debug_assert!(node.inputs.iter().all(|e| {
+                e.partitioning != Partitioning::Forward || graph.nodes[e.from].parallelism == node.parallelism
+            }));
+            let (name, coordinator) = (node.name.clone(), coordinator.clone());
+            let arbiter = arbiters[turn % arbiters.len()].handle();
+            turn += 1;
+            addresses.push(Subtask::start_in_arbiter(&arbiter, move |_| {
+                Subtask::new(index, name, coordinator, worker, inputs, targets)
+            }));
+        }
+        started.insert(index, addresses);
+    }
+    let sources: Vec<Recipient<StartEpoch>> = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, n)| matches!(n.role, Role::Source(_)))
+        .flat_map(|(i, _)| started.get(&i).cloned().unwrap_or_default())
+        .map(Addr::recipient)
+        .collect();
+    coordinator.do_send(Sources(sources));
+    Ok(())
+}
+
+fn commit_thread(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    coordinator: &Addr<Coordinator>,
+    epochs: crossbeam_channel::Receiver<(Epoch, Outbox, bool)>,
+) -> Result<()> {
+    let sinks = JobGraph {
+        name: graph.name.clone(),
+        nodes: graph
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.role, Role::Sink(_)))
+            .map(|n| weir_core::graph::Node {
+                name: n.name.clone(),
+                uid: n.uid.clone(),
+                parallelism: n.parallelism,
+                role: n.role.clone(),
+                inputs: vec![],
+            })
+            .collect(),
+    };
+    let (backend, coordinator) = (backend.clone(), coordinator.clone());
+    let thread = std::thread::Builder::new().name("weir-commit".to_string());
+    let spawned = thread.spawn(move || {
+        while let Ok((epoch, outbox, end)) = epochs.recv() {
+            let done = backend.commit(epoch, &outbox, end).and_then(|bytes| {
+                deliver(&sinks, &outbox)?;
+                backend.delivered(epoch)?;
+                Ok(bytes)
+            });
+            match done {
+                Ok(bytes) => coordinator.do_send(News::Committed { epoch, bytes }),
+                Err(e) => {
+                    coordinator.do_send(News::Failed(e.context(format!("epoch {epoch}"))));
+                    return;
+                }
+            }
+        }
+    });
+    spawned.map(|_| ()).map_err(|e| Error::io(format!("cannot start a thread: {e}")))
+}

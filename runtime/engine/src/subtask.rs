@@ -1,0 +1,296 @@
+//! The actor of a subtask: aligns barriers, keeps within its credits, accounts its time.
+
+use crate::coordinator::Coordinator;
+use crate::messages::{Ack, Barrier, Connect, Credit, Data, Done, Item, News, Outcome, StartEpoch};
+use crate::worker::{Task, Work, Worker};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
+use crossbeam_channel::Sender;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use weir_core::Error;
+use weir_core::graph::Polled;
+use weir_core::metrics::SubtaskMetrics;
+
+/// Batches that may be on their way on one channel.
+const WINDOW: usize = 4;
+
+/// The stack of a thread that runs functions: Wasm takes a megabyte of it at most.
+const STACK: usize = 8 << 20;
+
+/// Where a subtask sends.
+pub(crate) struct Target {
+    pub recipient: Recipient<Data>,
+    pub connect: Recipient<Connect>,
+    pub channel: usize,
+    pub credits: usize,
+}
+
+impl Target {
+    pub fn new(recipient: Recipient<Data>, connect: Recipient<Connect>, channel: usize) -> Self {
+        Target { recipient, connect, channel, credits: WINDOW }
+    }
+}
+
+struct Channel {
+    /// Which input of the operator it belongs to.
+    input: usize,
+    sender: Option<(Recipient<Credit>, usize)>,
+    barrier: Option<Barrier>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Busy,
+    BackPressured,
+    Idle,
+}
+
+pub(crate) struct Subtask {
+    pub node: usize,
+    name: String,
+    coordinator: Addr<Coordinator>,
+    metrics: SubtaskMetrics,
+    worker: Option<Worker>,
+    work: Option<Sender<Work>>,
+    is_source: bool,
+    channels: Vec<Channel>,
+    queue: VecDeque<(usize, Item)>,
+    targets: Vec<Target>,
+    pending: VecDeque<(usize, Item)>,
+    running: bool,
+    asked: Option<Barrier>,
+    waiting: bool,
+    ended: bool,
+    finished: bool,
+    state: State,
+    since: Instant,
+    wanted: bool,
+}
+
+impl Subtask {
+    /// `inputs`: for each channel, the operator's input that it belongs to.
+    pub fn new(
+        node: usize,
+        name: String,
+        coordinator: Addr<Coordinator>,
+        worker: Worker,
+        inputs: Vec<usize>,
+        targets: Vec<Target>,
+    ) -> Self {
+        Subtask {
+            node,
+            name,
+            coordinator,
+            metrics: worker.metrics.clone(),
+            is_source: matches!(worker.task, Task::Source(_)),
+            worker: Some(worker),
+            work: None,
+            channels: inputs.into_iter().map(|input| Channel { input, sender: None, barrier: None }).collect(),
+            queue: VecDeque::new(),
+            targets,
+            pending: VecDeque::new(),
+            running: false,
+            asked: None,
+            waiting: false,
+            ended: false,
+            finished: false,
+            state: State::Idle,
+            since: Instant::now(),
+            wanted: false,
+        }
+    }
+
+    /// Books the time since the last change of state. A worker's own time is booked when it is done.
+    fn account(&mut self) {
+        let elapsed = self.since.elapsed().as_micros() as u64;
+        self.since = Instant::now();
+        match self.state {
+            State::Busy => self.metrics.busy.inc_by(elapsed),
+            State::BackPressured => self.metrics.back_pressured.inc_by(elapsed),
+            State::Idle => self.metrics.idle.inc_by(elapsed),
+        }
+        self.state = match () {
+            () if self.running => State::Busy,
+            () if !self.pending.is_empty() => State::BackPressured,
+            () => State::Idle,
+        };
+        self.metrics.queue.set(self.queue.len() as i64);
+    }
+
+    fn start_work(&mut self, work: Work) {
+        self.running = true;
+        if let Some(w) = &self.work
+            && w.send(work).is_err()
+        {
+            self.coordinator.do_send(News::Failed(Error::internal(format!("the thread of '{}' is gone", self.name))));
+        }
+    }
+
+    /// Sends what there is room for. Order is kept for each target.
+    fn flush(&mut self) {
+        let mut blocked = vec![false; self.targets.len()];
+        let mut left = VecDeque::new();
+        while let Some((target, item)) = self.pending.pop_front() {
+            let t = &mut self.targets[target];
+            let counts = matches!(item, Item::Batch(_));
+            if blocked[target] || counts && t.credits == 0 {
+                blocked[target] = true;
+                left.push_back((target, item));
+                continue;
+            }
+            if counts {
+                t.credits -= 1;
+            }
+            t.recipient.do_send(Data { channel: t.channel, item });
+        }
+        self.pending = left;
+    }
+
+    /// Gives room back to a channel's sender.
+    fn credit(&self, channel: usize) {
+        if let Some((sender, target)) = &self.channels[channel].sender {
+            sender.do_send(Credit { target: *target });
+        }
+    }
+
+    /// Starts the next piece of work, if there is one and room for what comes of it.
+    fn next(&mut self) {
+        if self.running || self.finished {
+            return;
+        }
+        self.flush();
+        if self.pending.is_empty() {
+            if self.is_source {
+                if let Some(b) = self.asked.take() {
+                    self.start_work(Work::Checkpoint(b));
+                } else if !self.ended && !self.waiting {
+                    self.start_work(Work::Poll);
+                }
+            } else {
+                self.next_item();
+            }
+        }
+        self.account();
+    }
+
+    fn next_item(&mut self) {
+        while let Some(at) = self.queue.iter().position(|(c, _)| self.channels[*c].barrier.is_none()) {
+            let Some((channel, item)) = self.queue.remove(at) else { return };
+            match item {
+                Item::Batch(b) => {
+                    self.credit(channel);
+                    let input = self.channels[channel].input;
+                    return self.start_work(Work::Process(input, b));
+                }
+                Item::Barrier(b) => {
+                    self.channels[channel].barrier = Some(b);
+                    if self.channels.iter().all(|c| c.barrier.is_some()) {
+                        self.channels.iter_mut().for_each(|c| c.barrier = None);
+                        return self.start_work(Work::Checkpoint(b));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Actor for Subtask {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        let me: Recipient<Credit> = ctx.address().recipient();
+        for (i, t) in self.targets.iter().enumerate() {
+            t.connect.do_send(Connect { channel: t.channel, sender: me.clone(), target: i });
+        }
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let done: Recipient<Done> = ctx.address().recipient();
+        if let Some(worker) = self.worker.take() {
+            let name = self.name.chars().take(15).collect();
+            let thread = std::thread::Builder::new().name(name).stack_size(STACK);
+            if let Err(e) = thread.spawn(move || worker.run(&receiver, &done)) {
+                self.coordinator.do_send(News::Failed(Error::io(format!("cannot start a thread: {e}"))));
+            }
+        }
+        self.work = Some(sender);
+        self.since = Instant::now();
+        // So that the times are right for whoever looks while a long piece of work goes on.
+        ctx.run_interval(Duration::from_millis(500), |a, _| a.account());
+        self.next();
+    }
+}
+
+impl Handler<Connect> for Subtask {
+    type Result = ();
+    fn handle(&mut self, c: Connect, _: &mut Self::Context) {
+        self.channels[c.channel].sender = Some((c.sender, c.target));
+    }
+}
+
+impl Handler<Data> for Subtask {
+    type Result = ();
+    fn handle(&mut self, d: Data, _: &mut Self::Context) {
+        self.queue.push_back((d.channel, d.item));
+        self.next();
+    }
+}
+
+impl Handler<Credit> for Subtask {
+    type Result = ();
+    fn handle(&mut self, c: Credit, _: &mut Self::Context) {
+        self.targets[c.target].credits += 1;
+        self.next();
+    }
+}
+
+impl Handler<StartEpoch> for Subtask {
+    type Result = ();
+    fn handle(&mut self, s: StartEpoch, _: &mut Self::Context) {
+        self.asked = Some(s.0);
+        self.next();
+    }
+}
+
+impl Handler<Done> for Subtask {
+    type Result = ();
+    fn handle(&mut self, d: Done, ctx: &mut Self::Context) {
+        self.running = false;
+        self.account();
+        self.metrics.cpu.inc_by(d.cpu.as_micros() as u64);
+        self.pending.extend(d.outputs.into_iter().map(|(t, b)| (t, Item::Batch(b))));
+        if d.wants_epoch && !self.wanted {
+            self.wanted = true;
+            self.coordinator.do_send(News::WantsEpoch);
+        }
+        match d.outcome {
+            Outcome::Processed | Outcome::Polled(Polled::More) => {}
+            Outcome::Polled(Polled::Wait(time)) => {
+                self.waiting = true;
+                ctx.run_later(time, |a, _| {
+                    a.waiting = false;
+                    a.next();
+                });
+            }
+            Outcome::Polled(Polled::End) => {
+                self.ended = true;
+                self.coordinator.do_send(News::SourceEnded);
+            }
+            Outcome::Checkpointed { barrier, outbox } => {
+                self.wanted = false;
+                (0..self.targets.len()).for_each(|t| self.pending.push_back((t, Item::Barrier(barrier))));
+                self.coordinator.do_send(Ack { node: self.node, epoch: barrier.epoch, outbox });
+                if barrier.last {
+                    // All that is left is to send the barrier on; the credits for it need no asking.
+                    self.ended = true;
+                }
+            }
+            Outcome::Failed(e) => {
+                self.finished = true;
+                self.coordinator.do_send(News::Failed(e.context(format!("operator '{}'", self.name))));
+                ctx.stop();
+                return;
+            }
+        }
+        self.next();
+    }
+}

@@ -1,0 +1,122 @@
+//! The thread behind a subtask's actor: one piece of work at a time, timed.
+
+use crate::messages::{Barrier, Done, Outcome};
+use crate::routing::{Route, route};
+use actix::Recipient;
+use crossbeam_channel::Receiver;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_core::graph::{Collector, Operator, Sink, Source};
+use weir_core::metrics::SubtaskMetrics;
+use weir_core::state::{OperatorId, StateBackend};
+use weir_core::{Batch, Error, Result};
+
+/// What a subtask does.
+pub(crate) enum Task {
+    Source(Box<dyn Source>),
+    Operator(Box<dyn Operator>),
+    Sink(Box<dyn Sink>),
+}
+
+/// A piece of work.
+pub(crate) enum Work {
+    Poll,
+    Process(usize, Batch),
+    Checkpoint(Barrier),
+}
+
+pub(crate) struct Worker {
+    pub task: Task,
+    pub routes: Vec<Route>,
+    pub operator: OperatorId,
+    pub backend: Arc<dyn StateBackend>,
+    pub metrics: SubtaskMetrics,
+}
+
+/// Processor time of the calling thread.
+fn cpu() -> Duration {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a local of the right type; the call writes nothing else.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut t) };
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
+impl Worker {
+    /// Works until nobody hands out work any more.
+    pub fn run(mut self, work: &Receiver<Work>, done: &Recipient<Done>) {
+        while let Ok(w) = work.recv() {
+            let (wall, before) = (Instant::now(), cpu());
+            let mut outputs = vec![];
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(w, &mut outputs)));
+            let outcome = match outcome {
+                Ok(Ok(o)) => o,
+                Ok(Err(e)) => Outcome::Failed(e),
+                Err(panic) => {
+                    let text = panic.downcast_ref::<String>().cloned();
+                    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()));
+                    Outcome::Failed(Error::internal(format!("a subtask panicked: {}", text.unwrap_or_default())))
+                }
+            };
+            let wants_epoch = matches!(&self.task, Task::Operator(o) if o.wants_epoch());
+            let failed = matches!(outcome, Outcome::Failed(_));
+            done.do_send(Done {
+                outputs,
+                outcome,
+                busy: wall.elapsed(),
+                cpu: cpu().saturating_sub(before),
+                wants_epoch,
+            });
+            if failed {
+                return;
+            }
+        }
+    }
+
+    fn work(&mut self, w: Work, outputs: &mut Vec<(usize, Batch)>) -> Result<Outcome> {
+        let mut collected = Collector::default();
+        let outcome = match (w, &mut self.task) {
+            (Work::Poll, Task::Source(s)) => Outcome::Polled(s.poll(&mut collected)?),
+            (Work::Process(input, batch), task) => {
+                self.metrics.rows_in.inc_by(batch.rows() as u64);
+                self.metrics.bytes_in.inc_by(batch.bytes() as u64);
+                match task {
+                    Task::Operator(o) => o.process(input, batch, &mut collected)?,
+                    Task::Sink(s) => {
+                        let rows = batch.rows() as u64;
+                        s.write(batch)?;
+                        self.metrics.rows_out.inc_by(rows);
+                    }
+                    Task::Source(_) => return Err(Error::internal("a source with an input")),
+                }
+                Outcome::Processed
+            }
+            (Work::Checkpoint(barrier), task) => {
+                let mut outbox = vec![];
+                let changes = match task {
+                    Task::Source(s) => s.checkpoint(barrier.epoch)?,
+                    Task::Operator(o) => {
+                        if barrier.end {
+                            o.end(&mut collected)?;
+                        }
+                        o.checkpoint(barrier.epoch)?
+                    }
+                    Task::Sink(s) => {
+                        let c = s.checkpoint(barrier.epoch, barrier.last)?;
+                        outbox = c.outbox;
+                        c.changes
+                    }
+                };
+                self.backend.stage(self.operator, barrier.epoch, changes);
+                Outcome::Checkpointed { barrier, outbox }
+            }
+            (Work::Poll, _) => return Err(Error::internal("only sources are polled")),
+        };
+        for (_, b) in &collected.outputs {
+            self.metrics.rows_out.inc_by(b.rows() as u64);
+            self.metrics.bytes_out.inc_by(b.bytes() as u64);
+        }
+        route(&mut self.routes, collected, outputs)?;
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,136 @@
+//! Aggregate functions: their names and result types. How they are kept and merged is the operators' business.
+
+use weir_core::types::UNBOUNDED;
+use weir_core::{Error, Result, SqlType, TypeKind};
+
+/// An aggregate function.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named after SQL's functions")]
+pub enum Aggregate {
+    CountStar,
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+    StddevPop,
+    StddevSamp,
+    VarPop,
+    VarSamp,
+    FirstValue,
+    LastValue,
+    Collect,
+    ListAgg { separator: String },
+    ArrayAgg,
+    JsonObjectAgg { absent_on_null: bool },
+    JsonArrayAgg { absent_on_null: bool },
+}
+
+impl Aggregate {
+    /// The function of a name in capitals; options that are not arguments have their defaults.
+    pub fn by_name(name: &str) -> Option<Aggregate> {
+        Some(match name {
+            "COUNT" => Aggregate::Count,
+            "SUM" => Aggregate::Sum,
+            "AVG" => Aggregate::Avg,
+            "MIN" => Aggregate::Min,
+            "MAX" => Aggregate::Max,
+            "STDDEV_POP" => Aggregate::StddevPop,
+            "STDDEV_SAMP" | "STDDEV" => Aggregate::StddevSamp,
+            "VAR_POP" => Aggregate::VarPop,
+            "VAR_SAMP" | "VARIANCE" => Aggregate::VarSamp,
+            "FIRST_VALUE" => Aggregate::FirstValue,
+            "LAST_VALUE" => Aggregate::LastValue,
+            "COLLECT" => Aggregate::Collect,
+            "LISTAGG" => Aggregate::ListAgg { separator: ",".to_string() },
+            "ARRAY_AGG" => Aggregate::ArrayAgg,
+            "JSON_OBJECTAGG" => Aggregate::JsonObjectAgg { absent_on_null: false },
+            "JSON_ARRAYAGG" => Aggregate::JsonArrayAgg { absent_on_null: true },
+            _ => return None,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Aggregate::CountStar | Aggregate::Count => "COUNT",
+            Aggregate::Sum => "SUM",
+            Aggregate::Avg => "AVG",
+            Aggregate::Min => "MIN",
+            Aggregate::Max => "MAX",
+            Aggregate::StddevPop => "STDDEV_POP",
+            Aggregate::StddevSamp => "STDDEV_SAMP",
+            Aggregate::VarPop => "VAR_POP",
+            Aggregate::VarSamp => "VAR_SAMP",
+            Aggregate::FirstValue => "FIRST_VALUE",
+            Aggregate::LastValue => "LAST_VALUE",
+            Aggregate::Collect => "COLLECT",
+            Aggregate::ListAgg { .. } => "LISTAGG",
+            Aggregate::ArrayAgg => "ARRAY_AGG",
+            Aggregate::JsonObjectAgg { .. } => "JSON_OBJECTAGG",
+            Aggregate::JsonArrayAgg { .. } => "JSON_ARRAYAGG",
+        }
+    }
+
+    /// The type of its result.
+    ///
+    /// # Errors
+    /// When it does not take such arguments.
+    pub fn result_type(&self, args: &[SqlType]) -> Result<SqlType> {
+        let wrong = || {
+            let types = args.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", ");
+            Error::script(format!("{}({types}) cannot be called like this", self.name()))
+        };
+        let wanted = match self {
+            Aggregate::CountStar => 0,
+            Aggregate::JsonObjectAgg { .. } => 2,
+            _ => 1,
+        };
+        if args.len() != wanted {
+            return Err(wrong().hint(format!("it takes {wanted} argument{}", if wanted == 1 { "" } else { "s" })));
+        }
+        let number = |t: &SqlType| if t.is_numeric() { Ok(t.kind.clone()) } else { Err(wrong()) };
+        Ok(match self {
+            Aggregate::CountStar | Aggregate::Count => SqlType::BIGINT.not_null(),
+            Aggregate::Sum => match number(&args[0])? {
+                TypeKind::Decimal(_, s) => TypeKind::Decimal(38, s).into(),
+                kind => kind.into(),
+            },
+            Aggregate::Avg
+            | Aggregate::StddevPop
+            | Aggregate::StddevSamp
+            | Aggregate::VarPop
+            | Aggregate::VarSamp => match number(&args[0])? {
+                TypeKind::Decimal(_, s) => TypeKind::Decimal(38, s.max(6)).into(),
+                kind => kind.into(),
+            },
+            Aggregate::Min | Aggregate::Max if args[0].is_nested() => return Err(wrong()),
+            Aggregate::Min | Aggregate::Max | Aggregate::FirstValue | Aggregate::LastValue => {
+                args[0].clone().nullable(true)
+            }
+            Aggregate::Collect => SqlType::from(TypeKind::Multiset(Box::new(args[0].clone()))).not_null(),
+            Aggregate::ListAgg { .. } if args[0].is_text() => SqlType::STRING,
+            Aggregate::ListAgg { .. } => return Err(wrong()),
+            Aggregate::ArrayAgg => SqlType::from(TypeKind::Array(Box::new(args[0].clone()))),
+            Aggregate::JsonObjectAgg { .. } if !args[0].is_text() => return Err(wrong()),
+            Aggregate::JsonObjectAgg { .. } | Aggregate::JsonArrayAgg { .. } => {
+                SqlType::from(TypeKind::Varchar(UNBOUNDED)).not_null()
+            }
+        })
+    }
+}
+
+/// An aggregate in a plan; arguments and condition are columns of its input.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AggregateCall {
+    /// Which function.
+    pub function: Aggregate,
+    /// Its arguments' columns.
+    pub args: Vec<usize>,
+    /// Whether equal arguments count once.
+    pub distinct: bool,
+    /// The column of the condition under which a row counts.
+    pub filter: Option<usize>,
+    /// The result's type.
+    pub ty: SqlType,
+}

@@ -1,0 +1,449 @@
+//! CAST and TRY_CAST as in Flink: which casts there are, which can fail, and what comes out.
+
+use crate::arith::{fits, power_of_ten, rescale};
+use crate::eval::EvalContext;
+use crate::text;
+use crate::time::{self, Zone};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256,
+};
+use std::sync::Arc;
+use weir_core::types::UNBOUNDED;
+use weir_core::{ColumnBuilder, Result, SqlType, TypeKind, Value};
+
+/// Whether there is a cast at all.
+pub fn allowed(from: &SqlType, to: &SqlType) -> bool {
+    use TypeKind as T;
+    match (&from.kind, &to.kind) {
+        (T::Null, _) => true,
+        (T::Array(a), T::Array(b)) | (T::Multiset(a), T::Multiset(b)) => allowed(a, b),
+        (T::Map(a, b), T::Map(c, d)) => allowed(a, c) && allowed(b, d),
+        (T::Row(a), T::Row(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| allowed(&a.ty, &b.ty)),
+        (_, T::Char(_) | T::Varchar(_)) => true,
+        (T::Char(_) | T::Varchar(_), t) => {
+            !matches!(t, T::Array(_) | T::Map(..) | T::Multiset(_) | T::Row(_) | T::IntervalDay | T::IntervalMonth)
+        }
+        (T::Binary(_) | T::Varbinary(_), T::Binary(_) | T::Varbinary(_)) => true,
+        (T::Boolean, t) => *t == T::Boolean || to.is_numeric(),
+        (_, T::Boolean) => from.is_numeric(),
+        (T::Date, T::Date | T::Timestamp(_) | T::TimestampLtz(_)) => true,
+        (T::Time(_), T::Time(_) | T::Timestamp(_) | T::TimestampLtz(_)) => true,
+        (T::Timestamp(_) | T::TimestampLtz(_), T::Date | T::Time(_) | T::Timestamp(_) | T::TimestampLtz(_)) => true,
+        (T::IntervalDay, T::IntervalDay) | (T::IntervalMonth, T::IntervalMonth) => true,
+        (_, T::IntervalDay | T::IntervalMonth) => from.is_integer(),
+        _ => from.is_numeric() && to.is_numeric(),
+    }
+}
+
+/// Whether a value can be written into a column of another type without being asked to.
+pub fn implicit(from: &SqlType, to: &SqlType) -> bool {
+    use TypeKind as T;
+    match (&from.kind, &to.kind) {
+        (T::Null, _) => true,
+        (a, b) if a == b => true,
+        (T::Char(_) | T::Varchar(_), T::Char(_) | T::Varchar(_)) => true,
+        (T::Binary(_) | T::Varbinary(_), T::Binary(_) | T::Varbinary(_)) => true,
+        (T::Decimal(p, s), T::TinyInt | T::SmallInt | T::Int | T::BigInt) => {
+            *s == 0 && to.as_decimal().is_some_and(|(q, _)| p < &q)
+        }
+        (T::Decimal(..), T::Decimal(..)) => true,
+        (T::TinyInt, T::SmallInt | T::Int | T::BigInt)
+        | (T::SmallInt, T::Int | T::BigInt)
+        | (T::Int, T::BigInt)
+        | (T::Float, T::Double) => true,
+        (_, T::Decimal(..)) => from.is_integer(),
+        (_, T::Float | T::Double) => from.is_integer() || from.is_decimal(),
+        (T::Date, T::Timestamp(_) | T::TimestampLtz(_)) => true,
+        (T::Time(_), T::Time(_)) => true,
+        (T::Timestamp(_) | T::TimestampLtz(_), T::Timestamp(_) | T::TimestampLtz(_)) => true,
+        (T::Array(a), T::Array(b)) | (T::Multiset(a), T::Multiset(b)) => implicit(a, b),
+        (T::Map(a, b), T::Map(c, d)) => implicit(a, c) && implicit(b, d),
+        (T::Row(a), T::Row(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| implicit(&a.ty, &b.ty)),
+        _ => false,
+    }
+}
+
+/// Whether a cast can fail on a value (rather than give NULL).
+pub fn can_fail(from: &SqlType, to: &SqlType) -> bool {
+    match (&from.kind, &to.kind) {
+        (TypeKind::Array(a), TypeKind::Array(b)) => can_fail(a, b),
+        (TypeKind::Map(a, b), TypeKind::Map(c, d)) => can_fail(a, c) || can_fail(b, d),
+        (TypeKind::Row(a), TypeKind::Row(b)) => a.iter().zip(b).any(|(a, b)| can_fail(&a.ty, &b.ty)),
+        _ => from.is_text() && !to.is_text() && !to.is_bytes(),
+    }
+}
+
+/// Casts a column.
+///
+/// # Errors
+/// When a value has no such form, the cast is not `safe`, and the context's policy is to fail.
+pub fn cast(array: &ArrayRef, from: &SqlType, to: &SqlType, safe: bool, context: &mut EvalContext) -> Result<ArrayRef> {
+    if from.kind == to.kind {
+        return Ok(array.clone());
+    }
+    if let Some(fast) = fast(array, from, to) {
+        return Ok(fast);
+    }
+    let zone = context.session.zone;
+    let mut out = ColumnBuilder::new(&to.arrow());
+    for row in 0..array.len() {
+        match cast_value(Value::read(array, row), from, to, &zone) {
+            Ok(v) => out.push(&v),
+            Err(message) => {
+                if !safe {
+                    context.fail(row, message)?;
+                }
+                out.push_null();
+            }
+        }
+    }
+    Ok(out.finish())
+}
+
+fn fast(array: &ArrayRef, from: &SqlType, to: &SqlType) -> Option<ArrayRef> {
+    macro_rules! numbers {
+        ($t:ty) => {{
+            let a = array.as_primitive::<$t>();
+            macro_rules! to {
+                ($u:ty) => {
+                    Arc::new(a.unary::<_, $u>(|v| v as <$u as ArrowPrimitiveType>::Native)) as ArrayRef
+                };
+            }
+            match to.kind {
+                TypeKind::TinyInt => to!(Int8Type),
+                TypeKind::SmallInt => to!(Int16Type),
+                TypeKind::Int => to!(Int32Type),
+                TypeKind::BigInt => to!(Int64Type),
+                TypeKind::Float => to!(Float32Type),
+                TypeKind::Double => to!(Float64Type),
+                _ => return None,
+            }
+        }};
+    }
+    Some(match (&from.kind, &to.kind) {
+        (TypeKind::Char(_) | TypeKind::Varchar(_), TypeKind::Varchar(UNBOUNDED)) => array.clone(),
+        (TypeKind::Char(n) | TypeKind::Varchar(n), TypeKind::Varchar(m)) if n <= m => array.clone(),
+        (TypeKind::Binary(_) | TypeKind::Varbinary(_), TypeKind::Varbinary(UNBOUNDED)) => array.clone(),
+        (TypeKind::Binary(n) | TypeKind::Varbinary(n), TypeKind::Varbinary(m)) if n <= m => array.clone(),
+        (TypeKind::Null, _) => arrow::array::new_null_array(&to.arrow(), array.len()),
+        (TypeKind::TinyInt, _) => numbers!(Int8Type),
+        (TypeKind::SmallInt, _) => numbers!(Int16Type),
+        (TypeKind::Int, _) => numbers!(Int32Type),
+        (TypeKind::BigInt, _) => numbers!(Int64Type),
+        (TypeKind::Float, TypeKind::Double) => numbers!(Float32Type),
+        (TypeKind::Double, TypeKind::Float) => numbers!(Float64Type),
+        (TypeKind::Timestamp(a), TypeKind::Timestamp(b)) | (TypeKind::TimestampLtz(a), TypeKind::TimestampLtz(b))
+            if a <= b && (*a > 6) == (*b > 6) =>
+        {
+            retyped(array, to.arrow())?
+        }
+        _ => return None,
+    })
+}
+
+fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
+    array.to_data().into_builder().data_type(ty).build().ok().map(arrow::array::make_array)
+}
+
+/// Casts one value.
+///
+/// # Errors
+/// The words for the user when the value has no such form.
+pub fn cast_value(
+    value: Value<'_>,
+    from: &SqlType,
+    to: &SqlType,
+    zone: &Zone,
+) -> std::result::Result<Value<'static>, String> {
+    use TypeKind as T;
+    let value = match value {
+        Value::Null => return Ok(Value::Null),
+        v => v,
+    };
+    if from.kind == to.kind {
+        return Ok(value.into_owned());
+    }
+    Ok(match &to.kind {
+        T::Char(n) | T::Varchar(n) => {
+            let text = match value {
+                Value::Text(s) => s.into_owned(),
+                v => text::cast_text(&v, from, zone),
+            };
+            Value::string(fit_text(text, *n, matches!(to.kind, T::Char(_))))
+        }
+        T::Binary(n) | T::Varbinary(n) => {
+            let mut bytes = value.as_bytes().map(<[u8]>::to_vec).unwrap_or_default();
+            bytes.truncate(*n as usize);
+            if matches!(to.kind, T::Binary(_)) {
+                bytes.resize(*n as usize, 0);
+            }
+            Value::Bytes(bytes.into())
+        }
+        T::Boolean => Value::Bool(match &value {
+            Value::Text(s) => parse_bool(s).ok_or_else(|| no_form(s, to))?,
+            Value::Int(i) => *i != 0,
+            Value::Decimal(v, _) => *v != 0,
+            v => v.as_f64().unwrap_or(0.0) != 0.0,
+        }),
+        T::TinyInt | T::SmallInt | T::Int | T::BigInt => to_integer(&value, to)?,
+        T::IntervalDay | T::IntervalMonth => Value::Int(value.as_i64().unwrap_or(0)),
+        T::Float | T::Double => {
+            let d = match &value {
+                Value::Text(s) => parse_double(s).ok_or_else(|| no_form(s, to))?,
+                Value::Bool(b) => f64::from(u8::from(*b)),
+                v => v.as_f64().unwrap_or(f64::NAN),
+            };
+            match (&to.kind, &value) {
+                (T::Float, Value::Text(s)) => Value::Float(parse_float(s).unwrap_or(d as f32)),
+                (T::Float, Value::Decimal(v, s)) => {
+                    Value::Float(weir_core::value::decimal_text(*v, *s).parse().unwrap_or(d as f32))
+                }
+                (T::Float, _) => Value::Float(d as f32),
+                _ => Value::Double(d),
+            }
+        }
+        T::Decimal(p, s) => {
+            let parts = match &value {
+                Value::Int(i) => Some((i256::from_i128(i128::from(*i)), 0)),
+                Value::Bool(b) => Some((i256::from_i128(i128::from(*b)), 0)),
+                Value::Decimal(v, s) => Some((i256::from_i128(*v), *s)),
+                Value::Float(f) => parse_decimal(&text::float_text(*f), *s),
+                Value::Double(d) => parse_decimal(&text::double_text(*d), *s),
+                Value::Text(t) => {
+                    let trimmed = t.trim();
+                    let trimmed = trimmed.strip_suffix(['f', 'F', 'd', 'D', 'l', 'L']).unwrap_or(trimmed);
+                    Some(parse_decimal(trimmed, *s).ok_or_else(|| no_form(t, to))?)
+                }
+                _ => None,
+            };
+            match parts.and_then(|(v, scale)| fits(rescale(v, scale, *s), *p)) {
+                Some(v) => Value::Decimal(v, *s),
+                None => Value::Null,
+            }
+        }
+        T::Date => Value::Date(match &value {
+            Value::Text(s) => time::parse_date(s).ok_or_else(|| no_form(s, to))?,
+            Value::Timestamp(s, _) => local(*s, from, zone).div_euclid(86_400) as i32,
+            _ => return Ok(Value::Null),
+        }),
+        T::Time(p) => Value::Time(match &value {
+            Value::Text(s) => cut_millis(time::parse_time(s).ok_or_else(|| no_form(s, to))?, *p),
+            Value::Time(t) => cut_millis(*t, *p),
+            Value::Timestamp(s, n) => {
+                cut_millis(local(*s, from, zone).rem_euclid(86_400) as i32 * 1000 + (*n / 1_000_000) as i32, *p)
+            }
+            _ => return Ok(Value::Null),
+        }),
+        T::Timestamp(p) | T::TimestampLtz(p) => {
+            let ltz = matches!(to.kind, T::TimestampLtz(_));
+            let from_ltz = matches!(from.kind, T::TimestampLtz(_));
+            let (s, n) = match &value {
+                Value::Text(t) => time::parse_timestamp(t).ok_or_else(|| no_form(t, to))?,
+                Value::Date(d) => (i64::from(*d) * 86_400, 0),
+                Value::Time(t) => (i64::from(*t) / 1000, (*t % 1000) as u32 * 1_000_000),
+                Value::Timestamp(s, n) => (*s, *n),
+                _ => return Ok(Value::Null),
+            };
+            let s = match (from_ltz, ltz) {
+                (true, false) => zone.to_local(s),
+                (false, true) => zone.to_utc(s),
+                _ => s,
+            };
+            let unit = 10u32.pow(9 - u32::from(*p).min(9));
+            Value::Timestamp(s, n / unit * unit)
+        }
+        T::Array(e) => match (value, &from.kind) {
+            (Value::List(items), T::Array(f)) => {
+                Value::List(items.into_iter().map(|v| cast_value(v, f, e, zone)).collect::<Result<_, _>>()?)
+            }
+            _ => Value::Null,
+        },
+        T::Map(k, v) => match (value, &from.kind) {
+            (Value::Map(items), T::Map(fk, fv)) => Value::Map(
+                items
+                    .into_iter()
+                    .map(|(a, b)| Ok((cast_value(a, fk, k, zone)?, cast_value(b, fv, v, zone)?)))
+                    .collect::<Result<_, String>>()?,
+            ),
+            _ => Value::Null,
+        },
+        T::Multiset(e) => match (value, &from.kind) {
+            (Value::Map(items), T::Multiset(f)) => Value::Map(
+                items
+                    .into_iter()
+                    .map(|(a, n)| Ok((cast_value(a, f, e, zone)?, n.into_owned())))
+                    .collect::<Result<_, String>>()?,
+            ),
+            _ => Value::Null,
+        },
+        T::Row(fields) => match (value, &from.kind) {
+            (Value::Row(items), T::Row(ff)) => Value::Row(
+                items
+                    .into_iter()
+                    .zip(ff.iter().zip(fields))
+                    .map(|(v, (f, t))| cast_value(v, &f.ty, &t.ty, zone))
+                    .collect::<Result<_, _>>()?,
+            ),
+            _ => Value::Null,
+        },
+        T::Null => Value::Null,
+    })
+}
+
+fn no_form(text: &str, to: &SqlType) -> String {
+    let shown: String = text.chars().take(60).collect();
+    let dots = if shown.len() < text.len() { "…" } else { "" };
+    format!("cannot cast '{shown}{dots}' to {}; TRY_CAST gives NULL instead", to.kind)
+}
+
+fn local(seconds: i64, from: &SqlType, zone: &Zone) -> i64 {
+    if matches!(from.kind, TypeKind::TimestampLtz(_)) { zone.to_local(seconds) } else { seconds }
+}
+
+fn cut_millis(millis: i32, digits: u8) -> i32 {
+    let unit = 10i32.pow(3 - u32::from(digits.min(3)));
+    millis / unit * unit
+}
+
+/// Cuts text to a length in characters; CHAR is filled up with blanks as well.
+pub fn fit_text(mut text: String, length: u32, fill: bool) -> String {
+    if length == UNBOUNDED {
+        return text;
+    }
+    let length = length as usize;
+    let count = if text.is_ascii() { text.len() } else { text.chars().count() };
+    if count > length {
+        let at = text.char_indices().nth(length).map_or(text.len(), |(i, _)| i);
+        text.truncate(at);
+    } else if fill {
+        text.extend(std::iter::repeat_n(' ', length - count));
+    }
+    text
+}
+
+fn to_integer(value: &Value<'_>, to: &SqlType) -> std::result::Result<Value<'static>, String> {
+    let narrow = |v: i64| match to.kind {
+        TypeKind::TinyInt => i64::from(v as i8),
+        TypeKind::SmallInt => i64::from(v as i16),
+        TypeKind::Int => i64::from(v as i32),
+        _ => v,
+    };
+    Ok(Value::Int(match value {
+        Value::Bool(b) => i64::from(*b),
+        Value::Int(v) => narrow(*v),
+        Value::Decimal(v, s) => narrow((v / 10i128.pow(u32::from(*s))) as i64),
+        Value::Text(s) => {
+            let v = parse_integer(s).ok_or_else(|| no_form(s, to))?;
+            if narrow(v) != v {
+                return Err(no_form(s, to));
+            }
+            v
+        }
+        // As in Java: to INT or BIGINT first, which saturates, then narrowed, which wraps around.
+        v => {
+            let d = v.as_f64().unwrap_or(0.0);
+            if to.kind == TypeKind::BigInt { d as i64 } else { narrow(i64::from(d as i32)) }
+        }
+    }))
+}
+
+/// Reads an integer as Flink's CAST does: blanks around it and digits after a point are left out.
+pub fn parse_integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'-' => (-1, &text[1..]),
+        b'+' => (1, &text[1..]),
+        _ => (1, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if digits.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let mut v: i64 = 0;
+    for b in whole.bytes() {
+        v = v.checked_mul(10)?.checked_add(sign * i64::from(b - b'0'))?;
+    }
+    Some(v)
+}
+
+/// Reads a boolean as Flink's CAST does.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn java_number(text: &str) -> Option<&str> {
+    let t = text.trim();
+    let t = if t.len() > 1 { t.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(t) } else { t };
+    let bare = t.strip_prefix(['+', '-']).unwrap_or(t);
+    match bare {
+        "NaN" | "Infinity" => Some(t),
+        _ if bare.bytes().any(|b| b.is_ascii_digit())
+            && bare.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) =>
+        {
+            Some(t)
+        }
+        _ => None,
+    }
+}
+
+/// Reads a double as Java does.
+pub fn parse_double(text: &str) -> Option<f64> {
+    let t = java_number(text)?;
+    fast_float2::parse(t.strip_prefix('+').unwrap_or(t)).ok()
+}
+
+/// Reads a float as Java does.
+pub fn parse_float(text: &str) -> Option<f32> {
+    let t = java_number(text)?;
+    fast_float2::parse(t.strip_prefix('+').unwrap_or(t)).ok()
+}
+
+/// Reads a decimal number, with an exponent or not, as an unscaled value and its scale. Digits far beyond `keep` places
+/// after the point are cut off, but for one that decides the rounding.
+pub fn parse_decimal(text: &str, keep: u8) -> Option<(i256, u8)> {
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (negative, mantissa) = match mantissa.as_bytes().first()? {
+        b'-' => (true, &mantissa[1..]),
+        b'+' => (false, &mantissa[1..]),
+        _ => (false, mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).map(|b| b - b'0').collect();
+    let mut scale = fraction.len() as i32 - exponent;
+    let most = i32::from(keep) + 1;
+    while scale > most && !digits.is_empty() {
+        digits.pop();
+        scale -= 1;
+    }
+    if digits.iter().all(|d| *d == 0) {
+        return Some((i256::ZERO, 0));
+    }
+    if scale < 0 {
+        if scale < -76 {
+            return Some((power_of_ten(76), 0));
+        }
+        digits.extend(std::iter::repeat_n(0, -scale as usize));
+        scale = 0;
+    }
+    let start = digits.iter().position(|d| *d != 0).unwrap_or(0);
+    if digits.len() - start > 76 {
+        return Some((power_of_ten(76), 0));
+    }
+    let mut v = i256::ZERO;
+    for d in &digits[start..] {
+        v = v.wrapping_mul(i256::from_i128(10)).wrapping_add(i256::from_i128(i128::from(*d)));
+    }
+    Some((if negative { v.wrapping_neg() } else { v }, scale as u8))
+}
+

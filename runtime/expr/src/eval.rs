@@ -1,0 +1,360 @@
+//! Evaluates bound expressions over the columns of a batch.
+//!
+//! Rows that a CASE, an AND or an OR guards are not evaluated where that could fail or call a function: the columns are
+//! narrowed to the rows that need it, and the results put back in their places.
+
+use crate::expr::{CompareOp, Expr};
+use crate::{arith, cast, time::Zone};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array, new_null_array};
+use arrow::compute::kernels::{boolean, cmp};
+use std::sync::Arc;
+use weir_core::{Error, Result, SqlType, Value, value};
+
+/// What a session settles for all expressions.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// `table.local-time-zone`
+    pub zone: Zone,
+    /// When the job was started: the time that constant folding may see.
+    pub started: (i64, u32),
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session { zone: Zone::UTC, started: crate::time::now() }
+    }
+}
+
+/// What becomes of a row that an expression fails on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// The job ends.
+    #[default]
+    Fail,
+    /// The row is dropped.
+    Skip,
+    /// The result is NULL.
+    Null,
+    /// The row goes to another table.
+    DeadLetter,
+}
+
+/// A row that an expression failed on.
+#[derive(Debug, Clone)]
+pub struct RowError {
+    /// The row within the batch.
+    pub row: u32,
+    /// What is to become of it.
+    pub policy: OnError,
+    /// Why.
+    pub message: String,
+}
+
+/// What an evaluation is told, and where it notes rows that failed.
+pub struct EvalContext {
+    /// The session.
+    pub session: Arc<Session>,
+    /// What becomes of rows that built-in functions and casts fail on.
+    pub on_error: OnError,
+    /// The rows that failed, in no order; a row may be named twice.
+    pub errors: Vec<RowError>,
+    rows: Option<Arc<Vec<u32>>>,
+}
+
+impl EvalContext {
+    /// A context in which a failing row ends the job.
+    pub fn new(session: Arc<Session>) -> Self {
+        EvalContext { session, on_error: OnError::Fail, errors: vec![], rows: None }
+    }
+    /// The row of the whole batch that a row of the present selection is.
+    pub fn row(&self, row: usize) -> u32 {
+        self.rows.as_ref().map_or(row as u32, |r| r[row])
+    }
+    /// A built-in function failed on a row: ends the job, or notes the row, whose result is then NULL.
+    ///
+    /// # Errors
+    /// When the policy is to fail.
+    pub fn fail(&mut self, row: usize, message: impl Into<String>) -> Result<()> {
+        self.fail_by(self.on_error, row, message)
+    }
+    /// The same with a policy of the caller's.
+    ///
+    /// # Errors
+    /// When the policy is to fail.
+    pub fn fail_by(&mut self, policy: OnError, row: usize, message: impl Into<String>) -> Result<()> {
+        if policy == OnError::Fail {
+            return Err(Error::data(message));
+        }
+        self.errors.push(RowError { row: self.row(row), policy, message: message.into() });
+        Ok(())
+    }
+    fn narrowed<T>(&mut self, selection: &[u32], f: impl FnOnce(&mut Self) -> T) -> T {
+        let rows = Arc::new(selection.iter().map(|r| self.row(*r as usize)).collect());
+        let outer = self.rows.replace(rows);
+        let result = f(self);
+        self.rows = outer;
+        result
+    }
+}
+
+/// Evaluates an expression for every row of a batch.
+///
+/// # Errors
+/// What ends the job.
+pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<ArrayRef> {
+    let rows = batch.num_rows();
+    Ok(match expr {
+        Expr::Column { index, .. } => batch.column(*index).clone(),
+        Expr::Literal { value, ty } => repeat(value, ty, rows),
+        Expr::Cast { expr, ty, safe } => {
+            let from = expr.ty();
+            let array = eval(expr, batch, context)?;
+            cast::cast(&array, &from, ty, *safe, context)?
+        }
+        Expr::Arith { op, left, right, ty } => {
+            let (lt, rt) = (left.ty(), right.ty());
+            let (l, r) = (eval(left, batch, context)?, eval(right, batch, context)?);
+            arith::arith(*op, (&l, &lt), (&r, &rt), ty, context)?
+        }
+        Expr::Compare { op, left, right } => {
+            if let Expr::Literal { value, ty } = right.as_ref()
+                && !value.is_null()
+                && !ty.is_nested()
+            {
+                let l = eval(left, batch, context)?;
+                let r = value::column(l.data_type(), [value.clone()]);
+                if r.null_count() == 0 {
+                    return Ok(Arc::new(compare_scalar(*op, &l, r)?));
+                }
+            }
+            let (l, r) = (eval(left, batch, context)?, eval(right, batch, context)?);
+            Arc::new(compare(*op, &l, &r)?)
+        }
+        Expr::And(l, r) | Expr::Or(l, r) => {
+            let and = matches!(expr, Expr::And(..));
+            let left = eval(l, batch, context)?;
+            let left = left.as_boolean();
+            let right = if r.total() {
+                eval(r, batch, context)?
+            } else {
+                let undecided: Vec<u32> =
+                    (0..rows).filter(|i| left.is_null(*i) || left.value(*i) == and).map(|i| i as u32).collect();
+                eval_for(r, batch, &undecided, context)?
+            };
+            let right = right.as_boolean();
+            Arc::new(if and { boolean::and_kleene(left, right)? } else { boolean::or_kleene(left, right)? })
+        }
+        Expr::Not(e) => Arc::new(boolean::not(eval(e, batch, context)?.as_boolean())?),
+        Expr::IsNull(e) => {
+            let array = eval(e, batch, context)?;
+            Arc::new(boolean::is_null(&array)?)
+        }
+        Expr::Case { branches, otherwise, ty } => case(branches, otherwise, ty, batch, context)?,
+        Expr::Field { expr, index, .. } => {
+            let row = eval(expr, batch, context)?;
+            let row = row.as_struct();
+            let field = row.column(*index).clone();
+            match row.nulls() {
+                Some(nulls) => {
+                    let data = field.to_data().into_builder();
+                    let merged = arrow::buffer::NullBuffer::union(Some(nulls), field.nulls());
+                    if *field.data_type() == arrow::datatypes::DataType::Null {
+                        field
+                    } else {
+                        arrow::array::make_array(data.nulls(merged).build()?)
+                    }
+                }
+                None => field,
+            }
+        }
+        Expr::Call { function, args, ty } => {
+            let args = args.iter().map(|a| eval(a, batch, context)).collect::<Result<Vec<_>>>()?;
+            function.eval(&args, rows, ty, context)?
+        }
+    })
+}
+
+/// Evaluates a condition: NULL counts as false.
+///
+/// # Errors
+/// What ends the job.
+pub fn condition(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<BooleanArray> {
+    let array = eval(expr, batch, context)?;
+    let array = array.as_boolean();
+    Ok(if array.null_count() > 0 { arrow::compute::prep_null_mask_filter(array) } else { array.clone() })
+}
+
+/// The value of an expression that reads no columns.
+///
+/// # Errors
+/// When evaluating it fails.
+pub fn constant(expr: &Expr, session: &Arc<Session>) -> Result<Value<'static>> {
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
+    let schema = Arc::new(arrow::datatypes::Schema::empty());
+    let batch = RecordBatch::try_new_with_options(schema, vec![], &options)?;
+    let array = eval(expr, &batch, &mut EvalContext::new(session.clone()))?;
+    Ok(Value::read(&array, 0).into_owned())
+}
+
+/// A column that holds one value in every row.
+pub fn repeat(value: &Value<'static>, ty: &SqlType, rows: usize) -> ArrayRef {
+    let arrow = ty.arrow();
+    if value.is_null() {
+        return new_null_array(&arrow, rows);
+    }
+    value::column(&arrow, std::iter::repeat_n(value.clone(), rows))
+}
+
+/// Evaluates for some rows only; the others are NULL.
+fn eval_for(expr: &Expr, batch: &RecordBatch, rows: &[u32], context: &mut EvalContext) -> Result<ArrayRef> {
+    if rows.len() == batch.num_rows() {
+        return eval(expr, batch, context);
+    }
+    if rows.is_empty() {
+        return Ok(new_null_array(&expr.ty().arrow(), batch.num_rows()));
+    }
+    let mut used = std::collections::BTreeSet::new();
+    expr.columns(&mut used);
+    let indices = UInt32Array::from(rows.to_vec());
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .enumerate()
+        .map(|(i, c)| {
+            // Columns that the expression does not read are only there to keep the positions.
+            if used.contains(&i) {
+                arrow::compute::take(c, &indices, None)
+            } else {
+                Ok(new_null_array(c.data_type(), rows.len()))
+            }
+        })
+        .collect::<Result<_, _>>()?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let narrow = RecordBatch::try_new_with_options(batch.schema(), columns, &options)?;
+    let result = context.narrowed(rows, |c| eval(expr, &narrow, c))?;
+    let mut back: Vec<Option<u32>> = vec![None; batch.num_rows()];
+    for (i, row) in rows.iter().enumerate() {
+        back[*row as usize] = Some(i as u32);
+    }
+    Ok(arrow::compute::take(&result, &UInt32Array::from(back), None)?)
+}
+
+fn case(
+    branches: &[(Expr, Expr)],
+    otherwise: &Expr,
+    ty: &SqlType,
+    batch: &RecordBatch,
+    context: &mut EvalContext,
+) -> Result<ArrayRef> {
+    let rows = batch.num_rows();
+    if branches.len() == 1 && branches[0].1.total() && otherwise.total() {
+        let mask = condition(&branches[0].0, batch, context)?;
+        let (yes, no) = (eval(&branches[0].1, batch, context)?, eval(otherwise, batch, context)?);
+        return Ok(arrow::compute::kernels::zip::zip(&mask, &yes, &no)?);
+    }
+    let mut left: Vec<u32> = (0..rows as u32).collect();
+    let mut parts: Vec<ArrayRef> = vec![new_null_array(&ty.arrow(), 1)];
+    let mut places: Vec<(usize, usize)> = vec![(0, 0); rows];
+    for (when, then) in branches {
+        if left.is_empty() {
+            break;
+        }
+        let holds = eval_for(when, batch, &left, context)?;
+        let holds = holds.as_boolean();
+        let (taken, rest): (Vec<u32>, Vec<u32>) =
+            left.into_iter().partition(|r| holds.is_valid(*r as usize) && holds.value(*r as usize));
+        left = rest;
+        if !taken.is_empty() {
+            parts.push(eval_for(then, batch, &taken, context)?);
+            taken.iter().for_each(|r| places[*r as usize] = (parts.len() - 1, *r as usize));
+        }
+    }
+    if !left.is_empty() {
+        parts.push(eval_for(otherwise, batch, &left, context)?);
+        left.iter().for_each(|r| places[*r as usize] = (parts.len() - 1, *r as usize));
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
+    Ok(arrow::compute::interleave(&parts, &places)?)
+}
+
+fn kernel(op: CompareOp, l: &dyn arrow::array::Datum, r: &dyn arrow::array::Datum) -> Result<BooleanArray> {
+    Ok(match op {
+        CompareOp::Eq => cmp::eq(l, r)?,
+        CompareOp::NotEq => cmp::neq(l, r)?,
+        CompareOp::Less => cmp::lt(l, r)?,
+        CompareOp::LessEq => cmp::lt_eq(l, r)?,
+        CompareOp::Greater => cmp::gt(l, r)?,
+        CompareOp::GreaterEq => cmp::gt_eq(l, r)?,
+        CompareOp::DistinctFrom => cmp::distinct(l, r)?,
+        CompareOp::NotDistinctFrom => cmp::not_distinct(l, r)?,
+    })
+}
+
+fn compare_scalar(op: CompareOp, l: &ArrayRef, r: ArrayRef) -> Result<BooleanArray> {
+    if l.data_type().is_floating() {
+        let r = arrow::compute::take(&r, &UInt32Array::from(vec![0; l.len()]), None)?;
+        return compare(op, l, &r);
+    }
+    kernel(op, l, &Scalar::new(r))
+}
+
+/// Compares two columns of one type. Floating point numbers compare as in Java: NaN equals nothing, −0 equals 0.
+///
+/// # Errors
+/// When the types differ: a mistake of the binder's.
+pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray> {
+    use arrow::datatypes::{DataType, Float32Type, Float64Type};
+    macro_rules! float {
+        ($t:ty) => {{
+            let (l, r) = (l.as_primitive::<$t>(), r.as_primitive::<$t>());
+            (0..l.len())
+                .map(|i| match (op, l.is_null(i), r.is_null(i)) {
+                    (CompareOp::DistinctFrom, a, b) if a || b => Some(a != b),
+                    (CompareOp::NotDistinctFrom, a, b) if a || b => Some(a == b),
+                    (_, false, false) => {
+                        let (a, b) = (l.value(i), r.value(i));
+                        Some(match op {
+                            CompareOp::Eq | CompareOp::NotDistinctFrom => a == b,
+                            CompareOp::NotEq | CompareOp::DistinctFrom => a != b,
+                            CompareOp::Less => a < b,
+                            CompareOp::LessEq => a <= b,
+                            CompareOp::Greater => a > b,
+                            CompareOp::GreaterEq => a >= b,
+                        })
+                    }
+                    _ => None,
+                })
+                .collect()
+        }};
+    }
+    match l.data_type() {
+        DataType::Float64 => Ok(float!(Float64Type)),
+        DataType::Float32 => Ok(float!(Float32Type)),
+        DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => {
+            let known = matches!(op, CompareOp::DistinctFrom | CompareOp::NotDistinctFrom);
+            let key = |a: &ArrayRef, i: usize| {
+                let mut k = vec![];
+                weir_core::key::encode_value(&Value::read(a, i), a.data_type(), &mut k);
+                k
+            };
+            Ok((0..l.len())
+                .map(|i| {
+                    if !known && (l.is_null(i) || r.is_null(i)) {
+                        return None;
+                    }
+                    let order = key(l, i).cmp(&key(r, i));
+                    Some(match op {
+                        CompareOp::Eq | CompareOp::NotDistinctFrom => order.is_eq(),
+                        CompareOp::NotEq | CompareOp::DistinctFrom => order.is_ne(),
+                        CompareOp::Less => order.is_lt(),
+                        CompareOp::LessEq => order.is_le(),
+                        CompareOp::Greater => order.is_gt(),
+                        CompareOp::GreaterEq => order.is_ge(),
+                    })
+                })
+                .collect())
+        }
+        DataType::Null => Ok(BooleanArray::new_null(l.len())),
+        _ => kernel(op, l, r),
+    }
+}

@@ -1,0 +1,247 @@
+//! Bound expressions: every name resolved, every type known, every implicit conversion written out.
+
+use crate::eval::EvalContext;
+use arrow::array::ArrayRef;
+use std::fmt;
+use std::sync::Arc;
+use weir_core::{Result, SqlType, Value};
+
+/// A function that a bound call holds.
+pub trait Function: Send + Sync {
+    /// Its name, for plans and errors.
+    fn name(&self) -> &str;
+    /// Evaluates the call for `rows` rows. The arguments have the types that the binder cast them to.
+    ///
+    /// # Errors
+    /// What ends the job; rows that merely fail go through [`EvalContext::fail`].
+    fn eval(&self, args: &[ArrayRef], rows: usize, ty: &SqlType, context: &mut EvalContext) -> Result<ArrayRef>;
+    /// Whether equal arguments always give equal results.
+    fn deterministic(&self) -> bool {
+        true
+    }
+    /// Whether it is cheap and can neither fail nor be noticed, so that rows whose result is not needed do no harm.
+    fn total(&self) -> bool {
+        false
+    }
+    /// Whether this is a function of the user's, in its sandbox.
+    fn is_user_defined(&self) -> bool {
+        false
+    }
+    /// What the state's identity and the plan say about it beside its name: a hash of its code.
+    fn version(&self) -> Option<String> {
+        None
+    }
+}
+
+/// + − × ÷ %
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named after what they do")]
+pub enum ArithOp {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+}
+
+/// = <> < <= > >= and their forms that know NULL
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named after what they do")]
+pub enum CompareOp {
+    Eq,
+    NotEq,
+    Less,
+    LessEq,
+    Greater,
+    GreaterEq,
+    DistinctFrom,
+    NotDistinctFrom,
+}
+
+/// A bound expression.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "the fields of each variant are what SQL calls them")]
+pub enum Expr {
+    /// A column of the input.
+    Column { index: usize, name: String, ty: SqlType },
+    /// A constant.
+    Literal { value: Value<'static>, ty: SqlType },
+    /// CAST or TRY_CAST.
+    Cast { expr: Box<Expr>, ty: SqlType, safe: bool },
+    /// Arithmetic between operands of one common type, or exact numbers.
+    Arith { op: ArithOp, left: Box<Expr>, right: Box<Expr>, ty: SqlType },
+    /// Comparison between operands of one type.
+    Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
+    And(Box<Expr>, Box<Expr>),
+    Or(Box<Expr>, Box<Expr>),
+    Not(Box<Expr>),
+    IsNull(Box<Expr>),
+    /// The first branch whose condition is true.
+    Case { branches: Vec<(Expr, Expr)>, otherwise: Box<Expr>, ty: SqlType },
+    /// A field of a ROW.
+    Field { expr: Box<Expr>, index: usize, name: String, ty: SqlType },
+    /// A function's call.
+    Call { function: Arc<dyn Function>, args: Vec<Expr>, ty: SqlType },
+}
+
+impl Expr {
+    /// A column.
+    pub fn column(index: usize, name: impl Into<String>, ty: SqlType) -> Self {
+        Expr::Column { index, name: name.into(), ty }
+    }
+    /// A constant.
+    pub fn literal(value: Value<'static>, ty: SqlType) -> Self {
+        Expr::Literal { value, ty }
+    }
+    /// Its type.
+    pub fn ty(&self) -> SqlType {
+        match self {
+            Expr::Column { ty, .. }
+            | Expr::Literal { ty, .. }
+            | Expr::Cast { ty, .. }
+            | Expr::Arith { ty, .. }
+            | Expr::Case { ty, .. }
+            | Expr::Field { ty, .. }
+            | Expr::Call { ty, .. } => ty.clone(),
+            Expr::Compare { op: CompareOp::DistinctFrom | CompareOp::NotDistinctFrom, .. } | Expr::IsNull(_) => {
+                SqlType::BOOLEAN.not_null()
+            }
+            Expr::Compare { left, right, .. } | Expr::And(left, right) | Expr::Or(left, right) => {
+                SqlType::BOOLEAN.nullable(left.ty().nullable || right.ty().nullable)
+            }
+            Expr::Not(e) => SqlType::BOOLEAN.nullable(e.ty().nullable),
+        }
+    }
+    /// The expressions directly below.
+    pub fn children(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Column { .. } | Expr::Literal { .. } => vec![],
+            Expr::Cast { expr, .. } | Expr::Not(expr) | Expr::IsNull(expr) | Expr::Field { expr, .. } => vec![expr],
+            Expr::Arith { left, right, .. }
+            | Expr::Compare { left, right, .. }
+            | Expr::And(left, right)
+            | Expr::Or(left, right) => vec![left, right],
+            Expr::Case { branches, otherwise, .. } => {
+                branches.iter().flat_map(|(c, v)| [c, v]).chain([otherwise.as_ref()]).collect()
+            }
+            Expr::Call { args, .. } => args.iter().collect(),
+        }
+    }
+    /// The same expression with every expression below, then itself, put through `f`.
+    pub fn rewrite(self, f: &mut dyn FnMut(Expr) -> Expr) -> Expr {
+        let mut b = |e: Box<Expr>| Box::new(e.rewrite(f));
+        let out = match self {
+            Expr::Column { .. } | Expr::Literal { .. } => self,
+            Expr::Cast { expr, ty, safe } => Expr::Cast { expr: b(expr), ty, safe },
+            Expr::Not(e) => Expr::Not(b(e)),
+            Expr::IsNull(e) => Expr::IsNull(b(e)),
+            Expr::Field { expr, index, name, ty } => Expr::Field { expr: b(expr), index, name, ty },
+            Expr::Arith { op, left, right, ty } => Expr::Arith { op, left: b(left), right: b(right), ty },
+            Expr::Compare { op, left, right } => Expr::Compare { op, left: b(left), right: b(right) },
+            Expr::And(l, r) => Expr::And(b(l), b(r)),
+            Expr::Or(l, r) => Expr::Or(b(l), b(r)),
+            Expr::Case { branches, otherwise, ty } => Expr::Case {
+                branches: branches.into_iter().map(|(c, v)| (c.rewrite(f), v.rewrite(f))).collect(),
+                otherwise: Box::new(otherwise.rewrite(f)),
+                ty,
+            },
+            Expr::Call { function, args, ty } => {
+                Expr::Call { function, args: args.into_iter().map(|a| a.rewrite(f)).collect(), ty }
+            }
+        };
+        f(out)
+    }
+    /// Whether a predicate holds for this expression or any below.
+    pub fn any(&self, f: &dyn Fn(&Expr) -> bool) -> bool {
+        f(self) || self.children().into_iter().any(|c| c.any(f))
+    }
+    /// The columns of the input that it reads.
+    pub fn columns(&self, into: &mut std::collections::BTreeSet<usize>) {
+        if let Expr::Column { index, .. } = self {
+            into.insert(*index);
+        }
+        self.children().into_iter().for_each(|c| c.columns(into));
+    }
+    /// Whether evaluating it for rows that do not need it is harmless: nothing in it can fail or be noticed.
+    pub fn total(&self) -> bool {
+        !self.any(&|e| match e {
+            Expr::Cast { expr, ty, safe } => !safe && crate::cast::can_fail(&expr.ty(), ty),
+            Expr::Arith { op: ArithOp::Divide | ArithOp::Modulo, ty, .. } => !ty.is_approximate(),
+            Expr::Call { function, .. } => !function.total(),
+            _ => false,
+        })
+    }
+    /// Whether equal inputs always give equal results.
+    pub fn deterministic(&self) -> bool {
+        !self.any(&|e| matches!(e, Expr::Call { function, .. } if !function.deterministic()))
+    }
+    /// Whether it reads no column and can be replaced by its value.
+    pub fn constant(&self) -> bool {
+        self.deterministic()
+            && !self.any(&|e| {
+                matches!(e, Expr::Column { .. })
+                    || matches!(e, Expr::Call { function, .. } if function.is_user_defined())
+            })
+    }
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expr::Column { name, .. } => f.write_str(name),
+            Expr::Literal { value: Value::Text(s), .. } => write!(f, "'{}'", s.replace('\'', "''")),
+            Expr::Literal { value, ty } => f.write_str(&crate::text::cast_text(value, ty, &crate::time::Zone::UTC)),
+            Expr::Cast { expr, ty, safe } => {
+                write!(f, "{}({expr} AS {})", if *safe { "TRY_CAST" } else { "CAST" }, ty.kind)
+            }
+            Expr::Arith { op, left, right, .. } => {
+                let op = match op {
+                    ArithOp::Add => "+",
+                    ArithOp::Subtract => "-",
+                    ArithOp::Multiply => "*",
+                    ArithOp::Divide => "/",
+                    ArithOp::Modulo => "%",
+                };
+                write!(f, "({left} {op} {right})")
+            }
+            Expr::Compare { op, left, right } => {
+                let op = match op {
+                    CompareOp::Eq => "=",
+                    CompareOp::NotEq => "<>",
+                    CompareOp::Less => "<",
+                    CompareOp::LessEq => "<=",
+                    CompareOp::Greater => ">",
+                    CompareOp::GreaterEq => ">=",
+                    CompareOp::DistinctFrom => "IS DISTINCT FROM",
+                    CompareOp::NotDistinctFrom => "IS NOT DISTINCT FROM",
+                };
+                write!(f, "({left} {op} {right})")
+            }
+            Expr::And(l, r) => write!(f, "({l} AND {r})"),
+            Expr::Or(l, r) => write!(f, "({l} OR {r})"),
+            Expr::Not(e) => write!(f, "NOT {e}"),
+            Expr::IsNull(e) => write!(f, "{e} IS NULL"),
+            Expr::Case { branches, otherwise, .. } => {
+                f.write_str("CASE")?;
+                for (c, v) in branches {
+                    write!(f, " WHEN {c} THEN {v}")?;
+                }
+                write!(f, " ELSE {otherwise} END")
+            }
+            Expr::Field { expr, name, .. } => write!(f, "{expr}.{name}"),
+            Expr::Call { function, args, .. } => {
+                write!(f, "{}(", function.name())?;
+                for (i, a) in args.iter().enumerate() {
+                    write!(f, "{}{a}", if i > 0 { ", " } else { "" })?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! DataFusion's scalar functions, under the names that Flink does not use.
+
+use crate::eval::EvalContext;
+use crate::expr::{Expr, Function};
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion_common::ScalarValue;
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::type_coercion::functions::fields_with_udf;
+use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use weir_core::{Error, Result, SqlType, TypeKind, Value, value};
+
+fn all() -> &'static BTreeMap<String, Arc<ScalarUDF>> {
+    static ALL: OnceLock<BTreeMap<String, Arc<ScalarUDF>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut map = BTreeMap::new();
+        let functions = datafusion_functions::all_default_functions();
+        for f in functions.into_iter().chain(datafusion_functions_nested::all_default_nested_functions()) {
+            for name in f.aliases().iter().map(String::as_str).chain([f.name()]) {
+                map.insert(name.to_ascii_uppercase(), f.clone());
+            }
+        }
+        map
+    })
+}
+
+/// Their names, in capitals.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    all().keys().cloned()
+}
+
+/// The SQL type of what such a function gives, and whether it must be cast to get there.
+fn sql_type(ty: &DataType) -> Option<TypeKind> {
+    Some(match ty {
+        DataType::Null => TypeKind::Null,
+        DataType::Boolean => TypeKind::Boolean,
+        DataType::Int8 => TypeKind::TinyInt,
+        DataType::Int16 | DataType::UInt8 => TypeKind::SmallInt,
+        DataType::Int32 | DataType::UInt16 => TypeKind::Int,
+        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => TypeKind::BigInt,
+        DataType::Float16 | DataType::Float32 => TypeKind::Float,
+        DataType::Float64 => TypeKind::Double,
+        DataType::Decimal128(p, s) if *s >= 0 => TypeKind::Decimal(*p, *s as u8),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => super::table::string(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            super::table::bytes()
+        }
+        DataType::Date32 | DataType::Date64 => TypeKind::Date,
+        DataType::Time32(_) | DataType::Time64(_) => TypeKind::Time(3),
+        DataType::Timestamp(unit, tz) => {
+            let digits = match unit {
+                TimeUnit::Second => 0,
+                TimeUnit::Millisecond => 3,
+                TimeUnit::Microsecond => 6,
+                TimeUnit::Nanosecond => 9,
+            };
+            if tz.is_some() { TypeKind::TimestampLtz(digits) } else { TypeKind::Timestamp(digits) }
+        }
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) => {
+            TypeKind::Array(Box::new(sql_type(f.data_type())?.into()))
+        }
+        DataType::Struct(fields) => TypeKind::Row(
+            fields
+                .iter()
+                .map(|f| Some(weir_core::Field::new(f.name(), sql_type(f.data_type())?.into())))
+                .collect::<Option<_>>()?,
+        ),
+        DataType::Map(f, _) => match f.data_type() {
+            DataType::Struct(kv) => TypeKind::Map(
+                Box::new(sql_type(kv[0].data_type())?.into()),
+                Box::new(sql_type(kv[1].data_type())?.into()),
+            ),
+            _ => return None,
+        },
+        DataType::Dictionary(_, v) => sql_type(v)?,
+        _ => return None,
+    })
+}
+
+/// Binds a call, if there is such a function.
+pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
+    let Some(function) = all().get(name) else { return Ok(None) };
+    let wrong = |e: datafusion_common::DataFusionError| {
+        let types = args.iter().map(|a| a.ty().kind.to_string()).collect::<Vec<_>>().join(", ");
+        let first = e.strip_backtrace();
+        let first = first.lines().next().unwrap_or_default().to_string();
+        Error::script(format!("{name}({types}) cannot be called like this: {first}"))
+    };
+    let fields: Vec<FieldRef> = args
+        .iter()
+        .enumerate()
+        .map(|(i, a)| Arc::new(Field::new(format!("a{i}"), a.ty().arrow(), a.ty().nullable)))
+        .collect();
+    let coerced =
+        if fields.is_empty() { vec![] } else { fields_with_udf(&fields, function.as_ref()).map_err(wrong)? };
+    let constants: Vec<Option<ScalarValue>> = args
+        .iter()
+        .zip(&coerced)
+        .map(|(a, f)| match a {
+            Expr::Literal { value, ty } => {
+                let array = value::column(&ty.arrow(), [value.clone()]);
+                let array = arrow::compute::cast(&array, f.data_type()).ok()?;
+                ScalarValue::try_from_array(&array, 0).ok()
+            }
+            _ => None,
+        })
+        .collect();
+    let scalars: Vec<Option<&ScalarValue>> = constants.iter().map(Option::as_ref).collect();
+    let return_field = function
+        .return_field_from_args(ReturnFieldArgs { arg_fields: &coerced, scalar_arguments: &scalars })
+        .map_err(wrong)?;
+    let kind = sql_type(return_field.data_type()).ok_or_else(|| {
+        Error::script(format!("{name} gives {}, which SQL has no type for", return_field.data_type()))
+    })?;
+    let ty = SqlType::from(kind).nullable(return_field.is_nullable());
+    let function = Arc::new(Bridge { function: function.clone(), fields: coerced, constants, return_field });
+    Ok(Some(Expr::Call { function, args, ty }))
+}
+
+struct Bridge {
+    function: Arc<ScalarUDF>,
+    fields: Vec<FieldRef>,
+    constants: Vec<Option<ScalarValue>>,
+    return_field: FieldRef,
+}
+
+impl Function for Bridge {
+    fn name(&self) -> &str {
+        self.function.name()
+    }
+    fn deterministic(&self) -> bool {
+        self.function.signature().volatility == Volatility::Immutable
+    }
+    fn eval(&self, args: &[ArrayRef], rows: usize, ty: &SqlType, context: &mut EvalContext) -> Result<ArrayRef> {
+        match self.call(args, rows, ty) {
+            Ok(array) => Ok(array),
+            // These functions fail for a whole batch: find the rows that they fail on.
+            Err(_) if rows > 1 => {
+                let mut parts = Vec::with_capacity(rows);
+                for row in 0..rows {
+                    let one: Vec<ArrayRef> = args.iter().map(|a| a.slice(row, 1)).collect();
+                    parts.push(match self.call(&one, 1, ty) {
+                        Ok(a) => a,
+                        Err(e) => {
+                            context.fail(row, e.message)?;
+                            arrow::array::new_null_array(&ty.arrow(), 1)
+                        }
+                    });
+                }
+                let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
+                Ok(arrow::compute::concat(&parts)?)
+            }
+            Err(e) if rows == 1 => {
+                context.fail(0, e.message)?;
+                Ok(arrow::array::new_null_array(&ty.arrow(), 1))
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Bridge {
+    fn call(&self, args: &[ArrayRef], rows: usize, ty: &SqlType) -> Result<ArrayRef> {
+        let values = args
+            .iter()
+            .zip(&self.fields)
+            .zip(&self.constants)
+            .map(|((a, f), constant)| {
+                Ok(match constant {
+                    Some(c) => ColumnarValue::Scalar(c.clone()),
+                    None => ColumnarValue::Array(arrow::compute::cast(a, f.data_type())?),
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let fail = |e: datafusion_common::DataFusionError| {
+            Error::data(format!("{}: {}", self.name(), e.strip_backtrace().lines().next().unwrap_or_default()))
+        };
+        let result = self
+            .function
+            .invoke_with_args(ScalarFunctionArgs {
+                args: values,
+                arg_fields: self.fields.clone(),
+                number_rows: rows,
+                return_field: self.return_field.clone(),
+                config_options: Arc::new(ConfigOptions::default()),
+            })
+            .and_then(|v| v.into_array(rows))
+            .map_err(fail)?;
+        Ok(arrow::compute::cast(&result, &ty.arrow())?)
+    }
+}

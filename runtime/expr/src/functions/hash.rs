@@ -1,0 +1,64 @@
+//! Hashes and encodings of bytes.
+
+use super::table::*;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::Digest;
+
+pub(super) const ALL: &[Definition] = &[
+    def("MD5", &[TextOrBytes], (1, 1), Type(|| T::Char(32)), Strict(|a, _| digest::<md5::Md5>(a))),
+    def("SHA1", &[TextOrBytes], (1, 1), Type(|| T::Char(40)), Strict(|a, _| digest::<sha1::Sha1>(a))),
+    def("SHA224", &[TextOrBytes], (1, 1), Type(|| T::Char(56)), Strict(|a, _| digest::<sha2::Sha224>(a))),
+    def("SHA256", &[TextOrBytes], (1, 1), Type(|| T::Char(64)), Strict(|a, _| digest::<sha2::Sha256>(a))),
+    def("SHA384", &[TextOrBytes], (1, 1), Type(|| T::Char(96)), Strict(|a, _| digest::<sha2::Sha384>(a))),
+    def("SHA512", &[TextOrBytes], (1, 1), Type(|| T::Char(128)), Strict(|a, _| digest::<sha2::Sha512>(a))),
+    def("SHA2", &[TextOrBytes, Int], (2, 2), Type(|| T::Varchar(128)), Strict(sha2)),
+    def("TO_BASE64", &[TextOrBytes], (1, 1), Type(string), Strict(|a, _| Ok(Value::string(STANDARD.encode(raw(a)))))),
+    def("FROM_BASE64", &[TextOrBytes], (1, 1), MaybeNull(string), Strict(from_base64)),
+    def("HEX", &[Any], (1, 1), Type(string), Strict(hex_text)),
+    def("UNHEX", &[Text], (1, 1), MaybeNull(bytes), Strict(unhex)),
+    def("BIN", &[Long], (1, 1), Type(string), Strict(|a, _| Ok(Value::string(format!("{:b}", int_at(a, 0)))))),
+];
+
+fn raw<'a>(a: &'a [Value<'_>]) -> &'a [u8] {
+    a[0].as_bytes().unwrap_or_default()
+}
+
+fn int_at(a: &[Value<'_>], i: usize) -> i64 {
+    a[i].as_i64().unwrap_or(0)
+}
+
+fn digest<D: Digest>(a: &[Value<'_>]) -> Outcome {
+    Ok(Value::string(hex::encode(D::digest(raw(a)))))
+}
+
+fn sha2(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    match int_at(a, 1) {
+        224 => digest::<sha2::Sha224>(a),
+        256 => digest::<sha2::Sha256>(a),
+        384 => digest::<sha2::Sha384>(a),
+        512 => digest::<sha2::Sha512>(a),
+        n => Err(format!("there is no SHA-2 of {n} bits; it is 224, 256, 384 or 512")),
+    }
+}
+
+fn from_base64(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let text: Vec<u8> = raw(a).iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+    match STANDARD.decode(&text) {
+        Ok(b) => Ok(Value::string(String::from_utf8_lossy(&b).into_owned())),
+        Err(_) => Ok(Value::Null),
+    }
+}
+
+fn hex_text(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    Ok(Value::string(match &a[0] {
+        Value::Int(n) => format!("{n:X}"),
+        v => hex::encode_upper(v.as_bytes().ok_or("takes a number, text or bytes")?),
+    }))
+}
+
+fn unhex(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let text = raw(a);
+    let even = if text.len() % 2 == 1 { [b"0", text].concat() } else { text.to_vec() };
+    Ok(hex::decode(even).map_or(Value::Null, |b| Value::Bytes(b.into())))
+}

@@ -1,0 +1,373 @@
+//! The built-in functions: Flink's by Flink's names and meanings, then DataFusion's under the names that are left.
+//!
+//! A family a file. Each family is a table of definitions: a name, what the arguments may be, what comes out, and a plain
+//! function over values; the few that are hot work on whole columns.
+
+mod choice;
+mod collection;
+mod datafusion;
+mod hash;
+mod java_time;
+mod json;
+mod math;
+mod string;
+mod temporal;
+
+use crate::eval::{EvalContext, Session};
+use crate::expr::{Expr, Function};
+use arrow::array::ArrayRef;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use weir_core::{ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
+
+pub use java_time::{format as format_time, parse as parse_time};
+pub use json::to_json;
+
+/// What a definition's function is told beside its arguments.
+pub struct Call<'a> {
+    /// The session.
+    pub session: &'a Session,
+    /// The result's type.
+    pub ty: &'a SqlType,
+    /// The arguments' types.
+    pub types: &'a [SqlType],
+}
+
+/// A result, or the words for the user.
+pub type Outcome = std::result::Result<Value<'static>, String>;
+
+/// How a result's type follows from the arguments'.
+#[derive(Clone, Copy)]
+pub enum Gives {
+    /// Always this; NULL when an argument is.
+    Type(fn() -> TypeKind),
+    /// The same, and NULL for some values that are not.
+    MaybeNull(fn() -> TypeKind),
+    /// Always this, never NULL.
+    NotNull(fn() -> TypeKind),
+    /// The first argument's type.
+    First,
+    /// From all arguments.
+    Of(fn(&[Expr]) -> std::result::Result<SqlType, String>),
+}
+
+/// What an argument may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "named after the types")]
+pub enum Takes {
+    Text,
+    TextOrBytes,
+    Int,
+    Long,
+    Double,
+    Exact,
+    Number,
+    Bool,
+    Bytes,
+    Time,
+    Array,
+    Map,
+    Any,
+}
+
+/// A function over one row's values.
+pub type RowFunction = fn(&[Value<'_>], &Call<'_>) -> Outcome;
+/// A function over columns.
+pub type ColumnFunction = fn(&[ArrayRef], usize, &Call<'_>, &mut EvalContext) -> Result<ArrayRef>;
+
+/// How a definition is computed.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// Row by row; a NULL argument gives NULL without a call.
+    Strict(RowFunction),
+    /// Row by row, NULLs handed in.
+    Lenient(RowFunction),
+    /// A column at a time.
+    Columns(ColumnFunction),
+}
+
+/// A built-in function.
+pub struct Definition {
+    /// Its name, in capitals.
+    pub name: &'static str,
+    /// What its arguments may be; further ones are like the last.
+    pub takes: &'static [Takes],
+    /// The least and the greatest number of arguments.
+    pub arity: (usize, usize),
+    /// What comes out.
+    pub gives: Gives,
+    /// How.
+    pub body: Body,
+    /// Whether equal arguments give equal results.
+    pub deterministic: bool,
+}
+
+/// Shorthands of the tables below.
+mod table {
+    pub(super) use super::Body::{Columns, Lenient, Strict};
+    pub(super) use super::Gives::{First, MaybeNull, NotNull, Of, Type};
+    pub(super) use super::Takes::*;
+    pub(super) use super::{Call, Definition, Outcome};
+    pub(super) use crate::expr::Expr;
+    pub(super) use weir_core::{SqlType, TypeKind as T, Value};
+
+    pub(super) fn string() -> T {
+        T::Varchar(weir_core::types::UNBOUNDED)
+    }
+    pub(super) fn bytes() -> T {
+        T::Varbinary(weir_core::types::UNBOUNDED)
+    }
+    pub(super) fn int() -> T {
+        T::Int
+    }
+    pub(super) fn long() -> T {
+        T::BigInt
+    }
+    pub(super) fn double() -> T {
+        T::Double
+    }
+    pub(super) fn boolean() -> T {
+        T::Boolean
+    }
+    pub(super) const fn def(
+        name: &'static str,
+        takes: &'static [super::Takes],
+        arity: (usize, usize),
+        gives: super::Gives,
+        body: super::Body,
+    ) -> Definition {
+        Definition { name, takes, arity, gives, body, deterministic: true }
+    }
+    /// The length of a text type.
+    pub(super) fn length(t: &SqlType) -> u32 {
+        match t.kind {
+            T::Char(n) | T::Varchar(n) => n,
+            _ => weir_core::types::UNBOUNDED,
+        }
+    }
+    /// VARCHAR as long as the first argument.
+    pub(super) fn as_long(a: &[Expr]) -> Result<SqlType, String> {
+        let nullable = a.iter().any(|e| e.ty().nullable);
+        Ok(SqlType::from(T::Varchar(length(&a[0].ty()))).nullable(nullable))
+    }
+    /// The same, and NULL for some arguments.
+    pub(super) fn as_long_or_null(a: &[Expr]) -> Result<SqlType, String> {
+        as_long(a).map(|t| t.nullable(true))
+    }
+    /// A type for all arguments.
+    pub(super) fn common(a: &[Expr]) -> Result<SqlType, String> {
+        let types: Vec<SqlType> = a.iter().map(Expr::ty).collect();
+        super::common_type(&types).ok_or_else(|| "its arguments' types have nothing in common".to_string())
+    }
+    pub(super) const MANY: usize = 1000;
+}
+
+fn families() -> [&'static [Definition]; 7] {
+    [choice::ALL, string::ALL, math::ALL, temporal::ALL, collection::ALL, json::ALL, hash::ALL]
+}
+
+fn definitions() -> &'static BTreeMap<&'static str, &'static Definition> {
+    static ALL: OnceLock<BTreeMap<&'static str, &'static Definition>> = OnceLock::new();
+    ALL.get_or_init(|| families().into_iter().flatten().map(|d| (d.name, d)).collect())
+}
+
+/// Names of Flink's functions that are there, in order.
+pub fn flink_names() -> Vec<&'static str> {
+    definitions().keys().copied().collect()
+}
+
+/// Names of DataFusion's functions that are there beside Flink's, in order.
+pub fn datafusion_names() -> Vec<String> {
+    datafusion::names().filter(|n| !definitions().contains_key(n.as_str())).collect()
+}
+
+/// Binds a call of a built-in function: checks and casts the arguments, settles the result's type.
+///
+/// # Errors
+/// When there is no such function (`Ok(None)` says so), or it does not take these arguments.
+pub fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
+    let upper = name.to_ascii_uppercase();
+    if let Some(d) = definitions().get(upper.as_str()) {
+        return call(d, args).map(Some);
+    }
+    datafusion::bind(&upper, args)
+}
+
+fn signature(name: &str, types: &[SqlType]) -> String {
+    format!("{name}({})", types.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", "))
+}
+
+fn call(d: &'static Definition, args: Vec<Expr>) -> Result<Expr> {
+    let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
+    let wrong = |why: String| Error::script(format!("{} cannot be called like this: {why}", signature(d.name, &types)));
+    if args.len() < d.arity.0 || args.len() > d.arity.1 {
+        let wanted = match d.arity {
+            (a, b) if a == b => format!("{a}"),
+            (a, table::MANY) => format!("at least {a}"),
+            (a, b) => format!("{a} to {b}"),
+        };
+        let one = if d.arity.1 == 1 { "argument" } else { "arguments" };
+        return Err(Error::script(format!("{} takes {wanted} {one}, not {}", d.name, args.len())));
+    }
+    let mut cast: Vec<Expr> = vec![];
+    for (i, arg) in args.into_iter().enumerate() {
+        let takes = d.takes.get(i).or(d.takes.last()).copied().unwrap_or(Takes::Any);
+        let from = arg.ty();
+        let to = accept(takes, &from).ok_or_else(|| wrong(format!("argument {} must be {takes:?}", i + 1)))?;
+        cast.push(cast_to(arg, &to));
+    }
+    let types: Vec<SqlType> = cast.iter().map(Expr::ty).collect();
+    let any_null = types.iter().any(|t| t.nullable);
+    let ty = match d.gives {
+        Gives::Type(k) => SqlType::from(k()).nullable(any_null),
+        Gives::MaybeNull(k) => SqlType::from(k()),
+        Gives::NotNull(k) => SqlType::from(k()).not_null(),
+        Gives::First => types[0].clone().nullable(any_null),
+        Gives::Of(f) => f(&cast).map_err(wrong)?,
+    };
+    let function = Arc::new(BuiltIn { definition: d, types });
+    Ok(Expr::Call { function, args: cast, ty })
+}
+
+/// Casts an expression unless it has the type already.
+pub fn cast_to(expr: Expr, to: &SqlType) -> Expr {
+    let from = expr.ty();
+    if from.kind == to.kind {
+        return expr;
+    }
+    let ty = to.clone().nullable(from.nullable);
+    match expr {
+        Expr::Literal { value: Value::Null, .. } => Expr::Literal { value: Value::Null, ty: ty.nullable(true) },
+        expr => Expr::Cast { expr: Box::new(expr), ty, safe: false },
+    }
+}
+
+/// What an argument is cast to, if it is taken at all.
+fn accept(takes: Takes, from: &SqlType) -> Option<SqlType> {
+    let to = |kind: TypeKind| Some(SqlType { kind, nullable: from.nullable });
+    let same = || Some(from.clone());
+    match takes {
+        Takes::Any => same(),
+        Takes::Text if from.is_text() => same(),
+        Takes::Text if from.is_null() => to(table::string()),
+        Takes::TextOrBytes if from.is_text() || from.is_bytes() => same(),
+        Takes::TextOrBytes if from.is_null() => to(table::string()),
+        Takes::Int if from.is_integer() && from.kind != TypeKind::BigInt || from.is_null() => to(TypeKind::Int),
+        Takes::Int if from.kind == TypeKind::BigInt => to(TypeKind::Int),
+        Takes::Long if from.is_integer() || from.is_null() => to(TypeKind::BigInt),
+        Takes::Double if from.is_numeric() || from.is_null() => to(TypeKind::Double),
+        Takes::Exact if from.is_integer() || from.is_decimal() => same(),
+        Takes::Number if from.is_numeric() => same(),
+        Takes::Number if from.is_null() => to(TypeKind::Int),
+        Takes::Bool if from.kind == TypeKind::Boolean || from.is_null() => to(TypeKind::Boolean),
+        Takes::Bytes if from.is_bytes() => same(),
+        Takes::Bytes if from.is_null() => to(table::bytes()),
+        Takes::Time if from.is_timestamp() || matches!(from.kind, TypeKind::Date | TypeKind::Time(_)) => same(),
+        Takes::Time if from.is_null() => to(TypeKind::Timestamp(3)),
+        Takes::Array if matches!(from.kind, TypeKind::Array(_)) => same(),
+        Takes::Map if matches!(from.kind, TypeKind::Map(..)) => same(),
+        _ => None,
+    }
+}
+
+struct BuiltIn {
+    definition: &'static Definition,
+    types: Vec<SqlType>,
+}
+
+impl Function for BuiltIn {
+    fn name(&self) -> &str {
+        self.definition.name
+    }
+    fn deterministic(&self) -> bool {
+        self.definition.deterministic
+    }
+    fn eval(&self, args: &[ArrayRef], rows: usize, ty: &SqlType, context: &mut EvalContext) -> Result<ArrayRef> {
+        let session = context.session.clone();
+        let call = Call { session: &session, ty, types: &self.types };
+        let (strict, f) = match self.definition.body {
+            Body::Strict(f) => (true, f),
+            Body::Lenient(f) => (false, f),
+            Body::Columns(f) => return f(args, rows, &call, context),
+        };
+        let mut out = ColumnBuilder::new(&ty.arrow());
+        let mut values: Vec<Value> = Vec::with_capacity(args.len());
+        for row in 0..rows {
+            values.clear();
+            values.extend(args.iter().map(|a| Value::read(a, row)));
+            if strict && values.iter().any(Value::is_null) {
+                out.push_null();
+                continue;
+            }
+            match f(&values, &call) {
+                Ok(v) => out.push(&v),
+                Err(message) => {
+                    context.fail(row, format!("{}: {message}", self.definition.name))?;
+                    out.push_null();
+                }
+            }
+        }
+        Ok(out.finish())
+    }
+}
+
+/// The type that values of all these types are brought to, as in CASE, COALESCE, UNION and VALUES.
+pub fn common_type(types: &[SqlType]) -> Option<SqlType> {
+    let nullable = types.iter().any(|t| t.nullable);
+    let mut known = types.iter().filter(|t| !t.is_null());
+    let mut kind = known.next()?.kind.clone();
+    for t in known {
+        kind = common_kind(&kind, &t.kind)?;
+    }
+    Some(SqlType { kind, nullable })
+}
+
+fn common_kind(a: &TypeKind, b: &TypeKind) -> Option<TypeKind> {
+    use TypeKind as T;
+    if a == b {
+        return Some(a.clone());
+    }
+    let (ta, tb) = (SqlType::from(a.clone()), SqlType::from(b.clone()));
+    if ta.is_numeric() && tb.is_numeric() {
+        if ta.is_approximate() || tb.is_approximate() {
+            return Some(match (a, b) {
+                (T::Float, T::Float) => T::Float,
+                (T::Float, o) | (o, T::Float) if SqlType::from(o.clone()).is_integer() => T::Float,
+                _ => T::Double,
+            });
+        }
+        if ta.is_integer() && tb.is_integer() {
+            let wide = |t: &SqlType| t.as_decimal().map_or(0, |(p, _)| p);
+            return Some(if wide(&ta) >= wide(&tb) { a.clone() } else { b.clone() });
+        }
+        let ((p1, s1), (p2, s2)) = (ta.as_decimal()?, tb.as_decimal()?);
+        let scale = s1.max(s2);
+        let whole = (p1 - s1).max(p2 - s2);
+        return Some(T::Decimal((whole + scale).min(38), scale.min(38 - whole.min(38))));
+    }
+    Some(match (a, b) {
+        (T::Char(n) | T::Varchar(n), T::Char(m) | T::Varchar(m)) => T::Varchar(*n.max(m)),
+        (T::Binary(n) | T::Varbinary(n), T::Binary(m) | T::Varbinary(m)) => T::Varbinary(*n.max(m)),
+        (T::Timestamp(p), T::Timestamp(q)) => T::Timestamp(*p.max(q)),
+        (T::TimestampLtz(p), T::TimestampLtz(q)) => T::TimestampLtz(*p.max(q)),
+        (T::Timestamp(p), T::TimestampLtz(q)) | (T::TimestampLtz(q), T::Timestamp(p)) => T::TimestampLtz(*p.max(q)),
+        (T::Date, T::Timestamp(p)) | (T::Timestamp(p), T::Date) => T::Timestamp(*p),
+        (T::Date, T::TimestampLtz(p)) | (T::TimestampLtz(p), T::Date) => T::TimestampLtz(*p),
+        (T::Time(p), T::Time(q)) => T::Time(*p.max(q)),
+        (T::Array(x), T::Array(y)) => T::Array(Box::new(common_type(&[*x.clone(), *y.clone()])?)),
+        (T::Multiset(x), T::Multiset(y)) => T::Multiset(Box::new(common_type(&[*x.clone(), *y.clone()])?)),
+        (T::Map(k, v), T::Map(l, w)) => T::Map(
+            Box::new(common_type(&[*k.clone(), *l.clone()])?),
+            Box::new(common_type(&[*v.clone(), *w.clone()])?),
+        ),
+        (T::Row(x), T::Row(y)) if x.len() == y.len() => T::Row(
+            x.iter()
+                .zip(y)
+                .map(|(f, g)| {
+                    Some(weir_core::Field::new(f.name.clone(), common_type(&[f.ty.clone(), g.ty.clone()])?))
+                })
+                .collect::<Option<_>>()?,
+        ),
+        _ => return None,
+    })
+}

@@ -1,0 +1,13 @@
+//! Expressions: what they are once bound, how they are evaluated over columns, Flink's casts, and the built-in functions.
+
+pub mod aggregate;
+pub mod arith;
+pub mod cast;
+pub mod eval;
+pub mod expr;
+pub mod functions;
+pub mod text;
+pub mod time;
+
+pub use eval::{EvalContext, OnError, RowError, Session};
+pub use expr::{ArithOp, CompareOp, Expr, Function};

@@ -1,0 +1,197 @@
+//! Values as text: as CAST writes them, and as Flink's print sink does.
+
+use crate::time::{self, Zone};
+use weir_core::{SqlType, TypeKind, Value, value::decimal_text};
+
+/// A double as Java's `Double.toString` writes it.
+pub fn double_text(v: f64) -> String {
+    if !v.is_finite() {
+        return special(v.is_nan(), v < 0.0);
+    }
+    java(ryu::Buffer::new().format_finite(v), v == 0.0 || (1e-3..1e7).contains(&v.abs()))
+}
+
+/// A float as Java's `Float.toString` writes it.
+pub fn float_text(v: f32) -> String {
+    if !v.is_finite() {
+        return special(v.is_nan(), v < 0.0);
+    }
+    java(ryu::Buffer::new().format_finite(v), v == 0.0 || (1e-3..1e7).contains(&v.abs()))
+}
+
+fn special(nan: bool, negative: bool) -> String {
+    match (nan, negative) {
+        (true, _) => "NaN",
+        (_, true) => "-Infinity",
+        _ => "Infinity",
+    }
+    .to_string()
+}
+
+/// Brings the shortest digits into Java's form: plain between 10⁻³ and 10⁷, `d.ddEn` elsewhere.
+fn java(shortest: &str, plain: bool) -> String {
+    let (sign, rest) = shortest.strip_prefix('-').map_or(("", shortest), |r| ("-", r));
+    let (mantissa, exponent) = rest.split_once('e').unwrap_or((rest, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0').trim_end_matches('0');
+    if digits.is_empty() {
+        return format!("{sign}0.0");
+    }
+    let leading = (all.len() - all.trim_start_matches('0').len()) as i32;
+    // The value is 0.digits × 10^point.
+    let point = whole.len() as i32 + exponent - leading;
+    if plain {
+        let (whole, fraction) = if point <= 0 {
+            ("0".to_string(), format!("{}{digits}", "0".repeat(-point as usize)))
+        } else if digits.len() as i32 <= point {
+            (format!("{digits}{}", "0".repeat(point as usize - digits.len())), "0".to_string())
+        } else {
+            (digits[..point as usize].to_string(), digits[point as usize..].to_string())
+        };
+        return format!("{sign}{whole}.{fraction}");
+    }
+    let fraction = if digits.len() > 1 { &digits[1..] } else { "0" };
+    format!("{sign}{}.{fraction}E{}", &digits[..1], point - 1)
+}
+
+/// A decimal as Java's `BigDecimal.toString` writes it: with an exponent when very small.
+pub fn big_decimal_text(v: i128, scale: u8) -> String {
+    let digits = v.unsigned_abs().to_string();
+    let exponent = digits.len() as i32 - 1 - i32::from(scale);
+    if scale == 0 || exponent >= -6 {
+        return decimal_text(v, scale);
+    }
+    let sign = if v < 0 { "-" } else { "" };
+    let point = if digits.len() > 1 { "." } else { "" };
+    format!("{sign}{}{point}{}E{exponent}", &digits[..1], &digits[1..])
+}
+
+/// Text as CAST(… AS STRING) writes it.
+pub fn cast_text(value: &Value<'_>, ty: &SqlType, zone: &Zone) -> String {
+    let inner = |v: &Value<'_>, t: &SqlType| if v.is_null() { "NULL".to_string() } else { cast_text(v, t, zone) };
+    match (value, &ty.kind) {
+        (Value::Null, _) => "NULL".to_string(),
+        (Value::Bool(b), _) => if *b { "TRUE" } else { "FALSE" }.to_string(),
+        (Value::Int(n), TypeKind::IntervalMonth) => {
+            format!("{}{}-{:02}", if *n < 0 { '-' } else { '+' }, n.abs() / 12, n.abs() % 12)
+        }
+        (Value::Int(n), TypeKind::IntervalDay) => {
+            let a = n.unsigned_abs();
+            let (d, ms) = (a / 86_400_000, (a % 86_400_000) as i32);
+            format!("{}{d} {}", if *n < 0 { '-' } else { '+' }, time::time_text(ms, 3))
+        }
+        (Value::Int(n), _) => n.to_string(),
+        (Value::Float(f), _) => float_text(*f),
+        (Value::Double(d), _) => double_text(*d),
+        (Value::Decimal(v, s), _) => decimal_text(*v, *s),
+        (Value::Text(s), _) => s.to_string(),
+        (Value::Bytes(b), _) => String::from_utf8_lossy(b).into_owned(),
+        (Value::Date(d), _) => time::date_text(*d),
+        (Value::Time(t), _) => time::time_text(*t, ty.time_digits().unwrap_or(0)),
+        (Value::Timestamp(s, n), TypeKind::TimestampLtz(p)) => time::timestamp_text(zone.to_local(*s), *n, *p),
+        (Value::Timestamp(s, n), _) => time::timestamp_text(*s, *n, ty.time_digits().unwrap_or(3)),
+        (Value::List(items), TypeKind::Array(e)) => {
+            format!("[{}]", items.iter().map(|v| inner(v, e)).collect::<Vec<_>>().join(", "))
+        }
+        (Value::Map(items), TypeKind::Map(k, v)) => {
+            let entries: Vec<String> = items.iter().map(|(a, b)| format!("{}={}", inner(a, k), inner(b, v))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        (Value::Map(items), TypeKind::Multiset(e)) => {
+            let entries: Vec<String> =
+                items.iter().map(|(a, b)| format!("{}={}", inner(a, e), b.as_i64().unwrap_or(0))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        (Value::Row(items), TypeKind::Row(fields)) => {
+            let fields: Vec<String> = items.iter().zip(fields).map(|(v, f)| inner(v, &f.ty)).collect();
+            format!("({})", fields.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Appends a value as Flink's print sink writes it.
+pub fn print(value: &Value<'_>, ty: &SqlType, out: &mut String) {
+    use std::fmt::Write;
+    // Writing to a String cannot fail.
+    let _ = match (value, &ty.kind) {
+        (Value::Null, _) => write!(out, "null"),
+        (Value::Bool(b), _) => write!(out, "{b}"),
+        (Value::Int(n), TypeKind::IntervalMonth) => write!(out, "P{n}M"),
+        (Value::Int(n), TypeKind::IntervalDay) => write!(out, "{}", iso_duration(*n)),
+        (Value::Int(n), _) => write!(out, "{n}"),
+        (Value::Decimal(v, s), _) => write!(out, "{}", big_decimal_text(*v, *s)),
+        (Value::Text(s), _) => write!(out, "{s}"),
+        (Value::Bytes(b), _) => {
+            let bytes: Vec<String> = b.iter().map(|b| (*b as i8).to_string()).collect();
+            write!(out, "[{}]", bytes.join(", "))
+        }
+        (Value::Time(t), _) => {
+            write!(out, "{}", time::iso_time(i64::from(*t) / 1000, (*t % 1000) as u32 * 1_000_000))
+        }
+        (Value::Timestamp(s, n), TypeKind::TimestampLtz(_)) => write!(out, "{}", time::iso_instant(*s, *n)),
+        (Value::Timestamp(s, n), _) => write!(out, "{}", time::iso_timestamp(*s, *n)),
+        (Value::List(items), TypeKind::Array(e)) => {
+            out.push('[');
+            for (i, v) in items.iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                print(v, e, out);
+            }
+            write!(out, "]")
+        }
+        (Value::Map(items), kind) => {
+            out.push('{');
+            for (i, (k, v)) in items.iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                match kind {
+                    TypeKind::Map(kt, vt) => {
+                        print(k, kt, out);
+                        out.push('=');
+                        print(v, vt, out);
+                    }
+                    TypeKind::Multiset(e) => {
+                        print(k, e, out);
+                        out.push('=');
+                        print(v, &SqlType::INT, out);
+                    }
+                    _ => {}
+                }
+            }
+            write!(out, "}}")
+        }
+        (Value::Row(items), TypeKind::Row(fields)) => {
+            out.push_str("+I[");
+            for (i, (v, f)) in items.iter().zip(fields).enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                print(v, &f.ty, out);
+            }
+            write!(out, "]")
+        }
+        _ => write!(out, "{}", cast_text(value, ty, &Zone::UTC)),
+    };
+}
+
+/// Milliseconds as Java's `Duration` prints them.
+fn iso_duration(millis: i64) -> String {
+    if millis == 0 {
+        return "PT0S".to_string();
+    }
+    let (h, m) = (millis / 3_600_000, millis / 60_000 % 60);
+    let ms = millis % 60_000;
+    let mut out = "PT".to_string();
+    if h != 0 {
+        out += &format!("{h}H");
+    }
+    if m != 0 {
+        out += &format!("{m}M");
+    }
+    if ms != 0 {
+        let (s, f) = (ms / 1000, (ms % 1000).abs());
+        let sign = if ms < 0 && s == 0 { "-" } else { "" };
+        let fraction = if f == 0 { String::new() } else { format!(".{f:03}").trim_end_matches('0').to_string() };
+        out += &format!("{sign}{s}{fraction}S");
+    }
+    out
+}

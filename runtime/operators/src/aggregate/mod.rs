@@ -1,0 +1,472 @@
+//! GROUP BY: groups in memory, everything older in the store.
+//!
+//! A batch touches each of its keys once in the store; the first touch notes what the group gave before, and at the end
+//! of the batch the difference goes out. A local aggregation in front of an exchange gives one row a key and batch: the
+//! key, and the accumulators in the form that the store keeps.
+
+mod accumulator;
+
+use accumulator::{Accumulator, Input};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int8Array};
+use arrow::datatypes::DataType;
+use hashbrown::HashMap;
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::{self, Keys, decode_into, key_group};
+use weir_core::state::{Change, Epoch};
+use weir_core::{Batch, ColumnBuilder, Error, Field, Result, Schema, SqlType, Value};
+use weir_expr::aggregate::{Aggregate, AggregateCall};
+
+/// How an aggregation takes part in a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Rows in, results out.
+    Whole,
+    /// Rows in, a row a key and batch out, for [`Stage::Final`].
+    Local,
+    /// What [`Stage::Local`] gave in, results out.
+    Final,
+}
+
+/// Makes aggregations.
+#[derive(Clone)]
+pub struct AggregateFactory {
+    /// The key columns of the input.
+    pub keys: Vec<usize>,
+    /// The aggregates.
+    pub calls: Vec<AggregateCall>,
+    /// The rows' columns, before any local stage.
+    pub input: Schema,
+    /// Keys, then results.
+    pub schema: Schema,
+    /// Which part of it this is.
+    pub stage: Stage,
+    /// Whether the input's rows can go again.
+    pub retracts: bool,
+    /// Whether results go out only at the end.
+    pub at_end: bool,
+    /// After how many milliseconds without access a key is forgotten; 0 = never.
+    pub ttl_millis: u64,
+}
+
+impl AggregateFactory {
+    /// What [`Stage::Local`] gives out: the keys, then the accumulators.
+    pub fn local_schema(&self) -> Schema {
+        let mut fields: Vec<Field> = self.keys.iter().map(|k| self.input.fields[*k].clone()).collect();
+        fields.push(Field::new("$partial", SqlType::BYTES));
+        Schema::new(fields)
+    }
+
+    /// Whether partial results of different subtasks can be put together in any order.
+    pub fn splits(&self) -> bool {
+        self.calls.iter().all(|c| {
+            !c.distinct
+                && matches!(
+                    c.function,
+                    Aggregate::CountStar
+                        | Aggregate::Count
+                        | Aggregate::Sum
+                        | Aggregate::Avg
+                        | Aggregate::Min
+                        | Aggregate::Max
+                        | Aggregate::StddevPop
+                        | Aggregate::StddevSamp
+                        | Aggregate::VarPop
+                        | Aggregate::VarSamp
+                )
+        })
+    }
+}
+
+impl OperatorFactory for AggregateFactory {
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        let stored = self.stage != Stage::Local && context.state.reader.last_epoch().0 > 0;
+        let key_types = self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect();
+        Ok(Box::new(AggregateOperator {
+            plan: self.clone(),
+            key_types,
+            context,
+            groups: HashMap::default(),
+            bytes: 0,
+            dirty_bytes: 0,
+            epoch: 0,
+            stored,
+        }))
+    }
+}
+
+struct Group {
+    rows: i64,
+    accumulators: Box<[Accumulator]>,
+    /// The epoch of the last change; changes of older epochs were handed over.
+    changed: u64,
+    dirty: bool,
+    access: u64,
+}
+
+struct AggregateOperator {
+    plan: AggregateFactory,
+    key_types: Vec<DataType>,
+    context: SubtaskContext,
+    groups: HashMap<Box<[u8]>, Group, ahash::RandomState>,
+    bytes: usize,
+    dirty_bytes: usize,
+    epoch: u64,
+    /// Whether the store may know keys that memory does not.
+    stored: bool,
+}
+
+fn now_millis() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+impl AggregateOperator {
+    fn new_accumulators(&self) -> Box<[Accumulator]> {
+        let retracts = self.plan.retracts;
+        self.plan.calls.iter().map(|c| Accumulator::new(c, &self.plan.input, retracts)).collect()
+    }
+
+    fn decode_group(&self, mut bytes: &[u8]) -> Result<(i64, Box<[Accumulator]>, u64)> {
+        let rows = read_i64(&mut bytes)?;
+        let access = read_i64(&mut bytes)? as u64;
+        let mut accumulators = self.new_accumulators();
+        for (a, c) in accumulators.iter_mut().zip(&self.plan.calls) {
+            a.decode(c, &self.plan.input, &mut bytes)?;
+        }
+        Ok((rows, accumulators, access))
+    }
+
+    fn encode_group(g: &Group, calls: &[AggregateCall], input: &Schema, out: &mut Vec<u8>) {
+        out.extend_from_slice(&g.rows.to_be_bytes());
+        out.extend_from_slice(&g.access.to_be_bytes());
+        g.accumulators.iter().zip(calls).for_each(|(a, c)| a.encode(c, input, out));
+    }
+
+    /// Brings the keys of a batch into memory.
+    fn load(&mut self, keys: &[&[u8]], now: u64) -> Result<()> {
+        let mut missing: Vec<Vec<u8>> = keys
+            .iter()
+            .filter(|k| !self.groups.contains_key(**k))
+            .map(|k| [&key_group(k).to_be_bytes()[..], k].concat())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort();
+        let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
+        self.context.metrics.state_reads.inc_by(refs.len() as u64);
+        let found = self.context.state.get_many(&refs)?;
+        for (k, v) in refs.into_iter().zip(found) {
+            let Some(v) = v else { continue };
+            let (rows, accumulators, access) = self.decode_group(&v)?;
+            if self.plan.ttl_millis > 0 && now.saturating_sub(access) > self.plan.ttl_millis {
+                continue;
+            }
+            let group = Group { rows, accumulators, changed: 0, dirty: false, access };
+            self.bytes += size(k.len(), &group);
+            self.groups.insert(k[2..].into(), group);
+        }
+        Ok(())
+    }
+
+    fn results(&self, g: &Group) -> Option<Vec<Value<'static>>> {
+        (g.rows > 0).then(|| {
+            g.accumulators.iter().zip(&self.plan.calls).map(|(a, c)| a.result(c, &self.plan.input)).collect()
+        })
+    }
+}
+
+fn size(key: usize, g: &Group) -> usize {
+    112 + key + g.accumulators.iter().map(Accumulator::bytes).sum::<usize>()
+}
+
+fn read_i64(bytes: &mut &[u8]) -> Result<i64> {
+    let (head, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| Error::state("a group in the state is cut short"))?;
+    *bytes = rest;
+    Ok(i64::from_be_bytes(*head))
+}
+
+/// Which group of a batch each row belongs to.
+struct Assignment<'a> {
+    groups: Vec<u32>,
+    keys: Vec<&'a [u8]>,
+}
+
+fn assign(keys: &Keys) -> Assignment<'_> {
+    let mut places: HashMap<&[u8], u32, ahash::RandomState> = HashMap::default();
+    let mut found = Assignment { groups: Vec::with_capacity(keys.len()), keys: vec![] };
+    let mut last: Option<(&[u8], u32)> = None;
+    for row in 0..keys.len() {
+        let k = keys.get(row);
+        let at = match last {
+            Some((l, at)) if l == k => at,
+            _ => *places.entry(k).or_insert_with(|| {
+                found.keys.push(k);
+                found.keys.len() as u32 - 1
+            }),
+        };
+        last = Some((k, at));
+        found.groups.push(at);
+    }
+    found
+}
+
+impl Operator for AggregateOperator {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let key_columns: Vec<ArrayRef> = match self.plan.stage {
+            Stage::Final => batch.data.columns()[..self.plan.keys.len()].to_vec(),
+            _ => self.plan.keys.iter().map(|k| batch.data.column(*k).clone()).collect(),
+        };
+        let keys = Keys::encode(&key_columns, batch.rows());
+        let assigned = assign(&keys);
+        if self.plan.stage == Stage::Local {
+            return self.local(&batch, &assigned, &key_columns, out);
+        }
+        let now = if self.plan.ttl_millis > 0 { now_millis() } else { 0 };
+        if self.stored {
+            self.load(&assigned.keys, now)?;
+        }
+        // Accumulators of the batch, then merged into the groups: the map is asked once a key.
+        let mut before: Vec<Option<Vec<Value<'static>>>> = Vec::with_capacity(assigned.keys.len());
+        let mut partial = self.accumulate(&batch, &assigned)?;
+        for (k, (rows, accumulators)) in assigned.keys.iter().zip(partial.drain(..)) {
+            let expired = self.plan.ttl_millis > 0
+                && self.groups.get(*k).is_some_and(|g| now.saturating_sub(g.access) > self.plan.ttl_millis);
+            if expired && let Some(g) = self.groups.remove(*k) {
+                self.bytes = self.bytes.saturating_sub(size(k.len(), &g));
+            }
+            let epoch = self.epoch;
+            match self.groups.get_mut(*k) {
+                Some(g) => {
+                    let old = (!self.plan.at_end).then(|| {
+                        (g.rows > 0).then(|| {
+                            let calls = g.accumulators.iter().zip(&self.plan.calls);
+                            calls.map(|(a, c)| a.result(c, &self.plan.input)).collect::<Vec<_>>()
+                        })
+                    });
+                    before.push(old.flatten());
+                    let was: usize = g.accumulators.iter().map(Accumulator::bytes).sum();
+                    g.rows += rows;
+                    g.accumulators.iter_mut().zip(accumulators).for_each(|(a, b)| a.merge(b));
+                    let is: usize = g.accumulators.iter().map(Accumulator::bytes).sum();
+                    self.bytes = (self.bytes + is).saturating_sub(was);
+                    if !g.dirty {
+                        self.dirty_bytes += 112 + k.len() + is;
+                    }
+                    (g.dirty, g.changed, g.access) = (true, epoch, now);
+                }
+                None => {
+                    let g = Group { rows, accumulators, changed: epoch, dirty: true, access: now };
+                    let n = size(k.len(), &g);
+                    self.bytes += n;
+                    self.dirty_bytes += n;
+                    self.groups.insert((*k).into(), g);
+                    before.push(None);
+                }
+            }
+        }
+        self.context.metrics.state_keys.set(self.groups.len() as i64);
+        if self.plan.at_end {
+            return Ok(());
+        }
+        self.changes(&assigned.keys, before, out)
+    }
+
+    fn end(&mut self, out: &mut Collector) -> Result<()> {
+        if !self.plan.at_end || self.plan.stage == Stage::Local {
+            return Ok(());
+        }
+        let parallelism = self.context.parallelism;
+        for group in 0..key::KEY_GROUPS {
+            if self.stored && key::owner(group, parallelism) == self.context.subtask {
+                for (k, v) in self.context.state.scan(&group.to_be_bytes())? {
+                    if !self.groups.contains_key(&k[2..]) {
+                        let (rows, accumulators, access) = self.decode_group(&v)?;
+                        let g = Group { rows, accumulators, changed: 0, dirty: false, access };
+                        self.emit_rows([(&k[2..], &g)].into_iter(), out)?;
+                    }
+                }
+            }
+        }
+        let groups = std::mem::take(&mut self.groups);
+        let mut all: Vec<(&[u8], &Group)> = groups.iter().map(|(k, g)| (k.as_ref(), g)).collect();
+        all.sort_by_key(|(k, _)| *k);
+        for chunk in all.chunks(4096) {
+            self.emit_rows(chunk.iter().copied(), out)?;
+        }
+        self.groups = groups;
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Vec<Change>> {
+        if self.plan.stage == Stage::Local {
+            return Ok(vec![]);
+        }
+        self.epoch = epoch.0;
+        let mut changes = vec![];
+        let (calls, input) = (&self.plan.calls, &self.plan.input);
+        for (k, g) in &mut self.groups {
+            if !g.dirty {
+                continue;
+            }
+            g.dirty = false;
+            let key = [&key_group(k).to_be_bytes()[..], k].concat();
+            let value = (g.rows > 0).then(|| {
+                let mut v = Vec::with_capacity(48);
+                Self::encode_group(g, calls, input, &mut v);
+                v
+            });
+            changes.push(Change { key, value });
+        }
+        self.dirty_bytes = 0;
+        let before = self.groups.len();
+        self.groups.retain(|_, g| g.rows > 0);
+        if self.bytes > self.context.cache_bytes {
+            // What this epoch did not touch goes first; if that is not enough, everything: the store has it all.
+            let last = self.epoch;
+            self.groups.retain(|_, g| g.changed + 1 >= last);
+            let count = |groups: &HashMap<Box<[u8]>, Group, _>| groups.iter().map(|(k, g)| size(k.len(), g)).sum();
+            self.bytes = count(&self.groups);
+            if self.bytes > self.context.cache_bytes / 2 {
+                self.groups = HashMap::default();
+                self.bytes = 0;
+            }
+            self.stored = true;
+        } else if before != self.groups.len() {
+            self.bytes = self.groups.iter().map(|(k, g)| size(k.len(), g)).sum();
+        }
+        self.context.metrics.state_writes.inc_by(changes.len() as u64);
+        self.context.metrics.state_keys.set(self.groups.len() as i64);
+        Ok(changes)
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.dirty_bytes > self.context.cache_bytes
+    }
+}
+
+impl AggregateOperator {
+    fn accumulate(&self, batch: &Batch, assigned: &Assignment<'_>) -> Result<Vec<(i64, Box<[Accumulator]>)>> {
+        let count = assigned.keys.len();
+        if self.plan.stage == Stage::Final {
+            let mut out: Vec<(i64, Box<[Accumulator]>)> = (0..count).map(|_| (0, Box::default())).collect();
+            let bytes = batch.data.column(self.plan.keys.len());
+            let bytes = bytes.as_binary::<i32>();
+            for (row, at) in assigned.groups.iter().enumerate() {
+                let (rows, accumulators, _) = self.decode_group(bytes.value(row))?;
+                let slot = &mut out[*at as usize];
+                slot.0 += rows;
+                if slot.1.is_empty() {
+                    slot.1 = accumulators;
+                } else {
+                    slot.1.iter_mut().zip(accumulators).for_each(|(a, b)| a.merge(b));
+                }
+            }
+            return Ok(out);
+        }
+        let mut out: Vec<(i64, Box<[Accumulator]>)> = (0..count).map(|_| (0, self.new_accumulators())).collect();
+        let signs: Option<Vec<i64>> =
+            batch.kinds.as_ref().map(|_| (0..batch.rows()).map(|r| batch.kind(r).sign()).collect());
+        match &signs {
+            Some(s) => assigned.groups.iter().zip(s).for_each(|(g, s)| out[*g as usize].0 += s),
+            None => assigned.groups.iter().for_each(|g| out[*g as usize].0 += 1),
+        }
+        for (i, call) in self.plan.calls.iter().enumerate() {
+            let filter: Option<&BooleanArray> = call.filter.map(|f| batch.data.column(f).as_boolean());
+            let args: Vec<&ArrayRef> = call.args.iter().map(|a| batch.data.column(*a)).collect();
+            let input = Input::new(call, &args);
+            for (row, group) in assigned.groups.iter().enumerate() {
+                if filter.is_some_and(|f| f.is_null(row) || !f.value(row)) {
+                    continue;
+                }
+                let sign = signs.as_ref().map_or(1, |s| s[row]);
+                out[*group as usize].1[i].add(&input, row, sign);
+            }
+        }
+        Ok(out)
+    }
+
+    fn local(
+        &mut self,
+        batch: &Batch,
+        assigned: &Assignment<'_>,
+        key_columns: &[ArrayRef],
+        out: &mut Collector,
+    ) -> Result<()> {
+        let partial = self.accumulate(batch, assigned)?;
+        let mut first: Vec<u32> = vec![u32::MAX; assigned.keys.len()];
+        for (row, g) in assigned.groups.iter().enumerate().rev() {
+            first[*g as usize] = row as u32;
+        }
+        let rows = arrow::array::UInt32Array::from(first);
+        let mut columns: Vec<ArrayRef> =
+            key_columns.iter().map(|c| arrow::compute::take(c, &rows, None)).collect::<Result<_, _>>()?;
+        let mut bytes = BinaryBuilder::new();
+        let mut one = vec![];
+        for (rows, accumulators) in partial {
+            one.clear();
+            let g = Group { rows, accumulators, changed: 0, dirty: false, access: 0 };
+            Self::encode_group(&g, &self.plan.calls, &self.plan.input, &mut one);
+            bytes.append_value(&one);
+        }
+        columns.push(std::sync::Arc::new(bytes.finish()));
+        let n = assigned.keys.len();
+        out.emit(Batch::from_columns(self.plan.local_schema().arrow(), columns, n)?);
+        Ok(())
+    }
+
+    fn builders(&self) -> Vec<ColumnBuilder> {
+        self.plan.schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
+    }
+
+    fn push(&self, builders: &mut [ColumnBuilder], key: &[u8], values: &[Value<'static>]) -> Result<()> {
+        let mut rest = key;
+        let (keys, results) = builders.split_at_mut(self.key_types.len());
+        for (ty, b) in self.key_types.iter().zip(keys) {
+            decode_into(ty, &mut rest, b)?;
+        }
+        values.iter().zip(results).for_each(|(v, b)| b.push(v));
+        Ok(())
+    }
+
+    /// Gives out how the groups of a batch changed.
+    fn changes(&self, keys: &[&[u8]], before: Vec<Option<Vec<Value<'static>>>>, out: &mut Collector) -> Result<()> {
+        let mut builders = self.builders();
+        let mut kinds: Vec<i8> = vec![];
+        for (k, old) in keys.iter().zip(before) {
+            let new = self.groups.get(*k).and_then(|g| self.results(g));
+            let mut push = |kind: i8, values: &[Value<'static>]| {
+                kinds.push(kind);
+                self.push(&mut builders, k, values)
+            };
+            match (old, new) {
+                (None, Some(n)) => push(0, &n)?,
+                (Some(o), None) => push(3, &o)?,
+                (Some(o), Some(n)) if o != n => {
+                    push(1, &o)?;
+                    push(2, &n)?;
+                }
+                _ => {}
+            }
+        }
+        let inserts = kinds.iter().all(|k| *k == 0);
+        let rows = kinds.len();
+        let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
+        let batch = Batch::from_columns(self.plan.schema.arrow(), columns, rows)?;
+        out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(kinds))));
+        Ok(())
+    }
+
+    fn emit_rows<'a>(&self, groups: impl Iterator<Item = (&'a [u8], &'a Group)>, out: &mut Collector) -> Result<()> {
+        let mut builders = self.builders();
+        let mut rows = 0;
+        for (k, g) in groups {
+            if let Some(values) = self.results(g) {
+                self.push(&mut builders, k, &values)?;
+                rows += 1;
+            }
+        }
+        let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
+        out.emit(Batch::from_columns(self.plan.schema.arrow(), columns, rows)?);
+        Ok(())
+    }
+}

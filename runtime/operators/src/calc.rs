@@ -1,0 +1,161 @@
+//! A condition, then expressions, over each batch.
+
+use arrow::array::{ArrayRef, BinaryArray, BooleanArray, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::{Batch, Field, Result, Schema, SqlType, TypeKind, Value};
+use weir_expr::eval::{condition, eval};
+use weir_expr::{EvalContext, Expr, OnError, RowError, Session};
+
+/// The columns of dead letters.
+pub static DEAD_LETTER: LazyLock<Schema> = LazyLock::new(|| {
+    Schema::new(vec![
+        Field::new("reason", SqlType::STRING),
+        Field::new("origin", SqlType::STRING),
+        Field::new("record", SqlType::BYTES),
+        Field::new("time", SqlType::from(TypeKind::TimestampLtz(3))),
+    ])
+});
+
+/// A record that failed.
+pub struct DeadLetter {
+    /// Why.
+    pub reason: String,
+    /// Where it came from.
+    pub origin: String,
+    /// Its bytes as they came.
+    pub record: Vec<u8>,
+}
+
+/// Dead letters as a batch.
+///
+/// # Errors
+/// None in practice: the columns are of the schema's types.
+pub fn dead_letters(letters: Vec<DeadLetter>) -> Result<Batch> {
+    let n = letters.len();
+    let (s, nanos) = weir_expr::time::now();
+    let now = s * 1_000_000 + i64::from(nanos / 1_000_000) * 1_000;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(letters.iter().map(|l| Some(l.reason.as_str())).collect::<StringArray>()),
+        Arc::new(letters.iter().map(|l| Some(l.origin.as_str())).collect::<StringArray>()),
+        Arc::new(letters.iter().map(|l| Some(l.record.as_slice())).collect::<BinaryArray>()),
+        Arc::new(TimestampMicrosecondArray::from(vec![now; n]).with_timezone("UTC")),
+    ];
+    Batch::from_columns(DEAD_LETTER.arrow(), columns, n)
+}
+
+/// Makes projections.
+pub struct CalcFactory {
+    /// Which rows pass.
+    pub condition: Option<Expr>,
+    /// What comes out.
+    pub exprs: Vec<Expr>,
+    /// Its columns.
+    pub schema: Schema,
+    /// The input's columns, for dead letters.
+    pub input: Schema,
+    /// The session.
+    pub session: Arc<Session>,
+    /// What becomes of rows that built-in functions fail on.
+    pub on_error: OnError,
+}
+
+impl OperatorFactory for CalcFactory {
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        let mut eval = EvalContext::new(self.session.clone());
+        eval.on_error = self.on_error;
+        Ok(Box::new(Calc {
+            condition: self.condition.clone(),
+            exprs: self.exprs.clone(),
+            schema: self.schema.arrow(),
+            input: self.input.clone(),
+            eval,
+            context,
+        }))
+    }
+}
+
+struct Calc {
+    condition: Option<Expr>,
+    exprs: Vec<Expr>,
+    schema: SchemaRef,
+    input: Schema,
+    eval: EvalContext,
+    context: SubtaskContext,
+}
+
+impl Operator for Calc {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let batch = match &self.condition {
+            Some(c) => {
+                let keep = condition(c, &batch.data, &mut self.eval)?;
+                self.failed(&batch, out)?;
+                if keep.true_count() == batch.rows() { batch } else { batch.filter(&keep)? }
+            }
+            None => batch,
+        };
+        if batch.rows() == 0 {
+            return Ok(());
+        }
+        let columns =
+            self.exprs.iter().map(|e| eval(e, &batch.data, &mut self.eval)).collect::<Result<Vec<_>>>()?;
+        let result = Batch::from_columns(self.schema.clone(), columns, batch.rows())?.with_kinds(batch.kinds.clone());
+        let dropped = self.failed(&batch, out)?;
+        if dropped.is_empty() {
+            out.emit(result);
+        } else {
+            let keep: BooleanArray = (0..result.rows()).map(|r| Some(!dropped.contains_key(&(r as u32)))).collect();
+            out.emit(result.filter(&keep)?);
+        }
+        Ok(())
+    }
+}
+
+impl Calc {
+    /// Deals with the rows that failed: counts them, sends dead letters; gives those that are to be dropped.
+    fn failed(&mut self, batch: &Batch, out: &mut Collector) -> Result<BTreeMap<u32, ()>> {
+        let mut dropped = BTreeMap::new();
+        let errors: Vec<RowError> = std::mem::take(&mut self.eval.errors);
+        let mut letters = vec![];
+        for e in errors {
+            match e.policy {
+                OnError::Null | OnError::Fail => self.context.metrics.nulled.inc(),
+                OnError::Skip => {
+                    if dropped.insert(e.row, ()).is_none() {
+                        self.context.metrics.skipped.inc();
+                    }
+                }
+                OnError::DeadLetter => {
+                    if dropped.insert(e.row, ()).is_none() {
+                        self.context.metrics.dead.inc();
+                        let record = self.record(batch, e.row as usize);
+                        letters.push(DeadLetter { reason: e.message, origin: self.context.node.clone(), record });
+                    }
+                }
+            }
+        }
+        if !letters.is_empty() {
+            out.dead_letters(dead_letters(letters)?);
+        }
+        Ok(dropped)
+    }
+
+    /// A row as JSON.
+    fn record(&self, batch: &Batch, row: usize) -> Vec<u8> {
+        let fields = self.input.fields.iter().zip(batch.data.columns());
+        let map: serde_json::Map<String, serde_json::Value> = fields
+            .map(|(f, c)| {
+                let v = match Value::read(c, row) {
+                    Value::Null => serde_json::Value::Null,
+                    Value::Int(i) => i.into(),
+                    Value::Bool(b) => b.into(),
+                    v => weir_expr::text::cast_text(&v, &f.ty, &weir_expr::time::Zone::UTC).into(),
+                };
+                (f.name.clone(), v)
+            })
+            .collect();
+        serde_json::Value::Object(map).to_string().into_bytes()
+    }
+}

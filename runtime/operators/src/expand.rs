@@ -1,0 +1,43 @@
+//! Every row once per grouping set, for GROUPING SETS, ROLLUP and CUBE.
+
+use arrow::array::{Array, ArrayRef, Int32Array, new_null_array};
+use std::sync::Arc;
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::{Batch, Result, Schema};
+
+/// Makes expansions.
+#[derive(Clone)]
+pub struct ExpandFactory {
+    /// The key columns that each set keeps.
+    pub sets: Vec<Vec<usize>>,
+    /// All key columns.
+    pub keys: Vec<usize>,
+    /// What comes out: the input's columns and the set's number.
+    pub schema: Schema,
+}
+
+impl OperatorFactory for ExpandFactory {
+    fn open(&self, _context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Operator for ExpandFactory {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        for (number, set) in self.sets.iter().enumerate() {
+            let mut columns: Vec<ArrayRef> = batch
+                .data
+                .columns()
+                .iter()
+                .enumerate()
+                .map(|(i, c)| match self.keys.contains(&i) && !set.contains(&i) {
+                    true => new_null_array(c.data_type(), c.len()),
+                    false => c.clone(),
+                })
+                .collect();
+            columns.push(Arc::new(Int32Array::from(vec![number as i32; batch.rows()])));
+            out.emit(Batch::from_columns(self.schema.arrow(), columns, batch.rows())?.with_kinds(batch.kinds.clone()));
+        }
+        Ok(())
+    }
+}

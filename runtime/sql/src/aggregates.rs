@@ -1,0 +1,162 @@
+//! Aggregates in a SELECT: collected while its expressions are bound, then put in their places.
+
+use weir_core::{Error, Result, SqlType, Value};
+use weir_expr::Expr;
+use weir_expr::aggregate::{Aggregate, AggregateCall};
+
+/// Columns from here on stand for aggregates that were collected.
+const PLACEHOLDER: usize = 1 << 30;
+
+/// An aggregate over expressions of the input.
+pub(crate) struct Collected {
+    pub function: Aggregate,
+    pub args: Vec<Expr>,
+    pub distinct: bool,
+    pub filter: Option<Expr>,
+    pub ty: SqlType,
+}
+
+/// The aggregates of a SELECT.
+#[derive(Default)]
+pub(crate) struct Collector {
+    pub calls: Vec<Collected>,
+    /// Whether an aggregate's own arguments are being bound.
+    pub inside: bool,
+    /// The key's expressions and the sets of them, when there are several.
+    pub sets: Option<(Vec<Expr>, Vec<Vec<usize>>)>,
+}
+
+/// The column that says which grouping set a row belongs to.
+pub(crate) fn set_column() -> Expr {
+    Expr::column(1 << 29, "$set", SqlType::INT.not_null())
+}
+
+impl Collector {
+    /// GROUPING and GROUPING_ID: a bit an argument, 1 where it is not grouped by.
+    pub fn grouping(&mut self, args: &[Expr]) -> Result<Expr> {
+        let ty = SqlType::BIGINT.not_null();
+        let Some((keys, sets)) = &self.sets else {
+            return Ok(Expr::literal(Value::Int(0), ty));
+        };
+        let mut places = vec![];
+        for a in args {
+            let print = canonical(a);
+            let at = keys.iter().position(|k| canonical(k) == print);
+            places.push(at.ok_or_else(|| Error::script(format!("GROUPING of {a}, which is not grouped by")))?);
+        }
+        let bits = |set: &[usize]| places.iter().fold(0, |n, p| n * 2 + i64::from(!set.contains(p)));
+        let branches = sets.iter().enumerate().map(|(i, set)| {
+            let number = Expr::literal(Value::Int(i as i64), SqlType::INT.not_null());
+            let when = Expr::Compare {
+                op: weir_expr::CompareOp::Eq,
+                left: Box::new(set_column()),
+                right: Box::new(number),
+            };
+            (when, Expr::literal(Value::Int(bits(set)), ty.clone()))
+        });
+        let otherwise = Box::new(Expr::literal(Value::Int(0), ty.clone()));
+        Ok(Expr::Case { branches: branches.collect(), otherwise, ty: ty.clone() })
+    }
+
+    /// Notes an aggregate; equal ones are computed once.
+    pub fn add(&mut self, call: Collected) -> Expr {
+        let print = |c: &Collected| {
+            let args: Vec<String> = c.args.iter().map(canonical).collect();
+            format!("{:?}{}{args:?}{:?}", c.function, c.distinct, c.filter.as_ref().map(canonical))
+        };
+        let wanted = print(&call);
+        let ty = call.ty.clone();
+        let at = match self.calls.iter().position(|c| print(c) == wanted) {
+            Some(at) => at,
+            None => {
+                self.calls.push(call);
+                self.calls.len() - 1
+            }
+        };
+        Expr::column(PLACEHOLDER + at, format!("$agg{at}"), ty)
+    }
+}
+
+/// The text of an expression with columns by their positions: equal texts, equal expressions.
+pub(crate) fn canonical(expr: &Expr) -> String {
+    let numbered = expr.clone().rewrite(&mut |e| match e {
+        Expr::Column { index, ty, .. } => Expr::column(index, format!("#{index}"), ty),
+        Expr::Cast { expr, ty, safe } => {
+            Expr::Cast { expr, ty: SqlType { nullable: true, kind: ty.kind }, safe }
+        }
+        e => e,
+    });
+    numbered.to_string()
+}
+
+/// Rewrites an expression over the input into one over keys and aggregates.
+pub(crate) fn over_groups(expr: Expr, keys: &[(Expr, SqlType)]) -> Result<Expr> {
+    let prints: Vec<String> = keys.iter().map(|(k, _)| canonical(k)).collect();
+    replace(expr, keys, &prints)
+}
+
+fn replace(expr: Expr, keys: &[(Expr, SqlType)], prints: &[String]) -> Result<Expr> {
+    if let Expr::Column { index, name, ty } = &expr
+        && *index >= PLACEHOLDER
+    {
+        return Ok(Expr::column(keys.len() + index - PLACEHOLDER, name.clone(), ty.clone()));
+    }
+    let print = canonical(&expr);
+    if let Some(at) = prints.iter().position(|p| *p == print) {
+        return Ok(Expr::column(at, expr.to_string(), keys[at].1.clone()));
+    }
+    if let Expr::Column { name, .. } = &expr {
+        return Err(Error::script(format!("'{name}' is neither grouped by nor inside an aggregate"))
+            .hint(format!("add it to GROUP BY, or wrap it: MAX({name}), COUNT({name}), …")));
+    }
+    let r = |e: Box<Expr>| replace(*e, keys, prints).map(Box::new);
+    Ok(match expr {
+        Expr::Column { .. } | Expr::Literal { .. } => expr,
+        Expr::Cast { expr, ty, safe } => Expr::Cast { expr: r(expr)?, ty, safe },
+        Expr::Not(e) => Expr::Not(r(e)?),
+        Expr::IsNull(e) => Expr::IsNull(r(e)?),
+        Expr::Field { expr, index, name, ty } => Expr::Field { expr: r(expr)?, index, name, ty },
+        Expr::Arith { op, left, right, ty } => Expr::Arith { op, left: r(left)?, right: r(right)?, ty },
+        Expr::Compare { op, left, right } => Expr::Compare { op, left: r(left)?, right: r(right)? },
+        Expr::And(a, b) => Expr::And(r(a)?, r(b)?),
+        Expr::Or(a, b) => Expr::Or(r(a)?, r(b)?),
+        Expr::Case { branches, otherwise, ty } => Expr::Case {
+            branches: branches
+                .into_iter()
+                .map(|(c, v)| Ok((replace(c, keys, prints)?, replace(v, keys, prints)?)))
+                .collect::<Result<_>>()?,
+            otherwise: r(otherwise)?,
+            ty,
+        },
+        Expr::Call { function, args, ty } => Expr::Call {
+            function,
+            args: args.into_iter().map(|a| replace(a, keys, prints)).collect::<Result<_>>()?,
+            ty,
+        },
+    })
+}
+
+/// Lays out the input of an aggregation: keys first, then what the aggregates read; equal expressions once.
+pub(crate) fn layout(keys: &[Expr], calls: Vec<Collected>) -> (Vec<(String, Expr)>, Vec<AggregateCall>) {
+    let mut columns: Vec<(String, Expr)> = keys.iter().map(|k| (k.to_string(), k.clone())).collect();
+    let mut prints: Vec<String> = keys.iter().map(canonical).collect();
+    let mut place = |e: Expr| {
+        let print = canonical(&e);
+        prints.iter().position(|p| *p == print).unwrap_or_else(|| {
+            prints.push(print);
+            columns.push((e.to_string(), e));
+            prints.len() - 1
+        })
+    };
+    let calls = calls
+        .into_iter()
+        .map(|c| AggregateCall {
+            function: c.function,
+            args: c.args.into_iter().map(&mut place).collect(),
+            distinct: c.distinct,
+            filter: c.filter.map(&mut place),
+            ty: c.ty,
+        })
+        .collect();
+    (columns, calls)
+}

@@ -1,0 +1,235 @@
+//! What a script has declared: tables, views, functions, databases, settings.
+
+use crate::statement::WithOption;
+use sqlparser::ast::{Expr as Ast, Ident, ObjectName, Query};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use weir_core::error::{Place, nearest};
+use weir_core::{Error, Field, Result, Schema, SqlType};
+use weir_expr::{Expr, Function, OnError};
+
+/// A declared table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its full name.
+    pub name: String,
+    /// Its physical columns, which a connector reads or writes.
+    pub physical: Schema,
+    /// All its columns in order: a physical one by its position, or a computed one.
+    pub(crate) columns: Vec<(Field, Option<Box<Ast>>)>,
+    /// The primary key's physical columns.
+    pub primary_key: Vec<usize>,
+    /// The columns that its folders are named by.
+    pub partitioned_by: Vec<usize>,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+    /// Where each option stands.
+    pub places: BTreeMap<String, Place>,
+    /// Where it was declared.
+    pub place: Option<Place>,
+    /// What becomes of records that cannot be read or written.
+    pub on_error: ErrorPolicy,
+}
+
+/// What becomes of rows that fail, and where to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErrorPolicy {
+    /// What becomes of them.
+    pub policy: OnError,
+    /// The table for dead letters.
+    pub dead_letters: Option<String>,
+}
+
+/// Takes the options of an error policy out of a table's or function's options.
+pub(crate) fn error_policy(options: &mut BTreeMap<String, String>, default: OnError) -> Result<ErrorPolicy> {
+    let dead_letters = options.remove("dead-letter.table");
+    let policy = match options.remove("on-error") {
+        None => default,
+        Some(v) => match v.to_ascii_lowercase().as_str() {
+            "fail" => OnError::Fail,
+            "skip" => OnError::Skip,
+            "null" => OnError::Null,
+            "dead-letter" => OnError::DeadLetter,
+            _ => {
+                return Err(Error::script(format!(
+                    "option 'on-error' is one of fail, skip, null, dead-letter, not '{v}'"
+                )));
+            }
+        },
+    };
+    match (policy, &dead_letters) {
+        (OnError::DeadLetter, None) => {
+            Err(Error::script("'on-error' = 'dead-letter' needs 'dead-letter.table', the table that takes the records"))
+        }
+        (OnError::DeadLetter, _) | (_, None) => Ok(ErrorPolicy { policy, dead_letters }),
+        _ => Err(Error::script("'dead-letter.table' goes with 'on-error' = 'dead-letter'")),
+    }
+}
+
+/// The language of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named after the languages")]
+pub enum Language {
+    Python,
+    Rust,
+    Wasm,
+}
+
+/// A declared function.
+#[derive(Debug, Clone)]
+pub struct FunctionSpec {
+    /// The name that SQL calls it by.
+    pub name: String,
+    /// `module.function` or `function`.
+    pub identifier: String,
+    /// Its language.
+    pub language: Language,
+    /// The file or folder it is in.
+    pub file: PathBuf,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+    /// Where it was declared.
+    pub place: Option<Place>,
+    /// What becomes of rows that it fails on.
+    pub on_error: ErrorPolicy,
+}
+
+/// A function of the user's, ready to be called.
+pub trait UserFunction: Send + Sync {
+    /// What arguments of these types are cast to, the result's type, and the function.
+    ///
+    /// # Errors
+    /// When it does not take these arguments.
+    fn bind(&self, args: &[SqlType]) -> Result<(Vec<SqlType>, SqlType, Arc<dyn Function>)>;
+    /// Its signature, for DESCRIBE and SHOW.
+    fn signature(&self) -> String;
+}
+
+/// Builds and loads functions of the user's.
+pub trait FunctionLoader {
+    /// Builds what is missing and loads a function.
+    ///
+    /// # Errors
+    /// When a tool is missing, the build fails, or the component is not one.
+    fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>>;
+}
+
+pub(crate) struct View {
+    pub columns: Vec<Ident>,
+    pub query: Box<Query>,
+}
+
+/// Everything declared so far.
+pub struct Catalog {
+    pub(crate) tables: BTreeMap<String, Arc<Table>>,
+    pub(crate) views: BTreeMap<String, Arc<View>>,
+    pub(crate) functions: BTreeMap<String, (FunctionSpec, Option<Arc<dyn UserFunction>>)>,
+    pub(crate) databases: Vec<String>,
+    pub(crate) current: (String, String),
+    /// The settings.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Catalog {
+    pub(crate) fn new(settings: BTreeMap<String, String>) -> Self {
+        Catalog {
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            databases: vec!["default_catalog.default_database".to_string()],
+            current: ("default_catalog".to_string(), "default_database".to_string()),
+            settings,
+        }
+    }
+
+    /// A name in full: catalog, database, name.
+    pub(crate) fn full(&self, name: &ObjectName) -> Result<String> {
+        let parts = idents(name);
+        let (catalog, database) = &self.current;
+        Ok(match parts.as_slice() {
+            [t] => format!("{catalog}.{database}.{}", t.value),
+            [d, t] => format!("{catalog}.{}.{}", d.value, t.value),
+            [c, d, t] => format!("{}.{}.{}", c.value, d.value, t.value),
+            _ => return Err(Error::script(format!("a name has at most three parts: {name}")).at(place_of(name))),
+        })
+    }
+
+    /// A full name without what goes without saying.
+    pub(crate) fn short(&self, full: &str) -> String {
+        full.strip_prefix(&format!("{}.{}.", self.current.0, self.current.1)).unwrap_or(full).to_string()
+    }
+
+    pub(crate) fn table(&self, name: &ObjectName) -> Result<&Arc<Table>> {
+        let full = self.full(name)?;
+        self.tables.get(&full).ok_or_else(|| self.unknown(name, &full))
+    }
+
+    pub(crate) fn unknown(&self, name: &ObjectName, full: &str) -> Error {
+        let known: Vec<String> = self.tables.keys().chain(self.views.keys()).map(|k| self.short(k)).collect();
+        let e = Error::script(format!("there is no table or view '{}'", self.short(full))).at(place_of(name));
+        match nearest(&self.short(full), known.iter().map(String::as_str)) {
+            Some(n) => e.hint(format!("did you mean '{n}'?")),
+            None if known.is_empty() => e.hint("no table has been declared so far"),
+            None => e.hint(format!("there are: {}", known.join(", "))),
+        }
+    }
+
+    /// Binds a call of a user's function, if there is one of that name.
+    pub(crate) fn user_function(
+        &mut self,
+        name: &str,
+        args: Vec<Expr>,
+        loader: &dyn FunctionLoader,
+    ) -> Result<std::result::Result<Expr, Vec<Expr>>> {
+        let Some((spec, loaded)) = self.functions.get_mut(&name.to_ascii_lowercase()) else { return Ok(Err(args)) };
+        let function = match loaded {
+            Some(f) => f.clone(),
+            None => loaded.insert(loader.load(spec).map_err(|e| e.at(spec.place))?).clone(),
+        };
+        let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
+        let (cast, ty, function) = function.bind(&types)?;
+        let args = args.into_iter().zip(&cast).map(|(a, t)| weir_expr::functions::cast_to(a, t)).collect();
+        Ok(Ok(Expr::Call { function, args, ty }))
+    }
+}
+
+pub(crate) fn idents(name: &ObjectName) -> Vec<Ident> {
+    name.0.iter().filter_map(|p| p.as_ident().cloned()).collect()
+}
+
+pub(crate) fn place_of(name: &ObjectName) -> Option<Place> {
+    idents(name).first().and_then(|i| crate::statement::place(i.span.start))
+}
+
+/// Options as a map, old spellings turned into today's.
+pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, String>, BTreeMap<String, Place>)> {
+    let mut map = BTreeMap::new();
+    let mut places = BTreeMap::new();
+    let old = options.iter().any(|o| o.key == "connector.type");
+    let format = options.iter().find(|o| o.key == "format.type").map(|o| o.value.clone());
+    for o in options {
+        let key = match o.key.as_str() {
+            "connector.type" => "connector".to_string(),
+            "connector.property-version" | "format.property-version" | "update-mode" | "format.derive-schema"
+            | "connector.version"
+                if old =>
+            {
+                continue;
+            }
+            "format.type" => "format".to_string(),
+            k => match (k.strip_prefix("format."), k.strip_prefix("connector."), &format) {
+                (Some(rest), _, Some(f)) => format!("{f}.{rest}"),
+                (_, Some(rest), _) if old => rest.to_string(),
+                _ => k.to_string(),
+            },
+        };
+        if map.insert(key.clone(), o.value.clone()).is_some() {
+            return Err(Error::script(format!("option '{}' is given twice", o.key)).at(o.place));
+        }
+        if let Some(p) = o.place {
+            places.insert(key, p);
+        }
+    }
+    Ok((map, places))
+}

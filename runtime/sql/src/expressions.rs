@@ -1,0 +1,918 @@
+//! Binds scalar expressions: names to columns, operators to Flink's types, implicit conversions written out.
+
+use crate::aggregates::{Collected, Collector};
+use crate::binder::Binder;
+use crate::dialect::type_of;
+use crate::statement::{parser_error, place};
+use sqlparser::ast::{
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, DuplicateTreatment, Expr as Ast, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, Spanned, Subscript,
+    UnaryOperator, Value as Literal,
+};
+use weir_core::error::nearest;
+use weir_core::value::decimal_text;
+use weir_core::{Error, Field, Result, SqlType, TypeKind, Value};
+use weir_expr::aggregate::Aggregate;
+use weir_expr::arith::decimal_type;
+use weir_expr::functions::{self, cast_to, common_type};
+use weir_expr::time::{self, Unit};
+use weir_expr::{ArithOp, CompareOp, Expr, cast};
+
+/// The columns that an expression can name.
+#[derive(Clone, Default)]
+pub(crate) struct Scope {
+    pub columns: Vec<(Option<String>, Field)>,
+}
+
+impl Scope {
+    fn column(&self, index: usize) -> Expr {
+        let f = &self.columns[index].1;
+        Expr::column(index, f.name.clone(), f.ty.clone())
+    }
+
+    fn find(&self, qualifier: Option<&str>, name: &str) -> Result<Option<usize>> {
+        let is = |q: &Option<String>| match (qualifier, q) {
+            (None, _) => true,
+            (Some(w), Some(q)) => q == w || q.ends_with(&format!(".{w}")),
+            _ => false,
+        };
+        let mut found = self.columns.iter().enumerate().filter(|(_, (q, f))| f.name == name && is(q));
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(Error::script(format!("column '{name}' is ambiguous")));
+        }
+        Ok(first.map(|(i, _)| i))
+    }
+
+    /// Positions of a table's columns.
+    pub fn of_table(&self, qualifier: &str) -> Vec<usize> {
+        let suffix = format!(".{qualifier}");
+        let is = |q: &Option<String>| q.as_deref().is_some_and(|q| q == qualifier || q.ends_with(&suffix));
+        (0..self.columns.len()).filter(|i| is(&self.columns[*i].0)).collect()
+    }
+
+    /// Resolves a dotted name: a column, a table's column, or a field within one.
+    pub fn resolve(&self, parts: &[Ident]) -> Result<Expr> {
+        let at = parts.first().and_then(|p| place(p.span.start));
+        let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
+        for split in (0..names.len()).rev() {
+            // The longest qualifier that fits wins.
+            let qualifier = (split > 0).then(|| names[..split].join("."));
+            if let Some(i) = self.find(qualifier.as_deref(), names[split]).map_err(|e| e.at(at))? {
+                let mut expr = self.column(i);
+                for name in &names[split + 1..] {
+                    expr = field(expr, name).map_err(|e| e.at(at))?;
+                }
+                return Ok(expr);
+            }
+        }
+        let wanted = names.last().copied().unwrap_or_default();
+        let e = Error::script(format!("there is no column '{}'", names.join("."))).at(at);
+        let known: Vec<&str> = self.columns.iter().map(|(_, f)| f.name.as_str()).collect();
+        Err(match nearest(wanted, known.iter().copied()) {
+            Some(n) => e.hint(format!("did you mean '{n}'?")),
+            None if known.is_empty() => e.hint("there are no columns here"),
+            None => e.hint(format!("there are: {}", known.join(", "))),
+        })
+    }
+}
+
+/// A field of a row.
+pub(crate) fn field(expr: Expr, name: &str) -> Result<Expr> {
+    let ty = expr.ty();
+    let TypeKind::Row(fields) = &ty.kind else {
+        return Err(Error::script(format!("{expr} is {}, which has no field '{name}'", ty.kind)));
+    };
+    match fields.iter().position(|f| f.name == name) {
+        Some(index) => {
+            let ty = fields[index].ty.clone().nullable(fields[index].ty.nullable || ty.nullable);
+            Ok(Expr::Field { expr: Box::new(expr), index, name: name.to_string(), ty })
+        }
+        None => {
+            let known: Vec<&str> = fields.iter().map(|f| f.name.as_str()).collect();
+            Err(Error::script(format!("the row {expr} has no field '{name}'; it has {}", known.join(", "))))
+        }
+    }
+}
+
+fn text(s: &str) -> Expr {
+    let n = s.chars().count() as u32;
+    Expr::literal(Value::string(s.to_string()), SqlType::from(TypeKind::Char(n)).not_null())
+}
+
+fn boolean(b: bool) -> Expr {
+    Expr::literal(Value::Bool(b), SqlType::BOOLEAN.not_null())
+}
+
+fn null() -> Expr {
+    Expr::literal(Value::Null, SqlType::from(TypeKind::Null))
+}
+
+/// A number as written.
+fn number(s: &str, negative: bool) -> Result<Expr> {
+    let sign = if negative { "-" } else { "" };
+    let range = || Error::script(format!("the number {sign}{s} is out of range"));
+    if s.contains(['e', 'E']) {
+        let d: f64 = format!("{sign}{s}").parse().map_err(|_| range())?;
+        if d.is_infinite() {
+            return Err(range());
+        }
+        // There is no negative zero: the sign is an operator.
+        return Ok(Expr::literal(Value::Double(if d == 0.0 { 0.0 } else { d }), SqlType::DOUBLE.not_null()));
+    }
+    let (whole, fraction) = s.split_once('.').unwrap_or((s, ""));
+    if fraction.is_empty() {
+        let v: i64 = format!("{sign}{whole}").parse().map_err(|_| range())?;
+        let ty = if i32::try_from(v).is_ok() { SqlType::INT } else { SqlType::BIGINT };
+        return Ok(Expr::literal(Value::Int(v), ty.not_null()));
+    }
+    let digits = format!("{whole}{fraction}");
+    if digits.len() > 38 {
+        return Err(range());
+    }
+    let v: i128 = format!("{sign}{digits}").parse().map_err(|_| range())?;
+    let scale = fraction.len() as u8;
+    let kind = TypeKind::Decimal(digits.len().max(fraction.len()) as u8, scale);
+    Ok(Expr::literal(Value::Decimal(v, scale), SqlType::from(kind).not_null()))
+}
+
+fn illegal_null() -> Error {
+    Error::script("a bare NULL has no type here").hint("give it one: CAST(NULL AS INT)")
+}
+
+impl Binder<'_> {
+    /// Binds an expression; aggregates in it go to the collector, if there is one.
+    pub(crate) fn expr(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        let at = place(ast.span().start);
+        self.bind(ast, scope, agg).map_err(|e| e.at(at))
+    }
+
+    fn bind(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        match ast {
+            Ast::Identifier(i) if i.quote_style.is_none() && scope.find(None, &i.value)?.is_none() => {
+                let bare = [
+                    "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "LOCALTIME", "LOCALTIMESTAMP", "PI",
+                    "CURRENT_ROW_TIMESTAMP",
+                ];
+                let upper = i.value.to_ascii_uppercase();
+                match upper.as_str() {
+                    "UNKNOWN" => Ok(Expr::literal(Value::Null, SqlType::BOOLEAN)),
+                    u if bare.contains(&u) => self.call(u, vec![]),
+                    _ => scope.resolve(std::slice::from_ref(i)),
+                }
+            }
+            Ast::Identifier(i) => scope.resolve(std::slice::from_ref(i)),
+            Ast::CompoundIdentifier(parts) => scope.resolve(parts),
+            Ast::CompoundFieldAccess { root, access_chain } => {
+                let mut expr = None;
+                let mut rest = access_chain.as_slice();
+                // `t.pos[1]` comes as a chain that begins with names.
+                let mut names: Vec<Ident> = match root.as_ref() {
+                    Ast::Identifier(i) => vec![i.clone()],
+                    Ast::CompoundIdentifier(p) => p.clone(),
+                    _ => vec![],
+                };
+                if names.is_empty() {
+                    expr = Some(self.expr(root, scope, agg)?);
+                } else {
+                    while let [AccessExpr::Dot(Ast::Identifier(i)), tail @ ..] = rest {
+                        names.push(i.clone());
+                        rest = tail;
+                    }
+                }
+                let mut expr = match expr {
+                    Some(e) => e,
+                    None => scope.resolve(&names)?,
+                };
+                for access in rest {
+                    expr = match access {
+                        AccessExpr::Dot(Ast::Identifier(i)) => field(expr, &i.value)?,
+                        AccessExpr::Subscript(Subscript::Index { index }) => {
+                            let index = self.expr(index, scope, agg)?;
+                            self.call("ITEM", vec![expr, index])?
+                        }
+                        _ => return Err(Error::script("this access is not known; write a[1], m['k'] or r.field")),
+                    };
+                }
+                Ok(expr)
+            }
+            Ast::Nested(e) => self.expr(e, scope, agg),
+            Ast::Value(v) => literal(&v.value),
+            Ast::TypedString(t) => {
+                let ty = t.data_type.to_string().to_ascii_uppercase();
+                let Some(s) = t.value.value.clone().into_string() else {
+                    return Err(Error::script("a literal is a text in quotes"));
+                };
+                time_literal(&ty, &s)
+            }
+            Ast::Interval(i) => self.interval(i, scope, agg),
+            Ast::UnaryOp { op: UnaryOperator::Minus, expr } => {
+                let inner = match expr.as_ref() {
+                    Ast::Nested(e) => e.as_ref(),
+                    e => e,
+                };
+                if let Ast::Value(v) = inner
+                    && let Literal::Number(n, _) = &v.value
+                {
+                    return number(n, true);
+                }
+                let e = self.expr(expr, scope, agg)?;
+                let ty = e.ty();
+                if !ty.is_numeric() && !ty.is_interval() {
+                    return Err(Error::script(format!("cannot apply '-' to {}", ty.kind)));
+                }
+                let zero = match ty.kind {
+                    TypeKind::Float => Value::Float(0.0),
+                    TypeKind::Double => Value::Double(0.0),
+                    TypeKind::Decimal(_, s) => Value::Decimal(0, s),
+                    _ => Value::Int(0),
+                };
+                let zero = Expr::literal(zero, ty.clone().not_null());
+                Ok(Expr::Arith { op: ArithOp::Subtract, left: Box::new(zero), right: Box::new(e), ty })
+            }
+            Ast::UnaryOp { op: UnaryOperator::Plus, expr } => self.expr(expr, scope, agg),
+            Ast::UnaryOp { op: UnaryOperator::Not, expr } => {
+                let e = self.expr(expr, scope, agg)?;
+                Ok(Expr::Not(Box::new(truth(e, "NOT")?)))
+            }
+            Ast::BinaryOp { left, op, right } => {
+                let l = self.expr(left, scope, agg)?;
+                let r = self.expr(right, scope, agg)?;
+                self.binary(l, op, r)
+            }
+            Ast::IsNull(e) => Ok(Expr::IsNull(Box::new(self.expr(e, scope, agg)?))),
+            Ast::IsNotNull(e) => Ok(Expr::Not(Box::new(Expr::IsNull(Box::new(self.expr(e, scope, agg)?))))),
+            Ast::IsTrue(e) => self.is(e, scope, agg, Some(true), false),
+            Ast::IsNotTrue(e) => self.is(e, scope, agg, Some(true), true),
+            Ast::IsFalse(e) => self.is(e, scope, agg, Some(false), false),
+            Ast::IsNotFalse(e) => self.is(e, scope, agg, Some(false), true),
+            Ast::IsUnknown(e) => self.is(e, scope, agg, None, false),
+            Ast::IsNotUnknown(e) => self.is(e, scope, agg, None, true),
+            Ast::IsDistinctFrom(a, b) | Ast::IsNotDistinctFrom(a, b) => {
+                let op = match ast {
+                    Ast::IsDistinctFrom(..) => CompareOp::DistinctFrom,
+                    _ => CompareOp::NotDistinctFrom,
+                };
+                let (a, b) = (self.expr(a, scope, agg)?, self.expr(b, scope, agg)?);
+                compare(op, a, b)
+            }
+            Ast::Between { expr, negated, low, high } => {
+                let e = self.expr(expr, scope, agg)?;
+                let (low, high) = (self.expr(low, scope, agg)?, self.expr(high, scope, agg)?);
+                let from = compare(CompareOp::GreaterEq, e.clone(), low)?;
+                let to = compare(CompareOp::LessEq, e, high)?;
+                Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
+            }
+            Ast::InList { expr, list, negated } => {
+                let e = self.expr(expr, scope, agg)?;
+                let mut all: Option<Expr> = None;
+                for item in list {
+                    let item = self.expr(item, scope, agg)?;
+                    let one = compare(CompareOp::Eq, e.clone(), item)?;
+                    all = Some(match all {
+                        Some(a) => Expr::Or(Box::new(a), Box::new(one)),
+                        None => one,
+                    });
+                }
+                Ok(negate(all.unwrap_or_else(|| boolean(false)), *negated))
+            }
+            Ast::Like { negated, expr, pattern, escape_char, .. }
+            | Ast::SimilarTo { negated, expr, pattern, escape_char } => {
+                let name = if matches!(ast, Ast::Like { .. }) { "LIKE" } else { "SIMILAR TO" };
+                let mut args = vec![self.expr(expr, scope, agg)?, self.expr(pattern, scope, agg)?];
+                if let Some(e) = escape_char {
+                    args.push(text(&e.value.clone().into_string().unwrap_or_default()));
+                }
+                Ok(negate(self.call(name, args)?, *negated))
+            }
+            Ast::Cast { kind, expr, data_type, .. } => {
+                let ty = type_of(data_type).map_err(parser_error)?;
+                let e = self.expr(expr, scope, agg)?;
+                let from = e.ty();
+                if !cast::allowed(&from, &ty) {
+                    return Err(Error::script(format!("cannot cast {} to {}", from.kind, ty.kind)).hint(
+                        "TO_TIMESTAMP_LTZ makes a time from a number, UNIX_TIMESTAMP a number from a time",
+                    ));
+                }
+                let safe = *kind == CastKind::TryCast;
+                if from.kind == ty.kind {
+                    return Ok(e);
+                }
+                let ty = ty.nullable(from.nullable || safe);
+                Ok(match e {
+                    Expr::Literal { value: Value::Null, .. } => Expr::literal(Value::Null, ty.nullable(true)),
+                    e => Expr::Cast { expr: Box::new(e), ty, safe },
+                })
+            }
+            Ast::Extract { field, expr, .. } => {
+                let e = self.expr(expr, scope, agg)?;
+                self.call("EXTRACT", vec![text(&field.to_string()), e])
+            }
+            Ast::Ceil { expr, field } | Ast::Floor { expr, field } => {
+                let name = if matches!(ast, Ast::Ceil { .. }) { "CEIL" } else { "FLOOR" };
+                let e = self.expr(expr, scope, agg)?;
+                match field {
+                    CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => self.call(name, vec![e]),
+                    CeilFloorKind::DateTimeField(f) => {
+                        self.call(&format!("{name} TO"), vec![text(&f.to_string()), e])
+                    }
+                    CeilFloorKind::Scale(_) => Err(Error::script(format!("{name} takes one argument"))),
+                }
+            }
+            Ast::Substring { expr, substring_from, substring_for, .. } => {
+                let mut args = vec![self.expr(expr, scope, agg)?];
+                for a in [substring_from, substring_for].into_iter().flatten() {
+                    args.push(self.expr(a, scope, agg)?);
+                }
+                self.call("SUBSTRING", args)
+            }
+            Ast::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args = vec![];
+                for a in [Some(expr), Some(overlay_what), Some(overlay_from), overlay_for.as_ref()].into_iter().flatten()
+                {
+                    args.push(self.expr(a, scope, agg)?);
+                }
+                self.call("OVERLAY", args)
+            }
+            Ast::Case { operand, conditions, else_result, .. } => {
+                let operand = operand.as_ref().map(|o| self.expr(o, scope, agg)).transpose()?;
+                let mut branches = vec![];
+                for c in conditions {
+                    let when = self.expr(&c.condition, scope, agg)?;
+                    let when = match &operand {
+                        Some(o) => compare(CompareOp::Eq, o.clone(), when)?,
+                        None => truth(when, "CASE WHEN")?,
+                    };
+                    branches.push((when, self.expr(&c.result, scope, agg)?));
+                }
+                let otherwise = match else_result {
+                    Some(e) => self.expr(e, scope, agg)?,
+                    None => null(),
+                };
+                choose(branches, otherwise, "CASE")
+            }
+            Ast::Array(a) => {
+                let items = a.elem.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>()?;
+                self.call("ARRAY", items)
+            }
+            Ast::Tuple(items) => {
+                let items = items.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>()?;
+                self.call("ROW", items)
+            }
+            Ast::Function(f) => self.function(f, scope, agg),
+            Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) => {
+                Err(Error::script("sub-queries in expressions are not yet supported").hint("sub-queries in FROM are"))
+            }
+            other => Err(Error::script(format!("this expression is not supported: {other}"))),
+        }
+    }
+
+    fn is(
+        &mut self,
+        e: &Ast,
+        scope: &Scope,
+        agg: &mut Option<&mut Collector>,
+        value: Option<bool>,
+        negated: bool,
+    ) -> Result<Expr> {
+        let e = truth(self.expr(e, scope, agg)?, "IS")?;
+        let test = match value {
+            Some(b) => {
+                Expr::Compare { op: CompareOp::NotDistinctFrom, left: Box::new(e), right: Box::new(boolean(b)) }
+            }
+            None => Expr::IsNull(Box::new(e)),
+        };
+        Ok(negate(test, negated))
+    }
+
+    /// Calls a built-in function.
+    pub(crate) fn call(&mut self, name: &str, args: Vec<Expr>) -> Result<Expr> {
+        match functions::bind(name, args)? {
+            Some(e) => Ok(e),
+            None => Err(self.unknown_function(name)),
+        }
+    }
+
+    fn unknown_function(&self, name: &str) -> Error {
+        let mut known: Vec<String> = functions::flink_names().into_iter().map(str::to_string).collect();
+        known.extend(self.catalog.functions.keys().cloned());
+        known.extend(functions::datafusion_names());
+        let e = Error::script(format!("there is no function '{name}'"));
+        match nearest(name, known.iter().map(String::as_str)) {
+            Some(n) => e.hint(format!("did you mean {n}?")),
+            None => e.hint("SHOW FUNCTIONS lists what there is; CREATE FUNCTION adds to it"),
+        }
+    }
+
+    fn binary(&mut self, l: Expr, op: &BinaryOperator, r: Expr) -> Result<Expr> {
+        let compare_op = match op {
+            BinaryOperator::Eq => CompareOp::Eq,
+            BinaryOperator::NotEq => CompareOp::NotEq,
+            BinaryOperator::Lt => CompareOp::Less,
+            BinaryOperator::LtEq => CompareOp::LessEq,
+            BinaryOperator::Gt => CompareOp::Greater,
+            BinaryOperator::GtEq => CompareOp::GreaterEq,
+            BinaryOperator::And => {
+                return Ok(Expr::And(Box::new(truth(l, "AND")?), Box::new(truth(r, "AND")?)));
+            }
+            BinaryOperator::Or => return Ok(Expr::Or(Box::new(truth(l, "OR")?), Box::new(truth(r, "OR")?))),
+            BinaryOperator::StringConcat => {
+                // The mark of nested JSON must not count for a type.
+                return self.call("||", vec![l, r]);
+            }
+            BinaryOperator::Plus => return self.arith(ArithOp::Add, l, r),
+            BinaryOperator::Minus => return self.arith(ArithOp::Subtract, l, r),
+            BinaryOperator::Multiply => return self.arith(ArithOp::Multiply, l, r),
+            BinaryOperator::Divide => return self.arith(ArithOp::Divide, l, r),
+            BinaryOperator::Modulo => return self.arith(ArithOp::Modulo, l, r),
+            other => return Err(Error::script(format!("there is no operator {other}"))),
+        };
+        compare(compare_op, l, r)
+    }
+
+    fn arith(&mut self, op: ArithOp, l: Expr, r: Expr) -> Result<Expr> {
+        let (lt, rt) = (l.ty(), r.ty());
+        if lt.is_null() || rt.is_null() {
+            return Err(illegal_null());
+        }
+        let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));
+        match op {
+            ArithOp::Add if timed(&lt) && rt.is_interval() => return self.call("TIME + INTERVAL", vec![l, r]),
+            ArithOp::Add if timed(&rt) && lt.is_interval() => return self.call("TIME + INTERVAL", vec![r, l]),
+            ArithOp::Subtract if timed(&lt) && rt.is_interval() => return self.call("TIME - INTERVAL", vec![l, r]),
+            _ => {}
+        }
+        let sign = match op {
+            ArithOp::Add => '+',
+            ArithOp::Subtract => '-',
+            ArithOp::Multiply => '*',
+            ArithOp::Divide => '/',
+            ArithOp::Modulo => '%',
+        };
+        let refused = || {
+            let e = Error::script(format!("cannot apply '{sign}' to {} and {}", lt.kind, rt.kind));
+            if lt.is_text() || rt.is_text() { e.hint("CAST the text to a number, or join texts by ||") } else { e }
+        };
+        let nullable = lt.nullable || rt.nullable;
+        let node = |l: Expr, r: Expr, kind: TypeKind| Expr::Arith {
+            op,
+            left: Box::new(l),
+            right: Box::new(r),
+            ty: SqlType { kind, nullable },
+        };
+        if lt.is_interval() || rt.is_interval() {
+            return match op {
+                ArithOp::Add | ArithOp::Subtract if lt.kind == rt.kind => Ok(node(l, r, lt.kind)),
+                ArithOp::Multiply if lt.is_integer() => Ok(node(cast_to(l, &rt), r, rt.kind)),
+                ArithOp::Multiply if rt.is_integer() => {
+                    let kind = lt.kind.clone();
+                    Ok(node(l, cast_to(r, &lt), kind))
+                }
+                _ => Err(refused()),
+            };
+        }
+        if !lt.is_numeric() || !rt.is_numeric() {
+            return Err(refused());
+        }
+        if lt.is_approximate() || rt.is_approximate() {
+            if op == ArithOp::Modulo {
+                return Err(refused().hint("% takes whole numbers and decimals"));
+            }
+            let double = |e: Expr| cast_to(e, &SqlType::DOUBLE);
+            return Ok(match (&lt.kind, &rt.kind) {
+                (TypeKind::Float, TypeKind::Float) => node(l, r, TypeKind::Float),
+                (TypeKind::Float, _) if rt.is_integer() => node(l, cast_to(r, &lt), TypeKind::Float),
+                (_, TypeKind::Float) if lt.is_integer() => node(cast_to(l, &rt), r, TypeKind::Float),
+                // Between FLOAT and DOUBLE the left one wins, as in Flink.
+                (TypeKind::Float, TypeKind::Double) => cast_to(node(double(l), double(r), TypeKind::Double), &lt),
+                _ => node(double(l), double(r), TypeKind::Double),
+            });
+        }
+        if lt.is_integer() && rt.is_integer() {
+            let wide = common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?;
+            let out = node(cast_to(l, &wide), cast_to(r, &wide), wide.kind);
+            // The remainder has the divisor's type.
+            return Ok(if op == ArithOp::Modulo { cast_to(out, &rt) } else { out });
+        }
+        match (lt.as_decimal(), rt.as_decimal()) {
+            (Some(a), Some(b)) => Ok(node(l, r, decimal_type(op, a, b))),
+            _ => Err(refused()),
+        }
+    }
+
+    fn interval(&mut self, i: &Interval, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        let unit = |f: &Option<DateTimeField>| f.as_ref().and_then(|f| Unit::parse(&f.to_string()));
+        let lead = unit(&i.leading_field).ok_or_else(|| Error::script("an interval needs a unit: INTERVAL '1' DAY"))?;
+        let months = match lead {
+            Unit::Year => 12,
+            Unit::Quarter => 3,
+            Unit::Month => 1,
+            _ => 0,
+        };
+        let millis = |u: Unit| match u {
+            Unit::Week => 604_800_000i64,
+            Unit::Day => 86_400_000,
+            Unit::Hour => 3_600_000,
+            Unit::Minute => 60_000,
+            _ => 1_000,
+        };
+        let kind = if months > 0 { TypeKind::IntervalMonth } else { TypeKind::IntervalDay };
+        let (sign, body) = match i.value.as_ref() {
+            Ast::UnaryOp { op: UnaryOperator::Minus, expr } => (-1, expr.as_ref()),
+            e => (1, e),
+        };
+        let written = match body {
+            Ast::Value(v) => match &v.value {
+                Literal::Number(n, _) => Some(n.clone()),
+                other => other.clone().into_string(),
+            },
+            _ => None,
+        };
+        let Some(written) = written else {
+            let e = self.expr(&i.value, scope, agg)?;
+            if !e.ty().is_integer() {
+                return Err(Error::script("an interval's length is a whole number"));
+            }
+            let factor = if months > 0 { months } else { millis(lead) };
+            let e = cast_to(e, &SqlType::from(kind.clone()));
+            let ty = e.ty();
+            let factor = Expr::literal(Value::Int(factor), ty.clone().not_null());
+            return Ok(Expr::Arith { op: ArithOp::Multiply, left: Box::new(e), right: Box::new(factor), ty });
+        };
+        let wrong = || Error::script(format!("'{written}' is no interval of this unit"));
+        let (minus, rest) = match written.trim().strip_prefix('-') {
+            Some(r) => (-1, r),
+            None => (1, written.trim().trim_start_matches('+')),
+        };
+        let value = if months > 0 {
+            match (rest.split_once('-'), unit(&i.last_field)) {
+                (Some((y, m)), Some(Unit::Month)) => {
+                    y.parse::<i64>().map_err(|_| wrong())? * 12 + m.parse::<i64>().map_err(|_| wrong())?
+                }
+                _ => rest.parse::<i64>().map_err(|_| wrong())? * months,
+            }
+        } else {
+            let (clock, fraction) = rest.split_once('.').unwrap_or((rest, ""));
+            let order = [Unit::Day, Unit::Hour, Unit::Minute, Unit::Second];
+            let parts: Vec<&str> = clock.split([' ', ':']).collect();
+            let first = order.iter().position(|u| *u == lead);
+            let mut total = 0i64;
+            for (k, p) in parts.iter().enumerate() {
+                let u = match first {
+                    Some(f) => *order.get(f + k).ok_or_else(wrong)?,
+                    None if parts.len() == 1 => lead,
+                    None => return Err(wrong()),
+                };
+                total += p.parse::<i64>().map_err(|_| wrong())? * millis(u);
+            }
+            let digits = format!("{:0<3}", fraction);
+            total + digits.get(..3).and_then(|d| d.parse::<i64>().ok()).ok_or_else(wrong)?
+        };
+        Ok(Expr::literal(Value::Int(sign * minus * value), SqlType::from(kind).not_null()))
+    }
+
+    fn function(&mut self, f: &Function, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        let name = crate::catalog::idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
+        let upper = name.to_ascii_uppercase();
+        if f.over.is_some() {
+            return Err(Error::script("OVER is not yet supported"));
+        }
+        let (args, duplicates, clauses) = match &f.args {
+            FunctionArguments::List(l) => (l.args.as_slice(), l.duplicate_treatment, l.clauses.as_slice()),
+            _ => (&[] as &[FunctionArg], None, &[] as &[FunctionArgumentClause]),
+        };
+        if ["TUMBLE", "HOP", "SESSION", "CUMULATE", "TUMBLE_START", "TUMBLE_END", "HOP_START", "HOP_END"]
+            .contains(&upper.as_str())
+        {
+            return Err(Error::script(format!(
+                "{upper} needs a time attribute, and windows over time are not yet supported"
+            ))
+            .hint("declare a watermark once windows are there; until then group by FLOOR(time TO MINUTE)"));
+        }
+        if let Some(mut function) = Aggregate::by_name(&upper)
+            && !self.catalog.functions.contains_key(&name.to_ascii_lowercase())
+        {
+            return self.aggregate(&upper, &mut function, f, args, duplicates, clauses, scope, agg);
+        }
+        let mut bound = vec![];
+        for a in args {
+            match a {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => bound.push(self.expr(e, scope, agg)?),
+                other => return Err(Error::script(format!("{upper} does not take {other}"))),
+            }
+        }
+        let bound = match self.catalog.user_function(&name, bound, self.loader)? {
+            Ok(expr) => return Ok(expr),
+            Err(args) => args,
+        };
+        self.special(&name, &upper, bound, agg)
+    }
+
+    fn special(
+        &mut self,
+        name: &str,
+        upper: &str,
+        mut args: Vec<Expr>,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<Expr> {
+        let count = args.len();
+        let arity = |n: usize| match count == n {
+            true => Ok(()),
+            false => Err(Error::script(format!("{upper} takes {n} argument{}, not {count}", if n == 1 { "" } else { "s" }))),
+        };
+        match upper {
+            "TYPEOF" => Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string())),
+            "IF" => {
+                arity(3)?;
+                let otherwise = args.remove(2);
+                let then = args.remove(1);
+                choose(vec![(truth(args.remove(0), "IF")?, then)], otherwise, "IF")
+            }
+            "IFNULL" | "COALESCE" => {
+                if upper == "IFNULL" {
+                    arity(2)?;
+                }
+                coalesce(args)
+            }
+            "NULLIF" => {
+                arity(2)?;
+                let equal = compare(CompareOp::Eq, args[0].clone(), args[1].clone())?;
+                let first = args.remove(0);
+                let ty = first.ty().nullable(true);
+                let none = Expr::literal(Value::Null, ty.clone());
+                Ok(Expr::Case { branches: vec![(equal, none)], otherwise: Box::new(first), ty })
+            }
+            "GREATEST" | "LEAST" => {
+                let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
+                let ty = common_type(&types)
+                    .ok_or_else(|| Error::script(format!("the arguments of {upper} have types that do not go together")))?;
+                self.call(upper, args.into_iter().map(|a| cast_to(a, &ty)).collect())
+            }
+            "MOD" => {
+                arity(2)?;
+                let right = args.remove(1);
+                self.arith(ArithOp::Modulo, args.remove(0), right)
+            }
+            "TIMESTAMP_LTZ LITERAL" => match &args[0] {
+                Expr::Literal { value: Value::Text(s), .. } => {
+                    let e = time_literal("TIMESTAMP", s)?;
+                    let digits = e.ty().time_digits().unwrap_or(0);
+                    Ok(cast_to(e, &SqlType::from(TypeKind::TimestampLtz(digits))))
+                }
+                _ => Err(Error::internal("a literal without text")),
+            },
+            "GROUPING" | "GROUPING_ID" => match agg {
+                Some(c) => c.grouping(&args),
+                None => Err(Error::script(format!("{upper} goes with GROUP BY"))),
+            },
+            "ARRAY_CONTAINS" | "ARRAY_POSITION" | "ARRAY_REMOVE" | "ARRAY_APPEND" | "ARRAY_PREPEND" if count == 2 => {
+                // The element is brought to what the array holds, or both to what they have in common.
+                if let TypeKind::Array(item) = args[0].ty().kind
+                    && let Some(ty) = common_type(&[*item.clone(), args[1].ty()])
+                {
+                    let element = args.remove(1);
+                    let array = args.remove(0);
+                    let whole = SqlType::from(TypeKind::Array(Box::new(ty.clone()))).nullable(array.ty().nullable);
+                    args = vec![cast_to(array, &whole), cast_to(element, &ty)];
+                }
+                self.call(upper, args)
+            }
+            "ARRAY" | "ARRAY_CONCAT" | "ARRAY_UNION" | "ARRAY_INTERSECT" | "ARRAY_EXCEPT" | "MAP_UNION" | "ELT" => {
+                let from = usize::from(upper == "ELT");
+                let types: Vec<SqlType> = args.iter().skip(from).map(Expr::ty).collect();
+                if let Some(ty) = common_type(&types) {
+                    args = args
+                        .into_iter()
+                        .enumerate()
+                        .map(|(i, a)| if i < from { a } else { cast_to(a, &ty) })
+                        .collect();
+                }
+                self.call(upper, args)
+            }
+            "JSON_STRING" | "JSON_ARRAY" | "JSON_OBJECT" | "JSON_VALUE" => self.call(upper, args),
+            _ if args.iter().any(|a| a.ty().is_null()) && upper != "CONCAT_WS" => Err(illegal_null()),
+            _ => match functions::bind(upper, args)? {
+                Some(e) => Ok(e),
+                None => Err(self.unknown_function(name)),
+            },
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one call, as the parser cut them")]
+    fn aggregate(
+        &mut self,
+        name: &str,
+        function: &mut Aggregate,
+        f: &Function,
+        args: &[FunctionArg],
+        duplicates: Option<DuplicateTreatment>,
+        clauses: &[FunctionArgumentClause],
+        scope: &Scope,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<Expr> {
+        match agg {
+            None => {
+                return Err(Error::script(format!("the aggregate {name} cannot stand here"))
+                    .hint("aggregates go into SELECT and HAVING; filter groups by HAVING, not WHERE"));
+            }
+            Some(c) if c.inside => {
+                return Err(Error::script(format!("aggregates cannot be nested: {name} inside an aggregate"))
+                    .hint("compute the inner one in a sub-query"));
+            }
+            Some(_) => {}
+        }
+        if clauses.iter().any(|c| matches!(c, FunctionArgumentClause::OrderBy(_))) || !f.within_group.is_empty() {
+            return Err(Error::script(format!("ORDER BY inside {name} is not yet supported")));
+        }
+        let mut bound = vec![];
+        let mut inside = Collector { inside: true, ..Collector::default() };
+        for a in args {
+            match a {
+                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if *function == Aggregate::Count => {
+                    *function = Aggregate::CountStar;
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => {
+                    bound.push(self.expr(e, scope, &mut Some(&mut inside))?);
+                }
+                other => return Err(Error::script(format!("{name} does not take {other}"))),
+            }
+        }
+        let filter = match &f.filter {
+            Some(c) => Some(truth(self.expr(c, scope, &mut Some(&mut inside))?, "FILTER")?),
+            None => None,
+        };
+        let constant = |e: &Expr| match e {
+            Expr::Literal { value: Value::Text(s), .. } => Some(s.to_string()),
+            _ => None,
+        };
+        match function {
+            Aggregate::ListAgg { separator } if bound.len() == 2 => {
+                *separator = constant(&bound.remove(1)).ok_or_else(|| Error::script("LISTAGG's separator is a constant text"))?;
+            }
+            Aggregate::JsonObjectAgg { absent_on_null } | Aggregate::JsonArrayAgg { absent_on_null } => {
+                *absent_on_null = constant(&bound.remove(0)).as_deref() == Some("ABSENT");
+            }
+            // COUNT of several columns counts the rows in which none is NULL.
+            Aggregate::Count if bound.len() > 1 => {
+                let row = bound.iter().map(|b| Expr::Not(Box::new(Expr::IsNull(Box::new(b.clone())))));
+                let known = row.reduce(|a, b| Expr::And(Box::new(a), Box::new(b))).unwrap_or_else(|| boolean(true));
+                let row = self.call("ROW", bound)?;
+                let ty = row.ty().nullable(true);
+                let none = Expr::literal(Value::Null, ty.clone());
+                bound = vec![Expr::Case { branches: vec![(known, row)], otherwise: Box::new(none), ty }];
+            }
+            _ => {}
+        }
+        if bound.iter().any(|b| b.ty().is_null()) {
+            return Err(illegal_null());
+        }
+        let types: Vec<SqlType> = bound.iter().map(Expr::ty).collect();
+        let mut ty = function.result_type(&types)?;
+        if filter.is_some() && !matches!(function, Aggregate::Count | Aggregate::CountStar) {
+            ty.nullable = true;
+        }
+        // Equal values change nothing for these.
+        let distinct = duplicates == Some(DuplicateTreatment::Distinct)
+            && !matches!(function, Aggregate::Min | Aggregate::Max | Aggregate::CountStar);
+        let call = Collected { function: function.clone(), args: bound, distinct, filter, ty };
+        match agg {
+            Some(c) => Ok(c.add(call)),
+            None => Err(Error::internal("an aggregate without a collector")),
+        }
+    }
+}
+
+fn negate(e: Expr, negated: bool) -> Expr {
+    if negated { Expr::Not(Box::new(e)) } else { e }
+}
+
+/// An expression that must be a condition.
+pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
+    let ty = e.ty();
+    match ty.kind {
+        TypeKind::Boolean => Ok(e),
+        TypeKind::Null => Ok(Expr::literal(Value::Null, SqlType::BOOLEAN)),
+        _ => Err(Error::script(format!("{of} takes a condition, not {} ({e})", ty.kind))),
+    }
+}
+
+fn literal(v: &Literal) -> Result<Expr> {
+    Ok(match v {
+        Literal::Number(n, _) => number(n, false)?,
+        Literal::Boolean(b) => boolean(*b),
+        Literal::Null => null(),
+        Literal::HexStringLiteral(h) => {
+            let digits: Option<Vec<u8>> = (h.len() % 2 == 0)
+                .then(|| (0..h.len() / 2).map(|i| u8::from_str_radix(h.get(2 * i..2 * i + 2)?, 16).ok()).collect())
+                .flatten();
+            let b = digits.ok_or_else(|| {
+                Error::script(format!("X'{h}' is not made of pairs of hexadecimal digits"))
+            })?;
+            let ty = SqlType::from(TypeKind::Binary(b.len() as u32)).not_null();
+            Expr::literal(Value::Bytes(b.into()), ty)
+        }
+        other => match other.clone().into_string() {
+            Some(s) => text(&s),
+            None => return Err(Error::script(format!("this literal is not known: {other}"))),
+        },
+    })
+}
+
+fn time_literal(ty: &str, s: &str) -> Result<Expr> {
+    let digits = s.split_once('.').map_or(0, |(_, f)| f.len().min(9)) as u8;
+    let wrong = |form: &str| Error::script(format!("'{s}' is no {ty}; write it as {form}"));
+    let (value, kind) = match ty {
+        "DATE" => {
+            let d = time::parse_date(s).filter(|_| s.matches('-').count() == 2);
+            (Value::Date(d.ok_or_else(|| wrong("yyyy-MM-dd"))?), TypeKind::Date)
+        }
+        "TIME" => {
+            let t = time::parse_time(s).filter(|_| s.matches(':').count() == 2);
+            (Value::Time(t.ok_or_else(|| wrong("HH:mm:ss"))?), TypeKind::Time(digits.min(3)))
+        }
+        _ => {
+            let cut = match s.split_once('.') {
+                Some((a, f)) if f.len() > 9 => format!("{a}.{}", &f[..9]),
+                _ => s.to_string(),
+            };
+            let (s, n) = time::parse_timestamp(&cut).ok_or_else(|| wrong("yyyy-MM-dd HH:mm:ss"))?;
+            (Value::Timestamp(s, n), TypeKind::Timestamp(digits))
+        }
+    };
+    Ok(Expr::literal(value, SqlType::from(kind).not_null()))
+}
+
+/// CASE and its kin: branches of one type.
+fn choose(branches: Vec<(Expr, Expr)>, otherwise: Expr, of: &str) -> Result<Expr> {
+    let types: Vec<SqlType> = branches.iter().map(|(_, v)| v.ty()).chain([otherwise.ty()]).collect();
+    let ty = common_type(&types).ok_or_else(|| {
+        let names: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
+        Error::script(format!("the branches of {of} have types that do not go together: {}", names.join(", ")))
+    })?;
+    let branches = branches.into_iter().map(|(c, v)| (c, cast_to(v, &ty))).collect();
+    Ok(Expr::Case { branches, otherwise: Box::new(cast_to(otherwise, &ty)), ty })
+}
+
+fn coalesce(args: Vec<Expr>) -> Result<Expr> {
+    let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
+    let ty = common_type(&types).ok_or_else(|| {
+        let names: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
+        Error::script(format!("the arguments of COALESCE have types that do not go together: {}", names.join(", ")))
+    })?;
+    let ty = ty.nullable(types.iter().all(|t| t.nullable));
+    let args: Vec<Expr> = args.into_iter().map(|a| cast_to(a, &ty)).collect();
+    // As a CASE, later arguments are evaluated only where they are needed; calls of functions are not made twice.
+    let once = |e: &Expr| e.any(&|e| matches!(e, Expr::Call { function, .. } if function.is_user_defined() || !function.deterministic()));
+    if args.iter().any(once) {
+        let called = functions::bind("COALESCE", args)?;
+        return called.ok_or_else(|| Error::internal("COALESCE is missing"));
+    }
+    let mut rest = args.into_iter().rev();
+    let last = rest.next().ok_or_else(|| Error::script("COALESCE takes at least 1 argument"))?;
+    Ok(rest.fold(last, |otherwise, a| Expr::Case {
+        branches: vec![(Expr::Not(Box::new(Expr::IsNull(Box::new(a.clone())))), a)],
+        otherwise: Box::new(otherwise),
+        ty: ty.clone(),
+    }))
+}
+
+/// A comparison: both sides brought to one type, where they have one.
+pub(crate) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
+    let (lt, rt) = (l.ty(), r.ty());
+    let refused = || {
+        let e = Error::script(format!("cannot compare {} with {}: {l} and {r}", lt.kind, rt.kind));
+        if lt.is_text() || rt.is_text() { e.hint("text is not converted by itself; CAST one of them") } else { e }
+    };
+    let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));
+    let constant_text = |e: &Expr| matches!(e, Expr::Literal { value: Value::Text(_), .. });
+    let ty = match () {
+        _ if lt.is_null() && rt.is_null() => SqlType::BOOLEAN,
+        _ if timed(&lt) && constant_text(&r) => lt.clone(),
+        _ if timed(&rt) && constant_text(&l) => rt.clone(),
+        _ if lt.is_decimal() && rt.is_decimal() || lt.is_decimal() && rt.is_integer() || lt.is_integer() && rt.is_decimal() => {
+            let ((p, s), (q, t)) = (lt.as_decimal().unwrap_or((38, 0)), rt.as_decimal().unwrap_or((38, 0)));
+            let scale = s.max(t);
+            SqlType::from(TypeKind::Decimal(((p - s).max(q - t) + scale).min(38), scale))
+        }
+        _ => common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?,
+    };
+    if matches!(ty.kind, TypeKind::Map(..) | TypeKind::Multiset(_)) && !matches!(op, CompareOp::Eq | CompareOp::NotEq) {
+        return Err(refused());
+    }
+    // A decimal constant is brought to the column's scale exactly or not at all.
+    let bring = |e: Expr| match (&e, &ty.kind) {
+        (Expr::Literal { value: Value::Decimal(v, s), .. }, TypeKind::Decimal(_, scale)) if s <= scale => {
+            let digits: String = decimal_text(*v, *s).chars().filter(|c| *c != '.').collect();
+            let digits = digits + &"0".repeat(usize::from(scale - s));
+            match digits.parse() {
+                Ok(v) => Expr::literal(Value::Decimal(v, *scale), ty.clone().not_null()),
+                Err(_) => cast_to(e, &ty),
+            }
+        }
+        (Expr::Literal { value: Value::Int(v), ty: t }, TypeKind::BigInt | TypeKind::Int) if t.is_integer() => {
+            Expr::literal(Value::Int(*v), ty.clone().not_null())
+        }
+        _ => cast_to(e, &ty),
+    };
+    Ok(Expr::Compare { op, left: Box::new(bring(l)), right: Box::new(bring(r)) })
+}

@@ -1,0 +1,77 @@
+//! The bound plan: a tree of relational operators over typed columns.
+
+use crate::catalog::Table;
+use std::sync::Arc;
+use weir_core::{Field, Schema};
+use weir_expr::Expr;
+use weir_expr::aggregate::AggregateCall;
+
+/// A relation.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are what relational algebra calls them")]
+pub enum Plan {
+    /// A table's physical columns, or some of them.
+    Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema },
+    /// Constant rows.
+    Values { rows: Vec<Vec<Expr>>, schema: Schema },
+    /// A condition, then expressions.
+    Calc { input: Box<Plan>, condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema },
+    /// Every row once per set of grouping columns, the others NULL, and the set's number as the last column.
+    Expand { input: Box<Plan>, sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
+    /// Groups by key columns; gives the keys, then the aggregates.
+    Aggregate { input: Box<Plan>, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: Schema },
+    /// All rows of all inputs.
+    Union { inputs: Vec<Plan>, schema: Schema },
+}
+
+impl Plan {
+    /// Its columns.
+    pub fn schema(&self) -> &Schema {
+        match self {
+            Plan::Scan { schema, .. }
+            | Plan::Values { schema, .. }
+            | Plan::Calc { schema, .. }
+            | Plan::Expand { schema, .. }
+            | Plan::Aggregate { schema, .. }
+            | Plan::Union { schema, .. } => schema,
+        }
+    }
+    /// The relations below.
+    pub fn inputs(&self) -> Vec<&Plan> {
+        match self {
+            Plan::Scan { .. } | Plan::Values { .. } => vec![],
+            Plan::Calc { input, .. } | Plan::Expand { input, .. } | Plan::Aggregate { input, .. } => vec![input],
+            Plan::Union { inputs, .. } => inputs.iter().collect(),
+        }
+    }
+    /// Whether rows only ever come. DISTINCT over rows that only come does too, for it has no result that changes.
+    pub fn appends(&self) -> bool {
+        let inputs = self.inputs().into_iter().all(Plan::appends);
+        match self {
+            Plan::Aggregate { calls, keys, .. } => calls.is_empty() && !keys.is_empty() && inputs,
+            _ => inputs,
+        }
+    }
+    /// A projection on top of a relation.
+    pub(crate) fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {
+        let schema = Schema::new(named.iter().map(|(n, e)| Field::new(n.clone(), e.ty())).collect());
+        let exprs = named.into_iter().map(|(_, e)| e).collect();
+        Plan::Calc { input: Box::new(input), condition, exprs, schema }
+    }
+    /// Its columns as expressions over it.
+    pub(crate) fn columns(&self) -> Vec<(String, Expr)> {
+        let fields = self.schema().fields.iter().enumerate();
+        fields.map(|(i, f)| (f.name.clone(), Expr::column(i, f.name.clone(), f.ty.clone()))).collect()
+    }
+}
+
+/// An INSERT: a relation into a table.
+#[derive(Debug, Clone)]
+pub struct Insert {
+    /// The table.
+    pub table: Arc<Table>,
+    /// What goes into it, in its physical columns.
+    pub plan: Plan,
+    /// The statement's identity: the table's name and a fingerprint of the plan as bound, before it was optimized.
+    pub identity: String,
+}

@@ -1,0 +1,575 @@
+//! Runs a script's statements in order: declarations into the catalog, INSERTs and bare SELECTs into one job, the rest
+//! answered at once.
+
+use crate::binder::{Binder, cast_columns};
+use crate::catalog::{
+    Catalog, FunctionLoader, FunctionSpec, Language, Table, View, error_policy, idents, option_map, place_of,
+};
+use crate::explain::{Format, explain};
+use crate::optimize::optimize;
+use crate::plan::{Insert, Plan};
+use crate::statement::{
+    ColumnKind, CreateFunction, CreateTable, InsertStatement, Statement, parse_script, place,
+};
+use sqlparser::ast::{ObjectName, Query};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use weir_core::error::Place;
+use weir_core::{Error, Field, Result, Schema, SqlType};
+use weir_expr::eval::Session;
+use weir_expr::{OnError, cast};
+
+/// A script, compiled.
+pub struct Compiled {
+    /// What SHOW, DESCRIBE and EXPLAIN answered, in order.
+    pub answers: Vec<String>,
+    /// The INSERTs, which make one job.
+    pub inserts: Vec<Insert>,
+    /// Every table, for dead letters.
+    pub tables: BTreeMap<String, Arc<Table>>,
+    /// The settings.
+    pub settings: BTreeMap<String, String>,
+    /// The session.
+    pub session: Arc<Session>,
+}
+
+/// Settings that take part in compiling; the others are the engine's.
+const KNOWN: &[&str] = &[
+    "execution.runtime-mode",
+    "execution.checkpointing.interval",
+    "parallelism.default",
+    "pipeline.name",
+    "table.local-time-zone",
+    "table.exec.state.ttl",
+    "table.exec.sink.not-null-enforcer",
+    "restart-strategy",
+    "restart-strategy.type",
+    "restart-strategy.fixed-delay.attempts",
+    "restart-strategy.fixed-delay.delay",
+    "restart-strategy.failure-rate.max-failures-per-interval",
+    "restart-strategy.failure-rate.failure-rate-interval",
+    "restart-strategy.failure-rate.delay",
+    "restart-strategy.exponential-delay.initial-backoff",
+    "restart-strategy.exponential-delay.max-backoff",
+    "restart-strategy.exponential-delay.backoff-multiplier",
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+    "state.cache-size",
+    "sql.on-error",
+];
+
+/// Settings of Flink's that mean nothing here, taken without a word.
+fn ignored(key: &str) -> bool {
+    ["table.exec.mini-batch", "table.optimizer", "python.", "sql-client.", "taskmanager.", "jobmanager.", "execution.", "table.", "pipeline.", "state."]
+        .iter()
+        .any(|p| key.starts_with(p))
+}
+
+/// Compiles a script. `base` is the folder that its relative paths start from.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn compile(
+    sql: &str,
+    base: &Path,
+    settings: BTreeMap<String, String>,
+    loader: &dyn FunctionLoader,
+) -> Result<Compiled> {
+    let (compiled, mut errors) = run(sql, base, settings, loader, true);
+    match (compiled, errors.is_empty()) {
+        (Some(c), true) => Ok(c),
+        (_, false) => Err(errors.remove(0)),
+        (None, true) => Err(Error::internal("a script that neither compiles nor fails")),
+    }
+}
+
+/// Everything that is wrong with a script: every statement's first syntax error, and all errors of binding.
+pub fn diagnose(
+    sql: &str,
+    base: &Path,
+    settings: BTreeMap<String, String>,
+    loader: &dyn FunctionLoader,
+) -> (Option<Compiled>, Vec<Error>) {
+    run(sql, base, settings, loader, false)
+}
+
+fn run(
+    sql: &str,
+    base: &Path,
+    settings: BTreeMap<String, String>,
+    loader: &dyn FunctionLoader,
+    stop: bool,
+) -> (Option<Compiled>, Vec<Error>) {
+    let mut errors = vec![];
+    let statements = match parse_script(sql) {
+        Ok(s) => s,
+        Err(e) => return (None, vec![e]),
+    };
+    let fixed: BTreeSet<String> = settings.keys().cloned().collect();
+    let mut c = Compiler {
+        catalog: Catalog::new(settings),
+        loader,
+        base,
+        answers: vec![],
+        inserts: vec![],
+        in_set: false,
+        fixed,
+    };
+    // A statement that cannot be read would only make others fail: say that one alone.
+    if stop && let Some(p) = statements.iter().find(|p| p.statement.is_err()) {
+        let e = p.statement.as_ref().err().cloned();
+        return (None, e.into_iter().collect());
+    }
+    for p in statements {
+        let done = p.statement.and_then(|s| c.statement(s));
+        if let Err(e) = done {
+            errors.push(e.at(Some(p.place)));
+            if stop {
+                return (None, errors);
+            }
+        }
+    }
+    if c.in_set {
+        errors.push(Error::script("the statement set is never ended").hint("write END; after its last INSERT"));
+    }
+    if let Err(e) = c.check_cycles() {
+        errors.push(e);
+    }
+    let session = match c.session() {
+        Ok(s) => s,
+        Err(e) => {
+            errors.push(e);
+            return (None, errors);
+        }
+    };
+    let compiled = Compiled {
+        answers: c.answers,
+        inserts: c.inserts,
+        tables: c.catalog.tables,
+        settings: c.catalog.settings,
+        session,
+    };
+    (Some(compiled), errors)
+}
+
+struct Compiler<'a> {
+    catalog: Catalog,
+    loader: &'a dyn FunctionLoader,
+    base: &'a Path,
+    answers: Vec<String>,
+    inserts: Vec<Insert>,
+    in_set: bool,
+    fixed: BTreeSet<String>,
+}
+
+impl Compiler<'_> {
+    fn session(&self) -> Result<Arc<Session>> {
+        let zone = match self.catalog.settings.get("table.local-time-zone") {
+            Some(z) if z != "default" => weir_expr::time::Zone::parse(z)?,
+            _ => weir_expr::time::Zone::UTC,
+        };
+        Ok(Arc::new(Session { zone, ..Session::default() }))
+    }
+
+    fn statement(&mut self, s: Statement) -> Result<()> {
+        match s {
+            Statement::CreateTable(t) => self.create_table(t),
+            Statement::CreateFunction(f) => self.create_function(f),
+            Statement::CreateView { name, columns, query, if_not_exists } => {
+                let full = self.free(&name, if_not_exists)?;
+                let Some(full) = full else { return Ok(()) };
+                let plan = Binder::new(&mut self.catalog, self.loader).query(&query)?;
+                crate::binder::renamed(plan, &columns)?;
+                self.catalog.views.insert(full, Arc::new(View { columns, query }));
+                Ok(())
+            }
+            Statement::CreateDatabase { name, if_not_exists } => {
+                let full = self.database(&name);
+                if self.catalog.databases.contains(&full) {
+                    return if if_not_exists { Ok(()) } else { Err(exists("database", &name)) };
+                }
+                self.catalog.databases.push(full);
+                Ok(())
+            }
+            Statement::Use { name, catalog } => {
+                if catalog {
+                    let wanted = name.to_string().replace('`', "");
+                    if wanted != self.catalog.current.0 {
+                        return Err(Error::script(format!("there is no catalog '{wanted}'")).at(place_of(&name)));
+                    }
+                    return Ok(());
+                }
+                let full = self.database(&name);
+                if !self.catalog.databases.contains(&full) {
+                    let e = Error::script(format!("there is no database '{name}'")).at(place_of(&name));
+                    return Err(e.hint(format!("CREATE DATABASE {name} makes one")));
+                }
+                if let Some((c, d)) = full.split_once('.') {
+                    self.catalog.current = (c.to_string(), d.to_string());
+                }
+                Ok(())
+            }
+            Statement::Drop { what, name, if_exists } => self.drop(&what, &name, if_exists),
+            Statement::Describe(name) => {
+                let schema = self.schema_of(&name)?;
+                let lines: Vec<String> = schema.fields.iter().map(|f| format!("{}\t{}", f.name, f.ty)).collect();
+                self.answers.push(lines.join("\n"));
+                Ok(())
+            }
+            Statement::Show(what) => self.show(&what),
+            Statement::ShowCreate(name) => {
+                let schema = self.schema_of(&name)?;
+                let full = self.catalog.full(&name)?;
+                let columns: Vec<String> =
+                    schema.fields.iter().map(|f| format!("  {} {}", weir_core::types::quoted(&f.name), f.ty)).collect();
+                let with = self.catalog.tables.get(&full).map_or(String::new(), |t| {
+                    let shown = |k: &str, v: &String| match k.contains("password") || k.contains("secret") {
+                        true => "****".to_string(),
+                        false => v.replace('\'', "''"),
+                    };
+                    let options: Vec<String> =
+                        t.options.iter().map(|(k, v)| format!("  '{k}' = '{}'", shown(k, v))).collect();
+                    format!(" WITH (\n{}\n)", options.join(",\n"))
+                });
+                self.answers.push(format!("CREATE TABLE {full} (\n{}\n){with}", columns.join(",\n")));
+                Ok(())
+            }
+            Statement::Set { key, value } => {
+                if !KNOWN.contains(&key.as_str()) && !ignored(&key) {
+                    let e = Error::script(format!("there is no setting '{key}'"));
+                    return Err(match weir_core::error::nearest(&key, KNOWN.iter().copied()) {
+                        Some(n) => e.hint(format!("did you mean '{n}'?")),
+                        None => e,
+                    });
+                }
+                // What the command line says wins over the script.
+                if !self.fixed.contains(&key) {
+                    self.catalog.settings.insert(key, value);
+                }
+                self.session().map(|_| ())
+            }
+            Statement::ShowSettings => {
+                let lines: Vec<String> =
+                    self.catalog.settings.iter().map(|(k, v)| format!("'{k}' = '{v}'")).collect();
+                self.answers.push(lines.join("\n"));
+                Ok(())
+            }
+            Statement::Reset(key) => {
+                match key {
+                    Some(k) => {
+                        self.catalog.settings.remove(&k);
+                    }
+                    None => {
+                        let fixed = &self.fixed;
+                        self.catalog.settings.retain(|k, _| fixed.contains(k));
+                    }
+                }
+                Ok(())
+            }
+            Statement::Explain(inner) => {
+                let before = self.inserts.len();
+                self.statement(*inner)?;
+                let explained: Vec<Insert> = self.inserts.drain(before..).collect();
+                self.answers.push(explain(&explained, Format::Text).trim_end().to_string());
+                Ok(())
+            }
+            Statement::Insert(i) => self.insert(i),
+            Statement::Query(q) => self.select(&q),
+            Statement::BeginSet(first) => {
+                self.in_set = true;
+                first.map_or(Ok(()), |s| self.statement(*s))
+            }
+            Statement::EndSet if !self.in_set => Err(Error::script("END without EXECUTE STATEMENT SET")),
+            Statement::EndSet => {
+                self.in_set = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn database(&self, name: &ObjectName) -> String {
+        match idents(name).as_slice() {
+            [d] => format!("{}.{}", self.catalog.current.0, d.value),
+            parts => parts.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join("."),
+        }
+    }
+
+    fn free(&self, name: &ObjectName, if_not_exists: bool) -> Result<Option<String>> {
+        let full = self.catalog.full(name)?;
+        let database = full.rsplit_once('.').map_or("", |(d, _)| d);
+        if !self.catalog.databases.iter().any(|d| d == database) {
+            return Err(Error::script(format!("there is no database '{database}'")).at(place_of(name)));
+        }
+        if self.catalog.tables.contains_key(&full) || self.catalog.views.contains_key(&full) {
+            return if if_not_exists { Ok(None) } else { Err(exists("table or view", name)) };
+        }
+        Ok(Some(full))
+    }
+
+    fn schema_of(&mut self, name: &ObjectName) -> Result<Schema> {
+        let full = self.catalog.full(name)?;
+        if let Some(v) = self.catalog.views.get(&full).cloned() {
+            let plan = Binder::new(&mut self.catalog, self.loader).query(&v.query)?;
+            return Ok(crate::binder::renamed(plan, &v.columns)?.schema().clone());
+        }
+        let table = self.catalog.table(name)?.clone();
+        Ok(Binder::new(&mut self.catalog, self.loader).scan(table)?.schema().clone())
+    }
+
+    fn show(&mut self, what: &str) -> Result<()> {
+        let c = &self.catalog;
+        let lines: Vec<String> = match what {
+            "TABLES" => c.tables.keys().chain(c.views.keys()).map(|k| c.short(k)).collect(),
+            "VIEWS" => c.views.keys().map(|k| c.short(k)).collect(),
+            "DATABASES" => c.databases.iter().map(|d| d.rsplit('.').next().unwrap_or(d).to_string()).collect(),
+            "CATALOGS" | "CURRENT CATALOG" => vec![c.current.0.clone()],
+            "CURRENT DATABASE" => vec![c.current.1.clone()],
+            "USER FUNCTIONS" => c.functions.values().map(|(s, _)| s.name.clone()).collect(),
+            _ => {
+                let built_in = weir_expr::functions::flink_names().into_iter().map(str::to_string);
+                built_in.chain(c.functions.values().map(|(s, _)| s.name.clone())).collect()
+            }
+        };
+        self.answers.push(lines.join("\n"));
+        Ok(())
+    }
+
+    fn drop(&mut self, what: &str, name: &ObjectName, if_exists: bool) -> Result<()> {
+        let full = self.catalog.full(name)?;
+        let found = match what {
+            "TABLE" => self.catalog.tables.remove(&full).is_some(),
+            "VIEW" => self.catalog.views.remove(&full).is_some(),
+            "FUNCTION" => {
+                let key = idents(name).last().map(|i| i.value.to_ascii_lowercase()).unwrap_or_default();
+                self.catalog.functions.remove(&key).is_some()
+            }
+            _ => {
+                let database = self.database(name);
+                let before = self.catalog.databases.len();
+                self.catalog.databases.retain(|d| *d != database);
+                before != self.catalog.databases.len()
+            }
+        };
+        if found || if_exists {
+            return Ok(());
+        }
+        Err(Error::script(format!("there is no {} '{name}'", what.to_lowercase())).at(place_of(name)))
+    }
+
+    fn create_table(&mut self, t: CreateTable) -> Result<()> {
+        let Some(full) = self.free(&t.name, t.if_not_exists)? else { return Ok(()) };
+        let at = place_of(&t.name);
+        let (mut options, places) = option_map(&t.options)?;
+        if !options.contains_key("connector") {
+            let e = Error::script(format!("table '{}' has no connector", t.name)).at(at);
+            return Err(e.hint("add WITH ('connector' = 'filesystem', …); there are filesystem, datagen, stdin, print, blackhole"));
+        }
+        let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
+        let mut fields: Vec<Field> = vec![];
+        let mut columns = vec![];
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for c in &t.columns {
+            let column_at = place(c.name.span.start);
+            if !names.insert(c.name.value.clone()) {
+                return Err(Error::script(format!("column '{}' is declared twice", c.name.value)).at(column_at));
+            }
+            if let ColumnKind::Physical(ty) = &c.kind {
+                let field = Field::new(c.name.value.clone(), ty.clone());
+                fields.push(field.clone());
+                columns.push((field, None));
+            } else if let ColumnKind::Metadata { .. } = &c.kind {
+                return Err(Error::script(format!("metadata column '{}' is not yet supported", c.name.value)).at(column_at));
+            } else if let ColumnKind::Computed(ast) = &c.kind {
+                columns.push((Field::new(c.name.value.clone(), SqlType::STRING), Some(ast.clone())));
+            }
+        }
+        let find = |i: &sqlparser::ast::Ident| {
+            fields.iter().position(|f| f.name == i.value).ok_or_else(|| {
+                Error::script(format!("there is no column '{}' in the table", i.value)).at(place(i.span.start))
+            })
+        };
+        let primary_key = t.primary_key.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let partitioned_by = t.partitioned_by.iter().map(find).collect::<Result<Vec<_>>>()?;
+        primary_key.iter().for_each(|k| fields[*k].ty.nullable = false);
+        if let Some((column, _)) = &t.watermark {
+            if !names.contains(&column.value) {
+                let e = Error::script(format!("WATERMARK FOR '{}', which is no column", column.value));
+                return Err(e.at(place(column.span.start)));
+            }
+            return Err(Error::script("WATERMARK is not yet supported").at(place(column.span.start)));
+        }
+        let table = Arc::new(Table {
+            name: full.clone(),
+            physical: Schema::new(fields),
+            columns,
+            primary_key,
+            partitioned_by,
+            options,
+            places,
+            place: at,
+            on_error,
+        });
+        // Computed columns are checked where they are declared.
+        Binder::new(&mut self.catalog, self.loader).scan(table.clone())?;
+        self.catalog.tables.insert(full, table);
+        Ok(())
+    }
+
+    fn create_function(&mut self, f: CreateFunction) -> Result<()> {
+        let name = idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
+        let at = place_of(&f.name);
+        let key = name.to_ascii_lowercase();
+        if self.catalog.functions.contains_key(&key) {
+            return if f.if_not_exists { Ok(()) } else { Err(exists("function", &f.name)) };
+        }
+        let Some((file, file_at)) = f.file else {
+            let e = Error::script(format!("function '{name}' says nothing about its file")).at(at);
+            return Err(e.hint("add USING FILE 'udf/name.py' (a .py, a .wasm or a folder with a Rust crate)"));
+        };
+        let path = self.base.join(&file);
+        let language = match f.language.as_deref() {
+            Some("PYTHON") => Language::Python,
+            Some("RUST") => Language::Rust,
+            Some("WASM" | "WEBASSEMBLY") => Language::Wasm,
+            Some(other) => {
+                let e = Error::script(format!("functions in {other} are not supported")).at(at);
+                return Err(e.hint("there are PYTHON, RUST and WASM (any language that compiles to a component)"));
+            }
+            None => match path.extension().and_then(|e| e.to_str()) {
+                Some("py") => Language::Python,
+                Some("wasm") => Language::Wasm,
+                _ => Language::Rust,
+            },
+        };
+        if !path.exists() {
+            let e = Error::script(format!("the file of function '{name}' is not there: {}", path.display()));
+            return Err(e.at(file_at).hint("a relative path starts from the script's folder"));
+        }
+        let (mut options, _) = option_map(&f.options)?;
+        let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
+        let spec = FunctionSpec { name, identifier: f.identifier, language, file: path, options, place: at, on_error };
+        self.catalog.functions.insert(key, (spec, None));
+        Ok(())
+    }
+
+    fn insert(&mut self, i: InsertStatement) -> Result<()> {
+        let at = place_of(&i.table);
+        if i.overwrite {
+            return Err(Error::script("INSERT OVERWRITE is not yet supported").at(at));
+        }
+        let table = self.catalog.table(&i.table)?.clone();
+        let plan = Binder::new(&mut self.catalog, self.loader).query(&i.query)?;
+        let plan = self.into_table(plan, &table, &i.columns).map_err(|e| e.at(at))?;
+        self.finish(table, plan)
+    }
+
+    fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
+        let session = self.session()?;
+        let print = crate::explain::explain(
+            &[Insert { table: table.clone(), plan: plan.clone(), identity: String::new() }],
+            Format::Json,
+        );
+        let twins = self.inserts.iter().filter(|o| o.table.name == table.name).count();
+        let identity = format!("{}#{:016x}#{twins}", table.name, xxhash_rust::xxh3::xxh3_64(print.as_bytes()));
+        let plan = optimize(plan, &session);
+        self.inserts.push(Insert { table, plan, identity });
+        Ok(())
+    }
+
+    /// Puts a query's columns in the places of a table's, cast to their types.
+    fn into_table(&self, plan: Plan, table: &Table, columns: &[sqlparser::ast::Ident]) -> Result<Plan> {
+        let target = &table.physical;
+        let places: Vec<usize> = if columns.is_empty() {
+            (0..target.len()).collect()
+        } else {
+            columns
+                .iter()
+                .map(|c| {
+                    target.position(&c.value).ok_or_else(|| {
+                        Error::script(format!("table '{}' has no column '{}'", table.name, c.value))
+                            .at(place(c.span.start))
+                    })
+                })
+                .collect::<Result<_>>()?
+        };
+        let short = self.catalog.short(&table.name);
+        let shape = |s: &Schema, only: Option<&[usize]>| {
+            let fields = s.fields.iter().enumerate().filter(|(i, _)| only.is_none_or(|o| o.contains(i)));
+            fields.map(|(_, f)| format!("{}: {}", f.name, f.ty.kind)).collect::<Vec<_>>().join(", ")
+        };
+        let mismatch = |why: String| {
+            Error::script(format!("the query's columns do not fit the sink '{short}': {why}")).hint(format!(
+                "the query gives [{}], the table takes [{}]",
+                shape(plan.schema(), None),
+                shape(target, Some(&places))
+            ))
+        };
+        if plan.schema().len() != places.len() {
+            return Err(mismatch(format!("{} columns into {}", plan.schema().len(), places.len())));
+        }
+        for (f, p) in plan.schema().fields.iter().zip(&places) {
+            let to = &target.fields[*p];
+            if !cast::implicit(&f.ty, &to.ty) {
+                return Err(mismatch(format!("'{}' is {}, '{}' is {}", f.name, f.ty.kind, to.name, to.ty.kind)));
+            }
+        }
+        if columns.is_empty() {
+            return Ok(cast_columns(plan, target));
+        }
+        let given = plan.columns();
+        let mut out = vec![];
+        for (i, f) in target.fields.iter().enumerate() {
+            let expr = match places.iter().position(|p| *p == i) {
+                Some(at) => weir_expr::functions::cast_to(given[at].1.clone(), &f.ty),
+                None if f.ty.nullable => weir_expr::Expr::literal(weir_core::Value::Null, f.ty.clone()),
+                None => return Err(mismatch(format!("'{}' is NOT NULL and gets no value", f.name))),
+            };
+            out.push((f.name.clone(), expr));
+        }
+        Ok(Plan::calc(plan, None, out))
+    }
+
+    fn select(&mut self, q: &Query) -> Result<()> {
+        let plan = Binder::new(&mut self.catalog, self.loader).query(q)?;
+        let n = self.inserts.len();
+        let schema = plan.schema().clone();
+        let table = Arc::new(Table {
+            name: format!("default_catalog.default_database.select_{n}"),
+            columns: schema.fields.iter().map(|f| (f.clone(), None)).collect(),
+            physical: schema,
+            primary_key: vec![],
+            partitioned_by: vec![],
+            options: BTreeMap::from([("connector".to_string(), "print".to_string())]),
+            places: BTreeMap::new(),
+            place: None,
+            on_error: Default::default(),
+        });
+        self.finish(table, plan)
+    }
+
+    /// A table that one statement writes and another reads would have no order between the two.
+    fn check_cycles(&self) -> Result<()> {
+        fn read(plan: &Plan, out: &mut BTreeSet<String>) {
+            if let Plan::Scan { table, .. } = plan {
+                out.insert(table.name.clone());
+            }
+            plan.inputs().into_iter().for_each(|i| read(i, out));
+        }
+        let mut sources = BTreeSet::new();
+        self.inserts.iter().for_each(|i| read(&i.plan, &mut sources));
+        match self.inserts.iter().find(|i| sources.contains(&i.table.name)) {
+            Some(i) => Err(Error::script(format!(
+                "table '{}' is both written and read in this script",
+                self.catalog.short(&i.table.name)
+            ))
+            .at(i.table.place)
+            .hint("all INSERTs of a script run as one job, at the same time; use a view, or a second script")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn exists(what: &str, name: &ObjectName) -> Error {
+    let at: Option<Place> = place_of(name);
+    Error::script(format!("there is a {what} '{name}' already")).at(at).hint("use IF NOT EXISTS, or DROP it first")
+}

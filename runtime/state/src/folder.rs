@@ -1,0 +1,134 @@
+//! The folder of a job's state: who owns it, whether its last run came to its end.
+
+use fs4::fs_std::FileExt;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use weir_core::{Error, Result};
+
+/// What the folder says of the job's last run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the folder's layout.
+    pub format: u32,
+    /// The job's name.
+    pub job: String,
+    /// The run: drawn when the job starts anew.
+    pub run: String,
+    /// Whether it came to its end.
+    pub finished: bool,
+}
+
+/// The folder, locked for this process.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+const FORMAT: u32 = 1;
+
+impl Folder {
+    /// Makes or opens a folder and locks it.
+    ///
+    /// # Errors
+    /// When another process has it, it cannot be written, or it is something else's.
+    pub fn open(path: &Path) -> Result<Folder> {
+        let io = |e: std::io::Error| Error::state(format!("the state folder {} cannot be used: {e}", path.display()));
+        fs::create_dir_all(path).map_err(io)?;
+        let foreign = fs::read_dir(path)
+            .map_err(io)?
+            .filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned()))
+            .find(|n| !["lock", "job.json", "job.json.draft", "store", "epochs", "owner"].contains(&n.as_str()));
+        if let Some(name) = foreign {
+            return Err(Error::state(format!("{} holds '{name}', which is no state of a job", path.display()))
+                .hint("give the job another name, or another folder by --state"));
+        }
+        let lock = path.join("lock");
+        let lock = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(lock).map_err(io)?;
+        if !FileExt::try_lock_exclusive(&lock).map_err(io)? {
+            let owner = fs::read_to_string(path.join("owner")).unwrap_or_default();
+            let who = if owner.is_empty() { String::new() } else { format!(" (process {owner})") };
+            return Err(Error::state(format!("the state in {} is in use by another process{who}", path.display()))
+                .hint("wait for it to end, or give this job another name: --set pipeline.name=…"));
+        }
+        fs::write(path.join("owner"), std::process::id().to_string()).map_err(io)?;
+        fs::create_dir_all(path.join("epochs")).map_err(io)?;
+        Ok(Folder { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn epochs(&self) -> PathBuf {
+        self.path.join("epochs")
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// What it says of the last run, if there was one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of a newer version.
+    pub fn status(&self) -> Result<Option<Status>> {
+        let path = self.path.join("job.json");
+        let text = match fs::read(&path) {
+            Ok(t) => t,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::state(format!("cannot read {}: {e}", path.display()))),
+        };
+        let status: Status = serde_json::from_slice(&text).map_err(|e| {
+            Error::state(format!("{} is damaged: {e}", path.display())).hint("start with --fresh to begin anew")
+        })?;
+        if status.format != FORMAT {
+            return Err(Error::state(format!(
+                "{} has the layout {}, this is for {FORMAT}",
+                self.path.display(),
+                status.format
+            ))
+            .hint("run the version of Weir that wrote it, export the state, and import it here"));
+        }
+        Ok(Some(status))
+    }
+
+    /// Notes a run's beginning or end.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&self, job: &str, run: &str, finished: bool) -> Result<()> {
+        let status = Status { format: FORMAT, job: job.to_string(), run: run.to_string(), finished };
+        let path = self.path.join("job.json");
+        let draft = self.path.join("job.json.draft");
+        let io = |e: std::io::Error| Error::io(format!("cannot write {}: {e}", path.display()));
+        let text = serde_json::to_vec_pretty(&status).map_err(|e| Error::internal(e.to_string()))?;
+        fs::write(&draft, text).map_err(io)?;
+        File::open(&draft).and_then(|f| f.sync_all()).map_err(io)?;
+        fs::rename(&draft, &path).map_err(io)?;
+        crate::epoch_file::sync_folder(&self.path)
+    }
+
+    /// Forgets all state.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn clear(&self) -> Result<()> {
+        let io = |e: std::io::Error| Error::state(format!("cannot clear {}: {e}", self.path.display()));
+        let _ = fs::remove_file(self.path.join("job.json"));
+        for p in [self.store(), self.epochs()] {
+            if p.exists() {
+                fs::remove_dir_all(&p).map_err(io)?;
+            }
+        }
+        fs::create_dir_all(self.epochs()).map_err(io)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path.join("owner"));
+    }
+}

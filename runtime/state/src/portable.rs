@@ -1,0 +1,80 @@
+//! State as a text file: a line of JSON a key. It outlives every format of the store.
+
+use crate::store::Store;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use weir_core::state::{Change, Epoch, OperatorId, StateBackend, StateReader};
+use weir_core::{Error, Result};
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    weir_state: u32,
+    keys: u32,
+    epoch: u64,
+    operators: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    operator: String,
+    key: String,
+    value: String,
+}
+
+/// Writes all state. Gives the number of keys.
+///
+/// # Errors
+/// When the store cannot be read or the text not be written.
+pub fn export(store: &Store, out: &mut dyn Write) -> Result<u64> {
+    let io = |e: std::io::Error| Error::io(format!("cannot write the export: {e}"));
+    let json = |e: serde_json::Error| Error::internal(e.to_string());
+    let operators = store.operators()?;
+    let head = Head {
+        weir_state: 1,
+        keys: weir_core::key::VERSION,
+        epoch: store.last_epoch().0,
+        operators: operators.keys().cloned().collect(),
+    };
+    writeln!(out, "{}", serde_json::to_string(&head).map_err(json)?).map_err(io)?;
+    let mut count = 0;
+    for (uid, id) in operators {
+        for (key, value) in store.scan(id, &[])? {
+            let line = Line { operator: uid.clone(), key: hex::encode(key), value: hex::encode(value) };
+            writeln!(out, "{}", serde_json::to_string(&line).map_err(json)?).map_err(io)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// Reads an export into an empty store as its first epoch. Gives the number of keys.
+///
+/// # Errors
+/// When the text is no export, or the store cannot be written.
+pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<u64> {
+    let mut lines = text.lines().enumerate();
+    let wrong = |n: usize, why: &str| Error::state(format!("line {} of the export: {why}", n + 1));
+    let Some((_, Ok(first))) = lines.next() else { return Err(Error::state("the export is empty")) };
+    let head: Head = serde_json::from_str(&first).map_err(|_| wrong(0, "this is no export of a state"))?;
+    if head.weir_state != 1 || head.keys != weir_core::key::VERSION {
+        return Err(wrong(0, "the export is of another version"));
+    }
+    let mut ids: BTreeMap<String, OperatorId> = BTreeMap::new();
+    for uid in &head.operators {
+        ids.insert(uid.clone(), store.operator(uid)?);
+    }
+    let epoch = Epoch(head.epoch.max(store.last_epoch().0 + 1));
+    let mut count = 0;
+    for (n, line) in lines {
+        let line = line.map_err(|e| wrong(n, &e.to_string()))?;
+        let l: Line = serde_json::from_str(&line).map_err(|_| wrong(n, "this is no line of an export"))?;
+        let bytes = |h: &str| hex::decode(h).map_err(|_| wrong(n, "keys and values are hexadecimal"));
+        let id = ids.get(&l.operator).copied().ok_or_else(|| wrong(n, "the operator is not in the head"))?;
+        store.stage(id, epoch, vec![Change { key: bytes(&l.key)?, value: Some(bytes(&l.value)?) }]);
+        count += 1;
+    }
+    store.commit(epoch, &vec![], false)?;
+    store.delivered(epoch)?;
+    Ok(count)
+}
