@@ -1,1 +1,67 @@
-//! Placeholder.
+//! Connectors: where rows come from and go to; one a folder, registered here.
+
+mod blackhole;
+mod datagen;
+mod filesystem;
+mod format;
+mod options;
+mod print;
+mod stdin;
+
+pub use format::{Bad, Decoder, Progress};
+pub use options::TableSpec;
+
+use std::sync::Arc;
+use weir_core::error::nearest;
+use weir_core::graph::{SinkFactory, SourceFactory};
+use weir_core::{Error, Result};
+
+const SOURCES: &[&str] = &["filesystem", "datagen", "stdin"];
+const SINKS: &[&str] = &["filesystem", "print", "blackhole"];
+
+fn unknown(table: &TableSpec, wanted: &str, known: &[&str], what: &str) -> Error {
+    let elsewhere = SOURCES.iter().chain(SINKS).any(|n| *n == wanted);
+    let e = if elsewhere {
+        Error::script(format!("the connector '{wanted}' of table '{}' is no {what}", table.name))
+    } else {
+        Error::script(format!("there is no connector '{wanted}', which table '{}' asks for", table.name))
+    };
+    let e = e.at(table.place_of("connector"));
+    match nearest(wanted, known.iter().copied()) {
+        Some(n) if !elsewhere => e.hint(format!("did you mean '{n}'?")),
+        _ => e.hint(format!("as a {what} there are: {}", known.join(", "))),
+    }
+}
+
+/// Makes a table's source.
+///
+/// # Errors
+/// When the connector or an option is unknown or wrong.
+pub fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
+    let made: Result<Arc<dyn SourceFactory>> = match table.connector() {
+        "filesystem" => filesystem::source(table),
+        "datagen" => datagen::source(table),
+        "stdin" => stdin::source(table),
+        other => return Err(unknown(table, other, SOURCES, "source")),
+    };
+    made.and_then(|m| table.all_used().map(|()| m))
+}
+
+/// Makes a table's sink.
+///
+/// # Errors
+/// When the connector or an option is unknown or wrong.
+pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    let made: Result<Arc<dyn SinkFactory>> = match table.connector() {
+        "filesystem" => filesystem::sink(table),
+        "print" => print::sink(table),
+        "blackhole" => Ok(Arc::new(blackhole::Blackhole)),
+        other => return Err(unknown(table, other, SINKS, "sink")),
+    };
+    made.and_then(|m| table.all_used().map(|()| m))
+}
+
+/// Whether a table's sink takes rows that change or go.
+pub fn takes_changes(connector: &str) -> bool {
+    connector != "filesystem"
+}

@@ -18,6 +18,7 @@ use weir_core::{Error, Result};
 
 /// How often a failed job is started again.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the fields are named after Flink's options")]
 pub enum RestartStrategy {
     /// Never.
     None,

@@ -27,6 +27,10 @@ pub trait Function: Send + Sync {
     fn is_user_defined(&self) -> bool {
         false
     }
+    /// The table that takes the rows that it fails on.
+    fn dead_letters(&self) -> Option<String> {
+        None
+    }
     /// What the state's identity and the plan say about it beside its name: a hash of its code.
     fn version(&self) -> Option<String> {
         None

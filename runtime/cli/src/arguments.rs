@@ -1,0 +1,219 @@
+//! What the command line can say.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A stream processor in one binary: jobs in Flink's SQL, functions as sandboxed WebAssembly.
+#[derive(Parser)]
+#[command(name = "weir", version, about, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    /// How messages on standard error are written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done, or stopped as asked
+  2   the command line, the script or an option is wrong
+  3   a record could not be read, evaluated or written
+  4   a function trapped, broke a limit or the contract
+  5   the state is in use, damaged or of another job
+  6   a file, pipe or server failed, and restarts did not help
+  7   a tool that builds functions is missing or failed
+  70  a mistake in Weir itself
+  130 left at once, at the second Ctrl-C";
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a job.
+    Run(Run),
+    /// Say everything that is wrong with a script.
+    Check(Script),
+    /// Show how a job would run.
+    Explain(Explain),
+    /// Make, build, look into, test and time functions.
+    Udf(Udf),
+    /// Look into, copy and drop the state of jobs.
+    State(State),
+    /// Write made-up input for the examples and benchmarks.
+    Generate(Generate),
+    /// Print completions for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Print the version.
+    Version,
+}
+
+#[derive(Args)]
+pub struct Script {
+    /// The script; - reads it from standard input.
+    #[arg(value_name = "SCRIPT", required_unless_present = "file")]
+    pub script: Option<PathBuf>,
+    /// The same, by name: -f job.sql, -f -.
+    #[arg(short, long = "file", value_name = "SCRIPT", conflicts_with = "script")]
+    pub file: Option<PathBuf>,
+    /// A setting; wins over the script's SET.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub script: Script,
+    /// Start anew, whatever state there is.
+    #[arg(long)]
+    pub fresh: bool,
+    /// Let go of the state of statements that are no longer there.
+    #[arg(long)]
+    pub allow_state_drop: bool,
+    /// The folder for the state; .weir beside the script otherwise.
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
+    /// Serve /metrics at this address, such as 127.0.0.1:9249.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Explain {
+    #[command(flatten)]
+    pub script: Script,
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
+    pub format: ExplainFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ExplainFormat {
+    Text,
+    Json,
+    Mermaid,
+}
+
+#[derive(Args)]
+pub struct Udf {
+    #[command(subcommand)]
+    pub command: UdfCommand,
+}
+
+#[derive(Subcommand)]
+pub enum UdfCommand {
+    /// Make a function to start from.
+    New {
+        /// Its name; a file or folder of this name is made here.
+        name: String,
+        #[arg(long, value_enum, default_value_t = Language::Rust)]
+        language: Language,
+    },
+    /// Build a function into a component.
+    Build {
+        /// A .py file, a Rust crate's folder, or a .wasm.
+        path: PathBuf,
+        /// Where the component goes; NAME.wasm here otherwise.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// Show what a component offers.
+    Inspect { path: PathBuf },
+    /// Call a function on lines of arguments (JSON arrays) from standard input.
+    Test {
+        path: PathBuf,
+        /// Which function; needed when there are several.
+        #[arg(long)]
+        function: Option<String>,
+        /// A grant of host:port.
+        #[arg(long)]
+        network: Option<String>,
+        /// A folder or file of assets.
+        #[arg(long)]
+        assets: Option<PathBuf>,
+    },
+    /// Time a function on lines of arguments (JSON arrays) from standard input.
+    Bench {
+        path: PathBuf,
+        #[arg(long)]
+        function: Option<String>,
+        /// Rows to call it for.
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: usize,
+        #[arg(long)]
+        assets: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Language {
+    Rust,
+    Python,
+}
+
+#[derive(Args)]
+pub struct State {
+    #[command(subcommand)]
+    pub command: StateCommand,
+}
+
+/// A job: its script, or the folder of its state.
+#[derive(Args)]
+pub struct Job {
+    /// The job's script, its state folder, or its name in ./.weir
+    pub job: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub enum StateCommand {
+    /// Show what state a job has.
+    Show {
+        #[command(flatten)]
+        job: Job,
+    },
+    /// Write a job's state as text.
+    Export {
+        #[command(flatten)]
+        job: Job,
+        /// The file; standard output otherwise.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// Take state from an export.
+    Import {
+        #[command(flatten)]
+        job: Job,
+        file: PathBuf,
+    },
+    /// Forget a job's state.
+    Drop {
+        #[command(flatten)]
+        job: Job,
+        /// Only this operator's.
+        #[arg(long)]
+        operator: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct Generate {
+    /// Rows to write.
+    #[arg(long, default_value_t = 100_000)]
+    pub rows: u64,
+    /// What the rows follow from.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// One row in so many is broken; 0 = none.
+    #[arg(long, default_value_t = 1000)]
+    pub broken: u64,
+    /// The table of address ranges (CSV of first,last,region; may be gzipped); any address otherwise.
+    #[arg(long)]
+    pub ranges: Option<PathBuf>,
+    /// The file, packed when it ends in .gz; standard output otherwise.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+}

@@ -1,0 +1,367 @@
+//! From plans to a job: the one file that names every component.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use weir_connectors::TableSpec;
+use weir_core::graph::{DEAD_LETTERS, Edge, JobGraph, MAIN, Node, OperatorFactory, Partitioning, Port, Role};
+use weir_core::options;
+use weir_core::{Error, Field, Result, Schema};
+use weir_expr::functions::cast_to;
+use weir_expr::{Expr, OnError};
+use weir_operators::aggregate::{AggregateFactory, Stage};
+use weir_operators::calc::{CalcFactory, DEAD_LETTER};
+use weir_operators::chain::ChainFactory;
+use weir_operators::expand::ExpandFactory;
+use weir_operators::values::ValuesFactory;
+use weir_sql::{Compiled, Plan, Table};
+
+/// A job, ready to be run.
+pub struct Assembled {
+    /// Its nodes.
+    pub graph: JobGraph,
+    /// Whether its sources can go back.
+    pub rewinds: bool,
+}
+
+struct Assembly<'a> {
+    compiled: &'a Compiled,
+    base: &'a Path,
+    parallelism: usize,
+    batch: bool,
+    ttl_millis: u64,
+    on_error: OnError,
+    nodes: Vec<Node>,
+    names: HashMap<String, usize>,
+    /// Nodes whose dead letters go to a table.
+    letters: BTreeMap<String, Vec<usize>>,
+}
+
+/// Where a relation's rows come out.
+struct Output {
+    node: usize,
+    parallelism: usize,
+}
+
+fn on_error(value: &str) -> Result<OnError> {
+    Ok(match value {
+        "fail" => OnError::Fail,
+        "skip" => OnError::Skip,
+        "null" => OnError::Null,
+        _ => return Err(Error::script(format!("'sql.on-error' is fail, skip or null, not '{value}'"))),
+    })
+}
+
+/// Makes a job of a compiled script.
+pub fn assemble(compiled: &Compiled, base: &Path) -> Result<Assembled> {
+    let s = &compiled.settings;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let parallelism = match s.get("parallelism.default") {
+        Some(v) => options::number("parallelism.default", v)?,
+        None => cores.min(64),
+    };
+    check_parallelism("parallelism.default", parallelism)?;
+    let mode = s.get("execution.runtime-mode").map_or("streaming", String::as_str).to_lowercase();
+    let batch = match mode.as_str() {
+        "streaming" => false,
+        "batch" => true,
+        "automatic" => false,
+        other => {
+            return Err(Error::script(format!("'execution.runtime-mode' is streaming or batch, not '{other}'")));
+        }
+    };
+    let ttl = s.get("table.exec.state.ttl").map(|v| options::duration("table.exec.state.ttl", v)).transpose()?;
+    let mut a = Assembly {
+        compiled,
+        base,
+        parallelism,
+        batch,
+        ttl_millis: ttl.map_or(0, |d| d.as_millis() as u64),
+        on_error: s.get("sql.on-error").map_or(Ok(OnError::Fail), |v| on_error(v))?,
+        nodes: vec![],
+        names: HashMap::new(),
+        letters: BTreeMap::new(),
+    };
+    for insert in &compiled.inserts {
+        a.check_changes(&insert.table, &insert.plan)?;
+        let output = a.relation(&insert.plan, &insert.identity, &mut 0)?;
+        a.sink(&insert.table, &insert.identity, vec![(output.node, MAIN)], output.parallelism)?;
+    }
+    a.dead_letters()?;
+    let rewinds = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()));
+    Ok(Assembled { graph: JobGraph { name: String::new(), nodes: a.nodes }, rewinds })
+}
+
+fn check_parallelism(key: &str, n: usize) -> Result<()> {
+    if (1..=64).contains(&n) {
+        return Ok(());
+    }
+    Err(Error::script(format!("'{key}' is 1 to 64, not {n}")))
+}
+
+impl Assembly<'_> {
+    fn check_changes(&self, table: &Table, plan: &Plan) -> Result<()> {
+        let connector = table.options.get("connector").map_or("", String::as_str);
+        if self.batch || plan.appends() || weir_connectors::takes_changes(connector) {
+            return Ok(());
+        }
+        let e = Error::script(format!(
+            "table '{}' ({connector}) only takes rows that come, and this query's results change",
+            table.name
+        ));
+        Err(e.at(table.place).hint("SET 'execution.runtime-mode' = 'batch' writes each result once, at the end"))
+    }
+
+    fn name(&mut self, wanted: &str) -> String {
+        let n = self.names.entry(wanted.to_string()).or_insert(0);
+        *n += 1;
+        if *n == 1 { wanted.to_string() } else { format!("{wanted}-{n}") }
+    }
+
+    fn add(&mut self, name: &str, uid: String, parallelism: usize, role: Role, inputs: Vec<Edge>) -> usize {
+        let name = self.name(name);
+        self.nodes.push(Node { name, uid, parallelism, role, inputs });
+        self.nodes.len() - 1
+    }
+
+    fn spec(&self, table: &Table, columns: Vec<usize>, uid: &str) -> TableSpec {
+        TableSpec::new(
+            table.name.rsplit('.').next().unwrap_or(&table.name).to_string(),
+            table.physical.clone(),
+            columns,
+            table.partitioned_by.clone(),
+            table.options.clone(),
+            table.places.clone(),
+            table.place,
+            self.base.to_path_buf(),
+            table.on_error.policy,
+            self.compiled.session.clone(),
+            uid.to_string(),
+        )
+    }
+
+    fn table_parallelism(&self, table: &Table) -> Result<usize> {
+        match table.options.get("parallelism") {
+            Some(v) => {
+                let n = options::number("parallelism", v)?;
+                check_parallelism("parallelism", n).map_err(|e| e.at(table.place))?;
+                Ok(n)
+            }
+            None => Ok(self.parallelism),
+        }
+    }
+
+    fn calc(&self, condition: Option<Expr>, exprs: &[Expr], schema: &Schema, input: &Schema) -> Arc<dyn OperatorFactory> {
+        Arc::new(CalcFactory {
+            condition,
+            exprs: exprs.to_vec(),
+            schema: schema.clone(),
+            input: input.clone(),
+            session: self.compiled.session.clone(),
+            on_error: self.on_error,
+        })
+    }
+
+    /// Makes the nodes of a relation. `next` numbers operators of a statement, in an order that follows the plan.
+    fn relation(&mut self, plan: &Plan, identity: &str, next: &mut usize) -> Result<Output> {
+        *next += 1;
+        let uid = |what: &str| format!("{identity}/{what}-{next}");
+        match plan {
+            Plan::Scan { table, columns, .. } => {
+                let parallelism = self.table_parallelism(table)?;
+                let uid = uid("source");
+                let source = weir_connectors::source(&self.spec(table, columns.clone(), &uid))?;
+                let name = format!("source {}", short(&table.name));
+                let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
+                if let Some(t) = &table.on_error.dead_letters {
+                    self.letters.entry(t.clone()).or_default().push(node);
+                }
+                Ok(Output { node, parallelism })
+            }
+            Plan::Values { rows, schema } => {
+                let factory =
+                    ValuesFactory { rows: rows.clone(), schema: schema.clone(), session: self.compiled.session.clone() };
+                let node = self.add("values", uid("values"), 1, Role::Source(Arc::new(factory)), vec![]);
+                Ok(Output { node, parallelism: 1 })
+            }
+            Plan::Calc { input, condition, exprs, schema } => {
+                let uid = uid("calc");
+                let below = self.relation(input, identity, next)?;
+                let factory = self.calc(condition.clone(), exprs, schema, input.schema());
+                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let node = self.add("calc", uid, below.parallelism, Role::Operator(factory), vec![edge]);
+                for t in dead_letter_tables(exprs.iter().chain(condition)) {
+                    self.letters.entry(t).or_default().push(node);
+                }
+                Ok(Output { node, parallelism: below.parallelism })
+            }
+            Plan::Expand { input, sets, keys, schema } => {
+                let uid = uid("expand");
+                let below = self.relation(input, identity, next)?;
+                let factory = ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() };
+                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let node = self.add("expand", uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
+                Ok(Output { node, parallelism: below.parallelism })
+            }
+            Plan::Aggregate { input, keys, calls, schema } => {
+                let uid = uid("aggregate");
+                let below = self.relation(input, identity, next)?;
+                let whole = AggregateFactory {
+                    keys: keys.clone(),
+                    calls: calls.clone(),
+                    input: input.schema().clone(),
+                    schema: schema.clone(),
+                    stage: Stage::Whole,
+                    retracts: !self.batch && !input.appends(),
+                    at_end: self.batch && !calls.is_empty(),
+                    ttl_millis: self.ttl_millis,
+                };
+                self.aggregate(whole, below, uid)
+            }
+            Plan::Union { inputs, schema } => {
+                let uid = uid("union");
+                let mut edges = vec![];
+                let mut parallelism = 1;
+                let mut outputs = vec![];
+                for i in inputs {
+                    let o = self.relation(i, identity, next)?;
+                    parallelism = parallelism.max(o.parallelism);
+                    outputs.push(o);
+                }
+                for o in outputs {
+                    let partitioning =
+                        if o.parallelism == parallelism { Partitioning::Forward } else { Partitioning::Rebalance };
+                    edges.push(Edge { from: o.node, port: MAIN, partitioning });
+                }
+                let columns: Vec<Expr> = schema
+                    .fields
+                    .iter()
+                    .enumerate()
+                    .map(|(i, f)| Expr::column(i, f.name.clone(), f.ty.clone()))
+                    .collect();
+                let factory = self.calc(None, &columns, schema, schema);
+                let node = self.add("union", uid, parallelism, Role::Operator(factory), edges);
+                Ok(Output { node, parallelism })
+            }
+        }
+    }
+
+    fn aggregate(&mut self, whole: AggregateFactory, below: Output, uid: String) -> Result<Output> {
+        let parallelism = if whole.keys.is_empty() { 1 } else { self.parallelism };
+        let keys = whole.keys.clone();
+        if below.parallelism == 1 && parallelism == 1 || !whole.splits() || whole.retracts && has_extremes(&whole) {
+            let partitioning = match (parallelism, below.parallelism) {
+                (1, 1) => Partitioning::Forward,
+                _ if keys.is_empty() => Partitioning::Single,
+                _ => Partitioning::Hash(keys),
+            };
+            let edge = Edge { from: below.node, port: MAIN, partitioning };
+            let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(whole)), vec![edge]);
+            return Ok(Output { node, parallelism });
+        }
+        // A local stage before the exchange, in one chain with the operator in front of it where that has no other reader.
+        let local = AggregateFactory { stage: Stage::Local, ..whole.clone() };
+        let partitioning =
+            if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash((0..keys.len()).collect()) };
+        let from = match &self.nodes[below.node].role {
+            Role::Operator(calc) if self.nodes[below.node].name.starts_with("calc") => {
+                let chain = ChainFactory { links: vec![calc.clone(), Arc::new(local)] };
+                let node = &mut self.nodes[below.node];
+                node.role = Role::Operator(Arc::new(chain));
+                below.node
+            }
+            _ => {
+                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let uid = format!("{uid}/local");
+                self.add("local-aggregate", uid, below.parallelism, Role::Operator(Arc::new(local)), vec![edge])
+            }
+        };
+        let last = AggregateFactory { stage: Stage::Final, ..whole };
+        let edge = Edge { from, port: MAIN, partitioning };
+        let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(last)), vec![edge]);
+        Ok(Output { node, parallelism })
+    }
+
+    fn sink(&mut self, table: &Table, identity: &str, inputs: Vec<(usize, Port)>, parallelism: usize) -> Result<()> {
+        let uid = format!("{identity}/sink");
+        let all = (0..table.physical.len()).collect();
+        let sink = weir_connectors::sink(&self.spec(table, all, &uid))?;
+        let parallelism = if table.options.contains_key("parallelism") { self.table_parallelism(table)? } else { parallelism };
+        let edges = inputs
+            .into_iter()
+            .map(|(from, port)| {
+                let same = self.nodes[from].parallelism == parallelism;
+                // Changes of one key stay in order: they come from one subtask, and rebalancing would tear them apart.
+                let partitioning = match (same, table.primary_key.is_empty()) {
+                    (true, _) => Partitioning::Forward,
+                    (false, false) => Partitioning::Hash(table.primary_key.clone()),
+                    (false, true) if parallelism == 1 => Partitioning::Single,
+                    (false, true) => Partitioning::Hash((0..table.physical.len()).collect()),
+                };
+                Edge { from, port, partitioning }
+            })
+            .collect();
+        let name = format!("sink {}", short(&table.name));
+        self.add(&name, uid, parallelism, Role::Sink(sink), edges);
+        Ok(())
+    }
+
+    /// Makes the sinks of dead letters: the letter's columns put into the table's by their names.
+    fn dead_letters(&mut self) -> Result<()> {
+        for (name, nodes) in std::mem::take(&mut self.letters) {
+            let known = self.compiled.tables.values().find(|t| t.name == name || short(&t.name) == name);
+            let Some(table) = known.cloned() else {
+                return Err(Error::script(format!("there is no table '{name}' for the dead letters"))
+                    .hint("declare it with columns among reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)"));
+            };
+            let mut exprs = vec![];
+            for f in &table.physical.fields {
+                let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {
+                    Error::script(format!("the dead-letter table '{name}' has a column '{}'", f.name))
+                        .at(table.place)
+                        .hint("it takes columns among reason, origin, record and time")
+                })?;
+                let column = Expr::column(at, f.name.clone(), DEAD_LETTER.fields[at].ty.clone());
+                if !weir_expr::cast::allowed(&column.ty(), &f.ty) {
+                    return Err(Error::script(format!("column '{}' of '{name}' cannot be {}", f.name, f.ty)).at(table.place));
+                }
+                exprs.push(cast_to(column, &f.ty));
+            }
+            let fields = table.physical.fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
+            let factory = self.calc(None, &exprs, &Schema::new(fields), &DEAD_LETTER);
+            let edges = nodes
+                .iter()
+                .map(|n| Edge { from: *n, port: DEAD_LETTERS, partitioning: Partitioning::Single })
+                .collect();
+            let identity = format!("{}#dead-letters", table.name);
+            let node = self.add("dead letters", format!("{identity}/calc"), 1, Role::Operator(factory), edges);
+            self.sink(&table, &identity, vec![(node, MAIN)], 1)?;
+        }
+        Ok(())
+    }
+}
+
+fn short(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or(name).to_string()
+}
+
+fn has_extremes(a: &AggregateFactory) -> bool {
+    use weir_expr::aggregate::Aggregate;
+    a.calls.iter().any(|c| matches!(c.function, Aggregate::Min | Aggregate::Max))
+}
+
+/// The dead-letter tables of the functions that expressions call.
+fn dead_letter_tables<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Vec<String> {
+    fn walk(e: &Expr, out: &mut Vec<String>) {
+        if let Expr::Call { function, .. } = e
+            && let Some(t) = function.dead_letters()
+            && !out.contains(&t)
+        {
+            out.push(t);
+        }
+        e.children().into_iter().for_each(|c| walk(c, out));
+    }
+    let mut out = vec![];
+    exprs.for_each(|e| walk(e, &mut out));
+    out
+}

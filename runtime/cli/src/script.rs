@@ -1,0 +1,124 @@
+//! Scripts: read, compiled, checked, explained.
+
+use crate::arguments::{Explain, ExplainFormat, Script};
+use crate::functions::Loader;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use weir_core::metrics::Metrics;
+use weir_core::{Error, Result};
+
+/// A script and where it is from.
+pub struct Source {
+    /// Its text.
+    pub text: String,
+    /// The folder that relative paths start from.
+    pub base: PathBuf,
+    /// The name of its file, without folder and ending.
+    pub stem: Option<String>,
+    /// Its path, for messages.
+    pub path: String,
+    /// Settings from the command line.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Reads a script.
+pub fn read(script: &Script) -> Result<Source> {
+    let path = script.script.as_ref().or(script.file.as_ref()).cloned().unwrap_or_default();
+    let mut settings = BTreeMap::new();
+    for s in &script.set {
+        let (k, v) = s.split_once('=').ok_or_else(|| {
+            Error::script(format!("--set takes KEY=VALUE, not '{s}'"))
+        })?;
+        settings.insert(k.trim().to_string(), v.trim().to_string());
+    }
+    let here = || std::env::current_dir().map_err(|e| Error::io(format!("there is no current folder: {e}")));
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|e| Error::script(format!("cannot read the script from standard input: {e}")))?;
+        return Ok(Source { text: variables(&text)?, base: here()?, stem: None, path: "-".to_string(), settings });
+    }
+    let bytes = std::fs::read(&path).map_err(|e| Error::script(format!("cannot read {}: {e}", path.display())))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::script(format!("{} is not UTF-8", path.display())))?;
+    let base = match path.parent() {
+        Some(p) if p != Path::new("") => p.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let base = std::path::absolute(&base).unwrap_or(base);
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
+    let text = variables(text.trim_start_matches('\u{FEFF}'))?;
+    Ok(Source { text, base, stem, path: path.display().to_string(), settings })
+}
+
+/// Puts `${NAME}` of the environment into the values of options: inside quotes only, so that a stray one elsewhere is left
+/// to the parser to complain about.
+fn variables(text: &str) -> Result<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let Some(end) = rest[at..].find('}') else { break };
+        let name = &rest[at + 2..at + end];
+        out += &rest[..at];
+        let quoted = out.matches('\'').count() % 2 == 1;
+        let valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if quoted && valid {
+            let value = std::env::var(name).map_err(|_| {
+                let line = out.matches('\n').count() + 1;
+                Error::script(format!("line {line}: the environment has no variable {name}"))
+                    .hint(format!("set it: {name}=… weir run …"))
+            })?;
+            out += &value.replace('\'', "''");
+        } else {
+            out += &rest[at..=at + end];
+        }
+        rest = &rest[at + end + 1..];
+    }
+    Ok(out + rest)
+}
+
+/// Says everything that is wrong with a script.
+pub fn check(script: &Script) -> Result<()> {
+    let source = read(script)?;
+    let loader = Loader::new(Metrics::new()?);
+    let (compiled, mut errors) = weir_sql::diagnose(&source.text, &source.base, source.settings.clone(), &loader);
+    if errors.is_empty()
+        && let Some(c) = &compiled
+        && !c.inserts.is_empty()
+        && let Err(e) = crate::assemble::assemble(c, &source.base)
+    {
+        errors.push(e);
+    }
+    for e in &errors {
+        eprintln!("{}: {e}", source.path);
+    }
+    match errors.len() {
+        0 => {
+            eprintln!("{}: no errors", source.path);
+            Ok(())
+        }
+        n => Err(Error::script(format!("{n} error{} in {}", if n == 1 { "" } else { "s" }, source.path))),
+    }
+}
+
+/// Shows how a job would run.
+pub fn explain(a: &Explain) -> Result<()> {
+    let source = read(&a.script)?;
+    let loader = Loader::new(Metrics::new()?);
+    let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader)?;
+    let format = match a.format {
+        ExplainFormat::Text => weir_sql::Format::Text,
+        ExplainFormat::Json => weir_sql::Format::Json,
+        ExplainFormat::Mermaid => weir_sql::Format::Mermaid,
+    };
+    print!("{}", weir_sql::explain(&compiled.inserts, format));
+    if a.format as u8 == ExplainFormat::Text as u8 {
+        let assembled = crate::assemble::assemble(&compiled, &source.base)?;
+        println!("\nOperators:");
+        for n in &assembled.graph.nodes {
+            println!("  {} x{}", n.name, n.parallelism);
+        }
+    }
+    Ok(())
+}

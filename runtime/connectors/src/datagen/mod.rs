@@ -1,0 +1,285 @@
+//! Made rows. Each is a function of the seed, its number and the column, so that a job that goes on makes the same ones.
+
+use crate::options::TableSpec;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, SqlType, TypeKind, Value};
+
+/// Rows a block; blocks are dealt out to the subtasks in turn.
+const BLOCK: u64 = 4096;
+
+#[derive(Clone)]
+enum Kind {
+    Sequence { start: i64, end: i64 },
+    Range { min: f64, max: f64 },
+    Whole { min: i64, max: i64 },
+    Length { length: usize, varies: bool },
+    Past { millis: i64 },
+    Any,
+}
+
+#[derive(Clone)]
+struct Column {
+    index: u64,
+    ty: SqlType,
+    kind: Kind,
+    null_rate: f64,
+}
+
+struct Datagen {
+    columns: Vec<Column>,
+    schema: Schema,
+    rows: Option<u64>,
+    per_second: f64,
+    seed: u64,
+    /// Where each lane was: its next block, and the row within that.
+    done: Arc<Mutex<Vec<(u64, u64)>>>,
+}
+
+pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
+    let mut rows: Option<u64> = table.number("number-of-rows")?;
+    let mut all = vec![];
+    for (index, f) in table.schema.fields.iter().enumerate() {
+        let key = |k: &str| format!("fields.{}.{k}", f.name);
+        let text = matches!(f.ty.kind, TypeKind::Char(_) | TypeKind::Varchar(_) | TypeKind::Binary(_) | TypeKind::Varbinary(_));
+        let (low, high) = match f.ty.kind {
+            TypeKind::TinyInt => (i64::from(i8::MIN), i64::from(i8::MAX)),
+            TypeKind::SmallInt => (i64::from(i16::MIN), i64::from(i16::MAX)),
+            TypeKind::Int => (i64::from(i32::MIN), i64::from(i32::MAX)),
+            _ => (i64::MIN, i64::MAX),
+        };
+        let kind = match table.get(&key("kind")).unwrap_or("random") {
+            "sequence" => {
+                let need = |k: &str| -> Result<i64> {
+                    table.number(&key(k))?.ok_or_else(|| {
+                        Error::script(format!("table '{}' lacks the option '{}'", table.name, key(k))).at(table.place)
+                    })
+                };
+                let (start, end) = (need("start")?, need("end")?);
+                // A sequence that is used up ends the source.
+                let length = (end - start + 1).max(0) as u64;
+                rows = Some(rows.map_or(length, |r| r.min(length)));
+                Kind::Sequence { start, end }
+            }
+            "random" if text => Kind::Length {
+                length: table.number(&key("length"))?.unwrap_or(match f.ty.kind {
+                    TypeKind::Char(n) | TypeKind::Binary(n) => n as usize,
+                    _ => 100,
+                }),
+                varies: table.boolean(&key("var-len"), false)?,
+            },
+            "random" if f.ty.is_integer() => Kind::Whole {
+                min: table.number(&key("min"))?.unwrap_or(low),
+                max: table.number(&key("max"))?.unwrap_or(high),
+            },
+            "random" if f.ty.is_numeric() => Kind::Range {
+                min: table.number(&key("min"))?.unwrap_or(0.0),
+                max: table.number(&key("max"))?.unwrap_or(if f.ty.is_decimal() { 100.0 } else { 1.0 }),
+            },
+            "random" if f.ty.is_timestamp() => Kind::Past {
+                millis: table.duration(&key("max-past"))?.map_or(0, |d| d.as_millis() as i64),
+            },
+            "random" => Kind::Any,
+            other => {
+                let e = Error::script(format!("option '{}' is random or sequence, not '{other}'", key("kind")));
+                return Err(e.at(table.place_of(&key("kind"))));
+            }
+        };
+        if f.ty.is_nested() || f.ty.is_interval() {
+            return Err(Error::script(format!("datagen makes no {} for column '{}'", f.ty.kind, f.name)).at(table.place));
+        }
+        let null_rate = table.number::<f64>(&key("null-rate"))?.unwrap_or(0.0);
+        all.push(Column { index: index as u64, ty: f.ty.clone(), kind, null_rate });
+    }
+    Ok(Arc::new(Datagen {
+        columns: table.columns.iter().map(|c| all[*c].clone()).collect(),
+        schema: table.projected(),
+        rows,
+        per_second: table.number::<f64>("rows-per-second")?.unwrap_or(10_000.0),
+        seed: table.number("seed")?.unwrap_or(1),
+        done: Arc::default(),
+    }))
+}
+
+/// A well-mixed number for a row and a column (SplitMix64's finaliser).
+fn mix(seed: u64, row: u64, column: u64) -> u64 {
+    let mut z = seed
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add(row.wrapping_mul(0xBF58_476D_1CE4_E5B9))
+        .wrapping_add(column.wrapping_mul(0x94D0_49BB_1331_11EB));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn unit(n: u64) -> f64 {
+    (n >> 11) as f64 / (1u64 << 53) as f64
+}
+
+impl Column {
+    fn value(&self, seed: u64, row: u64) -> Value<'static> {
+        let n = mix(seed, row, self.index);
+        if self.null_rate > 0.0 && unit(mix(seed, row, self.index + 1_000)) < self.null_rate {
+            return Value::Null;
+        }
+        match (&self.kind, &self.ty.kind) {
+            (Kind::Sequence { start, end }, kind) => {
+                let v = start + row as i64 % (end - start + 1);
+                match kind {
+                    TypeKind::Char(_) | TypeKind::Varchar(_) => Value::string(v.to_string()),
+                    TypeKind::Float | TypeKind::Double => Value::Double(v as f64),
+                    TypeKind::Decimal(_, s) => Value::Decimal(i128::from(v) * 10i128.pow(u32::from(*s)), *s),
+                    _ => Value::Int(v),
+                }
+            }
+            (Kind::Whole { min, max }, _) => {
+                let width = (i128::from(*max) - i128::from(*min) + 1).max(1) as u128;
+                Value::Int((i128::from(*min) + (u128::from(n) % width) as i128) as i64)
+            }
+            (Kind::Range { min, max }, kind) => {
+                let v = min + unit(n) * (max - min);
+                match kind {
+                    TypeKind::Decimal(_, s) => Value::Decimal((v * 10f64.powi(i32::from(*s))) as i128, *s),
+                    TypeKind::Float => Value::Float(v as f32),
+                    _ => Value::Double(v),
+                }
+            }
+            (Kind::Length { length, varies }, kind) => {
+                let length = if *varies { 1 + n as usize % (*length).max(1) } else { *length };
+                let digits = b"0123456789abcdef";
+                let text: Vec<u8> =
+                    (0..length).map(|i| digits[(mix(n, i as u64 / 16, 7) >> (4 * (i % 16)) & 15) as usize]).collect();
+                match kind {
+                    TypeKind::Binary(_) | TypeKind::Varbinary(_) => Value::Bytes(text.into()),
+                    _ => Value::string(String::from_utf8(text).unwrap_or_default()),
+                }
+            }
+            (Kind::Past { millis }, _) => {
+                let (s, nanos) = weir_expr::time::now();
+                let now = s * 1000 + i64::from(nanos / 1_000_000) - if *millis > 0 { (n % *millis as u64) as i64 } else { 0 };
+                Value::Timestamp(now.div_euclid(1000), now.rem_euclid(1000) as u32 * 1_000_000)
+            }
+            (_, TypeKind::Boolean) => Value::Bool(n & 1 == 1),
+            (_, TypeKind::Date) => Value::Date(weir_expr::time::now().0.div_euclid(86_400) as i32),
+            (_, TypeKind::Time(_)) => Value::Time((n % 86_400_000) as i32),
+            _ => Value::Null,
+        }
+    }
+}
+
+/// The key of a lane's position.
+fn key(lane: usize) -> Vec<u8> {
+    [&[0u8, 0][..], &(lane as u32).to_be_bytes()].concat()
+}
+
+impl SourceFactory for Datagen {
+    fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
+        // A lane's position: the number of lanes then, its next block, and how far it is in that.
+        let number = |v: &[u8], at: usize| {
+            v.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes)
+        };
+        let mut lanes: Vec<(u64, u64)> = vec![];
+        for (k, v) in state.scan(&[0, 0])? {
+            let lane = k.get(2..6).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes) as usize;
+            let count = number(&v, 0) as usize;
+            if lanes.len() < count {
+                // A lane that never got far is not in the state; it begins at its own number.
+                lanes = (0..count as u64).map(|l| lanes.get(l as usize).copied().unwrap_or((l, 0))).collect();
+            }
+            if lane < lanes.len() {
+                lanes[lane] = (number(&v, 8), number(&v, 16));
+            }
+        }
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
+        Ok(())
+    }
+
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let same = done.len() == context.parallelism;
+        let (next, within) = if same { done[context.subtask] } else { (context.subtask as u64, 0) };
+        let done = if same { vec![] } else { done };
+        Ok(Box::new(Lane {
+            columns: self.columns.clone(),
+            schema: self.schema.clone(),
+            rows: self.rows,
+            per_second: self.per_second / context.parallelism as f64,
+            seed: self.seed,
+            done,
+            next,
+            step: context.parallelism as u64,
+            lane: context.subtask,
+            within,
+            started: Instant::now(),
+            given: 0,
+            moved: false,
+        }))
+    }
+}
+
+struct Lane {
+    columns: Vec<Column>,
+    schema: Schema,
+    rows: Option<u64>,
+    per_second: f64,
+    seed: u64,
+    done: Vec<(u64, u64)>,
+    next: u64,
+    step: u64,
+    lane: usize,
+    within: u64,
+    started: Instant,
+    given: u64,
+    moved: bool,
+}
+
+impl Source for Lane {
+    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        // Blocks that an earlier number of lanes has done.
+        while !self.done.is_empty() && self.within == 0 {
+            let (block, within) = self.done[self.next as usize % self.done.len()];
+            if self.next < block {
+                self.next += self.step;
+                continue;
+            }
+            if self.next == block {
+                self.within = within;
+            }
+            break;
+        }
+        let first = self.next * BLOCK + self.within;
+        let end = ((self.next + 1) * BLOCK).min(self.rows.unwrap_or(u64::MAX));
+        if first >= end {
+            return Ok(Polled::End);
+        }
+        let allowed = (self.started.elapsed().as_secs_f64() * self.per_second) as u64 + 1;
+        let count = (end - first).min(allowed.saturating_sub(self.given));
+        if count == 0 {
+            return Ok(Polled::Wait(Duration::from_millis(5)));
+        }
+        let mut builders: Vec<ColumnBuilder> =
+            self.columns.iter().map(|c| ColumnBuilder::new(&c.ty.arrow())).collect();
+        for row in first..first + count {
+            self.columns.iter().zip(&mut builders).for_each(|(c, b)| b.push(&c.value(self.seed, row)));
+        }
+        let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
+        out.emit(Batch::from_columns(self.schema.arrow(), columns, count as usize)?);
+        self.given += count;
+        self.within += count;
+        self.moved = true;
+        if self.within == BLOCK {
+            (self.within, self.next) = (0, self.next + self.step);
+        }
+        Ok(Polled::More)
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
+        if !std::mem::take(&mut self.moved) {
+            return Ok(vec![]);
+        }
+        let value = [self.step.to_be_bytes(), self.next.to_be_bytes(), self.within.to_be_bytes()].concat();
+        Ok(vec![Change { key: key(self.lane), value: Some(value) }])
+    }
+}

@@ -1,0 +1,258 @@
+//! Writes files. Rows go into a hidden file; at a barrier its length is noted in the state, so that what a durable epoch
+//! does not cover can be cut off again. A part that is full gets its final name once the epoch is durable.
+
+use crate::format::{Encoder, EncoderFactory, encoder};
+use crate::options::TableSpec;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_core::graph::{Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::{Batch, Error, Result, Schema, Value};
+
+struct Files {
+    folder: PathBuf,
+    make: Arc<EncoderFactory>,
+    extension: &'static str,
+    schema: Schema,
+    partitioned_by: Vec<usize>,
+    largest: u64,
+    longest: Duration,
+    /// The begin of the names of this sink's hidden files.
+    prefix: String,
+}
+
+pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    let (make, extension) = encoder(table)?;
+    table.get("source.monitor-interval");
+    table.get("sink.rolling-policy.check-interval");
+    Ok(Arc::new(Files {
+        folder: super::path(table)?,
+        make: Arc::new(make),
+        extension,
+        schema: table.schema.clone(),
+        partitioned_by: table.partitioned_by.clone(),
+        largest: table.bytes("sink.rolling-policy.file-size", 128 << 20)?,
+        longest: table.duration("sink.rolling-policy.rollover-interval")?.unwrap_or(Duration::from_secs(1800)),
+        prefix: format!(".part-{:016x}-", xxhash_rust::xxh3::xxh3_64(table.uid.as_bytes())),
+    }))
+}
+
+fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
+    move |e| {
+        let error = Error::io(format!("cannot {what} {}: {e}", path.display()));
+        match e.kind() {
+            std::io::ErrorKind::StorageFull => error.hint("make room on the disk and run the job again; nothing is lost"),
+            _ => error,
+        }
+    }
+}
+
+/// A part that has its rows, and the name it is to get.
+#[derive(Serialize, Deserialize)]
+struct Finished {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+fn key(path: &Path) -> Vec<u8> {
+    [b"\0\0p", path.as_os_str().as_encoded_bytes()].concat()
+}
+
+impl Finished {
+    fn deliver(&self) -> Result<()> {
+        match fs::rename(&self.from, &self.to) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.to.exists() => Ok(()),
+            other => other.map_err(io("name", &self.to)),
+        }
+    }
+}
+
+/// A part that is being written, as the state knows it.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    length: u64,
+    to: PathBuf,
+}
+
+impl SinkFactory for Files {
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
+        fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
+        let columns = (0..self.schema.len()).filter(|c| !self.partitioned_by.contains(c)).collect();
+        Ok(Box::new(Writer {
+            folder: self.folder.clone(),
+            encoder: (self.make)(),
+            extension: self.extension,
+            columns,
+            schema: self.schema.clone(),
+            partitioned_by: self.partitioned_by.clone(),
+            largest: self.largest,
+            longest: self.longest,
+            prefix: self.prefix.clone(),
+            epoch: context.state.reader.last_epoch().0,
+            context,
+            parts: BTreeMap::new(),
+            finished: vec![],
+            count: 0,
+            row: vec![],
+        }))
+    }
+
+    fn deliver(&self, outbox: &[Vec<u8>]) -> Result<()> {
+        for entry in outbox {
+            let f: Finished = serde_json::from_slice(entry).map_err(|_| Error::state("an outbox is damaged"))?;
+            f.deliver()?;
+        }
+        Ok(())
+    }
+
+    fn recover(&self, state: &StateHandle) -> Result<Vec<Change>> {
+        let mut changes = vec![];
+        for (k, v) in state.scan(b"\0\0p")? {
+            let from = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
+            let noted: Noted = serde_json::from_slice(&v).map_err(|_| Error::state("the state of a file is damaged"))?;
+            // The rows of durable epochs become a part of their own; what is behind them never was.
+            if from.exists() {
+                let file = OpenOptions::new().write(true).open(&from).map_err(io("open", &from))?;
+                file.set_len(noted.length).map_err(io("cut", &from))?;
+                file.sync_all().map_err(io("sync", &from))?;
+            }
+            Finished { from, to: noted.to }.deliver()?;
+            changes.push(Change { key: k, value: None });
+        }
+        if self.folder.is_dir() {
+            for e in walkdir::WalkDir::new(&self.folder).into_iter().filter_map(std::result::Result::ok) {
+                if e.file_type().is_file() && e.file_name().to_string_lossy().starts_with(&self.prefix) {
+                    fs::remove_file(e.path()).map_err(io("remove", e.path()))?;
+                }
+            }
+        }
+        Ok(changes)
+    }
+}
+
+struct Part {
+    hidden: PathBuf,
+    to: PathBuf,
+    file: BufWriter<File>,
+    length: u64,
+    since: Instant,
+    /// Whether the state knows of it.
+    noted: bool,
+}
+
+struct Writer {
+    folder: PathBuf,
+    encoder: Box<dyn Encoder>,
+    extension: &'static str,
+    columns: Vec<usize>,
+    schema: Schema,
+    partitioned_by: Vec<usize>,
+    largest: u64,
+    longest: Duration,
+    prefix: String,
+    epoch: u64,
+    context: SubtaskContext,
+    parts: BTreeMap<PathBuf, Part>,
+    /// Parts that were full within this epoch, and whether the state knows of them.
+    finished: Vec<(Finished, bool)>,
+    count: u64,
+    row: Vec<u8>,
+}
+
+impl Writer {
+    fn sub_folder(&self, batch: &Batch, row: usize) -> PathBuf {
+        let mut folder = self.folder.clone();
+        for c in &self.partitioned_by {
+            let f = &self.schema.fields[*c];
+            let v = Value::read(batch.data.column(*c), row);
+            let text = match v {
+                Value::Null => "__DEFAULT_PARTITION__".to_string(),
+                v => weir_expr::text::cast_text(&v, &f.ty, &weir_expr::time::Zone::UTC),
+            };
+            let safe: String = text
+                .chars()
+                .map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c.to_string() } else { format!("%{:02X}", c as u32) })
+                .collect();
+            folder.push(format!("{}={safe}", f.name));
+        }
+        folder
+    }
+
+    fn part(&mut self, folder: &Path) -> Result<&mut Part> {
+        if !self.parts.contains_key(folder) {
+            fs::create_dir_all(folder).map_err(io("make", folder))?;
+            let name = format!("{}-{}-{}", self.context.subtask, self.epoch + 1, self.count);
+            self.count += 1;
+            let hidden = folder.join(format!("{}{name}", self.prefix));
+            let to = folder.join(format!("part-{}-{name}.{}", self.context.run, self.extension));
+            let file = File::create(&hidden).map_err(io("write", &hidden))?;
+            let file = BufWriter::with_capacity(1 << 17, file);
+            let part = Part { hidden, to, file, length: 0, since: Instant::now(), noted: false };
+            self.parts.insert(folder.to_path_buf(), part);
+        }
+        self.parts.get_mut(folder).ok_or_else(|| Error::internal("a part that was just made is gone"))
+    }
+
+    fn finish(&mut self, folder: &Path) -> Result<()> {
+        if let Some(mut p) = self.parts.remove(folder) {
+            p.file.flush().and_then(|()| p.file.get_ref().sync_all()).map_err(io("write", &p.hidden))?;
+            self.finished.push((Finished { from: p.hidden, to: p.to }, p.noted));
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Writer {
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        let columns = std::mem::take(&mut self.columns);
+        let mut row_bytes = std::mem::take(&mut self.row);
+        for row in 0..batch.rows() {
+            row_bytes.clear();
+            self.encoder.encode(&batch, row, &columns, &mut row_bytes)?;
+            let folder = self.sub_folder(&batch, row);
+            let largest = self.largest;
+            let part = self.part(&folder)?;
+            part.file.write_all(&row_bytes).map_err(io("write", &part.hidden))?;
+            part.length += row_bytes.len() as u64;
+            if part.length >= largest {
+                self.finish(&folder)?;
+            }
+        }
+        (self.columns, self.row) = (columns, row_bytes);
+        self.context.metrics.bytes_out.inc_by(batch.bytes() as u64);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, epoch: Epoch, last: bool) -> Result<SinkCheckpoint> {
+        self.epoch = epoch.0;
+        let old: Vec<PathBuf> = self
+            .parts
+            .iter()
+            .filter(|(_, p)| last || p.since.elapsed() >= self.longest)
+            .map(|(f, _)| f.clone())
+            .collect();
+        for folder in old {
+            self.finish(&folder)?;
+        }
+        let mut out = SinkCheckpoint::default();
+        for (f, noted) in std::mem::take(&mut self.finished) {
+            if noted {
+                out.changes.push(Change { key: key(&f.from), value: None });
+            }
+            out.outbox.push(serde_json::to_vec(&f).map_err(|e| Error::internal(e.to_string()))?);
+        }
+        for p in self.parts.values_mut() {
+            p.file.flush().and_then(|()| p.file.get_ref().sync_data()).map_err(io("write", &p.hidden))?;
+            p.noted = true;
+            let noted = Noted { length: p.length, to: p.to.clone() };
+            let value = serde_json::to_vec(&noted).map_err(|e| Error::internal(e.to_string()))?;
+            out.changes.push(Change { key: key(&p.hidden), value: Some(value) });
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,244 @@
+//! Reads files. Splits wait in a pool that all subtasks of the source take from; the position of each split is state.
+
+use super::splits::{Known, Split, compressed, files, head, survey};
+use crate::format::{DecoderFactory, Progress, Reading, decoder};
+use crate::options::TableSpec;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::{Error, Result};
+
+struct Files {
+    path: PathBuf,
+    monitor: Option<Duration>,
+    decoder: Arc<DecoderFactory>,
+    pool: Arc<Mutex<Pool>>,
+}
+
+#[derive(Default)]
+struct Pool {
+    known: BTreeMap<PathBuf, Known>,
+    waiting: VecDeque<Split>,
+    /// Files that were seen since the last epoch.
+    fresh: Vec<PathBuf>,
+    looked: Option<Instant>,
+}
+
+pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
+    if !table.partitioned_by.is_empty() {
+        let e = Error::script(format!("table '{}' is partitioned, which only sinks can be as yet", table.name));
+        return Err(e.at(table.place));
+    }
+    // Options of the sink, which a table that is read may have as well.
+    for k in ["sink.rolling-policy.file-size", "sink.rolling-policy.rollover-interval", "sink.rolling-policy.check-interval"] {
+        table.get(k);
+    }
+    Ok(Arc::new(Files {
+        path: super::path(table)?,
+        monitor: table.duration("source.monitor-interval")?,
+        decoder: Arc::new(decoder(table)?),
+        pool: Arc::default(),
+    }))
+}
+
+fn file_key(path: &Path) -> Vec<u8> {
+    [b"\0\0f", path.as_os_str().as_encoded_bytes()].concat()
+}
+
+fn split_key(path: &Path, start: u64) -> Vec<u8> {
+    [b"\0\0s", path.as_os_str().as_encoded_bytes(), b"\0", &start.to_be_bytes()].concat()
+}
+
+impl Pool {
+    /// Takes a file in: all of it, or what is new of it.
+    fn add(&mut self, path: PathBuf, decoder: &DecoderFactory, splits: bool) -> Result<()> {
+        let found = survey(&path, decoder.quote, decoder.delimiter, splits)?;
+        let ends = found.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
+        for (start, end) in found.starts.iter().zip(ends) {
+            self.waiting.push_back(Split { path: path.clone(), start: *start, end, offset: *start });
+        }
+        self.fresh.push(path.clone());
+        self.known.insert(path, found);
+        Ok(())
+    }
+}
+
+fn locked(m: &Mutex<Pool>) -> std::sync::MutexGuard<'_, Pool> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SourceFactory for Files {
+    fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
+        let mut pool = locked(&self.pool);
+        *pool = Pool::default();
+        for (k, v) in state.scan(b"\0\0f")? {
+            let path = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
+            let damaged = || Error::state("the position of a file in the state is damaged").hint("start with --fresh");
+            let known: Known = serde_json::from_slice(&v).map_err(|_| damaged())?;
+            let size = std::fs::metadata(&path).map(|m| m.len());
+            let changed = match size {
+                Err(e) => return Err(Error::state(format!("{} was being read and is gone: {e}", path.display()))
+                    .hint("put it back, or start anew with --fresh")),
+                Ok(size) => size < known.size || head(&path, known.head_length)? != (known.head, known.head_length),
+            };
+            if changed {
+                return Err(Error::state(format!("{} is not the file that was being read", path.display()))
+                    .hint("put the old one back, or start anew with --fresh"));
+            }
+            let ends = known.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
+            for (start, end) in known.starts.iter().zip(ends) {
+                let at = state.get_many(&[&split_key(&path, *start)])?.remove(0);
+                let offset = at.and_then(|v| v.as_slice().try_into().ok().map(u64::from_be_bytes)).unwrap_or(*start);
+                if end.is_none_or(|e| offset < e) {
+                    pool.waiting.push_back(Split { path: path.clone(), start: *start, end, offset });
+                }
+            }
+            pool.known.insert(path, known);
+        }
+        for path in files(&self.path)? {
+            if !pool.known.contains_key(&path) {
+                pool.add(path, &self.decoder, parallelism > 1)?;
+            }
+        }
+        pool.looked = Some(Instant::now());
+        Ok(())
+    }
+
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
+        let reading = Reading::new(self.decoder.make(), String::new(), context.clone());
+        Ok(Box::new(Reader {
+            path: self.path.clone(),
+            monitor: self.monitor,
+            pool: self.pool.clone(),
+            decoder: self.decoder.clone(),
+            reading,
+            current: None,
+            moved: vec![],
+            subtask: context.subtask,
+            splits: context.parallelism > 1,
+        }))
+    }
+
+    fn total_bytes(&self) -> Option<u64> {
+        let all = files(&self.path).ok()?;
+        all.iter().map(|p| std::fs::metadata(p).ok().map(|m| m.len())).sum()
+    }
+}
+
+struct Open {
+    split: Split,
+    input: Box<dyn Read + Send>,
+    /// Bytes of the split that were read from the file.
+    read: u64,
+    at_end: bool,
+}
+
+struct Reader {
+    path: PathBuf,
+    monitor: Option<Duration>,
+    pool: Arc<Mutex<Pool>>,
+    decoder: Arc<DecoderFactory>,
+    reading: Reading,
+    current: Option<Open>,
+    moved: Vec<(PathBuf, u64, u64)>,
+    subtask: usize,
+    splits: bool,
+}
+
+impl Reader {
+    fn open(&mut self, split: Split) -> Result<()> {
+        let fail = |e: std::io::Error| Error::data(format!("cannot read {}: {e}", split.path.display()));
+        let mut file = File::open(&split.path).map_err(fail)?;
+        let input: Box<dyn Read + Send> = if compressed(&split.path) {
+            let mut unpacked = flate2::read::MultiGzDecoder::new(file);
+            // A compressed file has no way to the middle but through its begin.
+            std::io::copy(&mut (&mut unpacked).take(split.offset), &mut std::io::sink()).map_err(fail)?;
+            Box::new(unpacked)
+        } else {
+            file.seek(SeekFrom::Start(split.offset)).map_err(fail)?;
+            Box::new(file)
+        };
+        self.reading.restart(split.path.display().to_string(), split.offset);
+        self.current = Some(Open { read: split.offset, split, input, at_end: false });
+        Ok(())
+    }
+
+    fn look_again(&mut self) -> Result<()> {
+        let Some(every) = self.monitor else { return Ok(()) };
+        let mut pool = locked(&self.pool);
+        if self.subtask != 0 || pool.looked.is_some_and(|l| l.elapsed() < every) {
+            return Ok(());
+        }
+        pool.looked = Some(Instant::now());
+        for path in files(&self.path)? {
+            if !pool.known.contains_key(&path) {
+                pool.add(path, &self.decoder, self.splits)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Source for Reader {
+    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        let Some(open) = &mut self.current else {
+            self.look_again()?;
+            let next = locked(&self.pool).waiting.pop_front();
+            return match (next, self.monitor) {
+                (Some(split), _) => self.open(split).map(|()| Polled::More),
+                (None, Some(every)) => Ok(Polled::Wait(every.min(Duration::from_millis(200)))),
+                (None, None) => Ok(Polled::End),
+            };
+        };
+        if !open.at_end && self.reading.wants_more() {
+            let left = open.split.end.map_or(u64::MAX, |e| e - open.read);
+            let n = if left == 0 {
+                0
+            } else {
+                let input = &mut open.input;
+                let fill = |space: &mut [u8]| {
+                    let most = space.len().min(left.min(1 << 30) as usize);
+                    input.read(&mut space[..most])
+                };
+                let name = &open.split.path;
+                self.reading.fill(fill).map_err(|e| Error::data(format!("cannot read {}: {e}", name.display())))?
+            };
+            open.read += n as u64;
+            open.at_end = n == 0;
+        }
+        let at_end = open.at_end;
+        let progress = self.reading.decode(at_end, out)?;
+        let position = (open.split.path.clone(), open.split.start, self.reading.offset);
+        match self.moved.last_mut() {
+            Some(last) if (&last.0, last.1) == (&position.0, position.1) => last.2 = position.2,
+            _ => self.moved.push(position),
+        }
+        if progress == Progress::End || at_end && self.reading.left() == 0 {
+            self.current = None;
+        }
+        Ok(Polled::More)
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
+        let mut changes: Vec<Change> = std::mem::take(&mut self.moved)
+            .into_iter()
+            .map(|(path, start, offset)| Change {
+                key: split_key(&path, start),
+                value: Some(offset.to_be_bytes().to_vec()),
+            })
+            .collect();
+        let mut pool = locked(&self.pool);
+        for path in std::mem::take(&mut pool.fresh) {
+            if let Some(known) = pool.known.get(&path) {
+                let value = serde_json::to_vec(known).map_err(|e| Error::internal(e.to_string()))?;
+                changes.push(Change { key: file_key(&path), value: Some(value) });
+            }
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,297 @@
+//! Formats: bytes into rows and back, one a file.
+
+pub(crate) mod csv;
+pub(crate) mod json;
+pub(crate) mod raw;
+
+use crate::options::TableSpec;
+use weir_core::error::nearest;
+use weir_core::graph::{Collector, SubtaskContext};
+use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
+use weir_expr::OnError;
+use weir_operators::calc::{DeadLetter, dead_letters};
+
+/// Rows that a batch may have.
+pub(crate) const BATCH: usize = 8192;
+/// Bytes that a record may have; a longer one is bad, and reading goes on behind its first line.
+pub(crate) const LONGEST: usize = 32 << 20;
+
+/// A record that could not be read.
+#[derive(Debug)]
+pub struct Bad {
+    /// Where it begins, in bytes from the start of what was handed over.
+    pub at: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// What was wrong.
+    pub message: String,
+}
+
+/// Reads records from bytes into columns.
+pub trait Decoder: Send {
+    /// Reads whole records from the front of `data`, at most `rows` of them. Gives the bytes used. A record that is not
+    /// whole is left, unless nothing follows (`at_end`).
+    fn decode(&mut self, data: &[u8], at_end: bool, rows: usize, columns: &mut [ColumnBuilder], bad: &mut Vec<Bad>) -> Decoded;
+}
+
+/// What came of decoding.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Bytes used.
+    pub used: usize,
+    /// Good rows that were put into the columns.
+    pub rows: usize,
+    /// Rows of the columns that belong to bad records, to be taken out.
+    pub dropped: Vec<u32>,
+    /// Fields that could not be read and became NULL, as the format was told to.
+    pub nulled: u64,
+    /// Records that were left out, as the format was told to.
+    pub skipped: u64,
+}
+
+/// Makes decoders of one table.
+pub(crate) struct DecoderFactory {
+    make: Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync>,
+    pub schema: Schema,
+    pub on_error: OnError,
+    /// The character that quotes fields, if records can span lines.
+    pub quote: Option<u8>,
+    pub delimiter: u8,
+}
+
+impl DecoderFactory {
+    pub fn make(&self) -> Decoding {
+        Decoding { decoder: (self.make)(), schema: self.schema.clone(), on_error: self.on_error }
+    }
+}
+
+/// A decoder with what it needs to know of its table.
+pub(crate) struct Decoding {
+    decoder: Box<dyn Decoder>,
+    schema: Schema,
+    on_error: OnError,
+}
+
+fn unknown(table: &TableSpec, format: &str) -> Error {
+    let known = ["csv", "json", "raw"];
+    let e = Error::script(format!("there is no format '{format}', which table '{}' asks for", table.name));
+    let e = e.at(table.place_of("format"));
+    match nearest(format, known) {
+        Some(n) => e.hint(format!("did you mean '{n}'?")),
+        None => e.hint("there are csv, json and raw"),
+    }
+}
+
+/// The decoder that a table's options ask for.
+pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
+    let (schema, on_error) = (table.projected(), table.on_error);
+    match table.need("format")? {
+        "csv" => {
+            let csv = csv::Csv::new(table)?;
+            let (quote, delimiter) = (csv.quote, csv.delimiter);
+            Ok(DecoderFactory { make: Box::new(move || Box::new(csv.clone())), schema, on_error, quote, delimiter })
+        }
+        "json" => {
+            let json = json::Json::new(table)?;
+            Ok(DecoderFactory { make: Box::new(move || Box::new(json.clone())), schema, on_error, quote: None, delimiter: 0 })
+        }
+        "raw" => {
+            let raw = raw::Raw::new(table)?;
+            Ok(DecoderFactory { make: Box::new(move || Box::new(raw.clone())), schema, on_error, quote: None, delimiter: 0 })
+        }
+        other => Err(unknown(table, other)),
+    }
+}
+
+/// Writes rows as bytes.
+pub(crate) trait Encoder: Send {
+    /// Appends a row.
+    fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// Makes encoders of one table.
+pub(crate) type EncoderFactory = Box<dyn Fn() -> Box<dyn Encoder> + Send + Sync>;
+
+/// The encoder that a table's options ask for, and its files' extension.
+pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str)> {
+    match table.need("format")? {
+        "csv" => {
+            let csv = csv::CsvWriter::new(table)?;
+            Ok((Box::new(move || Box::new(csv.clone())), "csv"))
+        }
+        "json" => {
+            let json = json::JsonWriter::new(table)?;
+            Ok((Box::new(move || Box::new(json.clone())), "json"))
+        }
+        "raw" => {
+            let raw = raw::RawWriter::new(table)?;
+            Ok((Box::new(move || Box::new(raw.clone())), "txt"))
+        }
+        other => Err(unknown(table, other)),
+    }
+}
+
+/// What a step of reading came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Rows were given out.
+    Rows,
+    /// There was not enough for a record.
+    NeedsMore,
+    /// Everything is read.
+    End,
+}
+
+/// A stream of bytes on its way into rows: the buffer, the decoder, what becomes of bad records.
+pub(crate) struct Reading {
+    decoding: Decoding,
+    buffer: Vec<u8>,
+    from: usize,
+    /// Bytes before the buffer's present start, and lines there as far as they were counted.
+    pub offset: u64,
+    name: String,
+    context: SubtaskContext,
+    first: bool,
+}
+
+const CHUNK: usize = 1 << 20;
+
+impl Reading {
+    pub fn new(decoding: Decoding, name: String, context: SubtaskContext) -> Self {
+        Reading { decoding, buffer: vec![], from: 0, offset: 0, name, context, first: true }
+    }
+
+    /// Begins with another stream, from an offset.
+    pub fn restart(&mut self, name: String, offset: u64) {
+        self.buffer.clear();
+        (self.from, self.offset, self.name, self.first) = (0, offset, name, offset == 0);
+    }
+
+    /// Whether so little is left that reading more makes sense.
+    pub fn wants_more(&self) -> bool {
+        self.buffer.len() - self.from < CHUNK / 2
+    }
+
+    /// Bytes that are there and not used.
+    pub fn left(&self) -> usize {
+        self.buffer.len() - self.from
+    }
+
+    /// Reads more into the buffer.
+    pub fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>) -> std::io::Result<usize> {
+        if self.from > 0 {
+            self.buffer.drain(..self.from);
+            self.from = 0;
+        }
+        let at = self.buffer.len();
+        self.buffer.resize(at + CHUNK, 0);
+        let n = read(&mut self.buffer[at..]);
+        self.buffer.truncate(at + n.as_ref().copied().unwrap_or(0));
+        let n = n?;
+        self.context.metrics.bytes_in.inc_by(n as u64);
+        if self.first && self.buffer.len() >= 3 {
+            self.first = false;
+            if self.buffer.starts_with(b"\xEF\xBB\xBF") {
+                self.from = 3;
+                self.offset += 3;
+            }
+        }
+        Ok(n)
+    }
+
+    /// Turns what is there into a batch.
+    pub fn decode(&mut self, at_end: bool, out: &mut Collector) -> Result<Progress> {
+        let data = &self.buffer[self.from..];
+        if data.is_empty() {
+            return Ok(if at_end { Progress::End } else { Progress::NeedsMore });
+        }
+        let schema = &self.decoding.schema;
+        let mut columns: Vec<ColumnBuilder> = schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect();
+        let mut bad = vec![];
+        let d = self.decoding.decoder.decode(data, at_end, BATCH, &mut columns, &mut bad);
+        let m = &self.context.metrics;
+        m.nulled.inc_by(d.nulled);
+        m.skipped.inc_by(d.skipped);
+        let mut letters = vec![];
+        for b in bad {
+            let record = &data[b.at..b.end.min(data.len())];
+            let origin = |at: &str| format!("{}{at}", self.name);
+            match self.decoding.on_error {
+                OnError::Skip | OnError::Null => m.skipped.inc(),
+                OnError::DeadLetter => {
+                    m.dead.inc();
+                    let origin = origin(&line_of(&self.name, self.offset + b.at as u64));
+                    letters.push(DeadLetter { reason: b.message, origin, record: record.to_vec() });
+                }
+                OnError::Fail => {
+                    let shown: String = String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
+                    let at = line_of(&self.name, self.offset + b.at as u64);
+                    return Err(Error::data(format!("{}: {}: {shown}", origin(&at), b.message)).hint(
+                        "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",
+                    ));
+                }
+            }
+        }
+        if !letters.is_empty() {
+            out.dead_letters(dead_letters(letters)?);
+        }
+        let used = d.used;
+        let batch = Batch::from_columns(
+            schema.arrow(),
+            columns.into_iter().map(ColumnBuilder::finish).collect(),
+            d.rows + d.dropped.len(),
+        )?;
+        let batch = if d.dropped.is_empty() {
+            batch
+        } else {
+            let mut keep = vec![true; batch.rows()];
+            d.dropped.iter().for_each(|r| keep[*r as usize] = false);
+            batch.filter(&arrow::array::BooleanArray::from(keep))?
+        };
+        self.from += used;
+        self.offset += used as u64;
+        out.emit(batch);
+        Ok(match used {
+            0 if at_end => Progress::End,
+            0 => Progress::NeedsMore,
+            _ => Progress::Rows,
+        })
+    }
+}
+
+/// The line that an offset of a file lies in, as text. It is counted only when someone must be told.
+fn line_of(name: &str, offset: u64) -> String {
+    use std::io::Read;
+    let count = || -> Option<usize> {
+        let file = std::fs::File::open(name).ok()?;
+        let mut reader: Box<dyn Read> =
+            if name.ends_with(".gz") { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let (mut lines, mut seen) = (1, 0u64);
+        let mut buffer = vec![0; CHUNK];
+        while seen < offset {
+            let n = reader.read(&mut buffer).ok().filter(|n| *n > 0)?;
+            let until = (offset - seen).min(n as u64) as usize;
+            lines += memchr::memchr_iter(b'\n', &buffer[..until]).count();
+            seen += n as u64;
+        }
+        Some(lines)
+    };
+    count().map_or_else(|| format!(", byte {offset}"), |l| format!(", line {l}"))
+}
+
+/// Bytes as text, where they are UTF-8; the check is vectorised.
+pub(crate) fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| "the text is not UTF-8".to_string())
+}
+
+/// Where the line at the front of the data ends: after its line break, and without it.
+pub(crate) fn line_end(data: &[u8], at_end: bool) -> Option<(usize, usize)> {
+    match memchr::memchr(b'\n', data) {
+        Some(n) => Some((n + 1, if n > 0 && data[n - 1] == b'\r' { n - 1 } else { n })),
+        None if at_end && !data.is_empty() => {
+            let n = data.len();
+            Some((n, if data[n - 1] == b'\r' { n - 1 } else { n }))
+        }
+        None => None,
+    }
+}

@@ -1,0 +1,140 @@
+//! The raw format: a line is a value.
+
+use super::{Bad, Decoded, Decoder, Encoder, LONGEST, line_end, utf8};
+use crate::options::TableSpec;
+use weir_core::{Batch, ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
+
+fn only_column(table: &TableSpec) -> Result<SqlType> {
+    match table.schema.fields.as_slice() {
+        [f] => Ok(f.ty.clone()),
+        f => {
+            let e = Error::script(format!("the format raw takes one column, table '{}' has {}", table.name, f.len()));
+            Err(e.at(table.place))
+        }
+    }
+}
+
+fn check(table: &TableSpec, ty: &SqlType) -> Result<bool> {
+    let charset = table.get("raw.charset").unwrap_or("UTF-8");
+    if !charset.eq_ignore_ascii_case("UTF-8") {
+        return Err(Error::script(format!("raw.charset is UTF-8, not '{charset}'")).at(table.place_of("raw.charset")));
+    }
+    let little = match table.get("raw.endianness").unwrap_or("big-endian") {
+        "big-endian" => false,
+        "little-endian" => true,
+        other => {
+            let e = Error::script(format!("raw.endianness is big-endian or little-endian, not '{other}'"));
+            return Err(e.at(table.place_of("raw.endianness")));
+        }
+    };
+    if ty.is_text() || ty.is_bytes() || ty.is_integer() || ty.is_approximate() || ty.kind == TypeKind::Boolean {
+        return Ok(little);
+    }
+    Err(Error::script(format!("the format raw has no {}", ty.kind)).at(table.place))
+}
+
+#[derive(Clone)]
+pub(crate) struct Raw {
+    ty: SqlType,
+    projected: bool,
+    little: bool,
+}
+
+impl Raw {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        let ty = only_column(table)?;
+        let little = check(table, &ty)?;
+        Ok(Raw { ty, projected: !table.columns.is_empty(), little })
+    }
+
+    fn value<'a>(&self, line: &'a [u8]) -> std::result::Result<Value<'a>, String> {
+        let fixed = |n: usize| -> std::result::Result<[u8; 8], String> {
+            if line.len() != n {
+                return Err(format!("{} has {n} bytes, the line has {}", self.ty.kind, line.len()));
+            }
+            let mut b = [0; 8];
+            b[8 - n..].copy_from_slice(line);
+            if self.little {
+                b[8 - n..].reverse();
+            }
+            Ok(b)
+        };
+        Ok(match self.ty.kind {
+            TypeKind::Char(_) | TypeKind::Varchar(_) => Value::text(utf8(line)?),
+            TypeKind::Binary(_) | TypeKind::Varbinary(_) => Value::Bytes(line.into()),
+            TypeKind::Boolean => Value::Bool(fixed(1)?[7] != 0),
+            TypeKind::TinyInt => Value::Int(i64::from(fixed(1)?[7] as i8)),
+            TypeKind::SmallInt => Value::Int(i64::from(i64::from_be_bytes(fixed(2)?) as i16)),
+            TypeKind::Int => Value::Int(i64::from(i64::from_be_bytes(fixed(4)?) as i32)),
+            TypeKind::BigInt => Value::Int(i64::from_be_bytes(fixed(8)?)),
+            TypeKind::Float => Value::Float(f32::from_bits(u64::from_be_bytes(fixed(4)?) as u32)),
+            _ => Value::Double(f64::from_bits(u64::from_be_bytes(fixed(8)?))),
+        })
+    }
+}
+
+impl Decoder for Raw {
+    fn decode(&mut self, data: &[u8], at_end: bool, rows: usize, columns: &mut [ColumnBuilder], bad: &mut Vec<Bad>) -> Decoded {
+        let mut d = Decoded::default();
+        while d.rows < rows {
+            let Some((next, end)) = line_end(&data[d.used..], at_end) else {
+                if data.len() - d.used > LONGEST {
+                    // The rest of it is read as a line of its own, and found too long again.
+                    bad.push(Bad { at: d.used, end: data.len(), message: "the record is longer than 32 MB".to_string() });
+                    d.used = data.len();
+                }
+                break;
+            };
+            let line = &data[d.used..d.used + end];
+            let value = if line.len() > LONGEST { Err("the record is longer than 32 MB".to_string()) } else { self.value(line) };
+            match value {
+                Ok(v) => {
+                    if self.projected {
+                        columns[0].push(&v);
+                    }
+                    d.rows += 1;
+                }
+                Err(message) => bad.push(Bad { at: d.used, end: d.used + end, message }),
+            }
+            d.used += next;
+        }
+        d
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct RawWriter {
+    ty: SqlType,
+    little: bool,
+}
+
+impl RawWriter {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        let ty = only_column(table)?;
+        let little = check(table, &ty)?;
+        Ok(RawWriter { ty, little })
+    }
+}
+
+impl Encoder for RawWriter {
+    fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
+        let value = Value::read(batch.data.column(columns[0]), row);
+        let from = out.len();
+        match (&value, &self.ty.kind) {
+            (Value::Null, _) => {}
+            (Value::Bool(b), _) => out.push(u8::from(*b)),
+            (Value::Int(i), TypeKind::TinyInt) => out.push(*i as u8),
+            (Value::Int(i), TypeKind::SmallInt) => out.extend_from_slice(&(*i as i16).to_be_bytes()),
+            (Value::Int(i), TypeKind::Int) => out.extend_from_slice(&(*i as i32).to_be_bytes()),
+            (Value::Int(i), _) => out.extend_from_slice(&i.to_be_bytes()),
+            (Value::Float(f), _) => out.extend_from_slice(&f.to_bits().to_be_bytes()),
+            (Value::Double(f), _) => out.extend_from_slice(&f.to_bits().to_be_bytes()),
+            (v, _) => out.extend_from_slice(v.as_bytes().unwrap_or_default()),
+        }
+        if self.little && self.ty.is_numeric() {
+            out[from..].reverse();
+        }
+        out.push(b'\n');
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! Standard input as a source. It cannot be read twice, so such a job always starts anew.
+
+use crate::format::{Progress, Reading, decoder};
+use crate::options::TableSpec;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::{Error, Result};
+
+struct Stdin {
+    decoder: Arc<crate::format::DecoderFactory>,
+}
+
+pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
+    Ok(Arc::new(Stdin { decoder: Arc::new(decoder(table)?) }))
+}
+
+impl SourceFactory for Stdin {
+    fn start(&self, _state: &StateHandle, _parallelism: usize) -> Result<()> {
+        Ok(())
+    }
+    fn rewinds(&self) -> bool {
+        false
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
+        let first = context.subtask == 0;
+        let reading = Reading::new(self.decoder.make(), "standard input".to_string(), context);
+        Ok(Box::new(StdinReader { reading, first, at_end: false }))
+    }
+}
+
+struct StdinReader {
+    reading: Reading,
+    first: bool,
+    at_end: bool,
+}
+
+impl Source for StdinReader {
+    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        if !self.first {
+            return Ok(Polled::End);
+        }
+        if !self.at_end && self.reading.wants_more() {
+            let mut poll = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+            // SAFETY: one structure is handed over, and its count is 1.
+            if unsafe { libc::poll(&raw mut poll, 1, 20) } == 0 {
+                let progress = self.reading.decode(false, out)?;
+                return Ok(if progress == Progress::Rows { Polled::More } else { Polled::Wait(Duration::from_millis(5)) });
+            }
+            let read = |space: &mut [u8]| std::io::stdin().lock().read(space);
+            let n = self.reading.fill(read).map_err(|e| Error::data(format!("cannot read standard input: {e}")))?;
+            self.at_end = n == 0;
+        }
+        match self.reading.decode(self.at_end, out)? {
+            Progress::Rows | Progress::NeedsMore if !self.at_end => Ok(Polled::More),
+            Progress::Rows => Ok(Polled::More),
+            _ => Ok(Polled::End),
+        }
+    }
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
+        Ok(vec![])
+    }
+}

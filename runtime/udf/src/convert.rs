@@ -1,0 +1,150 @@
+//! Columns across the boundary: Arrow's buffers out, a guest's buffers in, every length and offset checked.
+
+use crate::sandbox::bindings::weir::udf::types::{Column, DataType as Wit, DecimalType};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
+};
+use std::sync::Arc;
+use weir_core::types::UNBOUNDED;
+use weir_core::{SqlType, TypeKind};
+
+/// The contract's type for a SQL type, and the SQL type that values are cast to before they cross.
+pub(crate) fn crossing(ty: &SqlType) -> Option<(Wit, SqlType)> {
+    let nullable = ty.nullable;
+    let as_is = |w: Wit| Some((w, ty.clone()));
+    let to = |w: Wit, kind: TypeKind| Some((w, SqlType { kind, nullable }));
+    match ty.kind {
+        TypeKind::Boolean => as_is(Wit::Boolean),
+        TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int => to(Wit::Int32, TypeKind::Int),
+        TypeKind::BigInt => as_is(Wit::Int64),
+        TypeKind::Float | TypeKind::Double => to(Wit::Float64, TypeKind::Double),
+        TypeKind::Decimal(p, s) => as_is(Wit::Decimal(DecimalType { precision: p, scale: s })),
+        TypeKind::Char(_) | TypeKind::Varchar(_) => to(Wit::Utf8, TypeKind::Varchar(UNBOUNDED)),
+        TypeKind::Binary(_) | TypeKind::Varbinary(_) => to(Wit::Binary, TypeKind::Varbinary(UNBOUNDED)),
+        TypeKind::Date => as_is(Wit::Date),
+        TypeKind::Timestamp(p) => to(Wit::Timestamp(p.min(6)), TypeKind::Timestamp(p.min(6))),
+        TypeKind::Null => to(Wit::Utf8, TypeKind::Varchar(UNBOUNDED)),
+        _ => None,
+    }
+}
+
+/// The SQL type of a type of the contract; none for `any`.
+pub(crate) fn sql_type(w: &Wit) -> Option<SqlType> {
+    Some(SqlType::from(match w {
+        Wit::Any => return None,
+        Wit::Boolean => TypeKind::Boolean,
+        Wit::Int32 => TypeKind::Int,
+        Wit::Int64 => TypeKind::BigInt,
+        Wit::Float64 => TypeKind::Double,
+        Wit::Utf8 => TypeKind::Varchar(UNBOUNDED),
+        Wit::Binary => TypeKind::Varbinary(UNBOUNDED),
+        Wit::Date => TypeKind::Date,
+        Wit::Timestamp(p) => TypeKind::Timestamp((*p).min(6)),
+        Wit::Decimal(d) => TypeKind::Decimal(d.precision.clamp(1, 38), d.scale.min(d.precision)),
+    }))
+}
+
+/// An Arrow column as the contract carries it.
+pub(crate) fn to_guest(array: &ArrayRef, dtype: Wit) -> Column {
+    let validity = array.nulls().filter(|n| n.null_count() > 0).map(|n| n.inner().sliced().as_slice().to_vec());
+    fn values<T: ArrowPrimitiveType>(a: &ArrayRef) -> Vec<u8> {
+        a.as_primitive::<T>().values().inner().as_slice().to_vec()
+    }
+    let (offsets, data) = match dtype {
+        Wit::Boolean => (vec![], array.as_boolean().values().sliced().as_slice().to_vec()),
+        Wit::Int32 => (vec![], values::<Int32Type>(array)),
+        Wit::Int64 => (vec![], values::<Int64Type>(array)),
+        Wit::Float64 => (vec![], values::<Float64Type>(array)),
+        Wit::Date => (vec![], values::<Date32Type>(array)),
+        Wit::Timestamp(_) => (vec![], values::<TimestampMicrosecondType>(array)),
+        Wit::Decimal(_) => (vec![], values::<Decimal128Type>(array)),
+        Wit::Utf8 => {
+            let a = array.as_string::<i32>();
+            cut(a.value_offsets(), a.value_data())
+        }
+        Wit::Binary | Wit::Any => {
+            let a = array.as_binary::<i32>();
+            cut(a.value_offsets(), a.value_data())
+        }
+    };
+    Column { dtype, validity, offsets, data }
+}
+
+fn cut(offsets: &[i32], data: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+    let mut out = Vec::with_capacity(offsets.len() * 4);
+    offsets.iter().for_each(|o| out.extend_from_slice(&(o - first).to_le_bytes()));
+    (out, data[first as usize..last as usize].to_vec())
+}
+
+/// A guest's column as Arrow's.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> Result<ArrayRef, String> {
+    if format!("{:?}", c.dtype) != format!("{wanted:?}") {
+        return Err(format!("a column of {:?} came back, {wanted:?} was declared", c.dtype));
+    }
+    let bits = rows.div_ceil(8);
+    let nulls = match c.validity {
+        None => None,
+        Some(v) if v.len() < bits => return Err(format!("the validity has {} bytes for {rows} rows", v.len())),
+        Some(v) => Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(v), 0, rows))),
+    };
+    fn fixed<T: ArrowPrimitiveType>(
+        data: Vec<u8>,
+        rows: usize,
+        nulls: Option<NullBuffer>,
+    ) -> Result<PrimitiveArray<T>, String> {
+        let width = std::mem::size_of::<T::Native>();
+        if data.len() != rows * width {
+            return Err(format!("the data has {} bytes, {rows} rows take {}", data.len(), rows * width));
+        }
+        // The guest's bytes may lie anywhere; Arrow wants them aligned.
+        let buffer = Buffer::from_slice_ref(&data);
+        let buffer = if buffer.as_ptr().align_offset(width.min(16)) == 0 { buffer } else { Buffer::from(data.as_slice()) };
+        Ok(PrimitiveArray::<T>::new(ScalarBuffer::new(buffer, 0, rows), nulls))
+    }
+    Ok(match wanted {
+        Wit::Boolean => {
+            if c.data.len() < bits {
+                return Err(format!("the data has {} bytes for {rows} bits", c.data.len()));
+            }
+            Arc::new(BooleanArray::new(BooleanBuffer::new(Buffer::from_vec(c.data), 0, rows), nulls))
+        }
+        Wit::Int32 => Arc::new(fixed::<Int32Type>(c.data, rows, nulls)?),
+        Wit::Int64 => Arc::new(fixed::<Int64Type>(c.data, rows, nulls)?),
+        Wit::Float64 => Arc::new(fixed::<Float64Type>(c.data, rows, nulls)?),
+        Wit::Date => Arc::new(fixed::<Date32Type>(c.data, rows, nulls)?),
+        Wit::Timestamp(_) => Arc::new(fixed::<TimestampMicrosecondType>(c.data, rows, nulls)?),
+        Wit::Decimal(d) => {
+            let a = fixed::<Decimal128Type>(c.data, rows, nulls)?;
+            let limit = 10u128.checked_pow(u32::from(d.precision)).unwrap_or(u128::MAX);
+            if a.iter().flatten().any(|v| v.unsigned_abs() >= limit) {
+                return Err(format!("a decimal has more than {} digits", d.precision));
+            }
+            let a = a.with_data_type(ty.arrow());
+            Arc::new(a)
+        }
+        Wit::Utf8 | Wit::Binary | Wit::Any => {
+            if c.offsets.len() != (rows + 1) * 4 {
+                return Err(format!("the offsets have {} bytes, {rows} rows take {}", c.offsets.len(), (rows + 1) * 4));
+            }
+            let offsets: Vec<i32> = c.offsets.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let rising = offsets[0] == 0 && offsets.windows(2).all(|w| w[0] <= w[1]);
+            if !rising || offsets[rows] as usize > c.data.len() {
+                return Err("the offsets do not rise from 0 to the end of the data".to_string());
+            }
+            let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+            let data = Buffer::from_vec(c.data);
+            if matches!(ty.arrow(), DataType::Utf8) {
+                Arc::new(StringArray::try_new(offsets, data, nulls).map_err(|_| "a text is not UTF-8".to_string())?)
+            } else {
+                Arc::new(BinaryArray::try_new(offsets, data, nulls).map_err(|e| e.to_string())?)
+            }
+        }
+    })
+}

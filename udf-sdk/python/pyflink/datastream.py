@@ -1,0 +1,8 @@
+"""Names of `pyflink.datastream` that may be imported; see `pyflink._absent`."""
+from pyflink._absent import absent
+
+__getattr__ = absent(
+    __name__,
+    "CheckpointConfig CheckpointingMode DataStream EmbeddedRocksDBStateBackend HashMapStateBackend RuntimeContext "
+    "RuntimeExecutionMode StreamExecutionEnvironment TimeCharacteristic",
+)

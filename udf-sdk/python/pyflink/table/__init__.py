@@ -1,0 +1,14 @@
+"""The names of `pyflink.table` that matter for scalar functions."""
+from pyflink._absent import absent
+from pyflink.table.types import DataType, DataTypes
+from pyflink.table.udf import FunctionContext, ScalarFunction, UserDefinedFunction
+
+__all__ = ["DataType", "DataTypes", "FunctionContext", "ScalarFunction", "UserDefinedFunction"]
+
+__getattr__ = absent(
+    __name__,
+    "AggregateFunction BatchTableEnvironment CsvTableSink CsvTableSource EnvironmentSettings Expression ExplainDetail "
+    "FormatDescriptor GroupedTable ListView MapView ResultKind Row RowKind Schema SqlDialect StatementSet "
+    "StreamTableEnvironment Table TableAggregateFunction TableConfig TableDescriptor TableEnvironment TableFunction "
+    "TableResult TableSchema",
+)

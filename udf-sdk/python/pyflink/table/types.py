@@ -1,0 +1,89 @@
+"""`DataTypes`, the way PyFlink spells SQL types."""
+import weir_types
+
+
+class DataType:
+    """A SQL type. Those that no function can have in Weir are refused when a function asks for them."""
+
+    def __init__(self, text, nullable=True):
+        self._text = text
+        self._nullable = nullable
+
+    def not_null(self):
+        return DataType(self._text, False)
+
+    def nullable(self):
+        return DataType(self._text, True)
+
+    def to_weir(self):
+        """The type in Weir's terms."""
+        return weir_types.from_sql(self._text)
+
+    def __eq__(self, other):
+        return isinstance(other, DataType) and (self._text, self._nullable) == (other._text, other._nullable)
+
+    def __hash__(self):
+        return hash((self._text, self._nullable))
+
+    def __repr__(self):
+        return self._text if self._nullable else f"{self._text} NOT NULL"
+
+
+def _plain(text):
+    return staticmethod(lambda nullable=True: DataType(text, nullable))
+
+
+def _refused(text):
+    return staticmethod(lambda *_args, **_kwargs: DataType(text))
+
+
+class DataTypes:
+    """Makers of types, named and called as PyFlink's."""
+
+    NULL = _refused("NULL")
+    BOOLEAN = _plain("BOOLEAN")
+    TINYINT = _plain("TINYINT")
+    SMALLINT = _plain("SMALLINT")
+    INT = _plain("INT")
+    BIGINT = _plain("BIGINT")
+    FLOAT = _plain("FLOAT")
+    DOUBLE = _plain("DOUBLE")
+    STRING = _plain("STRING")
+    BYTES = _plain("BYTES")
+    DATE = _plain("DATE")
+
+    @staticmethod
+    def CHAR(length, nullable=True):
+        return DataType(f"CHAR({length})", nullable)
+
+    @staticmethod
+    def VARCHAR(length, nullable=True):
+        return DataType(f"VARCHAR({length})", nullable)
+
+    @staticmethod
+    def BINARY(length, nullable=True):
+        return DataType(f"BINARY({length})", nullable)
+
+    @staticmethod
+    def VARBINARY(length, nullable=True):
+        return DataType(f"VARBINARY({length})", nullable)
+
+    @staticmethod
+    def DECIMAL(precision, scale, nullable=True):
+        return DataType(f"DECIMAL({precision}, {scale})", nullable)
+
+    @staticmethod
+    def TIMESTAMP(precision=6, nullable=True):
+        return DataType(f"TIMESTAMP({precision})", nullable)
+
+    TIME = _refused("TIME")
+    TIMESTAMP_LTZ = _refused("TIMESTAMP_LTZ")
+    TIMESTAMP_WITH_LOCAL_TIME_ZONE = _refused("TIMESTAMP_LTZ")
+    INTERVAL = _refused("INTERVAL")
+    ARRAY = _refused("ARRAY")
+    LIST_VIEW = _refused("LIST_VIEW")
+    MAP_VIEW = _refused("MAP_VIEW")
+    MAP = _refused("MAP")
+    MULTISET = _refused("MULTISET")
+    ROW = _refused("ROW")
+    FIELD = _refused("FIELD")

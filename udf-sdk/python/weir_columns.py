@@ -1,0 +1,250 @@
+"""Columns between Weir's raw little-endian buffers and Python lists.
+
+This is the hot path of every call, so each type goes through C code that handles a whole column at once (`memoryview`,
+`array`, `join`) as far as there is some, and values are looked at one by one only where a column turns out to hold
+nulls or wrong values.
+"""
+import datetime
+import decimal
+from array import array
+from itertools import accumulate, chain, pairwise
+
+assert array("I").itemsize == 4 and array("q").itemsize == 8
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+_EPOCH_ORDINAL = _EPOCH.toordinal()
+_MICROSECOND = datetime.timedelta(microseconds=1)
+# Wide enough for 38 digits to be moved by 38 places without rounding.
+_WIDE = decimal.Context(prec=80, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, rounding=decimal.ROUND_HALF_UP)
+
+_BITS_OF_BYTE = [tuple(bool(byte >> bit & 1) for bit in range(8)) for byte in range(256)]
+_DIGIT_OF_BYTE = b"0" + b"1" * 255
+
+
+def unpack_bits(data, rows):
+    """A list of `rows` bools from a bitmap, least significant bit first."""
+    bits = list(chain.from_iterable(map(_BITS_OF_BYTE.__getitem__, data)))
+    del bits[rows:]
+    return bits
+
+
+def pack_bits(flags):
+    """The bitmap of a list of bools (or bytes that are zero or not)."""
+    if not flags:
+        return b""
+    digits = bytes(flags).translate(_DIGIT_OF_BYTE)[::-1]
+    return int(digits, 2).to_bytes((len(digits) + 7) // 8, "little")
+
+
+# --- decode: buffers to values ------------------------------------------------------------------------------------
+
+
+def decode(kind, scale, validity, offsets, data, rows):
+    """A column as `(values, has_nulls)`; a null is None."""
+    values = _RAW[kind](offsets, data, rows)
+    valid = None if validity is None else unpack_bits(validity, rows)
+    if valid is not None and all(valid):
+        valid = None
+    if valid is not None:
+        values = [value if ok else None for value, ok in zip(values, valid)]
+    # Only after the nulls are out: what lies under a null need not be a date at all.
+    if kind in _FINISH:
+        values = _FINISH[kind](values, scale, valid is not None)
+    return values, valid is not None
+
+
+def _raw_utf8(offsets, data, _rows):
+    ends = memoryview(offsets).cast("I").tolist()
+    if data.isascii():
+        text = data.decode("ascii")
+        return [text[start:end] for start, end in pairwise(ends)]
+    return [data[start:end].decode() for start, end in pairwise(ends)]
+
+
+def _raw_binary(offsets, data, _rows):
+    return [data[start:end] for start, end in pairwise(memoryview(offsets).cast("I").tolist())]
+
+
+def _raw_decimal(_offsets, data, _rows):
+    view = memoryview(data)
+    low, high = view.cast("Q").tolist()[::2], view.cast("q").tolist()[1::2]
+    return [h << 64 | l for h, l in zip(high, low)]
+
+
+_RAW = {
+    "boolean": lambda _offsets, data, rows: unpack_bits(data, rows),
+    "int32": lambda _offsets, data, _rows: memoryview(data).cast("i").tolist(),
+    "int64": lambda _offsets, data, _rows: memoryview(data).cast("q").tolist(),
+    "float64": lambda _offsets, data, _rows: memoryview(data).cast("d").tolist(),
+    "utf8": _raw_utf8,
+    "binary": _raw_binary,
+    "date": lambda _offsets, data, _rows: memoryview(data).cast("i").tolist(),
+    "timestamp": lambda _offsets, data, _rows: memoryview(data).cast("q").tolist(),
+    "decimal": _raw_decimal,
+}
+
+
+class _Dates(dict):
+    """Days since 1970 to dates; a column rarely has many different ones."""
+
+    def __missing__(self, day):
+        if len(self) > 50_000:
+            self.clear()
+        if day is None:
+            return None
+        date = self[day] = datetime.date.fromordinal(day + _EPOCH_ORDINAL)
+        return date
+
+
+_DATES = _Dates()
+
+
+def _finish_dates(days, _scale, _has_nulls):
+    return list(map(_DATES.__getitem__, days))
+
+
+def _finish_timestamps(micros, _scale, has_nulls):
+    epoch, unit = _EPOCH, _MICROSECOND
+    if has_nulls:
+        return [None if n is None else epoch + unit * n for n in micros]
+    return [epoch + unit * n for n in micros]
+
+
+def _finish_decimals(unscaled, scale, has_nulls):
+    times, step = _WIDE.multiply, decimal.Decimal((0, (1,), -scale))
+    if has_nulls:
+        return [None if n is None else times(n, step) for n in unscaled]
+    return [times(n, step) for n in unscaled]
+
+
+_FINISH = {"date": _finish_dates, "timestamp": _finish_timestamps, "decimal": _finish_decimals}
+
+
+# --- encode: values to buffers ------------------------------------------------------------------------------------
+
+
+def encode(data_type, values):
+    """Values as `(validity, offsets, data, errors)`; `errors` lists `(row, message)` of values that do not fit."""
+    fast, filler = _ENCODERS[data_type.kind]
+    try:
+        return None, *fast(values, data_type), []
+    except _UNFIT:
+        pass  # a null or a wrong value: look closer
+    flags = [value is not None for value in values]
+    errors = []
+    filled = [value if ok else filler for value, ok in zip(values, flags)]
+    try:
+        buffers = fast(filled, data_type)
+    except _UNFIT:
+        for row, ok in enumerate(flags):
+            if ok:
+                try:
+                    filled[row] = _fitted(filled[row], data_type)
+                    fast(filled[row : row + 1], data_type)
+                except _UNFIT as error:
+                    errors.append((row, _complaint(values[row], data_type, error)))
+                    filled[row], flags[row] = filler, False
+        buffers = fast(filled, data_type)
+    return None if all(flags) else pack_bits(flags), *buffers, errors
+
+
+_UNFIT = (TypeError, ValueError, ArithmeticError, AttributeError)
+
+
+def _fitted(value, data_type):
+    """The value in the form its encoder wants, where that is beyond doubt."""
+    if data_type.kind == "timestamp" and isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+    return value
+
+
+def _complaint(value, data_type, error):
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    wanted = _PYTHON_TYPE[data_type.kind]
+    if isinstance(value, wanted):
+        reason = "" if isinstance(error, (OverflowError, AttributeError)) or not str(error) else f": {error}"
+        return f"the result {shown} does not fit {data_type}{reason}"
+    return f"the result {shown} is of type {type(value).__name__}, {data_type} takes {wanted.__name__}"
+
+
+def _encode_booleans(values, _data_type):
+    flags = bytes(values)
+    if flags.strip(b"\0\1"):
+        raise TypeError
+    return b"", pack_bits(flags)
+
+
+def _encode_with(typecode):
+    return lambda values, _data_type: (b"", array(typecode, values).tobytes())
+
+
+def _offsets(lengths):
+    return array("I", list(accumulate(lengths, initial=0))).tobytes()
+
+
+def _encode_utf8(values, _data_type):
+    text = "".join(values)
+    if text.isascii():
+        return _offsets(map(len, values)), text.encode("ascii")
+    parts = [value.encode() for value in values]
+    return _offsets(map(len, parts)), b"".join(parts)
+
+
+def _encode_binary(values, _data_type):
+    data = b"".join(values)
+    return _offsets(map(len, values)), data
+
+
+def _encode_dates(values, _data_type):
+    return b"", array("i", [value.toordinal() - _EPOCH_ORDINAL for value in values]).tobytes()
+
+
+def _encode_timestamps(values, data_type):
+    epoch = _EPOCH
+    micros = [((d := v - epoch).days * 86400 + d.seconds) * 1_000_000 + d.microseconds for v in values]
+    if data_type.precision < 6:
+        unit = 10 ** (6 - data_type.precision)
+        micros = [n - n % unit for n in micros]
+    return b"", array("q", micros).tobytes()
+
+
+def _encode_decimals(values, data_type):
+    shift, rounded = _WIDE.scaleb, _WIDE.to_integral_value
+    unscaled = [int(rounded(shift(value, data_type.scale))) for value in values]
+    limit = 10**data_type.precision
+    if unscaled and not (-limit < min(unscaled) and max(unscaled) < limit):
+        raise OverflowError
+    pairs = array("q", bytes(16 * len(unscaled)))
+    try:
+        pairs[0::2] = array("q", unscaled)
+        pairs[1::2] = array("q", [n >> 63 for n in unscaled])
+        return b"", pairs.tobytes()
+    except OverflowError:
+        return b"", b"".join([n.to_bytes(16, "little", signed=True) for n in unscaled])
+
+
+#: kind to (encoder, a value to stand where there is none)
+_ENCODERS = {
+    "boolean": (_encode_booleans, False),
+    "int32": (_encode_with("i"), 0),
+    "int64": (_encode_with("q"), 0),
+    "float64": (_encode_with("d"), 0.0),
+    "utf8": (_encode_utf8, ""),
+    "binary": (_encode_binary, b""),
+    "date": (_encode_dates, _EPOCH.date()),
+    "timestamp": (_encode_timestamps, _EPOCH),
+    "decimal": (_encode_decimals, decimal.Decimal(0)),
+}
+
+_PYTHON_TYPE = {
+    "boolean": bool,
+    "int32": int,
+    "int64": int,
+    "float64": float,
+    "utf8": str,
+    "binary": bytes,
+    "date": datetime.date,
+    "timestamp": datetime.datetime,
+    "decimal": decimal.Decimal,
+}

@@ -1,0 +1,255 @@
+//! Values in columns: read without copies, written straight into the result's buffers.
+
+use crate::{Column, DataType, DecimalType, Output, RowError};
+
+/// Days since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(pub i32);
+
+/// Microseconds since 1970-01-01T00:00, without a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+/// A decimal number of `P` digits, `S` of them after the point: its unscaled value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decimal<const P: u8, const S: u8>(pub i128);
+
+/// Reads a column.
+pub struct Reader<'a> {
+    validity: Option<&'a [u8]>,
+    offsets: &'a [u8],
+    data: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of a column.
+    pub fn new(c: &'a Column) -> Self {
+        Reader { validity: c.validity.as_deref(), offsets: &c.offsets, data: &c.data }
+    }
+    fn valid(&self, row: usize) -> bool {
+        self.validity.is_none_or(|v| v[row / 8] >> (row % 8) & 1 == 1)
+    }
+    fn fixed<const N: usize>(&self, row: usize) -> [u8; N] {
+        let mut out = [0; N];
+        out.copy_from_slice(&self.data[row * N..row * N + N]);
+        out
+    }
+    fn slice(&self, row: usize) -> &'a [u8] {
+        let at = |i: usize| {
+            let b = &self.offsets[i * 4..i * 4 + 4];
+            u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize
+        };
+        &self.data[at(row)..at(row + 1)]
+    }
+}
+
+/// A type that an argument may have.
+pub trait Argument: Sized {
+    /// What SQL casts the argument to.
+    fn dtype() -> DataType;
+    #[doc(hidden)]
+    type Of<'a>;
+    /// The value of a row; none where a NULL ends the call.
+    fn read<'a>(reader: &Reader<'a>, row: usize) -> Option<Self::Of<'a>>;
+}
+
+macro_rules! fixed_argument {
+    ($($t:ty => $dtype:expr, |$r:ident, $row:ident| $read:expr;)*) => {$(
+        impl Argument for $t {
+            fn dtype() -> DataType { $dtype }
+            type Of<'a> = $t;
+            fn read<'a>($r: &Reader<'a>, $row: usize) -> Option<$t> {
+                $r.valid($row).then(|| $read)
+            }
+        }
+    )*};
+}
+
+fixed_argument! {
+    bool => DataType::Boolean, |r, row| r.data[row / 8] >> (row % 8) & 1 == 1;
+    i32 => DataType::Int32, |r, row| i32::from_le_bytes(r.fixed(row));
+    i64 => DataType::Int64, |r, row| i64::from_le_bytes(r.fixed(row));
+    f64 => DataType::Float64, |r, row| f64::from_le_bytes(r.fixed(row));
+    Date => DataType::Date, |r, row| Date(i32::from_le_bytes(r.fixed(row)));
+    Timestamp => DataType::Timestamp(3), |r, row| Timestamp(i64::from_le_bytes(r.fixed(row)));
+}
+
+impl<const P: u8, const S: u8> Argument for Decimal<P, S> {
+    fn dtype() -> DataType {
+        DataType::Decimal(DecimalType { precision: P, scale: S })
+    }
+    type Of<'a> = Self;
+    fn read<'a>(r: &Reader<'a>, row: usize) -> Option<Self> {
+        r.valid(row).then(|| Decimal(i128::from_le_bytes(r.fixed(row))))
+    }
+}
+
+impl Argument for &str {
+    fn dtype() -> DataType {
+        DataType::Utf8
+    }
+    type Of<'a> = &'a str;
+    fn read<'a>(r: &Reader<'a>, row: usize) -> Option<&'a str> {
+        // SAFETY: the host sends columns of its own text type, which it keeps valid; a slice ends where a text ends.
+        r.valid(row).then(|| unsafe { std::str::from_utf8_unchecked(r.slice(row)) })
+    }
+}
+
+impl Argument for &[u8] {
+    fn dtype() -> DataType {
+        DataType::Binary
+    }
+    type Of<'a> = &'a [u8];
+    fn read<'a>(r: &Reader<'a>, row: usize) -> Option<&'a [u8]> {
+        r.valid(row).then(|| r.slice(row))
+    }
+}
+
+impl<T: Argument> Argument for Option<T> {
+    fn dtype() -> DataType {
+        T::dtype()
+    }
+    type Of<'a> = Option<T::Of<'a>>;
+    fn read<'a>(r: &Reader<'a>, row: usize) -> Option<Option<T::Of<'a>>> {
+        Some(T::read(r, row))
+    }
+}
+
+/// Writes a result's column.
+pub struct Writer {
+    dtype: DataType,
+    validity: Vec<u8>,
+    nulls: bool,
+    offsets: Vec<u8>,
+    data: Vec<u8>,
+    rows: usize,
+    errors: Vec<RowError>,
+}
+
+impl Writer {
+    /// A writer for so many rows.
+    pub fn new(dtype: DataType, rows: usize) -> Self {
+        let text = matches!(dtype, DataType::Utf8 | DataType::Binary);
+        let mut offsets = Vec::with_capacity(if text { (rows + 1) * 4 } else { 0 });
+        if text {
+            offsets.extend_from_slice(&[0; 4]);
+        }
+        let bits = rows.div_ceil(8);
+        let data = match dtype {
+            DataType::Boolean => vec![0; bits],
+            _ => Vec::with_capacity(rows * 8),
+        };
+        Writer { dtype, validity: vec![0xFF; bits], nulls: false, offsets, data, rows: 0, errors: vec![] }
+    }
+    fn width(&self) -> usize {
+        match self.dtype {
+            DataType::Int32 | DataType::Date => 4,
+            DataType::Int64 | DataType::Float64 | DataType::Timestamp(_) => 8,
+            DataType::Decimal(_) => 16,
+            _ => 0,
+        }
+    }
+    /// Writes NULL.
+    pub fn null(&mut self) {
+        self.nulls = true;
+        self.validity[self.rows / 8] &= !(1 << (self.rows % 8));
+        let width = self.width();
+        self.data.resize(self.data.len() + width, 0);
+        self.end();
+    }
+    fn end(&mut self) {
+        if matches!(self.dtype, DataType::Utf8 | DataType::Binary) {
+            self.offsets.extend_from_slice(&(self.data.len() as u32).to_le_bytes());
+        }
+        self.rows += 1;
+    }
+    fn bytes(&mut self, b: &[u8]) {
+        self.data.extend_from_slice(b);
+        self.end();
+    }
+    fn bit(&mut self, b: bool) {
+        if b {
+            self.data[self.rows / 8] |= 1 << (self.rows % 8);
+        }
+        self.rows += 1;
+    }
+    fn error(&mut self, row: u32, message: String) {
+        self.errors.push(RowError { row, message });
+        self.null();
+    }
+    /// The column and the rows that failed.
+    pub fn finish(self) -> Output {
+        let values = Column {
+            dtype: self.dtype,
+            validity: self.nulls.then_some(self.validity),
+            offsets: self.offsets,
+            data: self.data,
+        };
+        Output { values, errors: self.errors }
+    }
+}
+
+/// A type that a result may have.
+pub trait Answer {
+    /// Its SQL type.
+    fn dtype() -> DataType;
+    /// Writes it.
+    fn write(self, row: u32, out: &mut Writer);
+}
+
+macro_rules! answer {
+    ($($t:ty => $dtype:expr, |$v:ident, $out:ident| $write:expr;)*) => {$(
+        impl Answer for $t {
+            fn dtype() -> DataType { $dtype }
+            fn write(self, _row: u32, $out: &mut Writer) {
+                let $v = self;
+                $write
+            }
+        }
+    )*};
+}
+
+answer! {
+    bool => DataType::Boolean, |v, out| out.bit(v);
+    i32 => DataType::Int32, |v, out| out.bytes(&v.to_le_bytes());
+    i64 => DataType::Int64, |v, out| out.bytes(&v.to_le_bytes());
+    f64 => DataType::Float64, |v, out| out.bytes(&v.to_le_bytes());
+    Date => DataType::Date, |v, out| out.bytes(&v.0.to_le_bytes());
+    Timestamp => DataType::Timestamp(3), |v, out| out.bytes(&v.0.to_le_bytes());
+    String => DataType::Utf8, |v, out| out.bytes(v.as_bytes());
+    &'static str => DataType::Utf8, |v, out| out.bytes(v.as_bytes());
+    Vec<u8> => DataType::Binary, |v, out| out.bytes(&v);
+}
+
+impl<const P: u8, const S: u8> Answer for Decimal<P, S> {
+    fn dtype() -> DataType {
+        DataType::Decimal(DecimalType { precision: P, scale: S })
+    }
+    fn write(self, _row: u32, out: &mut Writer) {
+        out.bytes(&self.0.to_le_bytes());
+    }
+}
+
+impl<T: Answer> Answer for Option<T> {
+    fn dtype() -> DataType {
+        T::dtype()
+    }
+    fn write(self, row: u32, out: &mut Writer) {
+        match self {
+            Some(v) => v.write(row, out),
+            None => out.null(),
+        }
+    }
+}
+
+impl<T: Answer, E: std::fmt::Display> Answer for Result<T, E> {
+    fn dtype() -> DataType {
+        T::dtype()
+    }
+    fn write(self, row: u32, out: &mut Writer) {
+        match self {
+            Ok(v) => v.write(row, out),
+            Err(e) => out.error(row, e.to_string()),
+        }
+    }
+}
