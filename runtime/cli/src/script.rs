@@ -81,7 +81,7 @@ fn variables(text: &str) -> Result<String> {
 /// Says everything that is wrong with a script.
 pub fn check(script: &Script) -> Result<()> {
     let source = read(script)?;
-    let loader = Loader::new(Metrics::new()?);
+    let loader = Loader::new(Metrics::new()?, source.base.clone());
     let (compiled, mut errors) = weir_sql::diagnose(&source.text, &source.base, source.settings.clone(), &loader);
     if errors.is_empty()
         && let Some(c) = &compiled
@@ -105,7 +105,7 @@ pub fn check(script: &Script) -> Result<()> {
 /// Shows how a job would run.
 pub fn explain(a: &Explain) -> Result<()> {
     let source = read(&a.script)?;
-    let loader = Loader::new(Metrics::new()?);
+    let loader = Loader::new(Metrics::new()?, source.base.clone());
     let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader)?;
     let format = match a.format {
         ExplainFormat::Text => weir_sql::Format::Text,

@@ -65,3 +65,13 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
 pub fn takes_changes(connector: &str) -> bool {
     connector != "filesystem"
 }
+
+/// A gzipped file's contents.
+pub fn unpacked(file: std::fs::File) -> Box<dyn std::io::Read> {
+    Box::new(flate2::read::MultiGzDecoder::new(file))
+}
+
+/// A file that packs what is written into it.
+pub fn packed(file: std::fs::File) -> Box<dyn std::io::Write> {
+    Box::new(flate2::write::GzEncoder::new(file, flate2::Compression::default()))
+}

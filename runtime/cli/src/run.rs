@@ -1,0 +1,247 @@
+//! `weir run`: from a script to a job that has ended.
+
+use crate::arguments::Run;
+use crate::assemble::{Assembled, assemble};
+use crate::functions::Loader;
+use crate::progress::Progress;
+use crate::script::read;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use weir_core::metrics::Metrics;
+use weir_core::state::StateBackend;
+use weir_core::{Error, Result, options};
+use weir_engine::{Control, Options, RestartStrategy};
+use weir_state::{Folder, Store};
+
+static SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn on_signal(_: libc::c_int) {
+    // The second one leaves at once; an exit without clean-up is what a crash is, and crashes are survived.
+    if SIGNALS.fetch_add(1, Ordering::SeqCst) > 0 {
+        // SAFETY: _exit is safe in a signal handler.
+        unsafe { libc::_exit(130) };
+    }
+}
+
+fn catch_signals(control: &Arc<Control>) -> Result<Arc<AtomicBool>> {
+    for s in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler touches one atomic and calls _exit, both safe there.
+        unsafe { libc::signal(s, on_signal as *const () as libc::sighandler_t) };
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let (c, o) = (control.clone(), over.clone());
+    let watch = move || {
+        while !o.load(Ordering::Relaxed) {
+            if SIGNALS.load(Ordering::SeqCst) > 0 && !c.stop.swap(true, Ordering::Relaxed) {
+                eprintln!("stopping after this epoch; once more leaves at once");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    std::thread::Builder::new()
+        .name("weir-signals".to_string())
+        .spawn(watch)
+        .map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
+    Ok(over)
+}
+
+/// The job's name: as set, or its file's.
+pub fn job_name(settings: &BTreeMap<String, String>, stem: Option<&str>) -> Result<String> {
+    let name = settings.get("pipeline.name").map(String::as_str).or(stem);
+    let name = name.ok_or_else(|| {
+        Error::script("a job from standard input needs a name for its state").hint("--set pipeline.name=my-job")
+    })?;
+    let safe: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    Ok(safe.trim_start_matches('.').to_string())
+}
+
+fn writable(folder: &Path) -> bool {
+    std::fs::create_dir_all(folder).is_ok() && probe(folder)
+}
+
+fn probe(folder: &Path) -> bool {
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    let ok = std::fs::write(&probe, b"").is_ok();
+    let _ = std::fs::remove_file(&probe);
+    ok
+}
+
+/// The folder for a job's state: as asked, `.weir` beside the script, or the user's state folder.
+pub fn state_folder(asked: Option<&Path>, base: &Path, name: &str) -> Result<PathBuf> {
+    if let Some(f) = asked {
+        return Ok(f.join(name));
+    }
+    let beside = base.join(".weir");
+    if writable(&beside) {
+        return Ok(beside.join(name));
+    }
+    let user = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state")))
+        .map(|p| p.join("weir"));
+    match user {
+        Some(u) if writable(&u) => {
+            eprintln!("{} cannot be written, so the state goes to {}", base.display(), u.display());
+            Ok(u.join(name))
+        }
+        _ => Err(Error::state(format!("no folder for the state can be written: not {}", beside.display()))
+            .hint("name one by --state FOLDER")),
+    }
+}
+
+fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
+    let get = |k: &str| s.get(&format!("restart-strategy.{k}"));
+    let time = |k: &str, default: u64| match get(k) {
+        Some(v) => options::duration(&format!("restart-strategy.{k}"), v),
+        None => Ok(Duration::from_millis(default)),
+    };
+    let number = |k: &str, default: u32| match get(k) {
+        Some(v) if v == "infinite" => Ok(u32::MAX),
+        Some(v) => options::number(&format!("restart-strategy.{k}"), v),
+        None => Ok(default),
+    };
+    let name = s.get("restart-strategy.type").or(s.get("restart-strategy")).map_or("exponential-delay", String::as_str);
+    Ok(match name {
+        "none" | "off" | "disable" => RestartStrategy::None,
+        "fixed-delay" | "fixeddelay" => RestartStrategy::FixedDelay {
+            attempts: number("fixed-delay.attempts", 1)?,
+            delay: time("fixed-delay.delay", 1000)?,
+        },
+        "failure-rate" | "failurerate" => RestartStrategy::FailureRate {
+            failures: number("failure-rate.max-failures-per-interval", 1)?,
+            interval: time("failure-rate.failure-rate-interval", 60_000)?,
+            delay: time("failure-rate.delay", 1000)?,
+        },
+        "exponential-delay" | "exponentialdelay" => RestartStrategy::ExponentialDelay {
+            initial: time("exponential-delay.initial-backoff", 1000)?,
+            max: time("exponential-delay.max-backoff", 60_000)?,
+            multiplier: match get("exponential-delay.backoff-multiplier") {
+                Some(v) => options::number("restart-strategy.exponential-delay.backoff-multiplier", v)?,
+                None => 1.5,
+            },
+            attempts: number("exponential-delay.attempts-before-reset-backoff", 10)?,
+        },
+        other => {
+            let e = Error::script(format!("there is no restart strategy '{other}'"));
+            return Err(e.hint("there are none, fixed-delay, failure-rate, exponential-delay"));
+        }
+    })
+}
+
+/// Runs a job.
+pub fn run(a: &Run) -> Result<()> {
+    let source = read(&a.script)?;
+    let metrics = Metrics::new()?;
+    let loader = Loader::new(metrics.clone(), source.base.clone());
+    let place = |e: Error| match e.place {
+        Some(_) => e.context(&source.path),
+        None => e,
+    };
+    let compiled = weir_sql::compile(&source.text, &source.base, source.settings.clone(), &loader).map_err(place)?;
+    compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| println!("{t}"));
+    if compiled.inserts.is_empty() {
+        if compiled.answers.is_empty() {
+            eprintln!("{}: nothing to run: there is no INSERT and no SELECT", source.path);
+        }
+        return Ok(());
+    }
+    let name = job_name(&compiled.settings, source.stem.as_deref())?;
+    let mut assembled = assemble(&compiled, &source.base).map_err(place)?;
+    assembled.graph.name = name.clone();
+    let interval = match compiled.settings.get("execution.checkpointing.interval") {
+        Some(v) => options::duration("execution.checkpointing.interval", v)?,
+        None => Duration::from_secs(1),
+    };
+    let cache = match compiled.settings.get("state.cache-size") {
+        Some(v) => options::bytes("state.cache-size", v)? as usize,
+        None => 64 << 20,
+    };
+    let restart = restart_strategy(&compiled.settings)?;
+    if let Some(address) = &a.listen {
+        let bound = weir_server::serve(address, metrics.clone())?;
+        eprintln!("metrics at http://{bound}/metrics");
+    }
+    let folder = Folder::open(&state_folder(a.state.as_deref(), &source.base, &name)?)?;
+    let (run, fresh) = begin(a, &folder, &name, &assembled)?;
+    let store = Store::open(&folder, cache / 4)?;
+    if !fresh {
+        compare(&store, &assembled, a.allow_state_drop)?;
+    }
+    let backend: Arc<dyn StateBackend> = Arc::new(store);
+    let control = Arc::new(Control::default());
+    let over = catch_signals(&control)?;
+    let progress = Progress::start(&assembled.graph, &metrics);
+    let options = Options { epoch_interval: interval.max(Duration::from_millis(1)), restart, cache_bytes: cache, run: run.clone() };
+    let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
+    over.store(true, Ordering::Relaxed);
+    metrics.job().state_disk.set(backend.disk_bytes() as i64);
+    // What failed first is what the user must hear.
+    let closed = backend.close();
+    let ended = result?;
+    closed?;
+    if ended {
+        folder.note(&name, &run, true)?;
+    }
+    progress.finish(ended);
+    if !ended {
+        eprintln!("run it again to go on from here");
+    }
+    Ok(())
+}
+
+/// Settles whether the job goes on or starts anew, and says so.
+fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(String, bool)> {
+    let at = folder.path().display();
+    let status = if a.fresh { folder.status().unwrap_or(None) } else { folder.status()? };
+    if let Some(s) = &status
+        && s.job != name
+    {
+        return Err(Error::state(format!("{at} holds the state of the job '{}', not '{name}'", s.job)));
+    }
+    let anew = |why: &str| -> Result<(String, bool)> {
+        folder.clear()?;
+        let run: String = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect();
+        folder.note(name, &run, false)?;
+        eprintln!("job '{name}' starts anew{why}; its state is in {at}");
+        Ok((run, true))
+    };
+    match status {
+        None => anew(""),
+        Some(_) if a.fresh => anew(", as asked"),
+        Some(_) if !job.rewinds => anew(", for standard input cannot be read again"),
+        Some(s) if s.finished => anew(", for its last run came to its end"),
+        Some(s) => {
+            eprintln!("job '{name}' goes on after its last epoch; its state is in {at}");
+            Ok((s.run, false))
+        }
+    }
+}
+
+/// Compares the state that there is with what the job has: what would be lost needs a word.
+fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
+    let known = store.operators()?;
+    let wanted: Vec<&str> = job.graph.nodes.iter().map(|n| n.uid.as_str()).collect();
+    let lost: Vec<&String> = known.keys().filter(|k| !wanted.contains(&k.as_str())).collect();
+    let new: Vec<&&str> = wanted.iter().filter(|w| !known.contains_key(**w)).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let statement = |uid: &str| uid.split('#').next().unwrap_or(uid).rsplit('.').next().unwrap_or(uid).to_string();
+    let mut statements: Vec<String> = lost.iter().map(|u| statement(u)).collect();
+    statements.dedup();
+    eprintln!("state: {} operators kept, {} new, {} no longer used", known.len() - lost.len(), new.len(), lost.len());
+    if !allow_drop {
+        return Err(Error::state(format!(
+            "the statement that wrote into {} has changed or is gone, and its state would be lost",
+            statements.join(", ")
+        ))
+        .hint("--allow-state-drop lets go of it and keeps the rest; --fresh starts everything anew"));
+    }
+    for uid in lost {
+        store.drop_operator(uid)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! `weir udf`: makes, builds, shows, tests and times functions, with the engine's own sandbox.
+
+use crate::arguments::{Language, Udf, UdfCommand};
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use weir_core::metrics::Metrics;
+use weir_core::{Error, Result, SqlType, TypeKind, Value, value};
+use weir_expr::{EvalContext, OnError, Session};
+use weir_udf_host::{Kind, Limits, Loaded, UserFunction, build, cache_folder, template};
+
+/// Does what was asked, on a thread with room for a guest's stack.
+pub fn run(a: &Udf) -> Result<()> {
+    std::thread::scope(|s| {
+        let thread = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(s, || act(a));
+        match thread.map(|t| t.join()) {
+            Ok(Ok(r)) => r,
+            _ => Err(Error::internal("the thread of the function failed")),
+        }
+    })
+}
+
+fn act(a: &Udf) -> Result<()> {
+    match &a.command {
+        UdfCommand::New { name, language } => new(name, *language),
+        UdfCommand::Build { path, output } => {
+            let built = build(&absolute(path), &cache_folder()?)?;
+            let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let output = output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.wasm")));
+            std::fs::copy(&built, &output).map_err(|e| Error::tool(format!("cannot write {}: {e}", output.display())))?;
+            println!("{}", output.display());
+            Ok(())
+        }
+        UdfCommand::Inspect { path } => {
+            let (loaded, file) = load(path, &BTreeMap::new())?;
+            let size = std::fs::metadata(&file).map(|m| m.len()).unwrap_or(0);
+            println!("contract  weir:udf@1.0.0");
+            println!("size      {size} bytes");
+            loaded.describe().iter().for_each(|l| println!("function  {l}"));
+            Ok(())
+        }
+        UdfCommand::Test { path, function, network, assets } => {
+            let options = options(network.as_deref(), assets.as_deref());
+            let f = one(path, function.as_deref(), &options, OnError::Null)?;
+            let rows = read_rows()?;
+            let (args, types) = columns(&rows)?;
+            let (out, ty, errors) = call(&f, &args, &types, rows.len())?;
+            for row in 0..rows.len() {
+                match errors.get(&(row as u32)) {
+                    Some(e) => println!("error: {e}"),
+                    None => {
+                        let mut text = String::new();
+                        weir_expr::text::print(&Value::read(&out, row), &ty, &mut text);
+                        println!("{text}");
+                    }
+                }
+            }
+            match errors.len() {
+                0 => Ok(()),
+                n => Err(Error::data(format!("{n} of {} rows failed", rows.len()))),
+            }
+        }
+        UdfCommand::Bench { path, function, rows, assets } => {
+            let f = one(path, function.as_deref(), &options(None, assets.as_deref()), OnError::Fail)?;
+            let given = read_rows()?;
+            if given.is_empty() {
+                return Err(Error::script("there are no lines of arguments on standard input"));
+            }
+            let all: Vec<Vec<serde_json::Value>> = given.iter().cycle().take(*rows).cloned().collect();
+            let (args, types) = columns(&all)?;
+            let started = Instant::now();
+            let mut done = 0;
+            while done < all.len() {
+                let n = 8192.min(all.len() - done);
+                let part: Vec<_> = args.iter().map(|a| a.slice(done, n)).collect();
+                call(&f, &part, &types, n)?;
+                done += n;
+            }
+            let time = started.elapsed();
+            println!("{done} rows in {time:.2?}: {:.0} rows/s, {:.0} ns a row", done as f64 / time.as_secs_f64(), time.as_nanos() as f64 / done as f64);
+            Ok(())
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn new(name: &str, language: Language) -> Result<()> {
+    let valid = !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if !valid {
+        return Err(Error::script(format!("'{name}' is no name for a function")).hint("use letters, digits and underscores"));
+    }
+    let (kind, statement) = match language {
+        Language::Rust => (Kind::Rust, format!("CREATE FUNCTION {name} AS '{name}' LANGUAGE RUST USING FILE '{name}';")),
+        Language::Python => {
+            (Kind::Python, format!("CREATE FUNCTION {name} AS '{name}' LANGUAGE PYTHON USING FILE '{name}.py';"))
+        }
+    };
+    for (path, text) in template(name, kind) {
+        let path = PathBuf::from(path);
+        if path.exists() {
+            return Err(Error::script(format!("{} is there already", path.display())));
+        }
+        let write = || -> std::io::Result<()> {
+            if let Some(p) = path.parent() {
+                std::fs::create_dir_all(p)?;
+            }
+            std::fs::write(&path, text)
+        };
+        write().map_err(|e| Error::tool(format!("cannot write {}: {e}", path.display())))?;
+        println!("{}", path.display());
+    }
+    eprintln!("use it in a script: {statement}");
+    Ok(())
+}
+
+fn options(network: Option<&str>, assets: Option<&Path>) -> BTreeMap<String, String> {
+    let network = network.map(|n| ("network".to_string(), n.to_string()));
+    let assets = assets.map(|a| ("assets".to_string(), absolute(a).display().to_string()));
+    network.into_iter().chain(assets).collect()
+}
+
+fn load(path: &Path, options: &BTreeMap<String, String>) -> Result<(Loaded, PathBuf)> {
+    let cache = cache_folder()?;
+    let file = build(&absolute(path), &cache)?;
+    let limits = Limits::from_options(options, Path::new("."))?;
+    let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok((Loaded::new(&file, &name, &limits, &cache, &Metrics::new()?)?, file))
+}
+
+fn one(path: &Path, function: Option<&str>, options: &BTreeMap<String, String>, on_error: OnError) -> Result<UserFunction> {
+    load(path, options)?.0.function(function.unwrap_or_default(), on_error, None, None)
+}
+
+fn read_rows() -> Result<Vec<Vec<serde_json::Value>>> {
+    let mut rows = vec![];
+    for (n, line) in std::io::stdin().lock().lines().enumerate() {
+        let line = line.map_err(|e| Error::data(format!("cannot read standard input: {e}")))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let parsed: serde_json::Value = serde_json::from_str(&line)
+            .map_err(|e| Error::data(format!("standard input, line {}: {e}", n + 1)).hint("a line is a JSON array of arguments: [\"1.2.3.4\", 5]"))?;
+        rows.push(match parsed {
+            serde_json::Value::Array(a) => a,
+            other => vec![other],
+        });
+    }
+    Ok(rows)
+}
+
+/// Arguments as columns, their types from the first value that is none.
+fn columns(rows: &[Vec<serde_json::Value>]) -> Result<(Vec<arrow::array::ArrayRef>, Vec<SqlType>)> {
+    let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut out = (vec![], vec![]);
+    for c in 0..width {
+        let first = rows.iter().filter_map(|r| r.get(c)).find(|v| !v.is_null());
+        let ty = match first {
+            Some(serde_json::Value::Bool(_)) => SqlType::BOOLEAN,
+            Some(serde_json::Value::Number(n)) if n.is_i64() => SqlType::BIGINT,
+            Some(serde_json::Value::Number(_)) => SqlType::DOUBLE,
+            _ => SqlType::STRING,
+        };
+        let one = |r: &Vec<serde_json::Value>| match (r.get(c), &ty.kind) {
+            (Some(serde_json::Value::Bool(b)), TypeKind::Boolean) => Value::Bool(*b),
+            (Some(v), TypeKind::BigInt) => v.as_i64().map_or(Value::Null, Value::Int),
+            (Some(v), TypeKind::Double) => v.as_f64().map_or(Value::Null, Value::Double),
+            (Some(serde_json::Value::String(s)), _) => Value::string(s.clone()),
+            (Some(serde_json::Value::Null) | None, _) => Value::Null,
+            (Some(v), _) => Value::string(v.to_string()),
+        };
+        out.0.push(value::column(&ty.arrow(), rows.iter().map(one)));
+        out.1.push(ty);
+    }
+    Ok(out)
+}
+
+type Called = (arrow::array::ArrayRef, SqlType, BTreeMap<u32, String>);
+
+fn call(f: &UserFunction, args: &[arrow::array::ArrayRef], types: &[SqlType], rows: usize) -> Result<Called> {
+    let (casts, ty, function) = f.bind(types)?;
+    let mut context = EvalContext::new(Arc::new(Session::default()));
+    context.on_error = OnError::Null;
+    let cast = args
+        .iter()
+        .zip(types.iter().zip(&casts))
+        .map(|(a, (from, to))| weir_expr::cast::cast(a, from, to, false, &mut context))
+        .collect::<Result<Vec<_>>>()?;
+    let out = function.eval(&cast, rows, &ty, &mut context)?;
+    let errors = context.errors.into_iter().map(|e| (e.row, e.message)).collect();
+    Ok((out, ty, errors))
+}
