@@ -224,7 +224,7 @@ pub fn cast_value(
         }
         T::Date => Value::Date(match &value {
             Value::Text(s) => time::parse_date(s).ok_or_else(|| no_form(s, to))?,
-            Value::Timestamp(s, _) => local(*s, from, zone).div_euclid(86_400) as i32,
+            Value::Timestamp(s, n) => time::calendar_day(local(*s, from, zone), *n) as i32,
             _ => return Ok(Value::Null),
         }),
         T::Time(p) => Value::Time(match &value {

@@ -342,6 +342,10 @@ pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray
                     if !known && (l.is_null(i) || r.is_null(i)) {
                         return None;
                     }
+                    if !known && matches!(op, CompareOp::Eq | CompareOp::NotEq) {
+                        let equal = equal(&Value::read(l, i), &Value::read(r, i))?;
+                        return Some(equal == (op == CompareOp::Eq));
+                    }
                     let order = key(l, i).cmp(&key(r, i));
                     Some(match op {
                         CompareOp::Eq | CompareOp::NotDistinctFrom => order.is_eq(),
@@ -356,5 +360,18 @@ pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray
         }
         DataType::Null => Ok(BooleanArray::new_null(l.len())),
         _ => kernel(op, l, r),
+    }
+}
+
+/// Whether two values are equal; unknown when a field that is NULL keeps it open.
+fn equal(a: &Value<'_>, b: &Value<'_>) -> Option<bool> {
+    match (a, b) {
+        (Value::Null, _) | (_, Value::Null) => None,
+        (Value::Row(x), Value::Row(y)) => x.iter().zip(y).try_fold(true, |so_far, (a, b)| match equal(a, b) {
+            Some(false) => Some(false),
+            Some(true) => Some(so_far),
+            None => None,
+        }),
+        (a, b) => Some(a == b),
     }
 }

@@ -3,10 +3,33 @@
 use crate::time::{self, Zone};
 use weir_core::{SqlType, TypeKind, Value, value::decimal_text};
 
+/// Whole numbers as Java 17 writes them: their digits, less those that the mantissa cannot tell, which is not always the
+/// shortest form.
+fn whole_digits(v: f64, significant: i32) -> Option<String> {
+    let a = v.abs();
+    if a < 1e7 || v.fract() != 0.0 || a >= 9.0e18 {
+        return None;
+    }
+    let n = a as u64;
+    let excess = 63 - n.leading_zeros() as i32 - significant - 1;
+    // The decimal digits below a power of two: ⌊excess · log₁₀ 2⌋, from two bits on.
+    let drop = if excess > 1 { (f64::from(excess) * std::f64::consts::LOG10_2) as u32 } else { 0 };
+    let unit = 10u64.pow(drop);
+    let kept = if drop > 0 { n / unit + u64::from(n % unit >= unit / 2) } else { n };
+    let digits = kept.to_string();
+    let exponent = digits.len() as u32 - 1 + drop;
+    let rest = digits[1..].trim_end_matches('0');
+    let rest = if rest.is_empty() { "0" } else { rest };
+    Some(format!("{}{}.{rest}E{exponent}", if v < 0.0 { "-" } else { "" }, &digits[..1]))
+}
+
 /// A double as Java's `Double.toString` writes it.
 pub fn double_text(v: f64) -> String {
     if !v.is_finite() {
         return special(v.is_nan(), v < 0.0);
+    }
+    if let Some(t) = whole_digits(v, 53) {
+        return t;
     }
     java(ryu::Buffer::new().format_finite(v), v == 0.0 || (1e-3..1e7).contains(&v.abs()))
 }
@@ -15,6 +38,9 @@ pub fn double_text(v: f64) -> String {
 pub fn float_text(v: f32) -> String {
     if !v.is_finite() {
         return special(v.is_nan(), v < 0.0);
+    }
+    if let Some(t) = whole_digits(f64::from(v), 24) {
+        return t;
     }
     java(ryu::Buffer::new().format_finite(v), v == 0.0 || (1e-3..1e7).contains(&v.abs()))
 }

@@ -299,8 +299,12 @@ impl Unit {
 }
 
 /// A field of a local timestamp.
+///
+/// As in Flink, time before 1970 is cut towards 1970.
 pub fn extract(unit: Unit, seconds: i64, nanos: u32) -> Option<i64> {
-    let t = date_time(seconds, nanos)?;
+    let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let (seconds, fraction) = ((total / 1_000_000_000) as i64, (total % 1_000_000_000) as i64);
+    let t = date_time(seconds, 0)?;
     Some(match unit {
         Unit::Millennium => i64::from((t.year() - 1).div_euclid(1000) + 1),
         Unit::Century => i64::from((t.year() - 1).div_euclid(100) + 1),
@@ -317,16 +321,23 @@ pub fn extract(unit: Unit, seconds: i64, nanos: u32) -> Option<i64> {
         Unit::Hour => i64::from(t.hour()),
         Unit::Minute => i64::from(t.minute()),
         Unit::Second => i64::from(t.second()),
-        Unit::Millisecond => i64::from(t.second() * 1000 + nanos / 1_000_000),
-        Unit::Microsecond => i64::from(t.second()) * 1_000_000 + i64::from(nanos / 1_000),
-        Unit::Nanosecond => i64::from(t.second()) * 1_000_000_000 + i64::from(nanos),
+        Unit::Millisecond => fraction / 1_000_000,
+        Unit::Microsecond => fraction / 1_000,
+        Unit::Nanosecond => fraction,
         Unit::Epoch => seconds,
     })
 }
 
+/// The day of a timestamp as Flink's calendar functions take it: cut towards 1970, so that a time of day before 1970 counts
+/// for the day after.
+pub fn calendar_day(seconds: i64, nanos: u32) -> i64 {
+    let millis = seconds * 1000 + i64::from(nanos / 1_000_000);
+    millis / (DAY * 1000)
+}
+
 /// The begin of the unit that a local timestamp lies in.
 pub fn floor(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
-    let t = date_time(seconds, nanos)?;
+    let t = date_time(calendar_day(seconds, nanos) * DAY, 0)?;
     let first = |y: i32, m: u32| days(y, m, 1).map(|d| (i64::from(d) * DAY, 0));
     let down = |step: i64| Some((seconds.div_euclid(step) * step, 0));
     match unit {
@@ -337,7 +348,7 @@ pub fn floor(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
         Unit::Quarter => first(t.year(), (t.month() - 1) / 3 * 3 + 1),
         Unit::Month => first(t.year(), t.month()),
         Unit::Week => {
-            let day = seconds.div_euclid(DAY);
+            let day = calendar_day(seconds, nanos);
             Some(((day - i64::from(t.weekday().num_days_from_sunday())) * DAY, 0))
         }
         Unit::Day => down(DAY),
@@ -381,20 +392,26 @@ pub fn add_months(seconds: i64, months: i64) -> Option<i64> {
     Some(i64::from(day) * DAY + seconds.rem_euclid(DAY))
 }
 
+/// Whole months from one local timestamp to another, counted by adding months to the earlier: a month's last day is a month
+/// after any day that the month has not.
+fn months_between(from: (i64, u32), to: (i64, u32)) -> Option<i64> {
+    if to < from {
+        return months_between(to, from).map(|m| -m);
+    }
+    let (day, end) = (from.0.div_euclid(DAY), to.0.div_euclid(DAY));
+    let after = |m: i64| add_months(day * DAY, m).map(|s| s.div_euclid(DAY));
+    let mut m = (end - day) / 31;
+    while after(m)? < end && after(m + 1)? <= end {
+        m += 1;
+    }
+    let clock = |t: (i64, u32)| (t.0.rem_euclid(DAY), t.1);
+    Some(if after(m)? == end && clock(to) < clock(from) { m - 1 } else { m })
+}
+
 /// Whole units from one local timestamp to another.
 pub fn difference(unit: Unit, from: (i64, u32), to: (i64, u32)) -> Option<i64> {
     let nanos = (i128::from(to.0) - i128::from(from.0)) * 1_000_000_000 + i128::from(to.1) - i128::from(from.1);
-    let months = || -> Option<i64> {
-        let (a, b) = (date_time(from.0, from.1)?, date_time(to.0, to.1)?);
-        let mut n = i64::from(b.year() - a.year()) * 12 + i64::from(b.month()) - i64::from(a.month());
-        let (ra, rb) = ((a.day(), a.time()), (b.day(), b.time()));
-        if n > 0 && rb < ra {
-            n -= 1;
-        } else if n < 0 && rb > ra {
-            n += 1;
-        }
-        Some(n)
-    };
+    let months = || months_between(from, to);
     let per = |n: i128| i64::try_from(nanos / n).ok();
     match unit {
         Unit::Year => months().map(|m| m / 12),

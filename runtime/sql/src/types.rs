@@ -21,7 +21,7 @@ pub fn parse_type(p: &mut Parser<'_>) -> Result<SqlType, ParserError> {
         p.next_token();
         p.next_token();
         ty = ty.not_null();
-    } else if peek_word(p, 0) == "NULL" {
+    } else if peek_word(p, 0) == "NULL" && peek_word(p, 1) != "ON" {
         p.next_token();
     }
     Ok(ty)

@@ -92,11 +92,11 @@ pub fn format(pattern: &str, seconds: i64, nanos: u32) -> Result<String, String>
     Ok(out)
 }
 
-/// Reads a local timestamp by a pattern; none when the text does not fit.
+/// Reads a local timestamp by a pattern; none when the text does not fit. A lenient reader leaves what follows unread.
 ///
 /// # Errors
 /// The words for the user when the pattern has a letter that means nothing.
-pub fn parse(pattern: &str, text: &str) -> Result<Option<(i64, u32)>, String> {
+pub fn parse(pattern: &str, text: &str, lenient: bool) -> Result<Option<(i64, u32)>, String> {
     let tokens = tokens(pattern)?;
     let (mut y, mut mo, mut d, mut h, mut mi, mut s, mut nanos) = (1970i64, 1i64, 1i64, 0i64, 0i64, 0i64, 0u32);
     let (mut half, mut doy): (Option<i64>, Option<i64>) = (None, None);
@@ -177,7 +177,7 @@ pub fn parse(pattern: &str, text: &str) -> Result<Option<(i64, u32)>, String> {
     if let Some(half) = half {
         h = h % 12 + half * 12;
     }
-    if h > 23 || mi > 59 || s > 59 || !rest.is_empty() && !rest.trim().is_empty() && !lenient_tail(pattern) {
+    if h > 23 || mi > 59 || s > 59 || !rest.is_empty() && !lenient {
         return Ok(None);
     }
     let day = match doy {
@@ -186,11 +186,6 @@ pub fn parse(pattern: &str, text: &str) -> Result<Option<(i64, u32)>, String> {
             .or_else(|| if d <= 31 { (1..4).find_map(|b| days(y as i32, mo as u32, (d - b) as u32)) } else { None }),
     };
     Ok(day.map(|day| (i64::from(day) * 86_400 + h * 3600 + mi * 60 + s - zone, nanos)))
-}
-
-/// Java's `SimpleDateFormat` leaves what follows unread; its stricter successor, which reads timestamps, does not.
-fn lenient_tail(pattern: &str) -> bool {
-    !pattern.contains('H')
 }
 
 fn offset(rest: &mut &str) -> Option<i64> {

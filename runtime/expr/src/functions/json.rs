@@ -29,8 +29,25 @@ fn s<'a>(a: &'a [Value<'_>], at: usize) -> &'a str {
 }
 
 fn text(j: Json) -> Outcome {
-    Ok(Value::string(j.to_string()))
+    Ok(Value::string(render(&j)))
 }
+
+/// JSON as text, exponents in capitals as Jackson writes them.
+pub fn render(j: &Json) -> String {
+    match j {
+        Json::Number(n) => n.to_string().replace('e', "E"),
+        Json::Array(items) => format!("[{}]", items.iter().map(render).collect::<Vec<_>>().join(",")),
+        Json::Object(map) => {
+            let entries: Vec<String> =
+                map.iter().map(|(k, v)| format!("{}:{}", Json::String(k.clone()), render(v))).collect();
+            format!("{{{}}}", entries.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether a path is lax, whether it can lead to many nodes, the path, and its begin.
+type Compiled = (bool, bool, JsonPath, Option<JsonPath>);
 
 enum Found {
     Error,
@@ -42,7 +59,7 @@ enum Found {
 /// Finds a path in a text. Without a mode a path is strict, as in Flink: what is missing is an error.
 fn find(json: &str, path: &str) -> Result<Found, String> {
     thread_local! {
-        static KEPT: RefCell<HashMap<String, Rc<(bool, bool, JsonPath)>>> = RefCell::new(HashMap::new());
+        static KEPT: RefCell<HashMap<String, Rc<Compiled>>> = RefCell::new(HashMap::new());
     }
     let compiled = KEPT.with_borrow_mut(|kept| {
         if let Some(p) = kept.get(path) {
@@ -56,14 +73,19 @@ fn find(json: &str, path: &str) -> Result<Found, String> {
         };
         let parsed = JsonPath::parse(spec).map_err(|e| format!("'{spec}' is not a JSON path: {e}"))?;
         let many = ["*", "..", "?", ":", ","].iter().any(|m| spec.contains(m));
-        let entry = Rc::new((lax, many, parsed));
+        // A path to many nodes still fails where its begin, up to the first choice, leads nowhere.
+        let begin = spec.find(['*', '?']).map_or("", |at| spec[..at].trim_end_matches(['[', '.']));
+        let begin = JsonPath::parse(if begin.is_empty() { "$" } else { begin }).ok();
+        let entry = Rc::new((lax, many, parsed, begin));
         kept.insert(path.to_string(), entry.clone());
         Ok::<_, String>(entry)
     })?;
     let (lax, many, path) = (compiled.0, compiled.1, &compiled.2);
     let Ok(document) = serde_json::from_str::<Json>(json) else { return Ok(Found::Error) };
     let nodes: Vec<Json> = path.query(&document).all().into_iter().cloned().collect();
-    Ok(match (many, nodes.into_iter().collect::<Vec<_>>()) {
+    let begins = || compiled.3.as_ref().is_none_or(|b| !b.query(&document).all().is_empty());
+    Ok(match (many, nodes) {
+        (true, nodes) if nodes.is_empty() && !begins() => if lax { Found::Empty } else { Found::Error },
         (true, nodes) => Found::Many(nodes),
         (false, nodes) => match nodes.into_iter().next() {
             Some(Json::Null) => Found::Empty,

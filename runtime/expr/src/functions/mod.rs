@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use weir_core::{ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
 
 pub use java_time::{format as format_time, parse as parse_time};
-pub use json::to_json;
+pub use json::{render as render_json, to_json};
 
 /// What a definition's function is told beside its arguments.
 pub struct Call<'a> {

@@ -184,10 +184,13 @@ fn pad(a: &[Value<'_>], left: bool) -> Outcome {
     if n > 1 << 26 {
         return Err("the result would be longer than 64 million characters".to_string());
     }
-    let missing = (n as usize).saturating_sub(chars(t));
-    let filling: String = fill.chars().cycle().take(missing).collect();
-    let kept = first(t, n);
-    text(if left { filling + &kept } else { kept + &filling })
+    // Lengths count UTF-16 units here, as in Java.
+    let units: Vec<u16> = t.encode_utf16().take(n as usize).collect();
+    let missing = n as usize - units.len();
+    let fill: Vec<u16> = fill.encode_utf16().collect();
+    let filling: Vec<u16> = fill.iter().copied().cycle().take(missing).collect();
+    let all = if left { [filling, units] } else { [units, filling] }.concat();
+    text(String::from_utf16_lossy(&all))
 }
 
 fn trimmed(a: &[Value<'_>], left: bool, right: bool) -> String {

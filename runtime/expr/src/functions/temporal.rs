@@ -228,7 +228,7 @@ fn to_date(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let t = a[0].as_str().unwrap_or_default();
     let days = match a.get(1).and_then(Value::as_str) {
         None => time::parse_date(t),
-        Some(f) => parse_time(f, t)?.map(|(s, _)| s.div_euclid(DAY) as i32),
+        Some(f) => parse_time(f, t, true)?.map(|(s, _)| s.div_euclid(DAY) as i32),
     };
     Ok(days.map_or(Value::Null, Value::Date))
 }
@@ -237,7 +237,7 @@ fn to_timestamp(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let t = a[0].as_str().unwrap_or_default();
     let parsed = match a.get(1).and_then(Value::as_str) {
         None => time::parse_timestamp(t),
-        Some(f) => parse_time(f, t)?,
+        Some(f) => parse_time(f, t, false)?,
     };
     Ok(parsed.map_or(Value::Null, |(s, n)| Value::Timestamp(s, n / 1_000_000 * 1_000_000)))
 }
@@ -257,7 +257,7 @@ fn to_timestamp_ltz(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     if let Some(t) = a[0].as_str() {
         let parsed = match a.get(1).and_then(Value::as_str) {
             None => time::parse_timestamp(t),
-            Some(f) => parse_time(f, t)?,
+            Some(f) => parse_time(f, t, false)?,
         };
         let zone = match a.get(2).and_then(Value::as_str) {
             Some(z) => crate::time::Zone::parse(z).map_err(|e| e.message)?,
@@ -287,7 +287,7 @@ fn from_unixtime(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 fn unix_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let Some(t) = a.first().and_then(Value::as_str) else { return Ok(Value::Int(time::now().0)) };
     let format = a.get(1).and_then(Value::as_str).unwrap_or("yyyy-MM-dd HH:mm:ss");
-    Ok(Value::Int(parse_time(format, t)?.map_or(i64::MIN, |(s, _)| c.session.zone.to_utc(s))))
+    Ok(Value::Int(parse_time(format, t, true)?.map_or(i64::MIN, |(s, _)| c.session.zone.to_utc(s))))
 }
 
 fn convert_tz(a: &[Value<'_>], _: &Call<'_>) -> Outcome {

@@ -475,7 +475,7 @@ fn listed(
             let ty = &input.fields[call.args[0]].ty;
             let items = list.iter().map(|v| decode(v)).filter(|v| !(*absent_on_null && v.is_null()));
             let items = items.map(|v| weir_expr::functions::to_json(&v, ty)).collect();
-            Value::string(serde_json::Value::Array(items).to_string())
+            Value::string(weir_expr::functions::render_json(&serde_json::Value::Array(items)))
         }
         Aggregate::JsonObjectAgg { absent_on_null } => {
             let types: Vec<_> = call.args.iter().map(|a| input.fields[*a].ty.clone()).collect();
@@ -492,7 +492,7 @@ fn listed(
             }
             let mut entries: Vec<_> = map.into_iter().collect();
             entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::string(serde_json::Value::Object(entries.into_iter().collect()).to_string())
+            Value::string(weir_expr::functions::render_json(&serde_json::Value::Object(entries.into_iter().collect())))
         }
         _ => Value::Null,
     }
