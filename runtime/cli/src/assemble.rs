@@ -48,7 +48,9 @@ fn on_error(value: &str) -> Result<OnError> {
         "fail" => OnError::Fail,
         "skip" => OnError::Skip,
         "null" => OnError::Null,
-        _ => return Err(Error::script(format!("'sql.on-error' is fail, skip or null, not '{value}'"))),
+        _ => {
+            return Err(Error::script(format!("'sql.on-error' is fail, skip or null, not '{value}'")));
+        }
     })
 }
 
@@ -151,7 +153,13 @@ impl Assembly<'_> {
         }
     }
 
-    fn calc(&self, condition: Option<Expr>, exprs: &[Expr], schema: &Schema, input: &Schema) -> Arc<dyn OperatorFactory> {
+    fn calc(
+        &self,
+        condition: Option<Expr>,
+        exprs: &[Expr],
+        schema: &Schema,
+        input: &Schema,
+    ) -> Arc<dyn OperatorFactory> {
         Arc::new(CalcFactory {
             condition,
             exprs: exprs.to_vec(),
@@ -179,8 +187,11 @@ impl Assembly<'_> {
                 Ok(Output { node, parallelism })
             }
             Plan::Values { rows, schema } => {
-                let factory =
-                    ValuesFactory { rows: rows.clone(), schema: schema.clone(), session: self.compiled.session.clone() };
+                let factory = ValuesFactory {
+                    rows: rows.clone(),
+                    schema: schema.clone(),
+                    session: self.compiled.session.clone(),
+                };
                 let node = self.add("values", uid("values"), 1, Role::Source(Arc::new(factory)), vec![]);
                 Ok(Output { node, parallelism: 1 })
             }
@@ -286,7 +297,8 @@ impl Assembly<'_> {
         let uid = format!("{identity}/sink");
         let all = (0..table.physical.len()).collect();
         let sink = weir_connectors::sink(&self.spec(table, all, &uid))?;
-        let parallelism = if table.options.contains_key("parallelism") { self.table_parallelism(table)? } else { parallelism };
+        let parallelism =
+            if table.options.contains_key("parallelism") { self.table_parallelism(table)? } else { parallelism };
         let edges = inputs
             .into_iter()
             .map(|(from, port)| {
@@ -311,8 +323,9 @@ impl Assembly<'_> {
         for (name, nodes) in std::mem::take(&mut self.letters) {
             let known = self.compiled.tables.values().find(|t| t.name == name || short(&t.name) == name);
             let Some(table) = known.cloned() else {
-                return Err(Error::script(format!("there is no table '{name}' for the dead letters"))
-                    .hint("declare it with columns among reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)"));
+                return Err(Error::script(format!("there is no table '{name}' for the dead letters")).hint(
+                    "declare it with columns among reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)",
+                ));
             };
             let mut exprs = vec![];
             for f in &table.physical.fields {
@@ -323,7 +336,9 @@ impl Assembly<'_> {
                 })?;
                 let column = Expr::column(at, f.name.clone(), DEAD_LETTER.fields[at].ty.clone());
                 if !weir_expr::cast::allowed(&column.ty(), &f.ty) {
-                    return Err(Error::script(format!("column '{}' of '{name}' cannot be {}", f.name, f.ty)).at(table.place));
+                    return Err(
+                        Error::script(format!("column '{}' of '{name}' cannot be {}", f.name, f.ty)).at(table.place)
+                    );
                 }
                 exprs.push(cast_to(column, &f.ty));
             }

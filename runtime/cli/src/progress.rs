@@ -123,7 +123,8 @@ impl Progress {
         let rate = s.rows_in as f64 / time.as_secs_f64().max(0.001);
         let what = if ended { "done" } else { "stopped" };
         let read = if s.bytes > 0 { format!(" ({})", HumanBytes(s.bytes)) } else { String::new() };
-        let failed = if s.failed > 0 { format!(", {} bad rows or fields", HumanCount(s.failed)) } else { String::new() };
+        let failed =
+            if s.failed > 0 { format!(", {} bad rows or fields", HumanCount(s.failed)) } else { String::new() };
         eprintln!(
             "{what}: {} rows in{read}, {} out{failed}, {} epochs, {time:.1?}, {} rows/s",
             HumanCount(s.rows_in),
@@ -134,8 +135,7 @@ impl Progress {
         for w in self.watched.iter() {
             let all: Vec<_> = (0..w.parallelism).map(|i| self.metrics.subtask(&w.name, i)).collect();
             let sum = |f: &dyn Fn(&weir_core::metrics::SubtaskMetrics) -> u64| all.iter().map(f).sum::<u64>();
-            let (busy, back, idle) =
-                (sum(&|m| m.busy.get()), sum(&|m| m.back_pressured.get()), sum(&|m| m.idle.get()));
+            let (busy, back, idle) = (sum(&|m| m.busy.get()), sum(&|m| m.back_pressured.get()), sum(&|m| m.idle.get()));
             let total = (busy + back + idle).max(1);
             eprintln!(
                 "  {:<28} x{:<2} busy {:>3} %  back-pressured {:>3} %  idle {:>3} %  cpu {:.2} s",

@@ -174,7 +174,12 @@ pub fn run(a: &Run) -> Result<()> {
     let control = Arc::new(Control::default());
     let over = catch_signals(&control)?;
     let progress = Progress::start(&assembled.graph, &metrics);
-    let options = Options { epoch_interval: interval.max(Duration::from_millis(1)), restart, cache_bytes: cache, run: run.clone() };
+    let options = Options {
+        epoch_interval: interval.max(Duration::from_millis(1)),
+        restart,
+        cache_bytes: cache,
+        run: run.clone(),
+    };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);
     metrics.job().state_disk.set(backend.disk_bytes() as i64);

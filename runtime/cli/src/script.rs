@@ -27,9 +27,7 @@ pub fn read(script: &Script) -> Result<Source> {
     let path = script.script.as_ref().or(script.file.as_ref()).cloned().unwrap_or_default();
     let mut settings = BTreeMap::new();
     for s in &script.set {
-        let (k, v) = s.split_once('=').ok_or_else(|| {
-            Error::script(format!("--set takes KEY=VALUE, not '{s}'"))
-        })?;
+        let (k, v) = s.split_once('=').ok_or_else(|| Error::script(format!("--set takes KEY=VALUE, not '{s}'")))?;
         settings.insert(k.trim().to_string(), v.trim().to_string());
     }
     let here = || std::env::current_dir().map_err(|e| Error::io(format!("there is no current folder: {e}")));
@@ -58,7 +56,9 @@ fn variables(text: &str) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
-        let Some(end) = rest[at..].find('}') else { break };
+        let Some(end) = rest[at..].find('}') else {
+            break;
+        };
         let name = &rest[at + 2..at + end];
         out += &rest[..at];
         let quoted = out.matches('\'').count() % 2 == 1;

@@ -29,7 +29,8 @@ fn act(a: &Udf) -> Result<()> {
             let built = build(&absolute(path), &cache_folder()?)?;
             let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let output = output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.wasm")));
-            std::fs::copy(&built, &output).map_err(|e| Error::tool(format!("cannot write {}: {e}", output.display())))?;
+            std::fs::copy(&built, &output)
+                .map_err(|e| Error::tool(format!("cannot write {}: {e}", output.display())))?;
             println!("{}", output.display());
             Ok(())
         }
@@ -79,7 +80,11 @@ fn act(a: &Udf) -> Result<()> {
                 done += n;
             }
             let time = started.elapsed();
-            println!("{done} rows in {time:.2?}: {:.0} rows/s, {:.0} ns a row", done as f64 / time.as_secs_f64(), time.as_nanos() as f64 / done as f64);
+            println!(
+                "{done} rows in {time:.2?}: {:.0} rows/s, {:.0} ns a row",
+                done as f64 / time.as_secs_f64(),
+                time.as_nanos() as f64 / done as f64
+            );
             Ok(())
         }
     }
@@ -94,10 +99,14 @@ fn new(name: &str, language: Language) -> Result<()> {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
     if !valid {
-        return Err(Error::script(format!("'{name}' is no name for a function")).hint("use letters, digits and underscores"));
+        return Err(
+            Error::script(format!("'{name}' is no name for a function")).hint("use letters, digits and underscores")
+        );
     }
     let (kind, statement) = match language {
-        Language::Rust => (Kind::Rust, format!("CREATE FUNCTION {name} AS '{name}' LANGUAGE RUST USING FILE '{name}';")),
+        Language::Rust => {
+            (Kind::Rust, format!("CREATE FUNCTION {name} AS '{name}' LANGUAGE RUST USING FILE '{name}';"))
+        }
         Language::Python => {
             (Kind::Python, format!("CREATE FUNCTION {name} AS '{name}' LANGUAGE PYTHON USING FILE '{name}.py';"))
         }
@@ -134,7 +143,12 @@ fn load(path: &Path, options: &BTreeMap<String, String>) -> Result<(Loaded, Path
     Ok((Loaded::new(&file, &name, &limits, &cache, &Metrics::new()?)?, file))
 }
 
-fn one(path: &Path, function: Option<&str>, options: &BTreeMap<String, String>, on_error: OnError) -> Result<UserFunction> {
+fn one(
+    path: &Path,
+    function: Option<&str>,
+    options: &BTreeMap<String, String>,
+    on_error: OnError,
+) -> Result<UserFunction> {
     load(path, options)?.0.function(function.unwrap_or_default(), on_error, None, None)
 }
 
@@ -145,8 +159,10 @@ fn read_rows() -> Result<Vec<Vec<serde_json::Value>>> {
         if line.trim().is_empty() {
             continue;
         }
-        let parsed: serde_json::Value = serde_json::from_str(&line)
-            .map_err(|e| Error::data(format!("standard input, line {}: {e}", n + 1)).hint("a line is a JSON array of arguments: [\"1.2.3.4\", 5]"))?;
+        let parsed: serde_json::Value = serde_json::from_str(&line).map_err(|e| {
+            Error::data(format!("standard input, line {}: {e}", n + 1))
+                .hint("a line is a JSON array of arguments: [\"1.2.3.4\", 5]")
+        })?;
         rows.push(match parsed {
             serde_json::Value::Array(a) => a,
             other => vec![other],

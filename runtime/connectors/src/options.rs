@@ -53,9 +53,7 @@ impl TableSpec {
         uid: String,
     ) -> Self {
         let used = RefCell::new(["connector", "parallelism"].iter().map(|s| (*s).to_string()).collect());
-        TableSpec {
-            name, schema, columns, partitioned_by, options, places, place, base, on_error, session, uid, used,
-        }
+        TableSpec { name, schema, columns, partitioned_by, options, places, place, base, on_error, session, uid, used }
     }
 
     /// The connector's name.
@@ -77,9 +75,8 @@ impl TableSpec {
     }
     /// An option that must be there.
     pub(crate) fn need(&self, key: &str) -> Result<&str> {
-        self.get(key).ok_or_else(|| {
-            Error::script(format!("table '{}' lacks the option '{key}'", self.name)).at(self.place)
-        })
+        self.get(key)
+            .ok_or_else(|| Error::script(format!("table '{}' lacks the option '{key}'", self.name)).at(self.place))
     }
     pub(crate) fn boolean(&self, key: &str, default: bool) -> Result<bool> {
         self.get(key).map_or(Ok(default), |v| options::boolean(key, v).map_err(|e| e.at(self.place_of(key))))
@@ -94,7 +91,9 @@ impl TableSpec {
         self.get(key).map(|v| options::duration(key, v).map_err(|e| e.at(self.place_of(key)))).transpose()
     }
     pub(crate) fn character(&self, key: &str, default: Option<u8>) -> Result<Option<u8>> {
-        let Some(v) = self.get(key) else { return Ok(default) };
+        let Some(v) = self.get(key) else {
+            return Ok(default);
+        };
         let v = match v {
             "\\t" => "\t",
             v => v,

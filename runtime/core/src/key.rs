@@ -208,9 +208,7 @@ pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> 
             let v = i64::from_be_bytes(take(bytes)?) ^ i64::MIN;
             Value::Double(f64::from_bits((v ^ (((v >> 63) as u64) >> 1) as i64) as u64))
         }
-        DataType::Decimal128(_, s) => {
-            Value::Decimal(i128::from_be_bytes(take(bytes)?) ^ i128::MIN, s.unsigned_abs())
-        }
+        DataType::Decimal128(_, s) => Value::Decimal(i128::from_be_bytes(take(bytes)?) ^ i128::MIN, s.unsigned_abs()),
         DataType::Utf8 => {
             let text = String::from_utf8(decode_bytes(bytes)?).map_err(|_| damaged())?;
             Value::Text(Cow::Owned(text))
@@ -230,7 +228,9 @@ pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> 
             Value::List(items)
         }
         DataType::Map(f, _) => {
-            let DataType::Struct(kv) = f.data_type() else { return Err(damaged()) };
+            let DataType::Struct(kv) = f.data_type() else {
+                return Err(damaged());
+            };
             let mut items = vec![];
             while take::<1>(bytes)?[0] == 2 {
                 items.push((decode_value(kv[0].data_type(), bytes)?, decode_value(kv[1].data_type(), bytes)?));

@@ -9,11 +9,11 @@ pub mod key;
 pub mod metrics;
 pub mod options;
 pub mod state;
-pub mod value;
 pub mod types;
+pub mod value;
 
-pub use builder::ColumnBuilder;
-pub use value::Value;
 pub use batch::{Batch, RowKind};
+pub use builder::ColumnBuilder;
 pub use error::{Error, Result};
 pub use types::{Field, Schema, SqlType, TypeKind};
+pub use value::Value;

@@ -173,7 +173,9 @@ impl SqlType {
     }
     /// The Arrow type that carries it.
     pub fn arrow(&self) -> DataType {
-        let unit = |p: u8| if p > 6 { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
+        let unit = |p: u8| {
+            if p > 6 { TimeUnit::Nanosecond } else { TimeUnit::Microsecond }
+        };
         match &self.kind {
             TypeKind::Null => DataType::Null,
             TypeKind::Boolean => DataType::Boolean,

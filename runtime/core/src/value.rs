@@ -160,9 +160,7 @@ impl<'a> Value<'a> {
             DataType::Map(..) => {
                 let map = array.as_map();
                 let (from, to) = (map.value_offsets()[row] as usize, map.value_offsets()[row + 1] as usize);
-                Value::Map(
-                    (from..to).map(|i| (Value::read(map.keys(), i), Value::read(map.values(), i))).collect(),
-                )
+                Value::Map((from..to).map(|i| (Value::read(map.keys(), i), Value::read(map.values(), i))).collect())
             }
             DataType::Struct(_) => {
                 Value::Row(array.as_struct().columns().iter().map(|c| Value::read(c, row)).collect())

@@ -112,7 +112,9 @@ impl Handler<Sources> for Coordinator {
 impl Handler<Ack> for Coordinator {
     type Result = ();
     fn handle(&mut self, a: Ack, _: &mut Self::Context) {
-        let Some(r) = self.current.as_mut().filter(|r| r.barrier.epoch == a.epoch) else { return };
+        let Some(r) = self.current.as_mut().filter(|r| r.barrier.epoch == a.epoch) else {
+            return;
+        };
         r.acks += 1;
         r.outbox.entry(a.node).or_default().extend(a.outbox);
         if r.acks < self.subtasks || r.committing {

@@ -98,7 +98,9 @@ pub fn run(
         let count = failures.len() as u32;
         let delay = match &options.restart {
             RestartStrategy::None => return Err(error),
-            RestartStrategy::FixedDelay { attempts, .. } if count > *attempts => return Err(given_up(error, count)),
+            RestartStrategy::FixedDelay { attempts, .. } if count > *attempts => {
+                return Err(given_up(error, count));
+            }
             RestartStrategy::FixedDelay { delay, .. } => *delay,
             RestartStrategy::FailureRate { failures: most, interval, delay } => {
                 let recent = failures.iter().filter(|f| f.elapsed() < *interval).count() as u32;
@@ -202,7 +204,8 @@ fn workers(
     metrics: &Metrics,
     handles: &[StateHandle],
 ) -> Result<Vec<Vec<Worker>>> {
-    let stateful = graph.nodes.iter().filter(|n| matches!(n.role, Role::Operator(_))).map(|n| n.parallelism).sum::<usize>();
+    let stateful =
+        graph.nodes.iter().filter(|n| matches!(n.role, Role::Operator(_))).map(|n| n.parallelism).sum::<usize>();
     graph
         .nodes
         .iter()

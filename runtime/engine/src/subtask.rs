@@ -175,7 +175,9 @@ impl Subtask {
 
     fn next_item(&mut self) {
         while let Some(at) = self.queue.iter().position(|(c, _)| self.channels[*c].barrier.is_none()) {
-            let Some((channel, item)) = self.queue.remove(at) else { return };
+            let Some((channel, item)) = self.queue.remove(at) else {
+                return;
+            };
             match item {
                 Item::Batch(b) => {
                     self.credit(channel);

@@ -89,21 +89,21 @@ impl Aggregate {
         if args.len() != wanted {
             return Err(wrong().hint(format!("it takes {wanted} argument{}", if wanted == 1 { "" } else { "s" })));
         }
-        let number = |t: &SqlType| if t.is_numeric() { Ok(t.kind.clone()) } else { Err(wrong()) };
+        let number = |t: &SqlType| {
+            if t.is_numeric() { Ok(t.kind.clone()) } else { Err(wrong()) }
+        };
         Ok(match self {
             Aggregate::CountStar | Aggregate::Count => SqlType::BIGINT.not_null(),
             Aggregate::Sum => match number(&args[0])? {
                 TypeKind::Decimal(_, s) => TypeKind::Decimal(38, s).into(),
                 kind => kind.into(),
             },
-            Aggregate::Avg
-            | Aggregate::StddevPop
-            | Aggregate::StddevSamp
-            | Aggregate::VarPop
-            | Aggregate::VarSamp => match number(&args[0])? {
-                TypeKind::Decimal(_, s) => TypeKind::Decimal(38, s.max(6)).into(),
-                kind => kind.into(),
-            },
+            Aggregate::Avg | Aggregate::StddevPop | Aggregate::StddevSamp | Aggregate::VarPop | Aggregate::VarSamp => {
+                match number(&args[0])? {
+                    TypeKind::Decimal(_, s) => TypeKind::Decimal(38, s.max(6)).into(),
+                    kind => kind.into(),
+                }
+            }
             Aggregate::Min | Aggregate::Max if args[0].is_nested() => return Err(wrong()),
             Aggregate::Min | Aggregate::Max | Aggregate::FirstValue | Aggregate::LastValue => {
                 args[0].clone().nullable(true)

@@ -6,9 +6,7 @@ use crate::expr::ArithOp;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Builder, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::arity;
-use arrow::datatypes::{
-    Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256,
-};
+use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256};
 use std::sync::Arc;
 use weir_core::{Error, Result, SqlType, TypeKind};
 
@@ -177,9 +175,7 @@ fn decimal(
                     divide_half_up(a, b.wrapping_mul(power_of_ten((-up) as u8)))
                 }
             }
-            ArithOp::Modulo => {
-                rescale(rescale(a, ls, common).wrapping_rem(rescale(b, rs, common)), common, scale)
-            }
+            ArithOp::Modulo => rescale(rescale(a, ls, common).wrapping_rem(rescale(b, rs, common)), common, scale),
         };
         out.append_option(fits(value, precision));
     }

@@ -5,9 +5,7 @@ use crate::eval::EvalContext;
 use crate::text;
 use crate::time::{self, Zone};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
-use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256,
-};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256};
 use std::sync::Arc;
 use weir_core::types::UNBOUNDED;
 use weir_core::{ColumnBuilder, Result, SqlType, TypeKind, Value};
@@ -446,4 +444,3 @@ pub fn parse_decimal(text: &str, keep: u8) -> Option<(i256, u8)> {
     }
     Some((if negative { v.wrapping_neg() } else { v }, scale as u8))
 }
-

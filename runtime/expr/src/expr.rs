@@ -67,25 +67,58 @@ pub enum CompareOp {
 #[expect(missing_docs, reason = "the fields of each variant are what SQL calls them")]
 pub enum Expr {
     /// A column of the input.
-    Column { index: usize, name: String, ty: SqlType },
+    Column {
+        index: usize,
+        name: String,
+        ty: SqlType,
+    },
     /// A constant.
-    Literal { value: Value<'static>, ty: SqlType },
+    Literal {
+        value: Value<'static>,
+        ty: SqlType,
+    },
     /// CAST or TRY_CAST.
-    Cast { expr: Box<Expr>, ty: SqlType, safe: bool },
+    Cast {
+        expr: Box<Expr>,
+        ty: SqlType,
+        safe: bool,
+    },
     /// Arithmetic between operands of one common type, or exact numbers.
-    Arith { op: ArithOp, left: Box<Expr>, right: Box<Expr>, ty: SqlType },
+    Arith {
+        op: ArithOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        ty: SqlType,
+    },
     /// Comparison between operands of one type.
-    Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
+    Compare {
+        op: CompareOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     And(Box<Expr>, Box<Expr>),
     Or(Box<Expr>, Box<Expr>),
     Not(Box<Expr>),
     IsNull(Box<Expr>),
     /// The first branch whose condition is true.
-    Case { branches: Vec<(Expr, Expr)>, otherwise: Box<Expr>, ty: SqlType },
+    Case {
+        branches: Vec<(Expr, Expr)>,
+        otherwise: Box<Expr>,
+        ty: SqlType,
+    },
     /// A field of a ROW.
-    Field { expr: Box<Expr>, index: usize, name: String, ty: SqlType },
+    Field {
+        expr: Box<Expr>,
+        index: usize,
+        name: String,
+        ty: SqlType,
+    },
     /// A function's call.
-    Call { function: Arc<dyn Function>, args: Vec<Expr>, ty: SqlType },
+    Call {
+        function: Arc<dyn Function>,
+        args: Vec<Expr>,
+        ty: SqlType,
+    },
 }
 
 impl Expr {

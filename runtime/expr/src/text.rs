@@ -96,7 +96,9 @@ pub fn big_decimal_text(v: i128, scale: u8) -> String {
 
 /// Text as CAST(… AS STRING) writes it.
 pub fn cast_text(value: &Value<'_>, ty: &SqlType, zone: &Zone) -> String {
-    let inner = |v: &Value<'_>, t: &SqlType| if v.is_null() { "NULL".to_string() } else { cast_text(v, t, zone) };
+    let inner = |v: &Value<'_>, t: &SqlType| {
+        if v.is_null() { "NULL".to_string() } else { cast_text(v, t, zone) }
+    };
     match (value, &ty.kind) {
         (Value::Null, _) => "NULL".to_string(),
         (Value::Bool(b), _) => if *b { "TRUE" } else { "FALSE" }.to_string(),
@@ -157,7 +159,9 @@ pub fn print(value: &Value<'_>, ty: &SqlType, out: &mut String) {
         (Value::Time(t), _) => {
             write!(out, "{}", time::iso_time(i64::from(*t) / 1000, (*t % 1000) as u32 * 1_000_000))
         }
-        (Value::Timestamp(s, n), TypeKind::TimestampLtz(_)) => write!(out, "{}", time::iso_instant(*s, *n)),
+        (Value::Timestamp(s, n), TypeKind::TimestampLtz(_)) => {
+            write!(out, "{}", time::iso_instant(*s, *n))
+        }
         (Value::Timestamp(s, n), _) => write!(out, "{}", time::iso_timestamp(*s, *n)),
         (Value::List(items), TypeKind::Array(e)) => {
             out.push('[');

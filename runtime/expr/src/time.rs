@@ -39,7 +39,8 @@ impl Zone {
             return Ok(Zone::UTC);
         }
         fixed().ok_or_else(|| {
-            Error::script(format!("unknown time zone '{text}'")).hint("write it as 'Europe/Berlin', 'UTC' or 'GMT+08:00'")
+            Error::script(format!("unknown time zone '{text}'"))
+                .hint("write it as 'Europe/Berlin', 'UTC' or 'GMT+08:00'")
         })
     }
 
@@ -156,7 +157,9 @@ pub fn parse_timestamp(text: &str) -> Option<(i64, u32)> {
         return None;
     }
     let day = (0..4).find_map(|back| days(y, m, d - back.min(d - 1)))?;
-    let Some(clock) = clock else { return Some((i64::from(day) * DAY, 0)) };
+    let Some(clock) = clock else {
+        return Some((i64::from(day) * DAY, 0));
+    };
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
     let mut parts = clock.split(':');
     let (h, mi, s) = (parts.next()?, parts.next()?, parts.next()?);
@@ -177,7 +180,9 @@ pub fn parse_timestamp(text: &str) -> Option<(i64, u32)> {
 /// A date's text; years beyond 9999 with a sign, as Java writes them.
 pub fn date_text(days: i32) -> String {
     match date(days) {
-        Some(d) if (0..=9999).contains(&d.year()) => format!("{:04}-{:02}-{:02}", d.year(), d.month(), d.day()),
+        Some(d) if (0..=9999).contains(&d.year()) => {
+            format!("{:04}-{:02}-{:02}", d.year(), d.month(), d.day())
+        }
         Some(d) => format!("{:+05}-{:02}-{:02}", d.year(), d.month(), d.day()),
         None => days.to_string(),
     }
@@ -363,7 +368,8 @@ pub fn floor(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
 /// The begin of the next unit, or the timestamp itself where one begins.
 pub fn ceil(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
     let low = floor(unit, seconds, nanos)?;
-    if low == (seconds, nanos) {
+    // Before 1970 the floor may lie behind; see `calendar_day`.
+    if low >= (seconds, nanos) {
         return Some(low);
     }
     let months = |n| Some((add_months(low.0, n)?, 0));
@@ -395,17 +401,24 @@ pub fn add_months(seconds: i64, months: i64) -> Option<i64> {
 /// Whole months from one local timestamp to another, counted by adding months to the earlier: a month's last day is a month
 /// after any day that the month has not.
 fn months_between(from: (i64, u32), to: (i64, u32)) -> Option<i64> {
-    if to < from {
-        return months_between(to, from).map(|m| -m);
+    fn days_apart(from: i64, to: i64) -> Option<i64> {
+        if to < from {
+            return days_apart(to, from).map(|m| -m);
+        }
+        let mut m = (to - from) / 31;
+        while months_later(from, m)? < to && months_later(from, m + 1)? <= to {
+            m += 1;
+        }
+        Some(m)
     }
     let (day, end) = (from.0.div_euclid(DAY), to.0.div_euclid(DAY));
-    let after = |m: i64| add_months(day * DAY, m).map(|s| s.div_euclid(DAY));
-    let mut m = (end - day) / 31;
-    while after(m)? < end && after(m + 1)? <= end {
-        m += 1;
-    }
+    let m = days_apart(day, end)?;
     let clock = |t: (i64, u32)| (t.0.rem_euclid(DAY), t.1);
-    Some(if after(m)? == end && clock(to) < clock(from) { m - 1 } else { m })
+    Some(if months_later(day, m)? == end && clock(to) < clock(from) { m - 1 } else { m })
+}
+
+fn months_later(day: i64, months: i64) -> Option<i64> {
+    add_months(day * DAY, months).map(|s| s.div_euclid(DAY))
 }
 
 /// Whole units from one local timestamp to another.

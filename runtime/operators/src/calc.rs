@@ -99,8 +99,7 @@ impl Operator for Calc {
         if batch.rows() == 0 {
             return Ok(());
         }
-        let columns =
-            self.exprs.iter().map(|e| eval(e, &batch.data, &mut self.eval)).collect::<Result<Vec<_>>>()?;
+        let columns = self.exprs.iter().map(|e| eval(e, &batch.data, &mut self.eval)).collect::<Result<Vec<_>>>()?;
         let result = Batch::from_columns(self.schema.clone(), columns, batch.rows())?.with_kinds(batch.kinds.clone());
         let dropped = self.failed(&batch, out)?;
         if dropped.is_empty() {

@@ -32,9 +32,12 @@ impl SourceFactory for ValuesFactory {
                 .iter()
                 .map(|r| r.iter().map(|e| constant(e, &self.session)).collect::<Result<Vec<_>>>())
                 .collect::<Result<Vec<_>>>()?;
-            let columns = self.schema.fields.iter().enumerate().map(|(i, f)| {
-                value::column(&f.ty.arrow(), rows.iter().map(|r| r[i].clone()))
-            });
+            let columns = self
+                .schema
+                .fields
+                .iter()
+                .enumerate()
+                .map(|(i, f)| value::column(&f.ty.arrow(), rows.iter().map(|r| r[i].clone())));
             batch = Some(Batch::from_columns(self.schema.arrow(), columns.collect(), rows.len())?);
         }
         Ok(Box::new(Values { batch, given: false }))

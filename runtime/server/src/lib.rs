@@ -20,7 +20,8 @@ async fn live() -> HttpResponse {
 /// When the address is taken or is not this machine's.
 pub fn serve(address: &str, m: Metrics) -> Result<SocketAddr> {
     let fail = |e: std::io::Error| {
-        Error::script(format!("cannot listen on {address}: {e}")).hint("write it as 127.0.0.1:9249; port 0 takes any free one")
+        Error::script(format!("cannot listen on {address}: {e}"))
+            .hint("write it as 127.0.0.1:9249; port 0 takes any free one")
     };
     let listener = TcpListener::bind(address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?;

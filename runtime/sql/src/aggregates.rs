@@ -47,11 +47,8 @@ impl Collector {
         let bits = |set: &[usize]| places.iter().fold(0, |n, p| n * 2 + i64::from(!set.contains(p)));
         let branches = sets.iter().enumerate().map(|(i, set)| {
             let number = Expr::literal(Value::Int(i as i64), SqlType::INT.not_null());
-            let when = Expr::Compare {
-                op: weir_expr::CompareOp::Eq,
-                left: Box::new(set_column()),
-                right: Box::new(number),
-            };
+            let when =
+                Expr::Compare { op: weir_expr::CompareOp::Eq, left: Box::new(set_column()), right: Box::new(number) };
             (when, Expr::literal(Value::Int(bits(set)), ty.clone()))
         });
         let otherwise = Box::new(Expr::literal(Value::Int(0), ty.clone()));
@@ -81,9 +78,7 @@ impl Collector {
 pub(crate) fn canonical(expr: &Expr) -> String {
     let numbered = expr.clone().rewrite(&mut |e| match e {
         Expr::Column { index, ty, .. } => Expr::column(index, format!("#{index}"), ty),
-        Expr::Cast { expr, ty, safe } => {
-            Expr::Cast { expr, ty: SqlType { nullable: true, kind: ty.kind }, safe }
-        }
+        Expr::Cast { expr, ty, safe } => Expr::Cast { expr, ty: SqlType { nullable: true, kind: ty.kind }, safe },
         e => e,
     });
     numbered.to_string()

@@ -173,7 +173,9 @@ impl<'a> Binder<'a> {
                 (plan, Some(full), alias)
             }
             TableFactor::Derived { subquery, alias, .. } => (self.query(subquery)?, None, alias),
-            TableFactor::MatchRecognize { .. } => return Err(not_yet("MATCH_RECOGNIZE").at(place(one.span().start))),
+            TableFactor::MatchRecognize { .. } => {
+                return Err(not_yet("MATCH_RECOGNIZE").at(place(one.span().start)));
+            }
             TableFactor::Table { version: Some(_), .. } => {
                 return Err(not_yet("FOR SYSTEM_TIME AS OF").at(place(one.span().start)));
             }
@@ -302,7 +304,9 @@ impl<'a> Binder<'a> {
 
     /// The key's expressions, and the sets of them to group by.
     fn group_by(&mut self, s: &Select, scope: &Scope) -> Result<(Vec<Expr>, Vec<Vec<usize>>)> {
-        let GroupByExpr::Expressions(list, modifiers) = &s.group_by else { return Err(not_yet("GROUP BY ALL")) };
+        let GroupByExpr::Expressions(list, modifiers) = &s.group_by else {
+            return Err(not_yet("GROUP BY ALL"));
+        };
         let mut keys: Vec<Expr> = vec![];
         let mut prints: Vec<String> = vec![];
         // Each element of the list is a set of sets; they are multiplied.
@@ -334,7 +338,8 @@ impl<'a> Binder<'a> {
                     (0..1usize << parts.len())
                         .rev()
                         .map(|mask| {
-                            let chosen = parts.iter().enumerate().filter(|(i, _)| mask >> (parts.len() - 1 - i) & 1 == 1);
+                            let chosen =
+                                parts.iter().enumerate().filter(|(i, _)| mask >> (parts.len() - 1 - i) & 1 == 1);
                             chosen.flat_map(|(_, p)| p.clone()).collect()
                         })
                         .collect()
@@ -427,7 +432,9 @@ impl<'a> Binder<'a> {
                 let e = self.expr(expr, scope, &mut Some(collector))?;
                 out.push((alias.value.clone(), typed_null(e, at)?, at));
             }
-            SelectItem::ExprWithAliases { .. } => return Err(not_yet("several names for one expression").at(at)),
+            SelectItem::ExprWithAliases { .. } => {
+                return Err(not_yet("several names for one expression").at(at));
+            }
         }
         Ok(())
     }
@@ -476,7 +483,9 @@ fn union(l: Plan, r: Plan, name: &str) -> Result<Plan> {
     for side in [l, r] {
         match side {
             // A chain of unions is one.
-            Plan::Union { inputs: i, schema: s } if s.fields.iter().zip(&schema.fields).all(|(x, y)| x.ty.kind == y.ty.kind) => {
+            Plan::Union { inputs: i, schema: s }
+                if s.fields.iter().zip(&schema.fields).all(|(x, y)| x.ty.kind == y.ty.kind) =>
+            {
                 inputs.extend(i);
             }
             side => inputs.push(cast_columns(side, &schema)),

@@ -151,7 +151,9 @@ impl Catalog {
             [t] => format!("{catalog}.{database}.{}", t.value),
             [d, t] => format!("{catalog}.{}.{}", d.value, t.value),
             [c, d, t] => format!("{}.{}.{}", c.value, d.value, t.value),
-            _ => return Err(Error::script(format!("a name has at most three parts: {name}")).at(place_of(name))),
+            _ => {
+                return Err(Error::script(format!("a name has at most three parts: {name}")).at(place_of(name)));
+            }
         })
     }
 
@@ -182,7 +184,9 @@ impl Catalog {
         args: Vec<Expr>,
         loader: &dyn FunctionLoader,
     ) -> Result<std::result::Result<Expr, Vec<Expr>>> {
-        let Some((spec, loaded)) = self.functions.get_mut(&name.to_ascii_lowercase()) else { return Ok(Err(args)) };
+        let Some((spec, loaded)) = self.functions.get_mut(&name.to_ascii_lowercase()) else {
+            return Ok(Err(args));
+        };
         let function = match loaded {
             Some(f) => f.clone(),
             None => loaded.insert(loader.load(spec).map_err(|e| e.at(spec.place))?).clone(),
@@ -211,7 +215,10 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
     for o in options {
         let key = match o.key.as_str() {
             "connector.type" => "connector".to_string(),
-            "connector.property-version" | "format.property-version" | "update-mode" | "format.derive-schema"
+            "connector.property-version"
+            | "format.property-version"
+            | "update-mode"
+            | "format.derive-schema"
             | "connector.version"
                 if old =>
             {

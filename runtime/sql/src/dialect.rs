@@ -75,7 +75,8 @@ impl Dialect for FlinkDialect {
         }
         // `[NOT] BETWEEN SYMMETRIC a AND b`
         let negated = usize::from(peek_word(p, 0) == "NOT");
-        if peek_word(p, negated) == "BETWEEN" && ["SYMMETRIC", "ASYMMETRIC"].contains(&peek_word(p, negated + 1).as_str())
+        if peek_word(p, negated) == "BETWEEN"
+            && ["SYMMETRIC", "ASYMMETRIC"].contains(&peek_word(p, negated + 1).as_str())
         {
             let symmetric = peek_word(p, negated + 1) == "SYMMETRIC";
             (0..2 + negated).for_each(|_| {
@@ -121,11 +122,7 @@ impl Precedence for Parser<'_> {
 }
 
 fn not_if(negated: bool, expr: Expr) -> Expr {
-    if negated {
-        Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr: Box::new(expr) }
-    } else {
-        expr
-    }
+    if negated { Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr: Box::new(expr) } } else { expr }
 }
 
 fn text(s: &str) -> Expr {

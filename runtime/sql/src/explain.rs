@@ -60,9 +60,9 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
                 .map(|c| {
                     let args = if c.args.is_empty() { "*".to_string() } else { names(&c.args, input) };
                     let distinct = if c.distinct { "DISTINCT " } else { "" };
-                    let filter = c.filter.map_or(String::new(), |f| {
-                        format!(" FILTER (WHERE {})", input.schema().fields[f].name)
-                    });
+                    let filter = c
+                        .filter
+                        .map_or(String::new(), |f| format!(" FILTER (WHERE {})", input.schema().fields[f].name));
                     format!("{}({distinct}{args}){filter}", c.function.name())
                 })
                 .collect::<Vec<_>>()

@@ -151,7 +151,12 @@ impl Binder<'_> {
         match ast {
             Ast::Identifier(i) if i.quote_style.is_none() && scope.find(None, &i.value)?.is_none() => {
                 let bare = [
-                    "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "LOCALTIME", "LOCALTIMESTAMP", "PI",
+                    "CURRENT_TIMESTAMP",
+                    "CURRENT_DATE",
+                    "CURRENT_TIME",
+                    "LOCALTIME",
+                    "LOCALTIMESTAMP",
+                    "PI",
                     "CURRENT_ROW_TIMESTAMP",
                 ];
                 let upper = i.value.to_ascii_uppercase();
@@ -191,7 +196,9 @@ impl Binder<'_> {
                             let index = self.expr(index, scope, agg)?;
                             self.call("ITEM", vec![expr, index])?
                         }
-                        _ => return Err(Error::script("this access is not known; write a[1], m['k'] or r.field")),
+                        _ => {
+                            return Err(Error::script("this access is not known; write a[1], m['k'] or r.field"));
+                        }
                     };
                 }
                 Ok(expr)
@@ -290,9 +297,8 @@ impl Binder<'_> {
                 let e = self.expr(expr, scope, agg)?;
                 let from = e.ty();
                 if !cast::allowed(&from, &ty) {
-                    return Err(Error::script(format!("cannot cast {} to {}", from.kind, ty.kind)).hint(
-                        "TO_TIMESTAMP_LTZ makes a time from a number, UNIX_TIMESTAMP a number from a time",
-                    ));
+                    return Err(Error::script(format!("cannot cast {} to {}", from.kind, ty.kind))
+                        .hint("TO_TIMESTAMP_LTZ makes a time from a number, UNIX_TIMESTAMP a number from a time"));
                 }
                 let safe = *kind == CastKind::TryCast;
                 if from.kind == ty.kind {
@@ -313,9 +319,7 @@ impl Binder<'_> {
                 let e = self.expr(expr, scope, agg)?;
                 match field {
                     CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => self.call(name, vec![e]),
-                    CeilFloorKind::DateTimeField(f) => {
-                        self.call(&format!("{name} TO"), vec![text(&f.to_string()), e])
-                    }
+                    CeilFloorKind::DateTimeField(f) => self.call(&format!("{name} TO"), vec![text(&f.to_string()), e]),
                     CeilFloorKind::Scale(_) => Err(Error::script(format!("{name} takes one argument"))),
                 }
             }
@@ -328,7 +332,8 @@ impl Binder<'_> {
             }
             Ast::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
                 let mut args = vec![];
-                for a in [Some(expr), Some(overlay_what), Some(overlay_from), overlay_for.as_ref()].into_iter().flatten()
+                for a in
+                    [Some(expr), Some(overlay_what), Some(overlay_from), overlay_for.as_ref()].into_iter().flatten()
                 {
                     args.push(self.expr(a, scope, agg)?);
                 }
@@ -377,9 +382,7 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         let e = truth(self.expr(e, scope, agg)?, "IS")?;
         let test = match value {
-            Some(b) => {
-                Expr::Compare { op: CompareOp::NotDistinctFrom, left: Box::new(e), right: Box::new(boolean(b)) }
-            }
+            Some(b) => Expr::Compare { op: CompareOp::NotDistinctFrom, left: Box::new(e), right: Box::new(boolean(b)) },
             None => Expr::IsNull(Box::new(e)),
         };
         Ok(negate(test, negated))
@@ -415,7 +418,9 @@ impl Binder<'_> {
             BinaryOperator::And => {
                 return Ok(Expr::And(Box::new(truth(l, "AND")?), Box::new(truth(r, "AND")?)));
             }
-            BinaryOperator::Or => return Ok(Expr::Or(Box::new(truth(l, "OR")?), Box::new(truth(r, "OR")?))),
+            BinaryOperator::Or => {
+                return Ok(Expr::Or(Box::new(truth(l, "OR")?), Box::new(truth(r, "OR")?)));
+            }
             BinaryOperator::StringConcat => {
                 // The mark of nested JSON must not count for a type.
                 return self.call("||", vec![l, r]);
@@ -437,9 +442,15 @@ impl Binder<'_> {
         }
         let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));
         match op {
-            ArithOp::Add if timed(&lt) && rt.is_interval() => return self.call("TIME + INTERVAL", vec![l, r]),
-            ArithOp::Add if timed(&rt) && lt.is_interval() => return self.call("TIME + INTERVAL", vec![r, l]),
-            ArithOp::Subtract if timed(&lt) && rt.is_interval() => return self.call("TIME - INTERVAL", vec![l, r]),
+            ArithOp::Add if timed(&lt) && rt.is_interval() => {
+                return self.call("TIME + INTERVAL", vec![l, r]);
+            }
+            ArithOp::Add if timed(&rt) && lt.is_interval() => {
+                return self.call("TIME + INTERVAL", vec![r, l]);
+            }
+            ArithOp::Subtract if timed(&lt) && rt.is_interval() => {
+                return self.call("TIME - INTERVAL", vec![l, r]);
+            }
             _ => {}
         }
         let sign = match op {
@@ -618,10 +629,14 @@ impl Binder<'_> {
         let count = args.len();
         let arity = |n: usize| match count == n {
             true => Ok(()),
-            false => Err(Error::script(format!("{upper} takes {n} argument{}, not {count}", if n == 1 { "" } else { "s" }))),
+            false => {
+                Err(Error::script(format!("{upper} takes {n} argument{}, not {count}", if n == 1 { "" } else { "s" })))
+            }
         };
         match upper {
-            "TYPEOF" => Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string())),
+            "TYPEOF" => {
+                Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string()))
+            }
             "IF" => {
                 arity(3)?;
                 let otherwise = args.remove(2);
@@ -644,8 +659,9 @@ impl Binder<'_> {
             }
             "GREATEST" | "LEAST" => {
                 let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
-                let ty = common_type(&types)
-                    .ok_or_else(|| Error::script(format!("the arguments of {upper} have types that do not go together")))?;
+                let ty = common_type(&types).ok_or_else(|| {
+                    Error::script(format!("the arguments of {upper} have types that do not go together"))
+                })?;
                 self.call(upper, args.into_iter().map(|a| cast_to(a, &ty)).collect())
             }
             "MOD" => {
@@ -681,11 +697,8 @@ impl Binder<'_> {
                 let from = usize::from(upper == "ELT");
                 let types: Vec<SqlType> = args.iter().skip(from).map(Expr::ty).collect();
                 if let Some(ty) = common_type(&types) {
-                    args = args
-                        .into_iter()
-                        .enumerate()
-                        .map(|(i, a)| if i < from { a } else { cast_to(a, &ty) })
-                        .collect();
+                    args =
+                        args.into_iter().enumerate().map(|(i, a)| if i < from { a } else { cast_to(a, &ty) }).collect();
                 }
                 self.call(upper, args)
             }
@@ -747,7 +760,8 @@ impl Binder<'_> {
         };
         match function {
             Aggregate::ListAgg { separator } if bound.len() == 2 => {
-                *separator = constant(&bound.remove(1)).ok_or_else(|| Error::script("LISTAGG's separator is a constant text"))?;
+                *separator = constant(&bound.remove(1))
+                    .ok_or_else(|| Error::script("LISTAGG's separator is a constant text"))?;
             }
             Aggregate::JsonObjectAgg { absent_on_null } | Aggregate::JsonArrayAgg { absent_on_null } => {
                 *absent_on_null = constant(&bound.remove(0)).as_deref() == Some("ABSENT");
@@ -805,9 +819,8 @@ fn literal(v: &Literal) -> Result<Expr> {
             let digits: Option<Vec<u8>> = (h.len() % 2 == 0)
                 .then(|| (0..h.len() / 2).map(|i| u8::from_str_radix(h.get(2 * i..2 * i + 2)?, 16).ok()).collect())
                 .flatten();
-            let b = digits.ok_or_else(|| {
-                Error::script(format!("X'{h}' is not made of pairs of hexadecimal digits"))
-            })?;
+            let b =
+                digits.ok_or_else(|| Error::script(format!("X'{h}' is not made of pairs of hexadecimal digits")))?;
             let ty = SqlType::from(TypeKind::Binary(b.len() as u32)).not_null();
             Expr::literal(Value::Bytes(b.into()), ty)
         }
@@ -862,7 +875,9 @@ fn coalesce(args: Vec<Expr>) -> Result<Expr> {
     let ty = ty.nullable(types.iter().all(|t| t.nullable));
     let args: Vec<Expr> = args.into_iter().map(|a| cast_to(a, &ty)).collect();
     // As a CASE, later arguments are evaluated only where they are needed; calls of functions are not made twice.
-    let once = |e: &Expr| e.any(&|e| matches!(e, Expr::Call { function, .. } if function.is_user_defined() || !function.deterministic()));
+    let once = |e: &Expr| {
+        e.any(&|e| matches!(e, Expr::Call { function, .. } if function.is_user_defined() || !function.deterministic()))
+    };
     if args.iter().any(once) {
         let called = functions::bind("COALESCE", args)?;
         return called.ok_or_else(|| Error::internal("COALESCE is missing"));
@@ -889,7 +904,10 @@ pub(crate) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
         _ if lt.is_null() && rt.is_null() => SqlType::BOOLEAN,
         _ if timed(&lt) && constant_text(&r) => lt.clone(),
         _ if timed(&rt) && constant_text(&l) => rt.clone(),
-        _ if lt.is_decimal() && rt.is_decimal() || lt.is_decimal() && rt.is_integer() || lt.is_integer() && rt.is_decimal() => {
+        _ if lt.is_decimal() && rt.is_decimal()
+            || lt.is_decimal() && rt.is_integer()
+            || lt.is_integer() && rt.is_decimal() =>
+        {
             let ((p, s), (q, t)) = (lt.as_decimal().unwrap_or((38, 0)), rt.as_decimal().unwrap_or((38, 0)));
             let scale = s.max(t);
             SqlType::from(TypeKind::Decimal(((p - s).max(q - t) + scale).min(38), scale))

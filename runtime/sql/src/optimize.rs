@@ -5,8 +5,8 @@ use crate::plan::Plan;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_core::Schema;
-use weir_expr::eval::{Session, constant};
 use weir_expr::Expr;
+use weir_expr::eval::{Session, constant};
 
 /// Optimizes a plan.
 pub(crate) fn optimize(plan: Plan, session: &Arc<Session>) -> Plan {
@@ -47,14 +47,17 @@ fn merge(plan: Plan) -> Plan {
                         let exprs = exprs.into_iter().map(|e| substitute(e, &inner)).collect();
                         return merge(Plan::Calc { input: below, condition, exprs, schema });
                     }
-                    let input = Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema };
+                    let input =
+                        Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema };
                     Plan::Calc { input: Box::new(input), condition, exprs, schema }
                 }
                 input if condition.is_none() && identity(&exprs, &input, &schema) => input,
                 input => Plan::Calc { input: Box::new(input), condition, exprs, schema },
             }
         }
-        Plan::Expand { input, sets, keys, schema } => Plan::Expand { input: Box::new(merge(*input)), sets, keys, schema },
+        Plan::Expand { input, sets, keys, schema } => {
+            Plan::Expand { input: Box::new(merge(*input)), sets, keys, schema }
+        }
         Plan::Aggregate { input, keys, calls, schema } => {
             Plan::Aggregate { input: Box::new(merge(*input)), keys, calls, schema }
         }
@@ -157,11 +160,7 @@ fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> (Plan, Vec<
         return (plan, have);
     }
     let columns = plan.columns();
-    let chosen = keep
-        .iter()
-        .filter_map(|k| have.iter().position(|h| h == k))
-        .map(|i| columns[i].clone())
-        .collect();
+    let chosen = keep.iter().filter_map(|k| have.iter().position(|h| h == k)).map(|i| columns[i].clone()).collect();
     (Plan::calc(plan, None, chosen), keep)
 }
 

@@ -8,9 +8,7 @@ use crate::catalog::{
 use crate::explain::{Format, explain};
 use crate::optimize::optimize;
 use crate::plan::{Insert, Plan};
-use crate::statement::{
-    ColumnKind, CreateFunction, CreateTable, InsertStatement, Statement, parse_script, place,
-};
+use crate::statement::{ColumnKind, CreateFunction, CreateTable, InsertStatement, Statement, parse_script, place};
 use sqlparser::ast::{ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -60,9 +58,20 @@ const KNOWN: &[&str] = &[
 
 /// Settings of Flink's that mean nothing here, taken without a word.
 fn ignored(key: &str) -> bool {
-    ["table.exec.mini-batch", "table.optimizer", "python.", "sql-client.", "taskmanager.", "jobmanager.", "execution.", "table.", "pipeline.", "state."]
-        .iter()
-        .any(|p| key.starts_with(p))
+    [
+        "table.exec.mini-batch",
+        "table.optimizer",
+        "python.",
+        "sql-client.",
+        "taskmanager.",
+        "jobmanager.",
+        "execution.",
+        "table.",
+        "pipeline.",
+        "state.",
+    ]
+    .iter()
+    .any(|p| key.starts_with(p))
 }
 
 /// Compiles a script. `base` is the folder that its relative paths start from.
@@ -249,8 +258,7 @@ impl Compiler<'_> {
                 self.session().map(|_| ())
             }
             Statement::ShowSettings => {
-                let lines: Vec<String> =
-                    self.catalog.settings.iter().map(|(k, v)| format!("'{k}' = '{v}'")).collect();
+                let lines: Vec<String> = self.catalog.settings.iter().map(|(k, v)| format!("'{k}' = '{v}'")).collect();
                 self.answers.push(lines.join("\n"));
                 Ok(())
             }
@@ -357,12 +365,16 @@ impl Compiler<'_> {
     }
 
     fn create_table(&mut self, t: CreateTable) -> Result<()> {
-        let Some(full) = self.free(&t.name, t.if_not_exists)? else { return Ok(()) };
+        let Some(full) = self.free(&t.name, t.if_not_exists)? else {
+            return Ok(());
+        };
         let at = place_of(&t.name);
         let (mut options, places) = option_map(&t.options)?;
         if !options.contains_key("connector") {
             let e = Error::script(format!("table '{}' has no connector", t.name)).at(at);
-            return Err(e.hint("add WITH ('connector' = 'filesystem', …); there are filesystem, datagen, stdin, print, blackhole"));
+            return Err(e.hint(
+                "add WITH ('connector' = 'filesystem', …); there are filesystem, datagen, stdin, print, blackhole",
+            ));
         }
         let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
         let mut fields: Vec<Field> = vec![];
@@ -378,7 +390,9 @@ impl Compiler<'_> {
                 fields.push(field.clone());
                 columns.push((field, None));
             } else if let ColumnKind::Metadata { .. } = &c.kind {
-                return Err(Error::script(format!("metadata column '{}' is not yet supported", c.name.value)).at(column_at));
+                return Err(
+                    Error::script(format!("metadata column '{}' is not yet supported", c.name.value)).at(column_at)
+                );
             } else if let ColumnKind::Computed(ast) = &c.kind {
                 columns.push((Field::new(c.name.value.clone(), SqlType::STRING), Some(ast.clone())));
             }
@@ -522,7 +536,9 @@ impl Compiler<'_> {
             let expr = match places.iter().position(|p| *p == i) {
                 Some(at) => weir_expr::functions::cast_to(given[at].1.clone(), &f.ty),
                 None if f.ty.nullable => weir_expr::Expr::literal(weir_core::Value::Null, f.ty.clone()),
-                None => return Err(mismatch(format!("'{}' is NOT NULL and gets no value", f.name))),
+                None => {
+                    return Err(mismatch(format!("'{}' is NOT NULL and gets no value", f.name)));
+                }
             };
             out.push((f.name.clone(), expr));
         }

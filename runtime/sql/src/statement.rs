@@ -93,7 +93,9 @@ pub fn place(l: Location) -> Option<Place> {
 pub fn parser_error(e: ParserError) -> Error {
     let text = match e {
         ParserError::TokenizerError(t) | ParserError::ParserError(t) => t,
-        ParserError::RecursionLimitExceeded => return Error::script("the statement is nested too deeply"),
+        ParserError::RecursionLimitExceeded => {
+            return Error::script("the statement is nested too deeply");
+        }
     };
     match text.rsplit_once(" at Line: ") {
         Some((message, at)) => {
@@ -122,7 +124,9 @@ pub fn parse_script(sql: &str) -> Result<Vec<Parsed>> {
             continue;
         }
         let statement = std::mem::take(&mut current);
-        let Some(first) = statement.iter().find(|t| !matches!(t.token, Token::Whitespace(_))) else { continue };
+        let Some(first) = statement.iter().find(|t| !matches!(t.token, Token::Whitespace(_))) else {
+            continue;
+        };
         if first.token == Token::EOF {
             continue;
         }

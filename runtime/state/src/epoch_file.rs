@@ -30,7 +30,9 @@ fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |e| {
         let error = Error::io(format!("cannot {what} {}: {e}", path.display()));
         match e.kind() {
-            std::io::ErrorKind::StorageFull => error.hint("make room on the disk and run the job again; nothing is lost"),
+            std::io::ErrorKind::StorageFull => {
+                error.hint("make room on the disk and run the job again; nothing is lost")
+            }
             _ => error,
         }
     }

@@ -55,7 +55,9 @@ pub fn export(store: &Store, out: &mut dyn Write) -> Result<u64> {
 pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<u64> {
     let mut lines = text.lines().enumerate();
     let wrong = |n: usize, why: &str| Error::state(format!("line {} of the export: {why}", n + 1));
-    let Some((_, Ok(first))) = lines.next() else { return Err(Error::state("the export is empty")) };
+    let Some((_, Ok(first))) = lines.next() else {
+        return Err(Error::state("the export is empty"));
+    };
     let head: Head = serde_json::from_str(&first).map_err(|_| wrong(0, "this is no export of a state"))?;
     if head.weir_state != 1 || head.keys != weir_core::key::VERSION {
         return Err(wrong(0, "the export is of another version"));

@@ -83,7 +83,9 @@ impl Store {
             .open::<FANOUT>()
             .map_err(sled_error)?;
         let applied = match db.get(APPLIED).map_err(sled_error)? {
-            Some(v) => u64::from_be_bytes(v.as_ref().try_into().map_err(|_| Error::state("the state store is damaged"))?),
+            Some(v) => {
+                u64::from_be_bytes(v.as_ref().try_into().map_err(|_| Error::state("the state store is damaged"))?)
+            }
             None => 0,
         };
         let epochs = folder.epochs();
@@ -139,7 +141,9 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub fn drop_operator(&self, uid: &str) -> Result<()> {
-        let Some(id) = self.operators()?.get(uid).copied() else { return Ok(()) };
+        let Some(id) = self.operators()?.get(uid).copied() else {
+            return Ok(());
+        };
         self.shared.with(|db| {
             let keys: Vec<_> = db.scan_prefix(full_key(id.0, &[])).keys().collect();
             for k in keys {
@@ -181,7 +185,8 @@ fn apply_all(shared: &Shared, epochs: &Receiver<Epoch>) {
             })
         };
         // A store that was half written and then flushed by a dropped handle would be torn: better no process at all.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| std::process::abort());
+        let done =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| std::process::abort());
         let flush = |shared: &Shared| -> Result<()> {
             shared.with(|db| db.flush()).map_err(sled_error)?;
             locked(&shared.progress).flushed = epoch.0;
@@ -243,18 +248,18 @@ impl StateReader for Store {
         let mut probe = (operator.0, vec![]);
         self.shared.with(|db| {
             keys.iter()
-            .map(|k| {
-                if !staged.is_empty() {
-                    probe.1.clear();
-                    probe.1.extend_from_slice(k);
-                    if let Some(v) = staged.iter().find_map(|s| s.get(&probe)) {
-                        return Ok(v.clone());
+                .map(|k| {
+                    if !staged.is_empty() {
+                        probe.1.clear();
+                        probe.1.extend_from_slice(k);
+                        if let Some(v) = staged.iter().find_map(|s| s.get(&probe)) {
+                            return Ok(v.clone());
+                        }
                     }
-                }
-                let found = db.get(full_key(operator.0, k)).map_err(sled_error)?;
-                Ok(found.map(|v| v.to_vec()))
-            })
-            .collect()
+                    let found = db.get(full_key(operator.0, k)).map_err(sled_error)?;
+                    Ok(found.map(|v| v.to_vec()))
+                })
+                .collect()
         })
     }
 

@@ -49,10 +49,13 @@ pub fn cache_folder() -> Result<PathBuf> {
         (Some(w), ..) => PathBuf::from(w),
         (_, Some(x), _) => PathBuf::from(x).join("weir"),
         (.., Some(h)) => PathBuf::from(h).join(".cache/weir"),
-        _ => return Err(Error::tool("there is no folder for built functions").hint("name one by WEIR_CACHE")),
+        _ => {
+            return Err(Error::tool("there is no folder for built functions").hint("name one by WEIR_CACHE"));
+        }
     };
-    std::fs::create_dir_all(&folder)
-        .map_err(|e| Error::tool(format!("cannot make {}: {e}", folder.display())).hint("name another by WEIR_CACHE"))?;
+    std::fs::create_dir_all(&folder).map_err(|e| {
+        Error::tool(format!("cannot make {}: {e}", folder.display())).hint("name another by WEIR_CACHE")
+    })?;
     Ok(folder)
 }
 
@@ -160,7 +163,9 @@ fn unpack_sdk(cache: &Path) -> Result<PathBuf> {
 fn run(command: &mut Command, missing: &str) -> Result<std::process::Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.output().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::tool(format!("{name} is needed to build this function, and is not there")).hint(missing),
+        std::io::ErrorKind::NotFound => {
+            Error::tool(format!("{name} is needed to build this function, and is not there")).hint(missing)
+        }
         _ => Error::tool(format!("{name} does not start: {e}")),
     })
 }
@@ -171,7 +176,15 @@ fn rust(path: &Path, sdk: &Path, cache: &Path, output: &Path) -> Result<()> {
     let target = cache.join("cargo");
     let mut command = Command::new("cargo");
     command
-        .args(["build", "--release", "--target", "wasm32-wasip2", "--message-format", "json-render-diagnostics", "--config"])
+        .args([
+            "build",
+            "--release",
+            "--target",
+            "wasm32-wasip2",
+            "--message-format",
+            "json-render-diagnostics",
+            "--config",
+        ])
         .arg(patch)
         .arg("--manifest-path")
         .arg(path.join("Cargo.toml"))
@@ -184,7 +197,8 @@ fn rust(path: &Path, sdk: &Path, cache: &Path, output: &Path) -> Result<()> {
     let built = run(&mut command, install)?;
     if !built.status.success() {
         let words = String::from_utf8_lossy(&built.stderr);
-        let e = Error::tool(format!("the function in {} does not compile:\n{}", path.display(), last_lines(&words, 60)));
+        let e =
+            Error::tool(format!("the function in {} does not compile:\n{}", path.display(), last_lines(&words, 60)));
         return Err(if words.contains("wasm32-wasip2") && words.contains("rustup target add") {
             e.hint("rustup target add wasm32-wasip2")
         } else {
@@ -224,7 +238,10 @@ fn tool_chain(cache: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder).map_err(|e| Error::tool(format!("cannot make {}: {e}", folder.display())))?;
     let libraries = folder.join("lib");
     let direct = run(
-        Command::new("python3").args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]).arg(&libraries).arg(COMPONENTIZE),
+        Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+            .arg(&libraries)
+            .arg(COMPONENTIZE),
         install,
     )?;
     if !direct.status.success() {
@@ -232,13 +249,20 @@ fn tool_chain(cache: &Path) -> Result<PathBuf> {
         let venv = folder.join("venv");
         let made = run(Command::new("python3").args(["-m", "venv"]).arg(&venv), install)?;
         let filled = if made.status.success() {
-            run(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--target"]).arg(&libraries).arg(COMPONENTIZE), install)?
+            run(
+                Command::new(venv.join("bin/python"))
+                    .args(["-m", "pip", "install", "--quiet", "--target"])
+                    .arg(&libraries)
+                    .arg(COMPONENTIZE),
+                install,
+            )?
         } else {
             made
         };
         if !filled.status.success() {
             let words = String::from_utf8_lossy(&direct.stderr).into_owned() + &String::from_utf8_lossy(&filled.stderr);
-            return Err(Error::tool(format!("Python's tool chain cannot be installed:\n{}", last_lines(&words, 15))).hint(install));
+            return Err(Error::tool(format!("Python's tool chain cannot be installed:\n{}", last_lines(&words, 15)))
+                .hint(install));
         }
     }
     std::fs::write(folder.join("done"), "").map_err(|e| Error::tool(e.to_string()))?;
@@ -247,7 +271,8 @@ fn tool_chain(cache: &Path) -> Result<PathBuf> {
 
 fn python(path: &Path, files: &BTreeMap<String, Vec<u8>>, sdk: &Path, cache: &Path, output: &Path) -> Result<()> {
     let module = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
-    let valid = module.chars().all(|c| c.is_alphanumeric() || c == '_') && !module.starts_with(|c: char| c.is_ascii_digit());
+    let valid =
+        module.chars().all(|c| c.is_alphanumeric() || c == '_') && !module.starts_with(|c: char| c.is_ascii_digit());
     if !valid {
         return Err(Error::script(format!("{} is no name of a Python module", path.display()))
             .hint("name the file by letters, digits and underscores"));
@@ -292,7 +317,8 @@ fn python(path: &Path, files: &BTreeMap<String, Vec<u8>>, sdk: &Path, cache: &Pa
         return Ok(());
     }
     let words = String::from_utf8_lossy(&built.stderr);
-    let ours = words.split("--- weir: the file cannot be used ---").nth(1).and_then(|w| w.split("--- weir: end ---").next());
+    let ours =
+        words.split("--- weir: the file cannot be used ---").nth(1).and_then(|w| w.split("--- weir: end ---").next());
     let why = ours.map_or_else(|| last_lines(&words, 25), |w| w.trim().to_string());
     Err(Error::script(format!("{} cannot be used:\n{why}", path.display())))
 }
@@ -313,7 +339,9 @@ pub fn template(name: &str, kind: Kind) -> Vec<(String, String)> {
             ),
             (
                 format!("{name}/src/lib.rs"),
-                format!("use weir_udf::udf;\n\n#[udf]\nfn {name}(text: &str) -> String {{\n    text.to_uppercase()\n}}\n\nweir_udf::export!({name});\n"),
+                format!(
+                    "use weir_udf::udf;\n\n#[udf]\nfn {name}(text: &str) -> String {{\n    text.to_uppercase()\n}}\n\nweir_udf::export!({name});\n"
+                ),
             ),
         ],
     }

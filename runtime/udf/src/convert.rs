@@ -91,7 +91,9 @@ pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> 
     let bits = rows.div_ceil(8);
     let nulls = match c.validity {
         None => None,
-        Some(v) if v.len() < bits => return Err(format!("the validity has {} bytes for {rows} rows", v.len())),
+        Some(v) if v.len() < bits => {
+            return Err(format!("the validity has {} bytes for {rows} rows", v.len()));
+        }
         Some(v) => Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(v), 0, rows))),
     };
     fn fixed<T: ArrowPrimitiveType>(
@@ -105,7 +107,8 @@ pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> 
         }
         // The guest's bytes may lie anywhere; Arrow wants them aligned.
         let buffer = Buffer::from_slice_ref(&data);
-        let buffer = if buffer.as_ptr().align_offset(width.min(16)) == 0 { buffer } else { Buffer::from(data.as_slice()) };
+        let buffer =
+            if buffer.as_ptr().align_offset(width.min(16)) == 0 { buffer } else { Buffer::from(data.as_slice()) };
         Ok(PrimitiveArray::<T>::new(ScalarBuffer::new(buffer, 0, rows), nulls))
     }
     Ok(match wanted {
@@ -133,7 +136,8 @@ pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> 
             if c.offsets.len() != (rows + 1) * 4 {
                 return Err(format!("the offsets have {} bytes, {rows} rows take {}", c.offsets.len(), (rows + 1) * 4));
             }
-            let offsets: Vec<i32> = c.offsets.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let offsets: Vec<i32> =
+                c.offsets.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             let rising = offsets[0] == 0 && offsets.windows(2).all(|w| w[0] <= w[1]);
             if !rising || offsets[rows] as usize > c.data.len() {
                 return Err("the offsets do not rise from 0 to the end of the data".to_string());

@@ -93,7 +93,8 @@ fn read_assets(path: &Path, into: &mut BTreeMap<String, Vec<u8>>) -> Result<()> 
         match name.strip_suffix(".gz") {
             Some(plain) => {
                 let mut unpacked = vec![];
-                std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut unpacked).map_err(fail)?;
+                std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut unpacked)
+                    .map_err(fail)?;
                 into.insert(plain.to_string(), unpacked);
             }
             None => {
@@ -170,7 +171,13 @@ impl Loaded {
     ///
     /// # Errors
     /// When there is none of that name.
-    pub fn function(&self, identifier: &str, on_error: OnError, letters: Option<String>, deterministic: Option<bool>) -> Result<UserFunction> {
+    pub fn function(
+        &self,
+        identifier: &str,
+        on_error: OnError,
+        letters: Option<String>,
+        deterministic: Option<bool>,
+    ) -> Result<UserFunction> {
         let wanted = identifier.rsplit(['.', ':']).next().unwrap_or(identifier);
         let at = self.signatures.iter().position(|s| s.name == wanted).or(match self.signatures.len() {
             1 if wanted.is_empty() => Some(0),
@@ -228,7 +235,8 @@ impl UserFunction {
         let name = &self.loaded.inner.rights.name;
         let types = args.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", ");
         let wrong = |why: String| {
-            Error::script(format!("{name}({types}) cannot be called like this: {why}")).hint(format!("it is {}", self.signature()))
+            Error::script(format!("{name}({types}) cannot be called like this: {why}"))
+                .hint(format!("it is {}", self.signature()))
         };
         let mut casts = vec![];
         let mut crossings = vec![];
@@ -357,7 +365,8 @@ impl Bound {
         context: &mut EvalContext,
     ) -> Result<ArrayRef> {
         let keys = Keys::encode(args, rows);
-        let mut places: HashMap<&[u8], u32, ahash::RandomState> = HashMap::with_capacity_and_hasher(rows / 4, Default::default());
+        let mut places: HashMap<&[u8], u32, ahash::RandomState> =
+            HashMap::with_capacity_and_hasher(rows / 4, Default::default());
         // For each row, which distinct argument it has; for each distinct argument, its first row.
         let mut of_row: Vec<u32> = Vec::with_capacity(rows);
         let mut first: Vec<u32> = vec![];
@@ -368,8 +377,9 @@ impl Bound {
                 first.len() as u32 - 1
             }));
         }
-        let missing: Vec<u32> =
-            (0..first.len() as u32).filter(|d| !worker.memory.results.contains_key(keys.get(first[*d as usize] as usize))).collect();
+        let missing: Vec<u32> = (0..first.len() as u32)
+            .filter(|d| !worker.memory.results.contains_key(keys.get(first[*d as usize] as usize)))
+            .collect();
         worker.memory.asked += rows as u64;
         worker.memory.hit += (rows - missing.len()) as u64;
         self.function.loaded.inner.metrics.remembered.inc_by((rows - missing.len()) as u64);
@@ -482,7 +492,9 @@ impl Bound {
                             bad[e.row as usize] = true;
                             let text = format!("{}: {}{refusals}", self.name(), e.message);
                             for row in rows_of(from + e.row as usize) {
-                                context.fail_by(policy, row, text.clone()).map_err(|e| self.with_arguments(e, args, from))?;
+                                context
+                                    .fail_by(policy, row, text.clone())
+                                    .map_err(|e| self.with_arguments(e, args, from))?;
                             }
                         }
                         let array = if bad.is_empty() {
@@ -534,12 +546,18 @@ impl Bound {
             .zip(&self.crossings)
             .map(|(a, w)| {
                 let ty = sql_type(w).unwrap_or(SqlType::STRING);
-                let text = weir_expr::text::cast_text(&Value::read(a, row.min(a.len().saturating_sub(1))), &ty, &weir_expr::time::Zone::UTC);
+                let text = weir_expr::text::cast_text(
+                    &Value::read(a, row.min(a.len().saturating_sub(1))),
+                    &ty,
+                    &weir_expr::time::Zone::UTC,
+                );
                 text.chars().take(60).collect()
             })
             .collect();
         let mut e = e;
         e.message = format!("{}, called with ({})", e.message, shown.join(", "));
-        e.hint("set 'on-error' = 'skip', 'null' or 'dead-letter' in CREATE FUNCTION … WITH (…) to go on without such rows")
+        e.hint(
+            "set 'on-error' = 'skip', 'null' or 'dead-letter' in CREATE FUNCTION … WITH (…) to go on without such rows",
+        )
     }
 }

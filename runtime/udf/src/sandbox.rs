@@ -155,7 +155,9 @@ impl assets::Host for State {
         Ok(self.rights.assets.get(&name).cloned().ok_or_else(|| {
             let known: Vec<&str> = self.rights.assets.keys().map(String::as_str).collect();
             match known.as_slice() {
-                [] => format!("there is no asset '{name}': the function has none; name a file or folder by 'assets' = '…'"),
+                [] => format!(
+                    "there is no asset '{name}': the function has none; name a file or folder by 'assets' = '…'"
+                ),
                 k => format!("there is no asset '{name}'; there are {}", k.join(", ")),
             }
         }))
@@ -432,8 +434,12 @@ impl Component {
             let found: Vec<String> = ty.exports(engine).map(|(name, _)| name.to_string()).collect();
             let e = Error::script(format!("{shown} does not export {EXPORT}"));
             return Err(match found.iter().find(|n| n.starts_with("weir:udf/")) {
-                Some(old) => e.hint(format!("it exports {old}, another version of the contract; build it again with this SDK")),
-                None if found.is_empty() => e.hint("it exports nothing; `weir udf new` shows how a function is written"),
+                Some(old) => {
+                    e.hint(format!("it exports {old}, another version of the contract; build it again with this SDK"))
+                }
+                None if found.is_empty() => {
+                    e.hint("it exports nothing; `weir udf new` shows how a function is written")
+                }
                 None => e.hint(format!("it exports {}", found.join(", "))),
             });
         }
@@ -469,7 +475,9 @@ impl Component {
             .allow_ip_name_lookup(true)
             .socket_addr_check(move |address, usage| {
                 let ok = match usage {
-                    SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => address.ip().is_unspecified() && address.port() == 0,
+                    SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => {
+                        address.ip().is_unspecified() && address.port() == 0
+                    }
                     SocketAddrUse::TcpConnect => {
                         let mut opened = locked(&check);
                         let ok = opened.addresses.contains(&address);
@@ -496,11 +504,7 @@ impl Component {
         store.limiter(|s| &mut s.memory);
         store.set_hostcall_fuel(1 << 30);
         store.epoch_deadline_callback(|cx| {
-            if thread_cpu() >= cx.data().cpu_end {
-                Err(CpuLimit.into())
-            } else {
-                Ok(UpdateDeadline::Continue(1))
-            }
+            if thread_cpu() >= cx.data().cpu_end { Err(CpuLimit.into()) } else { Ok(UpdateDeadline::Continue(1)) }
         });
         store.set_epoch_deadline(1);
         let udf = self.pre.instantiate(&mut store).map_err(|e| trap(&store, &e))?;
@@ -637,9 +641,9 @@ impl Instance {
     pub fn refusals(&self) -> String {
         let refused = std::mem::take(&mut locked(&self.store.data().network).refused);
         match refused.first() {
-            Some(what) => format!(
-                " ({what} is not granted; grant it by 'network' = 'host:port' in CREATE FUNCTION … WITH (…))"
-            ),
+            Some(what) => {
+                format!(" ({what} is not granted; grant it by 'network' = 'host:port' in CREATE FUNCTION … WITH (…))")
+            }
             None => String::new(),
         }
     }

@@ -43,7 +43,10 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let mut all = vec![];
     for (index, f) in table.schema.fields.iter().enumerate() {
         let key = |k: &str| format!("fields.{}.{k}", f.name);
-        let text = matches!(f.ty.kind, TypeKind::Char(_) | TypeKind::Varchar(_) | TypeKind::Binary(_) | TypeKind::Varbinary(_));
+        let text = matches!(
+            f.ty.kind,
+            TypeKind::Char(_) | TypeKind::Varchar(_) | TypeKind::Binary(_) | TypeKind::Varbinary(_)
+        );
         let (low, high) = match f.ty.kind {
             TypeKind::TinyInt => (i64::from(i8::MIN), i64::from(i8::MAX)),
             TypeKind::SmallInt => (i64::from(i16::MIN), i64::from(i16::MAX)),
@@ -78,9 +81,9 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
                 min: table.number(&key("min"))?.unwrap_or(0.0),
                 max: table.number(&key("max"))?.unwrap_or(if f.ty.is_decimal() { 100.0 } else { 1.0 }),
             },
-            "random" if f.ty.is_timestamp() => Kind::Past {
-                millis: table.duration(&key("max-past"))?.map_or(0, |d| d.as_millis() as i64),
-            },
+            "random" if f.ty.is_timestamp() => {
+                Kind::Past { millis: table.duration(&key("max-past"))?.map_or(0, |d| d.as_millis() as i64) }
+            }
             "random" => Kind::Any,
             other => {
                 let e = Error::script(format!("option '{}' is random or sequence, not '{other}'", key("kind")));
@@ -88,7 +91,9 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
             }
         };
         if f.ty.is_nested() || f.ty.is_interval() {
-            return Err(Error::script(format!("datagen makes no {} for column '{}'", f.ty.kind, f.name)).at(table.place));
+            return Err(
+                Error::script(format!("datagen makes no {} for column '{}'", f.ty.kind, f.name)).at(table.place)
+            );
         }
         let null_rate = table.number::<f64>(&key("null-rate"))?.unwrap_or(0.0);
         all.push(Column { index: index as u64, ty: f.ty.clone(), kind, null_rate });
@@ -158,7 +163,8 @@ impl Column {
             }
             (Kind::Past { millis }, _) => {
                 let (s, nanos) = weir_expr::time::now();
-                let now = s * 1000 + i64::from(nanos / 1_000_000) - if *millis > 0 { (n % *millis as u64) as i64 } else { 0 };
+                let now =
+                    s * 1000 + i64::from(nanos / 1_000_000) - if *millis > 0 { (n % *millis as u64) as i64 } else { 0 };
                 Value::Timestamp(now.div_euclid(1000), now.rem_euclid(1000) as u32 * 1_000_000)
             }
             (_, TypeKind::Boolean) => Value::Bool(n & 1 == 1),
@@ -177,9 +183,8 @@ fn key(lane: usize) -> Vec<u8> {
 impl SourceFactory for Datagen {
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
         // A lane's position: the number of lanes then, its next block, and how far it is in that.
-        let number = |v: &[u8], at: usize| {
-            v.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes)
-        };
+        let number =
+            |v: &[u8], at: usize| v.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
         let mut lanes: Vec<(u64, u64)> = vec![];
         for (k, v) in state.scan(&[0, 0])? {
             let lane = k.get(2..6).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes) as usize;
@@ -259,8 +264,7 @@ impl Source for Lane {
         if count == 0 {
             return Ok(Polled::Wait(Duration::from_millis(5)));
         }
-        let mut builders: Vec<ColumnBuilder> =
-            self.columns.iter().map(|c| ColumnBuilder::new(&c.ty.arrow())).collect();
+        let mut builders: Vec<ColumnBuilder> = self.columns.iter().map(|c| ColumnBuilder::new(&c.ty.arrow())).collect();
         for row in first..first + count {
             self.columns.iter().zip(&mut builders).for_each(|(c, b)| b.push(&c.value(self.seed, row)));
         }

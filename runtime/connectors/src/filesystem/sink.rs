@@ -46,7 +46,9 @@ fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |e| {
         let error = Error::io(format!("cannot {what} {}: {e}", path.display()));
         match e.kind() {
-            std::io::ErrorKind::StorageFull => error.hint("make room on the disk and run the job again; nothing is lost"),
+            std::io::ErrorKind::StorageFull => {
+                error.hint("make room on the disk and run the job again; nothing is lost")
+            }
             _ => error,
         }
     }
@@ -114,7 +116,8 @@ impl SinkFactory for Files {
         let mut changes = vec![];
         for (k, v) in state.scan(b"\0\0p")? {
             let from = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
-            let noted: Noted = serde_json::from_slice(&v).map_err(|_| Error::state("the state of a file is damaged"))?;
+            let noted: Noted =
+                serde_json::from_slice(&v).map_err(|_| Error::state("the state of a file is damaged"))?;
             // The rows of durable epochs become a part of their own; what is behind them never was.
             if from.exists() {
                 let file = OpenOptions::new().write(true).open(&from).map_err(io("open", &from))?;
@@ -176,7 +179,9 @@ impl Writer {
             };
             let safe: String = text
                 .chars()
-                .map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c.to_string() } else { format!("%{:02X}", c as u32) })
+                .map(|c| {
+                    if c.is_alphanumeric() || "-_. ".contains(c) { c.to_string() } else { format!("%{:02X}", c as u32) }
+                })
                 .collect();
             folder.push(format!("{}={safe}", f.name));
         }

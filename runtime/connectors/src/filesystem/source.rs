@@ -35,7 +35,9 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         return Err(e.at(table.place));
     }
     // Options of the sink, which a table that is read may have as well.
-    for k in ["sink.rolling-policy.file-size", "sink.rolling-policy.rollover-interval", "sink.rolling-policy.check-interval"] {
+    for k in
+        ["sink.rolling-policy.file-size", "sink.rolling-policy.rollover-interval", "sink.rolling-policy.check-interval"]
+    {
         table.get(k);
     }
     Ok(Arc::new(Files {
@@ -82,8 +84,10 @@ impl SourceFactory for Files {
             let known: Known = serde_json::from_slice(&v).map_err(|_| damaged())?;
             let size = std::fs::metadata(&path).map(|m| m.len());
             let changed = match size {
-                Err(e) => return Err(Error::state(format!("{} was being read and is gone: {e}", path.display()))
-                    .hint("put it back, or start anew with --fresh")),
+                Err(e) => {
+                    return Err(Error::state(format!("{} was being read and is gone: {e}", path.display()))
+                        .hint("put it back, or start anew with --fresh"));
+                }
                 Ok(size) => size < known.size || head(&path, known.head_length)? != (known.head, known.head_length),
             };
             if changed {
@@ -169,7 +173,9 @@ impl Reader {
     }
 
     fn look_again(&mut self) -> Result<()> {
-        let Some(every) = self.monitor else { return Ok(()) };
+        let Some(every) = self.monitor else {
+            return Ok(());
+        };
         let mut pool = locked(&self.pool);
         if self.subtask != 0 || pool.looked.is_some_and(|l| l.elapsed() < every) {
             return Ok(());

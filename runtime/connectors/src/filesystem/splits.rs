@@ -41,7 +41,9 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |e| {
         let error = Error::new(weir_core::error::Kind::Data, format!("cannot read {}: {e}", path.display()));
         match e.kind() {
-            std::io::ErrorKind::NotFound => error.hint("check the table's path; a relative one starts from the script's folder"),
+            std::io::ErrorKind::NotFound => {
+                error.hint("check the table's path; a relative one starts from the script's folder")
+            }
             _ => error,
         }
     }

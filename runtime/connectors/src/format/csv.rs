@@ -6,8 +6,8 @@ use crate::options::TableSpec;
 use memchr::{memchr, memchr2};
 use std::sync::Arc;
 use weir_core::{Batch, ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
-use weir_expr::{Session, cast};
 use weir_expr::time;
+use weir_expr::{Session, cast};
 
 #[derive(Clone)]
 pub(crate) struct Csv {
@@ -217,13 +217,19 @@ impl Csv {
                 match data.get(at) {
                     Some(c) if *c == self.delimiter => at += 1,
                     Some(b'\n') => return Record::Whole(at + 1),
-                    Some(b'\r') if data.get(at + 1) == Some(&b'\n') => return Record::Whole(at + 2),
+                    Some(b'\r') if data.get(at + 1) == Some(&b'\n') => {
+                        return Record::Whole(at + 2);
+                    }
                     Some(b'\r') if data.len() == at + 1 && !at_end => return Record::Open,
                     None if at_end => return Record::Whole(at),
                     None => return Record::Open,
                     Some(_) => {
                         let Some(n) = memchr(b'\n', &data[at..]) else {
-                            return if at_end { Record::Broken(data.len(), "text follows a closing quote") } else { Record::Open };
+                            return if at_end {
+                                Record::Broken(data.len(), "text follows a closing quote")
+                            } else {
+                                Record::Open
+                            };
                         };
                         return Record::Broken(at + n + 1, "text follows a closing quote");
                     }
@@ -247,7 +253,9 @@ impl Csv {
                     fields.push(Found { from: at, to, tangled: false });
                     return Record::Whole(data.len());
                 }
-                None if data.len() > LONGEST => return Record::Broken(data.len(), "the record is longer than 32 MB"),
+                None if data.len() > LONGEST => {
+                    return Record::Broken(data.len(), "the record is longer than 32 MB");
+                }
                 None => return Record::Open,
             }
         }
@@ -271,7 +279,14 @@ impl Csv {
 }
 
 impl Decoder for Csv {
-    fn decode(&mut self, data: &[u8], at_end: bool, rows: usize, columns: &mut [ColumnBuilder], bad: &mut Vec<Bad>) -> Decoded {
+    fn decode(
+        &mut self,
+        data: &[u8],
+        at_end: bool,
+        rows: usize,
+        columns: &mut [ColumnBuilder],
+        bad: &mut Vec<Bad>,
+    ) -> Decoded {
         let mut d = Decoded::default();
         let mut found: Vec<Found> = Vec::with_capacity(self.fields.len());
         while d.rows < rows && d.used < data.len() {
@@ -331,11 +346,8 @@ impl Decoder for Csv {
                     continue;
                 };
                 let text = &rest[f.from..f.to];
-                let put = if f.tangled {
-                    self.put(&self.untangled(text), ty, column)
-                } else {
-                    self.put(text, ty, column)
-                };
+                let put =
+                    if f.tangled { self.put(&self.untangled(text), ty, column) } else { self.put(text, ty, column) };
                 if let Err(why) = put {
                     column.push_null();
                     if self.ignore_errors {
@@ -390,7 +402,9 @@ impl CsvWriter {
             (Value::Timestamp(s, n), TypeKind::TimestampLtz(p)) => {
                 time::timestamp_text(*s, *n, shown_digits(*n, *p)) + "Z"
             }
-            (Value::Timestamp(s, n), _) => time::timestamp_text(*s, *n, shown_digits(*n, ty.time_digits().unwrap_or(3))),
+            (Value::Timestamp(s, n), _) => {
+                time::timestamp_text(*s, *n, shown_digits(*n, ty.time_digits().unwrap_or(3)))
+            }
             (Value::List(items), TypeKind::Array(e)) => {
                 items.iter().map(|v| self.text(v, e)).collect::<Vec<_>>().join(&self.elements)
             }

@@ -38,7 +38,13 @@ impl Json {
                 .at(table.place));
         }
         // Options of the writer, which a table that is read may have as well.
-        for k in ["json.map-null-key.mode", "json.map-null-key.literal", "json.encode.decimal-as-plain-number", "json.encode.ignore-null-fields", "json.decode.json-parser.enabled"] {
+        for k in [
+            "json.map-null-key.mode",
+            "json.map-null-key.literal",
+            "json.encode.decimal-as-plain-number",
+            "json.encode.ignore-null-fields",
+            "json.decode.json-parser.enabled",
+        ] {
             table.get(k);
         }
         Ok(json)
@@ -139,7 +145,9 @@ impl Json {
             Some(v) => v.map_err(|e| format!("this is not JSON (at column {}): {}", e.column(), reason(&e)))?,
         };
         let row = |j: &J| match j {
-            J::Object(map) => self.fields.iter().map(|f| self.field(map, f)).collect::<std::result::Result<Vec<_>, _>>(),
+            J::Object(map) => {
+                self.fields.iter().map(|f| self.field(map, f)).collect::<std::result::Result<Vec<_>, _>>()
+            }
             J::Null => Err("null is no row".to_string()),
             _ => Err("a record is a JSON object".to_string()),
         };
@@ -156,12 +164,23 @@ fn reason(e: &serde_json::Error) -> String {
 }
 
 impl Decoder for Json {
-    fn decode(&mut self, data: &[u8], at_end: bool, rows: usize, columns: &mut [ColumnBuilder], bad: &mut Vec<Bad>) -> Decoded {
+    fn decode(
+        &mut self,
+        data: &[u8],
+        at_end: bool,
+        rows: usize,
+        columns: &mut [ColumnBuilder],
+        bad: &mut Vec<Bad>,
+    ) -> Decoded {
         let mut d = Decoded::default();
         while d.rows < rows {
             let Some((next, end)) = line_end(&data[d.used..], at_end) else {
                 if data.len() - d.used > LONGEST {
-                    bad.push(Bad { at: d.used, end: data.len(), message: "the record is longer than 32 MB".to_string() });
+                    bad.push(Bad {
+                        at: d.used,
+                        end: data.len(),
+                        message: "the record is longer than 32 MB".to_string(),
+                    });
                     d.used = data.len();
                 }
                 break;

@@ -31,7 +31,14 @@ pub struct Bad {
 pub trait Decoder: Send {
     /// Reads whole records from the front of `data`, at most `rows` of them. Gives the bytes used. A record that is not
     /// whole is left, unless nothing follows (`at_end`).
-    fn decode(&mut self, data: &[u8], at_end: bool, rows: usize, columns: &mut [ColumnBuilder], bad: &mut Vec<Bad>) -> Decoded;
+    fn decode(
+        &mut self,
+        data: &[u8],
+        at_end: bool,
+        rows: usize,
+        columns: &mut [ColumnBuilder],
+        bad: &mut Vec<Bad>,
+    ) -> Decoded;
 }
 
 /// What came of decoding.
@@ -93,11 +100,23 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
         }
         "json" => {
             let json = json::Json::new(table)?;
-            Ok(DecoderFactory { make: Box::new(move || Box::new(json.clone())), schema, on_error, quote: None, delimiter: 0 })
+            Ok(DecoderFactory {
+                make: Box::new(move || Box::new(json.clone())),
+                schema,
+                on_error,
+                quote: None,
+                delimiter: 0,
+            })
         }
         "raw" => {
             let raw = raw::Raw::new(table)?;
-            Ok(DecoderFactory { make: Box::new(move || Box::new(raw.clone())), schema, on_error, quote: None, delimiter: 0 })
+            Ok(DecoderFactory {
+                make: Box::new(move || Box::new(raw.clone())),
+                schema,
+                on_error,
+                quote: None,
+                delimiter: 0,
+            })
         }
         other => Err(unknown(table, other)),
     }
@@ -224,7 +243,8 @@ impl Reading {
                     letters.push(DeadLetter { reason: b.message, origin, record: record.to_vec() });
                 }
                 OnError::Fail => {
-                    let shown: String = String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
+                    let shown: String =
+                        String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
                     let at = line_of(&self.name, self.offset + b.at as u64);
                     return Err(Error::data(format!("{}: {}: {shown}", origin(&at), b.message)).hint(
                         "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",

@@ -74,19 +74,34 @@ impl Raw {
 }
 
 impl Decoder for Raw {
-    fn decode(&mut self, data: &[u8], at_end: bool, rows: usize, columns: &mut [ColumnBuilder], bad: &mut Vec<Bad>) -> Decoded {
+    fn decode(
+        &mut self,
+        data: &[u8],
+        at_end: bool,
+        rows: usize,
+        columns: &mut [ColumnBuilder],
+        bad: &mut Vec<Bad>,
+    ) -> Decoded {
         let mut d = Decoded::default();
         while d.rows < rows {
             let Some((next, end)) = line_end(&data[d.used..], at_end) else {
                 if data.len() - d.used > LONGEST {
                     // The rest of it is read as a line of its own, and found too long again.
-                    bad.push(Bad { at: d.used, end: data.len(), message: "the record is longer than 32 MB".to_string() });
+                    bad.push(Bad {
+                        at: d.used,
+                        end: data.len(),
+                        message: "the record is longer than 32 MB".to_string(),
+                    });
                     d.used = data.len();
                 }
                 break;
             };
             let line = &data[d.used..d.used + end];
-            let value = if line.len() > LONGEST { Err("the record is longer than 32 MB".to_string()) } else { self.value(line) };
+            let value = if line.len() > LONGEST {
+                Err("the record is longer than 32 MB".to_string())
+            } else {
+                self.value(line)
+            };
             match value {
                 Ok(v) => {
                     if self.projected {

@@ -47,7 +47,11 @@ impl Source for StdinReader {
             // SAFETY: one structure is handed over, and its count is 1.
             if unsafe { libc::poll(&raw mut poll, 1, 20) } == 0 {
                 let progress = self.reading.decode(false, out)?;
-                return Ok(if progress == Progress::Rows { Polled::More } else { Polled::Wait(Duration::from_millis(5)) });
+                return Ok(if progress == Progress::Rows {
+                    Polled::More
+                } else {
+                    Polled::Wait(Duration::from_millis(5))
+                });
             }
             let read = |space: &mut [u8]| std::io::stdin().lock().read(space);
             let n = self.reading.fill(read).map_err(|e| Error::data(format!("cannot read standard input: {e}")))?;

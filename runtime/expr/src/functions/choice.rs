@@ -4,9 +4,13 @@ use super::table::*;
 use std::cmp::Ordering;
 
 pub(super) const ALL: &[Definition] = &[
-    def("COALESCE", &[Any], (1, MANY), Of(first_known), Lenient(|a, _| {
-        Ok(a.iter().find(|v| !v.is_null()).cloned().map_or(Value::Null, Value::into_owned))
-    })),
+    def(
+        "COALESCE",
+        &[Any],
+        (1, MANY),
+        Of(first_known),
+        Lenient(|a, _| Ok(a.iter().find(|v| !v.is_null()).cloned().map_or(Value::Null, Value::into_owned))),
+    ),
     def("GREATEST", &[Any], (1, MANY), Of(common), Strict(|a, _| Ok(extreme(a, Ordering::Greater)))),
     def("LEAST", &[Any], (1, MANY), Of(common), Strict(|a, _| Ok(extreme(a, Ordering::Less)))),
 ];

@@ -13,17 +13,37 @@ pub(super) const ALL: &[Definition] = &[
     def("ARRAY_CONTAINS", &[Array, Any], (2, 2), Of(contains_type), Lenient(contains)),
     def("ARRAY_POSITION", &[Array, Any], (2, 2), Type(int), Lenient(position)),
     def("ARRAY_DISTINCT", &[Array], (1, 1), First, Strict(|a, _| Ok(Value::List(distinct(list(a, 0)))))),
-    def("ARRAY_REVERSE", &[Array], (1, 1), First, Strict(|a, _| Ok(Value::List(list(a, 0).into_iter().rev().collect())))),
-    def("ARRAY_CONCAT", &[Array], (1, MANY), Of(common), Strict(|a, _| {
-        Ok(Value::List((0..a.len()).flat_map(|i| list(a, i)).collect()))
-    })),
-    def("ARRAY_UNION", &[Array], (2, 2), Of(common), Strict(|a, _| {
-        Ok(Value::List(distinct(list(a, 0).into_iter().chain(list(a, 1)).collect())))
-    })),
-    def("ARRAY_INTERSECT", &[Array], (2, 2), Of(common), Strict(|a, _| {
-        let right = list(a, 1);
-        Ok(Value::List(distinct(list(a, 0).into_iter().filter(|v| right.contains(v)).collect())))
-    })),
+    def(
+        "ARRAY_REVERSE",
+        &[Array],
+        (1, 1),
+        First,
+        Strict(|a, _| Ok(Value::List(list(a, 0).into_iter().rev().collect()))),
+    ),
+    def(
+        "ARRAY_CONCAT",
+        &[Array],
+        (1, MANY),
+        Of(common),
+        Strict(|a, _| Ok(Value::List((0..a.len()).flat_map(|i| list(a, i)).collect()))),
+    ),
+    def(
+        "ARRAY_UNION",
+        &[Array],
+        (2, 2),
+        Of(common),
+        Strict(|a, _| Ok(Value::List(distinct(list(a, 0).into_iter().chain(list(a, 1)).collect())))),
+    ),
+    def(
+        "ARRAY_INTERSECT",
+        &[Array],
+        (2, 2),
+        Of(common),
+        Strict(|a, _| {
+            let right = list(a, 1);
+            Ok(Value::List(distinct(list(a, 0).into_iter().filter(|v| right.contains(v)).collect())))
+        }),
+    ),
     def("ARRAY_EXCEPT", &[Array], (2, 2), Of(common), Strict(except)),
     def("ARRAY_APPEND", &[Array, Any], (2, 2), Of(with_item), Lenient(|a, _| joined(a, false))),
     def("ARRAY_PREPEND", &[Array, Any], (2, 2), Of(with_item), Lenient(|a, _| joined(a, true))),
@@ -33,26 +53,48 @@ pub(super) const ALL: &[Definition] = &[
     def("ARRAY_MAX", &[Array], (1, 1), Of(item_or_null), Strict(|a, _| Ok(extreme(a, Ordering::Greater)))),
     def("ARRAY_MIN", &[Array], (1, 1), Of(item_or_null), Strict(|a, _| Ok(extreme(a, Ordering::Less)))),
     def("ARRAY_JOIN", &[Array, Text, Text], (2, 3), MaybeNull(string), Lenient(join)),
-    def("MAP_KEYS", &[Map], (1, 1), Of(|a| part(a, true)), Strict(|a, _| {
-        Ok(Value::List(entries(a, 0).into_iter().map(|(k, _)| k).collect()))
-    })),
-    def("MAP_VALUES", &[Map], (1, 1), Of(|a| part(a, false)), Strict(|a, _| {
-        Ok(Value::List(entries(a, 0).into_iter().map(|(_, v)| v).collect()))
-    })),
-    def("MAP_ENTRIES", &[Map], (1, 1), Of(entries_type), Strict(|a, _| {
-        Ok(Value::List(entries(a, 0).into_iter().map(|(k, v)| Value::Row(vec![k, v])).collect()))
-    })),
-    def("MAP_FROM_ARRAYS", &[Array], (2, 2), Of(zipped), Strict(|a, _| {
-        let (k, v) = (list(a, 0), list(a, 1));
-        if k.len() != v.len() {
-            return Err(format!("the arrays differ in length: {} keys, {} values", k.len(), v.len()));
-        }
-        Ok(Value::Map(k.into_iter().zip(v).collect()))
-    })),
+    def(
+        "MAP_KEYS",
+        &[Map],
+        (1, 1),
+        Of(|a| part(a, true)),
+        Strict(|a, _| Ok(Value::List(entries(a, 0).into_iter().map(|(k, _)| k).collect()))),
+    ),
+    def(
+        "MAP_VALUES",
+        &[Map],
+        (1, 1),
+        Of(|a| part(a, false)),
+        Strict(|a, _| Ok(Value::List(entries(a, 0).into_iter().map(|(_, v)| v).collect()))),
+    ),
+    def(
+        "MAP_ENTRIES",
+        &[Map],
+        (1, 1),
+        Of(entries_type),
+        Strict(|a, _| Ok(Value::List(entries(a, 0).into_iter().map(|(k, v)| Value::Row(vec![k, v])).collect()))),
+    ),
+    def(
+        "MAP_FROM_ARRAYS",
+        &[Array],
+        (2, 2),
+        Of(zipped),
+        Strict(|a, _| {
+            let (k, v) = (list(a, 0), list(a, 1));
+            if k.len() != v.len() {
+                return Err(format!("the arrays differ in length: {} keys, {} values", k.len(), v.len()));
+            }
+            Ok(Value::Map(k.into_iter().zip(v).collect()))
+        }),
+    ),
     def("MAP_FROM_ENTRIES", &[Array], (1, 1), Of(from_entries_type), Strict(from_entries)),
-    def("MAP_UNION", &[Map], (1, MANY), Of(common), Strict(|a, _| {
-        Ok(put_all((0..a.len()).flat_map(|i| entries(a, i))))
-    })),
+    def(
+        "MAP_UNION",
+        &[Map],
+        (1, MANY),
+        Of(common),
+        Strict(|a, _| Ok(put_all((0..a.len()).flat_map(|i| entries(a, i))))),
+    ),
 ];
 
 fn own(a: &[Value<'_>]) -> Vec<Value<'static>> {
@@ -154,9 +196,7 @@ fn with_item(a: &[Expr]) -> Result<SqlType, String> {
 fn part(a: &[Expr], key: bool) -> Result<SqlType, String> {
     let t = a[0].ty();
     match &t.kind {
-        T::Map(k, v) => {
-            Ok(SqlType::from(T::Array(if key { k.clone() } else { v.clone() })).nullable(t.nullable))
-        }
+        T::Map(k, v) => Ok(SqlType::from(T::Array(if key { k.clone() } else { v.clone() })).nullable(t.nullable)),
         _ => Err("takes a map".to_string()),
     }
 }
@@ -180,9 +220,7 @@ fn zipped(a: &[Expr]) -> Result<SqlType, String> {
 
 fn from_entries_type(a: &[Expr]) -> Result<SqlType, String> {
     match item_of(&a[0].ty()).kind {
-        T::Row(f) if f.len() == 2 => {
-            Ok(SqlType::from(T::Map(Box::new(f[0].ty.clone()), Box::new(f[1].ty.clone()))))
-        }
+        T::Row(f) if f.len() == 2 => Ok(SqlType::from(T::Map(Box::new(f[0].ty.clone()), Box::new(f[1].ty.clone())))),
         _ => Err("takes an array of rows with two fields".to_string()),
     }
 }
@@ -224,7 +262,9 @@ fn item(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
             usize::try_from(*i - 1).ok().and_then(|i| l.get(i)).cloned().unwrap_or(Value::Null).into_owned()
         }
         (Value::Map(m), key) => {
-            let T::Map(k, _) = &c.types[0].kind else { return Ok(Value::Null) };
+            let T::Map(k, _) = &c.types[0].kind else {
+                return Ok(Value::Null);
+            };
             let key = crate::cast::cast_value(key.clone(), &c.types[1], k, &c.session.zone)?;
             m.iter().find(|(k, _)| *k == key).map_or(Value::Null, |(_, v)| v.clone().into_owned())
         }
@@ -233,12 +273,12 @@ fn item(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 }
 
 fn map(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let T::Map(k, v) = &c.ty.kind else { return Ok(Value::Null) };
+    let T::Map(k, v) = &c.ty.kind else {
+        return Ok(Value::Null);
+    };
     let mut pairs = vec![];
     for at in (0..a.len()).step_by(2) {
-        let cast = |at: usize, to: &SqlType| {
-            crate::cast::cast_value(a[at].clone(), &c.types[at], to, &c.session.zone)
-        };
+        let cast = |at: usize, to: &SqlType| crate::cast::cast_value(a[at].clone(), &c.types[at], to, &c.session.zone);
         pairs.push((cast(at, k)?, cast(at + 1, v)?));
     }
     Ok(put_all(pairs.into_iter()))
@@ -270,7 +310,11 @@ fn joined(a: &[Value<'_>], front: bool) -> Outcome {
     }
     let mut items = list(a, 0);
     let v = a[1].clone().into_owned();
-    if front { items.insert(0, v) } else { items.push(v) }
+    if front {
+        items.insert(0, v)
+    } else {
+        items.push(v)
+    }
     Ok(Value::List(items))
 }
 
@@ -301,12 +345,9 @@ pub(super) fn order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
         (Value::Decimal(x, _), Value::Decimal(y, _)) => x.cmp(y),
         (Value::Date(x), Value::Date(y)) | (Value::Time(x), Value::Time(y)) => x.cmp(y),
         (Value::Timestamp(s, n), Value::Timestamp(t, m)) => (s, n).cmp(&(t, m)),
-        (Value::List(x), Value::List(y)) | (Value::Row(x), Value::Row(y)) => x
-            .iter()
-            .zip(y)
-            .map(|(a, b)| order(a, b))
-            .find(|o| o.is_ne())
-            .unwrap_or_else(|| x.len().cmp(&y.len())),
+        (Value::List(x), Value::List(y)) | (Value::Row(x), Value::Row(y)) => {
+            x.iter().zip(y).map(|(a, b)| order(a, b)).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len()))
+        }
         (x, y) => match (x.as_f64(), y.as_f64()) {
             (Some(x), Some(y)) => x.total_cmp(&y),
             _ => x.as_bytes().cmp(&y.as_bytes()),
@@ -328,7 +369,9 @@ fn extreme(a: &[Value<'_>], wanted: Ordering) -> Value<'static> {
 }
 
 fn join(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let (Value::List(items), Some(between)) = (&a[0], a[1].as_str()) else { return Ok(Value::Null) };
+    let (Value::List(items), Some(between)) = (&a[0], a[1].as_str()) else {
+        return Ok(Value::Null);
+    };
     let item = item_of(&c.types[0]);
     if !item.is_text() {
         return Err("takes an array of text".to_string());

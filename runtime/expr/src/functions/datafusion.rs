@@ -81,7 +81,9 @@ fn sql_type(ty: &DataType) -> Option<TypeKind> {
 
 /// Binds a call, if there is such a function.
 pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
-    let Some(function) = all().get(name) else { return Ok(None) };
+    let Some(function) = all().get(name) else {
+        return Ok(None);
+    };
     let wrong = |e: datafusion_common::DataFusionError| {
         let types = args.iter().map(|a| a.ty().kind.to_string()).collect::<Vec<_>>().join(", ");
         let first = e.strip_backtrace();

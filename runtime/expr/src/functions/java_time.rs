@@ -4,7 +4,17 @@ use crate::time::{date_time, days};
 use chrono::{Datelike, Timelike};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -51,7 +61,9 @@ fn tokens(pattern: &str) -> Result<Vec<Token>, String> {
 /// # Errors
 /// The words for the user when the pattern has a letter that means nothing.
 pub fn format(pattern: &str, seconds: i64, nanos: u32) -> Result<String, String> {
-    let Some(t) = date_time(seconds, nanos) else { return Err("the time is out of range".to_string()) };
+    let Some(t) = date_time(seconds, nanos) else {
+        return Err("the time is out of range".to_string());
+    };
     let mut out = String::new();
     let number = |out: &mut String, v: i64, n: usize| *out += &format!("{v:0n$}");
     for token in tokens(pattern)? {
@@ -86,7 +98,9 @@ pub fn format(pattern: &str, seconds: i64, nanos: u32) -> Result<String, String>
             'S' => out += &format!("{nanos:09}{:0>w$}", "", w = n.saturating_sub(9))[..n],
             'n' => number(&mut out, i64::from(nanos), n),
             'G' => out += if t.year() > 0 { "AD" } else { "BC" },
-            c => return Err(format!("the pattern '{pattern}' has a letter '{c}' that stands for nothing here")),
+            c => {
+                return Err(format!("the pattern '{pattern}' has a letter '{c}' that stands for nothing here"));
+            }
         }
     }
     Ok(out)
@@ -116,8 +130,20 @@ pub fn parse(pattern: &str, text: &str, lenient: bool) -> Result<Option<(i64, u3
         // Fields that touch each other take as many digits as they have letters.
         let touching = matches!(tokens.get(at + 1), Some(Token::Field(c, _)) if *c != 'a' && *c != 'E');
         let most = match c {
-            'S' => if touching { n } else { 9 },
-            'y' | 'u' if n > 2 => if touching { n } else { 9 },
+            'S' => {
+                if touching {
+                    n
+                } else {
+                    9
+                }
+            }
+            'y' | 'u' if n > 2 => {
+                if touching {
+                    n
+                } else {
+                    9
+                }
+            }
             _ if touching => n,
             _ => 2.max(n),
         };
@@ -171,7 +197,9 @@ pub fn parse(pattern: &str, text: &str, lenient: bool) -> Result<Option<(i64, u3
             'a' => half = Some(v),
             'X' | 'Z' | 'x' => zone = v,
             'E' => {}
-            c => return Err(format!("the pattern '{pattern}' has a letter '{c}' that cannot be read here")),
+            c => {
+                return Err(format!("the pattern '{pattern}' has a letter '{c}' that cannot be read here"));
+            }
         }
     }
     if let Some(half) = half {

@@ -81,11 +81,19 @@ fn find(json: &str, path: &str) -> Result<Found, String> {
         Ok::<_, String>(entry)
     })?;
     let (lax, many, path) = (compiled.0, compiled.1, &compiled.2);
-    let Ok(document) = serde_json::from_str::<Json>(json) else { return Ok(Found::Error) };
+    let Ok(document) = serde_json::from_str::<Json>(json) else {
+        return Ok(Found::Error);
+    };
     let nodes: Vec<Json> = path.query(&document).all().into_iter().cloned().collect();
     let begins = || compiled.3.as_ref().is_none_or(|b| !b.query(&document).all().is_empty());
     Ok(match (many, nodes) {
-        (true, nodes) if nodes.is_empty() && !begins() => if lax { Found::Empty } else { Found::Error },
+        (true, nodes) if nodes.is_empty() && !begins() => {
+            if lax {
+                Found::Empty
+            } else {
+                Found::Error
+            }
+        }
         (true, nodes) => Found::Many(nodes),
         (false, nodes) => match nodes.into_iter().next() {
             Some(Json::Null) => Found::Empty,
@@ -120,12 +128,7 @@ fn value(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     }
     let found = find(s(a, 0), s(a, 1))?;
     let default = |kind: usize, what: &str| match s(a, kind) {
-        "DEFAULT" => crate::cast::cast_value(
-            a[kind + 1].clone(),
-            &c.types[kind + 1],
-            c.ty,
-            &c.session.zone,
-        ),
+        "DEFAULT" => crate::cast::cast_value(a[kind + 1].clone(), &c.types[kind + 1], c.ty, &c.session.zone),
         "ERROR" => Err(format!("the path {what}")),
         _ => Ok(Value::Null),
     };
@@ -213,7 +216,9 @@ fn object(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let absent = s(a, 0) == "ABSENT";
     let mut entries: Vec<(String, Json)> = vec![];
     for at in (1..a.len().saturating_sub(1)).step_by(2) {
-        let Some(key) = a[at].as_str() else { return Err("a key of JSON_OBJECT is NULL".to_string()) };
+        let Some(key) = a[at].as_str() else {
+            return Err("a key of JSON_OBJECT is NULL".to_string());
+        };
         if !(absent && a[at + 1].is_null()) {
             entries.retain(|(k, _)| k != key);
             entries.push((key.to_string(), element(&a[at + 1], &c.types[at + 1])));
@@ -270,7 +275,9 @@ fn length_of(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 }
 
 fn is_json(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let Some(t) = a[0].as_str() else { return Ok(Value::Bool(false)) };
+    let Some(t) = a[0].as_str() else {
+        return Ok(Value::Bool(false));
+    };
     Ok(Value::Bool(match (serde_json::from_str::<Json>(t), s(a, 1)) {
         (Err(_), _) => false,
         (Ok(j), "OBJECT") => j.is_object(),

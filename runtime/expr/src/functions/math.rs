@@ -7,10 +7,16 @@ use weir_core::value::decimal_to_f64;
 
 macro_rules! real {
     ($name:literal, $f:expr) => {
-        def($name, &[Double], (1, 1), Type(double), Strict(|a, _| {
-            let f: fn(f64) -> f64 = $f;
-            Ok(Value::Double(f(float(a, 0))))
-        }))
+        def(
+            $name,
+            &[Double],
+            (1, 1),
+            Type(double),
+            Strict(|a, _| {
+                let f: fn(f64) -> f64 = $f;
+                Ok(Value::Double(f(float(a, 0))))
+            }),
+        )
     };
 }
 
@@ -50,10 +56,16 @@ pub(super) const ALL: &[Definition] = &[
     },
     Definition {
         deterministic: false,
-        ..def("RAND_INTEGER", &[Int], (1, 2), Type(int), Strict(|a, _| {
-            let bound = a.last().and_then(Value::as_i64).unwrap_or(1).max(1);
-            Ok(Value::Int((random() * bound as f64) as i64))
-        }))
+        ..def(
+            "RAND_INTEGER",
+            &[Int],
+            (1, 2),
+            Type(int),
+            Strict(|a, _| {
+                let bound = a.last().and_then(Value::as_i64).unwrap_or(1).max(1);
+                Ok(Value::Int((random() * bound as f64) as i64))
+            }),
+        )
     },
 ];
 
@@ -180,9 +192,7 @@ fn to_digits(a: &[Value<'_>], c: &Call<'_>, half_up: bool) -> Outcome {
         Value::Decimal(v, s) => {
             let (d, scale) = cut(*v, *s);
             match c.ty.kind {
-                T::Decimal(p, to) => {
-                    fits(rescale(d, scale, to), p).map_or(Value::Null, |d| Value::Decimal(d, to))
-                }
+                T::Decimal(p, to) => fits(rescale(d, scale, to), p).map_or(Value::Null, |d| Value::Decimal(d, to)),
                 _ => Value::Null,
             }
         }

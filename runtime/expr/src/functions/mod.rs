@@ -356,16 +356,13 @@ fn common_kind(a: &TypeKind, b: &TypeKind) -> Option<TypeKind> {
         (T::Time(p), T::Time(q)) => T::Time(*p.max(q)),
         (T::Array(x), T::Array(y)) => T::Array(Box::new(common_type(&[*x.clone(), *y.clone()])?)),
         (T::Multiset(x), T::Multiset(y)) => T::Multiset(Box::new(common_type(&[*x.clone(), *y.clone()])?)),
-        (T::Map(k, v), T::Map(l, w)) => T::Map(
-            Box::new(common_type(&[*k.clone(), *l.clone()])?),
-            Box::new(common_type(&[*v.clone(), *w.clone()])?),
-        ),
+        (T::Map(k, v), T::Map(l, w)) => {
+            T::Map(Box::new(common_type(&[*k.clone(), *l.clone()])?), Box::new(common_type(&[*v.clone(), *w.clone()])?))
+        }
         (T::Row(x), T::Row(y)) if x.len() == y.len() => T::Row(
             x.iter()
                 .zip(y)
-                .map(|(f, g)| {
-                    Some(weir_core::Field::new(f.name.clone(), common_type(&[f.ty.clone(), g.ty.clone()])?))
-                })
+                .map(|(f, g)| Some(weir_core::Field::new(f.name.clone(), common_type(&[f.ty.clone(), g.ty.clone()])?)))
                 .collect::<Option<_>>()?,
         ),
         _ => return None,

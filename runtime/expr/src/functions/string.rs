@@ -223,7 +223,8 @@ fn overlay(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let n = a.get(3).and_then(Value::as_i64).unwrap_or(chars(with) as i64);
     let head = first(t, from - 1);
     // A length of nothing or less cuts everything behind, as Flink does.
-    let tail: String = if n <= 0 && a.len() > 3 { String::new() } else { t.chars().skip((from - 1 + n) as usize).collect() };
+    let tail: String =
+        if n <= 0 && a.len() > 3 { String::new() } else { t.chars().skip((from - 1 + n) as usize).collect() };
     text(head + with + &tail)
 }
 
@@ -266,7 +267,9 @@ fn concat(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 }
 
 fn concat_ws(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let Some(between) = a[0].as_str() else { return Ok(Value::Null) };
+    let Some(between) = a[0].as_str() else {
+        return Ok(Value::Null);
+    };
     text(a[1..].iter().filter_map(Value::as_str).collect::<Vec<_>>().join(between))
 }
 
@@ -303,7 +306,9 @@ fn str_to_map(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if s(a, 0).is_empty() {
         return Ok(Value::Map(map));
     }
-    let (Some(pairs), Some(between)) = (pattern(pairs), pattern(between)) else { return Ok(Value::Null) };
+    let (Some(pairs), Some(between)) = (pattern(pairs), pattern(between)) else {
+        return Ok(Value::Null);
+    };
     for part in pairs.split(s(a, 0)) {
         let mut kv = between.splitn(part, 2);
         let key = Value::string(kv.next().unwrap_or_default().to_string());
@@ -331,7 +336,9 @@ fn charset(name: &str) -> Result<&'static str, String> {
         "UTF-16" => "UTF-16",
         "UTF-16BE" => "UTF-16BE",
         "UTF-16LE" => "UTF-16LE",
-        _ => return Err(format!("there is no character set '{name}'; it is UTF-8, US-ASCII, ISO-8859-1 or UTF-16")),
+        _ => {
+            return Err(format!("there is no character set '{name}'; it is UTF-8, US-ASCII, ISO-8859-1 or UTF-16"));
+        }
     })
 }
 
@@ -460,15 +467,21 @@ fn regexp(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 
 fn regexp_extract(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let group = a.get(2).and_then(Value::as_i64).unwrap_or(0);
-    let Some(r) = pattern(s(a, 1)) else { return Ok(Value::Null) };
+    let Some(r) = pattern(s(a, 1)) else {
+        return Ok(Value::Null);
+    };
     let found = usize::try_from(group).ok().and_then(|g| r.captures(s(a, 0))?.get(g));
     Ok(found.map_or(Value::Null, |m| Value::string(m.as_str().to_string())))
 }
 
 fn regexp_extract_all(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let group = a.get(2).and_then(Value::as_i64).unwrap_or(1);
-    let Some(r) = pattern(s(a, 1)) else { return Ok(Value::Null) };
-    let Some(group) = usize::try_from(group).ok().filter(|g| *g < r.captures_len()) else { return Ok(Value::Null) };
+    let Some(r) = pattern(s(a, 1)) else {
+        return Ok(Value::Null);
+    };
+    let Some(group) = usize::try_from(group).ok().filter(|g| *g < r.captures_len()) else {
+        return Ok(Value::Null);
+    };
     let all = r.captures_iter(s(a, 0));
     let all = all.map(|c| c.get(group).map_or(Value::Null, |m| Value::string(m.as_str().to_string())));
     Ok(Value::List(all.collect()))
@@ -476,7 +489,9 @@ fn regexp_extract_all(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 
 fn regexp_replace(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     // The replacement is taken as it stands, as Flink's does: `$1` is two characters.
-    let Some(r) = pattern(s(a, 1)) else { return Ok(Value::Null) };
+    let Some(r) = pattern(s(a, 1)) else {
+        return Ok(Value::Null);
+    };
     let t = s(a, 0);
     let mut out = String::with_capacity(t.len());
     let mut last = 0;
@@ -496,11 +511,8 @@ fn java_matches(r: &Regex, t: &str) -> Vec<(usize, usize)> {
     while at <= t.len() {
         let Some(m) = r.find_at(t, at) else { break };
         found.push((m.start(), m.end()));
-        at = if m.end() > m.start() {
-            m.end()
-        } else {
-            m.end() + t[m.end()..].chars().next().map_or(1, char::len_utf8)
-        };
+        at =
+            if m.end() > m.start() { m.end() } else { m.end() + t[m.end()..].chars().next().map_or(1, char::len_utf8) };
     }
     found
 }
@@ -510,12 +522,16 @@ fn regexp_count(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 }
 
 fn regexp_instr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let Some(r) = pattern(s(a, 1)) else { return Ok(Value::Null) };
+    let Some(r) = pattern(s(a, 1)) else {
+        return Ok(Value::Null);
+    };
     Ok(Value::Int(r.find(s(a, 0)).map_or(0, |m| char_position(s(a, 0), m.start()))))
 }
 
 fn regexp_substr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let Some(r) = pattern(s(a, 1)) else { return Ok(Value::Null) };
+    let Some(r) = pattern(s(a, 1)) else {
+        return Ok(Value::Null);
+    };
     Ok(r.find(s(a, 0)).map_or(Value::Null, |m| Value::string(m.as_str().to_string())))
 }
 
@@ -530,7 +546,9 @@ fn elt(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 
 /// Java's `String.format` for the conversions that SQL uses; what does not fit gives NULL.
 fn printf(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let Some(format) = a[0].as_str() else { return Ok(Value::Null) };
+    let Some(format) = a[0].as_str() else {
+        return Ok(Value::Null);
+    };
     let mut args = a[1..].iter().zip(&c.types[1..]);
     let mut out = String::new();
     let mut rest = format.chars().peekable();
@@ -543,12 +561,16 @@ fn printf(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         while rest.peek().is_some_and(|c| !c.is_alphabetic() && *c != '%') {
             spec.extend(rest.next());
         }
-        let Some(conversion) = rest.next() else { return Ok(Value::Null) };
+        let Some(conversion) = rest.next() else {
+            return Ok(Value::Null);
+        };
         if conversion == '%' || conversion == 'n' {
             out.push(if conversion == '%' { '%' } else { '\n' });
             continue;
         }
-        let Some((value, ty)) = args.next() else { return Ok(Value::Null) };
+        let Some((value, ty)) = args.next() else {
+            return Ok(Value::Null);
+        };
         let flags: String = spec.chars().take_while(|c| "-+ 0,#(".contains(*c)).collect();
         let (width, precision) = spec[flags.len()..].split_once('.').unwrap_or((&spec[flags.len()..], ""));
         let (width, precision): (usize, Option<usize>) = (width.parse().unwrap_or(0), precision.parse().ok());
@@ -568,7 +590,8 @@ fn printf(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
             ('e', Value::Double(d)) => exponent(*d, precision.unwrap_or(6)),
             _ => return Ok(Value::Null),
         };
-        let body = if flags.contains('+') && value.as_f64().is_some_and(|v| v >= 0.0) { format!("+{body}") } else { body };
+        let body =
+            if flags.contains('+') && value.as_f64().is_some_and(|v| v >= 0.0) { format!("+{body}") } else { body };
         let missing = width.saturating_sub(chars(&body));
         if flags.contains('-') {
             out += &body;
@@ -641,7 +664,9 @@ fn url_decode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 
 fn parse_url(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let some = |t: Option<&str>| Ok(t.map_or(Value::Null, |t| Value::string(t.to_string())));
-    let Some((scheme, rest)) = s(a, 0).split_once("://") else { return Ok(Value::Null) };
+    let Some((scheme, rest)) = s(a, 0).split_once("://") else {
+        return Ok(Value::Null);
+    };
     if !["http", "https", "ftp", "file", "jar"].contains(&scheme.to_ascii_lowercase().as_str()) {
         return Ok(Value::Null);
     }

@@ -34,9 +34,13 @@ pub(super) const ALL: &[Definition] = &[
     changing(def("CURRENT_ROW_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
     changing(def("NOW", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
     changing(def("LOCALTIMESTAMP", &[], (0, 0), NotNull(|| T::Timestamp(3)), Lenient(|_, c| Ok(local_now(c))))),
-    changing(def("CURRENT_DATE", &[], (0, 0), NotNull(|| T::Date), Lenient(|_, c| {
-        Ok(Value::Date(c.session.zone.to_local(time::now().0).div_euclid(DAY) as i32))
-    }))),
+    changing(def(
+        "CURRENT_DATE",
+        &[],
+        (0, 0),
+        NotNull(|| T::Date),
+        Lenient(|_, c| Ok(Value::Date(c.session.zone.to_local(time::now().0).div_euclid(DAY) as i32))),
+    )),
     changing(def("CURRENT_TIME", &[], (0, 0), NotNull(|| T::Time(0)), Lenient(|_, c| Ok(clock(c))))),
     changing(def("LOCALTIME", &[], (0, 0), NotNull(|| T::Time(0)), Lenient(|_, c| Ok(clock(c))))),
 ];
@@ -128,7 +132,9 @@ fn step(a: &[Value<'_>], c: &Call<'_>, f: Step) -> Outcome {
 
 fn difference(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let (from, to) = (local(&a[1], &c.types[1], c), local(&a[2], &c.types[2], c));
-    let (Some(from), Some(to)) = (from, to) else { return Ok(Value::Null) };
+    let (Some(from), Some(to)) = (from, to) else {
+        return Ok(Value::Null);
+    };
     Ok(time::difference(unit(&a[0])?, from, to).map_or(Value::Null, |v| Value::Int(i64::from(v as i32))))
 }
 
@@ -136,10 +142,9 @@ fn added(a: &[Expr]) -> Result<SqlType, String> {
     let ty = a[2].ty();
     let nullable = a.iter().any(|e| e.ty().nullable);
     let days_only = match &a[0] {
-        Expr::Literal { value, .. } => matches!(
-            unit(value)?,
-            Unit::Year | Unit::Quarter | Unit::Month | Unit::Week | Unit::Day
-        ),
+        Expr::Literal { value, .. } => {
+            matches!(unit(value)?, Unit::Year | Unit::Quarter | Unit::Month | Unit::Week | Unit::Day)
+        }
         _ => false,
     };
     Ok(match ty.kind {
@@ -202,7 +207,9 @@ fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
 fn interval_of(a: &[Expr]) -> Result<SqlType, String> {
     let nullable = a.iter().any(|e| e.ty().nullable);
     let months = match &a[2] {
-        Expr::Literal { value, .. } => matches!(unit(value)?, Unit::Year | Unit::Month | Unit::Quarter),
+        Expr::Literal { value, .. } => {
+            matches!(unit(value)?, Unit::Year | Unit::Month | Unit::Quarter)
+        }
         _ => false,
     };
     Ok(SqlType::from(if months { T::IntervalMonth } else { T::IntervalDay }).nullable(nullable))
@@ -210,7 +217,9 @@ fn interval_of(a: &[Expr]) -> Result<SqlType, String> {
 
 fn subtract(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let (x, y) = (local(&a[0], &c.types[0], c), local(&a[1], &c.types[1], c));
-    let (Some(x), Some(y)) = (x, y) else { return Ok(Value::Null) };
+    let (Some(x), Some(y)) = (x, y) else {
+        return Ok(Value::Null);
+    };
     let u = if c.ty.kind == T::IntervalMonth { Unit::Month } else { Unit::Millisecond };
     Ok(time::difference(u, y, x).map_or(Value::Null, Value::Int))
 }
@@ -220,7 +229,9 @@ fn date_format(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         Value::Text(t) => time::parse_timestamp(t.trim()),
         v => local(v, &c.types[0], c),
     };
-    let Some((s, n)) = t else { return Ok(Value::Null) };
+    let Some((s, n)) = t else {
+        return Ok(Value::Null);
+    };
     Ok(Value::string(format_time(a[1].as_str().unwrap_or_default(), s, n)?))
 }
 
@@ -272,11 +283,11 @@ fn to_timestamp_ltz(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         (Value::Int(v), 3) => Some(*v),
         (v, 0) => v.as_f64().map(|d| (d * 1000.0) as i64),
         (v, 3) => v.as_f64().map(|d| d as i64),
-        _ => return Err(format!("the precision is 0 for seconds or 3 for milliseconds, not {digits}")),
+        _ => {
+            return Err(format!("the precision is 0 for seconds or 3 for milliseconds, not {digits}"));
+        }
     };
-    Ok(millis.map_or(Value::Null, |m| {
-        Value::Timestamp(m.div_euclid(1000), m.rem_euclid(1000) as u32 * 1_000_000)
-    }))
+    Ok(millis.map_or(Value::Null, |m| Value::Timestamp(m.div_euclid(1000), m.rem_euclid(1000) as u32 * 1_000_000)))
 }
 
 fn from_unixtime(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
@@ -285,15 +296,17 @@ fn from_unixtime(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 }
 
 fn unix_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let Some(t) = a.first().and_then(Value::as_str) else { return Ok(Value::Int(time::now().0)) };
+    let Some(t) = a.first().and_then(Value::as_str) else {
+        return Ok(Value::Int(time::now().0));
+    };
     let format = a.get(1).and_then(Value::as_str).unwrap_or("yyyy-MM-dd HH:mm:ss");
     Ok(Value::Int(parse_time(format, t, true)?.map_or(i64::MIN, |(s, _)| c.session.zone.to_utc(s))))
 }
 
 fn convert_tz(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let zone = |at: usize| crate::time::Zone::parse(a[at].as_str().unwrap_or_default()).unwrap_or(crate::time::Zone::UTC);
+    let zone =
+        |at: usize| crate::time::Zone::parse(a[at].as_str().unwrap_or_default()).unwrap_or(crate::time::Zone::UTC);
     let t = a[0].as_str().unwrap_or_default();
-    Ok(time::parse_timestamp(t).map_or(Value::Null, |(s, n)| {
-        Value::string(time::timestamp_text(zone(2).to_local(zone(1).to_utc(s)), n, 0))
-    }))
+    Ok(time::parse_timestamp(t)
+        .map_or(Value::Null, |(s, n)| Value::string(time::timestamp_text(zone(2).to_local(zone(1).to_utc(s)), n, 0))))
 }

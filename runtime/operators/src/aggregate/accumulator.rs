@@ -79,13 +79,19 @@ pub(super) enum Accumulator {
     /// Count, sum and sum of squares.
     Moments(i64, f64, f64),
     /// The least or greatest value, where rows only come.
-    Extreme { greatest: bool, value: Option<Vec<u8>> },
+    Extreme {
+        greatest: bool,
+        value: Option<Vec<u8>>,
+    },
     /// Values in order with how often they are there.
     Counted(BTreeMap<Vec<u8>, i64>),
     /// Values in the order they came.
     Listed(Vec<Vec<u8>>),
     /// The first value, where rows only come; or the last.
-    Edge { last: bool, value: Option<Vec<u8>> },
+    Edge {
+        last: bool,
+        value: Option<Vec<u8>>,
+    },
 }
 
 impl Accumulator {
@@ -258,7 +264,9 @@ impl Accumulator {
                     Some(TypeKind::Decimal(_, s)) => s,
                     _ => 0,
                 };
-                let TypeKind::Decimal(p, to) = call.ty.kind else { return Value::Null };
+                let TypeKind::Decimal(p, to) = call.ty.kind else {
+                    return Value::Null;
+                };
                 let sum = arrow::datatypes::i256::from_i128(*s);
                 let v = if average {
                     // One more digit than asked for decides the rounding.
@@ -319,7 +327,9 @@ impl Accumulator {
                 let n = values.len();
                 if let Some(Value::Decimal(_, from)) = values.first() {
                     let sum: i128 = values.iter().map(|v| if let Value::Decimal(d, _) = v { *d } else { 0 }).sum();
-                    let TypeKind::Decimal(p, to) = call.ty.kind else { return Value::Null };
+                    let TypeKind::Decimal(p, to) = call.ty.kind else {
+                        return Value::Null;
+                    };
                     let n = if call.function == Aggregate::Avg { n as i128 } else { 1 };
                     let up = rescale(arrow::datatypes::i256::from_i128(sum), *from, to + 1);
                     let v = rescale(up.wrapping_div(arrow::datatypes::i256::from_i128(n)), to + 1, to);
@@ -398,7 +408,8 @@ impl Accumulator {
     /// Reads itself from the front of what [`Accumulator::encode`] wrote.
     pub fn decode(&mut self, _call: &AggregateCall, _input: &Schema, from: &mut &[u8]) -> Result<()> {
         fn take<'a>(from: &mut &'a [u8], n: usize) -> Result<&'a [u8]> {
-            let (head, rest) = from.split_at_checked(n).ok_or_else(|| Error::state("a group in the state is cut short"))?;
+            let (head, rest) =
+                from.split_at_checked(n).ok_or_else(|| Error::state("a group in the state is cut short"))?;
             *from = rest;
             Ok(head)
         }

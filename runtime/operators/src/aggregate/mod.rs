@@ -169,9 +169,8 @@ impl AggregateOperator {
     }
 
     fn results(&self, g: &Group) -> Option<Vec<Value<'static>>> {
-        (g.rows > 0).then(|| {
-            g.accumulators.iter().zip(&self.plan.calls).map(|(a, c)| a.result(c, &self.plan.input)).collect()
-        })
+        (g.rows > 0)
+            .then(|| g.accumulators.iter().zip(&self.plan.calls).map(|(a, c)| a.result(c, &self.plan.input)).collect())
     }
 }
 
@@ -180,7 +179,8 @@ fn size(key: usize, g: &Group) -> usize {
 }
 
 fn read_i64(bytes: &mut &[u8]) -> Result<i64> {
-    let (head, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| Error::state("a group in the state is cut short"))?;
+    let (head, rest) =
+        bytes.split_first_chunk::<8>().ok_or_else(|| Error::state("a group in the state is cut short"))?;
     *bytes = rest;
     Ok(i64::from_be_bytes(*head))
 }
