@@ -1,0 +1,205 @@
+//! What a person at a terminal gets: rows on standard output, words on standard error, codes that mean something.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use weir_tests::{Job, Ran, weir};
+
+fn weir_with(arguments: &[&str]) -> Ran {
+    Command::new(weir()).args(arguments).stdin(Stdio::null()).output().expect("weir").into()
+}
+
+#[test]
+fn standard_output_has_rows_only() {
+    let ran = Job::new("SELECT a, UPPER(b) FROM (VALUES (1, 'x'), (2, 'y')) AS t (a, b);").run(&[]).succeeded();
+    assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[1, X]", "[2, Y]"]);
+    assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
+    assert!(ran.err.contains("rows/s"), "{}", ran.err);
+}
+
+#[test]
+fn errors_say_what_where_and_what_to_do() {
+    let job = |s: &str| Job::new(s).run(&[]);
+    job("SELECT x FROM (VALUES (1)) AS t (abc);").failed(2, &["line 1, column 8", "no column 'x'", "abc"]);
+    job("SELECT UPPERCASE('a');").failed(2, &["no function 'UPPERCASE'", "did you mean UPPER"]);
+    job("SELECT 1 +;").failed(2, &["line 1, column"]);
+    job("CREATE TABLE t (a INT) WITH ('connector' = 'filesistem', 'path' = 'x', 'format' = 'csv'); SELECT * FROM t;")
+        .failed(2, &["'filesistem'", "did you mean 'filesystem'"]);
+    job("CREATE TABLE t (a INT) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'cvs'); SELECT * FROM t;")
+        .failed(2, &["no format 'cvs'", "did you mean 'csv'"]);
+    job("CREATE TABLE t (a INT)\n WITH ('connector' = 'filesystem', 'paht' = 'x', 'format' = 'csv'); SELECT * FROM t;")
+        .failed(2, &["'path'"]);
+    job("CREATE TABLE t (a INT) WITH ('connector' = 'print', 'x' = 'y');\nINSERT INTO t VALUES (1);")
+        .failed(2, &["no option 'x'"]);
+    job("CREATE TABLE t (a INT) WITH ('connector' = 'filesystem', 'path' = 'gone.csv', 'format' = 'csv'); SELECT * FROM t;")
+        .failed(3, &["gone.csv"]);
+    job("SELECT 1 / 0;").failed(3, &["division by zero"]);
+    job("SELECT * FROM a JOIN b ON a.x = b.x;").failed(2, &["no table or view 'a'"]);
+    job("CREATE TABLE a (x INT) WITH ('connector' = 'datagen'); SELECT * FROM a JOIN a AS b ON a.x = b.x;")
+        .failed(2, &["not yet"]);
+    job("CREATE TABLE f (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'csv');
+         INSERT INTO f SELECT COUNT(*) FROM (VALUES (1)) AS t (a);")
+    .failed(2, &["only takes rows that come", "'batch'"]);
+    job("SET 'parallelism.default' = '65'; SELECT 1;").failed(2, &["1 to 64"]);
+    job("SELECT '${WEIR_TEST_NOT_SET}';").failed(2, &["WEIR_TEST_NOT_SET"]);
+}
+
+#[test]
+fn check_says_everything_at_once() {
+    let job = Job::new("SELECT nope;\nSELECT 1 FROM;\nSELECT also_nope;");
+    let ran: Ran = Command::new(weir()).args(["check", "job.sql"]).current_dir(job.folder.path()).output().expect("weir").into();
+    ran.failed(2, &["line 1, column 8", "line 2, column", "line 3, column 8", "3 errors"]);
+}
+
+#[test]
+fn bad_records_follow_the_policy() {
+    let csv = "1,one\nx,two\n3,\"three\n4,four\n5,five,surplus\n\u{FEFF}6,six\r\n7,seven";
+    let table = |more: &str| {
+        format!(
+            "CREATE TABLE dead (reason STRING, origin STRING, record STRING)
+               WITH ('connector' = 'filesystem', 'path' = 'dead', 'format' = 'json');
+             CREATE TABLE t (a INT, b STRING)
+               WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv' {more});
+             SELECT a, b FROM t;"
+        )
+    };
+    let run = |more: &str| {
+        let job = Job::new(&table(more));
+        job.file("in.csv", csv);
+        let ran = job.run(&[]);
+        (job, ran)
+    };
+    run("").1.failed(3, &["in.csv, line 2", "column 'a'", "x,two"]);
+    let good = ["[1, one]", "[4, four]", "[7, seven]"];
+    let rows = run(", 'on-error' = 'skip'").1.succeeded().rows();
+    assert_eq!(rows.into_keys().collect::<Vec<_>>(), good);
+    let (job, ran) = run(", 'on-error' = 'dead-letter', 'dead-letter.table' = 'dead'");
+    assert_eq!(ran.succeeded().rows().into_keys().collect::<Vec<_>>(), good);
+    let part = std::fs::read_dir(job.path("dead")).expect("dead letters").next().expect("a part").expect("a file");
+    let letters = std::fs::read_to_string(part.path()).expect("letters");
+    assert_eq!(letters.lines().count(), 4, "{letters}");
+    for words in ["in.csv, line 2", "in.csv, line 3", "never closed", "in.csv, line 5", "surplus"] {
+        assert!(letters.contains(words), "'{words}' is not in {letters}");
+    }
+}
+
+#[test]
+fn odd_files_are_read() {
+    let rows = |bytes: &[u8]| {
+        let job = Job::new(
+            "CREATE TABLE t (a STRING, b STRING) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv');
+             SELECT * FROM t;",
+        );
+        job.file("in.csv", bytes);
+        job.run(&["--set", "parallelism.default=1"])
+    };
+    assert!(rows(b"").succeeded().rows().is_empty());
+    assert_eq!(rows(b"\xEF\xBB\xBFa,b\r\nc,d").succeeded().out, "+I[a, b]\n+I[c, d]\n");
+    assert_eq!(rows(b"\"a\nb\",\"say \"\"hi\"\"\"\n").succeeded().out, "+I[a\nb, say \"hi\"]\n");
+    rows(b"a,\xFF\n").failed(3, &["in.csv, line 1", "UTF-8"]);
+    let mut long = b"a,".to_vec();
+    long.resize(50 << 20, b'x');
+    long.extend_from_slice(b"\nc,d\n");
+    rows(&long).failed(3, &["longer than 32 MB"]);
+}
+
+#[test]
+fn a_file_read_by_several_gives_the_rows_of_one() {
+    // Quoted line breaks all over, in a file of several splits.
+    let mut text = String::new();
+    for i in 0..600_000u64 {
+        if i % 3 == 0 {
+            text += &format!("{i},\"first\nsecond, {i}\nthird \"\"{}\"\"\"\n", i * 7);
+        } else {
+            text += &format!("{i},plain {}\n", i * 13);
+        }
+    }
+    let job = Job::new(
+        "CREATE TABLE t (a BIGINT, b STRING) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv');
+         SET 'execution.runtime-mode' = 'batch';
+         SELECT COUNT(*), SUM(a), SUM(CHAR_LENGTH(b)), COUNT(DISTINCT a) FROM t;",
+    );
+    job.file("in.csv", &text);
+    assert!(text.len() > 17 << 20);
+    let one = job.run(&["--set", "parallelism.default=1"]).succeeded();
+    let seven = job.run(&["--set", "parallelism.default=7"]).succeeded();
+    assert_eq!(one.rows(), seven.rows());
+    assert!(one.out.starts_with("+I[600000, 179999700000, "), "{}", one.out);
+}
+
+#[test]
+fn standard_input_and_a_closed_pipe() {
+    let job = Job::new(
+        "CREATE TABLE t (line STRING) WITH ('connector' = 'stdin', 'format' = 'raw');
+         SELECT CHAR_LENGTH(line) FROM t;",
+    );
+    let mut child = job.command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("weir");
+    child.stdin.take().expect("its input").write_all("abc\nüü\n".as_bytes()).expect("written");
+    let out = child.wait_with_output().expect("its end");
+    assert_eq!(String::from_utf8_lossy(&out.stdout).lines().count(), 2);
+    let endless = Job::new(
+        "CREATE TABLE t (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000');
+         SELECT a FROM t;",
+    );
+    let out = Command::new("sh")
+        .arg("-c")
+        .arg(format!("'{}' run job.sql 2>/dev/null | head -3", weir().display()))
+        .current_dir(endless.folder.path())
+        .output()
+        .expect("sh");
+    assert_eq!(String::from_utf8_lossy(&out.stdout).lines().count(), 3);
+}
+
+#[test]
+fn metrics_are_served() {
+    use std::io::{BufRead, BufReader, Read};
+    let job = Job::new(
+        "CREATE TABLE t (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000');
+         CREATE TABLE s (n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO s SELECT COUNT(*) FROM t;",
+    );
+    let mut child = job.command(&["--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
+    let mut lines = BufReader::new(child.stderr.take().expect("its words")).lines();
+    let address = lines
+        .find_map(|l| Some(l.ok()?.strip_prefix("metrics at http://")?.strip_suffix("/metrics")?.to_string()))
+        .expect("the address");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let mut socket = std::net::TcpStream::connect(&address).expect("a connection");
+    socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
+    let mut text = String::new();
+    socket.read_to_string(&mut text).expect("an answer");
+    child.kill().expect("the kill");
+    child.wait().expect("its end");
+    for name in ["weir_operator_rows_in_total{", "weir_operator_busy_microseconds_total{", "weir_epochs_total "] {
+        assert!(text.contains(name), "{name} is not in {text}");
+    }
+}
+
+#[test]
+fn state_can_be_shown_exported_imported_and_dropped() {
+    let job = Job::new(
+        "CREATE TABLE t (a BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '5000', 'rows-per-second' = '100000',
+           'fields.a.min' = '1', 'fields.a.max' = '9');
+         SELECT a, COUNT(*) FROM t GROUP BY a;",
+    );
+    job.run(&[]).succeeded();
+    let state = |a: &[&str]| -> Ran {
+        Command::new(weir()).arg("state").args(a).current_dir(job.folder.path()).output().expect("weir").into()
+    };
+    let shown = state(&["show", "job.sql"]).succeeded();
+    assert!(shown.out.contains("aggregate"), "{}", shown.out);
+    assert!(shown.out.lines().any(|l| l.trim_start().starts_with("9 ") && l.contains("aggregate")), "{}", shown.out);
+    state(&["export", "job.sql", "-o", "export.jsonl"]).succeeded();
+    state(&["drop", "job.sql"]).succeeded();
+    state(&["show", "job.sql"]).failed(5, &["no state"]);
+    state(&["import", "job.sql", "export.jsonl"]).succeeded();
+    let again = state(&["show", "job.sql"]).succeeded();
+    assert!(again.out.lines().any(|l| l.trim_start().starts_with("9 ") && l.contains("aggregate")), "{}", again.out);
+}
+
+#[test]
+fn help_version_and_completions() {
+    assert!(weir_with(&["--help"]).succeeded().out.contains("Exit codes"));
+    assert!(weir_with(&["version"]).succeeded().out.starts_with("weir "));
+    assert!(weir_with(&["completions", "bash"]).succeeded().out.contains("_weir"));
+    weir_with(&["run"]).failed(2, &["Usage"]);
+}

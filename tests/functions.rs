@@ -1,0 +1,144 @@
+//! Functions in their sandboxes: what they may not do, what becomes of the row, and that the others are intact.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use weir_tests::{Job, Ran, repository};
+
+/// Calls a function of a guest for 1 to 20.
+fn call(file: &str, language: &str, function: &str, options: &str) -> Ran {
+    let path = repository("tests/guests").join(file);
+    Job::new(&format!(
+        "CREATE FUNCTION f AS '{function}' LANGUAGE {language} USING FILE '{}'
+           WITH ('timeout' = '1s', 'memory' = '128mb'{options});
+         CREATE TABLE n (a BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '20', 'rows-per-second' = '100000',
+           'fields.a.kind' = 'sequence', 'fields.a.start' = '1', 'fields.a.end' = '20');
+         SELECT a, f(a) FROM n;",
+        path.display()
+    ))
+    .run(&["--set", "parallelism.default=1"])
+}
+
+/// The bad row ends the job with these words, or is NULL where that was asked for; the others are right.
+fn misbehaves(file: &str, language: &str, function: &str, code: i32, words: &[&str]) {
+    call(file, language, function, "").failed(code, &[words, &["called with (13)"]].concat());
+    let rows = call(file, language, function, ", 'on-error' = 'null'").succeeded().rows();
+    let wanted: Vec<String> =
+        (1..=20).map(|n| if n == 13 { "[13, null]".to_string() } else { format!("[{n}, {n}]") }).collect();
+    let mut got: Vec<String> = rows.into_keys().collect();
+    got.sort_by_key(|r| r[1..].split(',').next().and_then(|n| n.parse::<i64>().ok()));
+    assert_eq!(got, wanted, "{function}");
+    let kept = call(file, language, function, ", 'on-error' = 'skip'").succeeded();
+    assert_eq!(kept.rows().len(), 19, "{function}");
+}
+
+#[test]
+fn guests_in_rust_are_held() {
+    let evil = |f: &str, code: i32, words: &[&str]| misbehaves("evil", "RUST", f, code, words);
+    evil("loops", 4, &["f: it used more than 1s of processor time", "'timeout'"]);
+    evil("eats", 4, &["f: it wanted more than 128 MB of memory", "'memory'"]);
+    evil("overflows", 4, &["stack"]);
+    evil("panics", 4, &["f: it panicked", "thirteen"]);
+    evil("exits", 4, &["f: it called exit("]);
+    evil("sleeps", 4, &["f: it waited longer than 3s"]);
+    evil("prints", 4, &["f: it used more than 1s of processor time"]);
+    evil("fails", 3, &["f: not this one"]);
+    evil("connects", 4, &["f: it panicked", "no connection"]);
+}
+
+#[test]
+fn guests_in_python_are_held() {
+    let evil = |f: &str, code: i32, words: &[&str]| misbehaves("evil.py", "PYTHON", f, code, words);
+    evil("py_loops", 4, &["f: it used more than 1s of processor time"]);
+    evil("py_raises", 3, &["ValueError: not this one", "evil.py"]);
+    evil("py_reads", 3, &["FileNotFoundError"]);
+    evil("py_sleeps", 4, &["f: it waited longer than 3s"]);
+}
+
+#[test]
+fn guests_see_no_files_and_no_environment() {
+    for (file, language, reads, spies) in [("evil", "RUST", "reads", "spies"), ("evil.py", "PYTHON", "", "py_spies")] {
+        let given = |f: &str| call(file, language, f, "").succeeded().rows();
+        if !reads.is_empty() {
+            assert!(given(reads).contains_key("[13, -1]"), "{reads}");
+        }
+        assert!(given(spies).contains_key("[13, -1]"), "{spies}");
+    }
+}
+
+#[test]
+fn pyflink_functions_run_unchanged() {
+    let path = repository("tests/guests/flink_functions.py");
+    let path = path.display();
+    let ran = Job::new(&format!(
+        "CREATE TEMPORARY SYSTEM FUNCTION greet AS 'flink_functions.greet' LANGUAGE PYTHON USING FILE '{path}';
+         CREATE FUNCTION IF NOT EXISTS add2 AS 'flink_functions.add' LANGUAGE PYTHON USING FILE '{path}';
+         CREATE FUNCTION h AS 'hash_text' LANGUAGE PYTHON USING FILE '{path}';
+         SELECT greet(b), add2(a, 40), h(b) FROM (VALUES (CAST(2 AS BIGINT), 'weir')) AS t (a, b);"
+    ))
+    .run(&[])
+    .succeeded();
+    let hash = "weir".chars().fold(0u64, |v, c| (v * 31 + u64::from(c)) % 1_000_003);
+    assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), [format!("[hello weir, 42, {hash}]")]);
+}
+
+const ASKS: &str = "
+import json
+import urllib.request
+
+from weir_udf import udf
+
+
+@udf
+def province(ip: str) -> str:
+    with urllib.request.urlopen('http://127.0.0.1:PORT/?ip=' + ip) as answer:
+        return json.loads(answer.read().decode('gbk'))['pro']
+";
+
+#[test]
+fn the_network_is_granted_by_address() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        for socket in server.incoming() {
+            let Ok(mut s) = socket else { return };
+            let mut request = [0; 1024];
+            let _ = s.read(&mut request);
+            // 浙江省 in GBK, as the service of the report answers.
+            let body = [&b"{\"pro\": \""[..], &[0xD5, 0xE3, 0xBD, 0xAD, 0xCA, 0xA1], b"\"}"].concat();
+            let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = s.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    let run = |options: &str| {
+        let job = Job::new(&format!(
+            "CREATE FUNCTION province AS 'province' LANGUAGE PYTHON USING FILE 'asks.py' {options};
+             SELECT province('1.2.3.4');"
+        ));
+        job.file("asks.py", ASKS.replace("PORT", &port.to_string()));
+        job.run(&[])
+    };
+    let granted = run(&format!("WITH ('network' = '127.0.0.1:{port}')")).succeeded();
+    assert_eq!(granted.rows().into_keys().collect::<Vec<_>>(), ["[浙江省]"]);
+    run("").failed(3, &["is not granted", "'network'", &format!("127.0.0.1:{port}")]);
+    run("WITH ('network' = '127.0.0.1:1')").failed(3, &["is not granted"]);
+}
+
+#[test]
+fn what_is_no_function_is_told() {
+    let load = |name: &str, contents: &[u8]| {
+        let job = Job::new(&format!("CREATE FUNCTION f AS 'f' USING FILE '{name}'; SELECT f(1);"));
+        job.file(name, contents);
+        job.run(&[])
+    };
+    load("f.wasm", b"not wasm").failed(2, &["no WebAssembly"]);
+    load("f.wasm", b"\0asm\x01\0\0\0").failed(2, &["not a component"]);
+    load("f.wasm", b"\0asm\x0d\0\x01\0").failed(2, &["does not export weir:udf/functions@1.0.0"]);
+    load("f.py", b"def f(:\n  pass\n").failed(2, &["f.py", "SyntaxError"]);
+    load("f.py", b"import not_there_at_all\nfrom weir_udf import udf\n@udf\ndef f(n: int) -> int:\n    return n\n")
+        .failed(2, &["not_there_at_all"]);
+    load("f.txt", b"x").failed(2, &["is no function"]);
+    Job::new("CREATE FUNCTION f AS 'f' LANGUAGE PYTHON USING FILE 'gone.py'; SELECT f(1);").run(&[]).failed(2, &["gone.py"]);
+    let job = Job::new("CREATE FUNCTION f AS 'g' LANGUAGE PYTHON USING FILE 'f.py'; SELECT f(1);");
+    job.file("f.py", "from weir_udf import udf\n@udf\ndef good(n: int) -> int:\n    return n\n");
+    job.run(&[]).failed(2, &["no function 'g'", "good"]);
+}
