@@ -70,8 +70,7 @@ fn kills_lose_and_double_nothing() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let after = Duration::from_millis(10 + (seed >> 33) % 150);
         moments.push(after);
-        let mut child =
-            job.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("weir");
+        let mut child = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("weir");
         std::thread::sleep(after);
         match child.try_wait().expect("its state") {
             Some(status) => {

@@ -42,7 +42,7 @@ fn guests_in_rust_are_held() {
     evil("sleeps", 4, &["f: it waited longer than 3s"]);
     evil("prints", 4, &["f: it used more than 1s of processor time"]);
     evil("fails", 3, &["f: not this one"]);
-    evil("connects", 4, &["f: it panicked", "no connection"]);
+    evil("connects", 4, &["f: it panicked", "connecting to 127.0.0.1:9 is not granted"]);
 }
 
 #[test]
@@ -137,7 +137,9 @@ fn what_is_no_function_is_told() {
     load("f.py", b"import not_there_at_all\nfrom weir_udf import udf\n@udf\ndef f(n: int) -> int:\n    return n\n")
         .failed(2, &["not_there_at_all"]);
     load("f.txt", b"x").failed(2, &["is no function"]);
-    Job::new("CREATE FUNCTION f AS 'f' LANGUAGE PYTHON USING FILE 'gone.py'; SELECT f(1);").run(&[]).failed(2, &["gone.py"]);
+    Job::new("CREATE FUNCTION f AS 'f' LANGUAGE PYTHON USING FILE 'gone.py'; SELECT f(1);")
+        .run(&[])
+        .failed(2, &["gone.py"]);
     let job = Job::new("CREATE FUNCTION f AS 'g' LANGUAGE PYTHON USING FILE 'f.py'; SELECT f(1);");
     job.file("f.py", "from weir_udf import udf\n@udf\ndef good(n: int) -> int:\n    return n\n");
     job.run(&[]).failed(2, &["no function 'g'", "good"]);

@@ -79,7 +79,8 @@ fn a_real_log_taken_apart_in_sql() {
     let mut wanted: BTreeMap<String, (u64, u64, std::collections::BTreeSet<String>)> = BTreeMap::new();
     for line in unpacked("tests/data/access.log.gz").lines() {
         let ip = line.split(' ').next().expect("an address");
-        let size = line.split("\" ").nth(1).and_then(|r| r.split(' ').nth(1)).and_then(|s| s.parse().ok()).unwrap_or(0u64);
+        let size =
+            line.split("\" ").nth(1).and_then(|r| r.split(' ').nth(1)).and_then(|s| s.parse().ok()).unwrap_or(0u64);
         let w = wanted.entry(ranges.of(ip)).or_default();
         w.0 += 1;
         w.1 += size;
@@ -87,7 +88,9 @@ fn a_real_log_taken_apart_in_sql() {
     }
     let wanted: Vec<String> = wanted
         .into_iter()
-        .map(|(p, (n, b, v))| format!("[{p}, {n}, {}, {}]", if b == 0 { "null".to_string() } else { b.to_string() }, v.len()))
+        .map(|(p, (n, b, v))| {
+            format!("[{p}, {n}, {}, {}]", if b == 0 { "null".to_string() } else { b.to_string() }, v.len())
+        })
         .collect();
     // Streaming prints every change; they add up to the same at any parallelism and for any epochs.
     for arguments in [&["--set", "parallelism.default=1"][..], &["--set", "parallelism.default=5"][..]] {

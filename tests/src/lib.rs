@@ -56,7 +56,7 @@ impl Ran {
     /// Fails the test unless the run failed with a code and said all these words, without a panic.
     pub fn failed(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "stderr: {}", self.err);
-        assert!(!self.err.contains("panicked at"), "{}", self.err);
+        assert!(!self.err.lines().any(|l| l.starts_with("thread '")), "it panicked: {}", self.err);
         for w in words {
             assert!(self.err.contains(w), "'{w}' is not in: {}", self.err);
         }
@@ -94,7 +94,8 @@ impl Job {
     /// Writes a file beside the script.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) {
         let path = self.path(name);
-        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, contents));
+        let written =
+            path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, contents));
         written.unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
     }
     /// The command that runs it, with further arguments.

@@ -76,7 +76,7 @@ impl Batch {
     }
     /// Bytes of the rows' values, for metrics and bounds; slices count what they show.
     pub fn bytes(&self) -> usize {
-        self.data.columns().iter().map(|c| sliced_bytes(c)).sum::<usize>() + self.kinds.as_ref().map_or(0, |k| k.len())
+        self.data.columns().iter().map(sliced_bytes).sum::<usize>() + self.kinds.as_ref().map_or(0, |k| k.len())
     }
     /// The kind of a row.
     pub fn kind(&self, row: usize) -> RowKind {

@@ -78,7 +78,6 @@ pub(crate) struct Done {
     /// What goes to which target.
     pub outputs: Vec<(usize, Batch)>,
     pub outcome: Outcome,
-    pub busy: Duration,
     pub cpu: Duration,
     pub wants_epoch: bool,
 }

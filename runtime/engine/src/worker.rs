@@ -6,7 +6,7 @@ use actix::Recipient;
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_core::graph::{Collector, Operator, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::{OperatorId, StateBackend};
@@ -46,7 +46,7 @@ impl Worker {
     /// Works until nobody hands out work any more.
     pub fn run(mut self, work: &Receiver<Work>, done: &Recipient<Done>) {
         while let Ok(w) = work.recv() {
-            let (wall, before) = (Instant::now(), cpu());
+            let before = cpu();
             let mut outputs = vec![];
             let outcome = catch_unwind(AssertUnwindSafe(|| self.work(w, &mut outputs)));
             let outcome = match outcome {
@@ -60,13 +60,7 @@ impl Worker {
             };
             let wants_epoch = matches!(&self.task, Task::Operator(o) if o.wants_epoch());
             let failed = matches!(outcome, Outcome::Failed(_));
-            done.do_send(Done {
-                outputs,
-                outcome,
-                busy: wall.elapsed(),
-                cpu: cpu().saturating_sub(before),
-                wants_epoch,
-            });
+            done.do_send(Done { outputs, outcome, cpu: cpu().saturating_sub(before), wants_epoch });
             if failed {
                 return;
             }

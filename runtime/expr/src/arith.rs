@@ -89,8 +89,11 @@ fn without_zeros(
     Ok(Some(NullBuffer::from(valid)))
 }
 
+/// Gives the unscaled value of a row.
+type Unscaled = Box<dyn Fn(usize) -> i128>;
+
 /// Reads an exact number as an unscaled value and scale.
-fn exact(array: &ArrayRef, ty: &SqlType) -> Result<(Box<dyn Fn(usize) -> i128>, u8)> {
+fn exact(array: &ArrayRef, ty: &SqlType) -> Result<(Unscaled, u8)> {
     macro_rules! read {
         ($t:ty, $s:expr) => {{
             let a = array.as_primitive::<$t>().clone();

@@ -389,7 +389,7 @@ impl Compiler<'_> {
                 let field = Field::new(c.name.value.clone(), ty.clone());
                 fields.push(field.clone());
                 columns.push((field, None));
-            } else if let ColumnKind::Metadata { .. } = &c.kind {
+            } else if let ColumnKind::Metadata = &c.kind {
                 return Err(
                     Error::script(format!("metadata column '{}' is not yet supported", c.name.value)).at(column_at)
                 );
@@ -473,7 +473,7 @@ impl Compiler<'_> {
         }
         let table = self.catalog.table(&i.table)?.clone();
         let plan = Binder::new(&mut self.catalog, self.loader).query(&i.query)?;
-        let plan = self.into_table(plan, &table, &i.columns).map_err(|e| e.at(at))?;
+        let plan = self.fitted(plan, &table, &i.columns).map_err(|e| e.at(at))?;
         self.finish(table, plan)
     }
 
@@ -491,7 +491,7 @@ impl Compiler<'_> {
     }
 
     /// Puts a query's columns in the places of a table's, cast to their types.
-    fn into_table(&self, plan: Plan, table: &Table, columns: &[sqlparser::ast::Ident]) -> Result<Plan> {
+    fn fitted(&self, plan: Plan, table: &Table, columns: &[sqlparser::ast::Ident]) -> Result<Plan> {
         let target = &table.physical;
         let places: Vec<usize> = if columns.is_empty() {
             (0..target.len()).collect()

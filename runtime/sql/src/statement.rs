@@ -20,7 +20,7 @@ pub struct WithOption {
 pub enum ColumnKind {
     Physical(SqlType),
     Computed(Box<Expr>),
-    Metadata { ty: SqlType, key: Option<String>, is_virtual: bool },
+    Metadata,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +59,7 @@ pub struct InsertStatement {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a few dozen of them live for the length of a compilation")]
 pub enum Statement {
     CreateTable(CreateTable),
     CreateFunction(CreateFunction),
@@ -181,7 +182,7 @@ fn parse(p: &mut Parser<'_>) -> Outcome<Statement> {
                     .contains(&peek_word(p, 0).as_str())
                 {
                     p.next_token();
-                    p.consume_token(&Token::Comma);
+                    let _more = p.consume_token(&Token::Comma);
                 }
             }
             Ok(Statement::Explain(Box::new(parse(p)?)))
@@ -328,8 +329,11 @@ fn create_table(p: &mut Parser<'_>) -> Outcome<CreateTable> {
                 } else {
                     let ty = parse_type(p)?;
                     if word_is(p, "METADATA") {
-                        let key = if word_is(p, "FROM") { Some(p.parse_literal_string()?) } else { None };
-                        ColumnKind::Metadata { ty, key, is_virtual: word_is(p, "VIRTUAL") }
+                        if word_is(p, "FROM") {
+                            p.parse_literal_string()?;
+                        }
+                        word_is(p, "VIRTUAL");
+                        ColumnKind::Metadata
                     } else {
                         if word_is(p, "PRIMARY") {
                             expect_words(p, "KEY NOT ENFORCED")?;
@@ -451,7 +455,7 @@ fn set(p: &mut Parser<'_>) -> Outcome<Statement> {
     if p.peek_token().token == Token::EOF {
         return Ok(Statement::ShowSettings);
     }
-    let mut part = |p: &mut Parser<'_>| -> Outcome<String> {
+    let part = |p: &mut Parser<'_>| -> Outcome<String> {
         let mut out = String::new();
         loop {
             let t = p.peek_token().token;

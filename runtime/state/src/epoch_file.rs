@@ -63,7 +63,7 @@ pub(crate) fn write<'a>(
     let file = File::create(&draft).map_err(io("write", &draft))?;
     let mut out = Summed { inner: BufWriter::with_capacity(1 << 18, file), crc: crc32fast::Hasher::new(), bytes: 0 };
     let head = serde_json::to_vec(header).map_err(|e| Error::internal(e.to_string()))?;
-    let mut all = || -> std::io::Result<()> {
+    let all = || -> std::io::Result<()> {
         out.put(MAGIC)?;
         out.put(&(head.len() as u32).to_be_bytes())?;
         out.put(&head)?;

@@ -100,7 +100,7 @@ impl Store {
             }
             last = header.epoch;
         }
-        db.insert(APPLIED, &last.to_be_bytes()).map_err(sled_error)?;
+        db.insert(APPLIED, last.to_be_bytes()).map_err(sled_error)?;
         db.flush().map_err(sled_error)?;
         let progress = Progress { durable: last, flushed: last, ..Progress::default() };
         let shared = Arc::new(Shared {
@@ -180,7 +180,7 @@ fn apply_all(shared: &Shared, epochs: &Receiver<Epoch>) {
                     bytes += key.len() + value.as_ref().map_or(0, Vec::len);
                     put(db, *operator, key, value.as_deref())?;
                 }
-                db.insert(APPLIED, &epoch.0.to_be_bytes())?;
+                db.insert(APPLIED, epoch.0.to_be_bytes())?;
                 Ok(bytes)
             })
         };
@@ -289,7 +289,7 @@ impl StateBackend for Store {
         }
         let next = self.operators()?.values().map(|i| i.0 + 1).max().unwrap_or(1);
         let insert = |db: &Db| {
-            db.insert(key, &next.to_be_bytes())?;
+            db.insert(key, next.to_be_bytes())?;
             db.flush()
         };
         self.shared.with(insert).map_err(sled_error)?;

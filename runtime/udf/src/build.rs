@@ -211,8 +211,7 @@ fn rust(path: &Path, sdk: &Path, cache: &Path, output: &Path) -> Result<()> {
         .filter_map(|m| m["filenames"].as_array().cloned())
         .flatten()
         .filter_map(|f| f.as_str().map(PathBuf::from))
-        .filter(|f| f.extension().is_some_and(|e| e == "wasm"))
-        .last();
+        .rfind(|f| f.extension().is_some_and(|e| e == "wasm"));
     let artifact = artifact.ok_or_else(|| {
         Error::tool(format!("the crate in {} makes no component", path.display()))
             .hint("its Cargo.toml needs: [lib] crate-type = [\"cdylib\"]")

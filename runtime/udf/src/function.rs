@@ -494,7 +494,7 @@ impl Bound {
                             for row in rows_of(from + e.row as usize) {
                                 context
                                     .fail_by(policy, row, text.clone())
-                                    .map_err(|e| self.with_arguments(e, args, from))?;
+                                    .map_err(|x| self.with_arguments(x, args, from + e.row as usize))?;
                             }
                         }
                         let array = if bad.is_empty() {

@@ -601,7 +601,8 @@ fn trap(store: &Store<State>, e: &wasmtime::Error) -> Error {
     } else {
         format!("it broke the contract: {}{said}", first_line(&format!("{:#}", e)))
     };
-    let error = Error::function(format!("{name}: {what}"));
+    let refused = refusals(&state.network);
+    let error = Error::function(format!("{name}: {what}{refused}"));
     if e.is::<CpuLimit>() || e.is::<WallLimit>() {
         error.hint("a longer time is granted by 'timeout' = '60s' in CREATE FUNCTION … WITH (…)")
     } else if e.is::<MemoryLimit>() || state.memory.hit {
@@ -639,12 +640,16 @@ impl Instance {
 
     /// What was refused since the last time, in words for an error.
     pub fn refusals(&self) -> String {
-        let refused = std::mem::take(&mut locked(&self.store.data().network).refused);
-        match refused.first() {
-            Some(what) => {
-                format!(" ({what} is not granted; grant it by 'network' = 'host:port' in CREATE FUNCTION … WITH (…))")
-            }
-            None => String::new(),
+        refusals(&self.store.data().network)
+    }
+}
+
+fn refusals(network: &Mutex<Opened>) -> String {
+    let refused = std::mem::take(&mut locked(network).refused);
+    match refused.first() {
+        Some(what) => {
+            format!(" ({what} is not granted; grant it by 'network' = 'host:port' in CREATE FUNCTION … WITH (…))")
         }
+        None => String::new(),
     }
 }

@@ -171,24 +171,26 @@ pub(crate) struct Reading {
     name: String,
     context: SubtaskContext,
     first: bool,
+    /// Whether what is there was not enough for a record.
+    starved: bool,
 }
 
 const CHUNK: usize = 1 << 20;
 
 impl Reading {
     pub fn new(decoding: Decoding, name: String, context: SubtaskContext) -> Self {
-        Reading { decoding, buffer: vec![], from: 0, offset: 0, name, context, first: true }
+        Reading { decoding, buffer: vec![], from: 0, offset: 0, name, context, first: true, starved: false }
     }
 
     /// Begins with another stream, from an offset.
     pub fn restart(&mut self, name: String, offset: u64) {
         self.buffer.clear();
-        (self.from, self.offset, self.name, self.first) = (0, offset, name, offset == 0);
+        (self.from, self.offset, self.name, self.first, self.starved) = (0, offset, name, offset == 0, false);
     }
 
     /// Whether so little is left that reading more makes sense.
     pub fn wants_more(&self) -> bool {
-        self.buffer.len() - self.from < CHUNK / 2
+        self.starved || self.buffer.len() - self.from < CHUNK / 2
     }
 
     /// Bytes that are there and not used.
@@ -207,6 +209,7 @@ impl Reading {
         let n = read(&mut self.buffer[at..]);
         self.buffer.truncate(at + n.as_ref().copied().unwrap_or(0));
         let n = n?;
+        self.starved = false;
         self.context.metrics.bytes_in.inc_by(n as u64);
         if self.first && self.buffer.len() >= 3 {
             self.first = false;
@@ -269,6 +272,7 @@ impl Reading {
             batch.filter(&arrow::array::BooleanArray::from(keep))?
         };
         self.from += used;
+        self.starved = used == 0;
         self.offset += used as u64;
         out.emit(batch);
         Ok(match used {

@@ -23,7 +23,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
 
 impl SinkFactory for Print {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
-        let subtask = (context.parallelism > 1).then(|| (context.subtask + 1).to_string()).unwrap_or_default();
+        let subtask = if context.parallelism > 1 { (context.subtask + 1).to_string() } else { Default::default() };
         let prefix = match (self.identifier.as_str(), subtask.as_str()) {
             ("", "") => String::new(),
             ("", s) => format!("{s}> "),

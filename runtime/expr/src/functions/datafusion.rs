@@ -10,7 +10,7 @@ use datafusion_expr::type_coercion::functions::fields_with_udf;
 use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use weir_core::{Error, Result, SqlType, TypeKind, Value, value};
+use weir_core::{Error, Result, SqlType, TypeKind, value};
 
 fn all() -> &'static BTreeMap<String, Arc<ScalarUDF>> {
     static ALL: OnceLock<BTreeMap<String, Arc<ScalarUDF>>> = OnceLock::new();

@@ -147,7 +147,7 @@ pub fn parse(pattern: &str, text: &str, lenient: bool) -> Result<Option<(i64, u3
             _ if touching => n,
             _ => 2.max(n),
         };
-        let mut number = |rest: &mut &str| -> Option<i64> {
+        let number = |rest: &mut &str| -> Option<i64> {
             let digits = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
             let v = rest.get(..digits)?.parse().ok()?;
             *rest = &rest[digits..];

@@ -104,7 +104,7 @@ pub struct Definition {
 
 /// Shorthands of the tables below.
 mod table {
-    pub(super) use super::Body::{Columns, Lenient, Strict};
+    pub(super) use super::Body::{Lenient, Strict};
     pub(super) use super::Gives::{First, MaybeNull, NotNull, Of, Type};
     pub(super) use super::Takes::*;
     pub(super) use super::{Call, Definition, Outcome};

@@ -201,17 +201,17 @@ impl Accumulator {
                 *s += t;
                 *q += r;
             }
-            (Accumulator::Extreme { greatest, value }, Accumulator::Extreme { value: Some(v), .. }) => {
-                if value.as_ref().is_none_or(|old| if *greatest { v > *old } else { v < *old }) {
-                    *value = Some(v);
-                }
+            (Accumulator::Extreme { greatest, value }, Accumulator::Extreme { value: Some(v), .. })
+                if value.as_ref().is_none_or(|old| if *greatest { v > *old } else { v < *old }) =>
+            {
+                *value = Some(v);
             }
             (Accumulator::Counted(a), Accumulator::Counted(b)) => b.into_iter().for_each(|(v, n)| count(a, v, n)),
             (Accumulator::Listed(a), Accumulator::Listed(b)) => a.extend(b),
-            (Accumulator::Edge { last, value }, Accumulator::Edge { value: Some(v), .. }) => {
-                if *last || value.is_none() {
-                    *value = Some(v);
-                }
+            (Accumulator::Edge { last, value }, Accumulator::Edge { value: Some(v), .. })
+                if (*last || value.is_none()) =>
+            {
+                *value = Some(v);
             }
             _ => {}
         }

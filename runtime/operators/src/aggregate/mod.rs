@@ -324,8 +324,7 @@ impl Operator for AggregateOperator {
             // What this epoch did not touch goes first; if that is not enough, everything: the store has it all.
             let last = self.epoch;
             self.groups.retain(|_, g| g.changed + 1 >= last);
-            let count = |groups: &HashMap<Box<[u8]>, Group, _>| groups.iter().map(|(k, g)| size(k.len(), g)).sum();
-            self.bytes = count(&self.groups);
+            self.bytes = self.groups.iter().map(|(k, g)| size(k.len(), g)).sum();
             if self.bytes > self.context.cache_bytes / 2 {
                 self.groups = HashMap::default();
                 self.bytes = 0;
