@@ -1,6 +1,6 @@
 //! The actor that keeps a generation together: starts epochs, collects acks, has them made durable, ends the job.
 
-use crate::job::{Control, Shared};
+use crate::control::{Control, Shared};
 use crate::messages::{Ack, Barrier, News, StartEpoch};
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, System};
 use crossbeam_channel::Sender;

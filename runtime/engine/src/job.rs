@@ -1,5 +1,6 @@
 //! A job's life: generations of subtasks, one after another, until it ends, is stopped, or fails for good.
 
+use crate::control::{Control, Shared};
 use crate::coordinator::{Coordinator, Sources};
 use crate::messages::{Connect, Data, News, StartEpoch};
 use crate::routing::Route;
@@ -7,12 +8,11 @@ use crate::subtask::{Subtask, Target};
 use crate::worker::{Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_core::error::Kind;
 use weir_core::graph::{JobGraph, Partitioning, Role, SubtaskContext};
-use weir_core::metrics::{JobMetrics, Metrics};
+use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, Outbox, StateBackend, StateHandle};
 use weir_core::{Error, Result};
 
@@ -41,30 +41,6 @@ pub struct Options {
     pub cache_bytes: usize,
     /// The run, drawn when the job starts anew.
     pub run: String,
-}
-
-/// What others may ask of a running job.
-#[derive(Debug, Default)]
-pub struct Control {
-    /// Finish the epoch and leave.
-    pub stop: AtomicBool,
-}
-
-/// What the actors of a generation share.
-pub(crate) struct Shared {
-    result: Mutex<Option<Result<bool>>>,
-    uids: Vec<String>,
-    pub metrics: JobMetrics,
-}
-
-impl Shared {
-    /// The first result counts.
-    pub fn finish(&self, result: Result<bool>) {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(result);
-    }
-    pub fn uid(&self, node: usize) -> String {
-        self.uids[node].clone()
-    }
 }
 
 /// Runs a job. Gives whether it came to its end, rather than being stopped.

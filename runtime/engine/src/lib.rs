@@ -10,6 +10,7 @@
 //! An actor never works itself: it hands one piece of work at a time to its thread, and sends on what comes back as far
 //! as the receivers have room.
 
+mod control;
 mod coordinator;
 mod job;
 mod messages;
@@ -17,4 +18,5 @@ mod routing;
 mod subtask;
 mod worker;
 
-pub use job::{Control, Options, RestartStrategy, run};
+pub use control::Control;
+pub use job::{Options, RestartStrategy, run};

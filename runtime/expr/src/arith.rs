@@ -1,14 +1,24 @@
 //! Arithmetic as in Flink: integers wrap around, exact division truncates or rounds half up, decimals that overflow are
 //! NULL, division of exact numbers by zero fails.
 
-use crate::eval::EvalContext;
-use crate::expr::ArithOp;
+use crate::context::EvalContext;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Builder, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::arity;
 use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256};
 use std::sync::Arc;
 use weir_core::{Error, Result, SqlType, TypeKind};
+
+/// + − × ÷ %
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named after what they do")]
+pub enum ArithOp {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+}
 
 const ZERO: &str = "division by zero";
 

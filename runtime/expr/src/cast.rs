@@ -1,7 +1,7 @@
 //! CAST and TRY_CAST as in Flink: which casts there are, which can fail, and what comes out.
 
 use crate::arith::{fits, power_of_ten, rescale};
-use crate::eval::EvalContext;
+use crate::context::EvalContext;
 use crate::text;
 use crate::time::{self, Zone};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};

@@ -3,99 +3,13 @@
 //! Rows that a CASE, an AND or an OR guards are not evaluated where that could fail or call a function: the columns are
 //! narrowed to the rows that need it, and the results put back in their places.
 
+use crate::context::{EvalContext, Session};
 use crate::expr::{CompareOp, Expr};
-use crate::{arith, cast, time::Zone};
+use crate::{arith, cast};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array, new_null_array};
 use arrow::compute::kernels::{boolean, cmp};
 use std::sync::Arc;
-use weir_core::{Error, Result, SqlType, Value, value};
-
-/// What a session settles for all expressions.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// `table.local-time-zone`
-    pub zone: Zone,
-    /// When the job was started: the time that constant folding may see.
-    pub started: (i64, u32),
-}
-
-impl Default for Session {
-    fn default() -> Self {
-        Session { zone: Zone::UTC, started: crate::time::now() }
-    }
-}
-
-/// What becomes of a row that an expression fails on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The job ends.
-    #[default]
-    Fail,
-    /// The row is dropped.
-    Skip,
-    /// The result is NULL.
-    Null,
-    /// The row goes to another table.
-    DeadLetter,
-}
-
-/// A row that an expression failed on.
-#[derive(Debug, Clone)]
-pub struct RowError {
-    /// The row within the batch.
-    pub row: u32,
-    /// What is to become of it.
-    pub policy: OnError,
-    /// Why.
-    pub message: String,
-}
-
-/// What an evaluation is told, and where it notes rows that failed.
-pub struct EvalContext {
-    /// The session.
-    pub session: Arc<Session>,
-    /// What becomes of rows that built-in functions and casts fail on.
-    pub on_error: OnError,
-    /// The rows that failed, in no order; a row may be named twice.
-    pub errors: Vec<RowError>,
-    rows: Option<Arc<Vec<u32>>>,
-}
-
-impl EvalContext {
-    /// A context in which a failing row ends the job.
-    pub fn new(session: Arc<Session>) -> Self {
-        EvalContext { session, on_error: OnError::Fail, errors: vec![], rows: None }
-    }
-    /// The row of the whole batch that a row of the present selection is.
-    pub fn row(&self, row: usize) -> u32 {
-        self.rows.as_ref().map_or(row as u32, |r| r[row])
-    }
-    /// A built-in function failed on a row: ends the job, or notes the row, whose result is then NULL.
-    ///
-    /// # Errors
-    /// When the policy is to fail.
-    pub fn fail(&mut self, row: usize, message: impl Into<String>) -> Result<()> {
-        self.fail_by(self.on_error, row, message)
-    }
-    /// The same with a policy of the caller's.
-    ///
-    /// # Errors
-    /// When the policy is to fail.
-    pub fn fail_by(&mut self, policy: OnError, row: usize, message: impl Into<String>) -> Result<()> {
-        if policy == OnError::Fail {
-            return Err(Error::data(message));
-        }
-        self.errors.push(RowError { row: self.row(row), policy, message: message.into() });
-        Ok(())
-    }
-    fn narrowed<T>(&mut self, selection: &[u32], f: impl FnOnce(&mut Self) -> T) -> T {
-        let rows = Arc::new(selection.iter().map(|r| self.row(*r as usize)).collect());
-        let outer = self.rows.replace(rows);
-        let result = f(self);
-        self.rows = outer;
-        result
-    }
-}
+use weir_core::{Result, SqlType, Value, value};
 
 /// Evaluates an expression for every row of a batch.
 ///

@@ -1,6 +1,7 @@
 //! Bound expressions: every name resolved, every type known, every implicit conversion written out.
 
-use crate::eval::EvalContext;
+use crate::arith::ArithOp;
+use crate::context::EvalContext;
 use arrow::array::ArrayRef;
 use std::fmt;
 use std::sync::Arc;
@@ -35,17 +36,6 @@ pub trait Function: Send + Sync {
     fn version(&self) -> Option<String> {
         None
     }
-}
-
-/// + − × ÷ %
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "named after what they do")]
-pub enum ArithOp {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Modulo,
 }
 
 /// = <> < <= > >= and their forms that know NULL

@@ -3,11 +3,13 @@
 pub mod aggregate;
 pub mod arith;
 pub mod cast;
+pub mod context;
 pub mod eval;
 pub mod expr;
 pub mod functions;
 pub mod text;
 pub mod time;
 
-pub use eval::{EvalContext, OnError, RowError, Session};
-pub use expr::{ArithOp, CompareOp, Expr, Function};
+pub use arith::ArithOp;
+pub use context::{EvalContext, OnError, RowError, Session};
+pub use expr::{CompareOp, Expr, Function};

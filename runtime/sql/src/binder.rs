@@ -1,8 +1,9 @@
 //! Binds queries: a syntax tree into a plan.
 
 use crate::aggregates::{Collector, layout, over_groups, set_column};
-use crate::catalog::{Catalog, FunctionLoader, Table, idents, place_of};
-use crate::expressions::{Scope, field, truth};
+use crate::catalog::{Table, idents, place_of};
+use crate::expressions::truth;
+use crate::names::{Binder, Scope, field};
 use crate::plan::Plan;
 use crate::statement::place;
 use sqlparser::ast::{
@@ -15,23 +16,11 @@ use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
 
-/// Binds what a script says against what it has declared.
-pub(crate) struct Binder<'a> {
-    pub catalog: &'a mut Catalog,
-    pub loader: &'a dyn FunctionLoader,
-    ctes: Vec<BTreeMap<String, Plan>>,
-    depth: usize,
-}
-
 fn not_yet(what: &str) -> Error {
     Error::script(format!("{what} is not yet supported"))
 }
 
-impl<'a> Binder<'a> {
-    pub fn new(catalog: &'a mut Catalog, loader: &'a dyn FunctionLoader) -> Self {
-        Binder { catalog, loader, ctes: vec![], depth: 0 }
-    }
-
+impl Binder<'_> {
     /// Binds a query.
     pub fn query(&mut self, q: &Query) -> Result<Plan> {
         if let Some(order) = &q.order_by {

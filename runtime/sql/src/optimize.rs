@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_core::Schema;
 use weir_expr::Expr;
-use weir_expr::eval::{Session, constant};
+use weir_expr::{Session, eval::constant};
 
 /// Optimizes a plan.
 pub(crate) fn optimize(plan: Plan, session: &Arc<Session>) -> Plan {

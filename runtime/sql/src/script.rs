@@ -1,11 +1,12 @@
 //! Runs a script's statements in order: declarations into the catalog, INSERTs and bare SELECTs into one job, the rest
 //! answered at once.
 
-use crate::binder::{Binder, cast_columns};
+use crate::binder::cast_columns;
 use crate::catalog::{
     Catalog, FunctionLoader, FunctionSpec, Language, Table, View, error_policy, idents, option_map, place_of,
 };
 use crate::explain::{Format, explain};
+use crate::names::Binder;
 use crate::optimize::optimize;
 use crate::plan::{Insert, Plan};
 use crate::statement::{ColumnKind, CreateFunction, CreateTable, InsertStatement, Statement, parse_script, place};
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType};
-use weir_expr::eval::Session;
+use weir_expr::Session;
 use weir_expr::{OnError, cast};
 
 /// A script, compiled.

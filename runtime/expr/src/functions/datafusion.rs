@@ -1,6 +1,6 @@
 //! DataFusion's scalar functions, under the names that Flink does not use.
 
-use crate::eval::EvalContext;
+use crate::context::EvalContext;
 use crate::expr::{Expr, Function};
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};

@@ -13,7 +13,7 @@ mod math;
 mod string;
 mod temporal;
 
-use crate::eval::{EvalContext, Session};
+use crate::context::{EvalContext, Session};
 use crate::expr::{Expr, Function};
 use arrow::array::ArrayRef;
 use std::collections::BTreeMap;

@@ -1,0 +1,101 @@
+//! What names stand for while a query is bound: the binder's own state, and the columns in sight.
+
+use crate::catalog::{Catalog, FunctionLoader};
+use crate::plan::Plan;
+use crate::statement::place;
+use sqlparser::ast::Ident;
+use std::collections::BTreeMap;
+use weir_core::error::nearest;
+use weir_core::{Error, Field, Result, TypeKind};
+use weir_expr::Expr;
+
+/// Binds what a script says against what it has declared.
+pub(crate) struct Binder<'a> {
+    pub catalog: &'a mut Catalog,
+    pub loader: &'a dyn FunctionLoader,
+    pub ctes: Vec<BTreeMap<String, Plan>>,
+    pub depth: usize,
+}
+
+impl<'a> Binder<'a> {
+    pub fn new(catalog: &'a mut Catalog, loader: &'a dyn FunctionLoader) -> Self {
+        Binder { catalog, loader, ctes: vec![], depth: 0 }
+    }
+}
+
+/// The columns that an expression can name.
+#[derive(Clone, Default)]
+pub(crate) struct Scope {
+    pub columns: Vec<(Option<String>, Field)>,
+}
+
+impl Scope {
+    fn column(&self, index: usize) -> Expr {
+        let f = &self.columns[index].1;
+        Expr::column(index, f.name.clone(), f.ty.clone())
+    }
+
+    pub fn find(&self, qualifier: Option<&str>, name: &str) -> Result<Option<usize>> {
+        let is = |q: &Option<String>| match (qualifier, q) {
+            (None, _) => true,
+            (Some(w), Some(q)) => q == w || q.ends_with(&format!(".{w}")),
+            _ => false,
+        };
+        let mut found = self.columns.iter().enumerate().filter(|(_, (q, f))| f.name == name && is(q));
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(Error::script(format!("column '{name}' is ambiguous")));
+        }
+        Ok(first.map(|(i, _)| i))
+    }
+
+    /// Positions of a table's columns.
+    pub fn of_table(&self, qualifier: &str) -> Vec<usize> {
+        let suffix = format!(".{qualifier}");
+        let is = |q: &Option<String>| q.as_deref().is_some_and(|q| q == qualifier || q.ends_with(&suffix));
+        (0..self.columns.len()).filter(|i| is(&self.columns[*i].0)).collect()
+    }
+
+    /// Resolves a dotted name: a column, a table's column, or a field within one.
+    pub fn resolve(&self, parts: &[Ident]) -> Result<Expr> {
+        let at = parts.first().and_then(|p| place(p.span.start));
+        let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
+        for split in (0..names.len()).rev() {
+            // The longest qualifier that fits wins.
+            let qualifier = (split > 0).then(|| names[..split].join("."));
+            if let Some(i) = self.find(qualifier.as_deref(), names[split]).map_err(|e| e.at(at))? {
+                let mut expr = self.column(i);
+                for name in &names[split + 1..] {
+                    expr = field(expr, name).map_err(|e| e.at(at))?;
+                }
+                return Ok(expr);
+            }
+        }
+        let wanted = names.last().copied().unwrap_or_default();
+        let e = Error::script(format!("there is no column '{}'", names.join("."))).at(at);
+        let known: Vec<&str> = self.columns.iter().map(|(_, f)| f.name.as_str()).collect();
+        Err(match nearest(wanted, known.iter().copied()) {
+            Some(n) => e.hint(format!("did you mean '{n}'?")),
+            None if known.is_empty() => e.hint("there are no columns here"),
+            None => e.hint(format!("there are: {}", known.join(", "))),
+        })
+    }
+}
+
+/// A field of a row.
+pub(crate) fn field(expr: Expr, name: &str) -> Result<Expr> {
+    let ty = expr.ty();
+    let TypeKind::Row(fields) = &ty.kind else {
+        return Err(Error::script(format!("{expr} is {}, which has no field '{name}'", ty.kind)));
+    };
+    match fields.iter().position(|f| f.name == name) {
+        Some(index) => {
+            let ty = fields[index].ty.clone().nullable(fields[index].ty.nullable || ty.nullable);
+            Ok(Expr::Field { expr: Box::new(expr), index, name: name.to_string(), ty })
+        }
+        None => {
+            let known: Vec<&str> = fields.iter().map(|f| f.name.as_str()).collect();
+            Err(Error::script(format!("the row {expr} has no field '{name}'; it has {}", known.join(", "))))
+        }
+    }
+}
