@@ -347,7 +347,7 @@ impl Function for Bound {
             self.remembering(&mut worker, args, rows, ty, context)
         } else {
             let all: Vec<usize> = (0..rows).collect();
-            self.call(&mut worker, args, rows, ty, context, &|r| vec![all[r]])
+            self.call(&mut worker, args, rows, ty, context, &|r| vec![all[r]]).map(|(array, _)| array)
         };
         inner.give(worker);
         result
@@ -384,7 +384,6 @@ impl Bound {
         worker.memory.hit += (rows - missing.len()) as u64;
         self.function.loaded.inner.metrics.remembered.inc_by((rows - missing.len()) as u64);
         let mut builder = ColumnBuilder::new(&ty.arrow());
-        let mut failed: Vec<bool> = vec![false; first.len()];
         let mut slot: Vec<u32> = vec![u32::MAX; first.len()];
         let mut next = 0u32;
         for (d, row) in first.iter().enumerate() {
@@ -399,22 +398,17 @@ impl Bound {
             let chosen = UInt32Array::from(missing.iter().map(|d| first[*d as usize]).collect::<Vec<_>>());
             let narrow: Vec<ArrayRef> =
                 args.iter().map(|a| arrow::compute::take(a, &chosen, None)).collect::<std::result::Result<_, _>>()?;
-            let before = context.errors.len();
             // A failure belongs to all rows that have the argument.
             let rows_of = |m: usize| {
                 let d = missing[m];
                 of_row.iter().enumerate().filter(|(_, o)| **o == d).map(|(r, _)| r).collect::<Vec<usize>>()
             };
-            let computed = self.call(worker, &narrow, missing.len(), ty, context, &rows_of)?;
-            for e in &context.errors[before..] {
-                if let Some(d) = of_row.get(e.row as usize) {
-                    failed[*d as usize] = true;
-                }
-            }
-            let any_failed = context.errors.len() > before;
+            let (computed, failed) = self.call(worker, &narrow, missing.len(), ty, context, &rows_of)?;
+            let mut bad = vec![false; missing.len()];
+            failed.into_iter().for_each(|f| bad[f] = true);
             for (m, d) in missing.iter().enumerate() {
                 slot[*d as usize] = next + m as u32;
-                if !(any_failed && failed[*d as usize]) {
+                if !bad[m] {
                     let key = keys.get(first[*d as usize] as usize);
                     worker.memory.keep(key, Value::read(&computed, m).into_owned());
                 }
@@ -427,7 +421,8 @@ impl Bound {
         Ok(arrow::compute::take(&all, &indices, None)?)
     }
 
-    /// Calls the guest for all rows; `rows_of` says which rows of the batch one of these stands for.
+    /// Calls the guest for all rows; `rows_of` says which rows of the batch one of these stands for. Gives the rows that
+    /// failed as well.
     fn call(
         &self,
         worker: &mut Worker,
@@ -436,18 +431,19 @@ impl Bound {
         ty: &SqlType,
         context: &mut EvalContext,
         rows_of: &dyn Fn(usize) -> Vec<usize>,
-    ) -> Result<ArrayRef> {
+    ) -> Result<(ArrayRef, Vec<usize>)> {
         let mut parts: Vec<ArrayRef> = vec![];
+        let mut failed = vec![];
         let mut poison = 0;
         for from in (0..rows).step_by(CHUNK) {
             let count = CHUNK.min(rows - from);
-            self.range(worker, args, from, count, ty, context, rows_of, &mut parts, &mut poison)?;
+            self.range(worker, args, from, count, ty, context, rows_of, &mut parts, &mut failed, &mut poison)?;
         }
         if parts.len() == 1 {
-            return Ok(parts.remove(0));
+            return Ok((parts.remove(0), failed));
         }
         let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
-        Ok(arrow::compute::concat(&parts)?)
+        Ok((arrow::compute::concat(&parts)?, failed))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one recursion's state, handed down unchanged")]
@@ -461,6 +457,7 @@ impl Bound {
         context: &mut EvalContext,
         rows_of: &dyn Fn(usize) -> Vec<usize>,
         parts: &mut Vec<ArrayRef>,
+        failed: &mut Vec<usize>,
         poison: &mut usize,
     ) -> Result<()> {
         let inner = &self.function.loaded.inner;
@@ -490,6 +487,7 @@ impl Bound {
                         for e in errors {
                             inner.metrics.errors.inc();
                             bad[e.row as usize] = true;
+                            failed.push(from + e.row as usize);
                             let text = format!("{}: {}{refusals}", self.name(), e.message);
                             for row in rows_of(from + e.row as usize) {
                                 context
@@ -521,10 +519,11 @@ impl Bound {
         };
         if count > 1 {
             let half = count / 2;
-            self.range(worker, args, from, half, ty, context, rows_of, parts, poison)?;
-            return self.range(worker, args, from + half, count - half, ty, context, rows_of, parts, poison);
+            self.range(worker, args, from, half, ty, context, rows_of, parts, failed, poison)?;
+            return self.range(worker, args, from + half, count - half, ty, context, rows_of, parts, failed, poison);
         }
         inner.metrics.traps.inc();
+        failed.push(from);
         *poison += 1;
         if *poison > POISON {
             return Err(trapped.context(format!("more than {POISON} rows of a batch failed")));
