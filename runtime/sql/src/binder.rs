@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::statement::place;
 use sqlparser::ast::{
     Distinct, Expr as Ast, GroupByExpr, GroupByWithModifier, Ident, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor, Values,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Values,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Binder<'_> {
             }
             SetExpr::Table(t) => {
                 let name = ObjectName::from(vec![Ident::new(t.table_name.clone().unwrap_or_default())]);
-                self.relation(&name, None).map(|(plan, _)| plan)
+                self.relation(&name).map(|(plan, _)| plan)
             }
             other => Err(Error::script(format!("this is no query: {other}"))),
         }
@@ -99,7 +99,7 @@ impl Binder<'_> {
     }
 
     /// A named relation and the name that qualifies its columns.
-    fn relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Result<(Plan, String)> {
+    fn relation(&mut self, name: &ObjectName) -> Result<(Plan, String)> {
         let parts = idents(name);
         if let [one] = parts.as_slice()
             && let Some(plan) = self.ctes.iter().rev().find_map(|c| c.get(&one.value)).cloned()
@@ -122,7 +122,6 @@ impl Binder<'_> {
             let table = table.ok_or_else(|| self.catalog.unknown(name, &full))?;
             self.scan(table)?
         };
-        let _ = alias;
         Ok((plan, full))
     }
 
@@ -158,7 +157,7 @@ impl Binder<'_> {
         }
         let (plan, name, alias) = match &one.relation {
             TableFactor::Table { name, alias, args: None, version: None, .. } => {
-                let (plan, full) = self.relation(name, alias.as_ref())?;
+                let (plan, full) = self.relation(name)?;
                 (plan, Some(full), alias)
             }
             TableFactor::Derived { subquery, alias, .. } => (self.query(subquery)?, None, alias),
@@ -187,8 +186,8 @@ impl Binder<'_> {
     /// Joins come later; what is wrong beside that is still said.
     fn join_error(&mut self, from: &sqlparser::ast::TableWithJoins, join: &sqlparser::ast::Join) -> Error {
         for factor in [&from.relation, &join.relation] {
-            if let TableFactor::Table { name, alias, .. } = factor
-                && let Err(e) = self.relation(name, alias.as_ref())
+            if let TableFactor::Table { name, .. } = factor
+                && let Err(e) = self.relation(name)
             {
                 return e;
             }

@@ -346,8 +346,7 @@ impl Function for Bound {
         let result = if self.function.deterministic && worker.memory.pays() {
             self.remembering(&mut worker, args, rows, ty, context)
         } else {
-            let all: Vec<usize> = (0..rows).collect();
-            self.call(&mut worker, args, rows, ty, context, &|r| vec![all[r]]).map(|(array, _)| array)
+            self.call(&mut worker, args, rows, ty, context, &|r| vec![r]).map(|(array, _)| array)
         };
         inner.give(worker);
         result
