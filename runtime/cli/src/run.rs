@@ -170,6 +170,9 @@ pub fn run(a: &Run) -> Result<()> {
     if !fresh {
         compare(&store, &assembled, a.allow_state_drop)?;
     }
+    if store.finished() {
+        eprintln!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
+    }
     let backend: Arc<dyn StateBackend> = Arc::new(store);
     let control = Arc::new(Control::default());
     let over = catch_signals(&control)?;
@@ -187,13 +190,13 @@ pub fn run(a: &Run) -> Result<()> {
     let closed = backend.close();
     let ended = result?;
     closed?;
-    if ended {
-        folder.note(&name, &run, true)?;
-    }
+    drop(backend);
     progress.finish(ended);
-    if !ended {
-        eprintln!("run it again to go on from here");
+    if ended {
+        // The very last step: a process that is killed before it finds the job complete, not new, when it is run again.
+        return folder.note(&name, &run, true);
     }
+    eprintln!("run it again to go on from here");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Errors that speak to the user, and the exit code each kind stands for.
 
 use std::fmt;
+use std::path::Path;
 
 /// The result of everything that can fail in Weir.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -131,6 +132,20 @@ impl From<arrow::error::ArrowError> for Error {
         Error::internal(e.to_string())
     }
 }
+
+/// Makes an error of a failed step on a path: `map_err(io("write", &path))`.
+pub fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
+    move |e| {
+        let error = Error::io(format!("cannot {what} {}: {e}", path.display()));
+        match e.kind() {
+            std::io::ErrorKind::StorageFull => error.hint(FULL_DISK),
+            _ => error,
+        }
+    }
+}
+
+/// What to do about a full disk.
+pub const FULL_DISK: &str = "make room on the disk and run the job again; nothing is lost";
 
 /// The name nearest to what was written, for "did you mean" hints; distance at most a third of its length.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -3,7 +3,9 @@
 
 pub mod batch;
 pub mod builder;
+pub mod clock;
 pub mod error;
+pub mod failpoint;
 pub mod graph;
 pub mod key;
 pub mod metrics;

@@ -69,12 +69,15 @@ pub trait StateBackend: StateReader {
     fn operator(&self, uid: &str) -> Result<OperatorId>;
     /// Takes over a subtask's changes of an epoch; reads see them at once.
     fn stage(&self, operator: OperatorId, epoch: Epoch, changes: Vec<Change>);
-    /// Makes an epoch durable: everything staged for it, and the outbox. Gives the bytes written.
+    /// Makes an epoch durable: everything staged for it, and the outbox; `finished` when all input has come to its end.
+    /// Gives the bytes written.
     fn commit(&self, epoch: Epoch, outbox: &Outbox, finished: bool) -> Result<u64>;
     /// Says that an epoch's outbox was delivered, so that the epoch need not be kept for it.
     fn delivered(&self, epoch: Epoch) -> Result<()>;
     /// The last durable epoch.
     fn last_epoch(&self) -> Epoch;
+    /// Whether the last durable epoch was the job's last: nothing is left to do but what it delivers.
+    fn finished(&self) -> bool;
     /// Outboxes of durable epochs that were not delivered, oldest first.
     fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>>;
     /// Forgets what was staged for epochs that never became durable.

@@ -125,9 +125,12 @@ fn generation(
         }
     }
     if recovered {
-        backend.commit(Epoch(next), &vec![], false)?;
+        backend.commit(Epoch(next), &vec![], backend.finished())?;
         backend.delivered(Epoch(next))?;
         next += 1;
+    }
+    if backend.finished() {
+        return Ok(true);
     }
     for (node, state) in graph.nodes.iter().zip(&handles) {
         if let Role::Source(s) = &node.role {

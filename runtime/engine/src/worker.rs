@@ -6,11 +6,11 @@ use actix::Recipient;
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use weir_core::clock::thread_cpu;
 use weir_core::graph::{Collector, Operator, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::{OperatorId, StateBackend};
-use weir_core::{Batch, Error, Result};
+use weir_core::{Batch, Error, Result, failpoint};
 
 /// What a subtask does.
 pub(crate) enum Task {
@@ -34,19 +34,11 @@ pub(crate) struct Worker {
     pub metrics: SubtaskMetrics,
 }
 
-/// Processor time of the calling thread.
-fn cpu() -> Duration {
-    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a local of the right type; the call writes nothing else.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut t) };
-    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
-}
-
 impl Worker {
     /// Works until nobody hands out work any more.
     pub fn run(mut self, work: &Receiver<Work>, done: &Recipient<Done>) {
         while let Ok(w) = work.recv() {
-            let before = cpu();
+            let before = thread_cpu();
             let mut outputs = vec![];
             let outcome = catch_unwind(AssertUnwindSafe(|| self.work(w, &mut outputs)));
             let outcome = match outcome {
@@ -60,7 +52,7 @@ impl Worker {
             };
             let wants_epoch = matches!(&self.task, Task::Operator(o) if o.wants_epoch());
             let failed = matches!(outcome, Outcome::Failed(_));
-            done.do_send(Done { outputs, outcome, cpu: cpu().saturating_sub(before), wants_epoch });
+            done.do_send(Done { outputs, outcome, cpu: thread_cpu().saturating_sub(before), wants_epoch });
             if failed {
                 return;
             }
@@ -70,7 +62,10 @@ impl Worker {
     fn work(&mut self, w: Work, outputs: &mut Vec<(usize, Batch)>) -> Result<Outcome> {
         let mut collected = Collector::default();
         let outcome = match (w, &mut self.task) {
-            (Work::Poll, Task::Source(s)) => Outcome::Polled(s.poll(&mut collected)?),
+            (Work::Poll, Task::Source(s)) => {
+                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
+                Outcome::Polled(s.poll(&mut collected)?)
+            }
             (Work::Process(input, batch), task) => {
                 self.metrics.rows_in.inc_by(batch.rows() as u64);
                 self.metrics.bytes_in.inc_by(batch.bytes() as u64);

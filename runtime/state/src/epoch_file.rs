@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use weir_core::error::io;
+use weir_core::failpoint;
 use weir_core::state::{Epoch, Outbox};
 use weir_core::{Error, Result};
 
@@ -24,18 +26,6 @@ pub(crate) type Entry = (u32, Vec<u8>, Option<Vec<u8>>);
 
 pub(crate) fn path(folder: &Path, epoch: Epoch) -> PathBuf {
     folder.join(format!("{:020}.epoch", epoch.0))
-}
-
-fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
-    move |e| {
-        let error = Error::io(format!("cannot {what} {}: {e}", path.display()));
-        match e.kind() {
-            std::io::ErrorKind::StorageFull => {
-                error.hint("make room on the disk and run the job again; nothing is lost")
-            }
-            _ => error,
-        }
-    }
 }
 
 struct Summed<W> {
@@ -60,7 +50,8 @@ pub(crate) fn write<'a>(
 ) -> Result<u64> {
     let target = path(folder, Epoch(header.epoch));
     let draft = target.with_extension("draft");
-    let file = File::create(&draft).map_err(io("write", &draft))?;
+    let started = failpoint::pass("epoch-write").and_then(|()| File::create(&draft));
+    let file = started.map_err(io("write", &draft))?;
     let mut out = Summed { inner: BufWriter::with_capacity(1 << 18, file), crc: crc32fast::Hasher::new(), bytes: 0 };
     let head = serde_json::to_vec(header).map_err(|e| Error::internal(e.to_string()))?;
     let all = || -> std::io::Result<()> {
@@ -81,7 +72,8 @@ pub(crate) fn write<'a>(
         out.inner.get_ref().sync_data()
     };
     all().map_err(io("write", &draft))?;
-    fs::rename(&draft, &target).map_err(io("name", &target))?;
+    failpoint::pass("epoch-written").and_then(|()| fs::rename(&draft, &target)).map_err(io("name", &target))?;
+    failpoint::pass("epoch-named").map_err(io("sync", folder))?;
     sync_folder(folder)?;
     Ok(out.bytes + 4)
 }

@@ -4,7 +4,7 @@ use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use weir_core::{Error, Result};
+use weir_core::{Error, Result, failpoint};
 
 /// What the folder says of the job's last run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,9 +105,10 @@ impl Folder {
         let draft = self.path.join("job.json.draft");
         let io = |e: std::io::Error| Error::io(format!("cannot write {}: {e}", path.display()));
         let text = serde_json::to_vec_pretty(&status).map_err(|e| Error::internal(e.to_string()))?;
-        fs::write(&draft, text).map_err(io)?;
+        failpoint::pass("job-note").and_then(|()| fs::write(&draft, text)).map_err(io)?;
         File::open(&draft).and_then(|f| f.sync_all()).map_err(io)?;
         fs::rename(&draft, &path).map_err(io)?;
+        failpoint::pass("job-noted").map_err(io)?;
         crate::epoch_file::sync_folder(&self.path)
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use weir_core::error::FULL_DISK;
 use weir_core::state::{Change, Epoch, OperatorId, Outbox, StateBackend, StateReader};
 use weir_core::{Error, Result};
 
@@ -33,6 +34,8 @@ struct Progress {
     durable: u64,
     delivered: BTreeSet<u64>,
     flushed: u64,
+    /// Whether the last durable epoch was the job's last.
+    finished: bool,
     failure: Option<Error>,
 }
 
@@ -49,14 +52,13 @@ impl Shared {
 /// A job's store. Epochs are applied to sled by a thread of its own.
 pub struct Store {
     shared: Arc<Shared>,
-    applier: Mutex<Option<(SyncSender<Epoch>, JoinHandle<()>)>>,
+    applier: Mutex<Option<(SyncSender<(Epoch, bool)>, JoinHandle<()>)>>,
 }
 
 fn sled_error(e: std::io::Error) -> Error {
     let error = Error::state(format!("the state store failed: {e}"));
     match e.kind() {
-        std::io::ErrorKind::StorageFull => Error { kind: weir_core::error::Kind::Io, ..error }
-            .hint("make room on the disk and run the job again; nothing is lost"),
+        std::io::ErrorKind::StorageFull => Error { kind: weir_core::error::Kind::Io, ..error }.hint(FULL_DISK),
         _ => error.hint("start with --fresh, or restore an export with `weir state import`"),
     }
 }
@@ -66,6 +68,13 @@ fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const APPLIED: &[u8] = b"\0applied";
+
+/// What [`APPLIED`] holds: the last epoch that sled has, and whether it was the job's last.
+fn applied_value(epoch: u64, finished: bool) -> [u8; 9] {
+    let mut v = [u8::from(finished); 9];
+    v[..8].copy_from_slice(&epoch.to_be_bytes());
+    v
+}
 
 fn full_key(operator: u32, key: &[u8]) -> Vec<u8> {
     [&[1u8][..], &operator.to_be_bytes(), key].concat()
@@ -83,11 +92,12 @@ impl Store {
             .flush_every_ms(None)
             .open::<FANOUT>()
             .map_err(sled_error)?;
-        let applied = match db.get(APPLIED).map_err(sled_error)? {
-            Some(v) => {
-                u64::from_be_bytes(v.as_ref().try_into().map_err(|_| Error::state("the state store is damaged"))?)
-            }
-            None => 0,
+        let (applied, mut finished) = match db.get(APPLIED).map_err(sled_error)? {
+            Some(v) => match v.as_ref().split_first_chunk::<8>() {
+                Some((epoch, [finished])) => (u64::from_be_bytes(*epoch), *finished != 0),
+                _ => return Err(Error::state("the state store is damaged")),
+            },
+            None => (0, false),
         };
         let epochs = folder.epochs();
         let mut last = applied;
@@ -99,11 +109,11 @@ impl Store {
             for (operator, key, value) in entries {
                 put(&db, operator, &key, value.as_deref()).map_err(sled_error)?;
             }
-            last = header.epoch;
+            (last, finished) = (header.epoch, header.finished);
         }
-        db.insert(APPLIED, last.to_be_bytes()).map_err(sled_error)?;
+        db.insert(APPLIED, applied_value(last, finished)).map_err(sled_error)?;
         db.flush().map_err(sled_error)?;
-        let progress = Progress { durable: last, flushed: last, ..Progress::default() };
+        let progress = Progress { durable: last, flushed: last, finished, ..Progress::default() };
         let shared = Arc::new(Shared {
             first: Mutex::new(db),
             spare: Mutex::new(vec![]),
@@ -166,10 +176,10 @@ fn put(db: &Db, operator: u32, key: &[u8], value: Option<&[u8]>) -> std::io::Res
 }
 
 /// The applier's life: takes durable epochs, puts them into sled, flushes now and then.
-fn apply_all(shared: &Shared, epochs: &Receiver<Epoch>) {
+fn apply_all(shared: &Shared, epochs: &Receiver<(Epoch, bool)>) {
     let mut since = 0u64;
     let mut bytes = 0usize;
-    while let Ok(epoch) = epochs.recv() {
+    while let Ok((epoch, finished)) = epochs.recv() {
         let staged = shared.staged.read().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned();
         let Some(staged) = staged else { continue };
         let work = || -> std::io::Result<usize> {
@@ -181,7 +191,7 @@ fn apply_all(shared: &Shared, epochs: &Receiver<Epoch>) {
                     bytes += key.len() + value.as_ref().map_or(0, Vec::len);
                     put(db, *operator, key, value.as_deref())?;
                 }
-                db.insert(APPLIED, epoch.0.to_be_bytes())?;
+                db.insert(APPLIED, applied_value(epoch.0, finished))?;
                 Ok(bytes)
             })
         };
@@ -317,10 +327,13 @@ impl StateBackend for Store {
         let header = Header { epoch: epoch.0, finished, outbox: outbox.clone() };
         let entries = staged.iter().map(|((o, k), v)| (*o, k.as_slice(), v.as_deref()));
         let bytes = epoch_file::write(&self.shared.folder, &header, entries)?;
-        locked(&self.shared.progress).durable = epoch.0;
+        {
+            let mut p = locked(&self.shared.progress);
+            (p.durable, p.finished) = (epoch.0, finished);
+        }
         if let Some((sender, _)) = locked(&self.applier).as_ref() {
             // The applier ends only with this sender, or after a failure that the next commit reports.
-            let _ = sender.send(epoch);
+            let _ = sender.send((epoch, finished));
         }
         Ok(bytes)
     }
@@ -332,6 +345,10 @@ impl StateBackend for Store {
 
     fn last_epoch(&self) -> Epoch {
         Epoch(locked(&self.shared.progress).durable)
+    }
+
+    fn finished(&self) -> bool {
+        locked(&self.shared.progress).finished
     }
 
     fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>> {

@@ -22,6 +22,7 @@ use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, SocketError, Stream
 use wasmtime_wasi::runtime::in_tokio;
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtxView};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, async_trait};
+use weir_core::clock::thread_cpu;
 use weir_core::{Error, Result};
 
 pub(crate) mod bindings {
@@ -101,13 +102,6 @@ pub fn engine() -> Result<&'static Engine> {
         Ok(engine)
     });
     made.as_ref().map_err(|e| Error::internal(format!("the Wasm engine does not start: {e}")))
-}
-
-fn thread_cpu() -> Duration {
-    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a local of the right type; the call writes nothing else.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut t) };
-    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
 /// What a guest is given.

@@ -4,12 +4,14 @@
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weir_core::error::io;
+use weir_core::failpoint;
 use weir_core::graph::{Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Change, Epoch, StateHandle};
 use weir_core::{Batch, Error, Result, Schema, Value};
@@ -42,18 +44,6 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     }))
 }
 
-fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
-    move |e| {
-        let error = Error::io(format!("cannot {what} {}: {e}", path.display()));
-        match e.kind() {
-            std::io::ErrorKind::StorageFull => {
-                error.hint("make room on the disk and run the job again; nothing is lost")
-            }
-            _ => error,
-        }
-    }
-}
-
 /// A part that has its rows, and the name it is to get.
 #[derive(Serialize, Deserialize)]
 struct Finished {
@@ -67,6 +57,7 @@ fn key(path: &Path) -> Vec<u8> {
 
 impl Finished {
     fn deliver(&self) -> Result<()> {
+        failpoint::pass("part-deliver").map_err(io("name", &self.to))?;
         match fs::rename(&self.from, &self.to) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.to.exists() => Ok(()),
             other => other.map_err(io("name", &self.to)),
@@ -105,11 +96,17 @@ impl SinkFactory for Files {
     }
 
     fn deliver(&self, outbox: &[Vec<u8>]) -> Result<()> {
+        let mut folders = BTreeSet::new();
         for entry in outbox {
             let f: Finished = serde_json::from_slice(entry).map_err(|_| Error::state("an outbox is damaged"))?;
             f.deliver()?;
+            folders.extend(f.to.parent().map(Path::to_path_buf));
         }
-        Ok(())
+        // The epoch's file, which knows the names, goes after this: the names must be on the disk by then.
+        for f in folders {
+            File::open(&f).and_then(|f| f.sync_all()).map_err(io("sync", &f))?;
+        }
+        failpoint::pass("parts-delivered").map_err(io("name parts in", &self.folder))
     }
 
     fn recover(&self, state: &StateHandle) -> Result<Vec<Change>> {
@@ -222,7 +219,9 @@ impl Sink for Writer {
             let folder = self.sub_folder(&batch, row);
             let largest = self.largest;
             let part = self.part(&folder)?;
-            part.file.write_all(&row_bytes).map_err(io("write", &part.hidden))?;
+            failpoint::pass("part-write")
+                .and_then(|()| part.file.write_all(&row_bytes))
+                .map_err(io("write", &part.hidden))?;
             part.length += row_bytes.len() as u64;
             if part.length >= largest {
                 self.finish(&folder)?;
@@ -251,6 +250,7 @@ impl Sink for Writer {
             }
             out.outbox.push(serde_json::to_vec(&f).map_err(|e| Error::internal(e.to_string()))?);
         }
+        failpoint::pass("part-note").map_err(io("sync parts in", &self.folder))?;
         for p in self.parts.values_mut() {
             p.file.flush().and_then(|()| p.file.get_ref().sync_data()).map_err(io("write", &p.hidden))?;
             p.noted = true;
