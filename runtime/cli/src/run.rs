@@ -157,7 +157,7 @@ pub fn run(a: &Run) -> Result<()> {
     };
     let cache = match compiled.settings.get("state.cache-size") {
         Some(v) => options::bytes("state.cache-size", v)? as usize,
-        None => 64 << 20,
+        None => 512 << 20,
     };
     let restart = restart_strategy(&compiled.settings)?;
     if let Some(address) = &a.listen {
@@ -166,7 +166,7 @@ pub fn run(a: &Run) -> Result<()> {
     }
     let folder = Folder::open(&state_folder(a.state.as_deref(), &source.base, &name)?)?;
     let (run, fresh) = begin(a, &folder, &name, &assembled)?;
-    let store = Store::open(&folder, cache / 4)?;
+    let store = Store::open(&folder, cache / 8)?;
     if !fresh {
         compare(&store, &assembled, a.allow_state_drop)?;
     }
@@ -180,7 +180,7 @@ pub fn run(a: &Run) -> Result<()> {
     let options = Options {
         epoch_interval: interval.max(Duration::from_millis(1)),
         restart,
-        cache_bytes: cache,
+        cache_bytes: cache / 2,
         run: run.clone(),
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);

@@ -91,6 +91,18 @@ impl Batch {
         };
         Ok(Batch { data, kinds })
     }
+    /// The rows of several batches of one schema, in their order.
+    pub fn concat(batches: &[Batch]) -> Result<Self> {
+        let Some(first) = batches.first() else {
+            return Err(crate::Error::internal("no batches to put together"));
+        };
+        let data = arrow::compute::concat_batches(&first.data.schema(), batches.iter().map(|b| &b.data))?;
+        let kinds = batches.iter().any(|b| b.kinds.is_some()).then(|| {
+            let all = batches.iter().flat_map(|b| (0..b.rows()).map(|r| b.kinds.as_ref().map_or(0, |k| k.value(r))));
+            all.collect::<Int8Array>()
+        });
+        Ok(Batch { data, kinds })
+    }
     /// The rows at these positions.
     pub fn take(&self, rows: &UInt32Array) -> Result<Self> {
         let columns: Vec<ArrayRef> =

@@ -1,7 +1,7 @@
 //! A job as the engine sees it: nodes, edges, and the traits behind the nodes.
 
 use crate::metrics::SubtaskMetrics;
-use crate::state::{Change, Epoch, StateHandle};
+use crate::state::{Changes, Epoch, StateHandle};
 use crate::{Batch, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,7 +135,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// What ends the job.
-    fn checkpoint(&mut self, epoch: Epoch) -> Result<Vec<Change>>;
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes>;
 }
 
 /// Makes the subtasks of a source.
@@ -178,8 +178,12 @@ pub trait Operator: Send {
     ///
     /// # Errors
     /// What ends the job.
-    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
-        Ok(vec![])
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        Ok(Changes::default())
+    }
+    /// The rows that it would rather take at once, if so many are waiting; 0 when it takes batches as they come.
+    fn gathers(&self) -> usize {
+        0
     }
     /// Whether changes in memory ask for an epoch before its time.
     fn wants_epoch(&self) -> bool {
@@ -194,13 +198,17 @@ pub trait OperatorFactory: Send + Sync {
     /// # Errors
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>>;
+    /// Whether its subtasks keep state, and so share the cache.
+    fn keeps_state(&self) -> bool {
+        false
+    }
 }
 
 /// What a sink hands over at a barrier.
 #[derive(Debug, Default)]
 pub struct SinkCheckpoint {
     /// Changes of its own state.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
     /// What is to be delivered once the epoch is durable.
     pub outbox: Vec<Vec<u8>>,
 }
@@ -238,7 +246,7 @@ pub trait SinkFactory: Send + Sync {
     ///
     /// # Errors
     /// When that is not possible.
-    fn recover(&self, _state: &StateHandle) -> Result<Vec<Change>> {
-        Ok(vec![])
+    fn recover(&self, _state: &StateHandle) -> Result<Changes> {
+        Ok(Changes::default())
     }
 }

@@ -17,13 +17,92 @@ impl std::fmt::Display for Epoch {
     }
 }
 
-/// A change of one key within an epoch: its new value, or none when it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The key: two bytes of key group, then the operator's own.
-    pub key: Vec<u8>,
-    /// The new value.
-    pub value: Option<Vec<u8>>,
+/// Changes of keys within an epoch, one behind another in one piece of memory: for each key its new value, or none when
+/// it goes. A key begins with two bytes of key group. Where a key is there twice, the later one counts.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+const GONE: u32 = u32::MAX;
+
+/// The key and value at the front of packed changes, and how many bytes they take.
+fn split(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
+    let (n, rest) = bytes.split_first_chunk::<4>()?;
+    let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*n) as usize)?;
+    let (n, rest) = rest.split_first_chunk::<4>()?;
+    match u32::from_le_bytes(*n) {
+        GONE => Some((key, None, 8 + key.len())),
+        n => Some((key, Some(rest.get(..n as usize)?), 8 + key.len() + n as usize)),
+    }
+}
+
+impl Changes {
+    /// Notes that a key, given in parts, has a new value, which `value` appends.
+    pub fn set_with(&mut self, key: &[&[u8]], value: impl FnOnce(&mut Vec<u8>)) {
+        self.begin(key);
+        let at = self.bytes.len();
+        value(&mut self.bytes);
+        let length = (self.bytes.len() - at) as u32;
+        self.bytes[at - 4..at].copy_from_slice(&length.to_le_bytes());
+    }
+    /// Notes that a key has a new value.
+    pub fn set(&mut self, key: &[u8], value: &[u8]) {
+        self.set_with(&[key], |out| out.extend_from_slice(value));
+    }
+    /// Notes that a key, given in parts, goes.
+    pub fn remove(&mut self, key: &[&[u8]]) {
+        self.begin(key);
+    }
+    fn begin(&mut self, key: &[&[u8]]) {
+        self.starts.push(self.bytes.len());
+        let length: usize = key.iter().map(|k| k.len()).sum();
+        self.bytes.extend_from_slice(&(length as u32).to_le_bytes());
+        key.iter().for_each(|k| self.bytes.extend_from_slice(k));
+        self.bytes.extend_from_slice(&GONE.to_le_bytes());
+    }
+    /// The number of changes.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + 8 * self.starts.len()
+    }
+    /// The key of a change and its new value; an empty key behind the last change.
+    pub fn get(&self, at: usize) -> (&[u8], Option<&[u8]>) {
+        let start = self.starts.get(at).copied().unwrap_or(self.bytes.len());
+        split(&self.bytes[start..]).map_or((&[], None), |(key, value, _)| (key, value))
+    }
+    /// All of them, in the order in which they were noted.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+    /// Their form in files: length and bytes of the key, length and bytes of the value or `u32::MAX`, little-endian.
+    pub fn packed(&self) -> &[u8] {
+        &self.bytes
+    }
+    /// Changes of the form that [`Changes::packed`] gives; none when it is not one.
+    pub fn unpack(bytes: Vec<u8>) -> Option<Changes> {
+        let (mut starts, mut at) = (vec![], 0);
+        while at < bytes.len() {
+            let (.., length) = split(&bytes[at..])?;
+            starts.push(at);
+            at += length;
+        }
+        Some(Changes { bytes, starts })
+    }
+    /// Puts another's changes behind its own.
+    pub fn extend(&mut self, other: &Changes) {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.starts.extend(other.starts.iter().map(|s| s + at));
+    }
 }
 
 /// Reads of committed and handed-over state, shared by all subtasks.
@@ -68,7 +147,7 @@ pub trait StateBackend: StateReader {
     /// The number of an operator by the name of its state; drawn when first asked.
     fn operator(&self, uid: &str) -> Result<OperatorId>;
     /// Takes over a subtask's changes of an epoch; reads see them at once.
-    fn stage(&self, operator: OperatorId, epoch: Epoch, changes: Vec<Change>);
+    fn stage(&self, operator: OperatorId, epoch: Epoch, changes: Changes);
     /// Makes an epoch durable: everything staged for it, and the outbox; `finished` when all input has come to its end.
     /// Gives the bytes written.
     fn commit(&self, epoch: Epoch, outbox: &Outbox, finished: bool) -> Result<u64>;

@@ -1,7 +1,7 @@
 //! The actor that keeps a generation together: starts epochs, collects acks, has them made durable, ends the job.
 
 use crate::control::{Control, Shared};
-use crate::messages::{Ack, Barrier, News, StartEpoch};
+use crate::messages::{Ack, Barrier, Hold, News, StartEpoch};
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, System};
 use crossbeam_channel::Sender;
 use std::collections::BTreeMap;
@@ -22,14 +22,14 @@ struct Running {
 /// Tells the coordinator who its sources are.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Sources(pub Vec<Recipient<StartEpoch>>);
+pub(crate) struct Sources(pub Vec<(Recipient<StartEpoch>, Recipient<Hold>)>);
 
 pub(crate) struct Coordinator {
     pub shared: Arc<Shared>,
     pub control: Arc<Control>,
     /// The thread that makes epochs durable and delivers them.
     pub committer: Sender<(Epoch, Outbox, bool)>,
-    pub sources: Vec<Recipient<StartEpoch>>,
+    pub sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)>,
     pub subtasks: usize,
     pub interval: Duration,
     ended: usize,
@@ -84,7 +84,7 @@ impl Coordinator {
             started: Instant::now(),
             committing: false,
         }));
-        self.sources.iter().for_each(|s| s.do_send(StartEpoch(barrier)));
+        self.sources.iter().for_each(|(s, _)| s.do_send(StartEpoch(barrier)));
     }
 
     fn finish(&mut self, result: weir_core::Result<bool>) {
@@ -137,7 +137,13 @@ impl Handler<News> for Coordinator {
     fn handle(&mut self, news: News, _: &mut Self::Context) {
         match news {
             News::SourceEnded => self.ended += 1,
-            News::WantsEpoch => self.wanted = true,
+            News::WantsEpoch => {
+                self.wanted = true;
+                // One epoch is on its way already: until it is durable, what an operator holds must not grow.
+                if self.current.is_some() {
+                    self.sources.iter().for_each(|(_, h)| h.do_send(Hold));
+                }
+            }
             News::Failed(e) => return self.finish(Err(e)),
             News::Committed { epoch, bytes } => {
                 let Some(r) = self.current.take() else { return };

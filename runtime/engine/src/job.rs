@@ -2,7 +2,7 @@
 
 use crate::control::{Control, Shared};
 use crate::coordinator::{Coordinator, Sources};
-use crate::messages::{Connect, Data, News, StartEpoch};
+use crate::messages::{Connect, Data, Hold, News, StartEpoch};
 use crate::routing::Route;
 use crate::subtask::{Subtask, Target};
 use crate::worker::{Task, Worker};
@@ -183,8 +183,8 @@ fn workers(
     metrics: &Metrics,
     handles: &[StateHandle],
 ) -> Result<Vec<Vec<Worker>>> {
-    let stateful =
-        graph.nodes.iter().filter(|n| matches!(n.role, Role::Operator(_))).map(|n| n.parallelism).sum::<usize>();
+    let keeps_state = |n: &&weir_core::graph::Node| matches!(&n.role, Role::Operator(o) if o.keeps_state());
+    let stateful = graph.nodes.iter().filter(keeps_state).map(|n| n.parallelism).sum::<usize>();
     graph
         .nodes
         .iter()
@@ -281,13 +281,13 @@ fn start(
         }
         started.insert(index, addresses);
     }
-    let sources: Vec<Recipient<StartEpoch>> = graph
+    let sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)> = graph
         .nodes
         .iter()
         .enumerate()
         .filter(|(_, n)| matches!(n.role, Role::Source(_)))
         .flat_map(|(i, _)| started.get(&i).cloned().unwrap_or_default())
-        .map(Addr::recipient)
+        .map(|a| (a.clone().recipient(), a.recipient()))
         .collect();
     coordinator.do_send(Sources(sources));
     Ok(())

@@ -52,6 +52,11 @@ pub(crate) struct Credit {
 #[rtype(result = "()")]
 pub(crate) struct StartEpoch(pub Barrier);
 
+/// The coordinator asks a source to bring nothing more until the next barrier.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Hold;
+
 /// A subtask has handed an epoch over.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -80,6 +85,8 @@ pub(crate) struct Done {
     pub outcome: Outcome,
     pub cpu: Duration,
     pub wants_epoch: bool,
+    /// The rows that the operator would rather take at once.
+    pub gathers: usize,
 }
 
 pub(crate) enum Outcome {

@@ -1,15 +1,15 @@
 //! The actor of a subtask: aligns barriers, keeps within its credits, accounts its time.
 
 use crate::coordinator::Coordinator;
-use crate::messages::{Ack, Barrier, Connect, Credit, Data, Done, Item, News, Outcome, StartEpoch};
+use crate::messages::{Ack, Barrier, Connect, Credit, Data, Done, Hold, Item, News, Outcome, StartEpoch};
 use crate::worker::{Task, Work, Worker};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
 use crossbeam_channel::Sender;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use weir_core::Error;
 use weir_core::graph::Polled;
 use weir_core::metrics::SubtaskMetrics;
+use weir_core::{Batch, Error};
 
 /// Batches that may be on their way on one channel.
 const WINDOW: usize = 4;
@@ -60,6 +60,8 @@ pub(crate) struct Subtask {
     running: bool,
     asked: Option<Barrier>,
     waiting: bool,
+    held: bool,
+    gathers: usize,
     ended: bool,
     finished: bool,
     state: State,
@@ -92,6 +94,8 @@ impl Subtask {
             running: false,
             asked: None,
             waiting: false,
+            held: false,
+            gathers: 0,
             ended: false,
             finished: false,
             state: State::Idle,
@@ -163,7 +167,7 @@ impl Subtask {
             if self.is_source {
                 if let Some(b) = self.asked.take() {
                     self.start_work(Work::Checkpoint(b));
-                } else if !self.ended && !self.waiting {
+                } else if !self.ended && !self.waiting && !self.held {
                     self.start_work(Work::Poll);
                 }
             } else {
@@ -171,6 +175,26 @@ impl Subtask {
             }
         }
         self.account();
+    }
+
+    /// A batch and what waits behind it on the same input, up to the next barrier and as much as the operator wants.
+    fn gather(&mut self, input: usize, first: Batch) -> Vec<Batch> {
+        let mut rows = first.rows();
+        let mut batches = vec![first];
+        while rows < self.gathers {
+            let open = |(c, _): &(usize, Item)| self.channels[*c].barrier.is_none();
+            let Some(at) = self.queue.iter().position(open) else { break };
+            let (channel, Item::Batch(_)) = self.queue[at] else { break };
+            if self.channels[channel].input != input {
+                break;
+            }
+            if let Some((_, Item::Batch(b))) = self.queue.remove(at) {
+                self.credit(channel);
+                rows += b.rows();
+                batches.push(b);
+            }
+        }
+        batches
     }
 
     fn next_item(&mut self) {
@@ -182,7 +206,8 @@ impl Subtask {
                 Item::Batch(b) => {
                     self.credit(channel);
                     let input = self.channels[channel].input;
-                    return self.start_work(Work::Process(input, b));
+                    let batches = self.gather(input, b);
+                    return self.start_work(Work::Process(input, batches));
                 }
                 Item::Barrier(b) => {
                     self.channels[channel].barrier = Some(b);
@@ -249,7 +274,15 @@ impl Handler<StartEpoch> for Subtask {
     type Result = ();
     fn handle(&mut self, s: StartEpoch, _: &mut Self::Context) {
         self.asked = Some(s.0);
+        self.held = false;
         self.next();
+    }
+}
+
+impl Handler<Hold> for Subtask {
+    type Result = ();
+    fn handle(&mut self, _: Hold, _: &mut Self::Context) {
+        self.held = true;
     }
 }
 
@@ -257,6 +290,7 @@ impl Handler<Done> for Subtask {
     type Result = ();
     fn handle(&mut self, d: Done, ctx: &mut Self::Context) {
         self.running = false;
+        self.gathers = d.gathers;
         self.account();
         self.metrics.cpu.inc_by(d.cpu.as_micros() as u64);
         self.pending.extend(d.outputs.into_iter().map(|(t, b)| (t, Item::Batch(b))));

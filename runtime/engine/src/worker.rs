@@ -22,7 +22,7 @@ pub(crate) enum Task {
 /// A piece of work.
 pub(crate) enum Work {
     Poll,
-    Process(usize, Batch),
+    Process(usize, Vec<Batch>),
     Checkpoint(Barrier),
 }
 
@@ -51,8 +51,12 @@ impl Worker {
                 }
             };
             let wants_epoch = matches!(&self.task, Task::Operator(o) if o.wants_epoch());
+            let gathers = match &self.task {
+                Task::Operator(o) => o.gathers(),
+                _ => 0,
+            };
             let failed = matches!(outcome, Outcome::Failed(_));
-            done.do_send(Done { outputs, outcome, cpu: thread_cpu().saturating_sub(before), wants_epoch });
+            done.do_send(Done { outputs, outcome, cpu: thread_cpu().saturating_sub(before), wants_epoch, gathers });
             if failed {
                 return;
             }
@@ -66,7 +70,14 @@ impl Worker {
                 failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
                 Outcome::Polled(s.poll(&mut collected)?)
             }
-            (Work::Process(input, batch), task) => {
+            (Work::Process(input, mut batches), task) => {
+                let batch = match (batches.pop(), batches.is_empty()) {
+                    (Some(only), true) => only,
+                    (last, _) => {
+                        batches.extend(last);
+                        Batch::concat(&batches)?
+                    }
+                };
                 self.metrics.rows_in.inc_by(batch.rows() as u64);
                 self.metrics.bytes_in.inc_by(batch.bytes() as u64);
                 match task {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use weir_core::graph::{Collector, MAIN, Operator, OperatorFactory, SubtaskContext};
-use weir_core::state::{Change, Epoch};
+use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Result};
 
 /// Makes chains. Only the last link may keep state.
@@ -12,6 +12,10 @@ pub struct ChainFactory {
 }
 
 impl OperatorFactory for ChainFactory {
+    fn keeps_state(&self) -> bool {
+        self.links.iter().any(|l| l.keeps_state())
+    }
+
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let links = self.links.iter().map(|l| l.open(context.clone())).collect::<Result<Vec<_>>>()?;
         Ok(Box::new(Chain { links }))
@@ -53,12 +57,15 @@ impl Operator for Chain {
         }
         Ok(())
     }
-    fn checkpoint(&mut self, epoch: Epoch) -> Result<Vec<Change>> {
-        let mut all = vec![];
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
+        let mut all = Changes::default();
         for l in &mut self.links {
-            all.extend(l.checkpoint(epoch)?);
+            all.extend(&l.checkpoint(epoch)?);
         }
         Ok(all)
+    }
+    fn gathers(&self) -> usize {
+        self.links.first().map_or(0, |l| l.gathers())
     }
     fn wants_epoch(&self) -> bool {
         self.links.iter().any(|l| l.wants_epoch())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
-use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, Result, Schema, value};
 use weir_expr::eval::constant;
 use weir_expr::{Expr, Session};
@@ -57,8 +57,11 @@ impl Source for Values {
         }
         Ok(Polled::End)
     }
-    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
-        let done = std::mem::take(&mut self.given);
-        Ok(done.then(|| Change { key: DONE.to_vec(), value: Some(vec![1]) }).into_iter().collect())
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        let mut changes = Changes::default();
+        if std::mem::take(&mut self.given) {
+            changes.set(DONE, &[1]);
+        }
+        Ok(changes)
     }
 }

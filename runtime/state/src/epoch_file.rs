@@ -1,18 +1,19 @@
 //! The file of an epoch: everything that changed and everything that is to be delivered, with a checksum. Once it has its
 //! name, the epoch is durable.
 //!
-//! `WEIREP01`, the header's length, the header as JSON, the changes (operator, key, value or none), CRC-32 of all before.
+//! `WEIREP02`, the header's length, the header as JSON; for each subtask its operator, the length of its changes and the
+//! changes as [`Changes::packed`] gives them; CRC-32 of all before. Numbers are little-endian.
 
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use weir_core::error::io;
 use weir_core::failpoint;
-use weir_core::state::{Epoch, Outbox};
+use weir_core::state::{Changes, Epoch, OperatorId, Outbox};
 use weir_core::{Error, Result};
 
-const MAGIC: &[u8; 8] = b"WEIREP01";
+const MAGIC: &[u8; 8] = b"WEIREP02";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Header {
@@ -20,9 +21,6 @@ pub(crate) struct Header {
     pub finished: bool,
     pub outbox: Outbox,
 }
-
-/// An operator's key, and its new value.
-pub(crate) type Entry = (u32, Vec<u8>, Option<Vec<u8>>);
 
 pub(crate) fn path(folder: &Path, epoch: Epoch) -> PathBuf {
     folder.join(format!("{:020}.epoch", epoch.0))
@@ -46,7 +44,7 @@ impl<W: Write> Summed<W> {
 pub(crate) fn write<'a>(
     folder: &Path,
     header: &Header,
-    entries: impl Iterator<Item = (u32, &'a [u8], Option<&'a [u8]>)>,
+    changes: impl Iterator<Item = (OperatorId, &'a Changes)>,
 ) -> Result<u64> {
     let target = path(folder, Epoch(header.epoch));
     let draft = target.with_extension("draft");
@@ -56,18 +54,15 @@ pub(crate) fn write<'a>(
     let head = serde_json::to_vec(header).map_err(|e| Error::internal(e.to_string()))?;
     let all = || -> std::io::Result<()> {
         out.put(MAGIC)?;
-        out.put(&(head.len() as u32).to_be_bytes())?;
+        out.put(&(head.len() as u32).to_le_bytes())?;
         out.put(&head)?;
-        for (operator, key, value) in entries {
-            out.put(&operator.to_be_bytes())?;
-            out.put(&(key.len() as u32).to_be_bytes())?;
-            out.put(key)?;
-            let length = value.map_or(u32::MAX, |v| v.len() as u32);
-            out.put(&length.to_be_bytes())?;
-            out.put(value.unwrap_or_default())?;
+        for (operator, changes) in changes {
+            out.put(&operator.0.to_le_bytes())?;
+            out.put(&(changes.packed().len() as u64).to_le_bytes())?;
+            out.put(changes.packed())?;
         }
         let crc = out.crc.clone().finalize();
-        out.inner.write_all(&crc.to_be_bytes())?;
+        out.inner.write_all(&crc.to_le_bytes())?;
         out.inner.flush()?;
         out.inner.get_ref().sync_data()
     };
@@ -83,45 +78,31 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
 }
 
 /// Reads an epoch's file.
-pub(crate) fn read(path: &Path) -> Result<(Header, Vec<Entry>)> {
-    let mut bytes = vec![];
-    File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(io("read", path))?;
-    let damaged = || {
+pub(crate) fn read(path: &Path) -> Result<(Header, Vec<(OperatorId, Changes)>)> {
+    let bytes = fs::read(path).map_err(io("read", path))?;
+    parse(&bytes).ok_or_else(|| {
         Error::state(format!("the epoch file {} is damaged", path.display()))
             .hint("start with --fresh, or restore an export with `weir state import`")
-    };
-    let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-    if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
-        return Err(damaged());
+    })
+}
+
+fn parse(bytes: &[u8]) -> Option<(Header, Vec<(OperatorId, Changes)>)> {
+    let (body, crc) = bytes.split_last_chunk::<4>()?;
+    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        return None;
     }
-    let mut rest = body.strip_prefix(MAGIC).ok_or_else(damaged)?;
-    fn number(rest: &mut &[u8]) -> Option<u32> {
-        let (n, tail) = rest.split_first_chunk::<4>()?;
-        *rest = tail;
-        Some(u32::from_be_bytes(*n))
-    }
-    fn part<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
-        let (p, tail) = rest.split_at_checked(n)?;
-        *rest = tail;
-        Some(p)
-    }
-    let n = number(&mut rest).ok_or_else(damaged)? as usize;
-    let header = serde_json::from_slice(part(&mut rest, n).ok_or_else(damaged)?).map_err(|_| damaged())?;
-    let mut entries = vec![];
+    let (n, rest) = body.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
+    let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*n) as usize)?;
+    let header = serde_json::from_slice(head).ok()?;
+    let mut all = vec![];
     while !rest.is_empty() {
-        let mut entry = || -> Option<Entry> {
-            let operator = number(&mut rest)?;
-            let n = number(&mut rest)? as usize;
-            let key = part(&mut rest, n)?.to_vec();
-            let value = match number(&mut rest)? {
-                u32::MAX => None,
-                n => Some(part(&mut rest, n as usize)?.to_vec()),
-            };
-            Some((operator, key, value))
-        };
-        entries.push(entry().ok_or_else(damaged)?);
+        let (operator, tail) = rest.split_first_chunk::<4>()?;
+        let (n, tail) = tail.split_first_chunk::<8>()?;
+        let (changes, tail) = tail.split_at_checked(u64::from_le_bytes(*n) as usize)?;
+        all.push((OperatorId(u32::from_le_bytes(*operator)), Changes::unpack(changes.to_vec())?));
+        rest = tail;
     }
-    Ok((header, entries))
+    Some((header, all))
 }
 
 /// The epochs that have files, in order.

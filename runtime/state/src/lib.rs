@@ -1,8 +1,12 @@
 //! State by epochs: a file decides, sled keeps what is older. The one crate that knows sled.
 
+mod applier;
 mod epoch_file;
+mod filter;
 mod folder;
 mod portable;
+mod run;
+mod sled_store;
 mod store;
 
 pub use folder::{Folder, Status};

@@ -4,7 +4,7 @@ use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
-use weir_core::state::{Change, Epoch, OperatorId, StateBackend, StateReader};
+use weir_core::state::{Changes, Epoch, OperatorId, StateBackend, StateReader};
 use weir_core::{Error, Result};
 
 #[derive(Serialize, Deserialize)]
@@ -68,14 +68,16 @@ pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<u64> {
     }
     let epoch = Epoch(head.epoch.max(store.last_epoch().0 + 1));
     let mut count = 0;
+    let mut changes: BTreeMap<OperatorId, Changes> = BTreeMap::new();
     for (n, line) in lines {
         let line = line.map_err(|e| wrong(n, &e.to_string()))?;
         let l: Line = serde_json::from_str(&line).map_err(|_| wrong(n, "this is no line of an export"))?;
         let bytes = |h: &str| hex::decode(h).map_err(|_| wrong(n, "keys and values are hexadecimal"));
         let id = ids.get(&l.operator).copied().ok_or_else(|| wrong(n, "the operator is not in the head"))?;
-        store.stage(id, epoch, vec![Change { key: bytes(&l.key)?, value: Some(bytes(&l.value)?) }]);
+        changes.entry(id).or_default().set(&bytes(&l.key)?, &bytes(&l.value)?);
         count += 1;
     }
+    changes.into_iter().for_each(|(id, c)| store.stage(id, epoch, c));
     store.commit(epoch, &vec![], false)?;
     store.delivered(epoch)?;
     Ok(count)

@@ -1,32 +1,33 @@
 //! The store: what is staged, what is durable in epoch files, and what sled holds, seen as one.
 
+use crate::applier;
 use crate::epoch_file::{self, Header};
+use crate::filter::Filter;
 use crate::folder::Folder;
-use hashbrown::HashMap;
+use crate::run::Run;
+use crate::sled_store::{self as own, Handles, Place, sled_error};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use weir_core::error::FULL_DISK;
-use weir_core::state::{Change, Epoch, OperatorId, Outbox, StateBackend, StateReader};
+use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateReader};
 use weir_core::{Error, Result};
 
-/// The fanout of sled's leaves; fixed when a store is made. Of 64, 256, 1024, 2048 and 4096, measured with a million and ten
-/// million random keys, the small ones were up to twice slower and took twice the memory; from 1024 on they are alike.
-const FANOUT: usize = 2048;
-type Db = sled::Db<FANOUT>;
-
-/// Changes of an epoch, by operator and key.
-type Staged = HashMap<(u32, Vec<u8>), Option<Vec<u8>>, ahash::RandomState>;
+/// Epochs that wait to be applied together at most: each keeps its file until then.
+const EPOCHS: usize = 64;
 
 struct Shared {
-    /// Handles of sled's: one a thread at a time. Dropping any of them flushes, so once made they are kept for the whole
-    /// life of the job; the first is there to make more.
-    first: Mutex<Db>,
-    spare: Mutex<Vec<Db>>,
+    sled: Handles,
+    filter: Filter,
     folder: std::path::PathBuf,
-    staged: RwLock<BTreeMap<Epoch, Arc<Staged>>>,
+    staged: RwLock<BTreeMap<Epoch, Vec<Arc<Run>>>>,
     progress: Mutex<Progress>,
+    closing: AtomicBool,
+    /// Told when epochs were applied, or never will be.
+    applied: Condvar,
+    /// Bytes of durable changes that wait until they are applied together, and that sled may hold between flushes.
+    batch_bytes: usize,
 }
 
 #[derive(Default)]
@@ -36,98 +37,91 @@ struct Progress {
     flushed: u64,
     /// Whether the last durable epoch was the job's last.
     finished: bool,
+    /// Bytes of durable changes that sled does not have.
+    waiting: usize,
     failure: Option<Error>,
 }
 
 impl Shared {
-    fn with<T>(&self, f: impl FnOnce(&Db) -> T) -> T {
-        let spare = locked(&self.spare).pop();
-        let db = spare.unwrap_or_else(|| locked(&self.first).clone());
-        let result = f(&db);
-        locked(&self.spare).push(db);
-        result
+    fn runs(&self) -> Vec<Arc<Run>> {
+        let staged = self.staged.read().unwrap_or_else(PoisonError::into_inner);
+        staged.values().flatten().cloned().collect()
     }
+}
+
+/// What the applier is told of a durable epoch.
+struct Durable {
+    epoch: Epoch,
+    finished: bool,
+    bytes: usize,
 }
 
 /// A job's store. Epochs are applied to sled by a thread of its own.
 pub struct Store {
     shared: Arc<Shared>,
-    applier: Mutex<Option<(SyncSender<(Epoch, bool)>, JoinHandle<()>)>>,
-}
-
-fn sled_error(e: std::io::Error) -> Error {
-    let error = Error::state(format!("the state store failed: {e}"));
-    match e.kind() {
-        std::io::ErrorKind::StorageFull => Error { kind: weir_core::error::Kind::Io, ..error }.hint(FULL_DISK),
-        _ => error.hint("start with --fresh, or restore an export with `weir state import`"),
-    }
+    applier: Mutex<Option<(Sender<Durable>, JoinHandle<()>)>>,
+    /// Fills the filter with the keys that were there; ends early when told to.
+    filling: Mutex<Option<JoinHandle<()>>>,
 }
 
 fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const APPLIED: &[u8] = b"\0applied";
-
-/// What [`APPLIED`] holds: the last epoch that sled has, and whether it was the job's last.
-fn applied_value(epoch: u64, finished: bool) -> [u8; 9] {
-    let mut v = [u8::from(finished); 9];
-    v[..8].copy_from_slice(&epoch.to_be_bytes());
-    v
-}
-
-fn full_key(operator: u32, key: &[u8]) -> Vec<u8> {
-    [&[1u8][..], &operator.to_be_bytes(), key].concat()
-}
-
 impl Store {
-    /// Opens a folder's store and applies the epochs that it has not.
+    /// Opens a folder's store and applies the epochs that it has not. `cache_bytes` bounds each of: what sled keeps decoded,
+    /// what waits to be applied, what is written between two flushes.
     ///
     /// # Errors
     /// When the store is damaged or cannot be written.
     pub fn open(folder: &Folder, cache_bytes: usize) -> Result<Store> {
-        let db: Db = sled::Config::new()
-            .path(folder.store())
-            .cache_capacity_bytes(cache_bytes.max(1 << 20))
-            .flush_every_ms(None)
-            .open::<FANOUT>()
-            .map_err(sled_error)?;
-        let (applied, mut finished) = match db.get(APPLIED).map_err(sled_error)? {
-            Some(v) => match v.as_ref().split_first_chunk::<8>() {
-                Some((epoch, [finished])) => (u64::from_be_bytes(*epoch), *finished != 0),
-                _ => return Err(Error::state("the state store is damaged")),
-            },
-            None => (0, false),
-        };
+        let sled = Handles::open(&folder.store(), cache_bytes)?;
+        let mut place = sled.with(own::place)?;
+        let filter = Filter::new(cache_bytes, place == Place::default());
         let epochs = folder.epochs();
-        let mut last = applied;
+        let batch_bytes = cache_bytes.clamp(4 << 20, 256 << 20);
         for epoch in epoch_file::list(&epochs)? {
-            if epoch.0 <= applied {
+            if epoch.0 <= place.epoch {
                 continue;
             }
-            let (header, entries) = epoch_file::read(&epoch_file::path(&epochs, epoch))?;
-            for (operator, key, value) in entries {
-                put(&db, operator, &key, value.as_deref()).map_err(sled_error)?;
-            }
-            (last, finished) = (header.epoch, header.finished);
+            let (header, changes) = epoch_file::read(&epoch_file::path(&epochs, epoch))?;
+            let runs: Vec<Arc<Run>> = changes.into_iter().map(|(o, c)| Arc::new(Run::new(o, c))).collect();
+            (place.epoch, place.finished) = (header.epoch, header.finished);
+            applier::apply(&sled, &filter, &runs, &mut place, batch_bytes)?;
         }
-        db.insert(APPLIED, applied_value(last, finished)).map_err(sled_error)?;
-        db.flush().map_err(sled_error)?;
-        let progress = Progress { durable: last, flushed: last, finished, ..Progress::default() };
+        let progress =
+            Progress { durable: place.epoch, flushed: place.epoch, finished: place.finished, ..Progress::default() };
         let shared = Arc::new(Shared {
-            first: Mutex::new(db),
-            spare: Mutex::new(vec![]),
+            sled,
+            filter,
             folder: epochs,
             staged: RwLock::new(BTreeMap::new()),
             progress: Mutex::new(progress),
+            closing: AtomicBool::new(false),
+            applied: Condvar::new(),
+            batch_bytes,
         });
-        let (sender, receiver) = sync_channel(2);
+        let (sender, receiver) = channel();
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name("weir-state".to_string())
-            .spawn(move || apply_all(&of_thread, &receiver))
+            .spawn(move || {
+                if let Err(e) = apply_all(&of_thread, place, &receiver) {
+                    locked(&of_thread.progress).failure = Some(e);
+                }
+                of_thread.applied.notify_all();
+            })
             .map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
-        Ok(Store { shared, applier: Mutex::new(Some((sender, thread))) })
+        let of_thread = shared.clone();
+        let filling = (place != Place::default()).then(|| {
+            std::thread::Builder::new().name("weir-filter".to_string()).spawn(move || {
+                if let Err(e) = fill(&of_thread) {
+                    tracing::debug!("without a filter of keys: {e}");
+                }
+            })
+        });
+        let filling = filling.transpose().map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
+        Ok(Store { shared, applier: Mutex::new(Some((sender, thread))), filling: Mutex::new(filling) })
     }
 
     /// The names of all operators that have state.
@@ -135,16 +129,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub fn operators(&self) -> Result<BTreeMap<String, OperatorId>> {
-        self.shared.with(|db| {
-            let mut out = BTreeMap::new();
-            for kv in db.scan_prefix([0u8, b'o']) {
-                let (k, v) = kv.map_err(sled_error)?;
-                let name = String::from_utf8_lossy(&k[2..]).into_owned();
-                let id = v.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0);
-                out.insert(name, OperatorId(id));
-            }
-            Ok(out)
-        })
+        self.shared.sled.with(own::operators)
     }
 
     /// Forgets an operator and its state.
@@ -152,86 +137,74 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub fn drop_operator(&self, uid: &str) -> Result<()> {
-        let Some(id) = self.operators()?.get(uid).copied() else {
-            return Ok(());
-        };
-        self.shared.with(|db| {
-            let keys: Vec<_> = db.scan_prefix(full_key(id.0, &[])).keys().collect();
-            for k in keys {
-                db.remove(k.map_err(sled_error)?).map_err(sled_error)?;
-            }
-            db.remove([&[0u8, b'o'][..], uid.as_bytes()].concat()).map_err(sled_error)?;
-            db.flush().map_err(sled_error)?;
-            Ok(())
-        })
+        self.shared.sled.with(|db| own::drop_operator(db, uid))
     }
 }
 
-fn put(db: &Db, operator: u32, key: &[u8], value: Option<&[u8]>) -> std::io::Result<()> {
-    let key = full_key(operator, key);
-    match value {
-        Some(v) => db.insert(key, v).map(|_| ()),
-        None => db.remove(key).map(|_| ()),
-    }
-}
-
-/// The applier's life: takes durable epochs, puts them into sled, flushes now and then.
-fn apply_all(shared: &Shared, epochs: &Receiver<(Epoch, bool)>) {
-    let mut since = 0u64;
-    let mut bytes = 0usize;
-    while let Ok((epoch, finished)) = epochs.recv() {
-        let staged = shared.staged.read().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned();
-        let Some(staged) = staged else { continue };
-        let work = || -> std::io::Result<usize> {
-            let mut sorted: Vec<_> = staged.iter().collect();
-            sorted.sort_unstable_by(|a, b| a.0.cmp(b.0));
-            shared.with(|db| {
-                let mut bytes = 0;
-                for ((operator, key), value) in sorted {
-                    bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-                    put(db, *operator, key, value.as_deref())?;
+/// Notes all keys of sled in the filter. Keys that come meanwhile are noted by whoever brings them.
+fn fill(shared: &Shared) -> Result<()> {
+    let mut from = vec![1u8];
+    while !shared.closing.load(Ordering::Relaxed) {
+        let next = shared.sled.with(|db| {
+            let mut last = None;
+            for kv in db.range(from.clone()..).take(4096) {
+                let (k, _) = kv.map_err(sled_error)?;
+                if let Some((operator, key)) = own::state_key(&k) {
+                    shared.filter.add(operator, key);
                 }
-                db.insert(APPLIED, applied_value(epoch.0, finished))?;
-                Ok(bytes)
-            })
-        };
-        // A store that was half written and then flushed by a dropped handle would be torn: better no process at all.
-        let done =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| std::process::abort());
-        let flush = |shared: &Shared| -> Result<()> {
-            shared.with(|db| db.flush()).map_err(sled_error)?;
-            locked(&shared.progress).flushed = epoch.0;
-            remove_files(shared)
-        };
-        let result = match done {
-            Ok(n) => {
-                shared.staged.write().unwrap_or_else(PoisonError::into_inner).remove(&epoch);
-                since += 1;
-                bytes += n;
-                if since >= 10 || bytes > 32 << 20 {
-                    (since, bytes) = (0, 0);
-                    flush(shared)
-                } else {
-                    Ok(())
-                }
+                last = Some(k);
             }
-            Err(e) => Err(sled_error(e)),
-        };
-        if let Err(e) = result {
-            locked(&shared.progress).failure = Some(e);
-            return;
+            Ok(last)
+        })?;
+        match next {
+            Some(last) => from = [last.as_ref(), &[0]].concat(),
+            None => {
+                shared.filter.complete();
+                break;
+            }
         }
     }
-    if let Err(e) = shared.with(|db| db.flush()) {
-        locked(&shared.progress).failure = Some(sled_error(e));
-        return;
+    Ok(())
+}
+
+/// The applier's life: gathers durable epochs until they are worth a pass over the store, and puts them there together.
+fn apply_all(shared: &Shared, mut place: Place, epochs: &Receiver<Durable>) -> Result<()> {
+    let mut open = true;
+    while open {
+        let (mut taken, mut bytes) = (vec![], 0);
+        while taken.len() < EPOCHS && bytes < shared.batch_bytes {
+            let Ok(next) = epochs.recv() else {
+                open = false;
+                break;
+            };
+            bytes += next.bytes;
+            (place.epoch, place.finished) = (next.epoch.0, next.finished);
+            taken.push(next.epoch);
+        }
+        if taken.is_empty() {
+            break;
+        }
+        let runs: Vec<Arc<Run>> = {
+            let staged = shared.staged.read().unwrap_or_else(PoisonError::into_inner);
+            taken.iter().filter_map(|e| staged.get(e)).flatten().cloned().collect()
+        };
+        let work = || applier::apply(&shared.sled, &shared.filter, &runs, &mut place, shared.batch_bytes);
+        // A store that was half written and then flushed by a dropped handle would be torn: better no process at all.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.unwrap_or_else(|_| std::process::abort())?;
+        {
+            let mut staged = shared.staged.write().unwrap_or_else(PoisonError::into_inner);
+            taken.iter().for_each(|e| drop(staged.remove(e)));
+        }
+        {
+            let mut p = locked(&shared.progress);
+            p.flushed = place.epoch;
+            p.waiting = p.waiting.saturating_sub(bytes);
+        }
+        shared.applied.notify_all();
+        remove_files(shared)?;
     }
-    let mut p = locked(&shared.progress);
-    p.flushed = p.durable;
-    drop(p);
-    if let Err(e) = remove_files(shared) {
-        tracing::warn!("{e}");
-    }
+    Ok(())
 }
 
 /// Removes the files of epochs that sled has and every sink has.
@@ -252,22 +225,18 @@ fn remove_files(shared: &Shared) -> Result<()> {
 
 impl StateReader for Store {
     fn get_many(&self, operator: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let staged: Vec<Arc<Staged>> = {
-            let s = self.shared.staged.read().unwrap_or_else(PoisonError::into_inner);
-            s.values().rev().cloned().collect()
-        };
-        let mut probe = (operator.0, vec![]);
-        self.shared.with(|db| {
+        let runs: Vec<Arc<Run>> = self.shared.runs().into_iter().filter(|r| r.operator == operator).collect();
+        let mut buffer = vec![];
+        self.shared.sled.with(|db| {
             keys.iter()
                 .map(|k| {
-                    if !staged.is_empty() {
-                        probe.1.clear();
-                        probe.1.extend_from_slice(k);
-                        if let Some(v) = staged.iter().find_map(|s| s.get(&probe)) {
-                            return Ok(v.clone());
-                        }
+                    if let Some(v) = runs.iter().rev().find_map(|r| r.get(operator, k)) {
+                        return Ok(v.map(<[u8]>::to_vec));
                     }
-                    let found = db.get(full_key(operator.0, k)).map_err(sled_error)?;
+                    if !self.shared.filter.lets_through(operator, k) {
+                        return Ok(None);
+                    }
+                    let found = db.get(own::full_key(operator, k, &mut buffer)).map_err(sled_error)?;
                     Ok(found.map(|v| v.to_vec()))
                 })
                 .collect()
@@ -276,17 +245,17 @@ impl StateReader for Store {
 
     fn scan(&self, operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut all: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        self.shared.with(|db| {
-            for kv in db.scan_prefix(full_key(operator.0, prefix)) {
+        // What is staged is taken first: an epoch that is applied meanwhile is then seen twice rather than not at all.
+        let runs = self.shared.runs();
+        self.shared.sled.with(|db| {
+            for kv in db.scan_prefix(own::full_key(operator, prefix, &mut vec![])) {
                 let (k, v) = kv.map_err(sled_error)?;
                 all.insert(k[5..].to_vec(), Some(v.to_vec()));
             }
             Ok::<_, Error>(())
         })?;
-        let staged = self.shared.staged.read().unwrap_or_else(PoisonError::into_inner);
-        for s in staged.values() {
-            let ours = s.iter().filter(|((o, k), _)| *o == operator.0 && k.starts_with(prefix));
-            all.extend(ours.map(|((_, k), v)| (k.clone(), v.clone())));
+        for r in &runs {
+            all.extend(r.scan(operator, prefix).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
         }
         Ok(all.into_iter().filter_map(|(k, v)| Some((k, v?))).collect())
     }
@@ -294,48 +263,43 @@ impl StateReader for Store {
 
 impl StateBackend for Store {
     fn operator(&self, uid: &str) -> Result<OperatorId> {
-        let key = [&[0u8, b'o'][..], uid.as_bytes()].concat();
-        if let Some(v) = self.shared.with(|db| db.get(&key)).map_err(sled_error)? {
-            return Ok(OperatorId(v.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0)));
-        }
-        let next = self.operators()?.values().map(|i| i.0 + 1).max().unwrap_or(1);
-        let insert = |db: &Db| {
-            db.insert(key, next.to_be_bytes())?;
-            db.flush()
-        };
-        self.shared.with(insert).map_err(sled_error)?;
-        Ok(OperatorId(next))
+        self.shared.sled.with(|db| own::operator(db, uid))
     }
 
-    fn stage(&self, operator: OperatorId, epoch: Epoch, changes: Vec<Change>) {
+    fn stage(&self, operator: OperatorId, epoch: Epoch, changes: Changes) {
+        let run = (!changes.is_empty()).then(|| Arc::new(Run::new(operator, changes)));
         let mut staged = self.shared.staged.write().unwrap_or_else(PoisonError::into_inner);
-        let map = Arc::make_mut(staged.entry(epoch).or_default());
-        map.reserve(changes.len());
-        for c in changes {
-            map.insert((operator.0, c.key), c.value);
-        }
+        staged.entry(epoch).or_default().extend(run);
     }
 
     fn commit(&self, epoch: Epoch, outbox: &Outbox, finished: bool) -> Result<u64> {
-        if let Some(e) = locked(&self.shared.progress).failure.clone() {
-            return Err(e);
-        }
-        let staged = {
+        let runs = {
             let mut s = self.shared.staged.write().unwrap_or_else(PoisonError::into_inner);
             s.entry(epoch).or_default().clone()
         };
+        let bytes = runs.iter().map(|r| r.bytes()).sum();
+        {
+            // More than one pass of the applier does not wait: that keeps memory flat when it is slower than the job.
+            let mut p = locked(&self.shared.progress);
+            while p.failure.is_none() && p.waiting > self.shared.batch_bytes {
+                p = self.shared.applied.wait(p).unwrap_or_else(PoisonError::into_inner);
+            }
+            if let Some(e) = p.failure.clone() {
+                return Err(e);
+            }
+        }
         let header = Header { epoch: epoch.0, finished, outbox: outbox.clone() };
-        let entries = staged.iter().map(|((o, k), v)| (*o, k.as_slice(), v.as_deref()));
-        let bytes = epoch_file::write(&self.shared.folder, &header, entries)?;
+        let written = epoch_file::write(&self.shared.folder, &header, runs.iter().map(|r| (r.operator, &r.changes)))?;
         {
             let mut p = locked(&self.shared.progress);
             (p.durable, p.finished) = (epoch.0, finished);
+            p.waiting += bytes;
         }
         if let Some((sender, _)) = locked(&self.applier).as_ref() {
             // The applier ends only with this sender, or after a failure that the next commit reports.
-            let _ = sender.send((epoch, finished));
+            let _ = sender.send(Durable { epoch, finished, bytes });
         }
-        Ok(bytes)
+        Ok(written)
     }
 
     fn delivered(&self, epoch: Epoch) -> Result<()> {
@@ -352,9 +316,10 @@ impl StateBackend for Store {
     }
 
     fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>> {
-        let epochs = epoch_file::list(&self.shared.folder)?;
-        epochs
+        let delivered = locked(&self.shared.progress).delivered.clone();
+        epoch_file::list(&self.shared.folder)?
             .into_iter()
+            .filter(|e| !delivered.contains(&e.0))
             .map(|e| Ok((e, epoch_file::read(&epoch_file::path(&self.shared.folder, e))?.0.outbox)))
             .collect()
     }
@@ -365,6 +330,12 @@ impl StateBackend for Store {
     }
 
     fn close(&self) -> Result<()> {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        if let Some(thread) = locked(&self.filling).take()
+            && thread.join().is_err()
+        {
+            return Err(Error::internal("the thread that goes through the keys panicked"));
+        }
         if let Some((sender, thread)) = locked(&self.applier).take() {
             drop(sender);
             if thread.join().is_err() {
@@ -381,7 +352,7 @@ impl StateBackend for Store {
         let files: u64 = std::fs::read_dir(&self.shared.folder)
             .map(|d| d.filter_map(|e| e.ok()?.metadata().ok()).map(|m| m.len()).sum())
             .unwrap_or(0);
-        files + self.shared.with(|db| db.size_on_disk()).unwrap_or(0)
+        files + self.shared.sled.with(|db| db.size_on_disk().map_err(sled_error)).unwrap_or(0)
     }
 }
 

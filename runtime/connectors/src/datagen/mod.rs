@@ -4,7 +4,7 @@ use crate::options::TableSpec;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
-use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, SqlType, TypeKind, Value};
 
 /// Rows a block; blocks are dealt out to the subtasks in turn.
@@ -279,11 +279,13 @@ impl Source for Lane {
         Ok(Polled::More)
     }
 
-    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         if !std::mem::take(&mut self.moved) {
-            return Ok(vec![]);
+            return Ok(Changes::default());
         }
         let value = [self.step.to_be_bytes(), self.next.to_be_bytes(), self.within.to_be_bytes()].concat();
-        Ok(vec![Change { key: key(self.lane), value: Some(value) }])
+        let mut changes = Changes::default();
+        changes.set(&key(self.lane), &value);
+        Ok(changes)
     }
 }

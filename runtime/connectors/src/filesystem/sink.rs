@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use weir_core::error::io;
 use weir_core::failpoint;
 use weir_core::graph::{Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
-use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, Error, Result, Schema, Value};
 
 struct Files {
@@ -109,8 +109,8 @@ impl SinkFactory for Files {
         failpoint::pass("parts-delivered").map_err(io("name parts in", &self.folder))
     }
 
-    fn recover(&self, state: &StateHandle) -> Result<Vec<Change>> {
-        let mut changes = vec![];
+    fn recover(&self, state: &StateHandle) -> Result<Changes> {
+        let mut changes = Changes::default();
         for (k, v) in state.scan(b"\0\0p")? {
             let from = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
             let noted: Noted =
@@ -122,7 +122,7 @@ impl SinkFactory for Files {
                 file.sync_all().map_err(io("sync", &from))?;
             }
             Finished { from, to: noted.to }.deliver()?;
-            changes.push(Change { key: k, value: None });
+            changes.remove(&[&k]);
         }
         if self.folder.is_dir() {
             for e in walkdir::WalkDir::new(&self.folder).into_iter().filter_map(std::result::Result::ok) {
@@ -246,7 +246,7 @@ impl Sink for Writer {
         let mut out = SinkCheckpoint::default();
         for (f, noted) in std::mem::take(&mut self.finished) {
             if noted {
-                out.changes.push(Change { key: key(&f.from), value: None });
+                out.changes.remove(&[&key(&f.from)]);
             }
             out.outbox.push(serde_json::to_vec(&f).map_err(|e| Error::internal(e.to_string()))?);
         }
@@ -256,7 +256,7 @@ impl Sink for Writer {
             p.noted = true;
             let noted = Noted { length: p.length, to: p.to.clone() };
             let value = serde_json::to_vec(&noted).map_err(|e| Error::internal(e.to_string()))?;
-            out.changes.push(Change { key: key(&p.hidden), value: Some(value) });
+            out.changes.set(&key(&p.hidden), &value);
         }
         Ok(out)
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
-use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Error, Result};
 
 struct Files {
@@ -230,19 +230,16 @@ impl Source for Reader {
         Ok(Polled::More)
     }
 
-    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
-        let mut changes: Vec<Change> = std::mem::take(&mut self.moved)
-            .into_iter()
-            .map(|(path, start, offset)| Change {
-                key: split_key(&path, start),
-                value: Some(offset.to_be_bytes().to_vec()),
-            })
-            .collect();
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        let mut changes = Changes::default();
+        for (path, start, offset) in std::mem::take(&mut self.moved) {
+            changes.set(&split_key(&path, start), &offset.to_be_bytes());
+        }
         let mut pool = locked(&self.pool);
         for path in std::mem::take(&mut pool.fresh) {
             if let Some(known) = pool.known.get(&path) {
                 let value = serde_json::to_vec(known).map_err(|e| Error::internal(e.to_string()))?;
-                changes.push(Change { key: file_key(&path), value: Some(value) });
+                changes.set(&file_key(&path), &value);
             }
         }
         Ok(changes)

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
-use weir_core::state::{Change, Epoch, StateHandle};
+use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Error, Result};
 
 struct Stdin {
@@ -63,7 +63,7 @@ impl Source for StdinReader {
             _ => Ok(Polled::End),
         }
     }
-    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Vec<Change>> {
-        Ok(vec![])
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        Ok(Changes::default())
     }
 }

@@ -66,6 +66,22 @@ impl<'a> Input<'a> {
     }
 }
 
+/// A sum of 128 bits in two words: as one number it would widen every accumulator by half.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wide(u64, i64);
+
+impl Wide {
+    fn new(v: i128) -> Wide {
+        Wide(v as u64, (v >> 64) as i64)
+    }
+    fn get(self) -> i128 {
+        i128::from(self.1) << 64 | i128::from(self.0)
+    }
+    fn add(&mut self, v: i128) {
+        *self = Wide::new(self.get().wrapping_add(v));
+    }
+}
+
 /// An accumulator.
 #[derive(Debug, Clone)]
 pub(super) enum Accumulator {
@@ -75,7 +91,7 @@ pub(super) enum Accumulator {
     /// Sum and count of floating point numbers.
     Float(f64, i64),
     /// Sum and count of unscaled decimals.
-    Decimal(i128, i64),
+    Decimal(Wide, i64),
     /// Count, sum and sum of squares.
     Moments(i64, f64, f64),
     /// The least or greatest value, where rows only come.
@@ -104,7 +120,7 @@ impl Accumulator {
             Aggregate::CountStar | Aggregate::Count => Accumulator::Count(0),
             Aggregate::Sum | Aggregate::Avg => match kind() {
                 Some(TypeKind::Float | TypeKind::Double) => Accumulator::Float(0.0, 0),
-                Some(TypeKind::Decimal(..)) => Accumulator::Decimal(0, 0),
+                Some(TypeKind::Decimal(..)) => Accumulator::Decimal(Wide::default(), 0),
                 _ => Accumulator::Int(0, 0),
             },
             Aggregate::StddevPop | Aggregate::StddevSamp | Aggregate::VarPop | Aggregate::VarSamp => {
@@ -147,7 +163,7 @@ impl Accumulator {
             }
             Accumulator::Decimal(sum, n) => {
                 if let Input::Decimal(a) = input {
-                    *sum = sum.wrapping_add(a.value(row).wrapping_mul(i128::from(sign)));
+                    sum.add(a.value(row).wrapping_mul(i128::from(sign)));
                 }
                 *n += sign;
             }
@@ -193,7 +209,7 @@ impl Accumulator {
                 *n += m;
             }
             (Accumulator::Decimal(a, n), Accumulator::Decimal(b, m)) => {
-                *a = a.wrapping_add(b);
+                a.add(b.get());
                 *n += m;
             }
             (Accumulator::Moments(n, s, q), Accumulator::Moments(m, t, r)) => {
@@ -225,7 +241,7 @@ impl Accumulator {
             Accumulator::Listed(l) => l.iter().map(|v| v.len() + 24).sum(),
             _ => 0,
         };
-        heap + 40
+        heap + size_of::<Accumulator>()
     }
 
     /// What it comes to.
@@ -267,7 +283,7 @@ impl Accumulator {
                 let TypeKind::Decimal(p, to) = call.ty.kind else {
                     return Value::Null;
                 };
-                let sum = arrow::datatypes::i256::from_i128(*s);
+                let sum = arrow::datatypes::i256::from_i128(s.get());
                 let v = if average {
                     // One more digit than asked for decides the rounding.
                     let up = rescale(sum, from, to + 1);
@@ -360,7 +376,7 @@ impl Accumulator {
     }
 
     /// Appends its form for the store.
-    pub fn encode(&self, _call: &AggregateCall, _input: &Schema, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         let bytes = |out: &mut Vec<u8>, v: &[u8]| {
             out.extend_from_slice(&(v.len() as u32).to_be_bytes());
             out.extend_from_slice(v);
@@ -376,7 +392,7 @@ impl Accumulator {
                 out.extend_from_slice(&n.to_be_bytes());
             }
             Accumulator::Decimal(s, n) => {
-                out.extend_from_slice(&s.to_be_bytes());
+                out.extend_from_slice(&s.get().to_be_bytes());
                 out.extend_from_slice(&n.to_be_bytes());
             }
             Accumulator::Moments(n, s, q) => {
@@ -406,7 +422,7 @@ impl Accumulator {
     }
 
     /// Reads itself from the front of what [`Accumulator::encode`] wrote.
-    pub fn decode(&mut self, _call: &AggregateCall, _input: &Schema, from: &mut &[u8]) -> Result<()> {
+    pub fn decode(&mut self, from: &mut &[u8]) -> Result<()> {
         fn take<'a>(from: &mut &'a [u8], n: usize) -> Result<&'a [u8]> {
             let (head, rest) =
                 from.split_at_checked(n).ok_or_else(|| Error::state("a group in the state is cut short"))?;
@@ -430,7 +446,7 @@ impl Accumulator {
             Accumulator::Count(n) => *n = long(from)?,
             Accumulator::Int(s, n) => (*s, *n) = (long(from)?, long(from)?),
             Accumulator::Float(s, n) => (*s, *n) = (float(from)?, long(from)?),
-            Accumulator::Decimal(s, n) => (*s, *n) = (i128::from_be_bytes(fixed(from)?), long(from)?),
+            Accumulator::Decimal(s, n) => (*s, *n) = (Wide::new(i128::from_be_bytes(fixed(from)?)), long(from)?),
             Accumulator::Moments(n, s, q) => (*n, *s, *q) = (long(from)?, float(from)?, float(from)?),
             Accumulator::Extreme { value, .. } | Accumulator::Edge { value, .. } => {
                 *value = if take(from, 1)?[0] == 1 { Some(bytes(from)?) } else { None };

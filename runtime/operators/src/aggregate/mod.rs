@@ -12,7 +12,7 @@ use arrow::datatypes::DataType;
 use hashbrown::HashMap;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys, decode_into, key_group};
-use weir_core::state::{Change, Epoch};
+use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, ColumnBuilder, Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
@@ -78,6 +78,10 @@ impl AggregateFactory {
 }
 
 impl OperatorFactory for AggregateFactory {
+    fn keeps_state(&self) -> bool {
+        self.stage != Stage::Local
+    }
+
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let stored = self.stage != Stage::Local && context.state.reader.last_epoch().0 > 0;
         let key_types = self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect();
@@ -129,16 +133,14 @@ impl AggregateOperator {
         let rows = read_i64(&mut bytes)?;
         let access = read_i64(&mut bytes)? as u64;
         let mut accumulators = self.new_accumulators();
-        for (a, c) in accumulators.iter_mut().zip(&self.plan.calls) {
-            a.decode(c, &self.plan.input, &mut bytes)?;
-        }
+        accumulators.iter_mut().try_for_each(|a| a.decode(&mut bytes))?;
         Ok((rows, accumulators, access))
     }
 
-    fn encode_group(g: &Group, calls: &[AggregateCall], input: &Schema, out: &mut Vec<u8>) {
+    fn encode_group(g: &Group, out: &mut Vec<u8>) {
         out.extend_from_slice(&g.rows.to_be_bytes());
         out.extend_from_slice(&g.access.to_be_bytes());
-        g.accumulators.iter().zip(calls).for_each(|(a, c)| a.encode(c, input, out));
+        g.accumulators.iter().for_each(|a| a.encode(out));
     }
 
     /// Brings the keys of a batch into memory.
@@ -297,25 +299,23 @@ impl Operator for AggregateOperator {
         Ok(())
     }
 
-    fn checkpoint(&mut self, epoch: Epoch) -> Result<Vec<Change>> {
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
         if self.plan.stage == Stage::Local {
-            return Ok(vec![]);
+            return Ok(Changes::default());
         }
         self.epoch = epoch.0;
-        let mut changes = vec![];
-        let (calls, input) = (&self.plan.calls, &self.plan.input);
+        let mut changes = Changes::default();
         for (k, g) in &mut self.groups {
             if !g.dirty {
                 continue;
             }
             g.dirty = false;
-            let key = [&key_group(k).to_be_bytes()[..], k].concat();
-            let value = (g.rows > 0).then(|| {
-                let mut v = Vec::with_capacity(48);
-                Self::encode_group(g, calls, input, &mut v);
-                v
-            });
-            changes.push(Change { key, value });
+            let key = [&key_group(k).to_be_bytes()[..], k];
+            if g.rows > 0 {
+                changes.set_with(&key, |out| Self::encode_group(g, out));
+            } else {
+                changes.remove(&key);
+            }
         }
         self.dirty_bytes = 0;
         let before = self.groups.len();
@@ -336,6 +336,11 @@ impl Operator for AggregateOperator {
         self.context.metrics.state_writes.inc_by(changes.len() as u64);
         self.context.metrics.state_keys.set(self.groups.len() as i64);
         Ok(changes)
+    }
+
+    fn gathers(&self) -> usize {
+        // Keys that are looked up together share the leaves of the store.
+        if self.stored { 1 << 15 } else { 0 }
     }
 
     fn wants_epoch(&self) -> bool {
@@ -404,7 +409,7 @@ impl AggregateOperator {
         for (rows, accumulators) in partial {
             one.clear();
             let g = Group { rows, accumulators, changed: 0, dirty: false, access: 0 };
-            Self::encode_group(&g, &self.plan.calls, &self.plan.input, &mut one);
+            Self::encode_group(&g, &mut one);
             bytes.append_value(&one);
         }
         columns.push(std::sync::Arc::new(bytes.finish()));

@@ -1,0 +1,147 @@
+//! Puts durable epochs into sled, several at a time, in the order of their keys.
+//!
+//! Keys that changed in several of the epochs are written once. sled holds what was written in memory, whole leaves of it,
+//! so it is closed and opened again whenever that has become too much, also in the middle: applying is repeatable, for the
+//! epochs' files stay until all of them are flushed.
+
+use crate::filter::Filter;
+use crate::run::Run;
+use crate::sled_store::{FANOUT, Handles, Place, put, set_place, sled_error};
+use std::sync::Arc;
+use weir_core::{Result, failpoint};
+
+/// A change's place: the begin of its key as a number, by which most are told apart; its run; its number there.
+type Sortable = (u64, u32, u32);
+
+fn begin(key: &[u8]) -> u64 {
+    let mut b = [0; 8];
+    let n = key.len().min(8);
+    b[..n].copy_from_slice(&key[..n]);
+    u64::from_be_bytes(b)
+}
+
+/// The changes of one operator in the order of their keys; of a key that changed several times, the last change only.
+fn in_order<'a>(runs: &[&'a Run]) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+    let mut all: Vec<Sortable> = Vec::with_capacity(runs.iter().map(|r| r.changes.len()).sum());
+    for (r, run) in runs.iter().enumerate() {
+        all.extend(run.changes.iter().enumerate().map(|(i, (k, _))| (begin(k), r as u32, i as u32)));
+    }
+    let key = |s: &Sortable| runs[s.1 as usize].changes.get(s.2 as usize).0;
+    all.sort_unstable_by(|a, b| {
+        let by_key = a.0.cmp(&b.0).then_with(|| key(a).cmp(key(b)));
+        by_key.then((a.1, a.2).cmp(&(b.1, b.2)))
+    });
+    let last = |i: &usize| all.get(i + 1).is_none_or(|next| next.0 != all[*i].0 || key(next) != key(&all[*i]));
+    (0..all.len()).filter(last).map(|i| runs[all[i].1 as usize].changes.get(all[i].2 as usize)).collect()
+}
+
+/// How much sled holds of what was written: an estimate, for it does not tell.
+struct Held {
+    /// Bytes that a written key adds on the average.
+    each: u64,
+    /// Bytes when all leaves are held.
+    all: u64,
+    budget: u64,
+}
+
+impl Held {
+    fn new(keys: u64, changes: u64, bytes: u64, budget: u64) -> Held {
+        const IN_A_LEAF: u64 = (FANOUT as u64) * 2 / 3;
+        let changes = changes.max(1);
+        // A leaf has room for all its keys and values, each a pointer of two words to an allocation of its own.
+        let leaf = FANOUT as u64 * 32 + IN_A_LEAF * (bytes / changes + 16);
+        let leaves = keys.max(changes) / IN_A_LEAF + 1;
+        Held { each: (leaves.min(changes) * leaf / changes).max(1), all: leaves * leaf, budget }
+    }
+    /// Whether so much was written since the store was opened that it must be closed.
+    fn too_much(&self, written: u64) -> bool {
+        (self.each * written).min(self.all) > self.budget
+    }
+}
+
+/// Applies the runs of some epochs, oldest first, and notes the last of them. Ends with a flush.
+pub(crate) fn apply(
+    sled: &Handles,
+    filter: &Filter,
+    runs: &[Arc<Run>],
+    place: &mut Place,
+    budget: usize,
+) -> Result<()> {
+    let mut operators: Vec<_> = runs.iter().map(|r| r.operator).collect();
+    operators.sort_unstable();
+    operators.dedup();
+    let changes: usize = runs.iter().map(|r| r.changes.len()).sum();
+    let bytes: usize = runs.iter().map(|r| r.changes.packed().len()).sum();
+    let held = Held::new(place.keys, changes as u64, bytes as u64, budget as u64);
+    let mut buffer = vec![];
+    for operator in operators {
+        let ours: Vec<&Run> = runs.iter().filter(|r| r.operator == operator).map(Arc::as_ref).collect();
+        let mut changes = in_order(&ours).into_iter().peekable();
+        while changes.peek().is_some() {
+            if held.too_much(place.written) {
+                failpoint::pass("state-reopen").map_err(sled_error)?;
+                sled.reopen()?;
+                place.written = 0;
+            }
+            sled.with(|db| {
+                for (key, value) in changes.by_ref().take(1000) {
+                    place.written += 1;
+                    if value.is_some() {
+                        filter.add(operator, key);
+                    }
+                    match (put(db, operator, key, value, &mut buffer).map_err(sled_error)?, value.is_some()) {
+                        (false, true) => place.keys += 1,
+                        (true, false) => place.keys = place.keys.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            })?;
+        }
+    }
+    failpoint::pass("state-applied").map_err(sled_error)?;
+    sled.with(|db| set_place(db, place).and_then(|()| db.flush()).map_err(sled_error))?;
+    failpoint::pass("state-flushed").map_err(sled_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_core::state::{Changes, OperatorId};
+
+    #[test]
+    fn the_last_change_of_a_key_counts() {
+        let run = |pairs: &[(&str, Option<&str>)]| {
+            let mut c = Changes::default();
+            for (k, v) in pairs {
+                match v {
+                    Some(v) => c.set(k.as_bytes(), v.as_bytes()),
+                    None => c.remove(&[k.as_bytes()]),
+                }
+            }
+            Run::new(OperatorId(1), c)
+        };
+        let a = run(&[("long key, b", Some("1")), ("long key, a", Some("1")), ("x", Some("1"))]);
+        let b = run(&[("x", None), ("long key, b", Some("2")), ("long key, b", Some("3"))]);
+        let found: Vec<_> = in_order(&[&a, &b]);
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        let found: Vec<_> = found.into_iter().map(|(k, v)| (text(k), v.map(text))).collect();
+        let wanted = [("long key, a", Some("1")), ("long key, b", Some("3")), ("x", None)];
+        let wanted: Vec<_> = wanted.into_iter().map(|(k, v)| (k.to_string(), v.map(str::to_string))).collect();
+        assert_eq!(found, wanted);
+        assert_eq!(b.get(OperatorId(1), b"long key, b"), Some(Some(&b"3"[..])));
+        assert_eq!(b.get(OperatorId(1), b"x"), Some(None));
+        assert_eq!(b.get(OperatorId(2), b"x"), None);
+    }
+
+    #[test]
+    fn more_is_held_the_wider_the_changes_spread() {
+        let after = |keys, budget| {
+            let held = Held::new(keys, 500_000, 30_000_000, budget);
+            (0..500).map(|n| n * 1000).find(|n| held.too_much(*n))
+        };
+        assert!(after(100_000_000, 16 << 20) < after(10_000_000, 16 << 20));
+        assert!(after(10_000_000, 16 << 20) < after(10_000_000, 64 << 20));
+        assert_eq!(after(500_000, 128 << 20), None, "all of it may be held");
+    }
+}

@@ -1,0 +1,175 @@
+//! What of the store is sled's own: opening, the catalogue of operators, keys and values, and how far it is.
+//!
+//! Keys: `0x00 o NAME` the catalogue, `0x00 applied` how far it is, `0x01 OPERATOR KEY` state.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use weir_core::error::{FULL_DISK, Kind};
+use weir_core::state::OperatorId;
+use weir_core::{Error, Result};
+
+/// The fanout of sled's leaves; fixed when a store is made. Of 64, 256, 1024, 2048 and 4096, measured with a million and ten
+/// million random keys, the small ones were up to twice slower and took twice the memory; from 1024 on they are alike.
+pub(crate) const FANOUT: usize = 256;
+pub(crate) type Db = sled::Db<FANOUT>;
+
+const PLACE: &[u8] = b"\0applied";
+
+/// How far sled is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The last epoch that it has.
+    pub epoch: u64,
+    /// Whether that was the job's last.
+    pub finished: bool,
+    /// The number of keys, about.
+    pub keys: u64,
+    /// Keys that were written since the store was opened; not kept.
+    pub written: u64,
+}
+
+pub(crate) fn sled_error(e: io::Error) -> Error {
+    let error = Error::state(format!("the state store failed: {e}"));
+    match e.kind() {
+        io::ErrorKind::StorageFull => Error { kind: Kind::Io, ..error }.hint(FULL_DISK),
+        _ => error.hint("start with --fresh, or restore an export with `weir state import`"),
+    }
+}
+
+/// Handles of sled's: one a thread at a time. Dropping any of them flushes, so once made they are kept; the first is there
+/// to make more.
+struct Pool {
+    first: Mutex<Db>,
+    spare: Mutex<Vec<Db>>,
+}
+
+/// The store on disk.
+pub(crate) struct Handles {
+    path: PathBuf,
+    cache_bytes: usize,
+    pool: RwLock<Option<Pool>>,
+}
+
+impl Handles {
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Handles> {
+        let handles = Handles { path: path.to_path_buf(), cache_bytes, pool: RwLock::new(None) };
+        handles.reopen()?;
+        Ok(handles)
+    }
+
+    /// Lends a handle.
+    pub fn with<T>(&self, f: impl FnOnce(&Db) -> Result<T>) -> Result<T> {
+        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
+        let pool = pool.as_ref().ok_or_else(|| Error::state("the state store could not be opened again"))?;
+        let spare = locked(&pool.spare).pop();
+        let db = spare.unwrap_or_else(|| locked(&pool.first).clone());
+        let result = f(&db);
+        locked(&pool.spare).push(db);
+        result
+    }
+
+    /// Closes the store and opens it again. The alpha never lets go of a leaf that was written since the store was opened
+    /// (its own list of things to do says so), so this is what bounds memory.
+    pub fn reopen(&self) -> Result<()> {
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        *pool = None;
+        let opened = sled::Config::new()
+            .path(&self.path)
+            .cache_capacity_bytes(self.cache_bytes.max(1 << 20))
+            .zstd_compression_level(1)
+            .flush_every_ms(None)
+            .open::<FANOUT>()
+            .map_err(sled_error)?;
+        *pool = Some(Pool { first: Mutex::new(opened), spare: Mutex::new(vec![]) });
+        Ok(())
+    }
+}
+
+fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn place(db: &Db) -> Result<Place> {
+    let Some(v) = db.get(PLACE).map_err(sled_error)? else {
+        return Ok(Place::default());
+    };
+    let number = |at: usize| v.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    match (number(0), number(8), v.get(16)) {
+        (Some(epoch), Some(keys), Some(finished)) => Ok(Place { epoch, keys, finished: *finished != 0, written: 0 }),
+        _ => Err(Error::state("the state store is damaged").hint("start with --fresh")),
+    }
+}
+
+pub(crate) fn set_place(db: &Db, p: &Place) -> io::Result<()> {
+    let value = [&p.epoch.to_be_bytes()[..], &p.keys.to_be_bytes(), &[u8::from(p.finished)]].concat();
+    db.insert(PLACE, value).map(|_| ())
+}
+
+pub(crate) fn full_key<'a>(operator: OperatorId, key: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    buffer.clear();
+    buffer.push(1);
+    buffer.extend_from_slice(&operator.0.to_be_bytes());
+    buffer.extend_from_slice(key);
+    buffer
+}
+
+/// The operator and the key of a key of sled's, if it is one of state.
+pub(crate) fn state_key(full: &[u8]) -> Option<(OperatorId, &[u8])> {
+    let (operator, key) = full.strip_prefix(&[1])?.split_first_chunk::<4>()?;
+    Some((OperatorId(u32::from_be_bytes(*operator)), key))
+}
+
+/// Writes a key or removes it. Gives whether it was there.
+pub(crate) fn put(
+    db: &Db,
+    operator: OperatorId,
+    key: &[u8],
+    value: Option<&[u8]>,
+    buffer: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let key = full_key(operator, key, buffer);
+    match value {
+        Some(v) => db.insert(key, v).map(|old| old.is_some()),
+        None => db.remove(key).map(|old| old.is_some()),
+    }
+}
+
+fn catalogue_key(uid: &str) -> Vec<u8> {
+    [&[0u8, b'o'][..], uid.as_bytes()].concat()
+}
+
+pub(crate) fn operators(db: &Db) -> Result<BTreeMap<String, OperatorId>> {
+    let mut out = BTreeMap::new();
+    for kv in db.scan_prefix([0u8, b'o']) {
+        let (k, v) = kv.map_err(sled_error)?;
+        let name = String::from_utf8_lossy(&k[2..]).into_owned();
+        let id = v.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0);
+        out.insert(name, OperatorId(id));
+    }
+    Ok(out)
+}
+
+/// An operator's number, drawn when first asked for.
+pub(crate) fn operator(db: &Db, uid: &str) -> Result<OperatorId> {
+    let key = catalogue_key(uid);
+    if let Some(v) = db.get(&key).map_err(sled_error)? {
+        return Ok(OperatorId(v.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0)));
+    }
+    let next = operators(db)?.values().map(|i| i.0 + 1).max().unwrap_or(1);
+    db.insert(key, next.to_be_bytes()).and_then(|_| db.flush()).map_err(sled_error)?;
+    Ok(OperatorId(next))
+}
+
+pub(crate) fn drop_operator(db: &Db, uid: &str) -> Result<()> {
+    let Some(id) = operators(db)?.get(uid).copied() else {
+        return Ok(());
+    };
+    let mut buffer = vec![];
+    let keys: Vec<_> = db.scan_prefix(full_key(id, &[], &mut buffer)).keys().collect();
+    for k in keys {
+        db.remove(k.map_err(sled_error)?).map_err(sled_error)?;
+    }
+    db.remove(catalogue_key(uid)).and_then(|_| db.flush()).map_err(sled_error).map(|_| ())
+}
