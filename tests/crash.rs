@@ -107,7 +107,11 @@ fn kills_lose_and_double_nothing() {
 fn a_stopped_job_goes_on_and_a_finished_one_starts_anew() {
     let job = job();
     let mut child = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
-    std::thread::sleep(Duration::from_millis(120));
+    // It has said where its state is, so it also listens to signals.
+    let mut first = String::new();
+    let mut said = std::io::BufReader::new(child.stderr.take().expect("its standard error"));
+    std::io::BufRead::read_line(&mut said, &mut first).expect("its first line");
+    std::thread::sleep(Duration::from_millis(100));
     // SAFETY: the process is this test's own child and has not been waited for.
     unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
     assert!(child.wait().expect("its end").success());
@@ -134,4 +138,110 @@ fn state_in_use_by_another_process_is_refused() {
     first.kill().expect("the kill");
     first.wait().expect("its end");
     second.failed(5, &["in use by another process", &first.id().to_string()]);
+}
+
+/// Every point before or after a durable step.
+const POINTS: &[&str] = &[
+    "job-note",
+    "job-noted",
+    "part-write",
+    "part-note",
+    "epoch-write",
+    "epoch-written",
+    "epoch-named",
+    "part-deliver",
+    "parts-delivered",
+    "state-reopen",
+    "state-applied",
+    "state-flushed",
+];
+
+/// A job with little in its cache, so that the store is closed and opened again meanwhile.
+fn small_job() -> Job {
+    Job::new(
+        "CREATE TABLE src (k BIGINT, v BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '120000',
+           'rows-per-second' = '100000000', 'fields.k.min' = '0', 'fields.k.max' = '79999',
+           'fields.v.kind' = 'sequence', 'fields.v.start' = '1', 'fields.v.end' = '120000');
+         CREATE TABLE big (k BIGINT, v BIGINT) WITH ('connector' = 'filesystem', 'path' = 'big', 'format' = 'csv',
+           'sink.rolling-policy.file-size' = '32kb');
+         CREATE TABLE sums (k BIGINT, n BIGINT, s BIGINT) WITH ('connector' = 'filesystem', 'path' = 'sums', 'format' = 'csv');
+         SET 'execution.runtime-mode' = 'batch';
+         SET 'execution.checkpointing.interval' = '30ms';
+         SET 'state.cache-size' = '2mb';
+         SET 'restart-strategy.type' = 'none';
+         INSERT INTO big SELECT k, v FROM src WHERE v > 60000;
+         INSERT INTO sums SELECT k, COUNT(*), SUM(v) FROM src GROUP BY k;",
+    )
+}
+
+fn both(job: &Job) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+    (lines(job, "big"), lines(job, "sums"))
+}
+
+#[test]
+fn ended_at_any_durable_step_and_run_again_gives_the_same_rows() {
+    let whole = small_job();
+    whole.run(&[]).succeeded();
+    let whole = both(&whole);
+    assert!(whole.1.len() > 40_000 && whole.0.len() == 60_000);
+    for point in POINTS {
+        let job = small_job();
+        let mut ends = 0;
+        for at in 1..4 {
+            let armed = format!("source-poll=sleep(2),{point}=abort@{at}");
+            let ran = job.command(&[]).env("WEIR_FAILPOINTS", armed).output().expect("weir");
+            if ran.status.success() {
+                break;
+            }
+            assert_eq!(ran.status.code(), None, "{point}: {}", String::from_utf8_lossy(&ran.stderr));
+            ends += 1;
+            if finished(&job) {
+                break;
+            }
+        }
+        assert!(ends > 0, "{point} was never reached");
+        if !finished(&job) {
+            job.run(&[]).succeeded();
+        }
+        assert!(both(&job) == whole, "rows differ after ends at {point}");
+    }
+}
+
+#[test]
+fn a_full_disk_at_any_step_is_told_and_nothing_is_lost() {
+    let whole = small_job();
+    whole.run(&[]).succeeded();
+    let whole = both(&whole);
+    for point in POINTS.iter().filter(|p| !p.starts_with("job-")) {
+        let job = small_job();
+        let ran = job.command(&[]).env("WEIR_FAILPOINTS", format!("source-poll=sleep(2),{point}=full@2")).output();
+        let ran: weir_tests::Ran = ran.expect("weir").into();
+        ran.failed(6, &["make room on the disk and run the job again"]);
+        job.run(&[]).succeeded();
+        assert!(both(&job) == whole, "rows differ after a full disk at {point}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_really_full_is_told_too() {
+    // A file system of three megabytes in a mount namespace of its own; the job needs more.
+    let job = Job::new(
+        "CREATE TABLE src (k BIGINT, v STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '200000',
+           'rows-per-second' = '100000000', 'fields.v.length' = '40');
+         CREATE TABLE out (k BIGINT, v STRING) WITH ('connector' = 'filesystem', 'path' = 'small/out', 'format' = 'csv');
+         SET 'restart-strategy.type' = 'none';
+         INSERT INTO out SELECT k, v FROM src;",
+    );
+    std::fs::create_dir(job.path("small")).expect("a folder");
+    let script = "mount -t tmpfs -o size=3m none small && exec \"$0\" run job.sql --state small/state";
+    let run = |flags: &str| {
+        let mut c = std::process::Command::new("unshare");
+        c.current_dir(job.folder.path()).arg(flags).args(["sh", "-c", script]).arg(weir());
+        weir_tests::Ran::from(c.output().expect("unshare, of util-linux"))
+    };
+    let mut ran = run("-Urm");
+    if ran.err.contains("unshare") {
+        ran = run("-m");
+    }
+    ran.failed(6, &["No space left on device", "make room on the disk"]);
 }

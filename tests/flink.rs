@@ -29,3 +29,18 @@ fn jobs_give_what_flink_gives() {
     let surprises: Vec<&String> = failed.difference(&expected).collect();
     assert!(surprises.is_empty(), "not as Flink: {surprises:?}\n{text}");
 }
+
+#[test]
+fn killed_jobs_add_up_to_whole_ones() {
+    let out = Command::new("python3")
+        .arg(repository("tests/flink-sql/killed.py"))
+        .arg("--weir")
+        .arg(weir())
+        .output()
+        .expect("python3, which adds the changes up");
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    // "N cases, N kills, N wrong": a run that never kills would prove nothing.
+    let numbers: Vec<u32> = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+    assert!(numbers[0] > 100 && numbers[1] > numbers[0], "{text}");
+}

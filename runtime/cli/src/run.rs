@@ -16,6 +16,9 @@ use weir_core::{Error, Result, options};
 use weir_engine::{Control, Options, RestartStrategy};
 use weir_state::{Folder, Store};
 
+/// Rows of a batch where nothing else is set.
+const BATCH_ROWS: usize = 8192;
+
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn on_signal(_: libc::c_int) {
@@ -159,11 +162,17 @@ pub fn run(a: &Run) -> Result<()> {
         Some(v) => options::bytes("state.cache-size", v)? as usize,
         None => 512 << 20,
     };
+    let batch_rows = match compiled.settings.get("table.exec.mini-batch.size") {
+        Some(v) => options::number::<usize>("table.exec.mini-batch.size", v)?.min(BATCH_ROWS),
+        None => BATCH_ROWS,
+    };
     let restart = restart_strategy(&compiled.settings)?;
     if let Some(address) = &a.listen {
         let bound = weir_server::serve(address, metrics.clone())?;
         eprintln!("metrics at http://{bound}/metrics");
     }
+    let control = Arc::new(Control::default());
+    let over = catch_signals(&control)?;
     let folder = Folder::open(&state_folder(a.state.as_deref(), &source.base, &name)?)?;
     let (run, fresh) = begin(a, &folder, &name, &assembled)?;
     let store = Store::open(&folder, cache / 8)?;
@@ -174,13 +183,12 @@ pub fn run(a: &Run) -> Result<()> {
         eprintln!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
     }
     let backend: Arc<dyn StateBackend> = Arc::new(store);
-    let control = Arc::new(Control::default());
-    let over = catch_signals(&control)?;
     let progress = Progress::start(&assembled.graph, &metrics);
     let options = Options {
         epoch_interval: interval.max(Duration::from_millis(1)),
         restart,
         cache_bytes: cache / 2,
+        batch_rows,
         run: run.clone(),
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);

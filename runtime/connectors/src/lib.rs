@@ -61,9 +61,9 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     made.and_then(|m| table.all_used().map(|()| m))
 }
 
-/// Whether a table's sink takes rows that change or go.
-pub fn takes_changes(connector: &str) -> bool {
-    connector != "filesystem"
+/// Whether a table's sink takes rows that change or go, by its connector and format.
+pub fn takes_changes(connector: &str, format: &str) -> bool {
+    connector != "filesystem" || format::takes_changes(format)
 }
 
 /// A gzipped file's contents.

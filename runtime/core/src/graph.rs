@@ -87,6 +87,8 @@ pub struct SubtaskContext {
     pub state: StateHandle,
     /// Bytes that decoded state may take before clean keys are dropped.
     pub cache_bytes: usize,
+    /// Rows that a batch of a source has at most.
+    pub batch_rows: usize,
     /// The subtask's counters.
     pub metrics: SubtaskMetrics,
 }

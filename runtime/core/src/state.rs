@@ -27,14 +27,17 @@ pub struct Changes {
 
 const GONE: u32 = u32::MAX;
 
-/// The key and value at the front of packed changes, and how many bytes they take.
-fn split(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
+/// A key and its new value, if it has one.
+type Entry<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The change at the front of packed ones, and how many bytes it takes.
+fn split(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
     let (n, rest) = bytes.split_first_chunk::<4>()?;
     let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*n) as usize)?;
     let (n, rest) = rest.split_first_chunk::<4>()?;
     match u32::from_le_bytes(*n) {
-        GONE => Some((key, None, 8 + key.len())),
-        n => Some((key, Some(rest.get(..n as usize)?), 8 + key.len() + n as usize)),
+        GONE => Some(((key, None), 8 + key.len())),
+        n => Some(((key, Some(rest.get(..n as usize)?)), 8 + key.len() + n as usize)),
     }
 }
 
@@ -77,7 +80,7 @@ impl Changes {
     /// The key of a change and its new value; an empty key behind the last change.
     pub fn get(&self, at: usize) -> (&[u8], Option<&[u8]>) {
         let start = self.starts.get(at).copied().unwrap_or(self.bytes.len());
-        split(&self.bytes[start..]).map_or((&[], None), |(key, value, _)| (key, value))
+        split(&self.bytes[start..]).map_or((&[], None), |(entry, _)| entry)
     }
     /// All of them, in the order in which they were noted.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
@@ -91,7 +94,7 @@ impl Changes {
     pub fn unpack(bytes: Vec<u8>) -> Option<Changes> {
         let (mut starts, mut at) = (vec![], 0);
         while at < bytes.len() {
-            let (.., length) = split(&bytes[at..])?;
+            let (_, length) = split(&bytes[at..])?;
             starts.push(at);
             at += length;
         }

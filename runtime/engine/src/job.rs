@@ -39,6 +39,8 @@ pub struct Options {
     pub restart: RestartStrategy,
     /// Bytes of decoded state in all subtasks together.
     pub cache_bytes: usize,
+    /// Rows that a batch of a source has at most.
+    pub batch_rows: usize,
     /// The run, drawn when the job starts anew.
     pub run: String,
 }
@@ -199,6 +201,7 @@ fn workers(
                         run: options.run.clone(),
                         state: handles[index].clone(),
                         cache_bytes: options.cache_bytes / stateful.max(1),
+                        batch_rows: options.batch_rows.max(1),
                         metrics: metrics.subtask(&node.name, subtask),
                     };
                     let metrics = context.metrics.clone();

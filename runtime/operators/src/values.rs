@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Batch, Result, Schema, value};
+use weir_core::{Batch, Field, Result, Schema, value};
 use weir_expr::eval::constant;
 use weir_expr::{Expr, Session};
 
@@ -17,50 +17,49 @@ pub struct ValuesFactory {
     pub session: Arc<Session>,
 }
 
-const DONE: &[u8] = &[0, 0, b'd'];
+/// How many rows were given out.
+const GIVEN: &[u8] = &[0, 0, b'g'];
 
 impl SourceFactory for ValuesFactory {
     fn start(&self, _state: &StateHandle, _parallelism: usize) -> Result<()> {
         Ok(())
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        let done = context.subtask != 0 || context.state.get_many(&[DONE])?[0].is_some();
-        let mut batch = None;
-        if !done {
-            let rows = self
-                .rows
-                .iter()
-                .map(|r| r.iter().map(|e| constant(e, &self.session)).collect::<Result<Vec<_>>>())
-                .collect::<Result<Vec<_>>>()?;
-            let columns = self
-                .schema
-                .fields
-                .iter()
-                .enumerate()
-                .map(|(i, f)| value::column(&f.ty.arrow(), rows.iter().map(|r| r[i].clone())));
-            batch = Some(Batch::from_columns(self.schema.arrow(), columns.collect(), rows.len())?);
-        }
-        Ok(Box::new(Values { batch, given: false }))
+        let given = context.state.get_many(&[GIVEN])?.pop().flatten();
+        let given = given.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes) as usize;
+        let mine = context.subtask == 0 && given < self.rows.len();
+        let rows = if mine { &self.rows[..] } else { &[] };
+        let rows = rows
+            .iter()
+            .map(|r| r.iter().map(|e| constant(e, &self.session)).collect::<Result<Vec<_>>>())
+            .collect::<Result<Vec<_>>>()?;
+        let column = |(i, f): (usize, &Field)| value::column(&f.ty.arrow(), rows.iter().map(|r| r[i].clone()));
+        let columns = self.schema.fields.iter().enumerate().map(column).collect();
+        let batch = Batch::from_columns(self.schema.arrow(), columns, rows.len())?;
+        Ok(Box::new(Values { batch, given, moved: false, at_once: context.batch_rows }))
     }
 }
 
 struct Values {
-    batch: Option<Batch>,
-    given: bool,
+    batch: Batch,
+    given: usize,
+    moved: bool,
+    at_once: usize,
 }
 
 impl Source for Values {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
-        if let Some(b) = self.batch.take() {
-            out.emit(b);
-            self.given = true;
+        let rows = self.at_once.min(self.batch.rows().saturating_sub(self.given));
+        if rows > 0 {
+            out.emit(Batch::append(self.batch.data.slice(self.given, rows)));
+            (self.given, self.moved) = (self.given + rows, true);
         }
-        Ok(Polled::End)
+        Ok(if self.given < self.batch.rows() { Polled::More } else { Polled::End })
     }
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
-        if std::mem::take(&mut self.given) {
-            changes.set(DONE, &[1]);
+        if std::mem::take(&mut self.moved) {
+            changes.set(GIVEN, &(self.given as u64).to_be_bytes());
         }
         Ok(changes)
     }

@@ -220,6 +220,7 @@ impl SourceFactory for Datagen {
             started: Instant::now(),
             given: 0,
             moved: false,
+            at_once: context.batch_rows as u64,
         }))
     }
 }
@@ -238,6 +239,7 @@ struct Lane {
     started: Instant,
     given: u64,
     moved: bool,
+    at_once: u64,
 }
 
 impl Source for Lane {
@@ -260,7 +262,7 @@ impl Source for Lane {
             return Ok(Polled::End);
         }
         let allowed = (self.started.elapsed().as_secs_f64() * self.per_second) as u64 + 1;
-        let count = (end - first).min(allowed.saturating_sub(self.given));
+        let count = (end - first).min(allowed.saturating_sub(self.given)).min(self.at_once);
         if count == 0 {
             return Ok(Polled::Wait(Duration::from_millis(5)));
         }

@@ -16,12 +16,12 @@ pub(crate) struct Json {
     iso: bool,
 }
 
-fn iso(table: &TableSpec) -> Result<bool> {
-    match table.get("json.timestamp-format.standard").unwrap_or("SQL") {
+fn iso(table: &TableSpec, prefix: &str) -> Result<bool> {
+    let key = format!("{prefix}.timestamp-format.standard");
+    match table.get(&key).unwrap_or("SQL") {
         "SQL" => Ok(false),
         "ISO-8601" => Ok(true),
-        other => Err(Error::script(format!("json.timestamp-format.standard is SQL or ISO-8601, not '{other}'"))
-            .at(table.place_of("json.timestamp-format.standard"))),
+        other => Err(Error::script(format!("{key} is SQL or ISO-8601, not '{other}'")).at(table.place_of(&key))),
     }
 }
 
@@ -31,7 +31,7 @@ impl Json {
             fields: table.projected().fields,
             ignore_errors: table.boolean("json.ignore-parse-errors", false)?,
             fail_on_missing: table.boolean("json.fail-on-missing-field", false)?,
-            iso: iso(table)?,
+            iso: iso(table, "json")?,
         };
         if json.ignore_errors && json.fail_on_missing {
             return Err(Error::script("json.fail-on-missing-field and json.ignore-parse-errors exclude each other")
@@ -211,11 +211,16 @@ pub(crate) struct JsonWriter {
 impl JsonWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
         Json::new(table)?;
+        Self::with_prefix(table, "json")
+    }
+
+    /// A writer whose options begin with another format's name.
+    pub fn with_prefix(table: &TableSpec, prefix: &str) -> Result<Self> {
         Ok(JsonWriter {
             fields: table.schema.fields.clone(),
-            iso: iso(table)?,
-            ignore_nulls: table.boolean("json.encode.ignore-null-fields", false)?,
-            plain_decimals: table.boolean("json.encode.decimal-as-plain-number", false)?,
+            iso: iso(table, prefix)?,
+            ignore_nulls: table.boolean(&format!("{prefix}.encode.ignore-null-fields"), false)?,
+            plain_decimals: table.boolean(&format!("{prefix}.encode.decimal-as-plain-number"), false)?,
             session: table.session.clone(),
         })
     }

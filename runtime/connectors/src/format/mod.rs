@@ -1,6 +1,7 @@
 //! Formats: bytes into rows and back, one a file.
 
 pub(crate) mod csv;
+pub(crate) mod debezium;
 pub(crate) mod json;
 pub(crate) mod raw;
 
@@ -11,8 +12,6 @@ use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
 use weir_expr::OnError;
 use weir_operators::calc::{DeadLetter, dead_letters};
 
-/// Rows that a batch may have.
-pub(crate) const BATCH: usize = 8192;
 /// Bytes that a record may have; a longer one is bad, and reading goes on behind its first line.
 pub(crate) const LONGEST: usize = 32 << 20;
 
@@ -80,12 +79,12 @@ pub(crate) struct Decoding {
 }
 
 fn unknown(table: &TableSpec, format: &str) -> Error {
-    let known = ["csv", "json", "raw"];
+    let known = ["csv", "json", "raw", "debezium-json"];
     let e = Error::script(format!("there is no format '{format}', which table '{}' asks for", table.name));
     let e = e.at(table.place_of("format"));
     match nearest(format, known) {
         Some(n) => e.hint(format!("did you mean '{n}'?")),
-        None => e.hint("there are csv, json and raw"),
+        None => e.hint("there are csv, json, raw, and debezium-json for what is written"),
     }
 }
 
@@ -118,8 +117,17 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
                 delimiter: 0,
             })
         }
+        "debezium-json" => {
+            Err(Error::script("the format 'debezium-json' can be written, and not yet read")
+                .at(table.place_of("format")))
+        }
         other => Err(unknown(table, other)),
     }
+}
+
+/// Whether a format says of each row whether it comes or goes.
+pub(crate) fn takes_changes(format: &str) -> bool {
+    format == "debezium-json"
 }
 
 /// Writes rows as bytes.
@@ -141,6 +149,10 @@ pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str
         "json" => {
             let json = json::JsonWriter::new(table)?;
             Ok((Box::new(move || Box::new(json.clone())), "json"))
+        }
+        "debezium-json" => {
+            let writer = debezium::DebeziumWriter::new(table)?;
+            Ok((Box::new(move || Box::new(writer.clone())), "json"))
         }
         "raw" => {
             let raw = raw::RawWriter::new(table)?;
@@ -230,7 +242,7 @@ impl Reading {
         let schema = &self.decoding.schema;
         let mut columns: Vec<ColumnBuilder> = schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect();
         let mut bad = vec![];
-        let d = self.decoding.decoder.decode(data, at_end, BATCH, &mut columns, &mut bad);
+        let d = self.decoding.decoder.decode(data, at_end, self.context.batch_rows, &mut columns, &mut bad);
         let m = &self.context.metrics;
         m.nulled.inc_by(d.nulled);
         m.skipped.inc_by(d.skipped);

@@ -280,12 +280,14 @@ impl Operator for AggregateOperator {
         let parallelism = self.context.parallelism;
         for group in 0..key::KEY_GROUPS {
             if self.stored && key::owner(group, parallelism) == self.context.subtask {
-                for (k, v) in self.context.state.scan(&group.to_be_bytes())? {
-                    if !self.groups.contains_key(&k[2..]) {
-                        let (rows, accumulators, access) = self.decode_group(&v)?;
-                        let g = Group { rows, accumulators, changed: 0, dirty: false, access };
-                        self.emit_rows([(&k[2..], &g)].into_iter(), out)?;
+                let stored = self.context.state.scan(&group.to_be_bytes())?;
+                for chunk in stored.chunks(4096) {
+                    let mut older: Vec<(&[u8], Group)> = vec![];
+                    for (k, v) in chunk.iter().filter(|(k, _)| !self.groups.contains_key(&k[2..])) {
+                        let (rows, accumulators, access) = self.decode_group(v)?;
+                        older.push((&k[2..], Group { rows, accumulators, changed: 0, dirty: false, access }));
                     }
+                    self.emit_rows(older.iter().map(|(k, g)| (*k, g)), out)?;
                 }
             }
         }
