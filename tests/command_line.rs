@@ -206,3 +206,38 @@ fn help_version_and_completions() {
     assert!(weir_with(&["completions", "bash"]).succeeded().out.contains("_weir"));
     weir_with(&["run"]).failed(2, &["Usage"]);
 }
+
+#[test]
+fn a_running_job_is_asked_for_its_state() {
+    let job = Job::new(
+        "CREATE TABLE t (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '20000',
+           'fields.a.min' = '1', 'fields.a.max' = '9');
+         CREATE TABLE o (a BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+         SET 'execution.checkpointing.interval' = '20ms';
+         INSERT INTO o SELECT a, COUNT(*) FROM t GROUP BY a;",
+    );
+    let mut running = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("weir");
+    let state = |a: &[&str]| -> Ran {
+        Command::new(weir()).arg("state").args(a).current_dir(job.folder.path()).output().expect("weir").into()
+    };
+    let has_groups = |r: &Ran| r.out.lines().any(|l| l.trim_start().starts_with("9 ") && l.contains("aggregate"));
+    let mut shown = state(&["show", "job.sql"]);
+    for _ in 0..100 {
+        if has_groups(&shown) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        shown = state(&["show", "job.sql"]);
+    }
+    let exported = state(&["export", "job.sql", "-o", "export.jsonl"]);
+    let dropped = state(&["drop", "job.sql"]);
+    running.kill().expect("the kill");
+    running.wait().expect("its end");
+    assert!(has_groups(&shown) && shown.out.contains("(running)"), "{}{}", shown.out, shown.err);
+    assert!(exported.succeeded().err.contains("keys exported"));
+    dropped.failed(5, &["in use by another process"]);
+    // What was exported is whole: it can be read in again, and has the nine groups of one epoch.
+    state(&["drop", "job.sql"]).succeeded();
+    state(&["import", "job.sql", "export.jsonl"]).succeeded();
+    assert!(has_groups(&state(&["show", "job.sql"]).succeeded()));
+}

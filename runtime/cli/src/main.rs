@@ -4,6 +4,7 @@ mod arguments;
 mod assemble;
 mod functions;
 mod generate;
+mod local;
 mod progress;
 mod run;
 mod script;

@@ -3,6 +3,7 @@
 use crate::arguments::Run;
 use crate::assemble::{Assembled, assemble};
 use crate::functions::Loader;
+use crate::local;
 use crate::progress::Progress;
 use crate::script::read;
 use std::collections::BTreeMap;
@@ -182,7 +183,9 @@ pub fn run(a: &Run) -> Result<()> {
     if store.finished() {
         eprintln!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
     }
-    let backend: Arc<dyn StateBackend> = Arc::new(store);
+    let store = Arc::new(store);
+    let answering = local::answer(folder.path(), &store)?;
+    let backend: Arc<dyn StateBackend> = store;
     let progress = Progress::start(&assembled.graph, &metrics);
     let options = Options {
         epoch_interval: interval.max(Duration::from_millis(1)),
@@ -193,6 +196,7 @@ pub fn run(a: &Run) -> Result<()> {
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);
+    drop(answering);
     metrics.job().state_disk.set(backend.disk_bytes() as i64);
     // What failed first is what the user must hear.
     let closed = backend.close();

@@ -1,12 +1,14 @@
-//! `weir state`: looks into the state of jobs that do not run.
+//! `weir state`: looks into the state of jobs; one that runs is asked for it.
 
 use crate::arguments::{Job, State, StateCommand};
+use crate::local;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
-use weir_core::state::{StateBackend, StateReader};
+use weir_core::error::io;
+use weir_core::state::StateBackend;
 use weir_core::{Error, Result};
-use weir_state::{Folder, Store};
+use weir_state::{Folder, Status, Store};
 
 /// The folder of a job that is named by its script, its folder, or its name.
 fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
@@ -28,18 +30,25 @@ pub fn run(a: &State) -> Result<()> {
     match &a.command {
         StateCommand::Show { job } => show(job),
         StateCommand::Export { job, output } => {
-            let folder = Folder::open(&folder(job, true)?)?;
-            let store = Store::open(&folder, 16 << 20)?;
+            let path = folder(job, true)?;
             let mut out: Box<dyn Write> = match output {
-                Some(p) => Box::new(BufWriter::new(
-                    File::create(p).map_err(|e| Error::io(format!("cannot write {}: {e}", p.display())))?,
-                )),
+                Some(p) => Box::new(BufWriter::new(File::create(p).map_err(io("write", p))?)),
                 None => Box::new(BufWriter::new(std::io::stdout())),
             };
-            let n = weir_state::export(&store, &mut out)?;
+            let mut counted = Lines { inner: &mut out, lines: 0 };
+            if let Some(answer) = local::ask(&path, "export", &mut counted) {
+                answer?;
+            } else {
+                let folder = Folder::open(&path)?;
+                let store = Store::open(&folder, 16 << 20)?;
+                weir_state::export(&store, &mut counted)?;
+                store.close()?;
+            }
+            // The first line is the head.
+            let n = counted.lines.saturating_sub(1);
             out.flush().map_err(|e| Error::io(e.to_string()))?;
             eprintln!("{n} keys exported");
-            store.close()
+            Ok(())
         }
         StateCommand::Import { job, file } => {
             let path = folder(job, false)?;
@@ -79,21 +88,60 @@ pub fn run(a: &State) -> Result<()> {
     }
 }
 
+/// Counts the lines that pass.
+struct Lines<'a> {
+    inner: &'a mut dyn Write,
+    lines: usize,
+}
+
+impl Write for Lines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.lines += bytes[..n].iter().filter(|b| **b == b'\n').count();
+        Ok(n)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 fn show(job: &Job) -> Result<()> {
-    let folder = Folder::open(&folder(job, true)?)?;
-    let status = folder.status()?;
+    let path = folder(job, true)?;
+    let mut out = std::io::stdout().lock();
+    let mut head = |status: Option<Status>, running: bool| {
+        let Some(s) = status else { return Ok(()) };
+        let how = match (running, s.finished) {
+            (true, _) => "running",
+            (_, true) => "came to its end",
+            _ => "goes on when it is run",
+        };
+        writeln!(out, "job       {}\nrun       {} ({how})", s.job, s.run)
+    };
+    let io = |e: std::io::Error| Error::io(format!("cannot write to standard output: {e}"));
+    let mut answer = vec![];
+    if let Some(answered) = local::ask(&path, "show", &mut answer) {
+        answered?;
+        head(weir_state::status(&path)?, true).map_err(io)?;
+        return out.write_all(&answer).map_err(io);
+    }
+    let folder = Folder::open(&path)?;
+    head(folder.status()?, false).map_err(io)?;
     let store = Store::open(&folder, 16 << 20)?;
-    if let Some(s) = status {
-        println!("job       {}", s.job);
-        println!("run       {} ({})", s.run, if s.finished { "came to its end" } else { "goes on when it is run" });
-    }
-    println!("epoch     {}", store.last_epoch());
-    println!("on disk   {} bytes", store.disk_bytes());
-    println!("{:>10} {:>14}  operator", "keys", "bytes");
-    for (uid, id) in store.operators()? {
-        let entries = store.scan(id, &[])?;
-        let bytes: usize = entries.iter().map(|(k, v)| k.len() + v.len()).sum();
-        println!("{:>10} {bytes:>14}  {uid}", entries.len());
-    }
+    summary(&store, &mut out)?;
     store.close()
+}
+
+/// What a store holds, operator by operator, as of its last epoch.
+pub fn summary(store: &Store, out: &mut dyn Write) -> Result<()> {
+    let io = |e: std::io::Error| Error::io(format!("cannot write: {e}"));
+    let frozen = store.freeze();
+    writeln!(out, "epoch     {}", frozen.epoch()).map_err(io)?;
+    writeln!(out, "on disk   {} bytes", store.disk_bytes()).map_err(io)?;
+    writeln!(out, "{:>10} {:>14}  operator", "keys", "bytes").map_err(io)?;
+    for (uid, id) in store.operators()? {
+        let entries = frozen.scan(id, &[])?;
+        let bytes: usize = entries.iter().map(|(k, v)| k.len() + v.len()).sum();
+        writeln!(out, "{:>10} {bytes:>14}  {uid}", entries.len()).map_err(io)?;
+    }
+    Ok(())
 }

@@ -39,7 +39,9 @@ impl Folder {
         let foreign = fs::read_dir(path)
             .map_err(io)?
             .filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned()))
-            .find(|n| !["lock", "job.json", "job.json.draft", "store", "epochs", "owner"].contains(&n.as_str()));
+            .find(|n| {
+                !["lock", "job.json", "job.json.draft", "store", "epochs", "owner", "control"].contains(&n.as_str())
+            });
         if let Some(name) = foreign {
             return Err(Error::state(format!("{} holds '{name}', which is no state of a job", path.display()))
                 .hint("give the job another name, or another folder by --state"));
@@ -75,24 +77,7 @@ impl Folder {
     /// # Errors
     /// When it cannot be read, or is of a newer version.
     pub fn status(&self) -> Result<Option<Status>> {
-        let path = self.path.join("job.json");
-        let text = match fs::read(&path) {
-            Ok(t) => t,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::state(format!("cannot read {}: {e}", path.display()))),
-        };
-        let status: Status = serde_json::from_slice(&text).map_err(|e| {
-            Error::state(format!("{} is damaged: {e}", path.display())).hint("start with --fresh to begin anew")
-        })?;
-        if status.format != FORMAT {
-            return Err(Error::state(format!(
-                "{} has the layout {}, this is for {FORMAT}",
-                self.path.display(),
-                status.format
-            ))
-            .hint("run the version of Weir that wrote it, export the state, and import it here"));
-        }
-        Ok(Some(status))
+        status(&self.path)
     }
 
     /// Notes a run's beginning or end.
@@ -126,6 +111,31 @@ impl Folder {
         }
         fs::create_dir_all(self.epochs()).map_err(io)
     }
+}
+
+/// What a folder says of a job's last run, without taking its lock.
+///
+/// # Errors
+/// As [`Folder::status`].
+pub fn status(folder: &Path) -> Result<Option<Status>> {
+    let path = folder.join("job.json");
+    let text = match fs::read(&path) {
+        Ok(t) => t,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::state(format!("cannot read {}: {e}", path.display()))),
+    };
+    let status: Status = serde_json::from_slice(&text).map_err(|e| {
+        Error::state(format!("{} is damaged: {e}", path.display())).hint("start with --fresh to begin anew")
+    })?;
+    if status.format != FORMAT {
+        return Err(Error::state(format!(
+            "{} has the layout {}, this is for {FORMAT}",
+            folder.display(),
+            status.format
+        ))
+        .hint("run the version of Weir that wrote it, export the state, and import it here"));
+    }
+    Ok(Some(status))
 }
 
 impl Drop for Folder {

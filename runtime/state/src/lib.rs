@@ -9,6 +9,6 @@ mod run;
 mod sled_store;
 mod store;
 
-pub use folder::{Folder, Status};
+pub use folder::{Folder, Status, status};
 pub use portable::{export, import};
-pub use store::Store;
+pub use store::{Frozen, Store};

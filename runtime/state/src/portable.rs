@@ -4,7 +4,7 @@ use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
-use weir_core::state::{Changes, Epoch, OperatorId, StateBackend, StateReader};
+use weir_core::state::{Changes, Epoch, OperatorId, StateBackend};
 use weir_core::{Error, Result};
 
 #[derive(Serialize, Deserialize)]
@@ -30,16 +30,17 @@ pub fn export(store: &Store, out: &mut dyn Write) -> Result<u64> {
     let io = |e: std::io::Error| Error::io(format!("cannot write the export: {e}"));
     let json = |e: serde_json::Error| Error::internal(e.to_string());
     let operators = store.operators()?;
+    let frozen = store.freeze();
     let head = Head {
         weir_state: 1,
         keys: weir_core::key::VERSION,
-        epoch: store.last_epoch().0,
+        epoch: frozen.epoch().0,
         operators: operators.keys().cloned().collect(),
     };
     writeln!(out, "{}", serde_json::to_string(&head).map_err(json)?).map_err(io)?;
     let mut count = 0;
     for (uid, id) in operators {
-        for (key, value) in store.scan(id, &[])? {
+        for (key, value) in frozen.scan(id, &[])? {
             let line = Line { operator: uid.clone(), key: hex::encode(key), value: hex::encode(value) };
             writeln!(out, "{}", serde_json::to_string(&line).map_err(json)?).map_err(io)?;
             count += 1;

@@ -24,6 +24,8 @@ struct Shared {
     staged: RwLock<BTreeMap<Epoch, Vec<Arc<Run>>>>,
     progress: Mutex<Progress>,
     closing: AtomicBool,
+    /// Held while epochs are applied, and by whoever must see all of the store at one epoch.
+    applying: Mutex<()>,
     /// Told when epochs were applied, or never will be.
     applied: Condvar,
     /// Bytes of durable changes that wait until they are applied together, and that sled may hold between flushes.
@@ -98,6 +100,7 @@ impl Store {
             staged: RwLock::new(BTreeMap::new()),
             progress: Mutex::new(progress),
             closing: AtomicBool::new(false),
+            applying: Mutex::new(()),
             applied: Condvar::new(),
             batch_bytes,
         });
@@ -188,6 +191,7 @@ fn apply_all(shared: &Shared, mut place: Place, epochs: &Receiver<Durable>) -> R
             let staged = shared.staged.read().unwrap_or_else(PoisonError::into_inner);
             taken.iter().filter_map(|e| staged.get(e)).flatten().cloned().collect()
         };
+        let applying = locked(&shared.applying);
         let work = || applier::apply(&shared.sled, &shared.filter, &runs, &mut place, shared.batch_bytes);
         // A store that was half written and then flushed by a dropped handle would be torn: better no process at all.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
@@ -196,6 +200,7 @@ fn apply_all(shared: &Shared, mut place: Place, epochs: &Receiver<Durable>) -> R
             let mut staged = shared.staged.write().unwrap_or_else(PoisonError::into_inner);
             taken.iter().for_each(|e| drop(staged.remove(e)));
         }
+        drop(applying);
         {
             let mut p = locked(&shared.progress);
             p.flushed = place.epoch;
@@ -223,6 +228,56 @@ fn remove_files(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
+/// The store at its last durable epoch, while the job goes on. Nothing is applied as long as this lives.
+pub struct Frozen<'a> {
+    shared: &'a Shared,
+    epoch: Epoch,
+    runs: Vec<Arc<Run>>,
+    _applying: MutexGuard<'a, ()>,
+}
+
+impl Frozen<'_> {
+    /// The epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+    /// All keys of an operator that start with `prefix`, in order, with their values.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn scan(&self, operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.shared.scan(&self.runs, operator, prefix)
+    }
+}
+
+impl Store {
+    /// Holds the applier, to look at one epoch as a whole.
+    pub fn freeze(&self) -> Frozen<'_> {
+        let applying = locked(&self.shared.applying);
+        let durable = Epoch(locked(&self.shared.progress).durable);
+        let staged = self.shared.staged.read().unwrap_or_else(PoisonError::into_inner);
+        let runs = staged.range(..=durable).flat_map(|(_, r)| r.clone()).collect();
+        Frozen { shared: &self.shared, epoch: durable, runs, _applying: applying }
+    }
+}
+
+impl Shared {
+    fn scan(&self, runs: &[Arc<Run>], operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut all: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        self.sled.with(|db| {
+            for kv in db.scan_prefix(own::full_key(operator, prefix, &mut vec![])) {
+                let (k, v) = kv.map_err(sled_error)?;
+                all.insert(k[5..].to_vec(), Some(v.to_vec()));
+            }
+            Ok::<_, Error>(())
+        })?;
+        for r in runs {
+            all.extend(r.scan(operator, prefix).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
+        }
+        Ok(all.into_iter().filter_map(|(k, v)| Some((k, v?))).collect())
+    }
+}
+
 impl StateReader for Store {
     fn get_many(&self, operator: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let runs: Vec<Arc<Run>> = self.shared.runs().into_iter().filter(|r| r.operator == operator).collect();
@@ -244,20 +299,9 @@ impl StateReader for Store {
     }
 
     fn scan(&self, operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let mut all: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         // What is staged is taken first: an epoch that is applied meanwhile is then seen twice rather than not at all.
         let runs = self.shared.runs();
-        self.shared.sled.with(|db| {
-            for kv in db.scan_prefix(own::full_key(operator, prefix, &mut vec![])) {
-                let (k, v) = kv.map_err(sled_error)?;
-                all.insert(k[5..].to_vec(), Some(v.to_vec()));
-            }
-            Ok::<_, Error>(())
-        })?;
-        for r in &runs {
-            all.extend(r.scan(operator, prefix).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
-        }
-        Ok(all.into_iter().filter_map(|(k, v)| Some((k, v?))).collect())
+        self.shared.scan(&runs, operator, prefix)
     }
 }
 

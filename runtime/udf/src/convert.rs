@@ -152,3 +152,76 @@ pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> 
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns that no honest guest makes: a few seconds of random ones, every type with every shape. None may panic, and
+    /// what is taken must be readable to its last value.
+    #[test]
+    fn malformed_columns_are_refused() {
+        let seconds = std::env::var("WEIR_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(3);
+        let start = std::time::Instant::now();
+        let mut state = u64::from(std::process::id()) << 17 | 1;
+        let mut random = move |n: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % n.max(1) as u64) as usize
+        };
+        let types = [
+            Wit::Boolean,
+            Wit::Int32,
+            Wit::Int64,
+            Wit::Float64,
+            Wit::Utf8,
+            Wit::Binary,
+            Wit::Date,
+            Wit::Timestamp(3),
+            Wit::Decimal(DecimalType { precision: 5, scale: 2 }),
+        ];
+        let (mut taken, mut refused) = (0u64, 0u64);
+        while start.elapsed() < std::time::Duration::from_secs(seconds) {
+            let (dtype, wanted) = (types[random(types.len())], types[random(types.len())]);
+            let dtype = if random(4) > 0 { wanted } else { dtype };
+            let rows = random(20);
+            let near = |exact: usize, random: &mut dyn FnMut(usize) -> usize| match random(3) {
+                0 => (exact + random(3)).saturating_sub(1),
+                _ => exact,
+            };
+            let width = match wanted {
+                Wit::Boolean => 0,
+                Wit::Int32 | Wit::Date => 4,
+                Wit::Decimal(_) => 16,
+                _ => 8,
+            };
+            let length = near(if width == 0 { rows.div_ceil(8) } else { rows * width }, &mut random);
+            let data: Vec<u8> = (0..length).map(|_| if random(3) == 0 { random(256) as u8 } else { 0 }).collect();
+            let mut at = 0i32;
+            let offsets: Vec<u8> = (0..near(rows + 1, &mut random))
+                .flat_map(|i| {
+                    at += if i == 0 { 0 } else { random(4) as i32 - i32::from(random(9) == 0) };
+                    if random(60) == 0 { i32::MAX.to_le_bytes() } else { at.to_le_bytes() }
+                })
+                .collect();
+            let validity = (random(2) == 0).then(|| {
+                let n = near(rows.div_ceil(8), &mut random);
+                (0..n).map(|_| random(256) as u8).collect()
+            });
+            let ty = sql_type(&wanted).unwrap_or(SqlType::BYTES);
+            match from_guest(Column { dtype, validity, offsets, data }, rows, &wanted, &ty) {
+                Ok(column) => {
+                    taken += 1;
+                    assert_eq!(column.len(), rows);
+                    (0..rows).for_each(|r| drop(weir_core::Value::read(&column, r)));
+                }
+                Err(why) => {
+                    refused += 1;
+                    assert!(!why.is_empty());
+                }
+            }
+        }
+        assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
+    }
+}

@@ -2,6 +2,8 @@
 
 pub(crate) mod csv;
 pub(crate) mod debezium;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod json;
 pub(crate) mod raw;
 

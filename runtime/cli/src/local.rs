@@ -1,0 +1,92 @@
+//! Asking a running job: a socket in the folder of its state, by which `weir state` reaches whoever holds the lock.
+//!
+//! One line asks; the answer begins with a line `ok`, or `error` and what was wrong, and ends with the connection.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use weir_core::error::io;
+use weir_core::{Error, Result};
+use weir_state::Store;
+
+const SOCKET: &str = "control";
+
+/// A short path to the socket: the kernel takes no more than 107 bytes, and folders may lie deep.
+fn short(folder: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
+}
+
+/// The socket of a running job; it goes when this is dropped.
+pub struct Answering {
+    path: PathBuf,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Answers from now on, on a thread of its own.
+pub fn answer(folder: &Path, store: &Arc<Store>) -> Result<Answering> {
+    let path = folder.join(SOCKET);
+    // Left over from a process that was killed: the lock is ours, so nobody listens there.
+    let _ = std::fs::remove_file(&path);
+    let at = File::open(folder).map_err(io("open", folder))?;
+    let listener = UnixListener::bind(short(&at)).map_err(io("listen on", &path))?;
+    let store = Arc::downgrade(store);
+    let serve = move || {
+        for stream in listener.incoming().filter_map(std::result::Result::ok) {
+            let Some(store) = store.upgrade() else { return };
+            if let Err(e) = reply(&stream, &store) {
+                tracing::debug!("a question was not answered: {e}");
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("weir-control".to_string());
+    thread.spawn(serve).map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
+    Ok(Answering { path })
+}
+
+fn reply(stream: &UnixStream, store: &Store) -> std::io::Result<()> {
+    let mut question = String::new();
+    BufReader::new(stream.take(100)).read_line(&mut question)?;
+    let mut out = BufWriter::new(stream);
+    let answer = |out: &mut dyn Write| -> Result<()> {
+        match question.trim() {
+            "show" => crate::state::summary(store, out),
+            "export" => weir_state::export(store, out).map(|_| ()),
+            other => Err(Error::script(format!("nothing is known about '{other}'"))),
+        }
+    };
+    out.write_all(b"ok\n")?;
+    if let Err(e) = answer(&mut out) {
+        writeln!(out, "error {e}")?;
+    }
+    out.flush()
+}
+
+/// Asks the process that runs the job of this state, if there is one, and copies its answer.
+pub fn ask(folder: &Path, question: &str, out: &mut dyn Write) -> Option<Result<()>> {
+    let at = File::open(folder).ok()?;
+    let mut stream = UnixStream::connect(short(&at)).ok()?;
+    let mut copy = || -> std::io::Result<Result<()>> {
+        writeln!(stream, "{question}")?;
+        let mut lines = BufReader::new(&stream).lines();
+        if lines.next().transpose()?.as_deref() != Some("ok") {
+            return Ok(Err(Error::state("the running job did not answer").hint("it may just have ended: try again")));
+        }
+        for line in lines {
+            let line = line?;
+            if let Some(why) = line.strip_prefix("error ") {
+                return Ok(Err(Error::state(why.to_string())));
+            }
+            writeln!(out, "{line}")?;
+        }
+        Ok(Ok(()))
+    };
+    Some(copy().unwrap_or_else(|e| Err(Error::io(format!("the running job could not be asked: {e}")))))
+}
