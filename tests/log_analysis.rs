@@ -100,3 +100,40 @@ fn a_real_log_taken_apart_in_sql() {
         assert_eq!(got, sorted);
     }
 }
+
+#[test]
+fn the_example_that_asks_a_service_gets_its_provinces_there() {
+    let mut service = Command::new("python3")
+        .arg(repository("examples/cdn-log-analysis/geo_service.py"))
+        .arg("0")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut address = String::new();
+    let mut said = std::io::BufReader::new(service.stdout.take().expect("its output"));
+    std::io::BufRead::read_line(&mut said, &mut address).expect("its address");
+    let state = tempfile::tempdir().expect("a folder");
+    let run = |service: &str| -> Ran {
+        let script = repository("examples/cdn-log-analysis/job-http.sql");
+        let mut c = Command::new(weir());
+        c.arg("run").arg(script).arg("--state").arg(state.path()).env("GEO_SERVICE", service);
+        c.output().expect("weir").into()
+    };
+    let ran = run(address.trim());
+    service.kill().expect("the kill");
+    service.wait().expect("its end");
+    let rows = ran.succeeded().rows();
+    let ranges = Ranges::load();
+    let mut wanted: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for line in unpacked("examples/cdn-log-analysis/data/access_log.csv.gz").lines() {
+        let f: Vec<&str> = line.split(',').collect();
+        let size = f.get(3).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        if f.len() <= 5 && size > 995_000 {
+            let w = wanted.entry(ranges.of(f[1])).or_default();
+            *w = (w.0 + 1, w.1 + size);
+        }
+    }
+    assert!(wanted.len() > 10, "{wanted:?}");
+    let wanted: BTreeMap<String, i64> = wanted.iter().map(|(p, (n, s))| (format!("[{p}, {n}, {s}]"), 1)).collect();
+    assert_eq!(rows, wanted);
+}

@@ -18,7 +18,9 @@ pub fn weir() -> PathBuf {
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    // Asked at run time: a target folder that several checkouts share would otherwise lead into another one.
+    let tests = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_string());
+    Path::new(&tests).join("..").join(path)
 }
 
 /// A folder with a script in it.
