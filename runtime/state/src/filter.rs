@@ -18,7 +18,10 @@ pub(crate) struct Filter {
 impl Filter {
     /// A filter of this size; complete from the start when the store is empty.
     pub fn new(bytes: usize, empty: bool) -> Filter {
-        let words = (0..(bytes / 8).max(1)).map(|_| AtomicU64::new(0)).collect();
+        // Memory that comes zeroed is not touched before a bit is set in it, so a job of few keys pays for few pages.
+        let zeros = Box::into_raw(vec![0u64; (bytes / 8).max(1)].into_boxed_slice());
+        // SAFETY: an atomic has size and alignment of its integer, and nobody else knows this memory.
+        let words = unsafe { Box::from_raw(zeros as *mut [AtomicU64]) };
         Filter { words, complete: AtomicBool::new(empty) }
     }
 

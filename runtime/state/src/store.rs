@@ -17,6 +17,9 @@ use weir_core::{Error, Result};
 /// Epochs that wait to be applied together at most: each keeps its file until then.
 const EPOCHS: usize = 64;
 
+/// Bytes of the filter of keys at most: good for some fifteen million keys, and of use up to a hundred million.
+const FILTER: usize = 16 << 20;
+
 struct Shared {
     sled: Handles,
     filter: Filter,
@@ -79,7 +82,7 @@ impl Store {
     pub fn open(folder: &Folder, cache_bytes: usize) -> Result<Store> {
         let sled = Handles::open(&folder.store(), cache_bytes)?;
         let mut place = sled.with(own::place)?;
-        let filter = Filter::new(cache_bytes, place == Place::default());
+        let filter = Filter::new(cache_bytes.min(FILTER), place == Place::default());
         let epochs = folder.epochs();
         let batch_bytes = cache_bytes.clamp(4 << 20, 256 << 20);
         for epoch in epoch_file::list(&epochs)? {
