@@ -76,3 +76,24 @@ fn changes_on_the_real_log_add_up_too() {
     assert!(batch.len() > 20, "{} groups", batch.len());
     assert_eq!(streamed, batch);
 }
+
+#[test]
+fn a_group_that_is_forgotten_takes_its_values_with_it() {
+    // A row at a time, farther apart than the time to live; what is kept is also dropped from memory by the small cache.
+    let job = Job::new(
+        "SET 'table.exec.state.ttl' = '20ms';
+         SET 'execution.checkpointing.interval' = '5ms';
+         SELECT k, COUNT(DISTINCT v), SUM(DISTINCT v) FROM (VALUES ('a', 1), ('a', 2), ('a', 2), ('a', 4)) AS t (k, v)
+         GROUP BY k;",
+    );
+    let slow = |arguments: &[&str]| {
+        let mut c = job.command(arguments);
+        c.env("WEIR_FAILPOINTS", "source-poll=sleep(80)");
+        weir_tests::Ran::from(c.output().expect("weir")).succeeded()
+    };
+    let small = ["--set", "parallelism.default=1", "--set", "table.exec.mini-batch.size=1"];
+    let forgotten = slow(&[&small[..], &["--fresh", "--set", "state.cache-size=1b"]].concat());
+    assert_eq!(forgotten.out, "+I[a, 1, 1]\n+I[a, 1, 2]\n+I[a, 1, 2]\n+I[a, 1, 4]\n");
+    let kept = slow(&[&small[..], &["--fresh", "--set", "table.exec.state.ttl=1h"]].concat());
+    assert_eq!(kept.rows().into_keys().collect::<Vec<_>>(), ["[a, 3, 7]"]);
+}

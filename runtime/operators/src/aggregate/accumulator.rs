@@ -1,9 +1,9 @@
 //! What a group keeps for one aggregate. Every accumulator takes rows that come and rows that go, can be merged with
 //! another, and has a form for the store.
 
+use super::counted::Counted;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
-use std::collections::BTreeMap;
 use weir_core::key::{decode_value, encode_value};
 use weir_core::{Error, Result, Schema, TypeKind, Value};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -99,8 +99,8 @@ pub(super) enum Accumulator {
         greatest: bool,
         value: Option<Vec<u8>>,
     },
-    /// Values in order with how often they are there.
-    Counted(BTreeMap<Vec<u8>, i64>),
+    /// Values in order with how often they are there; in the store each has a key of its own.
+    Counted(Box<Counted>),
     /// Values in the order they came.
     Listed(Vec<Vec<u8>>),
     /// The first value, where rows only come; or the last.
@@ -113,7 +113,7 @@ pub(super) enum Accumulator {
 impl Accumulator {
     pub fn new(call: &AggregateCall, input: &Schema, retracts: bool) -> Self {
         if call.distinct {
-            return Accumulator::Counted(BTreeMap::new());
+            return Accumulator::Counted(Box::default());
         }
         let kind = || call.args.first().map(|a| input.fields[*a].ty.kind.clone());
         match call.function {
@@ -126,12 +126,12 @@ impl Accumulator {
             Aggregate::StddevPop | Aggregate::StddevSamp | Aggregate::VarPop | Aggregate::VarSamp => {
                 Accumulator::Moments(0, 0.0, 0.0)
             }
-            Aggregate::Min | Aggregate::Max if retracts => Accumulator::Counted(BTreeMap::new()),
+            Aggregate::Min | Aggregate::Max if retracts => Accumulator::Counted(Box::default()),
             Aggregate::Min => Accumulator::Extreme { greatest: false, value: None },
             Aggregate::Max => Accumulator::Extreme { greatest: true, value: None },
             Aggregate::FirstValue if !retracts => Accumulator::Edge { last: false, value: None },
             Aggregate::LastValue if !retracts => Accumulator::Edge { last: true, value: None },
-            Aggregate::Collect => Accumulator::Counted(BTreeMap::new()),
+            Aggregate::Collect => Accumulator::Counted(Box::default()),
             _ => Accumulator::Listed(vec![]),
         }
     }
@@ -179,7 +179,7 @@ impl Accumulator {
                     *value = Some(v);
                 }
             }
-            Accumulator::Counted(map) => count(map, input.encoded(row), sign),
+            Accumulator::Counted(c) => c.add(input.encoded(row), sign),
             Accumulator::Listed(list) => {
                 let v = input.encoded(row);
                 if sign > 0 {
@@ -222,7 +222,7 @@ impl Accumulator {
             {
                 *value = Some(v);
             }
-            (Accumulator::Counted(a), Accumulator::Counted(b)) => b.into_iter().for_each(|(v, n)| count(a, v, n)),
+            (Accumulator::Counted(a), Accumulator::Counted(b)) => a.merge(*b),
             (Accumulator::Listed(a), Accumulator::Listed(b)) => a.extend(b),
             (Accumulator::Edge { last, value }, Accumulator::Edge { value: Some(v), .. })
                 if (*last || value.is_none()) =>
@@ -237,7 +237,7 @@ impl Accumulator {
     pub fn bytes(&self) -> usize {
         let heap = match self {
             Accumulator::Extreme { value: Some(v), .. } | Accumulator::Edge { value: Some(v), .. } => v.len(),
-            Accumulator::Counted(m) => m.keys().map(|k| k.len() + 64).sum(),
+            Accumulator::Counted(c) => c.bytes(),
             Accumulator::Listed(l) => l.iter().map(|v| v.len() + 24).sum(),
             _ => 0,
         };
@@ -306,76 +306,12 @@ impl Accumulator {
             Accumulator::Extreme { value, .. } | Accumulator::Edge { value, .. } => {
                 value.as_deref().map_or(Value::Null, decode)
             }
-            Accumulator::Counted(map) => self.counted(map, call, &decode, &real, &narrow),
+            Accumulator::Counted(c) => counted(c, call, &decode, &real, &narrow),
             Accumulator::Listed(list) => listed(list, call, input, &decode),
         }
     }
 
-    fn counted(
-        &self,
-        map: &BTreeMap<Vec<u8>, i64>,
-        call: &AggregateCall,
-        decode: &dyn Fn(&[u8]) -> Value<'static>,
-        real: &dyn Fn(f64) -> Value<'static>,
-        narrow: &dyn Fn(i64) -> Value<'static>,
-    ) -> Value<'static> {
-        let mut there = map.iter().filter(|(_, n)| **n > 0);
-        match &call.function {
-            Aggregate::Count => Value::Int(there.count() as i64),
-            Aggregate::Min => there.next().map_or(Value::Null, |(v, _)| decode(v)),
-            Aggregate::Max => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
-            Aggregate::Collect if call.distinct => Value::Map(there.map(|(v, _)| (decode(v), Value::Int(1))).collect()),
-            Aggregate::Collect => Value::Map(there.map(|(v, n)| (decode(v), Value::Int(*n))).collect()),
-            Aggregate::ListAgg { separator } => {
-                let parts: Vec<Value<'static>> = there.map(|(v, _)| decode(v)).collect();
-                let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
-                if parts.is_empty() { Value::Null } else { Value::string(parts.join(separator)) }
-            }
-            Aggregate::ArrayAgg => Value::List(there.map(|(v, _)| decode(v)).collect()),
-            Aggregate::FirstValue => there.next().map_or(Value::Null, |(v, _)| decode(v)),
-            Aggregate::LastValue => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
-            _ => {
-                // SUM, AVG and their kin over each value once.
-                let values: Vec<Value<'static>> = there.map(|(v, _)| decode(v)).collect();
-                if values.is_empty() {
-                    return Value::Null;
-                }
-                let n = values.len();
-                if let Some(Value::Decimal(_, from)) = values.first() {
-                    let sum: i128 = values.iter().map(|v| if let Value::Decimal(d, _) = v { *d } else { 0 }).sum();
-                    let TypeKind::Decimal(p, to) = call.ty.kind else {
-                        return Value::Null;
-                    };
-                    let n = if call.function == Aggregate::Avg { n as i128 } else { 1 };
-                    let up = rescale(arrow::datatypes::i256::from_i128(sum), *from, to + 1);
-                    let v = rescale(up.wrapping_div(arrow::datatypes::i256::from_i128(n)), to + 1, to);
-                    return fits(v, p).map_or(Value::Null, |v| Value::Decimal(v, to));
-                }
-                let ints: Option<Vec<i64>> = values.iter().map(Value::as_i64).collect();
-                match (&call.function, ints) {
-                    (Aggregate::Sum, Some(i)) => narrow(i.into_iter().fold(0i64, i64::wrapping_add)),
-                    (Aggregate::Avg, Some(i)) => narrow(i.into_iter().fold(0i64, i64::wrapping_add) / n as i64),
-                    (function, _) => {
-                        let d: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
-                        let sum: f64 = d.iter().sum();
-                        let mean = sum / n as f64;
-                        let squares: f64 = d.iter().map(|v| (v - mean) * (v - mean)).sum();
-                        match function {
-                            Aggregate::Sum => real(sum),
-                            Aggregate::Avg => real(mean),
-                            Aggregate::VarPop => real(squares / n as f64),
-                            Aggregate::StddevPop => real((squares / n as f64).sqrt()),
-                            _ if n < 2 => Value::Null,
-                            Aggregate::VarSamp => real(squares / (n - 1) as f64),
-                            _ => real((squares / (n - 1) as f64).sqrt()),
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Appends its form for the store.
+    /// Appends its form for the store; counted values are not part of it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let bytes = |out: &mut Vec<u8>, v: &[u8]| {
             out.extend_from_slice(&(v.len() as u32).to_be_bytes());
@@ -407,13 +343,7 @@ impl Accumulator {
                 }
                 None => out.push(0),
             },
-            Accumulator::Counted(map) => {
-                out.extend_from_slice(&(map.len() as u32).to_be_bytes());
-                for (v, n) in map {
-                    bytes(out, v);
-                    out.extend_from_slice(&n.to_be_bytes());
-                }
-            }
+            Accumulator::Counted(_) => {}
             Accumulator::Listed(list) => {
                 out.extend_from_slice(&(list.len() as u32).to_be_bytes());
                 list.iter().for_each(|v| bytes(out, v));
@@ -451,12 +381,7 @@ impl Accumulator {
             Accumulator::Extreme { value, .. } | Accumulator::Edge { value, .. } => {
                 *value = if take(from, 1)?[0] == 1 { Some(bytes(from)?) } else { None };
             }
-            Accumulator::Counted(map) => {
-                for _ in 0..u32::from_be_bytes(fixed(from)?) {
-                    let v = bytes(from)?;
-                    map.insert(v, long(from)?);
-                }
-            }
+            Accumulator::Counted(_) => {}
             Accumulator::Listed(list) => {
                 for _ in 0..u32::from_be_bytes(fixed(from)?) {
                     list.push(bytes(from)?);
@@ -467,16 +392,65 @@ impl Accumulator {
     }
 }
 
-fn count(map: &mut BTreeMap<Vec<u8>, i64>, value: Vec<u8>, by: i64) {
-    use std::collections::btree_map::Entry;
-    match map.entry(value) {
-        Entry::Vacant(e) => {
-            e.insert(by);
+/// What counted values come to.
+fn counted(
+    values: &Counted,
+    call: &AggregateCall,
+    decode: &dyn Fn(&[u8]) -> Value<'static>,
+    real: &dyn Fn(f64) -> Value<'static>,
+    narrow: &dyn Fn(i64) -> Value<'static>,
+) -> Value<'static> {
+    let mut there = values.values();
+    match &call.function {
+        Aggregate::Count => Value::Int(values.len() as i64),
+        Aggregate::Min => there.next().map_or(Value::Null, |(v, _)| decode(v)),
+        Aggregate::Max => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
+        Aggregate::Collect if call.distinct => Value::Map(there.map(|(v, _)| (decode(v), Value::Int(1))).collect()),
+        Aggregate::Collect => Value::Map(there.map(|(v, n)| (decode(v), Value::Int(n))).collect()),
+        Aggregate::ListAgg { separator } => {
+            let parts: Vec<Value<'static>> = there.map(|(v, _)| decode(v)).collect();
+            let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
+            if parts.is_empty() { Value::Null } else { Value::string(parts.join(separator)) }
         }
-        Entry::Occupied(mut e) => {
-            *e.get_mut() += by;
-            if *e.get() == 0 {
-                e.remove();
+        Aggregate::ArrayAgg => Value::List(there.map(|(v, _)| decode(v)).collect()),
+        Aggregate::FirstValue => there.next().map_or(Value::Null, |(v, _)| decode(v)),
+        Aggregate::LastValue => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
+        _ => {
+            // SUM, AVG and their kin over each value once.
+            let values: Vec<Value<'static>> = there.map(|(v, _)| decode(v)).collect();
+            if values.is_empty() {
+                return Value::Null;
+            }
+            let n = values.len();
+            if let Some(Value::Decimal(_, from)) = values.first() {
+                let sum: i128 = values.iter().map(|v| if let Value::Decimal(d, _) = v { *d } else { 0 }).sum();
+                let TypeKind::Decimal(p, to) = call.ty.kind else {
+                    return Value::Null;
+                };
+                let n = if call.function == Aggregate::Avg { n as i128 } else { 1 };
+                let up = rescale(arrow::datatypes::i256::from_i128(sum), *from, to + 1);
+                let v = rescale(up.wrapping_div(arrow::datatypes::i256::from_i128(n)), to + 1, to);
+                return fits(v, p).map_or(Value::Null, |v| Value::Decimal(v, to));
+            }
+            let ints: Option<Vec<i64>> = values.iter().map(Value::as_i64).collect();
+            match (&call.function, ints) {
+                (Aggregate::Sum, Some(i)) => narrow(i.into_iter().fold(0i64, i64::wrapping_add)),
+                (Aggregate::Avg, Some(i)) => narrow(i.into_iter().fold(0i64, i64::wrapping_add) / n as i64),
+                (function, _) => {
+                    let d: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
+                    let sum: f64 = d.iter().sum();
+                    let mean = sum / n as f64;
+                    let squares: f64 = d.iter().map(|v| (v - mean) * (v - mean)).sum();
+                    match function {
+                        Aggregate::Sum => real(sum),
+                        Aggregate::Avg => real(mean),
+                        Aggregate::VarPop => real(squares / n as f64),
+                        Aggregate::StddevPop => real((squares / n as f64).sqrt()),
+                        _ if n < 2 => Value::Null,
+                        Aggregate::VarSamp => real(squares / (n - 1) as f64),
+                        _ => real((squares / (n - 1) as f64).sqrt()),
+                    }
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 //! key, and the accumulators in the form that the store keeps.
 
 mod accumulator;
+mod counted;
 
 use accumulator::{Accumulator, Input};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int8Array};
@@ -93,6 +94,7 @@ impl OperatorFactory for AggregateFactory {
             bytes: 0,
             dirty_bytes: 0,
             epoch: 0,
+            forgotten: vec![],
             stored,
         }))
     }
@@ -115,6 +117,8 @@ struct AggregateOperator {
     bytes: usize,
     dirty_bytes: usize,
     epoch: u64,
+    /// Keys of counted values that are to go with the next epoch.
+    forgotten: Vec<Vec<u8>>,
     /// Whether the store may know keys that memory does not.
     stored: bool,
 }
@@ -135,6 +139,33 @@ impl AggregateOperator {
         let mut accumulators = self.new_accumulators();
         accumulators.iter_mut().try_for_each(|a| a.decode(&mut bytes))?;
         Ok((rows, accumulators, access))
+    }
+
+    /// Reads a group's counted values from the store; none where no aggregate has such.
+    fn load_values(&self, key: &[u8], accumulators: &mut [Accumulator]) -> Result<()> {
+        if !accumulators.iter().any(|a| matches!(a, Accumulator::Counted(_))) {
+            return Ok(());
+        }
+        let prefix = value_key(key).concat();
+        for (k, v) in self.context.state.scan(&prefix)? {
+            let damaged = || Error::state("a value of a group in the state is damaged");
+            let (call, value) = k[prefix.len()..].split_first().ok_or_else(damaged)?;
+            match accumulators.get_mut(usize::from(*call)) {
+                Some(Accumulator::Counted(c)) => c.load(value.to_vec(), read_i64(&mut &v[..])?),
+                _ => return Err(damaged()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A group of the store's is too old: its values must not come back with the next rows of its key.
+    fn forget_values(&mut self, key: &[u8], accumulators: Box<[Accumulator]>) {
+        for (call, a) in accumulators.into_iter().enumerate() {
+            if let Accumulator::Counted(c) = a {
+                c.into_values()
+                    .for_each(|v| self.forgotten.push([&value_key(key).concat(), &[call as u8][..], &v].concat()));
+            }
+        }
     }
 
     fn encode_group(g: &Group, out: &mut Vec<u8>) {
@@ -159,8 +190,10 @@ impl AggregateOperator {
         let found = self.context.state.get_many(&refs)?;
         for (k, v) in refs.into_iter().zip(found) {
             let Some(v) = v else { continue };
-            let (rows, accumulators, access) = self.decode_group(&v)?;
+            let (rows, mut accumulators, access) = self.decode_group(&v)?;
+            self.load_values(&k[2..], &mut accumulators)?;
             if self.plan.ttl_millis > 0 && now.saturating_sub(access) > self.plan.ttl_millis {
+                self.forget_values(&k[2..], accumulators);
                 continue;
             }
             let group = Group { rows, accumulators, changed: 0, dirty: false, access };
@@ -174,6 +207,12 @@ impl AggregateOperator {
         (g.rows > 0)
             .then(|| g.accumulators.iter().zip(&self.plan.calls).map(|(a, c)| a.result(c, &self.plan.input)).collect())
     }
+}
+
+/// The begin of the keys of a group's counted values: key group, a byte that no key begins with, the key's length, the key.
+/// The number of the aggregate and the value follow.
+fn value_key(key: &[u8]) -> [Vec<u8>; 4] {
+    [key_group(key).to_be_bytes().to_vec(), vec![0xFE], (key.len() as u32).to_be_bytes().to_vec(), key.to_vec()]
 }
 
 fn size(key: usize, g: &Group) -> usize {
@@ -235,6 +274,7 @@ impl Operator for AggregateOperator {
                 && self.groups.get(*k).is_some_and(|g| now.saturating_sub(g.access) > self.plan.ttl_millis);
             if expired && let Some(g) = self.groups.remove(*k) {
                 self.bytes = self.bytes.saturating_sub(size(k.len(), &g));
+                self.forget_values(k, g.accumulators);
             }
             let epoch = self.epoch;
             match self.groups.get_mut(*k) {
@@ -280,11 +320,18 @@ impl Operator for AggregateOperator {
         let parallelism = self.context.parallelism;
         for group in 0..key::KEY_GROUPS {
             if self.stored && key::owner(group, parallelism) == self.context.subtask {
-                let stored = self.context.state.scan(&group.to_be_bytes())?;
+                // Keys begin with the marker of their first value, or are empty; counted values begin otherwise.
+                let group = group.to_be_bytes();
+                let mut stored = self.context.state.scan(&[group[0], group[1], 0])?;
+                stored.extend(self.context.state.scan(&[group[0], group[1], 1])?);
+                if let [Some(v)] = self.context.state.get_many(&[&group])?.as_slice() {
+                    stored.push((group.to_vec(), v.clone()));
+                }
                 for chunk in stored.chunks(4096) {
                     let mut older: Vec<(&[u8], Group)> = vec![];
                     for (k, v) in chunk.iter().filter(|(k, _)| !self.groups.contains_key(&k[2..])) {
-                        let (rows, accumulators, access) = self.decode_group(v)?;
+                        let (rows, mut accumulators, access) = self.decode_group(v)?;
+                        self.load_values(&k[2..], &mut accumulators)?;
                         older.push((&k[2..], Group { rows, accumulators, changed: 0, dirty: false, access }));
                     }
                     self.emit_rows(older.iter().map(|(k, g)| (*k, g)), out)?;
@@ -307,11 +354,24 @@ impl Operator for AggregateOperator {
         }
         self.epoch = epoch.0;
         let mut changes = Changes::default();
+        self.forgotten.drain(..).for_each(|k| changes.remove(&[&k]));
         for (k, g) in &mut self.groups {
             if !g.dirty {
                 continue;
             }
             g.dirty = false;
+            for (call, a) in g.accumulators.iter_mut().enumerate() {
+                let Accumulator::Counted(c) = a else { continue };
+                for (value, count) in c.take_touched() {
+                    let [group, tag, length, key] = value_key(k);
+                    let parts: [&[u8]; 6] = [&group, &tag, &length, &key, &[call as u8], &value];
+                    if count == 0 || g.rows <= 0 {
+                        changes.remove(&parts);
+                    } else {
+                        changes.set_with(&parts, |out| out.extend_from_slice(&count.to_be_bytes()));
+                    }
+                }
+            }
             let key = [&key_group(k).to_be_bytes()[..], k];
             if g.rows > 0 {
                 changes.set_with(&key, |out| Self::encode_group(g, out));

@@ -1,0 +1,118 @@
+//! Values in order with how often they are there: what DISTINCT, COLLECT and MIN and MAX over changes keep of a group.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// Bytes that a value takes in memory beside its own.
+const OVERHEAD: usize = 64;
+
+/// A multiset of encoded values.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counted {
+    counts: BTreeMap<Vec<u8>, i64>,
+    /// Values that are there at least once; a value that goes before it comes is not.
+    there: usize,
+    bytes: usize,
+    /// Values whose count changed since the last epoch; some twice.
+    touched: Vec<Vec<u8>>,
+}
+
+impl Counted {
+    /// Takes a value in so many times, or out.
+    pub fn add(&mut self, value: Vec<u8>, by: i64) {
+        let (was, is) = self.change(value.clone(), by);
+        self.there = self.there + usize::from(is > 0) - usize::from(was > 0);
+        self.touched.push(value);
+    }
+
+    fn change(&mut self, value: Vec<u8>, by: i64) -> (i64, i64) {
+        let bytes = value.len() + OVERHEAD;
+        match self.counts.entry(value) {
+            Entry::Vacant(_) if by == 0 => (0, 0),
+            Entry::Vacant(e) => {
+                e.insert(by);
+                self.bytes += bytes;
+                (0, by)
+            }
+            Entry::Occupied(mut e) => {
+                let was = *e.get();
+                let is = was + by;
+                if is == 0 {
+                    e.remove();
+                    self.bytes -= bytes;
+                } else {
+                    *e.get_mut() = is;
+                }
+                (was, is)
+            }
+        }
+    }
+
+    /// Takes in a value as the store has it.
+    pub fn load(&mut self, value: Vec<u8>, count: i64) {
+        let (was, is) = self.change(value, count);
+        self.there = self.there + usize::from(is > 0) - usize::from(was > 0);
+    }
+
+    /// Puts another one's values to its own.
+    pub fn merge(&mut self, other: Counted) {
+        other.counts.into_iter().for_each(|(v, n)| self.add(v, n));
+    }
+
+    /// How many values are there.
+    pub fn len(&self) -> usize {
+        self.there
+    }
+
+    /// The values that are there, in order, with how often.
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
+        self.counts.iter().filter(|(_, n)| **n > 0).map(|(v, n)| (v.as_slice(), *n))
+    }
+
+    /// The values whose count changed since this was last asked, each once, with their count; 0 = no longer there.
+    pub fn take_touched(&mut self) -> Vec<(Vec<u8>, i64)> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        let count = |v: Vec<u8>| {
+            let n = self.counts.get(&v).copied().unwrap_or(0);
+            (v, n)
+        };
+        touched.into_iter().map(count).collect()
+    }
+
+    /// All values, to be forgotten.
+    pub fn into_values(self) -> impl Iterator<Item = Vec<u8>> {
+        self.counts.into_keys().chain(self.touched)
+    }
+
+    /// Bytes in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_follow_what_comes_and_goes() {
+        let v = |s: &str| s.as_bytes().to_vec();
+        let mut c = Counted::default();
+        c.add(v("b"), 1);
+        c.add(v("a"), 2);
+        c.add(v("x"), -1);
+        assert_eq!((c.len(), c.values().next()), (2, Some((&b"a"[..], 2))));
+        c.add(v("a"), -2);
+        assert_eq!((c.len(), c.values().next_back()), (1, Some((&b"b"[..], 1))));
+        assert_eq!(c.take_touched(), [(v("a"), 0), (v("b"), 1), (v("x"), -1)]);
+        assert!(c.take_touched().is_empty());
+        c.add(v("x"), 1);
+        c.add(v("b"), -1);
+        assert_eq!((c.len(), c.bytes()), (0, 0));
+        let mut again = Counted::default();
+        again.load(v("b"), 3);
+        assert!(again.take_touched().is_empty() && again.len() == 1);
+    }
+}
