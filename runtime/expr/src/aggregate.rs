@@ -20,10 +20,21 @@ pub enum Aggregate {
     FirstValue,
     LastValue,
     Collect,
-    ListAgg { separator: String },
+    ListAgg {
+        separator: String,
+    },
+    /// The fractions as bits of numbers; `several` when they came as an array, and so does the result.
+    Percentile {
+        fractions: Vec<u64>,
+        several: bool,
+    },
     ArrayAgg,
-    JsonObjectAgg { absent_on_null: bool },
-    JsonArrayAgg { absent_on_null: bool },
+    JsonObjectAgg {
+        absent_on_null: bool,
+    },
+    JsonArrayAgg {
+        absent_on_null: bool,
+    },
 }
 
 impl Aggregate {
@@ -43,6 +54,7 @@ impl Aggregate {
             "LAST_VALUE" => Aggregate::LastValue,
             "COLLECT" => Aggregate::Collect,
             "LISTAGG" => Aggregate::ListAgg { separator: ",".to_string() },
+            "PERCENTILE" => Aggregate::Percentile { fractions: vec![], several: false },
             "ARRAY_AGG" => Aggregate::ArrayAgg,
             "JSON_OBJECTAGG" => Aggregate::JsonObjectAgg { absent_on_null: false },
             "JSON_ARRAYAGG" => Aggregate::JsonArrayAgg { absent_on_null: true },
@@ -66,6 +78,7 @@ impl Aggregate {
             Aggregate::LastValue => "LAST_VALUE",
             Aggregate::Collect => "COLLECT",
             Aggregate::ListAgg { .. } => "LISTAGG",
+            Aggregate::Percentile { .. } => "PERCENTILE",
             Aggregate::ArrayAgg => "ARRAY_AGG",
             Aggregate::JsonObjectAgg { .. } => "JSON_OBJECTAGG",
             Aggregate::JsonArrayAgg { .. } => "JSON_ARRAYAGG",
@@ -84,6 +97,7 @@ impl Aggregate {
         let wanted = match self {
             Aggregate::CountStar => 0,
             Aggregate::JsonObjectAgg { .. } => 2,
+            Aggregate::Percentile { .. } => args.len().clamp(1, 2),
             _ => 1,
         };
         if args.len() != wanted {
@@ -111,6 +125,9 @@ impl Aggregate {
             Aggregate::Collect => SqlType::from(TypeKind::Multiset(Box::new(args[0].clone()))).not_null(),
             Aggregate::ListAgg { .. } if args[0].is_text() => SqlType::STRING,
             Aggregate::ListAgg { .. } => return Err(wrong()),
+            Aggregate::Percentile { .. } if !args.iter().all(SqlType::is_numeric) => return Err(wrong()),
+            Aggregate::Percentile { several: false, .. } => SqlType::DOUBLE,
+            Aggregate::Percentile { .. } => SqlType::from(TypeKind::Array(Box::new(SqlType::DOUBLE))),
             Aggregate::ArrayAgg => SqlType::from(TypeKind::Array(Box::new(args[0].clone()))),
             Aggregate::JsonObjectAgg { .. } if !args[0].is_text() => return Err(wrong()),
             Aggregate::JsonObjectAgg { .. } | Aggregate::JsonArrayAgg { .. } => {

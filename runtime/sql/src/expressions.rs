@@ -165,6 +165,12 @@ impl Binder<'_> {
                 let e = self.expr(expr, scope, agg)?;
                 Ok(Expr::Not(Box::new(truth(e, "NOT")?)))
             }
+            Ast::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
+                let (from, to) = self.period(left, scope, agg)?;
+                let (other_from, other_to) = self.period(right, scope, agg)?;
+                let before = compare(CompareOp::GreaterEq, to, other_from)?;
+                Ok(Expr::And(Box::new(before), Box::new(compare(CompareOp::GreaterEq, other_to, from)?)))
+            }
             Ast::BinaryOp { left, op, right } => {
                 let l = self.expr(left, scope, agg)?;
                 let r = self.expr(right, scope, agg)?;
@@ -328,6 +334,23 @@ impl Binder<'_> {
             Some(n) => e.hint(format!("did you mean {n}?")),
             None => e.hint("SHOW FUNCTIONS lists what there is; CREATE FUNCTION adds to it"),
         }
+    }
+
+    /// Begin and end of a period: two times in any order, or a time and how long from there.
+    fn period(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<(Expr, Expr)> {
+        let Ast::Tuple(parts) = ast else {
+            return Err(Error::script("OVERLAPS takes two periods").hint("(begin, end) or (begin, INTERVAL …)"));
+        };
+        let [a, b] = parts.as_slice() else {
+            return Err(Error::script("a period of OVERLAPS has a begin and an end, or a begin and an interval"));
+        };
+        let (a, mut b) = (self.expr(a, scope, agg)?, self.expr(b, scope, agg)?);
+        if b.ty().is_interval() {
+            b = self.arith(ArithOp::Add, a.clone(), b)?;
+        }
+        let rising = compare(CompareOp::LessEq, a.clone(), b.clone())?;
+        let from = choose(vec![(rising.clone(), a.clone())], b.clone(), "OVERLAPS")?;
+        Ok((from, choose(vec![(rising, b)], a, "OVERLAPS")?))
     }
 
     fn binary(&mut self, l: Expr, op: &BinaryOperator, r: Expr) -> Result<Expr> {
@@ -688,6 +711,30 @@ impl Binder<'_> {
             }
             Aggregate::JsonObjectAgg { absent_on_null } | Aggregate::JsonArrayAgg { absent_on_null } => {
                 *absent_on_null = constant(&bound.remove(0)).as_deref() == Some("ABSENT");
+            }
+            Aggregate::Percentile { fractions, several } if (2..=3).contains(&bound.len()) => {
+                let wanted = Some(bound.remove(1)).filter(Expr::constant);
+                // No session matters to numbers.
+                let wanted = wanted.map(|e| weir_expr::eval::constant(&e, &Default::default())).transpose()?;
+                let list = match wanted.unwrap_or(Value::Null) {
+                    Value::List(list) => {
+                        *several = true;
+                        list
+                    }
+                    one => vec![one],
+                };
+                *fractions = list.iter().filter_map(Value::as_f64).map(f64::to_bits).collect();
+                if fractions.len() != list.len()
+                    || !list.iter().filter_map(Value::as_f64).all(|f| (0.0..=1.0).contains(&f))
+                {
+                    return Err(Error::script("PERCENTILE's fraction is a constant from 0 to 1, or an array of such"));
+                }
+                let value = bound.remove(0);
+                bound.insert(0, if value.ty().is_numeric() { cast_to(value, &SqlType::DOUBLE) } else { value });
+            }
+            Aggregate::Percentile { .. } => {
+                return Err(Error::script(format!("PERCENTILE takes 2 or 3 arguments, not {}", bound.len()))
+                    .hint("a value, a fraction or an array of them, and how often the value counts"));
             }
             // COUNT of several columns counts the rows in which none is NULL.
             Aggregate::Count if bound.len() > 1 => {

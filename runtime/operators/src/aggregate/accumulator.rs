@@ -131,7 +131,7 @@ impl Accumulator {
             Aggregate::Max => Accumulator::Extreme { greatest: true, value: None },
             Aggregate::FirstValue if !retracts => Accumulator::Edge { last: false, value: None },
             Aggregate::LastValue if !retracts => Accumulator::Edge { last: true, value: None },
-            Aggregate::Collect => Accumulator::Counted(Box::default()),
+            Aggregate::Collect | Aggregate::Percentile { .. } => Accumulator::Counted(Box::default()),
             _ => Accumulator::Listed(vec![]),
         }
     }
@@ -179,7 +179,16 @@ impl Accumulator {
                     *value = Some(v);
                 }
             }
-            Accumulator::Counted(c) => c.add(input.encoded(row), sign),
+            Accumulator::Counted(c) => match input {
+                // A value and how often it counts.
+                Input::Any(columns) if columns.len() == 2 => {
+                    let times = Value::read(columns[1], row).as_i64().unwrap_or(0).max(0);
+                    let mut value = vec![];
+                    encode_value(&input.value(row, 0), columns[0].data_type(), &mut value);
+                    c.add(value, sign * times);
+                }
+                _ => c.add(input.encoded(row), sign),
+            },
             Accumulator::Listed(list) => {
                 let v = input.encoded(row);
                 if sign > 0 {
@@ -392,6 +401,21 @@ impl Accumulator {
     }
 }
 
+/// The value at a fraction of values in order, each counted so often; between two of them in proportion.
+fn percentile(values: &[(f64, i64)], fraction: f64) -> Option<f64> {
+    let total: i64 = values.iter().map(|(_, n)| n).sum();
+    let place = fraction * (total - 1) as f64;
+    let at = |place: f64| {
+        let mut passed = 0;
+        values.iter().find(|(_, n)| {
+            passed += n;
+            passed as f64 > place
+        })
+    };
+    let (low, high) = (at(place.floor())?.0, at(place.ceil())?.0);
+    Some(low + (high - low) * (place - place.floor()))
+}
+
 /// What counted values come to.
 fn counted(
     values: &Counted,
@@ -411,6 +435,16 @@ fn counted(
             let parts: Vec<Value<'static>> = there.map(|(v, _)| decode(v)).collect();
             let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
             if parts.is_empty() { Value::Null } else { Value::string(parts.join(separator)) }
+        }
+        Aggregate::Percentile { fractions, several } => {
+            let values: Vec<(f64, i64)> =
+                there.filter_map(|(v, n)| Some((decode(v).as_f64()?, if call.distinct { 1 } else { n }))).collect();
+            let found = |f: &u64| percentile(&values, f64::from_bits(*f)).map_or(Value::Null, Value::Double);
+            match fractions.as_slice() {
+                _ if values.is_empty() => Value::Null,
+                [one] if !several => found(one),
+                all => Value::List(all.iter().map(found).collect()),
+            }
         }
         Aggregate::ArrayAgg => Value::List(there.map(|(v, _)| decode(v)).collect()),
         Aggregate::FirstValue => there.next().map_or(Value::Null, |(v, _)| decode(v)),
