@@ -16,6 +16,7 @@ const QUERIES: &[&str] = &[
     "SELECT k, s FROM (SELECT k, SUM(v) AS s FROM t GROUP BY k HAVING SUM(v) > 3) UNION SELECT k, v FROM t WHERE v < 0",
     "SELECT g, MIN(c), MAX(c) FROM (SELECT k, MOD(COUNT(*), 3) AS g, COUNT(DISTINCT v) AS c FROM t GROUP BY k) GROUP BY g",
     "SELECT c, COLLECT(k) FROM (SELECT k, COUNT(*) AS c FROM t GROUP BY k) GROUP BY c",
+    "SELECT COUNT(DISTINCT c), PERCENTILE(c, 0.5), PERCENTILE(s, ARRAY[0.1, 0.9], c) FROM (SELECT k, COUNT(*) AS c, SUM(v) AS s FROM t GROUP BY k)",
 ];
 
 type Rows = Vec<(Option<u8>, Option<i8>, String)>;

@@ -287,7 +287,7 @@ impl Binder<'_> {
             }
             Ast::Array(a) => {
                 let items = a.elem.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>()?;
-                self.call("ARRAY", items)
+                self.special("ARRAY", "ARRAY", items, agg)
             }
             Ast::Tuple(items) => {
                 let items = items.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>()?;
@@ -645,6 +645,16 @@ impl Binder<'_> {
                 if let Some(ty) = common_type(&types) {
                     args =
                         args.into_iter().enumerate().map(|(i, a)| if i < from { a } else { cast_to(a, &ty) }).collect();
+                }
+                self.call(upper, args)
+            }
+            "MAP" if count.is_multiple_of(2) => {
+                for first in 0..2 {
+                    let types: Vec<SqlType> = args.iter().skip(first).step_by(2).map(Expr::ty).collect();
+                    if let Some(ty) = common_type(&types) {
+                        let each = args.iter_mut().skip(first).step_by(2);
+                        each.for_each(|a| *a = cast_to(a.clone(), &ty));
+                    }
                 }
                 self.call(upper, args)
             }

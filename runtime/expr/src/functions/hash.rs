@@ -46,7 +46,7 @@ fn from_base64(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let text: Vec<u8> = raw(a).iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
     match STANDARD.decode(&text) {
         Ok(b) => Ok(Value::string(String::from_utf8_lossy(&b).into_owned())),
-        Err(_) => Ok(Value::Null),
+        Err(_) => Err("the text is not base64".to_string()),
     }
 }
 

@@ -170,7 +170,8 @@ fn query(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
         (Found::One(j), "CONDITIONAL") if !nested(&j) => text(Json::Array(vec![j])),
         (Found::One(j), _) if nested(&j) => text(j),
         (Found::One(_), _) => otherwise(4),
-        (Found::Many(n), "WITH" | "CONDITIONAL") => text(Json::Array(n)),
+        // What a path with several ends finds is one array already, and is wrapped all the same.
+        (Found::Many(n), "WITH") => text(Json::Array(vec![Json::Array(n)])),
         (Found::Many(n), _) => text(Json::Array(n)),
     }
 }

@@ -103,6 +103,8 @@ pub(super) enum Accumulator {
     Counted(Box<Counted>),
     /// Values in the order they came.
     Listed(Vec<Vec<u8>>),
+    /// Values in the order in which they first came, each with how often it is there.
+    Unique(Vec<(Vec<u8>, i64)>),
     /// The first value, where rows only come; or the last.
     Edge {
         last: bool,
@@ -113,6 +115,10 @@ pub(super) enum Accumulator {
 impl Accumulator {
     pub fn new(call: &AggregateCall, input: &Schema, retracts: bool) -> Self {
         if call.distinct {
+            use Aggregate::{ArrayAgg, JsonArrayAgg, ListAgg};
+            if matches!(call.function, ListAgg { .. } | ArrayAgg | JsonArrayAgg { .. }) {
+                return Accumulator::Unique(vec![]);
+            }
             return Accumulator::Counted(Box::default());
         }
         let kind = || call.args.first().map(|a| input.fields[*a].ty.kind.clone());
@@ -138,7 +144,7 @@ impl Accumulator {
 
     /// Takes a row in, or out when the sign is negative.
     pub fn add(&mut self, input: &Input<'_>, row: usize, sign: i64) {
-        let keeps_null = matches!(self, Accumulator::Listed(_));
+        let keeps_null = matches!(self, Accumulator::Listed(_) | Accumulator::Unique(_));
         if !keeps_null && input.is_null(row) {
             return;
         }
@@ -197,6 +203,7 @@ impl Accumulator {
                     list.remove(at);
                 }
             }
+            Accumulator::Unique(list) => unique(list, input.encoded(row), sign),
             Accumulator::Edge { last, value } => {
                 if *last || value.is_none() {
                     *value = Some(input.encoded(row));
@@ -233,6 +240,7 @@ impl Accumulator {
             }
             (Accumulator::Counted(a), Accumulator::Counted(b)) => a.merge(*b),
             (Accumulator::Listed(a), Accumulator::Listed(b)) => a.extend(b),
+            (Accumulator::Unique(a), Accumulator::Unique(b)) => b.into_iter().for_each(|(v, n)| unique(a, v, n)),
             (Accumulator::Edge { last, value }, Accumulator::Edge { value: Some(v), .. })
                 if (*last || value.is_none()) =>
             {
@@ -248,6 +256,7 @@ impl Accumulator {
             Accumulator::Extreme { value: Some(v), .. } | Accumulator::Edge { value: Some(v), .. } => v.len(),
             Accumulator::Counted(c) => c.bytes(),
             Accumulator::Listed(l) => l.iter().map(|v| v.len() + 24).sum(),
+            Accumulator::Unique(l) => l.iter().map(|(v, _)| v.len() + 32).sum(),
             _ => 0,
         };
         heap + size_of::<Accumulator>()
@@ -317,6 +326,10 @@ impl Accumulator {
             }
             Accumulator::Counted(c) => counted(c, call, &decode, &real, &narrow),
             Accumulator::Listed(list) => listed(list, call, input, &decode),
+            Accumulator::Unique(list) => {
+                let there: Vec<Vec<u8>> = list.iter().filter(|(_, n)| *n > 0).map(|(v, _)| v.clone()).collect();
+                listed(&there, call, input, &decode)
+            }
         }
     }
 
@@ -353,6 +366,13 @@ impl Accumulator {
                 None => out.push(0),
             },
             Accumulator::Counted(_) => {}
+            Accumulator::Unique(list) => {
+                out.extend_from_slice(&(list.len() as u32).to_be_bytes());
+                for (v, n) in list {
+                    bytes(out, v);
+                    out.extend_from_slice(&n.to_be_bytes());
+                }
+            }
             Accumulator::Listed(list) => {
                 out.extend_from_slice(&(list.len() as u32).to_be_bytes());
                 list.iter().for_each(|v| bytes(out, v));
@@ -391,6 +411,11 @@ impl Accumulator {
                 *value = if take(from, 1)?[0] == 1 { Some(bytes(from)?) } else { None };
             }
             Accumulator::Counted(_) => {}
+            Accumulator::Unique(list) => {
+                for _ in 0..u32::from_be_bytes(fixed(from)?) {
+                    list.push((bytes(from)?, long(from)?));
+                }
+            }
             Accumulator::Listed(list) => {
                 for _ in 0..u32::from_be_bytes(fixed(from)?) {
                     list.push(bytes(from)?);
@@ -398,6 +423,15 @@ impl Accumulator {
             }
         }
         Ok(())
+    }
+}
+
+/// Takes a value into such a list, or out.
+fn unique(list: &mut Vec<(Vec<u8>, i64)>, value: Vec<u8>, by: i64) {
+    match list.iter().position(|(v, _)| *v == value) {
+        Some(at) if list[at].1 + by == 0 => drop(list.remove(at)),
+        Some(at) => list[at].1 += by,
+        None => list.push((value, by)),
     }
 }
 
@@ -413,7 +447,8 @@ fn percentile(values: &[(f64, i64)], fraction: f64) -> Option<f64> {
         })
     };
     let (low, high) = (at(place.floor())?.0, at(place.ceil())?.0);
-    Some(low + (high - low) * (place - place.floor()))
+    let part = place - place.floor();
+    Some((1.0 - part) * low + part * high)
 }
 
 /// What counted values come to.
@@ -431,11 +466,6 @@ fn counted(
         Aggregate::Max => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
         Aggregate::Collect if call.distinct => Value::Map(there.map(|(v, _)| (decode(v), Value::Int(1))).collect()),
         Aggregate::Collect => Value::Map(there.map(|(v, n)| (decode(v), Value::Int(n))).collect()),
-        Aggregate::ListAgg { separator } => {
-            let parts: Vec<Value<'static>> = there.map(|(v, _)| decode(v)).collect();
-            let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
-            if parts.is_empty() { Value::Null } else { Value::string(parts.join(separator)) }
-        }
         Aggregate::Percentile { fractions, several } => {
             let values: Vec<(f64, i64)> =
                 there.filter_map(|(v, n)| Some((decode(v).as_f64()?, if call.distinct { 1 } else { n }))).collect();
@@ -446,7 +476,6 @@ fn counted(
                 all => Value::List(all.iter().map(found).collect()),
             }
         }
-        Aggregate::ArrayAgg => Value::List(there.map(|(v, _)| decode(v)).collect()),
         Aggregate::FirstValue => there.next().map_or(Value::Null, |(v, _)| decode(v)),
         Aggregate::LastValue => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
         _ => {
