@@ -214,7 +214,9 @@ fn a_full_disk_at_any_step_is_told_and_nothing_is_lost() {
     let whole = both(&whole);
     for point in POINTS.iter().filter(|p| !p.starts_with("job-")) {
         let job = small_job();
-        let ran = job.command(&[]).env("WEIR_FAILPOINTS", format!("source-poll=sleep(2),{point}=full@2")).output();
+        // How often the store is written depends on the machine's speed, but once it always is.
+        let at = if point.starts_with("state-") { 1 } else { 2 };
+        let ran = job.command(&[]).env("WEIR_FAILPOINTS", format!("source-poll=sleep(2),{point}=full@{at}")).output();
         let ran: weir_tests::Ran = ran.expect("weir").into();
         ran.failed(6, &["make room on the disk and run the job again"]);
         job.run(&[]).succeeded();
