@@ -57,7 +57,7 @@ fn reply(stream: &UnixStream, store: &Store) -> std::io::Result<()> {
     let mut out = BufWriter::new(stream);
     let answer = |out: &mut dyn Write| -> Result<()> {
         match question.trim() {
-            "show" => crate::state::summary(store, out),
+            "show" => weir_state::summary(store, out),
             "export" => weir_state::export(store, out).map(|_| ()),
             other => Err(Error::script(format!("nothing is known about '{other}'"))),
         }

@@ -127,21 +127,6 @@ fn show(job: &Job) -> Result<()> {
     let folder = Folder::open(&path)?;
     head(folder.status()?, false).map_err(io)?;
     let store = Store::open(&folder, 16 << 20)?;
-    summary(&store, &mut out)?;
+    weir_state::summary(&store, &mut out)?;
     store.close()
-}
-
-/// What a store holds, operator by operator, as of its last epoch.
-pub fn summary(store: &Store, out: &mut dyn Write) -> Result<()> {
-    let io = |e: std::io::Error| Error::io(format!("cannot write: {e}"));
-    let frozen = store.freeze();
-    writeln!(out, "epoch     {}", frozen.epoch()).map_err(io)?;
-    writeln!(out, "on disk   {} bytes", store.disk_bytes()).map_err(io)?;
-    writeln!(out, "{:>10} {:>14}  operator", "keys", "bytes").map_err(io)?;
-    for (uid, id) in store.operators()? {
-        let entries = frozen.scan(id, &[])?;
-        let bytes: usize = entries.iter().map(|(k, v)| k.len() + v.len()).sum();
-        writeln!(out, "{:>10} {bytes:>14}  {uid}", entries.len()).map_err(io)?;
-    }
-    Ok(())
 }

@@ -10,5 +10,5 @@ mod sled_store;
 mod store;
 
 pub use folder::{Folder, Status, status};
-pub use portable::{export, import};
+pub use portable::{export, import, summary};
 pub use store::{Frozen, Store};

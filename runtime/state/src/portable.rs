@@ -1,4 +1,4 @@
-//! State as a text file: a line of JSON a key. It outlives every format of the store.
+//! State as text: a line of JSON a key, which outlives every format of the store; and a summary for people.
 
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
@@ -82,4 +82,22 @@ pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<u64> {
     store.commit(epoch, &vec![], false)?;
     store.delivered(epoch)?;
     Ok(count)
+}
+
+/// Writes what a store holds, operator by operator, as of its last epoch.
+///
+/// # Errors
+/// When the store cannot be read or the text not be written.
+pub fn summary(store: &Store, out: &mut dyn Write) -> Result<()> {
+    let io = |e: std::io::Error| Error::io(format!("cannot write: {e}"));
+    let frozen = store.freeze();
+    writeln!(out, "epoch     {}", frozen.epoch()).map_err(io)?;
+    writeln!(out, "on disk   {} bytes", store.disk_bytes()).map_err(io)?;
+    writeln!(out, "{:>10} {:>14}  operator", "keys", "bytes").map_err(io)?;
+    for (uid, id) in store.operators()? {
+        let entries = frozen.scan(id, &[])?;
+        let bytes: usize = entries.iter().map(|(k, v)| k.len() + v.len()).sum();
+        writeln!(out, "{:>10} {bytes:>14}  {uid}", entries.len()).map_err(io)?;
+    }
+    Ok(())
 }
