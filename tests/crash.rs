@@ -247,3 +247,34 @@ fn a_disk_that_is_really_full_is_told_too() {
     }
     ran.failed(6, &["No space left on device", "make room on the disk"]);
 }
+
+#[test]
+fn damaged_state_is_told_and_left_alone() {
+    let job = small_job();
+    // An epoch that is durable, and in no store yet.
+    let ended = job.command(&[]).env("WEIR_FAILPOINTS", "source-poll=sleep(2),epoch-named=abort@2").output();
+    assert_eq!(ended.expect("weir").status.code(), None);
+    let epoch = job.path(".weir/job/epochs/00000000000000000001.epoch");
+    let whole = std::fs::read(&epoch).expect("an epoch's file");
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    for bytes in [damaged.as_slice(), &whole[..whole.len() / 2], b""] {
+        std::fs::write(&epoch, bytes).expect("the damage");
+        job.run(&[]).failed(5, &["epoch file", "is damaged", "--fresh"]);
+    }
+    // Mended by hand, it goes on; nothing was thrown away meanwhile.
+    std::fs::write(&epoch, whole).expect("the repair");
+    job.run(&[]).succeeded();
+    assert_eq!(lines(&job, "big").len(), 60_000);
+    let stored = small_job();
+    let ended = stored.command(&[]).env("WEIR_FAILPOINTS", "source-poll=sleep(2),epoch-named=abort@2").output();
+    assert_eq!(ended.expect("weir").status.code(), None);
+    for file in std::fs::read_dir(stored.path(".weir/job/store")).expect("the store") {
+        let path = file.expect("a file").path();
+        if path.is_file() {
+            std::fs::write(path, [7; 500]).expect("the damage");
+        }
+    }
+    stored.run(&[]).failed(5, &["the state store failed", "--fresh"]);
+    stored.run(&["--fresh"]).succeeded();
+}

@@ -31,7 +31,10 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn sled_error(e: io::Error) -> Error {
-    let error = Error::state(format!("the state store failed: {e}"));
+    // sled puts the place in its source before its words.
+    let text = e.to_string();
+    let words = text.rsplit_once(" -> ").map_or(text.as_str(), |(_, words)| words);
+    let error = Error::state(format!("the state store failed: {words}"));
     match e.kind() {
         io::ErrorKind::StorageFull => Error { kind: Kind::Io, ..error }.hint(FULL_DISK),
         _ => error.hint("start with --fresh, or restore an export with `weir state import`"),
