@@ -1,6 +1,6 @@
 //! Asking a running job: a socket in the folder of its state, by which `weir state` reaches whoever holds the lock.
 //!
-//! One line asks; the answer begins with a line `ok`, or `error` and what was wrong, and ends with the connection.
+//! One line asks; the answer's last line is `ok`, or `error` and what was wrong. An answer without it was cut off.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -62,9 +62,9 @@ fn reply(stream: &UnixStream, store: &Store) -> std::io::Result<()> {
             other => Err(Error::script(format!("nothing is known about '{other}'"))),
         }
     };
-    out.write_all(b"ok\n")?;
-    if let Err(e) = answer(&mut out) {
-        writeln!(out, "error {e}")?;
+    match answer(&mut out) {
+        Ok(()) => writeln!(out, "ok")?,
+        Err(e) => writeln!(out, "error {}", e.to_string().replace('\n', " "))?,
     }
     out.flush()
 }
@@ -75,18 +75,17 @@ pub fn ask(folder: &Path, question: &str, out: &mut dyn Write) -> Option<Result<
     let mut stream = UnixStream::connect(short(&at)).ok()?;
     let mut copy = || -> std::io::Result<Result<()>> {
         writeln!(stream, "{question}")?;
-        let mut lines = BufReader::new(&stream).lines();
-        if lines.next().transpose()?.as_deref() != Some("ok") {
-            return Ok(Err(Error::state("the running job did not answer").hint("it may just have ended: try again")));
-        }
-        for line in lines {
+        for line in BufReader::new(&stream).lines() {
             let line = line?;
+            if line == "ok" {
+                return Ok(Ok(()));
+            }
             if let Some(why) = line.strip_prefix("error ") {
                 return Ok(Err(Error::state(why.to_string())));
             }
             writeln!(out, "{line}")?;
         }
-        Ok(Ok(()))
+        Ok(Err(Error::state("the running job ended before it had answered").hint("it may just have ended: try again")))
     };
     Some(copy().unwrap_or_else(|e| Err(Error::io(format!("the running job could not be asked: {e}")))))
 }

@@ -93,8 +93,10 @@ impl Batch {
     }
     /// The rows of several batches of one schema, in their order.
     pub fn concat(batches: &[Batch]) -> Result<Self> {
-        let Some(first) = batches.first() else {
-            return Err(crate::Error::internal("no batches to put together"));
+        let first = match batches {
+            [] => return Err(crate::Error::internal("no batches to put together")),
+            [only] => return Ok(only.clone()),
+            [first, ..] => first,
         };
         let data = arrow::compute::concat_batches(&first.data.schema(), batches.iter().map(|b| &b.data))?;
         let kinds = batches.iter().any(|b| b.kinds.is_some()).then(|| {

@@ -70,14 +70,8 @@ impl Worker {
                 failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
                 Outcome::Polled(s.poll(&mut collected)?)
             }
-            (Work::Process(input, mut batches), task) => {
-                let batch = match (batches.pop(), batches.is_empty()) {
-                    (Some(only), true) => only,
-                    (last, _) => {
-                        batches.extend(last);
-                        Batch::concat(&batches)?
-                    }
-                };
+            (Work::Process(input, batches), task) => {
+                let batch = Batch::concat(&batches)?;
                 self.metrics.rows_in.inc_by(batch.rows() as u64);
                 self.metrics.bytes_in.inc_by(batch.bytes() as u64);
                 match task {

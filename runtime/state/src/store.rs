@@ -5,7 +5,7 @@ use crate::epoch_file::{self, Header};
 use crate::filter::Filter;
 use crate::folder::Folder;
 use crate::run::Run;
-use crate::sled_store::{self as own, Handles, Place, sled_error};
+use crate::sled_store::{self as own, Handles, Place, locked, sled_error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -67,10 +67,6 @@ pub struct Store {
     applier: Mutex<Option<(Sender<Durable>, JoinHandle<()>)>>,
     /// Fills the filter with the keys that were there; ends early when told to.
     filling: Mutex<Option<JoinHandle<()>>>,
-}
-
-fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {

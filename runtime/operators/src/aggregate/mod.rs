@@ -146,7 +146,7 @@ impl AggregateOperator {
         if !accumulators.iter().any(|a| matches!(a, Accumulator::Counted(_))) {
             return Ok(());
         }
-        let prefix = value_key(key).concat();
+        let prefix = value_key(key);
         for (k, v) in self.context.state.scan(&prefix)? {
             let damaged = || Error::state("a value of a group in the state is damaged");
             let (call, value) = k[prefix.len()..].split_first().ok_or_else(damaged)?;
@@ -162,8 +162,8 @@ impl AggregateOperator {
     fn forget_values(&mut self, key: &[u8], accumulators: Box<[Accumulator]>) {
         for (call, a) in accumulators.into_iter().enumerate() {
             if let Accumulator::Counted(c) = a {
-                c.into_values()
-                    .for_each(|v| self.forgotten.push([&value_key(key).concat(), &[call as u8][..], &v].concat()));
+                let prefix = value_key(key);
+                self.forgotten.extend(c.into_values().map(|v| [&prefix, &[call as u8][..], &v].concat()));
             }
         }
     }
@@ -211,8 +211,8 @@ impl AggregateOperator {
 
 /// The begin of the keys of a group's counted values: key group, a byte that no key begins with, the key's length, the key.
 /// The number of the aggregate and the value follow.
-fn value_key(key: &[u8]) -> [Vec<u8>; 4] {
-    [key_group(key).to_be_bytes().to_vec(), vec![0xFE], (key.len() as u32).to_be_bytes().to_vec(), key.to_vec()]
+fn value_key(key: &[u8]) -> Vec<u8> {
+    [&key_group(key).to_be_bytes()[..], &[0xFE], &(key.len() as u32).to_be_bytes(), key].concat()
 }
 
 fn size(key: usize, g: &Group) -> usize {
@@ -362,9 +362,9 @@ impl Operator for AggregateOperator {
             g.dirty = false;
             for (call, a) in g.accumulators.iter_mut().enumerate() {
                 let Accumulator::Counted(c) = a else { continue };
+                let prefix = value_key(k);
                 for (value, count) in c.take_touched() {
-                    let [group, tag, length, key] = value_key(k);
-                    let parts: [&[u8]; 6] = [&group, &tag, &length, &key, &[call as u8], &value];
+                    let parts: [&[u8]; 3] = [&prefix, &[call as u8], &value];
                     if count == 0 || g.rows <= 0 {
                         changes.remove(&parts);
                     } else {
