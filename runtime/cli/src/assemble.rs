@@ -35,6 +35,8 @@ struct Assembly<'a> {
     names: HashMap<String, usize>,
     /// Nodes whose dead letters go to a table.
     letters: BTreeMap<String, Vec<usize>>,
+    /// Whether a function of the present statement sends records to a table.
+    keeps_records: bool,
 }
 
 /// Where a relation's rows come out.
@@ -83,9 +85,11 @@ pub fn assemble(compiled: &Compiled, base: &Path) -> Result<Assembled> {
         nodes: vec![],
         names: HashMap::new(),
         letters: BTreeMap::new(),
+        keeps_records: false,
     };
     for insert in &compiled.inserts {
         a.check_changes(&insert.table, &insert.plan)?;
+        a.keeps_records = sends_records(&insert.plan);
         let output = a.relation(&insert.plan, &insert.identity, &mut 0)?;
         a.sink(&insert.table, &insert.identity, vec![(output.node, MAIN)], output.parallelism)?;
     }
@@ -128,7 +132,7 @@ impl Assembly<'_> {
     }
 
     fn spec(&self, table: &Table, columns: Vec<usize>, uid: &str) -> TableSpec {
-        TableSpec::new(
+        let mut spec = TableSpec::new(
             table.name.rsplit('.').next().unwrap_or(&table.name).to_string(),
             table.physical.clone(),
             columns,
@@ -140,7 +144,9 @@ impl Assembly<'_> {
             table.on_error.policy,
             self.compiled.session.clone(),
             uid.to_string(),
-        )
+        );
+        spec.keeps_records = self.keeps_records;
+        spec
     }
 
     fn table_parallelism(&self, table: &Table) -> Result<usize> {
@@ -364,6 +370,15 @@ fn short(name: &str) -> String {
 fn has_extremes(a: &AggregateFactory) -> bool {
     use weir_expr::aggregate::Aggregate;
     a.calls.iter().any(|c| matches!(c.function, Aggregate::Min | Aggregate::Max))
+}
+
+/// Whether a function of the plan sends the records that it fails on to a table.
+fn sends_records(plan: &Plan) -> bool {
+    let here = match plan {
+        Plan::Calc { exprs, condition, .. } => !dead_letter_tables(exprs.iter().chain(condition)).is_empty(),
+        _ => false,
+    };
+    here || plan.inputs().into_iter().any(sends_records)
 }
 
 /// The dead-letter tables of the functions that expressions call.

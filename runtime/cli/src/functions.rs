@@ -1,6 +1,6 @@
 //! Builds and loads the functions that a script declares.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_core::metrics::Metrics;
 use weir_core::{Result, SqlType};
@@ -19,6 +19,11 @@ impl Loader {
     pub fn new(metrics: Metrics, base: PathBuf) -> Self {
         Loader { metrics, base }
     }
+}
+
+/// The functions of a job as `weir run` loads them.
+pub fn sandboxed(metrics: &Metrics, base: &Path) -> Box<dyn FunctionLoader> {
+    Box::new(Loader::new(metrics.clone(), base.to_path_buf()))
 }
 
 struct Bound(weir_udf_host::UserFunction);

@@ -1,8 +1,7 @@
 //! `weir run`: from a script to a job that has ended.
 
-use crate::arguments::Run;
+use crate::arguments::{Run, Script};
 use crate::assemble::{Assembled, assemble};
-use crate::functions::Loader;
 use crate::local;
 use crate::progress::Progress;
 use crate::script::read;
@@ -15,6 +14,7 @@ use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result, options};
 use weir_engine::{Control, Options, RestartStrategy};
+use weir_sql::FunctionLoader;
 use weir_state::{Folder, Store};
 
 /// Rows of a batch where nothing else is set.
@@ -135,16 +135,29 @@ fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
     })
 }
 
+/// Makes what loads a job's functions: they count into the metrics, and their paths start from the folder.
+pub type Loading = dyn Fn(&Metrics, &Path) -> Box<dyn FunctionLoader>;
+
+/// Runs a script anew to its end, as `weir run --fresh` does, with functions that `loading` gives instead of sandboxed ones.
+///
+/// # Errors
+/// What `weir run` would say.
+pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
+    let script = Script { script: Some(script.to_path_buf()), file: None, set: vec![] };
+    let state = Some(state.to_path_buf());
+    run(&Run { script, state, fresh: true, allow_state_drop: false, listen: None }, loading)
+}
+
 /// Runs a job.
-pub fn run(a: &Run) -> Result<()> {
+pub fn run(a: &Run, loading: &Loading) -> Result<()> {
     let source = read(&a.script)?;
     let metrics = Metrics::new()?;
-    let loader = Loader::new(metrics.clone(), source.base.clone());
+    let loader = loading(&metrics, &source.base);
     let place = |e: Error| match e.place {
         Some(_) => e.context(&source.path),
         None => e,
     };
-    let compiled = weir_sql::compile(&source.text, &source.base, source.settings.clone(), &loader).map_err(place)?;
+    let compiled = weir_sql::compile(&source.text, &source.base, source.settings.clone(), &*loader).map_err(place)?;
     compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| println!("{t}"));
     if compiled.inserts.is_empty() {
         if compiled.answers.is_empty() {

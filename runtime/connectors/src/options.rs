@@ -29,6 +29,8 @@ pub struct TableSpec {
     pub base: PathBuf,
     /// What becomes of records that cannot be read.
     pub on_error: OnError,
+    /// Whether the records' bytes are to stay with their rows: a function may send them to a table of dead letters.
+    pub keeps_records: bool,
     /// The session.
     pub session: Arc<Session>,
     /// A name of its own among the job's tables, the same in every run.
@@ -53,7 +55,21 @@ impl TableSpec {
         uid: String,
     ) -> Self {
         let used = RefCell::new(["connector", "parallelism"].iter().map(|s| (*s).to_string()).collect());
-        TableSpec { name, schema, columns, partitioned_by, options, places, place, base, on_error, session, uid, used }
+        TableSpec {
+            name,
+            schema,
+            columns,
+            partitioned_by,
+            options,
+            places,
+            place,
+            base,
+            on_error,
+            keeps_records: false,
+            session,
+            uid,
+            used,
+        }
     }
 
     /// The connector's name.

@@ -1,6 +1,7 @@
 //! Batches of rows, append-only or with the kind of change of each row.
 
 use crate::Result;
+use crate::origin::Origins;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
@@ -53,12 +54,14 @@ pub struct Batch {
     pub data: RecordBatch,
     /// The kind of each row, by its number; none = all inserts.
     pub kinds: Option<Int8Array>,
+    /// Where the rows came from, as long as each still stands for a record.
+    pub origins: Option<Origins>,
 }
 
 impl Batch {
     /// A batch of inserts.
     pub fn append(data: RecordBatch) -> Self {
-        Batch { data, kinds: None }
+        Batch { data, kinds: None, origins: None }
     }
     /// A batch of inserts from its columns; `rows` counts where there are no columns.
     pub fn from_columns(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Self> {
@@ -68,6 +71,11 @@ impl Batch {
     /// The same rows with these kinds.
     pub fn with_kinds(mut self, kinds: Option<Int8Array>) -> Self {
         self.kinds = kinds;
+        self
+    }
+    /// The same rows, which came from there.
+    pub fn with_origins(mut self, origins: Option<Origins>) -> Self {
+        self.origins = origins;
         self
     }
     /// The number of rows.
@@ -89,9 +97,10 @@ impl Batch {
             Some(k) => Some(as_kinds(arrow::compute::filter(k, keep)?)),
             None => None,
         };
-        Ok(Batch { data, kinds })
+        let kept = || (0..keep.len()).filter(|r| keep.is_valid(*r) && keep.value(*r)).map(|r| r as u32);
+        Ok(Batch { data, kinds, origins: self.origins.as_ref().map(|o| o.take(kept())) })
     }
-    /// The rows of several batches of one schema, in their order.
+    /// The rows of several batches of one schema, in their order; where they came from is known no longer.
     pub fn concat(batches: &[Batch]) -> Result<Self> {
         let first = match batches {
             [] => return Err(crate::Error::internal("no batches to put together")),
@@ -103,7 +112,7 @@ impl Batch {
             let all = batches.iter().flat_map(|b| (0..b.rows()).map(|r| b.kinds.as_ref().map_or(0, |k| k.value(r))));
             all.collect::<Int8Array>()
         });
-        Ok(Batch { data, kinds })
+        Ok(Batch { data, kinds, origins: None })
     }
     /// The rows at these positions.
     pub fn take(&self, rows: &UInt32Array) -> Result<Self> {
@@ -113,7 +122,8 @@ impl Batch {
             Some(k) => Some(as_kinds(arrow::compute::take(k, rows, None)?)),
             None => None,
         };
-        Ok(Batch::from_columns(self.data.schema(), columns, rows.len())?.with_kinds(kinds))
+        let origins = self.origins.as_ref().map(|o| o.take(rows.values().iter().copied()));
+        Ok(Batch::from_columns(self.data.schema(), columns, rows.len())?.with_kinds(kinds).with_origins(origins))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod graph;
 pub mod key;
 pub mod metrics;
 pub mod options;
+pub mod origin;
 pub mod state;
 pub mod types;
 pub mod value;

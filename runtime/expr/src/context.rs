@@ -52,13 +52,15 @@ pub struct EvalContext {
     pub on_error: OnError,
     /// The rows that failed, in no order; a row may be named twice.
     pub errors: Vec<RowError>,
+    /// The row that ended the evaluation, where it was one row.
+    pub fatal: Option<u32>,
     rows: Option<Arc<Vec<u32>>>,
 }
 
 impl EvalContext {
     /// A context in which a failing row ends the job.
     pub fn new(session: Arc<Session>) -> Self {
-        EvalContext { session, on_error: OnError::Fail, errors: vec![], rows: None }
+        EvalContext { session, on_error: OnError::Fail, errors: vec![], fatal: None, rows: None }
     }
     /// The row of the whole batch that a row of the present selection is.
     pub fn row(&self, row: usize) -> u32 {
@@ -77,6 +79,7 @@ impl EvalContext {
     /// When the policy is to fail.
     pub fn fail_by(&mut self, policy: OnError, row: usize, message: impl Into<String>) -> Result<()> {
         if policy == OnError::Fail {
+            self.fatal = Some(self.row(row));
             return Err(Error::data(message));
         }
         self.errors.push(RowError { row: self.row(row), policy, message: message.into() });

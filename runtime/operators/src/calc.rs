@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::{Batch, Field, Result, Schema, SqlType, TypeKind, Value};
+use weir_core::{Batch, Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::eval::{condition, eval};
 use weir_expr::{EvalContext, Expr, OnError, RowError, Session};
 
@@ -90,7 +90,8 @@ impl Operator for Calc {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let batch = match &self.condition {
             Some(c) => {
-                let keep = condition(c, &batch.data, &mut self.eval)?;
+                let kept = condition(c, &batch.data, &mut self.eval);
+                let keep = kept.map_err(|e| self.placed(e, &batch))?;
                 self.failed(&batch, out)?;
                 if keep.true_count() == batch.rows() { batch } else { batch.filter(&keep)? }
             }
@@ -99,8 +100,11 @@ impl Operator for Calc {
         if batch.rows() == 0 {
             return Ok(());
         }
-        let columns = self.exprs.iter().map(|e| eval(e, &batch.data, &mut self.eval)).collect::<Result<Vec<_>>>()?;
-        let result = Batch::from_columns(self.schema.clone(), columns, batch.rows())?.with_kinds(batch.kinds.clone());
+        let columns = self.exprs.iter().map(|e| eval(e, &batch.data, &mut self.eval)).collect::<Result<Vec<_>>>();
+        let columns = columns.map_err(|e| self.placed(e, &batch))?;
+        let result = Batch::from_columns(self.schema.clone(), columns, batch.rows())?
+            .with_kinds(batch.kinds.clone())
+            .with_origins(batch.origins.clone());
         let dropped = self.failed(&batch, out)?;
         if dropped.is_empty() {
             out.emit(result);
@@ -129,8 +133,12 @@ impl Calc {
                 OnError::DeadLetter => {
                     if dropped.insert(e.row, ()).is_none() {
                         self.context.metrics.dead.inc();
-                        let record = self.record(batch, e.row as usize);
-                        letters.push(DeadLetter { reason: e.message, origin: self.context.node.clone(), record });
+                        let (origin, record) = match batch.origins.as_ref().map(|o| o.of(e.row)) {
+                            Some((origin, record)) => (origin, record),
+                            None => (self.context.node.clone(), None),
+                        };
+                        let record = record.unwrap_or_else(|| self.record(batch, e.row as usize));
+                        letters.push(DeadLetter { reason: e.message, origin, record });
                     }
                 }
             }
@@ -139,6 +147,14 @@ impl Calc {
             out.dead_letters(dead_letters(letters)?);
         }
         Ok(dropped)
+    }
+
+    /// An error of a row, with where the row's record stood.
+    fn placed(&self, error: Error, batch: &Batch) -> Error {
+        match (self.eval.fatal, &batch.origins) {
+            (Some(row), Some(origins)) => error.context(origins.of(row).0),
+            _ => error,
+        }
     }
 
     /// A row as JSON.

@@ -528,6 +528,7 @@ impl Bound {
             return Err(trapped.context(format!("more than {POISON} rows of a batch failed")));
         }
         if policy == OnError::Fail {
+            context.fatal = rows_of(from).first().map(|r| context.row(*r));
             return Err(self.with_arguments(trapped, args, from));
         }
         for row in rows_of(from) {

@@ -114,7 +114,7 @@ impl SourceFactory for Files {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        let reading = Reading::new(self.decoder.make(), String::new(), context.clone());
+        let reading = Reading::new(self.decoder.make(), "", context.clone());
         Ok(Box::new(Reader {
             path: self.path.clone(),
             monitor: self.monitor,
@@ -167,7 +167,7 @@ impl Reader {
             file.seek(SeekFrom::Start(split.offset)).map_err(fail)?;
             Box::new(file)
         };
-        self.reading.restart(split.path.display().to_string(), split.offset);
+        self.reading.restart(&split.path.display().to_string(), split.offset);
         self.current = Some(Open { read: split.offset, split, input, at_end: false });
         Ok(())
     }

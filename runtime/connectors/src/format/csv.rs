@@ -337,6 +337,7 @@ impl Decoder for Csv {
                 }
                 continue;
             }
+            d.starts.push(start as u32);
             let mut failed = None;
             for (i, (ty, column)) in self.fields.iter().enumerate() {
                 let Some(column) = column else { continue };

@@ -188,6 +188,7 @@ impl Decoder for Json {
             match self.rows(&data[d.used..d.used + end]) {
                 Ok(found) => {
                     d.rows += found.len();
+                    d.starts.extend(found.iter().map(|_| d.used as u32));
                     found.iter().for_each(|r| r.iter().zip(columns.iter_mut()).for_each(|(v, c)| c.push(v)));
                 }
                 Err(_) if self.ignore_errors => d.skipped += 1,

@@ -5,11 +5,15 @@ pub(crate) mod debezium;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod json;
+mod origin;
 pub(crate) mod raw;
 
 use crate::options::TableSpec;
+use origin::{Lines, Records};
+use std::sync::Arc;
 use weir_core::error::nearest;
 use weir_core::graph::{Collector, SubtaskContext};
+use weir_core::origin::Origins;
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
 use weir_expr::OnError;
 use weir_operators::calc::{DeadLetter, dead_letters};
@@ -49,6 +53,8 @@ pub struct Decoded {
     pub used: usize,
     /// Good rows that were put into the columns.
     pub rows: usize,
+    /// Where the record of each row of the columns begins, in bytes from the start of what was handed over.
+    pub starts: Vec<u32>,
     /// Rows of the columns that belong to bad records, to be taken out.
     pub dropped: Vec<u32>,
     /// Fields that could not be read and became NULL, as the format was told to.
@@ -62,6 +68,7 @@ pub(crate) struct DecoderFactory {
     make: Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync>,
     pub schema: Schema,
     pub on_error: OnError,
+    pub keeps_records: bool,
     /// The character that quotes fields, if records can span lines.
     pub quote: Option<u8>,
     pub delimiter: u8,
@@ -69,7 +76,12 @@ pub(crate) struct DecoderFactory {
 
 impl DecoderFactory {
     pub fn make(&self) -> Decoding {
-        Decoding { decoder: (self.make)(), schema: self.schema.clone(), on_error: self.on_error }
+        Decoding {
+            decoder: (self.make)(),
+            schema: self.schema.clone(),
+            on_error: self.on_error,
+            keeps_records: self.keeps_records,
+        }
     }
 }
 
@@ -78,6 +90,7 @@ pub(crate) struct Decoding {
     decoder: Box<dyn Decoder>,
     schema: Schema,
     on_error: OnError,
+    keeps_records: bool,
 }
 
 fn unknown(table: &TableSpec, format: &str) -> Error {
@@ -92,39 +105,29 @@ fn unknown(table: &TableSpec, format: &str) -> Error {
 
 /// The decoder that a table's options ask for.
 pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
-    let (schema, on_error) = (table.projected(), table.on_error);
-    match table.need("format")? {
+    let (mut quote, mut delimiter) = (None, 0);
+    let make: Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync> = match table.need("format")? {
         "csv" => {
             let csv = csv::Csv::new(table)?;
-            let (quote, delimiter) = (csv.quote, csv.delimiter);
-            Ok(DecoderFactory { make: Box::new(move || Box::new(csv.clone())), schema, on_error, quote, delimiter })
+            (quote, delimiter) = (csv.quote, csv.delimiter);
+            Box::new(move || Box::new(csv.clone()))
         }
         "json" => {
             let json = json::Json::new(table)?;
-            Ok(DecoderFactory {
-                make: Box::new(move || Box::new(json.clone())),
-                schema,
-                on_error,
-                quote: None,
-                delimiter: 0,
-            })
+            Box::new(move || Box::new(json.clone()))
         }
         "raw" => {
             let raw = raw::Raw::new(table)?;
-            Ok(DecoderFactory {
-                make: Box::new(move || Box::new(raw.clone())),
-                schema,
-                on_error,
-                quote: None,
-                delimiter: 0,
-            })
+            Box::new(move || Box::new(raw.clone()))
         }
         "debezium-json" => {
-            Err(Error::script("the format 'debezium-json' can be written, and not yet read")
-                .at(table.place_of("format")))
+            return Err(Error::script("the format 'debezium-json' can be written, and not yet read")
+                .at(table.place_of("format")));
         }
-        other => Err(unknown(table, other)),
-    }
+        other => return Err(unknown(table, other)),
+    };
+    let (schema, on_error, keeps_records) = (table.projected(), table.on_error, table.keeps_records);
+    Ok(DecoderFactory { make, schema, on_error, keeps_records, quote, delimiter })
 }
 
 /// Whether a format says of each row whether it comes or goes.
@@ -180,9 +183,9 @@ pub(crate) struct Reading {
     decoding: Decoding,
     buffer: Vec<u8>,
     from: usize,
-    /// Bytes before the buffer's present start, and lines there as far as they were counted.
+    /// Bytes before the buffer's present start.
     pub offset: u64,
-    name: String,
+    lines: Lines,
     context: SubtaskContext,
     first: bool,
     /// Whether what is there was not enough for a record.
@@ -192,14 +195,16 @@ pub(crate) struct Reading {
 const CHUNK: usize = 1 << 20;
 
 impl Reading {
-    pub fn new(decoding: Decoding, name: String, context: SubtaskContext) -> Self {
-        Reading { decoding, buffer: vec![], from: 0, offset: 0, name, context, first: true, starved: false }
+    pub fn new(decoding: Decoding, name: &str, context: SubtaskContext) -> Self {
+        let lines = Lines::new(name);
+        Reading { decoding, buffer: vec![], from: 0, offset: 0, lines, context, first: true, starved: false }
     }
 
     /// Begins with another stream, from an offset.
-    pub fn restart(&mut self, name: String, offset: u64) {
+    pub fn restart(&mut self, name: &str, offset: u64) {
         self.buffer.clear();
-        (self.from, self.offset, self.name, self.first, self.starved) = (0, offset, name, offset == 0, false);
+        (self.from, self.offset, self.first, self.starved) = (0, offset, offset == 0, false);
+        self.lines = Lines::new(name);
     }
 
     /// Whether so little is left that reading more makes sense.
@@ -251,19 +256,18 @@ impl Reading {
         let mut letters = vec![];
         for b in bad {
             let record = &data[b.at..b.end.min(data.len())];
-            let origin = |at: &str| format!("{}{at}", self.name);
             match self.decoding.on_error {
                 OnError::Skip | OnError::Null => m.skipped.inc(),
                 OnError::DeadLetter => {
                     m.dead.inc();
-                    let origin = origin(&line_of(&self.name, self.offset + b.at as u64));
+                    let origin = self.lines.place(self.offset + b.at as u64);
                     letters.push(DeadLetter { reason: b.message, origin, record: record.to_vec() });
                 }
                 OnError::Fail => {
                     let shown: String =
                         String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
-                    let at = line_of(&self.name, self.offset + b.at as u64);
-                    return Err(Error::data(format!("{}: {}: {shown}", origin(&at), b.message)).hint(
+                    let origin = self.lines.place(self.offset + b.at as u64);
+                    return Err(Error::data(format!("{origin}: {}: {shown}", b.message)).hint(
                         "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",
                     ));
                 }
@@ -278,6 +282,13 @@ impl Reading {
             columns.into_iter().map(ColumnBuilder::finish).collect(),
             d.rows + d.dropped.len(),
         )?;
+        let records = Records {
+            lines: self.lines.clone(),
+            offset: self.offset,
+            starts: d.starts,
+            bytes: self.decoding.keeps_records.then(|| data[..used].to_vec()),
+        };
+        let batch = batch.with_origins(Some(Origins::new(Arc::new(records))));
         let batch = if d.dropped.is_empty() {
             batch
         } else {
@@ -295,26 +306,6 @@ impl Reading {
             _ => Progress::Rows,
         })
     }
-}
-
-/// The line that an offset of a file lies in, as text. It is counted only when someone must be told.
-fn line_of(name: &str, offset: u64) -> String {
-    use std::io::Read;
-    let count = || -> Option<usize> {
-        let file = std::fs::File::open(name).ok()?;
-        let mut reader: Box<dyn Read> =
-            if name.ends_with(".gz") { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let (mut lines, mut seen) = (1, 0u64);
-        let mut buffer = vec![0; CHUNK];
-        while seen < offset {
-            let n = reader.read(&mut buffer).ok().filter(|n| *n > 0)?;
-            let until = (offset - seen).min(n as u64) as usize;
-            lines += memchr::memchr_iter(b'\n', &buffer[..until]).count();
-            seen += n as u64;
-        }
-        Some(lines)
-    };
-    count().map_or_else(|| format!(", byte {offset}"), |l| format!(", line {l}"))
 }
 
 /// Bytes as text, where they are UTF-8; the check is vectorised.

@@ -108,6 +108,7 @@ impl Decoder for Raw {
                         columns[0].push(&v);
                     }
                     d.rows += 1;
+                    d.starts.push(d.used as u32);
                 }
                 Err(message) => bad.push(Bad { at: d.used, end: d.used + end, message }),
             }

@@ -26,7 +26,7 @@ impl SourceFactory for Stdin {
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let first = context.subtask == 0;
-        let reading = Reading::new(self.decoder.make(), "standard input".to_string(), context);
+        let reading = Reading::new(self.decoder.make(), "standard input", context);
         Ok(Box::new(StdinReader { reading, first, at_end: false }))
     }
 }

@@ -1,0 +1,60 @@
+//! The `weir` command, and a way to run a job with functions of the caller's own.
+
+mod arguments;
+mod assemble;
+mod functions;
+mod generate;
+mod local;
+mod progress;
+mod run;
+mod script;
+mod state;
+mod udf;
+
+use arguments::{Arguments, Command, LogFormat};
+pub use functions::sandboxed;
+pub use run::{Loading, run_with};
+use clap::{CommandFactory, Parser};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The command: takes the process's arguments, gives its exit code.
+pub fn command() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,weir=info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match arguments.log_format {
+        LogFormat::Text => logs.with_target(false).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    let result = match arguments.command {
+        Command::Run(a) => run::run(&a, &functions::sandboxed),
+        Command::Check(a) => script::check(&a),
+        Command::Explain(a) => script::explain(&a),
+        Command::Udf(a) => udf::run(&a),
+        Command::State(a) => state::run(&a),
+        Command::Generate(a) => generate::run(&a),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "weir", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Version => {
+            println!("weir {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(e.kind.exit_code())
+        }
+    }
+}

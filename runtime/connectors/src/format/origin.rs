@@ -1,0 +1,85 @@
+//! Where in a stream of bytes a record stood, for errors and dead letters.
+
+use super::CHUNK;
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+use weir_core::origin::Origin;
+
+/// Counts the lines of a stream up to an offset, only when someone must be told: it reads the file once more, going on
+/// from where it was asked last.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    name: Arc<str>,
+    counted: Arc<Mutex<Option<Counted>>>,
+}
+
+struct Counted {
+    input: Box<dyn Read + Send>,
+    buffer: Vec<u8>,
+    at: u64,
+    lines: u64,
+}
+
+impl Lines {
+    pub fn new(name: &str) -> Self {
+        Lines { name: name.into(), counted: Arc::default() }
+    }
+
+    /// The stream's name, and the line that an offset lies in, or the offset where the lines cannot be counted.
+    pub fn place(&self, offset: u64) -> String {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.count(&mut counted, offset) {
+            Some(line) => format!("{}, line {line}", self.name),
+            None => format!("{}, byte {offset}", self.name),
+        }
+    }
+
+    fn count(&self, counted: &mut Option<Counted>, offset: u64) -> Option<u64> {
+        if counted.as_ref().is_none_or(|c| c.at > offset) {
+            let file = std::fs::File::open(self.name.as_ref()).ok()?;
+            let input: Box<dyn Read + Send> =
+                if self.name.ends_with(".gz") { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+            *counted = Some(Counted { input, buffer: vec![0; CHUNK], at: 0, lines: 0 });
+        }
+        let c = counted.as_mut()?;
+        while c.at < offset {
+            let most = (offset - c.at).min(CHUNK as u64) as usize;
+            let n = c.input.read(&mut c.buffer[..most]).ok().filter(|n| *n > 0)?;
+            c.lines += memchr::memchr_iter(b'\n', &c.buffer[..n]).count() as u64;
+            c.at += n as u64;
+        }
+        Some(c.lines + 1)
+    }
+}
+
+/// The records of a batch of a stream.
+pub(crate) struct Records {
+    pub lines: Lines,
+    /// Where the batch's bytes begin in the stream.
+    pub offset: u64,
+    /// Where each row's record begins, from there.
+    pub starts: Vec<u32>,
+    /// The batch's bytes, if they may be asked for.
+    pub bytes: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} records of {}", self.starts.len(), self.lines.name)
+    }
+}
+
+impl Origin for Records {
+    fn of(&self, row: u32) -> (String, Option<Vec<u8>>) {
+        let Some(start) = self.starts.get(row as usize) else {
+            return (self.lines.name.to_string(), None);
+        };
+        let record = self.bytes.as_ref().map(|b| {
+            // Several rows may be of one record; it ends where the next one begins.
+            let next = self.starts[row as usize..].iter().find(|s| *s > start);
+            let end = next.map_or(b.len(), |n| *n as usize);
+            b.get(*start as usize..end).unwrap_or_default().trim_ascii_end().to_vec()
+        });
+        (self.lines.place(self.offset + u64::from(*start)), record)
+    }
+}
