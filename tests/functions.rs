@@ -54,6 +54,33 @@ fn guests_in_python_are_held() {
     evil("py_sleeps", 4, &["f: it waited longer than 3s"]);
 }
 
+/// A record that a function fails on is told with file and line, and kept as it stood in the file, behind filters too.
+#[test]
+fn a_row_that_a_function_fails_on_is_found_in_its_file() {
+    let run = |on_error: &str| {
+        let job = Job::new(&format!(
+            "CREATE TABLE dead (reason STRING, origin STRING, record STRING)
+               WITH ('connector' = 'filesystem', 'path' = 'dead', 'format' = 'json');
+             CREATE FUNCTION f AS 'fails' LANGUAGE RUST USING FILE '{}' {on_error};
+             CREATE TABLE n (a BIGINT, b STRING) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv');
+             SELECT f(a + 1) FROM (SELECT a, b FROM n WHERE b <> 'no') WHERE f(a) > 0;",
+            repository("tests/guests/evil").display()
+        ));
+        job.file("in.csv", "1,yes\n2,no\n3,\"two\nlines\"\n13,this one\n12,and this\n5,yes\n");
+        let ran = job.run(&["--set", "parallelism.default=1"]);
+        (job, ran)
+    };
+    run("").1.failed(3, &["in.csv, line 5: f: not this one", "called with (13)"]);
+    let (job, ran) = run("WITH ('on-error' = 'dead-letter', 'dead-letter.table' = 'dead')");
+    assert_eq!(ran.succeeded().rows().into_keys().collect::<Vec<_>>(), ["[2]", "[4]", "[6]"]);
+    let part = std::fs::read_dir(job.path("dead")).expect("dead letters").next().expect("a part").expect("a file");
+    let letters = std::fs::read_to_string(part.path()).expect("letters");
+    assert_eq!(letters.lines().count(), 2, "{letters}");
+    for words in ["in.csv, line 5\",\"record\":\"13,this one\"", "in.csv, line 6\",\"record\":\"12,and this\""] {
+        assert!(letters.contains(words), "'{words}' is not in {letters}");
+    }
+}
+
 #[test]
 fn guests_see_no_files_and_no_environment() {
     for (file, language, reads, spies) in [("evil", "RUST", "reads", "spies"), ("evil.py", "PYTHON", "", "py_spies")] {

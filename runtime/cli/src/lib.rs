@@ -12,9 +12,9 @@ mod state;
 mod udf;
 
 use arguments::{Arguments, Command, LogFormat};
+use clap::{CommandFactory, Parser};
 pub use functions::sandboxed;
 pub use run::{Loading, run_with};
-use clap::{CommandFactory, Parser};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;

@@ -37,8 +37,11 @@ impl Lines {
     fn count(&self, counted: &mut Option<Counted>, offset: u64) -> Option<u64> {
         if counted.as_ref().is_none_or(|c| c.at > offset) {
             let file = std::fs::File::open(self.name.as_ref()).ok()?;
-            let input: Box<dyn Read + Send> =
-                if self.name.ends_with(".gz") { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+            let input: Box<dyn Read + Send> = if self.name.ends_with(".gz") {
+                Box::new(flate2::read::MultiGzDecoder::new(file))
+            } else {
+                Box::new(file)
+            };
             *counted = Some(Counted { input, buffer: vec![0; CHUNK], at: 0, lines: 0 });
         }
         let c = counted.as_mut()?;
