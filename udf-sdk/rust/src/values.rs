@@ -137,7 +137,7 @@ impl Writer {
         let bits = rows.div_ceil(8);
         let data = match dtype {
             DataType::Boolean => vec![0; bits],
-            _ => Vec::with_capacity(rows * 8),
+            _ => Vec::with_capacity(rows * 16),
         };
         Writer { dtype, validity: vec![0xFF; bits], nulls: false, offsets, data, rows: 0, errors: vec![] }
     }
@@ -155,17 +155,19 @@ impl Writer {
         self.validity[self.rows / 8] &= !(1 << (self.rows % 8));
         let width = self.width();
         self.data.resize(self.data.len() + width, 0);
-        self.end();
-    }
-    fn end(&mut self) {
         if matches!(self.dtype, DataType::Utf8 | DataType::Binary) {
             self.offsets.extend_from_slice(&(self.data.len() as u32).to_le_bytes());
         }
         self.rows += 1;
     }
+    fn fixed<const N: usize>(&mut self, b: [u8; N]) {
+        self.data.extend_from_slice(&b);
+        self.rows += 1;
+    }
     fn bytes(&mut self, b: &[u8]) {
         self.data.extend_from_slice(b);
-        self.end();
+        self.offsets.extend_from_slice(&(self.data.len() as u32).to_le_bytes());
+        self.rows += 1;
     }
     fn bit(&mut self, b: bool) {
         if b {
@@ -211,11 +213,11 @@ macro_rules! answer {
 
 answer! {
     bool => DataType::Boolean, |v, out| out.bit(v);
-    i32 => DataType::Int32, |v, out| out.bytes(&v.to_le_bytes());
-    i64 => DataType::Int64, |v, out| out.bytes(&v.to_le_bytes());
-    f64 => DataType::Float64, |v, out| out.bytes(&v.to_le_bytes());
-    Date => DataType::Date, |v, out| out.bytes(&v.0.to_le_bytes());
-    Timestamp => DataType::Timestamp(3), |v, out| out.bytes(&v.0.to_le_bytes());
+    i32 => DataType::Int32, |v, out| out.fixed(v.to_le_bytes());
+    i64 => DataType::Int64, |v, out| out.fixed(v.to_le_bytes());
+    f64 => DataType::Float64, |v, out| out.fixed(v.to_le_bytes());
+    Date => DataType::Date, |v, out| out.fixed(v.0.to_le_bytes());
+    Timestamp => DataType::Timestamp(3), |v, out| out.fixed(v.0.to_le_bytes());
     String => DataType::Utf8, |v, out| out.bytes(v.as_bytes());
     &'static str => DataType::Utf8, |v, out| out.bytes(v.as_bytes());
     Vec<u8> => DataType::Binary, |v, out| out.bytes(&v);
@@ -226,7 +228,7 @@ impl<const P: u8, const S: u8> Answer for Decimal<P, S> {
         DataType::Decimal(DecimalType { precision: P, scale: S })
     }
     fn write(self, _row: u32, out: &mut Writer) {
-        out.bytes(&self.0.to_le_bytes());
+        out.fixed(self.0.to_le_bytes());
     }
 }
 
