@@ -91,7 +91,7 @@ pub fn assemble(compiled: &Compiled, base: &Path) -> Result<Assembled> {
         a.check_changes(&insert.table, &insert.plan)?;
         a.keeps_records = sends_records(&insert.plan);
         let output = a.relation(&insert.plan, &insert.identity, &mut 0)?;
-        a.sink(&insert.table, &insert.identity, vec![(output.node, MAIN)], output.parallelism)?;
+        a.sink(&insert.table, &insert.identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
     }
     a.dead_letters()?;
     let rewinds = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()));
@@ -131,12 +131,14 @@ impl Assembly<'_> {
         self.nodes.len() - 1
     }
 
-    fn spec(&self, table: &Table, columns: Vec<usize>, uid: &str) -> TableSpec {
+    /// A table as its connector sees it: of its columns those in `of`, of which `columns` are read or written.
+    fn spec(&self, table: &Table, of: &[usize], columns: Vec<usize>, uid: &str) -> TableSpec {
+        let places = |all: &[usize]| all.iter().filter_map(|k| of.iter().position(|o| o == k)).collect::<Vec<_>>();
         let mut spec = TableSpec::new(
             table.name.rsplit('.').next().unwrap_or(&table.name).to_string(),
-            table.physical.clone(),
+            table.physical.project(of),
             columns,
-            table.partitioned_by.clone(),
+            places(&table.partitioned_by),
             table.options.clone(),
             table.places.clone(),
             table.place,
@@ -145,6 +147,8 @@ impl Assembly<'_> {
             self.compiled.session.clone(),
             uid.to_string(),
         );
+        spec.metadata = of.iter().map(|i| table.metadata[*i].clone()).collect();
+        spec.key = places(&table.primary_key);
         spec.keeps_records = self.keeps_records;
         spec
     }
@@ -185,7 +189,8 @@ impl Assembly<'_> {
             Plan::Scan { table, columns, .. } => {
                 let parallelism = self.table_parallelism(table)?;
                 let uid = uid("source");
-                let source = weir_connectors::source(&self.spec(table, columns.clone(), &uid))?;
+                let all: Vec<usize> = (0..table.physical.len()).collect();
+                let source = weir_connectors::source(&self.spec(table, &all, columns.clone(), &uid))?;
                 let name = format!("source {}", short(&table.name));
                 let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
                 if let Some(t) = &table.on_error.dead_letters {
@@ -300,10 +305,28 @@ impl Assembly<'_> {
         Ok(Output { node, parallelism })
     }
 
-    fn sink(&mut self, table: &Table, identity: &str, inputs: Vec<(usize, Port)>, parallelism: usize) -> Result<()> {
+    fn sink(
+        &mut self,
+        table: &Table,
+        identity: &str,
+        inputs: Vec<(usize, Port)>,
+        parallelism: usize,
+        plan: Option<&Plan>,
+    ) -> Result<()> {
         let uid = format!("{identity}/sink");
-        let all = (0..table.physical.len()).collect();
-        let sink = weir_connectors::sink(&self.spec(table, all, &uid))?;
+        let columns = (0..table.written.len()).collect();
+        let mut spec = self.spec(table, &table.written, columns, &uid);
+        // A table without a primary key takes the query's own, as Flink did when the key could not be declared.
+        if let Some(plan) = plan.filter(|p| spec.key.is_empty() && !p.appends() && spec.connector() == "jdbc") {
+            let e = Error::script(format!(
+                "table '{}' has no primary key, and this query's results change without one",
+                table.name
+            ));
+            let hint = "declare it: PRIMARY KEY (…) NOT ENFORCED";
+            spec.key = plan.unique_key().ok_or_else(|| e.at(table.place).hint(hint))?;
+        }
+        let key = spec.key.clone();
+        let sink = weir_connectors::sink(&spec)?;
         let parallelism =
             if table.options.contains_key("parallelism") { self.table_parallelism(table)? } else { parallelism };
         let edges = inputs
@@ -311,11 +334,11 @@ impl Assembly<'_> {
             .map(|(from, port)| {
                 let same = self.nodes[from].parallelism == parallelism;
                 // Changes of one key stay in order: they come from one subtask, and rebalancing would tear them apart.
-                let partitioning = match (same, table.primary_key.is_empty()) {
+                let partitioning = match (same, key.is_empty()) {
                     (true, _) => Partitioning::Forward,
-                    (false, false) => Partitioning::Hash(table.primary_key.clone()),
+                    (false, false) => Partitioning::Hash(key.clone()),
                     (false, true) if parallelism == 1 => Partitioning::Single,
-                    (false, true) => Partitioning::Hash((0..table.physical.len()).collect()),
+                    (false, true) => Partitioning::Hash((0..table.written.len()).collect()),
                 };
                 Edge { from, port, partitioning }
             })
@@ -335,7 +358,7 @@ impl Assembly<'_> {
                 ));
             };
             let mut exprs = vec![];
-            for f in &table.physical.fields {
+            for f in &table.sink_schema().fields {
                 let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {
                     Error::script(format!("the dead-letter table '{name}' has a column '{}'", f.name))
                         .at(table.place)
@@ -349,7 +372,7 @@ impl Assembly<'_> {
                 }
                 exprs.push(cast_to(column, &f.ty));
             }
-            let fields = table.physical.fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
+            let fields = table.sink_schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
             let factory = self.calc(None, &exprs, &Schema::new(fields), &DEAD_LETTER);
             let edges = nodes
                 .iter()
@@ -357,7 +380,7 @@ impl Assembly<'_> {
                 .collect();
             let identity = format!("{}#dead-letters", table.name);
             let node = self.add("dead letters", format!("{identity}/calc"), 1, Role::Operator(factory), edges);
-            self.sink(&table, &identity, vec![(node, MAIN)], 1)?;
+            self.sink(&table, &identity, vec![(node, MAIN)], 1, None)?;
         }
         Ok(())
     }

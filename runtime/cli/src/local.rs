@@ -46,8 +46,7 @@ pub fn answer(folder: &Path, store: &Arc<Store>) -> Result<Answering> {
             }
         }
     };
-    let thread = std::thread::Builder::new().name("weir-control".to_string());
-    thread.spawn(serve).map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
+    weir_core::thread::spawn("weir-control", serve)?;
     Ok(Answering { path })
 }
 

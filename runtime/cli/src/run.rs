@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use weir_core::graph::JobIdentity;
 use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result, options};
@@ -45,10 +46,7 @@ fn catch_signals(control: &Arc<Control>) -> Result<Arc<AtomicBool>> {
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    std::thread::Builder::new()
-        .name("weir-signals".to_string())
-        .spawn(watch)
-        .map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
+    weir_core::thread::spawn("weir-signals", watch)?;
     Ok(over)
 }
 
@@ -205,7 +203,7 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
         restart,
         cache_bytes: cache / 2,
         batch_rows,
-        run: run.clone(),
+        job: JobIdentity { id: folder.job_id()?, run: run.clone() },
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);

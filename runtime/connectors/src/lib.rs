@@ -4,6 +4,9 @@ mod blackhole;
 mod datagen;
 mod filesystem;
 mod format;
+mod history;
+mod jdbc;
+mod kafka;
 mod options;
 mod print;
 mod stdin;
@@ -16,8 +19,8 @@ use weir_core::error::nearest;
 use weir_core::graph::{SinkFactory, SourceFactory};
 use weir_core::{Error, Result};
 
-const SOURCES: &[&str] = &["filesystem", "datagen", "stdin"];
-const SINKS: &[&str] = &["filesystem", "print", "blackhole"];
+const SOURCES: &[&str] = &["filesystem", "datagen", "stdin", "kafka", "upsert-kafka", "jdbc"];
+const SINKS: &[&str] = &["filesystem", "print", "blackhole", "kafka", "upsert-kafka", "jdbc"];
 
 fn unknown(table: &TableSpec, wanted: &str, known: &[&str], what: &str) -> Error {
     let elsewhere = SOURCES.iter().chain(SINKS).any(|n| *n == wanted);
@@ -42,9 +45,28 @@ pub fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         "filesystem" => filesystem::source(table),
         "datagen" => datagen::source(table),
         "stdin" => stdin::source(table),
+        "kafka" => kafka::source(table, false),
+        "upsert-kafka" => kafka::source(table, true),
+        "jdbc" => jdbc::source(table),
         other => return Err(unknown(table, other, SOURCES, "source")),
     };
-    made.and_then(|m| table.all_used().map(|()| m))
+    no_metadata(table).and(made).and_then(|m| table.all_used().map(|()| m))
+}
+
+/// Refuses metadata where the connector has none.
+fn no_metadata(table: &TableSpec) -> Result<()> {
+    let column = table.metadata.iter().position(Option::is_some);
+    match column {
+        Some(c) if !table.connector().ends_with("kafka") => {
+            let e = Error::script(format!(
+                "column '{}' is metadata, and the connector '{}' has none",
+                table.schema.fields[c].name,
+                table.connector()
+            ));
+            Err(e.at(table.place).hint("only Kafka's records have any"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes a table's sink.
@@ -55,15 +77,18 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let made: Result<Arc<dyn SinkFactory>> = match table.connector() {
         "filesystem" => filesystem::sink(table),
         "print" => print::sink(table),
+        "kafka" => kafka::sink(table, false),
+        "upsert-kafka" => kafka::sink(table, true),
+        "jdbc" => jdbc::sink(table),
         "blackhole" => Ok(Arc::new(blackhole::Blackhole)),
         other => return Err(unknown(table, other, SINKS, "sink")),
     };
-    made.and_then(|m| table.all_used().map(|()| m))
+    no_metadata(table).and(made).and_then(|m| table.all_used().map(|()| m))
 }
 
 /// Whether a table's sink takes rows that change or go, by its connector and format.
 pub fn takes_changes(connector: &str, format: &str) -> bool {
-    connector != "filesystem" || format::takes_changes(format)
+    !matches!(connector, "filesystem" | "kafka") || format::takes_changes(format)
 }
 
 /// A gzipped file's contents.

@@ -17,6 +17,10 @@ pub struct TableSpec {
     pub schema: Schema,
     /// The columns that are read, in order; for a sink all.
     pub columns: Vec<usize>,
+    /// For each column, what of a record beside its fields it stands for, if it is such a one.
+    pub metadata: Vec<Option<String>>,
+    /// The primary key's columns, or what a result without one is unique by.
+    pub key: Vec<usize>,
     /// The columns that its folders are named by.
     pub partitioned_by: Vec<usize>,
     /// Its options.
@@ -54,11 +58,14 @@ impl TableSpec {
         session: Arc<Session>,
         uid: String,
     ) -> Self {
+        let metadata = vec![None; schema.len()];
         let used = RefCell::new(["connector", "parallelism"].iter().map(|s| (*s).to_string()).collect());
         TableSpec {
             name,
             schema,
             columns,
+            metadata,
+            key: vec![],
             partitioned_by,
             options,
             places,
@@ -88,6 +95,58 @@ impl TableSpec {
     pub fn get(&self, key: &str) -> Option<&str> {
         self.used.borrow_mut().insert(key.to_string());
         self.options.get(key).map(String::as_str)
+    }
+    /// The options that begin so, by the rest of their names.
+    pub(crate) fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
+        let found = self.options.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?, v)));
+        let all: Vec<_> = found.map(|(k, v)| (k.to_string(), v.clone())).collect();
+        for (k, _) in &all {
+            self.get(&format!("{prefix}{k}"));
+        }
+        all
+    }
+    /// A table of some of the columns as a format of its own sees it, whose options begin with `prefix`: those of
+    /// `key.format` with `key.`. `make` takes it; the options that it asked for count as used.
+    pub(crate) fn part<T>(
+        &self,
+        prefix: &str,
+        fields: &[usize],
+        format: &str,
+        make: impl FnOnce(&TableSpec) -> Result<T>,
+    ) -> Result<T> {
+        let mut options = self.options.clone();
+        let mut places = self.places.clone();
+        if !prefix.is_empty() {
+            for (k, v) in &self.options {
+                if let Some(rest) = k.strip_prefix(prefix) {
+                    options.insert(rest.to_string(), v.clone());
+                    places.extend(self.places.get(k).map(|p| (rest.to_string(), *p)));
+                }
+            }
+        }
+        options.insert("format".to_string(), format.to_string());
+        let columns = self.columns.iter().filter_map(|c| fields.iter().position(|f| f == c)).collect();
+        let mut part = TableSpec::new(
+            self.name.clone(),
+            self.schema.project(fields),
+            columns,
+            vec![],
+            options,
+            places,
+            self.place,
+            self.base.clone(),
+            self.on_error,
+            self.session.clone(),
+            self.uid.clone(),
+        );
+        part.keeps_records = self.keeps_records;
+        part.key = self.key.iter().filter_map(|k| fields.iter().position(|f| f == k)).collect();
+        let made = make(&part)?;
+        for k in part.used.borrow().iter() {
+            self.get(k);
+            self.get(&format!("{prefix}{k}"));
+        }
+        Ok(made)
     }
     /// An option that must be there.
     pub(crate) fn need(&self, key: &str) -> Result<&str> {

@@ -72,6 +72,24 @@ pub struct JobGraph {
     pub nodes: Vec<Node>,
 }
 
+/// The job as systems outside know it, across restarts and machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobIdentity {
+    /// Drawn once, and kept with the state: who has it takes over from whoever had it before.
+    pub id: String,
+    /// The run, which is the timeline of its epochs: drawn when the job starts anew.
+    pub run: String,
+}
+
+/// The epochs in which a sink was given something to deliver: the last durable one, and the one before it (0: none).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The last.
+    pub epoch: Epoch,
+    /// The one before.
+    pub previous: Epoch,
+}
+
 /// What a subtask is told when it is made.
 #[derive(Clone)]
 pub struct SubtaskContext {
@@ -81,8 +99,8 @@ pub struct SubtaskContext {
     pub subtask: usize,
     /// How many there are.
     pub parallelism: usize,
-    /// The run that this is part of: new when a job starts anew.
-    pub run: String,
+    /// The job that this is part of.
+    pub job: JobIdentity,
     /// The node's state.
     pub state: StateHandle,
     /// Bytes that decoded state may take before clean keys are dropped.
@@ -227,6 +245,10 @@ pub trait Sink: Send {
     /// # Errors
     /// What ends the job.
     fn checkpoint(&mut self, epoch: Epoch, last: bool) -> Result<SinkCheckpoint>;
+    /// Whether what waits in memory asks for an epoch before its time.
+    fn wants_epoch(&self) -> bool {
+        false
+    }
 }
 
 /// Makes the subtasks of a sink, and delivers what they handed over.
@@ -236,11 +258,19 @@ pub trait SinkFactory: Send + Sync {
     /// # Errors
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>>;
+    /// Called first in every generation: connects, ends what an earlier process left half done, and compares what the
+    /// system outside knows with the state's mark; there is none as long as nothing was given in this run.
+    ///
+    /// # Errors
+    /// When the two cannot be of one history, or the system cannot be reached.
+    fn begin(&self, _job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
+        Ok(())
+    }
     /// Delivers a durable epoch's outbox. Called again after a crash: doing it twice does no harm.
     ///
     /// # Errors
     /// When it could not be delivered.
-    fn deliver(&self, _outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, _mark: Mark, _outbox: &[Vec<u8>]) -> Result<()> {
         Ok(())
     }
     /// Called before the subtasks are made, after all outboxes were delivered: brings what lies outside in line with

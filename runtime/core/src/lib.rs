@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod options;
 pub mod origin;
 pub mod state;
+pub mod thread;
 pub mod types;
 pub mod value;
 

@@ -1,8 +1,9 @@
 //! Every metric, declared once: name, help, labels.
 
+pub use prometheus::IntGauge;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ declare! {
     CPU = "weir_operator_cpu_microseconds_total", "Processor time used.", ["operator", "subtask"];
     QUEUE = "weir_operator_input_queue_batches", "Batches that wait at the input.", ["operator", "subtask"];
     ERRORS = "weir_operator_row_errors_total", "Rows that failed to parse, evaluate or be written, by what became of them.", ["operator", "subtask", "outcome"];
+    SOURCE_LAG = "weir_source_lag_records", "Records of a partition that are there and were not read yet.", ["operator", "topic", "partition"];
     STATE_KEYS = "weir_state_cached_keys", "Keys held decoded in memory.", ["operator", "subtask"];
     STATE_READS = "weir_state_reads_total", "Keys looked up in the store because they were not in memory.", ["operator", "subtask"];
     STATE_WRITES = "weir_state_writes_total", "Keys handed over to epochs.", ["operator", "subtask"];
@@ -72,6 +74,7 @@ struct Families {
     cpu: IntCounterVec,
     queue: IntGaugeVec,
     errors: IntCounterVec,
+    source_lag: IntGaugeVec,
     state_keys: IntGaugeVec,
     state_reads: IntCounterVec,
     state_writes: IntCounterVec,
@@ -108,6 +111,15 @@ pub struct SubtaskMetrics {
     pub skipped: IntCounter,
     pub nulled: IntCounter,
     pub dead: IntCounter,
+    lag: IntGaugeVec,
+    operator: String,
+}
+
+impl SubtaskMetrics {
+    /// The lag of a partition that this subtask reads.
+    pub fn source_lag(&self, topic: &str, partition: i32) -> IntGauge {
+        self.lag.with_label_values(&[self.operator.as_str(), topic, &partition.to_string()])
+    }
 }
 
 /// The counters of one function.
@@ -165,6 +177,7 @@ impl Metrics {
             cpu: family!(IntCounterVec, CPU),
             queue: family!(IntGaugeVec, QUEUE),
             errors: family!(IntCounterVec, ERRORS),
+            source_lag: family!(IntGaugeVec, SOURCE_LAG),
             state_keys: family!(IntGaugeVec, STATE_KEYS),
             state_reads: family!(IntCounterVec, STATE_READS),
             state_writes: family!(IntCounterVec, STATE_WRITES),
@@ -206,6 +219,8 @@ impl Metrics {
             skipped: errors("skipped"),
             nulled: errors("null"),
             dead: errors("dead_letter"),
+            lag: f.source_lag.clone(),
+            operator: operator.to_string(),
         }
     }
 

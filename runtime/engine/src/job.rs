@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_core::error::Kind;
-use weir_core::graph::{JobGraph, Partitioning, Role, SubtaskContext};
+use weir_core::graph::{JobGraph, JobIdentity, Mark, Partitioning, Role, SubtaskContext};
 use weir_core::metrics::Metrics;
-use weir_core::state::{Epoch, Outbox, StateBackend, StateHandle};
+use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle};
+use weir_core::thread::spawn;
 use weir_core::{Error, Result};
 
 /// How often a failed job is started again.
@@ -41,8 +42,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Rows that a batch of a source has at most.
     pub batch_rows: usize,
-    /// The run, drawn when the job starts anew.
-    pub run: String,
+    /// The job, as systems outside know it.
+    pub job: JobIdentity,
 }
 
 /// Runs a job. Gives whether it came to its end, rather than being stopped.
@@ -117,7 +118,13 @@ fn generation(
         .iter()
         .map(|n| Ok(StateHandle { operator: backend.operator(&n.uid)?, reader: backend.clone() }))
         .collect::<Result<_>>()?;
-    deliver_left_over(graph, backend)?;
+    let marks = marks(graph, &handles)?;
+    for (node, state) in graph.nodes.iter().zip(&handles) {
+        if let Role::Sink(s) = &node.role {
+            s.begin(&options.job, marks.get(&state.operator).copied())?;
+        }
+    }
+    deliver_left_over(graph, backend, &marks)?;
     let mut recovered = false;
     for (node, state) in graph.nodes.iter().zip(&handles) {
         if let Role::Sink(s) = &node.role {
@@ -147,7 +154,7 @@ fn generation(
     let workers = workers(graph, backend, options, metrics, &handles)?;
     let system = System::new();
     system.block_on(async {
-        if let Err(e) = start(graph, backend, options, control, &shared, workers, next) {
+        if let Err(e) = start(graph, backend, options, control, &shared, workers, next, marks) {
             shared.finish(Err(e));
             System::current().stop();
         }
@@ -157,20 +164,70 @@ fn generation(
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
 
+/// The key under which a sink's mark lies in its state.
+const MARK: &[u8] = b"\0\0!mark";
+
+/// The marks of all sinks that were given something in this run.
+fn marks(graph: &JobGraph, handles: &[StateHandle]) -> Result<BTreeMap<OperatorId, Mark>> {
+    let mut marks = BTreeMap::new();
+    for (node, state) in graph.nodes.iter().zip(handles) {
+        if let (Role::Sink(_), Some(v)) = (&node.role, state.get_many(&[MARK])?.remove(0)) {
+            let number = |at: usize| v.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+            let (Some(epoch), Some(previous)) = (number(0), number(8)) else {
+                return Err(Error::state(format!("the mark of {} is damaged", node.name)));
+            };
+            marks.insert(state.operator, Mark { epoch: Epoch(epoch), previous: Epoch(previous) });
+        }
+    }
+    Ok(marks)
+}
+
+/// Notes for every sink that an epoch gives something to that it did.
+fn mark(
+    backend: &Arc<dyn StateBackend>,
+    marks: &mut BTreeMap<OperatorId, Mark>,
+    epoch: Epoch,
+    outbox: &Outbox,
+) -> Result<()> {
+    for (uid, _) in outbox {
+        let operator = backend.operator(uid)?;
+        let previous = marks.get(&operator).map_or(Epoch(0), |m| m.epoch);
+        marks.insert(operator, Mark { epoch, previous });
+        let mut changes = Changes::default();
+        changes.set(MARK, &[epoch.0.to_be_bytes(), previous.0.to_be_bytes()].concat());
+        backend.stage(operator, epoch, changes);
+    }
+    Ok(())
+}
+
 /// Delivers what was durable when the process before this one ended.
-fn deliver_left_over(graph: &JobGraph, backend: &Arc<dyn StateBackend>) -> Result<()> {
+fn deliver_left_over(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    marks: &BTreeMap<OperatorId, Mark>,
+) -> Result<()> {
     for (epoch, outbox) in backend.undelivered()? {
-        deliver(graph, &outbox)?;
+        deliver(graph, backend, &outbox, |o| match marks.get(&o) {
+            Some(m) if m.epoch == epoch => *m,
+            // An older epoch, whose file was kept for the store: every sink has it.
+            _ => Mark { epoch, previous: Epoch(0) },
+        })?;
         backend.delivered(epoch)?;
     }
     Ok(())
 }
 
-fn deliver(graph: &JobGraph, outbox: &Outbox) -> Result<()> {
+fn deliver(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    outbox: &Outbox,
+    mark: impl Fn(OperatorId) -> Mark,
+) -> Result<()> {
     for (uid, entries) in outbox {
         for node in graph.nodes.iter().filter(|n| n.uid == *uid) {
             if let Role::Sink(s) = &node.role {
-                s.deliver(entries)?;
+                let named = |e: Error| e.context(&node.name);
+                s.deliver(mark(backend.operator(uid)?), entries).map_err(named)?;
             }
         }
     }
@@ -198,7 +255,7 @@ fn workers(
                         node: node.name.clone(),
                         subtask,
                         parallelism: node.parallelism,
-                        run: options.run.clone(),
+                        job: options.job.clone(),
                         state: handles[index].clone(),
                         cache_bytes: options.cache_bytes / stateful.max(1),
                         batch_rows: options.batch_rows.max(1),
@@ -227,6 +284,7 @@ fn start(
     shared: &Arc<Shared>,
     workers: Vec<Vec<Worker>>,
     next: u64,
+    marks: BTreeMap<OperatorId, Mark>,
 ) -> Result<()> {
     let arbiters = std::thread::available_parallelism().map_or(2, usize::from).min(4);
     let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
@@ -234,7 +292,7 @@ fn start(
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
     let coordinator =
         Coordinator::new(shared.clone(), control.clone(), sender, subtasks, options.epoch_interval, next).start();
-    commit_thread(graph, backend, &coordinator, receiver)?;
+    commit_thread(graph, backend, &coordinator, receiver, marks)?;
     // For every node: the addresses of its subtasks, once they are started.
     let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();
     let mut turn = 0;
@@ -301,6 +359,7 @@ fn commit_thread(
     backend: &Arc<dyn StateBackend>,
     coordinator: &Addr<Coordinator>,
     epochs: crossbeam_channel::Receiver<(Epoch, Outbox, bool)>,
+    mut marks: BTreeMap<OperatorId, Mark>,
 ) -> Result<()> {
     let sinks = JobGraph {
         name: graph.name.clone(),
@@ -318,22 +377,24 @@ fn commit_thread(
             .collect(),
     };
     let (backend, coordinator) = (backend.clone(), coordinator.clone());
-    let thread = std::thread::Builder::new().name("weir-commit".to_string());
-    let spawned = thread.spawn(move || {
+    let work = move || {
         while let Ok((epoch, outbox, end)) = epochs.recv() {
-            let done = backend.commit(epoch, &outbox, end).and_then(|bytes| {
-                deliver(&sinks, &outbox)?;
+            let mut durable = || {
+                mark(&backend, &mut marks, epoch, &outbox)?;
+                let bytes = backend.commit(epoch, &outbox, end)?;
+                let known = |o| marks.get(&o).copied().unwrap_or(Mark { epoch, previous: Epoch(0) });
+                deliver(&sinks, &backend, &outbox, known)?;
                 backend.delivered(epoch)?;
                 Ok(bytes)
-            });
-            match done {
+            };
+            match durable() {
                 Ok(bytes) => coordinator.do_send(News::Committed { epoch, bytes }),
                 Err(e) => {
-                    coordinator.do_send(News::Failed(e.context(format!("epoch {epoch}"))));
+                    coordinator.do_send(News::Failed(e));
                     return;
                 }
             }
         }
-    });
-    spawned.map(|_| ()).map_err(|e| Error::io(format!("cannot start a thread: {e}")))
+    };
+    spawn("weir-commit", work).map(drop)
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use weir_core::graph::Polled;
 use weir_core::metrics::SubtaskMetrics;
+use weir_core::thread::spawn_with_stack;
 use weir_core::{Batch, Error};
 
 /// Batches that may be on their way on one channel.
@@ -233,10 +234,9 @@ impl Actor for Subtask {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let done: Recipient<Done> = ctx.address().recipient();
         if let Some(worker) = self.worker.take() {
-            let name = self.name.chars().take(15).collect();
-            let thread = std::thread::Builder::new().name(name).stack_size(STACK);
-            if let Err(e) = thread.spawn(move || worker.run(&receiver, &done)) {
-                self.coordinator.do_send(News::Failed(Error::io(format!("cannot start a thread: {e}"))));
+            let name: String = self.name.chars().take(15).collect();
+            if let Err(e) = spawn_with_stack(&name, STACK, move || worker.run(&receiver, &done)) {
+                self.coordinator.do_send(News::Failed(e));
             }
         }
         self.work = Some(sender);

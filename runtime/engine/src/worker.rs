@@ -50,7 +50,11 @@ impl Worker {
                     Outcome::Failed(Error::internal(format!("a subtask panicked: {}", text.unwrap_or_default())))
                 }
             };
-            let wants_epoch = matches!(&self.task, Task::Operator(o) if o.wants_epoch());
+            let wants_epoch = match &self.task {
+                Task::Operator(o) => o.wants_epoch(),
+                Task::Sink(s) => s.wants_epoch(),
+                Task::Source(_) => false,
+            };
             let gathers = match &self.task {
                 Task::Operator(o) => o.gathers(),
                 _ => 0,

@@ -14,8 +14,12 @@ use weir_expr::{Expr, Function, OnError};
 pub struct Table {
     /// Its full name.
     pub name: String,
-    /// Its physical columns, which a connector reads or writes.
+    /// The columns that a connector reads: the physical ones and metadata.
     pub physical: Schema,
+    /// For each of them, what of a record beside its fields it stands for, if it is metadata.
+    pub metadata: Vec<Option<String>>,
+    /// Those of them that a connector writes: all but virtual metadata.
+    pub written: Vec<usize>,
     /// All its columns in order: a physical one by its position, or a computed one.
     pub(crate) columns: Vec<(Field, Option<Box<Ast>>)>,
     /// The primary key's physical columns.
@@ -30,6 +34,23 @@ pub struct Table {
     pub place: Option<Place>,
     /// What becomes of records that cannot be read or written.
     pub on_error: ErrorPolicy,
+}
+
+impl Table {
+    /// The columns that a connector writes.
+    pub fn sink_schema(&self) -> Schema {
+        self.physical.project(&self.written)
+    }
+    /// Whether what it reads are changes, not only rows that come.
+    pub fn brings_changes(&self) -> bool {
+        let option = |k: &str| self.options.get(k).map_or("", String::as_str);
+        let format = if option("value.format").is_empty() { option("format") } else { option("value.format") };
+        self.is_upsert() || matches!(format, "debezium-json" | "canal-json")
+    }
+    /// Whether a row that it reads replaces the one before with the same key.
+    pub fn is_upsert(&self) -> bool {
+        self.options.get("connector").is_some_and(|c| c == "upsert-kafka")
+    }
 }
 
 /// What becomes of rows that fail, and where to.
@@ -211,6 +232,7 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
     let mut map = BTreeMap::new();
     let mut places = BTreeMap::new();
     let old = options.iter().any(|o| o.key == "connector.type");
+    let old_is = |name: &str| options.iter().any(|o| o.key == "connector.type" && o.value == name);
     let format = options.iter().find(|o| o.key == "format.type").map(|o| o.value.clone());
     for o in options {
         let key = match o.key.as_str() {
@@ -227,7 +249,7 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
             "format.type" => "format".to_string(),
             k => match (k.strip_prefix("format."), k.strip_prefix("connector."), &format) {
                 (Some(rest), _, Some(f)) => format!("{f}.{rest}"),
-                (_, Some(rest), _) if old => rest.to_string(),
+                (_, Some(rest), _) if old => renamed(rest).to_string(),
                 _ => k.to_string(),
             },
         };
@@ -238,5 +260,35 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
             places.insert(key, p);
         }
     }
+    if old_is("kafka") && !map.contains_key("scan.startup.mode") {
+        // As Flink did: where the group is, or else from now on.
+        let group = map.contains_key("properties.group.id");
+        let mode = if group { "group-offsets" } else { "latest-offset" };
+        map.insert("scan.startup.mode".to_string(), mode.to_string());
+        if group {
+            map.entry("properties.auto.offset.reset".to_string()).or_insert_with(|| "latest".to_string());
+        }
+    }
     Ok((map, places))
+}
+
+/// Today's name of an option of the old spelling, without `connector.`.
+fn renamed(old: &str) -> &str {
+    match old {
+        "startup-mode" => "scan.startup.mode",
+        "startup-timestamp-millis" => "scan.startup.timestamp-millis",
+        "specific-offsets" => "scan.startup.specific-offsets",
+        "sink-partitioner" => "sink.partitioner",
+        "table" => "table-name",
+        "write.flush.interval" => "sink.buffer-flush.interval",
+        "write.flush.max-rows" => "sink.buffer-flush.max-rows",
+        "write.max-retries" => "sink.max-retries",
+        "read.query" => "scan.query",
+        "read.partition.column" => "scan.partition.column",
+        "read.partition.num" => "scan.partition.num",
+        "read.partition.lower-bound" => "scan.partition.lower-bound",
+        "read.partition.upper-bound" => "scan.partition.upper-bound",
+        "read.fetch-size" => "scan.fetch-size",
+        other => other,
+    }
 }

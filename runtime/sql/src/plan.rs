@@ -10,7 +10,7 @@ use weir_expr::aggregate::AggregateCall;
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are what relational algebra calls them")]
 pub enum Plan {
-    /// A table's physical columns, or some of them.
+    /// The columns that a table's connector reads, or some of them.
     Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema },
     /// Constant rows.
     Values { rows: Vec<Vec<Expr>>, schema: Schema },
@@ -48,6 +48,7 @@ impl Plan {
     pub fn appends(&self) -> bool {
         let inputs = self.inputs().into_iter().all(Plan::appends);
         match self {
+            Plan::Scan { table, .. } => !table.brings_changes(),
             Plan::Aggregate { calls, keys, .. } => calls.is_empty() && !keys.is_empty() && inputs,
             _ => inputs,
         }
@@ -70,8 +71,33 @@ impl Plan {
 pub struct Insert {
     /// The table.
     pub table: Arc<Table>,
-    /// What goes into it, in its physical columns.
+    /// What goes into it, in the columns that are written.
     pub plan: Plan,
     /// The statement's identity: the table's name and a fingerprint of the plan as bound, before it was optimized.
     pub identity: String,
+}
+
+impl Plan {
+    /// The columns that a changing result is unique by, as far as they come through: a group's key.
+    pub fn unique_key(&self) -> Option<Vec<usize>> {
+        match self {
+            Plan::Aggregate { keys, .. } => (!keys.is_empty()).then(|| (0..keys.len()).collect()),
+            Plan::Calc { input, exprs, .. } => {
+                let column = |e: &Expr| match e {
+                    Expr::Column { index, .. } => Some(*index),
+                    Expr::Cast { expr, .. } => match expr.as_ref() {
+                        Expr::Column { index, .. } => Some(*index),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                let at = |k: &usize| exprs.iter().position(|e| column(e) == Some(*k));
+                input.unique_key()?.iter().map(at).collect()
+            }
+            Plan::Scan { table, columns, .. } if !table.primary_key.is_empty() => {
+                table.primary_key.iter().map(|k| columns.iter().position(|c| c == k)).collect()
+            }
+            _ => None,
+        }
+    }
 }

@@ -374,12 +374,14 @@ impl Compiler<'_> {
         if !options.contains_key("connector") {
             let e = Error::script(format!("table '{}' has no connector", t.name)).at(at);
             return Err(e.hint(
-                "add WITH ('connector' = 'filesystem', …); there are filesystem, datagen, stdin, print, blackhole",
+                "add WITH ('connector' = 'filesystem', …); there are filesystem, kafka, upsert-kafka, jdbc, datagen, stdin, print, blackhole",
             ));
         }
         let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
         let mut fields: Vec<Field> = vec![];
         let mut columns = vec![];
+        // Metadata: the column, what it stands for, whether it is only read.
+        let mut beside: Vec<(usize, String, bool)> = vec![];
         let mut names: BTreeSet<String> = BTreeSet::new();
         for c in &t.columns {
             let column_at = place(c.name.span.start);
@@ -390,10 +392,12 @@ impl Compiler<'_> {
                 let field = Field::new(c.name.value.clone(), ty.clone());
                 fields.push(field.clone());
                 columns.push((field, None));
-            } else if let ColumnKind::Metadata = &c.kind {
-                return Err(
-                    Error::script(format!("metadata column '{}' is not yet supported", c.name.value)).at(column_at)
-                );
+            } else if let ColumnKind::Metadata { ty, key, is_virtual } = &c.kind {
+                let field = Field::new(c.name.value.clone(), ty.clone());
+                let key = key.clone().unwrap_or_else(|| c.name.value.clone());
+                beside.push((fields.len(), key, *is_virtual));
+                fields.push(field.clone());
+                columns.push((field, None));
             } else if let ColumnKind::Computed(ast) = &c.kind {
                 columns.push((Field::new(c.name.value.clone(), SqlType::STRING), Some(ast.clone())));
             }
@@ -413,9 +417,14 @@ impl Compiler<'_> {
             }
             return Err(Error::script("WATERMARK is not yet supported").at(place(column.span.start)));
         }
+        let mut metadata = vec![None; fields.len()];
+        beside.iter().for_each(|(i, key, _)| metadata[*i] = Some(key.clone()));
+        let written = (0..fields.len()).filter(|i| !beside.iter().any(|(b, _, v)| b == i && *v)).collect();
         let table = Arc::new(Table {
             name: full.clone(),
             physical: Schema::new(fields),
+            metadata,
+            written,
             columns,
             primary_key,
             partitioned_by,
@@ -493,7 +502,7 @@ impl Compiler<'_> {
 
     /// Puts a query's columns in the places of a table's, cast to their types.
     fn fitted(&self, plan: Plan, table: &Table, columns: &[sqlparser::ast::Ident]) -> Result<Plan> {
-        let target = &table.physical;
+        let target = &table.sink_schema();
         let places: Vec<usize> = if columns.is_empty() {
             (0..target.len()).collect()
         } else {
@@ -553,6 +562,8 @@ impl Compiler<'_> {
         let table = Arc::new(Table {
             name: format!("default_catalog.default_database.select_{n}"),
             columns: schema.fields.iter().map(|f| (f.clone(), None)).collect(),
+            metadata: vec![None; schema.len()],
+            written: (0..schema.len()).collect(),
             physical: schema,
             primary_key: vec![],
             partitioned_by: vec![],

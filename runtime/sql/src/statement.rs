@@ -20,7 +20,8 @@ pub struct WithOption {
 pub enum ColumnKind {
     Physical(SqlType),
     Computed(Box<Expr>),
-    Metadata,
+    /// What of a record beside its fields it stands for (its own name otherwise), and whether it is only read.
+    Metadata { ty: SqlType, key: Option<String>, is_virtual: bool },
 }
 
 #[derive(Debug, Clone)]
@@ -329,11 +330,8 @@ fn create_table(p: &mut Parser<'_>) -> Outcome<CreateTable> {
                 } else {
                     let ty = parse_type(p)?;
                     if word_is(p, "METADATA") {
-                        if word_is(p, "FROM") {
-                            p.parse_literal_string()?;
-                        }
-                        word_is(p, "VIRTUAL");
-                        ColumnKind::Metadata
+                        let key = if word_is(p, "FROM") { Some(p.parse_literal_string()?) } else { None };
+                        ColumnKind::Metadata { ty, key, is_virtual: word_is(p, "VIRTUAL") }
                     } else {
                         if word_is(p, "PRIMARY") {
                             expect_words(p, "KEY NOT ENFORCED")?;

@@ -4,6 +4,7 @@ use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
+use weir_core::error::io;
 use weir_core::{Error, Result, failpoint};
 
 /// What the folder says of the job's last run.
@@ -40,7 +41,7 @@ impl Folder {
             .map_err(io)?
             .filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned()))
             .find(|n| {
-                !["lock", "job.json", "job.json.draft", "store", "epochs", "owner", "control"].contains(&n.as_str())
+                !["id", "lock", "job.json", "job.json.draft", "store", "epochs", "owner", "control"].contains(&n.as_str())
             });
         if let Some(name) = foreign {
             return Err(Error::state(format!("{} holds '{name}', which is no state of a job", path.display()))
@@ -95,6 +96,24 @@ impl Folder {
         fs::rename(&draft, &path).map_err(io)?;
         failpoint::pass("job-noted").map_err(io)?;
         crate::epoch_file::sync_folder(&self.path)
+    }
+
+    /// The job's identity for systems outside: drawn once, and kept when the job starts anew.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn job_id(&self) -> Result<String> {
+        let path = self.path.join("id");
+        match fs::read_to_string(&path) {
+            Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_string()),
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io("read", &path)(e)),
+        }
+        let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(16).collect();
+        fs::write(&path, &id).and_then(|()| File::open(&path)?.sync_all()).map_err(io("write", &path))?;
+        crate::epoch_file::sync_folder(&self.path)?;
+        Ok(id)
     }
 
     /// Forgets all state.

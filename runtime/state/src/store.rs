@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateReader};
+use weir_core::thread::spawn;
 use weir_core::{Error, Result};
 
 /// Epochs that wait to be applied together at most: each keeps its file until then.
@@ -105,24 +106,21 @@ impl Store {
         });
         let (sender, receiver) = channel();
         let of_thread = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("weir-state".to_string())
-            .spawn(move || {
-                if let Err(e) = apply_all(&of_thread, place, &receiver) {
-                    locked(&of_thread.progress).failure = Some(e);
-                }
-                of_thread.applied.notify_all();
-            })
-            .map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
+        let thread = spawn("weir-state", move || {
+            if let Err(e) = apply_all(&of_thread, place, &receiver) {
+                locked(&of_thread.progress).failure = Some(e);
+            }
+            of_thread.applied.notify_all();
+        })?;
         let of_thread = shared.clone();
         let filling = (place != Place::default()).then(|| {
-            std::thread::Builder::new().name("weir-filter".to_string()).spawn(move || {
+            spawn("weir-filter", move || {
                 if let Err(e) = fill(&of_thread) {
                     tracing::debug!("without a filter of keys: {e}");
                 }
             })
         });
-        let filling = filling.transpose().map_err(|e| Error::io(format!("cannot start a thread: {e}")))?;
+        let filling = filling.transpose()?;
         Ok(Store { shared, applier: Mutex::new(Some((sender, thread))), filling: Mutex::new(filling) })
     }
 

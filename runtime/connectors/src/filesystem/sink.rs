@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::error::io;
 use weir_core::failpoint;
-use weir_core::graph::{Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, Error, Result, Schema, Value};
 
@@ -95,7 +95,7 @@ impl SinkFactory for Files {
         }))
     }
 
-    fn deliver(&self, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, _mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
         let mut folders = BTreeSet::new();
         for entry in outbox {
             let f: Finished = serde_json::from_slice(entry).map_err(|_| Error::state("an outbox is damaged"))?;
@@ -191,7 +191,7 @@ impl Writer {
             let name = format!("{}-{}-{}", self.context.subtask, self.epoch + 1, self.count);
             self.count += 1;
             let hidden = folder.join(format!("{}{name}", self.prefix));
-            let to = folder.join(format!("part-{}-{name}.{}", self.context.run, self.extension));
+            let to = folder.join(format!("part-{}-{name}.{}", self.context.job.run, self.extension));
             let file = File::create(&hidden).map_err(io("write", &hidden))?;
             let file = BufWriter::with_capacity(1 << 17, file);
             let part = Part { hidden, to, file, length: 0, since: Instant::now(), noted: false };

@@ -1,7 +1,7 @@
 //! CSV with Flink's options. A scanner of our own: records go from the file's bytes straight into columns, fields that
 //! nobody reads are only skipped over, which no CSV crate does.
 
-use super::{Bad, Decoded, Decoder, Encoder, LONGEST, utf8};
+use super::{Bad, Decoder, Encoder, LONGEST, Rows, utf8};
 use crate::options::TableSpec;
 use memchr::{memchr, memchr2};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(crate) struct Csv {
     /// All physical columns: the type, and the place among the columns that are read.
     fields: Vec<(SqlType, Option<usize>)>,
     names: Vec<String>,
+    /// The fields of the record at hand, kept for its memory.
+    found: Vec<Found>,
 }
 
 impl Csv {
@@ -51,6 +53,7 @@ impl Csv {
             elements: table.get("csv.array-element-delimiter").unwrap_or(";").to_string(),
             fields,
             names: table.schema.fields.iter().map(|f| f.name.clone()).collect(),
+            found: vec![],
         })
     }
 
@@ -155,6 +158,7 @@ fn parse(text: &str, ty: &SqlType, elements: &str) -> std::result::Result<Value<
 }
 
 /// A field as the scanner found it.
+#[derive(Clone)]
 struct Found {
     /// Its text without quotes.
     from: usize,
@@ -279,22 +283,34 @@ impl Csv {
 }
 
 impl Decoder for Csv {
-    fn decode(
-        &mut self,
-        data: &[u8],
-        at_end: bool,
-        rows: usize,
-        columns: &mut [ColumnBuilder],
-        bad: &mut Vec<Bad>,
-    ) -> Decoded {
-        let mut d = Decoded::default();
-        let mut found: Vec<Found> = Vec::with_capacity(self.fields.len());
-        while d.rows < rows && d.used < data.len() {
-            let rest = &data[d.used..];
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+        let mut found = std::mem::take(&mut self.found);
+        let read = match self.scan(record, true, &mut found) {
+            Record::Open => Err("the record is not whole"),
+            Record::Broken(_, why) => Err(why),
+            Record::Whole(_) => Ok(()),
+        };
+        let read = match read {
+            Ok(()) => self.row(record, &mut found, rows),
+            Err(_) if self.ignore_errors => {
+                rows.skipped += 1;
+                Ok(())
+            }
+            Err(why) => Err(why.to_string()),
+        };
+        self.found = found;
+        read
+    }
+
+    fn decode(&mut self, data: &[u8], at_end: bool, most: usize, rows: &mut Rows, bad: &mut Vec<Bad>) -> usize {
+        let mut used = 0;
+        let mut found = std::mem::take(&mut self.found);
+        while rows.good() < most && used < data.len() {
+            let rest = &data[used..];
             if self.comments && rest[0] == b'#' {
                 match memchr(b'\n', rest) {
-                    Some(n) => d.used += n + 1,
-                    None if at_end => d.used = data.len(),
+                    Some(n) => used += n + 1,
+                    None if at_end => used = data.len(),
                     None => break,
                 }
                 continue;
@@ -303,71 +319,73 @@ impl Decoder for Csv {
                 Record::Open => break,
                 Record::Broken(n, why) => {
                     if self.ignore_errors {
-                        d.skipped += 1;
+                        rows.skipped += 1;
                     } else {
-                        bad.push(Bad { at: d.used, end: d.used + n, message: why.to_string() });
+                        bad.push(Bad { at: used, end: used + n, message: why.to_string() });
                     }
-                    d.used += n;
+                    used += n;
                     continue;
                 }
                 Record::Whole(n) => n,
             };
-            let start = d.used;
-            d.used += length;
-            let want = self.fields.len();
-            if found.len() == want + 1 && found[want].from == found[want].to {
-                // One delimiter too many at the end of the line.
-                found.pop();
+            let height = rows.height;
+            let read = self.row(rest, &mut found, rows);
+            rows.close(height, used, read.is_ok());
+            if let Err(message) = read {
+                bad.push(Bad { at: used, end: used + length, message });
             }
-            if found.len() == 1 && want > 1 && found[0].from == found[0].to {
-                if self.comments {
-                    continue;
-                }
-                if !self.ignore_errors {
-                    bad.push(Bad { at: start, end: d.used, message: "the line is empty".to_string() });
-                    continue;
-                }
+            used += length;
+        }
+        self.found = found;
+        used
+    }
+}
+
+impl Csv {
+    /// Puts the fields that were found in a record into the columns.
+    fn row(&self, record: &[u8], found: &mut Vec<Found>, rows: &mut Rows) -> std::result::Result<(), String> {
+        let want = self.fields.len();
+        if found.len() == want + 1 && found[want].from == found[want].to {
+            // One delimiter too many at the end of the line.
+            found.pop();
+        }
+        if found.len() == 1 && want > 1 && found[0].from == found[0].to {
+            if self.comments {
+                return Ok(());
             }
-            if found.len() > want || found.len() < want && !self.ignore_errors {
-                if self.ignore_errors {
-                    d.skipped += 1;
-                } else {
-                    let message = format!("the record has {} fields, the table {want}", found.len());
-                    bad.push(Bad { at: start, end: d.used, message });
-                }
+            if !self.ignore_errors {
+                return Err("the line is empty".to_string());
+            }
+        }
+        if found.len() > want || found.len() < want && !self.ignore_errors {
+            if self.ignore_errors {
+                rows.skipped += 1;
+                return Ok(());
+            }
+            return Err(format!("the record has {} fields, the table {want}", found.len()));
+        }
+        let mut failed = None;
+        for (i, (ty, column)) in self.fields.iter().enumerate() {
+            let Some(column) = column else { continue };
+            let column = &mut rows.columns[*column];
+            let Some(f) = found.get(i) else {
+                column.push_null();
                 continue;
-            }
-            d.starts.push(start as u32);
-            let mut failed = None;
-            for (i, (ty, column)) in self.fields.iter().enumerate() {
-                let Some(column) = column else { continue };
-                let column = &mut columns[*column];
-                let Some(f) = found.get(i) else {
-                    column.push_null();
-                    continue;
-                };
-                let text = &rest[f.from..f.to];
-                let put =
-                    if f.tangled { self.put(&self.untangled(text), ty, column) } else { self.put(text, ty, column) };
-                if let Err(why) = put {
-                    column.push_null();
-                    if self.ignore_errors {
-                        d.nulled += 1;
-                    } else if failed.is_none() {
-                        failed = Some(format!("column '{}': {why}", self.names[i]));
-                    }
-                }
-            }
-            match failed {
-                None => d.rows += 1,
-                Some(message) => {
-                    bad.push(Bad { at: start, end: d.used, message });
-                    // Its values stay in the columns for now; the rows that failed are taken out together.
-                    d.dropped.push(d.rows as u32 + d.dropped.len() as u32);
+            };
+            let text = &record[f.from..f.to];
+            let put = if f.tangled { self.put(&self.untangled(text), ty, column) } else { self.put(text, ty, column) };
+            if let Err(why) = put {
+                column.push_null();
+                if self.ignore_errors {
+                    rows.nulled += 1;
+                } else if failed.is_none() {
+                    failed = Some(format!("column '{}': {why}", self.names[i]));
                 }
             }
         }
-        d
+        // A bad row's values are in the columns for now; those rows are taken out together.
+        rows.height += 1;
+        failed.map_or(Ok(()), Err)
     }
 }
 

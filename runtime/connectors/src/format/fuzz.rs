@@ -9,7 +9,7 @@ use crate::options::TableSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weir_core::{ColumnBuilder, Field, Schema, SqlType, TypeKind};
+use weir_core::{Field, Schema, SqlType, TypeKind};
 use weir_expr::{OnError, Session};
 
 /// Xorshift: repeatable from its seed, which a failure prints.
@@ -55,26 +55,26 @@ fn read(factory: &DecoderFactory, data: &[u8], mut piece: impl FnMut() -> usize)
     let (mut from, mut to, mut rows, mut bad_records) = (0, 0, vec![], 0);
     loop {
         let at_end = to == data.len();
-        let types = factory.schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow()));
-        let mut columns: Vec<ColumnBuilder> = types.collect();
+        let mut read = Rows::new(&factory.schema);
         let mut bad: Vec<Bad> = vec![];
-        let d = decoder.decoder.decode(&data[from..to], at_end, 1 + piece(), &mut columns, &mut bad);
-        assert!(d.used <= to - from, "more was used than was there");
+        let used = decoder.decoder.decode(&data[from..to], at_end, 1 + piece(), &mut read, &mut bad);
+        assert!(used <= to - from, "more was used than was there");
         assert!(bad.iter().all(|b| b.at <= b.end && b.at <= to - from), "a bad record outside of the data");
-        bad_records += bad.len() + d.skipped as usize;
-        let columns: Vec<_> = columns.into_iter().map(ColumnBuilder::finish).collect();
-        let height = d.rows + d.dropped.len();
-        assert!(columns.iter().all(|c| c.len() == height), "columns of different height");
-        for row in (0..height).filter(|r| !d.dropped.contains(&(*r as u32))) {
+        assert_eq!(read.starts.len(), read.height, "every row has its place");
+        bad_records += bad.len() + read.skipped as usize;
+        let (dropped, kinds) = (std::mem::take(&mut read.dropped), read.kinds.clone());
+        let batch = read.finish(&factory.schema).unwrap_or_else(|e| panic!("columns of different height: {e}"));
+        for row in (0..batch.rows()).filter(|r| !dropped.contains(&(*r as u32))) {
+            let columns = batch.data.columns();
             let values: Vec<_> = columns.iter().map(|c| format!("{:?}", weir_core::Value::read(c, row))).collect();
-            rows.push(values.join(","));
+            rows.push(format!("{:?}{}", kinds.get(row), values.join(",")));
         }
-        from += d.used;
+        from += used;
         if at_end && from == to {
             return (rows, bad_records);
         }
-        assert!(!(at_end && d.used == 0), "it stands still with {} bytes left", to - from);
-        if d.used == 0 {
+        assert!(!(at_end && used == 0), "it stands still with {} bytes left", to - from);
+        if used == 0 {
             to = (to + 1 + piece()).min(data.len());
         }
     }

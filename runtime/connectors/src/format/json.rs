@@ -1,11 +1,11 @@
 //! JSON, a value a line, with Flink's options.
 
-use super::{Bad, Decoded, Decoder, Encoder, LONGEST, line_end};
+use super::{Decoder, Encoder, Rows};
 use crate::options::TableSpec;
 use base64::Engine;
 use serde_json::Value as J;
 use std::sync::Arc;
-use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
+use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::{Session, cast, time};
 
 #[derive(Clone)]
@@ -164,39 +164,13 @@ fn reason(e: &serde_json::Error) -> String {
 }
 
 impl Decoder for Json {
-    fn decode(
-        &mut self,
-        data: &[u8],
-        at_end: bool,
-        rows: usize,
-        columns: &mut [ColumnBuilder],
-        bad: &mut Vec<Bad>,
-    ) -> Decoded {
-        let mut d = Decoded::default();
-        while d.rows < rows {
-            let Some((next, end)) = line_end(&data[d.used..], at_end) else {
-                if data.len() - d.used > LONGEST {
-                    bad.push(Bad {
-                        at: d.used,
-                        end: data.len(),
-                        message: "the record is longer than 32 MB".to_string(),
-                    });
-                    d.used = data.len();
-                }
-                break;
-            };
-            match self.rows(&data[d.used..d.used + end]) {
-                Ok(found) => {
-                    d.rows += found.len();
-                    d.starts.extend(found.iter().map(|_| d.used as u32));
-                    found.iter().for_each(|r| r.iter().zip(columns.iter_mut()).for_each(|(v, c)| c.push(v)));
-                }
-                Err(_) if self.ignore_errors => d.skipped += 1,
-                Err(message) => bad.push(Bad { at: d.used, end: d.used + end, message }),
-            }
-            d.used += next;
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+        match self.rows(record) {
+            Ok(found) => found.iter().for_each(|r| rows.push(r)),
+            Err(_) if self.ignore_errors => rows.skipped += 1,
+            Err(message) => return Err(message),
         }
-        d
+        Ok(())
     }
 }
 

@@ -7,14 +7,17 @@ mod fuzz;
 pub(crate) mod json;
 mod origin;
 pub(crate) mod raw;
+mod rows;
 
 use crate::options::TableSpec;
 use origin::{Lines, Records};
+pub use rows::Rows;
+pub(crate) use rows::without;
 use std::sync::Arc;
 use weir_core::error::nearest;
 use weir_core::graph::{Collector, SubtaskContext};
 use weir_core::origin::Origins;
-use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
+use weir_core::{Batch, Error, Result, Schema};
 use weir_expr::OnError;
 use weir_operators::calc::{DeadLetter, dead_letters};
 
@@ -32,36 +35,42 @@ pub struct Bad {
     pub message: String,
 }
 
-/// Reads records from bytes into columns.
+/// Reads records into rows.
 pub trait Decoder: Send {
-    /// Reads whole records from the front of `data`, at most `rows` of them. Gives the bytes used. A record that is not
-    /// whole is left, unless nothing follows (`at_end`).
-    fn decode(
-        &mut self,
-        data: &[u8],
-        at_end: bool,
-        rows: usize,
-        columns: &mut [ColumnBuilder],
-        bad: &mut Vec<Bad>,
-    ) -> Decoded;
+    /// Reads a record that stands alone, such as a message's value, into no, one or several rows. What it has appended before
+    /// it fails is taken out again by the caller.
+    ///
+    /// # Errors
+    /// What is wrong with the record.
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String>;
+
+    /// Reads whole records from the front of `data`, until there are `most` good rows. Gives the bytes used. A record that is
+    /// not whole is left, unless nothing follows (`at_end`). A line is a record, where a format does not know better.
+    fn decode(&mut self, data: &[u8], at_end: bool, most: usize, rows: &mut Rows, bad: &mut Vec<Bad>) -> usize {
+        let mut used = 0;
+        while rows.good() < most {
+            let Some((next, end)) = line_end(&data[used..], at_end) else {
+                if data.len() - used > LONGEST {
+                    // The rest of it is read as a line of its own, and found too long again.
+                    bad.push(Bad { at: used, end: data.len(), message: TOO_LONG.to_string() });
+                    used = data.len();
+                }
+                break;
+            };
+            let height = rows.height;
+            let line = &data[used..used + end];
+            let read = if line.len() > LONGEST { Err(TOO_LONG.to_string()) } else { self.record(line, rows) };
+            rows.close(height, used, read.is_ok());
+            if let Err(message) = read {
+                bad.push(Bad { at: used, end: used + end, message });
+            }
+            used += next;
+        }
+        used
+    }
 }
 
-/// What came of decoding.
-#[derive(Debug, Default)]
-pub struct Decoded {
-    /// Bytes used.
-    pub used: usize,
-    /// Good rows that were put into the columns.
-    pub rows: usize,
-    /// Where the record of each row of the columns begins, in bytes from the start of what was handed over.
-    pub starts: Vec<u32>,
-    /// Rows of the columns that belong to bad records, to be taken out.
-    pub dropped: Vec<u32>,
-    /// Fields that could not be read and became NULL, as the format was told to.
-    pub nulled: u64,
-    /// Records that were left out, as the format was told to.
-    pub skipped: u64,
-}
+const TOO_LONG: &str = "the record is longer than 32 MB";
 
 /// Makes decoders of one table.
 pub(crate) struct DecoderFactory {
@@ -75,6 +84,9 @@ pub(crate) struct DecoderFactory {
 }
 
 impl DecoderFactory {
+    pub fn decoder(&self) -> Box<dyn Decoder> {
+        (self.make)()
+    }
     pub fn make(&self) -> Decoding {
         Decoding {
             decoder: (self.make)(),
@@ -247,12 +259,12 @@ impl Reading {
             return Ok(if at_end { Progress::End } else { Progress::NeedsMore });
         }
         let schema = &self.decoding.schema;
-        let mut columns: Vec<ColumnBuilder> = schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect();
+        let mut rows = Rows::new(schema);
         let mut bad = vec![];
-        let d = self.decoding.decoder.decode(data, at_end, self.context.batch_rows, &mut columns, &mut bad);
+        let used = self.decoding.decoder.decode(data, at_end, self.context.batch_rows, &mut rows, &mut bad);
         let m = &self.context.metrics;
-        m.nulled.inc_by(d.nulled);
-        m.skipped.inc_by(d.skipped);
+        m.nulled.inc_by(rows.nulled);
+        m.skipped.inc_by(rows.skipped);
         let mut letters = vec![];
         for b in bad {
             let record = &data[b.at..b.end.min(data.len())];
@@ -276,26 +288,14 @@ impl Reading {
         if !letters.is_empty() {
             out.dead_letters(dead_letters(letters)?);
         }
-        let used = d.used;
-        let batch = Batch::from_columns(
-            schema.arrow(),
-            columns.into_iter().map(ColumnBuilder::finish).collect(),
-            d.rows + d.dropped.len(),
-        )?;
+        let (starts, dropped) = (std::mem::take(&mut rows.starts), std::mem::take(&mut rows.dropped));
         let records = Records {
             lines: self.lines.clone(),
             offset: self.offset,
-            starts: d.starts,
+            starts,
             bytes: self.decoding.keeps_records.then(|| data[..used].to_vec()),
         };
-        let batch = batch.with_origins(Some(Origins::new(Arc::new(records))));
-        let batch = if d.dropped.is_empty() {
-            batch
-        } else {
-            let mut keep = vec![true; batch.rows()];
-            d.dropped.iter().for_each(|r| keep[*r as usize] = false);
-            batch.filter(&arrow::array::BooleanArray::from(keep))?
-        };
+        let batch = without(rows.finish(schema)?.with_origins(Some(Origins::new(Arc::new(records)))), &dropped)?;
         self.from += used;
         self.starved = used == 0;
         self.offset += used as u64;

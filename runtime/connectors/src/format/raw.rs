@@ -1,8 +1,8 @@
 //! The raw format: a line is a value.
 
-use super::{Bad, Decoded, Decoder, Encoder, LONGEST, line_end, utf8};
+use super::{Decoder, Encoder, Rows, utf8};
 use crate::options::TableSpec;
-use weir_core::{Batch, ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
+use weir_core::{Batch, Error, Result, SqlType, TypeKind, Value};
 
 fn only_column(table: &TableSpec) -> Result<SqlType> {
     match table.schema.fields.as_slice() {
@@ -74,47 +74,10 @@ impl Raw {
 }
 
 impl Decoder for Raw {
-    fn decode(
-        &mut self,
-        data: &[u8],
-        at_end: bool,
-        rows: usize,
-        columns: &mut [ColumnBuilder],
-        bad: &mut Vec<Bad>,
-    ) -> Decoded {
-        let mut d = Decoded::default();
-        while d.rows < rows {
-            let Some((next, end)) = line_end(&data[d.used..], at_end) else {
-                if data.len() - d.used > LONGEST {
-                    // The rest of it is read as a line of its own, and found too long again.
-                    bad.push(Bad {
-                        at: d.used,
-                        end: data.len(),
-                        message: "the record is longer than 32 MB".to_string(),
-                    });
-                    d.used = data.len();
-                }
-                break;
-            };
-            let line = &data[d.used..d.used + end];
-            let value = if line.len() > LONGEST {
-                Err("the record is longer than 32 MB".to_string())
-            } else {
-                self.value(line)
-            };
-            match value {
-                Ok(v) => {
-                    if self.projected {
-                        columns[0].push(&v);
-                    }
-                    d.rows += 1;
-                    d.starts.push(d.used as u32);
-                }
-                Err(message) => bad.push(Bad { at: d.used, end: d.used + end, message }),
-            }
-            d.used += next;
-        }
-        d
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+        let value = self.value(record)?;
+        rows.push(if self.projected { std::slice::from_ref(&value) } else { &[] });
+        Ok(())
     }
 }
 

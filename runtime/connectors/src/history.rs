@@ -1,0 +1,78 @@
+//! Whether what a system outside has and what the state says are of one history. An epoch that is durable here may be there
+//! or not yet; anything else has been tampered with, and is never guessed about.
+
+use weir_core::graph::{JobIdentity, Mark};
+use weir_core::{Error, Result};
+
+/// What a system outside says that it has: the run, and the epoch it was given last.
+pub(crate) type Found = Option<(String, u64)>;
+
+/// How far a system outside is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has this epoch of this run, 0 for none so far.
+    There(u64),
+    /// It knows nothing of this run, which is rightly so: the run begins.
+    Begin,
+}
+
+/// Compares the two. `what` names the system, as in `the topic 'x' at host`.
+///
+/// # Errors
+/// When they are not of one history.
+pub(crate) fn compare(what: &str, job: &JobIdentity, found: Found, mark: Option<Mark>) -> Result<Standing> {
+    match (found, mark) {
+        (Some((run, epoch)), Some(m)) if run == job.run => {
+            if epoch == m.epoch.0 || epoch == m.previous.0 {
+                return Ok(Standing::There(epoch));
+            }
+            let says = format!("it has epoch {epoch}, and the state says {} after {}", m.epoch, m.previous);
+            Err(strange(what, &says))
+        }
+        (Some((run, 0)), None) if run == job.run => Ok(Standing::There(0)),
+        (Some((run, epoch)), None) if run == job.run => {
+            Err(strange(what, &format!("it has epoch {epoch}, and the state knows of none")))
+        }
+        (_, None) => Ok(Standing::Begin),
+        (None, Some(m)) => {
+            Err(strange(what, &format!("its mark is gone, and the state says that it was given epoch {}", m.epoch)))
+        }
+        (Some(_), Some(_)) => Err(strange(what, "another run of this job has written to it since")),
+    }
+}
+
+/// The error of two histories.
+pub(crate) fn strange(what: &str, why: &str) -> Error {
+    Error::state(format!("{what} and the state are not of one history: {why}")).hint(
+        "the state is older or newer than what was delivered; take the right one, or start anew with --fresh, which delivers \
+         everything again",
+    )
+}
+
+/// The error of a process that was replaced.
+pub(crate) fn replaced(what: &str) -> Error {
+    Error::state(format!("another process has taken this job over: it writes to {what} now"))
+        .hint("this process has written nothing since; leave the job to the other one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_core::state::Epoch;
+
+    #[test]
+    fn only_one_history_is_taken() {
+        let job = JobIdentity { id: "j".to_string(), run: "r".to_string() };
+        let mark = Some(Mark { epoch: Epoch(7), previous: Epoch(4) });
+        let has = |run: &str, epoch| Some((run.to_string(), epoch));
+        let ask = |found, mark| compare("it", &job, found, mark).map_err(|e| e.message);
+        assert_eq!(ask(has("r", 7), mark), Ok(Standing::There(7)));
+        assert_eq!(ask(has("r", 4), mark), Ok(Standing::There(4)));
+        assert_eq!(ask(has("r", 0), None), Ok(Standing::There(0)));
+        assert_eq!(ask(None, None), Ok(Standing::Begin));
+        assert_eq!(ask(has("older", 9), None), Ok(Standing::Begin));
+        for (found, mark) in [(has("r", 5), mark), (has("r", 8), mark), (has("r", 3), None), (None, mark), (has("x", 7), mark)] {
+            assert!(ask(found.clone(), mark).is_err(), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How to reach a table's database.
+
+use super::statements::Dialect;
+use crate::options::TableSpec;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use std::time::Duration;
+use url::Url;
+use weir_core::error::Place;
+use weir_core::{Error, Result};
+
+/// A table of a database, and how to reach it.
+#[derive(Clone)]
+pub(super) struct Config {
+    pub dialect: Dialect,
+    url: Url,
+    user: Option<String>,
+    password: Option<String>,
+    /// The table's name in the database.
+    pub table: String,
+    /// How long a lost connection is tried again within one attempt.
+    pub patience: Duration,
+    pub place: Option<Place>,
+}
+
+impl Config {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        let text = table.need("url")?;
+        let at = table.place_of("url");
+        let wrong = |why: String| {
+            let e = Error::script(format!("the option 'url' of table '{}': {why}", table.name)).at(at);
+            e.hint("it is like jdbc:mysql://host:3306/database or jdbc:postgresql://host:5432/database")
+        };
+        let url = Url::parse(text.strip_prefix("jdbc:").unwrap_or(text)).map_err(|e| wrong(e.to_string()))?;
+        let dialect = match url.scheme() {
+            "mysql" | "mariadb" => Dialect::MySql,
+            "postgresql" | "postgres" => Dialect::Postgres,
+            other => return Err(wrong(format!("there is no database '{other}'"))),
+        };
+        if url.host_str().is_none() || url.path().trim_matches('/').is_empty() {
+            return Err(wrong("it lacks the host or the database".to_string()));
+        }
+        for (key, _) in url.query_pairs() {
+            if !["useSSL", "sslMode", "sslmode", "requireSSL", "user", "password", "currentSchema"].contains(&key.as_ref()) {
+                tracing::debug!("table '{}': the driver's parameter '{key}' is ignored", table.name);
+            }
+        }
+        let parameter = |name: &str| url.query_pairs().find(|(k, _)| k == name).map(|(_, v)| v.into_owned());
+        let user = table.get("username").map(str::to_string).or_else(|| parameter("user"));
+        let password = match (table.get("password"), table.get("password.file")) {
+            (Some(_), Some(_)) => {
+                let e = Error::script("'password' and 'password.file' exclude each other");
+                return Err(e.at(table.place_of("password.file")));
+            }
+            (Some(p), None) => Some(p.to_string()),
+            (None, Some(file)) => {
+                let path = table.base.join(file);
+                let text = std::fs::read_to_string(&path).map_err(|e| {
+                    Error::script(format!("cannot read 'password.file' {}: {e}", path.display())).at(table.place)
+                })?;
+                Some(text.trim_end_matches(['\r', '\n']).to_string())
+            }
+            (None, None) => parameter("password"),
+        };
+        table.get("driver");
+        let patience = table.duration("connection.max-retry-timeout")?.unwrap_or(Duration::from_secs(60));
+        Ok(Config {
+            dialect,
+            user,
+            password,
+            table: table.need("table-name")?.to_string(),
+            patience,
+            place: table.place,
+            url,
+        })
+    }
+
+    /// The address, for messages: no user, no password.
+    pub fn address(&self) -> String {
+        let port = self.url.port().map(|p| format!(":{p}")).unwrap_or_default();
+        format!("{}://{}{port}{}", self.url.scheme(), self.url.host_str().unwrap_or_default(), self.url.path())
+    }
+
+    fn host(&self) -> String {
+        self.url.host_str().unwrap_or("localhost").trim_matches(['[', ']']).to_string()
+    }
+
+    fn database(&self) -> &str {
+        self.url.path().trim_matches('/')
+    }
+
+    fn parameter(&self, names: &[&str]) -> Option<String> {
+        self.url.query_pairs().find(|(k, _)| names.contains(&k.as_ref())).map(|(_, v)| v.to_lowercase())
+    }
+
+    pub fn mysql(&self) -> MySqlConnectOptions {
+        let ssl = match self.parameter(&["useSSL", "sslMode", "requireSSL"]).as_deref() {
+            Some("false" | "disabled") => MySqlSslMode::Disabled,
+            Some("true" | "required") => MySqlSslMode::Required,
+            Some("verify_ca") => MySqlSslMode::VerifyCa,
+            Some("verify_identity") => MySqlSslMode::VerifyIdentity,
+            _ => MySqlSslMode::Preferred,
+        };
+        let mut o = MySqlConnectOptions::new()
+            .host(&self.host())
+            .port(self.url.port().unwrap_or(3306))
+            .database(self.database())
+            .ssl_mode(ssl)
+            .timezone(Some("+00:00".to_string()));
+        if let Some(u) = &self.user {
+            o = o.username(u);
+        }
+        if let Some(p) = &self.password {
+            o = o.password(p);
+        }
+        o
+    }
+
+    pub fn postgres(&self) -> PgConnectOptions {
+        let ssl = match self.parameter(&["sslmode"]).as_deref() {
+            Some("disable") => PgSslMode::Disable,
+            Some("require") => PgSslMode::Require,
+            Some("verify-ca") => PgSslMode::VerifyCa,
+            Some("verify-full") => PgSslMode::VerifyFull,
+            _ => PgSslMode::Prefer,
+        };
+        let mut o = PgConnectOptions::new_without_pgpass()
+            .host(&self.host())
+            .port(self.url.port().unwrap_or(5432))
+            .database(self.database())
+            .ssl_mode(ssl)
+            .application_name("weir");
+        if let Some(u) = &self.user {
+            o = o.username(u);
+        }
+        if let Some(p) = &self.password {
+            o = o.password(p);
+        }
+        o
+    }
+}

@@ -1,0 +1,274 @@
+//! A connection: statements with text and bytes as parameters, and what its errors mean.
+
+use super::config::Config;
+use super::rows::{Cell, Row};
+use super::statements::{Column, Dialect};
+use sqlx::mysql::MySqlConnection;
+use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions, Connection, Executor};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use weir_core::{Error, Result};
+
+/// Rows of a statement at most.
+const MOST: usize = 1_000;
+
+/// Parameters of a statement at most: both protocols count them in 16 bits.
+const PARAMETERS: usize = 60_000;
+
+enum Connected {
+    MySql(MySqlConnection),
+    Postgres(PgConnection),
+}
+
+/// A connection, with the runtime that it lives on.
+pub(super) struct Database {
+    connection: Connected,
+    runtime: Runtime,
+    config: Config,
+}
+
+/// What went wrong with a statement.
+pub(super) enum Failure {
+    /// The rows are to blame: a constraint, a type, a length.
+    Rows(String),
+    /// Everything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        Failure::Other(e)
+    }
+}
+
+/// What an error of the driver means: the classes of SQLSTATE.
+fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
+    let message = format!("cannot {what} {}: {e}", config.address());
+    let script = |hint: &str| Failure::Other(Error::script(message.clone()).at(config.place).hint(hint));
+    if let sqlx::Error::Database(d) = e {
+        let code = d.code().unwrap_or_default().into_owned();
+        return match code.as_str() {
+            "28000" | "28P01" => script("check 'username' and 'password'"),
+            "3D000" => script("check the database's name in 'url'"),
+            "42S02" | "42P01" => script("create the table, or correct 'table-name'"),
+            "42000" if d.message().contains("denied") => script("the user lacks the right"),
+            "42000" if d.message().contains("Unknown database") => script("check the database's name in 'url'"),
+            "42501" => script("the user lacks the right"),
+            // Deadlocks, serialization, timeouts of locks, too many connections, shutdown: another time it may work.
+            c if ["40", "53", "55", "57", "08"].iter().any(|p| c.starts_with(p)) => Failure::Other(outage(message)),
+            "HY000" if ["Lock wait timeout", "Too many connections", "gone away"].iter().any(|m| d.message().contains(m)) => {
+                Failure::Other(outage(message))
+            }
+            c if ["22", "23"].iter().any(|p| c.starts_with(p)) => Failure::Rows(d.message().to_string()),
+            "HY000" | "01000" => Failure::Rows(d.message().to_string()),
+            _ => script("the statement is Weir's own; the table may not be what the script says"),
+        };
+    }
+    Failure::Other(outage(message))
+}
+
+fn outage(message: String) -> Error {
+    Error::io(message).hint("check that the address is right and the database runs")
+}
+
+fn text(cell: &Cell) -> Option<String> {
+    cell.as_ref().map(|c| String::from_utf8_lossy(c).into_owned())
+}
+
+impl Database {
+    /// Connects, trying again for as long as the table says where nobody answers.
+    pub fn connect(config: &Config) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Error::io(format!("cannot start a runtime: {e}")))?;
+        let since = Instant::now();
+        loop {
+            let connected = runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(20), async {
+                    Ok::<_, sqlx::Error>(match config.dialect {
+                        Dialect::MySql => Connected::MySql(config.mysql().connect().await?),
+                        Dialect::Postgres => Connected::Postgres(config.postgres().connect().await?),
+                    })
+                })
+                .await
+                .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
+            });
+            let e = match connected {
+                Ok(connection) => {
+                    let mut db = Database { connection, runtime, config: config.clone() };
+                    for g in config.dialect.greeting() {
+                        let _ = db.run(g);
+                    }
+                    return Ok(db);
+                }
+                Err(e) => e,
+            };
+            match failure(config, "connect to", &e) {
+                Failure::Other(e) if e.kind == weir_core::error::Kind::Io && since.elapsed() < config.patience.min(Duration::from_secs(5)) => {
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                Failure::Other(e) => return Err(e),
+                Failure::Rows(e) => return Err(outage(e)),
+            }
+        }
+    }
+
+    fn failed(&self, e: &sqlx::Error) -> Failure {
+        failure(&self.config, "write to", e)
+    }
+
+    /// Runs a statement without parameters.
+    pub fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        let done = match &mut self.connection {
+            Connected::MySql(c) => self.runtime.block_on(c.execute(sqlx::raw_sql(sql))).map(drop),
+            Connected::Postgres(c) => self.runtime.block_on(c.execute(sqlx::raw_sql(sql))).map(drop),
+        };
+        done.map_err(|e| self.failed(&e))
+    }
+
+    /// Runs a statement with texts as parameters; gives the number of rows that it changed.
+    pub fn change(&mut self, sql: &str, parameters: &[&str]) -> Result<u64, Failure> {
+        let done = match &mut self.connection {
+            Connected::MySql(c) => {
+                let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
+                self.runtime.block_on(q.execute(c)).map(|r| r.rows_affected())
+            }
+            Connected::Postgres(c) => {
+                let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
+                self.runtime.block_on(q.execute(c)).map(|r| r.rows_affected())
+            }
+        };
+        done.map_err(|e| self.failed(&e))
+    }
+
+    /// The rows of a query whose columns are texts (or bytes, where `binary` says so).
+    pub fn query(&mut self, sql: &str, parameters: &[Option<&str>], binary: &[bool]) -> Result<Vec<Vec<Cell>>, Failure> {
+        fn cells<R: sqlx::Row>(row: &R, binary: &[bool]) -> Result<Vec<Cell>, sqlx::Error>
+        where
+            usize: sqlx::ColumnIndex<R>,
+            Option<String>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+            Option<Vec<u8>>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+        {
+            (0..row.len())
+                .map(|i| match binary.get(i) {
+                    Some(true) => row.try_get::<Option<Vec<u8>>, _>(i),
+                    _ => row.try_get::<Option<String>, _>(i).map(|t| t.map(String::into_bytes)),
+                })
+                .collect()
+        }
+        let found = match &mut self.connection {
+            Connected::MySql(c) => {
+                let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
+                let rows = self.runtime.block_on(q.fetch_all(c));
+                rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect())
+            }
+            Connected::Postgres(c) => {
+                let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
+                let rows = self.runtime.block_on(q.fetch_all(c));
+                rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect())
+            }
+        };
+        found.map_err(|e: sqlx::Error| failure(&self.config, "read from", &e))
+    }
+
+    /// Schema, if there is one, and name of the table.
+    fn name(&self) -> (Option<String>, String) {
+        match self.config.table.rsplit_once('.') {
+            Some((schema, name)) => (Some(schema.to_string()), name.to_string()),
+            None => (None, self.config.table.clone()),
+        }
+    }
+
+    /// The table's columns.
+    pub fn columns(&mut self) -> Result<Vec<Column>> {
+        let (schema, name) = self.name();
+        let found = self.query(self.config.dialect.describe(), &[schema.as_deref(), Some(&name)], &[]);
+        let found = found.map_err(plain)?;
+        let columns = found.iter().map(|r| {
+            let ty = text(&r[1]).unwrap_or_default();
+            let binary = ["bytea", "binary", "varbinary", "blob", "tinyblob", "mediumblob", "longblob"].contains(&ty.as_str());
+            Column { name: text(&r[0]).unwrap_or_default(), ty, binary }
+        });
+        let columns: Vec<Column> = columns.collect();
+        if columns.is_empty() {
+            let e = Error::script(format!("there is no table '{}' in {}", self.config.table, self.config.address()));
+            return Err(e.at(self.config.place).hint("create it, or correct 'table-name'"));
+        }
+        Ok(columns)
+    }
+
+    /// The columns of each unique index.
+    pub fn unique(&mut self) -> Result<Vec<Vec<String>>> {
+        let (schema, name) = self.name();
+        let found = self.query(self.config.dialect.unique(), &[schema.as_deref(), Some(&name)], &[]);
+        let mut all: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+        for r in found.map_err(plain)? {
+            let index = all.entry(text(&r[0]).unwrap_or_default()).or_default();
+            index.push(text(&r[1]).unwrap_or_default());
+        }
+        Ok(all.into_values().collect())
+    }
+
+    /// Writes rows and removes rows, which are of different keys, in as few statements as the database likes.
+    pub fn apply(&mut self, columns: &[Column], key: &[usize], rows: &[Row]) -> Result<(), Failure> {
+        let all: Vec<usize> = (0..columns.len()).collect();
+        let (gone, stays): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|r| r.gone);
+        let most = |width: usize| (PARAMETERS / width.max(1)).min(MOST);
+        for chunk in gone.chunks(most(key.len())) {
+            let sql = self.config.dialect.remove(&self.config.table, columns, key, chunk.len());
+            self.rows(&sql, columns, key, chunk)?;
+        }
+        for chunk in stays.chunks(most(columns.len())) {
+            let sql = self.config.dialect.write(&self.config.table, columns, key, chunk.len());
+            self.rows(&sql, columns, &all, chunk)?;
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, sql: &str, columns: &[Column], of: &[usize], rows: &[&Row]) -> Result<(), Failure> {
+        let done = match &mut self.connection {
+            Connected::MySql(c) => {
+                let mut q = sqlx::query(sql).persistent(rows.len() == MOST || rows.len() == 1);
+                for r in rows {
+                    for i in of {
+                        q = match columns[*i].binary {
+                            true => q.bind(r.cells[*i].as_deref()),
+                            false => q.bind(text(&r.cells[*i])),
+                        };
+                    }
+                }
+                self.runtime.block_on(q.execute(c)).map(drop)
+            }
+            Connected::Postgres(c) => {
+                let mut q = sqlx::query(sql);
+                for i in of {
+                    q = match columns[*i].binary {
+                        true => q.bind(rows.iter().map(|r| r.cells[*i].clone()).collect::<Vec<_>>()),
+                        false => q.bind(rows.iter().map(|r| text(&r.cells[*i])).collect::<Vec<_>>()),
+                    };
+                }
+                self.runtime.block_on(q.execute(c)).map(drop)
+            }
+        };
+        done.map_err(|e| self.failed(&e))
+    }
+
+    /// Says goodbye.
+    pub fn close(self) {
+        let closed = match self.connection {
+            Connected::MySql(c) => self.runtime.block_on(c.close()),
+            Connected::Postgres(c) => self.runtime.block_on(c.close()),
+        };
+        if let Err(e) = closed {
+            tracing::debug!("a connection did not close: {e}");
+        }
+    }
+}
+
+/// A failure where rows cannot be to blame.
+pub(super) fn plain(f: Failure) -> Error {
+    match f {
+        Failure::Rows(why) => Error::data(why),
+        Failure::Other(e) => e,
+    }
+}

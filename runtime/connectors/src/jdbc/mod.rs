@@ -1,0 +1,11 @@
+//! Databases that JDBC's URLs name: MySQL, MariaDB and PostgreSQL.
+
+mod config;
+mod database;
+mod rows;
+mod sink;
+mod source;
+mod statements;
+
+pub(crate) use sink::sink;
+pub(crate) use source::source;

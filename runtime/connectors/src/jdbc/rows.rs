@@ -1,0 +1,127 @@
+//! Rows as databases take them: every value as text or bytes, which the database turns into its column's type.
+
+use super::statements::Dialect;
+use weir_core::types::Field;
+use weir_core::{Batch, RowKind, Schema, SqlType, TypeKind, Value};
+use weir_expr::time::Zone;
+
+/// A value: text, or the bytes of a binary column.
+pub(super) type Cell = Option<Vec<u8>>;
+
+/// A row, and whether it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub gone: bool,
+    pub cells: Vec<Cell>,
+}
+
+/// Whether a column's values are bytes rather than text.
+pub(super) fn is_binary(ty: &SqlType) -> bool {
+    ty.is_bytes()
+}
+
+/// The first column that no database of ours takes.
+pub(super) fn unfit(schema: &Schema) -> Option<&Field> {
+    let nested = |t: &TypeKind| {
+        matches!(t, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) | TypeKind::Null)
+    };
+    schema.fields.iter().find(|f| nested(&f.ty.kind))
+}
+
+fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {
+    Some(match (value, &ty.kind, dialect) {
+        (Value::Null, ..) => return None,
+        (Value::Bytes(b), ..) => b.to_vec(),
+        (Value::Bool(b), _, Dialect::MySql) => vec![if *b { b'1' } else { b'0' }],
+        (Value::Timestamp(..), TypeKind::TimestampLtz(_), Dialect::Postgres) => {
+            let mut text = weir_expr::text::cast_text(value, ty, &Zone::UTC).into_bytes();
+            text.extend_from_slice(b"+00");
+            text
+        }
+        _ => weir_expr::text::cast_text(value, ty, &Zone::UTC).into_bytes(),
+    })
+}
+
+/// The rows of a batch, without those that an upsert replaces anyway.
+pub(super) fn of_batch(batch: &Batch, schema: &Schema, keyed: bool, dialect: Dialect) -> Vec<Row> {
+    let rows = (0..batch.rows()).filter(|r| !(keyed && batch.kind(*r) == RowKind::UpdateBefore));
+    rows.map(|row| {
+        let cells = batch.data.columns().iter().zip(&schema.fields);
+        Row {
+            gone: batch.kind(row).sign() < 0,
+            cells: cells.map(|(c, f)| cell(&Value::read(c, row), &f.ty, dialect)).collect(),
+        }
+    })
+    .collect()
+}
+
+/// Rows one behind another: whether it goes; for each column its length, `u32::MAX` for NULL, and its bytes. Little-endian.
+pub(super) fn pack(rows: &[Row], out: &mut Vec<u8>) {
+    for r in rows {
+        out.push(u8::from(r.gone));
+        for c in &r.cells {
+            out.extend_from_slice(&c.as_ref().map_or(u32::MAX, |c| c.len() as u32).to_le_bytes());
+            out.extend_from_slice(c.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+/// Rows of so many columns as [`pack`] leaves them; ends early where the bytes are none.
+pub(super) fn unpack(mut bytes: &[u8], columns: usize) -> Vec<Row> {
+    let mut next = move || -> Option<Row> {
+        let (gone, mut rest) = bytes.split_first()?;
+        let mut cells = Vec::with_capacity(columns);
+        for _ in 0..columns {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            rest = after;
+            cells.push(match u32::from_le_bytes(*length) {
+                u32::MAX => None,
+                n => {
+                    let (cell, after) = rest.split_at_checked(n as usize)?;
+                    rest = after;
+                    Some(cell.to_vec())
+                }
+            });
+        }
+        bytes = rest;
+        Some(Row { gone: *gone != 0, cells })
+    };
+    std::iter::from_fn(&mut next).collect()
+}
+
+/// The last row of each key, in the order in which the keys came first; without a key all rows.
+pub(super) fn folded(rows: Vec<Row>, key: &[usize]) -> Vec<Row> {
+    if key.is_empty() {
+        return rows;
+    }
+    let mut places = std::collections::HashMap::new();
+    let mut out: Vec<Row> = Vec::with_capacity(rows.len());
+    for r in rows {
+        let k: Vec<Cell> = key.iter().map(|i| r.cells[*i].clone()).collect();
+        match places.entry(k) {
+            std::collections::hash_map::Entry::Occupied(at) => out[*at.get()] = r,
+            std::collections::hash_map::Entry::Vacant(v) => {
+                v.insert(out.len());
+                out.push(r);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_packed_and_folded() {
+        let row = |gone, k: &str, v: Option<&str>| Row { gone, cells: vec![Some(k.into()), v.map(Into::into)] };
+        let rows = vec![row(false, "a", Some("1")), row(false, "b", None), row(true, "a", Some("")), row(false, "b", Some("2"))];
+        let mut packed = vec![];
+        pack(&rows, &mut packed);
+        assert_eq!(unpack(&packed, 2), rows);
+        assert_eq!(unpack(&packed[..packed.len() - 1], 2), rows[..3]);
+        assert_eq!(folded(rows.clone(), &[0]), [row(true, "a", Some("")), row(false, "b", Some("2"))]);
+        assert_eq!(folded(rows.clone(), &[]), rows);
+    }
+}

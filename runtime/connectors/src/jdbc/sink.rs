@@ -1,0 +1,305 @@
+//! Writes rows to a table: with an epoch's mark in the same transaction, or as they come.
+
+use super::config::Config;
+use super::database::{Database, Failure, plain};
+use super::rows::{Row, folded, of_batch, pack, unfit, unpack};
+use super::statements::Column;
+use crate::history::{Standing, compare, replaced};
+use crate::options::TableSpec;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use weir_core::error::{Kind, io};
+use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::metrics::SubtaskMetrics;
+use weir_core::state::Epoch;
+use weir_core::{Batch, Error, Result, Schema, failpoint};
+use weir_expr::OnError;
+
+/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+const WAITING: usize = 64 << 20;
+
+struct Target {
+    config: Config,
+    schema: Schema,
+    key: Vec<usize>,
+    on_error: OnError,
+    /// Rows that are written at once, where nothing waits for an epoch.
+    buffer: usize,
+    retries: u32,
+    metrics: Mutex<Option<SubtaskMetrics>>,
+}
+
+struct JdbcSink {
+    target: Arc<Target>,
+    /// The sink's name in the table of marks; with exactly-once.
+    mark: Option<String>,
+    open: Mutex<Option<Open>>,
+    columns: Mutex<Vec<Column>>,
+}
+
+struct Open {
+    database: Database,
+    job: JobIdentity,
+    there: u64,
+}
+
+fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    let config = Config::new(table)?;
+    if let Some(f) = unfit(&table.schema) {
+        let e = Error::script(format!("column '{}' of table '{}' is {}, which no database takes", f.name, table.name, f.ty.kind));
+        return Err(e.at(table.place).hint("write its parts, or JSON text: JSON_STRING(…)"));
+    }
+    let mark = match table.get("sink.delivery-guarantee").unwrap_or("exactly-once") {
+        "exactly-once" => Some(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(table.uid.as_bytes()))),
+        "at-least-once" | "none" => None,
+        other => {
+            let e = Error::script(format!("there is no delivery guarantee '{other}'"));
+            let e = e.at(table.place_of("sink.delivery-guarantee"));
+            return Err(e.hint("there are exactly-once, at-least-once and none"));
+        }
+    };
+    if table.on_error == OnError::DeadLetter {
+        let e = Error::script(format!("table '{}': rows that a database refuses cannot go to another table yet", table.name));
+        return Err(e.at(table.place).hint("'on-error' = 'skip' leaves them out, and counts them"));
+    }
+    // An epoch writes what it has, so that no interval is longer than that of epochs.
+    table.duration("sink.buffer-flush.interval")?;
+    for k in super::source::OPTIONS {
+        table.get(k);
+    }
+    let target = Arc::new(Target {
+        schema: table.schema.clone(),
+        key: table.key.clone(),
+        on_error: table.on_error,
+        buffer: table.number::<usize>("sink.buffer-flush.max-rows")?.unwrap_or(100),
+        retries: table.number::<u32>("sink.max-retries")?.unwrap_or(3),
+        config,
+        metrics: Mutex::default(),
+    });
+    Ok(Arc::new(JdbcSink { target, mark, open: Mutex::default(), columns: Mutex::default() }))
+}
+
+impl Target {
+    /// The table's columns in the database, in the order in which the script declares them.
+    fn columns(&self, database: &mut Database) -> Result<Vec<Column>> {
+        let there = database.columns()?;
+        let of_table = |name: &str| format!("'{}' of {}", name, self.config.address());
+        let columns = self.schema.fields.iter().map(|f| {
+            let same = there.iter().find(|c| c.name == f.name);
+            same.or_else(|| there.iter().find(|c| c.name.eq_ignore_ascii_case(&f.name))).cloned().ok_or_else(|| {
+                let known = there.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+                Error::script(format!("there is no column '{}' in table {}", f.name, of_table(&self.config.table)))
+                    .at(self.config.place)
+                    .hint(format!("there are: {known}"))
+            })
+        });
+        let mut columns = columns.collect::<Result<Vec<Column>>>()?;
+        for (c, f) in columns.iter_mut().zip(&self.schema.fields) {
+            // Bytes go only where bytes are; a text column takes them as they are.
+            c.binary = c.binary && super::rows::is_binary(&f.ty);
+        }
+        if !self.key.is_empty() {
+            let mut key: Vec<&str> = self.key.iter().map(|k| columns[*k].name.as_str()).collect();
+            key.sort_unstable();
+            let indexes = database.unique()?;
+            let fits = indexes.iter().any(|i| {
+                let mut i: Vec<&str> = i.iter().map(String::as_str).collect();
+                i.sort_unstable();
+                i == key
+            });
+            if !fits {
+                let list = key.iter().map(|k| self.config.dialect.quoted(k)).collect::<Vec<_>>().join(", ");
+                let table = self.config.dialect.quoted(&self.config.table);
+                let e = Error::script(format!(
+                    "table {} has no unique index on ({}), by which its rows are to be replaced",
+                    of_table(&self.config.table),
+                    key.join(", ")
+                ));
+                return Err(e.at(self.config.place).hint(format!("ALTER TABLE {table} ADD PRIMARY KEY ({list})")));
+            }
+        }
+        Ok(columns)
+    }
+
+    /// Writes rows within a transaction. Rows that the database refuses are found by halves.
+    fn write(&self, database: &mut Database, columns: &[Column], rows: &[Row]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        database.run("SAVEPOINT weir").map_err(plain)?;
+        let why = match database.apply(columns, &self.key, rows) {
+            Ok(()) => return Ok(()),
+            Err(Failure::Other(e)) => return Err(e),
+            Err(Failure::Rows(why)) => why,
+        };
+        database.run("ROLLBACK TO SAVEPOINT weir").map_err(plain)?;
+        if let [row] = rows {
+            let shown = row.cells.iter().map(|c| {
+                let text = c.as_ref().map_or("NULL".into(), |c| String::from_utf8_lossy(c));
+                text.chars().take(60).collect::<String>()
+            });
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            let message = format!("table '{}' of {} refuses ({shown}): {why}", self.config.table, self.config.address());
+            if self.on_error == OnError::Fail {
+                return Err(Error::data(message).hint("mend the table, or set 'on-error' = 'skip' on the sink's table"));
+            }
+            tracing::warn!("left out: {message}");
+            locked(&self.metrics).iter().for_each(|m| m.skipped.inc());
+            return Ok(());
+        }
+        let (a, b) = rows.split_at(rows.len() / 2);
+        self.write(database, columns, a)?;
+        self.write(database, columns, b)
+    }
+}
+
+impl JdbcSink {
+    fn what(&self) -> String {
+        format!("the table '{}' of {}", self.target.config.table, self.target.config.address())
+    }
+}
+
+impl SinkFactory for JdbcSink {
+    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+        *locked(&self.open) = None;
+        let config = &self.target.config;
+        let mut database = Database::connect(config)?;
+        *locked(&self.columns) = self.target.columns(&mut database)?;
+        let Some(sink) = &self.mark else {
+            database.close();
+            return Ok(());
+        };
+        let no_marks = |f: Failure| {
+            let mut e = plain(f);
+            if e.kind == Kind::Script {
+                e.hint = Some("the user needs the right to create the table weir_epochs (or create it for the user), or set \
+                     'sink.delivery-guarantee' = 'at-least-once'".to_string());
+            }
+            e
+        };
+        database.run(&config.dialect.create_marks()).map_err(no_marks)?;
+        let found = database.query(&config.dialect.read_mark(), &[Some(&job.id), Some(sink)], &[]).map_err(plain)?;
+        let text = |c: &super::rows::Cell| String::from_utf8_lossy(c.as_deref().unwrap_or_default()).into_owned();
+        let found = found.first().map(|r| (text(&r[0]), text(&r[1]).parse().unwrap_or(0)));
+        let there = match compare(&self.what(), job, found, mark)? {
+            Standing::There(epoch) => epoch,
+            Standing::Begin => {
+                let begin = config.dialect.begin_mark();
+                database.change(&begin, &[&job.id, sink, &job.run]).map_err(plain)?;
+                0
+            }
+        };
+        *locked(&self.open) = Some(Open { database, job: job.clone(), there });
+        Ok(())
+    }
+
+    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        let Some(sink) = &self.mark else { return Ok(()) };
+        // What fails leaves no connection behind: the next generation begins with a new one.
+        let open = locked(&self.open).take();
+        let mut open = open.ok_or_else(|| Error::internal("a delivery before the beginning"))?;
+        if open.there < mark.epoch.0 {
+            let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.target.config.table.as_ref()));
+            let dialect = self.target.config.dialect;
+            let db = &mut open.database;
+            pass("database-transaction")?;
+            db.run("BEGIN").map_err(plain)?;
+            let moved = dialect.move_mark(mark.previous.0, mark.epoch.0);
+            if db.change(&moved, &[&open.job.id, sink, &open.job.run]).map_err(plain)? != 1 {
+                return Err(replaced(&self.what()));
+            }
+            let columns = locked(&self.columns).clone();
+            for entry in outbox {
+                let rows = folded(unpack(entry, columns.len()), &self.target.key);
+                self.target.write(db, &columns, &rows)?;
+            }
+            pass("database-written")?;
+            db.run("COMMIT").map_err(plain)?;
+            pass("database-committed")?;
+            open.there = mark.epoch.0;
+        }
+        *locked(&self.open) = Some(open);
+        Ok(())
+    }
+
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
+        *locked(&self.target.metrics) = Some(context.metrics.clone());
+        let at_once = match self.mark {
+            Some(_) => None,
+            None => Some(AtOnce { database: Database::connect(&self.target.config)?, columns: locked(&self.columns).clone(), rows: vec![] }),
+        };
+        Ok(Box::new(Writer { target: self.target.clone(), at_once, waiting: vec![] }))
+    }
+}
+
+/// A subtask's own connection, and the rows that it has not written yet.
+struct AtOnce {
+    database: Database,
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+}
+
+struct Writer {
+    target: Arc<Target>,
+    at_once: Option<AtOnce>,
+    waiting: Vec<u8>,
+}
+
+impl AtOnce {
+    fn flush(&mut self, target: &Target) -> Result<()> {
+        let rows = folded(std::mem::take(&mut self.rows), &target.key);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut tries = 0;
+        loop {
+            let written = self.database.run("BEGIN").map_err(plain);
+            let written = written.and_then(|()| target.write(&mut self.database, &self.columns, &rows));
+            let written = written.and_then(|()| self.database.run("COMMIT").map_err(plain));
+            match written {
+                Ok(()) => return Ok(()),
+                Err(e) if e.kind == Kind::Io && tries < target.retries => {
+                    tries += 1;
+                    tracing::warn!("try {tries} of {}: {e}", target.retries);
+                    std::thread::sleep(std::time::Duration::from_secs(u64::from(tries)));
+                    self.database = Database::connect(&target.config)?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl Sink for Writer {
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        let target = &self.target;
+        let rows = of_batch(&batch, &target.schema, !target.key.is_empty(), target.config.dialect);
+        match &mut self.at_once {
+            None => pack(&folded(rows, &target.key), &mut self.waiting),
+            Some(a) => {
+                a.rows.extend(rows);
+                if a.rows.len() >= target.buffer.max(1) {
+                    a.flush(target)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
+        let mut outbox = vec![];
+        match &mut self.at_once {
+            Some(a) => a.flush(&self.target)?,
+            None if !self.waiting.is_empty() => outbox.push(std::mem::take(&mut self.waiting)),
+            None => {}
+        }
+        Ok(SinkCheckpoint { outbox, ..SinkCheckpoint::default() })
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.waiting.len() >= WAITING
+    }
+}

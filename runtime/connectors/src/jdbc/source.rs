@@ -1,0 +1,251 @@
+//! Reads a table once, in parts by ranges of a column where that is asked for.
+
+use super::config::Config;
+use super::database::{Database, plain};
+use super::rows::{Cell, is_binary};
+use super::statements::Dialect;
+use crate::options::TableSpec;
+use arrow::array::{ArrayRef, BinaryArray, StringArray};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind};
+use weir_expr::{EvalContext, Session, cast};
+
+/// The options that only the source has.
+pub(super) const OPTIONS: &[&str] = &[
+    "scan.query",
+    "scan.partition.column",
+    "scan.partition.num",
+    "scan.partition.lower-bound",
+    "scan.partition.upper-bound",
+    "scan.fetch-size",
+    "scan.auto-commit",
+    "scan.parallelism",
+];
+
+/// A part of the table: a range of the partition column, and how many of its rows were given.
+#[derive(Debug, Clone)]
+struct Part {
+    number: u32,
+    range: Option<(Option<i64>, Option<i64>)>,
+    given: u64,
+}
+
+struct Shared {
+    config: Config,
+    schema: Schema,
+    query: Option<String>,
+    partition: Option<String>,
+    parts: Vec<Part>,
+    fetch: u64,
+    waiting: Mutex<VecDeque<Part>>,
+    session: Arc<Session>,
+}
+
+struct JdbcSource(Arc<Shared>);
+
+fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
+    let config = Config::new(table)?;
+    let schema = table.projected();
+    if let Some(f) = super::rows::unfit(&schema) {
+        let e = Error::script(format!("column '{}' of table '{}' is {}, which no database has", f.name, table.name, f.ty.kind));
+        return Err(e.at(table.place));
+    }
+    let partition = table.get("scan.partition.column").map(str::to_string);
+    let number = |key: &str| -> Result<Option<i64>> { table.number::<i64>(key) };
+    let (count, low, high) =
+        (number("scan.partition.num")?, number("scan.partition.lower-bound")?, number("scan.partition.upper-bound")?);
+    let parts = match (&partition, count, low, high) {
+        (None, None, None, None) => vec![Part { number: 0, range: None, given: 0 }],
+        (Some(_), Some(n), Some(low), Some(high)) if n > 0 && low <= high => {
+            // Every row is in one part: the first and the last one are open to their sides.
+            let step = ((high - low) / n).max(1);
+            let bounds: Vec<i64> = (1..n).map(|i| low + i * step).collect();
+            let begins = std::iter::once(None).chain(bounds.iter().copied().map(Some));
+            let ends = bounds.iter().copied().map(Some).chain(std::iter::once(None));
+            let ranges = begins.zip(ends).enumerate();
+            ranges.map(|(i, r)| Part { number: i as u32, range: Some(r), given: 0 }).collect()
+        }
+        _ => {
+            let e = Error::script(
+                "'scan.partition.column', '.num', '.lower-bound' and '.upper-bound' go together, the bounds in order",
+            );
+            return Err(e.at(table.place));
+        }
+    };
+    let query = table.get("scan.query").map(str::to_string);
+    let fetch = table.number::<u64>("scan.fetch-size")?.filter(|n| *n > 0).unwrap_or(8_192);
+    for k in OPTIONS.iter().chain(&[
+        "sink.buffer-flush.max-rows",
+        "sink.buffer-flush.interval",
+        "sink.max-retries",
+        "sink.delivery-guarantee",
+        "sink.parallelism",
+    ]) {
+        table.get(k);
+    }
+    let session = table.session.clone();
+    Ok(Arc::new(JdbcSource(Arc::new(Shared {
+        config,
+        schema,
+        query,
+        partition,
+        parts,
+        fetch,
+        waiting: Mutex::default(),
+        session,
+    }))))
+}
+
+fn key_of(part: u32) -> Vec<u8> {
+    [b"\0\0j", &part.to_be_bytes()[..]].concat()
+}
+
+impl SourceFactory for JdbcSource {
+    fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
+        let shared = &self.0;
+        let mut waiting = VecDeque::new();
+        for part in &shared.parts {
+            let given = state.get_many(&[&key_of(part.number)])?.remove(0);
+            let given = given.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes);
+            // The highest number stands for a part that was read to its end.
+            if given != u64::MAX {
+                waiting.push_back(Part { given, ..part.clone() });
+            }
+        }
+        *locked(&shared.waiting) = waiting;
+        Ok(())
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Reader { shared: self.0.clone(), context, database: None, current: None, order: vec![], moved: vec![] }))
+    }
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    context: SubtaskContext,
+    database: Option<Database>,
+    current: Option<Part>,
+    /// What rows are ordered by, so that reading can go on where it was.
+    order: Vec<String>,
+    moved: Vec<(u32, u64)>,
+}
+
+impl Reader {
+    fn select(&self, part: &Part) -> String {
+        let s = &self.shared;
+        let dialect = s.config.dialect;
+        let columns = s.schema.fields.iter().map(|f| {
+            let name = dialect.quoted(&f.name);
+            match (is_binary(&f.ty), dialect) {
+                (true, _) => name,
+                (false, Dialect::MySql) => format!("CAST({name} AS CHAR)"),
+                (false, Dialect::Postgres) => format!("{name}::text"),
+            }
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        let columns = if columns.is_empty() { "NULL".to_string() } else { columns };
+        let from = match &s.query {
+            Some(q) => format!("({q}) weir_query"),
+            None => dialect.quoted(&s.config.table),
+        };
+        let mut conditions = vec![];
+        if let (Some(column), Some((low, high))) = (&s.partition, part.range) {
+            let column = dialect.quoted(column);
+            conditions.extend(low.map(|l| format!("{column} >= {l}")));
+            conditions.extend(high.map(|h| format!("{column} < {h}")));
+            if low.is_none() && high.is_some() {
+                // Rows without a value are in the first part.
+                conditions = vec![format!("({} OR {column} IS NULL)", conditions.join(" AND "))];
+            }
+        }
+        let mut sql = format!("SELECT {columns} FROM {from}");
+        if !conditions.is_empty() {
+            sql += &format!(" WHERE {}", conditions.join(" AND "));
+        }
+        if !self.order.is_empty() {
+            let order = self.order.iter().map(|c| dialect.quoted(c)).collect::<Vec<_>>();
+            sql += &format!(" ORDER BY {}", order.join(", "));
+        }
+        format!("{sql} LIMIT {} OFFSET {}", s.fetch, part.given)
+    }
+
+    fn batch(&mut self, rows: &[Vec<Cell>]) -> Result<Batch> {
+        let mut columns: Vec<ArrayRef> = vec![];
+        let mut context = EvalContext::new(self.shared.session.clone());
+        for (i, f) in self.shared.schema.fields.iter().enumerate() {
+            let cells = rows.iter().map(|r| r[i].as_deref());
+            if is_binary(&f.ty) {
+                columns.push(Arc::new(cells.collect::<BinaryArray>()));
+                continue;
+            }
+            let boolean = f.ty.kind == TypeKind::Boolean;
+            let text = cells.map(|c| {
+                c.map(|c| match (boolean, c) {
+                    (true, b"1") => "true",
+                    (true, b"0") => "false",
+                    _ => std::str::from_utf8(c).unwrap_or_default(),
+                })
+            });
+            let text: ArrayRef = Arc::new(text.collect::<StringArray>());
+            let made = cast::cast(&text, &SqlType::STRING, &f.ty, false, &mut context);
+            columns.push(made.map_err(|e| {
+                e.context(format!("column '{}' of '{}' in {}", f.name, self.shared.config.table, self.shared.config.address()))
+            })?);
+        }
+        Batch::from_columns(self.shared.schema.arrow(), columns, rows.len())
+    }
+}
+
+impl Source for Reader {
+    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        let Some(mut part) = self.current.take().or_else(|| locked(&self.shared.waiting).pop_front()) else {
+            if let Some(d) = self.database.take() {
+                d.close();
+            }
+            return Ok(Polled::End);
+        };
+        if self.database.is_none() {
+            let mut database = Database::connect(&self.shared.config)?;
+            if self.shared.query.is_none() {
+                database.columns()?;
+                self.order = database.unique()?.into_iter().min_by_key(Vec::len).unwrap_or_default();
+            }
+            self.database = Some(database);
+        }
+        let sql = self.select(&part);
+        let binary: Vec<bool> = self.shared.schema.fields.iter().map(|f| is_binary(&f.ty)).collect();
+        let rows = match &mut self.database {
+            Some(d) => d.query(&sql, &[], &binary).map_err(plain)?,
+            None => vec![],
+        };
+        let whole = (rows.len() as u64) < self.shared.fetch;
+        let bytes: usize = rows.iter().flatten().flatten().map(Vec::len).sum();
+        self.context.metrics.bytes_in.inc_by(bytes as u64);
+        let batch = self.batch(&rows)?;
+        let most = self.context.batch_rows;
+        for from in (0..batch.rows()).step_by(most) {
+            out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));
+        }
+        part.given += rows.len() as u64;
+        self.moved.push((part.number, if whole { u64::MAX } else { part.given }));
+        if !whole {
+            self.current = Some(part);
+        }
+        Ok(Polled::More)
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        let mut changes = Changes::default();
+        for (part, given) in self.moved.drain(..) {
+            changes.set(&key_of(part), &given.to_be_bytes());
+        }
+        Ok(changes)
+    }
+}

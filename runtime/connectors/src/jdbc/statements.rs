@@ -1,0 +1,187 @@
+//! The statements of each database.
+
+/// A kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    MySql,
+    Postgres,
+}
+
+/// A column of the table in the database: its name and its type there.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub name: String,
+    /// The database's own name of the type, for casts from text.
+    pub ty: String,
+    pub binary: bool,
+}
+
+/// The table that holds how far each sink of each job is.
+pub(super) const MARKS: &str = "weir_epochs";
+
+impl Dialect {
+    /// A name in quotes; parts by dots are quoted each.
+    pub fn quoted(self, name: &str) -> String {
+        let quote = match self {
+            Dialect::MySql => '`',
+            Dialect::Postgres => '"',
+        };
+        let part = |p: &str| format!("{quote}{}{quote}", p.replace(quote, &format!("{quote}{quote}")));
+        name.split('.').map(part).collect::<Vec<_>>().join(".")
+    }
+
+    fn names(self, columns: &[Column], of: &[usize]) -> String {
+        of.iter().map(|i| self.quoted(&columns[*i].name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What writes so many rows at once: inserts them, or replaces those of equal keys.
+    ///
+    /// MySQL takes a placeholder a value, row by row; PostgreSQL takes an array a column.
+    pub fn write(self, table: &str, columns: &[Column], key: &[usize], rows: usize) -> String {
+        let all: Vec<usize> = (0..columns.len()).collect();
+        let (table, names) = (self.quoted(table), self.names(columns, &all));
+        match self {
+            Dialect::MySql => {
+                let row = format!("({})", vec!["?"; columns.len()].join(","));
+                let mut sql = format!("INSERT INTO {table} ({names}) VALUES {}", vec![row; rows].join(","));
+                if !key.is_empty() {
+                    let set = columns.iter().map(|c| {
+                        let name = self.quoted(&c.name);
+                        format!("{name}=VALUES({name})")
+                    });
+                    sql += &format!(" ON DUPLICATE KEY UPDATE {}", set.collect::<Vec<_>>().join(", "));
+                }
+                sql
+            }
+            Dialect::Postgres => {
+                let mut sql = format!("INSERT INTO {table} ({names}) SELECT {}", self.casts(columns, &all));
+                sql += &self.arrays(columns, &all);
+                if !key.is_empty() {
+                    let rest: Vec<usize> = all.into_iter().filter(|i| !key.contains(i)).collect();
+                    let set = rest.iter().map(|i| {
+                        let name = self.quoted(&columns[*i].name);
+                        format!("{name}=EXCLUDED.{name}")
+                    });
+                    let action = match rest.is_empty() {
+                        true => "NOTHING".to_string(),
+                        false => format!("UPDATE SET {}", set.collect::<Vec<_>>().join(", ")),
+                    };
+                    sql += &format!(" ON CONFLICT ({}) DO {action}", self.names(columns, key));
+                }
+                sql
+            }
+        }
+    }
+
+    /// What removes the rows of so many keys at once.
+    pub fn remove(self, table: &str, columns: &[Column], key: &[usize], rows: usize) -> String {
+        let (table, names) = (self.quoted(table), self.names(columns, key));
+        match self {
+            Dialect::MySql => {
+                let row = format!("({})", vec!["?"; key.len()].join(","));
+                format!("DELETE FROM {table} WHERE ({names}) IN ({})", vec![row; rows].join(","))
+            }
+            Dialect::Postgres => {
+                let (casts, arrays) = (self.casts(columns, key), self.arrays(columns, key));
+                format!("DELETE FROM {table} WHERE ({names}) IN (SELECT {casts}{arrays})")
+            }
+        }
+    }
+
+    fn casts(self, columns: &[Column], of: &[usize]) -> String {
+        let cast = of.iter().enumerate().map(|(n, i)| match columns[*i].binary {
+            true => format!("u.c{n}"),
+            false => format!("u.c{n}::{}", columns[*i].ty),
+        });
+        cast.collect::<Vec<_>>().join(", ")
+    }
+
+    fn arrays(self, columns: &[Column], of: &[usize]) -> String {
+        let arrays = of.iter().enumerate().map(|(n, i)| {
+            let ty = if columns[*i].binary { "bytea" } else { "text" };
+            format!("${}::{ty}[]", n + 1)
+        });
+        let names = (0..of.len()).map(|n| format!("c{n}"));
+        let (arrays, names) = (arrays.collect::<Vec<_>>().join(", "), names.collect::<Vec<_>>().join(", "));
+        format!(" FROM unnest({arrays}) AS u({names})")
+    }
+
+    /// A table's columns and their types, in its order: one parameter each for schema (NULL: the current one) and name.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Dialect::MySql => {
+                "SELECT CAST(column_name AS CHAR), CAST(data_type AS CHAR) FROM information_schema.columns \
+                 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position"
+            }
+            Dialect::Postgres => {
+                "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+                 WHERE a.attrelid = to_regclass(COALESCE(quote_ident($1) || '.', '') || quote_ident($2)) \
+                 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+            }
+        }
+    }
+
+    /// The unique indexes of a table: a name and a column each, parameters as in [`Dialect::describe`].
+    pub fn unique(self) -> &'static str {
+        match self {
+            Dialect::MySql => {
+                "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.statistics \
+                 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"
+            }
+            Dialect::Postgres => {
+                "SELECT i.indexrelid::regclass::text, a.attname::text FROM pg_index i \
+                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) \
+                 WHERE i.indrelid = to_regclass(COALESCE(quote_ident($1) || '.', '') || quote_ident($2)) \
+                 AND i.indisunique AND i.indpred IS NULL"
+            }
+        }
+    }
+
+    fn parameter(self, n: usize) -> String {
+        match self {
+            Dialect::MySql => "?".to_string(),
+            Dialect::Postgres => format!("${n}"),
+        }
+    }
+
+    pub fn create_marks(self) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {MARKS} (job VARCHAR(64) NOT NULL, sink VARCHAR(64) NOT NULL, \
+             run VARCHAR(64) NOT NULL, epoch BIGINT NOT NULL, PRIMARY KEY (job, sink))"
+        )
+    }
+
+    /// The run and the epoch, by job and sink.
+    pub fn read_mark(self) -> String {
+        let epoch = match self {
+            Dialect::MySql => "CAST(epoch AS CHAR)",
+            Dialect::Postgres => "epoch::text",
+        };
+        format!("SELECT run, {epoch} FROM {MARKS} WHERE job = {} AND sink = {}", self.parameter(1), self.parameter(2))
+    }
+
+    /// By job, sink and run.
+    pub fn begin_mark(self) -> String {
+        let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));
+        let on = match self {
+            Dialect::MySql => "ON DUPLICATE KEY UPDATE run = VALUES(run), epoch = 0",
+            Dialect::Postgres => "ON CONFLICT (job, sink) DO UPDATE SET run = EXCLUDED.run, epoch = 0",
+        };
+        format!("INSERT INTO {MARKS} (job, sink, run, epoch) VALUES ({j}, {s}, {r}, 0) {on}")
+    }
+
+    /// By job, sink and run, from one epoch to another: compare-and-set.
+    pub fn move_mark(self, from: u64, to: u64) -> String {
+        let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));
+        format!("UPDATE {MARKS} SET epoch = {to} WHERE job = {j} AND sink = {s} AND run = {r} AND epoch = {from}")
+    }
+
+    /// What each connection says first. A process that sleeps in the middle of a transaction must not hold others up.
+    pub fn greeting(self) -> &'static [&'static str] {
+        match self {
+            // MySQL has no such setting; it is refused there, and nothing is lost by that.
+            Dialect::MySql => &["SET SESSION idle_transaction_timeout = 30"],
+            Dialect::Postgres => &["SET idle_in_transaction_session_timeout = 30000", "SET TimeZone = 'UTC'"],
+        }
+    }
+}

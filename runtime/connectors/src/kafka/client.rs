@@ -1,0 +1,272 @@
+//! Clients of a cluster: Java's property names turned into librdkafka's, its errors into ours.
+
+use crate::options::TableSpec;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use weir_core::error::Place;
+use weir_core::{Error, Result};
+
+/// How long a cluster may take to answer what is asked at the start.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Java's properties that have no meaning here.
+const JAVA_ONLY: &[&str] = &[
+    "key.serializer",
+    "value.serializer",
+    "key.deserializer",
+    "value.deserializer",
+    "max.poll.records",
+    "partition.assignment.strategy",
+    "auto.commit.interval.ms",
+    "enable.auto.commit",
+    "interceptor.classes",
+    "max.block.ms",
+    "flink.partition-discovery.interval-millis",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+    "client.dns.lookup",
+];
+
+/// Properties that Weir sets itself, and why.
+const OWN: &[(&str, &str)] = &[
+    ("group.protocol", "Weir deals partitions out itself, and no group may take them away"),
+    ("transactional.id", "it follows from the job's identity, so that a newer process ends an older one"),
+    ("enable.auto.offset.store", "offsets belong to epochs"),
+    ("enable.partition.eof", "bounded reading rests on it"),
+    ("group.remote.assignor", "Weir deals partitions out itself"),
+];
+
+/// How to reach a table's cluster.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    properties: BTreeMap<String, String>,
+    table: String,
+    place: Option<Place>,
+    /// `properties.group.id`, as the table says it.
+    pub group: Option<String>,
+    /// `properties.auto.offset.reset`, as the table says it.
+    pub reset: Option<String>,
+}
+
+impl Cluster {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        let mut properties = BTreeMap::new();
+        let (mut group, mut reset) = (None, None);
+        for (key, value) in table.with_prefix("properties.") {
+            let at = table.place_of(&format!("properties.{key}"));
+            if let Some((_, why)) = OWN.iter().find(|(k, _)| *k == key) {
+                let e = Error::script(format!("'properties.{key}' cannot be set: {why}"));
+                return Err(e.at(at).hint("leave the option out"));
+            }
+            match key.as_str() {
+                "enable.auto.commit" if value == "true" => {
+                    let e = Error::script("'properties.enable.auto.commit' cannot be true: offsets belong to epochs");
+                    return Err(e.at(at).hint("leave the option out; a group's offsets are committed for tools to see"));
+                }
+                "zookeeper.connect" => {
+                    tracing::warn!("table '{}': zookeeper.connect is ignored, Kafka has done without", table.name);
+                }
+                k if JAVA_ONLY.contains(&k) => {}
+                "group.id" => group = Some(value),
+                "auto.offset.reset" => reset = Some(value),
+                "fetch.max.wait.ms" => drop(properties.insert("fetch.wait.max.ms".to_string(), value)),
+                "max.request.size" => drop(properties.insert("message.max.bytes".to_string(), value)),
+                "buffer.memory" => {
+                    let kb = value.parse::<u64>().unwrap_or(32 << 20) / 1024;
+                    properties.insert("queue.buffering.max.kbytes".to_string(), kb.max(1).to_string());
+                }
+                "sasl.jaas.config" => {
+                    for (name, java) in [("sasl.username", "username"), ("sasl.password", "password")] {
+                        let word = value.split_once(&format!("{java}=\"")).and_then(|(_, r)| r.split_once('"'));
+                        let Some((word, _)) = word else {
+                            let e = Error::script(format!("'properties.sasl.jaas.config' has no {java}=\"…\""));
+                            return Err(e.at(at).hint("'properties.sasl.username' and 'properties.sasl.password' do as well"));
+                        };
+                        properties.insert(name.to_string(), word.to_string());
+                    }
+                }
+                "ssl.truststore.location" if value.ends_with(".jks") || value.ends_with(".p12") => {
+                    let e = Error::script("a Java trust store cannot be read");
+                    return Err(e.at(at).hint("give the certificates as PEM: 'properties.ssl.ca.location' = 'ca.pem'"));
+                }
+                "ssl.truststore.location" => drop(properties.insert("ssl.ca.location".to_string(), value)),
+                _ => drop(properties.insert(key, value)),
+            }
+        }
+        if !properties.contains_key("bootstrap.servers") {
+            let e = Error::script(format!("table '{}' lacks the option 'properties.bootstrap.servers'", table.name));
+            return Err(e.at(table.place));
+        }
+        for key in [&mut group, &mut reset] {
+            *key = key.take().filter(|v| !v.is_empty());
+        }
+        let cluster =
+            Cluster { properties, table: table.name.clone(), place: table.place, group, reset };
+        // An unknown property is told where the table is declared, not when the job is half started.
+        cluster.config().create_native_config().map(drop).map_err(|e| cluster.error("configure", &e))?;
+        Ok(cluster)
+    }
+
+    pub fn servers(&self) -> &str {
+        self.properties.get("bootstrap.servers").map_or("", String::as_str)
+    }
+
+    /// A configuration with the table's properties.
+    pub fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Warning).set("client.id", "weir");
+        for (k, v) in &self.properties {
+            config.set(k, v);
+        }
+        config
+    }
+
+    /// What librdkafka does by itself where the table says nothing.
+    pub fn default(&self, config: &mut ClientConfig, key: &str, value: &str) {
+        if !self.properties.contains_key(key) {
+            config.set(key, value);
+        }
+    }
+
+    fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(&self, config: &ClientConfig, context: C) -> Result<T> {
+        config.create_with_context(context).map_err(|e| self.error("connect to", &e))
+    }
+
+    /// A consumer that reads only what it is told, and commits nothing by itself.
+    pub fn consumer(&self, group: &str) -> Result<BaseConsumer<Context>> {
+        let mut config = self.config();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true");
+        self.default(&mut config, "fetch.wait.max.ms", "100");
+        self.default(&mut config, "queued.min.messages", "200000");
+        self.create(&config, Context::default())
+    }
+
+    /// A producer; with an id, one of transactions.
+    pub fn producer(&self, transactional_id: Option<&str>, context: Context) -> Result<BaseProducer<Context>> {
+        let mut config = self.config();
+        config.set("delivery.report.only.error", "true");
+        self.default(&mut config, "partitioner", "murmur2_random");
+        self.default(&mut config, "enable.idempotence", "true");
+        self.default(&mut config, "compression.type", "lz4");
+        self.default(&mut config, "queue.buffering.max.messages", "500000");
+        self.default(&mut config, "queue.buffering.max.kbytes", "131072");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+            self.default(&mut config, "transaction.timeout.ms", "60000");
+        }
+        self.create(&config, context)
+    }
+
+    /// The partitions of topics: of those that are named, or of all.
+    pub fn partitions(&self, consumer: &BaseConsumer<Context>, topics: Option<&[String]>) -> Result<Vec<(String, Vec<i32>)>> {
+        let mut found = vec![];
+        let mut take = |m: &rdkafka::metadata::Metadata| -> Result<()> {
+            for t in m.topics() {
+                match t.error().map(Code::from) {
+                    None if !t.partitions().is_empty() => {
+                        found.push((t.name().to_string(), t.partitions().iter().map(|p| p.id()).collect()));
+                    }
+                    None | Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                        let e = format!("there is no topic '{}' at {}, which table '{}' asks for", t.name(), self.servers(), self.table);
+                        return Err(Error::script(e).at(self.place).hint("create it, or correct the option 'topic'"));
+                    }
+                    Some(code) => return Err(self.error(&format!("read the topic '{}' at", t.name()), &KafkaError::MetadataFetch(code))),
+                }
+            }
+            Ok(())
+        };
+        let failed = |e: KafkaError| self.error("ask for the topics of", &e);
+        match topics {
+            None => take(&consumer.fetch_metadata(None, PATIENCE).map_err(failed)?)?,
+            Some(names) => {
+                for name in names {
+                    take(&consumer.fetch_metadata(Some(name), PATIENCE).map_err(failed)?)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// An error of librdkafka: what the user can mend is the script's, an outage may be waited for.
+    pub fn error(&self, what: &str, e: &KafkaError) -> Error {
+        let servers = self.servers();
+        let said = match e {
+            KafkaError::ClientConfig(_, why, ..) => {
+                let e = Error::script(format!("table '{}': {why}", self.table)).at(self.place);
+                return e.hint("the properties are librdkafka's; most have the names that Java's clients use");
+            }
+            other => other.rdkafka_error_code().map_or_else(|| other.to_string(), |c| c.to_string()),
+        };
+        let message = format!("cannot {what} Kafka at {servers} (table '{}'): {said}", self.table);
+        let script = |hint: &str| Error::script(message.clone()).at(self.place).hint(hint);
+        match e.rdkafka_error_code() {
+            Some(Code::Authentication | Code::SaslAuthenticationFailed) => {
+                script("check the user and the password: 'properties.sasl.username', 'properties.sasl.password'")
+            }
+            Some(Code::SSL) => script("check 'properties.security.protocol' and the certificates"),
+            Some(
+                Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed,
+            ) => script("the user lacks the right; ask who runs the cluster for an ACL"),
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => script("create the topic"),
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
+                Error::data(message.clone()).hint("raise the topic's max.message.bytes and 'properties.max.request.size'")
+            }
+            _ => Error::io(message.clone()).hint("check that the address is right and the cluster runs"),
+        }
+    }
+}
+
+/// What a client tells while it works: its log, and messages that could not be delivered.
+#[derive(Clone, Default)]
+pub(super) struct Context {
+    failed: Arc<Mutex<Option<KafkaError>>>,
+}
+
+impl Context {
+    /// The first failure since it was asked last.
+    pub fn failure(&self) -> Option<KafkaError> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::warn!("kafka: {message}");
+            }
+            _ => tracing::debug!("kafka: {facility}: {message}"),
+        }
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
+            return;
+        }
+        tracing::warn!("kafka: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if let Err((e, _)) = result {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e.clone());
+        }
+    }
+}

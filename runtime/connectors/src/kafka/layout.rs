@@ -1,0 +1,112 @@
+//! Which columns of a table are in a message's key, its value, or beside both.
+
+use crate::options::TableSpec;
+use weir_core::{Error, Result};
+
+/// What of a message a column stands for, beside its fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metadata {
+    Topic,
+    Partition,
+    Offset,
+    Timestamp,
+    TimestampType,
+    LeaderEpoch,
+    Headers,
+}
+
+const METADATA: &[(&str, Metadata)] = &[
+    ("topic", Metadata::Topic),
+    ("partition", Metadata::Partition),
+    ("offset", Metadata::Offset),
+    ("timestamp", Metadata::Timestamp),
+    ("timestamp-type", Metadata::TimestampType),
+    ("leader-epoch", Metadata::LeaderEpoch),
+    ("headers", Metadata::Headers),
+];
+
+/// A table's columns.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// Columns of the value, in the order of its format.
+    pub value: Vec<usize>,
+    /// The value's format, and what its options begin with.
+    pub value_format: (String, &'static str),
+    /// Columns of the key.
+    pub key: Vec<usize>,
+    /// The key's format.
+    pub key_format: Option<String>,
+    /// Columns beside both.
+    pub metadata: Vec<(usize, Metadata)>,
+}
+
+impl Layout {
+    /// From a table's options; `upsert` when the key is the primary key.
+    pub fn new(table: &TableSpec, upsert: bool) -> Result<Self> {
+        let mut metadata = vec![];
+        for (i, key) in table.metadata.iter().enumerate() {
+            let Some(key) = key else { continue };
+            let found = METADATA.iter().find(|(n, _)| n == key).ok_or_else(|| {
+                Error::script(format!("there is no metadata '{key}' (column '{}')", table.schema.fields[i].name))
+                    .at(table.place)
+                    .hint("Kafka has topic, partition, offset, timestamp, timestamp-type, leader-epoch and headers")
+            })?;
+            metadata.push((i, found.1));
+        }
+        let physical: Vec<usize> = (0..table.schema.len()).filter(|i| table.metadata[*i].is_none()).collect();
+        let value_format = match (table.get("value.format"), table.get("format")) {
+            (Some(_), Some(_)) => {
+                let e = Error::script("'format' and 'value.format' are the same thing; give one");
+                return Err(e.at(table.place_of("format")));
+            }
+            (Some(f), None) => (f.to_string(), "value."),
+            (None, Some(f)) => (f.to_string(), ""),
+            (None, None) => {
+                return Err(Error::script(format!("table '{}' lacks the option 'format'", table.name)).at(table.place));
+            }
+        };
+        let key_format = table.get("key.format").map(str::to_string);
+        let key = match (upsert, table.get("key.fields"), &key_format) {
+            (true, Some(_), _) => {
+                let e = Error::script("upsert-kafka takes its key's fields from the primary key");
+                return Err(e.at(table.place_of("key.fields")).hint("leave 'key.fields' out"));
+            }
+            (true, None, None) => {
+                return Err(Error::script(format!("table '{}' lacks the option 'key.format'", table.name)).at(table.place));
+            }
+            (true, None, Some(_)) => table.key.clone(),
+            (false, Some(fields), Some(_)) => {
+                let position = |name: &str| {
+                    physical.iter().copied().find(|i| table.schema.fields[*i].name == name).ok_or_else(|| {
+                        Error::script(format!("'key.fields' names '{name}', which is no column"))
+                            .at(table.place_of("key.fields"))
+                    })
+                };
+                fields.split(';').filter(|f| !f.is_empty()).map(position).collect::<Result<_>>()?
+            }
+            (false, Some(_), None) => {
+                let e = Error::script("'key.fields' needs 'key.format'");
+                return Err(e.at(table.place_of("key.fields")));
+            }
+            (false, None, Some(_)) => {
+                let e = Error::script("'key.format' needs 'key.fields', the columns of the key");
+                return Err(e.at(table.place_of("key.format")));
+            }
+            (false, None, None) => vec![],
+        };
+        let prefix = table.get("key.fields-prefix").unwrap_or_default();
+        if !prefix.is_empty() {
+            let e = Error::script("'key.fields-prefix' is not yet supported");
+            return Err(e.at(table.place_of("key.fields-prefix")));
+        }
+        let value = match table.get("value.fields-include").unwrap_or("ALL") {
+            "ALL" => physical,
+            "EXCEPT_KEY" => physical.into_iter().filter(|i| !key.contains(i)).collect(),
+            other => {
+                let e = Error::script(format!("'value.fields-include' is ALL or EXCEPT_KEY, not '{other}'"));
+                return Err(e.at(table.place_of("value.fields-include")));
+            }
+        };
+        Ok(Layout { value, value_format, key, key_format, metadata })
+    }
+}

@@ -1,0 +1,15 @@
+//! Kafka: topics as streams of records (`kafka`) and as tables by key (`upsert-kafka`).
+
+mod client;
+mod layout;
+mod native;
+mod positions;
+mod producer;
+mod reader;
+mod records;
+mod sink;
+mod source;
+mod transactions;
+
+pub(crate) use sink::sink;
+pub(crate) use source::source;

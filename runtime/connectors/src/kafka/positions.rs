@@ -1,0 +1,153 @@
+//! Where reading begins and ends, and how far it is.
+
+use crate::options::TableSpec;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use weir_core::state::StateHandle;
+use weir_core::{Error, Result};
+
+/// How far a partition was read: its value in the state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    /// The offset of the next record.
+    pub next: i64,
+    /// The offset at which reading ends, where it does.
+    pub stop: Option<i64>,
+    /// The topic's id: a topic that was deleted and made again has another.
+    pub topic_id: Option<String>,
+}
+
+/// A partition and how far it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Partition {
+    pub topic: String,
+    pub partition: i32,
+    pub known: Known,
+    /// Whether the state does not know of it.
+    pub fresh: bool,
+}
+
+impl Partition {
+    pub fn new(topic: &str, partition: i32, topic_id: Option<String>) -> Self {
+        let known = Known { topic_id, ..Known::default() };
+        Partition { topic: topic.to_string(), partition, known, fresh: false }
+    }
+    /// Whether everything up to its end was read.
+    pub fn ended(&self) -> bool {
+        self.known.stop.is_some_and(|s| self.known.next >= s)
+    }
+}
+
+pub(super) fn key_of(topic: &str, partition: i32) -> Vec<u8> {
+    [b"\0\0k", topic.as_bytes(), b"\0", &partition.to_be_bytes()].concat()
+}
+
+impl Known {
+    /// All positions of a source's state.
+    pub fn read(state: &StateHandle) -> Result<BTreeMap<(String, i32), Known>> {
+        let mut all = BTreeMap::new();
+        for (k, v) in state.scan(b"\0\0k")? {
+            let damaged = || Error::state("the position of a partition in the state is damaged").hint("start with --fresh");
+            let (topic, partition) = k[3..].split_last_chunk::<4>().ok_or_else(damaged)?;
+            let topic = String::from_utf8_lossy(topic.strip_suffix(b"\0").ok_or_else(damaged)?).into_owned();
+            let known = serde_json::from_slice(&v).map_err(|_| damaged())?;
+            all.insert((topic, i32::from_be_bytes(*partition)), known);
+        }
+        Ok(all)
+    }
+}
+
+/// Offsets that a table names: of a partition of one topic, or of all.
+type Specific = Vec<(Option<String>, i32, i64)>;
+
+/// Where a job that starts anew begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Start {
+    Earliest,
+    Latest,
+    Group,
+    Timestamp(i64),
+    Specific(Specific),
+}
+
+/// Where reading ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stop {
+    Never,
+    Latest,
+    Group,
+    Timestamp(i64),
+    Specific(Specific),
+}
+
+/// `partition:0,offset:42;partition:1,offset:300`
+fn specific(table: &TableSpec, key: &str) -> Result<Specific> {
+    let text = table.need(key)?;
+    let wrong = || {
+        let e = Error::script(format!("'{key}' is not like 'partition:0,offset:42;partition:1,offset:300': '{text}'"));
+        e.at(table.place_of(key))
+    };
+    let mut all = vec![];
+    for part in text.split(';').map(str::trim).filter(|p| !p.is_empty()) {
+        let (mut topic, mut partition, mut offset) = (None, None, None);
+        for field in part.split(',') {
+            let (name, value) = field.split_once(':').ok_or_else(wrong)?;
+            match name.trim() {
+                "topic" => topic = Some(value.trim().to_string()),
+                "partition" => partition = value.trim().parse().ok(),
+                "offset" => offset = value.trim().parse().ok().filter(|o: &i64| *o >= 0),
+                _ => return Err(wrong()),
+            }
+        }
+        all.push((topic, partition.ok_or_else(wrong)?, offset.ok_or_else(wrong)?));
+    }
+    if all.is_empty() { Err(wrong()) } else { Ok(all) }
+}
+
+fn millis(table: &TableSpec, key: &str) -> Result<i64> {
+    table.need(key)?;
+    Ok(table.number::<i64>(key)?.unwrap_or_default())
+}
+
+impl Start {
+    pub fn new(table: &TableSpec, has_group: bool) -> Result<Self> {
+        let mode = table.get("scan.startup.mode");
+        Ok(match mode.unwrap_or("group-offsets") {
+            "earliest-offset" => Start::Earliest,
+            "latest-offset" => Start::Latest,
+            "group-offsets" if has_group => Start::Group,
+            "group-offsets" => {
+                let e = match mode {
+                    Some(_) => Error::script("'scan.startup.mode' = 'group-offsets' needs 'properties.group.id'"),
+                    None => Error::script(format!("table '{}' does not say where to begin", table.name)),
+                };
+                return Err(e.at(table.place_of("scan.startup.mode")).hint(
+                    "set 'scan.startup.mode' = 'earliest-offset' or 'latest-offset', or 'properties.group.id' to begin \
+                     where that group is",
+                ));
+            }
+            "timestamp" => Start::Timestamp(millis(table, "scan.startup.timestamp-millis")?),
+            "specific-offsets" => Start::Specific(specific(table, "scan.startup.specific-offsets")?),
+            other => {
+                let e = Error::script(format!("there is no startup mode '{other}'")).at(table.place_of("scan.startup.mode"));
+                return Err(e.hint("there are earliest-offset, latest-offset, group-offsets, timestamp and specific-offsets"));
+            }
+        })
+    }
+}
+
+impl Stop {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        Ok(match table.get("scan.bounded.mode").unwrap_or("unbounded") {
+            "unbounded" => Stop::Never,
+            "latest-offset" => Stop::Latest,
+            "group-offsets" => Stop::Group,
+            "timestamp" => Stop::Timestamp(millis(table, "scan.bounded.timestamp-millis")?),
+            "specific-offsets" => Stop::Specific(specific(table, "scan.bounded.specific-offsets")?),
+            other => {
+                let e = Error::script(format!("there is no bounded mode '{other}'")).at(table.place_of("scan.bounded.mode"));
+                return Err(e.hint("there are unbounded, latest-offset, group-offsets, timestamp and specific-offsets"));
+            }
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! A producer that takes many messages at once.
+
+use super::client::{Cluster, Context};
+use super::native::{Plain, Topic};
+use super::records::{Record, unpack};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use std::time::{Duration, Instant};
+use weir_core::{Error, Result};
+
+/// Messages that are handed over at once.
+const BATCH: usize = 10_000;
+
+/// How long a cluster may refuse messages before that is an outage.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// A producer for one topic.
+pub(super) struct Producer {
+    // The topic goes before its producer.
+    topic: Topic,
+    inner: BaseProducer<Context>,
+    context: Context,
+    cluster: Cluster,
+    name: String,
+}
+
+impl Producer {
+    pub fn new(cluster: &Cluster, topic: &str, transactional_id: Option<&str>) -> Result<Self> {
+        let context = Context::default();
+        let inner = cluster.producer(transactional_id, context.clone())?;
+        let handle = Topic::of(inner.client(), topic)
+            .ok_or_else(|| Error::script(format!("'{topic}' cannot be the name of a topic")))?;
+        Ok(Producer { topic: handle, inner, context, cluster: cluster.clone(), name: topic.to_string() })
+    }
+
+    pub fn inner(&self) -> &BaseProducer<Context> {
+        &self.inner
+    }
+
+    fn failed(&self, e: &KafkaError) -> Error {
+        self.cluster.error(&format!("write to the topic '{}' of", self.name), e)
+    }
+
+    /// Hands packed messages over. They are on their way then, not there.
+    pub fn produce(&mut self, packed: &[u8]) -> Result<()> {
+        let mut plain = Vec::with_capacity(BATCH);
+        for r in unpack(packed) {
+            if r.time.is_some() || !r.headers.is_empty() {
+                self.flush_plain(&mut plain)?;
+                self.one(&r)?;
+                continue;
+            }
+            plain.push(Plain { partition: r.partition.unwrap_or(-1), key: r.key, value: r.value });
+            if plain.len() == BATCH {
+                self.flush_plain(&mut plain)?;
+            }
+        }
+        self.flush_plain(&mut plain)?;
+        self.inner.poll(Duration::ZERO);
+        self.check()
+    }
+
+    fn flush_plain(&mut self, messages: &mut Vec<Plain<'_>>) -> Result<()> {
+        let since = Instant::now();
+        while !messages.is_empty() {
+            let refused = self.topic.produce(messages);
+            let mut again = vec![];
+            for (i, code) in refused {
+                if code != Code::QueueFull {
+                    return Err(self.failed(&KafkaError::MessageProduction(code)));
+                }
+                again.push(i);
+            }
+            let mut at = 0;
+            let mut next = again.iter().peekable();
+            messages.retain(|_| {
+                at += 1;
+                next.next_if(|i| **i == at - 1).is_some()
+            });
+            if !messages.is_empty() {
+                self.wait(since, &KafkaError::MessageProduction(Code::QueueFull))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is room again.
+    fn wait(&self, since: Instant, e: &KafkaError) -> Result<()> {
+        self.inner.poll(Duration::from_millis(10));
+        self.check()?;
+        if since.elapsed() > REFUSED { Err(self.failed(e)) } else { Ok(()) }
+    }
+
+    fn one(&self, r: &Record<'_>) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            let mut record = BaseRecord::<[u8], [u8]>::to(&self.name);
+            record.key = r.key;
+            record.payload = r.value;
+            record.partition = r.partition;
+            record.timestamp = r.time;
+            if !r.headers.is_empty() {
+                let mut headers = OwnedHeaders::new_with_capacity(r.headers.len());
+                for (key, value) in &r.headers {
+                    let key = &String::from_utf8_lossy(key);
+                    headers = headers.insert(Header { key, value: *value });
+                }
+                record.headers = Some(headers);
+            }
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((e, _)) if e.rdkafka_error_code() == Some(Code::QueueFull) => self.wait(since, &e)?,
+                Err((e, _)) => return Err(self.failed(&e)),
+            }
+        }
+    }
+
+    /// Waits until everything that was handed over is there.
+    pub fn flush(&self) -> Result<()> {
+        let since = Instant::now();
+        while self.inner.in_flight_count() > 0 {
+            let e = KafkaError::Flush(Code::MessageTimedOut);
+            self.wait(since, &e)?;
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.context.failure() {
+            Some(e) => Err(self.failed(&e)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! A subtask of the source: batches of messages into batches of rows.
+
+use super::client::Context;
+use super::layout::Metadata;
+use super::native::{Message, cached_end, Queue, TimestampType};
+use super::positions::Partition;
+use super::source::{Shared, note};
+use crate::format::{Decoder, Rows, without};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_core::graph::{Collector, Polled, Source, SubtaskContext};
+use weir_core::metrics::IntGauge;
+use weir_core::origin::{Origin, Origins};
+use weir_core::state::{Changes, Epoch};
+use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
+use weir_expr::OnError;
+use weir_operators::calc::{DeadLetter, dead_letters};
+
+/// How long to wait for a batch to fill.
+const WAIT: Duration = Duration::from_millis(5);
+
+/// Where each row of the output comes from.
+#[derive(Clone, Copy)]
+enum From {
+    Value(usize),
+    Key(usize),
+    Metadata(usize),
+}
+
+pub(super) struct Reader {
+    // The queue goes before its consumer.
+    queue: Queue,
+    consumer: BaseConsumer<Context>,
+    shared: Arc<Shared>,
+    context: SubtaskContext,
+    value: Box<dyn Decoder>,
+    key: Option<Box<dyn Decoder>>,
+    metadata: Vec<Metadata>,
+    metadata_schema: Schema,
+    from: Vec<From>,
+    partitions: Vec<Partition>,
+    /// The place of a partition, by the topic's number and its own.
+    places: HashMap<(usize, i32), usize>,
+    /// Partitions whose position has changed since the last epoch.
+    moved: Vec<bool>,
+    lag: Vec<IntGauge>,
+    /// The positions of the last epoch, which is durable when the next one is handed over.
+    durable: Vec<(String, i32, i64)>,
+    idle: bool,
+}
+
+impl Reader {
+    pub fn new(shared: Arc<Shared>, context: SubtaskContext) -> Result<Self> {
+        let consumer = shared.cluster.consumer(&shared.group)?;
+        let layout = &shared.layout;
+        let (value, key) = (shared.value.decoder(), shared.key.as_ref().map(|k| k.decoder()));
+        let projected = |all: &[usize]| -> Vec<usize> {
+            // A format gives the columns that are read, in the order in which they are read.
+            shared.columns.iter().copied().filter(|c| all.contains(c)).collect()
+        };
+        let (of_value, of_key) = (projected(&layout.value), projected(&layout.key));
+        let mut metadata = vec![];
+        let mut fields = vec![];
+        let from = shared
+            .columns
+            .iter()
+            .zip(&shared.schema.fields)
+            .map(|(c, field)| {
+                if let Some(at) = of_value.iter().position(|v| v == c) {
+                    return Ok(From::Value(at));
+                }
+                if let Some(at) = of_key.iter().position(|k| k == c) {
+                    return Ok(From::Key(at));
+                }
+                let found = layout.metadata.iter().find(|(m, _)| m == c);
+                let (_, m) = found.ok_or_else(|| Error::internal("a column of no part of a message"))?;
+                metadata.push(*m);
+                fields.push(field.clone());
+                Ok(From::Metadata(metadata.len() - 1))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Reader {
+            queue: Queue::of(consumer.client()),
+            consumer,
+            value,
+            key,
+            metadata,
+            metadata_schema: Schema::new(fields),
+            from,
+            partitions: vec![],
+            places: HashMap::new(),
+            moved: vec![],
+            lag: vec![],
+            durable: vec![],
+            idle: false,
+            shared,
+            context,
+        })
+    }
+
+    fn failed(&self, what: &str, e: &KafkaError) -> Error {
+        self.shared.cluster.error(what, e)
+    }
+
+    /// Takes over the partitions that were dealt to it.
+    fn assign(&mut self) -> Result<()> {
+        let Some(fresh) = self.shared.dealt().remove(&self.context.subtask) else {
+            return Ok(());
+        };
+        let mut list = TopicPartitionList::new();
+        for p in fresh {
+            if !p.ended() {
+                let added = list.add_partition_offset(&p.topic, p.partition, Offset::Offset(p.known.next));
+                added.map_err(|e| self.failed("read from", &e))?;
+            }
+            self.lag.push(self.context.metrics.source_lag(&p.topic, p.partition));
+            self.moved.push(p.fresh);
+            self.partitions.push(p);
+        }
+        if list.count() > 0 {
+            self.consumer.incremental_assign(&list).map_err(|e| self.failed("read from", &e))?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, m: &Message) -> Option<usize> {
+        let number = (m.topic_number(), m.partition());
+        if let Some(at) = self.places.get(&number) {
+            return Some(*at);
+        }
+        let topic = m.topic();
+        let at = self.partitions.iter().position(|p| p.topic == topic && p.partition == number.1)?;
+        self.places.insert(number, at);
+        Some(at)
+    }
+
+    /// What an event in place of a message means.
+    fn event(&mut self, m: &Message, code: Code) -> Result<()> {
+        let at = self.place(m);
+        match code {
+            Code::PartitionEOF => {
+                if let Some(p) = at {
+                    // What lies between the last record and the end are marks of transactions.
+                    let known = &mut self.partitions[p].known;
+                    if known.stop.is_some() && m.offset() > known.next {
+                        known.next = m.offset();
+                        self.moved[p] = true;
+                    }
+                    self.lag[p].set(0);
+                }
+                Ok(())
+            }
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => self.out_of_range(m, at),
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => Err(Error::state(format!(
+                "the topic '{}' was deleted while it was read",
+                m.topic()
+            ))
+            .hint("bring it back, or start anew with --fresh")),
+            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed => {
+                Err(self.failed("read from", &KafkaError::MessageConsumption(code)))
+            }
+            // Everything else librdkafka tries again by itself.
+            _ => {
+                tracing::warn!("kafka: {code}: {}", m.error_text());
+                Ok(())
+            }
+        }
+    }
+
+    /// The records that come next are not there any more, or not yet.
+    fn out_of_range(&mut self, m: &Message, at: Option<usize>) -> Result<()> {
+        let (topic, partition) = (m.topic(), m.partition());
+        let wanted = at.map_or(-1, |p| self.partitions[p].known.next);
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&topic, partition, Duration::from_secs(10))
+            .map_err(|e| self.failed("ask for the offsets of", &e))?;
+        let to = match self.shared.cluster.reset.as_deref() {
+            Some("earliest") => low,
+            Some("latest") => high,
+            _ => {
+                let e = Error::state(format!(
+                    "record {wanted} of '{topic}', partition {partition}, comes next and is not there: there are {low} to {high}"
+                ));
+                return Err(e.hint(
+                    "the cluster has dropped it, or the topic was cut; 'properties.auto.offset.reset' = 'earliest' goes on \
+                     with the oldest one that is there, --fresh starts anew",
+                ));
+            }
+        };
+        tracing::warn!(
+            "record {wanted} of '{topic}', partition {partition}, is not there; reading goes on at {to}, as asked"
+        );
+        if let Some(p) = at {
+            self.partitions[p].known.next = to;
+            self.moved[p] = true;
+        }
+        self.consumer
+            .seek(&topic, partition, Offset::Offset(to), Duration::from_secs(10))
+            .map_err(|e| self.failed("read from", &e))
+    }
+
+    /// A message's rows. Gives what is wrong with it, if something is.
+    fn take(&mut self, m: &Message, at: usize, value: &mut Rows, key: &mut Rows, metadata: &mut Rows) -> Option<String> {
+        let height = value.height;
+        let read = match m.value() {
+            Some(bytes) => self.value.record(bytes, value),
+            // A tombstone: nothing to be read, or in a table by keys a row that goes.
+            None if self.shared.upsert => {
+                let nulls = vec![Value::Null; value.columns.len()];
+                value.push_kind(RowKind::Delete, &nulls);
+                Ok(())
+            }
+            None => Ok(()),
+        };
+        if self.shared.upsert && m.value().is_some() {
+            value.kinds.resize(value.height, RowKind::UpdateAfter as i8);
+        }
+        let mut wrong = read.err();
+        for _ in height..value.height {
+            if let Some(k) = &mut self.key {
+                let before = key.height;
+                if wrong.is_none()
+                    && let Err(why) = k.record(m.key().unwrap_or_default(), key)
+                {
+                    wrong = Some(format!("its key: {why}"));
+                }
+                if key.height == before {
+                    let nulls = vec![Value::Null; key.columns.len()];
+                    key.push(&nulls);
+                }
+            }
+            if !self.metadata.is_empty() {
+                let row: Vec<Value<'_>> = self.metadata.iter().map(|kind| beside(m, *kind)).collect();
+                metadata.push(&row);
+            }
+        }
+        value.close(height, at, wrong.is_none());
+        wrong
+    }
+
+    fn rows(&mut self, messages: &[(usize, &Message)], out: &mut Collector) -> Result<()> {
+        let mut value = Rows::new(&self.shared.value.schema);
+        let mut key = Rows::new(&self.shared.key.as_ref().map_or_else(|| Schema::new(vec![]), |k| k.schema.clone()));
+        let mut metadata = Rows::new(&self.metadata_schema);
+        let mut letters = vec![];
+        let metrics = self.context.metrics.clone();
+        for (i, (_, m)) in messages.iter().enumerate() {
+            let Some(why) = self.take(m, i, &mut value, &mut key, &mut metadata) else { continue };
+            let record = m.value().unwrap_or_default();
+            let origin = place_of(&m.topic(), m.partition(), m.offset());
+            match self.shared.on_error {
+                OnError::Skip | OnError::Null => metrics.skipped.inc(),
+                OnError::DeadLetter => {
+                    metrics.dead.inc();
+                    letters.push(DeadLetter { reason: why, origin, record: record.to_vec() });
+                }
+                OnError::Fail => {
+                    let shown: String = String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
+                    return Err(Error::data(format!("{origin}: {why}: {shown}")).hint(
+                        "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",
+                    ));
+                }
+            }
+        }
+        metrics.nulled.inc_by(value.nulled + key.nulled);
+        metrics.skipped.inc_by(value.skipped + key.skipped);
+        if !letters.is_empty() {
+            out.dead_letters(dead_letters(letters)?);
+        }
+        let (starts, dropped) = (std::mem::take(&mut value.starts), std::mem::take(&mut value.dropped));
+        let height = value.height;
+        let value = value.finish(&self.shared.value.schema)?;
+        let key = key.columns.into_iter().map(weir_core::ColumnBuilder::finish).collect::<Vec<_>>();
+        let metadata = metadata.columns.into_iter().map(weir_core::ColumnBuilder::finish).collect::<Vec<_>>();
+        let columns = self.from.iter().map(|f| match f {
+            From::Value(i) => value.data.column(*i).clone(),
+            From::Key(i) => key[*i].clone(),
+            From::Metadata(i) => metadata[*i].clone(),
+        });
+        let origins = Messages {
+            topics: self.partitions.iter().map(|p| p.topic.clone()).collect(),
+            messages: messages.iter().map(|(p, m)| (*p as u32, m.partition(), m.offset())).collect(),
+            values: self
+                .shared
+                .keeps_records
+                .then(|| messages.iter().map(|(_, m)| m.value().unwrap_or_default().to_vec()).collect()),
+            starts,
+        };
+        let batch = Batch::from_columns(self.shared.schema.arrow(), columns.collect(), height)?
+            .with_kinds(value.kinds)
+            .with_origins(Some(Origins::new(Arc::new(origins))));
+        out.emit(without(batch, &dropped)?);
+        Ok(())
+    }
+}
+
+/// What a message has beside its key and value.
+fn beside(m: &Message, kind: Metadata) -> Value<'static> {
+    match kind {
+            Metadata::Topic => Value::string(m.topic()),
+            Metadata::Partition => Value::Int(i64::from(m.partition())),
+            Metadata::Offset => Value::Int(m.offset()),
+            Metadata::Timestamp => match m.timestamp() {
+                (_, TimestampType::None) => Value::Null,
+                (t, _) => Value::Timestamp(t.div_euclid(1_000), t.rem_euclid(1_000) as u32 * 1_000_000),
+            },
+            Metadata::TimestampType => Value::string(
+                match m.timestamp().1 {
+                    TimestampType::None => "NoTimestampType",
+                    TimestampType::CreateTime => "CreateTime",
+                    TimestampType::LogAppendTime => "LogAppendTime",
+                }
+                .to_string(),
+            ),
+            Metadata::LeaderEpoch => m.leader_epoch().map_or(Value::Null, |e| Value::Int(i64::from(e))),
+            Metadata::Headers => {
+                let headers = m.headers().into_iter();
+                Value::Map(
+                    headers.map(|(k, v)| (Value::string(k), v.map_or(Value::Null, |v| Value::Bytes(v.into())))).collect(),
+                )
+            }
+        }
+    }
+
+fn place_of(topic: &str, partition: i32, offset: i64) -> String {
+    format!("topic {topic}, partition {partition}, offset {offset}")
+}
+
+/// The messages behind a batch.
+struct Messages {
+    topics: Vec<String>,
+    /// The place of the topic, the partition and the offset of each.
+    messages: Vec<(u32, i32, i64)>,
+    values: Option<Vec<Vec<u8>>>,
+    /// The message of each row.
+    starts: Vec<u32>,
+}
+
+impl std::fmt::Debug for Messages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} messages", self.messages.len())
+    }
+}
+
+impl Origin for Messages {
+    fn of(&self, row: u32) -> (String, Option<Vec<u8>>) {
+        let Some((message, (topic, partition, offset))) =
+            self.starts.get(row as usize).and_then(|m| Some((*m as usize, self.messages.get(*m as usize)?)))
+        else {
+            return ("a topic".to_string(), None);
+        };
+        let value = self.values.as_ref().and_then(|v| v.get(message).cloned());
+        (place_of(self.topics.get(*topic as usize).map_or("", String::as_str), *partition, *offset), value)
+    }
+}
+
+impl Source for Reader {
+    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        self.assign()?;
+        if self.partitions.iter().all(Partition::ended) {
+            let more = self.shared.may_grow();
+            return Ok(if more { Polled::Wait(Duration::from_millis(50)) } else { Polled::End });
+        }
+        // Right after a pause whatever is there goes on at once; a full batch is worth a short wait.
+        let messages = self.queue.take(self.context.batch_rows, WAIT);
+        self.idle = messages.is_empty();
+        let mut good: Vec<(usize, &Message)> = Vec::with_capacity(messages.len());
+        let mut bytes = 0;
+        for m in &messages {
+            if let Some(code) = m.error() {
+                self.event(m, code)?;
+                continue;
+            }
+            let Some(at) = self.place(m) else { continue };
+            let known = &mut self.partitions[at].known;
+            if m.offset() < known.next {
+                continue;
+            }
+            if known.stop.is_some_and(|s| m.offset() >= s) {
+                known.next = known.next.max(known.stop.unwrap_or(0));
+            } else {
+                known.next = m.offset() + 1;
+                bytes += m.value().map_or(0, <[u8]>::len) + m.key().map_or(0, <[u8]>::len);
+                good.push((at, m));
+            }
+            self.moved[at] = true;
+        }
+        self.context.metrics.bytes_in.inc_by(bytes as u64);
+        if !good.is_empty() {
+            self.rows(&good, out)?;
+        }
+        Ok(Polled::More)
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        let mut changes = Changes::default();
+        if self.shared.cluster.group.is_some() && !self.durable.is_empty() {
+            // For tools that look at the group: what is durable by now. Nothing rests on it.
+            let mut list = TopicPartitionList::new();
+            for (t, p, o) in self.durable.drain(..) {
+                let _ = list.add_partition_offset(&t, p, Offset::Offset(o));
+            }
+            if let Err(e) = self.consumer.commit(&list, CommitMode::Async) {
+                tracing::debug!("kafka: offsets are not committed: {e}");
+            }
+        }
+        for (i, p) in self.partitions.iter_mut().enumerate() {
+            if std::mem::take(&mut self.moved[i]) {
+                p.fresh = false;
+                note(&mut changes, p)?;
+                self.durable.push((p.topic.clone(), p.partition, p.known.next));
+            }
+            if let Some(end) = cached_end(self.consumer.client(), &p.topic, p.partition) {
+                self.lag[i].set((end - p.known.next).max(0));
+            }
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,261 @@
+//! Writes rows to a topic: at once, or an epoch at a time in a transaction.
+
+use super::client::Cluster;
+use super::layout::{Layout, Metadata};
+use super::producer::Producer;
+use super::records::{Record, Records};
+use super::transactions::Transactions;
+use crate::format::{Encoder, EncoderFactory, encoder, takes_changes};
+use crate::options::TableSpec;
+use std::sync::{Arc, Mutex, PoisonError};
+use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::state::Epoch;
+use weir_core::{Batch, Error, Result, RowKind, Value};
+
+/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+const WAITING: usize = 64 << 20;
+
+/// Bytes that are packed before they are handed over, where nothing waits for an epoch.
+const AT_ONCE: usize = 1 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Partitioner {
+    /// By the key's hash, as Java's clients do; without a key as librdkafka likes.
+    Default,
+    /// A subtask, a partition.
+    Fixed,
+    RoundRobin,
+}
+
+struct KafkaSink {
+    cluster: Cluster,
+    topic: String,
+    layout: Layout,
+    value: EncoderFactory,
+    key: Option<EncoderFactory>,
+    partitioner: Partitioner,
+    upsert: bool,
+    /// Whether the format says of each row whether it comes or goes.
+    changes: bool,
+    /// With exactly-once.
+    transactions: Option<Mutex<Transactions>>,
+    partitions: Mutex<i32>,
+}
+
+pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactory>> {
+    let cluster = Cluster::new(table)?;
+    let topic = table.need("topic")?.to_string();
+    if topic.contains(';') {
+        let e = Error::script(format!("a sink writes to one topic, not to '{topic}'"));
+        return Err(e.at(table.place_of("topic")));
+    }
+    let layout = Layout::new(table, upsert)?;
+    if let Some((column, _)) =
+        layout.metadata.iter().find(|(_, m)| !matches!(m, Metadata::Timestamp | Metadata::Headers))
+    {
+        let name = &table.schema.fields[*column].name;
+        let e = Error::script(format!("column '{name}' is metadata that can only be read")).at(table.place);
+        return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
+    }
+    let (format, prefix) = &layout.value_format;
+    let value = table.part(prefix, &layout.value, format, |t| encoder(t))?.0;
+    let key = match &layout.key_format {
+        Some(f) => Some(table.part("key.", &layout.key, f, |t| encoder(t))?.0),
+        None => None,
+    };
+    let partitioner = match table.get("sink.partitioner").unwrap_or("default") {
+        "default" => Partitioner::Default,
+        "fixed" => Partitioner::Fixed,
+        "round-robin" if layout.key.is_empty() => Partitioner::RoundRobin,
+        "round-robin" => {
+            let e = Error::script("'sink.partitioner' = 'round-robin' goes with messages without a key");
+            return Err(e.at(table.place_of("sink.partitioner")));
+        }
+        other => {
+            let e = Error::script(format!("there is no partitioner '{other}'")).at(table.place_of("sink.partitioner"));
+            return Err(e.hint("there are default, fixed and round-robin; classes of Java cannot be loaded"));
+        }
+    };
+    let prefix = table.get("sink.transactional-id-prefix").unwrap_or("weir").to_string();
+    let transactions = match table.get("sink.delivery-guarantee").unwrap_or("at-least-once") {
+        "exactly-once" => {
+            let sink = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(table.uid.as_bytes()));
+            Some(Mutex::new(Transactions::new(cluster.clone(), topic.clone(), &prefix, &sink)))
+        }
+        "at-least-once" | "none" => None,
+        other => {
+            let e = Error::script(format!("there is no delivery guarantee '{other}'"));
+            let e = e.at(table.place_of("sink.delivery-guarantee"));
+            return Err(e.hint("there are exactly-once, at-least-once and none"));
+        }
+    };
+    let changes = takes_changes(format);
+    // Options of the source, which a table that is written may have as well.
+    for o in super::source::OPTIONS {
+        table.get(o);
+    }
+    Ok(Arc::new(KafkaSink {
+        cluster,
+        topic,
+        layout,
+        value,
+        key,
+        partitioner,
+        upsert,
+        changes,
+        transactions,
+        partitions: Mutex::new(0),
+    }))
+}
+
+fn locked<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SinkFactory for KafkaSink {
+    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+        // Asks for the topic first: a wrong address or name is told at once, and plainly.
+        let probe = self.cluster.consumer("weir")?;
+        let found = self.cluster.partitions(&probe, Some(std::slice::from_ref(&self.topic)))?;
+        *locked(&self.partitions) = found.first().map_or(1, |(_, p)| p.len() as i32);
+        self.transactions.as_ref().map_or(Ok(()), |t| locked(t).begin(job, mark))
+    }
+    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        self.transactions.as_ref().map_or(Ok(()), |t| locked(t).deliver(mark, outbox))
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
+        let producer = match self.transactions {
+            None => Some(Producer::new(&self.cluster, &self.topic, None)?),
+            Some(_) => None,
+        };
+        let partitions = (*locked(&self.partitions)).max(1);
+        Ok(Box::new(Writer {
+            layout: self.layout.clone(),
+            value: (self.value)(),
+            key: self.key.as_ref().map(|k| k()),
+            partition: match self.partitioner {
+                Partitioner::Default => None,
+                Partitioner::Fixed | Partitioner::RoundRobin => Some(context.subtask as i32 % partitions),
+            },
+            turns: (self.partitioner == Partitioner::RoundRobin).then_some(partitions),
+            upsert: self.upsert,
+            changes: self.changes,
+            producer,
+            records: Records::default(),
+            text: (vec![], vec![]),
+            context,
+        }))
+    }
+}
+
+struct Writer {
+    layout: Layout,
+    value: Box<dyn Encoder>,
+    key: Option<Box<dyn Encoder>>,
+    partition: Option<i32>,
+    /// The number of partitions that messages go to in turn.
+    turns: Option<i32>,
+    upsert: bool,
+    changes: bool,
+    /// Where messages go at once; without one they wait for their epoch.
+    producer: Option<Producer>,
+    records: Records,
+    text: (Vec<u8>, Vec<u8>),
+    context: SubtaskContext,
+}
+
+/// Encodes a row without the line break that a format ends it with.
+fn encode(e: &mut dyn Encoder, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
+    out.clear();
+    e.encode(batch, row, columns, out)?;
+    if out.last() == Some(&b'\n') {
+        out.pop();
+    }
+    Ok(())
+}
+
+/// A header's name and value.
+type OwnHeader = (Vec<u8>, Option<Vec<u8>>);
+
+/// The time and the headers that a row gives its message.
+fn beside(layout: &Layout, batch: &Batch, row: usize) -> (Option<i64>, Vec<OwnHeader>) {
+    let (mut time, mut headers) = (None, vec![]);
+    for (column, metadata) in &layout.metadata {
+        match (metadata, Value::read(batch.data.column(*column), row)) {
+            (Metadata::Timestamp, Value::Timestamp(s, n)) => time = Some(s * 1_000 + i64::from(n / 1_000_000)),
+            (Metadata::Headers, Value::Map(items)) => {
+                for (k, v) in items {
+                    let bytes = |v: Value<'_>| match v {
+                        Value::Text(t) => Some(t.as_bytes().to_vec()),
+                        Value::Bytes(b) => Some(b.to_vec()),
+                        _ => None,
+                    };
+                    headers.push((bytes(k).unwrap_or_default(), bytes(v)));
+                }
+            }
+            _ => {}
+        }
+    }
+    (time, headers)
+}
+
+impl Sink for Writer {
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        for row in 0..batch.rows() {
+            let kind = batch.kind(row);
+            // What an upsert replaces need not be taken back.
+            if self.upsert && kind == RowKind::UpdateBefore {
+                continue;
+            }
+            let (value, key) = &mut self.text;
+            let gone = self.upsert && kind == RowKind::Delete;
+            if !gone {
+                encode(&mut *self.value, &batch, row, &self.layout.value, value)?;
+            }
+            if let Some(k) = &mut self.key {
+                encode(&mut **k, &batch, row, &self.layout.key, key)?;
+            }
+            debug_assert!(self.upsert || self.changes || kind == RowKind::Insert, "the plan lets no change through");
+            if let (Some(n), Some(p)) = (self.turns, &mut self.partition) {
+                *p = (*p + 1) % n;
+            }
+            let (time, headers) = beside(&self.layout, &batch, row);
+            self.records.push(&Record {
+                partition: self.partition,
+                time,
+                key: self.key.is_some().then_some(key.as_slice()),
+                value: (!gone).then_some(value.as_slice()),
+                headers: headers.iter().map(|(k, v)| (k.as_slice(), v.as_deref())).collect(),
+            });
+            if self.records.bytes().len() >= AT_ONCE {
+                self.hand_over()?;
+            }
+        }
+        self.hand_over()
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
+        let mut outbox = vec![];
+        match &self.producer {
+            Some(p) => p.flush()?,
+            None if self.records.len() > 0 => outbox.push(self.records.take()),
+            None => {}
+        }
+        Ok(SinkCheckpoint { outbox, ..SinkCheckpoint::default() })
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.records.bytes().len() >= WAITING
+    }
+}
+
+impl Writer {
+    fn hand_over(&mut self) -> Result<()> {
+        if let Some(p) = &mut self.producer {
+            p.produce(self.records.bytes())?;
+            self.context.metrics.bytes_out.inc_by(self.records.bytes().len() as u64);
+            self.records.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Exactly once into a cluster. An epoch's messages wait in its file, which decides; they are written in one transaction,
+//! together with a mark: the epoch, as the offset of a group of Weir's own. Who starts reads the mark, and knows.
+
+use super::client::{Cluster, PATIENCE};
+use super::producer::Producer;
+use crate::history::{Found, Standing, compare, replaced, strange};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::Producer as _;
+use rdkafka::{Offset, TopicPartitionList};
+use weir_core::error::io;
+use weir_core::graph::{JobIdentity, Mark};
+use weir_core::{Error, Result, failpoint};
+
+/// A sink's transactions.
+pub(super) struct Transactions {
+    cluster: Cluster,
+    topic: String,
+    group: String,
+    id: String,
+    /// The connection of this generation.
+    open: Option<Open>,
+}
+
+struct Open {
+    producer: Producer,
+    mark_reader: rdkafka::consumer::BaseConsumer<super::client::Context>,
+    run: String,
+    /// The epoch that the cluster has.
+    there: u64,
+}
+
+impl Transactions {
+    /// `sink` is a name of the sink's own within the job, `prefix` what the table asks the transactional id to begin with.
+    pub fn new(cluster: Cluster, topic: String, prefix: &str, sink: &str) -> Self {
+        // The job's identity comes with `begin`.
+        Transactions { cluster, topic, group: format!("{prefix}-{sink}"), id: String::new(), open: None }
+    }
+
+    /// Connects: ends what an earlier process left open, then reads how far the cluster is.
+    pub fn begin(&mut self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+        self.open = None;
+        self.id = format!("{}-{}", self.group, job.id);
+        let producer = Producer::new(&self.cluster, &self.topic, Some(&self.id))?;
+        let init = producer.inner().init_transactions(PATIENCE);
+        init.map_err(|e| self.cluster.error("begin transactions at", &e))?;
+        failpoint::pass("kafka-fenced").map_err(io("begin at", self.topic.as_ref()))?;
+        let mark_reader = self.cluster.consumer(&self.id)?;
+        let found = self.read(&mark_reader)?;
+        let mut open = Open { producer, mark_reader, run: job.run.clone(), there: 0 };
+        match compare(&self.what(), job, found, mark)? {
+            Standing::There(epoch) => open.there = epoch,
+            // A run that starts anew begins with a mark of its own.
+            Standing::Begin => {
+                let begun = open.producer.inner().begin_transaction();
+                begun.map_err(|e| self.cluster.error("write the first mark at", &e))?;
+                self.send_mark(&open, 0).and_then(|()| self.commit(&open))?;
+            }
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn what(&self) -> String {
+        format!("the topic '{}' at {}", self.topic, self.cluster.servers())
+    }
+
+    /// The run and the epoch of the mark.
+    fn read(&self, consumer: &rdkafka::consumer::BaseConsumer<super::client::Context>) -> Result<Found> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, 0);
+        let found = consumer.committed_offsets(list, PATIENCE).map_err(|e| self.cluster.error("read the mark at", &e))?;
+        let elements = found.elements();
+        Ok(elements.first().and_then(|e| match e.offset() {
+            Offset::Offset(n) if n >= 0 => Some((e.metadata().to_string(), n as u64)),
+            _ => None,
+        }))
+    }
+
+    fn send_mark(&self, open: &Open, epoch: u64) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        let failed = |e: KafkaError| self.failed(&open.producer, &e);
+        list.add_partition_offset(&self.topic, 0, Offset::Offset(epoch as i64)).map_err(failed)?;
+        if let Some(mut e) = list.find_partition(&self.topic, 0) {
+            e.set_metadata(&open.run);
+        }
+        let group = open.mark_reader.group_metadata().ok_or_else(|| Error::internal("a consumer without a group"))?;
+        let sent = open.producer.inner().send_offsets_to_transaction(&list, &group, PATIENCE);
+        sent.map_err(|e| self.failed(&open.producer, &e))
+    }
+
+    fn commit(&self, open: &Open) -> Result<()> {
+        open.producer.inner().commit_transaction(PATIENCE * 2).map_err(|e| self.failed(&open.producer, &e))
+    }
+
+    /// What a failed step means: a newer process has taken over, which is the end, or an outage.
+    fn failed(&self, producer: &Producer, e: &KafkaError) -> Error {
+        let fenced = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
+        let fatal = producer.inner().client().fatal_error().map(|(code, _)| code);
+        if [e.rdkafka_error_code(), fatal].into_iter().flatten().any(|c| fenced.contains(&c)) {
+            return replaced(&self.what());
+        }
+        let _ = producer.inner().abort_transaction(std::time::Duration::from_secs(5));
+        self.cluster.error(&format!("write to the topic '{}' of", self.topic), e)
+    }
+
+    /// Writes an epoch's messages, unless the cluster has them.
+    pub fn deliver(&mut self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        let mut open = self.open.take().ok_or_else(|| Error::internal("a delivery before the beginning"))?;
+        if open.there < mark.epoch.0 {
+            if open.there != mark.previous.0 {
+                let why = format!("epoch {} should follow {}, and it has {}", mark.epoch, mark.previous, open.there);
+                return Err(strange(&self.what(), &why));
+            }
+            let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.topic.as_ref()));
+            pass("kafka-transaction")?;
+            open.producer.inner().begin_transaction().map_err(|e| self.failed(&open.producer, &e))?;
+            for entry in outbox {
+                let produced = open.producer.produce(entry);
+                if let Err(e) = produced {
+                    let _ = open.producer.inner().abort_transaction(std::time::Duration::from_secs(5));
+                    return Err(e);
+                }
+            }
+            pass("kafka-produced")?;
+            self.send_mark(&open, mark.epoch.0)?;
+            pass("kafka-marked")?;
+            self.commit(&open)?;
+            pass("kafka-committed")?;
+            open.there = mark.epoch.0;
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! The real servers that tests talk to: a Kafka broker, MariaDB, PostgreSQL. Each lives in a folder of its own on free ports,
+//! and ends with the process that started it.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// A server's process, ended when this goes, or when the process of the tests does.
+pub struct Server {
+    child: Child,
+    /// Where it keeps its data.
+    pub folder: tempfile::TempDir,
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a command that ends with this process. The death signal follows the thread that starts it, so that is one of its own
+/// which lives as long as the process.
+fn spawn(mut command: Command) -> Child {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // SAFETY: prctl is safe between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        let _ = sender.send(command.spawn());
+        loop {
+            std::thread::park();
+        }
+    });
+    receiver.recv().expect("the thread answers").expect("the server starts")
+}
+
+fn answers(port: u16, child: &mut Child, log: &Path) {
+    let since = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let ended = child.try_wait().ok().flatten();
+        let said = || std::fs::read_to_string(log).unwrap_or_default();
+        assert!(ended.is_none(), "the server ended: {}", said());
+        assert!(since.elapsed() < Duration::from_secs(60), "the server does not answer: {}", said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn logged(command: &mut Command, log: &Path) {
+    let file = std::fs::File::create(log).expect("a log");
+    command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
+}
+
+fn run(command: &mut Command) -> String {
+    let out = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{command:?}: {text}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// A Kafka broker that is its own controller.
+pub struct Kafka {
+    server: Option<Server>,
+    folder: PathBuf,
+    port: u16,
+}
+
+fn jars() -> String {
+    let folder = crate::repository("target/servers/kafka-4.1.1");
+    assert!(folder.join(".whole").is_file(), "Kafka's jars are not there: run tests/servers/install");
+    format!("{}/*", folder.display())
+}
+
+impl Kafka {
+    /// Starts one.
+    pub fn start() -> Kafka {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (port, controller) = (free_port(), free_port());
+        let properties = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+             log.dirs={}/data\noffsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
+             share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
+             offsets.topic.num.partitions=4\ntransaction.state.log.num.partitions=4\nauto.create.topics.enable=false\n\
+             transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n",
+            folder.path().display()
+        );
+        let config = folder.path().join("server.properties");
+        std::fs::write(&config, properties).expect("the broker's configuration");
+        let java = |class: &str| {
+            let mut c = Command::new("java");
+            c.args(["-cp", &jars(), class]);
+            c
+        };
+        let id = run(java("kafka.tools.StorageTool").arg("random-uuid"));
+        run(java("kafka.tools.StorageTool").args(["format", "-t", id.trim(), "-c"]).arg(&config));
+        let server = Self::broker(folder, port);
+        Kafka { folder: server.folder.path().to_path_buf(), server: Some(server), port }
+    }
+
+    fn broker(folder: tempfile::TempDir, port: u16) -> Server {
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", "-cp", &jars(), "kafka.Kafka"]).arg(folder.path().join("server.properties"));
+        let log = folder.path().join("log");
+        logged(&mut command, &log);
+        let mut child = spawn(command);
+        answers(port, &mut child, &log);
+        Server { child, folder, port }
+    }
+
+    /// Kills it as a power cut would, waits, and starts it again on the same data.
+    pub fn restart(&mut self, down: Duration) {
+        let Some(mut server) = self.server.take() else { return };
+        let _ = server.child.kill();
+        let _ = server.child.wait();
+        std::thread::sleep(down);
+        let (folder, port) = (std::mem::replace(&mut server.folder, tempfile::tempdir().expect("a folder")), server.port);
+        drop(server);
+        self.server = Some(Self::broker(folder, port));
+    }
+
+    /// `bootstrap.servers`
+    pub fn servers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where the broker keeps its data.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs one of Kafka's own tools against it: `org.apache.kafka.tools.TopicCommand` and the like.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let servers = self.servers();
+        let mut c = Command::new("java");
+        run(c.args(["-cp", &jars(), class, "--bootstrap-server", &servers]).args(arguments))
+    }
+
+    /// Makes a topic.
+    pub fn topic(&self, name: &str, partitions: u32) {
+        let partitions = partitions.to_string();
+        self.tool(
+            "org.apache.kafka.tools.TopicCommand",
+            &["--create", "--topic", name, "--partitions", &partitions, "--replication-factor", "1"],
+        );
+    }
+}
+
+/// A MariaDB server with the database `weir` and the user `root` without a password.
+pub struct MariaDb(Server);
+
+impl MariaDb {
+    /// Starts one.
+    pub fn start() -> MariaDb {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (data, socket, port) = (folder.path().join("data"), folder.path().join("socket"), free_port());
+        run(Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--user=root", "--auth-root-authentication-method=normal"])
+            .arg(format!("--datadir={}", data.display())));
+        let mut command = Command::new("mariadbd");
+        command.args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--character-set-server=utf8mb4"]);
+        command.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
+        command.arg(format!("--port={port}"));
+        let log = folder.path().join("log");
+        logged(&mut command, &log);
+        let mut child = spawn(command);
+        answers(port, &mut child, &log);
+        let db = MariaDb(Server { child, folder, port });
+        db.run_on("", "CREATE DATABASE weir CHARACTER SET utf8mb4");
+        db
+    }
+
+    fn run_on(&self, database: &str, sql: &str) -> String {
+        let port = self.0.port.to_string();
+        let mut c = Command::new("mariadb");
+        c.args(["--no-defaults", "-h", "127.0.0.1", "-P", &port, "-u", "root", "-N", "-B", "--default-character-set=utf8mb4"]);
+        run(c.args(["-e", sql]).args((!database.is_empty()).then_some(database)))
+    }
+
+    /// Runs statements; gives the rows, tabs between the columns.
+    pub fn sql(&self, sql: &str) -> String {
+        self.run_on("weir", sql)
+    }
+
+    /// The URL as JDBC writes it.
+    pub fn url(&self) -> String {
+        format!("jdbc:mysql://127.0.0.1:{}/weir", self.0.port)
+    }
+}
+
+/// A PostgreSQL server with the user `postgres`, who needs no password.
+pub struct Postgres(Server);
+
+impl Postgres {
+    fn tool(name: &str) -> PathBuf {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: run tests/servers/install");
+        let newest = versions.filter_map(|v| v.ok().map(|v| v.path())).max().expect("a version");
+        newest.join("bin").join(name)
+    }
+
+    /// Starts one. The server refuses to run as root, so it runs as `postgres`.
+    pub fn start() -> Postgres {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("its rights");
+        let (data, port) = (folder.path().join("data"), free_port());
+        let as_user = |name: &str| {
+            let mut c = Command::new("setpriv");
+            c.args(["--pdeathsig=KILL", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(Self::tool(name));
+            c
+        };
+        run(as_user("initdb").args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"]).arg(&data));
+        let mut command = as_user("postgres");
+        command.arg("-D").arg(&data).args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"]).arg(folder.path());
+        let log = folder.path().join("log");
+        logged(&mut command, &log);
+        let mut child = spawn(command);
+        answers(port, &mut child, &log);
+        let db = Postgres(Server { child, folder, port });
+        let since = Instant::now();
+        while db.command("SELECT 1").output().map_or(true, |o| !o.status.success()) {
+            assert!(since.elapsed() < Duration::from_secs(30), "PostgreSQL does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        db
+    }
+
+    fn command(&self, sql: &str) -> Command {
+        let mut c = Command::new("psql");
+        let port = self.0.port.to_string();
+        c.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-At", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", sql]);
+        c
+    }
+
+    /// Runs statements; gives the rows, tabs between the columns.
+    pub fn sql(&self, sql: &str) -> String {
+        run(&mut self.command(sql))
+    }
+
+    /// The URL as JDBC writes it.
+    pub fn url(&self) -> String {
+        format!("jdbc:postgresql://127.0.0.1:{}/postgres", self.0.port)
+    }
+}
