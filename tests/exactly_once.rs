@@ -1,0 +1,298 @@
+//! Kafka in, Kafka and databases out, killed at any moment: nothing is lost, nothing is there twice. Read by Kafka's own
+//! consumer and the databases' own clients. `WEIR_ROUNDS` sets how often each job is killed.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use weir_tests::servers::{Kafka, MariaDb, Postgres};
+use weir_tests::{Job, weir};
+
+const ROWS: usize = 300_000;
+
+fn rounds() -> usize {
+    std::env::var("WEIR_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(10)
+}
+
+/// The broker of all tests here, with the topic `log` in it, and what the topic's records add up to.
+fn broker() -> &'static (Kafka, BTreeMap<String, (u64, u64)>) {
+    static BROKER: OnceLock<(Kafka, BTreeMap<String, (u64, u64)>)> = OnceLock::new();
+    BROKER.get_or_init(|| {
+        let kafka = Kafka::start();
+        kafka.topic("log", 4);
+        let fill = Job::new(&format!(
+            "CREATE TABLE file (uuid STRING, client_ip STRING, request_time BIGINT, response_size BIGINT, uri STRING)
+               WITH ('connector' = 'filesystem', 'path' = 'log.csv', 'format' = 'csv');
+             CREATE TABLE log (uuid STRING, client_ip STRING, request_time BIGINT, response_size BIGINT, uri STRING)
+               WITH ('connector' = 'kafka', 'topic' = 'log', 'properties.bootstrap.servers' = '{}', 'format' = 'csv');
+             INSERT INTO log SELECT * FROM file;",
+            kafka.servers()
+        ));
+        let made = std::process::Command::new(weir())
+            .args(["generate", "--broken", "0", "--rows", &ROWS.to_string(), "-o"])
+            .arg(fill.path("log.csv"))
+            .status();
+        assert!(made.is_ok_and(|s| s.success()), "weir generate");
+        fill.run(&[]).succeeded();
+        let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for line in std::fs::read_to_string(fill.path("log.csv")).expect("the log").lines() {
+            let f: Vec<&str> = line.split(',').collect();
+            let s = sums.entry(f[4].to_string()).or_default();
+            *s = (s.0 + 1, s.1 + f[3].parse::<u64>().expect("a size"));
+        }
+        (kafka, sums)
+    })
+}
+
+/// The source of all jobs here. `bounded` ends where the topic ends now.
+fn source(kafka: &Kafka, bounded: bool) -> String {
+    format!(
+        "SET 'execution.checkpointing.interval' = '200ms';
+         SET 'table.exec.mini-batch.size' = '500';
+         CREATE TABLE log (uuid STRING, client_ip STRING, request_time BIGINT, response_size BIGINT, uri STRING)
+           WITH ('connector' = 'kafka', 'topic' = 'log', 'properties.bootstrap.servers' = '{}', 'format' = 'csv',
+                 'scan.startup.mode' = 'earliest-offset', {}
+                 'properties.group.id' = 'tools');",
+        kafka.servers(),
+        if bounded { "'scan.bounded.mode' = 'latest-offset'," } else { "" }
+    )
+}
+
+/// Moments that differ from run to run.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Self {
+        Moments(u64::from(std::process::id()) | 1)
+    }
+    fn next(&mut self, low: u64, high: u64) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Duration::from_millis(low + (self.0 >> 33) % (high - low))
+    }
+}
+
+fn start(job: &Job, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(job.path("log.txt")).expect("a log");
+    let mut command = job.command(arguments);
+    command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("weir")
+}
+
+/// Kills the job over and over, then lets it come to its end.
+fn killed(job: &Job) -> usize {
+    let mut moments = Moments::new();
+    let mut kills = 0;
+    for _ in 0..rounds() {
+        let mut child = start(job, &[], &[]);
+        std::thread::sleep(moments.next(300, 1500));
+        if child.try_wait().expect("its state").is_none() {
+            kills += 1;
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        let status = std::fs::read_to_string(job.path(".weir/job/job.json")).unwrap_or_default();
+        if status.contains("\"finished\": true") {
+            return kills;
+        }
+    }
+    job.run(&[]).succeeded();
+    kills
+}
+
+/// The records of a topic that are committed, in the order of each partition: key and value.
+fn committed(kafka: &Kafka, topic: &str) -> Vec<(String, String)> {
+    let out = kafka.tool(
+        "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        &[
+            "--topic",
+            topic,
+            "--from-beginning",
+            "--timeout-ms",
+            "4000",
+            "--isolation-level",
+            "read_committed",
+            "--property",
+            "print.key=true",
+            "--property",
+            "key.separator=|",
+        ],
+    );
+    let pairs = out.lines().filter_map(|l| l.split_once('|'));
+    pairs.map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+#[test]
+fn kafka_to_kafka_under_kills() {
+    let (kafka, sums) = broker();
+    kafka.topic("rows", 3);
+    kafka.topic("sums", 3);
+    let job = Job::new(&format!(
+        "{}
+         CREATE TABLE big (uuid STRING, response_size BIGINT) WITH ('connector' = 'kafka', 'topic' = 'rows',
+           'properties.bootstrap.servers' = '{servers}', 'key.format' = 'raw', 'key.fields' = 'uuid', 'format' = 'json',
+           'sink.delivery-guarantee' = 'exactly-once');
+         CREATE TABLE sums (uri STRING, n BIGINT, s BIGINT, PRIMARY KEY (uri) NOT ENFORCED) WITH (
+           'connector' = 'upsert-kafka', 'topic' = 'sums', 'properties.bootstrap.servers' = '{servers}',
+           'key.format' = 'raw', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+         INSERT INTO big SELECT uuid, response_size FROM log WHERE response_size >= 900000;
+         INSERT INTO sums SELECT uri, COUNT(*), SUM(response_size) FROM log GROUP BY uri;",
+        source(kafka, true),
+        servers = kafka.servers(),
+    ));
+    let kills = killed(&job);
+    assert!(kills > 0, "no kill hit the job: {}", std::fs::read_to_string(job.path("log.txt")).unwrap_or_default());
+    let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (key, value) in committed(kafka, "sums") {
+        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
+        let now = (v["n"].as_u64().expect("n"), v["s"].as_u64().expect("s"));
+        let before = last.insert(key.clone(), now).unwrap_or_default();
+        assert!(before.0 < now.0, "{key}: an update is there twice, or out of order: {before:?}, {now:?}");
+    }
+    assert_eq!(&last, sums, "after {kills} kills");
+    let rows = committed(kafka, "rows");
+    let keys: std::collections::BTreeSet<&String> = rows.iter().map(|(k, _)| k).collect();
+    assert_eq!(keys.len(), rows.len(), "rows are there twice");
+    let wanted = Job::new(&format!(
+        "{} SET 'execution.runtime-mode' = 'batch'; SELECT COUNT(*) FROM log WHERE response_size >= 900000;",
+        source(kafka, true)
+    ));
+    assert_eq!(wanted.run(&[]).succeeded().out, format!("+I[{}]\n", rows.len()));
+}
+
+fn into_database(kafka: &Kafka, url: &str, user: &str) -> Job {
+    Job::new(&format!(
+        "{}
+         CREATE TABLE sums (uri STRING, n BIGINT, s BIGINT, PRIMARY KEY (uri) NOT ENFORCED)
+           WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'sums', 'username' = '{user}');
+         CREATE TABLE big (uuid STRING, response_size BIGINT)
+           WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'big', 'username' = '{user}');
+         INSERT INTO sums SELECT uri, COUNT(*), SUM(response_size) FROM log GROUP BY uri;
+         INSERT INTO big SELECT uuid, response_size FROM log WHERE response_size >= 900000;",
+        source(kafka, true)
+    ))
+}
+
+fn table(rows: &str) -> BTreeMap<String, (u64, u64)> {
+    let lines = rows.lines().map(|l| l.split('\t').collect::<Vec<_>>());
+    lines.map(|f| (f[0].to_string(), (f[1].parse().expect("n"), f[2].parse().expect("s")))).collect()
+}
+
+const TABLES: &str = "CREATE TABLE sums (uri VARCHAR(200) PRIMARY KEY, n BIGINT, s BIGINT);
+                      CREATE TABLE big (uuid VARCHAR(64), response_size BIGINT);";
+
+#[test]
+fn kafka_to_mariadb_under_kills() {
+    let (kafka, sums) = broker();
+    let db = MariaDb::start();
+    db.sql(TABLES);
+    let kills = killed(&into_database(kafka, &db.url(), "root"));
+    assert!(kills > 0, "no kill hit the job");
+    assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums, "after {kills} kills");
+    let counts = db.sql("SELECT COUNT(*) = COUNT(DISTINCT uuid), COUNT(*) > 1000 FROM big");
+    assert_eq!(counts, "1\t1\n", "rows without a key are there once");
+}
+
+#[test]
+fn kafka_to_postgres_under_kills() {
+    let (kafka, sums) = broker();
+    let db = Postgres::start();
+    db.sql(TABLES);
+    let kills = killed(&into_database(kafka, &db.url(), "postgres"));
+    assert!(kills > 0, "no kill hit the job");
+    assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums, "after {kills} kills");
+    let counts = db.sql("SELECT COUNT(*) = COUNT(DISTINCT uuid), COUNT(*) > 1000 FROM big");
+    assert_eq!(counts, "t\tt\n", "rows without a key are there once");
+}
+
+/// Every step of the protocol: the process ends right there, and another one goes on.
+#[test]
+fn killed_at_every_step() {
+    let (kafka, sums) = broker();
+    let db = MariaDb::start();
+    db.sql(TABLES);
+    kafka.topic("steps", 2);
+    let job = Job::new(&format!(
+        "{}
+         CREATE TABLE into_topic (uri STRING, n BIGINT, s BIGINT, PRIMARY KEY (uri) NOT ENFORCED) WITH (
+           'connector' = 'upsert-kafka', 'topic' = 'steps', 'properties.bootstrap.servers' = '{}',
+           'key.format' = 'raw', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+         CREATE TABLE sums (uri STRING, n BIGINT, s BIGINT, PRIMARY KEY (uri) NOT ENFORCED)
+           WITH ('connector' = 'jdbc', 'url' = '{}', 'table-name' = 'sums', 'username' = 'root');
+         INSERT INTO into_topic SELECT uri, COUNT(*), SUM(response_size) FROM log GROUP BY uri;
+         INSERT INTO sums SELECT uri, COUNT(*), SUM(response_size) FROM log GROUP BY uri;",
+        source(kafka, true),
+        kafka.servers(),
+        db.url()
+    ));
+    let steps = [
+        "kafka-fenced",
+        "kafka-transaction",
+        "kafka-produced",
+        "kafka-marked",
+        "kafka-committed",
+        "database-transaction",
+        "database-written",
+        "database-committed",
+    ];
+    for step in steps {
+        let mut child = start(&job, &[], &[("WEIR_FAILPOINTS", &format!("{step}=abort@1"))]);
+        let ended = child.wait().expect("its end");
+        assert!(!ended.success(), "{step} was never reached: {}", std::fs::read_to_string(job.path("log.txt")).unwrap_or_default());
+    }
+    job.run(&[]).succeeded();
+    assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums);
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for (key, value) in committed(kafka, "steps") {
+        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
+        let now = v["n"].as_u64().expect("n");
+        let before = last.insert(key.clone(), now).unwrap_or_default();
+        assert!(before < now, "{key}: an update is there twice: {before}, {now}");
+    }
+    assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
+}
+
+/// A process is stopped in the middle of a transaction; another one takes over with a copy of the state; the first is woken.
+#[test]
+fn a_process_that_was_replaced_writes_nothing() {
+    let (kafka, sums) = broker();
+    kafka.topic("taken", 1);
+    let script = format!(
+        "{}
+         CREATE TABLE taken (uri STRING, n BIGINT, PRIMARY KEY (uri) NOT ENFORCED) WITH (
+           'connector' = 'upsert-kafka', 'topic' = 'taken', 'properties.bootstrap.servers' = '{}',
+           'properties.transaction.timeout.ms' = '5000',
+           'key.format' = 'raw', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+         INSERT INTO taken SELECT uri, COUNT(*) FROM log GROUP BY uri;",
+        source(kafka, true),
+        kafka.servers()
+    );
+    let (first, second) = (Job::new(&script), Job::new(&script));
+    let mut child = start(&first, &[], &[("WEIR_FAILPOINTS", "kafka-marked=sleep(8000)@2")]);
+    let pid = child.id() as i32;
+    // Waits until the transaction is open: the second one, which sleeps before its commit.
+    let since = Instant::now();
+    let epoch = |job: &Job| std::fs::read_dir(job.path(".weir/job/epochs")).map_or(0, Iterator::count);
+    while epoch(&first) < 2 && since.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    // SAFETY: the process is a child of this one.
+    unsafe { libc::kill(pid, libc::SIGSTOP) };
+    let copied = std::process::Command::new("cp").arg("-a").arg(first.path(".weir")).arg(second.path(".weir")).status();
+    assert!(copied.is_ok_and(|s| s.success()), "the state is copied");
+    second.run(&[]).succeeded();
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
+    let ended = child.wait().expect("its end");
+    let said = std::fs::read_to_string(first.path("log.txt")).unwrap_or_default();
+    assert_eq!(ended.code(), Some(5), "{said}");
+    assert!(said.contains("another process has taken this job over"), "{said}");
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for (key, value) in committed(kafka, "taken") {
+        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
+        let now = v["n"].as_u64().expect("n");
+        let before = last.insert(key.clone(), now).unwrap_or_default();
+        assert!(before < now, "{key}: an update is there twice: {before}, {now}");
+    }
+    assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
+}
