@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use weir_tests::servers::{Kafka, MariaDb, Postgres};
 use weir_tests::{Job, weir};
 
-const ROWS: usize = 300_000;
+const ROWS: usize = 800_000;
 
 fn rounds() -> usize {
     std::env::var("WEIR_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(10)
@@ -84,7 +84,7 @@ fn killed(job: &Job) -> usize {
     let mut kills = 0;
     for _ in 0..rounds() {
         let mut child = start(job, &[], &[]);
-        std::thread::sleep(moments.next(300, 1500));
+        std::thread::sleep(moments.next(250, 1000));
         if child.try_wait().expect("its state").is_none() {
             kills += 1;
         }

@@ -13,6 +13,7 @@ use weir_operators::aggregate::{AggregateFactory, Stage};
 use weir_operators::calc::{CalcFactory, DEAD_LETTER};
 use weir_operators::chain::ChainFactory;
 use weir_operators::expand::ExpandFactory;
+use weir_operators::normalize::NormalizeFactory;
 use weir_operators::values::ValuesFactory;
 use weir_sql::{Compiled, Plan, Table};
 
@@ -109,7 +110,8 @@ impl Assembly<'_> {
     fn check_changes(&self, table: &Table, plan: &Plan) -> Result<()> {
         let option = |k: &str| table.options.get(k).map_or("", String::as_str);
         let connector = option("connector");
-        if self.batch || plan.appends() || weir_connectors::takes_changes(connector, option("format")) {
+        let appends = if self.batch { plan.appends_in_batch() } else { plan.appends() };
+        if appends || weir_connectors::takes_changes(connector, option("format")) {
             return Ok(());
         }
         let e = Error::script(format!(
@@ -226,6 +228,16 @@ impl Assembly<'_> {
                 let node = self.add("expand", uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
                 Ok(Output { node, parallelism: below.parallelism })
             }
+            Plan::Normalize { input, keys, schema } => {
+                let uid = uid("normalize");
+                let below = self.relation(input, identity, next)?;
+                let factory = NormalizeFactory { keys: keys.clone(), schema: schema.clone() };
+                let partitioning = Partitioning::Hash(keys.clone());
+                let edge = Edge { from: below.node, port: MAIN, partitioning };
+                let role = Role::Operator(Arc::new(factory));
+                let node = self.add("changelog-normalize", uid, self.parallelism, role, vec![edge]);
+                Ok(Output { node, parallelism: self.parallelism })
+            }
             Plan::Aggregate { input, keys, calls, schema } => {
                 let uid = uid("aggregate");
                 let below = self.relation(input, identity, next)?;
@@ -235,7 +247,7 @@ impl Assembly<'_> {
                     input: input.schema().clone(),
                     schema: schema.clone(),
                     stage: Stage::Whole,
-                    retracts: !self.batch && !input.appends(),
+                    retracts: !if self.batch { input.appends_in_batch() } else { input.appends() },
                     at_end: self.batch && !calls.is_empty(),
                     ttl_millis: self.ttl_millis,
                 };

@@ -4,4 +4,5 @@ pub mod aggregate;
 pub mod calc;
 pub mod chain;
 pub mod expand;
+pub mod normalize;
 pub mod values;

@@ -128,7 +128,11 @@ impl Binder<'_> {
     /// A table's columns, the computed ones computed.
     pub fn scan(&mut self, table: Arc<Table>) -> Result<Plan> {
         let all: Vec<usize> = (0..table.physical.len()).collect();
-        let scan = Plan::Scan { table: table.clone(), columns: all, schema: table.physical.clone() };
+        let mut scan = Plan::Scan { table: table.clone(), columns: all, schema: table.physical.clone() };
+        if table.is_upsert() {
+            let (keys, schema) = (table.primary_key.clone(), table.physical.clone());
+            scan = Plan::Normalize { input: Box::new(scan), keys, schema };
+        }
         if table.columns.iter().all(|(_, c)| c.is_none()) {
             return Ok(scan);
         }

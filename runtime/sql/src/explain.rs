@@ -69,6 +69,7 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
                 .join(", ");
             ("Aggregate", vec![("by", names(keys, input)), ("compute", calls)])
         }
+        Plan::Normalize { input, keys, .. } => ("ChangelogNormalize", vec![("key", names(keys, input))]),
         Plan::Union { .. } => ("Union", vec![]),
     }
 }

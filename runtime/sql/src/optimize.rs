@@ -61,6 +61,7 @@ fn merge(plan: Plan) -> Plan {
         Plan::Aggregate { input, keys, calls, schema } => {
             Plan::Aggregate { input: Box::new(merge(*input)), keys, calls, schema }
         }
+        Plan::Normalize { input, keys, schema } => Plan::Normalize { input: Box::new(merge(*input)), keys, schema },
         Plan::Union { inputs, schema } => Plan::Union { inputs: inputs.into_iter().map(merge).collect(), schema },
         other => other,
     }
@@ -132,6 +133,16 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
             let plan = Plan::Aggregate { input: Box::new(input), keys, calls, schema };
             select(plan, kept, wanted)
         }
+        Plan::Normalize { input, keys, schema } => {
+            // Its key stays whatever is read.
+            let mut used = wanted.clone();
+            used.extend(&keys);
+            let (input, have) = prune(*input, &used);
+            let at = |old: &usize| have.iter().position(|h| h == old).unwrap_or(*old);
+            let keys = keys.iter().map(at).collect();
+            let schema = schema.project(&have);
+            select(Plan::Normalize { input: Box::new(input), keys, schema }, have, wanted)
+        }
         Plan::Expand { input, sets, keys, schema } => {
             let all: BTreeSet<usize> = (0..input.schema().len()).collect();
             let (input, _) = prune(*input, &all);
@@ -199,6 +210,9 @@ fn fold(plan: Plan, session: &Arc<Session>) -> Plan {
         }
         Plan::Aggregate { input, keys, calls, schema } => {
             Plan::Aggregate { input: Box::new(fold(*input, session)), keys, calls, schema }
+        }
+        Plan::Normalize { input, keys, schema } => {
+            Plan::Normalize { input: Box::new(fold(*input, session)), keys, schema }
         }
         Plan::Union { inputs, schema } => {
             Plan::Union { inputs: inputs.into_iter().map(|i| fold(i, session)).collect(), schema }

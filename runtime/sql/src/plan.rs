@@ -20,6 +20,8 @@ pub enum Plan {
     Expand { input: Box<Plan>, sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
     /// Groups by key columns; gives the keys, then the aggregates.
     Aggregate { input: Box<Plan>, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: Schema },
+    /// Changes of upserts: a row replaces the one before of the same key.
+    Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
 }
@@ -33,6 +35,7 @@ impl Plan {
             | Plan::Calc { schema, .. }
             | Plan::Expand { schema, .. }
             | Plan::Aggregate { schema, .. }
+            | Plan::Normalize { schema, .. }
             | Plan::Union { schema, .. } => schema,
         }
     }
@@ -40,7 +43,10 @@ impl Plan {
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
             Plan::Scan { .. } | Plan::Values { .. } => vec![],
-            Plan::Calc { input, .. } | Plan::Expand { input, .. } | Plan::Aggregate { input, .. } => vec![input],
+            Plan::Calc { input, .. }
+            | Plan::Expand { input, .. }
+            | Plan::Aggregate { input, .. }
+            | Plan::Normalize { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
         }
     }
@@ -51,6 +57,14 @@ impl Plan {
             Plan::Scan { table, .. } => !table.brings_changes(),
             Plan::Aggregate { calls, keys, .. } => calls.is_empty() && !keys.is_empty() && inputs,
             _ => inputs,
+        }
+    }
+    /// The same when aggregates give their results once, at the end: only what the sources themselves bring changes.
+    pub fn appends_in_batch(&self) -> bool {
+        match self {
+            Plan::Scan { table, .. } => !table.brings_changes(),
+            Plan::Aggregate { calls, .. } if !calls.is_empty() => true,
+            _ => self.inputs().into_iter().all(Plan::appends_in_batch),
         }
     }
     /// A projection on top of a relation.
@@ -82,6 +96,7 @@ impl Plan {
     pub fn unique_key(&self) -> Option<Vec<usize>> {
         match self {
             Plan::Aggregate { keys, .. } => (!keys.is_empty()).then(|| (0..keys.len()).collect()),
+            Plan::Normalize { keys, .. } => Some(keys.clone()),
             Plan::Calc { input, exprs, .. } => {
                 let column = |e: &Expr| match e {
                     Expr::Column { index, .. } => Some(*index),

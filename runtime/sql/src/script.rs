@@ -420,6 +420,10 @@ impl Compiler<'_> {
         let mut metadata = vec![None; fields.len()];
         beside.iter().for_each(|(i, key, _)| metadata[*i] = Some(key.clone()));
         let written = (0..fields.len()).filter(|i| !beside.iter().any(|(b, _, v)| b == i && *v)).collect();
+        if primary_key.is_empty() && options.get("connector").is_some_and(|c| c == "upsert-kafka") {
+            let e = Error::script(format!("table '{}' is upsert-kafka, and has no primary key", t.name)).at(at);
+            return Err(e.hint("declare it: PRIMARY KEY (…) NOT ENFORCED; it is the key of the topic's records"));
+        }
         let table = Arc::new(Table {
             name: full.clone(),
             physical: Schema::new(fields),

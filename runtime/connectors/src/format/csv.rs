@@ -91,7 +91,7 @@ impl Csv {
 }
 
 /// An integer of up to 18 digits without anything around it, the usual case.
-fn short_integer(text: &[u8]) -> Option<i64> {
+pub(super) fn short_integer(text: &[u8]) -> Option<i64> {
     let (sign, digits) = match text {
         [b'-', rest @ ..] => (-1, rest),
         _ => (1, text),

@@ -1,11 +1,13 @@
 //! JSON, a value a line, with Flink's options.
 
-use super::{Decoder, Encoder, Rows};
+use super::csv::short_integer;
+use super::{Decoder, Encoder, Rows, json_fields};
 use crate::options::TableSpec;
 use base64::Engine;
 use serde_json::Value as J;
+use serde_json::value::RawValue;
 use std::sync::Arc;
-use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value};
+use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::{Session, cast, time};
 
 #[derive(Clone)]
@@ -27,11 +29,16 @@ fn iso(table: &TableSpec, prefix: &str) -> Result<bool> {
 
 impl Json {
     pub fn new(table: &TableSpec) -> Result<Self> {
+        Self::with_prefix(table, "json")
+    }
+
+    /// A reader whose options begin with another format's name.
+    pub fn with_prefix(table: &TableSpec, prefix: &str) -> Result<Self> {
         let json = Json {
             fields: table.projected().fields,
-            ignore_errors: table.boolean("json.ignore-parse-errors", false)?,
-            fail_on_missing: table.boolean("json.fail-on-missing-field", false)?,
-            iso: iso(table, "json")?,
+            ignore_errors: table.boolean(&format!("{prefix}.ignore-parse-errors"), false)?,
+            fail_on_missing: table.boolean(&format!("{prefix}.fail-on-missing-field"), false)?,
+            iso: iso(table, prefix)?,
         };
         if json.ignore_errors && json.fail_on_missing {
             return Err(Error::script("json.fail-on-missing-field and json.ignore-parse-errors exclude each other")
@@ -39,13 +46,13 @@ impl Json {
         }
         // Options of the writer, which a table that is read may have as well.
         for k in [
-            "json.map-null-key.mode",
-            "json.map-null-key.literal",
-            "json.encode.decimal-as-plain-number",
-            "json.encode.ignore-null-fields",
-            "json.decode.json-parser.enabled",
+            "map-null-key.mode",
+            "map-null-key.literal",
+            "encode.decimal-as-plain-number",
+            "encode.ignore-null-fields",
+            "decode.json-parser.enabled",
         ] {
-            table.get(k);
+            table.get(&format!("{prefix}.{k}"));
         }
         Ok(json)
     }
@@ -142,7 +149,7 @@ impl Json {
         let mut values = serde_json::Deserializer::from_slice(line).into_iter::<J>();
         let first = match values.next() {
             None => return Ok(vec![]),
-            Some(v) => v.map_err(|e| format!("this is not JSON (at column {}): {}", e.column(), reason(&e)))?,
+            Some(v) => v.map_err(|e| no_json(&e))?,
         };
         let row = |j: &J| match j {
             J::Object(map) => {
@@ -158,6 +165,96 @@ impl Json {
     }
 }
 
+/// What is wrong with a text that is not JSON.
+pub(super) fn no_json(e: &serde_json::Error) -> String {
+    format!("this is not JSON (at column {}): {}", e.column(), reason(e))
+}
+
+impl Json {
+    /// Puts an object's text into the columns.
+    pub(super) fn object_text(&self, text: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+        self.object_over(text, None, rows)
+    }
+
+    /// The same with the fields of another object in the place of those that it has as well.
+    pub(super) fn object_over(
+        &self,
+        text: &[u8],
+        over: Option<&[u8]>,
+        rows: &mut Rows,
+    ) -> std::result::Result<(), String> {
+        let (mut found, mut first) = (vec![], vec![]);
+        json_fields::find(text, &self.fields, &mut found).map_err(|e| no_json(&e))?;
+        if let Some(over) = over {
+            json_fields::find(over, &self.fields, &mut first).map_err(|e| no_json(&e))?;
+            found.iter_mut().zip(first).for_each(|(f, o)| *f = o.or(*f));
+        }
+        self.object(&found, rows)
+    }
+
+    /// Puts the fields of an object into the columns.
+    fn object(&self, found: &[Option<&RawValue>], rows: &mut Rows) -> std::result::Result<(), String> {
+        let mut wrong = None;
+        for ((raw, field), column) in found.iter().zip(&self.fields).zip(&mut rows.columns) {
+            let put = match raw {
+                Some(raw) => self.put(raw.get(), &field.ty, column),
+                None if self.fail_on_missing => Err(format!("the field '{}' is missing", field.name)),
+                None => {
+                    column.push_null();
+                    Ok(())
+                }
+            };
+            if let Err(why) = put {
+                column.push_null();
+                if self.ignore_errors {
+                    rows.nulled += 1;
+                } else if wrong.is_none() {
+                    wrong = Some(format!("field '{}': {why}", field.name));
+                }
+            }
+        }
+        rows.height += 1;
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// Puts a value's text into its column: the usual ones straight, the others by way of a value.
+    fn put(&self, text: &str, ty: &SqlType, column: &mut ColumnBuilder) -> std::result::Result<(), String> {
+        let string = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).filter(|t| !t.contains('\\'));
+        match (&mut *column, string) {
+            (ColumnBuilder::Utf8(b), Some(s)) if ty.is_text() => {
+                b.append_value(s);
+                return Ok(());
+            }
+            (ColumnBuilder::Int64(b), None) => {
+                if let Some(v) = short_integer(text.as_bytes()) {
+                    b.append_value(v);
+                    return Ok(());
+                }
+            }
+            (ColumnBuilder::Int32(b), None) => {
+                if let Some(v) = short_integer(text.as_bytes()).and_then(|v| i32::try_from(v).ok()) {
+                    b.append_value(v);
+                    return Ok(());
+                }
+            }
+            (ColumnBuilder::Float64(b), None) if text.as_bytes()[0] != b'n' => {
+                if let Some(v) = cast::parse_double(text) {
+                    b.append_value(v);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        if text == "null" {
+            column.push_null();
+            return Ok(());
+        }
+        let json: J = serde_json::from_str(text).map_err(|e| reason(&e))?;
+        column.push(&self.value(&json, ty)?);
+        Ok(())
+    }
+}
+
 fn reason(e: &serde_json::Error) -> String {
     let t = e.to_string();
     t.split(" at line").next().unwrap_or(&t).to_string()
@@ -165,6 +262,17 @@ fn reason(e: &serde_json::Error) -> String {
 
 impl Decoder for Json {
     fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+        if record.trim_ascii_start().first() == Some(&b'{') {
+            let mut found = Vec::with_capacity(self.fields.len());
+            return match json_fields::find(record, &self.fields, &mut found) {
+                Ok(()) => self.object(&found, rows),
+                Err(_) if self.ignore_errors => {
+                    rows.skipped += 1;
+                    Ok(())
+                }
+                Err(e) => Err(no_json(&e)),
+            };
+        }
         match self.rows(record) {
             Ok(found) => found.iter().for_each(|r| rows.push(r)),
             Err(_) if self.ignore_errors => rows.skipped += 1,

@@ -1,10 +1,12 @@
 //! Formats: bytes into rows and back, one a file.
 
+mod canal;
 pub(crate) mod csv;
 pub(crate) mod debezium;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod json;
+mod json_fields;
 mod origin;
 pub(crate) mod raw;
 mod rows;
@@ -106,12 +108,12 @@ pub(crate) struct Decoding {
 }
 
 fn unknown(table: &TableSpec, format: &str) -> Error {
-    let known = ["csv", "json", "raw", "debezium-json"];
+    let known = ["csv", "json", "raw", "debezium-json", "canal-json"];
     let e = Error::script(format!("there is no format '{format}', which table '{}' asks for", table.name));
     let e = e.at(table.place_of("format"));
     match nearest(format, known) {
         Some(n) => e.hint(format!("did you mean '{n}'?")),
-        None => e.hint("there are csv, json, raw, and debezium-json for what is written"),
+        None => e.hint(format!("there are {}", known.join(", "))),
     }
 }
 
@@ -133,8 +135,12 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
             Box::new(move || Box::new(raw.clone()))
         }
         "debezium-json" => {
-            return Err(Error::script("the format 'debezium-json' can be written, and not yet read")
-                .at(table.place_of("format")));
+            let debezium = debezium::Debezium::new(table)?;
+            Box::new(move || Box::new(debezium.clone()))
+        }
+        "canal-json" => {
+            let canal = canal::Canal::new(table)?;
+            Box::new(move || Box::new(canal.clone()))
         }
         other => return Err(unknown(table, other)),
     };
@@ -144,7 +150,7 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
 
 /// Whether a format says of each row whether it comes or goes.
 pub(crate) fn takes_changes(format: &str) -> bool {
-    format == "debezium-json"
+    matches!(format, "debezium-json" | "canal-json")
 }
 
 /// Writes rows as bytes.
@@ -169,6 +175,10 @@ pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str
         }
         "debezium-json" => {
             let writer = debezium::DebeziumWriter::new(table)?;
+            Ok((Box::new(move || Box::new(writer.clone())), "json"))
+        }
+        "canal-json" => {
+            let writer = canal::CanalWriter::new(table)?;
             Ok((Box::new(move || Box::new(writer.clone())), "json"))
         }
         "raw" => {

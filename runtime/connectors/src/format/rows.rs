@@ -1,7 +1,7 @@
 //! Rows on their way from records into a batch.
 
 use arrow::array::{BooleanArray, Int8Array};
-use weir_core::{Batch, ColumnBuilder, Result, RowKind, Schema, Value};
+use weir_core::{Batch, ColumnBuilder, RowKind, Schema, Value};
 
 /// Rows under construction.
 #[derive(Debug)]
@@ -49,6 +49,20 @@ impl Rows {
         self.kinds.push(kind as i8);
         self.push(values);
     }
+    /// Ends a record of a format that knows kinds: as many kinds as rows, and if it failed and that is to be ignored, none of
+    /// its rows.
+    ///
+    /// # Errors
+    /// What the record failed with, unless that is to be ignored.
+    pub fn even(&mut self, height: usize, read: Result<(), String>, ignore: bool) -> Result<(), String> {
+        self.kinds.resize(self.height, RowKind::Insert as i8);
+        if read.is_err() && ignore {
+            self.dropped.extend(height as u32..self.height as u32);
+            self.skipped += 1;
+            return Ok(());
+        }
+        read
+    }
     /// Notes that what a record has appended since `height` began at `start`; drops it when the record was bad after all.
     pub fn close(&mut self, height: usize, start: usize, good: bool) {
         self.starts.resize(self.height, start as u32);
@@ -60,7 +74,7 @@ impl Rows {
     ///
     /// # Errors
     /// None in practice: the columns are of the schema's types.
-    pub fn finish(self, schema: &Schema) -> Result<Batch> {
+    pub fn finish(self, schema: &Schema) -> weir_core::Result<Batch> {
         let columns = self.columns.into_iter().map(ColumnBuilder::finish).collect();
         let kinds = (!self.kinds.is_empty()).then(|| Int8Array::from(self.kinds));
         let batch = Batch::from_columns(schema.arrow(), columns, self.height)?.with_kinds(kinds);
@@ -72,7 +86,7 @@ impl Rows {
 ///
 /// # Errors
 /// None in practice.
-pub(crate) fn without(batch: Batch, dropped: &[u32]) -> Result<Batch> {
+pub(crate) fn without(batch: Batch, dropped: &[u32]) -> weir_core::Result<Batch> {
     if dropped.is_empty() {
         return Ok(batch);
     }
