@@ -152,6 +152,17 @@ impl Kafka {
         run(c.args(["-cp", &jars(), class, "--bootstrap-server", &servers]).args(arguments))
     }
 
+    /// Runs a tool that reads its standard input.
+    pub fn fed_tool(&self, class: &str, arguments: &[&str], input: &str) {
+        use std::io::Write;
+        let servers = self.servers();
+        let mut c = Command::new("java");
+        c.args(["-cp", &jars(), class, "--bootstrap-server", &servers]).args(arguments);
+        let mut child = c.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{class}: {e}"));
+        child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("what it reads");
+        assert!(child.wait().is_ok_and(|s| s.success()), "{class} failed");
+    }
+
     /// Makes a topic.
     pub fn topic(&self, name: &str, partitions: u32) {
         let partitions = partitions.to_string();

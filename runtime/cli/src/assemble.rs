@@ -374,7 +374,7 @@ impl Assembly<'_> {
                 let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {
                     Error::script(format!("the dead-letter table '{name}' has a column '{}'", f.name))
                         .at(table.place)
-                        .hint("it takes columns among reason, origin, record and time")
+                        .hint("it takes columns among reason, origin, record, time and headers")
                 })?;
                 let column = Expr::column(at, f.name.clone(), DEAD_LETTER.fields[at].ty.clone());
                 if !weir_expr::cast::allowed(&column.ty(), &f.ty) {

@@ -16,6 +16,7 @@ pub static DEAD_LETTER: LazyLock<Schema> = LazyLock::new(|| {
         Field::new("origin", SqlType::STRING),
         Field::new("record", SqlType::BYTES),
         Field::new("time", SqlType::from(TypeKind::TimestampLtz(3))),
+        Field::new("headers", SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::BYTES)))),
     ])
 });
 
@@ -37,11 +38,17 @@ pub fn dead_letters(letters: Vec<DeadLetter>) -> Result<Batch> {
     let n = letters.len();
     let (s, nanos) = weir_expr::time::now();
     let now = s * 1_000_000 + i64::from(nanos / 1_000_000) * 1_000;
+    let headers = letters.iter().map(|l| {
+        let named = |name: &str, value: &str| (Value::string(name.to_string()), Value::Bytes(value.as_bytes().to_vec().into()));
+        Value::Map(vec![named("weir.reason", &l.reason), named("weir.origin", &l.origin)])
+    });
+    let headers = weir_core::value::column(&DEAD_LETTER.fields[4].ty.arrow(), headers);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(letters.iter().map(|l| Some(l.reason.as_str())).collect::<StringArray>()),
         Arc::new(letters.iter().map(|l| Some(l.origin.as_str())).collect::<StringArray>()),
         Arc::new(letters.iter().map(|l| Some(l.record.as_slice())).collect::<BinaryArray>()),
         Arc::new(TimestampMicrosecondArray::from(vec![now; n]).with_timezone("UTC")),
+        headers,
     ];
     Batch::from_columns(DEAD_LETTER.arrow(), columns, n)
 }

@@ -70,11 +70,12 @@ impl Reader {
             .iter()
             .zip(&shared.schema.fields)
             .map(|(c, field)| {
-                if let Some(at) = of_value.iter().position(|v| v == c) {
-                    return Ok(From::Value(at));
-                }
+                // What is in both comes from the key: a tombstone has no more.
                 if let Some(at) = of_key.iter().position(|k| k == c) {
                     return Ok(From::Key(at));
+                }
+                if let Some(at) = of_value.iter().position(|v| v == c) {
+                    return Ok(From::Value(at));
                 }
                 let found = layout.metadata.iter().find(|(m, _)| m == c);
                 let (_, m) = found.ok_or_else(|| Error::internal("a column of no part of a message"))?;

@@ -1,0 +1,278 @@
+//! Kafka as source and sink: options, parts of records, changes, and what becomes of everything that is not as it should be.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use weir_tests::servers::{Kafka, free_port};
+use weir_tests::{Job, Ran, repository};
+
+fn kafka() -> &'static Kafka {
+    static KAFKA: OnceLock<Kafka> = OnceLock::new();
+    KAFKA.get_or_init(Kafka::start)
+}
+
+/// A topic of this name with these records, each on a line, as a key and a value with `|` between them.
+fn filled(topic: &str, partitions: u32, records: &str) {
+    let k = kafka();
+    k.topic(topic, partitions);
+    produce(topic, records);
+}
+
+fn produce(topic: &str, records: &str) {
+    kafka().fed_tool(
+        "org.apache.kafka.tools.ConsoleProducer",
+        &[
+            "--topic",
+            topic,
+            "--property",
+            "parse.key=true",
+            "--property",
+            "key.separator=|",
+            "--property",
+            "null.marker=NULL",
+        ],
+        records,
+    );
+}
+
+fn with(topic: &str, more: &str) -> String {
+    format!("WITH ('connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{}', {more})", kafka().servers())
+}
+
+const ALL: &str = "'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'";
+
+fn run(script: &str) -> Ran {
+    Job::new(script).run(&["--set", "parallelism.default=1"])
+}
+
+fn sorted(ran: &Ran) -> Vec<String> {
+    let mut lines: Vec<String> = ran.out.lines().map(str::to_string).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn keys_values_and_what_lies_beside_them() {
+    filled("parts", 1, "a|{\"v\": 1, \"t\": \"x\"}\nb|{\"v\": 2}\n");
+    let source = format!(
+        "CREATE TABLE t (k STRING, v INT, p INT METADATA FROM 'partition', `offset` BIGINT METADATA VIRTUAL,
+           `topic` STRING METADATA VIRTUAL, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp') {};",
+        with("parts", &format!("'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json',
+             'value.fields-include' = 'EXCEPT_KEY', {ALL}"))
+    );
+    let ran = run(&format!("{source} SELECT `topic`, p, `offset`, k, v, ts > TIMESTAMP '2020-01-01 00:00:00' FROM t;")).succeeded();
+    assert_eq!(ran.out, "+I[parts, 0, 0, a, 1, true]\n+I[parts, 0, 1, b, 2, true]\n");
+    // Written back with time, headers and a key, and read again.
+    kafka().topic("beside", 2);
+    let both = "k STRING, v INT, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', headers MAP<STRING, BYTES> METADATA";
+    let options = "'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json'";
+    run(&format!(
+        "CREATE TABLE o ({both}) {};
+         INSERT INTO o SELECT * FROM (VALUES ('a', 7, CAST(TIMESTAMP '2021-02-03 04:05:06.789' AS TIMESTAMP_LTZ(3)),
+           MAP['h', CAST('one' AS BYTES)])) AS x (k, v, ts, headers);",
+        with("beside", options)
+    ))
+    .succeeded();
+    let ran = run(&format!(
+        "CREATE TABLE i ({both}) {};
+         SELECT k, v, ts, CAST(headers['h'] AS STRING) FROM i;",
+        with("beside", &format!("{options}, {ALL}"))
+    ))
+    .succeeded();
+    assert_eq!(ran.out, "+I[a, 7, 2021-02-03 04:05:06.789, one]\n");
+}
+
+#[test]
+fn reading_begins_and_ends_where_it_is_told() {
+    filled("bounds", 1, "k|0\nk|1\nk|2\nk|3\n");
+    let rows = |more: &str| {
+        let ran = run(&format!("CREATE TABLE t (v STRING) {}; SELECT v FROM t;", with("bounds", &format!("'format' = 'raw', {more}"))));
+        ran.succeeded().out.replace("+I[", "").replace("]\n", "")
+    };
+    assert_eq!(rows(ALL), "0123");
+    assert_eq!(rows("'scan.startup.mode' = 'latest-offset', 'scan.bounded.mode' = 'latest-offset'"), "");
+    let specific = "'scan.startup.mode' = 'specific-offsets', 'scan.startup.specific-offsets' = 'partition:0,offset:1',
+                    'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = 'partition:0,offset:3'";
+    assert_eq!(rows(specific), "12");
+    let time = "'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '1000', 'scan.bounded.mode' = 'latest-offset'";
+    assert_eq!(rows(time), "0123");
+    let group = "'properties.group.id' = 'bounds', 'properties.auto.offset.reset' = 'earliest', 'scan.bounded.mode' = 'latest-offset'";
+    assert_eq!(rows(group), "0123");
+    let none = run(&format!(
+        "CREATE TABLE t (v STRING) {}; SELECT v FROM t;",
+        with("bounds", "'format' = 'raw', 'properties.group.id' = 'nobody', 'scan.bounded.mode' = 'latest-offset'")
+    ));
+    none.failed(2, &["the group 'nobody' has no offset", "'properties.auto.offset.reset'"]);
+}
+
+#[test]
+fn changes_go_in_and_out() {
+    let products = |format: &str, path: &str, more: &str| {
+        let path = repository("tests/data/cdc").join(path);
+        format!(
+            "CREATE TABLE p (id INT, name STRING, weight DOUBLE, address STRING) WITH ('connector' = 'filesystem',
+               'path' = '{}', 'format' = '{format}' {more});",
+            path.display()
+        )
+    };
+    let ran = run(&format!("{} SELECT * FROM p;", products("debezium-json", "products.json", ""))).succeeded();
+    let lines = sorted(&ran);
+    assert!(lines.contains(&"-D[101, scooter, 3.14, null]".to_string()), "{lines:?}");
+    assert!(lines.contains(&"-U[null, null, null, Shanghai]".to_string()), "{lines:?}");
+    assert!(lines.contains(&"+U[105, hammer, 0.875, Beijing]".to_string()), "{lines:?}");
+    let enveloped = products("debezium-json", "products-with-schema.json", ", 'debezium-json.schema-include' = 'true'");
+    assert_eq!(run(&format!("{enveloped} SELECT * FROM p;")).succeeded().out, "+I[101, scooter, 3.140000104904175, null]\n");
+    let without = products("debezium-json", "products-with-schema.json", "");
+    run(&format!("{without} SELECT * FROM p;")).failed(3, &["schema-include"]);
+    // Counted, the rows that went are gone, in a stream and at once.
+    for mode in ["streaming", "batch"] {
+        let ran = run(&format!(
+            "SET 'execution.runtime-mode' = '{mode}'; {} SELECT COUNT(*) FROM p WHERE id > 0;",
+            products("debezium-json", "products.json", "")
+        ));
+        assert_eq!(ran.succeeded().rows().into_keys().collect::<Vec<_>>(), ["[6]"], "{mode}");
+    }
+    // Canal's rows, with what they were.
+    let job = Job::new(
+        "CREATE TABLE c (id INT, v STRING, w STRING) WITH ('connector' = 'filesystem', 'path' = 'c.json', 'format' = 'canal-json',
+           'canal-json.table.include' = 'mine.*');
+         SELECT * FROM c;",
+    );
+    job.file(
+        "c.json",
+        "{\"data\":[{\"id\":\"1\",\"v\":\"a\",\"w\":\"b\"},{\"id\":\"2\",\"v\":\"c\",\"w\":null}],\"old\":null,\"type\":\"INSERT\",\"table\":\"mine1\"}
+{\"data\":[{\"id\":\"1\",\"v\":\"z\",\"w\":\"b\"}],\"old\":[{\"v\":\"a\"}],\"type\":\"UPDATE\",\"table\":\"mine1\"}
+{\"data\":[{\"id\":\"9\",\"v\":\"z\",\"w\":\"b\"}],\"type\":\"INSERT\",\"table\":\"other\"}
+{\"data\":[{\"id\":\"2\",\"v\":\"c\",\"w\":null}],\"old\":null,\"type\":\"DELETE\",\"table\":\"mine1\"}
+",
+    );
+    let ran = job.run(&["--set", "parallelism.default=1"]).succeeded();
+    assert_eq!(ran.out, "+I[1, a, b]\n+I[2, c, null]\n-U[1, a, b]\n+U[1, z, b]\n-D[2, c, null]\n");
+    // Through a topic and back.
+    for format in ["debezium-json", "canal-json"] {
+        let topic = format!("through-{format}");
+        kafka().topic(&topic, 1);
+        let table = |more: &str| format!("CREATE TABLE o (name STRING, n BIGINT) {};", with(&topic, &format!("'format' = '{format}' {more}")));
+        run(&format!(
+            "{} {} INSERT INTO o SELECT name, COUNT(*) FROM p GROUP BY name;",
+            products("debezium-json", "products.json", ""),
+            table("")
+        ))
+        .succeeded();
+        let ran = run(&format!("{} SELECT * FROM o WHERE name IS NOT NULL;", table(&format!(", {ALL}")))).succeeded();
+        assert_eq!(ran.rows().get("[hammer, 3]"), Some(&1), "{format}: {}", ran.out);
+        assert!(!ran.rows().contains_key("[scooter, 1]"), "{format}: {}", ran.out);
+    }
+}
+
+#[test]
+fn tables_by_key_come_and_go() {
+    filled("by-key", 2, "{\"id\":1}|{\"id\":1,\"v\":\"a\"}\n{\"id\":2}|{\"id\":2,\"v\":\"b\"}\n{\"id\":1}|{\"id\":1,\"v\":\"c\"}\n{\"id\":2}|NULL\n{\"id\":3}|NULL\n");
+    let table = |more: &str| {
+        format!(
+            "CREATE TABLE t (id INT, v STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka',
+               'topic' = 'by-key', 'properties.bootstrap.servers' = '{}', 'key.format' = 'json', 'value.format' = 'json' {more});",
+            kafka().servers()
+        )
+    };
+    let bounded = ", 'scan.bounded.mode' = 'latest-offset'";
+    let ran = run(&format!("{} SELECT * FROM t;", table(bounded))).succeeded();
+    assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[1, c]"], "{}", ran.out);
+    assert!(ran.out.contains("-U[1, a]") && ran.out.contains("-D[2, b]"), "{}", ran.out);
+    let ran = run(&format!("SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), MAX(v) FROM t;", table(bounded)));
+    assert_eq!(ran.succeeded().out, "+I[1, c]\n");
+    run("CREATE TABLE t (v STRING) WITH ('connector' = 'upsert-kafka', 'topic' = 'x', 'properties.bootstrap.servers' = 'x',
+           'key.format' = 'raw', 'value.format' = 'raw'); SELECT * FROM t;")
+    .failed(2, &["line 1, column 14", "no primary key"]);
+}
+
+#[test]
+fn bad_records_are_told_left_out_or_kept() {
+    filled("bad", 1, "k|1,one\nk|x,two\nk|3,three\n");
+    let table = |more: &str| format!("CREATE TABLE t (a INT, b STRING) {};", with("bad", &format!("'format' = 'csv', {ALL} {more}")));
+    let select = |more: &str| run(&format!("{} SELECT * FROM t;", table(more)));
+    select("").failed(3, &["topic bad, partition 0, offset 1", "column 'a'", "x,two"]);
+    assert_eq!(select(", 'on-error' = 'skip'").succeeded().out, "+I[1, one]\n+I[3, three]\n");
+    assert_eq!(select(", 'csv.ignore-parse-errors' = 'true'").succeeded().out, "+I[1, one]\n+I[null, two]\n+I[3, three]\n");
+    // Into a topic of dead letters, the record as it came, with headers that say why and where from.
+    kafka().topic("dead", 1);
+    let dead = format!(
+        "CREATE TABLE dead (record BYTES, headers MAP<STRING, BYTES> METADATA) {};",
+        with("dead", "'format' = 'raw'")
+    );
+    run(&format!("{dead} {} SELECT * FROM t;", table(", 'on-error' = 'dead-letter', 'dead-letter.table' = 'dead'"))).succeeded();
+    let ran = run(&format!(
+        "CREATE TABLE dead (record STRING, headers MAP<STRING, BYTES> METADATA) {};
+         SELECT record, CAST(headers['weir.origin'] AS STRING), CAST(headers['weir.reason'] AS STRING) LIKE '%column ''a''%' FROM dead;",
+        with("dead", &format!("'format' = 'raw', {ALL}"))
+    ));
+    assert_eq!(ran.succeeded().out, "+I[x,two, topic bad, partition 0, offset 1, true]\n");
+}
+
+#[test]
+fn what_cannot_be_is_told() {
+    let select = |options: &str| {
+        run(&format!("CREATE TABLE t (v STRING) WITH ('connector' = 'kafka', 'format' = 'raw', {options}); SELECT * FROM t;"))
+    };
+    let here = format!("'properties.bootstrap.servers' = '{}'", kafka().servers());
+    let start = "'scan.startup.mode' = 'earliest-offset'";
+    select(&format!("{here}, {start}")).failed(2, &["lacks the option 'topic'"]);
+    select(&format!("'topic' = 't', {start}")).failed(2, &["'properties.bootstrap.servers'"]);
+    select(&format!("{here}, {start}, 'topic' = 'nowhere'")).failed(2, &["there is no topic 'nowhere'", "create it"]);
+    select(&format!("{here}, 'topic' = 't'")).failed(2, &["does not say where to begin", "'earliest-offset'"]);
+    select(&format!("{here}, 'topic' = 't', 'scan.startup.mode' = 'earliest'")).failed(2, &["no startup mode 'earliest'"]);
+    select(&format!("{here}, {start}, 'topic' = 't', 'properties.group.protocol' = 'consumer'")).failed(2, &["'properties.group.protocol'", "deals partitions out itself"]);
+    select(&format!("{here}, {start}, 'topic' = 't', 'properties.enable.auto.commit' = 'true'")).failed(2, &["offsets belong to epochs"]);
+    select(&format!("{here}, {start}, 'topic' = 't', 'properties.no.such.thing' = '1'")).failed(2, &["no.such.thing"]);
+    select(&format!("{here}, {start}, 'topic' = 't', 'scan.startup.mod' = '1'")).failed(2, &["'scan.startup.mod'", "did you mean"]);
+    let nobody = format!("'properties.bootstrap.servers' = '127.0.0.1:{}'", free_port());
+    let script = format!("SET 'restart-strategy.type' = 'none'; CREATE TABLE t (v STRING) WITH ('connector' = 'kafka', 'format' = 'raw',
+        'topic' = 't', {start}, {nobody}); SELECT * FROM t;");
+    run(&script).failed(6, &["Kafka at 127.0.0.1", "check that the address is right"]);
+    // Values that change cannot go into a format that only knows rows.
+    let script = format!(
+        "CREATE TABLE o (v STRING, n BIGINT) {};
+         CREATE TABLE n (v STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '10');
+         INSERT INTO o SELECT v, COUNT(*) FROM n GROUP BY v;",
+        with("t", "'format' = 'json'")
+    );
+    run(&script).failed(2, &["only takes rows that come"]);
+}
+
+/// Partitions that come while the job runs, a topic that is deleted and made again, offsets that are gone.
+#[test]
+fn topics_change_under_a_job() {
+    filled("changing", 1, "k|a\nk|b\n");
+    let script = format!(
+        "SET 'execution.checkpointing.interval' = '100ms';
+         CREATE TABLE t (v STRING) {};
+         CREATE TABLE o (v STRING) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'raw');
+         INSERT INTO o SELECT v FROM t;",
+        with("changing", "'format' = 'raw', 'scan.startup.mode' = 'earliest-offset', 'scan.topic-partition-discovery.interval' = '300ms'")
+    );
+    let job = Job::new(&script);
+    let mut child = job.command(&[]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("weir");
+    let metrics = |job: &Job| std::fs::read_dir(job.path(".weir/job/epochs")).is_ok();
+    let since = Instant::now();
+    while !metrics(&job) && since.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    kafka().tool("org.apache.kafka.tools.TopicCommand", &["--alter", "--topic", "changing", "--partitions", "3"]);
+    produce("changing", "x|c\ny|d\nz|e\nw|f\nq|g\n");
+    std::thread::sleep(Duration::from_secs(3));
+    // SAFETY: the process is a child of this one.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    assert!(child.wait().expect("its end").success());
+    let mut lines: Vec<String> = vec![];
+    for part in std::fs::read_dir(job.path("out")).expect("parts") {
+        let text = std::fs::read_to_string(part.expect("a part").path()).expect("its lines");
+        lines.extend(text.lines().map(str::to_string));
+    }
+    lines.sort();
+    assert_eq!(lines.concat(), "abcdefg");
+    // Made again under the same name, it is another topic.
+    kafka().tool("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", "changing"]);
+    std::thread::sleep(Duration::from_secs(1));
+    filled("changing", 3, "k|a\nk|b\nk|c\nk|d\n");
+    job.run(&[]).failed(5, &["'changing' is not the one that was being read", "--fresh"]);
+}
