@@ -237,7 +237,11 @@ fn killed_at_every_step() {
     for step in steps {
         let mut child = start(&job, &[], &[("WEIR_FAILPOINTS", &format!("{step}=abort@1"))]);
         let ended = child.wait().expect("its end");
-        assert!(!ended.success(), "{step} was never reached: {}", std::fs::read_to_string(job.path("log.txt")).unwrap_or_default());
+        assert!(
+            !ended.success(),
+            "{step} was never reached: {}",
+            std::fs::read_to_string(job.path("log.txt")).unwrap_or_default()
+        );
     }
     job.run(&[]).succeeded();
     assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums);

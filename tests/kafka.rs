@@ -35,7 +35,10 @@ fn produce(topic: &str, records: &str) {
 }
 
 fn with(topic: &str, more: &str) -> String {
-    format!("WITH ('connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{}', {more})", kafka().servers())
+    format!(
+        "WITH ('connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{}', {more})",
+        kafka().servers()
+    )
 }
 
 const ALL: &str = "'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'";
@@ -56,10 +59,16 @@ fn keys_values_and_what_lies_beside_them() {
     let source = format!(
         "CREATE TABLE t (k STRING, v INT, p INT METADATA FROM 'partition', `offset` BIGINT METADATA VIRTUAL,
            `topic` STRING METADATA VIRTUAL, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp') {};",
-        with("parts", &format!("'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json',
-             'value.fields-include' = 'EXCEPT_KEY', {ALL}"))
+        with(
+            "parts",
+            &format!(
+                "'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json',
+             'value.fields-include' = 'EXCEPT_KEY', {ALL}"
+            )
+        )
     );
-    let ran = run(&format!("{source} SELECT `topic`, p, `offset`, k, v, ts > TIMESTAMP '2020-01-01 00:00:00' FROM t;")).succeeded();
+    let ran = run(&format!("{source} SELECT `topic`, p, `offset`, k, v, ts > TIMESTAMP '2020-01-01 00:00:00' FROM t;"))
+        .succeeded();
     assert_eq!(ran.out, "+I[parts, 0, 0, a, 1, true]\n+I[parts, 0, 1, b, 2, true]\n");
     // Written back with time, headers and a key, and read again.
     kafka().topic("beside", 2);
@@ -78,14 +87,17 @@ fn keys_values_and_what_lies_beside_them() {
         with("beside", &format!("{options}, {ALL}"))
     ))
     .succeeded();
-    assert_eq!(ran.out, "+I[a, 7, 2021-02-03 04:05:06.789, one]\n");
+    assert_eq!(ran.out, "+I[a, 7, 2021-02-03T04:05:06.789Z, one]\n");
 }
 
 #[test]
 fn reading_begins_and_ends_where_it_is_told() {
     filled("bounds", 1, "k|0\nk|1\nk|2\nk|3\n");
     let rows = |more: &str| {
-        let ran = run(&format!("CREATE TABLE t (v STRING) {}; SELECT v FROM t;", with("bounds", &format!("'format' = 'raw', {more}"))));
+        let ran = run(&format!(
+            "CREATE TABLE t (v STRING) {}; SELECT v FROM t;",
+            with("bounds", &format!("'format' = 'raw', {more}"))
+        ));
         ran.succeeded().out.replace("+I[", "").replace("]\n", "")
     };
     assert_eq!(rows(ALL), "0123");
@@ -120,7 +132,10 @@ fn changes_go_in_and_out() {
     assert!(lines.contains(&"-U[null, null, null, Shanghai]".to_string()), "{lines:?}");
     assert!(lines.contains(&"+U[105, hammer, 0.875, Beijing]".to_string()), "{lines:?}");
     let enveloped = products("debezium-json", "products-with-schema.json", ", 'debezium-json.schema-include' = 'true'");
-    assert_eq!(run(&format!("{enveloped} SELECT * FROM p;")).succeeded().out, "+I[101, scooter, 3.140000104904175, null]\n");
+    assert_eq!(
+        run(&format!("{enveloped} SELECT * FROM p;")).succeeded().out,
+        "+I[101, scooter, 3.140000104904175, null]\n"
+    );
     let without = products("debezium-json", "products-with-schema.json", "");
     run(&format!("{without} SELECT * FROM p;")).failed(3, &["schema-include"]);
     // Counted, the rows that went are gone, in a stream and at once.
@@ -151,7 +166,12 @@ fn changes_go_in_and_out() {
     for format in ["debezium-json", "canal-json"] {
         let topic = format!("through-{format}");
         kafka().topic(&topic, 1);
-        let table = |more: &str| format!("CREATE TABLE o (name STRING, n BIGINT) {};", with(&topic, &format!("'format' = '{format}' {more}")));
+        let table = |more: &str| {
+            format!(
+                "CREATE TABLE o (name STRING, n BIGINT) {};",
+                with(&topic, &format!("'format' = '{format}' {more}"))
+            )
+        };
         run(&format!(
             "{} {} INSERT INTO o SELECT name, COUNT(*) FROM p GROUP BY name;",
             products("debezium-json", "products.json", ""),
@@ -166,7 +186,11 @@ fn changes_go_in_and_out() {
 
 #[test]
 fn tables_by_key_come_and_go() {
-    filled("by-key", 2, "{\"id\":1}|{\"id\":1,\"v\":\"a\"}\n{\"id\":2}|{\"id\":2,\"v\":\"b\"}\n{\"id\":1}|{\"id\":1,\"v\":\"c\"}\n{\"id\":2}|NULL\n{\"id\":3}|NULL\n");
+    filled(
+        "by-key",
+        2,
+        "{\"id\":1}|{\"id\":1,\"v\":\"a\"}\n{\"id\":2}|{\"id\":2,\"v\":\"b\"}\n{\"id\":1}|{\"id\":1,\"v\":\"c\"}\n{\"id\":2}|NULL\n{\"id\":3}|NULL\n",
+    );
     let table = |more: &str| {
         format!(
             "CREATE TABLE t (id INT, v STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka',
@@ -178,7 +202,8 @@ fn tables_by_key_come_and_go() {
     let ran = run(&format!("{} SELECT * FROM t;", table(bounded))).succeeded();
     assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[1, c]"], "{}", ran.out);
     assert!(ran.out.contains("-U[1, a]") && ran.out.contains("-D[2, b]"), "{}", ran.out);
-    let ran = run(&format!("SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), MAX(v) FROM t;", table(bounded)));
+    let ran =
+        run(&format!("SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), MAX(v) FROM t;", table(bounded)));
     assert_eq!(ran.succeeded().out, "+I[1, c]\n");
     run("CREATE TABLE t (v STRING) WITH ('connector' = 'upsert-kafka', 'topic' = 'x', 'properties.bootstrap.servers' = 'x',
            'key.format' = 'raw', 'value.format' = 'raw'); SELECT * FROM t;")
@@ -188,18 +213,24 @@ fn tables_by_key_come_and_go() {
 #[test]
 fn bad_records_are_told_left_out_or_kept() {
     filled("bad", 1, "k|1,one\nk|x,two\nk|3,three\n");
-    let table = |more: &str| format!("CREATE TABLE t (a INT, b STRING) {};", with("bad", &format!("'format' = 'csv', {ALL} {more}")));
+    let table = |more: &str| {
+        format!("CREATE TABLE t (a INT, b STRING) {};", with("bad", &format!("'format' = 'csv', {ALL} {more}")))
+    };
     let select = |more: &str| run(&format!("{} SELECT * FROM t;", table(more)));
     select("").failed(3, &["topic bad, partition 0, offset 1", "column 'a'", "x,two"]);
     assert_eq!(select(", 'on-error' = 'skip'").succeeded().out, "+I[1, one]\n+I[3, three]\n");
-    assert_eq!(select(", 'csv.ignore-parse-errors' = 'true'").succeeded().out, "+I[1, one]\n+I[null, two]\n+I[3, three]\n");
+    assert_eq!(
+        select(", 'csv.ignore-parse-errors' = 'true'").succeeded().out,
+        "+I[1, one]\n+I[null, two]\n+I[3, three]\n"
+    );
     // Into a topic of dead letters, the record as it came, with headers that say why and where from.
     kafka().topic("dead", 1);
     let dead = format!(
         "CREATE TABLE dead (record BYTES, headers MAP<STRING, BYTES> METADATA) {};",
         with("dead", "'format' = 'raw'")
     );
-    run(&format!("{dead} {} SELECT * FROM t;", table(", 'on-error' = 'dead-letter', 'dead-letter.table' = 'dead'"))).succeeded();
+    run(&format!("{dead} {} SELECT * FROM t;", table(", 'on-error' = 'dead-letter', 'dead-letter.table' = 'dead'")))
+        .succeeded();
     let ran = run(&format!(
         "CREATE TABLE dead (record STRING, headers MAP<STRING, BYTES> METADATA) {};
          SELECT record, CAST(headers['weir.origin'] AS STRING), CAST(headers['weir.reason'] AS STRING) LIKE '%column ''a''%' FROM dead;",
@@ -211,7 +242,9 @@ fn bad_records_are_told_left_out_or_kept() {
 #[test]
 fn what_cannot_be_is_told() {
     let select = |options: &str| {
-        run(&format!("CREATE TABLE t (v STRING) WITH ('connector' = 'kafka', 'format' = 'raw', {options}); SELECT * FROM t;"))
+        run(&format!(
+            "CREATE TABLE t (v STRING) WITH ('connector' = 'kafka', 'format' = 'raw', {options}); SELECT * FROM t;"
+        ))
     };
     let here = format!("'properties.bootstrap.servers' = '{}'", kafka().servers());
     let start = "'scan.startup.mode' = 'earliest-offset'";
@@ -219,14 +252,20 @@ fn what_cannot_be_is_told() {
     select(&format!("'topic' = 't', {start}")).failed(2, &["'properties.bootstrap.servers'"]);
     select(&format!("{here}, {start}, 'topic' = 'nowhere'")).failed(2, &["there is no topic 'nowhere'", "create it"]);
     select(&format!("{here}, 'topic' = 't'")).failed(2, &["does not say where to begin", "'earliest-offset'"]);
-    select(&format!("{here}, 'topic' = 't', 'scan.startup.mode' = 'earliest'")).failed(2, &["no startup mode 'earliest'"]);
-    select(&format!("{here}, {start}, 'topic' = 't', 'properties.group.protocol' = 'consumer'")).failed(2, &["'properties.group.protocol'", "deals partitions out itself"]);
-    select(&format!("{here}, {start}, 'topic' = 't', 'properties.enable.auto.commit' = 'true'")).failed(2, &["offsets belong to epochs"]);
+    select(&format!("{here}, 'topic' = 't', 'scan.startup.mode' = 'earliest'"))
+        .failed(2, &["no startup mode 'earliest'"]);
+    select(&format!("{here}, {start}, 'topic' = 't', 'properties.group.protocol' = 'consumer'"))
+        .failed(2, &["'properties.group.protocol'", "deals partitions out itself"]);
+    select(&format!("{here}, {start}, 'topic' = 't', 'properties.enable.auto.commit' = 'true'"))
+        .failed(2, &["offsets belong to epochs"]);
     select(&format!("{here}, {start}, 'topic' = 't', 'properties.no.such.thing' = '1'")).failed(2, &["no.such.thing"]);
-    select(&format!("{here}, {start}, 'topic' = 't', 'scan.startup.mod' = '1'")).failed(2, &["'scan.startup.mod'", "did you mean"]);
+    select(&format!("{here}, {start}, 'topic' = 't', 'scan.startup.mod' = '1'"))
+        .failed(2, &["'scan.startup.mod'", "did you mean"]);
     let nobody = format!("'properties.bootstrap.servers' = '127.0.0.1:{}'", free_port());
-    let script = format!("SET 'restart-strategy.type' = 'none'; CREATE TABLE t (v STRING) WITH ('connector' = 'kafka', 'format' = 'raw',
-        'topic' = 't', {start}, {nobody}); SELECT * FROM t;");
+    let script = format!(
+        "SET 'restart-strategy.type' = 'none'; CREATE TABLE t (v STRING) WITH ('connector' = 'kafka', 'format' = 'raw',
+        'topic' = 't', {start}, {nobody}); SELECT * FROM t;"
+    );
     run(&script).failed(6, &["Kafka at 127.0.0.1", "check that the address is right"]);
     // Values that change cannot go into a format that only knows rows.
     let script = format!(
@@ -247,10 +286,14 @@ fn topics_change_under_a_job() {
          CREATE TABLE t (v STRING) {};
          CREATE TABLE o (v STRING) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'raw');
          INSERT INTO o SELECT v FROM t;",
-        with("changing", "'format' = 'raw', 'scan.startup.mode' = 'earliest-offset', 'scan.topic-partition-discovery.interval' = '300ms'")
+        with(
+            "changing",
+            "'format' = 'raw', 'scan.startup.mode' = 'earliest-offset', 'scan.topic-partition-discovery.interval' = '300ms'"
+        )
     );
     let job = Job::new(&script);
-    let mut child = job.command(&[]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("weir");
+    let mut child =
+        job.command(&[]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("weir");
     let metrics = |job: &Job| std::fs::read_dir(job.path(".weir/job/epochs")).is_ok();
     let since = Instant::now();
     while !metrics(&job) && since.elapsed() < Duration::from_secs(20) {

@@ -130,7 +130,8 @@ impl Kafka {
         let _ = server.child.kill();
         let _ = server.child.wait();
         std::thread::sleep(down);
-        let (folder, port) = (std::mem::replace(&mut server.folder, tempfile::tempdir().expect("a folder")), server.port);
+        let (folder, port) =
+            (std::mem::replace(&mut server.folder, tempfile::tempdir().expect("a folder")), server.port);
         drop(server);
         self.server = Some(Self::broker(folder, port));
     }
@@ -158,7 +159,8 @@ impl Kafka {
         let servers = self.servers();
         let mut c = Command::new("java");
         c.args(["-cp", &jars(), class, "--bootstrap-server", &servers]).args(arguments);
-        let mut child = c.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{class}: {e}"));
+        let mut child =
+            c.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{class}: {e}"));
         child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("what it reads");
         assert!(child.wait().is_ok_and(|s| s.success()), "{class} failed");
     }
@@ -200,7 +202,18 @@ impl MariaDb {
     fn run_on(&self, database: &str, sql: &str) -> String {
         let port = self.0.port.to_string();
         let mut c = Command::new("mariadb");
-        c.args(["--no-defaults", "-h", "127.0.0.1", "-P", &port, "-u", "root", "-N", "-B", "--default-character-set=utf8mb4"]);
+        c.args([
+            "--no-defaults",
+            "-h",
+            "127.0.0.1",
+            "-P",
+            &port,
+            "-u",
+            "root",
+            "-N",
+            "-B",
+            "--default-character-set=utf8mb4",
+        ]);
         run(c.args(["-e", sql]).args((!database.is_empty()).then_some(database)))
     }
 
@@ -220,7 +233,8 @@ pub struct Postgres(Server);
 
 impl Postgres {
     fn tool(name: &str) -> PathBuf {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: run tests/servers/install");
+        let versions =
+            std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: run tests/servers/install");
         let newest = versions.filter_map(|v| v.ok().map(|v| v.path())).max().expect("a version");
         newest.join("bin").join(name)
     }
@@ -233,10 +247,13 @@ impl Postgres {
         let (data, port) = (folder.path().join("data"), free_port());
         let as_user = |name: &str| {
             let mut c = Command::new("setpriv");
-            c.args(["--pdeathsig=KILL", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(Self::tool(name));
+            c.args(["--pdeathsig=KILL", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"])
+                .arg(Self::tool(name));
             c
         };
-        run(as_user("initdb").args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"]).arg(&data));
+        run(as_user("initdb")
+            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
+            .arg(&data));
         let mut command = as_user("postgres");
         command.arg("-D").arg(&data).args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"]).arg(folder.path());
         let log = folder.path().join("log");
@@ -255,7 +272,21 @@ impl Postgres {
     fn command(&self, sql: &str) -> Command {
         let mut c = Command::new("psql");
         let port = self.0.port.to_string();
-        c.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-At", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", sql]);
+        c.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+            "-At",
+            "-F",
+            "\t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            sql,
+        ]);
         c
     }
 

@@ -55,17 +55,40 @@ pub fn read(script: &Script) -> Result<Source> {
 fn variables(text: &str) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    while let Some(at) = rest.find(['\'', '"', '`', '-', '/', '$']) {
+        out += &rest[..at];
+        rest = &rest[at..];
+        // Comments and names in quotes go through as they are.
+        let end = match rest.as_bytes() {
+            [b'-', b'-', ..] => rest.find('\n').unwrap_or(rest.len()),
+            [b'/', b'*', ..] => rest.find("*/").map_or(rest.len(), |n| n + 2),
+            [quote @ (b'"' | b'`'), ..] => rest[1..].find(char::from(*quote)).map_or(rest.len(), |n| n + 2),
+            [b'\'', ..] => rest[1..].find('\'').map_or(rest.len(), |n| n + 2),
+            _ => 1,
+        };
+        let (part, after) = rest.split_at(end);
+        match part.starts_with('\'') {
+            true => out += &in_text(part, out.matches('\n').count() + 1)?,
+            false => out += part,
+        }
+        rest = after;
+    }
+    Ok(out + rest)
+}
+
+/// The same for one text in quotes, which begins on this line.
+fn in_text(text: &str, line: usize) -> Result<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
     while let Some(at) = rest.find("${") {
         let Some(end) = rest[at..].find('}') else {
             break;
         };
         let name = &rest[at + 2..at + end];
         out += &rest[..at];
-        let quoted = out.matches('\'').count() % 2 == 1;
-        let valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if quoted && valid {
+        if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             let value = std::env::var(name).map_err(|_| {
-                let line = out.matches('\n').count() + 1;
+                let line = line + out.matches('\n').count();
                 Error::script(format!("line {line}: the environment has no variable {name}"))
                     .hint(format!("set it: {name}=… weir run …"))
             })?;
@@ -121,4 +144,24 @@ pub fn explain(a: &Explain) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::variables;
+
+    #[test]
+    fn variables_are_put_into_texts_only() {
+        // HOME is set wherever tests run.
+        let home = std::env::var("HOME").unwrap_or_default();
+        let put = |t: &str| variables(t).map_err(|e| e.message);
+        assert_eq!(put("-- it's ${NO}\nSET 'a' = '${HOME}/x';"), Ok(format!("-- it's ${{NO}}\nSET 'a' = '{home}/x';")));
+        assert_eq!(put("/* ' */ `a'b` \"'\" '${HOME}' ${NO}"), Ok(format!("/* ' */ `a'b` \"'\" '{home}' ${{NO}}")));
+        assert_eq!(put("'it''s ${HOME}' - 1 / 2"), Ok(format!("'it''s {home}' - 1 / 2")));
+        assert_eq!(
+            put("\n'\n${NO_SUCH_VARIABLE}'"),
+            Err("line 3: the environment has no variable NO_SUCH_VARIABLE".to_string())
+        );
+        assert_eq!(put("'${not valid}' '${open"), Ok("'${not valid}' '${open".to_string()));
+    }
 }

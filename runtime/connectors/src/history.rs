@@ -71,7 +71,9 @@ mod tests {
         assert_eq!(ask(has("r", 0), None), Ok(Standing::There(0)));
         assert_eq!(ask(None, None), Ok(Standing::Begin));
         assert_eq!(ask(has("older", 9), None), Ok(Standing::Begin));
-        for (found, mark) in [(has("r", 5), mark), (has("r", 8), mark), (has("r", 3), None), (None, mark), (has("x", 7), mark)] {
+        for (found, mark) in
+            [(has("r", 5), mark), (has("r", 8), mark), (has("r", 3), None), (None, mark), (has("x", 7), mark)]
+        {
             assert!(ask(found.clone(), mark).is_err(), "{found:?}");
         }
     }

@@ -24,5 +24,6 @@ pub fn spawn_with_stack<T: Send + 'static>(
 }
 
 fn started<T>(handle: std::io::Result<JoinHandle<T>>) -> Result<JoinHandle<T>> {
-    handle.map_err(|e| Error::io(format!("cannot start a thread: {e}")).hint("raise the limit of processes (ulimit -u)"))
+    handle
+        .map_err(|e| Error::io(format!("cannot start a thread: {e}")).hint("raise the limit of processes (ulimit -u)"))
 }

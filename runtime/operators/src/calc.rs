@@ -39,7 +39,8 @@ pub fn dead_letters(letters: Vec<DeadLetter>) -> Result<Batch> {
     let (s, nanos) = weir_expr::time::now();
     let now = s * 1_000_000 + i64::from(nanos / 1_000_000) * 1_000;
     let headers = letters.iter().map(|l| {
-        let named = |name: &str, value: &str| (Value::string(name.to_string()), Value::Bytes(value.as_bytes().to_vec().into()));
+        let named =
+            |name: &str, value: &str| (Value::string(name.to_string()), Value::Bytes(value.as_bytes().to_vec().into()));
         Value::Map(vec![named("weir.reason", &l.reason), named("weir.origin", &l.origin)])
     });
     let headers = weir_core::value::column(&DEAD_LETTER.fields[4].ty.arrow(), headers);

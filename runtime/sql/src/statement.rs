@@ -21,7 +21,11 @@ pub enum ColumnKind {
     Physical(SqlType),
     Computed(Box<Expr>),
     /// What of a record beside its fields it stands for (its own name otherwise), and whether it is only read.
-    Metadata { ty: SqlType, key: Option<String>, is_virtual: bool },
+    Metadata {
+        ty: SqlType,
+        key: Option<String>,
+        is_virtual: bool,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -41,7 +41,8 @@ impl Folder {
             .map_err(io)?
             .filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned()))
             .find(|n| {
-                !["id", "lock", "job.json", "job.json.draft", "store", "epochs", "owner", "control"].contains(&n.as_str())
+                !["id", "lock", "job.json", "job.json.draft", "store", "epochs", "owner", "control"]
+                    .contains(&n.as_str())
             });
         if let Some(name) = foreign {
             return Err(Error::state(format!("{} holds '{name}', which is no state of a job", path.display()))

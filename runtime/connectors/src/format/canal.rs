@@ -24,7 +24,9 @@ impl Canal {
         let pattern = |key: &str| -> Result<Option<Regex>> {
             let Some(text) = table.get(key) else { return Ok(None) };
             let regex = Regex::new(&format!("^(?:{text})$"));
-            regex.map(Some).map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
+            regex
+                .map(Some)
+                .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
         };
         let fields = ["data", "old", "type", "database", "table"].map(|n| Field::new(n, SqlType::STRING));
         Ok(Canal {

@@ -41,7 +41,9 @@ impl Config {
             return Err(wrong("it lacks the host or the database".to_string()));
         }
         for (key, _) in url.query_pairs() {
-            if !["useSSL", "sslMode", "sslmode", "requireSSL", "user", "password", "currentSchema"].contains(&key.as_ref()) {
+            if !["useSSL", "sslMode", "sslmode", "requireSSL", "user", "password", "currentSchema"]
+                .contains(&key.as_ref())
+            {
                 tracing::debug!("table '{}': the driver's parameter '{key}' is ignored", table.name);
             }
         }

@@ -57,7 +57,11 @@ fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
             "42501" => script("the user lacks the right"),
             // Deadlocks, serialization, timeouts of locks, too many connections, shutdown: another time it may work.
             c if ["40", "53", "55", "57", "08"].iter().any(|p| c.starts_with(p)) => Failure::Other(outage(message)),
-            "HY000" if ["Lock wait timeout", "Too many connections", "gone away"].iter().any(|m| d.message().contains(m)) => {
+            "HY000"
+                if ["Lock wait timeout", "Too many connections", "gone away"]
+                    .iter()
+                    .any(|m| d.message().contains(m)) =>
+            {
                 Failure::Other(outage(message))
             }
             c if ["22", "23"].iter().any(|p| c.starts_with(p)) => Failure::Rows(d.message().to_string()),
@@ -104,7 +108,10 @@ impl Database {
                 Err(e) => e,
             };
             match failure(config, "connect to", &e) {
-                Failure::Other(e) if e.kind == weir_core::error::Kind::Io && since.elapsed() < config.patience.min(Duration::from_secs(5)) => {
+                Failure::Other(e)
+                    if e.kind == weir_core::error::Kind::Io
+                        && since.elapsed() < config.patience.min(Duration::from_secs(5)) =>
+                {
                     std::thread::sleep(Duration::from_millis(500));
                 }
                 Failure::Other(e) => return Err(e),
@@ -142,7 +149,12 @@ impl Database {
     }
 
     /// The rows of a query whose columns are texts (or bytes, where `binary` says so).
-    pub fn query(&mut self, sql: &str, parameters: &[Option<&str>], binary: &[bool]) -> Result<Vec<Vec<Cell>>, Failure> {
+    pub fn query(
+        &mut self,
+        sql: &str,
+        parameters: &[Option<&str>],
+        binary: &[bool],
+    ) -> Result<Vec<Vec<Cell>>, Failure> {
         fn cells<R: sqlx::Row>(row: &R, binary: &[bool]) -> Result<Vec<Cell>, sqlx::Error>
         where
             usize: sqlx::ColumnIndex<R>,
@@ -186,7 +198,8 @@ impl Database {
         let found = found.map_err(plain)?;
         let columns = found.iter().map(|r| {
             let ty = text(&r[1]).unwrap_or_default();
-            let binary = ["bytea", "binary", "varbinary", "blob", "tinyblob", "mediumblob", "longblob"].contains(&ty.as_str());
+            let binary =
+                ["bytea", "binary", "varbinary", "blob", "tinyblob", "mediumblob", "longblob"].contains(&ty.as_str());
             Column { name: text(&r[0]).unwrap_or_default(), ty, binary }
         });
         let columns: Vec<Column> = columns.collect();

@@ -116,7 +116,12 @@ mod tests {
     #[test]
     fn rows_are_packed_and_folded() {
         let row = |gone, k: &str, v: Option<&str>| Row { gone, cells: vec![Some(k.into()), v.map(Into::into)] };
-        let rows = vec![row(false, "a", Some("1")), row(false, "b", None), row(true, "a", Some("")), row(false, "b", Some("2"))];
+        let rows = vec![
+            row(false, "a", Some("1")),
+            row(false, "b", None),
+            row(true, "a", Some("")),
+            row(false, "b", Some("2")),
+        ];
         let mut packed = vec![];
         pack(&rows, &mut packed);
         assert_eq!(unpack(&packed, 2), rows);

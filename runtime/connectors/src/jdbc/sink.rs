@@ -49,7 +49,10 @@ fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let config = Config::new(table)?;
     if let Some(f) = unfit(&table.schema) {
-        let e = Error::script(format!("column '{}' of table '{}' is {}, which no database takes", f.name, table.name, f.ty.kind));
+        let e = Error::script(format!(
+            "column '{}' of table '{}' is {}, which no database takes",
+            f.name, table.name, f.ty.kind
+        ));
         return Err(e.at(table.place).hint("write its parts, or JSON text: JSON_STRING(…)"));
     }
     let mark = match table.get("sink.delivery-guarantee").unwrap_or("exactly-once") {
@@ -62,7 +65,10 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         }
     };
     if table.on_error == OnError::DeadLetter {
-        let e = Error::script(format!("table '{}': rows that a database refuses cannot go to another table yet", table.name));
+        let e = Error::script(format!(
+            "table '{}': rows that a database refuses cannot go to another table yet",
+            table.name
+        ));
         return Err(e.at(table.place).hint("'on-error' = 'skip' leaves them out, and counts them"));
     }
     // An epoch writes what it has, so that no interval is longer than that of epochs.
@@ -142,7 +148,8 @@ impl Target {
                 text.chars().take(60).collect::<String>()
             });
             let shown = shown.collect::<Vec<_>>().join(", ");
-            let message = format!("table '{}' of {} refuses ({shown}): {why}", self.config.table, self.config.address());
+            let message =
+                format!("table '{}' of {} refuses ({shown}): {why}", self.config.table, self.config.address());
             if self.on_error == OnError::Fail {
                 return Err(Error::data(message).hint("mend the table, or set 'on-error' = 'skip' on the sink's table"));
             }
@@ -175,8 +182,11 @@ impl SinkFactory for JdbcSink {
         let no_marks = |f: Failure| {
             let mut e = plain(f);
             if e.kind == Kind::Script {
-                e.hint = Some("the user needs the right to create the table weir_epochs (or create it for the user), or set \
-                     'sink.delivery-guarantee' = 'at-least-once'".to_string());
+                e.hint = Some(
+                    "the user needs the right to create the table weir_epochs (or create it for the user), or set \
+                     'sink.delivery-guarantee' = 'at-least-once'"
+                        .to_string(),
+                );
             }
             e
         };
@@ -202,7 +212,8 @@ impl SinkFactory for JdbcSink {
         let open = locked(&self.open).take();
         let mut open = open.ok_or_else(|| Error::internal("a delivery before the beginning"))?;
         if open.there < mark.epoch.0 {
-            let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.target.config.table.as_ref()));
+            let pass =
+                |name: &'static str| failpoint::pass(name).map_err(io("write to", self.target.config.table.as_ref()));
             let dialect = self.target.config.dialect;
             let db = &mut open.database;
             pass("database-transaction")?;
@@ -229,7 +240,11 @@ impl SinkFactory for JdbcSink {
         *locked(&self.target.metrics) = Some(context.metrics.clone());
         let at_once = match self.mark {
             Some(_) => None,
-            None => Some(AtOnce { database: Database::connect(&self.target.config)?, columns: locked(&self.columns).clone(), rows: vec![] }),
+            None => Some(AtOnce {
+                database: Database::connect(&self.target.config)?,
+                columns: locked(&self.columns).clone(),
+                rows: vec![],
+            }),
         };
         Ok(Box::new(Writer { target: self.target.clone(), at_once, waiting: vec![] }))
     }

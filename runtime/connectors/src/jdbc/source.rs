@@ -54,7 +54,10 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let config = Config::new(table)?;
     let schema = table.projected();
     if let Some(f) = super::rows::unfit(&schema) {
-        let e = Error::script(format!("column '{}' of table '{}' is {}, which no database has", f.name, table.name, f.ty.kind));
+        let e = Error::script(format!(
+            "column '{}' of table '{}' is {}, which no database has",
+            f.name, table.name, f.ty.kind
+        ));
         return Err(e.at(table.place));
     }
     let partition = table.get("scan.partition.column").map(str::to_string);
@@ -123,7 +126,14 @@ impl SourceFactory for JdbcSource {
         Ok(())
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Reader { shared: self.0.clone(), context, database: None, current: None, order: vec![], moved: vec![] }))
+        Ok(Box::new(Reader {
+            shared: self.0.clone(),
+            context,
+            database: None,
+            current: None,
+            order: vec![],
+            moved: vec![],
+        }))
     }
 }
 
@@ -196,7 +206,12 @@ impl Reader {
             let text: ArrayRef = Arc::new(text.collect::<StringArray>());
             let made = cast::cast(&text, &SqlType::STRING, &f.ty, false, &mut context);
             columns.push(made.map_err(|e| {
-                e.context(format!("column '{}' of '{}' in {}", f.name, self.shared.config.table, self.shared.config.address()))
+                e.context(format!(
+                    "column '{}' of '{}' in {}",
+                    f.name,
+                    self.shared.config.table,
+                    self.shared.config.address()
+                ))
             })?);
         }
         Batch::from_columns(self.shared.schema.arrow(), columns, rows.len())

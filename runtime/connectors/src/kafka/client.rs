@@ -67,7 +67,9 @@ impl Cluster {
             match key.as_str() {
                 "enable.auto.commit" if value == "true" => {
                     let e = Error::script("'properties.enable.auto.commit' cannot be true: offsets belong to epochs");
-                    return Err(e.at(at).hint("leave the option out; a group's offsets are committed for tools to see"));
+                    return Err(e
+                        .at(at)
+                        .hint("leave the option out; a group's offsets are committed for tools to see"));
                 }
                 "zookeeper.connect" => {
                     tracing::warn!("table '{}': zookeeper.connect is ignored, Kafka has done without", table.name);
@@ -86,7 +88,9 @@ impl Cluster {
                         let word = value.split_once(&format!("{java}=\"")).and_then(|(_, r)| r.split_once('"'));
                         let Some((word, _)) = word else {
                             let e = Error::script(format!("'properties.sasl.jaas.config' has no {java}=\"…\""));
-                            return Err(e.at(at).hint("'properties.sasl.username' and 'properties.sasl.password' do as well"));
+                            return Err(e
+                                .at(at)
+                                .hint("'properties.sasl.username' and 'properties.sasl.password' do as well"));
                         };
                         properties.insert(name.to_string(), word.to_string());
                     }
@@ -106,8 +110,7 @@ impl Cluster {
         for key in [&mut group, &mut reset] {
             *key = key.take().filter(|v| !v.is_empty());
         }
-        let cluster =
-            Cluster { properties, table: table.name.clone(), place: table.place, group, reset };
+        let cluster = Cluster { properties, table: table.name.clone(), place: table.place, group, reset };
         // An unknown property is told where the table is declared, not when the job is half started.
         cluster.config().create_native_config().map(drop).map_err(|e| cluster.error("configure", &e))?;
         Ok(cluster)
@@ -134,7 +137,11 @@ impl Cluster {
         }
     }
 
-    fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(&self, config: &ClientConfig, context: C) -> Result<T> {
+    fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
+        &self,
+        config: &ClientConfig,
+        context: C,
+    ) -> Result<T> {
         config.create_with_context(context).map_err(|e| self.error("connect to", &e))
     }
 
@@ -169,7 +176,11 @@ impl Cluster {
     }
 
     /// The partitions of topics: of those that are named, or of all.
-    pub fn partitions(&self, consumer: &BaseConsumer<Context>, topics: Option<&[String]>) -> Result<Vec<(String, Vec<i32>)>> {
+    pub fn partitions(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        topics: Option<&[String]>,
+    ) -> Result<Vec<(String, Vec<i32>)>> {
         let mut found = vec![];
         let mut take = |m: &rdkafka::metadata::Metadata| -> Result<()> {
             for t in m.topics() {
@@ -178,10 +189,19 @@ impl Cluster {
                         found.push((t.name().to_string(), t.partitions().iter().map(|p| p.id()).collect()));
                     }
                     None | Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
-                        let e = format!("there is no topic '{}' at {}, which table '{}' asks for", t.name(), self.servers(), self.table);
+                        let e = format!(
+                            "there is no topic '{}' at {}, which table '{}' asks for",
+                            t.name(),
+                            self.servers(),
+                            self.table
+                        );
                         return Err(Error::script(e).at(self.place).hint("create it, or correct the option 'topic'"));
                     }
-                    Some(code) => return Err(self.error(&format!("read the topic '{}' at", t.name()), &KafkaError::MetadataFetch(code))),
+                    Some(code) => {
+                        return Err(
+                            self.error(&format!("read the topic '{}' at", t.name()), &KafkaError::MetadataFetch(code))
+                        );
+                    }
                 }
             }
             Ok(())
@@ -222,9 +242,8 @@ impl Cluster {
                 | Code::TransactionalIdAuthorizationFailed,
             ) => script("the user lacks the right; ask who runs the cluster for an ACL"),
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => script("create the topic"),
-            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
-                Error::data(message.clone()).hint("raise the topic's max.message.bytes and 'properties.max.request.size'")
-            }
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Error::data(message.clone())
+                .hint("raise the topic's max.message.bytes and 'properties.max.request.size'"),
             _ => Error::io(message.clone()).hint("check that the address is right and the cluster runs"),
         }
     }

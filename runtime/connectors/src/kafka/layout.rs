@@ -72,7 +72,9 @@ impl Layout {
                 return Err(e.at(table.place_of("key.fields")).hint("leave 'key.fields' out"));
             }
             (true, None, None) => {
-                return Err(Error::script(format!("table '{}' lacks the option 'key.format'", table.name)).at(table.place));
+                return Err(
+                    Error::script(format!("table '{}' lacks the option 'key.format'", table.name)).at(table.place)
+                );
             }
             (true, None, Some(_)) => table.key.clone(),
             (false, Some(fields), Some(_)) => {

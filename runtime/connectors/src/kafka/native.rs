@@ -222,7 +222,11 @@ impl Drop for Topic {
 }
 
 /// The ids of topics, by their names, as far as the cluster tells them: a topic that is deleted and made again gets another.
-pub(super) fn topic_ids<C: ClientContext>(client: &Client<C>, names: &[String], wait: Duration) -> Vec<(String, String)> {
+pub(super) fn topic_ids<C: ClientContext>(
+    client: &Client<C>,
+    names: &[String],
+    wait: Duration,
+) -> Vec<(String, String)> {
     let names: Vec<CString> = names.iter().filter_map(|n| CString::new(n.as_str()).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|n| n.as_ptr()).collect();
     let mut ids = vec![];
@@ -262,13 +266,7 @@ pub(super) fn cached_end<C: ClientContext>(client: &Client<C>, topic: &str, part
     let (mut low, mut high) = (-1, -1);
     // SAFETY: the client is alive, the name ends with a zero, both pointers are valid.
     let found = unsafe {
-        sys::rd_kafka_get_watermark_offsets(
-            client.native_ptr(),
-            topic.as_ptr(),
-            partition,
-            &raw mut low,
-            &raw mut high,
-        )
+        sys::rd_kafka_get_watermark_offsets(client.native_ptr(), topic.as_ptr(), partition, &raw mut low, &raw mut high)
     };
     (code(found).is_none() && high >= 0).then_some(high)
 }

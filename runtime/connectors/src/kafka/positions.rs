@@ -47,7 +47,8 @@ impl Known {
     pub fn read(state: &StateHandle) -> Result<BTreeMap<(String, i32), Known>> {
         let mut all = BTreeMap::new();
         for (k, v) in state.scan(b"\0\0k")? {
-            let damaged = || Error::state("the position of a partition in the state is damaged").hint("start with --fresh");
+            let damaged =
+                || Error::state("the position of a partition in the state is damaged").hint("start with --fresh");
             let (topic, partition) = k[3..].split_last_chunk::<4>().ok_or_else(damaged)?;
             let topic = String::from_utf8_lossy(topic.strip_suffix(b"\0").ok_or_else(damaged)?).into_owned();
             let known = serde_json::from_slice(&v).map_err(|_| damaged())?;
@@ -129,8 +130,11 @@ impl Start {
             "timestamp" => Start::Timestamp(millis(table, "scan.startup.timestamp-millis")?),
             "specific-offsets" => Start::Specific(specific(table, "scan.startup.specific-offsets")?),
             other => {
-                let e = Error::script(format!("there is no startup mode '{other}'")).at(table.place_of("scan.startup.mode"));
-                return Err(e.hint("there are earliest-offset, latest-offset, group-offsets, timestamp and specific-offsets"));
+                let e = Error::script(format!("there is no startup mode '{other}'"))
+                    .at(table.place_of("scan.startup.mode"));
+                return Err(
+                    e.hint("there are earliest-offset, latest-offset, group-offsets, timestamp and specific-offsets")
+                );
             }
         })
     }
@@ -145,7 +149,8 @@ impl Stop {
             "timestamp" => Stop::Timestamp(millis(table, "scan.bounded.timestamp-millis")?),
             "specific-offsets" => Stop::Specific(specific(table, "scan.bounded.specific-offsets")?),
             other => {
-                let e = Error::script(format!("there is no bounded mode '{other}'")).at(table.place_of("scan.bounded.mode"));
+                let e = Error::script(format!("there is no bounded mode '{other}'"))
+                    .at(table.place_of("scan.bounded.mode"));
                 return Err(e.hint("there are unbounded, latest-offset, group-offsets, timestamp and specific-offsets"));
             }
         })

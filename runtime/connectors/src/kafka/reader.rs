@@ -2,7 +2,7 @@
 
 use super::client::Context;
 use super::layout::Metadata;
-use super::native::{Message, cached_end, Queue, TimestampType};
+use super::native::{Message, Queue, TimestampType, cached_end};
 use super::positions::Partition;
 use super::source::{Shared, note};
 use crate::format::{Decoder, Rows, without};
@@ -20,8 +20,8 @@ use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
 use weir_expr::OnError;
 use weir_operators::calc::{DeadLetter, dead_letters};
 
-/// How long to wait for a batch to fill.
-const WAIT: Duration = Duration::from_millis(5);
+/// How long to leave a queue alone that had nothing.
+const WAIT: Duration = Duration::from_millis(2);
 
 /// Where each row of the output comes from.
 #[derive(Clone, Copy)]
@@ -50,7 +50,6 @@ pub(super) struct Reader {
     lag: Vec<IntGauge>,
     /// The positions of the last epoch, which is durable when the next one is handed over.
     durable: Vec<(String, i32, i64)>,
-    idle: bool,
 }
 
 impl Reader {
@@ -97,7 +96,6 @@ impl Reader {
             moved: vec![],
             lag: vec![],
             durable: vec![],
-            idle: false,
             shared,
             context,
         })
@@ -156,11 +154,10 @@ impl Reader {
                 Ok(())
             }
             Code::AutoOffsetReset | Code::OffsetOutOfRange => self.out_of_range(m, at),
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => Err(Error::state(format!(
-                "the topic '{}' was deleted while it was read",
-                m.topic()
-            ))
-            .hint("bring it back, or start anew with --fresh")),
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+                Err(Error::state(format!("the topic '{}' was deleted while it was read", m.topic()))
+                    .hint("bring it back, or start anew with --fresh"))
+            }
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed => {
                 Err(self.failed("read from", &KafkaError::MessageConsumption(code)))
             }
@@ -206,7 +203,14 @@ impl Reader {
     }
 
     /// A message's rows. Gives what is wrong with it, if something is.
-    fn take(&mut self, m: &Message, at: usize, value: &mut Rows, key: &mut Rows, metadata: &mut Rows) -> Option<String> {
+    fn take(
+        &mut self,
+        m: &Message,
+        at: usize,
+        value: &mut Rows,
+        key: &mut Rows,
+        metadata: &mut Rows,
+    ) -> Option<String> {
         let height = value.height;
         let read = match m.value() {
             Some(bytes) => self.value.record(bytes, value),
@@ -261,7 +265,8 @@ impl Reader {
                     letters.push(DeadLetter { reason: why, origin, record: record.to_vec() });
                 }
                 OnError::Fail => {
-                    let shown: String = String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
+                    let shown: String =
+                        String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
                     return Err(Error::data(format!("{origin}: {why}: {shown}")).hint(
                         "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",
                     ));
@@ -303,30 +308,30 @@ impl Reader {
 /// What a message has beside its key and value.
 fn beside(m: &Message, kind: Metadata) -> Value<'static> {
     match kind {
-            Metadata::Topic => Value::string(m.topic()),
-            Metadata::Partition => Value::Int(i64::from(m.partition())),
-            Metadata::Offset => Value::Int(m.offset()),
-            Metadata::Timestamp => match m.timestamp() {
-                (_, TimestampType::None) => Value::Null,
-                (t, _) => Value::Timestamp(t.div_euclid(1_000), t.rem_euclid(1_000) as u32 * 1_000_000),
-            },
-            Metadata::TimestampType => Value::string(
-                match m.timestamp().1 {
-                    TimestampType::None => "NoTimestampType",
-                    TimestampType::CreateTime => "CreateTime",
-                    TimestampType::LogAppendTime => "LogAppendTime",
-                }
-                .to_string(),
-            ),
-            Metadata::LeaderEpoch => m.leader_epoch().map_or(Value::Null, |e| Value::Int(i64::from(e))),
-            Metadata::Headers => {
-                let headers = m.headers().into_iter();
-                Value::Map(
-                    headers.map(|(k, v)| (Value::string(k), v.map_or(Value::Null, |v| Value::Bytes(v.into())))).collect(),
-                )
+        Metadata::Topic => Value::string(m.topic()),
+        Metadata::Partition => Value::Int(i64::from(m.partition())),
+        Metadata::Offset => Value::Int(m.offset()),
+        Metadata::Timestamp => match m.timestamp() {
+            (_, TimestampType::None) => Value::Null,
+            (t, _) => Value::Timestamp(t.div_euclid(1_000), t.rem_euclid(1_000) as u32 * 1_000_000),
+        },
+        Metadata::TimestampType => Value::string(
+            match m.timestamp().1 {
+                TimestampType::None => "NoTimestampType",
+                TimestampType::CreateTime => "CreateTime",
+                TimestampType::LogAppendTime => "LogAppendTime",
             }
+            .to_string(),
+        ),
+        Metadata::LeaderEpoch => m.leader_epoch().map_or(Value::Null, |e| Value::Int(i64::from(e))),
+        Metadata::Headers => {
+            let headers = m.headers().into_iter();
+            Value::Map(
+                headers.map(|(k, v)| (Value::string(k), v.map_or(Value::Null, |v| Value::Bytes(v.into())))).collect(),
+            )
         }
     }
+}
 
 fn place_of(topic: &str, partition: i32, offset: i64) -> String {
     format!("topic {topic}, partition {partition}, offset {offset}")
@@ -367,9 +372,11 @@ impl Source for Reader {
             let more = self.shared.may_grow();
             return Ok(if more { Polled::Wait(Duration::from_millis(50)) } else { Polled::End });
         }
-        // Right after a pause whatever is there goes on at once; a full batch is worth a short wait.
-        let messages = self.queue.take(self.context.batch_rows, WAIT);
-        self.idle = messages.is_empty();
+        // What is there goes on at once; while that is worked on, more comes. Waiting is the engine's, which counts it as idle.
+        let messages = self.queue.take(self.context.batch_rows, Duration::ZERO);
+        if messages.is_empty() {
+            return Ok(Polled::Wait(WAIT));
+        }
         let mut good: Vec<(usize, &Message)> = Vec::with_capacity(messages.len());
         let mut bytes = 0;
         for m in &messages {

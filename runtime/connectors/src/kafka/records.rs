@@ -50,7 +50,11 @@ impl Records {
     pub fn push(&mut self, r: &Record<'_>) {
         let out = &mut self.bytes;
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-        out.push(flag(r.partition.is_some(), PARTITION) | flag(r.time.is_some(), TIME) | flag(!r.headers.is_empty(), HEADERS));
+        out.push(
+            flag(r.partition.is_some(), PARTITION)
+                | flag(r.time.is_some(), TIME)
+                | flag(!r.headers.is_empty(), HEADERS),
+        );
         r.partition.iter().for_each(|p| out.extend_from_slice(&p.to_le_bytes()));
         r.time.iter().for_each(|t| out.extend_from_slice(&t.to_le_bytes()));
         put(out, r.key);
@@ -105,7 +109,12 @@ mod tests {
     fn what_is_packed_comes_out_again() {
         let records = [
             Record { key: Some(b"k"), value: Some(b""), ..Record::default() },
-            Record { partition: Some(3), time: Some(-1), headers: vec![(b"h", None), (b"", Some(b"v"))], ..Record::default() },
+            Record {
+                partition: Some(3),
+                time: Some(-1),
+                headers: vec![(b"h", None), (b"", Some(b"v"))],
+                ..Record::default()
+            },
             Record::default(),
         ];
         let mut packed = Records::default();

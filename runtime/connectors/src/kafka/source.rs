@@ -71,10 +71,13 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
             let e = Error::script("'topic' and 'topic-pattern' exclude each other");
             return Err(e.at(table.place_of("topic-pattern")));
         }
-        (Some(t), None) => Topics::Named(t.split(';').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect()),
+        (Some(t), None) => {
+            Topics::Named(t.split(';').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect())
+        }
         (None, Some(p)) => {
             let pattern = Regex::new(&format!("^(?:{p})$")).map_err(|e| {
-                Error::script(format!("'topic-pattern' is no regular expression: {e}")).at(table.place_of("topic-pattern"))
+                Error::script(format!("'topic-pattern' is no regular expression: {e}"))
+                    .at(table.place_of("topic-pattern"))
             })?;
             Topics::Like(pattern)
         }
@@ -158,7 +161,12 @@ impl Shared {
     }
 
     /// Where partitions begin that were never read before, and where those end that have an end.
-    fn begin(&self, consumer: &BaseConsumer<super::client::Context>, fresh: &mut [Partition], start: &Start) -> Result<()> {
+    fn begin(
+        &self,
+        consumer: &BaseConsumer<super::client::Context>,
+        fresh: &mut [Partition],
+        start: &Start,
+    ) -> Result<()> {
         let marks: Vec<(i64, i64)> = fresh
             .iter()
             .map(|p| {
@@ -194,16 +202,15 @@ impl Shared {
             Ok(fresh.iter().map(offset).collect())
         };
         let specific = |list: &[(Option<String>, i32, i64)], p: &Partition| {
-            let mine = |(t, n, _): &&(Option<String>, i32, i64)| *n == p.partition && t.as_ref().is_none_or(|t| *t == p.topic);
+            let mine =
+                |(t, n, _): &&(Option<String>, i32, i64)| *n == p.partition && t.as_ref().is_none_or(|t| *t == p.topic);
             list.iter().find(mine).map(|(_, _, o)| *o)
         };
         let starts: Vec<i64> = match start {
             Start::Earliest => marks.iter().map(|m| m.0).collect(),
             Start::Latest => marks.iter().map(|m| m.1).collect(),
             Start::Timestamp(t) => at_time(*t)?.into_iter().zip(&marks).map(|(o, m)| o.unwrap_or(m.1)).collect(),
-            Start::Specific(all) => {
-                fresh.iter().zip(&marks).map(|(p, m)| specific(all, p).unwrap_or(m.0)).collect()
-            }
+            Start::Specific(all) => fresh.iter().zip(&marks).map(|(p, m)| specific(all, p).unwrap_or(m.0)).collect(),
             Start::Group => {
                 let mut starts = vec![];
                 for ((found, p), m) in committed(&self.group)?.into_iter().zip(fresh.iter()).zip(&marks) {
@@ -319,7 +326,11 @@ impl SourceFactory for KafkaSource {
                     }
                     if !fresh.is_empty() && shared.begin(&consumer, &mut fresh, &Start::Earliest).is_ok() {
                         for p in &fresh {
-                            tracing::info!("partition {} of '{}' is new, and is read from its begin", p.partition, p.topic);
+                            tracing::info!(
+                                "partition {} of '{}' is new, and is read from its begin",
+                                p.partition,
+                                p.topic
+                            );
                             seen.push((p.topic.clone(), p.partition));
                         }
                         shared.deal(fresh, parallelism);

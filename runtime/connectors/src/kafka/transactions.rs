@@ -69,7 +69,8 @@ impl Transactions {
     fn read(&self, consumer: &rdkafka::consumer::BaseConsumer<super::client::Context>) -> Result<Found> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, 0);
-        let found = consumer.committed_offsets(list, PATIENCE).map_err(|e| self.cluster.error("read the mark at", &e))?;
+        let found =
+            consumer.committed_offsets(list, PATIENCE).map_err(|e| self.cluster.error("read the mark at", &e))?;
         let elements = found.elements();
         Ok(elements.first().and_then(|e| match e.offset() {
             Offset::Offset(n) if n >= 0 => Some((e.metadata().to_string(), n as u64)),
