@@ -300,3 +300,48 @@ fn a_process_that_was_replaced_writes_nothing() {
     }
     assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
 }
+
+/// The broker is killed and comes back, twice, while the job goes on; the job waits for it and loses nothing.
+#[test]
+fn a_broker_that_goes_away_is_waited_for() {
+    let mut kafka = Kafka::start();
+    kafka.topic("in", 2);
+    kafka.topic("out", 2);
+    let servers = kafka.servers();
+    let table = |name: &str, more: &str| {
+        format!(
+            "CREATE TABLE {name}_t (n BIGINT) WITH ('connector' = 'kafka', 'topic' = '{name}',
+               'properties.bootstrap.servers' = '{servers}', 'format' = 'raw' {more});"
+        )
+    };
+    let fill = Job::new(&format!(
+        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '200000', 'rows-per-second' = '1000000',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '200000');
+         {} INSERT INTO in_t SELECT n FROM n;",
+        table("in", "")
+    ));
+    fill.run(&[]).succeeded();
+    let job = Job::new(&format!(
+        "SET 'execution.checkpointing.interval' = '100ms'; SET 'table.exec.mini-batch.size' = '100'; {} {}
+         INSERT INTO out_t SELECT n FROM in_t;",
+        table("in", ", 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'"),
+        table("out", ", 'sink.delivery-guarantee' = 'exactly-once'"),
+    ));
+    let mut child = start(&job, &[], &[]);
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(1500));
+        kafka.restart(Duration::from_secs(3));
+    }
+    let since = Instant::now();
+    while child.try_wait().expect("its state").is_none() {
+        assert!(since.elapsed() < Duration::from_secs(180), "{}", std::fs::read_to_string(job.path("log.txt")).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let said = std::fs::read_to_string(job.path("log.txt")).unwrap_or_default();
+    assert!(child.wait().expect("its end").success(), "{said}");
+    let read = Job::new(&format!(
+        "SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), COUNT(DISTINCT n), MIN(n), MAX(n) FROM out_t;",
+        table("out", ", 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'")
+    ));
+    assert_eq!(read.run(&[]).succeeded().out, "+I[200000, 200000, 1, 200000]\n", "{said}");
+}
