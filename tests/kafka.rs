@@ -205,6 +205,23 @@ fn tables_by_key_come_and_go() {
     let ran =
         run(&format!("SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), MAX(v) FROM t;", table(bounded)));
     assert_eq!(ran.succeeded().out, "+I[1, c]\n");
+    // A condition that keeps the new row out takes the old one back.
+    kafka().topic("having", 1);
+    let having = |more: &str| {
+        format!(
+            "CREATE TABLE h (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka',
+               'topic' = 'having', 'properties.bootstrap.servers' = '{}', 'key.format' = 'raw', 'value.format' = 'json' {more});",
+            kafka().servers()
+        )
+    };
+    run(&format!(
+        "SET 'table.exec.mini-batch.size' = '1'; {}
+         INSERT INTO h SELECT k, COUNT(*) FROM (VALUES ('x'), ('y'), ('x'), ('z')) AS v (k) GROUP BY k HAVING COUNT(*) < 2;",
+        having("")
+    ))
+    .succeeded();
+    let ran = run(&format!("{} SELECT * FROM h;", having(bounded))).succeeded();
+    assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[y, 1]", "[z, 1]"], "{}", ran.out);
     run("CREATE TABLE t (v STRING) WITH ('connector' = 'upsert-kafka', 'topic' = 'x', 'properties.bootstrap.servers' = 'x',
            'key.format' = 'raw', 'value.format' = 'raw'); SELECT * FROM t;")
     .failed(2, &["line 1, column 14", "no primary key"]);

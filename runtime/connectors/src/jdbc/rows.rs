@@ -2,7 +2,7 @@
 
 use super::statements::Dialect;
 use weir_core::types::Field;
-use weir_core::{Batch, RowKind, Schema, SqlType, TypeKind, Value};
+use weir_core::{Batch, Schema, SqlType, TypeKind, Value};
 use weir_expr::time::Zone;
 
 /// A value: text, or the bytes of a binary column.
@@ -42,10 +42,9 @@ fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {
     })
 }
 
-/// The rows of a batch, without those that an upsert replaces anyway.
-pub(super) fn of_batch(batch: &Batch, schema: &Schema, keyed: bool, dialect: Dialect) -> Vec<Row> {
-    let rows = (0..batch.rows()).filter(|r| !(keyed && batch.kind(*r) == RowKind::UpdateBefore));
-    rows.map(|row| {
+/// The rows of a batch. A row as it was counts as one that goes: what replaces it follows, unless a condition keeps it out.
+pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: Dialect) -> Vec<Row> {
+    (0..batch.rows()).map(|row| {
         let cells = batch.data.columns().iter().zip(&schema.fields);
         Row {
             gone: batch.kind(row).sign() < 0,

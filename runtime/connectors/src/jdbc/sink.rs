@@ -291,7 +291,7 @@ impl AtOnce {
 impl Sink for Writer {
     fn write(&mut self, batch: Batch) -> Result<()> {
         let target = &self.target;
-        let rows = of_batch(&batch, &target.schema, !target.key.is_empty(), target.config.dialect);
+        let rows = of_batch(&batch, &target.schema, target.config.dialect);
         match &mut self.at_once {
             None => pack(&folded(rows, &target.key), &mut self.waiting),
             Some(a) => {

@@ -106,7 +106,8 @@ impl Dialect {
         format!(" FROM unnest({arrays}) AS u({names})")
     }
 
-    /// A table's columns and their types, in its order: one parameter each for schema (NULL: the current one) and name.
+    /// A table's columns and their types, in its order, the types without lengths: a cast to one with a length would cut in
+    /// silence. One parameter each for schema (NULL: the current one) and name.
     pub fn describe(self) -> &'static str {
         match self {
             Dialect::MySql => {
@@ -114,7 +115,7 @@ impl Dialect {
                  WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position"
             }
             Dialect::Postgres => {
-                "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+                "SELECT a.attname::text, format_type(a.atttypid, -1) FROM pg_attribute a \
                  WHERE a.attrelid = to_regclass(COALESCE(quote_ident($1) || '.', '') || quote_ident($2)) \
                  AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
             }

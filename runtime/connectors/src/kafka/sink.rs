@@ -142,7 +142,7 @@ impl SinkFactory for KafkaSink {
             changes: self.changes,
             producer,
             records: Records::default(),
-            text: (vec![], vec![]),
+            text: (vec![], vec![], vec![]),
             context,
         }))
     }
@@ -160,7 +160,8 @@ struct Writer {
     /// Where messages go at once; without one they wait for their epoch.
     producer: Option<Producer>,
     records: Records,
-    text: (Vec<u8>, Vec<u8>),
+    /// The texts of a row's value and key, and of the key of the row behind it.
+    text: (Vec<u8>, Vec<u8>, Vec<u8>),
     context: SubtaskContext,
 }
 
@@ -203,17 +204,20 @@ impl Sink for Writer {
     fn write(&mut self, batch: Batch) -> Result<()> {
         for row in 0..batch.rows() {
             let kind = batch.kind(row);
-            // What an upsert replaces need not be taken back.
-            if self.upsert && kind == RowKind::UpdateBefore {
-                continue;
-            }
-            let (value, key) = &mut self.text;
-            let gone = self.upsert && kind == RowKind::Delete;
-            if !gone {
-                encode(&mut *self.value, &batch, row, &self.layout.value, value)?;
-            }
+            let (value, key, next) = &mut self.text;
             if let Some(k) = &mut self.key {
                 encode(&mut **k, &batch, row, &self.layout.key, key)?;
+                // What is replaced at once need not be taken back; it is, where a condition keeps the new row out.
+                if self.upsert && kind == RowKind::UpdateBefore && row + 1 < batch.rows() {
+                    encode(&mut **k, &batch, row + 1, &self.layout.key, next)?;
+                    if batch.kind(row + 1) == RowKind::UpdateAfter && key == next {
+                        continue;
+                    }
+                }
+            }
+            let gone = self.upsert && kind.sign() < 0;
+            if !gone {
+                encode(&mut *self.value, &batch, row, &self.layout.value, value)?;
             }
             debug_assert!(self.upsert || self.changes || kind == RowKind::Insert, "the plan lets no change through");
             if let (Some(n), Some(p)) = (self.turns, &mut self.partition) {

@@ -1,0 +1,169 @@
+//! Databases as sink and source: every type there and back, keys, rows that they refuse, and everything that is not as it
+//! should be.
+
+use std::sync::OnceLock;
+use weir_tests::servers::{MariaDb, Postgres, free_port};
+use weir_tests::{Job, Ran};
+
+fn mariadb() -> &'static MariaDb {
+    static DB: OnceLock<MariaDb> = OnceLock::new();
+    DB.get_or_init(MariaDb::start)
+}
+
+fn postgres() -> &'static Postgres {
+    static DB: OnceLock<Postgres> = OnceLock::new();
+    DB.get_or_init(Postgres::start)
+}
+
+/// Both databases: the URL with the user, and what runs statements.
+type Both = [(&'static str, String, fn(&str) -> String); 2];
+
+fn both() -> Both {
+    [
+        ("MariaDB", format!("'url' = '{}', 'username' = 'root'", mariadb().url()), |sql| mariadb().sql(sql)),
+        ("PostgreSQL", format!("'url' = '{}', 'username' = 'postgres'", postgres().url()), |sql| postgres().sql(sql)),
+    ]
+}
+
+fn run(script: &str) -> Ran {
+    Job::new(script).run(&["--set", "parallelism.default=1", "--set", "restart-strategy.type=none"])
+}
+
+#[test]
+fn every_type_goes_there_and_back() {
+    let columns = "id INT, b BOOLEAN, l BIGINT, f DOUBLE, d DECIMAL(20, 4), s STRING, y BYTES, dt DATE, tm TIME, ts TIMESTAMP(3),
+                   PRIMARY KEY (id) NOT ENFORCED";
+    for (name, url, sql) in both() {
+        let (blob, double) = if name == "MariaDB" { ("BLOB", "DOUBLE") } else { ("BYTEA", "DOUBLE PRECISION") };
+        let stamp = if name == "MariaDB" { "DATETIME(3)" } else { "TIMESTAMP(3)" };
+        sql(&format!(
+            "CREATE TABLE types (id INT PRIMARY KEY, b BOOLEAN, l BIGINT, f {double}, d DECIMAL(20, 4), s VARCHAR(100), y {blob},
+               dt DATE, tm TIME, ts {stamp})"
+        ));
+        let table = format!("CREATE TABLE t ({columns}) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'types');");
+        run(&format!(
+            "{table} INSERT INTO t VALUES
+               (1, TRUE, -9223372036854775808, 1.5E300, 1234567890123456.7891, 'it''s ä 🌍 \\ \"', x'00FF27', DATE '2026-11-21',
+                TIME '23:59:58', TIMESTAMP '1999-12-31 23:59:59.999'),
+               (2, FALSE, 0, -0.1, -0.0001, '', x'', DATE '0001-01-01', TIME '00:00:00', TIMESTAMP '2026-01-01 00:00:00.001'),
+               (3, CAST(NULL AS BOOLEAN), CAST(NULL AS BIGINT), CAST(NULL AS DOUBLE), CAST(NULL AS DECIMAL(20, 4)),
+                CAST(NULL AS STRING), CAST(NULL AS BYTES), CAST(NULL AS DATE), CAST(NULL AS TIME), CAST(NULL AS TIMESTAMP(3)));"
+        ))
+        .succeeded();
+        let ran = run(&format!("{table} SELECT * FROM t;")).succeeded();
+        let mut lines: Vec<&str> = ran.out.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(
+            lines,
+            [
+                "+I[1, true, -9223372036854775808, 1.5E300, 1234567890123456.7891, it's ä 🌍 \\ \", [0, -1, 39], 2026-11-21, 23:59:58, 1999-12-31T23:59:59.999]",
+                "+I[2, false, 0, -0.1, -0.0001, , [], 0001-01-01, 00:00, 2026-01-01T00:00:00.001]",
+                "+I[3, null, null, null, null, null, null, null, null, null]",
+            ],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn rows_are_replaced_and_removed_by_key() {
+    for (name, url, sql) in both() {
+        sql("CREATE TABLE counts (k VARCHAR(10) PRIMARY KEY, n BIGINT)");
+        sql("INSERT INTO counts VALUES ('x', 99), ('kept', 1)");
+        for guarantee in ["exactly-once", "at-least-once"] {
+            // A group that comes and goes: HAVING takes its row back.
+            let ran = run(&format!(
+                "SET 'table.exec.mini-batch.size' = '1';
+                 CREATE TABLE c (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'jdbc', {url},
+                   'table-name' = 'counts', 'sink.delivery-guarantee' = '{guarantee}');
+                 INSERT INTO c SELECT k, COUNT(*) FROM (VALUES ('x'), ('y'), ('x'), ('z')) AS v (k) GROUP BY k HAVING COUNT(*) < 2;"
+            ));
+            ran.succeeded();
+            assert_eq!(sql("SELECT k, n FROM counts ORDER BY k"), "kept\t1\ny\t1\nz\t1\n", "{name}, {guarantee}");
+        }
+        // The query's own key, where none is declared; and none at all, where nothing changes.
+        run(&format!(
+            "CREATE TABLE c (k STRING, n BIGINT) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'counts');
+             INSERT INTO c SELECT k, COUNT(*) FROM (VALUES ('y'), ('y')) AS v (k) GROUP BY k;"
+        ))
+        .succeeded();
+        assert_eq!(sql("SELECT n FROM counts WHERE k = 'y'"), "2\n", "{name}");
+    }
+}
+
+#[test]
+fn a_table_is_read_in_parts() {
+    for (name, url, sql) in both() {
+        sql("CREATE TABLE many (id INT PRIMARY KEY, v INT)");
+        let fill = format!(
+            "CREATE TABLE n (id INT, v INT) WITH ('connector' = 'datagen', 'number-of-rows' = '30000', 'rows-per-second' = '1000000',
+               'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '30000',
+               'fields.v.min' = '7', 'fields.v.max' = '7');
+             CREATE TABLE m (id INT, v INT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'many');
+             INSERT INTO m SELECT * FROM n;"
+        );
+        run(&fill).succeeded();
+        for parts in ["", ", 'scan.partition.column' = 'id', 'scan.partition.num' = '5', 'scan.partition.lower-bound' = '100',
+                       'scan.partition.upper-bound' = '20000'"] {
+            let ran = Job::new(&format!(
+                "CREATE TABLE m (id INT, v INT) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'many' {parts});
+                 SET 'execution.runtime-mode' = 'batch'; SELECT COUNT(*), COUNT(DISTINCT id), SUM(v) FROM m;"
+            ))
+            .run(&["--set", "parallelism.default=3"]);
+            let ran = ran.succeeded();
+            assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[30000, 30000, 210000]"], "{name} {parts}");
+        }
+        let _ = sql;
+    }
+}
+
+#[test]
+fn what_a_database_refuses() {
+    for (name, url, sql) in both() {
+        sql("CREATE TABLE narrow (id INT PRIMARY KEY, v VARCHAR(3) NOT NULL)");
+        let insert = |more: &str| {
+            run(&format!(
+                "CREATE TABLE t (id INT, v STRING, PRIMARY KEY (id) NOT ENFORCED)
+                   WITH ('connector' = 'jdbc', {url}, 'table-name' = 'narrow' {more});
+                 INSERT INTO t VALUES (1, 'ok'), (2, 'too long'), (3, CAST(NULL AS STRING)), (4, 'abc');"
+            ))
+        };
+        insert("").failed(3, &["table 'narrow'", "refuses (2, too long)", "'on-error' = 'skip'"]);
+        assert_eq!(sql("SELECT COUNT(*) FROM narrow"), "0\n", "{name}: an epoch is written whole or not at all");
+        let ran = insert(", 'on-error' = 'skip'").succeeded();
+        assert!(ran.err.contains("2 bad rows"), "{}", ran.err);
+        assert_eq!(sql("SELECT id, v FROM narrow ORDER BY id"), "1\tok\n4\tabc\n", "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_as_it_should_be() {
+    for (name, url, sql) in both() {
+        sql("CREATE TABLE plain (id INT, v INT)");
+        let insert = |columns: &str, options: &str| {
+            run(&format!("CREATE TABLE t ({columns}) WITH ('connector' = 'jdbc', {options}); INSERT INTO t VALUES (1, 2);"))
+        };
+        let two = "id INT, v INT";
+        insert(two, &format!("{url}, 'table-name' = 'nowhere'")).failed(2, &["no table 'nowhere'", "line 1"]);
+        insert("id INT, w INT", &format!("{url}, 'table-name' = 'plain'")).failed(2, &["no column 'w'", "there are: id, v"]);
+        insert("id INT, v INT, PRIMARY KEY (id) NOT ENFORCED", &format!("{url}, 'table-name' = 'plain'"))
+            .failed(2, &["no unique index on (id)", "ADD PRIMARY KEY"]);
+        insert("id INT, v ARRAY<INT>", &format!("{url}, 'table-name' = 'plain'")).failed(2, &["ARRAY"]);
+        insert(two, &format!("{url}, 'table-name' = 'plain', 'table-nam' = 'x'")).failed(2, &["'table-nam'", "did you mean"]);
+        let wrong = url.replace("/weir'", "/nothing'").replace("/postgres'", "/nothing'");
+        insert(two, &format!("{wrong}, 'table-name' = 'plain'")).failed(2, &["nothing"]);
+        let scheme = if name == "MariaDB" { "mysql" } else { "postgresql" };
+        let nobody = format!("'url' = 'jdbc:{scheme}://127.0.0.1:{}/x', 'username' = 'u', 'password' = 'hidden'", free_port());
+        let ran = insert(two, &format!("{nobody}, 'table-name' = 'plain'")).failed(6, &["cannot connect to", "check that the address"]);
+        assert!(!ran.err.contains("hidden"), "the password is shown: {}", ran.err);
+    }
+    mariadb().sql("CREATE USER somebody@'%' IDENTIFIED BY 'right'");
+    let url = mariadb().url();
+    run(&format!(
+        "CREATE TABLE t (id INT) WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'plain', 'username' = 'somebody',
+           'password' = 'wrong'); INSERT INTO t VALUES (1);"
+    ))
+    .failed(2, &["cannot connect to", "check 'username' and 'password'"]);
+    run("CREATE TABLE t (id INT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:oracle://x/y', 'table-name' = 't'); SELECT * FROM t;")
+        .failed(2, &["there is no database 'oracle'"]);
+}
