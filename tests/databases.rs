@@ -31,7 +31,8 @@ fn run(script: &str) -> Ran {
 
 #[test]
 fn every_type_goes_there_and_back() {
-    let columns = "id INT, b BOOLEAN, l BIGINT, f DOUBLE, d DECIMAL(20, 4), s STRING, y BYTES, dt DATE, tm TIME, ts TIMESTAMP(3),
+    let columns =
+        "id INT, b BOOLEAN, l BIGINT, f DOUBLE, d DECIMAL(20, 4), s STRING, y BYTES, dt DATE, tm TIME, ts TIMESTAMP(3),
                    PRIMARY KEY (id) NOT ENFORCED";
     for (name, url, sql) in both() {
         let (blob, double) = if name == "MariaDB" { ("BLOB", "DOUBLE") } else { ("BYTEA", "DOUBLE PRECISION") };
@@ -103,8 +104,11 @@ fn a_table_is_read_in_parts() {
              INSERT INTO m SELECT * FROM n;"
         );
         run(&fill).succeeded();
-        for parts in ["", ", 'scan.partition.column' = 'id', 'scan.partition.num' = '5', 'scan.partition.lower-bound' = '100',
-                       'scan.partition.upper-bound' = '20000'"] {
+        for parts in [
+            "",
+            ", 'scan.partition.column' = 'id', 'scan.partition.num' = '5', 'scan.partition.lower-bound' = '100',
+                       'scan.partition.upper-bound' = '20000'",
+        ] {
             let ran = Job::new(&format!(
                 "CREATE TABLE m (id INT, v INT) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'many' {parts});
                  SET 'execution.runtime-mode' = 'batch'; SELECT COUNT(*), COUNT(DISTINCT id), SUM(v) FROM m;"
@@ -141,20 +145,26 @@ fn what_is_not_as_it_should_be() {
     for (name, url, sql) in both() {
         sql("CREATE TABLE plain (id INT, v INT)");
         let insert = |columns: &str, options: &str| {
-            run(&format!("CREATE TABLE t ({columns}) WITH ('connector' = 'jdbc', {options}); INSERT INTO t VALUES (1, 2);"))
+            run(&format!(
+                "CREATE TABLE t ({columns}) WITH ('connector' = 'jdbc', {options}); INSERT INTO t VALUES (1, 2);"
+            ))
         };
         let two = "id INT, v INT";
         insert(two, &format!("{url}, 'table-name' = 'nowhere'")).failed(2, &["no table 'nowhere'", "line 1"]);
-        insert("id INT, w INT", &format!("{url}, 'table-name' = 'plain'")).failed(2, &["no column 'w'", "there are: id, v"]);
+        insert("id INT, w INT", &format!("{url}, 'table-name' = 'plain'"))
+            .failed(2, &["no column 'w'", "there are: id, v"]);
         insert("id INT, v INT, PRIMARY KEY (id) NOT ENFORCED", &format!("{url}, 'table-name' = 'plain'"))
             .failed(2, &["no unique index on (id)", "ADD PRIMARY KEY"]);
         insert("id INT, v ARRAY<INT>", &format!("{url}, 'table-name' = 'plain'")).failed(2, &["ARRAY"]);
-        insert(two, &format!("{url}, 'table-name' = 'plain', 'table-nam' = 'x'")).failed(2, &["'table-nam'", "did you mean"]);
+        insert(two, &format!("{url}, 'table-name' = 'plain', 'table-nam' = 'x'"))
+            .failed(2, &["'table-nam'", "did you mean"]);
         let wrong = url.replace("/weir'", "/nothing'").replace("/postgres'", "/nothing'");
         insert(two, &format!("{wrong}, 'table-name' = 'plain'")).failed(2, &["nothing"]);
         let scheme = if name == "MariaDB" { "mysql" } else { "postgresql" };
-        let nobody = format!("'url' = 'jdbc:{scheme}://127.0.0.1:{}/x', 'username' = 'u', 'password' = 'hidden'", free_port());
-        let ran = insert(two, &format!("{nobody}, 'table-name' = 'plain'")).failed(6, &["cannot connect to", "check that the address"]);
+        let nobody =
+            format!("'url' = 'jdbc:{scheme}://127.0.0.1:{}/x', 'username' = 'u', 'password' = 'hidden'", free_port());
+        let ran = insert(two, &format!("{nobody}, 'table-name' = 'plain'"))
+            .failed(6, &["cannot connect to", "check that the address"]);
         assert!(!ran.err.contains("hidden"), "the password is shown: {}", ran.err);
     }
     mariadb().sql("CREATE USER somebody@'%' IDENTIFIED BY 'right'");

@@ -334,7 +334,11 @@ fn a_broker_that_goes_away_is_waited_for() {
     }
     let since = Instant::now();
     while child.try_wait().expect("its state").is_none() {
-        assert!(since.elapsed() < Duration::from_secs(180), "{}", std::fs::read_to_string(job.path("log.txt")).unwrap_or_default());
+        assert!(
+            since.elapsed() < Duration::from_secs(180),
+            "{}",
+            std::fs::read_to_string(job.path("log.txt")).unwrap_or_default()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     let said = std::fs::read_to_string(job.path("log.txt")).unwrap_or_default();

@@ -336,3 +336,17 @@ fn topics_change_under_a_job() {
     filled("changing", 3, "k|a\nk|b\nk|c\nk|d\n");
     job.run(&[]).failed(5, &["'changing' is not the one that was being read", "--fresh"]);
 }
+
+/// The introduction's job as printed, by the example's own script, which ends when the table counts every access.
+#[test]
+fn the_introductions_job_runs_as_printed() {
+    let ran: Ran = std::process::Command::new(repository("examples/cdn-log-kafka-mysql/run"))
+        .env("WEIR", weir_tests::weir())
+        .env("ROWS", "400")
+        .output()
+        .expect("the example's script")
+        .into();
+    let ran = ran.succeeded();
+    assert!(ran.err.contains("the table counts 400 accesses"), "{}", ran.err);
+    assert!(ran.out.contains("access_count") && ran.out.contains("美国"), "{}", ran.out);
+}

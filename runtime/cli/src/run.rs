@@ -125,6 +125,7 @@ fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
                 None => 1.5,
             },
             attempts: number("exponential-delay.attempts-before-reset-backoff", 10)?,
+            reset: time("exponential-delay.reset-backoff-threshold", 3_600_000)?,
         },
         other => {
             let e = Error::script(format!("there is no restart strategy '{other}'"));

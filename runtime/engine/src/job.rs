@@ -27,8 +27,8 @@ pub enum RestartStrategy {
     FixedDelay { attempts: u32, delay: Duration },
     /// As long as no more than so many failures fall into an interval.
     FailureRate { failures: u32, interval: Duration, delay: Duration },
-    /// With growing distance, so many times.
-    ExponentialDelay { initial: Duration, max: Duration, multiplier: f64, attempts: u32 },
+    /// With growing distance, so many times; counted anew after so long without a failure.
+    ExponentialDelay { initial: Duration, max: Duration, multiplier: f64, attempts: u32, reset: Duration },
 }
 
 /// How a job is run.
@@ -60,6 +60,7 @@ pub fn run(
     let mut failures: Vec<Instant> = vec![];
     let started = Instant::now();
     loop {
+        let begun = Instant::now();
         let error = match generation(graph, backend, options, metrics, control) {
             Ok(ended) => return Ok(ended),
             Err(e) => e,
@@ -72,6 +73,9 @@ pub fn run(
         // Only what lies outside can be better the next time.
         if error.kind != Kind::Io || !rewinds || control.stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(error);
+        }
+        if matches!(&options.restart, RestartStrategy::ExponentialDelay { reset, .. } if begun.elapsed() > *reset) {
+            failures.clear();
         }
         failures.push(Instant::now());
         let count = failures.len() as u32;

@@ -53,6 +53,7 @@ const KNOWN: &[&str] = &[
     "restart-strategy.exponential-delay.max-backoff",
     "restart-strategy.exponential-delay.backoff-multiplier",
     "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+    "restart-strategy.exponential-delay.reset-backoff-threshold",
     "state.cache-size",
     "sql.on-error",
 ];

@@ -44,14 +44,15 @@ fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {
 
 /// The rows of a batch. A row as it was counts as one that goes: what replaces it follows, unless a condition keeps it out.
 pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: Dialect) -> Vec<Row> {
-    (0..batch.rows()).map(|row| {
-        let cells = batch.data.columns().iter().zip(&schema.fields);
-        Row {
-            gone: batch.kind(row).sign() < 0,
-            cells: cells.map(|(c, f)| cell(&Value::read(c, row), &f.ty, dialect)).collect(),
-        }
-    })
-    .collect()
+    (0..batch.rows())
+        .map(|row| {
+            let cells = batch.data.columns().iter().zip(&schema.fields);
+            Row {
+                gone: batch.kind(row).sign() < 0,
+                cells: cells.map(|(c, f)| cell(&Value::read(c, row), &f.ty, dialect)).collect(),
+            }
+        })
+        .collect()
 }
 
 /// Rows one behind another: whether it goes; for each column its length, `u32::MAX` for NULL, and its bytes. Little-endian.
