@@ -177,3 +177,49 @@ fn what_is_not_as_it_should_be() {
     run("CREATE TABLE t (id INT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:oracle://x/y', 'table-name' = 't'); SELECT * FROM t;")
         .failed(2, &["there is no database 'oracle'"]);
 }
+
+#[test]
+fn rows_are_looked_up_by_key() {
+    for (name, url, sql) in both() {
+        sql(
+            "CREATE TABLE products (id BIGINT, kind VARCHAR(10), title VARCHAR(50), price DECIMAL(10, 2), PRIMARY KEY (id, kind))",
+        );
+        sql(
+            "INSERT INTO products VALUES (1, 'a', 'one', 1.50), (1, 'b', 'another one', 2.50), (2, 'a', 'two', NULL), (3, 'A', 'three', 3)",
+        );
+        let job = |join: &str, more: &str, select: &str| {
+            let job = Job::new(&format!(
+                "CREATE TABLE o (n INT, id INT, kind STRING, proctime AS PROCTIME()) WITH ('connector' = 'filesystem',
+                   'path' = 'in.csv', 'format' = 'csv', 'csv.null-literal' = 'NULL');
+                 CREATE TABLE p (id BIGINT, kind STRING, title STRING, price DECIMAL(10, 2))
+                   WITH ('connector' = 'jdbc', {url}, 'table-name' = 'products' {more});
+                 SELECT {select} FROM o {join};"
+            ));
+            job.file("in.csv", "1,1,a\n2,2,a\n3,9,a\n4,NULL,a\n5,1,b\n6,1,a\n7,3,a\n");
+            job.run(&["--set", "parallelism.default=1"])
+        };
+        let on = "ON o.id = d.id AND o.kind = d.kind";
+        let as_of = "p FOR SYSTEM_TIME AS OF o.proctime AS d";
+        for cache in ["", ", 'lookup.cache' = 'PARTIAL', 'lookup.partial-cache.max-rows' = '2'"] {
+            let ran = job(&format!("JOIN {as_of} {on}"), cache, "n, title, price").succeeded();
+            assert_eq!(
+                ran.out, "+I[1, one, 1.50]\n+I[2, two, null]\n+I[5, another one, 2.50]\n+I[6, one, 1.50]\n",
+                "{name} {cache}"
+            );
+            let ran = job(&format!("LEFT JOIN {as_of} {on}"), cache, "n, d.title").succeeded();
+            let titles = ["one", "two", "null", "null", "another one", "one", "null"];
+            let wanted: String = titles.iter().enumerate().map(|(i, t)| format!("+I[{}, {t}]\n", i + 1)).collect();
+            assert_eq!(ran.out, wanted, "{name} {cache}");
+        }
+        // Several rows of a key, a constant to look up by, and what is left to be checked.
+        let ran = job(&format!("JOIN {as_of} ON o.id = d.id"), "", "n, d.kind").succeeded();
+        assert_eq!(ran.rows().len(), 8, "{name}: {}", ran.out);
+        let ran =
+            job(&format!("JOIN {as_of} ON o.id = d.id AND d.kind = 'b' AND d.price > n"), "", "n, title").succeeded();
+        assert_eq!(ran.out, "+I[1, another one]\n", "{name}");
+        job(&format!("JOIN {as_of} ON d.price > 1"), "", "n").failed(2, &["no equality with a column of 'p'"]);
+        job("JOIN p FOR SYSTEM_TIME AS OF o.n AS d ON o.id = d.id", "", "n")
+            .failed(2, &["no processing time", "PROCTIME()"]);
+        job("JOIN o FOR SYSTEM_TIME AS OF o.proctime AS d ON o.id = d.id", "", "o.n").failed(2, &["computed columns"]);
+    }
+}

@@ -14,9 +14,12 @@ fn rounds() -> usize {
     std::env::var("WEIR_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(10)
 }
 
+/// Rows and bytes of each address.
+type Sums = BTreeMap<String, (u64, u64)>;
+
 /// The broker of all tests here, with the topic `log` in it, and what the topic's records add up to.
-fn broker() -> &'static (Kafka, BTreeMap<String, (u64, u64)>) {
-    static BROKER: OnceLock<(Kafka, BTreeMap<String, (u64, u64)>)> = OnceLock::new();
+fn broker() -> &'static (Kafka, Sums) {
+    static BROKER: OnceLock<(Kafka, Sums)> = OnceLock::new();
     BROKER.get_or_init(|| {
         let kafka = Kafka::start();
         kafka.topic("log", 4);
@@ -34,7 +37,7 @@ fn broker() -> &'static (Kafka, BTreeMap<String, (u64, u64)>) {
             .status();
         assert!(made.is_ok_and(|s| s.success()), "weir generate");
         fill.run(&[]).succeeded();
-        let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        let mut sums: Sums = BTreeMap::new();
         for line in std::fs::read_to_string(fill.path("log.csv")).expect("the log").lines() {
             let f: Vec<&str> = line.split(',').collect();
             let s = sums.entry(f[4].to_string()).or_default();
@@ -141,7 +144,7 @@ fn kafka_to_kafka_under_kills() {
     ));
     let kills = killed(&job);
     assert!(kills > 0, "no kill hit the job: {}", std::fs::read_to_string(job.path("log.txt")).unwrap_or_default());
-    let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut last: Sums = BTreeMap::new();
     for (key, value) in committed(kafka, "sums") {
         let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
         let now = (v["n"].as_u64().expect("n"), v["s"].as_u64().expect("s"));
@@ -172,7 +175,7 @@ fn into_database(kafka: &Kafka, url: &str, user: &str) -> Job {
     ))
 }
 
-fn table(rows: &str) -> BTreeMap<String, (u64, u64)> {
+fn table(rows: &str) -> Sums {
     let lines = rows.lines().map(|l| l.split('\t').collect::<Vec<_>>());
     lines.map(|f| (f[0].to_string(), (f[1].parse().expect("n"), f[2].parse().expect("s")))).collect()
 }

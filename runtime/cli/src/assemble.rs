@@ -13,6 +13,7 @@ use weir_operators::aggregate::{AggregateFactory, Stage};
 use weir_operators::calc::{CalcFactory, DEAD_LETTER};
 use weir_operators::chain::ChainFactory;
 use weir_operators::expand::ExpandFactory;
+use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
 use weir_operators::values::ValuesFactory;
 use weir_sql::{Compiled, Plan, Table};
@@ -226,6 +227,25 @@ impl Assembly<'_> {
                 let factory = ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() };
                 let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
                 let node = self.add("expand", uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
+                Ok(Output { node, parallelism: below.parallelism })
+            }
+            Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+                let uid = uid("lookup");
+                let below = self.relation(input, identity, next)?;
+                let all: Vec<usize> = (0..table.physical.len()).collect();
+                let spec = self.spec(table, &all, columns.clone(), &uid);
+                let keys: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
+                let factory = LookupFactory {
+                    table: weir_connectors::lookup(&spec, &keys)?,
+                    keys: on.iter().map(|(here, _)| *here).collect(),
+                    keep: keep.clone(),
+                    left: *left,
+                    found: table.physical.project(columns),
+                    schema: schema.clone(),
+                };
+                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let name = format!("lookup {}", short(&table.name));
+                let node = self.add(&name, uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
                 Ok(Output { node, parallelism: below.parallelism })
             }
             Plan::Normalize { input, keys, schema } => {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use weir_core::error::nearest;
 use weir_core::graph::{SinkFactory, SourceFactory};
 use weir_core::{Error, Result};
+use weir_operators::lookup::LookupTable;
 
 const SOURCES: &[&str] = &["filesystem", "datagen", "stdin", "kafka", "upsert-kafka", "jdbc"];
 const SINKS: &[&str] = &["filesystem", "print", "blackhole", "kafka", "upsert-kafka", "jdbc"];
@@ -84,6 +85,23 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         other => return Err(unknown(table, other, SINKS, "sink")),
     };
     no_metadata(table).and(made).and_then(|m| table.all_used().map(|()| m))
+}
+
+/// Makes a table's lookups by these of its columns.
+///
+/// # Errors
+/// When the connector has none, or an option is unknown or wrong.
+pub fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>> {
+    let made: Result<Arc<dyn LookupTable>> = match table.connector() {
+        "jdbc" => jdbc::lookup(table, keys),
+        other => {
+            let e = Error::script(format!("rows of '{}' ({other}) cannot be looked up by key", table.name));
+            return Err(e
+                .at(table.place_of("connector"))
+                .hint("FOR SYSTEM_TIME AS OF goes with tables of databases (jdbc)"));
+        }
+    };
+    made.and_then(|m| table.all_used().map(|()| m))
 }
 
 /// Whether a table's sink takes rows that change or go, by its connector and format.

@@ -158,7 +158,7 @@ fn generation(
     let workers = workers(graph, backend, options, metrics, &handles)?;
     let system = System::new();
     system.block_on(async {
-        if let Err(e) = start(graph, backend, options, control, &shared, workers, next, marks) {
+        if let Err(e) = start(graph, backend, options, control, &shared, Begun { workers, next, marks }) {
             shared.finish(Err(e));
             System::current().stop();
         }
@@ -279,6 +279,16 @@ fn workers(
         .collect()
 }
 
+/// What a generation begins with.
+struct Begun {
+    /// The subtasks of every node.
+    workers: Vec<Vec<Worker>>,
+    /// The number of its first epoch.
+    next: u64,
+    /// The sinks' marks.
+    marks: BTreeMap<OperatorId, Mark>,
+}
+
 /// Starts the actors, the last node first, so that every one knows whom it sends to.
 fn start(
     graph: &JobGraph,
@@ -286,10 +296,9 @@ fn start(
     options: &Options,
     control: &Arc<Control>,
     shared: &Arc<Shared>,
-    workers: Vec<Vec<Worker>>,
-    next: u64,
-    marks: BTreeMap<OperatorId, Mark>,
+    begun: Begun,
 ) -> Result<()> {
+    let Begun { workers, next, marks } = begun;
     let arbiters = std::thread::available_parallelism().map_or(2, usize::from).min(4);
     let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
     let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);

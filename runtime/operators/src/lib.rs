@@ -4,5 +4,6 @@ pub mod aggregate;
 pub mod calc;
 pub mod chain;
 pub mod expand;
+pub mod lookup;
 pub mod normalize;
 pub mod values;

@@ -156,8 +156,9 @@ impl Binder<'_> {
             }
             return Err(not_yet("a join").at(place(s.from[1].span().start)));
         };
-        if let Some(join) = one.joins.first() {
-            return Err(self.join_error(one, join));
+        let lookups = one.joins.iter().map(crate::lookup::parts).collect::<Result<Vec<_>>>()?;
+        if let Some(at) = lookups.iter().position(Option::is_none) {
+            return Err(self.join_error(one, &one.joins[at]));
         }
         let (plan, name, alias) = match &one.relation {
             TableFactor::Table { name, alias, args: None, version: None, .. } => {
@@ -184,7 +185,8 @@ impl Binder<'_> {
             None => (plan, name),
         };
         let columns = plan.schema().fields.iter().map(|f| (name.clone(), f.clone())).collect();
-        Ok((plan, Scope { columns }))
+        let left = (plan, Scope { columns });
+        lookups.iter().flatten().try_fold(left, |(plan, scope), parts| self.lookup(plan, scope, parts))
     }
 
     /// Joins come later; what is wrong beside that is still said.

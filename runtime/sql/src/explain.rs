@@ -70,6 +70,13 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             ("Aggregate", vec![("by", names(keys, input)), ("compute", calls)])
         }
         Plan::Normalize { input, keys, .. } => ("ChangelogNormalize", vec![("key", names(keys, input))]),
+        Plan::Lookup { input, table, on, left, .. } => {
+            let pairs = on.iter().map(|(here, there)| {
+                format!("{} = {}", input.schema().fields[*here].name, table.physical.fields[*there].name)
+            });
+            let name = if *left { "LookupJoin (left)" } else { "LookupJoin" };
+            (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
+        }
         Plan::Union { .. } => ("Union", vec![]),
     }
 }

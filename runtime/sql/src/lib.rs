@@ -6,6 +6,7 @@ mod catalog;
 mod dialect;
 mod explain;
 mod expressions;
+mod lookup;
 mod names;
 mod optimize;
 mod plan;

@@ -62,6 +62,9 @@ fn merge(plan: Plan) -> Plan {
             Plan::Aggregate { input: Box::new(merge(*input)), keys, calls, schema }
         }
         Plan::Normalize { input, keys, schema } => Plan::Normalize { input: Box::new(merge(*input)), keys, schema },
+        Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+            Plan::Lookup { input: Box::new(merge(*input)), table, on, left, keep, columns, schema }
+        }
         Plan::Union { inputs, schema } => Plan::Union { inputs: inputs.into_iter().map(merge).collect(), schema },
         other => other,
     }
@@ -132,6 +135,24 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
             let schema = schema.project(&kept);
             let plan = Plan::Aggregate { input: Box::new(input), keys, calls, schema };
             select(plan, kept, wanted)
+        }
+        Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+            let width = keep.len();
+            let kept: Vec<usize> = wanted.iter().copied().collect();
+            let (here, there): (Vec<usize>, Vec<usize>) = kept.iter().copied().partition(|k| *k < width);
+            let used: BTreeSet<usize> = here.iter().map(|k| keep[*k]).chain(on.iter().map(|o| o.0)).collect();
+            let (input, have) = prune(*input, &used);
+            let at = |old: usize| have.iter().position(|h| *h == old).unwrap_or(old);
+            let plan = Plan::Lookup {
+                input: Box::new(input),
+                table,
+                on: on.into_iter().map(|(h, t)| (at(h), t)).collect(),
+                left,
+                keep: here.iter().map(|k| at(keep[*k])).collect(),
+                columns: there.iter().map(|k| columns[k - width]).collect(),
+                schema: schema.project(&kept),
+            };
+            (plan, kept)
         }
         Plan::Normalize { input, keys, schema } => {
             // Its key stays whatever is read.
@@ -210,6 +231,9 @@ fn fold(plan: Plan, session: &Arc<Session>) -> Plan {
         }
         Plan::Aggregate { input, keys, calls, schema } => {
             Plan::Aggregate { input: Box::new(fold(*input, session)), keys, calls, schema }
+        }
+        Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+            Plan::Lookup { input: Box::new(fold(*input, session)), table, on, left, keep, columns, schema }
         }
         Plan::Normalize { input, keys, schema } => {
             Plan::Normalize { input: Box::new(fold(*input, session)), keys, schema }

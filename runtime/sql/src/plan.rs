@@ -22,6 +22,16 @@ pub enum Plan {
     Aggregate { input: Box<Plan>, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: Schema },
     /// Changes of upserts: a row replaces the one before of the same key.
     Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema },
+    /// For each row those of a table outside that have its keys: pairs of a column here and one there.
+    Lookup {
+        input: Box<Plan>,
+        table: Arc<Table>,
+        on: Vec<(usize, usize)>,
+        left: bool,
+        keep: Vec<usize>,
+        columns: Vec<usize>,
+        schema: Schema,
+    },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
 }
@@ -36,6 +46,7 @@ impl Plan {
             | Plan::Expand { schema, .. }
             | Plan::Aggregate { schema, .. }
             | Plan::Normalize { schema, .. }
+            | Plan::Lookup { schema, .. }
             | Plan::Union { schema, .. } => schema,
         }
     }
@@ -46,7 +57,8 @@ impl Plan {
             Plan::Calc { input, .. }
             | Plan::Expand { input, .. }
             | Plan::Aggregate { input, .. }
-            | Plan::Normalize { input, .. } => vec![input],
+            | Plan::Normalize { input, .. }
+            | Plan::Lookup { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
         }
     }

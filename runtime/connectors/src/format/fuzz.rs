@@ -4,7 +4,7 @@
 //! `WEIR_FUZZ_SECONDS` sets the time (3 by default). No tool that needs another compiler: the samples hold what is special
 //! in each format, and mutation mixes it.
 
-use super::{Bad, DecoderFactory, decoder};
+use super::{Bad, DecoderFactory, Rows, decoder};
 use crate::options::TableSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -159,6 +159,27 @@ fn json() {
     ];
     fuzz("json", &[], COLUMNS, &samples, b"{}[]\":,\\\n\r0e-+.\0\xFF");
     fuzz("json", &[("json.ignore-parse-errors", "true")], COLUMNS, &samples, b"{}[]\":,\\\n\r0e-+.\0\xFF");
+}
+
+#[test]
+fn changes() {
+    let debezium = [
+        "{\"before\": null, \"after\": {\"a\": 1, \"b\": \"x\"}, \"op\": \"c\"}\n",
+        "{\"before\": {\"a\": 1}, \"after\": {\"a\": 2, \"c\": \"1.5\"}, \"op\": \"u\"}\n",
+        "{\"before\": {\"a\": \"x\"}, \"after\": null, \"op\": \"d\"}\n",
+        "{\"schema\": {}, \"payload\": {\"after\": {\"a\": 3}, \"op\": \"r\"}}\n",
+    ];
+    let canal = [
+        "{\"data\": [{\"a\": \"1\", \"b\": \"x\"}, {\"a\": 2}], \"old\": null, \"type\": \"INSERT\"}\n",
+        "{\"data\": [{\"a\": \"1\", \"b\": \"y\"}], \"old\": [{\"b\": \"x\"}], \"type\": \"UPDATE\"}\n",
+        "{\"data\": [{\"a\": \"zz\"}], \"type\": \"DELETE\", \"table\": \"t\"}\n",
+        "{\"data\": null, \"type\": \"ALTER\"}\n",
+    ];
+    let special = b"{}[]\":,\\\n\r0e-+.\0\xFF";
+    fuzz("debezium-json", &[], COLUMNS, &debezium, special);
+    fuzz("debezium-json", &[("debezium-json.ignore-parse-errors", "true")], COLUMNS, &debezium, special);
+    fuzz("canal-json", &[], COLUMNS, &canal, special);
+    fuzz("canal-json", &[("canal-json.ignore-parse-errors", "true")], COLUMNS, &canal, special);
 }
 
 #[test]

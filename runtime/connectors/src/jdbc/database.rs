@@ -80,6 +80,21 @@ fn text(cell: &Cell) -> Option<String> {
     cell.as_ref().map(|c| String::from_utf8_lossy(c).into_owned())
 }
 
+/// A row's columns.
+fn cells<R: sqlx::Row>(row: &R, binary: &[bool]) -> Result<Vec<Cell>, sqlx::Error>
+where
+    usize: sqlx::ColumnIndex<R>,
+    Option<String>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Option<Vec<u8>>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    (0..row.len())
+        .map(|i| match binary.get(i) {
+            Some(true) => row.try_get::<Option<Vec<u8>>, _>(i),
+            _ => row.try_get::<Option<String>, _>(i).map(|t| t.map(String::into_bytes)),
+        })
+        .collect()
+}
+
 impl Database {
     /// Connects, trying again for as long as the table says where nobody answers.
     pub fn connect(config: &Config) -> Result<Self> {
@@ -148,6 +163,31 @@ impl Database {
         done.map_err(|e| self.failed(&e))
     }
 
+    /// The rows of keys, a column of texts each, by a statement of [`Dialect::find`].
+    pub fn find(
+        &mut self,
+        sql: &str,
+        keys: &[Vec<Option<String>>],
+        binary: &[bool],
+    ) -> Result<Vec<Vec<Cell>>, Failure> {
+        match self.config.dialect {
+            Dialect::MySql => {
+                let rows = keys.first().map_or(0, Vec::len);
+                let all = (0..rows).flat_map(|r| keys.iter().map(move |k| k[r].as_deref()));
+                self.query(sql, &all.collect::<Vec<_>>(), binary)
+            }
+            Dialect::Postgres => {
+                let Connected::Postgres(c) = &mut self.connection else {
+                    return Err(Failure::Other(Error::internal("a connection of another kind")));
+                };
+                let q = keys.iter().fold(sqlx::query(sql), |q, k| q.bind(k));
+                let rows = self.runtime.block_on(q.fetch_all(c));
+                let found = rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect());
+                found.map_err(|e: sqlx::Error| failure(&self.config, "read from", &e))
+            }
+        }
+    }
+
     /// The rows of a query whose columns are texts (or bytes, where `binary` says so).
     pub fn query(
         &mut self,
@@ -155,19 +195,6 @@ impl Database {
         parameters: &[Option<&str>],
         binary: &[bool],
     ) -> Result<Vec<Vec<Cell>>, Failure> {
-        fn cells<R: sqlx::Row>(row: &R, binary: &[bool]) -> Result<Vec<Cell>, sqlx::Error>
-        where
-            usize: sqlx::ColumnIndex<R>,
-            Option<String>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
-            Option<Vec<u8>>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
-        {
-            (0..row.len())
-                .map(|i| match binary.get(i) {
-                    Some(true) => row.try_get::<Option<Vec<u8>>, _>(i),
-                    _ => row.try_get::<Option<String>, _>(i).map(|t| t.map(String::into_bytes)),
-                })
-                .collect()
-        }
         let found = match &mut self.connection {
             Connected::MySql(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));

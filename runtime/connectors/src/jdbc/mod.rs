@@ -2,10 +2,12 @@
 
 mod config;
 mod database;
+mod lookup;
 mod rows;
 mod sink;
 mod source;
 mod statements;
 
+pub(crate) use lookup::lookup;
 pub(crate) use sink::sink;
 pub(crate) use source::source;

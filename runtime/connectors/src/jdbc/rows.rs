@@ -1,9 +1,13 @@
 //! Rows as databases take them: every value as text or bytes, which the database turns into its column's type.
 
+use super::config::Config;
 use super::statements::Dialect;
+use arrow::array::{ArrayRef, BinaryArray, StringArray};
+use std::sync::Arc;
 use weir_core::types::Field;
-use weir_core::{Batch, Schema, SqlType, TypeKind, Value};
+use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::time::Zone;
+use weir_expr::{EvalContext, Session, cast};
 
 /// A value: text, or the bytes of a binary column.
 pub(super) type Cell = Option<Vec<u8>>;
@@ -28,7 +32,7 @@ pub(super) fn unfit(schema: &Schema) -> Option<&Field> {
     schema.fields.iter().find(|f| nested(&f.ty.kind))
 }
 
-fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {
+pub(super) fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {
     Some(match (value, &ty.kind, dialect) {
         (Value::Null, ..) => return None,
         (Value::Bytes(b), ..) => b.to_vec(),
@@ -53,6 +57,35 @@ pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: Dialect) -> Vec<
             }
         })
         .collect()
+}
+
+/// Rows of texts as a batch of the columns' types.
+///
+/// # Errors
+/// When a text is no value of its column's type.
+pub(super) fn batch(rows: &[Vec<Cell>], schema: &Schema, config: &Config, session: &Arc<Session>) -> Result<Batch> {
+    let mut columns: Vec<ArrayRef> = vec![];
+    let mut context = EvalContext::new(session.clone());
+    for (i, f) in schema.fields.iter().enumerate() {
+        let cells = rows.iter().map(|r| r[i].as_deref());
+        if is_binary(&f.ty) {
+            columns.push(Arc::new(cells.collect::<BinaryArray>()));
+            continue;
+        }
+        let boolean = f.ty.kind == TypeKind::Boolean;
+        let text = cells.map(|c| {
+            c.map(|c| match (boolean, c) {
+                (true, b"1") => "true",
+                (true, b"0") => "false",
+                _ => std::str::from_utf8(c).unwrap_or_default(),
+            })
+        });
+        let text: ArrayRef = Arc::new(text.collect::<StringArray>());
+        let made = cast::cast(&text, &SqlType::STRING, &f.ty, false, &mut context);
+        let named = |e: Error| e.context(format!("column '{}' of '{}' in {}", f.name, config.table, config.address()));
+        columns.push(made.map_err(named)?);
+    }
+    Batch::from_columns(schema.arrow(), columns, rows.len())
 }
 
 /// Rows one behind another: whether it goes; for each column its length, `u32::MAX` for NULL, and its bytes. Little-endian.

@@ -2,16 +2,14 @@
 
 use super::config::Config;
 use super::database::{Database, plain};
-use super::rows::{Cell, is_binary};
-use super::statements::Dialect;
+use super::rows::{batch, is_binary};
 use crate::options::TableSpec;
-use arrow::array::{ArrayRef, BinaryArray, StringArray};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind};
-use weir_expr::{EvalContext, Session, cast};
+use weir_core::{Batch, Error, Result, Schema};
+use weir_expr::Session;
 
 /// The options that only the source has.
 pub(super) const OPTIONS: &[&str] = &[
@@ -151,15 +149,7 @@ impl Reader {
     fn select(&self, part: &Part) -> String {
         let s = &self.shared;
         let dialect = s.config.dialect;
-        let columns = s.schema.fields.iter().map(|f| {
-            let name = dialect.quoted(&f.name);
-            match (is_binary(&f.ty), dialect) {
-                (true, _) => name,
-                (false, Dialect::MySql) => format!("CAST({name} AS CHAR)"),
-                (false, Dialect::Postgres) => format!("{name}::text"),
-            }
-        });
-        let columns = columns.collect::<Vec<_>>().join(", ");
+        let columns = dialect.texts(&s.schema);
         let columns = if columns.is_empty() { "NULL".to_string() } else { columns };
         let from = match &s.query {
             Some(q) => format!("({q}) weir_query"),
@@ -184,37 +174,6 @@ impl Reader {
             sql += &format!(" ORDER BY {}", order.join(", "));
         }
         format!("{sql} LIMIT {} OFFSET {}", s.fetch, part.given)
-    }
-
-    fn batch(&mut self, rows: &[Vec<Cell>]) -> Result<Batch> {
-        let mut columns: Vec<ArrayRef> = vec![];
-        let mut context = EvalContext::new(self.shared.session.clone());
-        for (i, f) in self.shared.schema.fields.iter().enumerate() {
-            let cells = rows.iter().map(|r| r[i].as_deref());
-            if is_binary(&f.ty) {
-                columns.push(Arc::new(cells.collect::<BinaryArray>()));
-                continue;
-            }
-            let boolean = f.ty.kind == TypeKind::Boolean;
-            let text = cells.map(|c| {
-                c.map(|c| match (boolean, c) {
-                    (true, b"1") => "true",
-                    (true, b"0") => "false",
-                    _ => std::str::from_utf8(c).unwrap_or_default(),
-                })
-            });
-            let text: ArrayRef = Arc::new(text.collect::<StringArray>());
-            let made = cast::cast(&text, &SqlType::STRING, &f.ty, false, &mut context);
-            columns.push(made.map_err(|e| {
-                e.context(format!(
-                    "column '{}' of '{}' in {}",
-                    f.name,
-                    self.shared.config.table,
-                    self.shared.config.address()
-                ))
-            })?);
-        }
-        Batch::from_columns(self.shared.schema.arrow(), columns, rows.len())
     }
 }
 
@@ -243,7 +202,7 @@ impl Source for Reader {
         let whole = (rows.len() as u64) < self.shared.fetch;
         let bytes: usize = rows.iter().flatten().flatten().map(Vec::len).sum();
         self.context.metrics.bytes_in.inc_by(bytes as u64);
-        let batch = self.batch(&rows)?;
+        let batch = batch(&rows, &self.shared.schema, &self.shared.config, &self.shared.session)?;
         let most = self.context.batch_rows;
         for from in (0..batch.rows()).step_by(most) {
             out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));

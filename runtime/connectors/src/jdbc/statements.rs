@@ -1,5 +1,8 @@
 //! The statements of each database.
 
+use super::rows::is_binary;
+use weir_core::Schema;
+
 /// A kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -32,6 +35,35 @@ impl Dialect {
 
     fn names(self, columns: &[Column], of: &[usize]) -> String {
         of.iter().map(|i| self.quoted(&columns[*i].name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Columns as they are selected: as text, or bytes where they are that.
+    pub fn texts(self, schema: &Schema) -> String {
+        let columns = schema.fields.iter().map(|f| {
+            let name = self.quoted(&f.name);
+            match (is_binary(&f.ty), self) {
+                (true, _) => name,
+                (false, Dialect::MySql) => format!("CAST({name} AS CHAR)"),
+                (false, Dialect::Postgres) => format!("{name}::text"),
+            }
+        });
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What finds the rows of so many keys at once.
+    pub fn find(self, table: &str, texts: &str, key: &[Column], rows: usize) -> String {
+        let all: Vec<usize> = (0..key.len()).collect();
+        let (table, names) = (self.quoted(table), self.names(key, &all));
+        match self {
+            Dialect::MySql => {
+                let row = format!("({})", vec!["?"; key.len()].join(","));
+                format!("SELECT {texts} FROM {table} WHERE ({names}) IN ({})", vec![row; rows].join(","))
+            }
+            Dialect::Postgres => {
+                let (casts, arrays) = (self.casts(key, &all), self.arrays(key, &all));
+                format!("SELECT {texts} FROM {table} WHERE ({names}) IN (SELECT {casts}{arrays})")
+            }
+        }
     }
 
     /// What writes so many rows at once: inserts them, or replaces those of equal keys.

@@ -202,13 +202,7 @@ impl Topic {
         let flags = sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_PARTITION;
         // SAFETY: the topic is alive; the messages are valid during the call, which copies what they point to.
         unsafe {
-            sys::rd_kafka_produce_batch(
-                self.topic,
-                UNASSIGNED,
-                flags as i32,
-                self.batch.as_mut_ptr(),
-                self.batch.len() as i32,
-            )
+            sys::rd_kafka_produce_batch(self.topic, UNASSIGNED, flags, self.batch.as_mut_ptr(), self.batch.len() as i32)
         };
         self.batch.iter().enumerate().filter_map(|(i, m)| code(m.err).map(|c| (i, c))).collect()
     }

@@ -58,9 +58,9 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
     }
     let (format, prefix) = &layout.value_format;
-    let value = table.part(prefix, &layout.value, format, |t| encoder(t))?.0;
+    let value = table.part(prefix, &layout.value, format, encoder)?.0;
     let key = match &layout.key_format {
-        Some(f) => Some(table.part("key.", &layout.key, f, |t| encoder(t))?.0),
+        Some(f) => Some(table.part("key.", &layout.key, f, encoder)?.0),
         None => None,
     };
     let partitioner = match table.get("sink.partitioner").unwrap_or("default") {

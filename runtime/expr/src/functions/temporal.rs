@@ -32,6 +32,7 @@ pub(super) const ALL: &[Definition] = &[
     def("CONVERT_TZ", &[Text], (3, 3), MaybeNull(string), Strict(convert_tz)),
     changing(def("CURRENT_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
     changing(def("CURRENT_ROW_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
+    changing(def("PROCTIME", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
     changing(def("NOW", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
     changing(def("LOCALTIMESTAMP", &[], (0, 0), NotNull(|| T::Timestamp(3)), Lenient(|_, c| Ok(local_now(c))))),
     changing(def(

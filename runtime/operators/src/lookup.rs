@@ -1,0 +1,179 @@
+//! Looks rows of a table outside up by keys of the rows that come: Flink's lookup join. The keys of a batch that no cache knows
+//! are asked for together.
+
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::datatypes::DataType;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::{Keys, decode_value, encode_value};
+use weir_core::{Batch, ColumnBuilder, Result, Schema, Value};
+
+/// A table that rows can be looked up in.
+pub trait Lookup: Send {
+    /// The rows for these keys, which are columns of equal length without NULLs: the key of each row by its number, and the rows.
+    ///
+    /// # Errors
+    /// When the table cannot be asked.
+    fn find(&mut self, keys: &[ArrayRef]) -> Result<(Vec<u32>, Batch)>;
+}
+
+/// Connects to a table that rows can be looked up in.
+pub trait LookupTable: Send + Sync {
+    /// Makes a subtask's own access.
+    ///
+    /// # Errors
+    /// When the table cannot be reached.
+    fn open(&self) -> Result<Box<dyn Lookup>>;
+    /// How what was found is remembered.
+    fn cache(&self) -> Cache;
+}
+
+/// How what was found is remembered, with Flink's options.
+#[derive(Debug, Clone, Default)]
+pub struct Cache {
+    /// Keys at most; none: nothing is remembered.
+    pub max_rows: Option<NonZeroUsize>,
+    /// How long after it was read.
+    pub after_write: Option<Duration>,
+    /// How long after it was used last.
+    pub after_access: Option<Duration>,
+    /// Whether keys without rows are remembered too.
+    pub missing: bool,
+}
+
+/// Makes lookups.
+pub struct LookupFactory {
+    /// The table.
+    pub table: Arc<dyn LookupTable>,
+    /// The input's columns that are looked up.
+    pub keys: Vec<usize>,
+    /// The input's columns that go on.
+    pub keep: Vec<usize>,
+    /// Whether rows without a match go on, with NULLs.
+    pub left: bool,
+    /// The columns of the table.
+    pub found: Schema,
+    /// All columns that come out: those that go on, then those of the table.
+    pub schema: Schema,
+}
+
+impl OperatorFactory for LookupFactory {
+    fn open(&self, _context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        let cache = self.table.cache();
+        Ok(Box::new(LookupOperator {
+            lookup: self.table.open()?,
+            remembered: cache.max_rows.map(|n| LruCache::with_hasher(n, Default::default())),
+            cache,
+            keys: self.keys.clone(),
+            keep: self.keep.clone(),
+            left: self.left,
+            types: self.found.fields.iter().map(|f| f.ty.arrow()).collect(),
+            schema: self.schema.clone(),
+        }))
+    }
+}
+
+/// The rows of a key, packed.
+type Rows = Arc<Vec<Vec<u8>>>;
+
+struct Remembered {
+    rows: Rows,
+    written: Instant,
+    used: Instant,
+}
+
+struct LookupOperator {
+    lookup: Box<dyn Lookup>,
+    cache: Cache,
+    remembered: Option<LruCache<Box<[u8]>, Remembered, ahash::RandomState>>,
+    keys: Vec<usize>,
+    keep: Vec<usize>,
+    left: bool,
+    types: Vec<DataType>,
+    schema: Schema,
+}
+
+impl LookupOperator {
+    fn known(&mut self, key: &[u8], now: Instant) -> Option<Rows> {
+        let entry = self.remembered.as_mut()?.get_mut(key)?;
+        let over = |since: Instant, after: Option<Duration>| after.is_some_and(|a| now.duration_since(since) >= a);
+        if over(entry.written, self.cache.after_write) || over(entry.used, self.cache.after_access) {
+            self.remembered.as_mut()?.pop(key);
+            return None;
+        }
+        entry.used = now;
+        Some(entry.rows.clone())
+    }
+}
+
+impl Operator for LookupOperator {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let columns: Vec<ArrayRef> = self.keys.iter().map(|k| batch.data.column(*k).clone()).collect();
+        let keys = Keys::encode(&columns, batch.rows());
+        let now = Instant::now();
+        let mut known: std::collections::HashMap<&[u8], Option<Rows>, ahash::RandomState> = Default::default();
+        let mut missing: Vec<u32> = vec![];
+        for row in 0..batch.rows() {
+            let key = keys.get(row);
+            // NULL equals nothing.
+            if known.contains_key(key) || columns.iter().any(|c| c.is_null(row)) {
+                continue;
+            }
+            let rows = self.known(key, now);
+            if rows.is_none() {
+                missing.push(row as u32);
+            }
+            known.insert(key, rows);
+        }
+        if !missing.is_empty() {
+            let rows = UInt32Array::from(missing.clone());
+            let asked: Vec<ArrayRef> =
+                columns.iter().map(|c| arrow::compute::take(c, &rows, None)).collect::<Result<_, _>>()?;
+            let (of, found) = self.lookup.find(&asked)?;
+            let mut lists: Vec<Vec<Vec<u8>>> = vec![vec![]; missing.len()];
+            for (row, key) in of.iter().enumerate() {
+                let mut packed = vec![];
+                for (c, ty) in found.data.columns().iter().zip(&self.types) {
+                    encode_value(&Value::read(c, row), ty, &mut packed);
+                }
+                lists[*key as usize].push(packed);
+            }
+            for (row, list) in missing.iter().zip(lists) {
+                let (key, rows) = (keys.get(*row as usize), Arc::new(list));
+                if let Some(r) = self.remembered.as_mut().filter(|_| self.cache.missing || !rows.is_empty()) {
+                    r.put(key.into(), Remembered { rows: rows.clone(), written: now, used: now });
+                }
+                known.insert(key, Some(rows));
+            }
+        }
+        let mut left: Vec<u32> = vec![];
+        let mut builders: Vec<ColumnBuilder> = self.types.iter().map(ColumnBuilder::new).collect();
+        for row in 0..batch.rows() {
+            match known.get(keys.get(row)).and_then(Option::as_ref).filter(|r| !r.is_empty()) {
+                Some(rows) if columns.iter().all(|c| c.is_valid(row)) => {
+                    for packed in rows.iter() {
+                        let mut rest = packed.as_slice();
+                        for (ty, b) in self.types.iter().zip(&mut builders) {
+                            b.push(&decode_value(ty, &mut rest)?);
+                        }
+                        left.push(row as u32);
+                    }
+                }
+                _ if self.left => {
+                    builders.iter_mut().for_each(ColumnBuilder::push_null);
+                    left.push(row as u32);
+                }
+                _ => {}
+            }
+        }
+        let taken = batch.take(&UInt32Array::from(left))?;
+        let mut all: Vec<ArrayRef> = self.keep.iter().map(|k| taken.data.column(*k).clone()).collect();
+        all.extend(builders.into_iter().map(ColumnBuilder::finish));
+        let result = Batch::from_columns(self.schema.arrow(), all, taken.rows())?;
+        out.emit(result.with_kinds(taken.kinds).with_origins(taken.origins));
+        Ok(())
+    }
+}
