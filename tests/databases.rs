@@ -117,7 +117,14 @@ fn a_table_is_read_in_parts() {
             let ran = ran.succeeded();
             assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[30000, 30000, 210000]"], "{name} {parts}");
         }
-        let _ = sql;
+        // Rows without a value in the key's column come too, once.
+        sql("CREATE TABLE some_null (id INT UNIQUE, v INT)");
+        sql("INSERT INTO some_null VALUES (NULL, 1), (3, 2), (NULL, 3), (1, 4), (-5, 5), (2, 6)");
+        let ran = run(&format!(
+            "CREATE TABLE s (v INT) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'some_null', 'scan.fetch-size' = '2');
+             SET 'execution.runtime-mode' = 'batch'; SELECT COUNT(*), COUNT(DISTINCT v), SUM(v) FROM s;"
+        ));
+        assert_eq!(ran.succeeded().out, "+I[6, 6, 21]\n", "{name}");
     }
 }
 

@@ -352,3 +352,49 @@ fn a_broker_that_goes_away_is_waited_for() {
     ));
     assert_eq!(read.run(&[]).succeeded().out, "+I[200000, 200000, 1, 200000]\n", "{said}");
 }
+
+/// A savepoint of a running job starts it elsewhere, with another parallelism, as a timeline of its own; the old one is over.
+#[test]
+fn a_savepoint_goes_on_elsewhere() {
+    let (kafka, sums) = broker();
+    let db = MariaDb::start();
+    db.sql(TABLES);
+    kafka.topic("saved", 2);
+    let script = format!(
+        "{}
+         CREATE TABLE into_topic (uri STRING, n BIGINT, s BIGINT, PRIMARY KEY (uri) NOT ENFORCED) WITH (
+           'connector' = 'upsert-kafka', 'topic' = 'saved', 'properties.bootstrap.servers' = '{}',
+           'key.format' = 'raw', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+         CREATE TABLE sums (uri STRING, n BIGINT, s BIGINT, PRIMARY KEY (uri) NOT ENFORCED)
+           WITH ('connector' = 'jdbc', 'url' = '{}', 'table-name' = 'sums', 'username' = 'root');
+         INSERT INTO into_topic SELECT uri, COUNT(*), SUM(response_size) FROM log GROUP BY uri;
+         INSERT INTO sums SELECT uri, COUNT(*), SUM(response_size) FROM log GROUP BY uri;",
+        source(kafka, true),
+        kafka.servers(),
+        db.url()
+    );
+    let (first, second) = (Job::new(&script), Job::new(&script));
+    let mut child = start(&first, &["--set", "parallelism.default=2"], &[]);
+    let since = Instant::now();
+    let there = || db.sql("SELECT COUNT(*) FROM sums").trim().parse::<u64>().unwrap_or(0);
+    while there() == 0 && since.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let saved =
+        std::process::Command::new(weir()).arg("savepoint").arg(first.path("job.sql")).arg(first.path("kept")).output();
+    let saved: weir_tests::Ran = saved.expect("weir savepoint").into();
+    let file = saved.succeeded().out.trim().to_string();
+    child.kill().expect("it runs");
+    let _ = child.wait();
+    second.run(&["--from", &file, "--set", "parallelism.default=3"]).succeeded();
+    assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums);
+    // Within the new timeline every update follows the one before; the last of each key is right.
+    let mut last: Sums = BTreeMap::new();
+    for (key, value) in committed(kafka, "saved") {
+        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
+        last.insert(key, (v["n"].as_u64().expect("n"), v["s"].as_u64().expect("s")));
+    }
+    assert_eq!(&last, sums);
+    first.run(&[]).failed(5, &["not of one history", "another run of this job"]);
+    second.run(&["--from", "nowhere"]).failed(2, &["cannot read nowhere"]);
+}

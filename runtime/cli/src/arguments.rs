@@ -42,6 +42,8 @@ pub enum Command {
     Explain(Explain),
     /// Make, build, look into, test and time functions.
     Udf(Udf),
+    /// Write a job's state into a folder, running or not, to start from it elsewhere.
+    Savepoint(Savepoint),
     /// Look into, copy and drop the state of jobs.
     State(State),
     /// Write made-up input for the examples and benchmarks.
@@ -75,6 +77,9 @@ pub struct Run {
     /// Let go of the state of statements that are no longer there.
     #[arg(long)]
     pub allow_state_drop: bool,
+    /// Start anew from a savepoint, as another timeline: what it has is the state to begin with.
+    #[arg(long, value_name = "SAVEPOINT")]
+    pub from: Option<PathBuf>,
     /// The folder for the state; .weir beside the script otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
@@ -159,6 +164,14 @@ pub enum Language {
 pub struct State {
     #[command(subcommand)]
     pub command: StateCommand,
+}
+
+#[derive(Args)]
+pub struct Savepoint {
+    #[command(flatten)]
+    pub job: Job,
+    /// The folder that takes it.
+    pub target: PathBuf,
 }
 
 /// A job: its script, or the folder of its state.

@@ -40,6 +40,7 @@ pub fn command() -> ExitCode {
         Command::Explain(a) => script::explain(&a),
         Command::Udf(a) => udf::run(&a),
         Command::State(a) => state::run(&a),
+        Command::Savepoint(a) => state::savepoint(&a),
         Command::Generate(a) => generate::run(&a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "weir", &mut std::io::stdout());

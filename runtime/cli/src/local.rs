@@ -8,11 +8,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use weir_core::error::io;
 use weir_core::{Error, Result};
 use weir_state::Store;
 
 const SOCKET: &str = "control";
+
+/// How long to wait for an epoch that every sink has.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A short path to the socket: the kernel takes no more than 107 bytes, and folders may lie deep.
 fn short(folder: &File) -> PathBuf {
@@ -31,17 +35,17 @@ impl Drop for Answering {
 }
 
 /// Answers from now on, on a thread of its own.
-pub fn answer(folder: &Path, store: &Arc<Store>) -> Result<Answering> {
+pub fn answer(folder: &Path, store: &Arc<Store>, job: &str) -> Result<Answering> {
     let path = folder.join(SOCKET);
     // Left over from a process that was killed: the lock is ours, so nobody listens there.
     let _ = std::fs::remove_file(&path);
     let at = File::open(folder).map_err(io("open", folder))?;
     let listener = UnixListener::bind(short(&at)).map_err(io("listen on", &path))?;
-    let store = Arc::downgrade(store);
+    let (store, job) = (Arc::downgrade(store), job.to_string());
     let serve = move || {
         for stream in listener.incoming().filter_map(std::result::Result::ok) {
             let Some(store) = store.upgrade() else { return };
-            if let Err(e) = reply(&stream, &store) {
+            if let Err(e) = reply(&stream, &store, &job) {
                 tracing::debug!("a question was not answered: {e}");
             }
         }
@@ -50,14 +54,14 @@ pub fn answer(folder: &Path, store: &Arc<Store>) -> Result<Answering> {
     Ok(Answering { path })
 }
 
-fn reply(stream: &UnixStream, store: &Store) -> std::io::Result<()> {
+fn reply(stream: &UnixStream, store: &Store, job: &str) -> std::io::Result<()> {
     let mut question = String::new();
     BufReader::new(stream.take(100)).read_line(&mut question)?;
     let mut out = BufWriter::new(stream);
     let answer = |out: &mut dyn Write| -> Result<()> {
         match question.trim() {
             "show" => weir_state::summary(store, out),
-            "export" => weir_state::export(store, out).map(|_| ()),
+            "export" => weir_state::export(store, job, PATIENCE, out).map(|_| ()),
             other => Err(Error::script(format!("nothing is known about '{other}'"))),
         }
     };

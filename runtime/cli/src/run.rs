@@ -5,6 +5,7 @@ use crate::assemble::{Assembled, assemble};
 use crate::local;
 use crate::progress::Progress;
 use crate::script::read;
+use crate::state;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,7 +145,7 @@ pub type Loading = dyn Fn(&Metrics, &Path) -> Box<dyn FunctionLoader>;
 pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
     let script = Script { script: Some(script.to_path_buf()), file: None, set: vec![] };
     let state = Some(state.to_path_buf());
-    run(&Run { script, state, fresh: true, allow_state_drop: false, listen: None }, loading)
+    run(&Run { script, state, fresh: true, allow_state_drop: false, from: None, listen: None }, loading)
 }
 
 /// Runs a job.
@@ -196,7 +197,7 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
         eprintln!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
     }
     let store = Arc::new(store);
-    let answering = local::answer(folder.path(), &store)?;
+    let answering = local::answer(folder.path(), &store, &folder.job_id()?)?;
     let backend: Arc<dyn StateBackend> = store;
     let progress = Progress::start(&assembled.graph, &metrics);
     let options = Options {
@@ -240,6 +241,20 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
         eprintln!("job '{name}' starts anew{why}; its state is in {at}");
         Ok((run, true))
     };
+    if let Some(file) = &a.from {
+        if !job.rewinds {
+            return Err(
+                Error::script("standard input cannot be read again, so no savepoint helps").hint("leave --from out")
+            );
+        }
+        if let Some(s) = status.as_ref().filter(|s| !s.finished && !a.fresh) {
+            return Err(Error::state(format!("{at} holds the state of run {} already, which has not ended", s.run))
+                .hint("run it without --from to go on there, or let go of it: --fresh --from …"));
+        }
+        let (keys, run) = state::import(folder, name, file)?;
+        eprintln!("job '{name}' starts from {}: {keys} keys; its state is in {at}", file.display());
+        return Ok((run, false));
+    }
     match status {
         None => anew(""),
         Some(_) if a.fresh => anew(", as asked"),

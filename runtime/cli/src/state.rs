@@ -1,10 +1,11 @@
 //! `weir state`: looks into the state of jobs; one that runs is asked for it.
 
-use crate::arguments::{Job, State, StateCommand};
+use crate::arguments::{Job, Savepoint, State, StateCommand};
 use crate::local;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use weir_core::error::io;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result};
@@ -35,18 +36,7 @@ pub fn run(a: &State) -> Result<()> {
                 Some(p) => Box::new(BufWriter::new(File::create(p).map_err(io("write", p))?)),
                 None => Box::new(BufWriter::new(std::io::stdout())),
             };
-            let mut counted = Lines { inner: &mut out, lines: 0 };
-            if let Some(answer) = local::ask(&path, "export", &mut counted) {
-                answer?;
-            } else {
-                let folder = Folder::open(&path)?;
-                let store = Store::open(&folder, 16 << 20)?;
-                weir_state::export(&store, &mut counted)?;
-                store.close()?;
-            }
-            // The first line is the head.
-            let n = counted.lines.saturating_sub(1);
-            out.flush().map_err(|e| Error::io(e.to_string()))?;
+            let n = export(&path, &mut out)?;
             eprintln!("{n} keys exported");
             Ok(())
         }
@@ -57,14 +47,8 @@ pub fn run(a: &State) -> Result<()> {
                 return Err(Error::state(format!("{} holds the state of a job that has not ended", path.display()))
                     .hint("drop it first: weir state drop"));
             }
-            let text = File::open(file).map_err(|e| Error::io(format!("cannot read {}: {e}", file.display())))?;
-            folder.clear()?;
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let run: String = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect();
-            let store = Store::open(&folder, 16 << 20)?;
-            let n = weir_state::import(&store, &mut BufReader::new(text))?;
-            store.close()?;
-            folder.note(&name, &run, false)?;
+            let (n, _) = import(&folder, &name, file)?;
             eprintln!("{n} keys imported; the job '{name}' goes on from there");
             Ok(())
         }
@@ -86,6 +70,61 @@ pub fn run(a: &State) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Writes a job's state, of the process that runs it, or of its folder. Gives the number of keys.
+fn export(path: &Path, out: &mut dyn Write) -> Result<usize> {
+    let mut counted = Lines { inner: out, lines: 0 };
+    if let Some(answer) = local::ask(path, "export", &mut counted) {
+        answer?;
+    } else {
+        let folder = Folder::open(path)?;
+        let store = Store::open(&folder, 16 << 20)?;
+        weir_state::export(&store, &folder.job_id()?, Duration::ZERO, &mut counted)?;
+        store.close()?;
+    }
+    counted.flush().map_err(|e| Error::io(format!("cannot write the export: {e}")))?;
+    // The first line is the head.
+    Ok(counted.lines.saturating_sub(1))
+}
+
+/// Fills a job's folder from an export, as a new run: a timeline of its own, which takes over from whoever wrote the export.
+/// Gives the number of keys and the run.
+pub fn import(folder: &Folder, name: &str, file: &Path) -> Result<(u64, String)> {
+    let text = File::open(file).map_err(|e| Error::script(format!("cannot read {}: {e}", file.display())))?;
+    folder.clear()?;
+    let run: String = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect();
+    let store = Store::open(folder, 16 << 20)?;
+    let (n, job) = weir_state::import(&store, &mut BufReader::new(text))?;
+    store.close()?;
+    if let Some(id) = job {
+        folder.be(&id)?;
+    }
+    folder.note(name, &run, false)?;
+    Ok((n, run))
+}
+
+/// Writes a savepoint: a file of its own in a folder, there only when it is whole.
+pub fn savepoint(a: &Savepoint) -> Result<()> {
+    let path = folder(&a.job, true)?;
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    std::fs::create_dir_all(&a.target).map_err(io("make", &a.target))?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    let to = a.target.join(format!("{name}-{now}.savepoint"));
+    let draft = a.target.join(format!(".{name}-{now}.draft"));
+    let file = File::create(&draft).map_err(io("write", &draft))?;
+    let mut out = BufWriter::new(file);
+    let written = export(&path, &mut out);
+    let synced = written.and_then(|n| {
+        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(io("write", &draft))?;
+        std::fs::rename(&draft, &to).map_err(io("name", &to))?;
+        File::open(&a.target).and_then(|f| f.sync_all()).map_err(io("sync", &a.target))?;
+        Ok(n)
+    });
+    let n = synced.inspect_err(|_| drop(std::fs::remove_file(&draft)))?;
+    println!("{}", to.display());
+    eprintln!("{n} keys; start from it with: weir run SCRIPT --from {}", to.display());
+    Ok(())
 }
 
 /// Counts the lines that pass.

@@ -122,7 +122,7 @@ fn generation(
         .iter()
         .map(|n| Ok(StateHandle { operator: backend.operator(&n.uid)?, reader: backend.clone() }))
         .collect::<Result<_>>()?;
-    let marks = marks(graph, &handles)?;
+    let marks = marks(graph, &handles, &options.job.run)?;
     for (node, state) in graph.nodes.iter().zip(&handles) {
         if let Role::Sink(s) = &node.role {
             s.begin(&options.job, marks.get(&state.operator).copied())?;
@@ -171,8 +171,9 @@ fn generation(
 /// The key under which a sink's mark lies in its state.
 const MARK: &[u8] = b"\0\0!mark";
 
-/// The marks of all sinks that were given something in this run.
-fn marks(graph: &JobGraph, handles: &[StateHandle]) -> Result<BTreeMap<OperatorId, Mark>> {
+/// The marks of all sinks that were given something in this run; those of another run, whose state this one began with, say
+/// nothing of what this one has written.
+fn marks(graph: &JobGraph, handles: &[StateHandle], run: &str) -> Result<BTreeMap<OperatorId, Mark>> {
     let mut marks = BTreeMap::new();
     for (node, state) in graph.nodes.iter().zip(handles) {
         if let (Role::Sink(_), Some(v)) = (&node.role, state.get_many(&[MARK])?.remove(0)) {
@@ -180,7 +181,9 @@ fn marks(graph: &JobGraph, handles: &[StateHandle]) -> Result<BTreeMap<OperatorI
             let (Some(epoch), Some(previous)) = (number(0), number(8)) else {
                 return Err(Error::state(format!("the mark of {} is damaged", node.name)));
             };
-            marks.insert(state.operator, Mark { epoch: Epoch(epoch), previous: Epoch(previous) });
+            if v.get(16..) == Some(run.as_bytes()) {
+                marks.insert(state.operator, Mark { epoch: Epoch(epoch), previous: Epoch(previous) });
+            }
         }
     }
     Ok(marks)
@@ -190,6 +193,7 @@ fn marks(graph: &JobGraph, handles: &[StateHandle]) -> Result<BTreeMap<OperatorI
 fn mark(
     backend: &Arc<dyn StateBackend>,
     marks: &mut BTreeMap<OperatorId, Mark>,
+    run: &str,
     epoch: Epoch,
     outbox: &Outbox,
 ) -> Result<()> {
@@ -198,7 +202,7 @@ fn mark(
         let previous = marks.get(&operator).map_or(Epoch(0), |m| m.epoch);
         marks.insert(operator, Mark { epoch, previous });
         let mut changes = Changes::default();
-        changes.set(MARK, &[epoch.0.to_be_bytes(), previous.0.to_be_bytes()].concat());
+        changes.set(MARK, &[&epoch.0.to_be_bytes()[..], &previous.0.to_be_bytes(), run.as_bytes()].concat());
         backend.stage(operator, epoch, changes);
     }
     Ok(())
@@ -305,7 +309,7 @@ fn start(
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
     let coordinator =
         Coordinator::new(shared.clone(), control.clone(), sender, subtasks, options.epoch_interval, next).start();
-    commit_thread(graph, backend, &coordinator, receiver, marks)?;
+    commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone())?;
     // For every node: the addresses of its subtasks, once they are started.
     let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();
     let mut turn = 0;
@@ -373,6 +377,7 @@ fn commit_thread(
     coordinator: &Addr<Coordinator>,
     epochs: crossbeam_channel::Receiver<(Epoch, Outbox, bool)>,
     mut marks: BTreeMap<OperatorId, Mark>,
+    run: String,
 ) -> Result<()> {
     let sinks = JobGraph {
         name: graph.name.clone(),
@@ -393,7 +398,7 @@ fn commit_thread(
     let work = move || {
         while let Ok((epoch, outbox, end)) = epochs.recv() {
             let mut durable = || {
-                mark(&backend, &mut marks, epoch, &outbox)?;
+                mark(&backend, &mut marks, &run, epoch, &outbox)?;
                 let bytes = backend.commit(epoch, &outbox, end)?;
                 let known = |o| marks.get(&o).copied().unwrap_or(Mark { epoch, previous: Epoch(0) });
                 deliver(&sinks, &backend, &outbox, known)?;

@@ -112,9 +112,18 @@ impl Folder {
             Err(e) => return Err(io("read", &path)(e)),
         }
         let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(16).collect();
-        fs::write(&path, &id).and_then(|()| File::open(&path)?.sync_all()).map_err(io("write", &path))?;
-        crate::epoch_file::sync_folder(&self.path)?;
+        self.be(&id)?;
         Ok(id)
+    }
+
+    /// Takes a job's identity over, from whoever had it before.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn be(&self, id: &str) -> Result<()> {
+        let path = self.path.join("id");
+        fs::write(&path, id).and_then(|()| File::open(&path)?.sync_all()).map_err(io("write", &path))?;
+        crate::epoch_file::sync_folder(&self.path)
     }
 
     /// Forgets all state.

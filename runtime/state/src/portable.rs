@@ -1,9 +1,10 @@
 //! State as text: a line of JSON a key, which outlives every format of the store; and a summary for people.
 
-use crate::store::Store;
+use crate::store::{Frozen, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
+use std::time::{Duration, Instant};
 use weir_core::state::{Changes, Epoch, OperatorId, StateBackend};
 use weir_core::{Error, Result};
 
@@ -12,6 +13,9 @@ struct Head {
     weir_state: u32,
     keys: u32,
     epoch: u64,
+    /// The job's identity for systems outside.
+    #[serde(default)]
+    job: Option<String>,
     operators: Vec<String>,
 }
 
@@ -22,19 +26,38 @@ struct Line {
     value: String,
 }
 
-/// Writes all state. Gives the number of keys.
+/// The store at an epoch that every sink has: what waits to be delivered is no state, and would be lost.
+fn delivered(store: &Store, patience: Duration) -> Result<Frozen<'_>> {
+    let since = Instant::now();
+    loop {
+        let frozen = store.freeze();
+        let waits = store.undelivered()?.iter().any(|(e, outbox)| *e <= frozen.epoch() && !outbox.is_empty());
+        if !waits {
+            return Ok(frozen);
+        }
+        drop(frozen);
+        if since.elapsed() >= patience {
+            return Err(Error::state("the last epoch was not delivered to every sink")
+                .hint("run the job once more, stop it, and try again"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Writes all state, of an epoch that every sink has; waits that long for one. Gives the number of keys.
 ///
 /// # Errors
-/// When the store cannot be read or the text not be written.
-pub fn export(store: &Store, out: &mut dyn Write) -> Result<u64> {
+/// When the store cannot be read, the text not be written, or there is no such epoch.
+pub fn export(store: &Store, job: &str, patience: Duration, out: &mut dyn Write) -> Result<u64> {
     let io = |e: std::io::Error| Error::io(format!("cannot write the export: {e}"));
     let json = |e: serde_json::Error| Error::internal(e.to_string());
     let operators = store.operators()?;
-    let frozen = store.freeze();
+    let frozen = delivered(store, patience)?;
     let head = Head {
         weir_state: 1,
         keys: weir_core::key::VERSION,
         epoch: frozen.epoch().0,
+        job: Some(job.to_string()),
         operators: operators.keys().cloned().collect(),
     };
     writeln!(out, "{}", serde_json::to_string(&head).map_err(json)?).map_err(io)?;
@@ -49,11 +72,11 @@ pub fn export(store: &Store, out: &mut dyn Write) -> Result<u64> {
     Ok(count)
 }
 
-/// Reads an export into an empty store as its first epoch. Gives the number of keys.
+/// Reads an export into an empty store as its first epoch. Gives the number of keys, and the job's identity.
 ///
 /// # Errors
 /// When the text is no export, or the store cannot be written.
-pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<u64> {
+pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<(u64, Option<String>)> {
     let mut lines = text.lines().enumerate();
     let wrong = |n: usize, why: &str| Error::state(format!("line {} of the export: {why}", n + 1));
     let Some((_, Ok(first))) = lines.next() else {
@@ -81,7 +104,7 @@ pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<u64> {
     changes.into_iter().for_each(|(id, c)| store.stage(id, epoch, c));
     store.commit(epoch, &vec![], false)?;
     store.delivered(epoch)?;
-    Ok(count)
+    Ok((count, head.job))
 }
 
 /// Writes what a store holds, operator by operator, as of its last epoch.

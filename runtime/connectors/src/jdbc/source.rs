@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::database::{Database, plain};
 use super::rows::{batch, is_binary};
+use super::statements::{Column, Dialect};
 use crate::options::TableSpec;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,12 +24,14 @@ pub(super) const OPTIONS: &[&str] = &[
     "scan.parallelism",
 ];
 
-/// A part of the table: a range of the partition column, and how many of its rows were given.
+/// A part of the table: a range of the partition column, and how far it was read: how many rows were given, and the key of the
+/// last of them, where whole numbers are the key.
 #[derive(Debug, Clone)]
 struct Part {
     number: u32,
     range: Option<(Option<i64>, Option<i64>)>,
     given: u64,
+    after: Option<i64>,
 }
 
 struct Shared {
@@ -63,7 +66,7 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let (count, low, high) =
         (number("scan.partition.num")?, number("scan.partition.lower-bound")?, number("scan.partition.upper-bound")?);
     let parts = match (&partition, count, low, high) {
-        (None, None, None, None) => vec![Part { number: 0, range: None, given: 0 }],
+        (None, None, None, None) => vec![Part { number: 0, range: None, given: 0, after: None }],
         (Some(_), Some(n), Some(low), Some(high)) if n > 0 && low <= high => {
             // Every row is in one part: the first and the last one are open to their sides.
             let step = ((high - low) / n).max(1);
@@ -71,7 +74,7 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
             let begins = std::iter::once(None).chain(bounds.iter().copied().map(Some));
             let ends = bounds.iter().copied().map(Some).chain(std::iter::once(None));
             let ranges = begins.zip(ends).enumerate();
-            ranges.map(|(i, r)| Part { number: i as u32, range: Some(r), given: 0 }).collect()
+            ranges.map(|(i, r)| Part { number: i as u32, range: Some(r), given: 0, after: None }).collect()
         }
         _ => {
             let e = Error::script(
@@ -104,6 +107,12 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     }))))
 }
 
+/// How far a part was read, from its value in the state.
+fn place(value: &[u8]) -> (u64, Option<i64>) {
+    let number = |at: usize| value.get(at..at + 8).and_then(|b| b.try_into().ok());
+    (number(0).map_or(0, u64::from_be_bytes), number(8).map(i64::from_be_bytes))
+}
+
 fn key_of(part: u32) -> Vec<u8> {
     [b"\0\0j", &part.to_be_bytes()[..]].concat()
 }
@@ -114,10 +123,10 @@ impl SourceFactory for JdbcSource {
         let mut waiting = VecDeque::new();
         for part in &shared.parts {
             let given = state.get_many(&[&key_of(part.number)])?.remove(0);
-            let given = given.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes);
+            let (given, after) = given.map_or((0, None), |v| place(&v));
             // The highest number stands for a part that was read to its end.
             if given != u64::MAX {
-                waiting.push_back(Part { given, ..part.clone() });
+                waiting.push_back(Part { given, after, ..part.clone() });
             }
         }
         *locked(&shared.waiting) = waiting;
@@ -130,6 +139,7 @@ impl SourceFactory for JdbcSource {
             database: None,
             current: None,
             order: vec![],
+            key: None,
             moved: vec![],
         }))
     }
@@ -142,7 +152,9 @@ struct Reader {
     current: Option<Part>,
     /// What rows are ordered by, so that reading can go on where it was.
     order: Vec<String>,
-    moved: Vec<(u32, u64)>,
+    /// The column of whole numbers that is the key, if it is such a one: reading goes on behind its last value.
+    key: Option<String>,
+    moved: Vec<(u32, u64, Option<i64>)>,
 }
 
 impl Reader {
@@ -150,10 +162,12 @@ impl Reader {
         let s = &self.shared;
         let dialect = s.config.dialect;
         let columns = dialect.texts(&s.schema);
-        let columns = if columns.is_empty() { "NULL".to_string() } else { columns };
+        let key = self.key.as_ref().map(|k| dialect.text(k));
+        let columns: Vec<String> = [Some(columns).filter(|c| !c.is_empty()), key].into_iter().flatten().collect();
+        let columns = if columns.is_empty() { "NULL".to_string() } else { columns.join(", ") };
         let from = match &s.query {
-            Some(q) => format!("({q}) weir_query"),
-            None => dialect.quoted(&s.config.table),
+            Some(q) => format!("({q}) weir_rows"),
+            None => format!("{} weir_rows", dialect.quoted(&s.config.table)),
         };
         let mut conditions = vec![];
         if let (Some(column), Some((low, high))) = (&s.partition, part.range) {
@@ -165,15 +179,23 @@ impl Reader {
                 conditions = vec![format!("({} OR {column} IS NULL)", conditions.join(" AND "))];
             }
         }
+        let behind = self.key.as_ref().zip(part.after);
+        conditions.extend(behind.iter().map(|(key, after)| format!("{} > {after}", dialect.quoted(key))));
         let mut sql = format!("SELECT {columns} FROM {from}");
         if !conditions.is_empty() {
             sql += &format!(" WHERE {}", conditions.join(" AND "));
         }
         if !self.order.is_empty() {
-            let order = self.order.iter().map(|c| dialect.quoted(c)).collect::<Vec<_>>();
+            // By the table's column, not by its text, which goes by the same name. Rows without a key come first, as MySQL has them: reading behind a key leaves none of them out.
+            let nulls = if dialect == Dialect::Postgres { " NULLS FIRST" } else { "" };
+            let order =
+                self.order.iter().map(|c| format!("weir_rows.{}{nulls}", dialect.quoted(c))).collect::<Vec<_>>();
             sql += &format!(" ORDER BY {}", order.join(", "));
         }
-        format!("{sql} LIMIT {} OFFSET {}", s.fetch, part.given)
+        match behind {
+            Some(_) => format!("{sql} LIMIT {}", s.fetch),
+            None => format!("{sql} LIMIT {} OFFSET {}", s.fetch, part.given),
+        }
     }
 }
 
@@ -188,8 +210,13 @@ impl Source for Reader {
         if self.database.is_none() {
             let mut database = Database::connect(&self.shared.config)?;
             if self.shared.query.is_none() {
-                database.columns()?;
+                let columns = database.columns()?;
                 self.order = database.unique()?.into_iter().min_by_key(Vec::len).unwrap_or_default();
+                if let [key] = self.order.as_slice() {
+                    let whole = ["smallint", "int", "integer", "mediumint", "bigint"];
+                    let is_whole = |c: &&Column| c.name == *key && whole.contains(&c.ty.as_str());
+                    self.key = columns.iter().find(is_whole).map(|c| c.name.clone());
+                }
             }
             self.database = Some(database);
         }
@@ -208,7 +235,11 @@ impl Source for Reader {
             out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));
         }
         part.given += rows.len() as u64;
-        self.moved.push((part.number, if whole { u64::MAX } else { part.given }));
+        if self.key.is_some() {
+            let last = rows.last().and_then(|r| r.last()).and_then(|c| c.as_deref());
+            part.after = last.and_then(|c| std::str::from_utf8(c).ok()?.parse().ok()).or(part.after);
+        }
+        self.moved.push((part.number, if whole { u64::MAX } else { part.given }, part.after));
         if !whole {
             self.current = Some(part);
         }
@@ -217,8 +248,9 @@ impl Source for Reader {
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
-        for (part, given) in self.moved.drain(..) {
-            changes.set(&key_of(part), &given.to_be_bytes());
+        for (part, given, after) in self.moved.drain(..) {
+            let after = after.map(i64::to_be_bytes);
+            changes.set(&key_of(part), &[&given.to_be_bytes()[..], after.as_ref().map_or(&[], |a| &a[..])].concat());
         }
         Ok(changes)
     }

@@ -39,15 +39,17 @@ impl Dialect {
 
     /// Columns as they are selected: as text, or bytes where they are that.
     pub fn texts(self, schema: &Schema) -> String {
-        let columns = schema.fields.iter().map(|f| {
-            let name = self.quoted(&f.name);
-            match (is_binary(&f.ty), self) {
-                (true, _) => name,
-                (false, Dialect::MySql) => format!("CAST({name} AS CHAR)"),
-                (false, Dialect::Postgres) => format!("{name}::text"),
-            }
-        });
+        let columns =
+            schema.fields.iter().map(|f| if is_binary(&f.ty) { self.quoted(&f.name) } else { self.text(&f.name) });
         columns.collect::<Vec<_>>().join(", ")
+    }
+
+    /// A column as text.
+    pub fn text(self, name: &str) -> String {
+        match self {
+            Dialect::MySql => format!("CAST({} AS CHAR)", self.quoted(name)),
+            Dialect::Postgres => format!("{}::text", self.quoted(name)),
+        }
     }
 
     /// What finds the rows of so many keys at once.
