@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use weir_tests::servers::{Kafka, MariaDb, Postgres};
 use weir_tests::{Job, weir};
 
-const ROWS: usize = 800_000;
+/// Rows of the topic; `WEIR_ROWS` sets more, for jobs that live through more kills.
+fn rows() -> usize {
+    std::env::var("WEIR_ROWS").ok().and_then(|r| r.parse().ok()).unwrap_or(800_000)
+}
 
 fn rounds() -> usize {
     std::env::var("WEIR_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(10)
@@ -32,7 +35,7 @@ fn broker() -> &'static (Kafka, Sums) {
             kafka.servers()
         ));
         let made = std::process::Command::new(weir())
-            .args(["generate", "--broken", "0", "--rows", &ROWS.to_string(), "-o"])
+            .args(["generate", "--broken", "0", "--rows", &rows().to_string(), "-o"])
             .arg(fill.path("log.csv"))
             .status();
         assert!(made.is_ok_and(|s| s.success()), "weir generate");

@@ -156,15 +156,16 @@ impl Assembly<'_> {
         spec
     }
 
-    fn table_parallelism(&self, table: &Table) -> Result<usize> {
-        match table.options.get("parallelism") {
-            Some(v) => {
-                let n = options::number("parallelism", v)?;
-                check_parallelism("parallelism", n).map_err(|e| e.at(table.place))?;
-                Ok(n)
+    /// What a table says of its subtasks: `parallelism`, or Flink's option for its role.
+    fn own_parallelism(table: &Table, role: &str) -> Result<Option<usize>> {
+        for key in ["parallelism", role] {
+            if let Some(v) = table.options.get(key) {
+                let n = options::number(key, v)?;
+                check_parallelism(key, n).map_err(|e| e.at(table.places.get(key).copied().or(table.place)))?;
+                return Ok(Some(n));
             }
-            None => Ok(self.parallelism),
         }
+        Ok(None)
     }
 
     fn calc(
@@ -190,7 +191,7 @@ impl Assembly<'_> {
         let uid = |what: &str| format!("{identity}/{what}-{next}");
         match plan {
             Plan::Scan { table, columns, .. } => {
-                let parallelism = self.table_parallelism(table)?;
+                let parallelism = Self::own_parallelism(table, "scan.parallelism")?.unwrap_or(self.parallelism);
                 let uid = uid("source");
                 let all: Vec<usize> = (0..table.physical.len()).collect();
                 let source = weir_connectors::source(&self.spec(table, &all, columns.clone(), &uid))?;
@@ -359,8 +360,7 @@ impl Assembly<'_> {
         }
         let key = spec.key.clone();
         let sink = weir_connectors::sink(&spec)?;
-        let parallelism =
-            if table.options.contains_key("parallelism") { self.table_parallelism(table)? } else { parallelism };
+        let parallelism = Self::own_parallelism(table, "sink.parallelism")?.unwrap_or(parallelism);
         let edges = inputs
             .into_iter()
             .map(|(from, port)| {

@@ -59,7 +59,12 @@ impl TableSpec {
         uid: String,
     ) -> Self {
         let metadata = vec![None; schema.len()];
-        let used = RefCell::new(["connector", "parallelism"].iter().map(|s| (*s).to_string()).collect());
+        let used = RefCell::new(
+            ["connector", "parallelism", "scan.parallelism", "sink.parallelism"]
+                .iter()
+                .map(|s| (*s).to_string())
+                .collect(),
+        );
         TableSpec {
             name,
             schema,

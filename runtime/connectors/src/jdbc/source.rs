@@ -21,7 +21,6 @@ pub(super) const OPTIONS: &[&str] = &[
     "scan.partition.upper-bound",
     "scan.fetch-size",
     "scan.auto-commit",
-    "scan.parallelism",
 ];
 
 /// A part of the table: a range of the partition column, and how far it was read: how many rows were given, and the key of the
@@ -90,7 +89,6 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         "sink.buffer-flush.interval",
         "sink.max-retries",
         "sink.delivery-guarantee",
-        "sink.parallelism",
     ]) {
         table.get(k);
     }

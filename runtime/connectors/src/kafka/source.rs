@@ -30,7 +30,6 @@ pub(super) const OPTIONS: &[&str] = &[
     "scan.bounded.specific-offsets",
     "scan.bounded.timestamp-millis",
     "scan.topic-partition-discovery.interval",
-    "scan.parallelism",
 ];
 
 /// Which topics a table reads.
@@ -97,7 +96,7 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
     let stop = Stop::new(table)?;
     let discovery = table.duration("scan.topic-partition-discovery.interval")?.unwrap_or(Duration::from_secs(300));
     // Options of the sink, which a table that is read may have as well.
-    for k in ["sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.parallelism"] {
+    for k in ["sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix"] {
         table.get(k);
     }
     let group = cluster.group.clone();
