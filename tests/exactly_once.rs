@@ -98,10 +98,12 @@ fn killed(job: &Job) -> usize {
         let _ = child.wait();
         let status = std::fs::read_to_string(job.path(".weir/job/job.json")).unwrap_or_default();
         if status.contains("\"finished\": true") {
+            println!("killed {kills} times");
             return kills;
         }
     }
     job.run(&[]).succeeded();
+    println!("killed {kills} times");
     kills
 }
 

@@ -234,7 +234,11 @@ impl Compiler<'_> {
                 let columns: Vec<String> =
                     schema.fields.iter().map(|f| format!("  {} {}", weir_core::types::quoted(&f.name), f.ty)).collect();
                 let with = self.catalog.tables.get(&full).map_or(String::new(), |t| {
-                    let shown = |k: &str, v: &String| match k.contains("password") || k.contains("secret") {
+                    let hidden = |k: &str, v: &str| {
+                        let secret = ["password", "secret", "jaas", "token", ".key"];
+                        secret.iter().any(|s| k.contains(s)) || v.contains("password=")
+                    };
+                    let shown = |k: &str, v: &String| match hidden(k, v) && !k.starts_with("key.") {
                         true => "****".to_string(),
                         false => v.replace('\'', "''"),
                     };

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::database::{Database, plain};
-use super::rows::{batch, cell, is_binary};
+use super::rows::{batch, cell};
 use super::statements::Column;
 use crate::options::TableSpec;
 use arrow::array::ArrayRef;
@@ -41,7 +41,7 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
         ));
         return Err(e.at(table.place));
     }
-    if let Some(f) = keys.iter().map(|k| &table.schema.fields[*k]).find(|f| is_binary(&f.ty)) {
+    if let Some(f) = keys.iter().map(|k| &table.schema.fields[*k]).find(|f| f.ty.is_bytes()) {
         let e = Error::script(format!("rows of '{}' cannot be looked up by bytes (column '{}')", table.name, f.name));
         return Err(e.at(table.place));
     }
@@ -126,7 +126,7 @@ impl Lookup for Reader {
             })
             .collect();
         let rows = keys.first().map_or(0, |k| k.len());
-        let binary: Vec<bool> = t.schema.fields.iter().map(|f| is_binary(&f.ty)).collect();
+        let binary: Vec<bool> = t.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
         let columns = dialect.texts(&t.schema);
         let mut found = vec![];
         for from in (0..rows).step_by(MOST) {

@@ -19,11 +19,6 @@ pub(super) struct Row {
     pub cells: Vec<Cell>,
 }
 
-/// Whether a column's values are bytes rather than text.
-pub(super) fn is_binary(ty: &SqlType) -> bool {
-    ty.is_bytes()
-}
-
 /// The first column that no database of ours takes.
 pub(super) fn unfit(schema: &Schema) -> Option<&Field> {
     let nested = |t: &TypeKind| {
@@ -68,7 +63,7 @@ pub(super) fn batch(rows: &[Vec<Cell>], schema: &Schema, config: &Config, sessio
     let mut context = EvalContext::new(session.clone());
     for (i, f) in schema.fields.iter().enumerate() {
         let cells = rows.iter().map(|r| r[i].as_deref());
-        if is_binary(&f.ty) {
+        if f.ty.is_bytes() {
             columns.push(Arc::new(cells.collect::<BinaryArray>()));
             continue;
         }

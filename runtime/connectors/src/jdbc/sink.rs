@@ -105,7 +105,7 @@ impl Target {
         let mut columns = columns.collect::<Result<Vec<Column>>>()?;
         for (c, f) in columns.iter_mut().zip(&self.schema.fields) {
             // Bytes go only where bytes are; a text column takes them as they are.
-            c.binary = c.binary && super::rows::is_binary(&f.ty);
+            c.binary = c.binary && f.ty.is_bytes();
         }
         if !self.key.is_empty() {
             let mut key: Vec<&str> = self.key.iter().map(|k| columns[*k].name.as_str()).collect();

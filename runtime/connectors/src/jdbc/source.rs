@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::database::{Database, plain};
-use super::rows::{batch, is_binary};
+use super::rows::batch;
 use super::statements::{Column, Dialect};
 use crate::options::TableSpec;
 use std::collections::VecDeque;
@@ -219,7 +219,7 @@ impl Source for Reader {
             self.database = Some(database);
         }
         let sql = self.select(&part);
-        let binary: Vec<bool> = self.shared.schema.fields.iter().map(|f| is_binary(&f.ty)).collect();
+        let binary: Vec<bool> = self.shared.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
         let rows = match &mut self.database {
             Some(d) => d.query(&sql, &[], &binary).map_err(plain)?,
             None => vec![],

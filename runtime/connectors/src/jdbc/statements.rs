@@ -1,6 +1,5 @@
 //! The statements of each database.
 
-use super::rows::is_binary;
 use weir_core::Schema;
 
 /// A kind of database.
@@ -40,7 +39,7 @@ impl Dialect {
     /// Columns as they are selected: as text, or bytes where they are that.
     pub fn texts(self, schema: &Schema) -> String {
         let columns =
-            schema.fields.iter().map(|f| if is_binary(&f.ty) { self.quoted(&f.name) } else { self.text(&f.name) });
+            schema.fields.iter().map(|f| if f.ty.is_bytes() { self.quoted(&f.name) } else { self.text(&f.name) });
         columns.collect::<Vec<_>>().join(", ")
     }
 

@@ -7,6 +7,7 @@ mod positions;
 mod producer;
 mod reader;
 mod records;
+mod shared;
 mod sink;
 mod source;
 mod transactions;

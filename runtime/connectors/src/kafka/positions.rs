@@ -3,7 +3,7 @@
 use crate::options::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use weir_core::state::StateHandle;
+use weir_core::state::{Changes, StateHandle};
 use weir_core::{Error, Result};
 
 /// How far a partition was read: its value in the state.
@@ -56,6 +56,13 @@ impl Known {
         }
         Ok(all)
     }
+}
+
+/// The changes of positions, under the keys that [`Known::read`] reads.
+pub(super) fn note(changes: &mut Changes, p: &Partition) -> Result<()> {
+    let value = serde_json::to_vec(&p.known).map_err(|e| Error::internal(e.to_string()))?;
+    changes.set(&key_of(&p.topic, p.partition), &value);
+    Ok(())
 }
 
 /// Offsets that a table names: of a partition of one topic, or of all.

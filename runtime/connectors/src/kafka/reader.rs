@@ -3,8 +3,8 @@
 use super::client::Context;
 use super::layout::Metadata;
 use super::native::{Message, Queue, TimestampType, cached_end};
-use super::positions::Partition;
-use super::source::{Shared, note};
+use super::positions::{Partition, note};
+use super::shared::Shared;
 use crate::format::{Decoder, Rows, without};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -107,7 +107,7 @@ impl Reader {
 
     /// Takes over the partitions that were dealt to it.
     fn assign(&mut self) -> Result<()> {
-        let Some(fresh) = self.shared.dealt().remove(&self.context.subtask) else {
+        let Some(fresh) = self.shared.dealing().remove(&self.context.subtask) else {
             return Ok(());
         };
         let mut list = TopicPartitionList::new();
