@@ -1,5 +1,8 @@
 //! Kafka as source and sink: options, parts of records, changes, and what becomes of everything that is not as it should be.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use weir_tests::servers::{Kafka, free_port};
@@ -294,6 +297,22 @@ fn what_cannot_be_is_told() {
     run(&script).failed(2, &["only takes rows that come"]);
 }
 
+/// Waits until an operator of a running job has taken so many rows, as its metrics say.
+fn wait_for_rows(listen: &str, operator: &str, wanted: u64) {
+    let since = Instant::now();
+    let begin = format!("weir_operator_rows_in_total{{operator=\"{operator}\"");
+    let mut rows = 0;
+    while rows < wanted {
+        assert!(since.elapsed() < Duration::from_secs(60), "only {rows} rows of {wanted} have come");
+        std::thread::sleep(Duration::from_millis(100));
+        let Ok(mut stream) = TcpStream::connect(listen) else { continue };
+        let mut text = String::new();
+        let asked = stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").and_then(|()| stream.read_to_string(&mut text));
+        let lines = text.lines().filter(|l| asked.is_ok() && l.starts_with(&begin));
+        rows = lines.filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+    }
+}
+
 /// Partitions that come while the job runs, a topic that is deleted and made again, offsets that are gone.
 #[test]
 fn topics_change_under_a_job() {
@@ -309,17 +328,13 @@ fn topics_change_under_a_job() {
         )
     );
     let job = Job::new(&script);
-    let mut child =
-        job.command(&[]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("weir");
-    let metrics = |job: &Job| std::fs::read_dir(job.path(".weir/job/epochs")).is_ok();
-    let since = Instant::now();
-    while !metrics(&job) && since.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::thread::sleep(Duration::from_secs(2));
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut command = job.command(&["--listen", &listen]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("weir");
+    wait_for_rows(&listen, "sink o", 2);
     kafka().tool("org.apache.kafka.tools.TopicCommand", &["--alter", "--topic", "changing", "--partitions", "3"]);
     produce("changing", "x|c\ny|d\nz|e\nw|f\nq|g\n");
-    std::thread::sleep(Duration::from_secs(3));
+    wait_for_rows(&listen, "sink o", 7);
     // SAFETY: the process is a child of this one.
     unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
     assert!(child.wait().expect("its end").success());
