@@ -272,7 +272,7 @@ fn a_process_that_was_replaced_writes_nothing() {
         "{}
          CREATE TABLE taken (uri STRING, n BIGINT, PRIMARY KEY (uri) NOT ENFORCED) WITH (
            'connector' = 'upsert-kafka', 'topic' = 'taken', 'properties.bootstrap.servers' = '{}',
-           'properties.transaction.timeout.ms' = '5000',
+           'properties.transaction.timeout.ms' = '15000',
            'key.format' = 'raw', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
          INSERT INTO taken SELECT uri, COUNT(*) FROM log GROUP BY uri;",
         source(kafka, true),
@@ -301,6 +301,36 @@ fn a_process_that_was_replaced_writes_nothing() {
     assert!(said.contains("another process has taken this job over"), "{said}");
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for (key, value) in committed(kafka, "taken") {
+        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
+        let now = v["n"].as_u64().expect("n");
+        let before = last.insert(key.clone(), now).unwrap_or_default();
+        assert!(before < now, "{key}: an update is there twice: {before}, {now}");
+    }
+    assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
+}
+
+/// The cluster ends a transaction that takes too long; its rows are written again, and nobody else is blamed.
+#[test]
+fn a_transaction_that_takes_too_long_is_written_again() {
+    let (kafka, sums) = broker();
+    kafka.topic("late", 1);
+    let job = Job::new(&format!(
+        "{}
+         CREATE TABLE late (uri STRING, n BIGINT, PRIMARY KEY (uri) NOT ENFORCED) WITH (
+           'connector' = 'upsert-kafka', 'topic' = 'late', 'properties.bootstrap.servers' = '{}',
+           'properties.transaction.timeout.ms' = '2000',
+           'key.format' = 'raw', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');
+         INSERT INTO late SELECT uri, COUNT(*) FROM log GROUP BY uri;",
+        source(kafka, true),
+        kafka.servers()
+    ));
+    let mut command = job.command(&[]);
+    let ran: weir_tests::Ran =
+        command.env("WEIR_FAILPOINTS", "kafka-marked=sleep(12000)@2").output().expect("weir").into();
+    let ran = ran.succeeded();
+    assert!(ran.err.contains("a transaction that took too long"), "{}", ran.err);
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for (key, value) in committed(kafka, "late") {
         let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
         let now = v["n"].as_u64().expect("n");
         let before = last.insert(key.clone(), now).unwrap_or_default();

@@ -21,20 +21,26 @@ enum Action {
 #[derive(Debug)]
 struct Armed {
     action: Action,
-    at: u64,
+    /// Which time it is passed; a sleep without a number is each time.
+    at: Option<u64>,
     hits: AtomicU64,
 }
 
 fn parse(text: &str) -> HashMap<String, Armed> {
     let one = |part: &str| {
         let (name, action) = part.trim().split_once('=')?;
-        let (action, at) = action.split_once('@').unwrap_or((action, "1"));
+        let (action, at) = action.split_once('@').map_or((action, None), |(a, n)| (a, Some(n)));
         let action = match action {
             "abort" => Action::Abort,
             "full" => Action::Full,
             other => Action::Sleep(other.strip_prefix("sleep(")?.strip_suffix(')')?.parse().ok()?),
         };
-        Some((name.to_string(), Armed { action, at: at.parse().ok()?, hits: AtomicU64::new(0) }))
+        let at = match at {
+            Some(n) => Some(n.parse().ok()?),
+            None if matches!(action, Action::Sleep(_)) => None,
+            None => Some(1),
+        };
+        Some((name.to_string(), Armed { action, at, hits: AtomicU64::new(0) }))
     };
     text.split(',').filter_map(one).collect()
 }
@@ -53,11 +59,13 @@ pub fn pass(name: &str) -> io::Result<()> {
         return Ok(());
     };
     let hit = a.hits.fetch_add(1, Ordering::Relaxed) + 1;
+    if a.at.is_some_and(|at| at != hit) {
+        return Ok(());
+    }
     match a.action {
         Action::Sleep(millis) => std::thread::sleep(Duration::from_millis(millis)),
-        Action::Abort if hit == a.at => std::process::abort(),
-        Action::Full if hit == a.at => return Err(io::ErrorKind::StorageFull.into()),
-        Action::Abort | Action::Full => {}
+        Action::Abort => std::process::abort(),
+        Action::Full => return Err(io::ErrorKind::StorageFull.into()),
     }
     Ok(())
 }
@@ -69,9 +77,9 @@ mod tests {
     #[test]
     fn actions_are_read_with_their_numbers() {
         let a = parse("a=abort,b=full@3, c=sleep(5),d=nonsense,e");
-        assert_eq!((a["a"].action, a["a"].at), (Action::Abort, 1));
-        assert_eq!((a["b"].action, a["b"].at), (Action::Full, 3));
-        assert_eq!(a["c"].action, Action::Sleep(5));
+        assert_eq!((a["a"].action, a["a"].at), (Action::Abort, Some(1)));
+        assert_eq!((a["b"].action, a["b"].at), (Action::Full, Some(3)));
+        assert_eq!((a["c"].action, a["c"].at), (Action::Sleep(5), None));
         assert_eq!(a.len(), 3);
     }
 }

@@ -54,7 +54,7 @@ impl Transactions {
             Standing::Begin => {
                 let begun = open.producer.inner().begin_transaction();
                 begun.map_err(|e| self.cluster.error("write the first mark at", &e))?;
-                self.send_mark(&open, 0).and_then(|()| self.commit(&open))?;
+                self.send_mark(&open, 0).and_then(|()| self.commit(&open, 0))?;
             }
         }
         self.open = Some(open);
@@ -80,28 +80,36 @@ impl Transactions {
 
     fn send_mark(&self, open: &Open, epoch: u64) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        let failed = |e: KafkaError| self.failed(&open.producer, &e);
+        let failed = |e: KafkaError| self.failed(open, epoch, &e);
         list.add_partition_offset(&self.topic, 0, Offset::Offset(epoch as i64)).map_err(failed)?;
         if let Some(mut e) = list.find_partition(&self.topic, 0) {
             e.set_metadata(&open.run);
         }
         let group = open.mark_reader.group_metadata().ok_or_else(|| Error::internal("a consumer without a group"))?;
         let sent = open.producer.inner().send_offsets_to_transaction(&list, &group, PATIENCE);
-        sent.map_err(|e| self.failed(&open.producer, &e))
+        sent.map_err(|e| self.failed(open, epoch, &e))
     }
 
-    fn commit(&self, open: &Open) -> Result<()> {
-        open.producer.inner().commit_transaction(PATIENCE * 2).map_err(|e| self.failed(&open.producer, &e))
+    fn commit(&self, open: &Open, epoch: u64) -> Result<()> {
+        open.producer.inner().commit_transaction(PATIENCE * 2).map_err(|e| self.failed(open, epoch, &e))
     }
 
-    /// What a failed step means: a newer process has taken over, which is the end, or an outage.
-    fn failed(&self, producer: &Producer, e: &KafkaError) -> Error {
+    /// What a failed step on the way to an epoch means. The cluster refuses a producer when another process has begun since, which
+    /// is the end, or when its transaction took too long, which is an outage: the mark tells the two apart.
+    fn failed(&self, open: &Open, epoch: u64, e: &KafkaError) -> Error {
         let fenced = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
-        let fatal = producer.inner().client().fatal_error().map(|(code, _)| code);
+        let fatal = open.producer.inner().client().fatal_error().map(|(code, _)| code);
         if [e.rdkafka_error_code(), fatal].into_iter().flatten().any(|c| fenced.contains(&c)) {
-            return replaced(&self.what());
+            return match self.read(&open.mark_reader) {
+                Ok(Some((run, there))) if run == open.run && (there == open.there || there == epoch) => {
+                    let why = format!("{} has ended a transaction that took too long", self.what());
+                    Error::io(why).hint("raise 'properties.transaction.timeout.ms' if that happens often")
+                }
+                Ok(_) => replaced(&self.what()),
+                Err(e) => e,
+            };
         }
-        let _ = producer.inner().abort_transaction(std::time::Duration::from_secs(5));
+        let _ = open.producer.inner().abort_transaction(std::time::Duration::from_secs(5));
         self.cluster.error(&format!("write to the topic '{}' of", self.topic), e)
     }
 
@@ -115,7 +123,7 @@ impl Transactions {
             }
             let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.topic.as_ref()));
             pass("kafka-transaction")?;
-            open.producer.inner().begin_transaction().map_err(|e| self.failed(&open.producer, &e))?;
+            open.producer.inner().begin_transaction().map_err(|e| self.failed(&open, mark.epoch.0, &e))?;
             for entry in outbox {
                 let produced = open.producer.produce(entry);
                 if let Err(e) = produced {
@@ -126,7 +134,7 @@ impl Transactions {
             pass("kafka-produced")?;
             self.send_mark(&open, mark.epoch.0)?;
             pass("kafka-marked")?;
-            self.commit(&open)?;
+            self.commit(&open, mark.epoch.0)?;
             pass("kafka-committed")?;
             open.there = mark.epoch.0;
         }
