@@ -167,6 +167,18 @@ fn kafka_to_kafka_under_kills() {
     assert_eq!(wanted.run(&[]).succeeded().out, format!("+I[{}]\n", rows.len()));
 }
 
+/// Every committed count of a key in a topic is greater than the one before it, and the last one is right.
+fn each_once(kafka: &Kafka, topic: &str, sums: &Sums) {
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for (key, value) in committed(kafka, topic) {
+        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
+        let now = v["n"].as_u64().expect("n");
+        let before = last.insert(key.clone(), now).unwrap_or_default();
+        assert!(before < now, "{key}: an update is there twice: {before}, {now}");
+    }
+    assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
+}
+
 fn into_database(kafka: &Kafka, url: &str, user: &str) -> Job {
     Job::new(&format!(
         "{}
@@ -188,28 +200,27 @@ fn table(rows: &str) -> Sums {
 const TABLES: &str = "CREATE TABLE sums (uri VARCHAR(200) PRIMARY KEY, n BIGINT, s BIGINT);
                       CREATE TABLE big (uuid VARCHAR(64), response_size BIGINT);";
 
+/// Kills the job into a database, which says `yes` for true, and asks the database what came of it.
+fn into_database_under_kills(url: &str, user: &str, yes: &str, sql: impl Fn(&str) -> String) {
+    let (kafka, sums) = broker();
+    sql(TABLES);
+    let kills = killed(&into_database(kafka, url, user));
+    assert!(kills > 0, "no kill hit the job");
+    assert_eq!(&table(&sql("SELECT uri, n, s FROM sums")), sums, "after {kills} kills");
+    let counts = sql("SELECT COUNT(*) = COUNT(DISTINCT uuid), COUNT(*) > 1000 FROM big");
+    assert_eq!(counts, format!("{yes}\t{yes}\n"), "rows without a key are there once");
+}
+
 #[test]
 fn kafka_to_mariadb_under_kills() {
-    let (kafka, sums) = broker();
     let db = MariaDb::start();
-    db.sql(TABLES);
-    let kills = killed(&into_database(kafka, &db.url(), "root"));
-    assert!(kills > 0, "no kill hit the job");
-    assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums, "after {kills} kills");
-    let counts = db.sql("SELECT COUNT(*) = COUNT(DISTINCT uuid), COUNT(*) > 1000 FROM big");
-    assert_eq!(counts, "1\t1\n", "rows without a key are there once");
+    into_database_under_kills(&db.url(), "root", "1", |sql| db.sql(sql));
 }
 
 #[test]
 fn kafka_to_postgres_under_kills() {
-    let (kafka, sums) = broker();
     let db = Postgres::start();
-    db.sql(TABLES);
-    let kills = killed(&into_database(kafka, &db.url(), "postgres"));
-    assert!(kills > 0, "no kill hit the job");
-    assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums, "after {kills} kills");
-    let counts = db.sql("SELECT COUNT(*) = COUNT(DISTINCT uuid), COUNT(*) > 1000 FROM big");
-    assert_eq!(counts, "t\tt\n", "rows without a key are there once");
+    into_database_under_kills(&db.url(), "postgres", "t", |sql| db.sql(sql));
 }
 
 /// Every step of the protocol: the process ends right there, and another one goes on.
@@ -253,14 +264,7 @@ fn killed_at_every_step() {
     }
     job.run(&[]).succeeded();
     assert_eq!(&table(&db.sql("SELECT uri, n, s FROM sums")), sums);
-    let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    for (key, value) in committed(kafka, "steps") {
-        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
-        let now = v["n"].as_u64().expect("n");
-        let before = last.insert(key.clone(), now).unwrap_or_default();
-        assert!(before < now, "{key}: an update is there twice: {before}, {now}");
-    }
-    assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
+    each_once(kafka, "steps", sums);
 }
 
 /// A process is stopped in the middle of a transaction; another one takes over with a copy of the state; the first is woken.
@@ -299,14 +303,7 @@ fn a_process_that_was_replaced_writes_nothing() {
     let said = std::fs::read_to_string(first.path("log.txt")).unwrap_or_default();
     assert_eq!(ended.code(), Some(5), "{said}");
     assert!(said.contains("another process has taken this job over"), "{said}");
-    let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    for (key, value) in committed(kafka, "taken") {
-        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
-        let now = v["n"].as_u64().expect("n");
-        let before = last.insert(key.clone(), now).unwrap_or_default();
-        assert!(before < now, "{key}: an update is there twice: {before}, {now}");
-    }
-    assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
+    each_once(kafka, "taken", sums);
 }
 
 /// The cluster ends a transaction that takes too long; its rows are written again, and nobody else is blamed.
@@ -329,14 +326,7 @@ fn a_transaction_that_takes_too_long_is_written_again() {
         command.env("WEIR_FAILPOINTS", "kafka-marked=sleep(12000)@2").output().expect("weir").into();
     let ran = ran.succeeded();
     assert!(ran.err.contains("a transaction that took too long"), "{}", ran.err);
-    let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    for (key, value) in committed(kafka, "late") {
-        let v: serde_json::Value = serde_json::from_str(&value).expect("JSON");
-        let now = v["n"].as_u64().expect("n");
-        let before = last.insert(key.clone(), now).unwrap_or_default();
-        assert!(before < now, "{key}: an update is there twice: {before}, {now}");
-    }
-    assert_eq!(last, sums.iter().map(|(k, v)| (k.clone(), v.0)).collect());
+    each_once(kafka, "late", sums);
 }
 
 /// The broker is killed and comes back, twice, while the job goes on; the job waits for it and loses nothing.

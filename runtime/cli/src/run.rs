@@ -197,7 +197,8 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
         eprintln!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
     }
     let store = Arc::new(store);
-    let answering = local::answer(folder.path(), &store, &folder.job_id()?)?;
+    let id = folder.job_id()?;
+    let answering = local::answer(folder.path(), &store, &id)?;
     let backend: Arc<dyn StateBackend> = store;
     let progress = Progress::start(&assembled.graph, &metrics);
     let options = Options {
@@ -205,7 +206,7 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
         restart,
         cache_bytes: cache / 2,
         batch_rows,
-        job: JobIdentity { id: folder.job_id()?, run: run.clone() },
+        job: JobIdentity { id, run: run.clone() },
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);
@@ -236,7 +237,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
     }
     let anew = |why: &str| -> Result<(String, bool)> {
         folder.clear()?;
-        let run: String = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect();
+        let run = state::new_run();
         folder.note(name, &run, false)?;
         eprintln!("job '{name}' starts anew{why}; its state is in {at}");
         Ok((run, true))

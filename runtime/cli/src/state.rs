@@ -88,12 +88,17 @@ fn export(path: &Path, out: &mut dyn Write) -> Result<usize> {
     Ok(counted.lines.saturating_sub(1))
 }
 
+/// A name for a new run.
+pub fn new_run() -> String {
+    uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect()
+}
+
 /// Fills a job's folder from an export, as a new run: a timeline of its own, which takes over from whoever wrote the export.
 /// Gives the number of keys and the run.
 pub fn import(folder: &Folder, name: &str, file: &Path) -> Result<(u64, String)> {
     let text = File::open(file).map_err(|e| Error::script(format!("cannot read {}: {e}", file.display())))?;
     folder.clear()?;
-    let run: String = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect();
+    let run = new_run();
     let store = Store::open(folder, 16 << 20)?;
     let (n, job) = weir_state::import(&store, &mut BufReader::new(text))?;
     store.close()?;

@@ -187,6 +187,23 @@ impl TableSpec {
             }
         }
     }
+    /// Whether `sink.delivery-guarantee` asks for exactly once.
+    pub(crate) fn exactly_once(&self, default: bool) -> Result<bool> {
+        let key = "sink.delivery-guarantee";
+        match self.get(key) {
+            None => Ok(default),
+            Some("exactly-once") => Ok(true),
+            Some("at-least-once" | "none") => Ok(false),
+            Some(other) => {
+                let e = Error::script(format!("there is no delivery guarantee '{other}'")).at(self.place_of(key));
+                Err(e.hint("there are exactly-once, at-least-once and none"))
+            }
+        }
+    }
+    /// A name for what systems outside keep of this table, the same in every run.
+    pub(crate) fn outside_name(&self) -> String {
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(self.uid.as_bytes()))
+    }
     /// Fails for options that nobody asked for.
     pub(crate) fn all_used(&self) -> Result<()> {
         let used = self.used.borrow();

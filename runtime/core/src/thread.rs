@@ -1,7 +1,13 @@
-//! Threads with names, whose refusal by the system is an error that a user can read.
+//! Threads with names, whose refusal by the system is an error that a user can read; locks that outlive a panic.
 
 use crate::{Error, Result};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+
+/// Locks, whatever became of whoever had the lock before: what locks guard here is whole between any two statements.
+pub fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Starts a thread.
 ///

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use weir_core::error::{FULL_DISK, Kind};
 use weir_core::state::OperatorId;
+use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
 /// The fanout of sled's leaves; fixed when a store is made. Measured with random keys: a read that misses the cache decodes a
@@ -88,10 +89,6 @@ impl Handles {
         *pool = Some(Pool { first: Mutex::new(opened), spare: Mutex::new(vec![]) });
         Ok(())
     }
-}
-
-pub(crate) fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn place(db: &Db) -> Result<Place> {

@@ -5,14 +5,14 @@ use crate::epoch_file::{self, Header};
 use crate::filter::Filter;
 use crate::folder::Folder;
 use crate::run::Run;
-use crate::sled_store::{self as own, Handles, Place, locked, sled_error};
+use crate::sled_store::{self as own, Handles, Place, sled_error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateReader};
-use weir_core::thread::spawn;
+use weir_core::thread::{locked, spawn};
 use weir_core::{Error, Result};
 
 /// Epochs that wait to be applied together at most: each keeps its file until then.

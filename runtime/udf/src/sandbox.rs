@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Config, Engine, ResourceLimiter, Store, UpdateDeadline};
@@ -23,6 +23,7 @@ use wasmtime_wasi::runtime::in_tokio;
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtxView};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, async_trait};
 use weir_core::clock::thread_cpu;
+use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
 pub(crate) mod bindings {
@@ -130,10 +131,6 @@ pub(crate) struct State {
 struct Opened {
     addresses: Vec<SocketAddr>,
     refused: Vec<String>,
-}
-
-fn locked<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl WasiView for State {

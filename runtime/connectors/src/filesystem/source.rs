@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
 struct Files {
@@ -68,10 +69,6 @@ impl Pool {
         self.known.insert(path, found);
         Ok(())
     }
-}
-
-fn locked(m: &Mutex<Pool>) -> std::sync::MutexGuard<'_, Pool> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SourceFactory for Files {

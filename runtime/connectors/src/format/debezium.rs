@@ -46,7 +46,7 @@ impl Debezium {
             let hint = "a database must be told to log whole rows (in PostgreSQL: REPLICA IDENTITY FULL)";
             let text = row.ok_or_else(|| format!("{missing}; {hint}"))?;
             rows.kinds.push(kind as i8);
-            self.rows.object_text(text.as_bytes(), rows)
+            self.rows.object_over(text.as_bytes(), None, rows)
         };
         match found[2].map(|op| op.get().trim_matches('"')) {
             Some("c" | "r") => row(RowKind::Insert, after),

@@ -171,12 +171,7 @@ pub(super) fn no_json(e: &serde_json::Error) -> String {
 }
 
 impl Json {
-    /// Puts an object's text into the columns.
-    pub(super) fn object_text(&self, text: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
-        self.object_over(text, None, rows)
-    }
-
-    /// The same with the fields of another object in the place of those that it has as well.
+    /// Puts an object's text into the columns, with the fields of another one in the place of those that it has as well.
     pub(super) fn object_over(
         &self,
         text: &[u8],

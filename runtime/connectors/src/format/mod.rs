@@ -9,10 +9,12 @@ pub(crate) mod json;
 mod json_fields;
 mod origin;
 pub(crate) mod raw;
+mod refused;
 mod rows;
 
 use crate::options::TableSpec;
 use origin::{Lines, Records};
+pub(crate) use refused::Refused;
 pub use rows::Rows;
 pub(crate) use rows::without;
 use std::sync::Arc;
@@ -21,7 +23,6 @@ use weir_core::graph::{Collector, SubtaskContext};
 use weir_core::origin::Origins;
 use weir_core::{Batch, Error, Result, Schema};
 use weir_expr::OnError;
-use weir_operators::calc::{DeadLetter, dead_letters};
 
 /// Bytes that a record may have; a longer one is bad, and reading goes on behind its first line.
 pub(crate) const LONGEST: usize = 32 << 20;
@@ -275,29 +276,12 @@ impl Reading {
         let m = &self.context.metrics;
         m.nulled.inc_by(rows.nulled);
         m.skipped.inc_by(rows.skipped);
-        let mut letters = vec![];
+        let mut refused = Refused::new(self.decoding.on_error, m);
         for b in bad {
             let record = &data[b.at..b.end.min(data.len())];
-            match self.decoding.on_error {
-                OnError::Skip | OnError::Null => m.skipped.inc(),
-                OnError::DeadLetter => {
-                    m.dead.inc();
-                    let origin = self.lines.place(self.offset + b.at as u64);
-                    letters.push(DeadLetter { reason: b.message, origin, record: record.to_vec() });
-                }
-                OnError::Fail => {
-                    let shown: String =
-                        String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
-                    let origin = self.lines.place(self.offset + b.at as u64);
-                    return Err(Error::data(format!("{origin}: {}: {shown}", b.message)).hint(
-                        "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",
-                    ));
-                }
-            }
+            refused.add(b.message, record, || self.lines.place(self.offset + b.at as u64))?;
         }
-        if !letters.is_empty() {
-            out.dead_letters(dead_letters(letters)?);
-        }
+        refused.finish(out)?;
         let (starts, dropped) = (std::mem::take(&mut rows.starts), std::mem::take(&mut rows.dropped));
         let records = Records {
             lines: self.lines.clone(),

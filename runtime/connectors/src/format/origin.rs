@@ -2,8 +2,9 @@
 
 use super::CHUNK;
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use weir_core::origin::Origin;
+use weir_core::thread::locked;
 
 /// Counts the lines of a stream up to an offset, only when someone must be told: it reads the file once more, going on
 /// from where it was asked last.
@@ -27,7 +28,7 @@ impl Lines {
 
     /// The stream's name, and the line that an offset lies in, or the offset where the lines cannot be counted.
     pub fn place(&self, offset: u64) -> String {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = locked(&self.counted);
         match self.count(&mut counted, offset) {
             Some(line) => format!("{}, line {line}", self.name),
             None => format!("{}, byte {offset}", self.name),

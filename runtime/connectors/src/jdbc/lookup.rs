@@ -34,13 +34,7 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     let config = Config::new(table)?;
     let columns: Vec<usize> = table.columns.iter().chain(keys).copied().collect();
     let schema = table.schema.project(&columns);
-    if let Some(f) = super::rows::unfit(&schema) {
-        let e = Error::script(format!(
-            "column '{}' of table '{}' is {}, which no database has",
-            f.name, table.name, f.ty.kind
-        ));
-        return Err(e.at(table.place));
-    }
+    super::rows::check(table, &schema)?;
     if let Some(f) = keys.iter().map(|k| &table.schema.fields[*k]).find(|f| f.ty.is_bytes()) {
         let e = Error::script(format!("rows of '{}' cannot be looked up by bytes (column '{}')", table.name, f.name));
         return Err(e.at(table.place));

@@ -2,9 +2,9 @@
 
 use super::config::Config;
 use super::statements::Dialect;
+use crate::options::TableSpec;
 use arrow::array::{ArrayRef, BinaryArray, StringArray};
 use std::sync::Arc;
-use weir_core::types::Field;
 use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::time::Zone;
 use weir_expr::{EvalContext, Session, cast};
@@ -19,12 +19,20 @@ pub(super) struct Row {
     pub cells: Vec<Cell>,
 }
 
-/// The first column that no database of ours takes.
-pub(super) fn unfit(schema: &Schema) -> Option<&Field> {
+/// Refuses columns that no database of ours has.
+pub(super) fn check(table: &TableSpec, schema: &Schema) -> Result<()> {
     let nested = |t: &TypeKind| {
         matches!(t, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) | TypeKind::Null)
     };
-    schema.fields.iter().find(|f| nested(&f.ty.kind))
+    match schema.fields.iter().find(|f| nested(&f.ty.kind)) {
+        None => Ok(()),
+        Some(f) => {
+            let (name, kind) = (&f.name, &f.ty.kind);
+            let e =
+                Error::script(format!("column '{name}' of table '{}' is {kind}, which no database has", table.name));
+            Err(e.at(table.place).hint("take its parts, or JSON text: JSON_STRING(…)"))
+        }
+    }
 }
 
 pub(super) fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {

@@ -2,15 +2,16 @@
 
 use super::config::Config;
 use super::database::{Database, Failure, plain};
-use super::rows::{Row, folded, of_batch, pack, unfit, unpack};
+use super::rows::{Row, folded, of_batch, pack, unpack};
 use super::statements::Column;
 use crate::history::{Standing, compare, replaced};
 use crate::options::TableSpec;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use weir_core::error::{Kind, io};
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::Epoch;
+use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, failpoint};
 use weir_expr::OnError;
 
@@ -42,28 +43,10 @@ struct Open {
     there: u64,
 }
 
-fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let config = Config::new(table)?;
-    if let Some(f) = unfit(&table.schema) {
-        let e = Error::script(format!(
-            "column '{}' of table '{}' is {}, which no database takes",
-            f.name, table.name, f.ty.kind
-        ));
-        return Err(e.at(table.place).hint("write its parts, or JSON text: JSON_STRING(…)"));
-    }
-    let mark = match table.get("sink.delivery-guarantee").unwrap_or("exactly-once") {
-        "exactly-once" => Some(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(table.uid.as_bytes()))),
-        "at-least-once" | "none" => None,
-        other => {
-            let e = Error::script(format!("there is no delivery guarantee '{other}'"));
-            let e = e.at(table.place_of("sink.delivery-guarantee"));
-            return Err(e.hint("there are exactly-once, at-least-once and none"));
-        }
-    };
+    super::rows::check(table, &table.schema)?;
+    let mark = table.exactly_once(true)?.then(|| table.outside_name());
     if table.on_error == OnError::DeadLetter {
         let e = Error::script(format!(
             "table '{}': rows that a database refuses cannot go to another table yet",

@@ -6,9 +6,10 @@ use super::rows::batch;
 use super::statements::{Column, Dialect};
 use crate::options::TableSpec;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema};
 use weir_expr::Session;
 
@@ -46,20 +47,10 @@ struct Shared {
 
 struct JdbcSource(Arc<Shared>);
 
-fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let config = Config::new(table)?;
     let schema = table.projected();
-    if let Some(f) = super::rows::unfit(&schema) {
-        let e = Error::script(format!(
-            "column '{}' of table '{}' is {}, which no database has",
-            f.name, table.name, f.ty.kind
-        ));
-        return Err(e.at(table.place));
-    }
+    super::rows::check(table, &schema)?;
     let partition = table.get("scan.partition.column").map(str::to_string);
     let number = |key: &str| -> Result<Option<i64>> { table.number::<i64>(key) };
     let (count, low, high) =
@@ -184,7 +175,8 @@ impl Reader {
             sql += &format!(" WHERE {}", conditions.join(" AND "));
         }
         if !self.order.is_empty() {
-            // By the table's column, not by its text, which goes by the same name. Rows without a key come first, as MySQL has them: reading behind a key leaves none of them out.
+            // By the table's column, not by its text, which goes by the same name. Rows without a key come first, as MySQL has
+            // them: reading behind a key leaves none of them out.
             let nulls = if dialect == Dialect::Postgres { " NULLS FIRST" } else { "" };
             let order =
                 self.order.iter().map(|c| format!("weir_rows.{}{nulls}", dialect.quoted(c))).collect::<Vec<_>>();

@@ -7,9 +7,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_core::error::Place;
+use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
 /// How long a cluster may take to answer what is asked at the start.
@@ -258,7 +259,7 @@ pub(super) struct Context {
 impl Context {
     /// The first failure since it was asked last.
     pub fn failure(&self) -> Option<KafkaError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+        locked(&self.failed).take()
     }
 }
 
@@ -285,7 +286,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
     fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
         if let Err((e, _)) = result {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e.clone());
+            locked(&self.failed).get_or_insert(e.clone());
         }
     }
 }

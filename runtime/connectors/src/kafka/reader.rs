@@ -5,7 +5,7 @@ use super::layout::Metadata;
 use super::native::{Message, Queue, TimestampType, cached_end};
 use super::positions::{Partition, note};
 use super::shared::Shared;
-use crate::format::{Decoder, Rows, without};
+use crate::format::{Decoder, Refused, Rows, without};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
@@ -17,8 +17,6 @@ use weir_core::metrics::IntGauge;
 use weir_core::origin::{Origin, Origins};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
-use weir_expr::OnError;
-use weir_operators::calc::{DeadLetter, dead_letters};
 
 /// How long to leave a queue alone that had nothing.
 const WAIT: Duration = Duration::from_millis(2);
@@ -43,6 +41,8 @@ pub(super) struct Reader {
     metadata_schema: Schema,
     from: Vec<From>,
     partitions: Vec<Partition>,
+    /// The topic of each, as batches carry them along.
+    topics: Arc<[String]>,
     /// The place of a partition, by the topic's number and its own.
     places: HashMap<(usize, i32), usize>,
     /// Partitions whose position has changed since the last epoch.
@@ -92,6 +92,7 @@ impl Reader {
             metadata_schema: Schema::new(fields),
             from,
             partitions: vec![],
+            topics: Arc::default(),
             places: HashMap::new(),
             moved: vec![],
             lag: vec![],
@@ -120,6 +121,7 @@ impl Reader {
             self.moved.push(p.fresh);
             self.partitions.push(p);
         }
+        self.topics = self.partitions.iter().map(|p| p.topic.clone()).collect();
         if list.count() > 0 {
             self.consumer.incremental_assign(&list).map_err(|e| self.failed("read from", &e))?;
         }
@@ -250,34 +252,20 @@ impl Reader {
 
     fn rows(&mut self, messages: &[(usize, &Message)], out: &mut Collector) -> Result<()> {
         let mut value = Rows::new(&self.shared.value.schema);
-        let mut key = Rows::new(&self.shared.key.as_ref().map_or_else(|| Schema::new(vec![]), |k| k.schema.clone()));
+        let none = Schema::new(vec![]);
+        let mut key = Rows::new(self.shared.key.as_ref().map_or(&none, |k| &k.schema));
         let mut metadata = Rows::new(&self.metadata_schema);
-        let mut letters = vec![];
         let metrics = self.context.metrics.clone();
+        let mut refused = Refused::new(self.shared.on_error, &metrics);
         for (i, (_, m)) in messages.iter().enumerate() {
-            let Some(why) = self.take(m, i, &mut value, &mut key, &mut metadata) else { continue };
-            let record = m.value().unwrap_or_default();
-            let origin = place_of(&m.topic(), m.partition(), m.offset());
-            match self.shared.on_error {
-                OnError::Skip | OnError::Null => metrics.skipped.inc(),
-                OnError::DeadLetter => {
-                    metrics.dead.inc();
-                    letters.push(DeadLetter { reason: why, origin, record: record.to_vec() });
-                }
-                OnError::Fail => {
-                    let shown: String =
-                        String::from_utf8_lossy(&record[..record.len().min(120)]).trim_end().to_string();
-                    return Err(Error::data(format!("{origin}: {why}: {shown}")).hint(
-                        "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",
-                    ));
-                }
+            if let Some(why) = self.take(m, i, &mut value, &mut key, &mut metadata) {
+                let origin = || place_of(&m.topic(), m.partition(), m.offset());
+                refused.add(why, m.value().unwrap_or_default(), origin)?;
             }
         }
+        refused.finish(out)?;
         metrics.nulled.inc_by(value.nulled + key.nulled);
         metrics.skipped.inc_by(value.skipped + key.skipped);
-        if !letters.is_empty() {
-            out.dead_letters(dead_letters(letters)?);
-        }
         let (starts, dropped) = (std::mem::take(&mut value.starts), std::mem::take(&mut value.dropped));
         let height = value.height;
         let value = value.finish(&self.shared.value.schema)?;
@@ -289,7 +277,7 @@ impl Reader {
             From::Metadata(i) => metadata[*i].clone(),
         });
         let origins = Messages {
-            topics: self.partitions.iter().map(|p| p.topic.clone()).collect(),
+            topics: self.topics.clone(),
             messages: messages.iter().map(|(p, m)| (*p as u32, m.partition(), m.offset())).collect(),
             values: self
                 .shared
@@ -339,7 +327,7 @@ fn place_of(topic: &str, partition: i32, offset: i64) -> String {
 
 /// The messages behind a batch.
 struct Messages {
-    topics: Vec<String>,
+    topics: Arc<[String]>,
     /// The place of the topic, the partition and the offset of each.
     messages: Vec<(u32, i32, i64)>,
     values: Option<Vec<Vec<u8>>>,
@@ -417,9 +405,8 @@ impl Source for Reader {
                 tracing::debug!("kafka: offsets are not committed: {e}");
             }
         }
-        for (i, p) in self.partitions.iter_mut().enumerate() {
+        for (i, p) in self.partitions.iter().enumerate() {
             if std::mem::take(&mut self.moved[i]) {
-                p.fresh = false;
                 note(&mut changes, p)?;
                 self.durable.push((p.topic.clone(), p.partition, p.known.next));
             }

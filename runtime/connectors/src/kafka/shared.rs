@@ -9,8 +9,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
+use weir_core::thread::locked;
 use weir_core::{Error, Result};
 use weir_expr::OnError;
 
@@ -43,9 +44,18 @@ pub(super) struct Shared {
     pub generation: AtomicU64,
 }
 
+/// The offsets that an answer of the cluster has for partitions.
+fn offsets(found: &TopicPartitionList, partitions: &[Partition]) -> Vec<Option<i64>> {
+    let offset = |p: &Partition| match found.find_partition(&p.topic, p.partition).map(|e| e.offset()) {
+        Some(Offset::Offset(n)) if n >= 0 => Some(n),
+        _ => None,
+    };
+    partitions.iter().map(offset).collect()
+}
+
 impl Shared {
     pub fn dealing(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Partition>>> {
-        self.dealt.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.dealt)
     }
 
     pub fn found(&self, consumer: &BaseConsumer<Context>) -> Result<Vec<(String, Vec<i32>)>> {
@@ -104,21 +114,13 @@ impl Shared {
         let at_time = |millis: i64| -> Result<Vec<Option<i64>>> {
             let found = consumer.offsets_for_times(list(Offset::Offset(millis))?, PATIENCE);
             let found = found.map_err(|e| self.fail("ask for the offsets of", &e))?;
-            let offset = |p: &Partition| match found.find_partition(&p.topic, p.partition).map(|e| e.offset()) {
-                Some(Offset::Offset(n)) if n >= 0 => Some(n),
-                _ => None,
-            };
-            Ok(fresh.iter().map(offset).collect())
+            Ok(offsets(&found, fresh))
         };
         let committed = |group: &str| -> Result<Vec<Option<i64>>> {
             let own = self.cluster.consumer(group)?;
             let found = own.committed_offsets(list(Offset::Invalid)?, PATIENCE);
             let found = found.map_err(|e| self.fail("ask for the group's offsets at", &e))?;
-            let offset = |p: &Partition| match found.find_partition(&p.topic, p.partition).map(|e| e.offset()) {
-                Some(Offset::Offset(n)) if n >= 0 => Some(n),
-                _ => None,
-            };
-            Ok(fresh.iter().map(offset).collect())
+            Ok(offsets(&found, fresh))
         };
         let specific = |list: &[(Option<String>, i32, i64)], p: &Partition| {
             let mine =

@@ -7,9 +7,10 @@ use super::records::{Record, Records};
 use super::transactions::Transactions;
 use crate::format::{Encoder, EncoderFactory, encoder, takes_changes};
 use crate::options::TableSpec;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
+use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, RowKind, Value};
 
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
@@ -77,18 +78,9 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         }
     };
     let prefix = table.get("sink.transactional-id-prefix").unwrap_or("weir").to_string();
-    let transactions = match table.get("sink.delivery-guarantee").unwrap_or("at-least-once") {
-        "exactly-once" => {
-            let sink = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(table.uid.as_bytes()));
-            Some(Mutex::new(Transactions::new(cluster.clone(), topic.clone(), &prefix, &sink)))
-        }
-        "at-least-once" | "none" => None,
-        other => {
-            let e = Error::script(format!("there is no delivery guarantee '{other}'"));
-            let e = e.at(table.place_of("sink.delivery-guarantee"));
-            return Err(e.hint("there are exactly-once, at-least-once and none"));
-        }
-    };
+    let transactions = table
+        .exactly_once(false)?
+        .then(|| Mutex::new(Transactions::new(cluster.clone(), topic.clone(), &prefix, &table.outside_name())));
     let changes = takes_changes(format);
     // Options of the source, which a table that is written may have as well.
     for o in super::source::OPTIONS {
@@ -106,10 +98,6 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         transactions,
         partitions: Mutex::new(0),
     }))
-}
-
-fn locked<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SinkFactory for KafkaSink {

@@ -70,7 +70,7 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
         table.get(k);
     }
     let group = cluster.group.clone();
-    let group = group.unwrap_or_else(|| format!("weir-{:016x}", xxhash_rust::xxh3::xxh3_64(table.uid.as_bytes())));
+    let group = group.unwrap_or_else(|| format!("weir-{}", table.outside_name()));
     Ok(Arc::new(KafkaSource(Arc::new(Shared {
         cluster,
         layout,

@@ -16,8 +16,8 @@ use weir_core::{Error, Result, failpoint};
 pub(super) struct Transactions {
     cluster: Cluster,
     topic: String,
+    /// What its transactional id, which is the mark's group as well, begins with.
     group: String,
-    id: String,
     /// The connection of this generation.
     open: Option<Open>,
 }
@@ -34,18 +34,18 @@ impl Transactions {
     /// `sink` is a name of the sink's own within the job, `prefix` what the table asks the transactional id to begin with.
     pub fn new(cluster: Cluster, topic: String, prefix: &str, sink: &str) -> Self {
         // The job's identity comes with `begin`.
-        Transactions { cluster, topic, group: format!("{prefix}-{sink}"), id: String::new(), open: None }
+        Transactions { cluster, topic, group: format!("{prefix}-{sink}"), open: None }
     }
 
     /// Connects: ends what an earlier process left open, then reads how far the cluster is.
     pub fn begin(&mut self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
         self.open = None;
-        self.id = format!("{}-{}", self.group, job.id);
-        let producer = Producer::new(&self.cluster, &self.topic, Some(&self.id))?;
+        let id = format!("{}-{}", self.group, job.id);
+        let producer = Producer::new(&self.cluster, &self.topic, Some(&id))?;
         let init = producer.inner().init_transactions(PATIENCE);
         init.map_err(|e| self.cluster.error("begin transactions at", &e))?;
         failpoint::pass("kafka-fenced").map_err(io("begin at", self.topic.as_ref()))?;
-        let mark_reader = self.cluster.consumer(&self.id)?;
+        let mark_reader = self.cluster.consumer(&id)?;
         let found = self.read(&mark_reader)?;
         let mut open = Open { producer, mark_reader, run: job.run.clone(), there: 0 };
         match compare(&self.what(), job, found, mark)? {

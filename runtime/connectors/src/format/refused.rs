@@ -1,0 +1,52 @@
+//! What becomes of records that cannot be read.
+
+use weir_core::graph::Collector;
+use weir_core::metrics::SubtaskMetrics;
+use weir_core::{Error, Result};
+use weir_expr::OnError;
+use weir_operators::calc::{DeadLetter, dead_letters};
+
+/// The records of a batch that cannot be read, dealt with as the table says.
+pub(crate) struct Refused<'a> {
+    on_error: OnError,
+    metrics: &'a SubtaskMetrics,
+    letters: Vec<DeadLetter>,
+}
+
+impl<'a> Refused<'a> {
+    pub fn new(on_error: OnError, metrics: &'a SubtaskMetrics) -> Self {
+        Refused { on_error, metrics, letters: vec![] }
+    }
+
+    /// A record and what is wrong with it; where it stood is asked only when somebody is told.
+    ///
+    /// # Errors
+    /// When the table says that such a record ends the job.
+    pub fn add(&mut self, why: String, record: &[u8], origin: impl FnOnce() -> String) -> Result<()> {
+        match self.on_error {
+            OnError::Skip | OnError::Null => self.metrics.skipped.inc(),
+            OnError::DeadLetter => {
+                self.metrics.dead.inc();
+                self.letters.push(DeadLetter { reason: why, origin: origin(), record: record.to_vec() });
+            }
+            OnError::Fail => {
+                let shown = String::from_utf8_lossy(&record[..record.len().min(120)]);
+                return Err(Error::data(format!("{}: {why}: {}", origin(), shown.trim_end())).hint(
+                    "set 'on-error' = 'skip' or 'dead-letter' on the table, or the format's ignore-parse-errors",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the dead letters out.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn finish(self, out: &mut Collector) -> Result<()> {
+        if !self.letters.is_empty() {
+            out.dead_letters(dead_letters(self.letters)?);
+        }
+        Ok(())
+    }
+}
