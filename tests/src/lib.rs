@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the built `weir`, folders of their own, rows as printed.
 
 pub mod servers;
+pub mod services;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ pub fn free_port() -> u16 {
 
 /// A server's process, ended when this goes, or when the process of the tests does.
 pub struct Server {
-    child: Child,
+    pub(crate) child: Child,
     /// Where it keeps its data.
     pub folder: tempfile::TempDir,
     /// Where it listens.
@@ -31,7 +31,7 @@ impl Drop for Server {
 
 /// Starts a command that ends with this process. The death signal follows the thread that starts it, so that is one of its own
 /// which lives as long as the process.
-fn spawn(mut command: Command) -> Child {
+pub(crate) fn spawn(mut command: Command) -> Child {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         // SAFETY: prctl is safe between fork and exec.
@@ -49,7 +49,7 @@ fn spawn(mut command: Command) -> Child {
     receiver.recv().expect("the thread answers").expect("the server starts")
 }
 
-fn answers(port: u16, child: &mut Child, log: &Path) {
+pub(crate) fn answers(port: u16, child: &mut Child, log: &Path) {
     let since = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         let ended = child.try_wait().ok().flatten();
@@ -60,12 +60,12 @@ fn answers(port: u16, child: &mut Child, log: &Path) {
     }
 }
 
-fn logged(command: &mut Command, log: &Path) {
+pub(crate) fn logged(command: &mut Command, log: &Path) {
     let file = std::fs::File::create(log).expect("a log");
     command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
 }
 
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let out = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{command:?}: {text}");

@@ -78,8 +78,9 @@ pub struct Run {
     #[arg(long)]
     pub allow_state_drop: bool,
     /// Start anew from a savepoint, as another timeline: what it has is the state to begin with.
+    /// A file or object; or a folder or a bucket's prefix, of which the job's newest is taken.
     #[arg(long, value_name = "SAVEPOINT")]
-    pub from: Option<PathBuf>,
+    pub from: Option<String>,
     /// The folder for the state; .weir beside the script otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
@@ -170,8 +171,8 @@ pub struct State {
 pub struct Savepoint {
     #[command(flatten)]
     pub job: Job,
-    /// The folder that takes it.
-    pub target: PathBuf,
+    /// The folder that takes it, or a bucket's prefix: s3://bucket/prefix, gs://…, az://…
+    pub target: String,
 }
 
 /// A job: its script, or the folder of its state.

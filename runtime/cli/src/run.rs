@@ -4,6 +4,7 @@ use crate::arguments::{Run, Script};
 use crate::assemble::{Assembled, assemble};
 use crate::local;
 use crate::progress::Progress;
+use crate::savepoints;
 use crate::script::read;
 use crate::state;
 use std::collections::BTreeMap;
@@ -143,6 +144,7 @@ pub type Loading = dyn Fn(&Metrics, &Path) -> Box<dyn FunctionLoader>;
 /// # Errors
 /// What `weir run` would say.
 pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
+    crate::keep_memory();
     let script = Script { script: Some(script.to_path_buf()), file: None, set: vec![] };
     let state = Some(state.to_path_buf());
     run(&Run { script, state, fresh: true, allow_state_drop: false, from: None, listen: None }, loading)
@@ -199,6 +201,7 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
     let store = Arc::new(store);
     let id = folder.job_id()?;
     let answering = local::answer(folder.path(), &store, &id)?;
+    let saving = savepoints::start(&compiled.settings, &source.base, &store, &name, &id)?;
     let backend: Arc<dyn StateBackend> = store;
     let progress = Progress::start(&assembled.graph, &metrics);
     let options = Options {
@@ -210,7 +213,7 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);
-    drop(answering);
+    drop((answering, saving));
     metrics.job().state_disk.set(backend.disk_bytes() as i64);
     // What failed first is what the user must hear.
     let closed = backend.close();
@@ -252,8 +255,9 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
             return Err(Error::state(format!("{at} holds the state of run {} already, which has not ended", s.run))
                 .hint("run it without --from to go on there, or let go of it: --fresh --from …"));
         }
-        let (keys, run) = state::import(folder, name, file)?;
-        eprintln!("job '{name}' starts from {}: {keys} keys; its state is in {at}", file.display());
+        let (from, mut text) = weir_state::open_savepoint(file, name)?;
+        let (keys, run) = state::import(folder, name, &mut *text)?;
+        eprintln!("job '{name}' starts from {from}: {keys} keys; its state is in {at}");
         return Ok((run, false));
     }
     match status {

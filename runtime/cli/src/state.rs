@@ -3,13 +3,13 @@
 use crate::arguments::{Job, Savepoint, State, StateCommand};
 use crate::local;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_core::error::io;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result};
-use weir_state::{Folder, Status, Store};
+use weir_state::{Archive, Folder, Status, Store};
 
 /// The folder of a job that is named by its script, its folder, or its name.
 fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
@@ -48,7 +48,8 @@ pub fn run(a: &State) -> Result<()> {
                     .hint("drop it first: weir state drop"));
             }
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let (n, _) = import(&folder, &name, file)?;
+            let text = File::open(file).map_err(|e| Error::script(format!("cannot read {}: {e}", file.display())))?;
+            let (n, _) = import(&folder, &name, &mut BufReader::new(text))?;
             eprintln!("{n} keys imported; the job '{name}' goes on from there");
             Ok(())
         }
@@ -95,12 +96,11 @@ pub fn new_run() -> String {
 
 /// Fills a job's folder from an export, as a new run: a timeline of its own, which takes over from whoever wrote the export.
 /// Gives the number of keys and the run.
-pub fn import(folder: &Folder, name: &str, file: &Path) -> Result<(u64, String)> {
-    let text = File::open(file).map_err(|e| Error::script(format!("cannot read {}: {e}", file.display())))?;
+pub fn import(folder: &Folder, name: &str, text: &mut dyn BufRead) -> Result<(u64, String)> {
     folder.clear()?;
     let run = new_run();
     let store = Store::open(folder, 16 << 20)?;
-    let (n, job) = weir_state::import(&store, &mut BufReader::new(text))?;
+    let (n, job) = weir_state::import(&store, text)?;
     store.close()?;
     if let Some(id) = job {
         folder.be(&id)?;
@@ -109,26 +109,13 @@ pub fn import(folder: &Folder, name: &str, file: &Path) -> Result<(u64, String)>
     Ok((n, run))
 }
 
-/// Writes a savepoint: a file of its own in a folder, there only when it is whole.
+/// Writes a savepoint, there only when it is whole.
 pub fn savepoint(a: &Savepoint) -> Result<()> {
     let path = folder(&a.job, true)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    std::fs::create_dir_all(&a.target).map_err(io("make", &a.target))?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis());
-    let to = a.target.join(format!("{name}-{now}.savepoint"));
-    let draft = a.target.join(format!(".{name}-{now}.draft"));
-    let file = File::create(&draft).map_err(io("write", &draft))?;
-    let mut out = BufWriter::new(file);
-    let written = export(&path, &mut out);
-    let synced = written.and_then(|n| {
-        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(io("write", &draft))?;
-        std::fs::rename(&draft, &to).map_err(io("name", &to))?;
-        File::open(&a.target).and_then(|f| f.sync_all()).map_err(io("sync", &a.target))?;
-        Ok(n)
-    });
-    let n = synced.inspect_err(|_| drop(std::fs::remove_file(&draft)))?;
-    println!("{}", to.display());
-    eprintln!("{n} keys; start from it with: weir run SCRIPT --from {}", to.display());
+    let (to, n) = Archive::open(&a.target)?.put(&name, false, |out| export(&path, out))?;
+    println!("{to}");
+    eprintln!("{n} keys; start from it with: weir run SCRIPT --from {to}");
     Ok(())
 }
 

@@ -1,15 +1,20 @@
 //! Connectors: where rows come from and go to; one a folder, registered here.
 
 mod blackhole;
+mod clickhouse;
 mod datagen;
 mod filesystem;
 mod format;
 mod history;
+mod http;
 mod jdbc;
 mod kafka;
 mod options;
 mod print;
+mod redis;
 mod stdin;
+mod texts;
+mod webhook;
 
 pub use format::{Bad, Decoder, Progress};
 pub use options::TableSpec;
@@ -21,7 +26,8 @@ use weir_core::{Error, Result};
 use weir_operators::lookup::LookupTable;
 
 const SOURCES: &[&str] = &["filesystem", "datagen", "stdin", "kafka", "upsert-kafka", "jdbc"];
-const SINKS: &[&str] = &["filesystem", "print", "blackhole", "kafka", "upsert-kafka", "jdbc"];
+const SINKS: &[&str] =
+    &["filesystem", "print", "blackhole", "kafka", "upsert-kafka", "jdbc", "redis", "clickhouse", "webhook"];
 
 fn unknown(table: &TableSpec, wanted: &str, known: &[&str], what: &str) -> Error {
     let elsewhere = SOURCES.iter().chain(SINKS).any(|n| *n == wanted);
@@ -81,6 +87,9 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         "kafka" => kafka::sink(table, false),
         "upsert-kafka" => kafka::sink(table, true),
         "jdbc" => jdbc::sink(table),
+        "redis" => redis::sink(table),
+        "clickhouse" => clickhouse::sink(table),
+        "webhook" => webhook::sink(table),
         "blackhole" => Ok(Arc::new(blackhole::Blackhole)),
         other => return Err(unknown(table, other, SINKS, "sink")),
     };
@@ -94,11 +103,12 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
 pub fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>> {
     let made: Result<Arc<dyn LookupTable>> = match table.connector() {
         "jdbc" => jdbc::lookup(table, keys),
+        "redis" => redis::lookup(table, keys),
         other => {
             let e = Error::script(format!("rows of '{}' ({other}) cannot be looked up by key", table.name));
             return Err(e
                 .at(table.place_of("connector"))
-                .hint("FOR SYSTEM_TIME AS OF goes with tables of databases (jdbc)"));
+                .hint("FOR SYSTEM_TIME AS OF goes with tables of databases (jdbc, redis)"));
         }
     };
     made.and_then(|m| table.all_used().map(|()| m))

@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_core::error::{Place, nearest};
 use weir_core::{Error, Result, Schema, options};
 use weir_expr::{OnError, Session};
+use weir_operators::lookup::Cache;
 
 /// A table as its connector sees it.
 pub struct TableSpec {
@@ -37,6 +39,8 @@ pub struct TableSpec {
     pub keeps_records: bool,
     /// The session.
     pub session: Arc<Session>,
+    /// Which side of a message its columns are, of one that has two: `key` or `value`.
+    pub side: &'static str,
     /// A name of its own among the job's tables, the same in every run.
     pub uid: String,
     used: RefCell<BTreeSet<String>>,
@@ -78,6 +82,7 @@ impl TableSpec {
             base,
             on_error,
             keeps_records: false,
+            side: "value",
             session,
             uid,
             used,
@@ -145,6 +150,9 @@ impl TableSpec {
             self.uid.clone(),
         );
         part.keeps_records = self.keeps_records;
+        if prefix == "key." {
+            part.side = "key";
+        }
         part.key = self.key.iter().filter_map(|k| fields.iter().position(|f| f == k)).collect();
         let made = make(&part)?;
         for k in part.used.borrow().iter() {
@@ -186,6 +194,47 @@ impl TableSpec {
                 Err(e.at(self.place_of(key)))
             }
         }
+    }
+    /// A secret: the option itself, or the first line of the file that `KEY.file` names.
+    pub(crate) fn secret(&self, key: &str) -> Result<Option<String>> {
+        let by_file = format!("{key}.file");
+        match (self.get(key), self.get(&by_file)) {
+            (Some(_), Some(_)) => {
+                Err(Error::script(format!("'{key}' and '{by_file}' exclude each other")).at(self.place_of(&by_file)))
+            }
+            (Some(p), None) => Ok(Some(p.to_string())),
+            (None, Some(file)) => {
+                let path = self.base.join(file);
+                let text = std::fs::read_to_string(&path).map_err(|e| {
+                    Error::script(format!("cannot read '{by_file}' {}: {e}", path.display()))
+                        .at(self.place_of(&by_file))
+                })?;
+                Ok(Some(text.lines().next().unwrap_or_default().to_string()))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+    /// How a lookup remembers what it found, with Flink's options of today and of before 1.16.
+    pub(crate) fn lookup_cache(&self) -> Result<Cache> {
+        let old_rows = self.number::<usize>("lookup.cache.max-rows")?;
+        let old_ttl = self.duration("lookup.cache.ttl")?;
+        let rows = self.number::<usize>("lookup.partial-cache.max-rows")?.or(old_rows).and_then(NonZeroUsize::new);
+        let after_write = self.duration("lookup.partial-cache.expire-after-write")?.or(old_ttl);
+        let after_access = self.duration("lookup.partial-cache.expire-after-access")?;
+        let old_missing = self.boolean("lookup.cache.caching-missing-key", true)?;
+        let missing = self.boolean("lookup.partial-cache.caching-missing-key", old_missing)?;
+        let max_rows = match self.get("lookup.cache") {
+            None => rows,
+            Some("NONE") => None,
+            Some("PARTIAL") => rows.or(NonZeroUsize::new(10_000)),
+            Some(other) => {
+                let e = Error::script(format!("'lookup.cache' is NONE or PARTIAL, not '{other}'"));
+                return Err(e.at(self.place_of("lookup.cache")));
+            }
+        };
+        // Keys of a batch are asked for together in any case.
+        self.get("lookup.async");
+        Ok(Cache { max_rows, after_write, after_access, missing })
     }
     /// Whether `sink.delivery-guarantee` asks for exactly once.
     pub(crate) fn exactly_once(&self, default: bool) -> Result<bool> {

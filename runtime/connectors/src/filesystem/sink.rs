@@ -20,6 +20,8 @@ struct Files {
     folder: PathBuf,
     make: Arc<EncoderFactory>,
     extension: &'static str,
+    /// The columns that are written: those that name folders are not.
+    columns: Vec<usize>,
     schema: Schema,
     partitioned_by: Vec<usize>,
     largest: u64,
@@ -29,12 +31,14 @@ struct Files {
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    let (make, extension) = encoder(table)?;
+    let columns: Vec<usize> = (0..table.schema.len()).filter(|c| !table.partitioned_by.contains(c)).collect();
+    let (make, extension) = table.part("", &columns, table.need("format")?, encoder)?;
     table.get("source.monitor-interval");
     table.get("sink.rolling-policy.check-interval");
     Ok(Arc::new(Files {
         folder: super::path(table)?,
         make: Arc::new(make),
+        columns,
         extension,
         schema: table.schema.clone(),
         partitioned_by: table.partitioned_by.clone(),
@@ -75,12 +79,11 @@ struct Noted {
 impl SinkFactory for Files {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
-        let columns = (0..self.schema.len()).filter(|c| !self.partitioned_by.contains(c)).collect();
         Ok(Box::new(Writer {
             folder: self.folder.clone(),
             encoder: (self.make)(),
             extension: self.extension,
-            columns,
+            columns: self.columns.clone(),
             schema: self.schema.clone(),
             partitioned_by: self.partitioned_by.clone(),
             largest: self.largest,
@@ -216,6 +219,7 @@ impl Sink for Writer {
         for row in 0..batch.rows() {
             row_bytes.clear();
             self.encoder.encode(&batch, row, &columns, &mut row_bytes)?;
+            row_bytes.push(b'\n');
             let folder = self.sub_folder(&batch, row);
             let largest = self.largest;
             let part = self.part(&folder)?;

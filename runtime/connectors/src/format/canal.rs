@@ -2,7 +2,7 @@
 //! what happened to them.
 
 use super::json::{Json, JsonWriter, no_json};
-use super::{Decoder, Encoder, Rows, json_fields};
+use super::{Decoder, Encoder, Failure, Rows, json_fields};
 use crate::options::TableSpec;
 use regex::Regex;
 use serde_json::value::RawValue;
@@ -77,9 +77,9 @@ impl Canal {
 }
 
 impl Decoder for Canal {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
         let height = rows.height;
-        let read = self.change(record, rows);
+        let read = self.change(record, rows).map_err(Failure::from);
         rows.even(height, read, self.ignore_errors)
     }
 }
@@ -100,10 +100,8 @@ impl Encoder for CanalWriter {
     fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_slice(b"{\"data\":[");
         self.rows.encode(batch, row, columns, out)?;
-        // The row ends with the line break of its format.
-        out.pop();
         let comes = batch.kind(row).sign() > 0;
-        out.extend_from_slice(if comes { b"],\"type\":\"INSERT\"}\n" } else { b"],\"type\":\"DELETE\"}\n" });
+        out.extend_from_slice(if comes { b"],\"type\":\"INSERT\"}" } else { b"],\"type\":\"DELETE\"}" });
         Ok(())
     }
 }

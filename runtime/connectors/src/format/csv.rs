@@ -1,7 +1,7 @@
 //! CSV with Flink's options. A scanner of our own: records go from the file's bytes straight into columns, fields that
 //! nobody reads are only skipped over, which no CSV crate does.
 
-use super::{Bad, Decoder, Encoder, LONGEST, Rows, utf8};
+use super::{Bad, Decoder, Encoder, Failure, LONGEST, Rows, utf8};
 use crate::options::TableSpec;
 use memchr::{memchr, memchr2};
 use std::sync::Arc;
@@ -283,7 +283,7 @@ impl Csv {
 }
 
 impl Decoder for Csv {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
         let mut found = std::mem::take(&mut self.found);
         let read = match self.scan(record, true, &mut found) {
             Record::Open => Err("the record is not whole"),
@@ -299,7 +299,7 @@ impl Decoder for Csv {
             Err(why) => Err(why.to_string()),
         };
         self.found = found;
-        read
+        Ok(read?)
     }
 
     fn decode(&mut self, data: &[u8], at_end: bool, most: usize, rows: &mut Rows, bad: &mut Vec<Bad>) -> usize {
@@ -450,7 +450,7 @@ impl Encoder for CsvWriter {
                 out.push(self.delimiter);
             }
             let v = Value::read(batch.data.column(*c), row);
-            let text = self.text(&v, &self.types[*c]);
+            let text = self.text(&v, &self.types[i]);
             let plain = v.is_null()
                 || text.bytes().all(|b| {
                     b > b' ' && b != self.delimiter && b != b'#' && Some(b) != self.quote && Some(b) != self.escape
@@ -471,7 +471,6 @@ impl Encoder for CsvWriter {
                 _ => out.extend_from_slice(text.as_bytes()),
             }
         }
-        out.push(b'\n');
         Ok(())
     }
 }

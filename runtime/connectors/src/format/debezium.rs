@@ -2,7 +2,7 @@
 //! written as op c, one that goes as op d; an update is one of each, as Flink writes it.
 
 use super::json::{Json, JsonWriter};
-use super::{Decoder, Encoder, Rows, json_fields};
+use super::{Decoder, Encoder, Failure, Rows, json_fields};
 use crate::options::TableSpec;
 use weir_core::{Batch, Field, Result, RowKind, SqlType};
 
@@ -62,9 +62,9 @@ impl Debezium {
 }
 
 impl Decoder for Debezium {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
         let height = rows.height;
-        let read = self.change(record, rows);
+        let read = self.change(record, rows).map_err(Failure::from);
         rows.even(height, read, self.ignore_errors)
     }
 }
@@ -86,9 +86,7 @@ impl Encoder for DebeziumWriter {
         let comes = batch.kind(row).sign() > 0;
         out.extend_from_slice(if comes { b"{\"before\":null,\"after\":" } else { b"{\"before\":" });
         self.rows.encode(batch, row, columns, out)?;
-        // The row ends with the line break of its format.
-        out.pop();
-        out.extend_from_slice(if comes { b",\"op\":\"c\"}\n" } else { b",\"after\":null,\"op\":\"d\"}\n" });
+        out.extend_from_slice(if comes { b",\"op\":\"c\"}" } else { b",\"after\":null,\"op\":\"d\"}" });
         Ok(())
     }
 }

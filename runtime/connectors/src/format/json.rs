@@ -1,7 +1,7 @@
 //! JSON, a value a line, with Flink's options.
 
 use super::csv::short_integer;
-use super::{Decoder, Encoder, Rows, json_fields};
+use super::{Decoder, Encoder, Failure, Rows, json_fields};
 use crate::options::TableSpec;
 use base64::Engine;
 use serde_json::Value as J;
@@ -256,22 +256,22 @@ fn reason(e: &serde_json::Error) -> String {
 }
 
 impl Decoder for Json {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
         if record.trim_ascii_start().first() == Some(&b'{') {
             let mut found = Vec::with_capacity(self.fields.len());
             return match json_fields::find(record, &self.fields, &mut found) {
-                Ok(()) => self.object(&found, rows),
+                Ok(()) => Ok(self.object(&found, rows)?),
                 Err(_) if self.ignore_errors => {
                     rows.skipped += 1;
                     Ok(())
                 }
-                Err(e) => Err(no_json(&e)),
+                Err(e) => Err(no_json(&e).into()),
             };
         }
         match self.rows(record) {
             Ok(found) => found.iter().for_each(|r| rows.push(r)),
             Err(_) if self.ignore_errors => rows.skipped += 1,
-            Err(message) => return Err(message),
+            Err(message) => return Err(message.into()),
         }
         Ok(())
     }
@@ -301,6 +301,17 @@ impl JsonWriter {
             plain_decimals: table.boolean(&format!("{prefix}.encode.decimal-as-plain-number"), false)?,
             session: table.session.clone(),
         })
+    }
+
+    /// A writer for systems that take any JSON: decimals as numbers without exponents.
+    pub fn plain(table: &TableSpec) -> Self {
+        JsonWriter {
+            fields: table.schema.fields.clone(),
+            iso: false,
+            ignore_nulls: false,
+            plain_decimals: true,
+            session: table.session.clone(),
+        }
     }
 
     fn json(&self, v: &Value<'_>, ty: &SqlType) -> J {
@@ -346,9 +357,8 @@ impl JsonWriter {
 impl Encoder for JsonWriter {
     fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
         let values: Vec<Value<'_>> = columns.iter().map(|c| Value::read(batch.data.column(*c), row)).collect();
-        let object = self.object(values.iter().zip(columns.iter().map(|c| &self.fields[*c])));
+        let object = self.object(values.iter().zip(&self.fields));
         serde_json::to_writer(&mut *out, &object).map_err(|e| Error::internal(e.to_string()))?;
-        out.push(b'\n');
         Ok(())
     }
 }

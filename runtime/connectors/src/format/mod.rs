@@ -1,5 +1,6 @@
 //! Formats: bytes into rows and back, one a file.
 
+mod avro;
 mod canal;
 pub(crate) mod csv;
 pub(crate) mod debezium;
@@ -8,6 +9,7 @@ mod fuzz;
 pub(crate) mod json;
 mod json_fields;
 mod origin;
+mod protobuf;
 pub(crate) mod raw;
 mod refused;
 mod rows;
@@ -38,14 +40,29 @@ pub struct Bad {
     pub message: String,
 }
 
+/// Why a record could not be read.
+#[derive(Debug)]
+pub enum Failure {
+    /// It is wrong, in words.
+    Record(String),
+    /// Something else is, which ends the job or waits for a restart.
+    Job(Error),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Failure::Record(why)
+    }
+}
+
 /// Reads records into rows.
 pub trait Decoder: Send {
     /// Reads a record that stands alone, such as a message's value, into no, one or several rows. What it has appended before
     /// it fails is taken out again by the caller.
     ///
     /// # Errors
-    /// What is wrong with the record.
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String>;
+    /// What is wrong with the record, or kept it from being read.
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure>;
 
     /// Reads whole records from the front of `data`, until there are `most` good rows. Gives the bytes used. A record that is
     /// not whole is left, unless nothing follows (`at_end`). A line is a record, where a format does not know better.
@@ -62,10 +79,15 @@ pub trait Decoder: Send {
             };
             let height = rows.height;
             let line = &data[used..used + end];
-            let read = if line.len() > LONGEST { Err(TOO_LONG.to_string()) } else { self.record(line, rows) };
+            let read = if line.len() > LONGEST { Err(TOO_LONG.to_string().into()) } else { self.record(line, rows) };
             rows.close(height, used, read.is_ok());
-            if let Err(message) = read {
-                bad.push(Bad { at: used, end: used + end, message });
+            match read {
+                Ok(()) => {}
+                Err(Failure::Record(message)) => bad.push(Bad { at: used, end: used + end, message }),
+                Err(Failure::Job(e)) => {
+                    rows.failed = Some(e);
+                    break;
+                }
             }
             used += next;
         }
@@ -109,7 +131,17 @@ pub(crate) struct Decoding {
 }
 
 fn unknown(table: &TableSpec, format: &str) -> Error {
-    let known = ["csv", "json", "raw", "debezium-json", "canal-json"];
+    let known = [
+        "csv",
+        "json",
+        "raw",
+        "debezium-json",
+        "canal-json",
+        "avro",
+        "avro-confluent",
+        "debezium-avro-confluent",
+        "protobuf",
+    ];
     let e = Error::script(format!("there is no format '{format}', which table '{}' asks for", table.name));
     let e = e.at(table.place_of("format"));
     match nearest(format, known) {
@@ -143,6 +175,14 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
             let canal = canal::Canal::new(table)?;
             Box::new(move || Box::new(canal.clone()))
         }
+        name @ ("avro" | "avro-confluent" | "debezium-avro-confluent") => {
+            let avro = avro::AvroReader::new(table, name)?;
+            Box::new(move || Box::new(avro.clone()))
+        }
+        "protobuf" => {
+            let protobuf = protobuf::ProtobufReader::new(table)?;
+            Box::new(move || Box::new(protobuf.clone()))
+        }
         other => return Err(unknown(table, other)),
     };
     let (schema, on_error, keeps_records) = (table.projected(), table.on_error, table.keeps_records);
@@ -151,12 +191,13 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
 
 /// Whether a format says of each row whether it comes or goes.
 pub(crate) fn takes_changes(format: &str) -> bool {
-    matches!(format, "debezium-json" | "canal-json")
+    matches!(format, "debezium-json" | "canal-json" | "debezium-avro-confluent")
 }
 
 /// Writes rows as bytes.
 pub(crate) trait Encoder: Send {
-    /// Appends a row.
+    /// Appends a row, without anything that divides it from the next one. `columns` says which of the batch's columns the
+    /// table's are, in their order.
     fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()>;
 }
 
@@ -185,6 +226,14 @@ pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str
         "raw" => {
             let raw = raw::RawWriter::new(table)?;
             Ok((Box::new(move || Box::new(raw.clone())), "txt"))
+        }
+        name @ ("avro" | "avro-confluent" | "debezium-avro-confluent") => {
+            let avro = avro::AvroWriter::new(table, name)?;
+            Ok((Box::new(move || Box::new(avro.clone())), "avro"))
+        }
+        "protobuf" => {
+            let protobuf = protobuf::ProtobufWriter::new(table)?;
+            Ok((Box::new(move || Box::new(protobuf.clone())), "pb"))
         }
         other => Err(unknown(table, other)),
     }
@@ -273,6 +322,9 @@ impl Reading {
         let mut rows = Rows::new(schema);
         let mut bad = vec![];
         let used = self.decoding.decoder.decode(data, at_end, self.context.batch_rows, &mut rows, &mut bad);
+        if let Some(e) = rows.failed.take() {
+            return Err(e);
+        }
         let m = &self.context.metrics;
         m.nulled.inc_by(rows.nulled);
         m.skipped.inc_by(rows.skipped);

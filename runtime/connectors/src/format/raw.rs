@@ -1,6 +1,6 @@
 //! The raw format: a line is a value.
 
-use super::{Decoder, Encoder, Rows, utf8};
+use super::{Decoder, Encoder, Failure, Rows, utf8};
 use crate::options::TableSpec;
 use weir_core::{Batch, Error, Result, SqlType, TypeKind, Value};
 
@@ -74,7 +74,7 @@ impl Raw {
 }
 
 impl Decoder for Raw {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
         let value = self.value(record)?;
         rows.push(if self.projected { std::slice::from_ref(&value) } else { &[] });
         Ok(())
@@ -113,7 +113,6 @@ impl Encoder for RawWriter {
         if self.little && self.ty.is_numeric() {
             out[from..].reverse();
         }
-        out.push(b'\n');
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Rows on their way from records into a batch.
 
+use super::Failure;
 use arrow::array::{BooleanArray, Int8Array};
 use weir_core::{Batch, ColumnBuilder, RowKind, Schema, Value};
 
@@ -20,6 +21,8 @@ pub struct Rows {
     pub nulled: u64,
     /// Records that were left out, as the format was told to.
     pub skipped: u64,
+    /// What kept the records behind these from being read, and is none of theirs.
+    pub failed: Option<weir_core::Error>,
 }
 
 impl Rows {
@@ -33,6 +36,7 @@ impl Rows {
             dropped: vec![],
             nulled: 0,
             skipped: 0,
+            failed: None,
         }
     }
     /// The rows that stay.
@@ -54,9 +58,9 @@ impl Rows {
     ///
     /// # Errors
     /// What the record failed with, unless that is to be ignored.
-    pub fn even(&mut self, height: usize, read: Result<(), String>, ignore: bool) -> Result<(), String> {
+    pub fn even(&mut self, height: usize, read: Result<(), Failure>, ignore: bool) -> Result<(), Failure> {
         self.kinds.resize(self.height, RowKind::Insert as i8);
-        if read.is_err() && ignore {
+        if matches!(read, Err(Failure::Record(_))) && ignore {
             self.dropped.extend(height as u32..self.height as u32);
             self.skipped += 1;
             return Ok(());

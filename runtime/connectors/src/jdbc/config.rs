@@ -49,21 +49,7 @@ impl Config {
         }
         let parameter = |name: &str| url.query_pairs().find(|(k, _)| k == name).map(|(_, v)| v.into_owned());
         let user = table.get("username").map(str::to_string).or_else(|| parameter("user"));
-        let password = match (table.get("password"), table.get("password.file")) {
-            (Some(_), Some(_)) => {
-                let e = Error::script("'password' and 'password.file' exclude each other");
-                return Err(e.at(table.place_of("password.file")));
-            }
-            (Some(p), None) => Some(p.to_string()),
-            (None, Some(file)) => {
-                let path = table.base.join(file);
-                let text = std::fs::read_to_string(&path).map_err(|e| {
-                    Error::script(format!("cannot read 'password.file' {}: {e}", path.display())).at(table.place)
-                })?;
-                Some(text.trim_end_matches(['\r', '\n']).to_string())
-            }
-            (None, None) => parameter("password"),
-        };
+        let password = table.secret("password")?.or_else(|| parameter("password"));
         table.get("driver");
         let patience = table.duration("connection.max-retry-timeout")?.unwrap_or(Duration::from_secs(60));
         Ok(Config {
@@ -81,6 +67,11 @@ impl Config {
     pub fn address(&self) -> String {
         let port = self.url.port().map(|p| format!(":{p}")).unwrap_or_default();
         format!("{}://{}{port}{}", self.url.scheme(), self.url.host_str().unwrap_or_default(), self.url.path())
+    }
+
+    /// The table, for messages.
+    pub fn what(&self) -> String {
+        format!("'{}' in {}", self.table, self.address())
     }
 
     fn host(&self) -> String {

@@ -2,12 +2,12 @@
 
 use super::config::Config;
 use super::database::{Database, plain};
-use super::rows::{batch, cell};
+use super::rows::cell;
 use super::statements::Column;
 use crate::options::TableSpec;
+use crate::texts::batch;
 use arrow::array::ArrayRef;
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_core::error::Kind;
@@ -39,25 +39,8 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
         let e = Error::script(format!("rows of '{}' cannot be looked up by bytes (column '{}')", table.name, f.name));
         return Err(e.at(table.place));
     }
-    // The options of before 1.16 mean the same.
-    let old_rows = table.number::<usize>("lookup.cache.max-rows")?;
-    let old_ttl = table.duration("lookup.cache.ttl")?;
-    let rows = table.number::<usize>("lookup.partial-cache.max-rows")?.or(old_rows).and_then(NonZeroUsize::new);
-    let after_write = table.duration("lookup.partial-cache.expire-after-write")?.or(old_ttl);
-    let after_access = table.duration("lookup.partial-cache.expire-after-access")?;
-    let old_missing = table.boolean("lookup.cache.caching-missing-key", true)?;
-    let missing = table.boolean("lookup.partial-cache.caching-missing-key", old_missing)?;
-    let max_rows = match table.get("lookup.cache") {
-        None => rows,
-        Some("NONE") => None,
-        Some("PARTIAL") => rows.or(NonZeroUsize::new(10_000)),
-        Some(other) => {
-            let e = Error::script(format!("'lookup.cache' is NONE or PARTIAL, not '{other}'"));
-            return Err(e.at(table.place_of("lookup.cache")));
-        }
-    };
+    let cache = table.lookup_cache()?;
     let retries = table.number::<u32>("lookup.max-retries")?.unwrap_or(3);
-    table.get("lookup.async");
     for k in super::source::OPTIONS.iter().chain(&[
         "sink.buffer-flush.max-rows",
         "sink.buffer-flush.interval",
@@ -66,7 +49,6 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     ]) {
         table.get(k);
     }
-    let cache = Cache { max_rows, after_write, after_access, missing };
     Ok(Arc::new(Table { config, schema, keys: keys.len(), cache, retries, session: table.session.clone() }))
 }
 
@@ -142,7 +124,7 @@ impl Lookup for Reader {
             });
         }
         let t = &self.table;
-        let all = batch(&found, &t.schema, &t.config, &t.session)?;
+        let all = batch(&found, &t.schema, &t.config.what(), &t.session)?;
         let (data, key_columns) = all.data.columns().split_at(width);
         let asked = Keys::encode(keys, rows);
         let places: HashMap<&[u8], u32> = (0..rows).map(|r| (asked.get(r), r as u32)).collect();

@@ -1,16 +1,10 @@
 //! Rows as databases take them: every value as text or bytes, which the database turns into its column's type.
 
-use super::config::Config;
 use super::statements::Dialect;
 use crate::options::TableSpec;
-use arrow::array::{ArrayRef, BinaryArray, StringArray};
-use std::sync::Arc;
+pub(super) use crate::texts::Cell;
 use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::time::Zone;
-use weir_expr::{EvalContext, Session, cast};
-
-/// A value: text, or the bytes of a binary column.
-pub(super) type Cell = Option<Vec<u8>>;
 
 /// A row, and whether it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,35 +54,6 @@ pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: Dialect) -> Vec<
             }
         })
         .collect()
-}
-
-/// Rows of texts as a batch of the columns' types.
-///
-/// # Errors
-/// When a text is no value of its column's type.
-pub(super) fn batch(rows: &[Vec<Cell>], schema: &Schema, config: &Config, session: &Arc<Session>) -> Result<Batch> {
-    let mut columns: Vec<ArrayRef> = vec![];
-    let mut context = EvalContext::new(session.clone());
-    for (i, f) in schema.fields.iter().enumerate() {
-        let cells = rows.iter().map(|r| r[i].as_deref());
-        if f.ty.is_bytes() {
-            columns.push(Arc::new(cells.collect::<BinaryArray>()));
-            continue;
-        }
-        let boolean = f.ty.kind == TypeKind::Boolean;
-        let text = cells.map(|c| {
-            c.map(|c| match (boolean, c) {
-                (true, b"1") => "true",
-                (true, b"0") => "false",
-                _ => std::str::from_utf8(c).unwrap_or_default(),
-            })
-        });
-        let text: ArrayRef = Arc::new(text.collect::<StringArray>());
-        let made = cast::cast(&text, &SqlType::STRING, &f.ty, false, &mut context);
-        let named = |e: Error| e.context(format!("column '{}' of '{}' in {}", f.name, config.table, config.address()));
-        columns.push(made.map_err(named)?);
-    }
-    Batch::from_columns(schema.arrow(), columns, rows.len())
 }
 
 /// Rows one behind another: whether it goes; for each column its length, `u32::MAX` for NULL, and its bytes. Little-endian.

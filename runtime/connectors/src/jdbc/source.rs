@@ -2,9 +2,9 @@
 
 use super::config::Config;
 use super::database::{Database, plain};
-use super::rows::batch;
 use super::statements::{Column, Dialect};
 use crate::options::TableSpec;
+use crate::texts::batch;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
@@ -219,7 +219,7 @@ impl Source for Reader {
         let whole = (rows.len() as u64) < self.shared.fetch;
         let bytes: usize = rows.iter().flatten().flatten().map(Vec::len).sum();
         self.context.metrics.bytes_in.inc_by(bytes as u64);
-        let batch = batch(&rows, &self.shared.schema, &self.shared.config, &self.shared.session)?;
+        let batch = batch(&rows, &self.shared.schema, &self.shared.config.what(), &self.shared.session)?;
         let most = self.context.batch_rows;
         for from in (0..batch.rows()).step_by(most) {
             out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));

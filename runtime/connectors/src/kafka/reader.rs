@@ -5,7 +5,7 @@ use super::layout::Metadata;
 use super::native::{Message, Queue, TimestampType, cached_end};
 use super::positions::{Partition, note};
 use super::shared::Shared;
-use crate::format::{Decoder, Refused, Rows, without};
+use crate::format::{Decoder, Failure, Refused, Rows, without};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
@@ -227,14 +227,23 @@ impl Reader {
         if self.shared.upsert && m.value().is_some() {
             value.kinds.resize(value.height, RowKind::UpdateAfter as i8);
         }
-        let mut wrong = read.err();
+        let mut wrong = match read {
+            Ok(()) => None,
+            Err(Failure::Record(why)) => Some(why),
+            Err(Failure::Job(e)) => {
+                value.failed = Some(e);
+                return None;
+            }
+        };
         for _ in height..value.height {
             if let Some(k) = &mut self.key {
                 let before = key.height;
-                if wrong.is_none()
-                    && let Err(why) = k.record(m.key().unwrap_or_default(), key)
-                {
-                    wrong = Some(format!("its key: {why}"));
+                if wrong.is_none() {
+                    match k.record(m.key().unwrap_or_default(), key) {
+                        Ok(()) => {}
+                        Err(Failure::Record(why)) => wrong = Some(format!("its key: {why}")),
+                        Err(Failure::Job(e)) => value.failed = Some(e),
+                    }
                 }
                 if key.height == before {
                     let nulls = vec![Value::Null; key.columns.len()];
@@ -261,6 +270,9 @@ impl Reader {
             if let Some(why) = self.take(m, i, &mut value, &mut key, &mut metadata) {
                 let origin = || place_of(&m.topic(), m.partition(), m.offset());
                 refused.add(why, m.value().unwrap_or_default(), origin)?;
+            }
+            if let Some(e) = value.failed.take() {
+                return Err(e);
             }
         }
         refused.finish(out)?;

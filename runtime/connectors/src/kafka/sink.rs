@@ -153,14 +153,9 @@ struct Writer {
     context: SubtaskContext,
 }
 
-/// Encodes a row without the line break that a format ends it with.
 fn encode(e: &mut dyn Encoder, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
     out.clear();
-    e.encode(batch, row, columns, out)?;
-    if out.last() == Some(&b'\n') {
-        out.pop();
-    }
-    Ok(())
+    e.encode(batch, row, columns, out)
 }
 
 /// A header's name and value.

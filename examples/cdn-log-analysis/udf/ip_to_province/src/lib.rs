@@ -5,8 +5,10 @@ use weir_udf::udf;
 
 struct Ranges {
     first: Vec<u32>,
-    /// The first ranges of each /16, so that a look-up begins close to its end.
+    /// The first ranges of each block of addresses, so that a look-up begins close to its end: as many blocks as ranges.
     blocks: Vec<u32>,
+    /// How many low bits of an address lie inside a block.
+    shift: u32,
     region: Vec<u16>,
     names: Vec<&'static str>,
 }
@@ -17,7 +19,7 @@ static RANGES: OnceLock<Ranges> = OnceLock::new();
 fn load() -> Result<(), String> {
     let text = String::from_utf8(weir_udf::asset("regions.csv")?).map_err(|e| e.to_string())?;
     let text: &'static str = text.leak();
-    let mut r = Ranges { first: vec![], blocks: vec![], region: vec![], names: vec![] };
+    let mut r = Ranges { first: vec![], blocks: vec![], shift: 0, region: vec![], names: vec![] };
     let mut known = std::collections::HashMap::new();
     for line in text.lines() {
         let mut parts = line.splitn(3, ',');
@@ -32,35 +34,45 @@ fn load() -> Result<(), String> {
         r.first.push(first);
         r.region.push(id);
     }
-    for block in 0..=65_536u64 {
-        r.blocks.push(r.first.partition_point(|f| u64::from(*f) < block << 16) as u32);
+    r.shift = r.first.len().checked_ilog2().map_or(31, |bits| 31 - bits);
+    for block in 0..=1u64 << (32 - r.shift) {
+        r.blocks.push(r.first.partition_point(|f| u64::from(*f) < block << r.shift) as u32);
     }
     RANGES.set(r).map_err(|_| "the table is loaded twice".to_string())
 }
 
 fn address(text: &str) -> Option<u32> {
-    let (mut address, mut part, mut dots, mut digits) = (0u32, 0u32, 0, 0);
-    for b in text.bytes() {
-        match b {
-            b'0'..=b'9' if digits < 3 => {
-                part = part * 10 + u32::from(b - b'0');
-                digits += 1;
+    let (bytes, mut at, mut address) = (text.as_bytes(), 0, 0);
+    let digit = |at: usize| bytes.get(at).map(|b| u32::from(b.wrapping_sub(b'0'))).filter(|d| *d < 10);
+    for part in 0..4 {
+        if part > 0 {
+            if *bytes.get(at)? != b'.' {
+                return None;
             }
-            b'.' if digits > 0 && dots < 3 && part < 256 => {
-                address = address << 8 | part;
-                (part, digits, dots) = (0, 0, dots + 1);
-            }
-            _ => return None,
+            at += 1;
         }
+        let mut number = digit(at)?;
+        at += 1;
+        for _ in 0..2 {
+            if let Some(d) = digit(at) {
+                number = number * 10 + d;
+                at += 1;
+            }
+        }
+        if number > 255 {
+            return None;
+        }
+        address = address << 8 | number;
     }
-    (dots == 3 && digits > 0 && part < 256).then_some(address << 8 | part)
+    (at == bytes.len()).then_some(address)
 }
 
 #[udf]
 fn ip_to_province(ip: &str) -> Option<&'static str> {
     let r = RANGES.get()?;
     let a = address(ip)?;
-    let (from, to) = (r.blocks[(a >> 16) as usize] as usize, r.blocks[(a >> 16) as usize + 1] as usize);
+    let block = (a >> r.shift) as usize;
+    let (from, to) = (r.blocks[block] as usize, r.blocks[block + 1] as usize);
     let at = from + r.first[from..to].partition_point(|f| *f <= a);
     Some(r.names[r.region[at.checked_sub(1)?] as usize])
 }

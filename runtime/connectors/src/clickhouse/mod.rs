@@ -1,0 +1,275 @@
+//! ClickHouse over HTTP: rows are inserted as JSON, a block a request.
+//!
+//! ClickHouse has no transactions, but leaves out a block whose token it has seen, in tables that keep tokens. With
+//! exactly-once an epoch's blocks wait until it is durable, and each has a token of its own that a repeated delivery repeats.
+
+use crate::format::Encoder;
+use crate::format::json::JsonWriter;
+use crate::http::{Answer, Http};
+use crate::options::TableSpec;
+use std::sync::Arc;
+use std::sync::Mutex;
+use weir_core::error::{Place, io, nearest};
+use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::state::Epoch;
+use weir_core::thread::locked;
+use weir_core::{Batch, Error, Result, RowKind, failpoint};
+use weir_expr::OnError;
+
+/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+const WAITING: usize = 64 << 20;
+/// Bytes of a block at most.
+const BLOCK: usize = 8 << 20;
+/// Errors that another time may not have: time-outs, too much at once, too little memory, a keeper that is away.
+const PASSING: &[u32] = &[159, 160, 164, 202, 203, 209, 210, 225, 241, 242, 252, 286, 319, 425, 473, 999];
+
+#[derive(Clone)]
+struct Target {
+    http: Http,
+    url: String,
+    database: String,
+    table: String,
+    columns: Vec<String>,
+    sign: Option<String>,
+    ignore_delete: bool,
+    rows: usize,
+    place: Option<Place>,
+}
+
+struct ClickHouse {
+    target: Target,
+    writer: JsonWriter,
+    /// The sink's name in tokens, with exactly-once.
+    tokens: Option<String>,
+    job: Mutex<Option<JobIdentity>>,
+}
+
+pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    let text = table.need("url")?;
+    let url = url::Url::parse(text).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+    let Some(url) = url else {
+        let e = Error::script(format!("the option 'url' of table '{}' is no HTTP address", table.name));
+        return Err(e.at(table.place_of("url")).hint("it is like http://host:8123"));
+    };
+    if table.on_error != OnError::Fail {
+        let e = Error::script("rows that ClickHouse refuses end the job: it takes or refuses a block as a whole");
+        return Err(e.at(table.place_of("on-error")).hint("leave 'on-error' out"));
+    }
+    if let Some(f) = table.schema.fields.iter().find(|f| f.ty.is_bytes()) {
+        let e = Error::script(format!("column '{}' is {}, which goes into no JSON", f.name, f.ty.kind));
+        return Err(e.at(table.place).hint("write TO_BASE64(…) or HEX(…) into a STRING"));
+    }
+    let what = format!("ClickHouse at {}", url.host_str().unwrap_or_default());
+    let http =
+        Http::new(table, "", what)?.with_user(table.get("username").map(str::to_string), table.secret("password")?);
+    let target = Target {
+        http,
+        url: url.to_string(),
+        database: table.get("database-name").unwrap_or("default").to_string(),
+        table: table.need("table-name")?.to_string(),
+        columns: table.schema.fields.iter().map(|f| f.name.clone()).collect(),
+        sign: table.get("sink.sign-column").map(str::to_string),
+        ignore_delete: table.boolean("sink.ignore-delete", false)?,
+        rows: table.number::<usize>("sink.batch-size")?.unwrap_or(100_000).max(1),
+        place: table.place,
+    };
+    let tokens = table.exactly_once(false)?.then(|| table.outside_name());
+    Ok(Arc::new(ClickHouse { target, writer: JsonWriter::plain(table), tokens, job: Mutex::default() }))
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// The number of ClickHouse's error, from the text of an answer.
+fn code(a: &Answer) -> Option<u32> {
+    let (_, rest) = a.body.split_once("Code: ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+impl Target {
+    fn what(&self) -> String {
+        format!("the table '{}' of ClickHouse", self.table)
+    }
+
+    fn ask(&self, parameters: &[(&str, &str)], body: &[u8]) -> Result<String> {
+        let last = |a: &Answer| match code(a) {
+            Some(c) => !PASSING.contains(&c),
+            None => a.status != 429 && a.status < 500,
+        };
+        let make = |c: &reqwest::blocking::Client| c.post(&self.url).query(parameters).body(body.to_vec());
+        let answer = self.http.send_until(make, last)?;
+        if answer.good() {
+            return Ok(answer.body);
+        }
+        let message = format!("{}: {}", self.what(), answer.shown());
+        Err(match code(&answer) {
+            Some(516 | 192 | 193 | 194) => {
+                Error::script(message).at(self.place).hint("check 'username' and 'password'")
+            }
+            Some(497) => Error::script(message).at(self.place).hint("the user lacks the right"),
+            Some(60 | 81) => Error::script(message)
+                .at(self.place)
+                .hint("create the table, or correct 'database-name' and 'table-name'"),
+            _ if matches!(answer.status, 401 | 403) => {
+                Error::script(message).at(self.place).hint("check 'username' and 'password'")
+            }
+            _ => {
+                Error::data(message).hint("the rows do not fit the table: compare its columns with those of the script")
+            }
+        })
+    }
+
+    /// Compares the table with the script's columns, and whether it leaves out blocks that it has seen.
+    fn check(&self, tokens: bool) -> Result<()> {
+        let of = format!("database = {} AND table = {}", literal(&self.database), literal(&self.table));
+        let found =
+            self.ask(&[("query", &format!("SELECT name FROM system.columns WHERE {of} FORMAT TSVRaw"))], b"")?;
+        let there: Vec<&str> = found.lines().collect();
+        let wrong = |message: String| Error::script(message).at(self.place);
+        if there.is_empty() {
+            let e =
+                wrong(format!("there is no table '{}' in the database '{}' of ClickHouse", self.table, self.database));
+            return Err(e.hint("create it, or correct 'database-name' and 'table-name'"));
+        }
+        for c in self.columns.iter().chain(&self.sign) {
+            if !there.contains(&c.as_str()) {
+                let e = wrong(format!("there is no column '{c}' in {}", self.what()));
+                return Err(match nearest(c, there.iter().copied()) {
+                    Some(n) => e.hint(format!("did you mean '{n}'?")),
+                    None => e.hint(format!("there are: {}", there.join(", "))),
+                });
+            }
+        }
+        if tokens {
+            let of = format!("database = {} AND name = {}", literal(&self.database), literal(&self.table));
+            let query = format!("SELECT engine, create_table_query FROM system.tables WHERE {of} FORMAT TSVRaw");
+            let made = self.ask(&[("query", &query)], b"")?;
+            let keeps = ["Replicated", "Shared"].iter().any(|e| made.starts_with(e));
+            if !keeps && !made.contains("non_replicated_deduplication_window") {
+                let e = wrong(format!("{} does not leave out blocks that it has seen", self.what()));
+                return Err(e.hint(format!(
+                    "ALTER TABLE {} MODIFY SETTING non_replicated_deduplication_window = 10000, use a Replicated engine, or set \
+                     'sink.delivery-guarantee' = 'at-least-once'",
+                    quoted(&self.table)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&self, rows: &[u8], token: Option<&str>) -> Result<()> {
+        let columns: Vec<String> = self.columns.iter().chain(&self.sign).map(|c| quoted(c)).collect();
+        let query = format!("INSERT INTO {} ({}) FORMAT JSONEachRow", quoted(&self.table), columns.join(", "));
+        let mut parameters =
+            vec![("query", query.as_str()), ("database", &self.database), ("date_time_input_format", "best_effort")];
+        parameters.extend(token.map(|t| ("insert_deduplication_token", t)));
+        self.ask(&parameters, rows).map(drop)
+    }
+}
+
+impl SinkFactory for ClickHouse {
+    fn begin(&self, job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
+        *locked(&self.job) = Some(job.clone());
+        self.target.check(self.tokens.is_some())
+    }
+
+    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        let (Some(sink), Some(job)) = (&self.tokens, locked(&self.job).clone()) else { return Ok(()) };
+        for (i, block) in outbox.iter().enumerate() {
+            failpoint::pass("clickhouse-insert").map_err(io("write to", self.target.table.as_ref()))?;
+            // Rows before any of this were given in the same order: the same block has the same token.
+            let token = format!("weir-{}-{}-{sink}-{}-{i}", job.id, job.run, mark.epoch.0);
+            self.target.insert(block, Some(&token))?;
+            failpoint::pass("clickhouse-inserted").map_err(io("write to", self.target.table.as_ref()))?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(Writer {
+            target: self.target.clone(),
+            writer: self.writer.clone(),
+            waits: self.tokens.is_some(),
+            block: vec![],
+            rows: 0,
+            full: vec![],
+            context,
+        }))
+    }
+}
+
+struct Writer {
+    target: Target,
+    writer: JsonWriter,
+    /// Whether blocks wait for their epoch.
+    waits: bool,
+    block: Vec<u8>,
+    rows: usize,
+    full: Vec<Vec<u8>>,
+    context: SubtaskContext,
+}
+
+impl Writer {
+    fn finish(&mut self) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        self.rows = 0;
+        let block = std::mem::take(&mut self.block);
+        self.context.metrics.bytes_out.inc_by(block.len() as u64);
+        if self.waits {
+            self.full.push(block);
+            return Ok(());
+        }
+        self.target.insert(&block, None)
+    }
+}
+
+impl Sink for Writer {
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        let columns: Vec<usize> = (0..self.target.columns.len()).collect();
+        for row in 0..batch.rows() {
+            let kind = batch.kind(row);
+            if self.target.sign.is_none() {
+                match kind {
+                    // What replaces it follows; the table's engine keeps the last.
+                    RowKind::UpdateBefore => continue,
+                    RowKind::Delete if self.target.ignore_delete => continue,
+                    RowKind::Delete => {
+                        let e = Error::data(format!("a row goes, which {} cannot be told", self.target.what()));
+                        return Err(e.hint(
+                            "set 'sink.sign-column' for a CollapsingMergeTree, or 'sink.ignore-delete' = 'true'",
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+            self.writer.encode(&batch, row, &columns, &mut self.block)?;
+            if let Some(sign) = &self.target.sign {
+                self.block.pop();
+                let name = serde_json::Value::from(sign.as_str());
+                self.block.extend_from_slice(format!(",{name}:{}}}", kind.sign()).as_bytes());
+            }
+            self.block.push(b'\n');
+            self.rows += 1;
+            if self.rows >= self.target.rows || self.block.len() >= BLOCK {
+                self.finish()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
+        self.finish()?;
+        Ok(SinkCheckpoint { outbox: std::mem::take(&mut self.full), ..SinkCheckpoint::default() })
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.full.iter().map(Vec::len).sum::<usize>() >= WAITING
+    }
+}

@@ -1,0 +1,107 @@
+//! A schema registry, with the interface that Confluent documents: schemas by number, and numbers for schemas.
+
+use super::values::Written;
+use crate::http::Http;
+use crate::options::TableSpec;
+use apache_avro::Schema;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use weir_core::error::Kind;
+use weir_core::thread::locked;
+use weir_core::{Error, Result};
+
+/// A registry, asked once for each schema.
+pub(super) struct Registry {
+    http: Http,
+    url: String,
+    known: Mutex<HashMap<u32, Found>>,
+}
+
+/// A schema, or why there is none that helps.
+type Found = std::result::Result<Arc<Written>, String>;
+
+impl Registry {
+    /// The registry that a table's options name.
+    pub fn new(table: &TableSpec, format: &str) -> Result<Self> {
+        let url = table.need(&format!("{format}.url"))?.trim_end_matches('/').to_string();
+        let at = table.place_of(&format!("{format}.url"));
+        let parsed = url::Url::parse(&url).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
+        let Some(parsed) = parsed else {
+            let e = Error::script(format!("'{format}.url' of table '{}' is no address of a registry", table.name));
+            return Err(e.at(at).hint("it is like http://registry:8081"));
+        };
+        let what = format!("the schema registry at {}", parsed.host_str().unwrap_or_default());
+        table.get(&format!("{format}.basic-auth.credentials-source"));
+        Ok(Registry { http: Http::new(table, &format!("{format}."), what)?, url, known: Mutex::default() })
+    }
+
+    fn refused(&self, what: &str, answer: &crate::http::Answer) -> Error {
+        let e = Error::script(format!("the schema registry refuses {what}: {}", answer.shown()));
+        match answer.status {
+            401 | 403 => {
+                e.hint("it wants a user: set '….basic-auth.user-info' = 'user:password' or '….bearer-auth.token'")
+            }
+            409 => e.hint(
+                "the subject's other versions are not compatible with the table's columns; change the table, or the \
+                           subject's compatibility",
+            ),
+            _ => e,
+        }
+    }
+
+    /// A schema by its number. The inner error is one of the record that names it: the registry has no such schema.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub fn schema(&self, id: u32) -> Result<Found> {
+        if let Some(found) = locked(&self.known).get(&id) {
+            return Ok(found.clone());
+        }
+        let url = format!("{}/schemas/ids/{id}", self.url);
+        let answer = self.http.send(|c| c.get(&url))?;
+        let found = match answer.status {
+            404 => return Ok(Err(format!("the schema registry has no schema {id}"))),
+            _ if answer.good() => parsed(id, &answer.body),
+            _ => return Err(self.refused(&format!("to show schema {id}"), &answer)),
+        };
+        locked(&self.known).insert(id, found.clone());
+        Ok(found)
+    }
+
+    /// The number of a subject's schema, which is registered if it is new.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, or takes no such schema.
+    pub fn register(&self, subject: &str, schema: &str) -> Result<u32> {
+        let mut url = url::Url::parse(&self.url).map_err(|e| Error::internal(e.to_string()))?;
+        url.path_segments_mut()
+            .map_err(|()| Error::internal("an address without a path"))?
+            .pop_if_empty()
+            .extend(["subjects", subject, "versions"]);
+        let body = serde_json::json!({ "schema": schema }).to_string();
+        let kind = "application/vnd.schemaregistry.v1+json";
+        let answer = self.http.send(|c| c.post(url.clone()).header("Content-Type", kind).body(body.clone()))?;
+        if !answer.good() {
+            return Err(self.refused(&format!("a schema for '{subject}'"), &answer));
+        }
+        let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        json["id"]
+            .as_u64()
+            .and_then(|id| u32::try_from(id).ok())
+            .ok_or_else(|| Error::new(Kind::Io, format!("the schema registry's answer has no id: {}", answer.shown())))
+    }
+}
+
+fn parsed(id: u32, body: &str) -> Found {
+    let json: serde_json::Value = serde_json::from_str(body).map_err(|e| format!("schema {id}: {e}"))?;
+    if let Some(other) = json["schemaType"].as_str().filter(|t| *t != "AVRO") {
+        return Err(format!("schema {id} is {other}, not Avro"));
+    }
+    if json["references"].as_array().is_some_and(|r| !r.is_empty()) {
+        return Err(format!("schema {id} refers to other schemas, which is not supported"));
+    }
+    let text = json["schema"].as_str().ok_or_else(|| format!("schema {id} has no text"))?;
+    Schema::parse_str(text)
+        .map(|s| Arc::new(Written::new(s)))
+        .map_err(|e| format!("schema {id} is no Avro schema: {e}"))
+}

@@ -1,0 +1,130 @@
+//! Requests to HTTP services, for whatever speaks it: tried again where that helps, with errors that name the service.
+
+use crate::options::TableSpec;
+use backon::{BlockingRetryable, ExponentialBuilder};
+use reqwest::blocking::{RequestBuilder, Response};
+use std::time::Duration;
+use weir_core::{Error, Result};
+
+/// A service, and how often and how long it is asked.
+#[derive(Clone)]
+pub(crate) struct Http {
+    client: reqwest::blocking::Client,
+    /// What is asked, in words and without secrets.
+    what: String,
+    retries: usize,
+    user: Option<(String, Option<String>)>,
+    token: Option<String>,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+    /// The answer's beginning, for messages.
+    pub fn shown(&self) -> String {
+        let body = self.body.trim();
+        let cut: String = body.chars().take(300).collect();
+        if cut.is_empty() { format!("HTTP {}", self.status) } else { format!("HTTP {}: {cut}", self.status) }
+    }
+}
+
+impl Http {
+    /// A service whose options begin with `prefix`: `basic-auth.user-info` (`user:password`), `bearer-auth.token`,
+    /// `ssl.ca.location` (a PEM file beside the system's own authorities), `request.timeout`, `request.max-retries`.
+    pub fn new(table: &TableSpec, prefix: &str, what: String) -> Result<Self> {
+        let key = |name: &str| format!("{prefix}{name}");
+        let timeout = table.duration(&key("request.timeout"))?.unwrap_or(Duration::from_secs(30));
+        let mut client = reqwest::blocking::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout.min(Duration::from_secs(10)))
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none());
+        let ca = key("ssl.ca.location");
+        if let Some(file) = table.get(&ca) {
+            let path = table.base.join(file);
+            let wrong = |e: String| Error::script(format!("'{ca}': {}: {e}", path.display())).at(table.place_of(&ca));
+            let pem = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
+            for c in reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))? {
+                client = client.add_root_certificate(c);
+            }
+        }
+        let user = table.get(&key("basic-auth.user-info")).map(|u| match u.split_once(':') {
+            Some((name, password)) => (name.to_string(), Some(password.to_string())),
+            None => (u.to_string(), None),
+        });
+        Ok(Http {
+            client: client.build().map_err(|e| Error::internal(format!("no HTTP client: {e}")))?,
+            what,
+            retries: table.number(&key("request.max-retries"))?.unwrap_or(3),
+            user,
+            token: table.get(&key("bearer-auth.token")).map(str::to_string),
+        })
+    }
+
+    /// Who asks, where the service's own options say so.
+    pub fn with_user(mut self, user: Option<String>, password: Option<String>) -> Self {
+        self.user = user.map(|u| (u, password)).or(self.user);
+        self
+    }
+
+    /// Sends a request that does no harm when it is sent twice. Answers of 429, 500 and above are waited for, as are
+    /// connections that fail; whatever else comes back is given back.
+    ///
+    /// # Errors
+    /// When no answer came, or the service is busy or broken to the end.
+    pub fn send(&self, make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder) -> Result<Answer> {
+        self.send_until(make, |a| a.status != 429 && a.status < 500)
+    }
+
+    /// Sends a request like [`Http::send`], until the answer is one that asking again does not change.
+    ///
+    /// # Errors
+    /// When no such answer came.
+    pub fn send_until(
+        &self,
+        make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder,
+        last: impl Fn(&Answer) -> bool,
+    ) -> Result<Answer> {
+        let once = || -> std::result::Result<Answer, String> {
+            let mut request = make(&self.client);
+            if let Some((name, password)) = &self.user {
+                request = request.basic_auth(name, password.as_ref());
+            }
+            if let Some(t) = &self.token {
+                request = request.bearer_auth(t);
+            }
+            let answer = request.send().and_then(read).map_err(|e| reason(&e))?;
+            if last(&answer) { Ok(answer) } else { Err(answer.shown()) }
+        };
+        let waits = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(5))
+            .with_max_times(self.retries)
+            .with_jitter();
+        once.retry(waits)
+            .notify(|why, _| tracing::warn!("{} is asked again: {why}", self.what))
+            .call()
+            .map_err(|why| Error::new(weir_core::error::Kind::Io, format!("{} does not answer: {why}", self.what)))
+    }
+}
+
+fn read(response: Response) -> reqwest::Result<Answer> {
+    let status = response.status().as_u16();
+    Ok(Answer { status, body: response.text()? })
+}
+
+/// Why a request failed, down to the last cause and without the address, which may hold a password.
+fn reason(e: &reqwest::Error) -> String {
+    let mut last: &dyn std::error::Error = e;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    if e.is_timeout() { "it took too long".to_string() } else { last.to_string() }
+}

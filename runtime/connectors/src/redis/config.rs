@@ -1,0 +1,197 @@
+//! How to reach a server, and how a row lies there.
+
+use crate::options::TableSpec;
+use std::time::Duration;
+use weir_core::error::{Kind, Place};
+use weir_core::{Error, Result, Value};
+use weir_expr::text::cast_text;
+use weir_expr::time::Zone;
+
+/// A server, and how a table's rows lie there.
+#[derive(Clone)]
+pub(super) struct Config {
+    client: redis::Client,
+    address: String,
+    prefix: String,
+    delimiter: String,
+    /// The columns that name a row, in the order of the key.
+    pub key: Vec<usize>,
+    /// The other columns.
+    pub rest: Vec<usize>,
+    pub shape: Shape,
+    retries: u32,
+    timeout: Duration,
+    pub place: Option<Place>,
+}
+
+/// What a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A hash of texts.
+    Hash,
+    /// The text of the one column beside the key.
+    Text,
+    /// A string in a format.
+    Formatted,
+}
+
+impl Config {
+    /// From a table's options; `key` are the columns that name a row, in any order.
+    pub fn new(table: &TableSpec, key: &[usize], retries: &str) -> Result<Self> {
+        let at = table.place_of("url");
+        let wrong = |why: String| {
+            let e = Error::script(format!("the option 'url' of table '{}': {why}", table.name)).at(at);
+            e.hint("it is like redis://host:6379/0, or rediss://… for TLS")
+        };
+        let mut url = url::Url::parse(table.need("url")?).map_err(|e| wrong(e.to_string()))?;
+        if !matches!(url.scheme(), "redis" | "rediss" | "unix" | "redis+unix") {
+            return Err(wrong(format!("there is no '{}'", url.scheme())));
+        }
+        let port = url.port().map_or(String::new(), |p| format!(":{p}"));
+        let address = format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
+        if let Some(user) = table.get("username") {
+            url.set_username(user).map_err(|()| wrong("it takes no user".to_string()))?;
+        }
+        if let Some(password) = table.secret("password")? {
+            url.set_password(Some(&password)).map_err(|()| wrong("it takes no password".to_string()))?;
+        }
+        let client = redis::Client::open(url.as_str()).map_err(|e| wrong(e.to_string()))?;
+        if key.is_empty() {
+            let e = Error::script(format!("table '{}' has no primary key, by which its rows lie in Redis", table.name));
+            return Err(e.at(table.place).hint("declare PRIMARY KEY (…) NOT ENFORCED"));
+        }
+        let rest: Vec<usize> = (0..table.schema.len()).filter(|i| !key.contains(i)).collect();
+        let shape = match (table.get("value.type"), table.get("format")) {
+            (None | Some("hash"), None) => Shape::Hash,
+            (Some("string"), None) if rest.len() == 1 => Shape::Text,
+            (None | Some("string"), Some(_)) => Shape::Formatted,
+            (Some("string"), None) => {
+                let e = Error::script(format!("table '{}' has {} columns beside its key", table.name, rest.len()));
+                let e = e.at(table.place_of("value.type"));
+                return Err(e.hint("a string holds one, or several by 'format' = 'json'; or set 'value.type' = 'hash'"));
+            }
+            (Some("hash"), Some(_)) => {
+                let e = Error::script("a hash has no format: its fields are the columns").at(table.place_of("format"));
+                return Err(e.hint("leave 'format' out, or set 'value.type' = 'string'"));
+            }
+            (Some(other), _) => {
+                let e = Error::script(format!("'value.type' is hash or string, not '{other}'"));
+                return Err(e.at(table.place_of("value.type")));
+            }
+        };
+        let mut key = key.to_vec();
+        // The primary key's own order names the rows, whatever order a join has.
+        key.sort_by_key(|k| table.key.iter().position(|p| p == k).unwrap_or(usize::MAX));
+        Ok(Config {
+            client,
+            address,
+            prefix: table.get("key-prefix").unwrap_or_default().to_string(),
+            delimiter: table.get("key-delimiter").unwrap_or(":").to_string(),
+            key,
+            rest,
+            shape,
+            retries: table.number(retries)?.unwrap_or(3),
+            timeout: table.duration("timeout")?.unwrap_or(Duration::from_secs(10)),
+            place: table.place,
+        })
+    }
+
+    /// The server's address, for messages: no user, no password.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What a row is called.
+    pub fn name<'a>(&self, key: impl Iterator<Item = (Value<'a>, &'a weir_core::SqlType)>) -> Vec<u8> {
+        let mut name = self.prefix.clone().into_bytes();
+        for (i, (v, ty)) in key.enumerate() {
+            if i > 0 {
+                name.extend_from_slice(self.delimiter.as_bytes());
+            }
+            name.extend(text(&v, ty).unwrap_or_default());
+        }
+        name
+    }
+}
+
+/// A value as the server keeps it; none for NULL.
+pub(super) fn text(v: &Value<'_>, ty: &weir_core::SqlType) -> Option<Vec<u8>> {
+    match v {
+        Value::Null => None,
+        Value::Bytes(b) => Some(b.to_vec()),
+        v => Some(cast_text(v, ty, &Zone::UTC).into_bytes()),
+    }
+}
+
+/// A connection that is made again when it breaks.
+pub(super) struct Connection {
+    config: Config,
+    open: Option<redis::Connection>,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or refuses the user.
+    pub fn new(config: &Config) -> Result<Self> {
+        let mut c = Connection { config: config.clone(), open: None };
+        c.run(&mut |r| redis::cmd("PING").exec(r))?;
+        Ok(c)
+    }
+
+    /// Runs commands that do no harm when they are run twice.
+    ///
+    /// # Errors
+    /// When the server cannot be reached to the end, or refuses them.
+    pub fn run<T>(&mut self, f: &mut dyn FnMut(&mut redis::Connection) -> redis::RedisResult<T>) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            match self.once(f) {
+                Ok(v) => return Ok(v),
+                Err(e) => {
+                    self.open = None;
+                    let e = self.error(&e);
+                    if e.kind != Kind::Io || tries >= self.config.retries {
+                        return Err(e);
+                    }
+                    tries += 1;
+                    tracing::warn!("try {tries} of {}: {e}", self.config.retries);
+                    std::thread::sleep(Duration::from_secs(u64::from(tries)));
+                }
+            }
+        }
+    }
+
+    fn once<T>(&mut self, f: &mut dyn FnMut(&mut redis::Connection) -> redis::RedisResult<T>) -> redis::RedisResult<T> {
+        if self.open.is_none() {
+            let c = self.config.client.get_connection_with_timeout(self.config.timeout)?;
+            c.set_read_timeout(Some(self.config.timeout))?;
+            c.set_write_timeout(Some(self.config.timeout))?;
+            self.open = Some(c);
+        }
+        match &mut self.open {
+            Some(c) => f(c),
+            None => Err(redis::RedisError::from((redis::ErrorKind::Io, "no connection"))),
+        }
+    }
+
+    fn error(&self, e: &redis::RedisError) -> Error {
+        let message = format!("{}: {e}", self.config.address());
+        // Of several commands, what the first one came to.
+        let of_several = e.clone().into_server_errors();
+        let code = of_several.as_ref().and_then(|all| all.first()).map_or_else(|| e.code(), |(_, e)| Some(e.code()));
+        let code = code.unwrap_or_default();
+        if e.kind() == redis::ErrorKind::AuthenticationFailed || ["NOAUTH", "WRONGPASS", "NOPERM"].contains(&code) {
+            return Error::script(message).at(self.config.place).hint("check 'username' and 'password'");
+        }
+        match code {
+            "WRONGTYPE" => {
+                Error::data(message).hint("a key of that name holds something else; choose another 'key-prefix'")
+            }
+            "LOADING" | "BUSY" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "OOM" => Error::io(message),
+            "" => Error::io(message).hint("check that the address is right and the server runs"),
+            _ => Error::data(message),
+        }
+    }
+}

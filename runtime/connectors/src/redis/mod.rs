@@ -1,0 +1,8 @@
+//! Redis: a table by key, written and looked up. A row is a hash whose fields are its columns, or a string.
+
+mod config;
+mod lookup;
+mod sink;
+
+pub(crate) use lookup::lookup;
+pub(crate) use sink::sink;

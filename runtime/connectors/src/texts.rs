@@ -1,0 +1,38 @@
+//! Values that systems outside give as texts.
+
+use arrow::array::{ArrayRef, BinaryArray, StringArray};
+use std::sync::Arc;
+use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind};
+use weir_expr::{EvalContext, Session, cast};
+
+/// A value: text, or the bytes of a binary column.
+pub(crate) type Cell = Option<Vec<u8>>;
+
+/// Rows of texts as a batch of the columns' types; `what` names the table they are from.
+///
+/// # Errors
+/// When a text is no value of its column's type.
+pub(crate) fn batch(rows: &[Vec<Cell>], schema: &Schema, what: &str, session: &Arc<Session>) -> Result<Batch> {
+    let mut columns: Vec<ArrayRef> = vec![];
+    let mut context = EvalContext::new(session.clone());
+    for (i, f) in schema.fields.iter().enumerate() {
+        let cells = rows.iter().map(|r| r[i].as_deref());
+        if f.ty.is_bytes() {
+            columns.push(Arc::new(cells.collect::<BinaryArray>()));
+            continue;
+        }
+        let boolean = f.ty.kind == TypeKind::Boolean;
+        let text = cells.map(|c| {
+            c.map(|c| match (boolean, c) {
+                (true, b"1") => "true",
+                (true, b"0") => "false",
+                _ => std::str::from_utf8(c).unwrap_or_default(),
+            })
+        });
+        let text: ArrayRef = Arc::new(text.collect::<StringArray>());
+        let made = cast::cast(&text, &SqlType::STRING, &f.ty, false, &mut context);
+        let named = |e: Error| e.context(format!("column '{}' of {what}", f.name));
+        columns.push(made.map_err(named)?);
+    }
+    Batch::from_columns(schema.arrow(), columns, rows.len())
+}

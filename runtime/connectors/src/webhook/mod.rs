@@ -1,0 +1,222 @@
+//! Calls an HTTP address for each row: chat bots, alerts, tickets. Calls wait until their epoch is durable, so that nothing is
+//! told that is taken back later; one that is repeated after a crash carries the same `Idempotency-Key`.
+
+use crate::format::Encoder;
+use crate::format::json::JsonWriter;
+use crate::http::Http;
+use crate::options::TableSpec;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value as Jinja};
+use reqwest::Method;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use weir_core::error::io;
+use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::metrics::SubtaskMetrics;
+use weir_core::state::Epoch;
+use weir_core::thread::locked;
+use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value, failpoint};
+use weir_expr::OnError;
+use weir_expr::text::cast_text;
+use weir_expr::time::Zone;
+
+const TEMPLATE: &str = "body.template";
+
+struct Webhook {
+    http: Http,
+    url: String,
+    host: String,
+    method: Method,
+    headers: Vec<(String, String)>,
+    schema: Schema,
+    body: Body,
+    on_error: OnError,
+    sink: String,
+    job: Mutex<Option<JobIdentity>>,
+    metrics: Mutex<Option<SubtaskMetrics>>,
+}
+
+#[derive(Clone)]
+enum Body {
+    /// The row as a JSON object.
+    Row(JsonWriter),
+    Template(Arc<Environment<'static>>),
+}
+
+pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    let url = url::Url::parse(table.need("url")?).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
+    let Some(url) = url else {
+        // The address may hold a token, and is not shown.
+        let e = Error::script(format!("the option 'url' of table '{}' is no HTTP address", table.name));
+        return Err(e.at(table.place_of("url")).hint("it is like https://host/path"));
+    };
+    let host = url.host_str().unwrap_or_default().to_string();
+    let method = match table.get("method").unwrap_or("POST") {
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "PATCH" => Method::PATCH,
+        other => {
+            let e = Error::script(format!("there is no method '{other}' for a webhook")).at(table.place_of("method"));
+            return Err(e.hint("there are POST, PUT and PATCH"));
+        }
+    };
+    let mut headers = table.with_prefix("headers.");
+    if !headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-type")) {
+        headers.push(("Content-Type".to_string(), "application/json".to_string()));
+    }
+    for (name, value) in &headers {
+        let good = reqwest::header::HeaderName::try_from(name.as_str()).is_ok()
+            && reqwest::header::HeaderValue::try_from(value.as_str()).is_ok();
+        if !good {
+            let e = Error::script(format!("'headers.{name}' is no header of HTTP"));
+            return Err(e.at(table.place_of(&format!("headers.{name}"))));
+        }
+    }
+    let body = match table.get(TEMPLATE) {
+        None => Body::Row(JsonWriter::plain(table)),
+        Some(text) => Body::Template(Arc::new(template(table, text)?)),
+    };
+    if matches!(table.on_error, OnError::DeadLetter | OnError::Null) {
+        let e = Error::script("calls that are refused can end the job or be left out").at(table.place_of("on-error"));
+        return Err(e.hint("'on-error' is 'fail' or 'skip'"));
+    }
+    if table.exactly_once(false)? {
+        let e = Error::script("a call cannot be taken back, and so is made at least once");
+        return Err(e
+            .at(table.place_of("sink.delivery-guarantee"))
+            .hint("a repeated call has the same Idempotency-Key, by which its receiver can tell"));
+    }
+    Ok(Arc::new(Webhook {
+        http: Http::new(table, "", format!("the webhook at {host}"))?,
+        url: url.to_string(),
+        host,
+        method,
+        headers,
+        schema: table.schema.clone(),
+        body,
+        on_error: table.on_error,
+        sink: table.outside_name(),
+        job: Mutex::default(),
+        metrics: Mutex::default(),
+    }))
+}
+
+/// A template whose values are written as JSON.
+fn template(table: &TableSpec, text: &str) -> Result<Environment<'static>> {
+    let wrong = |e: minijinja::Error| {
+        let line = e.line().map(|l| format!(" (line {l})")).unwrap_or_default();
+        Error::script(format!("'{TEMPLATE}'{line}: {}", e.detail().map_or(e.kind().to_string(), str::to_string)))
+            .at(table.place_of(TEMPLATE))
+    };
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_auto_escape_callback(|_| AutoEscape::Json);
+    env.add_template_owned(TEMPLATE, text.to_string()).map_err(wrong)?;
+    let names = env.get_template(TEMPLATE).map_err(wrong)?.undeclared_variables(false);
+    let mut known: Vec<&str> = table.schema.fields.iter().map(|f| f.name.as_str()).collect();
+    known.push("op");
+    if let Some(n) = names.iter().find(|n| !known.contains(&n.as_str())) {
+        let e = Error::script(format!("'{TEMPLATE}' names '{n}', which is no column")).at(table.place_of(TEMPLATE));
+        return Err(match weir_core::error::nearest(n, known.iter().copied()) {
+            Some(n) => e.hint(format!("did you mean '{n}'?")),
+            None => e.hint(format!("there are: {}", known.join(", "))),
+        });
+    }
+    Ok(env)
+}
+
+/// A value as templates see it; what JSON has no word for is text.
+fn jinja(v: &Value<'_>, ty: &SqlType) -> Jinja {
+    match (v, &ty.kind) {
+        (Value::Null, _) => Jinja::from(()),
+        (Value::Bool(b), _) => Jinja::from(*b),
+        (Value::Int(i), _) => Jinja::from(*i),
+        (Value::Float(f), _) => Jinja::from(*f),
+        (Value::Double(d), _) => Jinja::from(*d),
+        (Value::List(items), TypeKind::Array(e)) => items.iter().map(|v| jinja(v, e)).collect(),
+        (Value::Map(items), TypeKind::Map(k, e)) => {
+            let pair = |(a, b): &(Value<'_>, Value<'_>)| (cast_text(a, k, &Zone::UTC), jinja(b, e));
+            items.iter().map(pair).collect::<BTreeMap<_, _>>().into()
+        }
+        (Value::Row(items), TypeKind::Row(fields)) => {
+            let pair = |(v, f): (&Value<'_>, &weir_core::Field)| (f.name.clone(), jinja(v, &f.ty));
+            items.iter().zip(fields).map(pair).collect::<BTreeMap<_, _>>().into()
+        }
+        _ => Jinja::from(cast_text(v, ty, &Zone::UTC)),
+    }
+}
+
+impl SinkFactory for Webhook {
+    fn begin(&self, job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
+        *locked(&self.job) = Some(job.clone());
+        Ok(())
+    }
+
+    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        let Some(job) = locked(&self.job).clone() else { return Ok(()) };
+        for (i, body) in outbox.iter().enumerate() {
+            failpoint::pass("webhook-call").map_err(io("call", self.host.as_ref()))?;
+            let key = format!("{}-{}-{}-{}-{i}", job.id, job.run, self.sink, mark.epoch.0);
+            let answer = self.http.send(|c| {
+                let call = c.request(self.method.clone(), &self.url).header("Idempotency-Key", &key).body(body.clone());
+                self.headers.iter().fold(call, |call, (name, value)| call.header(name, value))
+            })?;
+            if answer.good() {
+                continue;
+            }
+            let message = format!("the webhook at {} refuses a call: {}", self.host, answer.shown());
+            if self.on_error == OnError::Fail {
+                return Err(Error::data(message).hint("mend the body, or set 'on-error' = 'skip'"));
+            }
+            tracing::warn!("left out: {message}");
+            locked(&self.metrics).iter().for_each(|m| m.skipped.inc());
+        }
+        Ok(())
+    }
+
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
+        *locked(&self.metrics) = Some(context.metrics.clone());
+        Ok(Box::new(Writer { schema: self.schema.clone(), body: self.body.clone(), waiting: vec![], context }))
+    }
+}
+
+struct Writer {
+    schema: Schema,
+    body: Body,
+    waiting: Vec<Vec<u8>>,
+    context: SubtaskContext,
+}
+
+impl Sink for Writer {
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        let columns: Vec<usize> = (0..self.schema.len()).collect();
+        // What goes is told to nobody.
+        for row in (0..batch.rows()).filter(|r| batch.kind(*r).sign() > 0) {
+            let body = match &mut self.body {
+                Body::Row(w) => {
+                    let mut out = vec![];
+                    w.encode(&batch, row, &columns, &mut out)?;
+                    out
+                }
+                Body::Template(env) => {
+                    let named = self.schema.fields.iter().zip(batch.data.columns());
+                    let values = named.map(|(f, c)| (f.name.clone(), jinja(&Value::read(c, row), &f.ty)));
+                    let op = ("op".to_string(), Jinja::from(batch.kind(row).mark()));
+                    let all: BTreeMap<String, Jinja> = std::iter::once(op).chain(values).collect();
+                    let text = env.get_template(TEMPLATE).and_then(|t| t.render(all));
+                    text.map_err(|e| Error::data(format!("'{TEMPLATE}' fails for a row: {e}")))?.into_bytes()
+                }
+            };
+            self.context.metrics.bytes_out.inc_by(body.len() as u64);
+            self.waiting.push(body);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
+        Ok(SinkCheckpoint { outbox: std::mem::take(&mut self.waiting), ..SinkCheckpoint::default() })
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.waiting.len() >= 10_000
+    }
+}
