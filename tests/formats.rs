@@ -84,7 +84,7 @@ fn avro_is_what_others_read_and_write() {
     let url = registry().url();
     let format = format!("'format' = 'avro-confluent', 'avro-confluent.url' = '{url}'");
     let table = format!("CREATE TABLE t ({COLUMNS}) {};", with("avro", &format));
-    let nulls = "(2".to_string() + &", CAST(NULL AS INT), CAST(NULL AS DOUBLE), CAST(NULL AS BOOLEAN), CAST(NULL AS STRING),
+    let nulls = "(2, CAST(NULL AS INT), CAST(NULL AS DOUBLE), CAST(NULL AS BOOLEAN), CAST(NULL AS STRING),
       CAST(NULL AS BYTES), CAST(NULL AS DECIMAL(10, 2)), CAST(NULL AS DATE), CAST(NULL AS TIME(3)), CAST(NULL AS TIMESTAMP(3)),
       CAST(NULL AS TIMESTAMP(6)), CAST(NULL AS TIMESTAMP_LTZ(3)), CAST(NULL AS ARRAY<STRING>), CAST(NULL AS MAP<STRING, INT>),
       CAST(NULL AS ROW<x INT, y STRING>))";

@@ -365,3 +365,99 @@ fn the_introductions_job_runs_as_printed() {
     assert!(ran.err.contains("the table counts 400 accesses"), "{}", ran.err);
     assert!(ran.out.contains("access_count") && ran.out.contains("美国"), "{}", ran.out);
 }
+
+/// Dead letters go back into the job that they are of, each once, and to nobody else.
+#[test]
+fn dead_letters_are_replayed_into_their_job() {
+    filled("orders", 1, "x|{\"k\": \"a\", \"v\": 1}\nx|{\"k\": \"a\", \"v\": \"five\"}\nx|{\"k\": \"b\", \"v\": 2}\n");
+    for topic in ["order-sums", "order-counts", "order-letters"] {
+        kafka().topic(topic, 1);
+    }
+    let upsert =
+        |topic: &str| with(topic, "'key.format' = 'raw', 'value.format' = 'json'").replace("'kafka'", "'upsert-kafka'");
+    let script = |more: &str| {
+        format!(
+            "SET 'pipeline.name' = 'orders'; SET 'execution.checkpointing.interval' = '100 ms'; SET 'parallelism.default' = '2';
+             CREATE TABLE letters (record BYTES, headers MAP<STRING, BYTES> METADATA) {};
+             CREATE TABLE orders (k STRING, v INT, `offset` BIGINT METADATA VIRTUAL) {};
+             CREATE TABLE sums (k STRING, n BIGINT, s BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
+             CREATE TABLE counts (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
+             INSERT INTO sums SELECT k, COUNT(*), SUM(v) FROM orders GROUP BY k;
+             INSERT INTO counts SELECT k, COUNT(*) FILTER (WHERE v IS NULL OR v > 0) FROM orders GROUP BY k;",
+            with("order-letters", "'format' = 'raw'"),
+            with(
+                "orders",
+                &format!(
+                    "'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'on-error' = 'dead-letter',
+                     'dead-letter.table' = 'letters'{more}"
+                )
+            ),
+            upsert("order-sums"),
+            upsert("order-counts"),
+        )
+    };
+    let shown = || {
+        let ran = run(&format!(
+            "SET 'execution.runtime-mode' = 'batch';
+             CREATE TABLE sums (k STRING, n BIGINT, s BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
+             CREATE TABLE counts (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
+             SELECT CONCAT_WS(' ', k, CAST(SUM(n) AS STRING), CAST(SUM(s) AS STRING)) FROM
+               (SELECT k, n, s FROM sums UNION ALL SELECT CONCAT(k, '#'), n, CAST(0 AS BIGINT) FROM counts) AS x GROUP BY k;",
+            upsert("order-sums").replace(")", ", 'scan.bounded.mode' = 'latest-offset')"),
+            upsert("order-counts").replace(")", ", 'scan.bounded.mode' = 'latest-offset')"),
+        ));
+        let mut lines: Vec<String> = ran
+            .succeeded()
+            .out
+            .lines()
+            .map(|l| l.trim_start_matches("+I[").trim_end_matches(']').to_string())
+            .collect();
+        lines.sort();
+        lines
+    };
+    let job = Job::new(&script(""));
+    let until = |expected: &[&str]| {
+        let mut child = job.command(&[]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("weir");
+        let since = Instant::now();
+        while shown() != expected {
+            assert!(since.elapsed() < Duration::from_secs(60), "{:?}", shown());
+        }
+        // SAFETY: a signal to our own child.
+        unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        assert!(child.wait().is_ok_and(|s| s.success()));
+    };
+    let replay = || {
+        let ran =
+            std::process::Command::new(weir_tests::weir()).args(["dlq", "replay"]).arg(job.path("job.sql")).output();
+        let ran = ran.expect("weir");
+        let err = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.success(), "{err}");
+        assert!(err.contains("all dead letters are read"), "{err}");
+    };
+    let letters = || {
+        let all = run(&format!(
+            "CREATE TABLE l (record STRING) {}; SELECT record FROM l;",
+            with("order-letters", &format!("'format' = 'raw', {ALL}"))
+        ));
+        all.succeeded().out.lines().count()
+    };
+    until(&["a 1 1", "a# 1 0", "b 1 2", "b# 1 0"]);
+    // Each statement reads for itself, and has a letter of its own.
+    assert_eq!(letters(), 2);
+    // What fails again is a letter again.
+    replay();
+    assert_eq!(letters(), 4);
+    // Mended, each statement takes its own letter, and the old ones are not taken twice.
+    job.file("job.sql", script(", 'json.ignore-parse-errors' = 'true'"));
+    let mended = ["a 2 1", "a# 2 0", "b 1 2", "b# 1 0"];
+    replay();
+    assert_eq!(shown(), mended);
+    replay();
+    assert_eq!((shown(), letters()), (mended.map(str::to_string).to_vec(), 4));
+    produce("orders", "x|{\"k\": \"b\", \"v\": 3}\n");
+    until(&["a 2 1", "a# 2 0", "b 2 5", "b# 2 0"]);
+    let other = Job::new(&script("").replace("'orders';", "'strange';"));
+    let ran =
+        std::process::Command::new(weir_tests::weir()).args(["dlq", "replay"]).arg(other.path("job.sql")).output();
+    assert_eq!(ran.expect("weir").status.code(), Some(5));
+}

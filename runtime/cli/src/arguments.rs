@@ -44,6 +44,8 @@ pub enum Command {
     Udf(Udf),
     /// Write a job's state into a folder, running or not, to start from it elsewhere.
     Savepoint(Savepoint),
+    /// Deal with records that failed and went to a table of dead letters.
+    Dlq(Dlq),
     /// Look into, copy and drop the state of jobs.
     State(State),
     /// Write made-up input for the examples and benchmarks.
@@ -87,6 +89,27 @@ pub struct Run {
     /// Serve /metrics at this address, such as 127.0.0.1:9249.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Dlq {
+    #[command(subcommand)]
+    pub command: DlqCommand,
+}
+
+#[derive(Subcommand)]
+pub enum DlqCommand {
+    /// Feed a stopped job its dead letters again, each once. Nobody else who reads its topics sees them.
+    Replay(Replay),
+}
+
+#[derive(Args)]
+pub struct Replay {
+    #[command(flatten)]
+    pub script: Script,
+    /// The folder for the state; .weir beside the script otherwise.
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -39,6 +39,12 @@ struct Assembly<'a> {
     letters: BTreeMap<String, Vec<usize>>,
     /// Whether a function of the present statement sends records to a table.
     keeps_records: bool,
+    /// Whether dead letters are read in the place of tables.
+    replays: bool,
+    /// The tables that functions of the present statement send records to.
+    of_functions: Vec<String>,
+    /// The statement at hand.
+    statement: String,
 }
 
 /// Where a relation's rows come out.
@@ -60,6 +66,15 @@ fn on_error(value: &str) -> Result<OnError> {
 
 /// Makes a job of a compiled script.
 pub fn assemble(compiled: &Compiled, base: &Path) -> Result<Assembled> {
+    build(compiled, base, false)
+}
+
+/// Makes the same job, which reads its dead letters in the place of its tables.
+pub fn assemble_replay(compiled: &Compiled, base: &Path) -> Result<Assembled> {
+    build(compiled, base, true)
+}
+
+fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     let s = &compiled.settings;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let parallelism = match s.get("parallelism.default") {
@@ -88,10 +103,21 @@ pub fn assemble(compiled: &Compiled, base: &Path) -> Result<Assembled> {
         names: HashMap::new(),
         letters: BTreeMap::new(),
         keeps_records: false,
+        replays,
+        of_functions: vec![],
+        statement: String::new(),
     };
     for insert in &compiled.inserts {
         a.check_changes(&insert.table, &insert.plan)?;
-        a.keeps_records = sends_records(&insert.plan);
+        a.of_functions = records_sent_to(&insert.plan);
+        a.keeps_records = !a.of_functions.is_empty();
+        a.statement = insert.identity.clone();
+        if replays && a.keeps_records && scans(&insert.plan) > 1 {
+            let e = Error::script(format!("the statement into '{}' reads several tables", short(&insert.table.name)));
+            return Err(
+                e.hint("its functions' dead letters do not say which of them they are of; give each a statement")
+            );
+        }
         let output = a.relation(&insert.plan, &insert.identity, &mut 0)?;
         a.sink(&insert.table, &insert.identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
     }
@@ -182,6 +208,7 @@ impl Assembly<'_> {
             input: input.clone(),
             session: self.compiled.session.clone(),
             on_error: self.on_error,
+            statement: self.statement.clone(),
         })
     }
 
@@ -194,6 +221,9 @@ impl Assembly<'_> {
                 let parallelism = Self::own_parallelism(table, "scan.parallelism")?.unwrap_or(self.parallelism);
                 let uid = uid("source");
                 let all: Vec<usize> = (0..table.physical.len()).collect();
+                if self.replays {
+                    return self.replay(table, &self.spec(table, &all, columns.clone(), &uid), &uid, parallelism);
+                }
                 let source = weir_connectors::source(&self.spec(table, &all, columns.clone(), &uid))?;
                 let name = format!("source {}", short(&table.name));
                 let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
@@ -380,15 +410,73 @@ impl Assembly<'_> {
         Ok(())
     }
 
+    /// The table that takes dead letters, by its name.
+    fn letters_table(&self, name: &str) -> Result<Arc<Table>> {
+        let known = self.compiled.tables.values().find(|t| t.name == name || short(&t.name) == name);
+        known.cloned().ok_or_else(|| {
+            Error::script(format!("there is no table '{name}' for the dead letters"))
+                .hint("declare it with columns among reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)")
+        })
+    }
+
+    /// Reads a table's dead letters in its place: those of its own records, and those that functions failed on.
+    fn replay(&mut self, table: &Table, spec: &TableSpec, uid: &str, parallelism: usize) -> Result<Output> {
+        let mut from: Vec<String> = table.on_error.dead_letters.iter().cloned().collect();
+        from.extend(self.of_functions.clone());
+        from.sort();
+        from.dedup();
+        if from.is_empty() {
+            let nothing =
+                ValuesFactory { rows: vec![], schema: spec.projected(), session: self.compiled.session.clone() };
+            let name = format!("source {}", short(&table.name));
+            let node = self.add(&name, format!("{uid}{REPLAY}"), 1, Role::Source(Arc::new(nothing)), vec![]);
+            return Ok(Output { node, parallelism: 1 });
+        }
+        let mut edges = vec![];
+        for name in from {
+            let mut letters = (*self.letters_table(&name)?).clone();
+            if letters.options.get("connector").map(String::as_str) != Some("kafka") {
+                let e = Error::script(format!("dead letters are replayed from topics of Kafka, and '{name}' is none"));
+                return Err(e.at(letters.place));
+            }
+            letters.options.insert("scan.startup.mode".to_string(), "earliest-offset".to_string());
+            letters.options.insert("scan.bounded.mode".to_string(), "latest-offset".to_string());
+            let column = |wanted: &str| letters.physical.position(wanted);
+            let record = column("record").ok_or_else(|| {
+                let e =
+                    Error::script(format!("the dead-letter table '{name}' has no column 'record'")).at(letters.place);
+                e.hint("without it the records are not kept, and cannot be replayed")
+            })?;
+            let statements = self.compiled.inserts.iter().filter(|i| sends_to(&i.plan, &name)).count();
+            let headers = column("headers");
+            if headers.is_none() && statements > 1 {
+                let e = Error::script(format!("{statements} statements send their dead letters to '{name}'"))
+                    .at(letters.place);
+                return Err(e.hint("declare headers MAP<STRING, BYTES> METADATA in it, which say whose each one is"));
+            }
+            let columns: Vec<usize> = std::iter::once(record).chain(headers).collect();
+            let all: Vec<usize> = (0..letters.physical.len()).collect();
+            let uid = format!("{uid}/{name}{REPLAY}");
+            let mut read = self.spec(&letters, &all, columns, &uid);
+            read.keeps_records = self.keeps_records;
+            read.again = true;
+            let source = weir_connectors::source(&read)?;
+            let node = self.add(&format!("source {name}"), uid, 1, Role::Source(source), vec![]);
+            edges.push(Edge { from: node, port: MAIN, partitioning: Partitioning::Rebalance });
+        }
+        let again = weir_connectors::replay(spec)?;
+        let name = format!("replay {}", short(&table.name));
+        let node = self.add(&name, format!("{uid}{REPLAY}"), parallelism, Role::Operator(again), edges);
+        if let Some(t) = &table.on_error.dead_letters {
+            self.letters.entry(t.clone()).or_default().push(node);
+        }
+        Ok(Output { node, parallelism })
+    }
+
     /// Makes the sinks of dead letters: the letter's columns put into the table's by their names.
     fn dead_letters(&mut self) -> Result<()> {
         for (name, nodes) in std::mem::take(&mut self.letters) {
-            let known = self.compiled.tables.values().find(|t| t.name == name || short(&t.name) == name);
-            let Some(table) = known.cloned() else {
-                return Err(Error::script(format!("there is no table '{name}' for the dead letters")).hint(
-                    "declare it with columns among reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)",
-                ));
-            };
+            let table = self.letters_table(&name)?;
             let mut exprs = vec![];
             for f in &table.sink_schema().fields {
                 let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {
@@ -418,6 +506,15 @@ impl Assembly<'_> {
     }
 }
 
+/// What the names of operators end with that only a replay has.
+pub const REPLAY: &str = "/replay";
+
+/// Whether a plan's tables or functions send dead letters to a table.
+fn sends_to(plan: &Plan, name: &str) -> bool {
+    let own = matches!(plan, Plan::Scan { table, .. } if table.on_error.dead_letters.as_deref() == Some(name));
+    own || records_sent_to(plan).iter().any(|t| t == name) || plan.inputs().into_iter().any(|p| sends_to(p, name))
+}
+
 fn short(name: &str) -> String {
     name.rsplit('.').next().unwrap_or(name).to_string()
 }
@@ -427,13 +524,21 @@ fn has_extremes(a: &AggregateFactory) -> bool {
     a.calls.iter().any(|c| matches!(c.function, Aggregate::Min | Aggregate::Max))
 }
 
-/// Whether a function of the plan sends the records that it fails on to a table.
-fn sends_records(plan: &Plan) -> bool {
-    let here = match plan {
-        Plan::Calc { exprs, condition, .. } => !dead_letter_tables(exprs.iter().chain(condition)).is_empty(),
-        _ => false,
+/// The tables that functions of the plan send the records to that they fail on.
+fn records_sent_to(plan: &Plan) -> Vec<String> {
+    let mut all = match plan {
+        Plan::Calc { exprs, condition, .. } => dead_letter_tables(exprs.iter().chain(condition)),
+        _ => vec![],
     };
-    here || plan.inputs().into_iter().any(sends_records)
+    all.extend(plan.inputs().into_iter().flat_map(records_sent_to));
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// How many tables a plan reads.
+fn scans(plan: &Plan) -> usize {
+    usize::from(matches!(plan, Plan::Scan { .. })) + plan.inputs().into_iter().map(scans).sum::<usize>()
 }
 
 /// The dead-letter tables of the functions that expressions call.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod assemble;
+mod ending;
 mod functions;
 mod generate;
 mod local;
@@ -12,7 +13,7 @@ mod script;
 mod state;
 mod udf;
 
-use arguments::{Arguments, Command, LogFormat};
+use arguments::{Arguments, Command, DlqCommand, LogFormat};
 use clap::{CommandFactory, Parser};
 pub use functions::sandboxed;
 pub use run::{Loading, run_with};
@@ -50,6 +51,9 @@ pub fn command() -> ExitCode {
         Command::Check(a) => script::check(&a),
         Command::Explain(a) => script::explain(&a),
         Command::Udf(a) => udf::run(&a),
+        Command::Dlq(a) => match a.command {
+            DlqCommand::Replay(r) => run::replay(&r, &functions::sandboxed),
+        },
         Command::State(a) => state::run(&a),
         Command::Savepoint(a) => state::savepoint(&a),
         Command::Generate(a) => generate::run(&a),

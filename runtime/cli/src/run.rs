@@ -1,7 +1,8 @@
 //! `weir run`: from a script to a job that has ended.
 
-use crate::arguments::{Run, Script};
-use crate::assemble::{Assembled, assemble};
+use crate::arguments::{Replay, Run, Script};
+use crate::assemble::{Assembled, REPLAY, assemble, assemble_replay};
+use crate::ending::stop_at_end;
 use crate::local;
 use crate::progress::Progress;
 use crate::savepoints;
@@ -152,6 +153,17 @@ pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
 
 /// Runs a job.
 pub fn run(a: &Run, loading: &Loading) -> Result<()> {
+    run_as(a, loading, false)
+}
+
+/// Feeds a stopped job its dead letters, to the last one that there is, and leaves it as it was stopped.
+pub fn replay(a: &Replay, loading: &Loading) -> Result<()> {
+    let script = Script { script: a.script.script.clone(), file: a.script.file.clone(), set: a.script.set.clone() };
+    let state = a.state.clone();
+    run_as(&Run { script, state, fresh: false, allow_state_drop: false, from: None, listen: None }, loading, true)
+}
+
+fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let source = read(&a.script)?;
     let metrics = Metrics::new()?;
     let loader = loading(&metrics, &source.base);
@@ -168,6 +180,7 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
         return Ok(());
     }
     let name = job_name(&compiled.settings, source.stem.as_deref())?;
+    let assemble = if replays { assemble_replay } else { assemble };
     let mut assembled = assemble(&compiled, &source.base).map_err(place)?;
     assembled.graph.name = name.clone();
     let interval = match compiled.settings.get("execution.checkpointing.interval") {
@@ -188,12 +201,18 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
         eprintln!("metrics at http://{bound}/metrics");
     }
     let control = Arc::new(Control::default());
+    if replays {
+        stop_at_end(&mut assembled.graph, &control);
+    }
     let over = catch_signals(&control)?;
     let folder = Folder::open(&state_folder(a.state.as_deref(), &source.base, &name)?)?;
-    let (run, fresh) = begin(a, &folder, &name, &assembled)?;
+    let (run, fresh) = if replays { resume(&folder, &name)? } else { begin(a, &folder, &name, &assembled)? };
     let store = Store::open(&folder, cache / 8)?;
-    if !fresh {
+    if !fresh && !replays {
         compare(&store, &assembled, a.allow_state_drop)?;
+    }
+    if store.finished() && replays {
+        return Err(ended(&name));
     }
     if store.finished() {
         eprintln!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
@@ -225,8 +244,33 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
         // The very last step: a process that is killed before it finds the job complete, not new, when it is run again.
         return folder.note(&name, &run, true);
     }
-    eprintln!("run it again to go on from here");
+    eprintln!(
+        "{}",
+        if replays { "all dead letters are read; run the job to go on" } else { "run it again to go on from here" }
+    );
     Ok(())
+}
+
+fn ended(name: &str) -> Error {
+    Error::state(format!("the job '{name}' came to its end, and its results are told"))
+        .hint("mend the input and run it anew: weir run")
+}
+
+/// The run of a stopped job.
+fn resume(folder: &Folder, name: &str) -> Result<(String, bool)> {
+    match folder.status()? {
+        Some(s) if s.job != name => Err(Error::state(format!(
+            "{} holds the state of the job '{}', not '{name}'",
+            folder.path().display(),
+            s.job
+        ))),
+        Some(s) if s.finished => Err(ended(name)),
+        Some(s) => Ok((s.run, false)),
+        None => Err(Error::state(format!(
+            "the job '{name}' has not run yet: there is no state in {}",
+            folder.path().display()
+        ))),
+    }
 }
 
 /// Settles whether the job goes on or starts anew, and says so.
@@ -276,7 +320,8 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
 fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
     let known = store.operators()?;
     let wanted: Vec<&str> = job.graph.nodes.iter().map(|n| n.uid.as_str()).collect();
-    let lost: Vec<&String> = known.keys().filter(|k| !wanted.contains(&k.as_str())).collect();
+    // What a replay has read stays known, so that no letter is replayed twice.
+    let lost: Vec<&String> = known.keys().filter(|k| !wanted.contains(&k.as_str()) && !k.ends_with(REPLAY)).collect();
     let new: Vec<&&str> = wanted.iter().filter(|w| !known.contains_key(**w)).collect();
     if lost.is_empty() {
         return Ok(());

@@ -12,12 +12,14 @@ mod kafka;
 mod options;
 mod print;
 mod redis;
+mod replay;
 mod stdin;
 mod texts;
 mod webhook;
 
 pub use format::{Bad, Decoder, Progress};
 pub use options::TableSpec;
+pub use replay::replay;
 
 use std::sync::Arc;
 use weir_core::error::nearest;

@@ -39,6 +39,8 @@ pub struct TableSpec {
     pub keeps_records: bool,
     /// The session.
     pub session: Arc<Session>,
+    /// Whether what was read to a given end before is read on to the end of now.
+    pub again: bool,
     /// Which side of a message its columns are, of one that has two: `key` or `value`.
     pub side: &'static str,
     /// A name of its own among the job's tables, the same in every run.
@@ -82,6 +84,7 @@ impl TableSpec {
             base,
             on_error,
             keeps_records: false,
+            again: false,
             side: "value",
             session,
             uid,
@@ -96,6 +99,10 @@ impl TableSpec {
     /// Where an option stands, or the table.
     pub fn place_of(&self, key: &str) -> Option<Place> {
         self.places.get(key).copied().or(self.place)
+    }
+    /// The statement that reads or writes it, of which its own name is part.
+    pub(crate) fn statement(&self) -> &str {
+        self.uid.rsplit_once('/').map_or(&self.uid, |(statement, _)| statement)
     }
     /// The columns that are read.
     pub fn projected(&self) -> Schema {

@@ -28,7 +28,14 @@ pub struct DeadLetter {
     pub origin: String,
     /// Its bytes as they came.
     pub record: Vec<u8>,
+    /// Which of the job's statements it failed in: each reads for itself.
+    pub statement: String,
 }
+
+/// The header of a dead letter that names its statement.
+pub const STATEMENT: &str = "weir.statement";
+/// The header of a dead letter that says where its record stood first.
+pub const ORIGIN: &str = "weir.origin";
 
 /// Dead letters as a batch.
 ///
@@ -41,7 +48,7 @@ pub fn dead_letters(letters: Vec<DeadLetter>) -> Result<Batch> {
     let headers = letters.iter().map(|l| {
         let named =
             |name: &str, value: &str| (Value::string(name.to_string()), Value::Bytes(value.as_bytes().to_vec().into()));
-        Value::Map(vec![named("weir.reason", &l.reason), named("weir.origin", &l.origin)])
+        Value::Map(vec![named("weir.reason", &l.reason), named(ORIGIN, &l.origin), named(STATEMENT, &l.statement)])
     });
     let headers = weir_core::value::column(&DEAD_LETTER.fields[4].ty.arrow(), headers);
     let columns: Vec<ArrayRef> = vec![
@@ -68,6 +75,8 @@ pub struct CalcFactory {
     pub session: Arc<Session>,
     /// What becomes of rows that built-in functions fail on.
     pub on_error: OnError,
+    /// The statement that this is part of, for dead letters.
+    pub statement: String,
 }
 
 impl OperatorFactory for CalcFactory {
@@ -80,6 +89,7 @@ impl OperatorFactory for CalcFactory {
             schema: self.schema.arrow(),
             input: self.input.clone(),
             eval,
+            statement: self.statement.clone(),
             context,
         }))
     }
@@ -91,6 +101,7 @@ struct Calc {
     schema: SchemaRef,
     input: Schema,
     eval: EvalContext,
+    statement: String,
     context: SubtaskContext,
 }
 
@@ -146,7 +157,8 @@ impl Calc {
                             None => (self.context.node.clone(), None),
                         };
                         let record = record.unwrap_or_else(|| self.record(batch, e.row as usize));
-                        letters.push(DeadLetter { reason: e.message, origin, record });
+                        let statement = self.statement.clone();
+                        letters.push(DeadLetter { reason: e.message, origin, record, statement });
                     }
                 }
             }

@@ -103,6 +103,8 @@ pub(crate) struct DecoderFactory {
     pub schema: Schema,
     pub on_error: OnError,
     pub keeps_records: bool,
+    /// The statement that reads, for dead letters.
+    pub statement: String,
     /// The character that quotes fields, if records can span lines.
     pub quote: Option<u8>,
     pub delimiter: u8,
@@ -118,6 +120,7 @@ impl DecoderFactory {
             schema: self.schema.clone(),
             on_error: self.on_error,
             keeps_records: self.keeps_records,
+            statement: self.statement.clone(),
         }
     }
 }
@@ -128,6 +131,7 @@ pub(crate) struct Decoding {
     schema: Schema,
     on_error: OnError,
     keeps_records: bool,
+    statement: String,
 }
 
 fn unknown(table: &TableSpec, format: &str) -> Error {
@@ -186,7 +190,8 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
         other => return Err(unknown(table, other)),
     };
     let (schema, on_error, keeps_records) = (table.projected(), table.on_error, table.keeps_records);
-    Ok(DecoderFactory { make, schema, on_error, keeps_records, quote, delimiter })
+    let statement = table.statement().to_string();
+    Ok(DecoderFactory { make, schema, on_error, keeps_records, statement, quote, delimiter })
 }
 
 /// Whether a format says of each row whether it comes or goes.
@@ -328,7 +333,7 @@ impl Reading {
         let m = &self.context.metrics;
         m.nulled.inc_by(rows.nulled);
         m.skipped.inc_by(rows.skipped);
-        let mut refused = Refused::new(self.decoding.on_error, m);
+        let mut refused = Refused::new(self.decoding.on_error, m, &self.decoding.statement);
         for b in bad {
             let record = &data[b.at..b.end.min(data.len())];
             refused.add(b.message, record, || self.lines.place(self.offset + b.at as u64))?;

@@ -10,12 +10,13 @@ use weir_operators::calc::{DeadLetter, dead_letters};
 pub(crate) struct Refused<'a> {
     on_error: OnError,
     metrics: &'a SubtaskMetrics,
+    statement: &'a str,
     letters: Vec<DeadLetter>,
 }
 
 impl<'a> Refused<'a> {
-    pub fn new(on_error: OnError, metrics: &'a SubtaskMetrics) -> Self {
-        Refused { on_error, metrics, letters: vec![] }
+    pub fn new(on_error: OnError, metrics: &'a SubtaskMetrics, statement: &'a str) -> Self {
+        Refused { on_error, metrics, statement, letters: vec![] }
     }
 
     /// A record and what is wrong with it; where it stood is asked only when somebody is told.
@@ -27,7 +28,8 @@ impl<'a> Refused<'a> {
             OnError::Skip | OnError::Null => self.metrics.skipped.inc(),
             OnError::DeadLetter => {
                 self.metrics.dead.inc();
-                self.letters.push(DeadLetter { reason: why, origin: origin(), record: record.to_vec() });
+                let (record, statement) = (record.to_vec(), self.statement.to_string());
+                self.letters.push(DeadLetter { reason: why, origin: origin(), record, statement });
             }
             OnError::Fail => {
                 let shown = String::from_utf8_lossy(&record[..record.len().min(120)]);

@@ -40,6 +40,13 @@ pub(super) struct Layout {
     pub metadata: Vec<(usize, Metadata)>,
 }
 
+/// The columns that a message's value has, its format, and what the format's options begin with.
+pub(crate) fn value_of(table: &TableSpec) -> Result<(Vec<usize>, String, &'static str)> {
+    let layout = Layout::new(table, false)?;
+    let (format, prefix) = layout.value_format;
+    Ok((layout.value, format, prefix))
+}
+
 impl Layout {
     /// From a table's options; `upsert` when the key is the primary key.
     pub fn new(table: &TableSpec, upsert: bool) -> Result<Self> {

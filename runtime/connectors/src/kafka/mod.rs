@@ -12,5 +12,6 @@ mod sink;
 mod source;
 mod transactions;
 
+pub(crate) use layout::value_of;
 pub(crate) use sink::sink;
 pub(crate) use source::source;

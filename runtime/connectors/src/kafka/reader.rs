@@ -264,8 +264,8 @@ impl Reader {
         let none = Schema::new(vec![]);
         let mut key = Rows::new(self.shared.key.as_ref().map_or(&none, |k| &k.schema));
         let mut metadata = Rows::new(&self.metadata_schema);
-        let metrics = self.context.metrics.clone();
-        let mut refused = Refused::new(self.shared.on_error, &metrics);
+        let (metrics, statement) = (self.context.metrics.clone(), self.shared.value.statement.clone());
+        let mut refused = Refused::new(self.shared.on_error, &metrics, &statement);
         for (i, (_, m)) in messages.iter().enumerate() {
             if let Some(why) = self.take(m, i, &mut value, &mut key, &mut metadata) {
                 let origin = || place_of(&m.topic(), m.partition(), m.offset());

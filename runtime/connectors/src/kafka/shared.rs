@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub topics: Topics,
     pub start: Start,
     pub stop: Stop,
+    /// Whether partitions that were read to their ends are read on to the ends of now.
+    pub again: bool,
     /// How often to look for new partitions.
     pub discovery: Option<Duration>,
     /// What each subtask is to read from now on, and has not taken yet.

@@ -86,6 +86,7 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
         start,
         discovery: (!discovery.is_zero() && stop == Stop::Never).then_some(discovery),
         stop,
+        again: table.again,
         dealt: Mutex::default(),
         generation: AtomicU64::new(0),
     }))))
@@ -139,6 +140,14 @@ impl SourceFactory for KafkaSource {
                 ))
                 .hint("bring the topic back, or start anew with --fresh"));
             }
+        }
+        if shared.again {
+            let ended = |p: &Partition| p.known.stop.is_some_and(|s| p.known.next >= s);
+            let (mut on, rest): (Vec<Partition>, Vec<Partition>) = old.into_iter().partition(ended);
+            let read: Vec<i64> = on.iter().map(|p| p.known.next).collect();
+            shared.begin(&consumer, &mut on, &Start::Earliest)?;
+            on.iter_mut().zip(read).for_each(|(p, next)| p.known.next = next);
+            old = rest.into_iter().chain(on).collect();
         }
         // A partition that came while the job did not run is read from its begin: none of its records was seen.
         let start = if known.is_empty() { &shared.start } else { &Start::Earliest };

@@ -1,0 +1,124 @@
+//! Dead letters as what they were: their records are read again, in the table's format, for the statement that they failed in.
+
+use crate::format::{Decoder, DecoderFactory, Failure, Refused, Rows, decoder, without};
+use crate::kafka;
+use crate::options::TableSpec;
+use arrow::array::{ArrayRef, new_null_array};
+use std::sync::Arc;
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::{Batch, Error, Result, Schema, Value};
+use weir_operators::calc::{ORIGIN, STATEMENT};
+
+struct Replay {
+    value: DecoderFactory,
+    schema: Schema,
+    /// For each column that is read, which of the format's it is; none for what lies beside the record.
+    from: Vec<Option<usize>>,
+}
+
+/// Makes the operator that turns dead letters, as rows of `record` and maybe `headers`, into rows of the table. Letters of other
+/// statements are passed over, where the headers say whose they are.
+///
+/// # Errors
+/// When the records alone do not make the table's rows, or the table's format is wrong.
+pub fn replay(table: &TableSpec) -> Result<Arc<dyn OperatorFactory>> {
+    let (fields, format, prefix) = match table.connector() {
+        "kafka" => kafka::value_of(table)?,
+        "upsert-kafka" => {
+            let e = Error::script(format!("dead letters of '{}' lack the key, and cannot be replayed", table.name));
+            return Err(e.at(table.place));
+        }
+        _ => ((0..table.schema.len()).collect(), table.need("format")?.to_string(), ""),
+    };
+    let value = table.part(prefix, &fields, &format, decoder)?;
+    let mut read: Vec<usize> = table.columns.clone();
+    read.retain(|c| fields.contains(c));
+    let from: Vec<Option<usize>> = table.columns.iter().map(|c| read.iter().position(|r| r == c)).collect();
+    for (c, f) in table.columns.iter().zip(&from) {
+        if f.is_none() && table.metadata[*c].is_none() {
+            let name = &table.schema.fields[*c].name;
+            let e =
+                Error::script(format!("column '{name}' of '{}' is in the key, which dead letters lack", table.name));
+            return Err(e.at(table.place).hint("with 'value.fields-include' = 'ALL' the record has it as well"));
+        }
+    }
+    Ok(Arc::new(Replay { value, schema: table.projected(), from }))
+}
+
+impl OperatorFactory for Replay {
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Reader {
+            decoder: self.value.decoder(),
+            of_value: self.value.schema.clone(),
+            on_error: self.value.on_error,
+            statement: self.value.statement.clone(),
+            schema: self.schema.clone(),
+            from: self.from.clone(),
+            context,
+        }))
+    }
+}
+
+struct Reader {
+    decoder: Box<dyn Decoder>,
+    of_value: Schema,
+    on_error: weir_expr::OnError,
+    statement: String,
+    schema: Schema,
+    from: Vec<Option<usize>>,
+    context: SubtaskContext,
+}
+
+/// A header of a letter, as text.
+fn header(headers: &Value<'_>, name: &str) -> Option<String> {
+    let Value::Map(items) = headers else { return None };
+    let (_, v) = items.iter().find(|(k, _)| k.as_bytes() == Some(name.as_bytes()))?;
+    v.as_bytes().map(|b| String::from_utf8_lossy(b).into_owned())
+}
+
+impl Operator for Reader {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let mut rows = Rows::new(&self.of_value);
+        let mut letters: Vec<u32> = vec![];
+        let metrics = self.context.metrics.clone();
+        let mut refused = Refused::new(self.on_error, &metrics, &self.statement);
+        for row in 0..batch.rows() {
+            let record = Value::read(batch.data.column(0), row);
+            let headers = batch.data.columns().get(1).map_or(Value::Null, |h| Value::read(h, row));
+            if header(&headers, STATEMENT).is_some_and(|s| s != self.statement) {
+                continue;
+            }
+            let record = record.as_bytes().unwrap_or_default();
+            let height = rows.height;
+            let read = self.decoder.record(record, &mut rows);
+            letters.resize(rows.height, row as u32);
+            rows.close(height, row, read.is_ok());
+            match read {
+                Ok(()) => {}
+                Err(Failure::Job(e)) => return Err(e),
+                Err(Failure::Record(why)) => {
+                    refused
+                        .add(why, record, || header(&headers, ORIGIN).unwrap_or_else(|| "a dead letter".to_string()))?;
+                }
+            }
+        }
+        refused.finish(out)?;
+        metrics.nulled.inc_by(rows.nulled);
+        metrics.skipped.inc_by(rows.skipped);
+        let (dropped, height) = (std::mem::take(&mut rows.dropped), rows.height);
+        let value = rows.finish(&self.of_value)?;
+        let columns: Vec<ArrayRef> = self
+            .from
+            .iter()
+            .zip(&self.schema.fields)
+            .map(|(from, f)| {
+                from.map_or_else(|| new_null_array(&f.ty.arrow(), height), |i| value.data.column(i).clone())
+            })
+            .collect();
+        let origins = batch.origins.as_ref().map(|o| o.take(letters.into_iter()));
+        let made =
+            Batch::from_columns(self.schema.arrow(), columns, height)?.with_kinds(value.kinds).with_origins(origins);
+        out.emit(without(made, &dropped)?);
+        Ok(())
+    }
+}
