@@ -22,6 +22,15 @@ pub struct Server {
     pub port: u16,
 }
 
+impl Server {
+    /// Kills it, and gives its folder and port for the next one.
+    fn kill(&mut self) -> (tempfile::TempDir, u16) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        (std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder")), self.port)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -85,53 +94,118 @@ fn jars() -> String {
     format!("{}/*", folder.display())
 }
 
+fn java(class: &str) -> Command {
+    let mut c = Command::new("java");
+    c.args(["-cp", &jars(), class]);
+    c
+}
+
+/// Writes a broker's configuration and formats its folder.
+fn prepare(folder: &Path, node: usize, port: u16, controller: u16, voters: &str, more: &str, cluster: &str) {
+    let properties = format!(
+        "process.roles=broker,controller\nnode.id={node}\ncontroller.quorum.voters={voters}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+         log.dirs={}/data\noffsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
+         offsets.topic.num.partitions=4\ntransaction.state.log.num.partitions=4\nauto.create.topics.enable=false\n\
+         transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n{more}",
+        folder.display()
+    );
+    let config = folder.join("server.properties");
+    std::fs::write(&config, properties).expect("the broker's configuration");
+    run(java("kafka.tools.StorageTool").args(["format", "-t", cluster, "-c"]).arg(&config));
+}
+
+/// Several brokers of one cluster, which keep everything three times.
+pub struct KafkaCluster(Vec<Kafka>);
+
+impl KafkaCluster {
+    /// Starts three.
+    pub fn start() -> KafkaCluster {
+        let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
+        let voters: Vec<String> =
+            ports.iter().enumerate().map(|(i, (_, c))| format!("{}@127.0.0.1:{c}", i + 1)).collect();
+        let id = run(java("kafka.tools.StorageTool").arg("random-uuid"));
+        let more = "offsets.topic.replication.factor=3\ntransaction.state.log.replication.factor=3\n\
+                    transaction.state.log.min.isr=2\nmin.insync.replicas=2\ndefault.replication.factor=3\n";
+        let started = ports.iter().enumerate().map(|(i, (port, controller))| {
+            let folder = tempfile::tempdir().expect("a folder");
+            prepare(folder.path(), i + 1, *port, *controller, &voters.join(","), more, id.trim());
+            (folder, *port)
+        });
+        // All of them first: none answers before there are two.
+        let commands: Vec<_> = started.map(|(folder, port)| Kafka::launch(folder, port)).collect();
+        KafkaCluster(
+            commands
+                .into_iter()
+                .map(|mut server| {
+                    let log = server.folder.path().join("log");
+                    answers(server.port, &mut server.child, &log);
+                    Kafka { folder: server.folder.path().to_path_buf(), port: server.port, server: Some(server) }
+                })
+                .collect(),
+        )
+    }
+
+    /// One of the brokers.
+    pub fn broker(&mut self, n: usize) -> &mut Kafka {
+        &mut self.0[n]
+    }
+
+    /// `bootstrap.servers`
+    pub fn servers(&self) -> String {
+        self.0.iter().map(Kafka::servers).collect::<Vec<_>>().join(",")
+    }
+
+    /// Makes a topic that is kept three times.
+    pub fn topic(&self, name: &str, partitions: u32) {
+        let partitions = partitions.to_string();
+        self.0[0].tool(
+            "org.apache.kafka.tools.TopicCommand",
+            &["--create", "--topic", name, "--partitions", &partitions, "--replication-factor", "3"],
+        );
+    }
+}
+
 impl Kafka {
     /// Starts one.
     pub fn start() -> Kafka {
+        Self::with(free_port(), |_, _| String::new())
+    }
+
+    /// Starts one that listens at a port, with further properties, made of its folder and that port; later ones win.
+    pub fn with(port: u16, more: impl FnOnce(&Path, u16) -> String) -> Kafka {
         let folder = tempfile::tempdir().expect("a folder");
-        let (port, controller) = (free_port(), free_port());
-        let properties = format!(
-            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
-             log.dirs={}/data\noffsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
-             transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
-             share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
-             offsets.topic.num.partitions=4\ntransaction.state.log.num.partitions=4\nauto.create.topics.enable=false\n\
-             transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n",
-            folder.path().display()
-        );
-        let config = folder.path().join("server.properties");
-        std::fs::write(&config, properties).expect("the broker's configuration");
-        let java = |class: &str| {
-            let mut c = Command::new("java");
-            c.args(["-cp", &jars(), class]);
-            c
-        };
         let id = run(java("kafka.tools.StorageTool").arg("random-uuid"));
-        run(java("kafka.tools.StorageTool").args(["format", "-t", id.trim(), "-c"]).arg(&config));
+        let controller = free_port();
+        let more = more(folder.path(), port);
+        prepare(folder.path(), 1, port, controller, &format!("1@127.0.0.1:{controller}"), &more, id.trim());
         let server = Self::broker(folder, port);
         Kafka { folder: server.folder.path().to_path_buf(), server: Some(server), port }
     }
 
     fn broker(folder: tempfile::TempDir, port: u16) -> Server {
+        let mut server = Self::launch(folder, port);
+        let log = server.folder.path().join("log");
+        answers(port, &mut server.child, &log);
+        server
+    }
+
+    fn launch(folder: tempfile::TempDir, port: u16) -> Server {
         let mut command = Command::new("java");
         command.args(["-Xmx512m", "-cp", &jars(), "kafka.Kafka"]).arg(folder.path().join("server.properties"));
         let log = folder.path().join("log");
         logged(&mut command, &log);
-        let mut child = spawn(command);
-        answers(port, &mut child, &log);
-        Server { child, folder, port }
+        Server { child: spawn(command), folder, port }
     }
 
     /// Kills it as a power cut would, waits, and starts it again on the same data.
     pub fn restart(&mut self, down: Duration) {
         let Some(mut server) = self.server.take() else { return };
-        let _ = server.child.kill();
-        let _ = server.child.wait();
+        let (folder, port) = server.kill();
         std::thread::sleep(down);
-        let (folder, port) =
-            (std::mem::replace(&mut server.folder, tempfile::tempdir().expect("a folder")), server.port);
         drop(server);
         self.server = Some(Self::broker(folder, port));
     }
@@ -182,10 +256,17 @@ impl MariaDb {
     /// Starts one.
     pub fn start() -> MariaDb {
         let folder = tempfile::tempdir().expect("a folder");
-        let (data, socket, port) = (folder.path().join("data"), folder.path().join("socket"), free_port());
+        let data = folder.path().join("data");
         run(Command::new("mariadb-install-db")
             .args(["--no-defaults", "--user=root", "--auth-root-authentication-method=normal"])
             .arg(format!("--datadir={}", data.display())));
+        let db = MariaDb(Self::launch(folder, free_port()));
+        db.run_on("", "CREATE DATABASE weir CHARACTER SET utf8mb4");
+        db
+    }
+
+    fn launch(folder: tempfile::TempDir, port: u16) -> Server {
+        let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
         let mut command = Command::new("mariadbd");
         command.args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--character-set-server=utf8mb4"]);
         command.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
@@ -194,9 +275,14 @@ impl MariaDb {
         logged(&mut command, &log);
         let mut child = spawn(command);
         answers(port, &mut child, &log);
-        let db = MariaDb(Server { child, folder, port });
-        db.run_on("", "CREATE DATABASE weir CHARACTER SET utf8mb4");
-        db
+        Server { child, folder, port }
+    }
+
+    /// Kills it as a power cut would, waits, and starts it again on the same data.
+    pub fn restart(&mut self, down: Duration) {
+        let (folder, port) = self.0.kill();
+        std::thread::sleep(down);
+        self.0 = Self::launch(folder, port);
     }
 
     fn run_on(&self, database: &str, sql: &str) -> String {
@@ -245,28 +331,44 @@ impl Postgres {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("its rights");
         let (data, port) = (folder.path().join("data"), free_port());
-        let as_user = |name: &str| {
-            let mut c = Command::new("setpriv");
-            c.args(["--pdeathsig=KILL", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"])
-                .arg(Self::tool(name));
-            c
-        };
-        run(as_user("initdb")
+        run(Self::as_user("initdb")
             .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
             .arg(&data));
-        let mut command = as_user("postgres");
+        Postgres(Self::launch(folder, port)).ready()
+    }
+
+    fn as_user(name: &str) -> Command {
+        let mut c = Command::new("setpriv");
+        c.args(["--pdeathsig=KILL", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"])
+            .arg(Self::tool(name));
+        c
+    }
+
+    fn launch(folder: tempfile::TempDir, port: u16) -> Server {
+        let data = folder.path().join("data");
+        let mut command = Self::as_user("postgres");
         command.arg("-D").arg(&data).args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"]).arg(folder.path());
         let log = folder.path().join("log");
         logged(&mut command, &log);
         let mut child = spawn(command);
         answers(port, &mut child, &log);
-        let db = Postgres(Server { child, folder, port });
+        Server { child, folder, port }
+    }
+
+    fn ready(self) -> Postgres {
         let since = Instant::now();
-        while db.command("SELECT 1").output().map_or(true, |o| !o.status.success()) {
+        while self.command("SELECT 1").output().map_or(true, |o| !o.status.success()) {
             assert!(since.elapsed() < Duration::from_secs(30), "PostgreSQL does not answer");
             std::thread::sleep(Duration::from_millis(100));
         }
-        db
+        self
+    }
+
+    /// Kills all of it as a power cut would, waits, and starts it again on the same data.
+    pub fn restart(mut self, down: Duration) -> Postgres {
+        let (folder, port) = self.0.kill();
+        std::thread::sleep(down);
+        Postgres(Self::launch(folder, port)).ready()
     }
 
     fn command(&self, sql: &str) -> Command {

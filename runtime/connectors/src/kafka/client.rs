@@ -5,10 +5,11 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_core::error::Place;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
@@ -183,7 +184,7 @@ impl Cluster {
         topics: Option<&[String]>,
     ) -> Result<Vec<(String, Vec<i32>)>> {
         let mut found = vec![];
-        let mut take = |m: &rdkafka::metadata::Metadata| -> Result<()> {
+        let mut take = |m: &Metadata| -> Result<()> {
             for t in m.topics() {
                 match t.error().map(Code::from) {
                     None if !t.partitions().is_empty() => {
@@ -207,16 +208,35 @@ impl Cluster {
             }
             Ok(())
         };
-        let failed = |e: KafkaError| self.error("ask for the topics of", &e);
         match topics {
-            None => take(&consumer.fetch_metadata(None, PATIENCE).map_err(failed)?)?,
+            None => take(&self.metadata(consumer, None)?)?,
             Some(names) => {
                 for name in names {
-                    take(&consumer.fetch_metadata(Some(name), PATIENCE).map_err(failed)?)?;
+                    take(&self.metadata(consumer, Some(name))?)?;
                 }
             }
         }
         Ok(found)
+    }
+
+    /// Asks for metadata. A cluster that refuses the client does not answer; why, only the client's events tell.
+    fn metadata(&self, consumer: &BaseConsumer<Context>, topic: Option<&str>) -> Result<Metadata> {
+        let what = "ask for the topics of";
+        let since = Instant::now();
+        loop {
+            let asked = consumer.fetch_metadata(topic, Duration::from_secs(2));
+            let Err(e) = asked else { return asked.map_err(|e| self.error(what, &e)) };
+            // Events are told by polling; no partition is assigned, so nothing else can come.
+            while consumer.poll(Duration::ZERO).is_some() {}
+            if let Some((code, why)) = consumer.context().refusal() {
+                let mut e = self.error(what, &code);
+                e.message = format!("{}: {why}", e.message);
+                return Err(e);
+            }
+            if since.elapsed() >= PATIENCE {
+                return Err(self.error(what, &e));
+            }
+        }
     }
 
     /// An error of librdkafka: what the user can mend is the script's, an outage may be waited for.
@@ -254,12 +274,17 @@ impl Cluster {
 #[derive(Clone, Default)]
 pub(super) struct Context {
     failed: Arc<Mutex<Option<KafkaError>>>,
+    refused: Arc<Mutex<Option<(KafkaError, String)>>>,
 }
 
 impl Context {
     /// The first failure since it was asked last.
     pub fn failure(&self) -> Option<KafkaError> {
         locked(&self.failed).take()
+    }
+    /// How the cluster has refused the client, if it has: its password, or one side's certificate.
+    pub fn refusal(&self) -> Option<(KafkaError, String)> {
+        locked(&self.refused).clone()
     }
 }
 
@@ -275,6 +300,9 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
             return;
+        }
+        if matches!(error.rdkafka_error_code(), Some(Code::Authentication | Code::SSL)) {
+            locked(&self.refused).get_or_insert((error.clone(), reason.to_string()));
         }
         tracing::warn!("kafka: {error}: {reason}");
     }

@@ -7,10 +7,11 @@ use super::records::{Record, Records};
 use super::transactions::Transactions;
 use crate::format::{Encoder, EncoderFactory, encoder, takes_changes};
 use crate::options::TableSpec;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
-use weir_core::thread::locked;
+use weir_core::thread::{locked, spawn};
 use weir_core::{Batch, Error, Result, RowKind, Value};
 
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
@@ -39,7 +40,10 @@ struct KafkaSink {
     /// Whether the format says of each row whether it comes or goes.
     changes: bool,
     /// With exactly-once.
-    transactions: Option<Mutex<Transactions>>,
+    transactions: Option<Arc<Mutex<Transactions>>>,
+    /// How often the mark is written again where nothing else is.
+    renewal: Duration,
+    renewing: Once,
     partitions: Mutex<i32>,
 }
 
@@ -80,7 +84,9 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
     let prefix = table.get("sink.transactional-id-prefix").unwrap_or("weir").to_string();
     let transactions = table
         .exactly_once(false)?
-        .then(|| Mutex::new(Transactions::new(cluster.clone(), topic.clone(), &prefix, &table.outside_name())));
+        .then(|| Transactions::new(cluster.clone(), topic.clone(), &prefix, &table.outside_name()));
+    let transactions = transactions.map(|t| Arc::new(Mutex::new(t)));
+    let renewal = table.duration("sink.mark-renewal.interval")?.unwrap_or(Duration::from_secs(86_400));
     let changes = takes_changes(format);
     // Options of the source, which a table that is written may have as well.
     for o in super::source::OPTIONS {
@@ -96,6 +102,8 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         upsert,
         changes,
         transactions,
+        renewal,
+        renewing: Once::new(),
         partitions: Mutex::new(0),
     }))
 }
@@ -106,7 +114,22 @@ impl SinkFactory for KafkaSink {
         let probe = self.cluster.consumer("weir")?;
         let found = self.cluster.partitions(&probe, Some(std::slice::from_ref(&self.topic)))?;
         *locked(&self.partitions) = found.first().map_or(1, |(_, p)| p.len() as i32);
-        self.transactions.as_ref().map_or(Ok(()), |t| locked(t).begin(job, mark))
+        let Some(transactions) = &self.transactions else { return Ok(()) };
+        locked(transactions).begin(job, mark)?;
+        self.renewing.call_once(|| {
+            let (weak, every) = (Arc::downgrade(transactions), self.renewal);
+            let renew = move || {
+                while let Some(t) = weak.upgrade() {
+                    locked(&t).renew(every);
+                    drop(t);
+                    std::thread::sleep(every.min(Duration::from_secs(1)));
+                }
+            };
+            if let Err(e) = spawn("weir-renewal", renew) {
+                tracing::warn!("the mark of the topic '{}' is not renewed: {e}", self.topic);
+            }
+        });
+        Ok(())
     }
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
         self.transactions.as_ref().map_or(Ok(()), |t| locked(t).deliver(mark, outbox))

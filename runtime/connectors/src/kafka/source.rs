@@ -66,7 +66,9 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
     let stop = Stop::new(table)?;
     let discovery = table.duration("scan.topic-partition-discovery.interval")?.unwrap_or(Duration::from_secs(300));
     // Options of the sink, which a table that is read may have as well.
-    for k in ["sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix"] {
+    for k in
+        ["sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.mark-renewal.interval"]
+    {
         table.get(k);
     }
     let group = cluster.group.clone();

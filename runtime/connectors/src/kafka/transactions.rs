@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
 use weir_core::error::io;
 use weir_core::graph::{JobIdentity, Mark};
 use weir_core::{Error, Result, failpoint};
@@ -20,6 +21,10 @@ pub(super) struct Transactions {
     group: String,
     /// The connection of this generation.
     open: Option<Open>,
+    /// When the mark was written last.
+    written: Instant,
+    /// What a renewal failed with, for the next delivery to tell.
+    broken: Option<Error>,
 }
 
 struct Open {
@@ -34,12 +39,35 @@ impl Transactions {
     /// `sink` is a name of the sink's own within the job, `prefix` what the table asks the transactional id to begin with.
     pub fn new(cluster: Cluster, topic: String, prefix: &str, sink: &str) -> Self {
         // The job's identity comes with `begin`.
-        Transactions { cluster, topic, group: format!("{prefix}-{sink}"), open: None }
+        let group = format!("{prefix}-{sink}");
+        Transactions { cluster, topic, group, open: None, written: Instant::now(), broken: None }
+    }
+
+    /// Writes the mark again when it was not written for so long: a cluster forgets the offsets of a group that is silent
+    /// (`offsets.retention.minutes`), and a job may have nothing to write for weeks.
+    pub fn renew(&mut self, every: Duration) {
+        if self.written.elapsed() < every || self.broken.is_some() {
+            return;
+        }
+        let Some(open) = self.open.take() else { return };
+        let renewed = open.producer.inner().begin_transaction().map_err(|e| self.failed(&open, open.there, &e));
+        let renewed =
+            renewed.and_then(|()| self.send_mark(&open, open.there)).and_then(|()| self.commit(&open, open.there));
+        match renewed {
+            Ok(()) => {
+                self.written = Instant::now();
+                self.open = Some(open);
+            }
+            Err(e) => {
+                tracing::warn!("the mark could not be renewed: {e}");
+                self.broken = Some(e);
+            }
+        }
     }
 
     /// Connects: ends what an earlier process left open, then reads how far the cluster is.
     pub fn begin(&mut self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
-        self.open = None;
+        (self.open, self.broken) = (None, None);
         let id = format!("{}-{}", self.group, job.id);
         let producer = Producer::new(&self.cluster, &self.topic, Some(&id))?;
         let init = producer.inner().init_transactions(PATIENCE);
@@ -58,6 +86,7 @@ impl Transactions {
             }
         }
         self.open = Some(open);
+        self.written = Instant::now();
         Ok(())
     }
 
@@ -115,6 +144,9 @@ impl Transactions {
 
     /// Writes an epoch's messages, unless the cluster has them.
     pub fn deliver(&mut self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        if let Some(e) = self.broken.take() {
+            return Err(e);
+        }
         let mut open = self.open.take().ok_or_else(|| Error::internal("a delivery before the beginning"))?;
         if open.there < mark.epoch.0 {
             if open.there != mark.previous.0 {
@@ -137,6 +169,7 @@ impl Transactions {
             self.commit(&open, mark.epoch.0)?;
             pass("kafka-committed")?;
             open.there = mark.epoch.0;
+            self.written = Instant::now();
         }
         self.open = Some(open);
         Ok(())

@@ -1,0 +1,301 @@
+//! What comes and goes around a job: brokers, networks, databases, locks, connections, marks. The job waits, and its results are
+//! those of a quiet day.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use weir_tests::proxy::Proxy;
+use weir_tests::servers::{Kafka, KafkaCluster, MariaDb, Postgres, free_port};
+use weir_tests::{Job, Ran};
+
+const ROWS: usize = 150_000;
+const ALL: &str = ", 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'";
+
+/// How long networks are cut; `WEIR_CUT_SECONDS` sets more.
+fn cut() -> Duration {
+    Duration::from_secs(std::env::var("WEIR_CUT_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(6))
+}
+
+fn table(servers: &str, name: &str, more: &str) -> String {
+    format!(
+        "CREATE TABLE {name}_t (n BIGINT) WITH ('connector' = 'kafka', 'topic' = '{name}',
+           'properties.bootstrap.servers' = '{servers}', 'format' = 'raw' {more});"
+    )
+}
+
+fn numbers() -> String {
+    format!(
+        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{ROWS}', 'rows-per-second' = '1000000',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{ROWS}');"
+    )
+}
+
+fn fill(servers: &str) {
+    Job::new(&format!("{} {} INSERT INTO in_t SELECT n FROM n;", numbers(), table(servers, "in", "")))
+        .run(&[])
+        .succeeded();
+}
+
+fn copy(servers: &str) -> Job {
+    Job::new(&format!(
+        "SET 'execution.checkpointing.interval' = '100ms'; SET 'table.exec.mini-batch.size' = '100'; {} {}
+         INSERT INTO out_t SELECT n FROM in_t;",
+        table(servers, "in", ALL),
+        table(servers, "out", ", 'sink.delivery-guarantee' = 'exactly-once'"),
+    ))
+}
+
+fn start(job: &Job) -> Child {
+    let log = std::fs::File::create(job.path("log.txt")).expect("a log");
+    job.command(&[]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("weir")
+}
+
+fn said(job: &Job) -> String {
+    std::fs::read_to_string(job.path("log.txt")).unwrap_or_default()
+}
+
+fn ends(job: &Job, mut child: Child) {
+    let since = Instant::now();
+    while child.try_wait().expect("its state").is_none() {
+        assert!(since.elapsed() < Duration::from_secs(300), "{}", said(job));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(child.wait().expect("its end").success(), "{}", said(job));
+}
+
+fn copied(servers: &str, job: &Job) {
+    let read = Job::new(&format!(
+        "SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), COUNT(DISTINCT n), MIN(n), MAX(n) FROM out_t;",
+        table(servers, "out", ALL)
+    ));
+    assert_eq!(read.run(&[]).succeeded().out, format!("+I[{ROWS}, {ROWS}, 1, {ROWS}]\n"), "{}", said(job));
+}
+
+#[test]
+fn a_cluster_loses_brokers_one_after_another() {
+    let mut cluster = KafkaCluster::start();
+    cluster.topic("in", 3);
+    cluster.topic("out", 3);
+    let servers = cluster.servers();
+    fill(&servers);
+    let job = copy(&servers);
+    let child = start(&job);
+    for n in 0..3 {
+        std::thread::sleep(Duration::from_secs(1));
+        cluster.broker(n).restart(Duration::from_secs(2));
+    }
+    ends(&job, child);
+    copied(&servers, &job);
+}
+
+#[test]
+fn a_network_is_cut_and_comes_back() {
+    let port = free_port();
+    let proxy = Proxy::to(port);
+    let kafka = Kafka::with(port, |_, _| format!("advertised.listeners=PLAINTEXT://127.0.0.1:{}\n", proxy.port));
+    let servers = format!("127.0.0.1:{}", proxy.port);
+    kafka.topic("in", 2);
+    kafka.topic("out", 2);
+    fill(&servers);
+    let job = copy(&servers);
+    let child = start(&job);
+    std::thread::sleep(Duration::from_secs(2));
+    proxy.cut(cut());
+    ends(&job, child);
+    copied(&servers, &job);
+}
+
+/// A job that sums into a database, slowly enough to live through something.
+fn sums(url: &str, user: &str) -> Job {
+    Job::new(&format!(
+        "SET 'execution.checkpointing.interval' = '100ms'; SET 'table.exec.mini-batch.size' = '100'; {}
+         CREATE TABLE sums (k BIGINT, n BIGINT, s BIGINT, PRIMARY KEY (k) NOT ENFORCED)
+           WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'sums', 'username' = '{user}');
+         CREATE TABLE rows_t (n BIGINT) WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'rows_t', 'username' = '{user}');
+         INSERT INTO sums SELECT MOD(n, 100), COUNT(*), SUM(n) FROM n GROUP BY MOD(n, 100);
+         INSERT INTO rows_t SELECT n FROM n WHERE MOD(n, 10) = 0;",
+        numbers().replace("'1000000'", "'25000'")
+    ))
+}
+
+const TABLES: &str = "CREATE TABLE sums (k BIGINT PRIMARY KEY, n BIGINT, s BIGINT); CREATE TABLE rows_t (n BIGINT);";
+
+fn summed(sql: impl Fn(&str) -> String, job: &Job) {
+    let total = ROWS * (ROWS + 1) / 2;
+    assert_eq!(sql("SELECT COUNT(*), SUM(n), SUM(s) FROM sums"), format!("100\t{ROWS}\t{total}\n"), "{}", said(job));
+    let tenth = ROWS / 10;
+    assert_eq!(sql("SELECT COUNT(*), COUNT(DISTINCT n) FROM rows_t"), format!("{tenth}\t{tenth}\n"), "{}", said(job));
+}
+
+#[test]
+fn databases_go_away_and_come_back() {
+    let mut maria = MariaDb::start();
+    let mut postgres = Postgres::start();
+    maria.sql(TABLES);
+    postgres.sql(TABLES);
+    let jobs = [sums(&maria.url(), "root"), sums(&postgres.url(), "postgres")];
+    let children: Vec<Child> = jobs.iter().map(start).collect();
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(1_500));
+        maria.restart(Duration::from_secs(1));
+        postgres = postgres.restart(Duration::from_secs(1));
+    }
+    jobs.iter().zip(children).for_each(|(job, child)| ends(job, child));
+    summed(|s| maria.sql(s), &jobs[0]);
+    summed(|s| postgres.sql(s), &jobs[1]);
+}
+
+/// Rows that others have locked, and a server that takes no more connections, are waited for as well.
+#[test]
+fn locks_and_connections_are_waited_for() {
+    let maria = MariaDb::start();
+    maria.sql(TABLES);
+    maria.sql(
+        "CREATE USER few@localhost; GRANT ALL ON weir.* TO few@localhost; SET GLOBAL innodb_lock_wait_timeout = 1;
+         SET GLOBAL max_connections = 10; INSERT INTO sums VALUES (1, 0, 0);",
+    );
+    let url = maria.url();
+    let port = url.rsplit(':').next().and_then(|r| r.split('/').next()).expect("a port").to_string();
+    let client = |user: &str, sql: &str| {
+        let mut c = Command::new("mariadb");
+        c.args(["--no-defaults", "-h", "127.0.0.1", "-P", &port, "-u", user, "weir", "-e", sql]);
+        c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a client")
+    };
+    // A row of the job's is held for longer than the server waits for locks.
+    let mut holder = client("root", "BEGIN; SELECT * FROM sums WHERE k = 1 FOR UPDATE; SELECT SLEEP(12);");
+    let mut crowd: Vec<Child> = (0..10).map(|_| client("few", "SELECT SLEEP(8)")).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let job = sums(&url, "few");
+    let child = start(&job);
+    ends(&job, child);
+    crowd.iter_mut().chain([&mut holder]).for_each(|c| drop(c.wait()));
+    let said_it = said(&job);
+    assert!(said_it.contains("Too many connections") && said_it.contains("Lock wait timeout"), "{said_it}");
+    summed(|s| maria.sql(s), &job);
+}
+
+fn run(script: &str) -> Ran {
+    Job::new(script).run(&["--set", "parallelism.default=1", "--set", "restart-strategy.type=none"])
+}
+
+/// A broker that wants TLS and a password, and topics that take small messages only.
+#[test]
+fn brokers_want_passwords_and_small_messages() {
+    let secure = free_port();
+    let kafka = Kafka::with(free_port(), |folder, port| {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "ca.pem"])
+            .current_dir(folder)
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.is_ok_and(|s| s.success()), "openssl makes a certificate");
+        let part = |name: &str| std::fs::read_to_string(folder.join(name)).expect("made");
+        std::fs::write(folder.join("both.pem"), part("key.pem") + &part("ca.pem")).expect("a file");
+        format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SECURE://127.0.0.1:{secure}\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL\n\
+             sasl.enabled.mechanisms=PLAIN\nlistener.name.secure.ssl.keystore.type=PEM\n\
+             listener.name.secure.ssl.keystore.location={}\n\
+             listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+             user_weir=\"right\";\n",
+            folder.join("both.pem").display(),
+            controller = free_port(),
+        )
+    });
+    kafka.topic("t", 1);
+    let servers = format!("127.0.0.1:{secure}");
+    let ca = kafka.folder().join("ca.pem");
+    let with = |password: &str, ca: &str| {
+        table(
+            &servers,
+            "t",
+            &format!(
+                ", 'properties.security.protocol' = 'SASL_SSL', 'properties.sasl.mechanism' = 'PLAIN',
+                 'properties.sasl.jaas.config' = 'org.apache.kafka.common.security.plain.PlainLoginModule required username=\"weir\" password=\"{password}\";'
+                 {ca}{ALL}"
+            ),
+        )
+    };
+    let trusted = format!(", 'properties.ssl.ca.location' = '{}'", ca.display());
+    run(&format!("{} INSERT INTO t_t VALUES (7), (8);", with("right", &trusted).replace(ALL, ""))).succeeded();
+    assert_eq!(run(&format!("{} SELECT n FROM t_t;", with("right", &trusted))).succeeded().out, "+I[7]\n+I[8]\n");
+    let ran = run(&format!("{} SELECT n FROM t_t;", with("wr0ng", &trusted))).failed(2, &["uthentication"]);
+    assert!(!ran.err.contains("wr0ng"), "the password is shown: {}", ran.err);
+    let ran = run(&format!("{} SELECT n FROM t_t;", with("right", "")));
+    assert!(ran.code == Some(2) || ran.code == Some(6), "{:?} {}", ran.code, ran.err);
+    assert!(ran.err.contains("certificate"), "{}", ran.err);
+    kafka.tool(
+        "org.apache.kafka.tools.TopicCommand",
+        &[
+            "--create",
+            "--topic",
+            "small",
+            "--partitions",
+            "1",
+            "--replication-factor",
+            "1",
+            "--config",
+            "max.message.bytes=1000",
+        ],
+    );
+    let small = |more: &str| table(&kafka.servers(), "small", more).replace("n BIGINT", "n STRING");
+    for guarantee in ["at-least-once", "exactly-once"] {
+        let more = format!(", 'sink.delivery-guarantee' = '{guarantee}', 'properties.compression.type' = 'none'");
+        run(&format!("{} INSERT INTO small_t VALUES (REPEAT('x', 5000));", small(&more)))
+            .failed(3, &["small", "too large"]);
+    }
+    assert_eq!(run(&format!("{} SELECT n FROM small_t;", small(ALL))).succeeded().out, "");
+}
+
+/// The mark of a job that has nothing to write is written again and again, for clusters forget silent groups.
+#[test]
+fn a_silent_job_keeps_its_mark() {
+    let kafka = Kafka::start();
+    kafka.topic("in", 1);
+    kafka.topic("out", 1);
+    let servers = kafka.servers();
+    let job = Job::new(&format!(
+        "SET 'execution.checkpointing.interval' = '100ms'; {} {} INSERT INTO out_t SELECT n FROM in_t;",
+        table(&servers, "in", ", 'scan.startup.mode' = 'earliest-offset'"),
+        table(&servers, "out", ", 'sink.delivery-guarantee' = 'exactly-once', 'sink.mark-renewal.interval' = '500 ms'"),
+    ));
+    let child = start(&job);
+    std::thread::sleep(Duration::from_secs(5));
+    // SAFETY: a signal to our own child.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    ends(&job, child);
+    let offsets = kafka.tool(
+        "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        &[
+            "--topic",
+            "__consumer_offsets",
+            "--from-beginning",
+            "--timeout-ms",
+            "4000",
+            "--formatter",
+            "org.apache.kafka.tools.consumer.OffsetsMessageFormatter",
+        ],
+    );
+    let marks = offsets.matches("\"topic\":\"out\"").count();
+    assert!((4..=12).contains(&marks), "{marks} marks: {offsets}");
+    // And the job goes on from it.
+    Job::new(&format!("{} INSERT INTO in_t VALUES (5);", table(&servers, "in", ""))).run(&[]).succeeded();
+    let mut child = start(&job);
+    let since = Instant::now();
+    loop {
+        let read = run(&format!("{} SELECT n FROM out_t;", table(&servers, "out", ALL)));
+        if read.succeeded().out == "+I[5]\n" {
+            break;
+        }
+        assert!(
+            since.elapsed() < Duration::from_secs(30) && child.try_wait().expect("its state").is_none(),
+            "{}",
+            said(&job)
+        );
+    }
+    // SAFETY: a signal to our own child.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    ends(&job, child);
+}
