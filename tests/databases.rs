@@ -181,6 +181,16 @@ fn what_is_not_as_it_should_be() {
            'password' = 'wrong'); INSERT INTO t VALUES (1);"
     ))
     .failed(2, &["cannot connect to", "check 'username' and 'password'"]);
+    // Who may read only is told so, with what the marks need.
+    mariadb().sql("CREATE USER looker@localhost; GRANT SELECT ON weir.plain TO looker@localhost");
+    let looker = |more: &str| {
+        run(&format!(
+            "CREATE TABLE t (id INT, v INT) WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'plain', 'username' = 'looker' {more});
+             INSERT INTO t VALUES (1, 2);"
+        ))
+    };
+    looker("").failed(2, &["denied", "weir_epochs"]);
+    looker(", 'sink.delivery-guarantee' = 'at-least-once'").failed(2, &["denied", "the user lacks the right"]);
     run("CREATE TABLE t (id INT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:oracle://x/y', 'table-name' = 't'); SELECT * FROM t;")
         .failed(2, &["there is no database 'oracle'"]);
 }
@@ -198,7 +208,8 @@ fn rows_are_looked_up_by_key() {
             let job = Job::new(&format!(
                 "CREATE TABLE o (n INT, id INT, kind STRING, proctime AS PROCTIME()) WITH ('connector' = 'filesystem',
                    'path' = 'in.csv', 'format' = 'csv', 'csv.null-literal' = 'NULL');
-                 CREATE TABLE p (id BIGINT, kind STRING, title STRING, price DECIMAL(10, 2))
+                 CREATE TABLE p (id BIGINT, kind STRING, title STRING, price DECIMAL(10, 2),
+                   PRIMARY KEY (id, kind) NOT ENFORCED)
                    WITH ('connector' = 'jdbc', {url}, 'table-name' = 'products' {more});
                  SELECT {select} FROM o {join};"
             ));
@@ -224,6 +235,13 @@ fn rows_are_looked_up_by_key() {
         let ran =
             job(&format!("JOIN {as_of} ON o.id = d.id AND d.kind = 'b' AND d.price > n"), "", "n, title").succeeded();
         assert_eq!(ran.out, "+I[1, another one]\n", "{name}");
+        // A condition beside a whole key leaves the row on the left alone; beside a part of one it is not decided.
+        let ran = job(&format!("LEFT JOIN {as_of} {on} AND d.price > 2 AND n < 6"), "", "n, title, d.id").succeeded();
+        let titles =
+            ["null, null", "null, null", "null, null", "null, null", "another one, 1", "null, null", "null, null"];
+        let wanted: String = titles.iter().enumerate().map(|(i, t)| format!("+I[{}, {t}]\n", i + 1)).collect();
+        assert_eq!(ran.out, wanted, "{name}");
+        job(&format!("LEFT JOIN {as_of} ON o.id = d.id AND d.price > 2"), "", "n").failed(2, &["whole primary key"]);
         job(&format!("JOIN {as_of} ON d.price > 1"), "", "n").failed(2, &["no equality with a column of 'p'"]);
         job("JOIN p FOR SYSTEM_TIME AS OF o.n AS d ON o.id = d.id", "", "n")
             .failed(2, &["no processing time", "PROCTIME()"]);

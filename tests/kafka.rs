@@ -93,6 +93,36 @@ fn keys_values_and_what_lies_beside_them() {
     assert_eq!(ran.out, "+I[a, 7, 2021-02-03T04:05:06.789Z, one]\n");
 }
 
+/// Columns of key and value may have one name, and the key's may stand behind others.
+#[test]
+fn names_of_the_key_may_have_a_prefix() {
+    kafka().topic("prefixed", 1);
+    let table = format!(
+        "CREATE TABLE t (v STRING, k_id INT, p INT METADATA FROM 'partition' VIRTUAL, k_part STRING, id INT) {};",
+        with(
+            "prefixed",
+            &format!(
+                "'key.format' = 'json', 'key.fields' = 'k_id;k_part', 'key.fields-prefix' = 'k_', 'value.format' = 'json',
+                 'value.fields-include' = 'EXCEPT_KEY', {ALL}"
+            )
+        )
+    );
+    run(&format!("{table} INSERT INTO t VALUES ('x', 1, 'eu', 2);")).succeeded();
+    let raw = format!(
+        "CREATE TABLE t (k STRING, v STRING) {}; SELECT * FROM t;",
+        with(
+            "prefixed",
+            &format!(
+                "'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY', {ALL}"
+            )
+        )
+    );
+    assert_eq!(run(&raw).succeeded().out, "+I[{\"id\":1,\"part\":\"eu\"}, {\"v\":\"x\",\"id\":2}]\n");
+    assert_eq!(run(&format!("{table} SELECT * FROM t;")).succeeded().out, "+I[x, 1, 0, eu, 2]\n");
+    run(&format!("{table} SELECT * FROM t;").replace("'k_id;k_part'", "'k_id;id'"))
+        .failed(2, &["'id' does not begin with 'k_'"]);
+}
+
 #[test]
 fn reading_begins_and_ends_where_it_is_told() {
     filled("bounds", 1, "k|0\nk|1\nk|2\nk|3\n");

@@ -196,7 +196,8 @@ fn brokers_want_passwords_and_small_messages() {
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
              advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure}\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL\n\
-             sasl.enabled.mechanisms=PLAIN\nlistener.name.secure.ssl.keystore.type=PEM\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS\nsasl.enabled.mechanisms=PLAIN\nlistener.name.secure.ssl.keystore.type=PEM\n\
              listener.name.secure.ssl.keystore.location={}\n\
              listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
              user_weir=\"right\";\n",
@@ -206,6 +207,10 @@ fn brokers_want_passwords_and_small_messages() {
     });
     kafka.topic("t", 1);
     let servers = format!("127.0.0.1:{secure}");
+    let acl =
+        ["--add", "--allow-principal", "User:weir", "--operation", "All", "--force", "--group", "*", "--topic", "t"];
+    kafka.tool("org.apache.kafka.tools.AclCommand", &acl);
+    kafka.topic("forbidden", 1);
     let ca = kafka.folder().join("ca.pem");
     let with = |password: &str, ca: &str| {
         table(
@@ -223,6 +228,10 @@ fn brokers_want_passwords_and_small_messages() {
     assert_eq!(run(&format!("{} SELECT n FROM t_t;", with("right", &trusted))).succeeded().out, "+I[7]\n+I[8]\n");
     let ran = run(&format!("{} SELECT n FROM t_t;", with("wr0ng", &trusted))).failed(2, &["uthentication"]);
     assert!(!ran.err.contains("wr0ng"), "the password is shown: {}", ran.err);
+    for guarantee in ["", ", 'sink.delivery-guarantee' = 'exactly-once'"] {
+        let forbidden = with("right", &trusted).replace("'t'", "'forbidden'").replace(ALL, guarantee);
+        run(&format!("{forbidden} INSERT INTO t_t VALUES (1);")).failed(2, &["the user lacks the right"]);
+    }
     let ran = run(&format!("{} SELECT n FROM t_t;", with("right", "")));
     assert!(ran.code == Some(2) || ran.code == Some(6), "{:?} {}", ran.code, ran.err);
     assert!(ran.err.contains("certificate"), "{}", ran.err);

@@ -131,6 +131,17 @@ impl TableSpec {
         format: &str,
         make: impl FnOnce(&TableSpec) -> Result<T>,
     ) -> Result<T> {
+        self.part_without(prefix, fields, "", format, make)
+    }
+    /// The same, with the columns' names without what they begin with.
+    pub(crate) fn part_without<T>(
+        &self,
+        prefix: &str,
+        fields: &[usize],
+        begin: &str,
+        format: &str,
+        make: impl FnOnce(&TableSpec) -> Result<T>,
+    ) -> Result<T> {
         let mut options = self.options.clone();
         let mut places = self.places.clone();
         if !prefix.is_empty() {
@@ -156,6 +167,9 @@ impl TableSpec {
             self.session.clone(),
             self.uid.clone(),
         );
+        for f in &mut part.schema.fields {
+            f.name = f.name.strip_prefix(begin).unwrap_or(&f.name).to_string();
+        }
         part.keeps_records = self.keeps_records;
         if prefix == "key." {
             part.side = "key";

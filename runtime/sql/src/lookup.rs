@@ -8,7 +8,7 @@ use crate::statement::place;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor, TableVersion};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use weir_core::{Error, Field, Result, Schema, TypeKind};
+use weir_core::{Error, Field, Result, Schema, TypeKind, Value};
 use weir_expr::functions::cast_to;
 use weir_expr::{CompareOp, Expr};
 
@@ -124,9 +124,15 @@ impl Binder<'_> {
             let e = Error::script(format!("ON has no equality with a column of '{}'", parts.name)).at(on_at);
             return Err(e.hint("a lookup join asks the table by the values of its columns"));
         }
-        if parts.left && !rest.is_empty() {
-            let e = Error::script("a LEFT lookup join takes nothing in ON but equalities as yet").at(on_at);
-            return Err(e.hint("put conditions on the left side into a sub-query, others into WHERE"));
+        // At most one row is found by a whole key: a condition that it fails leaves the row on the left alone.
+        let one = !table.primary_key.is_empty() && table.primary_key.iter().all(|k| on.iter().any(|(_, c)| c == k));
+        if parts.left && !rest.is_empty() && !one {
+            let e = Error::script(
+                "a LEFT lookup join takes more than equalities in ON only with the table's whole primary key",
+            );
+            return Err(e
+                .at(on_at)
+                .hint("declare the key of the table that is looked up, and compare all of its columns"));
         }
         let mut named = input.columns();
         let keys: Vec<(usize, usize)> = on.iter().enumerate().map(|(i, (_, there))| (width + i, *there)).collect();
@@ -137,9 +143,20 @@ impl Binder<'_> {
         let (keep, left) = ((0..width).collect(), parts.left);
         let mut plan = Plan::Lookup { input: Box::new(input), table, on: keys, left, keep, columns, schema };
         let rest = rest.into_iter().reduce(|a, b| Expr::And(Box::new(a), Box::new(b)));
-        if rest.is_some() {
-            let columns = plan.columns();
-            plan = Plan::calc(plan, rest, columns);
+        if let Some(rest) = rest {
+            let mut columns = plan.columns();
+            let condition = if parts.left {
+                for (_, e) in columns.iter_mut().skip(width) {
+                    let ty = e.ty();
+                    let otherwise = Box::new(Expr::literal(Value::Null, ty.clone()));
+                    let kept = std::mem::replace(e, Expr::literal(Value::Null, ty.clone()));
+                    *e = Expr::Case { branches: vec![(rest.clone(), kept)], otherwise, ty };
+                }
+                None
+            } else {
+                Some(rest)
+            };
+            plan = Plan::calc(plan, condition, columns);
         }
         Ok((plan, both))
     }

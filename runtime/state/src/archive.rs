@@ -3,7 +3,7 @@
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -88,15 +88,30 @@ impl Archive {
         let given = match &self.place {
             Place::Folder(folder) => in_folder(folder, &name, write)?,
             Place::Store { store, prefix, runtime } => {
-                let key = prefix.clone().join(name.as_str());
-                let begun = runtime.block_on(store.put_multipart(&key)).map_err(|e| self.failed("write to", &e))?;
-                let upload = Some(WriteMultipart::new_with_chunk_size(begun, PIECE));
-                let mut out = BufWriter::with_capacity(PIECE, Upload { upload, runtime });
+                // Into a file first: a running job is held at one epoch while it writes, and must not wait for a network.
+                let local = |e: std::io::Error| Error::io(format!("cannot write a temporary file: {e}"));
+                let mut out = BufWriter::new(tempfile::tempfile().map_err(local)?);
                 let given = write(&mut out)?;
-                out.flush().map_err(|e| Error::io(format!("cannot write to {}: {e}", self.shown)))?;
-                if let Some(upload) = out.get_mut().upload.take() {
-                    runtime.block_on(upload.finish()).map_err(|e| self.failed("write to", &e))?;
-                }
+                let mut file = out.into_inner().map_err(|e| local(e.into_error()))?;
+                file.rewind().map_err(local)?;
+                let key = prefix.clone().join(name.as_str());
+                let upload = async {
+                    let begun = store.put_multipart(&key).await?;
+                    let mut upload = WriteMultipart::new_with_chunk_size(begun, PIECE);
+                    let mut piece = vec![0; PIECE];
+                    loop {
+                        let read = file
+                            .read(&mut piece)
+                            .map_err(|e| object_store::Error::Generic { store: "file", source: e.into() });
+                        match upload.wait_for_capacity(2).await.and(read) {
+                            Ok(0) => return upload.finish().await.map(drop),
+                            Ok(n) => upload.write(&piece[..n]),
+                            // What was not finished is nothing; the store keeps no parts of it.
+                            Err(e) => return upload.abort().await.and(Err(e)),
+                        }
+                    }
+                };
+                runtime.block_on(upload).map_err(|e| self.failed("write to", &e))?;
                 given
             }
         };
@@ -200,36 +215,6 @@ pub fn open_savepoint(from: &str, job: &str) -> Result<(String, Box<dyn BufRead>
             }
         },
     ))
-}
-
-struct Upload<'a> {
-    upload: Option<WriteMultipart>,
-    runtime: &'a Runtime,
-}
-
-impl Write for Upload<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if let Some(upload) = &mut self.upload {
-            self.runtime.block_on(async {
-                upload.wait_for_capacity(2).await?;
-                upload.write(bytes);
-                Ok::<(), object_store::Error>(())
-            })?;
-        }
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Upload<'_> {
-    fn drop(&mut self) {
-        // What was not finished is nothing; the store keeps no parts of it.
-        if let Some(upload) = self.upload.take() {
-            let _ = self.runtime.block_on(upload.abort());
-        }
-    }
 }
 
 struct Download {

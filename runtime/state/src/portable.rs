@@ -63,11 +63,11 @@ pub fn export(store: &Store, job: &str, patience: Duration, out: &mut dyn Write)
     writeln!(out, "{}", serde_json::to_string(&head).map_err(json)?).map_err(io)?;
     let mut count = 0;
     for (uid, id) in operators {
-        for (key, value) in frozen.scan(id, &[])? {
+        frozen.each(id, &mut |key, value| {
             let line = Line { operator: uid.clone(), key: hex::encode(key), value: hex::encode(value) };
-            writeln!(out, "{}", serde_json::to_string(&line).map_err(json)?).map_err(io)?;
             count += 1;
-        }
+            writeln!(out, "{}", serde_json::to_string(&line).map_err(json)?).map_err(io)
+        })?;
     }
     Ok(count)
 }
@@ -118,9 +118,13 @@ pub fn summary(store: &Store, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "on disk   {} bytes", store.disk_bytes()).map_err(io)?;
     writeln!(out, "{:>10} {:>14}  operator", "keys", "bytes").map_err(io)?;
     for (uid, id) in store.operators()? {
-        let entries = frozen.scan(id, &[])?;
-        let bytes: usize = entries.iter().map(|(k, v)| k.len() + v.len()).sum();
-        writeln!(out, "{:>10} {bytes:>14}  {uid}", entries.len()).map_err(io)?;
+        let (mut keys, mut bytes) = (0u64, 0);
+        frozen.each(id, &mut |k, v| {
+            keys += 1;
+            bytes += k.len() + v.len();
+            Ok(())
+        })?;
+        writeln!(out, "{keys:>10} {bytes:>14}  {uid}").map_err(io)?;
     }
     Ok(())
 }

@@ -238,12 +238,31 @@ impl Frozen<'_> {
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
-    /// All keys of an operator that start with `prefix`, in order, with their values.
+    /// Calls `each` with every key of an operator, in order, and its value. In memory are only the changes that the store does
+    /// not have yet.
     ///
     /// # Errors
-    /// When the store fails.
-    pub fn scan(&self, operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.shared.scan(&self.runs, operator, prefix)
+    /// When the store fails, or `each` does.
+    pub fn each(&self, operator: OperatorId, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        let mut changed: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
+        self.runs.iter().for_each(|r| changed.extend(r.scan(operator, &[])));
+        let mut changed = changed.into_iter().peekable();
+        let mut tell = |key: &[u8], value: Option<&[u8]>| value.map_or(Ok(()), |v| each(key, v));
+        self.shared.sled.with(|db| {
+            for kv in db.scan_prefix(own::full_key(operator, &[], &mut vec![])) {
+                let (k, v) = kv.map_err(sled_error)?;
+                let key = &k[5..];
+                while let Some((k, v)) = changed.next_if(|(k, _)| *k < key) {
+                    tell(k, v)?;
+                }
+                match changed.next_if(|(k, _)| *k == key) {
+                    Some((k, v)) => tell(k, v)?,
+                    None => tell(key, Some(&v))?,
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        changed.try_for_each(|(k, v)| tell(k, v))
     }
 }
 

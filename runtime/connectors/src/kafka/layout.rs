@@ -35,7 +35,9 @@ pub(super) struct Layout {
     /// Columns of the key.
     pub key: Vec<usize>,
     /// The key's format.
-    pub key_format: Option<String>,
+    key_format: Option<String>,
+    /// What the names of the key's columns begin with, beside their names in the key.
+    key_prefix: String,
     /// Columns beside both.
     pub metadata: Vec<(usize, Metadata)>,
 }
@@ -103,10 +105,16 @@ impl Layout {
             }
             (false, None, None) => vec![],
         };
-        let prefix = table.get("key.fields-prefix").unwrap_or_default();
-        if !prefix.is_empty() {
-            let e = Error::script("'key.fields-prefix' is not yet supported");
+        let key_prefix = table.get("key.fields-prefix").unwrap_or_default().to_string();
+        let all = table.get("value.fields-include").unwrap_or("ALL") == "ALL";
+        let odd = key.iter().map(|k| &table.schema.fields[*k].name).find(|n| !n.starts_with(&key_prefix));
+        if let Some(name) = odd {
+            let e = Error::script(format!("the key's column '{name}' does not begin with '{key_prefix}'"));
             return Err(e.at(table.place_of("key.fields-prefix")));
+        }
+        if !key_prefix.is_empty() && all {
+            let e = Error::script("'key.fields-prefix' goes with 'value.fields-include' = 'EXCEPT_KEY'");
+            return Err(e.at(table.place_of("key.fields-prefix")).hint("in the value the names would have it as well"));
         }
         let value = match table.get("value.fields-include").unwrap_or("ALL") {
             "ALL" => physical,
@@ -116,6 +124,12 @@ impl Layout {
                 return Err(e.at(table.place_of("value.fields-include")));
             }
         };
-        Ok(Layout { value, value_format, key, key_format, metadata })
+        Ok(Layout { value, value_format, key, key_format, key_prefix, metadata })
+    }
+
+    /// What is made of the key's columns, if messages have such.
+    pub fn key_part<T>(&self, table: &TableSpec, make: impl FnOnce(&TableSpec) -> Result<T>) -> Result<Option<T>> {
+        let Some(format) = &self.key_format else { return Ok(None) };
+        table.part_without("key.", &self.key, &self.key_prefix, format, make).map(Some)
     }
 }

@@ -64,10 +64,7 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
     }
     let (format, prefix) = &layout.value_format;
     let value = table.part(prefix, &layout.value, format, encoder)?.0;
-    let key = match &layout.key_format {
-        Some(f) => Some(table.part("key.", &layout.key, f, encoder)?.0),
-        None => None,
-    };
+    let key = layout.key_part(table, encoder)?.map(|(make, _)| make);
     let partitioner = match table.get("sink.partitioner").unwrap_or("default") {
         "default" => Partitioner::Default,
         "fixed" => Partitioner::Fixed,

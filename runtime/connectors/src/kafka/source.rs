@@ -58,10 +58,7 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
     let layout = Layout::new(table, upsert)?;
     let (format, prefix) = &layout.value_format;
     let value = table.part(prefix, &layout.value, format, decoder)?;
-    let key = match &layout.key_format {
-        Some(f) => Some(table.part("key.", &layout.key, f, decoder)?),
-        None => None,
-    };
+    let key = layout.key_part(table, decoder)?;
     let start = if upsert { Start::Earliest } else { Start::new(table, cluster.group.is_some())? };
     let stop = Stop::new(table)?;
     let discovery = table.duration("scan.topic-partition-discovery.interval")?.unwrap_or(Duration::from_secs(300));
