@@ -161,8 +161,8 @@ fn locks_and_connections_are_waited_for() {
         c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a client")
     };
     // A row of the job's is held for longer than the server waits for locks.
-    let mut holder = client("root", "BEGIN; SELECT * FROM sums WHERE k = 1 FOR UPDATE; SELECT SLEEP(12);");
-    let mut crowd: Vec<Child> = (0..10).map(|_| client("few", "SELECT SLEEP(8)")).collect();
+    let mut holder = client("root", "BEGIN; SELECT * FROM sums WHERE k = 1 FOR UPDATE; SELECT SLEEP(20);");
+    let mut crowd: Vec<Child> = (0..10).map(|_| client("few", "SELECT SLEEP(15)")).collect();
     std::thread::sleep(Duration::from_millis(500));
     let job = sums(&url, "few");
     let child = start(&job);
@@ -288,7 +288,7 @@ fn a_silent_job_keeps_its_mark() {
         ],
     );
     let marks = offsets.matches("\"topic\":\"out\"").count();
-    assert!((4..=12).contains(&marks), "{marks} marks: {offsets}");
+    assert!((2..=12).contains(&marks), "{marks} marks: {offsets}");
     // And the job goes on from it.
     Job::new(&format!("{} INSERT INTO in_t VALUES (5);", table(&servers, "in", ""))).run(&[]).succeeded();
     let mut child = start(&job);
