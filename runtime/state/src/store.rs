@@ -233,6 +233,9 @@ pub struct Frozen<'a> {
     _applying: MutexGuard<'a, ()>,
 }
 
+/// Takes keys with their values.
+type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 impl Frozen<'_> {
     /// The epoch.
     pub fn epoch(&self) -> Epoch {
@@ -243,7 +246,7 @@ impl Frozen<'_> {
     ///
     /// # Errors
     /// When the store fails, or `each` does.
-    pub fn each(&self, operator: OperatorId, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    pub fn each(&self, operator: OperatorId, each: &mut Visitor<'_>) -> Result<()> {
         let mut changed: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         self.runs.iter().for_each(|r| changed.extend(r.scan(operator, &[])));
         let mut changed = changed.into_iter().peekable();
