@@ -112,6 +112,8 @@ fn native(_: &Metrics, _: &Path) -> Box<dyn FunctionLoader> {
     Box::new(Bound(Arc::new(Native::new())))
 }
 
+const ROUNDS: usize = 15;
+
 fn timed(f: impl FnOnce() -> Result<()>) -> Duration {
     let start = Instant::now();
     f().unwrap_or_else(|e| panic!("{e}"));
@@ -151,14 +153,27 @@ fn main() {
     let script = work.path().join("job.sql");
     std::fs::write(&script, job).expect("the job");
     let state = work.path().join("state");
-    let mut best = [Duration::MAX; 2];
-    // The first round loads files and compiles; it counts as little as any slow one.
-    for _ in 0..8 {
-        best[0] = best[0].min(timed(|| weir::run_with(&script, &state, &weir::sandboxed)));
-        best[1] = best[1].min(timed(|| weir::run_with(&script, &state, &native)));
+    // In turn, so that what else the machine does meets both alike. The first round loads files and compiles.
+    let mut took = [Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        let pair = [
+            timed(|| weir::run_with(&script, &state, &weir::sandboxed)),
+            timed(|| weir::run_with(&script, &state, &native)),
+        ];
+        if round > 0 {
+            took[0].push(pair[0]);
+            took[1].push(pair[1]);
+        }
     }
-    let rate = |d: Duration| rows as f64 / d.as_secs_f64();
-    println!("in Wasm  {:>10.0} rows/s", rate(best[0]));
-    println!("native   {:>10.0} rows/s", rate(best[1]));
-    println!("ratio    {:>10.2}", rate(best[0]) / rate(best[1]));
+    let ratio = median(took[0].iter().zip(&took[1]).map(|(wasm, native)| native.as_secs_f64() / wasm.as_secs_f64()));
+    let [wasm, native] = took.map(|took| rows as f64 / median(took.iter().map(Duration::as_secs_f64)));
+    println!("in Wasm  {wasm:>10.0} rows/s");
+    println!("native   {native:>10.0} rows/s");
+    println!("ratio    {ratio:>10.2}, the medians of {ROUNDS} rounds");
+}
+
+fn median(of: impl Iterator<Item = f64>) -> f64 {
+    let mut of: Vec<f64> = of.collect();
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
 }
