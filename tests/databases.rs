@@ -248,3 +248,115 @@ fn rows_are_looked_up_by_key() {
         job("JOIN o FOR SYSTEM_TIME AS OF o.proctime AS d ON o.id = d.id", "", "o.n").failed(2, &["computed columns"]);
     }
 }
+
+#[test]
+fn refused_rows_go_to_a_table_beside() {
+    for (name, url, sql) in both() {
+        let (bytes, stamp) = if name == "MariaDB" { ("BLOB", "DATETIME(3)") } else { ("BYTEA", "TIMESTAMPTZ") };
+        sql("CREATE TABLE short (id INT PRIMARY KEY, v VARCHAR(3) NOT NULL)");
+        sql(&format!(
+            "CREATE TABLE refused (reason TEXT NOT NULL, origin TEXT, record {bytes}, time {stamp} NOT NULL)"
+        ));
+        let job = |letters: &str, more: &str| {
+            run(&format!(
+                "CREATE TABLE t (id INT, v STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'jdbc', {url},
+                   'table-name' = 'short', 'on-error' = 'dead-letter', 'dead-letter.table' = 'letters' {more});
+                 CREATE TABLE letters (reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)) WITH ({letters});
+                 INSERT INTO t VALUES (1, 'ok'), (2, 'too long'), (3, CAST(NULL AS STRING)), (4, 'abc');"
+            ))
+        };
+        for guarantee in ["exactly-once", "at-least-once"] {
+            sql("DELETE FROM short");
+            sql("DELETE FROM refused");
+            let beside = format!("'connector' = 'jdbc', {url}, 'table-name' = 'refused'");
+            let ran = job(&beside, &format!(", 'sink.delivery-guarantee' = '{guarantee}'")).succeeded();
+            assert!(ran.err.contains("2 bad rows"), "{}", ran.err);
+            assert_eq!(sql("SELECT id, v FROM short ORDER BY id"), "1\tok\n4\tabc\n", "{name}, {guarantee}");
+            let text = if name == "MariaDB" { "record" } else { "convert_from(record, 'UTF8')" };
+            let letters = sql(&format!("SELECT {text} FROM refused WHERE origin LIKE '%short%' ORDER BY 1"));
+            assert_eq!(letters, "{\"id\":2,\"v\":\"too long\"}\n{\"id\":3,\"v\":null}\n", "{name}, {guarantee}");
+        }
+        job("'connector' = 'print'", "").failed(2, &["'t' refuses cannot go to 'letters'", "same database"]);
+    }
+    let other = job_between(&both()[0].1, &both()[1].1);
+    other.failed(2, &["'letters' is not in the database of 't'"]);
+}
+
+fn job_between(url: &str, letters: &str) -> Ran {
+    run(&format!(
+        "CREATE TABLE t (id INT) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'short', 'on-error' = 'dead-letter',
+           'dead-letter.table' = 'letters');
+         CREATE TABLE letters (reason STRING) WITH ('connector' = 'jdbc', {letters}, 'table-name' = 'refused');
+         INSERT INTO t VALUES (1);"
+    ))
+}
+
+/// Rows of several groups have one key in the sink: what one group takes back leaves the other's row there.
+#[test]
+fn groups_share_a_key_of_the_sink() {
+    for (name, url, sql) in both() {
+        sql("CREATE TABLE tops (id INT PRIMARY KEY, k VARCHAR(10))");
+        let job = |more: &str| {
+            sql("DELETE FROM tops");
+            run(&format!(
+                "SET 'table.exec.mini-batch.size' = '1'; {more}
+                 CREATE TABLE t (id INT, k STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'jdbc', {url},
+                   'table-name' = 'tops');
+                 INSERT INTO t SELECT MAX(n), k FROM (VALUES ('a', 1), ('b', 1), ('a', 2), ('c', 2), ('c', 3)) AS v (k, n) GROUP BY k;"
+            ))
+            .succeeded();
+            sql("SELECT id, k FROM tops ORDER BY id")
+        };
+        assert_eq!(job(""), "1\tb\n2\ta\n3\tc\n", "{name}");
+        let torn = job("SET 'table.exec.sink.upsert-materialize' = 'NONE';");
+        assert_eq!(torn, "3\tc\n", "{name}: without it c takes a's row away, and a b's");
+        // Many groups, subtasks and restarts' worth of epochs: every value that is some group's greatest has a row.
+        sql("DELETE FROM tops");
+        Job::new(&format!(
+            "SET 'table.exec.mini-batch.size' = '50'; SET 'execution.checkpointing.interval' = '20ms';
+             CREATE TABLE n (n INT) WITH ('connector' = 'datagen', 'number-of-rows' = '20000', 'rows-per-second' = '20000',
+               'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '20000');
+             CREATE TABLE t (id INT, k STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'jdbc', {url},
+               'table-name' = 'tops');
+             INSERT INTO t SELECT MAX(MOD(n * 7, 100) + n / 1000), CAST(MOD(n, 300) AS STRING) FROM n GROUP BY MOD(n, 300);"
+        ))
+        .run(&["--set", "parallelism.default=3"])
+        .succeeded();
+        let mut greatest = std::collections::BTreeMap::new();
+        for n in 1..=20_000 {
+            let g = greatest.entry(n % 300).or_insert(0);
+            *g = (n * 7 % 100 + n / 1_000).max(*g);
+        }
+        let mut wanted: Vec<i32> = greatest.into_values().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let there: Vec<i32> = sql("SELECT id FROM tops ORDER BY id").lines().filter_map(|l| l.parse().ok()).collect();
+        assert_eq!(there, wanted, "{name}");
+    }
+}
+
+/// More keys than a statement takes: several are asked for beside each other.
+#[test]
+fn many_rows_are_looked_up_at_once() {
+    for (name, url, sql) in both() {
+        sql("CREATE TABLE halves (id INT PRIMARY KEY, h INT)");
+        let n = "CREATE TABLE n (n INT, p AS PROCTIME()) WITH ('connector' = 'datagen', 'number-of-rows' = '40000',
+                   'rows-per-second' = '1000000', 'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '40000');";
+        let halves = |more: &str| {
+            format!(
+                "{n} CREATE TABLE h (id INT, h INT, PRIMARY KEY (id) NOT ENFORCED)
+                   WITH ('connector' = 'jdbc', {url}, 'table-name' = 'halves' {more});"
+            )
+        };
+        run(&format!("{} INSERT INTO h SELECT n, n / 2 FROM n WHERE n <= 30000;", halves(""))).succeeded();
+        for connections in ["1", "4"] {
+            let ran = run(&format!(
+                "SET 'execution.runtime-mode' = 'batch'; {}
+                 SELECT COUNT(*), COUNT(h), SUM(CASE WHEN h.h = n / 2 THEN 1 ELSE 0 END)
+                 FROM n LEFT JOIN h FOR SYSTEM_TIME AS OF n.p ON n.n = h.id;",
+                halves(&format!(", 'lookup.connections' = '{connections}'"))
+            ));
+            assert_eq!(ran.succeeded().out, "+I[40000, 30000, 30000]\n", "{name}, {connections}");
+        }
+    }
+}

@@ -173,6 +173,36 @@ fn locks_and_connections_are_waited_for() {
     summed(|s| maria.sql(s), &job);
 }
 
+/// Another transaction and the job's wait for each other, and the job's is the one that the database ends: it is written again.
+#[test]
+fn deadlocks_are_tried_again() {
+    let maria = MariaDb::start();
+    let postgres = Postgres::start();
+    let jobs = [sums(&maria.url(), "root"), sums(&postgres.url(), "postgres")];
+    for sql in [TABLES, "CREATE TABLE ballast (n BIGINT);", "INSERT INTO sums VALUES (1, 0, 0);"] {
+        maria.sql(sql);
+        postgres.sql(sql);
+    }
+    let children: Vec<Child> = jobs.iter().map(start).collect();
+    std::thread::sleep(Duration::from_millis(1_500));
+    // InnoDB ends the transaction that has changed less; PostgreSQL the one that looks first, a second after it began to wait.
+    maria.sql(
+        "BEGIN; INSERT INTO ballast SELECT seq FROM seq_1_to_20000; SELECT COUNT(*) FROM sums WHERE k = 1 FOR UPDATE;
+         SELECT SLEEP(1); SELECT COUNT(*) FROM weir_epochs FOR UPDATE; COMMIT;",
+    );
+    postgres.sql(
+        "BEGIN; SET LOCAL deadlock_timeout = '60s'; SELECT n FROM sums WHERE k = 1 FOR UPDATE;
+         DO $$ BEGIN LOOP EXIT WHEN EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted); PERFORM pg_sleep(0.02); END LOOP; END $$;
+         SELECT sink FROM weir_epochs FOR UPDATE; COMMIT;",
+    );
+    jobs.iter().zip(children).for_each(|(job, child)| ends(job, child));
+    for job in &jobs {
+        assert!(said(job).to_lowercase().contains("deadlock"), "{}", said(job));
+    }
+    summed(|s| maria.sql(s), &jobs[0]);
+    summed(|s| postgres.sql(s), &jobs[1]);
+}
+
 fn run(script: &str) -> Ran {
     Job::new(script).run(&["--set", "parallelism.default=1", "--set", "restart-strategy.type=none"])
 }

@@ -282,7 +282,7 @@ impl Assembly<'_> {
             Plan::Normalize { input, keys, schema } => {
                 let uid = uid("normalize");
                 let below = self.relation(input, identity, next)?;
-                let factory = NormalizeFactory { keys: keys.clone(), schema: schema.clone() };
+                let factory = NormalizeFactory { keys: keys.clone(), schema: schema.clone(), materializes: false };
                 let partitioning = Partitioning::Hash(keys.clone());
                 let edge = Edge { from: below.node, port: MAIN, partitioning };
                 let role = Role::Operator(Arc::new(factory));
@@ -388,9 +388,25 @@ impl Assembly<'_> {
             let hint = "declare it: PRIMARY KEY (…) NOT ENFORCED";
             spec.key = plan.unique_key().ok_or_else(|| e.at(table.place).hint(hint))?;
         }
+        if let Some(name) = table.on_error.dead_letters.as_ref().filter(|_| spec.connector() == "jdbc") {
+            let letters = self.letters_table(name)?;
+            let columns = (0..letters.written.len()).collect();
+            spec.letters = Some(Box::new(self.spec(&letters, &letters.written, columns, &uid)));
+        }
         let key = spec.key.clone();
         let sink = weir_connectors::sink(&spec)?;
         let parallelism = Self::own_parallelism(table, "sink.parallelism")?.unwrap_or(parallelism);
+        let mut inputs = inputs;
+        if let Some(plan) = plan
+            && self.materializes(plan, &spec)?
+        {
+            let factory = NormalizeFactory { keys: key.clone(), schema: spec.schema.clone(), materializes: true };
+            let edge = |(from, port)| Edge { from, port, partitioning: Partitioning::Hash(key.clone()) };
+            let edges = inputs.into_iter().map(edge).collect();
+            let uid = format!("{identity}/materialize");
+            let node = self.add("sink-materialize", uid, parallelism, Role::Operator(Arc::new(factory)), edges);
+            inputs = vec![(node, MAIN)];
+        }
         let edges = inputs
             .into_iter()
             .map(|(from, port)| {
@@ -408,6 +424,22 @@ impl Assembly<'_> {
         let name = format!("sink {}", short(&table.name));
         self.add(&name, uid, parallelism, Role::Sink(sink), edges);
         Ok(())
+    }
+
+    /// Whether rows of several keys of the query may share one of the sink's, so that what stands there has to be kept.
+    fn materializes(&self, plan: &Plan, spec: &TableSpec) -> Result<bool> {
+        let key = "table.exec.sink.upsert-materialize";
+        let upserts = !spec.key.is_empty() && weir_connectors::upserts(spec.connector());
+        match self.compiled.settings.get(key).map(|v| v.to_lowercase()).as_deref() {
+            None | Some("auto") => {
+                let appends = if self.batch { plan.appends_in_batch() } else { plan.appends() };
+                let own = plan.unique_key().is_some_and(|own| own.iter().all(|k| spec.key.contains(k)));
+                Ok(upserts && !appends && !own)
+            }
+            Some("none") => Ok(false),
+            Some("force") => Ok(upserts),
+            Some(other) => Err(Error::script(format!("'{key}' is AUTO, NONE or FORCE, not '{other}'"))),
+        }
     }
 
     /// The table that takes dead letters, by its name.

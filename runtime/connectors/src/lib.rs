@@ -121,6 +121,11 @@ pub fn takes_changes(connector: &str, format: &str) -> bool {
     !matches!(connector, "filesystem" | "kafka") || format::takes_changes(format)
 }
 
+/// Whether a connector's sink replaces and removes rows by its table's key alone, so that no two rows may share one.
+pub fn upserts(connector: &str) -> bool {
+    matches!(connector, "jdbc" | "redis" | "upsert-kafka")
+}
+
 /// A gzipped file's contents.
 pub fn unpacked(file: std::fs::File) -> Box<dyn std::io::Read> {
     Box::new(flate2::read::MultiGzDecoder::new(file))

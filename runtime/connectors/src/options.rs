@@ -39,6 +39,8 @@ pub struct TableSpec {
     pub keeps_records: bool,
     /// The session.
     pub session: Arc<Session>,
+    /// The table that takes what a sink's system refuses.
+    pub letters: Option<Box<TableSpec>>,
     /// Whether what was read to a given end before is read on to the end of now.
     pub again: bool,
     /// Which side of a message its columns are, of one that has two: `key` or `value`.
@@ -84,6 +86,7 @@ impl TableSpec {
             base,
             on_error,
             keeps_records: false,
+            letters: None,
             again: false,
             side: "value",
             session,

@@ -1,5 +1,8 @@
 //! Makes changes of upserts: a row replaces the one before of the same key, a tombstone takes it away. What is given out is
 //! what changed, with the row as it was, which the state knows. Flink calls this ChangelogNormalize.
+//!
+//! In front of a sink that replaces by a key of its own, rows of several keys of the query may have one key there. Then all of
+//! them are kept, the last one stands for the key, and the one before comes back when it goes: Flink's SinkUpsertMaterializer.
 
 use arrow::array::{ArrayRef, Int8Array};
 use arrow::datatypes::DataType;
@@ -15,6 +18,8 @@ pub struct NormalizeFactory {
     pub keys: Vec<usize>,
     /// The columns.
     pub schema: Schema,
+    /// Whether all rows of a key are kept until each is taken back, and not only the last.
+    pub materializes: bool,
 }
 
 impl OperatorFactory for NormalizeFactory {
@@ -26,6 +31,7 @@ impl OperatorFactory for NormalizeFactory {
         Ok(Box::new(Normalize {
             keys: self.keys.clone(),
             schema: self.schema.clone(),
+            materializes: self.materializes,
             types: self.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
             rows: HashMap::default(),
             bytes: 0,
@@ -36,15 +42,43 @@ impl OperatorFactory for NormalizeFactory {
     }
 }
 
-/// A key's row, packed, if it has one; and whether the store does not have it so.
+/// What is kept of a key: its row, packed, or all of them, each before its length; and whether the store does not have it so.
 struct Entry {
-    row: Option<Vec<u8>>,
+    kept: Option<Vec<u8>>,
     dirty: bool,
+}
+
+/// Bytes of a row's length behind it.
+const LENGTH: usize = 4;
+
+/// The last of several rows.
+fn last(rows: &[u8]) -> Option<&[u8]> {
+    let (rest, length) = rows.split_last_chunk::<LENGTH>()?;
+    rest.get(rest.len().checked_sub(u32::from_le_bytes(*length) as usize)?..)
+}
+
+/// Several rows with one more.
+fn with(rows: Option<&[u8]>, row: &[u8]) -> Vec<u8> {
+    [rows.unwrap_or_default(), row, &(row.len() as u32).to_le_bytes()].concat()
+}
+
+/// Several rows without one, the last of those that are equal; nothing changes where there is none.
+fn without(rows: &[u8], row: &[u8]) -> Vec<u8> {
+    let mut end = rows.len();
+    while let Some(at) = last(&rows[..end]) {
+        let start = end - LENGTH - at.len();
+        if at == row {
+            return [&rows[..start], &rows[end..]].concat();
+        }
+        end = start;
+    }
+    rows.to_vec()
 }
 
 struct Normalize {
     keys: Vec<usize>,
     schema: Schema,
+    materializes: bool,
     types: Vec<DataType>,
     rows: HashMap<Box<[u8]>, Entry, ahash::RandomState>,
     /// Bytes of what is in memory, and of what of it the store does not have.
@@ -70,7 +104,31 @@ impl Normalize {
         self.context.metrics.state_reads.inc_by(refs.len() as u64);
         for (k, row) in refs.iter().zip(self.context.state.get_many(&refs)?) {
             self.bytes += OVERHEAD + k.len() + row.as_ref().map_or(0, Vec::len);
-            self.rows.insert(k[2..].into(), Entry { row, dirty: false });
+            self.rows.insert(k[2..].into(), Entry { kept: row, dirty: false });
+        }
+        Ok(())
+    }
+
+    /// What is kept after a row came or went.
+    fn next(&self, old: Option<&[u8]>, comes: bool, row: Vec<u8>) -> Option<Vec<u8>> {
+        match (self.materializes, comes) {
+            (false, true) => Some(row),
+            (false, false) => None,
+            (true, true) => Some(with(old, &row)),
+            (true, false) => old.map(|o| without(o, &row)).filter(|r| !r.is_empty()),
+        }
+    }
+
+    /// The row that stands for a key.
+    fn stands<'a>(&self, kept: &'a Option<Vec<u8>>) -> Option<&'a [u8]> {
+        let kept = kept.as_deref()?;
+        if self.materializes { last(kept) } else { Some(kept) }
+    }
+
+    fn change(&self, kinds: &mut Vec<i8>, builders: &mut [ColumnBuilder], rows: &[(RowKind, &[u8])]) -> Result<()> {
+        for (kind, row) in rows {
+            kinds.push(*kind as i8);
+            self.push(builders, row)?;
         }
         Ok(())
     }
@@ -95,28 +153,34 @@ impl Operator for Normalize {
         for row in 0..batch.rows() {
             let key = keys.get(row);
             let comes = batch.kind(row).sign() > 0;
-            let new = comes.then(|| {
-                let mut packed = vec![];
+            let mut packed = vec![];
+            if comes || self.materializes {
                 for (c, ty) in batch.data.columns().iter().zip(&self.types) {
                     encode_value(&Value::read(c, row), ty, &mut packed);
                 }
-                packed
-            });
-            let old = self.rows.get(key).and_then(|e| e.row.clone());
-            let change: &[(RowKind, &Option<Vec<u8>>)] = match (&old, &new) {
-                (None, Some(_)) => &[(RowKind::Insert, &new)],
-                (Some(o), Some(n)) if o != n => &[(RowKind::UpdateBefore, &old), (RowKind::UpdateAfter, &new)],
-                (Some(_), None) => &[(RowKind::Delete, &old)],
-                _ => continue,
-            };
-            for (kind, row) in change {
-                kinds.push(*kind as i8);
-                self.push(&mut builders, row.as_deref().unwrap_or_default())?;
             }
-            let size = new.as_ref().map_or(0, Vec::len);
-            self.bytes += OVERHEAD + key.len() + size;
-            self.changed += OVERHEAD + key.len() + size;
-            self.rows.insert(key.into(), Entry { row: new, dirty: true });
+            let old = self.rows.get_mut(key).and_then(|e| e.kept.take());
+            let new = self.next(old.as_deref(), comes, packed);
+            match (self.stands(&old), self.stands(&new)) {
+                (None, Some(new)) => self.change(&mut kinds, &mut builders, &[(RowKind::Insert, new)])?,
+                (Some(old), Some(new)) if old != new => {
+                    self.change(
+                        &mut kinds,
+                        &mut builders,
+                        &[(RowKind::UpdateBefore, old), (RowKind::UpdateAfter, new)],
+                    )?;
+                }
+                (Some(old), None) => self.change(&mut kinds, &mut builders, &[(RowKind::Delete, old)])?,
+                _ => {}
+            }
+            let same = old == new;
+            if !same {
+                let size = new.as_ref().map_or(0, Vec::len);
+                self.bytes += OVERHEAD + key.len() + size;
+                self.changed += OVERHEAD + key.len() + size;
+            }
+            let dirty = !same || self.rows.get(key).is_some_and(|e| e.dirty);
+            self.rows.insert(key.into(), Entry { kept: new, dirty });
         }
         let count = kinds.len();
         let inserts = kinds.iter().all(|k| *k == 0);
@@ -130,7 +194,7 @@ impl Operator for Normalize {
         let mut changes = Changes::default();
         for (k, e) in self.rows.iter_mut().filter(|(_, e)| e.dirty) {
             let group = key_group(k).to_be_bytes();
-            match &e.row {
+            match &e.kept {
                 Some(row) => changes.set_with(&[&group, k], |out| out.extend_from_slice(row)),
                 None => changes.remove(&[&group, k]),
             }
@@ -153,5 +217,23 @@ impl Operator for Normalize {
 
     fn wants_epoch(&self) -> bool {
         self.changed > self.context.cache_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_key_come_and_go() {
+        let rows = with(Some(&with(Some(&with(None, b"a")), b"")), b"bb");
+        assert_eq!(last(&rows), Some(&b"bb"[..]));
+        assert_eq!(without(&rows, b"c"), rows);
+        let rows = without(&rows, b"bb");
+        assert_eq!(last(&rows), Some(&b""[..]));
+        let rows = without(&rows, b"a");
+        assert_eq!(rows, with(None, b""));
+        assert_eq!(last(&without(&rows, b"")), None);
+        assert_eq!(last(b"xx\xff\0\0\0"), None);
     }
 }

@@ -121,6 +121,13 @@ impl Plan {
                 let at = |k: &usize| exprs.iter().position(|e| column(e) == Some(*k));
                 input.unique_key()?.iter().map(at).collect()
             }
+            // One row at most for each that comes.
+            Plan::Lookup { input, table, on, keep, .. }
+                if !table.primary_key.is_empty()
+                    && table.primary_key.iter().all(|k| on.iter().any(|(_, there)| there == k)) =>
+            {
+                input.unique_key()?.iter().map(|k| keep.iter().position(|c| c == k)).collect()
+            }
             Plan::Scan { table, columns, .. } if !table.primary_key.is_empty() => {
                 table.primary_key.iter().map(|k| columns.iter().position(|c| c == k)).collect()
             }

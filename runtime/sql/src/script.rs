@@ -42,6 +42,7 @@ const KNOWN: &[&str] = &[
     "table.local-time-zone",
     "table.exec.state.ttl",
     "table.exec.sink.not-null-enforcer",
+    "table.exec.sink.upsert-materialize",
     "restart-strategy",
     "restart-strategy.type",
     "restart-strategy.fixed-delay.attempts",

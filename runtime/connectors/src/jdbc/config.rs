@@ -9,6 +9,24 @@ use url::Url;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
+/// The options of all roles: a table may be read, written and looked up in, each in a script of its own.
+const OPTIONS: &[&str] = &[
+    "scan.query",
+    "scan.partition.column",
+    "scan.partition.num",
+    "scan.partition.lower-bound",
+    "scan.partition.upper-bound",
+    "scan.fetch-size",
+    "scan.auto-commit",
+    "sink.buffer-flush.max-rows",
+    "sink.buffer-flush.interval",
+    "sink.max-retries",
+    "sink.delivery-guarantee",
+    "lookup.max-retries",
+    "lookup.connections",
+    "driver",
+];
+
 /// A table of a database, and how to reach it.
 #[derive(Clone)]
 pub(super) struct Config {
@@ -50,7 +68,10 @@ impl Config {
         let parameter = |name: &str| url.query_pairs().find(|(k, _)| k == name).map(|(_, v)| v.into_owned());
         let user = table.get("username").map(str::to_string).or_else(|| parameter("user"));
         let password = table.secret("password")?.or_else(|| parameter("password"));
-        table.get("driver");
+        for k in OPTIONS {
+            table.get(k);
+        }
+        table.lookup_cache()?;
         let patience = table.duration("connection.max-retry-timeout")?.unwrap_or(Duration::from_secs(60));
         Ok(Config {
             dialect,

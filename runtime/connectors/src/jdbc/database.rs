@@ -80,6 +80,11 @@ fn text(cell: &Cell) -> Option<String> {
     cell.as_ref().map(|c| String::from_utf8_lossy(c).into_owned())
 }
 
+/// Schema, if there is one, and name of a table.
+fn parts(table: &str) -> (Option<&str>, &str) {
+    table.rsplit_once('.').map_or((None, table), |(schema, name)| (Some(schema), name))
+}
+
 /// A row's columns.
 fn cells<R: sqlx::Row>(row: &R, binary: &[bool]) -> Result<Vec<Cell>, sqlx::Error>
 where
@@ -210,18 +215,15 @@ impl Database {
         found.map_err(|e: sqlx::Error| failure(&self.config, "read from", &e))
     }
 
-    /// Schema, if there is one, and name of the table.
-    fn name(&self) -> (Option<String>, String) {
-        match self.config.table.rsplit_once('.') {
-            Some((schema, name)) => (Some(schema.to_string()), name.to_string()),
-            None => (None, self.config.table.clone()),
-        }
-    }
-
     /// The table's columns.
     pub fn columns(&mut self) -> Result<Vec<Column>> {
-        let (schema, name) = self.name();
-        let found = self.query(self.config.dialect.describe(), &[schema.as_deref(), Some(&name)], &[]);
+        self.columns_of(&self.config.table.clone())
+    }
+
+    /// The columns of a table of the database.
+    pub fn columns_of(&mut self, table: &str) -> Result<Vec<Column>> {
+        let (schema, name) = parts(table);
+        let found = self.query(self.config.dialect.describe(), &[schema, Some(name)], &[]);
         let found = found.map_err(plain)?;
         let columns = found.iter().map(|r| {
             let ty = text(&r[1]).unwrap_or_default();
@@ -231,7 +233,7 @@ impl Database {
         });
         let columns: Vec<Column> = columns.collect();
         if columns.is_empty() {
-            let e = Error::script(format!("there is no table '{}' in {}", self.config.table, self.config.address()));
+            let e = Error::script(format!("there is no table '{table}' in {}", self.config.address()));
             return Err(e.at(self.config.place).hint("create it, or correct 'table-name'"));
         }
         Ok(columns)
@@ -239,8 +241,9 @@ impl Database {
 
     /// The columns of each unique index.
     pub fn unique(&mut self) -> Result<Vec<Vec<String>>> {
-        let (schema, name) = self.name();
-        let found = self.query(self.config.dialect.unique(), &[schema.as_deref(), Some(&name)], &[]);
+        let table = self.config.table.clone();
+        let (schema, name) = parts(&table);
+        let found = self.query(self.config.dialect.unique(), &[schema, Some(name)], &[]);
         let mut all: std::collections::BTreeMap<String, Vec<String>> = Default::default();
         for r in found.map_err(plain)? {
             let index = all.entry(text(&r[0]).unwrap_or_default()).or_default();
@@ -250,16 +253,16 @@ impl Database {
     }
 
     /// Writes rows and removes rows, which are of different keys, in as few statements as the database likes.
-    pub fn apply(&mut self, columns: &[Column], key: &[usize], rows: &[Row]) -> Result<(), Failure> {
+    pub fn apply(&mut self, table: &str, columns: &[Column], key: &[usize], rows: &[Row]) -> Result<(), Failure> {
         let all: Vec<usize> = (0..columns.len()).collect();
         let (gone, stays): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|r| r.gone);
         let most = |width: usize| (PARAMETERS / width.max(1)).min(MOST);
         for chunk in gone.chunks(most(key.len())) {
-            let sql = self.config.dialect.remove(&self.config.table, columns, key, chunk.len());
+            let sql = self.config.dialect.remove(table, columns, key, chunk.len());
             self.rows(&sql, columns, key, chunk)?;
         }
         for chunk in stays.chunks(most(columns.len())) {
-            let sql = self.config.dialect.write(&self.config.table, columns, key, chunk.len());
+            let sql = self.config.dialect.write(table, columns, key, chunk.len());
             self.rows(&sql, columns, &all, chunk)?;
         }
         Ok(())

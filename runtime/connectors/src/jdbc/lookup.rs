@@ -1,14 +1,15 @@
-//! Looks rows up by key: the keys of a batch in one statement.
+//! Looks rows up by key: the keys of a batch in a few statements, which are on their way beside each other.
 
 use super::config::Config;
 use super::database::{Database, plain};
-use super::rows::cell;
+use super::rows::{Cell, cell};
 use super::statements::Column;
 use crate::options::TableSpec;
 use crate::texts::batch;
 use arrow::array::ArrayRef;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use weir_core::error::Kind;
 use weir_core::key::Keys;
@@ -16,8 +17,9 @@ use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
 use weir_operators::lookup::{Cache, Lookup, LookupTable};
 
-/// Keys of a statement at most.
+/// Keys of a statement at most, and at least where several go beside each other.
 const MOST: usize = 1_000;
+const LEAST: usize = 100;
 
 #[derive(Clone)]
 struct Table {
@@ -27,6 +29,8 @@ struct Table {
     keys: usize,
     cache: Cache,
     retries: u32,
+    /// Connections of a subtask at most.
+    connections: usize,
     session: Arc<Session>,
 }
 
@@ -41,21 +45,21 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     }
     let cache = table.lookup_cache()?;
     let retries = table.number::<u32>("lookup.max-retries")?.unwrap_or(3);
-    for k in super::source::OPTIONS.iter().chain(&[
-        "sink.buffer-flush.max-rows",
-        "sink.buffer-flush.interval",
-        "sink.max-retries",
-        "sink.delivery-guarantee",
-    ]) {
-        table.get(k);
-    }
-    Ok(Arc::new(Table { config, schema, keys: keys.len(), cache, retries, session: table.session.clone() }))
+    let connections = table.number::<usize>("lookup.connections")?.unwrap_or(4).clamp(1, 64);
+    Ok(Arc::new(Table {
+        config,
+        schema,
+        keys: keys.len(),
+        cache,
+        retries,
+        connections,
+        session: table.session.clone(),
+    }))
 }
 
 impl LookupTable for Table {
     fn open(&self) -> Result<Box<dyn Lookup>> {
-        let (database, key) = self.connect()?;
-        Ok(Box::new(Reader { table: self.clone(), database, key }))
+        Ok(Box::new(Reader { table: self.clone(), open: vec![self.connect()?] }))
     }
     fn cache(&self) -> Cache {
         self.cache.clone()
@@ -63,8 +67,7 @@ impl LookupTable for Table {
 }
 
 impl Table {
-    /// A connection, and the key's columns as the database has them.
-    fn connect(&self) -> Result<(Database, Vec<Column>)> {
+    fn connect(&self) -> Result<Open> {
         let mut database = Database::connect(&self.config)?;
         let there = database.columns()?;
         let key = self.schema.fields[self.schema.len() - self.keys..].iter().map(|f| {
@@ -77,14 +80,78 @@ impl Table {
             })
         });
         let key = key.collect::<Result<Vec<Column>>>()?;
-        Ok((database, key))
+        Ok(Open { database, key })
+    }
+}
+
+/// A connection, and the key's columns as the database has them.
+struct Open {
+    database: Database,
+    key: Vec<Column>,
+}
+
+impl Open {
+    /// The rows of some keys.
+    fn ask(&mut self, table: &Table, columns: &str, keys: &[Vec<Option<String>>]) -> Result<Vec<Vec<Cell>>> {
+        let rows = keys.first().map_or(0, Vec::len);
+        let binary: Vec<bool> = table.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
+        let sql = table.config.dialect.find(&table.config.table, columns, &self.key, rows);
+        let mut tries = 0;
+        loop {
+            match self.database.find(&sql, keys, &binary).map_err(plain) {
+                Ok(rows) => return Ok(rows),
+                Err(e) if e.kind == Kind::Io && tries < table.retries => {
+                    tries += 1;
+                    tracing::warn!("try {tries} of {}: {e}", table.retries);
+                    std::thread::sleep(Duration::from_secs(u64::from(tries)));
+                    *self = table.connect()?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
     }
 }
 
 struct Reader {
     table: Table,
-    database: Database,
-    key: Vec<Column>,
+    open: Vec<Open>,
+}
+
+impl Reader {
+    /// The rows of all keys, asked for in parts by as many connections as there are parts, or may be.
+    fn ask(&mut self, columns: &str, keys: &[Vec<Option<String>>]) -> Result<Vec<Vec<Cell>>> {
+        let rows = keys.first().map_or(0, Vec::len);
+        let size = rows.div_ceil(self.table.connections).clamp(LEAST, MOST);
+        let starts: Vec<usize> = (0..rows).step_by(size).collect();
+        while self.open.len() < starts.len().min(self.table.connections) {
+            self.open.push(self.table.connect()?);
+        }
+        let table = &self.table;
+        let part = |open: &mut Open, from: usize| {
+            let to = (from + size).min(rows);
+            let keys: Vec<Vec<Option<String>>> = keys.iter().map(|k| k[from..to].to_vec()).collect();
+            open.ask(table, columns, &keys)
+        };
+        if let ([first, ..], [from]) = (&mut self.open[..], &starts[..]) {
+            return part(first, *from);
+        }
+        let next = AtomicUsize::new(0);
+        let all = || std::iter::from_fn(|| starts.get(next.fetch_add(1, Ordering::Relaxed)).copied());
+        let (part, all) = (&part, &all);
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = self
+                .open
+                .iter_mut()
+                .map(|open| scope.spawn(move || all().map(|from| part(open, from)).collect::<Result<Vec<_>>>()))
+                .collect();
+            let mut found = vec![];
+            for a in asked {
+                let parts = a.join().map_err(|_| Error::internal("a thread that looked rows up panicked"))??;
+                found.extend(parts.into_iter().flatten());
+            }
+            Ok(found)
+        })
+    }
 }
 
 impl Lookup for Reader {
@@ -102,27 +169,8 @@ impl Lookup for Reader {
             })
             .collect();
         let rows = keys.first().map_or(0, |k| k.len());
-        let binary: Vec<bool> = t.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
         let columns = dialect.texts(&t.schema);
-        let mut found = vec![];
-        for from in (0..rows).step_by(MOST) {
-            let to = (from + MOST).min(rows);
-            let part: Vec<Vec<Option<String>>> = texts.iter().map(|k| k[from..to].to_vec()).collect();
-            let sql = dialect.find(&self.table.config.table, &columns, &self.key, to - from);
-            let mut tries = 0;
-            found.extend(loop {
-                match self.database.find(&sql, &part, &binary).map_err(plain) {
-                    Ok(rows) => break rows,
-                    Err(e) if e.kind == Kind::Io && tries < self.table.retries => {
-                        tries += 1;
-                        tracing::warn!("try {tries} of {}: {e}", self.table.retries);
-                        std::thread::sleep(Duration::from_secs(u64::from(tries)));
-                        (self.database, self.key) = self.table.connect()?;
-                    }
-                    Err(e) => return Err(e),
-                }
-            });
-        }
+        let found = self.ask(&columns, &texts)?;
         let t = &self.table;
         let all = batch(&found, &t.schema, &t.config.what(), &t.session)?;
         let (data, key_columns) = all.data.columns().split_at(width);

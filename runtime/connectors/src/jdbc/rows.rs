@@ -13,6 +13,23 @@ pub(super) struct Row {
     pub cells: Vec<Cell>,
 }
 
+impl Row {
+    /// Itself as JSON, for people: numbers and booleans as such where their text is one.
+    pub fn json(&self, schema: &Schema) -> String {
+        let cells = self.cells.iter().zip(&schema.fields).map(|(cell, f)| {
+            let text = cell.as_ref().map(|c| String::from_utf8_lossy(c).into_owned());
+            let plain = f.ty.is_numeric() || matches!(f.ty.kind, TypeKind::Boolean);
+            let value = match text {
+                None => serde_json::Value::Null,
+                Some(t) if plain => serde_json::from_str(&t).unwrap_or(serde_json::Value::String(t)),
+                Some(t) => serde_json::Value::String(t),
+            };
+            (f.name.clone(), value)
+        });
+        serde_json::Value::Object(cells.collect()).to_string()
+    }
+}
+
 /// Refuses columns that no database of ours has.
 pub(super) fn check(table: &TableSpec, schema: &Schema) -> Result<()> {
     let nested = |t: &TypeKind| {

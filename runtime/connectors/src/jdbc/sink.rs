@@ -14,6 +14,7 @@ use weir_core::state::Epoch;
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, failpoint};
 use weir_expr::OnError;
+use weir_operators::calc::{DEAD_LETTER, DeadLetter, dead_letters};
 
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
 const WAITING: usize = 64 << 20;
@@ -23,6 +24,7 @@ struct Target {
     schema: Schema,
     key: Vec<usize>,
     on_error: OnError,
+    letters: Option<Letters>,
     /// Rows that are written at once, where nothing waits for an epoch.
     buffer: usize,
     retries: u32,
@@ -47,22 +49,14 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let config = Config::new(table)?;
     super::rows::check(table, &table.schema)?;
     let mark = table.exactly_once(true)?.then(|| table.outside_name());
-    if table.on_error == OnError::DeadLetter {
-        let e = Error::script(format!(
-            "table '{}': rows that a database refuses cannot go to another table yet",
-            table.name
-        ));
-        return Err(e.at(table.place).hint("'on-error' = 'skip' leaves them out, and counts them"));
-    }
+    let letters = table.letters.as_deref().map(|t| Letters::new(t, table, &config)).transpose()?;
     // An epoch writes what it has, so that no interval is longer than that of epochs.
     table.duration("sink.buffer-flush.interval")?;
-    for k in super::source::OPTIONS {
-        table.get(k);
-    }
     let target = Arc::new(Target {
         schema: table.schema.clone(),
         key: table.key.clone(),
         on_error: table.on_error,
+        letters,
         buffer: table.number::<usize>("sink.buffer-flush.max-rows")?.unwrap_or(100),
         retries: table.number::<u32>("sink.max-retries")?.unwrap_or(3),
         config,
@@ -71,24 +65,88 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     Ok(Arc::new(JdbcSink { target, mark, open: Mutex::default(), columns: Mutex::default() }))
 }
 
-impl Target {
-    /// The table's columns in the database, in the order in which the script declares them.
-    fn columns(&self, database: &mut Database) -> Result<Vec<Column>> {
-        let there = database.columns()?;
-        let of_table = |name: &str| format!("'{}' of {}", name, self.config.address());
-        let columns = self.schema.fields.iter().map(|f| {
-            let same = there.iter().find(|c| c.name == f.name);
-            same.or_else(|| there.iter().find(|c| c.name.eq_ignore_ascii_case(&f.name))).cloned().ok_or_else(|| {
-                let known = there.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
-                Error::script(format!("there is no column '{}' in table {}", f.name, of_table(&self.config.table)))
-                    .at(self.config.place)
-                    .hint(format!("there are: {known}"))
+/// The table's columns in the database, in the order in which the script declares them.
+fn columns_of(config: &Config, schema: &Schema, database: &mut Database) -> Result<Vec<Column>> {
+    let there = database.columns_of(&config.table)?;
+    let columns = schema.fields.iter().map(|f| {
+        let same = there.iter().find(|c| c.name == f.name);
+        same.or_else(|| there.iter().find(|c| c.name.eq_ignore_ascii_case(&f.name))).cloned().ok_or_else(|| {
+            let known = there.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+            Error::script(format!("there is no column '{}' in table {}", f.name, config.what()))
+                .at(config.place)
+                .hint(format!("there are: {known}"))
+        })
+    });
+    let mut columns = columns.collect::<Result<Vec<Column>>>()?;
+    for (c, f) in columns.iter_mut().zip(&schema.fields) {
+        // Bytes go only where bytes are; a text column takes them as they are.
+        c.binary = c.binary && f.ty.is_bytes();
+    }
+    Ok(columns)
+}
+
+/// The table beside the sink's that takes the rows which this one is refused, in the same transaction.
+struct Letters {
+    config: Config,
+    schema: Schema,
+    /// For each column, which one of a dead letter it is.
+    places: Vec<usize>,
+    columns: Mutex<Vec<Column>>,
+    statement: String,
+}
+
+impl Letters {
+    fn new(table: &TableSpec, of: &TableSpec, beside: &Config) -> Result<Self> {
+        let wrong = |message: String| Error::script(message).at(table.place);
+        if table.connector() != "jdbc" {
+            let e = wrong(format!("rows that the database of '{}' refuses cannot go to '{}'", of.name, table.name));
+            return Err(
+                e.hint("their table is in the same database (connector jdbc), where one transaction takes both")
+            );
+        }
+        let config = Config::new(table)?;
+        if config.address() != beside.address() {
+            let e =
+                wrong(format!("'{}' is not in the database of '{}', which sends it dead letters", table.name, of.name));
+            return Err(e.hint(format!("one transaction takes both; it belongs into {}", beside.address())));
+        }
+        let places = table.schema.fields.iter().map(|f| {
+            DEAD_LETTER.position(&f.name).filter(|p| !DEAD_LETTER.fields[*p].ty.is_nested()).ok_or_else(|| {
+                wrong(format!("the dead-letter table '{}' has a column '{}'", table.name, f.name))
+                    .hint("here it takes columns among reason, origin, record and time")
             })
         });
-        let mut columns = columns.collect::<Result<Vec<Column>>>()?;
-        for (c, f) in columns.iter_mut().zip(&self.schema.fields) {
-            // Bytes go only where bytes are; a text column takes them as they are.
-            c.binary = c.binary && f.ty.is_bytes();
+        let places = places.collect::<Result<_>>()?;
+        table.all_used()?;
+        let statement = of.statement().to_string();
+        Ok(Letters { config, schema: table.schema.clone(), places, columns: Mutex::default(), statement })
+    }
+
+    fn write(&self, database: &mut Database, why: String, row: &Row, of: &Target) -> Result<()> {
+        let letter = DeadLetter {
+            reason: why,
+            origin: format!("table {}", of.config.what()),
+            record: row.json(&of.schema).into_bytes(),
+            statement: self.statement.clone(),
+        };
+        let rows = of_batch(&dead_letters(vec![letter])?, &DEAD_LETTER, self.config.dialect);
+        let letter = |r: Row| Row { gone: false, cells: self.places.iter().map(|p| r.cells[*p].clone()).collect() };
+        let rows: Vec<Row> = rows.into_iter().map(letter).collect();
+        database.apply(&self.config.table, &locked(&self.columns), &[], &rows).map_err(|f| match f {
+            Failure::Rows(why) => {
+                Error::data(format!("table {} refuses a dead letter: {why}", self.config.what())).at(self.config.place)
+            }
+            Failure::Other(e) => e,
+        })
+    }
+}
+
+impl Target {
+    /// The table's columns in the database, which has to know its key; those of the table beside it as well.
+    fn columns(&self, database: &mut Database) -> Result<Vec<Column>> {
+        let columns = columns_of(&self.config, &self.schema, database)?;
+        if let Some(letters) = &self.letters {
+            *locked(&letters.columns) = columns_of(&letters.config, &letters.schema, database)?;
         }
         if !self.key.is_empty() {
             let mut key: Vec<&str> = self.key.iter().map(|k| columns[*k].name.as_str()).collect();
@@ -104,7 +162,7 @@ impl Target {
                 let table = self.config.dialect.quoted(&self.config.table);
                 let e = Error::script(format!(
                     "table {} has no unique index on ({}), by which its rows are to be replaced",
-                    of_table(&self.config.table),
+                    self.config.what(),
                     key.join(", ")
                 ));
                 return Err(e.at(self.config.place).hint(format!("ALTER TABLE {table} ADD PRIMARY KEY ({list})")));
@@ -119,7 +177,7 @@ impl Target {
             return Ok(());
         }
         database.run("SAVEPOINT weir").map_err(plain)?;
-        let why = match database.apply(columns, &self.key, rows) {
+        let why = match database.apply(&self.config.table, columns, &self.key, rows) {
             Ok(()) => return Ok(()),
             Err(Failure::Other(e)) => return Err(e),
             Err(Failure::Rows(why)) => why,
@@ -135,6 +193,11 @@ impl Target {
                 format!("table '{}' of {} refuses ({shown}): {why}", self.config.table, self.config.address());
             if self.on_error == OnError::Fail {
                 return Err(Error::data(message).hint("mend the table, or set 'on-error' = 'skip' on the sink's table"));
+            }
+            if let Some(letters) = &self.letters {
+                letters.write(database, why, row, self)?;
+                locked(&self.metrics).iter().for_each(|m| m.dead.inc());
+                return Ok(());
             }
             tracing::warn!("left out: {message}");
             locked(&self.metrics).iter().for_each(|m| m.skipped.inc());

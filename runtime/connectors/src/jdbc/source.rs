@@ -13,17 +13,6 @@ use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema};
 use weir_expr::Session;
 
-/// The options that only the source has.
-pub(super) const OPTIONS: &[&str] = &[
-    "scan.query",
-    "scan.partition.column",
-    "scan.partition.num",
-    "scan.partition.lower-bound",
-    "scan.partition.upper-bound",
-    "scan.fetch-size",
-    "scan.auto-commit",
-];
-
 /// A part of the table: a range of the partition column, and how far it was read: how many rows were given, and the key of the
 /// last of them, where whole numbers are the key.
 #[derive(Debug, Clone)]
@@ -75,14 +64,6 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     };
     let query = table.get("scan.query").map(str::to_string);
     let fetch = table.number::<u64>("scan.fetch-size")?.filter(|n| *n > 0).unwrap_or(8_192);
-    for k in OPTIONS.iter().chain(&[
-        "sink.buffer-flush.max-rows",
-        "sink.buffer-flush.interval",
-        "sink.max-retries",
-        "sink.delivery-guarantee",
-    ]) {
-        table.get(k);
-    }
     let session = table.session.clone();
     Ok(Arc::new(JdbcSource(Arc::new(Shared {
         config,
