@@ -149,6 +149,43 @@ fn reading_begins_and_ends_where_it_is_told() {
     none.failed(2, &["the group 'nobody' has no offset", "'properties.auto.offset.reset'"]);
 }
 
+/// Clocks that are wrong by decades: the broker takes no record from the future unless its topic is told to; time that a record
+/// names is a value like any other, and where a job begins by it is the first record at or after it.
+#[test]
+fn clocks_are_wrong() {
+    let table = |topic: &str, more: &str| {
+        format!(
+            "CREATE TABLE t (v STRING, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp') {};",
+            with(topic, &format!("'format' = 'raw' {more}"))
+        )
+    };
+    let insert = |topic: &str| {
+        run(&format!(
+            "{} INSERT INTO t SELECT v, CAST(ts AS TIMESTAMP_LTZ(3)) FROM (VALUES ('now', TIMESTAMP '2026-01-01 00:00:00'),
+               ('past', TIMESTAMP '1970-01-01 00:00:00.001'), ('future', TIMESTAMP '2100-01-01 00:00:00')) AS x (v, ts);",
+            table(topic, "")
+        ))
+    };
+    kafka().topic("of_today", 1);
+    insert("of_today").failed(3, &["of_today", "timestamp", "message.timestamp.after.max.ms"]);
+    kafka().topic_with("skewed", 1, &["message.timestamp.after.max.ms=9223372036854775807"]);
+    insert("skewed").succeeded();
+    let read = |mode: &str| {
+        let script = format!(
+            "{} SELECT * FROM t;",
+            table("skewed", &format!(", {mode}, 'scan.bounded.mode' = 'latest-offset'"))
+        );
+        run(&script).succeeded().out
+    };
+    let all = "+I[now, 2026-01-01T00:00:00Z]\n+I[past, 1970-01-01T00:00:00.001Z]\n+I[future, 2100-01-01T00:00:00Z]\n";
+    assert_eq!(read("'scan.startup.mode' = 'earliest-offset'"), all);
+    let from =
+        |millis: u64| read(&format!("'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '{millis}'"));
+    assert_eq!(from(1_767_225_600_000), all);
+    assert_eq!(from(1_767_225_600_001), "+I[future, 2100-01-01T00:00:00Z]\n");
+    assert_eq!(from(4_200_000_000_000), "");
+}
+
 #[test]
 fn changes_go_in_and_out() {
     let products = |format: &str, path: &str, more: &str| {

@@ -241,11 +241,15 @@ impl Kafka {
 
     /// Makes a topic.
     pub fn topic(&self, name: &str, partitions: u32) {
+        self.topic_with(name, partitions, &[]);
+    }
+
+    /// Makes a topic with settings of its own.
+    pub fn topic_with(&self, name: &str, partitions: u32, settings: &[&str]) {
         let partitions = partitions.to_string();
-        self.tool(
-            "org.apache.kafka.tools.TopicCommand",
-            &["--create", "--topic", name, "--partitions", &partitions, "--replication-factor", "1"],
-        );
+        let mut all = vec!["--create", "--topic", name, "--partitions", &partitions, "--replication-factor", "1"];
+        all.extend(settings.iter().flat_map(|s| ["--config", s]));
+        self.tool("org.apache.kafka.tools.TopicCommand", &all);
     }
 }
 

@@ -265,6 +265,12 @@ impl Cluster {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => script("create the topic"),
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Error::data(message.clone())
                 .hint("raise the topic's max.message.bytes and 'properties.max.request.size'"),
+            Some(Code::InvalidTimestamp) => Error::data(message.clone()).hint(
+                "the clock that the record's time is from is ahead or behind by more than the topic's \
+                 message.timestamp.after.max.ms and message.timestamp.before.max.ms allow",
+            ),
+            Some(Code::InvalidRecord) => Error::data(message.clone())
+                .hint("the topic's settings refuse it: a compacted topic takes no record without a key"),
             _ => Error::io(message.clone()).hint("check that the address is right and the cluster runs"),
         }
     }
