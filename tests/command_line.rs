@@ -172,7 +172,9 @@ fn metrics_are_served() {
     socket.read_to_string(&mut text).expect("an answer");
     child.kill().expect("the kill");
     child.wait().expect("its end");
-    for name in ["weir_operator_rows_in_total{", "weir_operator_busy_microseconds_total{", "weir_epochs_total "] {
+    for name in
+        ["weir_operator_rows_in_total{", "weir_operator_busy_seconds_total{", "weir_epochs_total{job_name=\"job\"} "]
+    {
         assert!(text.contains(name), "{name} is not in {text}");
     }
 }

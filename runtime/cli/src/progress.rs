@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use weir_core::graph::{JobGraph, Role};
-use weir_core::metrics::Metrics;
+use weir_core::metrics::{Metrics, SubtaskMetrics};
 
 /// A node as the display sees it.
 struct Watched {
@@ -31,13 +31,13 @@ struct Sums {
     rows_out: u64,
     bytes: u64,
     failed: u64,
-    busiest: Option<(String, u64)>,
+    busiest: Option<(String, f64)>,
 }
 
 fn sums(watched: &[Watched], metrics: &Metrics) -> Sums {
     let mut s = Sums { rows_in: 0, rows_out: 0, bytes: 0, failed: 0, busiest: None };
     for w in watched {
-        let mut most = 0;
+        let mut most = 0.0_f64;
         for i in 0..w.parallelism {
             let m = metrics.subtask(&w.name, i);
             s.rows_in += if w.source { m.rows_out.get() } else { 0 };
@@ -87,7 +87,6 @@ impl Progress {
                 if last.0.elapsed() > Duration::from_secs(1) {
                     last = (Instant::now(), s.rows_in);
                 }
-                m.job().uptime.set(started.elapsed().as_secs_f64());
                 let busiest = s.busiest.map(|(n, _)| format!(", busiest: {n}")).unwrap_or_default();
                 let line = format!(
                     "{} rows in, {}/s, {} out, epoch {}{busiest}",
@@ -134,17 +133,17 @@ impl Progress {
         );
         for w in self.watched.iter() {
             let all: Vec<_> = (0..w.parallelism).map(|i| self.metrics.subtask(&w.name, i)).collect();
-            let sum = |f: &dyn Fn(&weir_core::metrics::SubtaskMetrics) -> u64| all.iter().map(f).sum::<u64>();
+            let sum = |f: &dyn Fn(&SubtaskMetrics) -> f64| all.iter().map(f).sum::<f64>();
             let (busy, back, idle) = (sum(&|m| m.busy.get()), sum(&|m| m.back_pressured.get()), sum(&|m| m.idle.get()));
-            let total = (busy + back + idle).max(1);
+            let part = |t: f64| (100.0 * t / (busy + back + idle).max(1e-6)) as u64;
             eprintln!(
                 "  {:<28} x{:<2} busy {:>3} %  back-pressured {:>3} %  idle {:>3} %  cpu {:.2} s",
                 w.name,
                 w.parallelism,
-                busy * 100 / total,
-                back * 100 / total,
-                idle * 100 / total,
-                sum(&|m| m.cpu.get()) as f64 / 1e6
+                part(busy),
+                part(back),
+                part(idle),
+                sum(&|m| m.cpu.get())
             );
         }
     }

@@ -1,5 +1,9 @@
-//! Processor time, by which operators and functions are accounted.
+//! Processor time, by which operators and functions are accounted, and waiting for processors, which is not theirs.
 
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Processor time that the calling thread has used since its start.
@@ -8,4 +12,53 @@ pub fn thread_cpu() -> Duration {
     // SAFETY: the pointer is to a local of the right type; the call writes nothing else.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut t) };
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
+/// How long the calling thread was ready to run but had no core, since its start: the kernel's own count. None where the kernel
+/// does not tell.
+pub fn thread_queued() -> Option<Duration> {
+    thread_local! {
+        static STATISTICS: RefCell<Option<File>> = RefCell::new(File::open("/proc/thread-self/schedstat").ok());
+    }
+    STATISTICS.with_borrow(|file| {
+        let mut text = [0; 64];
+        let read = file.as_ref()?.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..read]).ok()?;
+        Some(Duration::from_nanos(text.split(' ').nth(1)?.trim().parse().ok()?))
+    })
+}
+
+/// Cores that the process may use: those of its affinity, or less by the cgroup's quota.
+pub fn cores() -> f64 {
+    static CORES: OnceLock<f64> = OnceLock::new();
+    *CORES.get_or_init(|| {
+        let all = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        quota().map_or(all, |q| q.min(all))
+    })
+}
+
+/// The cgroup's processor quota in cores, exactly; the standard library's count is rounded down.
+fn quota() -> Option<f64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|l| l.strip_prefix("0::"))?.trim_start_matches('/').to_string();
+    let folders = [format!("/sys/fs/cgroup/{path}"), "/sys/fs/cgroup".to_string()];
+    let text = folders.iter().find_map(|f| std::fs::read_to_string(format!("{f}/cpu.max")).ok())?;
+    let (quota, period) = text.trim().split_once(' ')?;
+    Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_grow() {
+        let (cpu, queued) = (thread_cpu(), thread_queued());
+        let mut x = 0_u64;
+        while thread_cpu() < cpu + Duration::from_millis(5) {
+            x = std::hint::black_box(x + 1);
+        }
+        assert!(thread_queued() >= queued);
+        assert!(cores() > 0.0);
+    }
 }

@@ -1,11 +1,17 @@
-//! Every metric, declared once: name, help, labels.
+//! Every metric, declared once: name, help, labels. Times are seconds, sizes are bytes, as Prometheus has them.
+//!
+//! Label values are names out of the plan, and partitions of topics; never anything out of a row. All carry the label `job_name`.
 
 pub use prometheus::IntGauge;
+use prometheus::proto::LabelPair;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::thread::locked;
 
 /// A declared metric.
 #[derive(Debug)]
@@ -14,82 +20,129 @@ pub struct Declared {
     pub name: &'static str,
     /// What it counts.
     pub help: &'static str,
-    /// Its labels.
+    /// What kind it is: counter, gauge or histogram.
+    pub kind: &'static str,
+    /// Its labels beside `job_name`.
     pub labels: &'static [&'static str],
 }
 
+/// A family of metrics that can be made from its declaration.
+trait Family: Sized {
+    const KIND: &'static str;
+    fn make(d: &Declared, registry: &Registry) -> prometheus::Result<Self>;
+}
+
+macro_rules! family {
+    ($($t:ident $kind:literal),*) => {$(
+        impl Family for $t {
+            const KIND: &'static str = $kind;
+            fn make(d: &Declared, registry: &Registry) -> prometheus::Result<Self> {
+                let v = $t::new(Opts::new(d.name, d.help), d.labels)?;
+                registry.register(Box::new(v.clone()))?;
+                Ok(v)
+            }
+        }
+    )*};
+}
+
+family!(IntCounterVec "counter", CounterVec "counter", IntGaugeVec "gauge", GaugeVec "gauge");
+
+impl Family for HistogramVec {
+    const KIND: &'static str = "histogram";
+    fn make(d: &Declared, registry: &Registry) -> prometheus::Result<Self> {
+        // From a tenth of a millisecond to two minutes, by factors of four.
+        let buckets = prometheus::exponential_buckets(0.0001, 4.0, 11)?;
+        let v = HistogramVec::new(HistogramOpts::new(d.name, d.help).buckets(buckets), d.labels)?;
+        registry.register(Box::new(v.clone()))?;
+        Ok(v)
+    }
+}
+
 macro_rules! declare {
-    ($($(#[$doc:meta])* $id:ident = $name:literal, $help:literal, [$($label:literal),*];)*) => {
-        $($(#[$doc])* #[doc = $help] pub const $id: Declared =
-            Declared { name: $name, help: $help, labels: &[$($label),*] };)*
-        /// All metrics, for the documentation and the tests.
-        pub const ALL: &[&Declared] = &[$(&$id),*];
+    ($($field:ident: $kind:ident = $name:literal, $help:literal, [$($label:literal),*];)*) => {
+        /// All metrics, in the order of the documentation.
+        pub const ALL: &[Declared] = &[$(
+            Declared { name: $name, help: $help, kind: <$kind as Family>::KIND, labels: &[$($label),*] }
+        ),*];
+
+        struct Families {
+            $($field: $kind),*
+        }
+
+        impl Families {
+            fn new(registry: &Registry) -> prometheus::Result<Self> {
+                let mut declared = ALL.iter();
+                let mut next = || declared.next().ok_or(prometheus::Error::Msg("a family without a declaration".into()));
+                Ok(Families { $($field: Family::make(next()?, registry)?),* })
+            }
+        }
     };
 }
 
 declare! {
-    ROWS_IN = "weir_operator_rows_in_total", "Rows that an operator's subtask took in.", ["operator", "subtask"];
-    ROWS_OUT = "weir_operator_rows_out_total", "Rows that an operator's subtask gave out.", ["operator", "subtask"];
-    BYTES_IN = "weir_operator_in_bytes_total", "Bytes of the rows taken in; for a source, bytes read.", ["operator", "subtask"];
-    BYTES_OUT = "weir_operator_out_bytes_total", "Bytes of the rows given out.", ["operator", "subtask"];
-    BUSY = "weir_operator_busy_microseconds_total", "Time spent working.", ["operator", "subtask"];
-    BACK_PRESSURED = "weir_operator_back_pressured_microseconds_total", "Time spent waiting for room downstream.", ["operator", "subtask"];
-    IDLE = "weir_operator_idle_microseconds_total", "Time spent waiting for input.", ["operator", "subtask"];
-    CPU = "weir_operator_cpu_microseconds_total", "Processor time used.", ["operator", "subtask"];
-    QUEUE = "weir_operator_input_queue_batches", "Batches that wait at the input.", ["operator", "subtask"];
-    ERRORS = "weir_operator_row_errors_total", "Rows that failed to parse, evaluate or be written, by what became of them.", ["operator", "subtask", "outcome"];
-    SOURCE_LAG = "weir_source_lag_records", "Records of a partition that are there and were not read yet.", ["operator", "topic", "partition"];
-    STATE_KEYS = "weir_state_cached_keys", "Keys held decoded in memory.", ["operator", "subtask"];
-    STATE_READS = "weir_state_reads_total", "Keys looked up in the store because they were not in memory.", ["operator", "subtask"];
-    STATE_WRITES = "weir_state_writes_total", "Keys handed over to epochs.", ["operator", "subtask"];
-    FUNCTION_CALLS = "weir_function_calls_total", "Calls into a function's sandbox, a batch each.", ["function"];
-    FUNCTION_ROWS = "weir_function_rows_total", "Rows that a function evaluated in its sandbox.", ["function"];
-    FUNCTION_REMEMBERED = "weir_function_remembered_rows_total", "Rows answered from remembered results or from an equal row of the batch.", ["function"];
-    FUNCTION_ERRORS = "weir_function_errors_total", "Rows that a function failed on, by reason.", ["function", "reason"];
-    FUNCTION_TIME = "weir_function_microseconds_total", "Time spent inside a function's sandbox.", ["function"];
-    EPOCH_DURATION = "weir_epoch_duration_seconds", "From the start of an epoch's barrier to its file being durable.", [];
-    EPOCH_BYTES = "weir_epoch_bytes_total", "Bytes of epoch files written.", [];
-    EPOCHS = "weir_epochs_total", "Durable epochs.", [];
-    EPOCH_NUMBER = "weir_epoch_number", "The last durable epoch.", [];
-    STATE_DISK = "weir_state_disk_bytes", "Size of the state folder.", [];
-    RESTARTS = "weir_job_restarts_total", "Restarts of the job, by kind of failure.", ["reason"];
-    UPTIME = "weir_job_uptime_seconds", "Seconds since the process started the job.", [];
+    rows_in: IntCounterVec = "weir_operator_rows_in_total", "Rows that an operator's subtask took in.", ["operator", "subtask"];
+    rows_out: IntCounterVec = "weir_operator_rows_out_total", "Rows that an operator's subtask gave out; of a sink, rows written.", ["operator", "subtask"];
+    bytes_in: IntCounterVec = "weir_operator_in_bytes_total", "Bytes of the rows taken in; of a source, bytes read.", ["operator", "subtask"];
+    bytes_out: IntCounterVec = "weir_operator_out_bytes_total", "Bytes of the rows given out.", ["operator", "subtask"];
+    busy: CounterVec = "weir_operator_busy_seconds_total", "Time spent working. Busy, back-pressured and idle are all of a subtask's time.", ["operator", "subtask"];
+    back_pressured: CounterVec = "weir_operator_back_pressured_seconds_total", "Time spent waiting for room downstream.", ["operator", "subtask"];
+    idle: CounterVec = "weir_operator_idle_seconds_total", "Time spent waiting for input.", ["operator", "subtask"];
+    useful: CounterVec = "weir_operator_useful_seconds_total", "Busy time without what the subtask's thread waited for a core.", ["operator", "subtask"];
+    cpu: CounterVec = "weir_operator_cpu_seconds_total", "Processor time used.", ["operator", "subtask"];
+    queue: IntGaugeVec = "weir_operator_input_queue_batches", "Batches that wait at the input.", ["operator", "subtask"];
+    queue_room: IntGaugeVec = "weir_operator_input_queue_limit_batches", "Batches that can wait at the input at most.", ["operator", "subtask"];
+    parallelism: IntGaugeVec = "weir_operator_parallelism", "The operator's subtasks.", ["operator"];
+    errors: IntCounterVec = "weir_operator_row_errors_total", "Rows that failed to parse, evaluate or be written, by what became of them.", ["operator", "subtask", "outcome"];
+    state_keys: IntGaugeVec = "weir_state_cached_keys", "Keys held decoded in memory.", ["operator", "subtask"];
+    state_bytes: IntGaugeVec = "weir_state_cached_bytes", "Memory that they take.", ["operator", "subtask"];
+    state_hits: IntCounterVec = "weir_state_cache_hits_total", "Keys of batches that were in memory.", ["operator", "subtask"];
+    state_reads: IntCounterVec = "weir_state_reads_total", "Keys looked up in the store because they were not in memory.", ["operator", "subtask"];
+    state_writes: IntCounterVec = "weir_state_writes_total", "Keys handed over to epochs.", ["operator", "subtask"];
+    function_calls: IntCounterVec = "weir_function_calls_total", "Calls into a function's sandbox, a batch each.", ["function"];
+    function_rows: IntCounterVec = "weir_function_rows_total", "Rows that a function evaluated in its sandbox.", ["function"];
+    function_remembered: IntCounterVec = "weir_function_remembered_rows_total", "Rows answered from remembered results or from an equal row of the batch.", ["function"];
+    function_errors: IntCounterVec = "weir_function_errors_total", "Rows that a function failed on, by reason.", ["function", "reason"];
+    function_time: HistogramVec = "weir_function_call_duration_seconds", "Time of calls into a function's sandbox.", ["function"];
+    function_memory: IntGaugeVec = "weir_function_memory_bytes", "Memory of the largest instance of a function.", ["function"];
+    function_load: GaugeVec = "weir_function_load_seconds", "What it took to load the function: to compile it, where no compiled one was at hand.", ["function"];
+    source_lag: IntGaugeVec = "weir_source_lag_records", "Records of a partition that are there and were not read yet.", ["operator", "topic", "partition"];
+    source_delay: GaugeVec = "weir_source_lag_seconds", "The age of the last record read of a partition when it was read; 0 where all are read.", ["operator", "topic", "partition"];
+    sink_time: HistogramVec = "weir_sink_delivery_duration_seconds", "Time in which a sink took over an epoch: the transaction, the renaming of files, the calls.", ["operator"];
+    retries: IntCounterVec = "weir_operator_retries_total", "Requests to systems outside that were made again.", ["operator"];
+    epoch_duration: HistogramVec = "weir_epoch_duration_seconds", "From the start of an epoch's barrier to its delivery.", [];
+    epoch_phase: HistogramVec = "weir_epoch_phase_duration_seconds", "The same by phase: align (all subtasks have passed the barrier), write (its file is durable), deliver (all sinks have it).", ["phase"];
+    epoch_bytes: IntCounterVec = "weir_epoch_bytes_total", "Bytes of epoch files written.", [];
+    epochs: IntCounterVec = "weir_epochs_total", "Durable epochs.", [];
+    epoch_number: IntGaugeVec = "weir_epoch_number", "The last durable epoch.", [];
+    epoch_age: GaugeVec = "weir_epoch_age_seconds", "Time since the last epoch was delivered, or since the job began.", [];
+    state_disk: IntGaugeVec = "weir_state_disk_bytes", "Size of the state folder.", [];
+    restarts: IntCounterVec = "weir_job_restarts_total", "Restarts of the job, by kind of failure.", ["reason"];
+    rescales: IntCounterVec = "weir_job_rescales_total", "Changes of parallelism while the job ran.", [];
+    pause: GaugeVec = "weir_job_last_pause_seconds", "How long the last restart or rescale took, from the end of the old subtasks to the start of the new ones.", [];
+    uptime: GaugeVec = "weir_job_uptime_seconds", "Seconds since the process started the job.", [];
+    memory: IntGaugeVec = "weir_process_resident_memory_bytes", "Resident memory of the process.", [];
+    cores: GaugeVec = "weir_process_cores", "Cores that the process may use.", [];
+    build: IntGaugeVec = "weir_build_info", "1, with the version as a label.", ["version"];
+    desired: IntGaugeVec = "weir_hint_desired_parallelism", "The parallelism that the hints advise for an operator; its present one where they advise none.", ["operator"];
+    hints: IntGaugeVec = "weir_hint_active", "1 for a hint that holds now, by rule.", ["operator", "rule"];
 }
+
+type Scrape = Box<dyn Fn() + Send + Sync>;
 
 /// The metrics of a process, in one registry.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
     families: Arc<Families>,
+    about: Arc<About>,
 }
 
-struct Families {
-    rows_in: IntCounterVec,
-    rows_out: IntCounterVec,
-    bytes_in: IntCounterVec,
-    bytes_out: IntCounterVec,
-    busy: IntCounterVec,
-    back_pressured: IntCounterVec,
-    idle: IntCounterVec,
-    cpu: IntCounterVec,
-    queue: IntGaugeVec,
-    errors: IntCounterVec,
-    source_lag: IntGaugeVec,
-    state_keys: IntGaugeVec,
-    state_reads: IntCounterVec,
-    state_writes: IntCounterVec,
-    function_calls: IntCounterVec,
-    function_rows: IntCounterVec,
-    function_remembered: IntCounterVec,
-    function_errors: IntCounterVec,
-    function_time: IntCounterVec,
-    epoch_duration: HistogramVec,
-    epoch_bytes: IntCounterVec,
-    epochs: IntCounterVec,
-    epoch_number: IntGaugeVec,
-    state_disk: IntGaugeVec,
-    restarts: IntCounterVec,
-    uptime: prometheus::GaugeVec,
+struct About {
+    started: Instant,
+    /// When the last epoch was delivered.
+    epoch_at: Mutex<Instant>,
+    job: OnceLock<String>,
+    scrape: Mutex<Option<Scrape>>,
 }
 
 /// The counters of one subtask.
@@ -100,25 +153,42 @@ pub struct SubtaskMetrics {
     pub rows_out: IntCounter,
     pub bytes_in: IntCounter,
     pub bytes_out: IntCounter,
-    pub busy: IntCounter,
-    pub back_pressured: IntCounter,
-    pub idle: IntCounter,
-    pub cpu: IntCounter,
+    pub busy: Counter,
+    pub back_pressured: Counter,
+    pub idle: Counter,
+    pub useful: Counter,
+    pub cpu: Counter,
     pub queue: IntGauge,
+    pub queue_room: IntGauge,
     pub state_keys: IntGauge,
+    pub state_bytes: IntGauge,
+    pub state_hits: IntCounter,
     pub state_reads: IntCounter,
     pub state_writes: IntCounter,
     pub skipped: IntCounter,
     pub nulled: IntCounter,
     pub dead: IntCounter,
+    pub retries: IntCounter,
     lag: IntGaugeVec,
+    delay: GaugeVec,
     operator: String,
+}
+
+/// What is left of a partition: in records, and in time.
+#[derive(Clone)]
+pub struct Lag {
+    /// Records that were not read yet.
+    pub records: IntGauge,
+    /// The age of the last record when it was read.
+    pub seconds: Gauge,
 }
 
 impl SubtaskMetrics {
     /// The lag of a partition that this subtask reads.
-    pub fn source_lag(&self, topic: &str, partition: i32) -> IntGauge {
-        self.lag.with_label_values(&[self.operator.as_str(), topic, &partition.to_string()])
+    pub fn source_lag(&self, topic: &str, partition: i32) -> Lag {
+        let partition = partition.to_string();
+        let labels = [self.operator.as_str(), topic, &partition];
+        Lag { records: self.lag.with_label_values(&labels), seconds: self.delay.with_label_values(&labels) }
     }
 }
 
@@ -129,9 +199,11 @@ pub struct FunctionMetrics {
     pub calls: IntCounter,
     pub rows: IntCounter,
     pub remembered: IntCounter,
-    pub time: IntCounter,
+    pub time: Histogram,
     pub errors: IntCounter,
     pub traps: IntCounter,
+    pub memory: IntGauge,
+    pub load: Gauge,
 }
 
 /// The counters of a job.
@@ -139,11 +211,24 @@ pub struct FunctionMetrics {
 #[expect(missing_docs, reason = "each is named after its declaration above")]
 pub struct JobMetrics {
     pub epoch_duration: Histogram,
+    pub align: Histogram,
+    pub write: Histogram,
+    pub deliver: Histogram,
     pub epoch_bytes: IntCounter,
     pub epochs: IntCounter,
     pub epoch_number: IntGauge,
     pub state_disk: IntGauge,
+    pub rescales: IntCounter,
+    pub pause: Gauge,
     pub uptime: Gauge,
+    about: Arc<About>,
+}
+
+impl JobMetrics {
+    /// Notes that an epoch was delivered.
+    pub fn delivered(&self) {
+        *locked(&self.about.epoch_at) = Instant::now();
+    }
 }
 
 impl Metrics {
@@ -153,48 +238,21 @@ impl Metrics {
     /// When a declaration is not a valid metric: a mistake of Weir's own.
     pub fn new() -> crate::Result<Self> {
         let registry = Registry::new();
-        let fail = |e: prometheus::Error| crate::Error::internal(e.to_string());
-        macro_rules! family {
-            ($t:ident, $d:expr) => {{
-                let v = $t::new(Opts::new($d.name, $d.help), $d.labels).map_err(fail)?;
-                registry.register(Box::new(v.clone())).map_err(fail)?;
-                v
-            }};
-        }
-        use prometheus::GaugeVec;
-        let buckets = prometheus::exponential_buckets(0.001, 2.0, 16).map_err(fail)?;
-        let opts = HistogramOpts::new(EPOCH_DURATION.name, EPOCH_DURATION.help).buckets(buckets);
-        let epoch_duration = HistogramVec::new(opts, EPOCH_DURATION.labels).map_err(fail)?;
-        registry.register(Box::new(epoch_duration.clone())).map_err(fail)?;
-        let families = Families {
-            rows_in: family!(IntCounterVec, ROWS_IN),
-            rows_out: family!(IntCounterVec, ROWS_OUT),
-            bytes_in: family!(IntCounterVec, BYTES_IN),
-            bytes_out: family!(IntCounterVec, BYTES_OUT),
-            busy: family!(IntCounterVec, BUSY),
-            back_pressured: family!(IntCounterVec, BACK_PRESSURED),
-            idle: family!(IntCounterVec, IDLE),
-            cpu: family!(IntCounterVec, CPU),
-            queue: family!(IntGaugeVec, QUEUE),
-            errors: family!(IntCounterVec, ERRORS),
-            source_lag: family!(IntGaugeVec, SOURCE_LAG),
-            state_keys: family!(IntGaugeVec, STATE_KEYS),
-            state_reads: family!(IntCounterVec, STATE_READS),
-            state_writes: family!(IntCounterVec, STATE_WRITES),
-            function_calls: family!(IntCounterVec, FUNCTION_CALLS),
-            function_rows: family!(IntCounterVec, FUNCTION_ROWS),
-            function_remembered: family!(IntCounterVec, FUNCTION_REMEMBERED),
-            function_errors: family!(IntCounterVec, FUNCTION_ERRORS),
-            function_time: family!(IntCounterVec, FUNCTION_TIME),
-            epoch_duration,
-            epoch_bytes: family!(IntCounterVec, EPOCH_BYTES),
-            epochs: family!(IntCounterVec, EPOCHS),
-            epoch_number: family!(IntGaugeVec, EPOCH_NUMBER),
-            state_disk: family!(IntGaugeVec, STATE_DISK),
-            restarts: family!(IntCounterVec, RESTARTS),
-            uptime: family!(GaugeVec, UPTIME),
-        };
-        Ok(Metrics { registry, families: Arc::new(families) })
+        let families = Families::new(&registry).map_err(|e| crate::Error::internal(e.to_string()))?;
+        families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let now = Instant::now();
+        let about = About { started: now, epoch_at: Mutex::new(now), job: OnceLock::new(), scrape: Mutex::default() };
+        Ok(Metrics { registry, families: Arc::new(families), about: Arc::new(about) })
+    }
+
+    /// Says what the job is called; the first name stays.
+    pub fn name(&self, job: &str) {
+        self.about.job.get_or_init(|| job.to_string());
+    }
+
+    /// Has something done before each scrape: setting gauges that cost too much to be kept.
+    pub fn before_scrape(&self, scrape: Scrape) {
+        *locked(&self.about.scrape) = Some(scrape);
     }
 
     /// The counters of a subtask; asking again gives the same ones.
@@ -211,17 +269,50 @@ impl Metrics {
             busy: f.busy.with_label_values(l),
             back_pressured: f.back_pressured.with_label_values(l),
             idle: f.idle.with_label_values(l),
+            useful: f.useful.with_label_values(l),
             cpu: f.cpu.with_label_values(l),
             queue: f.queue.with_label_values(l),
+            queue_room: f.queue_room.with_label_values(l),
             state_keys: f.state_keys.with_label_values(l),
+            state_bytes: f.state_bytes.with_label_values(l),
+            state_hits: f.state_hits.with_label_values(l),
             state_reads: f.state_reads.with_label_values(l),
             state_writes: f.state_writes.with_label_values(l),
             skipped: errors("skipped"),
             nulled: errors("null"),
             dead: errors("dead_letter"),
+            retries: f.retries.with_label_values(&[operator]),
             lag: f.source_lag.clone(),
+            delay: f.source_delay.clone(),
             operator: operator.to_string(),
         }
+    }
+
+    /// Notes how many subtasks an operator has; those that it no longer has wait at no input and hold no state.
+    pub fn parallelism(&self, operator: &str, subtasks: usize) {
+        let f = &self.families;
+        let before = f.parallelism.with_label_values(&[operator]);
+        for gone in subtasks..usize::try_from(before.get()).unwrap_or(0) {
+            let l: &[&str] = &[operator, &gone.to_string()];
+            for gauge in [&f.queue, &f.queue_room, &f.state_keys, &f.state_bytes] {
+                gauge.with_label_values(l).set(0);
+            }
+        }
+        before.set(subtasks as i64);
+    }
+
+    /// How long a sink's deliveries take.
+    pub fn sink_delivery(&self, operator: &str) -> Histogram {
+        self.families.sink_time.with_label_values(&[operator])
+    }
+
+    /// The lag of an operator's partitions in records, summed, if it reads any.
+    pub fn lag(&self, operator: &str) -> Option<u64> {
+        use prometheus::core::Collector;
+        let families = self.families.source_lag.collect();
+        let all = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+        let own = all.filter(|m| m.get_label().iter().any(|l| l.name() == "operator" && l.value() == operator));
+        own.map(|m| m.get_gauge().get_value().max(0.0) as u64).reduce(|a, b| a + b)
     }
 
     /// The counters of a function.
@@ -234,19 +325,38 @@ impl Metrics {
             time: f.function_time.with_label_values(&[function]),
             errors: f.function_errors.with_label_values(&[function, "exception"]),
             traps: f.function_errors.with_label_values(&[function, "trap"]),
+            memory: f.function_memory.with_label_values(&[function]),
+            load: f.function_load.with_label_values(&[function]),
         }
     }
 
     /// The counters of the job.
     pub fn job(&self) -> JobMetrics {
         let f = &self.families;
+        let none: &[&str] = &[];
+        let phase = |p| f.epoch_phase.with_label_values(&[p]);
         JobMetrics {
-            epoch_duration: f.epoch_duration.with_label_values::<&str>(&[]),
-            epoch_bytes: f.epoch_bytes.with_label_values::<&str>(&[]),
-            epochs: f.epochs.with_label_values::<&str>(&[]),
-            epoch_number: f.epoch_number.with_label_values::<&str>(&[]),
-            state_disk: f.state_disk.with_label_values::<&str>(&[]),
-            uptime: f.uptime.with_label_values::<&str>(&[]),
+            epoch_duration: f.epoch_duration.with_label_values(none),
+            align: phase("align"),
+            write: phase("write"),
+            deliver: phase("deliver"),
+            epoch_bytes: f.epoch_bytes.with_label_values(none),
+            epochs: f.epochs.with_label_values(none),
+            epoch_number: f.epoch_number.with_label_values(none),
+            state_disk: f.state_disk.with_label_values(none),
+            rescales: f.rescales.with_label_values(none),
+            pause: f.pause.with_label_values(none),
+            uptime: f.uptime.with_label_values(none),
+            about: self.about.clone(),
+        }
+    }
+
+    /// Shows a hint: the parallelism that is advised, and the rules that hold of those that are known.
+    pub fn hint(&self, operator: &str, desired: usize, holds: &[&str], rules: &[&str]) {
+        self.families.desired.with_label_values(&[operator]).set(desired as i64);
+        for rule in rules {
+            let gauge = self.families.hints.with_label_values(&[operator, rule]);
+            gauge.set(i64::from(holds.contains(rule)));
         }
     }
 
@@ -255,11 +365,71 @@ impl Metrics {
         self.families.restarts.with_label_values(&[reason])
     }
 
+    /// Seconds since the last epoch was delivered, or since the job began.
+    pub fn epoch_age(&self) -> Duration {
+        locked(&self.about.epoch_at).elapsed()
+    }
+
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
+        if let Some(scrape) = &*locked(&self.about.scrape) {
+            scrape();
+        }
+        let (f, none): (_, &[&str]) = (&self.families, &[]);
+        f.uptime.with_label_values(none).set(self.about.started.elapsed().as_secs_f64());
+        f.epoch_age.with_label_values(none).set(self.epoch_age().as_secs_f64());
+        f.memory.with_label_values(none).set(resident() as i64);
+        f.cores.with_label_values(none).set(crate::clock::cores());
+        let mut all = self.registry.gather();
+        if let Some(job) = self.about.job.get() {
+            for m in all.iter_mut().flat_map(|f| f.mut_metric().iter_mut()) {
+                let mut label = LabelPair::default();
+                label.set_name("job_name".to_string());
+                label.set_value(job.clone());
+                let mut labels = m.take_label();
+                labels.push(label);
+                m.set_label(labels);
+            }
+        }
         let mut out = vec![];
         // Writing to memory fails only for a malformed family, and those are declared above.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        let _ = TextEncoder::new().encode(&all, &mut out);
         String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// The process's resident memory in bytes, as far as the kernel says.
+pub fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|s| s.split(' ').nth(1)?.parse::<u64>().ok()).unwrap_or(0);
+    // SAFETY: asks for a constant.
+    pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_prometheus() {
+        for d in ALL {
+            assert!(d.name.starts_with("weir_") && d.help.ends_with('.'), "{d:?}");
+            assert_eq!(d.kind == "counter", d.name.ends_with("_total"), "{d:?}");
+            for unit in ["milli", "micro", "nano", "kilo", "percent", "minutes"] {
+                assert!(!d.name.contains(unit), "{} is not in a base unit", d.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_names_its_job() {
+        let m = Metrics::new().expect("declarations that are right");
+        m.name("a \"job\"");
+        m.subtask("source t", 0).busy.inc_by(0.5);
+        let text = m.text();
+        let line =
+            "weir_operator_busy_seconds_total{operator=\"source t\",subtask=\"0\",job_name=\"a \\\"job\\\"\"} 0.5";
+        assert!(text.contains(line), "{text}");
+        assert!(text.lines().filter(|l| !l.starts_with('#')).all(|l| l.contains("job_name=")), "{text}");
     }
 }

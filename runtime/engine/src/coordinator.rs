@@ -121,6 +121,7 @@ impl Handler<Ack> for Coordinator {
             return;
         }
         r.committing = true;
+        self.shared.metrics.align.observe(r.started.elapsed().as_secs_f64());
         let outbox: Outbox = r
             .outbox
             .iter()
@@ -151,6 +152,7 @@ impl Handler<News> for Coordinator {
                 m.epochs.inc();
                 m.epoch_bytes.inc_by(bytes);
                 m.epoch_number.set(epoch.0 as i64);
+                m.delivered();
                 m.epoch_duration.observe(r.started.elapsed().as_secs_f64());
                 if r.barrier.last {
                     return self.finish(Ok(r.barrier.end));

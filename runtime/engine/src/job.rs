@@ -128,7 +128,7 @@ fn generation(
             s.begin(&options.job, marks.get(&state.operator).copied())?;
         }
     }
-    deliver_left_over(graph, backend, &marks)?;
+    deliver_left_over(graph, backend, &marks, metrics)?;
     let mut recovered = false;
     for (node, state) in graph.nodes.iter().zip(&handles) {
         if let Role::Sink(s) = &node.role {
@@ -158,7 +158,7 @@ fn generation(
     let workers = workers(graph, backend, options, metrics, &handles)?;
     let system = System::new();
     system.block_on(async {
-        if let Err(e) = start(graph, backend, options, control, &shared, Begun { workers, next, marks }) {
+        if let Err(e) = start(graph, backend, options, metrics, control, &shared, Begun { workers, next, marks }) {
             shared.finish(Err(e));
             System::current().stop();
         }
@@ -213,9 +213,10 @@ fn deliver_left_over(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
     marks: &BTreeMap<OperatorId, Mark>,
+    metrics: &Metrics,
 ) -> Result<()> {
     for (epoch, outbox) in backend.undelivered()? {
-        deliver(graph, backend, &outbox, |o| match marks.get(&o) {
+        deliver(graph, backend, &outbox, metrics, |o| match marks.get(&o) {
             Some(m) if m.epoch == epoch => *m,
             // An older epoch, whose file was kept for the store: every sink has it.
             _ => Mark { epoch, previous: Epoch(0) },
@@ -229,13 +230,16 @@ fn deliver(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
     outbox: &Outbox,
+    metrics: &Metrics,
     mark: impl Fn(OperatorId) -> Mark,
 ) -> Result<()> {
     for (uid, entries) in outbox {
         for node in graph.nodes.iter().filter(|n| n.uid == *uid) {
             if let Role::Sink(s) = &node.role {
                 let named = |e: Error| e.context(&node.name);
+                let begun = Instant::now();
                 s.deliver(mark(backend.operator(uid)?), entries).map_err(named)?;
+                metrics.sink_delivery(&node.name).observe(begun.elapsed().as_secs_f64());
             }
         }
     }
@@ -298,6 +302,7 @@ fn start(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
     options: &Options,
+    metrics: &Metrics,
     control: &Arc<Control>,
     shared: &Arc<Shared>,
     begun: Begun,
@@ -309,7 +314,7 @@ fn start(
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
     let coordinator =
         Coordinator::new(shared.clone(), control.clone(), sender, subtasks, options.epoch_interval, next).start();
-    commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone())?;
+    commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;
     // For every node: the addresses of its subtasks, once they are started.
     let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();
     let mut turn = 0;
@@ -378,7 +383,9 @@ fn commit_thread(
     epochs: crossbeam_channel::Receiver<(Epoch, Outbox, bool)>,
     mut marks: BTreeMap<OperatorId, Mark>,
     run: String,
+    metrics: Metrics,
 ) -> Result<()> {
+    let job = metrics.job();
     let sinks = JobGraph {
         name: graph.name.clone(),
         nodes: graph
@@ -399,10 +406,14 @@ fn commit_thread(
         while let Ok((epoch, outbox, end)) = epochs.recv() {
             let mut durable = || {
                 mark(&backend, &mut marks, &run, epoch, &outbox)?;
+                let begun = Instant::now();
                 let bytes = backend.commit(epoch, &outbox, end)?;
+                job.write.observe(begun.elapsed().as_secs_f64());
                 let known = |o| marks.get(&o).copied().unwrap_or(Mark { epoch, previous: Epoch(0) });
-                deliver(&sinks, &backend, &outbox, known)?;
+                let begun = Instant::now();
+                deliver(&sinks, &backend, &outbox, &metrics, known)?;
                 backend.delivered(epoch)?;
+                job.deliver.observe(begun.elapsed().as_secs_f64());
                 Ok(bytes)
             };
             match durable() {

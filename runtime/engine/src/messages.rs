@@ -84,6 +84,8 @@ pub(crate) struct Done {
     pub outputs: Vec<(usize, Batch)>,
     pub outcome: Outcome,
     pub cpu: Duration,
+    /// The time that it took, without what the thread waited for a core.
+    pub useful: Duration,
     pub wants_epoch: bool,
     /// The rows that the operator would rather take at once.
     pub gathers: usize,

@@ -107,7 +107,7 @@ impl Subtask {
 
     /// Books the time since the last change of state. A worker's own time is booked when it is done.
     fn account(&mut self) {
-        let elapsed = self.since.elapsed().as_micros() as u64;
+        let elapsed = self.since.elapsed().as_secs_f64();
         self.since = Instant::now();
         match self.state {
             State::Busy => self.metrics.busy.inc_by(elapsed),
@@ -240,6 +240,7 @@ impl Actor for Subtask {
             }
         }
         self.work = Some(sender);
+        self.metrics.queue_room.set((self.channels.len() * WINDOW) as i64);
         self.since = Instant::now();
         // So that the times are right for whoever looks while a long piece of work goes on.
         ctx.run_interval(Duration::from_millis(500), |a, _| a.account());
@@ -292,7 +293,8 @@ impl Handler<Done> for Subtask {
         self.running = false;
         self.gathers = d.gathers;
         self.account();
-        self.metrics.cpu.inc_by(d.cpu.as_micros() as u64);
+        self.metrics.cpu.inc_by(d.cpu.as_secs_f64());
+        self.metrics.useful.inc_by(d.useful.as_secs_f64());
         self.pending.extend(d.outputs.into_iter().map(|(t, b)| (t, Item::Batch(b))));
         if d.wants_epoch && !self.wanted {
             self.wanted = true;

@@ -6,7 +6,8 @@ use actix::Recipient;
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use weir_core::clock::thread_cpu;
+use std::time::Instant;
+use weir_core::clock::{thread_cpu, thread_queued};
 use weir_core::graph::{Collector, Operator, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::{OperatorId, StateBackend};
@@ -38,7 +39,7 @@ impl Worker {
     /// Works until nobody hands out work any more.
     pub fn run(mut self, work: &Receiver<Work>, done: &Recipient<Done>) {
         while let Ok(w) = work.recv() {
-            let before = thread_cpu();
+            let (before, queued, began) = (thread_cpu(), thread_queued(), Instant::now());
             let mut outputs = vec![];
             let outcome = catch_unwind(AssertUnwindSafe(|| self.work(w, &mut outputs)));
             let outcome = match outcome {
@@ -60,7 +61,13 @@ impl Worker {
                 _ => 0,
             };
             let failed = matches!(outcome, Outcome::Failed(_));
-            done.do_send(Done { outputs, outcome, cpu: thread_cpu().saturating_sub(before), wants_epoch, gathers });
+            let cpu = thread_cpu().saturating_sub(before);
+            // Where the kernel does not tell, what is certain: waiting counts as useful only when nobody was in the way.
+            let useful = match (queued, thread_queued()) {
+                (Some(before), Some(now)) => began.elapsed().saturating_sub(now.saturating_sub(before)),
+                _ => cpu,
+            };
+            done.do_send(Done { outputs, outcome, cpu, useful, wants_epoch, gathers });
             if failed {
                 return;
             }

@@ -102,6 +102,7 @@ impl Normalize {
         missing.dedup();
         let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
         self.context.metrics.state_reads.inc_by(refs.len() as u64);
+        self.context.metrics.state_hits.inc_by(keys.len().saturating_sub(refs.len()) as u64);
         for (k, row) in refs.iter().zip(self.context.state.get_many(&refs)?) {
             self.bytes += OVERHEAD + k.len() + row.as_ref().map_or(0, Vec::len);
             self.rows.insert(k[2..].into(), Entry { kept: row, dirty: false });
@@ -208,6 +209,7 @@ impl Operator for Normalize {
         }
         self.context.metrics.state_writes.inc_by(changes.len() as u64);
         self.context.metrics.state_keys.set(self.rows.len() as i64);
+        self.context.metrics.state_bytes.set(self.bytes as i64);
         Ok(changes)
     }
 

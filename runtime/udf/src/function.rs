@@ -144,6 +144,7 @@ impl Loaded {
     /// # Errors
     /// When it is no component of this contract, or cannot be opened.
     pub fn new(path: &Path, name: &str, limits: &Limits, cache: &Path, metrics: &Metrics) -> Result<Loaded> {
+        let began = Instant::now();
         let component = Component::load(path, cache)?;
         let rights = Rights {
             name: name.to_string(),
@@ -155,6 +156,7 @@ impl Loaded {
         let mut instance = component.instantiate(&rights)?;
         let signatures = instance.describe()?;
         let inner = Inner { component, rights, idle: Mutex::new(vec![]), metrics: metrics.function(name) };
+        inner.metrics.load.set(began.elapsed().as_secs_f64());
         inner.give(Worker { instance, memory: Remembered::default() });
         let bytes = std::fs::read(path).unwrap_or_default();
         use sha2::Digest;
@@ -468,7 +470,11 @@ impl Bound {
         let spent = started.elapsed();
         inner.metrics.calls.inc();
         inner.metrics.rows.inc_by(count as u64);
-        inner.metrics.time.inc_by(spent.as_micros() as u64);
+        inner.metrics.time.observe(spent.as_secs_f64());
+        let memory = worker.instance.memory() as i64;
+        if memory > inner.metrics.memory.get() {
+            inner.metrics.memory.set(memory);
+        }
         let nanos = spent.as_nanos() as f64 / count as f64;
         let m = &mut worker.memory;
         m.nanos_a_row = if m.nanos_a_row == 0.0 { nanos } else { m.nanos_a_row * 0.8 + nanos * 0.2 };

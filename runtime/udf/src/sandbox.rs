@@ -633,6 +633,11 @@ impl Instance {
     pub fn refusals(&self) -> String {
         refusals(&self.store.data().network)
     }
+
+    /// Bytes of memory that it has taken.
+    pub fn memory(&self) -> usize {
+        self.store.data().memory.used
+    }
 }
 
 fn refusals(network: &Mutex<Opened>) -> String {

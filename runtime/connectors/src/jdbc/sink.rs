@@ -324,6 +324,7 @@ impl AtOnce {
                 Ok(()) => return Ok(()),
                 Err(e) if e.kind == Kind::Io && tries < target.retries => {
                     tries += 1;
+                    locked(&target.metrics).iter().for_each(|m| m.retries.inc());
                     tracing::warn!("try {tries} of {}: {e}", target.retries);
                     std::thread::sleep(std::time::Duration::from_secs(u64::from(tries)));
                     self.database = Database::connect(&target.config)?;

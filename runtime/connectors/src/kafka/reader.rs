@@ -11,9 +11,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weir_core::graph::{Collector, Polled, Source, SubtaskContext};
-use weir_core::metrics::IntGauge;
+use weir_core::metrics::Lag;
 use weir_core::origin::{Origin, Origins};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
@@ -47,7 +47,7 @@ pub(super) struct Reader {
     places: HashMap<(usize, i32), usize>,
     /// Partitions whose position has changed since the last epoch.
     moved: Vec<bool>,
-    lag: Vec<IntGauge>,
+    lag: Vec<Lag>,
     /// The positions of the last epoch, which is durable when the next one is handed over.
     durable: Vec<(String, i32, i64)>,
 }
@@ -151,7 +151,8 @@ impl Reader {
                         known.next = m.offset();
                         self.moved[p] = true;
                     }
-                    self.lag[p].set(0);
+                    self.lag[p].records.set(0);
+                    self.lag[p].seconds.set(0.0);
                 }
                 Ok(())
             }
@@ -399,6 +400,13 @@ impl Source for Reader {
             self.moved[at] = true;
         }
         self.context.metrics.bytes_in.inc_by(bytes as u64);
+        for (i, (at, m)) in good.iter().enumerate() {
+            let last = good.get(i + 1).is_none_or(|(next, _)| next != at);
+            if last && let (t, TimestampType::CreateTime | TimestampType::LogAppendTime) = m.timestamp() {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+                self.lag[*at].seconds.set(now.saturating_sub(t).max(0) as f64 / 1_000.0);
+            }
+        }
         if !good.is_empty() {
             self.rows(&good, out)?;
         }
@@ -423,7 +431,10 @@ impl Source for Reader {
                 self.durable.push((p.topic.clone(), p.partition, p.known.next));
             }
             if let Some(end) = cached_end(self.consumer.client(), &p.topic, p.partition) {
-                self.lag[i].set((end - p.known.next).max(0));
+                self.lag[i].records.set((end - p.known.next).max(0));
+                if end <= p.known.next {
+                    self.lag[i].seconds.set(0.0);
+                }
             }
         }
         Ok(changes)

@@ -263,9 +263,12 @@ impl Operator for AggregateOperator {
             return self.local(&batch, &assigned, &key_columns, out);
         }
         let now = if self.plan.ttl_millis > 0 { now_millis() } else { 0 };
+        let reads = self.context.metrics.state_reads.get();
         if self.stored {
             self.load(&assigned.keys, now)?;
         }
+        let missed = self.context.metrics.state_reads.get() - reads;
+        self.context.metrics.state_hits.inc_by((assigned.keys.len() as u64).saturating_sub(missed));
         // Accumulators of the batch, then merged into the groups: the map is asked once a key.
         let mut before: Vec<Option<Vec<Value<'static>>>> = Vec::with_capacity(assigned.keys.len());
         let mut partial = self.accumulate(&batch, &assigned)?;
@@ -307,6 +310,7 @@ impl Operator for AggregateOperator {
             }
         }
         self.context.metrics.state_keys.set(self.groups.len() as i64);
+        self.context.metrics.state_bytes.set(self.bytes as i64);
         if self.plan.at_end {
             return Ok(());
         }
@@ -397,6 +401,7 @@ impl Operator for AggregateOperator {
         }
         self.context.metrics.state_writes.inc_by(changes.len() as u64);
         self.context.metrics.state_keys.set(self.groups.len() as i64);
+        self.context.metrics.state_bytes.set(self.bytes as i64);
         Ok(changes)
     }
 
