@@ -44,6 +44,19 @@ pub enum Command {
     Udf(Udf),
     /// Write a job's state into a folder, running or not, to start from it elsewhere.
     Savepoint(Savepoint),
+    /// Show the jobs that run on this machine.
+    List(List),
+    /// Have a running job finish its epoch and leave.
+    Stop {
+        #[command(flatten)]
+        job: Job,
+    },
+    /// Give operators of a running job other parallelisms.
+    Scale(Scale),
+    /// Show what a running job should change, to what, and why.
+    Hints(Hints),
+    /// Watch a running job's operators.
+    Top(Top),
     /// Deal with records that failed and went to a table of dead letters.
     Dlq(Dlq),
     /// Look into, copy and drop the state of jobs.
@@ -86,9 +99,50 @@ pub struct Run {
     /// The folder for the state; .weir beside the script otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
-    /// Serve /metrics at this address, such as 127.0.0.1:9249.
+    /// Serve metrics, health and an interface at this address, such as 127.0.0.1:9249. Changes want the token of WEIR_TOKEN.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// Change parallelisms by the hints while the job runs.
+    #[arg(long)]
+    pub autoscale: bool,
+}
+
+#[derive(Args)]
+pub struct List {
+    #[arg(long, value_enum, default_value_t = Shown::Text)]
+    pub format: Shown,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Shown {
+    Text,
+    Json,
+}
+
+#[derive(Args)]
+pub struct Scale {
+    #[command(flatten)]
+    pub job: Job,
+    /// An operator's name, as in `weir top`, and its subtasks; 'script' takes the script's number again.
+    #[arg(required = true, value_name = "OPERATOR=N")]
+    pub operators: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Hints {
+    #[command(flatten)]
+    pub job: Job,
+    #[arg(long, value_enum, default_value_t = Shown::Text)]
+    pub format: Shown,
+}
+
+#[derive(Args)]
+pub struct Top {
+    #[command(flatten)]
+    pub job: Job,
+    /// Show it once and leave; so does a standard output that is no terminal.
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Args)]

@@ -137,8 +137,7 @@ impl Assembly<'_> {
     fn check_changes(&self, table: &Table, plan: &Plan) -> Result<()> {
         let option = |k: &str| table.options.get(k).map_or("", String::as_str);
         let connector = option("connector");
-        let appends = if self.batch { plan.appends_in_batch() } else { plan.appends() };
-        if appends || weir_connectors::takes_changes(connector, option("format")) {
+        if !self.changes(plan) || weir_connectors::takes_changes(connector, option("format")) {
             return Ok(());
         }
         let e = Error::script(format!(
@@ -146,6 +145,11 @@ impl Assembly<'_> {
             table.name
         ));
         Err(e.at(table.place).hint("SET 'execution.runtime-mode' = 'batch' writes each result once, at the end"))
+    }
+
+    /// Whether a relation brings changes, which must stay in order.
+    fn changes(&self, plan: &Plan) -> bool {
+        !if self.batch { plan.appends_in_batch() } else { plan.appends() }
     }
 
     fn name(&mut self, wanted: &str) -> String {
@@ -245,7 +249,7 @@ impl Assembly<'_> {
                 let uid = uid("calc");
                 let below = self.relation(input, identity, next)?;
                 let factory = self.calc(condition.clone(), exprs, schema, input.schema());
-                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let edge = forward(below.node, self.changes(input));
                 let node = self.add("calc", uid, below.parallelism, Role::Operator(factory), vec![edge]);
                 for t in dead_letter_tables(exprs.iter().chain(condition)) {
                     self.letters.entry(t).or_default().push(node);
@@ -256,7 +260,7 @@ impl Assembly<'_> {
                 let uid = uid("expand");
                 let below = self.relation(input, identity, next)?;
                 let factory = ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() };
-                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let edge = forward(below.node, self.changes(input));
                 let node = self.add("expand", uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
                 Ok(Output { node, parallelism: below.parallelism })
             }
@@ -274,7 +278,7 @@ impl Assembly<'_> {
                     found: table.physical.project(columns),
                     schema: schema.clone(),
                 };
-                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let edge = forward(below.node, self.changes(input));
                 let name = format!("lookup {}", short(&table.name));
                 let node = self.add(&name, uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
                 Ok(Output { node, parallelism: below.parallelism })
@@ -283,8 +287,7 @@ impl Assembly<'_> {
                 let uid = uid("normalize");
                 let below = self.relation(input, identity, next)?;
                 let factory = NormalizeFactory { keys: keys.clone(), schema: schema.clone(), materializes: false };
-                let partitioning = Partitioning::Hash(keys.clone());
-                let edge = Edge { from: below.node, port: MAIN, partitioning };
+                let edge = dealt(below.node, Partitioning::Hash(keys.clone()));
                 let role = Role::Operator(Arc::new(factory));
                 let node = self.add("changelog-normalize", uid, self.parallelism, role, vec![edge]);
                 Ok(Output { node, parallelism: self.parallelism })
@@ -298,7 +301,7 @@ impl Assembly<'_> {
                     input: input.schema().clone(),
                     schema: schema.clone(),
                     stage: Stage::Whole,
-                    retracts: !if self.batch { input.appends_in_batch() } else { input.appends() },
+                    retracts: self.changes(input),
                     at_end: self.batch && !calls.is_empty(),
                     ttl_millis: self.ttl_millis,
                 };
@@ -314,10 +317,13 @@ impl Assembly<'_> {
                     parallelism = parallelism.max(o.parallelism);
                     outputs.push(o);
                 }
-                for o in outputs {
-                    let partitioning =
-                        if o.parallelism == parallelism { Partitioning::Forward } else { Partitioning::Rebalance };
-                    edges.push(Edge { from: o.node, port: MAIN, partitioning });
+                for (o, i) in outputs.iter().zip(inputs) {
+                    edges.push(match (o.parallelism == parallelism, self.changes(i)) {
+                        (true, ordered) => forward(o.node, ordered),
+                        (false, false) => dealt(o.node, Partitioning::Rebalance),
+                        // All changes of a row take one way.
+                        (false, true) => dealt(o.node, Partitioning::Hash((0..schema.len()).collect())),
+                    });
                 }
                 let columns: Vec<Expr> = schema
                     .fields
@@ -336,12 +342,8 @@ impl Assembly<'_> {
         let parallelism = if whole.keys.is_empty() { 1 } else { self.parallelism };
         let keys = whole.keys.clone();
         if below.parallelism == 1 && parallelism == 1 || !whole.splits() || whole.retracts && has_extremes(&whole) {
-            let partitioning = match (parallelism, below.parallelism) {
-                (1, 1) => Partitioning::Forward,
-                _ if keys.is_empty() => Partitioning::Single,
-                _ => Partitioning::Hash(keys),
-            };
-            let edge = Edge { from: below.node, port: MAIN, partitioning };
+            let partitioning = if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash(keys) };
+            let edge = dealt(below.node, partitioning);
             let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(whole)), vec![edge]);
             return Ok(Output { node, parallelism });
         }
@@ -357,13 +359,13 @@ impl Assembly<'_> {
                 below.node
             }
             _ => {
-                let edge = Edge { from: below.node, port: MAIN, partitioning: Partitioning::Forward };
+                let edge = forward(below.node, whole.retracts);
                 let uid = format!("{uid}/local");
                 self.add("local-aggregate", uid, below.parallelism, Role::Operator(Arc::new(local)), vec![edge])
             }
         };
         let last = AggregateFactory { stage: Stage::Final, ..whole };
-        let edge = Edge { from, port: MAIN, partitioning };
+        let edge = dealt(from, partitioning);
         let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(last)), vec![edge]);
         Ok(Output { node, parallelism })
     }
@@ -401,8 +403,7 @@ impl Assembly<'_> {
             && self.materializes(plan, &spec)?
         {
             let factory = NormalizeFactory { keys: key.clone(), schema: spec.schema.clone(), materializes: true };
-            let edge = |(from, port)| Edge { from, port, partitioning: Partitioning::Hash(key.clone()) };
-            let edges = inputs.into_iter().map(edge).collect();
+            let edges = inputs.into_iter().map(|(from, _)| dealt(from, Partitioning::Hash(key.clone()))).collect();
             let uid = format!("{identity}/materialize");
             let node = self.add("sink-materialize", uid, parallelism, Role::Operator(Arc::new(factory)), edges);
             inputs = vec![(node, MAIN)];
@@ -418,7 +419,8 @@ impl Assembly<'_> {
                     (false, true) if parallelism == 1 => Partitioning::Single,
                     (false, true) => Partitioning::Hash((0..table.written.len()).collect()),
                 };
-                Edge { from, port, partitioning }
+                let ordered = plan.is_some_and(|p| self.changes(p));
+                Edge { from, port, partitioning, ordered }
             })
             .collect();
         let name = format!("sink {}", short(&table.name));
@@ -432,9 +434,8 @@ impl Assembly<'_> {
         let upserts = !spec.key.is_empty() && weir_connectors::upserts(spec.connector());
         match self.compiled.settings.get(key).map(|v| v.to_lowercase()).as_deref() {
             None | Some("auto") => {
-                let appends = if self.batch { plan.appends_in_batch() } else { plan.appends() };
                 let own = plan.unique_key().is_some_and(|own| own.iter().all(|k| spec.key.contains(k)));
-                Ok(upserts && !appends && !own)
+                Ok(upserts && self.changes(plan) && !own)
             }
             Some("none") => Ok(false),
             Some("force") => Ok(upserts),
@@ -494,7 +495,7 @@ impl Assembly<'_> {
             read.again = true;
             let source = weir_connectors::source(&read)?;
             let node = self.add(&format!("source {name}"), uid, 1, Role::Source(source), vec![]);
-            edges.push(Edge { from: node, port: MAIN, partitioning: Partitioning::Rebalance });
+            edges.push(dealt(node, Partitioning::Rebalance));
         }
         let again = weir_connectors::replay(spec)?;
         let name = format!("replay {}", short(&table.name));
@@ -526,16 +527,23 @@ impl Assembly<'_> {
             }
             let fields = table.sink_schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
             let factory = self.calc(None, &exprs, &Schema::new(fields), &DEAD_LETTER);
-            let edges = nodes
-                .iter()
-                .map(|n| Edge { from: *n, port: DEAD_LETTERS, partitioning: Partitioning::Single })
-                .collect();
+            let edges = nodes.iter().map(|n| Edge { port: DEAD_LETTERS, ..dealt(*n, Partitioning::Single) }).collect();
             let identity = format!("{}#dead-letters", table.name);
             let node = self.add("dead letters", format!("{identity}/calc"), 1, Role::Operator(factory), edges);
             self.sink(&table, &identity, vec![(node, MAIN)], 1, None)?;
         }
         Ok(())
     }
+}
+
+/// An edge from subtask to subtask.
+fn forward(from: usize, ordered: bool) -> Edge {
+    Edge { from, port: MAIN, partitioning: Partitioning::Forward, ordered }
+}
+
+/// An edge that deals rows out.
+fn dealt(from: usize, partitioning: Partitioning) -> Edge {
+    Edge { from, port: MAIN, partitioning, ordered: false }
 }
 
 /// What the names of operators end with that only a replay has.

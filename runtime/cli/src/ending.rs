@@ -46,6 +46,12 @@ impl SourceFactory for Ending {
         let (done, subtasks, control) = (self.done.clone(), self.subtasks, self.control.clone());
         Ok(Box::new(Subtask { inner: self.inner.open(context)?, place, done, subtasks, control }))
     }
+    fn partitions(&self) -> Option<usize> {
+        self.inner.partitions()
+    }
+    fn paced(&self) -> bool {
+        self.inner.paced()
+    }
     fn rewinds(&self) -> bool {
         self.inner.rewinds()
     }

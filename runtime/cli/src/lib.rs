@@ -7,10 +7,13 @@ mod functions;
 mod generate;
 mod local;
 mod progress;
+mod registry;
 mod run;
+mod running;
 mod savepoints;
 mod script;
 mod state;
+mod steer;
 mod udf;
 
 use arguments::{Arguments, Command, DlqCommand, LogFormat};
@@ -56,6 +59,11 @@ pub fn command() -> ExitCode {
         },
         Command::State(a) => state::run(&a),
         Command::Savepoint(a) => state::savepoint(&a),
+        Command::List(a) => steer::list(&a),
+        Command::Stop { job } => steer::stop(&job),
+        Command::Scale(a) => steer::scale(&a),
+        Command::Hints(a) => steer::hints(&a),
+        Command::Top(a) => steer::top(&a),
         Command::Generate(a) => generate::run(&a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "weir", &mut std::io::stdout());

@@ -1,7 +1,8 @@
-//! Asking a running job: a socket in the folder of its state, by which `weir state` reaches whoever holds the lock.
+//! Asking a running job: a socket in the folder of its state, by which the commands reach whoever holds the lock.
 //!
 //! One line asks; the answer's last line is `ok`, or `error` and what was wrong. An answer without it was cut off.
 
+use crate::running::Running;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_core::error::io;
 use weir_core::{Error, Result};
+use weir_engine::scale::Wanted;
 use weir_state::Store;
 
 const SOCKET: &str = "control";
@@ -35,17 +37,17 @@ impl Drop for Answering {
 }
 
 /// Answers from now on, on a thread of its own.
-pub fn answer(folder: &Path, store: &Arc<Store>, job: &str) -> Result<Answering> {
+pub fn answer(folder: &Path, store: &Arc<Store>, job: &str, running: &Arc<Running>) -> Result<Answering> {
     let path = folder.join(SOCKET);
     // Left over from a process that was killed: the lock is ours, so nobody listens there.
     let _ = std::fs::remove_file(&path);
     let at = File::open(folder).map_err(io("open", folder))?;
     let listener = UnixListener::bind(short(&at)).map_err(io("listen on", &path))?;
-    let (store, job) = (Arc::downgrade(store), job.to_string());
+    let (store, job, running) = (Arc::downgrade(store), job.to_string(), Arc::downgrade(running));
     let serve = move || {
         for stream in listener.incoming().filter_map(std::result::Result::ok) {
-            let Some(store) = store.upgrade() else { return };
-            if let Err(e) = reply(&stream, &store, &job) {
+            let (Some(store), Some(running)) = (store.upgrade(), running.upgrade()) else { return };
+            if let Err(e) = reply(&stream, &store, &job, &running) {
                 tracing::debug!("a question was not answered: {e}");
             }
         }
@@ -54,14 +56,28 @@ pub fn answer(folder: &Path, store: &Arc<Store>, job: &str) -> Result<Answering>
     Ok(Answering { path })
 }
 
-fn reply(stream: &UnixStream, store: &Store, job: &str) -> std::io::Result<()> {
+fn reply(stream: &UnixStream, store: &Store, job: &str, running: &Running) -> std::io::Result<()> {
     let mut question = String::new();
-    BufReader::new(stream.take(100)).read_line(&mut question)?;
+    BufReader::new(stream.take(64 << 10)).read_line(&mut question)?;
     let mut out = BufWriter::new(stream);
     let answer = |out: &mut dyn Write| -> Result<()> {
-        match question.trim() {
+        let question = question.trim();
+        let (word, rest) = question.split_once(' ').unwrap_or((question, ""));
+        let told = |v: serde_json::Value, out: &mut dyn Write| {
+            writeln!(out, "{v}").map_err(|e| Error::io(format!("cannot answer: {e}")))
+        };
+        match word {
             "show" => weir_state::summary(store, out),
             "export" => weir_state::export(store, job, PATIENCE, out).map(|_| ()),
+            "job" => told(running.describe(), out),
+            "stop" => {
+                running.stop();
+                Ok(())
+            }
+            "scale" => {
+                let wanted: Wanted = serde_json::from_str(rest).map_err(|e| Error::script(e.to_string()))?;
+                told(running.scale(&wanted)?, out)
+            }
             other => Err(Error::script(format!("nothing is known about '{other}'"))),
         }
     };

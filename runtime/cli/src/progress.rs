@@ -12,7 +12,6 @@ use weir_core::metrics::{Metrics, SubtaskMetrics};
 /// A node as the display sees it.
 struct Watched {
     name: String,
-    parallelism: usize,
     source: bool,
     sink: bool,
 }
@@ -38,8 +37,7 @@ fn sums(watched: &[Watched], metrics: &Metrics) -> Sums {
     let mut s = Sums { rows_in: 0, rows_out: 0, bytes: 0, failed: 0, busiest: None };
     for w in watched {
         let mut most = 0.0_f64;
-        for i in 0..w.parallelism {
-            let m = metrics.subtask(&w.name, i);
+        for m in metrics.subtasks(&w.name) {
             s.rows_in += if w.source { m.rows_out.get() } else { 0 };
             s.bytes += if w.source { m.bytes_in.get() } else { 0 };
             s.rows_out += if w.sink { m.rows_in.get() } else { 0 };
@@ -61,7 +59,6 @@ impl Progress {
             .iter()
             .map(|n| Watched {
                 name: n.name.clone(),
-                parallelism: n.parallelism,
                 source: matches!(n.role, Role::Source(_)),
                 sink: matches!(n.role, Role::Sink(_)),
             })
@@ -132,14 +129,14 @@ impl Progress {
             HumanCount(rate as u64)
         );
         for w in self.watched.iter() {
-            let all: Vec<_> = (0..w.parallelism).map(|i| self.metrics.subtask(&w.name, i)).collect();
+            let all = self.metrics.subtasks(&w.name);
             let sum = |f: &dyn Fn(&SubtaskMetrics) -> f64| all.iter().map(f).sum::<f64>();
             let (busy, back, idle) = (sum(&|m| m.busy.get()), sum(&|m| m.back_pressured.get()), sum(&|m| m.idle.get()));
             let part = |t: f64| (100.0 * t / (busy + back + idle).max(1e-6)) as u64;
             eprintln!(
                 "  {:<28} x{:<2} busy {:>3} %  back-pressured {:>3} %  idle {:>3} %  cpu {:.2} s",
                 w.name,
-                w.parallelism,
+                all.len(),
                 part(busy),
                 part(back),
                 part(idle),

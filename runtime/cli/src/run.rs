@@ -5,6 +5,8 @@ use crate::assemble::{Assembled, REPLAY, assemble, assemble_replay};
 use crate::ending::stop_at_end;
 use crate::local;
 use crate::progress::Progress;
+use crate::registry;
+use crate::running::{Running, sentence};
 use crate::savepoints;
 use crate::script::read;
 use crate::state;
@@ -18,6 +20,7 @@ use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result, options};
 use weir_engine::{Control, Options, RestartStrategy};
+use weir_hints::Settings;
 use weir_sql::FunctionLoader;
 use weir_state::{Folder, Store};
 
@@ -137,6 +140,33 @@ fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
     })
 }
 
+/// By what the hints are given, under the names of Flink's autoscaler.
+fn scaling(s: &BTreeMap<String, String>) -> Result<Settings> {
+    let key = |k: &str| format!("job.autoscaler.{k}");
+    let time = |k: &str, default: Duration| match s.get(&key(k)) {
+        Some(v) => options::duration(&key(k), v),
+        None => Ok(default),
+    };
+    let d = Settings::default();
+    let target = match s.get(&key("utilization.target")) {
+        Some(v) => options::number::<f64>(&key("utilization.target"), v)?,
+        None => d.target,
+    };
+    if !(0.1..=0.95).contains(&target) {
+        return Err(Error::script(format!("'{}' is 0.1 to 0.95, not {target}", key("utilization.target"))));
+    }
+    Ok(Settings {
+        target,
+        boundary: d.boundary.min(1.0 - target),
+        window: time("metrics.window", d.window)?,
+        stabilization: time("stabilization.interval", d.stabilization)?,
+        scale_down_delay: time("scale-down.interval", d.scale_down_delay)?,
+        catch_up: time("catch-up.duration", d.catch_up)?.max(Duration::from_secs(1)),
+        cores: weir_core::clock::cores(),
+        ..d
+    })
+}
+
 /// Makes what loads a job's functions: they count into the metrics, and their paths start from the folder.
 pub type Loading = dyn Fn(&Metrics, &Path) -> Box<dyn FunctionLoader>;
 
@@ -148,7 +178,9 @@ pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
     crate::keep_memory();
     let script = Script { script: Some(script.to_path_buf()), file: None, set: vec![] };
     let state = Some(state.to_path_buf());
-    run(&Run { script, state, fresh: true, allow_state_drop: false, from: None, listen: None }, loading)
+    let run_it =
+        Run { script, state, fresh: true, allow_state_drop: false, from: None, listen: None, autoscale: false };
+    run(&run_it, loading)
 }
 
 /// Runs a job.
@@ -160,7 +192,9 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
 pub fn replay(a: &Replay, loading: &Loading) -> Result<()> {
     let script = Script { script: a.script.script.clone(), file: a.script.file.clone(), set: a.script.set.clone() };
     let state = a.state.clone();
-    run_as(&Run { script, state, fresh: false, allow_state_drop: false, from: None, listen: None }, loading, true)
+    let run_it =
+        Run { script, state, fresh: false, allow_state_drop: false, from: None, listen: None, autoscale: false };
+    run_as(&run_it, loading, true)
 }
 
 fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
@@ -196,10 +230,6 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         None => BATCH_ROWS,
     };
     let restart = restart_strategy(&compiled.settings)?;
-    if let Some(address) = &a.listen {
-        let bound = weir_server::serve(address, metrics.clone())?;
-        eprintln!("metrics at http://{bound}/metrics");
-    }
     let control = Arc::new(Control::default());
     if replays {
         stop_at_end(&mut assembled.graph, &control);
@@ -219,7 +249,17 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     }
     let store = Arc::new(store);
     let id = folder.job_id()?;
-    let answering = local::answer(folder.path(), &store, &id)?;
+    let identity = JobIdentity { id: id.clone(), run: run.clone() };
+    let advice = scaling(&compiled.settings)?;
+    let running = Running::new(&assembled.graph, identity.clone(), &metrics, &control, &store, advice);
+    let answering = local::answer(folder.path(), &store, &id, &running)?;
+    let listed = registry::enter(&name, folder.path());
+    if let Some(address) = &a.listen {
+        let token = std::env::var("WEIR_TOKEN").ok().filter(|t| !t.is_empty());
+        let bound = weir_server::serve(address, running.clone(), token)?;
+        eprintln!("metrics at http://{bound}/metrics");
+    }
+    let watch = running.watch(a.autoscale)?;
     let saving = savepoints::start(&compiled.settings, &source.base, &store, &name, &id)?;
     let backend: Arc<dyn StateBackend> = store;
     let progress = Progress::start(&assembled.graph, &metrics);
@@ -228,11 +268,12 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         restart,
         cache_bytes: cache / 2,
         batch_rows,
-        job: JobIdentity { id, run: run.clone() },
+        job: identity,
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);
-    drop((answering, saving));
+    running.look();
+    drop((answering, saving, listed, watch));
     metrics.job().state_disk.set(backend.disk_bytes() as i64);
     // What failed first is what the user must hear.
     let closed = backend.close();
@@ -240,6 +281,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     closed?;
     drop(backend);
     progress.finish(ended);
+    running.hints_at_end().iter().for_each(|h| eprintln!("  hint: {}", sentence(h)));
     if ended {
         // The very last step: a process that is killed before it finds the job complete, not new, when it is run again.
         return folder.note(&name, &run, true);
@@ -318,7 +360,8 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
 
 /// Compares the state that there is with what the job has: what would be lost needs a word.
 fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
-    let known = store.operators()?;
+    let mut known = store.operators()?;
+    known.retain(|uid, _| !uid.starts_with('#'));
     let wanted: Vec<&str> = job.graph.nodes.iter().map(|n| n.uid.as_str()).collect();
     // What a replay has read stays known, so that no letter is replayed twice.
     let lost: Vec<&String> = known.keys().filter(|k| !wanted.contains(&k.as_str()) && !k.ends_with(REPLAY)).collect();

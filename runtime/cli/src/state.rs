@@ -12,7 +12,7 @@ use weir_core::{Error, Result};
 use weir_state::{Archive, Folder, Status, Store};
 
 /// The folder of a job that is named by its script, its folder, or its name.
-fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
+pub fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
     let p = &job.job;
     let name = || p.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let beside = p.parent().map(|d| d.join(".weir").join(name())).unwrap_or_default();
@@ -21,6 +21,8 @@ fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
     match candidates.iter().find(|c| c.join("job.json").is_file()) {
         Some(c) => Ok(c.clone()),
         None if !must_exist => Ok(beside),
+        // By its name alone, wherever it runs on this machine.
+        None if let Some(found) = crate::registry::find(&name()) => Ok(found),
         None => Err(Error::state(format!("there is no state of a job '{}'", p.display()))
             .hint("name the job's script, the folder of its state, or its name in ./.weir")),
     }

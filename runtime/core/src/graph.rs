@@ -37,9 +37,12 @@ pub struct Edge {
     pub port: Port,
     /// How rows are dealt out.
     pub partitioning: Partitioning,
+    /// Whether rows have to stay in the order of their subtask, as changes have to: then forwarding is all that will do.
+    pub ordered: bool,
 }
 
 /// A node of the job: one operator, source or sink, in `parallelism` subtasks.
+#[derive(Clone)]
 pub struct Node {
     /// Its name, for people and metrics; unique in the job.
     pub name: String,
@@ -65,6 +68,7 @@ pub enum Role {
 }
 
 /// A job: nodes in an order in which every edge points forward.
+#[derive(Clone)]
 pub struct JobGraph {
     /// The job's name.
     pub name: String,
@@ -174,6 +178,14 @@ pub trait SourceFactory: Send + Sync {
     fn rewinds(&self) -> bool {
         true
     }
+    /// How many subtasks can have something to read, where that is known: the partitions of its topics.
+    fn partitions(&self) -> Option<usize> {
+        None
+    }
+    /// Whether it brings rows at a rate of its own, rather than as fast as they are taken.
+    fn paced(&self) -> bool {
+        false
+    }
     /// The number of bytes it will read, where that is known, for a progress bar.
     fn total_bytes(&self) -> Option<u64> {
         None
@@ -218,6 +230,10 @@ pub trait OperatorFactory: Send + Sync {
     /// # Errors
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>>;
+    /// The sandboxed functions that it calls, by the names that their metrics have.
+    fn functions(&self) -> Vec<String> {
+        vec![]
+    }
     /// Whether its subtasks keep state, and so share the cache.
     fn keeps_state(&self) -> bool {
         false

@@ -8,6 +8,7 @@ use prometheus::{
     Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -143,6 +144,8 @@ struct About {
     epoch_at: Mutex<Instant>,
     job: OnceLock<String>,
     scrape: Mutex<Option<Scrape>>,
+    /// The most subtasks that each operator has had.
+    most: Mutex<BTreeMap<String, usize>>,
 }
 
 /// The counters of one subtask.
@@ -241,7 +244,13 @@ impl Metrics {
         let families = Families::new(&registry).map_err(|e| crate::Error::internal(e.to_string()))?;
         families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let now = Instant::now();
-        let about = About { started: now, epoch_at: Mutex::new(now), job: OnceLock::new(), scrape: Mutex::default() };
+        let about = About {
+            started: now,
+            epoch_at: Mutex::new(now),
+            job: OnceLock::new(),
+            scrape: Mutex::default(),
+            most: Mutex::default(),
+        };
         Ok(Metrics { registry, families: Arc::new(families), about: Arc::new(about) })
     }
 
@@ -299,6 +308,15 @@ impl Metrics {
             }
         }
         before.set(subtasks as i64);
+        let mut most = locked(&self.about.most);
+        let n = most.entry(operator.to_string()).or_default();
+        *n = subtasks.max(*n);
+    }
+
+    /// The counters of all subtasks that an operator has or has had.
+    pub fn subtasks(&self, operator: &str) -> Vec<SubtaskMetrics> {
+        let most = locked(&self.about.most).get(operator).copied().unwrap_or(0);
+        (0..most).map(|i| self.subtask(operator, i)).collect()
     }
 
     /// How long a sink's deliveries take.

@@ -1,15 +1,93 @@
 //! What a generation shares: its result, its names, and what others ask of it.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
-use weir_core::Result;
+use crate::scale::Wanted;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use weir_core::graph::JobGraph;
 use weir_core::metrics::JobMetrics;
+use weir_core::thread::locked;
+use weir_core::{Error, Result};
 
-/// What others may ask of a running job.
+/// What others may ask of a running job, and may know of it.
 #[derive(Debug, Default)]
 pub struct Control {
     /// Finish the epoch and leave.
     pub stop: AtomicBool,
+    /// Other parallelisms, which the next epoch makes room for.
+    wanted: Mutex<Option<Wanted>>,
+    /// Whether subtasks are at work.
+    running: AtomicBool,
+    /// Counts generations of subtasks.
+    generation: AtomicU64,
+    parallelism: Mutex<BTreeMap<String, usize>>,
+    failure: Mutex<Option<(SystemTime, String)>>,
+}
+
+impl Control {
+    /// Whether subtasks are at work: not before the first have begun, nor between two generations.
+    pub fn running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+    /// The parallelism of every operator, as it is now.
+    pub fn parallelism(&self) -> BTreeMap<String, usize> {
+        locked(&self.parallelism).clone()
+    }
+    /// What the job failed with last, and when.
+    pub fn last_failure(&self) -> Option<(SystemTime, String)> {
+        locked(&self.failure).clone()
+    }
+    /// Gives operators other parallelisms, at the end of an epoch, and waits until their subtasks are at work.
+    ///
+    /// # Errors
+    /// When the job cannot have them so, has other things to do, or does not come to it in time.
+    pub fn rescale(&self, graph: &JobGraph, wanted: &Wanted, patience: Duration) -> Result<BTreeMap<String, usize>> {
+        let rewinds =
+            |n: &weir_core::graph::Node| !matches!(&n.role, weir_core::graph::Role::Source(s) if !s.rewinds());
+        if !graph.nodes.iter().all(rewinds) {
+            return Err(Error::script("a job that reads standard input cannot be scaled while it runs"));
+        }
+        let wanted = crate::scale::check(graph, wanted)?;
+        let before = self.generation.load(Ordering::Acquire);
+        {
+            let mut slot = locked(&self.wanted);
+            if slot.is_some() {
+                return Err(Error::state("another change of parallelism is on its way").hint("try again in a moment"));
+            }
+            *slot = Some(wanted);
+        }
+        let since = Instant::now();
+        while self.generation.load(Ordering::Acquire) == before || !self.running() {
+            if self.stop.load(Ordering::Relaxed) || since.elapsed() > patience {
+                *locked(&self.wanted) = None;
+                return Err(Error::state(
+                    "the job did not come to the end of an epoch: it stops, or waits for something outside",
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(self.parallelism())
+    }
+    pub(crate) fn asked(&self) -> bool {
+        locked(&self.wanted).is_some()
+    }
+    pub(crate) fn take(&self) -> Option<Wanted> {
+        locked(&self.wanted).take()
+    }
+    /// A generation's subtasks are at work.
+    pub(crate) fn begun(&self, graph: &JobGraph) {
+        *locked(&self.parallelism) = graph.nodes.iter().map(|n| (n.name.clone(), n.parallelism)).collect();
+        self.running.store(true, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+    /// A generation has ended.
+    pub(crate) fn ended(&self) {
+        self.running.store(false, Ordering::Release);
+    }
+    pub(crate) fn failed(&self, e: &Error) {
+        *locked(&self.failure) = Some((SystemTime::now(), e.to_string()));
+    }
 }
 
 /// What the actors of a generation share.
@@ -22,7 +100,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// The first result counts.
     pub fn finish(&self, result: Result<bool>) {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(result);
+        locked(&self.result).get_or_insert(result);
     }
     pub fn uid(&self, node: usize) -> String {
         self.uids[node].clone()

@@ -69,7 +69,7 @@ impl Coordinator {
             return;
         }
         let end = self.ended == self.sources.len();
-        let stop = self.control.stop.load(Ordering::Relaxed);
+        let stop = self.control.stop.load(Ordering::Relaxed) || self.control.asked();
         if !(end || stop || self.wanted || self.last_start.elapsed() >= self.interval) {
             return;
         }

@@ -4,6 +4,7 @@ use crate::control::{Control, Shared};
 use crate::coordinator::{Coordinator, Sources};
 use crate::messages::{Connect, Data, Hold, News, StartEpoch};
 use crate::routing::Route;
+use crate::scale;
 use crate::subtask::{Subtask, Target};
 use crate::worker::{Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
@@ -15,7 +16,7 @@ use weir_core::graph::{JobGraph, JobIdentity, Mark, Partitioning, Role, SubtaskC
 use weir_core::metrics::Metrics;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle};
 use weir_core::thread::spawn;
-use weir_core::{Error, Result};
+use weir_core::{Error, Result, failpoint};
 
 /// How often a failed job is started again.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,12 +60,28 @@ pub fn run(
 ) -> Result<bool> {
     let mut failures: Vec<Instant> = vec![];
     let started = Instant::now();
+    let sizes = StateHandle { operator: backend.operator(SIZES)?, reader: backend.clone() };
+    let mut wanted = sizes_of(&sizes)?;
+    let mut ended = None;
+    let base = graph;
     loop {
+        let graph = &scale::resized(base, &wanted);
         let begun = Instant::now();
-        let error = match generation(graph, backend, options, metrics, control) {
+        let result = generation(graph, backend, options, metrics, control, ended);
+        control.ended();
+        ended = Some(Instant::now());
+        let error = match result {
+            // Only now, so that what was asked for while the last epoch was on its way is not lost.
+            Ok(false) if !control.stop.load(std::sync::atomic::Ordering::Relaxed) && control.asked() => {
+                let changed = control.take().unwrap_or_default();
+                resize(backend, &sizes, &mut wanted, changed)?;
+                metrics.job().rescales.inc();
+                continue;
+            }
             Ok(ended) => return Ok(ended),
             Err(e) => e,
         };
+        control.failed(&error);
         backend.rewind();
         let rewinds = graph.nodes.iter().all(|n| match &n.role {
             Role::Source(s) => s.rewinds(),
@@ -105,6 +122,46 @@ pub fn run(
     }
 }
 
+/// The state of parallelisms that were changed while the job ran, which win over the script's.
+pub const SIZES: &str = "#parallelism";
+
+fn sizes_of(state: &StateHandle) -> Result<BTreeMap<String, usize>> {
+    let entry = |(k, v): (Vec<u8>, Vec<u8>)| {
+        let n = v.first_chunk::<4>().map(|n| u32::from_be_bytes(*n) as usize);
+        n.map(|n| (String::from_utf8_lossy(&k).into_owned(), n))
+            .ok_or_else(|| Error::state("a parallelism in the state is damaged"))
+    };
+    state.scan(&[])?.into_iter().map(entry).collect()
+}
+
+/// Notes other parallelisms, in an epoch of their own.
+fn resize(
+    backend: &Arc<dyn StateBackend>,
+    state: &StateHandle,
+    sizes: &mut BTreeMap<String, usize>,
+    changed: scale::Wanted,
+) -> Result<()> {
+    let mut changes = Changes::default();
+    for (name, n) in changed {
+        match n {
+            Some(n) => {
+                changes.set(name.as_bytes(), &(n as u32).to_be_bytes());
+                sizes.insert(name, n);
+            }
+            None => {
+                changes.remove(&[name.as_bytes()]);
+                sizes.remove(&name);
+            }
+        }
+    }
+    let epoch = Epoch(backend.last_epoch().0 + 1);
+    failpoint::pass("rescale").map_err(|e| Error::io(e.to_string()))?;
+    backend.stage(state.operator, epoch, changes);
+    backend.commit(epoch, &vec![], false)?;
+    failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()))?;
+    backend.delivered(epoch)
+}
+
 fn given_up(e: Error, failures: u32) -> Error {
     e.context(format!("given up after {failures} failures"))
 }
@@ -115,6 +172,7 @@ fn generation(
     options: &Options,
     metrics: &Metrics,
     control: &Arc<Control>,
+    before: Option<Instant>,
 ) -> Result<bool> {
     let mut next = backend.last_epoch().0 + 1;
     let handles: Vec<StateHandle> = graph
@@ -156,6 +214,11 @@ fn generation(
         metrics: metrics.job(),
     });
     let workers = workers(graph, backend, options, metrics, &handles)?;
+    graph.nodes.iter().for_each(|n| metrics.parallelism(&n.name, n.parallelism));
+    if let Some(before) = before {
+        metrics.job().pause.set(before.elapsed().as_secs_f64());
+    }
+    control.begun(graph);
     let system = System::new();
     system.block_on(async {
         if let Err(e) = start(graph, backend, options, metrics, control, &shared, Begun { workers, next, marks }) {
@@ -386,21 +449,8 @@ fn commit_thread(
     metrics: Metrics,
 ) -> Result<()> {
     let job = metrics.job();
-    let sinks = JobGraph {
-        name: graph.name.clone(),
-        nodes: graph
-            .nodes
-            .iter()
-            .filter(|n| matches!(n.role, Role::Sink(_)))
-            .map(|n| weir_core::graph::Node {
-                name: n.name.clone(),
-                uid: n.uid.clone(),
-                parallelism: n.parallelism,
-                role: n.role.clone(),
-                inputs: vec![],
-            })
-            .collect(),
-    };
+    let mut sinks = graph.clone();
+    sinks.nodes.retain(|n| matches!(n.role, Role::Sink(_)));
     let (backend, coordinator) = (backend.clone(), coordinator.clone());
     let work = move || {
         while let Ok((epoch, outbox, end)) = epochs.recv() {

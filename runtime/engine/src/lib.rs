@@ -15,6 +15,7 @@ mod coordinator;
 mod job;
 mod messages;
 mod routing;
+pub mod scale;
 mod subtask;
 mod worker;
 

@@ -80,6 +80,20 @@ pub struct CalcFactory {
 }
 
 impl OperatorFactory for CalcFactory {
+    fn functions(&self) -> Vec<String> {
+        fn walk(e: &Expr, out: &mut Vec<String>) {
+            if let Expr::Call { function, .. } = e
+                && function.is_user_defined()
+                && !out.iter().any(|n| n == function.name())
+            {
+                out.push(function.name().to_string());
+            }
+            e.children().into_iter().for_each(|c| walk(c, out));
+        }
+        let mut out = vec![];
+        self.exprs.iter().chain(&self.condition).for_each(|e| walk(e, &mut out));
+        out
+    }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let mut eval = EvalContext::new(self.session.clone());
         eval.on_error = self.on_error;

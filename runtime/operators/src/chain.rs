@@ -12,6 +12,9 @@ pub struct ChainFactory {
 }
 
 impl OperatorFactory for ChainFactory {
+    fn functions(&self) -> Vec<String> {
+        self.links.iter().flat_map(|l| l.functions()).collect()
+    }
     fn keeps_state(&self) -> bool {
         self.links.iter().any(|l| l.keeps_state())
     }

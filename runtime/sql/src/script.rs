@@ -55,6 +55,11 @@ const KNOWN: &[&str] = &[
     "restart-strategy.exponential-delay.backoff-multiplier",
     "restart-strategy.exponential-delay.attempts-before-reset-backoff",
     "restart-strategy.exponential-delay.reset-backoff-threshold",
+    "job.autoscaler.utilization.target",
+    "job.autoscaler.metrics.window",
+    "job.autoscaler.stabilization.interval",
+    "job.autoscaler.scale-down.interval",
+    "job.autoscaler.catch-up.duration",
     "state.cache-size",
     "sql.on-error",
 ];

@@ -117,7 +117,8 @@ pub fn summary(store: &Store, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "epoch     {}", frozen.epoch()).map_err(io)?;
     writeln!(out, "on disk   {} bytes", store.disk_bytes()).map_err(io)?;
     writeln!(out, "{:>10} {:>14}  operator", "keys", "bytes").map_err(io)?;
-    for (uid, id) in store.operators()? {
+    // Names that begin with # are of Weir's own things, not of operators.
+    for (uid, id) in store.operators()?.into_iter().filter(|(uid, _)| !uid.starts_with('#')) {
         let (mut keys, mut bytes) = (0u64, 0);
         frozen.each(id, &mut |k, v| {
             keys += 1;

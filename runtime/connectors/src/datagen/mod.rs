@@ -181,6 +181,9 @@ fn key(lane: usize) -> Vec<u8> {
 }
 
 impl SourceFactory for Datagen {
+    fn paced(&self) -> bool {
+        true
+    }
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
         // A lane's position: the number of lanes then, its next block, and how far it is in that.
         let number =
@@ -278,7 +281,8 @@ impl Source for Lane {
         if self.within == BLOCK {
             (self.within, self.next) = (0, self.next + self.step);
         }
-        Ok(Polled::More)
+        // What the rate allows is given: the next rows go together.
+        Ok(if self.given >= allowed { Polled::Wait(Duration::from_millis(5)) } else { Polled::More })
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {

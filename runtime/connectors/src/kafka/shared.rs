@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use weir_core::thread::locked;
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub discovery: Option<Duration>,
     /// What each subtask is to read from now on, and has not taken yet.
     pub dealt: Mutex<BTreeMap<usize, Vec<Partition>>>,
+    /// Partitions that there are, as far as they were seen.
+    pub count: AtomicUsize,
     /// Counts how often the source was started: who looks for partitions does so for one start.
     pub generation: AtomicU64,
 }

@@ -11,7 +11,7 @@ use crate::options::TableSpec;
 use rdkafka::consumer::Consumer;
 use regex::Regex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Source, SourceFactory, SubtaskContext};
@@ -87,11 +87,15 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
         stop,
         again: table.again,
         dealt: Mutex::default(),
+        count: AtomicUsize::new(0),
         generation: AtomicU64::new(0),
     }))))
 }
 
 impl SourceFactory for KafkaSource {
+    fn partitions(&self) -> Option<usize> {
+        Some(self.0.count.load(Ordering::Relaxed)).filter(|n| *n > 0)
+    }
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let shared = &self.0;
         let generation = {
@@ -106,6 +110,7 @@ impl SourceFactory for KafkaSource {
             let e = Error::script(format!("no topic at {} is of the pattern", shared.cluster.servers()));
             return Err(e.hint("correct 'topic-pattern', or create a topic"));
         }
+        shared.count.store(found.iter().map(|(_, p)| p.len()).sum(), Ordering::Relaxed);
         let known = Known::read(state)?;
         let names: Vec<String> = found.iter().map(|(t, _)| t.clone()).collect();
         let ids: BTreeMap<String, String> = topic_ids(consumer.client(), &names, PATIENCE).into_iter().collect();

@@ -1,0 +1,215 @@
+//! `weir list|stop|scale|hints|top`: looks at running jobs, and steers them.
+
+use crate::arguments::{Hints, Job, List, Scale, Shown, Top};
+use crate::{local, registry, state};
+use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use weir_core::{Error, Result};
+use weir_engine::scale::Wanted;
+
+fn not_running(what: &str) -> Error {
+    Error::state(format!("the job '{what}' does not run")).hint("weir list shows the jobs that run")
+}
+
+/// Asks a job something, which answers with JSON or nothing.
+fn ask(folder: &Path, question: &str) -> Result<Value> {
+    let mut text = vec![];
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    local::ask(folder, question, &mut text).ok_or_else(|| not_running(&name))??;
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&text).map_err(|e| Error::state(format!("the job's answer cannot be read: {e}")))
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io(format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+    v[key].as_str().unwrap_or_default()
+}
+
+fn number(v: &Value, key: &str) -> f64 {
+    v[key].as_f64().unwrap_or(0.0)
+}
+
+fn list_of<'a>(v: &'a Value, key: &str) -> &'a [Value] {
+    v[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The jobs that run.
+pub fn list(a: &List) -> Result<()> {
+    let mut out = String::new();
+    let mut all = vec![];
+    for (_, folder) in registry::all() {
+        let Ok(job) = ask(&folder, "job") else { continue };
+        let rows: f64 = list_of(&job, "operators")
+            .iter()
+            .filter(|o| text(o, "role") == "source")
+            .map(|o| number(o, "rows_per_second"))
+            .sum();
+        let _ = writeln!(
+            out,
+            "{:<24} {:<8} up {:<14} epoch {:<8} {:>12} rows/s  {}",
+            text(&job, "name"),
+            text(&job, "status"),
+            HumanDuration(Duration::from_secs_f64(number(&job, "uptime_seconds"))).to_string(),
+            number(&job["epoch"], "number"),
+            HumanCount(rows as u64).to_string(),
+            folder.display()
+        );
+        all.push(serde_json::json!({"job": job, "state": folder}));
+    }
+    match a.format {
+        Shown::Json => print(&format!("{}\n", Value::Array(all))),
+        Shown::Text if out.is_empty() => {
+            eprintln!("no job runs");
+            Ok(())
+        }
+        Shown::Text => print(&out),
+    }
+}
+
+/// Stops a job, and waits until it has left.
+pub fn stop(job: &Job) -> Result<()> {
+    let folder = state::folder(job, true)?;
+    ask(&folder, "stop")?;
+    let since = Instant::now();
+    while local::ask(&folder, "job", &mut std::io::sink()).is_some() {
+        if since.elapsed() > Duration::from_secs(120) {
+            return Err(Error::state("the job has not left within two minutes: what it writes to may not answer"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    eprintln!("stopped; run it again to go on from here");
+    Ok(())
+}
+
+/// Changes parallelisms.
+pub fn scale(a: &Scale) -> Result<()> {
+    let mut wanted = Wanted::new();
+    for pair in &a.operators {
+        let read = pair.rsplit_once('=').and_then(|(name, n)| {
+            let n = if n == "script" { None } else { Some(n.trim().parse().ok()?) };
+            Some((name.trim().to_string(), n))
+        });
+        let (name, n) = read.ok_or_else(|| {
+            Error::script(format!("'{pair}' is no operator and number")).hint("write it like 'source orders=4'")
+        })?;
+        wanted.insert(name, n);
+    }
+    let question = serde_json::to_string(&wanted).map_err(|e| Error::internal(e.to_string()))?;
+    let answer = ask(&state::folder(&a.job, true)?, &format!("scale {question}"))?;
+    let changed = answer["changed"].as_object().cloned().unwrap_or_default();
+    for (name, c) in &changed {
+        println!("{name}: {} -> {}", c["from"], c["to"]);
+    }
+    if changed.is_empty() {
+        eprintln!("nothing to change");
+    } else {
+        eprintln!("no rows for {:.2} s", number(&answer, "pause_seconds"));
+    }
+    Ok(())
+}
+
+fn in_words(hints: &[Value]) -> String {
+    let mut out = String::new();
+    for h in hints {
+        let (current, desired) = (number(h, "current"), number(h, "desired"));
+        let change = if current == desired { format!("x{current}") } else { format!("x{current} -> x{desired}") };
+        let _ = writeln!(out, "{} {change} ({}): {}", text(h, "operator"), text(h, "rule"), text(h, "reason"));
+    }
+    out
+}
+
+/// The hints of a running job.
+pub fn hints(a: &Hints) -> Result<()> {
+    let job = ask(&state::folder(&a.job, true)?, "job")?;
+    let hints = list_of(&job, "hints");
+    match a.format {
+        Shown::Json => print(&format!("{}\n", job["hints"])),
+        Shown::Text if hints.is_empty() => {
+            eprintln!("nothing to change; what is said is said after ten seconds of work");
+            Ok(())
+        }
+        Shown::Text => print(&in_words(hints)),
+    }
+}
+
+/// A job's operators, as a table.
+fn table(job: &Value) -> String {
+    let mut out = String::new();
+    let e = &job["epoch"];
+    let _ = writeln!(
+        out,
+        "{}  {}  up {}  epoch {} ({:.1} s ago)  {} of memory, {} cores",
+        text(job, "name"),
+        text(job, "status"),
+        HumanDuration(Duration::from_secs_f64(number(job, "uptime_seconds"))),
+        number(e, "number"),
+        number(e, "age_seconds"),
+        HumanBytes(number(job, "memory_bytes") as u64),
+        number(job, "cores"),
+    );
+    if let Some(why) = job["reason"].as_str() {
+        let _ = writeln!(out, "{why}");
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<28} {:>4} {:>12} {:>6} {:>6} {:>6} {:>6} {:>6} {:>12} {:>8}",
+        "operator", "x", "rows/s", "busy", "back", "idle", "cpu", "queue", "lag", "errors"
+    );
+    let part = |o: &Value, key: &str| format!("{:.0} %", 100.0 * number(o, key));
+    for o in list_of(job, "operators") {
+        let lag = o["lag_records"].as_u64().map_or("-".to_string(), |l| HumanCount(l).to_string());
+        let _ = writeln!(
+            out,
+            "{:<28} {:>4} {:>12} {:>6} {:>6} {:>6} {:>6} {:>6} {:>12} {:>8}",
+            text(o, "name"),
+            number(o, "parallelism"),
+            HumanCount(number(o, "rows_per_second") as u64).to_string(),
+            part(o, "busy_ratio"),
+            part(o, "back_pressured_ratio"),
+            part(o, "idle_ratio"),
+            part(o, "cpu_ratio"),
+            part(o, "queue_ratio"),
+            lag,
+            number(o, "row_errors"),
+        );
+    }
+    let hints = in_words(list_of(job, "hints"));
+    if !hints.is_empty() {
+        let _ = write!(out, "\n{hints}");
+    }
+    out
+}
+
+/// A job's operators, live.
+pub fn top(a: &Top) -> Result<()> {
+    let folder = state::folder(&a.job, true)?;
+    if a.once || !std::io::stdout().is_terminal() {
+        return print(&table(&ask(&folder, "job")?));
+    }
+    loop {
+        let Ok(job) = ask(&folder, "job") else {
+            eprintln!("the job has ended");
+            return Ok(());
+        };
+        // Home, every line with its rest cleared, then what is left below.
+        let shown = table(&job).replace('\n', "\x1b[K\n");
+        print(&format!("\x1b[H{shown}\x1b[J"))?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
