@@ -49,8 +49,8 @@ impl SourceFactory for Ending {
     fn partitions(&self) -> Option<usize> {
         self.inner.partitions()
     }
-    fn paced(&self) -> bool {
-        self.inner.paced()
+    fn rate(&self) -> Option<f64> {
+        self.inner.rate()
     }
     fn rewinds(&self) -> bool {
         self.inner.rewinds()

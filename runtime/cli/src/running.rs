@@ -125,7 +125,7 @@ impl Running {
         }
         let wanted: Wanted =
             hints.iter().filter(|h| h.desired != h.current).map(|h| (h.operator.clone(), Some(h.desired))).collect();
-        if scales && !wanted.is_empty() {
+        if scales && !wanted.is_empty() && !self.control.stop.load(Ordering::Relaxed) {
             match self.scale(&wanted) {
                 Ok(_) => tracing::info!("scaled as advised: {}", listed(&wanted)),
                 Err(e) => tracing::warn!("not scaled as advised: {e}"),
@@ -355,8 +355,7 @@ fn shape(graph: &JobGraph, sizes: &BTreeMap<String, usize>, metrics: &Metrics) -
             Role::Source(s) if s.partitions().is_some() || metrics.lag(&n.name).is_some() => {
                 (weir_hints::Role::Source, Demand::Lag, vec![])
             }
-            Role::Source(s) if s.paced() => (weir_hints::Role::Source, Demand::Rate, vec![]),
-            Role::Source(_) => (weir_hints::Role::Source, Demand::Unbounded, vec![]),
+            Role::Source(s) => (weir_hints::Role::Source, s.rate().map_or(Demand::Unbounded, Demand::Rate), vec![]),
             Role::Operator(o) => (weir_hints::Role::Operator, Demand::Unbounded, o.functions()),
             Role::Sink(_) => (weir_hints::Role::Sink, Demand::Unbounded, vec![]),
         };

@@ -182,9 +182,9 @@ pub trait SourceFactory: Send + Sync {
     fn partitions(&self) -> Option<usize> {
         None
     }
-    /// Whether it brings rows at a rate of its own, rather than as fast as they are taken.
-    fn paced(&self) -> bool {
-        false
+    /// The rows a second that it brings, where that is set, rather than as many as are taken.
+    fn rate(&self) -> Option<f64> {
+        None
     }
     /// The number of bytes it will read, where that is known, for a progress bar.
     fn total_bytes(&self) -> Option<u64> {

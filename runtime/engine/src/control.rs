@@ -43,9 +43,7 @@ impl Control {
     /// # Errors
     /// When the job cannot have them so, has other things to do, or does not come to it in time.
     pub fn rescale(&self, graph: &JobGraph, wanted: &Wanted, patience: Duration) -> Result<BTreeMap<String, usize>> {
-        let rewinds =
-            |n: &weir_core::graph::Node| !matches!(&n.role, weir_core::graph::Role::Source(s) if !s.rewinds());
-        if !graph.nodes.iter().all(rewinds) {
+        if !crate::job::rewinds(graph) {
             return Err(Error::script("a job that reads standard input cannot be scaled while it runs"));
         }
         let wanted = crate::scale::check(graph, wanted)?;
@@ -59,11 +57,13 @@ impl Control {
         }
         let since = Instant::now();
         while self.generation.load(Ordering::Acquire) == before || !self.running() {
-            if self.stop.load(Ordering::Relaxed) || since.elapsed() > patience {
+            let stops = self.stop.load(Ordering::Relaxed);
+            if stops || since.elapsed() > patience {
                 *locked(&self.wanted) = None;
-                return Err(Error::state(
-                    "the job did not come to the end of an epoch: it stops, or waits for something outside",
-                ));
+                return Err(Error::state(match stops {
+                    true => "the job stops",
+                    false => "the job did not come to the end of an epoch: it waits for something outside",
+                }));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

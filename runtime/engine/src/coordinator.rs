@@ -10,6 +10,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use weir_core::state::{Epoch, Outbox};
 
+/// How long rows on their way may take to pass when the job is to stop: less than the time that Kubernetes gives.
+const STOPPING: Duration = Duration::from_secs(20);
+
+/// The same when parallelisms are to change.
+const RESCALING: Duration = Duration::from_secs(1);
+
 /// An epoch on its way.
 struct Running {
     barrier: Barrier,
@@ -37,6 +43,10 @@ pub(crate) struct Coordinator {
     current: Option<Box<Running>>,
     last_start: Instant,
     wanted: bool,
+    /// Since when the job has been asked to stop, or to change its parallelisms.
+    asked: Option<Instant>,
+    /// Whether its sources can go back to the last epoch.
+    rewinds: bool,
 }
 
 impl Coordinator {
@@ -47,6 +57,7 @@ impl Coordinator {
         subtasks: usize,
         interval: Duration,
         next: u64,
+        rewinds: bool,
     ) -> Self {
         Coordinator {
             shared,
@@ -60,11 +71,37 @@ impl Coordinator {
             current: None,
             last_start: Instant::now(),
             wanted: false,
+            asked: None,
+            rewinds,
         }
+    }
+
+    /// Gives the epoch on its way up when rows take too long to pass: they come again, after the last epoch that is durable.
+    /// Under back-pressure a change of parallelism would otherwise wait for just what it is to mend.
+    fn give_up(&mut self) -> bool {
+        let stop = self.control.stop.load(Ordering::Relaxed);
+        if !stop && !self.control.asked() {
+            self.asked = None;
+            return false;
+        }
+        let since = *self.asked.get_or_insert_with(Instant::now);
+        let patience = if stop { STOPPING } else { RESCALING };
+        let on_its_way = self.current.as_ref().is_some_and(|r| !r.committing && !r.barrier.end);
+        if !on_its_way || !self.rewinds || since.elapsed() < patience {
+            return false;
+        }
+        if stop {
+            tracing::warn!("rows take longer than {STOPPING:?} to pass: they come again when the job is run again");
+        }
+        self.finish(Ok(false));
+        true
     }
 
     /// Starts an epoch when it is time for one and none is on its way.
     fn tick(&mut self) {
+        if self.give_up() {
+            return;
+        }
         if self.current.is_some() || self.sources.is_empty() {
             return;
         }

@@ -9,7 +9,7 @@ use crate::subtask::{Subtask, Target};
 use crate::worker::{Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use weir_core::error::Kind;
 use weir_core::graph::{JobGraph, JobIdentity, Mark, Partitioning, Role, SubtaskContext};
@@ -74,6 +74,8 @@ pub fn run(
             // Only now, so that what was asked for while the last epoch was on its way is not lost.
             Ok(false) if !control.stop.load(std::sync::atomic::Ordering::Relaxed) && control.asked() => {
                 let changed = control.take().unwrap_or_default();
+                // An epoch that was given up has left something staged.
+                backend.rewind();
                 resize(backend, &sizes, &mut wanted, changed)?;
                 metrics.job().rescales.inc();
                 continue;
@@ -83,12 +85,8 @@ pub fn run(
         };
         control.failed(&error);
         backend.rewind();
-        let rewinds = graph.nodes.iter().all(|n| match &n.role {
-            Role::Source(s) => s.rewinds(),
-            _ => true,
-        });
         // Only what lies outside can be better the next time.
-        if error.kind != Kind::Io || !rewinds || control.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if error.kind != Kind::Io || !rewinds(graph) || control.stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(error);
         }
         if matches!(&options.restart, RestartStrategy::ExponentialDelay { reset, .. } if begun.elapsed() > *reset) {
@@ -162,6 +160,11 @@ fn resize(
     backend.delivered(epoch)
 }
 
+/// Whether all sources can go back to the last epoch.
+pub(crate) fn rewinds(graph: &JobGraph) -> bool {
+    graph.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()))
+}
+
 fn given_up(e: Error, failures: u32) -> Error {
     e.context(format!("given up after {failures} failures"))
 }
@@ -213,7 +216,8 @@ fn generation(
         uids: graph.nodes.iter().map(|n| n.uid.clone()).collect(),
         metrics: metrics.job(),
     });
-    let workers = workers(graph, backend, options, metrics, &handles)?;
+    let alive = Arc::new(RwLock::new(true));
+    let workers = workers(graph, backend, options, metrics, &handles, &alive)?;
     graph.nodes.iter().for_each(|n| metrics.parallelism(&n.name, n.parallelism));
     if let Some(before) = before {
         metrics.job().pause.set(before.elapsed().as_secs_f64());
@@ -226,7 +230,10 @@ fn generation(
             System::current().stop();
         }
     });
-    system.run().map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
+    let ran = system.run();
+    // Threads that are still at work on something long must not hand anything over to the next generation's epochs.
+    *alive.write().unwrap_or_else(PoisonError::into_inner) = false;
+    ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
     let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
@@ -316,6 +323,7 @@ fn workers(
     options: &Options,
     metrics: &Metrics,
     handles: &[StateHandle],
+    alive: &Arc<RwLock<bool>>,
 ) -> Result<Vec<Vec<Worker>>> {
     let keeps_state = |n: &&weir_core::graph::Node| matches!(&n.role, Role::Operator(o) if o.keeps_state());
     let stateful = graph.nodes.iter().filter(keeps_state).map(|n| n.parallelism).sum::<usize>();
@@ -343,7 +351,14 @@ fn workers(
                         Role::Sink(f) => Task::Sink(f.open(context)?),
                     };
                     let operator = handles[index].operator;
-                    Ok(Worker { task, routes: vec![], operator, backend: backend.clone(), metrics })
+                    Ok(Worker {
+                        task,
+                        routes: vec![],
+                        operator,
+                        backend: backend.clone(),
+                        metrics,
+                        alive: alive.clone(),
+                    })
                 })
                 .collect()
         })
@@ -375,8 +390,16 @@ fn start(
     let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
     let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
-    let coordinator =
-        Coordinator::new(shared.clone(), control.clone(), sender, subtasks, options.epoch_interval, next).start();
+    let coordinator = Coordinator::new(
+        shared.clone(),
+        control.clone(),
+        sender,
+        subtasks,
+        options.epoch_interval,
+        next,
+        rewinds(graph),
+    )
+    .start();
     commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;
     // For every node: the addresses of its subtasks, once they are started.
     let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();

@@ -28,7 +28,7 @@ pub fn groups(graph: &JobGraph) -> Vec<usize> {
 /// nothing divides the rows; of a group, the least of these.
 pub fn most(graph: &JobGraph) -> Vec<usize> {
     let own = graph.nodes.iter().map(|n| match &n.role {
-        Role::Source(s) => s.partitions().unwrap_or(if n.parallelism == 1 && !s.paced() { 1 } else { MOST }),
+        Role::Source(s) => s.partitions().unwrap_or(if n.parallelism == 1 && s.rate().is_none() { 1 } else { MOST }),
         _ if n.inputs.iter().any(|e| e.partitioning == Partitioning::Single) => 1,
         _ if n.inputs.iter().any(|e| matches!(e.partitioning, Partitioning::Hash(_))) => usize::from(KEY_GROUPS),
         _ => MOST,

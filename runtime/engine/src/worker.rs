@@ -5,7 +5,7 @@ use crate::routing::{Route, route};
 use actix::Recipient;
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 use weir_core::clock::{thread_cpu, thread_queued};
 use weir_core::graph::{Collector, Operator, Sink, Source};
@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     pub operator: OperatorId,
     pub backend: Arc<dyn StateBackend>,
     pub metrics: SubtaskMetrics,
+    /// Whether its generation is still the one that works.
+    pub alive: Arc<RwLock<bool>>,
 }
 
 impl Worker {
@@ -112,7 +114,11 @@ impl Worker {
                         c.changes
                     }
                 };
-                self.backend.stage(self.operator, barrier.epoch, changes);
+                // Held until it is done, so that the generation cannot end in between.
+                let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
+                if *alive {
+                    self.backend.stage(self.operator, barrier.epoch, changes);
+                }
                 Outcome::Checkpointed { barrier, outbox }
             }
             (Work::Poll, _) => return Err(Error::internal("only sources are polled")),

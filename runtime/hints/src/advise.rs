@@ -152,8 +152,7 @@ fn targets(graph: &Graph, rates: &[Option<Rates>], settings: &Settings) -> Vec<O
                 let lag = r.lag.unwrap_or(0.0);
                 Some(((r.rows_in + r.growing).max(0.0), lag / catch_up))
             }
-            // What it gives in the time in which nothing holds it back.
-            (Role::Source, Demand::Rate) => Some((r.rows_in / (1.0 - r.back_pressured.min(0.99)), 0.0)),
+            (Role::Source, Demand::Rate(rate)) => Some((rate, 0.0)),
             (Role::Source, Demand::Unbounded) => None,
             _ => o.inputs.iter().try_fold((0.0, 0.0), |(rate, late), u| {
                 let (from, (target, behind)) = (rates[*u].as_ref()?, targets[*u]?);

@@ -15,13 +15,13 @@ pub enum Role {
 }
 
 /// What is known of how much a source should bring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Demand {
     /// As many rows as come, with a count of those that wait: a topic.
     Lag,
-    /// A rate of its own, which back-pressure can only lower.
-    Rate,
+    /// So many rows a second, which are set.
+    Rate(f64),
     /// As much as possible: a file, a table. There is no rate that is enough.
     Unbounded,
 }

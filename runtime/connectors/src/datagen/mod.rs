@@ -181,8 +181,8 @@ fn key(lane: usize) -> Vec<u8> {
 }
 
 impl SourceFactory for Datagen {
-    fn paced(&self) -> bool {
-        true
+    fn rate(&self) -> Option<f64> {
+        Some(self.per_second)
     }
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
         // A lane's position: the number of lanes then, its next block, and how far it is in that.
