@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the built `weir`, folders of their own, rows as printed.
 
+pub mod http;
 pub mod proxy;
 pub mod servers;
 pub mod services;

@@ -53,11 +53,10 @@ fn refusal(status: StatusCode, message: &str, hint: Option<&str>) -> HttpRespons
 }
 
 fn failed(e: &Error) -> HttpResponse {
+    // What was sent is as described: it is the job, as it stands, that cannot do it.
     let status = match e.kind {
-        Kind::Script => StatusCode::UNPROCESSABLE_ENTITY,
-        Kind::State => StatusCode::CONFLICT,
-        Kind::Io => StatusCode::BAD_GATEWAY,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::CONFLICT,
     };
     refusal(status, &e.message, e.hint.as_deref())
 }
@@ -126,7 +125,8 @@ struct Savepoint {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scale {
-    operators: BTreeMap<String, Option<usize>>,
+    /// In JSON 4.0 is an integer too.
+    operators: BTreeMap<String, Option<f64>>,
 }
 
 async fn stop(s: State, request: HttpRequest, _: web::Json<Nothing>) -> HttpResponse {
@@ -149,6 +149,9 @@ async fn at_leisure(work: impl FnOnce() -> Result<Value> + Send + 'static) -> Ht
 async fn savepoint(s: State, request: HttpRequest, body: web::Json<Savepoint>) -> HttpResponse {
     match denied(&s, &request) {
         Some(no) => no,
+        None if body.target.trim().is_empty() => {
+            refusal(StatusCode::BAD_REQUEST, "the target is empty", Some("a folder, or s3://bucket/prefix"))
+        }
         None => at_leisure(move || s.job.savepoint(&body.target)).await,
     }
 }
@@ -156,7 +159,17 @@ async fn savepoint(s: State, request: HttpRequest, body: web::Json<Savepoint>) -
 async fn scale(s: State, request: HttpRequest, body: web::Json<Scale>) -> HttpResponse {
     match denied(&s, &request) {
         Some(no) => no,
-        None => at_leisure(move || s.job.scale(body.into_inner().operators)).await,
+        None => {
+            let whole = |n: f64| (n.fract() == 0.0 && (1.0..=64.0).contains(&n)).then_some(n as usize);
+            let wanted = body.into_inner().operators.into_iter().map(|(name, n)| match n {
+                None => Some((name, None)),
+                Some(n) => whole(n).map(|n| (name, Some(n))),
+            });
+            match wanted.collect::<Option<BTreeMap<_, _>>>() {
+                Some(wanted) => at_leisure(move || s.job.scale(wanted)).await,
+                None => refusal(StatusCode::BAD_REQUEST, "a parallelism is a whole number from 1 to 64", None),
+            }
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Made rows. Each is a function of the seed, its number and the column, so that a job that goes on makes the same ones.
 
+mod lanes;
+
 use crate::options::TableSpec;
-use std::sync::{Arc, Mutex, PoisonError};
+use lanes::{BLOCK, Layers};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::thread::locked;
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, SqlType, TypeKind, Value};
-
-/// Rows a block; blocks are dealt out to the subtasks in turn.
-const BLOCK: u64 = 4096;
 
 #[derive(Clone)]
 enum Kind {
@@ -34,8 +35,8 @@ struct Datagen {
     rows: Option<u64>,
     per_second: f64,
     seed: u64,
-    /// Where each lane was: its next block, and the row within that.
-    done: Arc<Mutex<Vec<(u64, u64)>>>,
+    /// What was made before.
+    done: Arc<Mutex<Layers>>,
 }
 
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
@@ -175,40 +176,21 @@ impl Column {
     }
 }
 
-/// The key of a lane's position.
-fn key(lane: usize) -> Vec<u8> {
-    [&[0u8, 0][..], &(lane as u32).to_be_bytes()].concat()
-}
-
 impl SourceFactory for Datagen {
     fn rate(&self) -> Option<f64> {
         Some(self.per_second)
     }
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
-        // A lane's position: the number of lanes then, its next block, and how far it is in that.
-        let number =
-            |v: &[u8], at: usize| v.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
-        let mut lanes: Vec<(u64, u64)> = vec![];
-        for (k, v) in state.scan(&[0, 0])? {
-            let lane = k.get(2..6).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes) as usize;
-            let count = number(&v, 0) as usize;
-            if lanes.len() < count {
-                // A lane that never got far is not in the state; it begins at its own number.
-                lanes = (0..count as u64).map(|l| lanes.get(l as usize).copied().unwrap_or((l, 0))).collect();
-            }
-            if lane < lanes.len() {
-                lanes[lane] = (number(&v, 8), number(&v, 16));
-            }
-        }
-        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
+        let known = Layers::read(&state.scan(lanes::PREFIX)?);
+        *locked(&self.done) =
+            known.ok_or_else(|| Error::state("the position of made-up rows in the state is damaged"))?;
         Ok(())
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let same = done.len() == context.parallelism;
-        let (next, within) = if same { done[context.subtask] } else { (context.subtask as u64, 0) };
-        let done = if same { vec![] } else { done };
+        let done = locked(&self.done).clone();
+        let (layer, next, within) = done.lane(context.parallelism, context.subtask);
+        let obsolete = if context.subtask == 0 { done.obsolete() } else { vec![] };
         Ok(Box::new(Lane {
             columns: self.columns.clone(),
             schema: self.schema.clone(),
@@ -216,6 +198,8 @@ impl SourceFactory for Datagen {
             per_second: self.per_second / context.parallelism as f64,
             seed: self.seed,
             done,
+            obsolete,
+            layer,
             next,
             step: context.parallelism as u64,
             lane: context.subtask,
@@ -234,7 +218,10 @@ struct Lane {
     rows: Option<u64>,
     per_second: f64,
     seed: u64,
-    done: Vec<(u64, u64)>,
+    done: Layers,
+    /// Keys of the state that say nothing any more.
+    obsolete: Vec<Vec<u8>>,
+    layer: u32,
     next: u64,
     step: u64,
     lane: usize,
@@ -247,17 +234,12 @@ struct Lane {
 
 impl Source for Lane {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
-        // Blocks that an earlier number of lanes has done.
-        while !self.done.is_empty() && self.within == 0 {
-            let (block, within) = self.done[self.next as usize % self.done.len()];
-            if self.next < block {
+        // Blocks that an earlier number of lanes has made, or begun.
+        if self.within == 0 {
+            while self.done.made(self.next) >= BLOCK {
                 self.next += self.step;
-                continue;
             }
-            if self.next == block {
-                self.within = within;
-            }
-            break;
+            self.within = self.done.made(self.next);
         }
         let first = self.next * BLOCK + self.within;
         let end = ((self.next + 1) * BLOCK).min(self.rows.unwrap_or(u64::MAX));
@@ -286,12 +268,11 @@ impl Source for Lane {
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
-        if !std::mem::take(&mut self.moved) {
-            return Ok(Changes::default());
-        }
-        let value = [self.step.to_be_bytes(), self.next.to_be_bytes(), self.within.to_be_bytes()].concat();
         let mut changes = Changes::default();
-        changes.set(&key(self.lane), &value);
+        std::mem::take(&mut self.obsolete).iter().for_each(|k| changes.remove(&[k]));
+        if std::mem::take(&mut self.moved) {
+            changes.set(&lanes::key(self.layer, self.lane), &lanes::position(self.step, self.next, self.within));
+        }
         Ok(changes)
     }
 }

@@ -1,0 +1,137 @@
+//! A running job's own address, as the tests ask it.
+
+use crate::Job;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A job that runs and listens. It is killed when this is dropped.
+pub struct Listening {
+    child: Child,
+    /// Host and port.
+    pub address: String,
+    said: Arc<Mutex<String>>,
+}
+
+/// An answer: its status and its body.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Listening {
+    /// Starts a job, and waits until its address answers.
+    pub fn start(job: &Job, arguments: &[&str], environment: &[(&str, &str)]) -> Listening {
+        let mut command = job.command(&[&["--listen", "127.0.0.1:0"], arguments].concat());
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("weir does not start: {e}"));
+        let lines = BufReader::new(child.stderr.take().expect("its words")).lines();
+        let (said, (sender, address)) = (Arc::new(Mutex::new(String::new())), std::sync::mpsc::channel());
+        let words = said.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(a) = line.strip_prefix("metrics at http://").and_then(|a| a.strip_suffix("/metrics")) {
+                    let _ = sender.send(a.to_string());
+                }
+                let mut words = words.lock().unwrap_or_else(|e| e.into_inner());
+                words.push_str(&line);
+                words.push('\n');
+            }
+        });
+        let address = address.recv_timeout(Duration::from_secs(120)).unwrap_or_default();
+        let it = Listening { child, address, said };
+        assert!(!it.address.is_empty(), "it does not listen: {}", it.said());
+        it
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// Asks for something.
+    pub fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).expect("a connection");
+        let headers: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
+        )
+        .expect("a request");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+        let body = match head.to_lowercase().contains("transfer-encoding: chunked") {
+            true => body.split("\r\n").skip(1).step_by(2).collect(),
+            false => body.to_string(),
+        };
+        Answer { status, body }
+    }
+
+    /// Reads something.
+    pub fn get(&self, path: &str) -> String {
+        let answer = self.ask("GET", path, &[], "");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.body
+    }
+
+    /// Sends JSON.
+    pub fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, &["Content-Type: application/json"], body)
+    }
+
+    /// Its metrics: the values by name and labels, as they stand in the text.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let text = self.get("/metrics");
+        let lines = text.lines().filter(|l| !l.starts_with('#'));
+        lines.filter_map(|l| l.rsplit_once(' ')).filter_map(|(k, v)| Some((k.to_string(), v.parse().ok()?))).collect()
+    }
+
+    /// The sum of a metric over all lines that hold all of these texts.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let all = self.metrics();
+        let of = all.iter().filter(|(k, _)| k.split('{').next() == Some(name) && labels.iter().all(|l| k.contains(l)));
+        of.map(|(_, v)| v).sum()
+    }
+
+    /// Waits until something holds.
+    pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let since = Instant::now();
+        while !holds(self) {
+            assert!(since.elapsed() < Duration::from_secs(90), "{what} does not come: {}", self.said());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Its process.
+    pub fn id(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Waits for its end; gives its exit code.
+    pub fn ends(&mut self) -> Option<i32> {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                return status.code();
+            }
+            assert!(since.elapsed() < Duration::from_secs(180), "it does not end: {}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,347 @@
+//! A running job seen and steered: how its time is accounted, what is advised, other parallelisms, its own address, its commands.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use weir_tests::http::Listening;
+use weir_tests::{Job, Ran, repository, weir};
+
+fn weir_in(job: &Job, arguments: &[&str]) -> Ran {
+    Command::new(weir()).args(arguments).current_dir(job.folder.path()).output().expect("weir").into()
+}
+
+/// Numbers without end, and what is made of them.
+fn endless(rate: u64, function: &str) -> Job {
+    let job = Job::new(&format!(
+        "SET 'parallelism.default' = '1'; SET 'execution.checkpointing.interval' = '200ms';
+         CREATE TABLE n (v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '{rate}', 'fields.v.kind' = 'sequence',
+           'fields.v.start' = '1', 'fields.v.end' = '100000000000');
+         {}
+         CREATE TABLE o (v BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO o SELECT {}(v) FROM n;",
+        if function == "ABS" {
+            String::new()
+        } else {
+            format!("CREATE FUNCTION {function} AS '{function}' LANGUAGE PYTHON USING FILE 'f.py';")
+        },
+        function
+    ));
+    job.file(
+        "f.py",
+        "import time\nfrom weir_udf import udf\n\n@udf\ndef slow(v: int) -> int:\n    time.sleep(0.001)\n    return v\n",
+    );
+    job
+}
+
+#[test]
+fn all_time_is_accounted_for() {
+    // A slow operator with a full queue and a source that is held back by it; an empty source; everything at its own pace.
+    for (rate, function) in [(3_000, "slow"), (1, "ABS"), (20_000, "ABS")] {
+        let script = endless(rate, function);
+        let job = Listening::start(&script, &[], &[]);
+        job.until("a row", |j| j.metric("weir_operator_rows_in_total", &["operator=\"sink o\""]) > 0.0);
+        let times = || -> (Instant, BTreeMap<String, f64>) {
+            let mut all: BTreeMap<String, f64> = BTreeMap::new();
+            for (k, v) in job.metrics() {
+                for state in ["busy", "back_pressured", "idle"] {
+                    if let Some(of) = k.strip_prefix(&format!("weir_operator_{state}_seconds_total")) {
+                        *all.entry(of.to_string()).or_default() += v;
+                    }
+                }
+            }
+            (Instant::now(), all)
+        };
+        let (from, before) = times();
+        std::thread::sleep(Duration::from_secs(4));
+        let (to, after) = times();
+        let passed = (to - from).as_secs_f64();
+        assert!(before.len() >= 3, "{before:?}");
+        for (subtask, time) in &after {
+            let accounted = time - before.get(subtask).copied().unwrap_or(0.0);
+            // The counters are up to half a second old on both ends; their distance is not.
+            assert!(
+                (accounted - passed).abs() < 0.01 * passed + 0.55,
+                "{rate} {function} {subtask}: {accounted} of {passed}"
+            );
+        }
+        let total: f64 = after.values().sum::<f64>() - before.values().sum::<f64>();
+        let all = passed * after.len() as f64;
+        assert!((total / all - 1.0).abs() < 0.15, "{total} of {all}");
+        if function == "slow" {
+            assert!(job.metric("weir_operator_back_pressured_seconds_total", &["source n"]) > 2.0);
+            assert!(
+                job.metric("weir_operator_useful_seconds_total", &["calc"]) > 2.0,
+                "sleeping is not waiting for a core"
+            );
+            assert!(job.metric("weir_operator_cpu_seconds_total", &["operator=\"calc\""]) < 2.0);
+        }
+    }
+}
+
+/// A function that waits: the hints say so, and a job that follows them keeps up.
+#[test]
+fn a_job_scales_itself() {
+    let job = endless(2_000, "slow");
+    let running = Listening::start(
+        &job,
+        &[
+            "--autoscale",
+            "--set",
+            "job.autoscaler.stabilization.interval=4s",
+            "--set",
+            "execution.checkpointing.interval=200ms",
+        ],
+        &[],
+    );
+    running.until("a change of parallelism", |j| j.metric("weir_job_rescales_total", &[]) > 0.0);
+    let subtasks = running.metric("weir_operator_parallelism", &["operator=\"calc\""]);
+    assert!((3.0..=16.0).contains(&subtasks), "{subtasks}: {}", running.said());
+    assert_eq!(running.metric("weir_operator_parallelism", &["operator=\"source n\""]), 1.0);
+    let done = || running.metric("weir_operator_rows_in_total", &["operator=\"sink o\""]);
+    std::thread::sleep(Duration::from_secs(3));
+    let (before, since) = (done(), Instant::now());
+    std::thread::sleep(Duration::from_secs(4));
+    let rate = (done() - before) / since.elapsed().as_secs_f64();
+    assert!(rate > 1_700.0, "{rate} rows/s of 2,000: {}", running.said());
+    assert!(running.said().contains("hint: calc x1 -> x"), "{}", running.said());
+    running.until("the function's name", |j| {
+        j.metric("weir_hint_active", &["rule=\"function\"", "operator=\"calc\""]) > 0.0
+    });
+    let hints = weir_in(&job, &["hints", "job.sql"]).succeeded();
+    assert!(hints.out.contains("the function slow takes") && hints.out.contains("ms a row"), "{}", hints.out);
+    let json: Value =
+        serde_json::from_str(&weir_in(&job, &["hints", "job.sql", "--format", "json"]).succeeded().out).expect("JSON");
+    assert_eq!(json[0]["operator"], "calc");
+}
+
+/// A job that counts numbers into files, with other parallelisms all the time.
+fn counting(rows: u64) -> Job {
+    Job::new(&format!(
+        "SET 'parallelism.default' = '2'; SET 'execution.checkpointing.interval' = '50ms';
+         CREATE TABLE n (v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '60000', 'number-of-rows' = '{rows}',
+           'fields.v.kind' = 'sequence', 'fields.v.start' = '1', 'fields.v.end' = '{rows}');
+         CREATE TABLE plain (v BIGINT) WITH ('connector' = 'filesystem', 'path' = 'plain', 'format' = 'csv');
+         CREATE TABLE sums (k BIGINT, n BIGINT, s BIGINT) WITH ('connector' = 'filesystem', 'path' = 'sums', 'format' = 'debezium-json');
+         INSERT INTO plain SELECT v FROM n WHERE MOD(v, 3) = 0;
+         INSERT INTO sums SELECT MOD(v, 1000), COUNT(*), SUM(v) FROM n GROUP BY MOD(v, 1000);"
+    ))
+}
+
+fn counted(job: &Job, rows: u64, said: &str) {
+    let read = |folder: &str| -> Vec<String> {
+        let mut all = vec![];
+        for f in std::fs::read_dir(job.path(folder)).expect("the folder") {
+            let path = f.expect("a file").path();
+            if path.is_file() && !path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')) {
+                all.extend(std::fs::read_to_string(path).expect("text").lines().map(str::to_string));
+            }
+        }
+        all
+    };
+    let mut plain: Vec<u64> = read("plain").iter().map(|l| l.parse().expect("a number")).collect();
+    plain.sort_unstable();
+    let wrong = plain.iter().zip((1..=rows).filter(|v| v % 3 == 0)).find(|(there, wanted)| **there != *wanted);
+    assert!(wrong.is_none() && plain.len() as u64 == rows / 3, "{} rows, {wrong:?}: {said}", plain.len());
+    // The sum of all changes.
+    let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+    for line in read("sums") {
+        let change: Value = serde_json::from_str(&line).expect("JSON");
+        for (side, sign) in [("before", -1), ("after", 1)] {
+            if change[side].is_object() {
+                *sums.entry(change[side].to_string()).or_default() += sign;
+            }
+        }
+    }
+    sums.retain(|_, n| *n != 0);
+    let wanted: BTreeMap<String, i64> = (0..1000_u64)
+        .map(|k| {
+            let of: Vec<u64> = (1..=rows).filter(|v| v % 1000 == k).collect();
+            (format!("{{\"k\":{k},\"n\":{},\"s\":{}}}", of.len(), of.iter().sum::<u64>()), 1)
+        })
+        .collect();
+    let wrong = sums.iter().find(|(k, n)| wanted.get(*k) != Some(n));
+    assert!(wrong.is_none() && sums.len() == 1000, "{} groups, {wrong:?}: {said}", sums.len());
+}
+
+#[test]
+fn parallelism_changes_and_nothing_is_lost() {
+    const ROWS: u64 = 300_000;
+    let job = counting(ROWS);
+    let mut running = Listening::start(&job, &[], &[]);
+    running.until("work", |j| j.ask("GET", "/health/ready", &[], "").status == 200);
+    let mut changes = 0;
+    for (aggregate, calc, source) in [(4, 1, 1), (1, 3, 4), (3, 2, 2), (7, 5, 3), (2, 2, 1)] {
+        let body = format!(r#"{{"operators": {{"aggregate": {aggregate}, "calc": {calc}, "source n": {source}}}}}"#);
+        let answer = running.post("/api/v1/job/scale", &body);
+        if answer.status != 200 {
+            // The job may have come to its end.
+            break;
+        }
+        let told: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(told["changed"]["aggregate"]["to"], aggregate, "{}", answer.body);
+        let pause = told["pause_seconds"].as_f64().expect("a time");
+        assert!(pause < 5.0, "{pause} s without rows");
+        changes += 1;
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    assert!(changes >= 4, "{}", running.said());
+    assert_eq!(running.ends(), Some(0), "{}", running.said());
+    counted(&job, ROWS, &running.said());
+}
+
+#[test]
+fn a_rescale_is_killed_at_every_step() {
+    const ROWS: u64 = 120_000;
+    for step in ["rescale", "rescaled", "epoch-named", "epoch-written"] {
+        let job = counting(ROWS);
+        // Every epoch passes the last two: those of before the change are let pass.
+        let failpoint = if step.starts_with("rescale") { format!("{step}=abort@1") } else { format!("{step}=abort@8") };
+        let mut running = Listening::start(&job, &[], &[("WEIR_FAILPOINTS", &failpoint)]);
+        running.until("work", |j| j.ask("GET", "/health/ready", &[], "").status == 200);
+        let scaled = weir_in(&job, &["scale", "job.sql", "aggregate=5", "calc=3"]);
+        assert_ne!(running.ends(), Some(0), "{step}: it was to be killed: {} {}", running.said(), scaled.err);
+        // What is kept is the old number or the new one, and nothing else is lost.
+        let mut again = Listening::start(&job, &[], &[]);
+        again.until("work", |j| j.metric("weir_operator_parallelism", &["operator=\"aggregate\""]) > 0.0);
+        let subtasks = again.metric("weir_operator_parallelism", &["operator=\"aggregate\""]);
+        match step {
+            "rescale" => assert_eq!(subtasks, 2.0),
+            "rescaled" => assert_eq!(subtasks, 5.0),
+            _ => assert!(subtasks == 2.0 || subtasks == 5.0, "{subtasks}"),
+        }
+        assert_eq!(again.ends(), Some(0), "{step}: {}", again.said());
+        counted(&job, ROWS, &again.said());
+    }
+}
+
+#[test]
+fn what_cannot_be_scaled_is_told() {
+    let job = Job::new(
+        "SET 'parallelism.default' = '2';
+         CREATE TABLE n (v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100');
+         CREATE TABLE o (n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO o SELECT COUNT(*) FROM n;",
+    );
+    let running = Listening::start(&job, &[], &[]);
+    running.until("work", |j| j.ask("GET", "/health/ready", &[], "").status == 200);
+    let scale = |what: &[&str]| weir_in(&job, &[&["scale", "job.sql"], what].concat());
+    scale(&["agregate=3"]).failed(5, &["no operator 'agregate'"]);
+    scale(&["aggregate=3"]).failed(5, &["'aggregate' cannot have 3 subtasks"]);
+    scale(&["source n=65"]).failed(5, &["1 to 64"]);
+    scale(&["source n"]).failed(2, &["no operator and number"]);
+    scale(&["source n=3"]).succeeded();
+    // Started again, it has what it was given; the script's number comes back when it is asked for.
+    let stopped = weir_in(&job, &["stop", "job.sql"]).succeeded();
+    assert!(stopped.err.contains("run it again"), "{}", stopped.err);
+    scale(&["source n=3"]).failed(5, &["does not run", "weir list"]);
+    let again = Listening::start(&job, &[], &[]);
+    let subtasks = |j: &Listening| j.metric("weir_operator_parallelism", &["operator=\"source n\""]);
+    again.until("three subtasks", |j| subtasks(j) == 3.0);
+    scale(&["source n=script"]).succeeded();
+    assert_eq!(subtasks(&again), 2.0);
+    let piped = Job::new("CREATE TABLE i (v STRING) WITH ('connector' = 'stdin', 'format' = 'raw'); SELECT v FROM i;");
+    let mut command = piped.command(&["--state", "state"]);
+    let mut child =
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().expect("weir");
+    let since = Instant::now();
+    while !piped.path("state/job/control").exists() {
+        assert!(since.elapsed() < Duration::from_secs(20), "it does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    weir_in(&piped, &["scale", "state/job", "source i=2"]).failed(5, &["standard input cannot be scaled"]);
+    child.kill().and_then(|()| child.wait()).expect("its end");
+}
+
+#[test]
+fn jobs_are_found_by_name_and_watched() {
+    let job = endless(1_000, "ABS");
+    let script = std::fs::read_to_string(job.path("job.sql")).expect("the script");
+    let name = format!("watched-{}", std::process::id());
+    job.file("job.sql", format!("SET 'pipeline.name' = '{name}'; {script}"));
+    let running = Listening::start(&job, &[], &[]);
+    running.until("rows", |j| j.metric("weir_operator_rows_in_total", &["operator=\"sink o\""]) > 3_000.0);
+    let elsewhere = Job::new("");
+    let listed = weir_in(&elsewhere, &["list"]).succeeded();
+    let line = listed.out.lines().find(|l| l.starts_with(&name)).expect("its line");
+    assert!(line.contains("running") && line.contains("rows/s"), "{line}");
+    let all: Value =
+        serde_json::from_str(&weir_in(&elsewhere, &["list", "--format", "json"]).succeeded().out).expect("JSON");
+    assert!(all.as_array().is_some_and(|a| a.iter().any(|j| j["job"]["name"] == name.as_str())), "{all}");
+    let top = weir_in(&elsewhere, &["top", &name]).succeeded();
+    for words in ["operator", "source n", "calc", "sink o", "cores", "epoch"] {
+        assert!(top.out.contains(words), "{}", top.out);
+    }
+    weir_in(&elsewhere, &["hints", &name]).succeeded();
+    weir_in(&elsewhere, &["stop", &name]).succeeded();
+    let listed = weir_in(&elsewhere, &["list"]).succeeded();
+    assert!(!listed.out.contains(&name), "{}", listed.out);
+    weir_in(&elsewhere, &["top", &name]).failed(5, &[&name]);
+}
+
+#[test]
+fn the_address_shows_and_takes() {
+    let job = endless(5_000, "ABS");
+    let mut running = Listening::start(&job, &[], &[]);
+    running.until("work", |j| j.ask("GET", "/health/ready", &[], "").status == 200);
+    assert!(running.get("/health/live").contains("live"));
+    running.until("rates", |j| {
+        let v: Value = serde_json::from_str(&j.get("/api/v1/job")).expect("JSON");
+        v["operators"][0]["rows_per_second"].as_f64().is_some_and(|r| r > 4_000.0)
+    });
+    let v: Value = serde_json::from_str(&running.get("/api/v1/job")).expect("JSON");
+    assert_eq!(v["operators"][1]["inputs"][0], "source n", "{v}");
+    let status =
+        |method: &str, path: &str, headers: &[&str], body: &str| running.ask(method, path, headers, body).status;
+    let json = "Content-Type: application/json";
+    assert_eq!(status("GET", "/nowhere", &[], ""), 404);
+    assert_eq!(status("GET", "/api/v1/job/stop", &[], ""), 405);
+    assert_eq!(status("POST", "/api/v1/job/stop", &["Content-Type: text/plain"], "{}"), 415);
+    assert_eq!(status("POST", "/api/v1/job/scale", &[json], "{"), 400);
+    assert_eq!(status("POST", "/api/v1/job/scale", &[json], r#"{"operators": {"x": 2}}"#), 409);
+    assert_eq!(status("POST", "/api/v1/job/savepoint", &[json], r#"{"target": "nowhere://x"}"#), 409);
+    // A page of elsewhere that was given this address for its name.
+    assert_eq!(status("POST", "/api/v1/job/stop", &[json, "Host: evil.example"], "{}"), 400);
+    let saved = running.post("/api/v1/job/savepoint", &format!(r#"{{"target": "{}"}}"#, job.path("saved").display()));
+    assert_eq!(saved.status, 200, "{}", saved.body);
+    let at =
+        serde_json::from_str::<Value>(&saved.body).expect("JSON")["savepoint"].as_str().expect("a place").to_string();
+    assert!(std::fs::metadata(&at).is_ok_and(|m| m.len() > 0), "{at}");
+    assert_eq!(running.post("/api/v1/job/stop", "{}").status, 202);
+    assert_eq!(running.ends(), Some(0), "{}", running.said());
+}
+
+#[test]
+fn changes_want_the_token() {
+    let job = endless(100, "ABS");
+    let mut running = Listening::start(&job, &[], &[("WEIR_TOKEN", "let me in")]);
+    let stop = |token: &[&str]| {
+        running.ask("POST", "/api/v1/job/stop", &[&["Content-Type: application/json"], token].concat(), "{}").status
+    };
+    assert_eq!(stop(&[]), 401);
+    assert_eq!(stop(&["Authorization: Bearer let me out"]), 401);
+    assert!(!running.get("/api/v1/job").contains("let me in"));
+    assert_eq!(stop(&["Authorization: Bearer let me in"]), 202);
+    assert_eq!(running.ends(), Some(0));
+    assert!(!running.said().contains("let me in"));
+}
+
+/// The interface does what its description says, whatever is sent to it.
+#[test]
+fn the_interface_is_as_described() {
+    let job = endless(100, "ABS");
+    let running = Listening::start(&job, &[], &[]);
+    running.until("work", |j| j.ask("GET", "/health/ready", &[], "").status == 200);
+    let tool = repository("target/servers/schemathesis-1/bin/schemathesis");
+    let out: Ran = Command::new(&tool)
+        .args(["run", &format!("http://{}/api/v1/openapi.json", running.address)])
+        // What stops the job is left out: there is nothing to be asked afterwards.
+        .args(["--exclude-path", "/api/v1/job/stop", "--max-examples", "25", "--seed", "1", "--workers", "1"])
+        .args(["--checks", "all"])
+        .current_dir(job.folder.path())
+        .output()
+        .unwrap_or_else(|e| panic!("{}: {e}: tests/servers/install gets it", tool.display()))
+        .into();
+    assert_eq!(out.code, Some(0), "{}\n{}", out.out.chars().take(6_000).collect::<String>(), out.err);
+    assert!(running.ask("GET", "/health/ready", &[], "").status == 200, "{}", running.said());
+}
