@@ -24,6 +24,27 @@ pub struct Answer {
     pub body: String,
 }
 
+/// Asks an address for something.
+pub fn ask(address: &str, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let headers: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )
+    .expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+    let body = match head.to_lowercase().contains("transfer-encoding: chunked") {
+        true => body.split("\r\n").skip(1).step_by(2).collect(),
+        false => body.to_string(),
+    };
+    Answer { status, body }
+}
+
 impl Listening {
     /// Starts a job, and waits until its address answers.
     pub fn start(job: &Job, arguments: &[&str], environment: &[(&str, &str)]) -> Listening {
@@ -56,24 +77,7 @@ impl Listening {
 
     /// Asks for something.
     pub fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        let headers: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-            self.address,
-            body.len()
-        )
-        .expect("a request");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
-        let body = match head.to_lowercase().contains("transfer-encoding: chunked") {
-            true => body.split("\r\n").skip(1).step_by(2).collect(),
-            false => body.to_string(),
-        };
-        Answer { status, body }
+        ask(&self.address, method, path, headers, body)
     }
 
     /// Reads something.

@@ -406,3 +406,36 @@ impl Postgres {
         format!("jdbc:postgresql://127.0.0.1:{}/postgres", self.0.port)
     }
 }
+
+/// A Prometheus that scrapes one address, every second.
+pub struct Prometheus(Server);
+
+impl Prometheus {
+    /// Starts one, with a file of rules.
+    pub fn start(target: &str, rules: &Path) -> Prometheus {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rules = rules.canonicalize().expect("the rules");
+        let config = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n  - job_name: weir\n    \
+             static_configs: [{{targets: ['{target}']}}]\n",
+            rules.display()
+        );
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, config).expect("the configuration");
+        let port = free_port();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        let log = folder.path().join("log");
+        logged(&mut command, &log);
+        let mut child = spawn(command);
+        answers(port, &mut child, &log);
+        Prometheus(Server { child, folder, port })
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.0.port)
+    }
+}
