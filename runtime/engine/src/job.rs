@@ -58,6 +58,8 @@ pub fn run(
     metrics: &Metrics,
     control: &Arc<Control>,
 ) -> Result<bool> {
+    // There from the start, so that the first one is an increase.
+    metrics.restarts("io");
     let mut failures: Vec<Instant> = vec![];
     let started = Instant::now();
     let sizes = StateHandle { operator: backend.operator(SIZES)?, reader: backend.clone() };

@@ -1,0 +1,119 @@
+//! What being looked at and steered costs: `cargo bench -p weir-tests --bench steering` (build first). Prints the figures of
+//! docs/benchmarks.md: rates with and without a scrape every second, answers of the interface at full rate, the pause of a change of
+//! parallelism with much state, and what a job takes that has nothing to do. `KEYS` sets the keys of the state.
+
+use std::time::{Duration, Instant};
+use weir_tests::Job;
+use weir_tests::http::Listening;
+
+const NUMBERS: &str =
+    "CREATE TABLE n (k BIGINT, v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000',
+  'fields.k.min' = '0', 'fields.k.max' = '99999', 'fields.v.min' = '0', 'fields.v.max' = '100');
+CREATE TABLE o (k BIGINT, n BIGINT, s BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO o SELECT k, COUNT(*), SUM(v) FROM n GROUP BY k;";
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+/// Rows a second of some seconds, with a scrape each second or without.
+fn rate(job: &Listening, scraped: bool) -> f64 {
+    let rows = || job.metric("weir_operator_rows_out_total", &["operator=\"source n\""]);
+    let (before, since) = (rows(), Instant::now());
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_secs(1));
+        if scraped {
+            job.get("/metrics");
+        }
+    }
+    (rows() - before) / since.elapsed().as_secs_f64()
+}
+
+fn looked_at() {
+    let script = Job::new(NUMBERS);
+    let job = Listening::start(&script, &[], &[]);
+    std::thread::sleep(Duration::from_secs(3));
+    let pairs: Vec<(f64, f64)> = (0..9).map(|_| (rate(&job, true), rate(&job, false))).collect();
+    let ratio = median(pairs.iter().map(|(with, without)| with / without).collect());
+    let plain = median(pairs.iter().map(|(_, without)| *without).collect());
+    println!(
+        "scraped every second     {:>8.3} of {plain:.0} rows/s without, the median of {} pairs",
+        ratio,
+        pairs.len()
+    );
+    for path in ["/api/v1/job", "/metrics", "/health/ready"] {
+        let mut times: Vec<f64> = (0..200)
+            .map(|_| {
+                let since = Instant::now();
+                job.get(path);
+                std::thread::sleep(Duration::from_millis(5));
+                since.elapsed().as_secs_f64() * 1e3 - 5.0
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        println!(
+            "{path:<24} {:>8.1} ms, 99th percentile {:.1} ms, while the job runs at full rate",
+            times[100], times[197]
+        );
+    }
+}
+
+fn scaled() {
+    let keys: u64 = std::env::var("KEYS").ok().and_then(|k| k.parse().ok()).unwrap_or(8_000_000);
+    let script = Job::new(&format!(
+        "SET 'state.cache-size' = '1gb';
+         CREATE TABLE n (k BIGINT, v STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'fields.k.kind' = 'sequence',
+           'fields.k.start' = '1', 'fields.k.end' = '{keys}000', 'fields.v.length' = '100');
+         CREATE TABLE o (k BIGINT, v STRING) WITH ('connector' = 'blackhole');
+         INSERT INTO o SELECT MOD(k, {keys}), MAX(v) FROM n GROUP BY MOD(k, {keys});"
+    ));
+    let job = Listening::start(&script, &[], &[]);
+    let since = Instant::now();
+    while job.metric("weir_operator_rows_out_total", &["operator=\"source n\""]) < keys as f64 {
+        assert!(since.elapsed() < Duration::from_secs(900), "{}", job.said());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let bytes = job.metric("weir_state_disk_bytes", &[]);
+    let mut pauses = vec![];
+    for n in [3, 1, 4, 2, 3] {
+        let answer = job.post("/api/v1/job/scale", &format!(r#"{{"operators": {{"aggregate": {n}}}}}"#));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        pauses.push(job.metric("weir_job_last_pause_seconds", &[]));
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    println!(
+        "change of parallelism    {:>8.3} s without rows, {:.3} s at most, with {keys} keys ({:.2} GB on disk)",
+        median(pauses.clone()),
+        pauses.into_iter().fold(0.0, f64::max),
+        bytes / 1e9
+    );
+}
+
+fn idle() {
+    let script = Job::new(
+        "CREATE TABLE n (v BIGINT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'csv', 'source.monitor-interval' = '1s');
+         CREATE TABLE o (v BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO o SELECT v, COUNT(*) FROM n GROUP BY v;",
+    );
+    script.file("in/a.csv", "1\n2\n");
+    let job = Listening::start(&script, &[], &[]);
+    std::thread::sleep(Duration::from_secs(3));
+    let used = || {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", job.id())).expect("its process");
+        let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap_or(0.0) + fields[12].parse::<f64>().unwrap_or(0.0);
+        ticks / 100.0
+    };
+    let (before, since) = (used(), Instant::now());
+    std::thread::sleep(Duration::from_secs(15));
+    let part = (used() - before) / since.elapsed().as_secs_f64();
+    let memory = job.metric("weir_process_resident_memory_bytes", &[]) / 1e6;
+    println!("nothing to do            {:>8.1} % of a core, {memory:.0} MB resident", 100.0 * part);
+}
+
+fn main() {
+    idle();
+    looked_at();
+    scaled();
+}
