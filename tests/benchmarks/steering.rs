@@ -60,7 +60,7 @@ fn looked_at() {
 }
 
 fn scaled() {
-    let keys: u64 = std::env::var("KEYS").ok().and_then(|k| k.parse().ok()).unwrap_or(8_000_000);
+    let keys: u64 = std::env::var("KEYS").ok().and_then(|k| k.parse().ok()).unwrap_or(12_000_000);
     let script = Job::new(&format!(
         "SET 'state.cache-size' = '1gb';
          CREATE TABLE n (k BIGINT, v STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000000', 'fields.k.kind' = 'sequence',

@@ -49,7 +49,7 @@ fn catch_signals(control: &Arc<Control>) -> Result<Arc<AtomicBool>> {
             if SIGNALS.load(Ordering::SeqCst) > 0 && !c.stop.swap(true, Ordering::Relaxed) {
                 eprintln!("stopping after this epoch; once more leaves at once");
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(100));
         }
     };
     weir_core::thread::spawn("weir-signals", watch)?;

@@ -269,6 +269,8 @@ impl Running {
             return Err(Error::script("nothing is to be scaled").hint("name operators and numbers: OPERATOR=4"));
         }
         let before = self.control.parallelism();
+        let store = self.store.upgrade().ok_or_else(|| Error::state("the job is ending"))?;
+        let _quiet = store.hold();
         let now = self.control.rescale(&self.graph, wanted, PATIENCE)?;
         let changed = now.iter().filter(|(name, n)| before.get(*name) != Some(n));
         Ok(json!({

@@ -133,7 +133,9 @@ impl Coordinator {
 impl Actor for Coordinator {
     type Context = Context<Self>;
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(Duration::from_millis(20).min(self.interval), |a, _| a.tick());
+        // Often enough for the interval, and no more: a job that has nothing to do should do nothing.
+        let every = (self.interval / 20).clamp(Duration::from_millis(1), Duration::from_millis(100));
+        ctx.run_interval(every, |a, _| a.tick());
     }
 }
 

@@ -72,6 +72,7 @@ pub fn run(
         let result = generation(graph, backend, options, metrics, control, ended);
         control.ended();
         ended = Some(Instant::now());
+        tracing::debug!("a generation of {:.1?} has ended", begun.elapsed());
         let error = match result {
             // Only now, so that what was asked for while the last epoch was on its way is not lost.
             Ok(false) if !control.stop.load(std::sync::atomic::Ordering::Relaxed) && control.asked() => {
@@ -79,6 +80,7 @@ pub fn run(
                 // An epoch that was given up has left something staged.
                 backend.rewind();
                 resize(backend, &sizes, &mut wanted, changed)?;
+                tracing::debug!("parallelisms kept after {:.1?}", ended.map(|e| e.elapsed()));
                 metrics.job().rescales.inc();
                 continue;
             }
@@ -179,19 +181,24 @@ fn generation(
     control: &Arc<Control>,
     before: Option<Instant>,
 ) -> Result<bool> {
+    let begun = Instant::now();
+    let timed = |what: &str| tracing::debug!("{what} after {:.1?}", begun.elapsed());
     let mut next = backend.last_epoch().0 + 1;
     let handles: Vec<StateHandle> = graph
         .nodes
         .iter()
         .map(|n| Ok(StateHandle { operator: backend.operator(&n.uid)?, reader: backend.clone() }))
         .collect::<Result<_>>()?;
+    timed("names of state known");
     let marks = marks(graph, &handles, &options.job.run)?;
     for (node, state) in graph.nodes.iter().zip(&handles) {
         if let Role::Sink(s) = &node.role {
             s.begin(&options.job, marks.get(&state.operator).copied())?;
         }
     }
+    timed("sinks begun");
     deliver_left_over(graph, backend, &marks, metrics)?;
+    timed("what was left is delivered");
     let mut recovered = false;
     for (node, state) in graph.nodes.iter().zip(&handles) {
         if let Role::Sink(s) = &node.role {
@@ -213,6 +220,7 @@ fn generation(
             s.start(state, node.parallelism)?;
         }
     }
+    timed("sources begun");
     let shared = Arc::new(Shared {
         result: Mutex::new(None),
         uids: graph.nodes.iter().map(|n| n.uid.clone()).collect(),
@@ -224,6 +232,7 @@ fn generation(
     if let Some(before) = before {
         metrics.job().pause.set(before.elapsed().as_secs_f64());
     }
+    timed("subtasks made");
     control.begun(graph);
     let system = System::new();
     system.block_on(async {

@@ -54,7 +54,9 @@ impl Run {
         prefix: &'a [u8],
     ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
         let ours = self.operator == operator;
-        self.changes.iter().filter(move |(k, _)| ours && k.starts_with(prefix))
+        // Another operator's need not be gone through: there may be millions.
+        let all = if ours { self.changes.len() } else { 0 };
+        self.changes.iter().take(all).filter(move |(k, _)| k.starts_with(prefix))
     }
 
     /// Bytes in memory, about.

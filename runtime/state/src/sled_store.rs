@@ -136,14 +136,25 @@ pub(crate) fn put(
     }
 }
 
+/// The keys that begin so, with their values. sled's own `scan_prefix` of the alpha goes through all leaves behind the last such key,
+/// to the end of the store, before it ends; a range without an end is left at the first other key.
+pub(crate) fn prefixed<'a>(
+    db: &Db,
+    prefix: &'a [u8],
+) -> impl Iterator<Item = Result<(sled::InlineArray, sled::InlineArray)>> + use<'a> {
+    db.range(prefix.to_vec()..)
+        .map(|kv| kv.map_err(sled_error))
+        .take_while(move |kv| kv.as_ref().map_or(true, |(k, _)| k.starts_with(prefix)))
+}
+
 fn catalogue_key(uid: &str) -> Vec<u8> {
     [&[0u8, b'o'][..], uid.as_bytes()].concat()
 }
 
 pub(crate) fn operators(db: &Db) -> Result<BTreeMap<String, OperatorId>> {
     let mut out = BTreeMap::new();
-    for kv in db.scan_prefix([0u8, b'o']) {
-        let (k, v) = kv.map_err(sled_error)?;
+    for kv in prefixed(db, &[0u8, b'o']) {
+        let (k, v) = kv?;
         let name = String::from_utf8_lossy(&k[2..]).into_owned();
         let id = v.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0);
         out.insert(name, OperatorId(id));
@@ -167,9 +178,9 @@ pub(crate) fn drop_operator(db: &Db, uid: &str) -> Result<()> {
         return Ok(());
     };
     let mut buffer = vec![];
-    let keys: Vec<_> = db.scan_prefix(full_key(id, &[], &mut buffer)).keys().collect();
-    for k in keys {
-        db.remove(k.map_err(sled_error)?).map_err(sled_error)?;
+    let keys: Vec<_> = prefixed(db, full_key(id, &[], &mut buffer)).collect::<Result<_>>()?;
+    for (k, _) in keys {
+        db.remove(k).map_err(sled_error)?;
     }
     db.remove(catalogue_key(uid)).and_then(|_| db.flush()).map_err(sled_error).map(|_| ())
 }

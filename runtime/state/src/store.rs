@@ -7,7 +7,7 @@ use crate::folder::Folder;
 use crate::run::Run;
 use crate::sled_store::{self as own, Handles, Place, sled_error};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -28,6 +28,8 @@ struct Shared {
     staged: RwLock<BTreeMap<Epoch, Vec<Arc<Run>>>>,
     progress: Mutex<Progress>,
     closing: AtomicBool,
+    /// How many hold the applier.
+    held: AtomicUsize,
     /// Held while epochs are applied, and by whoever must see all of the store at one epoch.
     applying: Mutex<()>,
     /// Told when epochs were applied, or never will be.
@@ -100,6 +102,7 @@ impl Store {
             staged: RwLock::new(BTreeMap::new()),
             progress: Mutex::new(progress),
             closing: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
             applying: Mutex::new(()),
             applied: Condvar::new(),
             batch_bytes,
@@ -233,6 +236,18 @@ pub struct Frozen<'a> {
     _applying: MutexGuard<'a, ()>,
 }
 
+/// Nothing is applied as long as this lives, and commits do not wait for that.
+pub struct Held<'a> {
+    shared: &'a Shared,
+    _applying: MutexGuard<'a, ()>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.shared.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Takes keys with their values.
 type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
@@ -252,8 +267,8 @@ impl Frozen<'_> {
         let mut changed = changed.into_iter().peekable();
         let mut tell = |key: &[u8], value: Option<&[u8]>| value.map_or(Ok(()), |v| each(key, v));
         self.shared.sled.with(|db| {
-            for kv in db.scan_prefix(own::full_key(operator, &[], &mut vec![])) {
-                let (k, v) = kv.map_err(sled_error)?;
+            for kv in own::prefixed(db, own::full_key(operator, &[], &mut vec![])) {
+                let (k, v) = kv?;
                 let key = &k[5..];
                 while let Some((k, v)) = changed.next_if(|(k, _)| *k < key) {
                     tell(k, v)?;
@@ -270,6 +285,15 @@ impl Frozen<'_> {
 }
 
 impl Store {
+    /// Waits for what is being applied, and holds it there, so that reads for the next while wait for nothing: for a change of
+    /// parallelism. What is committed meanwhile stays in memory.
+    pub fn hold(&self) -> Held<'_> {
+        let applying = locked(&self.shared.applying);
+        self.shared.held.fetch_add(1, Ordering::Relaxed);
+        self.shared.applied.notify_all();
+        Held { shared: &self.shared, _applying: applying }
+    }
+
     /// Holds the applier, to look at one epoch as a whole.
     pub fn freeze(&self) -> Frozen<'_> {
         let applying = locked(&self.shared.applying);
@@ -284,8 +308,8 @@ impl Shared {
     fn scan(&self, runs: &[Arc<Run>], operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut all: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         self.sled.with(|db| {
-            for kv in db.scan_prefix(own::full_key(operator, prefix, &mut vec![])) {
-                let (k, v) = kv.map_err(sled_error)?;
+            for kv in own::prefixed(db, own::full_key(operator, prefix, &mut vec![])) {
+                let (k, v) = kv?;
                 all.insert(k[5..].to_vec(), Some(v.to_vec()));
             }
             Ok::<_, Error>(())
@@ -344,7 +368,8 @@ impl StateBackend for Store {
         {
             // More than one pass of the applier does not wait: that keeps memory flat when it is slower than the job.
             let mut p = locked(&self.shared.progress);
-            while p.failure.is_none() && p.waiting > self.shared.batch_bytes {
+            let held = || self.shared.held.load(Ordering::Relaxed) > 0;
+            while p.failure.is_none() && p.waiting > self.shared.batch_bytes && !held() {
                 p = self.shared.applied.wait(p).unwrap_or_else(PoisonError::into_inner);
             }
             if let Some(e) = p.failure.clone() {
