@@ -87,10 +87,10 @@ impl World {
         let done = if paused { 0.0 } else { room.min(come + self.waiting) };
         self.waiting = (self.waiting + come - done).max(0.0);
         let limited = self.waiting > 1e-6;
-        for i in 0..share.len() {
-            let (parts, t, rows) = (self.shares(i), self.truth[i].clone(), done * share[i]);
-            let is_slowest = self.capacity(i) / share[i] <= room * 1.000_001;
-            if self.graph.operators[i].functions.first().is_some() {
+        for (i, share) in share.into_iter().enumerate() {
+            let (parts, t, rows) = (self.shares(i), self.truth[i].clone(), done * share);
+            let is_slowest = self.capacity(i) / share <= room * 1.000_001;
+            if !self.graph.operators[i].functions.is_empty() {
                 self.function.rows += rows;
                 self.function.time += 0.9 * rows / t.rate;
             }
