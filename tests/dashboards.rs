@@ -242,7 +242,7 @@ fn every_query_gives_something() {
             break;
         }
         assert!(
-            since.elapsed() < Duration::from_secs(120),
+            since.elapsed() < Duration::from_secs(300),
             "nothing comes of {}\n{}",
             empty.join("\n"),
             running.said()

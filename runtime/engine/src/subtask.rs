@@ -4,6 +4,7 @@ use crate::coordinator::Coordinator;
 use crate::messages::{Ack, Barrier, Connect, Credit, Data, Done, Hold, Item, News, Outcome, StartEpoch};
 use crate::worker::{Task, Work, Worker};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
+use arrow::array::UInt32Array;
 use crossbeam_channel::Sender;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,6 +15,10 @@ use weir_core::{Batch, Error};
 
 /// Batches that may be on their way on one channel.
 const WINDOW: usize = 4;
+
+/// How long a piece of work should take at most: a batch that would take longer is taken in parts, so that barriers, counters and
+/// what steers the job do not wait for it.
+const PIECE: Duration = Duration::from_millis(200);
 
 /// The stack of a thread that runs functions: Wasm takes a megabyte of it at most.
 const STACK: usize = 8 << 20;
@@ -68,6 +73,10 @@ pub(crate) struct Subtask {
     state: State,
     since: Instant,
     wanted: bool,
+    /// The rows of the piece of work at hand, and when it was begun.
+    at_hand: (usize, Instant),
+    /// Rows a second of the last pieces.
+    pace: f64,
 }
 
 impl Subtask {
@@ -102,6 +111,9 @@ impl Subtask {
             state: State::Idle,
             since: Instant::now(),
             wanted: false,
+            at_hand: (0, Instant::now()),
+            // Nothing is known: a first piece of some hundred rows will tell.
+            pace: 1_280.0,
         }
     }
 
@@ -205,9 +217,23 @@ impl Subtask {
             };
             match item {
                 Item::Batch(b) => {
-                    self.credit(channel);
                     let input = self.channels[channel].input;
-                    let batches = self.gather(input, b);
+                    let most = (self.pace * PIECE.as_secs_f64()).clamp(1.0, f64::from(u32::MAX)) as u32;
+                    let rows = b.rows() as u32;
+                    let batches = if rows / 2 > most {
+                        let part = |from, to| b.take(&UInt32Array::from_iter_values(from..to));
+                        match (part(0, most), part(most, rows)) {
+                            (Ok(first), Ok(rest)) => {
+                                self.queue.insert(at, (channel, Item::Batch(rest)));
+                                vec![first]
+                            }
+                            (Err(e), _) | (_, Err(e)) => return self.coordinator.do_send(News::Failed(e)),
+                        }
+                    } else {
+                        self.credit(channel);
+                        self.gather(input, b)
+                    };
+                    self.at_hand = (batches.iter().map(Batch::rows).sum(), Instant::now());
                     return self.start_work(Work::Process(input, batches));
                 }
                 Item::Barrier(b) => {
@@ -291,6 +317,12 @@ impl Handler<Done> for Subtask {
     type Result = ();
     fn handle(&mut self, d: Done, ctx: &mut Self::Context) {
         self.running = false;
+        if let Outcome::Processed = d.outcome {
+            let (rows, began) = self.at_hand;
+            let now = rows as f64 / began.elapsed().as_secs_f64().max(1e-6);
+            // What was slow once may have been a cold start, so a faster piece counts at once.
+            self.pace = if now < self.pace { (self.pace + now) / 2.0 } else { now };
+        }
         self.gathers = d.gathers;
         self.account();
         self.metrics.cpu.inc_by(d.cpu.as_secs_f64());
