@@ -90,7 +90,7 @@ pub fn run(
         control.failed(&error);
         backend.rewind();
         // Only what lies outside can be better the next time.
-        if error.kind != Kind::Io || !rewinds(graph) || control.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if error.kind != Kind::Io || !scale::rewinds(graph) || control.stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(error);
         }
         if matches!(&options.restart, RestartStrategy::ExponentialDelay { reset, .. } if begun.elapsed() > *reset) {
@@ -162,11 +162,6 @@ fn resize(
     backend.commit(epoch, &vec![], false)?;
     failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()))?;
     backend.delivered(epoch)
-}
-
-/// Whether all sources can go back to the last epoch.
-pub(crate) fn rewinds(graph: &JobGraph) -> bool {
-    graph.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()))
 }
 
 fn given_up(e: Error, failures: u32) -> Error {
@@ -408,7 +403,7 @@ fn start(
         subtasks,
         options.epoch_interval,
         next,
-        rewinds(graph),
+        scale::rewinds(graph),
     )
     .start();
     commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;

@@ -38,6 +38,11 @@ pub fn most(graph: &JobGraph) -> Vec<usize> {
     groups.iter().map(|g| least(*g).unwrap_or(MOST).max(1)).collect()
 }
 
+/// Whether all sources can go back to the last epoch.
+pub(crate) fn rewinds(graph: &JobGraph) -> bool {
+    graph.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()))
+}
+
 /// What a change would come to: all nodes that it reaches, with their new parallelisms.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The rules, each with the figures that it rests on.
 
 use crate::model::{Demand, Graph, Role};
-use crate::window::{Observation, Settings, Subtask};
+use crate::observation::{Observation, Settings, Subtask};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

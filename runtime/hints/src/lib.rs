@@ -7,8 +7,10 @@
 
 mod advise;
 mod model;
+mod observation;
 mod window;
 
 pub use advise::{Hint, RULES, Rule};
 pub use model::{Demand, Graph, Operator, Role};
-pub use window::{Adviser, Function, Observation, Settings, Subtask, Work};
+pub use observation::{Function, Observation, Settings, Subtask, Work};
+pub use window::Adviser;
