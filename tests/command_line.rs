@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use weir_tests::http::Listening;
 use weir_tests::{Job, Ran, weir};
 
 fn weir_with(arguments: &[&str]) -> Ran {
@@ -153,25 +154,14 @@ fn standard_input_and_a_closed_pipe() {
 
 #[test]
 fn metrics_are_served() {
-    use std::io::{BufRead, BufReader, Read};
     let job = Job::new(
         "CREATE TABLE t (a BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000');
          CREATE TABLE s (n BIGINT) WITH ('connector' = 'blackhole');
          INSERT INTO s SELECT COUNT(*) FROM t;",
     );
-    let mut child =
-        job.command(&["--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
-    let mut lines = BufReader::new(child.stderr.take().expect("its words")).lines();
-    let address = lines
-        .find_map(|l| Some(l.ok()?.strip_prefix("metrics at http://")?.strip_suffix("/metrics")?.to_string()))
-        .expect("the address");
+    let running = Listening::start(&job, &[], &[]);
     std::thread::sleep(std::time::Duration::from_millis(1500));
-    let mut socket = std::net::TcpStream::connect(&address).expect("a connection");
-    socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).expect("an answer");
-    child.kill().expect("the kill");
-    child.wait().expect("its end");
+    let text = running.get("/metrics");
     for name in
         ["weir_operator_rows_in_total{", "weir_operator_busy_seconds_total{", "weir_epochs_total{job_name=\"job\"} "]
     {

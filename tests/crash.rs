@@ -252,7 +252,7 @@ fn a_disk_that_is_really_full_is_told_too() {
 fn damaged_state_is_told_and_left_alone() {
     let job = small_job();
     // An epoch that is durable, and in no store yet.
-    let ended = job.command(&[]).env("WEIR_FAILPOINTS", "source-poll=sleep(2),epoch-named=abort@2").output();
+    let ended = job.command(&[]).env("WEIR_FAILPOINTS", "source-poll=sleep(2),epoch-named=abort@1").output();
     assert_eq!(ended.expect("weir").status.code(), None);
     let epoch = job.path(".weir/job/epochs/00000000000000000001.epoch");
     let whole = std::fs::read(&epoch).expect("an epoch's file");
@@ -267,7 +267,7 @@ fn damaged_state_is_told_and_left_alone() {
     job.run(&[]).succeeded();
     assert_eq!(lines(&job, "big").len(), 60_000);
     let stored = small_job();
-    let ended = stored.command(&[]).env("WEIR_FAILPOINTS", "source-poll=sleep(2),epoch-named=abort@2").output();
+    let ended = stored.command(&[]).env("WEIR_FAILPOINTS", "source-poll=sleep(2),epoch-named=abort@1").output();
     assert_eq!(ended.expect("weir").status.code(), None);
     for file in std::fs::read_dir(stored.path(".weir/job/store")).expect("the store") {
         let path = file.expect("a file").path();

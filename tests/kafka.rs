@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use weir_tests::servers::{Kafka, free_port};
-use weir_tests::{Job, Ran, repository};
+use weir_tests::{Job, Ran, comes, repository};
 
 fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
@@ -366,18 +366,15 @@ fn what_cannot_be_is_told() {
 
 /// Waits until an operator of a running job has taken so many rows, as its metrics say.
 fn wait_for_rows(listen: &str, operator: &str, wanted: u64) {
-    let since = Instant::now();
     let begin = format!("weir_operator_rows_in_total{{operator=\"{operator}\"");
-    let mut rows = 0;
-    while rows < wanted {
-        assert!(since.elapsed() < Duration::from_secs(60), "only {rows} rows of {wanted} have come");
-        std::thread::sleep(Duration::from_millis(100));
-        let Ok(mut stream) = TcpStream::connect(listen) else { continue };
+    let come = comes(|| {
+        let Ok(mut stream) = TcpStream::connect(listen) else { return false };
         let mut text = String::new();
         let asked = stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").and_then(|()| stream.read_to_string(&mut text));
         let lines = text.lines().filter(|l| asked.is_ok() && l.starts_with(&begin));
-        rows = lines.filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum();
-    }
+        lines.filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>() >= wanted
+    });
+    assert!(come, "{wanted} rows of {operator} do not come");
 }
 
 /// Partitions that come while the job runs, a topic that is deleted and made again, offsets that are gone.

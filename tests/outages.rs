@@ -203,8 +203,10 @@ fn deadlocks_are_tried_again() {
     summed(|s| postgres.sql(s), &jobs[1]);
 }
 
+const ONCE: [&str; 4] = ["--set", "parallelism.default=1", "--set", "restart-strategy.type=none"];
+
 fn run(script: &str) -> Ran {
-    Job::new(script).run(&["--set", "parallelism.default=1", "--set", "restart-strategy.type=none"])
+    Job::new(script).run(&ONCE)
 }
 
 /// A broker that wants TLS and a password, and topics that take small messages only.
@@ -280,10 +282,14 @@ fn brokers_want_passwords_and_small_messages() {
         ],
     );
     let small = |more: &str| table(&kafka.servers(), "small", more).replace("n BIGINT", "n STRING");
-    for guarantee in ["at-least-once", "exactly-once"] {
+    // The refusal may come before the commit begins or during it.
+    for (guarantee, points) in
+        [("at-least-once", ""), ("exactly-once", ""), ("exactly-once", "kafka-produced=sleep(1500)")]
+    {
         let more = format!(", 'sink.delivery-guarantee' = '{guarantee}', 'properties.compression.type' = 'none'");
-        run(&format!("{} INSERT INTO small_t VALUES (REPEAT('x', 5000));", small(&more)))
-            .failed(3, &["small", "too large"]);
+        let job = Job::new(&format!("{} INSERT INTO small_t VALUES (REPEAT('x', 5000));", small(&more)));
+        let ran: Ran = job.command(&ONCE).env("WEIR_FAILPOINTS", points).output().expect("weir").into();
+        ran.failed(3, &["small", "too large"]);
     }
     assert_eq!(run(&format!("{} SELECT n FROM small_t;", small(ALL))).succeeded().out, "");
 }

@@ -1,11 +1,12 @@
 //! A running job seen and steered: how its time is accounted, what is advised, other parallelisms, its own address, its commands.
 
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use weir_tests::http::Listening;
-use weir_tests::servers::Kafka;
+use weir_tests::servers::{Kafka, MariaDb};
+use weir_tests::services::Redis;
 use weir_tests::{Job, Ran, repository, weir};
 
 fn weir_in(job: &Job, arguments: &[&str]) -> Ran {
@@ -217,7 +218,7 @@ fn a_rescale_is_killed_at_every_step() {
     }
 }
 
-/// In the middle of an exactly-once job between topics: consumers and producers begin anew, and every update is there once.
+/// In the middle of an exactly-once job between topics: partitions move between consumers, and every update is there once.
 #[test]
 fn a_kafka_job_is_scaled_and_delivers_once() {
     const ROWS: u64 = 200_000;
@@ -269,6 +270,133 @@ fn a_kafka_job_is_scaled_and_delivers_once() {
         sums.run(&[]).succeeded().rows().into_keys().collect::<Vec<_>>(),
         [format!("[500, {ROWS}, {total}, 500]")]
     );
+}
+
+/// What a process is connected to at a port: its own ports of these connections.
+fn connections(process: i32, port: u16) -> BTreeSet<u16> {
+    let sockets: BTreeSet<String> = std::fs::read_dir(format!("/proc/{process}/fd"))
+        .expect("its files")
+        .filter_map(|f| std::fs::read_link(f.ok()?.path()).ok())
+        .filter_map(|to| Some(to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_string()))
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).expect("its connections");
+    let fields = table.lines().skip(1).map(|l| l.split_whitespace().collect::<Vec<_>>());
+    let number = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap_or_default(), 16).unwrap_or(0);
+    fields.filter(|f| f[3] == "01" && number(f[2]) == port && sockets.contains(f[9])).map(|f| number(f[1])).collect()
+}
+
+/// Consumers, producers and other clients serve the next subtasks: nothing is connected to anew.
+#[test]
+fn connections_outlive_a_change_of_parallelism() {
+    let kafka = Kafka::start();
+    let redis = Redis::start();
+    let maria = MariaDb::start();
+    maria.sql(
+        "CREATE TABLE total (k BIGINT PRIMARY KEY, n BIGINT); CREATE TABLE lately (k BIGINT PRIMARY KEY, n BIGINT)",
+    );
+    kafka.topic("numbers", 3);
+    let of_kafka = |topic: &str, more: &str| {
+        let servers = kafka.servers();
+        format!(
+            "WITH ('connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{servers}', 'format' = 'json' {more})"
+        )
+    };
+    let of_maria = |table: &str, guarantee: &str| {
+        let url = maria.url();
+        format!(
+            "WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = '{table}', 'username' = 'root', 'sink.delivery-guarantee' = '{guarantee}')"
+        )
+    };
+    let feed = Job::new(&format!(
+        "CREATE TABLE n (v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '2000', 'fields.v.kind' = 'sequence',
+           'fields.v.start' = '1', 'fields.v.end' = '100000000');
+         CREATE TABLE t (v BIGINT) {}; INSERT INTO t SELECT v FROM n;",
+        of_kafka("numbers", "")
+    ));
+    let _feeding = Listening::start(&feed, &[], &[]);
+    for topic in ["once", "least"] {
+        kafka.topic(topic, 2);
+    }
+    let job = Job::new(&format!(
+        "SET 'parallelism.default' = '2'; SET 'execution.checkpointing.interval' = '100ms';
+         CREATE TABLE t (v BIGINT) {};
+         CREATE TABLE once (v BIGINT) {}; CREATE TABLE least (v BIGINT) {};
+         CREATE TABLE total (k BIGINT, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
+         CREATE TABLE lately (k BIGINT, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
+         CREATE TABLE cache (k BIGINT, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'redis', 'url' = '{}', 'password' = 'secret');
+         INSERT INTO once SELECT v FROM t; INSERT INTO least SELECT v FROM t;
+         INSERT INTO total SELECT MOD(v, 10), COUNT(*) FROM t GROUP BY MOD(v, 10);
+         INSERT INTO lately SELECT MOD(v, 10), COUNT(*) FROM t GROUP BY MOD(v, 10);
+         INSERT INTO cache SELECT MOD(v, 10), COUNT(*) FROM t GROUP BY MOD(v, 10);",
+        of_kafka("numbers", ", 'scan.startup.mode' = 'earliest-offset'"),
+        of_kafka("once", ", 'sink.delivery-guarantee' = 'exactly-once'"),
+        of_kafka("least", ""),
+        of_maria("total", "exactly-once"),
+        of_maria("lately", "at-least-once"),
+        redis.url(),
+    ));
+    let running = Listening::start(&job, &[], &[]);
+    let rows = |j: &Listening| {
+        ["once", "least", "total", "lately", "cache"]
+            .map(|s| j.metric("weir_operator_rows_in_total", &[&format!("operator=\"sink {s}\"")]) as u64)
+    };
+    running.until("rows everywhere", |j| rows(j).iter().all(|n| *n > 2_000));
+    let ports = [kafka.servers(), redis.url(), maria.url()].map(|address| {
+        let port: String =
+            address.split("127.0.0.1:").nth(1).unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+        port.parse().expect("a port")
+    });
+    let there = || ports.map(|p| connections(running.id(), p));
+    let before = there();
+    assert!(before.iter().all(|c| !c.is_empty()), "{before:?}");
+    // The sources and sinks stay as many as they are.
+    for n in [3, 1, 4] {
+        let body = format!(r#"{{"operators": {{"aggregate": {n}}}}}"#);
+        let answer = running.post("/api/v1/job/scale", &body);
+        assert_eq!(answer.status, 200, "{}: {}", answer.body, running.said());
+        let at = rows(&running);
+        running.until("rows everywhere again", |j| rows(j).iter().zip(at).all(|(now, then)| *now > then + 1_000));
+    }
+    assert_eq!(there(), before);
+}
+
+#[test]
+fn script_and_settings_say_parallelisms() {
+    let job = Job::new(&format!(
+        "SET 'parallelism.default' = '2';
+         CREATE TABLE n (v BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '1000', 'parallelism' = '3');
+         CREATE FUNCTION f AS 'fails' LANGUAGE RUST USING FILE '{}' WITH ('parallelism' = '4', 'on-error' = 'null');
+         CREATE TABLE o (v BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO o SELECT f(v), COUNT(*) FROM n GROUP BY f(v);",
+        repository("tests/guests/evil").display()
+    ));
+    let subtasks = |arguments: &[&str]| -> Vec<String> {
+        let ran = job.run(&[&["--fresh"], arguments].concat()).succeeded();
+        let lines = ran.err.lines().filter(|l| l.contains(" busy "));
+        lines
+            .map(|l| l.split(" busy ").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    assert_eq!(subtasks(&[]), ["source n x3", "calc x4", "aggregate x2", "calc-2 x2", "sink o x2"]);
+    job.file(
+        "at.toml",
+        "parallelism.default = 1\n[operator.calc]\nparallelism = 5\n[operator.\"source n\"]\nparallelism = 1\n",
+    );
+    let given = ["--config", "at.toml", "--set", "operator.calc.parallelism=2"];
+    assert_eq!(subtasks(&given[..2])[..2], ["source n x1", "calc x5"]);
+    assert_eq!(subtasks(&given)[..3], ["source n x1", "calc x2", "aggregate x1"]);
+    for (text, words) in [
+        ("a = ", "line 1, column 5"),
+        ("parallelism = [1]", "'parallelism' must be"),
+        ("paralellism.default = 1", "did you mean 'parallelism.default'?"),
+        ("operator.clac.parallelism = 1", "did you mean 'calc'?"),
+        ("operator.calc.parallelism = 65", "1 to 64"),
+        ("operator.calc-2.parallelism = 1\noperator.aggregate.parallelism = 2", "have one parallelism"),
+    ] {
+        job.file("at.toml", text);
+        job.run(&given[..2]).failed(2, &[words]);
+    }
+    job.run(&["--config", "nowhere.toml"]).failed(2, &["nowhere.toml"]);
 }
 
 #[test]
@@ -388,9 +516,9 @@ fn the_interface_is_as_described() {
     let job = endless(100, "ABS");
     let running = Listening::start(&job, &[], &[]);
     running.until("work", |j| j.ask("GET", "/health/ready", &[], "").status == 200);
-    let tool = repository("target/servers/schemathesis-1/bin/schemathesis");
+    let tool = repository("target/servers/schemathesis-1/bin/python");
     let out: Ran = Command::new(&tool)
-        .args(["run", &format!("http://{}/api/v1/openapi.json", running.address)])
+        .args(["-m", "schemathesis.cli", "run", &format!("http://{}/api/v1/openapi.json", running.address)])
         // What stops the job is left out: there is nothing to be asked afterwards.
         .args(["--exclude-path", "/api/v1/job/stop", "--max-examples", "25", "--seed", "1", "--workers", "1"])
         .args(["--checks", "all"])

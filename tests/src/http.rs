@@ -1,6 +1,6 @@
 //! A running job's own address, as the tests ask it.
 
-use crate::Job;
+use crate::{Job, comes};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -26,23 +26,26 @@ pub struct Answer {
 
 /// Asks an address for something.
 pub fn ask(address: &str, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("a connection");
+    try_ask(address, method, path, headers, body).unwrap_or_else(|e| panic!("{address}{path}: {e}"))
+}
+
+fn try_ask(address: &str, method: &str, path: &str, headers: &[&str], body: &str) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
     let headers: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
-    )
-    .expect("a request");
+    )?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
+    stream.read_to_string(&mut text)?;
     let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
     let body = match head.to_lowercase().contains("transfer-encoding: chunked") {
         true => body.split("\r\n").skip(1).step_by(2).collect(),
         false => body.to_string(),
     };
-    Answer { status, body }
+    Ok(Answer { status, body })
 }
 
 impl Listening {
@@ -77,7 +80,8 @@ impl Listening {
 
     /// Asks for something.
     pub fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-        ask(&self.address, method, path, headers, body)
+        let answer = try_ask(&self.address, method, path, headers, body);
+        answer.unwrap_or_else(|e| panic!("{path}: {e}: {}", self.said()))
     }
 
     /// Reads something.
@@ -108,11 +112,7 @@ impl Listening {
 
     /// Waits until something holds.
     pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let since = Instant::now();
-        while !holds(self) {
-            assert!(since.elapsed() < Duration::from_secs(90), "{what} does not come: {}", self.said());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        assert!(comes(|| holds(self)), "{what} does not come: {}", self.said());
     }
 
     /// Its process.

@@ -8,6 +8,7 @@ pub mod services;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// The built command. `tests/run` builds it before the tests.
 pub fn weir() -> PathBuf {
@@ -26,6 +27,18 @@ pub fn repository(path: &str) -> PathBuf {
     // Asked at run time: a target folder that several checkouts share would otherwise lead into another one.
     let tests = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_string());
     Path::new(&tests).join("..").join(path)
+}
+
+/// Waits up to 90 seconds for something to hold, and says whether it does.
+pub fn comes(mut holds: impl FnMut() -> bool) -> bool {
+    let since = Instant::now();
+    while !holds() {
+        if since.elapsed() > Duration::from_secs(90) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
 }
 
 /// A folder with a script in it.

@@ -144,8 +144,8 @@ impl S3 {
     /// Starts one.
     pub fn start() -> S3 {
         let s3 = S3(started(|_, port| {
-            let mut c = Command::new(python().with_file_name("moto_server"));
-            c.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+            let mut c = Command::new(python());
+            c.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
             c
         }));
         run(Command::new("curl").args(["-sS", "--fail-with-body", "-X", "PUT", &format!("{}/weir", s3.url())]));

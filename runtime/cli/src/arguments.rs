@@ -69,7 +69,7 @@ pub enum Command {
     Version,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Script {
     /// The script; - reads it from standard input.
     #[arg(value_name = "SCRIPT", required_unless_present = "file")]
@@ -77,7 +77,10 @@ pub struct Script {
     /// The same, by name: -f job.sql, -f -.
     #[arg(short, long = "file", value_name = "SCRIPT", conflicts_with = "script")]
     pub file: Option<PathBuf>,
-    /// A setting; wins over the script's SET.
+    /// Settings from a file (TOML), which win over the script's SET.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A setting; wins over the script's SET and over the file.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

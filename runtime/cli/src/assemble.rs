@@ -7,6 +7,7 @@ use weir_connectors::TableSpec;
 use weir_core::graph::{DEAD_LETTERS, Edge, JobGraph, MAIN, Node, OperatorFactory, Partitioning, Port, Role};
 use weir_core::options;
 use weir_core::{Error, Field, Result, Schema};
+use weir_engine::scale::{Wanted, check, resized};
 use weir_expr::functions::cast_to;
 use weir_expr::{Expr, OnError};
 use weir_operators::aggregate::{AggregateFactory, Stage};
@@ -43,6 +44,8 @@ struct Assembly<'a> {
     replays: bool,
     /// The tables that functions of the present statement send records to.
     of_functions: Vec<String>,
+    /// Parallelisms of operators by name, as the functions that they call ask for.
+    of_calls: BTreeMap<String, usize>,
     /// The statement at hand.
     statement: String,
 }
@@ -105,6 +108,7 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         keeps_records: false,
         replays,
         of_functions: vec![],
+        of_calls: BTreeMap::new(),
         statement: String::new(),
     };
     for insert in &compiled.inserts {
@@ -123,7 +127,23 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     }
     a.dead_letters()?;
     let rewinds = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()));
-    Ok(Assembled { graph: JobGraph { name: String::new(), nodes: a.nodes }, rewinds })
+    let graph = JobGraph { name: String::new(), nodes: a.nodes };
+    let graph = sized(graph, a.of_calls, s)?;
+    Ok(Assembled { graph, rewinds })
+}
+
+/// The graph with the parallelisms that functions ask for, and those that the settings have of operators by name, which win.
+fn sized(graph: JobGraph, of_calls: BTreeMap<String, usize>, settings: &BTreeMap<String, String>) -> Result<JobGraph> {
+    let mut wanted: Wanted = of_calls.into_iter().map(|(name, n)| (name, Some(n))).collect();
+    for (key, value) in settings {
+        if let Some(name) = weir_sql::operator_setting(key) {
+            let n = options::number(key, value)?;
+            check_parallelism(key, n)?;
+            wanted.insert(name.to_string(), Some(n));
+        }
+    }
+    let sizes = check(&graph, &wanted)?.into_iter().filter_map(|(name, n)| Some((name, n?))).collect();
+    Ok(resized(&graph, &sizes))
 }
 
 fn check_parallelism(key: &str, n: usize) -> Result<()> {
@@ -251,6 +271,8 @@ impl Assembly<'_> {
                 let factory = self.calc(condition.clone(), exprs, schema, input.schema());
                 let edge = forward(below.node, self.changes(input));
                 let node = self.add("calc", uid, below.parallelism, Role::Operator(factory), vec![edge]);
+                let (name, asked) = (self.nodes[node].name.clone(), asked_parallelism(exprs.iter().chain(condition))?);
+                self.of_calls.extend(asked.map(|n| (name, n)));
                 for t in dead_letter_tables(exprs.iter().chain(condition)) {
                     self.letters.entry(t).or_default().push(node);
                 }
@@ -581,18 +603,21 @@ fn scans(plan: &Plan) -> usize {
     usize::from(matches!(plan, Plan::Scan { .. })) + plan.inputs().into_iter().map(scans).sum::<usize>()
 }
 
+/// The greatest parallelism that a function of expressions asks for.
+fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Result<Option<usize>> {
+    let mut most = None;
+    for e in exprs {
+        e.each_call(&mut |function| most = most.max(function.parallelism()));
+    }
+    most.map_or(Ok(()), |n| check_parallelism("parallelism", n))?;
+    Ok(most)
+}
+
 /// The dead-letter tables of the functions that expressions call.
 fn dead_letter_tables<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Vec<String> {
-    fn walk(e: &Expr, out: &mut Vec<String>) {
-        if let Expr::Call { function, .. } = e
-            && let Some(t) = function.dead_letters()
-            && !out.contains(&t)
-        {
-            out.push(t);
-        }
-        e.children().into_iter().for_each(|c| walk(c, out));
-    }
     let mut out = vec![];
-    exprs.for_each(|e| walk(e, &mut out));
+    for e in exprs {
+        e.each_call(&mut |function| out.extend(function.dead_letters().filter(|t| !out.contains(t))));
+    }
     out
 }

@@ -55,7 +55,7 @@ impl FunctionLoader for Loader {
         })
         .map_err(named)?;
         let on_error = &spec.on_error;
-        let f = loaded.function(&spec.identifier, on_error.policy, on_error.dead_letters.clone(), limits.deterministic);
+        let f = loaded.function(&spec.identifier, on_error.policy, on_error.dead_letters.clone(), &limits);
         Ok(Arc::new(Bound(f.map_err(named)?)))
     }
 }

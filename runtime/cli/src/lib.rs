@@ -6,6 +6,7 @@ mod ending;
 mod functions;
 mod generate;
 mod local;
+mod memory;
 mod progress;
 mod registry;
 mod run;
@@ -24,21 +25,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Keeps memory that was given back for a second before the system gets it: batches come and go by the millisecond, and a
-/// page that comes back is cleared first. `MIMALLOC_PURGE_DELAY` has the last word.
-fn keep_memory() {
-    /// mi_option_purge_delay, in milliseconds.
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    // SAFETY: the option is set by a function that may be called at any time.
-    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, 1_000) };
-}
-
 /// The command: takes the process's arguments, gives its exit code.
 pub fn command() -> ExitCode {
-    keep_memory();
+    memory::settle();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,weir=info"));
     let logs = tracing_subscriber::fmt()

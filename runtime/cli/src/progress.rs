@@ -75,10 +75,11 @@ impl Progress {
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
                 bar
             });
+            let every = if terminal { Duration::from_millis(200) } else { Duration::from_secs(1) };
             let mut last = (Instant::now(), 0u64);
             let mut said = Instant::now();
             while !d.load(Ordering::Relaxed) {
-                std::thread::park_timeout(Duration::from_millis(200));
+                std::thread::park_timeout(every);
                 let s = sums(&w, &m);
                 let rate = (s.rows_in - last.1) as f64 / last.0.elapsed().as_secs_f64().max(0.001);
                 if last.0.elapsed() > Duration::from_secs(1) {

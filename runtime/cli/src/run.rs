@@ -175,8 +175,8 @@ pub type Loading = dyn Fn(&Metrics, &Path) -> Box<dyn FunctionLoader>;
 /// # Errors
 /// What `weir run` would say.
 pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
-    crate::keep_memory();
-    let script = Script { script: Some(script.to_path_buf()), file: None, set: vec![] };
+    crate::memory::settle();
+    let script = Script { script: Some(script.to_path_buf()), file: None, config: None, set: vec![] };
     let state = Some(state.to_path_buf());
     let run_it =
         Run { script, state, fresh: true, allow_state_drop: false, from: None, listen: None, autoscale: false };
@@ -190,8 +190,7 @@ pub fn run(a: &Run, loading: &Loading) -> Result<()> {
 
 /// Feeds a stopped job its dead letters, to the last one that there is, and leaves it as it was stopped.
 pub fn replay(a: &Replay, loading: &Loading) -> Result<()> {
-    let script = Script { script: a.script.script.clone(), file: a.script.file.clone(), set: a.script.set.clone() };
-    let state = a.state.clone();
+    let (script, state) = (a.script.clone(), a.state.clone());
     let run_it =
         Run { script, state, fresh: false, allow_state_drop: false, from: None, listen: None, autoscale: false };
     run_as(&run_it, loading, true)

@@ -83,6 +83,7 @@ impl Running {
             let mut looks = 0;
             while !o.load(Ordering::Relaxed) {
                 std::thread::park_timeout(EVERY);
+                crate::memory::watch();
                 r.look();
                 looks += 1;
                 if looks % LOOKS == 0 && !o.load(Ordering::Relaxed) {
@@ -237,14 +238,14 @@ impl Running {
                 "row_errors": all.iter().map(|m| m.skipped.get() + m.nulled.get() + m.dead.get()).sum::<u64>(),
             })
         });
-        let m = self.metrics.job();
+        let (m, ready) = (self.metrics.job(), self.ready());
         json!({
             "name": self.name,
             "id": self.identity.id,
             "run": self.identity.run,
             "version": env!("CARGO_PKG_VERSION"),
-            "status": if self.ready().is_ok() { "running" } else { "waiting" },
-            "reason": self.ready().err(),
+            "status": if ready.is_ok() { "running" } else { "waiting" },
+            "reason": ready.err(),
             "uptime_seconds": self.started.elapsed().as_secs_f64(),
             "cores": cores(),
             "memory_bytes": resident(),
@@ -336,13 +337,17 @@ impl Drop for Watch {
 
 /// A hint in a line.
 pub fn sentence(h: &Hint) -> String {
-    let number =
-        if h.desired == h.current { format!("x{}", h.current) } else { format!("x{} -> x{}", h.current, h.desired) };
-    format!("{} {number} ({}): {}", h.operator, h.rule.name(), h.reason)
+    line(&h.operator, h.rule.name(), h.current, h.desired, &h.reason)
+}
+
+/// The same of its parts.
+pub fn line(operator: &str, rule: &str, current: usize, desired: usize, reason: &str) -> String {
+    let number = if desired == current { format!("x{current}") } else { format!("x{current} -> x{desired}") };
+    format!("{operator} {number} ({rule}): {reason}")
 }
 
 /// What is wanted, in a line.
-pub fn listed(wanted: &Wanted) -> String {
+fn listed(wanted: &Wanted) -> String {
     let one =
         |(name, n): (&String, &Option<usize>)| format!("{name}={}", n.map_or("script".to_string(), |n| n.to_string()));
     wanted.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -352,7 +357,6 @@ pub fn listed(wanted: &Wanted) -> String {
 fn shape(graph: &JobGraph, sizes: &BTreeMap<String, usize>, metrics: &Metrics) -> Graph {
     let (groups, most) = (groups(graph), most(graph));
     let operators = graph.nodes.iter().enumerate().map(|(i, n)| {
-        use weir_core::graph::Partitioning;
         let (role, demand, functions) = match &n.role {
             Role::Source(s) if s.partitions().is_some() || metrics.lag(&n.name).is_some() => {
                 (weir_hints::Role::Source, Demand::Lag, vec![])
@@ -366,7 +370,6 @@ fn shape(graph: &JobGraph, sizes: &BTreeMap<String, usize>, metrics: &Metrics) -
             role,
             parallelism: sizes.get(&n.name).copied().unwrap_or(n.parallelism),
             inputs: n.inputs.iter().map(|e| e.from).collect(),
-            keyed: n.inputs.iter().any(|e| matches!(e.partitioning, Partitioning::Hash(_))),
             most: most[i],
             demand,
             functions,

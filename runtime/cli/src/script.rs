@@ -25,7 +25,7 @@ pub struct Source {
 /// Reads a script.
 pub fn read(script: &Script) -> Result<Source> {
     let path = script.script.as_ref().or(script.file.as_ref()).cloned().unwrap_or_default();
-    let mut settings = BTreeMap::new();
+    let mut settings = script.config.as_deref().map_or(Ok(BTreeMap::new()), from_file)?;
     for s in &script.set {
         let (k, v) = s.split_once('=').ok_or_else(|| Error::script(format!("--set takes KEY=VALUE, not '{s}'")))?;
         settings.insert(k.trim().to_string(), v.trim().to_string());
@@ -48,6 +48,38 @@ pub fn read(script: &Script) -> Result<Source> {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
     let text = variables(text.trim_start_matches('\u{FEFF}'))?;
     Ok(Source { text, base, stem, path: path.display().to_string(), settings })
+}
+
+/// Settings of a file: TOML, of which tables are what keys begin with.
+fn from_file(path: &Path) -> Result<BTreeMap<String, String>> {
+    fn put(key: String, value: toml::Value, into: &mut BTreeMap<String, String>) -> Result<()> {
+        let text = match value {
+            toml::Value::Table(t) => {
+                let below = |k: String| if key.is_empty() { k } else { format!("{key}.{k}") };
+                return t.into_iter().try_for_each(|(k, v)| put(below(k), v, into));
+            }
+            toml::Value::String(s) => s,
+            toml::Value::Integer(n) => n.to_string(),
+            toml::Value::Float(n) => n.to_string(),
+            toml::Value::Boolean(b) => b.to_string(),
+            v => {
+                return Err(Error::script(format!(
+                    "'{key}' must be a text, a number or a boolean; it is: {}",
+                    v.type_str()
+                )));
+            }
+        };
+        into.insert(key, text);
+        Ok(())
+    }
+    let named = |e: Error| e.context(path.display());
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::script(format!("cannot read the settings in {}: {e}", path.display())))?;
+    let table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| named(Error::script(e.to_string().trim_end())))?;
+    let mut settings = BTreeMap::new();
+    put(String::new(), toml::Value::Table(table), &mut settings).map_err(named)?;
+    Ok(settings)
 }
 
 /// Puts `${NAME}` of the environment into the values of options: inside quotes only, so that a stray one elsewhere is left

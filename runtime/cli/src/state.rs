@@ -21,8 +21,13 @@ pub fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
     match candidates.iter().find(|c| c.join("job.json").is_file()) {
         Some(c) => Ok(c.clone()),
         None if !must_exist => Ok(beside),
-        // By its name alone, wherever it runs on this machine.
-        None if let Some(found) = crate::registry::find(&name()) => Ok(found),
+        // By its name alone, wherever it runs on this machine; what looks like a file's name is no other job's.
+        None if p.components().count() == 1
+            && p.extension().is_none()
+            && let Some(found) = crate::registry::find(&name()) =>
+        {
+            Ok(found)
+        }
         None => Err(Error::state(format!("there is no state of a job '{}'", p.display()))
             .hint("name the job's script, the folder of its state, or its name in ./.weir")),
     }

@@ -1,6 +1,7 @@
 //! `weir list|stop|scale|hints|top`: looks at running jobs, and steers them.
 
 use crate::arguments::{Hints, Job, List, Scale, Shown, Top};
+use crate::running::line;
 use crate::{local, registry, state};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde_json::Value;
@@ -128,9 +129,9 @@ pub fn scale(a: &Scale) -> Result<()> {
 fn in_words(hints: &[Value]) -> String {
     let mut out = String::new();
     for h in hints {
-        let (current, desired) = (number(h, "current"), number(h, "desired"));
-        let change = if current == desired { format!("x{current}") } else { format!("x{current} -> x{desired}") };
-        let _ = writeln!(out, "{} {change} ({}): {}", text(h, "operator"), text(h, "rule"), text(h, "reason"));
+        let count = |key| number(h, key) as usize;
+        let line = line(text(h, "operator"), text(h, "rule"), count("current"), count("desired"), text(h, "reason"));
+        let _ = writeln!(out, "{line}");
     }
     out
 }

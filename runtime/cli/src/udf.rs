@@ -35,7 +35,7 @@ fn act(a: &Udf) -> Result<()> {
             Ok(())
         }
         UdfCommand::Inspect { path } => {
-            let (loaded, file) = load(path, &BTreeMap::new())?;
+            let (loaded, file, _) = load(path, &BTreeMap::new())?;
             let size = std::fs::metadata(&file).map(|m| m.len()).unwrap_or(0);
             println!("contract  weir:udf@1.0.0");
             println!("size      {size} bytes");
@@ -135,12 +135,12 @@ fn options(network: Option<&str>, assets: Option<&Path>) -> BTreeMap<String, Str
     network.into_iter().chain(assets).collect()
 }
 
-fn load(path: &Path, options: &BTreeMap<String, String>) -> Result<(Loaded, PathBuf)> {
+fn load(path: &Path, options: &BTreeMap<String, String>) -> Result<(Loaded, PathBuf, Limits)> {
     let cache = cache_folder()?;
     let file = build(&absolute(path), &cache)?;
     let limits = Limits::from_options(options, Path::new("."))?;
     let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok((Loaded::new(&file, &name, &limits, &cache, &Metrics::new()?)?, file))
+    Ok((Loaded::new(&file, &name, &limits, &cache, &Metrics::new()?)?, file, limits))
 }
 
 fn one(
@@ -149,7 +149,8 @@ fn one(
     options: &BTreeMap<String, String>,
     on_error: OnError,
 ) -> Result<UserFunction> {
-    load(path, options)?.0.function(function.unwrap_or_default(), on_error, None, None)
+    let (loaded, _, limits) = load(path, options)?;
+    loaded.function(function.unwrap_or_default(), on_error, None, &limits)
 }
 
 fn read_rows() -> Result<Vec<Vec<serde_json::Value>>> {

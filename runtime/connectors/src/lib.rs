@@ -9,6 +9,7 @@ mod history;
 mod http;
 mod jdbc;
 mod kafka;
+mod kept;
 mod options;
 mod print;
 mod redis;

@@ -256,7 +256,7 @@ pub trait Sink: Send {
     /// # Errors
     /// What ends the job.
     fn write(&mut self, batch: Batch) -> Result<()>;
-    /// Everything taken so far belongs to this epoch; `last` when nothing follows in this run of the process.
+    /// Everything taken so far belongs to this epoch; `last` when no call follows: what it is connected to may go to others.
     ///
     /// # Errors
     /// What ends the job.

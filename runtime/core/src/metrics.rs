@@ -119,7 +119,7 @@ declare! {
     state_disk: IntGaugeVec = "weir_state_disk_bytes", "Size of the state folder.", [];
     restarts: IntCounterVec = "weir_job_restarts_total", "Restarts of the job, by kind of failure.", ["reason"];
     rescales: IntCounterVec = "weir_job_rescales_total", "Changes of parallelism while the job ran.", [];
-    pause: GaugeVec = "weir_job_last_pause_seconds", "How long the last restart or rescale took, from the end of the old subtasks to the start of the new ones.", [];
+    pause: GaugeVec = "weir_job_last_pause_seconds", "How long rows paused at the last restart or rescale: from the last row that a sink took to the first one, or to the new subtasks' start where no rows came.", [];
     uptime: GaugeVec = "weir_job_uptime_seconds", "Seconds since the process started the job.", [];
     memory: IntGaugeVec = "weir_process_resident_memory_bytes", "Resident memory of the process.", [];
     cores: GaugeVec = "weir_process_cores", "Cores that the process may use.", [];

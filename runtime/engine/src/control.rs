@@ -1,5 +1,6 @@
 //! What a generation shares: its result, its names, and what others ask of it.
 
+use crate::pause::Pause;
 use crate::scale::Wanted;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,6 +10,9 @@ use weir_core::graph::JobGraph;
 use weir_core::metrics::JobMetrics;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
+
+/// How long to wait for the first rows after a change.
+const FIRST_ROWS: Duration = Duration::from_secs(2);
 
 /// What others may ask of a running job, and may know of it.
 #[derive(Debug, Default)]
@@ -23,6 +27,7 @@ pub struct Control {
     generation: AtomicU64,
     parallelism: Mutex<BTreeMap<String, usize>>,
     failure: Mutex<Option<(SystemTime, String)>>,
+    pub(crate) pause: Pause,
 }
 
 impl Control {
@@ -38,7 +43,8 @@ impl Control {
     pub fn last_failure(&self) -> Option<(SystemTime, String)> {
         locked(&self.failure).clone()
     }
-    /// Gives operators other parallelisms, at the end of an epoch, and waits until their subtasks are at work.
+    /// Gives operators other parallelisms, at the end of an epoch, and waits until their subtasks are at work and rows have come
+    /// through, as far as there are any.
     ///
     /// # Errors
     /// When the job cannot have them so, has other things to do, or does not come to it in time.
@@ -67,6 +73,10 @@ impl Control {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        let since = Instant::now();
+        while self.pause.open() && since.elapsed() < FIRST_ROWS {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Ok(self.parallelism())
     }
     pub(crate) fn asked(&self) -> bool {
@@ -78,6 +88,7 @@ impl Control {
     /// A generation's subtasks are at work.
     pub(crate) fn begun(&self, graph: &JobGraph) {
         *locked(&self.parallelism) = graph.nodes.iter().map(|n| (n.name.clone(), n.parallelism)).collect();
+        self.pause.begun();
         self.running.store(true, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
     }

@@ -13,8 +13,8 @@ use weir_core::state::{Epoch, Outbox};
 /// How long rows on their way may take to pass when the job is to stop: less than the time that Kubernetes gives.
 const STOPPING: Duration = Duration::from_secs(20);
 
-/// The same when parallelisms are to change.
-const RESCALING: Duration = Duration::from_secs(1);
+/// The same when parallelisms are to change: as long as rows pass, and when none does.
+const RESCALING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(400));
 
 /// An epoch on its way.
 struct Running {
@@ -85,9 +85,12 @@ impl Coordinator {
             return false;
         }
         let since = *self.asked.get_or_insert_with(Instant::now);
-        let patience = if stop { STOPPING } else { RESCALING };
+        let over = match stop {
+            true => since.elapsed() >= STOPPING,
+            false => since.elapsed() >= RESCALING.0 || self.control.pause.silence(since) >= RESCALING.1,
+        };
         let on_its_way = self.current.as_ref().is_some_and(|r| !r.committing && !r.barrier.end);
-        if !on_its_way || !self.rewinds || since.elapsed() < patience {
+        if !on_its_way || !self.rewinds || !over {
             return false;
         }
         if stop {
@@ -125,6 +128,7 @@ impl Coordinator {
     }
 
     fn finish(&mut self, result: weir_core::Result<bool>) {
+        self.control.pause.ended(self.asked);
         self.shared.finish(result);
         System::current().stop();
     }
@@ -133,9 +137,15 @@ impl Coordinator {
 impl Actor for Coordinator {
     type Context = Context<Self>;
     fn started(&mut self, ctx: &mut Self::Context) {
-        // Often enough for the interval, and no more: a job that has nothing to do should do nothing.
-        let every = (self.interval / 20).clamp(Duration::from_millis(1), Duration::from_millis(100));
-        ctx.run_interval(every, |a, _| a.tick());
+        // Often enough for what is asked from outside, and when the next epoch is due: a job that has nothing to do should do nothing.
+        let every = (self.interval / 10).clamp(Duration::from_millis(1), Duration::from_millis(100));
+        ctx.run_interval(every, move |a, ctx| {
+            a.tick();
+            let due = a.interval.saturating_sub(a.last_start.elapsed());
+            if a.current.is_none() && due < every {
+                ctx.run_later(due, |a, _| a.tick());
+            }
+        });
     }
 }
 
@@ -160,12 +170,15 @@ impl Handler<Ack> for Coordinator {
             return;
         }
         r.committing = true;
-        self.shared.metrics.align.observe(r.started.elapsed().as_secs_f64());
-        let outbox: Outbox = r
-            .outbox
-            .iter()
+        let passed = r.started.elapsed();
+        self.shared.metrics.align.observe(passed.as_secs_f64());
+        if r.barrier.last {
+            tracing::debug!("the last barrier has passed after {passed:.1?}");
+        }
+        let outbox: Outbox = std::mem::take(&mut r.outbox)
+            .into_iter()
             .filter(|(_, e)| !e.is_empty())
-            .map(|(node, e)| (self.shared.uid(*node), e.clone()))
+            .map(|(node, e)| (self.shared.uid(node), e))
             .collect();
         // The committer ends only with this sender, or after it has said why.
         let _ = self.committer.send((r.barrier.epoch, outbox, r.barrier.end));
@@ -192,8 +205,10 @@ impl Handler<News> for Coordinator {
                 m.epoch_bytes.inc_by(bytes);
                 m.epoch_number.set(epoch.0 as i64);
                 m.delivered();
+                self.control.pause.epoch();
                 m.epoch_duration.observe(r.started.elapsed().as_secs_f64());
                 if r.barrier.last {
+                    tracing::debug!("the last epoch is delivered after {:.1?}, {bytes} bytes", r.started.elapsed());
                     return self.finish(Ok(r.barrier.end));
                 }
             }

@@ -64,14 +64,14 @@ pub fn run(
     let started = Instant::now();
     let sizes = StateHandle { operator: backend.operator(SIZES)?, reader: backend.clone() };
     let mut wanted = sizes_of(&sizes)?;
-    let mut ended = None;
+    control.pause.show(metrics.job().pause);
     let base = graph;
     loop {
         let graph = &scale::resized(base, &wanted);
         let begun = Instant::now();
-        let result = generation(graph, backend, options, metrics, control, ended);
+        let result = generation(graph, backend, options, metrics, control);
         control.ended();
-        ended = Some(Instant::now());
+        let ended = Instant::now();
         tracing::debug!("a generation of {:.1?} has ended", begun.elapsed());
         let error = match result {
             // Only now, so that what was asked for while the last epoch was on its way is not lost.
@@ -80,7 +80,7 @@ pub fn run(
                 // An epoch that was given up has left something staged.
                 backend.rewind();
                 resize(backend, &sizes, &mut wanted, changed)?;
-                tracing::debug!("parallelisms kept after {:.1?}", ended.map(|e| e.elapsed()));
+                tracing::debug!("parallelisms kept after {:.1?}", ended.elapsed());
                 metrics.job().rescales.inc();
                 continue;
             }
@@ -174,7 +174,6 @@ fn generation(
     options: &Options,
     metrics: &Metrics,
     control: &Arc<Control>,
-    before: Option<Instant>,
 ) -> Result<bool> {
     let begun = Instant::now();
     let timed = |what: &str| tracing::debug!("{what} after {:.1?}", begun.elapsed());
@@ -222,11 +221,8 @@ fn generation(
         metrics: metrics.job(),
     });
     let alive = Arc::new(RwLock::new(true));
-    let workers = workers(graph, backend, options, metrics, &handles, &alive)?;
+    let workers = workers(graph, backend, options, metrics, &handles, &alive, control)?;
     graph.nodes.iter().for_each(|n| metrics.parallelism(&n.name, n.parallelism));
-    if let Some(before) = before {
-        metrics.job().pause.set(before.elapsed().as_secs_f64());
-    }
     timed("subtasks made");
     control.begun(graph);
     let system = System::new();
@@ -330,6 +326,7 @@ fn workers(
     metrics: &Metrics,
     handles: &[StateHandle],
     alive: &Arc<RwLock<bool>>,
+    control: &Arc<Control>,
 ) -> Result<Vec<Vec<Worker>>> {
     let keeps_state = |n: &&weir_core::graph::Node| matches!(&n.role, Role::Operator(o) if o.keeps_state());
     let stateful = graph.nodes.iter().filter(keeps_state).map(|n| n.parallelism).sum::<usize>();
@@ -364,6 +361,7 @@ fn workers(
                         backend: backend.clone(),
                         metrics,
                         alive: alive.clone(),
+                        control: control.clone(),
                     })
                 })
                 .collect()

@@ -14,6 +14,7 @@ mod control;
 mod coordinator;
 mod job;
 mod messages;
+mod pause;
 mod routing;
 pub mod scale;
 mod subtask;

@@ -10,7 +10,7 @@ use weir_core::{Batch, Error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Barrier {
     pub epoch: Epoch,
-    /// Nothing follows in this run of the process.
+    /// Nothing follows in this generation.
     pub last: bool,
     /// The input has come to its end.
     pub end: bool,

@@ -1,5 +1,6 @@
 //! The thread behind a subtask's actor: one piece of work at a time, timed.
 
+use crate::control::Control;
 use crate::messages::{Barrier, Done, Outcome};
 use crate::routing::{Route, route};
 use actix::Recipient;
@@ -35,10 +36,12 @@ pub(crate) struct Worker {
     pub metrics: SubtaskMetrics,
     /// Whether its generation is still the one that works.
     pub alive: Arc<RwLock<bool>>,
+    pub control: Arc<Control>,
 }
 
 impl Worker {
-    /// Works until nobody hands out work any more.
+    /// Works until nothing is left to do. What a source or a sink is connected to is given back before it says so, so that the next
+    /// generation finds it; what an operator holds may take a while to go, and goes afterwards.
     pub fn run(mut self, work: &Receiver<Work>, done: &Recipient<Done>) {
         while let Ok(w) = work.recv() {
             let (before, queued, began) = (thread_cpu(), thread_queued(), Instant::now());
@@ -69,7 +72,19 @@ impl Worker {
                 (Some(before), Some(now)) => began.elapsed().saturating_sub(now.saturating_sub(before)),
                 _ => cpu,
             };
-            done.do_send(Done { outputs, outcome, cpu, useful, wants_epoch, gathers });
+            let last = matches!(&outcome, Outcome::Checkpointed { barrier, .. } if barrier.last);
+            let done_with = Done { outputs, outcome, cpu, useful, wants_epoch, gathers };
+            if last {
+                match self.task {
+                    Task::Operator(_) => done.do_send(done_with),
+                    task => {
+                        drop(task);
+                        done.do_send(done_with);
+                    }
+                }
+                return;
+            }
+            done.do_send(done_with);
             if failed {
                 return;
             }
@@ -93,6 +108,9 @@ impl Worker {
                         let rows = batch.rows() as u64;
                         s.write(batch)?;
                         self.metrics.rows_out.inc_by(rows);
+                        if *self.alive.read().unwrap_or_else(PoisonError::into_inner) {
+                            self.control.pause.row_out();
+                        }
                     }
                     Task::Source(_) => return Err(Error::internal("a source with an input")),
                 }

@@ -32,6 +32,10 @@ pub trait Function: Send + Sync {
     fn dead_letters(&self) -> Option<String> {
         None
     }
+    /// How many subtasks the operators that call it have, where it says so.
+    fn parallelism(&self) -> Option<usize> {
+        None
+    }
     /// What the state's identity and the plan say about it beside its name: a hash of its code.
     fn version(&self) -> Option<String> {
         None
@@ -138,6 +142,13 @@ impl Expr {
             }
             Expr::Not(e) => SqlType::BOOLEAN.nullable(e.ty().nullable),
         }
+    }
+    /// Shows every function that is called in it, itself and all below, in the order in which they are written.
+    pub fn each_call<'a>(&'a self, see: &mut dyn FnMut(&'a Arc<dyn Function>)) {
+        if let Expr::Call { function, .. } = self {
+            see(function);
+        }
+        self.children().into_iter().for_each(|c| c.each_call(see));
     }
     /// The expressions directly below.
     pub fn children(&self) -> Vec<&Expr> {

@@ -165,13 +165,18 @@ fn targets(graph: &Graph, rates: &[Option<Rates>], settings: &Settings) -> Vec<O
     targets
 }
 
+/// The subtasks that an operator may have at most.
+fn most_of(o: &crate::model::Operator, settings: &Settings) -> usize {
+    o.most.min(settings.most).max(1)
+}
+
 /// The part of what must come in that can come through at all: an operator that no number helps holds all others back, and they
 /// need not be made for more than it lets through.
 fn passable(graph: &Graph, rates: &[Option<Rates>], targets: &[Option<(f64, f64)>], settings: &Settings) -> f64 {
     let all = graph.operators.iter().zip(rates).zip(targets);
     let parts = all.filter_map(|((o, r), t)| {
         let (r, (rate, behind)) = (r.as_ref().filter(|r| r.rows_in > 0.0 && r.useful > 0.0)?, (*t)?);
-        let most = o.most.min(settings.most).max(1);
+        let most = most_of(o, settings);
         let more =
             if r.skewed(o.parallelism) { 1.0 } else { effective(most, o.most) / effective(o.parallelism, o.most) };
         Some(r.capacity(o.parallelism) * more.max(1.0) / (rate + behind).max(1e-9))
@@ -275,10 +280,10 @@ pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, la
             );
             continue;
         }
-        let at_most = o.parallelism >= o.most.min(settings.most);
+        let most = most_of(o, settings);
+        let at_most = o.parallelism >= most;
+        let wanted = need(settings.target) / capacity * effective(o.parallelism, o.most.max(1));
         if capacity < need(upper) || at_most && capacity < behind + rate / upper {
-            let wanted = need(settings.target) / capacity * effective(o.parallelism, o.most.max(1));
-            let most = o.most.min(settings.most).max(1);
             let desired = (o.parallelism..=most).find(|n| effective(*n, o.most) >= wanted).unwrap_or(most);
             let waits = r.cpu < 0.5 * r.useful;
             if desired <= o.parallelism || o.parallelism >= most {
@@ -303,7 +308,6 @@ pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, la
                 hint(Rule::ScaleUp, desired, format!("{has_to}: it needs {desired}"));
             }
         } else if capacity > need(lower) && o.parallelism > 1 && !in_backlog && !skewed {
-            let wanted = need(settings.target) / capacity * effective(o.parallelism, o.most.max(1));
             let desired = (1..o.parallelism).find(|n| effective(*n, o.most) >= wanted).unwrap_or(o.parallelism);
             if desired < o.parallelism {
                 hint(Rule::ScaleDown, desired, format!("{has_to}: {desired} would be enough"));

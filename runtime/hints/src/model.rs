@@ -37,8 +37,6 @@ pub struct Operator {
     pub parallelism: usize,
     /// The operators that it takes rows from, by their places in the graph, which are before its own.
     pub inputs: Vec<usize>,
-    /// Whether rows come to a subtask by their key.
-    pub keyed: bool,
     /// How many subtasks can have work: of a source, its partitions; otherwise the key groups, or 1 where no key divides the rows.
     pub most: usize,
     /// Of a source, what it should bring.

@@ -118,7 +118,6 @@ fn operator(name: &str, role: Role, inputs: &[usize], most: usize, group: usize)
         role,
         parallelism: 1,
         inputs: inputs.to_vec(),
-        keyed: role == Role::Operator,
         most,
         demand: Demand::Lag,
         functions: vec![],

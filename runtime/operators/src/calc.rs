@@ -81,17 +81,14 @@ pub struct CalcFactory {
 
 impl OperatorFactory for CalcFactory {
     fn functions(&self) -> Vec<String> {
-        fn walk(e: &Expr, out: &mut Vec<String>) {
-            if let Expr::Call { function, .. } = e
-                && function.is_user_defined()
-                && !out.iter().any(|n| n == function.name())
-            {
-                out.push(function.name().to_string());
-            }
-            e.children().into_iter().for_each(|c| walk(c, out));
+        let mut out: Vec<String> = vec![];
+        for e in self.exprs.iter().chain(&self.condition) {
+            e.each_call(&mut |function| {
+                if function.is_user_defined() && !out.iter().any(|n| n == function.name()) {
+                    out.push(function.name().to_string());
+                }
+            });
         }
-        let mut out = vec![];
-        self.exprs.iter().chain(&self.condition).for_each(|e| walk(e, &mut out));
         out
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {

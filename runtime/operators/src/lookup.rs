@@ -26,7 +26,7 @@ pub trait LookupTable: Send + Sync {
     ///
     /// # Errors
     /// When the table cannot be reached.
-    fn open(&self) -> Result<Box<dyn Lookup>>;
+    fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>>;
     /// How what was found is remembered.
     fn cache(&self) -> Cache;
 }
@@ -61,10 +61,10 @@ pub struct LookupFactory {
 }
 
 impl OperatorFactory for LookupFactory {
-    fn open(&self, _context: SubtaskContext) -> Result<Box<dyn Operator>> {
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let cache = self.table.cache();
         Ok(Box::new(LookupOperator {
-            lookup: self.table.open()?,
+            lookup: self.table.open(&context)?,
             remembered: cache.max_rows.map(|n| LruCache::with_hasher(n, Default::default())),
             cache,
             keys: self.keys.clone(),

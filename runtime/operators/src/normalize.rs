@@ -180,8 +180,11 @@ impl Operator for Normalize {
                 self.bytes += OVERHEAD + key.len() + size;
                 self.changed += OVERHEAD + key.len() + size;
             }
-            let dirty = !same || self.rows.get(key).is_some_and(|e| e.dirty);
-            self.rows.insert(key.into(), Entry { kept: new, dirty });
+            match self.rows.get_mut(key) {
+                Some(e) => (e.kept, e.dirty) = (new, e.dirty || !same),
+                None if same => {}
+                None => drop(self.rows.insert(key.into(), Entry { kept: new, dirty: true })),
+            }
         }
         let count = kinds.len();
         let inserts = kinds.iter().all(|k| *k == 0);

@@ -85,23 +85,16 @@ fn functions(plan: &Plan) -> Vec<String> {
     let mut out = vec![];
     if let Plan::Calc { condition, exprs, .. } = plan {
         for e in exprs.iter().chain(condition) {
-            collect(e, &mut out);
+            e.each_call(&mut |function| {
+                let remembered = if function.deterministic() { "results remembered" } else { "called for every row" };
+                let text = format!("{} in its sandbox, {remembered}", function.name());
+                if function.is_user_defined() && !out.contains(&text) {
+                    out.push(text);
+                }
+            });
         }
     }
     out
-}
-
-fn collect(e: &weir_expr::Expr, out: &mut Vec<String>) {
-    if let weir_expr::Expr::Call { function, .. } = e
-        && function.is_user_defined()
-    {
-        let remembered = if function.deterministic() { "results remembered" } else { "called for every row" };
-        let text = format!("{} in its sandbox, {remembered}", function.name());
-        if !out.contains(&text) {
-            out.push(text);
-        }
-    }
-    e.children().into_iter().for_each(|c| collect(c, out));
 }
 
 fn changes(plan: &Plan) -> &'static str {

@@ -17,4 +17,4 @@ mod types;
 pub use catalog::{Catalog, ErrorPolicy, FunctionLoader, FunctionSpec, Language, Table, UserFunction};
 pub use explain::{Format, explain};
 pub use plan::{Insert, Plan};
-pub use script::{Compiled, compile, diagnose};
+pub use script::{Compiled, compile, diagnose, operator_setting};

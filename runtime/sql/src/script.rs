@@ -82,6 +82,22 @@ fn ignored(key: &str) -> bool {
     .any(|p| key.starts_with(p))
 }
 
+/// The parallelism of an operator: `operator.<name>.parallelism`. Gives its name.
+pub fn operator_setting(key: &str) -> Option<&str> {
+    key.strip_prefix("operator.")?.strip_suffix(".parallelism")
+}
+
+fn check_setting(key: &str) -> Result<()> {
+    if KNOWN.contains(&key) || ignored(key) || operator_setting(key).is_some() {
+        return Ok(());
+    }
+    let e = Error::script(format!("there is no setting '{key}'"));
+    Err(match weir_core::error::nearest(key, KNOWN.iter().copied()) {
+        Some(n) => e.hint(format!("did you mean '{n}'?")),
+        None => e,
+    })
+}
+
 /// Compiles a script. `base` is the folder that its relative paths start from.
 ///
 /// # Errors
@@ -118,6 +134,9 @@ fn run(
     stop: bool,
 ) -> (Option<Compiled>, Vec<Error>) {
     let mut errors = vec![];
+    if let Some(e) = settings.keys().find_map(|k| check_setting(k).err()) {
+        return (None, vec![e]);
+    }
     let statements = match parse_script(sql) {
         Ok(s) => s,
         Err(e) => return (None, vec![e]),
@@ -256,13 +275,7 @@ impl Compiler<'_> {
                 Ok(())
             }
             Statement::Set { key, value } => {
-                if !KNOWN.contains(&key.as_str()) && !ignored(&key) {
-                    let e = Error::script(format!("there is no setting '{key}'"));
-                    return Err(match weir_core::error::nearest(&key, KNOWN.iter().copied()) {
-                        Some(n) => e.hint(format!("did you mean '{n}'?")),
-                        None => e,
-                    });
-                }
+                check_setting(&key)?;
                 // What the command line says wins over the script.
                 if !self.fixed.contains(&key) {
                     self.catalog.settings.insert(key, value);

@@ -8,6 +8,7 @@ use crate::filter::Filter;
 use crate::run::Run;
 use crate::sled_store::{FANOUT, Handles, Place, put, set_place, sled_error};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use weir_core::{Result, failpoint};
 
 /// A change's place: the begin of its key as a number, by which most are told apart; its run; its number there.
@@ -59,14 +60,16 @@ impl Held {
     }
 }
 
-/// Applies the runs of some epochs, oldest first, and notes the last of them. Ends with a flush.
+/// Applies the runs of some epochs, oldest first, and notes the last of them. Ends with a flush. Gives whether it came so far: told
+/// to leave, it stops in the middle, and the epochs are applied when the store is opened again.
 pub(crate) fn apply(
     sled: &Handles,
     filter: &Filter,
     runs: &[Arc<Run>],
     place: &mut Place,
     budget: usize,
-) -> Result<()> {
+    leave: &AtomicBool,
+) -> Result<bool> {
     let mut operators: Vec<_> = runs.iter().map(|r| r.operator).collect();
     operators.sort_unstable();
     operators.dedup();
@@ -78,6 +81,9 @@ pub(crate) fn apply(
         let ours: Vec<&Run> = runs.iter().filter(|r| r.operator == operator).map(Arc::as_ref).collect();
         let mut changes = in_order(&ours).into_iter().peekable();
         while changes.peek().is_some() {
+            if leave.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
             if held.too_much(place.written) {
                 failpoint::pass("state-reopen").map_err(sled_error)?;
                 sled.reopen()?;
@@ -101,7 +107,8 @@ pub(crate) fn apply(
     }
     failpoint::pass("state-applied").map_err(sled_error)?;
     sled.with(|db| set_place(db, place).and_then(|()| db.flush()).map_err(sled_error))?;
-    failpoint::pass("state-flushed").map_err(sled_error)
+    failpoint::pass("state-flushed").map_err(sled_error)?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The file of an epoch: everything that changed and everything that is to be delivered, with a checksum. Once it has its
 //! name, the epoch is durable.
 //!
-//! `WEIREP02`, the header's length, the header as JSON; for each subtask its operator, the length of its changes and the
-//! changes as [`Changes::packed`] gives them; CRC-32 of all before. Numbers are little-endian.
+//! `WEIREP03`, the header's length, the header as JSON; the entries of the outbox, whose owners and lengths the header has; for each
+//! subtask its operator, the length of its changes and the changes as [`Changes::packed`] gives them; CRC-32 of all before. Numbers
+//! are little-endian.
 
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -13,13 +14,21 @@ use weir_core::failpoint;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox};
 use weir_core::{Error, Result};
 
-const MAGIC: &[u8; 8] = b"WEIREP02";
+const MAGIC: &[u8; 8] = b"WEIREP03";
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Header {
-    pub epoch: u64,
+struct Header {
+    finished: bool,
+    /// For each owner the lengths of its entries.
+    outbox: Vec<(String, Vec<usize>)>,
+}
+
+/// What an epoch's file holds.
+#[derive(Debug)]
+pub(crate) struct Content {
     pub finished: bool,
     pub outbox: Outbox,
+    pub changes: Vec<(OperatorId, Changes)>,
 }
 
 pub(crate) fn path(folder: &Path, epoch: Epoch) -> PathBuf {
@@ -43,19 +52,26 @@ impl<W: Write> Summed<W> {
 /// Writes an epoch's file and gives it its name.
 pub(crate) fn write<'a>(
     folder: &Path,
-    header: &Header,
+    epoch: Epoch,
+    finished: bool,
+    outbox: &Outbox,
     changes: impl Iterator<Item = (OperatorId, &'a Changes)>,
 ) -> Result<u64> {
-    let target = path(folder, Epoch(header.epoch));
+    let target = path(folder, epoch);
     let draft = target.with_extension("draft");
     let started = failpoint::pass("epoch-write").and_then(|()| File::create(&draft));
     let file = started.map_err(io("write", &draft))?;
     let mut out = Summed { inner: BufWriter::with_capacity(1 << 18, file), crc: crc32fast::Hasher::new(), bytes: 0 };
-    let head = serde_json::to_vec(header).map_err(|e| Error::internal(e.to_string()))?;
+    let lengths = outbox.iter().map(|(owner, entries)| (owner.clone(), entries.iter().map(Vec::len).collect()));
+    let header = Header { finished, outbox: lengths.collect() };
+    let head = serde_json::to_vec(&header).map_err(|e| Error::internal(e.to_string()))?;
     let all = || -> std::io::Result<()> {
         out.put(MAGIC)?;
         out.put(&(head.len() as u32).to_le_bytes())?;
         out.put(&head)?;
+        for entry in outbox.iter().flat_map(|(_, entries)| entries) {
+            out.put(entry)?;
+        }
         for (operator, changes) in changes {
             out.put(&operator.0.to_le_bytes())?;
             out.put(&(changes.packed().len() as u64).to_le_bytes())?;
@@ -78,7 +94,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
 }
 
 /// Reads an epoch's file.
-pub(crate) fn read(path: &Path) -> Result<(Header, Vec<(OperatorId, Changes)>)> {
+pub(crate) fn read(path: &Path) -> Result<Content> {
     let bytes = fs::read(path).map_err(io("read", path))?;
     parse(&bytes).ok_or_else(|| {
         Error::state(format!("the epoch file {} is damaged", path.display()))
@@ -86,23 +102,33 @@ pub(crate) fn read(path: &Path) -> Result<(Header, Vec<(OperatorId, Changes)>)> 
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<(Header, Vec<(OperatorId, Changes)>)> {
+fn parse(bytes: &[u8]) -> Option<Content> {
     let (body, crc) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return None;
     }
     let (n, rest) = body.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
     let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*n) as usize)?;
-    let header = serde_json::from_slice(head).ok()?;
-    let mut all = vec![];
+    let header: Header = serde_json::from_slice(head).ok()?;
+    let mut outbox = Outbox::new();
+    for (owner, lengths) in header.outbox {
+        let mut entries = vec![];
+        for n in lengths {
+            let (entry, tail) = rest.split_at_checked(n)?;
+            entries.push(entry.to_vec());
+            rest = tail;
+        }
+        outbox.push((owner, entries));
+    }
+    let mut changes = vec![];
     while !rest.is_empty() {
         let (operator, tail) = rest.split_first_chunk::<4>()?;
         let (n, tail) = tail.split_first_chunk::<8>()?;
-        let (changes, tail) = tail.split_at_checked(u64::from_le_bytes(*n) as usize)?;
-        all.push((OperatorId(u32::from_le_bytes(*operator)), Changes::unpack(changes.to_vec())?));
+        let (packed, tail) = tail.split_at_checked(u64::from_le_bytes(*n) as usize)?;
+        changes.push((OperatorId(u32::from_le_bytes(*operator)), Changes::unpack(packed.to_vec())?));
         rest = tail;
     }
-    Some((header, all))
+    Some(Content { finished: header.finished, outbox, changes })
 }
 
 /// The epochs that have files, in order.
@@ -120,4 +146,32 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<Epoch>> {
     }
     out.sort();
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_damage_is_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut changes = Changes::default();
+        changes.set(b"key", b"value");
+        let outbox: Outbox =
+            vec![("a".into(), vec![b"one".to_vec(), vec![], vec![0, 255]]), ("b".into(), vec![vec![7; 100_000]])];
+        let all = [(OperatorId(3), &changes), (OperatorId(9), &changes)];
+        let written = write(folder.path(), Epoch(5), true, &outbox, all.into_iter()).expect("a file");
+        let path = path(folder.path(), Epoch(5));
+        assert_eq!(std::fs::metadata(&path).expect("the file").len(), written);
+        assert!(written < 100_500, "{written} bytes: entries lie there as they are");
+        let content = read(&path).expect("the content");
+        assert_eq!((content.finished, content.outbox), (true, outbox));
+        let read_back: Vec<_> = content.changes.iter().map(|(o, c)| (*o, c.packed().to_vec())).collect();
+        assert_eq!(read_back, all.map(|(o, c)| (o, c.packed().to_vec())));
+        assert_eq!(list(folder.path()).expect("a list"), [Epoch(5)]);
+        let mut bytes = std::fs::read(&path).expect("the file");
+        bytes[60] ^= 1;
+        std::fs::write(&path, &bytes).expect("the file");
+        assert!(read(&path).expect_err("damage").message.contains("damaged"));
+    }
 }

@@ -79,6 +79,7 @@ impl Handles {
     pub fn reopen(&self) -> Result<()> {
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         *pool = None;
+        mend(&self.path).map_err(sled_error)?;
         let opened = sled::Config::new()
             .path(&self.path)
             .cache_capacity_bytes(self.cache_bytes.max(1 << 20))
@@ -89,6 +90,39 @@ impl Handles {
         *pool = Some(Pool { first: Mutex::new(opened), spare: Mutex::new(vec![]) });
         Ok(())
     }
+}
+
+/// Mends what a process that was killed while it opened the store has left, before sled sees it.
+///
+/// sled lists its leaves in a snapshot and the logs that follow it. Opening writes a newer snapshot, then removes the logs that are in
+/// it and the old snapshot. Ended between these, both snapshots are there and no log is newer: then the alpha writes the newer one
+/// again and takes that for the old one, which it removes. The store is then as the other snapshot has it, epochs back, whose files
+/// are gone. So the older snapshot and the logs of the newer one go here, and an empty log makes the next snapshot another one.
+fn mend(store: &Path) -> io::Result<()> {
+    let folder = store.join("metadata");
+    let listed = match std::fs::read_dir(&folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let (mut snapshots, mut logs) = (vec![], vec![]);
+    for e in listed {
+        let path = e?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let number = |prefix: &str| u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
+        if let Some(n) = number("snapshot_") {
+            snapshots.push((n, path));
+        } else if let Some(n) = number("log_") {
+            logs.push((n, path));
+        }
+    }
+    let Some(newest) = snapshots.iter().map(|(n, _)| *n).max() else { return Ok(()) };
+    for (_, path) in logs.iter().filter(|(n, _)| *n <= newest).chain(snapshots.iter().filter(|(n, _)| *n < newest)) {
+        std::fs::remove_file(path)?;
+    }
+    if !logs.iter().any(|(n, _)| *n > newest) {
+        std::fs::File::create(folder.join(format!("log_{:016x}", newest + 1)))?.sync_all()?;
+    }
+    std::fs::File::open(&folder)?.sync_all()
 }
 
 pub(crate) fn place(db: &Db) -> Result<Place> {
@@ -183,4 +217,58 @@ pub(crate) fn drop_operator(db: &Db, uid: &str) -> Result<()> {
         db.remove(k).map_err(sled_error)?;
     }
     db.remove(catalogue_key(uid)).and_then(|_| db.flush()).map_err(sled_error).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_an_opening_that_was_cut_short_leaves_is_mended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let metadata = folder.path().join("metadata");
+        let mended = |files: &[&str]| {
+            let _ = fs::remove_dir_all(&metadata);
+            fs::create_dir(&metadata).expect("a folder");
+            files.iter().for_each(|f| fs::write(metadata.join(f), f).expect("a file"));
+            mend(folder.path()).expect("a mended store");
+            let left = fs::read_dir(&metadata).expect("the folder").map(|e| e.expect("a file").file_name());
+            let mut left: Vec<String> = left.map(|n| n.to_string_lossy().into_owned()).collect();
+            left.sort();
+            left
+        };
+        let (old, new) = ("snapshot_0000000000000010", "snapshot_0000000000000011");
+        // Nothing was removed yet; the log; all but the next log.
+        for files in [&[old, "log_0000000000000011", new][..], &[old, new], &[new]] {
+            assert_eq!(mended(files), ["log_0000000000000012", new]);
+            assert_eq!(fs::read(metadata.join("log_0000000000000012")).expect("the log"), b"");
+        }
+        // A whole store, and one whose snapshot is behind its logs, are left as they are.
+        for files in [&["log_0000000000000012", new][..], &["log_0000000000000012", "log_0000000000000013", new], &[]] {
+            assert_eq!(mended(files), files);
+        }
+        fs::remove_dir(&metadata).expect("an empty folder");
+        mend(folder.path()).expect("a store that is not there yet");
+    }
+
+    #[test]
+    fn sled_takes_a_mended_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("store");
+        let open = || Handles::open(&store, 1 << 20).expect("the store");
+        open().with(|db| db.insert(b"key", "value").and_then(|_| db.flush()).map_err(sled_error)).expect("a write");
+        let metadata = store.join("metadata");
+        for _ in 0..3 {
+            let value = open().with(|db| db.get(b"key").map_err(sled_error)).expect("a read");
+            assert_eq!(value.as_deref(), Some(&b"value"[..]));
+            // As an opening leaves it that was ended before it began a log.
+            for e in fs::read_dir(&metadata).expect("the folder") {
+                let path = e.expect("a file").path();
+                if path.to_string_lossy().contains("log_") && fs::metadata(&path).expect("a file").len() == 0 {
+                    fs::remove_file(path).expect("the log");
+                }
+            }
+        }
+    }
 }

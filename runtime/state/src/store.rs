@@ -1,7 +1,7 @@
 //! The store: what is staged, what is durable in epoch files, and what sled holds, seen as one.
 
 use crate::applier;
-use crate::epoch_file::{self, Header};
+use crate::epoch_file;
 use crate::filter::Filter;
 use crate::folder::Folder;
 use crate::run::Run;
@@ -28,6 +28,8 @@ struct Shared {
     staged: RwLock<BTreeMap<Epoch, Vec<Arc<Run>>>>,
     progress: Mutex<Progress>,
     closing: AtomicBool,
+    /// Whether what is durable need not get into sled any more.
+    leaving: AtomicBool,
     /// How many hold the applier.
     held: AtomicUsize,
     /// Held while epochs are applied, and by whoever must see all of the store at one epoch.
@@ -83,15 +85,15 @@ impl Store {
         let mut place = sled.with(own::place)?;
         let filter = Filter::new(cache_bytes.min(FILTER), place == Place::default());
         let epochs = folder.epochs();
-        let batch_bytes = cache_bytes.clamp(4 << 20, 256 << 20);
+        let batch_bytes = cache_bytes.clamp(1 << 20, 256 << 20);
         for epoch in epoch_file::list(&epochs)? {
             if epoch.0 <= place.epoch {
                 continue;
             }
-            let (header, changes) = epoch_file::read(&epoch_file::path(&epochs, epoch))?;
-            let runs: Vec<Arc<Run>> = changes.into_iter().map(|(o, c)| Arc::new(Run::new(o, c))).collect();
-            (place.epoch, place.finished) = (header.epoch, header.finished);
-            applier::apply(&sled, &filter, &runs, &mut place, batch_bytes)?;
+            let content = epoch_file::read(&epoch_file::path(&epochs, epoch))?;
+            let runs: Vec<Arc<Run>> = content.changes.into_iter().map(|(o, c)| Arc::new(Run::new(o, c))).collect();
+            (place.epoch, place.finished) = (epoch.0, content.finished);
+            applier::apply(&sled, &filter, &runs, &mut place, batch_bytes, &AtomicBool::new(false))?;
         }
         let progress =
             Progress { durable: place.epoch, flushed: place.epoch, finished: place.finished, ..Progress::default() };
@@ -102,6 +104,7 @@ impl Store {
             staged: RwLock::new(BTreeMap::new()),
             progress: Mutex::new(progress),
             closing: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             applying: Mutex::new(()),
             applied: Condvar::new(),
@@ -184,7 +187,7 @@ fn apply_all(shared: &Shared, mut place: Place, epochs: &Receiver<Durable>) -> R
             (place.epoch, place.finished) = (next.epoch.0, next.finished);
             taken.push(next.epoch);
         }
-        if taken.is_empty() {
+        if taken.is_empty() || shared.leaving.load(Ordering::Relaxed) {
             break;
         }
         let runs: Vec<Arc<Run>> = {
@@ -192,10 +195,13 @@ fn apply_all(shared: &Shared, mut place: Place, epochs: &Receiver<Durable>) -> R
             taken.iter().filter_map(|e| staged.get(e)).flatten().cloned().collect()
         };
         let applying = locked(&shared.applying);
-        let work = || applier::apply(&shared.sled, &shared.filter, &runs, &mut place, shared.batch_bytes);
+        let (batch, leaving) = (shared.batch_bytes, &shared.leaving);
+        let work = || applier::apply(&shared.sled, &shared.filter, &runs, &mut place, batch, leaving);
         // A store that was half written and then flushed by a dropped handle would be torn: better no process at all.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        done.unwrap_or_else(|_| std::process::abort())?;
+        if !done.unwrap_or_else(|_| std::process::abort())? {
+            break;
+        }
         {
             let mut staged = shared.staged.write().unwrap_or_else(PoisonError::into_inner);
             taken.iter().for_each(|e| drop(staged.remove(e)));
@@ -366,18 +372,19 @@ impl StateBackend for Store {
         };
         let bytes = runs.iter().map(|r| r.bytes()).sum();
         {
-            // More than one pass of the applier does not wait: that keeps memory flat when it is slower than the job.
+            // More than one pass of the applier does not wait: that keeps memory flat when it is slower than the job. Nothing comes
+            // after the last epoch.
             let mut p = locked(&self.shared.progress);
             let held = || self.shared.held.load(Ordering::Relaxed) > 0;
-            while p.failure.is_none() && p.waiting > self.shared.batch_bytes && !held() {
+            while p.failure.is_none() && p.waiting > self.shared.batch_bytes && !held() && !finished {
                 p = self.shared.applied.wait(p).unwrap_or_else(PoisonError::into_inner);
             }
             if let Some(e) = p.failure.clone() {
                 return Err(e);
             }
         }
-        let header = Header { epoch: epoch.0, finished, outbox: outbox.clone() };
-        let written = epoch_file::write(&self.shared.folder, &header, runs.iter().map(|r| (r.operator, &r.changes)))?;
+        let changes = runs.iter().map(|r| (r.operator, &r.changes));
+        let written = epoch_file::write(&self.shared.folder, epoch, finished, outbox, changes)?;
         {
             let mut p = locked(&self.shared.progress);
             (p.durable, p.finished) = (epoch.0, finished);
@@ -408,7 +415,7 @@ impl StateBackend for Store {
         epoch_file::list(&self.shared.folder)?
             .into_iter()
             .filter(|e| !delivered.contains(&e.0))
-            .map(|e| Ok((e, epoch_file::read(&epoch_file::path(&self.shared.folder, e))?.0.outbox)))
+            .map(|e| Ok((e, epoch_file::read(&epoch_file::path(&self.shared.folder, e))?.outbox)))
             .collect()
     }
 
@@ -419,6 +426,8 @@ impl StateBackend for Store {
 
     fn close(&self) -> Result<()> {
         self.shared.closing.store(true, Ordering::Relaxed);
+        // A job that came to its end is looked at at most: its last epochs may stay in their files, and it ends seconds earlier.
+        self.shared.leaving.store(self.finished(), Ordering::Relaxed);
         if let Some(thread) = locked(&self.filling).take()
             && thread.join().is_err()
         {

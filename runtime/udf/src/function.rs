@@ -32,6 +32,8 @@ pub struct Limits {
     pub assets: Arc<BTreeMap<String, Vec<u8>>>,
     /// Whether equal arguments give equal results; as the function says, if not said.
     pub deterministic: Option<bool>,
+    /// How many subtasks the operators that call it have; the job's number, if not said.
+    pub parallelism: Option<usize>,
 }
 
 impl Limits {
@@ -46,14 +48,17 @@ impl Limits {
             network: vec![],
             assets: Arc::default(),
             deterministic: None,
+            parallelism: None,
         };
-        let known = ["memory", "timeout", "network", "assets", "deterministic", "on-error", "dead-letter.table"];
+        let known =
+            ["memory", "timeout", "network", "assets", "deterministic", "parallelism", "on-error", "dead-letter.table"];
         for (k, v) in given {
             match k.as_str() {
                 "memory" => l.memory = options::bytes(k, v)? as usize,
                 "timeout" => l.timeout = options::duration(k, v)?,
                 "network" => l.network = Grant::parse_all(v)?,
                 "deterministic" => l.deterministic = Some(options::boolean(k, v)?),
+                "parallelism" => l.parallelism = Some(options::number(k, v)?),
                 "assets" => {
                     let mut all = BTreeMap::new();
                     for p in v.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -169,7 +174,7 @@ impl Loaded {
         self.signatures.iter().map(show).collect()
     }
 
-    /// One of its functions: the one named, or the only one.
+    /// One of its functions: the one named, or the only one. Of the limits, what is the function's rather than its sandbox's.
     ///
     /// # Errors
     /// When there is none of that name.
@@ -178,7 +183,7 @@ impl Loaded {
         identifier: &str,
         on_error: OnError,
         letters: Option<String>,
-        deterministic: Option<bool>,
+        limits: &Limits,
     ) -> Result<UserFunction> {
         let wanted = identifier.rsplit(['.', ':']).next().unwrap_or(identifier);
         let at = self.signatures.iter().position(|s| s.name == wanted).or(match self.signatures.len() {
@@ -194,8 +199,9 @@ impl Loaded {
             });
         };
         let signature = self.signatures[index].clone();
-        let deterministic = deterministic.unwrap_or(signature.deterministic);
-        Ok(UserFunction { loaded: self.clone(), index: index as u32, signature, on_error, letters, deterministic })
+        let deterministic = limits.deterministic.unwrap_or(signature.deterministic);
+        let (loaded, index, parallelism) = (self.clone(), index as u32, limits.parallelism);
+        Ok(UserFunction { loaded, index, signature, on_error, letters, deterministic, parallelism })
     }
 }
 
@@ -221,6 +227,7 @@ pub struct UserFunction {
     on_error: OnError,
     letters: Option<String>,
     deterministic: bool,
+    parallelism: Option<usize>,
 }
 
 impl UserFunction {
@@ -334,6 +341,9 @@ impl Function for Bound {
     }
     fn dead_letters(&self) -> Option<String> {
         self.function.letters.clone()
+    }
+    fn parallelism(&self) -> Option<usize> {
+        self.function.parallelism
     }
     fn version(&self) -> Option<String> {
         Some(self.function.loaded.version.clone())

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
@@ -79,6 +80,28 @@ struct MemoryLimit {
     limit: usize,
 }
 
+/// Guests that run at the moment. Only while there are such does somebody tell them the time.
+static GUESTS: AtomicUsize = AtomicUsize::new(0);
+static TICKER: OnceLock<std::thread::Thread> = OnceLock::new();
+
+/// A guest runs as long as this is there.
+struct Runs;
+
+impl Runs {
+    fn new() -> Self {
+        if GUESTS.fetch_add(1, Ordering::SeqCst) == 0 {
+            TICKER.get().into_iter().for_each(std::thread::Thread::unpark);
+        }
+        Runs
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        GUESTS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// The engine: one a process.
 ///
 /// # Errors
@@ -90,16 +113,22 @@ pub fn engine() -> Result<&'static Engine> {
         c.epoch_interruption(true).concurrency_support(false).memory_init_cow(true).max_wasm_stack(1 << 20);
         let engine = Engine::new(&c).map_err(|e| format!("{e:#}"))?;
         let weak = engine.weak();
-        std::thread::Builder::new()
+        let ticker = std::thread::Builder::new()
             .name("weir-ticker".to_string())
             .spawn(move || {
                 while let Some(e) = weak.upgrade() {
-                    e.increment_epoch();
-                    drop(e);
+                    if GUESTS.load(Ordering::SeqCst) > 0 {
+                        e.increment_epoch();
+                        drop(e);
+                    } else {
+                        drop(e);
+                        std::thread::park();
+                    }
                     std::thread::sleep(Duration::from_millis(10));
                 }
             })
             .map_err(|e| e.to_string())?;
+        let _ = TICKER.set(ticker.thread().clone());
         Ok(engine)
     });
     made.as_ref().map_err(|e| Error::internal(format!("the Wasm engine does not start: {e}")))
@@ -498,7 +527,9 @@ impl Component {
             if thread_cpu() >= cx.data().cpu_end { Err(CpuLimit.into()) } else { Ok(UpdateDeadline::Continue(1)) }
         });
         store.set_epoch_deadline(1);
+        let runs = Runs::new();
         let udf = self.pre.instantiate(&mut store).map_err(|e| trap(&store, &e))?;
+        drop(runs);
         let mut instance = Instance { store, udf };
         instance.guard(|store, udf| udf.weir_udf_functions().call_open(store))?.map_err(|e| {
             let refusals = instance.refusals();
@@ -610,6 +641,7 @@ impl Instance {
         s.cpu_end = thread_cpu() + s.rights.timeout;
         s.wall_end = Instant::now() + s.rights.timeout * 3;
         self.store.set_epoch_deadline(1);
+        let _runs = Runs::new();
         let result = f(&mut self.store, &self.udf);
         result.map_err(|e| trap(&self.store, &e))
     }

@@ -232,6 +232,14 @@ struct Lane {
     at_once: u64,
 }
 
+impl Lane {
+    /// How long it takes until the rate allows another row. Not too long, for whoever stops the job.
+    fn pause(&self) -> Duration {
+        let due = self.given as f64 / self.per_second - self.started.elapsed().as_secs_f64();
+        Duration::try_from_secs_f64(due.clamp(0.005, 0.2)).unwrap_or(Duration::from_millis(200))
+    }
+}
+
 impl Source for Lane {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
         // Blocks that an earlier number of lanes has made, or begun.
@@ -249,7 +257,7 @@ impl Source for Lane {
         let allowed = (self.started.elapsed().as_secs_f64() * self.per_second) as u64 + 1;
         let count = (end - first).min(allowed.saturating_sub(self.given)).min(self.at_once);
         if count == 0 {
-            return Ok(Polled::Wait(Duration::from_millis(5)));
+            return Ok(Polled::Wait(self.pause()));
         }
         let mut builders: Vec<ColumnBuilder> = self.columns.iter().map(|c| ColumnBuilder::new(&c.ty.arrow())).collect();
         for row in first..first + count {
@@ -264,7 +272,7 @@ impl Source for Lane {
             (self.within, self.next) = (0, self.next + self.step);
         }
         // What the rate allows is given: the next rows go together.
-        Ok(if self.given >= allowed { Polled::Wait(Duration::from_millis(5)) } else { Polled::More })
+        Ok(if self.given >= allowed { Polled::Wait(self.pause()) } else { Polled::More })
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {

@@ -194,7 +194,7 @@ impl Source for Reader {
             let next = locked(&self.pool).waiting.pop_front();
             return match (next, self.monitor) {
                 (Some(split), _) => self.open(split).map(|()| Polled::More),
-                (None, Some(every)) => Ok(Polled::Wait(every.min(Duration::from_millis(200)))),
+                (None, Some(every)) => Ok(Polled::Wait(every.min(Duration::from_millis(500)))),
                 (None, None) => Ok(Polled::End),
             };
         };

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::database::{Database, plain};
 use super::rows::{Cell, cell};
 use super::statements::Column;
+use crate::kept::Kept;
 use crate::options::TableSpec;
 use crate::texts::batch;
 use arrow::array::ArrayRef;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use weir_core::error::Kind;
+use weir_core::graph::SubtaskContext;
 use weir_core::key::Keys;
 use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
@@ -32,6 +34,7 @@ struct Table {
     /// Connections of a subtask at most.
     connections: usize,
     session: Arc<Session>,
+    kept: Kept<Open>,
 }
 
 pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>> {
@@ -54,12 +57,15 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
         retries,
         connections,
         session: table.session.clone(),
+        kept: Kept::default(),
     }))
 }
 
 impl LookupTable for Table {
-    fn open(&self) -> Result<Box<dyn Lookup>> {
-        Ok(Box::new(Reader { table: self.clone(), open: vec![self.connect()?] }))
+    fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
+        let open = vec![self.connected()?];
+        self.kept.served(context);
+        Ok(Box::new(Reader { table: self.clone(), open }))
     }
     fn cache(&self) -> Cache {
         self.cache.clone()
@@ -67,6 +73,10 @@ impl LookupTable for Table {
 }
 
 impl Table {
+    fn connected(&self) -> Result<Open> {
+        self.kept.take().map_or_else(|| self.connect(), Ok)
+    }
+
     fn connect(&self) -> Result<Open> {
         let mut database = Database::connect(&self.config)?;
         let there = database.columns()?;
@@ -117,6 +127,12 @@ struct Reader {
     open: Vec<Open>,
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.open.drain(..).for_each(|o| self.table.kept.keep(o));
+    }
+}
+
 impl Reader {
     /// The rows of all keys, asked for in parts by as many connections as there are parts, or may be.
     fn ask(&mut self, columns: &str, keys: &[Vec<Option<String>>]) -> Result<Vec<Vec<Cell>>> {
@@ -124,7 +140,7 @@ impl Reader {
         let size = rows.div_ceil(self.table.connections).clamp(LEAST, MOST);
         let starts: Vec<usize> = (0..rows).step_by(size).collect();
         while self.open.len() < starts.len().min(self.table.connections) {
-            self.open.push(self.table.connect()?);
+            self.open.push(self.table.connected()?);
         }
         let table = &self.table;
         let part = |open: &mut Open, from: usize| {
@@ -170,7 +186,11 @@ impl Lookup for Reader {
             .collect();
         let rows = keys.first().map_or(0, |k| k.len());
         let columns = dialect.texts(&t.schema);
-        let found = self.ask(&columns, &texts)?;
+        let found = self.ask(&columns, &texts);
+        if found.is_err() {
+            self.open.clear();
+        }
+        let found = found?;
         let t = &self.table;
         let all = batch(&found, &t.schema, &t.config.what(), &t.session)?;
         let (data, key_columns) = all.data.columns().split_at(width);

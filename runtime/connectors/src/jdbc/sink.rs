@@ -5,6 +5,7 @@ use super::database::{Database, Failure, plain};
 use super::rows::{Row, folded, of_batch, pack, unpack};
 use super::statements::Column;
 use crate::history::{Standing, compare, replaced};
+use crate::kept::Kept;
 use crate::options::TableSpec;
 use std::sync::{Arc, Mutex};
 use weir_core::error::{Kind, io};
@@ -37,6 +38,8 @@ struct JdbcSink {
     mark: Option<String>,
     open: Mutex<Option<Open>>,
     columns: Mutex<Vec<Column>>,
+    /// Connections of subtasks, which write as rows come.
+    kept: Kept<Database>,
 }
 
 struct Open {
@@ -62,7 +65,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         config,
         metrics: Mutex::default(),
     });
-    Ok(Arc::new(JdbcSink { target, mark, open: Mutex::default(), columns: Mutex::default() }))
+    Ok(Arc::new(JdbcSink { target, mark, open: Mutex::default(), columns: Mutex::default(), kept: Kept::default() }))
 }
 
 /// The table's columns in the database, in the order in which the script declares them.
@@ -217,12 +220,18 @@ impl JdbcSink {
 
 impl SinkFactory for JdbcSink {
     fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
-        *locked(&self.open) = None;
+        // A connection that has delivered the last epoch goes on.
+        let there = mark.map_or(0, |m| m.epoch.0);
+        let open = locked(&self.open).take().filter(|o| o.job == *job && o.there == there);
+        if open.is_some() {
+            *locked(&self.open) = open;
+            return Ok(());
+        }
         let config = &self.target.config;
-        let mut database = Database::connect(config)?;
+        let mut database = self.kept.take().map_or_else(|| Database::connect(config), Ok)?;
         *locked(&self.columns) = self.target.columns(&mut database)?;
         let Some(sink) = &self.mark else {
-            database.close();
+            self.kept.keep(database);
             return Ok(());
         };
         let no_marks = |f: Failure| {
@@ -287,12 +296,13 @@ impl SinkFactory for JdbcSink {
         let at_once = match self.mark {
             Some(_) => None,
             None => Some(AtOnce {
-                database: Database::connect(&self.target.config)?,
+                database: self.kept.take().map_or_else(|| Database::connect(&self.target.config), Ok)?,
                 columns: locked(&self.columns).clone(),
                 rows: vec![],
             }),
         };
-        Ok(Box::new(Writer { target: self.target.clone(), at_once, waiting: vec![] }))
+        self.kept.served(&context);
+        Ok(Box::new(Writer { target: self.target.clone(), at_once, kept: self.kept.clone(), waiting: vec![] }))
     }
 }
 
@@ -306,6 +316,7 @@ struct AtOnce {
 struct Writer {
     target: Arc<Target>,
     at_once: Option<AtOnce>,
+    kept: Kept<Database>,
     waiting: Vec<u8>,
 }
 
@@ -351,12 +362,15 @@ impl Sink for Writer {
         Ok(())
     }
 
-    fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
+    fn checkpoint(&mut self, _epoch: Epoch, last: bool) -> Result<SinkCheckpoint> {
         let mut outbox = vec![];
         match &mut self.at_once {
             Some(a) => a.flush(&self.target)?,
             None if !self.waiting.is_empty() => outbox.push(std::mem::take(&mut self.waiting)),
             None => {}
+        }
+        if last && let Some(a) = self.at_once.take() {
+            self.kept.keep(a.database);
         }
         Ok(SinkCheckpoint { outbox, ..SinkCheckpoint::default() })
     }

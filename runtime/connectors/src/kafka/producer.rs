@@ -15,6 +15,9 @@ const BATCH: usize = 10_000;
 /// How long a cluster may refuse messages before that is an outage.
 const REFUSED: Duration = Duration::from_secs(60);
 
+/// How long the report of a message that failed may follow its transaction's failure.
+const REPORT: Duration = Duration::from_secs(1);
+
 /// A producer for one topic.
 pub(super) struct Producer {
     // The topic goes before its producer.
@@ -38,8 +41,18 @@ impl Producer {
         &self.inner
     }
 
-    fn failed(&self, e: &KafkaError) -> Error {
-        self.cluster.error(&format!("write to the topic '{}' of", self.name), e)
+    /// The error of a call that failed. A message that could not be delivered ends its transaction, after which every call is told
+    /// that the state is wrong: then the message's own report, which comes by polling, says why.
+    pub fn failed(&self, e: &KafkaError) -> Error {
+        let mut cause = None;
+        if e.rdkafka_error_code() == Some(Code::State) {
+            let since = Instant::now();
+            while cause.is_none() && since.elapsed() < REPORT {
+                self.inner.poll(Duration::from_millis(10));
+                cause = self.context.failure();
+            }
+        }
+        self.cluster.error(&format!("write to the topic '{}' of", self.name), cause.as_ref().unwrap_or(e))
     }
 
     /// Hands packed messages over. They are on their way then, not there.

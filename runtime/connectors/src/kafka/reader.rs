@@ -18,8 +18,10 @@ use weir_core::origin::{Origin, Origins};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
 
-/// How long to leave a queue alone that had nothing.
+/// How long to leave a queue alone that had nothing: what comes steadily is not to wait.
 const WAIT: Duration = Duration::from_millis(2);
+/// The same for one that had nothing so many times running.
+const IDLE: (u32, Duration) = (100, Duration::from_millis(20));
 
 /// Where each row of the output comes from.
 #[derive(Clone, Copy)]
@@ -32,7 +34,7 @@ enum From {
 pub(super) struct Reader {
     // The queue goes before its consumer.
     queue: Queue,
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     shared: Arc<Shared>,
     context: SubtaskContext,
     value: Box<dyn Decoder>,
@@ -48,13 +50,19 @@ pub(super) struct Reader {
     /// Partitions whose position has changed since the last epoch.
     moved: Vec<bool>,
     lag: Vec<Lag>,
+    /// How many times running there was nothing.
+    empty: u32,
+    /// Whether the consumer has failed.
+    failed: bool,
     /// The positions of the last epoch, which is durable when the next one is handed over.
     durable: Vec<(String, i32, i64)>,
 }
 
 impl Reader {
     pub fn new(shared: Arc<Shared>, context: SubtaskContext) -> Result<Self> {
-        let consumer = shared.cluster.consumer(&shared.group)?;
+        let kept = shared.consumers.take();
+        let consumer = kept.map_or_else(|| shared.cluster.consumer(&shared.group).map(Arc::new), Ok)?;
+        shared.consumers.served(&context);
         let layout = &shared.layout;
         let (value, key) = (shared.value.decoder(), shared.key.as_ref().map(|k| k.decoder()));
         let projected = |all: &[usize]| -> Vec<usize> {
@@ -96,13 +104,15 @@ impl Reader {
             places: HashMap::new(),
             moved: vec![],
             lag: vec![],
+            empty: 0,
+            failed: false,
             durable: vec![],
             shared,
             context,
         })
     }
 
-    fn failed(&self, what: &str, e: &KafkaError) -> Error {
+    fn error(&self, what: &str, e: &KafkaError) -> Error {
         self.shared.cluster.error(what, e)
     }
 
@@ -115,7 +125,7 @@ impl Reader {
         for p in fresh {
             if !p.ended() {
                 let added = list.add_partition_offset(&p.topic, p.partition, Offset::Offset(p.known.next));
-                added.map_err(|e| self.failed("read from", &e))?;
+                added.map_err(|e| self.error("read from", &e))?;
             }
             self.lag.push(self.context.metrics.source_lag(&p.topic, p.partition));
             self.moved.push(p.fresh);
@@ -123,7 +133,7 @@ impl Reader {
         }
         self.topics = self.partitions.iter().map(|p| p.topic.clone()).collect();
         if list.count() > 0 {
-            self.consumer.incremental_assign(&list).map_err(|e| self.failed("read from", &e))?;
+            self.consumer.incremental_assign(&list).map_err(|e| self.error("read from", &e))?;
         }
         Ok(())
     }
@@ -162,7 +172,7 @@ impl Reader {
                     .hint("bring it back, or start anew with --fresh"))
             }
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed => {
-                Err(self.failed("read from", &KafkaError::MessageConsumption(code)))
+                Err(self.error("read from", &KafkaError::MessageConsumption(code)))
             }
             // Everything else librdkafka tries again by itself.
             _ => {
@@ -179,7 +189,7 @@ impl Reader {
         let (low, high) = self
             .consumer
             .fetch_watermarks(&topic, partition, Duration::from_secs(10))
-            .map_err(|e| self.failed("ask for the offsets of", &e))?;
+            .map_err(|e| self.error("ask for the offsets of", &e))?;
         let to = match self.shared.cluster.reset.as_deref() {
             Some("earliest") => low,
             Some("latest") => high,
@@ -202,7 +212,7 @@ impl Reader {
         }
         self.consumer
             .seek(&topic, partition, Offset::Offset(to), Duration::from_secs(10))
-            .map_err(|e| self.failed("read from", &e))
+            .map_err(|e| self.error("read from", &e))
     }
 
     /// A message's rows. Gives what is wrong with it, if something is.
@@ -366,8 +376,17 @@ impl Origin for Messages {
     }
 }
 
-impl Source for Reader {
-    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // What it has fetched and nobody took is fetched again, by whoever reads these partitions next.
+        if !self.failed && self.consumer.unassign().is_ok() {
+            self.shared.consumers.keep(self.consumer.clone());
+        }
+    }
+}
+
+impl Reader {
+    fn read(&mut self, out: &mut Collector) -> Result<Polled> {
         self.assign()?;
         if self.partitions.iter().all(Partition::ended) {
             let more = self.shared.may_grow();
@@ -376,8 +395,10 @@ impl Source for Reader {
         // What is there goes on at once; while that is worked on, more comes. Waiting is the engine's, which counts it as idle.
         let messages = self.queue.take(self.context.batch_rows, Duration::ZERO);
         if messages.is_empty() {
-            return Ok(Polled::Wait(WAIT));
+            self.empty = self.empty.saturating_add(1);
+            return Ok(Polled::Wait(if self.empty > IDLE.0 { IDLE.1 } else { WAIT }));
         }
+        self.empty = 0;
         let mut good: Vec<(usize, &Message)> = Vec::with_capacity(messages.len());
         let mut bytes = 0;
         for m in &messages {
@@ -411,6 +432,14 @@ impl Source for Reader {
             self.rows(&good, out)?;
         }
         Ok(Polled::More)
+    }
+}
+
+impl Source for Reader {
+    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        let polled = self.read(out);
+        self.failed |= polled.is_err();
+        polled
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {

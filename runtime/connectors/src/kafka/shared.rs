@@ -4,12 +4,13 @@ use super::client::{Cluster, Context, PATIENCE};
 use super::layout::Layout;
 use super::positions::{Partition, Start, Stop};
 use crate::format::DecoderFactory;
+use crate::kept::Kept;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
@@ -44,6 +45,10 @@ pub(super) struct Shared {
     pub dealt: Mutex<BTreeMap<usize, Vec<Partition>>>,
     /// Partitions that there are, as far as they were seen.
     pub count: AtomicUsize,
+    /// Asks about the topics.
+    pub probe: Mutex<Option<Arc<BaseConsumer<Context>>>>,
+    /// Consumers of subtasks that have ended, to which nothing is assigned.
+    pub consumers: Kept<Arc<BaseConsumer<Context>>>,
     /// Counts how often the source was started: who looks for partitions does so for one start.
     pub generation: AtomicU64,
 }
@@ -60,6 +65,14 @@ fn offsets(found: &TopicPartitionList, partitions: &[Partition]) -> Vec<Option<i
 impl Shared {
     pub fn dealing(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Partition>>> {
         locked(&self.dealt)
+    }
+
+    /// The consumer that asks about the topics.
+    pub fn probe(&self) -> Result<Arc<BaseConsumer<Context>>> {
+        let mut slot = locked(&self.probe);
+        let probe = slot.take().map_or_else(|| self.cluster.consumer(&self.group).map(Arc::new), Ok)?;
+        *slot = Some(probe.clone());
+        Ok(probe)
     }
 
     pub fn found(&self, consumer: &BaseConsumer<Context>) -> Result<Vec<(String, Vec<i32>)>> {

@@ -1,12 +1,14 @@
 //! Writes rows to a topic: at once, or an epoch at a time in a transaction.
 
-use super::client::Cluster;
+use super::client::{Cluster, Context};
 use super::layout::{Layout, Metadata};
 use super::producer::Producer;
 use super::records::{Record, Records};
 use super::transactions::Transactions;
 use crate::format::{Encoder, EncoderFactory, encoder, takes_changes};
+use crate::kept::Kept;
 use crate::options::TableSpec;
+use rdkafka::consumer::BaseConsumer;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
@@ -45,6 +47,10 @@ struct KafkaSink {
     renewal: Duration,
     renewing: Once,
     partitions: Mutex<i32>,
+    /// Asks about the topic.
+    probe: Mutex<Option<BaseConsumer<Context>>>,
+    /// Where messages go at once.
+    producers: Kept<Producer>,
 }
 
 pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactory>> {
@@ -102,14 +108,17 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         renewal,
         renewing: Once::new(),
         partitions: Mutex::new(0),
+        probe: Mutex::default(),
+        producers: Kept::default(),
     }))
 }
 
 impl SinkFactory for KafkaSink {
     fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
         // Asks for the topic first: a wrong address or name is told at once, and plainly.
-        let probe = self.cluster.consumer("weir")?;
+        let probe = locked(&self.probe).take().map_or_else(|| self.cluster.consumer("weir"), Ok)?;
         let found = self.cluster.partitions(&probe, Some(std::slice::from_ref(&self.topic)))?;
+        *locked(&self.probe) = Some(probe);
         *locked(&self.partitions) = found.first().map_or(1, |(_, p)| p.len() as i32);
         let Some(transactions) = &self.transactions else { return Ok(()) };
         locked(transactions).begin(job, mark)?;
@@ -133,9 +142,10 @@ impl SinkFactory for KafkaSink {
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         let producer = match self.transactions {
-            None => Some(Producer::new(&self.cluster, &self.topic, None)?),
+            None => Some(self.producers.take().map_or_else(|| Producer::new(&self.cluster, &self.topic, None), Ok)?),
             Some(_) => None,
         };
+        self.producers.served(&context);
         let partitions = (*locked(&self.partitions)).max(1);
         Ok(Box::new(Writer {
             layout: self.layout.clone(),
@@ -149,6 +159,7 @@ impl SinkFactory for KafkaSink {
             upsert: self.upsert,
             changes: self.changes,
             producer,
+            producers: self.producers.clone(),
             records: Records::default(),
             text: (vec![], vec![], vec![]),
             context,
@@ -167,6 +178,7 @@ struct Writer {
     changes: bool,
     /// Where messages go at once; without one they wait for their epoch.
     producer: Option<Producer>,
+    producers: Kept<Producer>,
     records: Records,
     /// The texts of a row's value and key, and of the key of the row behind it.
     text: (Vec<u8>, Vec<u8>, Vec<u8>),
@@ -241,12 +253,15 @@ impl Sink for Writer {
         self.hand_over()
     }
 
-    fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
+    fn checkpoint(&mut self, _epoch: Epoch, last: bool) -> Result<SinkCheckpoint> {
         let mut outbox = vec![];
         match &self.producer {
             Some(p) => p.flush()?,
             None if self.records.len() > 0 => outbox.push(self.records.take()),
             None => {}
+        }
+        if last && let Some(p) = self.producer.take() {
+            self.producers.keep(p);
         }
         Ok(SinkCheckpoint { outbox, ..SinkCheckpoint::default() })
     }

@@ -7,6 +7,7 @@ use super::positions::{Known, Partition, Start, Stop};
 use super::reader::Reader;
 use super::shared::{Shared, Topics};
 use crate::format::decoder;
+use crate::kept::Kept;
 use crate::options::TableSpec;
 use rdkafka::consumer::Consumer;
 use regex::Regex;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Source, SourceFactory, SubtaskContext};
 use weir_core::state::StateHandle;
-use weir_core::thread::spawn;
+use weir_core::thread::{locked, spawn};
 use weir_core::{Error, Result};
 
 /// The options that only the source has.
@@ -88,6 +89,8 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
         again: table.again,
         dealt: Mutex::default(),
         count: AtomicUsize::new(0),
+        probe: Mutex::default(),
+        consumers: Kept::default(),
         generation: AtomicU64::new(0),
     }))))
 }
@@ -97,6 +100,22 @@ impl SourceFactory for KafkaSource {
         Some(self.0.count.load(Ordering::Relaxed)).filter(|n| *n > 0)
     }
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
+        let started = self.begin(state, parallelism);
+        if started.is_err() {
+            // What it was told of a cluster that is out of order is not true for long.
+            *locked(&self.0.probe) = None;
+        }
+        started
+    }
+
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Reader::new(self.0.clone(), context)?))
+    }
+}
+
+impl KafkaSource {
+    /// Finds the partitions, and deals them out with their positions.
+    fn begin(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let shared = &self.0;
         let generation = {
             // Under the lock, so that nobody who looked for the start before deals anything out from here on.
@@ -104,7 +123,7 @@ impl SourceFactory for KafkaSource {
             dealt.clear();
             shared.generation.fetch_add(1, Ordering::Relaxed) + 1
         };
-        let consumer = shared.cluster.consumer(&shared.group)?;
+        let consumer = shared.probe()?;
         let found = shared.found(&consumer)?;
         if found.is_empty() {
             let e = Error::script(format!("no topic at {} is of the pattern", shared.cluster.servers()));
@@ -196,9 +215,5 @@ impl SourceFactory for KafkaSource {
             })?;
         }
         Ok(())
-    }
-
-    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Reader::new(self.0.clone(), context)?))
     }
 }

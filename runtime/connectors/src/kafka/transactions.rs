@@ -66,8 +66,13 @@ impl Transactions {
     }
 
     /// Connects: ends what an earlier process left open, then reads how far the cluster is.
+    /// A connection that has delivered the last epoch goes on.
     pub fn begin(&mut self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
-        (self.open, self.broken) = (None, None);
+        let broken = self.broken.take().is_some();
+        let there = mark.map_or(0, |m| m.epoch.0);
+        if self.open.take_if(|o| broken || o.run != job.run || o.there != there).is_none() && self.open.is_some() {
+            return Ok(());
+        }
         let id = format!("{}-{}", self.group, job.id);
         let producer = Producer::new(&self.cluster, &self.topic, Some(&id))?;
         let init = producer.inner().init_transactions(PATIENCE);
@@ -138,8 +143,9 @@ impl Transactions {
                 Err(e) => e,
             };
         }
+        let failed = open.producer.failed(e);
         let _ = open.producer.inner().abort_transaction(std::time::Duration::from_secs(5));
-        self.cluster.error(&format!("write to the topic '{}' of", self.topic), e)
+        failed
     }
 
     /// Writes an epoch's messages, unless the cluster has them.

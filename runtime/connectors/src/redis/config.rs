@@ -1,5 +1,6 @@
 //! How to reach a server, and how a row lies there.
 
+use crate::kept::Kept;
 use crate::options::TableSpec;
 use std::time::Duration;
 use weir_core::error::{Kind, Place};
@@ -22,6 +23,7 @@ pub(super) struct Config {
     retries: u32,
     timeout: Duration,
     pub place: Option<Place>,
+    pub kept: Kept<redis::Connection>,
 }
 
 /// What a row is.
@@ -93,6 +95,7 @@ impl Config {
             retries: table.number(retries)?.unwrap_or(3),
             timeout: table.duration("timeout")?.unwrap_or(Duration::from_secs(10)),
             place: table.place,
+            kept: Kept::default(),
         })
     }
 
@@ -123,7 +126,7 @@ pub(super) fn text(v: &Value<'_>, ty: &weir_core::SqlType) -> Option<Vec<u8>> {
     }
 }
 
-/// A connection that is made again when it breaks.
+/// A connection that is made again when it breaks, and kept when it is no longer used.
 pub(super) struct Connection {
     config: Config,
     open: Option<redis::Connection>,
@@ -135,7 +138,7 @@ impl Connection {
     /// # Errors
     /// When the server cannot be reached, or refuses the user.
     pub fn new(config: &Config) -> Result<Self> {
-        let mut c = Connection { config: config.clone(), open: None };
+        let mut c = Connection { config: config.clone(), open: config.kept.take() };
         c.run(&mut |r| redis::cmd("PING").exec(r))?;
         Ok(c)
     }
@@ -192,6 +195,15 @@ impl Connection {
             "LOADING" | "BUSY" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "OOM" => Error::io(message),
             "" => Error::io(message).hint("check that the address is right and the server runs"),
             _ => Error::data(message),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // What broke is not there any more.
+        if let Some(c) = self.open.take() {
+            self.config.kept.keep(c);
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::texts::{Cell, batch};
 use arrow::array::ArrayRef;
 use std::collections::HashMap;
 use std::sync::Arc;
+use weir_core::graph::SubtaskContext;
 use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
 use weir_operators::lookup::{Cache, Lookup, LookupTable};
@@ -54,9 +55,11 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
 }
 
 impl LookupTable for Table {
-    fn open(&self) -> Result<Box<dyn Lookup>> {
+    fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
+        let connection = Connection::new(&self.config)?;
+        self.config.kept.served(context);
         Ok(Box::new(Reader {
-            connection: Connection::new(&self.config)?,
+            connection,
             config: self.config.clone(),
             schema: self.schema.clone(),
             columns: self.columns.clone(),

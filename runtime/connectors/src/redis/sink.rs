@@ -41,8 +41,10 @@ impl SinkFactory for RedisSink {
         Connection::new(&self.config).map(drop)
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
+        let connection = Connection::new(&self.config)?;
+        self.config.kept.served(&context);
         Ok(Box::new(Writer {
-            connection: Connection::new(&self.config)?,
+            connection,
             config: self.config.clone(),
             schema: self.schema.clone(),
             ttl: self.ttl,

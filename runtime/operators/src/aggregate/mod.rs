@@ -11,6 +11,7 @@ use accumulator::{Accumulator, Input};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int8Array};
 use arrow::datatypes::DataType;
 use hashbrown::HashMap;
+use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys, decode_into, key_group};
 use weir_core::state::{Changes, Epoch};
@@ -87,7 +88,7 @@ impl OperatorFactory for AggregateFactory {
         let stored = self.stage != Stage::Local && context.state.reader.last_epoch().0 > 0;
         let key_types = self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect();
         Ok(Box::new(AggregateOperator {
-            plan: self.clone(),
+            plan: Arc::new(self.clone()),
             key_types,
             context,
             groups: HashMap::default(),
@@ -110,8 +111,8 @@ struct Group {
 }
 
 struct AggregateOperator {
-    plan: AggregateFactory,
-    key_types: Vec<DataType>,
+    plan: Arc<AggregateFactory>,
+    key_types: Arc<[DataType]>,
     context: SubtaskContext,
     groups: HashMap<Box<[u8]>, Group, ahash::RandomState>,
     bytes: usize,
@@ -203,9 +204,86 @@ impl AggregateOperator {
         Ok(())
     }
 
-    fn results(&self, g: &Group) -> Option<Vec<Value<'static>>> {
-        (g.rows > 0)
-            .then(|| g.accumulators.iter().zip(&self.plan.calls).map(|(a, c)| a.result(c, &self.plan.input)).collect())
+    /// Looks the groups of some keys up for nothing but to have them in the processor's cache: their memory is waited for at the same time
+    /// then, not one after the other.
+    fn touch(&self, keys: &[&[u8]]) {
+        let groups = keys.iter().filter_map(|k| self.groups.get(*k));
+        std::hint::black_box(groups.map(|g| g.accumulators.first().map_or(0, Accumulator::bytes)).sum::<usize>());
+    }
+}
+
+/// How many groups are looked up together.
+const AHEAD: usize = 32;
+
+/// The rows that a batch gives out.
+struct RowsOut {
+    plan: Arc<AggregateFactory>,
+    key_types: Arc<[DataType]>,
+    builders: Vec<ColumnBuilder>,
+    kinds: Vec<i8>,
+    /// Whether the group at hand had a result, and which, before the batch; its result now.
+    was_there: bool,
+    old: Vec<Value<'static>>,
+    new: Vec<Value<'static>>,
+}
+
+impl RowsOut {
+    fn new(of: &AggregateOperator) -> RowsOut {
+        RowsOut {
+            plan: of.plan.clone(),
+            key_types: of.key_types.clone(),
+            builders: of.plan.schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect(),
+            kinds: vec![],
+            was_there: false,
+            old: vec![],
+            new: vec![],
+        }
+    }
+
+    /// Notes what a group gives before it changes.
+    fn before(&mut self, g: &Group) {
+        self.was_there = g.rows > 0;
+        results(&self.plan, g, &mut self.old);
+    }
+
+    /// Gives out how a group changed since [`RowsOut::before`], which was not told of a new one.
+    fn after(&mut self, key: &[u8], g: &Group) -> Result<()> {
+        results(&self.plan, g, &mut self.new);
+        match (std::mem::take(&mut self.was_there), g.rows > 0) {
+            (false, true) => self.push(0, key, false),
+            (true, false) => self.push(3, key, true),
+            (true, true) if self.old != self.new => {
+                self.push(1, key, true)?;
+                self.push(2, key, false)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn push(&mut self, kind: i8, mut key: &[u8], old: bool) -> Result<()> {
+        self.kinds.push(kind);
+        let (keys, results) = self.builders.split_at_mut(self.key_types.len());
+        for (ty, b) in self.key_types.iter().zip(keys) {
+            decode_into(ty, &mut key, b)?;
+        }
+        let values = if old { &self.old } else { &self.new };
+        values.iter().zip(results).for_each(|(v, b)| b.push(v));
+        Ok(())
+    }
+
+    fn finish(self, out: &mut Collector) -> Result<()> {
+        let (rows, inserts) = (self.kinds.len(), self.kinds.iter().all(|k| *k == 0));
+        let columns = self.builders.into_iter().map(ColumnBuilder::finish).collect();
+        let batch = Batch::from_columns(self.plan.schema.arrow(), columns, rows)?;
+        out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(self.kinds))));
+        Ok(())
+    }
+}
+
+fn results(plan: &AggregateFactory, g: &Group, into: &mut Vec<Value<'static>>) {
+    into.clear();
+    if g.rows > 0 {
+        into.extend(g.accumulators.iter().zip(&plan.calls).map(|(a, c)| a.result(c, &plan.input)));
     }
 }
 
@@ -270,25 +348,22 @@ impl Operator for AggregateOperator {
         let missed = self.context.metrics.state_reads.get() - reads;
         self.context.metrics.state_hits.inc_by((assigned.keys.len() as u64).saturating_sub(missed));
         // Accumulators of the batch, then merged into the groups: the map is asked once a key.
-        let mut before: Vec<Option<Vec<Value<'static>>>> = Vec::with_capacity(assigned.keys.len());
-        let mut partial = self.accumulate(&batch, &assigned)?;
-        for (k, (rows, accumulators)) in assigned.keys.iter().zip(partial.drain(..)) {
+        let partial = self.accumulate(&batch, &assigned)?;
+        let mut rows_out = (!self.plan.at_end).then(|| RowsOut::new(self));
+        for (at, (k, (rows, accumulators))) in assigned.keys.iter().copied().zip(partial).enumerate() {
+            if at % AHEAD == 0 {
+                self.touch(&assigned.keys[at..assigned.keys.len().min(at + AHEAD)]);
+            }
             let expired = self.plan.ttl_millis > 0
-                && self.groups.get(*k).is_some_and(|g| now.saturating_sub(g.access) > self.plan.ttl_millis);
-            if expired && let Some(g) = self.groups.remove(*k) {
+                && self.groups.get(k).is_some_and(|g| now.saturating_sub(g.access) > self.plan.ttl_millis);
+            if expired && let Some(g) = self.groups.remove(k) {
                 self.bytes = self.bytes.saturating_sub(size(k.len(), &g));
                 self.forget_values(k, g.accumulators);
             }
             let epoch = self.epoch;
-            match self.groups.get_mut(*k) {
+            match self.groups.get_mut(k) {
                 Some(g) => {
-                    let old = (!self.plan.at_end).then(|| {
-                        (g.rows > 0).then(|| {
-                            let calls = g.accumulators.iter().zip(&self.plan.calls);
-                            calls.map(|(a, c)| a.result(c, &self.plan.input)).collect::<Vec<_>>()
-                        })
-                    });
-                    before.push(old.flatten());
+                    rows_out.iter_mut().for_each(|o| o.before(g));
                     let was: usize = g.accumulators.iter().map(Accumulator::bytes).sum();
                     g.rows += rows;
                     g.accumulators.iter_mut().zip(accumulators).for_each(|(a, b)| a.merge(b));
@@ -298,23 +373,21 @@ impl Operator for AggregateOperator {
                         self.dirty_bytes += 112 + k.len() + is;
                     }
                     (g.dirty, g.changed, g.access) = (true, epoch, now);
+                    rows_out.iter_mut().try_for_each(|o| o.after(k, g))?;
                 }
                 None => {
                     let g = Group { rows, accumulators, changed: epoch, dirty: true, access: now };
                     let n = size(k.len(), &g);
                     self.bytes += n;
                     self.dirty_bytes += n;
-                    self.groups.insert((*k).into(), g);
-                    before.push(None);
+                    rows_out.iter_mut().try_for_each(|o| o.after(k, &g))?;
+                    self.groups.insert(k.into(), g);
                 }
             }
         }
         self.context.metrics.state_keys.set(self.groups.len() as i64);
         self.context.metrics.state_bytes.set(self.bytes as i64);
-        if self.plan.at_end {
-            return Ok(());
-        }
-        self.changes(&assigned.keys, before, out)
+        rows_out.map_or(Ok(()), |o| o.finish(out))
     }
 
     fn end(&mut self, out: &mut Collector) -> Result<()> {
@@ -479,65 +552,17 @@ impl AggregateOperator {
             Self::encode_group(&g, &mut one);
             bytes.append_value(&one);
         }
-        columns.push(std::sync::Arc::new(bytes.finish()));
+        columns.push(Arc::new(bytes.finish()));
         let n = assigned.keys.len();
         out.emit(Batch::from_columns(self.plan.local_schema().arrow(), columns, n)?);
         Ok(())
     }
 
-    fn builders(&self) -> Vec<ColumnBuilder> {
-        self.plan.schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
-    }
-
-    fn push(&self, builders: &mut [ColumnBuilder], key: &[u8], values: &[Value<'static>]) -> Result<()> {
-        let mut rest = key;
-        let (keys, results) = builders.split_at_mut(self.key_types.len());
-        for (ty, b) in self.key_types.iter().zip(keys) {
-            decode_into(ty, &mut rest, b)?;
-        }
-        values.iter().zip(results).for_each(|(v, b)| b.push(v));
-        Ok(())
-    }
-
-    /// Gives out how the groups of a batch changed.
-    fn changes(&self, keys: &[&[u8]], before: Vec<Option<Vec<Value<'static>>>>, out: &mut Collector) -> Result<()> {
-        let mut builders = self.builders();
-        let mut kinds: Vec<i8> = vec![];
-        for (k, old) in keys.iter().zip(before) {
-            let new = self.groups.get(*k).and_then(|g| self.results(g));
-            let mut push = |kind: i8, values: &[Value<'static>]| {
-                kinds.push(kind);
-                self.push(&mut builders, k, values)
-            };
-            match (old, new) {
-                (None, Some(n)) => push(0, &n)?,
-                (Some(o), None) => push(3, &o)?,
-                (Some(o), Some(n)) if o != n => {
-                    push(1, &o)?;
-                    push(2, &n)?;
-                }
-                _ => {}
-            }
-        }
-        let inserts = kinds.iter().all(|k| *k == 0);
-        let rows = kinds.len();
-        let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
-        let batch = Batch::from_columns(self.plan.schema.arrow(), columns, rows)?;
-        out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(kinds))));
-        Ok(())
-    }
-
     fn emit_rows<'a>(&self, groups: impl Iterator<Item = (&'a [u8], &'a Group)>, out: &mut Collector) -> Result<()> {
-        let mut builders = self.builders();
-        let mut rows = 0;
+        let mut rows_out = RowsOut::new(self);
         for (k, g) in groups {
-            if let Some(values) = self.results(g) {
-                self.push(&mut builders, k, &values)?;
-                rows += 1;
-            }
+            rows_out.after(k, g)?;
         }
-        let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
-        out.emit(Batch::from_columns(self.plan.schema.arrow(), columns, rows)?);
-        Ok(())
+        rows_out.finish(out)
     }
 }

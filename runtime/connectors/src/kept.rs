@@ -1,0 +1,46 @@
+//! Connections that outlive the subtasks which used them. A change of parallelism makes new subtasks, whose first rows are not to
+//! wait until every server has been greeted anew.
+
+use std::sync::{Arc, Mutex};
+use weir_core::graph::SubtaskContext;
+use weir_core::thread::{locked, spawn};
+
+/// The connections of a table that nobody uses at the moment.
+pub(crate) struct Kept<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Kept(Arc::default())
+    }
+}
+
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Kept(self.0.clone())
+    }
+}
+
+impl<T: Send + 'static> Kept<T> {
+    /// Keeps a connection that works, and is in the middle of nothing.
+    pub fn keep(&self, connection: T) {
+        locked(&self.0).push(connection);
+    }
+
+    /// One that was kept.
+    pub fn take(&self) -> Option<T> {
+        locked(&self.0).pop()
+    }
+
+    /// To be called when a subtask has its connections: after the last subtask, what is left over goes. Saying goodbye may take a
+    /// while, for which nobody waits.
+    pub fn served(&self, context: &SubtaskContext) {
+        if context.subtask + 1 >= context.parallelism {
+            let rest = std::mem::take(&mut *locked(&self.0));
+            if !rest.is_empty()
+                && let Err(e) = spawn("weir-closing", move || drop(rest))
+            {
+                tracing::debug!("connections were closed at once: {e}");
+            }
+        }
+    }
+}
