@@ -1,12 +1,25 @@
 //! Threads with names, whose refusal by the system is an error that a user can read; locks that outlive a panic.
 
 use crate::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 /// Locks, whatever became of whoever had the lock before: what locks guard here is whole between any two statements.
 pub fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls something that another thread waits to hear of; what it touches is not used any more after a panic.
+///
+/// # Errors
+/// Those of `f`; a panic is an internal one, with `who` in its message.
+pub fn guarded<T>(who: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()));
+        Err(Error::internal(format!("{who} panicked: {}", text.unwrap_or_default())))
+    })
 }
 
 /// Starts a thread.

@@ -10,12 +10,13 @@ use crate::worker::{Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use weir_core::error::Kind;
 use weir_core::graph::{JobGraph, JobIdentity, Mark, Partitioning, Role, SubtaskContext};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle};
-use weir_core::thread::spawn;
+use weir_core::thread::{guarded, spawn};
 use weir_core::{Error, Result, failpoint};
 
 /// How often a failed job is started again.
@@ -226,15 +227,22 @@ fn generation(
     timed("subtasks made");
     control.begun(graph);
     let system = System::new();
-    system.block_on(async {
-        if let Err(e) = start(graph, backend, options, metrics, control, &shared, Begun { workers, next, marks }) {
-            shared.finish(Err(e));
-            System::current().stop();
-        }
+    let committing = system.block_on(async {
+        let started = start(graph, backend, options, metrics, control, &shared, Begun { workers, next, marks });
+        started
+            .inspect_err(|e| {
+                shared.finish(Err(e.clone()));
+                System::current().stop();
+            })
+            .ok()
     });
     let ran = system.run();
     // Threads that are still at work on something long must not hand anything over to the next generation's epochs.
     *alive.write().unwrap_or_else(PoisonError::into_inner) = false;
+    // Nor may an epoch that is being made durable and delivered, while something else fails, meet the next generation's first.
+    if committing.is_some_and(|thread| thread.join().is_err()) {
+        return Err(Error::internal("the thread that commits epochs panicked"));
+    }
     ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
     let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
@@ -379,7 +387,8 @@ struct Begun {
     marks: BTreeMap<OperatorId, Mark>,
 }
 
-/// Starts the actors, the last node first, so that every one knows whom it sends to.
+/// Starts the actors, the last node first, so that every one knows whom it sends to. Gives the thread that makes epochs durable
+/// and delivers them, which ends with the coordinator.
 fn start(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -388,7 +397,7 @@ fn start(
     control: &Arc<Control>,
     shared: &Arc<Shared>,
     begun: Begun,
-) -> Result<()> {
+) -> Result<JoinHandle<()>> {
     let Begun { workers, next, marks } = begun;
     let arbiters = std::thread::available_parallelism().map_or(2, usize::from).min(4);
     let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
@@ -404,7 +413,8 @@ fn start(
         scale::rewinds(graph),
     )
     .start();
-    commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;
+    let committing =
+        commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;
     // For every node: the addresses of its subtasks, once they are started.
     let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();
     let mut turn = 0;
@@ -463,7 +473,7 @@ fn start(
         .map(|a| (a.clone().recipient(), a.recipient()))
         .collect();
     coordinator.do_send(Sources(sources));
-    Ok(())
+    Ok(committing)
 }
 
 fn commit_thread(
@@ -474,14 +484,14 @@ fn commit_thread(
     mut marks: BTreeMap<OperatorId, Mark>,
     run: String,
     metrics: Metrics,
-) -> Result<()> {
+) -> Result<JoinHandle<()>> {
     let job = metrics.job();
     let mut sinks = graph.clone();
     sinks.nodes.retain(|n| matches!(n.role, Role::Sink(_)));
     let (backend, coordinator) = (backend.clone(), coordinator.clone());
     let work = move || {
         while let Ok((epoch, outbox, end)) = epochs.recv() {
-            let mut durable = || {
+            let durable = || {
                 mark(&backend, &mut marks, &run, epoch, &outbox)?;
                 let begun = Instant::now();
                 let bytes = backend.commit(epoch, &outbox, end)?;
@@ -493,7 +503,7 @@ fn commit_thread(
                 job.deliver.observe(begun.elapsed().as_secs_f64());
                 Ok(bytes)
             };
-            match durable() {
+            match guarded("the thread that commits epochs", durable) {
                 Ok(bytes) => coordinator.do_send(News::Committed { epoch, bytes }),
                 Err(e) => {
                     coordinator.do_send(News::Failed(e));
@@ -502,5 +512,5 @@ fn commit_thread(
             }
         }
     };
-    spawn("weir-commit", work).map(drop)
+    spawn("weir-commit", work)
 }

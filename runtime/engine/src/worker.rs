@@ -5,13 +5,13 @@ use crate::messages::{Barrier, Done, Outcome};
 use crate::routing::{Route, route};
 use actix::Recipient;
 use crossbeam_channel::Receiver;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 use weir_core::clock::{thread_cpu, thread_queued};
 use weir_core::graph::{Collector, Operator, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::{OperatorId, StateBackend};
+use weir_core::thread::guarded;
 use weir_core::{Batch, Error, Result, failpoint};
 
 /// What a subtask does.
@@ -46,16 +46,7 @@ impl Worker {
         while let Ok(w) = work.recv() {
             let (before, queued, began) = (thread_cpu(), thread_queued(), Instant::now());
             let mut outputs = vec![];
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(w, &mut outputs)));
-            let outcome = match outcome {
-                Ok(Ok(o)) => o,
-                Ok(Err(e)) => Outcome::Failed(e),
-                Err(panic) => {
-                    let text = panic.downcast_ref::<String>().cloned();
-                    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()));
-                    Outcome::Failed(Error::internal(format!("a subtask panicked: {}", text.unwrap_or_default())))
-                }
-            };
+            let outcome = guarded("a subtask", || self.work(w, &mut outputs)).unwrap_or_else(Outcome::Failed);
             let wants_epoch = match &self.task {
                 Task::Operator(o) => o.wants_epoch(),
                 Task::Sink(s) => s.wants_epoch(),

@@ -131,21 +131,26 @@ fn parse(bytes: &[u8]) -> Option<Content> {
     Some(Content { finished: header.finished, outbox, changes })
 }
 
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let name = |e: std::io::Result<fs::DirEntry>| Ok(e?.file_name().to_string_lossy().into_owned());
+    fs::read_dir(folder).and_then(|all| all.map(name).collect()).map_err(io("read", folder))
+}
+
 /// The epochs that have files, in order.
 pub(crate) fn list(folder: &Path) -> Result<Vec<Epoch>> {
-    let mut out = vec![];
-    for e in fs::read_dir(folder).map_err(io("read", folder))? {
-        let name = e.map_err(io("read", folder))?.file_name();
-        let name = name.to_string_lossy();
-        if let Some(n) = name.strip_suffix(".epoch").and_then(|n| n.parse().ok()) {
-            out.push(Epoch(n));
-        } else if name.ends_with(".draft") {
-            // It never got its name, so it never was.
-            let _ = fs::remove_file(folder.join(name.as_ref()));
-        }
-    }
+    let epoch = |name: &String| name.strip_suffix(".epoch").and_then(|n| n.parse().ok()).map(Epoch);
+    let mut out: Vec<Epoch> = names(folder)?.iter().filter_map(epoch).collect();
     out.sort();
     Ok(out)
+}
+
+/// Removes the files of epochs that never got their name, and so never were: only before there is a new one.
+pub(crate) fn remove_drafts(folder: &Path) -> Result<()> {
+    for name in names(folder)?.iter().filter(|n| n.ends_with(".draft")) {
+        let path = folder.join(name);
+        fs::remove_file(&path).map_err(io("remove", &path))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -31,8 +31,7 @@ fn delivered(store: &Store, patience: Duration) -> Result<Frozen<'_>> {
     let since = Instant::now();
     loop {
         let frozen = store.freeze();
-        let waits = store.undelivered()?.iter().any(|(e, outbox)| *e <= frozen.epoch() && !outbox.is_empty());
-        if !waits {
+        if !store.owes(frozen.epoch()) {
             return Ok(frozen);
         }
         drop(frozen);

@@ -43,6 +43,9 @@ struct Shared {
 #[derive(Default)]
 struct Progress {
     durable: u64,
+    /// Durable epochs that some sink may not have, and whether they hold something for one.
+    undelivered: BTreeMap<u64, bool>,
+    /// Epochs that every sink has, and whose files are there.
     delivered: BTreeSet<u64>,
     flushed: u64,
     /// Whether the last durable epoch was the job's last.
@@ -86,17 +89,25 @@ impl Store {
         let filter = Filter::new(cache_bytes.min(FILTER), place == Place::default());
         let epochs = folder.epochs();
         let batch_bytes = cache_bytes.clamp(1 << 20, 256 << 20);
+        epoch_file::remove_drafts(&epochs)?;
+        let mut undelivered = BTreeMap::new();
         for epoch in epoch_file::list(&epochs)? {
+            let content = epoch_file::read(&epoch_file::path(&epochs, epoch))?;
+            undelivered.insert(epoch.0, !content.outbox.is_empty());
             if epoch.0 <= place.epoch {
                 continue;
             }
-            let content = epoch_file::read(&epoch_file::path(&epochs, epoch))?;
             let runs: Vec<Arc<Run>> = content.changes.into_iter().map(|(o, c)| Arc::new(Run::new(o, c))).collect();
             (place.epoch, place.finished) = (epoch.0, content.finished);
             applier::apply(&sled, &filter, &runs, &mut place, batch_bytes, &AtomicBool::new(false))?;
         }
-        let progress =
-            Progress { durable: place.epoch, flushed: place.epoch, finished: place.finished, ..Progress::default() };
+        let progress = Progress {
+            durable: place.epoch,
+            undelivered,
+            flushed: place.epoch,
+            finished: place.finished,
+            ..Progress::default()
+        };
         let shared = Arc::new(Shared {
             sled,
             filter,
@@ -300,6 +311,11 @@ impl Store {
         Held { shared: &self.shared, _applying: applying }
     }
 
+    /// Whether epochs up to this one hold something that a sink may not have.
+    pub fn owes(&self, up_to: Epoch) -> bool {
+        locked(&self.shared.progress).undelivered.range(..=up_to.0).any(|(_, holds)| *holds)
+    }
+
     /// Holds the applier, to look at one epoch as a whole.
     pub fn freeze(&self) -> Frozen<'_> {
         let applying = locked(&self.shared.applying);
@@ -388,6 +404,7 @@ impl StateBackend for Store {
         {
             let mut p = locked(&self.shared.progress);
             (p.durable, p.finished) = (epoch.0, finished);
+            p.undelivered.insert(epoch.0, !outbox.is_empty());
             p.waiting += bytes;
         }
         if let Some((sender, _)) = locked(&self.applier).as_ref() {
@@ -398,7 +415,11 @@ impl StateBackend for Store {
     }
 
     fn delivered(&self, epoch: Epoch) -> Result<()> {
-        locked(&self.shared.progress).delivered.insert(epoch.0);
+        {
+            let mut p = locked(&self.shared.progress);
+            p.undelivered.remove(&epoch.0);
+            p.delivered.insert(epoch.0);
+        }
         remove_files(&self.shared)
     }
 
@@ -411,12 +432,13 @@ impl StateBackend for Store {
     }
 
     fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>> {
-        let delivered = locked(&self.shared.progress).delivered.clone();
-        epoch_file::list(&self.shared.folder)?
-            .into_iter()
-            .filter(|e| !delivered.contains(&e.0))
-            .map(|e| Ok((e, epoch_file::read(&epoch_file::path(&self.shared.folder, e))?.outbox)))
-            .collect()
+        let undelivered = locked(&self.shared.progress).undelivered.clone();
+        let outbox = |(epoch, holds): (u64, bool)| {
+            let epoch = Epoch(epoch);
+            let read = || epoch_file::read(&epoch_file::path(&self.shared.folder, epoch));
+            Ok((epoch, if holds { read()?.outbox } else { Outbox::new() }))
+        };
+        undelivered.into_iter().map(outbox).collect()
     }
 
     fn rewind(&self) {

@@ -222,11 +222,10 @@ impl SinkFactory for JdbcSink {
     fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
         // A connection that has delivered the last epoch goes on.
         let there = mark.map_or(0, |m| m.epoch.0);
-        let open = locked(&self.open).take().filter(|o| o.job == *job && o.there == there);
-        if open.is_some() {
-            *locked(&self.open) = open;
+        if locked(&self.open).as_ref().is_some_and(|o| o.job == *job && o.there == there) {
             return Ok(());
         }
+        *locked(&self.open) = None;
         let config = &self.target.config;
         let mut database = self.kept.take().map_or_else(|| Database::connect(config), Ok)?;
         *locked(&self.columns) = self.target.columns(&mut database)?;

@@ -70,9 +70,10 @@ impl Transactions {
     pub fn begin(&mut self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
         let broken = self.broken.take().is_some();
         let there = mark.map_or(0, |m| m.epoch.0);
-        if self.open.take_if(|o| broken || o.run != job.run || o.there != there).is_none() && self.open.is_some() {
+        if !broken && self.open.as_ref().is_some_and(|o| o.run == job.run && o.there == there) {
             return Ok(());
         }
+        self.open = None;
         let id = format!("{}-{}", self.group, job.id);
         let producer = Producer::new(&self.cluster, &self.topic, Some(&id))?;
         let init = producer.inner().init_transactions(PATIENCE);
