@@ -293,6 +293,32 @@ fn slow_job() -> Job {
     )
 }
 
+/// Files that somebody has taken away before the job was run again are no hindrance; and a job that ended can be saved.
+#[test]
+fn files_that_were_taken_are_told() {
+    let job = job();
+    let killed = job.command(&[]).env("WEIR_FAILPOINTS", "parts-delivered=abort").output().expect("weir");
+    assert!(!killed.status.success());
+    let part = std::fs::read_dir(job.path("small")).expect("the folder").filter_map(Result::ok).map(|f| f.path());
+    let named = |p: &std::path::PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("part-"));
+    let part = part.into_iter().find(named).expect("a part that has its name");
+    let taken = std::fs::read_to_string(&part).expect("its rows");
+    std::fs::remove_file(&part).expect("to take it");
+    let again = job.run(&[]).succeeded();
+    assert!(again.err.contains("is not there any more"), "{}", again.err);
+    let (mut small, sums) = wanted(&job);
+    for line in taken.lines() {
+        *small.get_mut(line).expect("a row of the input") -= 1;
+    }
+    small.retain(|_, n| *n > 0);
+    assert_eq!(lines(&job, "sums"), sums);
+    assert!(lines(&job, "small") == small);
+    let mut c = std::process::Command::new(weir());
+    let saved: weir_tests::Ran =
+        c.arg("savepoint").args([job.path(".weir/job"), job.path("kept")]).output().expect("weir").into();
+    saved.succeeded();
+}
+
 #[test]
 fn an_epoch_is_finished_before_a_failed_job_starts_again() {
     for poll in [5, 20, 40] {

@@ -193,6 +193,36 @@ fn parallelism_changes_and_nothing_is_lost() {
     counted(&job, ROWS, &running.said());
 }
 
+/// A sink that is too slow for rows to pass: the change does not wait for all of them, and those that are written meanwhile are not
+/// there twice.
+#[test]
+fn a_slow_sink_is_scaled() {
+    const ROWS: u64 = 8_000;
+    let job = Job::new(&format!(
+        "SET 'parallelism.default' = '1'; SET 'execution.checkpointing.interval' = '50ms';
+         CREATE TABLE n (v BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{ROWS}',
+           'fields.v.kind' = 'sequence', 'fields.v.start' = '1', 'fields.v.end' = '{ROWS}');
+         CREATE TABLE plain (v BIGINT) WITH ('connector' = 'filesystem', 'path' = 'plain', 'format' = 'csv');
+         INSERT INTO plain SELECT v FROM n;"
+    ));
+    let mut running = Listening::start(&job, &[], &[("WEIR_FAILPOINTS", "part-write=sleep(1)")]);
+    running.until("work", |j| j.ask("GET", "/health/ready", &[], "").status == 200);
+    for n in [2, 3] {
+        weir_in(&job, &["scale", "job.sql", &format!("sink plain={n}")]).succeeded();
+    }
+    // One that says nothing keeps nobody from asking.
+    let _silent = std::os::unix::net::UnixStream::connect(job.path(".weir/job/control")).expect("the socket");
+    weir_in(&job, &["scale", "job.sql", "sink plain=4"]).succeeded();
+    assert_eq!(running.ends(), Some(0), "{}", running.said());
+    let mut there: Vec<u64> = vec![];
+    for f in std::fs::read_dir(job.path("plain")).expect("the folder") {
+        let text = std::fs::read_to_string(f.expect("a file").path()).expect("text");
+        there.extend(text.lines().map(|l| l.parse::<u64>().expect("a number")));
+    }
+    there.sort_unstable();
+    assert!(there == (1..=ROWS).collect::<Vec<_>>(), "{} rows: {}", there.len(), running.said());
+}
+
 #[test]
 fn a_rescale_is_killed_at_every_step() {
     const ROWS: u64 = 120_000;

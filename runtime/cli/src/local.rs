@@ -20,6 +20,11 @@ const SOCKET: &str = "control";
 /// How long to wait for an epoch that every sink has.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the one who asks may take for the question, and to read on in the answer.
+const ASKING: Duration = Duration::from_secs(10);
+/// See [`ASKING`].
+const READING: Duration = Duration::from_secs(30);
+
 /// A short path to the socket: the kernel takes no more than 107 bytes, and folders may lie deep.
 fn short(folder: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
@@ -47,7 +52,14 @@ pub fn answer(folder: &Path, store: &Arc<Store>, job: &str, running: &Arc<Runnin
     let serve = move || {
         for stream in listener.incoming().filter_map(std::result::Result::ok) {
             let (Some(store), Some(running)) = (store.upgrade(), running.upgrade()) else { return };
-            if let Err(e) = reply(&stream, &store, &job, &running) {
+            let job = job.clone();
+            // One that says nothing, or reads nothing, keeps nobody else waiting.
+            let replying = weir_core::thread::spawn("weir-reply", move || {
+                if let Err(e) = reply(&stream, &store, &job, &running) {
+                    tracing::debug!("a question was not answered: {e}");
+                }
+            });
+            if let Err(e) = replying {
                 tracing::debug!("a question was not answered: {e}");
             }
         }
@@ -57,6 +69,8 @@ pub fn answer(folder: &Path, store: &Arc<Store>, job: &str, running: &Arc<Runnin
 }
 
 fn reply(stream: &UnixStream, store: &Store, job: &str, running: &Running) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(ASKING))?;
+    stream.set_write_timeout(Some(READING))?;
     let mut question = String::new();
     BufReader::new(stream.take(64 << 10)).read_line(&mut question)?;
     let mut out = BufWriter::new(stream);

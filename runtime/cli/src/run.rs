@@ -271,6 +271,8 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);
+    // For those who still wait for it to do something.
+    control.stop.store(true, Ordering::Relaxed);
     running.look();
     drop((answering, saving, listed, watch));
     metrics.job().state_disk.set(backend.disk_bytes() as i64);

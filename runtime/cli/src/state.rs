@@ -88,6 +88,10 @@ fn export(path: &Path, out: &mut dyn Write) -> Result<usize> {
     } else {
         let folder = Folder::open(path)?;
         let store = Store::open(&folder, 16 << 20)?;
+        if folder.status()?.is_some_and(|s| s.finished) {
+            // That is noted when all is delivered; the last epochs may lie in their files nonetheless.
+            store.undelivered()?.iter().try_for_each(|(epoch, _)| store.delivered(*epoch))?;
+        }
         weir_state::export(&store, &folder.job_id()?, Duration::ZERO, &mut counted)?;
         store.close()?;
     }

@@ -59,10 +59,10 @@ impl Control {
             if slot.is_some() {
                 return Err(Error::state("another change of parallelism is on its way").hint("try again in a moment"));
             }
-            *slot = Some(wanted);
+            *slot = Some(wanted.clone());
         }
         let since = Instant::now();
-        while self.generation.load(Ordering::Acquire) == before || !self.running() {
+        while self.asked() || self.generation.load(Ordering::Acquire) == before || !self.running() {
             let stops = self.stop.load(Ordering::Relaxed);
             if stops || since.elapsed() > patience {
                 *locked(&self.wanted) = None;
@@ -72,6 +72,10 @@ impl Control {
                 }));
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+        let has = self.parallelism();
+        if wanted.iter().any(|(name, n)| n.is_some() && has.get(name) != n.as_ref()) {
+            return Err(Error::state("the job failed before its parallelism was changed").hint("try again"));
         }
         let since = Instant::now();
         while self.pause.open() && since.elapsed() < FIRST_ROWS {

@@ -9,7 +9,8 @@ use crate::subtask::{Subtask, Target};
 use crate::worker::{Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use weir_core::error::Kind;
@@ -74,24 +75,29 @@ pub fn run(
         control.ended();
         let ended = Instant::now();
         tracing::debug!("a generation of {:.1?} has ended", begun.elapsed());
+        let stops = || control.stop.load(Ordering::Relaxed);
         let error = match result {
-            // Only now, so that what was asked for while the last epoch was on its way is not lost.
-            Ok(false) if !control.stop.load(std::sync::atomic::Ordering::Relaxed) && control.asked() => {
-                let changed = control.take().unwrap_or_default();
+            Ok(ended) if ended || stops() => return Ok(ended),
+            // Only now, so that what was asked for while the last epoch was on its way is not lost. Who asked may have lost patience
+            // since: then the job goes on as it was.
+            Ok(_) => {
                 // An epoch that was given up has left something staged.
                 backend.rewind();
-                resize(backend, &sizes, &mut wanted, changed)?;
-                tracing::debug!("parallelisms kept after {:.1?}", ended.elapsed());
-                metrics.job().rescales.inc();
-                continue;
+                match resize(backend, &sizes, &mut wanted, control.take().unwrap_or_default()) {
+                    Ok(()) => {
+                        tracing::debug!("parallelisms kept after {:.1?}", ended.elapsed());
+                        metrics.job().rescales.inc();
+                        continue;
+                    }
+                    Err(e) => e,
+                }
             }
-            Ok(ended) => return Ok(ended),
             Err(e) => e,
         };
         control.failed(&error);
         backend.rewind();
         // Only what lies outside can be better the next time.
-        if error.kind != Kind::Io || !scale::rewinds(graph) || control.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if error.kind != Kind::Io || !scale::rewinds(graph) || stops() {
             return Err(error);
         }
         if matches!(&options.restart, RestartStrategy::ExponentialDelay { reset, .. } if begun.elapsed() > *reset) {
@@ -121,7 +127,13 @@ pub fn run(
         };
         metrics.restarts("io").inc();
         tracing::warn!("the job failed after {:.1?}, and starts again in {delay:.1?}: {error}", started.elapsed());
-        std::thread::sleep(delay);
+        let failed = Instant::now();
+        while failed.elapsed() < delay {
+            if stops() {
+                return Err(error);
+            }
+            std::thread::sleep(delay.saturating_sub(failed.elapsed()).min(Duration::from_millis(50)));
+        }
     }
 }
 
@@ -144,16 +156,20 @@ fn resize(
     sizes: &mut BTreeMap<String, usize>,
     changed: scale::Wanted,
 ) -> Result<()> {
+    if changed.is_empty() {
+        return Ok(());
+    }
     let mut changes = Changes::default();
+    let mut fresh = sizes.clone();
     for (name, n) in changed {
         match n {
             Some(n) => {
                 changes.set(name.as_bytes(), &(n as u32).to_be_bytes());
-                sizes.insert(name, n);
+                fresh.insert(name, n);
             }
             None => {
                 changes.remove(&[name.as_bytes()]);
-                sizes.remove(&name);
+                fresh.remove(&name);
             }
         }
     }
@@ -162,7 +178,9 @@ fn resize(
     backend.stage(state.operator, epoch, changes);
     backend.commit(epoch, &vec![], false)?;
     failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()))?;
-    backend.delivered(epoch)
+    backend.delivered(epoch)?;
+    *sizes = fresh;
+    Ok(())
 }
 
 fn given_up(e: Error, failures: u32) -> Error {
@@ -237,8 +255,7 @@ fn generation(
             .ok()
     });
     let ran = system.run();
-    // Threads that are still at work on something long must not hand anything over to the next generation's epochs.
-    *alive.write().unwrap_or_else(PoisonError::into_inner) = false;
+    end(&alive, control);
     // Nor may an epoch that is being made durable and delivered, while something else fails, meet the next generation's first.
     if committing.is_some_and(|thread| thread.join().is_err()) {
         return Err(Error::internal("the thread that commits epochs panicked"));
@@ -246,6 +263,26 @@ fn generation(
     ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
     let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
+}
+
+/// Ends a generation for threads that are still at work on something long: they must not hand anything over to the next one's
+/// epochs, nor write behind it. What a sink is writing is waited for, unless the process is to end anyway.
+fn end(alive: &RwLock<bool>, control: &Control) {
+    let since = Instant::now();
+    let mut told = false;
+    loop {
+        match alive.try_write() {
+            Ok(mut alive) => return *alive = false,
+            Err(TryLockError::Poisoned(p)) => return *p.into_inner() = false,
+            Err(TryLockError::WouldBlock) if control.stop.load(Ordering::Relaxed) => return,
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !told && since.elapsed() > Duration::from_secs(5) {
+            told = true;
+            tracing::warn!("the job waits for a sink that is writing before it starts again");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The key under which a sink's mark lies in its state.
@@ -288,17 +325,21 @@ fn mark(
     Ok(())
 }
 
-/// Delivers what was durable when the process before this one ended.
+/// Delivers what was durable when the process before this one ended. A sink that was marked with a later epoch has all before it.
 fn deliver_left_over(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
     marks: &BTreeMap<OperatorId, Mark>,
     metrics: &Metrics,
 ) -> Result<()> {
-    for (epoch, outbox) in backend.undelivered()? {
-        deliver(graph, backend, &outbox, metrics, |o| match marks.get(&o) {
+    for (epoch, mut outbox) in backend.undelivered()? {
+        let mut owed = Outbox::new();
+        for (uid, entries) in outbox.drain(..) {
+            let later = marks.get(&backend.operator(&uid)?).is_some_and(|m| m.epoch > epoch);
+            owed.extend((!later).then_some((uid, entries)));
+        }
+        deliver(graph, backend, &owed, metrics, |o| match marks.get(&o) {
             Some(m) if m.epoch == epoch => *m,
-            // An older epoch, whose file was kept for the store: every sink has it.
             _ => Mark { epoch, previous: Epoch(0) },
         })?;
         backend.delivered(epoch)?;

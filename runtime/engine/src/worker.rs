@@ -84,6 +84,13 @@ impl Worker {
 
     fn work(&mut self, w: Work, outputs: &mut Vec<(usize, Batch)>) -> Result<Outcome> {
         let mut collected = Collector::default();
+        let alive = self.alive.clone();
+        let now = || alive.read().unwrap_or_else(PoisonError::into_inner);
+        // Held while a sink is at work, so that it never writes behind the next generation.
+        let sinks = matches!(self.task, Task::Sink(_)).then(now);
+        if sinks.as_ref().is_some_and(|alive| !**alive) {
+            return Err(Error::internal("a sink of a generation that is over"));
+        }
         let outcome = match (w, &mut self.task) {
             (Work::Poll, Task::Source(s)) => {
                 failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
@@ -99,9 +106,7 @@ impl Worker {
                         let rows = batch.rows() as u64;
                         s.write(batch)?;
                         self.metrics.rows_out.inc_by(rows);
-                        if *self.alive.read().unwrap_or_else(PoisonError::into_inner) {
-                            self.control.pause.row_out();
-                        }
+                        self.control.pause.row_out();
                     }
                     Task::Source(_) => return Err(Error::internal("a source with an input")),
                 }
@@ -124,8 +129,7 @@ impl Worker {
                     }
                 };
                 // Held until it is done, so that the generation cannot end in between.
-                let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
-                if *alive {
+                if *sinks.unwrap_or_else(now) {
                     self.backend.stage(self.operator, barrier.epoch, changes);
                 }
                 Outcome::Checkpointed { barrier, outbox }

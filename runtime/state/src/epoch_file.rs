@@ -84,8 +84,11 @@ pub(crate) fn write<'a>(
     };
     all().map_err(io("write", &draft))?;
     failpoint::pass("epoch-written").and_then(|()| fs::rename(&draft, &target)).map_err(io("name", &target))?;
-    failpoint::pass("epoch-named").map_err(io("sync", folder))?;
-    sync_folder(folder)?;
+    let synced = failpoint::pass("epoch-named").map_err(io("sync", folder)).and_then(|()| sync_folder(folder));
+    synced.inspect_err(|_| {
+        // The job goes back to the epoch before: this one must not be found when it is run again.
+        let _ = fs::remove_file(&target);
+    })?;
     Ok(out.bytes + 4)
 }
 

@@ -306,7 +306,11 @@ impl Store {
     /// parallelism. What is committed meanwhile stays in memory.
     pub fn hold(&self) -> Held<'_> {
         let applying = locked(&self.shared.applying);
-        self.shared.held.fetch_add(1, Ordering::Relaxed);
+        {
+            // Under the lock of those who look and then wait to be told.
+            let _progress = locked(&self.shared.progress);
+            self.shared.held.fetch_add(1, Ordering::Relaxed);
+        }
         self.shared.applied.notify_all();
         Held { shared: &self.shared, _applying: applying }
     }

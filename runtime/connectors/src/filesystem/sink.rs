@@ -6,7 +6,7 @@ use crate::options::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,13 @@ impl Finished {
     fn deliver(&self) -> Result<()> {
         failpoint::pass("part-deliver").map_err(io("name", &self.to))?;
         match fs::rename(&self.from, &self.to) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.to.exists() => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                if !self.to.exists() {
+                    // It was named before this process began, and somebody has taken it since.
+                    tracing::warn!("{} is not there any more", self.to.display());
+                }
+                Ok(())
+            }
             other => other.map_err(io("name", &self.to)),
         }
     }
@@ -141,11 +147,31 @@ impl SinkFactory for Files {
 struct Part {
     hidden: PathBuf,
     to: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    /// What the file does not have yet. It goes with the part: a part that is dropped may be the next generation's already.
+    buffer: Vec<u8>,
+    /// With what is in the buffer.
     length: u64,
     since: Instant,
     /// Whether the state knows of it.
     noted: bool,
+}
+
+/// Bytes that a part gathers before it writes them.
+const BUFFER: usize = 128 << 10;
+
+impl Part {
+    fn push(&mut self, row: &[u8]) -> std::io::Result<()> {
+        self.buffer.extend_from_slice(row);
+        self.length += row.len() as u64;
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
 }
 
 struct Writer {
@@ -196,8 +222,8 @@ impl Writer {
             let hidden = folder.join(format!("{}{name}", self.prefix));
             let to = folder.join(format!("part-{}-{name}.{}", self.context.job.run, self.extension));
             let file = File::create(&hidden).map_err(io("write", &hidden))?;
-            let file = BufWriter::with_capacity(1 << 17, file);
-            let part = Part { hidden, to, file, length: 0, since: Instant::now(), noted: false };
+            let buffer = Vec::with_capacity(BUFFER);
+            let part = Part { hidden, to, file, buffer, length: 0, since: Instant::now(), noted: false };
             self.parts.insert(folder.to_path_buf(), part);
         }
         self.parts.get_mut(folder).ok_or_else(|| Error::internal("a part that was just made is gone"))
@@ -205,7 +231,7 @@ impl Writer {
 
     fn finish(&mut self, folder: &Path) -> Result<()> {
         if let Some(mut p) = self.parts.remove(folder) {
-            p.file.flush().and_then(|()| p.file.get_ref().sync_all()).map_err(io("write", &p.hidden))?;
+            p.flush().and_then(|()| p.file.sync_all()).map_err(io("write", &p.hidden))?;
             self.finished.push((Finished { from: p.hidden, to: p.to }, p.noted));
         }
         Ok(())
@@ -223,10 +249,7 @@ impl Sink for Writer {
             let folder = self.sub_folder(&batch, row);
             let largest = self.largest;
             let part = self.part(&folder)?;
-            failpoint::pass("part-write")
-                .and_then(|()| part.file.write_all(&row_bytes))
-                .map_err(io("write", &part.hidden))?;
-            part.length += row_bytes.len() as u64;
+            failpoint::pass("part-write").and_then(|()| part.push(&row_bytes)).map_err(io("write", &part.hidden))?;
             if part.length >= largest {
                 self.finish(&folder)?;
             }
@@ -256,7 +279,7 @@ impl Sink for Writer {
         }
         failpoint::pass("part-note").map_err(io("sync parts in", &self.folder))?;
         for p in self.parts.values_mut() {
-            p.file.flush().and_then(|()| p.file.get_ref().sync_data()).map_err(io("write", &p.hidden))?;
+            p.flush().and_then(|()| p.file.sync_data()).map_err(io("write", &p.hidden))?;
             p.noted = true;
             let noted = Noted { length: p.length, to: p.to.clone() };
             let value = serde_json::to_vec(&noted).map_err(|e| Error::internal(e.to_string()))?;

@@ -18,7 +18,8 @@ struct Files {
     path: PathBuf,
     monitor: Option<Duration>,
     decoder: Arc<DecoderFactory>,
-    pool: Arc<Mutex<Pool>>,
+    /// Another one at every start, so that a thread of the last one takes nothing from this.
+    pool: Mutex<Arc<Mutex<Pool>>>,
 }
 
 #[derive(Default)]
@@ -45,7 +46,7 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         path: super::path(table)?,
         monitor: table.duration("source.monitor-interval")?,
         decoder: Arc::new(decoder(table)?),
-        pool: Arc::default(),
+        pool: Mutex::default(),
     }))
 }
 
@@ -73,8 +74,7 @@ impl Pool {
 
 impl SourceFactory for Files {
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
-        let mut pool = locked(&self.pool);
-        *pool = Pool::default();
+        let mut pool = Pool::default();
         for (k, v) in state.scan(b"\0\0f")? {
             let path = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
             let damaged = || Error::state("the position of a file in the state is damaged").hint("start with --fresh");
@@ -107,6 +107,7 @@ impl SourceFactory for Files {
             }
         }
         pool.looked = Some(Instant::now());
+        *locked(&self.pool) = Arc::new(Mutex::new(pool));
         Ok(())
     }
 
@@ -115,7 +116,7 @@ impl SourceFactory for Files {
         Ok(Box::new(Reader {
             path: self.path.clone(),
             monitor: self.monitor,
-            pool: self.pool.clone(),
+            pool: locked(&self.pool).clone(),
             decoder: self.decoder.clone(),
             reading,
             current: None,

@@ -3,7 +3,8 @@
 use super::config::Config;
 use super::rows::{Cell, Row};
 use super::statements::{Column, Dialect};
-use sqlx::mysql::MySqlConnection;
+use sqlx::error::DatabaseError;
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection, Executor};
 use std::time::{Duration, Instant};
@@ -42,6 +43,20 @@ impl From<Error> for Failure {
     }
 }
 
+/// Classes of SQLSTATE that another time may be without.
+const OUTAGES: [&str; 8] = ["08", "25", "40", "53", "55", "57", "58", "70"];
+
+/// Classes of SQLSTATE that rows are to blame for: data, constraints, views' checks, limits of an index's entry, what triggers refuse.
+const ROWS: [&str; 7] = ["01", "22", "23", "44", "45", "54", "P0"];
+
+/// MySQL's errors without a class that rows are to blame for: no default, a wrong value, cut off, no partition, a check.
+const MYSQL_ROWS: [u16; 7] = [1364, 1366, 1265, 1526, 1748, 3819, 4025];
+
+/// MySQL's number of an error; nought elsewhere.
+fn number(e: &dyn DatabaseError) -> u16 {
+    e.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
+}
+
 /// What an error of the driver means: the classes of SQLSTATE.
 fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
     let message = format!("cannot {what} {}: {e}", config.address());
@@ -55,17 +70,14 @@ fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
             "42000" if d.message().contains("denied") => script("the user lacks the right"),
             "42000" if d.message().contains("Unknown database") => script("check the database's name in 'url'"),
             "42501" => script("the user lacks the right"),
-            // Deadlocks, serialization, timeouts of locks, too many connections, shutdown: another time it may work.
-            c if ["40", "53", "55", "57", "08"].iter().any(|p| c.starts_with(p)) => Failure::Other(outage(message)),
-            "HY000"
-                if ["Lock wait timeout", "Too many connections", "gone away"]
-                    .iter()
-                    .any(|m| d.message().contains(m)) =>
-            {
-                Failure::Other(outage(message))
-            }
-            c if ["22", "23"].iter().any(|p| c.starts_with(p)) => Failure::Rows(d.message().to_string()),
-            "HY000" | "01000" => Failure::Rows(d.message().to_string()),
+            _ if [1203, 1226].contains(&number(d.as_ref())) => Failure::Other(outage(message)),
+            // Deadlocks, serialization, a replica that takes no writes, a full disk, too many connections, shutdown: another time it
+            // may work.
+            c if OUTAGES.iter().any(|p| c.starts_with(p)) => Failure::Other(outage(message)),
+            c if ROWS.iter().any(|p| c.starts_with(p)) => Failure::Rows(d.message().to_string()),
+            // MySQL's class for everything else.
+            "HY000" if MYSQL_ROWS.contains(&number(d.as_ref())) => Failure::Rows(d.message().to_string()),
+            "HY000" => Failure::Other(outage(message)),
             _ => script("the statement is Weir's own; the table may not be what the script says"),
         };
     }

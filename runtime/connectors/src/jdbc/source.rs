@@ -30,11 +30,17 @@ struct Shared {
     partition: Option<String>,
     parts: Vec<Part>,
     fetch: u64,
-    waiting: Mutex<VecDeque<Part>>,
     session: Arc<Session>,
 }
 
-struct JdbcSource(Arc<Shared>);
+/// Parts that no subtask has taken.
+type Waiting = Arc<Mutex<VecDeque<Part>>>;
+
+struct JdbcSource {
+    shared: Arc<Shared>,
+    /// Others at every start, so that a thread of the last one takes none of these.
+    waiting: Mutex<Waiting>,
+}
 
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let config = Config::new(table)?;
@@ -65,16 +71,8 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let query = table.get("scan.query").map(str::to_string);
     let fetch = table.number::<u64>("scan.fetch-size")?.filter(|n| *n > 0).unwrap_or(8_192);
     let session = table.session.clone();
-    Ok(Arc::new(JdbcSource(Arc::new(Shared {
-        config,
-        schema,
-        query,
-        partition,
-        parts,
-        fetch,
-        waiting: Mutex::default(),
-        session,
-    }))))
+    let shared = Arc::new(Shared { config, schema, query, partition, parts, fetch, session });
+    Ok(Arc::new(JdbcSource { shared, waiting: Mutex::default() }))
 }
 
 /// How far a part was read, from its value in the state.
@@ -89,7 +87,7 @@ fn key_of(part: u32) -> Vec<u8> {
 
 impl SourceFactory for JdbcSource {
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
-        let shared = &self.0;
+        let shared = &self.shared;
         let mut waiting = VecDeque::new();
         for part in &shared.parts {
             let given = state.get_many(&[&key_of(part.number)])?.remove(0);
@@ -99,12 +97,13 @@ impl SourceFactory for JdbcSource {
                 waiting.push_back(Part { given, after, ..part.clone() });
             }
         }
-        *locked(&shared.waiting) = waiting;
+        *locked(&self.waiting) = Arc::new(Mutex::new(waiting));
         Ok(())
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         Ok(Box::new(Reader {
-            shared: self.0.clone(),
+            shared: self.shared.clone(),
+            waiting: locked(&self.waiting).clone(),
             context,
             database: None,
             current: None,
@@ -117,6 +116,7 @@ impl SourceFactory for JdbcSource {
 
 struct Reader {
     shared: Arc<Shared>,
+    waiting: Waiting,
     context: SubtaskContext,
     database: Option<Database>,
     current: Option<Part>,
@@ -172,7 +172,7 @@ impl Reader {
 
 impl Source for Reader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
-        let Some(mut part) = self.current.take().or_else(|| locked(&self.shared.waiting).pop_front()) else {
+        let Some(mut part) = self.current.take().or_else(|| locked(&self.waiting).pop_front()) else {
             if let Some(d) = self.database.take() {
                 d.close();
             }

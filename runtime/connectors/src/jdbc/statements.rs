@@ -185,13 +185,14 @@ impl Dialect {
         )
     }
 
-    /// The run and the epoch, by job and sink.
+    /// The run and the epoch, by job and sink: when a transaction is over that is moving it, whose answer may have been lost.
     pub fn read_mark(self) -> String {
         let epoch = match self {
             Dialect::MySql => "CAST(epoch AS CHAR)",
             Dialect::Postgres => "epoch::text",
         };
-        format!("SELECT run, {epoch} FROM {MARKS} WHERE job = {} AND sink = {}", self.parameter(1), self.parameter(2))
+        let (j, s) = (self.parameter(1), self.parameter(2));
+        format!("SELECT run, {epoch} FROM {MARKS} WHERE job = {j} AND sink = {s} FOR UPDATE")
     }
 
     /// By job, sink and run.

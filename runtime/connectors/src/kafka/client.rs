@@ -223,11 +223,15 @@ impl Cluster {
     fn metadata(&self, consumer: &BaseConsumer<Context>, topic: Option<&str>) -> Result<Metadata> {
         let what = "ask for the topics of";
         let since = Instant::now();
+        // Events are told by polling; no partition is assigned, so nothing else can come.
+        let events = || while consumer.poll(Duration::ZERO).is_some() {};
+        // What it was refused with in earlier times, it may no longer be.
+        events();
+        consumer.context().forget();
         loop {
             let asked = consumer.fetch_metadata(topic, Duration::from_secs(2));
             let Err(e) = asked else { return asked.map_err(|e| self.error(what, &e)) };
-            // Events are told by polling; no partition is assigned, so nothing else can come.
-            while consumer.poll(Duration::ZERO).is_some() {}
+            events();
             if let Some((code, why)) = consumer.context().refusal() {
                 let mut e = self.error(what, &code);
                 e.message = format!("{}: {why}", e.message);
@@ -263,6 +267,9 @@ impl Cluster {
                 | Code::TransactionalIdAuthorizationFailed,
             ) => script("the user lacks the right; ask who runs the cluster for an ACL"),
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => script("create the topic"),
+            Some(Code::InvalidTransactionTimeout) => script(
+                "lower 'properties.transaction.timeout.ms', or have the brokers' transaction.max.timeout.ms raised",
+            ),
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Error::data(message.clone())
                 .hint("raise the topic's max.message.bytes and 'properties.max.request.size'"),
             Some(Code::InvalidTimestamp) => Error::data(message.clone()).hint(
@@ -288,7 +295,11 @@ impl Context {
     pub fn failure(&self) -> Option<KafkaError> {
         locked(&self.failed).take()
     }
-    /// How the cluster has refused the client, if it has: its password, or one side's certificate.
+    /// Forgets how the client was refused.
+    fn forget(&self) {
+        *locked(&self.refused) = None;
+    }
+    /// How the cluster has refused the client since, if it has: its password, or one side's certificate.
     pub fn refusal(&self) -> Option<(KafkaError, String)> {
         locked(&self.refused).clone()
     }

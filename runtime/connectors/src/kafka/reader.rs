@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weir_core::graph::{Collector, Polled, Source, SubtaskContext};
 use weir_core::metrics::Lag;
@@ -36,6 +37,8 @@ pub(super) struct Reader {
     queue: Queue,
     consumer: Arc<BaseConsumer<Context>>,
     shared: Arc<Shared>,
+    /// The start of the source that it was made for.
+    generation: u64,
     context: SubtaskContext,
     value: Box<dyn Decoder>,
     key: Option<Box<dyn Decoder>>,
@@ -107,6 +110,7 @@ impl Reader {
             empty: 0,
             failed: false,
             durable: vec![],
+            generation: shared.generation.load(Ordering::Relaxed),
             shared,
             context,
         })
@@ -118,9 +122,15 @@ impl Reader {
 
     /// Takes over the partitions that were dealt to it.
     fn assign(&mut self) -> Result<()> {
-        let Some(fresh) = self.shared.dealing().remove(&self.context.subtask) else {
+        let mut dealt = self.shared.dealing();
+        if self.shared.generation.load(Ordering::Relaxed) != self.generation {
+            // The source was started again, and these are for those who were made since.
+            return Ok(());
+        }
+        let Some(fresh) = dealt.remove(&self.context.subtask) else {
             return Ok(());
         };
+        drop(dealt);
         let mut list = TopicPartitionList::new();
         for p in fresh {
             if !p.ended() {
