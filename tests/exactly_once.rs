@@ -84,12 +84,12 @@ fn start(job: &Job, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
     command.spawn().expect("weir")
 }
 
-/// Kills the job over and over, then lets it come to its end.
+/// Kills the job over and over, then lets it come to its end. Until then it reads slowly, so that it lives through the kills.
 fn killed(job: &Job) -> usize {
     let mut moments = Moments::new();
     let mut kills = 0;
     for _ in 0..rounds() {
-        let mut child = start(job, &[], &[]);
+        let mut child = start(job, &[], &[("WEIR_FAILPOINTS", "source-poll=sleep(100)")]);
         std::thread::sleep(moments.next(250, 1000));
         if child.try_wait().expect("its state").is_none() {
             kills += 1;
