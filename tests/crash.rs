@@ -320,6 +320,19 @@ fn files_that_were_taken_are_told() {
 }
 
 #[test]
+fn jobs_that_write_to_one_folder_leave_each_other_alone() {
+    let job = slow_job();
+    let state = job.path("other").display().to_string();
+    let first = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
+    std::thread::sleep(Duration::from_millis(500));
+    job.run(&["--state", &state]).succeeded();
+    let first: weir_tests::Ran = first.wait_with_output().expect("weir").into();
+    first.succeeded();
+    let wanted: BTreeMap<String, u64> = (1..=40_000).map(|v| (v.to_string(), 2)).collect();
+    assert!(lines(&job, "big") == wanted, "rows differ");
+}
+
+#[test]
 fn an_epoch_is_finished_before_a_failed_job_starts_again() {
     for poll in [5, 20, 40] {
         let job = slow_job();

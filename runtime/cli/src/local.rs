@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the one who asks may take for the question, and to read on in the answer.
 const ASKING: Duration = Duration::from_secs(10);
 /// See [`ASKING`].
-const READING: Duration = Duration::from_secs(30);
+const READING: Duration = Duration::from_secs(600);
 
 /// A short path to the socket: the kernel takes no more than 107 bytes, and folders may lie deep.
 fn short(folder: &File) -> PathBuf {

@@ -177,10 +177,9 @@ fn resize(
     failpoint::pass("rescale").map_err(|e| Error::io(e.to_string()))?;
     backend.stage(state.operator, epoch, changes);
     backend.commit(epoch, &vec![], false)?;
-    failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()))?;
-    backend.delivered(epoch)?;
     *sizes = fresh;
-    Ok(())
+    failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()))?;
+    backend.delivered(epoch)
 }
 
 fn given_up(e: Error, failures: u32) -> Error {
@@ -255,34 +254,49 @@ fn generation(
             .ok()
     });
     let ran = system.run();
-    end(&alive, control);
-    // Nor may an epoch that is being made durable and delivered, while something else fails, meet the next generation's first.
-    if committing.is_some_and(|thread| thread.join().is_err()) {
-        return Err(Error::internal("the thread that commits epochs panicked"));
+    control.ended();
+    // Threads that are still at work on something long must not hand anything over to the next generation's epochs, nor may a sink
+    // write behind it, nor an epoch that is being made durable and delivered meet the next one's first.
+    end("a sink that is writing", control, || match alive.try_write() {
+        Ok(mut alive) => {
+            *alive = false;
+            true
+        }
+        Err(TryLockError::Poisoned(p)) => {
+            *p.into_inner() = false;
+            true
+        }
+        Err(TryLockError::WouldBlock) => false,
+    })?;
+    if let Some(thread) = committing {
+        end("an epoch that is being delivered", control, || thread.is_finished())?;
     }
     ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
     let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
 
-/// Ends a generation for threads that are still at work on something long: they must not hand anything over to the next one's
-/// epochs, nor write behind it. What a sink is writing is waited for, unless the process is to end anyway.
-fn end(alive: &RwLock<bool>, control: &Control) {
+/// How long what hangs is waited for, as Flink's `task.cancellation.timeout`.
+const HANGING: Duration = Duration::from_secs(180);
+
+/// Waits for what a generation must not leave to the next one, unless the process is to end anyway.
+fn end(what: &str, control: &Control, mut over: impl FnMut() -> bool) -> Result<()> {
     let since = Instant::now();
     let mut told = false;
-    loop {
-        match alive.try_write() {
-            Ok(mut alive) => return *alive = false,
-            Err(TryLockError::Poisoned(p)) => return *p.into_inner() = false,
-            Err(TryLockError::WouldBlock) if control.stop.load(Ordering::Relaxed) => return,
-            Err(TryLockError::WouldBlock) => {}
-        }
+    while !over() && !control.stop.load(Ordering::Relaxed) {
         if !told && since.elapsed() > Duration::from_secs(5) {
             told = true;
-            tracing::warn!("the job waits for a sink that is writing before it starts again");
+            tracing::warn!("the job waits for {what} before it starts again");
+        }
+        if since.elapsed() > HANGING {
+            let e = Error::state(format!("{what} has not come back for {HANGING:?}, so the job cannot start again"));
+            return Err(
+                e.hint("look at the system it writes to, and run the job again: it goes on after its last epoch")
+            );
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+    Ok(())
 }
 
 /// The key under which a sink's mark lies in its state.
@@ -335,8 +349,11 @@ fn deliver_left_over(
     for (epoch, mut outbox) in backend.undelivered()? {
         let mut owed = Outbox::new();
         for (uid, entries) in outbox.drain(..) {
-            let later = marks.get(&backend.operator(&uid)?).is_some_and(|m| m.epoch > epoch);
-            owed.extend((!later).then_some((uid, entries)));
+            // A sink that the script does not have any more has no operator either, and is to get none.
+            if graph.nodes.iter().any(|n| n.uid == uid) {
+                let later = marks.get(&backend.operator(&uid)?).is_some_and(|m| m.epoch > epoch);
+                owed.extend((!later).then_some((uid, entries)));
+            }
         }
         deliver(graph, backend, &owed, metrics, |o| match marks.get(&o) {
             Some(m) if m.epoch == epoch => *m,

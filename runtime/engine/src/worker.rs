@@ -129,7 +129,8 @@ impl Worker {
                     }
                 };
                 // Held until it is done, so that the generation cannot end in between.
-                if *sinks.unwrap_or_else(now) {
+                let alive = sinks.unwrap_or_else(now);
+                if *alive {
                     self.backend.stage(self.operator, barrier.epoch, changes);
                 }
                 Outcome::Checkpointed { barrier, outbox }

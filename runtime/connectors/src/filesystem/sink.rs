@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use weir_core::error::io;
 use weir_core::failpoint;
-use weir_core::graph::{Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, Error, Result, Schema, Value};
 
@@ -26,8 +26,16 @@ struct Files {
     partitioned_by: Vec<usize>,
     largest: u64,
     longest: Duration,
-    /// The begin of the names of this sink's hidden files.
+    uid: String,
+    begun: OnceLock<Begun>,
+}
+
+/// What was there when the process began.
+struct Begun {
+    /// The begin of the names of this job's hidden files for this sink: another job may write to the same folder.
     prefix: String,
+    /// The last epoch that gave something.
+    epoch: Epoch,
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
@@ -44,7 +52,8 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         partitioned_by: table.partitioned_by.clone(),
         largest: table.bytes("sink.rolling-policy.file-size", 128 << 20)?,
         longest: table.duration("sink.rolling-policy.rollover-interval")?.unwrap_or(Duration::from_secs(1800)),
-        prefix: format!(".part-{:016x}-", xxhash_rust::xxh3::xxh3_64(table.uid.as_bytes())),
+        uid: table.uid.clone(),
+        begun: OnceLock::new(),
     }))
 }
 
@@ -60,14 +69,13 @@ fn key(path: &Path) -> Vec<u8> {
 }
 
 impl Finished {
-    fn deliver(&self) -> Result<()> {
+    /// Gives the part its name, unless it has it. One of an earlier process may be `gone`: somebody has taken it since.
+    fn deliver(&self, gone: bool) -> Result<()> {
         failpoint::pass("part-deliver").map_err(io("name", &self.to))?;
         match fs::rename(&self.from, &self.to) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                if !self.to.exists() {
-                    // It was named before this process began, and somebody has taken it since.
-                    tracing::warn!("{} is not there any more", self.to.display());
-                }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.to.exists() => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && gone => {
+                tracing::warn!("{} is not there any more", self.to.display());
                 Ok(())
             }
             other => other.map_err(io("name", &self.to)),
@@ -82,7 +90,20 @@ struct Noted {
     to: PathBuf,
 }
 
+impl Files {
+    fn begun(&self) -> Result<&Begun> {
+        self.begun.get().ok_or_else(|| Error::internal("a sink of files before its beginning"))
+    }
+}
+
 impl SinkFactory for Files {
+    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+        let own = xxhash_rust::xxh3::xxh3_64(format!("{} {}", self.uid, job.id).as_bytes());
+        self.begun
+            .get_or_init(|| Begun { prefix: format!(".part-{own:016x}-"), epoch: mark.map_or(Epoch(0), |m| m.epoch) });
+        Ok(())
+    }
+
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
         Ok(Box::new(Writer {
@@ -94,7 +115,7 @@ impl SinkFactory for Files {
             partitioned_by: self.partitioned_by.clone(),
             largest: self.largest,
             longest: self.longest,
-            prefix: self.prefix.clone(),
+            prefix: self.begun()?.prefix.clone(),
             epoch: context.state.reader.last_epoch().0,
             context,
             parts: BTreeMap::new(),
@@ -104,15 +125,16 @@ impl SinkFactory for Files {
         }))
     }
 
-    fn deliver(&self, _mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        let gone = mark.epoch <= self.begun()?.epoch;
         let mut folders = BTreeSet::new();
         for entry in outbox {
             let f: Finished = serde_json::from_slice(entry).map_err(|_| Error::state("an outbox is damaged"))?;
-            f.deliver()?;
+            f.deliver(gone)?;
             folders.extend(f.to.parent().map(Path::to_path_buf));
         }
         // The epoch's file, which knows the names, goes after this: the names must be on the disk by then.
-        for f in folders {
+        for f in folders.into_iter().filter(|f| !gone || f.exists()) {
             File::open(&f).and_then(|f| f.sync_all()).map_err(io("sync", &f))?;
         }
         failpoint::pass("parts-delivered").map_err(io("name parts in", &self.folder))
@@ -130,12 +152,12 @@ impl SinkFactory for Files {
                 file.set_len(noted.length).map_err(io("cut", &from))?;
                 file.sync_all().map_err(io("sync", &from))?;
             }
-            Finished { from, to: noted.to }.deliver()?;
+            Finished { from, to: noted.to }.deliver(false)?;
             changes.remove(&[&k]);
         }
         if self.folder.is_dir() {
             for e in walkdir::WalkDir::new(&self.folder).into_iter().filter_map(std::result::Result::ok) {
-                if e.file_type().is_file() && e.file_name().to_string_lossy().starts_with(&self.prefix) {
+                if e.file_type().is_file() && e.file_name().to_string_lossy().starts_with(&self.begun()?.prefix) {
                     fs::remove_file(e.path()).map_err(io("remove", e.path()))?;
                 }
             }

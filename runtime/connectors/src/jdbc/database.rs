@@ -50,7 +50,10 @@ const OUTAGES: [&str; 8] = ["08", "25", "40", "53", "55", "57", "58", "70"];
 const ROWS: [&str; 7] = ["01", "22", "23", "44", "45", "54", "P0"];
 
 /// MySQL's errors without a class that rows are to blame for: no default, a wrong value, cut off, no partition, a check.
-const MYSQL_ROWS: [u16; 7] = [1364, 1366, 1265, 1526, 1748, 3819, 4025];
+const MYSQL_ROWS: [u16; 10] = [1364, 1366, 1265, 1411, 1525, 1526, 1748, 3819, 3988, 4025];
+
+/// Those that the table is to blame for: views that cannot be written, a definer that is gone, a generated column.
+const MYSQL_TABLE: [u16; 5] = [1288, 1356, 1449, 1471, 3105];
 
 /// MySQL's number of an error; nought elsewhere.
 fn number(e: &dyn DatabaseError) -> u16 {
@@ -77,7 +80,7 @@ fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
             c if ROWS.iter().any(|p| c.starts_with(p)) => Failure::Rows(d.message().to_string()),
             // MySQL's class for everything else.
             "HY000" if MYSQL_ROWS.contains(&number(d.as_ref())) => Failure::Rows(d.message().to_string()),
-            "HY000" => Failure::Other(outage(message)),
+            "HY000" if !MYSQL_TABLE.contains(&number(d.as_ref())) => Failure::Other(outage(message)),
             _ => script("the statement is Weir's own; the table may not be what the script says"),
         };
     }
