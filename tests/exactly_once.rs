@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use weir_tests::http::Listening;
 use weir_tests::servers::{Kafka, MariaDb, Postgres};
-use weir_tests::{Job, weir};
+use weir_tests::{Job, comes, weir};
 
 /// Rows of the topic; `WEIR_ROWS` sets more, for jobs that live through more kills.
 fn rows() -> usize {
@@ -304,6 +305,82 @@ fn a_process_that_was_replaced_writes_nothing() {
     assert_eq!(ended.code(), Some(5), "{said}");
     assert!(said.contains("another process has taken this job over"), "{said}");
     each_once(kafka, "taken", sums);
+}
+
+/// A process sleeps, another one takes over with a copy of its state, and has nothing to write. The first one wakes: from the mark it
+/// learns that the job is not its own any more, before it has written anything.
+fn who_was_replaced_takes_nothing_back(kafka: &Kafka, topic: &str, sink: &str, there: impl Fn() -> Vec<String>) {
+    kafka.topic(topic, 1);
+    let servers = kafka.servers();
+    let source = format!(
+        "CREATE TABLE n (v BIGINT) WITH ('connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',
+           'properties.bootstrap.servers' = '{servers}', 'scan.startup.mode' = 'earliest-offset');"
+    );
+    let feed = |from: u64, to: u64| {
+        let rows = to - from + 1;
+        let job = Job::new(&format!(
+            "{source} CREATE TABLE s (v BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{rows}',
+               'fields.v.kind' = 'sequence', 'fields.v.start' = '{from}', 'fields.v.end' = '{to}');
+             INSERT INTO n SELECT v FROM s;"
+        ));
+        job.run(&[]).succeeded();
+    };
+    let script =
+        format!("{source} {sink} SET 'execution.checkpointing.interval' = '200ms'; INSERT INTO o SELECT v FROM n;");
+    let (first, second) = (Job::new(&script), Job::new(&script));
+    let ready = |j: &Listening| j.ask("GET", "/health/ready", &[], "").status == 200;
+    let taken = |j: &Listening| j.metric("weir_operator_rows_in_total", &["operator=\"sink o\""]);
+    feed(1, 1000);
+    let mut sleeper = Listening::start(&first, &[], &[]);
+    sleeper.until("work", ready);
+    sleeper.until("rows", |j| taken(j) == 1000.0);
+    assert!(comes(|| there().len() == 1000), "{}", sleeper.said());
+    // SAFETY: the processes are children of this one, here and below.
+    unsafe { libc::kill(sleeper.id(), libc::SIGSTOP) };
+    let copied = std::process::Command::new("cp").arg("-a").arg(first.path(".weir")).arg(second.path(".weir")).status();
+    assert!(copied.is_ok_and(|s| s.success()), "the state is copied");
+    let mut newer = Listening::start(&second, &[], &[]);
+    newer.until("work", ready);
+    unsafe { libc::kill(sleeper.id(), libc::SIGCONT) };
+    feed(1001, 2000);
+    assert_eq!(sleeper.ends(), Some(5), "{}", sleeper.said());
+    assert!(sleeper.said().contains("another process has taken this job over"), "{}", sleeper.said());
+    newer.until("rows", |j| taken(j) == 1000.0);
+    assert!(comes(|| there().len() >= 2000), "{}", newer.said());
+    unsafe { libc::kill(newer.id(), libc::SIGTERM) };
+    assert_eq!(newer.ends(), Some(0), "{}", newer.said());
+    let mut rows: Vec<u64> = there().iter().map(|v| v.trim().parse().expect("a number")).collect();
+    rows.sort_unstable();
+    assert!(rows == (1..=2000).collect::<Vec<_>>(), "{} rows: {}", rows.len(), newer.said());
+}
+
+#[test]
+fn a_topic_is_not_taken_back() {
+    let (kafka, _) = broker();
+    kafka.topic("kept", 1);
+    let servers = kafka.servers();
+    let sink = format!(
+        "CREATE TABLE o (v BIGINT) WITH ('connector' = 'kafka', 'topic' = 'kept', 'properties.bootstrap.servers' = '{servers}',
+           'key.format' = 'raw', 'key.fields' = 'v', 'format' = 'json', 'sink.delivery-guarantee' = 'exactly-once');"
+    );
+    let there = || {
+        let rows = committed(kafka, "kept").into_iter();
+        rows.map(|(_, v)| v.chars().filter(char::is_ascii_digit).collect()).collect()
+    };
+    who_was_replaced_takes_nothing_back(kafka, "kept-in", &sink, there);
+}
+
+#[test]
+fn a_table_is_not_taken_back() {
+    let (kafka, _) = broker();
+    let db = MariaDb::start();
+    db.sql("CREATE TABLE kept (v BIGINT);");
+    let sink = format!(
+        "CREATE TABLE o (v BIGINT) WITH ('connector' = 'jdbc', 'url' = '{}', 'table-name' = 'kept', 'username' = 'root');",
+        db.url()
+    );
+    let there = || db.sql("SELECT v FROM kept").lines().map(str::to_string).collect();
+    who_was_replaced_takes_nothing_back(kafka, "kept-in-db", &sink, there);
 }
 
 /// The cluster ends a transaction that takes too long; its rows are written again, and nobody else is blamed.

@@ -1,11 +1,24 @@
 //! Whether what a system outside has and what the state says are of one history. An epoch that is durable here may be there
 //! or not yet; anything else has been tampered with, and is never guessed about.
 
+use std::sync::LazyLock;
 use weir_core::graph::{JobIdentity, Mark};
 use weir_core::{Error, Result};
 
-/// What a system outside says that it has: the run, and the epoch it was given last.
+/// What a system outside says that it has: who wrote to it last, and the epoch it was given last.
 pub(crate) type Found = Option<(String, u64)>;
+
+/// Who writes to a system outside, as its mark has it: the run, and which process of those that have its state. One that has slept
+/// while another took over finds the other's name there.
+pub(crate) fn owner(job: &JobIdentity) -> String {
+    static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string()[..16].to_string());
+    format!("{} {}", job.run, *PROCESS)
+}
+
+/// The run of an owner.
+fn run_of(owner: &str) -> &str {
+    owner.split(' ').next().unwrap_or(owner)
+}
 
 /// How far a system outside is.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +34,7 @@ pub(crate) enum Standing {
 /// # Errors
 /// When they are not of one history.
 pub(crate) fn compare(what: &str, job: &JobIdentity, found: Found, mark: Option<Mark>) -> Result<Standing> {
-    match (found, mark) {
+    match (found.as_ref().map(|(owner, epoch)| (run_of(owner), *epoch)), mark) {
         (Some((run, epoch)), Some(m)) if run == job.run => {
             if epoch == m.epoch.0 || epoch == m.previous.0 {
                 return Ok(Standing::There(epoch));
@@ -68,6 +81,7 @@ mod tests {
         let ask = |found, mark| compare("it", &job, found, mark).map_err(|e| e.message);
         assert_eq!(ask(has("r", 7), mark), Ok(Standing::There(7)));
         assert_eq!(ask(has("r", 4), mark), Ok(Standing::There(4)));
+        assert_eq!(ask(Some((owner(&job), 7)), mark), Ok(Standing::There(7)));
         assert_eq!(ask(has("r", 0), None), Ok(Standing::There(0)));
         assert_eq!(ask(None, None), Ok(Standing::Begin));
         assert_eq!(ask(has("older", 9), None), Ok(Standing::Begin));

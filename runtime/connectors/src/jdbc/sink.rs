@@ -4,9 +4,10 @@ use super::config::Config;
 use super::database::{Database, Failure, plain};
 use super::rows::{Row, folded, of_batch, pack, unpack};
 use super::statements::Column;
-use crate::history::{Standing, compare, replaced};
+use crate::history::{Standing, compare, owner, replaced};
 use crate::kept::Kept;
 use crate::options::TableSpec;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use weir_core::error::{Kind, io};
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
@@ -40,11 +41,14 @@ struct JdbcSink {
     columns: Mutex<Vec<Column>>,
     /// Connections of subtasks, which write as rows come.
     kept: Kept<Database>,
+    /// Whether the mark was this process's: then it is again only for as long as no other has taken it.
+    owned: AtomicBool,
 }
 
 struct Open {
     database: Database,
     job: JobIdentity,
+    owner: String,
     there: u64,
 }
 
@@ -65,7 +69,14 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         config,
         metrics: Mutex::default(),
     });
-    Ok(Arc::new(JdbcSink { target, mark, open: Mutex::default(), columns: Mutex::default(), kept: Kept::default() }))
+    Ok(Arc::new(JdbcSink {
+        target,
+        mark,
+        open: Mutex::default(),
+        columns: Mutex::default(),
+        kept: Kept::default(),
+        owned: AtomicBool::new(false),
+    }))
 }
 
 /// The table's columns in the database, in the order in which the script declares them.
@@ -248,15 +259,28 @@ impl SinkFactory for JdbcSink {
         let found = database.query(&config.dialect.read_mark(), &[Some(&job.id), Some(sink)], &[]).map_err(plain)?;
         let text = |c: &super::rows::Cell| String::from_utf8_lossy(c.as_deref().unwrap_or_default()).into_owned();
         let found = found.first().map(|r| (text(&r[0]), text(&r[1]).parse().unwrap_or(0)));
-        let there = match compare(&self.what(), job, found, mark)? {
-            Standing::There(epoch) => epoch,
-            Standing::Begin => {
+        let owner = owner(job);
+        let other = found.as_ref().map(|(other, _)| other.clone()).filter(|other| *other != owner);
+        if other.is_some() && self.owned.load(Ordering::Relaxed) {
+            return Err(replaced(&self.what()));
+        }
+        let there = match (compare(&self.what(), job, found, mark)?, other) {
+            (Standing::There(epoch), None) => epoch,
+            (Standing::There(epoch), Some(other)) => {
+                let take = config.dialect.take_mark(epoch);
+                if database.change(&take, &[&owner, &job.id, sink, &other]).map_err(plain)? != 1 {
+                    return Err(Error::io(format!("another process began to write to {}", self.what())));
+                }
+                epoch
+            }
+            (Standing::Begin, _) => {
                 let begin = config.dialect.begin_mark();
-                database.change(&begin, &[&job.id, sink, &job.run]).map_err(plain)?;
+                database.change(&begin, &[&job.id, sink, &owner]).map_err(plain)?;
                 0
             }
         };
-        *locked(&self.open) = Some(Open { database, job: job.clone(), there });
+        self.owned.store(true, Ordering::Relaxed);
+        *locked(&self.open) = Some(Open { database, job: job.clone(), owner, there });
         Ok(())
     }
 
@@ -273,7 +297,7 @@ impl SinkFactory for JdbcSink {
             pass("database-transaction")?;
             db.run("BEGIN").map_err(plain)?;
             let moved = dialect.move_mark(mark.previous.0, mark.epoch.0);
-            if db.change(&moved, &[&open.job.id, sink, &open.job.run]).map_err(plain)? != 1 {
+            if db.change(&moved, &[&open.job.id, sink, &open.owner]).map_err(plain)? != 1 {
                 return Err(replaced(&self.what()));
             }
             let columns = locked(&self.columns).clone();

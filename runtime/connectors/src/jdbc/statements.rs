@@ -185,7 +185,7 @@ impl Dialect {
         )
     }
 
-    /// The run and the epoch, by job and sink: when a transaction is over that is moving it, whose answer may have been lost.
+    /// The owner and the epoch, by job and sink: when a transaction is over that is moving it, whose answer may have been lost.
     pub fn read_mark(self) -> String {
         let epoch = match self {
             Dialect::MySql => "CAST(epoch AS CHAR)",
@@ -195,7 +195,7 @@ impl Dialect {
         format!("SELECT run, {epoch} FROM {MARKS} WHERE job = {j} AND sink = {s} FOR UPDATE")
     }
 
-    /// By job, sink and run.
+    /// By job, sink and owner, which the column has that is named after the run.
     pub fn begin_mark(self) -> String {
         let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));
         let on = match self {
@@ -205,7 +205,13 @@ impl Dialect {
         format!("INSERT INTO {MARKS} (job, sink, run, epoch) VALUES ({j}, {s}, {r}, 0) {on}")
     }
 
-    /// By job, sink and run, from one epoch to another: compare-and-set.
+    /// By the new owner, job, sink and the owner before, at an epoch: compare-and-set.
+    pub fn take_mark(self, epoch: u64) -> String {
+        let [n, j, s, r] = [1, 2, 3, 4].map(|i| self.parameter(i));
+        format!("UPDATE {MARKS} SET run = {n} WHERE job = {j} AND sink = {s} AND run = {r} AND epoch = {epoch}")
+    }
+
+    /// By job, sink and owner, from one epoch to another: compare-and-set.
     pub fn move_mark(self, from: u64, to: u64) -> String {
         let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));
         format!("UPDATE {MARKS} SET epoch = {to} WHERE job = {j} AND sink = {s} AND run = {r} AND epoch = {from}")

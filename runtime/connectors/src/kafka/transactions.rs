@@ -3,7 +3,7 @@
 
 use super::client::{Cluster, PATIENCE};
 use super::producer::Producer;
-use crate::history::{Found, Standing, compare, replaced, strange};
+use crate::history::{Found, Standing, compare, owner, replaced, strange};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
@@ -25,12 +25,15 @@ pub(super) struct Transactions {
     written: Instant,
     /// What a renewal failed with, for the next delivery to tell.
     broken: Option<Error>,
+    /// Whether the mark was this process's: then it is again only for as long as no other has written it.
+    owned: bool,
 }
 
 struct Open {
     producer: Producer,
     mark_reader: rdkafka::consumer::BaseConsumer<super::client::Context>,
-    run: String,
+    job: JobIdentity,
+    owner: String,
     /// The epoch that the cluster has.
     there: u64,
 }
@@ -40,7 +43,7 @@ impl Transactions {
     pub fn new(cluster: Cluster, topic: String, prefix: &str, sink: &str) -> Self {
         // The job's identity comes with `begin`.
         let group = format!("{prefix}-{sink}");
-        Transactions { cluster, topic, group, open: None, written: Instant::now(), broken: None }
+        Transactions { cluster, topic, group, open: None, written: Instant::now(), broken: None, owned: false }
     }
 
     /// Writes the mark again when it was not written for so long: a cluster forgets the offsets of a group that is silent
@@ -70,27 +73,35 @@ impl Transactions {
     pub fn begin(&mut self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
         let broken = self.broken.take().is_some();
         let there = mark.map_or(0, |m| m.epoch.0);
-        if !broken && self.open.as_ref().is_some_and(|o| o.run == job.run && o.there == there) {
+        if !broken && self.open.as_ref().is_some_and(|o| o.job == *job && o.there == there) {
             return Ok(());
         }
         self.open = None;
         let id = format!("{}-{}", self.group, job.id);
+        let mark_reader = self.cluster.consumer(&id)?;
+        let owner = owner(job);
+        if self.owned && self.read(&mark_reader)?.is_some_and(|(other, _)| other != owner) {
+            // Who begins ends the other's transactions, which is for the newer one to do.
+            return Err(replaced(&self.what()));
+        }
         let producer = Producer::new(&self.cluster, &self.topic, Some(&id))?;
         let init = producer.inner().init_transactions(PATIENCE);
         init.map_err(|e| self.cluster.error("begin transactions at", &e))?;
         failpoint::pass("kafka-fenced").map_err(io("begin at", self.topic.as_ref()))?;
-        let mark_reader = self.cluster.consumer(&id)?;
         let found = self.read(&mark_reader)?;
-        let mut open = Open { producer, mark_reader, run: job.run.clone(), there: 0 };
-        match compare(&self.what(), job, found, mark)? {
-            Standing::There(epoch) => open.there = epoch,
-            // A run that starts anew begins with a mark of its own.
-            Standing::Begin => {
-                let begun = open.producer.inner().begin_transaction();
-                begun.map_err(|e| self.cluster.error("write the first mark at", &e))?;
-                self.send_mark(&open, 0).and_then(|()| self.commit(&open, 0))?;
-            }
+        let ours = found.as_ref().is_some_and(|(other, _)| *other == owner);
+        let there = match compare(&self.what(), job, found, mark)? {
+            Standing::There(epoch) => epoch,
+            Standing::Begin => 0,
+        };
+        let open = Open { producer, mark_reader, job: job.clone(), owner, there };
+        if !ours {
+            // A run, or a process, begins with a mark of its own.
+            let begun = open.producer.inner().begin_transaction();
+            begun.map_err(|e| self.cluster.error("write the first mark at", &e))?;
+            self.send_mark(&open, there).and_then(|()| self.commit(&open, there))?;
         }
+        self.owned = true;
         self.open = Some(open);
         self.written = Instant::now();
         Ok(())
@@ -100,7 +111,7 @@ impl Transactions {
         format!("the topic '{}' at {}", self.topic, self.cluster.servers())
     }
 
-    /// The run and the epoch of the mark.
+    /// The owner and the epoch of the mark.
     fn read(&self, consumer: &rdkafka::consumer::BaseConsumer<super::client::Context>) -> Result<Found> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, 0);
@@ -118,7 +129,7 @@ impl Transactions {
         let failed = |e: KafkaError| self.failed(open, epoch, &e);
         list.add_partition_offset(&self.topic, 0, Offset::Offset(epoch as i64)).map_err(failed)?;
         if let Some(mut e) = list.find_partition(&self.topic, 0) {
-            e.set_metadata(&open.run);
+            e.set_metadata(&open.owner);
         }
         let group = open.mark_reader.group_metadata().ok_or_else(|| Error::internal("a consumer without a group"))?;
         let sent = open.producer.inner().send_offsets_to_transaction(&list, &group, PATIENCE);
@@ -136,10 +147,12 @@ impl Transactions {
         let fatal = open.producer.inner().client().fatal_error().map(|(code, _)| code);
         if [e.rdkafka_error_code(), fatal].into_iter().flatten().any(|c| fenced.contains(&c)) {
             return match self.read(&open.mark_reader) {
-                Ok(Some((run, there))) if run == open.run && (there == open.there || there == epoch) => {
+                Ok(Some((owner, there))) if owner == open.owner && (there == open.there || there == epoch) => {
                     let why = format!("{} has ended a transaction that took too long", self.what());
                     Error::io(why).hint("raise 'properties.transaction.timeout.ms' if that happens often")
                 }
+                // Two have begun at the same time: the mark will tell who was the last.
+                Ok(_) if !self.owned => Error::io(format!("another process began to write to {}", self.what())),
                 Ok(_) => replaced(&self.what()),
                 Err(e) => e,
             };
