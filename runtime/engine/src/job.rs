@@ -95,11 +95,11 @@ pub fn run(
             Err(e) => e,
         };
         control.failed(&error);
-        backend.rewind();
         // Only what lies outside can be better the next time.
         if error.kind != Kind::Io || !scale::rewinds(graph) || stops() {
             return Err(error);
         }
+        backend.rewind();
         if matches!(&options.restart, RestartStrategy::ExponentialDelay { reset, .. } if begun.elapsed() > *reset) {
             failures.clear();
         }
@@ -257,7 +257,11 @@ fn generation(
     control.ended();
     // Threads that are still at work on something long must not hand anything over to the next generation's epochs, nor may a sink
     // write behind it, nor an epoch that is being made durable and delivered meet the next one's first.
-    end("a sink that is writing", control, || match alive.try_write() {
+    let failed = || match &*shared.result.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(Err(e)) => format!(" after it failed: {}", e.message),
+        _ => String::new(),
+    };
+    end("a sink that is writing", control, failed, || match alive.try_write() {
         Ok(mut alive) => {
             *alive = false;
             true
@@ -269,18 +273,18 @@ fn generation(
         Err(TryLockError::WouldBlock) => false,
     })?;
     if let Some(thread) = committing {
-        end("an epoch that is being delivered", control, || thread.is_finished())?;
+        end("an epoch that is being delivered", control, failed, || thread.is_finished())?;
     }
     ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
     let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
 
-/// How long what hangs is waited for, as Flink's `task.cancellation.timeout`.
-const HANGING: Duration = Duration::from_secs(180);
+/// How long what hangs is waited for: longer than a system outside takes for an epoch.
+const HANGING: Duration = Duration::from_secs(600);
 
 /// Waits for what a generation must not leave to the next one, unless the process is to end anyway.
-fn end(what: &str, control: &Control, mut over: impl FnMut() -> bool) -> Result<()> {
+fn end(what: &str, control: &Control, failed: impl Fn() -> String, mut over: impl FnMut() -> bool) -> Result<()> {
     let since = Instant::now();
     let mut told = false;
     while !over() && !control.stop.load(Ordering::Relaxed) {
@@ -289,7 +293,8 @@ fn end(what: &str, control: &Control, mut over: impl FnMut() -> bool) -> Result<
             tracing::warn!("the job waits for {what} before it starts again");
         }
         if since.elapsed() > HANGING {
-            let e = Error::state(format!("{what} has not come back for {HANGING:?}, so the job cannot start again"));
+            let why = format!("{what} has not come back for {HANGING:?}, so the job cannot start again{}", failed());
+            let e = Error::state(why);
             return Err(
                 e.hint("look at the system it writes to, and run the job again: it goes on after its last epoch")
             );

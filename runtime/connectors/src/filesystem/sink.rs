@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use weir_core::error::io;
 use weir_core::failpoint;
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value};
 
 struct Files {
@@ -28,6 +30,10 @@ struct Files {
     longest: Duration,
     uid: String,
     begun: OnceLock<Begun>,
+    /// Whether the process has yet to look for what an earlier one left.
+    first: AtomicBool,
+    /// An epoch, and those of its parts that this process has named: another sink's failure has all of it delivered again.
+    named: Mutex<(Epoch, BTreeSet<PathBuf>)>,
 }
 
 /// What was there when the process began.
@@ -54,6 +60,8 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         longest: table.duration("sink.rolling-policy.rollover-interval")?.unwrap_or(Duration::from_secs(1800)),
         uid: table.uid.clone(),
         begun: OnceLock::new(),
+        first: AtomicBool::new(true),
+        named: Mutex::new((Epoch(0), BTreeSet::new())),
     }))
 }
 
@@ -69,7 +77,7 @@ fn key(path: &Path) -> Vec<u8> {
 }
 
 impl Finished {
-    /// Gives the part its name, unless it has it. One of an earlier process may be `gone`: somebody has taken it since.
+    /// Gives the part its name, unless it has it. One that was named before may be `gone`: somebody has taken it since.
     fn deliver(&self, gone: bool) -> Result<()> {
         failpoint::pass("part-deliver").map_err(io("name", &self.to))?;
         match fs::rename(&self.from, &self.to) {
@@ -126,22 +134,31 @@ impl SinkFactory for Files {
     }
 
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
-        let gone = mark.epoch <= self.begun()?.epoch;
+        let earlier = mark.epoch <= self.begun()?.epoch;
+        let mut named = locked(&self.named);
+        if named.0 != mark.epoch {
+            *named = (mark.epoch, BTreeSet::new());
+        }
         let mut folders = BTreeSet::new();
         for entry in outbox {
             let f: Finished = serde_json::from_slice(entry).map_err(|_| Error::state("an outbox is damaged"))?;
-            f.deliver(gone)?;
+            f.deliver(earlier || named.1.contains(&f.to))?;
             folders.extend(f.to.parent().map(Path::to_path_buf));
+            named.1.insert(f.to);
         }
         // The epoch's file, which knows the names, goes after this: the names must be on the disk by then.
-        for f in folders.into_iter().filter(|f| !gone || f.exists()) {
-            File::open(&f).and_then(|f| f.sync_all()).map_err(io("sync", &f))?;
+        for f in folders {
+            match File::open(&f).and_then(|f| f.sync_all()) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                synced => synced.map_err(io("sync", &f))?,
+            }
         }
         failpoint::pass("parts-delivered").map_err(io("name parts in", &self.folder))
     }
 
     fn recover(&self, state: &StateHandle) -> Result<Changes> {
         let mut changes = Changes::default();
+        let first = self.first.swap(false, Ordering::Relaxed);
         for (k, v) in state.scan(b"\0\0p")? {
             let from = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
             let noted: Noted =
@@ -152,7 +169,7 @@ impl SinkFactory for Files {
                 file.set_len(noted.length).map_err(io("cut", &from))?;
                 file.sync_all().map_err(io("sync", &from))?;
             }
-            Finished { from, to: noted.to }.deliver(false)?;
+            Finished { from, to: noted.to }.deliver(first)?;
             changes.remove(&[&k]);
         }
         if self.folder.is_dir() {

@@ -147,6 +147,13 @@ impl Cluster {
         config.create_with_context(context).map_err(|e| self.error("connect to", &e))
     }
 
+    /// A consumer that asks for a group's offsets while a transaction may be about to change them.
+    pub fn peeking(&self, group: &str) -> Result<BaseConsumer<Context>> {
+        let mut config = self.config();
+        config.set("group.id", group).set("enable.auto.commit", "false").set("isolation.level", "read_uncommitted");
+        self.create(&config, Context::default())
+    }
+
     /// A consumer that reads only what it is told, and commits nothing by itself.
     pub fn consumer(&self, group: &str) -> Result<BaseConsumer<Context>> {
         let mut config = self.config();

@@ -80,8 +80,9 @@ impl Transactions {
         let id = format!("{}-{}", self.group, job.id);
         let mark_reader = self.cluster.consumer(&id)?;
         let owner = owner(job);
-        if self.owned && self.read(&mark_reader)?.is_some_and(|(other, _)| other != owner) {
-            // Who begins ends the other's transactions, which is for the newer one to do.
+        let others = |found: &Found| self.owned && found.as_ref().is_some_and(|(other, _)| *other != owner);
+        // Who begins ends the other's transactions, which is for the newer one to do. The transaction that is open may be its own.
+        if self.owned && others(&self.read(&self.cluster.peeking(&id)?)?) {
             return Err(replaced(&self.what()));
         }
         let producer = Producer::new(&self.cluster, &self.topic, Some(&id))?;
@@ -89,6 +90,9 @@ impl Transactions {
         init.map_err(|e| self.cluster.error("begin transactions at", &e))?;
         failpoint::pass("kafka-fenced").map_err(io("begin at", self.topic.as_ref()))?;
         let found = self.read(&mark_reader)?;
+        if others(&found) {
+            return Err(replaced(&self.what()));
+        }
         let ours = found.as_ref().is_some_and(|(other, _)| *other == owner);
         let there = match compare(&self.what(), job, found, mark)? {
             Standing::There(epoch) => epoch,
