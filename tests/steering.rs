@@ -515,7 +515,7 @@ fn the_address_shows_and_takes() {
     assert_eq!(status("POST", "/api/v1/job/scale", &[json], r#"{"operators": {"x": 2}}"#), 409);
     assert_eq!(status("POST", "/api/v1/job/savepoint", &[json], r#"{"target": "nowhere://x"}"#), 409);
     // A page of elsewhere that was given this address for its name.
-    assert_eq!(status("POST", "/api/v1/job/stop", &[json, "Host: evil.example"], "{}"), 400);
+    assert_eq!(status("POST", "/api/v1/job/stop", &[json, "Host: evil.example"], "{}"), 403);
     let saved = running.post("/api/v1/job/savepoint", &format!(r#"{{"target": "{}"}}"#, job.path("saved").display()));
     assert_eq!(saved.status, 200, "{}", saved.body);
     let at =

@@ -31,14 +31,20 @@ pub fn ask(address: &str, method: &str, path: &str, headers: &[&str], body: &str
 
 fn try_ask(address: &str, method: &str, path: &str, headers: &[&str], body: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
-    let headers: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
+    let host = headers.iter().find_map(|h| h.strip_prefix("Host: ")).unwrap_or(address);
+    let headers: String = headers.iter().filter(|h| !h.starts_with("Host: ")).map(|h| format!("{h}\r\n")).collect();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
     )?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
+    let mut answer = vec![];
+    // Who refuses a request without having read all of it cuts the connection off behind the answer.
+    match stream.read_to_end(&mut answer) {
+        Err(e) if e.kind() != std::io::ErrorKind::ConnectionReset || answer.is_empty() => return Err(e),
+        _ => {}
+    }
+    let text = String::from_utf8(answer).map_err(std::io::Error::other)?;
     let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
     let body = match head.to_lowercase().contains("transfer-encoding: chunked") {
