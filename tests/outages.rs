@@ -56,7 +56,7 @@ fn said(job: &Job) -> String {
 fn ends(job: &Job, mut child: Child) {
     let since = Instant::now();
     while child.try_wait().expect("its state").is_none() {
-        assert!(since.elapsed() < Duration::from_secs(300), "{}", said(job));
+        assert!(since.elapsed() < Duration::from_secs(600), "{}", said(job));
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(child.wait().expect("its end").success(), "{}", said(job));
