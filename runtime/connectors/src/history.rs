@@ -68,6 +68,11 @@ pub(crate) fn replaced(what: &str) -> Error {
         .hint("this process has written nothing since; leave the job to the other one")
 }
 
+/// The error of a process that begins at the same time as another one: the mark will tell who was the last.
+pub(crate) fn contested(what: &str) -> Error {
+    Error::io(format!("another process began to write to {what}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,7 +72,6 @@ pub fn run(
         let graph = &scale::resized(base, &wanted);
         let begun = Instant::now();
         let result = generation(graph, backend, options, metrics, control);
-        control.ended();
         let ended = Instant::now();
         tracing::debug!("a generation of {:.1?} has ended", begun.elapsed());
         let stops = || control.stop.load(Ordering::Relaxed);
@@ -351,37 +350,32 @@ fn deliver_left_over(
     marks: &BTreeMap<OperatorId, Mark>,
     metrics: &Metrics,
 ) -> Result<()> {
-    for (epoch, mut outbox) in backend.undelivered()? {
-        let mut owed = Outbox::new();
-        for (uid, entries) in outbox.drain(..) {
-            // A sink that the script does not have any more has no operator either, and is to get none.
-            if graph.nodes.iter().any(|n| n.uid == uid) {
-                let later = marks.get(&backend.operator(&uid)?).is_some_and(|m| m.epoch > epoch);
-                owed.extend((!later).then_some((uid, entries)));
-            }
-        }
-        deliver(graph, backend, &owed, metrics, |o| match marks.get(&o) {
-            Some(m) if m.epoch == epoch => *m,
-            _ => Mark { epoch, previous: Epoch(0) },
+    for (epoch, outbox) in backend.undelivered()? {
+        deliver(graph, backend, &outbox, metrics, |o| match marks.get(&o) {
+            Some(m) if m.epoch > epoch => None,
+            Some(m) if m.epoch == epoch => Some(*m),
+            _ => Some(Mark { epoch, previous: Epoch(0) }),
         })?;
         backend.delivered(epoch)?;
     }
     Ok(())
 }
 
+/// Hands an epoch's outbox to the sinks of the graph; `mark` gives none for a sink that has it.
 fn deliver(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
     outbox: &Outbox,
     metrics: &Metrics,
-    mark: impl Fn(OperatorId) -> Mark,
+    mark: impl Fn(OperatorId) -> Option<Mark>,
 ) -> Result<()> {
     for (uid, entries) in outbox {
         for node in graph.nodes.iter().filter(|n| n.uid == *uid) {
             if let Role::Sink(s) = &node.role {
+                let Some(mark) = mark(backend.operator(uid)?) else { continue };
                 let named = |e: Error| e.context(&node.name);
                 let begun = Instant::now();
-                s.deliver(mark(backend.operator(uid)?), entries).map_err(named)?;
+                s.deliver(mark, entries).map_err(named)?;
                 metrics.sink_delivery(&node.name).observe(begun.elapsed().as_secs_f64());
             }
         }
@@ -559,7 +553,7 @@ fn commit_thread(
                 let begun = Instant::now();
                 let bytes = backend.commit(epoch, &outbox, end)?;
                 job.write.observe(begun.elapsed().as_secs_f64());
-                let known = |o| marks.get(&o).copied().unwrap_or(Mark { epoch, previous: Epoch(0) });
+                let known = |o| Some(marks.get(&o).copied().unwrap_or(Mark { epoch, previous: Epoch(0) }));
                 let begun = Instant::now();
                 deliver(&sinks, &backend, &outbox, &metrics, known)?;
                 backend.delivered(epoch)?;

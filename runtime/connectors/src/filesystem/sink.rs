@@ -172,9 +172,10 @@ impl SinkFactory for Files {
             Finished { from, to: noted.to }.deliver(first)?;
             changes.remove(&[&k]);
         }
+        let prefix = &self.begun()?.prefix;
         if self.folder.is_dir() {
             for e in walkdir::WalkDir::new(&self.folder).into_iter().filter_map(std::result::Result::ok) {
-                if e.file_type().is_file() && e.file_name().to_string_lossy().starts_with(&self.begun()?.prefix) {
+                if e.file_type().is_file() && e.file_name().to_string_lossy().starts_with(prefix) {
                     fs::remove_file(e.path()).map_err(io("remove", e.path()))?;
                 }
             }

@@ -3,7 +3,6 @@
 use super::config::Config;
 use super::rows::{Cell, Row};
 use super::statements::{Column, Dialect};
-use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection, Executor};
@@ -49,16 +48,14 @@ const OUTAGES: [&str; 8] = ["08", "25", "40", "53", "55", "57", "58", "70"];
 /// Classes of SQLSTATE that rows are to blame for: data, constraints, views' checks, limits of an index's entry, what triggers refuse.
 const ROWS: [&str; 7] = ["01", "22", "23", "44", "45", "54", "P0"];
 
+/// MySQL's errors of users' limits on connections, which it puts among those of syntax.
+const MYSQL_OUTAGES: [u16; 2] = [1203, 1226];
+
 /// MySQL's errors without a class that rows are to blame for: no default, a wrong value, cut off, no partition, a check.
 const MYSQL_ROWS: [u16; 10] = [1364, 1366, 1265, 1411, 1525, 1526, 1748, 3819, 3988, 4025];
 
 /// Those that the table is to blame for: views that cannot be written, a definer that is gone, a generated column.
 const MYSQL_TABLE: [u16; 6] = [1288, 1356, 1449, 1471, 1906, 3105];
-
-/// MySQL's number of an error; nought elsewhere.
-fn number(e: &dyn DatabaseError) -> u16 {
-    e.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
-}
 
 /// What an error of the driver means: the classes of SQLSTATE.
 fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
@@ -66,6 +63,8 @@ fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
     let script = |hint: &str| Failure::Other(Error::script(message.clone()).at(config.place).hint(hint));
     if let sqlx::Error::Database(d) = e {
         let code = d.code().unwrap_or_default().into_owned();
+        // MySQL's own number; nought elsewhere.
+        let number = d.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
         return match code.as_str() {
             "28000" | "28P01" => script("check 'username' and 'password'"),
             "3D000" => script("check the database's name in 'url'"),
@@ -73,14 +72,14 @@ fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
             "42000" if d.message().contains("denied") => script("the user lacks the right"),
             "42000" if d.message().contains("Unknown database") => script("check the database's name in 'url'"),
             "42501" => script("the user lacks the right"),
-            _ if [1203, 1226].contains(&number(d.as_ref())) => Failure::Other(outage(message)),
+            _ if MYSQL_OUTAGES.contains(&number) => Failure::Other(outage(message)),
             // Deadlocks, serialization, a replica that takes no writes, a full disk, too many connections, shutdown: another time it
             // may work.
             c if OUTAGES.iter().any(|p| c.starts_with(p)) => Failure::Other(outage(message)),
             c if ROWS.iter().any(|p| c.starts_with(p)) => Failure::Rows(d.message().to_string()),
             // MySQL's class for everything else.
-            "HY000" if MYSQL_ROWS.contains(&number(d.as_ref())) => Failure::Rows(d.message().to_string()),
-            "HY000" if !MYSQL_TABLE.contains(&number(d.as_ref())) => Failure::Other(outage(message)),
+            "HY000" if MYSQL_ROWS.contains(&number) => Failure::Rows(d.message().to_string()),
+            "HY000" if !MYSQL_TABLE.contains(&number) => Failure::Other(outage(message)),
             _ => script("the statement is Weir's own; the table may not be what the script says"),
         };
     }

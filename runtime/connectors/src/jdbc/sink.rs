@@ -4,7 +4,7 @@ use super::config::Config;
 use super::database::{Database, Failure, plain};
 use super::rows::{Row, folded, of_batch, pack, unpack};
 use super::statements::Column;
-use crate::history::{Standing, compare, owner, replaced};
+use crate::history::{Standing, compare, contested, owner, replaced};
 use crate::kept::Kept;
 use crate::options::TableSpec;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -269,7 +269,7 @@ impl SinkFactory for JdbcSink {
             (Standing::There(epoch), Some(other)) => {
                 let take = config.dialect.take_mark(epoch);
                 if database.change(&take, &[&owner, &job.id, sink, &other]).map_err(plain)? != 1 {
-                    return Err(Error::io(format!("another process began to write to {}", self.what())));
+                    return Err(contested(&self.what()));
                 }
                 epoch
             }

@@ -3,7 +3,7 @@
 
 use super::client::{Cluster, PATIENCE};
 use super::producer::Producer;
-use crate::history::{Found, Standing, compare, owner, replaced, strange};
+use crate::history::{Found, Standing, compare, contested, owner, replaced, strange};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
@@ -155,8 +155,7 @@ impl Transactions {
                     let why = format!("{} has ended a transaction that took too long", self.what());
                     Error::io(why).hint("raise 'properties.transaction.timeout.ms' if that happens often")
                 }
-                // Two have begun at the same time: the mark will tell who was the last.
-                Ok(_) if !self.owned => Error::io(format!("another process began to write to {}", self.what())),
+                Ok(_) if !self.owned => contested(&self.what()),
                 Ok(_) => replaced(&self.what()),
                 Err(e) => e,
             };
