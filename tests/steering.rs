@@ -507,15 +507,20 @@ fn the_address_shows_and_takes() {
     assert_eq!(v["operators"][1]["inputs"][0], "source n", "{v}");
     let status =
         |method: &str, path: &str, headers: &[&str], body: &str| running.ask(method, path, headers, body).status;
-    let json = "Content-Type: application/json";
+    let (json, token) = ("Content-Type: application/json", running.authorization());
+    let token = token.as_str();
     assert_eq!(status("GET", "/nowhere", &[], ""), 404);
     assert_eq!(status("GET", "/api/v1/job/stop", &[], ""), 405);
-    assert_eq!(status("POST", "/api/v1/job/stop", &["Content-Type: text/plain"], "{}"), 415);
-    assert_eq!(status("POST", "/api/v1/job/scale", &[json], "{"), 400);
-    assert_eq!(status("POST", "/api/v1/job/scale", &[json], r#"{"operators": {"x": 2}}"#), 409);
-    assert_eq!(status("POST", "/api/v1/job/savepoint", &[json], r#"{"target": "nowhere://x"}"#), 409);
-    // A page of elsewhere that was given this address for its name.
-    assert_eq!(status("POST", "/api/v1/job/stop", &[json, "Host: evil.example"], "{}"), 403);
+    assert_eq!(status("POST", "/api/v1/job/stop", &["Content-Type: text/plain", token], "{}"), 415);
+    assert_eq!(status("POST", "/api/v1/job/scale", &[json, token], "{"), 400);
+    assert_eq!(status("POST", "/api/v1/job/scale", &[json, token], r#"{"operators": {"x": 2}}"#), 409);
+    assert_eq!(status("POST", "/api/v1/job/savepoint", &[json, token], r#"{"target": "nowhere://x"}"#), 409);
+    // A page of elsewhere that was given this address for its name, whatever it says of itself.
+    let elsewhere = [json, "Host: evil.example", "X-Forwarded-Host: localhost", "Forwarded: host=localhost"];
+    assert_eq!(status("POST", "/api/v1/job/stop", &elsewhere, "{}"), 403);
+    assert_eq!(status("GET", "/api/v1/job", &elsewhere, ""), 403);
+    // Without the token nothing changes, and the body is not waited for.
+    assert_eq!(status("POST", "/api/v1/job/stop", &[json, "Expect: 100-continue"], "{}"), 401);
     let saved = running.post("/api/v1/job/savepoint", &format!(r#"{{"target": "{}"}}"#, job.path("saved").display()));
     assert_eq!(saved.status, 200, "{}", saved.body);
     let at =
@@ -551,7 +556,7 @@ fn the_interface_is_as_described() {
         .args(["-m", "schemathesis.cli", "run", &format!("http://{}/api/v1/openapi.json", running.address)])
         // What stops the job is left out: there is nothing to be asked afterwards.
         .args(["--exclude-path", "/api/v1/job/stop", "--max-examples", "25", "--seed", "1", "--workers", "1"])
-        .args(["--checks", "all"])
+        .args(["--checks", "all", "--header", &running.authorization()])
         .current_dir(job.folder.path())
         .output()
         .unwrap_or_else(|e| panic!("{}: {e}: tests/servers/install gets it", tool.display()))

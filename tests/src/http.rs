@@ -14,6 +14,7 @@ pub struct Listening {
     /// Host and port.
     pub address: String,
     said: Arc<Mutex<String>>,
+    token: Arc<Mutex<Option<String>>>,
 }
 
 /// An answer: its status and its body.
@@ -62,11 +63,16 @@ impl Listening {
         let mut child = command.spawn().unwrap_or_else(|e| panic!("weir does not start: {e}"));
         let lines = BufReader::new(child.stderr.take().expect("its words")).lines();
         let (said, (sender, address)) = (Arc::new(Mutex::new(String::new())), std::sync::mpsc::channel());
-        let words = said.clone();
+        let (words, token) = (said.clone(), Arc::new(Mutex::new(None)));
+        let drawn = token.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some(a) = line.strip_prefix("metrics at http://").and_then(|a| a.strip_suffix("/metrics")) {
                     let _ = sender.send(a.to_string());
+                }
+                if let Some(file) = line.strip_prefix("changes at this address want the token in ") {
+                    let text = std::fs::read_to_string(file).expect("the token's file");
+                    *drawn.lock().unwrap_or_else(|e| e.into_inner()) = Some(text.trim().to_string());
                 }
                 let mut words = words.lock().unwrap_or_else(|e| e.into_inner());
                 words.push_str(&line);
@@ -74,7 +80,7 @@ impl Listening {
             }
         });
         let address = address.recv_timeout(Duration::from_secs(120)).unwrap_or_default();
-        let it = Listening { child, address, said };
+        let it = Listening { child, address, said, token };
         assert!(!it.address.is_empty(), "it does not listen: {}", it.said());
         it
     }
@@ -97,9 +103,16 @@ impl Listening {
         answer.body
     }
 
-    /// Sends JSON.
+    /// The header that changes want, with the token that the job drew.
+    pub fn authorization(&self) -> String {
+        let token = || self.token.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        assert!(comes(|| token().is_some()), "it draws no token: {}", self.said());
+        format!("Authorization: Bearer {}", token().unwrap_or_default())
+    }
+
+    /// Sends JSON, with the token that the job drew.
     pub fn post(&self, path: &str, body: &str) -> Answer {
-        self.ask("POST", path, &["Content-Type: application/json"], body)
+        self.ask("POST", path, &["Content-Type: application/json", &self.authorization()], body)
     }
 
     /// Its metrics: the values by name and labels, as they stand in the text.

@@ -102,7 +102,7 @@ pub struct Run {
     /// The folder for the state; .weir beside the script otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
-    /// Serve metrics, health and an interface at this address, such as 127.0.0.1:9249. Changes want the token of WEIR_TOKEN.
+    /// Serve metrics, health and an interface at this address, such as 127.0.0.1:9249. Changes want a token: that of WEIR_TOKEN, or one that is drawn into a file of the state folder.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// Change parallelisms by the hints while the job runs.

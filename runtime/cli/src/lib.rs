@@ -38,6 +38,10 @@ pub fn command() -> ExitCode {
         LogFormat::Text => logs.with_target(false).init(),
         LogFormat::Json => logs.json().init(),
     }
+    // These write what the user asks for, where the user asks for it; all others write state.
+    if !matches!(arguments.command, Command::Udf(_) | Command::Generate(_)) {
+        weir_core::private::by_default();
+    }
     let result = match arguments.command {
         Command::Run(a) => run::run(&a, &functions::sandboxed),
         Command::Check(a) => script::check(&a),

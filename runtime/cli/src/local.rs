@@ -50,8 +50,13 @@ pub fn answer(folder: &Path, store: &Arc<Store>, job: &str, running: &Arc<Runnin
     let listener = UnixListener::bind(short(&at)).map_err(io("listen on", &path))?;
     let (store, job, running) = (Arc::downgrade(store), job.to_string(), Arc::downgrade(running));
     let serve = move || {
-        for stream in listener.incoming().filter_map(std::result::Result::ok) {
+        for stream in listener.incoming() {
             let (Some(store), Some(running)) = (store.upgrade(), running.upgrade()) else { return };
+            let Ok(stream) = stream else {
+                // No file handles are left: whoever asks waits until there are.
+                std::thread::sleep(Duration::from_millis(100));
+                continue;
+            };
             let job = job.clone();
             // One that says nothing, or reads nothing, keeps nobody else waiting.
             let replying = weir_core::thread::spawn("weir-reply", move || {

@@ -11,6 +11,7 @@ pub mod key;
 pub mod metrics;
 pub mod options;
 pub mod origin;
+pub mod private;
 pub mod state;
 pub mod thread;
 pub mod types;

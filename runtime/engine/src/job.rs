@@ -241,8 +241,10 @@ fn generation(
     let workers = workers(graph, backend, options, metrics, &handles, &alive, control)?;
     graph.nodes.iter().for_each(|n| metrics.parallelism(&n.name, n.parallelism));
     timed("subtasks made");
+    // A full table of file handles is an outage like others: whoever fills it may let go.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
     control.begun(graph);
-    let system = System::new();
+    let system = System::with_tokio_rt(|| runtime);
     let committing = system.block_on(async {
         let started = start(graph, backend, options, metrics, control, &shared, Begun { workers, next, marks });
         started
@@ -444,6 +446,11 @@ struct Begun {
     marks: BTreeMap<OperatorId, Mark>,
 }
 
+/// The system has no handles or threads left for a runtime.
+fn no_runtime(e: std::io::Error) -> Error {
+    Error::io(format!("cannot start the actors: {e}")).hint("raise the limits of open files and processes (ulimit -n, -u)")
+}
+
 /// Starts the actors, the last node first, so that every one knows whom it sends to. Gives the thread that makes epochs durable
 /// and delivers them, which ends with the coordinator.
 fn start(
@@ -457,7 +464,8 @@ fn start(
 ) -> Result<JoinHandle<()>> {
     let Begun { workers, next, marks } = begun;
     let arbiters = std::thread::available_parallelism().map_or(2, usize::from).min(4);
-    let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
+    let arbiters: Vec<Arbiter> =
+        (0..arbiters).map(|_| Arbiter::try_new().map_err(no_runtime)).collect::<Result<_>>()?;
     let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
     let coordinator = Coordinator::new(

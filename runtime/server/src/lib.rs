@@ -1,18 +1,30 @@
 //! The running job's own address: metrics for Prometheus, its health, and an interface to look at it and to steer it.
 //!
-//! Reading is free for whoever reaches the address. What changes something takes JSON, so that no web page of elsewhere can send
-//! it, and wants the token where the address is not this machine's alone.
+//! Reading is free for whoever reaches the address. What changes something wants the token.
+
+mod guard;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, error, web};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpMessage, HttpRequest, HttpResponse, HttpServer, web};
+use guard::{Guard, refusal};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use weir_core::error::Kind;
 use weir_core::{Error, Result};
+
+/// Connections at a time; more wait until one is done.
+const CONNECTIONS: usize = 64;
+/// How long a request may take to come in, its head and then its body.
+const SENDING: Duration = Duration::from_secs(5);
+/// Bytes of a request's body at most.
+const LARGEST: usize = 64 << 10;
 
 /// What the address shows, and what can be asked of it.
 pub trait Job: Send + Sync {
@@ -39,18 +51,7 @@ pub trait Job: Send + Sync {
     fn scale(&self, wanted: BTreeMap<String, Option<usize>>) -> Result<Value>;
 }
 
-#[derive(Clone)]
-struct Shared {
-    job: Arc<dyn Job>,
-    loopback: bool,
-    token: Option<String>,
-}
-
-type State = web::Data<Shared>;
-
-fn refusal(status: StatusCode, message: &str, hint: Option<&str>) -> HttpResponse {
-    HttpResponse::build(status).json(json!({"error": message, "hint": hint}))
-}
+type State = web::Data<dyn Job>;
 
 fn failed(e: &Error) -> HttpResponse {
     // What was sent is as described: it is the job, as it stands, that cannot do it.
@@ -61,35 +62,8 @@ fn failed(e: &Error) -> HttpResponse {
     refusal(status, &e.message, e.hint.as_deref())
 }
 
-/// Equal or not, in a time that does not tell where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |d, (a, b)| d | (a ^ b)) == 0
-}
-
-/// Why a change is not allowed, if it is not.
-fn denied(state: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
-    let Some(token) = &state.token else {
-        let hint = "set WEIR_TOKEN for the job, and send it: Authorization: Bearer …";
-        let why = "changes are taken on the loopback address only, unless there is a token";
-        // A page of elsewhere whose name was made to lead here is known by that name.
-        let info = request.connection_info();
-        let host = info.host().rsplit_once(':').map_or(info.host(), |(host, _)| host).trim_matches(['[', ']']);
-        let own = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        return (!state.loopback || !own).then(|| refusal(StatusCode::FORBIDDEN, why, Some(hint)));
-    };
-    let given = request.headers().get(AUTHORIZATION).and_then(|h| h.to_str().ok());
-    match given.and_then(|h| h.strip_prefix("Bearer ")) {
-        Some(g) if same(g.as_bytes(), token.as_bytes()) => None,
-        _ => Some(refusal(
-            StatusCode::UNAUTHORIZED,
-            "the token is missing or wrong",
-            Some("Authorization: Bearer TOKEN"),
-        )),
-    }
-}
-
 async fn metrics(s: State) -> HttpResponse {
-    let text = web::block(move || s.job.metrics()).await.unwrap_or_default();
+    let text = web::block(move || s.metrics()).await.unwrap_or_default();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }
 
@@ -98,14 +72,14 @@ async fn live() -> HttpResponse {
 }
 
 async fn ready(s: State) -> HttpResponse {
-    match s.job.ready() {
+    match s.ready() {
         Ok(()) => HttpResponse::Ok().json(json!({"status": "ready"})),
         Err(why) => HttpResponse::ServiceUnavailable().json(json!({"status": "waiting", "reason": why})),
     }
 }
 
 async fn describe(s: State) -> HttpResponse {
-    HttpResponse::Ok().json(s.job.describe())
+    HttpResponse::Ok().json(s.describe())
 }
 
 async fn openapi() -> HttpResponse {
@@ -129,11 +103,27 @@ struct Scale {
     operators: BTreeMap<String, Option<f64>>,
 }
 
-async fn stop(s: State, request: HttpRequest, _: web::Json<Nothing>) -> HttpResponse {
-    if let Some(no) = denied(&s, &request) {
+/// Reads what a request sends: JSON, whole within [`SENDING`] and [`LARGEST`].
+async fn sent<T: DeserializeOwned>(request: &HttpRequest, body: web::Payload) -> std::result::Result<T, HttpResponse> {
+    let hint = Some("send JSON, with Content-Type: application/json");
+    let refused = |status, why: &str| Err(refusal(status, why, hint));
+    if request.mime_type().ok().flatten().is_none_or(|m| m.essence_str() != "application/json") {
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request is not JSON");
+    }
+    let bytes = match timeout(SENDING, body.to_bytes_limited(LARGEST)).await {
+        Ok(Ok(Ok(bytes))) => bytes,
+        Ok(Ok(Err(e))) => return refused(StatusCode::BAD_REQUEST, &e.to_string()),
+        Ok(Err(_)) => return refused(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large"),
+        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the request did not come in time"),
+    };
+    serde_json::from_slice(&bytes).or_else(|e| refused(StatusCode::BAD_REQUEST, &e.to_string()))
+}
+
+async fn stop(s: State, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    if let Err(no) = sent::<Nothing>(&request, body).await {
         return no;
     }
-    s.job.stop();
+    s.stop();
     HttpResponse::Accepted().json(json!({"status": "stopping"}))
 }
 
@@ -146,43 +136,30 @@ async fn at_leisure(work: impl FnOnce() -> Result<Value> + Send + 'static) -> Ht
     }
 }
 
-async fn savepoint(s: State, request: HttpRequest, body: web::Json<Savepoint>) -> HttpResponse {
-    match denied(&s, &request) {
-        Some(no) => no,
-        None if body.target.trim().is_empty() => {
+async fn savepoint(s: State, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    match sent::<Savepoint>(&request, body).await {
+        Err(no) => no,
+        Ok(asked) if asked.target.trim().is_empty() => {
             refusal(StatusCode::BAD_REQUEST, "the target is empty", Some("a folder, or s3://bucket/prefix"))
         }
-        None => at_leisure(move || s.job.savepoint(&body.target)).await,
+        Ok(asked) => at_leisure(move || s.savepoint(&asked.target)).await,
     }
 }
 
-async fn scale(s: State, request: HttpRequest, body: web::Json<Scale>) -> HttpResponse {
-    match denied(&s, &request) {
-        Some(no) => no,
-        None => {
-            let whole = |n: f64| (n.fract() == 0.0 && (1.0..=64.0).contains(&n)).then_some(n as usize);
-            let wanted = body.into_inner().operators.into_iter().map(|(name, n)| match n {
-                None => Some((name, None)),
-                Some(n) => whole(n).map(|n| (name, Some(n))),
-            });
-            match wanted.collect::<Option<BTreeMap<_, _>>>() {
-                Some(wanted) => at_leisure(move || s.job.scale(wanted)).await,
-                None => refusal(StatusCode::BAD_REQUEST, "a parallelism is a whole number from 1 to 64", None),
-            }
-        }
-    }
-}
-
-fn unreadable(e: error::JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
-    let status = match &e {
-        error::JsonPayloadError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        error::JsonPayloadError::Overflow { .. } | error::JsonPayloadError::OverflowKnownLength { .. } => {
-            StatusCode::PAYLOAD_TOO_LARGE
-        }
-        _ => StatusCode::BAD_REQUEST,
+async fn scale(s: State, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let asked = match sent::<Scale>(&request, body).await {
+        Err(no) => return no,
+        Ok(asked) => asked.operators,
     };
-    let answer = refusal(status, &e.to_string(), Some("send JSON, with Content-Type: application/json"));
-    error::InternalError::from_response(e, answer).into()
+    let whole = |n: f64| (n.fract() == 0.0 && (1.0..=64.0).contains(&n)).then_some(n as usize);
+    let wanted = asked.into_iter().map(|(name, n)| match n {
+        None => Some((name, None)),
+        Some(n) => whole(n).map(|n| (name, Some(n))),
+    });
+    match wanted.collect::<Option<BTreeMap<_, _>>>() {
+        Some(wanted) => at_leisure(move || s.scale(wanted)).await,
+        None => refusal(StatusCode::BAD_REQUEST, "a parallelism is a whole number from 1 to 64", None),
+    }
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -214,31 +191,39 @@ fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// Serves a job on a thread of its own, as long as the process lives. Gives the address, which differs from the one asked for when
-/// that has port 0. The token, if there is one, is asked for by everything that changes something.
+/// that has port 0. The token is asked for by everything that changes something.
 ///
 /// # Errors
 /// When the address is taken or is not this machine's.
-pub fn serve(address: &str, job: Arc<dyn Job>, token: Option<String>) -> Result<SocketAddr> {
+pub fn serve(address: &str, job: Arc<dyn Job>, token: String) -> Result<SocketAddr> {
     let fail = |e: std::io::Error| {
         Error::script(format!("cannot listen on {address}: {e}"))
             .hint("write it as 127.0.0.1:9249; port 0 takes any free one")
     };
     let listener = TcpListener::bind(address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?;
-    let shared = Shared { job, loopback: bound.ip().is_loopback(), token };
+    let name = address.rsplit_once(':').map_or(address, |(name, _)| name).trim_matches(['[', ']']).to_string();
+    let guard = web::Data::new(Guard { loopback: bound.ip().is_loopback(), name, token });
+    let job = web::Data::from(job);
+    // What the server needs of the system it asks for here, where a refusal is an error and not the end of the process.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
     let serve = move || {
         let server = HttpServer::new(move || {
             App::new()
-                .app_data(web::Data::new(shared.clone()))
-                .app_data(web::JsonConfig::default().limit(64 << 10).error_handler(unreadable))
+                .wrap(from_fn(guard::guarded))
+                .app_data(guard.clone())
+                .app_data(job.clone())
                 .configure(routes)
         })
         .workers(1)
+        .max_connections(CONNECTIONS)
+        .client_request_timeout(SENDING)
+        .client_disconnect_timeout(SENDING)
         .disable_signals()
         .listen(listener);
         match server {
             Ok(s) => {
-                if let Err(e) = actix_web::rt::System::new().block_on(s.run()) {
+                if let Err(e) = actix_web::rt::System::with_tokio_rt(|| runtime).block_on(s.run()) {
                     tracing::error!("the HTTP server ended: {e}");
                 }
             }

@@ -3,9 +3,11 @@
 use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use weir_core::error::io;
-use weir_core::{Error, Result, failpoint};
+use weir_core::{Error, Result, failpoint, private};
 
 /// What the folder says of the job's last run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct Folder {
 
 const FORMAT: u32 = 1;
 
+/// The file with the token that changes at the job's address want.
+const TOKEN: &str = "token";
+
 impl Folder {
     /// Makes or opens a folder and locks it.
     ///
@@ -37,11 +42,12 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Folder> {
         let io = |e: std::io::Error| Error::state(format!("the state folder {} cannot be used: {e}", path.display()));
         fs::create_dir_all(path).map_err(io)?;
+        private::close_folder(path).map_err(io)?;
         let foreign = fs::read_dir(path)
             .map_err(io)?
             .filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned()))
             .find(|n| {
-                !["id", "lock", "job.json", "job.json.draft", "store", "epochs", "owner", "control"]
+                !["id", "lock", "job.json", "job.json.draft", "store", "epochs", "owner", "control", TOKEN]
                     .contains(&n.as_str())
             });
         if let Some(name) = foreign {
@@ -126,6 +132,21 @@ impl Folder {
         crate::epoch_file::sync_folder(&self.path)
     }
 
+    /// Draws a token for whoever may steer the job, and writes it into a file that its owner alone can read; it goes with the
+    /// process. Gives the token and the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn draw_token(&self) -> Result<(String, PathBuf)> {
+        let path = self.path.join(TOKEN);
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        let _ = fs::remove_file(&path);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut f| writeln!(f, "{token}")).map_err(io("write", &path))?;
+        Ok((token, path))
+    }
+
     /// Forgets all state.
     ///
     /// # Errors
@@ -169,6 +190,8 @@ pub fn status(folder: &Path) -> Result<Option<Status>> {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.path.join("owner"));
+        for name in ["owner", TOKEN] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use weir_core::error::io;
-use weir_core::failpoint;
+use weir_core::{failpoint, private};
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
@@ -113,7 +113,7 @@ impl SinkFactory for Files {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
-        fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
+        private::make_folder_for_all(&self.folder).map_err(io("make", &self.folder))?;
         Ok(Box::new(Writer {
             folder: self.folder.clone(),
             encoder: (self.make)(),
@@ -256,12 +256,13 @@ impl Writer {
 
     fn part(&mut self, folder: &Path) -> Result<&mut Part> {
         if !self.parts.contains_key(folder) {
-            fs::create_dir_all(folder).map_err(io("make", folder))?;
+            private::make_folder_for_all(folder).map_err(io("make", folder))?;
             let name = format!("{}-{}-{}", self.context.subtask, self.epoch + 1, self.count);
             self.count += 1;
             let hidden = folder.join(format!("{}{name}", self.prefix));
             let to = folder.join(format!("part-{}-{name}.{}", self.context.job.run, self.extension));
             let file = File::create(&hidden).map_err(io("write", &hidden))?;
+            private::give_out(&hidden).map_err(io("write", &hidden))?;
             let buffer = Vec::with_capacity(BUFFER);
             let part = Part { hidden, to, file, buffer, length: 0, since: Instant::now(), noted: false };
             self.parts.insert(folder.to_path_buf(), part);
