@@ -448,7 +448,8 @@ struct Begun {
 
 /// The system has no handles or threads left for a runtime.
 fn no_runtime(e: std::io::Error) -> Error {
-    Error::io(format!("cannot start the actors: {e}")).hint("raise the limits of open files and processes (ulimit -n, -u)")
+    Error::io(format!("cannot start the actors: {e}"))
+        .hint("raise the limits of open files and processes (ulimit -n, -u)")
 }
 
 /// Starts the actors, the last node first, so that every one knows whom it sends to. Gives the thread that makes epochs durable

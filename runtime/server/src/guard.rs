@@ -104,7 +104,9 @@ mod tests {
             assert_eq!(status(&guard, Method::POST, &[("Host", own)]), Some(401), "{own}");
             assert_eq!(status(&guard, Method::POST, &[("Host", own), token]), None, "{own}");
         }
-        for other in ["evil.example", "evil.example:9249", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", ""] {
+        for other in
+            ["evil.example", "evil.example:9249", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", ""]
+        {
             let forwarded = [("Host", other), ("X-Forwarded-Host", "localhost"), ("Forwarded", "host=localhost")];
             assert_eq!(status(&guard, Method::GET, &forwarded), Some(403), "{other}");
             assert_eq!(status(&guard, Method::POST, &forwarded), Some(403), "{other}");

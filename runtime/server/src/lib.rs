@@ -209,11 +209,7 @@ pub fn serve(address: &str, job: Arc<dyn Job>, token: String) -> Result<SocketAd
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
     let serve = move || {
         let server = HttpServer::new(move || {
-            App::new()
-                .wrap(from_fn(guard::guarded))
-                .app_data(guard.clone())
-                .app_data(job.clone())
-                .configure(routes)
+            App::new().wrap(from_fn(guard::guarded)).app_data(guard.clone()).app_data(job.clone()).configure(routes)
         })
         .workers(1)
         .max_connections(CONNECTIONS)

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use weir_core::error::io;
-use weir_core::{failpoint, private};
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value};
+use weir_core::{failpoint, private};
 
 struct Files {
     folder: PathBuf,
