@@ -9,6 +9,7 @@ While the component is built, this module imports the user's module, which a gen
 
 While the job runs, Weir calls the methods of `Functions`.
 """
+import copy
 import gc
 import importlib
 import importlib.util
@@ -41,17 +42,28 @@ _CASES = {
     "date": wit.DataType_Date,
     "timestamp": wit.DataType_Timestamp,
     "decimal": wit.DataType_Decimal,
+    "int8": wit.DataType_Int8,
+    "int16": wit.DataType_Int16,
+    "float32": wit.DataType_Float32,
+    "time": wit.DataType_Time,
+    "timestamp_ltz": wit.DataType_TimestampLtz,
+    "nested": wit.DataType_Nested,
 }
 _KINDS = {case: kind for kind, case in _CASES.items()}
 
 
 def _to_wit(data_type):
-    case = _CASES[data_type.kind]
-    if data_type.kind == "timestamp":
+    case = _CASES["nested" if data_type.parts else data_type.kind]
+    if data_type.kind in ("time", "timestamp", "timestamp_ltz"):
         return case(data_type.precision)
     if data_type.kind == "decimal":
         return case(wit.DecimalType(data_type.precision, data_type.scale))
     return case()
+
+
+def _named(name, data_type):
+    """A name as a signature has it: that of a nested type is followed by the type."""
+    return f"{name} {data_type}" if data_type.parts else name
 
 
 class Functions(exports.Functions):
@@ -60,9 +72,9 @@ class Functions(exports.Functions):
     def describe(self):
         return [
             wit.Signature(
-                function.name,
+                _named(function.name, function.result),
                 None if function.parameters is None
-                else [wit.Field(p.name, _to_wit(p.data_type)) for p in function.parameters],
+                else [wit.Field(_named(p.name, p.data_type), _to_wit(p.data_type)) for p in function.parameters],
                 _to_wit(function.result),
                 function.deterministic,
             )
@@ -195,10 +207,12 @@ def _functions_of(module):
     for variable, value in vars(module).items():
         function = getattr(value, "__weir_udf__", None)
         if isinstance(function, weir_udf.Function):
-            function.name = function.name or variable
-            other = found.setdefault(function.name.lower(), function)
-            if other is not function:
-                raise TypeError(f"two functions are called {function.name}")
+            # One function may stand under several variables, each of which is a name for it.
+            named = copy.copy(function)
+            named.name = function.name or variable
+            other = found.setdefault(named.name.lower(), named)
+            if other.call is not named.call or other.name != named.name:
+                raise TypeError(f"two functions are called {named.name}")
     if not found:
         raise TypeError(f"{module.__name__} offers no function: mark one with @udf (from weir_udf import udf)")
     return list(found.values())
@@ -213,6 +227,7 @@ def _build():
     # Python's default of 28 digits would round the middle of a DECIMAL(38, s) away.
     DefaultContext.prec = getcontext().prec = 38
     weir_preload.preload(getattr(weir_build, "PRELOAD", ()))
+    weir_preload.keep_time_zones()
     try:
         module = _import_user_module(weir_build.MODULE)
         functions = _functions_of(module)

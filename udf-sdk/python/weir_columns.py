@@ -6,16 +6,20 @@ nulls or wrong values.
 """
 import datetime
 import decimal
+import json
 from array import array
 from itertools import accumulate, chain, pairwise
+
+import weir_nested
+import weir_types
 
 assert array("I").itemsize == 4 and array("q").itemsize == 8
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _EPOCH_ORDINAL = _EPOCH.toordinal()
 _MICROSECOND = datetime.timedelta(microseconds=1)
-# Wide enough for 38 digits to be moved by 38 places without rounding.
-_WIDE = decimal.Context(prec=80, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, rounding=decimal.ROUND_HALF_UP)
+# Wide enough for 38 digits to be moved by 38 places without rounding; digits too many are rounded as PyFlink does.
+_WIDE = decimal.Context(prec=80, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, rounding=decimal.ROUND_HALF_EVEN)
 
 _BITS_OF_BYTE = [tuple(bool(byte >> bit & 1) for bit in range(8)) for byte in range(256)]
 _DIGIT_OF_BYTE = b"0" + b"1" * 255
@@ -65,6 +69,22 @@ def _raw_binary(offsets, data, _rows):
     return [data[start:end] for start, end in pairwise(memoryview(offsets).cast("I").tolist())]
 
 
+def _raw_nested(offsets, data, _rows):
+    ends = memoryview(offsets).cast("I").tolist()
+    of = _TYPES.get(data[: ends[0]])
+    if of is None:
+        of = _TYPES[data[: ends[0]]] = weir_nested.reader(weir_types.from_sql(data[: ends[0]].decode()))
+    # What lies under a null is no JSON.
+    texts = (data[start:end] for start, end in pairwise(ends))
+    if of is None:
+        return [json.loads(text) if text else None for text in texts]
+    return [of(json.loads(text)) if text else None for text in texts]
+
+
+#: what reads the values of a nested type, by its text
+_TYPES = {}
+
+
 def _raw_decimal(_offsets, data, _rows):
     view = memoryview(data)
     low, high = view.cast("Q").tolist()[::2], view.cast("q").tolist()[1::2]
@@ -73,14 +93,20 @@ def _raw_decimal(_offsets, data, _rows):
 
 _RAW = {
     "boolean": lambda _offsets, data, rows: unpack_bits(data, rows),
+    "int8": lambda _offsets, data, _rows: memoryview(data).cast("b").tolist(),
+    "int16": lambda _offsets, data, _rows: memoryview(data).cast("h").tolist(),
     "int32": lambda _offsets, data, _rows: memoryview(data).cast("i").tolist(),
     "int64": lambda _offsets, data, _rows: memoryview(data).cast("q").tolist(),
+    "float32": lambda _offsets, data, _rows: memoryview(data).cast("f").tolist(),
     "float64": lambda _offsets, data, _rows: memoryview(data).cast("d").tolist(),
     "utf8": _raw_utf8,
     "binary": _raw_binary,
     "date": lambda _offsets, data, _rows: memoryview(data).cast("i").tolist(),
+    "time": lambda _offsets, data, _rows: memoryview(data).cast("i").tolist(),
     "timestamp": lambda _offsets, data, _rows: memoryview(data).cast("q").tolist(),
+    "timestamp_ltz": lambda _offsets, data, _rows: memoryview(data).cast("q").tolist(),
     "decimal": _raw_decimal,
+    "nested": _raw_nested,
 }
 
 
@@ -110,6 +136,15 @@ def _finish_timestamps(micros, _scale, has_nulls):
     return [epoch + unit * n for n in micros]
 
 
+def _finish_points(micros, _scale, _has_nulls):
+    epoch, unit = _EPOCH.replace(tzinfo=datetime.timezone.utc), _MICROSECOND
+    return [None if n is None else epoch + unit * n for n in micros]
+
+
+def _finish_times(millis, _scale, _has_nulls):
+    return [None if n is None else (_EPOCH + datetime.timedelta(milliseconds=n)).time() for n in millis]
+
+
 def _finish_decimals(unscaled, scale, has_nulls):
     times, step = _WIDE.multiply, decimal.Decimal((0, (1,), -scale))
     if has_nulls:
@@ -117,7 +152,13 @@ def _finish_decimals(unscaled, scale, has_nulls):
     return [times(n, step) for n in unscaled]
 
 
-_FINISH = {"date": _finish_dates, "timestamp": _finish_timestamps, "decimal": _finish_decimals}
+_FINISH = {
+    "date": _finish_dates,
+    "time": _finish_times,
+    "timestamp": _finish_timestamps,
+    "timestamp_ltz": _finish_points,
+    "decimal": _finish_decimals,
+}
 
 
 # --- encode: values to buffers ------------------------------------------------------------------------------------
@@ -152,16 +193,25 @@ _UNFIT = (TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 def _fitted(value, data_type):
-    """The value in the form its encoder wants, where that is beyond doubt."""
-    if data_type.kind == "timestamp" and isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+    """The value in the form its encoder wants, where PyFlink takes it too: fractions of a number for an integer are cut off, a
+    TIMESTAMP is what the clock shows, whatever the zone."""
+    kind = data_type.kind
+    if kind in _WHOLE:
+        return weir_nested.whole(value)
+    if kind == "decimal" and not isinstance(value, (str, bytes)):
+        return weir_nested.rounded(value, data_type.scale)
+    if kind == "timestamp" and isinstance(value, datetime.datetime):
+        return value.replace(tzinfo=None)
     return value
+
+
+_WHOLE = {"int8", "int16", "int32", "int64"}
 
 
 def _complaint(value, data_type, error):
     shown = repr(value)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    wanted = _PYTHON_TYPE[data_type.kind]
+    wanted = _PYTHON_TYPE.get(data_type.kind, object)
     if isinstance(value, wanted):
         reason = "" if isinstance(error, (OverflowError, AttributeError)) or not str(error) else f": {error}"
         return f"the result {shown} does not fit {data_type}{reason}"
@@ -209,6 +259,24 @@ def _encode_timestamps(values, data_type):
     return b"", array("q", micros).tobytes()
 
 
+def _encode_points(values, data_type):
+    return _encode_timestamps([weir_nested.in_utc(value) for value in values], data_type)
+
+
+def _encode_times(values, data_type):
+    unit = 10 ** max(0, 3 - data_type.precision)
+    millis = [(v.hour * 3600 + v.minute * 60 + v.second) * 1000 + v.microsecond // 1000 for v in values]
+    return b"", array("i", [n - n % unit for n in millis]).tobytes()
+
+
+def _encode_nested(values, data_type):
+    return _encode_utf8(["" if v is _ABSENT else weir_nested.text_of(v, data_type) for v in values], data_type)
+
+
+#: stands where a nested value is null
+_ABSENT = object()
+
+
 def _encode_decimals(values, data_type):
     shift, rounded = _WIDE.scaleb, _WIDE.to_integral_value
     unscaled = [int(rounded(shift(value, data_type.scale))) for value in values]
@@ -227,24 +295,37 @@ def _encode_decimals(values, data_type):
 #: kind to (encoder, a value to stand where there is none)
 _ENCODERS = {
     "boolean": (_encode_booleans, False),
+    "int8": (_encode_with("b"), 0),
+    "int16": (_encode_with("h"), 0),
     "int32": (_encode_with("i"), 0),
     "int64": (_encode_with("q"), 0),
+    "float32": (_encode_with("f"), 0.0),
     "float64": (_encode_with("d"), 0.0),
     "utf8": (_encode_utf8, ""),
     "binary": (_encode_binary, b""),
     "date": (_encode_dates, _EPOCH.date()),
+    "time": (_encode_times, datetime.time()),
     "timestamp": (_encode_timestamps, _EPOCH),
+    "timestamp_ltz": (_encode_points, _EPOCH),
     "decimal": (_encode_decimals, decimal.Decimal(0)),
+    "array": (_encode_nested, _ABSENT),
+    "map": (_encode_nested, _ABSENT),
+    "row": (_encode_nested, _ABSENT),
 }
 
 _PYTHON_TYPE = {
     "boolean": bool,
+    "int8": int,
+    "int16": int,
     "int32": int,
     "int64": int,
+    "float32": float,
     "float64": float,
     "utf8": str,
     "binary": bytes,
     "date": datetime.date,
+    "time": datetime.time,
     "timestamp": datetime.datetime,
+    "timestamp_ltz": datetime.datetime,
     "decimal": decimal.Decimal,
 }

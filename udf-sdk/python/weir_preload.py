@@ -6,7 +6,11 @@ text encodings and some of its own helpers by importing them at the moment of us
 import ast
 import codecs
 import importlib
+import importlib.resources
+import io
 import sys
+import zoneinfo
+import zoneinfo._common
 
 #: looked up by name at run time: `text.encode("gbk")`, host names in URLs, `json` with a byte-order mark, …
 ENCODINGS = (
@@ -39,6 +43,26 @@ def preload(more=()):
             importlib.import_module(name)
         except ImportError:
             pass
+
+
+def keep_time_zones():
+    """Keeps what `zoneinfo` reads from files: all of the package `tzdata`, which lies beside the SDK while the component is built."""
+    try:
+        files = importlib.resources.files("tzdata").joinpath("zoneinfo")
+        names = importlib.resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    except ModuleNotFoundError:
+        return
+    kept = {name: files.joinpath(*name.split("/")).read_bytes() for name in names}
+
+    def load_tzdata(key):
+        try:
+            return io.BytesIO(kept[key])
+        except KeyError:
+            raise zoneinfo.ZoneInfoNotFoundError(f"No time zone found with key {key}") from None
+
+    # Both of CPython's implementations look the function up here, by this name.
+    zoneinfo._common.load_tzdata = load_tzdata
+    zoneinfo.available_timezones = lambda: set(kept)
 
 
 def preload_late_imports(is_users):

@@ -1,6 +1,7 @@
 """The data types a function can take and return, and how they are spelled.
 
-A type is written as a Python type hint (`int`, `Optional[str]`, `datetime.date`), as SQL text (`"DECIMAL(10, 2)"`),
+A type is written as a Python type hint (`int`, `Optional[str]`, `datetime.date`), as SQL text (`"DECIMAL(10, 2)"`,
+`"ARRAY<STRING>"`),
 or as an object whose `to_weir()` gives a `DataType` (the `pyflink` shim's `DataTypes` do).
 """
 import datetime
@@ -11,17 +12,27 @@ import typing
 
 
 class DataType(typing.NamedTuple):
-    """A type of the contract: `kind` is its case in the WIT variant `data-type`, in snake case."""
+    """A type of the contract: `kind` is its case in the WIT variant `data-type`, in snake case; `array`, `map` and `row`
+    are those that the contract calls nested."""
 
     kind: str
     precision: int = 0
     scale: int = 0
+    #: of an array its element, of a map key and value, of a row its fields
+    parts: tuple = ()
+    #: of a row the names of its fields
+    names: tuple = ()
 
     def __str__(self):
         if self.kind == "decimal":
             return f"DECIMAL({self.precision}, {self.scale})"
-        if self.kind == "timestamp":
-            return f"TIMESTAMP({self.precision})"
+        if self.kind in ("time", "timestamp", "timestamp_ltz"):
+            return f"{self.kind.upper()}({self.precision})"
+        if self.kind == "row":
+            fields = (f"`{name.replace('`', '``')}` {part}" for name, part in zip(self.names, self.parts))
+            return f"ROW<{', '.join(fields)}>"
+        if self.parts:
+            return f"{self.kind.upper()}<{', '.join(map(str, self.parts))}>"
         return _SQL_SPELLING[self.kind]
 
 
@@ -30,8 +41,11 @@ ANY = DataType("any")
 _SQL_SPELLING = {
     "any": "ANY",
     "boolean": "BOOLEAN",
+    "int8": "TINYINT",
+    "int16": "SMALLINT",
     "int32": "INT",
     "int64": "BIGINT",
+    "float32": "FLOAT",
     "float64": "DOUBLE",
     "utf8": "STRING",
     "binary": "BYTES",
@@ -40,13 +54,15 @@ _SQL_SPELLING = {
 
 _KIND_OF_SQL_NAME = {
     "BOOLEAN": "boolean", "BOOL": "boolean",
-    "TINYINT": "int32", "SMALLINT": "int32", "INT": "int32", "INTEGER": "int32",
+    "TINYINT": "int8", "SMALLINT": "int16", "INT": "int32", "INTEGER": "int32",
     "BIGINT": "int64",
-    "FLOAT": "float64", "REAL": "float64", "DOUBLE": "float64", "DOUBLE PRECISION": "float64",
+    "FLOAT": "float32", "REAL": "float32", "DOUBLE": "float64", "DOUBLE PRECISION": "float64",
     "STRING": "utf8", "VARCHAR": "utf8", "CHAR": "utf8",
     "BYTES": "binary", "VARBINARY": "binary", "BINARY": "binary",
     "DATE": "date",
+    "TIME": "time", "TIME WITHOUT TIME ZONE": "time",
     "TIMESTAMP": "timestamp", "TIMESTAMP WITHOUT TIME ZONE": "timestamp",
+    "TIMESTAMP_LTZ": "timestamp_ltz", "TIMESTAMP WITH LOCAL TIME ZONE": "timestamp_ltz",
     "DECIMAL": "decimal", "DEC": "decimal", "NUMERIC": "decimal",
     "ANY": "any",
 }
@@ -58,38 +74,130 @@ _OF_HINT = {
     str: DataType("utf8"),
     bytes: DataType("binary"),
     datetime.date: DataType("date"),
+    datetime.time: DataType("time", 3),
     datetime.datetime: DataType("timestamp", 6),
     decimal.Decimal: DataType("decimal", 38, 18),
     typing.Any: ANY,
 }
 
-_SQL_TYPE = re.compile(r"([A-Z]+)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*((?:[A-Z]+\s*)*)")
+_TOKEN = re.compile(r"\s*(?:(`(?:[^`]|``)*`|\w+)|([<>(),]))")
+
+
+class _Tokens:
+    """The words and signs of a type's text, one after another."""
+
+    def __init__(self, text):
+        self.text, self.all, at = text, [], 0
+        stripped = text.rstrip()
+        while at < len(stripped):
+            found = _TOKEN.match(stripped, at)
+            if not found:
+                raise self.wrong()
+            self.all.append(found[1] or found[2])
+            at = found.end()
+
+    def wrong(self):
+        return TypeError(f"'{self.text}' is not a type a function can have; {_what_exists()}")
+
+    def peek(self):
+        return self.all[0].upper() if self.all else ""
+
+    def next(self):
+        if not self.all:
+            raise self.wrong()
+        return self.all.pop(0)
+
+    def take(self, *words):
+        """Whether these words come next, which are then gone."""
+        if [word.upper() for word in self.all[: len(words)]] != list(words):
+            return False
+        del self.all[: len(words)]
+        return True
+
+    def want(self, sign):
+        if not self.take(sign):
+            raise self.wrong()
+
+    def number(self):
+        word = self.next()
+        if not word.isdigit():
+            raise self.wrong()
+        return int(word)
 
 
 def from_sql(text):
-    """`"DECIMAL(10, 2)"`, `"STRING NOT NULL"`, … as a `DataType`; `TypeError` says which part is not understood."""
-    found = _SQL_TYPE.fullmatch(text.strip().upper())
-    if not found:
-        raise TypeError(f"'{text}' is not a type a function can have; {_what_exists()}")
-    name, first, second, rest = found.groups()
-    rest = re.sub(r"\s*\b(NOT )?NULL$", "", rest.strip())
-    kind = _KIND_OF_SQL_NAME.get(f"{name} {rest}".strip())
-    if kind is None:
-        raise TypeError(f"'{text}' is not a type a function can have; {_what_exists()}")
-    if kind == "timestamp":
-        return checked(DataType(kind, 6 if first is None else int(first)))
+    """`"DECIMAL(10, 2)"`, `"ARRAY<STRING NOT NULL>"`, … as a `DataType`; `TypeError` says which part is not understood."""
+    tokens = _Tokens(text)
+    data_type = _parsed(tokens)
+    if tokens.all:
+        raise tokens.wrong()
+    return data_type
+
+
+def _parsed(tokens):
+    name = tokens.next().upper()
+    if name == "ARRAY":
+        data_type = DataType("array", parts=tuple(_listed(tokens, "<", ">", _parsed, 1)))
+    elif name == "MAP":
+        data_type = DataType("map", parts=tuple(_listed(tokens, "<", ">", _parsed, 2)))
+    elif name == "ROW":
+        signs = ("(", ")") if tokens.peek() == "(" else ("<", ">")
+        fields = list(_listed(tokens, *signs, lambda t: (_name(t.next()), _parsed(t))))
+        data_type = DataType("row", parts=tuple(t for _, t in fields), names=tuple(n for n, _ in fields))
+    else:
+        if name == "DOUBLE":
+            tokens.take("PRECISION")
+        digits = list(_listed(tokens, "(", ")", _Tokens.number)) if tokens.peek() == "(" else []
+        for words in (("WITHOUT", "TIME", "ZONE"), ("WITH", "LOCAL", "TIME", "ZONE")):
+            if tokens.take(*words):
+                name = " ".join((name, *words))
+        data_type = _plain(name, digits, tokens)
+    while tokens.take("ARRAY"):
+        data_type = DataType("array", parts=(data_type,))
+    if not tokens.take("NOT", "NULL"):
+        tokens.take("NULL")
+    return data_type
+
+
+def _name(word):
+    return word[1:-1].replace("``", "`") if word.startswith("`") else word
+
+
+def _listed(tokens, opens, closes, read, count=None):
+    tokens.want(opens)
+    found = [] if tokens.peek() == closes else [read(tokens)]
+    while tokens.take(","):
+        found.append(read(tokens))
+    tokens.want(closes)
+    if count is not None and len(found) != count:
+        raise tokens.wrong()
+    return found
+
+
+def _plain(name, digits, tokens):
+    kind = _KIND_OF_SQL_NAME.get(name)
+    most = {"utf8": 1, "binary": 1, "time": 1, "timestamp": 1, "timestamp_ltz": 1, "decimal": 2}.get(kind, 0)
+    if kind is None or len(digits) > most:
+        raise tokens.wrong()
+    if kind == "time":
+        return checked(DataType(kind, digits[0] if digits else 0))
+    if kind in ("timestamp", "timestamp_ltz"):
+        return checked(DataType(kind, digits[0] if digits else 6))
     if kind == "decimal":
-        return checked(DataType(kind, 10 if first is None else int(first), int(second or 0)))
+        precision, scale = [*digits, *(10, 0)[len(digits):]]
+        return checked(DataType(kind, precision, scale))
     return DataType(kind)
 
 
 def checked(data_type):
     """The same type, or `TypeError` if its digits are out of range."""
-    kind, precision, scale = data_type
-    if kind == "timestamp" and precision > 6:
-        raise TypeError(f"TIMESTAMP({precision}): a timestamp has at most 6 digits of the second")
+    kind, precision, scale = data_type[:3]
+    if kind in ("timestamp", "timestamp_ltz") and precision > 6:
+        raise TypeError(f"{data_type}: a timestamp of a function has at most 6 digits of the second")
+    if kind == "time" and precision > 9:
+        raise TypeError(f"{data_type}: a time has at most 9 digits of the second")
     if kind == "decimal" and not (1 <= precision <= 38 and scale <= precision):
-        raise TypeError(f"DECIMAL({precision}, {scale}): precision is 1 to 38 and scale 0 to precision")
+        raise TypeError(f"{data_type}: precision is 1 to 38 and scale 0 to precision")
     return data_type
 
 
@@ -116,6 +224,9 @@ def _from_hint(hint):
         named = [case for case in cases if case is not type(None)]
         if len(named) == 1:
             return _from_hint(named[0])[0], len(named) < len(cases)
+    nested = _of_nested_hint(origin, typing.get_args(hint))
+    if nested is not None:
+        return nested, False
     try:
         data_type = _OF_HINT[hint]
     except (KeyError, TypeError):
@@ -124,8 +235,21 @@ def _from_hint(hint):
     return data_type, data_type is ANY
 
 
+def _of_nested_hint(origin, arguments):
+    """`list[int]`, `dict[str, float]`, `tuple[int, str]` (a row whose fields are called f0, f1, …)."""
+    if origin is list and len(arguments) == 1:
+        return DataType("array", parts=(from_any_spelling(arguments[0])[0],))
+    if origin is dict and len(arguments) == 2:
+        return DataType("map", parts=tuple(from_any_spelling(a)[0] for a in arguments))
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        parts = tuple(from_any_spelling(a)[0] for a in arguments)
+        return DataType("row", parts=parts, names=tuple(f"f{i}" for i in range(len(parts))))
+    return None
+
+
 def _what_exists():
     return (
-        "hints: bool, int, float, str, bytes, datetime.date, datetime.datetime, decimal.Decimal, Optional of these; "
-        "SQL: BOOLEAN, INT, BIGINT, DOUBLE, STRING, BYTES, DATE, TIMESTAMP(0..6), DECIMAL(p, s)"
+        "hints: bool, int, float, str, bytes, datetime.date, datetime.time, datetime.datetime, decimal.Decimal, list[...], "
+        "dict[..., ...], tuple[...], Optional of these; SQL: BOOLEAN, TINYINT, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, STRING, "
+        "BYTES, DATE, TIME, TIMESTAMP(0..6), TIMESTAMP_LTZ(0..6), DECIMAL(p, s), ARRAY<...>, MAP<..., ...>, ROW<name type, ...>"
     )

@@ -22,8 +22,9 @@ import inspect
 import typing
 
 import weir_types
+from weir_nested import Row
 
-__all__ = ["udf", "asset", "on_open"]
+__all__ = ["Row", "udf", "asset", "on_open"]
 
 
 class Function:

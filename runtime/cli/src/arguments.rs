@@ -36,9 +36,9 @@ pub enum LogFormat {
 pub enum Command {
     /// Run a job.
     Run(Run),
-    /// Say everything that is wrong with a script.
-    Check(Script),
-    /// Show how a job would run.
+    /// Say everything that is wrong with a script. Nothing that the script names is run.
+    Check(Check),
+    /// Show how a job would run. Nothing that the script names is run.
     Explain(Explain),
     /// Make, build, look into, test and time functions.
     Udf(Udf),
@@ -170,9 +170,21 @@ pub struct Replay {
 }
 
 #[derive(Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub script: Script,
+    /// Build functions that are not built yet, which runs what their authors wrote for the build.
+    #[arg(long)]
+    pub build: bool,
+}
+
+#[derive(Args)]
 pub struct Explain {
     #[command(flatten)]
     pub script: Script,
+    /// Build functions that are not built yet, which runs what their authors wrote for the build.
+    #[arg(long)]
+    pub build: bool,
     #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
     pub format: ExplainFormat,
 }

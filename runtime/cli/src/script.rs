@@ -1,6 +1,6 @@
 //! Scripts: read, compiled, checked, explained.
 
-use crate::arguments::{Explain, ExplainFormat, Script};
+use crate::arguments::{Check, Explain, ExplainFormat, Script};
 use crate::functions::Loader;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -134,9 +134,9 @@ fn in_text(text: &str, line: usize) -> Result<String> {
 }
 
 /// Says everything that is wrong with a script.
-pub fn check(script: &Script) -> Result<()> {
-    let source = read(script)?;
-    let loader = Loader::new(Metrics::new()?, source.base.clone());
+pub fn check(a: &Check) -> Result<()> {
+    let source = read(&a.script)?;
+    let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
     let (compiled, mut errors) = weir_sql::diagnose(&source.text, &source.base, source.settings.clone(), &loader);
     if errors.is_empty()
         && let Some(c) = &compiled
@@ -160,7 +160,7 @@ pub fn check(script: &Script) -> Result<()> {
 /// Shows how a job would run.
 pub fn explain(a: &Explain) -> Result<()> {
     let source = read(&a.script)?;
-    let loader = Loader::new(Metrics::new()?, source.base.clone());
+    let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
     let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader)?;
     let format = match a.format {
         ExplainFormat::Text => weir_sql::Format::Text,

@@ -9,7 +9,7 @@ use std::time::Instant;
 use weir_core::metrics::Metrics;
 use weir_core::{Error, Result, SqlType, TypeKind, Value, value};
 use weir_expr::{EvalContext, OnError, Session};
-use weir_udf_host::{Kind, Limits, Loaded, UserFunction, build, cache_folder, template};
+use weir_udf_host::{Cache, Component, Kind, Limits, Loaded, UserFunction, build, template};
 
 /// Does what was asked, on a thread with room for a guest's stack.
 pub fn run(a: &Udf) -> Result<()> {
@@ -26,7 +26,7 @@ fn act(a: &Udf) -> Result<()> {
     match &a.command {
         UdfCommand::New { name, language } => new(name, *language),
         UdfCommand::Build { path, output } => {
-            let built = build(&absolute(path), &cache_folder()?)?;
+            let built = build(&absolute(path), &Cache::of_user()?)?;
             let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let output = output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.wasm")));
             std::fs::copy(&built, &output)
@@ -136,11 +136,12 @@ fn options(network: Option<&str>, assets: Option<&Path>) -> BTreeMap<String, Str
 }
 
 fn load(path: &Path, options: &BTreeMap<String, String>) -> Result<(Loaded, PathBuf, Limits)> {
-    let cache = cache_folder()?;
+    let cache = Cache::of_user()?;
     let file = build(&absolute(path), &cache)?;
     let limits = Limits::from_options(options, Path::new("."))?;
     let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok((Loaded::new(&file, &name, &limits, &cache, &Metrics::new()?)?, file, limits))
+    let component = Component::load(&file, &cache)?;
+    Ok((Loaded::new(&component, &name, &limits, &Metrics::new()?)?, file, limits))
 }
 
 fn one(

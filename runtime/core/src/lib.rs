@@ -14,6 +14,7 @@ pub mod origin;
 pub mod private;
 pub mod state;
 pub mod thread;
+mod type_text;
 pub mod types;
 pub mod value;
 

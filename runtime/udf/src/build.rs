@@ -1,17 +1,32 @@
 //! Builds functions into components, by what they are made of: equal contents are built once.
+//!
+//! A build may run what the function's author wrote (a crate's build script, macros) on the machine itself, so it happens only when it
+//! is asked for, in processes that see nothing of the job's environment and are bounded in memory and time.
 
+use crate::cache::Cache;
+use crate::child::{self, Bounds, Ended, Failed};
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use weir_core::{Error, Result};
 
 /// The SDKs' sources, inside the binary.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk");
 
-/// The version of Python's tool chain.
-const COMPONENTIZE: &str = "componentize-py==0.25.1";
+/// Python's tool chain and time zones: versions, and the checksums of the packages for every system that there are some for.
+const COMPONENTIZE: &str = "componentize-py==0.25.1 \
+--hash=sha256:8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f \
+--hash=sha256:7b6a87c520358166843af0daa86d2312d7af4cbcbbf1e598951085cf7f2991ca \
+--hash=sha256:65fbc4a94df1de8acf7da50a1f5ed1711230188844e53e6332d99029be4e0afa \
+--hash=sha256:a556991534cc496207a9d2ca733c4b0f17ed38ef56a8d6b5f1847fdf1225dd1b
+tzdata==2026.6 --hash=sha256:0a10eec6e13ef16b627fabed9a5f2ba61a62b1c67f327305f4e7e412a70b4aec";
+
+/// What a build may take.
+const BOUNDS: Bounds = Bounds { memory: 6 << 30, time: Duration::from_secs(20 * 60) };
 
 /// What a function is built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,64 +55,77 @@ impl Kind {
     }
 }
 
-/// The folder for what is built: `WEIR_CACHE`, or `weir` in the user's cache.
+/// A function as it lies on disk, and what a component of it would be called.
+struct Source<'a> {
+    path: &'a Path,
+    kind: Kind,
+    files: BTreeMap<String, Vec<u8>>,
+    /// The component's name in the cache.
+    name: String,
+}
+
+impl Source<'_> {
+    fn read(path: &Path, kind: Kind) -> Result<Source<'_>> {
+        let root = if kind == Kind::Python { path.parent().unwrap_or(Path::new(".")) } else { path };
+        let files = contents(root, kind)?;
+        let mut sum = Sha256::new();
+        sum.update(env!("CARGO_PKG_VERSION"));
+        sum.update([kind as u8]);
+        for (name, bytes) in sdk() {
+            sum.update(name.as_os_str().as_encoded_bytes());
+            sum.update(bytes);
+        }
+        if kind == Kind::Python {
+            sum.update(COMPONENTIZE);
+            sum.update(path.file_name().map(|n| n.as_encoded_bytes()).unwrap_or_default());
+        }
+        for (name, bytes) in &files {
+            sum.update(name);
+            sum.update((bytes.len() as u64).to_le_bytes());
+            sum.update(bytes);
+        }
+        let name = format!("components/{}.wasm", hex::encode(sum.finalize()));
+        Ok(Source { path, kind, files, name })
+    }
+}
+
+/// The component of what a path holds, if it is one, or was built before; nothing is run to find that out.
 ///
 /// # Errors
-/// When the machine has no such place.
-pub fn cache_folder() -> Result<PathBuf> {
-    let folder = match (std::env::var_os("WEIR_CACHE"), std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
-        (Some(w), ..) => PathBuf::from(w),
-        (_, Some(x), _) => PathBuf::from(x).join("weir"),
-        (.., Some(h)) => PathBuf::from(h).join(".cache/weir"),
-        _ => {
-            return Err(Error::tool("there is no folder for built functions").hint("name one by WEIR_CACHE"));
+/// When the path holds no function, or cannot be read.
+pub fn built(path: &Path, cache: &Cache) -> Result<Option<PathBuf>> {
+    match Kind::of(path)? {
+        Kind::Wasm => Ok(Some(path.to_path_buf())),
+        kind => {
+            let source = Source::read(path, kind)?;
+            Ok(cache.get(&source.name).map(|_| cache.folder().join(&source.name)))
         }
-    };
-    std::fs::create_dir_all(&folder).map_err(|e| {
-        Error::tool(format!("cannot make {}: {e}", folder.display())).hint("name another by WEIR_CACHE")
-    })?;
-    Ok(folder)
+    }
 }
 
 /// Builds what a path holds. Gives the component's path.
 ///
 /// # Errors
 /// When a tool is missing or the build fails; the message has the tool's own words.
-pub fn build(path: &Path, cache: &Path) -> Result<PathBuf> {
+pub fn build(path: &Path, cache: &Cache) -> Result<PathBuf> {
     let kind = Kind::of(path)?;
     if kind == Kind::Wasm {
         return Ok(path.to_path_buf());
     }
-    let sdk = unpack_sdk(cache)?;
-    let mut sum = Sha256::new();
-    sum.update(env!("CARGO_PKG_VERSION"));
-    sum.update(sdk.file_name().map(|n| n.as_encoded_bytes()).unwrap_or_default());
-    sum.update([kind as u8]);
-    let root = if kind == Kind::Python { path.parent().unwrap_or(Path::new(".")) } else { path };
-    let files = contents(root, kind)?;
-    if kind == Kind::Python {
-        sum.update(COMPONENTIZE);
-        sum.update(path.file_name().map(|n| n.as_encoded_bytes()).unwrap_or_default());
-    }
-    for (name, bytes) in &files {
-        sum.update(name);
-        sum.update((bytes.len() as u64).to_le_bytes());
-        sum.update(bytes);
-    }
-    let folder = cache.join("components");
-    let target = folder.join(format!("{}.wasm", hex::encode(sum.finalize())));
-    if target.is_file() {
+    let source = Source::read(path, kind)?;
+    let target = cache.folder().join(&source.name);
+    if cache.get(&source.name).is_some() {
         return Ok(target);
     }
-    let io = |e: std::io::Error| Error::tool(format!("cannot build into {}: {e}", folder.display()));
-    std::fs::create_dir_all(&folder).map_err(io)?;
+    let io = |e: std::io::Error| Error::tool(format!("cannot build into {}: {e}", cache.folder().display()));
     tracing::info!("building the function {}, once", path.display());
-    let draft = tempfile::NamedTempFile::new_in(&folder).map_err(io)?;
+    let work = tempfile::tempdir_in(cache.folder()).map_err(io)?;
+    let output = work.path().join("function.wasm");
     match kind {
-        Kind::Rust => rust(path, &sdk, cache, draft.path())?,
-        _ => python(path, &files, &sdk, cache, draft.path())?,
+        Kind::Rust => rust(path, cache, work.path(), &output)?,
+        _ => python(&source, cache, work.path(), &output)?,
     }
-    draft.persist(&target).map_err(|e| io(e.error))?;
+    cache.put(&source.name, |to| std::fs::copy(&output, to).map(|_| ())).map_err(io)?;
     Ok(target)
 }
 
@@ -112,7 +140,11 @@ fn contents(root: &Path, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>> {
         // A Python function is its file and what lies beside it: modules and small tables, not whole data folders.
         let size = e.metadata().map(|m| m.len()).unwrap_or(0);
         let wanted = match kind {
-            Kind::Python => e.depth() <= 3 && size <= 16 << 20 && !name.ends_with(".wasm") && !name.contains("Cargo."),
+            // The script that calls it is none of it: many may share one file of functions.
+            Kind::Python => {
+                let other = [".wasm", ".sql"].iter().any(|end| name.ends_with(end)) || name.contains("Cargo.");
+                e.depth() <= 3 && size <= 16 << 20 && !other
+            }
             _ => name != "Cargo.lock",
         };
         if e.file_type().is_file() && wanted {
@@ -123,8 +155,8 @@ fn contents(root: &Path, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(out)
 }
 
-/// Writes the SDKs where the tools can read them, in a folder named by their contents.
-fn unpack_sdk(cache: &Path) -> Result<PathBuf> {
+/// The SDKs' files, in order.
+fn sdk() -> Vec<(PathBuf, &'static [u8])> {
     fn walk(d: &'static Dir<'static>, out: &mut Vec<(PathBuf, &'static [u8])>) {
         out.extend(d.files().map(|f| (f.path().to_path_buf(), f.contents())));
         d.dirs().for_each(|d| walk(d, out));
@@ -133,77 +165,106 @@ fn unpack_sdk(cache: &Path) -> Result<PathBuf> {
     walk(&SDK, &mut files);
     files.retain(|(p, _)| !p.components().any(|c| c.as_os_str() == "target" || c.as_os_str() == "__pycache__"));
     files.sort();
-    let mut sum = Sha256::new();
-    for (p, b) in &files {
-        sum.update(p.as_os_str().as_encoded_bytes());
-        sum.update(b);
-    }
-    let folder = cache.join("sdk").join(&hex::encode(sum.finalize())[..16]);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let io = |e: std::io::Error| Error::tool(format!("cannot write {}: {e}", folder.display()));
-    let above = cache.join("sdk");
-    std::fs::create_dir_all(&above).map_err(io)?;
-    let draft = tempfile::tempdir_in(&above).map_err(io)?;
-    for (p, b) in &files {
-        let to = draft.path().join(p);
-        std::fs::create_dir_all(to.parent().unwrap_or(draft.path())).map_err(io)?;
-        std::fs::write(to, b).map_err(io)?;
-    }
-    let draft = draft.keep();
-    if let Err(e) = std::fs::rename(&draft, &folder)
-        && !folder.is_dir()
-    {
-        return Err(io(e));
-    }
-    Ok(folder)
+    files
 }
 
-fn run(command: &mut Command, missing: &str) -> Result<std::process::Output> {
+/// Makes a folder hold the SDKs, as they are and nothing else: what an earlier build has done to them is undone. Files that are right
+/// are left alone, so that cargo takes what it made of them.
+fn lay_out_sdk(folder: &Path) -> std::io::Result<()> {
+    let files = sdk();
+    let known: BTreeSet<&Path> = files.iter().map(|(p, _)| p.as_path()).collect();
+    if folder.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
+        std::fs::remove_file(folder)?;
+    }
+    std::fs::create_dir_all(folder)?;
+    for e in walkdir::WalkDir::new(folder).contents_first(true).min_depth(1) {
+        let e = e.map_err(std::io::Error::other)?;
+        let relative = e.path().strip_prefix(folder).unwrap_or(e.path());
+        if e.file_type().is_dir() {
+            // Those that are not empty hold something that stays.
+            let _ = std::fs::remove_dir(e.path());
+        } else if !e.file_type().is_file() || !known.contains(relative) {
+            std::fs::remove_file(e.path())?;
+        }
+    }
+    for (path, bytes) in files {
+        let to = folder.join(path);
+        if std::fs::read(&to).is_ok_and(|there| there == bytes) {
+            continue;
+        }
+        std::fs::create_dir_all(to.parent().unwrap_or(folder))?;
+        std::fs::write(to, bytes)?;
+    }
+    Ok(())
+}
+
+/// Runs a tool of a build.
+fn run(command: &mut Command, missing: &str) -> Result<Ended> {
     let name = command.get_program().to_string_lossy().into_owned();
-    command.output().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => {
+    child::run(command, BOUNDS).map_err(|failed| match failed {
+        Failed::Start(e) if e.kind() == std::io::ErrorKind::NotFound => {
             Error::tool(format!("{name} is needed to build this function, and is not there")).hint(missing)
         }
-        _ => Error::tool(format!("{name} does not start: {e}")),
+        Failed::Start(e) => Error::tool(format!("{name} does not start: {e}")),
+        Failed::Exceeded(why) => Error::tool(format!("the build was ended: {name} {why}"))
+            .hint("build it elsewhere, and use the component: LANGUAGE WASM USING FILE '….wasm'"),
     })
 }
 
-fn rust(path: &Path, sdk: &Path, cache: &Path, output: &Path) -> Result<()> {
-    let install = "install Rust from https://rustup.rs, then: rustup target add wasm32-wasip2";
-    let patch = format!("patch.crates-io.weir-udf.path={:?}", sdk.join("rust").display().to_string());
-    let target = cache.join("cargo");
-    let mut command = Command::new("cargo");
-    command
-        .args([
-            "build",
-            "--release",
-            "--target",
-            "wasm32-wasip2",
-            "--message-format",
-            "json-render-diagnostics",
-            "--config",
-        ])
-        .arg(patch)
-        .arg("--manifest-path")
-        .arg(path.join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(path);
-    for v in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
-        command.env_remove(v);
+const INSTALL_RUST: &str = "install Rust from https://rustup.rs, then: rustup target add wasm32-wasip2";
+
+/// The cargo and rustc that a crate's own folder asks for. Found once, so that cargo itself can be run in another folder, where it
+/// reads no settings that came with the crate while it may still reach its registry.
+fn rust_tools(path: &Path) -> Result<(PathBuf, PathBuf)> {
+    let asked = run(child::command("rustc", path).args(["--print", "sysroot"]), INSTALL_RUST)?;
+    if !asked.status.success() {
+        let words = String::from_utf8_lossy(&asked.stderr).into_owned();
+        return Err(Error::tool(format!("rustc cannot be used: {}", last_lines(&words, 10))).hint(INSTALL_RUST));
     }
-    let built = run(&mut command, install)?;
-    if !built.status.success() {
-        let words = String::from_utf8_lossy(&built.stderr);
+    let root = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
+    let tool = |name: &str| Some(root.join("bin").join(name)).filter(|t| t.is_file()).unwrap_or_else(|| name.into());
+    Ok((tool("cargo"), tool("rustc")))
+}
+
+fn rust(path: &Path, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
+    let io = |e: std::io::Error| Error::tool(format!("cannot prepare the build: {e}"));
+    // What cargo makes of a crate is kept for the next build of the same one, and for no other.
+    let own = hex::encode(Sha256::digest(path.as_os_str().as_encoded_bytes()));
+    let own = cache.place(&format!("cargo/{}", &own[..16])).map_err(io)?;
+    let sdk = own.join("sdk");
+    lay_out_sdk(&sdk).map_err(io)?;
+    let patch = format!("patch.crates-io.weir-udf.path={:?}", sdk.join("rust").display().to_string());
+    let (cargo, rustc) = rust_tools(path)?;
+    let command = |verb: &str| {
+        let mut command = child::command(&cargo, work);
+        command.arg(verb).arg("--config").arg(&patch).arg("--manifest-path").arg(path.join("Cargo.toml"));
+        command.env("RUSTC", &rustc);
+        command
+    };
+    let failed = |ended: &Ended| {
+        let words = String::from_utf8_lossy(&ended.stderr).into_owned();
         let e =
             Error::tool(format!("the function in {} does not compile:\n{}", path.display(), last_lines(&words, 60)));
-        return Err(if words.contains("wasm32-wasip2") && words.contains("rustup target add") {
-            e.hint("rustup target add wasm32-wasip2")
-        } else {
-            e
-        });
+        match words.contains("wasm32-wasip2")
+            && (words.contains("rustup target add") || words.contains("not be installed"))
+        {
+            true => e.hint("rustup target add wasm32-wasip2"),
+            false => e,
+        }
+    };
+    // The crates are fetched first, which runs none of them; what is run then reaches for nothing.
+    let mut fetch = command("fetch");
+    child::fetches(&mut fetch, "CARGO_");
+    let fetched = run(&mut fetch, INSTALL_RUST)?;
+    if !fetched.status.success() {
+        return Err(failed(&fetched));
+    }
+    let mut build = command("build");
+    build.args(["--release", "--offline", "--target", "wasm32-wasip2", "--message-format", "json-render-diagnostics"]);
+    build.arg("--target-dir").arg(own.join("target"));
+    let built = run(&mut build, INSTALL_RUST)?;
+    if !built.status.success() {
+        return Err(failed(&built));
     }
     let artifact = String::from_utf8_lossy(&built.stdout)
         .lines()
@@ -225,50 +286,90 @@ fn last_lines(text: &str, n: usize) -> String {
     lines[lines.len().saturating_sub(n)..].join("\n")
 }
 
-/// Python's tool chain in the cache, installed once.
-fn tool_chain(cache: &Path) -> Result<PathBuf> {
-    let folder = cache.join("python").join(COMPONENTIZE.replace("==", "-"));
-    if folder.join("done").is_file() {
-        return Ok(folder);
+const INSTALL_PYTHON: &str = "apt-get install python3 python3-pip (or python3-venv)";
+
+/// Python without what lies around: no modules of the folder that it runs in, of the user, or of the environment's paths.
+fn python3(program: &OsStr, folder: &Path) -> Command {
+    let mut command = child::command(program, folder);
+    command.arg("-I");
+    command
+}
+
+/// The checksum of everything below a folder, under the cache's key.
+fn sum_of_tree(cache: &Cache, name: &str, folder: &Path) -> std::io::Result<[u8; 32]> {
+    let mut all = Sha256::new();
+    for e in walkdir::WalkDir::new(folder).sort_by_file_name() {
+        let e = e.map_err(std::io::Error::other)?;
+        if e.file_type().is_file() {
+            all.update(e.path().strip_prefix(folder).unwrap_or(e.path()).as_os_str().as_encoded_bytes());
+            all.update(Sha256::digest(std::fs::read(e.path())?));
+        }
     }
-    let install = "apt-get install python3 python3-pip (or python3-venv)";
-    tracing::info!("installing {COMPONENTIZE} into {}, once", folder.display());
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).map_err(|e| Error::tool(format!("cannot make {}: {e}", folder.display())))?;
-    let libraries = folder.join("lib");
-    let direct = run(
-        Command::new("python3")
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-            .arg(&libraries)
-            .arg(COMPONENTIZE),
-        install,
-    )?;
+    cache.sum(name, &all.finalize()[..])
+}
+
+/// Python's tool chain in the cache, installed once; it is what was installed, or is installed again.
+fn tool_chain(cache: &Cache, work: &Path) -> Result<PathBuf> {
+    let pinned = COMPONENTIZE.split_whitespace().next().unwrap_or_default();
+    let name = format!("python/{}", &hex::encode(Sha256::digest(COMPONENTIZE))[..16]);
+    let folder = cache.folder().join(&name);
+    let (libraries, told) = (folder.join("lib"), folder.join("sum"));
+    let io = |e: std::io::Error| Error::tool(format!("cannot install into {}: {e}", folder.display()));
+    if let Ok(told) = std::fs::read(&told)
+        && sum_of_tree(cache, &name, &libraries).is_ok_and(|sum| sum[..] == told[..])
+    {
+        return Ok(libraries);
+    }
+    tracing::info!("installing {pinned} into {}, once", folder.display());
+    cache.place("python").map_err(io)?;
+    let draft = tempfile::tempdir_in(cache.folder().join("python")).map_err(io)?;
+    let requirements = work.join("requirements.txt");
+    std::fs::write(&requirements, COMPONENTIZE).map_err(io)?;
+    let install = |program: &OsStr| {
+        let mut pip = python3(program, work);
+        child::fetches(&mut pip, "PIP_");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+        ]);
+        pip.args(["--no-compile", "--require-hashes", "--target"])
+            .arg(draft.path().join("lib"))
+            .arg("-r")
+            .arg(&requirements);
+        run(&mut pip, INSTALL_PYTHON)
+    };
+    let direct = install(OsStr::new("python3"))?;
     if !direct.status.success() {
         // No pip of its own: a virtual environment brings one.
-        let venv = folder.join("venv");
-        let made = run(Command::new("python3").args(["-m", "venv"]).arg(&venv), install)?;
-        let filled = if made.status.success() {
-            run(
-                Command::new(venv.join("bin/python"))
-                    .args(["-m", "pip", "install", "--quiet", "--target"])
-                    .arg(&libraries)
-                    .arg(COMPONENTIZE),
-                install,
-            )?
-        } else {
-            made
-        };
+        let venv = work.join("pip");
+        let made = run(python3(OsStr::new("python3"), work).args(["-m", "venv"]).arg(&venv), INSTALL_PYTHON)?;
+        let filled = if made.status.success() { install(venv.join("bin/python").as_os_str())? } else { made };
         if !filled.status.success() {
             let words = String::from_utf8_lossy(&direct.stderr).into_owned() + &String::from_utf8_lossy(&filled.stderr);
             return Err(Error::tool(format!("Python's tool chain cannot be installed:\n{}", last_lines(&words, 15)))
-                .hint(install));
+                .hint(INSTALL_PYTHON));
         }
     }
-    std::fs::write(folder.join("done"), "").map_err(|e| Error::tool(e.to_string()))?;
-    Ok(folder)
+    let sum = sum_of_tree(cache, &name, &draft.path().join("lib")).map_err(io)?;
+    std::fs::write(draft.path().join("sum"), sum).map_err(io)?;
+    let _ = std::fs::remove_dir_all(&folder);
+    let draft = draft.keep();
+    match std::fs::rename(&draft, &folder) {
+        // Another process was faster.
+        Err(_) if libraries.is_dir() => std::fs::remove_dir_all(&draft).map_err(io)?,
+        renamed => renamed.map_err(io)?,
+    }
+    Ok(libraries)
 }
 
-fn python(path: &Path, files: &BTreeMap<String, Vec<u8>>, sdk: &Path, cache: &Path, output: &Path) -> Result<()> {
+fn python(source: &Source<'_>, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
+    let path = source.path;
     let module = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
     let valid =
         module.chars().all(|c| c.is_alphanumeric() || c == '_') && !module.starts_with(|c: char| c.is_ascii_digit());
@@ -276,42 +377,47 @@ fn python(path: &Path, files: &BTreeMap<String, Vec<u8>>, sdk: &Path, cache: &Pa
         return Err(Error::script(format!("{} is no name of a Python module", path.display()))
             .hint("name the file by letters, digits and underscores"));
     }
-    let tools = tool_chain(cache)?;
-    let work = tempfile::tempdir_in(cache).map_err(|e| Error::tool(e.to_string()))?;
-    let (user, empty) = (work.path().join("user"), work.path().join("venv/lib/site-packages"));
+    // A syntax error costs a fraction of a second here, and half a minute there.
+    let parse = "import ast,sys; ast.parse(open(sys.argv[1], encoding='utf-8').read(), sys.argv[1])";
+    let parsed = run(python3(OsStr::new("python3"), work).args(["-c", parse]).arg(path), INSTALL_PYTHON)?;
+    if !parsed.status.success() {
+        let words = String::from_utf8_lossy(&parsed.stderr);
+        let from = words.rfind("  File ").unwrap_or(0);
+        return Err(Error::script(format!("{} is no Python:\n{}", path.display(), words[from..].trim_end())));
+    }
+    let libraries = tool_chain(cache, work)?;
+    let (user, sdk, zones) = (work.join("user"), work.join("sdk"), work.join("zones"));
+    let empty = work.join("venv/lib/site-packages");
     let io = |e: std::io::Error| Error::tool(format!("cannot prepare the build: {e}"));
     std::fs::create_dir_all(&empty).map_err(io)?;
-    for (name, bytes) in files {
+    lay_out_sdk(&sdk).map_err(io)?;
+    std::fs::create_dir_all(&zones).map_err(io)?;
+    std::os::unix::fs::symlink(libraries.join("tzdata"), zones.join("tzdata")).map_err(io)?;
+    for (name, bytes) in &source.files {
         let to = user.join(name);
         std::fs::create_dir_all(to.parent().unwrap_or(&user)).map_err(io)?;
         std::fs::write(to, bytes).map_err(io)?;
     }
     let note = format!("MODULE = {module:?}\nREPORT = \"/0/weir_report.json\"\n");
     std::fs::write(user.join("weir_build.py"), note).map_err(io)?;
-    // A syntax error costs a fraction of a second here, and half a minute there.
-    let parse = "import ast,sys; ast.parse(open(sys.argv[1], encoding='utf-8').read(), sys.argv[1])";
-    let parsed = run(Command::new("python3").args(["-c", parse]).arg(path), "apt-get install python3")?;
-    if !parsed.status.success() {
-        let words = String::from_utf8_lossy(&parsed.stderr);
-        let from = words.rfind("  File ").unwrap_or(0);
-        return Err(Error::script(format!("{} is no Python:\n{}", path.display(), words[from..].trim_end())));
-    }
-    let program = "import sys; from componentize_py import script; sys.exit(script())";
-    let built = run(
-        Command::new("python3")
-            .args(["-c", program, "-q", "-d"])
-            .arg(sdk.join("wit"))
-            .args(["-w", "udf", "componentize", "weir_app", "-p"])
-            .arg(&user)
-            .arg("-p")
-            .arg(sdk.join("python"))
-            .arg("-o")
-            .arg(output)
-            .env("PYTHONPATH", tools.join("lib"))
-            .env("VIRTUAL_ENV", work.path().join("venv"))
-            .env_remove("RUST_BACKTRACE"),
-        "apt-get install python3",
-    )?;
+    let program =
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from componentize_py import script; sys.exit(script())";
+    let mut build = python3(OsStr::new("python3"), work);
+    build
+        .args(["-B", "-c", program])
+        .arg(&libraries)
+        .args(["-q", "-d"])
+        .arg(sdk.join("wit"))
+        .args(["-w", "udf", "componentize", "weir_app", "-p"])
+        .arg(&user)
+        .arg("-p")
+        .arg(sdk.join("python"))
+        .arg("-p")
+        .arg(&zones)
+        .arg("-o")
+        .arg(output)
+        .env("VIRTUAL_ENV", work.join("venv"));
+    let built = run(&mut build, INSTALL_PYTHON)?;
     if built.status.success() {
         return Ok(());
     }

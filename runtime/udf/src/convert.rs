@@ -1,15 +1,16 @@
 //! Columns across the boundary: Arrow's buffers out, a guest's buffers in, every length and offset checked.
 
+use crate::nested;
 use crate::sandbox::bindings::weir::udf::types::{Column, DataType as Wit, DecimalType};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType, TimestampMicrosecondType,
 };
 use std::sync::Arc;
 use weir_core::types::UNBOUNDED;
-use weir_core::{SqlType, TypeKind};
+use weir_core::{ColumnBuilder, SqlType, TypeKind, Value};
 
 /// The contract's type for a SQL type, and the SQL type that values are cast to before they cross.
 pub(crate) fn crossing(ty: &SqlType) -> Option<(Wit, SqlType)> {
@@ -18,23 +19,50 @@ pub(crate) fn crossing(ty: &SqlType) -> Option<(Wit, SqlType)> {
     let to = |w: Wit, kind: TypeKind| Some((w, SqlType { kind, nullable }));
     match ty.kind {
         TypeKind::Boolean => as_is(Wit::Boolean),
-        TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int => to(Wit::Int32, TypeKind::Int),
+        TypeKind::TinyInt => as_is(Wit::Int8),
+        TypeKind::SmallInt => as_is(Wit::Int16),
+        TypeKind::Int => as_is(Wit::Int32),
         TypeKind::BigInt => as_is(Wit::Int64),
-        TypeKind::Float | TypeKind::Double => to(Wit::Float64, TypeKind::Double),
+        TypeKind::Float => as_is(Wit::Float32),
+        TypeKind::Double => as_is(Wit::Float64),
         TypeKind::Decimal(p, s) => as_is(Wit::Decimal(DecimalType { precision: p, scale: s })),
         TypeKind::Char(_) | TypeKind::Varchar(_) => to(Wit::Utf8, TypeKind::Varchar(UNBOUNDED)),
         TypeKind::Binary(_) | TypeKind::Varbinary(_) => to(Wit::Binary, TypeKind::Varbinary(UNBOUNDED)),
         TypeKind::Date => as_is(Wit::Date),
         TypeKind::Timestamp(p) => to(Wit::Timestamp(p.min(6)), TypeKind::Timestamp(p.min(6))),
+        TypeKind::TimestampLtz(p) => to(Wit::TimestampLtz(p.min(6)), TypeKind::TimestampLtz(p.min(6))),
+        TypeKind::Time(p) => as_is(Wit::Time(p)),
         TypeKind::Null => to(Wit::Utf8, TypeKind::Varchar(UNBOUNDED)),
-        _ => None,
+        TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) => as_is(Wit::Nested),
+        TypeKind::IntervalMonth | TypeKind::IntervalDay => None,
     }
 }
 
-/// The SQL type of a type of the contract; none for `any`.
-pub(crate) fn sql_type(w: &Wit) -> Option<SqlType> {
+/// What a signature says: a name and its SQL type, which is none for `any`.
+///
+/// # Errors
+/// When a nested type's text, which follows the name, is no type.
+pub(crate) fn declared(name: &str, w: &Wit) -> Result<(String, Option<SqlType>), String> {
+    match (w, name.split_once(' ')) {
+        (Wit::Nested, Some((name, text))) => match text.parse::<SqlType>() {
+            Ok(ty) if ty.is_nested() => Ok((name.to_string(), Some(ty))),
+            Ok(ty) => Err(format!("{name}: {ty} is not nested, and has a case of its own in the contract")),
+            Err(why) => Err(format!("{name}: {why}")),
+        },
+        (Wit::Nested, None) => Err(format!("{name}: a nested type's text follows its name")),
+        _ => Ok((name.to_string(), sql_type(w))),
+    }
+}
+
+/// The SQL type of a type of the contract; none for `any`, and for a nested one, whose text is elsewhere.
+fn sql_type(w: &Wit) -> Option<SqlType> {
     Some(SqlType::from(match w {
-        Wit::Any => return None,
+        Wit::Any | Wit::Nested => return None,
+        Wit::Int8 => TypeKind::TinyInt,
+        Wit::Int16 => TypeKind::SmallInt,
+        Wit::Float32 => TypeKind::Float,
+        Wit::Time(p) => TypeKind::Time((*p).min(9)),
+        Wit::TimestampLtz(p) => TypeKind::TimestampLtz((*p).min(6)),
         Wit::Boolean => TypeKind::Boolean,
         Wit::Int32 => TypeKind::Int,
         Wit::Int64 => TypeKind::BigInt,
@@ -47,19 +75,35 @@ pub(crate) fn sql_type(w: &Wit) -> Option<SqlType> {
     }))
 }
 
-/// An Arrow column as the contract carries it.
-pub(crate) fn to_guest(array: &ArrayRef, dtype: Wit) -> Column {
+/// An Arrow column of a SQL type as the contract carries it.
+pub(crate) fn to_guest(array: &ArrayRef, dtype: Wit, ty: &SqlType) -> Column {
     let validity = array.nulls().filter(|n| n.null_count() > 0).map(|n| n.inner().sliced().as_slice().to_vec());
     fn values<T: ArrowPrimitiveType>(a: &ArrayRef) -> Vec<u8> {
         a.as_primitive::<T>().values().inner().as_slice().to_vec()
     }
     let (offsets, data) = match dtype {
         Wit::Boolean => (vec![], array.as_boolean().values().sliced().as_slice().to_vec()),
+        Wit::Int8 => (vec![], values::<Int8Type>(array)),
+        Wit::Int16 => (vec![], values::<Int16Type>(array)),
+        Wit::Float32 => (vec![], values::<Float32Type>(array)),
+        Wit::Time(_) => (vec![], values::<Time32MillisecondType>(array)),
         Wit::Int32 => (vec![], values::<Int32Type>(array)),
         Wit::Int64 => (vec![], values::<Int64Type>(array)),
         Wit::Float64 => (vec![], values::<Float64Type>(array)),
         Wit::Date => (vec![], values::<Date32Type>(array)),
-        Wit::Timestamp(_) => (vec![], values::<TimestampMicrosecondType>(array)),
+        Wit::Timestamp(_) | Wit::TimestampLtz(_) => (vec![], values::<TimestampMicrosecondType>(array)),
+        Wit::Nested => {
+            // The type comes first; NULL is an empty text.
+            let mut text = ty.to_string();
+            let mut offsets = (text.len() as u32).to_le_bytes().to_vec();
+            for row in 0..array.len() {
+                if !array.is_null(row) {
+                    nested::write(&Value::read(array, row), ty, &mut text);
+                }
+                offsets.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            }
+            (offsets, text.into_bytes())
+        }
         Wit::Decimal(_) => (vec![], values::<Decimal128Type>(array)),
         Wit::Utf8 => {
             let a = array.as_string::<i32>();
@@ -78,6 +122,19 @@ fn cut(offsets: &[i32], data: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut out = Vec::with_capacity(offsets.len() * 4);
     offsets.iter().for_each(|o| out.extend_from_slice(&(o - first).to_le_bytes()));
     (out, data[first as usize..last as usize].to_vec())
+}
+
+/// The offsets of a guest's column: one more than rows, rising from 0 to the end of the data at most.
+fn offsets_of(bytes: &[u8], rows: usize, data: usize) -> Result<Vec<i32>, String> {
+    if bytes.len() != (rows + 1) * 4 {
+        return Err(format!("the offsets have {} bytes, {rows} rows take {}", bytes.len(), (rows + 1) * 4));
+    }
+    let offsets: Vec<i32> = bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let rising = offsets[0] == 0 && offsets.windows(2).all(|w| w[0] <= w[1]);
+    if !rising || offsets[rows] as usize > data {
+        return Err("the offsets do not rise from 0 to the end of the data".to_string());
+    }
+    Ok(offsets)
 }
 
 /// A guest's column as Arrow's.
@@ -118,11 +175,37 @@ pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> 
             }
             Arc::new(BooleanArray::new(BooleanBuffer::new(Buffer::from_vec(c.data), 0, rows), nulls))
         }
+        Wit::Int8 => Arc::new(fixed::<Int8Type>(c.data, rows, nulls)?),
+        Wit::Int16 => Arc::new(fixed::<Int16Type>(c.data, rows, nulls)?),
         Wit::Int32 => Arc::new(fixed::<Int32Type>(c.data, rows, nulls)?),
+        Wit::Float32 => Arc::new(fixed::<Float32Type>(c.data, rows, nulls)?),
+        Wit::Time(_) => {
+            let a = fixed::<Time32MillisecondType>(c.data, rows, nulls)?;
+            if a.iter().flatten().any(|v| !(0..86_400_000).contains(&v)) {
+                return Err("a time is not within a day".to_string());
+            }
+            Arc::new(a)
+        }
         Wit::Int64 => Arc::new(fixed::<Int64Type>(c.data, rows, nulls)?),
         Wit::Float64 => Arc::new(fixed::<Float64Type>(c.data, rows, nulls)?),
         Wit::Date => Arc::new(fixed::<Date32Type>(c.data, rows, nulls)?),
-        Wit::Timestamp(_) => Arc::new(fixed::<TimestampMicrosecondType>(c.data, rows, nulls)?),
+        Wit::Timestamp(_) | Wit::TimestampLtz(_) => {
+            Arc::new(fixed::<TimestampMicrosecondType>(c.data, rows, nulls)?.with_data_type(ty.arrow()))
+        }
+        Wit::Nested => {
+            let offsets = offsets_of(&c.offsets, rows, c.data.len())?;
+            let mut builder = ColumnBuilder::new(&ty.arrow());
+            for (row, ends) in offsets.windows(2).enumerate() {
+                if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
+                    builder.push(&Value::Null);
+                    continue;
+                }
+                let json = serde_json::from_slice(&c.data[ends[0] as usize..ends[1] as usize])
+                    .map_err(|e| format!("a {} is no JSON: {e}", ty.kind))?;
+                builder.push(&nested::read(json, ty)?);
+            }
+            builder.finish()
+        }
         Wit::Decimal(d) => {
             let a = fixed::<Decimal128Type>(c.data, rows, nulls)?;
             let limit = 10u128.checked_pow(u32::from(d.precision)).unwrap_or(u128::MAX);
@@ -133,15 +216,7 @@ pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> 
             Arc::new(a)
         }
         Wit::Utf8 | Wit::Binary | Wit::Any => {
-            if c.offsets.len() != (rows + 1) * 4 {
-                return Err(format!("the offsets have {} bytes, {rows} rows take {}", c.offsets.len(), (rows + 1) * 4));
-            }
-            let offsets: Vec<i32> =
-                c.offsets.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            let rising = offsets[0] == 0 && offsets.windows(2).all(|w| w[0] <= w[1]);
-            if !rising || offsets[rows] as usize > c.data.len() {
-                return Err("the offsets do not rise from 0 to the end of the data".to_string());
-            }
+            let offsets = offsets_of(&c.offsets, rows, c.data.len())?;
             let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
             let data = Buffer::from_vec(c.data);
             if matches!(ty.arrow(), DataType::Utf8) {
@@ -180,7 +255,14 @@ mod tests {
             Wit::Date,
             Wit::Timestamp(3),
             Wit::Decimal(DecimalType { precision: 5, scale: 2 }),
+            Wit::Int8,
+            Wit::Int16,
+            Wit::Float32,
+            Wit::Time(0),
+            Wit::TimestampLtz(3),
+            Wit::Nested,
         ];
+        let nested: SqlType = "ARRAY<INT>".parse().expect("a type");
         let (mut taken, mut refused) = (0u64, 0u64);
         while start.elapsed() < std::time::Duration::from_secs(seconds) {
             let (dtype, wanted) = (types[random(types.len())], types[random(types.len())]);
@@ -192,7 +274,9 @@ mod tests {
             };
             let width = match wanted {
                 Wit::Boolean => 0,
-                Wit::Int32 | Wit::Date => 4,
+                Wit::Int8 => 1,
+                Wit::Int16 => 2,
+                Wit::Int32 | Wit::Float32 | Wit::Date | Wit::Time(_) => 4,
                 Wit::Decimal(_) => 16,
                 _ => 8,
             };
@@ -209,7 +293,7 @@ mod tests {
                 let n = near(rows.div_ceil(8), &mut random);
                 (0..n).map(|_| random(256) as u8).collect()
             });
-            let ty = sql_type(&wanted).unwrap_or(SqlType::BYTES);
+            let ty = sql_type(&wanted).unwrap_or_else(|| nested.clone());
             match from_guest(Column { dtype, validity, offsets, data }, rows, &wanted, &ty) {
                 Ok(column) => {
                     taken += 1;

@@ -1,7 +1,7 @@
 //! Functions ready to be called: instances pooled, results remembered, rows that fail told apart.
 
-use crate::convert::{crossing, from_guest, sql_type, to_guest};
-use crate::sandbox::bindings::weir::udf::types::{DataType as Wit, Signature};
+use crate::convert::{crossing, declared, from_guest, to_guest};
+use crate::sandbox::bindings::weir::udf::types::{self, DataType as Wit};
 use crate::sandbox::{Component, Grant, Instance, Rights};
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use hashbrown::HashMap;
@@ -110,6 +110,25 @@ fn read_assets(path: &Path, into: &mut BTreeMap<String, Vec<u8>>) -> Result<()> 
     Ok(())
 }
 
+/// What a function says of itself.
+#[derive(Clone)]
+struct Signature {
+    name: String,
+    /// Names and types of its arguments, a type being none where any will do; none where any number of arguments will do.
+    args: Option<Vec<(String, Option<SqlType>)>>,
+    dtype: Wit,
+    result: Option<SqlType>,
+    deterministic: bool,
+}
+
+impl Signature {
+    fn read(s: types::Signature) -> std::result::Result<Signature, String> {
+        let (name, result) = declared(&s.name, &s.dtype)?;
+        let args = s.args.map(|all| all.iter().map(|f| declared(&f.name, &f.dtype)).collect()).transpose()?;
+        Ok(Signature { name, args, dtype: s.dtype, result, deterministic: s.deterministic })
+    }
+}
+
 /// A loaded component with its functions.
 #[derive(Clone)]
 pub struct Loaded {
@@ -144,13 +163,12 @@ impl Inner {
 }
 
 impl Loaded {
-    /// Loads a component under the name that SQL calls it by.
+    /// Opens a component under the name that SQL calls it by.
     ///
     /// # Errors
-    /// When it is no component of this contract, or cannot be opened.
-    pub fn new(path: &Path, name: &str, limits: &Limits, cache: &Path, metrics: &Metrics) -> Result<Loaded> {
+    /// When it cannot be opened.
+    pub fn new(component: &Component, name: &str, limits: &Limits, metrics: &Metrics) -> Result<Loaded> {
         let began = Instant::now();
-        let component = Component::load(path, cache)?;
         let rights = Rights {
             name: name.to_string(),
             memory: limits.memory,
@@ -159,13 +177,14 @@ impl Loaded {
             assets: limits.assets.clone(),
         };
         let mut instance = component.instantiate(&rights)?;
-        let signatures = instance.describe()?;
-        let inner = Inner { component, rights, idle: Mutex::new(vec![]), metrics: metrics.function(name) };
+        let signatures = instance.describe()?.into_iter().map(Signature::read).collect::<std::result::Result<_, _>>();
+        let signatures: Vec<Signature> =
+            signatures.map_err(|why| Error::function(format!("{name}: it broke the contract: {why}")))?;
+        let inner =
+            Inner { component: component.clone(), rights, idle: Mutex::new(vec![]), metrics: metrics.function(name) };
         inner.metrics.load.set(began.elapsed().as_secs_f64());
         inner.give(Worker { instance, memory: Remembered::default() });
-        let bytes = std::fs::read(path).unwrap_or_default();
-        use sha2::Digest;
-        let version = hex::encode(sha2::Sha256::digest(&bytes))[..12].to_string();
+        let version = component.version().to_string();
         Ok(Loaded { inner: Arc::new(inner), signatures: Arc::new(signatures), version })
     }
 
@@ -205,17 +224,17 @@ impl Loaded {
     }
 }
 
-fn type_name(w: &Wit) -> String {
-    sql_type(w).map_or("ANY".to_string(), |t| t.kind.to_string())
+fn type_name(ty: &Option<SqlType>) -> String {
+    ty.as_ref().map_or("ANY".to_string(), |t| t.kind.to_string())
 }
 
 fn show(s: &Signature) -> String {
     let args = match &s.args {
-        Some(a) => a.iter().map(|f| format!("{} {}", f.name, type_name(&f.dtype))).collect::<Vec<_>>().join(", "),
+        Some(a) => a.iter().map(|(name, ty)| format!("{name} {}", type_name(ty))).collect::<Vec<_>>().join(", "),
         None => "…".to_string(),
     };
     let d = if s.deterministic { "" } else { ", not deterministic" };
-    format!("{}({args}) -> {}{d}", s.name, type_name(&s.dtype))
+    format!("{}({args}) -> {}{d}", s.name, type_name(&s.result))
 }
 
 /// A function, and what becomes of rows that it fails on.
@@ -255,8 +274,8 @@ impl UserFunction {
             return Err(wrong(format!("it takes {} arguments, not {}", fields.len(), args.len())));
         }
         for (i, ty) in args.iter().enumerate() {
-            let declared = self.signature.args.as_ref().and_then(|a| a.get(i)).map(|f| f.dtype);
-            let target = match declared.as_ref().and_then(sql_type) {
+            let declared = self.signature.args.as_ref().and_then(|a| a.get(i)).and_then(|(_, ty)| ty.clone());
+            let target = match declared {
                 Some(to) => {
                     let narrow = ty.is_numeric() && to.is_numeric() && !ty.is_approximate();
                     if !cast::implicit(ty, &to) && !narrow {
@@ -268,10 +287,10 @@ impl UserFunction {
             };
             let (wit, cast) =
                 crossing(&target).ok_or_else(|| wrong(format!("functions do not take {} as yet", target.kind)))?;
+            crossings.push((wit, cast.clone()));
             casts.push(cast);
-            crossings.push(wit);
         }
-        let ty = sql_type(&self.signature.dtype).ok_or_else(|| wrong("it does not say what it gives".to_string()))?;
+        let ty = self.signature.result.clone().ok_or_else(|| wrong("it does not say what it gives".to_string()))?;
         let bound = Bound { function: self.clone(), crossings };
         Ok((casts, ty, Arc::new(bound)))
     }
@@ -280,7 +299,8 @@ impl UserFunction {
 /// A function bound to the types of its arguments.
 struct Bound {
     function: UserFunction,
-    crossings: Vec<Wit>,
+    /// How each argument crosses: as what, and of which SQL type.
+    crossings: Vec<(Wit, SqlType)>,
 }
 
 /// Results by argument, as long as that pays.
@@ -474,7 +494,7 @@ impl Bound {
         let inner = &self.function.loaded.inner;
         let policy = self.function.on_error;
         let columns: Vec<_> =
-            args.iter().zip(&self.crossings).map(|(a, w)| to_guest(&a.slice(from, count), *w)).collect();
+            args.iter().zip(&self.crossings).map(|(a, (w, ty))| to_guest(&a.slice(from, count), *w, ty)).collect();
         let started = Instant::now();
         let answer = worker.instance.eval(self.function.index, count as u32, &columns);
         let spent = started.elapsed();
@@ -559,11 +579,10 @@ impl Bound {
         let shown: Vec<String> = args
             .iter()
             .zip(&self.crossings)
-            .map(|(a, w)| {
-                let ty = sql_type(w).unwrap_or(SqlType::STRING);
+            .map(|(a, (_, ty))| {
                 let text = weir_expr::text::cast_text(
                     &Value::read(a, row.min(a.len().saturating_sub(1))),
-                    &ty,
+                    ty,
                     &weir_expr::time::Zone::UTC,
                 );
                 text.chars().take(60).collect()

@@ -4,6 +4,7 @@
 //! where granted, and every refusal is noted, for a guest can swallow it. Processor time is counted on the calling thread;
 //! waiting is bounded by the clock.
 
+use crate::cache::{Cache, Kept};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -422,8 +423,11 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 }
 
 /// A loaded component.
+#[derive(Clone)]
 pub struct Component {
     pre: UdfPre<State>,
+    /// What its bytes are known by.
+    version: String,
 }
 
 /// The contract's export, with its version.
@@ -434,7 +438,7 @@ impl Component {
     ///
     /// # Errors
     /// When the bytes are no component, or one of another contract.
-    pub fn load(path: &Path, cache: &Path) -> Result<Component> {
+    pub fn load(path: &Path, cache: &Cache) -> Result<Component> {
         let engine = engine()?;
         let shown = path.display();
         let bytes = std::fs::read(path).map_err(|e| Error::script(format!("cannot read {shown}: {e}")))?;
@@ -467,7 +471,14 @@ impl Component {
         let pre = link().map_err(|e| {
             Error::script(format!("{shown} does not fit the contract: {}", first_line(&format!("{e:#}"))))
         })?;
-        Ok(Component { pre })
+        use sha2::Digest;
+        let version = hex::encode(sha2::Sha256::digest(&bytes))[..12].to_string();
+        Ok(Component { pre, version })
+    }
+
+    /// What its bytes are known by.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     pub(crate) fn instantiate(&self, rights: &Rights) -> Result<Instance> {
@@ -544,7 +555,7 @@ fn first_line(s: &str) -> String {
 }
 
 /// Compiles, or takes what was compiled before by this version for this machine.
-fn compiled(engine: &Engine, bytes: &[u8], cache: &Path) -> wasmtime::Result<wasmtime::component::Component> {
+fn compiled(engine: &Engine, bytes: &[u8], cache: &Cache) -> wasmtime::Result<wasmtime::component::Component> {
     use sha2::Digest;
     use std::hash::{Hash, Hasher};
     struct Sum(sha2::Sha256);
@@ -559,11 +570,11 @@ fn compiled(engine: &Engine, bytes: &[u8], cache: &Path) -> wasmtime::Result<was
     let mut sum = Sum(sha2::Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut sum);
     sum.write(bytes);
-    let path = cache.join("compiled").join(format!("{}.cwasm", hex::encode(sum.0.finalize())));
-    // SAFETY: the folder is this user's own cache; a file gets its name only when it is whole, and is never changed.
-    let load = || unsafe { wasmtime::component::Component::deserialize_file(engine, &path) };
-    if path.exists()
-        && let Ok(c) = load()
+    let name = format!("compiled/{}.cwasm", hex::encode(sum.0.finalize()));
+    // SAFETY: the cache gives what this version of Weir put there, and nothing else; the file stays what it was while it is mapped.
+    let load = |kept: Kept| unsafe { wasmtime::component::Component::deserialize_file(engine, kept.path()) };
+    if let Some(kept) = cache.get(&name)
+        && let Ok(c) = load(kept)
     {
         return Ok(c);
     }
@@ -571,19 +582,13 @@ fn compiled(engine: &Engine, bytes: &[u8], cache: &Path) -> wasmtime::Result<was
         tracing::info!("compiling a component of {} MB, once", bytes.len() >> 20);
     }
     let compiled = engine.precompile_component(bytes)?;
-    let write = || -> std::io::Result<()> {
-        let folder = cache.join("compiled");
-        std::fs::create_dir_all(&folder)?;
-        let draft = tempfile::NamedTempFile::new_in(&folder)?;
-        std::fs::write(draft.path(), &compiled)?;
-        draft.persist(&path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    match write() {
-        Ok(()) => load(),
-        // A cache that cannot be written costs time, not the job.
-        Err(e) => {
-            tracing::warn!("the compiled component cannot be kept in {}: {e}", cache.display());
+    match cache.put(&name, |to| std::fs::write(to, &compiled)) {
+        Ok(()) if let Some(kept) = cache.get(&name) => load(kept),
+        put => {
+            // A cache that cannot be written costs time, not the job.
+            if let Err(e) = put {
+                tracing::warn!("the compiled component cannot be kept in {}: {e}", cache.folder().display());
+            }
             // SAFETY: the bytes were made by this engine a moment ago.
             unsafe { wasmtime::component::Component::deserialize(engine, &compiled) }
         }

@@ -1,6 +1,9 @@
 """Names of `pyflink.common` that may be imported; see `pyflink._absent`."""
 from pyflink._absent import absent
+from weir_nested import Row
+
+__all__ = ["Row"]
 
 __getattr__ = absent(
-    __name__, "Configuration Duration ExecutionMode Row RowKind SimpleStringSchema Time Types WatermarkStrategy"
+    __name__, "Configuration Duration ExecutionMode RowKind SimpleStringSchema Time Types WatermarkStrategy"
 )

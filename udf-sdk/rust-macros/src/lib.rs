@@ -6,8 +6,8 @@ use syn::{FnArg, ItemFn, ReturnType, Type, parse_macro_input};
 
 /// Marks a function for `weir_udf::export!`.
 ///
-/// Arguments may be `bool`, `i32`, `i64`, `f64`, `&str`, `&[u8]`, `Date`, `Timestamp`, `Decimal<P, S>`, or an `Option` of
-/// one; a NULL for an argument without `Option` gives NULL without a call. The result is such a type (owned or
+/// Arguments may be `bool`, `i8`, `i16`, `i32`, `i64`, `f32`, `f64`, `&str`, `&[u8]`, `Date`, `Time`, `Timestamp`, `Instant`
+/// (TIMESTAMP_LTZ), `Decimal<P, S>`, or an `Option` of one; a NULL for an argument without `Option` gives NULL without a call. The result is such a type (owned or
 /// `&'static`), an `Option` of it, or a `Result` of either whose error becomes the row's.
 /// `#[udf(deterministic = false)]` has it called for every row.
 #[proc_macro_attribute]

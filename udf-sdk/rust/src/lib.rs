@@ -15,7 +15,7 @@
 
 mod values;
 
-pub use values::{Answer, Argument, Date, Decimal, Reader, Timestamp, Writer};
+pub use values::{Answer, Argument, Date, Decimal, Instant, Reader, Time, Timestamp, Writer};
 pub use weir_udf_macros::udf;
 
 #[doc(hidden)]

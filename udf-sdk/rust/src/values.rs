@@ -10,6 +10,14 @@ pub struct Date(pub i32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
+/// TIME: milliseconds since midnight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i32);
+
+/// TIMESTAMP_LTZ, a point in time: microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(pub i64);
+
 /// A decimal number of `P` digits, `S` of them after the point: its unscaled value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Decimal<const P: u8, const S: u8>(pub i128);
@@ -67,6 +75,11 @@ macro_rules! fixed_argument {
 
 fixed_argument! {
     bool => DataType::Boolean, |r, row| r.data[row / 8] >> (row % 8) & 1 == 1;
+    i8 => DataType::Int8, |r, row| i8::from_le_bytes(r.fixed(row));
+    i16 => DataType::Int16, |r, row| i16::from_le_bytes(r.fixed(row));
+    f32 => DataType::Float32, |r, row| f32::from_le_bytes(r.fixed(row));
+    Time => DataType::Time(3), |r, row| Time(i32::from_le_bytes(r.fixed(row)));
+    Instant => DataType::TimestampLtz(3), |r, row| Instant(i64::from_le_bytes(r.fixed(row)));
     i32 => DataType::Int32, |r, row| i32::from_le_bytes(r.fixed(row));
     i64 => DataType::Int64, |r, row| i64::from_le_bytes(r.fixed(row));
     f64 => DataType::Float64, |r, row| f64::from_le_bytes(r.fixed(row));
@@ -143,8 +156,10 @@ impl Writer {
     }
     fn width(&self) -> usize {
         match self.dtype {
-            DataType::Int32 | DataType::Date => 4,
-            DataType::Int64 | DataType::Float64 | DataType::Timestamp(_) => 8,
+            DataType::Int8 => 1,
+            DataType::Int16 => 2,
+            DataType::Int32 | DataType::Float32 | DataType::Date | DataType::Time(_) => 4,
+            DataType::Int64 | DataType::Float64 | DataType::Timestamp(_) | DataType::TimestampLtz(_) => 8,
             DataType::Decimal(_) => 16,
             _ => 0,
         }
@@ -213,6 +228,11 @@ macro_rules! answer {
 
 answer! {
     bool => DataType::Boolean, |v, out| out.bit(v);
+    i8 => DataType::Int8, |v, out| out.fixed(v.to_le_bytes());
+    i16 => DataType::Int16, |v, out| out.fixed(v.to_le_bytes());
+    f32 => DataType::Float32, |v, out| out.fixed(v.to_le_bytes());
+    Time => DataType::Time(3), |v, out| out.fixed(v.0.to_le_bytes());
+    Instant => DataType::TimestampLtz(3), |v, out| out.fixed(v.0.to_le_bytes());
     i32 => DataType::Int32, |v, out| out.fixed(v.to_le_bytes());
     i64 => DataType::Int64, |v, out| out.fixed(v.to_le_bytes());
     f64 => DataType::Float64, |v, out| out.fixed(v.to_le_bytes());

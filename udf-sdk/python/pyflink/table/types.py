@@ -29,6 +29,17 @@ class DataType:
         return self._text if self._nullable else f"{self._text} NOT NULL"
 
 
+class _Field:
+    """A field of a row type."""
+
+    def __init__(self, name, data_type):
+        self._name, self._type = name, data_type
+
+    def text(self):
+        """The field as SQL writes it."""
+        return f"`{self._name.replace('`', '``')}` {self._type!r}"
+
+
 def _plain(text):
     return staticmethod(lambda nullable=True: DataType(text, nullable))
 
@@ -76,14 +87,34 @@ class DataTypes:
     def TIMESTAMP(precision=6, nullable=True):
         return DataType(f"TIMESTAMP({precision})", nullable)
 
-    TIME = _refused("TIME")
-    TIMESTAMP_LTZ = _refused("TIMESTAMP_LTZ")
-    TIMESTAMP_WITH_LOCAL_TIME_ZONE = _refused("TIMESTAMP_LTZ")
+    @staticmethod
+    def TIME(precision=0, nullable=True):
+        return DataType(f"TIME({precision})", nullable)
+
+    @staticmethod
+    def TIMESTAMP_LTZ(precision=6, nullable=True):
+        return DataType(f"TIMESTAMP_LTZ({precision})", nullable)
+
+    TIMESTAMP_WITH_LOCAL_TIME_ZONE = TIMESTAMP_LTZ
+
+    @staticmethod
+    def ARRAY(element_type, nullable=True):
+        return DataType(f"ARRAY<{element_type!r}>", nullable)
+
+    @staticmethod
+    def MAP(key_type, value_type, nullable=True):
+        return DataType(f"MAP<{key_type!r}, {value_type!r}>", nullable)
+
+    @staticmethod
+    def ROW(row_fields=(), nullable=True):
+        fields = [f if isinstance(f, _Field) else _Field(f"f{i}", f) for i, f in enumerate(row_fields)]
+        return DataType(f"ROW<{', '.join(f.text() for f in fields)}>", nullable)
+
+    @staticmethod
+    def FIELD(name, data_type, description=None):
+        return _Field(name, data_type)
+
     INTERVAL = _refused("INTERVAL")
-    ARRAY = _refused("ARRAY")
     LIST_VIEW = _refused("LIST_VIEW")
     MAP_VIEW = _refused("MAP_VIEW")
-    MAP = _refused("MAP")
     MULTISET = _refused("MULTISET")
-    ROW = _refused("ROW")
-    FIELD = _refused("FIELD")

@@ -137,7 +137,7 @@ def udf(f=None, input_types=None, result_type=None, deterministic=None, name=Non
         raise TypeError(f"{label}: result_type is missing, as in @udf(result_type=DataTypes.STRING())")
     function = weir_udf.Function(
         call,
-        name,
+        None,  # PyFlink's name is for display
         weir_udf.parameters_of(call, {}, input_types, label),
         weir_udf.typed(label, "result_type", result_type)[0],
         deterministic if deterministic is not None else f.is_deterministic() if is_class else True,
