@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use weir_tests::{Job, Ran, repository};
 
 /// Calls a function of a guest for 1 to 20.
@@ -106,6 +107,74 @@ fn pyflink_functions_run_unchanged() {
     .succeeded();
     let hash = "weir".chars().fold(0u64, |v, c| (v * 31 + u64::from(c)) % 1_000_003);
     assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), [format!("[hello weir, 42, {hash}]")]);
+}
+
+/// Every type goes in and comes out as it is; a function of a file is found by each of its variables.
+#[test]
+fn types_of_flink_cross_the_boundary() {
+    let path = repository("tests/guests/flink_functions.py");
+    let function = |name: &str| {
+        format!("CREATE FUNCTION {name} AS 'flink_functions.{name}' LANGUAGE PYTHON USING FILE '{}';", path.display())
+    };
+    let ran = Job::new(&format!(
+        "{}{}{}{}
+         SELECT h.`zone`, h.hours, s.a, s.b, s.c, s.d, s.e, s.f, whole(CAST(3.7 AS DOUBLE)), also_whole(CAST(-3.7 AS DOUBLE))
+         FROM (SELECT hours(TO_TIMESTAMP_LTZ(0, 3), ARRAY['Asia/Shanghai', 'America/New_York']) AS h,
+           same(CAST(-128 AS TINYINT), CAST(300 AS SMALLINT), CAST(1.1 AS FLOAT), TIME '01:02:03.004', CAST(1.25 AS DECIMAL(4, 2)),
+             MAP['a', DATE '2020-02-29', 'b', CAST(NULL AS DATE)]) AS s) AS t;",
+        function("hours"),
+        function("same"),
+        function("whole"),
+        function("also_whole")
+    ))
+    .run(&[])
+    .succeeded();
+    assert!(ran.err.matches("building the function").count() <= 1, "{}", ran.err);
+    let row = "[Asia/Shanghai, [8, 19], -128, 300, 1.1, 01:02:03.004, 1.25, {a=2020-02-29, b=null}, 3, -3]";
+    assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), [row]);
+}
+
+/// Looking at a script runs nothing of what it names; a build that is asked for sees nothing of the environment.
+#[test]
+fn builds_happen_when_they_are_asked_for() {
+    let job = Job::new(
+        "CREATE FUNCTION f AS 'f' LANGUAGE RUST USING FILE 'crate';
+         CREATE FUNCTION g AS 'g' LANGUAGE PYTHON USING FILE 'py/g.py';
+         SELECT f(1);
+         SELECT g('x');",
+    );
+    let marker = |name: &str| job.path(name).display().to_string();
+    job.file(
+        "crate/Cargo.toml",
+        "[package]\nname = \"f\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\nweir-udf = \"0.1\"\n[workspace]\n",
+    );
+    job.file("crate/src/lib.rs", "#[weir_udf::udf]\nfn f(n: i32) -> i32 {\n    n\n}\nweir_udf::export!(f);\n");
+    let writes =
+        "fn main() {\n    let all: Vec<String> = std::env::vars().map(|(k, v)| format!(\"{k}={v}\")).collect();\n";
+    job.file(
+        "crate/build.rs",
+        format!("{writes}    std::fs::write({:?}, all.join(\"\\n\")).unwrap();\n}}\n", marker("built")),
+    );
+    // A module beside the function that has the name of one of Python's own; it may be imported in the sandbox only.
+    let native =
+        format!("import os\nopen({:?}, 'w').write('here')\nraise ImportError('not this one')\n", marker("native"));
+    for name in ["ast", "sys", "pip", "componentize_py"] {
+        job.file(&format!("py/{name}.py"), &native);
+        job.file(&format!("{name}.py"), &native);
+    }
+    job.file("py/g.py", "from weir_udf import udf\n@udf\ndef g(s: str) -> str:\n    return s + '!'\n");
+    let weir = |arguments: &[&str]| -> Ran {
+        let mut command = Command::new(weir_tests::weir());
+        command.args(arguments).current_dir(job.path("py")).stdin(Stdio::null()).env("WEIR_TEST_SECRET", "hunter2");
+        command.env("WEIR_CACHE", job.path("cache")).output().expect("weir").into()
+    };
+    weir(&["check", "../job.sql"]).failed(2, &["crate is not built yet", "g.py is not built yet", "--build"]);
+    weir(&["explain", "../job.sql"]).failed(7, &["is not built yet", "--build"]);
+    assert!(!job.path("built").exists() && !job.path("native").exists());
+    let looked = weir(&["explain", "--build", "../job.sql"]);
+    assert!(!job.path("native").exists(), "{}", looked.err);
+    let seen = std::fs::read_to_string(job.path("built")).unwrap_or_else(|e| panic!("{e}: {}", looked.err));
+    assert!(seen.contains("PATH=") && !seen.contains("hunter2") && !seen.contains("WEIR"), "{seen}");
 }
 
 const ASKS: &str = "

@@ -1,4 +1,5 @@
 """Functions as PyFlink users write them."""
+from pyflink.common import Row
 from pyflink.table import DataTypes, ScalarFunction
 from pyflink.table.udf import udf
 
@@ -23,3 +24,23 @@ class Hash(ScalarFunction):
 
 
 hash_text = udf(Hash(), result_type=DataTypes.BIGINT())
+
+
+@udf(result_type=DataTypes.ROW([DataTypes.FIELD("zone", DataTypes.STRING()), DataTypes.FIELD("hours", DataTypes.ARRAY(DataTypes.INT()))]))
+def hours(moment, zones):
+    from zoneinfo import ZoneInfo
+
+    return Row(zone=zones[0], hours=[moment.astimezone(ZoneInfo(z)).hour for z in zones])
+
+
+@udf(result_type="ROW<a TINYINT, b SMALLINT, c FLOAT, d TIME(3), e DECIMAL(4, 2), f MAP<STRING, DATE>>")
+def same(a, b, c, d, e, f):
+    return a, b, c, d, e, f
+
+
+@udf(result_type=DataTypes.BIGINT(), name="only for display")
+def whole(x):
+    return x
+
+
+also_whole = whole

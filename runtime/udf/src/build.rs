@@ -58,7 +58,6 @@ impl Kind {
 /// A function as it lies on disk, and what a component of it would be called.
 struct Source<'a> {
     path: &'a Path,
-    kind: Kind,
     files: BTreeMap<String, Vec<u8>>,
     /// The component's name in the cache.
     name: String,
@@ -85,7 +84,7 @@ impl Source<'_> {
             sum.update(bytes);
         }
         let name = format!("components/{}.wasm", hex::encode(sum.finalize()));
-        Ok(Source { path, kind, files, name })
+        Ok(Source { path, files, name })
     }
 }
 
@@ -368,6 +367,19 @@ fn tool_chain(cache: &Cache, work: &Path) -> Result<PathBuf> {
     Ok(libraries)
 }
 
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    for e in walkdir::WalkDir::new(from) {
+        let e = e.map_err(std::io::Error::other)?;
+        let to = to.join(e.path().strip_prefix(from).unwrap_or(e.path()));
+        if e.file_type().is_dir() {
+            std::fs::create_dir_all(to)?;
+        } else {
+            std::fs::copy(e.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
 fn python(source: &Source<'_>, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
     let path = source.path;
     let module = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
@@ -391,8 +403,8 @@ fn python(source: &Source<'_>, cache: &Cache, work: &Path, output: &Path) -> Res
     let io = |e: std::io::Error| Error::tool(format!("cannot prepare the build: {e}"));
     std::fs::create_dir_all(&empty).map_err(io)?;
     lay_out_sdk(&sdk).map_err(io)?;
-    std::fs::create_dir_all(&zones).map_err(io)?;
-    std::os::unix::fs::symlink(libraries.join("tzdata"), zones.join("tzdata")).map_err(io)?;
+    // Not by a link: the build's own sandbox follows none that leads out of a folder.
+    copy_tree(&libraries.join("tzdata"), &zones.join("tzdata")).map_err(io)?;
     for (name, bytes) in &source.files {
         let to = user.join(name);
         std::fs::create_dir_all(to.parent().unwrap_or(&user)).map_err(io)?;

@@ -128,10 +128,8 @@ pub(crate) fn read(json: Json, ty: &SqlType) -> Result<Value<'static>, String> {
                 TypeKind::Decimal(p, scale) => decimal(&s, *p, *scale),
                 TypeKind::Date => time::parse_date(&s).map(Value::Date),
                 TypeKind::Time(_) => time::parse_time(&s).map(Value::Time),
-                TypeKind::Timestamp(_) => time::parse_timestamp(&s).map(|(s, n)| Value::Timestamp(s, n)),
-                TypeKind::TimestampLtz(_) => {
-                    s.strip_suffix('Z').and_then(time::parse_timestamp).map(|(s, n)| Value::Timestamp(s, n))
-                }
+                TypeKind::Timestamp(_) => timestamp(&s),
+                TypeKind::TimestampLtz(_) => s.strip_suffix('Z').and_then(timestamp),
                 _ => None,
             };
             match found {
@@ -141,6 +139,11 @@ pub(crate) fn read(json: Json, ty: &SqlType) -> Result<Value<'static>, String> {
         }
         (other, _) => return wrong(&other),
     })
+}
+
+/// A time as ISO 8601 has it, without a zone.
+fn timestamp(text: &str) -> Option<Value<'static>> {
+    time::parse_timestamp(&text.replacen('T', " ", 1)).map(|(s, n)| Value::Timestamp(s, n))
 }
 
 /// A decimal in plain notation that fits its type as it is.
