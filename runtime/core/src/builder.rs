@@ -1,10 +1,11 @@
 //! Builds a column of any SQL type value by value.
 
+use crate::types::NANOS;
 use crate::value::Value;
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int8Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, MapArray, NullArray, StringBuilder, StructArray,
-    Time32MillisecondBuilder, TimestampMicrosecondBuilder, TimestampNanosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
+    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, MapArray, NullArray,
+    StringBuilder, StructArray, Time32MillisecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
@@ -28,7 +29,7 @@ pub enum ColumnBuilder {
     Date(Date32Builder),
     Time(Time32MillisecondBuilder),
     Micros(TimestampMicrosecondBuilder),
-    Nanos(TimestampNanosecondBuilder),
+    Nanos(FixedSizeBinaryBuilder),
     List { field: FieldRef, child: Box<ColumnBuilder>, offsets: Vec<i32>, valid: Vec<bool> },
     Map { field: FieldRef, key: Box<ColumnBuilder>, value: Box<ColumnBuilder>, offsets: Vec<i32>, valid: Vec<bool> },
     Struct { fields: Fields, children: Vec<ColumnBuilder>, valid: Vec<bool> },
@@ -52,9 +53,7 @@ impl ColumnBuilder {
             DataType::Binary => Self::Binary(BinaryBuilder::new()),
             DataType::Date32 => Self::Date(Date32Builder::new()),
             DataType::Time32(_) => Self::Time(Time32MillisecondBuilder::new()),
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                Self::Nanos(TimestampNanosecondBuilder::new().with_data_type(ty.clone()))
-            }
+            DataType::FixedSizeBinary(NANOS) => Self::Nanos(FixedSizeBinaryBuilder::new(NANOS)),
             DataType::Timestamp(_, tz) => Self::Micros(
                 TimestampMicrosecondBuilder::new()
                     .with_data_type(DataType::Timestamp(TimeUnit::Microsecond, tz.clone())),
@@ -134,7 +133,12 @@ impl ColumnBuilder {
                 b.append_option(s.checked_mul(1_000_000).and_then(|v| v.checked_add(i64::from(*n / 1_000))));
             }
             (Self::Nanos(b), Value::Timestamp(s, n)) => {
-                b.append_option(s.checked_mul(1_000_000_000).and_then(|v| v.checked_add(i64::from(*n))));
+                let mut bytes = [0; NANOS as usize];
+                bytes[..8].copy_from_slice(&(s ^ i64::MIN).to_be_bytes());
+                bytes[8..].copy_from_slice(&n.to_be_bytes());
+                if b.append_value(bytes).is_err() {
+                    b.append_null();
+                }
             }
             (Self::List { child, offsets, valid, .. }, Value::List(items)) => {
                 items.iter().for_each(|v| child.push(v));

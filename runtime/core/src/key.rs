@@ -216,7 +216,7 @@ pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> 
         DataType::Binary => Value::Bytes(Cow::Owned(decode_bytes(bytes)?)),
         DataType::Date32 => Value::Date(i32::from_be_bytes(take(bytes)?) ^ i32::MIN),
         DataType::Time32(_) => Value::Time(i32::from_be_bytes(take(bytes)?) ^ i32::MIN),
-        DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _) => {
+        DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::FixedSizeBinary(_) => {
             let s = i64::from_be_bytes(take(bytes)?) ^ i64::MIN;
             Value::Timestamp(s, u32::from_be_bytes(take(bytes)?))
         }

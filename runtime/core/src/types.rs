@@ -8,6 +8,10 @@ use std::sync::Arc;
 /// The length of STRING and BYTES: VARCHAR and VARBINARY without a bound.
 pub const UNBOUNDED: u32 = i32::MAX as u32;
 
+/// The bytes that a timestamp of more than six digits has in a column: its seconds with the sign bit turned and its
+/// nanoseconds, both big-endian, so that they sort as the times do.
+pub const NANOS: i32 = 12;
+
 /// A type without its nullability.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TypeKind {
@@ -173,8 +177,9 @@ impl SqlType {
     }
     /// The Arrow type that carries it.
     pub fn arrow(&self) -> DataType {
-        let unit = |p: u8| {
-            if p > 6 { TimeUnit::Nanosecond } else { TimeUnit::Microsecond }
+        // 64 bits of nanoseconds reach from 1677 to 2262 only.
+        let stamp = |p: u8, zone: Option<Arc<str>>| {
+            if p > 6 { DataType::FixedSizeBinary(NANOS) } else { DataType::Timestamp(TimeUnit::Microsecond, zone) }
         };
         match &self.kind {
             TypeKind::Null => DataType::Null,
@@ -190,8 +195,8 @@ impl SqlType {
             TypeKind::Binary(_) | TypeKind::Varbinary(_) => DataType::Binary,
             TypeKind::Date => DataType::Date32,
             TypeKind::Time(_) => DataType::Time32(TimeUnit::Millisecond),
-            TypeKind::Timestamp(p) => DataType::Timestamp(unit(*p), None),
-            TypeKind::TimestampLtz(p) => DataType::Timestamp(unit(*p), Some("UTC".into())),
+            TypeKind::Timestamp(p) => stamp(*p, None),
+            TypeKind::TimestampLtz(p) => stamp(*p, Some("UTC".into())),
             TypeKind::IntervalMonth => DataType::Int32,
             TypeKind::IntervalDay => DataType::Int64,
             TypeKind::Array(e) => DataType::List(Arc::new(ArrowField::new("item", e.arrow(), true))),
@@ -236,8 +241,8 @@ impl fmt::Display for TypeKind {
             TypeKind::Time(p) => write!(f, "TIME({p})"),
             TypeKind::Timestamp(p) => write!(f, "TIMESTAMP({p})"),
             TypeKind::TimestampLtz(p) => write!(f, "TIMESTAMP_LTZ({p})"),
-            TypeKind::IntervalMonth => f.write_str("INTERVAL YEAR(2) TO MONTH"),
-            TypeKind::IntervalDay => f.write_str("INTERVAL DAY(2) TO SECOND(3)"),
+            TypeKind::IntervalMonth => f.write_str("INTERVAL MONTH"),
+            TypeKind::IntervalDay => f.write_str("INTERVAL SECOND(3)"),
             TypeKind::Array(e) => write!(f, "ARRAY<{e}>"),
             TypeKind::Map(k, v) => write!(f, "MAP<{k}, {v}>"),
             TypeKind::Multiset(e) => write!(f, "MULTISET<{e}>"),

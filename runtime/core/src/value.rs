@@ -5,9 +5,10 @@ use arrow::array::{
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Int32Type, Time32MillisecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampNanosecondType,
 };
 use std::borrow::Cow;
+
+use crate::types::NANOS;
 
 /// A value of any SQL type. Text and bytes may borrow from the column.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,9 +149,13 @@ impl<'a> Value<'a> {
                 let v = array.as_primitive::<TimestampMicrosecondType>().value(row);
                 Value::Timestamp(v.div_euclid(1_000_000), v.rem_euclid(1_000_000) as u32 * 1_000)
             }
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                let v = array.as_primitive::<TimestampNanosecondType>().value(row);
-                Value::Timestamp(v.div_euclid(1_000_000_000), v.rem_euclid(1_000_000_000) as u32)
+            DataType::FixedSizeBinary(NANOS) => {
+                match array.as_fixed_size_binary().value(row).split_first_chunk::<8>() {
+                    Some((s, [a, b, c, d])) => {
+                        Value::Timestamp(i64::from_be_bytes(*s) ^ i64::MIN, u32::from_be_bytes([*a, *b, *c, *d]))
+                    }
+                    _ => Value::Null,
+                }
             }
             DataType::List(_) => {
                 let list = array.as_list::<i32>();

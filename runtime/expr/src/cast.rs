@@ -68,7 +68,11 @@ pub fn can_fail(from: &SqlType, to: &SqlType) -> bool {
         (TypeKind::Array(a), TypeKind::Array(b)) => can_fail(a, b),
         (TypeKind::Map(a, b), TypeKind::Map(c, d)) => can_fail(a, c) || can_fail(b, d),
         (TypeKind::Row(a), TypeKind::Row(b)) => a.iter().zip(b).any(|(a, b)| can_fail(&a.ty, &b.ty)),
-        _ => from.is_text() && !to.is_text() && !to.is_bytes(),
+        _ => {
+            from.is_text() && !to.is_text() && !to.is_bytes()
+                // NaN and the infinities are no decimals.
+                || from.is_approximate() && to.is_decimal()
+        }
     }
 }
 
@@ -206,12 +210,20 @@ pub fn cast_value(
                 Value::Int(i) => Some((i256::from_i128(i128::from(*i)), 0)),
                 Value::Bool(b) => Some((i256::from_i128(i128::from(*b)), 0)),
                 Value::Decimal(v, s) => Some((i256::from_i128(*v), *s)),
+                Value::Float(f) if !f.is_finite() => return Err(no_form(&text::float_text(*f), to)),
+                Value::Double(d) if !d.is_finite() => return Err(no_form(&text::double_text(*d), to)),
                 Value::Float(f) => parse_decimal(&text::float_text(*f), *s),
                 Value::Double(d) => parse_decimal(&text::double_text(*d), *s),
+                Value::Text(t) if *p <= SHORT && t.len() <= usize::from(SHORT) => {
+                    return Ok(match short_decimal(t.as_bytes(), *p, *s).ok_or_else(|| no_form(t, to))? {
+                        Some(v) => Value::Decimal(v, *s),
+                        None => Value::Null,
+                    });
+                }
                 Value::Text(t) => {
-                    let trimmed = t.trim();
-                    let trimmed = trimmed.strip_suffix(['f', 'F', 'd', 'D', 'l', 'L']).unwrap_or(trimmed);
-                    Some(parse_decimal(trimmed, *s).ok_or_else(|| no_form(t, to))?)
+                    let number = t.trim_matches(BLANK);
+                    let digits = number.bytes().any(|b| b.is_ascii_digit());
+                    Some(parse_decimal(number, *s).filter(|_| digits).ok_or_else(|| no_form(t, to))?)
                 }
                 _ => None,
             };
@@ -222,11 +234,14 @@ pub fn cast_value(
         }
         T::Date => Value::Date(match &value {
             Value::Text(s) => time::parse_date(s).ok_or_else(|| no_form(s, to))?,
-            Value::Timestamp(s, n) => time::calendar_day(local(*s, from, zone), *n) as i32,
+            Value::Timestamp(s, _) if matches!(from.kind, T::TimestampLtz(_)) => {
+                zone.to_local(*s).div_euclid(86_400) as i32
+            }
+            Value::Timestamp(s, n) => time::calendar_day(*s, *n) as i32,
             _ => return Ok(Value::Null),
         }),
         T::Time(p) => Value::Time(match &value {
-            Value::Text(s) => cut_millis(time::parse_time(s).ok_or_else(|| no_form(s, to))?, *p),
+            Value::Text(s) => cut_millis(time::cast_time(s).ok_or_else(|| no_form(s, to))?, *p),
             Value::Time(t) => cut_millis(*t, *p),
             Value::Timestamp(s, n) => {
                 cut_millis(local(*s, from, zone).rem_euclid(86_400) as i32 * 1000 + (*n / 1_000_000) as i32, *p)
@@ -237,7 +252,7 @@ pub fn cast_value(
             let ltz = matches!(to.kind, T::TimestampLtz(_));
             let from_ltz = matches!(from.kind, T::TimestampLtz(_));
             let (s, n) = match &value {
-                Value::Text(t) => time::parse_timestamp(t).ok_or_else(|| no_form(t, to))?,
+                Value::Text(t) => time::cast_timestamp(t).ok_or_else(|| no_form(t, to))?,
                 Value::Date(d) => (i64::from(*d) * 86_400, 0),
                 Value::Time(t) => (i64::from(*t) / 1000, (*t % 1000) as u32 * 1_000_000),
                 Value::Timestamp(s, n) => (*s, *n),
@@ -363,6 +378,70 @@ pub fn parse_integer(text: &str) -> Option<i64> {
         v = v.checked_mul(10)?.checked_add(sign * i64::from(b - b'0'))?;
     }
     Some(v)
+}
+
+/// The most digits of a decimal that Flink holds as a 64-bit number, and of the texts that it reads as such.
+const SHORT: u8 = 18;
+
+const BLANK: [char; 3] = [' ', '\n', '\t'];
+
+/// Reads a short text as a decimal as Flink does, which is not strict: one character behind the digits is passed over, zeros
+/// in front count as digits. None where it is no number, an inner none where it has too many digits.
+fn short_decimal(text: &[u8], precision: u8, scale: u8) -> Option<Option<i128>> {
+    let text = &text[text.iter().position(|b| !b" \n\t".contains(b))?..];
+    let (negative, mut rest) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    if rest.is_empty() {
+        return None;
+    }
+    let (mut value, mut digits, mut point, mut last) = (0i128, 0i32, None, 0);
+    while let [b, tail @ ..] = rest {
+        (last, rest) = (*b, tail);
+        match b {
+            b'0'..=b'9' => {
+                value = value * 10 + i128::from(b - b'0');
+                digits += 1;
+            }
+            b'.' if point.is_some() => return None,
+            b'.' => point = Some(digits),
+            _ => break,
+        }
+    }
+    let mut exponent = 0i32;
+    if matches!(last, b'e' | b'E') && !rest.is_empty() {
+        let down = rest[0] == b'-';
+        if matches!(rest[0], b'-' | b'+') {
+            rest = &rest[1..];
+            if rest.is_empty() {
+                return None;
+            }
+        }
+        while let [b, tail @ ..] = rest {
+            rest = tail;
+            match b {
+                b'0'..=b'9' if exponent < 40 => exponent = exponent * 10 + i32::from(b - b'0'),
+                b'0'..=b'9' => {}
+                _ => break,
+            }
+        }
+        exponent = if down { -exponent } else { exponent };
+    }
+    if rest.iter().any(|b| !b" \n\t".contains(b)) {
+        return None;
+    }
+    let change = exponent - (digits - point.unwrap_or(digits)) + i32::from(scale);
+    if digits + change > i32::from(precision) {
+        return Some(None);
+    }
+    if change.abs() > i32::from(SHORT) {
+        return None;
+    }
+    let unit = 10i128.pow(change.unsigned_abs());
+    let value = if change >= 0 { value * unit } else { (value + unit / 2) / unit };
+    Some(Some(if negative { -value } else { value }))
 }
 
 /// Reads a boolean as Flink's CAST does.

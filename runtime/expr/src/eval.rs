@@ -212,12 +212,13 @@ fn compare_scalar(op: CompareOp, l: &ArrayRef, r: ArrayRef) -> Result<BooleanArr
     kernel(op, l, &Scalar::new(r))
 }
 
-/// Compares two columns of one type. Floating point numbers compare as in Java: NaN equals nothing, −0 equals 0.
+/// Compares two columns of one type, or decimals of any. Floating point numbers compare as in Java: NaN equals nothing, −0 equals 0.
 ///
 /// # Errors
 /// When the types differ: a mistake of the binder's.
 pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray> {
-    use arrow::datatypes::{DataType, Float32Type, Float64Type};
+    use arrow::array::Decimal256Array;
+    use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, i256};
     macro_rules! float {
         ($t:ty) => {{
             let (l, r) = (l.as_primitive::<$t>(), r.as_primitive::<$t>());
@@ -271,6 +272,17 @@ pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray
                     })
                 })
                 .collect())
+        }
+        DataType::Decimal128(_, s) if l.data_type() != r.data_type() => {
+            let DataType::Decimal128(_, t) = r.data_type() else {
+                return Err(weir_core::Error::internal("a decimal is compared with what is none"));
+            };
+            let scale = s.max(t);
+            let wide = |a: &ArrayRef, from: i8| -> Decimal256Array {
+                let up = arith::power_of_ten((scale - from).unsigned_abs());
+                a.as_primitive::<Decimal128Type>().unary(|v| i256::from_i128(v).wrapping_mul(up))
+            };
+            kernel(op, &wide(l, *s), &wide(r, *t))
         }
         DataType::Null => Ok(BooleanArray::new_null(l.len())),
         _ => kernel(op, l, r),

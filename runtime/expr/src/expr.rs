@@ -84,7 +84,7 @@ pub enum Expr {
         right: Box<Expr>,
         ty: SqlType,
     },
-    /// Comparison between operands of one type.
+    /// Comparison between operands of one type, or decimals of any two.
     Compare {
         op: CompareOp,
         left: Box<Expr>,

@@ -7,6 +7,7 @@ pub mod context;
 pub mod eval;
 pub mod expr;
 pub mod functions;
+pub mod patterns;
 pub mod text;
 pub mod time;
 

@@ -28,6 +28,10 @@ pub fn double_text(v: f64) -> String {
     if !v.is_finite() {
         return special(v.is_nan(), v < 0.0);
     }
+    // Two digits at least, where one would do.
+    if v.abs().to_bits() == 1 {
+        return if v < 0.0 { "-4.9E-324" } else { "4.9E-324" }.to_string();
+    }
     if let Some(t) = whole_digits(v, 53) {
         return t;
     }
@@ -38,6 +42,9 @@ pub fn double_text(v: f64) -> String {
 pub fn float_text(v: f32) -> String {
     if !v.is_finite() {
         return special(v.is_nan(), v < 0.0);
+    }
+    if v.abs().to_bits() == 1 {
+        return if v < 0.0 { "-1.4E-45" } else { "1.4E-45" }.to_string();
     }
     if let Some(t) = whole_digits(f64::from(v), 24) {
         return t;
@@ -94,6 +101,14 @@ pub fn big_decimal_text(v: i128, scale: u8) -> String {
     format!("{sign}{}{point}{}E{exponent}", &digits[..1], &digits[1..])
 }
 
+/// A date or time with the last four digits of its year only, as Flink's CAST has it.
+fn four_digits(text: String) -> String {
+    match text.strip_prefix('+').and_then(|t| Some((t, t.find('-')?))) {
+        Some((t, end)) => t[end.saturating_sub(4)..].to_string(),
+        None => text,
+    }
+}
+
 /// Text as CAST(… AS STRING) writes it.
 pub fn cast_text(value: &Value<'_>, ty: &SqlType, zone: &Zone) -> String {
     let inner = |v: &Value<'_>, t: &SqlType| {
@@ -116,10 +131,12 @@ pub fn cast_text(value: &Value<'_>, ty: &SqlType, zone: &Zone) -> String {
         (Value::Decimal(v, s), _) => decimal_text(*v, *s),
         (Value::Text(s), _) => s.to_string(),
         (Value::Bytes(b), _) => String::from_utf8_lossy(b).into_owned(),
-        (Value::Date(d), _) => time::date_text(*d),
-        (Value::Time(t), _) => time::time_text(*t, ty.time_digits().unwrap_or(0)),
-        (Value::Timestamp(s, n), TypeKind::TimestampLtz(p)) => time::timestamp_text(zone.to_local(*s), *n, *p),
-        (Value::Timestamp(s, n), _) => time::timestamp_text(*s, *n, ty.time_digits().unwrap_or(3)),
+        (Value::Date(d), _) => four_digits(time::date_text(*d)),
+        (Value::Time(t), _) => time::cast_time_text(*t, ty.time_digits().unwrap_or(0)),
+        (Value::Timestamp(s, n), TypeKind::TimestampLtz(p)) => {
+            four_digits(time::timestamp_text(zone.to_local(*s), *n, *p))
+        }
+        (Value::Timestamp(s, n), _) => four_digits(time::timestamp_text(*s, *n, ty.time_digits().unwrap_or(3))),
         (Value::List(items), TypeKind::Array(e)) => {
             format!("[{}]", items.iter().map(|v| inner(v, e)).collect::<Vec<_>>().join(", "))
         }
@@ -156,6 +173,7 @@ pub fn print(value: &Value<'_>, ty: &SqlType, out: &mut String) {
             let bytes: Vec<String> = b.iter().map(|b| (*b as i8).to_string()).collect();
             write!(out, "[{}]", bytes.join(", "))
         }
+        (Value::Date(d), _) => write!(out, "{}", time::date_text(*d)),
         (Value::Time(t), _) => {
             write!(out, "{}", time::iso_time(i64::from(*t) / 1000, (*t % 1000) as u32 * 1_000_000))
         }

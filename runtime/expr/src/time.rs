@@ -55,13 +55,78 @@ impl Zone {
         }
     }
 
+    /// The same as Java's older classes have it, which know no local mean time: before 1900, and far
+    /// ahead, today's standard time holds.
+    pub fn clock_offset_at(&self, epoch_seconds: i64) -> i64 {
+        use chrono_tz::OffsetComponents;
+        match self {
+            Zone::Named(tz)
+                if epoch_seconds < YEAR_1900 || chrono::DateTime::from_timestamp(epoch_seconds, 0).is_none() =>
+            {
+                let now = chrono::DateTime::from_timestamp(1_705_276_800, 0).unwrap_or_default();
+                tz.offset_from_utc_datetime(&now.naive_utc()).base_utc_offset().num_seconds()
+            }
+            _ => self.offset_at(epoch_seconds),
+        }
+    }
+
+    /// Reads a zone as Java's older classes do: they have short names of their own, and what is none is UTC.
+    pub fn lenient(text: &str) -> Zone {
+        const SHORT: [(&str, &str); 20] = [
+            ("ACT", "Australia/Darwin"),
+            ("AET", "Australia/Sydney"),
+            ("AGT", "America/Argentina/Buenos_Aires"),
+            ("ART", "Africa/Cairo"),
+            ("AST", "America/Anchorage"),
+            ("BET", "America/Sao_Paulo"),
+            ("BST", "Asia/Dhaka"),
+            ("CAT", "Africa/Harare"),
+            ("CNT", "America/St_Johns"),
+            ("CST", "America/Chicago"),
+            ("CTT", "Asia/Shanghai"),
+            ("EAT", "Africa/Addis_Ababa"),
+            ("ECT", "Europe/Paris"),
+            ("IET", "America/Indiana/Indianapolis"),
+            ("IST", "Asia/Kolkata"),
+            ("JST", "Asia/Tokyo"),
+            ("NST", "Pacific/Auckland"),
+            ("PNT", "America/Phoenix"),
+            ("PST", "America/Los_Angeles"),
+            ("VST", "Asia/Ho_Chi_Minh"),
+        ];
+        let name = SHORT.iter().find(|(short, _)| *short == text).map_or(text, |(_, name)| name);
+        if let Ok(tz) = name.parse::<chrono_tz::Tz>() {
+            return Zone::Named(tz);
+        }
+        match text.strip_prefix("GMT").map(|rest| (rest.len(), rest)) {
+            Some((4..=5, rest)) if rest.is_ascii() && !rest.contains(':') => {
+                let (hours, minutes) = rest.split_at(rest.len() - 2);
+                Zone::parse(&format!("GMT{hours}:{minutes}")).unwrap_or(Zone::UTC)
+            }
+            Some((1.., _)) => Zone::parse(text).unwrap_or(Zone::UTC),
+            _ => Zone::UTC,
+        }
+    }
+
     /// An instant's local seconds.
     pub fn to_local(&self, epoch_seconds: i64) -> i64 {
         epoch_seconds + self.offset_at(epoch_seconds)
     }
 
-    /// The instant of local seconds; in a gap the offset before it holds, in an overlap the earlier one, as in Java.
+    /// The instant of local seconds; in a gap the offset before it holds, in an overlap the earlier one, as in `java.time`.
     pub fn to_utc(&self, local_seconds: i64) -> i64 {
+        self.instant(local_seconds, true)
+    }
+
+    /// The same with the later one in an overlap, as Java's older classes have it.
+    pub fn to_utc_late(&self, local_seconds: i64) -> i64 {
+        if local_seconds < YEAR_1900 {
+            return local_seconds - self.clock_offset_at(local_seconds);
+        }
+        self.instant(local_seconds, false)
+    }
+
+    fn instant(&self, local_seconds: i64, earlier: bool) -> i64 {
         match self {
             Zone::Fixed(s) => local_seconds - i64::from(*s),
             Zone::Named(tz) => {
@@ -71,7 +136,8 @@ impl Zone {
                 match tz.offset_from_local_datetime(&local) {
                     chrono::LocalResult::Single(o) => local_seconds - i64::from(o.fix().local_minus_utc()),
                     chrono::LocalResult::Ambiguous(a, b) => {
-                        local_seconds - i64::from(a.fix().local_minus_utc().max(b.fix().local_minus_utc()))
+                        let (a, b) = (a.fix().local_minus_utc(), b.fix().local_minus_utc());
+                        local_seconds - i64::from(if earlier { a.max(b) } else { a.min(b) })
                     }
                     chrono::LocalResult::None => local_seconds - self.offset_at(local_seconds - 86_400),
                 }
@@ -79,6 +145,9 @@ impl Zone {
         }
     }
 }
+
+/// 1900-01-01T00:00Z, before which Java's older classes know no zones.
+const YEAR_1900: i64 = -2_208_988_800;
 
 /// Now: seconds since 1970-01-01T00:00Z and nanoseconds.
 pub fn now() -> (i64, u32) {
@@ -103,6 +172,11 @@ pub fn date_time(seconds: i64, nanos: u32) -> Option<NaiveDateTime> {
     chrono::DateTime::from_timestamp(seconds, nanos).map(|t| t.naive_utc())
 }
 
+/// Digits without blanks around them.
+fn strict(text: &str) -> Option<i64> {
+    integer(text).filter(|_| text.trim() == text)
+}
+
 fn integer(text: &str) -> Option<i64> {
     let text = text.trim();
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
@@ -110,7 +184,6 @@ fn integer(text: &str) -> Option<i64> {
 
 /// Reads a date as Flink's CAST does: `2020-2-9`, `2020-02`, `2020`, with anything after a blank left out.
 pub fn parse_date(text: &str) -> Option<i32> {
-    let text = text.trim();
     let text = match text.find(' ') {
         Some(at) if at > 0 => &text[..at],
         _ => text,
@@ -149,10 +222,15 @@ pub fn parse_timestamp(text: &str) -> Option<(i64, u32)> {
     };
     let mut parts = date.split('-');
     let (y, m, d) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || y.len() > 4 || y.trim() != y || d.trim() != d {
+    let years = match y.strip_prefix('+') {
+        Some(y) => (y.len() > 4).then_some(y)?,
+        None => (y.len() == 4).then_some(y)?,
+    };
+    let short = |t: &str| (1..=2).contains(&t.len()) && t.trim() == t;
+    if parts.next().is_some() || years.len() > 6 || years.trim() != years || !short(m) || !short(d) {
         return None;
     }
-    let (y, m, d) = (integer(y)? as i32, integer(m)? as u32, integer(d)? as u32);
+    let (y, m, d) = (integer(years)? as i32, integer(m)? as u32, integer(d)? as u32);
     if d == 0 || d > 31 {
         return None;
     }
@@ -177,6 +255,80 @@ pub fn parse_timestamp(text: &str) -> Option<(i64, u32)> {
     Some((i64::from(day) * DAY + h * 3600 + mi * 60 + s, nanos))
 }
 
+/// Reads a timestamp as CAST and TO_TIMESTAMP do: as [`parse_timestamp`], from the year 1.
+pub fn cast_timestamp(text: &str) -> Option<(i64, u32)> {
+    const YEAR_1: i64 = -62_135_596_800;
+    parse_timestamp(text).filter(|(s, _)| *s >= YEAR_1)
+}
+
+/// Reads a time of the day as CAST does: an offset behind it is added, digits past the third round it, and what is no digit
+/// there counts as 0.
+pub fn cast_time(text: &str) -> Option<i32> {
+    let (clock, offset) = match text.find('-').or_else(|| text.find('+')) {
+        Some(at) => {
+            let sign = if text[at..].starts_with('-') { -1 } else { 1 };
+            let (h, m) = text[at + 1..].split_once(':').unwrap_or((&text[at + 1..], "0"));
+            (&text[..at], sign * (integer(h)? * 3_600_000 + integer(m)? * 60_000))
+        }
+        None => (text, 0),
+    };
+    let (clock, fraction) = match clock.split_once('.') {
+        Some((c, f)) if c.matches(':').count() == 2 => (c, f.trim()),
+        Some(_) => return None,
+        None => (clock, ""),
+    };
+    let mut parts = clock.splitn(3, ':');
+    let h = integer(parts.next()?)?;
+    let m = parts.next().map_or(Some(0), integer)?;
+    let s = parts.next().map_or(Some(0), integer)?;
+    if h > 23 || m > 59 || s > 59 {
+        return None;
+    }
+    let digit = |at: usize| fraction.bytes().nth(at).filter(u8::is_ascii_digit).map_or(0, |b| i64::from(b - b'0'));
+    let millis = digit(0) * 100 + digit(1) * 10 + digit(2) + i64::from(digit(3) >= 5);
+    let total = (h * 3600 + m * 60 + s) * 1000 + offset;
+    // The last millisecond does not round up to a day that has 24 hours.
+    let total = if total + millis == DAY * 1000 { total + 999 } else { total + millis };
+    (0..DAY * 1000).contains(&total).then_some(total as i32)
+}
+
+/// Reads a timestamp, or a date alone, as Java's SQL classes do: hours, minutes and seconds past their ends are later ones,
+/// and so are days past the end of their month.
+pub fn parse_sql_timestamp(text: &str) -> Option<(i64, u32)> {
+    let text = text.trim();
+    let (date, clock) = match text.split_once(' ') {
+        Some((d, c)) => (d, Some(c)),
+        None => (text, None),
+    };
+    let parts: Vec<&str> = date.split('-').collect();
+    let [y, m, d] = parts.as_slice() else { return None };
+    if y.len() != 4 || !(1..=2).contains(&m.len()) || !(1..=2).contains(&d.len()) {
+        return None;
+    }
+    let (y, m, d) = (strict(y)?, strict(m)?, strict(d)?);
+    if !(1..=12).contains(&m) || !(1..=31).contains(&d) {
+        return None;
+    }
+    let day = crate::patterns::sql_day(y, m, d)?;
+    let Some(clock) = clock else {
+        return Some((day * DAY, 0));
+    };
+    let (clock, fraction) = match clock.split_once('.') {
+        Some((_, "")) => return None,
+        Some((c, f)) => (c, f),
+        None => (clock, ""),
+    };
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nanos: u32 = format!("{fraction:0<9}").parse().ok()?;
+    let parts: Vec<&str> = clock.split(':').collect();
+    let [h, mi, s] = parts.as_slice() else { return None };
+    let (h, mi, s) = (strict(h)?, strict(mi)?, strict(s)?);
+    let of_day = h.checked_mul(3600)?.checked_add(mi.checked_mul(60)?)?.checked_add(s)?;
+    Some(((day * DAY).checked_add(of_day)?, nanos))
+}
+
 /// A date's text; years beyond 9999 with a sign, as Java writes them.
 pub fn date_text(days: i32) -> String {
     match date(days) {
@@ -185,6 +337,19 @@ pub fn date_text(days: i32) -> String {
         }
         Some(d) => format!("{:+05}-{:02}-{:02}", d.year(), d.month(), d.day()),
         None => days.to_string(),
+    }
+}
+
+/// A time's text as CAST writes it: up to so many digits of the second, at least one where there may be any, and no zeros
+/// behind.
+pub fn cast_time_text(millis: i32, digits: u8) -> String {
+    let text = time_text(millis, digits);
+    match text.split_once('.') {
+        Some((clock, fraction)) => {
+            let kept = fraction.trim_end_matches('0');
+            format!("{clock}.{}", if kept.is_empty() { "0" } else { kept })
+        }
+        None => text,
     }
 }
 
@@ -305,11 +470,12 @@ impl Unit {
 
 /// A field of a local timestamp.
 ///
-/// As in Flink, time before 1970 is cut towards 1970.
+/// As in Flink, time before 1970 is cut towards 1970, and what is less than a day is negative there.
 pub fn extract(unit: Unit, seconds: i64, nanos: u32) -> Option<i64> {
-    let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    let (seconds, fraction) = ((total / 1_000_000_000) as i64, (total % 1_000_000_000) as i64);
-    let t = date_time(seconds, 0)?;
+    let millis = seconds.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000))?;
+    let below = i64::from(nanos % 1_000_000);
+    let day = calendar_day(seconds, nanos);
+    let t = date_time(day * DAY, 0)?;
     Some(match unit {
         Unit::Millennium => i64::from((t.year() - 1).div_euclid(1000) + 1),
         Unit::Century => i64::from((t.year() - 1).div_euclid(100) + 1),
@@ -323,13 +489,13 @@ pub fn extract(unit: Unit, seconds: i64, nanos: u32) -> Option<i64> {
         Unit::IsoDayOfWeek => i64::from(t.weekday().number_from_monday()),
         Unit::DayOfYear => i64::from(t.ordinal()),
         Unit::IsoYear => i64::from(t.iso_week().year()),
-        Unit::Hour => i64::from(t.hour()),
-        Unit::Minute => i64::from(t.minute()),
-        Unit::Second => i64::from(t.second()),
-        Unit::Millisecond => fraction / 1_000_000,
-        Unit::Microsecond => fraction / 1_000,
-        Unit::Nanosecond => fraction,
-        Unit::Epoch => seconds,
+        Unit::Hour => millis % 86_400_000 / 3_600_000,
+        Unit::Minute => millis % 3_600_000 / 60_000,
+        Unit::Second => millis % 60_000 / 1_000,
+        Unit::Millisecond => millis % 1_000,
+        Unit::Microsecond => millis % 1_000 * 1_000 + below / 1_000,
+        Unit::Nanosecond => millis % 1_000 * 1_000_000 + below,
+        Unit::Epoch => millis / 1_000,
     })
 }
 
@@ -365,26 +531,26 @@ pub fn floor(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
     }
 }
 
-/// The begin of the next unit, or the timestamp itself where one begins.
+/// The begin of the next unit, or of the unit itself where the time lies on its first day: as in Flink, what is longer than
+/// a day is rounded by the day alone.
 pub fn ceil(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
     let low = floor(unit, seconds, nanos)?;
-    // Before 1970 the floor may lie behind; see `calendar_day`.
-    if low >= (seconds, nanos) {
-        return Some(low);
-    }
-    let months = |n| Some((add_months(low.0, n)?, 0));
+    let months =
+        |n| if low.0 == calendar_day(seconds, nanos) * DAY { Some(low) } else { Some((add_months(low.0, n)?, 0)) };
+    let up = |step: i64| if low == (seconds, nanos) { Some(low) } else { Some((low.0 + step, 0)) };
     match unit {
-        Unit::Millennium => months(12_000),
-        Unit::Century => months(1_200),
-        Unit::Decade => months(120),
+        Unit::Millennium => Some((add_months(low.0, 12_000)?, 0)),
+        Unit::Century => Some((add_months(low.0, 1_200)?, 0)),
+        Unit::Decade => Some((add_months(low.0, 120)?, 0)),
         Unit::Year => months(12),
         Unit::Quarter => months(3),
         Unit::Month => months(1),
+        Unit::Week if low.0 == calendar_day(seconds, nanos) * DAY => Some(low),
         Unit::Week => Some((low.0 + 7 * DAY, 0)),
-        Unit::Day => Some((low.0 + DAY, 0)),
-        Unit::Hour => Some((low.0 + 3600, 0)),
-        Unit::Minute => Some((low.0 + 60, 0)),
-        Unit::Second => Some((low.0 + 1, 0)),
+        Unit::Day => up(DAY),
+        Unit::Hour => up(3600),
+        Unit::Minute => up(60),
+        Unit::Second => up(1),
         _ => Some((seconds, nanos)),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Forms that the parser has no tree for come out as calls of functions with further arguments, which the binder knows.
 
+use crate::between_times;
 use crate::types::{expect_words, parse_type, peek_word, word_is};
 use sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
@@ -63,7 +64,17 @@ impl Dialect for FlinkDialect {
             _ => None,
         }
     }
+    fn get_next_precedence(&self, p: &Parser) -> Option<Result<u8, ParserError>> {
+        between_times::follows(p).then(|| Ok(self.prec_value(sqlparser::dialect::Precedence::DoubleColon)))
+    }
     fn parse_infix(&self, p: &mut Parser<'_>, left: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if between_times::follows(p) {
+            let span = p.get_current_token().span;
+            return Some(between_times::parse(p, left)?.map(|(mut args, unit)| {
+                args.push(text(&unit));
+                call_at("TIME - TIME", span, args)
+            }));
+        }
         // `IS [NOT] JSON …`
         let negated = usize::from(peek_word(p, 1) == "NOT");
         if peek_word(p, 0) == "IS" && peek_word(p, 1 + negated) == "JSON" {

@@ -50,12 +50,13 @@ fn number(s: &str, negative: bool) -> Result<Expr> {
         return Ok(Expr::literal(Value::Int(v), ty.not_null()));
     }
     let digits = format!("{whole}{fraction}");
-    if digits.len() > 38 {
+    if digits.trim_start_matches('0').len() > 38 || fraction.len() > 38 {
         return Err(range());
     }
     let v: i128 = format!("{sign}{digits}").parse().map_err(|_| range())?;
     let scale = fraction.len() as u8;
-    let kind = TypeKind::Decimal(digits.len().max(fraction.len()) as u8, scale);
+    // Zeros in front count, as far as there is room.
+    let kind = TypeKind::Decimal(digits.len().min(38) as u8, scale);
     Ok(Expr::literal(Value::Decimal(v, scale), SqlType::from(kind).not_null()))
 }
 
@@ -147,6 +148,11 @@ impl Binder<'_> {
                     return number(n, true);
                 }
                 let e = self.expr(expr, scope, agg)?;
+                if let Expr::Literal { value: Value::Int(v), ty } = &e
+                    && ty.is_integer()
+                {
+                    return number(&v.unsigned_abs().to_string(), *v > 0);
+                }
                 let ty = e.ty();
                 if !ty.is_numeric() && !ty.is_interval() {
                     return Err(Error::script(format!("cannot apply '-' to {}", ty.kind)));
@@ -236,6 +242,7 @@ impl Binder<'_> {
                 let ty = ty.nullable(from.nullable || safe);
                 Ok(match e {
                     Expr::Literal { value: Value::Null, .. } => Expr::literal(Value::Null, ty.nullable(true)),
+                    e if !safe => cast_to(e, &ty),
                     e => Expr::Cast { expr: Box::new(e), ty, safe },
                 })
             }
@@ -889,8 +896,13 @@ pub(crate) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
             || lt.is_integer() && rt.is_decimal() =>
         {
             let ((p, s), (q, t)) = (lt.as_decimal().unwrap_or((38, 0)), rt.as_decimal().unwrap_or((38, 0)));
-            let scale = s.max(t);
-            SqlType::from(TypeKind::Decimal(((p - s).max(q - t) + scale).min(38), scale))
+            let (whole, scale) = ((p - s).max(q - t), s.max(t));
+            if whole + scale > 38 {
+                // No type holds both: they are compared as they are.
+                let exact = |e: Expr, (p, s)| Box::new(cast_to(e, &SqlType::from(TypeKind::Decimal(p, s))));
+                return Ok(Expr::Compare { op, left: exact(l, (p, s)), right: exact(r, (q, t)) });
+            }
+            SqlType::from(TypeKind::Decimal(whole + scale, scale))
         }
         _ => common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?,
     };

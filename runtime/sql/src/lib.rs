@@ -1,6 +1,7 @@
 //! Flink's dialect: scripts into statements, statements into bound plans.
 
 mod aggregates;
+mod between_times;
 mod binder;
 mod catalog;
 mod dialect;

@@ -4,7 +4,7 @@ use super::statements::Dialect;
 use crate::options::TableSpec;
 pub(super) use crate::texts::Cell;
 use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value};
-use weir_expr::time::Zone;
+use weir_expr::time::{self, Zone};
 
 /// A row, and whether it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +52,22 @@ pub(super) fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {
         (Value::Bytes(b), ..) => b.to_vec(),
         (Value::Bool(b), _, Dialect::MySql) => vec![if *b { b'1' } else { b'0' }],
         (Value::Timestamp(..), TypeKind::TimestampLtz(_), Dialect::Postgres) => {
-            let mut text = weir_expr::text::cast_text(value, ty, &Zone::UTC).into_bytes();
+            let mut text = plain(value, ty).into_bytes();
             text.extend_from_slice(b"+00");
             text
         }
-        _ => weir_expr::text::cast_text(value, ty, &Zone::UTC).into_bytes(),
+        _ => plain(value, ty).into_bytes(),
     })
+}
+
+/// A value as text; CAST would cut years beyond 9999.
+fn plain(value: &Value<'_>, ty: &SqlType) -> String {
+    let digits = ty.time_digits().unwrap_or(3);
+    match value {
+        Value::Date(d) => time::date_text(*d).trim_start_matches('+').to_string(),
+        Value::Timestamp(s, n) => time::timestamp_text(*s, *n, digits).trim_start_matches('+').to_string(),
+        v => weir_expr::text::cast_text(v, ty, &Zone::UTC),
+    }
 }
 
 /// The rows of a batch. A row as it was counts as one that goes: what replaces it follows, unless a condition keeps it out.

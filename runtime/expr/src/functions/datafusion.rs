@@ -2,15 +2,15 @@
 
 use crate::context::EvalContext;
 use crate::expr::{Expr, Function};
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, TimestampNanosecondArray};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampNanosecondType};
 use datafusion_common::ScalarValue;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::type_coercion::functions::fields_with_udf;
 use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use weir_core::{Error, Result, SqlType, TypeKind, value};
+use weir_core::{Error, Result, SqlType, TypeKind, Value, value};
 
 fn all() -> &'static BTreeMap<String, Arc<ScalarUDF>> {
     static ALL: OnceLock<BTreeMap<String, Arc<ScalarUDF>>> = OnceLock::new();
@@ -79,6 +79,44 @@ fn sql_type(ty: &DataType) -> Option<TypeKind> {
     })
 }
 
+/// The Arrow type in which these functions take a type: nanoseconds are 64 bits to them.
+fn bridged(ty: &SqlType) -> DataType {
+    match ty.kind {
+        TypeKind::Timestamp(7..) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        TypeKind::TimestampLtz(7..) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+        _ => ty.arrow(),
+    }
+}
+
+fn hand_over(array: &ArrayRef) -> Result<ArrayRef> {
+    if !matches!(array.data_type(), DataType::FixedSizeBinary(_)) {
+        return Ok(array.clone());
+    }
+    let nanos = (0..array.len()).map(|row| match Value::read(array, row) {
+        Value::Timestamp(s, n) => {
+            let v = s.checked_mul(1_000_000_000).and_then(|v| v.checked_add(i64::from(n)));
+            v.map(Some).ok_or_else(|| Error::data("this function takes times from 1677 to 2262 only"))
+        }
+        _ => Ok(None),
+    });
+    Ok(Arc::new(nanos.collect::<Result<TimestampNanosecondArray>>()?))
+}
+
+fn take_back(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
+    let arrow = ty.arrow();
+    let DataType::Timestamp(TimeUnit::Nanosecond, _) = array.data_type() else {
+        return Ok(arrow::compute::cast(array, &arrow)?);
+    };
+    let nanos = array.as_primitive::<TimestampNanosecondType>();
+    Ok(value::column(
+        &arrow,
+        nanos.iter().map(|v| match v {
+            Some(v) => Value::Timestamp(v.div_euclid(1_000_000_000), v.rem_euclid(1_000_000_000) as u32),
+            None => Value::Null,
+        }),
+    ))
+}
+
 /// Binds a call, if there is such a function.
 pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let Some(function) = all().get(name) else {
@@ -93,7 +131,7 @@ pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let fields: Vec<FieldRef> = args
         .iter()
         .enumerate()
-        .map(|(i, a)| Arc::new(Field::new(format!("a{i}"), a.ty().arrow(), a.ty().nullable)))
+        .map(|(i, a)| Arc::new(Field::new(format!("a{i}"), bridged(&a.ty()), a.ty().nullable)))
         .collect();
     let coerced =
         if fields.is_empty() { vec![] } else { fields_with_udf(&fields, function.as_ref()).map_err(wrong)? };
@@ -103,7 +141,7 @@ pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
         .map(|(a, f)| match a {
             Expr::Literal { value, ty } => {
                 let array = value::column(&ty.arrow(), [value.clone()]);
-                let array = arrow::compute::cast(&array, f.data_type()).ok()?;
+                let array = arrow::compute::cast(&hand_over(&array).ok()?, f.data_type()).ok()?;
                 ScalarValue::try_from_array(&array, 0).ok()
             }
             _ => None,
@@ -172,7 +210,7 @@ impl Bridge {
             .map(|((a, f), constant)| {
                 Ok(match constant {
                     Some(c) => ColumnarValue::Scalar(c.clone()),
-                    None => ColumnarValue::Array(arrow::compute::cast(a, f.data_type())?),
+                    None => ColumnarValue::Array(arrow::compute::cast(&hand_over(a)?, f.data_type())?),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -190,6 +228,6 @@ impl Bridge {
             })
             .and_then(|v| v.into_array(rows))
             .map_err(fail)?;
-        Ok(arrow::compute::cast(&result, &ty.arrow())?)
+        take_back(&result, ty)
     }
 }

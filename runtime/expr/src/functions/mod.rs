@@ -7,7 +7,6 @@ mod choice;
 mod collection;
 mod datafusion;
 mod hash;
-mod java_time;
 mod json;
 mod math;
 mod string;
@@ -20,7 +19,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use weir_core::{ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
 
-pub use java_time::{format as format_time, parse as parse_time};
 pub use json::{render as render_json, to_json};
 
 /// What a definition's function is told beside its arguments.
@@ -238,6 +236,12 @@ pub fn cast_to(expr: Expr, to: &SqlType) -> Expr {
     let ty = to.clone().nullable(from.nullable);
     match expr {
         Expr::Literal { value: Value::Null, .. } => Expr::Literal { value: Value::Null, ty: ty.nullable(true) },
+        // As in Flink, it has more digits than its type says where text has them.
+        Expr::Call { function, args, .. }
+            if function.name() == "TO_TIMESTAMP" && matches!(to.kind, TypeKind::Timestamp(4..)) =>
+        {
+            Expr::Call { function, args, ty }
+        }
         expr => Expr::Cast { expr: Box::new(expr), ty, safe: false },
     }
 }

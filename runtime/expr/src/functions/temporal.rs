@@ -1,8 +1,8 @@
 //! Dates and times.
 
 use super::table::*;
-use super::{format_time, parse_time};
-use crate::time::{self, Unit};
+use crate::patterns;
+use crate::time::{self, Unit, Zone};
 
 pub(super) const ALL: &[Definition] = &[
     def("EXTRACT", &[Text, Any], (2, 2), Type(long), Strict(extract)),
@@ -23,12 +23,18 @@ pub(super) const ALL: &[Definition] = &[
     def("TIME + INTERVAL", &[Time, Any], (2, 2), Of(shifted), Strict(|a, c| shift(a, c, 1))),
     def("TIME - INTERVAL", &[Time, Any], (2, 2), Of(shifted), Strict(|a, c| shift(a, c, -1))),
     def("TIME - TIME", &[Time, Time, Text], (3, 3), Of(interval_of), Strict(subtract)),
-    def("DATE_FORMAT", &[Any, Text], (2, 2), MaybeNull(string), Strict(date_format)),
-    def("TO_DATE", &[Text], (1, 2), MaybeNull(|| T::Date), Strict(to_date)),
-    def("TO_TIMESTAMP", &[Text], (1, 2), MaybeNull(|| T::Timestamp(3)), Strict(to_timestamp)),
+    def("DATE_FORMAT", &[Any, Text], (2, 2), Of(formatted), Strict(date_format)),
+    def("TO_DATE", &[Text], (1, 2), Of(|a| by_pattern(a, T::Date, patterns::check_simple)), Strict(to_date)),
+    def("TO_TIMESTAMP", &[Text], (1, 2), Of(timestamp_type), Strict(to_timestamp)),
     def("TO_TIMESTAMP_LTZ", &[Any, Any, Any], (1, 3), Of(ltz_type), Strict(to_timestamp_ltz)),
-    def("FROM_UNIXTIME", &[Long, Text], (1, 2), MaybeNull(string), Strict(from_unixtime)),
-    changing(def("UNIX_TIMESTAMP", &[Text], (0, 2), Type(long), Strict(unix_timestamp))),
+    def(
+        "FROM_UNIXTIME",
+        &[Long, Text],
+        (1, 2),
+        Of(|a| by_pattern(a, string(), patterns::check_simple)),
+        Strict(from_unixtime),
+    ),
+    changing(def("UNIX_TIMESTAMP", &[Text], (0, 2), Of(unix_type), Strict(unix_timestamp))),
     def("CONVERT_TZ", &[Text], (3, 3), MaybeNull(string), Strict(convert_tz)),
     changing(def("CURRENT_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
     changing(def("CURRENT_ROW_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
@@ -94,12 +100,10 @@ fn unit(v: &Value<'_>) -> Result<Unit, String> {
 
 fn field(unit: Unit, a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let at = a.len() - 1;
-    let epoch = matches!(c.types[at].kind, T::TimestampLtz(_)) && unit == Unit::Epoch;
-    let t = match (&a[at], epoch) {
-        (Value::Timestamp(s, n), true) => Some((*s, *n)),
-        (v, _) => local(v, &c.types[at], c),
+    let (s, n) = match (&a[at], &c.types[at].kind) {
+        (Value::Timestamp(s, n), T::TimestampLtz(_)) => (s + c.session.zone.clock_offset_at(*s), *n),
+        (v, _) => local(v, &c.types[at], c).ok_or("takes a date or a time")?,
     };
-    let (s, n) = t.ok_or("takes a date or a time")?;
     Ok(time::extract(unit, s, n).map_or(Value::Null, Value::Int))
 }
 
@@ -127,13 +131,35 @@ fn second_type(a: &[Expr]) -> Result<SqlType, String> {
 type Step = fn(Unit, i64, u32) -> Option<(i64, u32)>;
 
 fn step(a: &[Value<'_>], c: &Call<'_>, f: Step) -> Outcome {
+    let unit = unit(&a[0])?;
+    // An instant goes to local time and back by one offset, so that the two hours where the clock goes back stay apart;
+    // below the hour it need not go there.
+    if let (Value::Timestamp(s, n), T::TimestampLtz(_)) = (&a[1], &c.types[1].kind) {
+        let below = matches!(unit, Unit::Minute | Unit::Second | Unit::Millisecond | Unit::Microsecond);
+        let offset = if below { 0 } else { c.session.zone.clock_offset_at(*s) };
+        return Ok(f(unit, s + offset, *n).map_or(Value::Null, |(s, n)| Value::Timestamp(s - offset, n)));
+    }
     let (s, n) = local(&a[1], &c.types[1], c).ok_or("takes a date or a time")?;
-    Ok(f(unit(&a[0])?, s, n).map_or(Value::Null, |t| back(t, c.ty, c)))
+    Ok(f(unit, s, n).map_or(Value::Null, |t| back(t, c.ty, c)))
+}
+
+/// A time as seconds and nanoseconds, an instant as it is: what is counted between instants is real time.
+fn counted(v: &Value<'_>, ty: &SqlType, c: &Call<'_>) -> Option<(i64, u32)> {
+    match v {
+        Value::Timestamp(s, n) => Some((*s, *n)),
+        v => local(v, ty, c),
+    }
+}
+
+/// Two times in one count: both as instants if both are, else both local.
+fn both(a: &[Value<'_>], types: &[SqlType], c: &Call<'_>) -> Option<[(i64, u32); 2]> {
+    let instants = types.iter().all(|t| matches!(t.kind, T::TimestampLtz(_)));
+    let one = |at: usize| if instants { counted(&a[at], &types[at], c) } else { local(&a[at], &types[at], c) };
+    Some([one(0)?, one(1)?])
 }
 
 fn difference(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let (from, to) = (local(&a[1], &c.types[1], c), local(&a[2], &c.types[2], c));
-    let (Some(from), Some(to)) = (from, to) else {
+    let Some([from, to]) = both(&a[1..], &c.types[1..], c) else {
         return Ok(Value::Null);
     };
     Ok(time::difference(unit(&a[0])?, from, to).map_or(Value::Null, |v| Value::Int(i64::from(v as i32))))
@@ -155,7 +181,7 @@ fn added(a: &[Expr]) -> Result<SqlType, String> {
 }
 
 fn add_units(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let (s, n) = local(&a[2], &c.types[2], c).ok_or("takes a date or a time")?;
+    let (s, n) = counted(&a[2], &c.types[2], c).ok_or("takes a date or a time")?;
     let k = a[1].as_i64().unwrap_or(0);
     let months = |m: i64| k.checked_mul(m).and_then(|k| time::add_months(s, k)).map(|s| (s, n));
     let seconds = |m: i64| k.checked_mul(m).and_then(|k| s.checked_add(k)).map(|s| (s, n));
@@ -171,7 +197,10 @@ fn add_units(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         Unit::Millisecond => Some(plus_millis((s, n), k)),
         _ => return Err("this unit cannot be added".to_string()),
     };
-    Ok(moved.map_or(Value::Null, |t| back(t, c.ty, c)))
+    Ok(moved.map_or(Value::Null, |(s, n)| match c.ty.kind {
+        T::TimestampLtz(_) => Value::Timestamp(s, n),
+        _ => back((s, n), c.ty, c),
+    }))
 }
 
 fn plus_millis((s, n): (i64, u32), millis: i64) -> (i64, u32) {
@@ -189,7 +218,7 @@ fn shifted(a: &[Expr]) -> Result<SqlType, String> {
 
 fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
     let k = a[1].as_i64().unwrap_or(0) * sign;
-    // An instant moves by days of 24 hours, months by the local calendar.
+    // An instant moves by days of 24 hours and by the months of UTC.
     if c.types[1].kind == T::IntervalDay {
         return Ok(match (&a[0], &c.types[0].kind) {
             (Value::Timestamp(s, n), _) => {
@@ -201,8 +230,11 @@ fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
             _ => Value::Null,
         });
     }
-    let (s, n) = local(&a[0], &c.types[0], c).ok_or("takes a date or a time")?;
-    Ok(time::add_months(s, k).map_or(Value::Null, |s| back((s, n), c.ty, c)))
+    let (s, n) = counted(&a[0], &c.types[0], c).ok_or("takes a date or a time")?;
+    Ok(time::add_months(s, k).map_or(Value::Null, |s| match &a[0] {
+        Value::Timestamp(..) => Value::Timestamp(s, n),
+        _ => back((s, n), c.ty, c),
+    }))
 }
 
 fn interval_of(a: &[Expr]) -> Result<SqlType, String> {
@@ -217,97 +249,168 @@ fn interval_of(a: &[Expr]) -> Result<SqlType, String> {
 }
 
 fn subtract(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let (x, y) = (local(&a[0], &c.types[0], c), local(&a[1], &c.types[1], c));
-    let (Some(x), Some(y)) = (x, y) else {
+    let Some([x, y]) = both(a, &c.types[..2], c) else {
         return Ok(Value::Null);
     };
     let u = if c.ty.kind == T::IntervalMonth { Unit::Month } else { Unit::Millisecond };
     Ok(time::difference(u, y, x).map_or(Value::Null, Value::Int))
 }
 
+/// A type for what a pattern writes or reads, which is checked where it is a constant.
+fn by_pattern(a: &[Expr], kind: T, check: fn(&str) -> Result<(), String>) -> Result<SqlType, String> {
+    if let Some(Expr::Literal { value: Value::Text(pattern), .. }) = a.get(1) {
+        check(pattern)?;
+    }
+    Ok(SqlType::from(kind))
+}
+
+fn formatted(a: &[Expr]) -> Result<SqlType, String> {
+    let ty = a[0].ty();
+    if !(ty.is_text() || ty.is_null() || ty.is_timestamp() || matches!(ty.kind, T::Date | T::Time(_))) {
+        return Err("takes a date, a time, or a text that says one".to_string());
+    }
+    by_pattern(a, string(), if ty.is_text() { patterns::check_simple } else { patterns::check_writing })
+}
+
+fn timestamp_type(a: &[Expr]) -> Result<SqlType, String> {
+    by_pattern(a, T::Timestamp(3), patterns::check_reading)
+}
+
+fn unix_type(a: &[Expr]) -> Result<SqlType, String> {
+    let nullable = a.iter().any(|e| e.ty().nullable);
+    by_pattern(a, long(), patterns::check_simple).map(|t| t.nullable(nullable))
+}
+
+const PLAIN: &str = "yyyy-MM-dd HH:mm:ss";
+
 fn date_format(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let t = match &a[0] {
-        Value::Text(t) => time::parse_timestamp(t.trim()),
-        v => local(v, &c.types[0], c),
-    };
-    let Some((s, n)) = t else {
-        return Ok(Value::Null);
-    };
-    Ok(Value::string(format_time(a[1].as_str().unwrap_or_default(), s, n)?))
+    let pattern = a[1].as_str().unwrap_or_default();
+    if let Value::Text(t) = &a[0] {
+        let millis = patterns::parse_simple(PLAIN, t, &Zone::UTC)?;
+        return Ok(match millis {
+            Some(ms) => Value::string(patterns::format_simple(pattern, ms, &Zone::UTC)?),
+            None => Value::Null,
+        });
+    }
+    Ok(match local(&a[0], &c.types[0], c) {
+        Some(t) => Value::string(patterns::format(pattern, t)?),
+        None => Value::Null,
+    })
 }
 
 fn to_date(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let t = a[0].as_str().unwrap_or_default();
     let days = match a.get(1).and_then(Value::as_str) {
         None => time::parse_date(t),
-        Some(f) => parse_time(f, t, true)?.map(|(s, _)| s.div_euclid(DAY) as i32),
+        Some(f) => patterns::parse_simple(f, t, &Zone::UTC)?.map(|ms| ms.div_euclid(DAY * 1000) as i32),
     };
     Ok(days.map_or(Value::Null, Value::Date))
 }
 
-fn to_timestamp(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+/// Reads text by a pattern, and text that does not fit it as Java's SQL classes do.
+fn by_format(text: &str, pattern: &str) -> Result<Option<(i64, u32)>, String> {
+    Ok(match patterns::parse(pattern, text)? {
+        Some((s, n)) => Some((s, n / 1_000_000 * 1_000_000)),
+        None => time::parse_sql_timestamp(text),
+    })
+}
+
+fn to_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let t = a[0].as_str().unwrap_or_default();
     let parsed = match a.get(1).and_then(Value::as_str) {
-        None => time::parse_timestamp(t),
-        Some(f) => parse_time(f, t, false)?,
+        None => time::cast_timestamp(t).map(|(s, n)| (s, n / 1_000_000 * 1_000_000)),
+        Some(f) => by_format(t, f)?,
     };
-    Ok(parsed.map_or(Value::Null, |(s, n)| Value::Timestamp(s, n / 1_000_000 * 1_000_000)))
+    let unit = 10u32.pow(9 - u32::from(c.ty.time_digits().unwrap_or(3).min(9)));
+    Ok(parsed.map_or(Value::Null, |(s, n)| Value::Timestamp(s, n / unit * unit)))
 }
 
 fn ltz_type(a: &[Expr]) -> Result<SqlType, String> {
     let numeric = a[0].ty().is_numeric();
-    if numeric && a.len() == 2 && !a[1].ty().is_integer() {
-        return Err("the second argument is 0 for seconds or 3 for milliseconds".to_string());
+    if numeric && a.len() == 2 && !a[1].ty().is_integer() || numeric && a.len() == 3 {
+        return Err(PRECISION.to_string());
     }
     if !numeric && !a[0].ty().is_text() && !a[0].ty().is_null() {
         return Err("takes a number or text".to_string());
     }
-    Ok(SqlType::from(T::TimestampLtz(3)))
+    let digits = match a.get(1) {
+        Some(Expr::Literal { value: Value::Int(p), .. }) if numeric && (0..=9).contains(p) => (*p).max(3) as u8,
+        Some(Expr::Literal { value: Value::Int(_), .. }) if numeric => return Err(PRECISION.to_string()),
+        _ => 3,
+    };
+    by_pattern(a, T::TimestampLtz(digits), patterns::check_reading)
 }
 
+const PRECISION: &str =
+    "the second argument says how many digits of the second the number has, from 0 for seconds to 9";
+
 fn to_timestamp_ltz(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
+    let unit = 10u32.pow(9 - u32::from(c.ty.time_digits().unwrap_or(3).min(9)));
+    let cut = |(s, n): (i64, u32)| Value::Timestamp(s, n / unit * unit);
     if let Some(t) = a[0].as_str() {
         let parsed = match a.get(1).and_then(Value::as_str) {
-            None => time::parse_timestamp(t),
-            Some(f) => parse_time(f, t, false)?,
+            None => Some(
+                time::cast_timestamp(t).ok_or_else(|| format!("'{t}' is no time; write it as yyyy-MM-dd HH:mm:ss"))?,
+            ),
+            Some(f) => by_format(t, f)?,
         };
         let zone = match a.get(2).and_then(Value::as_str) {
-            Some(z) => crate::time::Zone::parse(z).map_err(|e| e.message)?,
-            None if a.len() == 1 => crate::time::Zone::UTC,
-            None => c.session.zone,
+            Some(z) => Zone::parse(z).map_err(|e| e.message)?,
+            None => Zone::UTC,
         };
-        return Ok(parsed.map_or(Value::Null, |(s, n)| Value::Timestamp(zone.to_utc(s), n / 1_000_000 * 1_000_000)));
+        return Ok(parsed.map_or(Value::Null, |(s, n)| cut((zone.to_utc(s), n))));
     }
     let digits = a.get(1).and_then(Value::as_i64).unwrap_or(3);
-    let millis = match (&a[0], digits) {
-        (Value::Int(v), 0) => v.checked_mul(1000),
-        (Value::Int(v), 3) => Some(*v),
-        (v, 0) => v.as_f64().map(|d| (d * 1000.0) as i64),
-        (v, 3) => v.as_f64().map(|d| d as i64),
-        _ => {
-            return Err(format!("the precision is 0 for seconds or 3 for milliseconds, not {digits}"));
+    if !(0..=9).contains(&digits) {
+        return Err(format!("{PRECISION}, not {digits}"));
+    }
+    Ok(instant(&a[0], digits as u32).map_or(Value::Null, cut))
+}
+
+/// The instant of a number with so many digits of the second, in the years 0 to 9999.
+fn instant(v: &Value<'_>, digits: u32) -> Option<(i64, u32)> {
+    const BEGIN: i128 = -62_167_219_200;
+    const END: i128 = 253_402_300_800;
+    let per_second = 10i128.pow(digits);
+    let nanos = match v {
+        Value::Int(_) | Value::Decimal(..) => {
+            let whole = match v {
+                Value::Decimal(v, s) => v / 10i128.pow(u32::from(*s)),
+                v => i128::from(v.as_i64()?),
+            };
+            (BEGIN * per_second..END * per_second).contains(&whole).then(|| whole * 10i128.pow(9 - digits))?
+        }
+        v => {
+            let d = v.as_f64()?;
+            let seconds = d / per_second as f64;
+            let within = BEGIN as f64 <= seconds && seconds <= (END - 1) as f64;
+            // As Flink, by way of 64 bits of nanoseconds.
+            within.then(|| i128::from((d * 10f64.powi(9 - digits as i32)) as i64))?
         }
     };
-    Ok(millis.map_or(Value::Null, |m| Value::Timestamp(m.div_euclid(1000), m.rem_euclid(1000) as u32 * 1_000_000)))
+    Some((nanos.div_euclid(1_000_000_000) as i64, nanos.rem_euclid(1_000_000_000) as u32))
 }
 
 fn from_unixtime(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let format = a.get(1).and_then(Value::as_str).unwrap_or("yyyy-MM-dd HH:mm:ss");
-    Ok(Value::string(format_time(format, c.session.zone.to_local(a[0].as_i64().unwrap_or(0)), 0)?))
+    let format = a.get(1).and_then(Value::as_str).unwrap_or(PLAIN);
+    let millis = a[0].as_i64().unwrap_or(0).wrapping_mul(1000);
+    Ok(Value::string(patterns::format_simple(format, millis, &c.session.zone)?))
 }
 
 fn unix_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let Some(t) = a.first().and_then(Value::as_str) else {
         return Ok(Value::Int(time::now().0));
     };
-    let format = a.get(1).and_then(Value::as_str).unwrap_or("yyyy-MM-dd HH:mm:ss");
-    Ok(Value::Int(parse_time(format, t, true)?.map_or(i64::MIN, |(s, _)| c.session.zone.to_utc(s))))
+    let format = a.get(1).and_then(Value::as_str).unwrap_or(PLAIN);
+    // Time before 1970 is cut towards 1970.
+    Ok(Value::Int(patterns::parse_simple(format, t, &c.session.zone)?.map_or(i64::MIN, |ms| ms / 1000)))
 }
 
 fn convert_tz(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let zone =
-        |at: usize| crate::time::Zone::parse(a[at].as_str().unwrap_or_default()).unwrap_or(crate::time::Zone::UTC);
-    let t = a[0].as_str().unwrap_or_default();
-    Ok(time::parse_timestamp(t)
-        .map_or(Value::Null, |(s, n)| Value::string(time::timestamp_text(zone(2).to_local(zone(1).to_utc(s)), n, 0))))
+    let zone = |at: usize| Zone::lenient(a[at].as_str().unwrap_or_default());
+    let millis = patterns::parse_simple(PLAIN, a[0].as_str().unwrap_or_default(), &zone(1))?;
+    Ok(match millis {
+        Some(ms) => Value::string(patterns::format_simple(PLAIN, ms, &zone(2))?),
+        None => Value::Null,
+    })
 }

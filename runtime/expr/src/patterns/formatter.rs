@@ -1,0 +1,418 @@
+//! The patterns of `DateTimeFormatter`: letters into what is written and read.
+
+use super::about;
+
+/// A field of a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Era,
+    Year,
+    YearOfEra,
+    WeekYear,
+    DayOfYear,
+    Month,
+    Day,
+    Quarter,
+    Week,
+    WeekOfMonth,
+    /// Monday is 1.
+    DayOfWeek,
+    /// Sunday is 1.
+    LocalDayOfWeek,
+    DayOfWeekInMonth,
+    Half,
+    Hour,
+    ClockHour,
+    HourOfHalf,
+    ClockHourOfHalf,
+    Minute,
+    Second,
+    Nano,
+    MilliOfDay,
+    NanoOfDay,
+    ModifiedJulianDay,
+}
+
+/// How many fields there are.
+pub(super) const FIELDS: usize = Field::ModifiedJulianDay as usize + 1;
+
+/// When a number has a sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// A minus where it is negative.
+    Normal,
+    /// Never.
+    No,
+    /// A plus as well where it has more digits than the pattern has letters.
+    Exceeds,
+}
+
+/// How long a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    Short,
+    Full,
+    Narrow,
+}
+
+/// What follows a number without anything between: `None` unless it is part of such a row of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Adjacent {
+    /// It stands by itself.
+    None,
+    /// It has exactly its width.
+    Fixed,
+    /// It leaves so many digits to those behind it.
+    Leaves(usize),
+}
+
+/// A part of a pattern.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Item {
+    Text(String),
+    Number {
+        field: Field,
+        min: usize,
+        max: usize,
+        sign: Sign,
+        adjacent: Adjacent,
+    },
+    /// The last two digits of a year from 2000 to 2099.
+    TwoDigits {
+        field: Field,
+        adjacent: Adjacent,
+    },
+    /// Digits of the second behind its point; the point itself where `point`.
+    Fraction {
+        min: usize,
+        max: usize,
+        point: bool,
+        adjacent: Adjacent,
+    },
+    Name {
+        field: Field,
+        length: Length,
+    },
+    DayPeriod(Length),
+    /// Hours and minutes from UTC; `letters` as many as the pattern has, `none` what stands for UTC.
+    Offset {
+        style: OffsetStyle,
+        none: &'static str,
+    },
+    /// GMT+8 or GMT+08:00
+    GmtOffset {
+        long: bool,
+    },
+    /// A zone's name.
+    Zone {
+        id: bool,
+    },
+    Padded(usize, Box<Item>),
+    Optional(Vec<Item>),
+}
+
+/// What an offset from UTC shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OffsetStyle {
+    pub colon: bool,
+    pub minutes: Part,
+    pub seconds: Part,
+}
+
+/// Whether a part of an offset is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Never,
+    /// Where it is not zero.
+    Some,
+    Always,
+}
+
+/// A pattern, ready for use.
+#[derive(Debug)]
+pub(super) struct Formatter {
+    pub items: Vec<Item>,
+}
+
+/// A pattern under construction, or an optional section of it.
+#[derive(Default)]
+struct Frame {
+    items: Vec<Item>,
+    /// The number that leaves digits to those behind it.
+    first: Option<usize>,
+    pad: Option<usize>,
+}
+
+impl Frame {
+    fn push(&mut self, item: Item) {
+        let item = match self.pad.take() {
+            Some(n) => Item::Padded(n, Box::new(item)),
+            None => item,
+        };
+        self.items.push(item);
+        self.first = None;
+    }
+
+    /// Appends a number, which may stand in a row of numbers without anything between.
+    fn push_number(&mut self, mut item: Item) {
+        let padded = self.pad.is_some();
+        let fixed = match &item {
+            Item::Number { min, max, sign: Sign::No, .. } if min == max => Some(*max),
+            Item::TwoDigits { .. } => Some(2),
+            Item::Fraction { min, max, .. } if min == max => Some(*max),
+            _ => None,
+        };
+        let before = self.first.take();
+        if before.is_some() && fixed.is_some() {
+            adjacent(&mut item, |_| Adjacent::Fixed);
+        }
+        self.push(item);
+        self.first = match (before, fixed) {
+            (Some(at), Some(width)) => {
+                adjacent(&mut self.items[at], |a| match a {
+                    Adjacent::Leaves(n) => Adjacent::Leaves(n + width),
+                    _ => Adjacent::Leaves(width),
+                });
+                Some(at)
+            }
+            (Some(at), None) => {
+                adjacent(&mut self.items[at], |a| if a == Adjacent::None { Adjacent::Fixed } else { a });
+                (!padded).then_some(self.items.len() - 1)
+            }
+            (None, _) => (!padded).then_some(self.items.len() - 1),
+        };
+    }
+}
+
+fn adjacent(item: &mut Item, f: impl Fn(Adjacent) -> Adjacent) {
+    if let Item::Number { adjacent: a, .. } | Item::TwoDigits { adjacent: a, .. } | Item::Fraction { adjacent: a, .. } =
+        item
+    {
+        *a = f(*a);
+    }
+}
+
+impl Formatter {
+    /// Reads a pattern.
+    pub(super) fn new(pattern: &str) -> Result<Formatter, String> {
+        let mut frames = vec![Frame::default()];
+        let chars: Vec<char> = pattern.chars().collect();
+        let wrong = |at: usize, why: &str| about(pattern, &format!("{why} (character {})", at + 1));
+        let mut at = 0;
+        while at < chars.len() {
+            let c = chars[at];
+            let depth = frames.len();
+            let Some(frame) = frames.last_mut() else { break };
+            match c {
+                'A'..='Z' | 'a'..='z' => {
+                    let start = at;
+                    let run = |from: usize| chars[from..].iter().take_while(|x| **x == chars[from]).count();
+                    let (mut letter, mut n) = (c, run(at));
+                    at += n;
+                    if letter == 'p' {
+                        if !chars.get(at).is_some_and(char::is_ascii_alphabetic) {
+                            return Err(wrong(start, "'p' fills up a letter behind it, and there is none"));
+                        }
+                        frame.pad = Some(n);
+                        (letter, n) = (chars[at], run(at));
+                        at += n;
+                    }
+                    field(frame, letter, n).map_err(|why| wrong(start, &why))?;
+                }
+                '\'' => {
+                    let start = at;
+                    let mut text = String::new();
+                    loop {
+                        at += 1;
+                        match chars.get(at) {
+                            Some('\'') if chars.get(at + 1) == Some(&'\'') => {
+                                at += 1;
+                                text.push('\'');
+                            }
+                            Some('\'') => break,
+                            Some(c) => text.push(*c),
+                            None => return Err(wrong(start, "a quote opens and is not closed")),
+                        }
+                    }
+                    frame.push(Item::Text(if text.is_empty() { "'".to_string() } else { text }));
+                    at += 1;
+                }
+                '[' => {
+                    frame.first = None;
+                    frames.push(Frame::default());
+                    at += 1;
+                }
+                ']' if depth == 1 => return Err(wrong(at, "']' closes nothing")),
+                ']' => {
+                    close(&mut frames);
+                    at += 1;
+                }
+                '{' | '}' | '#' => return Err(wrong(at, &format!("'{c}' is reserved; write it in quotes"))),
+                c => {
+                    frame.push(Item::Text(c.to_string()));
+                    at += 1;
+                }
+            }
+        }
+        while frames.len() > 1 {
+            close(&mut frames);
+        }
+        Ok(Formatter { items: frames.pop().map(|f| f.items).unwrap_or_default() })
+    }
+}
+
+fn close(frames: &mut Vec<Frame>) {
+    let inner = frames.pop().map(|f| f.items).unwrap_or_default();
+    if let (Some(outer), false) = (frames.last_mut(), inner.is_empty()) {
+        outer.push(Item::Optional(inner));
+    }
+}
+
+/// Appends what a letter stands for.
+fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
+    use Field as F;
+    let counts = |allowed: &[usize]| match allowed.contains(&n) {
+        true => Ok(()),
+        false => Err(match allowed {
+            [only] => format!("'{letter}' stands {only} time{}, not {n}", if *only == 1 { "" } else { "s" }),
+            [.., last] => format!("'{letter}' stands at most {last} times in a row here, not {n}"),
+            [] => format!("'{letter}' cannot stand here"),
+        }),
+    };
+    let number =
+        |field: F, min: usize, max: usize, sign: Sign| Item::Number { field, min, max, sign, adjacent: Adjacent::None };
+    // One letter takes as many digits as there are, two exactly two.
+    let plain = |field: F| if n == 1 { number(field, 1, 19, Sign::Normal) } else { number(field, n, n, Sign::No) };
+    let length = match n {
+        4 => Length::Full,
+        5 => Length::Narrow,
+        _ => Length::Short,
+    };
+    match letter {
+        'u' | 'y' => {
+            let f = if letter == 'u' { F::Year } else { F::YearOfEra };
+            counts(&(1..=19).collect::<Vec<_>>())?;
+            frame.push_number(match n {
+                2 => Item::TwoDigits { field: f, adjacent: Adjacent::None },
+                _ => number(f, n, 19, if n < 4 { Sign::Normal } else { Sign::Exceeds }),
+            });
+        }
+        'Y' => {
+            counts(&(1..=19).collect::<Vec<_>>())?;
+            frame.push_number(match n {
+                2 => Item::TwoDigits { field: F::WeekYear, adjacent: Adjacent::None },
+                _ => number(F::WeekYear, n, 19, if n < 4 { Sign::Normal } else { Sign::Exceeds }),
+            });
+        }
+        'M' | 'L' | 'Q' | 'q' | 'E' | 'e' | 'c' => {
+            counts(if letter == 'c' { &[1, 3, 4, 5] } else { &[1, 2, 3, 4, 5] })?;
+            let f = match letter {
+                'M' | 'L' => F::Month,
+                'Q' | 'q' => F::Quarter,
+                _ => F::DayOfWeek,
+            };
+            match letter {
+                'e' | 'c' if n < 3 => frame.push_number(number(F::LocalDayOfWeek, n, 2, Sign::No)),
+                'E' => frame.push(Item::Name { field: f, length }),
+                _ if n < 3 => frame.push_number(plain(f)),
+                _ => frame.push(Item::Name { field: f, length }),
+            }
+        }
+        'G' => {
+            counts(&[1, 2, 3, 4, 5])?;
+            frame.push(Item::Name { field: F::Era, length });
+        }
+        'a' => {
+            counts(&[1])?;
+            frame.push(Item::Name { field: F::Half, length: Length::Short });
+        }
+        'B' => {
+            counts(&[1, 4, 5])?;
+            frame.push(Item::DayPeriod(length));
+        }
+        'S' => {
+            counts(&(1..=9).collect::<Vec<_>>())?;
+            frame.push_number(Item::Fraction { min: n, max: n, point: false, adjacent: Adjacent::None });
+        }
+        'F' => {
+            counts(&[1])?;
+            frame.push_number(plain(F::DayOfWeekInMonth));
+        }
+        'd' | 'h' | 'H' | 'k' | 'K' | 'm' | 's' => {
+            counts(&[1, 2])?;
+            frame.push_number(plain(match letter {
+                'd' => F::Day,
+                'h' => F::ClockHourOfHalf,
+                'H' => F::Hour,
+                'k' => F::ClockHour,
+                'K' => F::HourOfHalf,
+                'm' => F::Minute,
+                _ => F::Second,
+            }));
+        }
+        'D' => {
+            counts(&[1, 2, 3])?;
+            frame.push_number(if n == 1 { plain(F::DayOfYear) } else { number(F::DayOfYear, n, 3, Sign::No) });
+        }
+        'W' => {
+            counts(&[1])?;
+            frame.push_number(number(F::WeekOfMonth, 1, 2, Sign::No));
+        }
+        'w' => {
+            counts(&[1, 2])?;
+            frame.push_number(number(F::Week, n, 2, Sign::No));
+        }
+        'A' | 'n' | 'N' | 'g' => {
+            counts(&(1..=19).collect::<Vec<_>>())?;
+            let f = match letter {
+                'A' => F::MilliOfDay,
+                'n' => F::Nano,
+                'N' => F::NanoOfDay,
+                _ => F::ModifiedJulianDay,
+            };
+            frame.push_number(number(f, n, 19, if letter == 'g' { Sign::Normal } else { Sign::No }));
+        }
+        'V' => {
+            counts(&[2])?;
+            frame.push(Item::Zone { id: true });
+        }
+        'v' => {
+            counts(&[1, 4])?;
+            frame.push(Item::Zone { id: false });
+        }
+        'z' => {
+            counts(&[1, 2, 3, 4])?;
+            frame.push(Item::Zone { id: false });
+        }
+        'O' => {
+            counts(&[1, 4])?;
+            frame.push(Item::GmtOffset { long: n == 4 });
+        }
+        'Z' => {
+            counts(&[1, 2, 3, 4, 5])?;
+            let style = |colon, seconds| OffsetStyle { colon, minutes: Part::Always, seconds };
+            frame.push(match n {
+                4 => Item::GmtOffset { long: true },
+                5 => Item::Offset { style: style(true, Part::Some), none: "Z" },
+                _ => Item::Offset { style: style(false, Part::Never), none: "+0000" },
+            });
+        }
+        'X' | 'x' => {
+            counts(&[1, 2, 3, 4, 5])?;
+            let style = OffsetStyle {
+                colon: n == 3 || n == 5,
+                minutes: if n == 1 { Part::Some } else { Part::Always },
+                seconds: if n >= 4 { Part::Some } else { Part::Never },
+            };
+            let none = match (letter, n) {
+                ('X', _) => "Z",
+                (_, 1) => "+00",
+                (_, 2 | 4) => "+0000",
+                _ => "+00:00",
+            };
+            frame.push(Item::Offset { style, none });
+        }
+        c => return Err(format!("the letter '{c}' stands for nothing; write text in quotes")),
+    }
+    Ok(())
+}
