@@ -44,6 +44,59 @@ fn errors_say_what_where_and_what_to_do() {
     job("SELECT '${WEIR_TEST_NOT_SET}';").failed(2, &["WEIR_TEST_NOT_SET"]);
 }
 
+/// State is its owner's alone whatever the umask; a table's files follow the umask.
+#[test]
+fn state_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let job = Job::new(
+        "CREATE TABLE o (a BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out/deep', 'format' = 'csv');
+         SET 'execution.runtime-mode' = 'batch';
+         INSERT INTO o SELECT COUNT(*) FROM (VALUES (1), (2)) AS t (a);",
+    );
+    let weir = weir();
+    let run = format!("umask 0000; {0} run job.sql && {0} savepoint job.sql saved", weir.display());
+    let ran: Ran = Command::new("sh").args(["-c", &run]).current_dir(job.folder.path()).output().expect("sh").into();
+    ran.succeeded();
+    let rights = |path: &std::path::Path| std::fs::metadata(path).expect("its rights").permissions().mode() & 0o777;
+    fn all(folder: &std::path::Path, out: &mut Vec<std::path::PathBuf>) {
+        for e in std::fs::read_dir(folder).expect("a folder").flatten() {
+            out.push(e.path());
+            if e.path().is_dir() {
+                all(&e.path(), out);
+            }
+        }
+    }
+    for (folder, of_file, of_folder) in [(".weir/job", 0o600, 0o700), ("saved", 0o600, 0o700), ("out", 0o666, 0o777)] {
+        let mut found = vec![job.path(folder)];
+        all(&job.path(folder), &mut found);
+        assert!(found.len() > 1, "{folder} is empty");
+        for path in found {
+            let wanted = if path.is_dir() { of_folder } else { of_file };
+            assert_eq!(rights(&path), wanted, "{}", path.display());
+        }
+    }
+}
+
+/// Where the system gives no more file handles, that is said; nothing panics.
+#[test]
+fn a_full_table_of_file_handles_is_told() {
+    let job = Job::new("SELECT COUNT(*) FROM (VALUES (1), (2)) AS t (a);");
+    let mut ended = 0;
+    for most in [16, 64, 90, 94, 98, 102, 106, 110] {
+        let run = format!(
+            "ulimit -n {most}; exec {} run job.sql --fresh --listen 127.0.0.1:0 --set parallelism.default=2 --set restart-strategy.type=none",
+            weir().display()
+        );
+        let ran: Ran =
+            Command::new("sh").args(["-c", &run]).current_dir(job.folder.path()).output().expect("sh").into();
+        if ran.code != Some(0) {
+            ended += 1;
+            ran.failed(6, &["Too many open files", "ulimit -n"]);
+        }
+    }
+    assert!(ended > 2, "{ended} runs had too few");
+}
+
 #[test]
 fn check_says_everything_at_once() {
     let job = Job::new("SELECT nope;\nSELECT 1 FROM;\nSELECT also_nope;");

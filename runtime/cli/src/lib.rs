@@ -5,6 +5,7 @@ mod assemble;
 mod ending;
 mod functions;
 mod generate;
+mod handles;
 mod local;
 mod memory;
 mod progress;
@@ -28,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 /// The command: takes the process's arguments, gives its exit code.
 pub fn command() -> ExitCode {
     memory::settle();
+    handles::raise();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,weir=info"));
     let logs = tracing_subscriber::fmt()

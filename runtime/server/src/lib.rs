@@ -21,6 +21,8 @@ use weir_core::{Error, Result};
 
 /// Connections at a time; more wait until one is done.
 const CONNECTIONS: usize = 64;
+/// File handles that the server takes to start.
+const HANDLES: usize = 24;
 /// How long a request may take to come in, its head and then its body.
 const SENDING: Duration = Duration::from_secs(5);
 /// Bytes of a request's body at most.
@@ -196,16 +198,21 @@ fn routes(config: &mut web::ServiceConfig) {
 /// # Errors
 /// When the address is taken or is not this machine's.
 pub fn serve(address: &str, job: Arc<dyn Job>, token: String) -> Result<SocketAddr> {
-    let fail = |e: std::io::Error| {
-        Error::script(format!("cannot listen on {address}: {e}"))
-            .hint("write it as 127.0.0.1:9249; port 0 takes any free one")
+    let fail = |e: std::io::Error| match e.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => {
+            Error::io(format!("cannot listen on {address}: {e}")).hint("raise the limit of open files (ulimit -n)")
+        }
+        _ => Error::script(format!("cannot listen on {address}: {e}"))
+            .hint("write it as 127.0.0.1:9249; port 0 takes any free one"),
     };
     let listener = TcpListener::bind(address).map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?;
     let name = address.rsplit_once(':').map_or(address, |(name, _)| name).trim_matches(['[', ']']).to_string();
     let guard = web::Data::new(Guard { loopback: bound.ip().is_loopback(), name, token });
     let job = web::Data::from(job);
-    // What the server needs of the system it asks for here, where a refusal is an error and not the end of the process.
+    // What the server needs of the system is asked for here, where a refusal is an error: its own threads would panic.
+    let room = (0..HANDLES).map(|_| std::fs::File::open("/dev/null")).collect::<std::io::Result<Vec<_>>>();
+    drop(room.map_err(fail)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
     let serve = move || {
         let server = HttpServer::new(move || {

@@ -38,6 +38,10 @@ pub(crate) fn sled_error(e: io::Error) -> Error {
     let error = Error::state(format!("the state store failed: {words}"));
     match e.kind() {
         io::ErrorKind::StorageFull => Error { kind: Kind::Io, ..error }.hint(FULL_DISK),
+        // Handles may be free again the next time. sled drops the system's number of the error, not its words.
+        _ if words.contains("Too many open files") => {
+            Error { kind: Kind::Io, ..error }.hint("raise the limit of open files (ulimit -n)")
+        }
         _ => error.hint("start with --fresh, or restore an export with `weir state import`"),
     }
 }
