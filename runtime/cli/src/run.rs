@@ -123,16 +123,28 @@ fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
             interval: time("failure-rate.failure-rate-interval", 60_000)?,
             delay: time("failure-rate.delay", 1000)?,
         },
-        "exponential-delay" | "exponentialdelay" => RestartStrategy::ExponentialDelay {
-            initial: time("exponential-delay.initial-backoff", 1000)?,
-            max: time("exponential-delay.max-backoff", 60_000)?,
-            multiplier: match get("exponential-delay.backoff-multiplier") {
-                Some(v) => options::number("restart-strategy.exponential-delay.backoff-multiplier", v)?,
-                None => 1.5,
-            },
-            attempts: number("exponential-delay.attempts-before-reset-backoff", 10)?,
-            reset: time("exponential-delay.reset-backoff-threshold", 3_600_000)?,
-        },
+        "exponential-delay" | "exponentialdelay" => {
+            let (initial, max) =
+                (time("exponential-delay.initial-backoff", 1000)?, time("exponential-delay.max-backoff", 60_000)?);
+            let key = "restart-strategy.exponential-delay.backoff-multiplier";
+            let multiplier = s.get(key).map_or(Ok(1.5), |v| options::number::<f64>(key, v))?;
+            // Also what is no number at all.
+            if !(multiplier >= 1.0 && multiplier.is_finite()) {
+                return Err(Error::script(format!("'{key}' is a number from 1, not {multiplier}")));
+            }
+            if initial.is_zero() || initial > max {
+                let e = Error::script(format!("the first delay is {initial:?}, and the longest {max:?}"));
+                let hint = "'restart-strategy.exponential-delay.initial-backoff' is more than 0, and '.max-backoff' no less";
+                return Err(e.hint(hint));
+            }
+            RestartStrategy::ExponentialDelay {
+                initial,
+                max,
+                multiplier,
+                attempts: number("exponential-delay.attempts-before-reset-backoff", 10)?,
+                reset: time("exponential-delay.reset-backoff-threshold", 3_600_000)?,
+            }
+        }
         other => {
             let e = Error::script(format!("there is no restart strategy '{other}'"));
             return Err(e.hint("there are none, fixed-delay, failure-rate, exponential-delay"));
@@ -390,4 +402,25 @@ fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
         store.drop_operator(uid)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_that_are_none_are_refused() {
+        let of = |key: &str, value: &str| {
+            let key = format!("restart-strategy.exponential-delay.{key}");
+            restart_strategy(&BTreeMap::from([(key, value.to_string())])).map_err(|e| e.message)
+        };
+        assert!(of("backoff-multiplier", "1").is_ok());
+        for multiplier in ["NaN", "inf", "-1.5", "0.5", "-NaN", "x"] {
+            let refused = of("backoff-multiplier", multiplier).expect_err(multiplier);
+            assert!(refused.contains("backoff-multiplier"), "{refused}");
+        }
+        for (key, value) in [("initial-backoff", "0 s"), ("initial-backoff", "2 min"), ("max-backoff", "-1 s")] {
+            assert!(of(key, value).is_err(), "{key} {value}");
+        }
+    }
 }

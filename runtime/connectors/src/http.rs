@@ -3,13 +3,19 @@
 use crate::options::TableSpec;
 use backon::{BlockingRetryable, ExponentialBuilder};
 use reqwest::blocking::{RequestBuilder, Response};
-use std::time::Duration;
+use std::io::Read;
+use std::time::{Duration, Instant};
 use weir_core::{Error, Result};
+
+/// Bytes of an answer at most: more is none that anybody here has asked for.
+const LARGEST: usize = 16 << 20;
 
 /// A service, and how often and how long it is asked.
 #[derive(Clone)]
 pub(crate) struct Http {
     client: reqwest::blocking::Client,
+    /// How long an answer may take, to its last byte.
+    timeout: Duration,
     /// What is asked, in words and without secrets.
     what: String,
     retries: usize,
@@ -60,6 +66,7 @@ impl Http {
             None => (u.to_string(), None),
         });
         Ok(Http {
+            timeout,
             client: client.build().map_err(|e| Error::internal(format!("no HTTP client: {e}")))?,
             what,
             retries: table.number(&key("request.max-retries"))?.unwrap_or(3),
@@ -100,7 +107,9 @@ impl Http {
             if let Some(t) = &self.token {
                 request = request.bearer_auth(t);
             }
-            let answer = request.send().and_then(read).map_err(|e| reason(&e))?;
+            let begun = Instant::now();
+            let answer = request.send().map_err(|e| reason(&e))?;
+            let answer = self.read(answer, begun)?;
             if last(&answer) { Ok(answer) } else { Err(answer.shown()) }
         };
         let waits = ExponentialBuilder::default()
@@ -113,11 +122,26 @@ impl Http {
             .call()
             .map_err(|why| Error::new(weir_core::error::Kind::Io, format!("{} does not answer: {why}", self.what)))
     }
-}
 
-fn read(response: Response) -> reqwest::Result<Answer> {
-    let status = response.status().as_u16();
-    Ok(Answer { status, body: response.text()? })
+    /// An answer whole. The client's own time-out is one of each read, which a service that trickles never meets.
+    fn read(&self, mut response: Response, begun: Instant) -> std::result::Result<Answer, String> {
+        let status = response.status().as_u16();
+        let mut body = vec![];
+        let mut piece = [0; 16 << 10];
+        loop {
+            let n = response.read(&mut piece).map_err(|e| e.to_string())?;
+            if n == 0 {
+                return Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() });
+            }
+            body.extend_from_slice(&piece[..n]);
+            if body.len() > LARGEST {
+                return Err(format!("HTTP {status} with more than {} MiB", LARGEST >> 20));
+            }
+            if begun.elapsed() > self.timeout {
+                return Err("it took too long".to_string());
+            }
+        }
+    }
 }
 
 /// Why a request failed, down to the last cause and without the address, which may hold a password.

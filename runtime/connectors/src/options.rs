@@ -219,8 +219,11 @@ impl TableSpec {
             }
         }
     }
-    /// A secret: the option itself, or the first line of the file that `KEY.file` names.
+    /// A secret: the option itself, or the first line of the file that `KEY.file` names. An empty one is none.
     pub(crate) fn secret(&self, key: &str) -> Result<Option<String>> {
+        Ok(self.given_secret(key)?.filter(|s| !s.is_empty()))
+    }
+    fn given_secret(&self, key: &str) -> Result<Option<String>> {
         let by_file = format!("{key}.file");
         match (self.get(key), self.get(&by_file)) {
             (Some(_), Some(_)) => {

@@ -111,8 +111,8 @@ pub fn run(
             }
             RestartStrategy::FixedDelay { delay, .. } => *delay,
             RestartStrategy::FailureRate { failures: most, interval, delay } => {
-                let recent = failures.iter().filter(|f| f.elapsed() < *interval).count() as u32;
-                if recent > *most {
+                failures.retain(|f| f.elapsed() < *interval);
+                if failures.len() > *most as usize {
                     return Err(given_up(error, count));
                 }
                 *delay
@@ -121,7 +121,7 @@ pub fn run(
                 return Err(given_up(error, count));
             }
             RestartStrategy::ExponentialDelay { initial, max, multiplier, .. } => {
-                initial.mul_f64(multiplier.powi(count as i32 - 1)).min(*max)
+                grown(*initial, *max, *multiplier, count)
             }
         };
         metrics.restarts("io").inc();
@@ -134,6 +134,13 @@ pub fn run(
             std::thread::sleep(delay.saturating_sub(failed.elapsed()).min(Duration::from_millis(50)));
         }
     }
+}
+
+/// The distance after so many failures. What grows without bound is compared before it is a duration, which it may not fit.
+fn grown(initial: Duration, max: Duration, multiplier: f64, failures: u32) -> Duration {
+    let times = multiplier.powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
+    let seconds = initial.as_secs_f64() * times;
+    if seconds < max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { max }
 }
 
 /// The state of parallelisms that were changed while the job ran, which win over the script's.
@@ -579,4 +586,21 @@ fn commit_thread(
         }
     };
     spawn("weir-commit", work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_grow_up_to_their_limit() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(grown(second, minute, 1.5, 1), second);
+        assert_eq!(grown(second, minute, 1.5, 3), Duration::from_millis(2250));
+        for failures in [20, 127, 128, 2_000, u32::MAX] {
+            assert_eq!(grown(second, minute, 1.5, failures), minute, "{failures}");
+            assert_eq!(grown(second, minute, 1.0, failures), second, "{failures}");
+        }
+        assert_eq!(grown(second, Duration::MAX, 1e300, 5), Duration::MAX);
+    }
 }

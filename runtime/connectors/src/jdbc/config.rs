@@ -67,7 +67,7 @@ impl Config {
         }
         let parameter = |name: &str| url.query_pairs().find(|(k, _)| k == name).map(|(_, v)| v.into_owned());
         let user = table.get("username").map(str::to_string).or_else(|| parameter("user"));
-        let password = table.secret("password")?.or_else(|| parameter("password"));
+        let password = table.secret("password")?.or_else(|| parameter("password").filter(|p| !p.is_empty()));
         for k in OPTIONS {
             table.get(k);
         }

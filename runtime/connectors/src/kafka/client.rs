@@ -44,6 +44,17 @@ const OWN: &[(&str, &str)] = &[
     ("group.remote.assignor", "Weir deals partitions out itself"),
 ];
 
+/// Properties that have the client load code or run a command, which a script is not to do by options: they, and what begins so.
+const CODE: &[&str] = &[
+    "plugin.library.paths",
+    "interceptors",
+    "ssl.engine.",
+    "ssl_engine_callback_data",
+    "ssl.providers",
+    "sasl.kerberos.kinit.cmd",
+    "ut_",
+];
+
 /// How to reach a table's cluster.
 #[derive(Clone)]
 pub(super) struct Cluster {
@@ -64,6 +75,12 @@ impl Cluster {
             let at = table.place_of(&format!("properties.{key}"));
             if let Some((_, why)) = OWN.iter().find(|(k, _)| *k == key) {
                 let e = Error::script(format!("'properties.{key}' cannot be set: {why}"));
+                return Err(e.at(at).hint("leave the option out"));
+            }
+            if CODE.iter().any(|c| key.starts_with(c)) {
+                let e = Error::script(format!(
+                    "'properties.{key}' cannot be set: it would load code into the process or run a command"
+                ));
                 return Err(e.at(at).hint("leave the option out"));
             }
             match key.as_str() {

@@ -346,10 +346,20 @@ fn beside(m: &Message, kind: Metadata) -> Value<'static> {
         ),
         Metadata::LeaderEpoch => m.leader_epoch().map_or(Value::Null, |e| Value::Int(i64::from(e))),
         Metadata::Headers => {
-            let headers = m.headers().into_iter();
-            Value::Map(
-                headers.map(|(k, v)| (Value::string(k), v.map_or(Value::Null, |v| Value::Bytes(v.into())))).collect(),
-            )
+            // Of those that share a name the last one counts.
+            let mut places: HashMap<String, usize> = HashMap::new();
+            let mut map: Vec<(Value<'static>, Value<'static>)> = vec![];
+            for (name, value) in m.headers() {
+                let value = value.map_or(Value::Null, |v| Value::Bytes(v.into()));
+                match places.get(&name) {
+                    Some(at) => map[*at].1 = value,
+                    None => {
+                        places.insert(name.clone(), map.len());
+                        map.push((Value::string(name), value));
+                    }
+                }
+            }
+            Value::Map(map)
         }
     }
 }

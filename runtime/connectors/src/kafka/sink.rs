@@ -90,6 +90,8 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         .then(|| Transactions::new(cluster.clone(), topic.clone(), &prefix, &table.outside_name()));
     let transactions = transactions.map(|t| Arc::new(Mutex::new(t)));
     let renewal = table.duration("sink.mark-renewal.interval")?.unwrap_or(Duration::from_secs(86_400));
+    // Each is a transaction.
+    let renewal = renewal.max(Duration::from_secs(1));
     let changes = takes_changes(format);
     // Options of the source, which a table that is written may have as well.
     for o in super::source::OPTIONS {
