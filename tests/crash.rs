@@ -36,6 +36,9 @@ fn lines(job: &Job, folder: &str) -> BTreeMap<String, u64> {
     for e in std::fs::read_dir(job.path(folder)).expect("the sink's folder") {
         let path = e.expect("a file").path();
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with(".weir-") {
+            continue;
+        }
         assert!(name.starts_with("part-"), "{name} is left over");
         for line in std::fs::read_to_string(&path).expect("a part").lines() {
             *out.entry(line.to_string()).or_default() += 1;
@@ -362,4 +365,49 @@ fn a_savepoint_leaves_the_epoch_alone_that_is_being_written() {
     let ran = ran.succeeded();
     assert!(saved > 0, "no savepoint was made while the job ran");
     assert!(!ran.err.contains("starts again"), "{}", ran.err);
+}
+
+/// A savepoint is gone on with elsewhere while the old run is still at work: it learns that it was replaced, and what it had written
+/// and not named yet is in parts of the new one, whole.
+#[test]
+fn who_is_replaced_while_at_work_publishes_nothing_more() {
+    const ALL: u64 = 150_000;
+    let out = tempfile::tempdir().expect("a folder");
+    let script = format!(
+        "SET 'parallelism.default' = '2'; SET 'execution.checkpointing.interval' = '50ms';
+         CREATE TABLE n (v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '30000', 'number-of-rows' = '{ALL}',
+           'fields.v.kind' = 'sequence', 'fields.v.start' = '1', 'fields.v.end' = '{ALL}');
+         CREATE TABLE o (v BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv',
+           'sink.rolling-policy.file-size' = '128kb');
+         INSERT INTO o SELECT v FROM n;",
+        out.path().display()
+    );
+    let (first, second) = (Job::new(&script), Job::new(&script));
+    let named = || -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir(out.path()).expect("the folder").map(|f| f.expect("a file").path());
+        all.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("part-"))).collect()
+    };
+    let log = std::fs::File::create(first.path("log.txt")).expect("a log");
+    let mut old = first.command(&[]).stdout(std::process::Stdio::null()).stderr(log).spawn().expect("weir");
+    let said = || std::fs::read_to_string(first.path("log.txt")).unwrap_or_default();
+    assert!(weir_tests::comes(|| !named().is_empty()), "{}", said());
+    let saved =
+        std::process::Command::new(weir()).arg("savepoint").arg(first.path("job.sql")).arg(first.path("kept")).output();
+    let saved: weir_tests::Ran = saved.expect("weir savepoint").into();
+    let file = saved.succeeded().out.trim().to_string();
+    second.run(&["--from", &file]).succeeded();
+    assert_eq!(old.wait().expect("its end").code(), Some(5), "{}", said());
+    assert!(said().contains("another process has taken this job over"), "{}", said());
+    // The old state is over as well.
+    first.run(&[]).failed(5, &["not of one history", "another run of this job"]);
+    let mut there: BTreeMap<u64, u64> = BTreeMap::new();
+    for part in named() {
+        for line in std::fs::read_to_string(&part).expect("text").lines() {
+            let n = line.parse().unwrap_or_else(|_| panic!("{}: {line:?}", part.display()));
+            *there.entry(n).or_default() += 1;
+        }
+    }
+    assert!(there.keys().copied().eq(1..=ALL), "{} of {ALL} rows", there.len());
+    // Twice is only what the old run named behind the savepoint.
+    assert!(there.values().all(|n| *n <= 2), "a row is there more than twice");
 }

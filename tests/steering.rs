@@ -136,11 +136,8 @@ fn counting(rows: u64) -> Job {
 fn counted(job: &Job, rows: u64, said: &str) {
     let read = |folder: &str| -> Vec<String> {
         let mut all = vec![];
-        for f in std::fs::read_dir(job.path(folder)).expect("the folder") {
-            let path = f.expect("a file").path();
-            if path.is_file() && !path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')) {
-                all.extend(std::fs::read_to_string(path).expect("text").lines().map(str::to_string));
-            }
+        for path in job.parts(folder) {
+            all.extend(std::fs::read_to_string(path).expect("text").lines().map(str::to_string));
         }
         all
     };
@@ -217,8 +214,8 @@ fn a_slow_sink_is_scaled() {
     weir_in(&job, &["scale", "job.sql", "sink plain=4"]).succeeded();
     assert_eq!(running.ends(), Some(0), "{}", running.said());
     let mut there: Vec<u64> = vec![];
-    for f in std::fs::read_dir(job.path("plain")).expect("the folder") {
-        let text = std::fs::read_to_string(f.expect("a file").path()).expect("text");
+    for part in job.parts("plain") {
+        let text = std::fs::read_to_string(part).expect("text");
         there.extend(text.lines().map(|l| l.parse::<u64>().expect("a number")));
     }
     there.sort_unstable();

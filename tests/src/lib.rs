@@ -111,6 +111,12 @@ impl Job {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+    /// The files in one of its folders, without the hidden ones.
+    pub fn parts(&self, folder: &str) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.path(folder)).expect("the folder").map(|f| f.expect("a file"));
+        let shown = files.filter(|f| !f.file_name().to_string_lossy().starts_with('.')).map(|f| f.path());
+        shown.filter(|p| p.is_file()).collect()
+    }
     /// Writes a file beside the script.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) {
         let path = self.path(name);

@@ -16,7 +16,7 @@ pub(crate) fn owner(job: &JobIdentity) -> String {
 }
 
 /// The run of an owner.
-fn run_of(owner: &str) -> &str {
+pub(crate) fn run_of(owner: &str) -> &str {
     owner.split(' ').next().unwrap_or(owner)
 }
 
@@ -47,6 +47,8 @@ pub(crate) fn compare(what: &str, job: &JobIdentity, found: Found, mark: Option<
             Err(strange(what, &format!("it has epoch {epoch}, and the state knows of none")))
         }
         (_, None) => Ok(Standing::Begin),
+        // The run has begun, and given nothing.
+        (None, Some(m)) if m.epoch.0 == 0 => Ok(Standing::Begin),
         (None, Some(m)) => {
             Err(strange(what, &format!("its mark is gone, and the state says that it was given epoch {}", m.epoch)))
         }
@@ -90,6 +92,10 @@ mod tests {
         assert_eq!(ask(has("r", 0), None), Ok(Standing::There(0)));
         assert_eq!(ask(None, None), Ok(Standing::Begin));
         assert_eq!(ask(has("older", 9), None), Ok(Standing::Begin));
+        let begun = Some(Mark { epoch: Epoch(0), previous: Epoch(0) });
+        assert_eq!(ask(has("r", 0), begun), Ok(Standing::There(0)));
+        assert_eq!(ask(None, begun), Ok(Standing::Begin));
+        assert!(ask(has("x", 0), begun).is_err(), "a newer run has begun");
         for (found, mark) in
             [(has("r", 5), mark), (has("r", 8), mark), (has("r", 3), None), (None, mark), (has("x", 7), mark)]
         {

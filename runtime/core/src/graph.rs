@@ -85,7 +85,8 @@ pub struct JobIdentity {
     pub run: String,
 }
 
-/// The epochs in which a sink was given something to deliver: the last durable one, and the one before it (0: none).
+/// The epochs in which a sink was given something to deliver: the last durable one, and the one before it (0: none). There is a mark
+/// once the run has a durable epoch, whether or not the sink was given anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// The last.
@@ -275,7 +276,7 @@ pub trait SinkFactory: Send + Sync {
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>>;
     /// Called first in every generation: connects, ends what an earlier process left half done, and compares what the
-    /// system outside knows with the state's mark; there is none as long as nothing was given in this run.
+    /// system outside knows with the state's mark; there is none before the run's first durable epoch.
     ///
     /// # Errors
     /// When the two cannot be of one history, or the system cannot be reached.

@@ -315,7 +315,7 @@ fn end(what: &str, control: &Control, failed: impl Fn() -> String, mut over: imp
 /// The key under which a sink's mark lies in its state.
 const MARK: &[u8] = b"\0\0!mark";
 
-/// The marks of all sinks that were given something in this run; those of another run, whose state this one began with, say
+/// The marks of all sinks in this run, once it has an epoch; those of another run, whose state this one began with, say
 /// nothing of what this one has written.
 fn marks(graph: &JobGraph, handles: &[StateHandle], run: &str) -> Result<BTreeMap<OperatorId, Mark>> {
     let mut marks = BTreeMap::new();
@@ -333,20 +333,28 @@ fn marks(graph: &JobGraph, handles: &[StateHandle], run: &str) -> Result<BTreeMa
     Ok(marks)
 }
 
-/// Notes for every sink that an epoch gives something to that it did.
+/// Notes for every sink that an epoch gives something to that it did; and once that the run has begun, so that another one that
+/// begins later is known to be newer when this one goes on.
 fn mark(
+    sinks: &JobGraph,
     backend: &Arc<dyn StateBackend>,
     marks: &mut BTreeMap<OperatorId, Mark>,
     run: &str,
     epoch: Epoch,
     outbox: &Outbox,
 ) -> Result<()> {
-    for (uid, _) in outbox {
-        let operator = backend.operator(uid)?;
-        let previous = marks.get(&operator).map_or(Epoch(0), |m| m.epoch);
-        marks.insert(operator, Mark { epoch, previous });
+    for node in &sinks.nodes {
+        let operator = backend.operator(&node.uid)?;
+        let given = outbox.iter().any(|(uid, _)| *uid == node.uid);
+        let mark = match (given, marks.get(&operator)) {
+            (true, last) => Mark { epoch, previous: last.map_or(Epoch(0), |m| m.epoch) },
+            (false, None) => Mark { epoch: Epoch(0), previous: Epoch(0) },
+            (false, Some(_)) => continue,
+        };
+        marks.insert(operator, mark);
         let mut changes = Changes::default();
-        changes.set(MARK, &[&epoch.0.to_be_bytes()[..], &previous.0.to_be_bytes(), run.as_bytes()].concat());
+        let value = [&mark.epoch.0.to_be_bytes()[..], &mark.previous.0.to_be_bytes(), run.as_bytes()].concat();
+        changes.set(MARK, &value);
         backend.stage(operator, epoch, changes);
     }
     Ok(())
@@ -565,7 +573,7 @@ fn commit_thread(
     let work = move || {
         while let Ok((epoch, outbox, end)) = epochs.recv() {
             let durable = || {
-                mark(&backend, &mut marks, &run, epoch, &outbox)?;
+                mark(&sinks, &backend, &mut marks, &run, epoch, &outbox)?;
                 let begun = Instant::now();
                 let bytes = backend.commit(epoch, &outbox, end)?;
                 job.write.observe(begun.elapsed().as_secs_f64());

@@ -1,5 +1,6 @@
 //! Files: as a source, read by several subtasks, watched where asked; as a sink, with exactly the rows of durable epochs.
 
+mod claim;
 mod sink;
 mod source;
 mod splits;

@@ -1,12 +1,15 @@
 //! Writes files. Rows go into a hidden file; at a barrier its length is noted in the state, so that what a durable epoch
 //! does not cover can be cut off again. A part that is full gets its final name once the epoch is durable.
+//!
+//! Who takes a job over leaves the files of the process before alone, which may not know yet: it copies the rows that are its own.
 
+use super::claim::Claim;
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -38,7 +41,10 @@ struct Files {
 
 /// What was there when the process began.
 struct Begun {
+    claim: Claim,
     /// The begin of the names of this job's hidden files for this sink: another job may write to the same folder.
+    all: String,
+    /// The same of this process's.
     prefix: String,
     /// The last epoch that gave something.
     epoch: Epoch,
@@ -106,9 +112,16 @@ impl Files {
 
 impl SinkFactory for Files {
     fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+        if let Some(b) = self.begun.get() {
+            return b.claim.held(|| Ok(()));
+        }
         let own = xxhash_rust::xxh3::xxh3_64(format!("{} {}", self.uid, job.id).as_bytes());
-        self.begun
-            .get_or_init(|| Begun { prefix: format!(".part-{own:016x}-"), epoch: mark.map_or(Epoch(0), |m| m.epoch) });
+        fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
+        let claim = Claim::take(&self.folder, own, job, mark.is_some())?;
+        let all = format!(".part-{own:016x}-");
+        let prefix = format!("{all}{}-", claim.process());
+        let epoch = mark.map_or(Epoch(0), |m| m.epoch);
+        self.begun.get_or_init(|| Begun { claim, all, prefix, epoch });
         Ok(())
     }
 
@@ -124,6 +137,7 @@ impl SinkFactory for Files {
             largest: self.largest,
             longest: self.longest,
             prefix: self.begun()?.prefix.clone(),
+            claim: self.begun()?.claim.clone(),
             epoch: context.state.reader.last_epoch().0,
             context,
             parts: BTreeMap::new(),
@@ -134,6 +148,17 @@ impl SinkFactory for Files {
     }
 
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        self.begun()?.claim.held(|| self.name(mark, outbox))
+    }
+
+    fn recover(&self, state: &StateHandle) -> Result<Changes> {
+        self.begun()?.claim.held(|| self.take_over(state))
+    }
+}
+
+impl Files {
+    /// Gives an epoch's parts their names.
+    fn name(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
         let earlier = mark.epoch <= self.begun()?.epoch;
         let mut named = locked(&self.named);
         if named.0 != mark.epoch {
@@ -156,23 +181,22 @@ impl SinkFactory for Files {
         failpoint::pass("parts-delivered").map_err(io("name parts in", &self.folder))
     }
 
-    fn recover(&self, state: &StateHandle) -> Result<Changes> {
+    /// The rows of durable epochs that lie in hidden files become parts; what is behind them never was.
+    fn take_over(&self, state: &StateHandle) -> Result<Changes> {
         let mut changes = Changes::default();
         let first = self.first.swap(false, Ordering::Relaxed);
         for (k, v) in state.scan(b"\0\0p")? {
             let from = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
             let noted: Noted =
                 serde_json::from_slice(&v).map_err(|_| Error::state("the state of a file is damaged"))?;
-            // The rows of durable epochs become a part of their own; what is behind them never was.
             if from.exists() {
-                let file = OpenOptions::new().write(true).open(&from).map_err(io("open", &from))?;
-                file.set_len(noted.length).map_err(io("cut", &from))?;
-                file.sync_all().map_err(io("sync", &from))?;
+                self.cut(&from, &noted)?;
+            } else {
+                Finished { from, to: noted.to }.deliver(first)?;
             }
-            Finished { from, to: noted.to }.deliver(first)?;
             changes.remove(&[&k]);
         }
-        let prefix = &self.begun()?.prefix;
+        let prefix = &self.begun()?.all;
         if self.folder.is_dir() {
             for e in walkdir::WalkDir::new(&self.folder).into_iter().filter_map(std::result::Result::ok) {
                 if e.file_type().is_file() && e.file_name().to_string_lossy().starts_with(prefix) {
@@ -181,6 +205,40 @@ impl SinkFactory for Files {
             }
         }
         Ok(changes)
+    }
+}
+
+impl Files {
+    /// Makes a part of a hidden file's first bytes. A file of another process is copied: it may be written still.
+    fn cut(&self, from: &Path, noted: &Noted) -> Result<()> {
+        let begun = self.begun()?;
+        let there = fs::metadata(from).map_err(io("look at", from))?.len();
+        if there < noted.length {
+            let e = format!("{} has {there} bytes, and the state says {}", from.display(), noted.length);
+            return Err(Error::state(e).hint("rows are lost that were written; --fresh starts anew"));
+        }
+        let name = from.file_name().unwrap_or_default().to_string_lossy();
+        let own = if name.starts_with(&begun.prefix) {
+            let file = OpenOptions::new().write(true).open(from).map_err(io("open", from))?;
+            file.set_len(noted.length).map_err(io("cut", from))?;
+            file.sync_all().map_err(io("sync", from))?;
+            from.to_path_buf()
+        } else {
+            let own = from.with_file_name(format!("{}of-{}", begun.prefix, name.trim_start_matches('.')));
+            let mut rows = File::open(from).map_err(io("open", from))?.take(noted.length);
+            let mut file = File::create(&own).map_err(io("write", &own))?;
+            let copied = std::io::copy(&mut rows, &mut file).map_err(io("copy", from))?;
+            if copied != noted.length {
+                return Err(Error::io(format!("{} became shorter while it was copied", from.display())));
+            }
+            file.sync_all().map_err(io("sync", &own))?;
+            own
+        };
+        Finished { from: own, to: noted.to.clone() }.deliver(false)?;
+        if from.exists() {
+            fs::remove_file(from).map_err(io("remove", from))?;
+        }
+        Ok(())
     }
 }
 
@@ -224,6 +282,7 @@ struct Writer {
     largest: u64,
     longest: Duration,
     prefix: String,
+    claim: Claim,
     epoch: u64,
     context: SubtaskContext,
     parts: BTreeMap<PathBuf, Part>,
@@ -301,6 +360,7 @@ impl Sink for Writer {
     }
 
     fn checkpoint(&mut self, epoch: Epoch, last: bool) -> Result<SinkCheckpoint> {
+        self.claim.held(|| Ok(()))?;
         self.epoch = epoch.0;
         let old: Vec<PathBuf> = self
             .parts

@@ -1,0 +1,106 @@
+//! Who writes a job's files into a folder: a hidden file there says so, as a mark does in other systems.
+
+use crate::history::{owner, replaced, run_of, strange};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use weir_core::error::io;
+use weir_core::graph::JobIdentity;
+use weir_core::Result;
+
+/// How long whoever has the file is waited for. It may sleep, and cannot be trusted to wake.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A folder, and who writes into it.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    path: PathBuf,
+    folder: PathBuf,
+    owner: String,
+}
+
+impl Claim {
+    /// Takes a folder over for a job's sink. `begun` says whether the run has written there before.
+    ///
+    /// # Errors
+    /// When another run has taken it since.
+    pub fn take(folder: &Path, sink: u64, job: &JobIdentity, begun: bool) -> Result<Claim> {
+        let path = folder.join(format!(".weir-{sink:016x}"));
+        let claim = Claim { path, folder: folder.to_path_buf(), owner: owner(job) };
+        let (mut file, found) = claim.open()?;
+        if begun && found.is_some_and(|other| run_of(&other) != job.run) {
+            return Err(strange(&claim.what(), "another run of this job has written to it since"));
+        }
+        let written = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(claim.owner.as_bytes()));
+        written.and_then(|()| file.sync_all()).map_err(io("write", &claim.path))?;
+        Ok(claim)
+    }
+
+    /// The process that has it.
+    pub fn process(&self) -> &str {
+        self.owner.rsplit(' ').next().unwrap_or_default()
+    }
+
+    /// Does something that only who has the folder may do: nobody can take it meanwhile.
+    ///
+    /// # Errors
+    /// When another process has it; and those of `f`.
+    pub fn held<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (mut file, found) = self.open()?;
+        match found {
+            Some(other) if other != self.owner => return Err(replaced(&self.what())),
+            Some(_) => {}
+            // Somebody has cleared the folder.
+            None => file.write_all(self.owner.as_bytes()).map_err(io("write", &self.path))?,
+        }
+        f()
+    }
+
+    fn what(&self) -> String {
+        format!("the folder {}", self.folder.display())
+    }
+
+    /// The file, locked, and who it names.
+    fn open(&self) -> Result<(File, Option<String>)> {
+        std::fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path);
+        let mut file = file.map_err(io("open", &self.path))?;
+        let since = Instant::now();
+        // File systems that know no locks do without.
+        while let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+            if since.elapsed() > PATIENCE {
+                tracing::warn!("{} is locked by another process", self.path.display());
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(io("read", &self.path))?;
+        let text = text.trim().to_string();
+        Ok((file, Some(text).filter(|t| !t.is_empty())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_owner() {
+        let folder = std::env::temp_dir().join(format!("weir-claim-{}", std::process::id()));
+        let job = |run: &str| JobIdentity { id: "j".to_string(), run: run.to_string() };
+        let first = Claim::take(&folder, 1, &job("a"), false).expect("nobody has it");
+        assert!(first.held(|| Ok(1)).is_ok_and(|n| n == 1));
+        let again = Claim::take(&folder, 1, &job("a"), true).expect("its own");
+        assert!(again.held(|| Ok(())).is_ok());
+        let newer = Claim::take(&folder, 1, &job("b"), false).expect("a new run");
+        assert!(Claim::take(&folder, 2, &job("a"), true).is_ok(), "another sink's");
+        let e = first.held(|| Ok(())).expect_err("it was taken");
+        assert_eq!((e.kind, e.message.contains("another process")), (weir_core::error::Kind::State, true));
+        assert!(Claim::take(&folder, 1, &job("a"), true).is_err(), "an older run");
+        std::fs::remove_dir_all(&folder).expect("it is there");
+        assert!(newer.held(|| Ok(())).is_ok(), "the folder was cleared");
+        std::fs::remove_dir_all(&folder).expect("it is there again");
+    }
+}
