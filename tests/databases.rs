@@ -108,6 +108,8 @@ fn a_table_is_read_in_parts() {
             "",
             ", 'scan.partition.column' = 'id', 'scan.partition.num' = '5', 'scan.partition.lower-bound' = '100',
                        'scan.partition.upper-bound' = '20000'",
+            ", 'scan.partition.column' = 'id', 'scan.partition.num' = '9223372036854775807',
+               'scan.partition.lower-bound' = '-5', 'scan.partition.upper-bound' = '5'",
         ] {
             let ran = Job::new(&format!(
                 "CREATE TABLE m (id INT, v INT) WITH ('connector' = 'jdbc', {url}, 'table-name' = 'many' {parts});
@@ -126,6 +128,144 @@ fn a_table_is_read_in_parts() {
         ));
         assert_eq!(ran.succeeded().out, "+I[6, 6, 21]\n", "{name}");
     }
+}
+
+/// Reads a table into files, slowly and a few rows at a time.
+fn into_files(url: &str, columns: &str, options: &str) -> Job {
+    Job::new(&format!(
+        "SET 'parallelism.default' = '1'; SET 'execution.checkpointing.interval' = '50ms';
+         CREATE TABLE t ({columns}) WITH ('connector' = 'jdbc', {url}, 'scan.fetch-size' = '20' {options});
+         CREATE TABLE out_t ({columns}) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'csv');
+         INSERT INTO out_t SELECT * FROM t;"
+    ))
+}
+
+fn slowly(job: &Job) -> std::process::Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(job.path("log.txt")).expect("a log");
+    let mut command = job.command(&[]);
+    command.env("WEIR_FAILPOINTS", "source-poll=sleep(20)").stdout(std::process::Stdio::null()).stderr(log);
+    command.spawn().expect("weir")
+}
+
+/// Kills a job once it has noted rows in a durable epoch.
+fn killed_in_the_middle(job: &Job) {
+    let before = hidden_bytes(job);
+    let mut child = slowly(job);
+    assert!(weir_tests::comes(|| hidden_bytes(job) > before), "{:?}", std::fs::read_to_string(job.path("log.txt")));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(child.try_wait().expect("its state").is_none(), "it is through");
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn hidden_bytes(job: &Job) -> u64 {
+    let Ok(files) = std::fs::read_dir(job.path("out")) else { return 0 };
+    files.flatten().filter(|f| !f.file_name().to_string_lossy().starts_with(".weir")).map(|f| f.metadata().map_or(0, |m| m.len())).sum()
+}
+
+fn lines(job: &Job) -> Vec<String> {
+    let mut all = vec![];
+    for part in job.parts("out") {
+        all.extend(std::fs::read_to_string(part).expect("text").lines().map(str::to_string));
+    }
+    all.sort();
+    all
+}
+
+/// Killed in the middle, and run again: every row is there once, by whatever key, and without one.
+#[test]
+fn a_table_is_read_on_after_a_kill() {
+    for (name, url, sql) in both() {
+        let series = |row: &str| match name {
+            "MariaDB" => format!("SELECT {row} FROM (SELECT seq AS i FROM seq_1_to_4000) s"),
+            _ => format!("SELECT {row} FROM generate_series(1, 4000) AS s (i)"),
+        };
+        let text = if name == "MariaDB" { "CAST(i * 7919 % 4001 AS CHAR)" } else { "(i * 7919 % 4001)::text" };
+        sql("CREATE TABLE by_text (k VARCHAR(20) PRIMARY KEY, v INT)");
+        sql(&format!("INSERT INTO by_text {}", series(&format!("{text}, i"))));
+        sql("CREATE TABLE by_two (a INT NOT NULL, b BIGINT NOT NULL, v INT, PRIMARY KEY (a, b))");
+        sql(&format!("INSERT INTO by_two {}", series("i % 7, i, i")));
+        sql("CREATE TABLE by_none (k INT, v INT)");
+        sql(&format!("INSERT INTO by_none {}", series("i % 3, i")));
+        let before = "k STRING, v INT";
+        let parts = "'scan.partition.column' = 'a', 'scan.partition.num' = '3', 'scan.partition.lower-bound' = '0',
+                     'scan.partition.upper-bound' = '6'";
+        let cases = [
+            (before, "'table-name' = 'by_text'".to_string()),
+            ("a INT, b BIGINT, v INT", "'table-name' = 'by_two'".to_string()),
+            ("a INT, b BIGINT, v INT", format!("'table-name' = 'by_two', {parts}")),
+            ("k INT, v INT", "'table-name' = 'by_none'".to_string()),
+            (
+                "k INT, v INT",
+                "'table-name' = 'by_none', 'scan.query' = 'SELECT k, v FROM by_none WHERE v > 0'".to_string(),
+            ),
+        ];
+        for (columns, options) in cases {
+            let job = into_files(&url, columns, &format!(", {options}"));
+            killed_in_the_middle(&job);
+            killed_in_the_middle(&job);
+            job.run(&[]).succeeded();
+            let mut there: Vec<u32> =
+                lines(&job).iter().filter_map(|l| l.rsplit(',').next()?.parse().ok()).collect();
+            there.sort_unstable();
+            assert!(there == (1..=4000).collect::<Vec<_>>(), "{name} {options}: {} rows", there.len());
+        }
+        // Without a key, other rows are not taken for the same.
+        let job = into_files(&url, "k INT, v INT", ", 'table-name' = 'by_none'");
+        killed_in_the_middle(&job);
+        sql("DELETE FROM by_none WHERE v = 2");
+        job.run(&[]).failed(5, &["has no unique key", "--fresh"]);
+    }
+}
+
+/// Rows come and go while a table is read: those that nobody touches come, each once.
+#[test]
+fn rows_that_nobody_touches_come_once() {
+    for (name, url, sql) in both() {
+        sql("CREATE TABLE busy (k INT, v INT)");
+        sql("CREATE TABLE busy_keyed (k INT PRIMARY KEY, v INT)");
+        let series = match name {
+            "MariaDB" => "SELECT seq, seq % 2 FROM seq_1_to_4000",
+            _ => "SELECT i, i % 2 FROM generate_series(1, 4000) AS s (i)",
+        };
+        for table in ["busy", "busy_keyed"] {
+            sql(&format!("INSERT INTO {table} {series}"));
+            let job = into_files(&url, "k INT, v INT", &format!(", 'table-name' = '{table}'"));
+            let mut child = slowly(&job);
+            for from in (0..4000).step_by(400) {
+                sql(&format!("DELETE FROM {table} WHERE v = 0 AND k > {from} AND k <= {from} + 400"));
+                sql(&format!("INSERT INTO {table} VALUES (-{from} - 1, 0)"));
+            }
+            assert!(child.wait().expect("its end").success(), "{name} {table}");
+            let all = lines(&job);
+            let untouched: Vec<&String> = all.iter().filter(|l| l.ends_with(",1")).collect();
+            let mut once = untouched.clone();
+            once.dedup();
+            assert_eq!((untouched.len(), once.len()), (2000, 2000), "{name} {table}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_larger_than_any_number_of_a_script() {
+    let db = mariadb();
+    db.sql("CREATE TABLE wide (id BIGINT UNSIGNED PRIMARY KEY, v INT)");
+    db.sql("INSERT INTO wide VALUES (0, 1), (9223372036854775807, 2), (9223372036854775808, 3), (18446744073709551615, 4)");
+    let (url, wide) = (db.url(), "'table-name' = 'wide', 'scan.fetch-size' = '1'");
+    let options = format!("'connector' = 'jdbc', 'url' = '{url}', 'username' = 'root', 'password' = '', {wide}");
+    let ran = run(&format!("CREATE TABLE w (id DECIMAL(20, 0), v INT) WITH ({options}); SELECT id, v FROM w;"));
+    let mut lines: Vec<String> = ran.succeeded().out.lines().map(str::to_string).collect();
+    lines.sort();
+    let wanted =
+        ["+I[0, 1]", "+I[18446744073709551615, 4]", "+I[9223372036854775807, 2]", "+I[9223372036854775808, 3]"];
+    assert_eq!(lines, wanted);
+    let parts = |more: &str| {
+        let parts = "'scan.partition.column' = 'id', 'scan.partition.num'";
+        run(&format!("CREATE TABLE w (v INT) WITH ({options}, {parts} = {more}); SELECT v FROM w;"))
+    };
+    let whole = "'scan.partition.lower-bound' = '-9223372036854775808', 'scan.partition.upper-bound' = '9223372036854775807'";
+    assert_eq!(parts(&format!("'7', {whole}")).succeeded().out.lines().count(), 4);
+    parts(&format!("'9223372036854775807', {whole}")).failed(2, &["'scan.partition.num' is at most 10000"]);
 }
 
 #[test]

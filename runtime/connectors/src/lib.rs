@@ -16,6 +16,7 @@ mod redis;
 mod replay;
 mod stdin;
 mod texts;
+mod tls;
 mod webhook;
 
 pub use format::{Bad, Decoder, Progress};

@@ -2,6 +2,7 @@
 
 use super::statements::Dialect;
 use crate::options::TableSpec;
+use crate::tls::{Tls, plain};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use std::time::Duration;
@@ -34,6 +35,10 @@ pub(super) struct Config {
     url: Url,
     user: Option<String>,
     password: Option<String>,
+    /// Whether the server must prove who it is.
+    verify: bool,
+    /// Who may vouch for it, in PEM, beside the system's authorities.
+    authorities: Option<Vec<u8>>,
     /// The table's name in the database.
     pub table: String,
     /// How long a lost connection is tried again within one attempt.
@@ -72,11 +77,21 @@ impl Config {
             table.get(k);
         }
         table.lookup_cache()?;
+        let tls = Tls::new(table)?;
+        let off = ["false", "disabled", "disable"];
+        let modes = ["useSSL", "sslMode", "sslmode", "requireSSL"];
+        if tls.verify == Some(true)
+            && url.query_pairs().any(|(k, v)| modes.contains(&k.as_ref()) && off.contains(&v.to_lowercase().as_str()))
+        {
+            return Err(plain(table, "leave the driver's parameter in 'url' out"));
+        }
         let patience = table.duration("connection.max-retry-timeout")?.unwrap_or(Duration::from_secs(60));
         Ok(Config {
             dialect,
             user,
             password,
+            verify: tls.verify == Some(true),
+            authorities: tls.authorities,
             table: table.need("table-name")?.to_string(),
             patience,
             place: table.place,
@@ -93,6 +108,15 @@ impl Config {
     /// The table, for messages.
     pub fn what(&self) -> String {
         format!("'{}' in {}", self.table, self.address())
+    }
+
+    /// Whether what goes over the connection may be read by whoever sits between: where nothing says that the server must prove who
+    /// it is, and it is not on this machine.
+    pub fn open_to_others(&self) -> bool {
+        let host = self.host();
+        let here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback());
+        let mode = self.parameter(&["sslMode", "sslmode"]).unwrap_or_default();
+        !self.verify && !here && !mode.starts_with("verify")
     }
 
     fn host(&self) -> String {
@@ -115,12 +139,16 @@ impl Config {
             Some("verify_identity") => MySqlSslMode::VerifyIdentity,
             _ => MySqlSslMode::Preferred,
         };
+        let ssl = if self.verify { MySqlSslMode::VerifyIdentity } else { ssl };
         let mut o = MySqlConnectOptions::new()
             .host(&self.host())
             .port(self.url.port().unwrap_or(3306))
             .database(self.database())
             .ssl_mode(ssl)
             .timezone(Some("+00:00".to_string()));
+        if let Some(pem) = &self.authorities {
+            o = o.ssl_ca_from_pem(pem.clone());
+        }
         if let Some(u) = &self.user {
             o = o.username(u);
         }
@@ -138,12 +166,16 @@ impl Config {
             Some("verify-full") => PgSslMode::VerifyFull,
             _ => PgSslMode::Prefer,
         };
+        let ssl = if self.verify { PgSslMode::VerifyFull } else { ssl };
         let mut o = PgConnectOptions::new_without_pgpass()
             .host(&self.host())
             .port(self.url.port().unwrap_or(5432))
             .database(self.database())
             .ssl_mode(ssl)
             .application_name("weir");
+        if let Some(pem) = &self.authorities {
+            o = o.ssl_root_cert_from_pem(pem.clone());
+        }
         if let Some(u) = &self.user {
             o = o.username(u);
         }

@@ -3,9 +3,11 @@
 use super::config::Config;
 use super::rows::{Cell, Row};
 use super::statements::{Column, Dialect};
+use futures_util::{Stream, TryStreamExt};
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{ConnectOptions, Executor};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use weir_core::{Error, Result};
@@ -26,6 +28,14 @@ pub(super) struct Database {
     connection: Connected,
     runtime: Runtime,
     config: Config,
+}
+
+/// A unique index.
+pub(super) struct Index {
+    /// Its columns, in its order.
+    pub columns: Vec<String>,
+    /// Whether it tells all rows of the table apart: those without a value it does not.
+    pub total: bool,
 }
 
 /// What went wrong with a statement.
@@ -114,6 +124,25 @@ where
         .collect()
 }
 
+/// Hands rows over for as long as they are taken.
+async fn each<R: sqlx::Row>(
+    mut rows: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
+    binary: &[bool],
+    take: &mut dyn FnMut(Vec<Cell>) -> bool,
+) -> Result<(), sqlx::Error>
+where
+    usize: sqlx::ColumnIndex<R>,
+    Option<String>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Option<Vec<u8>>: for<'r> sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    while let Some(row) = rows.try_next().await? {
+        if !take(cells(&row, binary)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 impl Database {
     /// Connects, trying again for as long as the table says where nobody answers.
     pub fn connect(config: &Config) -> Result<Self> {
@@ -134,6 +163,15 @@ impl Database {
             let e = match connected {
                 Ok(connection) => {
                     let mut db = Database { connection, runtime, config: config.clone() };
+                    static SAID: Once = Once::new();
+                    if config.open_to_others() {
+                        SAID.call_once(|| {
+                            tracing::warn!(
+                                "nothing proves that {} is the server that is meant: 'tls.verify' = 'true' asks for that",
+                                config.address()
+                            );
+                        });
+                    }
                     for g in config.dialect.greeting() {
                         let _ = db.run(g);
                     }
@@ -253,15 +291,38 @@ impl Database {
         Ok(columns)
     }
 
-    /// The columns of each unique index.
-    pub fn unique(&mut self) -> Result<Vec<Vec<String>>> {
+    /// Runs a query with texts as parameters, and hands its rows over as they come, for as long as they are taken. The connection is
+    /// of no use afterwards where they were not all.
+    pub fn stream(
+        &mut self,
+        sql: &str,
+        parameters: &[String],
+        binary: &[bool],
+        take: &mut dyn FnMut(Vec<Cell>) -> bool,
+    ) -> Result<(), Failure> {
+        let done = match &mut self.connection {
+            Connected::MySql(c) => {
+                let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(p.as_str()));
+                self.runtime.block_on(each(q.fetch(c), binary, take))
+            }
+            Connected::Postgres(c) => {
+                let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(p.as_str()));
+                self.runtime.block_on(each(q.fetch(c), binary, take))
+            }
+        };
+        done.map_err(|e| failure(&self.config, "read from", &e))
+    }
+
+    /// The unique indexes.
+    pub fn indexes(&mut self) -> Result<Vec<Index>> {
         let table = self.config.table.clone();
         let (schema, name) = parts(&table);
         let found = self.query(self.config.dialect.unique(), &[schema, Some(name)], &[]);
-        let mut all: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+        let mut all: std::collections::BTreeMap<String, Index> = Default::default();
         for r in found.map_err(plain)? {
-            let index = all.entry(text(&r[0]).unwrap_or_default()).or_default();
-            index.push(text(&r[1]).unwrap_or_default());
+            let index = all.entry(text(&r[0]).unwrap_or_default()).or_insert(Index { columns: vec![], total: true });
+            index.columns.push(text(&r[1]).unwrap_or_default());
+            index.total &= text(&r[2]).is_some_and(|t| !t.is_empty());
         }
         Ok(all.into_values().collect())
     }
@@ -308,17 +369,6 @@ impl Database {
             }
         };
         done.map_err(|e| self.failed(&e))
-    }
-
-    /// Says goodbye.
-    pub fn close(self) {
-        let closed = match self.connection {
-            Connected::MySql(c) => self.runtime.block_on(c.close()),
-            Connected::Postgres(c) => self.runtime.block_on(c.close()),
-        };
-        if let Err(e) = closed {
-            tracing::debug!("a connection did not close: {e}");
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod database;
+mod feed;
 mod lookup;
 mod rows;
 mod sink;

@@ -1,45 +1,75 @@
 //! Reads a table once, in parts by ranges of a column where that is asked for.
 
 use super::config::Config;
-use super::database::{Database, plain};
-use super::statements::{Column, Dialect};
+use super::feed::{Feed, Position};
 use crate::options::TableSpec;
 use crate::texts::batch;
-use std::collections::VecDeque;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema};
 use weir_expr::Session;
 
-/// A part of the table: a range of the partition column, and how far it was read: how many rows were given, and the key of the
-/// last of them, where whole numbers are the key.
+/// A range of the partition column, from and to below, as far as it has such.
+pub(super) type Range = (Option<i64>, Option<i64>);
+
+/// Parts of a table at most: each is a query.
+const PARTS: i128 = 10_000;
+
+/// A part of the table, and how far it was read.
 #[derive(Debug, Clone)]
 struct Part {
     number: u32,
-    range: Option<(Option<i64>, Option<i64>)>,
-    given: u64,
-    after: Option<i64>,
+    range: Option<Range>,
+    position: Position,
 }
 
-struct Shared {
-    config: Config,
-    schema: Schema,
-    query: Option<String>,
-    partition: Option<String>,
+pub(super) struct Shared {
+    pub config: Config,
+    pub schema: Schema,
+    pub query: Option<String>,
+    pub partition: Option<String>,
     parts: Vec<Part>,
-    fetch: u64,
+    /// Rows of a page at most.
+    pub fetch: usize,
     session: Arc<Session>,
+}
+
+impl Shared {
+    /// What is read, for messages.
+    pub fn what(&self) -> String {
+        let query = if self.query.is_some() { "the query on " } else { "table " };
+        format!("{query}{}", self.config.what())
+    }
 }
 
 /// Parts that no subtask has taken.
 type Waiting = Arc<Mutex<VecDeque<Part>>>;
 
+/// What subtasks that are gone were reading, by the parts' numbers: who goes on just there need not ask anew.
+type Feeds = Arc<Mutex<HashMap<u32, Feed>>>;
+
 struct JdbcSource {
     shared: Arc<Shared>,
     /// Others at every start, so that a thread of the last one takes none of these.
     waiting: Mutex<Waiting>,
+    feeds: Feeds,
+}
+
+/// Ranges of a column whose values lie between two bounds, of like size. Every row is in one: the first and the last one are open
+/// to their sides.
+fn ranges(count: i64, low: i64, high: i64) -> Vec<Range> {
+    let (low, high) = (i128::from(low), i128::from(high));
+    let values = high - low + 1;
+    let count = i128::from(count).min(values);
+    let bounds: Vec<i64> = (1..count).filter_map(|i| i64::try_from(low + i * values / count).ok()).collect();
+    let begins = std::iter::once(None).chain(bounds.iter().copied().map(Some));
+    let ends = bounds.iter().copied().map(Some).chain(std::iter::once(None));
+    begins.zip(ends).collect()
 }
 
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
@@ -50,16 +80,15 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let number = |key: &str| -> Result<Option<i64>> { table.number::<i64>(key) };
     let (count, low, high) =
         (number("scan.partition.num")?, number("scan.partition.lower-bound")?, number("scan.partition.upper-bound")?);
+    let part = |(i, range)| Part { number: i as u32, range, position: Position::default() };
     let parts = match (&partition, count, low, high) {
-        (None, None, None, None) => vec![Part { number: 0, range: None, given: 0, after: None }],
+        (None, None, None, None) => vec![part((0, None))],
         (Some(_), Some(n), Some(low), Some(high)) if n > 0 && low <= high => {
-            // Every row is in one part: the first and the last one are open to their sides.
-            let step = ((high - low) / n).max(1);
-            let bounds: Vec<i64> = (1..n).map(|i| low + i * step).collect();
-            let begins = std::iter::once(None).chain(bounds.iter().copied().map(Some));
-            let ends = bounds.iter().copied().map(Some).chain(std::iter::once(None));
-            let ranges = begins.zip(ends).enumerate();
-            ranges.map(|(i, r)| Part { number: i as u32, range: Some(r), given: 0, after: None }).collect()
+            if i128::from(n).min(i128::from(high) - i128::from(low) + 1) > PARTS {
+                let e = Error::script(format!("'scan.partition.num' is at most {PARTS}, not {n}: each is a query"));
+                return Err(e.at(table.place_of("scan.partition.num")));
+            }
+            ranges(n, low, high).into_iter().map(Some).enumerate().map(part).collect()
         }
         _ => {
             let e = Error::script(
@@ -69,16 +98,18 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         }
     };
     let query = table.get("scan.query").map(str::to_string);
-    let fetch = table.number::<u64>("scan.fetch-size")?.filter(|n| *n > 0).unwrap_or(8_192);
+    let fetch = table.number::<usize>("scan.fetch-size")?.filter(|n| *n > 0).unwrap_or(8_192);
     let session = table.session.clone();
     let shared = Arc::new(Shared { config, schema, query, partition, parts, fetch, session });
-    Ok(Arc::new(JdbcSource { shared, waiting: Mutex::default() }))
+    Ok(Arc::new(JdbcSource { shared, waiting: Mutex::default(), feeds: Arc::default() }))
 }
 
-/// How far a part was read, from its value in the state.
-fn place(value: &[u8]) -> (u64, Option<i64>) {
-    let number = |at: usize| value.get(at..at + 8).and_then(|b| b.try_into().ok());
-    (number(0).map_or(0, u64::from_be_bytes), number(8).map(i64::from_be_bytes))
+/// How far a part was read: its value in the state.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    position: Position,
+    /// Whether that was its end.
+    ended: bool,
 }
 
 fn key_of(part: u32) -> Vec<u8> {
@@ -90,11 +121,16 @@ impl SourceFactory for JdbcSource {
         let shared = &self.shared;
         let mut waiting = VecDeque::new();
         for part in &shared.parts {
-            let given = state.get_many(&[&key_of(part.number)])?.remove(0);
-            let (given, after) = given.map_or((0, None), |v| place(&v));
-            // The highest number stands for a part that was read to its end.
-            if given != u64::MAX {
-                waiting.push_back(Part { given, after, ..part.clone() });
+            let Some(known) = state.get_many(&[&key_of(part.number)])?.remove(0) else {
+                waiting.push_back(part.clone());
+                continue;
+            };
+            let known: Known = serde_json::from_slice(&known).map_err(|_| {
+                let e = format!("the position in {} that the state has is damaged, or of an earlier version", shared.what());
+                Error::state(e).hint("start with --fresh")
+            })?;
+            if !known.ended {
+                waiting.push_back(Part { position: known.position, ..part.clone() });
             }
         }
         *locked(&self.waiting) = Arc::new(Mutex::new(waiting));
@@ -104,11 +140,9 @@ impl SourceFactory for JdbcSource {
         Ok(Box::new(Reader {
             shared: self.shared.clone(),
             waiting: locked(&self.waiting).clone(),
+            feeds: self.feeds.clone(),
             context,
-            database: None,
             current: None,
-            order: vec![],
-            key: None,
             moved: vec![],
         }))
     }
@@ -117,112 +151,87 @@ impl SourceFactory for JdbcSource {
 struct Reader {
     shared: Arc<Shared>,
     waiting: Waiting,
+    feeds: Feeds,
     context: SubtaskContext,
-    database: Option<Database>,
-    current: Option<Part>,
-    /// What rows are ordered by, so that reading can go on where it was.
-    order: Vec<String>,
-    /// The column of whole numbers that is the key, if it is such a one: reading goes on behind its last value.
-    key: Option<String>,
-    moved: Vec<(u32, u64, Option<i64>)>,
+    /// The number of the part that is read.
+    current: Option<(u32, Feed)>,
+    /// How far parts were read since the last epoch.
+    moved: Vec<(u32, Known)>,
 }
 
+/// How long to wait for rows before something else may have its turn.
+const WAIT: Duration = Duration::from_millis(50);
+
 impl Reader {
-    fn select(&self, part: &Part) -> String {
-        let s = &self.shared;
-        let dialect = s.config.dialect;
-        let columns = dialect.texts(&s.schema);
-        let key = self.key.as_ref().map(|k| dialect.text(k));
-        let columns: Vec<String> = [Some(columns).filter(|c| !c.is_empty()), key].into_iter().flatten().collect();
-        let columns = if columns.is_empty() { "NULL".to_string() } else { columns.join(", ") };
-        let from = match &s.query {
-            Some(q) => format!("({q}) weir_rows"),
-            None => format!("{} weir_rows", dialect.quoted(&s.config.table)),
-        };
-        let mut conditions = vec![];
-        if let (Some(column), Some((low, high))) = (&s.partition, part.range) {
-            let column = dialect.quoted(column);
-            conditions.extend(low.map(|l| format!("{column} >= {l}")));
-            conditions.extend(high.map(|h| format!("{column} < {h}")));
-            if low.is_none() && high.is_some() {
-                // Rows without a value are in the first part.
-                conditions = vec![format!("({} OR {column} IS NULL)", conditions.join(" AND "))];
-            }
-        }
-        let behind = self.key.as_ref().zip(part.after);
-        conditions.extend(behind.iter().map(|(key, after)| format!("{} > {after}", dialect.quoted(key))));
-        let mut sql = format!("SELECT {columns} FROM {from}");
-        if !conditions.is_empty() {
-            sql += &format!(" WHERE {}", conditions.join(" AND "));
-        }
-        if !self.order.is_empty() {
-            // By the table's column, not by its text, which goes by the same name. Rows without a key come first, as MySQL has
-            // them: reading behind a key leaves none of them out.
-            let nulls = if dialect == Dialect::Postgres { " NULLS FIRST" } else { "" };
-            let order =
-                self.order.iter().map(|c| format!("weir_rows.{}{nulls}", dialect.quoted(c))).collect::<Vec<_>>();
-            sql += &format!(" ORDER BY {}", order.join(", "));
-        }
-        match behind {
-            Some(_) => format!("{sql} LIMIT {}", s.fetch),
-            None => format!("{sql} LIMIT {} OFFSET {}", s.fetch, part.given),
-        }
+    /// Goes on with a part.
+    fn begin(&self, part: Part) -> Result<(u32, Feed)> {
+        let kept = locked(&self.feeds).remove(&part.number).filter(|f| f.position == part.position);
+        let open = || Feed::open(self.shared.clone(), part.range, part.position);
+        Ok((part.number, kept.map_or_else(open, Ok)?))
     }
 }
 
 impl Source for Reader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
-        let Some(mut part) = self.current.take().or_else(|| locked(&self.waiting).pop_front()) else {
-            if let Some(d) = self.database.take() {
-                d.close();
-            }
-            return Ok(Polled::End);
-        };
-        if self.database.is_none() {
-            let mut database = Database::connect(&self.shared.config)?;
-            if self.shared.query.is_none() {
-                let columns = database.columns()?;
-                self.order = database.unique()?.into_iter().min_by_key(Vec::len).unwrap_or_default();
-                if let [key] = self.order.as_slice() {
-                    let whole = ["smallint", "int", "integer", "mediumint", "bigint"];
-                    let is_whole = |c: &&Column| c.name == *key && whole.contains(&c.ty.as_str());
-                    self.key = columns.iter().find(is_whole).map(|c| c.name.clone());
+        let (number, mut feed) = match self.current.take() {
+            Some(at_hand) => at_hand,
+            None => {
+                let next = locked(&self.waiting).pop_front();
+                match next {
+                    Some(part) => self.begin(part)?,
+                    None => return Ok(Polled::End),
                 }
             }
-            self.database = Some(database);
-        }
-        let sql = self.select(&part);
-        let binary: Vec<bool> = self.shared.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
-        let rows = match &mut self.database {
-            Some(d) => d.query(&sql, &[], &binary).map_err(plain)?,
-            None => vec![],
         };
-        let whole = (rows.len() as u64) < self.shared.fetch;
-        let bytes: usize = rows.iter().flatten().flatten().map(Vec::len).sum();
+        let Some(page) = feed.next(WAIT)? else {
+            self.current = Some((number, feed));
+            return Ok(Polled::Wait(Duration::from_millis(1)));
+        };
+        let bytes: usize = page.rows.iter().flatten().flatten().map(Vec::len).sum();
         self.context.metrics.bytes_in.inc_by(bytes as u64);
-        let batch = batch(&rows, &self.shared.schema, &self.shared.config.what(), &self.shared.session)?;
+        let batch = batch(&page.rows, &self.shared.schema, &self.shared.config.what(), &self.shared.session)?;
         let most = self.context.batch_rows;
         for from in (0..batch.rows()).step_by(most) {
             out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));
         }
-        part.given += rows.len() as u64;
-        if self.key.is_some() {
-            let last = rows.last().and_then(|r| r.last()).and_then(|c| c.as_deref());
-            part.after = last.and_then(|c| std::str::from_utf8(c).ok()?.parse().ok()).or(part.after);
-        }
-        self.moved.push((part.number, if whole { u64::MAX } else { part.given }, part.after));
-        if !whole {
-            self.current = Some(part);
+        self.moved.push((number, Known { position: feed.position.clone(), ended: page.last }));
+        if !page.last {
+            self.current = Some((number, feed));
         }
         Ok(Polled::More)
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
-        for (part, given, after) in self.moved.drain(..) {
-            let after = after.map(i64::to_be_bytes);
-            changes.set(&key_of(part), &[&given.to_be_bytes()[..], after.as_ref().map_or(&[], |a| &a[..])].concat());
+        for (part, known) in self.moved.drain(..) {
+            let value = serde_json::to_vec(&known).map_err(|e| Error::internal(e.to_string()))?;
+            changes.set(&key_of(part), &value);
         }
         Ok(changes)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // Taken by whoever goes on with the part, if that is just where it stands.
+        if let Some((number, feed)) = self.current.take() {
+            locked(&self.feeds).insert(number, feed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_in_one_range() {
+        assert_eq!(ranges(1, 5, 5), [(None, None)]);
+        assert_eq!(ranges(3, 0, 8), [(None, Some(3)), (Some(3), Some(6)), (Some(6), None)]);
+        assert_eq!(ranges(i64::MAX, 1, 3), [(None, Some(2)), (Some(2), Some(3)), (Some(3), None)]);
+        assert_eq!(ranges(2, i64::MIN, i64::MAX), [(None, Some(0)), (Some(0), None)]);
+        let many = ranges(10_000, i64::MIN, i64::MAX);
+        assert_eq!(many.len(), 10_000);
+        assert!(many.windows(2).all(|w| w[0].1 == w[1].0 && w[0].0 < w[0].1));
     }
 }

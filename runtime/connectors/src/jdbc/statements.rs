@@ -155,19 +155,82 @@ impl Dialect {
         }
     }
 
-    /// The unique indexes of a table: a name and a column each, parameters as in [`Dialect::describe`].
+    /// The unique indexes of a table: a name and a column each, in the index's order, and whether every row of the table has a
+    /// value there and is in the index (those of tables that inherit are not). Parameters as in [`Dialect::describe`].
     pub fn unique(self) -> &'static str {
         match self {
             Dialect::MySql => {
-                "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.statistics \
-                 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"
+                "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CAST(IF(nullable = 'YES', '', '1') AS CHAR) \
+                 FROM information_schema.statistics \
+                 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0 \
+                 ORDER BY index_name, seq_in_index"
             }
             Dialect::Postgres => {
-                "SELECT i.indexrelid::regclass::text, a.attname::text FROM pg_index i \
-                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) \
+                "SELECT i.indexrelid::regclass::text, a.attname::text, \
+                 CASE WHEN a.attnotnull AND NOT (c.relkind = 'r' AND c.relhassubclass) THEN '1' ELSE '' END \
+                 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
+                 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place) \
+                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
                  WHERE i.indrelid = to_regclass(COALESCE(quote_ident($1) || '.', '') || quote_ident($2)) \
-                 AND i.indisunique AND i.indpred IS NULL"
+                 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+                 AND k.place <= i.indnkeyatts ORDER BY 1, k.place"
             }
+        }
+    }
+
+    /// Whether values of a type, as text, can be compared with a column of it in the order that the column's index has.
+    pub fn orders(self, ty: &str) -> bool {
+        let types: &[&str] = match self {
+            Dialect::MySql => &["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar"],
+            Dialect::Postgres => {
+                &["smallint", "integer", "bigint", "numeric", "text", "character varying", "uuid"]
+            }
+        };
+        types.contains(&ty)
+    }
+
+    /// The condition of rows behind one in the order of a key, whose values for it are given as text; and its parameters.
+    pub fn behind(self, key: &[Column], after: &[String]) -> (String, Vec<String>) {
+        let name = |c: &Column| format!("weir_rows.{}", self.quoted(&c.name));
+        match self {
+            Dialect::Postgres => {
+                let names = key.iter().map(name).collect::<Vec<_>>().join(", ");
+                let values = key.iter().enumerate().map(|(i, c)| format!("${}::{}", i + 1, c.ty));
+                (format!("({names}) > ({})", values.collect::<Vec<_>>().join(", ")), after.to_vec())
+            }
+            Dialect::MySql => {
+                // Numbers stand there as such: compared with a text they would be rounded.
+                let number = |v: &String| v.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
+                let value = |c: &Column, v: &String, values: &mut Vec<String>| match !c.ty.contains("char") && number(v) {
+                    true => v.clone(),
+                    false => {
+                        values.push(v.clone());
+                        "?".to_string()
+                    }
+                };
+                let (mut sql, mut values) = (String::new(), vec![]);
+                for (i, (c, v)) in key.iter().zip(after).enumerate() {
+                    let name = name(c);
+                    sql += &format!("{name} > {}", value(c, v, &mut values));
+                    if i + 1 < key.len() {
+                        sql = format!("{sql} OR ({name} = {} AND (", value(c, v, &mut values));
+                    }
+                }
+                let depth = key.len().saturating_sub(1);
+                (format!("({sql}{})", "))".repeat(depth)), values)
+            }
+        }
+    }
+
+    /// What a connection that reads a whole table says first: that others may not slow it down to death, that it sees what is
+    /// committed, and that rows without a key come in the same order when nothing has changed.
+    pub fn reading(self) -> &'static [&'static str] {
+        match self {
+            Dialect::MySql => &[
+                "SET SESSION net_write_timeout = 86400",
+                "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            ],
+            Dialect::Postgres => &["SET synchronize_seqscans = off", "SET max_parallel_workers_per_gather = 0"],
         }
     }
 

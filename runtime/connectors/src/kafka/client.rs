@@ -1,6 +1,7 @@
 //! Clients of a cluster: Java's property names turned into librdkafka's, its errors into ours.
 
 use crate::options::TableSpec;
+use crate::tls::{Tls, plain};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -125,6 +126,19 @@ impl Cluster {
         if !properties.contains_key("bootstrap.servers") {
             let e = Error::script(format!("table '{}' lacks the option 'properties.bootstrap.servers'", table.name));
             return Err(e.at(table.place));
+        }
+        let tls = Tls::new(table)?;
+        if let Some(pem) = tls.authorities {
+            properties.insert("ssl.ca.pem".to_string(), String::from_utf8_lossy(&pem).into_owned());
+        }
+        if let Some(verify) = tls.verify {
+            let protocol = properties.get("security.protocol").map_or(String::new(), |p| p.to_lowercase());
+            if verify && !protocol.ends_with("ssl") {
+                return Err(plain(table, "'properties.security.protocol' is SSL or SASL_SSL then"));
+            }
+            properties.insert("enable.ssl.certificate.verification".to_string(), verify.to_string());
+            let name = if verify { "https" } else { "none" };
+            properties.insert("ssl.endpoint.identification.algorithm".to_string(), name.to_string());
         }
         for key in [&mut group, &mut reset] {
             *key = key.take().filter(|v| !v.is_empty());

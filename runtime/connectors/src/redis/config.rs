@@ -2,6 +2,7 @@
 
 use crate::kept::Kept;
 use crate::options::TableSpec;
+use crate::tls::{Tls, plain};
 use std::time::Duration;
 use weir_core::error::{Kind, Place};
 use weir_core::{Error, Result, Value};
@@ -57,7 +58,22 @@ impl Config {
         if let Some(password) = table.secret("password")? {
             url.set_password(Some(&password)).map_err(|()| wrong("it takes no password".to_string()))?;
         }
-        let client = redis::Client::open(url.as_str()).map_err(|e| wrong(e.to_string()))?;
+        let tls = Tls::new(table)?;
+        let encrypted = url.scheme() == "rediss";
+        if tls.verify == Some(true) && !encrypted {
+            return Err(plain(table, "'url' begins with rediss:// then"));
+        }
+        if tls.verify == Some(false) && encrypted {
+            let e = Error::script("a Redis at rediss://… is always verified").at(table.place_of("tls.verify"));
+            return Err(e.hint("name its authority by 'ssl.ca.location'"));
+        }
+        let client = match tls.authorities.filter(|_| encrypted) {
+            None => redis::Client::open(url.as_str()),
+            root_cert => {
+                redis::Client::build_with_tls(url.as_str(), redis::TlsCertificates { client_tls: None, root_cert })
+            }
+        };
+        let client = client.map_err(|e| wrong(e.to_string()))?;
         if key.is_empty() {
             let e = Error::script(format!("table '{}' has no primary key, by which its rows lie in Redis", table.name));
             return Err(e.at(table.place).hint("declare PRIMARY KEY (…) NOT ENFORCED"));
@@ -81,6 +97,15 @@ impl Config {
                 return Err(e.at(table.place_of("value.type")));
             }
         };
+        let delimiter = table.get("key-delimiter").unwrap_or(":").to_string();
+        if key.len() > 1 && (delimiter.is_empty() || delimiter.starts_with(ESCAPE as char)) {
+            let e = Error::script(format!(
+                "'key-delimiter' = '{delimiter}' does not tell the {} parts of a key of table '{}' apart",
+                key.len(),
+                table.name
+            ));
+            return Err(e.at(table.place_of("key-delimiter")).hint("take another one, such as ':'"));
+        }
         let mut key = key.to_vec();
         // The primary key's own order names the rows, whatever order a join has.
         key.sort_by_key(|k| table.key.iter().position(|p| p == k).unwrap_or(usize::MAX));
@@ -88,7 +113,7 @@ impl Config {
             client,
             address,
             prefix: table.get("key-prefix").unwrap_or_default().to_string(),
-            delimiter: table.get("key-delimiter").unwrap_or(":").to_string(),
+            delimiter,
             key,
             rest,
             shape,
@@ -107,13 +132,27 @@ impl Config {
     /// What a row is called.
     pub fn name<'a>(&self, key: impl Iterator<Item = (Value<'a>, &'a weir_core::SqlType)>) -> Vec<u8> {
         let mut name = self.prefix.clone().into_bytes();
-        for (i, (v, ty)) in key.enumerate() {
-            if i > 0 {
-                name.extend_from_slice(self.delimiter.as_bytes());
-            }
-            name.extend(text(&v, ty).unwrap_or_default());
-        }
+        let parts = key.map(|(v, ty)| text(&v, ty).unwrap_or_default());
+        join(&mut name, self.delimiter.as_bytes(), self.key.len(), parts);
         name
+    }
+}
+
+/// What stands before a byte of a part that would be taken for the delimiter's first, or for this one.
+const ESCAPE: u8 = b'\\';
+
+/// Puts the parts of a key into its name, so that no two keys have one name. A part alone needs nothing for that.
+fn join(name: &mut Vec<u8>, delimiter: &[u8], count: usize, parts: impl Iterator<Item = Vec<u8>>) {
+    for (i, part) in parts.enumerate() {
+        if i > 0 {
+            name.extend_from_slice(delimiter);
+        }
+        for b in part {
+            if count > 1 && (b == ESCAPE || delimiter.first() == Some(&b)) {
+                name.push(ESCAPE);
+            }
+            name.push(b);
+        }
     }
 }
 
@@ -204,6 +243,33 @@ impl Drop for Connection {
         // What broke is not there any more.
         if let Some(c) = self.open.take() {
             self.config.kept.keep(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_two_keys_have_one_name() {
+        let name = |delimiter: &str, parts: &[&str]| {
+            let mut name = vec![];
+            let all = parts.iter().map(|p| p.as_bytes().to_vec());
+            join(&mut name, delimiter.as_bytes(), parts.len(), all);
+            String::from_utf8(name).expect("text")
+        };
+        assert_eq!(name(":", &["a:b"]), "a:b");
+        assert_eq!(name(":", &["1", "eu"]), "1:eu");
+        assert_eq!(name(":", &["a:b", "c"]), "a\\:b:c");
+        let pieces = ["", ":", "\\", "a", "§", "©", "::", "\\:", ":\\"];
+        let parts: Vec<String> = pieces.iter().flat_map(|a| pieces.iter().map(move |b| format!("{a}{b}"))).collect();
+        let parts: HashSet<&str> = parts.iter().map(String::as_str).collect();
+        for delimiter in [":", "::", "§", ":a"] {
+            let pairs = parts.iter().flat_map(|a| parts.iter().map(move |b| (*a, *b)));
+            let names: HashSet<String> = pairs.map(|(a, b)| name(delimiter, &[a, b])).collect();
+            assert_eq!(names.len(), parts.len() * parts.len(), "{delimiter}");
         }
     }
 }

@@ -1,0 +1,46 @@
+//! Whether the server at the other end of a connection is who it says: one pair of options for databases, Redis and Kafka.
+
+use crate::options::TableSpec;
+use weir_core::{Error, Result};
+
+/// `tls.verify` and `ssl.ca.location`.
+pub(crate) struct Tls {
+    /// Whether the server's certificate and its name must be right, where the table says so.
+    pub verify: Option<bool>,
+    /// Certificates in PEM, beside or in place of the system's authorities.
+    pub authorities: Option<Vec<u8>>,
+}
+
+impl Tls {
+    /// From a table's options.
+    ///
+    /// # Errors
+    /// When one is wrong, or the file cannot be read.
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        let verify = match table.get("tls.verify") {
+            Some(_) => Some(table.boolean("tls.verify", false)?),
+            None => None,
+        };
+        let key = "ssl.ca.location";
+        let read = |file: &str| {
+            let path = table.base.join(file);
+            let wrong = |e: String| Error::script(format!("'{key}': {}: {e}", path.display())).at(table.place_of(key));
+            let pem = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
+            match reqwest::Certificate::from_pem_bundle(&pem) {
+                Ok(all) if !all.is_empty() => Ok(pem),
+                Ok(_) => Err(wrong("there is no certificate in it".to_string())),
+                Err(e) => Err(wrong(e.to_string())),
+            }
+        };
+        Ok(Tls { verify, authorities: table.get(key).map(read).transpose()? })
+    }
+}
+
+/// The error of a connection that is to be verified and is not encrypted.
+pub(crate) fn plain(table: &TableSpec, hint: &str) -> Error {
+    let e = Error::script(format!(
+        "'tls.verify' of table '{}' asks for a server that proves who it is, over a connection without TLS",
+        table.name
+    ));
+    e.at(table.place_of("tls.verify")).hint(hint)
+}
