@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use weir_tests::http::Listening;
 use weir_tests::servers::{Kafka, MariaDb, Postgres};
+use weir_tests::services::Redis;
 use weir_tests::{Job, comes, weir};
 
 /// Rows of the topic; `WEIR_ROWS` sets more, for jobs that live through more kills.
@@ -222,6 +223,59 @@ fn kafka_to_mariadb_under_kills() {
 fn kafka_to_postgres_under_kills() {
     let db = Postgres::start();
     into_database_under_kills(&db.url(), "postgres", "t", |sql| db.sql(sql));
+}
+
+/// Groups of groups come and go within an epoch. Killed over and over, no key stays behind in what is written at least once.
+#[test]
+fn keys_that_went_are_gone_at_least_once() {
+    let (kafka, sums) = broker();
+    let (db, redis) = (MariaDb::start(), Redis::start());
+    db.sql("CREATE TABLE counts (n BIGINT PRIMARY KEY, uris BIGINT)");
+    kafka.topic("counts", 2);
+    let job = Job::new(&format!(
+        "{}
+         CREATE VIEW counted AS SELECT n, COUNT(*) AS uris FROM (SELECT uri, COUNT(*) AS n FROM log GROUP BY uri) GROUP BY n;
+         CREATE TABLE into_topic (n BIGINT, uris BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH (
+           'connector' = 'upsert-kafka', 'topic' = 'counts', 'properties.bootstrap.servers' = '{}',
+           'key.format' = 'csv', 'value.format' = 'json', 'sink.delivery-guarantee' = 'at-least-once');
+         CREATE TABLE into_table (n BIGINT, uris BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = '{}',
+           'table-name' = 'counts', 'username' = 'root', 'sink.delivery-guarantee' = 'at-least-once');
+         CREATE TABLE into_redis (n BIGINT, uris BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'redis', 'url' = '{}',
+           'password' = 'secret', 'value.type' = 'string');
+         INSERT INTO into_topic SELECT * FROM counted;
+         INSERT INTO into_table SELECT * FROM counted;
+         INSERT INTO into_redis SELECT * FROM counted;",
+        source(kafka, true),
+        kafka.servers(),
+        db.url(),
+        redis.url()
+    ));
+    for step in ["kafka-produced", "database-written", "redis-write"] {
+        let mut child = start(&job, &[], &[("WEIR_FAILPOINTS", &format!("{step}=abort@2"))]);
+        assert!(!child.wait().expect("its end").success(), "{step} was never reached");
+    }
+    let kills = killed(&job);
+    let mut wanted: BTreeMap<u64, u64> = BTreeMap::new();
+    sums.values().for_each(|(n, _)| *wanted.entry(*n).or_default() += 1);
+    let number = |t: &str| t.trim().parse::<u64>().unwrap_or_else(|_| panic!("'{t}' is no number"));
+    let rows = db.sql("SELECT n, uris FROM counts");
+    let rows = rows.lines().filter_map(|l| l.split_once('\t')).map(|(n, u)| (number(n), number(u)));
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), wanted, "the table after {kills} kills");
+    let keys = redis.says(&["KEYS", "*"]);
+    let rows = keys.lines().map(|k| (number(k), number(&redis.says(&["GET", k]))));
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), wanted, "Redis after {kills} kills");
+    let mut rows: BTreeMap<u64, u64> = BTreeMap::new();
+    for (key, value) in committed(kafka, "counts") {
+        let n = number(&key);
+        match value.as_str() {
+            "null" => drop(rows.remove(&n)),
+            v => {
+                let v: serde_json::Value = serde_json::from_str(v).expect("JSON");
+                rows.insert(n, v["uris"].as_u64().expect("a number"));
+            }
+        }
+    }
+    assert_eq!(rows, wanted, "the topic after {kills} kills");
 }
 
 /// Every step of the protocol: the process ends right there, and another one goes on.

@@ -91,6 +91,19 @@ fn keys_values_and_what_lies_beside_them() {
     ))
     .succeeded();
     assert_eq!(ran.out, "+I[a, 7, 2021-02-03T04:05:06.789Z, one]\n");
+    // Of headers of one name the last one counts, as in a map of Java's.
+    kafka().topic("headers", 1);
+    kafka().fed_tool(
+        "org.apache.kafka.tools.ConsoleProducer",
+        &["--topic", "headers", "--property", "parse.headers=true", "--property", "headers.delimiter=~"],
+        "h:one,g:x,h:two~{\"v\": 1}\n",
+    );
+    let ran = run(&format!(
+        "CREATE TABLE i (v INT, headers MAP<STRING, BYTES> METADATA) {};
+         SELECT CAST(headers['h'] AS STRING), CAST(headers['g'] AS STRING), CARDINALITY(headers) FROM i;",
+        with("headers", &format!("'format' = 'json', {ALL}"))
+    ));
+    assert_eq!(ran.succeeded().out, "+I[two, x, 2]\n");
 }
 
 /// Columns of key and value may have one name, and the key's may stand behind others.
@@ -292,6 +305,22 @@ fn tables_by_key_come_and_go() {
     .succeeded();
     let ran = run(&format!("{} SELECT * FROM h;", having(bounded))).succeeded();
     assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[y, 1]", "[z, 1]"], "{}", ran.out);
+    // Rows of one key that come in several batches: nobody sees the key vanish in between.
+    kafka().topic("never-gone", 1);
+    let rows = (0..200).map(|n| format!("('a', {n})")).collect::<Vec<_>>().join(", ");
+    for guarantee in ["at-least-once", "exactly-once"] {
+        run(&format!(
+            "SET 'table.exec.mini-batch.size' = '1'; SET 'table.exec.sink.upsert-materialize' = 'FORCE';
+             {} INSERT INTO h SELECT k, MAX(n) FROM (VALUES {rows}) AS v (k, n) GROUP BY k;",
+            having(&format!(", 'sink.delivery-guarantee' = '{guarantee}'")).replace("having", "never-gone")
+        ))
+        .succeeded();
+    }
+    let values = kafka().tool(
+        "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        &["--topic", "never-gone", "--from-beginning", "--timeout-ms", "4000"],
+    );
+    assert!(values.lines().count() >= 2 && !values.lines().any(|l| l == "null"), "{values}");
     run("CREATE TABLE t (v STRING) WITH ('connector' = 'upsert-kafka', 'topic' = 'x', 'properties.bootstrap.servers' = 'x',
            'key.format' = 'raw', 'value.format' = 'raw'); SELECT * FROM t;")
     .failed(2, &["line 1, column 14", "no primary key"]);
@@ -343,6 +372,13 @@ fn what_cannot_be_is_told() {
         .failed(2, &["no startup mode 'earliest'"]);
     select(&format!("{here}, {start}, 'topic' = 't', 'properties.group.protocol' = 'consumer'"))
         .failed(2, &["'properties.group.protocol'", "deals partitions out itself"]);
+    for code in ["plugin.library.paths", "ssl.engine.location", "ssl.providers", "sasl.kerberos.kinit.cmd", "ut_handle_ProduceResponse"]
+    {
+        select(&format!("{here}, {start}, 'topic' = 't', 'properties.{code}' = '/tmp/x.so'"))
+            .failed(2, &[code, "load code into the process or run a command"]);
+    }
+    select(&format!("{here}, {start}, 'topic' = 't', 'tls.verify' = 'true'"))
+        .failed(2, &["over a connection without TLS", "SASL_SSL"]);
     select(&format!("{here}, {start}, 'topic' = 't', 'properties.enable.auto.commit' = 'true'"))
         .failed(2, &["offsets belong to epochs"]);
     select(&format!("{here}, {start}, 'topic' = 't', 'properties.no.such.thing' = '1'")).failed(2, &["no.such.thing"]);
@@ -403,8 +439,8 @@ fn topics_change_under_a_job() {
     unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
     assert!(child.wait().expect("its end").success());
     let mut lines: Vec<String> = vec![];
-    for part in std::fs::read_dir(job.path("out")).expect("parts") {
-        let text = std::fs::read_to_string(part.expect("a part").path()).expect("its lines");
+    for part in job.parts("out") {
+        let text = std::fs::read_to_string(part).expect("its lines");
         lines.extend(text.lines().map(str::to_string));
     }
     lines.sort();

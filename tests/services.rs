@@ -61,6 +61,28 @@ fn rows_lie_in_redis_as_hashes() {
         sorted(&ran.out),
         ["+I[1, eu, ö, null, 2026-01-02T03:04:05.678]", "+I[1, us, null, 2.0, null]", "+I[2, eu, null, null, null]"]
     );
+    // Keys of several parts are told apart; rows that have nothing else, or NULL there, are there.
+    for (table, more) in [("a STRING, b STRING", ""), ("a STRING, b STRING, n INT", ", CAST(NULL AS INT)")] {
+        let keys = format!(
+            "CREATE TABLE keys ({table}, PRIMARY KEY (a, b) NOT ENFORCED) {};",
+            in_redis("'key-prefix' = 'keys:'")
+        );
+        redis().says(&["FLUSHALL"]);
+        run(&format!("{keys} INSERT INTO keys VALUES ('a:b', 'c' {more}), ('a', 'b:c' {more}), ('\\', ':' {more});")).succeeded();
+        assert_eq!(sorted(&redis().says(&["KEYS", "keys:*"])), ["keys:\\\\:\\:", "keys:a:b\\:c", "keys:a\\:b:c"]);
+        let ran = run(&format!(
+            "{keys} CREATE VIEW o AS SELECT a, b, PROCTIME() AS p
+               FROM (VALUES ('a:b', 'c'), ('a', 'b:c'), ('\\', ':'), ('\\:', ''), ('a', 'b')) AS x (a, b);
+             SELECT d.a, d.b FROM o JOIN keys FOR SYSTEM_TIME AS OF o.p AS d ON d.a = o.a AND d.b = o.b;"
+        ))
+        .succeeded();
+        assert_eq!(sorted(&ran.out), ["+I[\\, :]", "+I[a, b:c]", "+I[a:b, c]"]);
+    }
+    let glued = "CREATE TABLE k (a STRING, b STRING, PRIMARY KEY (a, b) NOT ENFORCED)";
+    run(&format!("{glued} {}; INSERT INTO k VALUES ('a', 'b');", in_redis("'key-delimiter' = ''")))
+        .failed(2, &["'key-delimiter'", "apart"]);
+    run(&format!("{glued} {}; INSERT INTO k VALUES ('a', 'b');", in_redis("'tls.verify' = 'true'")))
+        .failed(2, &["over a connection without TLS", "rediss://"]);
     // Only the whole key finds a row.
     let ran = run(&format!(
         "{dim} CREATE VIEW o AS SELECT id, PROCTIME() AS p FROM (VALUES (1)) AS x (id);

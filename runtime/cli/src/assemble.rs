@@ -417,6 +417,7 @@ impl Assembly<'_> {
             let columns = (0..letters.written.len()).collect();
             spec.letters = Some(Box::new(self.spec(&letters, &letters.written, columns, &uid)));
         }
+        spec.changes = plan.is_some_and(|p| self.changes(p));
         let key = spec.key.clone();
         let sink = weir_connectors::sink(&spec)?;
         let parallelism = Self::own_parallelism(table, "sink.parallelism")?.unwrap_or(parallelism);

@@ -41,6 +41,8 @@ pub struct TableSpec {
     pub session: Arc<Session>,
     /// The table that takes what a sink's system refuses.
     pub letters: Option<Box<TableSpec>>,
+    /// Whether a sink is given rows that replace or take back what it was given before.
+    pub changes: bool,
     /// Whether what was read to a given end before is read on to the end of now.
     pub again: bool,
     /// Which side of a message its columns are, of one that has two: `key` or `value`.
@@ -87,6 +89,7 @@ impl TableSpec {
             on_error,
             keeps_records: false,
             letters: None,
+            changes: false,
             again: false,
             side: "value",
             session,

@@ -41,6 +41,9 @@ struct ClickHouse {
     writer: JsonWriter,
     /// The sink's name in tokens, with exactly-once.
     tokens: Option<String>,
+    /// Whether blocks wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
+    /// within an epoch may come out otherwise when the epoch is repeated, and then the signs would not add up.
+    waits: bool,
     job: Mutex<Option<JobIdentity>>,
 }
 
@@ -74,7 +77,8 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         place: table.place,
     };
     let tokens = table.exactly_once(false)?.then(|| table.outside_name());
-    Ok(Arc::new(ClickHouse { target, writer: JsonWriter::plain(table), tokens, job: Mutex::default() }))
+    let waits = tokens.is_some() || table.changes;
+    Ok(Arc::new(ClickHouse { target, writer: JsonWriter::plain(table), tokens, waits, job: Mutex::default() }))
 }
 
 fn quoted(name: &str) -> String {
@@ -179,12 +183,12 @@ impl SinkFactory for ClickHouse {
     }
 
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
-        let (Some(sink), Some(job)) = (&self.tokens, locked(&self.job).clone()) else { return Ok(()) };
+        let Some(job) = locked(&self.job).clone() else { return Ok(()) };
         for (i, block) in outbox.iter().enumerate() {
             failpoint::pass("clickhouse-insert").map_err(io("write to", self.target.table.as_ref()))?;
             // Rows before any of this were given in the same order: the same block has the same token.
-            let token = format!("weir-{}-{}-{sink}-{}-{i}", job.id, job.run, mark.epoch.0);
-            self.target.insert(block, Some(&token))?;
+            let token = |sink: &String| format!("weir-{}-{}-{sink}-{}-{i}", job.id, job.run, mark.epoch.0);
+            self.target.insert(block, self.tokens.as_ref().map(token).as_deref())?;
             failpoint::pass("clickhouse-inserted").map_err(io("write to", self.target.table.as_ref()))?;
         }
         Ok(())
@@ -194,7 +198,7 @@ impl SinkFactory for ClickHouse {
         Ok(Box::new(Writer {
             target: self.target.clone(),
             writer: self.writer.clone(),
-            waits: self.tokens.is_some(),
+            waits: self.waits,
             block: vec![],
             rows: 0,
             full: vec![],

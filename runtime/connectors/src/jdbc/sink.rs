@@ -37,6 +37,9 @@ struct JdbcSink {
     target: Arc<Target>,
     /// The sink's name in the table of marks; with exactly-once.
     mark: Option<String>,
+    /// Whether rows wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
+    /// within an epoch may come out otherwise when the epoch is repeated, and what it does not come to again nobody would take back.
+    waits: bool,
     open: Mutex<Option<Open>>,
     columns: Mutex<Vec<Column>>,
     /// Connections of subtasks, which write as rows come.
@@ -71,6 +74,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     });
     Ok(Arc::new(JdbcSink {
         target,
+        waits: mark.is_some() || table.changes,
         mark,
         open: Mutex::default(),
         columns: Mutex::default(),
@@ -165,9 +169,9 @@ impl Target {
         if !self.key.is_empty() {
             let mut key: Vec<&str> = self.key.iter().map(|k| columns[*k].name.as_str()).collect();
             key.sort_unstable();
-            let indexes = database.unique()?;
+            let indexes = database.indexes()?;
             let fits = indexes.iter().any(|i| {
-                let mut i: Vec<&str> = i.iter().map(String::as_str).collect();
+                let mut i: Vec<&str> = i.columns.iter().map(String::as_str).collect();
                 i.sort_unstable();
                 i == key
             });
@@ -227,6 +231,12 @@ impl JdbcSink {
     fn what(&self) -> String {
         format!("the table '{}' of {}", self.target.config.table, self.target.config.address())
     }
+
+    /// A connection that writes without a mark.
+    fn at_once(&self) -> Result<AtOnce> {
+        let database = self.kept.take().map_or_else(|| Database::connect(&self.target.config), Ok)?;
+        Ok(AtOnce { database, columns: locked(&self.columns).clone(), rows: vec![] })
+    }
 }
 
 impl SinkFactory for JdbcSink {
@@ -285,7 +295,14 @@ impl SinkFactory for JdbcSink {
     }
 
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
-        let Some(sink) = &self.mark else { return Ok(()) };
+        let Some(sink) = &self.mark else {
+            // At least once: all of it again, if this is cut short.
+            let mut a = self.at_once()?;
+            a.rows = outbox.iter().flat_map(|entry| unpack(entry, a.columns.len())).collect();
+            a.flush(&self.target)?;
+            self.kept.keep(a.database);
+            return Ok(());
+        };
         // What fails leaves no connection behind: the next generation begins with a new one.
         let open = locked(&self.open).take();
         let mut open = open.ok_or_else(|| Error::internal("a delivery before the beginning"))?;
@@ -316,20 +333,13 @@ impl SinkFactory for JdbcSink {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         *locked(&self.target.metrics) = Some(context.metrics.clone());
-        let at_once = match self.mark {
-            Some(_) => None,
-            None => Some(AtOnce {
-                database: self.kept.take().map_or_else(|| Database::connect(&self.target.config), Ok)?,
-                columns: locked(&self.columns).clone(),
-                rows: vec![],
-            }),
-        };
+        let at_once = if self.waits { None } else { Some(self.at_once()?) };
         self.kept.served(&context);
         Ok(Box::new(Writer { target: self.target.clone(), at_once, kept: self.kept.clone(), waiting: vec![] }))
     }
 }
 
-/// A subtask's own connection, and the rows that it has not written yet.
+/// A connection, and the rows that it has not written yet.
 struct AtOnce {
     database: Database,
     columns: Vec<Column>,
@@ -353,6 +363,9 @@ impl AtOnce {
         loop {
             let written = self.database.run("BEGIN").map_err(plain);
             let written = written.and_then(|()| target.write(&mut self.database, &self.columns, &rows));
+            let written = written.and_then(|()| {
+                failpoint::pass("database-written").map_err(io("write to", target.config.table.as_ref()))
+            });
             let written = written.and_then(|()| self.database.run("COMMIT").map_err(plain));
             match written {
                 Ok(()) => return Ok(()),

@@ -9,12 +9,14 @@ use crate::format::{Encoder, EncoderFactory, encoder, takes_changes};
 use crate::kept::Kept;
 use crate::options::TableSpec;
 use rdkafka::consumer::BaseConsumer;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
+use weir_core::error::io;
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
 use weir_core::thread::{locked, spawn};
-use weir_core::{Batch, Error, Result, RowKind, Value};
+use weir_core::{Batch, Error, Result, RowKind, Value, failpoint};
 
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
 const WAITING: usize = 64 << 20;
@@ -41,6 +43,9 @@ struct KafkaSink {
     upsert: bool,
     /// Whether the format says of each row whether it comes or goes.
     changes: bool,
+    /// Whether messages wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
+    /// within an epoch may come out otherwise when the epoch is repeated, and what it does not come to again nobody would take back.
+    waits: bool,
     /// With exactly-once.
     transactions: Option<Arc<Mutex<Transactions>>>,
     /// How often the mark is written again where nothing else is.
@@ -91,7 +96,7 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
     let transactions = transactions.map(|t| Arc::new(Mutex::new(t)));
     let renewal = table.duration("sink.mark-renewal.interval")?.unwrap_or(Duration::from_secs(86_400));
     // Each is a transaction.
-    let renewal = renewal.max(Duration::from_secs(1));
+    let renewal = renewal.max(Duration::from_millis(100));
     let changes = takes_changes(format);
     // Options of the source, which a table that is written may have as well.
     for o in super::source::OPTIONS {
@@ -106,6 +111,7 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         partitioner,
         upsert,
         changes,
+        waits: transactions.is_some() || table.changes,
         transactions,
         renewal,
         renewing: Once::new(),
@@ -140,13 +146,22 @@ impl SinkFactory for KafkaSink {
         Ok(())
     }
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
-        self.transactions.as_ref().map_or(Ok(()), |t| locked(t).deliver(mark, outbox))
+        if let Some(t) = &self.transactions {
+            return locked(t).deliver(mark, outbox);
+        }
+        // At least once: all of it again, if this is cut short.
+        let mut producer = self.producer()?;
+        let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.topic.as_ref()));
+        for entry in outbox {
+            producer.produce(entry)?;
+            pass("kafka-produced")?;
+        }
+        producer.flush()?;
+        self.producers.keep(producer);
+        Ok(())
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
-        let producer = match self.transactions {
-            None => Some(self.producers.take().map_or_else(|| Producer::new(&self.cluster, &self.topic, None), Ok)?),
-            Some(_) => None,
-        };
+        let producer = if self.waits { None } else { Some(self.producer()?) };
         self.producers.served(&context);
         let partitions = (*locked(&self.partitions)).max(1);
         Ok(Box::new(Writer {
@@ -163,9 +178,18 @@ impl SinkFactory for KafkaSink {
             producer,
             producers: self.producers.clone(),
             records: Records::default(),
+            going: BTreeMap::new(),
+            going_bytes: 0,
             text: (vec![], vec![], vec![]),
             context,
         }))
+    }
+}
+
+impl KafkaSink {
+    /// A producer without transactions.
+    fn producer(&self) -> Result<Producer> {
+        self.producers.take().map_or_else(|| Producer::new(&self.cluster, &self.topic, None), Ok)
     }
 }
 
@@ -182,6 +206,10 @@ struct Writer {
     producer: Option<Producer>,
     producers: Kept<Producer>,
     records: Records,
+    /// The keys whose rows have gone in this epoch and not come again, with what lies beside their tombstones: those are written
+    /// when it ends, so that no reader sees a key vanish whose next row is on its way.
+    going: BTreeMap<Vec<u8>, Beside>,
+    going_bytes: usize,
     /// The texts of a row's value and key, and of the key of the row behind it.
     text: (Vec<u8>, Vec<u8>, Vec<u8>),
     context: SubtaskContext,
@@ -196,7 +224,9 @@ fn encode(e: &mut dyn Encoder, batch: &Batch, row: usize, columns: &[usize], out
 type OwnHeader = (Vec<u8>, Option<Vec<u8>>);
 
 /// The time and the headers that a row gives its message.
-fn beside(layout: &Layout, batch: &Batch, row: usize) -> (Option<i64>, Vec<OwnHeader>) {
+type Beside = (Option<i64>, Vec<OwnHeader>);
+
+fn beside(layout: &Layout, batch: &Batch, row: usize) -> Beside {
     let (mut time, mut headers) = (None, vec![]);
     for (column, metadata) in &layout.metadata {
         match (metadata, Value::read(batch.data.column(*column), row)) {
@@ -217,6 +247,10 @@ fn beside(layout: &Layout, batch: &Batch, row: usize) -> (Option<i64>, Vec<OwnHe
     (time, headers)
 }
 
+fn borrowed(headers: &[OwnHeader]) -> Vec<(&[u8], Option<&[u8]>)> {
+    headers.iter().map(|(k, v)| (k.as_slice(), v.as_deref())).collect()
+}
+
 impl Sink for Writer {
     fn write(&mut self, batch: Batch) -> Result<()> {
         for row in 0..batch.rows() {
@@ -232,10 +266,15 @@ impl Sink for Writer {
                     }
                 }
             }
-            let gone = self.upsert && kind.sign() < 0;
-            if !gone {
-                encode(&mut *self.value, &batch, row, &self.layout.value, value)?;
+            if self.upsert && kind.sign() < 0 {
+                self.going_bytes += key.len() + 64;
+                self.going.insert(key.clone(), beside(&self.layout, &batch, row));
+                continue;
             }
+            if !self.going.is_empty() {
+                self.going.remove(key.as_slice());
+            }
+            encode(&mut *self.value, &batch, row, &self.layout.value, value)?;
             debug_assert!(self.upsert || self.changes || kind == RowKind::Insert, "the plan lets no change through");
             if let (Some(n), Some(p)) = (self.turns, &mut self.partition) {
                 *p = (*p + 1) % n;
@@ -245,8 +284,8 @@ impl Sink for Writer {
                 partition: self.partition,
                 time,
                 key: self.key.is_some().then_some(key.as_slice()),
-                value: (!gone).then_some(value.as_slice()),
-                headers: headers.iter().map(|(k, v)| (k.as_slice(), v.as_deref())).collect(),
+                value: Some(value.as_slice()),
+                headers: borrowed(&headers),
             });
             if self.records.bytes().len() >= AT_ONCE {
                 self.hand_over()?;
@@ -256,6 +295,12 @@ impl Sink for Writer {
     }
 
     fn checkpoint(&mut self, _epoch: Epoch, last: bool) -> Result<SinkCheckpoint> {
+        for (key, (time, headers)) in std::mem::take(&mut self.going) {
+            let (partition, headers) = (self.partition, borrowed(&headers));
+            self.records.push(&Record { partition, time, key: Some(&key), value: None, headers });
+        }
+        self.going_bytes = 0;
+        self.hand_over()?;
         let mut outbox = vec![];
         match &self.producer {
             Some(p) => p.flush()?,
@@ -269,7 +314,7 @@ impl Sink for Writer {
     }
 
     fn wants_epoch(&self) -> bool {
-        self.records.bytes().len() >= WAITING
+        self.records.bytes().len() + self.going_bytes >= WAITING
     }
 }
 

@@ -1,22 +1,32 @@
-//! Writes rows by key. A row that is written twice is there once, so that nothing has to wait for an epoch.
+//! Writes rows by key. A row that is written twice is there once. Rows of a query whose results change wait until their epoch is
+//! durable: what changes within an epoch may come out otherwise when the epoch is repeated, and a key that it does not come to
+//! again nobody would take away.
 
+use super::commands::{Command, pack, unpack};
 use super::config::{Config, Connection, Shape, text};
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_core::error::io;
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
-use weir_core::{Batch, Error, Result, Schema, Value};
+use weir_core::{Batch, Error, Result, Schema, Value, failpoint};
 
-/// Commands of a round trip at most.
+/// Rows of a round trip at most.
 const MOST: usize = 2_000;
+
+/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+const WAITING: usize = 64 << 20;
 
 struct RedisSink {
     config: Config,
     schema: Schema,
     ttl: Option<Duration>,
     format: Option<Arc<EncoderFactory>>,
+    /// Whether rows wait until their epoch is durable.
+    waits: bool,
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
@@ -33,15 +43,27 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     table.lookup_cache()?;
     table.get("lookup.max-retries");
     let ttl = table.duration("sink.ttl")?;
-    Ok(Arc::new(RedisSink { config, schema: table.schema.clone(), ttl, format }))
+    Ok(Arc::new(RedisSink { config, schema: table.schema.clone(), ttl, format, waits: table.changes }))
 }
 
 impl SinkFactory for RedisSink {
     fn begin(&self, _job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
         Connection::new(&self.config).map(drop)
     }
+
+    fn deliver(&self, _mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+        let mut connection = Connection::new(&self.config)?;
+        for entry in outbox {
+            for rows in unpack(entry).chunks(MOST) {
+                failpoint::pass("redis-write").map_err(io("write to", self.config.address().as_ref()))?;
+                send(&mut connection, rows)?;
+            }
+        }
+        Ok(())
+    }
+
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
-        let connection = Connection::new(&self.config)?;
+        let connection = if self.waits { None } else { Some(Connection::new(&self.config)?) };
         self.config.kept.served(&context);
         Ok(Box::new(Writer {
             connection,
@@ -49,85 +71,138 @@ impl SinkFactory for RedisSink {
             schema: self.schema.clone(),
             ttl: self.ttl,
             format: self.format.as_ref().map(|f| f()),
+            waiting: Waiting::default(),
             context,
         }))
     }
 }
 
+fn send(connection: &mut Connection, rows: &[Vec<Command>]) -> Result<()> {
+    let mut all = redis::pipe();
+    for command in rows.iter().flatten() {
+        let mut cmd = redis::Cmd::new();
+        command.iter().for_each(|word| _ = cmd.arg(word));
+        all.add_command(cmd);
+    }
+    connection.run(&mut |c| all.exec(c))
+}
+
+/// The rows of an epoch, the last one of each key.
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<Vec<Command>>,
+    /// By the keys' names in the server.
+    places: HashMap<Vec<u8>, usize>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, name: Vec<u8>, bytes: usize, row: Vec<Command>) {
+        self.bytes += bytes;
+        let at = *self.places.entry(name).or_insert(self.rows.len());
+        match self.rows.get_mut(at) {
+            Some(r) => *r = row,
+            None => self.rows.push(row),
+        }
+    }
+}
+
 struct Writer {
-    connection: Connection,
+    /// Where rows go at once; without one they wait for their epoch.
+    connection: Option<Connection>,
     config: Config,
     schema: Schema,
     ttl: Option<Duration>,
     format: Option<Box<dyn Encoder>>,
+    waiting: Waiting,
     context: SubtaskContext,
 }
 
+fn command(words: &[&[u8]]) -> Command {
+    words.iter().map(|w| w.to_vec()).collect()
+}
+
 impl Writer {
-    /// The commands that bring one row about.
-    fn row(&mut self, batch: &Batch, row: usize, all: &mut redis::Pipeline) -> Result<usize> {
+    /// A row's key as the server knows it, and the commands that bring the row about.
+    fn row(&mut self, batch: &Batch, row: usize) -> Result<(Vec<u8>, Vec<Command>)> {
         let value = |c: &usize| Value::read(batch.data.column(*c), row);
         let name = self.config.name(self.config.key.iter().map(|k| (value(k), &self.schema.fields[*k].ty)));
-        let mut bytes = name.len();
         if batch.kind(row).sign() < 0 {
-            all.cmd("DEL").arg(name);
-            return Ok(bytes);
+            let gone = vec![command(&[b"DEL", &name])];
+            return Ok((name, gone));
         }
-        let texts: Vec<(&str, Option<Vec<u8>>)> = match self.config.shape {
-            Shape::Formatted => vec![],
-            _ => {
-                let of =
-                    |c: &usize| (self.schema.fields[*c].name.as_str(), text(&value(c), &self.schema.fields[*c].ty));
-                self.config.rest.iter().map(of).collect()
-            }
+        let field = |c: &usize| {
+            let f = &self.schema.fields[*c];
+            (f.name.as_bytes(), text(&value(c), &f.ty))
         };
-        bytes += texts.iter().map(|(_, t)| t.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        let mut all = vec![];
         match (self.config.shape, &mut self.format) {
             (Shape::Hash, _) => {
-                let (there, gone): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(_, t)| t.is_some());
+                let (mut there, gone): (Vec<_>, Vec<_>) =
+                    self.config.rest.iter().map(field).partition(|(_, t)| t.is_some());
+                if there.is_empty() {
+                    // There is no hash without a field, and the row is there.
+                    there = self.config.key.iter().map(field).collect();
+                }
                 if !gone.is_empty() {
-                    all.cmd("HDEL").arg(&name).arg(gone.into_iter().map(|(n, _)| n).collect::<Vec<_>>());
+                    let mut words = command(&[b"HDEL", &name]);
+                    words.extend(gone.into_iter().map(|(n, _)| n.to_vec()));
+                    all.push(words);
                 }
-                if !there.is_empty() {
-                    all.cmd("HSET").arg(&name);
-                    for (n, t) in there {
-                        all.arg(n).arg(t);
-                    }
-                }
+                let mut words = command(&[b"HSET", &name]);
+                there.into_iter().for_each(|(n, t)| words.extend([n.to_vec(), t.unwrap_or_default()]));
+                all.push(words);
             }
-            (Shape::Text, _) => match texts.into_iter().next().and_then(|(_, t)| t) {
-                Some(t) => _ = all.cmd("SET").arg(&name).arg(t),
-                None => _ = all.cmd("DEL").arg(&name),
+            (Shape::Text, _) => match self.config.rest.iter().map(field).next().and_then(|(_, t)| t) {
+                Some(t) => all.push(command(&[b"SET", &name, &t])),
+                None => all.push(command(&[b"DEL", &name])),
             },
             (Shape::Formatted, Some(f)) => {
                 let mut out = vec![];
                 f.encode(batch, row, &self.config.rest, &mut out)?;
-                bytes += out.len();
-                all.cmd("SET").arg(&name).arg(out);
+                all.push(command(&[b"SET", &name, &out]));
             }
             (Shape::Formatted, None) => return Err(Error::internal("a format that was not made")),
         }
         if let Some(ttl) = self.ttl {
-            all.cmd("PEXPIRE").arg(&name).arg(ttl.as_millis() as u64);
+            all.push(command(&[b"PEXPIRE", &name, ttl.as_millis().to_string().as_bytes()]));
         }
-        Ok(bytes)
+        Ok((name, all))
     }
 }
 
 impl Sink for Writer {
     fn write(&mut self, batch: Batch) -> Result<()> {
         for from in (0..batch.rows()).step_by(MOST) {
-            let mut all = redis::pipe();
-            let mut bytes = 0;
+            let (mut rows, mut written) = (vec![], 0);
             for row in from..(from + MOST).min(batch.rows()) {
-                bytes += self.row(&batch, row, &mut all)?;
+                let (name, commands) = self.row(&batch, row)?;
+                let bytes = commands.iter().flatten().map(Vec::len).sum::<usize>();
+                written += bytes;
+                match self.connection {
+                    Some(_) => rows.push(commands),
+                    None => self.waiting.push(name, bytes, commands),
+                }
             }
-            self.connection.run(&mut |c| all.exec(c))?;
-            self.context.metrics.bytes_out.inc_by(bytes as u64);
+            if let Some(connection) = &mut self.connection {
+                send(connection, &rows)?;
+            }
+            self.context.metrics.bytes_out.inc_by(written as u64);
         }
         Ok(())
     }
+
     fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
-        Ok(SinkCheckpoint::default())
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.rows.is_empty() {
+            return Ok(SinkCheckpoint::default());
+        }
+        let mut entry = Vec::with_capacity(waiting.bytes);
+        waiting.rows.iter().for_each(|r| pack(r, &mut entry));
+        Ok(SinkCheckpoint { outbox: vec![entry], ..SinkCheckpoint::default() })
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.waiting.bytes >= WAITING
     }
 }
