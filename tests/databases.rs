@@ -160,7 +160,11 @@ fn killed_in_the_middle(job: &Job) {
 
 fn hidden_bytes(job: &Job) -> u64 {
     let Ok(files) = std::fs::read_dir(job.path("out")) else { return 0 };
-    files.flatten().filter(|f| !f.file_name().to_string_lossy().starts_with(".weir")).map(|f| f.metadata().map_or(0, |m| m.len())).sum()
+    files
+        .flatten()
+        .filter(|f| !f.file_name().to_string_lossy().starts_with(".weir"))
+        .map(|f| f.metadata().map_or(0, |m| m.len()))
+        .sum()
 }
 
 fn lines(job: &Job) -> Vec<String> {
@@ -205,8 +209,7 @@ fn a_table_is_read_on_after_a_kill() {
             killed_in_the_middle(&job);
             killed_in_the_middle(&job);
             job.run(&[]).succeeded();
-            let mut there: Vec<u32> =
-                lines(&job).iter().filter_map(|l| l.rsplit(',').next()?.parse().ok()).collect();
+            let mut there: Vec<u32> = lines(&job).iter().filter_map(|l| l.rsplit(',').next()?.parse().ok()).collect();
             there.sort_unstable();
             assert!(there == (1..=4000).collect::<Vec<_>>(), "{name} {options}: {} rows", there.len());
         }
@@ -250,7 +253,9 @@ fn rows_that_nobody_touches_come_once() {
 fn keys_are_larger_than_any_number_of_a_script() {
     let db = mariadb();
     db.sql("CREATE TABLE wide (id BIGINT UNSIGNED PRIMARY KEY, v INT)");
-    db.sql("INSERT INTO wide VALUES (0, 1), (9223372036854775807, 2), (9223372036854775808, 3), (18446744073709551615, 4)");
+    db.sql(
+        "INSERT INTO wide VALUES (0, 1), (9223372036854775807, 2), (9223372036854775808, 3), (18446744073709551615, 4)",
+    );
     let (url, wide) = (db.url(), "'table-name' = 'wide', 'scan.fetch-size' = '1'");
     let options = format!("'connector' = 'jdbc', 'url' = '{url}', 'username' = 'root', 'password' = '', {wide}");
     let ran = run(&format!("CREATE TABLE w (id DECIMAL(20, 0), v INT) WITH ({options}); SELECT id, v FROM w;"));
@@ -263,7 +268,8 @@ fn keys_are_larger_than_any_number_of_a_script() {
         let parts = "'scan.partition.column' = 'id', 'scan.partition.num'";
         run(&format!("CREATE TABLE w (v INT) WITH ({options}, {parts} = {more}); SELECT v FROM w;"))
     };
-    let whole = "'scan.partition.lower-bound' = '-9223372036854775808', 'scan.partition.upper-bound' = '9223372036854775807'";
+    let whole =
+        "'scan.partition.lower-bound' = '-9223372036854775808', 'scan.partition.upper-bound' = '9223372036854775807'";
     assert_eq!(parts(&format!("'7', {whole}")).succeeded().out.lines().count(), 4);
     parts(&format!("'9223372036854775807', {whole}")).failed(2, &["'scan.partition.num' is at most 10000"]);
 }

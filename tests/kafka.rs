@@ -372,8 +372,13 @@ fn what_cannot_be_is_told() {
         .failed(2, &["no startup mode 'earliest'"]);
     select(&format!("{here}, {start}, 'topic' = 't', 'properties.group.protocol' = 'consumer'"))
         .failed(2, &["'properties.group.protocol'", "deals partitions out itself"]);
-    for code in ["plugin.library.paths", "ssl.engine.location", "ssl.providers", "sasl.kerberos.kinit.cmd", "ut_handle_ProduceResponse"]
-    {
+    for code in [
+        "plugin.library.paths",
+        "ssl.engine.location",
+        "ssl.providers",
+        "sasl.kerberos.kinit.cmd",
+        "ut_handle_ProduceResponse",
+    ] {
         select(&format!("{here}, {start}, 'topic' = 't', 'properties.{code}' = '/tmp/x.so'"))
             .failed(2, &[code, "load code into the process or run a command"]);
     }

@@ -68,7 +68,8 @@ fn rows_lie_in_redis_as_hashes() {
             in_redis("'key-prefix' = 'keys:'")
         );
         redis().says(&["FLUSHALL"]);
-        run(&format!("{keys} INSERT INTO keys VALUES ('a:b', 'c' {more}), ('a', 'b:c' {more}), ('\\', ':' {more});")).succeeded();
+        run(&format!("{keys} INSERT INTO keys VALUES ('a:b', 'c' {more}), ('a', 'b:c' {more}), ('\\', ':' {more});"))
+            .succeeded();
         assert_eq!(sorted(&redis().says(&["KEYS", "keys:*"])), ["keys:\\\\:\\:", "keys:a:b\\:c", "keys:a\\:b:c"]);
         let ran = run(&format!(
             "{keys} CREATE VIEW o AS SELECT a, b, PROCTIME() AS p

@@ -134,7 +134,8 @@ fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
             }
             if initial.is_zero() || initial > max {
                 let e = Error::script(format!("the first delay is {initial:?}, and the longest {max:?}"));
-                let hint = "'restart-strategy.exponential-delay.initial-backoff' is more than 0, and '.max-backoff' no less";
+                let hint =
+                    "'restart-strategy.exponential-delay.initial-backoff' is more than 0, and '.max-backoff' no less";
                 return Err(e.hint(hint));
             }
             RestartStrategy::ExponentialDelay {

@@ -5,9 +5,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use weir_core::Result;
 use weir_core::error::io;
 use weir_core::graph::JobIdentity;
-use weir_core::Result;
 
 /// How long whoever has the file is waited for. It may sleep, and cannot be trusted to wake.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,7 +32,8 @@ impl Claim {
         if begun && found.is_some_and(|other| run_of(&other) != job.run) {
             return Err(strange(&claim.what(), "another run of this job has written to it since"));
         }
-        let written = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(claim.owner.as_bytes()));
+        let written =
+            file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(claim.owner.as_bytes()));
         written.and_then(|()| file.sync_all()).map_err(io("write", &claim.path))?;
         Ok(claim)
     }

@@ -256,7 +256,10 @@ mod tests {
         let after = ["18446744073709551615".to_string(), "x'y".to_string()];
         let (sql, values) = Dialect::MySql.behind(&key, &after);
         let a = "weir_rows.`a`";
-        assert_eq!(sql, format!("({a} > 18446744073709551615 OR ({a} = 18446744073709551615 AND (weir_rows.`b` > ?)))"));
+        assert_eq!(
+            sql,
+            format!("({a} > 18446744073709551615 OR ({a} = 18446744073709551615 AND (weir_rows.`b` > ?)))")
+        );
         assert_eq!(values, ["x'y"]);
         let key = [column("a", "bigint"), column("b", "text")];
         let (sql, values) = Dialect::Postgres.behind(&key, &after);

@@ -126,7 +126,10 @@ impl SourceFactory for JdbcSource {
                 continue;
             };
             let known: Known = serde_json::from_slice(&known).map_err(|_| {
-                let e = format!("the position in {} that the state has is damaged, or of an earlier version", shared.what());
+                let e = format!(
+                    "the position in {} that the state has is damaged, or of an earlier version",
+                    shared.what()
+                );
                 Error::state(e).hint("start with --fresh")
             })?;
             if !known.ended {

@@ -182,9 +182,7 @@ impl Dialect {
     pub fn orders(self, ty: &str) -> bool {
         let types: &[&str] = match self {
             Dialect::MySql => &["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar"],
-            Dialect::Postgres => {
-                &["smallint", "integer", "bigint", "numeric", "text", "character varying", "uuid"]
-            }
+            Dialect::Postgres => &["smallint", "integer", "bigint", "numeric", "text", "character varying", "uuid"],
         };
         types.contains(&ty)
     }
@@ -201,7 +199,8 @@ impl Dialect {
             Dialect::MySql => {
                 // Numbers stand there as such: compared with a text they would be rounded.
                 let number = |v: &String| v.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
-                let value = |c: &Column, v: &String, values: &mut Vec<String>| match !c.ty.contains("char") && number(v) {
+                let value = |c: &Column, v: &String, values: &mut Vec<String>| match !c.ty.contains("char") && number(v)
+                {
                     true => v.clone(),
                     false => {
                         values.push(v.clone());
@@ -226,10 +225,9 @@ impl Dialect {
     /// committed, and that rows without a key come in the same order when nothing has changed.
     pub fn reading(self) -> &'static [&'static str] {
         match self {
-            Dialect::MySql => &[
-                "SET SESSION net_write_timeout = 86400",
-                "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            ],
+            Dialect::MySql => {
+                &["SET SESSION net_write_timeout = 86400", "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
+            }
             Dialect::Postgres => &["SET synchronize_seqscans = off", "SET max_parallel_workers_per_gather = 0"],
         }
     }
