@@ -36,6 +36,13 @@ impl Tls {
     }
 }
 
+/// What to do where a server does not prove who it is, if that is what an error says: no other time is without it.
+pub(crate) fn refused(message: &str) -> Option<&'static str> {
+    message.contains("invalid peer certificate").then_some(
+        "the server's certificate, or the name in it, is not right; name who may vouch for it by 'ssl.ca.location'",
+    )
+}
+
 /// The error of a connection that is to be verified and is not encrypted.
 pub(crate) fn plain(table: &TableSpec, hint: &str) -> Error {
     let e = Error::script(format!(

@@ -93,7 +93,10 @@ fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
             _ => script("the statement is Weir's own; the table may not be what the script says"),
         };
     }
-    Failure::Other(outage(message))
+    match crate::tls::refused(&message) {
+        Some(hint) => script(hint),
+        None => Failure::Other(outage(message)),
+    }
 }
 
 fn outage(message: String) -> Error {

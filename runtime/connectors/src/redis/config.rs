@@ -227,6 +227,9 @@ impl Connection {
         if e.kind() == redis::ErrorKind::AuthenticationFailed || ["NOAUTH", "WRONGPASS", "NOPERM"].contains(&code) {
             return Error::script(message).at(self.config.place).hint("check 'username' and 'password'");
         }
+        if let Some(hint) = crate::tls::refused(&message) {
+            return Error::script(message).at(self.config.place).hint(hint);
+        }
         match code {
             "WRONGTYPE" => {
                 Error::data(message).hint("a key of that name holds something else; choose another 'key-prefix'")
