@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_core::Schema;
 use weir_expr::Expr;
+use weir_expr::functions::cast_to;
 use weir_expr::{Session, eval::constant};
 
 /// Optimizes a plan.
@@ -86,6 +87,8 @@ fn count(e: &Expr, uses: &mut [usize]) {
 fn substitute(e: Expr, inner: &[Expr]) -> Expr {
     e.rewrite(&mut |e| match e {
         Expr::Column { index, .. } => inner[index].clone(),
+        // What a function gives can be more exact than its type says.
+        Expr::Cast { expr, ty, safe: false } if matches!(*expr, Expr::Call { .. }) => cast_to(*expr, &ty),
         e => e,
     })
 }
