@@ -82,13 +82,8 @@ pub(super) enum Item {
         field: Field,
         adjacent: Adjacent,
     },
-    /// Digits of the second behind its point; the point itself where `point`.
-    Fraction {
-        min: usize,
-        max: usize,
-        point: bool,
-        adjacent: Adjacent,
-    },
+    /// So many digits of the second behind its point.
+    Fraction(usize, Adjacent),
     Name {
         field: Field,
         length: Length,
@@ -159,7 +154,7 @@ impl Frame {
         let fixed = match &item {
             Item::Number { min, max, sign: Sign::No, .. } if min == max => Some(*max),
             Item::TwoDigits { .. } => Some(2),
-            Item::Fraction { min, max, .. } if min == max => Some(*max),
+            Item::Fraction(digits, _) => Some(*digits),
             _ => None,
         };
         let before = self.first.take();
@@ -185,9 +180,7 @@ impl Frame {
 }
 
 fn adjacent(item: &mut Item, f: impl Fn(Adjacent) -> Adjacent) {
-    if let Item::Number { adjacent: a, .. } | Item::TwoDigits { adjacent: a, .. } | Item::Fraction { adjacent: a, .. } =
-        item
-    {
+    if let Item::Number { adjacent: a, .. } | Item::TwoDigits { adjacent: a, .. } | Item::Fraction(_, a) = item {
         *a = f(*a);
     }
 }
@@ -332,7 +325,7 @@ fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
         }
         'S' => {
             counts(&(1..=9).collect::<Vec<_>>())?;
-            frame.push_number(Item::Fraction { min: n, max: n, point: false, adjacent: Adjacent::None });
+            frame.push_number(Item::Fraction(n, Adjacent::None));
         }
         'F' => {
             counts(&[1])?;

@@ -52,23 +52,13 @@ fn one(item: &Item, text: &str, at: usize, fields: &mut Fields) -> Option<usize>
             fields.set(*field, 2000 + value)?;
             Some(at + used)
         }
-        Item::Fraction { min, max, point, .. } => {
-            let body = match (point, rest.strip_prefix('.')) {
-                (true, Some(r)) => r,
-                (true, None) if *min == 0 => return Some(at),
-                (true, None) => return None,
-                (false, _) => rest,
-            };
-            if body.is_empty() && *min > 0 {
+        Item::Fraction(most, _) => {
+            if digits(rest, *most) < *most {
                 return None;
             }
-            let digits = digits(body, *max);
-            if digits < *min {
-                return None;
-            }
-            let value = body[..digits].bytes().fold(0, |v, b| v * 10 + i64::from(b - b'0'));
-            fields.set(Field::Nano, value * 10i64.pow(9 - digits as u32))?;
-            Some(at + usize::from(*point) + digits)
+            let value = rest[..*most].bytes().fold(0, |v, b| v * 10 + i64::from(b - b'0'));
+            fields.set(Field::Nano, value * 10i64.pow(9 - *most as u32))?;
+            Some(at + most)
         }
         Item::Name { field, length } => {
             let (value, used) = name(rest, *field, *length)?;

@@ -37,10 +37,7 @@ fn one(item: &Item, time: &NaiveDateTime, out: &mut String) -> Result<(), String
             let v = value(*field, time).abs() % 100;
             out.push_str(&format!("{v:02}"));
         }
-        Item::Fraction { min, max, .. } => {
-            let digits = format!("{:09}", time.nanosecond());
-            out.push_str(&digits[..(*min).max(*max).min(9)]);
-        }
+        Item::Fraction(digits, _) => out.push_str(&format!("{:09}", time.nanosecond())[..*digits]),
         Item::Name { field, length } => out.push_str(&name(*field, value(*field, time), *length)),
         Item::DayPeriod(length) => {
             out.push_str(day_period(time.hour(), time.minute(), *length == Length::Narrow));

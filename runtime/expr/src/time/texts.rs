@@ -1,0 +1,245 @@
+//! Dates and times as text, in and out.
+
+use super::{DAY, date, days};
+use chrono::Datelike;
+
+/// Digits without blanks around them.
+fn strict(text: &str) -> Option<i64> {
+    integer(text).filter(|_| text.trim() == text)
+}
+
+fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+}
+
+/// Reads a date as Flink's CAST does: `2020-2-9`, `2020-02`, `2020`, with anything after a blank left out.
+pub fn parse_date(text: &str) -> Option<i32> {
+    let text = match text.find(' ') {
+        Some(at) if at > 0 => &text[..at],
+        _ => text,
+    };
+    let mut parts = text.splitn(3, '-');
+    let year = integer(parts.next()?)?;
+    let month = parts.next().map_or(Some(1), integer)?;
+    let day = parts.next().map_or(Some(1), integer)?;
+    if !(0..=9999).contains(&year) {
+        return None;
+    }
+    days(year as i32, u32::try_from(month).ok()?, u32::try_from(day).ok()?)
+}
+
+/// Reads a time of day as Flink's CAST does, as milliseconds: `12`, `12:34`, `1:2:3.456`.
+pub fn parse_time(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut parts = clock.splitn(3, ':');
+    let hour = integer(parts.next()?)?;
+    let minute = parts.next().map_or(Some(0), integer)?;
+    let second = parts.next().map_or(Some(0), integer)?;
+    if hour > 23 || minute > 59 || second > 59 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let millis: i64 = format!("{:0<3}", &fraction[..fraction.len().min(3)]).parse().unwrap_or(0);
+    Some(((hour * 3600 + minute * 60 + second) * 1000 + millis) as i32)
+}
+
+/// Reads a timestamp as Flink's CAST does: a date, or a date, one blank, hours, minutes, seconds and up to nine digits.
+/// Days past the end of their month become its last, and hour 24 the next day.
+pub fn parse_timestamp(text: &str) -> Option<(i64, u32)> {
+    let (date, clock) = match text.split_once(' ') {
+        Some((d, c)) => (d, Some(c)),
+        None => (text, None),
+    };
+    let mut parts = date.split('-');
+    let (y, m, d) = (parts.next()?, parts.next()?, parts.next()?);
+    let years = match y.strip_prefix('+') {
+        Some(y) => (y.len() > 4).then_some(y)?,
+        None => (y.len() == 4).then_some(y)?,
+    };
+    let short = |t: &str| (1..=2).contains(&t.len()) && t.trim() == t;
+    if parts.next().is_some() || years.len() > 6 || years.trim() != years || !short(m) || !short(d) {
+        return None;
+    }
+    let (y, m, d) = (integer(years)? as i32, integer(m)? as u32, integer(d)? as u32);
+    if d == 0 || d > 31 {
+        return None;
+    }
+    let day = (0..4).find_map(|back| days(y, m, d - back.min(d - 1)))?;
+    let Some(clock) = clock else {
+        return Some((i64::from(day) * DAY, 0));
+    };
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let mut parts = clock.split(':');
+    let (h, mi, s) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || [h, mi, s].iter().any(|p| p.len() > 2 || p.trim() != *p) {
+        return None;
+    }
+    let (h, mi, s) = (integer(h)?, integer(mi)?, integer(s)?);
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) || mi > 59 || s > 59 {
+        return None;
+    }
+    let nanos: u32 = format!("{fraction:0<9}").parse().ok()?;
+    if h > 24 || (h == 24 && (mi, s, nanos) != (0, 0, 0)) {
+        return None;
+    }
+    Some((i64::from(day) * DAY + h * 3600 + mi * 60 + s, nanos))
+}
+
+/// Reads a timestamp as CAST and TO_TIMESTAMP do: as [`parse_timestamp`], from the year 1.
+pub fn cast_timestamp(text: &str) -> Option<(i64, u32)> {
+    const YEAR_1: i64 = -62_135_596_800;
+    parse_timestamp(text).filter(|(s, _)| *s >= YEAR_1)
+}
+
+/// Reads a time of the day as CAST does: an offset behind it is added, digits past the third round it, and what is no digit
+/// there counts as 0.
+pub fn cast_time(text: &str) -> Option<i32> {
+    let (clock, offset) = match text.find('-').or_else(|| text.find('+')) {
+        Some(at) => {
+            let sign = if text[at..].starts_with('-') { -1 } else { 1 };
+            let (h, m) = text[at + 1..].split_once(':').unwrap_or((&text[at + 1..], "0"));
+            (&text[..at], sign * (integer(h)? * 3_600_000 + integer(m)? * 60_000))
+        }
+        None => (text, 0),
+    };
+    let (clock, fraction) = match clock.split_once('.') {
+        Some((c, f)) if c.matches(':').count() == 2 => (c, f.trim()),
+        Some(_) => return None,
+        None => (clock, ""),
+    };
+    let mut parts = clock.splitn(3, ':');
+    let h = integer(parts.next()?)?;
+    let m = parts.next().map_or(Some(0), integer)?;
+    let s = parts.next().map_or(Some(0), integer)?;
+    if h > 23 || m > 59 || s > 59 {
+        return None;
+    }
+    let digit = |at: usize| fraction.bytes().nth(at).filter(u8::is_ascii_digit).map_or(0, |b| i64::from(b - b'0'));
+    let millis = digit(0) * 100 + digit(1) * 10 + digit(2) + i64::from(digit(3) >= 5);
+    let total = (h * 3600 + m * 60 + s) * 1000 + offset;
+    // The last millisecond does not round up to a day that has 24 hours.
+    let total = if total + millis == DAY * 1000 { total + 999 } else { total + millis };
+    (0..DAY * 1000).contains(&total).then_some(total as i32)
+}
+
+/// Reads a timestamp, or a date alone, as Java's SQL classes do: hours, minutes and seconds past their ends are later ones,
+/// and so are days past the end of their month.
+pub fn parse_sql_timestamp(text: &str) -> Option<(i64, u32)> {
+    let text = text.trim();
+    let (date, clock) = match text.split_once(' ') {
+        Some((d, c)) => (d, Some(c)),
+        None => (text, None),
+    };
+    let parts: Vec<&str> = date.split('-').collect();
+    let [y, m, d] = parts.as_slice() else { return None };
+    if y.len() != 4 || !(1..=2).contains(&m.len()) || !(1..=2).contains(&d.len()) {
+        return None;
+    }
+    let (y, m, d) = (strict(y)?, strict(m)?, strict(d)?);
+    if !(1..=12).contains(&m) || !(1..=31).contains(&d) {
+        return None;
+    }
+    let day = crate::patterns::sql_day(y, m, d)?;
+    let Some(clock) = clock else {
+        return Some((day * DAY, 0));
+    };
+    let (clock, fraction) = match clock.split_once('.') {
+        Some((_, "")) => return None,
+        Some((c, f)) => (c, f),
+        None => (clock, ""),
+    };
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nanos: u32 = format!("{fraction:0<9}").parse().ok()?;
+    let parts: Vec<&str> = clock.split(':').collect();
+    let [h, mi, s] = parts.as_slice() else { return None };
+    let (h, mi, s) = (strict(h)?, strict(mi)?, strict(s)?);
+    let of_day = h.checked_mul(3600)?.checked_add(mi.checked_mul(60)?)?.checked_add(s)?;
+    Some(((day * DAY).checked_add(of_day)?, nanos))
+}
+
+/// A date's text; years beyond 9999 with a sign, as Java writes them.
+pub fn date_text(days: i32) -> String {
+    match date(days) {
+        Some(d) if (0..=9999).contains(&d.year()) => {
+            format!("{:04}-{:02}-{:02}", d.year(), d.month(), d.day())
+        }
+        Some(d) => format!("{:+05}-{:02}-{:02}", d.year(), d.month(), d.day()),
+        None => days.to_string(),
+    }
+}
+
+/// A time's text as CAST writes it: up to so many digits of the second, at least one where there may be any, and no zeros
+/// behind.
+pub fn cast_time_text(millis: i32, digits: u8) -> String {
+    let text = time_text(millis, digits);
+    match text.split_once('.') {
+        Some((clock, fraction)) => {
+            let kept = fraction.trim_end_matches('0');
+            format!("{clock}.{}", if kept.is_empty() { "0" } else { kept })
+        }
+        None => text,
+    }
+}
+
+/// A time's text with this many digits of the second.
+pub fn time_text(millis: i32, digits: u8) -> String {
+    let s = millis / 1000;
+    let base = format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+    with_fraction(base, (millis % 1000) as u32 * 1_000_000, digits)
+}
+
+fn with_fraction(base: String, nanos: u32, digits: u8) -> String {
+    if digits == 0 {
+        return base;
+    }
+    format!("{base}.{}", &format!("{nanos:09}")[..usize::from(digits.min(9))])
+}
+
+/// A timestamp's text as CAST writes it, with this many digits of the second.
+pub fn timestamp_text(seconds: i64, nanos: u32, digits: u8) -> String {
+    let days = seconds.div_euclid(DAY);
+    let s = seconds.rem_euclid(DAY);
+    let base = format!("{} {:02}:{:02}:{:02}", date_text(days as i32), s / 3600, s / 60 % 60, s % 60);
+    with_fraction(base, nanos, digits)
+}
+
+/// A time of day as Java's `LocalTime` prints it: no seconds when zero, fractions in threes.
+pub fn iso_time(seconds: i64, nanos: u32) -> String {
+    let base = format!("{:02}:{:02}", seconds / 3600, seconds / 60 % 60);
+    if seconds % 60 == 0 && nanos == 0 {
+        return base;
+    }
+    format!("{base}:{:02}{}", seconds % 60, iso_fraction(nanos))
+}
+
+/// A fraction of a second as Java prints it: nothing, or 3, 6 or 9 digits.
+pub fn iso_fraction(nanos: u32) -> String {
+    match nanos {
+        0 => String::new(),
+        n if n % 1_000_000 == 0 => format!(".{:03}", n / 1_000_000),
+        n if n % 1_000 == 0 => format!(".{:06}", n / 1_000),
+        n => format!(".{n:09}"),
+    }
+}
+
+/// A timestamp as Java's `LocalDateTime` prints it.
+pub fn iso_timestamp(seconds: i64, nanos: u32) -> String {
+    let days = seconds.div_euclid(DAY);
+    format!("{}T{}", date_text(days as i32), iso_time(seconds.rem_euclid(DAY), nanos))
+}
+
+/// An instant as Java's `Instant` prints it.
+pub fn iso_instant(seconds: i64, nanos: u32) -> String {
+    let s = seconds.rem_euclid(DAY);
+    format!(
+        "{}T{:02}:{:02}:{:02}{}Z",
+        date_text(seconds.div_euclid(DAY) as i32),
+        s / 3600,
+        s / 60 % 60,
+        s % 60,
+        iso_fraction(nanos)
+    )
+}
