@@ -100,7 +100,8 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         base,
         parallelism,
         batch,
-        ttl_millis: ttl.map_or(0, |d| d.as_millis() as u64),
+        // A batch is over before anything grows old.
+        ttl_millis: ttl.filter(|_| !batch).map_or(0, |d| d.as_millis() as u64),
         on_error: s.get("sql.on-error").map_or(Ok(OnError::Fail), |v| on_error(v))?,
         nodes: vec![],
         names: HashMap::new(),
@@ -308,7 +309,12 @@ impl Assembly<'_> {
             Plan::Normalize { input, keys, schema } => {
                 let uid = uid("normalize");
                 let below = self.relation(input, identity, next)?;
-                let factory = NormalizeFactory { keys: keys.clone(), schema: schema.clone(), materializes: false };
+                let factory = NormalizeFactory {
+                    keys: keys.clone(),
+                    schema: schema.clone(),
+                    materializes: false,
+                    ttl_millis: self.ttl_millis,
+                };
                 let edge = dealt(below.node, Partitioning::Hash(keys.clone()));
                 let role = Role::Operator(Arc::new(factory));
                 let node = self.add("changelog-normalize", uid, self.parallelism, role, vec![edge]);
@@ -324,10 +330,10 @@ impl Assembly<'_> {
                     schema: schema.clone(),
                     stage: Stage::Whole,
                     retracts: self.changes(input),
-                    at_end: self.batch && !calls.is_empty(),
+                    at_end: self.batch && (!calls.is_empty() || keys.is_empty()),
                     ttl_millis: self.ttl_millis,
                 };
-                self.aggregate(whole, below, uid)
+                self.aggregate(whole, below, uid, input.balances())
             }
             Plan::Union { inputs, schema } => {
                 let uid = uid("union");
@@ -360,10 +366,13 @@ impl Assembly<'_> {
         }
     }
 
-    fn aggregate(&mut self, whole: AggregateFactory, below: Output, uid: String) -> Result<Output> {
+    /// `balances`: whether no row goes that did not come.
+    fn aggregate(&mut self, whole: AggregateFactory, below: Output, uid: String, balances: bool) -> Result<Output> {
         let parallelism = if whole.keys.is_empty() { 1 } else { self.parallelism };
         let keys = whole.keys.clone();
-        if below.parallelism == 1 && parallelism == 1 || !whole.splits() || whole.retracts && has_extremes(&whole) {
+        // Rows that go from a group which is not there, or is no longer, can only be told apart one by one.
+        let one_by_one = whole.retracts && (has_extremes(&whole) || !balances || whole.ttl_millis > 0);
+        if below.parallelism == 1 && parallelism == 1 || !whole.splits() || one_by_one {
             let partitioning = if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash(keys) };
             let edge = dealt(below.node, partitioning);
             let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(whole)), vec![edge]);
@@ -425,7 +434,12 @@ impl Assembly<'_> {
         if let Some(plan) = plan
             && self.materializes(plan, &spec)?
         {
-            let factory = NormalizeFactory { keys: key.clone(), schema: spec.schema.clone(), materializes: true };
+            let factory = NormalizeFactory {
+                keys: key.clone(),
+                schema: spec.schema.clone(),
+                materializes: true,
+                ttl_millis: self.ttl_millis,
+            };
             let edges = inputs.into_iter().map(|(from, _)| dealt(from, Partitioning::Hash(key.clone()))).collect();
             let uid = format!("{identity}/materialize");
             let node = self.add("sink-materialize", uid, parallelism, Role::Operator(Arc::new(factory)), edges);

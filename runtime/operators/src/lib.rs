@@ -7,3 +7,5 @@ pub mod expand;
 pub mod lookup;
 pub mod normalize;
 pub mod values;
+
+mod ttl;

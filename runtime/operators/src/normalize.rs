@@ -4,13 +4,14 @@
 //! In front of a sink that replaces by a key of its own, rows of several keys of the query may have one key there. Then all of
 //! them are kept, the last one stands for the key, and the one before comes back when it goes: Flink's SinkUpsertMaterializer.
 
+use crate::ttl::TimeToLive;
 use arrow::array::{ArrayRef, Int8Array};
 use arrow::datatypes::DataType;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, decode_value, encode_value, key_group};
 use weir_core::state::{Changes, Epoch};
-use weir_core::{Batch, ColumnBuilder, Result, RowKind, Schema, Value};
+use weir_core::{Batch, ColumnBuilder, Error, Result, RowKind, Schema, Value};
 
 /// Makes normalizations.
 pub struct NormalizeFactory {
@@ -20,6 +21,8 @@ pub struct NormalizeFactory {
     pub schema: Schema,
     /// Whether all rows of a key are kept until each is taken back, and not only the last.
     pub materializes: bool,
+    /// After how many milliseconds without a row a key is forgotten; 0 = never.
+    pub ttl_millis: u64,
 }
 
 impl OperatorFactory for NormalizeFactory {
@@ -37,15 +40,25 @@ impl OperatorFactory for NormalizeFactory {
             bytes: 0,
             changed: 0,
             stored,
+            ttl: TimeToLive::new(self.ttl_millis, &context),
             context,
         }))
     }
 }
 
-/// What is kept of a key: its row, packed, or all of them, each before its length; and whether the store does not have it so.
+/// What is kept of a key: its row, packed, or all of them, each before its length; whether the store does not have it so; when its last
+/// row came, 0 where that does not matter.
 struct Entry {
     kept: Option<Vec<u8>>,
     dirty: bool,
+    access: u64,
+}
+
+/// An entry as the store has it: the time, then what is kept.
+fn stored(value: &[u8]) -> Result<(u64, &[u8])> {
+    let cut = || Error::state("a row in the state is cut short");
+    let (access, kept) = value.split_first_chunk::<8>().ok_or_else(cut)?;
+    Ok((u64::from_be_bytes(*access), kept))
 }
 
 /// Bytes of a row's length behind it.
@@ -85,6 +98,7 @@ struct Normalize {
     bytes: usize,
     changed: usize,
     stored: bool,
+    ttl: Option<TimeToLive>,
     context: SubtaskContext,
 }
 
@@ -103,9 +117,50 @@ impl Normalize {
         let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
         self.context.metrics.state_reads.inc_by(refs.len() as u64);
         self.context.metrics.state_hits.inc_by(keys.len().saturating_sub(refs.len()) as u64);
-        for (k, row) in refs.iter().zip(self.context.state.get_many(&refs)?) {
-            self.bytes += OVERHEAD + k.len() + row.as_ref().map_or(0, Vec::len);
-            self.rows.insert(k[2..].into(), Entry { kept: row, dirty: false });
+        for (k, value) in refs.iter().zip(self.context.state.get_many(&refs)?) {
+            self.bytes += OVERHEAD + k.len() + value.as_ref().map_or(0, Vec::len);
+            let (access, kept) = match &value {
+                Some(v) => stored(v).map(|(access, kept)| (access, Some(kept.to_vec())))?,
+                None => (0, None),
+            };
+            self.rows.insert(k[2..].into(), Entry { kept, dirty: false, access });
+        }
+        Ok(())
+    }
+
+    /// Forgets those of some keys that no row has come for within the time to live.
+    fn expire(&mut self, keys: &Keys, now: u64) {
+        let Some(ttl) = &self.ttl else { return };
+        for key in (0..keys.len()).map(|r| keys.get(r)) {
+            if let Some(e) = self.rows.get_mut(key).filter(|e| e.kept.is_some() && ttl.over(e.access, now)) {
+                (e.kept, e.dirty) = (None, true);
+            }
+        }
+    }
+
+    /// Forgets keys that no row has come for within the time to live: all that are in memory, and of the store's those of a few
+    /// key groups.
+    fn sweep(&mut self, changes: &mut Changes) -> Result<()> {
+        let Some(ttl) = &mut self.ttl else { return Ok(()) };
+        let now = TimeToLive::now();
+        let due = if self.stored { ttl.due(now) } else { vec![] };
+        for group in due {
+            for (k, v) in self.context.state.scan(&group.to_be_bytes())? {
+                // What is in memory is newer.
+                if self.rows.contains_key(&k[2..]) {
+                    continue;
+                }
+                match stored(&v)? {
+                    // Kept before there was a time to live, which begins now.
+                    (0, kept) => changes.set(&k, &[&now.to_be_bytes(), kept].concat()),
+                    (access, _) if ttl.over(access, now) => changes.remove(&[&k]),
+                    _ => {}
+                }
+            }
+        }
+        for (k, e) in self.rows.extract_if(|_, e| e.kept.is_some() && ttl.over(e.access, now)) {
+            self.bytes = self.bytes.saturating_sub(OVERHEAD + k.len() + e.kept.map_or(0, |kept| kept.len()));
+            changes.remove(&[&key_group(&k).to_be_bytes(), &k]);
         }
         Ok(())
     }
@@ -149,6 +204,10 @@ impl Operator for Normalize {
         if self.stored {
             self.load(&keys)?;
         }
+        let now = if self.ttl.is_some() { TimeToLive::now() } else { 0 };
+        self.expire(&keys, now);
+        // Behind a sink's table or an aggregate there may be others that forget: they hear of rows that stay the same as well.
+        let refreshes = self.ttl.is_some();
         let mut builders: Vec<ColumnBuilder> = self.types.iter().map(ColumnBuilder::new).collect();
         let mut kinds: Vec<i8> = vec![];
         for row in 0..batch.rows() {
@@ -164,7 +223,7 @@ impl Operator for Normalize {
             let new = self.next(old.as_deref(), comes, packed);
             match (self.stands(&old), self.stands(&new)) {
                 (None, Some(new)) => self.change(&mut kinds, &mut builders, &[(RowKind::Insert, new)])?,
-                (Some(old), Some(new)) if old != new => {
+                (Some(old), Some(new)) if old != new || refreshes && comes => {
                     self.change(
                         &mut kinds,
                         &mut builders,
@@ -174,16 +233,19 @@ impl Operator for Normalize {
                 (Some(old), None) => self.change(&mut kinds, &mut builders, &[(RowKind::Delete, old)])?,
                 _ => {}
             }
-            let same = old == new;
+            let same = old == new && !(refreshes && comes);
             if !same {
                 let size = new.as_ref().map_or(0, Vec::len);
                 self.bytes += OVERHEAD + key.len() + size;
                 self.changed += OVERHEAD + key.len() + size;
             }
             match self.rows.get_mut(key) {
-                Some(e) => (e.kept, e.dirty) = (new, e.dirty || !same),
+                Some(e) => {
+                    (e.kept, e.dirty) = (new, e.dirty || !same);
+                    e.access = if same { e.access } else { now };
+                }
                 None if same => {}
-                None => drop(self.rows.insert(key.into(), Entry { kept: new, dirty: true })),
+                None => drop(self.rows.insert(key.into(), Entry { kept: new, dirty: true, access: now })),
             }
         }
         let count = kinds.len();
@@ -196,10 +258,14 @@ impl Operator for Normalize {
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
+        self.sweep(&mut changes)?;
         for (k, e) in self.rows.iter_mut().filter(|(_, e)| e.dirty) {
             let group = key_group(k).to_be_bytes();
             match &e.kept {
-                Some(row) => changes.set_with(&[&group, k], |out| out.extend_from_slice(row)),
+                Some(kept) => changes.set_with(&[&group, k], |out| {
+                    out.extend_from_slice(&e.access.to_be_bytes());
+                    out.extend_from_slice(kept);
+                }),
                 None => changes.remove(&[&group, k]),
             }
             e.dirty = false;

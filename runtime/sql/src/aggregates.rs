@@ -131,13 +131,20 @@ fn replace(expr: Expr, keys: &[(Expr, SqlType)], prints: &[String]) -> Result<Ex
     })
 }
 
-/// Lays out the input of an aggregation: keys first, then what the aggregates read; equal expressions once.
-pub(crate) fn layout(keys: &[Expr], calls: Vec<Collected>) -> (Vec<(String, Expr)>, Vec<AggregateCall>) {
+/// Lays out the input of an aggregation: keys first, then what the aggregates read; equal expressions once. Where some sets
+/// `leave_out` keys, these are NULL for them: aggregates then read a column of their own.
+pub(crate) fn layout(
+    keys: &[Expr],
+    calls: Vec<Collected>,
+    leave_out: bool,
+) -> (Vec<(String, Expr)>, Vec<AggregateCall>) {
     let mut columns: Vec<(String, Expr)> = keys.iter().map(|k| (k.to_string(), k.clone())).collect();
     let mut prints: Vec<String> = keys.iter().map(canonical).collect();
+    let first = if leave_out { keys.len() } else { 0 };
     let mut place = |e: Expr| {
         let print = canonical(&e);
-        prints.iter().position(|p| *p == print).unwrap_or_else(|| {
+        let known = prints.iter().skip(first).position(|p| *p == print).map(|at| first + at);
+        known.unwrap_or_else(|| {
             prints.push(print);
             columns.push((e.to_string(), e));
             prints.len() - 1

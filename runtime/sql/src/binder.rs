@@ -10,7 +10,7 @@ use sqlparser::ast::{
     Distinct, Expr as Ast, GroupByExpr, GroupByWithModifier, Ident, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Values,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
@@ -265,7 +265,7 @@ impl Binder<'_> {
                 (k.clone(), ty.clone().nullable(ty.nullable || !always))
             })
             .collect();
-        let (columns, calls) = layout(&keys, collector.calls);
+        let (columns, calls) = layout(&keys, collector.calls, several);
         let mut plan = Plan::calc(input, condition, columns);
         let mut key_columns: Vec<usize> = (0..count).collect();
         if several {
@@ -322,21 +322,17 @@ impl Binder<'_> {
                 Ast::GroupingSets(g) => many(self, g)?,
                 Ast::Rollup(g) => {
                     let parts = many(self, g)?;
-                    (0..=parts.len()).rev().map(|n| parts[..n].concat()).collect()
+                    each_once((0..=parts.len()).rev().map(|n| parts[..n].concat()))
                 }
                 Ast::Cube(g) => {
                     let parts = many(self, g)?;
                     if parts.len() > 12 {
                         return Err(Error::script("CUBE of more than 12 columns makes too many groups"));
                     }
-                    (0..1usize << parts.len())
-                        .rev()
-                        .map(|mask| {
-                            let chosen =
-                                parts.iter().enumerate().filter(|(i, _)| mask >> (parts.len() - 1 - i) & 1 == 1);
-                            chosen.flat_map(|(_, p)| p.clone()).collect()
-                        })
-                        .collect()
+                    each_once((0..1usize << parts.len()).rev().map(|mask| {
+                        let chosen = parts.iter().enumerate().filter(|(i, _)| mask >> (parts.len() - 1 - i) & 1 == 1);
+                        chosen.flat_map(|(_, p)| p.clone()).collect()
+                    }))
                 }
                 Ast::Tuple(es) => vec![es.iter().map(|e| one(self, e)).collect::<Result<_>>()?],
                 Ast::Value(_) => {
@@ -432,6 +428,12 @@ impl Binder<'_> {
         }
         Ok(())
     }
+}
+
+/// The sets of one ROLLUP or CUBE, where those of the same columns are one: it may name a column twice.
+fn each_once(sets: impl Iterator<Item = Vec<usize>>) -> Vec<Vec<usize>> {
+    let mut seen = BTreeSet::new();
+    sets.filter(|s| seen.insert(s.iter().copied().collect::<BTreeSet<usize>>())).collect()
 }
 
 fn typed_null(e: Expr, at: Option<weir_core::error::Place>) -> Result<Expr> {

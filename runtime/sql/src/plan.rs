@@ -75,8 +75,18 @@ impl Plan {
     pub fn appends_in_batch(&self) -> bool {
         match self {
             Plan::Scan { table, .. } => !table.brings_changes(),
-            Plan::Aggregate { calls, .. } if !calls.is_empty() => true,
+            Plan::Aggregate { calls, keys, .. } if !calls.is_empty() || keys.is_empty() => true,
             _ => self.inputs().into_iter().all(Plan::appends_in_batch),
+        }
+    }
+    /// Whether every row that goes is one that came before. A table's changes may begin in the middle, and a look-up may find
+    /// something else the second time.
+    pub fn balances(&self) -> bool {
+        match self {
+            Plan::Aggregate { .. } | Plan::Normalize { .. } => true,
+            Plan::Scan { table, .. } => !table.brings_changes(),
+            Plan::Lookup { input, .. } => input.appends(),
+            _ => self.inputs().into_iter().all(Plan::balances),
         }
     }
     /// A projection on top of a relation.

@@ -12,7 +12,7 @@ use weir_core::{Error, Result, failpoint, private};
 /// What the folder says of the job's last run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The version of the folder's layout.
+    /// The version of the layout.
     pub format: u32,
     /// The job's name.
     pub job: String,
@@ -29,7 +29,8 @@ pub struct Folder {
     _lock: File,
 }
 
-const FORMAT: u32 = 1;
+/// The version of the folder's layout, and of the forms in which operators keep their state.
+pub(crate) const FORMAT: u32 = 2;
 
 /// The file with the token that changes at the job's address want.
 const TOKEN: &str = "token";
@@ -183,7 +184,7 @@ pub fn status(folder: &Path) -> Result<Option<Status>> {
             folder.display(),
             status.format
         ))
-        .hint("run the version of Weir that wrote it, export the state, and import it here"));
+        .hint("go on with the version of Weir that wrote it, or start with --fresh to begin anew"));
     }
     Ok(Some(status))
 }

@@ -1,5 +1,6 @@
 //! State as text: a line of JSON a key, which outlives every format of the store; and a summary for people.
 
+use crate::folder::FORMAT;
 use crate::store::{Frozen, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ pub fn export(store: &Store, job: &str, patience: Duration, out: &mut dyn Write)
     let operators = store.operators()?;
     let frozen = delivered(store, patience)?;
     let head = Head {
-        weir_state: 1,
+        weir_state: FORMAT,
         keys: weir_core::key::VERSION,
         epoch: frozen.epoch().0,
         job: Some(job.to_string()),
@@ -82,7 +83,7 @@ pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<(u64, Option<Stri
         return Err(Error::state("the export is empty"));
     };
     let head: Head = serde_json::from_str(&first).map_err(|_| wrong(0, "this is no export of a state"))?;
-    if head.weir_state != 1 || head.keys != weir_core::key::VERSION {
+    if head.weir_state != FORMAT || head.keys != weir_core::key::VERSION {
         return Err(wrong(0, "the export is of another version"));
     }
     let mut ids: BTreeMap<String, OperatorId> = BTreeMap::new();

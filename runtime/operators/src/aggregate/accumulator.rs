@@ -2,12 +2,13 @@
 //! another, and has a form for the store.
 
 use super::counted::Counted;
+use super::ordered::Ordered;
+use super::wide::Wide;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
-use weir_core::key::{decode_value, encode_value};
+use weir_core::key::encode_value;
 use weir_core::{Error, Result, Schema, TypeKind, Value};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
-use weir_expr::arith::{fits, rescale};
 
 /// The columns that an aggregate reads.
 pub(super) enum Input<'a> {
@@ -66,22 +67,6 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A sum of 128 bits in two words: as one number it would widen every accumulator by half.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wide(u64, i64);
-
-impl Wide {
-    fn new(v: i128) -> Wide {
-        Wide(v as u64, (v >> 64) as i64)
-    }
-    fn get(self) -> i128 {
-        i128::from(self.1) << 64 | i128::from(self.0)
-    }
-    fn add(&mut self, v: i128) {
-        *self = Wide::new(self.get().wrapping_add(v));
-    }
-}
-
 /// An accumulator.
 #[derive(Debug, Clone)]
 pub(super) enum Accumulator {
@@ -101,10 +86,12 @@ pub(super) enum Accumulator {
     },
     /// Values in order with how often they are there; in the store each has a key of its own.
     Counted(Box<Counted>),
-    /// Values in the order they came.
+    /// Values in the order they came, where rows only come.
     Listed(Vec<Vec<u8>>),
-    /// Values in the order in which they first came, each with how often it is there.
-    Unique(Vec<(Vec<u8>, i64)>),
+    /// Values in the order they came, of which some go again, or each of which counts once.
+    Ordered(Box<Ordered>),
+    /// What a batch does to such a list, to be done to the group's own: which of equal values goes is seen only there.
+    Log(Vec<(Vec<u8>, i64)>),
     /// The first value, where rows only come; or the last.
     Edge {
         last: bool,
@@ -115,11 +102,14 @@ pub(super) enum Accumulator {
 impl Accumulator {
     pub fn new(call: &AggregateCall, input: &Schema, retracts: bool) -> Self {
         if call.distinct {
-            use Aggregate::{ArrayAgg, JsonArrayAgg, ListAgg};
-            if matches!(call.function, ListAgg { .. } | ArrayAgg | JsonArrayAgg { .. }) {
-                return Accumulator::Unique(vec![]);
-            }
-            return Accumulator::Counted(Box::default());
+            use Aggregate::{ArrayAgg, FirstValue, JsonArrayAgg, JsonObjectAgg, LastValue, ListAgg};
+            return match call.function {
+                FirstValue if !retracts => Accumulator::Edge { last: false, value: None },
+                ListAgg { .. } | ArrayAgg | JsonArrayAgg { .. } | JsonObjectAgg { .. } | FirstValue | LastValue => {
+                    Accumulator::Ordered(Box::new(Ordered::new(true)))
+                }
+                _ => Accumulator::Counted(Box::default()),
+            };
         }
         let kind = || call.args.first().map(|a| input.fields[*a].ty.kind.clone());
         match call.function {
@@ -138,13 +128,22 @@ impl Accumulator {
             Aggregate::FirstValue if !retracts => Accumulator::Edge { last: false, value: None },
             Aggregate::LastValue if !retracts => Accumulator::Edge { last: true, value: None },
             Aggregate::Collect | Aggregate::Percentile { .. } => Accumulator::Counted(Box::default()),
+            _ if retracts => Accumulator::Ordered(Box::new(Ordered::new(false))),
             _ => Accumulator::Listed(vec![]),
+        }
+    }
+
+    /// One for the rows of a batch, to be merged into such a one.
+    pub fn of_batch(&self) -> Accumulator {
+        match self {
+            Accumulator::Ordered(_) => Accumulator::Log(vec![]),
+            other => other.clone(),
         }
     }
 
     /// Takes a row in, or out when the sign is negative.
     pub fn add(&mut self, input: &Input<'_>, row: usize, sign: i64) {
-        let keeps_null = matches!(self, Accumulator::Listed(_) | Accumulator::Unique(_));
+        let keeps_null = matches!(self, Accumulator::Listed(_) | Accumulator::Ordered(_) | Accumulator::Log(_));
         if !keeps_null && input.is_null(row) {
             return;
         }
@@ -195,15 +194,9 @@ impl Accumulator {
                 }
                 _ => c.add(input.encoded(row), sign),
             },
-            Accumulator::Listed(list) => {
-                let v = input.encoded(row);
-                if sign > 0 {
-                    list.push(v);
-                } else if let Some(at) = list.iter().position(|o| *o == v) {
-                    list.remove(at);
-                }
-            }
-            Accumulator::Unique(list) => unique(list, input.encoded(row), sign),
+            Accumulator::Listed(list) => list.push(input.encoded(row)),
+            Accumulator::Ordered(list) => list.add(&input.encoded(row), sign),
+            Accumulator::Log(log) => log.push((input.encoded(row), sign)),
             Accumulator::Edge { last, value } => {
                 if *last || value.is_none() {
                     *value = Some(input.encoded(row));
@@ -225,7 +218,7 @@ impl Accumulator {
                 *n += m;
             }
             (Accumulator::Decimal(a, n), Accumulator::Decimal(b, m)) => {
-                a.add(b.get());
+                a.merge(b);
                 *n += m;
             }
             (Accumulator::Moments(n, s, q), Accumulator::Moments(m, t, r)) => {
@@ -240,7 +233,7 @@ impl Accumulator {
             }
             (Accumulator::Counted(a), Accumulator::Counted(b)) => a.merge(*b),
             (Accumulator::Listed(a), Accumulator::Listed(b)) => a.extend(b),
-            (Accumulator::Unique(a), Accumulator::Unique(b)) => b.into_iter().for_each(|(v, n)| unique(a, v, n)),
+            (Accumulator::Ordered(a), Accumulator::Log(b)) => b.iter().for_each(|(v, sign)| a.add(v, *sign)),
             (Accumulator::Edge { last, value }, Accumulator::Edge { value: Some(v), .. })
                 if (*last || value.is_none()) =>
             {
@@ -256,81 +249,11 @@ impl Accumulator {
             Accumulator::Extreme { value: Some(v), .. } | Accumulator::Edge { value: Some(v), .. } => v.len(),
             Accumulator::Counted(c) => c.bytes(),
             Accumulator::Listed(l) => l.iter().map(|v| v.len() + 24).sum(),
-            Accumulator::Unique(l) => l.iter().map(|(v, _)| v.len() + 32).sum(),
+            Accumulator::Ordered(l) => l.bytes(),
+            Accumulator::Log(l) => l.iter().map(|(v, _)| v.len() + 32).sum(),
             _ => 0,
         };
         heap + size_of::<Accumulator>()
-    }
-
-    /// What it comes to.
-    pub fn result(&self, call: &AggregateCall, input: &Schema) -> Value<'static> {
-        let ty = call.args.first().map(|a| input.fields[*a].ty.clone());
-        let arrow = ty.as_ref().map(|t| t.arrow()).unwrap_or(DataType::Null);
-        let decode = |bytes: &[u8]| decode_value(&arrow, &mut &bytes[..]).unwrap_or(Value::Null);
-        let narrow = |v: i64| {
-            Value::Int(match call.ty.kind {
-                TypeKind::TinyInt => i64::from(v as i8),
-                TypeKind::SmallInt => i64::from(v as i16),
-                TypeKind::Int => i64::from(v as i32),
-                _ => v,
-            })
-        };
-        let real = |v: f64| match call.ty.kind {
-            TypeKind::Float => Value::Float(v as f32),
-            TypeKind::Double => Value::Double(v),
-            TypeKind::Decimal(p, s) => {
-                let parsed = weir_expr::cast::parse_decimal(&weir_expr::text::double_text(v), s);
-                match parsed.and_then(|(v, from)| fits(rescale(v, from, s), p)) {
-                    Some(v) => Value::Decimal(v, s),
-                    None => Value::Null,
-                }
-            }
-            _ => narrow(v as i64),
-        };
-        let average = call.function == Aggregate::Avg;
-        match self {
-            Accumulator::Count(n) => Value::Int(*n),
-            Accumulator::Int(_, 0) | Accumulator::Float(_, 0) | Accumulator::Decimal(_, 0) => Value::Null,
-            Accumulator::Int(s, n) => narrow(if average { s / n } else { *s }),
-            Accumulator::Float(s, n) => real(if average { s / *n as f64 } else { *s }),
-            Accumulator::Decimal(s, n) => {
-                let from = match ty.map(|t| t.kind) {
-                    Some(TypeKind::Decimal(_, s)) => s,
-                    _ => 0,
-                };
-                let TypeKind::Decimal(p, to) = call.ty.kind else {
-                    return Value::Null;
-                };
-                let sum = arrow::datatypes::i256::from_i128(s.get());
-                let v = if average {
-                    // One more digit than asked for decides the rounding.
-                    let up = rescale(sum, from, to + 1);
-                    rescale(up.wrapping_div(arrow::datatypes::i256::from_i128(i128::from(*n))), to + 1, to)
-                } else {
-                    rescale(sum, from, to)
-                };
-                fits(v, p).map_or(Value::Null, |v| Value::Decimal(v, to))
-            }
-            Accumulator::Moments(n, s, q) => {
-                let sample = matches!(call.function, Aggregate::StddevSamp | Aggregate::VarSamp);
-                let divisor = if sample { n - 1 } else { *n };
-                if *n <= 0 || divisor <= 0 {
-                    return Value::Null;
-                }
-                let variance = ((q - s * s / *n as f64) / divisor as f64).max(0.0);
-                let root = matches!(call.function, Aggregate::StddevPop | Aggregate::StddevSamp);
-                real(if root { variance.sqrt() } else { variance })
-            }
-            Accumulator::Extreme { value, .. } | Accumulator::Edge { value, .. } => {
-                value.as_deref().map_or(Value::Null, decode)
-            }
-            Accumulator::Counted(c) => counted(c, call, &decode, &real, &narrow),
-            Accumulator::Listed(list) => listed(list, call, input, &decode),
-            Accumulator::Unique(list) => {
-                let there: Vec<Vec<u8>> = list.iter().filter(|(_, n)| *n > 0).map(|(v, _)| v.clone()).collect();
-                listed(&there, call, input, &decode)
-            }
-        }
     }
 
     /// Appends its form for the store; counted values are not part of it.
@@ -350,7 +273,7 @@ impl Accumulator {
                 out.extend_from_slice(&n.to_be_bytes());
             }
             Accumulator::Decimal(s, n) => {
-                out.extend_from_slice(&s.get().to_be_bytes());
+                out.extend_from_slice(&s.to_bytes());
                 out.extend_from_slice(&n.to_be_bytes());
             }
             Accumulator::Moments(n, s, q) => {
@@ -365,10 +288,10 @@ impl Accumulator {
                 }
                 None => out.push(0),
             },
-            Accumulator::Counted(_) => {}
-            Accumulator::Unique(list) => {
-                out.extend_from_slice(&(list.len() as u32).to_be_bytes());
-                for (v, n) in list {
+            Accumulator::Counted(_) | Accumulator::Log(_) => {}
+            Accumulator::Ordered(list) => {
+                out.extend_from_slice(&(list.entries().count() as u32).to_be_bytes());
+                for (v, n) in list.entries() {
                     bytes(out, v);
                     out.extend_from_slice(&n.to_be_bytes());
                 }
@@ -405,15 +328,15 @@ impl Accumulator {
             Accumulator::Count(n) => *n = long(from)?,
             Accumulator::Int(s, n) => (*s, *n) = (long(from)?, long(from)?),
             Accumulator::Float(s, n) => (*s, *n) = (float(from)?, long(from)?),
-            Accumulator::Decimal(s, n) => (*s, *n) = (Wide::new(i128::from_be_bytes(fixed(from)?)), long(from)?),
+            Accumulator::Decimal(s, n) => (*s, *n) = (Wide::from_bytes(fixed(from)?), long(from)?),
             Accumulator::Moments(n, s, q) => (*n, *s, *q) = (long(from)?, float(from)?, float(from)?),
             Accumulator::Extreme { value, .. } | Accumulator::Edge { value, .. } => {
                 *value = if take(from, 1)?[0] == 1 { Some(bytes(from)?) } else { None };
             }
-            Accumulator::Counted(_) => {}
-            Accumulator::Unique(list) => {
+            Accumulator::Counted(_) | Accumulator::Log(_) => {}
+            Accumulator::Ordered(list) => {
                 for _ in 0..u32::from_be_bytes(fixed(from)?) {
-                    list.push((bytes(from)?, long(from)?));
+                    list.load(&bytes(from)?, long(from)?);
                 }
             }
             Accumulator::Listed(list) => {
@@ -423,141 +346,5 @@ impl Accumulator {
             }
         }
         Ok(())
-    }
-}
-
-/// Takes a value into such a list, or out.
-fn unique(list: &mut Vec<(Vec<u8>, i64)>, value: Vec<u8>, by: i64) {
-    match list.iter().position(|(v, _)| *v == value) {
-        Some(at) if list[at].1 + by == 0 => drop(list.remove(at)),
-        Some(at) => list[at].1 += by,
-        None => list.push((value, by)),
-    }
-}
-
-/// The value at a fraction of values in order, each counted so often; between two of them in proportion.
-fn percentile(values: &[(f64, i64)], fraction: f64) -> Option<f64> {
-    let total: i64 = values.iter().map(|(_, n)| n).sum();
-    let place = fraction * (total - 1) as f64;
-    let at = |place: f64| {
-        let mut passed = 0;
-        values.iter().find(|(_, n)| {
-            passed += n;
-            passed as f64 > place
-        })
-    };
-    let (low, high) = (at(place.floor())?.0, at(place.ceil())?.0);
-    let part = place - place.floor();
-    Some((1.0 - part) * low + part * high)
-}
-
-/// What counted values come to.
-fn counted(
-    values: &Counted,
-    call: &AggregateCall,
-    decode: &dyn Fn(&[u8]) -> Value<'static>,
-    real: &dyn Fn(f64) -> Value<'static>,
-    narrow: &dyn Fn(i64) -> Value<'static>,
-) -> Value<'static> {
-    let mut there = values.values();
-    match &call.function {
-        Aggregate::Count => Value::Int(values.len() as i64),
-        Aggregate::Min => there.next().map_or(Value::Null, |(v, _)| decode(v)),
-        Aggregate::Max => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
-        Aggregate::Collect if call.distinct => Value::Map(there.map(|(v, _)| (decode(v), Value::Int(1))).collect()),
-        Aggregate::Collect => Value::Map(there.map(|(v, n)| (decode(v), Value::Int(n))).collect()),
-        Aggregate::Percentile { fractions, several } => {
-            let values: Vec<(f64, i64)> =
-                there.filter_map(|(v, n)| Some((decode(v).as_f64()?, if call.distinct { 1 } else { n }))).collect();
-            let found = |f: &u64| percentile(&values, f64::from_bits(*f)).map_or(Value::Null, Value::Double);
-            match fractions.as_slice() {
-                _ if values.is_empty() => Value::Null,
-                [one] if !several => found(one),
-                all => Value::List(all.iter().map(found).collect()),
-            }
-        }
-        Aggregate::FirstValue => there.next().map_or(Value::Null, |(v, _)| decode(v)),
-        Aggregate::LastValue => there.next_back().map_or(Value::Null, |(v, _)| decode(v)),
-        _ => {
-            // SUM, AVG and their kin over each value once.
-            let values: Vec<Value<'static>> = there.map(|(v, _)| decode(v)).collect();
-            if values.is_empty() {
-                return Value::Null;
-            }
-            let n = values.len();
-            if let Some(Value::Decimal(_, from)) = values.first() {
-                let sum: i128 = values.iter().map(|v| if let Value::Decimal(d, _) = v { *d } else { 0 }).sum();
-                let TypeKind::Decimal(p, to) = call.ty.kind else {
-                    return Value::Null;
-                };
-                let n = if call.function == Aggregate::Avg { n as i128 } else { 1 };
-                let up = rescale(arrow::datatypes::i256::from_i128(sum), *from, to + 1);
-                let v = rescale(up.wrapping_div(arrow::datatypes::i256::from_i128(n)), to + 1, to);
-                return fits(v, p).map_or(Value::Null, |v| Value::Decimal(v, to));
-            }
-            let ints: Option<Vec<i64>> = values.iter().map(Value::as_i64).collect();
-            match (&call.function, ints) {
-                (Aggregate::Sum, Some(i)) => narrow(i.into_iter().fold(0i64, i64::wrapping_add)),
-                (Aggregate::Avg, Some(i)) => narrow(i.into_iter().fold(0i64, i64::wrapping_add) / n as i64),
-                (function, _) => {
-                    let d: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
-                    let sum: f64 = d.iter().sum();
-                    let mean = sum / n as f64;
-                    let squares: f64 = d.iter().map(|v| (v - mean) * (v - mean)).sum();
-                    match function {
-                        Aggregate::Sum => real(sum),
-                        Aggregate::Avg => real(mean),
-                        Aggregate::VarPop => real(squares / n as f64),
-                        Aggregate::StddevPop => real((squares / n as f64).sqrt()),
-                        _ if n < 2 => Value::Null,
-                        Aggregate::VarSamp => real(squares / (n - 1) as f64),
-                        _ => real((squares / (n - 1) as f64).sqrt()),
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn listed(
-    list: &[Vec<u8>],
-    call: &AggregateCall,
-    input: &Schema,
-    decode: &dyn Fn(&[u8]) -> Value<'static>,
-) -> Value<'static> {
-    match &call.function {
-        Aggregate::ArrayAgg if list.is_empty() => Value::Null,
-        Aggregate::ArrayAgg => Value::List(list.iter().map(|v| decode(v)).collect()),
-        Aggregate::FirstValue => list.iter().map(|v| decode(v)).find(|v| !v.is_null()).unwrap_or(Value::Null),
-        Aggregate::LastValue => list.iter().rev().map(|v| decode(v)).find(|v| !v.is_null()).unwrap_or(Value::Null),
-        Aggregate::ListAgg { separator } => {
-            let parts: Vec<Value<'static>> = list.iter().map(|v| decode(v)).collect();
-            let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
-            if parts.is_empty() { Value::Null } else { Value::string(parts.join(separator)) }
-        }
-        Aggregate::JsonArrayAgg { absent_on_null } => {
-            let ty = &input.fields[call.args[0]].ty;
-            let items = list.iter().map(|v| decode(v)).filter(|v| !(*absent_on_null && v.is_null()));
-            let items = items.map(|v| weir_expr::functions::to_json(&v, ty)).collect();
-            Value::string(weir_expr::functions::render_json(&serde_json::Value::Array(items)))
-        }
-        Aggregate::JsonObjectAgg { absent_on_null } => {
-            let types: Vec<_> = call.args.iter().map(|a| input.fields[*a].ty.clone()).collect();
-            let mut map = serde_json::Map::new();
-            for bytes in list {
-                let mut rest = bytes.as_slice();
-                let key = decode_value(&types[0].arrow(), &mut rest).unwrap_or(Value::Null);
-                let value = decode_value(&types[1].arrow(), &mut rest).unwrap_or(Value::Null);
-                if let Some(k) = key.as_str()
-                    && !(*absent_on_null && value.is_null())
-                {
-                    map.insert(k.to_string(), weir_expr::functions::to_json(&value, &types[1]));
-                }
-            }
-            let mut entries: Vec<_> = map.into_iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::string(weir_expr::functions::render_json(&serde_json::Value::Object(entries.into_iter().collect())))
-        }
-        _ => Value::Null,
     }
 }

@@ -5,17 +5,27 @@
 //! key, and the accumulators in the form that the store keeps.
 
 mod accumulator;
+mod assign;
 mod counted;
+mod ordered;
+mod out;
+mod result;
+mod stored;
+mod wide;
 
+use crate::ttl::TimeToLive;
 use accumulator::{Accumulator, Input};
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int8Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray};
 use arrow::datatypes::DataType;
+use assign::{Assignment, Signs, assign};
 use hashbrown::HashMap;
+use out::RowsOut;
 use std::sync::Arc;
+use stored::{value_key, value_keys};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{self, Keys, decode_into, key_group};
+use weir_core::key::{self, Keys, key_group};
 use weir_core::state::{Changes, Epoch};
-use weir_core::{Batch, ColumnBuilder, Error, Field, Result, Schema, SqlType, Value};
+use weir_core::{Batch, Field, Result, Schema, SqlType};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
 /// How an aggregation takes part in a job.
@@ -58,6 +68,12 @@ impl AggregateFactory {
         Schema::new(fields)
     }
 
+    /// Whether results go out although they are what they were, so that operators behind do not forget their keys: where keys are
+    /// forgotten, and results may change.
+    fn refreshes(&self) -> bool {
+        self.ttl_millis > 0 && !self.calls.is_empty()
+    }
+
     /// Whether partial results of different subtasks can be put together in any order.
     pub fn splits(&self) -> bool {
         self.calls.iter().all(|c| {
@@ -87,9 +103,16 @@ impl OperatorFactory for AggregateFactory {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let stored = self.stage != Stage::Local && context.state.reader.last_epoch().0 > 0;
         let key_types = self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect();
+        let fresh: Box<[Accumulator]> =
+            self.calls.iter().map(|c| Accumulator::new(c, &self.input, self.retracts)).collect();
+        let of_batch: Box<[Accumulator]> = fresh.iter().map(Accumulator::of_batch).collect();
         Ok(Box::new(AggregateOperator {
             plan: Arc::new(self.clone()),
             key_types,
+            logs: of_batch.iter().any(|a| matches!(a, Accumulator::Log(_))),
+            fresh,
+            of_batch,
+            ttl: TimeToLive::new(self.ttl_millis, &context),
             context,
             groups: HashMap::default(),
             bytes: 0,
@@ -107,12 +130,27 @@ struct Group {
     /// The epoch of the last change; changes of older epochs were handed over.
     changed: u64,
     dirty: bool,
+    /// When it was last touched; 0 where that does not matter.
     access: u64,
+}
+
+/// What a batch does to a group.
+struct Part {
+    /// How many rows more it has, or less.
+    rows: i64,
+    /// Whether all that it had is gone.
+    anew: bool,
+    accumulators: Box<[Accumulator]>,
 }
 
 struct AggregateOperator {
     plan: Arc<AggregateFactory>,
     key_types: Arc<[DataType]>,
+    /// The accumulators of a group without rows, and those for the rows of a batch; whether any of these is a log.
+    fresh: Box<[Accumulator]>,
+    of_batch: Box<[Accumulator]>,
+    logs: bool,
+    ttl: Option<TimeToLive>,
     context: SubtaskContext,
     groups: HashMap<Box<[u8]>, Group, ahash::RandomState>,
     bytes: usize,
@@ -124,86 +162,7 @@ struct AggregateOperator {
     stored: bool,
 }
 
-fn now_millis() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
-
 impl AggregateOperator {
-    fn new_accumulators(&self) -> Box<[Accumulator]> {
-        let retracts = self.plan.retracts;
-        self.plan.calls.iter().map(|c| Accumulator::new(c, &self.plan.input, retracts)).collect()
-    }
-
-    fn decode_group(&self, mut bytes: &[u8]) -> Result<(i64, Box<[Accumulator]>, u64)> {
-        let rows = read_i64(&mut bytes)?;
-        let access = read_i64(&mut bytes)? as u64;
-        let mut accumulators = self.new_accumulators();
-        accumulators.iter_mut().try_for_each(|a| a.decode(&mut bytes))?;
-        Ok((rows, accumulators, access))
-    }
-
-    /// Reads a group's counted values from the store; none where no aggregate has such.
-    fn load_values(&self, key: &[u8], accumulators: &mut [Accumulator]) -> Result<()> {
-        if !accumulators.iter().any(|a| matches!(a, Accumulator::Counted(_))) {
-            return Ok(());
-        }
-        let prefix = value_key(key);
-        for (k, v) in self.context.state.scan(&prefix)? {
-            let damaged = || Error::state("a value of a group in the state is damaged");
-            let (call, value) = k[prefix.len()..].split_first().ok_or_else(damaged)?;
-            match accumulators.get_mut(usize::from(*call)) {
-                Some(Accumulator::Counted(c)) => c.load(value.to_vec(), read_i64(&mut &v[..])?),
-                _ => return Err(damaged()),
-            }
-        }
-        Ok(())
-    }
-
-    /// A group of the store's is too old: its values must not come back with the next rows of its key.
-    fn forget_values(&mut self, key: &[u8], accumulators: Box<[Accumulator]>) {
-        for (call, a) in accumulators.into_iter().enumerate() {
-            if let Accumulator::Counted(c) = a {
-                let prefix = value_key(key);
-                self.forgotten.extend(c.into_values().map(|v| [&prefix, &[call as u8][..], &v].concat()));
-            }
-        }
-    }
-
-    fn encode_group(g: &Group, out: &mut Vec<u8>) {
-        out.extend_from_slice(&g.rows.to_be_bytes());
-        out.extend_from_slice(&g.access.to_be_bytes());
-        g.accumulators.iter().for_each(|a| a.encode(out));
-    }
-
-    /// Brings the keys of a batch into memory.
-    fn load(&mut self, keys: &[&[u8]], now: u64) -> Result<()> {
-        let mut missing: Vec<Vec<u8>> = keys
-            .iter()
-            .filter(|k| !self.groups.contains_key(**k))
-            .map(|k| [&key_group(k).to_be_bytes()[..], k].concat())
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        missing.sort();
-        let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
-        self.context.metrics.state_reads.inc_by(refs.len() as u64);
-        let found = self.context.state.get_many(&refs)?;
-        for (k, v) in refs.into_iter().zip(found) {
-            let Some(v) = v else { continue };
-            let (rows, mut accumulators, access) = self.decode_group(&v)?;
-            self.load_values(&k[2..], &mut accumulators)?;
-            if self.plan.ttl_millis > 0 && now.saturating_sub(access) > self.plan.ttl_millis {
-                self.forget_values(&k[2..], accumulators);
-                continue;
-            }
-            let group = Group { rows, accumulators, changed: 0, dirty: false, access };
-            self.bytes += size(k.len(), &group);
-            self.groups.insert(k[2..].into(), group);
-        }
-        Ok(())
-    }
-
     /// Looks the groups of some keys up for nothing but to have them in the processor's cache: their memory is waited for at the same time
     /// then, not one after the other.
     fn touch(&self, keys: &[&[u8]]) {
@@ -215,118 +174,8 @@ impl AggregateOperator {
 /// How many groups are looked up together.
 const AHEAD: usize = 32;
 
-/// The rows that a batch gives out.
-struct RowsOut {
-    plan: Arc<AggregateFactory>,
-    key_types: Arc<[DataType]>,
-    builders: Vec<ColumnBuilder>,
-    kinds: Vec<i8>,
-    /// Whether the group at hand had a result, and which, before the batch; its result now.
-    was_there: bool,
-    old: Vec<Value<'static>>,
-    new: Vec<Value<'static>>,
-}
-
-impl RowsOut {
-    fn new(of: &AggregateOperator) -> RowsOut {
-        RowsOut {
-            plan: of.plan.clone(),
-            key_types: of.key_types.clone(),
-            builders: of.plan.schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect(),
-            kinds: vec![],
-            was_there: false,
-            old: vec![],
-            new: vec![],
-        }
-    }
-
-    /// Notes what a group gives before it changes.
-    fn before(&mut self, g: &Group) {
-        self.was_there = g.rows > 0;
-        results(&self.plan, g, &mut self.old);
-    }
-
-    /// Gives out how a group changed since [`RowsOut::before`], which was not told of a new one.
-    fn after(&mut self, key: &[u8], g: &Group) -> Result<()> {
-        results(&self.plan, g, &mut self.new);
-        match (std::mem::take(&mut self.was_there), g.rows > 0) {
-            (false, true) => self.push(0, key, false),
-            (true, false) => self.push(3, key, true),
-            (true, true) if self.old != self.new => {
-                self.push(1, key, true)?;
-                self.push(2, key, false)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn push(&mut self, kind: i8, mut key: &[u8], old: bool) -> Result<()> {
-        self.kinds.push(kind);
-        let (keys, results) = self.builders.split_at_mut(self.key_types.len());
-        for (ty, b) in self.key_types.iter().zip(keys) {
-            decode_into(ty, &mut key, b)?;
-        }
-        let values = if old { &self.old } else { &self.new };
-        values.iter().zip(results).for_each(|(v, b)| b.push(v));
-        Ok(())
-    }
-
-    fn finish(self, out: &mut Collector) -> Result<()> {
-        let (rows, inserts) = (self.kinds.len(), self.kinds.iter().all(|k| *k == 0));
-        let columns = self.builders.into_iter().map(ColumnBuilder::finish).collect();
-        let batch = Batch::from_columns(self.plan.schema.arrow(), columns, rows)?;
-        out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(self.kinds))));
-        Ok(())
-    }
-}
-
-fn results(plan: &AggregateFactory, g: &Group, into: &mut Vec<Value<'static>>) {
-    into.clear();
-    if g.rows > 0 {
-        into.extend(g.accumulators.iter().zip(&plan.calls).map(|(a, c)| a.result(c, &plan.input)));
-    }
-}
-
-/// The begin of the keys of a group's counted values: key group, a byte that no key begins with, the key's length, the key.
-/// The number of the aggregate and the value follow.
-fn value_key(key: &[u8]) -> Vec<u8> {
-    [&key_group(key).to_be_bytes()[..], &[0xFE], &(key.len() as u32).to_be_bytes(), key].concat()
-}
-
 fn size(key: usize, g: &Group) -> usize {
     112 + key + g.accumulators.iter().map(Accumulator::bytes).sum::<usize>()
-}
-
-fn read_i64(bytes: &mut &[u8]) -> Result<i64> {
-    let (head, rest) =
-        bytes.split_first_chunk::<8>().ok_or_else(|| Error::state("a group in the state is cut short"))?;
-    *bytes = rest;
-    Ok(i64::from_be_bytes(*head))
-}
-
-/// Which group of a batch each row belongs to.
-struct Assignment<'a> {
-    groups: Vec<u32>,
-    keys: Vec<&'a [u8]>,
-}
-
-fn assign(keys: &Keys) -> Assignment<'_> {
-    let mut places: HashMap<&[u8], u32, ahash::RandomState> = HashMap::default();
-    let mut found = Assignment { groups: Vec::with_capacity(keys.len()), keys: vec![] };
-    let mut last: Option<(&[u8], u32)> = None;
-    for row in 0..keys.len() {
-        let k = keys.get(row);
-        let at = match last {
-            Some((l, at)) if l == k => at,
-            _ => *places.entry(k).or_insert_with(|| {
-                found.keys.push(k);
-                found.keys.len() as u32 - 1
-            }),
-        };
-        last = Some((k, at));
-        found.groups.push(at);
-    }
-    found
 }
 
 impl Operator for AggregateOperator {
@@ -340,33 +189,37 @@ impl Operator for AggregateOperator {
         if self.plan.stage == Stage::Local {
             return self.local(&batch, &assigned, &key_columns, out);
         }
-        let now = if self.plan.ttl_millis > 0 { now_millis() } else { 0 };
+        let now = if self.ttl.is_some() { TimeToLive::now() } else { 0 };
         let reads = self.context.metrics.state_reads.get();
         if self.stored {
-            self.load(&assigned.keys, now)?;
+            self.load(&assigned.keys)?;
         }
+        self.expire(&assigned.keys, now);
         let missed = self.context.metrics.state_reads.get() - reads;
         self.context.metrics.state_hits.inc_by((assigned.keys.len() as u64).saturating_sub(missed));
         // Accumulators of the batch, then merged into the groups: the map is asked once a key.
-        let partial = self.accumulate(&batch, &assigned)?;
+        let parts = self.accumulate(&batch, &assigned)?;
         let mut rows_out = (!self.plan.at_end).then(|| RowsOut::new(self));
-        for (at, (k, (rows, accumulators))) in assigned.keys.iter().copied().zip(partial).enumerate() {
+        for (at, (k, mut part)) in assigned.keys.iter().copied().zip(parts).enumerate() {
             if at % AHEAD == 0 {
                 self.touch(&assigned.keys[at..assigned.keys.len().min(at + AHEAD)]);
-            }
-            let expired = self.plan.ttl_millis > 0
-                && self.groups.get(k).is_some_and(|g| now.saturating_sub(g.access) > self.plan.ttl_millis);
-            if expired && let Some(g) = self.groups.remove(k) {
-                self.bytes = self.bytes.saturating_sub(size(k.len(), &g));
-                self.forget_values(k, g.accumulators);
             }
             let epoch = self.epoch;
             match self.groups.get_mut(k) {
                 Some(g) => {
                     rows_out.iter_mut().for_each(|o| o.before(g));
                     let was: usize = g.accumulators.iter().map(Accumulator::bytes).sum();
-                    g.rows += rows;
-                    g.accumulators.iter_mut().zip(accumulators).for_each(|(a, b)| a.merge(b));
+                    if part.anew {
+                        g.rows = 0;
+                        let gone = std::mem::replace(&mut g.accumulators, self.fresh.clone());
+                        value_keys(k, gone, &mut self.forgotten);
+                    }
+                    g.rows += part.rows;
+                    g.accumulators.iter_mut().zip(part.accumulators).for_each(|(a, b)| a.merge(b));
+                    if g.rows == 0 {
+                        // What is left are errors of rounding.
+                        g.accumulators = self.fresh.clone();
+                    }
                     let is: usize = g.accumulators.iter().map(Accumulator::bytes).sum();
                     self.bytes = (self.bytes + is).saturating_sub(was);
                     if !g.dirty {
@@ -375,7 +228,15 @@ impl Operator for AggregateOperator {
                     (g.dirty, g.changed, g.access) = (true, epoch, now);
                     rows_out.iter_mut().try_for_each(|o| o.after(k, g))?;
                 }
+                // Nothing came that did not go again.
+                None if part.rows <= 0 => {}
                 None => {
+                    if self.logs {
+                        let mut accumulators = self.fresh.clone();
+                        accumulators.iter_mut().zip(part.accumulators).for_each(|(a, b)| a.merge(b));
+                        part.accumulators = accumulators;
+                    }
+                    let (rows, accumulators) = (part.rows, part.accumulators);
                     let g = Group { rows, accumulators, changed: epoch, dirty: true, access: now };
                     let n = size(k.len(), &g);
                     self.bytes += n;
@@ -387,7 +248,7 @@ impl Operator for AggregateOperator {
         }
         self.context.metrics.state_keys.set(self.groups.len() as i64);
         self.context.metrics.state_bytes.set(self.bytes as i64);
-        rows_out.map_or(Ok(()), |o| o.finish(out))
+        rows_out.map_or(Ok(()), |o| o.finish(out).map(drop))
     }
 
     fn end(&mut self, out: &mut Collector) -> Result<()> {
@@ -395,23 +256,15 @@ impl Operator for AggregateOperator {
             return Ok(());
         }
         let parallelism = self.context.parallelism;
+        let mut given = 0;
         for group in 0..key::KEY_GROUPS {
             if self.stored && key::owner(group, parallelism) == self.context.subtask {
-                // Keys begin with the marker of their first value, or are empty; counted values begin otherwise.
-                let group = group.to_be_bytes();
-                let mut stored = self.context.state.scan(&[group[0], group[1], 0])?;
-                stored.extend(self.context.state.scan(&[group[0], group[1], 1])?);
-                if let [Some(v)] = self.context.state.get_many(&[&group])?.as_slice() {
-                    stored.push((group.to_vec(), v.clone()));
-                }
-                for chunk in stored.chunks(4096) {
+                for chunk in self.stored_groups(group)?.chunks(4096) {
                     let mut older: Vec<(&[u8], Group)> = vec![];
                     for (k, v) in chunk.iter().filter(|(k, _)| !self.groups.contains_key(&k[2..])) {
-                        let (rows, mut accumulators, access) = self.decode_group(v)?;
-                        self.load_values(&k[2..], &mut accumulators)?;
-                        older.push((&k[2..], Group { rows, accumulators, changed: 0, dirty: false, access }));
+                        older.push((&k[2..], self.read_group(&k[2..], v)?));
                     }
-                    self.emit_rows(older.iter().map(|(k, g)| (*k, g)), out)?;
+                    given += self.emit_rows(older.iter().map(|(k, g)| (*k, g)), out)?;
                 }
             }
         }
@@ -419,8 +272,14 @@ impl Operator for AggregateOperator {
         let mut all: Vec<(&[u8], &Group)> = groups.iter().map(|(k, g)| (k.as_ref(), g)).collect();
         all.sort_by_key(|(k, _)| *k);
         for chunk in all.chunks(4096) {
-            self.emit_rows(chunk.iter().copied(), out)?;
+            given += self.emit_rows(chunk.iter().copied(), out)?;
         }
+        if given == 0 && self.plan.keys.is_empty() {
+            // Without a key there is one group, whatever it has.
+            let empty = Group { rows: 1, accumulators: self.fresh.clone(), changed: 0, dirty: false, access: 0 };
+            self.emit_rows(std::iter::once((&[][..], &empty)), out)?;
+        }
+        drop(all);
         self.groups = groups;
         Ok(())
     }
@@ -431,6 +290,7 @@ impl Operator for AggregateOperator {
         }
         self.epoch = epoch.0;
         let mut changes = Changes::default();
+        self.sweep(&mut changes)?;
         self.forgotten.drain(..).for_each(|k| changes.remove(&[&k]));
         for (k, g) in &mut self.groups {
             if !g.dirty {
@@ -489,30 +349,25 @@ impl Operator for AggregateOperator {
 }
 
 impl AggregateOperator {
-    fn accumulate(&self, batch: &Batch, assigned: &Assignment<'_>) -> Result<Vec<(i64, Box<[Accumulator]>)>> {
-        let count = assigned.keys.len();
+    fn accumulate(&self, batch: &Batch, assigned: &Assignment<'_>) -> Result<Vec<Part>> {
         if self.plan.stage == Stage::Final {
-            let mut out: Vec<(i64, Box<[Accumulator]>)> = (0..count).map(|_| (0, Box::default())).collect();
-            let bytes = batch.data.column(self.plan.keys.len());
-            let bytes = bytes.as_binary::<i32>();
-            for (row, at) in assigned.groups.iter().enumerate() {
-                let (rows, accumulators, _) = self.decode_group(bytes.value(row))?;
-                let slot = &mut out[*at as usize];
-                slot.0 += rows;
-                if slot.1.is_empty() {
-                    slot.1 = accumulators;
-                } else {
-                    slot.1.iter_mut().zip(accumulators).for_each(|(a, b)| a.merge(b));
-                }
-            }
-            return Ok(out);
+            return self.put_together(batch, assigned);
         }
-        let mut out: Vec<(i64, Box<[Accumulator]>)> = (0..count).map(|_| (0, self.new_accumulators())).collect();
-        let signs: Option<Vec<i64>> =
-            batch.kinds.as_ref().map(|_| (0..batch.rows()).map(|r| batch.kind(r).sign()).collect());
+        let count = assigned.keys.len();
+        let part = || Part { rows: 0, anew: false, accumulators: self.of_batch.clone() };
+        let mut out: Vec<Part> = (0..count).map(|_| part()).collect();
+        let signs = if self.plan.stage == Stage::Whole && self.plan.retracts && batch.kinds.is_some() {
+            let rows = |k: &&[u8]| self.groups.get(*k).map_or(0, |g| g.rows);
+            Signs::followed(batch, assigned, assigned.keys.iter().map(rows).collect())
+        } else {
+            Signs::plain(batch, count)
+        };
         match &signs {
-            Some(s) => assigned.groups.iter().zip(s).for_each(|(g, s)| out[*g as usize].0 += s),
-            None => assigned.groups.iter().for_each(|g| out[*g as usize].0 += 1),
+            Some(s) => {
+                assigned.groups.iter().zip(&s.of_rows).for_each(|(g, s)| out[*g as usize].rows += s);
+                out.iter_mut().zip(&s.anew).for_each(|(part, anew)| part.anew = *anew);
+            }
+            None => assigned.groups.iter().for_each(|g| out[*g as usize].rows += 1),
         }
         for (i, call) in self.plan.calls.iter().enumerate() {
             let filter: Option<&BooleanArray> = call.filter.map(|f| batch.data.column(f).as_boolean());
@@ -522,8 +377,29 @@ impl AggregateOperator {
                 if filter.is_some_and(|f| f.is_null(row) || !f.value(row)) {
                     continue;
                 }
-                let sign = signs.as_ref().map_or(1, |s| s[row]);
-                out[*group as usize].1[i].add(&input, row, sign);
+                let sign = signs.as_ref().map_or(1, |s| s.of_rows[row]);
+                if sign != 0 {
+                    out[*group as usize].accumulators[i].add(&input, row, sign);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// The partial results of a batch, each group's together.
+    fn put_together(&self, batch: &Batch, assigned: &Assignment<'_>) -> Result<Vec<Part>> {
+        let none = || Part { rows: 0, anew: false, accumulators: Box::default() };
+        let mut out: Vec<Part> = assigned.keys.iter().map(|_| none()).collect();
+        let bytes = batch.data.column(self.plan.keys.len());
+        let bytes = bytes.as_binary::<i32>();
+        for (row, at) in assigned.groups.iter().enumerate() {
+            let partial = self.decode_group(bytes.value(row))?;
+            let part = &mut out[*at as usize];
+            part.rows += partial.rows;
+            if part.accumulators.is_empty() {
+                part.accumulators = partial.accumulators;
+            } else {
+                part.accumulators.iter_mut().zip(partial.accumulators).for_each(|(a, b)| a.merge(b));
             }
         }
         Ok(out)
@@ -536,7 +412,6 @@ impl AggregateOperator {
         key_columns: &[ArrayRef],
         out: &mut Collector,
     ) -> Result<()> {
-        let partial = self.accumulate(batch, assigned)?;
         let mut first: Vec<u32> = vec![u32::MAX; assigned.keys.len()];
         for (row, g) in assigned.groups.iter().enumerate().rev() {
             first[*g as usize] = row as u32;
@@ -546,7 +421,7 @@ impl AggregateOperator {
             key_columns.iter().map(|c| arrow::compute::take(c, &rows, None)).collect::<Result<_, _>>()?;
         let mut bytes = BinaryBuilder::new();
         let mut one = vec![];
-        for (rows, accumulators) in partial {
+        for Part { rows, accumulators, .. } in self.accumulate(batch, assigned)? {
             one.clear();
             let g = Group { rows, accumulators, changed: 0, dirty: false, access: 0 };
             Self::encode_group(&g, &mut one);
@@ -558,7 +433,7 @@ impl AggregateOperator {
         Ok(())
     }
 
-    fn emit_rows<'a>(&self, groups: impl Iterator<Item = (&'a [u8], &'a Group)>, out: &mut Collector) -> Result<()> {
+    fn emit_rows<'a>(&self, groups: impl Iterator<Item = (&'a [u8], &'a Group)>, out: &mut Collector) -> Result<usize> {
         let mut rows_out = RowsOut::new(self);
         for (k, g) in groups {
             rows_out.after(k, g)?;

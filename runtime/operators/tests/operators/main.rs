@@ -1,0 +1,5 @@
+//! Operators over a store in memory.
+
+mod aggregates;
+mod support;
+mod time_to_live;

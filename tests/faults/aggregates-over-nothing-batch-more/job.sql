@@ -1,0 +1,11 @@
+SET 'execution.runtime-mode' = 'batch';
+CREATE TABLE t (id INT, v STRING, x DOUBLE) WITH ('connector' = 'filesystem', 'path' = 'empty.csv', 'format' = 'csv');
+CREATE TABLE dst (n BIGINT, d BIGINT, l STRING, f STRING, ma STRING, a ARRAY<STRING>, c MULTISET<STRING>, j STRING, o STRING, p DOUBLE, s DOUBLE) WITH ('connector' = 'print');
+CREATE TABLE one (n BIGINT) WITH ('connector' = 'print');
+INSERT INTO dst SELECT COUNT(v), COUNT(DISTINCT v), LISTAGG(v), FIRST_VALUE(v), MAX(v), ARRAY_AGG(v), COLLECT(v), JSON_ARRAYAGG(v), JSON_OBJECTAGG(v VALUE id), PERCENTILE(id, 0.5), STDDEV_POP(x) FROM t;
+INSERT INTO one SELECT COUNT(*) FROM t HAVING COUNT(*) > 0;
+INSERT INTO one SELECT SUM(c) + 7 FROM (SELECT COUNT(*) AS c FROM t);
+INSERT INTO one SELECT COUNT(*) + 8 FROM (SELECT id FROM t GROUP BY id);
+INSERT INTO one SELECT COUNT(*) FROM t GROUP BY id;
+INSERT INTO one SELECT COUNT(*) FROM t GROUP BY ROLLUP (id);
+INSERT INTO one SELECT COUNT(*) + 9 FROM (VALUES (1), (2)) AS u (x) WHERE x > 5;
