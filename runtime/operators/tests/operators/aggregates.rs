@@ -59,13 +59,17 @@ fn value(json: &Json, ty: &SqlType) -> Value<'static> {
     }
 }
 
+/// What is computed in another order differs in the last digits.
+fn rounded(d: f64) -> String {
+    format!("{:.9e}", if d.abs() < 1e-9 { 0.0 } else { d })
+}
+
 /// A value of a result as aggregates.py writes it.
 fn json(value: &Value<'_>, function: Option<&Aggregate>) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Int(i) => Json::from(*i),
-        // What is computed in another order differs in the last digits.
-        Value::Double(d) => Json::from(format!("{:.9e}", d + 0.0)),
+        Value::Double(d) => Json::from(rounded(*d)),
         Value::Decimal(v, s) => Json::from(decimal_text(*v, *s)),
         Value::Text(t) => match function {
             Some(Aggregate::JsonArrayAgg { .. } | Aggregate::JsonObjectAgg { .. }) => {
@@ -86,7 +90,7 @@ fn json(value: &Value<'_>, function: Option<&Aggregate>) -> Json {
 /// The same spelling of numbers for what aggregates.py wrote.
 fn spelled(json: &Json) -> Json {
     match json {
-        Json::Number(n) if n.is_f64() => Json::from(format!("{:.9e}", n.as_f64().unwrap_or(0.0) + 0.0)),
+        Json::Number(n) if n.is_f64() => Json::from(rounded(n.as_f64().unwrap_or(0.0))),
         Json::Array(items) => items.iter().map(spelled).collect(),
         other => other.clone(),
     }
