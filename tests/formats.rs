@@ -186,6 +186,21 @@ fn changes_go_through_avro() {
 }
 
 #[test]
+fn what_changes_have_beside_them_comes_with_a_prefix() {
+    kafka().topic("beside", 1);
+    let insert = r#"{"before":null,"after":{"id":1},"op":"c","ts_ms":1700000001000,"source":{"db":"d1","table":"t1"}}"#;
+    produce("beside", &[insert.as_bytes().to_vec(), vec![], insert.replace(":1}", ":2}").into_bytes()]);
+    let table =
+        |columns: &str| format!("CREATE TABLE t ({columns}) {};", with("beside", "'value.format' = 'debezium-json'"));
+    let columns = "db STRING METADATA FROM 'value.source.database' VIRTUAL, id INT, `partition` INT METADATA VIRTUAL,
+        ts TIMESTAMP_LTZ(3) METADATA FROM 'value.ingestion-timestamp' VIRTUAL";
+    let ran = run(&format!("{} SELECT db, ts, id, `partition` FROM t;", table(columns))).succeeded();
+    assert_eq!(ran.out, "+I[d1, 2023-11-14T22:13:21Z, 1, 0]\n+I[d1, 2023-11-14T22:13:21Z, 2, 0]\n");
+    run(&format!("{} SELECT id FROM t;", table("id INT, x STRING METADATA FROM 'value.nope' VIRTUAL")))
+        .failed(2, &["there is no metadata 'nope'", "source.database"]);
+}
+
+#[test]
 fn plain_avro_and_protobuf_are_what_others_read_and_write() {
     kafka().topic("plain", 1);
     let table = format!("CREATE TABLE t ({COLUMNS}) {};", with("plain", "'format' = 'avro'"));

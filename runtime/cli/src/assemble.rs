@@ -156,9 +156,8 @@ fn check_parallelism(key: &str, n: usize) -> Result<()> {
 
 impl Assembly<'_> {
     fn check_changes(&self, table: &Table, plan: &Plan) -> Result<()> {
-        let option = |k: &str| table.options.get(k).map_or("", String::as_str);
-        let connector = option("connector");
-        if !self.changes(plan) || weir_connectors::takes_changes(connector, option("format")) {
+        let connector = table.options.get("connector").map_or("", String::as_str);
+        if !self.changes(plan) || weir_connectors::takes_changes(connector, table.format()) {
             return Ok(());
         }
         let e = Error::script(format!(

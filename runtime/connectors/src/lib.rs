@@ -68,13 +68,13 @@ pub fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
 fn no_metadata(table: &TableSpec) -> Result<()> {
     let column = table.metadata.iter().position(Option::is_some);
     match column {
-        Some(c) if !table.connector().ends_with("kafka") => {
+        Some(c) if !table.connector().ends_with("kafka") && table.connector() != "filesystem" => {
             let e = Error::script(format!(
                 "column '{}' is metadata, and the connector '{}' has none",
                 table.schema.fields[c].name,
                 table.connector()
             ));
-            Err(e.at(table.place).hint("only Kafka's records have any"))
+            Err(e.at(table.place).hint("records of Kafka and files have some"))
         }
         _ => Ok(()),
     }

@@ -173,6 +173,9 @@ impl TableSpec {
             self.session.clone(),
             self.uid.clone(),
         );
+        // What the value's format knows beside a row begins so in a message.
+        let of_format = |m: &String| m.strip_prefix("value.").unwrap_or(m).to_string();
+        part.metadata = fields.iter().map(|f| self.metadata[*f].as_ref().map(of_format)).collect();
         for f in &mut part.schema.fields {
             f.name = f.name.strip_prefix(begin).unwrap_or(&f.name).to_string();
         }
@@ -209,12 +212,14 @@ impl TableSpec {
         let Some(v) = self.get(key) else {
             return Ok(default);
         };
+        let code = v.strip_prefix("\\u").filter(|d| d.len() == 4).and_then(|d| u8::from_str_radix(d, 16).ok());
+        let code = code.map(|c| char::from(c).to_string());
         let v = match v {
             "\\t" => "\t",
-            v => v,
+            "\\\\" => "\\",
+            v => code.as_deref().unwrap_or(v),
         };
         match v.as_bytes() {
-            [] => Ok(None),
             [b] if b.is_ascii() => Ok(Some(*b)),
             _ => {
                 let e = Error::script(format!("option '{key}' is one ASCII character, not '{v}'"));

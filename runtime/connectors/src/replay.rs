@@ -1,5 +1,6 @@
 //! Dead letters as what they were: their records are read again, in the table's format, for the statement that they failed in.
 
+use crate::filesystem::of_records;
 use crate::format::{Decoder, DecoderFactory, Failure, Refused, Rows, decoder, without};
 use crate::kafka;
 use crate::options::TableSpec;
@@ -28,7 +29,7 @@ pub fn replay(table: &TableSpec) -> Result<Arc<dyn OperatorFactory>> {
             let e = Error::script(format!("dead letters of '{}' lack the key, and cannot be replayed", table.name));
             return Err(e.at(table.place));
         }
-        _ => ((0..table.schema.len()).collect(), table.need("format")?.to_string(), ""),
+        _ => (of_records(table), table.need("format")?.to_string(), ""),
     };
     let value = table.part(prefix, &fields, &format, decoder)?;
     let mut read: Vec<usize> = table.columns.clone();

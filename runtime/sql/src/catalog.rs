@@ -43,9 +43,11 @@ impl Table {
     }
     /// Whether what it reads are changes, not only rows that come.
     pub fn brings_changes(&self) -> bool {
-        let option = |k: &str| self.options.get(k).map_or("", String::as_str);
-        let format = if option("value.format").is_empty() { option("format") } else { option("value.format") };
-        self.is_upsert() || matches!(format, "debezium-json" | "canal-json")
+        self.is_upsert() || weir_core::options::CHANGE_FORMATS.contains(&self.format())
+    }
+    /// The format of its records, or of their values.
+    pub fn format(&self) -> &str {
+        self.options.get("value.format").or_else(|| self.options.get("format")).map_or("", String::as_str)
     }
     /// Whether a row that it reads replaces the one before with the same key.
     pub fn is_upsert(&self) -> bool {

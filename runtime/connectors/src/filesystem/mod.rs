@@ -1,12 +1,17 @@
 //! Files: as a source, read by several subtasks, watched where asked; as a sink, with exactly the rows of durable epochs.
 
+mod beside;
 mod claim;
+mod parts;
 mod sink;
 mod source;
 mod splits;
 
+pub(crate) use beside::of_records;
 pub(crate) use sink::sink;
 pub(crate) use source::source;
+#[cfg(test)]
+pub(crate) use splits::record_boundaries;
 
 use crate::options::TableSpec;
 use std::path::PathBuf;

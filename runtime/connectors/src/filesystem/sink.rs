@@ -4,22 +4,22 @@
 //! Who takes a job over leaves the files of the process before alone, which may not know yet: it copies the rows that are its own.
 
 use super::claim::Claim;
+use super::parts::{Part, Parts, sub_folder};
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_core::error::io;
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
-use weir_core::{Batch, Error, Result, Schema, Value};
-use weir_core::{failpoint, private};
+use weir_core::{Batch, Error, Result, Schema, failpoint, private};
 
 struct Files {
     folder: PathBuf,
@@ -29,6 +29,8 @@ struct Files {
     columns: Vec<usize>,
     schema: Schema,
     partitioned_by: Vec<usize>,
+    /// What stands for a value that is NULL or empty, in the names of folders.
+    default: String,
     largest: u64,
     longest: Duration,
     uid: String,
@@ -51,9 +53,16 @@ struct Begun {
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    if let Some(c) = table.metadata.iter().position(Option::is_some) {
+        let e = format!("column '{}' is metadata that can only be read", table.schema.fields[c].name);
+        let e = Error::script(e).at(table.place);
+        return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
+    }
     let columns: Vec<usize> = (0..table.schema.len()).filter(|c| !table.partitioned_by.contains(c)).collect();
     let (make, extension) = table.part("", &columns, table.need("format")?, encoder)?;
-    table.get("source.monitor-interval");
+    for k in ["source.monitor-interval", "source.path.regex-pattern"] {
+        table.get(k);
+    }
     table.get("sink.rolling-policy.check-interval");
     Ok(Arc::new(Files {
         folder: super::path(table)?,
@@ -62,6 +71,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         extension,
         schema: table.schema.clone(),
         partitioned_by: table.partitioned_by.clone(),
+        default: table.get("partition.default-name").unwrap_or("__DEFAULT_PARTITION__").to_string(),
         largest: table.bytes("sink.rolling-policy.file-size", 128 << 20)?,
         longest: table.duration("sink.rolling-policy.rollover-interval")?.unwrap_or(Duration::from_secs(1800)),
         uid: table.uid.clone(),
@@ -134,13 +144,14 @@ impl SinkFactory for Files {
             columns: self.columns.clone(),
             schema: self.schema.clone(),
             partitioned_by: self.partitioned_by.clone(),
+            default: self.default.clone(),
             largest: self.largest,
             longest: self.longest,
             prefix: self.begun()?.prefix.clone(),
             claim: self.begun()?.claim.clone(),
             epoch: context.state.reader.last_epoch().0,
             context,
-            parts: BTreeMap::new(),
+            parts: Parts::default(),
             finished: vec![],
             count: 0,
             row: vec![],
@@ -242,36 +253,6 @@ impl Files {
     }
 }
 
-struct Part {
-    hidden: PathBuf,
-    to: PathBuf,
-    file: File,
-    /// What the file does not have yet. It goes with the part: a part that is dropped may be the next generation's already.
-    buffer: Vec<u8>,
-    /// With what is in the buffer.
-    length: u64,
-    since: Instant,
-    /// Whether the state knows of it.
-    noted: bool,
-}
-
-/// Bytes that a part gathers before it writes them.
-const BUFFER: usize = 128 << 10;
-
-impl Part {
-    fn push(&mut self, row: &[u8]) -> std::io::Result<()> {
-        self.buffer.extend_from_slice(row);
-        self.length += row.len() as u64;
-        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-}
-
 struct Writer {
     folder: PathBuf,
     encoder: Box<dyn Encoder>,
@@ -279,13 +260,15 @@ struct Writer {
     columns: Vec<usize>,
     schema: Schema,
     partitioned_by: Vec<usize>,
+    /// What stands for a value that is NULL or empty, in the names of folders.
+    default: String,
     largest: u64,
     longest: Duration,
     prefix: String,
     claim: Claim,
     epoch: u64,
     context: SubtaskContext,
-    parts: BTreeMap<PathBuf, Part>,
+    parts: Parts,
     /// Parts that were full within this epoch, and whether the state knows of them.
     finished: Vec<(Finished, bool)>,
     count: u64,
@@ -293,68 +276,64 @@ struct Writer {
 }
 
 impl Writer {
-    fn sub_folder(&self, batch: &Batch, row: usize) -> PathBuf {
-        let mut folder = self.folder.clone();
-        for c in &self.partitioned_by {
-            let f = &self.schema.fields[*c];
-            let v = Value::read(batch.data.column(*c), row);
-            let text = match v {
-                Value::Null => "__DEFAULT_PARTITION__".to_string(),
-                v => weir_expr::text::cast_text(&v, &f.ty, &weir_expr::time::Zone::UTC),
-            };
-            let safe: String = text
-                .chars()
-                .map(|c| {
-                    if c.is_alphanumeric() || "-_. ".contains(c) { c.to_string() } else { format!("%{:02X}", c as u32) }
-                })
-                .collect();
-            folder.push(format!("{}={safe}", f.name));
-        }
-        folder
-    }
-
     fn part(&mut self, folder: &Path) -> Result<&mut Part> {
-        if !self.parts.contains_key(folder) {
-            private::make_folder_for_all(folder).map_err(io("make", folder))?;
-            let name = format!("{}-{}-{}", self.context.subtask, self.epoch + 1, self.count);
-            self.count += 1;
-            let hidden = folder.join(format!("{}{name}", self.prefix));
-            let to = folder.join(format!("part-{}-{name}.{}", self.context.job.run, self.extension));
-            let file = File::create(&hidden).map_err(io("write", &hidden))?;
-            private::give_out(&hidden).map_err(io("write", &hidden))?;
-            let buffer = Vec::with_capacity(BUFFER);
-            let part = Part { hidden, to, file, buffer, length: 0, since: Instant::now(), noted: false };
-            self.parts.insert(folder.to_path_buf(), part);
-        }
-        self.parts.get_mut(folder).ok_or_else(|| Error::internal("a part that was just made is gone"))
+        let count = &mut self.count;
+        let (subtask, epoch, run) = (self.context.subtask, self.epoch + 1, &self.context.job.run);
+        let (prefix, extension) = (&self.prefix, self.extension);
+        self.parts.of(folder, || {
+            let name = format!("{subtask}-{epoch}-{count}");
+            *count += 1;
+            (folder.join(format!("{prefix}{name}")), folder.join(format!("part-{run}-{name}.{extension}")))
+        })
     }
 
     fn finish(&mut self, folder: &Path) -> Result<()> {
-        if let Some(mut p) = self.parts.remove(folder) {
-            p.flush().and_then(|()| p.file.sync_all()).map_err(io("write", &p.hidden))?;
+        if let Some(p) = self.parts.take(folder)? {
             self.finished.push((Finished { from: p.hidden, to: p.to }, p.noted));
         }
+        Ok(())
+    }
+
+    /// Writes rows that belong to one folder.
+    fn rows(&mut self, batch: &Batch, rows: impl Iterator<Item = usize>, folder: &Path) -> Result<()> {
+        let columns = std::mem::take(&mut self.columns);
+        let mut row_bytes = std::mem::take(&mut self.row);
+        for row in rows {
+            row_bytes.clear();
+            self.encoder.encode(batch, row, &columns, &mut row_bytes)?;
+            row_bytes.push(b'\n');
+            let largest = self.largest;
+            let part = self.part(folder)?;
+            failpoint::pass("part-write").and_then(|()| part.push(&row_bytes)).map_err(io("write", &part.hidden))?;
+            if part.length >= largest {
+                self.finish(folder)?;
+            }
+        }
+        (self.columns, self.row) = (columns, row_bytes);
         Ok(())
     }
 }
 
 impl Sink for Writer {
     fn write(&mut self, batch: Batch) -> Result<()> {
-        let columns = std::mem::take(&mut self.columns);
-        let mut row_bytes = std::mem::take(&mut self.row);
-        for row in 0..batch.rows() {
-            row_bytes.clear();
-            self.encoder.encode(&batch, row, &columns, &mut row_bytes)?;
-            row_bytes.push(b'\n');
-            let folder = self.sub_folder(&batch, row);
-            let largest = self.largest;
-            let part = self.part(&folder)?;
-            failpoint::pass("part-write").and_then(|()| part.push(&row_bytes)).map_err(io("write", &part.hidden))?;
-            if part.length >= largest {
+        if self.partitioned_by.is_empty() {
+            let folder = self.folder.clone();
+            self.rows(&batch, 0..batch.rows(), &folder)?;
+        } else {
+            // A folder after the other, so that each is opened once a batch, however many there are.
+            let mut folders: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+            let (fields, by) = (&self.schema.fields, &self.partitioned_by);
+            for row in 0..batch.rows() {
+                let folder = sub_folder(&self.folder, fields, by, &self.default, &batch, row);
+                folders.entry(folder).or_default().push(row);
+            }
+            for (folder, rows) in folders {
+                self.rows(&batch, rows.into_iter(), &folder)?;
+            }
+            for folder in self.parts.surplus() {
                 self.finish(&folder)?;
             }
         }
-        (self.columns, self.row) = (columns, row_bytes);
         self.context.metrics.bytes_out.inc_by(batch.bytes() as u64);
         Ok(())
     }
@@ -362,12 +341,7 @@ impl Sink for Writer {
     fn checkpoint(&mut self, epoch: Epoch, last: bool) -> Result<SinkCheckpoint> {
         self.claim.held(|| Ok(()))?;
         self.epoch = epoch.0;
-        let old: Vec<PathBuf> = self
-            .parts
-            .iter()
-            .filter(|(_, p)| last || p.since.elapsed() >= self.longest)
-            .map(|(f, _)| f.clone())
-            .collect();
+        let old = self.parts.folders(|p| last || p.since.elapsed() >= self.longest);
         for folder in old {
             self.finish(&folder)?;
         }
@@ -379,13 +353,13 @@ impl Sink for Writer {
             out.outbox.push(serde_json::to_vec(&f).map_err(|e| Error::internal(e.to_string()))?);
         }
         failpoint::pass("part-note").map_err(io("sync parts in", &self.folder))?;
-        for p in self.parts.values_mut() {
-            p.flush().and_then(|()| p.file.sync_data()).map_err(io("write", &p.hidden))?;
+        self.parts.sync(|p| {
             p.noted = true;
             let noted = Noted { length: p.length, to: p.to.clone() };
             let value = serde_json::to_vec(&noted).map_err(|e| Error::internal(e.to_string()))?;
             out.changes.set(&key(&p.hidden), &value);
-        }
+            Ok(())
+        })?;
         Ok(out)
     }
 }

@@ -1,8 +1,10 @@
 //! Reads files. Splits wait in a pool that all subtasks of the source take from; the position of each split is state.
 
-use super::splits::{Known, Split, compressed, files, head, survey};
-use crate::format::{DecoderFactory, Progress, Reading, decoder};
+use super::beside::Beside;
+use super::splits::{Known, Split, compressed, files, head, in_order, survey};
+use crate::format::{DecoderFactory, Position, Progress, Reading};
 use crate::options::TableSpec;
+use regex::Regex;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -14,10 +16,19 @@ use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
+/// What is to be read.
 struct Files {
     path: PathBuf,
     monitor: Option<Duration>,
-    decoder: Arc<DecoderFactory>,
+    decoder: DecoderFactory,
+    /// Which files of the path are read.
+    pattern: Option<Regex>,
+    /// Columns that are of the file, not of its records.
+    beside: Option<Beside>,
+}
+
+struct FileSource {
+    files: Arc<Files>,
     /// Another one at every start, so that a thread of the last one takes nothing from this.
     pool: Mutex<Arc<Mutex<Pool>>>,
 }
@@ -42,12 +53,20 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     {
         table.get(k);
     }
-    Ok(Arc::new(Files {
+    let key = "source.path.regex-pattern";
+    let pattern = table.get(key).map(|p| {
+        Regex::new(&format!("^(?:{p})$"))
+            .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
+    });
+    let (decoder, beside) = Beside::of(table)?;
+    let files = Files {
         path: super::path(table)?,
         monitor: table.duration("source.monitor-interval")?,
-        decoder: Arc::new(decoder(table)?),
-        pool: Mutex::default(),
-    }))
+        decoder,
+        pattern: pattern.transpose()?,
+        beside,
+    };
+    Ok(Arc::new(FileSource { files: Arc::new(files), pool: Mutex::default() }))
 }
 
 fn file_key(path: &Path) -> Vec<u8> {
@@ -58,13 +77,38 @@ fn split_key(path: &Path, start: u64) -> Vec<u8> {
     [b"\0\0s", path.as_os_str().as_encoded_bytes(), b"\0", &start.to_be_bytes()].concat()
 }
 
+/// A position in the state: the offset, and one byte more within a record that is too long.
+fn position_value((offset, passing): Position) -> Vec<u8> {
+    let mut value = offset.to_be_bytes().to_vec();
+    value.extend(passing.then_some(1));
+    value
+}
+
+fn read_position(value: &[u8]) -> Option<Position> {
+    let (offset, rest) = value.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*offset), !rest.is_empty()))
+}
+
+impl Files {
+    /// The files that are there.
+    fn found(&self) -> Result<Vec<PathBuf>> {
+        let mut all = files(&self.path)?;
+        if let Some(p) = &self.pattern {
+            // It is of whole paths, as in Flink.
+            all.retain(|f| p.is_match(&std::path::absolute(f).as_deref().unwrap_or(f).to_string_lossy()));
+        }
+        Ok(all)
+    }
+}
+
 impl Pool {
     /// Takes a file in: all of it, or what is new of it.
     fn add(&mut self, path: PathBuf, decoder: &DecoderFactory, splits: bool) -> Result<()> {
-        let found = survey(&path, decoder.quote, decoder.delimiter, splits)?;
+        // Changes are read in the order in which they stand.
+        let found = survey(&path, decoder.dialect, splits && !decoder.changes)?;
         let ends = found.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
         for (start, end) in found.starts.iter().zip(ends) {
-            self.waiting.push_back(Split { path: path.clone(), start: *start, end, offset: *start });
+            self.waiting.push_back(Split { path: path.clone(), start: *start, end, position: (*start, false) });
         }
         self.fresh.push(path.clone());
         self.known.insert(path, found);
@@ -72,7 +116,7 @@ impl Pool {
     }
 }
 
-impl SourceFactory for Files {
+impl SourceFactory for FileSource {
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let mut pool = Pool::default();
         for (k, v) in state.scan(b"\0\0f")? {
@@ -94,16 +138,17 @@ impl SourceFactory for Files {
             let ends = known.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
             for (start, end) in known.starts.iter().zip(ends) {
                 let at = state.get_many(&[&split_key(&path, *start)])?.remove(0);
-                let offset = at.and_then(|v| v.as_slice().try_into().ok().map(u64::from_be_bytes)).unwrap_or(*start);
-                if end.is_none_or(|e| offset < e) {
-                    pool.waiting.push_back(Split { path: path.clone(), start: *start, end, offset });
+                let position = at.and_then(|v| read_position(&v)).unwrap_or((*start, false));
+                if end.is_none_or(|e| position.0 < e) {
+                    pool.waiting.push_back(Split { path: path.clone(), start: *start, end, position });
                 }
             }
             pool.known.insert(path, known);
         }
-        for path in files(&self.path)? {
+        pool.waiting.make_contiguous().sort_by(|a, b| in_order(&a.path, &b.path).then(a.start.cmp(&b.start)));
+        for path in self.files.found()? {
             if !pool.known.contains_key(&path) {
-                pool.add(path, &self.decoder, parallelism > 1)?;
+                pool.add(path, &self.files.decoder, parallelism > 1)?;
             }
         }
         pool.looked = Some(Instant::now());
@@ -112,12 +157,10 @@ impl SourceFactory for Files {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        let reading = Reading::new(self.decoder.make(), "", context.clone());
+        let reading = Reading::new(self.files.decoder.make(), "", context.clone());
         Ok(Box::new(Reader {
-            path: self.path.clone(),
-            monitor: self.monitor,
+            files: self.files.clone(),
             pool: locked(&self.pool).clone(),
-            decoder: self.decoder.clone(),
             reading,
             current: None,
             moved: vec![],
@@ -126,8 +169,13 @@ impl SourceFactory for Files {
         }))
     }
 
+    fn partitions(&self) -> Option<usize> {
+        // All files' changes are read by one subtask, a file after the other.
+        self.files.decoder.changes.then_some(1)
+    }
+
     fn total_bytes(&self) -> Option<u64> {
-        let all = files(&self.path).ok()?;
+        let all = self.files.found().ok()?;
         all.iter().map(|p| std::fs::metadata(p).ok().map(|m| m.len())).sum()
     }
 }
@@ -141,13 +189,11 @@ struct Open {
 }
 
 struct Reader {
-    path: PathBuf,
-    monitor: Option<Duration>,
+    files: Arc<Files>,
     pool: Arc<Mutex<Pool>>,
-    decoder: Arc<DecoderFactory>,
     reading: Reading,
     current: Option<Open>,
-    moved: Vec<(PathBuf, u64, u64)>,
+    moved: Vec<(PathBuf, u64, Position)>,
     subtask: usize,
     splits: bool,
 }
@@ -159,19 +205,22 @@ impl Reader {
         let input: Box<dyn Read + Send> = if compressed(&split.path) {
             let mut unpacked = flate2::read::MultiGzDecoder::new(file);
             // A compressed file has no way to the middle but through its begin.
-            std::io::copy(&mut (&mut unpacked).take(split.offset), &mut std::io::sink()).map_err(fail)?;
+            std::io::copy(&mut (&mut unpacked).take(split.position.0), &mut std::io::sink()).map_err(fail)?;
             Box::new(unpacked)
         } else {
-            file.seek(SeekFrom::Start(split.offset)).map_err(fail)?;
+            file.seek(SeekFrom::Start(split.position.0)).map_err(fail)?;
             Box::new(file)
         };
-        self.reading.restart(&split.path.display().to_string(), split.offset);
-        self.current = Some(Open { read: split.offset, split, input, at_end: false });
+        self.reading.restart(&split.path.display().to_string(), split.position);
+        if let Some(beside) = &self.files.beside {
+            self.reading.widen(beside.of_file(&split.path)?);
+        }
+        self.current = Some(Open { read: split.position.0, split, input, at_end: false });
         Ok(())
     }
 
     fn look_again(&mut self) -> Result<()> {
-        let Some(every) = self.monitor else {
+        let Some(every) = self.files.monitor else {
             return Ok(());
         };
         let mut pool = locked(&self.pool);
@@ -179,9 +228,9 @@ impl Reader {
             return Ok(());
         }
         pool.looked = Some(Instant::now());
-        for path in files(&self.path)? {
+        for path in self.files.found()? {
             if !pool.known.contains_key(&path) {
-                pool.add(path, &self.decoder, self.splits)?;
+                pool.add(path, &self.files.decoder, self.splits)?;
             }
         }
         Ok(())
@@ -192,8 +241,9 @@ impl Source for Reader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
         let Some(open) = &mut self.current else {
             self.look_again()?;
-            let next = locked(&self.pool).waiting.pop_front();
-            return match (next, self.monitor) {
+            let others = self.files.decoder.changes && self.subtask != 0;
+            let next = if others { None } else { locked(&self.pool).waiting.pop_front() };
+            return match (next, self.files.monitor) {
                 (Some(split), _) => self.open(split).map(|()| Polled::More),
                 (None, Some(every)) => Ok(Polled::Wait(every.min(Duration::from_millis(500)))),
                 (None, None) => Ok(Polled::End),
@@ -217,7 +267,7 @@ impl Source for Reader {
         }
         let at_end = open.at_end;
         let progress = self.reading.decode(at_end, out)?;
-        let position = (open.split.path.clone(), open.split.start, self.reading.offset);
+        let position = (open.split.path.clone(), open.split.start, self.reading.position());
         match self.moved.last_mut() {
             Some(last) if (&last.0, last.1) == (&position.0, position.1) => last.2 = position.2,
             _ => self.moved.push(position),
@@ -230,8 +280,8 @@ impl Source for Reader {
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
-        for (path, start, offset) in std::mem::take(&mut self.moved) {
-            changes.set(&split_key(&path, start), &offset.to_be_bytes());
+        for (path, start, position) in std::mem::take(&mut self.moved) {
+            changes.set(&split_key(&path, start), &position_value(position));
         }
         let mut pool = locked(&self.pool);
         for path in std::mem::take(&mut pool.fresh) {

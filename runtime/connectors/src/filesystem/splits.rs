@@ -1,7 +1,10 @@
 //! Cuts files into splits that begin and end with records.
 
-use memchr::{memchr, memchr2};
+use crate::format::csv_scan::{Dialect, Scratch};
+use crate::format::{LONGEST, Position};
+use memchr::memchr;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -29,8 +32,8 @@ pub(crate) struct Split {
     pub start: u64,
     /// None: to the end of the file, whatever that is by then.
     pub end: Option<u64>,
-    /// Where to go on: bytes from the start of the file, unpacked.
-    pub offset: u64,
+    /// Where to go on, in the file as it is unpacked.
+    pub position: Position,
 }
 
 pub(crate) fn compressed(path: &Path) -> bool {
@@ -64,36 +67,31 @@ pub(crate) fn head(path: &Path, length: usize) -> Result<(u64, usize)> {
 }
 
 /// Looks at a file for the first time.
-pub(crate) fn survey(path: &Path, quote: Option<u8>, delimiter: u8, splits: bool) -> Result<Known> {
+pub(crate) fn survey(path: &Path, dialect: Option<Dialect>, splits: bool) -> Result<Known> {
     let size = std::fs::metadata(path).map_err(io(path))?.len();
     let (head, head_length) = head(path, HEAD)?;
     let mut starts = vec![0];
     if splits && !compressed(path) && size > 2 * SPLIT {
-        starts = boundaries(path, size, quote, delimiter).map_err(io(path))?;
+        starts = boundaries(path, size, dialect).map_err(io(path))?;
     }
     Ok(Known { size, head, head_length, starts })
 }
 
-/// Where records begin, about every `SPLIT` bytes. Without a quote in the file every line break ends a record; with one,
-/// the file is gone through field by field, for a line break inside quotes ends none.
-fn boundaries(path: &Path, size: u64, quote: Option<u8>, delimiter: u8) -> std::io::Result<Vec<u64>> {
+/// Where records begin, about every `SPLIT` bytes. Where no sign of the file lets a record span lines, every line break ends
+/// one; otherwise the file is gone through record by record.
+fn boundaries(path: &Path, size: u64, dialect: Option<Dialect>) -> std::io::Result<Vec<u64>> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0u8; 1 << 20];
-    if let Some(q) = quote {
-        let mut found = false;
+    if let Some(dialect) = dialect {
         loop {
             let n = file.read(&mut buffer)?;
             if n == 0 {
                 break;
             }
-            if memchr(q, &buffer[..n]).is_some() {
-                found = true;
-                break;
+            if dialect.may_span(&buffer[..n]) {
+                file.rewind()?;
+                return record_boundaries(&mut file, size, dialect, SPLIT);
             }
-        }
-        if found {
-            file.rewind()?;
-            return quoted_boundaries(&mut file, q, delimiter);
         }
     }
     let mut starts = vec![0];
@@ -122,62 +120,74 @@ fn boundaries(path: &Path, size: u64, quote: Option<u8>, delimiter: u8) -> std::
     Ok(starts)
 }
 
-/// The same for a file with quotes: quotes count at the begin of a field, and close it.
-fn quoted_boundaries(file: &mut File, quote: u8, delimiter: u8) -> std::io::Result<Vec<u64>> {
-    enum At {
-        FieldStart,
-        Plain,
-        Quoted,
-        /// Behind a quote inside quotes: it closed the field, or was the first of two.
-        Closing,
-    }
-    let (mut state, mut offset, mut last) = (At::FieldStart, 0u64, 0u64);
-    let mut starts = vec![0];
-    let mut buffer = vec![0u8; 1 << 20];
+/// The same by what reads the records later, so that both agree on where they end; about every so many bytes.
+pub(crate) fn record_boundaries(
+    file: &mut impl Read,
+    size: u64,
+    dialect: Dialect,
+    every: u64,
+) -> std::io::Result<Vec<u64>> {
+    const CHUNK: usize = 1 << 20;
+    let (mut starts, mut last, mut offset) = (vec![0], 0, 0);
+    let (mut buffer, mut from) = (vec![], 0);
+    let mut scratch = Scratch::default();
+    // Whether the rest of a line that is too long is passed over.
+    let mut passing = false;
     loop {
-        let n = file.read(&mut buffer)?;
+        buffer.drain(..from);
+        let before = buffer.len();
+        buffer.resize(before + CHUNK, 0);
+        let n = file.read(&mut buffer[before..])?;
+        buffer.truncate(before + n);
+        from = if offset == 0 && buffer.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        offset += from as u64;
+        while from < buffer.len() {
+            let data = &buffer[from..];
+            let used =
+                if passing { memchr(b'\n', data).map(|n| n + 1) } else { dialect.pass(data, n == 0, &mut scratch) };
+            let Some(used) = used else {
+                passing |= data.len() > LONGEST;
+                if passing {
+                    offset += data.len() as u64;
+                    from = buffer.len();
+                }
+                break;
+            };
+            passing = false;
+            from += used;
+            offset += used as u64;
+            if offset - last >= every && offset < size {
+                starts.push(offset);
+                last = offset;
+            }
+        }
         if n == 0 {
             return Ok(starts);
         }
-        let data = &buffer[..n];
-        let mut i = 0;
-        while i < n {
-            match state {
-                At::FieldStart if data[i] == quote => {
-                    state = At::Quoted;
-                    i += 1;
-                }
-                At::FieldStart | At::Plain => match memchr2(delimiter, b'\n', &data[i..]) {
-                    Some(k) => {
-                        i += k + 1;
-                        state = At::FieldStart;
-                        let begin = offset + i as u64;
-                        if data[i - 1] == b'\n' && begin - last >= SPLIT {
-                            starts.push(begin);
-                            last = begin;
-                        }
-                    }
-                    None => {
-                        state = At::Plain;
-                        i = n;
-                    }
-                },
-                At::Quoted => match memchr(quote, &data[i..]) {
-                    Some(k) => {
-                        i += k + 1;
-                        state = At::Closing;
-                    }
-                    None => i = n,
-                },
-                At::Closing if data[i] == quote => {
-                    state = At::Quoted;
-                    i += 1;
-                }
-                At::Closing => state = At::Plain,
-            }
-        }
-        offset += n as u64;
     }
+}
+
+/// The order of names in which numbers count as such: `part-2` before `part-10`.
+pub(crate) fn in_order(a: &Path, b: &Path) -> Ordering {
+    let (a, b) = (a.as_os_str().as_encoded_bytes(), b.as_os_str().as_encoded_bytes());
+    let (mut i, mut j) = (0, 0);
+    let digits = |of: &[u8], from: usize| of[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    while i < a.len() && j < b.len() {
+        let (n, m) = (digits(a, i), digits(b, j));
+        let order = if n > 0 && m > 0 {
+            let number = |of: &[u8]| -> Vec<u8> { of.iter().copied().skip_while(|b| *b == b'0').collect() };
+            let (x, y) = (number(&a[i..i + n]), number(&b[j..j + m]));
+            (i, j) = (i + n, j + m);
+            x.len().cmp(&y.len()).then_with(|| x.cmp(&y))
+        } else {
+            (i, j) = (i + 1, j + 1);
+            a[i - 1].cmp(&b[j - 1])
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    (a.len() - i).cmp(&(b.len() - j)).then_with(|| a.cmp(b))
 }
 
 /// The files that a path stands for: a file, all files of a folder, or those that a pattern fits; hidden ones left out.
@@ -204,5 +214,51 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     } else {
         return Err(io(path)(std::io::ErrorKind::NotFound.into()));
     }
+    out.sort_by(|a, b| in_order(a, b));
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIALECT: Dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: Some(b'\\'), comments: true };
+
+    /// Whether each of the starts is a record's, by what the records of this file begin with.
+    fn check(record: &str, count: usize) {
+        let text = record.repeat(count);
+        let starts = record_boundaries(&mut text.as_bytes(), text.len() as u64, DIALECT, SPLIT).expect("read");
+        assert!(starts.len() > 1, "{} splits", starts.len());
+        for s in starts {
+            assert_eq!(s as usize % record.len(), 0, "a split begins at {s}");
+        }
+    }
+
+    #[test]
+    fn splits_begin_where_records_do() {
+        for record in [
+            "1,\"x\n,y\",z\n",
+            "1,\"x\"\"\n\",z\n",
+            "1,\"x\\\"\n\",z\n",
+            "1,x\\\"y,\\\nz\n",
+            "a\"b,\"\\\\\" \t,\"\n\"\r\n",
+        ] {
+            check(record, (18 << 20) / record.len());
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_moves_no_split_into_its_middle() {
+        let long = format!("{}\n", "x".repeat(LONGEST + (9 << 20)));
+        let text = format!("1,\"\n\"\n{long}2,\"\n\"\n");
+        let starts = record_boundaries(&mut text.as_bytes(), text.len() as u64, DIALECT, SPLIT).expect("read");
+        assert_eq!(starts, [0, 8 + long.len() as u64 - 2]);
+    }
+
+    #[test]
+    fn numbers_in_names_count_as_numbers() {
+        let mut names = ["p-10", "p-2", "p-1/x", "p-1", "p-02", "q", "p-"].map(Path::new);
+        names.sort_by(|a, b| in_order(a, b));
+        assert_eq!(names, ["p-", "p-1", "p-1/x", "p-02", "p-2", "p-10", "q"].map(Path::new));
+    }
 }

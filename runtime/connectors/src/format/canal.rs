@@ -1,22 +1,31 @@
 //! Changes as Canal writes them: `data` is a list of rows as they are now, `old` of what they were where that differs, `type`
 //! what happened to them.
 
-use super::json::{Json, JsonWriter, no_json};
-use super::{Decoder, Encoder, Failure, Rows, json_fields};
+use super::changes::{Envelope, Item, Shape, word};
+use super::json::JsonWriter;
+use super::json_text::Scanner;
+use super::{Decoder, Encoder, Failure, Rows};
 use crate::options::TableSpec;
 use regex::Regex;
-use serde_json::value::RawValue;
-use weir_core::{Batch, Error, Field, Result, RowKind, SqlType};
+use weir_core::{Batch, Error, Result, RowKind};
 
 const PREFIX: &str = "canal-json";
 
+const METADATA: &[Item] = &[
+    ("database", "database", Shape::Text),
+    ("table", "table", Shape::Text),
+    ("sql-type", "sqlType", Shape::NumberMap),
+    ("pk-names", "pkNames", Shape::Texts),
+    ("ingestion-timestamp", "ts", Shape::Millis),
+    ("event-timestamp", "es", Shape::Millis),
+];
+
+/// Reads Canal's changes.
 #[derive(Clone)]
 pub(crate) struct Canal {
-    rows: Json,
-    ignore_errors: bool,
+    envelope: Envelope,
     database: Option<Regex>,
     table: Option<Regex>,
-    fields: Vec<Field>,
 }
 
 impl Canal {
@@ -28,39 +37,35 @@ impl Canal {
                 .map(Some)
                 .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
         };
-        let fields = ["data", "old", "type", "database", "table"].map(|n| Field::new(n, SqlType::STRING));
         Ok(Canal {
-            rows: Json::with_prefix(table, PREFIX)?,
-            ignore_errors: table.boolean("canal-json.ignore-parse-errors", false)?,
+            envelope: Envelope::new(table, PREFIX, &["data", "old", "type", "database", "table"], METADATA)?,
             database: pattern("canal-json.database.include")?,
             table: pattern("canal-json.table.include")?,
-            fields: fields.to_vec(),
         })
     }
 
-    fn change(&self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
         let mut found = vec![];
-        json_fields::find(record, &self.fields, &mut found).map_err(|e| no_json(&e))?;
-        let plain = |i: usize| found[i].map_or("", |r| r.get().trim_matches('"'));
-        let other = |pattern: &Option<Regex>, i: usize| pattern.as_ref().is_some_and(|p| !p.is_match(plain(i)));
+        self.envelope.find(text, &mut found)?;
+        let other = |pattern: &Option<Regex>, i: usize| {
+            pattern.as_ref().is_some_and(|p| !p.is_match(&word(found[i]).unwrap_or_default()))
+        };
         if other(&self.database, 3) || other(&self.table, 4) {
             return Ok(());
         }
-        let list = |i: usize| -> std::result::Result<Vec<&RawValue>, String> {
-            match found[i].map(RawValue::get) {
-                None | Some("null") => Ok(vec![]),
-                Some(text) => serde_json::from_str(text).map_err(|e| no_json(&e)),
+        let list = |i: usize| -> std::result::Result<Vec<&str>, String> {
+            let mut all = vec![];
+            if let Some(text) = found[i] {
+                Scanner::new(text).items(|v| all.push(v)).map_err(|e| e.to_string())?;
             }
+            Ok(all)
         };
         let (data, old) = (list(0)?, list(1)?);
-        let mut row = |kind: RowKind, text: &RawValue, was: Option<&RawValue>| {
-            rows.kinds.push(kind as i8);
-            self.rows.object_over(text.get().as_bytes(), was.map(|w| w.get().as_bytes()), rows)
-        };
-        match plain(2) {
-            "INSERT" => data.into_iter().try_for_each(|d| row(RowKind::Insert, d, None)),
-            "DELETE" => data.into_iter().try_for_each(|d| row(RowKind::Delete, d, None)),
-            "UPDATE" => {
+        let mut row = |kind: RowKind, text: &str, was: Option<&str>| self.envelope.put(kind, text, was, &found, rows);
+        match word(found[2]).as_deref() {
+            Some("INSERT") => data.into_iter().try_for_each(|d| row(RowKind::Insert, d, None)),
+            Some("DELETE") => data.into_iter().try_for_each(|d| row(RowKind::Delete, d, None)),
+            Some("UPDATE") => {
                 for (i, d) in data.into_iter().enumerate() {
                     let was = old.get(i).copied().ok_or("an UPDATE says nothing of the row as it was ('old')")?;
                     row(RowKind::UpdateBefore, d, Some(was))?;
@@ -69,21 +74,20 @@ impl Canal {
                 Ok(())
             }
             // Changes of tables, not of rows.
-            "CREATE" | "ALTER" | "TRUNCATE" | "QUERY" | "RENAME" | "ERASE" | "CINDEX" | "DINDEX" => Ok(()),
-            "" => Err("it has no 'type', which every change of Canal's has".to_string()),
-            other => Err(format!("there is no change '{other}'")),
+            Some("CREATE" | "ALTER" | "TRUNCATE" | "QUERY" | "RENAME" | "ERASE" | "CINDEX" | "DINDEX") => Ok(()),
+            None => Err("it has no 'type', which every change of Canal's has".to_string()),
+            Some(other) => Err(format!("there is no change '{other}'")),
         }
     }
 }
 
 impl Decoder for Canal {
     fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
-        let height = rows.height;
-        let read = self.change(record, rows).map_err(Failure::from);
-        rows.even(height, read, self.ignore_errors)
+        self.envelope.record(record, rows, |text, rows| self.change(text, rows))
     }
 }
 
+/// Writes changes as Canal does.
 #[derive(Clone)]
 pub(crate) struct CanalWriter {
     rows: JsonWriter,

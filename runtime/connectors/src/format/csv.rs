@@ -1,20 +1,24 @@
 //! CSV with Flink's options. A scanner of our own: records go from the file's bytes straight into columns, fields that
 //! nobody reads are only skipped over, which no CSV crate does.
 
-use super::{Bad, Decoder, Encoder, Failure, LONGEST, Rows, utf8};
+use super::csv_scan::{Dialect, Found, Front, Record, Tangled};
+use super::json::{decimal, from_base64};
+use super::json_text::big_decimal;
+use super::{Bad, Decoder, Encoder, Failure, Rows, TOO_LONG, times, utf8};
 use crate::options::TableSpec;
-use memchr::{memchr, memchr2};
+use base64::Engine;
 use std::sync::Arc;
-use weir_core::{Batch, ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
+use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::time;
 use weir_expr::{Session, cast};
 
+/// Whether decimals that end in zeros are written with an exponent.
+const SCIENTIFIC: &str = "csv.write-bigdecimal-in-scientific-notation";
+
+/// Reads CSV.
 #[derive(Clone)]
 pub(crate) struct Csv {
-    pub delimiter: u8,
-    pub quote: Option<u8>,
-    escape: Option<u8>,
-    comments: bool,
+    pub dialect: Dialect,
     ignore_errors: bool,
     null_literal: Option<String>,
     elements: String,
@@ -41,13 +45,23 @@ impl Csv {
                 return Err(e.at(table.place));
             }
         }
+        super::no_metadata(table, "csv")?;
         let quotes = !table.boolean("csv.disable-quote-character", false)?;
         let quote = table.character("csv.quote-character", Some(b'"'))?;
-        Ok(Csv {
+        if !quotes && table.options.contains_key("csv.quote-character") {
+            let e = Error::script("'csv.quote-character' and 'csv.disable-quote-character' exclude each other");
+            return Err(e.at(table.place_of("csv.disable-quote-character")));
+        }
+        // An option of the writer, which a table that is read may have as well.
+        table.boolean(SCIENTIFIC, true)?;
+        let dialect = Dialect {
             delimiter: table.character("csv.field-delimiter", Some(b','))?.unwrap_or(b','),
             quote: if quotes { quote } else { None },
             escape: table.character("csv.escape-character", None)?,
             comments: table.boolean("csv.allow-comments", false)?,
+        };
+        Ok(Csv {
+            dialect,
             ignore_errors: table.boolean("csv.ignore-parse-errors", false)?,
             null_literal: table.get("csv.null-literal").map(str::to_string),
             elements: table.get("csv.array-element-delimiter").unwrap_or(";").to_string(),
@@ -58,7 +72,13 @@ impl Csv {
     }
 
     /// Puts a field's text into its column.
-    fn put(&self, text: &[u8], ty: &SqlType, column: &mut ColumnBuilder) -> std::result::Result<(), String> {
+    fn put(
+        &self,
+        text: &[u8],
+        ty: &SqlType,
+        column: &mut ColumnBuilder,
+        lost: &mut u64,
+    ) -> std::result::Result<(), String> {
         if let Some(n) = &self.null_literal
             && text == n.as_bytes()
         {
@@ -84,8 +104,7 @@ impl Csv {
             }
             _ => {}
         }
-        let value = parse(utf8(text)?, ty, &self.elements)?;
-        column.push(&value);
+        column.push(&self.value(utf8(text)?, ty, lost)?);
         Ok(())
     }
 }
@@ -110,221 +129,132 @@ pub(super) fn short_integer(text: &[u8]) -> Option<i64> {
     Some(sign * v)
 }
 
-/// A field's text as a value of a type, as Flink's CSV reads it.
-fn parse(text: &str, ty: &SqlType, elements: &str) -> std::result::Result<Value<'static>, String> {
-    let wrong = || format!("'{}' is no {}", text.chars().take(40).collect::<String>(), ty.kind);
-    let t = text.trim();
-    let whole = |low: i64, high: i64| {
-        t.parse::<i64>().ok().filter(|v| (low..=high).contains(v)).map(Value::Int).ok_or_else(wrong)
+/// A date as Java's `Date.valueOf` reads it.
+fn date(text: &str) -> Option<i32> {
+    let mut parts = text.split('-');
+    let mut part = |digits: std::ops::RangeInclusive<usize>| -> Option<u32> {
+        let p = parts.next().filter(|p| digits.contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))?;
+        p.parse().ok()
     };
-    Ok(match &ty.kind {
-        TypeKind::Char(_) | TypeKind::Varchar(_) => Value::string(text.to_string()),
-        TypeKind::Boolean => Value::Bool(t.eq_ignore_ascii_case("true")),
-        TypeKind::TinyInt => whole(i64::from(i8::MIN), i64::from(i8::MAX))?,
-        TypeKind::SmallInt => whole(i64::from(i16::MIN), i64::from(i16::MAX))?,
-        TypeKind::Int => whole(i64::from(i32::MIN), i64::from(i32::MAX))?,
-        TypeKind::BigInt => whole(i64::MIN, i64::MAX)?,
-        TypeKind::Float => Value::Float(cast::parse_float(t).ok_or_else(wrong)?),
-        TypeKind::Double => Value::Double(cast::parse_double(t).ok_or_else(wrong)?),
-        TypeKind::Decimal(p, s) => {
-            let (v, from) = cast::parse_decimal(t, *s).ok_or_else(wrong)?;
-            let fitted = weir_expr::arith::fits(weir_expr::arith::rescale(v, from, *s), *p);
-            fitted.map_or(Value::Null, |v| Value::Decimal(v, *s))
-        }
-        TypeKind::Date => Value::Date(time::parse_date(t).ok_or_else(wrong)?),
-        TypeKind::Time(_) => Value::Time(time::parse_time(t).ok_or_else(wrong)?),
-        TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p) => {
-            let t = t.strip_suffix('Z').unwrap_or(t).replacen('T', " ", 1);
-            let (s, n) = time::parse_timestamp(&t).ok_or_else(wrong)?;
-            let unit = 10u32.pow(9 - u32::from(*p).min(9));
-            Value::Timestamp(s, n / unit * unit)
-        }
-        TypeKind::Binary(_) | TypeKind::Varbinary(_) => Value::Bytes(text.as_bytes().to_vec().into()),
-        TypeKind::Array(_) if t.is_empty() => Value::List(vec![]),
-        TypeKind::Array(e) => {
-            Value::List(text.split(elements).map(|p| parse(p, e, elements)).collect::<std::result::Result<_, _>>()?)
-        }
-        TypeKind::Row(_) if t.is_empty() => Value::Null,
-        TypeKind::Row(fields) => {
-            let parts: Vec<&str> = text.split(elements).collect();
-            if parts.len() != fields.len() {
-                return Err(format!("a row of {} fields has {}", fields.len(), parts.len()));
-            }
-            let values = parts.iter().zip(fields).map(|(p, f)| parse(p, &f.ty, elements));
-            Value::Row(values.collect::<std::result::Result<_, _>>()?)
-        }
-        _ => return Err(wrong()),
-    })
-}
-
-/// A field as the scanner found it.
-#[derive(Clone)]
-struct Found {
-    /// Its text without quotes.
-    from: usize,
-    to: usize,
-    /// Whether quotes or escapes inside must be taken out first.
-    tangled: bool,
-}
-
-/// What the scanner found at the front of some data.
-enum Record {
-    /// The bytes of the record with its line break.
-    Whole(usize),
-    /// It goes on behind the data.
-    Open,
-    /// A quote never closes, or something else that cannot be.
-    Broken(usize, &'static str),
+    let (year, month, day) = (part(4..=4)?, part(1..=2)?, part(1..=2)?);
+    let days = time::days(year.cast_signed(), month, day)?;
+    parts.next().is_none().then_some(days)
 }
 
 impl Csv {
-    /// Finds the fields of the record at the front of the data.
-    fn scan(&self, data: &[u8], at_end: bool, fields: &mut Vec<Found>) -> Record {
-        fields.clear();
-        let mut at = 0;
-        loop {
-            if let Some(q) = self.quote
-                && data.get(at) == Some(&q)
-            {
-                let from = at + 1;
-                let mut tangled = false;
-                let mut i = from;
-                let close = loop {
-                    let next = match self.escape {
-                        Some(e) => memchr2(q, e, &data[i..]),
-                        None => memchr(q, &data[i..]),
-                    };
-                    let Some(n) = next else {
-                        if at_end || data.len() > LONGEST {
-                            let line = memchr(b'\n', data).map_or(data.len(), |n| n + 1);
-                            return Record::Broken(line, "a quote is opened here and never closed");
-                        }
-                        return Record::Open;
-                    };
-                    let p = i + n;
-                    if Some(data[p]) == self.escape && data[p] != q {
-                        tangled = true;
-                        i = (p + 2).min(data.len());
-                        continue;
-                    }
-                    match data.get(p + 1) {
-                        Some(c) if *c == q => {
-                            tangled = true;
-                            i = p + 2;
-                        }
-                        None if !at_end => return Record::Open,
-                        _ => break p,
-                    }
-                };
-                fields.push(Found { from, to: close, tangled });
-                at = close + 1;
-                match data.get(at) {
-                    Some(c) if *c == self.delimiter => at += 1,
-                    Some(b'\n') => return Record::Whole(at + 1),
-                    Some(b'\r') if data.get(at + 1) == Some(&b'\n') => {
-                        return Record::Whole(at + 2);
-                    }
-                    Some(b'\r') if data.len() == at + 1 && !at_end => return Record::Open,
-                    None if at_end => return Record::Whole(at),
-                    None => return Record::Open,
-                    Some(_) => {
-                        let Some(n) = memchr(b'\n', &data[at..]) else {
-                            return if at_end {
-                                Record::Broken(data.len(), "text follows a closing quote")
-                            } else {
-                                Record::Open
-                            };
-                        };
-                        return Record::Broken(at + n + 1, "text follows a closing quote");
-                    }
-                }
-                continue;
+    /// A field's text as a value of a type, as Flink's CSV reads it. What of an array's items or a row's fields cannot be read
+    /// is NULL under `ignore-parse-errors`, and counted in `lost`.
+    fn value(&self, text: &str, ty: &SqlType, lost: &mut u64) -> std::result::Result<Value<'static>, String> {
+        let wrong = || format!("'{}' is no {}", text.chars().take(40).collect::<String>(), ty.kind);
+        let t = text.trim();
+        let whole = |low: i64, high: i64| {
+            t.parse::<i64>().ok().filter(|v| (low..=high).contains(v)).map(Value::Int).ok_or_else(wrong)
+        };
+        let stamp = |t: &str, digits: u8| {
+            let (s, n) = times::timestamp(t, false).ok_or_else(wrong)?;
+            let unit = 10u32.pow(9 - u32::from(digits).min(9));
+            Ok::<_, String>(Value::Timestamp(s, n / unit * unit))
+        };
+        let mut part = |text: &str, ty: &SqlType| {
+            if self.null_literal.as_deref() == Some(text) {
+                return Ok(Value::Null);
             }
-            match memchr2(self.delimiter, b'\n', &data[at..]) {
-                Some(n) if data[at + n] == self.delimiter => {
-                    let tangled = self.escape.is_some_and(|e| memchr(e, &data[at..at + n]).is_some());
-                    fields.push(Found { from: at, to: at + n, tangled });
-                    at += n + 1;
+            match self.value(text, ty, lost) {
+                Err(_) if self.ignore_errors => {
+                    *lost += 1;
+                    Ok(Value::Null)
                 }
-                Some(n) => {
-                    let to = if n > 0 && data[at + n - 1] == b'\r' { at + n - 1 } else { at + n };
-                    let tangled = self.escape.is_some_and(|e| memchr(e, &data[at..to]).is_some());
-                    fields.push(Found { from: at, to, tangled });
-                    return Record::Whole(at + n + 1);
-                }
-                None if at_end => {
-                    let to = if data[at..].last() == Some(&b'\r') { data.len() - 1 } else { data.len() };
-                    fields.push(Found { from: at, to, tangled: false });
-                    return Record::Whole(data.len());
-                }
-                None if data.len() > LONGEST => {
-                    return Record::Broken(data.len(), "the record is longer than 32 MB");
-                }
-                None => return Record::Open,
+                read => read,
             }
-        }
-    }
-
-    fn untangled(&self, text: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(text.len());
-        let mut rest = text.iter().copied().peekable();
-        while let Some(b) = rest.next() {
-            if Some(b) == self.escape && rest.peek().is_some() {
-                out.extend(rest.next());
-            } else {
-                if Some(b) == self.quote && rest.peek() == Some(&b) {
-                    rest.next();
-                }
-                out.push(b);
+        };
+        Ok(match &ty.kind {
+            TypeKind::Char(_) | TypeKind::Varchar(_) => Value::string(text.to_string()),
+            TypeKind::Boolean => Value::Bool(t.eq_ignore_ascii_case("true")),
+            TypeKind::TinyInt => whole(i64::from(i8::MIN), i64::from(i8::MAX))?,
+            TypeKind::SmallInt => whole(i64::from(i16::MIN), i64::from(i16::MAX))?,
+            TypeKind::Int => whole(i64::from(i32::MIN), i64::from(i32::MAX))?,
+            TypeKind::BigInt => whole(i64::MIN, i64::MAX)?,
+            TypeKind::Float => Value::Float(cast::parse_float(t).ok_or_else(wrong)?),
+            TypeKind::Double => Value::Double(cast::parse_double(t).ok_or_else(wrong)?),
+            TypeKind::Decimal(p, s) => decimal(text, *p, *s).ok_or_else(wrong)?,
+            TypeKind::Date => Value::Date(date(text).ok_or_else(wrong)?),
+            TypeKind::Time(_) => {
+                let (s, n) = times::clock(text, true, false).ok_or_else(wrong)?;
+                Value::Time((s * 1_000) as i32 + (n / 1_000_000) as i32)
             }
-        }
-        out
+            TypeKind::Timestamp(p) => stamp(t, *p)?,
+            TypeKind::TimestampLtz(p) => stamp(t.strip_suffix('Z').ok_or_else(wrong)?, *p)?,
+            TypeKind::Binary(_) | TypeKind::Varbinary(_) => Value::Bytes(from_base64(text).ok_or_else(wrong)?.into()),
+            TypeKind::Array(_) if t.is_empty() => Value::List(vec![]),
+            TypeKind::Array(e) => {
+                Value::List(text.split(&self.elements).map(|p| part(p, e)).collect::<std::result::Result<_, _>>()?)
+            }
+            TypeKind::Row(_) if t.is_empty() => Value::Null,
+            TypeKind::Row(fields) => {
+                let parts: Vec<&str> = text.split(&self.elements).collect();
+                if parts.len() != fields.len() && !self.ignore_errors {
+                    return Err(format!("a row of {} fields has {}", fields.len(), parts.len()));
+                }
+                let value = |(i, f): (usize, &Field)| parts.get(i).map_or(Ok(Value::Null), |p| part(p, &f.ty));
+                Value::Row(fields.iter().enumerate().map(value).collect::<std::result::Result<_, _>>()?)
+            }
+            _ => return Err(wrong()),
+        })
     }
 }
 
 impl Decoder for Csv {
     fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+        let from = match self.dialect.front(record, true) {
+            Front::Record(n) => n,
+            _ => return Ok(()),
+        };
+        let record = &record[from..];
         let mut found = std::mem::take(&mut self.found);
-        let read = match self.scan(record, true, &mut found) {
+        let read = match self.dialect.scan(record, true, &mut found) {
             Record::Open => Err("the record is not whole"),
+            Record::Endless => Err(TOO_LONG),
             Record::Broken(_, why) => Err(why),
             Record::Whole(_) => Ok(()),
         };
-        let read = match read {
-            Ok(()) => self.row(record, &mut found, rows),
-            Err(_) if self.ignore_errors => {
-                rows.skipped += 1;
-                Ok(())
-            }
-            Err(why) => Err(why.to_string()),
-        };
+        let height = rows.height;
+        let read = read.map_err(str::to_string).and_then(|()| self.row(record, &mut found, rows));
         self.found = found;
-        Ok(read?)
+        rows.ignoring(height, read.map_err(Failure::from), self.ignore_errors)
     }
 
     fn decode(&mut self, data: &[u8], at_end: bool, most: usize, rows: &mut Rows, bad: &mut Vec<Bad>) -> usize {
         let mut used = 0;
         let mut found = std::mem::take(&mut self.found);
         while rows.good() < most && used < data.len() {
-            let rest = &data[used..];
-            if self.comments && rest[0] == b'#' {
-                match memchr(b'\n', rest) {
-                    Some(n) => used += n + 1,
-                    None if at_end => used = data.len(),
-                    None => break,
-                }
-                continue;
-            }
-            let length = match self.scan(rest, at_end, &mut found) {
-                Record::Open => break,
-                Record::Broken(n, why) => {
-                    if self.ignore_errors {
-                        rows.skipped += 1;
-                    } else {
-                        bad.push(Bad { at: used, end: used + n, message: why.to_string() });
-                    }
+            match self.dialect.front(&data[used..], at_end) {
+                Front::Record(n) => used += n,
+                Front::Nothing(n) => {
                     used += n;
                     continue;
+                }
+                Front::Open => break,
+            }
+            let rest = &data[used..];
+            let mut wrong = |n: usize, why: &str, rows: &mut Rows| {
+                if self.ignore_errors {
+                    rows.skipped += 1;
+                } else {
+                    bad.push(Bad { at: used, end: used + n, message: why.to_string() });
+                }
+            };
+            let length = match self.dialect.scan(rest, at_end, &mut found) {
+                Record::Open => break,
+                Record::Broken(n, why) => {
+                    wrong(n, why, rows);
+                    used += n;
+                    continue;
+                }
+                Record::Endless => {
+                    wrong(rest.len(), TOO_LONG, rows);
+                    rows.endless = true;
+                    used = data.len();
+                    break;
                 }
                 Record::Whole(n) => n,
             };
@@ -349,13 +279,8 @@ impl Csv {
             // One delimiter too many at the end of the line.
             found.pop();
         }
-        if found.len() == 1 && want > 1 && found[0].from == found[0].to {
-            if self.comments {
-                return Ok(());
-            }
-            if !self.ignore_errors {
-                return Err("the line is empty".to_string());
-            }
+        if found.len() == 1 && want > 1 && found[0].from == found[0].to && !self.ignore_errors {
+            return Err("the line is empty".to_string());
         }
         if found.len() > want || found.len() < want && !self.ignore_errors {
             if self.ignore_errors {
@@ -373,7 +298,10 @@ impl Csv {
                 continue;
             };
             let text = &record[f.from..f.to];
-            let put = if f.tangled { self.put(&self.untangled(text), ty, column) } else { self.put(text, ty, column) };
+            let put = match f.tangled {
+                Tangled::No => self.put(text, ty, column, &mut rows.nulled),
+                tangled => self.put(&self.dialect.untangled(text, tangled), ty, column, &mut rows.nulled),
+            };
             if let Err(why) = put {
                 column.push_null();
                 if self.ignore_errors {
@@ -389,11 +317,11 @@ impl Csv {
     }
 }
 
+/// Writes CSV.
 #[derive(Clone)]
 pub(crate) struct CsvWriter {
-    delimiter: u8,
-    quote: Option<u8>,
-    escape: Option<u8>,
+    dialect: Dialect,
+    scientific: bool,
     null_literal: String,
     elements: String,
     types: Vec<SqlType>,
@@ -405,9 +333,8 @@ impl CsvWriter {
         let read = Csv::new(table)?;
         // The reader's options are taken by the writer, too: one table may be both in its life.
         Ok(CsvWriter {
-            delimiter: read.delimiter,
-            quote: read.quote,
-            escape: read.escape,
+            dialect: read.dialect,
+            scientific: table.boolean(SCIENTIFIC, true)?,
             null_literal: read.null_literal.unwrap_or_default(),
             elements: read.elements,
             types: table.schema.fields.iter().map(|f| f.ty.clone()).collect(),
@@ -418,6 +345,7 @@ impl CsvWriter {
     fn text(&self, v: &Value<'_>, ty: &SqlType) -> String {
         match (v, &ty.kind) {
             (Value::Bool(b), _) => b.to_string(),
+            (Value::Bytes(b), _) => base64::engine::general_purpose::STANDARD.encode(b),
             (Value::Timestamp(s, n), TypeKind::TimestampLtz(p)) => {
                 time::timestamp_text(*s, *n, shown_digits(*n, *p)) + "Z"
             }
@@ -432,6 +360,21 @@ impl CsvWriter {
                 parts.collect::<Vec<_>>().join(&self.elements)
             }
             (Value::Null, _) => self.null_literal.clone(),
+            (Value::Time(millis), _) => {
+                let digits = shown_digits(millis.rem_euclid(1_000) as u32 * 1_000_000, 3);
+                time::time_text(*millis, digits)
+            }
+            (Value::Decimal(d, s), _) => {
+                let plain = weir_core::value::decimal_text(*d, *s);
+                let short = if self.scientific { big_decimal(&plain) } else { None };
+                short.unwrap_or_else(|| match plain.split_once('.') {
+                    Some((whole, fraction)) => match fraction.trim_end_matches('0') {
+                        "" => whole.to_string(),
+                        fraction => format!("{whole}.{fraction}"),
+                    },
+                    None => plain,
+                })
+            }
             _ => weir_expr::text::cast_text(v, ty, &self.session.zone),
         }
     }
@@ -445,21 +388,20 @@ fn shown_digits(nanos: u32, most: u8) -> u8 {
 
 impl Encoder for CsvWriter {
     fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
+        let Dialect { delimiter, quote, escape, .. } = self.dialect;
+        let sign = |b: u8| b == delimiter || b == b'#' || Some(b) == quote || Some(b) == escape;
         for (i, c) in columns.iter().enumerate() {
             if i > 0 {
-                out.push(self.delimiter);
+                out.push(delimiter);
             }
             let v = Value::read(batch.data.column(*c), row);
             let text = self.text(&v, &self.types[i]);
-            let plain = v.is_null()
-                || text.bytes().all(|b| {
-                    b > b' ' && b != self.delimiter && b != b'#' && Some(b) != self.quote && Some(b) != self.escape
-                });
-            match self.quote {
+            let plain = v.is_null() || text.bytes().all(|b| b > b' ' && !sign(b));
+            match quote {
                 Some(q) if !plain => {
                     out.push(q);
                     for b in text.bytes() {
-                        match self.escape {
+                        match escape {
                             Some(e) if b == q || b == e => out.push(e),
                             None if b == q => out.push(q),
                             _ => {}

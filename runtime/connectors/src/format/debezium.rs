@@ -1,54 +1,66 @@
 //! Changes as Debezium writes them: `before`, `after` and `op`, with or without the envelope of a schema. A row that comes is
 //! written as op c, one that goes as op d; an update is one of each, as Flink writes it.
 
-use super::json::{Json, JsonWriter};
-use super::{Decoder, Encoder, Failure, Rows, json_fields};
+use super::changes::{Envelope, Item, Shape, word};
+use super::json::JsonWriter;
+use super::{Decoder, Encoder, Failure, Rows};
 use crate::options::TableSpec;
-use weir_core::{Batch, Field, Result, RowKind, SqlType};
+use weir_core::{Batch, Result, RowKind};
 
 const PREFIX: &str = "debezium-json";
 
+const METADATA: &[Item] = &[
+    ("schema", "schema", Shape::Text),
+    ("ingestion-timestamp", "ts_ms", Shape::Millis),
+    ("source.timestamp", "source", Shape::PropertyMillis("ts_ms")),
+    ("source.database", "source", Shape::Property("db")),
+    ("source.schema", "source", Shape::Property("schema")),
+    ("source.table", "source", Shape::Property("table")),
+    ("source.properties", "source", Shape::TextMap),
+];
+
+/// Reads Debezium's changes.
 #[derive(Clone)]
 pub(crate) struct Debezium {
-    rows: Json,
-    envelope: bool,
-    ignore_errors: bool,
-    fields: Vec<Field>,
+    envelope: Envelope,
+    /// Whether the change is the payload beside a schema.
+    with_schema: bool,
+    /// The place of the schema among the envelope's fields, if somebody reads it.
+    schema: Option<usize>,
 }
 
 impl Debezium {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        let fields = ["before", "after", "op", "payload"].map(|n| Field::new(n, SqlType::STRING));
-        Ok(Debezium {
-            rows: Json::with_prefix(table, PREFIX)?,
-            envelope: table.boolean("debezium-json.schema-include", false)?,
-            ignore_errors: table.boolean("debezium-json.ignore-parse-errors", false)?,
-            fields: fields.to_vec(),
-        })
+        let envelope = Envelope::new(table, PREFIX, &["before", "after", "op", "payload"], METADATA)?;
+        let schema = envelope.place("schema");
+        Ok(Debezium { envelope, with_schema: table.boolean("debezium-json.schema-include", false)?, schema })
     }
 
-    fn change(&self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
         let mut found = vec![];
-        json_fields::find(record, &self.fields, &mut found).map_err(|e| super::json::no_json(&e))?;
-        let text = |i: usize, all: &[Option<&'_ serde_json::value::RawValue>]| {
-            all[i].map(|r| r.get().to_string()).filter(|t| t != "null")
-        };
-        if self.envelope {
-            let payload = text(3, &found).ok_or("there is no payload, which debezium-json.schema-include asks for")?;
-            return Debezium { envelope: false, ..self.clone() }.change(payload.as_bytes(), rows);
-        }
-        if found[2].is_none() && found[3].is_some() {
+        self.envelope.find(text, &mut found)?;
+        if self.with_schema {
+            let payload = found[3].ok_or("there is no payload, which debezium-json.schema-include asks for")?;
+            let schema = self.schema.and_then(|at| found[at]);
+            self.envelope.find(payload, &mut found)?;
+            // The schema is beside the payload, not in it.
+            if let Some(at) = self.schema {
+                found[at] = schema;
+            }
+        } else if found[2].is_none() && found[3].is_some() {
             return Err("it has the envelope of a schema: set 'debezium-json.schema-include' = 'true'".to_string());
+        } else if let Some(at) = self.schema {
+            found[at] = None;
         }
-        let (before, after) = (text(0, &found), text(1, &found));
-        let mut row = |kind: RowKind, row: Option<String>| {
-            let missing = format!("it has no row to go with {}", kind.mark());
-            let hint = "a database must be told to log whole rows (in PostgreSQL: REPLICA IDENTITY FULL)";
-            let text = row.ok_or_else(|| format!("{missing}; {hint}"))?;
-            rows.kinds.push(kind as i8);
-            self.rows.object_over(text.as_bytes(), None, rows)
+        let (before, after) = (found[0], found[1]);
+        let mut row = |kind: RowKind, row: Option<&str>| {
+            let missing = || {
+                let hint = "a database must be told to log whole rows (in PostgreSQL: REPLICA IDENTITY FULL)";
+                format!("it has no row to go with {}; {hint}", kind.mark())
+            };
+            self.envelope.put(kind, row.ok_or_else(missing)?, None, &found, rows)
         };
-        match found[2].map(|op| op.get().trim_matches('"')) {
+        match word(found[2]).as_deref() {
             Some("c" | "r") => row(RowKind::Insert, after),
             Some("u") => {
                 row(RowKind::UpdateBefore, before)?;
@@ -63,12 +75,11 @@ impl Debezium {
 
 impl Decoder for Debezium {
     fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
-        let height = rows.height;
-        let read = self.change(record, rows).map_err(Failure::from);
-        rows.even(height, read, self.ignore_errors)
+        self.envelope.record(record, rows, |text, rows| self.change(text, rows))
     }
 }
 
+/// Writes changes as Debezium does.
 #[derive(Clone)]
 pub(crate) struct DebeziumWriter {
     rows: JsonWriter,

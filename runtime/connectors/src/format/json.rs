@@ -1,21 +1,29 @@
 //! JSON, a value a line, with Flink's options.
 
 use super::csv::short_integer;
-use super::{Decoder, Encoder, Failure, Rows, json_fields};
+use super::json_text::{Fractions, Json as Kind, Scanner, compact, number, what};
+use super::{Decoder, Encoder, Failure, Rows, json_fields, times, utf8};
 use crate::options::TableSpec;
 use base64::Engine;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value as J;
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::{Session, cast, time};
 
+/// Reads JSON.
 #[derive(Clone)]
 pub(crate) struct Json {
     fields: Vec<Field>,
+    /// The place of each field among the columns that are read.
+    columns: Vec<usize>,
     ignore_errors: bool,
     fail_on_missing: bool,
     iso: bool,
+    /// Numbers in columns of text: as the record has them, or in this form.
+    numbers: Option<Fractions>,
+    /// Numbers inside arrays and objects in columns of text.
+    fractions: Fractions,
 }
 
 fn iso(table: &TableSpec, prefix: &str) -> Result<bool> {
@@ -27,172 +35,264 @@ fn iso(table: &TableSpec, prefix: &str) -> Result<bool> {
     }
 }
 
+/// Options of a format's writer, which a table that is read may have as well.
+fn options_of_writer(table: &TableSpec, prefix: &str) -> Result<()> {
+    for k in ["encode.decimal-as-plain-number", "encode.ignore-null-fields"] {
+        table.boolean(&format!("{prefix}.{k}"), false)?;
+    }
+    table.get(&format!("{prefix}.map-null-key.mode"));
+    table.get(&format!("{prefix}.map-null-key.literal"));
+    Ok(())
+}
+
+fn has_decimals(ty: &SqlType) -> bool {
+    match &ty.kind {
+        TypeKind::Decimal(..) => true,
+        TypeKind::Array(e) | TypeKind::Multiset(e) => has_decimals(e),
+        TypeKind::Map(k, v) => has_decimals(k) || has_decimals(v),
+        TypeKind::Row(fields) => fields.iter().any(|f| has_decimals(&f.ty)),
+        _ => false,
+    }
+}
+
+/// The exponent of ten that a number may have, either way.
+const LARGEST_EXPONENT: u32 = 100_000;
+
+/// Bytes in base64 as Jackson takes them: white space between, and bits left over at the end.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
+/// The bytes that a text in base64 stands for.
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    if text.bytes().any(|b| b <= b' ') {
+        let text: Vec<u8> = text.bytes().filter(|b| *b > b' ').collect();
+        return LENIENT.decode(text).ok();
+    }
+    LENIENT.decode(text).ok()
+}
+
+/// A text without white space around it, which to Java is all up to a blank.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c| c <= ' ')
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
 impl Json {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Self::with_prefix(table, "json")
+        super::no_metadata(table, "json")?;
+        let json = Self::with_prefix(table, "json")?;
+        let key = "json.fail-on-missing-field";
+        let missing = table.boolean(key, false)?;
+        if json.ignore_errors && missing {
+            let e = Error::script("json.fail-on-missing-field and json.ignore-parse-errors exclude each other");
+            return Err(e.at(table.place_of(key)));
+        }
+        let streams = table.boolean("json.decode.json-parser.enabled", true)?;
+        Ok(Json { fail_on_missing: missing, numbers: (!streams).then_some(json.fractions), ..json })
     }
 
     /// A reader whose options begin with another format's name.
     pub fn with_prefix(table: &TableSpec, prefix: &str) -> Result<Self> {
-        let json = Json {
-            fields: table.projected().fields,
+        let read = table.columns.iter().enumerate().filter(|(_, c)| table.metadata[**c].is_none());
+        let (columns, fields): (Vec<usize>, Vec<Field>) =
+            read.map(|(i, c)| (i, table.schema.fields[*c].clone())).unzip();
+        let decimals = table.schema.fields.iter().any(|f| has_decimals(&f.ty));
+        options_of_writer(table, prefix)?;
+        Ok(Json {
+            fields,
+            columns,
             ignore_errors: table.boolean(&format!("{prefix}.ignore-parse-errors"), false)?,
-            fail_on_missing: table.boolean(&format!("{prefix}.fail-on-missing-field"), false)?,
+            fail_on_missing: false,
             iso: iso(table, prefix)?,
-        };
-        if json.ignore_errors && json.fail_on_missing {
-            return Err(Error::script("json.fail-on-missing-field and json.ignore-parse-errors exclude each other")
-                .at(table.place));
-        }
-        // Options of the writer, which a table that is read may have as well.
-        for k in [
-            "map-null-key.mode",
-            "map-null-key.literal",
-            "encode.decimal-as-plain-number",
-            "encode.ignore-null-fields",
-            "decode.json-parser.enabled",
-        ] {
-            table.get(&format!("{prefix}.{k}"));
-        }
-        Ok(json)
+            numbers: None,
+            fractions: if decimals { Fractions::Decimals } else { Fractions::Doubles },
+        })
     }
 
-    fn value(&self, j: &J, ty: &SqlType) -> std::result::Result<Value<'static>, String> {
-        let shown = || j.to_string().chars().take(40).collect::<String>();
-        let wrong = || format!("{} is no {}", shown(), ty.kind);
-        let text = || match j {
-            J::String(s) => s.trim().to_string(),
-            other => other.to_string(),
-        };
-        let whole = |low: i64, high: i64, small: bool| {
-            let t = text();
-            let v = match (j, t.parse::<i64>()) {
-                (_, Ok(v)) => Some(v),
-                // A number with a fraction is cut, as Jackson does for the wide types.
-                (J::Number(_), Err(_)) if !small => t.parse::<f64>().ok().map(|d| d as i64),
-                _ => None,
-            };
-            v.filter(|v| (low..=high).contains(v)).map(Value::Int).ok_or_else(wrong)
-        };
-        Ok(match (&ty.kind, j) {
-            (_, J::Null) => Value::Null,
-            (TypeKind::Char(_) | TypeKind::Varchar(_), J::String(s)) => Value::string(s.clone()),
-            (TypeKind::Char(_) | TypeKind::Varchar(_), other) => Value::string(other.to_string()),
-            (TypeKind::Boolean, J::Bool(b)) => Value::Bool(*b),
-            (TypeKind::Boolean, _) => Value::Bool(text().eq_ignore_ascii_case("true")),
-            (TypeKind::TinyInt, _) => whole(i64::from(i8::MIN), i64::from(i8::MAX), true)?,
-            (TypeKind::SmallInt, _) => whole(i64::from(i16::MIN), i64::from(i16::MAX), true)?,
-            (TypeKind::Int, _) => whole(i64::from(i32::MIN), i64::from(i32::MAX), false)?,
-            (TypeKind::BigInt, _) => whole(i64::MIN, i64::MAX, false)?,
-            (TypeKind::Float, _) => Value::Float(cast::parse_float(&text()).ok_or_else(wrong)?),
-            (TypeKind::Double, _) => Value::Double(cast::parse_double(&text()).ok_or_else(wrong)?),
-            (TypeKind::Decimal(p, s), _) => {
-                let (v, from) = cast::parse_decimal(&text(), *s).ok_or_else(wrong)?;
-                let fitted = weir_expr::arith::fits(weir_expr::arith::rescale(v, from, *s), *p);
-                fitted.map_or(Value::Null, |v| Value::Decimal(v, *s))
+    /// The same with numbers in columns of text as Jackson's trees have them, which Flink makes of changes.
+    pub fn of_trees(self) -> Self {
+        Json { numbers: Some(self.fractions), ..self }
+    }
+
+    fn text(&self, text: &str) -> std::result::Result<Value<'static>, String> {
+        Ok(match what(text) {
+            Kind::Null => Value::Null,
+            Kind::String(s) => Value::string(s.into_owned()),
+            Kind::Number(n) => match self.numbers {
+                None => Value::string(n.to_string()),
+                Some(form) => {
+                    let mut out = String::new();
+                    number(n, form, &mut out);
+                    Value::string(out.trim_matches('"').to_string())
+                }
+            },
+            Kind::Bool(b) => Value::string(b.to_string()),
+            Kind::Array | Kind::Object => {
+                let mut out = String::with_capacity(text.len());
+                compact(text, self.fractions, &mut out).map_err(|e| e.to_string())?;
+                Value::string(out)
             }
-            (TypeKind::Date, _) => Value::Date(time::parse_date(&text()).ok_or_else(wrong)?),
-            (TypeKind::Time(_), _) => {
-                let t = text();
-                Value::Time(time::parse_time(t.strip_suffix('Z').unwrap_or(&t)).ok_or_else(wrong)?)
+        })
+    }
+
+    /// The text of a value, as a scanner gave it, as a value of a type. What of an array's items or a row's fields cannot be
+    /// read is NULL under `ignore-parse-errors`, and counted in `lost`.
+    pub(super) fn value(
+        &self,
+        text: &str,
+        ty: &SqlType,
+        lost: &mut u64,
+    ) -> std::result::Result<Value<'static>, String> {
+        let json = match (&ty.kind, what(text)) {
+            (_, Kind::Null) => return Ok(Value::Null),
+            (TypeKind::Char(_) | TypeKind::Varchar(_), _) => return self.text(text),
+            (_, json) => json,
+        };
+        let wrong = || format!("{} is no {}", shown(text), ty.kind);
+        let said = match &json {
+            Kind::String(s) => s.as_ref(),
+            _ => text,
+        };
+        let parsed = |low: i64, high: i64| {
+            let v = trimmed(said).parse::<i64>().ok().filter(|v| (low..=high).contains(v));
+            v.map(Value::Int).ok_or_else(wrong)
+        };
+        let whole = |low: i64, high: i64| match &json {
+            // A number with a fraction is cut, as Jackson does for the wide types.
+            Kind::Number(n) if n.contains(['.', 'e', 'E']) => {
+                let d = n.parse::<f64>().map_err(|_| wrong())?;
+                let fits = d >= low as f64 && d <= high as f64;
+                fits.then_some(Value::Int(d as i64)).ok_or_else(wrong)
             }
-            (TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p), _) => {
-                let t = text();
-                let ltz = matches!(ty.kind, TypeKind::TimestampLtz(_));
-                let body = match (ltz, t.strip_suffix('Z')) {
-                    (true, Some(b)) => b,
-                    (true, None) => return Err(wrong()),
-                    (false, _) => t.as_str(),
+            _ => parsed(low, high),
+        };
+        // What of a larger value is wrong by itself.
+        let mut part = |text: &str, ty: &SqlType| match self.value(text, ty, lost) {
+            Err(_) if self.ignore_errors => {
+                *lost += 1;
+                Ok(Value::Null)
+            }
+            read => read,
+        };
+        Ok(match (&ty.kind, &json) {
+            (TypeKind::Boolean, Kind::Bool(b)) => Value::Bool(*b),
+            (TypeKind::Boolean, _) => Value::Bool(trimmed(said).eq_ignore_ascii_case("true")),
+            (TypeKind::TinyInt, _) => parsed(i64::from(i8::MIN), i64::from(i8::MAX))?,
+            (TypeKind::SmallInt, _) => parsed(i64::from(i16::MIN), i64::from(i16::MAX))?,
+            (TypeKind::Int, _) => whole(i64::from(i32::MIN), i64::from(i32::MAX))?,
+            (TypeKind::BigInt, _) => whole(i64::MIN, i64::MAX)?,
+            (TypeKind::Float, _) => Value::Float(cast::parse_float(trimmed(said)).ok_or_else(wrong)?),
+            (TypeKind::Double, _) => Value::Double(cast::parse_double(trimmed(said)).ok_or_else(wrong)?),
+            (TypeKind::Decimal(p, s), _) => decimal(trimmed(said), *p, *s).ok_or_else(wrong)?,
+            (TypeKind::Date, _) => Value::Date(times::date(said, false).ok_or_else(wrong)?),
+            (TypeKind::Time(_), _) => Value::Time(times::millis(said).ok_or_else(wrong)?),
+            (TypeKind::Timestamp(p), _) => stamp(said, self.iso, *p).ok_or_else(wrong)?,
+            (TypeKind::TimestampLtz(p), _) => {
+                said.strip_suffix('Z').and_then(|t| stamp(t, self.iso, *p)).ok_or_else(wrong)?
+            }
+            (TypeKind::Binary(_) | TypeKind::Varbinary(_), Kind::String(s)) => {
+                Value::Bytes(from_base64(s).ok_or_else(wrong)?.into())
+            }
+            (TypeKind::Array(e), Kind::Array) => Value::List(all_items(text, |v| part(v, e))?),
+            (TypeKind::Map(k, v), Kind::Object) => {
+                Value::Map(all_members(text, |key, value| Ok((part(key, k)?, part(value, v)?)))?)
+            }
+            (TypeKind::Multiset(e), Kind::Object) => {
+                let count = SqlType::from(TypeKind::Int);
+                Value::Map(all_members(text, |key, n| Ok((part(key, e)?, part(n, &count)?)))?)
+            }
+            (TypeKind::Row(fields), Kind::Object) => {
+                let mut found = Vec::with_capacity(fields.len());
+                json_fields::find(text, fields, &mut found).map_err(|e| e.to_string())?;
+                let field = |(text, f): (&Option<&str>, &Field)| match text {
+                    Some(text) => part(text, &f.ty).map_err(|why| format!("field '{}': {why}", f.name)),
+                    None if self.fail_on_missing => Err(format!("the field '{}' is missing", f.name)),
+                    None => Ok(Value::Null),
                 };
-                let body = if self.iso { body.replacen('T', " ", 1) } else { body.to_string() };
-                let (s, n) = time::parse_timestamp(&body).ok_or_else(wrong)?;
-                let unit = 10u32.pow(9 - u32::from(*p).min(9));
-                Value::Timestamp(s, n / unit * unit)
-            }
-            (TypeKind::Binary(_) | TypeKind::Varbinary(_), J::String(s)) => {
-                Value::Bytes(base64::engine::general_purpose::STANDARD.decode(s).map_err(|_| wrong())?.into())
-            }
-            (TypeKind::Array(e), J::Array(items)) => {
-                Value::List(items.iter().map(|v| self.value(v, e)).collect::<std::result::Result<_, _>>()?)
-            }
-            (TypeKind::Map(k, v), J::Object(map)) => Value::Map(
-                map.iter()
-                    .map(|(key, value)| Ok((self.value(&J::String(key.clone()), k)?, self.value(value, v)?)))
-                    .collect::<std::result::Result<_, String>>()?,
-            ),
-            (TypeKind::Multiset(e), J::Object(map)) => Value::Map(
-                map.iter()
-                    .map(|(key, n)| Ok((self.value(&J::String(key.clone()), e)?, Value::Int(n.as_i64().unwrap_or(1)))))
-                    .collect::<std::result::Result<_, String>>()?,
-            ),
-            (TypeKind::Row(fields), J::Object(map)) => {
-                Value::Row(fields.iter().map(|f| self.field(map, f)).collect::<std::result::Result<_, _>>()?)
+                Value::Row(found.iter().zip(fields).map(field).collect::<std::result::Result<_, _>>()?)
             }
             _ => return Err(wrong()),
         })
     }
-
-    fn field(&self, map: &serde_json::Map<String, J>, f: &Field) -> std::result::Result<Value<'static>, String> {
-        match map.get(&f.name) {
-            Some(j) => match self.value(j, &f.ty) {
-                Ok(v) => Ok(v),
-                Err(_) if self.ignore_errors => Ok(Value::Null),
-                Err(why) => Err(format!("field '{}': {why}", f.name)),
-            },
-            None if self.fail_on_missing => Err(format!("the field '{}' is missing", f.name)),
-            None => Ok(Value::Null),
-        }
-    }
-
-    fn rows(&self, line: &[u8]) -> std::result::Result<Vec<Vec<Value<'static>>>, String> {
-        // What follows the first value of a line is left unread, as Jackson does.
-        let mut values = serde_json::Deserializer::from_slice(line).into_iter::<J>();
-        let first = match values.next() {
-            None => return Ok(vec![]),
-            Some(v) => v.map_err(|e| no_json(&e))?,
-        };
-        let row = |j: &J| match j {
-            J::Object(map) => {
-                self.fields.iter().map(|f| self.field(map, f)).collect::<std::result::Result<Vec<_>, _>>()
-            }
-            J::Null => Err("null is no row".to_string()),
-            _ => Err("a record is a JSON object".to_string()),
-        };
-        match &first {
-            J::Array(items) => items.iter().map(row).collect(),
-            other => Ok(vec![row(other)?]),
-        }
-    }
 }
 
-/// What is wrong with a text that is not JSON.
-pub(super) fn no_json(e: &serde_json::Error) -> String {
-    format!("this is not JSON (at column {}): {}", e.column(), reason(e))
+/// A number's text as a decimal; NULL where it has too many digits.
+pub(super) fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value<'static>> {
+    if let Some((_, exponent)) = text.split_once(['e', 'E'])
+        && exponent.parse::<i32>().is_ok_and(|e| e.unsigned_abs() > LARGEST_EXPONENT)
+    {
+        return None;
+    }
+    let (v, from) = cast::parse_decimal(text, scale)?;
+    let fitted = weir_expr::arith::fits(weir_expr::arith::rescale(v, from, scale), precision);
+    Some(fitted.map_or(Value::Null, |v| Value::Decimal(v, scale)))
+}
+
+fn stamp(text: &str, iso: bool, digits: u8) -> Option<Value<'static>> {
+    let (seconds, nanos) = times::timestamp(text, iso)?;
+    let unit = 10u32.pow(9 - u32::from(digits).min(9));
+    Some(Value::Timestamp(seconds, nanos / unit * unit))
+}
+
+/// What `item` makes of the items of an array.
+fn all_items<'a, T>(
+    text: &'a str,
+    mut item: impl FnMut(&'a str) -> std::result::Result<T, String>,
+) -> std::result::Result<Vec<T>, String> {
+    let (mut all, mut wrong) = (vec![], None);
+    let read = Scanner::new(text).items(|v| match item(v) {
+        Ok(v) => all.push(v),
+        Err(why) => drop(wrong.get_or_insert(why)),
+    });
+    read.map_err(|e| e.to_string())?;
+    wrong.map_or(Ok(all), Err)
+}
+
+/// What `member` makes of the members of an object, of which it gets the key in its quotes; of those with one key the last.
+fn all_members(
+    text: &str,
+    mut member: impl FnMut(&str, &str) -> std::result::Result<(Value<'static>, Value<'static>), String>,
+) -> std::result::Result<Vec<(Value<'static>, Value<'static>)>, String> {
+    let mut all: Vec<(&str, &str)> = vec![];
+    let mut places = std::collections::HashMap::new();
+    let read = Scanner::new(text).members(|key, value| {
+        let at = *places.entry(super::json_text::said(key)).or_insert(all.len());
+        match all.get_mut(at) {
+            Some(there) => there.1 = value,
+            None => all.push((key, value)),
+        }
+    });
+    read.map_err(|e| e.to_string())?;
+    all.into_iter().map(|(key, value)| member(&format!("\"{key}\""), value)).collect()
 }
 
 impl Json {
     /// Puts an object's text into the columns, with the fields of another one in the place of those that it has as well.
     pub(super) fn object_over(
         &self,
-        text: &[u8],
-        over: Option<&[u8]>,
+        text: &str,
+        over: Option<&str>,
         rows: &mut Rows,
     ) -> std::result::Result<(), String> {
         let (mut found, mut first) = (vec![], vec![]);
-        json_fields::find(text, &self.fields, &mut found).map_err(|e| no_json(&e))?;
+        json_fields::find(text, &self.fields, &mut found).map_err(|e| e.to_string())?;
         if let Some(over) = over {
-            json_fields::find(over, &self.fields, &mut first).map_err(|e| no_json(&e))?;
+            json_fields::find(over, &self.fields, &mut first).map_err(|e| e.to_string())?;
             found.iter_mut().zip(first).for_each(|(f, o)| *f = o.or(*f));
         }
         self.object(&found, rows)
     }
 
     /// Puts the fields of an object into the columns.
-    fn object(&self, found: &[Option<&RawValue>], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn object(&self, found: &[Option<&str>], rows: &mut Rows) -> std::result::Result<(), String> {
         let mut wrong = None;
-        for ((raw, field), column) in found.iter().zip(&self.fields).zip(&mut rows.columns) {
-            let put = match raw {
-                Some(raw) => self.put(raw.get(), &field.ty, column),
+        for ((text, field), column) in found.iter().zip(&self.fields).zip(&self.columns) {
+            let column = &mut rows.columns[*column];
+            let put = match text {
+                Some(text) => self.put(text, &field.ty, column, &mut rows.nulled),
                 None if self.fail_on_missing => Err(format!("the field '{}' is missing", field.name)),
                 None => {
                     column.push_null();
@@ -213,7 +313,13 @@ impl Json {
     }
 
     /// Puts a value's text into its column: the usual ones straight, the others by way of a value.
-    fn put(&self, text: &str, ty: &SqlType, column: &mut ColumnBuilder) -> std::result::Result<(), String> {
+    fn put(
+        &self,
+        text: &str,
+        ty: &SqlType,
+        column: &mut ColumnBuilder,
+        lost: &mut u64,
+    ) -> std::result::Result<(), String> {
         let string = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).filter(|t| !t.contains('\\'));
         match (&mut *column, string) {
             (ColumnBuilder::Utf8(b), Some(s)) if ty.is_text() => {
@@ -240,40 +346,43 @@ impl Json {
             }
             _ => {}
         }
-        if text == "null" {
-            column.push_null();
-            return Ok(());
-        }
-        let json: J = serde_json::from_str(text).map_err(|e| reason(&e))?;
-        column.push(&self.value(&json, ty)?);
+        column.push(&self.value(text, ty, lost)?);
         Ok(())
     }
-}
 
-fn reason(e: &serde_json::Error) -> String {
-    let t = e.to_string();
-    t.split(" at line").next().unwrap_or(&t).to_string()
+    /// Reads a record into rows: an object, or an array of objects. What follows is left unread, as Jackson does.
+    fn read(&self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+        let text = utf8(record)?;
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        let mut found = Vec::with_capacity(self.fields.len());
+        let no_row = || "a record is a JSON object, or an array of them".to_string();
+        match Scanner::new(text).peek() {
+            None => Ok(()),
+            Some(b'{') => {
+                json_fields::find(text, &self.fields, &mut found).map_err(|e| e.to_string())?;
+                self.object(&found, rows)
+            }
+            Some(b'[') => all_items(text, |item| match what(item) {
+                Kind::Object => {
+                    json_fields::find(item, &self.fields, &mut found).map_err(|e| e.to_string())?;
+                    self.object(&found, rows)
+                }
+                _ => Err(no_row()),
+            })
+            .map(drop),
+            Some(_) => {
+                Scanner::new(text).value().map_err(|e| e.to_string())?;
+                Err(no_row())
+            }
+        }
+    }
 }
 
 impl Decoder for Json {
     fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
-        if record.trim_ascii_start().first() == Some(&b'{') {
-            let mut found = Vec::with_capacity(self.fields.len());
-            return match json_fields::find(record, &self.fields, &mut found) {
-                Ok(()) => Ok(self.object(&found, rows)?),
-                Err(_) if self.ignore_errors => {
-                    rows.skipped += 1;
-                    Ok(())
-                }
-                Err(e) => Err(no_json(&e).into()),
-            };
-        }
-        match self.rows(record) {
-            Ok(found) => found.iter().for_each(|r| rows.push(r)),
-            Err(_) if self.ignore_errors => rows.skipped += 1,
-            Err(message) => return Err(message.into()),
-        }
-        Ok(())
+        let height = rows.height;
+        let read = self.read(record, rows).map_err(Failure::from);
+        rows.ignoring(height, read, self.ignore_errors)
     }
 }
 
@@ -315,7 +424,8 @@ impl JsonWriter {
     }
 
     fn json(&self, v: &Value<'_>, ty: &SqlType) -> J {
-        let number = |t: String| serde_json::from_str(&t).unwrap_or(J::Null);
+        // What is no number is written as text, as Jackson does.
+        let number = |t: String| serde_json::from_str(&t).unwrap_or(J::String(t));
         let stamp = |s: i64, n: u32| {
             let t = time::timestamp_text(s, n, 9);
             let t = t.trim_end_matches('0').trim_end_matches('.').to_string();

@@ -2,19 +2,29 @@
 
 mod avro;
 mod canal;
+mod changes;
 pub(crate) mod csv;
+pub(crate) mod csv_scan;
 pub(crate) mod debezium;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod json;
 mod json_fields;
+mod json_text;
+mod maxwell;
+pub(crate) mod metadata;
+mod ogg;
 mod origin;
 mod protobuf;
 pub(crate) mod raw;
 mod refused;
 mod rows;
+mod times;
 
 use crate::options::TableSpec;
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
 use origin::{Lines, Records};
 pub(crate) use refused::Refused;
 pub use rows::Rows;
@@ -71,8 +81,8 @@ pub trait Decoder: Send {
         while rows.good() < most {
             let Some((next, end)) = line_end(&data[used..], at_end) else {
                 if data.len() - used > LONGEST {
-                    // The rest of it is read as a line of its own, and found too long again.
                     bad.push(Bad { at: used, end: data.len(), message: TOO_LONG.to_string() });
+                    rows.endless = true;
                     used = data.len();
                 }
                 break;
@@ -105,9 +115,10 @@ pub(crate) struct DecoderFactory {
     pub keeps_records: bool,
     /// The statement that reads, for dead letters.
     pub statement: String,
-    /// The character that quotes fields, if records can span lines.
-    pub quote: Option<u8>,
-    pub delimiter: u8,
+    /// What says where records end, if they can span lines.
+    pub dialect: Option<csv_scan::Dialect>,
+    /// Whether records are changes, whose order counts.
+    pub changes: bool,
 }
 
 impl DecoderFactory {
@@ -141,6 +152,8 @@ fn unknown(table: &TableSpec, format: &str) -> Error {
         "raw",
         "debezium-json",
         "canal-json",
+        "maxwell-json",
+        "ogg-json",
         "avro",
         "avro-confluent",
         "debezium-avro-confluent",
@@ -154,13 +167,26 @@ fn unknown(table: &TableSpec, format: &str) -> Error {
     }
 }
 
+/// Refuses columns of metadata in a format that has none.
+fn no_metadata(table: &TableSpec, format: &str) -> Result<()> {
+    match table.metadata.iter().position(Option::is_some) {
+        Some(c) => {
+            let name = &table.schema.fields[c].name;
+            let key = table.metadata[c].as_deref().unwrap_or_default();
+            let e = Error::script(format!("the format {format} has no metadata '{key}' (column '{name}')"));
+            Err(e.at(table.place))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The decoder that a table's options ask for.
 pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
-    let (mut quote, mut delimiter) = (None, 0);
+    let mut dialect = None;
     let make: Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync> = match table.need("format")? {
         "csv" => {
             let csv = csv::Csv::new(table)?;
-            (quote, delimiter) = (csv.quote, csv.delimiter);
+            dialect = Some(csv.dialect);
             Box::new(move || Box::new(csv.clone()))
         }
         "json" => {
@@ -179,6 +205,14 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
             let canal = canal::Canal::new(table)?;
             Box::new(move || Box::new(canal.clone()))
         }
+        "maxwell-json" => {
+            let maxwell = maxwell::Maxwell::new(table)?;
+            Box::new(move || Box::new(maxwell.clone()))
+        }
+        "ogg-json" => {
+            let ogg = ogg::Ogg::new(table)?;
+            Box::new(move || Box::new(ogg.clone()))
+        }
         name @ ("avro" | "avro-confluent" | "debezium-avro-confluent") => {
             let avro = avro::AvroReader::new(table, name)?;
             Box::new(move || Box::new(avro.clone()))
@@ -191,12 +225,13 @@ pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
     };
     let (schema, on_error, keeps_records) = (table.projected(), table.on_error, table.keeps_records);
     let statement = table.statement().to_string();
-    Ok(DecoderFactory { make, schema, on_error, keeps_records, statement, quote, delimiter })
+    let changes = table.options.get("format").is_some_and(|f| takes_changes(f));
+    Ok(DecoderFactory { make, schema, on_error, keeps_records, statement, dialect, changes })
 }
 
 /// Whether a format says of each row whether it comes or goes.
 pub(crate) fn takes_changes(format: &str) -> bool {
-    matches!(format, "debezium-json" | "canal-json" | "debezium-avro-confluent")
+    weir_core::options::CHANGE_FORMATS.contains(&format)
 }
 
 /// Writes rows as bytes.
@@ -228,6 +263,14 @@ pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str
             let writer = canal::CanalWriter::new(table)?;
             Ok((Box::new(move || Box::new(writer.clone())), "json"))
         }
+        "maxwell-json" => {
+            let writer = maxwell::MaxwellWriter::new(table)?;
+            Ok((Box::new(move || Box::new(writer.clone())), "json"))
+        }
+        "ogg-json" => {
+            let writer = ogg::OggWriter::new(table)?;
+            Ok((Box::new(move || Box::new(writer.clone())), "json"))
+        }
         "raw" => {
             let raw = raw::RawWriter::new(table)?;
             Ok((Box::new(move || Box::new(raw.clone())), "txt"))
@@ -241,6 +284,27 @@ pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str
             Ok((Box::new(move || Box::new(protobuf.clone())), "pb"))
         }
         other => Err(unknown(table, other)),
+    }
+}
+
+/// Puts more columns beside those of records, the same values in every row.
+pub(crate) struct Widen {
+    pub schema: SchemaRef,
+    /// Each column: the place of a record's, or an array with the one value.
+    pub columns: Vec<std::result::Result<usize, ArrayRef>>,
+}
+
+impl Widen {
+    fn batch(&self, batch: Batch) -> Result<Batch> {
+        let rows = batch.rows();
+        let first = UInt32Array::from(vec![0; rows]);
+        let column = |c: &std::result::Result<usize, ArrayRef>| match c {
+            Ok(place) => Ok(batch.data.column(*place).clone()),
+            Err(one) => take(one, &first, None).map_err(|e| Error::internal(e.to_string())),
+        };
+        let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
+        let Batch { kinds, origins, .. } = batch;
+        Ok(Batch::from_columns(self.schema.clone(), columns, rows)?.with_kinds(kinds).with_origins(origins))
     }
 }
 
@@ -267,21 +331,50 @@ pub(crate) struct Reading {
     first: bool,
     /// Whether what is there was not enough for a record.
     starved: bool,
+    /// Whether the rest of a record that is too long is passed over, up to its line's end.
+    passing: bool,
+    /// What goes beside the records' columns.
+    widen: Option<Widen>,
 }
+
+/// How far a stream was read: bytes from its begin, and whether a record that is too long goes on there.
+pub(crate) type Position = (u64, bool);
 
 const CHUNK: usize = 1 << 20;
 
 impl Reading {
     pub fn new(decoding: Decoding, name: &str, context: SubtaskContext) -> Self {
         let lines = Lines::new(name);
-        Reading { decoding, buffer: vec![], from: 0, offset: 0, lines, context, first: true, starved: false }
+        Reading {
+            decoding,
+            buffer: vec![],
+            from: 0,
+            offset: 0,
+            lines,
+            context,
+            first: true,
+            starved: false,
+            passing: false,
+            widen: None,
+        }
     }
 
-    /// Begins with another stream, from an offset.
-    pub fn restart(&mut self, name: &str, offset: u64) {
+    /// Begins with another stream, from a position.
+    pub fn restart(&mut self, name: &str, (offset, passing): Position) {
         self.buffer.clear();
         (self.from, self.offset, self.first, self.starved) = (0, offset, offset == 0, false);
+        self.passing = passing;
         self.lines = Lines::new(name);
+    }
+
+    /// Gives rows more columns from here on.
+    pub fn widen(&mut self, widen: Widen) {
+        self.widen = Some(widen);
+    }
+
+    /// How far the stream is read.
+    pub fn position(&self) -> Position {
+        (self.offset, self.passing)
     }
 
     /// Whether so little is left that reading more makes sense.
@@ -319,6 +412,14 @@ impl Reading {
 
     /// Turns what is there into a batch.
     pub fn decode(&mut self, at_end: bool, out: &mut Collector) -> Result<Progress> {
+        if self.passing {
+            let data = &self.buffer[self.from..];
+            let n = memchr::memchr(b'\n', data).map(|n| n + 1);
+            self.passing = n.is_none();
+            let n = n.unwrap_or(data.len());
+            self.from += n;
+            self.offset += n as u64;
+        }
         let data = &self.buffer[self.from..];
         if data.is_empty() {
             return Ok(if at_end { Progress::End } else { Progress::NeedsMore });
@@ -333,6 +434,7 @@ impl Reading {
         let m = &self.context.metrics;
         m.nulled.inc_by(rows.nulled);
         m.skipped.inc_by(rows.skipped);
+        self.passing = rows.endless && !at_end;
         let mut refused = Refused::new(self.decoding.on_error, m, &self.decoding.statement);
         for b in bad {
             let record = &data[b.at..b.end.min(data.len())];
@@ -350,7 +452,10 @@ impl Reading {
         self.from += used;
         self.starved = used == 0;
         self.offset += used as u64;
-        out.emit(batch);
+        out.emit(match &self.widen {
+            Some(w) => w.batch(batch)?,
+            None => batch,
+        });
         Ok(match used {
             0 if at_end => Progress::End,
             0 => Progress::NeedsMore,

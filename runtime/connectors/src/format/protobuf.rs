@@ -170,6 +170,7 @@ pub(crate) struct ProtobufReader {
 impl ProtobufReader {
     pub fn new(table: &TableSpec) -> Result<Self> {
         only_messages(table)?;
+        super::no_metadata(table, "protobuf")?;
         table.get("protobuf.write-null-string-literal");
         Ok(ProtobufReader {
             layout: layout(table, &table.projected().fields)?,

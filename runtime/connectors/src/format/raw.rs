@@ -42,6 +42,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub fn new(table: &TableSpec) -> Result<Self> {
+        super::no_metadata(table, "raw")?;
         let ty = only_column(table)?;
         let little = check(table, &ty)?;
         Ok(Raw { ty, projected: !table.columns.is_empty(), little })

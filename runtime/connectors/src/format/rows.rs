@@ -21,6 +21,8 @@ pub struct Rows {
     pub nulled: u64,
     /// Records that were left out, as the format was told to.
     pub skipped: u64,
+    /// Whether the last record is too long and goes on behind what was handed over, up to the line's end.
+    pub endless: bool,
     /// What kept the records behind these from being read, and is none of theirs.
     pub failed: Option<weir_core::Error>,
 }
@@ -36,6 +38,7 @@ impl Rows {
             dropped: vec![],
             nulled: 0,
             skipped: 0,
+            endless: false,
             failed: None,
         }
     }
@@ -53,13 +56,19 @@ impl Rows {
         self.kinds.push(kind as i8);
         self.push(values);
     }
-    /// Ends a record of a format that knows kinds: as many kinds as rows, and if it failed and that is to be ignored, none of
-    /// its rows.
+    /// Ends a record of a format that knows kinds: as many kinds as rows, and the rest as [`Rows::ignoring`].
     ///
     /// # Errors
     /// What the record failed with, unless that is to be ignored.
     pub fn even(&mut self, height: usize, read: Result<(), Failure>, ignore: bool) -> Result<(), Failure> {
         self.kinds.resize(self.height, RowKind::Insert as i8);
+        self.ignoring(height, read, ignore)
+    }
+    /// Ends a record that began at `height`: if it failed and that is to be ignored, it counts as skipped and has no rows.
+    ///
+    /// # Errors
+    /// What the record failed with, unless that is to be ignored.
+    pub fn ignoring(&mut self, height: usize, read: Result<(), Failure>, ignore: bool) -> Result<(), Failure> {
         if matches!(read, Err(Failure::Record(_))) && ignore {
             self.dropped.extend(height as u32..self.height as u32);
             self.skipped += 1;

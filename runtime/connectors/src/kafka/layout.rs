@@ -55,6 +55,10 @@ impl Layout {
         let mut metadata = vec![];
         for (i, key) in table.metadata.iter().enumerate() {
             let Some(key) = key else { continue };
+            if key.starts_with("value.") {
+                // The value's format knows it.
+                continue;
+            }
             let found = METADATA.iter().find(|(n, _)| n == key).ok_or_else(|| {
                 Error::script(format!("there is no metadata '{key}' (column '{}')", table.schema.fields[i].name))
                     .at(table.place)
@@ -62,6 +66,7 @@ impl Layout {
             })?;
             metadata.push((i, found.1));
         }
+        let of_format = |i: usize| table.metadata[i].as_deref().is_some_and(|m| m.starts_with("value."));
         let physical: Vec<usize> = (0..table.schema.len()).filter(|i| table.metadata[*i].is_none()).collect();
         let value_format = match (table.get("value.format"), table.get("format")) {
             (Some(_), Some(_)) => {
@@ -116,7 +121,7 @@ impl Layout {
             let e = Error::script("'key.fields-prefix' goes with 'value.fields-include' = 'EXCEPT_KEY'");
             return Err(e.at(table.place_of("key.fields-prefix")).hint("in the value the names would have it as well"));
         }
-        let value = match table.get("value.fields-include").unwrap_or("ALL") {
+        let mut value: Vec<usize> = match table.get("value.fields-include").unwrap_or("ALL") {
             "ALL" => physical,
             "EXCEPT_KEY" => physical.into_iter().filter(|i| !key.contains(i)).collect(),
             other => {
@@ -124,6 +129,8 @@ impl Layout {
                 return Err(e.at(table.place_of("value.fields-include")));
             }
         };
+        value.extend((0..table.schema.len()).filter(|i| of_format(*i)));
+        value.sort_unstable();
         Ok(Layout { value, value_format, key, key_format, key_prefix, metadata })
     }
 

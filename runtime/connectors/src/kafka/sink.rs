@@ -66,10 +66,10 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         return Err(e.at(table.place_of("topic")));
     }
     let layout = Layout::new(table, upsert)?;
-    if let Some((column, _)) =
-        layout.metadata.iter().find(|(_, m)| !matches!(m, Metadata::Timestamp | Metadata::Headers))
-    {
-        let name = &table.schema.fields[*column].name;
+    let beside = layout.metadata.iter().find(|(_, m)| !matches!(m, Metadata::Timestamp | Metadata::Headers));
+    let of_format = layout.value.iter().copied().find(|c| table.metadata[*c].is_some());
+    if let Some(column) = beside.map(|(c, _)| *c).or(of_format) {
+        let name = &table.schema.fields[column].name;
         let e = Error::script(format!("column '{name}' is metadata that can only be read")).at(table.place);
         return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
     }

@@ -1,6 +1,7 @@
 //! Avro: `avro`, records of the table's own schema; `avro-confluent`, records that name their schema in a registry;
 //! `debezium-avro-confluent`, such records of changes. Messages only: Avro's container files are read by nothing here.
 
+mod bounds;
 mod registry;
 mod schema;
 mod values;
@@ -93,11 +94,16 @@ pub(crate) struct AvroReader {
 
 impl AvroReader {
     pub fn new(table: &TableSpec, format: &str) -> Result<Self> {
+        super::no_metadata(table, format)?;
         let ignore_errors = table.boolean(&format!("{format}.ignore-parse-errors"), false)?;
         Ok(AvroReader { format: AvroFormat::new(table, format)?, fields: table.projected().fields, ignore_errors })
     }
 
     fn read(&self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+        if self.format.changes && record.is_empty() {
+            // So Debezium follows up a row that goes.
+            return Ok(());
+        }
         let (by, mut bytes) = match &self.format.by {
             By::Table(s) => (s.clone(), record),
             By::Registry(r) => {
@@ -109,11 +115,11 @@ impl AvroReader {
                 (r.schema(u32::from_be_bytes([a, b, c, d])).map_err(Failure::Job)??, rest)
             }
         };
-        let value =
-            from_avro_datum(&by.schema, &mut bytes, None).map_err(|e| format!("it is not as its schema says: {e}"))?;
-        if !bytes.is_empty() {
-            return Err(format!("{} bytes follow the record", bytes.len()).into());
+        let wrong = |why: String| format!("it is not as its schema says: {why}");
+        if bounds::check(&by, bytes).map_err(wrong)? < bytes.len() {
+            return Err("more bytes follow the record".to_string().into());
         }
+        let value = from_avro_datum(&by.schema, &mut bytes, None).map_err(|e| wrong(e.to_string()))?;
         if self.format.changes {
             return Ok(self.change(&value, &by, rows)?);
         }
@@ -148,14 +154,8 @@ impl AvroReader {
 impl Decoder for AvroReader {
     fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
         let height = rows.height;
-        match self.read(record, rows) {
-            Err(Failure::Record(_)) if self.ignore_errors => {
-                rows.dropped.extend(height as u32..rows.height as u32);
-                rows.skipped += 1;
-                Ok(())
-            }
-            read => read,
-        }
+        let read = self.read(record, rows);
+        rows.ignoring(height, read, self.ignore_errors)
     }
 }
 

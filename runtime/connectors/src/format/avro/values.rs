@@ -35,7 +35,12 @@ impl Written {
         Written { schema, names }
     }
 
-    /// A value of these records as a type's.
+    /// What a name in the schema stands for.
+    pub fn named(&self, name: &Name) -> Option<&Schema> {
+        self.names.get(name)
+    }
+
+    /// A part of the schema, or what it refers to.
     fn part<'a>(&'a self, schema: &'a Schema) -> &'a Schema {
         match schema {
             Schema::Ref { name } => self.names.get(name).unwrap_or(schema),
@@ -50,6 +55,9 @@ fn name_records(schema: &Schema, names: &mut HashMap<Name, Schema>) {
             names.insert(r.name.clone(), schema.clone());
             r.fields.iter().for_each(|f| name_records(&f.schema, names));
         }
+        Schema::Enum(e) => drop(names.insert(e.name.clone(), schema.clone())),
+        Schema::Fixed(f) => drop(names.insert(f.name.clone(), schema.clone())),
+        Schema::Decimal(d) => name_records(&d.inner, names),
         Schema::Array(a) => name_records(&a.items, names),
         Schema::Map(m) => name_records(&m.types, names),
         Schema::Union(u) => u.variants().iter().for_each(|v| name_records(v, names)),

@@ -1,0 +1,278 @@
+//! How the values of a column are made: each is a function of a number that is drawn for it.
+
+use crate::options::TableSpec;
+use weir_core::{Error, Result, SqlType, TypeKind, Value};
+
+/// Items of an array, map or multiset, where the script says nothing.
+const ITEMS: usize = 3;
+
+#[derive(Clone)]
+enum Kind {
+    Sequence { start: i64, end: i64 },
+    Range { min: f64, max: f64 },
+    Whole { min: i64, max: i64 },
+    Length { length: usize, varies: bool },
+    Past { millis: i64 },
+    List { items: usize, element: Box<Column> },
+    Map { items: usize, key: Box<Column>, value: Box<Column> },
+    Row(Vec<Column>),
+    Any,
+}
+
+/// A column, or what is inside of one.
+#[derive(Clone)]
+pub(super) struct Column {
+    pub ty: SqlType,
+    kind: Kind,
+    null_rate: f64,
+}
+
+/// A well-mixed number of a seed and two others (SplitMix64's finaliser).
+pub(super) fn mix(seed: u64, row: u64, column: u64) -> u64 {
+    let mut z = seed
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add(row.wrapping_mul(0xBF58_476D_1CE4_E5B9))
+        .wrapping_add(column.wrapping_mul(0x94D0_49BB_1331_11EB));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn unit(n: u64) -> f64 {
+    (n >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The options of a column, or of what is inside of one, under the name that they begin with.
+struct Options<'a> {
+    table: &'a TableSpec,
+    prefix: String,
+}
+
+impl Options<'_> {
+    fn key(&self, k: &str) -> String {
+        format!("{}.{k}", self.prefix)
+    }
+
+    fn number<T: std::str::FromStr>(&self, k: &str) -> Result<Option<T>> {
+        self.table.number(&self.key(k))
+    }
+
+    fn wrong(&self, k: &str, why: &str) -> Error {
+        let key = self.key(k);
+        Error::script(format!("option '{key}' {why}")).at(self.table.place_of(&key))
+    }
+
+    /// Limits of the type, or those that the script sets within them.
+    fn whole(&self, low: i64, high: i64) -> Result<Kind> {
+        let limit = |k: &str, default: i64| -> Result<i64> {
+            let n = self.number(k)?.unwrap_or(default);
+            if (low..=high).contains(&n) { Ok(n) } else { Err(self.wrong(k, &format!("is {low} to {high}, not {n}"))) }
+        };
+        let (min, max) = (limit("min", low)?, limit("max", high)?);
+        if min > max {
+            Err(self.wrong("min", &format!("is {min}, more than the most ({max})")))
+        } else {
+            Ok(Kind::Whole { min, max })
+        }
+    }
+
+    fn range(&self, default: f64) -> Result<Kind> {
+        let (min, max) = (self.number("min")?.unwrap_or(0.0), self.number("max")?.unwrap_or(default));
+        if min > max || !f64::is_finite(max - min) {
+            return Err(self.wrong("min", &format!("and its 'max' make no range: {min} to {max}")));
+        }
+        Ok(Kind::Range { min, max })
+    }
+
+    /// The length of texts or bytes: that of the type, where that has one.
+    fn length(&self, ty: &SqlType) -> Result<Kind> {
+        let varies = self.table.boolean(&self.key("var-len"), false)?;
+        let given: Option<usize> = self.number("length")?;
+        let length = match ty.kind {
+            TypeKind::Char(n) | TypeKind::Binary(n) => {
+                if varies {
+                    return Err(
+                        self.wrong("var-len", &format!("goes with types whose length varies, not with {}", ty.kind))
+                    );
+                }
+                if let Some(l) = given.filter(|l| *l != n as usize) {
+                    return Err(self.wrong("length", &format!("is {l}, and {} has its own", ty.kind)));
+                }
+                n as usize
+            }
+            TypeKind::Varchar(n) | TypeKind::Varbinary(n) => {
+                if let Some(l) = given.filter(|l| *l > n as usize) {
+                    return Err(self.wrong("length", &format!("is {l}, which {} does not hold", ty.kind)));
+                }
+                given.unwrap_or(100.min(n as usize))
+            }
+            _ => given.unwrap_or(100),
+        };
+        Ok(Kind::Length { length, varies })
+    }
+
+    fn inner(&self, name: &str, ty: &SqlType) -> Result<Box<Column>> {
+        let inner = Options { table: self.table, prefix: self.key(name) };
+        Ok(Box::new(inner.column(ty)?))
+    }
+
+    fn items(&self) -> Result<usize> {
+        Ok(self.number("length")?.unwrap_or(ITEMS))
+    }
+
+    fn column(&self, ty: &SqlType) -> Result<Column> {
+        let kind = match &ty.kind {
+            TypeKind::Char(_) | TypeKind::Varchar(_) | TypeKind::Binary(_) | TypeKind::Varbinary(_) => {
+                self.length(ty)?
+            }
+            TypeKind::TinyInt => self.whole(i64::from(i8::MIN), i64::from(i8::MAX))?,
+            TypeKind::SmallInt => self.whole(i64::from(i16::MIN), i64::from(i16::MAX))?,
+            TypeKind::Int => self.whole(i64::from(i32::MIN), i64::from(i32::MAX))?,
+            TypeKind::BigInt => self.whole(i64::MIN, i64::MAX)?,
+            TypeKind::Decimal(p, s) => self.range((10f64.powi(i32::from(*p) - i32::from(*s))).min(100.0))?,
+            _ if ty.is_numeric() => self.range(1.0)?,
+            _ if ty.is_timestamp() => {
+                Kind::Past { millis: self.table.duration(&self.key("max-past"))?.map_or(0, |d| d.as_millis() as i64) }
+            }
+            TypeKind::Array(e) => Kind::List { items: self.items()?, element: self.inner("element", e)? },
+            TypeKind::Multiset(e) => {
+                let once =
+                    Column { ty: SqlType::from(TypeKind::Int), kind: Kind::Whole { min: 1, max: 1 }, null_rate: 0.0 };
+                Kind::Map { items: self.items()?, key: self.inner("element", e)?, value: Box::new(once) }
+            }
+            TypeKind::Map(k, v) => {
+                Kind::Map { items: self.items()?, key: self.inner("key", k)?, value: self.inner("value", v)? }
+            }
+            TypeKind::Row(fields) => {
+                let field = |f: &weir_core::Field| self.inner(&f.name, &f.ty).map(|c| *c);
+                Kind::Row(fields.iter().map(field).collect::<Result<_>>()?)
+            }
+            TypeKind::Boolean | TypeKind::Date | TypeKind::Time(_) => Kind::Any,
+            other => {
+                let e = Error::script(format!("datagen makes no {other} ('{}')", self.prefix));
+                return Err(e.at(self.table.place));
+            }
+        };
+        Ok(Column { ty: ty.clone(), kind, null_rate: self.null_rate()? })
+    }
+
+    fn null_rate(&self) -> Result<f64> {
+        let rate = self.number("null-rate")?.unwrap_or(0.0);
+        if (0.0..=1.0).contains(&rate) {
+            Ok(rate)
+        } else {
+            Err(self.wrong("null-rate", &format!("is 0 to 1, not {rate}")))
+        }
+    }
+}
+
+impl Column {
+    /// A table's column from its options, and the number of values that it has, if it is a sequence.
+    ///
+    /// # Errors
+    /// When an option is wrong, or there is no making the type.
+    pub fn new(table: &TableSpec, name: &str, ty: &SqlType) -> Result<(Self, Option<u64>)> {
+        let options = Options { table, prefix: format!("fields.{name}") };
+        match table.get(&options.key("kind")).unwrap_or("random") {
+            "random" => Ok((options.column(ty)?, None)),
+            "sequence" => {
+                let sequenced = ty.is_text() || ty.is_integer() || ty.is_numeric();
+                if !sequenced {
+                    return Err(
+                        options.wrong("kind", &format!("is 'sequence', and there is no sequence of {}", ty.kind))
+                    );
+                }
+                let need = |k: &str| -> Result<i64> {
+                    options.number(k)?.ok_or_else(|| {
+                        let e = format!("table '{}' lacks the option '{}'", table.name, options.key(k));
+                        Error::script(e).at(table.place)
+                    })
+                };
+                let (start, end) = (need("start")?, need("end")?);
+                let length = (i128::from(end) - i128::from(start) + 1).clamp(0, i128::from(i64::MAX)) as u64;
+                let kind = Kind::Sequence { start, end };
+                Ok((Column { ty: ty.clone(), kind, null_rate: options.null_rate()? }, Some(length)))
+            }
+            other => Err(options.wrong("kind", &format!("is random or sequence, not '{other}'"))),
+        }
+    }
+
+    /// The value of a row, by the column's own number.
+    pub fn value(&self, seed: u64, row: u64, index: u64) -> Value<'static> {
+        if self.null_rate > 0.0 && unit(mix(seed, row, index + 1_000)) < self.null_rate {
+            return Value::Null;
+        }
+        self.made(mix(seed, row, index), row)
+    }
+
+    /// A value that is inside of another one, which `n` was drawn for.
+    fn inside(&self, n: u64, place: usize, part: u64) -> Value<'static> {
+        self.value(n, place as u64, part)
+    }
+
+    fn made(&self, n: u64, row: u64) -> Value<'static> {
+        match (&self.kind, &self.ty.kind) {
+            (Kind::Sequence { start, end }, kind) => {
+                let width = (i128::from(*end) - i128::from(*start) + 1).max(1);
+                let v = (i128::from(*start) + i128::from(row) % width) as i64;
+                match kind {
+                    TypeKind::Char(_) | TypeKind::Varchar(_) => Value::string(v.to_string()),
+                    TypeKind::Float => Value::Float(v as f32),
+                    TypeKind::Double => Value::Double(v as f64),
+                    TypeKind::Decimal(_, s) => Value::Decimal(i128::from(v) * 10i128.pow(u32::from(*s)), *s),
+                    _ => Value::Int(v),
+                }
+            }
+            (Kind::Whole { min, max }, _) => {
+                let width = (i128::from(*max) - i128::from(*min) + 1).max(1) as u128;
+                Value::Int((i128::from(*min) + (u128::from(n) % width) as i128) as i64)
+            }
+            (Kind::Range { min, max }, kind) => {
+                let v = min + unit(n) * (max - min);
+                match kind {
+                    TypeKind::Decimal(p, s) => {
+                        let most = 10i128.pow(u32::from(*p)) - 1;
+                        Value::Decimal(((v * 10f64.powi(i32::from(*s))) as i128).clamp(-most, most), *s)
+                    }
+                    TypeKind::Float => Value::Float(v as f32),
+                    _ => Value::Double(v),
+                }
+            }
+            (Kind::Length { length, varies }, kind) => {
+                let length = if *varies { 1 + n as usize % (*length).max(1) } else { *length };
+                let digits = b"0123456789abcdef";
+                let text: Vec<u8> =
+                    (0..length).map(|i| digits[(mix(n, i as u64 / 16, 7) >> (4 * (i % 16)) & 15) as usize]).collect();
+                match kind {
+                    TypeKind::Binary(_) | TypeKind::Varbinary(_) => Value::Bytes(text.into()),
+                    _ => Value::string(String::from_utf8(text).unwrap_or_default()),
+                }
+            }
+            (Kind::Past { millis }, _) => {
+                let (s, nanos) = weir_expr::time::now();
+                let now =
+                    s * 1000 + i64::from(nanos / 1_000_000) - if *millis > 0 { (n % *millis as u64) as i64 } else { 0 };
+                Value::Timestamp(now.div_euclid(1000), now.rem_euclid(1000) as u32 * 1_000_000)
+            }
+            (Kind::List { items, element }, _) => Value::List((0..*items).map(|i| element.inside(n, i, 1)).collect()),
+            (Kind::Map { items, key, value }, _) => {
+                let mut all: Vec<(Value<'static>, Value<'static>)> = vec![];
+                for i in 0..*items {
+                    let (k, v) = (key.inside(n, i, 1), value.inside(n, i, 2));
+                    match all.iter_mut().find(|(there, _)| *there == k) {
+                        Some((_, there)) => *there = v,
+                        None => all.push((k, v)),
+                    }
+                }
+                Value::Map(all)
+            }
+            (Kind::Row(fields), _) => {
+                Value::Row(fields.iter().enumerate().map(|(i, f)| f.inside(n, 0, i as u64 + 1)).collect())
+            }
+            (_, TypeKind::Boolean) => Value::Bool(n & 1 == 1),
+            (_, TypeKind::Date) => Value::Date(weir_expr::time::now().0.div_euclid(86_400) as i32),
+            (_, TypeKind::Time(_)) => Value::Time((n % 86_400_000) as i32),
+            _ => Value::Null,
+        }
+    }
+}

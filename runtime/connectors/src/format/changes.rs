@@ -1,0 +1,210 @@
+//! What the JSON formats of changes share: an envelope whose fields hold rows, and metadata beside them.
+
+use super::json::Json;
+use super::json_text::{Json as Kind, what};
+use super::metadata::{converted, convertible};
+use super::{Failure, Rows, json_fields, utf8};
+use crate::options::TableSpec;
+use std::sync::Arc;
+use weir_core::{Error, Field, Result, RowKind, SqlType, TypeKind, Value};
+use weir_expr::Session;
+
+/// What a field of an envelope is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Text, or the text of what it is.
+    Text,
+    /// Milliseconds since 1970.
+    Millis,
+    /// Seconds since 1970.
+    Seconds,
+    /// Text of a timestamp.
+    Stamp,
+    /// A list of texts.
+    Texts,
+    /// Texts by name.
+    TextMap,
+    /// Whole numbers by name.
+    NumberMap,
+    /// One of texts by name.
+    Property(&'static str),
+    /// One of texts by name, which are milliseconds since 1970.
+    PropertyMillis(&'static str),
+}
+
+/// Metadata: its name, the envelope's field that it is in, and what that is read as.
+pub(super) type Item = (&'static str, &'static str, Shape);
+
+impl Shape {
+    /// The metadata's type.
+    fn ty(self) -> SqlType {
+        SqlType::from(match self {
+            Shape::Text | Shape::Property(_) => return SqlType::STRING,
+            Shape::Millis | Shape::Seconds | Shape::PropertyMillis(_) => TypeKind::TimestampLtz(3),
+            Shape::Stamp => TypeKind::TimestampLtz(6),
+            Shape::Texts => TypeKind::Array(Box::new(SqlType::STRING)),
+            Shape::TextMap => TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::STRING)),
+            Shape::NumberMap => TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::from(TypeKind::Int))),
+        })
+    }
+
+    /// The type that the field itself is read as.
+    fn read_as(self) -> SqlType {
+        match self {
+            Shape::Millis | Shape::Seconds => SqlType::from(TypeKind::BigInt),
+            Shape::Stamp => SqlType::from(TypeKind::Timestamp(6)),
+            Shape::Property(_) | Shape::PropertyMillis(_) => Shape::TextMap.ty(),
+            other => other.ty(),
+        }
+    }
+
+    /// What was read as the metadata's value.
+    fn value(self, read: Value<'static>) -> std::result::Result<Value<'static>, String> {
+        let stamp =
+            |millis: i64| Value::Timestamp(millis.div_euclid(1_000), millis.rem_euclid(1_000) as u32 * 1_000_000);
+        Ok(match (self, read) {
+            (Shape::Millis, Value::Int(millis)) => stamp(millis),
+            (Shape::Seconds, Value::Int(seconds)) => Value::Timestamp(seconds, 0),
+            (Shape::Property(name) | Shape::PropertyMillis(name), Value::Map(all)) => {
+                let found = all.into_iter().find(|(k, _)| k.as_str() == Some(name)).map(|(_, v)| v);
+                match (self, found) {
+                    (_, None | Some(Value::Null)) => Value::Null,
+                    (Shape::Property(_), Some(v)) => v,
+                    (_, Some(v)) => {
+                        let text = v.as_str().unwrap_or_default();
+                        stamp(text.parse().map_err(|_| format!("'{text}' is no number of milliseconds"))?)
+                    }
+                }
+            }
+            (_, read) => read,
+        })
+    }
+}
+
+/// A column that is metadata.
+#[derive(Debug, Clone)]
+struct Beside {
+    column: usize,
+    /// The place of the field among the envelope's.
+    field: usize,
+    item: Item,
+    to: SqlType,
+}
+
+/// The envelope of a format's changes.
+#[derive(Clone)]
+pub(super) struct Envelope {
+    rows: Json,
+    pub ignore_errors: bool,
+    fields: Vec<Field>,
+    beside: Vec<Beside>,
+    session: Arc<Session>,
+}
+
+impl Envelope {
+    /// The envelope of the format `name`, with the fields that it always reads, and the metadata that it has.
+    pub fn new(table: &TableSpec, name: &str, own: &[&str], metadata: &[Item]) -> Result<Self> {
+        let mut names = own.to_vec();
+        let mut beside = vec![];
+        for (column, c) in table.columns.iter().enumerate() {
+            let Some(key) = &table.metadata[*c] else { continue };
+            let declared = &table.schema.fields[*c];
+            let Some(item) = metadata.iter().find(|(k, ..)| k == key) else {
+                let e = Error::script(format!("there is no metadata '{key}' (column '{}')", declared.name));
+                let known: Vec<&str> = metadata.iter().map(|(k, ..)| *k).collect();
+                return Err(e.at(table.place).hint(format!("the format {name} has {}", known.join(", "))));
+            };
+            convertible(&item.2.ty(), declared, key).map_err(|e| e.at(table.place))?;
+            let field = names.iter().position(|n| *n == item.1).unwrap_or_else(|| {
+                names.push(item.1);
+                names.len() - 1
+            });
+            beside.push(Beside { column, field, item: *item, to: declared.ty.clone() });
+        }
+        Ok(Envelope {
+            rows: Json::with_prefix(table, name)?.of_trees(),
+            ignore_errors: table.boolean(&format!("{name}.ignore-parse-errors"), false)?,
+            fields: names.into_iter().map(|n| Field::new(n, SqlType::STRING)).collect(),
+            beside,
+            session: table.session.clone(),
+        })
+    }
+
+    /// The place of a field of the envelope.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|f| f.name == name)
+    }
+
+    /// The texts of the envelope's fields, those first that it always reads; none for null.
+    pub fn find<'a>(&self, text: &'a str, found: &mut Vec<Option<&'a str>>) -> std::result::Result<(), String> {
+        json_fields::find(text, &self.fields, found).map_err(|e| e.to_string())?;
+        found.iter_mut().for_each(|f| *f = f.filter(|t| *t != "null"));
+        Ok(())
+    }
+
+    /// Puts a row, with fields of another one in the place of its own, and what is beside it in the envelope.
+    pub fn put(
+        &self,
+        kind: RowKind,
+        row: &str,
+        over: Option<&str>,
+        found: &[Option<&str>],
+        rows: &mut Rows,
+    ) -> std::result::Result<(), String> {
+        rows.kinds.push(kind as i8);
+        let height = rows.height;
+        let mut read = self.rows.object_over(row, over, rows);
+        if rows.height == height {
+            return read;
+        }
+        for b in &self.beside {
+            let value = match self.metadata(b, found[b.field], &mut rows.nulled) {
+                Ok(v) => v,
+                Err(why) => {
+                    if self.ignore_errors {
+                        rows.nulled += 1;
+                    } else if read.is_ok() {
+                        read = Err(format!("metadata '{}': {why}", b.item.0));
+                    }
+                    Value::Null
+                }
+            };
+            rows.columns[b.column].push(&value);
+        }
+        read
+    }
+
+    fn metadata(&self, b: &Beside, text: Option<&str>, lost: &mut u64) -> std::result::Result<Value<'static>, String> {
+        let (_, _, shape) = b.item;
+        let Some(text) = text else { return Ok(Value::Null) };
+        let value = shape.value(self.rows.value(text, &shape.read_as(), lost)?)?;
+        if shape.ty().kind == b.to.kind {
+            return Ok(value);
+        }
+        let cast = converted(&value, &shape.ty(), &b.to, &self.session).map_err(|e| e.to_string())?;
+        Ok(Value::read(&cast, 0).into_owned())
+    }
+
+    /// Reads a record by what `change` makes of its text. An empty one says nothing: so Debezium follows up a row that goes.
+    pub fn record(
+        &self,
+        record: &[u8],
+        rows: &mut Rows,
+        change: impl FnOnce(&str, &mut Rows) -> std::result::Result<(), String>,
+    ) -> std::result::Result<(), Failure> {
+        if record.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        let height = rows.height;
+        let read = utf8(record).and_then(|text| change(text.strip_prefix('\u{FEFF}').unwrap_or(text), rows));
+        rows.even(height, read.map_err(Failure::from), self.ignore_errors)
+    }
+}
+
+/// What a text of JSON says, if it is a string.
+pub(super) fn word(text: Option<&str>) -> Option<String> {
+    match what(text?) {
+        Kind::String(s) => Some(s.into_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,645 @@
+//! JSON as text: where values begin and end, and what a string says. Nothing is built: values stay the pieces of the record
+//! that they are, until a column's type says what to make of them. Characters below a blank are taken inside strings, as
+//! Jackson is told to by Flink.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+/// Levels of arrays and objects that a value may have: Jackson's limit.
+const DEEPEST: usize = 1000;
+
+/// Why a text is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// The byte at which that was seen.
+    at: usize,
+    why: &'static str,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this is not JSON (at column {}): {}", self.at + 1, self.why)
+    }
+}
+
+/// Goes over a text of JSON.
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Scanner { text, at: 0 }
+    }
+
+    fn broken<T>(&self, why: &'static str) -> Result<T, Broken> {
+        Err(Broken { at: self.at, why })
+    }
+
+    fn expected<T>(&self, why: &'static str) -> Result<T, Broken> {
+        self.broken(if self.at >= self.text.len() { "the text ends in the middle" } else { why })
+    }
+
+    /// The byte that comes next, behind white space.
+    pub fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while let Some(b) = bytes.get(self.at) {
+            if !matches!(b, b' ' | b'\n' | b'\t' | b'\r') {
+                return Some(*b);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Takes a byte, if it is the one that comes next.
+    pub fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// The text of the value that comes next.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn value(&mut self) -> Result<&'a str, Broken> {
+        let first = self.peek();
+        let from = self.at;
+        match first {
+            Some(b'{' | b'[') => self.nested()?,
+            _ => self.scalar()?,
+        }
+        Ok(&self.text[from..self.at])
+    }
+
+    /// The key that comes next, as it is written between its quotes, and the colon behind it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn key(&mut self) -> Result<&'a str, Broken> {
+        if self.peek() != Some(b'"') {
+            return self.expected("a key in quotes is expected");
+        }
+        let from = self.at + 1;
+        self.string()?;
+        let key = &self.text[from..self.at - 1];
+        if !self.take(b':') {
+            return self.expected("a colon is expected");
+        }
+        Ok(key)
+    }
+
+    /// Gives each member of the object that comes next: its key as it is written, and the text of its value.
+    ///
+    /// # Errors
+    /// When it is no object.
+    pub fn members(&mut self, mut each: impl FnMut(&'a str, &'a str)) -> Result<(), Broken> {
+        if !self.take(b'{') {
+            return self.expected("an object is expected");
+        }
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            let key = self.key()?;
+            each(key, self.value()?);
+            if self.take(b'}') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return self.expected("a comma or the object's end is expected");
+            }
+        }
+    }
+
+    /// Gives the text of each item of the array that comes next.
+    ///
+    /// # Errors
+    /// When it is no array.
+    pub fn items(&mut self, mut each: impl FnMut(&'a str)) -> Result<(), Broken> {
+        if !self.take(b'[') {
+            return self.expected("an array is expected");
+        }
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            each(self.value()?);
+            if self.take(b']') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return self.expected("a comma or the array's end is expected");
+            }
+        }
+    }
+
+    /// Passes over an array or object, without a call for each level: a record may have any number of them.
+    fn nested(&mut self) -> Result<(), Broken> {
+        // Which of the open levels are objects, a bit each.
+        let mut objects = [0u64; DEEPEST.div_ceil(64)];
+        let mut depth = 0;
+        loop {
+            match self.peek() {
+                Some(open @ (b'{' | b'[')) => {
+                    if depth == DEEPEST {
+                        return self.broken("it is nested deeper than 1000 levels");
+                    }
+                    self.at += 1;
+                    let (word, bit) = (depth / 64, 1u64 << (depth % 64));
+                    depth += 1;
+                    if open == b'{' {
+                        objects[word] |= bit;
+                        if !self.take(b'}') {
+                            self.key()?;
+                            continue;
+                        }
+                    } else {
+                        objects[word] &= !bit;
+                        if !self.take(b']') {
+                            continue;
+                        }
+                    }
+                    depth -= 1;
+                }
+                _ => self.scalar()?,
+            }
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                let object = objects[(depth - 1) / 64] & (1 << ((depth - 1) % 64)) != 0;
+                if self.take(if object { b'}' } else { b']' }) {
+                    depth -= 1;
+                } else if self.take(b',') {
+                    if object {
+                        self.key()?;
+                    }
+                    break;
+                } else {
+                    return self.expected(if object {
+                        "a comma or the object's end is expected"
+                    } else {
+                        "a comma or the array's end is expected"
+                    });
+                }
+            }
+        }
+    }
+
+    fn scalar(&mut self) -> Result<(), Broken> {
+        match self.text.as_bytes().get(self.at) {
+            Some(b'"') => self.string(),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => self.expected("a value is expected"),
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), Broken> {
+        let bytes = self.text.as_bytes();
+        let end = self.at + word.len();
+        let longer = bytes.get(end).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+        if bytes.get(self.at..end) != Some(word.as_bytes()) || longer {
+            return self.expected("a value is expected");
+        }
+        self.at = end;
+        Ok(())
+    }
+
+    fn digits(&mut self) -> usize {
+        let bytes = self.text.as_bytes();
+        let from = self.at;
+        while bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        self.at - from
+    }
+
+    fn number(&mut self) -> Result<(), Broken> {
+        let bytes = self.text.as_bytes();
+        self.at += usize::from(bytes[self.at] == b'-');
+        let zero = bytes.get(self.at) == Some(&b'0');
+        match self.digits() {
+            0 => return self.expected("a digit is expected"),
+            n if zero && n > 1 => return self.broken("a number does not begin with a zero"),
+            _ => {}
+        }
+        if bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            if self.digits() == 0 {
+                return self.expected("a digit is expected");
+            }
+        }
+        if matches!(bytes.get(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(bytes.get(self.at), Some(b'+' | b'-')));
+            if self.digits() == 0 {
+                return self.expected("a digit is expected");
+            }
+        }
+        match bytes.get(self.at) {
+            Some(b) if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_') => {
+                self.broken("a number ends here")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Passes over a string, whose first quote comes next.
+    fn string(&mut self) -> Result<(), Broken> {
+        let bytes = self.text.as_bytes();
+        self.at += 1;
+        loop {
+            self.at += special(&bytes[self.at..]);
+            match bytes.get(self.at) {
+                None => return self.broken("a string is opened and never closed"),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(_) => {
+                    match bytes.get(self.at + 1) {
+                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+                        Some(b'u') if hex(&bytes[self.at + 2..]).is_some() => self.at += 6,
+                        _ => return self.broken("there is no such escape"),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// How far the next quote or backslash is, or the end.
+fn special(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The lowest byte that becomes high is the first that was zero.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*eight);
+        let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().position(|b| matches!(b, b'"' | b'\\')).unwrap_or(bytes.len() - at)
+}
+
+/// The code of four hexadecimal digits.
+fn hex(bytes: &[u8]) -> Option<u16> {
+    let four = bytes.first_chunk::<4>()?;
+    four.iter().try_fold(0u16, |all, b| Some(all << 4 | (*b as char).to_digit(16)? as u16))
+}
+
+/// What a string says, from its text between the quotes, which a [`Scanner`] has passed over. Half of a pair of surrogates
+/// stands for nothing and becomes a question mark, as where Java encodes it.
+pub(super) fn said(inner: &str) -> Cow<'_, str> {
+    let Some(first) = memchr::memchr(b'\\', inner.as_bytes()) else {
+        return Cow::Borrowed(inner);
+    };
+    let mut out = String::with_capacity(inner.len());
+    let (mut rest, mut next) = (inner, first);
+    loop {
+        out.push_str(&rest[..next]);
+        let escaped = rest.as_bytes().get(next + 1).copied().unwrap_or(b'\\');
+        let mut length = 2;
+        match escaped {
+            b'b' => out.push('\u{8}'),
+            b'f' => out.push('\u{c}'),
+            b'n' => out.push('\n'),
+            b'r' => out.push('\r'),
+            b't' => out.push('\t'),
+            b'u' => {
+                let code = hex(&rest.as_bytes()[next + 2..]).unwrap_or_default();
+                length = 6;
+                let behind = &rest.as_bytes()[(next + 6).min(rest.len())..];
+                let low = behind.strip_prefix(b"\\u").and_then(hex);
+                match (char::from_u32(u32::from(code)), low) {
+                    (Some(c), _) => out.push(c),
+                    (None, Some(low)) if code < 0xDC00 && (0xDC00..0xE000).contains(&low) => {
+                        length = 12;
+                        let both = 0x10000 + ((u32::from(code) - 0xD800) << 10) + (u32::from(low) - 0xDC00);
+                        out.extend(char::from_u32(both));
+                    }
+                    _ => out.push('?'),
+                }
+            }
+            other => out.push(other as char),
+        }
+        rest = &rest[(next + length).min(rest.len())..];
+        match memchr::memchr(b'\\', rest.as_bytes()) {
+            Some(n) => next = n,
+            None => break,
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// What the text of a value is.
+#[derive(Debug)]
+pub(super) enum Json<'a> {
+    Null,
+    Bool(bool),
+    Number(&'a str),
+    String(Cow<'a, str>),
+    Array,
+    Object,
+}
+
+/// What a text is that a [`Scanner`] gave as a value.
+pub(super) fn what(text: &str) -> Json<'_> {
+    match text.as_bytes().first() {
+        Some(b'"') => Json::String(said(text.get(1..text.len() - 1).unwrap_or_default())),
+        Some(b'{') => Json::Object,
+        Some(b'[') => Json::Array,
+        Some(b't') => Json::Bool(true),
+        Some(b'f') => Json::Bool(false),
+        Some(b'n') | None => Json::Null,
+        _ => Json::Number(text),
+    }
+}
+
+/// Appends a text as a string in quotes, with the escapes that Jackson writes.
+pub(super) fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    let mut from = 0;
+    for (i, b) in text.bytes().enumerate() {
+        let short = match b {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            8 => "\\b",
+            12 => "\\f",
+            0..32 => "",
+            _ => continue,
+        };
+        out.push_str(&text[from..i]);
+        from = i + 1;
+        if short.is_empty() {
+            out.push_str(&format!("\\u{b:04X}"));
+        } else {
+            out.push_str(short);
+        }
+    }
+    out.push_str(&text[from..]);
+    out.push('"');
+}
+
+/// How numbers with a fraction or an exponent are written in the text of an array or object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fractions {
+    /// As Java writes a double.
+    Doubles,
+    /// As Java writes a decimal without zeros at its end: what Flink does where a column is DECIMAL.
+    Decimals,
+}
+
+/// A number as Jackson's tree writes it.
+pub(super) fn number(text: &str, fractions: Fractions, out: &mut String) {
+    if !text.contains(['.', 'e', 'E']) {
+        out.push_str(if text == "-0" { "0" } else { text });
+        return;
+    }
+    if fractions == Fractions::Decimals
+        && let Some(plain) = big_decimal(text)
+    {
+        out.push_str(&plain);
+        return;
+    }
+    let double = text.parse::<f64>().unwrap_or(f64::NAN);
+    if double.is_finite() {
+        out.push_str(&weir_expr::text::double_text(double));
+    } else {
+        quote(&weir_expr::text::double_text(double), out);
+    }
+}
+
+/// A number as Java's BigDecimal writes it, without the zeros at its end; none where the exponent is beyond all reason.
+pub(super) fn big_decimal(text: &str) -> Option<String> {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |t| ("-", t));
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.parse().ok().filter(|e: &i64| e.unsigned_abs() <= 1 << 31)?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0').trim_end_matches('0');
+    if digits.is_empty() {
+        return Some("0".to_string());
+    }
+    let zeros = all.len() - all.trim_end_matches('0').len();
+    let scale = fraction.len() as i64 - exponent - zeros as i64;
+    let adjusted = digits.len() as i64 - 1 - scale;
+    let text = if scale == 0 {
+        digits.to_string()
+    } else if scale > 0 && adjusted >= -6 {
+        let padded = format!("{digits:0>width$}", width = scale as usize + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale as usize);
+        format!("{whole}.{fraction}")
+    } else {
+        let (first, rest) = digits.split_at(1);
+        let point = if rest.is_empty() { "" } else { "." };
+        format!("{first}{point}{rest}E{adjusted:+}")
+    };
+    Some(sign.to_string() + &text)
+}
+
+/// The text of a value as Jackson's tree writes it: without white space, each key once, numbers in one form.
+pub(super) fn compact(text: &str, fractions: Fractions, out: &mut String) -> Result<(), Broken> {
+    Compact { scanner: Scanner::new(text), fractions }.value(out)
+}
+
+struct Compact<'a> {
+    scanner: Scanner<'a>,
+    fractions: Fractions,
+}
+
+impl Compact<'_> {
+    /// One call a level, of which the scanner that went first has allowed no more than it does.
+    fn value(&mut self, out: &mut String) -> Result<(), Broken> {
+        match self.scanner.peek() {
+            Some(b'{') => self.object(out),
+            Some(b'[') => {
+                self.scanner.take(b'[');
+                out.push('[');
+                let mut first = true;
+                while !self.scanner.take(b']') {
+                    if !first {
+                        self.scanner.take(b',');
+                        out.push(',');
+                    }
+                    first = false;
+                    self.value(out)?;
+                }
+                out.push(']');
+                Ok(())
+            }
+            _ => {
+                let value = self.scanner.value()?;
+                match what(value) {
+                    Json::String(s) => quote(&s, out),
+                    Json::Number(n) => number(n, self.fractions, out),
+                    _ => out.push_str(value),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn object(&mut self, out: &mut String) -> Result<(), Broken> {
+        self.scanner.take(b'{');
+        out.push('{');
+        // Where the values are of the keys that were seen: a key that comes again takes the place that it had.
+        let mut seen: HashMap<Cow<'_, str>, usize> = HashMap::new();
+        let mut values: Vec<Range<usize>> = vec![];
+        let mut again: Vec<(usize, String)> = vec![];
+        while !self.scanner.take(b'}') {
+            self.scanner.take(b',');
+            let key = said(self.scanner.key()?);
+            if let Some(at) = seen.get(&key) {
+                let mut value = String::new();
+                self.value(&mut value)?;
+                again.push((*at, value));
+                continue;
+            }
+            if !values.is_empty() {
+                out.push(',');
+            }
+            quote(&key, out);
+            out.push(':');
+            let from = out.len();
+            self.value(out)?;
+            seen.insert(key, values.len());
+            values.push(from..out.len());
+        }
+        if !again.is_empty() {
+            let last: HashMap<usize, String> = again.into_iter().collect();
+            let mut places: Vec<(&usize, &String)> = last.iter().collect();
+            places.sort_unstable_by(|a, b| b.0.cmp(a.0));
+            for (at, value) in places {
+                out.replace_range(values[*at].clone(), value);
+            }
+        }
+        out.push('}');
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compacted(text: &str, fractions: Fractions) -> String {
+        let mut out = String::new();
+        let value = Scanner::new(text).value().unwrap_or_else(|e| panic!("{text}: {e}"));
+        compact(value, fractions, &mut out).unwrap_or_else(|e| panic!("{text}: {e}"));
+        out
+    }
+
+    #[test]
+    fn a_value_is_what_a_real_flink_makes_of_it() {
+        for (text, want) in [
+            (r#"{"x":  1, "y": [1, 2.50, 1e3]}"#, r#"{"x":1,"y":[1,2.5,1000.0]}"#),
+            (r#"[1,  "a", null, {"b": 1.10}]"#, r#"[1,"a",null,{"b":1.1}]"#),
+            (
+                r#"{"b":1e400, "c":1E5, "d":123456789012345678901234567890, "e":0.1000000000000000000000000001}"#,
+                r#"{"b":"Infinity","c":100000.0,"d":123456789012345678901234567890,"e":0.1}"#,
+            ),
+            (r#"{"a b":"\u00e4\n\"/\/"}"#, r#"{"a b":"ä\n\"//"}"#),
+            (r#"{"x":1,"y":2,"x":{"x":3,"x":4}}"#, r#"{"x":{"x":4},"y":2}"#),
+            (
+                "[ 1.0e10, 1e-7, 123456.789e3, 0.00001, 1E+2, -0.0, 1e15, 1e16, 12345678.9, 3.4028235E38 ]",
+                "[1.0E10,1.0E-7,1.23456789E8,1.0E-5,100.0,-0.0,1.0E15,1.0E16,1.23456789E7,3.4028235E38]",
+            ),
+            (r#"{"$serde_json::private::Number":"5"}"#, r#"{"$serde_json::private::Number":"5"}"#),
+            (" {} ", "{}"),
+            (r#"["\u0001"]"#, r#"["\u0001"]"#),
+        ] {
+            assert_eq!(compacted(text, Fractions::Doubles), want, "{text}");
+        }
+        for (text, want) in [
+            ("[1.10]", "[1.1]"),
+            ("[1e3]", "[1E+3]"),
+            ("[100.0]", "[1E+2]"),
+            ("[0.0000001]", "[1E-7]"),
+            ("[0.000001]", "[0.000001]"),
+            ("[-12.30e1]", "[-123]"),
+            ("[0.00]", "[0]"),
+            ("[12.5e-9]", "[1.25E-8]"),
+        ] {
+            assert_eq!(compacted(text, Fractions::Decimals), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place() {
+        for (text, at) in [
+            ("", 0),
+            ("NaN", 0),
+            ("+1", 0),
+            (".5", 0),
+            ("1.", 2),
+            ("01", 2),
+            ("-", 1),
+            ("{", 1),
+            (r#"{"a" 1}"#, 5),
+            (r#"{"a":1,}"#, 7),
+            ("[1 2]", 3),
+            (r#""\q""#, 1),
+            (r#""\u12""#, 1),
+            ("\"x", 2),
+            ("nul", 0),
+            ("truex", 0),
+            ("{a:1}", 1),
+            ("1x", 1),
+            ("[1,]", 3),
+            (r#"{"a":}"#, 5),
+        ] {
+            let e = Scanner::new(text).value().expect_err(text);
+            assert_eq!(e.at, at, "{text}: {e}");
+        }
+        let deep = "[".repeat(1001) + &"]".repeat(1001);
+        assert!(Scanner::new(&deep).value().is_err());
+        assert!(Scanner::new(&deep[1..2001]).value().is_ok());
+    }
+
+    #[test]
+    fn strings_say_what_their_escapes_mean() {
+        for (text, want) in [
+            ("plain", "plain"),
+            (r"x \ud83d", "x ?"),
+            (r"\udc00 y", "? y"),
+            (r"\ud83d\ud83d", "??"),
+            (r"\ud83d\ude00", "😀"),
+            (r"\ud83d\u0041", "?A"),
+            (r"a\tb\\\/", "a\tb\\/"),
+            (r"\u0000", "\0"),
+            ("é\\u00e9", "éé"),
+        ] {
+            assert_eq!(said(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_next_special_byte_is_found_wherever_it_stands() {
+        for length in 0..40 {
+            for at in 0..=length {
+                let mut bytes = vec![b'!'; length];
+                if at < length {
+                    bytes[at] = if at % 2 == 0 { b'"' } else { b'\\' };
+                }
+                assert_eq!(special(&bytes), at);
+            }
+        }
+    }
+}

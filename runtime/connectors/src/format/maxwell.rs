@@ -1,0 +1,77 @@
+//! Changes as Maxwell writes them: `data` is the row as it is now, `old` what it was where that differs, `type` what happened to
+//! it.
+
+use super::changes::{Envelope, Item, Shape, word};
+use super::json::JsonWriter;
+use super::{Decoder, Encoder, Failure, Rows};
+use crate::options::TableSpec;
+use weir_core::{Batch, Result, RowKind};
+
+const PREFIX: &str = "maxwell-json";
+
+const METADATA: &[Item] = &[
+    ("database", "database", Shape::Text),
+    ("table", "table", Shape::Text),
+    ("primary-key-columns", "primary_key_columns", Shape::Texts),
+    ("ingestion-timestamp", "ts", Shape::Seconds),
+];
+
+/// Reads Maxwell's changes.
+#[derive(Clone)]
+pub(crate) struct Maxwell(Envelope);
+
+impl Maxwell {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        Ok(Maxwell(Envelope::new(table, PREFIX, &["data", "old", "type"], METADATA)?))
+    }
+
+    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
+        let mut found = vec![];
+        self.0.find(text, &mut found)?;
+        let (data, old) = (found[0], found[1]);
+        let mut row = |kind: RowKind, was: Option<&str>| {
+            let data = data.ok_or_else(|| format!("it has no row ('data') to go with {}", kind.mark()))?;
+            self.0.put(kind, data, was, &found, rows)
+        };
+        match word(found[2]).as_deref() {
+            Some("insert") => row(RowKind::Insert, None),
+            Some("delete") => row(RowKind::Delete, None),
+            Some("update") => {
+                let was = old.ok_or("an update says nothing of the row as it was ('old')")?;
+                row(RowKind::UpdateBefore, Some(was))?;
+                row(RowKind::UpdateAfter, None)
+            }
+            None => Err("it has no 'type', which every change of Maxwell's has".to_string()),
+            Some(other) => Err(format!("there is no change '{other}'")),
+        }
+    }
+}
+
+impl Decoder for Maxwell {
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+        self.0.record(record, rows, |text, rows| self.change(text, rows))
+    }
+}
+
+/// Writes changes as Maxwell does; an update is a row that goes and one that comes, as Flink writes it.
+#[derive(Clone)]
+pub(crate) struct MaxwellWriter {
+    rows: JsonWriter,
+}
+
+impl MaxwellWriter {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        Maxwell::new(table)?;
+        Ok(MaxwellWriter { rows: JsonWriter::with_prefix(table, PREFIX)? })
+    }
+}
+
+impl Encoder for MaxwellWriter {
+    fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
+        out.extend_from_slice(b"{\"data\":");
+        self.rows.encode(batch, row, columns, out)?;
+        let comes = batch.kind(row).sign() > 0;
+        out.extend_from_slice(if comes { b",\"type\":\"insert\"}" } else { b",\"type\":\"delete\"}" });
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Changes as Oracle GoldenGate writes them: `before`, `after` and `op_type`.
+
+use super::changes::{Envelope, Item, Shape, word};
+use super::json::JsonWriter;
+use super::{Decoder, Encoder, Failure, Rows};
+use crate::options::TableSpec;
+use weir_core::{Batch, Result, RowKind};
+
+const PREFIX: &str = "ogg-json";
+
+const METADATA: &[Item] = &[
+    ("table", "table", Shape::Text),
+    ("primary-keys", "primary_keys", Shape::Texts),
+    ("ingestion-timestamp", "current_ts", Shape::Stamp),
+    ("event-timestamp", "op_ts", Shape::Stamp),
+];
+
+/// Reads GoldenGate's changes.
+#[derive(Clone)]
+pub(crate) struct Ogg(Envelope);
+
+impl Ogg {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        Ok(Ogg(Envelope::new(table, PREFIX, &["before", "after", "op_type"], METADATA)?))
+    }
+
+    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
+        let mut found = vec![];
+        self.0.find(text, &mut found)?;
+        let (before, after) = (found[0], found[1]);
+        let mut row = |kind: RowKind, row: Option<&str>| {
+            let missing = || {
+                let hint = "the database must log whole rows (supplemental logging of all columns)";
+                format!("it has no row to go with {}; {hint}", kind.mark())
+            };
+            self.0.put(kind, row.ok_or_else(missing)?, None, &found, rows)
+        };
+        match word(found[2]).as_deref() {
+            Some("I") => row(RowKind::Insert, after),
+            Some("U") => {
+                row(RowKind::UpdateBefore, before)?;
+                row(RowKind::UpdateAfter, after)
+            }
+            Some("D") => row(RowKind::Delete, before),
+            Some(other) => Err(format!("there is no change '{other}'")),
+            None => Err("it has no 'op_type', which every change of GoldenGate's has".to_string()),
+        }
+    }
+}
+
+impl Decoder for Ogg {
+    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+        self.0.record(record, rows, |text, rows| self.change(text, rows))
+    }
+}
+
+/// Writes changes as GoldenGate does; an update is a row that goes and one that comes, as Flink writes it.
+#[derive(Clone)]
+pub(crate) struct OggWriter {
+    rows: JsonWriter,
+}
+
+impl OggWriter {
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        Ogg::new(table)?;
+        Ok(OggWriter { rows: JsonWriter::with_prefix(table, PREFIX)? })
+    }
+}
+
+impl Encoder for OggWriter {
+    fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
+        let comes = batch.kind(row).sign() > 0;
+        out.extend_from_slice(if comes { b"{\"before\":null,\"after\":" } else { b"{\"before\":" });
+        self.rows.encode(batch, row, columns, out)?;
+        out.extend_from_slice(if comes { b",\"op_type\":\"I\"}" } else { b",\"after\":null,\"op_type\":\"D\"}" });
+        Ok(())
+    }
+}
