@@ -62,7 +62,11 @@ impl Canal {
         };
         let (data, old) = (list(0)?, list(1)?);
         let mut row = |kind: RowKind, text: &str, was: Option<&str>| self.envelope.put(kind, text, was, &found, rows);
-        match word(found[2]).as_deref() {
+        let kind = word(found[2]);
+        if found[0].is_none() && matches!(kind.as_deref(), Some("INSERT" | "DELETE" | "UPDATE")) {
+            return Err("it has no rows ('data') to go with its 'type'".to_string());
+        }
+        match kind.as_deref() {
             Some("INSERT") => data.into_iter().try_for_each(|d| row(RowKind::Insert, d, None)),
             Some("DELETE") => data.into_iter().try_for_each(|d| row(RowKind::Delete, d, None)),
             Some("UPDATE") => {

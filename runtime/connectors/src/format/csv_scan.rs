@@ -173,7 +173,8 @@ impl Dialect {
             };
             let Some(n) = next else {
                 if at_end || data.len() > LONGEST {
-                    let line = memchr(b'\n', data).map_or(data.len(), |n| n + 1);
+                    // It goes on behind the line in which the quote stands.
+                    let line = memchr(b'\n', &data[from..]).map_or(data.len(), |n| from + n + 1);
                     return Err(Record::Broken(line, NEVER_CLOSED));
                 }
                 return Err(Record::Open);
