@@ -286,3 +286,89 @@ fn a_running_job_is_asked_for_its_state() {
     state(&["import", "job.sql", "export.jsonl"]).succeeded();
     assert!(has_groups(&state(&["show", "job.sql"]).succeeded()));
 }
+
+/// A job over two files that is cut short after some rows, and what a later run of another script says.
+fn edited(before: &str, after: &str, arguments: &[&str]) -> Ran {
+    const TABLES: &str = "CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'a.csv', 'format' = 'csv');
+        CREATE TABLE o (k STRING, n BIGINT) WITH ('connector' = 'print');
+        SET 'table.exec.mini-batch.size' = '1';
+        SET 'execution.checkpointing.interval' = '10ms';";
+    let job = Job::new(&format!("{TABLES}\n{before}"));
+    job.file("a.csv", (0..30).map(|i| format!("{},1\n", if i % 3 == 0 { "x" } else { "y" })).collect::<String>());
+    job.file("b.csv", "x,100\n");
+    let mut first = job.command(&["--set", "parallelism.default=2"]);
+    first.env("WEIR_FAILPOINTS", "source-poll=sleep(20),epoch-named=abort@4");
+    let ran: Ran = first.output().expect("weir").into();
+    assert_ne!(ran.code, Some(0), "{}", ran.out);
+    let edited = format!("{TABLES}\n{before}").replacen("a.csv", if after.contains("b.csv") { "b.csv" } else { "a.csv" }, 1);
+    job.file("job.sql", edited.replacen(before, after, 1));
+    job.run(arguments)
+}
+
+#[test]
+fn state_belongs_to_what_is_computed_and_read() {
+    const SUM: &str = "INSERT INTO o SELECT k, SUM(v) FROM t GROUP BY k;";
+    // Other names, comments and parallelisms: the job goes on, also where a stage without state is gone.
+    let same = "INSERT INTO o /* the same */ SELECT a.k AS key, SUM(a.v) AS total FROM t AS a GROUP BY a.k;";
+    for (after, parallelism) in [(SUM, "2"), (same, "1"), (SUM, "3")] {
+        let ran = edited(SUM, after, &["--set", &format!("parallelism.default={parallelism}")]).succeeded();
+        assert!(ran.err.contains("goes on after its last epoch"), "{}", ran.err);
+        for total in ["U[x, 10]", "U[y, 20]"] {
+            assert!(ran.out.contains(total), "{total} is not in {}", ran.out);
+        }
+    }
+    // Another file, another mode, another separator: what was kept is of something else.
+    let elsewhere = "INSERT INTO o SELECT k, SUM(v) FROM t GROUP BY k; -- now of b.csv";
+    edited(SUM, elsewhere, &[]).failed(5, &["has changed", "--allow-state-drop"]);
+    let ran = edited(SUM, elsewhere, &["--allow-state-drop"]).succeeded();
+    assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), ["[x, 100]"], "{}", ran.out);
+    let streaming = ["--set", "execution.runtime-mode=streaming"];
+    let batch = format!("SET 'execution.runtime-mode' = 'BATCH'; {SUM}");
+    edited(&batch, &batch, &streaming).failed(5, &["batch mode", "streaming mode", "--allow-state-drop"]);
+    edited(SUM, &batch, &[]).failed(5, &["batch mode", "streaming mode"]);
+    let list = |separator: &str| {
+        format!("INSERT INTO o SELECT MAX(l), 1 FROM (SELECT LISTAGG(k, '{separator}') AS l FROM t GROUP BY v);")
+    };
+    edited(&list(","), &list(";"), &[]).failed(5, &["has changed", "--allow-state-drop"]);
+}
+
+#[test]
+fn settings_act_or_are_refused() {
+    let set = |key: &str, value: &str| Job::new(&format!("SET '{key}' = '{value}';\nSELECT 1;")).run(&[]);
+    set("table.exec.stat.ttl", "1 h").failed(2, &["line 1", "no setting", "did you mean 'table.exec.state.ttl'"]);
+    set("table.exec.state.ttl", "soon").failed(2, &["line 1", "duration", "soon"]);
+    set("execution.runtime-mode", "fast").failed(2, &["streaming, batch"]);
+    set("table.exec.sink.not-null-enforcer", "IGNORE").failed(2, &["error, drop"]);
+    let ran = set("table.optimizer.distinct-agg.split.enabled", "true").succeeded();
+    assert!(ran.err.contains("table.optimizer.distinct-agg.split.enabled"), "{}", ran.err);
+    Job::new("SELECT 1;").run(&["--set", "pipeline.nam=x"]).failed(2, &["did you mean 'pipeline.name'"]);
+    Job::new("SET 'restart-strategy' = 'off'; SELECT 1;").run(&[]).succeeded();
+    Job::new("RESET 'pipeline.nam'; SELECT 1;").run(&[]).failed(2, &["did you mean 'pipeline.name'"]);
+}
+
+#[test]
+fn rows_that_may_share_a_key_at_the_sink_are_kept() {
+    let operators = |select: &str, more: &str| {
+        let job = Job::new(&format!(
+            "{more}
+             CREATE TABLE src (k BIGINT, s VARCHAR(9)) WITH ('connector' = 'datagen');
+             CREATE TABLE dst (k INT, n BIGINT, PRIMARY KEY (k) NOT ENFORCED)
+               WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://localhost:1/none', 'table-name' = 'dst');
+             CREATE TABLE texts (s VARCHAR(9), n BIGINT, PRIMARY KEY (s) NOT ENFORCED)
+               WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://localhost:1/none', 'table-name' = 'texts');
+             {select};"
+        ));
+        let explained = Command::new(weir()).args(["explain", "job.sql"]).current_dir(job.folder.path()).output();
+        Ran::from(explained.expect("weir")).succeeded().out
+    };
+    let materializes = |select: &str, more: &str| operators(select, more).contains("sink-materialize");
+    let lossy = "INSERT INTO dst SELECT CAST(k AS INT), n FROM (SELECT k, COUNT(*) AS n FROM src GROUP BY k)";
+    assert!(materializes(lossy, ""));
+    assert!(!materializes("INSERT INTO dst SELECT CAST(k AS INT), COUNT(*) FROM src GROUP BY CAST(k AS INT)", ""));
+    let wider = "INSERT INTO dst SELECT k, n FROM (SELECT CAST(k AS SMALLINT) AS k, COUNT(*) AS n FROM src GROUP BY CAST(k AS SMALLINT))";
+    assert!(!materializes(wider, ""));
+    let texts = "INSERT INTO texts SELECT s, COUNT(*) FROM src GROUP BY s";
+    assert!(!materializes(texts, ""));
+    // What is cut on its way into the sink may be equal then.
+    assert!(materializes(texts, "SET 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD';"));
+}

@@ -13,6 +13,7 @@ use weir_expr::{Expr, OnError};
 use weir_operators::aggregate::{AggregateFactory, Stage};
 use weir_operators::calc::{CalcFactory, DEAD_LETTER};
 use weir_operators::chain::ChainFactory;
+use weir_operators::enforce::{self, EnforceFactory, Rules};
 use weir_operators::expand::ExpandFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
@@ -34,6 +35,8 @@ struct Assembly<'a> {
     batch: bool,
     ttl_millis: u64,
     on_error: OnError,
+    /// What becomes of rows that do not keep to what a sink's table says of its columns.
+    rules: Rules,
     nodes: Vec<Node>,
     names: HashMap<String, usize>,
     /// Nodes whose dead letters go to a table.
@@ -49,6 +52,9 @@ struct Assembly<'a> {
     /// The statement at hand.
     statement: String,
 }
+
+/// How many operators of each kind a statement has so far.
+type Numbers = BTreeMap<&'static str, usize>;
 
 /// Where a relation's rows come out.
 struct Output {
@@ -80,29 +86,17 @@ pub fn assemble_replay(compiled: &Compiled, base: &Path) -> Result<Assembled> {
 fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     let s = &compiled.settings;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let parallelism = match s.get("parallelism.default") {
-        Some(v) => options::number("parallelism.default", v)?,
-        None => cores.min(64),
-    };
-    check_parallelism("parallelism.default", parallelism)?;
-    let mode = s.get("execution.runtime-mode").map_or("streaming", String::as_str).to_lowercase();
-    let batch = match mode.as_str() {
-        "streaming" => false,
-        "batch" => true,
-        "automatic" => false,
-        other => {
-            return Err(Error::script(format!("'execution.runtime-mode' is streaming or batch, not '{other}'")));
-        }
-    };
+    let parallelism = s.get("parallelism.default").map_or(Ok(cores.min(64)), |v| options::number("parallelism.default", v))?;
     let ttl = s.get("table.exec.state.ttl").map(|v| options::duration("table.exec.state.ttl", v)).transpose()?;
     let mut a = Assembly {
         compiled,
         base,
         parallelism,
-        batch,
+        batch: compiled.batch,
         // A batch is over before anything grows old.
-        ttl_millis: ttl.filter(|_| !batch).map_or(0, |d| d.as_millis() as u64),
+        ttl_millis: ttl.filter(|_| !compiled.batch).map_or(0, |d| d.as_millis() as u64),
         on_error: s.get("sql.on-error").map_or(Ok(OnError::Fail), |v| on_error(v))?,
+        rules: rules(s),
         nodes: vec![],
         names: HashMap::new(),
         letters: BTreeMap::new(),
@@ -116,15 +110,16 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         a.check_changes(&insert.table, &insert.plan)?;
         a.of_functions = records_sent_to(&insert.plan);
         a.keeps_records = !a.of_functions.is_empty();
-        a.statement = insert.identity.clone();
+        let identity = insert.identity.to_string();
+        a.statement = identity.clone();
         if replays && a.keeps_records && scans(&insert.plan) > 1 {
             let e = Error::script(format!("the statement into '{}' reads several tables", short(&insert.table.name)));
             return Err(
                 e.hint("its functions' dead letters do not say which of them they are of; give each a statement")
             );
         }
-        let output = a.relation(&insert.plan, &insert.identity, &mut 0)?;
-        a.sink(&insert.table, &insert.identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
+        let output = a.relation(&insert.plan, &identity, &mut Numbers::new())?;
+        a.sink(&insert.table, &identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
     }
     a.dead_letters()?;
     let rewinds = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()));
@@ -133,14 +128,27 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     Ok(Assembled { graph, rewinds })
 }
 
+fn rules(settings: &BTreeMap<String, String>) -> Rules {
+    let value = |key: &str| settings.get(&format!("table.exec.sink.{key}")).map_or("", String::as_str);
+    let nested = value("nested-constraint-enforcer");
+    Rules {
+        drops_null: value("not-null-enforcer") == "drop",
+        rows: matches!(nested, "rows" | "rows_and_collections"),
+        collections: nested == "rows_and_collections",
+        fits_length: match value("type-length-enforcer") {
+            "trim_pad" => Some(true),
+            "error" => Some(false),
+            _ => None,
+        },
+    }
+}
+
 /// The graph with the parallelisms that functions ask for, and those that the settings have of operators by name, which win.
 fn sized(graph: JobGraph, of_calls: BTreeMap<String, usize>, settings: &BTreeMap<String, String>) -> Result<JobGraph> {
     let mut wanted: Wanted = of_calls.into_iter().map(|(name, n)| (name, Some(n))).collect();
     for (key, value) in settings {
         if let Some(name) = weir_sql::operator_setting(key) {
-            let n = options::number(key, value)?;
-            check_parallelism(key, n)?;
-            wanted.insert(name.to_string(), Some(n));
+            wanted.insert(name.to_string(), Some(options::number(key, value)?));
         }
     }
     let sizes = check(&graph, &wanted)?.into_iter().filter_map(|(name, n)| Some((name, n?))).collect();
@@ -236,10 +244,14 @@ impl Assembly<'_> {
         })
     }
 
-    /// Makes the nodes of a relation. `next` numbers operators of a statement, in an order that follows the plan.
-    fn relation(&mut self, plan: &Plan, identity: &str, next: &mut usize) -> Result<Output> {
-        *next += 1;
-        let uid = |what: &str| format!("{identity}/{what}-{next}");
+    /// Makes the nodes of a relation. `numbers` counts the operators of a statement, each kind for itself, so that the state of one
+    /// does not hang on how many projections there are beside it.
+    fn relation(&mut self, plan: &Plan, identity: &str, numbers: &mut Numbers) -> Result<Output> {
+        let mut uid = |what: &'static str| {
+            let n = numbers.entry(what).or_insert(0);
+            *n += 1;
+            format!("{identity}/{what}-{n}")
+        };
         match plan {
             Plan::Scan { table, columns, .. } => {
                 let parallelism = Self::own_parallelism(table, "scan.parallelism")?.unwrap_or(self.parallelism);
@@ -267,7 +279,7 @@ impl Assembly<'_> {
             }
             Plan::Calc { input, condition, exprs, schema } => {
                 let uid = uid("calc");
-                let below = self.relation(input, identity, next)?;
+                let below = self.relation(input, identity, numbers)?;
                 let factory = self.calc(condition.clone(), exprs, schema, input.schema());
                 let edge = forward(below.node, self.changes(input));
                 let node = self.add("calc", uid, below.parallelism, Role::Operator(factory), vec![edge]);
@@ -280,7 +292,7 @@ impl Assembly<'_> {
             }
             Plan::Expand { input, sets, keys, schema } => {
                 let uid = uid("expand");
-                let below = self.relation(input, identity, next)?;
+                let below = self.relation(input, identity, numbers)?;
                 let factory = ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() };
                 let edge = forward(below.node, self.changes(input));
                 let node = self.add("expand", uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
@@ -288,7 +300,7 @@ impl Assembly<'_> {
             }
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 let uid = uid("lookup");
-                let below = self.relation(input, identity, next)?;
+                let below = self.relation(input, identity, numbers)?;
                 let all: Vec<usize> = (0..table.physical.len()).collect();
                 let spec = self.spec(table, &all, columns.clone(), &uid);
                 let keys: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
@@ -307,7 +319,7 @@ impl Assembly<'_> {
             }
             Plan::Normalize { input, keys, schema } => {
                 let uid = uid("normalize");
-                let below = self.relation(input, identity, next)?;
+                let below = self.relation(input, identity, numbers)?;
                 let factory = NormalizeFactory {
                     keys: keys.clone(),
                     schema: schema.clone(),
@@ -321,7 +333,7 @@ impl Assembly<'_> {
             }
             Plan::Aggregate { input, keys, calls, schema } => {
                 let uid = uid("aggregate");
-                let below = self.relation(input, identity, next)?;
+                let below = self.relation(input, identity, numbers)?;
                 let whole = AggregateFactory {
                     keys: keys.clone(),
                     calls: calls.clone(),
@@ -340,7 +352,7 @@ impl Assembly<'_> {
                 let mut parallelism = 1;
                 let mut outputs = vec![];
                 for i in inputs {
-                    let o = self.relation(i, identity, next)?;
+                    let o = self.relation(i, identity, numbers)?;
                     parallelism = parallelism.max(o.parallelism);
                     outputs.push(o);
                 }
@@ -431,7 +443,14 @@ impl Assembly<'_> {
         let parallelism = Self::own_parallelism(table, "sink.parallelism")?.unwrap_or(parallelism);
         let mut inputs = inputs;
         if let Some(plan) = plan
-            && self.materializes(plan, &spec)?
+            && let Some(factory) =
+                EnforceFactory::new(&spec.name, &spec.schema, self.rules).map_err(|e| e.at(table.place))?
+        {
+            let factory = Arc::new(factory);
+            inputs = inputs.into_iter().map(|i| self.enforced(i, factory.clone(), plan, identity)).collect();
+        }
+        if let Some(plan) = plan
+            && self.materializes(plan, &spec)
         {
             let factory = NormalizeFactory {
                 keys: key.clone(),
@@ -464,18 +483,38 @@ impl Assembly<'_> {
         Ok(())
     }
 
+    /// Holds what comes out of a node against a sink's columns: in one chain with the operator, which has no other reader.
+    fn enforced(
+        &mut self,
+        (from, port): (usize, Port),
+        factory: Arc<EnforceFactory>,
+        plan: &Plan,
+        identity: &str,
+    ) -> (usize, Port) {
+        if let Role::Operator(operator) = &self.nodes[from].role {
+            let chain = ChainFactory { links: vec![operator.clone(), factory] };
+            self.nodes[from].role = Role::Operator(Arc::new(chain));
+            return (from, port);
+        }
+        let edge = Edge { port, ..forward(from, self.changes(plan)) };
+        let parallelism = self.nodes[from].parallelism;
+        let uid = format!("{identity}/constraints");
+        (self.add("constraints", uid, parallelism, Role::Operator(factory), vec![edge]), MAIN)
+    }
+
     /// Whether rows of several keys of the query may share one of the sink's, so that what stands there has to be kept.
-    fn materializes(&self, plan: &Plan, spec: &TableSpec) -> Result<bool> {
-        let key = "table.exec.sink.upsert-materialize";
+    fn materializes(&self, plan: &Plan, spec: &TableSpec) -> bool {
         let upserts = !spec.key.is_empty() && weir_connectors::upserts(spec.connector());
-        match self.compiled.settings.get(key).map(|v| v.to_lowercase()).as_deref() {
-            None | Some("auto") => {
-                let own = plan.unique_key().is_some_and(|own| own.iter().all(|k| spec.key.contains(k)));
-                Ok(upserts && self.changes(plan) && !own)
+        match self.compiled.settings.get("table.exec.sink.upsert-materialize").map(String::as_str) {
+            Some("none") => false,
+            Some("force") => upserts,
+            _ => {
+                // What is cut to a column's length on its way into the sink may be equal then.
+                let cuts = self.rules.fits_length == Some(true);
+                let apart = |k: &usize| spec.key.contains(k) && !(cuts && enforce::length(&spec.schema.fields[*k].ty).is_some());
+                let own = plan.unique_key().is_some_and(|own| own.iter().all(apart));
+                upserts && self.changes(plan) && !own
             }
-            Some("none") => Ok(false),
-            Some("force") => Ok(upserts),
-            Some(other) => Err(Error::script(format!("'{key}' is AUTO, NONE or FORCE, not '{other}'"))),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::running::{Running, sentence};
 use crate::savepoints;
 use crate::script::read;
 use crate::state;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,7 +21,7 @@ use weir_core::state::StateBackend;
 use weir_core::{Error, Result, options};
 use weir_engine::{Control, Options, RestartStrategy};
 use weir_hints::Settings;
-use weir_sql::FunctionLoader;
+use weir_sql::{FunctionLoader, Identity};
 use weir_state::{Folder, Store};
 
 /// Rows of a batch where nothing else is set.
@@ -225,6 +225,10 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         }
         return Ok(());
     }
+    if !compiled.idle_settings.is_empty() {
+        let idle: Vec<&str> = compiled.idle_settings.iter().map(String::as_str).collect();
+        tracing::info!("settings of Flink's that mean nothing here: {}", idle.join(", "));
+    }
     let name = job_name(&compiled.settings, source.stem.as_deref())?;
     let assemble = if replays { assemble_replay } else { assemble };
     let mut assembled = assemble(&compiled, &source.base).map_err(place)?;
@@ -379,30 +383,74 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
 
 /// Compares the state that there is with what the job has: what would be lost needs a word.
 fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
-    let mut known = store.operators()?;
-    known.retain(|uid, _| !uid.starts_with('#'));
-    let wanted: Vec<&str> = job.graph.nodes.iter().map(|n| n.uid.as_str()).collect();
-    // What a replay has read stays known, so that no letter is replayed twice.
-    let lost: Vec<&String> = known.keys().filter(|k| !wanted.contains(&k.as_str()) && !k.ends_with(REPLAY)).collect();
-    let new: Vec<&&str> = wanted.iter().filter(|w| !known.contains_key(**w)).collect();
+    let wanted: BTreeSet<&str> = job.graph.nodes.iter().map(|n| n.uid.as_str()).collect();
+    let (mut kept, mut gone, mut lost) = (0, vec![], vec![]);
+    for (uid, operator) in store.operators()? {
+        // What a replay has read stays known, so that no letter is replayed twice.
+        if uid.starts_with('#') || uid.ends_with(REPLAY) {
+            continue;
+        }
+        if wanted.contains(uid.as_str()) {
+            kept += 1;
+            continue;
+        }
+        if store.keeps(&uid, operator)? {
+            lost.push(uid.clone());
+        }
+        gone.push(uid);
+    }
     if lost.is_empty() {
         return Ok(());
     }
-    let statement = |uid: &str| uid.split('#').next().unwrap_or(uid).rsplit('.').next().unwrap_or(uid).to_string();
-    let mut statements: Vec<String> = lost.iter().map(|u| statement(u)).collect();
-    statements.dedup();
-    eprintln!("state: {} operators kept, {} new, {} no longer used", known.len() - lost.len(), new.len(), lost.len());
+    eprintln!("state: {kept} operators kept, {} new, {} no longer used", wanted.len() - kept, gone.len());
     if !allow_drop {
-        return Err(Error::state(format!(
-            "the statement that wrote into {} has changed or is gone, and its state would be lost",
-            statements.join(", ")
-        ))
-        .hint("--allow-state-drop lets go of it and keeps the rest; --fresh starts everything anew"));
+        return Err(Error::state(why_lost(&lost, &wanted))
+            .hint("--allow-state-drop lets go of it and keeps the rest; --fresh starts everything anew"));
     }
-    for uid in lost {
-        store.drop_operator(uid)?;
+    gone.iter().try_for_each(|uid| store.drop_operator(uid))
+}
+
+/// Why state would be lost, by the uids that it has and those that the job has.
+fn why_lost(lost: &[String], wanted: &BTreeSet<&str>) -> String {
+    let table = |uid: &str| uid.split('#').next().unwrap_or(uid).rsplit('.').next().unwrap_or(uid).to_string();
+    let mut tables: Vec<String> = lost.iter().map(|u| table(u)).collect();
+    tables.dedup();
+    let tables = tables.join(", ");
+    let letters = |uid: &str| uid.contains("#dead-letters/");
+    if lost.iter().any(|u| !letters(u) && Identity::of(u).is_none()) {
+        return format!("the state of what writes into {tables} was named by another version of Weir, and would be lost");
     }
-    Ok(())
+    let now: Vec<Identity> = wanted.iter().filter_map(|u| Identity::of(u)).collect();
+    let other_mode = lost.iter().filter_map(|u| Identity::of(u)).find(|before| {
+        now.iter().any(|i| i.batch != before.batch && Identity { batch: i.batch, ..before.clone() } == *i)
+    });
+    match other_mode {
+        Some(Identity { batch, .. }) => {
+            let (was, is) = if batch { ("batch", "streaming") } else { ("streaming", "batch") };
+            format!(
+                "the state of what writes into {tables} is of a run in {was} mode, which keeps other things than one in {is} mode"
+            )
+        }
+        None => format!("the statement that wrote into {tables} has changed or is gone, and its state would be lost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_state_is_lost_is_said() {
+        let why = |lost: &str, wanted: &str| why_lost(&[lost.to_string()], &BTreeSet::from([wanted]));
+        let now = "c.d.t#v1-00000000000000aa#0/aggregate-2";
+        assert!(why("c.d.t#00000000000000aa#0/aggregate-2", now).contains("another version"));
+        assert!(why("c.d.t#v1b-00000000000000aa#0/aggregate-2", now).contains("batch mode, which"));
+        assert!(why(now, "c.d.t#v1b-00000000000000aa#0/aggregate-2").contains("streaming mode, which"));
+        for lost in ["c.d.t#v1-00000000000000ab#0/source-3", "c.d.t#v1b-00000000000000ab#0/source-3", "c.d.t#dead-letters/sink"]
+        {
+            assert_eq!(why(lost, now), "the statement that wrote into t has changed or is gone, and its state would be lost");
+        }
+    }
 }
 
 #[cfg(test)]

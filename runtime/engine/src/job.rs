@@ -69,7 +69,7 @@ pub fn run(
     control.pause.show(metrics.job().pause);
     let base = graph;
     loop {
-        let graph = &scale::resized(base, &wanted);
+        let graph = &scale::resized(base, &scale::kept(base, &wanted));
         let begun = Instant::now();
         let result = generation(graph, backend, options, metrics, control);
         let ended = Instant::now();
@@ -82,7 +82,7 @@ pub fn run(
             Ok(_) => {
                 // An epoch that was given up has left something staged.
                 backend.rewind();
-                match resize(backend, &sizes, &mut wanted, control.take().unwrap_or_default()) {
+                match resize(base, backend, &sizes, &mut wanted, control.take().unwrap_or_default()) {
                     Ok(()) => {
                         tracing::debug!("parallelisms kept after {:.1?}", ended.elapsed());
                         metrics.job().rescales.inc();
@@ -143,7 +143,7 @@ fn grown(initial: Duration, max: Duration, multiplier: f64, failures: u32) -> Du
     if seconds < max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { max }
 }
 
-/// The state of parallelisms that were changed while the job ran, which win over the script's.
+/// The state of parallelisms that were changed while the job ran, by the operators' uids, which win over the script's.
 pub const SIZES: &str = "#parallelism";
 
 fn sizes_of(state: &StateHandle) -> Result<BTreeMap<String, usize>> {
@@ -157,6 +157,7 @@ fn sizes_of(state: &StateHandle) -> Result<BTreeMap<String, usize>> {
 
 /// Notes other parallelisms, in an epoch of their own.
 fn resize(
+    graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
     state: &StateHandle,
     sizes: &mut BTreeMap<String, usize>,
@@ -167,16 +168,17 @@ fn resize(
     }
     let mut changes = Changes::default();
     let mut fresh = sizes.clone();
-    for (name, n) in changed {
-        match n {
-            Some(n) => {
-                changes.set(name.as_bytes(), &(n as u32).to_be_bytes());
-                fresh.insert(name, n);
+    for node in &graph.nodes {
+        match changed.get(&node.name) {
+            Some(Some(n)) => {
+                changes.set(node.uid.as_bytes(), &(*n as u32).to_be_bytes());
+                fresh.insert(node.uid.clone(), *n);
             }
-            None => {
-                changes.remove(&[name.as_bytes()]);
-                fresh.remove(&name);
+            Some(None) => {
+                changes.remove(&[node.uid.as_bytes()]);
+                fresh.remove(&node.uid);
             }
+            None => {}
         }
     }
     let epoch = Epoch(backend.last_epoch().0 + 1);

@@ -80,7 +80,33 @@ pub fn check(graph: &JobGraph, wanted: &Wanted) -> Result<Wanted> {
     Ok(all)
 }
 
-/// The graph with other parallelisms. Names that it does not have are left out: the script has changed since.
+/// Parallelisms that were kept by the nodes' uids, as the graph can have them, by name: nodes whose rows stay in order have one
+/// together. Uids that it does not have are left out: the script has changed since. What the graph cannot have any longer is let
+/// go of, and said.
+pub(crate) fn kept(graph: &JobGraph, by_uid: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+    let (groups, most) = (groups(graph), most(graph));
+    let mut sizes = BTreeMap::new();
+    for group in 0..graph.nodes.len() {
+        let of = || graph.nodes.iter().zip(&groups).filter(|(_, g)| **g == group).map(|(n, _)| n);
+        let mut wanted: Vec<usize> = of().filter_map(|n| by_uid.get(&n.uid).copied()).collect();
+        wanted.dedup();
+        match wanted[..] {
+            [] => {}
+            [n] if (1..=MOST).contains(&n) && (n == 1 || most[group] > 1) => {
+                sizes.extend(of().map(|node| (node.name.clone(), n)));
+            }
+            _ => {
+                let names = of().map(|n| n.name.as_str()).collect::<Vec<_>>().join("', '");
+                tracing::warn!(
+                    "'{names}' cannot have the parallelism that was set while the job ran ({wanted:?}): the script's is taken"
+                );
+            }
+        }
+    }
+    sizes
+}
+
+/// The graph with other parallelisms, by name.
 pub fn resized(graph: &JobGraph, wanted: &BTreeMap<String, usize>) -> JobGraph {
     let mut new = graph.clone();
     for n in &mut new.nodes {
@@ -95,4 +121,72 @@ pub fn resized(graph: &JobGraph, wanted: &BTreeMap<String, usize>) -> JobGraph {
         }
     }
     new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_core::graph::{Edge, MAIN, Node, Operator, OperatorFactory, SubtaskContext};
+
+    struct Nothing;
+
+    impl OperatorFactory for Nothing {
+        fn open(&self, _: SubtaskContext) -> Result<Box<dyn Operator>> {
+            Err(Error::internal("this is never run"))
+        }
+    }
+
+    /// A chain of operators, each with its uid and how rows come to it.
+    fn graph(nodes: &[(&str, &str, Partitioning, bool)]) -> JobGraph {
+        let node = |(i, (name, uid, partitioning, ordered)): (usize, &(&str, &str, Partitioning, bool))| Node {
+            name: (*name).to_string(),
+            uid: (*uid).to_string(),
+            parallelism: 2,
+            role: Role::Operator(std::sync::Arc::new(Nothing)),
+            inputs: (i > 0)
+                .then(|| Edge { from: i - 1, port: MAIN, partitioning: partitioning.clone(), ordered: *ordered })
+                .into_iter()
+                .collect(),
+        };
+        JobGraph { name: "job".to_string(), nodes: nodes.iter().enumerate().map(node).collect() }
+    }
+
+    fn sizes(all: &[(&str, usize)]) -> BTreeMap<String, usize> {
+        all.iter().map(|(k, n)| ((*k).to_string(), *n)).collect()
+    }
+
+    #[test]
+    fn a_kept_parallelism_follows_the_operator_and_not_its_name() {
+        let hash = || Partitioning::Hash(vec![0]);
+        let before = graph(&[("calc", "a/calc-1", Partitioning::Forward, false), ("aggregate", "a/agg-2", hash(), false)]);
+        assert_eq!(kept(&before, &sizes(&[("a/agg-2", 3)])), sizes(&[("aggregate", 3)]));
+        // Another statement's operator has the name now.
+        let after = graph(&[
+            ("calc", "b/calc-1", Partitioning::Forward, false),
+            ("aggregate", "b/agg-2", hash(), false),
+            ("aggregate-2", "a/agg-2", hash(), false),
+        ]);
+        assert_eq!(kept(&after, &sizes(&[("a/agg-2", 3), ("gone", 7), ("aggregate", 5)])), sizes(&[("aggregate-2", 3)]));
+    }
+
+    #[test]
+    fn operators_in_order_have_one_parallelism_or_the_scripts() {
+        let nodes = [
+            ("aggregate", "agg", Partitioning::Hash(vec![0]), false),
+            ("calc", "calc", Partitioning::Forward, true),
+            ("sink t", "sink", Partitioning::Forward, true),
+        ];
+        let ordered = graph(&nodes);
+        let all = sizes(&[("aggregate", 3), ("calc", 3), ("sink t", 3)]);
+        assert_eq!(kept(&ordered, &sizes(&[("calc", 3)])), all);
+        assert_eq!(kept(&ordered, &sizes(&[("calc", 3), ("agg", 3)])), all);
+        assert_eq!(kept(&ordered, &sizes(&[("calc", 3), ("agg", 2)])), sizes(&[]));
+        assert_eq!(kept(&ordered, &sizes(&[("calc", 0)])), sizes(&[]));
+        assert_eq!(kept(&ordered, &sizes(&[("calc", MOST + 1)])), sizes(&[]));
+        // Where nothing divides the rows, there is one.
+        let mut single = graph(&nodes);
+        single.nodes[1].inputs[0].partitioning = Partitioning::Single;
+        single.nodes[2].inputs[0].partitioning = Partitioning::Forward;
+        assert_eq!(kept(&single, &sizes(&[("sink", 2)])), sizes(&[]));
+    }
 }

@@ -234,6 +234,11 @@ impl fmt::Display for Expr {
         match self {
             Expr::Column { name, .. } => f.write_str(name),
             Expr::Literal { value: Value::Text(s), .. } => write!(f, "'{}'", s.replace('\'', "''")),
+            Expr::Literal { value: Value::Bytes(b), .. } => {
+                f.write_str("X'")?;
+                b.iter().try_for_each(|b| write!(f, "{b:02X}"))?;
+                f.write_str("'")
+            }
             Expr::Literal { value, ty } => f.write_str(&crate::text::cast_text(value, ty, &crate::time::Zone::UTC)),
             Expr::Cast { expr, ty, safe } => {
                 write!(f, "{}({expr} AS {})", if *safe { "TRY_CAST" } else { "CAST" }, ty.kind)
@@ -264,6 +269,7 @@ impl fmt::Display for Expr {
             Expr::And(l, r) => write!(f, "({l} AND {r})"),
             Expr::Or(l, r) => write!(f, "({l} OR {r})"),
             Expr::Not(e) => write!(f, "NOT {e}"),
+            Expr::IsNull(e) if matches!(**e, Expr::Not(_)) => write!(f, "({e}) IS NULL"),
             Expr::IsNull(e) => write!(f, "{e} IS NULL"),
             Expr::Case { branches, otherwise, .. } => {
                 f.write_str("CASE")?;

@@ -7,7 +7,9 @@ pub mod context;
 pub mod eval;
 pub mod expr;
 pub mod functions;
+pub mod injective;
 pub mod patterns;
+pub mod structure;
 pub mod text;
 pub mod time;
 

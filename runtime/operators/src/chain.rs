@@ -5,7 +5,7 @@ use weir_core::graph::{Collector, MAIN, Operator, OperatorFactory, SubtaskContex
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Result};
 
-/// Makes chains. Only the last link may keep state.
+/// Makes chains. Only one link may keep state.
 pub struct ChainFactory {
     /// The links, first to last.
     pub links: Vec<Arc<dyn OperatorFactory>>,

@@ -40,8 +40,7 @@ impl Collector {
         };
         let mut places = vec![];
         for a in args {
-            let print = canonical(a);
-            let at = keys.iter().position(|k| canonical(k) == print);
+            let at = keys.iter().position(|k| k.same(a));
             places.push(at.ok_or_else(|| Error::script(format!("GROUPING of {a}, which is not grouped by")))?);
         }
         let bits = |set: &[usize]| places.iter().fold(0, |n, p| n * 2 + i64::from(!set.contains(p)));
@@ -57,13 +56,16 @@ impl Collector {
 
     /// Notes an aggregate; equal ones are computed once.
     pub fn add(&mut self, call: Collected) -> Expr {
-        let print = |c: &Collected| {
-            let args: Vec<String> = c.args.iter().map(canonical).collect();
-            format!("{:?}{}{args:?}{:?}", c.function, c.distinct, c.filter.as_ref().map(canonical))
+        let same = |c: &Collected| {
+            let (ours, theirs) = (c.args.iter().chain(&c.filter), call.args.iter().chain(&call.filter));
+            c.function == call.function
+                && c.distinct == call.distinct
+                && c.args.len() == call.args.len()
+                && c.filter.is_some() == call.filter.is_some()
+                && ours.zip(theirs).all(|(a, b)| a.same(b))
         };
-        let wanted = print(&call);
         let ty = call.ty.clone();
-        let at = match self.calls.iter().position(|c| print(c) == wanted) {
+        let at = match self.calls.iter().position(same) {
             Some(at) => at,
             None => {
                 self.calls.push(call);
@@ -74,37 +76,21 @@ impl Collector {
     }
 }
 
-/// The text of an expression with columns by their positions: equal texts, equal expressions.
-pub(crate) fn canonical(expr: &Expr) -> String {
-    let numbered = expr.clone().rewrite(&mut |e| match e {
-        Expr::Column { index, ty, .. } => Expr::column(index, format!("#{index}"), ty),
-        Expr::Cast { expr, ty, safe } => Expr::Cast { expr, ty: SqlType { nullable: true, kind: ty.kind }, safe },
-        e => e,
-    });
-    numbered.to_string()
-}
-
 /// Rewrites an expression over the input into one over keys and aggregates.
 pub(crate) fn over_groups(expr: Expr, keys: &[(Expr, SqlType)]) -> Result<Expr> {
-    let prints: Vec<String> = keys.iter().map(|(k, _)| canonical(k)).collect();
-    replace(expr, keys, &prints)
-}
-
-fn replace(expr: Expr, keys: &[(Expr, SqlType)], prints: &[String]) -> Result<Expr> {
     if let Expr::Column { index, name, ty } = &expr
         && *index >= PLACEHOLDER
     {
         return Ok(Expr::column(keys.len() + index - PLACEHOLDER, name.clone(), ty.clone()));
     }
-    let print = canonical(&expr);
-    if let Some(at) = prints.iter().position(|p| *p == print) {
+    if let Some(at) = keys.iter().position(|(k, _)| k.same(&expr)) {
         return Ok(Expr::column(at, expr.to_string(), keys[at].1.clone()));
     }
     if let Expr::Column { name, .. } = &expr {
         return Err(Error::script(format!("'{name}' is neither grouped by nor inside an aggregate"))
             .hint(format!("add it to GROUP BY, or wrap it: MAX({name}), COUNT({name}), …")));
     }
-    let r = |e: Box<Expr>| replace(*e, keys, prints).map(Box::new);
+    let r = |e: Box<Expr>| over_groups(*e, keys).map(Box::new);
     Ok(match expr {
         Expr::Column { .. } | Expr::Literal { .. } => expr,
         Expr::Cast { expr, ty, safe } => Expr::Cast { expr: r(expr)?, ty, safe },
@@ -118,14 +104,14 @@ fn replace(expr: Expr, keys: &[(Expr, SqlType)], prints: &[String]) -> Result<Ex
         Expr::Case { branches, otherwise, ty } => Expr::Case {
             branches: branches
                 .into_iter()
-                .map(|(c, v)| Ok((replace(c, keys, prints)?, replace(v, keys, prints)?)))
+                .map(|(c, v)| Ok((over_groups(c, keys)?, over_groups(v, keys)?)))
                 .collect::<Result<_>>()?,
             otherwise: r(otherwise)?,
             ty,
         },
         Expr::Call { function, args, ty } => Expr::Call {
             function,
-            args: args.into_iter().map(|a| replace(a, keys, prints)).collect::<Result<_>>()?,
+            args: args.into_iter().map(|a| over_groups(a, keys)).collect::<Result<_>>()?,
             ty,
         },
     })
@@ -139,15 +125,12 @@ pub(crate) fn layout(
     leave_out: bool,
 ) -> (Vec<(String, Expr)>, Vec<AggregateCall>) {
     let mut columns: Vec<(String, Expr)> = keys.iter().map(|k| (k.to_string(), k.clone())).collect();
-    let mut prints: Vec<String> = keys.iter().map(canonical).collect();
     let first = if leave_out { keys.len() } else { 0 };
     let mut place = |e: Expr| {
-        let print = canonical(&e);
-        let known = prints.iter().skip(first).position(|p| *p == print).map(|at| first + at);
+        let known = columns.iter().skip(first).position(|(_, c)| c.same(&e)).map(|at| first + at);
         known.unwrap_or_else(|| {
-            prints.push(print);
             columns.push((e.to_string(), e));
-            prints.len() - 1
+            columns.len() - 1
         })
     };
     let calls = calls

@@ -302,15 +302,12 @@ impl Binder<'_> {
             return Err(not_yet("GROUP BY ALL"));
         };
         let mut keys: Vec<Expr> = vec![];
-        let mut prints: Vec<String> = vec![];
         // Each element of the list is a set of sets; they are multiplied.
         let mut sets: Vec<Vec<usize>> = vec![vec![]];
         for ast in list {
             let mut one = |this: &mut Self, e: &Ast| -> Result<usize> {
                 let e = this.expr(e, scope, &mut None)?;
-                let print = crate::aggregates::canonical(&e);
-                Ok(prints.iter().position(|p| *p == print).unwrap_or_else(|| {
-                    prints.push(print);
+                Ok(keys.iter().position(|k| k.same(&e)).unwrap_or_else(|| {
                     keys.push(e);
                     keys.len() - 1
                 }))
@@ -353,9 +350,7 @@ impl Binder<'_> {
                     let mut chosen = vec![];
                     for e in set {
                         let e = self.expr(e, scope, &mut None)?;
-                        let print = crate::aggregates::canonical(&e);
-                        chosen.push(prints.iter().position(|p| *p == print).unwrap_or_else(|| {
-                            prints.push(print);
+                        chosen.push(keys.iter().position(|k| k.same(&e)).unwrap_or_else(|| {
                             keys.push(e);
                             keys.len() - 1
                         }));

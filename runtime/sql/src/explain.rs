@@ -115,7 +115,7 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
         Format::Json => {
             let jobs: Vec<Json> = inserts
                 .iter()
-                .map(|i| json!({"operator": "Sink", "table": i.table.name, "identity": i.identity, "inputs": [node(&i.plan)]}))
+                .map(|i| json!({"operator": "Sink", "table": i.table.name, "identity": i.identity.to_string(), "inputs": [node(&i.plan)]}))
                 .collect();
             let text = serde_json::to_string_pretty(&json!({ "statements": jobs })).unwrap_or_default();
             text + "\n"

@@ -8,8 +8,9 @@ use crate::statement::place;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor, TableVersion};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use weir_core::{Error, Field, Result, Schema, TypeKind, Value};
-use weir_expr::functions::cast_to;
+use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
+use weir_expr::cast::allowed;
+use weir_expr::injective::injective;
 use weir_expr::{CompareOp, Expr};
 
 /// The parts of a lookup join.
@@ -55,13 +56,34 @@ fn conjuncts(e: Expr, out: &mut Vec<Expr>) {
     }
 }
 
-/// The column that an expression is, maybe cast for a comparison.
+/// The column of the table that an expression is, or is cast from with a value of its own for each of the column's, so that an
+/// equality with it holds for one value of the column at most.
 fn column(e: &Expr) -> Option<usize> {
     match e {
         Expr::Column { index, .. } => Some(*index),
-        Expr::Cast { expr, .. } => column(expr),
+        Expr::Cast { expr, ty, .. } if injective(&expr.ty(), ty) => column(expr),
         _ => None,
     }
+}
+
+/// The value of a table's column for which `there`, an expression of that column alone, equals `here`; NULL where there is none.
+/// What there is comes of casting back, and is taken only if the equality as it was written holds for it. None where types cannot
+/// be cast back.
+fn value_for(there: &Expr, here: Expr, ty: &SqlType) -> Option<Expr> {
+    let kinds = (here.ty(), ty);
+    // Texts and bytes are the same whatever their length is said to be.
+    if kinds.0.kind == ty.kind || kinds.0.is_text() && ty.is_text() || kinds.0.is_bytes() && ty.is_bytes() {
+        return Some(here);
+    }
+    if !allowed(&here.ty(), ty) {
+        return None;
+    }
+    let ty = ty.clone().nullable(true);
+    let back = Expr::Cast { expr: Box::new(here.clone()), ty: ty.clone(), safe: true };
+    let again = there.clone().rewrite(&mut |e| if matches!(e, Expr::Column { .. }) { back.clone() } else { e });
+    let holds = Expr::Compare { op: CompareOp::Eq, left: Box::new(again), right: Box::new(here) };
+    let otherwise = Box::new(Expr::literal(Value::Null, ty.clone()));
+    Some(Expr::Case { branches: vec![(holds, back)], otherwise, ty })
 }
 
 impl Binder<'_> {
@@ -95,37 +117,33 @@ impl Binder<'_> {
             used
         };
         // Equalities of a column there with something here are looked up by; the rest is checked afterwards.
-        let (mut on, mut rest): (Vec<(Expr, usize)>, Vec<Expr>) = (vec![], vec![]);
+        let (mut on, mut rest): (Vec<(Expr, Expr, usize)>, Vec<Expr>) = (vec![], vec![]);
         for e in all {
             let equal = match &e {
                 Expr::Compare { op: CompareOp::Eq, left, right } => {
                     [(left, right), (right, left)].into_iter().find_map(|(there, here)| {
                         let column = column(there).filter(|c| *c >= width)? - width;
-                        of(here).iter().all(|c| *c < width).then(|| (here.as_ref().clone(), column))
+                        let ty = &table.physical.fields[column].ty;
+                        let fits = of(here).iter().all(|c| *c < width) && value_for(there, (**here).clone(), ty).is_some();
+                        fits.then(|| (there.as_ref().clone(), here.as_ref().clone(), column))
                     })
                 }
                 _ => None,
             };
             match equal {
-                Some((here, there)) if !on.iter().any(|(_, c)| *c == there) => {
-                    // What does not fit the column there equals nothing in it.
-                    let ty = table.physical.fields[there].ty.clone().nullable(true);
-                    let here = match cast_to(here, &ty) {
-                        Expr::Cast { expr, ty, .. } => Expr::Cast { expr, ty, safe: true },
-                        e => e,
-                    };
-                    on.push((here, there));
-                }
+                Some(equal) if !on.iter().any(|(_, _, c)| *c == equal.2) => on.push(equal),
                 _ => rest.push(e),
             }
         }
         let on_at = place(parts.on.span().start);
         if on.is_empty() {
-            let e = Error::script(format!("ON has no equality with a column of '{}'", parts.name)).at(on_at);
-            return Err(e.hint("a lookup join asks the table by the values of its columns"));
+            let e = Error::script(format!("ON has no equality by which '{}' could be asked", parts.name)).at(on_at);
+            let hint = "a lookup join needs column = value for a column of the table; where their types differ, cast the value, not \
+                        the column";
+            return Err(e.hint(hint));
         }
         // At most one row is found by a whole key: a condition that it fails leaves the row on the left alone.
-        let one = !table.primary_key.is_empty() && table.primary_key.iter().all(|k| on.iter().any(|(_, c)| c == k));
+        let one = !table.primary_key.is_empty() && table.primary_key.iter().all(|k| on.iter().any(|(_, _, c)| c == k));
         if parts.left && !rest.is_empty() && !one {
             let e = Error::script(
                 "a LEFT lookup join takes more than equalities in ON only with the table's whole primary key",
@@ -134,10 +152,19 @@ impl Binder<'_> {
                 .at(on_at)
                 .hint("declare the key of the table that is looked up, and compare all of its columns"));
         }
+        let keys: Vec<(usize, usize)> = on.iter().enumerate().map(|(i, (_, _, there))| (width + i, *there)).collect();
         let mut named = input.columns();
-        let keys: Vec<(usize, usize)> = on.iter().enumerate().map(|(i, (_, there))| (width + i, *there)).collect();
-        named.extend(on.into_iter().enumerate().map(|(i, (e, _))| (format!("key${i}"), e)));
-        let input = Plan::calc(input, None, named);
+        let mut values = named.clone();
+        for (i, (there, here, column)) in on.into_iter().enumerate() {
+            // Whatever stands there is computed once, and then made a value of the column.
+            let computed = Expr::column(width + i, format!("value${i}"), here.ty());
+            named.push((format!("value${i}"), here));
+            let ty = &table.physical.fields[column].ty;
+            let value = value_for(&there, computed, ty)
+                .ok_or_else(|| Error::internal("a value that fitted a column does no longer"))?;
+            values.push((format!("key${i}"), value));
+        }
+        let input = Plan::calc(Plan::calc(input, None, named), None, values);
         let schema = Schema::new(both.columns.iter().map(|(_, f)| f.clone()).collect());
         let columns = (0..table.physical.len()).collect();
         let (keep, left) = ((0..width).collect(), parts.left);
@@ -159,5 +186,125 @@ impl Binder<'_> {
             plan = Plan::calc(plan, condition, columns);
         }
         Ok((plan, both))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::Plan;
+    use crate::testing::{compiled, try_compile};
+    use std::sync::Arc;
+    use weir_core::{Batch, Value};
+    use weir_expr::eval::eval;
+    use weir_expr::{EvalContext, Session};
+
+    /// A job that looks rows with a value of a type up in a table with a column of a type.
+    fn script(value: &str, ty: &str, column: &str, on: &str) -> String {
+        format!(
+            "CREATE TABLE dim (id {column}, name STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://x/y', 'table-name' = 'd');
+             CREATE VIEW o AS SELECT v AS id, PROCTIME() AS p FROM (VALUES (CAST({value} AS {ty}))) AS t (v);
+             SELECT o.id, d.id, d.name FROM o JOIN dim FOR SYSTEM_TIME AS OF o.p AS d ON {on};"
+        )
+    }
+
+    fn find(plan: &Plan, is: &dyn Fn(&Plan) -> bool) -> Option<Plan> {
+        if is(plan) { Some(plan.clone()) } else { plan.inputs().into_iter().find_map(|p| find(p, is)) }
+    }
+
+    /// The value that is looked up for a row, as text.
+    fn key(script: &str) -> String {
+        fn rows(plan: &Plan) -> Batch {
+            let mut context = EvalContext::new(Arc::new(Session::default()));
+            let (exprs, input, schema) = match plan {
+                Plan::Values { rows: all, schema } => {
+                    assert_eq!(all.len(), 1);
+                    (&all[0], Batch::from_columns(weir_core::Schema::new(vec![]).arrow(), vec![], 1), schema)
+                }
+                Plan::Calc { input, exprs, schema, condition: None } => (exprs, Ok(rows(input)), schema),
+                other => panic!("{other:?}"),
+            };
+            let input = input.expect("rows");
+            let columns = exprs.iter().map(|e| eval(e, &input.data, &mut context).expect("a column")).collect();
+            Batch::from_columns(schema.arrow(), columns, 1).expect("a batch")
+        }
+        let plan = &compiled(script).inserts[0].plan;
+        let lookup = find(plan, &|p| matches!(p, Plan::Lookup { .. })).expect("a lookup");
+        let Plan::Lookup { input, on, table, .. } = lookup else { panic!("no lookup") };
+        let ([(here, 0)], batch) = (on.as_slice(), rows(&input)) else { panic!("{on:?}") };
+        let ty = &table.physical.fields[0].ty;
+        match Value::read(batch.data.column(*here), 0) {
+            Value::Null => "NULL".to_string(),
+            v => weir_expr::text::cast_text(&v, ty, &weir_expr::time::Zone::UTC),
+        }
+    }
+
+    #[test]
+    fn what_is_looked_up_equals_what_is_found() {
+        // What sqlite says of `CAST(v AS ty) = column` for the one value that a column of that type could have.
+        for (value, ty, column, on, wanted) in [
+            ("4294967297", "BIGINT", "INT", "o.id = d.id", "NULL"),
+            ("7", "BIGINT", "INT", "o.id = d.id", "7"),
+            ("-2147483648", "BIGINT", "INT", "o.id = d.id", "-2147483648"),
+            ("7", "INT", "BIGINT", "o.id = d.id", "7"),
+            ("300", "INT", "TINYINT", "o.id = d.id", "NULL"),
+            ("1.7", "DECIMAL(3, 1)", "INT", "o.id = d.id", "NULL"),
+            ("2.0", "DECIMAL(3, 1)", "INT", "d.id = o.id", "2"),
+            ("1.7", "DOUBLE", "INT", "o.id = d.id", "NULL"),
+            ("3.0", "DOUBLE", "INT", "o.id = d.id", "3"),
+            ("1e300", "DOUBLE", "INT", "o.id = d.id", "NULL"),
+            ("1.501", "DECIMAL(6, 3)", "DECIMAL(10, 2)", "o.id = d.id", "NULL"),
+            ("1.500", "DECIMAL(6, 3)", "DECIMAL(10, 2)", "o.id = d.id", "1.50"),
+            ("'01'", "STRING", "INT", "CAST(d.id AS STRING) = o.id", "NULL"),
+            ("'1'", "STRING", "INT", "CAST(d.id AS STRING) = o.id", "1"),
+            ("'one'", "STRING", "INT", "CAST(d.id AS STRING) = o.id", "NULL"),
+            ("'abcdef'", "STRING", "VARCHAR(3)", "o.id = d.id", "abcdef"),
+            ("'ab'", "STRING", "CHAR(4)", "o.id = d.id", "ab"),
+            ("1", "BIGINT", "INT", "o.id + 1 = d.id", "2"),
+            ("'2024-02-03 00:00:01'", "TIMESTAMP(3)", "DATE", "d.id = o.id", "NULL"),
+            ("'2024-02-03 00:00:00'", "TIMESTAMP(3)", "DATE", "d.id = o.id", "2024-02-03"),
+            ("'2024-02-03 00:00:00.0005'", "TIMESTAMP(6)", "TIMESTAMP(3)", "d.id = o.id", "NULL"),
+            ("NULL", "BIGINT", "INT", "o.id = d.id", "NULL"),
+        ] {
+            assert_eq!(key(&script(value, ty, column, on)), wanted, "CAST({value} AS {ty}), {column}, {on}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_up_is_a_condition_or_refused() {
+        for (ty, column, on) in [
+            ("DOUBLE", "BIGINT", "o.id = d.id"),
+            ("INT", "STRING", "CAST(d.id AS INT) = o.id"),
+            ("TINYINT", "INT", "CAST(d.id AS TINYINT) = o.id"),
+            ("DATE", "TIMESTAMP(3)", "CAST(d.id AS DATE) = o.id"),
+            ("INT", "INT", "d.id > o.id"),
+            ("INT", "INT", "d.id + 1 = o.id"),
+        ] {
+            let value = if ty == "DATE" { "'2024-01-01'" } else { "1" };
+            match try_compile(&script(value, ty, column, on)) {
+                Ok(_) => panic!("{on} was taken"),
+                Err(e) => assert!(e.to_string().contains("cast the value, not"), "{e}"),
+            }
+            let more = script(value, ty, column, &format!("{on} AND d.name = 'x'"));
+            let plan = &compiled(&more).inserts[0].plan;
+            let lookup = find(plan, &|p| matches!(p, Plan::Lookup { .. }));
+            assert!(matches!(lookup, Some(Plan::Lookup { on, .. }) if on.len() == 1 && on[0].1 == 1), "{on}");
+            let kept = find(plan, &|p| matches!(p, Plan::Calc { condition: Some(_), input, .. } if matches!(**input, Plan::Lookup { .. })));
+            assert!(kept.is_some(), "{on}");
+        }
+    }
+
+    #[test]
+    fn columns_that_share_a_name_are_told_apart() {
+        let plan = &compiled(&script("1", "INT", "INT", "d.id = o.id AND d.name <> o.id || 'x'")).inserts[0].plan;
+        let Plan::Calc { exprs, input, condition: Some(condition), .. } = plan else { panic!("{plan:?}") };
+        let Plan::Lookup { keep, columns, table, .. } = &**input else { panic!("{input:?}") };
+        let used = |e: &weir_expr::Expr| {
+            let mut all = std::collections::BTreeSet::new();
+            e.columns(&mut all);
+            all.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!((keep.len(), columns.len(), table.physical.len()), (1, 2, 2));
+        assert_eq!(exprs.iter().map(used).collect::<Vec<_>>(), [[0], [1], [2]]);
+        assert_eq!(used(condition), [0, 2]);
     }
 }

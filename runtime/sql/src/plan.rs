@@ -1,10 +1,12 @@
 //! The bound plan: a tree of relational operators over typed columns.
 
 use crate::catalog::Table;
+use crate::fingerprint::Identity;
 use std::sync::Arc;
 use weir_core::{Field, Schema};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
+use weir_expr::injective::injective;
 
 /// A relation.
 #[derive(Debug, Clone)]
@@ -109,8 +111,19 @@ pub struct Insert {
     pub table: Arc<Table>,
     /// What goes into it, in the columns that are written.
     pub plan: Plan,
-    /// The statement's identity: the table's name and a fingerprint of the plan as bound, before it was optimized.
-    pub identity: String,
+    /// What the statement's state is known by.
+    pub identity: Identity,
+    /// The fingerprint of the plan as bound, before it was optimized.
+    pub(crate) fingerprint: u128,
+}
+
+/// The column that an expression has a value of its own for each value of.
+fn told_apart(e: &Expr) -> Option<usize> {
+    match e {
+        Expr::Column { index, .. } => Some(*index),
+        Expr::Cast { expr, ty, .. } if injective(&expr.ty(), ty) => told_apart(expr),
+        _ => None,
+    }
 }
 
 impl Plan {
@@ -120,15 +133,7 @@ impl Plan {
             Plan::Aggregate { keys, .. } => (!keys.is_empty()).then(|| (0..keys.len()).collect()),
             Plan::Normalize { keys, .. } => Some(keys.clone()),
             Plan::Calc { input, exprs, .. } => {
-                let column = |e: &Expr| match e {
-                    Expr::Column { index, .. } => Some(*index),
-                    Expr::Cast { expr, .. } => match expr.as_ref() {
-                        Expr::Column { index, .. } => Some(*index),
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                let at = |k: &usize| exprs.iter().position(|e| column(e) == Some(*k));
+                let at = |k: &usize| exprs.iter().position(|e| told_apart(e) == Some(*k));
                 input.unique_key()?.iter().map(at).collect()
             }
             // One row at most for each that comes.
@@ -142,6 +147,37 @@ impl Plan {
                 table.primary_key.iter().map(|k| columns.iter().position(|c| c == k)).collect()
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::compiled;
+
+    #[test]
+    fn a_key_comes_through_what_keeps_its_values_apart() {
+        let key = |query: &str| {
+            let script = format!(
+                "CREATE TABLE src (k BIGINT, p DECIMAL(10, 2), v INT) WITH ('connector' = 'datagen');
+                 CREATE VIEW counts AS SELECT k, p, COUNT(*) AS n FROM src GROUP BY k, p;
+                 {query};"
+            );
+            compiled(&script).inserts[0].plan.unique_key()
+        };
+        assert_eq!(key("SELECT n, p, k FROM counts"), Some(vec![2, 1]));
+        assert_eq!(key("SELECT CAST(k AS STRING), CAST(p AS DECIMAL(12, 3)), n FROM counts"), Some(vec![0, 1]));
+        assert_eq!(key("SELECT CAST(CAST(k AS DECIMAL(19, 0)) AS STRING), p FROM counts"), Some(vec![0, 1]));
+        for lossy in [
+            "SELECT CAST(k AS INT), p, n FROM counts",
+            "SELECT k, CAST(p AS DECIMAL(10, 1)), n FROM counts",
+            "SELECT CAST(k AS DOUBLE), p, n FROM counts",
+            "SELECT CAST(CAST(k AS INT) AS BIGINT), p, n FROM counts",
+            "SELECT CAST(k AS VARCHAR(3)), p, n FROM counts",
+            "SELECT k / 2, p, n FROM counts",
+            "SELECT k, n FROM counts",
+        ] {
+            assert_eq!(key(lossy), None, "{lossy}");
         }
     }
 }

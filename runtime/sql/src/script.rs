@@ -6,9 +6,11 @@ use crate::catalog::{
     Catalog, FunctionLoader, FunctionSpec, Language, Table, View, error_policy, idents, option_map, place_of,
 };
 use crate::explain::{Format, explain};
+use crate::fingerprint::{self, Identity};
 use crate::names::Binder;
 use crate::optimize::optimize;
 use crate::plan::{Insert, Plan};
+use crate::settings;
 use crate::statement::{ColumnKind, CreateFunction, CreateTable, InsertStatement, Statement, parse_script, place};
 use sqlparser::ast::{ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::Session;
+use weir_expr::time::Zone;
 use weir_expr::{OnError, cast};
 
 /// A script, compiled.
@@ -27,75 +30,14 @@ pub struct Compiled {
     pub inserts: Vec<Insert>,
     /// Every table, for dead letters.
     pub tables: BTreeMap<String, Arc<Table>>,
-    /// The settings.
+    /// The settings, by their names of today; words of a choice in small letters.
     pub settings: BTreeMap<String, String>,
+    /// Whether results are given once, at the end.
+    pub batch: bool,
+    /// The settings that were taken and mean nothing here.
+    pub idle_settings: BTreeSet<String>,
     /// The session.
     pub session: Arc<Session>,
-}
-
-/// Settings that take part in compiling; the others are the engine's.
-const KNOWN: &[&str] = &[
-    "execution.runtime-mode",
-    "execution.checkpointing.interval",
-    "parallelism.default",
-    "pipeline.name",
-    "table.local-time-zone",
-    "table.exec.state.ttl",
-    "table.exec.sink.not-null-enforcer",
-    "table.exec.sink.upsert-materialize",
-    "restart-strategy",
-    "restart-strategy.type",
-    "restart-strategy.fixed-delay.attempts",
-    "restart-strategy.fixed-delay.delay",
-    "restart-strategy.failure-rate.max-failures-per-interval",
-    "restart-strategy.failure-rate.failure-rate-interval",
-    "restart-strategy.failure-rate.delay",
-    "restart-strategy.exponential-delay.initial-backoff",
-    "restart-strategy.exponential-delay.max-backoff",
-    "restart-strategy.exponential-delay.backoff-multiplier",
-    "restart-strategy.exponential-delay.attempts-before-reset-backoff",
-    "restart-strategy.exponential-delay.reset-backoff-threshold",
-    "job.autoscaler.utilization.target",
-    "job.autoscaler.metrics.window",
-    "job.autoscaler.stabilization.interval",
-    "job.autoscaler.scale-down.interval",
-    "job.autoscaler.catch-up.duration",
-    "state.cache-size",
-    "sql.on-error",
-];
-
-/// Settings of Flink's that mean nothing here, taken without a word.
-fn ignored(key: &str) -> bool {
-    [
-        "table.exec.mini-batch",
-        "table.optimizer",
-        "python.",
-        "sql-client.",
-        "taskmanager.",
-        "jobmanager.",
-        "execution.",
-        "table.",
-        "pipeline.",
-        "state.",
-    ]
-    .iter()
-    .any(|p| key.starts_with(p))
-}
-
-/// The parallelism of an operator: `operator.<name>.parallelism`. Gives its name.
-pub fn operator_setting(key: &str) -> Option<&str> {
-    key.strip_prefix("operator.")?.strip_suffix(".parallelism")
-}
-
-fn check_setting(key: &str) -> Result<()> {
-    if KNOWN.contains(&key) || ignored(key) || operator_setting(key).is_some() {
-        return Ok(());
-    }
-    let e = Error::script(format!("there is no setting '{key}'"));
-    Err(match weir_core::error::nearest(key, KNOWN.iter().copied()) {
-        Some(n) => e.hint(format!("did you mean '{n}'?")),
-        None => e,
-    })
 }
 
 /// Compiles a script. `base` is the folder that its relative paths start from.
@@ -134,22 +76,33 @@ fn run(
     stop: bool,
 ) -> (Option<Compiled>, Vec<Error>) {
     let mut errors = vec![];
-    if let Some(e) = settings.keys().find_map(|k| check_setting(k).err()) {
-        return (None, vec![e]);
+    let mut given = BTreeMap::new();
+    let mut idle = BTreeSet::new();
+    for (k, v) in &settings {
+        match settings::check(k, v) {
+            Ok(s) if s.acts => {
+                given.insert(s.key, s.value);
+            }
+            Ok(s) => {
+                idle.insert(s.key);
+            }
+            Err(e) => return (None, vec![e]),
+        }
     }
     let statements = match parse_script(sql) {
         Ok(s) => s,
         Err(e) => return (None, vec![e]),
     };
-    let fixed: BTreeSet<String> = settings.keys().cloned().collect();
+    let fixed: BTreeSet<String> = given.keys().cloned().collect();
     let mut c = Compiler {
-        catalog: Catalog::new(settings),
+        catalog: Catalog::new(given),
         loader,
         base,
         answers: vec![],
         inserts: vec![],
         in_set: false,
         fixed,
+        idle,
     };
     // A statement that cannot be read would only make others fail: say that one alone.
     if stop && let Some(p) = statements.iter().find(|p| p.statement.is_err()) {
@@ -178,14 +131,29 @@ fn run(
             return (None, errors);
         }
     };
+    let batch = settings::is_batch(&c.catalog.settings);
+    name_statements(&mut c.inserts, batch, session.zone);
     let compiled = Compiled {
         answers: c.answers,
         inserts: c.inserts,
         tables: c.catalog.tables,
         settings: c.catalog.settings,
+        batch,
+        idle_settings: c.idle,
         session,
     };
     (Some(compiled), errors)
+}
+
+/// Gives every statement what its state is known by, when the whole script is read: settings stand anywhere in it.
+fn name_statements(inserts: &mut [Insert], batch: bool, zone: Zone) {
+    for at in 0..inserts.len() {
+        let i = &inserts[at];
+        let mut identity = Identity::new(&i.table.name, i.fingerprint, &i.plan, batch, zone);
+        let twins = inserts[..at].iter().filter(|o| Identity { twin: 0, ..o.identity.clone() } == identity);
+        identity.twin = twins.count();
+        inserts[at].identity = identity;
+    }
 }
 
 struct Compiler<'a> {
@@ -196,13 +164,14 @@ struct Compiler<'a> {
     inserts: Vec<Insert>,
     in_set: bool,
     fixed: BTreeSet<String>,
+    idle: BTreeSet<String>,
 }
 
 impl Compiler<'_> {
     fn session(&self) -> Result<Arc<Session>> {
         let zone = match self.catalog.settings.get("table.local-time-zone") {
-            Some(z) if z != "default" => weir_expr::time::Zone::parse(z)?,
-            _ => weir_expr::time::Zone::UTC,
+            Some(z) if z != "default" => Zone::parse(z)?,
+            _ => Zone::UTC,
         };
         Ok(Arc::new(Session { zone, ..Session::default() }))
     }
@@ -275,12 +244,14 @@ impl Compiler<'_> {
                 Ok(())
             }
             Statement::Set { key, value } => {
-                check_setting(&key)?;
+                let s = settings::check(&key, &value)?;
                 // What the command line says wins over the script.
-                if !self.fixed.contains(&key) {
-                    self.catalog.settings.insert(key, value);
+                if !s.acts {
+                    self.idle.insert(s.key);
+                } else if !self.fixed.contains(&s.key) {
+                    self.catalog.settings.insert(s.key, s.value);
                 }
-                self.session().map(|_| ())
+                Ok(())
             }
             Statement::ShowSettings => {
                 let lines: Vec<String> = self.catalog.settings.iter().map(|(k, v)| format!("'{k}' = '{v}'")).collect();
@@ -290,7 +261,10 @@ impl Compiler<'_> {
             Statement::Reset(key) => {
                 match key {
                     Some(k) => {
-                        self.catalog.settings.remove(&k);
+                        let key = settings::check_name(&k)?;
+                        if !self.fixed.contains(key) {
+                            self.catalog.settings.remove(key);
+                        }
                     }
                     None => {
                         let fixed = &self.fixed;
@@ -517,14 +491,10 @@ impl Compiler<'_> {
 
     fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
         let session = self.session()?;
-        let print = crate::explain::explain(
-            &[Insert { table: table.clone(), plan: plan.clone(), identity: String::new() }],
-            Format::Json,
-        );
-        let twins = self.inserts.iter().filter(|o| o.table.name == table.name).count();
-        let identity = format!("{}#{:016x}#{twins}", table.name, xxhash_rust::xxh3::xxh3_64(print.as_bytes()));
+        let fingerprint = fingerprint::statement(&table, &plan);
+        let identity = Identity::new(&table.name, fingerprint, &plan, false, session.zone);
         let plan = optimize(plan, &session);
-        self.inserts.push(Insert { table, plan, identity });
+        self.inserts.push(Insert { table, plan, identity, fingerprint });
         Ok(())
     }
 
@@ -586,7 +556,9 @@ impl Compiler<'_> {
     fn select(&mut self, q: &Query) -> Result<()> {
         let plan = Binder::new(&mut self.catalog, self.loader).query(q)?;
         let n = self.inserts.len();
-        let schema = plan.schema().clone();
+        // What comes is shown, whatever was said of it where it comes from.
+        let fields = plan.schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone().nullable(true)));
+        let schema = Schema::new(fields.collect());
         let table = Arc::new(Table {
             name: format!("default_catalog.default_database.select_{n}"),
             columns: schema.fields.iter().map(|f| (f.clone(), None)).collect(),

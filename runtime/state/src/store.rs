@@ -149,6 +149,24 @@ impl Store {
         self.shared.sled.with(own::operators)
     }
 
+    /// Whether anything would be lost with an operator: state, or rows that were not delivered.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn keeps(&self, uid: &str, operator: OperatorId) -> Result<bool> {
+        let waiting = |outbox: &Outbox| outbox.iter().any(|(of, entries)| of == uid && !entries.is_empty());
+        if self.undelivered()?.iter().any(|(_, outbox)| waiting(outbox)) {
+            return Ok(true);
+        }
+        let mut found = false;
+        // The first key is enough.
+        let looked = self.freeze().each(operator, &mut |_, _| {
+            found = true;
+            Err(Error::internal("a key was found"))
+        });
+        if found { Ok(true) } else { looked.map(|()| false) }
+    }
+
     /// Forgets an operator and its state.
     ///
     /// # Errors

@@ -1,0 +1,342 @@
+//! What a statement's state is known by: a fingerprint of what it computes, made of the bound plan before it is optimized, never
+//! of how it is written or printed. Names of columns and relations, comments and wording change nothing; what decides which rows a
+//! source reads, and what is done with them, changes it.
+//!
+//! The bytes that are hashed are those of [`weir_expr::structure`] and the tags below, both frozen; [`VERSION`] counts their
+//! changes, and is part of every identity, so that state of another version is never taken for one of this.
+
+use crate::catalog::Table;
+use crate::plan::Plan;
+use weir_expr::structure::{self, write_call, write_expr, write_number, write_numbers, write_text, write_type};
+use weir_expr::time::Zone;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// The version of this form and of those that it is made of.
+const VERSION: u32 = structure::VERSION;
+
+/// Options that say how a table is reached, how fast, and what becomes of bad records, but not what is in it: with others the same
+/// state goes on. One that ends with a dot or begins with one stands for all that begin or end so. Whatever is not listed counts.
+const HOW: &[&str] = &[
+    "parallelism",
+    ".parallelism",
+    "rows-per-second",
+    "username",
+    "password",
+    "password.file",
+    "properties.",
+    "lookup.",
+    "sink.",
+    "scan.startup.",
+    "scan.bounded.",
+    "scan.topic-partition-discovery.interval",
+    "scan.fetch-size",
+    "scan.auto-commit",
+    "connection.",
+    "ssl.",
+    "source.monitor-interval",
+    ".ignore-parse-errors",
+    ".fail-on-missing-field",
+    ".auth.",
+    ".basic-auth.",
+    ".ssl.",
+    ".schema-registry.properties.",
+];
+
+fn decides(option: &str) -> bool {
+    !HOW.iter().any(|h| match (h.strip_prefix('.'), h.strip_suffix('.')) {
+        (Some(_), Some(_)) => option.contains(h),
+        (Some(_), None) => option.ends_with(h),
+        (None, Some(_)) => option.starts_with(h),
+        (None, None) => option == *h,
+    })
+}
+
+/// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.
+fn write_table(table: &Table, out: &mut Vec<u8>) {
+    let options: Vec<_> = table.options.iter().filter(|(k, _)| decides(k)).collect();
+    write_number(options.len(), out);
+    for (k, v) in options {
+        write_text(k, out);
+        write_text(v, out);
+    }
+    write_number(table.physical.len(), out);
+    for (f, metadata) in table.physical.fields.iter().zip(&table.metadata) {
+        write_text(&f.name, out);
+        write_type(&f.ty, out);
+        write_text(metadata.as_deref().unwrap_or_default(), out);
+    }
+    write_numbers(&table.primary_key, out);
+    write_numbers(&table.partitioned_by, out);
+}
+
+/// The fingerprint of a relation.
+fn relation(plan: &Plan) -> u128 {
+    let mut out = vec![];
+    let exprs = |all: &[weir_expr::Expr], out: &mut Vec<u8>| {
+        write_number(all.len(), out);
+        all.iter().for_each(|e| write_expr(e, out));
+    };
+    match plan {
+        Plan::Scan { table, columns, schema: _ } => {
+            out.push(0);
+            write_table(table, &mut out);
+            write_numbers(columns, &mut out);
+        }
+        Plan::Values { rows, schema: _ } => {
+            out.push(1);
+            write_number(rows.len(), &mut out);
+            rows.iter().for_each(|r| exprs(r, &mut out));
+        }
+        Plan::Calc { input: _, condition, exprs: all, schema: _ } => {
+            out.push(2);
+            exprs(condition.as_slice(), &mut out);
+            exprs(all, &mut out);
+        }
+        Plan::Expand { input: _, sets, keys, schema: _ } => {
+            out.push(3);
+            write_number(sets.len(), &mut out);
+            sets.iter().for_each(|s| write_numbers(s, &mut out));
+            write_numbers(keys, &mut out);
+        }
+        Plan::Aggregate { input: _, keys, calls, schema: _ } => {
+            out.push(4);
+            write_numbers(keys, &mut out);
+            write_number(calls.len(), &mut out);
+            calls.iter().for_each(|c| write_call(c, &mut out));
+        }
+        Plan::Normalize { input: _, keys, schema: _ } => {
+            out.push(5);
+            write_numbers(keys, &mut out);
+        }
+        Plan::Lookup { input: _, table, on, left, keep, columns, schema: _ } => {
+            out.extend_from_slice(&[6, u8::from(*left)]);
+            write_table(table, &mut out);
+            write_numbers(&on.iter().flat_map(|(here, there)| [*here, *there]).collect::<Vec<_>>(), &mut out);
+            write_numbers(keep, &mut out);
+            write_numbers(columns, &mut out);
+        }
+        Plan::Union { inputs: _, schema: _ } => out.push(7),
+    }
+    let inputs = plan.inputs();
+    write_number(inputs.len(), &mut out);
+    inputs.into_iter().for_each(|i| out.extend_from_slice(&relation(i).to_le_bytes()));
+    xxh3_128(&out)
+}
+
+/// The fingerprint of an INSERT: of its query, and of the key by which its sink keeps rows.
+pub(crate) fn statement(sink: &Table, plan: &Plan) -> u128 {
+    let mut out = relation(plan).to_le_bytes().to_vec();
+    write_numbers(&sink.primary_key, &mut out);
+    let written = sink.sink_schema();
+    write_number(written.len(), &mut out);
+    written.fields.iter().for_each(|f| write_type(&f.ty, &mut out));
+    xxh3_128(&out)
+}
+
+/// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
+fn aggregates(plan: &Plan) -> bool {
+    matches!(plan, Plan::Aggregate { calls, .. } if !calls.is_empty()) || plan.inputs().into_iter().any(aggregates)
+}
+
+/// What the state of a statement is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The sink's table.
+    pub table: String,
+    /// Whether results are given at the end, where that makes a difference to the state.
+    pub batch: bool,
+    /// The hash of what it computes.
+    pub hash: u64,
+    /// How many statements of the script before it are the same.
+    pub twin: usize,
+}
+
+impl Identity {
+    /// Of a statement with this fingerprint, in a job of this mode and zone.
+    pub(crate) fn new(table: &str, fingerprint: u128, plan: &Plan, batch: bool, zone: Zone) -> Identity {
+        let mut out = fingerprint.to_le_bytes().to_vec();
+        match zone {
+            Zone::Fixed(seconds) => write_number(seconds.unsigned_abs() as usize * 2 + usize::from(seconds < 0), &mut out),
+            Zone::Named(zone) if zone.name() == "UTC" => write_number(0, &mut out),
+            Zone::Named(zone) => write_text(zone.name(), &mut out),
+        }
+        Identity { table: table.to_string(), batch: batch && aggregates(plan), hash: xxh3_64(&out), twin: 0 }
+    }
+
+    /// The statement that an operator's state belongs to; none if it is of no statement, or named by another version of Weir.
+    pub fn of(uid: &str) -> Option<Identity> {
+        let (identity, _) = uid.rsplit_once('/')?;
+        let mut parts = identity.rsplitn(3, '#');
+        let (twin, middle, table) = (parts.next()?, parts.next()?, parts.next()?);
+        let (version, hash) = middle.split_once('-')?;
+        let batch = match version.strip_prefix('v')?.strip_prefix(&VERSION.to_string())? {
+            "" => false,
+            "b" => true,
+            _ => return None,
+        };
+        let hash = u64::from_str_radix(hash, 16).ok()?;
+        Some(Identity { table: table.to_string(), batch, hash, twin: twin.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mode = if self.batch { "b" } else { "" };
+        write!(f, "{}#v{VERSION}{mode}-{:016x}#{}", self.table, self.hash, self.twin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::compiled;
+
+    const SOURCE: &str = "CREATE TABLE src (g STRING, d INT, p DECIMAL(10, 2), t TIMESTAMP(3)) WITH ('connector' = 'filesystem',
+        'path' = 'in.csv', 'format' = 'csv');
+        CREATE TABLE dst (g STRING, v STRING) WITH ('connector' = 'print');";
+
+    /// What the state of a script's last statement is known by.
+    fn identity(script: &str) -> String {
+        compiled(script).inserts.pop().map_or_else(|| panic!("no INSERT"), |i| i.identity.to_string())
+    }
+
+    fn of(query: &str) -> String {
+        identity(&format!("{SOURCE}\nINSERT INTO dst {query};"))
+    }
+
+    fn query(expr: &str) -> String {
+        of(&format!("SELECT g, CAST({expr} AS STRING) FROM src GROUP BY g"))
+    }
+
+    /// The state of users' jobs is known by these: they change only with the version.
+    #[test]
+    fn fingerprints_stay() {
+        let golden = [
+            ("SELECT g, CAST(d AS STRING) FROM src WHERE d > 1 AND NOT (p IS NULL)", "de93f9770d03eb1f"),
+            ("SELECT g, CAST(SUM(p) AS STRING) FROM src GROUP BY g", "a1ce24bb7fd12925"),
+            ("SELECT DISTINCT UPPER(g), CASE WHEN d % 2 = 0 THEN 'x' ELSE g || 'y' END FROM src", "d036688ed5d2ee5c"),
+        ];
+        let named = |hash: &str| format!("default_catalog.default_database.dst#v1-{hash}#0");
+        let now: Vec<(String, &str)> = golden.iter().map(|(q, _)| (of(q), *q)).collect();
+        let then: Vec<(String, &str)> = golden.iter().map(|(q, hash)| (named(hash), *q)).collect();
+        assert_eq!(now, then);
+    }
+
+    #[test]
+    fn names_and_wording_do_not_matter() {
+        let plain = of("SELECT g, CAST(SUM(d) AS STRING) FROM src WHERE d > 1 GROUP BY g");
+        for same in [
+            "SELECT x.g, CAST(SUM(x.d) AS STRING) AS total FROM src AS x WHERE x.d > 1 GROUP BY x.g",
+            "select  g /* a comment */, cast(sum(d) as string) from src where (d > 1) group by g",
+        ] {
+            assert_eq!(of(same), plain, "{same}");
+        }
+        let renamed = SOURCE.replace("src", "orders");
+        let of_renamed = identity(&format!(
+            "{renamed}\nINSERT INTO dst SELECT g, CAST(SUM(d) AS STRING) FROM orders WHERE d > 1 GROUP BY g;"
+        ));
+        assert_eq!(of_renamed, plain);
+    }
+
+    #[test]
+    fn what_decides_matters() {
+        let mut all = vec![
+            query("SUM(d)"),
+            query("SUM(p)"),
+            query("SUM(DISTINCT d)"),
+            query("SUM(d) FILTER (WHERE d > 1)"),
+            query("SUM(d) FILTER (WHERE d > 2)"),
+            query("COUNT(d)"),
+            query("COUNT(*)"),
+            query("LISTAGG(g)"),
+            query("LISTAGG(g, ';')"),
+            query("PERCENTILE(d, 0.5)"),
+            query("PERCENTILE(d, 0.9)"),
+            query("MAX(d + 1)"),
+            query("MAX(d + 1.0)"),
+            of("SELECT g, CAST(SUM(d) AS STRING) FROM src WHERE d > 1 GROUP BY g"),
+            of("SELECT g, CAST(SUM(d) AS STRING) FROM src WHERE d > 1 GROUP BY g, p"),
+            of("VALUES ('a', 'b')"),
+            of("VALUES ('a', 'c')"),
+            of("VALUES ('a', 'b'), ('a', 'b')"),
+            of("SELECT g, CAST(COUNT(*) FILTER (WHERE d IS NOT NULL) AS STRING) FROM src GROUP BY g"),
+        ];
+        let plain = all[0].clone();
+        let with = |from: &str, to: &str| {
+            let script = format!("{SOURCE}\nINSERT INTO dst SELECT g, CAST(SUM(d) AS STRING) FROM src GROUP BY g;");
+            assert!(script.contains(from), "{from}");
+            identity(&script.replacen(from, to, 1))
+        };
+        for (from, to) in [
+            ("'path' = 'in.csv'", "'path' = 'other.csv'"),
+            ("'format' = 'csv'", "'format' = 'json'"),
+            ("'format' = 'csv'", "'format' = 'csv', 'csv.field-delimiter' = ';'"),
+            ("d INT", "e INT, d INT"),
+            ("d INT", "d BIGINT"),
+            ("'connector' = 'print'", "'connector' = 'print'); SET 'execution.runtime-mode' = 'batch'; CREATE TABLE x (a INT) WITH ('connector' = 'print'"),
+            ("'connector' = 'print'", "'connector' = 'print'); SET 'table.local-time-zone' = 'Asia/Tokyo'; CREATE TABLE x (a INT) WITH ('connector' = 'print'"),
+            ("v STRING)", "v STRING, PRIMARY KEY (g) NOT ENFORCED)"),
+            ("(g STRING, v STRING)", "(g STRING, v VARCHAR(20))"),
+        ] {
+            all.push(with(from, to));
+        }
+        let different: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{all:#?}");
+        // How a table is reached, and how fast, decides nothing.
+        for (from, to) in [
+            ("'path'", "'csv.ignore-parse-errors' = 'true', 'path'"),
+            ("'path'", "'scan.parallelism' = '3', 'on-error' = 'skip', 'path'"),
+            ("'connector' = 'print'", "'connector' = 'print', 'print-identifier' = 'x'"),
+            ("'connector' = 'print'", "'connector' = 'print'); SET 'table.local-time-zone' = 'UTC'; CREATE TABLE x (a INT) WITH ('connector' = 'print'"),
+        ] {
+            assert_eq!(with(from, to), plain, "{to}");
+        }
+    }
+
+    #[test]
+    fn columns_of_one_name_are_two() {
+        let sum = |column: &str| {
+            identity(&format!(
+                "CREATE TABLE a (k INT, price INT, p AS PROCTIME()) WITH ('connector' = 'datagen');
+                 CREATE TABLE b (k INT, price INT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://x/y', 'table-name' = 'b');
+                 CREATE TABLE o (k INT, price INT) WITH ('connector' = 'print');
+                 INSERT INTO o SELECT g.k, SUM({column}) FROM a AS g JOIN b FOR SYSTEM_TIME AS OF g.p AS d ON g.k = d.k GROUP BY g.k;"
+            ))
+        };
+        assert_ne!(sum("g.price"), sum("d.price"));
+    }
+
+    #[test]
+    fn a_mode_matters_where_aggregates_are_kept() {
+        let in_batch = |query: &str| identity(&format!("SET 'execution.runtime-mode' = 'BATCH';\n{SOURCE}\nINSERT INTO dst {query};"));
+        for (query, same) in [
+            ("SELECT g, g FROM src", true),
+            ("SELECT DISTINCT g, g FROM src", true),
+            ("SELECT g, CAST(COUNT(*) AS STRING) FROM src GROUP BY g", false),
+        ] {
+            assert_eq!(of(query) == in_batch(query), same, "{query}");
+        }
+    }
+
+    #[test]
+    fn equal_statements_are_counted_and_others_not() {
+        let insert = |q: &str| format!("INSERT INTO dst {q};");
+        let (a, b) = (insert("SELECT g, g FROM src"), insert("SELECT g, 'x' FROM src"));
+        let ids = |inserts: &[&String]| -> Vec<String> {
+            let script = format!("{SOURCE}\n{}", inserts.iter().map(|s| s.as_str()).collect::<String>());
+            compiled(&script).inserts.iter().map(|i| i.identity.to_string()).collect()
+        };
+        let (first, second) = (ids(&[&a, &b, &a]), ids(&[&b, &a, &a]));
+        assert!(first[0].ends_with("#0") && first[1].ends_with("#0") && first[2].ends_with("#1"), "{first:?}");
+        assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>(), second.iter().collect());
+    }
+
+    #[test]
+    fn an_identity_is_read_as_it_is_written() {
+        for insert in compiled(&format!("{SOURCE} INSERT INTO dst SELECT g, g FROM src;")).inserts {
+            assert_eq!(super::Identity::of(&format!("{}/source-3", insert.identity)), Some(insert.identity));
+        }
+        for other in ["#parallelism", "t#0123456789abcdef#0/calc-1", "t#v9-0123456789abcdef#0/calc-1", "t#dead-letters/sink"] {
+            assert_eq!(super::Identity::of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+SET 'table.exec.legacy-cast-behaviour' = 'enabled';
+SELECT CAST('x' AS INT);

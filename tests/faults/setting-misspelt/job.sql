@@ -1,0 +1,2 @@
+SET 'table.exec.sink.not-null-enforcers' = 'DROP';
+SELECT 1;

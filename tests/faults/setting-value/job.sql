@@ -1,0 +1,2 @@
+SET 'table.exec.state.ttl' = 'one day';
+SELECT 1;

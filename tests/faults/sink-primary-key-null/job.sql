@@ -1,0 +1,2 @@
+CREATE TABLE dst (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'print');
+INSERT INTO dst SELECT k, COUNT(*) FROM (VALUES ('a'), (CAST(NULL AS STRING))) AS t (k) GROUP BY k;
