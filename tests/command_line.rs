@@ -289,7 +289,8 @@ fn a_running_job_is_asked_for_its_state() {
 
 /// A job over two files that is cut short after some rows, and what a later run of another script says.
 fn edited(before: &str, after: &str, arguments: &[&str]) -> Ran {
-    const TABLES: &str = "CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'a.csv', 'format' = 'csv');
+    const TABLES: &str =
+        "CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'a.csv', 'format' = 'csv');
         CREATE TABLE o (k STRING, n BIGINT) WITH ('connector' = 'print');
         SET 'table.exec.mini-batch.size' = '1';
         SET 'execution.checkpointing.interval' = '10ms';";
@@ -300,7 +301,8 @@ fn edited(before: &str, after: &str, arguments: &[&str]) -> Ran {
     first.env("WEIR_FAILPOINTS", "source-poll=sleep(20),epoch-named=abort@4");
     let ran: Ran = first.output().expect("weir").into();
     assert_ne!(ran.code, Some(0), "{}", ran.out);
-    let edited = format!("{TABLES}\n{before}").replacen("a.csv", if after.contains("b.csv") { "b.csv" } else { "a.csv" }, 1);
+    let edited =
+        format!("{TABLES}\n{before}").replacen("a.csv", if after.contains("b.csv") { "b.csv" } else { "a.csv" }, 1);
     job.file("job.sql", edited.replacen(before, after, 1));
     job.run(arguments)
 }

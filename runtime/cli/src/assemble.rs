@@ -86,7 +86,8 @@ pub fn assemble_replay(compiled: &Compiled, base: &Path) -> Result<Assembled> {
 fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     let s = &compiled.settings;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let parallelism = s.get("parallelism.default").map_or(Ok(cores.min(64)), |v| options::number("parallelism.default", v))?;
+    let parallelism =
+        s.get("parallelism.default").map_or(Ok(cores.min(64)), |v| options::number("parallelism.default", v))?;
     let ttl = s.get("table.exec.state.ttl").map(|v| options::duration("table.exec.state.ttl", v)).transpose()?;
     let mut a = Assembly {
         compiled,
@@ -511,7 +512,9 @@ impl Assembly<'_> {
             _ => {
                 // What is cut to a column's length on its way into the sink may be equal then.
                 let cuts = self.rules.fits_length == Some(true);
-                let apart = |k: &usize| spec.key.contains(k) && !(cuts && enforce::length(&spec.schema.fields[*k].ty).is_some());
+                let apart = |k: &usize| {
+                    spec.key.contains(k) && !(cuts && enforce::length(&spec.schema.fields[*k].ty).is_some())
+                };
                 let own = plan.unique_key().is_some_and(|own| own.iter().all(apart));
                 upserts && self.changes(plan) && !own
             }

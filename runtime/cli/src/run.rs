@@ -418,7 +418,9 @@ fn why_lost(lost: &[String], wanted: &BTreeSet<&str>) -> String {
     let tables = tables.join(", ");
     let letters = |uid: &str| uid.contains("#dead-letters/");
     if lost.iter().any(|u| !letters(u) && Identity::of(u).is_none()) {
-        return format!("the state of what writes into {tables} was named by another version of Weir, and would be lost");
+        return format!(
+            "the state of what writes into {tables} was named by another version of Weir, and would be lost"
+        );
     }
     let now: Vec<Identity> = wanted.iter().filter_map(|u| Identity::of(u)).collect();
     let other_mode = lost.iter().filter_map(|u| Identity::of(u)).find(|before| {
@@ -446,16 +448,15 @@ mod tests {
         assert!(why("c.d.t#00000000000000aa#0/aggregate-2", now).contains("another version"));
         assert!(why("c.d.t#v1b-00000000000000aa#0/aggregate-2", now).contains("batch mode, which"));
         assert!(why(now, "c.d.t#v1b-00000000000000aa#0/aggregate-2").contains("streaming mode, which"));
-        for lost in ["c.d.t#v1-00000000000000ab#0/source-3", "c.d.t#v1b-00000000000000ab#0/source-3", "c.d.t#dead-letters/sink"]
+        for lost in
+            ["c.d.t#v1-00000000000000ab#0/source-3", "c.d.t#v1b-00000000000000ab#0/source-3", "c.d.t#dead-letters/sink"]
         {
-            assert_eq!(why(lost, now), "the statement that wrote into t has changed or is gone, and its state would be lost");
+            assert_eq!(
+                why(lost, now),
+                "the statement that wrote into t has changed or is gone, and its state would be lost"
+            );
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn delays_that_are_none_are_refused() {

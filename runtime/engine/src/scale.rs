@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn a_kept_parallelism_follows_the_operator_and_not_its_name() {
         let hash = || Partitioning::Hash(vec![0]);
-        let before = graph(&[("calc", "a/calc-1", Partitioning::Forward, false), ("aggregate", "a/agg-2", hash(), false)]);
+        let before =
+            graph(&[("calc", "a/calc-1", Partitioning::Forward, false), ("aggregate", "a/agg-2", hash(), false)]);
         assert_eq!(kept(&before, &sizes(&[("a/agg-2", 3)])), sizes(&[("aggregate", 3)]));
         // Another statement's operator has the name now.
         let after = graph(&[
@@ -166,7 +167,10 @@ mod tests {
             ("aggregate", "b/agg-2", hash(), false),
             ("aggregate-2", "a/agg-2", hash(), false),
         ]);
-        assert_eq!(kept(&after, &sizes(&[("a/agg-2", 3), ("gone", 7), ("aggregate", 5)])), sizes(&[("aggregate-2", 3)]));
+        assert_eq!(
+            kept(&after, &sizes(&[("a/agg-2", 3), ("gone", 7), ("aggregate", 5)])),
+            sizes(&[("aggregate-2", 3)])
+        );
     }
 
     #[test]

@@ -30,9 +30,7 @@ pub fn injective(from: &SqlType, to: &SqlType) -> bool {
         (T::Date, T::Timestamp(p)) => *p <= 6,
         (T::Time(a), T::Time(b)) => a <= b,
         // What has nanoseconds reaches less far.
-        (T::Timestamp(a), T::Timestamp(b)) | (T::TimestampLtz(a), T::TimestampLtz(b)) => {
-            a <= b && (*a > 6) == (*b > 6)
-        }
+        (T::Timestamp(a), T::Timestamp(b)) | (T::TimestampLtz(a), T::TimestampLtz(b)) => a <= b && (*a > 6) == (*b > 6),
         (T::Boolean | T::Date | T::Time(_) | T::Timestamp(_), T::Varchar(n)) => *n == UNBOUNDED,
         (_, T::Varchar(n)) => *n == UNBOUNDED && (from.is_integer() || from.is_decimal()),
         (T::Array(a), T::Array(b)) | (T::Multiset(a), T::Multiset(b)) => injective(a, b),

@@ -242,7 +242,8 @@ mod tests {
         let mut out = vec![];
         write_expr(&Expr::Compare { op: CompareOp::NotEq, left, right }, &mut out);
         let number = |n: u64| n.to_le_bytes();
-        let (column, literal) = ([&[0][..], &number(1), &number(0)].concat(), [&[1, 4, 1, 0x80, 0, 0, 7][..], &number(0)].concat());
+        let (column, literal) =
+            ([&[0][..], &number(1), &number(0)].concat(), [&[1, 4, 1, 0x80, 0, 0, 7][..], &number(0)].concat());
         assert_eq!(out, [&[4, 1][..], &number(2), &column, &literal].concat());
         assert_eq!(VERSION, 1);
     }

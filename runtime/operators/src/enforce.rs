@@ -54,9 +54,13 @@ impl EnforceFactory {
         let not_null = those(&|t| !t.nullable);
         let nested = those(&|t| asks_within(t, rules));
         let lengths = those(&|t| rules.fits_length.is_some() && length(t).is_some());
-        if let Some(c) = schema.fields.iter().find(|f| rules.fits_length == Some(true) && cuts_within(&f.ty, rules, false)) {
+        if let Some(c) =
+            schema.fields.iter().find(|f| rules.fits_length == Some(true) && cuts_within(&f.ty, rules, false))
+        {
             let e = Error::script(format!("column '{}' of table '{table}' has lengths within a collection", c.name));
-            return Err(e.hint("'table.exec.sink.type-length-enforcer' = 'TRIM_PAD' does not go with ROWS_AND_COLLECTIONS there"));
+            return Err(e.hint(
+                "'table.exec.sink.type-length-enforcer' = 'TRIM_PAD' does not go with ROWS_AND_COLLECTIONS there",
+            ));
         }
         let idle = not_null.is_empty() && nested.is_empty() && lengths.is_empty();
         Ok((!idle).then(|| EnforceFactory {
@@ -82,7 +86,8 @@ fn within(ty: &SqlType, rules: Rules) -> (Vec<&SqlType>, bool) {
 
 /// Whether something within values of a type must not be NULL, or has a length.
 fn asks_within(ty: &SqlType, rules: Rules) -> bool {
-    let asks = |t: &&SqlType| !t.nullable || rules.fits_length.is_some() && length(t).is_some() || asks_within(t, rules);
+    let asks =
+        |t: &&SqlType| !t.nullable || rules.fits_length.is_some() && length(t).is_some() || asks_within(t, rules);
     within(ty, rules).0.iter().any(asks)
 }
 

@@ -109,11 +109,9 @@ pub(crate) fn over_groups(expr: Expr, keys: &[(Expr, SqlType)]) -> Result<Expr> 
             otherwise: r(otherwise)?,
             ty,
         },
-        Expr::Call { function, args, ty } => Expr::Call {
-            function,
-            args: args.into_iter().map(|a| over_groups(a, keys)).collect::<Result<_>>()?,
-            ty,
-        },
+        Expr::Call { function, args, ty } => {
+            Expr::Call { function, args: args.into_iter().map(|a| over_groups(a, keys)).collect::<Result<_>>()?, ty }
+        }
     })
 }
 

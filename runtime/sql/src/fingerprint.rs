@@ -156,7 +156,9 @@ impl Identity {
     pub(crate) fn new(table: &str, fingerprint: u128, plan: &Plan, batch: bool, zone: Zone) -> Identity {
         let mut out = fingerprint.to_le_bytes().to_vec();
         match zone {
-            Zone::Fixed(seconds) => write_number(seconds.unsigned_abs() as usize * 2 + usize::from(seconds < 0), &mut out),
+            Zone::Fixed(seconds) => {
+                write_number(seconds.unsigned_abs() as usize * 2 + usize::from(seconds < 0), &mut out)
+            }
             Zone::Named(zone) if zone.name() == "UTC" => write_number(0, &mut out),
             Zone::Named(zone) => write_text(zone.name(), &mut out),
         }
@@ -190,7 +192,8 @@ impl std::fmt::Display for Identity {
 mod tests {
     use crate::testing::compiled;
 
-    const SOURCE: &str = "CREATE TABLE src (g STRING, d INT, p DECIMAL(10, 2), t TIMESTAMP(3)) WITH ('connector' = 'filesystem',
+    const SOURCE: &str =
+        "CREATE TABLE src (g STRING, d INT, p DECIMAL(10, 2), t TIMESTAMP(3)) WITH ('connector' = 'filesystem',
         'path' = 'in.csv', 'format' = 'csv');
         CREATE TABLE dst (g STRING, v STRING) WITH ('connector' = 'print');";
 
@@ -272,8 +275,14 @@ mod tests {
             ("'format' = 'csv'", "'format' = 'csv', 'csv.field-delimiter' = ';'"),
             ("d INT", "e INT, d INT"),
             ("d INT", "d BIGINT"),
-            ("'connector' = 'print'", "'connector' = 'print'); SET 'execution.runtime-mode' = 'batch'; CREATE TABLE x (a INT) WITH ('connector' = 'print'"),
-            ("'connector' = 'print'", "'connector' = 'print'); SET 'table.local-time-zone' = 'Asia/Tokyo'; CREATE TABLE x (a INT) WITH ('connector' = 'print'"),
+            (
+                "'connector' = 'print'",
+                "'connector' = 'print'); SET 'execution.runtime-mode' = 'batch'; CREATE TABLE x (a INT) WITH ('connector' = 'print'",
+            ),
+            (
+                "'connector' = 'print'",
+                "'connector' = 'print'); SET 'table.local-time-zone' = 'Asia/Tokyo'; CREATE TABLE x (a INT) WITH ('connector' = 'print'",
+            ),
             ("v STRING)", "v STRING, PRIMARY KEY (g) NOT ENFORCED)"),
             ("(g STRING, v STRING)", "(g STRING, v VARCHAR(20))"),
         ] {
@@ -286,7 +295,10 @@ mod tests {
             ("'path'", "'csv.ignore-parse-errors' = 'true', 'path'"),
             ("'path'", "'scan.parallelism' = '3', 'on-error' = 'skip', 'path'"),
             ("'connector' = 'print'", "'connector' = 'print', 'print-identifier' = 'x'"),
-            ("'connector' = 'print'", "'connector' = 'print'); SET 'table.local-time-zone' = 'UTC'; CREATE TABLE x (a INT) WITH ('connector' = 'print'"),
+            (
+                "'connector' = 'print'",
+                "'connector' = 'print'); SET 'table.local-time-zone' = 'UTC'; CREATE TABLE x (a INT) WITH ('connector' = 'print'",
+            ),
         ] {
             assert_eq!(with(from, to), plain, "{to}");
         }
@@ -307,7 +319,9 @@ mod tests {
 
     #[test]
     fn a_mode_matters_where_aggregates_are_kept() {
-        let in_batch = |query: &str| identity(&format!("SET 'execution.runtime-mode' = 'BATCH';\n{SOURCE}\nINSERT INTO dst {query};"));
+        let in_batch = |query: &str| {
+            identity(&format!("SET 'execution.runtime-mode' = 'BATCH';\n{SOURCE}\nINSERT INTO dst {query};"))
+        };
         for (query, same) in [
             ("SELECT g, g FROM src", true),
             ("SELECT DISTINCT g, g FROM src", true),
@@ -335,7 +349,9 @@ mod tests {
         for insert in compiled(&format!("{SOURCE} INSERT INTO dst SELECT g, g FROM src;")).inserts {
             assert_eq!(super::Identity::of(&format!("{}/source-3", insert.identity)), Some(insert.identity));
         }
-        for other in ["#parallelism", "t#0123456789abcdef#0/calc-1", "t#v9-0123456789abcdef#0/calc-1", "t#dead-letters/sink"] {
+        for other in
+            ["#parallelism", "t#0123456789abcdef#0/calc-1", "t#v9-0123456789abcdef#0/calc-1", "t#dead-letters/sink"]
+        {
             assert_eq!(super::Identity::of(other), None, "{other}");
         }
     }

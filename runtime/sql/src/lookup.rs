@@ -124,7 +124,8 @@ impl Binder<'_> {
                     [(left, right), (right, left)].into_iter().find_map(|(there, here)| {
                         let column = column(there).filter(|c| *c >= width)? - width;
                         let ty = &table.physical.fields[column].ty;
-                        let fits = of(here).iter().all(|c| *c < width) && value_for(there, (**here).clone(), ty).is_some();
+                        let fits =
+                            of(here).iter().all(|c| *c < width) && value_for(there, (**here).clone(), ty).is_some();
                         fits.then(|| (there.as_ref().clone(), here.as_ref().clone(), column))
                     })
                 }
@@ -288,7 +289,10 @@ mod tests {
             let plan = &compiled(&more).inserts[0].plan;
             let lookup = find(plan, &|p| matches!(p, Plan::Lookup { .. }));
             assert!(matches!(lookup, Some(Plan::Lookup { on, .. }) if on.len() == 1 && on[0].1 == 1), "{on}");
-            let kept = find(plan, &|p| matches!(p, Plan::Calc { condition: Some(_), input, .. } if matches!(**input, Plan::Lookup { .. })));
+            let kept = find(
+                plan,
+                &|p| matches!(p, Plan::Calc { condition: Some(_), input, .. } if matches!(**input, Plan::Lookup { .. })),
+            );
             assert!(kept.is_some(), "{on}");
         }
     }

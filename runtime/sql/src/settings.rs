@@ -358,7 +358,8 @@ mod tests {
 
     #[test]
     fn the_papers_name_every_setting() {
-        let papers = include_str!("../../../docs/configuration.md").to_string() + include_str!("../../../docs/autoscaling.md");
+        let papers =
+            include_str!("../../../docs/configuration.md").to_string() + include_str!("../../../docs/autoscaling.md");
         for (key, _) in ALL.iter().filter(|(k, _)| !k.starts_with("restart-strategy.")) {
             let last = key.rsplit('.').next().unwrap_or(key);
             assert!(papers.contains(key) || papers.contains(&format!(", .{last}")), "{key}");
