@@ -65,8 +65,8 @@ fn changes_on_the_real_log_add_up_too() {
         format!(
             "CREATE TABLE log (line STRING) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'raw');
              SET 'execution.runtime-mode' = '{mode}';
-             SELECT n, COUNT(*), MIN(ip), MAX(bytes)
-             FROM (SELECT ip, COUNT(*) AS n, SUM(CAST(CHAR_LENGTH(line) AS BIGINT)) AS bytes
+             SELECT n, COUNT(*), MIN(ip), MAX(`bytes`)
+             FROM (SELECT ip, COUNT(*) AS n, SUM(CAST(CHAR_LENGTH(line) AS BIGINT)) AS `bytes`
                    FROM (SELECT line, SPLIT_INDEX(line, ' ', 0) AS ip FROM log) GROUP BY ip)
              GROUP BY n;",
             weir_tests::repository("tests/data/access.log.gz").display()

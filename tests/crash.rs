@@ -233,9 +233,9 @@ fn a_disk_that_is_really_full_is_told_too() {
     let job = Job::new(
         "CREATE TABLE src (k BIGINT, v STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '200000',
            'rows-per-second' = '100000000', 'fields.v.length' = '40');
-         CREATE TABLE out (k BIGINT, v STRING) WITH ('connector' = 'filesystem', 'path' = 'small/out', 'format' = 'csv');
+         CREATE TABLE dst (k BIGINT, v STRING) WITH ('connector' = 'filesystem', 'path' = 'small/out', 'format' = 'csv');
          SET 'restart-strategy.type' = 'none';
-         INSERT INTO out SELECT k, v FROM src;",
+         INSERT INTO dst SELECT k, v FROM src;",
     );
     std::fs::create_dir(job.path("small")).expect("a folder");
     let script = "mount -t tmpfs -o size=3m none small && exec \"$0\" run job.sql --state small/state";

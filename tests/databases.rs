@@ -407,7 +407,7 @@ fn refused_rows_go_to_a_table_beside() {
             run(&format!(
                 "CREATE TABLE t (id INT, v STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'jdbc', {url},
                    'table-name' = 'short', 'on-error' = 'dead-letter', 'dead-letter.table' = 'letters' {more});
-                 CREATE TABLE letters (reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)) WITH ({letters});
+                 CREATE TABLE letters (reason STRING, origin STRING, record BYTES, `time` TIMESTAMP_LTZ(3)) WITH ({letters});
                  INSERT INTO t VALUES (1, 'ok'), (2, 'too long'), (3, CAST(NULL AS STRING)), (4, 'abc');"
             ))
         };

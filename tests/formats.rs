@@ -223,7 +223,7 @@ message Order {
 "#;
     let columns =
         "id BIGINT, price DOUBLE, kind STRING, items ARRAY<ROW<name STRING, `count` BIGINT>>, tags MAP<STRING, INT>,
-                   raw BYTES, main ROW<name STRING, `count` BIGINT>";
+                   `raw` BYTES, main ROW<name STRING, `count` BIGINT>";
     let format = |more: &str| {
         format!(
             "'format' = 'protobuf', 'protobuf.descriptor-file' = 'shop.proto', 'protobuf.message-class-name' = 'shop.Order'{more}"

@@ -67,8 +67,8 @@ fn a_real_log_taken_apart_in_sql() {
          CREATE FUNCTION ip_to_province AS 'ip_to_province' LANGUAGE RUST USING FILE '{}' WITH ('assets' = '{}');
          CREATE VIEW hits AS
            SELECT SPLIT_INDEX(line, ' ', 0) AS ip, REGEXP_EXTRACT(line, '\" ([0-9]+) ([0-9-]+)', 2) AS size FROM access;
-         CREATE TABLE out (province STRING, hits BIGINT, bytes BIGINT, visitors BIGINT) WITH ('connector' = 'print');
-         INSERT INTO out
+         CREATE TABLE dst (province STRING, hits BIGINT, `bytes` BIGINT, visitors BIGINT) WITH ('connector' = 'print');
+         INSERT INTO dst
          SELECT p, COUNT(*), SUM(TRY_CAST(size AS BIGINT)), COUNT(DISTINCT ip)
          FROM (SELECT ip, size, ip_to_province(ip) AS p FROM hits) GROUP BY p;",
         repository("tests/data/access.log.gz").display(),

@@ -179,7 +179,7 @@ fn main() {
         let job = Job::new(&format!(
             "{source}
              CREATE FUNCTION ip_to_province AS 'ip_to_province' LANGUAGE {language} USING FILE '{}' {more};
-             CREATE TABLE statistic (province STRING, n BIGINT, bytes BIGINT, speed DOUBLE) WITH ('connector' = 'blackhole');
+             CREATE TABLE statistic (province STRING, n BIGINT, `bytes` BIGINT, speed DOUBLE) WITH ('connector' = 'blackhole');
              INSERT INTO statistic
              SELECT province, COUNT(uuid), SUM(response_size), SUM(response_size) * 1.0 / SUM(request_time)
              FROM (SELECT uuid, ip_to_province(client_ip) AS province, response_size, request_time FROM log)

@@ -141,7 +141,7 @@ fn main() {
            WITH ('connector' = 'filesystem', 'path' = '{log}', 'format' = 'csv');
          CREATE FUNCTION ip_to_province AS 'ip_to_province' LANGUAGE RUST
            USING FILE '{root}/examples/cdn-log-analysis/udf/ip_to_province' WITH ('assets' = '{table}');
-         CREATE TABLE statistic (province STRING, n BIGINT, bytes BIGINT, speed DOUBLE) WITH ('connector' = 'blackhole');
+         CREATE TABLE statistic (province STRING, n BIGINT, `bytes` BIGINT, speed DOUBLE) WITH ('connector' = 'blackhole');
          INSERT INTO statistic
          SELECT province, COUNT(uuid), SUM(response_size), SUM(response_size) * 1.0 / SUM(request_time)
          FROM (SELECT uuid, ip_to_province(client_ip) AS province, response_size, request_time FROM access_log)

@@ -525,8 +525,9 @@ impl Assembly<'_> {
     fn letters_table(&self, name: &str) -> Result<Arc<Table>> {
         let known = self.compiled.tables.values().find(|t| t.name == name || short(&t.name) == name);
         known.cloned().ok_or_else(|| {
-            Error::script(format!("there is no table '{name}' for the dead letters"))
-                .hint("declare it with columns among reason STRING, origin STRING, record BYTES, time TIMESTAMP_LTZ(3)")
+            Error::script(format!("there is no table '{name}' for the dead letters")).hint(
+                "declare it with columns among reason STRING, origin STRING, record BYTES, `time` TIMESTAMP_LTZ(3)",
+            )
         })
     }
 

@@ -8,6 +8,7 @@ mod generate;
 mod handles;
 mod local;
 mod memory;
+mod messages;
 mod progress;
 mod registry;
 mod run;
@@ -32,10 +33,11 @@ pub fn command() -> ExitCode {
     handles::raise();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,weir=info"));
+    let colours = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(move || messages::Lines { colours })
+        .with_ansi(colours);
     match arguments.log_format {
         LogFormat::Text => logs.with_target(false).init(),
         LogFormat::Json => logs.json().init(),

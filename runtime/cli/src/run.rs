@@ -218,7 +218,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         None => e,
     };
     let compiled = weir_sql::compile(&source.text, &source.base, source.settings.clone(), &*loader).map_err(place)?;
-    compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| println!("{t}"));
+    compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| println!("{}", weir_core::secrets::shown(t, true)));
     if compiled.inserts.is_empty() {
         if compiled.answers.is_empty() {
             eprintln!("{}: nothing to run: there is no INSERT and no SELECT", source.path);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use weir_core::metrics::Metrics;
-use weir_core::{Error, Result};
+use weir_core::{Error, Result, secrets};
 
 /// A script and where it is from.
 pub struct Source {
@@ -36,7 +36,7 @@ pub fn read(script: &Script) -> Result<Source> {
         std::io::stdin()
             .read_to_string(&mut text)
             .map_err(|e| Error::script(format!("cannot read the script from standard input: {e}")))?;
-        return Ok(Source { text: variables(&text)?, base: here()?, stem: None, path: "-".to_string(), settings });
+        return Ok(Source { text, base: here()?, stem: None, path: "-".to_string(), settings });
     }
     let bytes = std::fs::read(&path).map_err(|e| Error::script(format!("cannot read {}: {e}", path.display())))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::script(format!("{} is not UTF-8", path.display())))?;
@@ -46,7 +46,7 @@ pub fn read(script: &Script) -> Result<Source> {
     };
     let base = std::path::absolute(&base).unwrap_or(base);
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
-    let text = variables(text.trim_start_matches('\u{FEFF}'))?;
+    let text = text.trim_start_matches('\u{FEFF}').to_string();
     Ok(Source { text, base, stem, path: path.display().to_string(), settings })
 }
 
@@ -80,57 +80,6 @@ fn from_file(path: &Path) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
     put(String::new(), toml::Value::Table(table), &mut settings).map_err(named)?;
     Ok(settings)
-}
-
-/// Puts `${NAME}` of the environment into the values of options: inside quotes only, so that a stray one elsewhere is left
-/// to the parser to complain about.
-fn variables(text: &str) -> Result<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(['\'', '"', '`', '-', '/', '$']) {
-        out += &rest[..at];
-        rest = &rest[at..];
-        // Comments and names in quotes go through as they are.
-        let end = match rest.as_bytes() {
-            [b'-', b'-', ..] => rest.find('\n').unwrap_or(rest.len()),
-            [b'/', b'*', ..] => rest.find("*/").map_or(rest.len(), |n| n + 2),
-            [quote @ (b'"' | b'`'), ..] => rest[1..].find(char::from(*quote)).map_or(rest.len(), |n| n + 2),
-            [b'\'', ..] => rest[1..].find('\'').map_or(rest.len(), |n| n + 2),
-            _ => 1,
-        };
-        let (part, after) = rest.split_at(end);
-        match part.starts_with('\'') {
-            true => out += &in_text(part, out.matches('\n').count() + 1)?,
-            false => out += part,
-        }
-        rest = after;
-    }
-    Ok(out + rest)
-}
-
-/// The same for one text in quotes, which begins on this line.
-fn in_text(text: &str, line: usize) -> Result<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let Some(end) = rest[at..].find('}') else {
-            break;
-        };
-        let name = &rest[at + 2..at + end];
-        out += &rest[..at];
-        if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            let value = std::env::var(name).map_err(|_| {
-                let line = line + out.matches('\n').count();
-                Error::script(format!("line {line}: the environment has no variable {name}"))
-                    .hint(format!("set it: {name}=… weir run …"))
-            })?;
-            out += &value.replace('\'', "''");
-        } else {
-            out += &rest[at..=at + end];
-        }
-        rest = &rest[at + end + 1..];
-    }
-    Ok(out + rest)
 }
 
 /// Says everything that is wrong with a script.
@@ -167,7 +116,7 @@ pub fn explain(a: &Explain) -> Result<()> {
         ExplainFormat::Json => weir_sql::Format::Json,
         ExplainFormat::Mermaid => weir_sql::Format::Mermaid,
     };
-    print!("{}", weir_sql::explain(&compiled.inserts, format));
+    print!("{}", secrets::shown(&weir_sql::explain(&compiled.inserts, format), true));
     if a.format as u8 == ExplainFormat::Text as u8 {
         let assembled = crate::assemble::assemble(&compiled, &source.base)?;
         println!("\nOperators:");
@@ -176,24 +125,4 @@ pub fn explain(a: &Explain) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::variables;
-
-    #[test]
-    fn variables_are_put_into_texts_only() {
-        // HOME is set wherever tests run.
-        let home = std::env::var("HOME").unwrap_or_default();
-        let put = |t: &str| variables(t).map_err(|e| e.message);
-        assert_eq!(put("-- it's ${NO}\nSET 'a' = '${HOME}/x';"), Ok(format!("-- it's ${{NO}}\nSET 'a' = '{home}/x';")));
-        assert_eq!(put("/* ' */ `a'b` \"'\" '${HOME}' ${NO}"), Ok(format!("/* ' */ `a'b` \"'\" '{home}' ${{NO}}")));
-        assert_eq!(put("'it''s ${HOME}' - 1 / 2"), Ok(format!("'it''s {home}' - 1 / 2")));
-        assert_eq!(
-            put("\n'\n${NO_SUCH_VARIABLE}'"),
-            Err("line 3: the environment has no variable NO_SUCH_VARIABLE".to_string())
-        );
-        assert_eq!(put("'${not valid}' '${open"), Ok("'${not valid}' '${open".to_string()));
-    }
 }

@@ -1,5 +1,6 @@
 //! Errors that speak to the user, and the exit code each kind stands for.
 
+use crate::secrets;
 use std::fmt;
 use std::path::Path;
 
@@ -117,9 +118,11 @@ impl fmt::Display for Error {
         if let Some(p) = self.place {
             write!(f, "line {}, column {}: ", p.line, p.column)?;
         }
-        f.write_str(&self.message)?;
+        // What records hold may not begin a line of its own; what tools and parsers said may.
+        let lines = !matches!(self.kind, Kind::Data | Kind::Function);
+        f.write_str(&secrets::shown(&self.message, lines))?;
         if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
+            write!(f, "\n  hint: {}", secrets::shown(hint, lines))?;
         }
         Ok(())
     }

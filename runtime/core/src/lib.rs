@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod options;
 pub mod origin;
 pub mod private;
+pub mod secrets;
 pub mod state;
 pub mod thread;
 mod type_text;

@@ -1,14 +1,15 @@
 //! Binds queries: a syntax tree into a plan.
 
 use crate::aggregates::{Collector, layout, over_groups, set_column};
-use crate::catalog::{Table, idents, place_of};
+use crate::catalog::{Spent, Table, idents, place_of};
 use crate::expressions::truth;
 use crate::names::{Binder, Scope, field};
+use crate::places::{place, start};
 use crate::plan::Plan;
-use crate::statement::place;
+use crate::words::check_name;
 use sqlparser::ast::{
     Distinct, Expr as Ast, GroupByExpr, GroupByWithModifier, Ident, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Values,
+    SelectItemQualifiedWildcardKind, SetExpr, Spanned, TableFactor, Values,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,13 +17,17 @@ use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
 
-fn not_yet(what: &str) -> Error {
+pub(crate) fn not_yet(what: &str) -> Error {
     Error::script(format!("{what} is not yet supported"))
 }
 
 impl Binder<'_> {
     /// Binds a query.
     pub fn query(&mut self, q: &Query) -> Result<Plan> {
+        self.within(|this| this.whole_query(q))
+    }
+
+    fn whole_query(&mut self, q: &Query) -> Result<Plan> {
         if let Some(order) = &q.order_by {
             let e = not_yet("ORDER BY").at(place(order.span().start));
             return Err(e.hint("a stream has no end to sort at; leave it out, or sort what the job has written"));
@@ -30,16 +35,24 @@ impl Binder<'_> {
         if q.limit_clause.is_some() || q.fetch.is_some() {
             return Err(not_yet("LIMIT").at(place(q.span().end)));
         }
+        if !q.locks.is_empty() || q.for_clause.is_some() || q.settings.is_some() || q.format_clause.is_some() {
+            return Err(not_yet("what stands behind the query").at(place(q.span().end)));
+        }
         let scopes = self.ctes.len();
         if let Some(with) = &q.with {
             if with.recursive {
                 return Err(not_yet("WITH RECURSIVE").at(place(with.with_token.0.span.start)));
             }
             for cte in &with.cte_tables {
-                let plan = self.query(&cte.query)?;
                 let names: Vec<Ident> = cte.alias.columns.iter().map(|c| c.name.clone()).collect();
+                [&cte.alias.name].into_iter().chain(&names).try_for_each(check_name)?;
+                let before = self.catalog.spent;
+                let plan = self.query(&cte.query)?;
                 let plan = renamed(plan, &names)?;
-                self.ctes.push(BTreeMap::from([(cte.alias.name.value.clone(), plan)]));
+                let spent = self.catalog.spent;
+                let cost =
+                    Spent { expressions: spent.expressions - before.expressions, scans: spent.scans - before.scans };
+                self.ctes.push(BTreeMap::from([(cte.alias.name.value.clone(), (plan, cost))]));
             }
         }
         let plan = self.set_expr(&q.body);
@@ -47,28 +60,17 @@ impl Binder<'_> {
         plan
     }
 
-    fn set_expr(&mut self, body: &SetExpr) -> Result<Plan> {
+    pub(crate) fn set_expr(&mut self, body: &SetExpr) -> Result<Plan> {
         match body {
             SetExpr::Select(s) => self.select(s),
             SetExpr::Query(q) => self.query(q),
             SetExpr::Values(v) => self.values(v),
-            SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                let at = place(left.span().start);
-                match op {
-                    SetOperator::Union => {}
-                    other => return Err(not_yet(&other.to_string()).at(place(right.span().start))),
-                }
-                let all = *set_quantifier == SetQuantifier::All;
-                let name = if all { "UNION ALL" } else { "UNION" };
-                let (l, r) = (self.set_expr(left)?, self.set_expr(right)?);
-                let union = union(l, r, name).map_err(|e| e.at(at))?;
-                Ok(if all { union } else { distinct(union) })
-            }
+            SetExpr::SetOperation { .. } => self.unions(body),
             SetExpr::Table(t) => {
                 let name = ObjectName::from(vec![Ident::new(t.table_name.clone().unwrap_or_default())]);
                 self.relation(&name).map(|(plan, _)| plan)
             }
-            other => Err(Error::script(format!("this is no query: {other}"))),
+            other => Err(Error::script("this is no query").at(place(other.span().start))),
         }
     }
 
@@ -101,32 +103,50 @@ impl Binder<'_> {
     /// A named relation and the name that qualifies its columns.
     fn relation(&mut self, name: &ObjectName) -> Result<(Plan, String)> {
         let parts = idents(name);
+        parts.iter().try_for_each(check_name)?;
         if let [one] = parts.as_slice()
-            && let Some(plan) = self.ctes.iter().rev().find_map(|c| c.get(&one.value)).cloned()
+            && let Some(Spent { expressions, scans }) = self.cte(&one.value).map(|(_, cost)| *cost)
         {
-            return Ok((plan, one.value.clone()));
+            self.no_hint(name, "is a query of WITH")?;
+            self.spend(expressions, scans).map_err(|e| e.at(place_of(name)))?;
+            let plan = self.cte(&one.value).map(|(plan, _)| plan.clone());
+            return Ok((plan.ok_or_else(|| Error::internal("a lost query"))?, one.value.clone()));
         }
         let full = self.catalog.full(name)?;
         let plan = if let Some(view) = self.catalog.views.get(&full).cloned() {
-            if self.depth > 50 {
-                return Err(Error::script("views are nested more than 50 deep").at(place_of(name)));
-            }
-            self.depth += 1;
+            self.no_hint(name, "is a view")?;
             let outer = std::mem::take(&mut self.ctes);
             let plan = self.query(&view.query);
             self.ctes = outer;
-            self.depth -= 1;
             renamed(plan.map_err(|e| e.context(format!("in view '{}'", self.catalog.short(&full))))?, &view.columns)?
         } else {
             let table = self.catalog.tables.get(&full).cloned();
             let table = table.ok_or_else(|| self.catalog.unknown(name, &full))?;
+            let table = self.catalog.hinted(name, table)?;
             self.scan(table)?
         };
         Ok((plan, full))
     }
 
+    fn cte(&self, name: &str) -> Option<&(Plan, Spent)> {
+        self.ctes.iter().rev().find_map(|c| c.get(name))
+    }
+
+    /// Refuses options behind the name of what has none.
+    fn no_hint(&mut self, name: &ObjectName, why: &str) -> Result<()> {
+        let shown = idents(name).iter().map(|i| i.value.clone()).collect::<Vec<_>>().join(".");
+        match self.catalog.hint(name) {
+            None => Ok(()),
+            Some(hint) => {
+                let e = Error::script(format!("'{shown}' {why}, and takes no options")).at(hint.place);
+                Err(e.hint("give them to the tables that it reads"))
+            }
+        }
+    }
+
     /// A table's columns, the computed ones computed.
     pub fn scan(&mut self, table: Arc<Table>) -> Result<Plan> {
+        self.spend(table.columns.len(), 1)?;
         let all: Vec<usize> = (0..table.physical.len()).collect();
         let mut scan = Plan::Scan { table: table.clone(), columns: all, schema: table.physical.clone() };
         if table.is_upsert() {
@@ -140,7 +160,7 @@ impl Binder<'_> {
         let mut out = vec![];
         for (f, computed) in &table.columns {
             let expr = match computed {
-                Some(ast) => self.expr(ast, &scope, &mut None)?,
+                Some(expr) => expr.clone(),
                 None => scope.resolve(&[Ident::new(f.name.clone())])?,
             };
             out.push((f.name.clone(), expr));
@@ -161,7 +181,10 @@ impl Binder<'_> {
             return Err(self.join_error(one, &one.joins[at]));
         }
         let (plan, name, alias) = match &one.relation {
-            TableFactor::Table { name, alias, args: None, version: None, .. } => {
+            TableFactor::Table { name, alias, args: None, version: None, with_hints, sample, .. } => {
+                if !with_hints.is_empty() || sample.is_some() {
+                    return Err(not_yet("what stands behind the table's name").at(place_of(name)));
+                }
                 let (plan, full) = self.relation(name)?;
                 (plan, Some(full), alias)
             }
@@ -172,14 +195,15 @@ impl Binder<'_> {
             TableFactor::Table { version: Some(_), .. } => {
                 return Err(not_yet("FOR SYSTEM_TIME AS OF").at(place(one.span().start)));
             }
-            other => {
-                let e = not_yet("a table function, a window or UNNEST").at(place(one.span().start));
-                return Err(e.hint(format!("found: {other}")));
+            TableFactor::NestedJoin { .. } => return Err(not_yet("a join in parentheses").at(place(one.span().start))),
+            _ => {
+                return Err(not_yet("a table function, a window or UNNEST").at(place(one.span().start)));
             }
         };
         let (plan, name) = match alias {
             Some(a) => {
                 let columns: Vec<Ident> = a.columns.iter().map(|c| c.name.clone()).collect();
+                [&a.name].into_iter().chain(&columns).try_for_each(check_name)?;
                 (renamed(plan, &columns)?, Some(a.name.value.clone()))
             }
             None => (plan, name),
@@ -202,8 +226,16 @@ impl Binder<'_> {
     }
 
     fn select(&mut self, s: &Select) -> Result<Plan> {
-        if s.qualify.is_some() || s.top.is_some() || !s.named_window.is_empty() {
-            return Err(not_yet("QUALIFY, TOP or WINDOW").at(place(s.span().start)));
+        let more = s.qualify.is_some()
+            || !s.named_window.is_empty()
+            || s.into.is_some()
+            || !s.lateral_views.is_empty()
+            || !s.connect_by.is_empty()
+            || s.value_table_mode.is_some()
+            || s.exclude.is_some();
+        if more {
+            let at = place(s.select_token.0.span.start);
+            return Err(not_yet("QUALIFY, WINDOW, INTO, LATERAL VIEW, CONNECT BY or AS STRUCT in a SELECT").at(at));
         }
         let (input, scope) = self.from(s)?;
         let condition = match &s.selection {
@@ -222,6 +254,7 @@ impl Binder<'_> {
         for item in &s.projection {
             self.item(item, &scope, &mut collector, &mut items)?;
         }
+        self.spend(items.len(), 0)?;
         let having = match &s.having {
             Some(h) => {
                 let e = self.expr(h, &scope, &mut Some(&mut collector))?;
@@ -370,13 +403,26 @@ impl Binder<'_> {
         collector: &mut Collector,
         out: &mut Vec<(String, Expr, Option<weir_core::error::Place>)>,
     ) -> Result<()> {
-        let at = place(item.span().start);
+        let at = match item {
+            SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => place(start(e)),
+            other => place(other.span().start),
+        };
         let mut push = |name: String, e: Expr| out.push((name, e, at));
         let column = |i: usize| {
             let f = &scope.columns[i].1;
             (f.name.clone(), Expr::column(i, f.name.clone(), f.ty.clone()))
         };
         match item {
+            SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)
+                if options.opt_ilike.is_some()
+                    || options.opt_exclude.is_some()
+                    || options.opt_except.is_some()
+                    || options.opt_replace.is_some()
+                    || options.opt_rename.is_some()
+                    || options.opt_alias.is_some() =>
+            {
+                return Err(Error::script("* stands alone").at(at).hint("name the columns"));
+            }
             SelectItem::Wildcard(_) => {
                 if scope.columns.is_empty() {
                     return Err(Error::script("SELECT * needs FROM").at(at));
@@ -414,6 +460,7 @@ impl Binder<'_> {
                 out.push((name, typed_null(e, at)?, at));
             }
             SelectItem::ExprWithAlias { expr, alias } => {
+                check_name(alias)?;
                 let e = self.expr(expr, scope, &mut Some(collector))?;
                 out.push((alias.value.clone(), typed_null(e, at)?, at));
             }
@@ -450,39 +497,6 @@ pub(crate) fn renamed(plan: Plan, names: &[Ident]) -> Result<Plan> {
     }
     columns.iter_mut().zip(names).for_each(|(c, n)| c.0 = n.value.clone());
     Ok(Plan::calc(plan, None, columns))
-}
-
-fn union(l: Plan, r: Plan, name: &str) -> Result<Plan> {
-    let (a, b) = (l.schema().clone(), r.schema().clone());
-    if a.len() != b.len() {
-        return Err(Error::script(format!("{name} of {} and {} columns", a.len(), b.len())));
-    }
-    let mut fields = vec![];
-    for (i, (f, g)) in a.fields.iter().zip(&b.fields).enumerate() {
-        let ty = common_type(&[f.ty.clone(), g.ty.clone()]).ok_or_else(|| {
-            Error::script(format!(
-                "column {} of {name} has types that do not go together: {} and {}",
-                i + 1,
-                f.ty.kind,
-                g.ty.kind
-            ))
-        })?;
-        fields.push(Field::new(f.name.clone(), ty));
-    }
-    let schema = Schema::new(fields);
-    let mut inputs = vec![];
-    for side in [l, r] {
-        match side {
-            // A chain of unions is one.
-            Plan::Union { inputs: i, schema: s }
-                if s.fields.iter().zip(&schema.fields).all(|(x, y)| x.ty.kind == y.ty.kind) =>
-            {
-                inputs.extend(i);
-            }
-            side => inputs.push(cast_columns(side, &schema)),
-        }
-    }
-    Ok(Plan::Union { inputs, schema })
 }
 
 /// A relation with its columns cast to a schema's types and named as there.

@@ -1,12 +1,14 @@
 //! What a script has declared: tables, views, functions, databases, settings.
 
-use crate::statement::WithOption;
-use sqlparser::ast::{Expr as Ast, Ident, ObjectName, Query};
-use std::collections::BTreeMap;
+use crate::hints::Hint;
+use crate::places::place;
+use crate::syntax::{CreateTable, WithOption};
+use sqlparser::ast::{Ident, ObjectName, Query};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use weir_core::error::{Place, nearest};
-use weir_core::{Error, Field, Result, Schema, SqlType};
+use weir_core::{Error, Field, Result, Schema, SqlType, secrets};
 use weir_expr::{Expr, Function, OnError};
 
 /// A declared table.
@@ -20,8 +22,8 @@ pub struct Table {
     pub metadata: Vec<Option<String>>,
     /// Those of them that a connector writes: all but virtual metadata.
     pub written: Vec<usize>,
-    /// All its columns in order: a physical one by its position, or a computed one.
-    pub(crate) columns: Vec<(Field, Option<Box<Ast>>)>,
+    /// All its columns in order: a computed one with its expression over the physical ones.
+    pub(crate) columns: Vec<(Field, Option<Expr>)>,
     /// The primary key's physical columns.
     pub primary_key: Vec<usize>,
     /// The columns that its folders are named by.
@@ -141,13 +143,29 @@ pub trait FunctionLoader {
 pub(crate) struct View {
     pub columns: Vec<Ident>,
     pub query: Box<Query>,
+    /// The query as written.
+    pub text: String,
+}
+
+/// What was bound so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Spent {
+    pub expressions: usize,
+    pub scans: usize,
 }
 
 /// Everything declared so far.
 pub struct Catalog {
     pub(crate) tables: BTreeMap<String, Arc<Table>>,
+    /// How each table was declared.
+    pub(crate) declared: BTreeMap<String, CreateTable>,
+    /// Options given behind tables' names, by where those stand, and which of them were taken.
+    pub(crate) hints: BTreeMap<Place, Hint>,
+    pub(crate) hints_taken: BTreeSet<Place>,
     pub(crate) views: BTreeMap<String, Arc<View>>,
     pub(crate) functions: BTreeMap<String, (FunctionSpec, Option<Arc<dyn UserFunction>>)>,
+    /// How much was bound.
+    pub(crate) spent: Spent,
     pub(crate) databases: Vec<String>,
     pub(crate) current: (String, String),
     /// The settings.
@@ -158,8 +176,12 @@ impl Catalog {
     pub(crate) fn new(settings: BTreeMap<String, String>) -> Self {
         Catalog {
             tables: BTreeMap::new(),
+            declared: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            hints_taken: BTreeSet::new(),
             views: BTreeMap::new(),
             functions: BTreeMap::new(),
+            spent: Spent::default(),
             databases: vec!["default_catalog.default_database".to_string()],
             current: ("default_catalog".to_string(), "default_database".to_string()),
             settings,
@@ -183,6 +205,36 @@ impl Catalog {
     /// A full name without what goes without saying.
     pub(crate) fn short(&self, full: &str) -> String {
         full.strip_prefix(&format!("{}.{}.", self.current.0, self.current.1)).unwrap_or(full).to_string()
+    }
+
+    /// The hint behind a name.
+    pub(crate) fn hint(&mut self, name: &ObjectName) -> Option<&Hint> {
+        let at = idents(name).last().and_then(|i| place(i.span.start))?;
+        let hint = self.hints.get(&at)?;
+        self.hints_taken.insert(at);
+        Some(hint)
+    }
+
+    /// A table with the options that a hint behind its name gives.
+    pub(crate) fn hinted(&mut self, name: &ObjectName, table: Arc<Table>) -> Result<Arc<Table>> {
+        let allowed = self.settings.get("table.dynamic-table-options.enabled").is_none_or(|v| v != "false");
+        let Some(hint) = self.hint(name) else { return Ok(table) };
+        if !allowed {
+            let e = Error::script("options in hints are switched off by 'table.dynamic-table-options.enabled'");
+            return Err(e.at(hint.place));
+        }
+        let (mut options, places) = option_map(&hint.options)?;
+        let same = |k: &str| options.get(k).is_none_or(|v| table.options.get(k) == Some(v));
+        if !same("connector") {
+            return Err(Error::script("a hint cannot give a table another connector").at(hint.place));
+        }
+        let mut table = table.as_ref().clone();
+        if options.contains_key("on-error") || options.contains_key("dead-letter.table") {
+            table.on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(hint.place))?;
+        }
+        table.options.extend(options);
+        table.places.extend(places);
+        Ok(Arc::new(table))
     }
 
     pub(crate) fn table(&self, name: &ObjectName) -> Result<&Arc<Table>> {
@@ -226,7 +278,14 @@ pub(crate) fn idents(name: &ObjectName) -> Vec<Ident> {
 }
 
 pub(crate) fn place_of(name: &ObjectName) -> Option<Place> {
-    idents(name).first().and_then(|i| crate::statement::place(i.span.start))
+    idents(name).first().and_then(|i| place(i.span.start))
+}
+
+pub(crate) fn unknown_database(c: &Catalog, name: &ObjectName) -> Error {
+    let shown = idents(name).iter().map(|i| i.value.as_str()).collect::<Vec<_>>().join(".");
+    let e = Error::script(format!("there is no database '{shown}'")).at(place_of(name));
+    let known: Vec<&str> = c.databases.iter().map(|d| d.rsplit('.').next().unwrap_or(d)).collect();
+    e.hint(format!("there are: {}; CREATE DATABASE makes one", known.join(", ")))
 }
 
 /// Options as a map, old spellings turned into today's.
@@ -237,6 +296,7 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
     let old_is = |name: &str| options.iter().any(|o| o.key == "connector.type" && o.value == name);
     let format = options.iter().find(|o| o.key == "format.type").map(|o| o.value.clone());
     for o in options {
+        let value = crate::variables::fill(&o.value, o.place)?;
         let key = match o.key.as_str() {
             "connector.type" => "connector".to_string(),
             "connector.property-version"
@@ -255,13 +315,14 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
                 _ => k.to_string(),
             },
         };
-        if map.insert(key.clone(), o.value.clone()).is_some() {
+        if map.insert(key.clone(), value).is_some() {
             return Err(Error::script(format!("option '{}' is given twice", o.key)).at(o.place));
         }
         if let Some(p) = o.place {
             places.insert(key, p);
         }
     }
+    keep_secrets(&map);
     if old_is("kafka") && !map.contains_key("scan.startup.mode") {
         // As Flink did: where the group is, or else from now on.
         let group = map.contains_key("properties.group.id");
@@ -272,6 +333,28 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
         }
     }
     Ok((map, places))
+}
+
+/// Notes the values of options that hold secrets, so that no message shows them.
+fn keep_secrets(options: &BTreeMap<String, String>) {
+    for (key, value) in options {
+        let secret = ["password", "secret", "token", "jaas", "user-info", "authorization", "api-key", "credential"];
+        let key = key.to_ascii_lowercase();
+        // Short ones, and those that stand openly in another option, are words that messages need.
+        let elsewhere = || options.iter().any(|(k, v)| !k.eq_ignore_ascii_case(&key) && v.contains(value.as_str()));
+        if secret.iter().any(|s| key.contains(s)) && value.len() >= 8 && !elsewhere() {
+            secrets::keep(value, "****");
+        }
+        let login = value.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(login, _)| login);
+        if let Some((_, password)) = login.and_then(|l| l.split_once(':')) {
+            secrets::keep(password, "****");
+        }
+        for part in value.split(['?', '&', ';']).filter_map(|p| p.split_once('=')) {
+            if part.0.ends_with("password") && part.1.len() >= 8 {
+                secrets::keep(part.1, "****");
+            }
+        }
+    }
 }
 
 /// Today's name of an option of the old spelling, without `connector.`.

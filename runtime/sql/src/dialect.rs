@@ -9,8 +9,9 @@ use sqlparser::ast::{
     ObjectName, Value, ValueWithSpan,
 };
 use sqlparser::dialect::Dialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Span, Token};
 use weir_core::SqlType;
 
 /// Flink's dialect.
@@ -19,7 +20,7 @@ pub struct FlinkDialect;
 
 impl Dialect for FlinkDialect {
     fn is_identifier_start(&self, ch: char) -> bool {
-        ch.is_alphabetic() || ch == '_'
+        ch.is_alphabetic() || ch == '_' || ch == '$'
     }
     fn is_identifier_part(&self, ch: char) -> bool {
         ch.is_alphanumeric() || ch == '_' || ch == '$'
@@ -44,6 +45,17 @@ impl Dialect for FlinkDialect {
     }
     fn supports_select_expr_star(&self) -> bool {
         true
+    }
+    // Words that are no keywords here are names to the parser (see `tokens`), so whatever keyword is left is none.
+    fn is_column_alias(&self, kw: &Keyword, _: &mut Parser<'_>) -> bool {
+        *kw == Keyword::NoKeyword
+    }
+    fn is_table_alias(&self, kw: &Keyword, _: &mut Parser<'_>) -> bool {
+        *kw == Keyword::NoKeyword
+    }
+    // The parser would read the rest of a statement twice at each of them, to find an error the second time.
+    fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
+        kw != Keyword::NoKeyword
     }
     fn parse_prefix(&self, p: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         let word = peek_word(p, 0);
@@ -169,38 +181,6 @@ fn call_at(name: &str, span: Span, args: Vec<Expr>) -> Expr {
 /// A type as the syntax tree carries it: as its text, which the binder reads again.
 fn carried(ty: &SqlType) -> DataType {
     DataType::Custom(ObjectName::from(vec![Ident::new(ty.to_string())]), vec![])
-}
-
-/// Reads a type that [`carried`] wrote.
-pub fn type_of(ty: &DataType) -> Result<SqlType, ParserError> {
-    let text = match ty {
-        DataType::Custom(name, args) if args.is_empty() => match name.0.first().and_then(|p| p.as_ident()) {
-            Some(i) => i.value.clone(),
-            None => ty.to_string(),
-        },
-        other => other.to_string(),
-    };
-    let mut p = Parser::new(&FlinkDialect).with_tokens_with_locations(tokens(&text)?);
-    parse_type(&mut p)
-}
-
-/// Cuts a text into tokens. `>>`, which only nested types have in this dialect, becomes two.
-pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
-    let tokens = Tokenizer::new(&FlinkDialect, sql).tokenize_with_location()?;
-    let mut out = Vec::with_capacity(tokens.len());
-    for t in tokens {
-        if t.token == Token::ShiftRight {
-            let half = |from: u64| {
-                let at = Location { line: t.span.start.line, column: t.span.start.column + from };
-                TokenWithSpan { token: Token::Gt, span: Span::new(at, at) }
-            };
-            out.push(half(0));
-            out.push(half(1));
-        } else {
-            out.push(t);
-        }
-    }
-    Ok(out)
 }
 
 fn open(p: &mut Parser<'_>) -> Result<Span, ParserError> {

@@ -1,13 +1,16 @@
 //! Binds scalar expressions: names to columns, operators to Flink's types, implicit conversions written out.
 
 use crate::aggregates::{Collected, Collector};
-use crate::dialect::type_of;
+use crate::budget::{joined, size};
 use crate::names::{Binder, Scope, field};
-use crate::statement::{parser_error, place};
+use crate::places::{place, start};
+use crate::syntax::parser_error;
+use crate::tokens::type_of;
+use crate::words::check_name;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, DuplicateTreatment, Expr as Ast, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, Spanned, Subscript,
-    UnaryOperator, Value as Literal,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, Subscript, UnaryOperator,
+    Value as Literal,
 };
 use weir_core::error::nearest;
 use weir_core::value::decimal_text;
@@ -67,8 +70,7 @@ fn illegal_null() -> Error {
 impl Binder<'_> {
     /// Binds an expression; aggregates in it go to the collector, if there is one.
     pub(crate) fn expr(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
-        let at = place(ast.span().start);
-        self.bind(ast, scope, agg).map_err(|e| e.at(at))
+        self.deeper(|this| this.bind(ast, scope, agg)).map_err(|e| e.at(place(start(ast))))
     }
 
     fn bind(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
@@ -87,11 +89,20 @@ impl Binder<'_> {
                 match upper.as_str() {
                     "UNKNOWN" => Ok(Expr::literal(Value::Null, SqlType::BOOLEAN)),
                     u if bare.contains(&u) => self.call(u, vec![]),
-                    _ => scope.resolve(std::slice::from_ref(i)),
+                    _ => {
+                        check_name(i)?;
+                        scope.resolve(std::slice::from_ref(i))
+                    }
                 }
             }
-            Ast::Identifier(i) => scope.resolve(std::slice::from_ref(i)),
-            Ast::CompoundIdentifier(parts) => scope.resolve(parts),
+            Ast::Identifier(i) => {
+                check_name(i)?;
+                scope.resolve(std::slice::from_ref(i))
+            }
+            Ast::CompoundIdentifier(parts) => {
+                parts.iter().try_for_each(check_name)?;
+                scope.resolve(parts)
+            }
             Ast::CompoundFieldAccess { root, access_chain } => {
                 let mut expr = None;
                 let mut rest = access_chain.as_slice();
@@ -177,6 +188,9 @@ impl Binder<'_> {
                 let before = compare(CompareOp::GreaterEq, to, other_from)?;
                 Ok(Expr::And(Box::new(before), Box::new(compare(CompareOp::GreaterEq, other_to, from)?)))
             }
+            Ast::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat, .. } => {
+                self.chain(ast, scope, agg)
+            }
             Ast::BinaryOp { left, op, right } => {
                 let l = self.expr(left, scope, agg)?;
                 let r = self.expr(right, scope, agg)?;
@@ -201,23 +215,24 @@ impl Binder<'_> {
             Ast::Between { expr, negated, low, high } => {
                 let e = self.expr(expr, scope, agg)?;
                 let (low, high) = (self.expr(low, scope, agg)?, self.expr(high, scope, agg)?);
-                let from = compare(CompareOp::GreaterEq, e.clone(), low)?;
+                let from = compare(CompareOp::GreaterEq, self.again(&e)?, low)?;
                 let to = compare(CompareOp::LessEq, e, high)?;
                 Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
             }
             Ast::InList { expr, list, negated } => {
                 let e = self.expr(expr, scope, agg)?;
-                let mut all: Option<Expr> = None;
+                let mut all = vec![];
                 for item in list {
                     let item = self.expr(item, scope, agg)?;
-                    let one = compare(CompareOp::Eq, e.clone(), item)?;
-                    all = Some(match all {
-                        Some(a) => Expr::Or(Box::new(a), Box::new(one)),
-                        None => one,
-                    });
+                    all.push(compare(CompareOp::Eq, self.again(&e)?, item)?);
                 }
-                Ok(negate(all.unwrap_or_else(|| boolean(false)), *negated))
+                let mut all = if all.len() > SET { in_set(all) } else { all };
+                if all.is_empty() {
+                    all.push(boolean(false));
+                }
+                Ok(negate(joined(all, |a, b| Ok(Expr::Or(Box::new(a), Box::new(b))))?, *negated))
             }
+            Ast::Like { any: true, .. } => Err(Error::script("LIKE ANY is not supported yet")),
             Ast::Like { negated, expr, pattern, escape_char, .. }
             | Ast::SimilarTo { negated, expr, pattern, escape_char } => {
                 let name = if matches!(ast, Ast::Like { .. }) { "LIKE" } else { "SIMILAR TO" };
@@ -226,6 +241,9 @@ impl Binder<'_> {
                     args.push(text(&e.value.clone().into_string().unwrap_or_default()));
                 }
                 Ok(negate(self.call(name, args)?, *negated))
+            }
+            Ast::Cast { kind: CastKind::SafeCast | CastKind::DoubleColon, .. } => {
+                Err(Error::script("this cast is not known").hint("write CAST(… AS type) or TRY_CAST(… AS type)"))
             }
             Ast::Cast { kind, expr, data_type, .. } => {
                 let ty = type_of(data_type).map_err(parser_error)?;
@@ -281,7 +299,7 @@ impl Binder<'_> {
                 for c in conditions {
                     let when = self.expr(&c.condition, scope, agg)?;
                     let when = match &operand {
-                        Some(o) => compare(CompareOp::Eq, o.clone(), when)?,
+                        Some(o) => compare(CompareOp::Eq, self.again(o)?, when)?,
                         None => truth(when, "CASE WHEN")?,
                     };
                     branches.push((when, self.expr(&c.result, scope, agg)?));
@@ -304,8 +322,30 @@ impl Binder<'_> {
             Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) => {
                 Err(Error::script("sub-queries in expressions are not yet supported").hint("sub-queries in FROM are"))
             }
-            other => Err(Error::script(format!("this expression is not supported: {other}"))),
+            Ast::RLike { .. } | Ast::ILike { .. } => {
+                Err(Error::script("RLIKE and ILIKE are not supported")
+                    .hint("REGEXP(text, pattern) looks for a pattern"))
+            }
+            Ast::AllOp { .. } | Ast::AnyOp { .. } => Err(Error::script("ANY and ALL are not supported yet")),
+            Ast::Prefixed { .. } => Err(Error::script("character sets of texts are not supported")),
+            _ => Err(Error::script("this expression is not supported")),
         }
+    }
+
+    /// A chain of AND, OR or ||, however long.
+    fn chain(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        let Ast::BinaryOp { op: wanted, .. } = ast else { return Err(Error::internal("no chain")) };
+        let mut operands = vec![];
+        let mut at = ast;
+        while let Ast::BinaryOp { left, op, right } = at
+            && op == wanted
+        {
+            operands.push(right.as_ref());
+            at = left;
+        }
+        operands.push(at);
+        let bound = operands.into_iter().rev().map(|o| self.expr(o, scope, agg)).collect::<Result<Vec<_>>>()?;
+        joined(bound, |l, r| self.binary(l, wanted, r))
     }
 
     fn is(
@@ -355,8 +395,8 @@ impl Binder<'_> {
         if b.ty().is_interval() {
             b = self.arith(ArithOp::Add, a.clone(), b)?;
         }
-        let rising = compare(CompareOp::LessEq, a.clone(), b.clone())?;
-        let from = choose(vec![(rising.clone(), a.clone())], b.clone(), "OVERLAPS")?;
+        let rising = compare(CompareOp::LessEq, self.again(&a)?, self.again(&b)?)?;
+        let from = choose(vec![(self.again(&rising)?, self.again(&a)?)], self.again(&b)?, "OVERLAPS")?;
         Ok((from, choose(vec![(rising, b)], a, "OVERLAPS")?))
     }
 
@@ -383,6 +423,7 @@ impl Binder<'_> {
             BinaryOperator::Multiply => return self.arith(ArithOp::Multiply, l, r),
             BinaryOperator::Divide => return self.arith(ArithOp::Divide, l, r),
             BinaryOperator::Modulo => return self.arith(ArithOp::Modulo, l, r),
+            // Its sign as the script has it; the words of other dialects are no operators here.
             other => return Err(Error::script(format!("there is no operator {other}"))),
         };
         compare(compare_op, l, r)
@@ -541,6 +582,12 @@ impl Binder<'_> {
         if f.over.is_some() {
             return Err(Error::script("OVER is not yet supported"));
         }
+        if f.null_treatment.is_some() {
+            return Err(Error::script("IGNORE NULLS and RESPECT NULLS are not yet supported"));
+        }
+        if !matches!(f.parameters, FunctionArguments::None) || matches!(f.args, FunctionArguments::Subquery(_)) {
+            return Err(Error::script(format!("{upper} does not take such arguments")));
+        }
         let (args, duplicates, clauses) = match &f.args {
             FunctionArguments::List(l) => (l.args.as_slice(), l.duplicate_treatment, l.clauses.as_slice()),
             _ => (&[] as &[FunctionArg], None, &[] as &[FunctionArgumentClause]),
@@ -562,7 +609,7 @@ impl Binder<'_> {
         for a in args {
             match a {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => bound.push(self.expr(e, scope, agg)?),
-                other => return Err(Error::script(format!("{upper} does not take {other}"))),
+                other => return Err(no_argument(&upper, other)),
             }
         }
         let bound = match self.catalog.user_function(&name, bound, self.loader)? {
@@ -570,6 +617,38 @@ impl Binder<'_> {
             Err(args) => args,
         };
         self.special(&name, &upper, bound, agg)
+    }
+
+    fn coalesce(&mut self, args: Vec<Expr>) -> Result<Expr> {
+        let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
+        let ty = common_type(&types).ok_or_else(|| {
+            let names: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
+            Error::script(format!("the arguments of COALESCE have types that do not go together: {}", names.join(", ")))
+        })?;
+        let ty = ty.nullable(types.iter().all(|t| t.nullable));
+        let args: Vec<Expr> = args.into_iter().map(|a| cast_to(a, &ty)).collect();
+        // As a CASE, later arguments are evaluated only where they are needed; calls of functions are not made twice.
+        let once = |e: &Expr| {
+            e.any(&|e| matches!(e, Expr::Call { function, .. } if function.is_user_defined() || !function.deterministic()))
+        };
+        if args.iter().any(once) {
+            let called = functions::bind("COALESCE", args)?;
+            return called.ok_or_else(|| Error::internal("COALESCE is missing"));
+        }
+        let mut args = args;
+        let last = args.pop().ok_or_else(|| Error::script("COALESCE takes at least 1 argument"))?;
+        let mut branches = vec![];
+        for a in args {
+            branches.push((Expr::Not(Box::new(Expr::IsNull(Box::new(self.again(&a)?)))), a));
+        }
+        // One branch within another is the cheaper one to evaluate, as long as that does not nest too deep.
+        let case =
+            |branches: Vec<_>, otherwise| Expr::Case { branches, otherwise: Box::new(otherwise), ty: ty.clone() };
+        Ok(match branches.len() {
+            0 => last,
+            1..=16 => branches.into_iter().rev().fold(last, |otherwise, b| case(vec![b], otherwise)),
+            _ => case(branches, last),
+        })
     }
 
     fn special(
@@ -600,11 +679,11 @@ impl Binder<'_> {
                 if upper == "IFNULL" {
                     arity(2)?;
                 }
-                coalesce(args)
+                self.coalesce(args)
             }
             "NULLIF" => {
                 arity(2)?;
-                let equal = compare(CompareOp::Eq, args[0].clone(), args[1].clone())?;
+                let equal = compare(CompareOp::Eq, self.again(&args[0])?, args[1].clone())?;
                 let first = args.remove(0);
                 let ty = first.ty().nullable(true);
                 let none = Expr::literal(Value::Null, ty.clone());
@@ -710,7 +789,7 @@ impl Binder<'_> {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => {
                     bound.push(self.expr(e, scope, &mut Some(&mut inside))?);
                 }
-                other => return Err(Error::script(format!("{name} does not take {other}"))),
+                other => return Err(no_argument(name, other)),
             }
         }
         let filter = match &f.filter {
@@ -783,6 +862,58 @@ impl Binder<'_> {
     }
 }
 
+/// What is said of an argument that is no expression.
+fn no_argument(function: &str, argument: &FunctionArg) -> Error {
+    match argument {
+        FunctionArg::Unnamed(_) => Error::script(format!("{function} does not take *")),
+        _ => Error::script(format!("{function} takes arguments by their places, not by names")),
+    }
+}
+
+/// The start of an expression's text, for messages.
+fn brief(e: &Expr) -> String {
+    if size(e) > 20 {
+        return "…".to_string();
+    }
+    let text = e.to_string();
+    match text.char_indices().nth(100) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// From how many comparisons on IN is a look into a set.
+const SET: usize = 16;
+
+/// Comparisons of one expression with constants, as far as that can be, as a look into a set.
+fn in_set(all: Vec<Expr>) -> Vec<Expr> {
+    let mut sets: Vec<(Expr, Vec<Value<'static>>)> = vec![];
+    let mut rest = vec![];
+    for e in all {
+        let Expr::Compare { op: CompareOp::Eq, left, right } = e else {
+            rest.push(e);
+            continue;
+        };
+        let ty = left.ty();
+        // What a text means as a local time depends on the session.
+        let plain = !ty.is_nested() && !ty.is_approximate() && !matches!(ty.kind, TypeKind::TimestampLtz(_));
+        let value = (plain && right.ty().kind == ty.kind)
+            .then(|| Some(right.as_ref()).filter(|r| r.constant()))
+            .flatten()
+            .and_then(|r| weir_expr::eval::constant(r, &Default::default()).ok());
+        match value {
+            Some(v) => match sets.iter_mut().find(|(e, _)| {
+                e.ty().kind == ty.kind && std::mem::discriminant(e) == std::mem::discriminant(left.as_ref())
+            }) {
+                Some((_, values)) => values.push(v),
+                None => sets.push((*left, vec![v])),
+            },
+            None => rest.push(Expr::Compare { op: CompareOp::Eq, left, right }),
+        }
+    }
+    sets.into_iter().map(|(e, values)| functions::in_set(e, &values)).chain(rest).collect()
+}
+
 fn negate(e: Expr, negated: bool) -> Expr {
     if negated { Expr::Not(Box::new(e)) } else { e }
 }
@@ -793,7 +924,7 @@ pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
     match ty.kind {
         TypeKind::Boolean => Ok(e),
         TypeKind::Null => Ok(Expr::literal(Value::Null, SqlType::BOOLEAN)),
-        _ => Err(Error::script(format!("{of} takes a condition, not {} ({e})", ty.kind))),
+        _ => Err(Error::script(format!("{of} takes a condition, not {} ({})", ty.kind, brief(&e)))),
     }
 }
 
@@ -813,7 +944,7 @@ fn literal(v: &Literal) -> Result<Expr> {
         }
         other => match other.clone().into_string() {
             Some(s) => text(&s),
-            None => return Err(Error::script(format!("this literal is not known: {other}"))),
+            None => return Err(Error::script("this literal is not known")),
         },
     })
 }
@@ -853,36 +984,11 @@ fn choose(branches: Vec<(Expr, Expr)>, otherwise: Expr, of: &str) -> Result<Expr
     Ok(Expr::Case { branches, otherwise: Box::new(cast_to(otherwise, &ty)), ty })
 }
 
-fn coalesce(args: Vec<Expr>) -> Result<Expr> {
-    let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
-    let ty = common_type(&types).ok_or_else(|| {
-        let names: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
-        Error::script(format!("the arguments of COALESCE have types that do not go together: {}", names.join(", ")))
-    })?;
-    let ty = ty.nullable(types.iter().all(|t| t.nullable));
-    let args: Vec<Expr> = args.into_iter().map(|a| cast_to(a, &ty)).collect();
-    // As a CASE, later arguments are evaluated only where they are needed; calls of functions are not made twice.
-    let once = |e: &Expr| {
-        e.any(&|e| matches!(e, Expr::Call { function, .. } if function.is_user_defined() || !function.deterministic()))
-    };
-    if args.iter().any(once) {
-        let called = functions::bind("COALESCE", args)?;
-        return called.ok_or_else(|| Error::internal("COALESCE is missing"));
-    }
-    let mut rest = args.into_iter().rev();
-    let last = rest.next().ok_or_else(|| Error::script("COALESCE takes at least 1 argument"))?;
-    Ok(rest.fold(last, |otherwise, a| Expr::Case {
-        branches: vec![(Expr::Not(Box::new(Expr::IsNull(Box::new(a.clone())))), a)],
-        otherwise: Box::new(otherwise),
-        ty: ty.clone(),
-    }))
-}
-
 /// A comparison: both sides brought to one type, where they have one.
 pub(crate) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
     let (lt, rt) = (l.ty(), r.ty());
     let refused = || {
-        let e = Error::script(format!("cannot compare {} with {}: {l} and {r}", lt.kind, rt.kind));
+        let e = Error::script(format!("cannot compare {} with {}: {} and {}", lt.kind, rt.kind, brief(&l), brief(&r)));
         if lt.is_text() || rt.is_text() { e.hint("text is not converted by itself; CAST one of them") } else { e }
     };
     let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));

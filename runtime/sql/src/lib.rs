@@ -3,21 +3,34 @@
 mod aggregates;
 mod between_times;
 mod binder;
+mod budget;
 mod catalog;
+mod ddl;
+mod declare;
 mod dialect;
 mod explain;
 mod expressions;
 mod fingerprint;
+#[cfg(test)]
+mod fuzz;
+mod hints;
 mod lookup;
 mod names;
 mod optimize;
+mod places;
 mod plan;
 mod script;
 mod settings;
+mod show;
 mod statement;
+mod syntax;
 #[cfg(test)]
 mod testing;
+mod tokens;
 mod types;
+mod unions;
+mod variables;
+mod words;
 
 pub use catalog::{Catalog, ErrorPolicy, FunctionLoader, FunctionSpec, Language, Table, UserFunction};
 pub use explain::{Format, explain};

@@ -3,8 +3,8 @@
 use crate::catalog::{Table, place_of};
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
+use crate::places::place;
 use crate::plan::Plan;
-use crate::statement::place;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor, TableVersion};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -97,9 +97,13 @@ impl Binder<'_> {
             return Err(e.hint("declare a column `proctime AS PROCTIME()` in the table on the left, and name it here"));
         }
         let table: Arc<Table> = self.catalog.table(parts.name)?.clone();
+        let table = self.catalog.hinted(parts.name, table)?;
         if table.columns.iter().any(|(_, computed)| computed.is_some()) {
             let e = Error::script(format!("'{}' has computed columns, and cannot be looked up in as yet", parts.name));
             return Err(e.at(at));
+        }
+        if let Some(a) = parts.alias {
+            crate::words::check_name(&a.name)?;
         }
         let qualifier = parts.alias.map_or_else(|| table.name.clone(), |a| a.name.value.clone());
         let width = input.schema().len();

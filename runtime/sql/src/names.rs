@@ -1,8 +1,8 @@
 //! What names stand for while a query is bound: the binder's own state, and the columns in sight.
 
-use crate::catalog::{Catalog, FunctionLoader};
+use crate::catalog::{Catalog, FunctionLoader, Spent};
+use crate::places::place;
 use crate::plan::Plan;
-use crate::statement::place;
 use sqlparser::ast::Ident;
 use std::collections::BTreeMap;
 use weir_core::error::nearest;
@@ -13,13 +13,17 @@ use weir_expr::Expr;
 pub(crate) struct Binder<'a> {
     pub catalog: &'a mut Catalog,
     pub loader: &'a dyn FunctionLoader,
-    pub ctes: Vec<BTreeMap<String, Plan>>,
+    /// The queries of WITH, and what each costs.
+    pub ctes: Vec<BTreeMap<String, (Plan, Spent)>>,
+    /// How deep queries are nested here.
     pub depth: usize,
+    /// How deep the expression is nested here.
+    pub nesting: usize,
 }
 
 impl<'a> Binder<'a> {
     pub fn new(catalog: &'a mut Catalog, loader: &'a dyn FunctionLoader) -> Self {
-        Binder { catalog, loader, ctes: vec![], depth: 0 }
+        Binder { catalog, loader, ctes: vec![], depth: 0, nesting: 0 }
     }
 }
 

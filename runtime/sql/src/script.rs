@@ -2,22 +2,26 @@
 //! answered at once.
 
 use crate::binder::cast_columns;
+use crate::budget::on_stack;
 use crate::catalog::{
-    Catalog, FunctionLoader, FunctionSpec, Language, Table, View, error_policy, idents, option_map, place_of,
+    Catalog, FunctionLoader, FunctionSpec, Language, Table, error_policy, idents, option_map, place_of,
+    unknown_database,
 };
 use crate::explain::{Format, explain};
 use crate::fingerprint::{self, Identity};
 use crate::names::Binder;
 use crate::optimize::optimize;
+use crate::places::place;
 use crate::plan::{Insert, Plan};
 use crate::settings;
-use crate::statement::{ColumnKind, CreateFunction, CreateTable, InsertStatement, Statement, parse_script, place};
+use crate::statement::{Statements, nesting, parse_script};
+use crate::syntax::{CreateFunction, InsertStatement, Statement};
 use sqlparser::ast::{ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use weir_core::error::Place;
-use weir_core::{Error, Field, Result, Schema, SqlType};
+use weir_core::{Error, Field, Result, Schema};
 use weir_expr::Session;
 use weir_expr::time::Zone;
 use weir_expr::{OnError, cast};
@@ -50,7 +54,7 @@ pub fn compile(
     settings: BTreeMap<String, String>,
     loader: &dyn FunctionLoader,
 ) -> Result<Compiled> {
-    let (compiled, mut errors) = run(sql, base, settings, loader, true);
+    let (compiled, mut errors) = on_stack(nesting(sql), || run(sql, base, settings, loader, true));
     match (compiled, errors.is_empty()) {
         (Some(c), true) => Ok(c),
         (_, false) => Err(errors.remove(0)),
@@ -65,7 +69,7 @@ pub fn diagnose(
     settings: BTreeMap<String, String>,
     loader: &dyn FunctionLoader,
 ) -> (Option<Compiled>, Vec<Error>) {
-    run(sql, base, settings, loader, false)
+    on_stack(nesting(sql), || run(sql, base, settings, loader, false))
 }
 
 fn run(
@@ -89,12 +93,13 @@ fn run(
             Err(e) => return (None, vec![e]),
         }
     }
-    let statements = match parse_script(sql) {
+    let Statements { all: statements, hints } = match parse_script(sql) {
         Ok(s) => s,
         Err(e) => return (None, vec![e]),
     };
     let fixed: BTreeSet<String> = given.keys().cloned().collect();
     let mut c = Compiler {
+        sql,
         catalog: Catalog::new(given),
         loader,
         base,
@@ -109,8 +114,14 @@ fn run(
         let e = p.statement.as_ref().err().cloned();
         return (None, e.into_iter().collect());
     }
+    let mut hints = hints.into_iter().peekable();
     for p in statements {
-        let done = p.statement.and_then(|s| c.statement(s));
+        let mut own = vec![];
+        while let Some(h) = hints.next_if(|h| h.table < p.end) {
+            own.push(h.table);
+            c.catalog.hints.insert(h.table, h);
+        }
+        let done = p.statement.and_then(|s| c.statement(s)).and_then(|()| c.all_hints_used(&own));
         if let Err(e) = done {
             errors.push(e.at(Some(p.place)));
             if stop {
@@ -156,11 +167,13 @@ fn name_statements(inserts: &mut [Insert], batch: bool, zone: Zone) {
     }
 }
 
-struct Compiler<'a> {
-    catalog: Catalog,
-    loader: &'a dyn FunctionLoader,
+pub(crate) struct Compiler<'a> {
+    /// The script.
+    pub sql: &'a str,
+    pub catalog: Catalog,
+    pub loader: &'a dyn FunctionLoader,
     base: &'a Path,
-    answers: Vec<String>,
+    pub answers: Vec<String>,
     inserts: Vec<Insert>,
     in_set: bool,
     fixed: BTreeSet<String>,
@@ -180,13 +193,10 @@ impl Compiler<'_> {
         match s {
             Statement::CreateTable(t) => self.create_table(t),
             Statement::CreateFunction(f) => self.create_function(f),
-            Statement::CreateView { name, columns, query, if_not_exists } => {
+            Statement::CreateView { name, columns, query, text, if_not_exists } => {
                 let full = self.free(&name, if_not_exists)?;
                 let Some(full) = full else { return Ok(()) };
-                let plan = Binder::new(&mut self.catalog, self.loader).query(&query)?;
-                crate::binder::renamed(plan, &columns)?;
-                self.catalog.views.insert(full, Arc::new(View { columns, query }));
-                Ok(())
+                self.create_view(full, columns, query, text)
             }
             Statement::CreateDatabase { name, if_not_exists } => {
                 let full = self.database(&name);
@@ -206,8 +216,7 @@ impl Compiler<'_> {
                 }
                 let full = self.database(&name);
                 if !self.catalog.databases.contains(&full) {
-                    let e = Error::script(format!("there is no database '{name}'")).at(place_of(&name));
-                    return Err(e.hint(format!("CREATE DATABASE {name} makes one")));
+                    return Err(unknown_database(&self.catalog, &name));
                 }
                 if let Some((c, d)) = full.split_once('.') {
                     self.catalog.current = (c.to_string(), d.to_string());
@@ -216,34 +225,15 @@ impl Compiler<'_> {
             }
             Statement::Drop { what, name, if_exists } => self.drop(&what, &name, if_exists),
             Statement::Describe(name) => {
-                let schema = self.schema_of(&name)?;
-                let lines: Vec<String> = schema.fields.iter().map(|f| format!("{}\t{}", f.name, f.ty)).collect();
+                let lines: Vec<String> = self.describe(&name)?.iter().map(|(n, ty)| format!("{n}\t{ty}")).collect();
                 self.answers.push(lines.join("\n"));
                 Ok(())
             }
-            Statement::Show(what) => self.show(&what),
-            Statement::ShowCreate(name) => {
-                let schema = self.schema_of(&name)?;
-                let full = self.catalog.full(&name)?;
-                let columns: Vec<String> =
-                    schema.fields.iter().map(|f| format!("  {} {}", weir_core::types::quoted(&f.name), f.ty)).collect();
-                let with = self.catalog.tables.get(&full).map_or(String::new(), |t| {
-                    let hidden = |k: &str, v: &str| {
-                        let secret = ["password", "secret", "jaas", "token", ".key"];
-                        secret.iter().any(|s| k.contains(s)) || v.contains("password=")
-                    };
-                    let shown = |k: &str, v: &String| match hidden(k, v) && !k.starts_with("key.") {
-                        true => "****".to_string(),
-                        false => v.replace('\'', "''"),
-                    };
-                    let options: Vec<String> =
-                        t.options.iter().map(|(k, v)| format!("  '{k}' = '{}'", shown(k, v))).collect();
-                    format!(" WITH (\n{}\n)", options.join(",\n"))
-                });
-                self.answers.push(format!("CREATE TABLE {full} (\n{}\n){with}", columns.join(",\n")));
-                Ok(())
-            }
+            Statement::Alter { view, name, if_exists, change } => self.alter(view, &name, if_exists, change),
+            Statement::Show(show) => self.show(show),
+            Statement::ShowCreate { name, view } => self.show_create(&name, view),
             Statement::Set { key, value } => {
+                let value = crate::variables::fill(&value, None)?;
                 let s = settings::check(&key, &value)?;
                 // What the command line says wins over the script.
                 if !s.acts {
@@ -294,18 +284,20 @@ impl Compiler<'_> {
         }
     }
 
-    fn database(&self, name: &ObjectName) -> String {
+    pub(crate) fn database(&self, name: &ObjectName) -> String {
         match idents(name).as_slice() {
             [d] => format!("{}.{}", self.catalog.current.0, d.value),
             parts => parts.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join("."),
         }
     }
 
-    fn free(&self, name: &ObjectName, if_not_exists: bool) -> Result<Option<String>> {
+    pub(crate) fn free(&self, name: &ObjectName, if_not_exists: bool) -> Result<Option<String>> {
         let full = self.catalog.full(name)?;
         let database = full.rsplit_once('.').map_or("", |(d, _)| d);
         if !self.catalog.databases.iter().any(|d| d == database) {
-            return Err(Error::script(format!("there is no database '{database}'")).at(place_of(name)));
+            let e =
+                Error::script(format!("there is no database '{}'", database.rsplit('.').next().unwrap_or(database)));
+            return Err(e.at(place_of(name)).hint("CREATE DATABASE makes one"));
         }
         if self.catalog.tables.contains_key(&full) || self.catalog.views.contains_key(&full) {
             return if if_not_exists { Ok(None) } else { Err(exists("table or view", name)) };
@@ -313,38 +305,13 @@ impl Compiler<'_> {
         Ok(Some(full))
     }
 
-    fn schema_of(&mut self, name: &ObjectName) -> Result<Schema> {
-        let full = self.catalog.full(name)?;
-        if let Some(v) = self.catalog.views.get(&full).cloned() {
-            let plan = Binder::new(&mut self.catalog, self.loader).query(&v.query)?;
-            return Ok(crate::binder::renamed(plan, &v.columns)?.schema().clone());
-        }
-        let table = self.catalog.table(name)?.clone();
-        Ok(Binder::new(&mut self.catalog, self.loader).scan(table)?.schema().clone())
-    }
-
-    fn show(&mut self, what: &str) -> Result<()> {
-        let c = &self.catalog;
-        let lines: Vec<String> = match what {
-            "TABLES" => c.tables.keys().chain(c.views.keys()).map(|k| c.short(k)).collect(),
-            "VIEWS" => c.views.keys().map(|k| c.short(k)).collect(),
-            "DATABASES" => c.databases.iter().map(|d| d.rsplit('.').next().unwrap_or(d).to_string()).collect(),
-            "CATALOGS" | "CURRENT CATALOG" => vec![c.current.0.clone()],
-            "CURRENT DATABASE" => vec![c.current.1.clone()],
-            "USER FUNCTIONS" => c.functions.values().map(|(s, _)| s.name.clone()).collect(),
-            _ => {
-                let built_in = weir_expr::functions::flink_names().into_iter().map(str::to_string);
-                built_in.chain(c.functions.values().map(|(s, _)| s.name.clone())).collect()
-            }
-        };
-        self.answers.push(lines.join("\n"));
-        Ok(())
-    }
-
     fn drop(&mut self, what: &str, name: &ObjectName, if_exists: bool) -> Result<()> {
         let full = self.catalog.full(name)?;
         let found = match what {
-            "TABLE" => self.catalog.tables.remove(&full).is_some(),
+            "TABLE" => {
+                self.catalog.declared.remove(&full);
+                self.catalog.tables.remove(&full).is_some()
+            }
             "VIEW" => self.catalog.views.remove(&full).is_some(),
             "FUNCTION" => {
                 let key = idents(name).last().map(|i| i.value.to_ascii_lowercase()).unwrap_or_default();
@@ -363,84 +330,6 @@ impl Compiler<'_> {
         Err(Error::script(format!("there is no {} '{name}'", what.to_lowercase())).at(place_of(name)))
     }
 
-    fn create_table(&mut self, t: CreateTable) -> Result<()> {
-        let Some(full) = self.free(&t.name, t.if_not_exists)? else {
-            return Ok(());
-        };
-        let at = place_of(&t.name);
-        let (mut options, places) = option_map(&t.options)?;
-        if !options.contains_key("connector") {
-            let e = Error::script(format!("table '{}' has no connector", t.name)).at(at);
-            return Err(e.hint(
-                "add WITH ('connector' = 'filesystem', …); there are filesystem, kafka, upsert-kafka, jdbc, datagen, stdin, print, blackhole",
-            ));
-        }
-        let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
-        let mut fields: Vec<Field> = vec![];
-        let mut columns = vec![];
-        // Metadata: the column, what it stands for, whether it is only read.
-        let mut beside: Vec<(usize, String, bool)> = vec![];
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        for c in &t.columns {
-            let column_at = place(c.name.span.start);
-            if !names.insert(c.name.value.clone()) {
-                return Err(Error::script(format!("column '{}' is declared twice", c.name.value)).at(column_at));
-            }
-            if let ColumnKind::Physical(ty) = &c.kind {
-                let field = Field::new(c.name.value.clone(), ty.clone());
-                fields.push(field.clone());
-                columns.push((field, None));
-            } else if let ColumnKind::Metadata { ty, key, is_virtual } = &c.kind {
-                let field = Field::new(c.name.value.clone(), ty.clone());
-                let key = key.clone().unwrap_or_else(|| c.name.value.clone());
-                beside.push((fields.len(), key, *is_virtual));
-                fields.push(field.clone());
-                columns.push((field, None));
-            } else if let ColumnKind::Computed(ast) = &c.kind {
-                columns.push((Field::new(c.name.value.clone(), SqlType::STRING), Some(ast.clone())));
-            }
-        }
-        let find = |i: &sqlparser::ast::Ident| {
-            fields.iter().position(|f| f.name == i.value).ok_or_else(|| {
-                Error::script(format!("there is no column '{}' in the table", i.value)).at(place(i.span.start))
-            })
-        };
-        let primary_key = t.primary_key.iter().map(find).collect::<Result<Vec<_>>>()?;
-        let partitioned_by = t.partitioned_by.iter().map(find).collect::<Result<Vec<_>>>()?;
-        primary_key.iter().for_each(|k| fields[*k].ty.nullable = false);
-        if let Some((column, _)) = &t.watermark {
-            if !names.contains(&column.value) {
-                let e = Error::script(format!("WATERMARK FOR '{}', which is no column", column.value));
-                return Err(e.at(place(column.span.start)));
-            }
-            return Err(Error::script("WATERMARK is not yet supported").at(place(column.span.start)));
-        }
-        let mut metadata = vec![None; fields.len()];
-        beside.iter().for_each(|(i, key, _)| metadata[*i] = Some(key.clone()));
-        let written = (0..fields.len()).filter(|i| !beside.iter().any(|(b, _, v)| b == i && *v)).collect();
-        if primary_key.is_empty() && options.get("connector").is_some_and(|c| c == "upsert-kafka") {
-            let e = Error::script(format!("table '{}' is upsert-kafka, and has no primary key", t.name)).at(at);
-            return Err(e.hint("declare it: PRIMARY KEY (…) NOT ENFORCED; it is the key of the topic's records"));
-        }
-        let table = Arc::new(Table {
-            name: full.clone(),
-            physical: Schema::new(fields),
-            metadata,
-            written,
-            columns,
-            primary_key,
-            partitioned_by,
-            options,
-            places,
-            place: at,
-            on_error,
-        });
-        // Computed columns are checked where they are declared.
-        Binder::new(&mut self.catalog, self.loader).scan(table.clone())?;
-        self.catalog.tables.insert(full, table);
-        Ok(())
-    }
-
     fn create_function(&mut self, f: CreateFunction) -> Result<()> {
         let name = idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
         let at = place_of(&f.name);
@@ -452,6 +341,7 @@ impl Compiler<'_> {
             let e = Error::script(format!("function '{name}' says nothing about its file")).at(at);
             return Err(e.hint("add USING FILE 'udf/name.py' (a .py, a .wasm or a folder with a Rust crate)"));
         };
+        let file = crate::variables::fill(&file, file_at)?;
         let path = self.base.join(&file);
         let language = match f.language.as_deref() {
             Some("PYTHON") => Language::Python,
@@ -484,12 +374,17 @@ impl Compiler<'_> {
             return Err(Error::script("INSERT OVERWRITE is not yet supported").at(at));
         }
         let table = self.catalog.table(&i.table)?.clone();
-        let plan = Binder::new(&mut self.catalog, self.loader).query(&i.query)?;
-        let plan = self.fitted(plan, &table, &i.columns).map_err(|e| e.at(at))?;
+        let table = self.catalog.hinted(&i.table, table)?;
+        let mut plan = Binder::new(&mut self.catalog, self.loader).query(&i.query)?;
+        let mut columns = i.columns;
+        if !i.partition.is_empty() {
+            (plan, columns) = self.partitioned(plan, columns, &table, &i.partition)?;
+        }
+        let plan = self.fitted(plan, &table, &columns).map_err(|e| e.at(at))?;
         self.finish(table, plan)
     }
 
-    fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
+    pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
         let session = self.session()?;
         let fingerprint = fingerprint::statement(&table, &plan);
         let identity = Identity::new(&table.name, fingerprint, &plan, false, session.zone);
@@ -499,7 +394,7 @@ impl Compiler<'_> {
     }
 
     /// Puts a query's columns in the places of a table's, cast to their types.
-    fn fitted(&self, plan: Plan, table: &Table, columns: &[sqlparser::ast::Ident]) -> Result<Plan> {
+    pub(crate) fn fitted(&self, plan: Plan, table: &Table, columns: &[sqlparser::ast::Ident]) -> Result<Plan> {
         let target = &table.sink_schema();
         let places: Vec<usize> = if columns.is_empty() {
             (0..target.len()).collect()
@@ -597,7 +492,7 @@ impl Compiler<'_> {
     }
 }
 
-fn exists(what: &str, name: &ObjectName) -> Error {
+pub(crate) fn exists(what: &str, name: &ObjectName) -> Error {
     let at: Option<Place> = place_of(name);
     Error::script(format!("there is a {what} '{name}' already")).at(at).hint("use IF NOT EXISTS, or DROP it first")
 }

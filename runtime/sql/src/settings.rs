@@ -39,6 +39,7 @@ const ALL: &[(&str, Takes)] = &[
     ("table.exec.sink.nested-constraint-enforcer", OneOf(&["ignore", "rows", "rows_and_collections"])),
     ("table.exec.sink.type-length-enforcer", OneOf(&["ignore", "trim_pad", "error"])),
     ("table.exec.sink.upsert-materialize", OneOf(&["auto", "none", "force"])),
+    ("table.dynamic-table-options.enabled", OneOf(&["true", "false"])),
     ("table.exec.mini-batch.size", Count(1, i64::MAX as u64)),
     ("restart-strategy.type", OneOf(STRATEGIES)),
     ("restart-strategy.fixed-delay.attempts", ATTEMPTS),

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use weir_core::{Error, Result};
 
-struct NoFunctions;
+/// No functions of anybody's.
+pub(crate) struct NoFunctions;
 
 impl FunctionLoader for NoFunctions {
     fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>> {

@@ -1,14 +1,34 @@
 //! Types as Flink's dialect writes them.
 
+use crate::words::name_part;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 use weir_core::types::UNBOUNDED;
 use weir_core::{Field, SqlType, TypeKind};
 
+/// What reading comes to.
+pub type Outcome<T> = Result<T, ParserError>;
+
 /// Reads a type where the parser stands.
 pub fn parse_type(p: &mut Parser<'_>) -> Result<SqlType, ParserError> {
-    let mut ty = SqlType::from(parse_kind(p)?);
+    type_within(p, 0)
+}
+
+/// How deep types may nest.
+const DEPTH: usize = 100;
+
+fn type_within(p: &mut Parser<'_>, mut depth: usize) -> Result<SqlType, ParserError> {
+    let at = p.peek_token();
+    let too_deep = || ParserError::ParserError(format!("the type is nested more than {DEPTH} deep{}", at.span.start));
+    if depth > DEPTH {
+        return Err(too_deep());
+    }
+    let mut ty = SqlType::from(parse_kind(p, depth + 1)?);
     loop {
+        depth += 1;
+        if depth > DEPTH {
+            return Err(too_deep());
+        }
         if word_is(p, "ARRAY") {
             ty = SqlType::from(TypeKind::Array(Box::new(ty)));
         } else if word_is(p, "MULTISET") {
@@ -72,7 +92,7 @@ fn close_angle(p: &mut Parser<'_>) -> Result<(), ParserError> {
     p.expect_token(&Token::Gt).map(|_| ())
 }
 
-fn parse_kind(p: &mut Parser<'_>) -> Result<TypeKind, ParserError> {
+fn parse_kind(p: &mut Parser<'_>, depth: usize) -> Result<TypeKind, ParserError> {
     let at = p.peek_token();
     let name = peek_word(p, 0);
     p.next_token();
@@ -149,15 +169,15 @@ fn parse_kind(p: &mut Parser<'_>) -> Result<TypeKind, ParserError> {
         }
         "ARRAY" | "MULTISET" => {
             p.expect_token(&Token::Lt)?;
-            let item = Box::new(parse_type(p)?);
+            let item = Box::new(type_within(p, depth)?);
             close_angle(p)?;
             if name == "ARRAY" { TypeKind::Array(item) } else { TypeKind::Multiset(item) }
         }
         "MAP" => {
             p.expect_token(&Token::Lt)?;
-            let key = Box::new(parse_type(p)?);
+            let key = Box::new(type_within(p, depth)?);
             p.expect_token(&Token::Comma)?;
-            let value = Box::new(parse_type(p)?);
+            let value = Box::new(type_within(p, depth)?);
             close_angle(p)?;
             TypeKind::Map(key, value)
         }
@@ -168,8 +188,8 @@ fn parse_kind(p: &mut Parser<'_>) -> Result<TypeKind, ParserError> {
             }
             let mut fields = vec![];
             loop {
-                let field = p.parse_identifier()?;
-                let ty = parse_type(p)?;
+                let field = name_part(p)?;
+                let ty = type_within(p, depth)?;
                 if matches!(p.peek_token().token, Token::SingleQuotedString(_)) {
                     p.next_token();
                 }

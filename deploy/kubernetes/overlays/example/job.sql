@@ -9,7 +9,7 @@ CREATE TABLE drawn (a INT, b INT, c INT, d INT, response_size BIGINT) WITH (
 CREATE FUNCTION ip_to_province AS 'ip_to_province' LANGUAGE PYTHON
   USING FILE '/opt/weir/examples/cdn-log-analysis/udf/ip_to_province.py';
 
-SELECT province, COUNT(*) AS accesses, SUM(response_size) AS bytes
+SELECT province, COUNT(*) AS accesses, SUM(response_size) AS `bytes`
 FROM (
   SELECT ip_to_province(CONCAT_WS('.', CAST(a AS STRING), CAST(b AS STRING), CAST(c AS STRING), CAST(d AS STRING))) AS province,
          response_size

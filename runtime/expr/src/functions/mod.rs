@@ -7,6 +7,7 @@ mod choice;
 mod collection;
 mod datafusion;
 mod hash;
+mod in_set;
 mod json;
 mod math;
 mod string;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use weir_core::{ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
 
+pub use in_set::in_set;
 pub use json::{render as render_json, to_json};
 
 /// What a definition's function is told beside its arguments.

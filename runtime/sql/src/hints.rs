@@ -1,0 +1,116 @@
+//! Hints: comments that begin with `/*+`. Those behind a table's name give options; what else there is, is told.
+
+use crate::places::place;
+use crate::syntax::{self, WithOption, literal};
+use crate::tokens::tokens;
+use crate::types::Outcome;
+use crate::words::name_part;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
+use weir_core::error::Place;
+use weir_core::{Error, Result};
+
+/// Options given behind a table's name.
+#[derive(Debug, Clone)]
+pub struct Hint {
+    /// Where the last part of the table's name stands.
+    pub table: Place,
+    /// Where the hint stands.
+    pub place: Option<Place>,
+    pub options: Vec<WithOption>,
+}
+
+/// Hints that choose among ways to join in batch mode, of which there is one here.
+const NOTHING: &[&str] = &["BROADCAST", "SHUFFLE_HASH", "SHUFFLE_MERGE", "NEST_LOOP", "MULTI_JOIN"];
+
+/// The hints of a statement.
+///
+/// # Errors
+/// When one stands where none can, is not known, or asks for what there is not.
+pub fn take(statement: &[TokenWithSpan]) -> Result<Vec<Hint>> {
+    let mut out: Vec<Hint> = vec![];
+    let mut before: Option<&TokenWithSpan> = None;
+    for t in statement {
+        match &t.token {
+            Token::Whitespace(Whitespace::MultiLineComment(text)) => {
+                if let Some(text) = text.strip_prefix('+') {
+                    let at = place(t.span.start);
+                    one(text, before, at, &mut out).map_err(|e| e.at(at))?;
+                }
+            }
+            Token::Whitespace(_) => {}
+            _ => before = Some(t),
+        }
+    }
+    Ok(out)
+}
+
+fn one(text: &str, before: Option<&TokenWithSpan>, at: Option<Place>, out: &mut Vec<Hint>) -> Result<()> {
+    let of_query = before.is_some_and(
+        |t| matches!(&t.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("SELECT")),
+    );
+    let mut all = tokens(text).map_err(wrong)?;
+    let end = Location { line: 0, column: 0 };
+    all.push(TokenWithSpan::at(Token::EOF, end, end));
+    let mut p = Parser::new(&crate::dialect::FlinkDialect).with_tokens_with_locations(all);
+    loop {
+        let name = match p.next_token().token {
+            Token::Word(w) => w.value.to_ascii_uppercase(),
+            _ => return Err(wrong(())),
+        };
+        match name.as_str() {
+            "OPTIONS" if of_query => {
+                let e = Error::script("the hint OPTIONS stands behind SELECT");
+                return Err(e.hint("it goes behind the name of the table that it is for"));
+            }
+            "OPTIONS" => {
+                let options = options(&mut p, at).map_err(wrong)?;
+                let Some(TokenWithSpan { token: Token::Word(_), span }) = before else { return Err(misplaced()) };
+                let Some(table) = place(span.start) else { return Err(misplaced()) };
+                if out.iter().any(|h| h.table == table) {
+                    return Err(Error::script("a table takes one hint OPTIONS"));
+                }
+                out.push(Hint { table, place: at, options });
+            }
+            name if NOTHING.contains(&name) && of_query => skip(&mut p).map_err(wrong)?,
+            "STATE_TTL" | "LOOKUP" => return Err(Error::script(format!("the hint {name} is not supported yet"))),
+            name => {
+                let e = Error::script(format!("there is no hint {name} here"));
+                return Err(e.hint("a comment that is no hint begins with /* and a blank"));
+            }
+        }
+        // Hints are parted by commas or blanks.
+        let _more = p.consume_token(&Token::Comma);
+        if p.peek_token().token == Token::EOF {
+            return Ok(());
+        }
+    }
+}
+
+fn wrong<E>(_: E) -> Error {
+    Error::script("this hint cannot be read").hint("write it as /*+ OPTIONS('key' = 'value', …) */")
+}
+
+/// What is said of options that stand behind nothing that takes them.
+pub(crate) fn misplaced() -> Error {
+    Error::script("the hint OPTIONS stands behind no table")
+        .hint("it goes right behind the name of a table: t /*+ OPTIONS('key' = 'value') */ AS a")
+}
+
+fn options(p: &mut Parser<'_>, at: Option<Place>) -> Outcome<Vec<WithOption>> {
+    let found = syntax::options(p)?;
+    Ok(found.into_iter().map(|o| WithOption { place: at, ..o }).collect())
+}
+
+/// The arguments of a hint that means nothing.
+fn skip(p: &mut Parser<'_>) -> Outcome<()> {
+    if !p.consume_token(&Token::LParen) {
+        return Ok(());
+    }
+    while !p.consume_token(&Token::RParen) {
+        if !p.consume_token(&Token::Comma) && name_part(p).is_err() {
+            literal(p)?;
+        }
+    }
+    Ok(())
+}

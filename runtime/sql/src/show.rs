@@ -1,0 +1,242 @@
+//! SHOW and DESCRIBE: what a script has declared, in its own words, without what is nobody's business.
+
+use crate::catalog::{Table, place_of, unknown_database};
+use crate::names::Binder;
+use crate::places::excerpt;
+use crate::script::Compiler;
+use crate::syntax::{ColumnKind, Show, WithOption};
+use sqlparser::ast::ObjectName;
+use weir_core::types::quoted;
+use weir_core::{Error, Result, Schema};
+
+/// SQL's LIKE: `%` is any text, `_` any character, a backslash takes the next one as it is.
+fn like(pattern: &[char], text: &[char]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        ['%', rest @ ..] => (0..=text.len()).any(|n| like(rest, &text[n..])),
+        ['\\', c, rest @ ..] => text.first() == Some(c) && like(rest, &text[1..]),
+        ['_', rest @ ..] => !text.is_empty() && like(rest, &text[1..]),
+        [c, rest @ ..] => text.first() == Some(c) && like(rest, &text[1..]),
+    }
+}
+
+/// Options whose values anybody may see. What is not among them, and not one of a format's, is hidden.
+const OPEN: &[&str] = &[
+    "connector",
+    "format",
+    "key.format",
+    "value.format",
+    "key.fields",
+    "key.fields-prefix",
+    "value.fields-include",
+    "topic",
+    "topic-pattern",
+    "path",
+    "table-name",
+    "url",
+    "properties.bootstrap.servers",
+    "properties.group.id",
+    "properties.auto.offset.reset",
+    "properties.security.protocol",
+    "properties.sasl.mechanism",
+    "rows-per-second",
+    "number-of-rows",
+    "parallelism",
+    "print-identifier",
+    "standard-error",
+    "on-error",
+    "dead-letter.table",
+    "key-prefix",
+    "database-name",
+];
+
+/// Groups of options without secrets, by what their names begin with.
+const OPEN_GROUPS: &[&str] =
+    &["scan.", "sink.", "lookup.", "fields.", "source.", "csv.", "json.", "debezium-json.", "canal-json.", "raw."];
+
+/// An option's value as it may be shown: variables by their names, addresses without what logs in.
+fn open(key: &str, value: &str, connector: &str) -> String {
+    let variable = value.strip_prefix("${").and_then(|v| v.strip_suffix('}')).is_some_and(|n| !n.contains(['{', '}']));
+    let listed = OPEN.contains(&key) || OPEN_GROUPS.iter().any(|g| key.starts_with(g));
+    let secret = ["password", "secret", "token", "credential", "auth"].iter().any(|s| key.contains(s));
+    match () {
+        _ if variable => value.to_string(),
+        _ if !listed || secret => "****".to_string(),
+        _ if value.contains("://") => address(value, connector == "webhook"),
+        _ => value.to_string(),
+    }
+}
+
+/// An address without its user, its parameters and, for a webhook, its path: whoever knows those can call it.
+fn address(url: &str, hide_path: bool) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    if rest[end..].contains('@') {
+        // It may stand in a password.
+        return format!("{scheme}://****");
+    }
+    let (host, mut path) = rest.split_at(end);
+    let host = match host.rsplit_once('@') {
+        Some((_, host)) => format!("****@{host}"),
+        None => host.to_string(),
+    };
+    let cut = path.find(['?', '#', ';']);
+    if let Some(at) = cut {
+        path = &path[..at];
+    }
+    let path = if hide_path && path.len() > 1 { "/****" } else { path };
+    format!("{scheme}://{host}{path}{}", if cut.is_some() { "?****" } else { "" })
+}
+
+impl Compiler<'_> {
+    /// The columns of a table or view.
+    pub(crate) fn schema_of(&mut self, name: &ObjectName) -> Result<Schema> {
+        let full = self.catalog.full(name)?;
+        if let Some(v) = self.catalog.views.get(&full).cloned() {
+            let plan = Binder::new(&mut self.catalog, self.loader).query(&v.query)?;
+            return Ok(crate::binder::renamed(plan, &v.columns)?.schema().clone());
+        }
+        let table = self.catalog.table(name)?.clone();
+        Ok(Binder::new(&mut self.catalog, self.loader).scan(table)?.schema().clone())
+    }
+
+    pub(crate) fn describe(&mut self, name: &ObjectName) -> Result<Vec<(String, String)>> {
+        let schema = self.schema_of(name)?;
+        Ok(schema.fields.iter().map(|f| (f.name.clone(), f.ty.to_string())).collect())
+    }
+
+    pub(crate) fn show(&mut self, show: Show) -> Result<()> {
+        // Each line with the name that LIKE looks at.
+        let mut lines: Vec<(String, String)> = if show.what == "COLUMNS" {
+            let Some(of) = &show.of else { return Err(Error::internal("SHOW COLUMNS of nothing")) };
+            self.describe(of)?.into_iter().map(|(n, ty)| (n.clone(), format!("{n}\t{ty}"))).collect()
+        } else {
+            let names = self.names(&show)?;
+            names.into_iter().map(|n| (n.clone(), n)).collect()
+        };
+        if let Some((pattern, negated, any_case)) = &show.like {
+            let chars = |s: &str| -> Vec<char> {
+                if *any_case { s.to_lowercase().chars().collect() } else { s.chars().collect() }
+            };
+            // Runs of % are one, so that the search stays short.
+            let mut pattern = chars(pattern);
+            pattern.dedup_by(|a, b| *a == '%' && *b == '%');
+            lines.retain(|(n, _)| like(&pattern, &chars(n)) != *negated);
+        }
+        self.answers.push(lines.into_iter().map(|(_, l)| l).collect::<Vec<_>>().join("\n"));
+        Ok(())
+    }
+
+    fn names(&self, show: &Show) -> Result<Vec<String>> {
+        let c = &self.catalog;
+        let database = match &show.of {
+            Some(name) if matches!(show.what.as_str(), "TABLES" | "VIEWS" | "FUNCTIONS") => {
+                let full = self.database(name);
+                if !c.databases.contains(&full) {
+                    return Err(unknown_database(c, name));
+                }
+                full
+            }
+            Some(_) if show.what == "DATABASES" => format!("{}.", c.current.0),
+            Some(name) => {
+                return Err(Error::script(format!("SHOW {} takes no FROM", show.what)).at(place_of(name)));
+            }
+            None => format!("{}.{}", c.current.0, c.current.1),
+        };
+        let inside = |k: &String| k.strip_prefix(&format!("{database}.")).map(str::to_string);
+        let own = || c.functions.values().map(|(s, _)| s.name.clone());
+        let mut names: Vec<String> = match show.what.as_str() {
+            "TABLES" => c.tables.keys().chain(c.views.keys()).filter_map(inside).collect(),
+            "VIEWS" => c.views.keys().filter_map(inside).collect(),
+            "DATABASES" => c.databases.iter().map(|d| d.rsplit('.').next().unwrap_or(d).to_string()).collect(),
+            "CATALOGS" | "CURRENT CATALOG" => vec![c.current.0.clone()],
+            "CURRENT DATABASE" => vec![c.current.1.clone()],
+            "USER FUNCTIONS" => own().collect(),
+            _ => weir_expr::functions::flink_names().into_iter().map(str::to_string).chain(own()).collect(),
+        };
+        if show.what == "TABLES" {
+            names.sort();
+        }
+        Ok(names)
+    }
+
+    pub(crate) fn show_create(&mut self, name: &ObjectName, view: bool) -> Result<()> {
+        let full = self.catalog.full(name)?;
+        if let Some(v) = self.catalog.views.get(&full).cloned() {
+            if !view {
+                let e = Error::script(format!("'{}' is a view", self.catalog.short(&full))).at(place_of(name));
+                return Err(e.hint("SHOW CREATE VIEW shows it"));
+            }
+            let columns: Vec<String> =
+                self.schema_of(name)?.fields.iter().map(|f| format!("  {}", quoted(&f.name))).collect();
+            self.answers.push(format!("CREATE VIEW {full} (\n{}\n)\nAS {}", columns.join(",\n"), v.text));
+            return Ok(());
+        }
+        let table = self.catalog.table(name)?.clone();
+        if view {
+            let e = Error::script(format!("'{}' is a table", self.catalog.short(&full))).at(place_of(name));
+            return Err(e.hint("SHOW CREATE TABLE shows it"));
+        }
+        let text = self.create_text(&full, &table);
+        self.answers.push(text);
+        Ok(())
+    }
+
+    fn create_text(&self, full: &str, table: &Table) -> String {
+        let Some(declared) = self.catalog.declared.get(full) else { return String::new() };
+        let mut parts: Vec<String> = vec![];
+        for (c, (f, _)) in declared.columns.iter().zip(&table.columns) {
+            let name = quoted(&f.name);
+            parts.push(match &c.kind {
+                ColumnKind::Physical(_) => format!("  {name} {}", f.ty),
+                ColumnKind::Computed(_, text) => format!("  {name} AS {}", excerpt(self.sql, *text)),
+                ColumnKind::Metadata { key, is_virtual, .. } => {
+                    let from = key.as_ref().map_or(String::new(), |k| format!(" FROM '{}'", k.replace('\'', "''")));
+                    format!("  {name} {} METADATA{from}{}", f.ty, if *is_virtual { " VIRTUAL" } else { "" })
+                }
+            });
+        }
+        let names = |of: &[sqlparser::ast::Ident]| {
+            of.iter().map(|i| quoted(&i.value).to_string()).collect::<Vec<_>>().join(", ")
+        };
+        if !declared.primary_key.is_empty() {
+            parts.push(format!("  PRIMARY KEY ({}) NOT ENFORCED", names(&declared.primary_key)));
+        }
+        let by = match declared.partitioned_by.is_empty() {
+            true => String::new(),
+            false => format!(" PARTITIONED BY ({})", names(&declared.partitioned_by)),
+        };
+        let connector = table.options.get("connector").map_or("", String::as_str);
+        let shown =
+            |o: &WithOption| format!("  '{}' = '{}'", o.key, open(&o.key, &o.value, connector).replace('\'', "''"));
+        let mut options: Vec<String> = declared.options.iter().map(shown).collect();
+        options.sort();
+        format!("CREATE TABLE {full} (\n{}\n){by} WITH (\n{}\n)", parts.join(",\n"), options.join(",\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{address, like, open};
+
+    #[test]
+    fn patterns() {
+        let is = |p: &str, t: &str| like(&p.chars().collect::<Vec<_>>(), &t.chars().collect::<Vec<_>>());
+        assert!(is("a%", "abc") && is("%", "") && is("_b_", "abc") && is("a\\_c", "a_c"));
+        assert!(!is("a", "abc") && !is("a\\_c", "abc"));
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_open_is_shown() {
+        assert_eq!(
+            address("jdbc:postgresql://me:pw@host:5432/db?user=a&password=b", false),
+            "jdbc:postgresql://****@host:5432/db?****"
+        );
+        assert_eq!(address("https://hooks.example.com/services/T0/B0/xyz", true), "https://hooks.example.com/****");
+        assert_eq!(open("url", "http://h/${SECRET}", "webhook"), "http://h/****");
+        assert_eq!(open("headers.Authorization", "Bearer abc", "webhook"), "****");
+        assert_eq!(open("headers.Authorization", "${T}", "webhook"), "${T}");
+        assert_eq!(open("lookup.password", "abc", "jdbc"), "****");
+        assert_eq!(open("topic", "orders", "kafka"), "orders");
+    }
+}

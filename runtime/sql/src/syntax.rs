@@ -1,0 +1,249 @@
+//! What statements are made of, and the parts that several of them have.
+
+use crate::places::{Range, place};
+use crate::types::{Outcome, expect_words, word_is};
+use crate::words::{IS_RESERVED, name_part, quote_it, reserved};
+use sqlparser::ast::{Expr, Ident, ObjectName, Query};
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+use weir_core::error::Place;
+use weir_core::{Error, SqlType};
+
+/// An option as written, with its place: variables of the environment are not filled in.
+#[derive(Debug, Clone)]
+pub struct WithOption {
+    pub key: String,
+    pub value: String,
+    pub place: Option<Place>,
+}
+
+#[derive(Debug, Clone)]
+pub enum ColumnKind {
+    Physical(SqlType),
+    /// An expression, and where it stands.
+    Computed(Box<Expr>, Range),
+    /// What of a record beside its fields it stands for (its own name otherwise), and whether it is only read.
+    Metadata {
+        ty: SqlType,
+        key: Option<String>,
+        is_virtual: bool,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: Ident,
+    pub kind: ColumnKind,
+}
+
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    pub name: ObjectName,
+    pub if_not_exists: bool,
+    pub columns: Vec<Column>,
+    pub primary_key: Vec<Ident>,
+    pub partitioned_by: Vec<Ident>,
+    pub watermark: Option<(Ident, Expr)>,
+    pub options: Vec<WithOption>,
+    pub like: Option<Like>,
+    pub query: Option<Box<Query>>,
+    /// Names without types, which put the columns of AS SELECT in another order.
+    pub order: Vec<Ident>,
+}
+
+/// LIKE of a CREATE TABLE: the table, and what is done with each part of it.
+#[derive(Debug, Clone)]
+pub struct Like {
+    pub table: ObjectName,
+    pub options: Vec<(Merging, Part, Option<Place>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merging {
+    Including,
+    Excluding,
+    Overwriting,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    All,
+    Constraints,
+    Distribution,
+    Generated,
+    Metadata,
+    Options,
+    Partitions,
+    Watermarks,
+}
+
+/// What ALTER TABLE does.
+#[derive(Debug, Clone)]
+pub enum Change {
+    RenameTo(ObjectName),
+    Rename(Ident, Ident),
+    Set(Vec<WithOption>),
+    Reset(Vec<(String, Option<Place>)>),
+    /// Columns with their places: first, or behind another; and a primary key.
+    Add(Vec<(Column, Position)>, Vec<Ident>),
+    Modify(Vec<(Column, Position)>, Vec<Ident>),
+    Drop(Vec<Ident>),
+    DropPrimaryKey,
+    AsQuery(Box<Query>, Range),
+}
+
+/// Where a column is put.
+#[derive(Debug, Clone)]
+pub enum Position {
+    AsIs,
+    First,
+    After(Ident),
+}
+
+/// What SHOW lists, of which database or table, and which of it.
+#[derive(Debug, Clone)]
+pub struct Show {
+    pub what: String,
+    pub of: Option<ObjectName>,
+    /// LIKE's pattern, whether it is negated, and whether case matters not.
+    pub like: Option<(String, bool, bool)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CreateFunction {
+    pub name: ObjectName,
+    pub if_not_exists: bool,
+    pub identifier: String,
+    pub language: Option<String>,
+    pub file: Option<(String, Option<Place>)>,
+    pub options: Vec<WithOption>,
+}
+
+#[derive(Debug, Clone)]
+pub struct InsertStatement {
+    pub table: ObjectName,
+    /// PARTITION's columns, with their values where they have one.
+    pub partition: Vec<(Ident, Option<Expr>)>,
+    pub columns: Vec<Ident>,
+    pub query: Box<Query>,
+    pub overwrite: bool,
+}
+
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a few dozen of them live for the length of a compilation")]
+pub enum Statement {
+    CreateTable(CreateTable),
+    CreateFunction(CreateFunction),
+    CreateView { name: ObjectName, columns: Vec<Ident>, query: Box<Query>, text: Range, if_not_exists: bool },
+    CreateDatabase { name: ObjectName, if_not_exists: bool },
+    Use { name: ObjectName, catalog: bool },
+    Drop { what: String, name: ObjectName, if_exists: bool },
+    Describe(ObjectName),
+    Alter { view: bool, name: ObjectName, if_exists: bool, change: Change },
+    Show(Show),
+    ShowCreate { name: ObjectName, view: bool },
+    Set { key: String, value: String },
+    ShowSettings,
+    Reset(Option<String>),
+    Explain(Box<Statement>),
+    Insert(InsertStatement),
+    Query(Box<Query>),
+    BeginSet(Option<Box<Statement>>),
+    EndSet,
+}
+
+/// Turns the parser's words into an error with its place.
+pub fn parser_error(e: ParserError) -> Error {
+    let text = match e {
+        ParserError::TokenizerError(t) | ParserError::ParserError(t) => t,
+        ParserError::RecursionLimitExceeded => {
+            return Error::script("the statement is nested too deeply");
+        }
+    };
+    let error = match text.rsplit_once(" at Line: ") {
+        Some((message, at)) => {
+            let mut numbers = at.split(", Column: ").filter_map(|n| n.trim().parse::<u64>().ok());
+            let found = numbers.next().zip(numbers.next());
+            let message = message.trim_end_matches(',').to_string();
+            let message = message.strip_prefix("Expected: ").map_or(message.clone(), |m| format!("expected {m}"));
+            Error::script(message).at(found.map(|(line, column)| Place { line, column }))
+        }
+        None => Error::script(text),
+    };
+    match error.message.rsplit_once(", found: ") {
+        Some((_, word)) if reserved(word) => {
+            let hint = format!("'{word}' {IS_RESERVED}; {}", quote_it(word));
+            error.hint(hint)
+        }
+        _ => match error.message.strip_suffix(&format!("' {IS_RESERVED}")).and_then(|m| m.strip_prefix('\'')) {
+            Some(word) => {
+                let hint = quote_it(word);
+                error.hint(hint)
+            }
+            None => error,
+        },
+    }
+}
+
+/// A name of up to three parts.
+pub fn object_name(p: &mut Parser<'_>) -> Outcome<ObjectName> {
+    let mut parts = vec![name_part(p)?];
+    while p.consume_token(&Token::Period) {
+        parts.push(name_part(p)?);
+    }
+    Ok(ObjectName::from(parts))
+}
+
+/// A text in quotes.
+pub fn literal(p: &mut Parser<'_>) -> Outcome<String> {
+    let t = p.next_token();
+    match t.token {
+        Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) | Token::UnicodeStringLiteral(s) => Ok(s),
+        _ => p.expected("a text in single quotes", t),
+    }
+}
+
+/// What a parser reads, and where it stands.
+pub fn ranged<'a, T>(p: &mut Parser<'a>, read: impl FnOnce(&mut Parser<'a>) -> Outcome<T>) -> Outcome<(T, Range)> {
+    let from = p.peek_token().span.start;
+    let out = read(p)?;
+    Ok((out, (from, p.get_current_token().span.end)))
+}
+
+/// What Flink has and Weir does not.
+pub fn missing<T>(p: &Parser<'_>, what: &str) -> Outcome<T> {
+    let at = p.peek_token().span.start;
+    Err(ParserError::ParserError(format!("{what} is not supported yet{at}")))
+}
+
+pub fn if_not_exists(p: &mut Parser<'_>) -> Outcome<bool> {
+    if word_is(p, "IF") {
+        expect_words(p, "NOT EXISTS")?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+pub fn options(p: &mut Parser<'_>) -> Outcome<Vec<WithOption>> {
+    p.expect_token(&Token::LParen)?;
+    let mut out = vec![];
+    while p.peek_token().token != Token::RParen {
+        let at = p.peek_token().span.start;
+        let key = literal(p)?;
+        p.expect_token(&Token::Eq)?;
+        let value = literal(p)?;
+        out.push(WithOption { key, value, place: place(at) });
+        if !p.consume_token(&Token::Comma) {
+            break;
+        }
+    }
+    p.expect_token(&Token::RParen)?;
+    Ok(out)
+}
+
+pub fn names(p: &mut Parser<'_>) -> Outcome<Vec<Ident>> {
+    p.expect_token(&Token::LParen)?;
+    let names = p.parse_comma_separated(name_part)?;
+    p.expect_token(&Token::RParen)?;
+    Ok(names)
+}

@@ -1,0 +1,30 @@
+//! `${NAME}` in the values of options: variables of the environment.
+
+use weir_core::error::Place;
+use weir_core::{Error, Result, secrets};
+
+/// Fills in the variables of a value, and notes what they held as not to be shown.
+///
+/// # Errors
+/// When the environment has no such variable.
+pub(crate) fn fill(written: &str, at: Option<Place>) -> Result<String> {
+    let mut out = String::with_capacity(written.len());
+    let mut rest = written;
+    while let Some(start) = rest.find("${") {
+        let Some(end) = rest[start..].find('}').map(|n| start + n) else { break };
+        let name = &rest[start + 2..end];
+        out += &rest[..start];
+        if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let value = std::env::var(name).map_err(|_| {
+                let e = Error::script(format!("the environment has no variable {name}")).at(at);
+                e.hint(format!("set it: {name}=… weir run …"))
+            })?;
+            secrets::keep(&value, &format!("${{{name}}}"));
+            out += &value;
+        } else {
+            out += &rest[start..=end];
+        }
+        rest = &rest[end + 1..];
+    }
+    Ok(out + rest)
+}

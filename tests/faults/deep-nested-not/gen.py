@@ -1,0 +1,2 @@
+q = "SELECT " + "NOT " * 20000 + "TRUE"
+open("job.sql", "w").write(q + ";\n")

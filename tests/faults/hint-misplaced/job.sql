@@ -1,0 +1,3 @@
+CREATE TABLE t (id INT, a STRING) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv');
+CREATE TABLE dst (id INT, a STRING) WITH ('connector' = 'print');
+INSERT INTO dst SELECT /*+ OPTIONS('csv.field-delimiter' = ';') */ * FROM t;
