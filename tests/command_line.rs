@@ -41,7 +41,7 @@ fn errors_say_what_where_and_what_to_do() {
          INSERT INTO f SELECT COUNT(*) FROM (VALUES (1)) AS t (a);")
     .failed(2, &["only takes rows that come", "'batch'"]);
     job("SET 'parallelism.default' = '65'; SELECT 1;").failed(2, &["1 to 64"]);
-    job("SELECT '${WEIR_TEST_NOT_SET}';").failed(2, &["WEIR_TEST_NOT_SET"]);
+    job("SET 'pipeline.name' = '${WEIR_TEST_NOT_SET}';").failed(2, &["WEIR_TEST_NOT_SET"]);
 }
 
 /// State is its owner's alone whatever the umask; a table's files follow the umask.

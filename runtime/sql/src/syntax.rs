@@ -152,6 +152,13 @@ pub enum Statement {
     EndSet,
 }
 
+/// Words that nobody means as names: where one of them is found, something is missing in front of it.
+const CLAUSES: &[&str] = &[
+    "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "UNION", "AS", "ON", "JOIN", "AND", "OR", "NOT", "INSERT",
+    "INTO", "VALUES", "WITH", "CREATE", "EXPLAIN", "WHEN", "THEN", "ELSE", "END", "IN", "IS", "LIKE", "BETWEEN",
+    "LIMIT",
+];
+
 /// Turns the parser's words into an error with its place.
 pub fn parser_error(e: ParserError) -> Error {
     let text = match e {
@@ -171,7 +178,7 @@ pub fn parser_error(e: ParserError) -> Error {
         None => Error::script(text),
     };
     match error.message.rsplit_once(", found: ") {
-        Some((_, word)) if reserved(word) => {
+        Some((_, word)) if reserved(word) && !CLAUSES.contains(&word.to_ascii_uppercase().as_str()) => {
             let hint = format!("'{word}' {IS_RESERVED}; {}", quote_it(word));
             error.hint(hint)
         }

@@ -28,3 +28,18 @@ pub(crate) fn fill(written: &str, at: Option<Place>) -> Result<String> {
     }
     Ok(out + rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fill;
+
+    #[test]
+    fn variables_are_filled_in() {
+        // HOME is set wherever tests run.
+        let home = std::env::var("HOME").unwrap_or_default();
+        let put = |t: &str| fill(t, None).map_err(|e| e.message);
+        assert_eq!(put("a ${HOME}/x ${HOME}"), Ok(format!("a {home}/x {home}")));
+        assert_eq!(put("${not valid} $HOME ${open"), Ok("${not valid} $HOME ${open".to_string()));
+        assert!(put("${NO_SUCH_VARIABLE}").is_err());
+    }
+}
