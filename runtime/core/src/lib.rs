@@ -11,6 +11,7 @@ pub mod key;
 pub mod metrics;
 pub mod options;
 pub mod origin;
+pub mod panics;
 pub mod private;
 pub mod secrets;
 pub mod state;

@@ -54,13 +54,15 @@ pub struct EvalContext {
     pub errors: Vec<RowError>,
     /// The row that ended the evaluation, where it was one row.
     pub fatal: Option<u32>,
+    /// Whether the evaluation ended because a column of the batch would be too large: fewer rows at once can do.
+    pub too_large: bool,
     rows: Option<Arc<Vec<u32>>>,
 }
 
 impl EvalContext {
     /// A context in which a failing row ends the job.
     pub fn new(session: Arc<Session>) -> Self {
-        EvalContext { session, on_error: OnError::Fail, errors: vec![], fatal: None, rows: None }
+        EvalContext { session, on_error: OnError::Fail, errors: vec![], fatal: None, too_large: false, rows: None }
     }
     /// The row of the whole batch that a row of the present selection is.
     pub fn row(&self, row: usize) -> u32 {
@@ -84,6 +86,29 @@ impl EvalContext {
         }
         self.errors.push(RowError { row: self.row(row), policy, message: message.into() });
         Ok(())
+    }
+    /// What an evaluation ends with whose result is too large for one column.
+    pub(crate) fn too_large(&mut self) -> Error {
+        self.too_large = true;
+        Error::data("the values of a batch take more than a column can hold")
+    }
+    /// An expression panicked on a row: a mistake of Weir's, dealt with as a row that fails.
+    ///
+    /// # Errors
+    /// When the policy is to fail.
+    pub(crate) fn mistake(&mut self, row: usize, message: String) -> Result<()> {
+        self.fail(row, message.clone()).map_err(|_| {
+            Error::internal(message)
+                .hint("this is a mistake of Weir's own, please report it; on-error can skip such rows")
+        })
+    }
+    /// Evaluates what may panic, with everything as before if it does: the panic's words then.
+    pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> Result<T, String> {
+        let (errors, rows) = (self.errors.len(), self.rows.clone());
+        weir_core::panics::caught(|| f(self)).inspect_err(|_| {
+            self.errors.truncate(errors);
+            self.rows = rows;
+        })
     }
     pub(crate) fn narrowed<T>(&mut self, selection: &[u32], f: impl FnOnce(&mut Self) -> T) -> T {
         let rows = Arc::new(selection.iter().map(|r| self.row(*r as usize)).collect());

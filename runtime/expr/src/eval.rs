@@ -5,6 +5,7 @@
 
 use crate::context::{EvalContext, Session};
 use crate::expr::{CompareOp, Expr};
+use crate::functions::size;
 use crate::{arith, cast};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array, new_null_array};
 use arrow::compute::kernels::{boolean, cmp};
@@ -16,18 +17,55 @@ use weir_core::{Result, SqlType, Value, value};
 /// # Errors
 /// What ends the job.
 pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<ArrayRef> {
+    if let Expr::Column { index, .. } = expr {
+        return Ok(batch.column(*index).clone());
+    }
+    match context.caught(|c| node(expr, batch, c)) {
+        Ok(result) => result,
+        Err(panic) => eval_in_parts(expr, batch, context, &panic),
+    }
+}
+
+/// Finds the row that an expression panics on; the others get their values.
+fn eval_in_parts(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext, panic: &str) -> Result<ArrayRef> {
+    let rows = batch.num_rows();
+    if rows <= 1 {
+        let mut shown: String = expr.to_string().chars().take(200).collect();
+        if shown.len() < expr.to_string().len() {
+            shown.push('…');
+        }
+        context.mistake(0, format!("a mistake of Weir's own in {shown}: {panic}"))?;
+        return Ok(new_null_array(&expr.ty().arrow(), rows));
+    }
+    let mut parts = vec![];
+    for (from, to) in [(0, rows / 2), (rows / 2, rows)] {
+        let selection: Vec<u32> = (from as u32..to as u32).collect();
+        let part = batch.slice(from, to - from);
+        parts.push(context.narrowed(&selection, |c| eval(expr, &part, c))?);
+    }
+    if parts.iter().map(|p| p.get_array_memory_size()).sum::<usize>() > size::MOST_OF_BATCH * 2 {
+        return Err(context.too_large());
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
+    Ok(arrow::compute::concat(&parts)?)
+}
+
+fn node(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<ArrayRef> {
     let rows = batch.num_rows();
     Ok(match expr {
         Expr::Column { index, .. } => batch.column(*index).clone(),
+        Expr::Literal { value, .. } if rows > 1 && size::of(value).saturating_mul(rows) > size::MOST_OF_BATCH => {
+            return Err(context.too_large());
+        }
         Expr::Literal { value, ty } => repeat(value, ty, rows),
         Expr::Cast { expr, ty, safe } => {
             let from = expr.ty();
-            let array = eval(expr, batch, context)?;
+            let array = node(expr, batch, context)?;
             cast::cast(&array, &from, ty, *safe, context)?
         }
         Expr::Arith { op, left, right, ty } => {
             let (lt, rt) = (left.ty(), right.ty());
-            let (l, r) = (eval(left, batch, context)?, eval(right, batch, context)?);
+            let (l, r) = (node(left, batch, context)?, node(right, batch, context)?);
             arith::arith(*op, (&l, &lt), (&r, &rt), ty, context)?
         }
         Expr::Compare { op, left, right } => {
@@ -35,21 +73,21 @@ pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Resu
                 && !value.is_null()
                 && !ty.is_nested()
             {
-                let l = eval(left, batch, context)?;
+                let l = node(left, batch, context)?;
                 let r = value::column(l.data_type(), [value.clone()]);
                 if r.null_count() == 0 {
                     return Ok(Arc::new(compare_scalar(*op, &l, r)?));
                 }
             }
-            let (l, r) = (eval(left, batch, context)?, eval(right, batch, context)?);
+            let (l, r) = (node(left, batch, context)?, node(right, batch, context)?);
             Arc::new(compare(*op, &l, &r)?)
         }
         Expr::And(l, r) | Expr::Or(l, r) => {
             let and = matches!(expr, Expr::And(..));
-            let left = eval(l, batch, context)?;
+            let left = node(l, batch, context)?;
             let left = left.as_boolean();
             let right = if r.total() {
-                eval(r, batch, context)?
+                node(r, batch, context)?
             } else {
                 let undecided: Vec<u32> =
                     (0..rows).filter(|i| left.is_null(*i) || left.value(*i) == and).map(|i| i as u32).collect();
@@ -58,14 +96,14 @@ pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Resu
             let right = right.as_boolean();
             Arc::new(if and { boolean::and_kleene(left, right)? } else { boolean::or_kleene(left, right)? })
         }
-        Expr::Not(e) => Arc::new(boolean::not(eval(e, batch, context)?.as_boolean())?),
+        Expr::Not(e) => Arc::new(boolean::not(node(e, batch, context)?.as_boolean())?),
         Expr::IsNull(e) => {
-            let array = eval(e, batch, context)?;
+            let array = node(e, batch, context)?;
             Arc::new(boolean::is_null(&array)?)
         }
         Expr::Case { branches, otherwise, ty } => case(branches, otherwise, ty, batch, context)?,
         Expr::Field { expr, index, .. } => {
-            let row = eval(expr, batch, context)?;
+            let row = node(expr, batch, context)?;
             let row = row.as_struct();
             let field = row.column(*index).clone();
             match row.nulls() {
@@ -82,7 +120,7 @@ pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Resu
             }
         }
         Expr::Call { function, args, ty } => {
-            let args = args.iter().map(|a| eval(a, batch, context)).collect::<Result<Vec<_>>>()?;
+            let args = args.iter().map(|a| node(a, batch, context)).collect::<Result<Vec<_>>>()?;
             function.eval(&args, rows, ty, context)?
         }
     })
@@ -93,9 +131,12 @@ pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Resu
 /// # Errors
 /// What ends the job.
 pub fn condition(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<BooleanArray> {
-    let array = eval(expr, batch, context)?;
+    Ok(holding(&eval(expr, batch, context)?))
+}
+
+fn holding(array: &ArrayRef) -> BooleanArray {
     let array = array.as_boolean();
-    Ok(if array.null_count() > 0 { arrow::compute::prep_null_mask_filter(array) } else { array.clone() })
+    if array.null_count() > 0 { arrow::compute::prep_null_mask_filter(array) } else { array.clone() }
 }
 
 /// The value of an expression that reads no columns.
@@ -122,7 +163,7 @@ pub fn repeat(value: &Value<'static>, ty: &SqlType, rows: usize) -> ArrayRef {
 /// Evaluates for some rows only; the others are NULL.
 fn eval_for(expr: &Expr, batch: &RecordBatch, rows: &[u32], context: &mut EvalContext) -> Result<ArrayRef> {
     if rows.len() == batch.num_rows() {
-        return eval(expr, batch, context);
+        return node(expr, batch, context);
     }
     if rows.is_empty() {
         return Ok(new_null_array(&expr.ty().arrow(), batch.num_rows()));
@@ -145,7 +186,7 @@ fn eval_for(expr: &Expr, batch: &RecordBatch, rows: &[u32], context: &mut EvalCo
         .collect::<Result<_, _>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let narrow = RecordBatch::try_new_with_options(batch.schema(), columns, &options)?;
-    let result = context.narrowed(rows, |c| eval(expr, &narrow, c))?;
+    let result = context.narrowed(rows, |c| node(expr, &narrow, c))?;
     let mut back: Vec<Option<u32>> = vec![None; batch.num_rows()];
     for (i, row) in rows.iter().enumerate() {
         back[*row as usize] = Some(i as u32);
@@ -162,8 +203,8 @@ fn case(
 ) -> Result<ArrayRef> {
     let rows = batch.num_rows();
     if branches.len() == 1 && branches[0].1.total() && otherwise.total() {
-        let mask = condition(&branches[0].0, batch, context)?;
-        let (yes, no) = (eval(&branches[0].1, batch, context)?, eval(otherwise, batch, context)?);
+        let mask = holding(&node(&branches[0].0, batch, context)?);
+        let (yes, no) = (node(&branches[0].1, batch, context)?, node(otherwise, batch, context)?);
         return Ok(arrow::compute::kernels::zip::zip(&mask, &yes, &no)?);
     }
     let mut left: Vec<u32> = (0..rows as u32).collect();

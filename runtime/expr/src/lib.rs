@@ -8,6 +8,7 @@ pub mod eval;
 pub mod expr;
 pub mod functions;
 pub mod injective;
+pub mod json;
 pub mod patterns;
 pub mod structure;
 pub mod text;

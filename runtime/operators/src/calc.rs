@@ -121,16 +121,34 @@ impl Operator for Calc {
         let batch = match &self.condition {
             Some(c) => {
                 let kept = condition(c, &batch.data, &mut self.eval);
+                if self.too_large(&batch) {
+                    return halves(&batch)?.into_iter().try_for_each(|half| self.process(0, half, out));
+                }
                 let keep = kept.map_err(|e| self.placed(e, &batch))?;
                 self.failed(&batch, out)?;
                 if keep.true_count() == batch.rows() { batch } else { batch.filter(&keep)? }
             }
             None => batch,
         };
+        self.project(batch, out)
+    }
+}
+
+/// The first and the second half of a batch's rows.
+fn halves(batch: &Batch) -> Result<[Batch; 2]> {
+    let first = |wanted: bool| (0..batch.rows()).map(|r| Some((r < batch.rows() / 2) == wanted)).collect();
+    Ok([batch.filter(&first(true))?, batch.filter(&first(false))?])
+}
+
+impl Calc {
+    fn project(&mut self, batch: Batch, out: &mut Collector) -> Result<()> {
         if batch.rows() == 0 {
             return Ok(());
         }
         let columns = self.exprs.iter().map(|e| eval(e, &batch.data, &mut self.eval)).collect::<Result<Vec<_>>>();
+        if self.too_large(&batch) {
+            return halves(&batch)?.into_iter().try_for_each(|half| self.project(half, out));
+        }
         let columns = columns.map_err(|e| self.placed(e, &batch))?;
         let result = Batch::from_columns(self.schema.clone(), columns, batch.rows())?
             .with_kinds(batch.kinds.clone())
@@ -144,9 +162,16 @@ impl Operator for Calc {
         }
         Ok(())
     }
-}
 
-impl Calc {
+    /// Whether an evaluation ended because its results are too large for one column and fewer rows can do; all begins anew then.
+    fn too_large(&mut self, batch: &Batch) -> bool {
+        let parted = std::mem::take(&mut self.eval.too_large) && batch.rows() > 1;
+        if parted {
+            self.eval.errors.clear();
+        }
+        parted
+    }
+
     /// Deals with the rows that failed: counts them, sends dead letters; gives those that are to be dropped.
     fn failed(&mut self, batch: &Batch, out: &mut Collector) -> Result<BTreeMap<u32, ()>> {
         let mut dropped = BTreeMap::new();

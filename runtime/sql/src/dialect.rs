@@ -232,19 +232,18 @@ fn behaviours(p: &mut Parser<'_>) -> Result<[(Expr, Expr); 2], ParserError> {
     }
 }
 
+/// NULL of a type: how a call is told what it returns.
+fn null_of(ty: &SqlType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(null()), data_type: carried(ty), array: false, format: None }
+}
+
 fn json_value(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
     let span = open(p)?;
     let json = p.parse_expr()?;
     p.expect_token(&Token::Comma)?;
     let path = p.parse_expr()?;
     let ty = if word_is(p, "RETURNING") { parse_type(p)? } else { SqlType::STRING };
-    let returned = Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(null()),
-        data_type: carried(&ty),
-        array: false,
-        format: None,
-    };
+    let returned = null_of(&ty);
     let [(empty, empty_default), (error, error_default)] = behaviours(p)?;
     p.expect_token(&Token::RParen)?;
     Ok(call_at("JSON_VALUE", span, vec![json, path, returned, empty, empty_default, error, error_default]))
@@ -255,9 +254,8 @@ fn json_query(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
     let json = p.parse_expr()?;
     p.expect_token(&Token::Comma)?;
     let path = p.parse_expr()?;
-    if word_is(p, "RETURNING") {
-        parse_type(p)?;
-    }
+    let ty = if word_is(p, "RETURNING") { parse_type(p)? } else { SqlType::STRING };
+    let returned = null_of(&ty);
     let wrapper = if word_is(p, "WITHOUT") {
         "WITHOUT"
     } else if word_is(p, "WITH") {
@@ -276,7 +274,7 @@ fn json_query(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
     }
     let [(empty, _), (error, _)] = behaviours(p)?;
     p.expect_token(&Token::RParen)?;
-    Ok(call_at("JSON_QUERY", span, vec![json, path, text(wrapper), empty, error]))
+    Ok(call_at("JSON_QUERY", span, vec![json, path, text(wrapper), empty, error, returned]))
 }
 
 fn json_exists(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
@@ -311,12 +309,13 @@ fn json_object(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
         if !word_is(p, "VALUE") && !p.consume_token(&Token::Colon) {
             return p.expected("VALUE", p.peek_token());
         }
-        args.push(nested_json(p.parse_expr()?));
+        args.push(p.parse_expr()?);
         if !p.consume_token(&Token::Comma) {
             break;
         }
     }
-    args.insert(0, text(on_null(p, "NULL")?));
+    let on_null = on_null(p, "NULL")?;
+    args.insert(0, text(&with_nested(&name, on_null, &args)));
     p.expect_token(&Token::RParen)?;
     let function = call_at(&name, span, args);
     filtered(p, function)
@@ -327,12 +326,13 @@ fn json_array(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
     let span = open(p)?;
     let mut args = vec![];
     while p.peek_token().token != Token::RParen && peek_word(p, 1) != "ON" {
-        args.push(nested_json(p.parse_expr()?));
+        args.push(p.parse_expr()?);
         if !p.consume_token(&Token::Comma) {
             break;
         }
     }
-    args.insert(0, text(on_null(p, "ABSENT")?));
+    let on_null = on_null(p, "ABSENT")?;
+    args.insert(0, text(&with_nested(&name, on_null, &args)));
     p.expect_token(&Token::RParen)?;
     let function = call_at(&name, span, args);
     filtered(p, function)
@@ -352,24 +352,21 @@ fn filtered(p: &mut Parser<'_>, mut expr: Expr) -> Result<Expr, ParserError> {
     Ok(expr)
 }
 
-/// Marks a call that gives JSON, so that it is not quoted when it stands inside other JSON.
-fn nested_json(expr: Expr) -> Expr {
-    let json = match &expr {
+/// What becomes of NULLs, and the places of arguments that are JSON already, which is not quoted inside other JSON. Aggregates
+/// take such an argument as the text that it is, as Flink's do.
+fn with_nested(name: &str, on_null: &str, args: &[Expr]) -> String {
+    let json = |e: &Expr| match e {
         Expr::Function(f) => {
             let name = f.name.to_string().to_ascii_uppercase();
             ["JSON_OBJECT", "JSON_ARRAY", "JSON_OBJECTAGG", "JSON_ARRAYAGG", "JSON"].contains(&name.as_str())
         }
         _ => false,
     };
-    if json {
-        Expr::BinaryOp {
-            left: Box::new(text("\u{1}")),
-            op: sqlparser::ast::BinaryOperator::StringConcat,
-            right: Box::new(expr),
-        }
-    } else {
-        expr
+    let mut out = on_null.to_string();
+    if !name.ends_with("AGG") {
+        args.iter().enumerate().filter(|(_, e)| json(e)).for_each(|(i, _)| out += &format!(" {}", i + 1));
     }
+    out
 }
 
 fn map(p: &mut Parser<'_>) -> Result<Expr, ParserError> {

@@ -415,7 +415,6 @@ impl Binder<'_> {
                 return Ok(Expr::Or(Box::new(truth(l, "OR")?), Box::new(truth(r, "OR")?)));
             }
             BinaryOperator::StringConcat => {
-                // The mark of nested JSON must not count for a type.
                 return self.call("||", vec![l, r]);
             }
             BinaryOperator::Plus => return self.arith(ArithOp::Add, l, r),

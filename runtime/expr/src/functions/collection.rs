@@ -1,7 +1,11 @@
 //! Arrays, maps and rows.
 
+use super::size;
 use super::table::*;
 use std::cmp::Ordering;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 
 pub(super) const ALL: &[Definition] = &[
     def("CARDINALITY", &[Any], (1, 1), Type(int), Strict(cardinality)),
@@ -34,17 +38,8 @@ pub(super) const ALL: &[Definition] = &[
         Of(common),
         Strict(|a, _| Ok(Value::List(distinct(list(a, 0).into_iter().chain(list(a, 1)).collect())))),
     ),
-    def(
-        "ARRAY_INTERSECT",
-        &[Array],
-        (2, 2),
-        Of(common),
-        Strict(|a, _| {
-            let right = list(a, 1);
-            Ok(Value::List(distinct(list(a, 0).into_iter().filter(|v| right.contains(v)).collect())))
-        }),
-    ),
-    def("ARRAY_EXCEPT", &[Array], (2, 2), Of(common), Strict(except)),
+    def("ARRAY_INTERSECT", &[Array], (2, 2), Of(common), Strict(|a, _| Ok(among(a, true)))),
+    def("ARRAY_EXCEPT", &[Array], (2, 2), Of(common), Strict(|a, _| Ok(among(a, false)))),
     def("ARRAY_APPEND", &[Array, Any], (2, 2), Of(with_item), Lenient(|a, _| joined(a, false))),
     def("ARRAY_PREPEND", &[Array, Any], (2, 2), Of(with_item), Lenient(|a, _| joined(a, true))),
     def("ARRAY_REMOVE", &[Array, Any], (2, 2), First, Lenient(remove)),
@@ -115,25 +110,97 @@ fn entries(a: &[Value<'_>], at: usize) -> Vec<(Value<'static>, Value<'static>)> 
     }
 }
 
-fn put_all(pairs: impl Iterator<Item = (Value<'static>, Value<'static>)>) -> Value<'static> {
-    let mut out: Vec<(Value<'static>, Value<'static>)> = vec![];
-    for (k, v) in pairs {
-        match out.iter_mut().find(|(o, _)| *o == k) {
-            Some(entry) => entry.1 = v,
-            None => out.push((k, v)),
-        }
+/// A value as a set knows it: NaN is itself, and zero has no sign.
+struct Key<'a>(&'a Value<'a>);
+
+impl PartialEq for Key<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        same(self.0, other.0)
     }
-    Value::Map(out)
 }
 
-fn distinct(items: Vec<Value<'static>>) -> Vec<Value<'static>> {
-    let mut out: Vec<Value<'static>> = vec![];
-    for v in items {
-        if !out.contains(&v) {
-            out.push(v);
+impl Eq for Key<'_> {}
+
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(self.0, state);
+    }
+}
+
+fn same(a: &Value<'_>, b: &Value<'_>) -> bool {
+    let all = |x: &[Value<'_>], y: &[Value<'_>]| x.len() == y.len() && x.iter().zip(y).all(|(a, b)| same(a, b));
+    match (a, b) {
+        (Value::Float(a), Value::Float(b)) => a == b || a.is_nan() && b.is_nan(),
+        (Value::Double(a), Value::Double(b)) => a == b || a.is_nan() && b.is_nan(),
+        (Value::List(x), Value::List(y)) | (Value::Row(x), Value::Row(y)) => all(x, y),
+        (Value::Map(x), Value::Map(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|((k, v), (l, w))| same(k, l) && same(v, w))
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn hash<H: Hasher>(v: &Value<'_>, state: &mut H) {
+    let double = |d: f64| if d.is_nan() { f64::NAN.to_bits() } else { (d + 0.0).to_bits() };
+    std::mem::discriminant(v).hash(state);
+    match v {
+        Value::Null => {}
+        Value::Bool(b) => b.hash(state),
+        Value::Int(i) => i.hash(state),
+        Value::Float(f) => double(f64::from(*f)).hash(state),
+        Value::Double(d) => double(*d).hash(state),
+        Value::Decimal(d, s) => (d, s).hash(state),
+        Value::Text(t) => t.hash(state),
+        Value::Bytes(b) => b.hash(state),
+        Value::Date(d) | Value::Time(d) => d.hash(state),
+        Value::Timestamp(s, n) => (s, n).hash(state),
+        Value::List(items) | Value::Row(items) => items.iter().for_each(|i| hash(i, state)),
+        Value::Map(items) => items.iter().for_each(|(k, v)| {
+            hash(k, state);
+            hash(v, state);
+        }),
+    }
+}
+
+/// A map of pairs: a key that comes again keeps its place and takes the later value.
+fn put_all(pairs: impl Iterator<Item = (Value<'static>, Value<'static>)>) -> Value<'static> {
+    let pairs: Vec<(Value<'static>, Value<'static>)> = pairs.collect();
+    let mut places: HashMap<Key<'_>, usize> = HashMap::with_capacity(pairs.len());
+    // For each place of the map, where its key and where its value comes from.
+    let mut from: Vec<(usize, usize)> = vec![];
+    for (i, (k, _)) in pairs.iter().enumerate() {
+        match places.entry(Key(k)) {
+            Entry::Occupied(at) => from[*at.get()].1 = i,
+            Entry::Vacant(free) => {
+                free.insert(from.len());
+                from.push((i, i));
+            }
         }
     }
-    out
+    drop(places);
+    let (mut keys, mut values): (Vec<_>, Vec<_>) = pairs.into_iter().map(|(k, v)| (Some(k), Some(v))).unzip();
+    let take = |all: &mut Vec<Option<Value<'static>>>, i: usize| all[i].take().unwrap_or(Value::Null);
+    Value::Map(from.into_iter().map(|(k, v)| (take(&mut keys, k), take(&mut values, v))).collect())
+}
+
+/// Each value once, where it came first.
+fn distinct(mut items: Vec<Value<'static>>) -> Vec<Value<'static>> {
+    let mut seen = HashSet::with_capacity(items.len());
+    let first: Vec<bool> = items.iter().map(|v| seen.insert(Key(v))).collect();
+    drop(seen);
+    let mut first = first.into_iter();
+    items.retain(|_| first.next().unwrap_or(false));
+    items
+}
+
+/// The first array's values, each once, that are in the second as well, or that are not.
+fn among(a: &[Value<'_>], wanted: bool) -> Value<'static> {
+    let (Value::List(left), Value::List(right)) = (&a[0], &a[1]) else {
+        return Value::Null;
+    };
+    let right: HashSet<Key<'_>> = right.iter().map(Key).collect();
+    let found = left.iter().filter(|v| right.contains(&Key(v)) == wanted);
+    Value::List(distinct(found.cloned().map(Value::into_owned).collect()))
 }
 
 fn item_of(t: &SqlType) -> SqlType {
@@ -266,7 +333,7 @@ fn item(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
                 return Ok(Value::Null);
             };
             let key = crate::cast::cast_value(key.clone(), &c.types[1], k, &c.session.zone)?;
-            m.iter().find(|(k, _)| *k == key).map_or(Value::Null, |(_, v)| v.clone().into_owned())
+            m.iter().find(|(k, _)| same(k, &key)).map_or(Value::Null, |(_, v)| v.clone().into_owned())
         }
         _ => Value::Null,
     })
@@ -286,7 +353,7 @@ fn map(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 
 fn contains(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(match &a[0] {
-        Value::List(l) => Value::Bool(l.contains(&a[1])),
+        Value::List(l) => Value::Bool(l.iter().any(|v| same(v, &a[1]))),
         _ => Value::Null,
     })
 }
@@ -294,14 +361,9 @@ fn contains(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 fn position(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(match (&a[0], &a[1]) {
         (Value::Null, _) | (_, Value::Null) => Value::Null,
-        (Value::List(l), v) => Value::Int(l.iter().position(|o| o == v).map_or(0, |p| p as i64 + 1)),
+        (Value::List(l), v) => Value::Int(l.iter().position(|o| same(o, v)).map_or(0, |p| p as i64 + 1)),
         _ => Value::Null,
     })
-}
-
-fn except(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let right = list(a, 1);
-    Ok(Value::List(distinct(list(a, 0).into_iter().filter(|v| !right.contains(v)).collect())))
 }
 
 fn joined(a: &[Value<'_>], front: bool) -> Outcome {
@@ -322,7 +384,7 @@ fn remove(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if a[0].is_null() {
         return Ok(Value::Null);
     }
-    Ok(Value::List(list(a, 0).into_iter().filter(|v| *v != a[1]).collect()))
+    Ok(Value::List(list(a, 0).into_iter().filter(|v| !same(v, &a[1])).collect()))
 }
 
 fn slice(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -331,7 +393,8 @@ fn slice(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let place = |v: i64| if v < 0 { n + v + 1 } else { v };
     let from = place(a[1].as_i64().unwrap_or(1)).max(1);
     let to = a.get(2).and_then(Value::as_i64).map_or(n, place).min(n);
-    Ok(Value::List(items.into_iter().skip(from as usize - 1).take((to - from + 1).max(0) as usize).collect()))
+    let length = to.saturating_sub(from).saturating_add(1).max(0);
+    Ok(Value::List(items.into_iter().skip(from as usize - 1).take(length as usize).collect()))
 }
 
 /// The order of two values of one type; NULL first.
@@ -378,5 +441,6 @@ fn join(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     }
     let instead = a.get(2).and_then(Value::as_str);
     let parts: Vec<&str> = items.iter().filter_map(|v| v.as_str().or(instead)).collect();
+    size::fits(parts.iter().map(|p| p.len() + between.len()).sum())?;
     Ok(Value::string(parts.join(between)))
 }

@@ -1,5 +1,6 @@
 //! DataFusion's scalar functions, under the names that Flink does not use.
 
+use super::size;
 use crate::context::EvalContext;
 use crate::expr::{Expr, Function};
 use arrow::array::{Array, ArrayRef, AsArray, TimestampNanosecondArray};
@@ -117,11 +118,21 @@ fn take_back(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     ))
 }
 
-/// Binds a call, if there is such a function.
+/// Binds a call, if there is such a function. Some of these functions panic where their arguments are not what they expect.
 pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let Some(function) = all().get(name) else {
         return Ok(None);
     };
+    let types = args.iter().map(|a| a.ty().kind.to_string()).collect::<Vec<_>>().join(", ");
+    if args.is_empty() && !function.signature().type_signature.supports_zero_argument() {
+        return Err(Error::script(format!("{name} cannot be called without arguments")));
+    }
+    weir_core::panics::caught(|| bound(name, function, args))
+        .unwrap_or_else(|_| Err(Error::script(format!("{name}({types}) cannot be called like this"))))
+        .map(Some)
+}
+
+fn bound(name: &str, function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<Expr> {
     let wrong = |e: datafusion_common::DataFusionError| {
         let types = args.iter().map(|a| a.ty().kind.to_string()).collect::<Vec<_>>().join(", ");
         let first = e.strip_backtrace();
@@ -156,7 +167,40 @@ pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     })?;
     let ty = SqlType::from(kind).nullable(return_field.is_nullable());
     let function = Arc::new(Bridge { function: function.clone(), fields: coerced, constants, return_field });
-    Ok(Some(Expr::Call { function, args, ty }))
+    Ok(Expr::Call { function, args, ty })
+}
+
+/// How much a row asks of those functions whose results, or whose time, can be out of all proportion to their arguments.
+fn demand(name: &str) -> Option<fn(&[Value<'_>]) -> usize> {
+    fn count(a: &[Value<'_>], at: usize) -> usize {
+        a.get(at).and_then(Value::as_i64).map_or(0, |n| usize::try_from(n).unwrap_or(0))
+    }
+    fn bytes(a: &[Value<'_>], at: usize) -> usize {
+        a.get(at).map_or(0, size::of)
+    }
+    Some(match name {
+        "array_repeat" => |a| count(a, 1).saturating_mul(8 + bytes(a, 0)),
+        "array_resize" => |a| count(a, 1).saturating_mul(8 + bytes(a, 2)).saturating_add(bytes(a, 0)),
+        "array_to_string" => |a| {
+            let items = match a.first() {
+                Some(Value::List(l)) => l.len(),
+                _ => 0,
+            };
+            bytes(a, 0).saturating_add(items.saturating_mul(bytes(a, 1) + bytes(a, 2)))
+        },
+        "range" | "generate_series" => |a| {
+            let at = |i: usize| a.get(i).and_then(Value::as_i64).map(i128::from);
+            let (from, to) = if a.len() > 1 { (at(0), at(1)) } else { (Some(0), at(0)) };
+            let step = at(2).unwrap_or(1).max(1);
+            let step = if at(2).is_some_and(|s| s < 0) { -at(2).unwrap_or(-1) } else { step };
+            match (from, to) {
+                (Some(f), Some(t)) => usize::try_from((t - f).abs() / step * 8).unwrap_or(usize::MAX),
+                _ => 0,
+            }
+        },
+        "levenshtein" => |a| bytes(a, 0).saturating_mul(bytes(a, 1)) / 16,
+        _ => return None,
+    })
 }
 
 struct Bridge {
@@ -174,30 +218,41 @@ impl Function for Bridge {
         self.function.signature().volatility == Volatility::Immutable
     }
     fn eval(&self, args: &[ArrayRef], rows: usize, ty: &SqlType, context: &mut EvalContext) -> Result<ArrayRef> {
-        match self.call(args, rows, ty) {
-            Ok(array) => Ok(array),
-            // These functions fail for a whole batch: find the rows that they fail on.
-            Err(_) if rows > 1 => {
-                let mut parts = Vec::with_capacity(rows);
-                for row in 0..rows {
-                    let one: Vec<ArrayRef> = args.iter().map(|a| a.slice(row, 1)).collect();
-                    parts.push(match self.call(&one, 1, ty) {
-                        Ok(a) => a,
-                        Err(e) => {
-                            context.fail(row, e.message)?;
-                            arrow::array::new_null_array(&ty.arrow(), 1)
-                        }
-                    });
+        let demands: Vec<usize> = match demand(self.function.name()) {
+            Some(demand) => {
+                (0..rows).map(|row| demand(&args.iter().map(|a| Value::read(a, row)).collect::<Vec<_>>())).collect()
+            }
+            None => vec![],
+        };
+        let modest = demands.iter().fold(0usize, |sum, d| sum.saturating_add(*d)) <= size::MOST_OF_BATCH
+            && demands.iter().all(|d| size::fits(*d).is_ok());
+        if modest {
+            match self.call(args, rows, ty) {
+                Ok(array) if rows > 1 && array.get_array_memory_size() > 2 * size::MOST_OF_BATCH => {
+                    return Err(context.too_large());
                 }
-                let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
-                Ok(arrow::compute::concat(&parts)?)
+                Ok(array) => return Ok(array),
+                Err(e) if rows == 0 => return Err(e),
+                Err(_) => {}
             }
-            Err(e) if rows == 1 => {
-                context.fail(0, e.message)?;
-                Ok(arrow::array::new_null_array(&ty.arrow(), 1))
-            }
-            Err(e) => Err(e),
         }
+        // These functions fail for a whole batch: find the rows that they fail on.
+        let (mut parts, mut bytes) = (Vec::with_capacity(rows), 0);
+        for row in 0..rows {
+            let one: Vec<ArrayRef> = args.iter().map(|a| a.slice(row, 1)).collect();
+            let fits = demands.get(row).map_or(Ok(()), |d| size::fits(*d)).map_err(Error::data);
+            let part = fits.and_then(|()| self.call(&one, 1, ty)).or_else(|e| {
+                context.fail(row, format!("{}: {}", self.name().to_uppercase(), e.message))?;
+                Ok::<_, Error>(arrow::array::new_null_array(&ty.arrow(), 1))
+            })?;
+            bytes += part.get_array_memory_size();
+            if row > 0 && bytes > size::MOST_OF_BATCH {
+                return Err(context.too_large());
+            }
+            parts.push(part);
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
+        Ok(arrow::compute::concat(&parts)?)
     }
 }
 
@@ -215,7 +270,8 @@ impl Bridge {
             })
             .collect::<Result<Vec<_>>>()?;
         let fail = |e: datafusion_common::DataFusionError| {
-            Error::data(format!("{}: {}", self.name(), e.strip_backtrace().lines().next().unwrap_or_default()))
+            let why = e.strip_backtrace();
+            Error::data(why.lines().next().unwrap_or_default().chars().take(300).collect::<String>())
         };
         let result = self
             .function
@@ -228,6 +284,12 @@ impl Bridge {
             })
             .and_then(|v| v.into_array(rows))
             .map_err(fail)?;
+        // Where all arguments are constants some give one row whatever was asked for.
+        let result = match result.len() {
+            n if n == rows => result,
+            1 => arrow::compute::take(&result, &arrow::array::UInt32Array::from(vec![0; rows]), None)?,
+            n => return Err(Error::data(format!("the function gives {n} rows for {rows}"))),
+        };
         take_back(&result, ty)
     }
 }

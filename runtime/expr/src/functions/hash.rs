@@ -58,7 +58,10 @@ fn hex_text(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 }
 
 fn unhex(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let text = raw(a);
-    let even = if text.len() % 2 == 1 { [b"0", text].concat() } else { text.to_vec() };
-    Ok(hex::decode(even).map_or(Value::Null, |b| Value::Bytes(b.into())))
+    // A digit too many in front counts as nothing, and gives a byte all the same.
+    let (first, pairs) = raw(a).split_at(raw(a).len() % 2);
+    match hex::decode(pairs) {
+        Ok(b) if first.iter().all(u8::is_ascii_hexdigit) => Ok(Value::Bytes([vec![0; first.len()], b].concat().into())),
+        _ => Ok(Value::Null),
+    }
 }

@@ -10,6 +10,10 @@ mod hash;
 mod in_set;
 mod json;
 mod math;
+mod pattern;
+mod printf;
+mod regexp;
+pub(crate) mod size;
 mod string;
 mod temporal;
 
@@ -162,8 +166,8 @@ mod table {
     pub(super) const MANY: usize = 1000;
 }
 
-fn families() -> [&'static [Definition]; 7] {
-    [choice::ALL, string::ALL, math::ALL, temporal::ALL, collection::ALL, json::ALL, hash::ALL]
+fn families() -> [&'static [Definition]; 8] {
+    [choice::ALL, string::ALL, regexp::ALL, math::ALL, temporal::ALL, collection::ALL, json::ALL, hash::ALL]
 }
 
 fn definitions() -> &'static BTreeMap<&'static str, &'static Definition> {
@@ -298,6 +302,7 @@ impl Function for BuiltIn {
         };
         let mut out = ColumnBuilder::new(&ty.arrow());
         let mut values: Vec<Value> = Vec::with_capacity(args.len());
+        let mut total = 0;
         for row in 0..rows {
             values.clear();
             values.extend(args.iter().map(|a| Value::read(a, row)));
@@ -305,7 +310,16 @@ impl Function for BuiltIn {
                 out.push_null();
                 continue;
             }
-            match f(&values, &call) {
+            let result = f(&values, &call).and_then(|v| {
+                if matches!(&v, Value::Map(entries) if entries.iter().any(|(k, _)| k.is_null())) {
+                    return Err("a map with a NULL key is not yet supported".to_string());
+                }
+                let bytes = size::of(&v);
+                total += bytes;
+                size::fits(bytes).map(|()| v)
+            });
+            match result {
+                Ok(_) if total > size::MOST_OF_BATCH => return Err(context.too_large()),
                 Ok(v) => out.push(&v),
                 Err(message) => {
                     context.fail(row, format!("{}: {message}", self.definition.name))?;

@@ -1,10 +1,9 @@
 //! Text.
 
+use super::printf::printf;
+use super::size;
 use super::table::*;
-use regex::Regex;
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 pub(super) const ALL: &[Definition] = &[
     def("CHAR_LENGTH", &[Text], (1, 1), Type(int), Strict(|a, _| int_of(chars(s(a, 0))))),
@@ -24,9 +23,9 @@ pub(super) const ALL: &[Definition] = &[
     def("BTRIM", &[Text, Text], (1, 2), Type(string), Strict(|a, _| text(trimmed(a, true, true)))),
     def("LTRIM", &[Text, Text], (1, 2), Of(as_long), Strict(|a, _| text(trimmed(a, true, false)))),
     def("RTRIM", &[Text, Text], (1, 2), Of(as_long), Strict(|a, _| text(trimmed(a, false, true)))),
-    def("REPLACE", &[Text], (3, 3), Type(string), Strict(|a, _| text(s(a, 0).replace(s(a, 1), s(a, 2))))),
-    def("TRANSLATE", &[Text], (3, 3), Type(string), Strict(translate)),
-    def("TRANSLATE3", &[Text], (3, 3), Type(string), Strict(translate)),
+    def("REPLACE", &[Text], (3, 3), Type(string), Strict(replace)),
+    def("TRANSLATE", &[Text], (3, 3), MaybeNull(string), Lenient(translate)),
+    def("TRANSLATE3", &[Text], (3, 3), MaybeNull(string), Lenient(translate)),
     def("OVERLAY", &[Text, Text, Int, Int], (3, 4), Of(sum_of_two), Strict(overlay)),
     def("POSITION", &[Text, Text, Int], (2, 3), Type(int), Strict(locate)),
     def("LOCATE", &[Text, Text, Int], (2, 3), Type(int), Strict(locate)),
@@ -36,22 +35,12 @@ pub(super) const ALL: &[Definition] = &[
     def("CONCAT_WS", &[Text], (1, MANY), Type(string), Lenient(concat_ws)),
     def("SPLIT_INDEX", &[Text, Any, Int], (3, 3), MaybeNull(string), Strict(split_index)),
     def("SPLIT", &[Text], (2, 2), Type(strings), Strict(split)),
-    def("STR_TO_MAP", &[Text], (1, 3), MaybeNull(string_map), Strict(str_to_map)),
     def("ASCII", &[Text], (1, 1), Type(int), Strict(ascii)),
     def("CHR", &[Long], (1, 1), MaybeNull(string), Strict(chr)),
     def("ENCODE", &[Text], (2, 2), Type(bytes), Strict(encode)),
     def("DECODE", &[TextOrBytes, Text], (2, 2), Type(string), Strict(decode)),
     def("STARTSWITH", &[TextOrBytes], (2, 2), Type(boolean), Strict(|a, _| bool_of(raw(a, 0).starts_with(raw(a, 1))))),
     def("ENDSWITH", &[TextOrBytes], (2, 2), Type(boolean), Strict(|a, _| bool_of(raw(a, 0).ends_with(raw(a, 1))))),
-    def("LIKE", &[Text], (2, 3), Type(boolean), Strict(like)),
-    def("SIMILAR TO", &[Text], (2, 3), Type(boolean), Strict(similar)),
-    def("REGEXP", &[Text], (2, 2), Type(boolean), Strict(regexp)),
-    def("REGEXP_EXTRACT", &[Text, Text, Int], (2, 3), MaybeNull(string), Strict(regexp_extract)),
-    def("REGEXP_EXTRACT_ALL", &[Text, Text, Int], (2, 3), MaybeNull(strings), Strict(regexp_extract_all)),
-    def("REGEXP_REPLACE", &[Text], (3, 3), Type(string), Strict(regexp_replace)),
-    def("REGEXP_COUNT", &[Text], (2, 2), MaybeNull(int), Strict(regexp_count)),
-    def("REGEXP_INSTR", &[Text], (2, 2), MaybeNull(int), Strict(regexp_instr)),
-    def("REGEXP_SUBSTR", &[Text], (2, 2), MaybeNull(string), Strict(regexp_substr)),
     def("ELT", &[Int, TextOrBytes], (2, MANY), Of(elt_type), Lenient(elt)),
     def("PRINTF", &[Text, Any], (1, MANY), MaybeNull(string), Lenient(printf)),
     def("URL_ENCODE", &[Text], (1, 1), MaybeNull(string), Strict(url_encode)),
@@ -70,10 +59,6 @@ pub(super) const ALL: &[Definition] = &[
 
 fn strings() -> T {
     T::Array(Box::new(SqlType::STRING))
-}
-
-fn string_map() -> T {
-    T::Map(Box::new(SqlType::STRING), Box::new(SqlType::STRING))
 }
 
 fn sum(a: &[Expr]) -> Result<SqlType, String> {
@@ -135,9 +120,7 @@ fn initcap(s: &str) -> String {
 
 fn repeat(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let n = i(a, 1).max(0) as usize;
-    if s(a, 0).len().saturating_mul(n) > 1 << 28 {
-        return Err("the result would be longer than 256 MB".to_string());
-    }
+    size::fits(s(a, 0).len().saturating_mul(n))?;
     text(s(a, 0).repeat(n))
 }
 
@@ -181,9 +164,7 @@ fn pad(a: &[Value<'_>], left: bool) -> Outcome {
     if n < 0 || fill.is_empty() {
         return Ok(Value::Null);
     }
-    if n > 1 << 26 {
-        return Err("the result would be longer than 64 million characters".to_string());
-    }
+    size::fits(n as usize)?;
     // Lengths count UTF-16 units here, as in Java.
     let units: Vec<u16> = t.encode_utf16().take(n as usize).collect();
     let missing = n as usize - units.len();
@@ -205,7 +186,19 @@ fn trimmed(a: &[Value<'_>], left: bool, right: bool) -> String {
     t.to_string()
 }
 
+fn replace(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let (t, from, to) = (s(a, 0), s(a, 1), s(a, 2));
+    if to.len() > from.len() {
+        let longer = t.matches(from).count().saturating_mul(to.len() - from.len());
+        size::fits(t.len().saturating_add(longer))?;
+    }
+    text(t.replace(from, to))
+}
+
 fn translate(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    if a[0].is_null() || a[1].is_null() {
+        return Ok(a[0].clone().into_owned());
+    }
     let to: Vec<char> = s(a, 2).chars().collect();
     let mut map: HashMap<char, Option<char>> = HashMap::new();
     for (at, c) in s(a, 1).chars().enumerate() {
@@ -223,8 +216,7 @@ fn overlay(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let n = a.get(3).and_then(Value::as_i64).unwrap_or(chars(with) as i64);
     let head = first(t, from - 1);
     // A length of nothing or less cuts everything behind, as Flink does.
-    let tail: String =
-        if n <= 0 && a.len() > 3 { String::new() } else { t.chars().skip((from - 1 + n) as usize).collect() };
+    let tail: String = if n <= 0 { String::new() } else { t.chars().skip((from - 1 + n) as usize).collect() };
     text(head + with + &tail)
 }
 
@@ -242,27 +234,74 @@ fn locate(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::Int(t[start..].find(needle).map_or(0, |b| char_position(t, start + b))))
 }
 
-fn instr(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    if a.len() == 2 {
-        return locate(&[a[1].clone(), a[0].clone()], c);
+/// INSTR(text, searched, from, nth): occurrences may overlap; a place from the end on looks backwards.
+fn instr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let (t, needle) = (s(a, 0), s(a, 1));
+    let from = a.get(2).and_then(Value::as_i64).unwrap_or(1);
+    let nth = a.get(3).and_then(Value::as_i64).unwrap_or(1);
+    if nth < 1 {
+        return Err(format!("occurrences are counted from 1, not {nth}"));
     }
-    let (t, needle, from) = (s(a, 0), s(a, 1), i(a, 2));
-    let nth = a.get(3).and_then(Value::as_i64).unwrap_or(1).max(1) as usize;
+    let backwards = from < 0;
     if from == 0 || needle.is_empty() {
-        return Ok(Value::Int(0));
+        let end = if backwards { chars(t) as i64 + 1 } else { 1 };
+        return Ok(Value::Int(if from == 0 { 0 } else { end }));
     }
-    let starts: Vec<i64> =
-        t.char_indices().filter(|(b, _)| t[*b..].starts_with(needle)).map(|(b, _)| char_position(t, b)).collect();
-    let found = if from > 0 {
-        starts.iter().filter(|p| **p >= from).nth(nth - 1).copied()
+    let mut left = nth;
+    let mut found = None;
+    if backwards {
+        // The byte of the character that an occurrence may begin at, at the latest.
+        let Some((last, _)) = t.char_indices().rev().nth(from.unsigned_abs() as usize - 1) else {
+            return Ok(Value::Int(0));
+        };
+        let (text, wanted) = (t.bytes().rev(), needle.bytes().rev().collect::<Vec<u8>>());
+        occurrences(text, &wanted, |end| {
+            let begin = t.len() - end;
+            left -= i64::from(begin <= last);
+            found = (left == 0).then_some(begin);
+            found.is_some()
+        });
     } else {
-        let last = chars(t) as i64 + 1 + from;
-        starts.iter().rev().filter(|p| **p <= last).nth(nth - 1).copied()
-    };
-    Ok(Value::Int(found.unwrap_or(0)))
+        let skipped = t.char_indices().nth(from as usize - 1).map_or(t.len(), |(b, _)| b);
+        if nth == 1 {
+            found = t[skipped..].find(needle).map(|b| skipped + b);
+        } else {
+            occurrences(t[skipped..].bytes(), needle.as_bytes(), |end| {
+                left -= 1;
+                found = (left == 0).then_some(skipped + end - needle.len());
+                found.is_some()
+            });
+        }
+    }
+    Ok(Value::Int(found.map_or(0, |b| char_position(t, b))))
+}
+
+/// Tells where each occurrence ends, in time that goes with the text's length (by Knuth, Morris and Pratt), until told to stop.
+fn occurrences(text: impl Iterator<Item = u8>, wanted: &[u8], mut stop: impl FnMut(usize) -> bool) {
+    // How long the longest proper prefix is that is also the end of what has matched so far.
+    let mut shorter = vec![0u32; wanted.len()];
+    let mut matched = 0;
+    for i in 1..wanted.len() {
+        while matched > 0 && wanted[matched] != wanted[i] {
+            matched = shorter[matched - 1] as usize;
+        }
+        matched += usize::from(wanted[matched] == wanted[i]);
+        shorter[i] = matched as u32;
+    }
+    matched = 0;
+    for (i, b) in text.enumerate() {
+        while matched > 0 && (matched == wanted.len() || wanted[matched] != b) {
+            matched = shorter[matched - 1] as usize;
+        }
+        matched += usize::from(wanted[matched] == b);
+        if matched == wanted.len() && stop(i + 1) {
+            return;
+        }
+    }
 }
 
 fn concat(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    size::fits(a.iter().filter_map(Value::as_str).map(str::len).sum())?;
     text(a.iter().filter_map(Value::as_str).collect())
 }
 
@@ -270,21 +309,29 @@ fn concat_ws(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let Some(between) = a[0].as_str() else {
         return Ok(Value::Null);
     };
-    text(a[1..].iter().filter_map(Value::as_str).collect::<Vec<_>>().join(between))
+    let parts: Vec<&str> = a[1..].iter().filter_map(Value::as_str).collect();
+    size::fits(parts.iter().map(|p| p.len() + between.len()).sum())?;
+    text(parts.join(between))
 }
 
 fn split_index(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let one;
     let by = match &a[1] {
         Value::Int(c) => {
-            one = char::from_u32(*c as u32).unwrap_or_default().to_string();
+            let Some(c) = u8::try_from(*c).ok().filter(|c| *c > 0) else {
+                return Ok(Value::Null);
+            };
+            one = char::from(c).to_string();
             one.as_str()
         }
         v => v.as_str().ok_or("the separator is text or a character's number")?,
     };
     let at = i(a, 2);
-    if at < 0 || by.is_empty() || s(a, 0).is_empty() {
+    if at < 0 || s(a, 0).is_empty() || by.is_empty() && at > 0 {
         return Ok(Value::Null);
+    }
+    if by.is_empty() {
+        return text(s(a, 0).to_string());
     }
     Ok(s(a, 0).split(by).nth(at as usize).map_or(Value::Null, |p| Value::string(p.to_string())))
 }
@@ -297,26 +344,6 @@ fn split(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
         (_, true) => t.chars().map(|c| Value::string(c.to_string())).collect(),
         _ => t.split(by).map(own).collect(),
     }))
-}
-
-fn str_to_map(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let pairs = a.get(1).map_or(",", |_| s(a, 1));
-    let between = a.get(2).map_or("=", |_| s(a, 2));
-    let mut map: Vec<(Value<'static>, Value<'static>)> = vec![];
-    if s(a, 0).is_empty() {
-        return Ok(Value::Map(map));
-    }
-    let (Some(pairs), Some(between)) = (pattern(pairs), pattern(between)) else {
-        return Ok(Value::Null);
-    };
-    for part in pairs.split(s(a, 0)) {
-        let mut kv = between.splitn(part, 2);
-        let key = Value::string(kv.next().unwrap_or_default().to_string());
-        let value = kv.next().map_or(Value::Null, |v| Value::string(v.to_string()));
-        map.retain(|(k, _)| *k != key);
-        map.push((key, value));
-    }
-    Ok(Value::Map(map))
 }
 
 fn ascii(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -376,165 +403,6 @@ fn decode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     })
 }
 
-/// A compiled pattern; the last few are kept, for patterns are nearly always constants.
-fn pattern(p: &str) -> Option<Rc<Regex>> {
-    thread_local! {
-        static KEPT: RefCell<HashMap<String, Option<Rc<Regex>>>> = RefCell::new(HashMap::new());
-    }
-    KEPT.with_borrow_mut(|kept| {
-        if let Some(r) = kept.get(p) {
-            return r.clone();
-        }
-        if kept.len() > 64 {
-            kept.clear();
-        }
-        let compiled = Regex::new(p).ok().map(Rc::new);
-        kept.insert(p.to_string(), compiled.clone());
-        compiled
-    })
-}
-
-/// A LIKE or SIMILAR TO pattern as a regular expression; `similar` keeps the latter's own operators.
-fn like_pattern(p: &str, escape: Option<char>, similar: bool) -> Result<String, String> {
-    let mut out = String::from(if similar { "^(?:" } else { "(?s)^(?:" });
-    let mut chars = p.chars().enumerate();
-    let mut in_class = false;
-    while let Some((at, c)) = chars.next() {
-        if Some(c) == escape {
-            match chars.next() {
-                Some((_, n)) if n == '_' || n == '%' || Some(n) == escape || similar => {
-                    out += &regex::escape(&n.to_string());
-                }
-                _ => return Err(format!("invalid escape sequence in '{p}' at {at}")),
-            }
-            continue;
-        }
-        match c {
-            '%' if !in_class => out += "(?s:.*)",
-            '_' if !in_class => out.push('.'),
-            c if similar => {
-                in_class = c == '[' || in_class && c != ']';
-                out.push(c);
-            }
-            c => out += &regex::escape(&c.to_string()),
-        }
-    }
-    Ok(out + ")$")
-}
-
-fn escape_of(a: &[Value<'_>]) -> Result<Option<char>, String> {
-    match a.get(2).and_then(Value::as_str) {
-        None => Ok(None),
-        Some(e) => {
-            let mut c = e.chars();
-            match (c.next(), c.next()) {
-                (Some(c), None) => Ok(Some(c)),
-                _ => Err(format!("invalid escape character '{e}'; it is one character")),
-            }
-        }
-    }
-}
-
-fn like(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let (t, p) = (s(a, 0), s(a, 1));
-    if a.len() == 2 && !p.contains('_') {
-        // The usual shapes need no regular expression.
-        let inner = p.strip_prefix('%').unwrap_or(p);
-        let inner = inner.strip_suffix('%').unwrap_or(inner);
-        if !inner.contains('%') {
-            return bool_of(match (p.starts_with('%'), p.ends_with('%')) {
-                (true, true) if p.len() > 1 => t.contains(inner),
-                (true, true) => true,
-                (true, false) => t.ends_with(inner),
-                (false, true) => t.starts_with(inner),
-                (false, false) => t == p,
-            });
-        }
-    }
-    // An underscore does not stand for a line break there.
-    let r = pattern(&like_pattern(p, escape_of(a)?, false)?.replace("(?s)^", "^")).ok_or("the pattern is not valid")?;
-    bool_of(r.is_match(t))
-}
-
-fn similar(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let r = pattern(&like_pattern(s(a, 1), escape_of(a)?, true)?).ok_or("the pattern is not valid")?;
-    bool_of(r.is_match(s(a, 0)))
-}
-
-fn regexp(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    bool_of(!s(a, 1).is_empty() && pattern(s(a, 1)).is_some_and(|r| r.is_match(s(a, 0))))
-}
-
-fn regexp_extract(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let group = a.get(2).and_then(Value::as_i64).unwrap_or(0);
-    let Some(r) = pattern(s(a, 1)) else {
-        return Ok(Value::Null);
-    };
-    let found = usize::try_from(group).ok().and_then(|g| r.captures(s(a, 0))?.get(g));
-    Ok(found.map_or(Value::Null, |m| Value::string(m.as_str().to_string())))
-}
-
-fn regexp_extract_all(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let group = a.get(2).and_then(Value::as_i64).unwrap_or(1);
-    let Some(r) = pattern(s(a, 1)) else {
-        return Ok(Value::Null);
-    };
-    let Some(group) = usize::try_from(group).ok().filter(|g| *g < r.captures_len()) else {
-        return Ok(Value::Null);
-    };
-    let all = r.captures_iter(s(a, 0));
-    let all = all.map(|c| c.get(group).map_or(Value::Null, |m| Value::string(m.as_str().to_string())));
-    Ok(Value::List(all.collect()))
-}
-
-fn regexp_replace(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    // The replacement is taken as it stands, as Flink's does: `$1` is two characters.
-    let Some(r) = pattern(s(a, 1)) else {
-        return Ok(Value::Null);
-    };
-    let t = s(a, 0);
-    let mut out = String::with_capacity(t.len());
-    let mut last = 0;
-    for m in java_matches(&r, t) {
-        out += &t[last..m.0];
-        out += s(a, 2);
-        last = m.1;
-    }
-    out += &t[last..];
-    text(out)
-}
-
-/// Matches as Java finds them: an empty one may follow a match at its very end.
-fn java_matches(r: &Regex, t: &str) -> Vec<(usize, usize)> {
-    let mut found = vec![];
-    let mut at = 0;
-    while at <= t.len() {
-        let Some(m) = r.find_at(t, at) else { break };
-        found.push((m.start(), m.end()));
-        at =
-            if m.end() > m.start() { m.end() } else { m.end() + t[m.end()..].chars().next().map_or(1, char::len_utf8) };
-    }
-    found
-}
-
-fn regexp_count(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    pattern(s(a, 1)).map_or(Ok(Value::Null), |r| int_of(java_matches(&r, s(a, 0)).len()))
-}
-
-fn regexp_instr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let Some(r) = pattern(s(a, 1)) else {
-        return Ok(Value::Null);
-    };
-    Ok(Value::Int(r.find(s(a, 0)).map_or(0, |m| char_position(s(a, 0), m.start()))))
-}
-
-fn regexp_substr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let Some(r) = pattern(s(a, 1)) else {
-        return Ok(Value::Null);
-    };
-    Ok(r.find(s(a, 0)).map_or(Value::Null, |m| Value::string(m.as_str().to_string())))
-}
-
 fn elt_type(a: &[Expr]) -> Result<SqlType, String> {
     common(&a[1..]).map(|t| t.nullable(true))
 }
@@ -542,93 +410,6 @@ fn elt_type(a: &[Expr]) -> Result<SqlType, String> {
 fn elt(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let at = a[0].as_i64().unwrap_or(0);
     Ok(if at < 1 { Value::Null } else { a.get(at as usize).cloned().unwrap_or(Value::Null).into_owned() })
-}
-
-/// Java's `String.format` for the conversions that SQL uses; what does not fit gives NULL.
-fn printf(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let Some(format) = a[0].as_str() else {
-        return Ok(Value::Null);
-    };
-    let mut args = a[1..].iter().zip(&c.types[1..]);
-    let mut out = String::new();
-    let mut rest = format.chars().peekable();
-    while let Some(ch) = rest.next() {
-        if ch != '%' {
-            out.push(ch);
-            continue;
-        }
-        let mut spec = String::new();
-        while rest.peek().is_some_and(|c| !c.is_alphabetic() && *c != '%') {
-            spec.extend(rest.next());
-        }
-        let Some(conversion) = rest.next() else {
-            return Ok(Value::Null);
-        };
-        if conversion == '%' || conversion == 'n' {
-            out.push(if conversion == '%' { '%' } else { '\n' });
-            continue;
-        }
-        let Some((value, ty)) = args.next() else {
-            return Ok(Value::Null);
-        };
-        let flags: String = spec.chars().take_while(|c| "-+ 0,#(".contains(*c)).collect();
-        let (width, precision) = spec[flags.len()..].split_once('.').unwrap_or((&spec[flags.len()..], ""));
-        let (width, precision): (usize, Option<usize>) = (width.parse().unwrap_or(0), precision.parse().ok());
-        let body = match (conversion, value) {
-            ('s' | 'S', v) => {
-                let t = if v.is_null() { "null".to_string() } else { plain_text(v, ty) };
-                precision.map_or(t.clone(), |p| t.chars().take(p).collect())
-            }
-            ('b', v) => (!v.is_null() && v.as_bool() != Some(false)).to_string(),
-            (_, Value::Null) => "null".to_string(),
-            ('d', Value::Int(n)) => n.to_string(),
-            ('x', Value::Int(n)) => format!("{:x}", narrowed(*n, ty)),
-            ('X', Value::Int(n)) => format!("{:X}", narrowed(*n, ty)),
-            ('o', Value::Int(n)) => format!("{:o}", narrowed(*n, ty)),
-            ('f', Value::Double(d)) => format!("{d:.*}", precision.unwrap_or(6)),
-            ('f', Value::Float(d)) => format!("{d:.*}", precision.unwrap_or(6)),
-            ('e', Value::Double(d)) => exponent(*d, precision.unwrap_or(6)),
-            _ => return Ok(Value::Null),
-        };
-        let body =
-            if flags.contains('+') && value.as_f64().is_some_and(|v| v >= 0.0) { format!("+{body}") } else { body };
-        let missing = width.saturating_sub(chars(&body));
-        if flags.contains('-') {
-            out += &body;
-            out.extend(std::iter::repeat_n(' ', missing));
-        } else if flags.contains('0') {
-            let digits = body.trim_start_matches(['-', '+']);
-            out += &body[..body.len() - digits.len()];
-            out.extend(std::iter::repeat_n('0', missing));
-            out += digits;
-        } else {
-            out.extend(std::iter::repeat_n(' ', missing));
-            out += &body;
-        }
-    }
-    text(out)
-}
-
-fn plain_text(v: &Value<'_>, ty: &SqlType) -> String {
-    match v {
-        Value::Bool(b) => b.to_string(),
-        Value::Date(d) => d.to_string(),
-        v => crate::text::cast_text(v, ty, &crate::time::Zone::UTC),
-    }
-}
-
-fn narrowed(n: i64, ty: &SqlType) -> u64 {
-    match ty.kind {
-        T::BigInt => n as u64,
-        _ => u64::from(n as u32),
-    }
-}
-
-fn exponent(d: f64, precision: usize) -> String {
-    let t = format!("{d:.precision$e}");
-    let (m, e) = t.split_once('e').unwrap_or((&t, "0"));
-    let e: i32 = e.parse().unwrap_or(0);
-    format!("{m}e{}{:02}", if e < 0 { '-' } else { '+' }, e.abs())
 }
 
 fn url_encode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {

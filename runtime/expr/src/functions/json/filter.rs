@@ -1,0 +1,358 @@
+//! Filters of JSON paths: `?(@.price < 10 && @.category == 'fiction')`.
+
+use super::find;
+use super::path::Path;
+use crate::functions::pattern::{Kind, Pattern};
+use crate::json;
+use serde_json::Value as Json;
+use std::cmp::Ordering;
+
+/// Parentheses within each other.
+const MOST_DEEP: usize = 100;
+
+/// A condition on a node.
+#[derive(Debug)]
+pub(super) enum Filter {
+    And(Box<Filter>, Box<Filter>),
+    Or(Box<Filter>, Box<Filter>),
+    Not(Box<Filter>),
+    /// A path leads somewhere.
+    Exists(Path),
+    Relation(Operand, Operator, Operand),
+}
+
+#[derive(Debug)]
+pub(super) enum Operand {
+    Path(Path),
+    Json(Json),
+    Pattern(Pattern),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Matches,
+    In,
+    NotIn,
+    Contains,
+    Size,
+    Empty,
+    SubsetOf,
+    AnyOf,
+    NoneOf,
+    All,
+}
+
+impl Operator {
+    fn named(name: &str) -> Option<Operator> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "==" | "=" | "===" => Operator::Equal,
+            "!=" | "!==" | "<>" => Operator::NotEqual,
+            "<" => Operator::Less,
+            "<=" => Operator::LessOrEqual,
+            ">" => Operator::Greater,
+            ">=" => Operator::GreaterOrEqual,
+            "=~" => Operator::Matches,
+            "IN" => Operator::In,
+            "NIN" => Operator::NotIn,
+            "CONTAINS" => Operator::Contains,
+            "SIZE" => Operator::Size,
+            "EMPTY" => Operator::Empty,
+            "SUBSETOF" => Operator::SubsetOf,
+            "ANYOF" => Operator::AnyOf,
+            "NONEOF" => Operator::NoneOf,
+            "ALL" => Operator::All,
+            _ => return None,
+        })
+    }
+}
+
+impl Filter {
+    /// Reads a filter from its opening parenthesis on; gives it with the place behind the closing one.
+    pub(super) fn parse(chars: &[char], open: usize, paths: usize) -> Result<(Filter, usize), String> {
+        let mut reader = Reader { chars, at: open, paths };
+        let filter = reader.operand(0)?;
+        Ok((filter, reader.at))
+    }
+
+    /// Whether a node passes.
+    pub(super) fn holds(&self, node: &Json, root: &Json) -> bool {
+        match self {
+            Filter::And(a, b) => a.holds(node, root) && b.holds(node, root),
+            Filter::Or(a, b) => a.holds(node, root) || b.holds(node, root),
+            Filter::Not(f) => !f.holds(node, root),
+            Filter::Exists(path) => value_of(path, node, root).is_some(),
+            Filter::Relation(left, operator, right) => relation(left, *operator, right, node, root),
+        }
+    }
+}
+
+fn value_of(path: &Path, node: &Json, root: &Json) -> Option<Json> {
+    find::find(path, if path.root { root } else { node }, root, false).ok()
+}
+
+fn relation(left: &Operand, operator: Operator, right: &Operand, node: &Json, root: &Json) -> bool {
+    let value = |o: &Operand| match o {
+        Operand::Path(p) => value_of(p, node, root),
+        Operand::Json(j) => Some(j.clone()),
+        Operand::Pattern(_) => None,
+    };
+    if operator == Operator::Matches {
+        let (pattern, text) = match (left, right) {
+            (Operand::Pattern(p), o) | (o, Operand::Pattern(p)) => (p, value(o)),
+            _ => return false,
+        };
+        let text = match &text {
+            Some(Json::String(s)) => s.clone(),
+            Some(Json::Number(n)) => n.to_string(),
+            Some(Json::Bool(b)) => b.to_string(),
+            _ => return false,
+        };
+        return pattern.is_match(&text).unwrap_or(false);
+    }
+    let (left, right) = (value(left), value(right));
+    let among = |item: &Json, list: &Json| list.as_array().is_some_and(|l| l.iter().any(|i| equal(i, item)));
+    match (operator, &left, &right) {
+        (Operator::Equal, None, None) => true,
+        (Operator::Equal, Some(a), Some(b)) => equal(a, b),
+        (Operator::NotEqual, Some(a), Some(b)) => !equal(a, b),
+        (Operator::NotEqual, a, b) => a.is_some() != b.is_some(),
+        (Operator::NotIn, Some(a), Some(b)) => !among(a, b),
+        (_, None, _) | (_, _, None) => false,
+        (Operator::Less, Some(a), Some(b)) => order(a, b) == Some(Ordering::Less),
+        (Operator::LessOrEqual, Some(a), Some(b)) => order(a, b).is_some_and(Ordering::is_le),
+        (Operator::Greater, Some(a), Some(b)) => order(a, b) == Some(Ordering::Greater),
+        (Operator::GreaterOrEqual, Some(a), Some(b)) => order(a, b).is_some_and(Ordering::is_ge),
+        (Operator::In, Some(a), Some(b)) => among(a, b),
+        (Operator::Contains, Some(Json::String(a)), Some(Json::String(b))) => a.contains(b.as_str()),
+        (Operator::Contains, Some(a), Some(b)) => among(b, a),
+        (Operator::Size, Some(a), Some(b)) => {
+            let size = match a {
+                Json::String(s) => s.encode_utf16().count(),
+                Json::Array(l) => l.len(),
+                _ => return false,
+            };
+            number(b) == Some(size as f64)
+        }
+        (Operator::Empty, Some(a), Some(b)) => {
+            let empty = match a {
+                Json::String(s) => s.is_empty(),
+                Json::Array(l) => l.is_empty(),
+                Json::Object(o) => o.is_empty(),
+                _ => return false,
+            };
+            b.as_bool() == Some(empty)
+        }
+        (Operator::SubsetOf, Some(Json::Array(a)), Some(b)) => a.iter().all(|i| among(i, b)),
+        (Operator::AnyOf, Some(Json::Array(a)), Some(b)) => a.iter().any(|i| among(i, b)),
+        (Operator::NoneOf, Some(Json::Array(a)), Some(b)) => !a.iter().any(|i| among(i, b)),
+        (Operator::All, Some(a), Some(Json::Array(b))) => b.iter().all(|i| among(i, a)),
+        _ => false,
+    }
+}
+
+/// The double nearest to a number.
+fn number(j: &Json) -> Option<f64> {
+    match j {
+        Json::Number(n) => n.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+fn equal(a: &Json, b: &Json) -> bool {
+    match (number(a), number(b)) {
+        (Some(x), Some(y)) => x == y,
+        _ => a == b,
+    }
+}
+
+fn order(a: &Json, b: &Json) -> Option<Ordering> {
+    match (a, b) {
+        (Json::String(a), Json::String(b)) => Some(a.encode_utf16().cmp(b.encode_utf16())),
+        _ => number(a)?.partial_cmp(&number(b)?),
+    }
+}
+
+struct Reader<'a> {
+    chars: &'a [char],
+    at: usize,
+    paths: usize,
+}
+
+impl Reader<'_> {
+    fn wrong<T>(&self, why: &str) -> Result<T, String> {
+        Err(format!("{why} in the filter at character {}", self.at + 1))
+    }
+    fn peek(&mut self) -> Option<char> {
+        while self.chars.get(self.at) == Some(&' ') {
+            self.at += 1;
+        }
+        self.chars.get(self.at).copied()
+    }
+    fn take(&mut self, word: &str) -> bool {
+        self.peek();
+        let there = word.chars().enumerate().all(|(i, c)| self.chars.get(self.at + i) == Some(&c));
+        if there {
+            self.at += word.len();
+        }
+        there
+    }
+
+    fn any(&mut self, depth: usize) -> Result<Filter, String> {
+        let mut left = self.every(depth)?;
+        while self.take("||") {
+            left = Filter::Or(Box::new(left), Box::new(self.every(depth)?));
+        }
+        Ok(left)
+    }
+
+    fn every(&mut self, depth: usize) -> Result<Filter, String> {
+        let mut left = self.operand(depth)?;
+        while self.take("&&") {
+            left = Filter::And(Box::new(left), Box::new(self.operand(depth)?));
+        }
+        Ok(left)
+    }
+
+    fn operand(&mut self, depth: usize) -> Result<Filter, String> {
+        if depth > MOST_DEEP {
+            return self.wrong("too many parentheses");
+        }
+        match self.peek() {
+            Some('!') => {
+                self.at += 1;
+                Ok(Filter::Not(Box::new(self.operand(depth + 1)?)))
+            }
+            Some('(') => {
+                self.at += 1;
+                let inner = self.any(depth + 1)?;
+                if !self.take(")") {
+                    return self.wrong("no ')'");
+                }
+                Ok(inner)
+            }
+            _ => self.relation(),
+        }
+    }
+
+    fn relation(&mut self) -> Result<Filter, String> {
+        let left = self.value()?;
+        if matches!(self.peek(), Some(')' | '&' | '|') | None) {
+            return match left {
+                Operand::Path(p) => Ok(Filter::Exists(p)),
+                _ => self.wrong("no operator"),
+            };
+        }
+        let from = self.at;
+        let signs = |c: &char| matches!(c, '<' | '>' | '=' | '~' | '!');
+        let sign = self.chars.get(from).is_some_and(signs);
+        let length = self.chars[from..].iter().take_while(|c| if sign { signs(c) } else { c.is_alphabetic() }).count();
+        let name: String = self.chars[from..from + length].iter().collect();
+        let Some(operator) = Operator::named(&name) else {
+            return self.wrong("no operator that there is");
+        };
+        self.at += length;
+        Ok(Filter::Relation(left, operator, self.value()?))
+    }
+
+    /// What stands up to a place, which is gone to.
+    fn until(&mut self, end: usize) -> String {
+        let text = self.chars[self.at..end].iter().collect();
+        self.at = end;
+        text
+    }
+
+    fn closing_quote(&self, from: usize) -> Option<usize> {
+        let mut escaped = false;
+        (from + 1..self.chars.len()).find(|i| {
+            let c = self.chars[*i];
+            let found = c == self.chars[from] && !escaped;
+            escaped = c == '\\' && !escaped;
+            found
+        })
+    }
+
+    /// The place behind the bracket that closes the one at a place; quotes are gone past.
+    fn closing(&self, from: usize) -> Option<usize> {
+        let (mut open, mut at) = (0, from);
+        while at < self.chars.len() {
+            match self.chars[at] {
+                '\'' | '"' => at = self.closing_quote(at)?,
+                '[' | '{' | '(' => open += 1,
+                ']' | '}' | ')' => open -= 1,
+                _ => {}
+            }
+            at += 1;
+            if open == 0 {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    fn value(&mut self) -> Result<Operand, String> {
+        let Some(first) = self.peek() else {
+            return self.wrong("no value");
+        };
+        let from = self.at;
+        let open = "a bracket or quote that is not closed";
+        Ok(match first {
+            '$' | '@' => {
+                let mut end = from + 1;
+                while let Some(c) = self.chars.get(end) {
+                    match c {
+                        '[' | '(' => match self.closing(end) {
+                            Some(close) => end = close,
+                            None => return self.wrong(open),
+                        },
+                        ' ' | ')' | '<' | '>' | '=' | '~' | '!' | '&' | '|' | ',' => break,
+                        _ => end += 1,
+                    }
+                }
+                Operand::Path(Path::nested(&self.until(end), self.paths + 1)?)
+            }
+            '\'' | '"' => {
+                let Some(end) = self.closing_quote(from) else {
+                    return self.wrong(open);
+                };
+                let text = self.until(end + 1);
+                let inner = &text[1..text.len() - 1];
+                // Escapes are JSON's; a single quote needs one only here.
+                let quoted =
+                    format!("\"{}\"", inner.replace("\\'", "'").replace('"', "\\\"").replace("\\\\\"", "\\\""));
+                Operand::Json(json::parse(&quoted).unwrap_or_else(|_| Json::String(inner.to_string())))
+            }
+            '/' => {
+                let Some(end) = self.closing_quote(from) else {
+                    return self.wrong(open);
+                };
+                let text = self.until(end + 1);
+                let flags: String = self.chars[self.at..].iter().take_while(|c| c.is_alphabetic()).collect();
+                self.at += flags.len();
+                let inner = &text[1..text.len() - 1];
+                let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
+                let pattern = Pattern::new(&format!("{flags}{inner}"), Kind::Whole);
+                Operand::Pattern(pattern.map_err(|e| format!("/{inner}/: {e}"))?)
+            }
+            '[' | '{' => {
+                let Some(end) = self.closing(from) else {
+                    return self.wrong(open);
+                };
+                let text = self.until(end);
+                let read = json::parse(&text).or_else(|e| json::parse(&text.replace('\'', "\"")).map_err(|_| e));
+                Operand::Json(read.map_err(|e| format!("{text} is no JSON: {e}"))?)
+            }
+            _ => {
+                let length =
+                    self.chars[from..].iter().take_while(|c| c.is_alphanumeric() || "+-.".contains(**c)).count();
+                let text = self.until(from + length);
+                Operand::Json(json::parse(&text).map_err(|_| format!("'{text}' is no value for a filter"))?)
+            }
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! What a JSON path finds in a document, with the rules of Jayway's library: what of a path may be missing depends on
+//! whether all before it leads to one node.
+
+use super::path::{Argument, Path, Step};
+use serde_json::{Number, Value as Json};
+
+/// A path leads nowhere.
+#[derive(Debug)]
+pub(super) struct Nowhere;
+
+/// What a path finds from a node on: the node, or for a path that can lead to many, an array of them. Lax paths give null or an
+/// empty array where strict ones lead nowhere.
+pub(super) fn find(path: &Path, node: &Json, root: &Json, lax: bool) -> Result<Json, Nowhere> {
+    let mut search = Search { path, root, lax, found: vec![] };
+    let outcome = search.from(0, node);
+    let found = search.found;
+    let definite = path.definite();
+    match outcome {
+        Err(Nowhere) if !lax => Err(Nowhere),
+        Err(Nowhere) => Ok(if definite { Json::Null } else { Json::Array(vec![]) }),
+        Ok(()) if !definite => Ok(Json::Array(found)),
+        Ok(()) => match found.into_iter().next_back() {
+            Some(j) => Ok(j),
+            None if lax => Ok(Json::Null),
+            None => Err(Nowhere),
+        },
+    }
+}
+
+struct Search<'a> {
+    path: &'a Path,
+    root: &'a Json,
+    lax: bool,
+    found: Vec<Json>,
+}
+
+impl Search<'_> {
+    /// Whether all steps before this one lead to one node.
+    fn single_before(&self, step: usize) -> bool {
+        (0..step).all(|s| self.path.single(s))
+    }
+    fn last(&self, step: usize) -> bool {
+        step + 1 == self.path.steps.len()
+    }
+
+    /// Goes on from a node with a step.
+    fn from(&mut self, step: usize, node: &Json) -> Result<(), Nowhere> {
+        let Some(next) = self.path.steps.get(step) else {
+            self.found.push(node.clone());
+            return Ok(());
+        };
+        // Not to be found behind a choice, or in lax mode, is no error.
+        let missing = |s: &Self| if s.lax || !s.single_before(step) { Ok(()) } else { Err(Nowhere) };
+        match next {
+            Step::Names(names) => {
+                let Json::Object(fields) = node else {
+                    return missing(self);
+                };
+                if names.len() > 1 && self.last(step) {
+                    let some = names.iter().filter_map(|n| Some((n.clone(), fields.get(n)?.clone())));
+                    self.found.push(Json::Object(some.collect()));
+                    return Ok(());
+                }
+                for name in names {
+                    match fields.get(name) {
+                        Some(j) => self.from(step + 1, j)?,
+                        None if self.last(step) || names.len() > 1 => {}
+                        None => missing(self)?,
+                    }
+                }
+                Ok(())
+            }
+            Step::All => match node {
+                Json::Object(fields) => fields.values().try_for_each(|j| self.from(step + 1, j)),
+                Json::Array(items) => {
+                    for j in items {
+                        // What leads nowhere from one item is left out.
+                        let _ = self.from(step + 1, j);
+                    }
+                    Ok(())
+                }
+                _ if self.last(step) => Ok(()),
+                _ => Err(Nowhere),
+            },
+            Step::Indices(_) | Step::Slice(..) => {
+                let Json::Array(items) = node else {
+                    return missing(self);
+                };
+                let length = items.len() as i64;
+                let place = |i: i64| if i < 0 { length + i } else { i };
+                match next {
+                    Step::Indices(indices) => {
+                        for i in indices {
+                            if let Some(j) = usize::try_from(place(*i)).ok().and_then(|i| items.get(i)) {
+                                self.from(step + 1, j)?;
+                            }
+                        }
+                    }
+                    Step::Slice(from, to) => {
+                        let from = place(from.unwrap_or(0)).clamp(0, length) as usize;
+                        let to = to.map_or(length, place).clamp(0, length) as usize;
+                        for j in items.get(from..to).unwrap_or_default() {
+                            self.from(step + 1, j)?;
+                        }
+                    }
+                    _ => {}
+                }
+                Ok(())
+            }
+            Step::Filter(filter) => match node {
+                Json::Object(_) => {
+                    if filter.holds(node, self.root) {
+                        self.from(step + 1, node)?;
+                    }
+                    Ok(())
+                }
+                Json::Array(items) => {
+                    for j in items {
+                        if filter.holds(j, self.root) {
+                            self.from(step + 1, j)?;
+                        }
+                    }
+                    Ok(())
+                }
+                _ if self.single_before(step) => Err(Nowhere),
+                _ => Ok(()),
+            },
+            Step::Scan => self.scan(step + 1, node),
+            Step::Call(name, arguments) => {
+                let result = self.call(name, arguments, node)?;
+                self.from(step + 1, &result)
+            }
+        }
+    }
+
+    /// Tries a step at a node and at all below it.
+    fn scan(&mut self, step: usize, node: &Json) -> Result<(), Nowhere> {
+        let fits = match (&self.path.steps.get(step), node) {
+            (Some(Step::Names(names)), Json::Object(fields)) => {
+                names.len() > 1 || names.iter().all(|n| fields.contains_key(n))
+            }
+            (Some(Step::Indices(_) | Step::Slice(..)), Json::Array(_)) => true,
+            (Some(Step::All), Json::Object(_) | Json::Array(_)) => true,
+            (Some(Step::Filter(f)), Json::Object(_) | Json::Array(_)) => f.holds(node, self.root),
+            _ => false,
+        };
+        if fits {
+            match node {
+                // Behind a step that is not the last, all items are tried, whatever the step says.
+                Json::Array(items) if !self.last(step) => items.iter().try_for_each(|j| self.from(step + 1, j))?,
+                _ => self.from(step, node)?,
+            }
+        }
+        match node {
+            Json::Object(fields) => fields.values().try_for_each(|j| self.scan(step, j)),
+            Json::Array(items) => items.iter().try_for_each(|j| self.scan(step, j)),
+            _ => Ok(()),
+        }
+    }
+
+    fn call(&self, name: &str, arguments: &[Argument], node: &Json) -> Result<Json, Nowhere> {
+        let mut given = vec![];
+        for a in arguments {
+            given.push(match a {
+                Argument::Json(j) => j.clone(),
+                Argument::Path(p) => find(p, self.root, self.root, self.lax)?,
+            });
+        }
+        function(name, &given, node).ok_or(Nowhere)
+    }
+}
+
+/// Whether paths have a function of this name.
+pub(super) fn is_function(name: &str) -> bool {
+    matches!(
+        name,
+        "avg"
+            | "stddev"
+            | "sum"
+            | "min"
+            | "max"
+            | "concat"
+            | "length"
+            | "size"
+            | "append"
+            | "keys"
+            | "first"
+            | "last"
+            | "index"
+    )
+}
+
+fn number(j: &Json) -> Option<f64> {
+    match j {
+        Json::Number(n) => n.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+fn double(v: f64) -> Json {
+    crate::text::double_text(v).parse::<Number>().map_or(Json::Null, Json::Number)
+}
+
+fn function(name: &str, given: &[Json], node: &Json) -> Option<Json> {
+    let items = |j: &Json| match j {
+        Json::Array(l) => l.clone(),
+        j => vec![j.clone()],
+    };
+    match name {
+        "length" | "size" => Some(match given.first().unwrap_or(node) {
+            Json::Array(l) => Json::from(l.len()),
+            Json::Object(o) => Json::from(o.len()),
+            _ => Json::Null,
+        }),
+        "keys" => match node {
+            Json::Object(o) => Some(Json::Array(o.keys().cloned().map(Json::String).collect())),
+            _ => Some(Json::Null),
+        },
+        "first" => node.as_array()?.first().cloned(),
+        "last" => node.as_array()?.last().cloned(),
+        "index" => {
+            let at = number(given.first()?)? as i64;
+            let l = node.as_array()?;
+            usize::try_from(if at < 0 { l.len() as i64 + at } else { at }).ok().and_then(|i| l.get(i)).cloned()
+        }
+        "append" => {
+            let mut l = node.as_array()?.clone();
+            l.extend(given.iter().cloned());
+            Some(Json::Array(l))
+        }
+        "concat" => {
+            let mut out: String = node.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+            for j in given.iter().flat_map(items) {
+                match j {
+                    Json::String(s) => out += &s,
+                    other => out += &super::render(&other),
+                }
+            }
+            Some(Json::String(out))
+        }
+        _ => {
+            let own = node.as_array().cloned().unwrap_or_default();
+            let all: Vec<f64> =
+                own.iter().chain(given.iter().flat_map(items).collect::<Vec<_>>().iter()).filter_map(number).collect();
+            if all.is_empty() {
+                return None;
+            }
+            let (n, sum) = (all.len() as f64, all.iter().sum::<f64>());
+            Some(double(match name {
+                "sum" => sum,
+                "avg" => sum / n,
+                "min" => all.iter().copied().fold(f64::MAX, f64::min),
+                "max" => all.iter().copied().fold(f64::MIN_POSITIVE, f64::max),
+                _ => {
+                    let squares = all.iter().map(|v| v * v).sum::<f64>();
+                    (squares / n - sum * sum / n / n).sqrt()
+                }
+            }))
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! JSON in text: SQL's JSON functions as Flink has them.
+//!
+//! The parser hands the clauses over as further arguments: JSON_VALUE(text, path, NULL of the returned type, behaviour on
+//! empty, its default, behaviour on error, its default) and so on.
+
+mod filter;
+mod find;
+mod path;
+
+use super::table::*;
+use crate::json;
+use path::Path;
+use serde_json::Value as Json;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+pub(super) const ALL: &[Definition] = &[
+    def("JSON_EXISTS", &[Text], (2, 3), MaybeNull(boolean), Strict(exists)),
+    def("JSON_VALUE", &[Text, Text, Any, Text, Any, Text, Any], (2, 7), Of(returned), Lenient(value)),
+    def("JSON_QUERY", &[Text, Text, Text, Text, Text, Any], (2, 6), Of(queried), Lenient(query)),
+    def("JSON_OBJECT", &[Text, Any], (0, MANY), NotNull(string), Lenient(object)),
+    def("JSON_ARRAY", &[Text, Any], (0, MANY), NotNull(string), Lenient(array)),
+    def("JSON_STRING", &[Any], (1, 1), Type(string), Strict(|a, c| text(to_json(&a[0], &c.types[0])))),
+    def("JSON", &[Text], (1, 1), MaybeNull(string), Strict(|a, _| Ok(Value::string(s(a, 0).to_string())))),
+    def("JSON_QUOTE", &[Text], (1, 1), Type(string), Strict(quote)),
+    def("JSON_UNQUOTE", &[Text], (1, 1), MaybeNull(string), Strict(unquote)),
+    def("JSON_LENGTH", &[Text], (1, 2), MaybeNull(int), Strict(length_of)),
+    def("IS JSON", &[Text], (2, 2), NotNull(boolean), Lenient(is_json)),
+];
+
+fn s<'a>(a: &'a [Value<'_>], at: usize) -> &'a str {
+    a.get(at).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn text(j: Json) -> Outcome {
+    Ok(Value::string(render(&j)))
+}
+
+/// JSON as text, numbers as Java's BigDecimal writes them.
+pub fn render(j: &Json) -> String {
+    let mut out = String::new();
+    render_into(j, &mut out);
+    out
+}
+
+fn render_into(j: &Json, out: &mut String) {
+    match j {
+        Json::Number(n) => *out += &number_text(&n.to_string()),
+        Json::String(t) => quoted(t, out),
+        Json::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                out.push_str(if i > 0 { "," } else { "" });
+                render_into(item, out);
+            }
+            out.push(']');
+        }
+        Json::Object(map) => {
+            out.push('{');
+            for (i, (key, item)) in map.iter().enumerate() {
+                out.push_str(if i > 0 { "," } else { "" });
+                quoted(key, out);
+                out.push(':');
+                render_into(item, out);
+            }
+            out.push('}');
+        }
+        Json::Bool(b) => *out += if *b { "true" } else { "false" },
+        Json::Null => *out += "null",
+    }
+}
+
+/// Text in quotes, as Jackson writes it.
+fn quoted(t: &str, out: &mut String) {
+    out.push('"');
+    for c in t.chars() {
+        match c {
+            '"' => *out += "\\\"",
+            '\\' => *out += "\\\\",
+            '\u{8}' => *out += "\\b",
+            '\u{c}' => *out += "\\f",
+            '\n' => *out += "\\n",
+            '\r' => *out += "\\r",
+            '\t' => *out += "\\t",
+            c if c < ' ' => *out += &format!("\\u{:04X}", c as u32),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// A number of JSON as Java's BigInteger and BigDecimal write it.
+fn number_text(n: &str) -> String {
+    let (mantissa, exponent) = n.split_once(['e', 'E']).unwrap_or((n, "0"));
+    let (sign, digits) = mantissa.strip_prefix('-').map_or(("", mantissa), |m| ("-", m));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let Ok(exponent) = exponent.trim_start_matches('+').parse::<i32>() else {
+        return n.to_string();
+    };
+    let scale = fraction.len() as i64 - i64::from(exponent);
+    let all = format!("{whole}{fraction}");
+    let unscaled = match all.trim_start_matches('0') {
+        "" => "0",
+        other => other,
+    };
+    let sign = if unscaled == "0" { "" } else { sign };
+    let adjusted = unscaled.len() as i64 - 1 - scale;
+    if scale >= 0 && adjusted >= -6 {
+        let scale = scale as usize;
+        let padded = format!("{unscaled:0>width$}", width = scale + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale);
+        let point = if scale > 0 { "." } else { "" };
+        return format!("{sign}{whole}{point}{fraction}");
+    }
+    let (first, rest) = unscaled.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{sign}{first}{point}{rest}E{adjusted:+}")
+}
+
+enum Found {
+    /// Where the path leads; null also where a lax one leads nowhere.
+    At { lax: bool, json: Json },
+    /// The text is not JSON, the path is none, or a strict one leads nowhere.
+    Wrong(String),
+}
+
+/// The mode and the path; without a mode a path is strict.
+fn mode(path: &str) -> (bool, &str) {
+    let trimmed = path.trim_start();
+    for (word, lax) in [("lax", true), ("strict", false)] {
+        if trimmed.get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word)) {
+            let rest = &trimmed[word.len()..];
+            if rest.starts_with(char::is_whitespace) && !rest.trim_start().is_empty() {
+                return (lax, rest.trim_start());
+            }
+        }
+    }
+    (false, path)
+}
+
+/// Whether a path is lax, and the path, or why it is none. The last few are kept, for they are nearly always constants.
+type Compiled = (bool, Result<Path, String>);
+
+fn compiled(path: &str) -> Rc<Compiled> {
+    thread_local! {
+        static KEPT: RefCell<HashMap<String, Rc<Compiled>>> = RefCell::new(HashMap::new());
+    }
+    KEPT.with_borrow_mut(|kept| {
+        if let Some(p) = kept.get(path) {
+            return p.clone();
+        }
+        if kept.len() > 64 {
+            kept.clear();
+        }
+        let (lax, spec) = mode(path);
+        let entry = Rc::new((lax, Path::parse(spec)));
+        kept.insert(path.to_string(), entry.clone());
+        entry
+    })
+}
+
+fn find(text: &str, path: &str) -> Found {
+    let compiled = compiled(path);
+    let (lax, parsed) = (compiled.0, &compiled.1);
+    let document = match json::first(text) {
+        Ok((Json::Null, _)) => return Found::Wrong("the text is null".to_string()),
+        Ok((document, _)) => document,
+        Err(_) if lax => return Found::At { lax, json: Json::Null },
+        Err(e) => return Found::Wrong(format!("the text is not JSON: {e}")),
+    };
+    match parsed {
+        Err(why) => Found::Wrong(format!("'{path}' is not a JSON path: {why}")),
+        Ok(parsed) => match find::find(parsed, &document, &document, lax) {
+            Ok(json) => Found::At { lax, json },
+            Err(find::Nowhere) => Found::Wrong(format!("the path '{path}' leads nowhere")),
+        },
+    }
+}
+
+fn exists(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    match find(s(a, 0), s(a, 1)) {
+        Found::At { json, .. } => Ok(Value::Bool(!json.is_null())),
+        Found::Wrong(why) => match s(a, 2) {
+            "TRUE" => Ok(Value::Bool(true)),
+            "UNKNOWN" => Ok(Value::Null),
+            "ERROR" => Err(why),
+            _ => Ok(Value::Bool(false)),
+        },
+    }
+}
+
+fn returned(a: &[Expr]) -> Result<SqlType, String> {
+    Ok(a.get(2).map_or(SqlType::STRING, Expr::ty).nullable(true))
+}
+
+fn value(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
+    if a[0].is_null() || a[1].is_null() {
+        return Ok(Value::Null);
+    }
+    let default = |kind: usize, why: &str| match s(a, kind) {
+        "DEFAULT" => crate::cast::cast_value(a[kind + 1].clone(), &c.types[kind + 1], c.ty, &c.session.zone),
+        "ERROR" => Err(why.to_string()),
+        _ => Ok(Value::Null),
+    };
+    let (lax, json) = match find(s(a, 0), s(a, 1)) {
+        Found::At { lax, json } => (lax, json),
+        Found::Wrong(why) => return default(5, &why),
+    };
+    let raw = match &json {
+        Json::String(s) => s.clone(),
+        Json::Number(_) | Json::Bool(_) => render(&json),
+        _ if lax => return default(3, &format!("the path '{}' leads to no single value", s(a, 1))),
+        _ => return default(5, &format!("the path '{}' leads to no single value", s(a, 1))),
+    };
+    let failed = || default(5, &format!("what the path '{}' leads to is no {}", s(a, 1), c.ty.kind));
+    match (&c.ty.kind, &json) {
+        (T::Boolean, Json::Bool(b)) => Ok(Value::Bool(*b)),
+        (T::Boolean, _) => failed(),
+        (T::Int | T::BigInt | T::Double, Json::String(_) | Json::Bool(_)) => failed(),
+        (T::Int | T::BigInt, Json::Number(_)) if raw.contains(['.', 'E']) => failed(),
+        _ => crate::cast::cast_value(Value::text(&raw), &SqlType::STRING, c.ty, &c.session.zone).or_else(|_| failed()),
+    }
+}
+
+/// What JSON_QUERY returns: text, or an array of texts.
+fn queried(a: &[Expr]) -> Result<SqlType, String> {
+    let ty = a.get(5).map_or(SqlType::STRING, Expr::ty).nullable(true);
+    match &ty.kind {
+        T::Array(item) if item.is_text() => {
+            for (at, on) in [(3, "EMPTY"), (4, "ERROR")] {
+                if matches!(a.get(at), Some(Expr::Literal { value: Value::Text(t), .. }) if t == "EMPTY OBJECT") {
+                    return Err(format!("EMPTY OBJECT ON {on} is no array"));
+                }
+            }
+        }
+        _ if ty.is_text() => {}
+        kind => return Err(format!("JSON_QUERY returns STRING or ARRAY<STRING>, not {kind}")),
+    }
+    Ok(ty)
+}
+
+/// JSON_QUERY(text, path, wrapper, behaviour on empty, behaviour on error, NULL of the returned type)
+fn query(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
+    if a[0].is_null() || a[1].is_null() {
+        return Ok(Value::Null);
+    }
+    let list = matches!(c.ty.kind, T::Array(_));
+    let otherwise = |at: usize, why: &str| match s(a, at) {
+        "EMPTY ARRAY" if list => Ok(Value::List(vec![])),
+        "EMPTY ARRAY" => Ok(Value::text("[]")),
+        "EMPTY OBJECT" => Ok(Value::text("{}")),
+        "ERROR" => Err(why.to_string()),
+        _ => Ok(Value::Null),
+    };
+    let (lax, json) = match find(s(a, 0), s(a, 1)) {
+        Found::At { lax, json } => (lax, json),
+        Found::Wrong(why) => return otherwise(4, &why),
+    };
+    let json = match (s(a, 2), json) {
+        (_, Json::Null) => Json::Null,
+        ("WITH", json) => Json::Array(vec![json]),
+        ("CONDITIONAL", json) if !json.is_array() => Json::Array(vec![json]),
+        (_, json) => json,
+    };
+    let why = |what: &str| format!("the path '{}' leads to no {what}", s(a, 1));
+    match json {
+        Json::Array(items) if list => {
+            let text = |j: Json| match j {
+                Json::Null => Value::Null,
+                Json::String(t) => Value::string(t),
+                other => Value::string(render(&other)),
+            };
+            Ok(Value::List(items.into_iter().map(text).collect()))
+        }
+        json @ (Json::Array(_) | Json::Object(_)) if !list => text(json),
+        Json::Object(_) => otherwise(4, &why("array")),
+        _ => otherwise(if lax { 3 } else { 4 }, &why("array and no object")),
+    }
+}
+
+/// JSON of any value.
+pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Json {
+    let number = |t: String| serde_json::from_str(&t).unwrap_or(Json::Null);
+    match (v, &ty.kind) {
+        (Value::Null, _) => Json::Null,
+        (Value::Bool(b), _) => Json::Bool(*b),
+        (Value::Int(i), _) => Json::from(*i),
+        // As Jackson writes what no number of JSON is.
+        (Value::Float(f), _) if !f.is_finite() => Json::String(crate::text::float_text(*f)),
+        (Value::Double(d), _) if !d.is_finite() => Json::String(crate::text::double_text(*d)),
+        (Value::Float(f), _) => number(crate::text::float_text(*f).replace('E', "E+").replace("E+-", "E-")),
+        (Value::Double(d), _) => number(crate::text::double_text(*d).replace('E', "E+").replace("E+-", "E-")),
+        (Value::Decimal(v, s), _) => number(weir_core::value::decimal_text(*v, *s)),
+        (Value::Bytes(b), _) => {
+            use base64::Engine;
+            Json::String(base64::engine::general_purpose::STANDARD.encode(b))
+        }
+        (Value::Timestamp(s, n), T::TimestampLtz(_)) => Json::String(crate::time::iso_instant(*s, *n)),
+        (Value::Timestamp(s, n), _) => Json::String(crate::time::iso_timestamp(*s, *n)),
+        (Value::List(items), T::Array(e)) => Json::Array(items.iter().map(|v| to_json(v, e)).collect()),
+        (Value::Map(items), T::Map(k, e)) => {
+            let key = |v: &Value<'_>| crate::text::cast_text(v, k, &crate::time::Zone::UTC);
+            Json::Object(items.iter().map(|(k, v)| (key(k), to_json(v, e))).collect())
+        }
+        (Value::Row(items), T::Row(fields)) => {
+            Json::Object(items.iter().zip(fields).map(|(v, f)| (f.name.clone(), to_json(v, &f.ty))).collect())
+        }
+        (v, _) => Json::String(crate::text::cast_text(v, ty, &crate::time::Zone::UTC)),
+    }
+}
+
+/// What becomes of NULLs, and which arguments are JSON already: `NULL 2 4`, as the parser writes it.
+fn nested<'a>(a: &'a [Value<'_>]) -> (&'a str, Vec<usize>) {
+    let mut words = s(a, 0).split(' ');
+    (words.next().unwrap_or_default(), words.filter_map(|w| w.parse().ok()).collect())
+}
+
+fn element(v: &Value<'_>, ty: &SqlType, is_json: bool) -> Result<Json, String> {
+    match v.as_str() {
+        Some(text) if is_json => json::parse(text).map_err(|e| format!("the text of JSON(…) is not JSON: {e}")),
+        _ => Ok(to_json(v, ty)),
+    }
+}
+
+/// JSON_OBJECT('NULL' or 'ABSENT', key, value, …)
+fn object(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
+    let (on_null, json) = nested(a);
+    let mut entries = std::collections::BTreeMap::new();
+    for at in (1..a.len().saturating_sub(1)).step_by(2) {
+        let Some(key) = a[at].as_str() else {
+            return Err("a key of JSON_OBJECT is NULL".to_string());
+        };
+        if !(on_null == "ABSENT" && a[at + 1].is_null()) {
+            entries.insert(key.to_string(), element(&a[at + 1], &c.types[at + 1], json.contains(&(at + 1)))?);
+        }
+    }
+    text(Json::Object(entries.into_iter().collect()))
+}
+
+/// JSON_ARRAY('NULL' or 'ABSENT', value, …)
+fn array(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
+    let (on_null, json) = nested(a);
+    let items = a.iter().zip(c.types).enumerate().skip(1).filter(|(_, (v, _))| on_null == "NULL" || !v.is_null());
+    text(Json::Array(items.map(|(at, (v, t))| element(v, t, json.contains(&at))).collect::<Result<_, _>>()?))
+}
+
+fn quote(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let mut out = String::from("\"");
+    for ch in s(a, 0).chars() {
+        match ch {
+            '"' => out += "\\\"",
+            '\\' => out += "\\\\",
+            '/' => out += "\\/",
+            '\u{8}' => out += "\\b",
+            '\u{c}' => out += "\\f",
+            '\n' => out += "\\n",
+            '\r' => out += "\\r",
+            '\t' => out += "\\t",
+            c if c.is_ascii() => out.push(c),
+            c => {
+                let mut units = [0; 2];
+                c.encode_utf16(&mut units).iter().for_each(|u| out += &format!("\\u{u:04x}"));
+            }
+        }
+    }
+    Ok(Value::string(out + "\""))
+}
+
+/// Takes quotes and escapes away; what is not one text in quotes stays as it is. Quotes within need no escape, as in Flink.
+fn unquote(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let t = s(a, 0);
+    let inner = t.strip_prefix('"').and_then(|t| t.strip_suffix('"')).filter(|_| json::first(t).is_ok());
+    let Some(inner) = inner else {
+        return Ok(Value::string(t.to_string()));
+    };
+    let mut quoted = String::with_capacity(t.len() + 2);
+    let mut escaped = false;
+    for c in inner.chars() {
+        if c == '"' && !escaped {
+            quoted.push('\\');
+        }
+        escaped = c == '\\' && !escaped;
+        quoted.push(c);
+    }
+    Ok(Value::string(match json::parse(&format!("\"{quoted}\"")) {
+        Ok(Json::String(inner)) => inner,
+        _ => t.to_string(),
+    }))
+}
+
+fn length_of(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    Ok(match find(s(a, 0), if a.len() > 1 { s(a, 1) } else { "$" }) {
+        Found::At { json: Json::Array(items), .. } => Value::Int(items.len() as i64),
+        Found::At { json: Json::Object(items), .. } => Value::Int(items.len() as i64),
+        Found::At { json: Json::Null, .. } | Found::Wrong(_) => Value::Null,
+        Found::At { .. } => Value::Int(1),
+    })
+}
+
+fn is_json(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let Some(t) = a[0].as_str() else {
+        return Ok(Value::Bool(false));
+    };
+    Ok(Value::Bool(match (json::first(t), s(a, 1)) {
+        (Err(_), _) => false,
+        (Ok((j, _)), "OBJECT") => j.is_object(),
+        (Ok((j, _)), "ARRAY") => j.is_array(),
+        (Ok((j, _)), "SCALAR") => !j.is_array() && !j.is_object(),
+        _ => true,
+    }))
+}

@@ -1,0 +1,330 @@
+//! JSON paths as text, in the grammar of Jayway's library, which is Flink's.
+
+use super::filter::Filter;
+use crate::json;
+use serde_json::Value as Json;
+
+/// Steps of a path; no document is deeper.
+const MOST_STEPS: usize = 1000;
+
+/// One step of a path.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// `.name`, `['name']`, `['one', 'two']`
+    Names(Vec<String>),
+    /// `[0]`, `[0, -1]`
+    Indices(Vec<i64>),
+    /// `[from:to]`
+    Slice(Option<i64>, Option<i64>),
+    /// `*`
+    All,
+    /// `..`
+    Scan,
+    /// `[?(…)]`
+    Filter(Filter),
+    /// `.length()`
+    Call(String, Vec<Argument>),
+}
+
+/// An argument of a function within a path.
+#[derive(Debug)]
+pub(super) enum Argument {
+    /// A value.
+    Json(Json),
+    /// What a path finds.
+    Path(Path),
+}
+
+/// A path.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// Whether it begins at the document, not at the node that a filter looks at.
+    pub root: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Path {
+    /// Whether a step leads to one node; several names at the end are one object.
+    pub(super) fn single(&self, step: usize) -> bool {
+        match &self.steps[step] {
+            Step::Names(names) => names.len() == 1 || step + 1 == self.steps.len(),
+            Step::Indices(indices) => indices.len() == 1,
+            Step::Call(..) => true,
+            _ => false,
+        }
+    }
+    /// Whether the whole path leads to one node.
+    pub(super) fn definite(&self) -> bool {
+        (0..self.steps.len()).all(|s| self.single(s))
+    }
+
+    /// Reads a path. One that begins with neither `$` nor `@` begins at the document.
+    pub(super) fn parse(text: &str) -> Result<Path, String> {
+        Self::nested(text, 0)
+    }
+
+    pub(super) fn nested(text: &str, depth: usize) -> Result<Path, String> {
+        if depth > 8 {
+            return Err("paths within paths are nested too deep".to_string());
+        }
+        let text = text.trim_matches(' ');
+        if text.is_empty() {
+            return Err("it is empty".to_string());
+        }
+        let text = if text.starts_with(['$', '@']) { text.to_string() } else { format!("$.{text}") };
+        if text.ends_with('.') {
+            return Err("it ends with '.'".to_string());
+        }
+        let chars: Vec<char> = text.chars().collect();
+        let mut reader = Reader { chars: &chars, at: 1, depth, steps: vec![] };
+        if chars.len() > 1 && !['.', '['].contains(&chars[1]) {
+            return reader.wrong("no '.' or '['");
+        }
+        while reader.at < chars.len() {
+            reader.step()?;
+            if reader.steps.len() > MOST_STEPS {
+                return Err(format!("it has more than {MOST_STEPS} steps"));
+            }
+        }
+        let steps = reader.steps;
+        let mut path = Path { root: chars[0] == '$', steps };
+        path.turn_round();
+        Ok(path)
+    }
+
+    /// A function behind `..` takes all that is found: `$..a.length()` is `$.length($..a)`.
+    fn turn_round(&mut self) {
+        let scans = self.steps.iter().any(|s| matches!(s, Step::Scan));
+        if !scans || !matches!(self.steps.last(), Some(Step::Call(..))) || self.steps.len() < 2 {
+            return;
+        }
+        if let Some(Step::Call(name, arguments)) = self.steps.pop() {
+            let inner = Path { root: self.root, steps: std::mem::take(&mut self.steps) };
+            let arguments = arguments.into_iter().chain([Argument::Path(inner)]).collect();
+            self.steps.push(Step::Call(name, arguments));
+        }
+    }
+}
+
+struct Reader<'a> {
+    chars: &'a [char],
+    at: usize,
+    depth: usize,
+    steps: Vec<Step>,
+}
+
+impl Reader<'_> {
+    fn wrong<T>(&self, why: &str) -> Result<T, String> {
+        Err(format!("{why} at character {}", self.at + 1))
+    }
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+    /// The next character from a place on that is no blank, and its place.
+    fn next_from(&self, at: usize) -> Option<(usize, char)> {
+        (at..self.chars.len()).find(|i| self.chars[*i] != ' ').map(|i| (i, self.chars[i]))
+    }
+    fn text(&self, from: usize, to: usize) -> String {
+        self.chars[from..to].iter().collect()
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        if self.peek() == Some('.') {
+            self.at += 1;
+            if self.peek() == Some('.') {
+                self.steps.push(Step::Scan);
+                self.at += 1;
+            }
+            if self.peek() == Some('.') {
+                return self.wrong("a '.' too many");
+            }
+        }
+        match self.peek() {
+            Some('[') => self.bracket(),
+            Some('*') => {
+                self.at += 1;
+                self.steps.push(Step::All);
+                Ok(())
+            }
+            Some(' ') | None => self.wrong("no name"),
+            Some(_) => self.name(),
+        }
+    }
+
+    /// `.name` or `.name(…)`
+    fn name(&mut self) -> Result<(), String> {
+        let from = self.at;
+        let end = (from..self.chars.len()).find(|i| matches!(self.chars[*i], ' ' | '.' | '[' | '('));
+        let end = end.unwrap_or(self.chars.len());
+        let name = self.text(from, end);
+        self.at = end;
+        match self.peek() {
+            Some(' ') => self.wrong("a blank, which a name may hold only as ['a name'],"),
+            Some('(') => {
+                let mut open = 0;
+                let close = (end..self.chars.len()).find(|i| {
+                    open += match self.chars[*i] {
+                        '(' => 1,
+                        ')' => -1,
+                        _ => 0,
+                    };
+                    open == 0
+                });
+                let Some(close) = close else {
+                    return self.wrong("a '(' that is not closed");
+                };
+                let arguments = self.arguments(end + 1, close)?;
+                if !super::find::is_function(&name) {
+                    return Err(format!("there is no function {name}()"));
+                }
+                self.at = close + 1;
+                self.steps.push(Step::Call(name, arguments));
+                Ok(())
+            }
+            _ => {
+                self.steps.push(Step::Names(vec![name]));
+                Ok(())
+            }
+        }
+    }
+
+    fn arguments(&self, from: usize, to: usize) -> Result<Vec<Argument>, String> {
+        let (mut parts, mut begin, mut open, mut quoted) = (vec![], from, 0, false);
+        for i in from..to {
+            match self.chars[i] {
+                '"' if i == from || self.chars[i - 1] != '\\' => quoted = !quoted,
+                '(' | '[' | '{' if !quoted => open += 1,
+                ')' | ']' | '}' if !quoted => open -= 1,
+                ',' if !quoted && open == 0 => {
+                    parts.push(self.text(begin, i));
+                    begin = i + 1;
+                }
+                _ => {}
+            }
+        }
+        parts.push(self.text(begin, to));
+        let parts = parts.iter().map(|p| p.trim()).filter(|p| !p.is_empty());
+        parts
+            .map(|p| {
+                if p.starts_with(['$', '@']) {
+                    return Path::nested(p, self.depth + 1).map(Argument::Path);
+                }
+                json::parse(p).map(Argument::Json).map_err(|e| format!("the argument {p} is no JSON: {e}"))
+            })
+            .collect()
+    }
+
+    fn bracket(&mut self) -> Result<(), String> {
+        match self.next_from(self.at + 1) {
+            Some((at, quote @ ('\'' | '"'))) => self.quoted(at, quote),
+            Some((_, c)) if c.is_ascii_digit() || c == '-' || c == ':' => self.numbers(),
+            Some((at, '*')) => match self.next_from(at + 1) {
+                Some((close, ']')) => {
+                    self.at = close + 1;
+                    self.steps.push(Step::All);
+                    Ok(())
+                }
+                _ => self.wrong("no ']' behind the '*'"),
+            },
+            Some((at, '?')) => self.filter(at),
+            _ => self.wrong("neither a name in quotes, nor a number, '*' or '?'"),
+        }
+    }
+
+    /// `['one', 'two']`
+    fn quoted(&mut self, mut at: usize, quote: char) -> Result<(), String> {
+        let mut names = vec![];
+        loop {
+            let mut name = String::new();
+            at += 1;
+            loop {
+                match self.chars.get(at) {
+                    None => return self.wrong("quotes that are not closed"),
+                    Some(c) if *c == quote => break,
+                    Some('\\') => {
+                        name.push(self.escape(&mut at)?);
+                    }
+                    Some(c) => {
+                        name.push(*c);
+                        at += 1;
+                    }
+                }
+            }
+            names.push(name);
+            match self.next_from(at + 1) {
+                Some((close, ']')) => {
+                    self.at = close + 1;
+                    self.steps.push(Step::Names(names));
+                    return Ok(());
+                }
+                Some((comma, ',')) => match self.next_from(comma + 1) {
+                    Some((next, q)) if q == quote => at = next,
+                    _ => return self.wrong("no name behind ','"),
+                },
+                _ => return self.wrong("no ',' or ']' behind a name"),
+            }
+        }
+    }
+
+    fn escape(&self, at: &mut usize) -> Result<char, String> {
+        let c = self.chars.get(*at + 1).copied();
+        *at += 2;
+        Ok(match c {
+            Some('n') => '\n',
+            Some('t') => '\t',
+            Some('r') => '\r',
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('u') => {
+                let digits: String = self.chars.iter().skip(*at).take(4).collect();
+                *at += 4;
+                let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4);
+                char::from_u32(code.ok_or("an escape without four digits")?).unwrap_or(char::REPLACEMENT_CHARACTER)
+            }
+            Some(c) => c,
+            None => return self.wrong("quotes that are not closed"),
+        })
+    }
+
+    /// `[0]`, `[0, 1]`, `[from:to]`
+    fn numbers(&mut self) -> Result<(), String> {
+        let Some(close) = (self.at..self.chars.len()).find(|i| self.chars[*i] == ']') else {
+            return self.wrong("a '[' that is not closed");
+        };
+        let inner = self.text(self.at + 1, close);
+        let number = |t: &str| t.trim().parse::<i32>().map(i64::from).map_err(|_| format!("'{inner}' is no index"));
+        let step = if inner.contains(':') {
+            let parts: Vec<&str> = inner.split(':').collect();
+            let part = |i: usize| match parts.get(i).map(|p| p.trim()) {
+                None | Some("") => Ok(None),
+                Some(p) => number(p).map(Some),
+            };
+            let (from, to) = (part(0)?, part(1)?);
+            if from.is_none() && to.is_none() {
+                return Err(format!("'{inner}' is no range"));
+            }
+            Step::Slice(from, to)
+        } else {
+            Step::Indices(inner.split(',').map(number).collect::<Result<_, _>>()?)
+        };
+        self.at = close + 1;
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// `[?(…)]`
+    fn filter(&mut self, question: usize) -> Result<(), String> {
+        let Some((open, '(')) = self.next_from(question + 1) else {
+            return self.wrong("no '(' behind '?'");
+        };
+        let (filter, end) = Filter::parse(self.chars, open, self.depth)?;
+        match self.next_from(end) {
+            Some((close, ']')) => {
+                self.at = close + 1;
+                self.steps.push(Step::Filter(filter));
+                Ok(())
+            }
+            _ => self.wrong("no ']' behind a filter"),
+        }
+    }
+}

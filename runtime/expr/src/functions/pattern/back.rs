@@ -1,0 +1,408 @@
+//! The engine that goes back: what look-around, back references, possessive quantifiers and atomic groups need. A program for a
+//! small machine, whose steps are bounded.
+
+use super::NoPattern;
+use super::Span;
+use super::tree::{Greed, Node, Place};
+
+/// Instructions of one program.
+const MOST_INSTRUCTIONS: usize = 20_000;
+/// Steps of one search, beside those that go with the text's length.
+const MOST_STEPS: usize = 5_000_000;
+
+#[derive(Debug)]
+enum Step {
+    /// One character out of a set.
+    One(usize),
+    /// Goes on at the first, and at the second if that fails.
+    Split(usize, usize),
+    Jump(usize),
+    /// Keeps the place in a slot.
+    Save(usize),
+    /// Fails where the place is the slot's: a repetition of nothing.
+    Progress(usize),
+    At(Place, bool),
+    /// What follows up to its `Done` matches here, or does not; then goes on behind.
+    Look {
+        negative: bool,
+        behind: Option<(usize, Option<usize>)>,
+        next: usize,
+    },
+    /// What follows up to its `Done` is taken as it matches first.
+    Atomic {
+        next: usize,
+    },
+    Reference(usize, Option<bool>),
+    /// Where what is looked for behind has to end.
+    Target,
+    Done,
+}
+
+/// A set of characters.
+#[derive(Debug)]
+struct Set {
+    source: String,
+    ascii: u128,
+    others: regex::Regex,
+}
+
+impl Set {
+    fn holds(&self, c: char, text: &str) -> bool {
+        if c.is_ascii() { self.ascii >> (c as u32) & 1 == 1 } else { self.others.is_match(text) }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Program {
+    steps: Vec<Step>,
+    sets: Vec<Set>,
+    slots: usize,
+    groups: usize,
+}
+
+impl Program {
+    pub(super) fn new(node: &Node, groups: usize) -> Result<Program, NoPattern> {
+        let mut program = Program { steps: vec![], sets: vec![], slots: 2 * (groups + 1), groups };
+        program.steps.push(Step::Save(0));
+        program.add(node)?;
+        program.steps.push(Step::Save(1));
+        program.steps.push(Step::Done);
+        Ok(program)
+    }
+
+    fn push(&mut self, step: Step) -> Result<usize, NoPattern> {
+        if self.steps.len() >= MOST_INSTRUCTIONS {
+            return Err(NoPattern::Unsupported("a pattern of this size, with its repetitions written out".to_string()));
+        }
+        self.steps.push(step);
+        Ok(self.steps.len() - 1)
+    }
+
+    fn set(&mut self, source: &str) -> Result<usize, NoPattern> {
+        if let Some(at) = self.sets.iter().position(|s| s.source == source) {
+            return Ok(at);
+        }
+        let compiled = regex::Regex::new(&format!(r"\A(?:{source})\z"));
+        let others = compiled.map_err(|_| NoPattern::Unsupported("one of its classes of characters".to_string()))?;
+        let ascii = (0u8..128)
+            .filter(|b| others.is_match(char::from(*b).encode_utf8(&mut [0; 4])))
+            .fold(0u128, |all, b| all | 1 << b);
+        self.sets.push(Set { source: source.to_string(), ascii, others });
+        Ok(self.sets.len() - 1)
+    }
+
+    fn add(&mut self, node: &Node) -> Result<(), NoPattern> {
+        match node {
+            Node::One(source) => {
+                let set = self.set(source)?;
+                self.push(Step::One(set))?;
+            }
+            Node::Sequence(all) => all.iter().try_for_each(|n| self.add(n))?,
+            Node::Choice(all) => {
+                let mut ends = vec![];
+                for (i, n) in all.iter().enumerate() {
+                    if i + 1 == all.len() {
+                        self.add(n)?;
+                        break;
+                    }
+                    let split = self.push(Step::Done)?;
+                    self.add(n)?;
+                    ends.push(self.push(Step::Done)?);
+                    self.steps[split] = Step::Split(split + 1, self.steps.len());
+                }
+                let behind = self.steps.len();
+                ends.into_iter().for_each(|e| self.steps[e] = Step::Jump(behind));
+            }
+            Node::Group(number, n) => {
+                self.push(Step::Save(2 * number))?;
+                self.add(n)?;
+                self.push(Step::Save(2 * number + 1))?;
+            }
+            Node::Repeat { node, least, most, greed } => self.repeat(node, *least, *most, *greed)?,
+            Node::Atomic(n) => {
+                let at = self.push(Step::Done)?;
+                self.add(n)?;
+                let end = self.push(Step::Done)?;
+                self.steps[at] = Step::Atomic { next: end + 1 };
+            }
+            Node::Look { node, behind, negative } => {
+                let at = self.push(Step::Done)?;
+                self.add(node)?;
+                if *behind {
+                    self.push(Step::Target)?;
+                }
+                let end = self.push(Step::Done)?;
+                let behind = behind.then(|| width(node));
+                self.steps[at] = Step::Look { negative: *negative, behind, next: end + 1 };
+            }
+            Node::Reference(group, case) => {
+                self.push(Step::Reference(*group, *case))?;
+            }
+            Node::At(place, unix) => {
+                self.push(Step::At(*place, *unix))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn repeat(&mut self, node: &Node, least: u32, most: Option<u32>, greed: Greed) -> Result<(), NoPattern> {
+        let choice = |first, second| match greed {
+            Greed::Most => Step::Split(first, second),
+            Greed::Least => Step::Split(second, first),
+        };
+        if least.max(most.unwrap_or(0)) as usize > MOST_INSTRUCTIONS {
+            return Err(NoPattern::Unsupported("a repetition that often, in a pattern that goes back".to_string()));
+        }
+        for _ in 0..least {
+            self.add(node)?;
+        }
+        match most {
+            None => {
+                let slot = self.slots;
+                self.slots += 1;
+                let split = self.push(Step::Done)?;
+                self.push(Step::Save(slot))?;
+                self.add(node)?;
+                self.push(Step::Progress(slot))?;
+                self.push(Step::Jump(split))?;
+                self.steps[split] = choice(split + 1, self.steps.len());
+            }
+            Some(most) => {
+                let mut splits = vec![];
+                for _ in least..most {
+                    splits.push(self.push(Step::Done)?);
+                    self.add(node)?;
+                }
+                let behind = self.steps.len();
+                splits.into_iter().for_each(|s| self.steps[s] = choice(s + 1, behind));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first match from a place on: where its groups lie, the whole match first.
+    pub(super) fn find(&self, text: &str, at: usize) -> Result<Option<Vec<Option<Span>>>, String> {
+        let mut run = Run {
+            program: self,
+            text,
+            begin: at,
+            target: at,
+            slots: vec![usize::MAX; self.slots],
+            left: MOST_STEPS.saturating_add(text.len().saturating_mul(8)),
+        };
+        let starts = text[at..].char_indices().map(|(i, _)| at + i).chain([text.len()]);
+        for start in starts {
+            run.slots.fill(usize::MAX);
+            if run.run(0, start)?.is_some() {
+                let group = |g: usize| match (run.slots[2 * g], run.slots[2 * g + 1]) {
+                    (usize::MAX, _) | (_, usize::MAX) => None,
+                    (from, to) => Some((from, to)),
+                };
+                return Ok(Some((0..=self.groups).map(group).collect()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The least and the most characters that a node takes.
+fn width(node: &Node) -> (usize, Option<usize>) {
+    let add = |(a, b): (usize, Option<usize>), (c, d): (usize, Option<usize>)| {
+        (a.saturating_add(c), b.zip(d).map(|(b, d)| b.saturating_add(d)))
+    };
+    match node {
+        Node::One(_) => (1, Some(1)),
+        Node::Sequence(all) => all.iter().map(width).fold((0, Some(0)), add),
+        Node::Choice(all) => {
+            let widths = all.iter().map(width);
+            widths.reduce(|(a, b), (c, d)| (a.min(c), b.zip(d).map(|(b, d)| b.max(d)))).unwrap_or((0, Some(0)))
+        }
+        Node::Group(_, n) | Node::Atomic(n) => width(n),
+        Node::Repeat { node, least, most, .. } => {
+            let (a, b) = width(node);
+            (a.saturating_mul(*least as usize), b.zip(*most).map(|(b, m)| b.saturating_mul(m as usize)))
+        }
+        Node::Reference(..) => (0, None),
+        Node::Look { .. } | Node::At(..) => (0, Some(0)),
+    }
+}
+
+/// What to do when a way fails.
+enum Back {
+    Try(usize, usize),
+    Restore(usize, usize),
+}
+
+struct Run<'a> {
+    program: &'a Program,
+    text: &'a str,
+    begin: usize,
+    target: usize,
+    slots: Vec<usize>,
+    left: usize,
+}
+
+impl Run<'_> {
+    /// Runs from an instruction at a place to the next `Done`; gives the place there.
+    fn run(&mut self, step: usize, at: usize) -> Result<Option<usize>, String> {
+        let program = self.program;
+        let (mut step, mut at) = (step, at);
+        let mut back: Vec<Back> = vec![];
+        loop {
+            self.left = self
+                .left
+                .checked_sub(1)
+                .ok_or("the pattern takes more steps on this text than are allowed: it tries too many ways to match")?;
+            let holds = match &program.steps[step] {
+                Step::Done => return Ok(Some(at)),
+                Step::One(set) => match self.text[at..].chars().next() {
+                    Some(c) if program.sets[*set].holds(c, &self.text[at..at + c.len_utf8()]) => {
+                        at += c.len_utf8();
+                        true
+                    }
+                    _ => false,
+                },
+                Step::Split(first, second) => {
+                    back.push(Back::Try(*second, at));
+                    step = *first;
+                    continue;
+                }
+                Step::Jump(to) => {
+                    step = *to;
+                    continue;
+                }
+                Step::Save(slot) => {
+                    back.push(Back::Restore(*slot, std::mem::replace(&mut self.slots[*slot], at)));
+                    true
+                }
+                Step::Progress(slot) => {
+                    // A repetition of nothing ends: behind the loop, which is where the jump would have led in the end.
+                    if self.slots[*slot] == at {
+                        step += 2;
+                        continue;
+                    }
+                    true
+                }
+                Step::At(place, unix) => self.is_at(*place, *unix, at),
+                Step::Target => at == self.target,
+                Step::Reference(group, case) => match (self.slots[2 * group], self.slots[2 * group + 1]) {
+                    (usize::MAX, _) | (_, usize::MAX) => false,
+                    (from, to) => match same(&self.text[from..to], &self.text[at..], *case) {
+                        Some(bytes) => {
+                            at += bytes;
+                            true
+                        }
+                        None => false,
+                    },
+                },
+                Step::Atomic { next } => {
+                    let before = self.slots.clone();
+                    match self.run(step + 1, at)? {
+                        Some(end) => {
+                            self.remember(&before, &mut back);
+                            (step, at) = (*next, end);
+                            continue;
+                        }
+                        None => false,
+                    }
+                }
+                Step::Look { negative, behind, next } => {
+                    let before = self.slots.clone();
+                    let found = match behind {
+                        None => self.run(step + 1, at)?.is_some(),
+                        Some((least, most)) => self.looks_behind(step + 1, at, *least, *most)?,
+                    };
+                    if *negative {
+                        self.slots = before;
+                    } else {
+                        self.remember(&before, &mut back);
+                    }
+                    if found != *negative {
+                        step = *next;
+                        continue;
+                    }
+                    false
+                }
+            };
+            if holds {
+                step += 1;
+                continue;
+            }
+            loop {
+                match back.pop() {
+                    None => return Ok(None),
+                    Some(Back::Restore(slot, old)) => self.slots[slot] = old,
+                    Some(Back::Try(s, p)) => {
+                        (step, at) = (s, p);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes what a part has changed, to be taken back with the rest.
+    fn remember(&self, before: &[usize], back: &mut Vec<Back>) {
+        for (slot, old) in before.iter().enumerate() {
+            if self.slots[slot] != *old {
+                back.push(Back::Restore(slot, *old));
+            }
+        }
+    }
+
+    /// Whether a part matches from some place before up to this one.
+    fn looks_behind(&mut self, step: usize, at: usize, least: usize, most: Option<usize>) -> Result<bool, String> {
+        let text = self.text;
+        let starts = [at].into_iter().chain(text[..at].char_indices().rev().map(|(i, _)| i));
+        let count = most.map_or(usize::MAX, |m| m.saturating_add(1).saturating_sub(least));
+        let outer = std::mem::replace(&mut self.target, at);
+        let mut found = false;
+        for start in starts.skip(least).take(count) {
+            found = self.run(step, start)?.is_some();
+            if found {
+                break;
+            }
+        }
+        self.target = outer;
+        Ok(found)
+    }
+
+    fn is_at(&self, place: Place, unix: bool, at: usize) -> bool {
+        let (before, behind) = (&self.text[..at], &self.text[at..]);
+        let breaks = |c: char| c == '\n' || !unix && matches!(c, '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        let middle = || !unix && before.ends_with('\r') && behind.starts_with('\n');
+        match place {
+            Place::TextBegin => at == 0,
+            Place::TextEnd => behind.is_empty(),
+            Place::LastLineEnd => {
+                let mut rest = behind.chars();
+                let first = rest.next();
+                first.is_none_or(|c| breaks(c) && (rest.as_str().is_empty() || !unix && behind == "\r\n") && !middle())
+            }
+            Place::LineBegin => !behind.is_empty() && (at == 0 || before.ends_with(breaks) && !middle()),
+            Place::LineEnd => behind.is_empty() || behind.starts_with(breaks) && !middle(),
+            Place::WordBoundary | Place::NoWordBoundary => {
+                let word = |c: Option<char>| c.is_some_and(|c| c == '_' || c.is_alphanumeric());
+                let boundary = word(before.chars().next_back()) != word(behind.chars().next());
+                boundary == (place == Place::WordBoundary)
+            }
+            Place::SearchBegin => at == self.begin,
+        }
+    }
+}
+
+/// How many bytes of a text are the same as what a group took.
+fn same(taken: &str, text: &str, case: Option<bool>) -> Option<usize> {
+    let Some(unicode) = case else {
+        return text.starts_with(taken).then_some(taken.len());
+    };
+    let mut rest = text.chars();
+    for c in taken.chars() {
+        let d = rest.next()?;
+        let equal = if unicode { c.to_lowercase().eq(d.to_lowercase()) } else { c.eq_ignore_ascii_case(&d) };
+        if !equal {
+            return None;
+        }
+    }
+    Some(text.len() - rest.as_str().len())
+}

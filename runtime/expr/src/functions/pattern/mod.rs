@@ -1,0 +1,243 @@
+//! Java's regular expressions by two engines: one that takes time in proportion to the text, and for look-around, back
+//! references, possessive quantifiers and atomic groups one that goes back, with a bound.
+
+mod back;
+mod class;
+mod like;
+mod translate;
+mod tree;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use tree::Node;
+
+/// What a compiled pattern may take in memory.
+const MOST_BYTES: usize = 4 << 20;
+/// Patterns that are kept compiled.
+const KEPT: usize = 16;
+
+/// Why a text is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoPattern {
+    /// Java refuses it as well.
+    Invalid(String),
+    /// Java takes it.
+    Unsupported(String),
+}
+
+impl std::fmt::Display for NoPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoPattern::Invalid(why) => f.write_str(why),
+            NoPattern::Unsupported(why) => write!(f, "not supported: {why}"),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Engine {
+    Linear(regex::Regex),
+    Backtracking(back::Program),
+}
+
+impl Engine {
+    fn new(node: &Node, groups: usize, lines: bool) -> Result<Engine, NoPattern> {
+        if node.needs_steps_back() || lines {
+            return back::Program::new(node, groups).map(Engine::Backtracking);
+        }
+        let mut text = String::new();
+        node.linear(&mut text);
+        let built = regex::RegexBuilder::new(&text).size_limit(MOST_BYTES).build();
+        built.map(Engine::Linear).map_err(|e| {
+            let e = e.to_string();
+            let last = e.lines().rfind(|l| !l.trim().is_empty()).unwrap_or_default();
+            NoPattern::Unsupported(last.trim().trim_start_matches("error: ").to_string())
+        })
+    }
+}
+
+/// What kind of pattern a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// A regular expression that is searched for.
+    Regex,
+    /// A regular expression that the whole text must match.
+    Whole,
+    /// LIKE's, with its escape.
+    Like(Option<char>),
+    /// SIMILAR TO's, with its escape.
+    Similar(Option<char>),
+}
+
+/// Where a group of a match lies, in bytes.
+pub(crate) type Span = (usize, usize);
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    /// For texts of one line, in which all anchors are the text's begin and end.
+    one_line: Engine,
+    /// For other texts, where the pattern has anchors that line breaks matter to.
+    lines: Option<(Node, OnceLock<Result<Engine, NoPattern>>)>,
+    source: String,
+    kind: Kind,
+    groups: usize,
+}
+
+impl Pattern {
+    /// Compiles a pattern.
+    pub(crate) fn new(source: &str, kind: Kind) -> Result<Pattern, NoPattern> {
+        let java = match kind {
+            Kind::Regex | Kind::Whole => source.to_string(),
+            Kind::Like(escape) => like::like(source, escape)?,
+            Kind::Similar(escape) => like::similar(source, escape)?,
+        };
+        let (node, groups) = translate::translate(&java, kind != Kind::Regex)?;
+        let one_line = Engine::new(&node, groups, false)?;
+        let lines = node.knows_lines().then(|| (node, OnceLock::new()));
+        Ok(Pattern { one_line, lines, source: source.to_string(), kind, groups })
+    }
+    /// How many groups it has, without the whole match.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    fn engine(&self, text: &str) -> Result<&Engine, String> {
+        let Some((node, lines)) = &self.lines else {
+            return Ok(&self.one_line);
+        };
+        // Java's `(?m)^` does not match at the end, so not in an empty text either.
+        if !text.is_empty() && !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
+            return Ok(&self.one_line);
+        }
+        lines.get_or_init(|| Engine::new(node, self.groups, true)).as_ref().map_err(ToString::to_string)
+    }
+
+    /// # Errors
+    /// When the search takes too many steps.
+    pub(crate) fn is_match(&self, text: &str) -> Result<bool, String> {
+        match self.engine(text)? {
+            Engine::Linear(r) => Ok(r.is_match(text)),
+            Engine::Backtracking(p) => Ok(p.find(text, 0)?.is_some()),
+        }
+    }
+    /// The first match that begins at a place or behind it.
+    ///
+    /// # Errors
+    /// When the search takes too many steps.
+    pub(crate) fn find_at(&self, text: &str, at: usize) -> Result<Option<Span>, String> {
+        match self.engine(text)? {
+            Engine::Linear(r) => Ok(r.find_at(text, at).map(|m| (m.start(), m.end()))),
+            Engine::Backtracking(p) => Ok(p.find(text, at)?.and_then(|groups| groups[0])),
+        }
+    }
+    /// The same with one of its groups: the whole match, and where the group lies if it took part.
+    ///
+    /// # Errors
+    /// When the search takes too many steps.
+    pub(crate) fn group_at(&self, text: &str, at: usize, group: usize) -> Result<Option<(Span, Option<Span>)>, String> {
+        if group == 0 {
+            return Ok(self.find_at(text, at)?.map(|m| (m, Some(m))));
+        }
+        match self.engine(text)? {
+            Engine::Linear(r) => Ok(r.captures_at(text, at).and_then(|c| {
+                let whole = c.get(0)?;
+                Some(((whole.start(), whole.end()), c.get(group).map(|m| (m.start(), m.end()))))
+            })),
+            Engine::Backtracking(p) => Ok(p.find(text, at)?.and_then(|groups| Some((groups[0]?, groups[group])))),
+        }
+    }
+    /// All matches as Java finds them, an empty one also at the end of the one before it, with one of their groups.
+    ///
+    /// # Errors
+    /// When the search takes too many steps, or what is done with a match fails.
+    pub(crate) fn each(
+        &self,
+        text: &str,
+        group: usize,
+        f: &mut dyn FnMut(Span, Option<Span>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut at = 0;
+        while at <= text.len() {
+            let Some((whole, group)) = self.group_at(text, at, group)? else {
+                break;
+            };
+            f(whole, group)?;
+            at = if whole.1 > whole.0 {
+                whole.1
+            } else {
+                whole.1 + text[whole.1..].chars().next().map_or(1, char::len_utf8)
+            };
+        }
+        Ok(())
+    }
+    /// The parts between matches as Java's split gives them: at most `limit`, or if that is none, without empty ones at the end.
+    ///
+    /// # Errors
+    /// When the search takes too many steps.
+    pub(crate) fn split<'t>(&self, text: &'t str, limit: Option<usize>) -> Result<Vec<&'t str>, String> {
+        let (mut parts, mut from, mut at) = (vec![], 0, 0);
+        while at <= text.len() && limit.is_none_or(|l| parts.len() + 1 < l) {
+            let Some(m) = self.find_at(text, at)? else { break };
+            let empty = m.0 == m.1;
+            if !(empty && m.0 == 0) {
+                parts.push(&text[from..m.0]);
+                from = m.1;
+            }
+            at = if empty { m.1 + text[m.1..].chars().next().map_or(1, char::len_utf8) } else { m.1 };
+        }
+        let matched = !parts.is_empty();
+        parts.push(&text[from..]);
+        while matched && limit.is_none() && parts.last().is_some_and(|p| p.is_empty()) {
+            parts.pop();
+        }
+        Ok(parts)
+    }
+}
+
+/// A compiled pattern; the last few are kept, for patterns are nearly always constants.
+pub(super) fn kept(source: &str, kind: Kind) -> Result<Rc<Pattern>, NoPattern> {
+    thread_local! {
+        static ALL: RefCell<Vec<Result<Rc<Pattern>, (String, Kind, NoPattern)>>> = const { RefCell::new(vec![]) };
+    }
+    ALL.with_borrow_mut(|all| {
+        let found = all.iter().position(|p| match p {
+            Ok(p) => p.kind == kind && p.source == source,
+            Err((s, k, _)) => *k == kind && s == source,
+        });
+        match found {
+            Some(0) => {}
+            Some(at) => all.swap(0, at),
+            None => {
+                all.truncate(KEPT - 1);
+                all.insert(0, Pattern::new(source, kind).map(Rc::new).map_err(|e| (source.to_string(), kind, e)));
+            }
+        }
+        all[0].as_ref().map(Rc::clone).map_err(|e| e.2.clone())
+    })
+}
+
+/// The same for a function's argument: none for what Java does not take either.
+///
+/// # Errors
+/// When Java takes the pattern and it cannot be evaluated here.
+pub(super) fn known(source: &str, kind: Kind) -> Result<Option<Rc<Pattern>>, String> {
+    match kept(source, kind) {
+        Ok(p) => Ok(Some(p)),
+        Err(NoPattern::Invalid(_)) => Ok(None),
+        Err(e) => Err(format!("the pattern '{}' is {e}", shown(source))),
+    }
+}
+
+/// A pattern as messages show it.
+pub(super) fn shown(source: &str) -> String {
+    let mut out: String = source.chars().take(100).collect();
+    if out.len() < source.len() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

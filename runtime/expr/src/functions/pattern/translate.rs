@@ -1,0 +1,490 @@
+//! Java's syntax of regular expressions.
+
+use super::NoPattern;
+use super::class::{self, VERTICAL, bracketed, by_letter};
+use super::tree::{Greed, Node, Place};
+
+/// What is switched on by `(?…)`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flags {
+    pub ignore_case: bool,
+    pub unicode_case: bool,
+    pub unicode: bool,
+    pub comments: bool,
+    multi_line: bool,
+    dot_all: bool,
+    unix_lines: bool,
+}
+
+pub(super) struct Reader<'a> {
+    pub chars: &'a [char],
+    pub at: usize,
+    pub flags: Flags,
+}
+
+impl Reader<'_> {
+    pub(super) fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+    pub(super) fn next(&mut self) -> Option<char> {
+        let c = self.peek();
+        self.at += usize::from(c.is_some());
+        c
+    }
+    pub(super) fn take(&mut self, sign: char) -> bool {
+        let there = self.peek() == Some(sign);
+        self.at += usize::from(there);
+        there
+    }
+    pub(super) fn invalid<T>(&self, why: &str) -> Result<T, NoPattern> {
+        Err(NoPattern::Invalid(format!("{why}, at character {}", self.at)))
+    }
+    /// What stands between `\Q` and `\E`.
+    pub(super) fn quoted(&mut self) -> Vec<char> {
+        let from = self.at;
+        while self.at < self.chars.len() && !(self.chars[self.at] == '\\' && self.chars.get(self.at + 1) == Some(&'E'))
+        {
+            self.at += 1;
+        }
+        let inner = self.chars[from..self.at].to_vec();
+        self.at = (self.at + 2).min(self.chars.len());
+        inner
+    }
+    fn number(&mut self, radix: u32, least: usize, most: usize) -> Result<u32, NoPattern> {
+        let (from, mut n) = (self.at, 0u32);
+        while let Some(d) = self.peek().and_then(|c| c.to_digit(radix))
+            && self.at - from < most
+        {
+            n = n.saturating_mul(radix).saturating_add(d);
+            self.at += 1;
+        }
+        if self.at - from < least { self.invalid("an escape without its digits") } else { Ok(n) }
+    }
+    /// The character that an escape stands for, from behind the backslash on.
+    pub(super) fn escaped(&mut self) -> Result<char, NoPattern> {
+        let Some(c) = self.next() else {
+            return self.invalid("nothing behind '\\'");
+        };
+        let code = match c {
+            't' => 9,
+            'n' => 10,
+            'r' => 13,
+            'f' => 12,
+            'a' => 7,
+            'e' => 27,
+            'c' => match self.next() {
+                Some(c) => c as u32 ^ 64,
+                None => return self.invalid("nothing behind \\c"),
+            },
+            '0' => {
+                let most = if self.peek().is_some_and(|c| c <= '3') { 3 } else { 2 };
+                self.number(8, 1, most)?
+            }
+            'x' if self.take('{') => {
+                let n = self.number(16, 1, 8)?;
+                if !self.take('}') {
+                    return self.invalid("\\x{ is not closed");
+                }
+                n
+            }
+            'x' => self.number(16, 2, 2)?,
+            'u' => {
+                let n = self.number(16, 4, 4)?;
+                let pair = (0xD800..0xDC00).contains(&n) && self.chars[self.at..].starts_with(&['\\', 'u']);
+                if pair {
+                    self.at += 2;
+                    let low = self.number(16, 4, 4)?;
+                    0x10000 + ((n - 0xD800) << 10) + (low.wrapping_sub(0xDC00) & 0x3FF)
+                } else {
+                    n
+                }
+            }
+            c if c.is_ascii_alphanumeric() => return self.invalid(&format!("there is no escape '\\{c}'")),
+            c => c as u32,
+        };
+        match char::from_u32(code) {
+            Some(c) => Ok(c),
+            None if (0xD800..0xE000).contains(&code) => {
+                Err(NoPattern::Unsupported("half a surrogate pair in a pattern".to_string()))
+            }
+            None => self.invalid("no character has that number"),
+        }
+    }
+}
+
+/// An open parenthesis, or the whole.
+struct Frame {
+    kind: Kind,
+    /// The flags to go back to when it closes.
+    flags: Flags,
+    branches: Vec<Node>,
+    branch: Vec<Node>,
+}
+
+enum Kind {
+    Plain,
+    Group(usize),
+    Atomic,
+    Look { behind: bool, negative: bool },
+}
+
+impl Frame {
+    fn new(kind: Kind, flags: Flags) -> Frame {
+        Frame { kind, flags, branches: vec![], branch: vec![] }
+    }
+    fn close(mut self) -> Node {
+        let last = Node::Sequence(self.branch);
+        let node = if self.branches.is_empty() {
+            last
+        } else {
+            self.branches.push(last);
+            Node::Choice(self.branches)
+        };
+        match self.kind {
+            Kind::Plain => node,
+            Kind::Group(n) => Node::Group(n, Box::new(node)),
+            Kind::Atomic => Node::Atomic(Box::new(node)),
+            Kind::Look { behind, negative } => Node::Look { node: Box::new(node), behind, negative },
+        }
+    }
+}
+
+struct Translator<'a> {
+    reader: Reader<'a>,
+    /// Groups that are there in the whole pattern, and those that have begun.
+    total: usize,
+    groups: usize,
+    names: Vec<(String, usize)>,
+    /// The whole, then each open parenthesis.
+    open: Vec<Frame>,
+}
+
+/// Reads a pattern: its tree and how many groups it has.
+pub(super) fn translate(source: &str, whole: bool) -> Result<(Node, usize), NoPattern> {
+    let chars: Vec<char> = source.chars().collect();
+    let mut t = Translator {
+        reader: Reader { chars: &chars, at: 0, flags: Flags::default() },
+        total: count(&chars),
+        groups: 0,
+        names: vec![],
+        open: vec![Frame::new(Kind::Plain, Flags::default())],
+    };
+    t.all()?;
+    let node = t.open.pop().map_or(Node::Sequence(vec![]), Frame::close);
+    let place = |p| Node::At(p, false);
+    let node = if whole { Node::Sequence(vec![place(Place::TextBegin), node, place(Place::TextEnd)]) } else { node };
+    Ok((node, t.groups))
+}
+
+/// Groups that take numbers.
+fn count(chars: &[char]) -> usize {
+    let (mut n, mut at, mut class) = (0, 0, 0);
+    while at < chars.len() {
+        match chars[at] {
+            '\\' => at += 1,
+            '[' => class += 1,
+            ']' if class > 0 => class -= 1,
+            '(' if class == 0 => {
+                let named = chars[at..].starts_with(&['(', '?', '<']) && !matches!(chars.get(at + 3), Some('=' | '!'));
+                n += usize::from(chars.get(at + 1) != Some(&'?') || named);
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    n
+}
+
+impl Translator<'_> {
+    fn push(&mut self, node: Node) {
+        if let Some(frame) = self.open.last_mut() {
+            frame.branch.push(node);
+        }
+    }
+    fn one(&mut self, text: impl Into<String>) {
+        self.push(Node::One(text.into()));
+    }
+
+    fn all(&mut self) -> Result<(), NoPattern> {
+        // Whether a quantifier can stand here.
+        let mut atom = false;
+        while let Some(c) = self.reader.next() {
+            let flags = self.reader.flags;
+            if flags.comments && (c.is_ascii_whitespace() || c == '#') {
+                while c == '#' && self.reader.peek().is_some_and(|c| c != '\n') {
+                    self.reader.at += 1;
+                }
+                continue;
+            }
+            let before = self.open.last().map_or(0, |f| f.branch.len());
+            let place = |p| Node::At(p, flags.unix_lines);
+            match c {
+                // Java repeats nothing where nothing stands before a count.
+                '{' if !atom && self.reader.peek().is_some_and(|c| c.is_ascii_digit()) => {
+                    self.count()?;
+                    let _ = self.reader.take('?') || self.reader.take('+');
+                    continue;
+                }
+                '*' | '+' | '?' | '{' => {
+                    if !atom {
+                        let c = if c == '{' { "a repetition '{'".to_string() } else { format!("'{c}'") };
+                        return self.reader.invalid(&format!("{c} behind nothing that can be repeated"));
+                    }
+                    self.quantifier(c)?;
+                    atom = false;
+                    continue;
+                }
+                '|' => {
+                    if let Some(frame) = self.open.last_mut() {
+                        frame.branches.push(Node::Sequence(std::mem::take(&mut frame.branch)));
+                    }
+                    atom = false;
+                    continue;
+                }
+                '(' => {
+                    self.group()?;
+                    atom = false;
+                    continue;
+                }
+                ')' => {
+                    if self.open.len() < 2 {
+                        return self.reader.invalid("a ')' without its '('");
+                    }
+                    if let Some(frame) = self.open.pop() {
+                        self.reader.flags = frame.flags;
+                        self.push(frame.close());
+                    }
+                    atom = true;
+                    continue;
+                }
+                '[' => {
+                    let class = bracketed(&mut self.reader, 0)?;
+                    self.class(&class);
+                }
+                '.' if flags.dot_all => self.one("(?s:.)"),
+                '.' if flags.unix_lines => self.one(r"[^\n]"),
+                '.' => self.one(r"[^\n\r\u{85}\u{2028}\u{2029}]"),
+                '^' if flags.multi_line => self.push(place(Place::LineBegin)),
+                '^' => self.push(place(Place::TextBegin)),
+                '$' if flags.multi_line => self.push(place(Place::LineEnd)),
+                '$' => self.push(place(Place::LastLineEnd)),
+                '\\' => self.escape()?,
+                c => self.literal(c),
+            }
+            atom = self.open.last().map_or(0, |f| f.branch.len()) > before;
+        }
+        if self.open.len() == 1 { Ok(()) } else { self.reader.invalid("a '(' is not closed") }
+    }
+
+    fn literal(&mut self, c: char) {
+        let flags = self.reader.flags;
+        let escaped = regex::escape(&c.to_string());
+        if flags.ignore_case && flags.unicode_case {
+            self.one(format!("(?i:{escaped})"));
+        } else if flags.ignore_case && c.is_ascii_alphabetic() {
+            self.one(format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase()));
+        } else {
+            self.one(escaped);
+        }
+    }
+
+    fn class(&mut self, class: &str) {
+        let flags = self.reader.flags;
+        if flags.ignore_case && flags.unicode_case {
+            self.one(format!("(?i:{class})"));
+        } else {
+            self.one(class);
+        }
+    }
+
+    /// Reads the rest of a quantifier.
+    fn quantifier(&mut self, c: char) -> Result<(), NoPattern> {
+        let (least, most) = match c {
+            '*' => (0, None),
+            '+' => (1, None),
+            '?' => (0, Some(1)),
+            _ => self.count()?,
+        };
+        let Some(node) = self.open.last_mut().and_then(|f| f.branch.pop()) else {
+            return self.reader.invalid("a repetition of nothing");
+        };
+        let greed = if self.reader.take('?') { Greed::Least } else { Greed::Most };
+        let possessive = greed == Greed::Most && self.reader.take('+');
+        let repeat = Node::Repeat { node: Box::new(node), least, most, greed };
+        self.push(if possessive { Node::Atomic(Box::new(repeat)) } else { repeat });
+        Ok(())
+    }
+
+    /// Reads `n}`, `n,}` or `n,m}`.
+    fn count(&mut self) -> Result<(u32, Option<u32>), NoPattern> {
+        fn number(r: &mut Reader<'_>) -> Result<Option<u32>, NoPattern> {
+            let from = r.at;
+            while r.peek().is_some_and(|c| c.is_ascii_digit()) {
+                r.at += 1;
+            }
+            let digits: String = r.chars[from..r.at].iter().collect();
+            match digits.parse::<u32>() {
+                _ if digits.is_empty() => Ok(None),
+                Ok(n) if n <= i32::MAX as u32 => Ok(Some(n)),
+                _ => r.invalid("a repetition that often is not possible"),
+            }
+        }
+        let Some(least) = number(&mut self.reader)? else {
+            return self.reader.invalid("a repetition without a number");
+        };
+        let most = if self.reader.take(',') { number(&mut self.reader)? } else { Some(least) };
+        if !self.reader.take('}') {
+            return self.reader.invalid("a repetition is not closed");
+        }
+        if most.is_some_and(|m| m < least) {
+            return self.reader.invalid("a repetition at most less often than at least");
+        }
+        Ok((least, most))
+    }
+
+    /// Reads the begin of a group, from behind its `(` on.
+    fn group(&mut self) -> Result<(), NoPattern> {
+        if self.open.len() > 200 {
+            return Err(NoPattern::Unsupported("groups nested more than 200 deep".to_string()));
+        }
+        let flags = self.reader.flags;
+        let kind = if self.reader.take('?') {
+            match self.reader.next() {
+                Some(':') => Kind::Plain,
+                Some('>') => Kind::Atomic,
+                Some(c @ ('=' | '!')) => Kind::Look { behind: false, negative: c == '!' },
+                Some('<') => match self.reader.peek() {
+                    Some(c @ ('=' | '!')) => {
+                        self.reader.at += 1;
+                        Kind::Look { behind: true, negative: c == '!' }
+                    }
+                    _ => {
+                        let name = self.name()?;
+                        if self.names.iter().any(|(n, _)| *n == name) {
+                            return self.reader.invalid(&format!("two groups are called {name}"));
+                        }
+                        self.groups += 1;
+                        self.names.push((name, self.groups));
+                        Kind::Group(self.groups)
+                    }
+                },
+                _ => {
+                    self.reader.at -= 1;
+                    if self.switches()? {
+                        Kind::Plain
+                    } else {
+                        return Ok(());
+                    }
+                }
+            }
+        } else {
+            self.groups += 1;
+            Kind::Group(self.groups)
+        };
+        self.open.push(Frame::new(kind, flags));
+        Ok(())
+    }
+
+    /// Reads flags, up to a `:` that begins a group, or up to the `)`; gives whether it was a group.
+    fn switches(&mut self) -> Result<bool, NoPattern> {
+        let mut on = true;
+        loop {
+            let f = &mut self.reader.flags;
+            match self.reader.chars.get(self.reader.at) {
+                Some('-') if on => on = false,
+                Some('i') => f.ignore_case = on,
+                Some('m') => f.multi_line = on,
+                Some('s') => f.dot_all = on,
+                Some('u') => f.unicode_case = on,
+                Some('x') => f.comments = on,
+                Some('d') => f.unix_lines = on,
+                Some('U') => (f.unicode, f.unicode_case) = (on, on),
+                Some(c @ (':' | ')')) => {
+                    self.reader.at += 1;
+                    return Ok(*c == ':');
+                }
+                _ => return self.reader.invalid("no such kind of group"),
+            }
+            self.reader.at += 1;
+        }
+    }
+
+    fn name(&mut self) -> Result<String, NoPattern> {
+        let from = self.reader.at;
+        while self.reader.peek().is_some_and(|c| c.is_ascii_alphanumeric()) {
+            self.reader.at += 1;
+        }
+        let name: String = self.reader.chars[from..self.reader.at].iter().collect();
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !self.reader.take('>') {
+            return self.reader.invalid("a group's name is letters and digits in <>");
+        }
+        Ok(name)
+    }
+
+    /// Reads what stands behind a backslash.
+    fn escape(&mut self) -> Result<(), NoPattern> {
+        let flags = self.reader.flags;
+        let Some(c) = self.reader.next() else {
+            return self.reader.invalid("nothing behind '\\'");
+        };
+        if let Some((inside, turned)) = by_letter(c, flags.unicode) {
+            self.one(format!("[{}{inside}]", if turned { "^" } else { "" }));
+            return Ok(());
+        }
+        let place = |p| Node::At(p, flags.unix_lines);
+        match c {
+            'Q' => {
+                for c in self.reader.quoted() {
+                    self.literal(c);
+                }
+            }
+            'E' => return self.reader.invalid("there is no escape '\\E'"),
+            'b' => self.push(place(Place::WordBoundary)),
+            'B' => self.push(place(Place::NoWordBoundary)),
+            'A' => self.push(place(Place::TextBegin)),
+            'z' => self.push(place(Place::TextEnd)),
+            'Z' => self.push(place(Place::LastLineEnd)),
+            'G' => self.push(place(Place::SearchBegin)),
+            'R' => {
+                let both = Node::Sequence(vec![Node::One(r"\r".to_string()), Node::One(r"\n".to_string())]);
+                self.push(Node::Choice(vec![both, Node::One(format!("[{VERTICAL}]"))]));
+            }
+            'X' | 'N' => return Err(NoPattern::Unsupported(format!("\\{c}"))),
+            'p' | 'P' => {
+                let inside = class::property(&mut self.reader)?;
+                self.class(&format!("[{}{inside}]", if c == 'P' { "^" } else { "" }));
+            }
+            'k' => {
+                if !self.reader.take('<') {
+                    return self.reader.invalid("\\k is followed by a group's name in <>");
+                }
+                let name = self.name()?;
+                let Some(group) = self.names.iter().find(|(n, _)| *n == name).map(|(_, group)| *group) else {
+                    return self.reader.invalid(&format!("no group before is called {name}"));
+                };
+                self.push(Node::Reference(group, flags.ignore_case.then_some(flags.unicode_case)));
+            }
+            '1'..='9' => {
+                let mut n = c as usize - '0' as usize;
+                while let Some(d) = self.reader.peek().and_then(|c| c.to_digit(10))
+                    && n * 10 + d as usize <= self.groups
+                {
+                    n = n * 10 + d as usize;
+                    self.reader.at += 1;
+                }
+                if n > self.total {
+                    // Java takes it, and it matches nothing.
+                    self.one("[a&&b]");
+                } else {
+                    self.push(Node::Reference(n, flags.ignore_case.then_some(flags.unicode_case)));
+                }
+            }
+            _ => {
+                self.reader.at -= 1;
+                let c = self.reader.escaped()?;
+                self.literal(c);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! A pattern as a tree, and the text of one that the engine of linear time takes.
+
+/// Where a pattern holds without taking a character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    TextBegin,
+    TextEnd,
+    /// The end, or before the line break that the text ends with.
+    LastLineEnd,
+    LineBegin,
+    LineEnd,
+    WordBoundary,
+    NoWordBoundary,
+    /// Where the search began.
+    SearchBegin,
+}
+
+/// How a repetition takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Greed {
+    Most,
+    Least,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    /// One character, by an expression of the regex crate.
+    One(String),
+    Sequence(Vec<Node>),
+    Choice(Vec<Node>),
+    /// A group with its number and its name.
+    Group(usize, Box<Node>),
+    Repeat {
+        node: Box<Node>,
+        least: u32,
+        most: Option<u32>,
+        greed: Greed,
+    },
+    /// What it took it does not give back.
+    Atomic(Box<Node>),
+    Look {
+        node: Box<Node>,
+        behind: bool,
+        negative: bool,
+    },
+    /// What a group took; without regard to case, and whether that is Unicode's.
+    Reference(usize, Option<bool>),
+    At(Place, bool),
+}
+
+impl Node {
+    fn any(&self, f: &dyn Fn(&Node) -> bool) -> bool {
+        f(self)
+            || match self {
+                Node::Sequence(all) | Node::Choice(all) => all.iter().any(|n| n.any(f)),
+                Node::Group(_, n) | Node::Repeat { node: n, .. } | Node::Atomic(n) | Node::Look { node: n, .. } => {
+                    n.any(f)
+                }
+                Node::One(_) | Node::Reference(..) | Node::At(..) => false,
+            }
+    }
+    /// Whether only the engine that goes back can match it, whatever the text.
+    pub(super) fn needs_steps_back(&self) -> bool {
+        self.any(&|n| {
+            matches!(n, Node::Atomic(_) | Node::Look { .. } | Node::Reference(..) | Node::At(Place::SearchBegin, _))
+        })
+    }
+    /// Whether it has places that line breaks in the text matter to.
+    pub(super) fn knows_lines(&self) -> bool {
+        self.any(&|n| matches!(n, Node::At(Place::LastLineEnd | Place::LineBegin | Place::LineEnd, _)))
+    }
+
+    /// The same for the regex crate, for texts of one line.
+    pub(super) fn linear(&self, out: &mut String) {
+        match self {
+            Node::One(text) => *out += text,
+            Node::Sequence(all) => all.iter().for_each(|n| n.linear(out)),
+            Node::Choice(all) => {
+                *out += "(?:";
+                for (i, n) in all.iter().enumerate() {
+                    out.push_str(if i > 0 { "|" } else { "" });
+                    n.linear(out);
+                }
+                out.push(')');
+            }
+            Node::Group(_, n) => {
+                out.push('(');
+                n.linear(out);
+                out.push(')');
+            }
+            Node::Repeat { node, least, most, greed } => {
+                *out += "(?:";
+                node.linear(out);
+                out.push(')');
+                *out += &match (least, most) {
+                    (0, None) => "*".to_string(),
+                    (1, None) => "+".to_string(),
+                    (n, None) => format!("{{{n},}}"),
+                    (n, Some(m)) => format!("{{{n},{m}}}"),
+                };
+                out.push_str(if *greed == Greed::Least { "?" } else { "" });
+            }
+            Node::At(place, _) => {
+                *out += match place {
+                    Place::TextBegin | Place::LineBegin => r"\A",
+                    Place::TextEnd | Place::LastLineEnd | Place::LineEnd => r"\z",
+                    Place::WordBoundary => r"\b",
+                    Place::NoWordBoundary => r"\B",
+                    Place::SearchBegin => "",
+                }
+            }
+            Node::Atomic(_) | Node::Look { .. } | Node::Reference(..) => {}
+        }
+    }
+}
