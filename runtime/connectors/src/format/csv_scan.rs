@@ -64,6 +64,7 @@ const ENDS_IN_ESCAPE: &str = "the data ends behind an escape character";
 
 impl Dialect {
     /// What is at the front of the data: where comments are allowed, blanks at the begin of a line are none of the record's.
+    #[inline]
     pub(super) fn front(&self, data: &[u8], at_end: bool) -> Front {
         if !self.comments {
             return Front::Record(0);
@@ -85,6 +86,7 @@ impl Dialect {
     }
 
     /// Finds the fields of the record at the front of the data.
+    #[inline]
     pub(super) fn scan(&self, data: &[u8], at_end: bool, fields: &mut Vec<Found>) -> Record {
         fields.clear();
         let mut at = 0;
@@ -121,24 +123,19 @@ impl Dialect {
                 }
                 continue;
             }
-            // A plain field: up to a delimiter or the line's end.
-            let (mut next, mut kept, mut tangled) = (at, at, Tangled::No);
-            let end = loop {
-                let found = match self.escape {
-                    None => memchr2(self.delimiter, b'\n', &data[next..]),
-                    Some(e) => memchr3(self.delimiter, b'\n', e, &data[next..]),
-                };
-                let Some(n) = found else { break None };
-                if Some(data[next + n]) == self.escape {
-                    tangled = Tangled::Escapes;
-                    kept = next + n + 2;
-                    if kept > data.len() {
-                        return if at_end { Record::Broken(data.len(), ENDS_IN_ESCAPE) } else { Record::Open };
+            // A plain field: up to a delimiter or the line's end. Most files have no escapes, and pay nothing for them.
+            let (mut kept, mut tangled) = (at, Tangled::No);
+            let end = match self.escape {
+                None => memchr2(self.delimiter, b'\n', &data[at..]).map(|n| at + n),
+                Some(e) => match self.escaped_end(data, at, e, at_end) {
+                    Ok((end, behind)) => {
+                        if behind > at {
+                            (kept, tangled) = (behind, Tangled::Escapes);
+                        }
+                        end
                     }
-                    next = kept;
-                    continue;
-                }
-                break Some(next + n);
+                    Err(record) => return record,
+                },
             };
             match end {
                 Some(n) if data[n] == self.delimiter => {
@@ -162,7 +159,24 @@ impl Dialect {
         }
     }
 
+    /// Where a plain field ends that may have escapes, and where the last of them ends.
+    #[inline(never)]
+    fn escaped_end(&self, data: &[u8], at: usize, escape: u8, at_end: bool) -> Result<(Option<usize>, usize), Record> {
+        let mut next = at;
+        loop {
+            let Some(n) = memchr3(self.delimiter, b'\n', escape, &data[next..]) else { return Ok((None, next)) };
+            if data[next + n] != escape {
+                return Ok((Some(next + n), next));
+            }
+            next += n + 2;
+            if next > data.len() {
+                return Err(if at_end { Record::Broken(data.len(), ENDS_IN_ESCAPE) } else { Record::Open });
+            }
+        }
+    }
+
     /// Where a field in quotes is closed, from behind its first quote.
+    #[inline]
     fn closing(&self, data: &[u8], from: usize, q: u8, at_end: bool) -> Result<(usize, Tangled), Record> {
         let mut tangled = Tangled::No;
         let mut i = from;
