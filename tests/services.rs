@@ -62,7 +62,8 @@ fn rows_lie_in_redis_as_hashes() {
         ["+I[1, eu, ö, null, 2026-01-02T03:04:05.678]", "+I[1, us, null, 2.0, null]", "+I[2, eu, null, null, null]"]
     );
     // Keys of several parts are told apart; rows that have nothing else, or NULL there, are there.
-    for (p, table, more) in [("k", "a STRING, b STRING", ""), ("l", "a STRING, b STRING, n INT", ", CAST(NULL AS INT)")] {
+    for (p, table, more) in [("k", "a STRING, b STRING", ""), ("l", "a STRING, b STRING, n INT", ", CAST(NULL AS INT)")]
+    {
         let keys = format!(
             "CREATE TABLE keys ({table}, PRIMARY KEY (a, b) NOT ENFORCED) {};",
             in_redis(&format!("'key-prefix' = '{p}:'"))
