@@ -26,6 +26,9 @@ Exit codes:
   70  a mistake in Weir itself
   130 left at once, at the second Ctrl-C";
 
+/// The command that only weir itself calls.
+pub const COMPILE: &str = "compile-function";
+
 #[derive(Clone, Copy, ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -65,6 +68,9 @@ pub enum Command {
     Generate(Generate),
     /// Print completions for a shell.
     Completions { shell: clap_complete::Shell },
+    /// Compile a function's component, as weir has it done in a process with limits.
+    #[command(hide = true, name = COMPILE)]
+    CompileFunction { from: PathBuf, to: PathBuf },
     /// Print the version.
     Version,
 }

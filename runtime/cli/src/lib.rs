@@ -46,6 +46,7 @@ pub fn command() -> ExitCode {
     if !matches!(arguments.command, Command::Udf(_) | Command::Generate(_)) {
         weir_core::private::by_default();
     }
+    weir_udf_host::compile_apart(arguments::COMPILE);
     let result = match arguments.command {
         Command::Run(a) => run::run(&a, &functions::sandboxed),
         Command::Check(a) => script::check(&a),
@@ -66,6 +67,7 @@ pub fn command() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "weir", &mut std::io::stdout());
             Ok(())
         }
+        Command::CompileFunction { from, to } => weir_udf_host::compile_file(&from, &to),
         Command::Version => {
             println!("weir {}", env!("CARGO_PKG_VERSION"));
             Ok(())

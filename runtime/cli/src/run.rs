@@ -247,6 +247,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     };
     let restart = restart_strategy(&compiled.settings)?;
     let control = Arc::new(Control::default());
+    let _ = control.calls.set(weir_udf_host::longest_call);
     if replays {
         stop_at_end(&mut assembled.graph, &control);
     }

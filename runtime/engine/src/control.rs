@@ -3,8 +3,8 @@
 use crate::pause::Pause;
 use crate::scale::Wanted;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 use weir_core::graph::JobGraph;
 use weir_core::metrics::JobMetrics;
@@ -19,6 +19,8 @@ const FIRST_ROWS: Duration = Duration::from_secs(2);
 pub struct Control {
     /// Finish the epoch and leave.
     pub stop: AtomicBool,
+    /// Tells how long the longest of the calls that functions are in has lasted; without functions there is none.
+    pub calls: OnceLock<fn() -> Duration>,
     /// Other parallelisms, which the next epoch makes room for.
     wanted: Mutex<Option<Wanted>>,
     /// Whether subtasks are at work.
@@ -31,6 +33,10 @@ pub struct Control {
 }
 
 impl Control {
+    /// How long the longest of the calls that functions are in has lasted.
+    pub(crate) fn longest_call(&self) -> Duration {
+        self.calls.get().map_or(Duration::ZERO, |longest| longest())
+    }
     /// Whether subtasks are at work: not before the first have begun, nor between two generations.
     pub fn running(&self) -> bool {
         self.running.load(Ordering::Relaxed)

@@ -13,6 +13,9 @@ use weir_core::state::{Epoch, Outbox};
 /// How long rows on their way may take to pass when the job is to stop: less than the time that Kubernetes gives.
 const STOPPING: Duration = Duration::from_secs(20);
 
+/// The same when a function is in a call for that long: more than calls take, so that nobody knows when it comes back.
+const HANGING: Duration = Duration::from_secs(2);
+
 /// The same when parallelisms are to change: as long as rows pass, and when none does.
 const RESCALING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(400));
 
@@ -85,15 +88,18 @@ impl Coordinator {
             return false;
         }
         let since = *self.asked.get_or_insert_with(Instant::now);
+        let hangs = stop && since.elapsed() >= HANGING && self.control.longest_call() >= HANGING;
         let over = match stop {
-            true => since.elapsed() >= STOPPING,
+            true => since.elapsed() >= STOPPING || hangs,
             false => since.elapsed() >= RESCALING.0 || self.control.pause.silence(since) >= RESCALING.1,
         };
-        let on_its_way = self.current.as_ref().is_some_and(|r| !r.committing && !r.barrier.end);
+        let on_its_way = self.current.as_ref().is_some_and(|r| !r.committing && (hangs || !r.barrier.end));
         if !on_its_way || !self.rewinds || !over {
             return false;
         }
-        if stop {
+        if hangs {
+            tracing::warn!("a function does not come back: its rows come again when the job is run again");
+        } else if stop {
             tracing::warn!("rows take longer than {STOPPING:?} to pass: they come again when the job is run again");
         }
         self.finish(Ok(false));

@@ -1,11 +1,15 @@
 //! Functions ready to be called: instances pooled, results remembered, rows that fail told apart.
 
-use crate::convert::{crossing, declared, from_guest, to_guest};
-use crate::sandbox::bindings::weir::udf::types::{self, DataType as Wit};
-use crate::sandbox::{Component, Grant, Instance, Rights};
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
+use crate::bindings::weir::udf::types::{self, DataType as Wit};
+use crate::calls::Calls;
+use crate::convert::{crossing, declared};
+use crate::host::{Grant, Rights};
+use crate::log::Log;
+use crate::sandbox::{Component, Instance};
+use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,11 +17,6 @@ use weir_core::key::Keys;
 use weir_core::metrics::{FunctionMetrics, Metrics};
 use weir_core::{ColumnBuilder, Error, Result, SqlType, Value, options};
 use weir_expr::{EvalContext, Function, OnError, cast};
-
-/// Rows that may bring a guest down within one batch, before the job is.
-const POISON: usize = 16;
-/// Rows handed over at once.
-const CHUNK: usize = 8192;
 
 /// What a function is given.
 #[derive(Debug, Clone)]
@@ -59,13 +58,7 @@ impl Limits {
                 "network" => l.network = Grant::parse_all(v)?,
                 "deterministic" => l.deterministic = Some(options::boolean(k, v)?),
                 "parallelism" => l.parallelism = Some(options::number(k, v)?),
-                "assets" => {
-                    let mut all = BTreeMap::new();
-                    for p in v.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-                        read_assets(&base.join(p), &mut all)?;
-                    }
-                    l.assets = Arc::new(all);
-                }
+                "assets" => {}
                 other => {
                     let e = Error::script(format!("a function has no option '{other}'"));
                     return Err(match weir_core::error::nearest(other, known) {
@@ -75,48 +68,77 @@ impl Limits {
                 }
             }
         }
+        if let Some(paths) = given.get("assets") {
+            let mut assets = Assets { files: BTreeMap::new(), left: l.memory, memory: l.memory };
+            for p in paths.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+                assets.read(&base.join(p))?;
+            }
+            l.assets = Arc::new(assets.files);
+        }
         Ok(l)
     }
 }
 
-fn read_assets(path: &Path, into: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
-    let fail = |e: std::io::Error| Error::script(format!("cannot read the asset {}: {e}", path.display()));
-    if !path.exists() {
-        return Err(fail(std::io::ErrorKind::NotFound.into()));
-    }
-    for e in walkdir::WalkDir::new(path).sort_by_file_name() {
-        let e = e.map_err(|e| Error::script(format!("cannot read the asset {}: {e}", path.display())))?;
-        if !e.file_type().is_file() {
-            continue;
+/// The files that a function may read, unpacked: all together no more than the memory that it could read them into.
+struct Assets {
+    files: BTreeMap<String, Vec<u8>>,
+    left: usize,
+    memory: usize,
+}
+
+impl Assets {
+    fn read(&mut self, path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Err(unreadable(path, &std::io::Error::from(std::io::ErrorKind::NotFound)));
         }
-        let bytes = std::fs::read(e.path()).map_err(fail)?;
-        let relative = match e.path().strip_prefix(path) {
-            Ok(r) if r != Path::new("") => r.to_path_buf(),
-            _ => e.path().file_name().map(Into::into).unwrap_or_default(),
-        };
-        let name = relative.to_string_lossy().into_owned();
-        match name.strip_suffix(".gz") {
-            Some(plain) => {
-                let mut unpacked = vec![];
-                std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut unpacked)
-                    .map_err(fail)?;
-                into.insert(plain.to_string(), unpacked);
+        for e in walkdir::WalkDir::new(path).sort_by_file_name() {
+            let e = e.map_err(|e| unreadable(path, &e))?;
+            if !e.file_type().is_file() {
+                continue;
             }
-            None => {
-                into.insert(name, bytes);
-            }
+            let relative = match e.path().strip_prefix(path) {
+                Ok(r) if r != Path::new("") => r.to_path_buf(),
+                _ => e.path().file_name().map(Into::into).unwrap_or_default(),
+            };
+            let name = relative.to_string_lossy().into_owned();
+            let file = std::fs::File::open(e.path()).map_err(|x| unreadable(e.path(), &x))?;
+            let (name, bytes) = match name.strip_suffix(".gz") {
+                Some(plain) => (plain.to_string(), self.take(flate2::read::MultiGzDecoder::new(file), e.path())?),
+                None => {
+                    let bytes = self.take(file, e.path())?;
+                    (name, bytes)
+                }
+            };
+            self.files.insert(name, bytes);
         }
+        Ok(())
     }
-    Ok(())
+
+    fn take(&mut self, from: impl Read, path: &Path) -> Result<Vec<u8>> {
+        let mut bytes = vec![];
+        let most = self.left as u64;
+        from.take(most + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| {
+            let mb = self.memory >> 20;
+            Error::script(format!("with {} the assets take more than the function's memory of {mb} MB", path.display()))
+                .hint("more is granted by 'memory' = '1gb' in CREATE FUNCTION … WITH (…)")
+        })?;
+        bytes.shrink_to_fit();
+        Ok(bytes)
+    }
+}
+
+fn unreadable(path: &Path, e: &dyn std::fmt::Display) -> Error {
+    Error::script(format!("cannot read the asset {}: {e}", path.display()))
 }
 
 /// What a function says of itself.
 #[derive(Clone)]
-struct Signature {
+pub(crate) struct Signature {
     name: String,
     /// Names and types of its arguments, a type being none where any will do; none where any number of arguments will do.
     args: Option<Vec<(String, Option<SqlType>)>>,
-    dtype: Wit,
+    pub dtype: Wit,
     result: Option<SqlType>,
     deterministic: bool,
 }
@@ -132,21 +154,22 @@ impl Signature {
 /// A loaded component with its functions.
 #[derive(Clone)]
 pub struct Loaded {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     signatures: Arc<Vec<Signature>>,
     version: String,
 }
 
-struct Inner {
-    component: Component,
-    rights: Rights,
+pub(crate) struct Inner {
+    pub component: Component,
+    pub rights: Rights,
     idle: Mutex<Vec<Worker>>,
-    metrics: FunctionMetrics,
+    pub metrics: FunctionMetrics,
 }
 
-struct Worker {
-    instance: Instance,
-    memory: Remembered,
+/// An instance, and what is known of it.
+pub(crate) struct Worker {
+    pub instance: Instance,
+    pub memory: Remembered,
 }
 
 impl Inner {
@@ -175,6 +198,7 @@ impl Loaded {
             timeout: limits.timeout,
             network: limits.network.clone(),
             assets: limits.assets.clone(),
+            log: Log::new(name),
         };
         let mut instance = component.instantiate(&rights)?;
         let signatures = instance.describe()?.into_iter().map(Signature::read).collect::<std::result::Result<_, _>>();
@@ -240,10 +264,10 @@ fn show(s: &Signature) -> String {
 /// A function, and what becomes of rows that it fails on.
 #[derive(Clone)]
 pub struct UserFunction {
-    loaded: Loaded,
-    index: u32,
-    signature: Signature,
-    on_error: OnError,
+    pub(crate) loaded: Loaded,
+    pub(crate) index: u32,
+    pub(crate) signature: Signature,
+    pub(crate) on_error: OnError,
     letters: Option<String>,
     deterministic: bool,
     parallelism: Option<usize>,
@@ -297,20 +321,21 @@ impl UserFunction {
 }
 
 /// A function bound to the types of its arguments.
-struct Bound {
-    function: UserFunction,
+pub(crate) struct Bound {
+    pub function: UserFunction,
     /// How each argument crosses: as what, and of which SQL type.
-    crossings: Vec<(Wit, SqlType)>,
+    pub crossings: Vec<(Wit, SqlType)>,
 }
 
 /// Results by argument, as long as that pays.
 #[derive(Default)]
-struct Remembered {
+pub(crate) struct Remembered {
     results: HashMap<Box<[u8]>, Value<'static>, ahash::RandomState>,
     bytes: usize,
     asked: u64,
     hit: u64,
-    nanos_a_row: f64,
+    /// What a row costs on average; 0 while nobody knows.
+    pub nanos_a_row: f64,
     /// Batches that go by without asking, after it did not pay.
     pause: u32,
 }
@@ -463,135 +488,6 @@ impl Bound {
         context: &mut EvalContext,
         rows_of: &dyn Fn(usize) -> Vec<usize>,
     ) -> Result<(ArrayRef, Vec<usize>)> {
-        let mut parts: Vec<ArrayRef> = vec![];
-        let mut failed = vec![];
-        let mut poison = 0;
-        for from in (0..rows).step_by(CHUNK) {
-            let count = CHUNK.min(rows - from);
-            self.range(worker, args, from, count, ty, context, rows_of, &mut parts, &mut failed, &mut poison)?;
-        }
-        if parts.len() == 1 {
-            return Ok((parts.remove(0), failed));
-        }
-        let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
-        Ok((arrow::compute::concat(&parts)?, failed))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one recursion's state, handed down unchanged")]
-    fn range(
-        &self,
-        worker: &mut Worker,
-        args: &[ArrayRef],
-        from: usize,
-        count: usize,
-        ty: &SqlType,
-        context: &mut EvalContext,
-        rows_of: &dyn Fn(usize) -> Vec<usize>,
-        parts: &mut Vec<ArrayRef>,
-        failed: &mut Vec<usize>,
-        poison: &mut usize,
-    ) -> Result<()> {
-        let inner = &self.function.loaded.inner;
-        let policy = self.function.on_error;
-        let columns: Vec<_> =
-            args.iter().zip(&self.crossings).map(|(a, (w, ty))| to_guest(&a.slice(from, count), *w, ty)).collect();
-        let started = Instant::now();
-        let answer = worker.instance.eval(self.function.index, count as u32, &columns);
-        let spent = started.elapsed();
-        inner.metrics.calls.inc();
-        inner.metrics.rows.inc_by(count as u64);
-        inner.metrics.time.observe(spent.as_secs_f64());
-        let memory = worker.instance.memory() as i64;
-        if memory > inner.metrics.memory.get() {
-            inner.metrics.memory.set(memory);
-        }
-        let nanos = spent.as_nanos() as f64 / count as f64;
-        let m = &mut worker.memory;
-        m.nanos_a_row = if m.nanos_a_row == 0.0 { nanos } else { m.nanos_a_row * 0.8 + nanos * 0.2 };
-        let trapped = match answer {
-            Ok(Ok(output)) => {
-                let refusals = worker.instance.refusals();
-                let errors = output.errors;
-                let checked = match errors.iter().find(|e| e.row as usize >= count) {
-                    Some(e) => Err(format!("it reports a failure of row {} of {count}", e.row)),
-                    None => from_guest(output.values, count, &self.function.signature.dtype, ty),
-                };
-                match checked {
-                    Ok(array) => {
-                        let mut bad = vec![false; if errors.is_empty() { 0 } else { count }];
-                        for e in errors {
-                            inner.metrics.errors.inc();
-                            bad[e.row as usize] = true;
-                            failed.push(from + e.row as usize);
-                            let text = format!("{}: {}{refusals}", self.name(), e.message);
-                            for row in rows_of(from + e.row as usize) {
-                                context
-                                    .fail_by(policy, row, text.clone())
-                                    .map_err(|x| self.with_arguments(x, args, from + e.row as usize))?;
-                            }
-                        }
-                        let array = if bad.is_empty() {
-                            array
-                        } else {
-                            let mask: BooleanArray = bad.into_iter().map(Some).collect();
-                            arrow::compute::nullif(&array, &mask)?
-                        };
-                        parts.push(array);
-                        return Ok(());
-                    }
-                    Err(why) => Error::function(format!("{}: it broke the contract: {why}", self.name())),
-                }
-            }
-            Ok(Err(why)) => {
-                let refusals = worker.instance.refusals();
-                Error::function(format!("{}: {why}{refusals}", self.name()))
-            }
-            Err(trap) => {
-                // The guest is spent; a new one takes its place.
-                worker.instance = inner.component.instantiate(&inner.rights)?;
-                trap
-            }
-        };
-        if count > 1 {
-            let half = count / 2;
-            self.range(worker, args, from, half, ty, context, rows_of, parts, failed, poison)?;
-            return self.range(worker, args, from + half, count - half, ty, context, rows_of, parts, failed, poison);
-        }
-        inner.metrics.traps.inc();
-        failed.push(from);
-        *poison += 1;
-        if *poison > POISON {
-            return Err(trapped.context(format!("more than {POISON} rows of a batch failed")));
-        }
-        if policy == OnError::Fail {
-            context.fatal = rows_of(from).first().map(|r| context.row(*r));
-            return Err(self.with_arguments(trapped, args, from));
-        }
-        for row in rows_of(from) {
-            context.fail_by(policy, row, trapped.message.clone())?;
-        }
-        parts.push(new_null_array(&ty.arrow(), 1));
-        Ok(())
-    }
-
-    /// Adds to an error the arguments that led to it.
-    fn with_arguments(&self, e: Error, args: &[ArrayRef], row: usize) -> Error {
-        let shown: Vec<String> = args
-            .iter()
-            .zip(&self.crossings)
-            .map(|(a, (_, ty))| {
-                let text = weir_expr::text::cast_text(
-                    &Value::read(a, row.min(a.len().saturating_sub(1))),
-                    ty,
-                    &weir_expr::time::Zone::UTC,
-                );
-                text.chars().take(60).collect()
-            })
-            .collect();
-        let mut e = e;
-        e.message = format!("{}, called with ({})", e.message, shown.join(", "));
-        e.hint(
-            "set 'on-error' = 'skip', 'null' or 'dead-letter' in CREATE FUNCTION … WITH (…) to go on without such rows",
-        )
+        Calls::new(self, worker, args, ty, context, rows_of).all(rows)
     }
 }

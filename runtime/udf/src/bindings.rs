@@ -1,0 +1,8 @@
+//! The contract's types and calls, generated.
+#![allow(missing_docs, reason = "generated from the contract, which has the words")]
+
+wasmtime::component::bindgen!({
+    path: "../../udf-sdk/wit",
+    world: "udf",
+    imports: { default: trappable },
+});

@@ -1,0 +1,309 @@
+//! Calls into a guest for the rows of a batch: so many at once as take neither long nor much memory, and whatever fails is told
+//! from what does not.
+//!
+//! A call that traps is made again for each half of its rows, down to the one that brings the guest down. For one that runs out of
+//! time this would take the time once for each halving. So its rows are gone through in small groups, which have little time each: by
+//! what the rows before them took. A group that has not done by then is parted again, and only a row that has come out alone gets
+//! all of the time, and is found guilty if it uses that up. One row is found within two time-outs, each further one within one more.
+
+use crate::convert::{from_guest, to_guest};
+use crate::function::{Bound, Worker};
+use crate::log::cut;
+use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
+use std::time::{Duration, Instant};
+use weir_core::{Error, Result, SqlType, Value};
+use weir_expr::{EvalContext, OnError};
+
+/// Rows that may bring a guest down within one batch, before the job is.
+const POISON: usize = 16;
+/// Rows handed over at once, at most.
+const MOST: usize = 8192;
+/// Rows handed over in the first call of an instance, of which nobody knows yet what a row costs.
+const FIRST: usize = 32;
+/// Rows of a group, and into how many one that took too long is parted.
+const GROUP: (usize, usize) = (1024, 4);
+/// A group may take so many times as long as those before it.
+const PATIENCE: f64 = 20.0;
+/// What a group may take in any case: less than this is not measured well.
+const SHORTEST: Duration = Duration::from_millis(50);
+/// What a call should take, and the part of the time-out that it should take at most.
+const CALL: (Duration, u32) = (Duration::from_secs(1), 4);
+
+/// The calls for one batch.
+pub(crate) struct Calls<'a> {
+    bound: &'a Bound,
+    worker: &'a mut Worker,
+    args: &'a [ArrayRef],
+    ty: &'a SqlType,
+    context: &'a mut EvalContext,
+    /// The rows of the batch that one of these rows stands for.
+    rows_of: &'a dyn Fn(usize) -> Vec<usize>,
+    parts: Vec<ArrayRef>,
+    failed: Vec<usize>,
+    /// How many rows brought the guest down.
+    poison: usize,
+    /// What rows have taken, since one call ran out of time.
+    seen: Option<Seen>,
+}
+
+/// Rows that were done while one is looked for that is not, and the time they took.
+#[derive(Default)]
+struct Seen {
+    rows: usize,
+    time: Duration,
+}
+
+impl Seen {
+    fn a_row(&self) -> f64 {
+        self.time.as_secs_f64() / self.rows.max(1) as f64
+    }
+    /// What so many rows may take.
+    fn allowance(&self, rows: usize, timeout: Duration) -> Duration {
+        if self.rows == 0 && rows == 1 {
+            return timeout;
+        }
+        let most = (timeout / 8).max(SHORTEST);
+        let expected = PATIENCE * self.a_row() * rows as f64;
+        if self.rows == 0 || expected >= most.as_secs_f64() {
+            return most.min(timeout);
+        }
+        Duration::from_secs_f64(expected).max(SHORTEST).min(timeout)
+    }
+    /// Rows of the next group, after one of so many.
+    fn group(&self, last: usize, timeout: Duration) -> usize {
+        let fit = timeout.as_secs_f64() / 16.0 / self.a_row().max(1e-9);
+        (last * 2).min(GROUP.0).min(fit as usize).max(1)
+    }
+}
+
+/// A call that gave no results.
+struct Failed {
+    error: Error,
+    late: bool,
+}
+
+impl<'a> Calls<'a> {
+    pub fn new(
+        bound: &'a Bound,
+        worker: &'a mut Worker,
+        args: &'a [ArrayRef],
+        ty: &'a SqlType,
+        context: &'a mut EvalContext,
+        rows_of: &'a dyn Fn(usize) -> Vec<usize>,
+    ) -> Self {
+        Calls { bound, worker, args, ty, context, rows_of, parts: vec![], failed: vec![], poison: 0, seen: None }
+    }
+
+    /// The results of all rows, and those that failed.
+    pub fn all(mut self, rows: usize) -> Result<(ArrayRef, Vec<usize>)> {
+        let fit = self.fit(rows);
+        let mut from = 0;
+        while from < rows {
+            let count = self.pace().min(fit).min(rows - from);
+            match self.seen.is_some() {
+                true => self.search(from, count)?,
+                false => self.range(from, count)?,
+            }
+            from += count;
+        }
+        if let Some(seen) = self.seen.take_if(|s| s.rows > 0) {
+            self.worker.memory.nanos_a_row = seen.a_row() * 1e9;
+        }
+        if self.parts.len() == 1 {
+            return Ok((self.parts.remove(0), self.failed));
+        }
+        let parts: Vec<&dyn Array> = self.parts.iter().map(|p| p.as_ref()).collect();
+        Ok((arrow::compute::concat(&parts)?, self.failed))
+    }
+
+    fn timeout(&self) -> Duration {
+        self.bound.function.loaded.inner.rights.timeout
+    }
+
+    /// Rows whose arguments take a small part of the guest's memory.
+    fn fit(&self, rows: usize) -> usize {
+        let bytes: usize = self.args.iter().map(|a| a.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+        let part = self.bound.function.loaded.inner.rights.memory / 16;
+        (rows as f64 * part as f64 / bytes.max(1) as f64).clamp(1.0, MOST as f64) as usize
+    }
+
+    /// Rows that take a small part of the time-out, by what they took so far.
+    fn pace(&self) -> usize {
+        let nanos = self.worker.memory.nanos_a_row;
+        if nanos == 0.0 {
+            return FIRST;
+        }
+        let wanted = CALL.0.min(self.timeout() / CALL.1);
+        (wanted.as_nanos() as f64 / nanos).clamp(1.0, MOST as f64) as usize
+    }
+
+    /// Rows that have given nobody cause for suspicion.
+    fn range(&mut self, from: usize, count: usize) -> Result<()> {
+        let Some(failed) = self.attempt(from, count, self.timeout())? else { return Ok(()) };
+        if count == 1 {
+            return self.guilty(from, failed.error);
+        }
+        if failed.late {
+            return self.search(from, count);
+        }
+        let half = count / 2;
+        self.range(from, half)?;
+        match self.seen.is_some() {
+            true => self.search(from + half, count - half),
+            false => self.range(from + half, count - half),
+        }
+    }
+
+    /// Rows among which one may take too long.
+    fn search(&mut self, from: usize, count: usize) -> Result<()> {
+        let (mut at, end) = (from, from + count);
+        let mut group = 1;
+        while at < end {
+            let rows = group.min(end - at);
+            self.probe(at, rows)?;
+            at += rows;
+            let timeout = self.timeout();
+            group = self.seen.get_or_insert_default().group(group, timeout);
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self, from: usize, count: usize) -> Result<()> {
+        let timeout = self.timeout();
+        let within = self.seen.get_or_insert_default().allowance(count, timeout);
+        let began = Instant::now();
+        let Some(mut failed) = self.attempt(from, count, within)? else {
+            let seen = self.seen.get_or_insert_default();
+            seen.rows += count;
+            seen.time += began.elapsed();
+            return Ok(());
+        };
+        if count > 1 {
+            let part = count.div_ceil(GROUP.1);
+            for at in (from..from + count).step_by(part) {
+                self.probe(at, part.min(from + count - at))?;
+            }
+            return Ok(());
+        }
+        if failed.late && within < timeout {
+            match self.attempt(from, 1, timeout)? {
+                Some(f) => failed = f,
+                None => return Ok(()),
+            }
+        }
+        self.guilty(from, failed.error)
+    }
+
+    /// Calls the guest for some rows, which may take so long. None if it gave their results.
+    fn attempt(&mut self, from: usize, count: usize, within: Duration) -> Result<Option<Failed>> {
+        let function = &self.bound.function;
+        let inner = &function.loaded.inner;
+        let crossings = &self.bound.crossings;
+        let columns: Vec<_> =
+            self.args.iter().zip(crossings).map(|(a, (w, ty))| to_guest(&a.slice(from, count), *w, ty)).collect();
+        let started = Instant::now();
+        let alone = count == 1 && within == inner.rights.timeout;
+        let answer = self.worker.instance.eval(function.index, count as u32, &columns, within, alone);
+        let spent = started.elapsed();
+        inner.metrics.calls.inc();
+        inner.metrics.rows.inc_by(count as u64);
+        inner.metrics.time.observe(spent.as_secs_f64());
+        let memory = self.worker.instance.memory() as i64;
+        if memory > inner.metrics.memory.get() {
+            inner.metrics.memory.set(memory);
+        }
+        if self.seen.is_none() && matches!(answer, Ok(Ok(_))) {
+            let nanos = spent.as_nanos() as f64 / count as f64;
+            let m = &mut self.worker.memory;
+            m.nanos_a_row = if m.nanos_a_row == 0.0 { nanos } else { m.nanos_a_row * 0.8 + nanos * 0.2 };
+        }
+        let name = &inner.rights.name;
+        let failed = |error| Ok(Some(Failed { error, late: false }));
+        let output = match answer {
+            Ok(Ok(output)) => output,
+            Ok(Err(why)) => {
+                return failed(Error::function(format!("{name}: {}{}", cut(&why), self.worker.instance.refusals())));
+            }
+            Err(trapped) => {
+                // The guest is spent; a new one takes its place.
+                self.worker.instance = inner.component.instantiate(&inner.rights)?;
+                return Ok(Some(Failed { error: trapped.error, late: trapped.late }));
+            }
+        };
+        let refusals = self.worker.instance.refusals();
+        let errors = output.errors;
+        let checked = match errors.iter().find(|e| e.row as usize >= count) {
+            Some(e) => Err(format!("it reports a failure of row {} of {count}", e.row)),
+            None => from_guest(output.values, count, &function.signature.dtype, self.ty),
+        };
+        let array = match checked {
+            Ok(array) => array,
+            Err(why) => return failed(Error::function(format!("{name}: it broke the contract: {why}"))),
+        };
+        if errors.is_empty() {
+            self.parts.push(array);
+            return Ok(None);
+        }
+        let mut bad = vec![false; count];
+        for e in errors {
+            let row = e.row as usize;
+            // What is said of a row more than once is not heard.
+            if std::mem::replace(&mut bad[row], true) {
+                continue;
+            }
+            inner.metrics.errors.inc();
+            self.failed.push(from + row);
+            let text = format!("{name}: {}{refusals}", cut(&e.message));
+            for r in (self.rows_of)(from + row) {
+                let failed = self.context.fail_by(function.on_error, r, text.clone());
+                failed.map_err(|x| self.bound.with_arguments(x, self.args, from + row))?;
+            }
+        }
+        let mask: BooleanArray = bad.into_iter().map(Some).collect();
+        self.parts.push(arrow::compute::nullif(&array, &mask)?);
+        Ok(None)
+    }
+
+    /// A row that brings the guest down by itself.
+    fn guilty(&mut self, row: usize, error: Error) -> Result<()> {
+        let function = &self.bound.function;
+        function.loaded.inner.metrics.traps.inc();
+        self.failed.push(row);
+        self.poison += 1;
+        if self.poison > POISON {
+            return Err(error.context(format!("more than {POISON} rows of a batch failed")));
+        }
+        if function.on_error == OnError::Fail {
+            self.context.fatal = (self.rows_of)(row).first().map(|r| self.context.row(*r));
+            return Err(self.bound.with_arguments(error, self.args, row));
+        }
+        for r in (self.rows_of)(row) {
+            self.context.fail_by(function.on_error, r, error.message.clone())?;
+        }
+        self.parts.push(new_null_array(&self.ty.arrow(), 1));
+        Ok(())
+    }
+}
+
+impl Bound {
+    /// Adds to an error the arguments that led to it.
+    fn with_arguments(&self, e: Error, args: &[ArrayRef], row: usize) -> Error {
+        let shown: Vec<String> = args
+            .iter()
+            .zip(&self.crossings)
+            .map(|(a, (_, ty))| {
+                let text = weir_expr::text::cast_text(
+                    &Value::read(a, row.min(a.len().saturating_sub(1))),
+                    ty,
+                    &weir_expr::time::Zone::UTC,
+                );
+                text.chars().take(60).collect()
+            })
+            .collect();
+        let mut e = e;
+        e.message = format!("{}, called with ({})", e.message, shown.join(", "));
+        e.hint(
+            "set 'on-error' = 'skip', 'null' or 'dead-letter' in CREATE FUNCTION … WITH (…) to go on without such rows",
+        )
+    }
+}
