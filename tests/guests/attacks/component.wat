@@ -195,7 +195,7 @@
     (instance
       (type (;0;) (record (field "precision" u8) (field "scale" u8)))
       (export (;1;) "decimal-type" (type (eq 0)))
-      (type (;2;) (variant (case "any") (case "boolean") (case "int32") (case "int64") (case "float64") (case "utf8") (case "binary") (case "date") (case "timestamp" u8) (case "decimal" 1)))
+      (type (;2;) (variant (case "any") (case "boolean") (case "int32") (case "int64") (case "float64") (case "utf8") (case "binary") (case "date") (case "timestamp" u8) (case "decimal" 1) (case "int8") (case "int16") (case "float32") (case "time" u8) (case "timestamp-ltz" u8) (case "nested")))
       (export (;3;) "data-type" (type (eq 2)))
       (type (;4;) (list u8))
       (type (;5;) (option 4))
@@ -506,7 +506,7 @@
   (component $weir:udf/functions@1.0.0-shim-component (;0;)
     (type (;0;) (record (field "precision" u8) (field "scale" u8)))
     (import "import-type-decimal-type" (type (;1;) (eq 0)))
-    (type (;2;) (variant (case "any") (case "boolean") (case "int32") (case "int64") (case "float64") (case "utf8") (case "binary") (case "date") (case "timestamp" u8) (case "decimal" 1)))
+    (type (;2;) (variant (case "any") (case "boolean") (case "int32") (case "int64") (case "float64") (case "utf8") (case "binary") (case "date") (case "timestamp" u8) (case "decimal" 1) (case "int8") (case "int16") (case "float32") (case "time" u8) (case "timestamp-ltz" u8) (case "nested")))
     (import "import-type-data-type" (type (;3;) (eq 2)))
     (type (;4;) (list u8))
     (type (;5;) (option 4))
