@@ -58,10 +58,12 @@ fn measured(job: &Job, arguments: &[&str]) -> Measured {
     let process = format!("/proc/{}", child.id());
     let (mut memory, mut files, mut worked) = (0, 0, Duration::ZERO);
     let status = loop {
-        memory = memory.max(number(&std::fs::read_to_string(format!("{process}/status")).unwrap_or_default(), "VmHWM:"));
+        memory =
+            memory.max(number(&std::fs::read_to_string(format!("{process}/status")).unwrap_or_default(), "VmHWM:"));
         files = files.max(std::fs::read_dir(format!("{process}/fd")).map_or(0, Iterator::count));
         let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
-        let ticks = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2)).into_iter().flatten();
+        let ticks =
+            stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2)).into_iter().flatten();
         let ticks: u64 = ticks.filter_map(|t| t.parse::<u64>().ok()).sum();
         worked = worked.max(Duration::from_millis(ticks * 10));
         if let Some(status) = child.try_wait().expect("its end") {
@@ -124,9 +126,12 @@ fn guests_take_no_more_than_they_are_given() {
         ("timers", forever("(drop (call $sleep (i64.const 1000000000000)))")),
         ("networks", forever("(drop (call $net))")),
         ("random", forever("(call $random (i64.const 60000000) (i32.const 500))")),
-        ("output", format!("{large} (local.set $s (call $stdout)) {}", {
-            forever("(call $owrite (local.get $s) (local.get $q) (i32.const 50000000) (i32.const 500))")
-        })),
+        (
+            "output",
+            format!("{large} (local.set $s (call $stdout)) {}", {
+                forever("(call $owrite (local.get $s) (local.get $q) (i32.const 50000000) (i32.const 500))")
+            }),
+        ),
         ("messages", format!("{large} {}", forever("(call $log (i32.const 3) (local.get $q) (i32.const 50000000))"))),
         (
             "results",

@@ -1,7 +1,7 @@
 //! Columns across the boundary: Arrow's buffers out, a guest's buffers in, every length and offset checked.
 
-use crate::nested;
 use crate::bindings::weir::udf::types::{Column, DataType as Wit, DecimalType};
+use crate::nested;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{

@@ -304,10 +304,7 @@ impl network::HostNetwork for Sockets<'_> {
 }
 
 impl tcp_create_socket::Host for Sockets<'_> {
-    fn create_tcp_socket(
-        &mut self,
-        family: IpAddressFamily,
-    ) -> std::result::Result<Resource<TcpSocket>, SocketError> {
+    fn create_tcp_socket(&mut self, family: IpAddressFamily) -> std::result::Result<Resource<TcpSocket>, SocketError> {
         // Without a grant one is enough to say in an error where to it was to lead.
         let most = if self.rights.network.is_empty() { 1 } else { SOCKETS };
         if self.open.len() >= most {

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::async_trait;
 use weir_core::thread::locked;
 
 /// Lines that a function may write in a second, all its instances together.
@@ -206,7 +206,10 @@ mod tests {
 
     #[test]
     fn what_a_guest_says_is_one_line() {
-        assert_eq!(one_line("a\nb\r\u{1b}[31m\u{9b}\u{2028}\u{202e}ü\t浙"), "a\\nb\\r\\u{1b}[31m\\u{9b}\\u{2028}\\u{202e}ü\t浙");
+        assert_eq!(
+            one_line("a\nb\r\u{1b}[31m\u{9b}\u{2028}\u{202e}ü\t浙"),
+            "a\\nb\\r\\u{1b}[31m\\u{9b}\\u{2028}\\u{202e}ü\t浙"
+        );
         assert_eq!(one_line(&"浙".repeat(1 << 20)).chars().count(), LINE);
         assert_eq!(cut("short"), "short");
     }

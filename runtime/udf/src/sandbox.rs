@@ -180,12 +180,7 @@ fn first_line(s: &str) -> String {
 }
 
 /// Compiles, or takes what was compiled before by this version for this machine.
-fn compiled(
-    engine: &Engine,
-    bytes: &[u8],
-    shown: &str,
-    cache: &Cache,
-) -> Result<wasmtime::component::Component> {
+fn compiled(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache) -> Result<wasmtime::component::Component> {
     use sha2::Digest;
     use std::hash::{Hash, Hasher};
     struct Sum(sha2::Sha256);
@@ -223,7 +218,9 @@ fn compiled(
             unsafe { wasmtime::component::Component::deserialize(engine, &compiled) }
         }
     };
-    loaded.map_err(|e| Error::tool(format!("{shown} was compiled, and cannot be loaded: {}", first_line(&format!("{e:#}")))))
+    loaded.map_err(|e| {
+        Error::tool(format!("{shown} was compiled, and cannot be loaded: {}", first_line(&format!("{e:#}"))))
+    })
 }
 
 /// A guest at work.
@@ -332,7 +329,9 @@ impl Instance {
         within: Duration,
         waits: bool,
     ) -> Result<std::result::Result<types::Output, String>, Trapped> {
-        self.guard(within, if waits { WAITING } else { 1 }, |store, udf| udf.weir_udf_functions().call_eval(store, function, rows, args))
+        self.guard(within, if waits { WAITING } else { 1 }, |store, udf| {
+            udf.weir_udf_functions().call_eval(store, function, rows, args)
+        })
     }
 
     /// What was refused since the last time, in words for an error.
