@@ -96,7 +96,7 @@ fn guests_take_no_more_than_they_are_given() {
     const MEMORY: u64 = 128;
     let lines = |ran: &Ran| ran.err.lines().filter(|l| l.contains(" f: ")).count();
     let attacked = |name: &str, module: &str| {
-        let job = job(&component(module), 1000, "'memory' = '128mb', 'timeout' = '300ms', 'on-error' = 'null'");
+        let job = job(&component(module), 100, "'memory' = '128mb', 'timeout' = '300ms', 'on-error' = 'null'");
         let m = measured(&job, &ONE);
         assert!(m.memory < OWN + MEMORY * 3 / 2, "{name}: {} MB: {}", m.memory, m.ran.err);
         assert!(m.files < 200, "{name}: {} files", m.files);

@@ -142,7 +142,12 @@ impl Printed {
 }
 
 impl Lines {
-    fn push(&mut self, mut bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8]) {
+        // Piece by piece, so that no more than two of them are ever kept.
+        bytes.chunks(OPEN_LINE).for_each(|piece| self.push_piece(piece));
+    }
+
+    fn push_piece(&mut self, mut bytes: &[u8]) {
         while let Some(at) = bytes.iter().position(|b| *b == b'\n') {
             self.open.extend_from_slice(&bytes[..at]);
             self.end();
