@@ -97,11 +97,12 @@ fn guests_take_no_more_than_they_are_given() {
     let lines = |ran: &Ran| ran.err.lines().filter(|l| l.contains(" f: ")).count();
     let attacked = |name: &str, module: &str| {
         let job = job(&component(module), 100, "'memory' = '128mb', 'timeout' = '300ms', 'on-error' = 'null'");
+        let began = Instant::now();
         let m = measured(&job, &ONE);
         assert!(m.memory < OWN + MEMORY * 3 / 2, "{name}: {} MB: {}", m.memory, m.ran.err);
         assert!(m.files < 200, "{name}: {} files", m.files);
         // A hundred a second, and one that tells what was left out.
-        let most = 101 * (m.worked.as_secs() as usize + 20);
+        let most = 101 * (began.elapsed().as_secs() as usize + 2);
         assert!(lines(&m.ran) < most, "{name}: {} lines", lines(&m.ran));
         // More than 16 rows that fail end the job; the message names the function.
         assert!(m.ran.code == Some(0) || m.ran.code == Some(4) && m.ran.err.contains("f: "), "{name}: {}", m.ran.err);
@@ -223,7 +224,7 @@ fn rows_that_take_too_long_are_found_soon() {
     let began = Instant::now();
     let sleeps = run("sleeps", "CASE WHEN a = 6789 THEN 13 ELSE a + 13 END", 2);
     assert_eq!(rows(&sleeps), ["[8000, 7999]"], "{}", sleeps.ran.err);
-    assert!(began.elapsed() < Duration::from_secs(3 * 6 + 10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3 * 6 + 30), "{:?}", began.elapsed());
 }
 
 #[test]
