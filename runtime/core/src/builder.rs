@@ -136,7 +136,8 @@ impl ColumnBuilder {
                 let mut bytes = [0; NANOS as usize];
                 bytes[..8].copy_from_slice(&(s ^ i64::MIN).to_be_bytes());
                 bytes[8..].copy_from_slice(&n.to_be_bytes());
-                if b.append_value(bytes).is_err() {
+                // As far as 64 bits of microseconds reach: one range for all timestamps.
+                if s.checked_mul(1_000_000).is_none() || b.append_value(bytes).is_err() {
                     b.append_null();
                 }
             }

@@ -34,7 +34,7 @@ impl Zone {
             };
             let (h, m) = rest.split_once(':').unwrap_or((rest, "0"));
             let (h, m): (i32, i32) = (h.parse().ok()?, m.parse().ok()?);
-            (h <= 18 && m < 60).then_some(Zone::Fixed(sign * (h * 3600 + m * 60)))
+            ((0..=18).contains(&h) && (0..60).contains(&m)).then(|| Zone::Fixed(sign * (h * 3600 + m * 60)))
         };
         if text == "Z" || rest.is_empty() {
             return Ok(Zone::UTC);
