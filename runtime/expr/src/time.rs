@@ -179,9 +179,9 @@ pub fn ceil(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
 /// Local seconds some months later; the day is kept, or the month's last.
 pub fn add_months(seconds: i64, months: i64) -> Option<i64> {
     let t = date_time(seconds, 0)?;
-    let month = i64::from(t.year()) * 12 + i64::from(t.month0()) + months;
+    let month = (i64::from(t.year()) * 12 + i64::from(t.month0())).checked_add(months)?;
     let (y, m) = (i32::try_from(month.div_euclid(12)).ok()?, month.rem_euclid(12) as u32 + 1);
-    let day = (0..4).find_map(|back| days(y, m, t.day() - back))?;
+    let day = (0..4).find_map(|back| days(y, m, t.day().checked_sub(back)?))?;
     Some(i64::from(day) * DAY + seconds.rem_euclid(DAY))
 }
 
