@@ -4,7 +4,7 @@
 //! A call that traps is made again for each half of its rows, down to the one that brings the guest down. For one that runs out of
 //! time this would take the time once for each halving. So its rows are gone through in small groups, which have little time each: by
 //! what the rows before them took. A group that has not done by then is parted again, and only a row that has come out alone gets
-//! all of the time, and is found guilty if it uses that up. One row is found within two time-outs, each further one within one more.
+//! all of the time, and is found guilty if it uses that up. One row is found within three time-outs, each further one within two more.
 
 use crate::convert::{from_guest, to_guest};
 use crate::function::{Bound, Worker};

@@ -266,7 +266,9 @@ fn trap(store: &Store<State>, e: &wasmtime::Error) -> Trapped {
             t => format!("it trapped: {t}{said}"),
         }
     } else {
-        format!("it broke the contract: {}{said}", one_line(&first_line(&format!("{e:#}"))))
+        // The cause: what stands before it is where the guest was.
+        let cause = e.chain().last().map(|c| first_line(&c.to_string())).unwrap_or_default();
+        format!("it broke the contract: {}{said}", one_line(&cause))
     };
     let error = Error::function(format!("{name}: {what}{}", state.refusals()));
     let error = if late {
