@@ -80,11 +80,12 @@ impl EvalContext {
     /// # Errors
     /// When the policy is to fail.
     pub fn fail_by(&mut self, policy: OnError, row: usize, message: impl Into<String>) -> Result<()> {
+        let message = shortened(message.into());
         if policy == OnError::Fail {
             self.fatal = Some(self.row(row));
             return Err(Error::data(message));
         }
-        self.errors.push(RowError { row: self.row(row), policy, message: message.into() });
+        self.errors.push(RowError { row: self.row(row), policy, message });
         Ok(())
     }
     /// What an evaluation ends with whose result is too large for one column.
@@ -116,5 +117,14 @@ impl EvalContext {
         let result = f(self);
         self.rows = outer;
         result
+    }
+}
+
+/// A message in so many words: what a row holds may be much longer.
+fn shortened(message: String) -> String {
+    const MOST: usize = 1000;
+    match message.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &message[..at]),
+        None => message,
     }
 }

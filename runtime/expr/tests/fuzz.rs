@@ -269,7 +269,17 @@ fn every_function() {
         let rows = 1 + random.below(6);
         // Many shapes of arguments are tried until one binds.
         let found = (0..60).find_map(|_| {
-            let kinds: Vec<T> = (0..random.below(5)).map(|_| random.one(&types).clone()).collect();
+            let (count, shape) = (random.below(5), random.below(4));
+            let one = random.one(&types).clone();
+            let kinds: Vec<T> = (0..count)
+                .map(|_| match shape {
+                    // Most functions take texts and numbers, or values of one type.
+                    0 => types[0].clone(),
+                    1 => random.one(&[types[0].clone(), T::Int]).clone(),
+                    2 => one.clone(),
+                    _ => random.one(&types).clone(),
+                })
+                .collect();
             let args: Vec<Expr> = kinds
                 .iter()
                 .enumerate()
