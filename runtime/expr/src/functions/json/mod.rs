@@ -6,6 +6,8 @@
 mod filter;
 mod find;
 mod path;
+#[cfg(test)]
+mod tests;
 
 use super::table::*;
 use crate::json;

@@ -67,7 +67,7 @@ impl Path {
         if depth > 8 {
             return Err("paths within paths are nested too deep".to_string());
         }
-        let text = text.trim_matches(' ');
+        let text = text.trim_end_matches(' ');
         if text.is_empty() {
             return Err("it is empty".to_string());
         }
