@@ -114,9 +114,15 @@ fn the_example_that_asks_a_service_gets_its_provinces_there() {
     std::io::BufRead::read_line(&mut said, &mut address).expect("its address");
     let state = tempfile::tempdir().expect("a folder");
     let run = |service: &str| -> Ran {
-        let script = repository("examples/cdn-log-analysis/job-http.sql");
+        // The example's script, beside its own data and functions, with this service's address.
+        for folder in ["data", "udf"] {
+            let example = repository("examples/cdn-log-analysis").join(folder);
+            std::os::unix::fs::symlink(example, state.path().join(folder)).expect("a link");
+        }
+        let script = std::fs::read_to_string(repository("examples/cdn-log-analysis/job-http.sql")).expect("the script");
+        std::fs::write(state.path().join("job.sql"), script.replace("127.0.0.1:8099", service)).expect("a script");
         let mut c = Command::new(weir());
-        c.arg("run").arg(script).arg("--state").arg(state.path()).env("GEO_SERVICE", service);
+        c.arg("run").arg(state.path().join("job.sql")).arg("--state").arg(state.path().join("state"));
         c.output().expect("weir").into()
     };
     let ran = run(address.trim());

@@ -24,13 +24,13 @@ CREATE TABLE cdn_access_statistic (
   'connector.write.flush.interval' = '1s'
 );
 
--- The function asks its service over HTTP, by a grant for that address only.
+-- The function asks its service over HTTP, by a grant for that address only. ./run puts in where the service is.
 CREATE FUNCTION ip_to_province AS 'ip_to_province' LANGUAGE PYTHON
-  USING FILE '../cdn-log-analysis/udf/ip_to_province_http.py' WITH ('network' = '${GEO_SERVICE}', 'on-error' = 'null');
+  USING FILE '../cdn-log-analysis/udf/ip_to_province_http.py' WITH ('network' = '127.0.0.1:8099', 'on-error' = 'null');
 
 INSERT INTO cdn_access_statistic
 SELECT province, COUNT(uuid) AS access_count, SUM(response_size) AS total_download,
        SUM(response_size) * 1.0 / SUM(request_time) AS download_speed
-FROM (SELECT uuid, COALESCE(ip_to_province('${GEO_SERVICE}', client_ip), 'unknown') AS province, response_size, request_time
+FROM (SELECT uuid, COALESCE(ip_to_province('127.0.0.1:8099', client_ip), 'unknown') AS province, response_size, request_time
       FROM cdn_access_log)
 GROUP BY province;
