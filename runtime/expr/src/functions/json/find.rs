@@ -207,7 +207,16 @@ fn function(name: &str, given: &[Json], node: &Json) -> Option<Json> {
         j => vec![j.clone()],
     };
     match name {
-        "length" | "size" => Some(match given.first().unwrap_or(node) {
+        // Of what a path with several ends found, what is inside is counted.
+        "length" | "size" if !given.is_empty() => {
+            let inside = |j: &Json| match j {
+                Json::Array(l) => l.len(),
+                Json::Object(o) => o.len(),
+                _ => 0,
+            };
+            Some(Json::from(given.iter().flat_map(items).map(|j| inside(&j)).sum::<usize>()))
+        }
+        "length" | "size" => Some(match node {
             Json::Array(l) => Json::from(l.len()),
             Json::Object(o) => Json::from(o.len()),
             _ => Json::Null,
