@@ -35,7 +35,8 @@ pub(crate) enum Failed {
 /// Bytes of each output that are kept; what is beyond is read and dropped.
 const KEPT: u64 = 4 << 20;
 /// What a tool needs to find its own parts: nothing of it is a secret of the job's.
-const NEEDED: [&str; 7] = ["PATH", "HOME", "TMPDIR", "LANG", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+const NEEDED: [&str; 8] =
+    ["PATH", "HOME", "TMPDIR", "LANG", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTUP_AUTO_INSTALL"];
 /// What a tool needs besides to reach its registry: proxies, certificates, and the tools' own settings.
 const FETCHING: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
