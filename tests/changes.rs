@@ -45,6 +45,8 @@ fn changes_add_up_to_the_batch_result() {
     let mut runner = TestRunner::new(Config { cases: 60, max_shrink_iters: 40, ..Config::default() });
     let input = (rows(), 0..QUERIES.len(), 1usize..9, 1usize..4);
     let property = |(rows, query, at_once, parallelism): (Rows, usize, usize, usize)| {
+        // Over no rows at all a batch gives one row where nothing is grouped; a stream gives none, as in Flink.
+        prop_assume!(!rows.is_empty());
         let query = QUERIES[query];
         let at_once = format!("table.exec.mini-batch.size={at_once}");
         let parallelism = format!("parallelism.default={parallelism}");

@@ -12,6 +12,8 @@ use weir_core::{Error, Result};
 
 /// Resident bytes that compiling may take, and how many more for each byte of the component.
 const MEMORY: (u64, u64) = (512 << 20, 48);
+/// Bytes of address space that the allocator and the threads' stacks reserve without using them.
+const RESERVED: u64 = 3 << 30;
 /// Seconds of processor time that compiling may take, and how many more for each megabyte of the component.
 const TIME: (u64, u64) = (60, 10);
 /// The clock's time is a multiple of that: the machine may have other things to do.
@@ -61,7 +63,10 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache)
     // Every thread of the compiler has a function at hand: no more of them than the bound of memory is meant for.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     child.arg(command).arg(&from).arg(&to).env("RAYON_NUM_THREADS", threads.to_string());
-    let limits = [(libc::RLIMIT_CPU, seconds), (libc::RLIMIT_DATA, memory * 2), (libc::RLIMIT_CORE, 0)];
+    // What is resident is looked at five times a second; this bounds what can be taken in between. The allocator reserves much more
+    // than it uses.
+    let data = memory * 2 + RESERVED;
+    let limits = [(libc::RLIMIT_CPU, seconds), (libc::RLIMIT_DATA, data), (libc::RLIMIT_CORE, 0)];
     // SAFETY: setrlimit is a plain system call, which may be made between fork and exec; it reads a local.
     unsafe {
         child.pre_exec(move || {
@@ -90,7 +95,7 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache)
     Err(match ended.status.signal() {
         Some(libc::SIGXCPU | libc::SIGKILL) => dear(&format!("took more than {seconds} s of processor time")),
         Some(libc::SIGABRT | libc::SIGSEGV) if words.contains("memory") => {
-            dear(&format!("took more than {} MB of memory", memory >> 19))
+            dear(&format!("took more than {} MB of memory", memory >> 20))
         }
         Some(signal) => Error::internal(format!("the compiler ended by signal {signal} at {shown}: {}", words.trim())),
         None => wrong(words.trim().trim_start_matches("error: ")),

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use weir_core::Result;
+use weir_core::{Result, private};
 use weir_core::error::io;
 use weir_core::graph::JobIdentity;
 
@@ -64,7 +64,7 @@ impl Claim {
 
     /// The file, locked, and who it names.
     fn open(&self) -> Result<(File, Option<String>)> {
-        std::fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
+        private::make_folder_for_all(&self.folder).map_err(io("make", &self.folder))?;
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path);
         let mut file = file.map_err(io("open", &self.path))?;
         let since = Instant::now();

@@ -126,7 +126,7 @@ impl SinkFactory for Files {
             return b.claim.held(|| Ok(()));
         }
         let own = xxhash_rust::xxh3::xxh3_64(format!("{} {}", self.uid, job.id).as_bytes());
-        fs::create_dir_all(&self.folder).map_err(io("make", &self.folder))?;
+        private::make_folder_for_all(&self.folder).map_err(io("make", &self.folder))?;
         let claim = Claim::take(&self.folder, own, job, mark.is_some())?;
         let all = format!(".part-{own:016x}-");
         let prefix = format!("{all}{}-", claim.process());

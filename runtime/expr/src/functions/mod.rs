@@ -74,6 +74,27 @@ pub enum Takes {
     Any,
 }
 
+impl Takes {
+    /// What it takes, for messages.
+    fn words(self) -> &'static str {
+        match self {
+            Takes::Text => "text",
+            Takes::TextOrBytes => "text or BYTES",
+            Takes::Int => "an INT",
+            Takes::Long => "a BIGINT",
+            Takes::Double => "a number that can be a DOUBLE",
+            Takes::Exact => "an integer or a DECIMAL",
+            Takes::Number => "a number",
+            Takes::Bool => "a BOOLEAN",
+            Takes::Bytes => "BYTES",
+            Takes::Time => "a DATE, TIME or TIMESTAMP",
+            Takes::Array => "an ARRAY",
+            Takes::Map => "a MAP",
+            Takes::Any => "a value",
+        }
+    }
+}
+
 /// A function over one row's values.
 pub type RowFunction = fn(&[Value<'_>], &Call<'_>) -> Outcome;
 /// A function over columns.
@@ -217,7 +238,7 @@ fn call(d: &'static Definition, args: Vec<Expr>) -> Result<Expr> {
     for (i, arg) in args.into_iter().enumerate() {
         let takes = d.takes.get(i).or(d.takes.last()).copied().unwrap_or(Takes::Any);
         let from = arg.ty();
-        let to = accept(takes, &from).ok_or_else(|| wrong(format!("argument {} must be {takes:?}", i + 1)))?;
+        let to = accept(takes, &from).ok_or_else(|| wrong(format!("argument {} must be {}", i + 1, takes.words())))?;
         cast.push(cast_to(arg, &to));
     }
     let types: Vec<SqlType> = cast.iter().map(Expr::ty).collect();
