@@ -388,7 +388,8 @@ fn rows_are_looked_up_by_key() {
         let wanted: String = titles.iter().enumerate().map(|(i, t)| format!("+I[{}, {t}]\n", i + 1)).collect();
         assert_eq!(ran.out, wanted, "{name}");
         job(&format!("LEFT JOIN {as_of} ON o.id = d.id AND d.price > 2"), "", "n").failed(2, &["whole primary key"]);
-        job(&format!("JOIN {as_of} ON d.price > 1"), "", "n").failed(2, &["ON has no equality by which 'p' could be asked"]);
+        job(&format!("JOIN {as_of} ON d.price > 1"), "", "n")
+            .failed(2, &["ON has no equality by which 'p' could be asked"]);
         job("JOIN p FOR SYSTEM_TIME AS OF o.n AS d ON o.id = d.id", "", "n")
             .failed(2, &["no processing time", "PROCTIME()"]);
         job("JOIN o FOR SYSTEM_TIME AS OF o.proctime AS d ON o.id = d.id", "", "o.n").failed(2, &["computed columns"]);

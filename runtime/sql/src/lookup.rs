@@ -303,7 +303,9 @@ mod tests {
 
     #[test]
     fn columns_that_share_a_name_are_told_apart() {
-        let plan = &compiled(&script("1", "INT", "INT", "d.id = o.id AND d.name <> CAST(o.id AS STRING) || 'x'")).inserts[0].plan;
+        let plan = &compiled(&script("1", "INT", "INT", "d.id = o.id AND d.name <> CAST(o.id AS STRING) || 'x'"))
+            .inserts[0]
+            .plan;
         let Plan::Calc { exprs, input, condition: Some(condition), .. } = plan else { panic!("{plan:?}") };
         let Plan::Lookup { keep, columns, table, .. } = &**input else { panic!("{input:?}") };
         let used = |e: &weir_expr::Expr| {

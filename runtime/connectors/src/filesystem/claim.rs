@@ -5,9 +5,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use weir_core::{Result, private};
 use weir_core::error::io;
 use weir_core::graph::JobIdentity;
+use weir_core::{Result, private};
 
 /// How long whoever has the file is waited for. It may sleep, and cannot be trusted to wake.
 const PATIENCE: Duration = Duration::from_secs(5);
