@@ -106,15 +106,19 @@ impl Envelope {
     pub fn new(table: &TableSpec, name: &str, own: &[&str], metadata: &[Item]) -> Result<Self> {
         let mut names = own.to_vec();
         let mut beside = vec![];
-        for (column, c) in table.columns.iter().enumerate() {
-            let Some(key) = &table.metadata[*c] else { continue };
-            let declared = &table.schema.fields[*c];
+        // All that are declared have to be right, those that are read or not.
+        for (declared, key) in table.schema.fields.iter().zip(&table.metadata) {
+            let Some(key) = key else { continue };
             let Some(item) = metadata.iter().find(|(k, ..)| k == key) else {
                 let e = Error::script(format!("there is no metadata '{key}' (column '{}')", declared.name));
                 let known: Vec<&str> = metadata.iter().map(|(k, ..)| *k).collect();
                 return Err(e.at(table.place).hint(format!("the format {name} has {}", known.join(", "))));
             };
             convertible(&item.2.ty(), declared, key).map_err(|e| e.at(table.place))?;
+        }
+        for (column, c) in table.columns.iter().enumerate() {
+            let (declared, key) = (&table.schema.fields[*c], &table.metadata[*c]);
+            let Some(item) = metadata.iter().find(|(k, ..)| Some(*k) == key.as_deref()) else { continue };
             let field = names.iter().position(|n| *n == item.1).unwrap_or_else(|| {
                 names.push(item.1);
                 names.len() - 1
