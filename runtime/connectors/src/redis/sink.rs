@@ -64,7 +64,9 @@ impl SinkFactory for RedisSink {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         let connection = if self.waits { None } else { Some(Connection::new(&self.config)?) };
-        self.config.kept.served(&context);
+        if !self.waits {
+            self.config.kept.served(&context);
+        }
         Ok(Box::new(Writer {
             connection,
             config: self.config.clone(),
