@@ -13,7 +13,7 @@ static ASKED: OnceLock<u32> = OnceLock::new();
 pub fn by_default() {
     // SAFETY: swaps a number of the process, and cannot fail.
     let asked = unsafe { libc::umask(0o077) };
-    ASKED.get_or_init(|| u32::from(asked));
+    ASKED.get_or_init(|| asked);
 }
 
 /// Makes a folder that is there its owner's alone; one that is so already is left as it is.

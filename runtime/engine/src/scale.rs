@@ -86,13 +86,13 @@ pub fn check(graph: &JobGraph, wanted: &Wanted) -> Result<Wanted> {
 pub(crate) fn kept(graph: &JobGraph, by_uid: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
     let (groups, most) = (groups(graph), most(graph));
     let mut sizes = BTreeMap::new();
-    for group in 0..graph.nodes.len() {
+    for (group, most) in most.iter().enumerate() {
         let of = || graph.nodes.iter().zip(&groups).filter(|(_, g)| **g == group).map(|(n, _)| n);
         let mut wanted: Vec<usize> = of().filter_map(|n| by_uid.get(&n.uid).copied()).collect();
         wanted.dedup();
         match wanted[..] {
             [] => {}
-            [n] if (1..=MOST).contains(&n) && (n == 1 || most[group] > 1) => {
+            [n] if (1..=MOST).contains(&n) && (n == 1 || *most > 1) => {
                 sizes.extend(of().map(|node| (node.name.clone(), n)));
             }
             _ => {

@@ -106,9 +106,12 @@ struct Scale {
 }
 
 /// Reads what a request sends: JSON, whole within [`SENDING`] and [`LARGEST`].
-async fn sent<T: DeserializeOwned>(request: &HttpRequest, body: web::Payload) -> std::result::Result<T, HttpResponse> {
+async fn sent<T: DeserializeOwned>(
+    request: &HttpRequest,
+    body: web::Payload,
+) -> std::result::Result<T, Box<HttpResponse>> {
     let hint = Some("send JSON, with Content-Type: application/json");
-    let refused = |status, why: &str| Err(refusal(status, why, hint));
+    let refused = |status, why: &str| Err(Box::new(refusal(status, why, hint)));
     if request.mime_type().ok().flatten().is_none_or(|m| m.essence_str() != "application/json") {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request is not JSON");
     }
@@ -123,7 +126,7 @@ async fn sent<T: DeserializeOwned>(request: &HttpRequest, body: web::Payload) ->
 
 async fn stop(s: State, request: HttpRequest, body: web::Payload) -> HttpResponse {
     if let Err(no) = sent::<Nothing>(&request, body).await {
-        return no;
+        return *no;
     }
     s.stop();
     HttpResponse::Accepted().json(json!({"status": "stopping"}))
@@ -140,7 +143,7 @@ async fn at_leisure(work: impl FnOnce() -> Result<Value> + Send + 'static) -> Ht
 
 async fn savepoint(s: State, request: HttpRequest, body: web::Payload) -> HttpResponse {
     match sent::<Savepoint>(&request, body).await {
-        Err(no) => no,
+        Err(no) => *no,
         Ok(asked) if asked.target.trim().is_empty() => {
             refusal(StatusCode::BAD_REQUEST, "the target is empty", Some("a folder, or s3://bucket/prefix"))
         }
@@ -150,7 +153,7 @@ async fn savepoint(s: State, request: HttpRequest, body: web::Payload) -> HttpRe
 
 async fn scale(s: State, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let asked = match sent::<Scale>(&request, body).await {
-        Err(no) => return no,
+        Err(no) => return *no,
         Ok(asked) => asked.operators,
     };
     let whole = |n: f64| (n.fract() == 0.0 && (1.0..=64.0).contains(&n)).then_some(n as usize);

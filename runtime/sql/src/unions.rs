@@ -118,7 +118,8 @@ fn same_kinds(a: &Schema, b: &Schema) -> bool {
     a.fields.iter().zip(&b.fields).all(|(x, y)| x.ty.kind == y.ty.kind)
 }
 
-/// The rows of a relation that is nothing but constants, cast to types.
+/// The rows of a relation that is nothing but constants, cast to types; or the relation, if it is something else.
+#[expect(clippy::result_large_err, reason = "the relation goes on as it came")]
 fn constant_rows(plan: Plan, types: &[SqlType]) -> std::result::Result<Vec<Vec<weir_expr::Expr>>, Plan> {
     let constant = |exprs: &[weir_expr::Expr]| exprs.iter().all(weir_expr::Expr::constant);
     let rows = match plan {

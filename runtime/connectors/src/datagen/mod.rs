@@ -34,7 +34,7 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         all.push((index as u64, column));
     }
     let per_second = table.number::<f64>("rows-per-second")?.unwrap_or(10_000.0);
-    if !(per_second > 0.0) {
+    if per_second.is_nan() || per_second <= 0.0 {
         let e = Error::script(format!("option 'rows-per-second' is more than 0, not {per_second}"));
         return Err(e.at(table.place_of("rows-per-second")));
     }

@@ -58,7 +58,7 @@ pub fn format(pattern: &str, time: Local) -> Result<String, String> {
 /// The words for the user when the pattern is none.
 pub fn parse(pattern: &str, text: &str) -> Result<Option<Local>, String> {
     let formatter = FORMATTER.with(|last| last.get(pattern, Formatter::new))?;
-    Ok(read::read(&formatter, text).and_then(|fields| resolve::resolve(fields)))
+    Ok(read::read(&formatter, text).and_then(resolve::resolve))
 }
 
 /// Writes an instant in a zone by a pattern of `SimpleDateFormat`.

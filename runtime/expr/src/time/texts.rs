@@ -115,7 +115,8 @@ pub fn cast_time(text: &str) -> Option<i32> {
     if h > 23 || m > 59 || s > 59 {
         return None;
     }
-    let digit = |at: usize| fraction.bytes().nth(at).filter(u8::is_ascii_digit).map_or(0, |b| i64::from(b - b'0'));
+    let digit =
+        |at: usize| fraction.as_bytes().get(at).copied().filter(u8::is_ascii_digit).map_or(0, |b| i64::from(b - b'0'));
     let millis = digit(0) * 100 + digit(1) * 10 + digit(2) + i64::from(digit(3) >= 5);
     let total = (h * 3600 + m * 60 + s) * 1000 + offset;
     // The last millisecond does not round up to a day that has 24 hours.

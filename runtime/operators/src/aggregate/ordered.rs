@@ -51,7 +51,7 @@ impl Ordered {
         };
         let places = self.values.entry(value.clone()).or_default();
         places.count += times;
-        if places.count > 0 && !(self.distinct && !places.at.is_empty()) {
+        if places.count > 0 && (!self.distinct || places.at.is_empty()) {
             places.at.push_back(self.next);
             self.rows.insert(self.next, value);
             self.next += 1;

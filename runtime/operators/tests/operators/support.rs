@@ -8,14 +8,16 @@ use weir_core::metrics::Metrics;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle, StateReader};
 use weir_core::{Batch, Result};
 
+type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// What is staged is there at once.
 #[derive(Default)]
 pub struct Memory {
-    inner: Mutex<(BTreeMap<Vec<u8>, Vec<u8>>, u64)>,
+    inner: Mutex<(Kept, u64)>,
 }
 
 impl Memory {
-    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<Vec<u8>, Vec<u8>>, &mut u64) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Kept, &mut u64) -> T) -> T {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (keys, epoch) = &mut *inner;
         f(keys, epoch)

@@ -12,6 +12,7 @@ const MOST_DEEP: usize = 100;
 
 /// A condition on a node.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
 pub(super) enum Filter {
     And(Box<Filter>, Box<Filter>),
     Or(Box<Filter>, Box<Filter>),

@@ -9,6 +9,7 @@ const MOST_STEPS: usize = 1000;
 
 /// One step of a path.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
 pub(super) enum Step {
     /// `.name`, `['name']`, `['one', 'two']`
     Names(Vec<String>),

@@ -46,7 +46,7 @@ fn by_name(name: &str, unicode: bool) -> Result<String, NoPattern> {
         "all" => r"\x00-\u{10FFFF}",
         _ => "",
     };
-    if !ascii.is_empty() && !(unicode && name.len() > 3) {
+    if !(ascii.is_empty() || unicode && name.len() > 3) {
         return Ok(ascii.to_string());
     }
     let general = |n: &str| {

@@ -196,10 +196,13 @@ impl Pattern {
     }
 }
 
+/// A pattern that was compiled, or why it could not be.
+type Compiled = Result<Rc<Pattern>, (String, Kind, NoPattern)>;
+
 /// A compiled pattern; the last few are kept, for patterns are nearly always constants.
 pub(super) fn kept(source: &str, kind: Kind) -> Result<Rc<Pattern>, NoPattern> {
     thread_local! {
-        static ALL: RefCell<Vec<Result<Rc<Pattern>, (String, Kind, NoPattern)>>> = const { RefCell::new(vec![]) };
+        static ALL: RefCell<Vec<Compiled>> = const { RefCell::new(vec![]) };
     }
     ALL.with_borrow_mut(|all| {
         let found = all.iter().position(|p| match p {
