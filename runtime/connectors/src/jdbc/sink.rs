@@ -334,7 +334,9 @@ impl SinkFactory for JdbcSink {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         *locked(&self.target.metrics) = Some(context.metrics.clone());
         let at_once = if self.waits { None } else { Some(self.at_once()?) };
-        self.kept.served(&context);
+        if !self.waits {
+            self.kept.served(&context);
+        }
         Ok(Box::new(Writer { target: self.target.clone(), at_once, kept: self.kept.clone(), waiting: vec![] }))
     }
 }
