@@ -290,6 +290,13 @@ pub trait SinkFactory: Send + Sync {
     fn deliver(&self, _mark: Mark, _outbox: &[Vec<u8>]) -> Result<()> {
         Ok(())
     }
+    /// Called after the last epoch of a job whose sources have ended was delivered: returns when others can read all of it.
+    ///
+    /// # Errors
+    /// When that takes too long. Everything is delivered all the same.
+    fn ended(&self) -> Result<()> {
+        Ok(())
+    }
     /// Called before the subtasks are made, after all outboxes were delivered: brings what lies outside in line with
     /// the sink's state, and returns how that state changes.
     ///

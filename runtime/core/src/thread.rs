@@ -2,8 +2,10 @@
 
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 /// Locks, whatever became of whoever had the lock before: what locks guard here is whole between any two statements.
 pub fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,7 +44,41 @@ pub fn spawn_with_stack<T: Send + 'static>(
     started(Builder::new().name(name.to_string()).stack_size(stack).spawn(f))
 }
 
+/// Calls something of a library that may never come back, on a thread of its own; gives none when it takes longer than `time`.
+/// The thread is left to itself then, with whatever `f` owns.
+///
+/// # Errors
+/// When the system has no room for one more thread, and an internal one when `f` panics.
+pub fn within<T: Send + 'static>(
+    name: &str,
+    time: Duration,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>> {
+    let (answer, answered) = channel();
+    // Nobody hears an answer that comes too late.
+    let _ = spawn(name, move || answer.send(f()).is_ok())?;
+    match answered.recv_timeout(time) {
+        Ok(answer) => Ok(Some(answer)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::internal(format!("the thread '{name}' panicked"))),
+    }
+}
+
 fn started<T>(handle: std::io::Result<JoinHandle<T>>) -> Result<JoinHandle<T>> {
     handle
         .map_err(|e| Error::io(format!("cannot start a thread: {e}")).hint("raise the limit of processes (ulimit -u)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_never_comes_back_is_not_waited_for() {
+        let (keep, wait) = channel::<()>();
+        assert_eq!(within("test", Duration::from_millis(20), move || wait.recv().is_ok()).expect("a thread"), None);
+        drop(keep);
+        assert_eq!(within("test", Duration::from_secs(60), || 7).expect("a thread"), Some(7));
+        assert!(within("test", Duration::from_secs(60), || -> u8 { panic!("a mistake") }).is_err());
+    }
 }

@@ -233,6 +233,7 @@ fn generation(
         next += 1;
     }
     if backend.finished() {
+        ended(graph);
         return Ok(true);
     }
     for (node, state) in graph.nodes.iter().zip(&handles) {
@@ -400,6 +401,17 @@ fn deliver(
         }
     }
     Ok(())
+}
+
+/// Waits until what was delivered can be read.
+fn ended(graph: &JobGraph) {
+    for node in &graph.nodes {
+        if let Role::Sink(s) = &node.role
+            && let Err(e) = s.ended()
+        {
+            tracing::warn!("{}: all is delivered, but others may not see the last of it yet: {e}", node.name);
+        }
+    }
 }
 
 /// Makes the subtasks of every node.
@@ -583,6 +595,9 @@ fn commit_thread(
                 let begun = Instant::now();
                 deliver(&sinks, &backend, &outbox, &metrics, known)?;
                 backend.delivered(epoch)?;
+                if end {
+                    ended(&sinks);
+                }
                 job.deliver.observe(begun.elapsed().as_secs_f64());
                 Ok(bytes)
             };

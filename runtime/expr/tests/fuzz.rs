@@ -9,6 +9,7 @@ use arrow::datatypes::Schema;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use weir_core::metrics::peak_resident;
 use weir_core::{Field, SqlType, TypeKind as T, Value, value};
 use weir_expr::{EvalContext, Expr, OnError, Session, functions};
 
@@ -230,13 +231,6 @@ fn any(ty: &T, random: &mut Random) -> Value<'static> {
     }
 }
 
-/// The most memory that the process has had, in bytes.
-fn peak() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<usize>().ok()).unwrap_or(0) << 10
-}
-
 #[test]
 fn every_function() {
     let seconds = std::env::var("WEIR_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10);
@@ -326,9 +320,9 @@ fn every_function() {
             }
             Err(e) => assert!(context.too_large, "{}: {e}", shown()),
         }
-        assert!(peak() < 1 << 30, "{} took {} MiB", shown(), peak() >> 20);
+        assert!(peak_resident() < 1 << 30, "{} took {} MiB", shown(), peak_resident() >> 20);
         calls += 1;
     }
     let missed: Vec<&String> = names.iter().filter(|n| !bound.contains(*n)).collect();
-    println!("{calls} calls of {} functions, {} MiB; never bound: {missed:?}", bound.len(), peak() >> 20);
+    println!("{calls} calls of {} functions, {} MiB; never bound: {missed:?}", bound.len(), peak_resident() >> 20);
 }

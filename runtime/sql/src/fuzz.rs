@@ -1,6 +1,6 @@
 //! Fuzzing of what reads scripts: the project's own scripts mutated, soups of their words, and nests of all that nests,
-//! for a few seconds. Whatever a script says, it is compiled or refused: no panic, no overflow of the stack, no hang, and
-//! no more than a bounded amount is bound. `WEIR_FUZZ_SECONDS` sets the time (3 by default).
+//! for a few seconds. Whatever a script says, it is compiled or refused: no panic, no overflow of the stack, no hang, no
+//! more than a gigabyte of memory, and no more than a bounded amount is bound. `WEIR_FUZZ_SECONDS` sets the time (3 by default).
 
 use crate::testing::NoFunctions;
 use std::collections::BTreeMap;
@@ -216,6 +216,8 @@ fn scripts_are_compiled_or_refused() {
         compile(sql);
         // Far more than any of them takes, also on a busy machine: something that grows without bound.
         assert!(started.elapsed() < Duration::from_secs(60), "it takes too long");
+        let peak = weir_core::metrics::peak_resident();
+        assert!(peak < 1 << 30, "it takes {} MiB", peak >> 20);
         std::mem::forget(kept);
         seed += 1;
     }

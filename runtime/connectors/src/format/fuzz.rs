@@ -1,5 +1,5 @@
 //! Fuzzing of the readers: mutated samples, for a moment each. Whatever comes in, a reader neither panics nor stands
-//! still, it goes through all bytes, and the rows do not depend on where the bytes are cut into pieces or files into splits.
+//! still nor takes a gigabyte, it goes through all bytes, and the rows do not depend on where the bytes are cut into pieces or files into splits.
 //!
 //! `WEIR_FUZZ_SECONDS` sets the time (1 by default). No tool that needs another compiler: the samples hold what is special
 //! in each format, and mutation mixes it.
@@ -115,6 +115,8 @@ fn run(what: &str, mut sample: impl FnMut(&mut Random) -> Vec<u8>, check: impl F
         let data = sample(&mut random);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&data, &mut random)));
         assert!(outcome.is_ok(), "{what}, seed {seed}: {:?}", String::from_utf8_lossy(&data));
+        let peak = weir_core::metrics::peak_resident();
+        assert!(peak < 1 << 30, "{what}, seed {seed}: {} MiB for {} bytes", peak >> 20, data.len());
         runs += 1;
     }
 }

@@ -3,10 +3,13 @@
 use super::client::{Cluster, Context};
 use super::native::{Plain, Topic};
 use super::records::{Record, unpack};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use weir_core::thread::within;
 use weir_core::{Error, Result};
 
 /// Messages that are handed over at once.
@@ -18,11 +21,20 @@ const REFUSED: Duration = Duration::from_secs(60);
 /// How long the report of a message that failed may follow its transaction's failure.
 const REPORT: Duration = Duration::from_secs(1);
 
+/// How long a call may take beyond the time it was given. librdkafka 2.12 keeps to that time almost always: after all brokers of a
+/// cluster had been restarted, `rd_kafka_send_offsets_to_transaction` was seen to wait for ever.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the end of a transaction that failed is waited for: the next producer ends it too.
+const ABORTING: Duration = Duration::from_secs(5);
+
 /// A producer for one topic.
 pub(super) struct Producer {
     // The topic goes before its producer.
     topic: Topic,
-    inner: BaseProducer<Context>,
+    inner: Arc<BaseProducer<Context>>,
+    /// Whether a call did not come back: nothing more is asked of the client then.
+    hangs: AtomicBool,
     context: Context,
     cluster: Cluster,
     name: String,
@@ -34,11 +46,53 @@ impl Producer {
         let inner = cluster.producer(transactional_id, context.clone())?;
         let handle = Topic::of(inner.client(), topic)
             .ok_or_else(|| Error::script(format!("'{topic}' cannot be the name of a topic")))?;
-        Ok(Producer { topic: handle, inner, context, cluster: cluster.clone(), name: topic.to_string() })
+        let (inner, hangs) = (Arc::new(inner), AtomicBool::new(false));
+        Ok(Producer { topic: handle, inner, hangs, context, cluster: cluster.clone(), name: topic.to_string() })
     }
 
-    pub fn inner(&self) -> &BaseProducer<Context> {
-        &self.inner
+    /// The code of the error that ended the client, if one has.
+    pub fn fatal(&self) -> Option<Code> {
+        self.inner.client().fatal_error().map(|(code, _)| code)
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When the client is not in a state to.
+    pub fn begin(&self) -> KafkaResult<()> {
+        self.inner.begin_transaction()
+    }
+
+    /// Has the client ask the cluster for something, for which it may take so long.
+    ///
+    /// # Errors
+    /// What the client says; that the time is over, when it does not come back.
+    pub fn ask(
+        &self,
+        time: Duration,
+        f: impl FnOnce(&BaseProducer<Context>, Duration) -> KafkaResult<()> + Send + 'static,
+    ) -> KafkaResult<()> {
+        if self.hangs.load(Ordering::Relaxed) {
+            return Err(KafkaError::Global(Code::OperationTimedOut));
+        }
+        let inner = self.inner.clone();
+        within("weir-kafka", time + GRACE, move || f(&inner, time))
+            .unwrap_or_else(|e| {
+                tracing::warn!("{e}");
+                Some(Err(KafkaError::Global(Code::CriticalSystemResource)))
+            })
+            .unwrap_or_else(|| {
+                tracing::warn!("the client of the topic '{}' does not come back: it is given up", self.name);
+                self.hangs.store(true, Ordering::Relaxed);
+                Err(KafkaError::Global(Code::OperationTimedOut))
+            })
+    }
+
+    /// Ends a transaction that failed, as far as that is possible.
+    pub fn abort(&self) {
+        if let Err(e) = self.ask(ABORTING, |p, time| p.abort_transaction(time)) {
+            tracing::debug!("the transaction was not aborted: {e}");
+        }
     }
 
     /// The error of a call that failed. A message that could not be delivered ends its transaction, after which every call is told

@@ -160,6 +160,9 @@ impl SinkFactory for KafkaSink {
         self.producers.keep(producer);
         Ok(())
     }
+    fn ended(&self) -> Result<()> {
+        self.transactions.as_ref().map_or(Ok(()), |t| locked(t).settle())
+    }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         let producer = if self.waits { None } else { Some(self.producer()?) };
         self.producers.served(&context);

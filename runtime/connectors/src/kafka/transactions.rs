@@ -27,6 +27,8 @@ pub(super) struct Transactions {
     broken: Option<Error>,
     /// Whether the mark was this process's: then it is again only for as long as no other has written it.
     owned: bool,
+    /// Whether no transaction with messages was committed since the last one that only held the mark.
+    settled: bool,
 }
 
 struct Open {
@@ -43,7 +45,16 @@ impl Transactions {
     pub fn new(cluster: Cluster, topic: String, prefix: &str, sink: &str) -> Self {
         // The job's identity comes with `begin`.
         let group = format!("{prefix}-{sink}");
-        Transactions { cluster, topic, group, open: None, written: Instant::now(), broken: None, owned: false }
+        Transactions {
+            cluster,
+            topic,
+            group,
+            open: None,
+            written: Instant::now(),
+            broken: None,
+            owned: false,
+            settled: true,
+        }
     }
 
     /// Writes the mark again when it was not written for so long: a cluster forgets the offsets of a group that is silent
@@ -52,20 +63,28 @@ impl Transactions {
         if self.written.elapsed() < every || self.broken.is_some() {
             return;
         }
-        let Some(open) = self.open.take() else { return };
-        let renewed = open.producer.inner().begin_transaction().map_err(|e| self.failed(&open, open.there, &e));
-        let renewed =
-            renewed.and_then(|()| self.send_mark(&open, open.there)).and_then(|()| self.commit(&open, open.there));
-        match renewed {
-            Ok(()) => {
-                self.written = Instant::now();
-                self.open = Some(open);
-            }
-            Err(e) => {
-                tracing::warn!("the mark could not be renewed: {e}");
-                self.broken = Some(e);
-            }
+        if let Err(e) = self.mark_again() {
+            tracing::warn!("the mark could not be renewed: {e}");
+            self.broken = Some(e);
         }
+    }
+
+    /// Returns when everybody can read what was delivered. A transaction is decided when the cluster says so, and seen when it has
+    /// told that to every partition, a moment later. Only then it takes the next one of the same producer, so one is made.
+    pub fn settle(&mut self) -> Result<()> {
+        if self.settled { Ok(()) } else { self.mark_again() }
+    }
+
+    /// Writes the mark in a transaction of its own. After a failure the connection is gone.
+    fn mark_again(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        open.producer.begin().map_err(|e| self.failed(&open, open.there, &e))?;
+        self.send_mark(&open, open.there)?;
+        self.commit(&open, open.there)?;
+        self.written = Instant::now();
+        self.settled = true;
+        self.open = Some(open);
+        Ok(())
     }
 
     /// Connects: ends what an earlier process left open, then reads how far the cluster is.
@@ -86,8 +105,9 @@ impl Transactions {
             return Err(replaced(&self.what()));
         }
         let producer = Producer::new(&self.cluster, &self.topic, Some(&id))?;
-        let init = producer.inner().init_transactions(PATIENCE);
-        init.map_err(|e| self.cluster.error("begin transactions at", &e))?;
+        producer
+            .ask(PATIENCE, |p, time| p.init_transactions(time))
+            .map_err(|e| self.cluster.error("begin transactions at", &e))?;
         failpoint::pass("kafka-fenced").map_err(io("begin at", self.topic.as_ref()))?;
         let found = self.read(&mark_reader)?;
         if others(&found) {
@@ -101,8 +121,7 @@ impl Transactions {
         let open = Open { producer, mark_reader, job: job.clone(), owner, there };
         if !ours {
             // A run, or a process, begins with a mark of its own.
-            let begun = open.producer.inner().begin_transaction();
-            begun.map_err(|e| self.cluster.error("write the first mark at", &e))?;
+            open.producer.begin().map_err(|e| self.cluster.error("write the first mark at", &e))?;
             self.send_mark(&open, there).and_then(|()| self.commit(&open, there))?;
         }
         self.owned = true;
@@ -136,20 +155,20 @@ impl Transactions {
             e.set_metadata(&open.owner);
         }
         let group = open.mark_reader.group_metadata().ok_or_else(|| Error::internal("a consumer without a group"))?;
-        let sent = open.producer.inner().send_offsets_to_transaction(&list, &group, PATIENCE);
+        let sent = open.producer.ask(PATIENCE, move |p, time| p.send_offsets_to_transaction(&list, &group, time));
         sent.map_err(|e| self.failed(open, epoch, &e))
     }
 
     fn commit(&self, open: &Open, epoch: u64) -> Result<()> {
-        open.producer.inner().commit_transaction(PATIENCE * 2).map_err(|e| self.failed(open, epoch, &e))
+        let committed = open.producer.ask(PATIENCE * 2, |p, time| p.commit_transaction(time));
+        committed.map_err(|e| self.failed(open, epoch, &e))
     }
 
     /// What a failed step on the way to an epoch means. The cluster refuses a producer when another process has begun since, which
     /// is the end, or when its transaction took too long, which is an outage: the mark tells the two apart.
     fn failed(&self, open: &Open, epoch: u64, e: &KafkaError) -> Error {
         let fenced = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
-        let fatal = open.producer.inner().client().fatal_error().map(|(code, _)| code);
-        if [e.rdkafka_error_code(), fatal].into_iter().flatten().any(|c| fenced.contains(&c)) {
+        if [e.rdkafka_error_code(), open.producer.fatal()].into_iter().flatten().any(|c| fenced.contains(&c)) {
             return match self.read(&open.mark_reader) {
                 Ok(Some((owner, there))) if owner == open.owner && (there == open.there || there == epoch) => {
                     let why = format!("{} has ended a transaction that took too long", self.what());
@@ -161,7 +180,7 @@ impl Transactions {
             };
         }
         let failed = open.producer.failed(e);
-        let _ = open.producer.inner().abort_transaction(std::time::Duration::from_secs(5));
+        open.producer.abort();
         failed
     }
 
@@ -178,11 +197,10 @@ impl Transactions {
             }
             let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.topic.as_ref()));
             pass("kafka-transaction")?;
-            open.producer.inner().begin_transaction().map_err(|e| self.failed(&open, mark.epoch.0, &e))?;
+            open.producer.begin().map_err(|e| self.failed(&open, mark.epoch.0, &e))?;
             for entry in outbox {
-                let produced = open.producer.produce(entry);
-                if let Err(e) = produced {
-                    let _ = open.producer.inner().abort_transaction(std::time::Duration::from_secs(5));
+                if let Err(e) = open.producer.produce(entry) {
+                    open.producer.abort();
                     return Err(e);
                 }
             }
@@ -192,6 +210,7 @@ impl Transactions {
             self.commit(&open, mark.epoch.0)?;
             pass("kafka-committed")?;
             open.there = mark.epoch.0;
+            self.settled = false;
             self.written = Instant::now();
         }
         self.open = Some(open);
