@@ -535,7 +535,7 @@ fn start(
                         for r in receivers {
                             let (data, connect): (Recipient<Data>, Recipient<Connect>) =
                                 (r.clone().recipient(), r.clone().recipient());
-                            targets.push(Target::new(data, connect, channel + subtask));
+                            targets.push(Target { recipient: data, connect, channel: channel + subtask });
                         }
                     }
                     channel += graph.nodes[edge.from].parallelism;

@@ -1,7 +1,6 @@
 //! What actors say to each other.
 
 use actix::{Message, Recipient};
-use std::time::Duration;
 use weir_core::graph::Polled;
 use weir_core::state::Epoch;
 use weir_core::{Batch, Error};
@@ -16,9 +15,10 @@ pub(crate) struct Barrier {
     pub end: bool,
 }
 
+/// What travels on a channel, in order.
 #[derive(Debug, Clone)]
-pub(crate) enum Item {
-    Batch(Batch),
+pub(crate) enum Item<B = Batch> {
+    Batch(B),
     Barrier(Barrier),
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Ack {
 }
 
 /// What a subtask tells the coordinator beside acks.
-#[derive(Message)]
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum News {
     SourceEnded,
@@ -76,21 +76,8 @@ pub(crate) enum News {
     Committed { epoch: Epoch, bytes: u64 },
 }
 
-/// What the worker thread has done.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Done {
-    /// What goes to which target.
-    pub outputs: Vec<(usize, Batch)>,
-    pub outcome: Outcome,
-    pub cpu: Duration,
-    /// The time that it took, without what the thread waited for a core.
-    pub useful: Duration,
-    pub wants_epoch: bool,
-    /// The rows that the operator would rather take at once.
-    pub gathers: usize,
-}
-
+/// How a piece of work ended.
+#[derive(Debug)]
 pub(crate) enum Outcome {
     Polled(Polled),
     Processed,

@@ -1,12 +1,13 @@
 //! The thread behind a subtask's actor: one piece of work at a time, timed.
 
 use crate::control::Control;
-use crate::messages::{Barrier, Done, Outcome};
+use crate::messages::Outcome;
 use crate::routing::{Route, route};
-use actix::Recipient;
+use crate::subtask::{Done, Work};
+use actix::{Message, Recipient};
 use crossbeam_channel::Receiver;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use weir_core::clock::{thread_cpu, thread_queued};
 use weir_core::graph::{Collector, Operator, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
@@ -21,11 +22,14 @@ pub(crate) enum Task {
     Sink(Box<dyn Sink>),
 }
 
-/// A piece of work.
-pub(crate) enum Work {
-    Poll,
-    Process(usize, Vec<Batch>),
-    Checkpoint(Barrier),
+/// What the thread tells its actor when a piece of work is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Report {
+    pub done: Done<Batch>,
+    pub cpu: Duration,
+    /// The time that it took, without what the thread waited for a core.
+    pub useful: Duration,
 }
 
 pub(crate) struct Worker {
@@ -42,7 +46,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Works until nothing is left to do. What a source or a sink is connected to is given back before it says so, so that the next
     /// generation finds it; what an operator holds may take a while to go, and goes afterwards.
-    pub fn run(mut self, work: &Receiver<Work>, done: &Recipient<Done>) {
+    pub fn run(mut self, work: &Receiver<Work<Batch>>, report: &Recipient<Report>) {
         while let Ok(w) = work.recv() {
             let (before, queued, began) = (thread_cpu(), thread_queued(), Instant::now());
             let mut outputs = vec![];
@@ -64,25 +68,26 @@ impl Worker {
                 _ => cpu,
             };
             let last = matches!(&outcome, Outcome::Checkpointed { barrier, .. } if barrier.last);
-            let done_with = Done { outputs, outcome, cpu, useful, wants_epoch, gathers };
+            let done = Done { outcome, outputs, took: began.elapsed(), gathers, wants_epoch };
+            let told = Report { done, cpu, useful };
             if last {
                 match self.task {
-                    Task::Operator(_) => done.do_send(done_with),
+                    Task::Operator(_) => report.do_send(told),
                     task => {
                         drop(task);
-                        done.do_send(done_with);
+                        report.do_send(told);
                     }
                 }
                 return;
             }
-            done.do_send(done_with);
+            report.do_send(told);
             if failed {
                 return;
             }
         }
     }
 
-    fn work(&mut self, w: Work, outputs: &mut Vec<(usize, Batch)>) -> Result<Outcome> {
+    fn work(&mut self, w: Work<Batch>, outputs: &mut Vec<(usize, Batch)>) -> Result<Outcome> {
         let mut collected = Collector::default();
         let alive = self.alive.clone();
         let now = || alive.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,467 @@
+//! A whole job of machines without actors: small networks, whose messages, pieces of work, epochs and failures happen in an order
+//! drawn by lot. Whatever the order, every row is committed once, rows of a key stay in order, barriers are aligned, and credits,
+//! batches on their way and batches in queues always add up to the window.
+//!
+//! `WEIR_INTERLEAVINGS` sets the number of runs (10,000 by default), `WEIR_SEED` the first one's seed.
+
+use super::machine::{Action, Activity, Done, Event, Machine, Rows, WINDOW, Work};
+use crate::messages::{Barrier, Item, News, Outcome};
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+use weir_core::graph::Polled;
+use weir_core::state::Epoch;
+use weir_core::{Error, Result};
+
+/// A row: which of the job's sequences it belongs to, which is its key as well, and its number in that, from 0.
+type Row = (usize, u64);
+
+impl Rows for Vec<Row> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+    fn cut(mut self, at: usize) -> Result<(Self, Self)> {
+        let rest = self.split_off(at);
+        Ok((self, rest))
+    }
+}
+
+/// What a node does with rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Source,
+    /// Hands them on.
+    Pass,
+    /// Hands them on when an epoch ends, as an aggregate does, and asks for one early.
+    Gather,
+    Sink,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    kind: Kind,
+    parallelism: usize,
+    /// The nodes whose rows it takes, each by an input of its own.
+    inputs: Vec<usize>,
+}
+
+/// A job without its rows: nodes in order, sources first and one sink at the end.
+fn network(random: &mut Rng) -> Vec<Node> {
+    let parallelism = |random: &mut Rng| random.usize(1..=3);
+    let sources = random.usize(1..=2);
+    let mut nodes: Vec<Node> =
+        (0..sources).map(|_| Node { kind: Kind::Source, parallelism: parallelism(random), inputs: vec![] }).collect();
+    // Nobody takes what these give, so far.
+    let mut open: BTreeSet<usize> = (0..sources).collect();
+    for _ in 0..random.usize(0..=2) {
+        let from: Vec<usize> = open.iter().copied().filter(|_| random.bool()).collect();
+        if !from.is_empty() {
+            open.retain(|n| !from.contains(n));
+            open.insert(nodes.len());
+            let kind = if random.bool() { Kind::Pass } else { Kind::Gather };
+            nodes.push(Node { kind, parallelism: parallelism(random), inputs: from });
+        }
+    }
+    let inputs = open.into_iter().collect();
+    nodes.push(Node { kind: Kind::Sink, parallelism: parallelism(random), inputs });
+    nodes
+}
+
+/// What is on its way to a machine.
+#[derive(Debug)]
+enum Message {
+    Item { channel: usize, item: Item<Vec<Row>> },
+    Credit { target: usize },
+    Asked(Barrier),
+    Held,
+}
+
+/// A machine and what stands for its actor and its thread.
+struct Subtask {
+    node: usize,
+    machine: Machine<Vec<Row>>,
+    /// The work that its thread has.
+    work: Option<Work<Vec<Row>>>,
+    /// Whether it waits for a time to be over.
+    waits: bool,
+    stopped: bool,
+    /// For each target: the subtask, and the channel there. Targets of a node's subtasks follow each other.
+    targets: Vec<(usize, usize)>,
+    /// For each channel: the subtask, and the target there.
+    senders: Vec<(usize, usize)>,
+    /// Rows that wait for the end of the epoch.
+    gathered: Vec<Row>,
+    /// The last barrier that it has passed.
+    passed: u64,
+    /// The rows of each sequence that have come, to see that they are in order.
+    seen: BTreeMap<usize, u64>,
+}
+
+/// What is durable.
+#[derive(Default)]
+struct Committed {
+    /// How far each sequence was read.
+    positions: BTreeMap<usize, u64>,
+    rows: Vec<Row>,
+    epoch: u64,
+}
+
+/// One generation of subtasks.
+struct Generation<'a> {
+    nodes: &'a [Node],
+    subtasks: Vec<Subtask>,
+    /// What is on its way, by sender and receiver; the coordinator is the sender past the last.
+    mail: BTreeMap<(usize, usize), VecDeque<Message>>,
+    /// Rows of each sequence, and how far they are read.
+    length: u64,
+    positions: BTreeMap<usize, u64>,
+    /// Those of the epoch on its way.
+    at_barrier: BTreeMap<usize, u64>,
+    ended: usize,
+    /// The epoch on its way, its acks, and what the sinks have of it.
+    current: Option<(Barrier, usize, Vec<Row>)>,
+    /// What the sinks have taken since their barriers.
+    taken: BTreeMap<usize, Vec<Row>>,
+    wanted: bool,
+    next: u64,
+}
+
+impl<'a> Generation<'a> {
+    fn new(nodes: &'a [Node], length: u64, committed: &Committed) -> Self {
+        let first: Vec<usize> = nodes
+            .iter()
+            .scan(0, |at, n| {
+                *at += n.parallelism;
+                Some(*at - n.parallelism)
+            })
+            .collect();
+        let mut subtasks = vec![];
+        for (node, n) in nodes.iter().enumerate() {
+            for _ in 0..n.parallelism {
+                let targets: usize = nodes.iter().filter(|o| o.inputs.contains(&node)).map(|o| o.parallelism).sum();
+                let inputs = n.inputs.iter().enumerate();
+                let inputs: Vec<usize> = inputs.flat_map(|(i, from)| vec![i; nodes[*from].parallelism]).collect();
+                let machine = match n.kind {
+                    Kind::Source => Machine::source(targets),
+                    _ => Machine::new(inputs, targets),
+                };
+                subtasks.push(Subtask {
+                    node,
+                    machine,
+                    work: None,
+                    waits: false,
+                    stopped: false,
+                    targets: vec![],
+                    senders: vec![],
+                    gathered: vec![],
+                    passed: committed.epoch,
+                    seen: BTreeMap::new(),
+                });
+            }
+        }
+        for (node, n) in nodes.iter().enumerate() {
+            for from in &n.inputs {
+                for sender in first[*from]..first[*from] + nodes[*from].parallelism {
+                    for receiver in first[node]..first[node] + n.parallelism {
+                        let (channel, target) = (subtasks[receiver].senders.len(), subtasks[sender].targets.len());
+                        subtasks[receiver].senders.push((sender, target));
+                        subtasks[sender].targets.push((receiver, channel));
+                    }
+                }
+            }
+        }
+        Generation {
+            nodes,
+            subtasks,
+            mail: BTreeMap::new(),
+            length,
+            positions: committed.positions.clone(),
+            at_barrier: BTreeMap::new(),
+            ended: 0,
+            current: None,
+            taken: BTreeMap::new(),
+            wanted: false,
+            next: committed.epoch + 1,
+        }
+    }
+
+    fn sources(&self) -> Vec<usize> {
+        (0..self.subtasks.len()).filter(|s| self.nodes[self.subtasks[*s].node].kind == Kind::Source).collect()
+    }
+
+    fn post(&mut self, from: usize, to: usize, message: Message) {
+        self.mail.entry((from, to)).or_default().push_back(message);
+    }
+
+    fn coordinator(&self) -> usize {
+        self.subtasks.len()
+    }
+
+    fn event(&mut self, at: usize, event: Event<Vec<Row>>) {
+        let mut actions = vec![];
+        self.subtasks[at].machine.on(event, &mut actions);
+        for action in actions {
+            match action {
+                Action::Send { target, item } => {
+                    let (to, channel) = self.subtasks[at].targets[target];
+                    self.post(at, to, Message::Item { channel, item });
+                }
+                Action::Credit { channel } => {
+                    let (to, target) = self.subtasks[at].senders[channel];
+                    self.post(at, to, Message::Credit { target });
+                }
+                Action::Work(work) => {
+                    assert!(self.subtasks[at].work.is_none(), "two pieces of work at once");
+                    self.subtasks[at].work = Some(work);
+                }
+                Action::Tell(News::SourceEnded) => self.ended += 1,
+                Action::Tell(News::WantsEpoch) => {
+                    self.wanted = true;
+                    if self.current.is_some() {
+                        let all = self.sources();
+                        all.into_iter().for_each(|s| self.post(self.coordinator(), s, Message::Held));
+                    }
+                }
+                Action::Tell(_) => {}
+                Action::Ack { epoch, outbox } => {
+                    assert!(outbox.is_empty());
+                    let node = &self.nodes[self.subtasks[at].node];
+                    let taken = self.taken.remove(&at).unwrap_or_default();
+                    let (barrier, acks, rows) = self.current.as_mut().expect("an epoch on its way");
+                    assert_eq!(barrier.epoch, epoch, "an ack of another epoch");
+                    *acks += 1;
+                    if node.kind == Kind::Sink {
+                        rows.extend(taken);
+                    }
+                }
+                Action::WakeAfter(_) => self.subtasks[at].waits = true,
+                Action::Stop => self.subtasks[at].stopped = true,
+            }
+        }
+        let s = &self.subtasks[at];
+        assert_eq!(s.work.is_some(), s.machine.activity() == Activity::Busy, "busy without work");
+    }
+
+    /// Does the work that a thread has.
+    fn work(&mut self, at: usize, work: Work<Vec<Row>>, random: &mut Rng) {
+        let kind = self.nodes[self.subtasks[at].node].kind;
+        let mut out: Vec<Row> = vec![];
+        let mut wants_epoch = false;
+        let outcome = match work {
+            Work::Poll => {
+                let position = self.positions.entry(at).or_default();
+                let rows = random.u64(0..=(self.length - *position).min(9));
+                out.extend((*position..*position + rows).map(|n| (at, n)));
+                *position += rows;
+                match random.u8(0..4) {
+                    0 => Outcome::Polled(Polled::Wait(Duration::from_millis(1))),
+                    _ if *position == self.length => Outcome::Polled(Polled::End),
+                    _ => Outcome::Polled(Polled::More),
+                }
+            }
+            Work::Process(input, batches) => {
+                let from = self.nodes[self.subtasks[at].node].inputs[input];
+                let rows: Vec<Row> = batches.into_iter().flatten().collect();
+                self.in_order(at, from, &rows);
+                match kind {
+                    Kind::Sink => self.taken.entry(at).or_default().extend(rows),
+                    Kind::Gather => {
+                        self.subtasks[at].gathered.extend(rows);
+                        wants_epoch = self.subtasks[at].gathered.len() > 20;
+                    }
+                    _ => out = rows,
+                }
+                Outcome::Processed
+            }
+            Work::Checkpoint(barrier) => {
+                let s = &mut self.subtasks[at];
+                assert_eq!(barrier.epoch.0, s.passed + 1, "a barrier is missing");
+                s.passed = barrier.epoch.0;
+                out = std::mem::take(&mut s.gathered);
+                if kind == Kind::Source {
+                    self.at_barrier.insert(at, self.positions.get(&at).copied().unwrap_or(0));
+                }
+                Outcome::Checkpointed { barrier, outbox: vec![] }
+            }
+        };
+        // Everything of a key goes to one subtask of each node behind, a batch or two at a time.
+        let mut outputs = vec![];
+        let behind = self.nodes.iter().filter(|n| n.inputs.contains(&self.subtasks[at].node));
+        let mut first = 0;
+        for n in behind {
+            for i in 0..n.parallelism {
+                let mut rows: Vec<Row> = out.iter().copied().filter(|(k, _)| k % n.parallelism == i).collect();
+                if random.bool() {
+                    let rest = rows.split_off(rows.len() / 2);
+                    outputs.push((first + i, std::mem::replace(&mut rows, rest)));
+                }
+                outputs.push((first + i, rows));
+            }
+            first += n.parallelism;
+        }
+        outputs.retain(|(_, rows)| !rows.is_empty());
+        let took = Duration::from_micros(random.u64(1..3_000_000));
+        let gathers = if random.bool() { random.usize(0..20) } else { 0 };
+        self.event(at, Event::Done(Done { outcome, outputs, took, gathers, wants_epoch }));
+    }
+
+    /// Rows of one sequence come in order and without a gap.
+    fn in_order(&mut self, at: usize, from: usize, rows: &[Row]) {
+        for (key, n) in rows {
+            // A sequence that reaches a node by two ways has its order in each.
+            let seen = self.subtasks[at].seen.entry(from * 1000 + key).or_insert(*n);
+            assert_eq!(*seen, *n, "rows of a key are out of order");
+            *seen += 1;
+        }
+    }
+
+    /// Credits, batches on their way and batches in queues add up.
+    fn adds_up(&self) {
+        for (from, s) in self.subtasks.iter().enumerate() {
+            for (target, (to, channel)) in s.targets.iter().enumerate() {
+                let items = self.mail.get(&(from, *to)).into_iter().flatten();
+                let on_its_way = items
+                    .filter(|m| matches!(m, Message::Item { channel: c, item: Item::Batch(_) } if c == channel))
+                    .count();
+                let back = self.mail.get(&(*to, from)).into_iter().flatten();
+                let back = back.filter(|m| matches!(m, Message::Credit { target: t } if *t == target)).count();
+                let queued = self.subtasks[*to].machine.queued_batches(*channel);
+                let credits = s.machine.credits(target);
+                assert_eq!(credits + on_its_way + back + queued, WINDOW, "credits {from} to {to}");
+            }
+        }
+    }
+
+    /// Runs until its end, or until it is cut off. Gives whether the job has come to its end.
+    fn run(&mut self, committed: &mut Committed, random: &mut Rng) -> bool {
+        for s in 0..self.subtasks.len() {
+            self.event(s, Event::Started);
+        }
+        let (stops, dies) = (random.u8(0..200), random.u8(0..200));
+        for step in 0.. {
+            assert!(step < 1_000_000, "it does not come to an end");
+            self.adds_up();
+            if let Some((barrier, acks, rows)) = self.current.take_if(|(_, acks, _)| *acks == self.subtasks.len()) {
+                self.commit(committed, barrier, rows);
+                assert_eq!(acks, self.subtasks.len());
+                if barrier.last {
+                    return barrier.end;
+                }
+            }
+            if dies == 0 && random.u16(0..500) == 0 {
+                // The process is killed: what no epoch has is done again.
+                return false;
+            }
+            let mail: Vec<(usize, usize)> = self.mail.iter().filter(|(_, m)| !m.is_empty()).map(|(k, _)| *k).collect();
+            let all = |f: &dyn Fn(&Subtask) -> bool| -> Vec<usize> {
+                (0..self.subtasks.len()).filter(|s| f(&self.subtasks[*s])).collect()
+            };
+            let (working, waiting) = (all(&|s| s.work.is_some()), all(&|s| s.waits));
+            let end = self.ended == self.sources().len();
+            let epoch = self.current.is_none() && (end || self.wanted || random.u8(0..20) == 0);
+            let choices = mail.len() + working.len() + waiting.len() + usize::from(epoch);
+            if choices == 0 {
+                assert!(self.current.is_none(), "an epoch stands still");
+                continue;
+            }
+            match random.usize(0..choices) {
+                n if n < mail.len() => {
+                    let message = self.mail.get_mut(&mail[n]).and_then(VecDeque::pop_front).expect("mail");
+                    let event = match message {
+                        Message::Item { channel, item } => Event::Arrived { channel, item },
+                        Message::Credit { target } => Event::Credited { target },
+                        Message::Asked(barrier) => Event::EpochAsked(barrier),
+                        Message::Held => Event::Held,
+                    };
+                    self.event(mail[n].1, event);
+                }
+                n if n < mail.len() + working.len() => {
+                    let at = working[n - mail.len()];
+                    let work = self.subtasks[at].work.take().expect("work");
+                    self.work(at, work, random);
+                }
+                n if n < choices - usize::from(epoch) => {
+                    let at = waiting[n - mail.len() - working.len()];
+                    self.subtasks[at].waits = false;
+                    self.event(at, Event::Waited);
+                }
+                _ => {
+                    self.wanted = false;
+                    let last = end || stops == 0 && random.u8(0..3) == 0;
+                    let barrier = Barrier { epoch: Epoch(self.next), last, end };
+                    self.next += 1;
+                    self.current = Some((barrier, 0, vec![]));
+                    let all = self.sources();
+                    all.into_iter().for_each(|s| self.post(self.coordinator(), s, Message::Asked(barrier)));
+                }
+            }
+        }
+        false
+    }
+
+    fn commit(&mut self, committed: &mut Committed, barrier: Barrier, rows: Vec<Row>) {
+        assert!(self.subtasks.iter().all(|s| s.passed == barrier.epoch.0), "an epoch that has not passed everywhere");
+        committed.rows.extend(rows);
+        committed.positions = std::mem::take(&mut self.at_barrier);
+        committed.epoch = barrier.epoch.0;
+        // The epoch is a cut through the job: what was read before it is committed, and nothing else.
+        let mut there: BTreeMap<usize, u64> = BTreeMap::new();
+        for (key, _) in &committed.rows {
+            *there.entry(*key).or_default() += 1;
+        }
+        let read: BTreeMap<usize, u64> =
+            committed.positions.iter().filter(|(_, n)| **n > 0).map(|(k, n)| (*k, *n)).collect();
+        assert_eq!(there, read, "epoch {} is no cut", barrier.epoch);
+    }
+}
+
+/// A job from its start to its end, over as many generations as it takes.
+fn job(random: &mut Rng) {
+    let mut nodes = network(random);
+    let (length, sources) = (random.u64(0..40), nodes.iter().filter(|n| n.kind == Kind::Source).count());
+    let mut committed = Committed::default();
+    loop {
+        if Generation::new(&nodes, length, &committed).run(&mut committed, random) {
+            break;
+        }
+        // Other parallelisms, but for the sources: each of their subtasks has a sequence of its own.
+        for n in nodes.iter_mut().skip(sources) {
+            n.parallelism = random.usize(1..=3);
+        }
+    }
+    let subtasks: usize = nodes[..sources].iter().map(|n| n.parallelism).sum();
+    let mut rows = committed.rows;
+    rows.sort_unstable();
+    let wanted: Vec<Row> = (0..subtasks).flat_map(|k| (0..length).map(move |n| (k, n))).collect();
+    assert_eq!(rows, wanted, "rows are lost, or there twice");
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn every_row_is_committed_once_in_any_order_of_events() {
+    let (runs, first) = (number("WEIR_INTERLEAVINGS", 10_000), number("WEIR_SEED", 1));
+    for seed in first..first + runs {
+        let outcome = std::panic::catch_unwind(|| job(&mut Rng::with_seed(seed)));
+        assert!(outcome.is_ok(), "seed {seed}: WEIR_SEED={seed} WEIR_INTERLEAVINGS=1 shows it again");
+    }
+}
+
+#[test]
+fn after_an_error_nothing_happens_any_more() {
+    let mut machine: Machine<Vec<Row>> = Machine::new(vec![0], 1);
+    let mut actions = vec![];
+    machine.on(Event::Arrived { channel: 0, item: Item::Batch(vec![(0, 0)]) }, &mut actions);
+    assert!(matches!(actions.as_slice(), [Action::Credit { channel: 0 }, Action::Work(Work::Process(0, _))]));
+    actions.clear();
+    let outcome = Outcome::Failed(Error::data("a bad row"));
+    let done = Done { outcome, outputs: vec![], took: Duration::ZERO, gathers: 0, wants_epoch: false };
+    machine.on(Event::Done(done), &mut actions);
+    assert!(matches!(actions.as_slice(), [Action::Tell(News::Failed(_)), Action::Stop]));
+    actions.clear();
+    machine.on(Event::Arrived { channel: 0, item: Item::Batch(vec![(0, 1)]) }, &mut actions);
+    machine.on(Event::Credited { target: 0 }, &mut actions);
+    assert!(actions.is_empty());
+}

@@ -1,0 +1,402 @@
+//! What a subtask decides, without actors, threads or clocks: an event goes in, actions come out. The actor around it delivers
+//! messages and keeps time, so that every order of events can be tried in a test.
+//!
+//! ```text
+//!            a batch, all barriers, a poll            done
+//!   Free ────────────────────────────────▶ Working ─────────▶ Free
+//!                                             │
+//!                        the last barrier ────┼──▶ Ending     what is pending is sent, nothing is begun
+//!                        an error ────────────┴──▶ Failed     nothing happens any more
+//! ```
+//!
+//! A source has, beside that, its supply:
+//!
+//! ```text
+//!            nothing to read for a while      time is over
+//!   Flowing ─────────────────────────▶ Waiting ─────────▶ Flowing
+//!      │  hold                            │ hold
+//!      └───────────────▶ Held ◀───────────┘        Held ── an epoch is asked for ──▶ Flowing
+//!
+//!   Flowing ── end of input ──▶ Exhausted          it still answers epochs
+//! ```
+//!
+//! Barriers are aligned as in Chandy and Lamport's snapshots, in the form that Flink made known: a channel whose barrier has come is
+//! not read until all have theirs. Room is given by credits: a batch needs one of its target's, a barrier needs none, and nothing new
+//! is begun as long as something cannot be sent.
+
+use crate::messages::{Barrier, Item, News, Outcome};
+use std::collections::VecDeque;
+use std::time::Duration;
+use weir_core::graph::Polled;
+use weir_core::state::Epoch;
+use weir_core::{Batch, Result};
+
+/// Batches that may be on their way on one channel.
+pub(crate) const WINDOW: usize = 4;
+
+/// How long a piece of work should take at most: a batch that would take longer is taken in parts, so that barriers, counters and
+/// what steers the job do not wait for it.
+const PIECE: Duration = Duration::from_millis(200);
+
+/// Rows a second, as long as nothing is known: a first piece of some hundred rows will tell.
+const FIRST_PACE: f64 = 1_280.0;
+
+/// What the machine does with a batch: it counts its rows and cuts it.
+pub(crate) trait Rows: Sized {
+    /// The number of rows.
+    fn rows(&self) -> usize;
+    /// The first rows, and the others.
+    ///
+    /// # Errors
+    /// When it cannot be cut.
+    fn cut(self, at: usize) -> Result<(Self, Self)>;
+}
+
+impl Rows for Batch {
+    fn rows(&self) -> usize {
+        Batch::rows(self)
+    }
+    fn cut(self, at: usize) -> Result<(Self, Self)> {
+        use arrow::array::UInt32Array;
+        let part = |from: usize, to: usize| self.take(&UInt32Array::from_iter_values(from as u32..to as u32));
+        Ok((part(0, at)?, part(at, self.rows())?))
+    }
+}
+
+/// A piece of work for the subtask's thread.
+#[derive(Debug)]
+pub(crate) enum Work<B> {
+    /// Ask the source for rows.
+    Poll,
+    /// Take rows of an input.
+    Process(usize, Vec<B>),
+    /// Hand the epoch over.
+    Checkpoint(Barrier),
+}
+
+/// What happens to a subtask.
+#[derive(Debug)]
+pub(crate) enum Event<B> {
+    /// All is connected.
+    Started,
+    /// Something came on a channel.
+    Arrived { channel: usize, item: Item<B> },
+    /// A target has room for one more batch.
+    Credited { target: usize },
+    /// The coordinator asks a source for a barrier.
+    EpochAsked(Barrier),
+    /// The coordinator asks a source to bring nothing more until the next barrier.
+    Held,
+    /// The time that a source asked for is over.
+    Waited,
+    /// The thread has done its piece of work.
+    Done(Done<B>),
+}
+
+/// What came of a piece of work.
+#[derive(Debug)]
+pub(crate) struct Done<B> {
+    pub outcome: Outcome,
+    /// What goes to which target.
+    pub outputs: Vec<(usize, B)>,
+    /// How long it took.
+    pub took: Duration,
+    /// The rows that the operator would rather take at once.
+    pub gathers: usize,
+    /// Whether changes in memory ask for an epoch before its time.
+    pub wants_epoch: bool,
+}
+
+/// What a subtask does.
+#[derive(Debug)]
+pub(crate) enum Action<B> {
+    /// Send to a target.
+    Send { target: usize, item: Item<B> },
+    /// Give room back to a channel's sender.
+    Credit { channel: usize },
+    /// Have the thread do something.
+    Work(Work<B>),
+    /// Tell the coordinator.
+    Tell(News),
+    /// Tell the coordinator that the epoch has passed here.
+    Ack { epoch: Epoch, outbox: Vec<Vec<u8>> },
+    /// Say when so much time is over.
+    WakeAfter(Duration),
+    /// There is nothing left to do.
+    Stop,
+}
+
+/// What the time of a subtask is booked as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    Busy,
+    BackPressured,
+    Idle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Free,
+    /// The thread has a piece of work of so many rows.
+    Working(usize),
+    Ending,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Supply {
+    Flowing,
+    Waiting,
+    Held,
+    Exhausted,
+}
+
+#[derive(Debug)]
+struct Channel {
+    /// Which input of the operator it feeds.
+    input: usize,
+    /// The barrier that has come on it, while others are waited for.
+    barrier: Option<Barrier>,
+}
+
+/// The decisions of one subtask.
+#[derive(Debug)]
+pub(crate) struct Machine<B> {
+    phase: Phase,
+    /// Of sources only.
+    supply: Option<Supply>,
+    /// The barrier that a source was asked for.
+    asked: Option<Barrier>,
+    channels: Vec<Channel>,
+    /// What has arrived and was not begun.
+    queue: VecDeque<(usize, Item<B>)>,
+    /// The batches that each target has room for.
+    credits: Vec<usize>,
+    /// What is to be sent, in order.
+    pending: VecDeque<(usize, Item<B>)>,
+    gathers: usize,
+    /// Whether the coordinator was asked for an epoch that has not come yet.
+    epoch_wanted: bool,
+    /// Rows a second of the last pieces of work.
+    pace: f64,
+}
+
+impl<B: Rows> Machine<B> {
+    /// The machine of a source with so many targets.
+    pub fn source(targets: usize) -> Self {
+        Machine { supply: Some(Supply::Flowing), ..Self::new(vec![], targets) }
+    }
+
+    /// The machine of an operator or a sink; `inputs` has for each channel the input that it feeds.
+    pub fn new(inputs: Vec<usize>, targets: usize) -> Self {
+        Machine {
+            phase: Phase::Free,
+            supply: None,
+            asked: None,
+            channels: inputs.into_iter().map(|input| Channel { input, barrier: None }).collect(),
+            queue: VecDeque::new(),
+            credits: vec![WINDOW; targets],
+            pending: VecDeque::new(),
+            gathers: 0,
+            epoch_wanted: false,
+            pace: FIRST_PACE,
+        }
+    }
+
+    /// What its time is booked as at the moment.
+    pub fn activity(&self) -> Activity {
+        match self.phase {
+            Phase::Working(_) => Activity::Busy,
+            _ if !self.pending.is_empty() => Activity::BackPressured,
+            _ => Activity::Idle,
+        }
+    }
+
+    /// Batches and barriers that have arrived and were not begun.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Batches that can be queued.
+    pub fn queue_room(&self) -> usize {
+        self.channels.len() * WINDOW
+    }
+
+    /// The room that a target has.
+    #[cfg(test)]
+    pub fn credits(&self, target: usize) -> usize {
+        self.credits[target]
+    }
+
+    /// The batches of a channel that have arrived and for which no room was given back.
+    #[cfg(test)]
+    pub fn queued_batches(&self, of: usize) -> usize {
+        self.queue.iter().filter(|(channel, item)| *channel == of && matches!(item, Item::Batch(_))).count()
+    }
+
+    /// Takes an event, and says what follows from it, in order.
+    pub fn on(&mut self, event: Event<B>, actions: &mut Vec<Action<B>>) {
+        if self.phase == Phase::Failed {
+            return;
+        }
+        match event {
+            Event::Started => {}
+            Event::Arrived { channel, item } => self.queue.push_back((channel, item)),
+            Event::Credited { target } => self.credits[target] += 1,
+            Event::EpochAsked(barrier) => {
+                self.asked = Some(barrier);
+                self.supply_changes(Supply::Held, Supply::Flowing);
+            }
+            Event::Held => {
+                self.supply_changes(Supply::Flowing, Supply::Held);
+                self.supply_changes(Supply::Waiting, Supply::Held);
+                return;
+            }
+            Event::Waited => self.supply_changes(Supply::Waiting, Supply::Flowing),
+            Event::Done(done) => self.done(done, actions),
+        }
+        self.proceed(actions);
+    }
+
+    fn supply_changes(&mut self, from: Supply, to: Supply) {
+        if self.supply == Some(from) {
+            self.supply = Some(to);
+        }
+    }
+
+    fn done(&mut self, done: Done<B>, actions: &mut Vec<Action<B>>) {
+        if let (Phase::Working(rows), Outcome::Processed) = (self.phase, &done.outcome) {
+            let now = rows as f64 / done.took.as_secs_f64().max(1e-6);
+            // What was slow once may have been a cold start, so a faster piece counts at once.
+            self.pace = if now < self.pace { (self.pace + now) / 2.0 } else { now };
+        }
+        self.phase = Phase::Free;
+        self.gathers = done.gathers;
+        self.pending.extend(done.outputs.into_iter().map(|(target, batch)| (target, Item::Batch(batch))));
+        if done.wants_epoch && !self.epoch_wanted {
+            self.epoch_wanted = true;
+            actions.push(Action::Tell(News::WantsEpoch));
+        }
+        match done.outcome {
+            Outcome::Processed | Outcome::Polled(Polled::More) => {}
+            Outcome::Polled(Polled::Wait(time)) => {
+                self.supply_changes(Supply::Flowing, Supply::Waiting);
+                actions.push(Action::WakeAfter(time));
+            }
+            Outcome::Polled(Polled::End) => {
+                self.supply = Some(Supply::Exhausted);
+                actions.push(Action::Tell(News::SourceEnded));
+            }
+            Outcome::Checkpointed { barrier, outbox } => {
+                self.epoch_wanted = false;
+                self.pending.extend((0..self.credits.len()).map(|target| (target, Item::Barrier(barrier))));
+                actions.push(Action::Ack { epoch: barrier.epoch, outbox });
+                if barrier.last {
+                    self.phase = Phase::Ending;
+                }
+            }
+            Outcome::Failed(e) => self.fail(e, actions),
+        }
+    }
+
+    fn fail(&mut self, e: weir_core::Error, actions: &mut Vec<Action<B>>) {
+        self.phase = Phase::Failed;
+        actions.extend([Action::Tell(News::Failed(e)), Action::Stop]);
+    }
+
+    /// Sends what there is room for, and begins the next piece of work, if there is one and room for what comes of it.
+    fn proceed(&mut self, actions: &mut Vec<Action<B>>) {
+        if !matches!(self.phase, Phase::Free | Phase::Ending) {
+            return;
+        }
+        self.send(actions);
+        if !self.pending.is_empty() || self.phase == Phase::Ending {
+            return;
+        }
+        let work = match self.supply {
+            None => self.next_item(actions),
+            Some(supply) => match self.asked.take() {
+                Some(barrier) => Ok(Some(Work::Checkpoint(barrier))),
+                None => Ok((supply == Supply::Flowing).then_some(Work::Poll)),
+            },
+        };
+        match work {
+            Ok(None) => {}
+            Ok(Some(work)) => {
+                let rows = match &work {
+                    Work::Process(_, batches) => batches.iter().map(B::rows).sum(),
+                    Work::Poll | Work::Checkpoint(_) => 0,
+                };
+                self.phase = Phase::Working(rows);
+                actions.push(Action::Work(work));
+            }
+            Err(e) => self.fail(e, actions),
+        }
+    }
+
+    /// Sends what there is room for. Order is kept for each target.
+    fn send(&mut self, actions: &mut Vec<Action<B>>) {
+        let mut blocked = vec![false; self.credits.len()];
+        for (target, item) in std::mem::take(&mut self.pending) {
+            let needed = usize::from(matches!(item, Item::Batch(_)));
+            blocked[target] |= self.credits[target] < needed;
+            if blocked[target] {
+                self.pending.push_back((target, item));
+            } else {
+                self.credits[target] -= needed;
+                actions.push(Action::Send { target, item });
+            }
+        }
+    }
+
+    /// The first in the queue whose channel does not wait for other channels' barriers.
+    fn first_open(&self) -> Option<usize> {
+        self.queue.iter().position(|(channel, _)| self.channels[*channel].barrier.is_none())
+    }
+
+    fn next_item(&mut self, actions: &mut Vec<Action<B>>) -> Result<Option<Work<B>>> {
+        while let Some(at) = self.first_open() {
+            match self.queue.remove(at) {
+                Some((channel, Item::Batch(batch))) => {
+                    let input = self.channels[channel].input;
+                    let most = (self.pace * PIECE.as_secs_f64()).clamp(1.0, f64::from(u32::MAX)) as usize;
+                    let batches = if batch.rows() / 2 > most {
+                        let (first, rest) = batch.cut(most)?;
+                        self.queue.insert(at, (channel, Item::Batch(rest)));
+                        vec![first]
+                    } else {
+                        actions.push(Action::Credit { channel });
+                        self.gather(input, batch, actions)
+                    };
+                    return Ok(Some(Work::Process(input, batches)));
+                }
+                Some((channel, Item::Barrier(barrier))) => {
+                    self.channels[channel].barrier = Some(barrier);
+                    if self.channels.iter().all(|c| c.barrier.is_some()) {
+                        self.channels.iter_mut().for_each(|c| c.barrier = None);
+                        return Ok(Some(Work::Checkpoint(barrier)));
+                    }
+                }
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// A batch and what waits behind it on the same input, up to the next barrier and as much as the operator wants.
+    fn gather(&mut self, input: usize, first: B, actions: &mut Vec<Action<B>>) -> Vec<B> {
+        let mut rows = first.rows();
+        let mut batches = vec![first];
+        while rows < self.gathers
+            && let Some(at) = self.first_open()
+            && let (channel, Item::Batch(_)) = self.queue[at]
+            && self.channels[channel].input == input
+            && let Some((_, Item::Batch(batch))) = self.queue.remove(at)
+        {
+            actions.push(Action::Credit { channel });
+            rows += batch.rows();
+            batches.push(batch);
+        }
+        batches
+    }
+}

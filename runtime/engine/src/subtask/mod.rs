@@ -1,0 +1,210 @@
+//! The actor of a subtask: a shell around its [machine](machine), which delivers what that decides, keeps time, and has a thread.
+
+#[cfg(test)]
+mod interleavings;
+mod machine;
+
+use crate::coordinator::Coordinator;
+use crate::messages::{Ack, Connect, Credit, Data, Hold, News, StartEpoch};
+use crate::worker::{Report, Task, Worker};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
+use crossbeam_channel::Sender;
+use machine::{Action, Activity, Event, Machine};
+use std::time::{Duration, Instant};
+use weir_core::metrics::SubtaskMetrics;
+use weir_core::thread::spawn_with_stack;
+use weir_core::{Batch, Error};
+
+pub(crate) use machine::{Done, Work};
+
+/// The stack of a thread that runs functions: Wasm takes a megabyte of it at most.
+const STACK: usize = 8 << 20;
+
+/// Where a subtask sends.
+pub(crate) struct Target {
+    pub recipient: Recipient<Data>,
+    pub connect: Recipient<Connect>,
+    pub channel: usize,
+}
+
+pub(crate) struct Subtask {
+    pub node: usize,
+    name: String,
+    coordinator: Addr<Coordinator>,
+    metrics: SubtaskMetrics,
+    machine: Machine<Batch>,
+    /// What the thread is made of, until it is started.
+    worker: Option<Worker>,
+    work: Option<Sender<Work<Batch>>>,
+    /// For each channel, who sends on it, and which of its targets this is.
+    senders: Vec<Option<(Recipient<Credit>, usize)>>,
+    targets: Vec<Target>,
+    /// What time is booked as, and since when it was not booked.
+    activity: Activity,
+    since: Instant,
+    /// When the piece of work at hand was begun.
+    began: Instant,
+}
+
+impl Subtask {
+    /// `inputs`: for each channel, the operator's input that it belongs to.
+    pub fn new(
+        node: usize,
+        name: String,
+        coordinator: Addr<Coordinator>,
+        worker: Worker,
+        inputs: Vec<usize>,
+        targets: Vec<Target>,
+    ) -> Self {
+        let senders = inputs.iter().map(|_| None).collect();
+        let machine = match worker.task {
+            Task::Source(_) => Machine::source(targets.len()),
+            Task::Operator(_) | Task::Sink(_) => Machine::new(inputs, targets.len()),
+        };
+        Subtask {
+            node,
+            name,
+            coordinator,
+            metrics: worker.metrics.clone(),
+            activity: machine.activity(),
+            machine,
+            worker: Some(worker),
+            work: None,
+            senders,
+            targets,
+            since: Instant::now(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Books the time since it was last booked.
+    fn account(&mut self) {
+        let now = Instant::now();
+        let elapsed = now.duration_since(self.since).as_secs_f64();
+        self.since = now;
+        match self.activity {
+            Activity::Busy => self.metrics.busy.inc_by(elapsed),
+            Activity::BackPressured => self.metrics.back_pressured.inc_by(elapsed),
+            Activity::Idle => self.metrics.idle.inc_by(elapsed),
+        }
+        self.activity = self.machine.activity();
+    }
+
+    /// Has the machine decide, and does what it says.
+    fn on(&mut self, event: Event<Batch>, ctx: &mut Context<Self>) {
+        // Work that is done and work that follows are booked apart: what a scrape between them sees is up to date.
+        let done = matches!(event, Event::Done(_));
+        let mut actions = vec![];
+        self.machine.on(event, &mut actions);
+        for action in actions {
+            self.act(action, ctx);
+        }
+        if done || self.activity != self.machine.activity() {
+            self.account();
+        }
+        self.metrics.queue.set(self.machine.queued() as i64);
+    }
+
+    fn act(&mut self, action: Action<Batch>, ctx: &mut Context<Self>) {
+        match action {
+            Action::Send { target, item } => {
+                let t = &self.targets[target];
+                t.recipient.do_send(Data { channel: t.channel, item });
+            }
+            Action::Credit { channel } => {
+                if let Some((sender, target)) = &self.senders[channel] {
+                    sender.do_send(Credit { target: *target });
+                }
+            }
+            Action::Work(work) => {
+                self.began = Instant::now();
+                if let Some(w) = &self.work
+                    && w.send(work).is_err()
+                {
+                    self.fails(Error::internal(format!("the thread of '{}' is gone", self.name)));
+                }
+            }
+            Action::Tell(News::Failed(e)) => self.fails(e.context(format!("operator '{}'", self.name))),
+            Action::Tell(news) => self.coordinator.do_send(news),
+            Action::Ack { epoch, outbox } => self.coordinator.do_send(Ack { node: self.node, epoch, outbox }),
+            Action::WakeAfter(time) => {
+                ctx.run_later(time, |subtask, ctx| subtask.on(Event::Waited, ctx));
+            }
+            Action::Stop => ctx.stop(),
+        }
+    }
+
+    fn fails(&self, e: Error) {
+        self.coordinator.do_send(News::Failed(e));
+    }
+}
+
+impl Actor for Subtask {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        let me: Recipient<Credit> = ctx.address().recipient();
+        for (i, t) in self.targets.iter().enumerate() {
+            t.connect.do_send(Connect { channel: t.channel, sender: me.clone(), target: i });
+        }
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let report: Recipient<Report> = ctx.address().recipient();
+        if let Some(worker) = self.worker.take() {
+            let name: String = self.name.chars().take(15).collect();
+            if let Err(e) = spawn_with_stack(&name, STACK, move || worker.run(&receiver, &report)) {
+                self.fails(e);
+            }
+        }
+        self.work = Some(sender);
+        self.metrics.queue_room.set(self.machine.queue_room() as i64);
+        self.since = Instant::now();
+        // So that the times are right for whoever looks while a long piece of work goes on.
+        ctx.run_interval(Duration::from_millis(500), |a, _| a.account());
+        self.on(Event::Started, ctx);
+    }
+}
+
+impl Handler<Connect> for Subtask {
+    type Result = ();
+    fn handle(&mut self, c: Connect, _: &mut Self::Context) {
+        self.senders[c.channel] = Some((c.sender, c.target));
+    }
+}
+
+impl Handler<Data> for Subtask {
+    type Result = ();
+    fn handle(&mut self, d: Data, ctx: &mut Self::Context) {
+        self.on(Event::Arrived { channel: d.channel, item: d.item }, ctx);
+    }
+}
+
+impl Handler<Credit> for Subtask {
+    type Result = ();
+    fn handle(&mut self, c: Credit, ctx: &mut Self::Context) {
+        self.on(Event::Credited { target: c.target }, ctx);
+    }
+}
+
+impl Handler<StartEpoch> for Subtask {
+    type Result = ();
+    fn handle(&mut self, s: StartEpoch, ctx: &mut Self::Context) {
+        self.on(Event::EpochAsked(s.0), ctx);
+    }
+}
+
+impl Handler<Hold> for Subtask {
+    type Result = ();
+    fn handle(&mut self, _: Hold, ctx: &mut Self::Context) {
+        self.on(Event::Held, ctx);
+    }
+}
+
+impl Handler<Report> for Subtask {
+    type Result = ();
+    fn handle(&mut self, r: Report, ctx: &mut Self::Context) {
+        self.metrics.cpu.inc_by(r.cpu.as_secs_f64());
+        self.metrics.useful.inc_by(r.useful.as_secs_f64());
+        self.on(Event::Done(r.done), ctx);
+    }
+}
