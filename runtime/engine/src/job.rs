@@ -1,6 +1,7 @@
 //! A job's life: generations of subtasks, one after another, until it ends, is stopped, or fails for good.
 
 use crate::control::{Control, Shared};
+use crate::coordinator::machine::Machine;
 use crate::coordinator::{Coordinator, Sources};
 use crate::messages::{Connect, Data, Hold, News, StartEpoch};
 use crate::routing::Route;
@@ -498,16 +499,9 @@ fn start(
         (0..arbiters).map(|_| Arbiter::try_new().map_err(no_runtime)).collect::<Result<_>>()?;
     let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
-    let coordinator = Coordinator::new(
-        shared.clone(),
-        control.clone(),
-        sender,
-        subtasks,
-        options.epoch_interval,
-        next,
-        scale::rewinds(graph),
-    )
-    .start();
+    let interval = options.epoch_interval;
+    let machine = Machine::new(subtasks, interval, next, scale::rewinds(graph), Instant::now());
+    let coordinator = Coordinator::new(shared.clone(), control.clone(), sender, machine, interval).start();
     let committing =
         commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;
     // For every node: the addresses of its subtasks, once they are started.

@@ -50,10 +50,9 @@ impl Pause {
         }
     }
 
-    /// How long no sink has taken rows, since a time.
-    pub fn silence(&self, since: Instant) -> Duration {
-        let last = self.began + Duration::from_micros(self.last.load(Ordering::Relaxed));
-        last.max(since).elapsed()
+    /// When a sink took rows last; the beginning where none has.
+    pub fn last_row(&self) -> Instant {
+        self.began + Duration::from_micros(self.last.load(Ordering::Relaxed))
     }
 
     /// The subtasks have come to their end, which was asked for at a time, or was not. Where no rows flowed anyway, nothing pauses

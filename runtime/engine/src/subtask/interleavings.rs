@@ -5,10 +5,11 @@
 //! `WEIR_INTERLEAVINGS` sets the number of runs (10,000 by default), `WEIR_SEED` the first one's seed.
 
 use super::machine::{Action, Activity, Done, Event, Machine, Rows, WINDOW, Work};
+use crate::coordinator::machine as coordinator;
 use crate::messages::{Barrier, Item, News, Outcome};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_core::graph::Polled;
 use weir_core::state::Epoch;
 use weir_core::{Error, Result};
@@ -84,7 +85,6 @@ struct Subtask {
     work: Option<Work<Vec<Row>>>,
     /// Whether it waits for a time to be over.
     waits: bool,
-    stopped: bool,
     /// For each target: the subtask, and the channel there. Targets of a node's subtasks follow each other.
     targets: Vec<(usize, usize)>,
     /// For each channel: the subtask, and the target there.
@@ -96,6 +96,9 @@ struct Subtask {
     /// The rows of each sequence that have come, to see that they are in order.
     seen: BTreeMap<usize, u64>,
 }
+
+/// From the start of one epoch to that of the next.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// What is durable.
 #[derive(Default)]
@@ -117,13 +120,14 @@ struct Generation<'a> {
     positions: BTreeMap<usize, u64>,
     /// Those of the epoch on its way.
     at_barrier: BTreeMap<usize, u64>,
-    ended: usize,
-    /// The epoch on its way, its acks, and what the sinks have of it.
-    current: Option<(Barrier, usize, Vec<Row>)>,
     /// What the sinks have taken since their barriers.
     taken: BTreeMap<usize, Vec<Row>>,
-    wanted: bool,
-    next: u64,
+    coordinator: coordinator::Machine,
+    outside: coordinator::Outside,
+    /// The epoch that is being made durable.
+    committing: Option<(Barrier, Vec<Vec<u8>>)>,
+    /// How it ended.
+    over: Option<Result<bool>>,
 }
 
 impl<'a> Generation<'a> {
@@ -150,7 +154,6 @@ impl<'a> Generation<'a> {
                     machine,
                     work: None,
                     waits: false,
-                    stopped: false,
                     targets: vec![],
                     senders: vec![],
                     gathered: vec![],
@@ -170,6 +173,7 @@ impl<'a> Generation<'a> {
                 }
             }
         }
+        let (all, now) = (subtasks.len(), Instant::now());
         Generation {
             nodes,
             subtasks,
@@ -177,11 +181,17 @@ impl<'a> Generation<'a> {
             length,
             positions: committed.positions.clone(),
             at_barrier: BTreeMap::new(),
-            ended: 0,
-            current: None,
             taken: BTreeMap::new(),
-            wanted: false,
-            next: committed.epoch + 1,
+            coordinator: coordinator::Machine::new(all, INTERVAL, committed.epoch + 1, true, now),
+            outside: coordinator::Outside {
+                now,
+                stop: false,
+                rescale: false,
+                last_row: now,
+                longest_call: Duration::ZERO,
+            },
+            committing: None,
+            over: None,
         }
     }
 
@@ -193,8 +203,29 @@ impl<'a> Generation<'a> {
         self.mail.entry((from, to)).or_default().push_back(message);
     }
 
-    fn coordinator(&self) -> usize {
-        self.subtasks.len()
+    /// Tells the coordinator something, and does what it says.
+    fn coordinate(&mut self, event: coordinator::Event) {
+        let mut actions = vec![];
+        self.coordinator.on(event, &self.outside, &mut actions);
+        for action in actions {
+            assert!(self.over.is_none(), "the generation is over: {action:?}");
+            match action {
+                coordinator::Action::Start(barrier) => self.tell_sources(|| Message::Asked(barrier)),
+                coordinator::Action::Hold => self.tell_sources(|| Message::Held),
+                coordinator::Action::Commit { barrier, outbox, .. } => {
+                    assert!(self.committing.is_none(), "two epochs at once");
+                    self.committing = Some((barrier, outbox.into_values().flatten().collect()));
+                }
+                coordinator::Action::Passed { .. } | coordinator::Action::GivenUp(_) => {}
+                coordinator::Action::Finish { result, .. } => self.over = Some(result),
+            }
+        }
+    }
+
+    fn tell_sources(&mut self, message: impl Fn() -> Message) {
+        for source in self.sources() {
+            self.post(self.subtasks.len(), source, message());
+        }
     }
 
     fn event(&mut self, at: usize, event: Event<Vec<Row>>) {
@@ -214,28 +245,13 @@ impl<'a> Generation<'a> {
                     assert!(self.subtasks[at].work.is_none(), "two pieces of work at once");
                     self.subtasks[at].work = Some(work);
                 }
-                Action::Tell(News::SourceEnded) => self.ended += 1,
-                Action::Tell(News::WantsEpoch) => {
-                    self.wanted = true;
-                    if self.current.is_some() {
-                        let all = self.sources();
-                        all.into_iter().for_each(|s| self.post(self.coordinator(), s, Message::Held));
-                    }
-                }
-                Action::Tell(_) => {}
+                Action::Tell(news) => self.coordinate(coordinator::Event::News(news)),
                 Action::Ack { epoch, outbox } => {
-                    assert!(outbox.is_empty());
-                    let node = &self.nodes[self.subtasks[at].node];
-                    let taken = self.taken.remove(&at).unwrap_or_default();
-                    let (barrier, acks, rows) = self.current.as_mut().expect("an epoch on its way");
-                    assert_eq!(barrier.epoch, epoch, "an ack of another epoch");
-                    *acks += 1;
-                    if node.kind == Kind::Sink {
-                        rows.extend(taken);
-                    }
+                    let node = self.subtasks[at].node;
+                    self.coordinate(coordinator::Event::Ack { node, epoch, outbox });
                 }
                 Action::WakeAfter(_) => self.subtasks[at].waits = true,
-                Action::Stop => self.subtasks[at].stopped = true,
+                Action::Stop => panic!("nothing fails here"),
             }
         }
         let s = &self.subtasks[at];
@@ -264,7 +280,10 @@ impl<'a> Generation<'a> {
                 let rows: Vec<Row> = batches.into_iter().flatten().collect();
                 self.in_order(at, from, &rows);
                 match kind {
-                    Kind::Sink => self.taken.entry(at).or_default().extend(rows),
+                    Kind::Sink => {
+                        self.taken.entry(at).or_default().extend(rows);
+                        self.outside.last_row = self.outside.now;
+                    }
                     Kind::Gather => {
                         self.subtasks[at].gathered.extend(rows);
                         wants_epoch = self.subtasks[at].gathered.len() > 20;
@@ -281,7 +300,9 @@ impl<'a> Generation<'a> {
                 if kind == Kind::Source {
                     self.at_barrier.insert(at, self.positions.get(&at).copied().unwrap_or(0));
                 }
-                Outcome::Checkpointed { barrier, outbox: vec![] }
+                let taken = self.taken.remove(&at).unwrap_or_default();
+                let outbox = taken.into_iter().map(|(key, n)| [key as u64, n].map(u64::to_le_bytes).concat());
+                Outcome::Checkpointed { barrier, outbox: outbox.collect() }
             }
         };
         // Everything of a key goes to one subtask of each node behind, a batch or two at a time.
@@ -337,71 +358,78 @@ impl<'a> Generation<'a> {
         for s in 0..self.subtasks.len() {
             self.event(s, Event::Started);
         }
-        let (stops, dies) = (random.u8(0..200), random.u8(0..200));
+        self.coordinate(coordinator::Event::Ready { sources: self.sources().len() });
+        let (asked, dies) = (random.u8(0..4), random.u8(0..10) == 0);
         for step in 0.. {
             assert!(step < 1_000_000, "it does not come to an end");
             self.adds_up();
-            if let Some((barrier, acks, rows)) = self.current.take_if(|(_, acks, _)| *acks == self.subtasks.len()) {
-                self.commit(committed, barrier, rows);
-                assert_eq!(acks, self.subtasks.len());
-                if barrier.last {
-                    return barrier.end;
-                }
+            if let Some(result) = self.over.take() {
+                return result.expect("no error");
             }
-            if dies == 0 && random.u16(0..500) == 0 {
+            if dies && random.u16(0..300) == 0 {
                 // The process is killed: what no epoch has is done again.
                 return false;
             }
-            let mail: Vec<(usize, usize)> = self.mail.iter().filter(|(_, m)| !m.is_empty()).map(|(k, _)| *k).collect();
-            let all = |f: &dyn Fn(&Subtask) -> bool| -> Vec<usize> {
-                (0..self.subtasks.len()).filter(|s| f(&self.subtasks[*s])).collect()
-            };
-            let (working, waiting) = (all(&|s| s.work.is_some()), all(&|s| s.waits));
-            let end = self.ended == self.sources().len();
-            let epoch = self.current.is_none() && (end || self.wanted || random.u8(0..20) == 0);
-            let choices = mail.len() + working.len() + waiting.len() + usize::from(epoch);
-            if choices == 0 {
-                assert!(self.current.is_none(), "an epoch stands still");
-                continue;
-            }
-            match random.usize(0..choices) {
-                n if n < mail.len() => {
-                    let message = self.mail.get_mut(&mail[n]).and_then(VecDeque::pop_front).expect("mail");
-                    let event = match message {
-                        Message::Item { channel, item } => Event::Arrived { channel, item },
-                        Message::Credit { target } => Event::Credited { target },
-                        Message::Asked(barrier) => Event::EpochAsked(barrier),
-                        Message::Held => Event::Held,
-                    };
-                    self.event(mail[n].1, event);
-                }
-                n if n < mail.len() + working.len() => {
-                    let at = working[n - mail.len()];
-                    let work = self.subtasks[at].work.take().expect("work");
-                    self.work(at, work, random);
-                }
-                n if n < choices - usize::from(epoch) => {
-                    let at = waiting[n - mail.len() - working.len()];
-                    self.subtasks[at].waits = false;
-                    self.event(at, Event::Waited);
-                }
-                _ => {
-                    self.wanted = false;
-                    let last = end || stops == 0 && random.u8(0..3) == 0;
-                    let barrier = Barrier { epoch: Epoch(self.next), last, end };
-                    self.next += 1;
-                    self.current = Some((barrier, 0, vec![]));
-                    let all = self.sources();
-                    all.into_iter().for_each(|s| self.post(self.coordinator(), s, Message::Asked(barrier)));
-                }
-            }
+            self.step(committed, random, asked);
         }
         false
     }
 
-    fn commit(&mut self, committed: &mut Committed, barrier: Barrier, rows: Vec<Row>) {
+    /// One of the things that can happen next.
+    fn step(&mut self, committed: &mut Committed, random: &mut Rng, asked: u8) {
+        let mail: Vec<(usize, usize)> = self.mail.iter().filter(|(_, m)| !m.is_empty()).map(|(k, _)| *k).collect();
+        let all = |f: &dyn Fn(&Subtask) -> bool| -> Vec<usize> {
+            (0..self.subtasks.len()).filter(|s| f(&self.subtasks[*s])).collect()
+        };
+        let (working, waiting) = (all(&|s| s.work.is_some()), all(&|s| s.waits));
+        let commits = usize::from(self.committing.is_some());
+        let choices = mail.len() + working.len() + waiting.len() + commits;
+        assert!(choices > 0 || self.coordinator.due(self.outside.now).is_some(), "an epoch stands still");
+        match random.usize(0..=choices) {
+            n if n < mail.len() => {
+                let message = self.mail.get_mut(&mail[n]).and_then(VecDeque::pop_front).expect("mail");
+                let event = match message {
+                    Message::Item { channel, item } => Event::Arrived { channel, item },
+                    Message::Credit { target } => Event::Credited { target },
+                    Message::Asked(barrier) => Event::EpochAsked(barrier),
+                    Message::Held => Event::Held,
+                };
+                self.event(mail[n].1, event);
+            }
+            n if n < mail.len() + working.len() => {
+                let at = working[n - mail.len()];
+                let work = self.subtasks[at].work.take().expect("work");
+                self.work(at, work, random);
+            }
+            n if n < choices - commits => {
+                let at = waiting[n - mail.len() - working.len()];
+                self.subtasks[at].waits = false;
+                self.event(at, Event::Waited);
+            }
+            n if n < choices => {
+                let (barrier, outbox) = self.committing.take().expect("an epoch");
+                self.commit(committed, barrier, &outbox);
+                let news = News::Committed { epoch: barrier.epoch, bytes: 0 };
+                self.coordinate(coordinator::Event::News(news));
+            }
+            _ => {
+                // Now and then so much time that an epoch is given up.
+                let most = if random.u8(0..50) == 0 { 25_000 } else { 20 };
+                self.outside.now += Duration::from_millis(random.u64(0..most));
+                self.outside.stop |= asked == 1 && random.u8(0..20) == 0;
+                self.outside.rescale |= asked == 2 && random.u8(0..20) == 0;
+                self.outside.longest_call = Duration::from_secs(random.u64(0..3));
+                self.coordinate(coordinator::Event::Look);
+            }
+        }
+    }
+
+    fn commit(&mut self, committed: &mut Committed, barrier: Barrier, outbox: &[Vec<u8>]) {
         assert!(self.subtasks.iter().all(|s| s.passed == barrier.epoch.0), "an epoch that has not passed everywhere");
-        committed.rows.extend(rows);
+        committed.rows.extend(outbox.iter().map(|bytes| {
+            let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+            (number(0) as usize, number(8))
+        }));
         committed.positions = std::mem::take(&mut self.at_barrier);
         committed.epoch = barrier.epoch.0;
         // The epoch is a cut through the job: what was read before it is committed, and nothing else.
