@@ -11,7 +11,6 @@ use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 use weir_core::graph::Polled;
-use weir_core::state::Epoch;
 use weir_core::{Error, Result};
 
 /// A row: which of the job's sequences it belongs to, which is its key as well, and its number in that, from 0.
