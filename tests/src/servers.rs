@@ -261,7 +261,7 @@ impl MariaDb {
     pub fn start() -> MariaDb {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
-        run(Command::new("mariadb-install-db")
+        run(Self::alone(&folder, "mariadb-install-db")
             .args(["--no-defaults", "--user=root", "--auth-root-authentication-method=normal"])
             .arg(format!("--datadir={}", data.display())));
         let db = MariaDb(Self::launch(folder, free_port()));
@@ -269,9 +269,16 @@ impl MariaDb {
         db
     }
 
+    /// A command with a folder of its own for what is temporary: a server that starts removes the temporary tables of all others in it.
+    fn alone(folder: &tempfile::TempDir, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("TMPDIR", folder.path());
+        command
+    }
+
     fn launch(folder: tempfile::TempDir, port: u16) -> Server {
         let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
-        let mut command = Command::new("mariadbd");
+        let mut command = Self::alone(&folder, "mariadbd");
         command.args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--character-set-server=utf8mb4"]);
         command.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
         command.arg(format!("--port={port}"));
