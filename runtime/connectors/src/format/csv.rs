@@ -2,8 +2,7 @@
 //! nobody reads are only skipped over, which no CSV crate does.
 
 use super::csv_scan::{Dialect, Found, Front, Record, Tangled};
-use super::json::{decimal, from_base64};
-use super::json_text::big_decimal;
+use super::scalars::{self, big_decimal, decimal, from_base64, short_integer};
 use super::{Bad, Decoder, Encoder, Failure, Rows, TOO_LONG, times, utf8};
 use crate::options::TableSpec;
 use base64::Engine;
@@ -109,26 +108,6 @@ impl Csv {
     }
 }
 
-/// An integer of up to 18 digits without anything around it, the usual case.
-pub(super) fn short_integer(text: &[u8]) -> Option<i64> {
-    let (sign, digits) = match text {
-        [b'-', rest @ ..] => (-1, rest),
-        _ => (1, text),
-    };
-    if digits.is_empty() || digits.len() > 18 {
-        return None;
-    }
-    let mut v = 0i64;
-    for b in digits {
-        let d = b.wrapping_sub(b'0');
-        if d > 9 {
-            return None;
-        }
-        v = v * 10 + i64::from(d);
-    }
-    Some(sign * v)
-}
-
 /// A date as Java's `Date.valueOf` reads it.
 fn date(text: &str) -> Option<i32> {
     let mut parts = text.split('-');
@@ -150,11 +129,7 @@ impl Csv {
         let whole = |low: i64, high: i64| {
             t.parse::<i64>().ok().filter(|v| (low..=high).contains(v)).map(Value::Int).ok_or_else(wrong)
         };
-        let stamp = |t: &str, digits: u8| {
-            let (s, n) = times::timestamp(t, false).ok_or_else(wrong)?;
-            let unit = 10u32.pow(9 - u32::from(digits).min(9));
-            Ok::<_, String>(Value::Timestamp(s, n / unit * unit))
-        };
+        let stamp = |t: &str, digits: u8| scalars::timestamp(t, false, digits).ok_or_else(wrong);
         let mut part = |text: &str, ty: &SqlType| {
             if self.null_literal.as_deref() == Some(text) {
                 return Ok(Value::Null);

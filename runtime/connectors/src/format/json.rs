@@ -1,11 +1,10 @@
 //! JSON, a value a line, with Flink's options.
 
-use super::csv::short_integer;
 use super::json_text::{Fractions, Json as Kind, Scanner, compact, number, what};
+use super::scalars::{decimal, from_base64, short_integer, timestamp};
 use super::{Decoder, Encoder, Failure, Rows, json_fields, times, utf8};
 use crate::options::TableSpec;
 use base64::Engine;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value as J;
 use std::sync::Arc;
 use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
@@ -53,22 +52,6 @@ fn has_decimals(ty: &SqlType) -> bool {
         TypeKind::Row(fields) => fields.iter().any(|f| has_decimals(&f.ty)),
         _ => false,
     }
-}
-
-/// The exponent of ten that a number may have, either way.
-const LARGEST_EXPONENT: u32 = 100_000;
-
-/// Bytes in base64 as Jackson takes them: white space between, and bits left over at the end.
-const LENIENT: GeneralPurpose =
-    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
-
-/// The bytes that a text in base64 stands for.
-pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    if text.bytes().any(|b| b <= b' ') {
-        let text: Vec<u8> = text.bytes().filter(|b| *b > b' ').collect();
-        return LENIENT.decode(text).ok();
-    }
-    LENIENT.decode(text).ok()
 }
 
 /// A text without white space around it, which to Java is all up to a blank.
@@ -189,9 +172,9 @@ impl Json {
             (TypeKind::Decimal(p, s), _) => decimal(trimmed(said), *p, *s).ok_or_else(wrong)?,
             (TypeKind::Date, _) => Value::Date(times::date(said, false).ok_or_else(wrong)?),
             (TypeKind::Time(_), _) => Value::Time(times::millis(said).ok_or_else(wrong)?),
-            (TypeKind::Timestamp(p), _) => stamp(said, self.iso, *p).ok_or_else(wrong)?,
+            (TypeKind::Timestamp(p), _) => timestamp(said, self.iso, *p).ok_or_else(wrong)?,
             (TypeKind::TimestampLtz(p), _) => {
-                said.strip_suffix('Z').and_then(|t| stamp(t, self.iso, *p)).ok_or_else(wrong)?
+                said.strip_suffix('Z').and_then(|t| timestamp(t, self.iso, *p)).ok_or_else(wrong)?
             }
             (TypeKind::Binary(_) | TypeKind::Varbinary(_), Kind::String(s)) => {
                 Value::Bytes(from_base64(s).ok_or_else(wrong)?.into())
@@ -217,24 +200,6 @@ impl Json {
             _ => return Err(wrong()),
         })
     }
-}
-
-/// A number's text as a decimal; NULL where it has too many digits.
-pub(super) fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value<'static>> {
-    if let Some((_, exponent)) = text.split_once(['e', 'E'])
-        && exponent.parse::<i32>().is_ok_and(|e| e.unsigned_abs() > LARGEST_EXPONENT)
-    {
-        return None;
-    }
-    let (v, from) = cast::parse_decimal(text, scale)?;
-    let fitted = weir_expr::arith::fits(weir_expr::arith::rescale(v, from, scale), precision);
-    Some(fitted.map_or(Value::Null, |v| Value::Decimal(v, scale)))
-}
-
-fn stamp(text: &str, iso: bool, digits: u8) -> Option<Value<'static>> {
-    let (seconds, nanos) = times::timestamp(text, iso)?;
-    let unit = 10u32.pow(9 - u32::from(digits).min(9));
-    Some(Value::Timestamp(seconds, nanos / unit * unit))
 }
 
 /// What `item` makes of the items of an array.

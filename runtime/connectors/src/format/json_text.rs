@@ -2,6 +2,7 @@
 //! that they are, until a column's type says what to make of them. Characters below a blank are taken inside strings, as
 //! Jackson is told to by Flink.
 
+use super::scalars::big_decimal;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -424,34 +425,6 @@ pub(super) fn number(text: &str, fractions: Fractions, out: &mut String) {
     } else {
         quote(&weir_expr::text::double_text(double), out);
     }
-}
-
-/// A number as Java's BigDecimal writes it, without the zeros at its end; none where the exponent is beyond all reason.
-pub(super) fn big_decimal(text: &str) -> Option<String> {
-    let (sign, text) = text.strip_prefix('-').map_or(("", text), |t| ("-", t));
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let exponent: i64 = exponent.parse().ok().filter(|e: &i64| e.unsigned_abs() <= 1 << 31)?;
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = format!("{whole}{fraction}");
-    let digits = all.trim_start_matches('0').trim_end_matches('0');
-    if digits.is_empty() {
-        return Some("0".to_string());
-    }
-    let zeros = all.len() - all.trim_end_matches('0').len();
-    let scale = fraction.len() as i64 - exponent - zeros as i64;
-    let adjusted = digits.len() as i64 - 1 - scale;
-    let text = if scale == 0 {
-        digits.to_string()
-    } else if scale > 0 && adjusted >= -6 {
-        let padded = format!("{digits:0>width$}", width = scale as usize + 1);
-        let (whole, fraction) = padded.split_at(padded.len() - scale as usize);
-        format!("{whole}.{fraction}")
-    } else {
-        let (first, rest) = digits.split_at(1);
-        let point = if rest.is_empty() { "" } else { "." };
-        format!("{first}{point}{rest}E{adjusted:+}")
-    };
-    Some(sign.to_string() + &text)
 }
 
 /// The text of a value as Jackson's tree writes it: without white space, each key once, numbers in one form.

@@ -19,6 +19,7 @@ mod protobuf;
 pub(crate) mod raw;
 mod refused;
 mod rows;
+mod scalars;
 mod times;
 
 use crate::options::TableSpec;
