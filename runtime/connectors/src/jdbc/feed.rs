@@ -6,7 +6,7 @@
 
 use super::database::{Database, plain};
 use super::rows::Cell;
-use super::source::{Range, Shared};
+use super::scan::{Range, Scan};
 use super::statements::Column;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -74,11 +74,11 @@ impl Feed {
     ///
     /// # Errors
     /// When no thread can be had; all others come with the rows.
-    pub fn open(shared: Arc<Shared>, range: Option<Range>, position: Position) -> Result<Feed> {
+    pub fn open(scan: Arc<Scan>, range: Option<Range>, position: Position) -> Result<Feed> {
         let (sender, pages) = sync_channel(1);
         let from = position.clone();
         let read = move || {
-            if let Err(e) = read(&shared, range, from, &sender) {
+            if let Err(e) = read(&scan, range, from, &sender) {
                 let _ = sender.send(Err(e));
             }
         };
@@ -104,12 +104,12 @@ impl Feed {
 }
 
 /// The key that rows are read by: of those whose order the database and this program agree on, one of fewest columns.
-fn key(shared: &Shared, database: &mut Database, from: &Position) -> Result<Vec<Column>> {
-    if shared.query.is_some() || from.given > 0 && from.names.is_empty() {
+fn key(scan: &Scan, database: &mut Database, from: &Position) -> Result<Vec<Column>> {
+    if scan.query.is_some() || from.given > 0 && from.names.is_empty() {
         return Ok(vec![]);
     }
     let there = database.columns()?;
-    let dialect = shared.config.dialect;
+    let dialect = scan.config.dialect;
     let columns = |names: &[String]| -> Option<Vec<Column>> {
         let of = |n: &String| there.iter().find(|c| c.name == *n && dialect.orders(&c.ty)).cloned();
         names.iter().map(of).collect()
@@ -121,7 +121,7 @@ fn key(shared: &Shared, database: &mut Database, from: &Position) -> Result<Vec<
         if known.is_empty() {
             let e = Error::state(format!(
                 "table {} was read in the order of ({}), which is no key of it any more",
-                shared.config.what(),
+                scan.config.what(),
                 from.names.join(", ")
             ));
             return Err(e.hint("bring its unique index back, or start anew with --fresh"));
@@ -130,59 +130,20 @@ fn key(shared: &Shared, database: &mut Database, from: &Position) -> Result<Vec<
     Ok(known.into_iter().min_by_key(Vec::len).unwrap_or_default())
 }
 
-/// The query for what follows a position, and its parameters.
-fn select(shared: &Shared, range: Option<Range>, key: &[Column], from: &Position) -> (String, Vec<String>) {
-    let dialect = shared.config.dialect;
-    let mut columns: Vec<String> = vec![dialect.texts(&shared.schema)];
-    columns.extend(key.iter().map(|k| dialect.text(&k.name)));
-    columns.retain(|c| !c.is_empty());
-    let columns = if columns.is_empty() { "NULL".to_string() } else { columns.join(", ") };
-    let rows = match &shared.query {
-        Some(q) => format!("({q}) weir_rows"),
-        None => format!("{} weir_rows", dialect.quoted(&shared.config.table)),
-    };
-    let mut conditions = vec![];
-    let mut parameters = vec![];
-    if let (Some(column), Some((low, high))) = (&shared.partition, range) {
-        let column = dialect.quoted(column);
-        conditions.extend(low.map(|l| format!("{column} >= {l}")));
-        conditions.extend(high.map(|h| format!("{column} < {h}")));
-        if low.is_none() && high.is_some() {
-            // Rows without a value are in the first part.
-            conditions = vec![format!("({} OR {column} IS NULL)", conditions.join(" AND "))];
-        }
-    }
-    if !from.after.is_empty() {
-        let (behind, values) = dialect.behind(key, &from.after);
-        conditions.push(behind);
-        parameters = values;
-    }
-    let mut sql = format!("SELECT {columns} FROM {rows}");
-    if !conditions.is_empty() {
-        sql += &format!(" WHERE {}", conditions.join(" AND "));
-    }
-    if !key.is_empty() {
-        // By the table's column, not by its text, which goes by the same name.
-        let order = key.iter().map(|c| format!("weir_rows.{}", dialect.quoted(&c.name)));
-        sql += &format!(" ORDER BY {}", order.collect::<Vec<_>>().join(", "));
-    }
-    (sql, parameters)
-}
-
 /// Reads what follows a position, page by page, for as long as somebody takes the pages.
-fn read(shared: &Shared, range: Option<Range>, from: Position, to: &SyncSender<Result<Page>>) -> Result<()> {
-    let mut database = Database::connect(&shared.config)?;
-    for setting in shared.config.dialect.reading() {
+fn read(scan: &Scan, range: Option<Range>, from: Position, to: &SyncSender<Result<Page>>) -> Result<()> {
+    let mut database = Database::connect(&scan.config)?;
+    for setting in scan.config.dialect.reading() {
         database.run(setting).map_err(plain)?;
     }
-    let key = key(shared, &mut database, &from)?;
-    let (sql, parameters) = select(shared, range, &key, &from);
+    let key = key(scan, &mut database, &from)?;
+    let (sql, parameters) = scan.select(range, &key, &from.after);
     let key: Arc<[String]> = key.into_iter().map(|c| c.name).collect();
-    let binary: Vec<bool> = shared.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
+    let binary: Vec<bool> = scan.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
     let differs = || {
         let e = Error::state(format!(
             "{} has no unique key, and its rows are not the {} that the job has read before: it cannot go on there",
-            shared.what(),
+            scan.what(),
             from.given
         ));
         e.hint("read a table with a primary key in one piece, without 'scan.query'; or start anew with --fresh")
@@ -198,7 +159,7 @@ fn read(shared: &Shared, range: Option<Range>, from: Position, to: &SyncSender<R
         }
         bytes += row.iter().flatten().map(Vec::len).sum::<usize>();
         rows.push(row);
-        if rows.len() < shared.fetch && bytes < PAGE {
+        if rows.len() < scan.fetch && bytes < PAGE {
             return true;
         }
         bytes = 0;

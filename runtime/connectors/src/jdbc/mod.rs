@@ -5,6 +5,7 @@ mod database;
 mod feed;
 mod lookup;
 mod rows;
+mod scan;
 mod sink;
 mod source;
 mod statements;

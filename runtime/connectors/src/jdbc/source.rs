@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::feed::{Feed, Position};
+use super::scan::{Range, Scan, ranges};
 use crate::options::TableSpec;
 use crate::texts::batch;
 use serde::{Deserialize, Serialize};
@@ -11,11 +12,8 @@ use std::time::Duration;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
-use weir_core::{Batch, Error, Result, Schema};
+use weir_core::{Batch, Error, Result};
 use weir_expr::Session;
-
-/// A range of the partition column, from and to below, as far as it has such.
-pub(super) type Range = (Option<i64>, Option<i64>);
 
 /// Parts of a table at most: each is a query.
 const PARTS: i128 = 10_000;
@@ -28,25 +26,6 @@ struct Part {
     position: Position,
 }
 
-pub(super) struct Shared {
-    pub config: Config,
-    pub schema: Schema,
-    pub query: Option<String>,
-    pub partition: Option<String>,
-    parts: Vec<Part>,
-    /// Rows of a page at most.
-    pub fetch: usize,
-    session: Arc<Session>,
-}
-
-impl Shared {
-    /// What is read, for messages.
-    pub fn what(&self) -> String {
-        let query = if self.query.is_some() { "the query on " } else { "table " };
-        format!("{query}{}", self.config.what())
-    }
-}
-
 /// Parts that no subtask has taken.
 type Waiting = Arc<Mutex<VecDeque<Part>>>;
 
@@ -54,22 +33,12 @@ type Waiting = Arc<Mutex<VecDeque<Part>>>;
 type Feeds = Arc<Mutex<HashMap<u32, Feed>>>;
 
 struct JdbcSource {
-    shared: Arc<Shared>,
+    scan: Arc<Scan>,
+    parts: Vec<Part>,
+    session: Arc<Session>,
     /// Others at every start, so that a thread of the last one takes none of these.
     waiting: Mutex<Waiting>,
     feeds: Feeds,
-}
-
-/// Ranges of a column whose values lie between two bounds, of like size. Every row is in one: the first and the last one are open
-/// to their sides.
-fn ranges(count: i64, low: i64, high: i64) -> Vec<Range> {
-    let (low, high) = (i128::from(low), i128::from(high));
-    let values = high - low + 1;
-    let count = i128::from(count).min(values);
-    let bounds: Vec<i64> = (1..count).filter_map(|i| i64::try_from(low + i * values / count).ok()).collect();
-    let begins = std::iter::once(None).chain(bounds.iter().copied().map(Some));
-    let ends = bounds.iter().copied().map(Some).chain(std::iter::once(None));
-    begins.zip(ends).collect()
 }
 
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
@@ -99,9 +68,9 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     };
     let query = table.get("scan.query").map(str::to_string);
     let fetch = table.number::<usize>("scan.fetch-size")?.filter(|n| *n > 0).unwrap_or(8_192);
+    let scan = Arc::new(Scan { config, schema, query, partition, fetch });
     let session = table.session.clone();
-    let shared = Arc::new(Shared { config, schema, query, partition, parts, fetch, session });
-    Ok(Arc::new(JdbcSource { shared, waiting: Mutex::default(), feeds: Arc::default() }))
+    Ok(Arc::new(JdbcSource { scan, parts, session, waiting: Mutex::default(), feeds: Arc::default() }))
 }
 
 /// How far a part was read: its value in the state.
@@ -118,9 +87,8 @@ fn key_of(part: u32) -> Vec<u8> {
 
 impl SourceFactory for JdbcSource {
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
-        let shared = &self.shared;
         let mut waiting = VecDeque::new();
-        for part in &shared.parts {
+        for part in &self.parts {
             let Some(known) = state.get_many(&[&key_of(part.number)])?.remove(0) else {
                 waiting.push_back(part.clone());
                 continue;
@@ -128,7 +96,7 @@ impl SourceFactory for JdbcSource {
             let known: Known = serde_json::from_slice(&known).map_err(|_| {
                 let e = format!(
                     "the position in {} that the state has is damaged, or of an earlier version",
-                    shared.what()
+                    self.scan.what()
                 );
                 Error::state(e).hint("start with --fresh")
             })?;
@@ -141,7 +109,8 @@ impl SourceFactory for JdbcSource {
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         Ok(Box::new(Reader {
-            shared: self.shared.clone(),
+            scan: self.scan.clone(),
+            session: self.session.clone(),
             waiting: locked(&self.waiting).clone(),
             feeds: self.feeds.clone(),
             context,
@@ -152,7 +121,8 @@ impl SourceFactory for JdbcSource {
 }
 
 struct Reader {
-    shared: Arc<Shared>,
+    scan: Arc<Scan>,
+    session: Arc<Session>,
     waiting: Waiting,
     feeds: Feeds,
     context: SubtaskContext,
@@ -169,7 +139,7 @@ impl Reader {
     /// Goes on with a part.
     fn begin(&self, part: Part) -> Result<(u32, Feed)> {
         let kept = locked(&self.feeds).remove(&part.number).filter(|f| f.position == part.position);
-        let open = || Feed::open(self.shared.clone(), part.range, part.position);
+        let open = || Feed::open(self.scan.clone(), part.range, part.position);
         Ok((part.number, kept.map_or_else(open, Ok)?))
     }
 }
@@ -192,7 +162,7 @@ impl Source for Reader {
         };
         let bytes: usize = page.rows.iter().flatten().flatten().map(Vec::len).sum();
         self.context.metrics.bytes_in.inc_by(bytes as u64);
-        let batch = batch(&page.rows, &self.shared.schema, &self.shared.config.what(), &self.shared.session)?;
+        let batch = batch(&page.rows, &self.scan.schema, &self.scan.config.what(), &self.session)?;
         let most = self.context.batch_rows;
         for from in (0..batch.rows()).step_by(most) {
             out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));
@@ -220,21 +190,5 @@ impl Drop for Reader {
         if let Some((number, feed)) = self.current.take() {
             locked(&self.feeds).insert(number, feed);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_value_is_in_one_range() {
-        assert_eq!(ranges(1, 5, 5), [(None, None)]);
-        assert_eq!(ranges(3, 0, 8), [(None, Some(3)), (Some(3), Some(6)), (Some(6), None)]);
-        assert_eq!(ranges(i64::MAX, 1, 3), [(None, Some(2)), (Some(2), Some(3)), (Some(3), None)]);
-        assert_eq!(ranges(2, i64::MIN, i64::MAX), [(None, Some(0)), (Some(0), None)]);
-        let many = ranges(10_000, i64::MIN, i64::MAX);
-        assert_eq!(many.len(), 10_000);
-        assert!(many.windows(2).all(|w| w[0].1 == w[1].0 && w[0].0 < w[0].1));
     }
 }
