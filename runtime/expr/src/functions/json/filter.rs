@@ -1,7 +1,7 @@
 //! Filters of JSON paths: `?(@.price < 10 && @.category == 'fiction')`.
 
-use super::find;
-use super::path::Path;
+use super::double_of;
+use super::tree::{Filter, Operand, Operator, Path};
 use crate::functions::pattern::{Kind, Pattern};
 use crate::json;
 use serde_json::Value as Json;
@@ -10,44 +10,11 @@ use std::cmp::Ordering;
 /// Parentheses within each other.
 const MOST_DEEP: usize = 100;
 
-/// A condition on a node.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
-pub(super) enum Filter {
-    And(Box<Filter>, Box<Filter>),
-    Or(Box<Filter>, Box<Filter>),
-    Not(Box<Filter>),
-    /// A path leads somewhere.
-    Exists(Path),
-    Relation(Operand, Operator, Operand),
-}
+/// Reads a path.
+type ReadPath<'a> = dyn Fn(&str) -> Result<Path, String> + 'a;
 
-#[derive(Debug)]
-pub(super) enum Operand {
-    Path(Path),
-    Json(Json),
-    Pattern(Pattern),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Operator {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    Matches,
-    In,
-    NotIn,
-    Contains,
-    Size,
-    Empty,
-    SubsetOf,
-    AnyOf,
-    NoneOf,
-    All,
-}
+/// What a path finds; nothing where it leads nowhere.
+type Found<'a> = dyn Fn(&Path) -> Option<Json> + 'a;
 
 impl Operator {
     fn named(name: &str) -> Option<Operator> {
@@ -74,32 +41,29 @@ impl Operator {
 }
 
 impl Filter {
-    /// Reads a filter from its opening parenthesis on; gives it with the place behind the closing one.
-    pub(super) fn parse(chars: &[char], open: usize, paths: usize) -> Result<(Filter, usize), String> {
+    /// Reads a filter from its opening parenthesis on; gives it with the place behind the closing one. `paths` reads the paths in
+    /// it.
+    pub(super) fn parse(chars: &[char], open: usize, paths: &ReadPath<'_>) -> Result<(Filter, usize), String> {
         let mut reader = Reader { chars, at: open, paths };
         let filter = reader.operand(0)?;
         Ok((filter, reader.at))
     }
 
-    /// Whether a node passes.
-    pub(super) fn holds(&self, node: &Json, root: &Json) -> bool {
+    /// Whether a node passes; `value` says what a path finds there.
+    pub(super) fn holds(&self, value: &Found<'_>) -> bool {
         match self {
-            Filter::And(a, b) => a.holds(node, root) && b.holds(node, root),
-            Filter::Or(a, b) => a.holds(node, root) || b.holds(node, root),
-            Filter::Not(f) => !f.holds(node, root),
-            Filter::Exists(path) => value_of(path, node, root).is_some(),
-            Filter::Relation(left, operator, right) => relation(left, *operator, right, node, root),
+            Filter::And(a, b) => a.holds(value) && b.holds(value),
+            Filter::Or(a, b) => a.holds(value) || b.holds(value),
+            Filter::Not(f) => !f.holds(value),
+            Filter::Exists(path) => value(path).is_some(),
+            Filter::Relation(left, operator, right) => relation(left, *operator, right, value),
         }
     }
 }
 
-fn value_of(path: &Path, node: &Json, root: &Json) -> Option<Json> {
-    find::find(path, if path.root { root } else { node }, root, false).ok()
-}
-
-fn relation(left: &Operand, operator: Operator, right: &Operand, node: &Json, root: &Json) -> bool {
+fn relation(left: &Operand, operator: Operator, right: &Operand, found: &Found<'_>) -> bool {
     let value = |o: &Operand| match o {
-        Operand::Path(p) => value_of(p, node, root),
+        Operand::Path(p) => found(p),
         Operand::Json(j) => Some(j.clone()),
         Operand::Pattern(_) => None,
     };
@@ -138,7 +102,7 @@ fn relation(left: &Operand, operator: Operator, right: &Operand, node: &Json, ro
                 Json::Array(l) => l.len(),
                 _ => return false,
             };
-            number(b) == Some(size as f64)
+            double_of(b) == Some(size as f64)
         }
         (Operator::Empty, Some(a), Some(b)) => {
             let empty = match a {
@@ -157,16 +121,8 @@ fn relation(left: &Operand, operator: Operator, right: &Operand, node: &Json, ro
     }
 }
 
-/// The double nearest to a number.
-fn number(j: &Json) -> Option<f64> {
-    match j {
-        Json::Number(n) => n.to_string().parse().ok(),
-        _ => None,
-    }
-}
-
 fn equal(a: &Json, b: &Json) -> bool {
-    match (number(a), number(b)) {
+    match (double_of(a), double_of(b)) {
         (Some(x), Some(y)) => x == y,
         _ => a == b,
     }
@@ -175,14 +131,14 @@ fn equal(a: &Json, b: &Json) -> bool {
 fn order(a: &Json, b: &Json) -> Option<Ordering> {
     match (a, b) {
         (Json::String(a), Json::String(b)) => Some(a.encode_utf16().cmp(b.encode_utf16())),
-        _ => number(a)?.partial_cmp(&number(b)?),
+        _ => double_of(a)?.partial_cmp(&double_of(b)?),
     }
 }
 
 struct Reader<'a> {
     chars: &'a [char],
     at: usize,
-    paths: usize,
+    paths: &'a ReadPath<'a>,
 }
 
 impl Reader<'_> {
@@ -315,7 +271,7 @@ impl Reader<'_> {
                         _ => end += 1,
                     }
                 }
-                Operand::Path(Path::nested(&self.until(end), self.paths + 1)?)
+                Operand::Path((self.paths)(&self.until(end))?)
             }
             '\'' | '"' => {
                 let Some(end) = self.closing_quote(from) else {

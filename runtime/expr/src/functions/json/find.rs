@@ -1,8 +1,9 @@
 //! What a JSON path finds in a document, with the rules of Jayway's library: what of a path may be missing depends on
 //! whether all before it leads to one node.
 
-use super::path::{Argument, Path, Step};
-use serde_json::{Number, Value as Json};
+use super::call::call;
+use super::tree::{Argument, Filter, Path, Step};
+use serde_json::Value as Json;
 
 /// A path leads nowhere.
 #[derive(Debug)]
@@ -109,14 +110,14 @@ impl Search<'_> {
             }
             Step::Filter(filter) => match node {
                 Json::Object(_) => {
-                    if filter.holds(node, self.root) {
+                    if self.passes(filter, node) {
                         self.from(step + 1, node)?;
                     }
                     Ok(())
                 }
                 Json::Array(items) => {
                     for j in items {
-                        if filter.holds(j, self.root) {
+                        if self.passes(filter, j) {
                             self.from(step + 1, j)?;
                         }
                     }
@@ -133,6 +134,11 @@ impl Search<'_> {
         }
     }
 
+    /// Whether a node passes a filter, whose paths begin at the node or at the document.
+    fn passes(&self, filter: &Filter, node: &Json) -> bool {
+        filter.holds(&|path| find(path, if path.root { self.root } else { node }, self.root, false).ok())
+    }
+
     /// Tries a step at a node and at all below it.
     fn scan(&mut self, step: usize, node: &Json) -> Result<(), Nowhere> {
         let fits = match (&self.path.steps.get(step), node) {
@@ -141,7 +147,7 @@ impl Search<'_> {
             }
             (Some(Step::Indices(_) | Step::Slice(..)), Json::Array(_)) => true,
             (Some(Step::All), Json::Object(_) | Json::Array(_)) => true,
-            (Some(Step::Filter(f)), Json::Object(_) | Json::Array(_)) => f.holds(node, self.root),
+            (Some(Step::Filter(f)), Json::Object(_) | Json::Array(_)) => self.passes(f, node),
             _ => false,
         };
         if fits {
@@ -166,105 +172,6 @@ impl Search<'_> {
                 Argument::Path(p) => find(p, self.root, self.root, self.lax)?,
             });
         }
-        function(name, &given, node).ok_or(Nowhere)
-    }
-}
-
-/// Whether paths have a function of this name.
-pub(super) fn is_function(name: &str) -> bool {
-    matches!(
-        name,
-        "avg"
-            | "stddev"
-            | "sum"
-            | "min"
-            | "max"
-            | "concat"
-            | "length"
-            | "size"
-            | "append"
-            | "keys"
-            | "first"
-            | "last"
-            | "index"
-    )
-}
-
-fn number(j: &Json) -> Option<f64> {
-    match j {
-        Json::Number(n) => n.to_string().parse().ok(),
-        _ => None,
-    }
-}
-
-fn double(v: f64) -> Json {
-    crate::text::double_text(v).parse::<Number>().map_or(Json::Null, Json::Number)
-}
-
-fn function(name: &str, given: &[Json], node: &Json) -> Option<Json> {
-    let items = |j: &Json| match j {
-        Json::Array(l) => l.clone(),
-        j => vec![j.clone()],
-    };
-    match name {
-        // Of what a path with several ends found, what is inside is counted.
-        "length" | "size" if !given.is_empty() => {
-            let inside = |j: &Json| match j {
-                Json::Array(l) => l.len(),
-                Json::Object(o) => o.len(),
-                _ => 0,
-            };
-            Some(Json::from(given.iter().flat_map(items).map(|j| inside(&j)).sum::<usize>()))
-        }
-        "length" | "size" => Some(match node {
-            Json::Array(l) => Json::from(l.len()),
-            Json::Object(o) => Json::from(o.len()),
-            _ => Json::Null,
-        }),
-        "keys" => match node {
-            Json::Object(o) => Some(Json::Array(o.keys().cloned().map(Json::String).collect())),
-            _ => Some(Json::Null),
-        },
-        "first" => node.as_array()?.first().cloned(),
-        "last" => node.as_array()?.last().cloned(),
-        "index" => {
-            let at = number(given.first()?)? as i64;
-            let l = node.as_array()?;
-            usize::try_from(if at < 0 { l.len() as i64 + at } else { at }).ok().and_then(|i| l.get(i)).cloned()
-        }
-        "append" => {
-            let mut l = node.as_array()?.clone();
-            l.extend(given.iter().cloned());
-            Some(Json::Array(l))
-        }
-        "concat" => {
-            let mut out: String = node.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
-            for j in given.iter().flat_map(items) {
-                match j {
-                    Json::String(s) => out += &s,
-                    other => out += &super::render(&other),
-                }
-            }
-            Some(Json::String(out))
-        }
-        _ => {
-            let own = node.as_array().cloned().unwrap_or_default();
-            let all: Vec<f64> =
-                own.iter().chain(given.iter().flat_map(items).collect::<Vec<_>>().iter()).filter_map(number).collect();
-            if all.is_empty() {
-                return None;
-            }
-            let (n, sum) = (all.len() as f64, all.iter().sum::<f64>());
-            Some(double(match name {
-                "sum" => sum,
-                "avg" => sum / n,
-                "min" => all.iter().copied().fold(f64::MAX, f64::min),
-                "max" => all.iter().copied().fold(f64::MIN_POSITIVE, f64::max),
-                _ => {
-                    let squares = all.iter().map(|v| v * v).sum::<f64>();
-                    (squares / n - sum * sum / n / n).sqrt()
-                }
-            }))
-        }
+        call(name, &given, node).ok_or(Nowhere)
     }
 }

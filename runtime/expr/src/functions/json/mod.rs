@@ -3,19 +3,21 @@
 //! The parser hands the clauses over as further arguments: JSON_VALUE(text, path, NULL of the returned type, behaviour on
 //! empty, its default, behaviour on error, its default) and so on.
 
+mod call;
 mod filter;
 mod find;
 mod path;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use super::table::*;
 use crate::json;
-use path::Path;
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use tree::Path;
 
 pub(super) const ALL: &[Definition] = &[
     def("JSON_EXISTS", &[Text], (2, 3), MaybeNull(boolean), Strict(exists)),
@@ -70,6 +72,14 @@ fn render_into(j: &Json, out: &mut String) {
         }
         Json::Bool(b) => *out += if *b { "true" } else { "false" },
         Json::Null => *out += "null",
+    }
+}
+
+/// The double nearest to a number.
+fn double_of(j: &Json) -> Option<f64> {
+    match j {
+        Json::Number(n) => n.to_string().parse().ok(),
+        _ => None,
     }
 }
 

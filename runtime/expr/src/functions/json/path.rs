@@ -1,70 +1,19 @@
 //! JSON paths as text, in the grammar of Jayway's library, which is Flink's.
 
-use super::filter::Filter;
+use super::call::is_function;
+use super::tree::{Argument, Filter, Path, Step};
 use crate::json;
-use serde_json::Value as Json;
 
 /// Steps of a path; no document is deeper.
 const MOST_STEPS: usize = 1000;
 
-/// One step of a path.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
-pub(super) enum Step {
-    /// `.name`, `['name']`, `['one', 'two']`
-    Names(Vec<String>),
-    /// `[0]`, `[0, -1]`
-    Indices(Vec<i64>),
-    /// `[from:to]`
-    Slice(Option<i64>, Option<i64>),
-    /// `*`
-    All,
-    /// `..`
-    Scan,
-    /// `[?(…)]`
-    Filter(Filter),
-    /// `.length()`
-    Call(String, Vec<Argument>),
-}
-
-/// An argument of a function within a path.
-#[derive(Debug)]
-pub(super) enum Argument {
-    /// A value.
-    Json(Json),
-    /// What a path finds.
-    Path(Path),
-}
-
-/// A path.
-#[derive(Debug)]
-pub(super) struct Path {
-    /// Whether it begins at the document, not at the node that a filter looks at.
-    pub root: bool,
-    pub steps: Vec<Step>,
-}
-
 impl Path {
-    /// Whether a step leads to one node; several names at the end are one object.
-    pub(super) fn single(&self, step: usize) -> bool {
-        match &self.steps[step] {
-            Step::Names(names) => names.len() == 1 || step + 1 == self.steps.len(),
-            Step::Indices(indices) => indices.len() == 1,
-            Step::Call(..) => true,
-            _ => false,
-        }
-    }
-    /// Whether the whole path leads to one node.
-    pub(super) fn definite(&self) -> bool {
-        (0..self.steps.len()).all(|s| self.single(s))
-    }
-
     /// Reads a path. One that begins with neither `$` nor `@` begins at the document.
     pub(super) fn parse(text: &str) -> Result<Path, String> {
         Self::nested(text, 0)
     }
 
-    pub(super) fn nested(text: &str, depth: usize) -> Result<Path, String> {
+    fn nested(text: &str, depth: usize) -> Result<Path, String> {
         if depth > 8 {
             return Err("paths within paths are nested too deep".to_string());
         }
@@ -175,7 +124,7 @@ impl Reader<'_> {
                     return self.wrong("a '(' that is not closed");
                 };
                 let arguments = self.arguments(end + 1, close)?;
-                if !super::find::is_function(&name) {
+                if !is_function(&name) {
                     return Err(format!("there is no function {name}()"));
                 }
                 self.at = close + 1;
@@ -318,7 +267,7 @@ impl Reader<'_> {
         let Some((open, '(')) = self.next_from(question + 1) else {
             return self.wrong("no '(' behind '?'");
         };
-        let (filter, end) = Filter::parse(self.chars, open, self.depth)?;
+        let (filter, end) = Filter::parse(self.chars, open, &|text| Path::nested(text, self.depth + 1))?;
         match self.next_from(end) {
             Some((close, ']')) => {
                 self.at = close + 1;

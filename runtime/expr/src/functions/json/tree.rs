@@ -1,0 +1,96 @@
+//! A JSON path as it was read: its steps, and the filters among them.
+
+use crate::functions::pattern::Pattern;
+use serde_json::Value as Json;
+
+/// One step of a path.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
+pub(super) enum Step {
+    /// `.name`, `['name']`, `['one', 'two']`
+    Names(Vec<String>),
+    /// `[0]`, `[0, -1]`
+    Indices(Vec<i64>),
+    /// `[from:to]`
+    Slice(Option<i64>, Option<i64>),
+    /// `*`
+    All,
+    /// `..`
+    Scan,
+    /// `[?(…)]`
+    Filter(Filter),
+    /// `.length()`
+    Call(String, Vec<Argument>),
+}
+
+/// An argument of a function within a path.
+#[derive(Debug)]
+pub(super) enum Argument {
+    /// A value.
+    Json(Json),
+    /// What a path finds.
+    Path(Path),
+}
+
+/// A path.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// Whether it begins at the document, not at the node that a filter looks at.
+    pub root: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Path {
+    /// Whether a step leads to one node; several names at the end are one object.
+    pub(super) fn single(&self, step: usize) -> bool {
+        match &self.steps[step] {
+            Step::Names(names) => names.len() == 1 || step + 1 == self.steps.len(),
+            Step::Indices(indices) => indices.len() == 1,
+            Step::Call(..) => true,
+            _ => false,
+        }
+    }
+    /// Whether the whole path leads to one node.
+    pub(super) fn definite(&self) -> bool {
+        (0..self.steps.len()).all(|s| self.single(s))
+    }
+}
+
+/// A condition on a node.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
+pub(super) enum Filter {
+    And(Box<Filter>, Box<Filter>),
+    Or(Box<Filter>, Box<Filter>),
+    Not(Box<Filter>),
+    /// A path leads somewhere.
+    Exists(Path),
+    Relation(Operand, Operator, Operand),
+}
+
+#[derive(Debug)]
+pub(super) enum Operand {
+    Path(Path),
+    Json(Json),
+    Pattern(Pattern),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Matches,
+    In,
+    NotIn,
+    Contains,
+    Size,
+    Empty,
+    SubsetOf,
+    AnyOf,
+    NoneOf,
+    All,
+}
