@@ -1,7 +1,7 @@
 //! Classes of characters: in brackets, and by name.
 
 use super::NoPattern;
-use super::translate::{Flags, Reader};
+use super::reader::{Flags, Reader};
 
 /// Java's `\h`, as the inside of a class.
 pub(super) const HORIZONTAL: &str = r" \t\u{A0}\u{1680}\u{180E}\u{2000}-\u{200A}\u{202F}\u{205F}\u{3000}";

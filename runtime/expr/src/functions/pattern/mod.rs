@@ -4,6 +4,7 @@
 mod back;
 mod class;
 mod like;
+mod reader;
 mod translate;
 mod tree;
 
