@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use weir_core::metrics::Metrics;
-use weir_core::{Error, Result, SqlType, TypeKind, Value, value};
+use weir_core::{Error, Result, SqlType, TypeKind, Value, builder};
 use weir_expr::{EvalContext, OnError, Session};
 use weir_udf_host::{Cache, Component, Kind, Limits, Loaded, UserFunction, build, template};
 
@@ -193,7 +193,7 @@ fn columns(rows: &[Vec<serde_json::Value>]) -> Result<(Vec<arrow::array::ArrayRe
             (Some(serde_json::Value::Null) | None, _) => Value::Null,
             (Some(v), _) => Value::string(v.to_string()),
         };
-        out.0.push(value::column(&ty.arrow(), rows.iter().map(one)));
+        out.0.push(builder::column(&ty.arrow(), rows.iter().map(one)));
         out.1.push(ty);
     }
     Ok(out)

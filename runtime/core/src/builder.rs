@@ -211,3 +211,12 @@ impl ColumnBuilder {
         }
     }
 }
+
+/// A column of values of one type.
+pub fn column<'a>(ty: &DataType, values: impl IntoIterator<Item = Value<'a>>) -> ArrayRef {
+    let mut builder = ColumnBuilder::new(ty);
+    for v in values {
+        builder.push(&v);
+    }
+    builder.finish()
+}

@@ -1,7 +1,7 @@
 //! One value of a column, for the places that go row by row: nested data, rare functions, text formats.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
+    Array, AsArray, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Int32Type, Time32MillisecondType, TimeUnit, TimestampMicrosecondType,
@@ -204,13 +204,4 @@ pub fn decimal_text(value: i128, scale: u8) -> String {
     let digits = if digits.len() <= scale { format!("{digits:0>width$}", width = scale + 1) } else { digits };
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     format!("{sign}{whole}.{fraction}")
-}
-
-/// A column of values of one type.
-pub fn column<'a>(ty: &DataType, values: impl IntoIterator<Item = Value<'a>>) -> ArrayRef {
-    let mut builder = crate::ColumnBuilder::new(ty);
-    for v in values {
-        builder.push(&v);
-    }
-    builder.finish()
 }

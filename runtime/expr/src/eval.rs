@@ -10,7 +10,7 @@ use crate::{arith, cast};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array, new_null_array};
 use arrow::compute::kernels::{boolean, cmp};
 use std::sync::Arc;
-use weir_core::{Result, SqlType, Value, value};
+use weir_core::{Result, SqlType, Value, builder};
 
 /// Evaluates an expression for every row of a batch.
 ///
@@ -74,7 +74,7 @@ fn node(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<A
                 && !ty.is_nested()
             {
                 let l = node(left, batch, context)?;
-                let r = value::column(l.data_type(), [value.clone()]);
+                let r = builder::column(l.data_type(), [value.clone()]);
                 if r.null_count() == 0 {
                     return Ok(Arc::new(compare_scalar(*op, &l, r)?));
                 }
@@ -157,7 +157,7 @@ pub fn repeat(value: &Value<'static>, ty: &SqlType, rows: usize) -> ArrayRef {
     if value.is_null() {
         return new_null_array(&arrow, rows);
     }
-    value::column(&arrow, std::iter::repeat_n(value.clone(), rows))
+    builder::column(&arrow, std::iter::repeat_n(value.clone(), rows))
 }
 
 /// Evaluates for some rows only; the others are NULL.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::metrics::peak_resident;
-use weir_core::{Field, SqlType, TypeKind as T, Value, value};
+use weir_core::{Field, SqlType, TypeKind as T, Value, builder};
 use weir_expr::{EvalContext, Expr, OnError, Session, functions};
 
 /// Xorshift: repeatable from its seed, which a failure prints.
@@ -290,7 +290,7 @@ fn every_function() {
         bound.insert(name.clone());
         let columns: Vec<ArrayRef> = kinds
             .iter()
-            .map(|k| value::column(&SqlType::from(k.clone()).arrow(), (0..rows).map(|_| any(k, &mut random))))
+            .map(|k| builder::column(&SqlType::from(k.clone()).arrow(), (0..rows).map(|_| any(k, &mut random))))
             .collect();
         let fields = columns
             .iter()

@@ -50,7 +50,7 @@ pub fn dead_letters(letters: Vec<DeadLetter>) -> Result<Batch> {
             |name: &str, value: &str| (Value::string(name.to_string()), Value::Bytes(value.as_bytes().to_vec().into()));
         Value::Map(vec![named("weir.reason", &l.reason), named(ORIGIN, &l.origin), named(STATEMENT, &l.statement)])
     });
-    let headers = weir_core::value::column(&DEAD_LETTER.fields[4].ty.arrow(), headers);
+    let headers = weir_core::builder::column(&DEAD_LETTER.fields[4].ty.arrow(), headers);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(letters.iter().map(|l| Some(l.reason.as_str())).collect::<StringArray>()),
         Arc::new(letters.iter().map(|l| Some(l.origin.as_str())).collect::<StringArray>()),

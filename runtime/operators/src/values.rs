@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Batch, Field, Result, Schema, value};
+use weir_core::{Batch, Field, Result, Schema, builder};
 use weir_expr::eval::constant;
 use weir_expr::{Expr, Session};
 
@@ -33,7 +33,7 @@ impl SourceFactory for ValuesFactory {
             .iter()
             .map(|r| r.iter().map(|e| constant(e, &self.session)).collect::<Result<Vec<_>>>())
             .collect::<Result<Vec<_>>>()?;
-        let column = |(i, f): (usize, &Field)| value::column(&f.ty.arrow(), rows.iter().map(|r| r[i].clone()));
+        let column = |(i, f): (usize, &Field)| builder::column(&f.ty.arrow(), rows.iter().map(|r| r[i].clone()));
         let columns = self.schema.fields.iter().enumerate().map(column).collect();
         let batch = Batch::from_columns(self.schema.arrow(), columns, rows.len())?;
         Ok(Box::new(Values { batch, given, moved: false, at_once: context.batch_rows }))

@@ -11,7 +11,7 @@ use datafusion_expr::type_coercion::functions::fields_with_udf;
 use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use weir_core::{Error, Result, SqlType, TypeKind, Value, value};
+use weir_core::{Error, Result, SqlType, TypeKind, Value, builder};
 
 fn all() -> &'static BTreeMap<String, Arc<ScalarUDF>> {
     static ALL: OnceLock<BTreeMap<String, Arc<ScalarUDF>>> = OnceLock::new();
@@ -109,7 +109,7 @@ fn take_back(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
         return Ok(arrow::compute::cast(array, &arrow)?);
     };
     let nanos = array.as_primitive::<TimestampNanosecondType>();
-    Ok(value::column(
+    Ok(builder::column(
         &arrow,
         nanos.iter().map(|v| match v {
             Some(v) => Value::Timestamp(v.div_euclid(1_000_000_000), v.rem_euclid(1_000_000_000) as u32),
@@ -151,7 +151,7 @@ fn bound(name: &str, function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<Expr>
         .zip(&coerced)
         .map(|(a, f)| match a {
             Expr::Literal { value, ty } => {
-                let array = value::column(&ty.arrow(), [value.clone()]);
+                let array = builder::column(&ty.arrow(), [value.clone()]);
                 let array = arrow::compute::cast(&hand_over(&array).ok()?, f.data_type()).ok()?;
                 ScalarValue::try_from_array(&array, 0).ok()
             }
