@@ -21,7 +21,7 @@ use weir_core::state::StateBackend;
 use weir_core::{Error, Result, options};
 use weir_engine::{Control, Options, RestartStrategy};
 use weir_hints::Settings;
-use weir_sql::{FunctionLoader, Identity};
+use weir_sql::{FunctionLoader, why_lost};
 use weir_state::{Folder, Store};
 
 /// Rows of a batch where nothing else is set.
@@ -411,53 +411,9 @@ fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
     gone.iter().try_for_each(|uid| store.drop_operator(uid))
 }
 
-/// Why state would be lost, by the uids that it has and those that the job has.
-fn why_lost(lost: &[String], wanted: &BTreeSet<&str>) -> String {
-    let table = |uid: &str| uid.split('#').next().unwrap_or(uid).rsplit('.').next().unwrap_or(uid).to_string();
-    let mut tables: Vec<String> = lost.iter().map(|u| table(u)).collect();
-    tables.dedup();
-    let tables = tables.join(", ");
-    let letters = |uid: &str| uid.contains("#dead-letters/");
-    if lost.iter().any(|u| !letters(u) && Identity::of(u).is_none()) {
-        return format!(
-            "the state of what writes into {tables} was named by another version of Weir, and would be lost"
-        );
-    }
-    let now: Vec<Identity> = wanted.iter().filter_map(|u| Identity::of(u)).collect();
-    let other_mode = lost.iter().filter_map(|u| Identity::of(u)).find(|before| {
-        now.iter().any(|i| i.batch != before.batch && Identity { batch: i.batch, ..before.clone() } == *i)
-    });
-    match other_mode {
-        Some(Identity { batch, .. }) => {
-            let (was, is) = if batch { ("batch", "streaming") } else { ("streaming", "batch") };
-            format!(
-                "the state of what writes into {tables} is of a run in {was} mode, which keeps other things than one in {is} mode"
-            )
-        }
-        None => format!("the statement that wrote into {tables} has changed or is gone, and its state would be lost"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn why_state_is_lost_is_said() {
-        let why = |lost: &str, wanted: &str| why_lost(&[lost.to_string()], &BTreeSet::from([wanted]));
-        let now = "c.d.t#v1-00000000000000aa#0/aggregate-2";
-        assert!(why("c.d.t#00000000000000aa#0/aggregate-2", now).contains("another version"));
-        assert!(why("c.d.t#v1b-00000000000000aa#0/aggregate-2", now).contains("batch mode, which"));
-        assert!(why(now, "c.d.t#v1b-00000000000000aa#0/aggregate-2").contains("streaming mode, which"));
-        for lost in
-            ["c.d.t#v1-00000000000000ab#0/source-3", "c.d.t#v1b-00000000000000ab#0/source-3", "c.d.t#dead-letters/sink"]
-        {
-            assert_eq!(
-                why(lost, now),
-                "the statement that wrote into t has changed or is gone, and its state would be lost"
-            );
-        }
-    }
 
     #[test]
     fn delays_that_are_none_are_refused() {

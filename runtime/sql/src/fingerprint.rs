@@ -1,18 +1,14 @@
-//! What a statement's state is known by: a fingerprint of what it computes, made of the bound plan before it is optimized, never
-//! of how it is written or printed. Names of columns and relations, comments and wording change nothing; what decides which rows a
-//! source reads, and what is done with them, changes it.
+//! A fingerprint of what a statement computes, made of the bound plan before it is optimized, never of how it is written or
+//! printed. Names of columns and relations, comments and wording change nothing; what decides which rows a source reads, and what
+//! is done with them, changes it.
 //!
-//! The bytes that are hashed are those of [`weir_expr::structure`] and the tags below, both frozen; [`VERSION`] counts their
-//! changes, and is part of every identity, so that state of another version is never taken for one of this.
+//! The bytes that are hashed are those of [`weir_expr::structure`] and the tags below, both frozen. Who changes them counts up the
+//! version that is part of every identity.
 
 use crate::catalog::Table;
 use crate::plan::Plan;
-use weir_expr::structure::{self, write_call, write_expr, write_number, write_numbers, write_text, write_type};
-use weir_expr::time::Zone;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
-
-/// The version of this form and of those that it is made of.
-const VERSION: u32 = structure::VERSION;
+use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Options that say how a table is reached, how fast, and what becomes of bad records, but not what is in it: with others the same
 /// state goes on. One that ends with a dot or begins with one stands for all that begin or end so. Whatever is not listed counts.
@@ -131,61 +127,6 @@ pub(crate) fn statement(sink: &Table, plan: &Plan) -> u128 {
     write_number(written.len(), &mut out);
     written.fields.iter().for_each(|f| write_type(&f.ty, &mut out));
     xxh3_128(&out)
-}
-
-/// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
-fn aggregates(plan: &Plan) -> bool {
-    matches!(plan, Plan::Aggregate { calls, .. } if !calls.is_empty()) || plan.inputs().into_iter().any(aggregates)
-}
-
-/// What the state of a statement is known by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The sink's table.
-    pub table: String,
-    /// Whether results are given at the end, where that makes a difference to the state.
-    pub batch: bool,
-    /// The hash of what it computes.
-    pub hash: u64,
-    /// How many statements of the script before it are the same.
-    pub twin: usize,
-}
-
-impl Identity {
-    /// Of a statement with this fingerprint, in a job of this mode and zone.
-    pub(crate) fn new(table: &str, fingerprint: u128, plan: &Plan, batch: bool, zone: Zone) -> Identity {
-        let mut out = fingerprint.to_le_bytes().to_vec();
-        match zone {
-            Zone::Fixed(seconds) => {
-                write_number(seconds.unsigned_abs() as usize * 2 + usize::from(seconds < 0), &mut out)
-            }
-            Zone::Named(zone) if zone.name() == "UTC" => write_number(0, &mut out),
-            Zone::Named(zone) => write_text(zone.name(), &mut out),
-        }
-        Identity { table: table.to_string(), batch: batch && aggregates(plan), hash: xxh3_64(&out), twin: 0 }
-    }
-
-    /// The statement that an operator's state belongs to; none if it is of no statement, or named by another version of Weir.
-    pub fn of(uid: &str) -> Option<Identity> {
-        let (identity, _) = uid.rsplit_once('/')?;
-        let mut parts = identity.rsplitn(3, '#');
-        let (twin, middle, table) = (parts.next()?, parts.next()?, parts.next()?);
-        let (version, hash) = middle.split_once('-')?;
-        let batch = match version.strip_prefix('v')?.strip_prefix(&VERSION.to_string())? {
-            "" => false,
-            "b" => true,
-            _ => return None,
-        };
-        let hash = u64::from_str_radix(hash, 16).ok()?;
-        Some(Identity { table: table.to_string(), batch, hash, twin: twin.parse().ok()? })
-    }
-}
-
-impl std::fmt::Display for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mode = if self.batch { "b" } else { "" };
-        write!(f, "{}#v{VERSION}{mode}-{:016x}#{}", self.table, self.hash, self.twin)
-    }
 }
 
 #[cfg(test)]
@@ -342,17 +283,5 @@ mod tests {
         let (first, second) = (ids(&[&a, &b, &a]), ids(&[&b, &a, &a]));
         assert!(first[0].ends_with("#0") && first[1].ends_with("#0") && first[2].ends_with("#1"), "{first:?}");
         assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>(), second.iter().collect());
-    }
-
-    #[test]
-    fn an_identity_is_read_as_it_is_written() {
-        for insert in compiled(&format!("{SOURCE} INSERT INTO dst SELECT g, g FROM src;")).inserts {
-            assert_eq!(super::Identity::of(&format!("{}/source-3", insert.identity)), Some(insert.identity));
-        }
-        for other in
-            ["#parallelism", "t#0123456789abcdef#0/calc-1", "t#v9-0123456789abcdef#0/calc-1", "t#dead-letters/sink"]
-        {
-            assert_eq!(super::Identity::of(other), None, "{other}");
-        }
     }
 }

@@ -14,6 +14,7 @@ mod fingerprint;
 #[cfg(test)]
 mod fuzz;
 mod hints;
+mod identity;
 mod lookup;
 mod names;
 mod optimize;
@@ -34,7 +35,7 @@ mod words;
 
 pub use catalog::{Catalog, ErrorPolicy, FunctionLoader, FunctionSpec, Language, Table, UserFunction};
 pub use explain::{Format, explain};
-pub use fingerprint::Identity;
+pub use identity::{Identity, why_lost};
 pub use plan::{Insert, Plan};
 pub use script::{Compiled, compile, diagnose};
 pub use settings::operator_setting;

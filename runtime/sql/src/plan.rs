@@ -1,7 +1,7 @@
 //! The bound plan: a tree of relational operators over typed columns.
 
 use crate::catalog::Table;
-use crate::fingerprint::Identity;
+use crate::identity::Identity;
 use std::sync::Arc;
 use weir_core::{Field, Schema};
 use weir_expr::Expr;
@@ -90,6 +90,11 @@ impl Plan {
             Plan::Lookup { input, .. } => input.appends(),
             _ => self.inputs().into_iter().all(Plan::balances),
         }
+    }
+    /// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
+    pub(crate) fn aggregates(&self) -> bool {
+        matches!(self, Plan::Aggregate { calls, .. } if !calls.is_empty())
+            || self.inputs().into_iter().any(Plan::aggregates)
     }
     /// A projection on top of a relation.
     pub(crate) fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {

@@ -8,7 +8,8 @@ use crate::catalog::{
     unknown_database,
 };
 use crate::explain::{Format, explain};
-use crate::fingerprint::{self, Identity};
+use crate::fingerprint;
+use crate::identity::Identity;
 use crate::names::Binder;
 use crate::optimize::optimize;
 use crate::places::place;
@@ -160,7 +161,7 @@ fn run(
 fn name_statements(inserts: &mut [Insert], batch: bool, zone: Zone) {
     for at in 0..inserts.len() {
         let i = &inserts[at];
-        let mut identity = Identity::new(&i.table.name, i.fingerprint, &i.plan, batch, zone);
+        let mut identity = Identity::new(&i.table.name, i.fingerprint, batch && i.plan.aggregates(), zone);
         let twins = inserts[..at].iter().filter(|o| Identity { twin: 0, ..o.identity.clone() } == identity);
         identity.twin = twins.count();
         inserts[at].identity = identity;
@@ -387,7 +388,7 @@ impl Compiler<'_> {
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
         let session = self.session()?;
         let fingerprint = fingerprint::statement(&table, &plan);
-        let identity = Identity::new(&table.name, fingerprint, &plan, false, session.zone);
+        let identity = Identity::new(&table.name, fingerprint, false, session.zone);
         let plan = optimize(plan, &session);
         self.inserts.push(Insert { table, plan, identity, fingerprint });
         Ok(())

@@ -1,0 +1,125 @@
+//! What a statement's state is known by: its sink, the fingerprint of what it computes, and whether it gives results at the end.
+
+use std::collections::BTreeSet;
+use weir_expr::structure::{self, write_number, write_text};
+use weir_expr::time::Zone;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The version of identities, and of the fingerprints and forms that they are made of: state of another version is never taken for
+/// one of this.
+const VERSION: u32 = structure::VERSION;
+
+/// What the state of a statement is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The sink's table.
+    pub table: String,
+    /// Whether results are given at the end, where that makes a difference to the state.
+    pub batch: bool,
+    /// The hash of what it computes.
+    pub hash: u64,
+    /// How many statements of the script before it are the same.
+    pub twin: usize,
+}
+
+impl Identity {
+    /// Of a statement with this fingerprint, whose results are given at the end or not, in a job of this zone.
+    pub(crate) fn new(table: &str, fingerprint: u128, batch: bool, zone: Zone) -> Identity {
+        let mut out = fingerprint.to_le_bytes().to_vec();
+        match zone {
+            Zone::Fixed(seconds) => {
+                write_number(seconds.unsigned_abs() as usize * 2 + usize::from(seconds < 0), &mut out)
+            }
+            Zone::Named(zone) if zone.name() == "UTC" => write_number(0, &mut out),
+            Zone::Named(zone) => write_text(zone.name(), &mut out),
+        }
+        Identity { table: table.to_string(), batch, hash: xxh3_64(&out), twin: 0 }
+    }
+
+    /// The statement that an operator's state belongs to; none if it is of no statement, or named by another version of Weir.
+    pub fn of(uid: &str) -> Option<Identity> {
+        let (identity, _) = uid.rsplit_once('/')?;
+        let mut parts = identity.rsplitn(3, '#');
+        let (twin, middle, table) = (parts.next()?, parts.next()?, parts.next()?);
+        let (version, hash) = middle.split_once('-')?;
+        let batch = match version.strip_prefix('v')?.strip_prefix(&VERSION.to_string())? {
+            "" => false,
+            "b" => true,
+            _ => return None,
+        };
+        let hash = u64::from_str_radix(hash, 16).ok()?;
+        Some(Identity { table: table.to_string(), batch, hash, twin: twin.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mode = if self.batch { "b" } else { "" };
+        write!(f, "{}#v{VERSION}{mode}-{:016x}#{}", self.table, self.hash, self.twin)
+    }
+}
+
+/// Why state would be lost, by the uids that it has and those that the job has.
+pub fn why_lost(lost: &[String], wanted: &BTreeSet<&str>) -> String {
+    let table = |uid: &str| uid.split('#').next().unwrap_or(uid).rsplit('.').next().unwrap_or(uid).to_string();
+    let mut tables: Vec<String> = lost.iter().map(|u| table(u)).collect();
+    tables.dedup();
+    let tables = tables.join(", ");
+    let letters = |uid: &str| uid.contains("#dead-letters/");
+    if lost.iter().any(|u| !letters(u) && Identity::of(u).is_none()) {
+        return format!(
+            "the state of what writes into {tables} was named by another version of Weir, and would be lost"
+        );
+    }
+    let now: Vec<Identity> = wanted.iter().filter_map(|u| Identity::of(u)).collect();
+    let other_mode = lost.iter().filter_map(|u| Identity::of(u)).find(|before| {
+        now.iter().any(|i| i.batch != before.batch && Identity { batch: i.batch, ..before.clone() } == *i)
+    });
+    match other_mode {
+        Some(Identity { batch, .. }) => {
+            let (was, is) = if batch { ("batch", "streaming") } else { ("streaming", "batch") };
+            format!(
+                "the state of what writes into {tables} is of a run in {was} mode, which keeps other things than one in {is} mode"
+            )
+        }
+        None => format!("the statement that wrote into {tables} has changed or is gone, and its state would be lost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::compiled;
+
+    #[test]
+    fn an_identity_is_read_as_it_is_written() {
+        let script = "CREATE TABLE src (g STRING) WITH ('connector' = 'datagen');
+            CREATE TABLE dst (g STRING, v STRING) WITH ('connector' = 'print');
+            INSERT INTO dst SELECT g, g FROM src;";
+        for insert in compiled(script).inserts {
+            assert_eq!(Identity::of(&format!("{}/source-3", insert.identity)), Some(insert.identity));
+        }
+        for other in
+            ["#parallelism", "t#0123456789abcdef#0/calc-1", "t#v9-0123456789abcdef#0/calc-1", "t#dead-letters/sink"]
+        {
+            assert_eq!(Identity::of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn why_state_is_lost_is_said() {
+        let why = |lost: &str, wanted: &str| why_lost(&[lost.to_string()], &BTreeSet::from([wanted]));
+        let now = "c.d.t#v1-00000000000000aa#0/aggregate-2";
+        assert!(why("c.d.t#00000000000000aa#0/aggregate-2", now).contains("another version"));
+        assert!(why("c.d.t#v1b-00000000000000aa#0/aggregate-2", now).contains("batch mode, which"));
+        assert!(why(now, "c.d.t#v1b-00000000000000aa#0/aggregate-2").contains("streaming mode, which"));
+        for lost in
+            ["c.d.t#v1-00000000000000ab#0/source-3", "c.d.t#v1b-00000000000000ab#0/source-3", "c.d.t#dead-letters/sink"]
+        {
+            assert_eq!(
+                why(lost, now),
+                "the statement that wrote into t has changed or is gone, and its state would be lost"
+            );
+        }
+    }
+}
