@@ -6,10 +6,12 @@
 //! what the rows before them took. A group that has not done by then is parted again, and only a row that has come out alone gets
 //! all of the time, and is found guilty if it uses that up. One row is found within three time-outs, each further one within two more.
 
+use crate::bindings::weir::udf::types::DataType as Wit;
 use crate::convert::{from_guest, to_guest};
-use crate::function::{Bound, Worker};
+use crate::instances::{Instances, Worker};
 use crate::log::cut;
 use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::{Error, Result, SqlType, Value};
 use weir_expr::{EvalContext, OnError};
@@ -29,9 +31,22 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// What a call should take, and the part of the time-out that it should take at most.
 const CALL: (Duration, u32) = (Duration::from_secs(1), 4);
 
+/// What is called.
+pub(crate) struct Callee {
+    pub instances: Arc<Instances>,
+    /// The function's number in its component.
+    pub index: u32,
+    /// How each argument crosses: as what, and of which SQL type.
+    pub crossings: Vec<(Wit, SqlType)>,
+    /// As what the results cross.
+    pub gives: Wit,
+    /// What becomes of rows that it fails on.
+    pub on_error: OnError,
+}
+
 /// The calls for one batch.
 pub(crate) struct Calls<'a> {
-    bound: &'a Bound,
+    callee: &'a Callee,
     worker: &'a mut Worker,
     args: &'a [ArrayRef],
     ty: &'a SqlType,
@@ -84,14 +99,14 @@ struct Failed {
 
 impl<'a> Calls<'a> {
     pub fn new(
-        bound: &'a Bound,
+        callee: &'a Callee,
         worker: &'a mut Worker,
         args: &'a [ArrayRef],
         ty: &'a SqlType,
         context: &'a mut EvalContext,
         rows_of: &'a dyn Fn(usize) -> Vec<usize>,
     ) -> Self {
-        Calls { bound, worker, args, ty, context, rows_of, parts: vec![], failed: vec![], poison: 0, seen: None }
+        Calls { callee, worker, args, ty, context, rows_of, parts: vec![], failed: vec![], poison: 0, seen: None }
     }
 
     /// The results of all rows, and those that failed.
@@ -117,13 +132,13 @@ impl<'a> Calls<'a> {
     }
 
     fn timeout(&self) -> Duration {
-        self.bound.function.loaded.inner.rights.timeout
+        self.callee.instances.rights.timeout
     }
 
     /// Rows whose arguments take a small part of the guest's memory.
     fn fit(&self, rows: usize) -> usize {
         let bytes: usize = self.args.iter().map(|a| a.to_data().get_slice_memory_size().unwrap_or(0)).sum();
-        let part = self.bound.function.loaded.inner.rights.memory / 16;
+        let part = self.callee.instances.rights.memory / 16;
         (rows as f64 * part as f64 / bytes.max(1) as f64).clamp(1.0, MOST as f64) as usize
     }
 
@@ -196,28 +211,26 @@ impl<'a> Calls<'a> {
 
     /// Calls the guest for some rows, which may take so long. None if it gave their results.
     fn attempt(&mut self, from: usize, count: usize, within: Duration) -> Result<Option<Failed>> {
-        let function = &self.bound.function;
-        let inner = &function.loaded.inner;
-        let crossings = &self.bound.crossings;
+        let Callee { instances, index, crossings, gives, on_error } = self.callee;
         let columns: Vec<_> =
             self.args.iter().zip(crossings).map(|(a, (w, ty))| to_guest(&a.slice(from, count), *w, ty)).collect();
         let started = Instant::now();
-        let alone = count == 1 && within == inner.rights.timeout;
-        let answer = self.worker.instance.eval(function.index, count as u32, &columns, within, alone);
+        let alone = count == 1 && within == instances.rights.timeout;
+        let answer = self.worker.instance.eval(*index, count as u32, &columns, within, alone);
         let spent = started.elapsed();
-        inner.metrics.calls.inc();
-        inner.metrics.rows.inc_by(count as u64);
-        inner.metrics.time.observe(spent.as_secs_f64());
+        instances.metrics.calls.inc();
+        instances.metrics.rows.inc_by(count as u64);
+        instances.metrics.time.observe(spent.as_secs_f64());
         let memory = self.worker.instance.memory() as i64;
-        if memory > inner.metrics.memory.get() {
-            inner.metrics.memory.set(memory);
+        if memory > instances.metrics.memory.get() {
+            instances.metrics.memory.set(memory);
         }
         if self.seen.is_none() && matches!(answer, Ok(Ok(_))) {
             let nanos = spent.as_nanos() as f64 / count as f64;
             let m = &mut self.worker.memory;
             m.nanos_a_row = if m.nanos_a_row == 0.0 { nanos } else { m.nanos_a_row * 0.8 + nanos * 0.2 };
         }
-        let name = &inner.rights.name;
+        let name = &instances.rights.name;
         let failed = |error| Ok(Some(Failed { error, late: false }));
         let output = match answer {
             Ok(Ok(output)) => output,
@@ -226,7 +239,7 @@ impl<'a> Calls<'a> {
             }
             Err(trapped) => {
                 // The guest is spent; a new one takes its place.
-                self.worker.instance = inner.component.instantiate(&inner.rights)?;
+                self.worker.instance = instances.component.instantiate(&instances.rights)?;
                 return Ok(Some(Failed { error: trapped.error, late: trapped.late }));
             }
         };
@@ -234,7 +247,7 @@ impl<'a> Calls<'a> {
         let errors = output.errors;
         let checked = match errors.iter().find(|e| e.row as usize >= count) {
             Some(e) => Err(format!("it reports a failure of row {} of {count}", e.row)),
-            None => from_guest(output.values, count, &function.signature.dtype, self.ty),
+            None => from_guest(output.values, count, gives, self.ty),
         };
         let array = match checked {
             Ok(array) => array,
@@ -251,12 +264,12 @@ impl<'a> Calls<'a> {
             if std::mem::replace(&mut bad[row], true) {
                 continue;
             }
-            inner.metrics.errors.inc();
+            instances.metrics.errors.inc();
             self.failed.push(from + row);
             let text = format!("{name}: {}{refusals}", cut(&e.message));
             for r in (self.rows_of)(from + row) {
-                let failed = self.context.fail_by(function.on_error, r, text.clone());
-                failed.map_err(|x| self.bound.with_arguments(x, self.args, from + row))?;
+                let failed = self.context.fail_by(*on_error, r, text.clone());
+                failed.map_err(|x| self.callee.with_arguments(x, self.args, from + row))?;
             }
         }
         let mask: BooleanArray = bad.into_iter().map(Some).collect();
@@ -266,26 +279,26 @@ impl<'a> Calls<'a> {
 
     /// A row that brings the guest down by itself.
     fn guilty(&mut self, row: usize, error: Error) -> Result<()> {
-        let function = &self.bound.function;
-        function.loaded.inner.metrics.traps.inc();
+        let on_error = self.callee.on_error;
+        self.callee.instances.metrics.traps.inc();
         self.failed.push(row);
         self.poison += 1;
         if self.poison > POISON {
             return Err(error.context(format!("more than {POISON} rows of a batch failed")));
         }
-        if function.on_error == OnError::Fail {
+        if on_error == OnError::Fail {
             self.context.fatal = (self.rows_of)(row).first().map(|r| self.context.row(*r));
-            return Err(self.bound.with_arguments(error, self.args, row));
+            return Err(self.callee.with_arguments(error, self.args, row));
         }
         for r in (self.rows_of)(row) {
-            self.context.fail_by(function.on_error, r, error.message.clone())?;
+            self.context.fail_by(on_error, r, error.message.clone())?;
         }
         self.parts.push(new_null_array(&self.ty.arrow(), 1));
         Ok(())
     }
 }
 
-impl Bound {
+impl Callee {
     /// Adds to an error the arguments that led to it.
     fn with_arguments(&self, e: Error, args: &[ArrayRef], row: usize) -> Error {
         let shown: Vec<String> = args

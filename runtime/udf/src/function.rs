@@ -1,144 +1,29 @@
-//! Functions ready to be called: instances pooled, results remembered, rows that fail told apart.
+//! Functions ready to be called: what a component offers, bound to the types of arguments.
 
 use crate::bindings::weir::udf::types::{self, DataType as Wit};
-use crate::calls::Calls;
+use crate::calls::{Callee, Calls};
 use crate::convert::{crossing, declared};
-use crate::host::{Grant, Rights};
+use crate::host::Rights;
+use crate::instances::{Instances, Worker};
+use crate::limits::Limits;
 use crate::log::Log;
-use crate::sandbox::{Component, Instance};
+use crate::sandbox::Component;
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 use weir_core::key::Keys;
-use weir_core::metrics::{FunctionMetrics, Metrics};
-use weir_core::{ColumnBuilder, Error, Result, SqlType, Value, options};
+use weir_core::metrics::Metrics;
+use weir_core::{ColumnBuilder, Error, Result, SqlType, Value};
 use weir_expr::{EvalContext, Function, OnError, cast};
-
-/// What a function is given.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Bytes of memory an instance may have.
-    pub memory: usize,
-    /// Processor time a call may take.
-    pub timeout: Duration,
-    /// Addresses it may connect to.
-    pub network: Vec<Grant>,
-    /// Files it may read, by name.
-    pub assets: Arc<BTreeMap<String, Vec<u8>>>,
-    /// Whether equal arguments give equal results; as the function says, if not said.
-    pub deterministic: Option<bool>,
-    /// How many subtasks the operators that call it have; the job's number, if not said.
-    pub parallelism: Option<usize>,
-}
-
-impl Limits {
-    /// Reads the options of CREATE FUNCTION. `base` is the folder that asset paths start from.
-    ///
-    /// # Errors
-    /// When an option is unknown or wrong, or an asset cannot be read.
-    pub fn from_options(given: &BTreeMap<String, String>, base: &Path) -> Result<Limits> {
-        let mut l = Limits {
-            memory: 256 << 20,
-            timeout: Duration::from_secs(10),
-            network: vec![],
-            assets: Arc::default(),
-            deterministic: None,
-            parallelism: None,
-        };
-        let known =
-            ["memory", "timeout", "network", "assets", "deterministic", "parallelism", "on-error", "dead-letter.table"];
-        for (k, v) in given {
-            match k.as_str() {
-                "memory" => l.memory = options::bytes(k, v)? as usize,
-                "timeout" => l.timeout = options::duration(k, v)?,
-                "network" => l.network = Grant::parse_all(v)?,
-                "deterministic" => l.deterministic = Some(options::boolean(k, v)?),
-                "parallelism" => l.parallelism = Some(options::number(k, v)?),
-                "assets" => {}
-                other => {
-                    let e = Error::script(format!("a function has no option '{other}'"));
-                    return Err(match weir_core::error::nearest(other, known) {
-                        Some(n) => e.hint(format!("did you mean '{n}'?")),
-                        None => e.hint(format!("it has: {}", known.join(", "))),
-                    });
-                }
-            }
-        }
-        if let Some(paths) = given.get("assets") {
-            let mut assets = Assets { files: BTreeMap::new(), left: l.memory, memory: l.memory };
-            for p in paths.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-                assets.read(&base.join(p))?;
-            }
-            l.assets = Arc::new(assets.files);
-        }
-        Ok(l)
-    }
-}
-
-/// The files that a function may read, unpacked: all together no more than the memory that it could read them into.
-struct Assets {
-    files: BTreeMap<String, Vec<u8>>,
-    left: usize,
-    memory: usize,
-}
-
-impl Assets {
-    fn read(&mut self, path: &Path) -> Result<()> {
-        if !path.exists() {
-            return Err(unreadable(path, &std::io::Error::from(std::io::ErrorKind::NotFound)));
-        }
-        for e in walkdir::WalkDir::new(path).sort_by_file_name() {
-            let e = e.map_err(|e| unreadable(path, &e))?;
-            if !e.file_type().is_file() {
-                continue;
-            }
-            let relative = match e.path().strip_prefix(path) {
-                Ok(r) if r != Path::new("") => r.to_path_buf(),
-                _ => e.path().file_name().map(Into::into).unwrap_or_default(),
-            };
-            let name = relative.to_string_lossy().into_owned();
-            let file = std::fs::File::open(e.path()).map_err(|x| unreadable(e.path(), &x))?;
-            let (name, bytes) = match name.strip_suffix(".gz") {
-                Some(plain) => (plain.to_string(), self.take(flate2::read::MultiGzDecoder::new(file), e.path())?),
-                None => {
-                    let bytes = self.take(file, e.path())?;
-                    (name, bytes)
-                }
-            };
-            self.files.insert(name, bytes);
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, from: impl Read, path: &Path) -> Result<Vec<u8>> {
-        let mut bytes = vec![];
-        let most = self.left as u64;
-        from.take(most + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
-        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| {
-            let mb = self.memory >> 20;
-            Error::script(format!("with {} the assets take more than the function's memory of {mb} MB", path.display()))
-                .hint("more is granted by 'memory' = '1gb' in CREATE FUNCTION … WITH (…)")
-        })?;
-        bytes.shrink_to_fit();
-        Ok(bytes)
-    }
-}
-
-fn unreadable(path: &Path, e: &dyn std::fmt::Display) -> Error {
-    Error::script(format!("cannot read the asset {}: {e}", path.display()))
-}
 
 /// What a function says of itself.
 #[derive(Clone)]
-pub(crate) struct Signature {
+struct Signature {
     name: String,
     /// Names and types of its arguments, a type being none where any will do; none where any number of arguments will do.
     args: Option<Vec<(String, Option<SqlType>)>>,
-    pub dtype: Wit,
+    dtype: Wit,
     result: Option<SqlType>,
     deterministic: bool,
 }
@@ -154,35 +39,9 @@ impl Signature {
 /// A loaded component with its functions.
 #[derive(Clone)]
 pub struct Loaded {
-    pub(crate) inner: Arc<Inner>,
+    instances: Arc<Instances>,
     signatures: Arc<Vec<Signature>>,
     version: String,
-}
-
-pub(crate) struct Inner {
-    pub component: Component,
-    pub rights: Rights,
-    idle: Mutex<Vec<Worker>>,
-    pub metrics: FunctionMetrics,
-}
-
-/// An instance, and what is known of it.
-pub(crate) struct Worker {
-    pub instance: Instance,
-    pub memory: Remembered,
-}
-
-impl Inner {
-    fn take(&self) -> Result<Worker> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
-            Some(w) => Ok(w),
-            None => Ok(Worker { instance: self.component.instantiate(&self.rights)?, memory: Remembered::default() }),
-        }
-    }
-    fn give(&self, w: Worker) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(w);
-    }
 }
 
 impl Loaded {
@@ -204,12 +63,11 @@ impl Loaded {
         let signatures = instance.describe()?.into_iter().map(Signature::read).collect::<std::result::Result<_, _>>();
         let signatures: Vec<Signature> =
             signatures.map_err(|why| Error::function(format!("{name}: it broke the contract: {why}")))?;
-        let inner =
-            Inner { component: component.clone(), rights, idle: Mutex::new(vec![]), metrics: metrics.function(name) };
-        inner.metrics.load.set(began.elapsed().as_secs_f64());
-        inner.give(Worker { instance, memory: Remembered::default() });
+        let instances = Instances::new(component.clone(), rights, metrics.function(name));
+        instances.metrics.load.set(began.elapsed().as_secs_f64());
+        instances.give(Worker::new(instance));
         let version = component.version().to_string();
-        Ok(Loaded { inner: Arc::new(inner), signatures: Arc::new(signatures), version })
+        Ok(Loaded { instances: Arc::new(instances), signatures: Arc::new(signatures), version })
     }
 
     /// The functions' signatures, a line each.
@@ -264,10 +122,10 @@ fn show(s: &Signature) -> String {
 /// A function, and what becomes of rows that it fails on.
 #[derive(Clone)]
 pub struct UserFunction {
-    pub(crate) loaded: Loaded,
-    pub(crate) index: u32,
-    pub(crate) signature: Signature,
-    pub(crate) on_error: OnError,
+    loaded: Loaded,
+    index: u32,
+    signature: Signature,
+    on_error: OnError,
     letters: Option<String>,
     deterministic: bool,
     parallelism: Option<usize>,
@@ -284,7 +142,7 @@ impl UserFunction {
     /// # Errors
     /// When it does not take these arguments.
     pub fn bind(&self, args: &[SqlType]) -> Result<(Vec<SqlType>, SqlType, Arc<dyn Function>)> {
-        let name = &self.loaded.inner.rights.name;
+        let name = &self.loaded.instances.rights.name;
         let types = args.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", ");
         let wrong = |why: String| {
             Error::script(format!("{name}({types}) cannot be called like this: {why}"))
@@ -315,68 +173,26 @@ impl UserFunction {
             casts.push(cast);
         }
         let ty = self.signature.result.clone().ok_or_else(|| wrong("it does not say what it gives".to_string()))?;
-        let bound = Bound { function: self.clone(), crossings };
-        Ok((casts, ty, Arc::new(bound)))
+        let callee = Callee {
+            instances: self.loaded.instances.clone(),
+            index: self.index,
+            crossings,
+            gives: self.signature.dtype,
+            on_error: self.on_error,
+        };
+        Ok((casts, ty, Arc::new(Bound { function: self.clone(), callee })))
     }
 }
 
 /// A function bound to the types of its arguments.
-pub(crate) struct Bound {
-    pub function: UserFunction,
-    /// How each argument crosses: as what, and of which SQL type.
-    pub crossings: Vec<(Wit, SqlType)>,
-}
-
-/// Results by argument, as long as that pays.
-#[derive(Default)]
-pub(crate) struct Remembered {
-    results: HashMap<Box<[u8]>, Value<'static>, ahash::RandomState>,
-    bytes: usize,
-    asked: u64,
-    hit: u64,
-    /// What a row costs on average; 0 while nobody knows.
-    pub nanos_a_row: f64,
-    /// Batches that go by without asking, after it did not pay.
-    pause: u32,
-}
-
-const REMEMBERED_BYTES: usize = 8 << 20;
-/// What a look-up costs, about.
-const LOOK_UP_NANOS: f64 = 90.0;
-
-impl Remembered {
-    /// Whether the next batch should ask.
-    fn pays(&mut self) -> bool {
-        if self.pause > 0 {
-            self.pause -= 1;
-            return false;
-        }
-        if self.asked >= 65_536 {
-            let rate = self.hit as f64 / self.asked as f64;
-            (self.asked, self.hit) = (0, 0);
-            if self.nanos_a_row > 0.0 && rate * self.nanos_a_row < LOOK_UP_NANOS {
-                self.pause = 512;
-                self.results = HashMap::default();
-                self.bytes = 0;
-                return false;
-            }
-        }
-        true
-    }
-    fn keep(&mut self, key: &[u8], value: Value<'static>) {
-        let size = key.len() + value.as_bytes().map_or(0, <[u8]>::len) + 96;
-        if self.bytes + size > REMEMBERED_BYTES {
-            self.results.clear();
-            self.bytes = 0;
-        }
-        self.bytes += size;
-        self.results.insert(key.into(), value);
-    }
+struct Bound {
+    function: UserFunction,
+    callee: Callee,
 }
 
 impl Function for Bound {
     fn name(&self) -> &str {
-        &self.function.loaded.inner.rights.name
+        &self.callee.instances.rights.name
     }
     fn deterministic(&self) -> bool {
         self.function.deterministic
@@ -398,14 +214,14 @@ impl Function for Bound {
         if rows == 0 {
             return Ok(new_null_array(&ty.arrow(), 0));
         }
-        let inner = &self.function.loaded.inner;
-        let mut worker = inner.take()?;
+        let instances = &self.callee.instances;
+        let mut worker = instances.take()?;
         let result = if self.function.deterministic && worker.memory.pays() {
             self.remembering(&mut worker, args, rows, ty, context)
         } else {
             self.call(&mut worker, args, rows, ty, context, &|r| vec![r]).map(|(array, _)| array)
         };
-        inner.give(worker);
+        instances.give(worker);
         result
     }
 }
@@ -434,16 +250,15 @@ impl Bound {
             }));
         }
         let missing: Vec<u32> = (0..first.len() as u32)
-            .filter(|d| !worker.memory.results.contains_key(keys.get(first[*d as usize] as usize)))
+            .filter(|d| worker.memory.get(keys.get(first[*d as usize] as usize)).is_none())
             .collect();
-        worker.memory.asked += rows as u64;
-        worker.memory.hit += (rows - missing.len()) as u64;
-        self.function.loaded.inner.metrics.remembered.inc_by((rows - missing.len()) as u64);
+        worker.memory.count(rows, rows - missing.len());
+        self.callee.instances.metrics.remembered.inc_by((rows - missing.len()) as u64);
         let mut builder = ColumnBuilder::new(&ty.arrow());
         let mut slot: Vec<u32> = vec![u32::MAX; first.len()];
         let mut next = 0u32;
         for (d, row) in first.iter().enumerate() {
-            if let Some(v) = worker.memory.results.get(keys.get(*row as usize)) {
+            if let Some(v) = worker.memory.get(keys.get(*row as usize)) {
                 builder.push(v);
                 slot[d] = next;
                 next += 1;
@@ -488,6 +303,6 @@ impl Bound {
         context: &mut EvalContext,
         rows_of: &dyn Fn(usize) -> Vec<usize>,
     ) -> Result<(ArrayRef, Vec<usize>)> {
-        Calls::new(self, worker, args, ty, context, rows_of).all(rows)
+        Calls::new(&self.callee, worker, args, ty, context, rows_of).all(rows)
     }
 }

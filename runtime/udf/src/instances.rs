@@ -1,0 +1,48 @@
+//! The instances of a component under the name and with the rights that one function gives it: those that are idle wait for the next
+//! call.
+
+use crate::host::Rights;
+use crate::remembered::Remembered;
+use crate::sandbox::{Component, Instance};
+use std::sync::Mutex;
+use weir_core::Result;
+use weir_core::metrics::FunctionMetrics;
+use weir_core::thread::locked;
+
+/// An instance, and what is known of it.
+pub(crate) struct Worker {
+    pub instance: Instance,
+    pub memory: Remembered,
+}
+
+impl Worker {
+    pub fn new(instance: Instance) -> Self {
+        Worker { instance, memory: Remembered::default() }
+    }
+}
+
+/// All instances of a function's component.
+pub(crate) struct Instances {
+    pub component: Component,
+    pub rights: Rights,
+    pub metrics: FunctionMetrics,
+    idle: Mutex<Vec<Worker>>,
+}
+
+impl Instances {
+    pub fn new(component: Component, rights: Rights, metrics: FunctionMetrics) -> Self {
+        Instances { component, rights, metrics, idle: Mutex::default() }
+    }
+
+    /// One that is idle, or a new one.
+    pub fn take(&self) -> Result<Worker> {
+        // Nobody else waits while a new one opens.
+        let idle = locked(&self.idle).pop();
+        idle.map_or_else(|| Ok(Worker::new(self.component.instantiate(&self.rights)?)), Ok)
+    }
+
+    /// Lets one wait for the next call.
+    pub fn give(&self, worker: Worker) {
+        locked(&self.idle).push(worker);
+    }
+}

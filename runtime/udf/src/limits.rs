@@ -1,0 +1,123 @@
+//! What a function is given: memory, time, addresses, and files to read.
+
+use crate::host::Grant;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_core::{Error, Result, options};
+
+/// What a function is given.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of memory an instance may have.
+    pub memory: usize,
+    /// Processor time a call may take.
+    pub timeout: Duration,
+    /// Addresses it may connect to.
+    pub network: Vec<Grant>,
+    /// Files it may read, by name.
+    pub assets: Arc<BTreeMap<String, Vec<u8>>>,
+    /// Whether equal arguments give equal results; as the function says, if not said.
+    pub deterministic: Option<bool>,
+    /// How many subtasks the operators that call it have; the job's number, if not said.
+    pub parallelism: Option<usize>,
+}
+
+impl Limits {
+    /// Reads the options of CREATE FUNCTION. `base` is the folder that asset paths start from.
+    ///
+    /// # Errors
+    /// When an option is unknown or wrong, or an asset cannot be read.
+    pub fn from_options(given: &BTreeMap<String, String>, base: &Path) -> Result<Limits> {
+        let mut l = Limits {
+            memory: 256 << 20,
+            timeout: Duration::from_secs(10),
+            network: vec![],
+            assets: Arc::default(),
+            deterministic: None,
+            parallelism: None,
+        };
+        let known =
+            ["memory", "timeout", "network", "assets", "deterministic", "parallelism", "on-error", "dead-letter.table"];
+        for (k, v) in given {
+            match k.as_str() {
+                "memory" => l.memory = options::bytes(k, v)? as usize,
+                "timeout" => l.timeout = options::duration(k, v)?,
+                "network" => l.network = Grant::parse_all(v)?,
+                "deterministic" => l.deterministic = Some(options::boolean(k, v)?),
+                "parallelism" => l.parallelism = Some(options::number(k, v)?),
+                "assets" => {}
+                other => {
+                    let e = Error::script(format!("a function has no option '{other}'"));
+                    return Err(match weir_core::error::nearest(other, known) {
+                        Some(n) => e.hint(format!("did you mean '{n}'?")),
+                        None => e.hint(format!("it has: {}", known.join(", "))),
+                    });
+                }
+            }
+        }
+        if let Some(paths) = given.get("assets") {
+            let mut assets = Assets { files: BTreeMap::new(), left: l.memory, memory: l.memory };
+            for p in paths.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+                assets.read(&base.join(p))?;
+            }
+            l.assets = Arc::new(assets.files);
+        }
+        Ok(l)
+    }
+}
+
+/// The files that a function may read, unpacked: all together no more than the memory that it could read them into.
+struct Assets {
+    files: BTreeMap<String, Vec<u8>>,
+    left: usize,
+    memory: usize,
+}
+
+impl Assets {
+    fn read(&mut self, path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Err(unreadable(path, &std::io::Error::from(std::io::ErrorKind::NotFound)));
+        }
+        for e in walkdir::WalkDir::new(path).sort_by_file_name() {
+            let e = e.map_err(|e| unreadable(path, &e))?;
+            if !e.file_type().is_file() {
+                continue;
+            }
+            let relative = match e.path().strip_prefix(path) {
+                Ok(r) if r != Path::new("") => r.to_path_buf(),
+                _ => e.path().file_name().map(Into::into).unwrap_or_default(),
+            };
+            let name = relative.to_string_lossy().into_owned();
+            let file = std::fs::File::open(e.path()).map_err(|x| unreadable(e.path(), &x))?;
+            let (name, bytes) = match name.strip_suffix(".gz") {
+                Some(plain) => (plain.to_string(), self.take(flate2::read::MultiGzDecoder::new(file), e.path())?),
+                None => {
+                    let bytes = self.take(file, e.path())?;
+                    (name, bytes)
+                }
+            };
+            self.files.insert(name, bytes);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, from: impl Read, path: &Path) -> Result<Vec<u8>> {
+        let mut bytes = vec![];
+        let most = self.left as u64;
+        from.take(most + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| {
+            let mb = self.memory >> 20;
+            Error::script(format!("with {} the assets take more than the function's memory of {mb} MB", path.display()))
+                .hint("more is granted by 'memory' = '1gb' in CREATE FUNCTION … WITH (…)")
+        })?;
+        bytes.shrink_to_fit();
+        Ok(bytes)
+    }
+}
+
+fn unreadable(path: &Path, e: &dyn std::fmt::Display) -> Error {
+    Error::script(format!("cannot read the asset {}: {e}", path.display()))
+}
