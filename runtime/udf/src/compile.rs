@@ -3,6 +3,7 @@
 
 use crate::cache::Cache;
 use crate::child::{self, Bounds, Failed};
+use crate::engine::engine;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -39,7 +40,7 @@ pub fn compile_apart(command: &'static str) {
 /// When it cannot be compiled.
 pub fn compile_file(from: &Path, to: &Path) -> Result<()> {
     let bytes = std::fs::read(from).map_err(weir_core::error::io("read", from))?;
-    let engine = crate::sandbox::engine()?;
+    let engine = engine()?;
     let compiled = engine.precompile_component(&bytes).map_err(|e| Error::script(format!("{e:#}")))?;
     std::fs::write(to, compiled).map_err(weir_core::error::io("write", to))
 }

@@ -8,14 +8,13 @@ use crate::bindings::weir::udf::types;
 use crate::bindings::{Udf, UdfPre};
 use crate::cache::{Cache, Kept};
 use crate::compile::compile;
+use crate::engine::{Runs, engine};
 use crate::host::{COMPONENT_HANDLES, MemoryLimit, Rights, State, linker};
 use crate::log::{cut, one_line};
 use crate::waits::WallLimit;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
-use wasmtime::{Config, Engine, Store, UpdateDeadline};
+use wasmtime::{Engine, Store, UpdateDeadline};
 use weir_core::clock::thread_cpu;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
@@ -23,75 +22,6 @@ use weir_core::{Error, Result};
 #[derive(Debug, thiserror::Error)]
 #[error("the processor time is used up")]
 struct CpuLimit;
-
-/// The calls into guests that run at the moment, by number, and since when. Only while there are such does somebody tell them the
-/// time.
-static CALLS: Mutex<Calls> = Mutex::new(Calls { last: 0, since: BTreeMap::new() });
-static TICKER: OnceLock<std::thread::Thread> = OnceLock::new();
-
-struct Calls {
-    last: u64,
-    since: BTreeMap<u64, Instant>,
-}
-
-/// A guest runs as long as this is there.
-struct Runs(u64);
-
-impl Runs {
-    fn new() -> Self {
-        let mut calls = locked(&CALLS);
-        calls.last += 1;
-        if calls.since.is_empty() {
-            TICKER.get().into_iter().for_each(std::thread::Thread::unpark);
-        }
-        let number = calls.last;
-        calls.since.insert(number, Instant::now());
-        Runs(number)
-    }
-}
-
-impl Drop for Runs {
-    fn drop(&mut self) {
-        locked(&CALLS).since.remove(&self.0);
-    }
-}
-
-/// How long the longest of the calls that functions are in has lasted.
-pub fn longest_call() -> Duration {
-    locked(&CALLS).since.values().map(Instant::elapsed).max().unwrap_or_default()
-}
-
-/// The engine: one a process.
-///
-/// # Errors
-/// When this machine cannot run it.
-pub fn engine() -> Result<&'static Engine> {
-    static ENGINE: OnceLock<std::result::Result<Engine, String>> = OnceLock::new();
-    let made = ENGINE.get_or_init(|| {
-        let mut c = Config::new();
-        c.epoch_interruption(true).concurrency_support(false).memory_init_cow(true).max_wasm_stack(1 << 20);
-        let engine = Engine::new(&c).map_err(|e| format!("{e:#}"))?;
-        let weak = engine.weak();
-        let ticker = std::thread::Builder::new()
-            .name("weir-ticker".to_string())
-            .spawn(move || {
-                while let Some(e) = weak.upgrade() {
-                    if !locked(&CALLS).since.is_empty() {
-                        e.increment_epoch();
-                        drop(e);
-                    } else {
-                        drop(e);
-                        std::thread::park();
-                    }
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-            })
-            .map_err(|e| e.to_string())?;
-        let _ = TICKER.set(ticker.thread().clone());
-        Ok(engine)
-    });
-    made.as_ref().map_err(|e| Error::internal(format!("the Wasm engine does not start: {e}")))
-}
 
 /// A loaded component.
 #[derive(Clone)]
