@@ -1,6 +1,7 @@
 //! JSON, a value a line, with Flink's options.
 
-use super::json_text::{Fractions, Json as Kind, Scanner, compact, number, what};
+use super::json_text::{Json as Kind, Scanner, said, what};
+use super::json_tree::{Fractions, compact, number};
 use super::scalars::{decimal, from_base64, short_integer, timestamp};
 use super::{Decoder, Encoder, Failure, Rows, json_fields, times, utf8};
 use crate::options::TableSpec;
@@ -224,7 +225,7 @@ fn all_members(
     let mut all: Vec<(&str, &str)> = vec![];
     let mut places = std::collections::HashMap::new();
     let read = Scanner::new(text).members(|key, value| {
-        let at = *places.entry(super::json_text::said(key)).or_insert(all.len());
+        let at = *places.entry(said(key)).or_insert(all.len());
         match all.get_mut(at) {
             Some(there) => there.1 = value,
             None => all.push((key, value)),

@@ -11,6 +11,7 @@ mod fuzz;
 pub(crate) mod json;
 mod json_fields;
 mod json_text;
+mod json_tree;
 mod maxwell;
 pub(crate) mod metadata;
 mod ogg;
