@@ -1,0 +1,232 @@
+//! Calls of functions, those among them that have a syntax of their own, and the rules for the arguments of some.
+
+use super::branches::choose;
+use super::conditions::{compare, truth};
+use super::illegal_null;
+use super::literals::{text, time_literal};
+use crate::aggregates::Collector;
+use crate::catalog::idents;
+use crate::names::{Binder, Scope};
+use sqlparser::ast::{
+    CeilFloorKind, DateTimeField, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+};
+use weir_core::error::nearest;
+use weir_core::{Error, Result, SqlType, TypeKind, Value};
+use weir_expr::aggregate::Aggregate;
+use weir_expr::functions::{self, cast_to, common_type};
+use weir_expr::{ArithOp, CompareOp, Expr};
+
+impl Binder<'_> {
+    /// Calls a built-in function.
+    pub(crate) fn call(&mut self, name: &str, args: Vec<Expr>) -> Result<Expr> {
+        match functions::bind(name, args)? {
+            Some(e) => Ok(e),
+            None => Err(self.unknown_function(name)),
+        }
+    }
+
+    fn unknown_function(&self, name: &str) -> Error {
+        let mut known: Vec<String> = functions::flink_names().into_iter().map(str::to_string).collect();
+        known.extend(self.catalog.functions.keys().cloned());
+        known.extend(functions::datafusion_names());
+        let e = Error::script(format!("there is no function '{name}'"));
+        match nearest(name, known.iter().map(String::as_str)) {
+            Some(n) => e.hint(format!("did you mean {n}?")),
+            None => e.hint("SHOW FUNCTIONS lists what there is; CREATE FUNCTION adds to it"),
+        }
+    }
+
+    /// A call as a script writes it: of an aggregate, of a function that was created, or of a built-in one.
+    pub(super) fn function(&mut self, f: &Function, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        let name = idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
+        let upper = name.to_ascii_uppercase();
+        if f.over.is_some() {
+            return Err(Error::script("OVER is not yet supported"));
+        }
+        if f.null_treatment.is_some() {
+            return Err(Error::script("IGNORE NULLS and RESPECT NULLS are not yet supported"));
+        }
+        if !matches!(f.parameters, FunctionArguments::None) || matches!(f.args, FunctionArguments::Subquery(_)) {
+            return Err(Error::script(format!("{upper} does not take such arguments")));
+        }
+        if ["TUMBLE", "HOP", "SESSION", "CUMULATE", "TUMBLE_START", "TUMBLE_END", "HOP_START", "HOP_END"]
+            .contains(&upper.as_str())
+        {
+            return Err(Error::script(format!(
+                "{upper} needs a time attribute, and windows over time are not yet supported"
+            ))
+            .hint("declare a watermark once windows are there; until then group by FLOOR(time TO MINUTE)"));
+        }
+        if let Some(mut function) = Aggregate::by_name(&upper)
+            && !self.catalog.functions.contains_key(&name.to_ascii_lowercase())
+        {
+            return self.aggregate(&upper, &mut function, f, scope, agg);
+        }
+        let mut bound = vec![];
+        for a in arguments(f) {
+            match a {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => bound.push(self.expr(e, scope, agg)?),
+                other => return Err(no_argument(&upper, other)),
+            }
+        }
+        let bound = match self.catalog.user_function(&name, bound, self.loader)? {
+            Ok(expr) => return Ok(expr),
+            Err(args) => args,
+        };
+        self.special(&name, &upper, bound, agg)
+    }
+
+    /// A call with a syntax of its own: `EXTRACT(DAY FROM t)`, `FLOOR(t TO DAY)`, `SUBSTRING(s FROM 2 FOR 3)`, `OVERLAY(…)`.
+    pub(super) fn with_words(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        match ast {
+            Ast::Extract { field, expr, .. } => {
+                let e = self.expr(expr, scope, agg)?;
+                self.call("EXTRACT", vec![text(&field.to_string()), e])
+            }
+            Ast::Ceil { expr, field } | Ast::Floor { expr, field } => {
+                let name = if matches!(ast, Ast::Ceil { .. }) { "CEIL" } else { "FLOOR" };
+                let e = self.expr(expr, scope, agg)?;
+                match field {
+                    CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => self.call(name, vec![e]),
+                    CeilFloorKind::DateTimeField(f) => self.call(&format!("{name} TO"), vec![text(&f.to_string()), e]),
+                    CeilFloorKind::Scale(_) => Err(Error::script(format!("{name} takes one argument"))),
+                }
+            }
+            Ast::Substring { expr, substring_from, substring_for, .. } => {
+                let mut args = vec![self.expr(expr, scope, agg)?];
+                for a in [substring_from, substring_for].into_iter().flatten() {
+                    args.push(self.expr(a, scope, agg)?);
+                }
+                self.call("SUBSTRING", args)
+            }
+            Ast::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args = vec![];
+                for a in
+                    [Some(expr), Some(overlay_what), Some(overlay_from), overlay_for.as_ref()].into_iter().flatten()
+                {
+                    args.push(self.expr(a, scope, agg)?);
+                }
+                self.call("OVERLAY", args)
+            }
+            _ => Err(Error::internal("no call")),
+        }
+    }
+
+    /// Calls a built-in function whose arguments have rules of their own, or one that has none.
+    pub(super) fn special(
+        &mut self,
+        name: &str,
+        upper: &str,
+        mut args: Vec<Expr>,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<Expr> {
+        let count = args.len();
+        let arity = |n: usize| match count == n {
+            true => Ok(()),
+            false => {
+                Err(Error::script(format!("{upper} takes {n} argument{}, not {count}", if n == 1 { "" } else { "s" })))
+            }
+        };
+        match upper {
+            "TYPEOF" => {
+                Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string()))
+            }
+            "IF" => {
+                arity(3)?;
+                let otherwise = args.remove(2);
+                let then = args.remove(1);
+                choose(vec![(truth(args.remove(0), "IF")?, then)], otherwise, "IF")
+            }
+            "IFNULL" | "COALESCE" => {
+                if upper == "IFNULL" {
+                    arity(2)?;
+                }
+                self.coalesce(args)
+            }
+            "NULLIF" => {
+                arity(2)?;
+                let equal = compare(CompareOp::Eq, self.again(&args[0])?, args[1].clone())?;
+                let first = args.remove(0);
+                let ty = first.ty().nullable(true);
+                let none = Expr::literal(Value::Null, ty.clone());
+                Ok(Expr::Case { branches: vec![(equal, none)], otherwise: Box::new(first), ty })
+            }
+            "GREATEST" | "LEAST" => {
+                let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
+                let ty = common_type(&types).ok_or_else(|| {
+                    Error::script(format!("the arguments of {upper} have types that do not go together"))
+                })?;
+                self.call(upper, args.into_iter().map(|a| cast_to(a, &ty)).collect())
+            }
+            "MOD" => {
+                arity(2)?;
+                let right = args.remove(1);
+                self.arith(ArithOp::Modulo, args.remove(0), right)
+            }
+            "TIMESTAMP_LTZ LITERAL" => match &args[0] {
+                Expr::Literal { value: Value::Text(s), .. } => {
+                    let e = time_literal("TIMESTAMP", s)?;
+                    let digits = e.ty().time_digits().unwrap_or(0);
+                    Ok(cast_to(e, &SqlType::from(TypeKind::TimestampLtz(digits))))
+                }
+                _ => Err(Error::internal("a literal without text")),
+            },
+            "GROUPING" | "GROUPING_ID" => match agg {
+                Some(c) => c.grouping(&args),
+                None => Err(Error::script(format!("{upper} goes with GROUP BY"))),
+            },
+            "ARRAY_CONTAINS" | "ARRAY_POSITION" | "ARRAY_REMOVE" | "ARRAY_APPEND" | "ARRAY_PREPEND" if count == 2 => {
+                self.call(upper, with_element(args))
+            }
+            "ARRAY" | "ARRAY_CONCAT" | "ARRAY_UNION" | "ARRAY_INTERSECT" | "ARRAY_EXCEPT" | "MAP_UNION" => {
+                self.call(upper, alike(args, 0, 1))
+            }
+            "ELT" => self.call(upper, alike(args, 1, 1)),
+            "MAP" if count.is_multiple_of(2) => self.call(upper, alike(alike(args, 0, 2), 1, 2)),
+            "JSON_STRING" | "JSON_ARRAY" | "JSON_OBJECT" | "JSON_VALUE" => self.call(upper, args),
+            _ if args.iter().any(|a| a.ty().is_null()) && upper != "CONCAT_WS" => Err(illegal_null()),
+            _ => match functions::bind(upper, args)? {
+                Some(e) => Ok(e),
+                None => Err(self.unknown_function(name)),
+            },
+        }
+    }
+}
+
+/// An array and what may be an element of it: the element is brought to what the array holds, or both to what they have in common.
+fn with_element(mut args: Vec<Expr>) -> Vec<Expr> {
+    if let TypeKind::Array(item) = args[0].ty().kind
+        && let Some(ty) = common_type(&[*item.clone(), args[1].ty()])
+    {
+        let element = args.remove(1);
+        let array = args.remove(0);
+        let whole = SqlType::from(TypeKind::Array(Box::new(ty.clone()))).nullable(array.ty().nullable);
+        args = vec![cast_to(array, &whole), cast_to(element, &ty)];
+    }
+    args
+}
+
+/// Arguments of which each so many, from one on, are brought to the type that they have in common, where they have one.
+fn alike(mut args: Vec<Expr>, from: usize, step: usize) -> Vec<Expr> {
+    let types: Vec<SqlType> = args.iter().skip(from).step_by(step).map(Expr::ty).collect();
+    if let Some(ty) = common_type(&types) {
+        args.iter_mut().skip(from).step_by(step).for_each(|a| *a = cast_to(a.clone(), &ty));
+    }
+    args
+}
+
+/// The arguments of a call.
+pub(super) fn arguments(f: &Function) -> &[FunctionArg] {
+    match &f.args {
+        FunctionArguments::List(l) => &l.args,
+        _ => &[],
+    }
+}
+
+/// What is said of an argument that is no expression.
+pub(super) fn no_argument(function: &str, argument: &FunctionArg) -> Error {
+    match argument {
+        FunctionArg::Unnamed(_) => Error::script(format!("{function} does not take *")),
+        _ => Error::script(format!("{function} takes arguments by their places, not by names")),
+    }
+}

@@ -1,0 +1,189 @@
+//! Conditions: comparisons, IS …, BETWEEN, IN and LIKE.
+
+use super::literals::{boolean, text};
+use crate::aggregates::Collector;
+use crate::budget::{joined, size};
+use crate::names::{Binder, Scope};
+use sqlparser::ast::Expr as Ast;
+use weir_core::value::decimal_text;
+use weir_core::{Error, Result, SqlType, TypeKind, Value};
+use weir_expr::functions::{self, cast_to, common_type};
+use weir_expr::{CompareOp, Expr};
+
+impl Binder<'_> {
+    /// What asks whether something holds: IS …, BETWEEN, IN and LIKE.
+    pub(super) fn condition(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        match ast {
+            Ast::IsNull(e) => Ok(Expr::IsNull(Box::new(self.expr(e, scope, agg)?))),
+            Ast::IsNotNull(e) => Ok(Expr::Not(Box::new(Expr::IsNull(Box::new(self.expr(e, scope, agg)?))))),
+            Ast::IsTrue(e) => self.is(e, scope, agg, Some(true), false),
+            Ast::IsNotTrue(e) => self.is(e, scope, agg, Some(true), true),
+            Ast::IsFalse(e) => self.is(e, scope, agg, Some(false), false),
+            Ast::IsNotFalse(e) => self.is(e, scope, agg, Some(false), true),
+            Ast::IsUnknown(e) => self.is(e, scope, agg, None, false),
+            Ast::IsNotUnknown(e) => self.is(e, scope, agg, None, true),
+            Ast::IsDistinctFrom(a, b) | Ast::IsNotDistinctFrom(a, b) => {
+                let op = match ast {
+                    Ast::IsDistinctFrom(..) => CompareOp::DistinctFrom,
+                    _ => CompareOp::NotDistinctFrom,
+                };
+                let (a, b) = (self.expr(a, scope, agg)?, self.expr(b, scope, agg)?);
+                compare(op, a, b)
+            }
+            Ast::Between { expr, negated, low, high } => {
+                let e = self.expr(expr, scope, agg)?;
+                let (low, high) = (self.expr(low, scope, agg)?, self.expr(high, scope, agg)?);
+                let from = compare(CompareOp::GreaterEq, self.again(&e)?, low)?;
+                let to = compare(CompareOp::LessEq, e, high)?;
+                Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
+            }
+            Ast::InList { expr, list, negated } => {
+                let e = self.expr(expr, scope, agg)?;
+                let mut all = vec![];
+                for item in list {
+                    let item = self.expr(item, scope, agg)?;
+                    all.push(compare(CompareOp::Eq, self.again(&e)?, item)?);
+                }
+                let mut all = if all.len() > SET { in_set(all) } else { all };
+                if all.is_empty() {
+                    all.push(boolean(false));
+                }
+                Ok(negate(joined(all, |a, b| Ok(Expr::Or(Box::new(a), Box::new(b))))?, *negated))
+            }
+            Ast::Like { any: true, .. } => Err(Error::script("LIKE ANY is not supported yet")),
+            Ast::Like { negated, expr, pattern, escape_char, .. }
+            | Ast::SimilarTo { negated, expr, pattern, escape_char } => {
+                let name = if matches!(ast, Ast::Like { .. }) { "LIKE" } else { "SIMILAR TO" };
+                let mut args = vec![self.expr(expr, scope, agg)?, self.expr(pattern, scope, agg)?];
+                if let Some(e) = escape_char {
+                    args.push(text(&e.value.clone().into_string().unwrap_or_default()));
+                }
+                Ok(negate(self.call(name, args)?, *negated))
+            }
+            _ => Err(Error::internal("no condition")),
+        }
+    }
+
+    fn is(
+        &mut self,
+        e: &Ast,
+        scope: &Scope,
+        agg: &mut Option<&mut Collector>,
+        value: Option<bool>,
+        negated: bool,
+    ) -> Result<Expr> {
+        let e = truth(self.expr(e, scope, agg)?, "IS")?;
+        let test = match value {
+            Some(b) => Expr::Compare { op: CompareOp::NotDistinctFrom, left: Box::new(e), right: Box::new(boolean(b)) },
+            None => Expr::IsNull(Box::new(e)),
+        };
+        Ok(negate(test, negated))
+    }
+}
+
+fn negate(e: Expr, negated: bool) -> Expr {
+    if negated { Expr::Not(Box::new(e)) } else { e }
+}
+
+/// An expression that must be a condition.
+pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
+    let ty = e.ty();
+    match ty.kind {
+        TypeKind::Boolean => Ok(e),
+        TypeKind::Null => Ok(Expr::literal(Value::Null, SqlType::BOOLEAN)),
+        _ => Err(Error::script(format!("{of} takes a condition, not {} ({})", ty.kind, brief(&e)))),
+    }
+}
+
+/// The start of an expression's text, for messages.
+fn brief(e: &Expr) -> String {
+    if size(e) > 20 {
+        return "…".to_string();
+    }
+    let text = e.to_string();
+    match text.char_indices().nth(100) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// A comparison: both sides brought to one type, where they have one.
+pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
+    let (lt, rt) = (l.ty(), r.ty());
+    let refused = || {
+        let e = Error::script(format!("cannot compare {} with {}: {} and {}", lt.kind, rt.kind, brief(&l), brief(&r)));
+        if lt.is_text() || rt.is_text() { e.hint("text is not converted by itself; CAST one of them") } else { e }
+    };
+    let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));
+    let constant_text = |e: &Expr| matches!(e, Expr::Literal { value: Value::Text(_), .. });
+    let ty = match () {
+        _ if lt.is_null() && rt.is_null() => SqlType::BOOLEAN,
+        _ if timed(&lt) && constant_text(&r) => lt.clone(),
+        _ if timed(&rt) && constant_text(&l) => rt.clone(),
+        _ if lt.is_decimal() && rt.is_decimal()
+            || lt.is_decimal() && rt.is_integer()
+            || lt.is_integer() && rt.is_decimal() =>
+        {
+            let ((p, s), (q, t)) = (lt.as_decimal().unwrap_or((38, 0)), rt.as_decimal().unwrap_or((38, 0)));
+            let (whole, scale) = ((p - s).max(q - t), s.max(t));
+            if whole + scale > 38 {
+                // No type holds both: they are compared as they are.
+                let exact = |e: Expr, (p, s)| Box::new(cast_to(e, &SqlType::from(TypeKind::Decimal(p, s))));
+                return Ok(Expr::Compare { op, left: exact(l, (p, s)), right: exact(r, (q, t)) });
+            }
+            SqlType::from(TypeKind::Decimal(whole + scale, scale))
+        }
+        _ => common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?,
+    };
+    if matches!(ty.kind, TypeKind::Map(..) | TypeKind::Multiset(_)) && !matches!(op, CompareOp::Eq | CompareOp::NotEq) {
+        return Err(refused());
+    }
+    // A decimal constant is brought to the column's scale exactly or not at all.
+    let bring = |e: Expr| match (&e, &ty.kind) {
+        (Expr::Literal { value: Value::Decimal(v, s), .. }, TypeKind::Decimal(_, scale)) if s <= scale => {
+            let digits: String = decimal_text(*v, *s).chars().filter(|c| *c != '.').collect();
+            let digits = digits + &"0".repeat(usize::from(scale - s));
+            match digits.parse() {
+                Ok(v) => Expr::literal(Value::Decimal(v, *scale), ty.clone().not_null()),
+                Err(_) => cast_to(e, &ty),
+            }
+        }
+        (Expr::Literal { value: Value::Int(v), ty: t }, TypeKind::BigInt | TypeKind::Int) if t.is_integer() => {
+            Expr::literal(Value::Int(*v), ty.clone().not_null())
+        }
+        _ => cast_to(e, &ty),
+    };
+    Ok(Expr::Compare { op, left: Box::new(bring(l)), right: Box::new(bring(r)) })
+}
+
+/// From how many comparisons on IN is a look into a set.
+const SET: usize = 16;
+
+/// Comparisons of one expression with constants, as far as that can be, as a look into a set.
+fn in_set(all: Vec<Expr>) -> Vec<Expr> {
+    let mut sets: Vec<(Expr, Vec<Value<'static>>)> = vec![];
+    let mut rest = vec![];
+    for e in all {
+        let Expr::Compare { op: CompareOp::Eq, left, right } = e else {
+            rest.push(e);
+            continue;
+        };
+        let ty = left.ty();
+        // What a text means as a local time depends on the session.
+        let plain = !ty.is_nested() && !ty.is_approximate() && !matches!(ty.kind, TypeKind::TimestampLtz(_));
+        let value = (plain && right.ty().kind == ty.kind)
+            .then(|| Some(right.as_ref()).filter(|r| r.constant()))
+            .flatten()
+            .and_then(|r| weir_expr::eval::constant(r, &Default::default()).ok());
+        match value {
+            Some(v) => match sets.iter_mut().find(|(e, _)| {
+                e.ty().kind == ty.kind && std::mem::discriminant(e) == std::mem::discriminant(left.as_ref())
+            }) {
+                Some((_, values)) => values.push(v),
+                None => sets.push((*left, vec![v])),
+            },
+            None => rest.push(Expr::Compare { op: CompareOp::Eq, left, right }),
+        }
+    }
+    sets.into_iter().map(|(e, values)| functions::in_set(e, &values)).chain(rest).collect()
+}

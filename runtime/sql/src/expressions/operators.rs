@@ -1,0 +1,200 @@
+//! Operators: signs before one operand and between two, and OVERLAPS.
+
+use super::branches::choose;
+use super::conditions::{compare, truth};
+use super::illegal_null;
+use super::literals::number;
+use crate::aggregates::Collector;
+use crate::budget::joined;
+use crate::names::{Binder, Scope};
+use sqlparser::ast::{BinaryOperator, Expr as Ast, Value as Literal};
+use weir_core::{Error, Result, SqlType, TypeKind, Value};
+use weir_expr::arith::decimal_type;
+use weir_expr::functions::{cast_to, common_type};
+use weir_expr::{ArithOp, CompareOp, Expr};
+
+impl Binder<'_> {
+    /// `-` before an operand.
+    pub(super) fn minus(&mut self, expr: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        let inner = match expr {
+            Ast::Nested(e) => e.as_ref(),
+            e => e,
+        };
+        if let Ast::Value(v) = inner
+            && let Literal::Number(n, _) = &v.value
+        {
+            return number(n, true);
+        }
+        let e = self.expr(expr, scope, agg)?;
+        if let Expr::Literal { value: Value::Int(v), ty } = &e
+            && ty.is_integer()
+        {
+            return number(&v.unsigned_abs().to_string(), *v > 0);
+        }
+        let ty = e.ty();
+        if !ty.is_numeric() && !ty.is_interval() {
+            return Err(Error::script(format!("cannot apply '-' to {}", ty.kind)));
+        }
+        let zero = match ty.kind {
+            TypeKind::Float => Value::Float(0.0),
+            TypeKind::Double => Value::Double(0.0),
+            TypeKind::Decimal(_, s) => Value::Decimal(0, s),
+            _ => Value::Int(0),
+        };
+        let zero = Expr::literal(zero, ty.clone().not_null());
+        Ok(Expr::Arith { op: ArithOp::Subtract, left: Box::new(zero), right: Box::new(e), ty })
+    }
+
+    /// A chain of AND, OR or ||, however long.
+    pub(super) fn chain(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+        let Ast::BinaryOp { op: wanted, .. } = ast else { return Err(Error::internal("no chain")) };
+        let mut operands = vec![];
+        let mut at = ast;
+        while let Ast::BinaryOp { left, op, right } = at
+            && op == wanted
+        {
+            operands.push(right.as_ref());
+            at = left;
+        }
+        operands.push(at);
+        let bound = operands.into_iter().rev().map(|o| self.expr(o, scope, agg)).collect::<Result<Vec<_>>>()?;
+        joined(bound, |l, r| self.binary(l, wanted, r))
+    }
+
+    /// Two operands and the sign between them.
+    pub(super) fn binary(&mut self, l: Expr, op: &BinaryOperator, r: Expr) -> Result<Expr> {
+        let compare_op = match op {
+            BinaryOperator::Eq => CompareOp::Eq,
+            BinaryOperator::NotEq => CompareOp::NotEq,
+            BinaryOperator::Lt => CompareOp::Less,
+            BinaryOperator::LtEq => CompareOp::LessEq,
+            BinaryOperator::Gt => CompareOp::Greater,
+            BinaryOperator::GtEq => CompareOp::GreaterEq,
+            BinaryOperator::And => {
+                return Ok(Expr::And(Box::new(truth(l, "AND")?), Box::new(truth(r, "AND")?)));
+            }
+            BinaryOperator::Or => {
+                return Ok(Expr::Or(Box::new(truth(l, "OR")?), Box::new(truth(r, "OR")?)));
+            }
+            BinaryOperator::StringConcat => {
+                return self.call("||", vec![l, r]);
+            }
+            BinaryOperator::Plus => return self.arith(ArithOp::Add, l, r),
+            BinaryOperator::Minus => return self.arith(ArithOp::Subtract, l, r),
+            BinaryOperator::Multiply => return self.arith(ArithOp::Multiply, l, r),
+            BinaryOperator::Divide => return self.arith(ArithOp::Divide, l, r),
+            BinaryOperator::Modulo => return self.arith(ArithOp::Modulo, l, r),
+            // Its sign as the script has it; the words of other dialects are no operators here.
+            other => return Err(Error::script(format!("there is no operator {other}"))),
+        };
+        compare(compare_op, l, r)
+    }
+
+    /// Arithmetic of numbers, times and intervals.
+    pub(super) fn arith(&mut self, op: ArithOp, l: Expr, r: Expr) -> Result<Expr> {
+        let (lt, rt) = (l.ty(), r.ty());
+        if lt.is_null() || rt.is_null() {
+            return Err(illegal_null());
+        }
+        let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));
+        match op {
+            ArithOp::Add if timed(&lt) && rt.is_interval() => {
+                return self.call("TIME + INTERVAL", vec![l, r]);
+            }
+            ArithOp::Add if timed(&rt) && lt.is_interval() => {
+                return self.call("TIME + INTERVAL", vec![r, l]);
+            }
+            ArithOp::Subtract if timed(&lt) && rt.is_interval() => {
+                return self.call("TIME - INTERVAL", vec![l, r]);
+            }
+            _ => {}
+        }
+        let sign = match op {
+            ArithOp::Add => '+',
+            ArithOp::Subtract => '-',
+            ArithOp::Multiply => '*',
+            ArithOp::Divide => '/',
+            ArithOp::Modulo => '%',
+        };
+        let refused = || {
+            let e = Error::script(format!("cannot apply '{sign}' to {} and {}", lt.kind, rt.kind));
+            if lt.is_text() || rt.is_text() { e.hint("CAST the text to a number, or join texts by ||") } else { e }
+        };
+        let nullable = lt.nullable || rt.nullable;
+        let node = |l: Expr, r: Expr, kind: TypeKind| Expr::Arith {
+            op,
+            left: Box::new(l),
+            right: Box::new(r),
+            ty: SqlType { kind, nullable },
+        };
+        if lt.is_interval() || rt.is_interval() {
+            return match op {
+                ArithOp::Add | ArithOp::Subtract if lt.kind == rt.kind => Ok(node(l, r, lt.kind)),
+                ArithOp::Multiply if lt.is_integer() => Ok(node(cast_to(l, &rt), r, rt.kind)),
+                ArithOp::Multiply if rt.is_integer() => {
+                    let kind = lt.kind.clone();
+                    Ok(node(l, cast_to(r, &lt), kind))
+                }
+                _ => Err(refused()),
+            };
+        }
+        if !lt.is_numeric() || !rt.is_numeric() {
+            return Err(refused());
+        }
+        if lt.is_approximate() || rt.is_approximate() {
+            if op == ArithOp::Modulo {
+                return Err(refused().hint("% takes whole numbers and decimals"));
+            }
+            let double = |e: Expr| cast_to(e, &SqlType::DOUBLE);
+            return Ok(match (&lt.kind, &rt.kind) {
+                (TypeKind::Float, TypeKind::Float) => node(l, r, TypeKind::Float),
+                (TypeKind::Float, _) if rt.is_integer() => node(l, cast_to(r, &lt), TypeKind::Float),
+                (_, TypeKind::Float) if lt.is_integer() => node(cast_to(l, &rt), r, TypeKind::Float),
+                // Between FLOAT and DOUBLE the left one wins, as in Flink.
+                (TypeKind::Float, TypeKind::Double) => cast_to(node(double(l), double(r), TypeKind::Double), &lt),
+                _ => node(double(l), double(r), TypeKind::Double),
+            });
+        }
+        if lt.is_integer() && rt.is_integer() {
+            let wide = common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?;
+            let out = node(cast_to(l, &wide), cast_to(r, &wide), wide.kind);
+            // The remainder has the divisor's type.
+            return Ok(if op == ArithOp::Modulo { cast_to(out, &rt) } else { out });
+        }
+        match (lt.as_decimal(), rt.as_decimal()) {
+            (Some(a), Some(b)) => Ok(node(l, r, decimal_type(op, a, b))),
+            _ => Err(refused()),
+        }
+    }
+
+    /// Whether two periods have a time in common.
+    pub(super) fn overlaps(
+        &mut self,
+        left: &Ast,
+        right: &Ast,
+        scope: &Scope,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<Expr> {
+        let (from, to) = self.period(left, scope, agg)?;
+        let (other_from, other_to) = self.period(right, scope, agg)?;
+        let before = compare(CompareOp::GreaterEq, to, other_from)?;
+        Ok(Expr::And(Box::new(before), Box::new(compare(CompareOp::GreaterEq, other_to, from)?)))
+    }
+
+    /// Begin and end of a period: two times in any order, or a time and how long from there.
+    fn period(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<(Expr, Expr)> {
+        let Ast::Tuple(parts) = ast else {
+            return Err(Error::script("OVERLAPS takes two periods").hint("(begin, end) or (begin, INTERVAL …)"));
+        };
+        let [a, b] = parts.as_slice() else {
+            return Err(Error::script("a period of OVERLAPS has a begin and an end, or a begin and an interval"));
+        };
+        let (a, mut b) = (self.expr(a, scope, agg)?, self.expr(b, scope, agg)?);
+        if b.ty().is_interval() {
+            b = self.arith(ArithOp::Add, a.clone(), b)?;
+        }
+        let rising = compare(CompareOp::LessEq, self.again(&a)?, self.again(&b)?)?;
+        let from = choose(vec![(self.again(&rising)?, self.again(&a)?)], self.again(&b)?, "OVERLAPS")?;
+        Ok((from, choose(vec![(rising, b)], a, "OVERLAPS")?))
+    }
+}
