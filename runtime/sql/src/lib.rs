@@ -1,6 +1,7 @@
 //! Flink's dialect: scripts into statements, statements into bound plans.
 
 mod aggregates;
+mod alter;
 mod between_times;
 mod binder;
 mod budget;
@@ -15,6 +16,8 @@ mod fingerprint;
 mod fuzz;
 mod hints;
 mod identity;
+mod insert;
+mod like;
 mod lookup;
 mod names;
 mod optimize;

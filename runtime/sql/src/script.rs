@@ -1,7 +1,6 @@
 //! Runs a script's statements in order: declarations into the catalog, INSERTs and bare SELECTs into one job, the rest
 //! answered at once.
 
-use crate::binder::cast_columns;
 use crate::budget::on_stack;
 use crate::catalog::{
     Catalog, FunctionLoader, FunctionSpec, Language, Table, error_policy, idents, option_map, place_of,
@@ -16,16 +15,15 @@ use crate::places::place;
 use crate::plan::{Insert, Plan};
 use crate::settings;
 use crate::statement::{Statements, nesting, parse_script};
-use crate::syntax::{CreateFunction, InsertStatement, Statement};
+use crate::syntax::{CreateFunction, Statement};
 use sqlparser::ast::{ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema};
-use weir_expr::Session;
 use weir_expr::time::Zone;
-use weir_expr::{OnError, cast};
+use weir_expr::{OnError, Session};
 
 /// A script, compiled.
 pub struct Compiled {
@@ -369,22 +367,15 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn insert(&mut self, i: InsertStatement) -> Result<()> {
-        let at = place_of(&i.table);
-        if i.overwrite {
-            return Err(Error::script("INSERT OVERWRITE is not yet supported").at(at));
+    /// Refuses options behind names of what is no table.
+    fn all_hints_used(&self, hints: &[Place]) -> Result<()> {
+        match hints.iter().find(|h| !self.catalog.hints_taken.contains(h)) {
+            Some(h) => Err(crate::hints::misplaced().at(self.catalog.hints.get(h).and_then(|h| h.place))),
+            None => Ok(()),
         }
-        let table = self.catalog.table(&i.table)?.clone();
-        let table = self.catalog.hinted(&i.table, table)?;
-        let mut plan = Binder::new(&mut self.catalog, self.loader).query(&i.query)?;
-        let mut columns = i.columns;
-        if !i.partition.is_empty() {
-            (plan, columns) = self.partitioned(plan, columns, &table, &i.partition)?;
-        }
-        let plan = self.fitted(plan, &table, &columns).map_err(|e| e.at(at))?;
-        self.finish(table, plan)
     }
 
+    /// Adds a statement to the job.
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
         let session = self.session()?;
         let fingerprint = fingerprint::statement(&table, &plan);
@@ -392,61 +383,6 @@ impl Compiler<'_> {
         let plan = optimize(plan, &session);
         self.inserts.push(Insert { table, plan, identity, fingerprint });
         Ok(())
-    }
-
-    /// Puts a query's columns in the places of a table's, cast to their types.
-    pub(crate) fn fitted(&self, plan: Plan, table: &Table, columns: &[sqlparser::ast::Ident]) -> Result<Plan> {
-        let target = &table.sink_schema();
-        let places: Vec<usize> = if columns.is_empty() {
-            (0..target.len()).collect()
-        } else {
-            columns
-                .iter()
-                .map(|c| {
-                    target.position(&c.value).ok_or_else(|| {
-                        Error::script(format!("table '{}' has no column '{}'", table.name, c.value))
-                            .at(place(c.span.start))
-                    })
-                })
-                .collect::<Result<_>>()?
-        };
-        let short = self.catalog.short(&table.name);
-        let shape = |s: &Schema, only: Option<&[usize]>| {
-            let fields = s.fields.iter().enumerate().filter(|(i, _)| only.is_none_or(|o| o.contains(i)));
-            fields.map(|(_, f)| format!("{}: {}", f.name, f.ty.kind)).collect::<Vec<_>>().join(", ")
-        };
-        let mismatch = |why: String| {
-            Error::script(format!("the query's columns do not fit the sink '{short}': {why}")).hint(format!(
-                "the query gives [{}], the table takes [{}]",
-                shape(plan.schema(), None),
-                shape(target, Some(&places))
-            ))
-        };
-        if plan.schema().len() != places.len() {
-            return Err(mismatch(format!("{} columns into {}", plan.schema().len(), places.len())));
-        }
-        for (f, p) in plan.schema().fields.iter().zip(&places) {
-            let to = &target.fields[*p];
-            if !cast::implicit(&f.ty, &to.ty) {
-                return Err(mismatch(format!("'{}' is {}, '{}' is {}", f.name, f.ty.kind, to.name, to.ty.kind)));
-            }
-        }
-        if columns.is_empty() {
-            return Ok(cast_columns(plan, target));
-        }
-        let given = plan.columns();
-        let mut out = vec![];
-        for (i, f) in target.fields.iter().enumerate() {
-            let expr = match places.iter().position(|p| *p == i) {
-                Some(at) => weir_expr::functions::cast_to(given[at].1.clone(), &f.ty),
-                None if f.ty.nullable => weir_expr::Expr::literal(weir_core::Value::Null, f.ty.clone()),
-                None => {
-                    return Err(mismatch(format!("'{}' is NOT NULL and gets no value", f.name)));
-                }
-            };
-            out.push((f.name.clone(), expr));
-        }
-        Ok(Plan::calc(plan, None, out))
     }
 
     fn select(&mut self, q: &Query) -> Result<()> {

@@ -1,0 +1,158 @@
+//! ALTER TABLE and ALTER VIEW: a declaration changed, and the table made anew of it.
+
+use crate::catalog::{idents, place_of};
+use crate::places::place;
+use crate::script::{Compiler, exists};
+use crate::syntax::{Change, Column, CreateTable, Position};
+use sqlparser::ast::{Ident, ObjectName};
+use weir_core::{Error, Result};
+
+impl Compiler<'_> {
+    pub(crate) fn alter(&mut self, view: bool, name: &ObjectName, if_exists: bool, change: Change) -> Result<()> {
+        let full = self.catalog.full(name)?;
+        let (tables, views) = (&self.catalog.tables, &self.catalog.views);
+        if !tables.contains_key(&full) && !views.contains_key(&full) {
+            return if if_exists { Ok(()) } else { Err(self.catalog.unknown(name, &full)) };
+        }
+        if views.contains_key(&full) != view {
+            let is = if view { "table" } else { "view" };
+            let e = Error::script(format!("'{}' is a {is}", self.catalog.short(&full))).at(place_of(name));
+            return Err(e.hint(format!("ALTER {} changes it", is.to_uppercase())));
+        }
+        let mut t = match change {
+            Change::RenameTo(to) => return self.rename(&full, &to),
+            Change::AsQuery(query, text) => {
+                let columns = self.catalog.views.get(&full).map(|v| v.columns.clone()).unwrap_or_default();
+                return self.create_view(full, columns, query, text);
+            }
+            _ => self.catalog.declared.get(&full).cloned().ok_or_else(|| Error::internal("an undeclared table"))?,
+        };
+        changed(&mut t, &self.catalog.short(&full), name, change)?;
+        self.declare(full, t)
+    }
+
+    fn rename(&mut self, full: &str, to: &ObjectName) -> Result<()> {
+        // A name without its database stays in the old one.
+        let new = match idents(to).as_slice() {
+            [one] => format!("{}.{}", full.rsplit_once('.').map_or("", |(d, _)| d), one.value),
+            _ => self.catalog.full(to)?,
+        };
+        let database = new.rsplit_once('.').map_or("", |(d, _)| d);
+        if !self.catalog.databases.iter().any(|d| d == database) {
+            return Err(Error::script(format!("there is no database '{database}'")).at(place_of(to)));
+        }
+        if self.catalog.tables.contains_key(&new) || self.catalog.views.contains_key(&new) {
+            return Err(exists("table or view", to));
+        }
+        if let Some(v) = self.catalog.views.remove(full) {
+            self.catalog.views.insert(new, v);
+            return Ok(());
+        }
+        self.catalog.tables.remove(full);
+        let Some(t) = self.catalog.declared.remove(full) else { return Err(Error::internal("an undeclared table")) };
+        self.declare(new, CreateTable { name: to.clone(), ..t })
+    }
+}
+
+/// Changes a declaration.
+fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) -> Result<()> {
+    let at = |i: &Ident| place(i.span.start);
+    let position = |t: &CreateTable, i: &Ident| {
+        let e = || Error::script(format!("table '{short}' has no column '{}'", i.value)).at(at(i));
+        t.columns.iter().position(|c| c.name.value == i.value).ok_or_else(e)
+    };
+    match change {
+        Change::Set(options) => {
+            for o in options {
+                t.options.retain(|t| t.key != o.key);
+                t.options.push(o);
+            }
+        }
+        Change::Reset(keys) => {
+            for (key, at) in keys {
+                if !t.options.iter().any(|o| o.key == key) {
+                    return Err(Error::script(format!("table '{short}' has no option '{key}'")).at(at));
+                }
+                t.options.retain(|o| o.key != key);
+            }
+        }
+        Change::Rename(from, to) => {
+            let i = position(t, &from)?;
+            if t.columns.iter().any(|c| c.name.value == to.value) {
+                return Err(Error::script(format!("table '{short}' has a column '{}' already", to.value)).at(at(&to)));
+            }
+            for k in t.primary_key.iter_mut().chain(&mut t.partitioned_by).filter(|k| k.value == from.value) {
+                *k = to.clone();
+            }
+            t.columns[i].name = to;
+        }
+        Change::Drop(columns) => {
+            for c in &columns {
+                let i = position(t, c)?;
+                if t.primary_key.iter().chain(&t.partitioned_by).any(|k| k.value == c.value) {
+                    let e = Error::script(format!("column '{}' is part of the table's key or partitions", c.value));
+                    return Err(e.at(at(c)));
+                }
+                t.columns.remove(i);
+            }
+        }
+        Change::DropPrimaryKey => {
+            if t.primary_key.is_empty() {
+                return Err(Error::script(format!("table '{short}' has no primary key")).at(place_of(name)));
+            }
+            t.primary_key.clear();
+        }
+        Change::Add(columns, key) => {
+            for (c, p) in columns {
+                if t.columns.iter().any(|o| o.name.value == c.name.value) {
+                    let e = Error::script(format!("table '{short}' has a column '{}' already", c.name.value));
+                    return Err(e.at(at(&c.name)).hint("MODIFY changes it"));
+                }
+                put(&mut t.columns, c, &p, None)
+                    .map_err(|i| position(t, &i).err().unwrap_or_else(|| Error::internal("a lost column")))?;
+            }
+            if !key.is_empty() {
+                if !t.primary_key.is_empty() {
+                    let e = Error::script(format!("table '{short}' has a primary key already")).at(at(&key[0]));
+                    return Err(e.hint("MODIFY changes it"));
+                }
+                t.primary_key = key;
+            }
+        }
+        Change::Modify(columns, key) => {
+            for (c, p) in columns {
+                let i = position(t, &c.name)?;
+                t.columns.remove(i);
+                put(&mut t.columns, c, &p, Some(i))
+                    .map_err(|i| position(t, &i).err().unwrap_or_else(|| Error::internal("a lost column")))?;
+            }
+            if !key.is_empty() {
+                if t.primary_key.is_empty() {
+                    let e = Error::script(format!("table '{short}' has no primary key")).at(at(&key[0]));
+                    return Err(e.hint("ADD declares it"));
+                }
+                t.primary_key = key;
+            }
+        }
+        Change::RenameTo(_) | Change::AsQuery(..) => {}
+    }
+    Ok(())
+}
+
+/// Puts a column where it is wanted, otherwise at `place` or the end.
+fn put(
+    columns: &mut Vec<Column>,
+    c: Column,
+    wanted: &Position,
+    place: Option<usize>,
+) -> std::result::Result<(), Ident> {
+    let at = match wanted {
+        Position::First => 0,
+        Position::After(other) => {
+            1 + columns.iter().position(|c| c.name.value == other.value).ok_or_else(|| other.clone())?
+        }
+        Position::AsIs => place.unwrap_or(columns.len()),
+    };
+    columns.insert(at, c);
+    Ok(())
+}

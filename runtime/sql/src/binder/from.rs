@@ -1,0 +1,140 @@
+//! FROM: tables, views and queries by their names, and look-ups joined to them.
+
+use super::{not_yet, renamed};
+use crate::catalog::{Spent, Table, idents, place_of};
+use crate::lookup;
+use crate::names::{Binder, Scope};
+use crate::places::place;
+use crate::plan::Plan;
+use crate::words::check_name;
+use sqlparser::ast::{Ident, Join, ObjectName, Select, Spanned, TableFactor, TableWithJoins};
+use std::sync::Arc;
+use weir_core::{Error, Result, Schema};
+
+impl Binder<'_> {
+    /// A named relation and the name that qualifies its columns.
+    pub(super) fn relation(&mut self, name: &ObjectName) -> Result<(Plan, String)> {
+        let parts = idents(name);
+        parts.iter().try_for_each(check_name)?;
+        if let [one] = parts.as_slice()
+            && let Some(Spent { expressions, scans }) = self.cte(&one.value).map(|(_, cost)| *cost)
+        {
+            self.no_hint(name, "is a query of WITH")?;
+            self.spend(expressions, scans).map_err(|e| e.at(place_of(name)))?;
+            let plan = self.cte(&one.value).map(|(plan, _)| plan.clone());
+            return Ok((plan.ok_or_else(|| Error::internal("a lost query"))?, one.value.clone()));
+        }
+        let full = self.catalog.full(name)?;
+        let plan = if let Some(view) = self.catalog.views.get(&full).cloned() {
+            self.no_hint(name, "is a view")?;
+            let outer = std::mem::take(&mut self.ctes);
+            let plan = self.query(&view.query);
+            self.ctes = outer;
+            renamed(plan.map_err(|e| e.context(format!("in view '{}'", self.catalog.short(&full))))?, &view.columns)?
+        } else {
+            let table = self.catalog.tables.get(&full).cloned();
+            let table = table.ok_or_else(|| self.catalog.unknown(name, &full))?;
+            let table = self.catalog.hinted(name, table)?;
+            self.scan(table)?
+        };
+        Ok((plan, full))
+    }
+
+    fn cte(&self, name: &str) -> Option<&(Plan, Spent)> {
+        self.ctes.iter().rev().find_map(|c| c.get(name))
+    }
+
+    /// Refuses options behind the name of what has none.
+    fn no_hint(&mut self, name: &ObjectName, why: &str) -> Result<()> {
+        let shown = idents(name).iter().map(|i| i.value.clone()).collect::<Vec<_>>().join(".");
+        match self.catalog.hint(name) {
+            None => Ok(()),
+            Some(hint) => {
+                let e = Error::script(format!("'{shown}' {why}, and takes no options")).at(hint.place);
+                Err(e.hint("give them to the tables that it reads"))
+            }
+        }
+    }
+
+    /// A table's columns, the computed ones computed.
+    pub(crate) fn scan(&mut self, table: Arc<Table>) -> Result<Plan> {
+        self.spend(table.columns.len(), 1)?;
+        let all: Vec<usize> = (0..table.physical.len()).collect();
+        let mut scan = Plan::Scan { table: table.clone(), columns: all, schema: table.physical.clone() };
+        if table.is_upsert() {
+            let (keys, schema) = (table.primary_key.clone(), table.physical.clone());
+            scan = Plan::Normalize { input: Box::new(scan), keys, schema };
+        }
+        if table.columns.iter().all(|(_, c)| c.is_none()) {
+            return Ok(scan);
+        }
+        let scope = Scope { columns: table.physical.fields.iter().map(|f| (None, f.clone())).collect() };
+        let mut out = vec![];
+        for (f, computed) in &table.columns {
+            let expr = match computed {
+                Some(expr) => expr.clone(),
+                None => scope.resolve(&[Ident::new(f.name.clone())])?,
+            };
+            out.push((f.name.clone(), expr));
+        }
+        Ok(Plan::calc(scan, None, out))
+    }
+
+    /// What FROM names, and the columns that it brings in sight.
+    pub(super) fn from(&mut self, s: &Select) -> Result<(Plan, Scope)> {
+        let [one] = s.from.as_slice() else {
+            if s.from.is_empty() {
+                let plan = Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]) };
+                return Ok((plan, Scope::default()));
+            }
+            return Err(not_yet("a join").at(place(s.from[1].span().start)));
+        };
+        let lookups = one.joins.iter().map(lookup::parts).collect::<Result<Vec<_>>>()?;
+        if let Some(at) = lookups.iter().position(Option::is_none) {
+            return Err(self.join_error(one, &one.joins[at]));
+        }
+        let (plan, name, alias) = match &one.relation {
+            TableFactor::Table { name, alias, args: None, version: None, with_hints, sample, .. } => {
+                if !with_hints.is_empty() || sample.is_some() {
+                    return Err(not_yet("what stands behind the table's name").at(place_of(name)));
+                }
+                let (plan, full) = self.relation(name)?;
+                (plan, Some(full), alias)
+            }
+            TableFactor::Derived { subquery, alias, .. } => (self.query(subquery)?, None, alias),
+            TableFactor::MatchRecognize { .. } => {
+                return Err(not_yet("MATCH_RECOGNIZE").at(place(one.span().start)));
+            }
+            TableFactor::Table { version: Some(_), .. } => {
+                return Err(not_yet("FOR SYSTEM_TIME AS OF").at(place(one.span().start)));
+            }
+            TableFactor::NestedJoin { .. } => return Err(not_yet("a join in parentheses").at(place(one.span().start))),
+            _ => {
+                return Err(not_yet("a table function, a window or UNNEST").at(place(one.span().start)));
+            }
+        };
+        let (plan, name) = match alias {
+            Some(a) => {
+                let columns: Vec<Ident> = a.columns.iter().map(|c| c.name.clone()).collect();
+                [&a.name].into_iter().chain(&columns).try_for_each(check_name)?;
+                (renamed(plan, &columns)?, Some(a.name.value.clone()))
+            }
+            None => (plan, name),
+        };
+        let columns = plan.schema().fields.iter().map(|f| (name.clone(), f.clone())).collect();
+        let left = (plan, Scope { columns });
+        lookups.iter().flatten().try_fold(left, |(plan, scope), parts| self.lookup(plan, scope, parts))
+    }
+
+    /// Joins come later; what is wrong beside that is still said.
+    fn join_error(&mut self, from: &TableWithJoins, join: &Join) -> Error {
+        for factor in [&from.relation, &join.relation] {
+            if let TableFactor::Table { name, .. } = factor
+                && let Err(e) = self.relation(name)
+            {
+                return e;
+            }
+        }
+        not_yet("JOIN").at(place(join.relation.span().start))
+    }
+}

@@ -1,0 +1,139 @@
+//! GROUP BY: the key and its sets, and the plan that groups by them.
+
+use super::{Item, not_yet};
+use crate::aggregates::{Collector, layout, over_groups, set_column};
+use crate::names::{Binder, Scope};
+use crate::places::place;
+use crate::plan::Plan;
+use sqlparser::ast::{Expr as Ast, GroupByExpr, GroupByWithModifier, Select, Spanned};
+use std::collections::BTreeSet;
+use weir_core::{Error, Field, Result, Schema, SqlType};
+use weir_expr::Expr;
+
+impl Binder<'_> {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one SELECT, already bound")]
+    pub(super) fn grouped(
+        &mut self,
+        input: Plan,
+        condition: Option<Expr>,
+        keys: Vec<Expr>,
+        sets: Vec<Vec<usize>>,
+        collector: Collector,
+        items: Vec<Item>,
+        having: Option<(Expr, &Ast)>,
+    ) -> Result<Plan> {
+        let several = sets.len() > 1;
+        let count = keys.len();
+        // With several sets, a key that some set leaves out can be NULL.
+        let mut typed: Vec<(Expr, SqlType)> = keys
+            .iter()
+            .enumerate()
+            .map(|(i, k)| {
+                let always = sets.iter().all(|s| s.contains(&i));
+                let ty = k.ty();
+                (k.clone(), ty.clone().nullable(ty.nullable || !always))
+            })
+            .collect();
+        let (columns, calls) = layout(&keys, collector.calls, several);
+        let mut plan = Plan::calc(input, condition, columns);
+        let mut key_columns: Vec<usize> = (0..count).collect();
+        if several {
+            let mut fields = plan.schema().fields.clone();
+            for (f, (_, ty)) in fields.iter_mut().zip(&typed) {
+                f.ty = ty.clone();
+            }
+            fields.push(Field::new("$set", SqlType::INT.not_null()));
+            key_columns.push(fields.len() - 1);
+            typed.push((set_column(), SqlType::INT.not_null()));
+            let schema = Schema::new(fields);
+            plan = Plan::Expand { input: Box::new(plan), sets, keys: (0..count).collect(), schema };
+        }
+        let mut fields: Vec<Field> = typed.iter().map(|(k, ty)| Field::new(k.to_string(), ty.clone())).collect();
+        for (i, c) in calls.iter().enumerate() {
+            // Without a key there is one group, which may be empty.
+            fields.push(Field::new(format!("{}${i}", c.function.name()), c.ty.clone()));
+        }
+        plan = Plan::Aggregate { input: Box::new(plan), keys: key_columns, calls, schema: Schema::new(fields) };
+        let having = match having {
+            Some((e, ast)) => Some(over_groups(e, &typed).map_err(|e| e.at(place(ast.span().start)))?),
+            None => None,
+        };
+        let mut out = vec![];
+        for (name, e, at) in items {
+            out.push((name, over_groups(e, &typed).map_err(|e| e.at(at))?));
+        }
+        Ok(Plan::calc(plan, having, out))
+    }
+
+    /// The key's expressions, and the sets of them to group by.
+    pub(super) fn group_by(&mut self, s: &Select, scope: &Scope) -> Result<(Vec<Expr>, Vec<Vec<usize>>)> {
+        let GroupByExpr::Expressions(list, modifiers) = &s.group_by else {
+            return Err(not_yet("GROUP BY ALL"));
+        };
+        let mut keys: Vec<Expr> = vec![];
+        // Each element of the list is a set of sets; they are multiplied.
+        let mut sets: Vec<Vec<usize>> = vec![vec![]];
+        for ast in list {
+            let mut one =
+                |this: &mut Self, e: &Ast| -> Result<usize> { Ok(among(&mut keys, this.expr(e, scope, &mut None)?)) };
+            let mut many = |this: &mut Self, es: &[Vec<Ast>]| -> Result<Vec<Vec<usize>>> {
+                es.iter().map(|g| g.iter().map(|e| one(this, e)).collect()).collect()
+            };
+            let choices: Vec<Vec<usize>> = match ast {
+                Ast::GroupingSets(g) => many(self, g)?,
+                Ast::Rollup(g) => {
+                    let parts = many(self, g)?;
+                    each_once((0..=parts.len()).rev().map(|n| parts[..n].concat()))
+                }
+                Ast::Cube(g) => {
+                    let parts = many(self, g)?;
+                    if parts.len() > 12 {
+                        return Err(Error::script("CUBE of more than 12 columns makes too many groups"));
+                    }
+                    each_once((0..1usize << parts.len()).rev().map(|mask| {
+                        let chosen = parts.iter().enumerate().filter(|(i, _)| mask >> (parts.len() - 1 - i) & 1 == 1);
+                        chosen.flat_map(|(_, p)| p.clone()).collect()
+                    }))
+                }
+                Ast::Tuple(es) => vec![es.iter().map(|e| one(self, e)).collect::<Result<_>>()?],
+                Ast::Value(_) => {
+                    // A constant groups nothing apart.
+                    vec![vec![one(self, ast)?]]
+                }
+                e => vec![vec![one(self, e)?]],
+            };
+            sets = sets.iter().flat_map(|s| choices.iter().map(|c| [s.clone(), c.clone()].concat())).collect();
+        }
+        if modifiers.iter().any(|m| !matches!(m, GroupByWithModifier::GroupingSets(_))) {
+            return Err(not_yet("WITH ROLLUP").hint("write GROUP BY ROLLUP (…)"));
+        }
+        for m in modifiers {
+            if let GroupByWithModifier::GroupingSets(Ast::GroupingSets(g)) = m {
+                let mut all = vec![];
+                for set in g {
+                    let mut chosen = vec![];
+                    for e in set {
+                        chosen.push(among(&mut keys, self.expr(e, scope, &mut None)?));
+                    }
+                    all.push(chosen);
+                }
+                sets = all;
+            }
+        }
+        Ok((keys, sets))
+    }
+}
+
+/// The place of a key among others, to which it is added if it is not one of them.
+fn among(keys: &mut Vec<Expr>, key: Expr) -> usize {
+    keys.iter().position(|k| k.same(&key)).unwrap_or_else(|| {
+        keys.push(key);
+        keys.len() - 1
+    })
+}
+
+/// The sets of one ROLLUP or CUBE, where those of the same columns are one: it may name a column twice.
+fn each_once(sets: impl Iterator<Item = Vec<usize>>) -> Vec<Vec<usize>> {
+    let mut seen = BTreeSet::new();
+    sets.filter(|s| seen.insert(s.iter().copied().collect::<BTreeSet<usize>>())).collect()
+}

@@ -1,0 +1,189 @@
+//! Binds queries: a syntax tree into a plan.
+
+mod from;
+mod grouping;
+mod items;
+
+use crate::aggregates::Collector;
+use crate::catalog::Spent;
+use crate::expressions::truth;
+use crate::names::{Binder, Scope};
+use crate::places::place;
+use crate::plan::Plan;
+use crate::words::check_name;
+use sqlparser::ast::{Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
+use std::collections::BTreeMap;
+use weir_core::error::Place;
+use weir_core::{Error, Field, Result, Schema, SqlType, Value};
+use weir_expr::Expr;
+use weir_expr::functions::{cast_to, common_type};
+
+/// An item of SELECT: its name, its expression, and where that stands.
+type Item = (String, Expr, Option<Place>);
+
+/// What is said of what Flink has and Weir has not.
+pub(crate) fn not_yet(what: &str) -> Error {
+    Error::script(format!("{what} is not yet supported"))
+}
+
+impl Binder<'_> {
+    /// Binds a query.
+    pub fn query(&mut self, q: &Query) -> Result<Plan> {
+        self.within(|this| this.whole_query(q))
+    }
+
+    fn whole_query(&mut self, q: &Query) -> Result<Plan> {
+        if let Some(order) = &q.order_by {
+            let e = not_yet("ORDER BY").at(place(order.span().start));
+            return Err(e.hint("a stream has no end to sort at; leave it out, or sort what the job has written"));
+        }
+        if q.limit_clause.is_some() || q.fetch.is_some() {
+            return Err(not_yet("LIMIT").at(place(q.span().end)));
+        }
+        if !q.locks.is_empty() || q.for_clause.is_some() || q.settings.is_some() || q.format_clause.is_some() {
+            return Err(not_yet("what stands behind the query").at(place(q.span().end)));
+        }
+        let scopes = self.ctes.len();
+        if let Some(with) = &q.with {
+            if with.recursive {
+                return Err(not_yet("WITH RECURSIVE").at(place(with.with_token.0.span.start)));
+            }
+            for cte in &with.cte_tables {
+                let names: Vec<Ident> = cte.alias.columns.iter().map(|c| c.name.clone()).collect();
+                [&cte.alias.name].into_iter().chain(&names).try_for_each(check_name)?;
+                let before = self.catalog.spent;
+                let plan = self.query(&cte.query)?;
+                let plan = renamed(plan, &names)?;
+                let spent = self.catalog.spent;
+                let cost =
+                    Spent { expressions: spent.expressions - before.expressions, scans: spent.scans - before.scans };
+                self.ctes.push(BTreeMap::from([(cte.alias.name.value.clone(), (plan, cost))]));
+            }
+        }
+        let plan = self.set_expr(&q.body);
+        self.ctes.truncate(scopes);
+        plan
+    }
+
+    pub(crate) fn set_expr(&mut self, body: &SetExpr) -> Result<Plan> {
+        match body {
+            SetExpr::Select(s) => self.select(s),
+            SetExpr::Query(q) => self.query(q),
+            SetExpr::Values(v) => self.values(v),
+            SetExpr::SetOperation { .. } => self.unions(body),
+            SetExpr::Table(t) => {
+                let name = ObjectName::from(vec![Ident::new(t.table_name.clone().unwrap_or_default())]);
+                self.relation(&name).map(|(plan, _)| plan)
+            }
+            other => Err(Error::script("this is no query").at(place(other.span().start))),
+        }
+    }
+
+    fn values(&mut self, v: &Values) -> Result<Plan> {
+        let mut rows: Vec<Vec<Expr>> = vec![];
+        for row in &v.rows {
+            let row: Vec<Expr> =
+                row.content.iter().map(|e| self.expr(e, &Scope::default(), &mut None)).collect::<Result<_>>()?;
+            if rows.first().is_some_and(|f| f.len() != row.len()) {
+                return Err(Error::script("the rows of VALUES differ in length"));
+            }
+            rows.push(row);
+        }
+        let width = rows.first().map_or(0, Vec::len);
+        let mut fields = vec![];
+        for c in 0..width {
+            let types: Vec<SqlType> = rows.iter().map(|r| r[c].ty()).collect();
+            let ty = common_type(&types).ok_or_else(|| {
+                Error::script(format!("column {} of VALUES has types that do not go together", c + 1))
+            })?;
+            rows.iter_mut().for_each(|r| {
+                let e = std::mem::replace(&mut r[c], Expr::literal(Value::Null, ty.clone()));
+                r[c] = cast_to(e, &ty);
+            });
+            fields.push(Field::new(format!("EXPR${c}"), ty));
+        }
+        Ok(Plan::Values { rows, schema: Schema::new(fields) })
+    }
+
+    fn select(&mut self, s: &Select) -> Result<Plan> {
+        let more = s.qualify.is_some()
+            || !s.named_window.is_empty()
+            || s.into.is_some()
+            || !s.lateral_views.is_empty()
+            || !s.connect_by.is_empty()
+            || s.value_table_mode.is_some()
+            || s.exclude.is_some();
+        if more {
+            let at = place(s.select_token.0.span.start);
+            return Err(not_yet("QUALIFY, WINDOW, INTO, LATERAL VIEW, CONNECT BY or AS STRUCT in a SELECT").at(at));
+        }
+        let (input, scope) = self.from(s)?;
+        let condition = match &s.selection {
+            Some(c) => {
+                let e = self.expr(c, &scope, &mut None)?;
+                Some(truth(e, "WHERE").map_err(|e| e.at(place(c.span().start)))?)
+            }
+            None => None,
+        };
+        let (keys, sets) = self.group_by(s, &scope)?;
+        let mut collector = Collector::default();
+        if sets.len() > 1 {
+            collector.sets = Some((keys.clone(), sets.clone()));
+        }
+        let mut items: Vec<Item> = vec![];
+        for item in &s.projection {
+            self.item(item, &scope, &mut collector, &mut items)?;
+        }
+        self.spend(items.len(), 0)?;
+        let having = match &s.having {
+            Some(h) => {
+                let e = self.expr(h, &scope, &mut Some(&mut collector))?;
+                Some((truth(e, "HAVING")?, h))
+            }
+            None => None,
+        };
+        let grouped = !matches!(&s.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
+        let plan = if grouped || having.is_some() || !collector.calls.is_empty() {
+            self.grouped(input, condition, keys, sets, collector, items, having)?
+        } else {
+            Plan::calc(input, condition, items.into_iter().map(|(n, e, _)| (n, e)).collect())
+        };
+        match &s.distinct {
+            None | Some(Distinct::All) => Ok(plan),
+            Some(Distinct::Distinct) => Ok(distinct(plan)),
+            Some(Distinct::On(_)) => Err(not_yet("DISTINCT ON")),
+        }
+    }
+}
+
+/// The same relation with other names for its columns.
+pub(crate) fn renamed(plan: Plan, names: &[Ident]) -> Result<Plan> {
+    if names.is_empty() {
+        return Ok(plan);
+    }
+    let mut columns = plan.columns();
+    if columns.len() != names.len() {
+        let at = place(names[0].span.start);
+        return Err(Error::script(format!("{} names for {} columns", names.len(), columns.len())).at(at));
+    }
+    columns.iter_mut().zip(names).for_each(|(c, n)| c.0 = n.value.clone());
+    Ok(Plan::calc(plan, None, columns))
+}
+
+/// A relation with its columns cast to a schema's types and named as there.
+pub(crate) fn cast_columns(plan: Plan, schema: &Schema) -> Plan {
+    let same = plan.schema().fields.iter().zip(&schema.fields).all(|(f, g)| f.ty.kind == g.ty.kind && f.name == g.name);
+    if same {
+        return plan;
+    }
+    let columns = plan.columns().into_iter().zip(&schema.fields);
+    let columns = columns.map(|((_, e), f)| (f.name.clone(), cast_to(e, &f.ty))).collect();
+    Plan::calc(plan, None, columns)
+}
+
+/// Each row once.
+pub(crate) fn distinct(plan: Plan) -> Plan {
+    let schema = plan.schema().clone();
+    let keys = (0..schema.len()).collect();
+    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], schema }
+}
