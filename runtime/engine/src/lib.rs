@@ -12,13 +12,20 @@
 
 mod control;
 mod coordinator;
+mod deliver;
+mod generation;
 mod job;
 mod messages;
+mod options;
 mod pause;
+mod restart;
 mod routing;
 pub mod scale;
+mod sizes;
 mod subtask;
 mod worker;
 
 pub use control::Control;
-pub use job::{Options, RestartStrategy, run};
+pub use job::run;
+pub use options::Options;
+pub use restart::RestartStrategy;

@@ -11,7 +11,6 @@ use crate::fingerprint;
 use crate::identity::Identity;
 use crate::names::Binder;
 use crate::optimize::optimize;
-use crate::places::place;
 use crate::plan::{Insert, Plan};
 use crate::settings;
 use crate::statement::{Statements, nesting, parse_script};

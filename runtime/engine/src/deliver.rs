@@ -1,0 +1,157 @@
+//! Epochs made durable and delivered: by a thread of their own while the job runs, and at a start what was left over. With each
+//! epoch that gives a sink something, its state notes that, so that what lies outside can be compared with it.
+
+use crate::coordinator::Coordinator;
+use crate::messages::News;
+use actix::Addr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+use weir_core::graph::{JobGraph, Mark, Role};
+use weir_core::metrics::Metrics;
+use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle};
+use weir_core::thread::{guarded, spawn};
+use weir_core::{Error, Result};
+
+/// The key under which a sink's mark lies in its state.
+const MARK: &[u8] = b"\0\0!mark";
+
+/// The marks of all sinks in this run, once it has an epoch; those of another run, whose state this one began with, say
+/// nothing of what this one has written.
+pub(crate) fn marks(graph: &JobGraph, handles: &[StateHandle], run: &str) -> Result<BTreeMap<OperatorId, Mark>> {
+    let mut marks = BTreeMap::new();
+    for (node, state) in graph.nodes.iter().zip(handles) {
+        if let (Role::Sink(_), Some(v)) = (&node.role, state.get_many(&[MARK])?.remove(0)) {
+            let number = |at: usize| v.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+            let (Some(epoch), Some(previous)) = (number(0), number(8)) else {
+                return Err(Error::state(format!("the mark of {} is damaged", node.name)));
+            };
+            if v.get(16..) == Some(run.as_bytes()) {
+                marks.insert(state.operator, Mark { epoch: Epoch(epoch), previous: Epoch(previous) });
+            }
+        }
+    }
+    Ok(marks)
+}
+
+/// Notes for every sink that an epoch gives something to that it did; and once that the run has begun, so that another one that
+/// begins later is known to be newer when this one goes on.
+fn mark(
+    sinks: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    marks: &mut BTreeMap<OperatorId, Mark>,
+    run: &str,
+    epoch: Epoch,
+    outbox: &Outbox,
+) -> Result<()> {
+    for node in &sinks.nodes {
+        let operator = backend.operator(&node.uid)?;
+        let given = outbox.iter().any(|(uid, _)| *uid == node.uid);
+        let mark = match (given, marks.get(&operator)) {
+            (true, last) => Mark { epoch, previous: last.map_or(Epoch(0), |m| m.epoch) },
+            (false, None) => Mark { epoch: Epoch(0), previous: Epoch(0) },
+            (false, Some(_)) => continue,
+        };
+        marks.insert(operator, mark);
+        let mut changes = Changes::default();
+        let value = [&mark.epoch.0.to_be_bytes()[..], &mark.previous.0.to_be_bytes(), run.as_bytes()].concat();
+        changes.set(MARK, &value);
+        backend.stage(operator, epoch, changes);
+    }
+    Ok(())
+}
+
+/// Delivers what was durable when the process before this one ended. A sink that was marked with a later epoch has all before it.
+pub(crate) fn deliver_left_over(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    marks: &BTreeMap<OperatorId, Mark>,
+    metrics: &Metrics,
+) -> Result<()> {
+    for (epoch, outbox) in backend.undelivered()? {
+        deliver(graph, backend, &outbox, metrics, |o| match marks.get(&o) {
+            Some(m) if m.epoch > epoch => None,
+            Some(m) if m.epoch == epoch => Some(*m),
+            _ => Some(Mark { epoch, previous: Epoch(0) }),
+        })?;
+        backend.delivered(epoch)?;
+    }
+    Ok(())
+}
+
+/// Hands an epoch's outbox to the sinks of the graph; `mark` gives none for a sink that has it.
+fn deliver(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    outbox: &Outbox,
+    metrics: &Metrics,
+    mark: impl Fn(OperatorId) -> Option<Mark>,
+) -> Result<()> {
+    for (uid, entries) in outbox {
+        for node in graph.nodes.iter().filter(|n| n.uid == *uid) {
+            if let Role::Sink(s) = &node.role {
+                let Some(mark) = mark(backend.operator(uid)?) else { continue };
+                let named = |e: Error| e.context(&node.name);
+                let begun = Instant::now();
+                s.deliver(mark, entries).map_err(named)?;
+                metrics.sink_delivery(&node.name).observe(begun.elapsed().as_secs_f64());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until what was delivered can be read.
+pub(crate) fn ended(graph: &JobGraph) {
+    for node in &graph.nodes {
+        if let Role::Sink(s) = &node.role
+            && let Err(e) = s.ended()
+        {
+            tracing::warn!("{}: all is delivered, but others may not see the last of it yet: {e}", node.name);
+        }
+    }
+}
+
+/// Starts the thread that makes epochs durable and delivers them, which ends with the coordinator.
+pub(crate) fn commit_thread(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    coordinator: &Addr<Coordinator>,
+    epochs: crossbeam_channel::Receiver<(Epoch, Outbox, bool)>,
+    mut marks: BTreeMap<OperatorId, Mark>,
+    run: String,
+    metrics: Metrics,
+) -> Result<JoinHandle<()>> {
+    let job = metrics.job();
+    let mut sinks = graph.clone();
+    sinks.nodes.retain(|n| matches!(n.role, Role::Sink(_)));
+    let (backend, coordinator) = (backend.clone(), coordinator.clone());
+    let work = move || {
+        while let Ok((epoch, outbox, end)) = epochs.recv() {
+            let durable = || {
+                mark(&sinks, &backend, &mut marks, &run, epoch, &outbox)?;
+                let begun = Instant::now();
+                let bytes = backend.commit(epoch, &outbox, end)?;
+                job.write.observe(begun.elapsed().as_secs_f64());
+                let known = |o| Some(marks.get(&o).copied().unwrap_or(Mark { epoch, previous: Epoch(0) }));
+                let begun = Instant::now();
+                deliver(&sinks, &backend, &outbox, &metrics, known)?;
+                backend.delivered(epoch)?;
+                if end {
+                    ended(&sinks);
+                }
+                job.deliver.observe(begun.elapsed().as_secs_f64());
+                Ok(bytes)
+            };
+            match guarded("the thread that commits epochs", durable) {
+                Ok(bytes) => coordinator.do_send(News::Committed { epoch, bytes }),
+                Err(e) => {
+                    coordinator.do_send(News::Failed(e));
+                    return;
+                }
+            }
+        }
+    };
+    spawn("weir-commit", work)
+}

@@ -1,0 +1,328 @@
+//! A generation: the subtasks of a graph from their start to their end.
+
+use crate::control::{Control, Shared};
+use crate::coordinator::machine::Machine;
+use crate::coordinator::{Coordinator, Sources};
+use crate::deliver::{commit_thread, deliver_left_over, ended, marks};
+use crate::messages::{Connect, Data, Hold, StartEpoch};
+use crate::options::Options;
+use crate::routing::Route;
+use crate::scale;
+use crate::subtask::{Subtask, Target};
+use crate::worker::{Task, Worker};
+use actix::{Actor, Addr, Arbiter, Recipient, System};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use weir_core::graph::{JobGraph, Mark, Partitioning, Role, SubtaskContext};
+use weir_core::metrics::Metrics;
+use weir_core::state::{Epoch, OperatorId, Outbox, StateBackend, StateHandle};
+use weir_core::{Error, Result};
+
+/// Runs subtasks until the job comes to its end or is stopped, or their parallelisms are to change. Gives whether it was the end.
+pub(crate) fn generation(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    metrics: &Metrics,
+    control: &Arc<Control>,
+) -> Result<bool> {
+    let begun = Instant::now();
+    let timed = |what: &str| tracing::debug!("{what} after {:.1?}", begun.elapsed());
+    let handles: Vec<StateHandle> = graph
+        .nodes
+        .iter()
+        .map(|n| Ok(StateHandle { operator: backend.operator(&n.uid)?, reader: backend.clone() }))
+        .collect::<Result<_>>()?;
+    timed("names of state known");
+    let (marks, next) = settle(graph, backend, options, metrics, &handles)?;
+    timed("sinks begun, and what was left is delivered");
+    if backend.finished() {
+        ended(graph);
+        return Ok(true);
+    }
+    for (node, state) in graph.nodes.iter().zip(&handles) {
+        if let Role::Source(s) = &node.role {
+            s.start(state, node.parallelism)?;
+        }
+    }
+    timed("sources begun");
+    let shared = Arc::new(Shared {
+        result: Mutex::new(None),
+        uids: graph.nodes.iter().map(|n| n.uid.clone()).collect(),
+        metrics: metrics.job(),
+    });
+    let alive = Arc::new(RwLock::new(true));
+    let workers = workers(graph, backend, options, metrics, &handles, &alive, control)?;
+    graph.nodes.iter().for_each(|n| metrics.parallelism(&n.name, n.parallelism));
+    timed("subtasks made");
+    // A full table of file handles is an outage like others: whoever fills it may let go.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
+    control.begun(graph);
+    let system = System::with_tokio_rt(|| runtime);
+    let committing = system.block_on(async {
+        let started = start(graph, backend, options, metrics, control, &shared, Begun { workers, next, marks });
+        started
+            .inspect_err(|e| {
+                shared.finish(Err(e.clone()));
+                System::current().stop();
+            })
+            .ok()
+    });
+    let ran = system.run();
+    control.ended();
+    leave_nothing(&shared, control, &alive, committing)?;
+    ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
+    let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
+}
+
+/// Lets the sinks begin, delivers what was durable when the last generation ended, and lets the sinks cut off what no epoch names.
+/// Gives the sinks' marks and the number of the next epoch.
+fn settle(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    metrics: &Metrics,
+    handles: &[StateHandle],
+) -> Result<(BTreeMap<OperatorId, Mark>, u64)> {
+    let mut next = backend.last_epoch().0 + 1;
+    let marks = marks(graph, handles, &options.job.run)?;
+    for (node, state) in graph.nodes.iter().zip(handles) {
+        if let Role::Sink(s) = &node.role {
+            s.begin(&options.job, marks.get(&state.operator).copied())?;
+        }
+    }
+    deliver_left_over(graph, backend, &marks, metrics)?;
+    let mut recovered = false;
+    for (node, state) in graph.nodes.iter().zip(handles) {
+        if let Role::Sink(s) = &node.role {
+            let changes = s.recover(state)?;
+            recovered |= !changes.is_empty();
+            backend.stage(state.operator, Epoch(next), changes);
+        }
+    }
+    if recovered {
+        backend.commit(Epoch(next), &vec![], backend.finished())?;
+        backend.delivered(Epoch(next))?;
+        next += 1;
+    }
+    Ok((marks, next))
+}
+
+/// Waits for what a generation must not leave to the next one. Threads that are still at work on something long must not hand
+/// anything over to its epochs, nor may a sink write behind it, nor an epoch that is being made durable and delivered meet its first.
+fn leave_nothing(
+    shared: &Shared,
+    control: &Control,
+    alive: &RwLock<bool>,
+    committing: Option<JoinHandle<()>>,
+) -> Result<()> {
+    let failed = || match &*shared.result.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(Err(e)) => format!(" after it failed: {}", e.message),
+        _ => String::new(),
+    };
+    end("a sink that is writing", control, failed, || match alive.try_write() {
+        Ok(mut alive) => {
+            *alive = false;
+            true
+        }
+        Err(TryLockError::Poisoned(p)) => {
+            *p.into_inner() = false;
+            true
+        }
+        Err(TryLockError::WouldBlock) => false,
+    })?;
+    if let Some(thread) = committing {
+        end("an epoch that is being delivered", control, failed, || thread.is_finished())?;
+    }
+    Ok(())
+}
+
+/// How long what hangs is waited for: longer than a system outside takes for an epoch.
+const HANGING: Duration = Duration::from_secs(600);
+
+/// Waits for what a generation must not leave to the next one, unless the process is to end anyway.
+fn end(what: &str, control: &Control, failed: impl Fn() -> String, mut over: impl FnMut() -> bool) -> Result<()> {
+    let since = Instant::now();
+    let mut told = false;
+    while !over() && !control.stop.load(Ordering::Relaxed) {
+        if !told && since.elapsed() > Duration::from_secs(5) {
+            told = true;
+            tracing::warn!("the job waits for {what} before it starts again");
+        }
+        if since.elapsed() > HANGING {
+            let why = format!("{what} has not come back for {HANGING:?}, so the job cannot start again{}", failed());
+            let e = Error::state(why);
+            return Err(
+                e.hint("look at the system it writes to, and run the job again: it goes on after its last epoch")
+            );
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Makes the subtasks of every node.
+fn workers(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    metrics: &Metrics,
+    handles: &[StateHandle],
+    alive: &Arc<RwLock<bool>>,
+    control: &Arc<Control>,
+) -> Result<Vec<Vec<Worker>>> {
+    let keeps_state = |n: &&weir_core::graph::Node| matches!(&n.role, Role::Operator(o) if o.keeps_state());
+    let stateful = graph.nodes.iter().filter(keeps_state).map(|n| n.parallelism).sum::<usize>();
+    graph
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| {
+            (0..node.parallelism)
+                .map(|subtask| {
+                    let context = SubtaskContext {
+                        node: node.name.clone(),
+                        subtask,
+                        parallelism: node.parallelism,
+                        job: options.job.clone(),
+                        state: handles[index].clone(),
+                        cache_bytes: options.cache_bytes / stateful.max(1),
+                        batch_rows: options.batch_rows.max(1),
+                        metrics: metrics.subtask(&node.name, subtask),
+                    };
+                    let metrics = context.metrics.clone();
+                    let task = match &node.role {
+                        Role::Source(f) => Task::Source(f.open(context)?),
+                        Role::Operator(f) => Task::Operator(f.open(context)?),
+                        Role::Sink(f) => Task::Sink(f.open(context)?),
+                    };
+                    let operator = handles[index].operator;
+                    Ok(Worker {
+                        task,
+                        routes: vec![],
+                        operator,
+                        backend: backend.clone(),
+                        metrics,
+                        alive: alive.clone(),
+                        control: control.clone(),
+                    })
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// What a generation begins with.
+struct Begun {
+    /// The subtasks of every node.
+    workers: Vec<Vec<Worker>>,
+    /// The number of its first epoch.
+    next: u64,
+    /// The sinks' marks.
+    marks: BTreeMap<OperatorId, Mark>,
+}
+
+/// The system has no handles or threads left for a runtime.
+fn no_runtime(e: std::io::Error) -> Error {
+    Error::io(format!("cannot start the actors: {e}"))
+        .hint("raise the limits of open files and processes (ulimit -n, -u)")
+}
+
+/// Starts the actors, the last node first, so that every one knows whom it sends to. Gives the thread that makes epochs durable
+/// and delivers them, which ends with the coordinator.
+fn start(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    options: &Options,
+    metrics: &Metrics,
+    control: &Arc<Control>,
+    shared: &Arc<Shared>,
+    begun: Begun,
+) -> Result<JoinHandle<()>> {
+    let Begun { workers, next, marks } = begun;
+    let arbiters = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+    let arbiters: Vec<Arbiter> =
+        (0..arbiters).map(|_| Arbiter::try_new().map_err(no_runtime)).collect::<Result<_>>()?;
+    let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);
+    let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
+    let interval = options.epoch_interval;
+    let machine = Machine::new(subtasks, interval, next, scale::rewinds(graph), Instant::now());
+    let coordinator = Coordinator::new(shared.clone(), control.clone(), sender, machine, interval).start();
+    let committing =
+        commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;
+    // For every node: the addresses of its subtasks, once they are started.
+    let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();
+    let mut turn = 0;
+    for (index, workers) in workers.into_iter().enumerate().rev() {
+        let node = &graph.nodes[index];
+        let mut addresses = vec![];
+        for (subtask, mut worker) in workers.into_iter().enumerate() {
+            let targets = connect(graph, index, subtask, &started, &mut worker);
+            let inputs: Vec<usize> = node
+                .inputs
+                .iter()
+                .enumerate()
+                .flat_map(|(i, e)| std::iter::repeat_n(i, graph.nodes[e.from].parallelism))
+                .collect();
+            debug_assert!(node.inputs.iter().all(|e| {
+                e.partitioning != Partitioning::Forward || graph.nodes[e.from].parallelism == node.parallelism
+            }));
+            let (name, coordinator) = (node.name.clone(), coordinator.clone());
+            let arbiter = arbiters[turn % arbiters.len()].handle();
+            turn += 1;
+            addresses.push(Subtask::start_in_arbiter(&arbiter, move |_| {
+                Subtask::new(index, name, coordinator, worker, inputs, targets)
+            }));
+        }
+        started.insert(index, addresses);
+    }
+    let sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)> = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, n)| matches!(n.role, Role::Source(_)))
+        .flat_map(|(i, _)| started.get(&i).cloned().unwrap_or_default())
+        .map(|a| (a.clone().recipient(), a.recipient()))
+        .collect();
+    coordinator.do_send(Sources(sources));
+    Ok(committing)
+}
+
+/// Gives a subtask its routes to the nodes behind it, whose subtasks have started; and whom they lead to.
+fn connect(
+    graph: &JobGraph,
+    index: usize,
+    subtask: usize,
+    started: &BTreeMap<usize, Vec<Addr<Subtask>>>,
+    worker: &mut Worker,
+) -> Vec<Target> {
+    let mut targets: Vec<Target> = vec![];
+    for (to, other) in graph.nodes.iter().enumerate() {
+        let mut channel = 0;
+        for edge in &other.inputs {
+            if edge.from == index
+                && let Some(receivers) = started.get(&to)
+            {
+                worker.routes.push(Route {
+                    port: edge.port,
+                    partitioning: edge.partitioning.clone(),
+                    first: targets.len(),
+                    count: receivers.len(),
+                    subtask,
+                    next: subtask % receivers.len().max(1),
+                });
+                for r in receivers {
+                    let (data, connect): (Recipient<Data>, Recipient<Connect>) =
+                        (r.clone().recipient(), r.clone().recipient());
+                    targets.push(Target { recipient: data, connect, channel: channel + subtask });
+                }
+            }
+            channel += graph.nodes[edge.from].parallelism;
+        }
+    }
+    targets
+}

@@ -1,0 +1,20 @@
+//! How a job is run.
+
+use crate::restart::RestartStrategy;
+use std::time::Duration;
+use weir_core::graph::JobIdentity;
+
+/// How a job is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// From the start of one epoch to that of the next.
+    pub epoch_interval: Duration,
+    /// When it fails.
+    pub restart: RestartStrategy,
+    /// Bytes of decoded state in all subtasks together.
+    pub cache_bytes: usize,
+    /// Rows that a batch of a source has at most.
+    pub batch_rows: usize,
+    /// The job, as systems outside know it.
+    pub job: JobIdentity,
+}

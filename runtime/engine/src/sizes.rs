@@ -1,0 +1,56 @@
+//! Parallelisms that were changed while the job ran: state of its own, which a later run of the job goes on with.
+
+use crate::scale::Wanted;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_core::graph::JobGraph;
+use weir_core::state::{Changes, Epoch, StateBackend, StateHandle};
+use weir_core::{Error, Result, failpoint};
+
+/// The state of parallelisms that were changed while the job ran, by the operators' uids, which win over the script's.
+pub(crate) const SIZES: &str = "#parallelism";
+
+/// The parallelisms that the state has.
+pub(crate) fn sizes_of(state: &StateHandle) -> Result<BTreeMap<String, usize>> {
+    let entry = |(k, v): (Vec<u8>, Vec<u8>)| {
+        let n = v.first_chunk::<4>().map(|n| u32::from_be_bytes(*n) as usize);
+        n.map(|n| (String::from_utf8_lossy(&k).into_owned(), n))
+            .ok_or_else(|| Error::state("a parallelism in the state is damaged"))
+    };
+    state.scan(&[])?.into_iter().map(entry).collect()
+}
+
+/// Notes other parallelisms, in an epoch of their own.
+pub(crate) fn resize(
+    graph: &JobGraph,
+    backend: &Arc<dyn StateBackend>,
+    state: &StateHandle,
+    sizes: &mut BTreeMap<String, usize>,
+    changed: Wanted,
+) -> Result<()> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut changes = Changes::default();
+    let mut fresh = sizes.clone();
+    for node in &graph.nodes {
+        match changed.get(&node.name) {
+            Some(Some(n)) => {
+                changes.set(node.uid.as_bytes(), &(*n as u32).to_be_bytes());
+                fresh.insert(node.uid.clone(), *n);
+            }
+            Some(None) => {
+                changes.remove(&[node.uid.as_bytes()]);
+                fresh.remove(&node.uid);
+            }
+            None => {}
+        }
+    }
+    let epoch = Epoch(backend.last_epoch().0 + 1);
+    failpoint::pass("rescale").map_err(|e| Error::io(e.to_string()))?;
+    backend.stage(state.operator, epoch, changes);
+    backend.commit(epoch, &vec![], false)?;
+    *sizes = fresh;
+    failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()))?;
+    backend.delivered(epoch)
+}
