@@ -1,19 +1,23 @@
-//! From plans to a job: the one file that names every component.
+//! From plans to a job: the one folder that names every component.
 
+mod aggregates;
+mod dead_letters;
+mod sinks;
+
+pub use dead_letters::REPLAY;
+use dead_letters::{dead_letter_tables, records_sent_to};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use weir_connectors::TableSpec;
-use weir_core::graph::{DEAD_LETTERS, Edge, JobGraph, MAIN, Node, OperatorFactory, Partitioning, Port, Role};
+use weir_core::graph::{Edge, JobGraph, MAIN, Node, OperatorFactory, Partitioning, Role};
 use weir_core::options;
-use weir_core::{Error, Field, Result, Schema};
+use weir_core::{Error, Result, Schema};
 use weir_engine::scale::{Wanted, check, resized};
-use weir_expr::functions::cast_to;
 use weir_expr::{Expr, OnError};
 use weir_operators::aggregate::{AggregateFactory, Stage};
-use weir_operators::calc::{CalcFactory, DEAD_LETTER};
-use weir_operators::chain::ChainFactory;
-use weir_operators::enforce::{self, EnforceFactory, Rules};
+use weir_operators::calc::CalcFactory;
+use weir_operators::enforce::Rules;
 use weir_operators::expand::ExpandFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
@@ -164,18 +168,6 @@ fn check_parallelism(key: &str, n: usize) -> Result<()> {
 }
 
 impl Assembly<'_> {
-    fn check_changes(&self, table: &Table, plan: &Plan) -> Result<()> {
-        let connector = table.options.get("connector").map_or("", String::as_str);
-        if !self.changes(plan) || weir_connectors::takes_changes(connector, table.format()) {
-            return Ok(());
-        }
-        let e = Error::script(format!(
-            "table '{}' ({connector}) only takes rows that come, and this query's results change",
-            table.name
-        ));
-        Err(e.at(table.place).hint("SET 'execution.runtime-mode' = 'batch' writes each result once, at the end"))
-    }
-
     /// Whether a relation brings changes, which must stay in order.
     fn changes(&self, plan: &Plan) -> bool {
         !if self.batch { plan.appends_in_batch() } else { plan.appends() }
@@ -377,242 +369,6 @@ impl Assembly<'_> {
             }
         }
     }
-
-    /// `balances`: whether no row goes that did not come.
-    fn aggregate(&mut self, whole: AggregateFactory, below: Output, uid: String, balances: bool) -> Result<Output> {
-        let parallelism = if whole.keys.is_empty() { 1 } else { self.parallelism };
-        let keys = whole.keys.clone();
-        // Rows that go from a group which is not there, or is no longer, can only be told apart one by one.
-        let one_by_one = whole.retracts && (has_extremes(&whole) || !balances || whole.ttl_millis > 0);
-        if below.parallelism == 1 && parallelism == 1 || !whole.splits() || one_by_one {
-            let partitioning = if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash(keys) };
-            let edge = dealt(below.node, partitioning);
-            let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(whole)), vec![edge]);
-            return Ok(Output { node, parallelism });
-        }
-        // A local stage before the exchange, in one chain with the operator in front of it where that has no other reader.
-        let local = AggregateFactory { stage: Stage::Local, ..whole.clone() };
-        let partitioning =
-            if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash((0..keys.len()).collect()) };
-        let from = match &self.nodes[below.node].role {
-            Role::Operator(calc) if self.nodes[below.node].name.starts_with("calc") => {
-                let chain = ChainFactory { links: vec![calc.clone(), Arc::new(local)] };
-                let node = &mut self.nodes[below.node];
-                node.role = Role::Operator(Arc::new(chain));
-                below.node
-            }
-            _ => {
-                let edge = forward(below.node, whole.retracts);
-                let uid = format!("{uid}/local");
-                self.add("local-aggregate", uid, below.parallelism, Role::Operator(Arc::new(local)), vec![edge])
-            }
-        };
-        let last = AggregateFactory { stage: Stage::Final, ..whole };
-        let edge = dealt(from, partitioning);
-        let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(last)), vec![edge]);
-        Ok(Output { node, parallelism })
-    }
-
-    fn sink(
-        &mut self,
-        table: &Table,
-        identity: &str,
-        inputs: Vec<(usize, Port)>,
-        parallelism: usize,
-        plan: Option<&Plan>,
-    ) -> Result<()> {
-        let uid = format!("{identity}/sink");
-        let columns = (0..table.written.len()).collect();
-        let mut spec = self.spec(table, &table.written, columns, &uid);
-        // A table without a primary key takes the query's own, as Flink did when the key could not be declared.
-        if let Some(plan) = plan.filter(|p| spec.key.is_empty() && !p.appends() && spec.connector() == "jdbc") {
-            let e = Error::script(format!(
-                "table '{}' has no primary key, and this query's results change without one",
-                table.name
-            ));
-            let hint = "declare it: PRIMARY KEY (…) NOT ENFORCED";
-            spec.key = plan.unique_key().ok_or_else(|| e.at(table.place).hint(hint))?;
-        }
-        if let Some(name) = table.on_error.dead_letters.as_ref().filter(|_| spec.connector() == "jdbc") {
-            let letters = self.letters_table(name)?;
-            let columns = (0..letters.written.len()).collect();
-            spec.letters = Some(Box::new(self.spec(&letters, &letters.written, columns, &uid)));
-        }
-        spec.changes = plan.is_some_and(|p| self.changes(p));
-        let key = spec.key.clone();
-        let sink = weir_connectors::sink(&spec)?;
-        let parallelism = Self::own_parallelism(table, "sink.parallelism")?.unwrap_or(parallelism);
-        let mut inputs = inputs;
-        if let Some(plan) = plan
-            && let Some(factory) =
-                EnforceFactory::new(&spec.name, &spec.schema, self.rules).map_err(|e| e.at(table.place))?
-        {
-            let factory = Arc::new(factory);
-            inputs = inputs.into_iter().map(|i| self.enforced(i, factory.clone(), plan, identity)).collect();
-        }
-        if let Some(plan) = plan
-            && self.materializes(plan, &spec)
-        {
-            let factory = NormalizeFactory {
-                keys: key.clone(),
-                schema: spec.schema.clone(),
-                materializes: true,
-                ttl_millis: self.ttl_millis,
-            };
-            let edges = inputs.into_iter().map(|(from, _)| dealt(from, Partitioning::Hash(key.clone()))).collect();
-            let uid = format!("{identity}/materialize");
-            let node = self.add("sink-materialize", uid, parallelism, Role::Operator(Arc::new(factory)), edges);
-            inputs = vec![(node, MAIN)];
-        }
-        let edges = inputs
-            .into_iter()
-            .map(|(from, port)| {
-                let same = self.nodes[from].parallelism == parallelism;
-                // Changes of one key stay in order: they come from one subtask, and rebalancing would tear them apart.
-                let partitioning = match (same, key.is_empty()) {
-                    (true, _) => Partitioning::Forward,
-                    (false, false) => Partitioning::Hash(key.clone()),
-                    (false, true) if parallelism == 1 => Partitioning::Single,
-                    (false, true) => Partitioning::Hash((0..table.written.len()).collect()),
-                };
-                let ordered = plan.is_some_and(|p| self.changes(p));
-                Edge { from, port, partitioning, ordered }
-            })
-            .collect();
-        let name = format!("sink {}", short(&table.name));
-        self.add(&name, uid, parallelism, Role::Sink(sink), edges);
-        Ok(())
-    }
-
-    /// Holds what comes out of a node against a sink's columns: in one chain with the operator, which has no other reader.
-    fn enforced(
-        &mut self,
-        (from, port): (usize, Port),
-        factory: Arc<EnforceFactory>,
-        plan: &Plan,
-        identity: &str,
-    ) -> (usize, Port) {
-        if let Role::Operator(operator) = &self.nodes[from].role {
-            let chain = ChainFactory { links: vec![operator.clone(), factory] };
-            self.nodes[from].role = Role::Operator(Arc::new(chain));
-            return (from, port);
-        }
-        let edge = Edge { port, ..forward(from, self.changes(plan)) };
-        let parallelism = self.nodes[from].parallelism;
-        let uid = format!("{identity}/constraints");
-        (self.add("constraints", uid, parallelism, Role::Operator(factory), vec![edge]), MAIN)
-    }
-
-    /// Whether rows of several keys of the query may share one of the sink's, so that what stands there has to be kept.
-    fn materializes(&self, plan: &Plan, spec: &TableSpec) -> bool {
-        let upserts = !spec.key.is_empty() && weir_connectors::upserts(spec.connector());
-        match self.compiled.settings.get("table.exec.sink.upsert-materialize").map(String::as_str) {
-            Some("none") => false,
-            Some("force") => upserts,
-            _ => {
-                // What is cut to a column's length on its way into the sink may be equal then.
-                let cuts = self.rules.fits_length == Some(true);
-                let apart = |k: &usize| {
-                    spec.key.contains(k) && !(cuts && enforce::length(&spec.schema.fields[*k].ty).is_some())
-                };
-                let own = plan.unique_key().is_some_and(|own| own.iter().all(apart));
-                upserts && self.changes(plan) && !own
-            }
-        }
-    }
-
-    /// The table that takes dead letters, by its name.
-    fn letters_table(&self, name: &str) -> Result<Arc<Table>> {
-        let known = self.compiled.tables.values().find(|t| t.name == name || short(&t.name) == name);
-        known.cloned().ok_or_else(|| {
-            Error::script(format!("there is no table '{name}' for the dead letters")).hint(
-                "declare it with columns among reason STRING, origin STRING, record BYTES, `time` TIMESTAMP_LTZ(3)",
-            )
-        })
-    }
-
-    /// Reads a table's dead letters in its place: those of its own records, and those that functions failed on.
-    fn replay(&mut self, table: &Table, spec: &TableSpec, uid: &str, parallelism: usize) -> Result<Output> {
-        let mut from: Vec<String> = table.on_error.dead_letters.iter().cloned().collect();
-        from.extend(self.of_functions.clone());
-        from.sort();
-        from.dedup();
-        if from.is_empty() {
-            let nothing =
-                ValuesFactory { rows: vec![], schema: spec.projected(), session: self.compiled.session.clone() };
-            let name = format!("source {}", short(&table.name));
-            let node = self.add(&name, format!("{uid}{REPLAY}"), 1, Role::Source(Arc::new(nothing)), vec![]);
-            return Ok(Output { node, parallelism: 1 });
-        }
-        let mut edges = vec![];
-        for name in from {
-            let mut letters = (*self.letters_table(&name)?).clone();
-            if letters.options.get("connector").map(String::as_str) != Some("kafka") {
-                let e = Error::script(format!("dead letters are replayed from topics of Kafka, and '{name}' is none"));
-                return Err(e.at(letters.place));
-            }
-            letters.options.insert("scan.startup.mode".to_string(), "earliest-offset".to_string());
-            letters.options.insert("scan.bounded.mode".to_string(), "latest-offset".to_string());
-            let column = |wanted: &str| letters.physical.position(wanted);
-            let record = column("record").ok_or_else(|| {
-                let e =
-                    Error::script(format!("the dead-letter table '{name}' has no column 'record'")).at(letters.place);
-                e.hint("without it the records are not kept, and cannot be replayed")
-            })?;
-            let statements = self.compiled.inserts.iter().filter(|i| sends_to(&i.plan, &name)).count();
-            let headers = column("headers");
-            if headers.is_none() && statements > 1 {
-                let e = Error::script(format!("{statements} statements send their dead letters to '{name}'"))
-                    .at(letters.place);
-                return Err(e.hint("declare headers MAP<STRING, BYTES> METADATA in it, which say whose each one is"));
-            }
-            let columns: Vec<usize> = std::iter::once(record).chain(headers).collect();
-            let all: Vec<usize> = (0..letters.physical.len()).collect();
-            let uid = format!("{uid}/{name}{REPLAY}");
-            let mut read = self.spec(&letters, &all, columns, &uid);
-            read.keeps_records = self.keeps_records;
-            read.again = true;
-            let source = weir_connectors::source(&read)?;
-            let node = self.add(&format!("source {name}"), uid, 1, Role::Source(source), vec![]);
-            edges.push(dealt(node, Partitioning::Rebalance));
-        }
-        let again = weir_connectors::replay(spec)?;
-        let name = format!("replay {}", short(&table.name));
-        let node = self.add(&name, format!("{uid}{REPLAY}"), parallelism, Role::Operator(again), edges);
-        if let Some(t) = &table.on_error.dead_letters {
-            self.letters.entry(t.clone()).or_default().push(node);
-        }
-        Ok(Output { node, parallelism })
-    }
-
-    /// Makes the sinks of dead letters: the letter's columns put into the table's by their names.
-    fn dead_letters(&mut self) -> Result<()> {
-        for (name, nodes) in std::mem::take(&mut self.letters) {
-            let table = self.letters_table(&name)?;
-            let mut exprs = vec![];
-            for f in &table.sink_schema().fields {
-                let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {
-                    Error::script(format!("the dead-letter table '{name}' has a column '{}'", f.name))
-                        .at(table.place)
-                        .hint("it takes columns among reason, origin, record, time and headers")
-                })?;
-                let column = Expr::column(at, f.name.clone(), DEAD_LETTER.fields[at].ty.clone());
-                if !weir_expr::cast::allowed(&column.ty(), &f.ty) {
-                    return Err(
-                        Error::script(format!("column '{}' of '{name}' cannot be {}", f.name, f.ty)).at(table.place)
-                    );
-                }
-                exprs.push(cast_to(column, &f.ty));
-            }
-            let fields = table.sink_schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
-            let factory = self.calc(None, &exprs, &Schema::new(fields), &DEAD_LETTER);
-            let edges = nodes.iter().map(|n| Edge { port: DEAD_LETTERS, ..dealt(*n, Partitioning::Single) }).collect();
-            let identity = format!("{}#dead-letters", table.name);
-            let node = self.add("dead letters", format!("{identity}/calc"), 1, Role::Operator(factory), edges);
-            self.sink(&table, &identity, vec![(node, MAIN)], 1, None)?;
-        }
-        Ok(())
-    }
 }
 
 /// An edge from subtask to subtask.
@@ -625,34 +381,8 @@ fn dealt(from: usize, partitioning: Partitioning) -> Edge {
     Edge { from, port: MAIN, partitioning, ordered: false }
 }
 
-/// What the names of operators end with that only a replay has.
-pub const REPLAY: &str = "/replay";
-
-/// Whether a plan's tables or functions send dead letters to a table.
-fn sends_to(plan: &Plan, name: &str) -> bool {
-    let own = matches!(plan, Plan::Scan { table, .. } if table.on_error.dead_letters.as_deref() == Some(name));
-    own || records_sent_to(plan).iter().any(|t| t == name) || plan.inputs().into_iter().any(|p| sends_to(p, name))
-}
-
 fn short(name: &str) -> String {
     name.rsplit('.').next().unwrap_or(name).to_string()
-}
-
-fn has_extremes(a: &AggregateFactory) -> bool {
-    use weir_expr::aggregate::Aggregate;
-    a.calls.iter().any(|c| matches!(c.function, Aggregate::Min | Aggregate::Max))
-}
-
-/// The tables that functions of the plan send the records to that they fail on.
-fn records_sent_to(plan: &Plan) -> Vec<String> {
-    let mut all = match plan {
-        Plan::Calc { exprs, condition, .. } => dead_letter_tables(exprs.iter().chain(condition)),
-        _ => vec![],
-    };
-    all.extend(plan.inputs().into_iter().flat_map(records_sent_to));
-    all.sort();
-    all.dedup();
-    all
 }
 
 /// How many tables a plan reads.
@@ -668,13 +398,4 @@ fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Result<Option
     }
     most.map_or(Ok(()), |n| check_parallelism("parallelism", n))?;
     Ok(most)
-}
-
-/// The dead-letter tables of the functions that expressions call.
-fn dead_letter_tables<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Vec<String> {
-    let mut out = vec![];
-    for e in exprs {
-        e.each_call(&mut |function| out.extend(function.dead_letters().filter(|t| !out.contains(t))));
-    }
-    out
 }
