@@ -31,14 +31,14 @@ impl Loader {
             return Ok(known.clone());
         }
         let cache = Cache::of_user()?;
-        let path = match self.builds {
+        let binary = match self.builds {
             true => build(file, &cache)?,
             false => built(file, &cache)?.ok_or_else(|| {
                 Error::tool(format!("{} is not built yet, so nothing that calls it can be checked", file.display()))
                     .hint("--build builds it, as weir run does; that runs what its author wrote for the build")
             })?,
         };
-        let component = Component::load(&path, &cache)?;
+        let component = Component::load(&binary, &cache)?;
         locked(&self.components).insert(file.to_path_buf(), component.clone());
         Ok(component)
     }

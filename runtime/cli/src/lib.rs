@@ -6,6 +6,7 @@ mod ending;
 mod functions;
 mod generate;
 mod handles;
+mod listening;
 mod local;
 mod memory;
 mod messages;

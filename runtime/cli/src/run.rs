@@ -3,6 +3,7 @@
 use crate::arguments::{Replay, Run, Script};
 use crate::assemble::{Assembled, REPLAY, assemble, assemble_replay};
 use crate::ending::stop_at_end;
+use crate::listening::listen;
 use crate::local;
 use crate::progress::Progress;
 use crate::registry;
@@ -272,14 +273,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let answering = local::answer(folder.path(), &store, &id, &running)?;
     let listed = registry::enter(&name, folder.path());
     if let Some(address) = &a.listen {
-        let given = std::env::var("WEIR_TOKEN").ok().filter(|t| !t.is_empty());
-        let drawn = if given.is_some() { None } else { Some(folder.draw_token()?) };
-        let token = given.or_else(|| drawn.as_ref().map(|(t, _)| t.clone())).unwrap_or_default();
-        let bound = weir_server::serve(address, running.clone(), token)?;
-        eprintln!("metrics at http://{bound}/metrics");
-        if let Some((_, file)) = drawn {
-            eprintln!("changes at this address want the token in {}", file.display());
-        }
+        listen(address, &running, &folder)?;
     }
     let watch = running.watch(a.autoscale)?;
     let saving = savepoints::start(&compiled.settings, &source.base, &store, &name, &id)?;

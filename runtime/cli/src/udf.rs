@@ -29,14 +29,13 @@ fn act(a: &Udf) -> Result<()> {
             let built = build(&absolute(path), &Cache::of_user()?)?;
             let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let output = output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.wasm")));
-            std::fs::copy(&built, &output)
+            std::fs::copy(built.path(), &output)
                 .map_err(|e| Error::tool(format!("cannot write {}: {e}", output.display())))?;
             println!("{}", output.display());
             Ok(())
         }
         UdfCommand::Inspect { path } => {
-            let (loaded, file, _) = load(path, &BTreeMap::new())?;
-            let size = std::fs::metadata(&file).map(|m| m.len()).unwrap_or(0);
+            let (loaded, size, _) = load(path, &BTreeMap::new())?;
             println!("contract  weir:udf@1.0.0");
             println!("size      {size} bytes");
             loaded.describe().iter().for_each(|l| println!("function  {l}"));
@@ -135,13 +134,14 @@ fn options(network: Option<&str>, assets: Option<&Path>) -> BTreeMap<String, Str
     network.into_iter().chain(assets).collect()
 }
 
-fn load(path: &Path, options: &BTreeMap<String, String>) -> Result<(Loaded, PathBuf, Limits)> {
+/// Loads what a path holds; gives the component's size as well.
+fn load(path: &Path, options: &BTreeMap<String, String>) -> Result<(Loaded, usize, Limits)> {
     let cache = Cache::of_user()?;
-    let file = build(&absolute(path), &cache)?;
+    let binary = build(&absolute(path), &cache)?;
     let limits = Limits::from_options(options, Path::new("."))?;
     let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let component = Component::load(&file, &cache)?;
-    Ok((Loaded::new(&component, &name, &limits, &Metrics::new()?)?, file, limits))
+    let component = Component::load(&binary, &cache)?;
+    Ok((Loaded::new(&component, &name, &limits, &Metrics::new()?)?, binary.bytes().len(), limits))
 }
 
 fn one(

@@ -3,6 +3,7 @@
 //! A build may run what the function's author wrote (a crate's build script, macros) on the machine itself, so it happens only when it
 //! is asked for, in processes that see nothing of the job's environment and are bounded in memory and time.
 
+use crate::binary::Binary;
 use crate::cache::Cache;
 use crate::child::{self, Bounds, Ended, Failed};
 use include_dir::{Dir, include_dir};
@@ -92,29 +93,32 @@ impl Source<'_> {
 ///
 /// # Errors
 /// When the path holds no function, or cannot be read.
-pub fn built(path: &Path, cache: &Cache) -> Result<Option<PathBuf>> {
+pub fn built(path: &Path, cache: &Cache) -> Result<Option<Binary>> {
     match Kind::of(path)? {
-        Kind::Wasm => Ok(Some(path.to_path_buf())),
+        Kind::Wasm => Binary::read(path).map(Some),
         kind => {
             let source = Source::read(path, kind)?;
-            Ok(cache.get(&source.name).map(|_| cache.folder().join(&source.name)))
+            Ok(kept(&source, cache))
         }
     }
 }
 
-/// Builds what a path holds. Gives the component's path.
+fn kept(source: &Source<'_>, cache: &Cache) -> Option<Binary> {
+    cache.read(&source.name).map(|bytes| Binary::new(cache.folder().join(&source.name), bytes))
+}
+
+/// Builds what a path holds, unless it was built before, and gives the component.
 ///
 /// # Errors
 /// When a tool is missing or the build fails; the message has the tool's own words.
-pub fn build(path: &Path, cache: &Cache) -> Result<PathBuf> {
+pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
     let kind = Kind::of(path)?;
     if kind == Kind::Wasm {
-        return Ok(path.to_path_buf());
+        return Binary::read(path);
     }
     let source = Source::read(path, kind)?;
-    let target = cache.folder().join(&source.name);
-    if cache.get(&source.name).is_some() {
-        return Ok(target);
+    if let Some(kept) = kept(&source, cache) {
+        return Ok(kept);
     }
     let io = |e: std::io::Error| Error::tool(format!("cannot build into {}: {e}", cache.folder().display()));
     tracing::info!("building the function {}, once", path.display());
@@ -124,8 +128,9 @@ pub fn build(path: &Path, cache: &Cache) -> Result<PathBuf> {
         Kind::Rust => rust(path, cache, work.path(), &output)?,
         _ => python(&source, cache, work.path(), &output)?,
     }
-    cache.put(&source.name, |to| std::fs::copy(&output, to).map(|_| ())).map_err(io)?;
-    Ok(target)
+    let bytes = std::fs::read(&output).map_err(io)?;
+    cache.put(&source.name, |to| std::fs::write(to, &bytes)).map_err(io)?;
+    Ok(Binary::new(cache.folder().join(&source.name), bytes))
 }
 
 /// The files that a function is made of, by their relative names.

@@ -106,16 +106,26 @@ impl Cache {
         }
     }
 
+    /// Whether something is what was put here under a name.
+    fn is_own(&self, name: &str, bytes: impl Read) -> bool {
+        let told = std::fs::read(self.folder.join(format!("{name}{SUM}"))).unwrap_or_default();
+        let own = self.sum(name, bytes).is_ok_and(|sum| sum[..] == told[..]);
+        if !own {
+            tracing::warn!("{} is damaged or unknown, and is made again", self.folder.join(name).display());
+        }
+        own
+    }
+
     /// A file that was put here; none where it is missing, damaged, or nobody knows whose.
     pub(crate) fn get(&self, name: &str) -> Option<Kept> {
-        let path = self.folder.join(name);
-        let file = File::open(&path).ok()?;
-        let told = std::fs::read(self.folder.join(format!("{name}{SUM}"))).unwrap_or_default();
-        if self.sum(name, &file).is_ok_and(|sum| sum[..] == told[..]) {
-            return Some(Kept { file });
-        }
-        tracing::warn!("{} is damaged or unknown, and is made again", path.display());
-        None
+        let file = File::open(self.folder.join(name)).ok()?;
+        self.is_own(name, &file).then_some(Kept { file })
+    }
+
+    /// The bytes of such a file.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.folder.join(name)).ok()?;
+        self.is_own(name, &bytes[..]).then_some(bytes)
     }
 
     /// Puts a file here under a name, whole and durable; `write` fills it.

@@ -1,5 +1,6 @@
 //! Functions in their sandboxes: built, cached, loaded, called. The one crate that knows wasmtime.
 
+mod binary;
 mod bindings;
 mod build;
 mod cache;
@@ -18,6 +19,7 @@ mod remembered;
 mod sandbox;
 mod waits;
 
+pub use binary::Binary;
 pub use build::{Kind, build, built, template};
 pub use cache::Cache;
 pub use compile::{compile_apart, compile_file};

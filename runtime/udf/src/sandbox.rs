@@ -4,6 +4,7 @@
 //! where granted, and every refusal is noted, for a guest can swallow it. Processor time is counted on the calling thread;
 //! waiting is bounded by the clock.
 
+use crate::binary::Binary;
 use crate::bindings::weir::udf::types;
 use crate::bindings::{Udf, UdfPre};
 use crate::cache::{Cache, Kept};
@@ -12,7 +13,6 @@ use crate::engine::{Runs, engine};
 use crate::host::{COMPONENT_HANDLES, MemoryLimit, Rights, State, linker};
 use crate::log::{cut, one_line};
 use crate::waits::WallLimit;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use wasmtime::{Engine, Store, UpdateDeadline};
 use weir_core::clock::thread_cpu;
@@ -42,11 +42,10 @@ impl Component {
     ///
     /// # Errors
     /// When the bytes are no component, or one of another contract.
-    pub fn load(path: &Path, cache: &Cache) -> Result<Component> {
+    pub fn load(binary: &Binary, cache: &Cache) -> Result<Component> {
         let engine = engine()?;
-        let shown = path.display();
-        let bytes = std::fs::read(path).map_err(|e| Error::script(format!("cannot read {shown}: {e}")))?;
-        match bytes.get(..8) {
+        let shown = binary.path().display();
+        match binary.bytes().get(..8) {
             Some(b"\0asm\x0d\0\x01\0") => {}
             Some(b"\0asm\x01\0\0\0") => {
                 return Err(Error::script(format!("{shown} is a core Wasm module, not a component"))
@@ -54,7 +53,7 @@ impl Component {
             }
             _ => return Err(Error::script(format!("{shown} is no WebAssembly"))),
         }
-        let component = compiled(engine, &bytes, &shown.to_string(), cache)?;
+        let component = compiled(engine, binary, cache)?;
         if component.get_export_index(None, EXPORT).is_none() {
             let ty = component.component_type();
             let found: Vec<String> = ty.exports(engine).map(|(name, _)| name.to_string()).collect();
@@ -73,8 +72,7 @@ impl Component {
         let pre = link().map_err(|e| {
             Error::script(format!("{shown} does not fit the contract: {}", first_line(&format!("{e:#}"))))
         })?;
-        use sha2::Digest;
-        let version = hex::encode(sha2::Sha256::digest(&bytes))[..12].to_string();
+        let version = hex::encode(&binary.hash()[..6]);
         Ok(Component { pre, version })
     }
 
@@ -110,7 +108,7 @@ fn first_line(s: &str) -> String {
 }
 
 /// Compiles, or takes what was compiled before by this version for this machine.
-fn compiled(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache) -> Result<wasmtime::component::Component> {
+fn compiled(engine: &Engine, binary: &Binary, cache: &Cache) -> Result<wasmtime::component::Component> {
     use sha2::Digest;
     use std::hash::{Hash, Hasher};
     struct Sum(sha2::Sha256);
@@ -124,8 +122,9 @@ fn compiled(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache) -> Result
     }
     let mut sum = Sum(sha2::Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut sum);
-    sum.write(bytes);
+    sum.write(binary.hash());
     let name = format!("compiled/{}.cwasm", hex::encode(sum.0.finalize()));
+    let (bytes, shown) = (binary.bytes(), binary.path().display().to_string());
     // SAFETY: the cache gives what this version of Weir put there, and nothing else; the file stays what it was while it is mapped.
     let load = |kept: Kept| unsafe { wasmtime::component::Component::deserialize_file(engine, kept.path()) };
     if let Some(kept) = cache.get(&name)
@@ -136,7 +135,7 @@ fn compiled(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache) -> Result
     if bytes.len() > 4 << 20 {
         tracing::info!("compiling a component of {} MB, once", bytes.len() >> 20);
     }
-    let compiled = compile(engine, bytes, shown, cache)?;
+    let compiled = compile(engine, bytes, &shown, cache)?;
     let loaded = match cache.put(&name, |to| std::fs::write(to, &compiled)) {
         Ok(()) if let Some(kept) = cache.get(&name) => load(kept),
         put => {

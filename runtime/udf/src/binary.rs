@@ -1,0 +1,41 @@
+//! A component as it lies on disk: read once, and known by one hash.
+
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use weir_core::{Error, Result};
+
+/// The bytes of a component.
+pub struct Binary {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    hash: [u8; 32],
+}
+
+impl Binary {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Binary> {
+        let bytes = std::fs::read(path).map_err(|e| Error::script(format!("cannot read {}: {e}", path.display())))?;
+        Ok(Binary::new(path.to_path_buf(), bytes))
+    }
+
+    /// What was read from a file.
+    pub(crate) fn new(path: PathBuf, bytes: Vec<u8>) -> Binary {
+        let hash = Sha256::digest(&bytes).into();
+        Binary { path, bytes, hash }
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What its bytes are known by.
+    pub(crate) fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+}
