@@ -246,21 +246,7 @@ impl Assembly<'_> {
             format!("{identity}/{what}-{n}")
         };
         match plan {
-            Plan::Scan { table, columns, .. } => {
-                let parallelism = Self::own_parallelism(table, "scan.parallelism")?.unwrap_or(self.parallelism);
-                let uid = uid("source");
-                let all: Vec<usize> = (0..table.physical.len()).collect();
-                if self.replays {
-                    return self.replay(table, &self.spec(table, &all, columns.clone(), &uid), &uid, parallelism);
-                }
-                let source = weir_connectors::source(&self.spec(table, &all, columns.clone(), &uid))?;
-                let name = format!("source {}", short(&table.name));
-                let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
-                if let Some(t) = &table.on_error.dead_letters {
-                    self.letters.entry(t.clone()).or_default().push(node);
-                }
-                Ok(Output { node, parallelism })
-            }
+            Plan::Scan { table, columns, .. } => self.source(table, columns, uid("source")),
             Plan::Values { rows, schema } => {
                 let factory = ValuesFactory {
                     rows: rows.clone(),
@@ -294,17 +280,7 @@ impl Assembly<'_> {
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 let uid = uid("lookup");
                 let below = self.relation(input, identity, numbers)?;
-                let all: Vec<usize> = (0..table.physical.len()).collect();
-                let spec = self.spec(table, &all, columns.clone(), &uid);
-                let keys: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
-                let factory = LookupFactory {
-                    table: weir_connectors::lookup(&spec, &keys)?,
-                    keys: on.iter().map(|(here, _)| *here).collect(),
-                    keep: keep.clone(),
-                    left: *left,
-                    found: table.physical.project(columns),
-                    schema: schema.clone(),
-                };
+                let factory = self.look_up((table, columns), on, *left, keep, schema, &uid)?;
                 let edge = forward(below.node, self.changes(input));
                 let name = format!("lookup {}", short(&table.name));
                 let node = self.add(&name, uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
@@ -341,33 +317,80 @@ impl Assembly<'_> {
             }
             Plan::Union { inputs, schema } => {
                 let uid = uid("union");
-                let mut edges = vec![];
-                let mut parallelism = 1;
-                let mut outputs = vec![];
-                for i in inputs {
-                    let o = self.relation(i, identity, numbers)?;
-                    parallelism = parallelism.max(o.parallelism);
-                    outputs.push(o);
-                }
-                for (o, i) in outputs.iter().zip(inputs) {
-                    edges.push(match (o.parallelism == parallelism, self.changes(i)) {
-                        (true, ordered) => forward(o.node, ordered),
-                        (false, false) => dealt(o.node, Partitioning::Rebalance),
-                        // All changes of a row take one way.
-                        (false, true) => dealt(o.node, Partitioning::Hash((0..schema.len()).collect())),
-                    });
-                }
-                let columns: Vec<Expr> = schema
-                    .fields
-                    .iter()
-                    .enumerate()
-                    .map(|(i, f)| Expr::column(i, f.name.clone(), f.ty.clone()))
-                    .collect();
-                let factory = self.calc(None, &columns, schema, schema);
-                let node = self.add("union", uid, parallelism, Role::Operator(factory), edges);
-                Ok(Output { node, parallelism })
+                self.union(inputs, schema, uid, identity, numbers)
             }
         }
+    }
+
+    /// Reads a table, or its dead letters in its place.
+    fn source(&mut self, table: &Table, columns: &[usize], uid: String) -> Result<Output> {
+        let parallelism = Self::own_parallelism(table, "scan.parallelism")?.unwrap_or(self.parallelism);
+        let all: Vec<usize> = (0..table.physical.len()).collect();
+        if self.replays {
+            return self.replay(table, &self.spec(table, &all, columns.to_vec(), &uid), &uid, parallelism);
+        }
+        let source = weir_connectors::source(&self.spec(table, &all, columns.to_vec(), &uid))?;
+        let name = format!("source {}", short(&table.name));
+        let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
+        if let Some(t) = &table.on_error.dead_letters {
+            self.letters.entry(t.clone()).or_default().push(node);
+        }
+        Ok(Output { node, parallelism })
+    }
+
+    /// All rows of several relations, as many subtasks as the one of most has.
+    fn union(
+        &mut self,
+        inputs: &[Plan],
+        schema: &Schema,
+        uid: String,
+        identity: &str,
+        numbers: &mut Numbers,
+    ) -> Result<Output> {
+        let mut edges = vec![];
+        let mut parallelism = 1;
+        let mut outputs = vec![];
+        for i in inputs {
+            let o = self.relation(i, identity, numbers)?;
+            parallelism = parallelism.max(o.parallelism);
+            outputs.push(o);
+        }
+        for (o, i) in outputs.iter().zip(inputs) {
+            edges.push(match (o.parallelism == parallelism, self.changes(i)) {
+                (true, ordered) => forward(o.node, ordered),
+                (false, false) => dealt(o.node, Partitioning::Rebalance),
+                // All changes of a row take one way.
+                (false, true) => dealt(o.node, Partitioning::Hash((0..schema.len()).collect())),
+            });
+        }
+        let columns: Vec<Expr> =
+            schema.fields.iter().enumerate().map(|(i, f)| Expr::column(i, f.name.clone(), f.ty.clone())).collect();
+        let factory = self.calc(None, &columns, schema, schema);
+        let node = self.add("union", uid, parallelism, Role::Operator(factory), edges);
+        Ok(Output { node, parallelism })
+    }
+
+    /// Looks rows up in a table outside: `on` pairs a column here and one there.
+    fn look_up(
+        &self,
+        (table, columns): (&Table, &[usize]),
+        on: &[(usize, usize)],
+        left: bool,
+        keep: &[usize],
+        schema: &Schema,
+        uid: &str,
+    ) -> Result<LookupFactory> {
+        let all: Vec<usize> = (0..table.physical.len()).collect();
+        let spec = self.spec(table, &all, columns.to_vec(), uid);
+        let keys: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
+        Ok(LookupFactory {
+            table: weir_connectors::lookup(&spec, &keys)?,
+            keys: on.iter().map(|(here, _)| *here).collect(),
+            keep: keep.to_vec(),
+            left,
+            found: table.physical.project(columns),
+            schema: schema.clone(),
+        })
     }
 }
 
