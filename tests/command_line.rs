@@ -166,6 +166,49 @@ fn odd_files_are_read() {
 }
 
 #[test]
+fn files_are_found_by_any_name_and_through_links() {
+    use std::os::unix::ffi::OsStrExt;
+    let job = Job::new(
+        "CREATE TABLE t (a STRING) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'csv',
+           'source.monitor-interval' = '50 ms');
+         CREATE TABLE o (a STRING) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'csv',
+           'sink.rolling-policy.rollover-interval' = '0 s');
+         SET 'execution.checkpointing.interval' = '50 ms'; INSERT INTO o SELECT a FROM t;",
+    );
+    job.file("elsewhere/linked.csv", "linked\n");
+    job.file("in/plain.csv", "plain\n");
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xE9.csv");
+    std::fs::write(job.path("in").join(odd), "odd\n").expect("a file of any name");
+    std::os::unix::fs::symlink(job.path("elsewhere/linked.csv"), job.path("in/link.csv")).expect("a link");
+    let lines = || {
+        let mut all: Vec<String> = if job.path("out").is_dir() { job.parts("out") } else { vec![] }
+            .iter()
+            .flat_map(|p| {
+                std::fs::read_to_string(p).unwrap_or_default().lines().map(str::to_string).collect::<Vec<_>>()
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    // Stopped, it knows which files it had.
+    for expected in [vec!["linked", "odd", "plain"], vec!["linked", "more", "odd", "plain"]] {
+        let mut child = job.command(&[]).stderr(Stdio::piped()).spawn().expect("weir");
+        let came = weir_tests::comes(|| lines() == expected || child.try_wait().is_ok_and(|c| c.is_some()));
+        // SAFETY: a signal to our own child.
+        unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        let ran = Ran::from(child.wait_with_output().expect("its end"));
+        assert!(came && lines() == expected, "{:?}: {}", lines(), ran.err);
+        ran.succeeded();
+        job.file("in/more.csv", "more\n");
+    }
+    job.file(
+        "job.sql",
+        std::fs::read_to_string(job.path("job.sql")).expect("the script").replace("'50 ms')", "'0 s')"),
+    );
+    job.run(&["--fresh"]).failed(2, &["'source.monitor-interval'", "longer than nothing"]);
+}
+
+#[test]
 fn a_file_read_by_several_gives_the_rows_of_one() {
     // Quoted line breaks all over, in a file of several splits.
     let mut text = String::new();

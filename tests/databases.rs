@@ -341,6 +341,63 @@ fn what_is_not_as_it_should_be() {
         .failed(2, &["there is no database 'oracle'"]);
 }
 
+/// Who may make no table of marks writes at least once without, which is said; who was given one needs no more.
+#[test]
+fn marks_are_made_or_given_or_done_without() {
+    let db = Postgres::start();
+    db.sql(
+        "CREATE TABLE plain (id INT, v INT); CREATE ROLE guest LOGIN; GRANT SELECT, INSERT ON plain TO guest;
+         REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
+    );
+    let writes = |user: &str, more: &str| {
+        run(&format!(
+            "CREATE TABLE t (id INT, v INT) WITH ('connector' = 'jdbc', 'url' = '{}', 'table-name' = 'plain', 'username' = '{user}' {more});
+             INSERT INTO t VALUES (1, 2), (3, 4), (5, 6);",
+            db.url()
+        ))
+    };
+    let (once, without) =
+        ("'sink.delivery-guarantee' = 'at-least-once'", "nothing will tell whether another run writes to");
+    writes("guest", "").failed(2, &["denied", "the right to create the table weir_epochs", "'at-least-once'"]);
+    let options = ", 'sink.buffer-flush.max-rows' = '2', 'sink.buffer-flush.interval' = '1 s'";
+    let ran = writes("guest", &format!(", {once} {options}")).succeeded();
+    assert!(ran.err.contains(without), "{}", ran.err);
+    assert!(ran.err.contains("'sink.buffer-flush.interval' of table"), "{}", ran.err);
+    assert!(!ran.err.contains("'sink.buffer-flush.max-rows' of table"), "{}", ran.err);
+    let ran = writes("postgres", options).succeeded();
+    assert!(ran.err.contains("'sink.buffer-flush.max-rows' of table"), "{}", ran.err);
+    db.sql("GRANT SELECT, INSERT, UPDATE ON weir_epochs TO guest");
+    writes("guest", "").succeeded();
+    assert!(!writes("guest", &format!(", {once}")).succeeded().err.contains(without));
+    assert_eq!(db.sql("SELECT count(*) FROM plain").trim(), "12");
+}
+
+/// What a URL says beside the place acts, or is refused or told.
+#[test]
+fn what_a_url_says() {
+    let db = postgres();
+    db.sql("CREATE SCHEMA drawer; CREATE TABLE drawer.kept (id INT); INSERT INTO drawer.kept VALUES (7);");
+    db.sql("CREATE DATABASE \"größe\"");
+    let of = |url: String, user: &str, table: &str| {
+        run(&format!(
+            "CREATE TABLE t (id INT) WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = '{table}' {user}); SELECT * FROM t;"
+        ))
+    };
+    let user = ", 'username' = 'postgres'";
+    let ran = of(format!("{}?currentSchema=drawer&ApplicationName=x", db.url()), user, "kept").succeeded();
+    assert_eq!(ran.out, "+I[7]\n");
+    assert!(ran.err.contains("'ApplicationName' in 'url' of table"), "{}", ran.err);
+    of(db.url(), user, "kept").failed(2, &["there is no table 'kept'"]);
+    // Without a user it is the system's, whom that server does not know.
+    let named = db.url().replace("//", "//postgres@");
+    assert_eq!(of(named, "", "drawer.kept").succeeded().out, "+I[7]\n");
+    let (place, _) = db.url().rsplit_once('/').map(|(a, b)| (a.to_string(), b.to_string())).expect("a database");
+    of(format!("{place}/größe"), user, "kept").failed(2, &["there is no table 'kept'"]);
+    of(format!("{}?sslmode=verify-ful", db.url()), user, "kept").failed(2, &["no mode of TLS 'verify-ful'", "'url'"]);
+    of(format!("{}?ssl=true", db.url()), user, "kept").failed(6, &["TLS"]);
+    of(format!("{}?useSSL=perhaps", mariadb().url()), user, "kept").failed(2, &["'useSSL' is true or false"]);
+}
+
 #[test]
 fn rows_are_looked_up_by_key() {
     for (name, url, sql) in both() {

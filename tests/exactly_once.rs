@@ -437,6 +437,37 @@ fn a_table_is_not_taken_back() {
     who_was_replaced_takes_nothing_back(kafka, "kept-in-db", &sink, there);
 }
 
+/// At least once, too, where the database has a mark: the rows are by key, so that those of an epoch that is repeated do not count.
+#[test]
+fn rows_at_least_once_are_not_taken_back() {
+    let (kafka, _) = broker();
+    let db = Postgres::start();
+    db.sql("CREATE TABLE kept (v BIGINT PRIMARY KEY);");
+    let sink = format!(
+        "CREATE TABLE o (v BIGINT, PRIMARY KEY (v) NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = '{}', 'table-name' = 'kept',
+           'username' = 'postgres', 'sink.delivery-guarantee' = 'at-least-once', 'sink.buffer-flush.max-rows' = '1');",
+        db.url()
+    );
+    let there = || db.sql("SELECT v FROM kept").lines().map(str::to_string).collect();
+    who_was_replaced_takes_nothing_back(kafka, "kept-by-key", &sink, there);
+}
+
+#[test]
+fn rows_in_redis_are_not_taken_back() {
+    let (kafka, _) = broker();
+    let redis = Redis::start();
+    let sink = format!(
+        "CREATE TABLE o (v BIGINT, PRIMARY KEY (v) NOT ENFORCED) WITH ('connector' = 'redis', 'url' = '{}', 'password' = 'secret',
+           'key-prefix' = 'kept:');",
+        redis.url()
+    );
+    let there = || {
+        let keys = redis.says(&["KEYS", "kept:*"]);
+        keys.lines().filter_map(|k| k.strip_prefix("kept:")).map(str::to_string).collect()
+    };
+    who_was_replaced_takes_nothing_back(kafka, "kept-in-redis", &sink, there);
+}
+
 /// The cluster ends a transaction that takes too long; its rows are written again, and nobody else is blamed.
 #[test]
 fn a_transaction_that_takes_too_long_is_written_again() {

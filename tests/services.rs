@@ -4,8 +4,9 @@
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use weir_tests::servers::{MariaDb, Postgres};
 use weir_tests::services::{ClickHouse, Listener, Redis, S3};
-use weir_tests::{Job, Ran};
+use weir_tests::{Job, Ran, comes};
 
 fn redis() -> &'static Redis {
     static SERVER: OnceLock<Redis> = OnceLock::new();
@@ -137,6 +138,19 @@ fn rows_lie_in_redis_as_strings_and_follow_changes() {
     let nowhere = hash
         .replace(&redis().url(), "redis://127.0.0.1:1/0")
         .replace("'password'", "'sink.max-retries' = '0', 'password'");
+    let ttl = hash.replace("'password'", "'sink.ttl' = '0 s', 'password'");
+    run(&format!("{ttl} INSERT INTO t VALUES ('q', 1);")).failed(2, &["'sink.ttl'", "leave it out"]);
+    let skipping = hash.replace("'password'", "'on-error' = 'skip', 'password'");
+    run(&format!("{skipping} INSERT INTO t VALUES ('q', 1);")).failed(2, &["no row of", "leave 'on-error' out"]);
+    // What is no UTF-8 is not nothing.
+    redis().says(&["EVAL", "return redis.call('SET', KEYS[1], 'a\\255b')", "1", "u:x"]);
+    let ran = run(&format!(
+        "CREATE TABLE t (k STRING, v STRING, PRIMARY KEY (k) NOT ENFORCED) {};
+         CREATE VIEW o AS SELECT k, PROCTIME() AS p FROM (VALUES ('x')) AS x (k);
+         SELECT d.v FROM o JOIN t FOR SYSTEM_TIME AS OF o.p AS d ON d.k = o.k;",
+        in_redis("'key-prefix' = 'u:', 'value.type' = 'string'")
+    ));
+    assert_eq!(ran.succeeded().out, "+I[a\u{FFFD}b]\n");
     run(&format!("{nowhere} INSERT INTO t VALUES ('q', 1);"))
         .failed(6, &["redis://127.0.0.1:1/0", "check that the address"]);
 }
@@ -202,6 +216,39 @@ fn changes_go_to_clickhouse_with_a_sign() {
     assert_eq!(
         c.sql("SELECT k, sum(n * sign), sum(sign) FROM default.sums GROUP BY k ORDER BY k FORMAT TSVRaw"),
         "a\t6\t1\nb\t5\t1\n"
+    );
+}
+
+/// Rows that are equal are as many as they are, also in tables that leave out blocks; so are signs of changes after a kill.
+#[test]
+fn clickhouse_has_every_row_at_least_once() {
+    let c = clickhouse();
+    let window = "SETTINGS non_replicated_deduplication_window = 1000";
+    c.sql(&format!("CREATE TABLE default.equal (id Int64) ENGINE = MergeTree ORDER BY id {window}"));
+    let table = format!("CREATE TABLE t (id BIGINT) {};", in_clickhouse("equal", ", 'sink.batch-size' = '1'"));
+    run(&format!("{table} INSERT INTO t VALUES (1), (1), (2), (1);")).succeeded();
+    assert_eq!(c.sql("SELECT id, count() FROM default.equal GROUP BY id ORDER BY id FORMAT TSVRaw"), "1\t3\n2\t1\n");
+    // Blocks of changes wait for their epoch, and are the same when they come again.
+    c.sql(&format!(
+        "CREATE TABLE default.signs (k Int64, n Int64, sign Int8) ENGINE = CollapsingMergeTree(sign) ORDER BY k {window}"
+    ));
+    let job = Job::new(&format!(
+        "CREATE TABLE n (id BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '100000', 'fields.id.kind' = 'sequence',
+           'fields.id.start' = '1', 'fields.id.end' = '100000');
+         CREATE TABLE t (k BIGINT, n BIGINT) {};
+         INSERT INTO t SELECT MOD(id, 3), COUNT(*) FROM n GROUP BY MOD(id, 3);",
+        in_clickhouse("signs", ", 'sink.sign-column' = 'sign'")
+    ));
+    let arguments = ["--set", "parallelism.default=1", "--set", "execution.checkpointing.interval=50 ms"];
+    for point in ["clickhouse-inserted=abort", "clickhouse-inserted=abort@2"] {
+        let points = format!("source-poll=sleep(5),{point}");
+        let ran = job.command(&arguments).env("WEIR_FAILPOINTS", points).output().expect("weir");
+        assert!(!ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    job.run(&arguments).succeeded();
+    assert_eq!(
+        c.sql("SELECT k, sum(n * sign), sum(sign) FROM default.signs GROUP BY k ORDER BY k FORMAT TSVRaw"),
+        "0\t33333\t1\n1\t33334\t1\n2\t33333\t1\n"
     );
 }
 
@@ -278,20 +325,69 @@ fn a_webhook_that_refuses_ends_the_job_or_is_passed_over() {
     assert_eq!(bodies, ["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
 }
 
-/// A counting job of numbers from a slow source, which writes savepoints by itself.
-fn counting(settings: &str) -> Job {
+/// A counting job of numbers from a slow source.
+fn counting(settings: &str, sink: &str) -> Job {
     Job::new(&format!(
         "{settings}
          CREATE TABLE n (id BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '60000', 'fields.id.kind' = 'sequence',
            'fields.id.start' = '1', 'fields.id.end' = '60000');
-         CREATE TABLE sums (k BIGINT, n BIGINT, s BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
-         INSERT INTO sums SELECT MOD(id, 10), COUNT(*), SUM(id) FROM n GROUP BY MOD(id, 10);",
-        in_redis("'key-prefix' = 'sums:'")
+         CREATE TABLE sums (k BIGINT, n BIGINT, s BIGINT, PRIMARY KEY (k) NOT ENFORCED) {sink};
+         INSERT INTO sums SELECT MOD(id, 10), COUNT(*), SUM(id) FROM n GROUP BY MOD(id, 10);"
     ))
 }
 
-fn sums() -> String {
-    (0..10).map(|k| redis().says(&["HMGET", &format!("sums:{k}"), "n", "s"]).replace('\n', " ")).collect()
+/// What it comes to, by key.
+fn counted() -> String {
+    (0..10u64)
+        .map(|k| format!("6000 {} ", (0..6000u64).map(|i| i * 10 + if k == 0 { 10 } else { k }).sum::<u64>()))
+        .collect()
+}
+
+fn sums(prefix: &str) -> String {
+    (0..10).map(|k| redis().says(&["HMGET", &format!("{prefix}{k}"), "n", "s"]).replace('\n', " ")).collect()
+}
+
+/// A run that began from a savepoint of another has its results to itself: the older one, which is still at work, ends.
+#[test]
+fn an_older_run_writes_nothing_beside_a_newer_one() {
+    let (mariadb, postgres) = (MariaDb::start(), Postgres::start());
+    let made = "CREATE TABLE sums (k BIGINT PRIMARY KEY, n BIGINT, s BIGINT);";
+    mariadb.sql(made);
+    postgres.sql(made);
+    let in_database = |url: String, user: &str| {
+        format!(
+            "WITH ('connector' = 'jdbc', 'url' = '{url}', 'username' = '{user}', 'table-name' = 'sums',
+               'sink.delivery-guarantee' = 'at-least-once')"
+        )
+    };
+    let lines = |text: String| text.replace(['\t', '|', '\n'], " ");
+    let rows = "SELECT n, s FROM sums ORDER BY k";
+    let all: [(String, Box<dyn Fn() -> String + '_>); 3] = [
+        (in_redis("'key-prefix' = 'beside:'"), Box::new(|| sums("beside:"))),
+        (in_database(mariadb.url(), "root"), Box::new(|| lines(mariadb.sql(rows)))),
+        (in_database(postgres.url(), "postgres"), Box::new(|| lines(postgres.sql(rows)))),
+    ];
+    let settings = "SET 'execution.checkpointing.interval' = '100 ms'; SET 'pipeline.name' = 'counting';
+                    SET 'parallelism.default' = '1'; SET 'table.exec.mini-batch.size' = '50';";
+    for (sink, there) in all {
+        let (older, newer) = (counting(settings, &sink), counting(settings, &sink));
+        let mut c = older.command(&[]);
+        c.env("WEIR_FAILPOINTS", "source-poll=sleep(20)").stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = c.spawn().expect("weir");
+        assert!(comes(|| there().contains(|c: char| c.is_ascii_digit())), "nothing came: {sink}");
+        let saved = Command::new(weir_tests::weir())
+            .arg("savepoint")
+            .arg(older.path(".weir/counting"))
+            .arg(older.path("kept"))
+            .output();
+        let saved = Ran::from(saved.expect("weir")).succeeded().out.trim().to_string();
+        newer.run(&["--from", &saved]).succeeded();
+        let ended = Ran::from(child.wait_with_output().expect("its end"));
+        ended.failed(5, &["another process has taken this job over", "sums"]);
+        assert_eq!(there(), counted(), "{sink}");
+        older.run(&[]).failed(5, &["another run of this job has written to it since"]);
+        assert_eq!(there(), counted(), "{sink}");
+    }
 }
 
 #[test]
@@ -300,7 +396,8 @@ fn a_job_goes_on_elsewhere_from_a_savepoint_in_an_object_store() {
     let settings = "SET 'state.savepoints.dir' = 's3://weir/jobs'; SET 'state.savepoints.interval' = '1 s';
                     SET 'state.savepoints.num-retained' = '2'; SET 'execution.checkpointing.interval' = '100 ms';
                     SET 'pipeline.name' = 'counting'; SET 'table.exec.mini-batch.size' = '50';";
-    let lost = counting(settings);
+    let in_redis = in_redis("'key-prefix' = 'sums:'");
+    let lost = counting(settings, &in_redis);
     let slow = "source-poll=sleep(10)";
     let mut c = lost.command(&["--set", "parallelism.default=1"]);
     let mut child = c
@@ -337,16 +434,13 @@ fn a_job_goes_on_elsewhere_from_a_savepoint_in_an_object_store() {
     drop(lost);
     // Another machine: another folder, with the bucket alone; and the newest is taken where none is named.
     for from in ["s3://weir/jobs", to.as_str()] {
-        let elsewhere = counting(&settings.replace("SET 'state.savepoints.interval' = '1 s';", ""));
+        let elsewhere = counting(&settings.replace("SET 'state.savepoints.interval' = '1 s';", ""), &in_redis);
         let mut c = elsewhere.command(&["--from", from, "--set", "parallelism.default=2"]);
         let ran = c.envs(s3.environment()).stdin(Stdio::null()).output().expect("weir");
         let err = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.success(), "{err}");
         assert!(err.contains("starts from s3://weir/jobs/counting-"), "{err}");
-        let expected: String = (0..10u64)
-            .map(|k| format!("6000 {} ", (0..6000u64).map(|i| i * 10 + if k == 0 { 10 } else { k }).sum::<u64>()))
-            .collect();
-        assert_eq!(sums(), expected);
+        assert_eq!(sums("sums:"), counted());
     }
     let nothing = counting("SET 'pipeline.name' = 'other';");
     let mut c = nothing.command(&["--from", "s3://weir/jobs"]);

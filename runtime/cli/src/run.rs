@@ -304,6 +304,13 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         // The very last step: a process that is killed before it finds the job complete, not new, when it is run again.
         return folder.note(&name, &run, true);
     }
+    for (table, statement, n) in assembled.passed_over.all() {
+        let many = if n == 1 { "a dead letter".to_string() } else { format!("{n} dead letters") };
+        eprintln!(
+            "passed over in '{table}': {many} of the statement {statement}, which takes none from there in this script: one that was \
+             changed is another; replay them with the script as it was"
+        );
+    }
     eprintln!(
         "{}",
         if replays { "all dead letters are read; run the job to go on" } else { "run it again to go on from here" }

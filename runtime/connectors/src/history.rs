@@ -52,8 +52,24 @@ pub(crate) fn compare(what: &str, job: &JobIdentity, found: Found, mark: Option<
         (None, Some(m)) => {
             Err(strange(what, &format!("its mark is gone, and the state says that it was given epoch {}", m.epoch)))
         }
-        (Some(_), Some(_)) => Err(strange(what, "another run of this job has written to it since")),
+        (Some(_), Some(_)) => Err(another_run(what)),
     }
+}
+
+/// Whether a run may write to a system outside that knows who wrote to it last, and of no epochs; `begun` says whether the run has
+/// written there before.
+///
+/// # Errors
+/// When another run has written there since.
+pub(crate) fn may_write(what: &str, job: &JobIdentity, found: Option<&str>, begun: bool) -> Result<()> {
+    match found {
+        Some(other) if begun && run_of(other) != job.run => Err(another_run(what)),
+        _ => Ok(()),
+    }
+}
+
+fn another_run(what: &str) -> Error {
+    strange(what, "another run of this job has written to it since")
 }
 
 /// The error of two histories.

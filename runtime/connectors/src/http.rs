@@ -46,7 +46,7 @@ impl Http {
     /// `ssl.ca.location` (a PEM file beside the system's own authorities), `request.timeout`, `request.max-retries`.
     pub fn new(table: &TableSpec, prefix: &str, what: String) -> Result<Self> {
         let key = |name: &str| format!("{prefix}{name}");
-        let timeout = table.duration(&key("request.timeout"))?.unwrap_or(Duration::from_secs(30));
+        let timeout = table.some_time(&key("request.timeout"))?.unwrap_or(Duration::from_secs(30));
         let mut client = reqwest::blocking::Client::builder()
             .timeout(timeout)
             .connect_timeout(timeout.min(Duration::from_secs(10)))

@@ -31,6 +31,14 @@ impl<T: Send + 'static> Kept<T> {
         locked(&self.0).pop()
     }
 
+    /// One that was kept, for a subtask that is being made. After the last one, what is left over goes: whoever takes connections
+    /// otherwise, as deliveries do, loses none by that.
+    pub fn take_for(&self, context: &SubtaskContext) -> Option<T> {
+        let taken = self.take();
+        self.served(context);
+        taken
+    }
+
     /// To be called when a subtask has its connections: after the last subtask, what is left over goes. Saying goodbye may take a
     /// while, for which nobody waits.
     pub fn served(&self, context: &SubtaskContext) {

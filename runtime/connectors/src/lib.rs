@@ -21,12 +21,13 @@ mod webhook;
 
 pub use format::{Bad, Decoder, Progress};
 pub use options::TableSpec;
-pub use replay::replay;
+pub use replay::{PassedOver, replay};
 
 use std::sync::Arc;
 use weir_core::error::nearest;
 use weir_core::graph::{SinkFactory, SourceFactory};
 use weir_core::{Error, Result};
+use weir_expr::OnError;
 use weir_operators::lookup::LookupTable;
 
 const SOURCES: &[&str] = &["filesystem", "datagen", "stdin", "kafka", "upsert-kafka", "jdbc"];
@@ -61,7 +62,7 @@ pub fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         "jdbc" => jdbc::source(table),
         other => return Err(unknown(table, other, SOURCES, "source")),
     };
-    no_metadata(table).and(made).and_then(|m| table.all_used().map(|()| m))
+    no_metadata(table).and(no_policy(table)).and(made).and_then(|m| table.all_used().map(|()| m))
 }
 
 /// Refuses metadata where the connector has none.
@@ -78,6 +79,16 @@ fn no_metadata(table: &TableSpec) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a word on rows that fail where none can, or where the connector lets none fail alone.
+fn no_policy(table: &TableSpec) -> Result<()> {
+    let without = ["redis", "datagen", "print", "blackhole"];
+    if table.on_error == OnError::Fail || !without.contains(&table.connector()) {
+        return Ok(());
+    }
+    let e = Error::script(format!("no row of '{}' ({}) fails alone", table.name, table.connector()));
+    Err(e.at(table.place_of("on-error")).hint("leave 'on-error' out"))
 }
 
 /// Makes a table's sink.
@@ -97,7 +108,7 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         "blackhole" => Ok(Arc::new(blackhole::Blackhole)),
         other => return Err(unknown(table, other, SINKS, "sink")),
     };
-    no_metadata(table).and(made).and_then(|m| table.all_used().map(|()| m))
+    no_metadata(table).and(no_policy(table)).and(made).and_then(|m| table.all_used().map(|()| m))
 }
 
 /// Makes a table's lookups by these of its columns.
@@ -115,7 +126,7 @@ pub fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>>
                 .hint("FOR SYSTEM_TIME AS OF goes with tables of databases (jdbc, redis)"));
         }
     };
-    made.and_then(|m| table.all_used().map(|()| m))
+    no_policy(table).and(made).and_then(|m| table.all_used().map(|()| m))
 }
 
 /// Whether a table's sink takes rows that change or go, by its connector and format.

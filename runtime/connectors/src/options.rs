@@ -50,6 +50,8 @@ pub struct TableSpec {
     /// A name of its own among the job's tables, the same in every run.
     pub uid: String,
     used: RefCell<BTreeSet<String>>,
+    /// Options that were said to do nothing.
+    idle: RefCell<BTreeSet<String>>,
 }
 
 impl TableSpec {
@@ -95,6 +97,7 @@ impl TableSpec {
             session,
             uid,
             used,
+            idle: RefCell::default(),
         }
     }
 
@@ -118,6 +121,13 @@ impl TableSpec {
     pub fn get(&self, key: &str) -> Option<&str> {
         self.used.borrow_mut().insert(key.to_string());
         self.options.get(key).map(String::as_str)
+    }
+    /// Options of Flink's that do nothing for this table, which is said of those that it sets, and why.
+    pub(crate) fn idle(&self, keys: &[&str], why: &str) {
+        let set = keys.iter().filter(|k| self.get(k).is_some());
+        for key in set.filter(|k| self.idle.borrow_mut().insert((**k).to_string())) {
+            tracing::info!("'{key}' of table '{}' means nothing here: {why}", self.name);
+        }
     }
     /// The options that begin so, by the rest of their names.
     pub(crate) fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
@@ -208,6 +218,15 @@ impl TableSpec {
     pub(crate) fn duration(&self, key: &str) -> Result<Option<Duration>> {
         self.get(key).map(|v| options::duration(key, v).map_err(|e| e.at(self.place_of(key)))).transpose()
     }
+    /// A time that is longer than nothing.
+    pub(crate) fn some_time(&self, key: &str) -> Result<Option<Duration>> {
+        match self.duration(key)? {
+            Some(d) if d.is_zero() => {
+                Err(Error::script(format!("option '{key}' is longer than nothing")).at(self.place_of(key)))
+            }
+            d => Ok(d),
+        }
+    }
     pub(crate) fn character(&self, key: &str, default: Option<u8>) -> Result<Option<u8>> {
         let Some(v) = self.get(key) else {
             return Ok(default);
@@ -267,8 +286,17 @@ impl TableSpec {
                 return Err(e.at(self.place_of("lookup.cache")));
             }
         };
-        // Keys of a batch are asked for together in any case.
-        self.get("lookup.async");
+        if max_rows.is_none() {
+            let of_cache = [
+                "lookup.cache.ttl",
+                "lookup.cache.caching-missing-key",
+                "lookup.partial-cache.expire-after-write",
+                "lookup.partial-cache.expire-after-access",
+                "lookup.partial-cache.caching-missing-key",
+            ];
+            self.idle(&of_cache, "nothing is remembered without 'lookup.cache' = 'PARTIAL'");
+        }
+        self.idle(&["lookup.async"], "the keys of a batch are asked for together in any case");
         Ok(Cache { max_rows, after_write, after_access, missing })
     }
     /// Whether `sink.delivery-guarantee` asks for exactly once.

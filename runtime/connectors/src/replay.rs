@@ -5,12 +5,44 @@ use crate::format::{Decoder, DecoderFactory, Failure, Refused, Rows, decoder, wi
 use crate::kafka;
 use crate::options::TableSpec;
 use arrow::array::{ArrayRef, new_null_array};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::state::{Changes, Epoch};
+use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_operators::calc::{ORIGIN, STATEMENT};
 
+/// The letters that none of a script's statements took, by the table that they are in and the statement that they are of.
+#[derive(Default)]
+pub struct PassedOver {
+    /// How many, by the operators that read the table, each of which sees all of them.
+    counted: Mutex<BTreeMap<(String, String), BTreeMap<String, u64>>>,
+}
+
+impl PassedOver {
+    fn count(&self, table: &str, statement: String, operator: &str, n: u64) {
+        let mut all = locked(&self.counted);
+        *all.entry((table.to_string(), statement)).or_default().entry(operator.to_string()).or_default() += n;
+    }
+
+    /// The tables and the statements, and how many letters of each there were.
+    pub fn all(&self) -> Vec<(String, String, u64)> {
+        let all = locked(&self.counted);
+        let most = |of: &BTreeMap<String, u64>| of.values().copied().max().unwrap_or(0);
+        all.iter().map(|((table, statement), of)| (table.clone(), statement.clone(), most(of))).collect()
+    }
+}
+
+/// A table of dead letters, and the statements of the script that take letters from it.
+pub type Letters = (String, BTreeSet<String>);
+
 struct Replay {
+    /// What the operator reads, by its inputs.
+    letters: Vec<Letters>,
+    passed: Arc<PassedOver>,
+    /// Its own name.
+    uid: String,
     value: DecoderFactory,
     schema: Schema,
     /// For each column that is read, which of the format's it is; none for what lies beside the record.
@@ -18,11 +50,11 @@ struct Replay {
 }
 
 /// Makes the operator that turns dead letters, as rows of `record` and maybe `headers`, into rows of the table. Letters of other
-/// statements are passed over, where the headers say whose they are.
+/// statements are left to those, where the headers say whose they are; what no statement takes is counted in `passed`.
 ///
 /// # Errors
 /// When the records alone do not make the table's rows, or the table's format is wrong.
-pub fn replay(table: &TableSpec) -> Result<Arc<dyn OperatorFactory>> {
+pub fn replay(table: &TableSpec, letters: Vec<Letters>, passed: Arc<PassedOver>) -> Result<Arc<dyn OperatorFactory>> {
     let (fields, format, prefix) = match table.connector() {
         "kafka" => kafka::value_of(table)?,
         "upsert-kafka" => {
@@ -43,12 +75,16 @@ pub fn replay(table: &TableSpec) -> Result<Arc<dyn OperatorFactory>> {
             return Err(e.at(table.place).hint("with 'value.fields-include' = 'ALL' the record has it as well"));
         }
     }
-    Ok(Arc::new(Replay { value, schema: table.projected(), from }))
+    Ok(Arc::new(Replay { letters, passed, uid: table.uid.clone(), value, schema: table.projected(), from }))
 }
 
 impl OperatorFactory for Replay {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Reader {
+            letters: self.letters.clone(),
+            passed: self.passed.clone(),
+            uid: self.uid.clone(),
+            strange: BTreeMap::new(),
             decoder: self.value.decoder(),
             of_value: self.value.schema.clone(),
             on_error: self.value.on_error,
@@ -61,6 +97,11 @@ impl OperatorFactory for Replay {
 }
 
 struct Reader {
+    letters: Vec<Letters>,
+    passed: Arc<PassedOver>,
+    uid: String,
+    /// The letters since the last epoch that no statement takes, by input and statement.
+    strange: BTreeMap<(usize, String), u64>,
     decoder: Box<dyn Decoder>,
     of_value: Schema,
     on_error: weir_expr::OnError,
@@ -78,7 +119,7 @@ fn header(headers: &Value<'_>, name: &str) -> Option<String> {
 }
 
 impl Operator for Reader {
-    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+    fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let mut rows = Rows::new(&self.of_value);
         let mut letters: Vec<u32> = vec![];
         let metrics = self.context.metrics.clone();
@@ -86,7 +127,10 @@ impl Operator for Reader {
         for row in 0..batch.rows() {
             let record = Value::read(batch.data.column(0), row);
             let headers = batch.data.columns().get(1).map_or(Value::Null, |h| Value::read(h, row));
-            if header(&headers, STATEMENT).is_some_and(|s| s != self.statement) {
+            if let Some(of) = header(&headers, STATEMENT).filter(|s| *s != self.statement) {
+                if self.letters.get(input).is_some_and(|(_, known)| !known.contains(&of)) {
+                    *self.strange.entry((input, of)).or_default() += 1;
+                }
                 continue;
             }
             let record = record.as_bytes().unwrap_or_default();
@@ -121,5 +165,14 @@ impl Operator for Reader {
             Batch::from_columns(self.schema.arrow(), columns, height)?.with_kinds(value.kinds).with_origins(origins);
         out.emit(without(made, &dropped)?);
         Ok(())
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        for ((input, statement), n) in std::mem::take(&mut self.strange) {
+            if let Some((table, _)) = self.letters.get(input) {
+                self.passed.count(table, statement, &self.uid, n);
+            }
+        }
+        Ok(Changes::default())
     }
 }

@@ -1,6 +1,7 @@
 //! Values that systems outside give as texts.
 
 use arrow::array::{ArrayRef, BinaryArray, StringArray};
+use std::borrow::Cow;
 use std::sync::Arc;
 use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind};
 use weir_expr::{EvalContext, Session, cast};
@@ -24,12 +25,14 @@ pub(crate) fn batch(rows: &[Vec<Cell>], schema: &Schema, what: &str, session: &A
         let boolean = f.ty.kind == TypeKind::Boolean;
         let text = cells.map(|c| {
             c.map(|c| match (boolean, c) {
-                (true, b"1") => "true",
-                (true, b"0") => "false",
-                _ => std::str::from_utf8(c).unwrap_or_default(),
+                (true, b"1") => "true".into(),
+                (true, b"0") => "false".into(),
+                // As bytes are cast: what is no UTF-8 is shown as such.
+                _ => String::from_utf8_lossy(c),
             })
         });
-        let text: ArrayRef = Arc::new(text.collect::<StringArray>());
+        let text: ArrayRef =
+            Arc::new(text.collect::<Vec<Option<Cow<'_, str>>>>().iter().map(Option::as_deref).collect::<StringArray>());
         let made = cast::cast(&text, &SqlType::STRING, &f.ty, false, &mut context);
         let named = |e: Error| e.context(format!("column '{}' of {what}", f.name));
         columns.push(made.map_err(named)?);

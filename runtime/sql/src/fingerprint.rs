@@ -7,6 +7,7 @@
 
 use crate::catalog::Table;
 use crate::plan::Plan;
+use std::borrow::Cow;
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -47,13 +48,32 @@ fn decides(option: &str) -> bool {
     })
 }
 
+/// Parameters of URLs that say what is read, not how it is reached.
+const WHERE: &[&str] = &["currentSchema", "db"];
+
+/// What of an option decides: of an address what it names, not who asks, nor how. One that says nothing of that stays as it is.
+fn deciding<'a>(option: &str, value: &'a str) -> Cow<'a, str> {
+    let address = || {
+        let (scheme, rest) = value.split_once("://").filter(|_| option == "url" || option.ends_with(".url"))?;
+        let rest = rest.split('#').next()?;
+        let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        let host = host.rsplit('@').next()?;
+        let kept: Vec<&str> =
+            parameters.split('&').filter(|p| WHERE.contains(&p.split('=').next().unwrap_or_default())).collect();
+        let mark = if kept.is_empty() { "" } else { "?" };
+        Some(format!("{scheme}://{host}{path}{mark}{}", kept.join("&")))
+    };
+    address().map_or(Cow::Borrowed(value), Cow::Owned)
+}
+
 /// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.
 fn write_table(table: &Table, out: &mut Vec<u8>) {
     let options: Vec<_> = table.options.iter().filter(|(k, _)| decides(k)).collect();
     write_number(options.len(), out);
     for (k, v) in options {
         write_text(k, out);
-        write_text(v, out);
+        write_text(&deciding(k, v), out);
     }
     write_number(table.physical.len(), out);
     for (f, metadata) in table.physical.fields.iter().zip(&table.metadata) {
@@ -243,6 +263,40 @@ mod tests {
         ] {
             assert_eq!(with(from, to), plain, "{to}");
         }
+    }
+
+    #[test]
+    fn an_address_is_what_it_names() {
+        let at = |url: &str| {
+            identity(&format!(
+                "CREATE TABLE t (g STRING) WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 't');
+                 CREATE TABLE dst (g STRING) WITH ('connector' = 'print');
+                 INSERT INTO dst SELECT DISTINCT g FROM t;"
+            ))
+        };
+        let plain = at("jdbc:postgresql://host:5432/shop");
+        // As it was before who asks was left out.
+        assert_eq!(plain, "default_catalog.default_database.dst#v1-GOLDEN#0");
+        for same in [
+            "jdbc:postgresql://host:5432/shop?",
+            "jdbc:postgresql://host:5432/shop?user=a&password=p%40ss",
+            "jdbc:postgresql://host:5432/shop?sslmode=verify-full#x",
+            "jdbc:postgresql://a:p@host:5432/shop",
+            "jdbc:postgresql://a:p@ss@host:5432/shop?reWriteBatchedInserts=true",
+        ] {
+            assert_eq!(at(same), plain, "{same}");
+        }
+        let schema = at("jdbc:postgresql://host:5432/shop?currentSchema=old");
+        assert_eq!(at("jdbc:postgresql://host:5432/shop?user=a&currentSchema=old&ssl=true"), schema);
+        let others = [
+            "jdbc:postgresql://other:5432/shop",
+            "jdbc:postgresql://host:5433/shop",
+            "jdbc:postgresql://host:5432/shop2",
+            "jdbc:mysql://host:5432/shop",
+            "jdbc:postgresql://host:5432/shop?currentSchema=new",
+        ];
+        let all: std::collections::BTreeSet<String> = others.into_iter().map(at).chain([plain, schema]).collect();
+        assert_eq!(all.len(), 7);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Dead letters: where they go, and how a replay reads them in the place of the tables that they are of.
 
 use super::{Assembly, Output, dealt, short};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_connectors::TableSpec;
 use weir_core::graph::{DEAD_LETTERS, Edge, MAIN, Partitioning, Role};
@@ -38,7 +39,7 @@ impl Assembly<'_> {
             let node = self.add(&name, format!("{uid}{REPLAY}"), 1, Role::Source(Arc::new(nothing)), vec![]);
             return Ok(Output { node, parallelism: 1 });
         }
-        let mut edges = vec![];
+        let (mut edges, mut known) = (vec![], vec![]);
         for name in from {
             let mut letters = (*self.letters_table(&name)?).clone();
             if letters.options.get("connector").map(String::as_str) != Some("kafka") {
@@ -53,10 +54,11 @@ impl Assembly<'_> {
                     Error::script(format!("the dead-letter table '{name}' has no column 'record'")).at(letters.place);
                 e.hint("without it the records are not kept, and cannot be replayed")
             })?;
-            let statements = self.compiled.inserts.iter().filter(|i| sends_to(&i.plan, &name)).count();
+            let statements = self.compiled.inserts.iter().filter(|i| sends_to(&i.plan, &name));
+            let statements: BTreeSet<String> = statements.map(|i| i.identity.to_string()).collect();
             let headers = column("headers");
-            if headers.is_none() && statements > 1 {
-                let e = Error::script(format!("{statements} statements send their dead letters to '{name}'"))
+            if headers.is_none() && statements.len() > 1 {
+                let e = Error::script(format!("{} statements send their dead letters to '{name}'", statements.len()))
                     .at(letters.place);
                 return Err(e.hint("declare headers MAP<STRING, BYTES> METADATA in it, which say whose each one is"));
             }
@@ -69,8 +71,9 @@ impl Assembly<'_> {
             let source = weir_connectors::source(&read)?;
             let node = self.add(&format!("source {name}"), uid, 1, Role::Source(source), vec![]);
             edges.push(dealt(node, Partitioning::Rebalance));
+            known.push((name, statements));
         }
-        let again = weir_connectors::replay(spec)?;
+        let again = weir_connectors::replay(spec, known, self.passed_over.clone())?;
         let name = format!("replay {}", short(&table.name));
         let node = self.add(&name, format!("{uid}{REPLAY}"), parallelism, Role::Operator(again), edges);
         if let Some(t) = &table.on_error.dead_letters {
@@ -88,7 +91,7 @@ impl Assembly<'_> {
                 let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {
                     Error::script(format!("the dead-letter table '{name}' has a column '{}'", f.name))
                         .at(table.place)
-                        .hint("it takes columns among reason, origin, record, time and headers")
+                        .hint("it takes columns among reason, origin, record, `time` and headers")
                 })?;
                 let column = Expr::column(at, f.name.clone(), DEAD_LETTER.fields[at].ty.clone());
                 if !weir_expr::cast::allowed(&column.ty(), &f.ty) {

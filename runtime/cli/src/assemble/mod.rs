@@ -9,7 +9,7 @@ use dead_letters::{dead_letter_tables, records_sent_to};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use weir_connectors::TableSpec;
+use weir_connectors::{PassedOver, TableSpec};
 use weir_core::graph::{Edge, JobGraph, MAIN, Node, OperatorFactory, Partitioning, Role};
 use weir_core::options;
 use weir_core::{Error, Result, Schema};
@@ -30,6 +30,8 @@ pub struct Assembled {
     pub graph: JobGraph,
     /// Whether its sources can go back.
     pub rewinds: bool,
+    /// The dead letters that a replay leaves alone.
+    pub passed_over: Arc<PassedOver>,
 }
 
 struct Assembly<'a> {
@@ -49,6 +51,7 @@ struct Assembly<'a> {
     keeps_records: bool,
     /// Whether dead letters are read in the place of tables.
     replays: bool,
+    passed_over: Arc<PassedOver>,
     /// The tables that functions of the present statement send records to.
     of_functions: Vec<String>,
     /// Parallelisms of operators by name, as the functions that they call ask for.
@@ -107,6 +110,7 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         letters: BTreeMap::new(),
         keeps_records: false,
         replays,
+        passed_over: Arc::default(),
         of_functions: vec![],
         of_calls: BTreeMap::new(),
         statement: String::new(),
@@ -130,7 +134,7 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     let rewinds = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()));
     let graph = JobGraph { name: String::new(), nodes: a.nodes };
     let graph = sized(graph, a.of_calls, s)?;
-    Ok(Assembled { graph, rewinds })
+    Ok(Assembled { graph, rewinds, passed_over: a.passed_over })
 }
 
 fn rules(settings: &BTreeMap<String, String>) -> Rules {

@@ -1,7 +1,8 @@
 //! ClickHouse over HTTP: rows are inserted as JSON, a block a request.
 //!
-//! ClickHouse has no transactions, but leaves out a block whose token it has seen, in tables that keep tokens. With
-//! exactly-once an epoch's blocks wait until it is durable, and each has a token of its own that a repeated delivery repeats.
+//! ClickHouse has no transactions, but leaves out a block whose token it has seen, in tables that keep tokens. Blocks that wait until
+//! their epoch is durable, as all do with exactly-once, have tokens that a repeated delivery repeats. Others have tokens too, which
+//! nothing but the same request repeats: a table that keeps some takes a block without one for an earlier block of the same rows.
 
 use crate::format::Encoder;
 use crate::format::json::JsonWriter;
@@ -39,8 +40,9 @@ struct Target {
 struct ClickHouse {
     target: Target,
     writer: JsonWriter,
-    /// The sink's name in tokens, with exactly-once.
-    tokens: Option<String>,
+    /// The sink's name in tokens.
+    name: String,
+    exactly_once: bool,
     /// Whether blocks wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
     /// within an epoch may come out otherwise when the epoch is repeated, and then the signs would not add up.
     waits: bool,
@@ -63,8 +65,14 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         return Err(e.at(table.place).hint("write TO_BASE64(…) or HEX(…) into a STRING"));
     }
     let what = format!("ClickHouse at {}", url.host_str().unwrap_or_default());
-    let http =
-        Http::new(table, "", what)?.with_user(table.get("username").map(str::to_string), table.secret("password")?);
+    let password = table.secret("password")?;
+    // The user whom ClickHouse takes for nobody in particular may have a password as well.
+    let user = table.get("username").or(password.is_some().then_some("default")).map(str::to_string);
+    let http = Http::new(table, "", what)?.with_user(user, password);
+    if table.get("sink.sign-column").is_some() && table.get("sink.ignore-delete").is_some() {
+        let e = Error::script("'sink.sign-column' and 'sink.ignore-delete' exclude each other");
+        return Err(e.at(table.place_of("sink.ignore-delete")).hint("rows that go are written with the sign -1"));
+    }
     let target = Target {
         http,
         url: url.to_string(),
@@ -76,9 +84,10 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         rows: table.number::<usize>("sink.batch-size")?.unwrap_or(100_000).max(1),
         place: table.place,
     };
-    let tokens = table.exactly_once(false)?.then(|| table.outside_name());
-    let waits = tokens.is_some() || table.changes;
-    Ok(Arc::new(ClickHouse { target, writer: JsonWriter::plain(table), tokens, waits, job: Mutex::default() }))
+    let exactly_once = table.exactly_once(false)?;
+    let waits = exactly_once || table.changes;
+    let (writer, name) = (JsonWriter::plain(table), table.outside_name());
+    Ok(Arc::new(ClickHouse { target, writer, name, exactly_once, waits, job: Mutex::default() }))
 }
 
 fn quoted(name: &str) -> String {
@@ -166,12 +175,17 @@ impl Target {
         Ok(())
     }
 
-    fn insert(&self, rows: &[u8], token: Option<&str>) -> Result<()> {
+    fn insert(&self, rows: &[u8], token: &str) -> Result<()> {
         let columns: Vec<String> = self.columns.iter().chain(&self.sign).map(|c| quoted(c)).collect();
         let query = format!("INSERT INTO {} ({}) FORMAT JSONEachRow", quoted(&self.table), columns.join(", "));
-        let mut parameters =
-            vec![("query", query.as_str()), ("database", &self.database), ("date_time_input_format", "best_effort")];
-        parameters.extend(token.map(|t| ("insert_deduplication_token", t)));
+        let parameters = [
+            ("query", query.as_str()),
+            ("database", &self.database),
+            ("date_time_input_format", "best_effort"),
+            ("insert_deduplication_token", token),
+            // What the server gathers from several requests has no token, and may be lost behind its answer.
+            ("async_insert", "0"),
+        ];
         self.ask(&parameters, rows).map(drop)
     }
 }
@@ -179,7 +193,7 @@ impl Target {
 impl SinkFactory for ClickHouse {
     fn begin(&self, job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
         *locked(&self.job) = Some(job.clone());
-        self.target.check(self.tokens.is_some())
+        self.target.check(self.exactly_once)
     }
 
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
@@ -187,8 +201,8 @@ impl SinkFactory for ClickHouse {
         for (i, block) in outbox.iter().enumerate() {
             failpoint::pass("clickhouse-insert").map_err(io("write to", self.target.table.as_ref()))?;
             // Rows before any of this were given in the same order: the same block has the same token.
-            let token = |sink: &String| format!("weir-{}-{}-{sink}-{}-{i}", job.id, job.run, mark.epoch.0);
-            self.target.insert(block, self.tokens.as_ref().map(token).as_deref())?;
+            let token = format!("weir-{}-{}-{}-{}-{i}", job.id, job.run, self.name, mark.epoch.0);
+            self.target.insert(block, &token)?;
             failpoint::pass("clickhouse-inserted").map_err(io("write to", self.target.table.as_ref()))?;
         }
         Ok(())
@@ -230,7 +244,8 @@ impl Writer {
             self.full.push(block);
             return Ok(());
         }
-        self.target.insert(&block, None)
+        let token = format!("weir-{}", uuid::Uuid::new_v4().simple());
+        self.target.insert(&block, &token)
     }
 }
 

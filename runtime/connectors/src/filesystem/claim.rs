@@ -1,6 +1,6 @@
 //! Who writes a job's files into a folder: a hidden file there says so, as a mark does in other systems.
 
-use crate::history::{owner, replaced, run_of, strange};
+use crate::history::{may_write, owner, replaced};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -29,9 +29,7 @@ impl Claim {
         let path = folder.join(format!(".weir-{sink:016x}"));
         let claim = Claim { path, folder: folder.to_path_buf(), owner: owner(job) };
         let (mut file, found) = claim.open()?;
-        if begun && found.is_some_and(|other| run_of(&other) != job.run) {
-            return Err(strange(&claim.what(), "another run of this job has written to it since"));
-        }
+        may_write(&claim.what(), job, found.as_deref(), begun)?;
         let written =
             file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(claim.owner.as_bytes()));
         written.and_then(|()| file.sync_all()).map_err(io("write", &claim.path))?;

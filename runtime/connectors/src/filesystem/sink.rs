@@ -63,7 +63,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     for k in ["source.monitor-interval", "source.path.regex-pattern"] {
         table.get(k);
     }
-    table.get("sink.rolling-policy.check-interval");
+    table.idle(&["sink.rolling-policy.check-interval"], "every epoch looks whether a part is old enough");
     Ok(Arc::new(Files {
         folder: super::path(table)?,
         make: Arc::new(make),

@@ -6,8 +6,10 @@ use crate::format::{DecoderFactory, Position, Progress, Reading};
 use crate::options::TableSpec;
 use regex::Regex;
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -61,7 +63,7 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let (decoder, beside) = Beside::of(table)?;
     let files = Files {
         path: super::path(table)?,
-        monitor: table.duration("source.monitor-interval")?,
+        monitor: table.some_time("source.monitor-interval")?,
         decoder,
         pattern: pattern.transpose()?,
         beside,
@@ -120,7 +122,8 @@ impl SourceFactory for FileSource {
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let mut pool = Pool::default();
         for (k, v) in state.scan(b"\0\0f")? {
-            let path = PathBuf::from(String::from_utf8_lossy(&k[3..]).into_owned());
+            // Names of files need not be UTF-8.
+            let path = PathBuf::from(OsString::from_vec(k[3..].to_vec()));
             let damaged = || Error::state("the position of a file in the state is damaged").hint("start with --fresh");
             let known: Known = serde_json::from_slice(&v).map_err(|_| damaged())?;
             let size = std::fs::metadata(&path).map(|m| m.len());

@@ -196,7 +196,7 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let hidden = |p: &Path| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['.', '_']));
     let mut out = vec![];
     if path.is_dir() {
-        let below = walkdir::WalkDir::new(path).sort_by_file_name().into_iter();
+        let below = walkdir::WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter();
         for e in below.filter_entry(|e| e.depth() == 0 || !hidden(e.path())) {
             let e = e.map_err(|e| Error::io(format!("cannot read {}: {e}", path.display())))?;
             if e.file_type().is_file() {
@@ -207,7 +207,12 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
         out.push(path.to_path_buf());
     } else if text.contains(['*', '?', '[']) {
         let found = glob::glob(&text).map_err(|e| Error::script(format!("'{text}' is no pattern for files: {e}")))?;
-        out.extend(found.filter_map(std::result::Result::ok).filter(|p| p.is_file() && !hidden(p)));
+        for p in found {
+            let p = p.map_err(|e| Error::io(format!("cannot read {}: {}", e.path().display(), e.error())))?;
+            if p.is_file() && !hidden(&p) {
+                out.push(p);
+            }
+        }
         if out.is_empty() {
             return Err(Error::data(format!("no file fits {text}")));
         }

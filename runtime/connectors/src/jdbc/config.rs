@@ -18,15 +18,72 @@ const OPTIONS: &[&str] = &[
     "scan.partition.lower-bound",
     "scan.partition.upper-bound",
     "scan.fetch-size",
-    "scan.auto-commit",
     "sink.buffer-flush.max-rows",
     "sink.buffer-flush.interval",
     "sink.max-retries",
     "sink.delivery-guarantee",
     "lookup.max-retries",
     "lookup.connections",
-    "driver",
 ];
+
+/// What the URL says of TLS, in the order of what it proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mode {
+    Off,
+    Preferred,
+    Required,
+    /// With a certificate of somebody who is trusted.
+    Vouched,
+    /// With the server's name in it as well.
+    Named,
+}
+
+/// The URL's parameters that count, by database; those of TLS are in [`Mode::of`].
+fn counts(parameter: &str, dialect: Dialect) -> bool {
+    let tls: &[&str] = match dialect {
+        Dialect::MySql => &["sslMode", "sslmode", "useSSL", "requireSSL", "verifyServerCertificate"],
+        Dialect::Postgres => &["sslMode", "sslmode", "ssl", "currentSchema"],
+    };
+    ["user", "password"].contains(&parameter) || tls.contains(&parameter)
+}
+
+impl Mode {
+    /// What parameters say, by the words of the databases' drivers.
+    fn of(parameter: impl Fn(&str) -> Option<String>, dialect: Dialect) -> std::result::Result<Mode, String> {
+        if let Some(mode) = parameter("sslMode").or_else(|| parameter("sslmode")) {
+            return Ok(match mode.to_lowercase().replace('_', "-").as_str() {
+                "disable" | "disabled" => Mode::Off,
+                "allow" | "prefer" | "preferred" => Mode::Preferred,
+                "require" | "required" | "trust" => Mode::Required,
+                "verify-ca" => Mode::Vouched,
+                "verify-full" | "verify-identity" => Mode::Named,
+                _ => return Err(format!("there is no mode of TLS '{mode}'")),
+            });
+        }
+        let flag = |name: &str| match parameter(name).map(|v| v.to_lowercase()).as_deref() {
+            None => Ok(None),
+            Some("true" | "") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => Err(format!("'{name}' is true or false, not '{other}'")),
+        };
+        Ok(match dialect {
+            Dialect::MySql => match (flag("useSSL")?, flag("requireSSL")?, flag("verifyServerCertificate")?) {
+                (Some(false), ..) => Mode::Off,
+                (_, _, Some(true)) => Mode::Vouched,
+                (Some(true), ..) | (_, Some(true), _) => Mode::Required,
+                _ => Mode::Preferred,
+            },
+            Dialect::Postgres if flag("ssl")? == Some(true) => Mode::Named,
+            Dialect::Postgres => Mode::Preferred,
+        })
+    }
+}
+
+/// A piece of a URL without the escapes that a URL needs.
+fn plain_text(piece: &str) -> String {
+    let whole = format!("={}", piece.replace('+', "%2B").replace('&', "%26"));
+    url::form_urlencoded::parse(whole.as_bytes()).map(|(_, v)| v.into_owned()).collect()
+}
 
 /// A table of a database, and how to reach it.
 #[derive(Clone)]
@@ -35,8 +92,9 @@ pub(super) struct Config {
     url: Url,
     user: Option<String>,
     password: Option<String>,
-    /// Whether the server must prove who it is.
-    verify: bool,
+    mode: Mode,
+    /// The schemas in which tables are looked for, where that is said.
+    schema: Option<String>,
     /// Who may vouch for it, in PEM, beside the system's authorities.
     authorities: Option<Vec<u8>>,
     /// The table's name in the database.
@@ -63,34 +121,34 @@ impl Config {
         if url.host_str().is_none() || url.path().trim_matches('/').is_empty() {
             return Err(wrong("it lacks the host or the database".to_string()));
         }
-        for (key, _) in url.query_pairs() {
-            if !["useSSL", "sslMode", "sslmode", "requireSSL", "user", "password", "currentSchema"]
-                .contains(&key.as_ref())
-            {
-                tracing::debug!("table '{}': the driver's parameter '{key}' is ignored", table.name);
-            }
+        for (key, _) in url.query_pairs().filter(|(k, _)| !counts(k, dialect)) {
+            tracing::info!("the driver's parameter '{key}' in 'url' of table '{}' means nothing here", table.name);
         }
         let parameter = |name: &str| url.query_pairs().find(|(k, _)| k == name).map(|(_, v)| v.into_owned());
+        let given = |text: &str| Some(plain_text(text)).filter(|t| !t.is_empty());
         let user = table.get("username").map(str::to_string).or_else(|| parameter("user"));
+        let user = user.or_else(|| given(url.username()));
         let password = table.secret("password")?.or_else(|| parameter("password").filter(|p| !p.is_empty()));
+        let password = password.or_else(|| given(url.password().unwrap_or_default()));
         for k in OPTIONS {
             table.get(k);
         }
+        table.idle(&["driver", "scan.auto-commit"], "the database is spoken to without a driver of Java's");
         table.lookup_cache()?;
         let tls = Tls::new(table)?;
-        let off = ["false", "disabled", "disable"];
-        let modes = ["useSSL", "sslMode", "sslmode", "requireSSL"];
-        if tls.verify == Some(true)
-            && url.query_pairs().any(|(k, v)| modes.contains(&k.as_ref()) && off.contains(&v.to_lowercase().as_str()))
-        {
+        let said = Mode::of(&parameter, dialect).map_err(&wrong)?;
+        if tls.verify == Some(true) && said == Mode::Off {
             return Err(plain(table, "leave the driver's parameter in 'url' out"));
         }
+        let mode = if tls.verify == Some(true) { Mode::Named } else { said };
+        let schema = parameter("currentSchema").filter(|_| dialect == Dialect::Postgres);
         let patience = table.duration("connection.max-retry-timeout")?.unwrap_or(Duration::from_secs(60));
         Ok(Config {
             dialect,
             user,
             password,
-            verify: tls.verify == Some(true),
+            mode,
+            schema,
             authorities: tls.authorities,
             table: table.need("table-name")?.to_string(),
             patience,
@@ -115,35 +173,29 @@ impl Config {
     pub fn open_to_others(&self) -> bool {
         let host = self.host();
         let here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback());
-        let mode = self.parameter(&["sslMode", "sslmode"]).unwrap_or_default();
-        !self.verify && !here && !mode.starts_with("verify")
+        !here && self.mode < Mode::Vouched
     }
 
     fn host(&self) -> String {
         self.url.host_str().unwrap_or("localhost").trim_matches(['[', ']']).to_string()
     }
 
-    fn database(&self) -> &str {
-        self.url.path().trim_matches('/')
-    }
-
-    fn parameter(&self, names: &[&str]) -> Option<String> {
-        self.url.query_pairs().find(|(k, _)| names.contains(&k.as_ref())).map(|(_, v)| v.to_lowercase())
+    fn database(&self) -> String {
+        plain_text(self.url.path().trim_matches('/'))
     }
 
     pub fn mysql(&self) -> MySqlConnectOptions {
-        let ssl = match self.parameter(&["useSSL", "sslMode", "requireSSL"]).as_deref() {
-            Some("false" | "disabled") => MySqlSslMode::Disabled,
-            Some("true" | "required") => MySqlSslMode::Required,
-            Some("verify_ca") => MySqlSslMode::VerifyCa,
-            Some("verify_identity") => MySqlSslMode::VerifyIdentity,
-            _ => MySqlSslMode::Preferred,
+        let ssl = match self.mode {
+            Mode::Off => MySqlSslMode::Disabled,
+            Mode::Preferred => MySqlSslMode::Preferred,
+            Mode::Required => MySqlSslMode::Required,
+            Mode::Vouched => MySqlSslMode::VerifyCa,
+            Mode::Named => MySqlSslMode::VerifyIdentity,
         };
-        let ssl = if self.verify { MySqlSslMode::VerifyIdentity } else { ssl };
         let mut o = MySqlConnectOptions::new()
             .host(&self.host())
             .port(self.url.port().unwrap_or(3306))
-            .database(self.database())
+            .database(&self.database())
             .ssl_mode(ssl)
             .timezone(Some("+00:00".to_string()));
         if let Some(pem) = &self.authorities {
@@ -159,20 +211,23 @@ impl Config {
     }
 
     pub fn postgres(&self) -> PgConnectOptions {
-        let ssl = match self.parameter(&["sslmode"]).as_deref() {
-            Some("disable") => PgSslMode::Disable,
-            Some("require") => PgSslMode::Require,
-            Some("verify-ca") => PgSslMode::VerifyCa,
-            Some("verify-full") => PgSslMode::VerifyFull,
-            _ => PgSslMode::Prefer,
+        let ssl = match self.mode {
+            Mode::Off => PgSslMode::Disable,
+            Mode::Preferred => PgSslMode::Prefer,
+            Mode::Required => PgSslMode::Require,
+            Mode::Vouched => PgSslMode::VerifyCa,
+            Mode::Named => PgSslMode::VerifyFull,
         };
-        let ssl = if self.verify { PgSslMode::VerifyFull } else { ssl };
         let mut o = PgConnectOptions::new_without_pgpass()
             .host(&self.host())
             .port(self.url.port().unwrap_or(5432))
-            .database(self.database())
+            .database(&self.database())
             .ssl_mode(ssl)
             .application_name("weir");
+        if let Some(schema) = &self.schema {
+            let escaped = schema.replace('\\', "\\\\").replace(' ', "\\ ");
+            o = o.options([("search_path", escaped)]);
+        }
         if let Some(pem) = &self.authorities {
             o = o.ssl_root_cert_from_pem(pem.clone());
         }

@@ -18,6 +18,9 @@ const MOST: usize = 1_000;
 /// Parameters of a statement at most: both protocols count them in 16 bits.
 const PARAMETERS: usize = 60_000;
 
+/// How long the answer to a statement may take. A connection that was cut somewhere between says nothing for ever.
+const ANSWER: Duration = Duration::from_secs(600);
+
 enum Connected {
     MySql(MySqlConnection),
     Postgres(PgConnection),
@@ -146,6 +149,18 @@ where
     Ok(())
 }
 
+/// What comes of a statement, if it comes in time. A connection that has not answered is of no use afterwards.
+fn answer<T>(
+    runtime: &Runtime,
+    patience: Duration,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer in {} s", patience.as_secs()));
+    runtime.block_on(async {
+        tokio::time::timeout(patience, statement).await.unwrap_or_else(|_| Err(sqlx::Error::Io(late())))
+    })
+}
+
 impl Database {
     /// Connects, trying again for as long as the table says where nobody answers.
     pub fn connect(config: &Config) -> Result<Self> {
@@ -202,8 +217,8 @@ impl Database {
     /// Runs a statement without parameters.
     pub fn run(&mut self, sql: &str) -> Result<(), Failure> {
         let done = match &mut self.connection {
-            Connected::MySql(c) => self.runtime.block_on(c.execute(sqlx::raw_sql(sql))).map(drop),
-            Connected::Postgres(c) => self.runtime.block_on(c.execute(sqlx::raw_sql(sql))).map(drop),
+            Connected::MySql(c) => answer(&self.runtime, ANSWER, c.execute(sqlx::raw_sql(sql))).map(drop),
+            Connected::Postgres(c) => answer(&self.runtime, ANSWER, c.execute(sqlx::raw_sql(sql))).map(drop),
         };
         done.map_err(|e| self.failed(&e))
     }
@@ -213,11 +228,11 @@ impl Database {
         let done = match &mut self.connection {
             Connected::MySql(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
-                self.runtime.block_on(q.execute(c)).map(|r| r.rows_affected())
+                answer(&self.runtime, ANSWER, q.execute(c)).map(|r| r.rows_affected())
             }
             Connected::Postgres(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
-                self.runtime.block_on(q.execute(c)).map(|r| r.rows_affected())
+                answer(&self.runtime, ANSWER, q.execute(c)).map(|r| r.rows_affected())
             }
         };
         done.map_err(|e| self.failed(&e))
@@ -241,7 +256,7 @@ impl Database {
                     return Err(Failure::Other(Error::internal("a connection of another kind")));
                 };
                 let q = keys.iter().fold(sqlx::query(sql), |q, k| q.bind(k));
-                let rows = self.runtime.block_on(q.fetch_all(c));
+                let rows = answer(&self.runtime, ANSWER, q.fetch_all(c));
                 let found = rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect());
                 found.map_err(|e: sqlx::Error| failure(&self.config, "read from", &e))
             }
@@ -258,12 +273,12 @@ impl Database {
         let found = match &mut self.connection {
             Connected::MySql(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
-                let rows = self.runtime.block_on(q.fetch_all(c));
+                let rows = answer(&self.runtime, ANSWER, q.fetch_all(c));
                 rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect())
             }
             Connected::Postgres(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
-                let rows = self.runtime.block_on(q.fetch_all(c));
+                let rows = answer(&self.runtime, ANSWER, q.fetch_all(c));
                 rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect())
             }
         };
@@ -358,7 +373,7 @@ impl Database {
                         };
                     }
                 }
-                self.runtime.block_on(q.execute(c)).map(drop)
+                answer(&self.runtime, ANSWER, q.execute(c)).map(drop)
             }
             Connected::Postgres(c) => {
                 let mut q = sqlx::query(sql);
@@ -368,7 +383,7 @@ impl Database {
                         false => q.bind(rows.iter().map(|r| text(&r.cells[*i])).collect::<Vec<_>>()),
                     };
                 }
-                self.runtime.block_on(q.execute(c)).map(drop)
+                answer(&self.runtime, ANSWER, q.execute(c)).map(drop)
             }
         };
         done.map_err(|e| self.failed(&e))
@@ -380,5 +395,19 @@ pub(super) fn plain(f: Failure) -> Error {
     match f {
         Failure::Rows(why) => Error::data(why),
         Failure::Other(e) => e,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let wait = Duration::from_millis(1);
+        let e = answer(&runtime, wait, std::future::pending::<Result<(), sqlx::Error>>()).expect_err("no answer comes");
+        assert!(matches!(e, sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut));
+        assert_eq!(answer(&runtime, wait, std::future::ready(Ok(7))).expect("it is there"), 7);
     }
 }

@@ -48,7 +48,11 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     }
     let cache = table.lookup_cache()?;
     let retries = table.number::<u32>("lookup.max-retries")?.unwrap_or(3);
-    let connections = table.number::<usize>("lookup.connections")?.unwrap_or(4).clamp(1, 64);
+    let connections = table.number::<usize>("lookup.connections")?.unwrap_or(4);
+    if !(1..=64).contains(&connections) {
+        let e = Error::script(format!("'lookup.connections' is 1 to 64, not {connections}"));
+        return Err(e.at(table.place_of("lookup.connections")));
+    }
     Ok(Arc::new(Table {
         config,
         schema,
@@ -63,8 +67,7 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
 
 impl LookupTable for Table {
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
-        let open = vec![self.connected()?];
-        self.kept.served(context);
+        let open = vec![self.kept.take_for(context).map_or_else(|| self.connect(), Ok)?];
         Ok(Box::new(Reader { table: self.clone(), open }))
     }
     fn cache(&self) -> Cache {

@@ -1,5 +1,6 @@
 //! Databases that JDBC's URLs name: MySQL, MariaDB and PostgreSQL.
 
+mod claim;
 mod config;
 mod database;
 mod feed;

@@ -1,10 +1,11 @@
 //! Writes rows to a table: with an epoch's mark in the same transaction, or as they come.
 
+use super::claim::Claim;
 use super::config::Config;
 use super::database::{Database, Failure, plain};
 use super::rows::{Row, folded, of_batch, pack, unpack};
 use super::statements::Column;
-use crate::history::{Standing, compare, contested, owner, replaced};
+use crate::history::{Standing, compare};
 use crate::kept::Kept;
 use crate::options::TableSpec;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +36,9 @@ struct Target {
 
 struct JdbcSink {
     target: Arc<Target>,
-    /// The sink's name in the table of marks; with exactly-once.
-    mark: Option<String>,
+    /// The sink's name in the table of marks.
+    name: String,
+    exactly_once: bool,
     /// Whether rows wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
     /// within an epoch may come out otherwise when the epoch is repeated, and what it does not come to again nobody would take back.
     waits: bool,
@@ -46,40 +48,52 @@ struct JdbcSink {
     kept: Kept<Database>,
     /// Whether the mark was this process's: then it is again only for as long as no other has taken it.
     owned: AtomicBool,
+    /// The mark at least once, where there is one: it names who writes.
+    claim: Mutex<Option<Claim>>,
 }
 
 struct Open {
     database: Database,
-    job: JobIdentity,
-    owner: String,
+    claim: Claim,
     there: u64,
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let config = Config::new(table)?;
     super::rows::check(table, &table.schema)?;
-    let mark = table.exactly_once(true)?.then(|| table.outside_name());
+    let exactly_once = table.exactly_once(true)?;
     let letters = table.letters.as_deref().map(|t| Letters::new(t, table, &config)).transpose()?;
-    // An epoch writes what it has, so that no interval is longer than that of epochs.
+    let waits = exactly_once || table.changes;
     table.duration("sink.buffer-flush.interval")?;
+    table.idle(&["sink.buffer-flush.interval"], "rows are written at the end of their epoch at the latest");
+    let buffer = table.number::<usize>("sink.buffer-flush.max-rows")?.unwrap_or(100);
+    let retries = table.number::<u32>("sink.max-retries")?.unwrap_or(3);
+    if waits {
+        table.idle(&["sink.buffer-flush.max-rows"], "its rows are written an epoch at a time");
+    }
+    if exactly_once {
+        table.idle(&["sink.max-retries"], "the restart strategy says how often an epoch is tried");
+    }
     let target = Arc::new(Target {
         schema: table.schema.clone(),
         key: table.key.clone(),
         on_error: table.on_error,
         letters,
-        buffer: table.number::<usize>("sink.buffer-flush.max-rows")?.unwrap_or(100),
-        retries: table.number::<u32>("sink.max-retries")?.unwrap_or(3),
+        buffer,
+        retries,
         config,
         metrics: Mutex::default(),
     });
     Ok(Arc::new(JdbcSink {
         target,
-        waits: mark.is_some() || table.changes,
-        mark,
+        waits,
+        name: table.outside_name(),
+        exactly_once,
         open: Mutex::default(),
         columns: Mutex::default(),
         kept: Kept::default(),
         owned: AtomicBool::new(false),
+        claim: Mutex::default(),
     }))
 }
 
@@ -131,7 +145,7 @@ impl Letters {
         let places = table.schema.fields.iter().map(|f| {
             DEAD_LETTER.position(&f.name).filter(|p| !DEAD_LETTER.fields[*p].ty.is_nested()).ok_or_else(|| {
                 wrong(format!("the dead-letter table '{}' has a column '{}'", table.name, f.name))
-                    .hint("here it takes columns among reason, origin, record and time")
+                    .hint("here it takes columns among reason, origin, record and `time`")
             })
         });
         let places = places.collect::<Result<_>>()?;
@@ -232,10 +246,11 @@ impl JdbcSink {
         format!("the table '{}' of {}", self.target.config.table, self.target.config.address())
     }
 
-    /// A connection that writes without a mark.
-    fn at_once(&self) -> Result<AtOnce> {
-        let database = self.kept.take().map_or_else(|| Database::connect(&self.target.config), Ok)?;
-        Ok(AtOnce { database, columns: locked(&self.columns).clone(), rows: vec![] })
+    /// What writes with a connection, at least once.
+    fn at_once(&self, kept: Option<Database>) -> Result<AtOnce> {
+        let database = kept.map_or_else(|| Database::connect(&self.target.config), Ok)?;
+        let (columns, claim) = (locked(&self.columns).clone(), locked(&self.claim).clone());
+        Ok(AtOnce { database, columns, claim, rows: vec![] })
     }
 }
 
@@ -243,80 +258,64 @@ impl SinkFactory for JdbcSink {
     fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
         // A connection that has delivered the last epoch goes on.
         let there = mark.map_or(0, |m| m.epoch.0);
-        if locked(&self.open).as_ref().is_some_and(|o| o.job == *job && o.there == there) {
+        if locked(&self.open).as_ref().is_some_and(|o| o.claim.job == *job && o.there == there) {
             return Ok(());
         }
         *locked(&self.open) = None;
         let config = &self.target.config;
         let mut database = self.kept.take().map_or_else(|| Database::connect(config), Ok)?;
         *locked(&self.columns) = self.target.columns(&mut database)?;
-        let Some(sink) = &self.mark else {
+        let claim = Claim::new(job, &self.name, self.what(), config.dialect);
+        let owned = self.owned.load(Ordering::Relaxed);
+        if !self.exactly_once {
+            let claim = claim.take_rows(&mut database, mark.is_some(), owned)?;
+            self.owned.store(claim.is_some(), Ordering::Relaxed);
+            *locked(&self.claim) = claim;
             self.kept.keep(database);
             return Ok(());
-        };
-        let no_marks = |f: Failure| {
-            let mut e = plain(f);
-            if e.kind == Kind::Script {
-                e.hint = Some(
-                    "the user needs the right to create the table weir_epochs (or create it for the user), or set \
-                     'sink.delivery-guarantee' = 'at-least-once'"
-                        .to_string(),
-                );
-            }
+        }
+        let without = |mut e: Error| {
+            e.hint = e.hint.map(|h| format!("{h}; or set 'sink.delivery-guarantee' = 'at-least-once'"));
             e
         };
-        database.run(&config.dialect.create_marks()).map_err(no_marks)?;
-        let found = database.query(&config.dialect.read_mark(), &[Some(&job.id), Some(sink)], &[]).map_err(plain)?;
-        let text = |c: &super::rows::Cell| String::from_utf8_lossy(c.as_deref().unwrap_or_default()).into_owned();
-        let found = found.first().map(|r| (text(&r[0]), text(&r[1]).parse().unwrap_or(0)));
-        let owner = owner(job);
-        let other = found.as_ref().map(|(other, _)| other.clone()).filter(|other| *other != owner);
-        if other.is_some() && self.owned.load(Ordering::Relaxed) {
-            return Err(replaced(&self.what()));
-        }
+        let found =
+            claim.look(&mut database, owned).map_err(|e| if e.kind == Kind::Script { without(e) } else { e })?;
+        let other = found.as_ref().map(|(other, _)| other.clone()).filter(|other| *other != claim.owner);
         let there = match (compare(&self.what(), job, found, mark)?, other) {
             (Standing::There(epoch), None) => epoch,
             (Standing::There(epoch), Some(other)) => {
-                let take = config.dialect.take_mark(epoch);
-                if database.change(&take, &[&owner, &job.id, sink, &other]).map_err(plain)? != 1 {
-                    return Err(contested(&self.what()));
-                }
+                claim.take(&mut database, &other, epoch)?;
                 epoch
             }
             (Standing::Begin, _) => {
-                let begin = config.dialect.begin_mark();
-                database.change(&begin, &[&job.id, sink, &owner]).map_err(plain)?;
+                claim.begin(&mut database)?;
                 0
             }
         };
         self.owned.store(true, Ordering::Relaxed);
-        *locked(&self.open) = Some(Open { database, job: job.clone(), owner, there });
+        *locked(&self.open) = Some(Open { database, claim, there });
         Ok(())
     }
 
     fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
-        let Some(sink) = &self.mark else {
-            // At least once: all of it again, if this is cut short.
-            let mut a = self.at_once()?;
+        if !self.exactly_once {
+            // All of it again, if this is cut short.
+            let mut a = self.at_once(self.kept.take())?;
             a.rows = outbox.iter().flat_map(|entry| unpack(entry, a.columns.len())).collect();
             a.flush(&self.target)?;
             self.kept.keep(a.database);
             return Ok(());
-        };
+        }
         // What fails leaves no connection behind: the next generation begins with a new one.
         let open = locked(&self.open).take();
         let mut open = open.ok_or_else(|| Error::internal("a delivery before the beginning"))?;
         if open.there < mark.epoch.0 {
             let pass =
                 |name: &'static str| failpoint::pass(name).map_err(io("write to", self.target.config.table.as_ref()));
-            let dialect = self.target.config.dialect;
             let db = &mut open.database;
             pass("database-transaction")?;
             db.run("BEGIN").map_err(plain)?;
-            let moved = dialect.move_mark(mark.previous.0, mark.epoch.0);
-            if db.change(&moved, &[&open.job.id, sink, &open.owner]).map_err(plain)? != 1 {
-                return Err(replaced(&self.what()));
-            }
+            open.claim.advance(db, mark.previous.0, mark.epoch.0)?;
             let columns = locked(&self.columns).clone();
             for entry in outbox {
                 let rows = folded(unpack(entry, columns.len()), &self.target.key);
@@ -333,10 +332,7 @@ impl SinkFactory for JdbcSink {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         *locked(&self.target.metrics) = Some(context.metrics.clone());
-        let at_once = if self.waits { None } else { Some(self.at_once()?) };
-        if !self.waits {
-            self.kept.served(&context);
-        }
+        let at_once = if self.waits { None } else { Some(self.at_once(self.kept.take_for(&context))?) };
         Ok(Box::new(Writer { target: self.target.clone(), at_once, kept: self.kept.clone(), waiting: vec![] }))
     }
 }
@@ -345,6 +341,7 @@ impl SinkFactory for JdbcSink {
 struct AtOnce {
     database: Database,
     columns: Vec<Column>,
+    claim: Option<Claim>,
     rows: Vec<Row>,
 }
 
@@ -364,6 +361,10 @@ impl AtOnce {
         let mut tries = 0;
         loop {
             let written = self.database.run("BEGIN").map_err(plain);
+            let written = written.and_then(|()| match &self.claim {
+                Some(claim) => claim.hold(&mut self.database),
+                None => Ok(()),
+            });
             let written = written.and_then(|()| target.write(&mut self.database, &self.columns, &rows));
             let written = written.and_then(|()| {
                 failpoint::pass("database-written").map_err(io("write to", target.config.table.as_ref()))

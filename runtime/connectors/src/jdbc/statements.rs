@@ -256,6 +256,16 @@ impl Dialect {
         format!("SELECT run, {epoch} FROM {MARKS} WHERE job = {j} AND sink = {s} FOR UPDATE")
     }
 
+    /// The owner, by job and sink: nobody else becomes that before the transaction ends.
+    pub fn hold_mark(self) -> String {
+        let lock = match self {
+            Dialect::MySql => "LOCK IN SHARE MODE",
+            Dialect::Postgres => "FOR SHARE",
+        };
+        let (j, s) = (self.parameter(1), self.parameter(2));
+        format!("SELECT run FROM {MARKS} WHERE job = {j} AND sink = {s} {lock}")
+    }
+
     /// By job, sink and owner, which the column has that is named after the run.
     pub fn begin_mark(self) -> String {
         let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));

@@ -5,6 +5,7 @@ use crate::options::TableSpec;
 use crate::tls::{Tls, plain};
 use std::time::Duration;
 use weir_core::error::{Kind, Place};
+use weir_core::graph::SubtaskContext;
 use weir_core::{Error, Result, Value};
 use weir_expr::text::cast_text;
 use weir_expr::time::Zone;
@@ -118,7 +119,7 @@ impl Config {
             rest,
             shape,
             retries: table.number(retries)?.unwrap_or(3),
-            timeout: table.duration("timeout")?.unwrap_or(Duration::from_secs(10)),
+            timeout: table.some_time("timeout")?.unwrap_or(Duration::from_secs(10)),
             place: table.place,
             kept: Kept::default(),
         })
@@ -177,7 +178,19 @@ impl Connection {
     /// # Errors
     /// When the server cannot be reached, or refuses the user.
     pub fn new(config: &Config) -> Result<Self> {
-        let mut c = Connection { config: config.clone(), open: config.kept.take() };
+        Self::with(config, config.kept.take())
+    }
+
+    /// Connects a subtask.
+    ///
+    /// # Errors
+    /// As [`Connection::new`].
+    pub fn of_subtask(config: &Config, context: &SubtaskContext) -> Result<Self> {
+        Self::with(config, config.kept.take_for(context))
+    }
+
+    fn with(config: &Config, open: Option<redis::Connection>) -> Result<Self> {
+        let mut c = Connection { config: config.clone(), open };
         c.run(&mut |r| redis::cmd("PING").exec(r))?;
         Ok(c)
     }

@@ -56,8 +56,7 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
 
 impl LookupTable for Table {
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
-        let connection = Connection::new(&self.config)?;
-        self.config.kept.served(context);
+        let connection = Connection::of_subtask(&self.config, context)?;
         Ok(Box::new(Reader {
             connection,
             config: self.config.clone(),

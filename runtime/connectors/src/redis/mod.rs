@@ -1,5 +1,6 @@
 //! Redis: a table by key, written and looked up. A row is a hash whose fields are its columns, or a string.
 
+mod claim;
 mod commands;
 mod config;
 mod lookup;

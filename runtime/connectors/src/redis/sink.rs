@@ -2,16 +2,19 @@
 //! durable: what changes within an epoch may come out otherwise when the epoch is repeated, and a key that it does not come to
 //! again nobody would take away.
 
+use super::claim::Claim;
 use super::commands::{Command, pack, unpack};
 use super::config::{Config, Connection, Shape, text};
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_core::error::io;
 use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
+use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value, failpoint};
 
 /// Rows of a round trip at most.
@@ -27,6 +30,12 @@ struct RedisSink {
     format: Option<Arc<EncoderFactory>>,
     /// Whether rows wait until their epoch is durable.
     waits: bool,
+    /// The sink's name for what the server keeps of it, and the table for messages.
+    name: String,
+    what: String,
+    claim: Mutex<Option<Claim>>,
+    /// Whether the rows were this process's: then they are again only for as long as no other has taken them.
+    owned: AtomicBool,
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
@@ -43,32 +52,51 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     table.lookup_cache()?;
     table.get("lookup.max-retries");
     let ttl = table.duration("sink.ttl")?;
-    Ok(Arc::new(RedisSink { config, schema: table.schema.clone(), ttl, format, waits: table.changes }))
+    if ttl.is_some_and(|t| t.as_millis() == 0) {
+        let e = Error::script("'sink.ttl' is a millisecond at least: a row would go as it comes");
+        return Err(e.at(table.place_of("sink.ttl")).hint("leave it out for rows that stay"));
+    }
+    let what = format!("the rows of '{}' in {}", table.name, config.address());
+    Ok(Arc::new(RedisSink {
+        config,
+        schema: table.schema.clone(),
+        ttl,
+        format,
+        waits: table.changes,
+        name: table.outside_name(),
+        what,
+        claim: Mutex::default(),
+        owned: AtomicBool::new(false),
+    }))
 }
 
 impl SinkFactory for RedisSink {
-    fn begin(&self, _job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
-        Connection::new(&self.config).map(drop)
+    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+        let mut connection = Connection::new(&self.config)?;
+        let claim = Claim::new(job, &self.name, self.what.clone());
+        let claim = claim.take(&mut connection, job, mark.is_some(), self.owned.load(Ordering::Relaxed))?;
+        self.owned.store(claim.is_some(), Ordering::Relaxed);
+        *locked(&self.claim) = claim;
+        Ok(())
     }
 
     fn deliver(&self, _mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
         let mut connection = Connection::new(&self.config)?;
+        let claim = locked(&self.claim).clone();
         for entry in outbox {
             for rows in unpack(entry).chunks(MOST) {
                 failpoint::pass("redis-write").map_err(io("write to", self.config.address().as_ref()))?;
-                send(&mut connection, rows)?;
+                send(&mut connection, claim.as_ref(), rows)?;
             }
         }
         Ok(())
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
-        let connection = if self.waits { None } else { Some(Connection::new(&self.config)?) };
-        if !self.waits {
-            self.config.kept.served(&context);
-        }
+        let connection = if self.waits { None } else { Some(Connection::of_subtask(&self.config, &context)?) };
         Ok(Box::new(Writer {
             connection,
+            claim: locked(&self.claim).clone(),
             config: self.config.clone(),
             schema: self.schema.clone(),
             ttl: self.ttl,
@@ -79,14 +107,20 @@ impl SinkFactory for RedisSink {
     }
 }
 
-fn send(connection: &mut Connection, rows: &[Vec<Command>]) -> Result<()> {
+fn send(connection: &mut Connection, claim: Option<&Claim>, rows: &[Vec<Command>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut all = redis::pipe();
     for command in rows.iter().flatten() {
         let mut cmd = redis::Cmd::new();
         command.iter().for_each(|word| _ = cmd.arg(word));
         all.add_command(cmd);
     }
-    connection.run(&mut |c| all.exec(c))
+    match claim {
+        Some(claim) => claim.send(connection, &mut all),
+        None => connection.run(&mut |c| all.exec(c)),
+    }
 }
 
 /// The rows of an epoch, the last one of each key.
@@ -112,6 +146,7 @@ impl Waiting {
 struct Writer {
     /// Where rows go at once; without one they wait for their epoch.
     connection: Option<Connection>,
+    claim: Option<Claim>,
     config: Config,
     schema: Schema,
     ttl: Option<Duration>,
@@ -187,7 +222,7 @@ impl Sink for Writer {
                 }
             }
             if let Some(connection) = &mut self.connection {
-                send(connection, &rows)?;
+                send(connection, self.claim.as_ref(), &rows)?;
             }
             self.context.metrics.bytes_out.inc_by(written as u64);
         }

@@ -20,6 +20,9 @@ use weir_expr::text::cast_text;
 use weir_expr::time::Zone;
 
 const TEMPLATE: &str = "body.template";
+/// Calls of an epoch that wait in a subtask, and their bytes, before it asks for the epoch's end.
+const WAITING: usize = 10_000;
+const WAITING_BYTES: usize = 64 << 20;
 
 struct Webhook {
     http: Http,
@@ -175,7 +178,13 @@ impl SinkFactory for Webhook {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         *locked(&self.metrics) = Some(context.metrics.clone());
-        Ok(Box::new(Writer { schema: self.schema.clone(), body: self.body.clone(), waiting: vec![], context }))
+        Ok(Box::new(Writer {
+            schema: self.schema.clone(),
+            body: self.body.clone(),
+            waiting: vec![],
+            bytes: 0,
+            context,
+        }))
     }
 }
 
@@ -183,6 +192,7 @@ struct Writer {
     schema: Schema,
     body: Body,
     waiting: Vec<Vec<u8>>,
+    bytes: usize,
     context: SubtaskContext,
 }
 
@@ -207,16 +217,18 @@ impl Sink for Writer {
                 }
             };
             self.context.metrics.bytes_out.inc_by(body.len() as u64);
+            self.bytes += body.len();
             self.waiting.push(body);
         }
         Ok(())
     }
 
     fn checkpoint(&mut self, _epoch: Epoch, _last: bool) -> Result<SinkCheckpoint> {
+        self.bytes = 0;
         Ok(SinkCheckpoint { outbox: std::mem::take(&mut self.waiting), ..SinkCheckpoint::default() })
     }
 
     fn wants_epoch(&self) -> bool {
-        self.waiting.len() >= 10_000
+        self.waiting.len() >= WAITING || self.bytes >= WAITING_BYTES
     }
 }
