@@ -442,7 +442,7 @@ fn a_job_goes_on_elsewhere_from_a_savepoint_in_an_object_store() {
         assert!(err.contains("starts from s3://weir/jobs/counting-"), "{err}");
         assert_eq!(sums("sums:"), counted());
     }
-    let nothing = counting("SET 'pipeline.name' = 'other';");
+    let nothing = counting("SET 'pipeline.name' = 'other';", &in_redis);
     let mut c = nothing.command(&["--from", "s3://weir/jobs"]);
     let ran = c.envs(s3.environment()).stdin(Stdio::null()).output().expect("weir");
     assert_eq!(ran.status.code(), Some(2));

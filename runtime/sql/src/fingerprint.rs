@@ -274,26 +274,26 @@ mod tests {
                  INSERT INTO dst SELECT DISTINCT g FROM t;"
             ))
         };
-        let plain = at("jdbc:postgresql://host:5432/shop");
+        let plain = at("jdbc:postgresql://127.0.0.1:5432/postgres");
         // As it was before who asks was left out.
-        assert_eq!(plain, "default_catalog.default_database.dst#v1-GOLDEN#0");
+        assert_eq!(plain, "default_catalog.default_database.dst#v1-4638f92583b26034#0");
         for same in [
-            "jdbc:postgresql://host:5432/shop?",
-            "jdbc:postgresql://host:5432/shop?user=a&password=p%40ss",
-            "jdbc:postgresql://host:5432/shop?sslmode=verify-full#x",
-            "jdbc:postgresql://a:p@host:5432/shop",
-            "jdbc:postgresql://a:p@ss@host:5432/shop?reWriteBatchedInserts=true",
+            "jdbc:postgresql://127.0.0.1:5432/postgres?",
+            "jdbc:postgresql://127.0.0.1:5432/postgres?user=a&password=p%40ss",
+            "jdbc:postgresql://127.0.0.1:5432/postgres?sslmode=verify-full#x",
+            "jdbc:postgresql://a:p@127.0.0.1:5432/postgres",
+            "jdbc:postgresql://a:p@ss@127.0.0.1:5432/postgres?reWriteBatchedInserts=true",
         ] {
             assert_eq!(at(same), plain, "{same}");
         }
-        let schema = at("jdbc:postgresql://host:5432/shop?currentSchema=old");
-        assert_eq!(at("jdbc:postgresql://host:5432/shop?user=a&currentSchema=old&ssl=true"), schema);
+        let schema = at("jdbc:postgresql://127.0.0.1:5432/postgres?currentSchema=old");
+        assert_eq!(at("jdbc:postgresql://127.0.0.1:5432/postgres?user=a&currentSchema=old&ssl=true"), schema);
         let others = [
-            "jdbc:postgresql://other:5432/shop",
-            "jdbc:postgresql://host:5433/shop",
-            "jdbc:postgresql://host:5432/shop2",
-            "jdbc:mysql://host:5432/shop",
-            "jdbc:postgresql://host:5432/shop?currentSchema=new",
+            "jdbc:postgresql://other:5432/postgres",
+            "jdbc:postgresql://127.0.0.1:5433/postgres",
+            "jdbc:postgresql://127.0.0.1:5432/shop",
+            "jdbc:mysql://127.0.0.1:5432/postgres",
+            "jdbc:postgresql://127.0.0.1:5432/postgres?currentSchema=new",
         ];
         let all: std::collections::BTreeSet<String> = others.into_iter().map(at).chain([plain, schema]).collect();
         assert_eq!(all.len(), 7);

@@ -35,9 +35,12 @@ impl Claim {
         let rows = match (read, made) {
             (Ok(rows), _) => rows,
             (Err(_), Err(f)) | (Err(f), Ok(())) => {
-                let e = plain(f);
-                let hint = "the user needs the right to create the table weir_epochs, or to read and change it where it is there";
-                return Err(if e.kind == Kind::Script { e.hint(hint) } else { e });
+                let mut e = plain(f);
+                if e.kind == Kind::Script {
+                    let needed = "the user needs the right to create the table weir_epochs, or to read and change it where it is there";
+                    e.hint = Some(needed.to_string());
+                }
+                return Err(e);
             }
         };
         let text = |c: &super::rows::Cell| String::from_utf8_lossy(c.as_deref().unwrap_or_default()).into_owned();
