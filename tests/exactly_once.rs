@@ -399,7 +399,8 @@ fn who_was_replaced_takes_nothing_back(kafka: &Kafka, topic: &str, sink: &str, t
     feed(1001, 2000);
     assert_eq!(sleeper.ends(), Some(5), "{}", sleeper.said());
     assert!(sleeper.said().contains("another process has taken this job over"), "{}", sleeper.said());
-    newer.until("rows", |j| taken(j) == 1000.0);
+    // At least once, the first thousand may come again.
+    newer.until("rows", |j| taken(j) >= 1000.0);
     assert!(comes(|| there().len() >= 2000), "{}", newer.said());
     unsafe { libc::kill(newer.id(), libc::SIGTERM) };
     assert_eq!(newer.ends(), Some(0), "{}", newer.said());
