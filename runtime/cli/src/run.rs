@@ -230,6 +230,10 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         let idle: Vec<&str> = compiled.idle_settings.iter().map(String::as_str).collect();
         tracing::info!("settings of Flink's that mean nothing here: {}", idle.join(", "));
     }
+    if !compiled.idle_hints.is_empty() {
+        let idle: Vec<&str> = compiled.idle_hints.iter().copied().collect();
+        tracing::info!("hints of Flink's that mean nothing here: {}", idle.join(", "));
+    }
     let name = job_name(&compiled.settings, source.stem.as_deref())?;
     let assemble = if replays { assemble_replay } else { assemble };
     let mut assembled = assemble(&compiled, &source.base).map_err(place)?;

@@ -4,6 +4,7 @@ mod numbers;
 
 use crate::arith::{fits, rescale};
 use crate::context::EvalContext;
+use crate::functions::size;
 use crate::text;
 use crate::time::{self, Zone};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
@@ -94,8 +95,12 @@ pub fn cast(array: &ArrayRef, from: &SqlType, to: &SqlType, safe: bool, context:
     }
     let zone = context.session.zone;
     let mut out = ColumnBuilder::new(&to.arrow());
+    let mut total = 0;
     for row in 0..array.len() {
-        match cast_value(Value::read(array, row), from, to, &zone) {
+        let value = cast_value(Value::read(array, row), from, to, &zone);
+        total += value.as_ref().map_or(0, size::of);
+        match value {
+            Ok(_) if total > size::MOST_OF_BATCH => return Err(context.too_large()),
             Ok(v) => out.push(&v),
             Err(message) => {
                 if !safe {
@@ -177,12 +182,13 @@ pub fn cast_value(
                 Value::Text(s) => s.into_owned(),
                 v => text::cast_text(&v, from, zone),
             };
-            Value::string(fit_text(text, *n, matches!(to.kind, T::Char(_))))
+            Value::string(fit_text(text, *n, matches!(to.kind, T::Char(_)))?)
         }
         T::Binary(n) | T::Varbinary(n) => {
             let mut bytes = value.as_bytes().map(<[u8]>::to_vec).unwrap_or_default();
             bytes.truncate(*n as usize);
             if matches!(to.kind, T::Binary(_)) {
+                size::fits(*n as usize)?;
                 bytes.resize(*n as usize, 0);
             }
             Value::Bytes(bytes.into())
@@ -325,9 +331,12 @@ fn cut_millis(millis: i32, digits: u8) -> i32 {
 }
 
 /// Cuts text to a length in characters; CHAR is filled up with blanks as well.
-pub fn fit_text(mut text: String, length: u32, fill: bool) -> String {
+///
+/// # Errors
+/// When it would be longer than a value may be.
+fn fit_text(mut text: String, length: u32, fill: bool) -> std::result::Result<String, String> {
     if length == UNBOUNDED {
-        return text;
+        return Ok(text);
     }
     let length = length as usize;
     let count = if text.is_ascii() { text.len() } else { text.chars().count() };
@@ -335,9 +344,10 @@ pub fn fit_text(mut text: String, length: u32, fill: bool) -> String {
         let at = text.char_indices().nth(length).map_or(text.len(), |(i, _)| i);
         text.truncate(at);
     } else if fill {
+        size::fits(length - count + text.len())?;
         text.extend(std::iter::repeat_n(' ', length - count));
     }
-    text
+    Ok(text)
 }
 
 fn to_integer(value: &Value<'_>, to: &SqlType) -> std::result::Result<Value<'static>, String> {

@@ -214,6 +214,9 @@ pub fn difference(unit: Unit, from: (i64, u32), to: (i64, u32)) -> Option<i64> {
     let months = || months_between(from, to);
     let per = |n: i128| i64::try_from(nanos / n).ok();
     match unit {
+        Unit::Millennium => months().map(|m| m / 12_000),
+        Unit::Century => months().map(|m| m / 1_200),
+        Unit::Decade => months().map(|m| m / 120),
         Unit::Year => months().map(|m| m / 12),
         Unit::Quarter => months().map(|m| m / 3),
         Unit::Month => months(),

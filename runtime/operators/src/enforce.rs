@@ -1,13 +1,14 @@
 //! What a sink's table says of its columns, held against the rows on their way into it: NOT NULL, and the lengths of CHAR, VARCHAR,
 //! BINARY and VARBINARY. Flink calls this the ConstraintEnforcer. A column without NULLs costs a look at a counter a batch.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use std::borrow::Cow;
 use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::types::UNBOUNDED;
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, SqlType, TypeKind, Value};
+use weir_expr::functions::size;
 
 /// What becomes of rows that do not keep to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,6 +261,12 @@ impl Enforce {
         if self.rules.fits_length == Some(false) {
             return Err(self.wrong(batch, row, &f.name, &Wrong::Length(n, f.ty.kind.clone())));
         }
+        if exact && n < most {
+            size::fits(most).map_err(|why| {
+                let what = format!("column '{}' of table '{}' is {}: {why}", f.name, self.table, f.ty.kind);
+                self.broken(batch, row, what, "VARCHAR and VARBINARY are not filled up")
+            })?;
+        }
         Ok(Some(match array.as_string_opt::<i32>() {
             Some(texts) => Arc::new(texts.iter().map(|t| t.map(|t| fit_text(t, most, exact))).collect::<StringArray>()),
             None => {
@@ -271,6 +278,15 @@ impl Enforce {
 }
 
 impl Enforce {
+    /// How many rows can be filled up at once.
+    fn rows_at_once(&self) -> usize {
+        let fixed = self.lengths.iter().filter_map(|c| length(&self.schema.fields[*c].ty)).filter(|(_, exact)| *exact);
+        match fixed.map(|(most, _)| most).max().filter(|_| self.rules.fits_length == Some(true)) {
+            Some(most) => (size::MOST_OF_BATCH / most.max(1)).max(1),
+            None => usize::MAX,
+        }
+    }
+
     /// A column of rows whose fields have the lengths that they should have; none where they have.
     fn fitted_within(&self, batch: &Batch, column: usize) -> Option<ArrayRef> {
         let (array, ty) = (batch.data.column(column), &self.schema.fields[column].ty);
@@ -301,6 +317,21 @@ fn fit_bytes(bytes: &[u8], most: usize, exact: bool) -> Cow<'_, [u8]> {
 
 impl Operator for Enforce {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        // Rows that are filled up go in parts, where a column of all of them would be too large.
+        let most = self.rows_at_once();
+        if batch.rows() <= most {
+            return self.part(batch, out);
+        }
+        for from in (0..batch.rows()).step_by(most) {
+            let rows = from as u32..batch.rows().min(from + most) as u32;
+            self.part(batch.take(&UInt32Array::from_iter_values(rows))?, out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Enforce {
+    fn part(&mut self, batch: Batch, out: &mut Collector) -> Result<()> {
         let mut batch = match self.without_nulls(&batch)? {
             Some(keep) => {
                 self.context.metrics.skipped.inc_by((keep.len() - keep.true_count()) as u64);

@@ -1,4 +1,4 @@
-//! Hints: comments that begin with `/*+`. Those behind a table's name give options; what else there is, is told.
+//! Hints: comments that begin with `/*+`. Those behind a table's name give options; those that mean nothing here are told.
 
 use crate::places::place;
 use crate::syntax::{self, WithOption, literal};
@@ -7,6 +7,7 @@ use crate::types::Outcome;
 use crate::words::name_part;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
+use std::collections::BTreeSet;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
@@ -23,11 +24,11 @@ pub struct Hint {
 /// Hints that choose among ways to join in batch mode, of which there is one here.
 const NOTHING: &[&str] = &["BROADCAST", "SHUFFLE_HASH", "SHUFFLE_MERGE", "NEST_LOOP", "MULTI_JOIN"];
 
-/// The hints of a statement.
+/// The hints of a statement; the names of those that mean nothing go to `idle`.
 ///
 /// # Errors
 /// When one stands where none can, is not known, or asks for what there is not.
-pub fn take(statement: &[TokenWithSpan]) -> Result<Vec<Hint>> {
+pub fn take(statement: &[TokenWithSpan], idle: &mut BTreeSet<&'static str>) -> Result<Vec<Hint>> {
     let mut out: Vec<Hint> = vec![];
     let mut before: Option<&TokenWithSpan> = None;
     for t in statement {
@@ -35,7 +36,7 @@ pub fn take(statement: &[TokenWithSpan]) -> Result<Vec<Hint>> {
             Token::Whitespace(Whitespace::MultiLineComment(text)) => {
                 if let Some(text) = text.strip_prefix('+') {
                     let at = place(t.span.start);
-                    one(text, before, at, &mut out).map_err(|e| e.at(at))?;
+                    one(text, before, at, &mut out, idle).map_err(|e| e.at(at))?;
                 }
             }
             Token::Whitespace(_) => {}
@@ -45,7 +46,13 @@ pub fn take(statement: &[TokenWithSpan]) -> Result<Vec<Hint>> {
     Ok(out)
 }
 
-fn one(text: &str, before: Option<&TokenWithSpan>, at: Option<Place>, out: &mut Vec<Hint>) -> Result<()> {
+fn one(
+    text: &str,
+    before: Option<&TokenWithSpan>,
+    at: Option<Place>,
+    out: &mut Vec<Hint>,
+    idle: &mut BTreeSet<&'static str>,
+) -> Result<()> {
     let of_query = before.is_some_and(
         |t| matches!(&t.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("SELECT")),
     );
@@ -72,7 +79,10 @@ fn one(text: &str, before: Option<&TokenWithSpan>, at: Option<Place>, out: &mut 
                 }
                 out.push(Hint { table, place: at, options });
             }
-            name if NOTHING.contains(&name) && of_query => skip(&mut p).map_err(wrong)?,
+            name if of_query && NOTHING.contains(&name) => {
+                skip(&mut p).map_err(wrong)?;
+                idle.extend(NOTHING.iter().find(|n| **n == name));
+            }
             "STATE_TTL" | "LOOKUP" => return Err(Error::script(format!("the hint {name} is not supported yet"))),
             name => {
                 let e = Error::script(format!("there is no hint {name} here"));

@@ -38,6 +38,8 @@ pub struct Compiled {
     pub batch: bool,
     /// The settings that were taken and mean nothing here.
     pub idle_settings: BTreeSet<String>,
+    /// The hints that were taken and mean nothing here.
+    pub idle_hints: BTreeSet<&'static str>,
     /// The session.
     pub session: Arc<Session>,
 }
@@ -91,7 +93,7 @@ fn run(
             Err(e) => return (None, vec![e]),
         }
     }
-    let Statements { all: statements, hints } = match parse_script(sql) {
+    let Statements { all: statements, hints, idle_hints } = match parse_script(sql) {
         Ok(s) => s,
         Err(e) => return (None, vec![e]),
     };
@@ -149,6 +151,7 @@ fn run(
         settings: c.catalog.settings,
         batch,
         idle_settings: c.idle,
+        idle_hints,
         session,
     };
     (Some(compiled), errors)

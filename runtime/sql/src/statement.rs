@@ -9,6 +9,7 @@ use crate::types::{Outcome, expect_words, peek_word, word_is};
 use crate::words::name_part;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+use std::collections::BTreeSet;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
@@ -25,6 +26,8 @@ pub struct Statements {
     pub all: Vec<Parsed>,
     /// The hints behind tables' names.
     pub hints: Vec<Hint>,
+    /// The hints that mean nothing here.
+    pub idle_hints: BTreeSet<&'static str>,
 }
 
 /// How deep statements nest: what stacks can hold with room to spare, and far more than anybody writes.
@@ -40,7 +43,7 @@ const OPERATORS: usize = 100_000;
 pub fn parse_script(sql: &str) -> Result<Statements> {
     let all = tokens(sql).map_err(parser_error)?;
     let mut out = vec![];
-    let mut hints = vec![];
+    let (mut hints, mut idle_hints) = (vec![], BTreeSet::new());
     let mut current: Vec<TokenWithSpan> = vec![];
     let end = all.last().map_or(Location { line: 1, column: 1 }, |t| t.span.end);
     for t in all.into_iter().chain([TokenWithSpan::at(Token::SemiColon, end, end)]) {
@@ -56,7 +59,7 @@ pub fn parse_script(sql: &str) -> Result<Statements> {
             continue;
         }
         let start = Place { line: first.span.start.line, column: first.span.start.column };
-        let statement = match crate::hints::take(&statement) {
+        let statement = match crate::hints::take(&statement, &mut idle_hints) {
             Ok(found) => {
                 hints.extend(found);
                 one(statement, t.span.start)
@@ -66,7 +69,7 @@ pub fn parse_script(sql: &str) -> Result<Statements> {
         let end = Place { line: t.span.end.line, column: t.span.end.column };
         out.push(Parsed { place: start, end, statement: statement.map_err(|e| e.at(Some(start))) });
     }
-    Ok(Statements { all: out, hints })
+    Ok(Statements { all: out, hints, idle_hints })
 }
 
 /// How deep the trees of a script's statements can be at most.

@@ -3,9 +3,14 @@
 use crate::arith::power_of_ten;
 use arrow::datatypes::i256;
 
+/// What Java's `trim` leaves: it knows no blanks beyond ASCII.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c| c <= ' ')
+}
+
 /// Reads an integer as Flink's CAST does: blanks around it and digits after a point are left out.
 pub fn parse_integer(text: &str) -> Option<i64> {
-    let text = text.trim();
+    let text = trimmed(text);
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
         b'+' => (1, &text[1..]),
@@ -96,7 +101,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
 }
 
 fn java_number(text: &str) -> Option<&str> {
-    let t = text.trim();
+    let t = trimmed(text);
     let t = if t.len() > 1 { t.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(t) } else { t };
     let bare = t.strip_prefix(['+', '-']).unwrap_or(t);
     match bare {

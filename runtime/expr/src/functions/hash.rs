@@ -2,7 +2,9 @@
 
 use super::table::*;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha2::Digest;
 
 pub(super) const ALL: &[Definition] = &[
@@ -42,9 +44,14 @@ fn sha2(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     }
 }
 
+/// Reads base64 as Java does: the signs that fill it up may be missing, all of them, and what is left of its last bits counts as
+/// nothing.
 fn from_base64(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let text: Vec<u8> = raw(a).iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
-    match STANDARD.decode(&text) {
+    let text = raw(a);
+    let padding =
+        if text.ends_with(b"=") { DecodePaddingMode::RequireCanonical } else { DecodePaddingMode::RequireNone };
+    let rules = GeneralPurposeConfig::new().with_decode_padding_mode(padding).with_decode_allow_trailing_bits(true);
+    match GeneralPurpose::new(&alphabet::STANDARD, rules).decode(text) {
         Ok(b) => Ok(Value::string(String::from_utf8_lossy(&b).into_owned())),
         Err(_) => Err("the text is not base64".to_string()),
     }

@@ -13,9 +13,10 @@ mod math;
 mod pattern;
 mod printf;
 mod regexp;
-pub(crate) mod size;
+pub mod size;
 mod string;
 mod temporal;
+mod url;
 
 use crate::context::{EvalContext, Session};
 use crate::expr::{Expr, Function};
@@ -187,8 +188,8 @@ mod table {
     pub(super) const MANY: usize = 1000;
 }
 
-fn families() -> [&'static [Definition]; 8] {
-    [choice::ALL, string::ALL, regexp::ALL, math::ALL, temporal::ALL, collection::ALL, json::ALL, hash::ALL]
+fn families() -> [&'static [Definition]; 9] {
+    [choice::ALL, string::ALL, regexp::ALL, math::ALL, temporal::ALL, collection::ALL, json::ALL, hash::ALL, url::ALL]
 }
 
 fn definitions() -> &'static BTreeMap<&'static str, &'static Definition> {

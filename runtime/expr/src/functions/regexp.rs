@@ -78,7 +78,8 @@ fn escape_of(escape: Option<&str>) -> Result<Option<char>, String> {
     };
     let mut chars = e.chars();
     match (chars.next(), chars.next()) {
-        (Some(c), None) => Ok(Some(c)),
+        // As Java counts characters.
+        (Some(c), None) if c.len_utf16() == 1 => Ok(Some(c)),
         _ => Err(format!("the escape is one character, not '{e}'")),
     }
 }

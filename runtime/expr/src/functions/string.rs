@@ -43,9 +43,6 @@ pub(super) const ALL: &[Definition] = &[
     def("ENDSWITH", &[TextOrBytes], (2, 2), Type(boolean), Strict(|a, _| bool_of(raw(a, 0).ends_with(raw(a, 1))))),
     def("ELT", &[Int, TextOrBytes], (2, MANY), Of(elt_type), Lenient(elt)),
     def("PRINTF", &[Text, Any], (1, MANY), MaybeNull(string), Lenient(printf)),
-    def("URL_ENCODE", &[Text], (1, 1), MaybeNull(string), Strict(url_encode)),
-    def("URL_DECODE", &[Text], (1, 1), MaybeNull(string), Strict(url_decode)),
-    def("PARSE_URL", &[Text], (2, 3), MaybeNull(string), Strict(parse_url)),
     def("IS_ALPHA", &[Any], (1, 1), NotNull(boolean), Lenient(|a, _| is_made_of(a, char::is_alphabetic, false))),
     def("IS_DIGIT", &[Any], (1, 1), NotNull(boolean), Lenient(|a, _| is_made_of(a, char::is_numeric, true))),
     def("IS_DECIMAL", &[Any], (1, 1), NotNull(boolean), Lenient(is_decimal)),
@@ -104,18 +101,19 @@ fn chars(s: &str) -> usize {
 }
 
 fn initcap(s: &str) -> String {
-    // Flink looks at ASCII letters and digits only to find where words begin.
+    // Flink knows ASCII letters and digits only: all else stays, and ends a word.
     let mut inside = false;
     let mut out = String::with_capacity(s.len());
     for c in s.chars() {
-        if inside {
-            out.extend(c.to_lowercase());
-        } else {
-            out.extend(c.to_uppercase());
-        }
+        out.push(if inside { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() });
         inside = c.is_ascii_alphanumeric();
     }
     out
+}
+
+/// Text of UTF-16 units, of which Java writes the half of a pair as a question mark.
+fn of_units(units: &[u16]) -> String {
+    char::decode_utf16(units.iter().copied()).map(|c| c.unwrap_or('?')).collect()
 }
 
 fn repeat(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -171,7 +169,7 @@ fn pad(a: &[Value<'_>], left: bool) -> Outcome {
     let fill: Vec<u16> = fill.encode_utf16().collect();
     let filling: Vec<u16> = fill.iter().copied().cycle().take(missing).collect();
     let all = if left { [filling, units] } else { [units, filling] }.concat();
-    text(String::from_utf16_lossy(&all))
+    text(of_units(&all))
 }
 
 fn trimmed(a: &[Value<'_>], left: bool, right: bool) -> String {
@@ -209,15 +207,18 @@ fn translate(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 
 fn overlay(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let (t, with, from) = (s(a, 0), s(a, 1), i(a, 2));
-    let len = chars(t) as i64;
-    if from <= 0 || from > len {
+    // Places are counted in UTF-16 units here, as in Java.
+    let (units, put): (Vec<u16>, Vec<u16>) = (t.encode_utf16().collect(), with.encode_utf16().collect());
+    let Some(before) = usize::try_from(from - 1).ok().filter(|b| *b < units.len()) else {
         return text(t.to_string());
+    };
+    let n = a.get(3).and_then(Value::as_i64).unwrap_or(put.len() as i64);
+    if from + n > i64::from(i32::MAX) {
+        return Err(format!("the {n} characters from {from} on end beyond what 32 bits count"));
     }
-    let n = a.get(3).and_then(Value::as_i64).unwrap_or(chars(with) as i64);
-    let head = first(t, from - 1);
     // A length of nothing or less cuts everything behind, as Flink does.
-    let tail: String = if n <= 0 { String::new() } else { t.chars().skip((from - 1 + n) as usize).collect() };
-    text(head + with + &tail)
+    let behind = if n > 0 { units.get(before + n as usize..).unwrap_or_default() } else { &[] };
+    text(of_units(&[&units[..before], &put, behind].concat()))
 }
 
 fn char_position(t: &str, byte: usize) -> i64 {
@@ -229,7 +230,8 @@ fn locate(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if needle.is_empty() {
         return Ok(Value::Int(1));
     }
-    let from = a.get(2).and_then(Value::as_i64).unwrap_or(1).max(1) - 1;
+    // As in Flink, the least number has none below it, and the greatest follows.
+    let from = (a.get(2).and_then(Value::as_i64).unwrap_or(1) as i32).wrapping_sub(1).max(0);
     let start = t.char_indices().nth(from as usize).map_or(t.len(), |(b, _)| b);
     Ok(Value::Int(t[start..].find(needle).map_or(0, |b| char_position(t, start + b))))
 }
@@ -327,13 +329,21 @@ fn split_index(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
         v => v.as_str().ok_or("the separator is text or a character's number")?,
     };
     let at = i(a, 2);
-    if at < 0 || s(a, 0).is_empty() || by.is_empty() && at > 0 {
+    if at < 0 || s(a, 0).is_empty() {
         return Ok(Value::Null);
     }
-    if by.is_empty() {
-        return text(s(a, 0).to_string());
-    }
-    Ok(s(a, 0).split(by).nth(at as usize).map_or(Value::Null, |p| Value::string(p.to_string())))
+    // Without a separator the text is cut at each blank.
+    let part = match by {
+        "" => s(a, 0).split(blank).nth(at as usize),
+        by => s(a, 0).split(by).nth(at as usize),
+    };
+    Ok(part.map_or(Value::Null, |p| Value::string(p.to_string())))
+}
+
+/// What Java calls whitespace.
+fn blank(c: char) -> bool {
+    c.is_whitespace() && !matches!(c, '\u{a0}' | '\u{85}' | '\u{2007}' | '\u{202f}')
+        || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 fn split(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -341,7 +351,7 @@ fn split(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let own = |p: &str| Value::string(p.to_string());
     Ok(Value::List(match (t.is_empty(), by.is_empty()) {
         (true, _) => vec![own("")],
-        (_, true) => t.chars().map(|c| Value::string(c.to_string())).collect(),
+        (_, true) => t.encode_utf16().map(|unit| Value::string(of_units(&[unit]))).collect(),
         _ => t.split(by).map(own).collect(),
     }))
 }
@@ -410,70 +420,6 @@ fn elt_type(a: &[Expr]) -> Result<SqlType, String> {
 fn elt(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let at = a[0].as_i64().unwrap_or(0);
     Ok(if at < 1 { Value::Null } else { a.get(at as usize).cloned().unwrap_or(Value::Null).into_owned() })
-}
-
-fn url_encode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let mut out = String::new();
-    for b in s(a, 0).bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => out.push(char::from(b)),
-            b' ' => out.push('+'),
-            _ => out += &format!("%{b:02X}"),
-        }
-    }
-    text(out)
-}
-
-fn url_decode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let mut out = vec![];
-    let mut rest = s(a, 0).bytes();
-    while let Some(b) = rest.next() {
-        out.push(match b {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [rest.next().unwrap_or(b'x'), rest.next().unwrap_or(b'x')];
-                match hex::decode(digits) {
-                    Ok(b) => b[0],
-                    Err(_) => return Ok(Value::Null),
-                }
-            }
-            b => b,
-        });
-    }
-    text(String::from_utf8_lossy(&out).into_owned())
-}
-
-fn parse_url(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let some = |t: Option<&str>| Ok(t.map_or(Value::Null, |t| Value::string(t.to_string())));
-    let Some((scheme, rest)) = s(a, 0).split_once("://") else {
-        return Ok(Value::Null);
-    };
-    if !["http", "https", "ftp", "file", "jar"].contains(&scheme.to_ascii_lowercase().as_str()) {
-        return Ok(Value::Null);
-    }
-    let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(r, f)| (r, Some(f)));
-    let (rest, query) = rest.split_once('?').map_or((rest, None), |(r, q)| (r, Some(q)));
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
-    let host = host.split(':').next().unwrap_or(host);
-    if let Some(key) = a.get(2).and_then(Value::as_str) {
-        if s(a, 1) != "QUERY" {
-            return Ok(Value::Null);
-        }
-        let found = query.and_then(|q| q.split('&').find_map(|p| p.strip_prefix(key)?.strip_prefix('=')));
-        return some(found);
-    }
-    match s(a, 1) {
-        "PROTOCOL" => some(Some(scheme)),
-        "HOST" => some(Some(host)),
-        "PATH" => some(Some(path)),
-        "QUERY" => some(query),
-        "REF" => some(fragment),
-        "AUTHORITY" => some(Some(authority)),
-        "USERINFO" => some(user),
-        "FILE" => text(query.map_or(path.to_string(), |q| format!("{path}?{q}"))),
-        _ => Ok(Value::Null),
-    }
 }
 
 fn is_made_of(a: &[Value<'_>], f: fn(char) -> bool, numbers: bool) -> Outcome {

@@ -114,10 +114,10 @@ fn extract(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         return Ok(Value::Int(match u {
             Unit::Year if months => v / 12,
             Unit::Month if months => v % 12,
-            Unit::Day => v / 86_400_000,
-            Unit::Hour => v / 3_600_000 % 24,
-            Unit::Minute => v / 60_000 % 60,
-            Unit::Second => v / 1000 % 60,
+            Unit::Day if !months => v / 86_400_000,
+            Unit::Hour if !months => v / 3_600_000 % 24,
+            Unit::Minute if !months => v / 60_000 % 60,
+            Unit::Second if !months => v / 1000 % 60,
             _ => return Err("this unit cannot be taken from an interval".to_string()),
         }));
     }
@@ -170,7 +170,17 @@ fn added(a: &[Expr]) -> Result<SqlType, String> {
     let nullable = a.iter().any(|e| e.ty().nullable);
     let days_only = match &a[0] {
         Expr::Literal { value, .. } => {
-            matches!(unit(value)?, Unit::Year | Unit::Quarter | Unit::Month | Unit::Week | Unit::Day)
+            matches!(
+                unit(value)?,
+                Unit::Millennium
+                    | Unit::Century
+                    | Unit::Decade
+                    | Unit::Year
+                    | Unit::Quarter
+                    | Unit::Month
+                    | Unit::Week
+                    | Unit::Day
+            )
         }
         _ => false,
     };
@@ -186,6 +196,9 @@ fn add_units(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let months = |m: i64| k.checked_mul(m).and_then(|k| time::add_months(s, k)).map(|s| (s, n));
     let seconds = |m: i64| k.checked_mul(m).and_then(|k| s.checked_add(k)).map(|s| (s, n));
     let moved = match unit(&a[0])? {
+        Unit::Millennium => months(12_000),
+        Unit::Century => months(1_200),
+        Unit::Decade => months(120),
         Unit::Year => months(12),
         Unit::Quarter => months(3),
         Unit::Month => months(1),

@@ -207,7 +207,7 @@ impl Operator for AggregateOperator {
             let epoch = self.epoch;
             match self.groups.get_mut(k) {
                 Some(g) => {
-                    rows_out.iter_mut().for_each(|o| o.before(g));
+                    rows_out.iter_mut().try_for_each(|o| o.before(g))?;
                     let was: usize = g.accumulators.iter().map(Accumulator::bytes).sum();
                     if part.anew {
                         g.rows = 0;
@@ -226,7 +226,7 @@ impl Operator for AggregateOperator {
                         self.dirty_bytes += 112 + k.len() + is;
                     }
                     (g.dirty, g.changed, g.access) = (true, epoch, now);
-                    rows_out.iter_mut().try_for_each(|o| o.after(k, g))?;
+                    rows_out.iter_mut().try_for_each(|o| o.after(k, g, out))?;
                 }
                 // Nothing came that did not go again.
                 None if part.rows <= 0 => {}
@@ -241,7 +241,7 @@ impl Operator for AggregateOperator {
                     let n = size(k.len(), &g);
                     self.bytes += n;
                     self.dirty_bytes += n;
-                    rows_out.iter_mut().try_for_each(|o| o.after(k, &g))?;
+                    rows_out.iter_mut().try_for_each(|o| o.after(k, &g, out))?;
                     self.groups.insert(k.into(), g);
                 }
             }
@@ -436,7 +436,7 @@ impl AggregateOperator {
     fn emit_rows<'a>(&self, groups: impl Iterator<Item = (&'a [u8], &'a Group)>, out: &mut Collector) -> Result<usize> {
         let mut rows_out = RowsOut::new(self);
         for (k, g) in groups {
-            rows_out.after(k, g)?;
+            rows_out.after(k, g, out)?;
         }
         rows_out.finish(out)
     }

@@ -7,10 +7,14 @@ use weir_core::key::decode_value;
 use weir_core::{Schema, TypeKind, Value};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 use weir_expr::arith::{fits, rescale};
+use weir_expr::functions::size;
 
 impl Accumulator {
     /// What it comes to.
-    pub fn result(&self, call: &AggregateCall, input: &Schema) -> Value<'static> {
+    ///
+    /// # Errors
+    /// When that is longer than a value may be.
+    pub fn result(&self, call: &AggregateCall, input: &Schema) -> Result<Value<'static>, String> {
         let ty = call.args.first().map(|a| input.fields[*a].ty.clone());
         let arrow = ty.as_ref().map(|t| t.arrow()).unwrap_or(DataType::Null);
         let decode = |bytes: &[u8]| decode_value(&arrow, &mut &bytes[..]).unwrap_or(Value::Null);
@@ -35,7 +39,7 @@ impl Accumulator {
             _ => narrow(v as i64),
         };
         let average = call.function == Aggregate::Avg;
-        match self {
+        Ok(match self {
             Accumulator::Count(n) => Value::Int(*n),
             Accumulator::Int(_, 0) | Accumulator::Float(_, 0) | Accumulator::Decimal(_, 0) => Value::Null,
             Accumulator::Int(s, n) => narrow(if average { s.wrapping_div(*n) } else { *s }),
@@ -51,7 +55,7 @@ impl Accumulator {
                 let sample = matches!(call.function, Aggregate::StddevSamp | Aggregate::VarSamp);
                 let divisor = if sample { n - 1 } else { *n };
                 if *n <= 0 || divisor <= 0 {
-                    return Value::Null;
+                    return Ok(Value::Null);
                 }
                 let variance = ((q - s * s / *n as f64) / divisor as f64).max(0.0);
                 let root = matches!(call.function, Aggregate::StddevPop | Aggregate::StddevSamp);
@@ -61,10 +65,10 @@ impl Accumulator {
                 value.as_deref().map_or(Value::Null, decode)
             }
             Accumulator::Counted(c) => counted(c, call, &decode, &real, &narrow),
-            Accumulator::Listed(list) => listed(list.iter().map(Vec::as_slice), call, input, &decode),
-            Accumulator::Ordered(list) => listed(list.values(), call, input, &decode),
+            Accumulator::Listed(list) => listed(list.iter().map(Vec::as_slice), call, input, &decode)?,
+            Accumulator::Ordered(list) => listed(list.values(), call, input, &decode)?,
             Accumulator::Log(_) => Value::Null,
-        }
+        })
     }
 }
 
@@ -164,8 +168,8 @@ fn listed<'a>(
     call: &AggregateCall,
     input: &Schema,
     decode: &dyn Fn(&[u8]) -> Value<'static>,
-) -> Value<'static> {
-    match &call.function {
+) -> Result<Value<'static>, String> {
+    Ok(match &call.function {
         Aggregate::ArrayAgg => {
             let items: Vec<Value<'static>> = list.map(decode).collect();
             if items.is_empty() { Value::Null } else { Value::List(items) }
@@ -175,6 +179,7 @@ fn listed<'a>(
         Aggregate::ListAgg { separator } => {
             let parts: Vec<Value<'static>> = list.map(decode).collect();
             let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
+            size::fits(parts.iter().map(|p| p.len() + separator.len()).sum())?;
             if parts.is_empty() { Value::Null } else { Value::string(parts.join(separator)) }
         }
         Aggregate::JsonArrayAgg { absent_on_null } => {
@@ -201,5 +206,5 @@ fn listed<'a>(
             Value::string(weir_expr::functions::render_json(&serde_json::Value::Object(entries.into_iter().collect())))
         }
         _ => Value::Null,
-    }
+    })
 }

@@ -65,7 +65,16 @@ impl Binder<'_> {
         let mut bound = vec![];
         for a in arguments(f) {
             match a {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => bound.push(self.expr(e, scope, agg)?),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => {
+                    let text = json_text(e).filter(|_| matches!(upper.as_str(), "JSON_OBJECT" | "JSON_ARRAY"));
+                    bound.push(match text {
+                        Some(text) => {
+                            let text = self.expr(text, scope, agg)?;
+                            self.call("JSON", vec![text])?
+                        }
+                        None => self.expr(e, scope, agg)?,
+                    });
+                }
                 other => return Err(no_argument(&upper, other)),
             }
         }
@@ -183,6 +192,7 @@ impl Binder<'_> {
             }
             "ELT" => self.call(upper, alike(args, 1, 1)),
             "MAP" if count.is_multiple_of(2) => self.call(upper, alike(alike(args, 0, 2), 1, 2)),
+            "JSON" => Err(Error::script("JSON(…) stands only as a value of JSON_OBJECT or JSON_ARRAY")),
             "JSON_STRING" | "JSON_ARRAY" | "JSON_OBJECT" | "JSON_VALUE" => self.call(upper, args),
             _ if args.iter().any(|a| a.ty().is_null()) && upper != "CONCAT_WS" => Err(illegal_null()),
             _ => match functions::bind(upper, args)? {
@@ -220,6 +230,18 @@ pub(super) fn arguments(f: &Function) -> &[FunctionArg] {
     match &f.args {
         FunctionArguments::List(l) => &l.args,
         _ => &[],
+    }
+}
+
+/// The argument of `JSON(text)`.
+fn json_text(e: &Ast) -> Option<&Ast> {
+    let Ast::Function(f) = e else { return None };
+    let FunctionArguments::List(list) = &f.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(text))] if f.name.to_string().eq_ignore_ascii_case("JSON") => {
+            Some(text)
+        }
+        _ => None,
     }
 }
 

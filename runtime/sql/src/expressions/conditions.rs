@@ -1,5 +1,6 @@
 //! Conditions: comparisons, IS …, BETWEEN, IN and LIKE.
 
+use super::illegal_null;
 use super::literals::{boolean, text};
 use crate::aggregates::Collector;
 use crate::budget::{joined, size};
@@ -42,7 +43,7 @@ impl Binder<'_> {
                 let mut all = vec![];
                 for item in list {
                     let item = self.expr(item, scope, agg)?;
-                    all.push(compare(CompareOp::Eq, self.again(&e)?, item)?);
+                    all.push(compare(CompareOp::Eq, self.again(&e)?, listed(item, &e.ty()))?);
                 }
                 let mut all = if all.len() > SET { in_set(all) } else { all };
                 if all.is_empty() {
@@ -90,8 +91,20 @@ pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
     let ty = e.ty();
     match ty.kind {
         TypeKind::Boolean => Ok(e),
+        TypeKind::Null if matches!(of, "AND" | "OR" | "NOT") => Err(illegal_null()),
         TypeKind::Null => Ok(Expr::literal(Value::Null, SqlType::BOOLEAN)),
         _ => Err(Error::script(format!("{of} takes a condition, not {} ({})", ty.kind, brief(&e)))),
+    }
+}
+
+/// An item behind IN: as in Flink, text there becomes what it is compared with, and numbers and truth values become text.
+fn listed(item: Expr, with: &SqlType) -> Expr {
+    let plain = |t: &SqlType| t.is_numeric() || t.kind == TypeKind::Boolean;
+    let ty = item.ty();
+    match () {
+        _ if ty.is_text() && plain(with) => cast_to(item, with),
+        _ if plain(&ty) && with.is_text() => cast_to(item, &SqlType::STRING),
+        _ => item,
     }
 }
 
@@ -120,6 +133,9 @@ pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
         _ if lt.is_null() && rt.is_null() => SqlType::BOOLEAN,
         _ if timed(&lt) && constant_text(&r) => lt.clone(),
         _ if timed(&rt) && constant_text(&l) => rt.clone(),
+        _ if lt.is_timestamp() && rt.kind == TypeKind::Date || rt.is_timestamp() && lt.kind == TypeKind::Date => {
+            return Err(refused().hint("CAST one of them to the other's type"));
+        }
         _ if lt.is_decimal() && rt.is_decimal()
             || lt.is_decimal() && rt.is_integer()
             || lt.is_integer() && rt.is_decimal() =>

@@ -53,7 +53,8 @@ pub(super) fn number(s: &str, negative: bool) -> Result<Expr> {
 /// What the parser took for a value.
 pub(super) fn literal(v: &Literal) -> Result<Expr> {
     Ok(match v {
-        Literal::Number(n, _) => number(n, false)?,
+        Literal::Number(n, true) => return Err(Error::script(format!("{n}L is no number; write {n}"))),
+        Literal::Number(n, false) => number(n, false)?,
         Literal::Boolean(b) => boolean(*b),
         Literal::Null => null(),
         Literal::HexStringLiteral(h) => {

@@ -203,15 +203,23 @@ fn exists(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 }
 
 fn returned(a: &[Expr]) -> Result<SqlType, String> {
-    Ok(a.get(2).map_or(SqlType::STRING, Expr::ty).nullable(true))
+    let ty = a.get(2).map_or(SqlType::STRING, Expr::ty).nullable(true);
+    match ty.kind {
+        T::Varchar(_) | T::Boolean | T::Int | T::Double => Ok(ty),
+        kind => Err(format!(
+            "JSON_VALUE returns STRING, BOOLEAN, INTEGER or DOUBLE, not {kind}; CAST what it gives as STRING"
+        )),
+    }
 }
 
+/// JSON_VALUE(text, path, NULL of the returned type, behaviour on empty, its default, behaviour on error, its default). What the path
+/// leads to, and a default, must be of the returned type already: as in Flink, ON ERROR is not asked about that.
 fn value(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     if a[0].is_null() || a[1].is_null() {
         return Ok(Value::Null);
     }
     let default = |kind: usize, why: &str| match s(a, kind) {
-        "DEFAULT" => crate::cast::cast_value(a[kind + 1].clone(), &c.types[kind + 1], c.ty, &c.session.zone),
+        "DEFAULT" => default_value(&a[kind + 1], &c.types[kind + 1], c),
         "ERROR" => Err(why.to_string()),
         _ => Ok(Value::Null),
     };
@@ -219,20 +227,45 @@ fn value(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         Found::At { lax, json } => (lax, json),
         Found::Wrong(why) => return default(5, &why),
     };
-    let raw = match &json {
-        Json::String(s) => s.clone(),
-        Json::Number(_) | Json::Bool(_) => render(&json),
-        _ if lax => return default(3, &format!("the path '{}' leads to no single value", s(a, 1))),
-        _ => return default(5, &format!("the path '{}' leads to no single value", s(a, 1))),
-    };
-    let failed = || default(5, &format!("what the path '{}' leads to is no {}", s(a, 1), c.ty.kind));
     match (&c.ty.kind, &json) {
+        (_, Json::Null | Json::Array(_) | Json::Object(_)) => {
+            default(if lax { 3 } else { 5 }, &format!("the path '{}' leads to no single value", s(a, 1)))
+        }
+        (T::Varchar(_), Json::String(t)) => Ok(Value::string(t.clone())),
+        (T::Varchar(_), json) => text(json.clone()),
         (T::Boolean, Json::Bool(b)) => Ok(Value::Bool(*b)),
-        (T::Boolean, _) => failed(),
-        (T::Int | T::BigInt | T::Double, Json::String(_) | Json::Bool(_)) => failed(),
-        (T::Int | T::BigInt, Json::Number(_)) if raw.contains(['.', 'E']) => failed(),
-        _ => crate::cast::cast_value(Value::text(&raw), &SqlType::STRING, c.ty, &c.session.zone).or_else(|_| failed()),
+        (kind, Json::Number(n)) => {
+            let raw = n.to_string();
+            let fits = match kind {
+                T::Int => raw.parse::<i32>().ok().map(|n| Value::Int(n.into())),
+                T::Double if raw.contains(['.', 'e', 'E']) => raw.parse().ok().map(Value::Double),
+                _ => None,
+            };
+            fits.ok_or_else(|| misfit(&raw, kind))
+        }
+        (kind, json) => Err(misfit(&render(json), kind)),
     }
+}
+
+/// A default of JSON_VALUE as what it returns.
+fn default_value(v: &Value<'_>, ty: &SqlType, c: &Call<'_>) -> Outcome {
+    match (&c.ty.kind, &ty.kind, v) {
+        (_, _, Value::Null) => Ok(Value::Null),
+        (T::Varchar(_), _, Value::Bool(b)) => Ok(Value::string(b.to_string())),
+        (T::Varchar(_), ..) => Ok(Value::string(crate::text::cast_text(v, ty, &c.session.zone))),
+        (T::Boolean, T::Boolean, _) | (T::Int, T::Int, _) => Ok(v.clone().into_owned()),
+        (kind, ..) => Err(format!("the default {} is no {kind}", crate::text::cast_text(v, ty, &c.session.zone))),
+    }
+}
+
+fn misfit(found: &str, kind: &T) -> String {
+    let shown: String = found.chars().take(60).collect();
+    let rule = match kind {
+        T::Int => "a number without a point that 32 bits hold",
+        T::Double => "a number with a point or an exponent",
+        _ => "true or false",
+    };
+    format!("{shown} is not {rule}, which RETURNING {kind} asks for; CAST what RETURNING STRING gives instead")
 }
 
 /// What JSON_QUERY returns: text, or an array of texts.

@@ -43,7 +43,17 @@ const CLASSES: [(&str, &str); 7] = [
     ("[:ALNUM:]", "\\p{Alnum}"),
 ];
 
+/// What means something in a pattern of SIMILAR TO.
+const OF_SIMILAR: &str = "_%[]()|^-+*?{}";
+
 pub(super) fn similar(pattern: &str, escape: Option<char>) -> Result<String, NoPattern> {
+    if let Some(e) = escape.filter(|e| OF_SIMILAR.contains(*e)) {
+        // An escape that means something itself is asked for what stands behind it at each place, also where it is escaped.
+        let stands = |(at, _)| pattern[at + e.len_utf8()..].starts_with(|n| OF_SIMILAR.contains(n));
+        if !pattern.match_indices(e).all(stands) {
+            return wrong_escape(pattern, e);
+        }
+    }
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern;
     let mut class = false;
@@ -55,7 +65,7 @@ pub(super) fn similar(pattern: &str, escape: Option<char>) -> Result<String, NoP
                     return wrong_escape(pattern, c);
                 };
                 rest = &rest[n.len_utf8()..];
-                if !("_%[]()|^-+*?{}".contains(n) || Some(n) == escape) {
+                if !(OF_SIMILAR.contains(n) || Some(n) == escape) {
                     return wrong_escape(pattern, c);
                 }
                 plain(n, &mut out);

@@ -1,0 +1,159 @@
+//! Addresses: their parts as Java's `URL` finds them, and the escapes of their texts.
+
+use super::pattern::{self, Kind};
+use super::table::*;
+use std::net::Ipv6Addr;
+
+pub(super) const ALL: &[Definition] = &[
+    def("URL_ENCODE", &[Text], (1, 1), MaybeNull(string), Strict(encode)),
+    def("URL_DECODE", &[Text], (1, 1), MaybeNull(string), Strict(decode)),
+    def("PARSE_URL", &[Text], (2, 3), MaybeNull(string), Strict(parse)),
+];
+
+fn s<'a>(a: &'a [Value<'_>], at: usize) -> &'a str {
+    a.get(at).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn encode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let mut out = String::new();
+    for b in s(a, 0).bytes() {
+        match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => out.push(char::from(b)),
+            b' ' => out.push('+'),
+            _ => out += &format!("%{b:02X}"),
+        }
+    }
+    Ok(Value::string(out))
+}
+
+fn decode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let (mut out, mut rest) = (vec![], s(a, 0).as_bytes());
+    while let [b, tail @ ..] = rest {
+        let byte;
+        (byte, rest) = match (b, tail) {
+            (b'+', _) => (b' ', tail),
+            (b'%', [high, low, tail @ ..]) => match escaped(*high, *low) {
+                Some(b) => (b, tail),
+                None => return Ok(Value::Null),
+            },
+            (b'%', _) => return Ok(Value::Null),
+            (b, _) => (*b, tail),
+        };
+        out.push(byte);
+    }
+    Ok(Value::string(String::from_utf8_lossy(&out).into_owned()))
+}
+
+/// The byte of an escape. As Java reads numbers, a sign may stand in front of its last digit.
+fn escaped(high: u8, low: u8) -> Option<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    if high == b'+' { digit(low) } else { Some(digit(high)? * 16 + digit(low)?) }
+}
+
+/// The parts of an address.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Url<'a> {
+    protocol: String,
+    authority: Option<&'a str>,
+    user: Option<&'a str>,
+    host: &'a str,
+    path: String,
+    query: Option<&'a str>,
+    fragment: Option<&'a str>,
+}
+
+/// The protocols that Java knows.
+const PROTOCOLS: [&str; 7] = ["http", "https", "ftp", "file", "jar", "mailto", "jrt"];
+
+impl<'a> Url<'a> {
+    fn parse(text: &'a str) -> Option<Url<'a>> {
+        let text = text.trim_matches(|c| c <= ' ');
+        let text = match text.get(..4) {
+            Some(start) if start.eq_ignore_ascii_case("url:") => &text[4..],
+            _ => text,
+        };
+        let (protocol, rest) = text.split_once(':')?;
+        let protocol = protocol.to_ascii_lowercase();
+        if !PROTOCOLS.contains(&protocol.as_str()) {
+            return None;
+        }
+        let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(r, f)| (r, Some(f)));
+        let (rest, query) = rest.split_once('?').map_or((rest, None), |(r, q)| (r, Some(q)));
+        let url = Url { protocol, query, fragment, ..Url::default() };
+        match url.protocol.as_str() {
+            "mailto" if rest.trim().is_empty() => return None,
+            "mailto" => return Some(Url { path: rest.to_string(), fragment: None, ..url }),
+            // An address within another.
+            "jar" => {
+                let (inner, _) = rest.rsplit_once("!/")?;
+                Url::parse(inner)?;
+                return Some(Url { path: rest.to_string(), ..url });
+            }
+            _ => {}
+        }
+        let after = rest.strip_prefix("//").filter(|_| !rest.starts_with("////"));
+        let Some(after) = after else {
+            return Some(Url { path: rest.to_string(), ..url });
+        };
+        let (authority, path) = after.find('/').map_or((after, ""), |at| after.split_at(at));
+        let (user, host) = match authority.split_once('@') {
+            // An authority with more of them has no host.
+            Some((_, rest)) if rest.contains('@') => (None, ""),
+            Some((user, host)) => (Some(user), host),
+            None => (None, authority),
+        };
+        Some(Url { authority: Some(authority), user, host: host_of(host)?, path: path.to_string(), ..url })
+    }
+
+    fn file(&self) -> String {
+        match self.query {
+            Some(q) => format!("{}?{q}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// The host without its port, if that is a number or nothing.
+fn host_of(host: &str) -> Option<&str> {
+    let (name, port) = if host.starts_with('[') {
+        let end = host.find(']').filter(|at| *at > 2)?;
+        let address = host[1..end].split_once('%').map_or(&host[1..end], |(address, _)| address);
+        address.parse::<Ipv6Addr>().ok()?;
+        match &host[end + 1..] {
+            "" => (&host[..=end], ""),
+            rest => (&host[..=end], rest.strip_prefix(':')?),
+        }
+    } else {
+        host.split_once(':').unwrap_or((host, ""))
+    };
+    let known = port.is_empty() || port.parse::<i32>().is_ok_and(|p| p >= -1);
+    known.then_some(name)
+}
+
+/// PARSE_URL(address, part, key): the key is part of a regular expression, as in Flink.
+fn parse(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    let Some(url) = Url::parse(s(a, 0)) else {
+        return Ok(Value::Null);
+    };
+    let text = |t: Option<&str>| Ok(t.map_or(Value::Null, |t| Value::string(t.to_string())));
+    if a.len() > 2 {
+        let Some(query) = url.query.filter(|_| s(a, 1) == "QUERY") else {
+            return Ok(Value::Null);
+        };
+        let key = pattern::kept(&format!("(&|^){}=([^&]*)", s(a, 2)), Kind::Regex)
+            .map_err(|e| format!("the key '{}' is no regular expression: {e}", pattern::shown(s(a, 2))))?;
+        let found = key.group_at(query, 0, 2)?.and_then(|(_, group)| group);
+        return text(found.map(|(from, to)| &query[from..to]));
+    }
+    match s(a, 1) {
+        "PROTOCOL" => text(Some(&url.protocol)),
+        "HOST" => text(Some(url.host)),
+        "PATH" => text(Some(&url.path)),
+        "QUERY" => text(url.query),
+        "REF" => text(url.fragment),
+        "AUTHORITY" => text(url.authority),
+        "USERINFO" => text(url.user),
+        "FILE" => text(Some(&url.file())),
+        _ => Ok(Value::Null),
+    }
+}

@@ -1,0 +1,2 @@
+CREATE TABLE dst (v STRING) WITH ('connector' = 'print');
+INSERT INTO dst SELECT CAST(CAST('a' AS CHAR(2000000000)) AS STRING);

@@ -1,0 +1,2 @@
+CREATE TABLE dst (a INT, b DOUBLE) WITH ('connector' = 'print');
+INSERT INTO dst SELECT TRY_CAST(U&'\00a01' AS INT), TRY_CAST(U&'\00a01' AS DOUBLE);

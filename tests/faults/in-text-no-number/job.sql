@@ -1,0 +1,2 @@
+CREATE TABLE dst (v BOOLEAN) WITH ('connector' = 'print');
+INSERT INTO dst SELECT CAST(v AS INT) IN ('x') FROM (VALUES ('1')) AS t(v);

@@ -1,0 +1,2 @@
+CREATE TABLE dst (v INT) WITH ('connector' = 'print');
+INSERT INTO dst SELECT JSON_VALUE('{}', 'lax $.a' RETURNING INTEGER DEFAULT '7' ON EMPTY);

@@ -1,0 +1,2 @@
+CREATE TABLE dst (v BOOLEAN) WITH ('connector' = 'print');
+INSERT INTO dst SELECT TRUE AND NULL;
