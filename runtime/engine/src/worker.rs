@@ -3,7 +3,7 @@
 use crate::control::Control;
 use crate::messages::Outcome;
 use crate::routing::{Route, route};
-use crate::subtask::{Done, Work};
+use crate::subtask::machine::{Done, Work};
 use actix::{Message, Recipient};
 use crossbeam_channel::Receiver;
 use std::sync::{Arc, PoisonError, RwLock};

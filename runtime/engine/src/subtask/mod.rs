@@ -2,20 +2,18 @@
 
 #[cfg(test)]
 mod interleavings;
-mod machine;
+pub(crate) mod machine;
 
 use crate::coordinator::Coordinator;
 use crate::messages::{Ack, Connect, Credit, Data, Hold, News, StartEpoch};
 use crate::worker::{Report, Task, Worker};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
 use crossbeam_channel::Sender;
-use machine::{Action, Activity, Event, Machine};
+use machine::{Action, Activity, Event, Machine, Work};
 use std::time::{Duration, Instant};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::thread::spawn_with_stack;
 use weir_core::{Batch, Error};
-
-pub(crate) use machine::{Done, Work};
 
 /// The stack of a thread that runs functions: Wasm takes a megabyte of it at most.
 const STACK: usize = 8 << 20;
