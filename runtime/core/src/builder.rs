@@ -1,11 +1,12 @@
 //! Builds a column of any SQL type value by value.
 
+use crate::maps;
 use crate::types::NANOS;
 use crate::value::Value;
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
-    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, MapArray, NullArray,
-    StringBuilder, StructArray, Time32MillisecondBuilder, TimestampMicrosecondBuilder,
+    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, NullArray, StringBuilder,
+    StructArray, Time32MillisecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
@@ -65,11 +66,8 @@ impl ColumnBuilder {
                 valid: vec![],
             },
             DataType::Map(field, _) => {
-                let (key, value) = match field.data_type() {
-                    DataType::Struct(f) if f.len() == 2 => (Self::new(f[0].data_type()), Self::new(f[1].data_type())),
-                    _ => (Self::Null(0), Self::Null(0)),
-                };
-                let (key, value) = (Box::new(key), Box::new(value));
+                let Some((key, value)) = maps::parts(ty) else { return Self::Null(0) };
+                let (key, value) = (Box::new(Self::new(key)), Box::new(Self::new(value)));
                 Self::Map { field: field.clone(), key, value, offsets: vec![0], valid: vec![] }
             }
             DataType::Struct(fields) => Self::Struct {
@@ -192,13 +190,8 @@ impl ColumnBuilder {
                 nulls(valid),
             )),
             Self::Map { field, key, value, offsets, valid } => {
-                let fields = match field.data_type() {
-                    DataType::Struct(f) => f.clone(),
-                    _ => Fields::empty(),
-                };
-                let entries = StructArray::new(fields, vec![key.finish(), value.finish()], None);
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-                Arc::new(MapArray::new(field, offsets, entries, nulls(valid), false))
+                maps::column(field, offsets, key.finish(), value.finish(), nulls(valid))
             }
             Self::Struct { fields, children, valid } => {
                 let rows = valid.len();

@@ -5,7 +5,7 @@
 //! numbers as bits, turned so that they sort; text and bytes with 0x00 written as 0x00 0xFF and ended by 0x00 0x00;
 //! nested values as 0x02-marked elements ended by 0x00. `VERSION` changes whenever this does.
 
-use crate::{ColumnBuilder, Error, Result, Value};
+use crate::{ColumnBuilder, Error, Result, Value, maps};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
 use std::borrow::Cow;
@@ -155,16 +155,14 @@ pub fn encode_value(value: &Value<'_>, ty: &DataType, out: &mut Vec<u8>) {
         }
         Value::Map(items) => {
             out.push(1);
-            if let DataType::Map(f, _) = ty
-                && let DataType::Struct(kv) = f.data_type()
-            {
+            if let Some((of_key, of_value)) = maps::parts(ty) {
                 // The order of a map's entries means nothing, so equal maps must not differ by it.
                 let mut entries: Vec<Vec<u8>> = items
                     .iter()
                     .map(|(k, v)| {
                         let mut e = vec![2];
-                        encode_value(k, kv[0].data_type(), &mut e);
-                        encode_value(v, kv[1].data_type(), &mut e);
+                        encode_value(k, of_key, &mut e);
+                        encode_value(v, of_value, &mut e);
                         e
                     })
                     .collect();
@@ -227,13 +225,11 @@ pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> 
             }
             Value::List(items)
         }
-        DataType::Map(f, _) => {
-            let DataType::Struct(kv) = f.data_type() else {
-                return Err(damaged());
-            };
+        DataType::Map(..) => {
+            let (of_key, of_value) = maps::parts(ty).ok_or_else(damaged)?;
             let mut items = vec![];
             while take::<1>(bytes)?[0] == 2 {
-                items.push((decode_value(kv[0].data_type(), bytes)?, decode_value(kv[1].data_type(), bytes)?));
+                items.push((decode_value(of_key, bytes)?, decode_value(of_value, bytes)?));
             }
             Value::Map(items)
         }

@@ -8,6 +8,7 @@ pub mod error;
 pub mod failpoint;
 pub mod graph;
 pub mod key;
+pub mod maps;
 pub mod metrics;
 pub mod options;
 pub mod origin;

@@ -1,5 +1,6 @@
 //! Flink's SQL types, how they print, and which Arrow type carries each.
 
+use crate::maps;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -200,18 +201,13 @@ impl SqlType {
             TypeKind::IntervalMonth => DataType::Int32,
             TypeKind::IntervalDay => DataType::Int64,
             TypeKind::Array(e) => DataType::List(Arc::new(ArrowField::new("item", e.arrow(), true))),
-            TypeKind::Map(k, v) => map_type(k.arrow(), v.arrow()),
-            TypeKind::Multiset(e) => map_type(e.arrow(), DataType::Int32),
+            TypeKind::Map(k, v) => maps::data_type(k.arrow(), v.arrow()),
+            TypeKind::Multiset(e) => maps::data_type(e.arrow(), DataType::Int32),
             TypeKind::Row(fields) => DataType::Struct(
                 fields.iter().map(|f| ArrowField::new(&f.name, f.ty.arrow(), true)).collect::<Fields>(),
             ),
         }
     }
-}
-
-fn map_type(key: DataType, value: DataType) -> DataType {
-    let entries = Fields::from(vec![ArrowField::new("keys", key, false), ArrowField::new("values", value, true)]);
-    DataType::Map(Arc::new(ArrowField::new("entries", DataType::Struct(entries), false)), false)
 }
 
 /// A name as SQL writes it where it must be quoted.

@@ -8,6 +8,7 @@ use arrow::datatypes::{
 };
 use std::borrow::Cow;
 
+use crate::maps::Maps;
 use crate::types::NANOS;
 
 /// A value of any SQL type. Text and bytes may borrow from the column.
@@ -162,11 +163,13 @@ impl<'a> Value<'a> {
                 let (from, to) = (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
                 Value::List((from..to).map(|i| Value::read(list.values(), i)).collect())
             }
-            DataType::Map(..) => {
-                let map = array.as_map();
-                let (from, to) = (map.value_offsets()[row] as usize, map.value_offsets()[row + 1] as usize);
-                Value::Map((from..to).map(|i| (Value::read(map.keys(), i), Value::read(map.values(), i))).collect())
-            }
+            DataType::Map(..) => match Maps::of(array) {
+                Some(maps) => {
+                    let entry = |i| (Value::read(maps.keys(), i), Value::read(maps.values(), i));
+                    Value::Map(maps.entries(row).map(entry).collect())
+                }
+                None => Value::Null,
+            },
             DataType::Struct(_) => {
                 Value::Row(array.as_struct().columns().iter().map(|c| Value::read(c, row)).collect())
             }

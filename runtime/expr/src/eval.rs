@@ -6,7 +6,7 @@
 use crate::context::{EvalContext, Session};
 use crate::expr::{CompareOp, Expr};
 use crate::functions::size;
-use crate::{arith, cast};
+use crate::{arith, cast, equality};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array, new_null_array};
 use arrow::compute::kernels::{boolean, cmp};
 use std::sync::Arc;
@@ -287,7 +287,6 @@ pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray
         DataType::Float64 => Ok(float!(Float64Type)),
         DataType::Float32 => Ok(float!(Float32Type)),
         DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => {
-            let known = matches!(op, CompareOp::DistinctFrom | CompareOp::NotDistinctFrom);
             let key = |a: &ArrayRef, i: usize| {
                 let mut k = vec![];
                 weir_core::key::encode_value(&Value::read(a, i), a.data_type(), &mut k);
@@ -295,21 +294,25 @@ pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray
             };
             Ok((0..l.len())
                 .map(|i| {
-                    if !known && (l.is_null(i) || r.is_null(i)) {
-                        return None;
-                    }
-                    if !known && matches!(op, CompareOp::Eq | CompareOp::NotEq) {
-                        let equal = equal(&Value::read(l, i), &Value::read(r, i))?;
-                        return Some(equal == (op == CompareOp::Eq));
+                    let equal = || equal(&Value::read(l, i), &Value::read(r, i));
+                    let distinct = || match (l.is_null(i), r.is_null(i)) {
+                        (false, false) => equal() != Some(true),
+                        (a, b) => a != b,
+                    };
+                    match op {
+                        CompareOp::DistinctFrom => return Some(distinct()),
+                        CompareOp::NotDistinctFrom => return Some(!distinct()),
+                        _ if l.is_null(i) || r.is_null(i) => return None,
+                        CompareOp::Eq => return equal(),
+                        CompareOp::NotEq => return equal().map(|equal| !equal),
+                        _ => {}
                     }
                     let order = key(l, i).cmp(&key(r, i));
                     Some(match op {
-                        CompareOp::Eq | CompareOp::NotDistinctFrom => order.is_eq(),
-                        CompareOp::NotEq | CompareOp::DistinctFrom => order.is_ne(),
                         CompareOp::Less => order.is_lt(),
                         CompareOp::LessEq => order.is_le(),
                         CompareOp::Greater => order.is_gt(),
-                        CompareOp::GreaterEq => order.is_ge(),
+                        _ => order.is_ge(),
                     })
                 })
                 .collect())
@@ -339,6 +342,6 @@ fn equal(a: &Value<'_>, b: &Value<'_>) -> Option<bool> {
             Some(true) => Some(so_far),
             None => None,
         }),
-        (a, b) => Some(a == b),
+        (a, b) => Some(equality::equals(a, b)),
     }
 }

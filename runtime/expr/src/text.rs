@@ -1,5 +1,6 @@
 //! Values as text: as CAST writes them, and as Flink's print sink does.
 
+use crate::java_map;
 use crate::time::{self, Zone};
 use weir_core::{SqlType, TypeKind, Value, value::decimal_text};
 
@@ -189,26 +190,8 @@ pub fn print(value: &Value<'_>, ty: &SqlType, out: &mut String) {
             }
             write!(out, "]")
         }
-        (Value::Map(items), kind) => {
-            out.push('{');
-            for (i, (k, v)) in items.iter().enumerate() {
-                out.push_str(if i > 0 { ", " } else { "" });
-                match kind {
-                    TypeKind::Map(kt, vt) => {
-                        print(k, kt, out);
-                        out.push('=');
-                        print(v, vt, out);
-                    }
-                    TypeKind::Multiset(e) => {
-                        print(k, e, out);
-                        out.push('=');
-                        print(v, &SqlType::INT, out);
-                    }
-                    _ => {}
-                }
-            }
-            write!(out, "}}")
-        }
+        (Value::Map(items), TypeKind::Map(k, v)) => return print_map(items, k, v, out),
+        (Value::Map(items), TypeKind::Multiset(e)) => return print_map(items, e, &SqlType::INT, out),
         (Value::Row(items), TypeKind::Row(fields)) => {
             out.push_str("+I[");
             for (i, (v, f)) in items.iter().zip(fields).enumerate() {
@@ -219,6 +202,17 @@ pub fn print(value: &Value<'_>, ty: &SqlType, out: &mut String) {
         }
         _ => write!(out, "{}", cast_text(value, ty, &Zone::UTC)),
     };
+}
+
+fn print_map(entries: &[(Value<'_>, Value<'_>)], key: &SqlType, value: &SqlType, out: &mut String) {
+    out.push('{');
+    for (i, (k, v)) in java_map::ordered(entries, key, java_map::CAPACITY).into_iter().enumerate() {
+        out.push_str(if i > 0 { ", " } else { "" });
+        print(k, key, out);
+        out.push('=');
+        print(v, value, out);
+    }
+    out.push('}');
 }
 
 /// Milliseconds as Java's `Duration` prints them.

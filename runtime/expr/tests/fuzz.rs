@@ -223,9 +223,7 @@ fn any(ty: &T, random: &mut Random) -> Value<'static> {
             Value::Timestamp(s, *random.one(&[0, 1_000, 999_999_000]))
         }
         T::Array(e) => Value::List(some(e, random)),
-        T::Map(k, v) => Value::Map(
-            some(k, random).into_iter().filter(|key| !key.is_null()).map(|key| (key, any(&v.kind, random))).collect(),
-        ),
+        T::Map(k, v) => Value::Map(some(k, random).into_iter().map(|key| (key, any(&v.kind, random))).collect()),
         T::Row(fields) => Value::Row(fields.iter().map(|f| any(&f.ty.kind, random)).collect()),
         _ => Value::Null,
     }

@@ -5,7 +5,7 @@
 //! nothing but the same request repeats: a table that keeps some takes a block without one for an earlier block of the same rows.
 
 use crate::format::Encoder;
-use crate::format::json::JsonWriter;
+use crate::format::json_writer::JsonWriter;
 use crate::http::{Answer, Http};
 use crate::options::TableSpec;
 use std::sync::Arc;

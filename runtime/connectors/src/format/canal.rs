@@ -2,8 +2,8 @@
 //! what happened to them.
 
 use super::changes::{Envelope, Item, Shape, word};
-use super::json::JsonWriter;
 use super::json_text::Scanner;
+use super::json_writer::JsonWriter;
 use super::{Decoder, Encoder, Failure, Rows};
 use crate::options::TableSpec;
 use regex::Regex;

@@ -2,7 +2,7 @@
 //! written as op c, one that goes as op d; an update is one of each, as Flink writes it.
 
 use super::changes::{Envelope, Item, Shape, word};
-use super::json::JsonWriter;
+use super::json_writer::JsonWriter;
 use super::{Decoder, Encoder, Failure, Rows};
 use crate::options::TableSpec;
 use weir_core::{Batch, Result, RowKind};

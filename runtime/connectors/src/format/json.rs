@@ -3,13 +3,11 @@
 use super::json_text::{Json as Kind, Scanner, said, what};
 use super::json_tree::{Fractions, compact, number};
 use super::scalars::{decimal, from_base64, short_integer, timestamp};
-use super::{Decoder, Encoder, Failure, Rows, json_fields, times, utf8};
+use super::{Decoder, Failure, Rows, json_fields, times, utf8};
 use crate::options::TableSpec;
 use base64::Engine;
-use serde_json::Value as J;
-use std::sync::Arc;
-use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
-use weir_expr::{Session, cast, time};
+use weir_core::{ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
+use weir_expr::cast;
 
 /// Reads JSON.
 #[derive(Clone)]
@@ -26,7 +24,8 @@ pub(crate) struct Json {
     fractions: Fractions,
 }
 
-fn iso(table: &TableSpec, prefix: &str) -> Result<bool> {
+/// Whether times are written as ISO 8601 has them.
+pub(super) fn iso(table: &TableSpec, prefix: &str) -> Result<bool> {
     let key = format!("{prefix}.timestamp-format.standard");
     match table.get(&key).unwrap_or("SQL") {
         "SQL" => Ok(false),
@@ -349,92 +348,5 @@ impl Decoder for Json {
         let height = rows.height;
         let read = self.read(record, rows).map_err(Failure::from);
         rows.ignoring(height, read, self.ignore_errors)
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct JsonWriter {
-    fields: Vec<Field>,
-    iso: bool,
-    ignore_nulls: bool,
-    plain_decimals: bool,
-    session: Arc<Session>,
-}
-
-impl JsonWriter {
-    pub fn new(table: &TableSpec) -> Result<Self> {
-        Json::new(table)?;
-        Self::with_prefix(table, "json")
-    }
-
-    /// A writer whose options begin with another format's name.
-    pub fn with_prefix(table: &TableSpec, prefix: &str) -> Result<Self> {
-        Ok(JsonWriter {
-            fields: table.schema.fields.clone(),
-            iso: iso(table, prefix)?,
-            ignore_nulls: table.boolean(&format!("{prefix}.encode.ignore-null-fields"), false)?,
-            plain_decimals: table.boolean(&format!("{prefix}.encode.decimal-as-plain-number"), false)?,
-            session: table.session.clone(),
-        })
-    }
-
-    /// A writer for systems that take any JSON: decimals as numbers without exponents.
-    pub fn plain(table: &TableSpec) -> Self {
-        JsonWriter {
-            fields: table.schema.fields.clone(),
-            iso: false,
-            ignore_nulls: false,
-            plain_decimals: true,
-            session: table.session.clone(),
-        }
-    }
-
-    fn json(&self, v: &Value<'_>, ty: &SqlType) -> J {
-        // What is no number is written as text, as Jackson does.
-        let number = |t: String| serde_json::from_str(&t).unwrap_or(J::String(t));
-        let stamp = |s: i64, n: u32| {
-            let t = time::timestamp_text(s, n, 9);
-            let t = t.trim_end_matches('0').trim_end_matches('.').to_string();
-            if self.iso { t.replacen(' ', "T", 1) } else { t }
-        };
-        match (v, &ty.kind) {
-            (Value::Null, _) => J::Null,
-            (Value::Bool(b), _) => J::Bool(*b),
-            (Value::Int(i), _) => J::from(*i),
-            (Value::Float(f), _) => number(weir_expr::text::float_text(*f)),
-            (Value::Double(f), _) => number(weir_expr::text::double_text(*f)),
-            (Value::Decimal(d, s), _) => {
-                let text = weir_core::value::decimal_text(*d, *s);
-                number(if self.plain_decimals { text } else { weir_expr::text::big_decimal_text(*d, *s) })
-            }
-            (Value::Bytes(b), _) => J::String(base64::engine::general_purpose::STANDARD.encode(b)),
-            (Value::Timestamp(s, n), TypeKind::TimestampLtz(_)) => J::String(stamp(*s, *n) + "Z"),
-            (Value::Timestamp(s, n), _) => J::String(stamp(*s, *n)),
-            (Value::List(items), TypeKind::Array(e)) => J::Array(items.iter().map(|v| self.json(v, e)).collect()),
-            (Value::Map(items), TypeKind::Map(k, e)) => {
-                let key = |v: &Value<'_>| weir_expr::text::cast_text(v, k, &self.session.zone);
-                J::Object(items.iter().map(|(a, b)| (key(a), self.json(b, e))).collect())
-            }
-            (Value::Map(items), TypeKind::Multiset(k)) => {
-                let key = |v: &Value<'_>| weir_expr::text::cast_text(v, k, &self.session.zone);
-                J::Object(items.iter().map(|(a, b)| (key(a), J::from(b.as_i64().unwrap_or(0)))).collect())
-            }
-            (Value::Row(items), TypeKind::Row(fields)) => self.object(items.iter().zip(fields)),
-            _ => J::String(weir_expr::text::cast_text(v, ty, &self.session.zone)),
-        }
-    }
-
-    fn object<'a>(&self, items: impl Iterator<Item = (&'a Value<'a>, &'a Field)>) -> J {
-        let kept = items.filter(|(v, _)| !(self.ignore_nulls && v.is_null()));
-        J::Object(kept.map(|(v, f)| (f.name.clone(), self.json(v, &f.ty))).collect())
-    }
-}
-
-impl Encoder for JsonWriter {
-    fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
-        let values: Vec<Value<'_>> = columns.iter().map(|c| Value::read(batch.data.column(*c), row)).collect();
-        let object = self.object(values.iter().zip(&self.fields));
-        serde_json::to_writer(&mut *out, &object).map_err(|e| Error::internal(e.to_string()))?;
-        Ok(())
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod json;
 mod json_fields;
 mod json_text;
 mod json_tree;
+pub(crate) mod json_writer;
 mod maxwell;
 pub(crate) mod metadata;
 mod ogg;
@@ -254,7 +255,7 @@ pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str
             Ok((Box::new(move || Box::new(csv.clone())), "csv"))
         }
         "json" => {
-            let json = json::JsonWriter::new(table)?;
+            let json = json_writer::JsonWriter::new(table)?;
             Ok((Box::new(move || Box::new(json.clone())), "json"))
         }
         "debezium-json" => {

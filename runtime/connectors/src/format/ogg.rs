@@ -1,7 +1,7 @@
 //! Changes as Oracle GoldenGate writes them: `before`, `after` and `op_type`.
 
 use super::changes::{Envelope, Item, Shape, word};
-use super::json::JsonWriter;
+use super::json_writer::JsonWriter;
 use super::{Decoder, Encoder, Failure, Rows};
 use crate::options::TableSpec;
 use weir_core::{Batch, Result, RowKind};

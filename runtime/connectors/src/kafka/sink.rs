@@ -224,7 +224,7 @@ fn encode(e: &mut dyn Encoder, batch: &Batch, row: usize, columns: &[usize], out
 }
 
 /// A header's name and value.
-type OwnHeader = (Vec<u8>, Option<Vec<u8>>);
+type OwnHeader = (Vec<u8>, Vec<u8>);
 
 /// The time and the headers that a row gives its message.
 type Beside = (Option<i64>, Vec<OwnHeader>);
@@ -235,14 +235,9 @@ fn beside(layout: &Layout, batch: &Batch, row: usize) -> Beside {
         match (metadata, Value::read(batch.data.column(*column), row)) {
             (Metadata::Timestamp, Value::Timestamp(s, n)) => time = Some(s * 1_000 + i64::from(n / 1_000_000)),
             (Metadata::Headers, Value::Map(items)) => {
-                for (k, v) in items {
-                    let bytes = |v: Value<'_>| match v {
-                        Value::Text(t) => Some(t.as_bytes().to_vec()),
-                        Value::Bytes(b) => Some(b.to_vec()),
-                        _ => None,
-                    };
-                    headers.push((bytes(k).unwrap_or_default(), bytes(v)));
-                }
+                // As Flink, which leaves out what has no name, or no value.
+                let both = |(k, v): &(Value<'_>, Value<'_>)| Some((k.as_bytes()?.to_vec(), v.as_bytes()?.to_vec()));
+                headers.extend(items.iter().filter_map(both));
             }
             _ => {}
         }
@@ -251,7 +246,7 @@ fn beside(layout: &Layout, batch: &Batch, row: usize) -> Beside {
 }
 
 fn borrowed(headers: &[OwnHeader]) -> Vec<(&[u8], Option<&[u8]>)> {
-    headers.iter().map(|(k, v)| (k.as_slice(), v.as_deref())).collect()
+    headers.iter().map(|(k, v)| (k.as_slice(), Some(v.as_slice()))).collect()
 }
 
 impl Sink for Writer {

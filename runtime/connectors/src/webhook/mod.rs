@@ -2,7 +2,7 @@
 //! told that is taken back later; one that is repeated after a crash carries the same `Idempotency-Key`.
 
 use crate::format::Encoder;
-use crate::format::json::JsonWriter;
+use crate::format::json_writer::JsonWriter;
 use crate::http::Http;
 use crate::options::TableSpec;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value as Jinja};
@@ -137,7 +137,9 @@ fn jinja(v: &Value<'_>, ty: &SqlType) -> Jinja {
         (Value::Double(d), _) => Jinja::from(*d),
         (Value::List(items), TypeKind::Array(e)) => items.iter().map(|v| jinja(v, e)).collect(),
         (Value::Map(items), TypeKind::Map(k, e)) => {
-            let pair = |(a, b): &(Value<'_>, Value<'_>)| (cast_text(a, k, &Zone::UTC), jinja(b, e));
+            let key =
+                |k: &Value<'_>, ty| if k.is_null() { Jinja::from(()) } else { cast_text(k, ty, &Zone::UTC).into() };
+            let pair = |(a, b): &(Value<'_>, Value<'_>)| (key(a, k), jinja(b, e));
             items.iter().map(pair).collect::<BTreeMap<_, _>>().into()
         }
         (Value::Row(items), TypeKind::Row(fields)) => {

@@ -2,10 +2,10 @@
 
 use super::size;
 use super::table::*;
+use crate::equality::{Equality, Identity, equals};
 use std::cmp::Ordering;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
 
 pub(super) const ALL: &[Definition] = &[
     def("CARDINALITY", &[Any], (1, 1), Type(int), Strict(cardinality)),
@@ -88,7 +88,7 @@ pub(super) const ALL: &[Definition] = &[
         &[Map],
         (1, MANY),
         Of(common),
-        Strict(|a, _| Ok(put_all((0..a.len()).flat_map(|i| entries(a, i))))),
+        Strict(|a, _| Ok(Value::Map((1..a.len()).fold(entries(a, 0), |all, i| united(all, entries(a, i)))))),
     ),
 ];
 
@@ -103,73 +103,24 @@ fn list(a: &[Value<'_>], at: usize) -> Vec<Value<'static>> {
     }
 }
 
-fn entries(a: &[Value<'_>], at: usize) -> Vec<(Value<'static>, Value<'static>)> {
+/// The entries of a map.
+type Entries = Vec<(Value<'static>, Value<'static>)>;
+
+fn entries(a: &[Value<'_>], at: usize) -> Entries {
     match &a[at] {
         Value::Map(m) => m.iter().cloned().map(|(k, v)| (k.into_owned(), v.into_owned())).collect(),
         _ => vec![],
     }
 }
 
-/// A value as a set knows it: NaN is itself, and zero has no sign.
-struct Key<'a>(&'a Value<'a>);
-
-impl PartialEq for Key<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        same(self.0, other.0)
-    }
-}
-
-impl Eq for Key<'_> {}
-
-impl Hash for Key<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(self.0, state);
-    }
-}
-
-fn same(a: &Value<'_>, b: &Value<'_>) -> bool {
-    let all = |x: &[Value<'_>], y: &[Value<'_>]| x.len() == y.len() && x.iter().zip(y).all(|(a, b)| same(a, b));
-    match (a, b) {
-        (Value::Float(a), Value::Float(b)) => a == b || a.is_nan() && b.is_nan(),
-        (Value::Double(a), Value::Double(b)) => a == b || a.is_nan() && b.is_nan(),
-        (Value::List(x), Value::List(y)) | (Value::Row(x), Value::Row(y)) => all(x, y),
-        (Value::Map(x), Value::Map(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|((k, v), (l, w))| same(k, l) && same(v, w))
-        }
-        (a, b) => a == b,
-    }
-}
-
-fn hash<H: Hasher>(v: &Value<'_>, state: &mut H) {
-    let double = |d: f64| if d.is_nan() { f64::NAN.to_bits() } else { (d + 0.0).to_bits() };
-    std::mem::discriminant(v).hash(state);
-    match v {
-        Value::Null => {}
-        Value::Bool(b) => b.hash(state),
-        Value::Int(i) => i.hash(state),
-        Value::Float(f) => double(f64::from(*f)).hash(state),
-        Value::Double(d) => double(*d).hash(state),
-        Value::Decimal(d, s) => (d, s).hash(state),
-        Value::Text(t) => t.hash(state),
-        Value::Bytes(b) => b.hash(state),
-        Value::Date(d) | Value::Time(d) => d.hash(state),
-        Value::Timestamp(s, n) => (s, n).hash(state),
-        Value::List(items) | Value::Row(items) => items.iter().for_each(|i| hash(i, state)),
-        Value::Map(items) => items.iter().for_each(|(k, v)| {
-            hash(k, state);
-            hash(v, state);
-        }),
-    }
-}
-
 /// A map of pairs: a key that comes again keeps its place and takes the later value.
 fn put_all(pairs: impl Iterator<Item = (Value<'static>, Value<'static>)>) -> Value<'static> {
-    let pairs: Vec<(Value<'static>, Value<'static>)> = pairs.collect();
-    let mut places: HashMap<Key<'_>, usize> = HashMap::with_capacity(pairs.len());
+    let pairs: Entries = pairs.collect();
+    let mut places: HashMap<Identity<'_>, usize> = HashMap::with_capacity(pairs.len());
     // For each place of the map, where its key and where its value comes from.
     let mut from: Vec<(usize, usize)> = vec![];
     for (i, (k, _)) in pairs.iter().enumerate() {
-        match places.entry(Key(k)) {
+        match places.entry(Identity(k)) {
             Entry::Occupied(at) => from[*at.get()].1 = i,
             Entry::Vacant(free) => {
                 free.insert(from.len());
@@ -183,24 +134,43 @@ fn put_all(pairs: impl Iterator<Item = (Value<'static>, Value<'static>)>) -> Val
     Value::Map(from.into_iter().map(|(k, v)| (take(&mut keys, k), take(&mut values, v))).collect())
 }
 
+/// A map's entries, and behind them those of an older one whose keys it does not have.
+fn united(old: Entries, new: Entries) -> Entries {
+    let known: HashSet<Equality<'_>> = new.iter().map(|(k, _)| k).filter(|k| equals(k, k)).map(Equality).collect();
+    let rest: Entries = old.into_iter().filter(|(k, _)| !known.contains(&Equality(k))).collect();
+    drop(known);
+    new.into_iter().chain(rest).collect()
+}
+
 /// Each value once, where it came first.
 fn distinct(mut items: Vec<Value<'static>>) -> Vec<Value<'static>> {
     let mut seen = HashSet::with_capacity(items.len());
-    let first: Vec<bool> = items.iter().map(|v| seen.insert(Key(v))).collect();
+    // What does not even equal itself is kept out of the set, where it would pile up.
+    let first: Vec<bool> = items.iter().map(|v| !equals(v, v) || seen.insert(Equality(v))).collect();
     drop(seen);
     let mut first = first.into_iter();
     items.retain(|_| first.next().unwrap_or(false));
     items
 }
 
-/// The first array's values, each once, that are in the second as well, or that are not.
+/// The first array's values, each once, that are in the second as well, or that are not. As in Flink, these have to be equal and to
+/// have one hash code: NaN is never there, and −0 is not 0.
 fn among(a: &[Value<'_>], wanted: bool) -> Value<'static> {
     let (Value::List(left), Value::List(right)) = (&a[0], &a[1]) else {
         return Value::Null;
     };
-    let right: HashSet<Key<'_>> = right.iter().map(Key).collect();
-    let found = left.iter().filter(|v| right.contains(&Key(v)) == wanted);
-    Value::List(distinct(found.cloned().map(Value::into_owned).collect()))
+    let right: HashSet<Identity<'_>> = right.iter().map(Identity).collect();
+    let (mut seen, mut found) = (HashSet::new(), vec![]);
+    for v in left {
+        let kept = match equals(v, v) {
+            true => right.contains(&Identity(v)) == wanted && seen.insert(Identity(v)),
+            false => !wanted,
+        };
+        if kept {
+            found.push(v.clone().into_owned());
+        }
+    }
+    Value::List(found)
 }
 
 fn item_of(t: &SqlType) -> SqlType {
@@ -333,7 +303,7 @@ fn item(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
                 return Ok(Value::Null);
             };
             let key = crate::cast::cast_value(key.clone(), &c.types[1], k, &c.session.zone)?;
-            m.iter().find(|(k, _)| same(k, &key)).map_or(Value::Null, |(_, v)| v.clone().into_owned())
+            m.iter().find(|(k, _)| equals(k, &key)).map_or(Value::Null, |(_, v)| v.clone().into_owned())
         }
         _ => Value::Null,
     })
@@ -353,7 +323,7 @@ fn map(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 
 fn contains(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(match &a[0] {
-        Value::List(l) => Value::Bool(l.iter().any(|v| same(v, &a[1]))),
+        Value::List(l) => Value::Bool(l.iter().any(|v| equals(v, &a[1]))),
         _ => Value::Null,
     })
 }
@@ -361,7 +331,7 @@ fn contains(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 fn position(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(match (&a[0], &a[1]) {
         (Value::Null, _) | (_, Value::Null) => Value::Null,
-        (Value::List(l), v) => Value::Int(l.iter().position(|o| same(o, v)).map_or(0, |p| p as i64 + 1)),
+        (Value::List(l), v) => Value::Int(l.iter().position(|o| equals(o, v)).map_or(0, |p| p as i64 + 1)),
         _ => Value::Null,
     })
 }
@@ -384,7 +354,7 @@ fn remove(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if a[0].is_null() {
         return Ok(Value::Null);
     }
-    Ok(Value::List(list(a, 0).into_iter().filter(|v| !same(v, &a[1])).collect()))
+    Ok(Value::List(list(a, 0).into_iter().filter(|v| !equals(v, &a[1])).collect()))
 }
 
 fn slice(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -426,9 +396,15 @@ fn sort(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::List(if nulls_first { [nulls, items].concat() } else { [items, nulls].concat() }))
 }
 
+/// The first of the values that no other is beyond. As for Java's operators, nothing is beyond NaN, nor NaN beyond anything.
 fn extreme(a: &[Value<'_>], wanted: Ordering) -> Value<'static> {
     let items = list(a, 0).into_iter().filter(|v| !v.is_null());
-    items.reduce(|x, y| if order(&y, &x) == wanted { y } else { x }).unwrap_or(Value::Null)
+    let beyond = |x: &Value<'_>, y: &Value<'_>| match (x, y) {
+        (Value::Float(x), Value::Float(y)) => x.partial_cmp(y) == Some(wanted),
+        (Value::Double(x), Value::Double(y)) => x.partial_cmp(y) == Some(wanted),
+        (x, y) => order(x, y) == wanted,
+    };
+    items.reduce(|x, y| if beyond(&y, &x) { y } else { x }).unwrap_or(Value::Null)
 }
 
 fn join(a: &[Value<'_>], c: &Call<'_>) -> Outcome {

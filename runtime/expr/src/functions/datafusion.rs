@@ -1,10 +1,10 @@
 //! DataFusion's scalar functions, under the names that Flink does not use.
 
-use super::size;
+use super::{plain, size};
 use crate::context::EvalContext;
 use crate::expr::{Expr, Function};
-use arrow::array::{Array, ArrayRef, AsArray, TimestampNanosecondArray};
-use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampNanosecondType};
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion_common::ScalarValue;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::type_coercion::functions::fields_with_udf;
@@ -80,44 +80,6 @@ fn sql_type(ty: &DataType) -> Option<TypeKind> {
     })
 }
 
-/// The Arrow type in which these functions take a type: nanoseconds are 64 bits to them.
-fn bridged(ty: &SqlType) -> DataType {
-    match ty.kind {
-        TypeKind::Timestamp(7..) => DataType::Timestamp(TimeUnit::Nanosecond, None),
-        TypeKind::TimestampLtz(7..) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
-        _ => ty.arrow(),
-    }
-}
-
-fn hand_over(array: &ArrayRef) -> Result<ArrayRef> {
-    if !matches!(array.data_type(), DataType::FixedSizeBinary(_)) {
-        return Ok(array.clone());
-    }
-    let nanos = (0..array.len()).map(|row| match Value::read(array, row) {
-        Value::Timestamp(s, n) => {
-            let v = s.checked_mul(1_000_000_000).and_then(|v| v.checked_add(i64::from(n)));
-            v.map(Some).ok_or_else(|| Error::data("this function takes times from 1677 to 2262 only"))
-        }
-        _ => Ok(None),
-    });
-    Ok(Arc::new(nanos.collect::<Result<TimestampNanosecondArray>>()?))
-}
-
-fn take_back(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
-    let arrow = ty.arrow();
-    let DataType::Timestamp(TimeUnit::Nanosecond, _) = array.data_type() else {
-        return Ok(arrow::compute::cast(array, &arrow)?);
-    };
-    let nanos = array.as_primitive::<TimestampNanosecondType>();
-    Ok(builder::column(
-        &arrow,
-        nanos.iter().map(|v| match v {
-            Some(v) => Value::Timestamp(v.div_euclid(1_000_000_000), v.rem_euclid(1_000_000_000) as u32),
-            None => Value::Null,
-        }),
-    ))
-}
-
 /// Binds a call, if there is such a function. Some of these functions panic where their arguments are not what they expect.
 pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let Some(function) = all().get(name) else {
@@ -142,7 +104,7 @@ fn bound(name: &str, function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<Expr>
     let fields: Vec<FieldRef> = args
         .iter()
         .enumerate()
-        .map(|(i, a)| Arc::new(Field::new(format!("a{i}"), bridged(&a.ty()), a.ty().nullable)))
+        .map(|(i, a)| Arc::new(Field::new(format!("a{i}"), plain::data_type(&a.ty()), a.ty().nullable)))
         .collect();
     let coerced =
         if fields.is_empty() { vec![] } else { fields_with_udf(&fields, function.as_ref()).map_err(wrong)? };
@@ -152,7 +114,7 @@ fn bound(name: &str, function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<Expr>
         .map(|(a, f)| match a {
             Expr::Literal { value, ty } => {
                 let array = builder::column(&ty.arrow(), [value.clone()]);
-                let array = arrow::compute::cast(&hand_over(&array).ok()?, f.data_type()).ok()?;
+                let array = arrow::compute::cast(&plain::hand_over(&array, ty).ok()?, f.data_type()).ok()?;
                 ScalarValue::try_from_array(&array, 0).ok()
             }
             _ => None,
@@ -166,7 +128,8 @@ fn bound(name: &str, function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<Expr>
         Error::script(format!("{name} gives {}, which SQL has no type for", return_field.data_type()))
     })?;
     let ty = SqlType::from(kind).nullable(return_field.is_nullable());
-    let function = Arc::new(Bridge { function: function.clone(), fields: coerced, constants, return_field });
+    let types = args.iter().map(Expr::ty).collect();
+    let function = Arc::new(Bridge { function: function.clone(), types, fields: coerced, constants, return_field });
     Ok(Expr::Call { function, args, ty })
 }
 
@@ -205,6 +168,7 @@ fn demand(name: &str) -> Option<fn(&[Value<'_>]) -> usize> {
 
 struct Bridge {
     function: Arc<ScalarUDF>,
+    types: Vec<SqlType>,
     fields: Vec<FieldRef>,
     constants: Vec<Option<ScalarValue>>,
     return_field: FieldRef,
@@ -260,12 +224,13 @@ impl Bridge {
     fn call(&self, args: &[ArrayRef], rows: usize, ty: &SqlType) -> Result<ArrayRef> {
         let values = args
             .iter()
+            .zip(&self.types)
             .zip(&self.fields)
             .zip(&self.constants)
-            .map(|((a, f), constant)| {
+            .map(|(((a, ty), f), constant)| {
                 Ok(match constant {
                     Some(c) => ColumnarValue::Scalar(c.clone()),
-                    None => ColumnarValue::Array(arrow::compute::cast(&hand_over(a)?, f.data_type())?),
+                    None => ColumnarValue::Array(arrow::compute::cast(&plain::hand_over(a, ty)?, f.data_type())?),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -290,6 +255,6 @@ impl Bridge {
             1 => arrow::compute::take(&result, &arrow::array::UInt32Array::from(vec![0; rows]), None)?,
             n => return Err(Error::data(format!("the function gives {n} rows for {rows}"))),
         };
-        take_back(&result, ty)
+        plain::take_back(&result, ty)
     }
 }

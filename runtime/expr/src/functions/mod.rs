@@ -11,6 +11,7 @@ mod in_set;
 mod json;
 mod math;
 mod pattern;
+mod plain;
 mod printf;
 mod regexp;
 pub mod size;
@@ -333,9 +334,6 @@ impl Function for BuiltIn {
                 continue;
             }
             let result = f(&values, &call).and_then(|v| {
-                if matches!(&v, Value::Map(entries) if entries.iter().any(|(k, _)| k.is_null())) {
-                    return Err("a map with a NULL key is not yet supported".to_string());
-                }
                 let bytes = size::of(&v);
                 total += bytes;
                 size::fits(bytes).map(|()| v)

@@ -4,7 +4,7 @@
 use super::pattern::{self, Kind, Pattern};
 use super::size;
 use super::table::*;
-use std::collections::HashMap;
+use crate::java_map;
 use std::rc::Rc;
 
 pub(super) const ALL: &[Definition] = &[
@@ -216,17 +216,16 @@ fn str_to_map(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if s(a, 0).is_empty() {
         return Ok(Value::Map(vec![]));
     }
-    // A key that comes again stands where it came last.
-    let (mut entries, mut places, mut bytes) = (vec![], HashMap::new(), 0);
+    let (mut entries, mut bytes) = (vec![], 0);
     for part in pairs.split(s(a, 0), None)? {
         let kv = between.split(part, Some(2))?;
         let (key, value) = (kv.first().copied().unwrap_or_default(), kv.get(1).copied());
         bytes += 16 + key.len() + value.map_or(0, str::len);
         size::fits(bytes)?;
-        if let Some(before) = places.insert(key, entries.len()) {
-            entries[before] = None;
-        }
-        entries.push(Some((own(key), value.map_or(Value::Null, own))));
+        entries.push((Value::text(key), value.map_or(Value::Null, Value::text)));
     }
-    Ok(Value::Map(entries.into_iter().flatten().collect()))
+    // In the order of the map of Java's that Flink makes for as many entries.
+    let ordered = java_map::ordered(&entries, &SqlType::STRING, entries.len());
+    let owned = ordered.into_iter().map(|(k, v)| (k.clone().into_owned(), v.clone().into_owned()));
+    Ok(Value::Map(owned.collect()))
 }

@@ -13,7 +13,7 @@ impl Accumulator {
     /// What it comes to.
     ///
     /// # Errors
-    /// When that is longer than a value may be.
+    /// When that is longer than a value may be, or is to be JSON and a map within has a NULL key.
     pub fn result(&self, call: &AggregateCall, input: &Schema) -> Result<Value<'static>, String> {
         let ty = call.args.first().map(|a| input.fields[*a].ty.clone());
         let arrow = ty.as_ref().map(|t| t.arrow()).unwrap_or(DataType::Null);
@@ -185,7 +185,7 @@ fn listed<'a>(
         Aggregate::JsonArrayAgg { absent_on_null } => {
             let ty = &input.fields[call.args[0]].ty;
             let items = list.map(decode).filter(|v| !(*absent_on_null && v.is_null()));
-            let items = items.map(|v| weir_expr::functions::to_json(&v, ty)).collect();
+            let items = items.map(|v| weir_expr::functions::to_json(&v, ty)).collect::<Result<_, _>>()?;
             Value::string(weir_expr::functions::render_json(&serde_json::Value::Array(items)))
         }
         Aggregate::JsonObjectAgg { absent_on_null } => {
@@ -198,7 +198,7 @@ fn listed<'a>(
                 if let Some(k) = key.as_str()
                     && !(*absent_on_null && value.is_null())
                 {
-                    map.insert(k.to_string(), weir_expr::functions::to_json(&value, &types[1]));
+                    map.insert(k.to_string(), weir_expr::functions::to_json(&value, &types[1])?);
                 }
             }
             let mut entries: Vec<_> = map.into_iter().collect();

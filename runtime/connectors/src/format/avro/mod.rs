@@ -196,7 +196,8 @@ impl Encoder for AvroWriter {
             out.extend_from_slice(&id.to_be_bytes());
         }
         let values: Vec<Value<'_>> = columns.iter().map(|c| Value::read(batch.data.column(*c), row)).collect();
-        let record = values::to_record(values.iter().zip(&self.fields), self.format.legacy);
+        let no_fit = |why: String| Error::data(format!("a row does not fit the Avro schema: {why}"));
+        let record = values::to_record(values.iter().zip(&self.fields), self.format.legacy).map_err(no_fit)?;
         let record = if self.format.changes {
             let (some, none) = (Avro::Union(1, Box::new(record)), Avro::Union(0, Box::new(Avro::Null)));
             let comes = batch.kind(row).sign() > 0;
@@ -207,9 +208,7 @@ impl Encoder for AvroWriter {
             record
         };
         let record = if self.format.given { record.resolve(&self.schema) } else { Ok(record) };
-        let datum = record
-            .and_then(|r| to_avro_datum(&self.schema, r))
-            .map_err(|e| Error::data(format!("a row does not fit the Avro schema: {e}")))?;
+        let datum = record.and_then(|r| to_avro_datum(&self.schema, r)).map_err(|e| no_fit(e.to_string()))?;
         out.extend_from_slice(&datum);
         Ok(())
     }

@@ -192,10 +192,13 @@ fn big(d: &Decimal) -> Option<i128> {
 }
 
 /// A value in the schema that [`super::schema::of`] makes of its type.
-pub(super) fn to_avro(v: &Value<'_>, ty: &SqlType, legacy: bool) -> Avro {
+///
+/// # Errors
+/// When a map has a NULL key.
+pub(super) fn to_avro(v: &Value<'_>, ty: &SqlType, legacy: bool) -> Result<Avro, String> {
     let plain = match (v, &ty.kind) {
-        (Value::Null, TypeKind::Null) => return Avro::Null,
-        (Value::Null, _) => return if ty.nullable { Avro::Union(0, Box::new(Avro::Null)) } else { Avro::Null },
+        (Value::Null, TypeKind::Null) => return Ok(Avro::Null),
+        (Value::Null, _) => return Ok(if ty.nullable { Avro::Union(0, Box::new(Avro::Null)) } else { Avro::Null }),
         (Value::Bool(b), _) => Avro::Boolean(*b),
         (Value::Int(i), TypeKind::BigInt) => Avro::Long(*i),
         (Value::Int(i), _) => Avro::Int(*i as i32),
@@ -217,24 +220,35 @@ pub(super) fn to_avro(v: &Value<'_>, ty: &SqlType, legacy: bool) -> Avro {
                 (false, true) => Avro::LocalTimestampMicros(micros),
             }
         }
-        (Value::List(items), TypeKind::Array(e)) => Avro::Array(items.iter().map(|v| to_avro(v, e, legacy)).collect()),
+        (Value::List(items), TypeKind::Array(e)) => {
+            Avro::Array(items.iter().map(|v| to_avro(v, e, legacy)).collect::<Result<_, _>>()?)
+        }
         (Value::Map(items), TypeKind::Map(_, e)) => {
-            Avro::Map(items.iter().map(|(k, v)| (key(k), to_avro(v, e, legacy))).collect())
+            let entry = |(k, v): &(Value<'_>, Value<'_>)| Ok((key(k)?, to_avro(v, e, legacy)?));
+            Avro::Map(items.iter().map(entry).collect::<Result<_, String>>()?)
         }
         (Value::Map(items), _) => {
-            Avro::Map(items.iter().map(|(k, v)| (key(k), Avro::Int(v.as_i64().unwrap_or(0) as i32))).collect())
+            let entry = |(k, v): &(Value<'_>, Value<'_>)| Ok((key(k)?, Avro::Int(v.as_i64().unwrap_or(0) as i32)));
+            Avro::Map(items.iter().map(entry).collect::<Result<_, String>>()?)
         }
-        (Value::Row(items), TypeKind::Row(fields)) => to_record(items.iter().zip(fields), legacy),
+        (Value::Row(items), TypeKind::Row(fields)) => to_record(items.iter().zip(fields), legacy)?,
         _ => Avro::Null,
     };
-    if ty.nullable { Avro::Union(1, Box::new(plain)) } else { plain }
+    Ok(if ty.nullable { Avro::Union(1, Box::new(plain)) } else { plain })
 }
 
-fn key(v: &Value<'_>) -> String {
-    v.as_str().unwrap_or_default().to_string()
+fn key(v: &Value<'_>) -> Result<String, String> {
+    v.as_str().map(str::to_string).ok_or_else(|| "a map has a NULL key, which Avro's have not".to_string())
 }
 
 /// Values with their fields as a record.
-pub(super) fn to_record<'a>(items: impl Iterator<Item = (&'a Value<'a>, &'a Field)>, legacy: bool) -> Avro {
-    Avro::Record(items.map(|(v, f)| (f.name.clone(), to_avro(v, &f.ty, legacy))).collect())
+///
+/// # Errors
+/// As [`to_avro`].
+pub(super) fn to_record<'a>(
+    items: impl Iterator<Item = (&'a Value<'a>, &'a Field)>,
+    legacy: bool,
+) -> Result<Avro, String> {
+    let fields = items.map(|(v, f)| Ok((f.name.clone(), to_avro(v, &f.ty, legacy)?)));
+    Ok(Avro::Record(fields.collect::<Result<_, String>>()?))
 }

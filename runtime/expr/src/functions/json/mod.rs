@@ -25,7 +25,7 @@ pub(super) const ALL: &[Definition] = &[
     def("JSON_QUERY", &[Text, Text, Text, Text, Text, Any], (2, 6), Of(queried), Lenient(query)),
     def("JSON_OBJECT", &[Text, Any], (0, MANY), NotNull(string), Lenient(object)),
     def("JSON_ARRAY", &[Text, Any], (0, MANY), NotNull(string), Lenient(array)),
-    def("JSON_STRING", &[Any], (1, 1), Type(string), Strict(|a, c| text(to_json(&a[0], &c.types[0])))),
+    def("JSON_STRING", &[Any], (1, 1), Type(string), Strict(|a, c| text(to_json(&a[0], &c.types[0])?))),
     def("JSON", &[Text], (1, 1), MaybeNull(string), Strict(|a, _| Ok(Value::string(s(a, 0).to_string())))),
     def("JSON_QUOTE", &[Text], (1, 1), Type(string), Strict(quote)),
     def("JSON_UNQUOTE", &[Text], (1, 1), MaybeNull(string), Strict(unquote)),
@@ -325,9 +325,12 @@ fn query(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 }
 
 /// JSON of any value.
-pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Json {
+///
+/// # Errors
+/// When a map has a NULL key.
+pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Result<Json, String> {
     let number = |t: String| serde_json::from_str(&t).unwrap_or(Json::Null);
-    match (v, &ty.kind) {
+    Ok(match (v, &ty.kind) {
         (Value::Null, _) => Json::Null,
         (Value::Bool(b), _) => Json::Bool(*b),
         (Value::Int(i), _) => Json::from(*i),
@@ -343,16 +346,22 @@ pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Json {
         }
         (Value::Timestamp(s, n), T::TimestampLtz(_)) => Json::String(crate::time::iso_instant(*s, *n)),
         (Value::Timestamp(s, n), _) => Json::String(crate::time::iso_timestamp(*s, *n)),
-        (Value::List(items), T::Array(e)) => Json::Array(items.iter().map(|v| to_json(v, e)).collect()),
+        (Value::List(items), T::Array(e)) => {
+            Json::Array(items.iter().map(|v| to_json(v, e)).collect::<Result<_, _>>()?)
+        }
         (Value::Map(items), T::Map(k, e)) => {
-            let key = |v: &Value<'_>| crate::text::cast_text(v, k, &crate::time::Zone::UTC);
-            Json::Object(items.iter().map(|(k, v)| (key(k), to_json(v, e))).collect())
+            let member = |(key, v): &(Value<'_>, Value<'_>)| match key {
+                Value::Null => Err("a map has a NULL key, which JSON has no name for".to_string()),
+                key => Ok((crate::text::cast_text(key, k, &crate::time::Zone::UTC), to_json(v, e)?)),
+            };
+            Json::Object(items.iter().map(member).collect::<Result<_, _>>()?)
         }
         (Value::Row(items), T::Row(fields)) => {
-            Json::Object(items.iter().zip(fields).map(|(v, f)| (f.name.clone(), to_json(v, &f.ty))).collect())
+            let member = |(v, f): (&Value<'_>, &weir_core::Field)| Ok((f.name.clone(), to_json(v, &f.ty)?));
+            Json::Object(items.iter().zip(fields).map(member).collect::<Result<_, String>>()?)
         }
         (v, _) => Json::String(crate::text::cast_text(v, ty, &crate::time::Zone::UTC)),
-    }
+    })
 }
 
 /// What becomes of NULLs, and which arguments are JSON already: `NULL 2 4`, as the parser writes it.
@@ -364,7 +373,7 @@ fn nested<'a>(a: &'a [Value<'_>]) -> (&'a str, Vec<usize>) {
 fn element(v: &Value<'_>, ty: &SqlType, is_json: bool) -> Result<Json, String> {
     match v.as_str() {
         Some(text) if is_json => json::parse(text).map_err(|e| format!("the text of JSON(…) is not JSON: {e}")),
-        _ => Ok(to_json(v, ty)),
+        _ => to_json(v, ty),
     }
 }
 

@@ -1,0 +1,102 @@
+//! When values of one type are equal, in collections. Flink has two answers: what its operators compare, floating point numbers by
+//! value, and what is compared by its bytes, as the items of two arrays and the keys of two maps are.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use weir_core::Value;
+
+/// Whether `=` holds for two values; NULLs within rows are equal. NaN equals nothing, and zero has no sign, but within an array.
+pub(crate) fn equals(a: &Value<'_>, b: &Value<'_>) -> bool {
+    match (a, b) {
+        (Value::List(_), Value::List(_)) => identical(a, b),
+        (Value::Row(x), Value::Row(y)) => x.len() == y.len() && x.iter().zip(y).all(|(a, b)| equals(a, b)),
+        (Value::Map(x), Value::Map(y)) => maps(x, y),
+        (a, b) => a == b,
+    }
+}
+
+/// Maps are equal whatever the order of their entries. A NULL among the values equals nothing.
+fn maps(x: &[(Value<'_>, Value<'_>)], y: &[(Value<'_>, Value<'_>)]) -> bool {
+    if x.len() != y.len() {
+        return false;
+    }
+    let right: HashMap<Identity<'_>, &Value<'_>> = y.iter().map(|(k, v)| (Identity(k), v)).collect();
+    x.iter().all(|(k, v)| right.get(&Identity(k)).is_some_and(|w| !v.is_null() && equals(v, w)))
+}
+
+/// Whether two values are the same: NULL is NULL, NaN is NaN, and −0 is not 0.
+pub(crate) fn identical(a: &Value<'_>, b: &Value<'_>) -> bool {
+    let all = |x: &[Value<'_>], y: &[Value<'_>]| x.len() == y.len() && x.iter().zip(y).all(|(a, b)| identical(a, b));
+    match (a, b) {
+        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
+        (Value::Double(a), Value::Double(b)) => a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
+        (Value::List(x), Value::List(y)) | (Value::Row(x), Value::Row(y)) => all(x, y),
+        (Value::Map(x), Value::Map(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|((k, v), (l, w))| identical(k, l) && identical(v, w))
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// A value that is looked for by [`identical`].
+pub(crate) struct Identity<'a>(pub &'a Value<'a>);
+
+impl PartialEq for Identity<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        identical(self.0, other.0)
+    }
+}
+
+impl Eq for Identity<'_> {}
+
+impl Hash for Identity<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(self.0, state);
+    }
+}
+
+/// A value that is looked for by [`equals`]; one that does not equal itself is never found.
+pub(crate) struct Equality<'a>(pub &'a Value<'a>);
+
+impl PartialEq for Equality<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        equals(self.0, other.0)
+    }
+}
+
+impl Eq for Equality<'_> {}
+
+impl Hash for Equality<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(self.0, state);
+    }
+}
+
+/// A hash that is the same for all that either kind of equality takes for one.
+fn hash<H: Hasher>(v: &Value<'_>, state: &mut H) {
+    let double = |d: f64| if d.is_nan() { f64::NAN.to_bits() } else { (d + 0.0).to_bits() };
+    std::mem::discriminant(v).hash(state);
+    match v {
+        Value::Null => {}
+        Value::Bool(b) => b.hash(state),
+        Value::Int(i) => i.hash(state),
+        Value::Float(f) => double(f64::from(*f)).hash(state),
+        Value::Double(d) => double(*d).hash(state),
+        Value::Decimal(d, s) => (d, s).hash(state),
+        Value::Text(t) => t.hash(state),
+        Value::Bytes(b) => b.hash(state),
+        Value::Date(d) | Value::Time(d) => d.hash(state),
+        Value::Timestamp(s, n) => (s, n).hash(state),
+        Value::List(items) | Value::Row(items) => items.iter().for_each(|i| hash(i, state)),
+        // The order of a map's entries means nothing to one of the two.
+        Value::Map(entries) => {
+            let each = entries.iter().map(|(k, v)| {
+                let mut one = std::hash::DefaultHasher::new();
+                hash(k, &mut one);
+                hash(v, &mut one);
+                one.finish()
+            });
+            each.fold(0u64, u64::wrapping_add).hash(state);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+CREATE TABLE dst (a MAP<STRING, INT>, b MAP<BIGINT, INT>, c MAP<DATE, INT>, d MAP<STRING, INT>) WITH ('connector' = 'print');
+INSERT INTO dst SELECT MAP['zebra', 1, 'apple', 2, 'Mango', 3, 'kiwi', 4, '', 5], MAP[CAST(100 AS BIGINT), 1, 5000000000, 2, -7000000000, 3, CAST(17 AS BIGINT), 4],
+  MAP[DATE '2024-01-02', 1, DATE '1969-12-31', 2, DATE '2024-02-02', 3, DATE '0001-01-01', 4], MAP_FROM_ARRAYS(ARRAY['a', 'a'], ARRAY[1, 2]);
