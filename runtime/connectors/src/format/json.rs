@@ -5,7 +5,6 @@ use super::json_tree::{Fractions, compact, number};
 use super::scalars::{decimal, from_base64, short_integer, timestamp};
 use super::{Decoder, Failure, Rows, json_fields, times, utf8};
 use crate::options::TableSpec;
-use base64::Engine;
 use weir_core::{ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::cast;
 
