@@ -136,7 +136,7 @@ impl Config {
         table.idle(&["driver", "scan.auto-commit"], "the database is spoken to without a driver of Java's");
         table.lookup_cache()?;
         let tls = Tls::new(table)?;
-        let said = Mode::of(&parameter, dialect).map_err(&wrong)?;
+        let said = Mode::of(parameter, dialect).map_err(&wrong)?;
         if tls.verify == Some(true) && said == Mode::Off {
             return Err(plain(table, "leave the driver's parameter in 'url' out"));
         }

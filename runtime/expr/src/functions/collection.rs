@@ -208,7 +208,10 @@ fn map_type(a: &[Expr]) -> Result<SqlType, String> {
         let types: Vec<SqlType> = a.iter().skip(first).step_by(2).map(Expr::ty).collect();
         super::common_type(&types).ok_or_else(|| "a map's keys have one type, and its values".to_string())
     };
-    Ok(SqlType::from(T::Map(Box::new(every(0)?), Box::new(every(1)?))).not_null())
+    // Values may be NULL all of them, keys may not.
+    let nulls = a.iter().skip(1).step_by(2).all(|v| v.ty().is_null());
+    let value = if nulls { SqlType::from(T::Null) } else { every(1)? };
+    Ok(SqlType::from(T::Map(Box::new(every(0)?), Box::new(value))).not_null())
 }
 
 fn row_type(a: &[Expr]) -> Result<SqlType, String> {

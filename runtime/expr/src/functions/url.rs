@@ -1,6 +1,5 @@
 //! Addresses: their parts as Java's `URL` finds them, and the escapes of their texts.
 
-use super::pattern::{self, Kind};
 use super::table::*;
 use std::net::Ipv6Addr;
 
@@ -130,7 +129,14 @@ fn host_of(host: &str) -> Option<&str> {
     known.then_some(name)
 }
 
-/// PARSE_URL(address, part, key): the key is part of a regular expression, as in Flink.
+/// The value of the first parameter of a query that has this key.
+fn parameter<'a>(query: &'a str, key: &str) -> Option<&'a str> {
+    let starts = std::iter::once(0).chain(query.match_indices('&').map(|(at, _)| at + 1));
+    let mut values = starts.filter_map(|at| query[at..].strip_prefix(key)?.strip_prefix('='));
+    values.next().map(|value| value.split('&').next().unwrap_or(value))
+}
+
+/// PARSE_URL(address, part, key)
 fn parse(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let Some(url) = Url::parse(s(a, 0)) else {
         return Ok(Value::Null);
@@ -140,10 +146,7 @@ fn parse(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
         let Some(query) = url.query.filter(|_| s(a, 1) == "QUERY") else {
             return Ok(Value::Null);
         };
-        let key = pattern::kept(&format!("(&|^){}=([^&]*)", s(a, 2)), Kind::Regex)
-            .map_err(|e| format!("the key '{}' is no regular expression: {e}", pattern::shown(s(a, 2))))?;
-        let found = key.group_at(query, 0, 2)?.and_then(|(_, group)| group);
-        return text(found.map(|(from, to)| &query[from..to]));
+        return text(parameter(query, s(a, 2)));
     }
     match s(a, 1) {
         "PROTOCOL" => text(Some(&url.protocol)),

@@ -151,7 +151,8 @@ pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
         }
         _ => common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?,
     };
-    if matches!(ty.kind, TypeKind::Map(..) | TypeKind::Multiset(_)) && !matches!(op, CompareOp::Eq | CompareOp::NotEq) {
+    let orders = matches!(op, CompareOp::Less | CompareOp::LessEq | CompareOp::Greater | CompareOp::GreaterEq);
+    if orders && matches!(ty.kind, TypeKind::Map(..) | TypeKind::Multiset(_)) {
         return Err(refused());
     }
     // A decimal constant is brought to the column's scale exactly or not at all.
