@@ -265,8 +265,6 @@ mod tests {
             ("'abcdef'", "STRING", "VARCHAR(3)", "o.id = d.id", "abcdef"),
             ("'ab'", "STRING", "CHAR(4)", "o.id = d.id", "ab"),
             ("1", "BIGINT", "INT", "o.id + 1 = d.id", "2"),
-            ("'2024-02-03 00:00:01'", "TIMESTAMP(3)", "DATE", "d.id = o.id", "NULL"),
-            ("'2024-02-03 00:00:00'", "TIMESTAMP(3)", "DATE", "d.id = o.id", "2024-02-03"),
             ("'2024-02-03 00:00:00.0005'", "TIMESTAMP(6)", "TIMESTAMP(3)", "d.id = o.id", "NULL"),
             ("NULL", "BIGINT", "INT", "o.id = d.id", "NULL"),
         ] {

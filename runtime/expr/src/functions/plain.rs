@@ -95,12 +95,12 @@ pub(super) fn hand_over(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
                 let both = StructArray::try_new(pair(k, v), vec![keys, values], None)?;
                 Arc::new(MapArray::try_new(entries(k, v), offsets, both, array.nulls().cloned(), false)?)
             }
-            _ => nanoseconds(array)?,
+            _ => nanoseconds(array, ty)?,
         },
     })
 }
 
-fn nanoseconds(array: &ArrayRef) -> Result<ArrayRef> {
+fn nanoseconds(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     let nanos = (0..array.len()).map(|row| match Value::read(array, row) {
         Value::Timestamp(s, n) => {
             let v = s.checked_mul(1_000_000_000).and_then(|v| v.checked_add(i64::from(n)));
@@ -108,7 +108,9 @@ fn nanoseconds(array: &ArrayRef) -> Result<ArrayRef> {
         }
         _ => Ok(None),
     });
-    Ok(Arc::new(nanos.collect::<Result<TimestampNanosecondArray>>()?))
+    let nanos = nanos.collect::<Result<TimestampNanosecondArray>>()?;
+    let zone = matches!(ty.kind, TypeKind::TimestampLtz(_)).then(|| "UTC".into());
+    Ok(Arc::new(nanos.with_timezone_opt::<Arc<str>>(zone)))
 }
 
 /// What they give as a column of a type.
