@@ -318,7 +318,7 @@ fn a_silent_job_keeps_its_mark() {
             "__consumer_offsets",
             "--from-beginning",
             "--timeout-ms",
-            "4000",
+            "12000",
             "--formatter",
             "org.apache.kafka.tools.consumer.OffsetsMessageFormatter",
         ],
