@@ -19,8 +19,8 @@ pub(super) struct RowsOut {
     sent: usize,
     /// Whether the group at hand had a result, and which, before the batch; its result now.
     was_there: bool,
-    old: Vec<Value<'static>>,
-    new: Vec<Value<'static>>,
+    old: Results,
+    new: Results,
 }
 
 impl RowsOut {
@@ -33,8 +33,8 @@ impl RowsOut {
             bytes: 0,
             sent: 0,
             was_there: false,
-            old: vec![],
-            new: vec![],
+            old: Results::default(),
+            new: Results::default(),
         }
     }
 
@@ -44,7 +44,7 @@ impl RowsOut {
     /// When a result is larger than a value may be.
     pub fn before(&mut self, g: &Group) -> Result<()> {
         self.was_there = g.rows > 0;
-        results(&self.plan, g, &mut self.old)
+        self.old.read(&self.plan, g)
     }
 
     /// Gives out how a group changed since [`RowsOut::before`], which was not told of a new one. Rows go on before they are more
@@ -53,15 +53,14 @@ impl RowsOut {
     /// # Errors
     /// When a result is larger than a value may be.
     pub fn after(&mut self, key: &[u8], g: &Group, out: &mut Collector) -> Result<()> {
-        results(&self.plan, g, &mut self.new)?;
-        let more: usize = self.old.iter().chain(&self.new).map(size::of).sum();
-        if self.bytes + more > size::MOST_OF_BATCH {
+        self.new.read(&self.plan, g)?;
+        if self.bytes + self.old.bytes + self.new.bytes > size::MOST_OF_BATCH {
             self.send(out)?;
         }
         match (std::mem::take(&mut self.was_there), g.rows > 0) {
             (false, true) => self.push(RowKind::Insert, key),
             (true, false) => self.push(RowKind::Delete, key),
-            (true, true) if self.old != self.new || self.plan.refreshes() => {
+            (true, true) if self.old.values != self.new.values || self.plan.refreshes() => {
                 self.push(RowKind::UpdateBefore, key)?;
                 self.push(RowKind::UpdateAfter, key)
             }
@@ -75,9 +74,9 @@ impl RowsOut {
         for (ty, b) in self.key_types.iter().zip(keys) {
             decode_into(ty, &mut key, b)?;
         }
-        let values = if kind.sign() < 0 { &self.old } else { &self.new };
-        self.bytes += values.iter().map(size::of).sum::<usize>();
-        values.iter().zip(results).for_each(|(v, b)| b.push(v));
+        let given = if kind.sign() < 0 { &self.old } else { &self.new };
+        self.bytes += given.bytes;
+        given.values.iter().zip(results).for_each(|(v, b)| b.push(v));
         Ok(())
     }
 
@@ -104,16 +103,32 @@ fn builders(plan: &AggregateFactory) -> Vec<ColumnBuilder> {
     plan.schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
 }
 
-fn results(plan: &AggregateFactory, g: &Group, into: &mut Vec<Value<'static>>) -> Result<()> {
-    into.clear();
-    if g.rows > 0 {
-        for (a, c) in g.accumulators.iter().zip(&plan.calls) {
-            let value = a.result(c, &plan.input).and_then(|v| size::fits(size::of(&v)).map(|()| v));
-            into.push(value.map_err(|why| {
-                let e = Error::data(format!("{}: {why}", c.function.name()));
-                e.hint("a group that is as large as that belongs into more than one: group by more, or filter")
-            })?);
+/// What a group gives.
+#[derive(Default)]
+struct Results {
+    values: Vec<Value<'static>>,
+    /// What they take in their columns.
+    bytes: usize,
+}
+
+impl Results {
+    /// Takes the results of a group in the place of those before; a group without rows has none.
+    fn read(&mut self, plan: &AggregateFactory, g: &Group) -> Result<()> {
+        self.values.clear();
+        self.bytes = 0;
+        if g.rows > 0 {
+            for (a, c) in g.accumulators.iter().zip(&plan.calls) {
+                let refused = |why: String| {
+                    let e = Error::data(format!("{}: {why}", c.function.name()));
+                    e.hint("a group that is as large as that belongs into more than one: group by more, or filter")
+                };
+                let value = a.result(c, &plan.input).map_err(refused)?;
+                let bytes = size::of(&value);
+                size::fits(bytes).map_err(refused)?;
+                self.bytes += bytes;
+                self.values.push(value);
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
