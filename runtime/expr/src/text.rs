@@ -4,6 +4,11 @@ use crate::java_map;
 use crate::time::{self, Zone};
 use weir_core::{SqlType, TypeKind, Value, value::decimal_text};
 
+/// A text without what Java's `trim` takes away at its ends: all up to a blank, and nothing beyond ASCII.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c| c <= ' ')
+}
+
 /// Whole numbers as Java 17 writes them: their digits, less those that the mantissa cannot tell, which is not always the
 /// shortest form.
 fn whole_digits(v: f64, significant: i32) -> Option<String> {

@@ -7,6 +7,7 @@ use super::{Decoder, Failure, Rows, json_fields, times, utf8};
 use crate::options::TableSpec;
 use weir_core::{ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::cast;
+use weir_expr::text::trimmed;
 
 /// Reads JSON.
 #[derive(Clone)]
@@ -51,11 +52,6 @@ fn has_decimals(ty: &SqlType) -> bool {
         TypeKind::Row(fields) => fields.iter().any(|f| has_decimals(&f.ty)),
         _ => false,
     }
-}
-
-/// A text without white space around it, which to Java is all up to a blank.
-fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c| c <= ' ')
 }
 
 fn shown(text: &str) -> String {

@@ -1,12 +1,8 @@
 //! Numbers and truth values of text.
 
 use crate::arith::power_of_ten;
+use crate::text::trimmed;
 use arrow::datatypes::i256;
-
-/// What Java's `trim` leaves: it knows no blanks beyond ASCII.
-fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c| c <= ' ')
-}
 
 /// Reads an integer as Flink's CAST does: blanks around it and digits after a point are left out.
 pub fn parse_integer(text: &str) -> Option<i64> {

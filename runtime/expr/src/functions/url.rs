@@ -1,6 +1,7 @@
 //! Addresses: their parts as Java's `URL` finds them, and the escapes of their texts.
 
 use super::table::*;
+use crate::text::trimmed;
 use std::net::Ipv6Addr;
 
 pub(super) const ALL: &[Definition] = &[
@@ -66,7 +67,7 @@ const PROTOCOLS: [&str; 7] = ["http", "https", "ftp", "file", "jar", "mailto", "
 
 impl<'a> Url<'a> {
     fn parse(text: &'a str) -> Option<Url<'a>> {
-        let text = text.trim_matches(|c| c <= ' ');
+        let text = trimmed(text);
         let text = match text.get(..4) {
             Some(start) if start.eq_ignore_ascii_case("url:") => &text[4..],
             _ => text,
