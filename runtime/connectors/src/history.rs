@@ -68,6 +68,11 @@ pub(crate) fn may_write(what: &str, job: &JobIdentity, found: Option<&str>, begu
     }
 }
 
+/// Says that a system outside is written to without a sign of who writes.
+pub(crate) fn unwatched(what: &str, why: &Error) {
+    tracing::warn!("nothing will tell whether another run writes to {what} as well: {}", why.message);
+}
+
 fn another_run(what: &str) -> Error {
     strange(what, "another run of this job has written to it since")
 }

@@ -2,7 +2,7 @@
 
 use super::database::{Database, plain};
 use super::statements::Dialect;
-use crate::history::{Found, contested, may_write, owner, replaced, run_of};
+use crate::history::{Found, contested, may_write, owner, replaced, run_of, unwatched};
 use weir_core::Result;
 use weir_core::error::Kind;
 use weir_core::graph::JobIdentity;
@@ -77,7 +77,7 @@ impl Claim {
     pub fn take_rows(self, database: &mut Database, begun: bool, again: bool) -> Result<Option<Claim>> {
         let found = match self.look(database, again) {
             Err(e) if e.kind == Kind::Script => {
-                tracing::warn!("nothing will tell whether another run writes to {} as well: {}", self.what, e.message);
+                unwatched(&self.what, &e);
                 return Ok(None);
             }
             found => found?,

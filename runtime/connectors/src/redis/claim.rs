@@ -2,7 +2,7 @@
 //! that comes about only if nobody has changed that key since it was read.
 
 use super::config::Connection;
-use crate::history::{contested, may_write, owner, replaced};
+use crate::history::{contested, may_write, owner, replaced, unwatched};
 use redis::{Pipeline, RedisResult};
 use weir_core::error::Kind;
 use weir_core::graph::JobIdentity;
@@ -50,7 +50,7 @@ impl Claim {
         match self.try_take(connection, job, begun, again) {
             Ok(()) => Ok(Some(self)),
             Err(e) if matches!(e.kind, Kind::Data | Kind::Script) => {
-                tracing::warn!("nothing will tell whether another run writes to {} as well: {}", self.what, e.message);
+                unwatched(&self.what, &e);
                 Ok(None)
             }
             Err(e) => Err(e),
