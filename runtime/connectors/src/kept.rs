@@ -32,16 +32,9 @@ impl<T: Send + 'static> Kept<T> {
     }
 
     /// One that was kept, for a subtask that is being made. After the last one, what is left over goes: whoever takes connections
-    /// otherwise, as deliveries do, loses none by that.
+    /// otherwise, as deliveries do, loses none by that. Saying goodbye may take a while, for which nobody waits.
     pub fn take_for(&self, context: &SubtaskContext) -> Option<T> {
         let taken = self.take();
-        self.served(context);
-        taken
-    }
-
-    /// To be called when a subtask has its connections: after the last subtask, what is left over goes. Saying goodbye may take a
-    /// while, for which nobody waits.
-    pub fn served(&self, context: &SubtaskContext) {
         if context.subtask + 1 >= context.parallelism {
             let rest = std::mem::take(&mut *locked(&self.0));
             if !rest.is_empty()
@@ -50,5 +43,6 @@ impl<T: Send + 'static> Kept<T> {
                 tracing::debug!("connections were closed at once: {e}");
             }
         }
+        taken
     }
 }

@@ -63,9 +63,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub fn new(shared: Arc<Shared>, context: SubtaskContext) -> Result<Self> {
-        let kept = shared.consumers.take();
+        let kept = shared.consumers.take_for(&context);
         let consumer = kept.map_or_else(|| shared.cluster.consumer(&shared.group).map(Arc::new), Ok)?;
-        shared.consumers.served(&context);
         let layout = &shared.layout;
         let (value, key) = (shared.value.decoder(), shared.key.as_ref().map(|k| k.decoder()));
         let projected = |all: &[usize]| -> Vec<usize> {

@@ -150,7 +150,7 @@ impl SinkFactory for KafkaSink {
             return locked(t).deliver(mark, outbox);
         }
         // At least once: all of it again, if this is cut short.
-        let mut producer = self.producer()?;
+        let mut producer = self.producer(self.producers.take())?;
         let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.topic.as_ref()));
         for entry in outbox {
             producer.produce(entry)?;
@@ -164,8 +164,7 @@ impl SinkFactory for KafkaSink {
         self.transactions.as_ref().map_or(Ok(()), |t| locked(t).settle())
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
-        let producer = if self.waits { None } else { Some(self.producer()?) };
-        self.producers.served(&context);
+        let producer = if self.waits { None } else { Some(self.producer(self.producers.take_for(&context))?) };
         let partitions = (*locked(&self.partitions)).max(1);
         Ok(Box::new(Writer {
             layout: self.layout.clone(),
@@ -190,9 +189,9 @@ impl SinkFactory for KafkaSink {
 }
 
 impl KafkaSink {
-    /// A producer without transactions.
-    fn producer(&self) -> Result<Producer> {
-        self.producers.take().map_or_else(|| Producer::new(&self.cluster, &self.topic, None), Ok)
+    /// A producer without transactions: one that was kept, or a new one.
+    fn producer(&self, kept: Option<Producer>) -> Result<Producer> {
+        kept.map_or_else(|| Producer::new(&self.cluster, &self.topic, None), Ok)
     }
 }
 
