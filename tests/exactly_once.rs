@@ -111,22 +111,8 @@ fn killed(job: &Job) -> usize {
 
 /// The records of a topic that are committed, in the order of each partition: key and value.
 fn committed(kafka: &Kafka, topic: &str) -> Vec<(String, String)> {
-    let out = kafka.tool(
-        "org.apache.kafka.tools.consumer.ConsoleConsumer",
-        &[
-            "--topic",
-            topic,
-            "--from-beginning",
-            "--timeout-ms",
-            "12000",
-            "--isolation-level",
-            "read_committed",
-            "--property",
-            "print.key=true",
-            "--property",
-            "key.separator=|",
-        ],
-    );
+    let keyed = ["--property", "print.key=true", "--property", "key.separator=|"];
+    let out = kafka.read(topic, &[&["--isolation-level", "read_committed"][..], &keyed].concat());
     let pairs = out.lines().filter_map(|l| l.split_once('|'));
     pairs.map(|(k, v)| (k.to_string(), v.to_string())).collect()
 }

@@ -311,18 +311,8 @@ fn a_silent_job_keeps_its_mark() {
     // SAFETY: a signal to our own child.
     unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
     ends(&job, child);
-    let offsets = kafka.tool(
-        "org.apache.kafka.tools.consumer.ConsoleConsumer",
-        &[
-            "--topic",
-            "__consumer_offsets",
-            "--from-beginning",
-            "--timeout-ms",
-            "12000",
-            "--formatter",
-            "org.apache.kafka.tools.consumer.OffsetsMessageFormatter",
-        ],
-    );
+    let formatter = "org.apache.kafka.tools.consumer.OffsetsMessageFormatter";
+    let offsets = kafka.read("__consumer_offsets", &["--formatter", formatter]);
     let marks = offsets.matches("\"topic\":\"out\"").count();
     assert!((2..=12).contains(&marks), "{marks} marks: {offsets}");
     // And the job goes on from it.

@@ -239,6 +239,13 @@ impl Kafka {
         assert!(child.wait().is_ok_and(|s| s.success()), "{class} failed");
     }
 
+    /// What Kafka's own consumer reads of a topic from its beginning on, with further arguments. On a busy machine it takes a while
+    /// until it is given its partitions, and it ends when nothing has come for so long.
+    pub fn read(&self, topic: &str, more: &[&str]) -> String {
+        let all = ["--topic", topic, "--from-beginning", "--timeout-ms", "12000"];
+        self.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &[&all, more].concat())
+    }
+
     /// Makes a topic.
     pub fn topic(&self, name: &str, partitions: u32) {
         self.topic_with(name, partitions, &[]);
