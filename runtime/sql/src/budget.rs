@@ -29,7 +29,7 @@ impl Binder<'_> {
         spent.scans += scans;
         if spent.scans > SCANS {
             let e = Error::script(format!("the script is too large: it reads tables more than {SCANS} times"));
-            return Err(e.hint("a view or a query of WITH is read once for every time that it is named"));
+            return Err(e.hint("a view or a query of WITH counts every time that it is named"));
         }
         if spent.expressions > EXPRESSIONS {
             let e = Error::script(format!("the script is too large: it has more than {EXPRESSIONS} expressions"));

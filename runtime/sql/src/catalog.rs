@@ -147,11 +147,18 @@ pub(crate) struct View {
     pub text: String,
 }
 
-/// What was bound so far.
+/// What was bound so far. What is shared counts for each reader, as its rows do.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Spent {
     pub expressions: usize,
     pub scans: usize,
+}
+
+impl Spent {
+    /// What was bound since then.
+    pub(crate) fn since(self, then: Spent) -> Spent {
+        Spent { expressions: self.expressions - then.expressions, scans: self.scans - then.scans }
+    }
 }
 
 /// Everything declared so far.
@@ -166,6 +173,8 @@ pub struct Catalog {
     pub(crate) functions: BTreeMap<String, (FunctionSpec, Option<Arc<dyn UserFunction>>)>,
     /// How much was bound.
     pub(crate) spent: Spent,
+    /// How many relations have been given a number, by which those with several readers are known.
+    pub(crate) numbered: usize,
     pub(crate) databases: Vec<String>,
     pub(crate) current: (String, String),
     /// The settings.
@@ -182,6 +191,7 @@ impl Catalog {
             views: BTreeMap::new(),
             functions: BTreeMap::new(),
             spent: Spent::default(),
+            numbered: 0,
             databases: vec!["default_catalog.default_database".to_string()],
             current: ("default_catalog".to_string(), "default_database".to_string()),
             settings,

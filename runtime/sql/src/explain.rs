@@ -2,6 +2,7 @@
 
 use crate::plan::{Insert, Plan};
 use serde_json::{Value as Json, json};
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// How a plan is shown.
@@ -78,6 +79,42 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
         }
         Plan::Union { .. } => ("Union", vec![]),
+        Plan::Shared(shared) => describe(&shared.plan),
+    }
+}
+
+/// The numbers of relations with several readers, in the order in which they are shown.
+#[derive(Default)]
+struct Shown(Vec<usize>);
+
+/// How a relation is shown.
+enum Place {
+    /// As it is.
+    Own,
+    /// With its number, for it has more readers.
+    First(usize),
+    /// By its number.
+    Again(usize),
+}
+
+impl Shown {
+    fn place(&mut self, plan: &Plan) -> Place {
+        let Plan::Shared(shared) = plan else { return Place::Own };
+        match self.0.iter().position(|id| *id == shared.id) {
+            Some(at) => Place::Again(at + 1),
+            None => {
+                self.0.push(shared.id);
+                Place::First(self.0.len())
+            }
+        }
+    }
+}
+
+/// The relations that a relation reads. What is shared is shown as what it is.
+fn inputs(plan: &Plan) -> Vec<&Plan> {
+    match plan {
+        Plan::Shared(shared) => shared.plan.inputs(),
+        plan => plan.inputs(),
     }
 }
 
@@ -103,55 +140,72 @@ fn changes(plan: &Plan) -> &'static str {
 
 /// Shows what INSERTs do.
 pub fn explain(inserts: &[Insert], format: Format) -> String {
+    let mut shown = Shown::default();
     match format {
         Format::Text => {
             let mut out = String::new();
             for i in inserts {
                 let _ = writeln!(out, "Sink  table: {}  [{}]", i.table.name, changes(&i.plan));
-                tree(&i.plan, 1, &mut out);
+                tree(&i.plan, 1, &mut shown, &mut out);
             }
             out
         }
         Format::Json => {
             let jobs: Vec<Json> = inserts
                 .iter()
-                .map(|i| json!({"operator": "Sink", "table": i.table.name, "identity": i.identity.to_string(), "inputs": [node(&i.plan)]}))
+                .map(|i| {
+                    let (table, identity) = (&i.table.name, i.identity.to_string());
+                    json!({"operator": "Sink", "table": table, "identity": identity, "inputs": [node(&i.plan, &mut shown)]})
+                })
                 .collect();
             let text = serde_json::to_string_pretty(&json!({ "statements": jobs })).unwrap_or_default();
             text + "\n"
         }
         Format::Mermaid => {
-            let mut out = "flowchart TD\n".to_string();
-            let mut next = 0;
+            let mut chart = Chart { out: "flowchart TD\n".to_string(), next: 0, shared: HashMap::new() };
             for i in inserts {
-                let id = next;
-                next += 1;
-                let _ = writeln!(out, "  n{id}[\"Sink<br/>{}\"]", escape(&i.table.name));
-                chart(&i.plan, id, &mut next, &mut out);
+                let id = chart.node(&format!("Sink<br/>{}", escape(&i.table.name)));
+                chart.input(&i.plan, id);
             }
-            out
+            chart.out
         }
     }
 }
 
-fn tree(plan: &Plan, depth: usize, out: &mut String) {
+fn tree(plan: &Plan, depth: usize, shown: &mut Shown, out: &mut String) {
+    let _ = write!(out, "{}", "  ".repeat(depth));
+    let reused = match shown.place(plan) {
+        Place::Own => String::new(),
+        Place::First(n) => format!("  reuse_id: {n}"),
+        Place::Again(n) => {
+            let _ = writeln!(out, "Reused  reference_id: {n}  [{}]", changes(plan));
+            return;
+        }
+    };
     let (name, details) = describe(plan);
     let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {v}")).collect();
-    let _ = writeln!(out, "{}{name}  {}  [{}]", "  ".repeat(depth), details.join("  "), changes(plan));
-    plan.inputs().into_iter().for_each(|i| tree(i, depth + 1, out));
+    let _ = writeln!(out, "{name}  {}{reused}  [{}]", details.join("  "), changes(plan));
+    inputs(plan).into_iter().for_each(|i| tree(i, depth + 1, shown, out));
 }
 
-fn node(plan: &Plan) -> Json {
+fn node(plan: &Plan, shown: &mut Shown) -> Json {
+    let place = shown.place(plan);
+    if let Place::Again(n) = place {
+        return json!({"operator": "Reused", "changelog": changes(plan), "reference_id": n});
+    }
     let (name, details) = describe(plan);
     let mut out = json!({"operator": name, "changelog": changes(plan)});
     if let Json::Object(map) = &mut out {
+        if let Place::First(n) = place {
+            map.insert("reuse_id".to_string(), n.into());
+        }
         for (k, v) in details {
             map.insert(k.to_string(), v.into());
         }
         let columns: Vec<Json> =
             plan.schema().fields.iter().map(|f| json!({"name": f.name, "type": f.ty.to_string()})).collect();
         map.insert("schema".to_string(), columns.into());
-        let inputs: Vec<Json> = plan.inputs().into_iter().map(node).collect();
+        let inputs: Vec<Json> = inputs(plan).into_iter().map(|i| node(i, shown)).collect();
         if !inputs.is_empty() {
             map.insert("inputs".to_string(), inputs.into());
         }
@@ -163,12 +217,37 @@ fn escape(s: &str) -> String {
     s.replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;")
 }
 
-fn chart(plan: &Plan, parent: usize, next: &mut usize, out: &mut String) {
-    let id = *next;
-    *next += 1;
-    let (name, details) = describe(plan);
-    let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {}", escape(&v))).collect();
-    let _ = writeln!(out, "  n{id}[\"{name}<br/>{}\"]", details.join("<br/>"));
-    let _ = writeln!(out, "  n{id} --> n{parent}");
-    plan.inputs().into_iter().for_each(|i| chart(i, id, next, out));
+/// A chart that is being drawn.
+struct Chart {
+    out: String,
+    next: usize,
+    /// The nodes of shared relations.
+    shared: HashMap<usize, usize>,
+}
+
+impl Chart {
+    fn node(&mut self, label: &str) -> usize {
+        let id = self.next;
+        self.next += 1;
+        let _ = writeln!(self.out, "  n{id}[\"{label}\"]");
+        id
+    }
+
+    /// Draws a relation, and the arrow to the one that reads it.
+    fn input(&mut self, plan: &Plan, reader: usize) {
+        if let Plan::Shared(shared) = plan
+            && let Some(id) = self.shared.get(&shared.id)
+        {
+            let _ = writeln!(self.out, "  n{id} --> n{reader}");
+            return;
+        }
+        let (name, details) = describe(plan);
+        let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {}", escape(&v))).collect();
+        let id = self.node(&format!("{name}<br/>{}", details.join("<br/>")));
+        let _ = writeln!(self.out, "  n{id} --> n{reader}");
+        if let Plan::Shared(shared) = plan {
+            self.shared.insert(shared.id, id);
+        }
+        inputs(plan).into_iter().for_each(|i| self.input(i, id));
+    }
 }

@@ -8,6 +8,7 @@
 use crate::catalog::Table;
 use crate::plan::Plan;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -85,8 +86,13 @@ fn write_table(table: &Table, out: &mut Vec<u8>) {
     write_numbers(&table.partitioned_by, out);
 }
 
-/// The fingerprint of a relation.
-fn relation(plan: &Plan) -> u128 {
+/// The fingerprint of a relation. `shared` has those of the shared relations so far.
+fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
+    if let Plan::Shared(one) = plan
+        && let Some(known) = shared.get(&one.id)
+    {
+        return *known;
+    }
     let mut out = vec![];
     let exprs = |all: &[weir_expr::Expr], out: &mut Vec<u8>| {
         write_number(all.len(), out);
@@ -132,16 +138,25 @@ fn relation(plan: &Plan) -> u128 {
             write_numbers(columns, &mut out);
         }
         Plan::Union { inputs: _, schema: _ } => out.push(7),
+        Plan::Shared(_) => out.push(8),
     }
     let inputs = plan.inputs();
     write_number(inputs.len(), &mut out);
-    inputs.into_iter().for_each(|i| out.extend_from_slice(&relation(i).to_le_bytes()));
+    for i in inputs {
+        let input = relation(i, shared);
+        out.extend_from_slice(&input.to_le_bytes());
+    }
+    if let Plan::Shared(one) = plan {
+        // Two that are the same in themselves are two.
+        write_number(shared.len(), &mut out);
+        shared.insert(one.id, xxh3_128(&out));
+    }
     xxh3_128(&out)
 }
 
 /// The fingerprint of an INSERT: of its query, and of the key by which its sink keeps rows.
 pub(crate) fn statement(sink: &Table, plan: &Plan) -> u128 {
-    let mut out = relation(plan).to_le_bytes().to_vec();
+    let mut out = relation(plan, &mut HashMap::new()).to_le_bytes().to_vec();
     write_numbers(&sink.primary_key, &mut out);
     let written = sink.sink_schema();
     write_number(written.len(), &mut out);

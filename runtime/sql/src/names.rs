@@ -15,6 +15,8 @@ pub(crate) struct Binder<'a> {
     pub loader: &'a dyn FunctionLoader,
     /// The queries of WITH, and what each costs.
     pub ctes: Vec<BTreeMap<String, (Plan, Spent)>>,
+    /// Tables and views that the query has read before, by their full names, and what each costs.
+    pub read: BTreeMap<String, (Plan, Spent)>,
     /// How deep queries are nested here.
     pub depth: usize,
     /// How deep the expression is nested here.
@@ -23,7 +25,7 @@ pub(crate) struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     pub fn new(catalog: &'a mut Catalog, loader: &'a dyn FunctionLoader) -> Self {
-        Binder { catalog, loader, ctes: vec![], depth: 0, nesting: 0 }
+        Binder { catalog, loader, ctes: vec![], read: BTreeMap::new(), depth: 0, nesting: 0 }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Makes plans cheaper without changing what they mean: neighbouring projections merged, columns that nobody reads left
 //! out down to the sources, constants computed once.
 
-use crate::plan::Plan;
-use std::collections::BTreeSet;
+use crate::plan::{Plan, Rewritten, Shared};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use weir_core::Schema;
 use weir_expr::Expr;
@@ -11,63 +11,46 @@ use weir_expr::{Session, eval::constant};
 
 /// Optimizes a plan.
 pub(crate) fn optimize(plan: Plan, session: &Arc<Session>) -> Plan {
-    let plan = merge(plan);
-    let all: BTreeSet<usize> = (0..plan.schema().len()).collect();
-    let (plan, kept) = prune(plan, &all);
-    // The top keeps every column, so their places have not moved.
-    debug_assert!(kept.iter().enumerate().all(|(i, k)| i == *k));
-    fold(merge(plan), session)
+    let plan = prune_all(merge(plan, &mut Rewritten::default()));
+    fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session)
+}
+
+/// Merges projections into those below.
+fn merge(plan: Plan, done: &mut Rewritten) -> Plan {
+    merge_top(plan.map_inputs(done, &mut merge))
 }
 
 /// Merges a projection into the one below, unless that would evaluate something twice.
-fn merge(plan: Plan) -> Plan {
-    match plan {
-        Plan::Calc { input, condition, exprs, schema } => {
-            let input = merge(*input);
-            match input {
-                Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema } => {
-                    let mut uses = vec![0usize; inner.len()];
-                    for e in exprs.iter().chain(&condition) {
-                        count(e, &mut uses);
-                    }
-                    let cheap = |e: &Expr| matches!(e, Expr::Column { .. } | Expr::Literal { .. } | Expr::Field { .. });
-                    let once = inner.iter().zip(&uses).all(|(e, n)| *n <= 1 || cheap(e));
-                    // A condition above must not see rows that the one below drops, so what can fail stays apart.
-                    let safe = condition.is_none() || inner_condition.is_none() || condition.iter().all(Expr::total);
-                    let keeps_order = inner_condition.is_none()
-                        || condition.is_none()
-                        || exprs.iter().chain(&condition).all(Expr::total);
-                    // What is evaluated before a condition in the script may be skipped by it, not the other way round.
-                    let guarded = condition.is_none() || inner.iter().all(|e| e.total() || cheap(e));
-                    if once && safe && keeps_order && guarded {
-                        let put = |e: Expr| substitute(e, &inner);
-                        let condition = match (inner_condition, condition.map(put)) {
-                            (Some(a), Some(b)) => Some(Expr::And(Box::new(a), Box::new(b))),
-                            (a, b) => a.or(b),
-                        };
-                        let exprs = exprs.into_iter().map(|e| substitute(e, &inner)).collect();
-                        return merge(Plan::Calc { input: below, condition, exprs, schema });
-                    }
-                    let input =
-                        Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema };
-                    Plan::Calc { input: Box::new(input), condition, exprs, schema }
-                }
-                input if condition.is_none() && identity(&exprs, &input, &schema) => input,
-                input => Plan::Calc { input: Box::new(input), condition, exprs, schema },
+fn merge_top(plan: Plan) -> Plan {
+    let Plan::Calc { input, condition, exprs, schema } = plan else { return plan };
+    match *input {
+        Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema } => {
+            let mut uses = vec![0usize; inner.len()];
+            for e in exprs.iter().chain(&condition) {
+                count(e, &mut uses);
             }
+            let cheap = |e: &Expr| matches!(e, Expr::Column { .. } | Expr::Literal { .. } | Expr::Field { .. });
+            let once = inner.iter().zip(&uses).all(|(e, n)| *n <= 1 || cheap(e));
+            // A condition above must not see rows that the one below drops, so what can fail stays apart.
+            let safe = condition.is_none() || inner_condition.is_none() || condition.iter().all(Expr::total);
+            let keeps_order =
+                inner_condition.is_none() || condition.is_none() || exprs.iter().chain(&condition).all(Expr::total);
+            // What is evaluated before a condition in the script may be skipped by it, not the other way round.
+            let guarded = condition.is_none() || inner.iter().all(|e| e.total() || cheap(e));
+            if once && safe && keeps_order && guarded {
+                let put = |e: Expr| substitute(e, &inner);
+                let condition = match (inner_condition, condition.map(put)) {
+                    (Some(a), Some(b)) => Some(Expr::And(Box::new(a), Box::new(b))),
+                    (a, b) => a.or(b),
+                };
+                let exprs = exprs.into_iter().map(|e| substitute(e, &inner)).collect();
+                return merge_top(Plan::Calc { input: below, condition, exprs, schema });
+            }
+            let input = Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema };
+            Plan::Calc { input: Box::new(input), condition, exprs, schema }
         }
-        Plan::Expand { input, sets, keys, schema } => {
-            Plan::Expand { input: Box::new(merge(*input)), sets, keys, schema }
-        }
-        Plan::Aggregate { input, keys, calls, schema } => {
-            Plan::Aggregate { input: Box::new(merge(*input)), keys, calls, schema }
-        }
-        Plan::Normalize { input, keys, schema } => Plan::Normalize { input: Box::new(merge(*input)), keys, schema },
-        Plan::Lookup { input, table, on, left, keep, columns, schema } => {
-            Plan::Lookup { input: Box::new(merge(*input)), table, on, left, keep, columns, schema }
-        }
-        Plan::Union { inputs, schema } => Plan::Union { inputs: inputs.into_iter().map(merge).collect(), schema },
-        other => other,
+        input if condition.is_none() && identity(&exprs, &input, &schema) => input,
+        input => Plan::Calc { input: Box::new(input), condition, exprs, schema },
     }
 }
 
@@ -93,8 +76,34 @@ fn substitute(e: Expr, inner: &[Expr]) -> Expr {
     })
 }
 
+/// The columns of shared relations that are read, by the relations' numbers, and what was made of those relations.
+#[derive(Default)]
+struct Readers {
+    wanted: HashMap<usize, BTreeSet<usize>>,
+    done: HashMap<usize, (Arc<Shared>, Vec<usize>)>,
+    /// Whether a reader came that wants more than was known when the relation was pruned.
+    late: bool,
+}
+
+/// Leaves out columns that nobody reads.
+fn prune_all(plan: Plan) -> Plan {
+    let all: BTreeSet<usize> = (0..plan.schema().len()).collect();
+    let mut readers = Readers::default();
+    loop {
+        let (pruned, kept) = prune(plan.clone(), &all, &mut readers);
+        // The top keeps every column, so their places have not moved.
+        debug_assert!(kept.iter().enumerate().all(|(i, k)| i == *k));
+        if !readers.late {
+            return pruned;
+        }
+        // Once more, with what all readers want; that only ever grows.
+        readers.late = false;
+        readers.done.clear();
+    }
+}
+
 /// Leaves out columns that nobody reads. Gives the new plan and which of the old columns it has, in order.
-fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
+fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, Vec<usize>) {
     match plan {
         Plan::Scan { table, columns, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
@@ -111,7 +120,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
             let exprs: Vec<Expr> = keep.iter().map(|k| exprs[*k].clone()).collect();
             let mut used = BTreeSet::new();
             exprs.iter().chain(&condition).for_each(|e| e.columns(&mut used));
-            let (input, have) = prune(*input, &used);
+            let (input, have) = prune(*input, &used, readers);
             let exprs = exprs.into_iter().map(|e| moved(e, &have)).collect();
             let condition = condition.map(|c| moved(c, &have));
             (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
@@ -127,7 +136,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
             for c in &calls {
                 used.extend(c.args.iter().chain(&c.filter));
             }
-            let (input, have) = prune(*input, &used);
+            let (input, have) = prune(*input, &used, readers);
             let at = |old: usize| have.iter().position(|h| *h == old).unwrap_or(old);
             for c in &mut calls {
                 c.args.iter_mut().for_each(|a| *a = at(*a));
@@ -144,7 +153,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
             let kept: Vec<usize> = wanted.iter().copied().collect();
             let (here, there): (Vec<usize>, Vec<usize>) = kept.iter().copied().partition(|k| *k < width);
             let used: BTreeSet<usize> = here.iter().map(|k| keep[*k]).chain(on.iter().map(|o| o.0)).collect();
-            let (input, have) = prune(*input, &used);
+            let (input, have) = prune(*input, &used, readers);
             let at = |old: usize| have.iter().position(|h| *h == old).unwrap_or(old);
             let plan = Plan::Lookup {
                 input: Box::new(input),
@@ -161,7 +170,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
             // Its key stays whatever is read.
             let mut used = wanted.clone();
             used.extend(&keys);
-            let (input, have) = prune(*input, &used);
+            let (input, have) = prune(*input, &used, readers);
             let at = |old: &usize| have.iter().position(|h| h == old).unwrap_or(*old);
             let keys = keys.iter().map(at).collect();
             let schema = schema.project(&have);
@@ -169,7 +178,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
         }
         Plan::Expand { input, sets, keys, schema } => {
             let all: BTreeSet<usize> = (0..input.schema().len()).collect();
-            let (input, _) = prune(*input, &all);
+            let (input, _) = prune(*input, &all, readers);
             let kept: Vec<usize> = (0..schema.len()).collect();
             select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)
         }
@@ -179,14 +188,34 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
             let inputs = inputs
                 .into_iter()
                 .map(|i| {
-                    let (plan, have) = prune(i, wanted);
+                    let (plan, have) = prune(i, wanted, readers);
                     select(plan, have, wanted).0
                 })
                 .collect();
             (Plan::Union { inputs, schema }, keep)
         }
+        Plan::Shared(shared) => {
+            let of_all = readers.wanted.entry(shared.id).or_default();
+            let before = of_all.len();
+            of_all.extend(wanted);
+            let (grown, of_all) = (of_all.len() > before, of_all.clone());
+            if grown && readers.done.contains_key(&shared.id) {
+                // What this round makes is thrown away: any relation with these columns will do.
+                readers.late = true;
+                let have = (0..shared.plan.schema().len()).collect();
+                return select(Plan::Shared(shared), have, wanted);
+            }
+            if let Some((new, have)) = readers.done.get(&shared.id) {
+                return select(Plan::Shared(new.clone()), have.clone(), wanted);
+            }
+            let (plan, have) = prune(shared.plan.clone(), &of_all, readers);
+            let new = Arc::new(Shared::new(shared.id, plan));
+            readers.done.insert(shared.id, (new.clone(), have.clone()));
+            select(Plan::Shared(new), have, wanted)
+        }
     }
 }
+
 
 /// Brings a plan that has more columns than wanted down to those.
 fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
@@ -210,7 +239,8 @@ fn moved(e: Expr, have: &[usize]) -> Expr {
 }
 
 /// Computes constants once. What fails then is left to fail for the rows that need it.
-fn fold(plan: Plan, session: &Arc<Session>) -> Plan {
+fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
+    let plan = plan.map_inputs(done, &mut |input, done| fold(input, done, session));
     let f = |e: Expr| {
         e.rewrite(&mut |e| match &e {
             Expr::Column { .. } | Expr::Literal { .. } => e,
@@ -223,26 +253,8 @@ fn fold(plan: Plan, session: &Arc<Session>) -> Plan {
         })
     };
     match plan {
-        Plan::Calc { input, condition, exprs, schema } => Plan::Calc {
-            input: Box::new(fold(*input, session)),
-            condition: condition.map(f),
-            exprs: exprs.into_iter().map(f).collect(),
-            schema,
-        },
-        Plan::Expand { input, sets, keys, schema } => {
-            Plan::Expand { input: Box::new(fold(*input, session)), sets, keys, schema }
-        }
-        Plan::Aggregate { input, keys, calls, schema } => {
-            Plan::Aggregate { input: Box::new(fold(*input, session)), keys, calls, schema }
-        }
-        Plan::Lookup { input, table, on, left, keep, columns, schema } => {
-            Plan::Lookup { input: Box::new(fold(*input, session)), table, on, left, keep, columns, schema }
-        }
-        Plan::Normalize { input, keys, schema } => {
-            Plan::Normalize { input: Box::new(fold(*input, session)), keys, schema }
-        }
-        Plan::Union { inputs, schema } => {
-            Plan::Union { inputs: inputs.into_iter().map(|i| fold(i, session)).collect(), schema }
+        Plan::Calc { input, condition, exprs, schema } => {
+            Plan::Calc { input, condition: condition.map(f), exprs: exprs.into_iter().map(f).collect(), schema }
         }
         other => other,
     }

@@ -1,7 +1,8 @@
-//! The bound plan: a tree of relational operators over typed columns.
+//! The bound plan: relational operators over typed columns. It is a tree but for what is named more than once, which is shared.
 
 use crate::catalog::Table;
 use crate::identity::Identity;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir_core::{Field, Schema};
 use weir_expr::Expr;
@@ -36,7 +37,41 @@ pub enum Plan {
     },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
+    /// A relation that several others read, and that is computed once.
+    Shared(Arc<Shared>),
 }
+
+/// A relation with several readers. What is asked of plans again and again is answered once, for plans that name one another twice
+/// have far more paths than relations.
+#[derive(Debug)]
+pub struct Shared {
+    /// Its number, of no other in the statement.
+    pub id: usize,
+    /// The relation.
+    pub plan: Plan,
+    appends: bool,
+    appends_in_batch: bool,
+    balances: bool,
+    unique_key: Option<Vec<usize>>,
+}
+
+impl Shared {
+    /// A relation under a number.
+    pub(crate) fn new(id: usize, plan: Plan) -> Shared {
+        Shared {
+            id,
+            appends: plan.appends(),
+            appends_in_batch: plan.appends_in_batch(),
+            balances: plan.balances(),
+            unique_key: plan.unique_key(),
+            plan,
+        }
+    }
+}
+
+/// What a rewrite has made of shared relations, by their numbers.
+#[derive(Default)]
+pub(crate) struct Rewritten(HashMap<usize, Arc<Shared>>);
 
 impl Plan {
     /// Its columns.
@@ -50,6 +85,7 @@ impl Plan {
             | Plan::Normalize { schema, .. }
             | Plan::Lookup { schema, .. }
             | Plan::Union { schema, .. } => schema,
+            Plan::Shared(shared) => shared.plan.schema(),
         }
     }
     /// The relations below.
@@ -62,15 +98,77 @@ impl Plan {
             | Plan::Normalize { input, .. }
             | Plan::Lookup { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
+            Plan::Shared(shared) => vec![&shared.plan],
+        }
+    }
+    /// Visits this relation and all below, each once: a relation before its inputs.
+    pub fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Plan)) {
+        fn walk<'a>(plan: &'a Plan, seen: &mut HashSet<usize>, visit: &mut dyn FnMut(&'a Plan)) {
+            if let Plan::Shared(shared) = plan
+                && !seen.insert(shared.id)
+            {
+                return;
+            }
+            visit(plan);
+            plan.inputs().into_iter().for_each(|i| walk(i, seen, visit));
+        }
+        walk(self, &mut HashSet::new(), visit);
+    }
+    /// Whether this relation or one below is such.
+    pub fn any(&self, is: impl Fn(&Plan) -> bool) -> bool {
+        let mut found = false;
+        self.each(&mut |p| found |= is(p));
+        found
+    }
+    /// The same relation over rewritten inputs; a shared one is rewritten once.
+    pub(crate) fn map_inputs(
+        self,
+        done: &mut Rewritten,
+        rewrite: &mut dyn FnMut(Plan, &mut Rewritten) -> Plan,
+    ) -> Plan {
+        let mut boxed = |input: Box<Plan>, done: &mut Rewritten| Box::new(rewrite(*input, done));
+        match self {
+            plan @ (Plan::Scan { .. } | Plan::Values { .. }) => plan,
+            Plan::Calc { input, condition, exprs, schema } => {
+                Plan::Calc { input: boxed(input, done), condition, exprs, schema }
+            }
+            Plan::Expand { input, sets, keys, schema } => {
+                Plan::Expand { input: boxed(input, done), sets, keys, schema }
+            }
+            Plan::Aggregate { input, keys, calls, schema } => {
+                Plan::Aggregate { input: boxed(input, done), keys, calls, schema }
+            }
+            Plan::Normalize { input, keys, schema } => Plan::Normalize { input: boxed(input, done), keys, schema },
+            Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+                Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
+            }
+            Plan::Union { inputs, schema } => {
+                Plan::Union { inputs: inputs.into_iter().map(|i| rewrite(i, done)).collect(), schema }
+            }
+            Plan::Shared(shared) => {
+                if let Some(known) = done.0.get(&shared.id) {
+                    return Plan::Shared(known.clone());
+                }
+                let plan = rewrite(shared.plan.clone(), done);
+                let new = Arc::new(Shared::new(shared.id, plan));
+                done.0.insert(shared.id, new.clone());
+                Plan::Shared(new)
+            }
         }
     }
     /// Whether rows only ever come. DISTINCT over rows that only come does too, for it has no result that changes.
     pub fn appends(&self) -> bool {
-        let inputs = self.inputs().into_iter().all(Plan::appends);
+        let inputs = || self.inputs().into_iter().all(Plan::appends);
         match self {
             Plan::Scan { table, .. } => !table.brings_changes(),
-            Plan::Aggregate { calls, keys, .. } => calls.is_empty() && !keys.is_empty() && inputs,
-            _ => inputs,
+            Plan::Aggregate { calls, keys, .. } => calls.is_empty() && !keys.is_empty() && inputs(),
+            Plan::Shared(shared) => shared.appends,
+            Plan::Values { .. }
+            | Plan::Calc { .. }
+            | Plan::Expand { .. }
+            | Plan::Normalize { .. }
+            | Plan::Lookup { .. }
+            | Plan::Union { .. } => inputs(),
         }
     }
     /// The same when aggregates give their results once, at the end: only what the sources themselves bring changes.
@@ -78,6 +176,7 @@ impl Plan {
         match self {
             Plan::Scan { table, .. } => !table.brings_changes(),
             Plan::Aggregate { calls, keys, .. } if !calls.is_empty() || keys.is_empty() => true,
+            Plan::Shared(shared) => shared.appends_in_batch,
             _ => self.inputs().into_iter().all(Plan::appends_in_batch),
         }
     }
@@ -88,13 +187,21 @@ impl Plan {
             Plan::Aggregate { .. } | Plan::Normalize { .. } => true,
             Plan::Scan { table, .. } => !table.brings_changes(),
             Plan::Lookup { input, .. } => input.appends(),
+            Plan::Shared(shared) => shared.balances,
             _ => self.inputs().into_iter().all(Plan::balances),
         }
     }
     /// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
     pub(crate) fn aggregates(&self) -> bool {
-        matches!(self, Plan::Aggregate { calls, .. } if !calls.is_empty())
-            || self.inputs().into_iter().any(Plan::aggregates)
+        self.any(|p| matches!(p, Plan::Aggregate { calls, .. } if !calls.is_empty()))
+    }
+    /// Whether equal rows of its tables always make equal rows, at whatever time.
+    pub(crate) fn deterministic(&self) -> bool {
+        !self.any(|p| match p {
+            Plan::Calc { condition, exprs, .. } => !exprs.iter().chain(condition).all(Expr::deterministic),
+            Plan::Values { rows, .. } => !rows.iter().flatten().all(Expr::deterministic),
+            _ => false,
+        })
     }
     /// A projection on top of a relation.
     pub(crate) fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {
@@ -151,6 +258,7 @@ impl Plan {
             Plan::Scan { table, columns, .. } if !table.primary_key.is_empty() => {
                 table.primary_key.iter().map(|k| columns.iter().position(|c| c == k)).collect()
             }
+            Plan::Shared(shared) => shared.unique_key.clone(),
             _ => None,
         }
     }

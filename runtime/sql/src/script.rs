@@ -13,6 +13,7 @@ use crate::names::Binder;
 use crate::optimize::optimize;
 use crate::plan::{Insert, Plan};
 use crate::settings;
+use crate::shared::with_several_readers;
 use crate::statement::{Statements, nesting, parse_script};
 use crate::syntax::{CreateFunction, Statement};
 use sqlparser::ast::{ObjectName, Query};
@@ -380,6 +381,7 @@ impl Compiler<'_> {
     /// Adds a statement to the job.
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
         let session = self.session()?;
+        let plan = with_several_readers(plan);
         let fingerprint = fingerprint::statement(&table, &plan);
         let identity = Identity::new(&table.name, fingerprint, false, session.zone);
         let plan = optimize(plan, &session);
@@ -411,14 +413,14 @@ impl Compiler<'_> {
 
     /// A table that one statement writes and another reads would have no order between the two.
     fn check_cycles(&self) -> Result<()> {
-        fn read(plan: &Plan, out: &mut BTreeSet<String>) {
-            if let Plan::Scan { table, .. } = plan {
-                out.insert(table.name.clone());
-            }
-            plan.inputs().into_iter().for_each(|i| read(i, out));
-        }
         let mut sources = BTreeSet::new();
-        self.inserts.iter().for_each(|i| read(&i.plan, &mut sources));
+        for i in &self.inserts {
+            i.plan.each(&mut |p| {
+                if let Plan::Scan { table, .. } = p {
+                    sources.insert(&table.name);
+                }
+            });
+        }
         match self.inserts.iter().find(|i| sources.contains(&i.table.name)) {
             Some(i) => Err(Error::script(format!(
                 "table '{}' is both written and read in this script",

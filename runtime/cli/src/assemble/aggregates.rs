@@ -32,7 +32,9 @@ impl Assembly<'_> {
         let partitioning =
             if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash((0..keys.len()).collect()) };
         let from = match &self.nodes[below.node].role {
-            Role::Operator(calc) if self.nodes[below.node].name.starts_with("calc") => {
+            Role::Operator(calc)
+                if self.nodes[below.node].name.starts_with("calc") && !self.has_several_readers(below.node) =>
+            {
                 let chain = ChainFactory { links: vec![calc.clone(), Arc::new(local)] };
                 let node = &mut self.nodes[below.node];
                 node.role = Role::Operator(Arc::new(chain));

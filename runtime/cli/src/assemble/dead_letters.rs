@@ -114,17 +114,19 @@ impl Assembly<'_> {
 
 /// Whether a plan's tables or functions send dead letters to a table.
 fn sends_to(plan: &Plan, name: &str) -> bool {
-    let own = matches!(plan, Plan::Scan { table, .. } if table.on_error.dead_letters.as_deref() == Some(name));
-    own || records_sent_to(plan).iter().any(|t| t == name) || plan.inputs().into_iter().any(|p| sends_to(p, name))
+    let own =
+        |p: &Plan| matches!(p, Plan::Scan { table, .. } if table.on_error.dead_letters.as_deref() == Some(name));
+    plan.any(own) || records_sent_to(plan).iter().any(|t| t == name)
 }
 
 /// The tables that functions of the plan send the records to that they fail on.
 pub(super) fn records_sent_to(plan: &Plan) -> Vec<String> {
-    let mut all = match plan {
-        Plan::Calc { exprs, condition, .. } => dead_letter_tables(exprs.iter().chain(condition)),
-        _ => vec![],
-    };
-    all.extend(plan.inputs().into_iter().flat_map(records_sent_to));
+    let mut all = vec![];
+    plan.each(&mut |p| {
+        if let Plan::Calc { exprs, condition, .. } = p {
+            all.extend(dead_letter_tables(exprs.iter().chain(condition)));
+        }
+    });
     all.sort();
     all.dedup();
     all

@@ -45,6 +45,8 @@ struct Assembly<'a> {
     rules: Rules,
     nodes: Vec<Node>,
     names: HashMap<String, usize>,
+    /// Where relations that have several readers come out, by their numbers.
+    shared: HashMap<usize, Output>,
     /// Nodes whose dead letters go to a table.
     letters: BTreeMap<String, Vec<usize>>,
     /// Whether a function of the present statement sends records to a table.
@@ -64,6 +66,7 @@ struct Assembly<'a> {
 type Numbers = BTreeMap<&'static str, usize>;
 
 /// Where a relation's rows come out.
+#[derive(Clone, Copy)]
 struct Output {
     node: usize,
     parallelism: usize,
@@ -107,6 +110,7 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         rules: rules(s),
         nodes: vec![],
         names: HashMap::new(),
+        shared: HashMap::new(),
         letters: BTreeMap::new(),
         keeps_records: false,
         replays,
@@ -323,7 +327,20 @@ impl Assembly<'_> {
                 let uid = uid("union");
                 self.union(inputs, schema, uid, identity, numbers)
             }
+            Plan::Shared(shared) => {
+                if let Some(output) = self.shared.get(&shared.id) {
+                    return Ok(*output);
+                }
+                let output = self.relation(&shared.plan, identity, numbers)?;
+                self.shared.insert(shared.id, output);
+                Ok(output)
+            }
         }
+    }
+
+    /// Whether a node has more readers than the one at hand.
+    fn has_several_readers(&self, node: usize) -> bool {
+        self.shared.values().any(|o| o.node == node)
     }
 
     /// Reads a table, or its dead letters in its place.
@@ -414,7 +431,9 @@ fn short(name: &str) -> String {
 
 /// How many tables a plan reads.
 fn scans(plan: &Plan) -> usize {
-    usize::from(matches!(plan, Plan::Scan { .. })) + plan.inputs().into_iter().map(scans).sum::<usize>()
+    let mut scans = 0;
+    plan.each(&mut |p| scans += usize::from(matches!(p, Plan::Scan { .. })));
+    scans
 }
 
 /// The greatest parallelism that a function of expressions asks for.

@@ -96,7 +96,7 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Holds what comes out of a node against a sink's columns: in one chain with the operator, which has no other reader.
+    /// Holds what comes out of a node against a sink's columns: in one chain with the operator, if that has no other reader.
     fn enforced(
         &mut self,
         (from, port): (usize, Port),
@@ -104,7 +104,9 @@ impl Assembly<'_> {
         plan: &Plan,
         identity: &str,
     ) -> (usize, Port) {
-        if let Role::Operator(operator) = &self.nodes[from].role {
+        if let Role::Operator(operator) = &self.nodes[from].role
+            && !self.has_several_readers(from)
+        {
             let chain = ChainFactory { links: vec![operator.clone(), factory] };
             self.nodes[from].role = Role::Operator(Arc::new(chain));
             return (from, port);

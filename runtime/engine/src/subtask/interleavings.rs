@@ -53,10 +53,13 @@ fn network(random: &mut Rng) -> Vec<Node> {
         (0..sources).map(|_| Node { kind: Kind::Source, parallelism: parallelism(random), inputs: vec![] }).collect();
     // Nobody takes what these give, so far.
     let mut open: BTreeSet<usize> = (0..sources).collect();
-    for _ in 0..random.usize(0..=2) {
+    for more in (0..random.usize(0..=2)).rev() {
         let from: Vec<usize> = open.iter().copied().filter(|_| random.bool()).collect();
         if !from.is_empty() {
-            open.retain(|n| !from.contains(n));
+            // What the sink reads itself as well, it has by two ways.
+            if more > 0 || random.bool() {
+                open.retain(|n| !from.contains(n));
+            }
             open.insert(nodes.len());
             let kind = if random.bool() { Kind::Pass } else { Kind::Gather };
             nodes.push(Node { kind, parallelism: parallelism(random), inputs: from });
@@ -65,6 +68,17 @@ fn network(random: &mut Rng) -> Vec<Node> {
     let inputs = open.into_iter().collect();
     nodes.push(Node { kind: Kind::Sink, parallelism: parallelism(random), inputs });
     nodes
+}
+
+/// By how many ways the rows of each source's subtask reach the sink.
+fn ways(nodes: &[Node]) -> Vec<usize> {
+    let mut ways = vec![0; nodes.len()];
+    ways[nodes.len() - 1] = 1;
+    for (node, n) in nodes.iter().enumerate().rev() {
+        n.inputs.iter().for_each(|from| ways[*from] += ways[node]);
+    }
+    let sources = nodes.iter().zip(ways).filter(|(n, _)| n.kind == Kind::Source);
+    sources.flat_map(|(n, ways)| vec![ways; n.parallelism]).collect()
 }
 
 /// What is on its way to a machine.
@@ -436,8 +450,9 @@ impl<'a> Generation<'a> {
         for (key, _) in &committed.rows {
             *there.entry(*key).or_default() += 1;
         }
+        let ways = ways(self.nodes);
         let read: BTreeMap<usize, u64> =
-            committed.positions.iter().filter(|(_, n)| **n > 0).map(|(k, n)| (*k, *n)).collect();
+            committed.positions.iter().filter(|(_, n)| **n > 0).map(|(k, n)| (*k, *n * ways[*k] as u64)).collect();
         assert_eq!(there, read, "epoch {} is no cut", barrier.epoch);
     }
 }
@@ -456,10 +471,10 @@ fn job(random: &mut Rng) {
             n.parallelism = random.usize(1..=3);
         }
     }
-    let subtasks: usize = nodes[..sources].iter().map(|n| n.parallelism).sum();
     let mut rows = committed.rows;
     rows.sort_unstable();
-    let wanted: Vec<Row> = (0..subtasks).flat_map(|k| (0..length).map(move |n| (k, n))).collect();
+    let all = ways(&nodes).into_iter().enumerate();
+    let wanted: Vec<Row> = all.flat_map(|(k, ways)| (0..length).flat_map(move |n| vec![(k, n); ways])).collect();
     assert_eq!(rows, wanted, "rows are lost, or there twice");
 }
 

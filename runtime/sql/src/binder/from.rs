@@ -5,7 +5,7 @@ use crate::catalog::{Spent, Table, idents, place_of};
 use crate::lookup;
 use crate::names::{Binder, Scope};
 use crate::places::place;
-use crate::plan::Plan;
+use crate::plan::{Plan, Shared};
 use crate::words::check_name;
 use sqlparser::ast::{Ident, Join, ObjectName, Select, Spanned, TableFactor, TableWithJoins};
 use std::sync::Arc;
@@ -25,19 +25,55 @@ impl Binder<'_> {
             return Ok((plan.ok_or_else(|| Error::internal("a lost query"))?, one.value.clone()));
         }
         let full = self.catalog.full(name)?;
-        let plan = if let Some(view) = self.catalog.views.get(&full).cloned() {
+        if let Some(view) = self.catalog.views.get(&full).cloned() {
             self.no_hint(name, "is a view")?;
-            let outer = std::mem::take(&mut self.ctes);
-            let plan = self.query(&view.query);
-            self.ctes = outer;
-            renamed(plan.map_err(|e| e.context(format!("in view '{}'", self.catalog.short(&full))))?, &view.columns)?
-        } else {
-            let table = self.catalog.tables.get(&full).cloned();
-            let table = table.ok_or_else(|| self.catalog.unknown(name, &full))?;
-            let table = self.catalog.hinted(name, table)?;
-            self.scan(table)?
+            let plan = self.read_once(&full, name, |this| {
+                let outer = std::mem::take(&mut this.ctes);
+                let plan = this.query(&view.query);
+                this.ctes = outer;
+                let plan = plan.map_err(|e| e.context(format!("in view '{}'", this.catalog.short(&full))))?;
+                renamed(plan, &view.columns)
+            })?;
+            return Ok((plan, full));
+        }
+        let declared = self.catalog.tables.get(&full).cloned();
+        let declared = declared.ok_or_else(|| self.catalog.unknown(name, &full))?;
+        let table = self.catalog.hinted(name, declared.clone())?;
+        // With options of its own it is another table.
+        let rows = match Arc::ptr_eq(&table, &declared) {
+            true => self.read_once(&full, name, |this| this.rows(&table))?,
+            false => self.rows(&table)?,
         };
-        Ok((plan, full))
+        Ok((self.computed(rows, &table)?, full))
+    }
+
+    /// A table or view, bound when it is named first.
+    fn read_once(
+        &mut self,
+        full: &str,
+        name: &ObjectName,
+        bind: impl FnOnce(&mut Self) -> Result<Plan>,
+    ) -> Result<Plan> {
+        if let Some((plan, cost)) = self.read.get(full).cloned() {
+            self.spend(cost.expressions, cost.scans).map_err(|e| e.at(place_of(name)))?;
+            return Ok(plan);
+        }
+        let before = self.catalog.spent;
+        let plan = bind(self)?;
+        let plan = self.shared(plan);
+        if matches!(plan, Plan::Shared(_)) {
+            self.read.insert(full.to_string(), (plan.clone(), self.catalog.spent.since(before)));
+        }
+        Ok(plan)
+    }
+
+    /// A relation that may be named again: computed once, unless each of its readers would see something else.
+    pub(super) fn shared(&mut self, plan: Plan) -> Plan {
+        if matches!(plan, Plan::Shared(_)) || !plan.deterministic() {
+            return plan;
+        }
+        self.catalog.numbered += 1;
+        Plan::Shared(Arc::new(Shared::new(self.catalog.numbered, plan)))
     }
 
     fn cte(&self, name: &str) -> Option<&(Plan, Spent)> {
@@ -56,18 +92,24 @@ impl Binder<'_> {
         }
     }
 
-    /// A table's columns, the computed ones computed.
-    pub(crate) fn scan(&mut self, table: Arc<Table>) -> Result<Plan> {
+    /// The rows that a table's connector reads; of upserts, the changes that they are.
+    fn rows(&mut self, table: &Arc<Table>) -> Result<Plan> {
         self.spend(table.columns.len(), 1)?;
-        let all: Vec<usize> = (0..table.physical.len()).collect();
-        let mut scan = Plan::Scan { table: table.clone(), columns: all, schema: table.physical.clone() };
-        if table.is_upsert() {
-            let (keys, schema) = (table.primary_key.clone(), table.physical.clone());
-            scan = Plan::Normalize { input: Box::new(scan), keys, schema };
-        }
-        if table.columns.iter().all(|(_, c)| c.is_none()) {
+        let columns = (0..table.physical.len()).collect();
+        let scan = Plan::Scan { table: table.clone(), columns, schema: table.physical.clone() };
+        if !table.is_upsert() {
             return Ok(scan);
         }
+        let (keys, schema) = (table.primary_key.clone(), table.physical.clone());
+        Ok(Plan::Normalize { input: Box::new(scan), keys, schema })
+    }
+
+    /// A table's columns over the rows that are read, the computed ones computed.
+    fn computed(&mut self, rows: Plan, table: &Table) -> Result<Plan> {
+        if table.columns.iter().all(|(_, c)| c.is_none()) {
+            return Ok(rows);
+        }
+        self.spend(table.columns.len(), 0)?;
         let scope = Scope { columns: table.physical.fields.iter().map(|f| (None, f.clone())).collect() };
         let mut out = vec![];
         for (f, computed) in &table.columns {
@@ -77,7 +119,7 @@ impl Binder<'_> {
             };
             out.push((f.name.clone(), expr));
         }
-        Ok(Plan::calc(scan, None, out))
+        Ok(Plan::calc(rows, None, out))
     }
 
     /// What FROM names, and the columns that it brings in sight.

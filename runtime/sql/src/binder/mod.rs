@@ -54,9 +54,8 @@ impl Binder<'_> {
                 let before = self.catalog.spent;
                 let plan = self.query(&cte.query)?;
                 let plan = renamed(plan, &names)?;
-                let spent = self.catalog.spent;
-                let cost =
-                    Spent { expressions: spent.expressions - before.expressions, scans: spent.scans - before.scans };
+                let plan = self.shared(plan);
+                let cost = self.catalog.spent.since(before);
                 self.ctes.push(BTreeMap::from([(cte.alias.name.value.clone(), (plan, cost))]));
             }
         }
