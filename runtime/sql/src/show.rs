@@ -97,7 +97,7 @@ impl Compiler<'_> {
             return Ok(crate::binder::renamed(plan, &v.columns)?.schema().clone());
         }
         let table = self.catalog.table(name)?.clone();
-        Ok(Binder::new(&mut self.catalog, self.loader).scan(table)?.schema().clone())
+        Ok(Binder::new(&mut self.catalog, self.loader).scan(&table)?.schema().clone())
     }
 
     pub(crate) fn describe(&mut self, name: &ObjectName) -> Result<Vec<(String, String)>> {

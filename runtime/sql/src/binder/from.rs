@@ -92,6 +92,12 @@ impl Binder<'_> {
         }
     }
 
+    /// A table's columns.
+    pub(crate) fn scan(&mut self, table: &Arc<Table>) -> Result<Plan> {
+        let rows = self.rows(table)?;
+        self.computed(rows, table)
+    }
+
     /// The rows that a table's connector reads; of upserts, the changes that they are.
     fn rows(&mut self, table: &Arc<Table>) -> Result<Plan> {
         self.spend(table.columns.len(), 1)?;
