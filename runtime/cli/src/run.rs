@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use weir_core::clock::SystemClock;
 use weir_core::graph::JobIdentity;
 use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
@@ -289,6 +290,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         cache_bytes: cache / 2,
         batch_rows,
         job: identity,
+        clock: Arc::new(SystemClock),
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     over.store(true, Ordering::Relaxed);

@@ -1,10 +1,66 @@
-//! Processor time, by which operators and functions are accounted, and waiting for processors, which is not theirs.
+//! Clocks: the time of day by which operators work, which tests can turn; processor time, by which operators and functions are
+//! accounted, and waiting for processors, which is not theirs.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The time of day: Flink's processing time.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Milliseconds since 1970.
+    fn now(&self) -> i64;
+    /// How long to wait before it is worth asking whether a time has come.
+    fn until(&self, time: i64) -> Duration {
+        Duration::from_millis(time.saturating_sub(self.now()).max(0) as u64)
+    }
+}
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+    }
+}
+
+/// A clock that stands still until it is turned.
+///
+/// # Examples
+/// ```
+/// use weir_core::clock::{Clock, ManualClock};
+///
+/// let clock = ManualClock::new(1_000);
+/// clock.turn_to(61_000);
+/// assert_eq!(clock.now(), 61_000);
+/// ```
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock at a time, in milliseconds since 1970.
+    pub fn new(now: i64) -> Self {
+        ManualClock(AtomicI64::new(now))
+    }
+    /// Turns it to another time.
+    pub fn turn_to(&self, now: i64) {
+        self.0.store(now, Ordering::Release);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+    fn until(&self, time: i64) -> Duration {
+        // Nobody knows when it is turned.
+        Duration::from_millis(u64::from(time > self.now()))
+    }
+}
 
 /// Processor time that the calling thread has used since its start.
 pub fn thread_cpu() -> Duration {

@@ -1,5 +1,7 @@
 //! A job as the engine sees it: nodes, edges, and the traits behind the nodes.
 
+use crate::clock::Clock;
+use crate::event_time::{EventTime, Watermark};
 use crate::metrics::SubtaskMetrics;
 use crate::state::{Changes, Epoch, StateHandle};
 use crate::{Batch, Result};
@@ -35,6 +37,8 @@ pub struct Edge {
     pub from: usize,
     /// The output that it takes.
     pub port: Port,
+    /// The input of the node that it feeds, from 0. Several edges may feed one: the relations of a UNION ALL do.
+    pub input: usize,
     /// How rows are dealt out.
     pub partitioning: Partitioning,
     /// Whether rows have to stay in the order of their subtask, as changes have to: then forwarding is all that will do.
@@ -114,27 +118,57 @@ pub struct SubtaskContext {
     pub batch_rows: usize,
     /// The subtask's counters.
     pub metrics: SubtaskMetrics,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Something that a subtask gives out.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Rows, by one of its outputs.
+    Rows(Port, Batch),
+    /// How far event time has come; goes by every output to every subtask behind.
+    Watermark(Watermark),
+    /// Nothing will come for a while, so that nobody has to wait for this subtask's event time.
+    Idle,
+    /// Nothing will come any more.
+    End,
 }
 
 /// Takes what a subtask gives out.
 #[derive(Default)]
 pub struct Collector {
     /// What was given out, in order.
-    pub outputs: Vec<(Port, Batch)>,
+    pub outputs: Vec<Output>,
 }
 
 impl Collector {
     /// Gives out results.
     pub fn emit(&mut self, batch: Batch) {
         if batch.rows() > 0 {
-            self.outputs.push((MAIN, batch));
+            self.outputs.push(Output::Rows(MAIN, batch));
         }
     }
     /// Gives out rows that failed.
     pub fn dead_letters(&mut self, batch: Batch) {
         if batch.rows() > 0 {
-            self.outputs.push((DEAD_LETTERS, batch));
+            self.outputs.push(Output::Rows(DEAD_LETTERS, batch));
         }
+    }
+    /// Says how far event time has come. For sources; of operators, see [`Operator::output_watermark`].
+    pub fn watermark(&mut self, to: Watermark) {
+        self.outputs.push(Output::Watermark(to));
+    }
+    /// Says that nothing will come for a while. For sources; the next watermark ends it.
+    pub fn idle(&mut self) {
+        self.outputs.push(Output::Idle);
+    }
+    /// The rows that were given out, by any output.
+    pub fn rows(&self) -> impl Iterator<Item = &Batch> {
+        self.outputs.iter().filter_map(|o| match o {
+            Output::Rows(_, batch) => Some(batch),
+            Output::Watermark(_) | Output::Idle | Output::End => None,
+        })
     }
 }
 
@@ -200,11 +234,47 @@ pub trait Operator: Send {
     /// # Errors
     /// What ends the job.
     fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()>;
-    /// Called when all inputs have ended.
+    /// Called when the event time of an input or of all together has come further, behind the rows in front of the watermark: timers
+    /// of event time are due. What was given out goes before the operator's own watermark.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn on_watermark(&mut self, _time: &EventTime, _out: &mut Collector) -> Result<()> {
+        Ok(())
+    }
+    /// How far event time has come behind this operator, when it has come so far in front of it: as far, unless rows of earlier times
+    /// are kept back. It is asked after [`Operator::on_watermark`] and after each epoch.
+    fn output_watermark(&self, all: Watermark) -> Watermark {
+        if self.results_at_end() { Watermark::NONE } else { all }
+    }
+    /// Called when nothing will come on an input any more, `last` when that is so on all of them; in a generation that begins after
+    /// an epoch behind that, once more.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn on_input_end(&mut self, _input: usize, _last: bool, _out: &mut Collector) -> Result<()> {
+        Ok(())
+    }
+    /// Whether rows are kept back that go out in [`Operator::end`] only, so that what is behind has not ended when the inputs have.
+    fn results_at_end(&self) -> bool {
+        false
+    }
+    /// Called when all of the job's sources have ended, in its last epoch.
     ///
     /// # Errors
     /// What ends the job.
     fn end(&mut self, _out: &mut Collector) -> Result<()> {
+        Ok(())
+    }
+    /// The time of day at which it is to be called next, in milliseconds since 1970: its first timer of processing time.
+    fn next_tick(&self) -> Option<i64> {
+        None
+    }
+    /// Called when that time has come, or is past.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn on_tick(&mut self, _now: i64, _out: &mut Collector) -> Result<()> {
         Ok(())
     }
     /// The changes of its state since the last epoch.

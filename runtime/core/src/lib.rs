@@ -5,6 +5,7 @@ pub mod batch;
 pub mod builder;
 pub mod clock;
 pub mod error;
+pub mod event_time;
 pub mod failpoint;
 pub mod graph;
 pub mod key;

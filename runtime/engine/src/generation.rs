@@ -9,7 +9,7 @@ use crate::options::Options;
 use crate::routing::Route;
 use crate::scale;
 use crate::subtask::{Subtask, Target};
-use crate::worker::{Task, Worker};
+use crate::worker::{Task, Told, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -193,6 +193,7 @@ fn workers(
                         cache_bytes: options.cache_bytes / stateful.max(1),
                         batch_rows: options.batch_rows.max(1),
                         metrics: metrics.subtask(&node.name, subtask),
+                        clock: options.clock.clone(),
                     };
                     let metrics = context.metrics.clone();
                     let task = match &node.role {
@@ -209,6 +210,8 @@ fn workers(
                         metrics,
                         alive: alive.clone(),
                         control: control.clone(),
+                        clock: options.clock.clone(),
+                        told: Told::nothing(),
                     })
                 })
                 .collect()
@@ -262,12 +265,8 @@ fn start(
         let mut addresses = vec![];
         for (subtask, mut worker) in workers.into_iter().enumerate() {
             let targets = connect(graph, index, subtask, &started, &mut worker);
-            let inputs: Vec<usize> = node
-                .inputs
-                .iter()
-                .enumerate()
-                .flat_map(|(i, e)| std::iter::repeat_n(i, graph.nodes[e.from].parallelism))
-                .collect();
+            let edges = node.inputs.iter();
+            let inputs = edges.flat_map(|e| std::iter::repeat_n(e.input, graph.nodes[e.from].parallelism)).collect();
             debug_assert!(node.inputs.iter().all(|e| {
                 e.partitioning != Partitioning::Forward || graph.nodes[e.from].parallelism == node.parallelism
             }));

@@ -1,6 +1,7 @@
 //! What actors say to each other.
 
 use actix::{Message, Recipient};
+use weir_core::event_time::Watermark;
 use weir_core::graph::Polled;
 use weir_core::state::Epoch;
 use weir_core::{Batch, Error};
@@ -19,6 +20,12 @@ pub(crate) struct Barrier {
 #[derive(Debug, Clone)]
 pub(crate) enum Item<B = Batch> {
     Batch(B),
+    /// How far event time has come.
+    Watermark(Watermark),
+    /// Nothing follows for a while.
+    Idle,
+    /// Nothing but barriers follows.
+    End,
     Barrier(Barrier),
 }
 
@@ -81,6 +88,11 @@ pub(crate) enum News {
 pub(crate) enum Outcome {
     Polled(Polled),
     Processed,
-    Checkpointed { barrier: Barrier, outbox: Vec<Vec<u8>> },
+    /// The operator was told of time or of an input's end.
+    Told,
+    Checkpointed {
+        barrier: Barrier,
+        outbox: Vec<Vec<u8>>,
+    },
     Failed(Error),
 }

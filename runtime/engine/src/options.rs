@@ -1,7 +1,9 @@
 //! How a job is run.
 
 use crate::restart::RestartStrategy;
+use std::sync::Arc;
 use std::time::Duration;
+use weir_core::clock::Clock;
 use weir_core::graph::JobIdentity;
 
 /// How a job is run.
@@ -17,4 +19,6 @@ pub struct Options {
     pub batch_rows: usize,
     /// The job, as systems outside know it.
     pub job: JobIdentity,
+    /// The time of day by which operators work.
+    pub clock: Arc<dyn Clock>,
 }

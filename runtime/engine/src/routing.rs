@@ -1,7 +1,8 @@
 //! Deals batches out to the subtasks of the next nodes.
 
+use crate::messages::Item;
 use arrow::array::UInt32Array;
-use weir_core::graph::{Collector, Partitioning, Port};
+use weir_core::graph::{Collector, Output, Partitioning, Port};
 use weir_core::key::{Keys, key_group, owner};
 use weir_core::{Batch, Result};
 
@@ -17,34 +18,52 @@ pub(crate) struct Route {
 }
 
 /// Sends what a subtask gave out to its targets.
-pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(usize, Batch)>) -> Result<()> {
-    for (port, batch) in collected.outputs {
-        for r in routes.iter_mut().filter(|r| r.port == port) {
-            match &r.partitioning {
-                Partitioning::Forward => out.push((r.first + r.subtask.min(r.count - 1), batch.clone())),
-                Partitioning::Single => out.push((r.first, batch.clone())),
-                Partitioning::Rebalance => {
-                    out.push((r.first + r.next, batch.clone()));
-                    r.next = (r.next + 1) % r.count;
+pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(usize, Item)>) -> Result<()> {
+    for output in collected.outputs {
+        let to_all = match output {
+            Output::Rows(port, batch) => {
+                routes.iter_mut().filter(|r| r.port == port).try_for_each(|r| r.rows(&batch, out))?;
+                continue;
+            }
+            Output::Watermark(watermark) => Item::Watermark(watermark),
+            Output::Idle => Item::Idle,
+            Output::End => Item::End,
+        };
+        for r in routes.iter() {
+            out.extend((r.first..r.first + r.count).map(|target| (target, to_all.clone())));
+        }
+    }
+    Ok(())
+}
+
+impl Route {
+    /// Deals rows out.
+    fn rows(&mut self, batch: &Batch, out: &mut Vec<(usize, Item)>) -> Result<()> {
+        let mut send = |to: usize, batch: Batch| out.push((self.first + to, Item::Batch(batch)));
+        match &self.partitioning {
+            Partitioning::Forward => send(self.subtask.min(self.count - 1), batch.clone()),
+            Partitioning::Single => send(0, batch.clone()),
+            Partitioning::Rebalance => {
+                send(self.next, batch.clone());
+                self.next = (self.next + 1) % self.count;
+            }
+            Partitioning::Hash(_) if self.count == 1 => send(0, batch.clone()),
+            Partitioning::Hash(columns) => {
+                let keys: Vec<_> = columns.iter().map(|c| batch.data.column(*c).clone()).collect();
+                let keys = Keys::encode(&keys, batch.rows());
+                let mut rows: Vec<Vec<u32>> = vec![vec![]; self.count];
+                for row in 0..batch.rows() {
+                    rows[owner(key_group(keys.get(row)), self.count)].push(row as u32);
                 }
-                Partitioning::Hash(_) if r.count == 1 => out.push((r.first, batch.clone())),
-                Partitioning::Hash(columns) => {
-                    let keys: Vec<_> = columns.iter().map(|c| batch.data.column(*c).clone()).collect();
-                    let keys = Keys::encode(&keys, batch.rows());
-                    let mut rows: Vec<Vec<u32>> = vec![vec![]; r.count];
-                    for row in 0..batch.rows() {
-                        rows[owner(key_group(keys.get(row)), r.count)].push(row as u32);
-                    }
-                    for (i, rows) in rows.into_iter().enumerate() {
-                        if rows.len() == batch.rows() {
-                            out.push((r.first + i, batch.clone()));
-                        } else if !rows.is_empty() {
-                            out.push((r.first + i, batch.take(&UInt32Array::from(rows))?));
-                        }
+                for (i, rows) in rows.into_iter().enumerate() {
+                    if rows.len() == batch.rows() {
+                        send(i, batch.clone());
+                    } else if !rows.is_empty() {
+                        send(i, batch.take(&UInt32Array::from(rows))?);
                     }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
 }

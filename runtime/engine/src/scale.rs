@@ -144,7 +144,13 @@ mod tests {
             parallelism: 2,
             role: Role::Operator(std::sync::Arc::new(Nothing)),
             inputs: (i > 0)
-                .then(|| Edge { from: i - 1, port: MAIN, partitioning: partitioning.clone(), ordered: *ordered })
+                .then(|| Edge {
+                    from: i - 1,
+                    port: MAIN,
+                    input: 0,
+                    partitioning: partitioning.clone(),
+                    ordered: *ordered,
+                })
                 .into_iter()
                 .collect(),
         };

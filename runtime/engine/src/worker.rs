@@ -1,15 +1,16 @@
 //! The thread behind a subtask's actor: one piece of work at a time, timed.
 
 use crate::control::Control;
-use crate::messages::Outcome;
+use crate::messages::{Item, Outcome};
 use crate::routing::{Route, route};
 use crate::subtask::machine::{Done, Work};
 use actix::{Message, Recipient};
 use crossbeam_channel::Receiver;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use weir_core::clock::{thread_cpu, thread_queued};
-use weir_core::graph::{Collector, Operator, Sink, Source};
+use weir_core::clock::{Clock, thread_cpu, thread_queued};
+use weir_core::event_time::Watermark;
+use weir_core::graph::{Collector, Operator, Output, Polled, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::{OperatorId, StateBackend};
 use weir_core::thread::guarded;
@@ -41,6 +42,42 @@ pub(crate) struct Worker {
     /// Whether its generation is still the one that works.
     pub alive: Arc<RwLock<bool>>,
     pub control: Arc<Control>,
+    pub clock: Arc<dyn Clock>,
+    pub told: Told,
+}
+
+/// What an operator was told of time, and what it has said of it to those behind.
+pub(crate) struct Told {
+    /// The watermark in front of it.
+    all: Watermark,
+    /// The watermark behind it.
+    output: Watermark,
+    /// Whether nothing will come, and whether those behind know.
+    ended: bool,
+    end: bool,
+}
+
+impl Told {
+    pub fn nothing() -> Self {
+        Told { all: Watermark::NONE, output: Watermark::NONE, ended: false, end: false }
+    }
+
+    /// Says how far event time has come behind an operator, if that is further than before, or `again`.
+    fn watermark(&mut self, operator: &dyn Operator, again: bool, out: &mut Collector) {
+        let output = operator.output_watermark(self.all).max(self.output);
+        if output > self.output || again && output > Watermark::NONE {
+            out.watermark(output);
+        }
+        self.output = output;
+    }
+
+    /// Says that nothing will come any more, once that is so.
+    fn end(&mut self, operator: &dyn Operator, last: bool, out: &mut Collector) {
+        if self.ended && !self.end && (last || !operator.results_at_end()) {
+            self.end = true;
+            out.outputs.push(Output::End);
+        }
+    }
 }
 
 impl Worker {
@@ -60,6 +97,10 @@ impl Worker {
                 Task::Operator(o) => o.gathers(),
                 _ => 0,
             };
+            let tick = match &self.task {
+                Task::Operator(o) => o.next_tick(),
+                _ => None,
+            };
             let failed = matches!(outcome, Outcome::Failed(_));
             let cpu = thread_cpu().saturating_sub(before);
             // Where the kernel does not tell, what is certain: waiting counts as useful only when nobody was in the way.
@@ -68,7 +109,7 @@ impl Worker {
                 _ => cpu,
             };
             let last = matches!(&outcome, Outcome::Checkpointed { barrier, .. } if barrier.last);
-            let done = Done { outcome, outputs, took: began.elapsed(), gathers, wants_epoch };
+            let done = Done { outcome, outputs, took: began.elapsed(), gathers, wants_epoch, tick };
             let told = Report { done, cpu, useful };
             if last {
                 match self.task {
@@ -87,7 +128,7 @@ impl Worker {
         }
     }
 
-    fn work(&mut self, w: Work<Batch>, outputs: &mut Vec<(usize, Batch)>) -> Result<Outcome> {
+    fn work(&mut self, w: Work<Batch>, outputs: &mut Vec<(usize, Item)>) -> Result<Outcome> {
         let mut collected = Collector::default();
         let alive = self.alive.clone();
         let now = || alive.read().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +140,11 @@ impl Worker {
         let outcome = match (w, &mut self.task) {
             (Work::Poll, Task::Source(s)) => {
                 failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
-                Outcome::Polled(s.poll(&mut collected)?)
+                let polled = s.poll(&mut collected)?;
+                if polled == Polled::End {
+                    collected.outputs.push(Output::End);
+                }
+                Outcome::Polled(polled)
             }
             (Work::Process(input, batches), task) => {
                 let batch = Batch::concat(&batches)?;
@@ -125,7 +170,10 @@ impl Worker {
                         if barrier.end {
                             o.end(&mut collected)?;
                         }
-                        o.checkpoint(barrier.epoch)?
+                        let changes = o.checkpoint(barrier.epoch)?;
+                        self.told.watermark(o.as_ref(), false, &mut collected);
+                        self.told.end(o.as_ref(), barrier.end, &mut collected);
+                        changes
                     }
                     Task::Sink(s) => {
                         let c = s.checkpoint(barrier.epoch, barrier.last)?;
@@ -140,9 +188,27 @@ impl Worker {
                 }
                 Outcome::Checkpointed { barrier, outbox }
             }
+            (Work::Advance(time), Task::Operator(o)) => {
+                o.on_watermark(&time, &mut collected)?;
+                self.told.all = time.all;
+                self.told.watermark(o.as_ref(), true, &mut collected);
+                Outcome::Told
+            }
+            (Work::InputEnded { input, last }, Task::Operator(o)) => {
+                o.on_input_end(input, last, &mut collected)?;
+                self.told.ended |= last;
+                self.told.end(o.as_ref(), false, &mut collected);
+                Outcome::Told
+            }
+            (Work::Tick, Task::Operator(o)) => {
+                o.on_tick(self.clock.now(), &mut collected)?;
+                Outcome::Told
+            }
+            // Nobody is behind a sink.
+            (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => Outcome::Told,
             (Work::Poll, _) => return Err(Error::internal("only sources are polled")),
         };
-        for (_, b) in &collected.outputs {
+        for b in collected.rows() {
             self.metrics.rows_out.inc_by(b.rows() as u64);
             self.metrics.bytes_out.inc_by(b.bytes() as u64);
         }

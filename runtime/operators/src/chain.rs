@@ -1,7 +1,8 @@
 //! Several operators without an exchange between them, run as one: what one gives out goes straight into the next.
 
 use std::sync::Arc;
-use weir_core::graph::{Collector, MAIN, Operator, OperatorFactory, SubtaskContext};
+use weir_core::event_time::{EventTime, Watermark};
+use weir_core::graph::{Collector, MAIN, Operator, OperatorFactory, Output, SubtaskContext};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Result};
 
@@ -30,18 +31,34 @@ struct Chain {
 }
 
 impl Chain {
-    fn from(&mut self, at: usize, input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+    /// Has a link do something, and gives what comes of it to the links behind.
+    fn with(
+        &mut self,
+        at: usize,
+        out: &mut Collector,
+        work: impl FnOnce(&mut dyn Operator, &mut Collector) -> Result<()>,
+    ) -> Result<()> {
         let mut given = Collector::default();
-        self.links[at].process(input, batch, &mut given)?;
-        self.pass_on(at, given, out)
+        work(self.links[at].as_mut(), &mut given)?;
+        for output in given.outputs {
+            match output {
+                Output::Rows(MAIN, batch) if at + 1 < self.links.len() => {
+                    self.with(at + 1, out, |link, out| link.process(0, batch, out))?;
+                }
+                other => out.outputs.push(other),
+            }
+        }
+        Ok(())
     }
 
-    fn pass_on(&mut self, at: usize, given: Collector, out: &mut Collector) -> Result<()> {
-        for (port, batch) in given.outputs {
-            if port == MAIN && at + 1 < self.links.len() {
-                self.from(at + 1, 0, batch, out)?;
-            } else {
-                out.outputs.push((port, batch));
+    /// Tells the links from one on that nothing will come any more, up to the first that gives results at the end only.
+    fn ended_in_front_of(&mut self, from: usize, out: &mut Collector) -> Result<()> {
+        let time = EventTime { inputs: vec![Watermark::END], all: Watermark::END };
+        for at in from..self.links.len() {
+            self.with(at, out, |link, out| link.on_watermark(&time, out))?;
+            self.with(at, out, |link, out| link.on_input_end(0, true, out))?;
+            if self.links[at].results_at_end() {
+                break;
             }
         }
         Ok(())
@@ -50,13 +67,44 @@ impl Chain {
 
 impl Operator for Chain {
     fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        self.from(0, input, batch, out)
+        self.with(0, out, |link, out| link.process(input, batch, out))
+    }
+    fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
+        let mut time = time.clone();
+        for at in 0..self.links.len() {
+            self.with(at, out, |link, out| link.on_watermark(&time, out))?;
+            let all = self.links[at].output_watermark(time.all);
+            time = EventTime { inputs: vec![all], all };
+        }
+        Ok(())
+    }
+    fn output_watermark(&self, all: Watermark) -> Watermark {
+        self.links.iter().fold(all, |all, link| link.output_watermark(all))
+    }
+    fn on_input_end(&mut self, input: usize, last: bool, out: &mut Collector) -> Result<()> {
+        self.with(0, out, |link, out| link.on_input_end(input, last, out))?;
+        if last && !self.links[0].results_at_end() { self.ended_in_front_of(1, out) } else { Ok(()) }
+    }
+    fn results_at_end(&self) -> bool {
+        self.links.iter().any(|l| l.results_at_end())
     }
     fn end(&mut self, out: &mut Collector) -> Result<()> {
         for at in 0..self.links.len() {
-            let mut given = Collector::default();
-            self.links[at].end(&mut given)?;
-            self.pass_on(at, given, out)?;
+            self.with(at, out, |link, out| link.end(out))?;
+            if self.links[at].results_at_end() {
+                self.ended_in_front_of(at + 1, out)?;
+            }
+        }
+        Ok(())
+    }
+    fn next_tick(&self) -> Option<i64> {
+        self.links.iter().filter_map(|l| l.next_tick()).min()
+    }
+    fn on_tick(&mut self, now: i64, out: &mut Collector) -> Result<()> {
+        for at in 0..self.links.len() {
+            if self.links[at].next_tick().is_some_and(|t| t <= now) {
+                self.with(at, out, |link, out| link.on_tick(now, out))?;
+            }
         }
         Ok(())
     }

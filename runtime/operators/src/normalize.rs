@@ -142,7 +142,7 @@ impl Normalize {
     /// key groups.
     fn sweep(&mut self, changes: &mut Changes) -> Result<()> {
         let Some(ttl) = &mut self.ttl else { return Ok(()) };
-        let now = TimeToLive::now();
+        let now = ttl.now();
         let due = if self.stored { ttl.due(now) } else { vec![] };
         for group in due {
             for (k, v) in self.context.state.scan(&group.to_be_bytes())? {
@@ -204,7 +204,7 @@ impl Operator for Normalize {
         if self.stored {
             self.load(&keys)?;
         }
-        let now = if self.ttl.is_some() { TimeToLive::now() } else { 0 };
+        let now = self.ttl.as_ref().map_or(0, TimeToLive::now);
         self.expire(&keys, now);
         // Behind a sink's table or an aggregate there may be others that forget: they hear of rows that stay the same as well.
         let refreshes = self.ttl.is_some();

@@ -3,6 +3,8 @@
 //! What is in memory is looked at every epoch. The store is gone through a few key groups an epoch, all of them within half a time
 //! to live where epochs are frequent enough: a key is gone after one and a half at the latest.
 
+use std::sync::Arc;
+use weir_core::clock::Clock;
 use weir_core::graph::SubtaskContext;
 use weir_core::key::{KEY_GROUPS, owner};
 
@@ -17,6 +19,7 @@ pub(crate) struct TimeToLive {
     next: usize,
     /// When key groups were last due.
     last: u64,
+    clock: Arc<dyn Clock>,
 }
 
 impl TimeToLive {
@@ -24,12 +27,13 @@ impl TimeToLive {
     pub fn new(millis: u64, context: &SubtaskContext) -> Option<TimeToLive> {
         let ours = |g: &u16| owner(*g, context.parallelism) == context.subtask;
         let groups = (0..KEY_GROUPS).filter(ours).collect();
-        (millis > 0).then(|| TimeToLive { millis, groups, next: 0, last: Self::now() })
+        let clock = context.clock.clone();
+        (millis > 0).then(|| TimeToLive { millis, groups, next: 0, last: clock.now() as u64, clock })
     }
 
     /// The time by which keys are old or not: milliseconds since 1970.
-    pub fn now() -> u64 {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    pub fn now(&self) -> u64 {
+        self.clock.now() as u64
     }
 
     /// Whether a key that was last touched then is to be forgotten. One that was kept without a time to live has no such time.

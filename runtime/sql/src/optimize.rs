@@ -216,7 +216,6 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, 
     }
 }
 
-
 /// Brings a plan that has more columns than wanted down to those.
 fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
     let keep: Vec<usize> = wanted.iter().copied().collect();

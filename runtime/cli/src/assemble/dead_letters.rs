@@ -70,7 +70,7 @@ impl Assembly<'_> {
             read.again = true;
             let source = weir_connectors::source(&read)?;
             let node = self.add(&format!("source {name}"), uid, 1, Role::Source(source), vec![]);
-            edges.push(dealt(node, Partitioning::Rebalance));
+            edges.push(Edge { input: edges.len(), ..dealt(node, Partitioning::Rebalance) });
             known.push((name, statements));
         }
         let again = weir_connectors::replay(spec, known, self.passed_over.clone())?;
@@ -114,8 +114,7 @@ impl Assembly<'_> {
 
 /// Whether a plan's tables or functions send dead letters to a table.
 fn sends_to(plan: &Plan, name: &str) -> bool {
-    let own =
-        |p: &Plan| matches!(p, Plan::Scan { table, .. } if table.on_error.dead_letters.as_deref() == Some(name));
+    let own = |p: &Plan| matches!(p, Plan::Scan { table, .. } if table.on_error.dead_letters.as_deref() == Some(name));
     plan.any(own) || records_sent_to(plan).iter().any(|t| t == name)
 }
 

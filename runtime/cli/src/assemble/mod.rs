@@ -417,12 +417,12 @@ impl Assembly<'_> {
 
 /// An edge from subtask to subtask.
 fn forward(from: usize, ordered: bool) -> Edge {
-    Edge { from, port: MAIN, partitioning: Partitioning::Forward, ordered }
+    Edge { ordered, ..dealt(from, Partitioning::Forward) }
 }
 
 /// An edge that deals rows out.
 fn dealt(from: usize, partitioning: Partitioning) -> Edge {
-    Edge { from, port: MAIN, partitioning, ordered: false }
+    Edge { from, port: MAIN, input: 0, partitioning, ordered: false }
 }
 
 fn short(name: &str) -> String {

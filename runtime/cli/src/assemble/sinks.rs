@@ -88,7 +88,7 @@ impl Assembly<'_> {
                     (false, true) => Partitioning::Hash((0..table.written.len()).collect()),
                 };
                 let ordered = plan.is_some_and(|p| self.changes(p));
-                Edge { from, port, partitioning, ordered }
+                Edge { port, ordered, ..dealt(from, partitioning) }
             })
             .collect();
         let name = format!("sink {}", short(&table.name));

@@ -1,6 +1,7 @@
 //! A whole job of machines without actors: small networks, whose messages, pieces of work, epochs and failures happen in an order
 //! drawn by lot. Whatever the order, every row is committed once, rows of a key stay in order, barriers are aligned, and credits,
-//! batches on their way and batches in queues always add up to the window.
+//! batches on their way and batches in queues always add up to the window. Event time never goes back, and never comes before the rows
+//! that it is of, unless those had been idle.
 //!
 //! `WEIR_INTERLEAVINGS` sets the number of runs (10,000 by default), `WEIR_SEED` the first one's seed.
 
@@ -10,6 +11,7 @@ use crate::messages::{Barrier, Item, News, Outcome};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::Polled;
 use weir_core::{Error, Result};
 
@@ -70,6 +72,11 @@ fn network(random: &mut Rng) -> Vec<Node> {
     nodes
 }
 
+/// Whether rows of one node come through another.
+fn reaches(nodes: &[Node], from: usize, through: usize) -> bool {
+    from == through || nodes[through].inputs.iter().any(|n| reaches(nodes, from, *n))
+}
+
 /// By how many ways the rows of each source's subtask reach the sink.
 fn ways(nodes: &[Node]) -> Vec<usize> {
     let mut ways = vec![0; nodes.len()];
@@ -106,8 +113,12 @@ struct Subtask {
     gathered: Vec<Row>,
     /// The last barrier that it has passed.
     passed: u64,
-    /// The rows of each sequence that have come, to see that they are in order.
-    seen: BTreeMap<usize, u64>,
+    /// The rows of each sequence that have come, to see that they are in order, by the node that they came from.
+    seen: BTreeMap<(usize, usize), u64>,
+    /// How far event time has come in front of it.
+    time: EventTime,
+    /// The inputs that have ended.
+    ended: BTreeSet<usize>,
 }
 
 /// From the start of one epoch to that of the next.
@@ -131,10 +142,14 @@ struct Generation<'a> {
     /// Rows of each sequence, and how far they are read.
     length: u64,
     positions: BTreeMap<usize, u64>,
+    /// Where this generation began to read.
+    began: BTreeMap<usize, u64>,
     /// Those of the epoch on its way.
     at_barrier: BTreeMap<usize, u64>,
     /// What the sinks have taken since their barriers.
     taken: BTreeMap<usize, Vec<Row>>,
+    /// Whether sources say that they are idle, so that their rows may be late.
+    idles: bool,
     coordinator: coordinator::Machine,
     outside: coordinator::Outside,
     /// The epoch that is being made durable.
@@ -144,7 +159,7 @@ struct Generation<'a> {
 }
 
 impl<'a> Generation<'a> {
-    fn new(nodes: &'a [Node], length: u64, committed: &Committed) -> Self {
+    fn new(nodes: &'a [Node], length: u64, idles: bool, committed: &Committed) -> Self {
         let first: Vec<usize> = nodes
             .iter()
             .scan(0, |at, n| {
@@ -172,6 +187,8 @@ impl<'a> Generation<'a> {
                     gathered: vec![],
                     passed: committed.epoch,
                     seen: BTreeMap::new(),
+                    time: EventTime { inputs: vec![Watermark::NONE; n.inputs.len()], all: Watermark::NONE },
+                    ended: BTreeSet::new(),
                 });
             }
         }
@@ -193,8 +210,10 @@ impl<'a> Generation<'a> {
             mail: BTreeMap::new(),
             length,
             positions: committed.positions.clone(),
+            began: committed.positions.clone(),
             at_barrier: BTreeMap::new(),
             taken: BTreeMap::new(),
+            idles,
             coordinator: coordinator::Machine::new(all, INTERVAL, committed.epoch + 1, true, now),
             outside: coordinator::Outside {
                 now,
@@ -264,6 +283,7 @@ impl<'a> Generation<'a> {
                     self.coordinate(coordinator::Event::Ack { node, epoch, outbox });
                 }
                 Action::WakeAfter(_) => self.subtasks[at].waits = true,
+                Action::TickAt(_) => panic!("nobody asks for a time of day"),
                 Action::Stop => panic!("nothing fails here"),
             }
         }
@@ -275,41 +295,71 @@ impl<'a> Generation<'a> {
     fn work(&mut self, at: usize, work: Work<Vec<Row>>, random: &mut Rng) {
         let kind = self.nodes[self.subtasks[at].node].kind;
         let mut out: Vec<Row> = vec![];
-        let mut wants_epoch = false;
+        let mut behind = vec![];
         let outcome = match work {
             Work::Poll => {
                 let position = self.positions.entry(at).or_default();
                 let rows = random.u64(0..=(self.length - *position).min(9));
                 out.extend((*position..*position + rows).map(|n| (at, n)));
                 *position += rows;
+                // A row's time is its number, and all up to this have come.
+                if random.bool() && *position > 0 {
+                    behind.push(Item::Watermark(Watermark(*position as i64 - 1)));
+                }
                 match random.u8(0..4) {
-                    0 => Outcome::Polled(Polled::Wait(Duration::from_millis(1))),
-                    _ if *position == self.length => Outcome::Polled(Polled::End),
+                    0 => {
+                        behind.extend((self.idles && random.bool()).then_some(Item::Idle));
+                        Outcome::Polled(Polled::Wait(Duration::from_millis(1)))
+                    }
+                    _ if *position == self.length => {
+                        behind.push(Item::End);
+                        Outcome::Polled(Polled::End)
+                    }
                     _ => Outcome::Polled(Polled::More),
                 }
             }
             Work::Process(input, batches) => {
-                let from = self.nodes[self.subtasks[at].node].inputs[input];
                 let rows: Vec<Row> = batches.into_iter().flatten().collect();
-                self.in_order(at, from, &rows);
+                self.in_order(at, input, &rows);
                 match kind {
                     Kind::Sink => {
                         self.taken.entry(at).or_default().extend(rows);
                         self.outside.last_row = self.outside.now;
                     }
-                    Kind::Gather => {
-                        self.subtasks[at].gathered.extend(rows);
-                        wants_epoch = self.subtasks[at].gathered.len() > 20;
-                    }
+                    Kind::Gather => self.subtasks[at].gathered.extend(rows),
                     _ => out = rows,
                 }
                 Outcome::Processed
             }
+            Work::Advance(time) => {
+                self.time_is_true(at, &time);
+                self.subtasks[at].time = time;
+                behind.extend((kind == Kind::Pass).then_some(Item::Watermark(self.subtasks[at].time.all)));
+                Outcome::Told
+            }
+            Work::InputEnded { input, last } => {
+                let s = &mut self.subtasks[at];
+                assert!(s.ended.insert(input), "an input ends twice");
+                assert_eq!(s.time.inputs[input], Watermark::END, "time stands still behind the end");
+                assert_eq!(last, s.ended.len() == self.nodes[s.node].inputs.len());
+                assert!(!last || s.time.all == Watermark::END, "time stands still behind the end of all");
+                behind.extend((kind == Kind::Pass && last).then_some(Item::End));
+                Outcome::Told
+            }
+            Work::Tick => panic!("nobody asked for a time of day"),
             Work::Checkpoint(barrier) => {
                 let s = &mut self.subtasks[at];
                 assert_eq!(barrier.epoch.0, s.passed + 1, "a barrier is missing");
                 s.passed = barrier.epoch.0;
                 out = std::mem::take(&mut s.gathered);
+                if kind == Kind::Gather {
+                    // What held its time back goes with the epoch.
+                    behind.push(Item::Watermark(s.time.all));
+                    behind.extend(barrier.end.then_some(Item::End));
+                }
+                if barrier.end && kind != Kind::Source {
+                    assert_eq!(s.ended.len(), self.nodes[s.node].inputs.len(), "the end of an input was not told");
+                }
                 if kind == Kind::Source {
                     self.at_barrier.insert(at, self.positions.get(&at).copied().unwrap_or(0));
                 }
@@ -318,11 +368,22 @@ impl<'a> Generation<'a> {
                 Outcome::Checkpointed { barrier, outbox: outbox.collect() }
             }
         };
-        // Everything of a key goes to one subtask of each node behind, a batch or two at a time.
+        let mut outputs = self.dealt(at, out, random);
+        let targets = self.subtasks[at].targets.len();
+        for item in behind {
+            outputs.extend((0..targets).map(|target| (target, item.clone())));
+        }
+        let took = Duration::from_micros(random.u64(1..3_000_000));
+        let gathers = if random.bool() { random.usize(0..20) } else { 0 };
+        let wants_epoch = self.subtasks[at].gathered.len() > 20;
+        self.event(at, Event::Done(Done { outcome, outputs, took, gathers, wants_epoch, tick: None }));
+    }
+
+    /// Rows for the targets of a subtask: everything of a key goes to one subtask of each node behind, a batch or two at a time.
+    fn dealt(&self, at: usize, out: Vec<Row>, random: &mut Rng) -> Vec<(usize, Item<Vec<Row>>)> {
         let mut outputs = vec![];
-        let behind = self.nodes.iter().filter(|n| n.inputs.contains(&self.subtasks[at].node));
         let mut first = 0;
-        for n in behind {
+        for n in self.nodes.iter().filter(|n| n.inputs.contains(&self.subtasks[at].node)) {
             for i in 0..n.parallelism {
                 let mut rows: Vec<Row> = out.iter().copied().filter(|(k, _)| k % n.parallelism == i).collect();
                 if random.bool() {
@@ -334,18 +395,42 @@ impl<'a> Generation<'a> {
             first += n.parallelism;
         }
         outputs.retain(|(_, rows)| !rows.is_empty());
-        let took = Duration::from_micros(random.u64(1..3_000_000));
-        let gathers = if random.bool() { random.usize(0..20) } else { 0 };
-        self.event(at, Event::Done(Done { outcome, outputs, took, gathers, wants_epoch }));
+        outputs.into_iter().map(|(target, rows)| (target, Item::Batch(rows))).collect()
     }
 
     /// Rows of one sequence come in order and without a gap.
-    fn in_order(&mut self, at: usize, from: usize, rows: &[Row]) {
+    fn in_order(&mut self, at: usize, input: usize, rows: &[Row]) {
         for (key, n) in rows {
+            assert!(!self.subtasks[at].ended.contains(&input), "rows behind the end");
             // A sequence that reaches a node by two ways has its order in each.
-            let seen = self.subtasks[at].seen.entry(from * 1000 + key).or_insert(*n);
+            let seen = self.subtasks[at].seen.entry((input, *key)).or_insert(*n);
             assert_eq!(*seen, *n, "rows of a key are out of order");
             *seen += 1;
+        }
+    }
+
+    /// Event time never goes back, and all rows up to it have come.
+    fn time_is_true(&self, at: usize, time: &EventTime) {
+        let s = &self.subtasks[at];
+        assert!(time.inputs.iter().zip(&s.time.inputs).all(|(now, before)| now >= before), "time goes back");
+        assert!(time.all >= s.time.all, "time goes back");
+        assert!(time.all >= *time.inputs.iter().min().expect("an input"), "the time of all stands still");
+        if self.idles {
+            return;
+        }
+        assert_eq!(time.all, *time.inputs.iter().min().expect("an input"));
+        let parallelism = self.nodes[s.node].parallelism;
+        let own = at - (0..at).rev().take_while(|o| self.subtasks[*o].node == s.node).count();
+        for (input, watermark) in time.inputs.iter().enumerate() {
+            for source in self.sources().into_iter().filter(|k| at == own + k % parallelism) {
+                if !reaches(self.nodes, self.subtasks[source].node, self.nodes[s.node].inputs[input]) {
+                    continue;
+                }
+                let there = s.seen.get(&(input, source)).copied();
+                let there = there.unwrap_or_else(|| self.began.get(&source).copied().unwrap_or(0));
+                let wanted = (watermark.0.saturating_add(1)).clamp(0, self.length as i64) as u64;
+                assert!(there >= wanted, "time {watermark:?} comes before its rows: {there}");
+            }
         }
     }
 
@@ -462,8 +547,9 @@ fn job(random: &mut Rng) {
     let mut nodes = network(random);
     let (length, sources) = (random.u64(0..40), nodes.iter().filter(|n| n.kind == Kind::Source).count());
     let mut committed = Committed::default();
+    let idles = random.u8(0..4) == 0;
     loop {
-        if Generation::new(&nodes, length, &committed).run(&mut committed, random) {
+        if Generation::new(&nodes, length, idles, &committed).run(&mut committed, random) {
             break;
         }
         // Other parallelisms, but for the sources: each of their subtasks has a sequence of its own.
@@ -499,7 +585,7 @@ fn after_an_error_nothing_happens_any_more() {
     assert!(matches!(actions.as_slice(), [Action::Credit { channel: 0 }, Action::Work(Work::Process(0, _))]));
     actions.clear();
     let outcome = Outcome::Failed(Error::data("a bad row"));
-    let done = Done { outcome, outputs: vec![], took: Duration::ZERO, gathers: 0, wants_epoch: false };
+    let done = Done { outcome, outputs: vec![], took: Duration::ZERO, gathers: 0, wants_epoch: false, tick: None };
     machine.on(Event::Done(done), &mut actions);
     assert!(matches!(actions.as_slice(), [Action::Tell(News::Failed(_)), Action::Stop]));
     actions.clear();

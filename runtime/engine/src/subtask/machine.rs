@@ -20,13 +20,17 @@
 //!   Flowing ── end of input ──▶ Exhausted          it still answers epochs
 //! ```
 //!
+//! Watermarks are combined over the channels of each input, and over the inputs; the operator is told when one of these has come
+//! further, and when an input has ended. A channel that is idle holds nobody back.
+//!
 //! Barriers are aligned as in Chandy and Lamport's snapshots, in the form that Flink made known: a channel whose barrier has come is
-//! not read until all have theirs. Room is given by credits: a batch needs one of its target's, a barrier needs none, and nothing new
-//! is begun as long as something cannot be sent.
+//! not read until all have theirs. Room is given by credits: a batch needs one of its target's, whatever else travels needs none, and
+//! nothing new is begun as long as something cannot be sent.
 
 use crate::messages::{Barrier, Item, News, Outcome};
 use std::collections::VecDeque;
 use std::time::Duration;
+use weir_core::event_time::{EventTime, Progress};
 use weir_core::graph::Polled;
 use weir_core::state::Epoch;
 use weir_core::{Batch, Result};
@@ -70,6 +74,12 @@ pub(crate) enum Work<B> {
     Poll,
     /// Take rows of an input.
     Process(usize, Vec<B>),
+    /// Take note that event time has come further.
+    Advance(EventTime),
+    /// Take note that nothing will come on an input, and whether it is the last.
+    InputEnded { input: usize, last: bool },
+    /// Take note that a time of day has come.
+    Tick,
     /// Hand the epoch over.
     Checkpoint(Barrier),
 }
@@ -89,6 +99,8 @@ pub(crate) enum Event<B> {
     Held,
     /// The time that a source asked for is over.
     Waited,
+    /// The time of day has come that the operator asked for.
+    Ticked(i64),
     /// The thread has done its piece of work.
     Done(Done<B>),
 }
@@ -98,13 +110,15 @@ pub(crate) enum Event<B> {
 pub(crate) struct Done<B> {
     pub outcome: Outcome,
     /// What goes to which target.
-    pub outputs: Vec<(usize, B)>,
+    pub outputs: Vec<(usize, Item<B>)>,
     /// How long it took.
     pub took: Duration,
     /// The rows that the operator would rather take at once.
     pub gathers: usize,
     /// Whether changes in memory ask for an epoch before its time.
     pub wants_epoch: bool,
+    /// The time of day at which the operator is to be called next.
+    pub tick: Option<i64>,
 }
 
 /// What a subtask does.
@@ -122,6 +136,8 @@ pub(crate) enum Action<B> {
     Ack { epoch: Epoch, outbox: Vec<Vec<u8>> },
     /// Say when so much time is over.
     WakeAfter(Duration),
+    /// Say when it is so late, in milliseconds since 1970.
+    TickAt(i64),
     /// There is nothing left to do.
     Stop,
 }
@@ -159,6 +175,14 @@ struct Channel {
     barrier: Option<Barrier>,
 }
 
+/// What follows from an item that is no batch.
+#[derive(Debug)]
+enum Due<B> {
+    Work(Work<B>),
+    /// Say to all targets that nothing follows for a while.
+    Idle,
+}
+
 /// The decisions of one subtask.
 #[derive(Debug)]
 pub(crate) struct Machine<B> {
@@ -168,6 +192,14 @@ pub(crate) struct Machine<B> {
     /// The barrier that a source was asked for.
     asked: Option<Barrier>,
     channels: Vec<Channel>,
+    /// Event time, and what the operator knows of it.
+    progress: Progress,
+    told: EventTime,
+    idle: bool,
+    /// What is to be done before the next item.
+    due: VecDeque<Due<B>>,
+    /// The time of day that was asked for.
+    tick: Option<i64>,
     /// What has arrived and was not begun.
     queue: VecDeque<(usize, Item<B>)>,
     /// The batches that each target has room for.
@@ -189,10 +221,16 @@ impl<B: Rows> Machine<B> {
 
     /// The machine of an operator or a sink; `inputs` has for each channel the input that it feeds.
     pub fn new(inputs: Vec<usize>, targets: usize) -> Self {
+        let progress = Progress::new(&inputs);
         Machine {
             phase: Phase::Free,
             supply: None,
             asked: None,
+            told: progress.event_time(),
+            progress,
+            idle: false,
+            due: VecDeque::new(),
+            tick: None,
             channels: inputs.into_iter().map(|input| Channel { input, barrier: None }).collect(),
             queue: VecDeque::new(),
             credits: vec![WINDOW; targets],
@@ -241,7 +279,7 @@ impl<B: Rows> Machine<B> {
         }
         match event {
             Event::Started => {}
-            Event::Arrived { channel, item } => self.queue.push_back((channel, item)),
+            Event::Arrived { channel, item } => put(&mut self.queue, channel, item),
             Event::Credited { target } => self.credits[target] += 1,
             Event::EpochAsked(barrier) => {
                 self.asked = Some(barrier);
@@ -253,6 +291,12 @@ impl<B: Rows> Machine<B> {
                 return;
             }
             Event::Waited => self.supply_changes(Supply::Waiting, Supply::Flowing),
+            // One that was asked for before an earlier one is asked for again.
+            Event::Ticked(time) if self.tick != Some(time) => return,
+            Event::Ticked(_) => {
+                self.tick = None;
+                self.due.push_back(Due::Work(Work::Tick));
+            }
             Event::Done(done) => self.done(done, actions),
         }
         self.proceed(actions);
@@ -272,13 +316,19 @@ impl<B: Rows> Machine<B> {
         }
         self.phase = Phase::Free;
         self.gathers = done.gathers;
-        self.pending.extend(done.outputs.into_iter().map(|(target, batch)| (target, Item::Batch(batch))));
+        done.outputs.into_iter().for_each(|(target, item)| put(&mut self.pending, target, item));
+        if let Some(time) = done.tick
+            && self.tick.is_none_or(|t| time < t)
+        {
+            self.tick = Some(time);
+            actions.push(Action::TickAt(time));
+        }
         if done.wants_epoch && !self.epoch_wanted {
             self.epoch_wanted = true;
             actions.push(Action::Tell(News::WantsEpoch));
         }
         match done.outcome {
-            Outcome::Processed | Outcome::Polled(Polled::More) => {}
+            Outcome::Processed | Outcome::Told | Outcome::Polled(Polled::More) => {}
             Outcome::Polled(Polled::Wait(time)) => {
                 self.supply_changes(Supply::Flowing, Supply::Waiting);
                 actions.push(Action::WakeAfter(time));
@@ -314,7 +364,7 @@ impl<B: Rows> Machine<B> {
             return;
         }
         let work = match self.supply {
-            None => self.next_item(actions),
+            None => self.next_work(actions),
             Some(supply) => match self.asked.take() {
                 Some(barrier) => Ok(Some(Work::Checkpoint(barrier))),
                 None => Ok((supply == Supply::Flowing).then_some(Work::Poll)),
@@ -325,7 +375,7 @@ impl<B: Rows> Machine<B> {
             Ok(Some(work)) => {
                 let rows = match &work {
                     Work::Process(_, batches) => batches.iter().map(B::rows).sum(),
-                    Work::Poll | Work::Checkpoint(_) => 0,
+                    _ => 0,
                 };
                 self.phase = Phase::Working(rows);
                 actions.push(Action::Work(work));
@@ -354,8 +404,34 @@ impl<B: Rows> Machine<B> {
         self.queue.iter().position(|(channel, _)| self.channels[*channel].barrier.is_none())
     }
 
+    /// What an operator or a sink does next.
+    fn next_work(&mut self, actions: &mut Vec<Action<B>>) -> Result<Option<Work<B>>> {
+        loop {
+            match self.due.pop_front() {
+                Some(Due::Work(work)) => return Ok(Some(work)),
+                Some(Due::Idle) => {
+                    self.pending.extend((0..self.credits.len()).map(|target| (target, Item::Idle)));
+                    self.send(actions);
+                }
+                None => {}
+            }
+            if !self.pending.is_empty() {
+                return Ok(None);
+            }
+            if self.due.is_empty() {
+                let work = self.next_item(actions)?;
+                if work.is_some() || self.due.is_empty() {
+                    return Ok(work);
+                }
+            }
+        }
+    }
+
+    /// The next piece of work in the queue; none when there is none, or something is due before it.
     fn next_item(&mut self, actions: &mut Vec<Action<B>>) -> Result<Option<Work<B>>> {
-        while let Some(at) = self.first_open() {
+        while self.due.is_empty()
+            && let Some(at) = self.first_open()
+        {
             match self.queue.remove(at) {
                 Some((channel, Item::Batch(batch))) => {
                     let input = self.channels[channel].input;
@@ -370,6 +446,20 @@ impl<B: Rows> Machine<B> {
                     };
                     return Ok(Some(Work::Process(input, batches)));
                 }
+                Some((channel, Item::Watermark(watermark))) => {
+                    self.progress.advance(channel, watermark);
+                    self.time_changes();
+                }
+                Some((channel, Item::Idle)) => {
+                    self.progress.set_idle(channel);
+                    self.time_changes();
+                }
+                Some((channel, Item::End)) => {
+                    let input = self.progress.end(channel);
+                    self.time_changes();
+                    let last = self.progress.all_ended();
+                    self.due.extend(input.map(|input| Due::Work(Work::InputEnded { input, last })));
+                }
                 Some((channel, Item::Barrier(barrier))) => {
                     self.channels[channel].barrier = Some(barrier);
                     if self.channels.iter().all(|c| c.barrier.is_some()) {
@@ -381,6 +471,20 @@ impl<B: Rows> Machine<B> {
             }
         }
         Ok(None)
+    }
+
+    /// Has the operator told of event time if that has come further, and those behind if nothing follows for a while.
+    fn time_changes(&mut self) {
+        let (now, idle) = (self.progress.event_time(), self.progress.is_idle());
+        let resumes = self.idle && !idle;
+        if now != self.told || resumes {
+            self.told = now.clone();
+            self.due.push_back(Due::Work(Work::Advance(now)));
+        }
+        if idle && !self.idle {
+            self.due.push_back(Due::Idle);
+        }
+        self.idle = idle;
     }
 
     /// A batch and what waits behind it on the same input, up to the next barrier and as much as the operator wants.
@@ -399,4 +503,15 @@ impl<B: Rows> Machine<B> {
         }
         batches
     }
+}
+
+/// Puts an item behind those that wait. Of two watermarks of one channel without anything between them, the later one is enough.
+fn put<B>(waiting: &mut VecDeque<(usize, Item<B>)>, channel: usize, item: Item<B>) {
+    if let Item::Watermark(new) = item
+        && let Some((_, Item::Watermark(old))) = waiting.iter_mut().rev().find(|(c, _)| *c == channel)
+    {
+        *old = new;
+        return;
+    }
+    waiting.push_back((channel, item));
 }

@@ -10,7 +10,9 @@ use crate::worker::{Report, Task, Worker};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
 use crossbeam_channel::Sender;
 use machine::{Action, Activity, Event, Machine, Work};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weir_core::clock::Clock;
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::thread::spawn_with_stack;
 use weir_core::{Batch, Error};
@@ -30,6 +32,7 @@ pub(crate) struct Subtask {
     name: String,
     coordinator: Addr<Coordinator>,
     metrics: SubtaskMetrics,
+    clock: Arc<dyn Clock>,
     machine: Machine<Batch>,
     /// What the thread is made of, until it is started.
     worker: Option<Worker>,
@@ -64,6 +67,7 @@ impl Subtask {
             name,
             coordinator,
             metrics: worker.metrics.clone(),
+            clock: worker.clock.clone(),
             activity: machine.activity(),
             machine,
             worker: Some(worker),
@@ -128,8 +132,21 @@ impl Subtask {
             Action::WakeAfter(time) => {
                 ctx.run_later(time, |subtask, ctx| subtask.on(Event::Waited, ctx));
             }
+            Action::TickAt(time) => self.tick_at(time, ctx),
             Action::Stop => ctx.stop(),
         }
+    }
+
+    /// Tells the machine when it is so late.
+    fn tick_at(&self, time: i64, ctx: &mut Context<Self>) {
+        let clock = self.clock.clone();
+        ctx.run_later(clock.until(time), move |subtask, ctx| {
+            if clock.now() < time {
+                subtask.tick_at(time, ctx);
+            } else {
+                subtask.on(Event::Ticked(time), ctx);
+            }
+        });
     }
 
     fn fails(&self, e: Error) {

@@ -189,7 +189,7 @@ impl Operator for AggregateOperator {
         if self.plan.stage == Stage::Local {
             return self.local(&batch, &assigned, &key_columns, out);
         }
-        let now = if self.ttl.is_some() { TimeToLive::now() } else { 0 };
+        let now = self.ttl.as_ref().map_or(0, TimeToLive::now);
         let reads = self.context.metrics.state_reads.get();
         if self.stored {
             self.load(&assigned.keys)?;
@@ -251,8 +251,12 @@ impl Operator for AggregateOperator {
         rows_out.map_or(Ok(()), |o| o.finish(out).map(drop))
     }
 
+    fn results_at_end(&self) -> bool {
+        self.plan.at_end && self.plan.stage != Stage::Local
+    }
+
     fn end(&mut self, out: &mut Collector) -> Result<()> {
-        if !self.plan.at_end || self.plan.stage == Stage::Local {
+        if !self.results_at_end() {
             return Ok(());
         }
         let parallelism = self.context.parallelism;

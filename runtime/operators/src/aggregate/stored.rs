@@ -136,7 +136,7 @@ impl AggregateOperator {
     /// groups.
     pub fn sweep(&mut self, changes: &mut Changes) -> Result<()> {
         let Some(ttl) = &mut self.ttl else { return Ok(()) };
-        let now = TimeToLive::now();
+        let now = ttl.now();
         let due = if self.stored { ttl.due(now) } else { vec![] };
         for group in due {
             self.sweep_stored(group, now, changes)?;

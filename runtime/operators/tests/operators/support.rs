@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
+use weir_core::clock::{Clock, ManualClock};
 use weir_core::graph::{Collector, JobIdentity, Operator, OperatorFactory, SubtaskContext};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle, StateReader};
@@ -87,21 +88,28 @@ pub struct Running {
     pub store: Arc<Memory>,
     operator: Box<dyn Operator>,
     cache_bytes: usize,
+    clock: Arc<ManualClock>,
 }
 
 impl Running {
     /// Starts over a store without anything.
     pub fn start(factory: Box<dyn OperatorFactory>, cache_bytes: usize) -> Running {
         let store = Arc::new(Memory::default());
-        let operator = open(factory.as_ref(), &store, cache_bytes);
-        Running { factory, store, operator, cache_bytes }
+        let clock = Arc::new(ManualClock::new(1_000_000));
+        let operator = open(factory.as_ref(), &store, cache_bytes, &clock);
+        Running { factory, store, operator, cache_bytes, clock }
     }
 
     /// Takes a batch; gives what follows from it.
     pub fn process(&mut self, batch: Batch) -> Vec<Batch> {
         let mut out = Collector::default();
         self.operator.process(0, batch, &mut out).expect("a batch");
-        out.outputs.into_iter().map(|(_, b)| b).collect()
+        out.rows().cloned().collect()
+    }
+
+    /// Lets so many milliseconds go by.
+    pub fn later(&self, millis: i64) {
+        self.clock.turn_to(self.clock.now() + millis);
     }
 
     /// Ends an epoch.
@@ -113,7 +121,7 @@ impl Running {
 
     /// Begins again with what the store has, as after a crash behind the last epoch.
     pub fn restore(&mut self) {
-        self.operator = open(self.factory.as_ref(), &self.store, self.cache_bytes);
+        self.operator = open(self.factory.as_ref(), &self.store, self.cache_bytes, &self.clock);
     }
 
     /// The same, with the operator as this makes it.
@@ -123,7 +131,12 @@ impl Running {
     }
 }
 
-fn open(factory: &dyn OperatorFactory, store: &Arc<Memory>, cache_bytes: usize) -> Box<dyn Operator> {
+fn open(
+    factory: &dyn OperatorFactory,
+    store: &Arc<Memory>,
+    cache_bytes: usize,
+    clock: &Arc<ManualClock>,
+) -> Box<dyn Operator> {
     let context = SubtaskContext {
         node: "operator".to_string(),
         subtask: 0,
@@ -133,6 +146,7 @@ fn open(factory: &dyn OperatorFactory, store: &Arc<Memory>, cache_bytes: usize) 
         cache_bytes,
         batch_rows: 8192,
         metrics: Metrics::new().expect("metrics").subtask("operator", 0),
+        clock: clock.clone(),
     };
     factory.open(context).expect("an operator")
 }

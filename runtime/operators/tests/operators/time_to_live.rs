@@ -4,7 +4,6 @@ use crate::support::Running;
 use arrow::array::{ArrayRef, Int8Array, Int32Array, StringArray};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use weir_core::graph::OperatorFactory;
 use weir_core::{Batch, Field, Schema, SqlType};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -64,7 +63,7 @@ fn kinds(given: &[Batch]) -> Vec<&'static str> {
 /// Epochs until every key group of the store has been looked at, each after a pause that is longer than the time to live.
 fn pass_over(o: &mut Running) {
     for _ in 0..20 {
-        std::thread::sleep(Duration::from_millis(3));
+        o.later(3);
         o.checkpoint();
     }
 }
@@ -87,12 +86,12 @@ fn forgets(make: impl Fn(u64) -> Box<dyn OperatorFactory>, name: &str) {
         assert_eq!(o.store.len(), 0, "{name}");
         assert_eq!(kinds(&o.process(rows(0..500, "b", 0))), ["+I"], "{name}");
         // In memory only, when the cache is large.
-        std::thread::sleep(Duration::from_millis(3));
+        o.later(3);
         o.checkpoint();
         pass_over(&mut o);
         assert_eq!(o.store.len(), 0, "{name}");
         o.process(rows(0..500, "b", 0));
-        std::thread::sleep(Duration::from_millis(3));
+        o.later(3);
         assert_eq!(kinds(&o.process(rows(0..500, "b", 0))), ["+I"], "{name}: it was too old");
     }
 }

@@ -1,0 +1,292 @@
+//! Event time: how far it has come on a channel, on an input, and at an operator.
+//!
+//! A watermark says that all rows up to a time have come. Where several channels come together, the least of their watermarks holds.
+//! A channel that is idle does not hold the others back; when it is active again, it counts once it has caught up with them, so that
+//! time never goes back. These are the rules of Flink, but for one: a channel that has ended while others are idle decides nothing.
+
+/// A point in event time, in milliseconds since 1970: all rows of this time or an earlier one have come, but for late ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Watermark(pub i64);
+
+impl Watermark {
+    /// Before all times: nothing is known.
+    pub const NONE: Watermark = Watermark(i64::MIN);
+    /// Behind all times: nothing more will come.
+    pub const END: Watermark = Watermark(i64::MAX);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// Its watermark counts.
+    Active,
+    /// It was idle, and has not caught up.
+    Behind,
+    /// Nothing comes for a while.
+    Idle,
+    /// Nothing will come.
+    Ended,
+}
+
+/// The watermark of several channels, or of several splits of a source.
+///
+/// # Examples
+/// ```
+/// use weir_core::event_time::{Combined, Watermark};
+///
+/// let mut both = Combined::new(2);
+/// both.advance(0, Watermark(5_000));
+/// assert_eq!(both.watermark(), Watermark::NONE);
+/// both.advance(1, Watermark(3_000));
+/// assert_eq!(both.watermark(), Watermark(3_000));
+/// both.set_idle(1);
+/// assert_eq!(both.watermark(), Watermark(5_000));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Combined {
+    channels: Vec<(Watermark, Status)>,
+    watermark: Watermark,
+}
+
+impl Combined {
+    /// So many channels, of which nothing is known.
+    pub fn new(channels: usize) -> Self {
+        Combined { channels: vec![(Watermark::NONE, Status::Active); channels], watermark: Watermark::NONE }
+    }
+    /// One more channel, of which nothing is known; gives its number. Time stands still until it has caught up, but for the first.
+    pub fn add(&mut self) -> usize {
+        self.channels.push((Watermark::NONE, Status::Active));
+        self.channels.len() - 1
+    }
+    /// The watermark of all.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+    /// Whether nothing comes on any channel for a while.
+    pub fn is_idle(&self) -> bool {
+        let mut waiting = self.channels.iter().filter(|(_, s)| *s != Status::Ended).peekable();
+        waiting.peek().is_some() && waiting.all(|(_, s)| *s == Status::Idle)
+    }
+    /// Whether all channels have ended.
+    pub fn has_ended(&self) -> bool {
+        self.channels.iter().all(|(_, s)| *s == Status::Ended)
+    }
+    /// The channel with the least watermark among those that count, and that watermark: what holds time back.
+    pub fn slowest(&self) -> Option<(usize, Watermark)> {
+        let active = self.channels.iter().enumerate().filter(|(_, (_, s))| *s == Status::Active);
+        active.map(|(i, (w, _))| (i, *w)).min_by_key(|(_, w)| *w)
+    }
+    /// A channel has come to a time, and is active. A time before the one that it had changes nothing.
+    pub fn advance(&mut self, channel: usize, to: Watermark) {
+        let (watermark, status) = &mut self.channels[channel];
+        if *status == Status::Ended {
+            return;
+        }
+        *watermark = to.max(*watermark);
+        if *status == Status::Idle {
+            *status = Status::Behind;
+        }
+        if *status == Status::Behind && *watermark >= self.watermark {
+            *status = Status::Active;
+        }
+        self.combine();
+    }
+    /// Nothing comes on a channel for a while. When that is so on all, time goes on to the latest watermark.
+    pub fn set_idle(&mut self, channel: usize) {
+        if self.channels[channel].1 == Status::Ended {
+            return;
+        }
+        self.channels[channel].1 = Status::Idle;
+        if self.is_idle() {
+            let idle = self.channels.iter().filter(|(_, s)| *s == Status::Idle);
+            self.watermark = idle.map(|(w, _)| *w).fold(self.watermark, Watermark::max);
+        } else {
+            self.combine();
+        }
+    }
+    /// Nothing will come on a channel any more.
+    pub fn end(&mut self, channel: usize) {
+        self.channels[channel].1 = Status::Ended;
+        if self.has_ended() {
+            self.watermark = Watermark::END;
+        } else {
+            self.combine();
+        }
+    }
+    fn combine(&mut self) {
+        if let Some((_, least)) = self.slowest() {
+            self.watermark = self.watermark.max(least);
+        }
+    }
+}
+
+/// How far event time has come at an operator, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTime {
+    /// The watermark of each input.
+    pub inputs: Vec<Watermark>,
+    /// The watermark of all inputs together.
+    pub all: Watermark,
+}
+
+/// The watermarks of an operator's channels, each of which feeds one of its inputs.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// For each channel its input, and its place there.
+    channels: Vec<(usize, usize)>,
+    inputs: Vec<Combined>,
+    all: Combined,
+}
+
+impl Progress {
+    /// `inputs` has for each channel the input that it feeds.
+    pub fn new(inputs: &[usize]) -> Self {
+        let count = inputs.iter().max().map_or(0, |m| m + 1);
+        let mut combined: Vec<Combined> = (0..count).map(|_| Combined::new(0)).collect();
+        let channels = inputs.iter().map(|i| (*i, combined[*i].add())).collect();
+        Progress { channels, inputs: combined, all: Combined::new(count) }
+    }
+    /// What an operator is told.
+    pub fn event_time(&self) -> EventTime {
+        EventTime { inputs: self.inputs.iter().map(Combined::watermark).collect(), all: self.all.watermark() }
+    }
+    /// Whether nothing comes on any channel for a while.
+    pub fn is_idle(&self) -> bool {
+        self.all.is_idle()
+    }
+    /// Whether an input has ended.
+    pub fn has_ended(&self, input: usize) -> bool {
+        self.inputs[input].has_ended()
+    }
+    /// Whether all inputs have ended.
+    pub fn all_ended(&self) -> bool {
+        self.all.has_ended()
+    }
+    /// See [`Combined::advance`].
+    pub fn advance(&mut self, channel: usize, to: Watermark) {
+        let (input, at) = self.channels[channel];
+        self.inputs[input].advance(at, to);
+        self.all.advance(input, self.inputs[input].watermark());
+    }
+    /// See [`Combined::set_idle`].
+    pub fn set_idle(&mut self, channel: usize) {
+        let (input, at) = self.channels[channel];
+        self.inputs[input].set_idle(at);
+        self.all.advance(input, self.inputs[input].watermark());
+        if self.inputs[input].is_idle() {
+            self.all.set_idle(input);
+        }
+    }
+    /// See [`Combined::end`]. Gives the input that has ended by that.
+    pub fn end(&mut self, channel: usize) -> Option<usize> {
+        let (input, at) = self.channels[channel];
+        self.inputs[input].end(at);
+        if self.inputs[input].has_ended() {
+            self.all.end(input);
+            return Some(input);
+        }
+        self.all.advance(input, self.inputs[input].watermark());
+        if self.inputs[input].is_idle() {
+            self.all.set_idle(input);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(progress: &Progress) -> (Vec<i64>, i64) {
+        let time = progress.event_time();
+        (time.inputs.into_iter().map(|w| w.0).collect(), time.all.0)
+    }
+
+    const NONE: i64 = Watermark::NONE.0;
+    const END: i64 = Watermark::END.0;
+
+    #[test]
+    fn the_least_of_an_input_and_the_least_of_all_inputs_hold() {
+        let mut p = Progress::new(&[0, 0, 1]);
+        p.advance(0, Watermark(10));
+        p.advance(2, Watermark(7));
+        assert_eq!(at(&p), (vec![NONE, 7], NONE));
+        p.advance(1, Watermark(8));
+        assert_eq!(at(&p), (vec![8, 7], 7));
+        p.advance(2, Watermark(20));
+        p.advance(1, Watermark(3));
+        assert_eq!(at(&p), (vec![8, 20], 8));
+    }
+
+    #[test]
+    fn what_is_idle_holds_nobody_back_and_comes_back_without_turning_time_back() {
+        let mut p = Progress::new(&[0, 0]);
+        p.advance(0, Watermark(10));
+        p.set_idle(1);
+        assert_eq!(at(&p), (vec![10], 10));
+        p.advance(1, Watermark(4));
+        assert!(!p.is_idle());
+        p.advance(0, Watermark(12));
+        assert_eq!(at(&p), (vec![12], 12), "the one behind does not count yet");
+        p.advance(1, Watermark(12));
+        p.advance(0, Watermark(15));
+        assert_eq!(at(&p), (vec![12], 12), "it has caught up");
+        p.set_idle(0);
+        p.set_idle(1);
+        assert!(p.is_idle());
+        assert_eq!(at(&p), (vec![15], 15), "all idle: the latest");
+    }
+
+    #[test]
+    fn an_input_that_has_ended_holds_nobody_back_and_decides_nothing() {
+        let mut p = Progress::new(&[0, 1, 1]);
+        p.advance(1, Watermark(5));
+        p.advance(2, Watermark(6));
+        assert_eq!(p.end(0), Some(0));
+        assert_eq!(at(&p), (vec![END, 5], 5));
+        p.set_idle(1);
+        p.set_idle(2);
+        assert_eq!(at(&p), (vec![END, 6], 6), "what is idle may go on");
+        assert!(p.is_idle() && !p.all_ended());
+        assert_eq!(p.end(1), None);
+        assert_eq!(p.end(2), Some(1));
+        assert!(p.all_ended() && p.has_ended(1) && !p.is_idle());
+        assert_eq!(at(&p), (vec![END, END], END));
+    }
+
+    #[test]
+    fn whatever_comes_time_never_goes_back_and_is_never_ahead_of_an_active_channel() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..2_000 {
+            let mut c = Combined::new(random.usize(1..4));
+            // What a naive reader of the rules knows of each channel: its watermark, whether it is idle, whether it has ended, and
+            // whether it was idle since it was last in front.
+            let mut naive = vec![(NONE, false, false, false); c.channels.len()];
+            for _ in 0..40 {
+                let (before, channel) = (c.watermark(), random.usize(0..naive.len()));
+                let n = &mut naive[channel];
+                match random.u8(0..10) {
+                    0 => {
+                        c.end(channel);
+                        n.2 = true;
+                    }
+                    1 | 2 => {
+                        c.set_idle(channel);
+                        (n.1, n.3) = (true, true);
+                    }
+                    _ => {
+                        let to = random.i64(0..100);
+                        c.advance(channel, Watermark(to));
+                        (n.0, n.1) = (n.0.max(to), false);
+                        n.3 &= n.0 < before.0;
+                    }
+                }
+                assert!(c.watermark() >= before);
+                let counts = naive.iter().filter(|n| !n.1 && !n.2 && !n.3).map(|n| n.0);
+                if let Some(least) = counts.min() {
+                    assert_eq!(c.watermark().0, before.0.max(least));
+                }
+                assert_eq!(c.has_ended(), naive.iter().all(|n| n.2));
+            }
+        }
+    }
+}
