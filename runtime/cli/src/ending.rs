@@ -2,7 +2,6 @@
 //! stays open.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_core::Result;
@@ -77,7 +76,7 @@ impl Source for Subtask {
         let mut done = locked(&self.done);
         done.insert(self.place);
         if done.len() >= self.subtasks {
-            self.control.stop.store(true, Ordering::Relaxed);
+            self.control.stop();
         }
         Ok(Polled::Wait(Duration::from_millis(50)))
     }

@@ -11,10 +11,11 @@ use crate::running::{Running, sentence};
 use crate::savepoints;
 use crate::script::read;
 use crate::state;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use weir_core::clock::SystemClock;
 use weir_core::graph::JobIdentity;
@@ -29,33 +30,25 @@ use weir_state::{Folder, Store};
 /// Rows of a batch where nothing else is set.
 const BATCH_ROWS: usize = 8192;
 
-static SIGNALS: AtomicU32 = AtomicU32::new(0);
-
-extern "C" fn on_signal(_: libc::c_int) {
-    // The second one leaves at once; an exit without clean-up is what a crash is, and crashes are survived.
-    if SIGNALS.fetch_add(1, Ordering::SeqCst) > 0 {
-        // SAFETY: _exit is safe in a signal handler.
-        unsafe { libc::_exit(130) };
-    }
-}
-
-fn catch_signals(control: &Arc<Control>) -> Result<Arc<AtomicBool>> {
-    for s in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: the handler touches one atomic and calls _exit, both safe there.
-        unsafe { libc::signal(s, on_signal as *const () as libc::sighandler_t) };
-    }
-    let over = Arc::new(AtomicBool::new(false));
-    let (c, o) = (control.clone(), over.clone());
+/// Has the job finish its epoch at the first signal to end, and leaves at the second, to the end of the process.
+fn catch_signals(control: &Arc<Control>) -> Result<()> {
+    let caught = Signals::new([SIGINT, SIGTERM]);
+    let mut caught = caught.map_err(|e| Error::io(format!("signals cannot be caught: {e}")))?;
+    let control = control.clone();
     let watch = move || {
-        while !o.load(Ordering::Relaxed) {
-            if SIGNALS.load(Ordering::SeqCst) > 0 && !c.stop.swap(true, Ordering::Relaxed) {
+        let mut ends = false;
+        for _ in caught.forever() {
+            if ends {
+                // An exit without clean-up is what a crash is, and crashes are survived.
+                signal_hook::low_level::exit(130);
+            }
+            ends = true;
+            if control.stop() {
                 eprintln!("stopping after this epoch; once more leaves at once");
             }
-            std::thread::sleep(Duration::from_millis(100));
         }
     };
-    weir_core::thread::spawn("weir-signals", watch)?;
-    Ok(over)
+    weir_core::thread::spawn("weir-signals", watch).map(drop)
 }
 
 /// The job's name: as set, or its file's.
@@ -257,7 +250,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     if replays {
         stop_at_end(&mut assembled.graph, &control);
     }
-    let over = catch_signals(&control)?;
+    catch_signals(&control)?;
     let folder = Folder::open(&state_folder(a.state.as_deref(), &source.base, &name)?)?;
     let (run, fresh) = if replays { resume(&folder, &name)? } else { begin(a, &folder, &name, &assembled)? };
     let store = Store::open(&folder, cache / 8)?;
@@ -293,9 +286,8 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         clock: Arc::new(SystemClock),
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
-    over.store(true, Ordering::Relaxed);
     // For those who still wait for it to do something.
-    control.stop.store(true, Ordering::Relaxed);
+    control.stop();
     running.look();
     drop((answering, saving, listed, watch));
     metrics.job().state_disk.set(backend.disk_bytes() as i64);

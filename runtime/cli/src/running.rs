@@ -126,7 +126,7 @@ impl Running {
         }
         let wanted: Wanted =
             hints.iter().filter(|h| h.desired != h.current).map(|h| (h.operator.clone(), Some(h.desired))).collect();
-        if scales && !wanted.is_empty() && !self.control.stop.load(Ordering::Relaxed) {
+        if scales && !wanted.is_empty() && !self.control.stops() {
             match self.scale(&wanted) {
                 Ok(_) => tracing::info!("scaled as advised: {}", listed(&wanted)),
                 Err(e) => tracing::warn!("not scaled as advised: {e}"),
@@ -194,7 +194,7 @@ impl Running {
 
     /// Whether rows can flow; what is in the way otherwise.
     pub fn ready(&self) -> std::result::Result<(), String> {
-        match (self.control.running(), self.control.stop.load(Ordering::Relaxed), self.control.last_failure()) {
+        match (self.control.running(), self.control.stops(), self.control.last_failure()) {
             (_, true, _) => Err("the job stops".to_string()),
             (true, ..) => Ok(()),
             (false, _, Some((_, e))) => Err(format!("the job starts again after a failure: {e}")),
@@ -283,7 +283,7 @@ impl Running {
 
     /// Has it finish its epoch and leave.
     pub fn stop(&self) {
-        self.control.stop.store(true, Ordering::Relaxed);
+        self.control.stop();
     }
 
     /// Writes a savepoint into a folder or bucket; gives where it is, and its keys.

@@ -112,8 +112,79 @@ impl Changes {
 pub trait StateReader: Send + Sync {
     /// The values of these keys, in their order. Sorted keys read fastest.
     fn get_many(&self, operator: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
-    /// All keys that start with `prefix`, in order, with their values.
-    fn scan(&self, operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>>;
+    /// The first `limit` keys of a range, in order, with their values; fewer only where the range has no more.
+    fn range(&self, operator: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>>;
+}
+
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// Keys from one on, up to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRange<'a> {
+    /// The first key.
+    pub from: &'a [u8],
+    /// The first key behind the range; none when there is no end.
+    pub to: Option<&'a [u8]>,
+}
+
+impl KeyRange<'_> {
+    /// Whether a key is before the end of the range.
+    pub fn ends_behind(&self, key: &[u8]) -> bool {
+        self.to.is_none_or(|to| key < to)
+    }
+}
+
+/// The first key behind all those that start with `prefix`; none when there is no such key.
+///
+/// # Examples
+/// ```
+/// use weir_core::state::behind;
+///
+/// assert_eq!(behind(b"ab"), Some(b"ac".to_vec()));
+/// assert_eq!(behind(&[1, 255]), Some(vec![2]));
+/// assert_eq!(behind(&[255]), None);
+/// ```
+pub fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let at = prefix.iter().rposition(|b| *b < u8::MAX)?;
+    let mut end = prefix[..=at].to_vec();
+    end[at] += 1;
+    Some(end)
+}
+
+/// Keys that are read at once when a range is gone through.
+const PAGE: usize = 1024;
+
+/// Goes through a range of keys, a page at a time.
+pub struct Pairs<'a> {
+    state: &'a StateHandle,
+    /// The first key that was not read yet; none behind the last.
+    next: Option<Vec<u8>>,
+    to: Option<Vec<u8>>,
+    page: std::vec::IntoIter<Pair>,
+}
+
+impl Iterator for Pairs<'_> {
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Result<Pair>> {
+        if let Some(pair) = self.page.next() {
+            return Some(Ok(pair));
+        }
+        let from = self.next.take()?;
+        let range = KeyRange { from: &from, to: self.to.as_deref() };
+        let page = match self.state.reader.range(self.state.operator, range, PAGE) {
+            Ok(page) => page,
+            Err(e) => return Some(Err(e)),
+        };
+        if page.len() == PAGE
+            && let Some((last, _)) = page.last()
+        {
+            self.next = Some([last, &[0][..]].concat());
+        }
+        self.page = page.into_iter();
+        self.page.next().map(Ok)
+    }
 }
 
 /// One operator's view of the store.
@@ -133,12 +204,17 @@ impl StateHandle {
     pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         self.reader.get_many(self.operator, keys)
     }
-    /// See [`StateReader::scan`].
+    /// The keys of a range with their values, in order. Errors are those of the store.
+    pub fn range(&self, range: KeyRange<'_>) -> Pairs<'_> {
+        let (next, to) = (Some(range.from.to_vec()), range.to.map(<[u8]>::to_vec));
+        Pairs { state: self, next, to, page: vec![].into_iter() }
+    }
+    /// All keys that start with `prefix`, in order, with their values.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.reader.scan(self.operator, prefix)
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>> {
+        self.range(KeyRange { from: prefix, to: behind(prefix).as_deref() }).collect()
     }
 }
 

@@ -3,9 +3,8 @@
 use crate::pause::Pause;
 use crate::scale::Wanted;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 use weir_core::graph::JobGraph;
 use weir_core::metrics::JobMetrics;
 use weir_core::thread::locked;
@@ -17,37 +16,68 @@ const FIRST_ROWS: Duration = Duration::from_secs(2);
 /// What others may ask of a running job, and may know of it.
 #[derive(Debug, Default)]
 pub struct Control {
-    /// Finish the epoch and leave.
-    pub stop: AtomicBool,
     /// Tells how long the longest of the calls that functions are in has lasted; without functions there is none.
     pub calls: OnceLock<fn() -> Duration>,
-    /// Other parallelisms, which the next epoch makes room for.
-    wanted: Mutex<Option<Wanted>>,
-    /// Whether subtasks are at work.
-    running: AtomicBool,
-    /// Counts generations of subtasks.
-    generation: AtomicU64,
-    parallelism: Mutex<BTreeMap<String, usize>>,
-    failure: Mutex<Option<(SystemTime, String)>>,
+    state: Mutex<State>,
+    /// Told when the state has changed.
+    changed: Condvar,
+    /// Tells the generation at work that something is asked of it.
+    asks: Mutex<Option<Asks>>,
     pub(crate) pause: Pause,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    /// Finish the epoch and leave.
+    stop: bool,
+    /// Other parallelisms, which the next epoch makes room for.
+    wanted: Option<Wanted>,
+    /// Whether subtasks are at work.
+    running: bool,
+    /// Counts generations of subtasks.
+    generation: u64,
+    parallelism: BTreeMap<String, usize>,
+    failure: Option<(SystemTime, String)>,
+}
+
+struct Asks(Box<dyn Fn() + Send>);
+
+impl std::fmt::Debug for Asks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asks")
+    }
+}
+
 impl Control {
+    /// Has the job finish its epoch and leave. Gives whether that is new.
+    pub fn stop(&self) -> bool {
+        let before = self.change(|s| std::mem::replace(&mut s.stop, true));
+        self.ask();
+        !before
+    }
+    /// Whether the job is to finish its epoch and leave.
+    pub fn stops(&self) -> bool {
+        locked(&self.state).stop
+    }
+    /// Waits for so long, or until the job is to leave; gives whether it is.
+    pub(crate) fn stops_within(&self, time: Duration) -> bool {
+        self.wait(time, |s| s.stop).stop
+    }
     /// How long the longest of the calls that functions are in has lasted.
     pub(crate) fn longest_call(&self) -> Duration {
         self.calls.get().map_or(Duration::ZERO, |longest| longest())
     }
     /// Whether subtasks are at work: not before the first have begun, nor between two generations.
     pub fn running(&self) -> bool {
-        self.running.load(Ordering::Relaxed)
+        locked(&self.state).running
     }
     /// The parallelism of every operator, as it is now.
     pub fn parallelism(&self) -> BTreeMap<String, usize> {
-        locked(&self.parallelism).clone()
+        locked(&self.state).parallelism.clone()
     }
     /// What the job failed with last, and when.
     pub fn last_failure(&self) -> Option<(SystemTime, String)> {
-        locked(&self.failure).clone()
+        locked(&self.state).failure.clone()
     }
     /// Gives operators other parallelisms, at the end of an epoch, and waits until their subtasks are at work and rows have come
     /// through, as far as there are any.
@@ -59,55 +89,74 @@ impl Control {
             return Err(Error::script("a job that reads standard input cannot be scaled while it runs"));
         }
         let wanted = crate::scale::check(graph, wanted)?;
-        let before = self.generation.load(Ordering::Acquire);
-        {
-            let mut slot = locked(&self.wanted);
-            if slot.is_some() {
-                return Err(Error::state("another change of parallelism is on its way").hint("try again in a moment"));
-            }
-            *slot = Some(wanted.clone());
+        let before = self.change(|s| {
+            let free = s.wanted.is_none();
+            s.wanted.get_or_insert_with(|| wanted.clone());
+            free.then_some(s.generation)
+        });
+        let Some(before) = before else {
+            return Err(Error::state("another change of parallelism is on its way").hint("try again in a moment"));
+        };
+        self.ask();
+        let done = |s: &State| s.wanted.is_none() && s.generation > before && s.running;
+        let mut state = self.wait(patience, |s| s.stop || done(s));
+        if !done(&state) {
+            state.wanted = None;
+            return Err(Error::state(match state.stop {
+                true => "the job stops",
+                false => "the job did not come to the end of an epoch: it waits for something outside",
+            }));
         }
-        let since = Instant::now();
-        while self.asked() || self.generation.load(Ordering::Acquire) == before || !self.running() {
-            let stops = self.stop.load(Ordering::Relaxed);
-            if stops || since.elapsed() > patience {
-                *locked(&self.wanted) = None;
-                return Err(Error::state(match stops {
-                    true => "the job stops",
-                    false => "the job did not come to the end of an epoch: it waits for something outside",
-                }));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let has = self.parallelism();
+        let has = &state.parallelism;
         if wanted.iter().any(|(name, n)| n.is_some() && has.get(name) != n.as_ref()) {
             return Err(Error::state("the job failed before its parallelism was changed").hint("try again"));
         }
-        let since = Instant::now();
-        while self.pause.open() && since.elapsed() < FIRST_ROWS {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        drop(state);
+        self.pause.wait(FIRST_ROWS);
         Ok(self.parallelism())
     }
     pub(crate) fn asked(&self) -> bool {
-        locked(&self.wanted).is_some()
+        locked(&self.state).wanted.is_some()
     }
     pub(crate) fn take(&self) -> Option<Wanted> {
-        locked(&self.wanted).take()
+        self.change(|s| s.wanted.take())
+    }
+    /// Whom to tell that something is asked for.
+    pub(crate) fn tell(&self, asks: impl Fn() + Send + 'static) {
+        *locked(&self.asks) = Some(Asks(Box::new(asks)));
     }
     /// A generation's subtasks are at work.
     pub(crate) fn begun(&self, graph: &JobGraph) {
-        *locked(&self.parallelism) = graph.nodes.iter().map(|n| (n.name.clone(), n.parallelism)).collect();
         self.pause.begun();
-        self.running.store(true, Ordering::Release);
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.change(|s| {
+            s.parallelism = graph.nodes.iter().map(|n| (n.name.clone(), n.parallelism)).collect();
+            s.running = true;
+            s.generation += 1;
+        });
     }
     /// A generation has ended.
     pub(crate) fn ended(&self) {
-        self.running.store(false, Ordering::Release);
+        *locked(&self.asks) = None;
+        self.change(|s| s.running = false);
     }
     pub(crate) fn failed(&self, e: &Error) {
-        *locked(&self.failure) = Some((SystemTime::now(), e.to_string()));
+        self.change(|s| s.failure = Some((SystemTime::now(), e.to_string())));
+    }
+
+    fn ask(&self) {
+        if let Some(Asks(ask)) = &*locked(&self.asks) {
+            ask();
+        }
+    }
+    /// Changes the state, and tells all who wait for that.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let given = change(&mut locked(&self.state));
+        self.changed.notify_all();
+        given
+    }
+    fn wait(&self, time: Duration, until: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let waited = self.changed.wait_timeout_while(locked(&self.state), time, |s| !until(s));
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 

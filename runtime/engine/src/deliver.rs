@@ -4,10 +4,10 @@
 use crate::coordinator::Coordinator;
 use crate::messages::News;
 use actix::Addr;
+use crossbeam_channel::RecvTimeoutError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use weir_core::graph::{JobGraph, Mark, Role};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle};
@@ -113,6 +113,19 @@ pub(crate) fn ended(graph: &JobGraph) {
     }
 }
 
+/// The thread that makes epochs durable and delivers them.
+pub(crate) struct Committing {
+    /// Its other end goes with the thread.
+    over: crossbeam_channel::Receiver<()>,
+}
+
+impl Committing {
+    /// Waits until the thread has ended, or for so long; gives whether it has.
+    pub fn has_ended_within(&self, time: Duration) -> bool {
+        matches!(self.over.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
 /// Starts the thread that makes epochs durable and delivers them, which ends with the coordinator.
 pub(crate) fn commit_thread(
     graph: &JobGraph,
@@ -122,12 +135,14 @@ pub(crate) fn commit_thread(
     mut marks: BTreeMap<OperatorId, Mark>,
     run: String,
     metrics: Metrics,
-) -> Result<JoinHandle<()>> {
+) -> Result<Committing> {
     let job = metrics.job();
     let mut sinks = graph.clone();
     sinks.nodes.retain(|n| matches!(n.role, Role::Sink(_)));
     let (backend, coordinator) = (backend.clone(), coordinator.clone());
+    let (alive, over) = crossbeam_channel::bounded::<()>(0);
     let work = move || {
+        let _alive = alive;
         while let Ok((epoch, outbox, end)) = epochs.recv() {
             let durable = || {
                 mark(&sinks, &backend, &mut marks, &run, epoch, &outbox)?;
@@ -153,5 +168,6 @@ pub(crate) fn commit_thread(
             }
         }
     };
-    spawn("weir-commit", work)
+    spawn("weir-commit", work)?;
+    Ok(Committing { over })
 }

@@ -3,7 +3,8 @@
 use crate::control::{Control, Shared};
 use crate::coordinator::machine::Machine;
 use crate::coordinator::{Coordinator, Sources};
-use crate::deliver::{commit_thread, deliver_left_over, ended, marks};
+use crate::deliver::{Committing, commit_thread, deliver_left_over, ended, marks};
+use crate::gate::Gate;
 use crate::messages::{Connect, Data, Hold, StartEpoch};
 use crate::options::Options;
 use crate::routing::Route;
@@ -12,13 +13,12 @@ use crate::subtask::{Subtask, Target};
 use crate::worker::{Task, Told, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::graph::{JobGraph, Mark, Partitioning, Role, SubtaskContext};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, OperatorId, Outbox, StateBackend, StateHandle};
+use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
 /// Runs subtasks until the job comes to its end or is stopped, or their parallelisms are to change. Gives whether it was the end.
@@ -54,8 +54,8 @@ pub(crate) fn generation(
         uids: graph.nodes.iter().map(|n| n.uid.clone()).collect(),
         metrics: metrics.job(),
     });
-    let alive = Arc::new(RwLock::new(true));
-    let workers = workers(graph, backend, options, metrics, &handles, &alive, control)?;
+    let gate = Arc::new(Gate::open());
+    let workers = workers(graph, backend, options, metrics, &handles, &gate, control)?;
     graph.nodes.iter().for_each(|n| metrics.parallelism(&n.name, n.parallelism));
     timed("subtasks made");
     // A full table of file handles is an outage like others: whoever fills it may let go.
@@ -73,9 +73,9 @@ pub(crate) fn generation(
     });
     let ran = system.run();
     control.ended();
-    leave_nothing(&shared, control, &alive, committing)?;
+    leave_nothing(&shared, control, &gate, committing)?;
     ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
-    let result = shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let result = locked(&shared.result).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
 
@@ -114,29 +114,14 @@ fn settle(
 
 /// Waits for what a generation must not leave to the next one. Threads that are still at work on something long must not hand
 /// anything over to its epochs, nor may a sink write behind it, nor an epoch that is being made durable and delivered meet its first.
-fn leave_nothing(
-    shared: &Shared,
-    control: &Control,
-    alive: &RwLock<bool>,
-    committing: Option<JoinHandle<()>>,
-) -> Result<()> {
-    let failed = || match &*shared.result.lock().unwrap_or_else(PoisonError::into_inner) {
+fn leave_nothing(shared: &Shared, control: &Control, gate: &Gate, committing: Option<Committing>) -> Result<()> {
+    let failed = || match &*locked(&shared.result) {
         Some(Err(e)) => format!(" after it failed: {}", e.message),
         _ => String::new(),
     };
-    end("a sink that is writing", control, failed, || match alive.try_write() {
-        Ok(mut alive) => {
-            *alive = false;
-            true
-        }
-        Err(TryLockError::Poisoned(p)) => {
-            *p.into_inner() = false;
-            true
-        }
-        Err(TryLockError::WouldBlock) => false,
-    })?;
-    if let Some(thread) = committing {
-        end("an epoch that is being delivered", control, failed, || thread.is_finished())?;
+    end("a sink that is writing", control, failed, |time| gate.close(time))?;
+    if let Some(committing) = committing {
+        end("an epoch that is being delivered", control, failed, |time| committing.has_ended_within(time))?;
     }
     Ok(())
 }
@@ -144,11 +129,15 @@ fn leave_nothing(
 /// How long what hangs is waited for: longer than a system outside takes for an epoch.
 const HANGING: Duration = Duration::from_secs(600);
 
-/// Waits for what a generation must not leave to the next one, unless the process is to end anyway.
-fn end(what: &str, control: &Control, failed: impl Fn() -> String, mut over: impl FnMut() -> bool) -> Result<()> {
+/// How long a wait goes on before it is seen whether the process is to end.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Waits for what a generation must not leave to the next one, unless the process is to end anyway. `over` waits for so long at most,
+/// and gives whether it is over.
+fn end(what: &str, control: &Control, failed: impl Fn() -> String, over: impl Fn(Duration) -> bool) -> Result<()> {
     let since = Instant::now();
     let mut told = false;
-    while !over() && !control.stop.load(Ordering::Relaxed) {
+    while !over(SLICE) && !control.stops() {
         if !told && since.elapsed() > Duration::from_secs(5) {
             told = true;
             tracing::warn!("the job waits for {what} before it starts again");
@@ -160,7 +149,6 @@ fn end(what: &str, control: &Control, failed: impl Fn() -> String, mut over: imp
                 e.hint("look at the system it writes to, and run the job again: it goes on after its last epoch")
             );
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
@@ -172,7 +160,7 @@ fn workers(
     options: &Options,
     metrics: &Metrics,
     handles: &[StateHandle],
-    alive: &Arc<RwLock<bool>>,
+    gate: &Arc<Gate>,
     control: &Arc<Control>,
 ) -> Result<Vec<Vec<Worker>>> {
     let keeps_state = |n: &&weir_core::graph::Node| matches!(&n.role, Role::Operator(o) if o.keeps_state());
@@ -208,7 +196,7 @@ fn workers(
                         operator,
                         backend: backend.clone(),
                         metrics,
-                        alive: alive.clone(),
+                        gate: gate.clone(),
                         control: control.clone(),
                         clock: options.clock.clone(),
                         told: Told::nothing(),
@@ -245,16 +233,15 @@ fn start(
     control: &Arc<Control>,
     shared: &Arc<Shared>,
     begun: Begun,
-) -> Result<JoinHandle<()>> {
+) -> Result<Committing> {
     let Begun { workers, next, marks } = begun;
     let arbiters = std::thread::available_parallelism().map_or(2, usize::from).min(4);
     let arbiters: Vec<Arbiter> =
         (0..arbiters).map(|_| Arbiter::try_new().map_err(no_runtime)).collect::<Result<_>>()?;
     let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
-    let interval = options.epoch_interval;
-    let machine = Machine::new(subtasks, interval, next, scale::rewinds(graph), Instant::now());
-    let coordinator = Coordinator::new(shared.clone(), control.clone(), sender, machine, interval).start();
+    let machine = Machine::new(subtasks, options.epoch_interval, next, scale::rewinds(graph), Instant::now());
+    let coordinator = Coordinator::new(shared.clone(), control.clone(), sender, machine).start();
     let committing =
         commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;
     // For every node: the addresses of its subtasks, once they are started.

@@ -7,8 +7,7 @@ use crate::restart::Failures;
 use crate::scale;
 use crate::sizes::{SIZES, resize, sizes_of};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use weir_core::Result;
 use weir_core::error::Kind;
 use weir_core::graph::JobGraph;
@@ -40,7 +39,7 @@ pub fn run(
         let result = generation(graph, backend, options, metrics, control);
         let ended = Instant::now();
         tracing::debug!("a generation of {:.1?} has ended", begun.elapsed());
-        let stops = || control.stop.load(Ordering::Relaxed);
+        let stops = || control.stops();
         let error = match result {
             Ok(ended) if ended || stops() => return Ok(ended),
             // Only now, so that what was asked for while the last epoch was on its way is not lost. Who asked may have lost patience
@@ -68,12 +67,8 @@ pub fn run(
         let delay = failures.wait(&options.restart, &error, begun.elapsed())?;
         metrics.restarts("io").inc();
         tracing::warn!("the job failed after {:.1?}, and starts again in {delay:.1?}: {error}", started.elapsed());
-        let failed = Instant::now();
-        while failed.elapsed() < delay {
-            if stops() {
-                return Err(error);
-            }
-            std::thread::sleep(delay.saturating_sub(failed.elapsed()).min(Duration::from_millis(50)));
+        if control.stops_within(delay) {
+            return Err(error);
         }
     }
 }

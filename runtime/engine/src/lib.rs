@@ -13,6 +13,7 @@
 mod control;
 mod coordinator;
 mod deliver;
+mod gate;
 mod generation;
 mod job;
 mod messages;

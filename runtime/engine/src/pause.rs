@@ -1,9 +1,10 @@
 //! How long no rows flow when new subtasks take the place of others: from the last row that a sink took to the next one.
 
 use prometheus::Gauge;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+use weir_core::thread::locked;
 
 /// Measures a job's pauses.
 #[derive(Debug)]
@@ -14,8 +15,10 @@ pub(crate) struct Pause {
     last: AtomicU64,
     /// When the pause at hand began.
     from: AtomicU64,
-    /// Whether new subtasks have not brought a row yet.
+    /// Whether new subtasks have not brought a row yet, and who waits until they have.
     open: AtomicBool,
+    waiting: Mutex<()>,
+    closed: Condvar,
 }
 
 impl Default for Pause {
@@ -26,6 +29,8 @@ impl Default for Pause {
             last: AtomicU64::new(0),
             from: AtomicU64::new(0),
             open: AtomicBool::new(false),
+            waiting: Mutex::new(()),
+            closed: Condvar::new(),
         }
     }
 }
@@ -46,6 +51,7 @@ impl Pause {
         self.last.store(now, Ordering::Relaxed);
         if self.open.load(Ordering::Relaxed) && self.open.swap(false, Ordering::Relaxed) {
             self.set(now);
+            self.tell();
             tracing::debug!("rows again {:.3} s after the last ones", self.seconds(now));
         }
     }
@@ -74,10 +80,23 @@ impl Pause {
     /// An epoch went by: if there was no row in it, none was kept waiting.
     pub fn epoch(&self) {
         self.open.store(false, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// Waits until the next row makes the pause no longer, or for so long.
+    pub fn wait(&self, time: Duration) {
+        // Whether it is over by then is seen by the gauge.
+        let _ = self.closed.wait_timeout_while(locked(&self.waiting), time, |()| self.open());
+    }
+
+    /// Tells those who wait, none of whom is between looking and waiting.
+    fn tell(&self) {
+        drop(locked(&self.waiting));
+        self.closed.notify_all();
     }
 
     /// Whether the next row may still make the pause longer.
-    pub fn open(&self) -> bool {
+    fn open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
 

@@ -1,12 +1,13 @@
 //! The thread behind a subtask's actor: one piece of work at a time, timed.
 
 use crate::control::Control;
+use crate::gate::Gate;
 use crate::messages::{Item, Outcome};
 use crate::routing::{Route, route};
 use crate::subtask::machine::{Done, Work};
 use actix::{Message, Recipient};
 use crossbeam_channel::Receiver;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::clock::{Clock, thread_cpu, thread_queued};
 use weir_core::event_time::Watermark;
@@ -39,8 +40,8 @@ pub(crate) struct Worker {
     pub operator: OperatorId,
     pub backend: Arc<dyn StateBackend>,
     pub metrics: SubtaskMetrics,
-    /// Whether its generation is still the one that works.
-    pub alive: Arc<RwLock<bool>>,
+    /// Open as long as its generation is the one that works.
+    pub gate: Arc<Gate>,
     pub control: Arc<Control>,
     pub clock: Arc<dyn Clock>,
     pub told: Told,
@@ -130,11 +131,11 @@ impl Worker {
 
     fn work(&mut self, w: Work<Batch>, outputs: &mut Vec<(usize, Item)>) -> Result<Outcome> {
         let mut collected = Collector::default();
-        let alive = self.alive.clone();
-        let now = || alive.read().unwrap_or_else(PoisonError::into_inner);
-        // Held while a sink is at work, so that it never writes behind the next generation.
-        let sinks = matches!(self.task, Task::Sink(_)).then(now);
-        if sinks.as_ref().is_some_and(|alive| !**alive) {
+        let gate = self.gate.clone();
+        // A sink is inside while it is at work, so that it never writes behind the next generation.
+        let sinks = matches!(self.task, Task::Sink(_));
+        let writing = if sinks { gate.enter() } else { None };
+        if sinks && writing.is_none() {
             return Err(Error::internal("a sink of a generation that is over"));
         }
         let outcome = match (w, &mut self.task) {
@@ -181,9 +182,8 @@ impl Worker {
                         c.changes
                     }
                 };
-                // Held until it is done, so that the generation cannot end in between.
-                let alive = sinks.unwrap_or_else(now);
-                if *alive {
+                // The generation cannot end in between.
+                if let Some(_inside) = writing.or_else(|| gate.enter()) {
                     self.backend.stage(self.operator, barrier.epoch, changes);
                 }
                 Outcome::Checkpointed { barrier, outbox }

@@ -1,7 +1,11 @@
-//! What one subtask handed over in one epoch, with an index: found by key, put away in order.
+//! What one subtask handed over in one epoch, with an index: found by key, put away and gone through in order.
 
 use hashbrown::HashTable;
-use weir_core::state::{Changes, OperatorId};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::iter::Peekable;
+use std::sync::OnceLock;
+use weir_core::state::{Changes, KeyRange, OperatorId};
 
 /// Changes of a subtask. Where a key is there twice, the index has the later one.
 pub(crate) struct Run {
@@ -11,7 +15,12 @@ pub(crate) struct Run {
     hasher: ahash::RandomState,
     /// The least and the greatest key group.
     groups: ([u8; 2], [u8; 2]),
+    /// The changes that the index has, by their keys: made when a range is read first.
+    ordered: OnceLock<Vec<u32>>,
 }
+
+/// A key and its new value; none when it goes.
+pub(crate) type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
 fn group(key: &[u8]) -> [u8; 2] {
     key.first_chunk::<2>().copied().unwrap_or_default()
@@ -34,7 +43,7 @@ impl Run {
                 }
             }
         }
-        Run { operator, changes, index, hasher, groups }
+        Run { operator, changes, index, hasher, groups, ordered: OnceLock::new() }
     }
 
     /// The new value of a key, if this run has one: `Some(None)` when the key goes.
@@ -47,20 +56,62 @@ impl Run {
         Some(self.changes.get(*at as usize).1)
     }
 
-    /// The keys of an operator that start with `prefix`, in no order, with their new values.
-    pub fn scan<'a>(
+    /// The keys of a range, in order, with their new values.
+    pub fn range<'a>(
         &'a self,
         operator: OperatorId,
-        prefix: &'a [u8],
-    ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
-        let ours = self.operator == operator;
-        // Another operator's need not be gone through: there may be millions.
-        let all = if ours { self.changes.len() } else { 0 };
-        self.changes.iter().take(all).filter(move |(k, _)| k.starts_with(prefix))
+        range: KeyRange<'a>,
+    ) -> impl Iterator<Item = Change<'a>> + use<'a> {
+        // Another operator's need not be put in order: there may be millions.
+        let all: &[u32] = if self.operator == operator { self.ordered() } else { &[] };
+        let from = all.partition_point(|at| self.changes.get(*at as usize).0 < range.from);
+        let changes = all[from..].iter().map(|at| self.changes.get(*at as usize));
+        changes.take_while(move |(key, _)| range.ends_behind(key))
+    }
+
+    fn ordered(&self) -> &[u32] {
+        self.ordered.get_or_init(|| {
+            let mut all: Vec<u32> = self.index.iter().copied().collect();
+            all.sort_unstable_by_key(|at| self.changes.get(*at as usize).0);
+            all
+        })
     }
 
     /// Bytes in memory, about.
     pub fn bytes(&self) -> usize {
-        self.changes.bytes() + 5 * self.index.capacity()
+        self.changes.bytes() + 5 * self.index.capacity() + 4 * self.ordered.get().map_or(0, Vec::len)
+    }
+}
+
+/// Goes through a range of several runs, oldest first, as if they were one: of a key that several have, the newest counts.
+pub(crate) struct Merged<'a, I: Iterator<Item = Change<'a>>> {
+    runs: Vec<Peekable<I>>,
+    /// The next key of each run, the newest of equal ones in front.
+    heads: BinaryHeap<(Reverse<&'a [u8]>, usize)>,
+}
+
+impl<'a, I: Iterator<Item = Change<'a>>> Merged<'a, I> {
+    pub fn new(runs: impl Iterator<Item = I>) -> Self {
+        let mut runs: Vec<Peekable<I>> = runs.map(Iterator::peekable).collect();
+        let heads = runs.iter_mut().enumerate().filter_map(|(i, r)| Some((Reverse(r.peek()?.0), i))).collect();
+        Merged { runs, heads }
+    }
+}
+
+impl<'a, I: Iterator<Item = Change<'a>>> Iterator for Merged<'a, I> {
+    type Item = Change<'a>;
+
+    fn next(&mut self) -> Option<Change<'a>> {
+        let mut newest: Option<Change<'a>> = None;
+        while let Some((Reverse(key), run)) = self.heads.peek().copied() {
+            if newest.is_some_and(|(k, _)| k != key) {
+                break;
+            }
+            self.heads.pop();
+            let change = self.runs[run].next();
+            newest = newest.or(change);
+            self.heads.extend(self.runs[run].peek().map(|(k, _)| (Reverse(*k), run)));
+        }
+        newest
     }
 }

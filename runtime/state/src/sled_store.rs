@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 use weir_core::error::{FULL_DISK, Kind};
-use weir_core::state::OperatorId;
+use weir_core::state::{KeyRange, OperatorId};
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
@@ -183,6 +183,19 @@ pub(crate) fn prefixed<'a>(
     db.range(prefix.to_vec()..)
         .map(|kv| kv.map_err(sled_error))
         .take_while(move |kv| kv.as_ref().map_or(true, |(k, _)| k.starts_with(prefix)))
+}
+
+/// The keys of a range of an operator's, in sled's form, with their values.
+pub(crate) fn range<'a>(
+    db: &Db,
+    operator: OperatorId,
+    range: KeyRange<'a>,
+) -> impl Iterator<Item = Result<(sled::InlineArray, sled::InlineArray)>> + use<'a> {
+    let from = full_key(operator, range.from, &mut vec![]).to_vec();
+    let ours = full_key(operator, &[], &mut vec![]).to_vec();
+    db.range(from..)
+        .map(|kv| kv.map_err(sled_error))
+        .take_while(move |kv| kv.as_ref().map_or(true, |(k, _)| k.starts_with(&ours) && range.ends_behind(&k[5..])))
 }
 
 fn catalogue_key(uid: &str) -> Vec<u8> {

@@ -4,14 +4,14 @@ use crate::applier;
 use crate::epoch_file;
 use crate::filter::Filter;
 use crate::folder::Folder;
-use crate::run::Run;
+use crate::run::{Merged, Run};
 use crate::sled_store::{self as own, Handles, Place, sled_error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateReader};
+use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateReader};
 use weir_core::thread::{locked, spawn};
 use weir_core::{Error, Result};
 
@@ -297,9 +297,8 @@ impl Frozen<'_> {
     /// # Errors
     /// When the store fails, or `each` does.
     pub fn each(&self, operator: OperatorId, each: &mut Visitor<'_>) -> Result<()> {
-        let mut changed: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
-        self.runs.iter().for_each(|r| changed.extend(r.scan(operator, &[])));
-        let mut changed = changed.into_iter().peekable();
+        let all = KeyRange { from: &[], to: None };
+        let mut changed = Merged::new(self.runs.iter().map(|r| r.range(operator, all))).peekable();
         let mut tell = |key: &[u8], value: Option<&[u8]>| value.map_or(Ok(()), |v| each(key, v));
         self.shared.sled.with(|db| {
             for kv in own::prefixed(db, own::full_key(operator, &[], &mut vec![])) {
@@ -348,23 +347,6 @@ impl Store {
     }
 }
 
-impl Shared {
-    fn scan(&self, runs: &[Arc<Run>], operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let mut all: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        self.sled.with(|db| {
-            for kv in own::prefixed(db, own::full_key(operator, prefix, &mut vec![])) {
-                let (k, v) = kv?;
-                all.insert(k[5..].to_vec(), Some(v.to_vec()));
-            }
-            Ok::<_, Error>(())
-        })?;
-        for r in runs {
-            all.extend(r.scan(operator, prefix).map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
-        }
-        Ok(all.into_iter().filter_map(|(k, v)| Some((k, v?))).collect())
-    }
-}
-
 impl StateReader for Store {
     fn get_many(&self, operator: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let runs: Vec<Arc<Run>> = self.shared.runs().into_iter().filter(|r| r.operator == operator).collect();
@@ -385,10 +367,37 @@ impl StateReader for Store {
         })
     }
 
-    fn scan(&self, operator: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    fn range(&self, operator: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
         // What is staged is taken first: an epoch that is applied meanwhile is then seen twice rather than not at all.
-        let runs = self.shared.runs();
-        self.shared.scan(&runs, operator, prefix)
+        let runs: Vec<Arc<Run>> = self.shared.runs().into_iter().filter(|r| r.operator == operator).collect();
+        let mut changed = Merged::new(runs.iter().map(|r| r.range(operator, range))).peekable();
+        let mut pairs: Vec<Pair> = vec![];
+        self.shared.sled.with(|db| {
+            for kv in own::range(db, operator, range) {
+                let (k, v) = kv?;
+                let key = &k[5..];
+                while pairs.len() < limit
+                    && let Some((k, v)) = changed.next_if(|(k, _)| *k < key)
+                {
+                    pairs.extend(v.map(|v| (k.to_vec(), v.to_vec())));
+                }
+                if pairs.len() >= limit {
+                    return Ok(());
+                }
+                match changed.next_if(|(k, _)| *k == key) {
+                    Some((_, v)) => pairs.extend(v.map(|v| (key.to_vec(), v.to_vec()))),
+                    None => pairs.push((key.to_vec(), v.to_vec())),
+                }
+                if pairs.len() >= limit {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        })?;
+        let rest = changed.filter_map(|(k, v)| Some((k.to_vec(), v?.to_vec())));
+        let room = limit.saturating_sub(pairs.len());
+        pairs.extend(rest.take(room));
+        Ok(pairs)
     }
 }
 

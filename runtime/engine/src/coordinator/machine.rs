@@ -24,6 +24,9 @@ const HANGING: Duration = Duration::from_secs(2);
 /// The same when parallelisms are to change: as long as rows pass, and when none does.
 const RESCALING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(400));
 
+/// How often it is looked whether rows take too long.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// What the coordinator is told.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -132,10 +135,14 @@ impl Machine {
         }
     }
 
-    /// How long until the next epoch is due; none while one is on its way.
+    /// How long until it is worth looking again: when the next epoch is due, and now and then while rows may take too long for what is
+    /// asked for. Everything else is an event.
     pub fn due(&self, now: Instant) -> Option<Duration> {
-        let between = matches!(self.state, State::Between);
-        between.then(|| self.interval.saturating_sub(now.saturating_duration_since(self.last_start)))
+        match self.state {
+            State::Between => Some(self.interval.saturating_sub(now.saturating_duration_since(self.last_start))),
+            State::Aligning { .. } if self.asked.is_some() => Some(AGAIN),
+            _ => None,
+        }
     }
 
     /// Takes an event, and says what follows from it, in order.

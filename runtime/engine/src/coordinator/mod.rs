@@ -5,11 +5,10 @@ pub(crate) mod machine;
 
 use crate::control::{Control, Shared};
 use crate::messages::{Ack, Barrier, Hold, News, StartEpoch};
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, System};
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, System};
 use crossbeam_channel::Sender;
 use machine::{Action, Event, Machine, Outside, Reason, STOPPING};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use weir_core::state::{Epoch, Outbox};
 
@@ -24,10 +23,15 @@ pub(crate) struct Coordinator {
     /// The thread that makes epochs durable and delivers them.
     committer: Sender<(Epoch, Outbox, bool)>,
     sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)>,
-    /// How often to look at what is asked from outside.
-    every: Duration,
     machine: Machine,
+    /// When it looks next.
+    looks: Option<(Instant, SpawnHandle)>,
 }
+
+/// Time has come, or something is asked for from outside.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Look;
 
 impl Coordinator {
     pub fn new(
@@ -35,16 +39,13 @@ impl Coordinator {
         control: Arc<Control>,
         committer: Sender<(Epoch, Outbox, bool)>,
         machine: Machine,
-        interval: Duration,
     ) -> Self {
-        // Often enough for what is asked from outside. A job that has nothing to do should do nothing.
-        let every = (interval / 10).clamp(Duration::from_millis(1), Duration::from_millis(100));
-        Coordinator { shared, control, committer, sources: vec![], every, machine }
+        Coordinator { shared, control, committer, sources: vec![], machine, looks: None }
     }
 
-    fn on(&mut self, event: Event) {
+    fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let stop = self.control.stop.load(Ordering::Relaxed);
+        let stop = self.control.stops();
         let outside = Outside {
             now,
             stop,
@@ -55,6 +56,25 @@ impl Coordinator {
         let mut actions = vec![];
         self.machine.on(event, &outside, &mut actions);
         actions.into_iter().for_each(|a| self.act(a));
+        self.look_again(now, ctx);
+    }
+
+    /// Looks again when it is due; not before, for a job that has nothing to do should do nothing.
+    fn look_again(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        let due = self.machine.due(now);
+        let at = due.map(|due| now + due);
+        match (&self.looks, at) {
+            (Some((set, _)), Some(at)) if *set <= at && *set > now => return,
+            (Some((_, timer)), _) => drop(ctx.cancel_future(*timer)),
+            (None, _) => {}
+        }
+        self.looks = due.map(|due| {
+            let timer = ctx.run_later(due, |a, ctx| {
+                a.looks = None;
+                a.on(Event::Look, ctx);
+            });
+            (now + due, timer)
+        });
     }
 
     fn act(&mut self, action: Action) {
@@ -102,34 +122,37 @@ impl Coordinator {
 impl Actor for Coordinator {
     type Context = Context<Self>;
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.every, |a, ctx| {
-            a.on(Event::Look);
-            // Exactly when the next epoch is due.
-            if let Some(due) = a.machine.due(Instant::now()).filter(|due| *due < a.every) {
-                ctx.run_later(due, |a, _| a.on(Event::Look));
-            }
-        });
+        let me = ctx.address();
+        self.control.tell(move || me.do_send(Look));
+        self.on(Event::Look, ctx);
+    }
+}
+
+impl Handler<Look> for Coordinator {
+    type Result = ();
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.on(Event::Look, ctx);
     }
 }
 
 impl Handler<Sources> for Coordinator {
     type Result = ();
-    fn handle(&mut self, s: Sources, _: &mut Self::Context) {
+    fn handle(&mut self, s: Sources, ctx: &mut Self::Context) {
         self.sources = s.0;
-        self.on(Event::Ready { sources: self.sources.len() });
+        self.on(Event::Ready { sources: self.sources.len() }, ctx);
     }
 }
 
 impl Handler<Ack> for Coordinator {
     type Result = ();
-    fn handle(&mut self, a: Ack, _: &mut Self::Context) {
-        self.on(Event::Ack { node: a.node, epoch: a.epoch, outbox: a.outbox });
+    fn handle(&mut self, a: Ack, ctx: &mut Self::Context) {
+        self.on(Event::Ack { node: a.node, epoch: a.epoch, outbox: a.outbox }, ctx);
     }
 }
 
 impl Handler<News> for Coordinator {
     type Result = ();
-    fn handle(&mut self, news: News, _: &mut Self::Context) {
-        self.on(Event::News(news));
+    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
+        self.on(Event::News(news), ctx);
     }
 }

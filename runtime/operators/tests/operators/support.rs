@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use weir_core::clock::{Clock, ManualClock};
 use weir_core::graph::{Collector, JobIdentity, Operator, OperatorFactory, SubtaskContext};
 use weir_core::metrics::Metrics;
-use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle, StateReader};
+use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateHandle, StateReader};
 use weir_core::{Batch, Result};
 
 type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -34,10 +34,10 @@ impl StateReader for Memory {
     fn get_many(&self, _: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         Ok(self.with(|all, _| keys.iter().map(|k| all.get(*k).cloned()).collect()))
     }
-    fn scan(&self, _: OperatorId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
+    fn range(&self, _: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
+        let from = (Bound::Included(range.from), Bound::Unbounded);
         Ok(self.with(|all, _| {
-            let found = all.range::<[u8], _>(from).take_while(|(k, _)| k.starts_with(prefix));
+            let found = all.range::<[u8], _>(from).take_while(|(k, _)| range.ends_behind(k)).take(limit);
             found.map(|(k, v)| (k.clone(), v.clone())).collect()
         }))
     }

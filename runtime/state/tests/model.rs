@@ -1,0 +1,137 @@
+//! The store beside a plain ordered map: whatever is staged, made durable, applied, given up and opened again, both say the same.
+//!
+//! `WEIR_MODELS` sets the number of runs (20 by default), `WEIR_SEED` the first one's seed.
+
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateHandle, StateReader};
+use weir_state::{Folder, Store};
+
+type Model = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
+
+/// Keys that share beginnings, and end with the bytes that are hardest to put in order.
+fn key(random: &mut Rng) -> Vec<u8> {
+    let mut key = vec![0, random.u8(0..3)];
+    key.extend((0..random.usize(0..4)).map(|_| random.choice([0, 1, 7, 254, 255]).expect("a byte")));
+    key
+}
+
+fn changes(random: &mut Rng, operator: u32, model: &mut Model) -> Changes {
+    let mut changes = Changes::default();
+    for _ in 0..random.usize(0..40) {
+        let key = key(random);
+        if random.u8(0..3) == 0 {
+            changes.remove(&[&key]);
+            model.remove(&(operator, key));
+        } else {
+            let value = vec![random.u8(..); random.usize(0..5)];
+            changes.set(&key, &value);
+            model.insert((operator, key), value);
+        }
+    }
+    changes
+}
+
+/// Reads keys and ranges of both.
+fn compare(store: &Store, model: &Model, random: &mut Rng) {
+    for operator in 1..=2_u32 {
+        let keys: Vec<Vec<u8>> = (0..20).map(|_| key(random)).collect();
+        let refs: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let wanted: Vec<Option<Vec<u8>>> = keys.iter().map(|k| model.get(&(operator, k.clone())).cloned()).collect();
+        assert_eq!(store.get_many(OperatorId(operator), &refs).expect("keys"), wanted);
+        for _ in 0..5 {
+            let (from, to) = (key(random), random.bool().then(|| key(random)));
+            let range = KeyRange { from: &from, to: to.as_deref() };
+            let limit = random.usize(1..30);
+            let within = |k: &[u8]| k >= from.as_slice() && to.as_deref().is_none_or(|to| k < to);
+            let all = model.iter().filter(|((o, k), _)| *o == operator && within(k));
+            let wanted: Vec<Pair> = all.map(|((_, k), v)| (k.clone(), v.clone())).take(limit).collect();
+            assert_eq!(store.range(OperatorId(operator), range, limit).expect("a range"), wanted, "{range:?}");
+        }
+    }
+}
+
+fn run(seed: u64) {
+    let random = &mut Rng::with_seed(seed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = Folder::open(folder.path()).expect("a folder of state");
+    let open = || Store::open(&folder, 1 << 20).expect("a store");
+    let mut store = open();
+    assert_eq!([store.operator("a"), store.operator("b")].map(|o| o.expect("a number")), [1, 2].map(OperatorId));
+    let (mut durable, mut seen) = (Model::new(), Model::new());
+    let mut epoch = 1;
+    for _ in 0..60 {
+        for operator in 1..=2 {
+            // Two subtasks, whose keys have groups of their own; here they only come one after the other.
+            for _ in 0..2 {
+                let changes = changes(random, operator, &mut seen);
+                store.stage(OperatorId(operator), Epoch(epoch), changes);
+            }
+        }
+        compare(&store, &seen, random);
+        match random.u8(0..10) {
+            0 => {
+                store.rewind();
+                seen.clone_from(&durable);
+            }
+            1 => {
+                // What is not durable goes with the process.
+                drop(store);
+                store = open();
+                seen.clone_from(&durable);
+                assert_eq!(store.last_epoch(), Epoch(epoch - 1));
+            }
+            _ => {
+                store.commit(Epoch(epoch), &vec![], false).expect("an epoch");
+                store.delivered(Epoch(epoch)).expect("an epoch");
+                durable.clone_from(&seen);
+                epoch += 1;
+            }
+        }
+        compare(&store, &seen, random);
+    }
+}
+
+#[test]
+fn the_store_is_a_plain_ordered_map() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let first = number("WEIR_SEED", 1);
+    for seed in first..first + number("WEIR_MODELS", 20) {
+        let outcome = std::panic::catch_unwind(|| run(seed));
+        assert!(outcome.is_ok(), "seed {seed}: WEIR_SEED={seed} WEIR_MODELS=1 shows it again");
+    }
+}
+
+/// The median time of reading the same few keys by their prefix, where so many others are staged in 60 epochs.
+fn prefix_read(keys: u32) -> Duration {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(Store::open(&Folder::open(folder.path()).expect("a folder"), 256 << 20).expect("a store"));
+    let operator = store.operator("join").expect("a number");
+    for epoch in 1..=60 {
+        let mut changes = Changes::default();
+        for n in 0..keys {
+            changes.set(&[&[0, 1][..], &n.to_be_bytes(), &[epoch as u8]].concat(), b"row");
+        }
+        store.stage(operator, Epoch(epoch), changes);
+    }
+    let state = StateHandle { operator, reader: store };
+    let mut times = vec![];
+    for n in (0..keys).step_by((keys as usize / 50).max(1)) {
+        let begun = Instant::now();
+        let found = state.scan(&[&[0, 1][..], &n.to_be_bytes()].concat()).expect("rows of a key");
+        times.push(begun.elapsed());
+        assert_eq!(found.len(), 60);
+    }
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[test]
+fn a_prefix_read_does_not_walk_over_all_that_is_staged() {
+    let (few, many) = (prefix_read(100), prefix_read(20_000));
+    println!("a prefix of 60 rows in 60 staged epochs: {few:?} beside 6,000 keys, {many:?} beside 1,200,000");
+    // 200 times the keys: a walk would take 200 times as long, a search about twice.
+    assert!(many < few * 20, "{few:?} beside few, {many:?} beside many");
+}
