@@ -14,6 +14,7 @@ mod options;
 mod print;
 mod redis;
 mod replay;
+mod retry;
 mod stdin;
 mod texts;
 mod tls;

@@ -1,8 +1,7 @@
 //! The folder of a job's state: who owns it, whether its last run came to its end.
 
-use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -57,7 +56,10 @@ impl Folder {
         }
         let lock = path.join("lock");
         let lock = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(lock).map_err(io)?;
-        if !FileExt::try_lock_exclusive(&lock).map_err(io)? {
+        if let Err(e) = lock.try_lock() {
+            if let TryLockError::Error(e) = e {
+                return Err(io(e));
+            }
             let owner = fs::read_to_string(path.join("owner")).unwrap_or_default();
             let who = if owner.is_empty() { String::new() } else { format!(" (process {owner})") };
             return Err(Error::state(format!("the state in {} is in use by another process{who}", path.display()))

@@ -6,13 +6,12 @@ use super::rows::{Cell, cell};
 use super::statements::Column;
 use crate::kept::Kept;
 use crate::options::TableSpec;
+use crate::retry;
 use crate::texts::batch;
 use arrow::array::ArrayRef;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-use weir_core::error::Kind;
 use weir_core::graph::SubtaskContext;
 use weir_core::key::Keys;
 use weir_core::{Batch, Error, Result, Schema, Value};
@@ -109,19 +108,16 @@ impl Open {
         let rows = keys.first().map_or(0, Vec::len);
         let binary: Vec<bool> = table.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
         let sql = table.config.dialect.find(&table.config.table, columns, &self.key, rows);
-        let mut tries = 0;
-        loop {
-            match self.database.find(&sql, keys, &binary).map_err(plain) {
-                Ok(rows) => return Ok(rows),
-                Err(e) if e.kind == Kind::Io && tries < table.retries => {
-                    tries += 1;
-                    tracing::warn!("try {tries} of {}: {e}", table.retries);
-                    std::thread::sleep(Duration::from_secs(u64::from(tries)));
-                    *self = table.connect()?;
-                }
-                Err(e) => return Err(e),
+        let mut broken = false;
+        retry::asked(table.retries, || {
+            if broken {
+                *self = table.connect()?;
+                broken = false;
             }
-        }
+            let found = self.database.find(&sql, keys, &binary).map_err(plain);
+            broken = found.is_err();
+            found
+        })
     }
 }
 

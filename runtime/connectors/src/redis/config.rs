@@ -2,9 +2,10 @@
 
 use crate::kept::Kept;
 use crate::options::TableSpec;
+use crate::retry;
 use crate::tls::{Tls, plain};
 use std::time::Duration;
-use weir_core::error::{Kind, Place};
+use weir_core::error::Place;
 use weir_core::graph::SubtaskContext;
 use weir_core::{Error, Result, Value};
 use weir_expr::text::cast_text;
@@ -200,22 +201,12 @@ impl Connection {
     /// # Errors
     /// When the server cannot be reached to the end, or refuses them.
     pub fn run<T>(&mut self, f: &mut dyn FnMut(&mut redis::Connection) -> redis::RedisResult<T>) -> Result<T> {
-        let mut tries = 0;
-        loop {
-            match self.once(f) {
-                Ok(v) => return Ok(v),
-                Err(e) => {
-                    self.open = None;
-                    let e = self.error(&e);
-                    if e.kind != Kind::Io || tries >= self.config.retries {
-                        return Err(e);
-                    }
-                    tries += 1;
-                    tracing::warn!("try {tries} of {}: {e}", self.config.retries);
-                    std::thread::sleep(Duration::from_secs(u64::from(tries)));
-                }
-            }
-        }
+        retry::asked(self.config.retries, || {
+            self.once(f).map_err(|e| {
+                self.open = None;
+                self.error(&e)
+            })
+        })
     }
 
     fn once<T>(&mut self, f: &mut dyn FnMut(&mut redis::Connection) -> redis::RedisResult<T>) -> redis::RedisResult<T> {
