@@ -1,0 +1,40 @@
+//! Asking again where that can help, as the lookups of Flink do.
+
+use backon::BlockingRetryable;
+use std::time::Duration;
+use weir_core::error::Kind;
+use weir_core::{Error, Result};
+
+/// Asks a system outside, and so many times more as long as it is an outage that it answers with: after one second, after two more,
+/// and so on. What is asked must do no harm when it is asked twice.
+///
+/// # Errors
+/// The last one.
+pub(crate) fn asked<T>(retries: u32, ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let waits = (1..=u64::from(retries)).map(Duration::from_secs);
+    let again = |e: &Error, wait: Duration| tracing::warn!("asked again in {wait:?}: {e}");
+    ask.retry(waits).when(|e| e.kind == Kind::Io).notify(again).call()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_are_waited_for_and_refusals_are_not() {
+        let mut calls = 0;
+        let outage = || -> Result<u32> {
+            calls += 1;
+            if calls == 2 { Ok(calls) } else { Err(Error::io("away")) }
+        };
+        assert_eq!(asked(1, outage).expect("the second answer"), 2);
+        let mut calls = 0;
+        let refused = || -> Result<()> {
+            calls += 1;
+            Err(Error::script("no such table"))
+        };
+        assert!(asked(5, refused).is_err());
+        assert_eq!(calls, 1);
+        assert!(asked(0, || -> Result<()> { Err(Error::io("away")) }).is_err());
+    }
+}
