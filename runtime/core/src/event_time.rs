@@ -96,26 +96,22 @@ impl Combined {
             return;
         }
         self.channels[channel].1 = Status::Idle;
-        if self.is_idle() {
-            let idle = self.channels.iter().filter(|(_, s)| *s == Status::Idle);
-            self.watermark = idle.map(|(w, _)| *w).fold(self.watermark, Watermark::max);
-        } else {
-            self.combine();
-        }
+        self.combine();
     }
     /// Nothing will come on a channel any more.
     pub fn end(&mut self, channel: usize) {
         self.channels[channel].1 = Status::Ended;
-        if self.has_ended() {
-            self.watermark = Watermark::END;
-        } else {
-            self.combine();
-        }
+        self.combine();
     }
     fn combine(&mut self) {
-        if let Some((_, least)) = self.slowest() {
-            self.watermark = self.watermark.max(least);
-        }
+        let latest = || self.channels.iter().filter(|(_, s)| *s == Status::Idle).map(|(w, _)| *w).max();
+        let now = match self.slowest() {
+            _ if self.has_ended() => Some(Watermark::END),
+            Some((_, least)) => Some(least),
+            None if self.is_idle() => latest(),
+            None => None,
+        };
+        self.watermark = now.map_or(self.watermark, |now| now.max(self.watermark));
     }
 }
 
@@ -247,6 +243,12 @@ mod tests {
         p.set_idle(2);
         assert_eq!(at(&p), (vec![END, 6], 6), "what is idle may go on");
         assert!(p.is_idle() && !p.all_ended());
+        let mut c = Combined::new(2);
+        c.advance(0, Watermark(3));
+        c.advance(1, Watermark(7));
+        c.set_idle(1);
+        c.end(0);
+        assert_eq!(c.watermark(), Watermark(7), "what is left is idle");
         assert_eq!(p.end(1), None);
         assert_eq!(p.end(2), Some(1));
         assert!(p.all_ended() && p.has_ended(1) && !p.is_idle());

@@ -40,10 +40,17 @@ impl Chain {
     ) -> Result<()> {
         let mut given = Collector::default();
         work(self.links[at].as_mut(), &mut given)?;
+        self.pass_on(at, given, out)
+    }
+
+    /// Gives what comes of a link to the one behind it.
+    fn pass_on(&mut self, at: usize, given: Collector, out: &mut Collector) -> Result<()> {
         for output in given.outputs {
             match output {
                 Output::Rows(MAIN, batch) if at + 1 < self.links.len() => {
-                    self.with(at + 1, out, |link, out| link.process(0, batch, out))?;
+                    let mut given = Collector::default();
+                    self.links[at + 1].process(0, batch, &mut given)?;
+                    self.pass_on(at + 1, given, out)?;
                 }
                 other => out.outputs.push(other),
             }

@@ -59,9 +59,10 @@ mod tests {
             "Sink  table: default_catalog.default_database.o  [changes]
   Union    [changes]
     Calc  select: k, n  where: (v > 5)  [changes]
-      Aggregate  by: k  compute: COUNT(*), MIN(v)  reuse_id: 1  [changes]
-        Calc  select: k, v  where: (v > 0)  [append-only]
-          Source  table: default_catalog.default_database.t  connector: datagen  columns: k, v  [append-only]
+      Calc  select: k, $agg0 AS n, $agg2 AS v  reuse_id: 1  [changes]
+        Aggregate  by: k  compute: COUNT(*), MIN(v)  [changes]
+          Calc  select: k, v  where: (v > 0)  [append-only]
+            Source  table: default_catalog.default_database.t  connector: datagen  columns: k, v  [append-only]
     Calc  select: v AS k, n  [changes]
       Reused  reference_id: 1  [changes]
 "

@@ -1,7 +1,6 @@
 //! Groups in the store: a key of its own for each, and one for each counted value.
 
 use super::{Accumulator, AggregateOperator, Group, size};
-use crate::ttl::TimeToLive;
 use std::collections::BTreeSet;
 use weir_core::key::key_group;
 use weir_core::state::Changes;

@@ -5,7 +5,6 @@ mod grouping;
 mod items;
 
 use crate::aggregates::Collector;
-use crate::catalog::Spent;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
 use crate::places::place;
