@@ -18,8 +18,11 @@ fn job() -> Job {
            WITH ('connector' = 'filesystem', 'path' = 'sums', 'format' = 'csv');
          SET 'execution.runtime-mode' = 'batch';
          SET 'execution.checkpointing.interval' = '20ms';
-         INSERT INTO small SELECT client_ip, response_size FROM src WHERE response_size < 500000;
-         INSERT INTO sums SELECT uri, COUNT(*), SUM(response_size) FROM src GROUP BY uri;",
+         CREATE VIEW hits AS SELECT uri, COUNT(*) AS n, SUM(response_size) AS s FROM src GROUP BY uri;
+         -- Both read a relation twice, which is computed once: rows reach the sink by two ways.
+         INSERT INTO small SELECT client_ip, response_size FROM src WHERE response_size < 100000
+           UNION ALL SELECT client_ip, response_size FROM src WHERE response_size BETWEEN 100000 AND 499999;
+         INSERT INTO sums SELECT uri, n, s FROM hits WHERE n > 1000 UNION ALL SELECT uri, n, s FROM hits WHERE n <= 1000;",
     );
     let made = std::process::Command::new(weir())
         .args(["generate", "--broken", "0", "--rows", &ROWS.to_string(), "-o"])

@@ -177,6 +177,38 @@ fn builds_happen_when_they_are_asked_for() {
     assert!(seen.contains("PATH=") && !seen.contains("hunter2") && !seen.contains("WEIR"), "{seen}");
 }
 
+#[test]
+fn a_new_function_brings_a_job_and_cases_that_pass() {
+    let job = Job::new("");
+    let weir = |arguments: &[&str]| -> Ran {
+        let mut command = Command::new(weir_tests::weir());
+        command.args(arguments).current_dir(job.folder.path()).stdin(Stdio::null()).output().expect("weir").into()
+    };
+    for (language, name, file) in [("rust", "shout", "shout"), ("python", "cry", "cry.py")] {
+        weir(&["udf", "new", "--language", language, name]).succeeded();
+        let ran = weir(&["run", &format!("{name}.sql")]).succeeded();
+        assert!(ran.out.contains("+I[WEIR]"), "{}", ran.out);
+        let cases = format!("{name}.jsonl");
+        let passed = weir(&["udf", "test", file, "--cases", &cases]).succeeded();
+        assert_eq!(passed.out, "1 passed\n");
+        job.file(&cases, "{\"args\": [\"a\"], \"result\": \"A\"}\n\n{\"args\": [null], \"result\": \"b\"}\n");
+        let failed = weir(&["udf", "test", file, "--cases", &cases]).failed(4, &["1 of 2 cases failed"]);
+        assert_eq!(failed.out, format!("{cases}, line 3: null instead of b\n"));
+        job.file(&cases, "{\"args\": [\"a\"], \"wanted\": \"A\"}\n");
+        weir(&["udf", "test", file, "--cases", &cases]).failed(2, &["line 1: unknown field `wanted`", "a case is a line"]);
+    }
+    // A target that is missing is said before anything is compiled.
+    job.file("bin/rustc", "#!/bin/sh\necho \"$PWD/sysroot\"\n");
+    job.file("shout/sysroot/lib/rustlib/x", "");
+    let mut command = Command::new("chmod");
+    assert!(command.args(["+x", "bin/rustc"]).current_dir(job.folder.path()).status().expect("chmod").success());
+    let path = format!("{}:{}", job.path("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new(weir_tests::weir());
+    command.args(["udf", "build", "shout"]).current_dir(job.folder.path()).env("PATH", path);
+    let missed: Ran = command.env("WEIR_CACHE", job.path("cache")).output().expect("weir").into();
+    missed.failed(7, &["target wasm32-wasip2 is needed", "rustup target add wasm32-wasip2"]);
+}
+
 const ASKS: &str = "
 import json
 import urllib.request

@@ -227,9 +227,12 @@ pub enum UdfCommand {
     },
     /// Show what a component offers.
     Inspect { path: PathBuf },
-    /// Call a function on lines of arguments (JSON arrays) from standard input.
+    /// Call a function on lines of arguments (JSON arrays) from standard input, or on the cases of a file.
     Test {
         path: PathBuf,
+        /// A file of cases, one a line: {"args": ["weir"], "result": "WEIR"}, or "error" with words of the message.
+        #[arg(long)]
+        cases: Option<PathBuf>,
         /// Which function; needed when there are several.
         #[arg(long)]
         function: Option<String>,

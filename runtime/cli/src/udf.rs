@@ -1,6 +1,7 @@
 //! `weir udf`: makes, builds, shows, tests and times functions, with the engine's own sandbox.
 
 use crate::arguments::{Language, Udf, UdfCommand};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -41,25 +42,12 @@ fn act(a: &Udf) -> Result<()> {
             loaded.describe().iter().for_each(|l| println!("function  {l}"));
             Ok(())
         }
-        UdfCommand::Test { path, function, network, assets } => {
+        UdfCommand::Test { path, cases, function, network, assets } => {
             let options = options(network.as_deref(), assets.as_deref());
             let f = one(path, function.as_deref(), &options, OnError::Null)?;
-            let rows = read_rows()?;
-            let (args, types) = columns(&rows)?;
-            let (out, ty, errors) = call(&f, &args, &types, rows.len())?;
-            for row in 0..rows.len() {
-                match errors.get(&(row as u32)) {
-                    Some(e) => println!("error: {e}"),
-                    None => {
-                        let mut text = String::new();
-                        weir_expr::text::print(&Value::read(&out, row), &ty, &mut text);
-                        println!("{text}");
-                    }
-                }
-            }
-            match errors.len() {
-                0 => Ok(()),
-                n => Err(Error::data(format!("{n} of {} rows failed", rows.len()))),
+            match cases {
+                Some(cases) => test_cases(&f, cases),
+                None => test(&f, &read_rows()?),
             }
         }
         UdfCommand::Bench { path, function, rows, assets } => {
@@ -68,7 +56,7 @@ fn act(a: &Udf) -> Result<()> {
             if given.is_empty() {
                 return Err(Error::script("there are no lines of arguments on standard input"));
             }
-            let all: Vec<Vec<serde_json::Value>> = given.iter().cycle().take(*rows).cloned().collect();
+            let all: Vec<Vec<Json>> = given.iter().cycle().take(*rows).cloned().collect();
             let (args, types) = columns(&all)?;
             let started = Instant::now();
             let mut done = 0;
@@ -89,6 +77,93 @@ fn act(a: &Udf) -> Result<()> {
     }
 }
 
+/// Calls a function on rows of arguments, and prints what comes of each.
+fn test(f: &UserFunction, rows: &[Vec<Json>]) -> Result<()> {
+    let results = results(f, rows)?;
+    let failed = results.iter().filter(|r| r.is_err()).count();
+    for result in results {
+        println!("{}", result.unwrap_or_else(|e| format!("error: {e}")));
+    }
+    match failed {
+        0 => Ok(()),
+        n => Err(Error::data(format!("{n} of {} rows failed", rows.len()))),
+    }
+}
+
+/// For each row of arguments the result as text, or why there is none.
+fn results(f: &UserFunction, rows: &[Vec<Json>]) -> Result<Vec<std::result::Result<String, String>>> {
+    let (args, types) = columns(rows)?;
+    let (out, ty, mut errors) = call(f, &args, &types, rows.len())?;
+    let result = |row: usize| match errors.remove(&(row as u32)) {
+        Some(e) => Err(e),
+        None => {
+            let mut text = String::new();
+            weir_expr::text::print(&Value::read(&out, row), &ty, &mut text);
+            Ok(text)
+        }
+    };
+    Ok((0..rows.len()).map(result).collect())
+}
+
+/// A case of a function's tests.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    args: Vec<Json>,
+    result: Option<Json>,
+    error: Option<String>,
+}
+
+/// Calls a function on the cases of a file, and says which of them it does not pass.
+fn test_cases(f: &UserFunction, path: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|e| Error::script(format!("the cases in {} cannot be read: {e}", path.display())))?;
+    let mut cases: Vec<(usize, Case)> = vec![];
+    for (n, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let case = serde_json::from_str(line).map_err(|e| {
+            Error::script(format!("{}, line {}: {e}", path.display(), n + 1))
+                .hint(r#"a case is a line such as {"args": ["weir"], "result": "WEIR"}"#)
+        })?;
+        cases.push((n + 1, case));
+    }
+    if cases.is_empty() {
+        return Err(Error::script(format!("there are no cases in {}", path.display())));
+    }
+    let rows: Vec<Vec<Json>> = cases.iter().map(|(_, c)| c.args.clone()).collect();
+    let mut failed = 0;
+    for ((line, case), given) in cases.iter().zip(results(f, &rows)?) {
+        let wanted = match &case.error {
+            Some(words) => format!("an error with '{words}'"),
+            None => shown(case.result.as_ref().unwrap_or(&Json::Null)),
+        };
+        let passes = match (&given, &case.error) {
+            (Ok(text), None) => *text == wanted,
+            (Err(e), Some(words)) => e.contains(words.as_str()),
+            _ => false,
+        };
+        if !passes {
+            failed += 1;
+            let given = given.unwrap_or_else(|e| format!("error: {e}"));
+            println!("{}, line {line}: {} instead of {wanted}", path.display(), given);
+        }
+    }
+    match failed {
+        0 => {
+            println!("{} passed", cases.len());
+            Ok(())
+        }
+        n => Err(Error::data(format!("{n} of {} cases failed", cases.len()))),
+    }
+}
+
+/// A result of a case as a function's results are printed.
+fn shown(value: &Json) -> String {
+    match value {
+        Json::String(s) => s.clone(),
+        other => other.to_string(),
+    }
+}
+
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
@@ -102,15 +177,19 @@ fn new(name: &str, language: Language) -> Result<()> {
             Error::script(format!("'{name}' is no name for a function")).hint("use letters, digits and underscores")
         );
     }
-    let (kind, statement) = match language {
-        Language::Rust => {
-            (Kind::Rust, format!("CREATE FUNCTION {name} AS '{name}' LANGUAGE RUST USING FILE '{name}';"))
-        }
-        Language::Python => {
-            (Kind::Python, format!("CREATE FUNCTION {name} AS '{name}' LANGUAGE PYTHON USING FILE '{name}.py';"))
-        }
+    let (kind, word, file) = match language {
+        Language::Rust => (Kind::Rust, "RUST", name.to_string()),
+        Language::Python => (Kind::Python, "PYTHON", format!("{name}.py")),
     };
-    for (path, text) in template(name, kind) {
+    let mut files = template(name, kind);
+    files.push((
+        format!("{name}.sql"),
+        format!(
+            "CREATE FUNCTION {name} AS '{name}' LANGUAGE {word} USING FILE '{file}';\n\nSELECT {name}(t.name) FROM (VALUES ('weir')) AS t (name);\n"
+        ),
+    ));
+    files.push((format!("{name}.jsonl"), "{\"args\": [\"weir\"], \"result\": \"WEIR\"}\n".to_string()));
+    for (path, text) in files {
         let path = PathBuf::from(path);
         if path.exists() {
             return Err(Error::script(format!("{} is there already", path.display())));
@@ -124,7 +203,8 @@ fn new(name: &str, language: Language) -> Result<()> {
         write().map_err(|e| Error::tool(format!("cannot write {}: {e}", path.display())))?;
         println!("{}", path.display());
     }
-    eprintln!("use it in a script: {statement}");
+    eprintln!("run it:  weir run {name}.sql");
+    eprintln!("test it: weir udf test {file} --cases {name}.jsonl");
     Ok(())
 }
 
@@ -154,19 +234,19 @@ fn one(
     loaded.function(function.unwrap_or_default(), on_error, None, &limits)
 }
 
-fn read_rows() -> Result<Vec<Vec<serde_json::Value>>> {
+fn read_rows() -> Result<Vec<Vec<Json>>> {
     let mut rows = vec![];
     for (n, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.map_err(|e| Error::data(format!("cannot read standard input: {e}")))?;
         if line.trim().is_empty() {
             continue;
         }
-        let parsed: serde_json::Value = serde_json::from_str(&line).map_err(|e| {
+        let parsed: Json = serde_json::from_str(&line).map_err(|e| {
             Error::data(format!("standard input, line {}: {e}", n + 1))
                 .hint("a line is a JSON array of arguments: [\"1.2.3.4\", 5]")
         })?;
         rows.push(match parsed {
-            serde_json::Value::Array(a) => a,
+            Json::Array(a) => a,
             other => vec![other],
         });
     }
@@ -174,23 +254,23 @@ fn read_rows() -> Result<Vec<Vec<serde_json::Value>>> {
 }
 
 /// Arguments as columns, their types from the first value that is none.
-fn columns(rows: &[Vec<serde_json::Value>]) -> Result<(Vec<arrow::array::ArrayRef>, Vec<SqlType>)> {
+fn columns(rows: &[Vec<Json>]) -> Result<(Vec<arrow::array::ArrayRef>, Vec<SqlType>)> {
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut out = (vec![], vec![]);
     for c in 0..width {
         let first = rows.iter().filter_map(|r| r.get(c)).find(|v| !v.is_null());
         let ty = match first {
-            Some(serde_json::Value::Bool(_)) => SqlType::BOOLEAN,
-            Some(serde_json::Value::Number(n)) if n.is_i64() => SqlType::BIGINT,
-            Some(serde_json::Value::Number(_)) => SqlType::DOUBLE,
+            Some(Json::Bool(_)) => SqlType::BOOLEAN,
+            Some(Json::Number(n)) if n.is_i64() => SqlType::BIGINT,
+            Some(Json::Number(_)) => SqlType::DOUBLE,
             _ => SqlType::STRING,
         };
-        let one = |r: &Vec<serde_json::Value>| match (r.get(c), &ty.kind) {
-            (Some(serde_json::Value::Bool(b)), TypeKind::Boolean) => Value::Bool(*b),
+        let one = |r: &Vec<Json>| match (r.get(c), &ty.kind) {
+            (Some(Json::Bool(b)), TypeKind::Boolean) => Value::Bool(*b),
             (Some(v), TypeKind::BigInt) => v.as_i64().map_or(Value::Null, Value::Int),
             (Some(v), TypeKind::Double) => v.as_f64().map_or(Value::Null, Value::Double),
-            (Some(serde_json::Value::String(s)), _) => Value::string(s.clone()),
-            (Some(serde_json::Value::Null) | None, _) => Value::Null,
+            (Some(Json::String(s)), _) => Value::string(s.clone()),
+            (Some(Json::Null) | None, _) => Value::Null,
             (Some(v), _) => Value::string(v.to_string()),
         };
         out.0.push(builder::column(&ty.arrow(), rows.iter().map(one)));

@@ -215,6 +215,9 @@ fn run(command: &mut Command, missing: &str) -> Result<Ended> {
     })
 }
 
+/// The target of functions in Rust.
+const TARGET: &str = "wasm32-wasip2";
+
 const INSTALL_RUST: &str = "install Rust from https://rustup.rs, then: rustup target add wasm32-wasip2";
 
 /// The cargo and rustc that a crate's own folder asks for. Found once, so that cargo itself can be run in another folder, where it
@@ -226,6 +229,12 @@ fn rust_tools(path: &Path) -> Result<(PathBuf, PathBuf)> {
         return Err(Error::tool(format!("rustc cannot be used: {}", last_lines(&words, 10))).hint(INSTALL_RUST));
     }
     let root = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
+    // Said at once, and not behind what is compiled before the target is missed.
+    let targets = root.join("lib/rustlib");
+    if targets.is_dir() && !targets.join(TARGET).is_dir() {
+        let e = Error::tool(format!("Rust's target {TARGET} is needed to build this function, and is not installed"));
+        return Err(e.hint(format!("rustup target add {TARGET}")));
+    }
     let tool = |name: &str| Some(root.join("bin").join(name)).filter(|t| t.is_file()).unwrap_or_else(|| name.into());
     Ok((tool("cargo"), tool("rustc")))
 }
@@ -264,7 +273,7 @@ fn rust(path: &Path, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
         return Err(failed(&fetched));
     }
     let mut build = command("build");
-    build.args(["--release", "--offline", "--target", "wasm32-wasip2", "--message-format", "json-render-diagnostics"]);
+    build.args(["--release", "--offline", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
     build.arg("--target-dir").arg(own.join("target"));
     let built = run(&mut build, INSTALL_RUST)?;
     if !built.status.success() {
