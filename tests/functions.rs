@@ -192,10 +192,11 @@ fn a_new_function_brings_a_job_and_cases_that_pass() {
         let passed = weir(&["udf", "test", file, "--cases", &cases]).succeeded();
         assert_eq!(passed.out, "1 passed\n");
         job.file(&cases, "{\"args\": [\"a\"], \"result\": \"A\"}\n\n{\"args\": [null], \"result\": \"b\"}\n");
-        let failed = weir(&["udf", "test", file, "--cases", &cases]).failed(4, &["1 of 2 cases failed"]);
+        let failed = weir(&["udf", "test", file, "--cases", &cases]).failed(3, &["1 of 2 cases failed"]);
         assert_eq!(failed.out, format!("{cases}, line 3: null instead of b\n"));
         job.file(&cases, "{\"args\": [\"a\"], \"wanted\": \"A\"}\n");
-        weir(&["udf", "test", file, "--cases", &cases]).failed(2, &["line 1: unknown field `wanted`", "a case is a line"]);
+        weir(&["udf", "test", file, "--cases", &cases])
+            .failed(2, &["line 1: unknown field `wanted`", "a case is a line"]);
     }
     // A target that is missing is said before anything is compiled.
     job.file("bin/rustc", "#!/bin/sh\necho \"$PWD/sysroot\"\n");

@@ -120,7 +120,7 @@ impl Http {
         once.retry(waits)
             .notify(|why, _| tracing::warn!("{} is asked again: {why}", self.what))
             .call()
-            .map_err(|why| Error::new(weir_core::error::Kind::Io, format!("{} does not answer: {why}", self.what)))
+            .map_err(|why| Error::io(format!("{} does not answer: {why}", self.what)))
     }
 
     /// An answer whole. The client's own time-out is one of each read, which a service that trickles never meets.

@@ -2,7 +2,6 @@
 
 use backon::BlockingRetryable;
 use std::time::Duration;
-use weir_core::error::Kind;
 use weir_core::{Error, Result};
 
 /// Asks a system outside, and so many times more as long as it is an outage that it answers with: after one second, after two more,
@@ -13,7 +12,7 @@ use weir_core::{Error, Result};
 pub(crate) fn asked<T>(retries: u32, ask: impl FnMut() -> Result<T>) -> Result<T> {
     let waits = (1..=u64::from(retries)).map(Duration::from_secs);
     let again = |e: &Error, wait: Duration| tracing::warn!("asked again in {wait:?}: {e}");
-    ask.retry(waits).when(|e| e.kind == Kind::Io).notify(again).call()
+    ask.retry(waits).when(Error::is_outage).notify(again).call()
 }
 
 #[cfg(test)]

@@ -96,6 +96,10 @@ impl Error {
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }
+    /// Whether something outside was away, so that trying again may help.
+    pub fn is_outage(&self) -> bool {
+        self.kind == Kind::Io
+    }
     /// The same error with a hint, unless it has one.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert(hint.into());

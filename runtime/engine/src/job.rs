@@ -9,7 +9,6 @@ use crate::sizes::{SIZES, resize, sizes_of};
 use std::sync::Arc;
 use std::time::Instant;
 use weir_core::Result;
-use weir_core::error::Kind;
 use weir_core::graph::JobGraph;
 use weir_core::metrics::Metrics;
 use weir_core::state::{StateBackend, StateHandle};
@@ -60,7 +59,7 @@ pub fn run(
         };
         control.failed(&error);
         // Only what lies outside can be better the next time.
-        if error.kind != Kind::Io || !scale::rewinds(graph) || stops() {
+        if !error.is_outage() || !scale::rewinds(graph) || stops() {
             return Err(error);
         }
         backend.rewind();

@@ -4,15 +4,18 @@
 use crate::plan::{Plan, Rewritten, Shared};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use weir_core::Schema;
+use weir_core::{Error, Result, Schema};
 use weir_expr::Expr;
 use weir_expr::functions::cast_to;
 use weir_expr::{Session, eval::constant};
 
 /// Optimizes a plan.
-pub(crate) fn optimize(plan: Plan, session: &Arc<Session>) -> Plan {
-    let plan = prune_all(merge(plan, &mut Rewritten::default()));
-    fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session)
+///
+/// # Errors
+/// A mistake of Weir's own.
+pub(crate) fn optimize(plan: Plan, session: &Arc<Session>) -> Result<Plan> {
+    let plan = prune_all(merge(plan, &mut Rewritten::default()))?;
+    Ok(fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session))
 }
 
 /// Merges projections into those below.
@@ -86,15 +89,15 @@ struct Readers {
 }
 
 /// Leaves out columns that nobody reads.
-fn prune_all(plan: Plan) -> Plan {
+fn prune_all(plan: Plan) -> Result<Plan> {
     let all: BTreeSet<usize> = (0..plan.schema().len()).collect();
     let mut readers = Readers::default();
     loop {
-        let (pruned, kept) = prune(plan.clone(), &all, &mut readers);
+        let (pruned, kept) = prune(plan.clone(), &all, &mut readers)?;
         // The top keeps every column, so their places have not moved.
         debug_assert!(kept.iter().enumerate().all(|(i, k)| i == *k));
         if !readers.late {
-            return pruned;
+            return Ok(pruned);
         }
         // Once more, with what all readers want; that only ever grows.
         readers.late = false;
@@ -103,8 +106,8 @@ fn prune_all(plan: Plan) -> Plan {
 }
 
 /// Leaves out columns that nobody reads. Gives the new plan and which of the old columns it has, in order.
-fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, Vec<usize>) {
-    match plan {
+fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
+    Ok(match plan {
         Plan::Scan { table, columns, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
             let columns = keep.iter().map(|k| columns[*k]).collect();
@@ -120,9 +123,9 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, 
             let exprs: Vec<Expr> = keep.iter().map(|k| exprs[*k].clone()).collect();
             let mut used = BTreeSet::new();
             exprs.iter().chain(&condition).for_each(|e| e.columns(&mut used));
-            let (input, have) = prune(*input, &used, readers);
-            let exprs = exprs.into_iter().map(|e| moved(e, &have)).collect();
-            let condition = condition.map(|c| moved(c, &have));
+            let (input, have) = prune(*input, &used, readers)?;
+            let exprs = exprs.into_iter().map(|e| moved(e, &have)).collect::<Result<_>>()?;
+            let condition = condition.map(|c| moved(c, &have)).transpose()?;
             (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
         }
         Plan::Aggregate { input, keys, mut calls, schema } => {
@@ -136,13 +139,12 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, 
             for c in &calls {
                 used.extend(c.args.iter().chain(&c.filter));
             }
-            let (input, have) = prune(*input, &used, readers);
-            let at = |old: usize| have.iter().position(|h| *h == old).unwrap_or(old);
+            let (input, have) = prune(*input, &used, readers)?;
             for c in &mut calls {
-                c.args.iter_mut().for_each(|a| *a = at(*a));
-                c.filter = c.filter.map(at);
+                c.args = places(&c.args, &have)?;
+                c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
             }
-            let keys: Vec<usize> = keys.into_iter().map(at).collect();
+            let keys = places(&keys, &have)?;
             let kept: Vec<usize> = (0..count).chain(keep_calls.into_iter().map(|i| count + i)).collect();
             let schema = schema.project(&kept);
             let plan = Plan::Aggregate { input: Box::new(input), keys, calls, schema };
@@ -153,14 +155,15 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, 
             let kept: Vec<usize> = wanted.iter().copied().collect();
             let (here, there): (Vec<usize>, Vec<usize>) = kept.iter().copied().partition(|k| *k < width);
             let used: BTreeSet<usize> = here.iter().map(|k| keep[*k]).chain(on.iter().map(|o| o.0)).collect();
-            let (input, have) = prune(*input, &used, readers);
-            let at = |old: usize| have.iter().position(|h| *h == old).unwrap_or(old);
+            let (input, have) = prune(*input, &used, readers)?;
+            let here: Vec<usize> = here.iter().map(|k| keep[*k]).collect();
+            let on = on.into_iter().map(|(here, there)| Ok((place(here, &have)?, there))).collect::<Result<_>>()?;
             let plan = Plan::Lookup {
                 input: Box::new(input),
                 table,
-                on: on.into_iter().map(|(h, t)| (at(h), t)).collect(),
+                on,
                 left,
-                keep: here.iter().map(|k| at(keep[*k])).collect(),
+                keep: places(&here, &have)?,
                 columns: there.iter().map(|k| columns[k - width]).collect(),
                 schema: schema.project(&kept),
             };
@@ -170,15 +173,14 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, 
             // Its key stays whatever is read.
             let mut used = wanted.clone();
             used.extend(&keys);
-            let (input, have) = prune(*input, &used, readers);
-            let at = |old: &usize| have.iter().position(|h| h == old).unwrap_or(*old);
-            let keys = keys.iter().map(at).collect();
+            let (input, have) = prune(*input, &used, readers)?;
+            let keys = places(&keys, &have)?;
             let schema = schema.project(&have);
             select(Plan::Normalize { input: Box::new(input), keys, schema }, have, wanted)
         }
         Plan::Expand { input, sets, keys, schema } => {
             let all: BTreeSet<usize> = (0..input.schema().len()).collect();
-            let (input, _) = prune(*input, &all, readers);
+            let (input, _) = prune(*input, &all, readers)?;
             let kept: Vec<usize> = (0..schema.len()).collect();
             select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)
         }
@@ -188,10 +190,10 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, 
             let inputs = inputs
                 .into_iter()
                 .map(|i| {
-                    let (plan, have) = prune(i, wanted, readers);
-                    select(plan, have, wanted).0
+                    let (plan, have) = prune(i, wanted, readers)?;
+                    Ok(select(plan, have, wanted).0)
                 })
-                .collect();
+                .collect::<Result<_>>()?;
             (Plan::Union { inputs, schema }, keep)
         }
         Plan::Shared(shared) => {
@@ -203,17 +205,17 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> (Plan, 
                 // What this round makes is thrown away: any relation with these columns will do.
                 readers.late = true;
                 let have = (0..shared.plan.schema().len()).collect();
-                return select(Plan::Shared(shared), have, wanted);
+                return Ok(select(Plan::Shared(shared), have, wanted));
             }
             if let Some((new, have)) = readers.done.get(&shared.id) {
-                return select(Plan::Shared(new.clone()), have.clone(), wanted);
+                return Ok(select(Plan::Shared(new.clone()), have.clone(), wanted));
             }
-            let (plan, have) = prune(shared.plan.clone(), &of_all, readers);
+            let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
             let new = Arc::new(Shared::new(shared.id, plan));
             readers.done.insert(shared.id, (new.clone(), have.clone()));
             select(Plan::Shared(new), have, wanted)
         }
-    }
+    })
 }
 
 /// Brings a plan that has more columns than wanted down to those.
@@ -227,14 +229,30 @@ fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> (Plan, Vec<
     (Plan::calc(plan, None, chosen), keep)
 }
 
-fn moved(e: Expr, have: &[usize]) -> Expr {
-    e.rewrite(&mut |e| match e {
-        Expr::Column { index, name, ty } => {
-            let index = have.iter().position(|h| *h == index).unwrap_or(index);
-            Expr::Column { index, name, ty }
-        }
+/// Where a column is among those that are left.
+fn place(column: usize, have: &[usize]) -> Result<usize> {
+    let at = have.iter().position(|h| *h == column);
+    at.ok_or_else(|| Error::internal(format!("column {column} is read, and was left out of {have:?}")))
+}
+
+fn places(columns: &[usize], have: &[usize]) -> Result<Vec<usize>> {
+    columns.iter().map(|c| place(*c, have)).collect()
+}
+
+/// An expression over the columns that are left.
+fn moved(e: Expr, have: &[usize]) -> Result<Expr> {
+    let mut lost = None;
+    let e = e.rewrite(&mut |e| match e {
+        Expr::Column { index, name, ty } => match place(index, have) {
+            Ok(index) => Expr::Column { index, name, ty },
+            Err(e) => {
+                lost = Some(e);
+                Expr::Column { index, name, ty }
+            }
+        },
         e => e,
-    })
+    });
+    lost.map_or(Ok(e), Err)
 }
 
 /// Computes constants once. What fails then is left to fail for the rows that need it.

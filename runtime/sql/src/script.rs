@@ -384,7 +384,7 @@ impl Compiler<'_> {
         let plan = with_several_readers(plan);
         let fingerprint = fingerprint::statement(&table, &plan);
         let identity = Identity::new(&table.name, fingerprint, false, session.zone);
-        let plan = optimize(plan, &session);
+        let plan = optimize(plan, &session)?;
         self.inserts.push(Insert { table, plan, identity, fingerprint });
         Ok(())
     }

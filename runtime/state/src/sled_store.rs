@@ -202,13 +202,18 @@ fn catalogue_key(uid: &str) -> Vec<u8> {
     [&[0u8, b'o'][..], uid.as_bytes()].concat()
 }
 
+/// An operator's number as the catalogue has it.
+fn number(bytes: &[u8]) -> Result<OperatorId> {
+    let number = bytes.try_into().map(|b| OperatorId(u32::from_be_bytes(b)));
+    number.map_err(|_| Error::state("the state store's list of operators is damaged").hint("start with --fresh"))
+}
+
 pub(crate) fn operators(db: &Db) -> Result<BTreeMap<String, OperatorId>> {
     let mut out = BTreeMap::new();
     for kv in prefixed(db, &[0u8, b'o']) {
         let (k, v) = kv?;
         let name = String::from_utf8_lossy(&k[2..]).into_owned();
-        let id = v.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0);
-        out.insert(name, OperatorId(id));
+        out.insert(name, number(&v)?);
     }
     Ok(out)
 }
@@ -217,7 +222,7 @@ pub(crate) fn operators(db: &Db) -> Result<BTreeMap<String, OperatorId>> {
 pub(crate) fn operator(db: &Db, uid: &str) -> Result<OperatorId> {
     let key = catalogue_key(uid);
     if let Some(v) = db.get(&key).map_err(sled_error)? {
-        return Ok(OperatorId(v.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0)));
+        return number(&v);
     }
     let next = operators(db)?.values().map(|i| i.0 + 1).max().unwrap_or(1);
     db.insert(key, next.to_be_bytes()).and_then(|_| db.flush()).map_err(sled_error)?;

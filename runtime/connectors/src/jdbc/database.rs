@@ -198,10 +198,7 @@ impl Database {
                 Err(e) => e,
             };
             match failure(config, "connect to", &e) {
-                Failure::Other(e)
-                    if e.kind == weir_core::error::Kind::Io
-                        && since.elapsed() < config.patience.min(Duration::from_secs(5)) =>
-                {
+                Failure::Other(e) if e.is_outage() && since.elapsed() < config.patience.min(Duration::from_secs(5)) => {
                     std::thread::sleep(Duration::from_millis(500));
                 }
                 Failure::Other(e) => return Err(e),

@@ -8,6 +8,7 @@ use super::statements::Column;
 use crate::history::{Standing, compare};
 use crate::kept::Kept;
 use crate::options::TableSpec;
+use crate::retry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use weir_core::error::{Kind, io};
@@ -358,30 +359,27 @@ impl AtOnce {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut tries = 0;
-        loop {
-            let written = self.database.run("BEGIN").map_err(plain);
-            let written = written.and_then(|()| match &self.claim {
-                Some(claim) => claim.hold(&mut self.database),
-                None => Ok(()),
-            });
-            let written = written.and_then(|()| target.write(&mut self.database, &self.columns, &rows));
-            let written = written.and_then(|()| {
-                failpoint::pass("database-written").map_err(io("write to", target.config.table.as_ref()))
-            });
-            let written = written.and_then(|()| self.database.run("COMMIT").map_err(plain));
-            match written {
-                Ok(()) => return Ok(()),
-                Err(e) if e.kind == Kind::Io && tries < target.retries => {
-                    tries += 1;
-                    locked(&target.metrics).iter().for_each(|m| m.retries.inc());
-                    tracing::warn!("try {tries} of {}: {e}", target.retries);
-                    std::thread::sleep(std::time::Duration::from_secs(u64::from(tries)));
-                    self.database = Database::connect(&target.config)?;
-                }
-                Err(e) => return Err(e),
+        let mut broken = false;
+        retry::asked(target.retries, || {
+            if broken {
+                locked(&target.metrics).iter().for_each(|m| m.retries.inc());
+                self.database = Database::connect(&target.config)?;
             }
+            let written = self.transaction(target, &rows);
+            broken = written.is_err();
+            written
+        })
+    }
+
+    /// Writes rows in a transaction of their own.
+    fn transaction(&mut self, target: &Target, rows: &[Row]) -> Result<()> {
+        self.database.run("BEGIN").map_err(plain)?;
+        if let Some(claim) = &self.claim {
+            claim.hold(&mut self.database)?;
         }
+        target.write(&mut self.database, &self.columns, rows)?;
+        failpoint::pass("database-written").map_err(io("write to", target.config.table.as_ref()))?;
+        self.database.run("COMMIT").map_err(plain)
     }
 }
 

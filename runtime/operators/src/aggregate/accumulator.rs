@@ -206,7 +206,10 @@ impl Accumulator {
     }
 
     /// Puts another one's rows behind its own.
-    pub fn merge(&mut self, other: Accumulator) {
+    ///
+    /// # Errors
+    /// An internal one when the other is of another kind.
+    pub fn merge(&mut self, other: Accumulator) -> Result<()> {
         match (self, other) {
             (Accumulator::Count(a), Accumulator::Count(b)) => *a += b,
             (Accumulator::Int(a, n), Accumulator::Int(b, m)) => {
@@ -239,8 +242,12 @@ impl Accumulator {
             {
                 *value = Some(v);
             }
-            _ => {}
+            // The other has nothing, or nothing better.
+            (Accumulator::Extreme { .. }, Accumulator::Extreme { .. })
+            | (Accumulator::Edge { .. }, Accumulator::Edge { .. }) => {}
+            (one, other) => return Err(Error::internal(format!("{other:?} does not go with {one:?}"))),
         }
+        Ok(())
     }
 
     /// Bytes that it takes in memory, about.

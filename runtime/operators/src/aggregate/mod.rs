@@ -215,7 +215,7 @@ impl Operator for AggregateOperator {
                         value_keys(k, gone, &mut self.forgotten);
                     }
                     g.rows += part.rows;
-                    g.accumulators.iter_mut().zip(part.accumulators).for_each(|(a, b)| a.merge(b));
+                    g.accumulators.iter_mut().zip(part.accumulators).try_for_each(|(a, b)| a.merge(b))?;
                     if g.rows == 0 {
                         // What is left are errors of rounding.
                         g.accumulators = self.fresh.clone();
@@ -233,7 +233,7 @@ impl Operator for AggregateOperator {
                 None => {
                     if self.logs {
                         let mut accumulators = self.fresh.clone();
-                        accumulators.iter_mut().zip(part.accumulators).for_each(|(a, b)| a.merge(b));
+                        accumulators.iter_mut().zip(part.accumulators).try_for_each(|(a, b)| a.merge(b))?;
                         part.accumulators = accumulators;
                     }
                     let (rows, accumulators) = (part.rows, part.accumulators);
@@ -403,7 +403,7 @@ impl AggregateOperator {
             if part.accumulators.is_empty() {
                 part.accumulators = partial.accumulators;
             } else {
-                part.accumulators.iter_mut().zip(partial.accumulators).for_each(|(a, b)| a.merge(b));
+                part.accumulators.iter_mut().zip(partial.accumulators).try_for_each(|(a, b)| a.merge(b))?;
             }
         }
         Ok(out)

@@ -6,7 +6,6 @@ use crate::options::TableSpec;
 use apache_avro::Schema;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use weir_core::error::Kind;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
@@ -88,7 +87,7 @@ impl Registry {
         json["id"]
             .as_u64()
             .and_then(|id| u32::try_from(id).ok())
-            .ok_or_else(|| Error::new(Kind::Io, format!("the schema registry's answer has no id: {}", answer.shown())))
+            .ok_or_else(|| Error::io(format!("the schema registry's answer has no id: {}", answer.shown())))
     }
 }
 
