@@ -170,6 +170,8 @@ pub fn print(value: &Value<'_>, ty: &SqlType, out: &mut String) {
     let _ = match (value, &ty.kind) {
         (Value::Null, _) => write!(out, "null"),
         (Value::Bool(b), _) => write!(out, "{b}"),
+        // Java's period of no months is one of no days.
+        (Value::Int(0), TypeKind::IntervalMonth) => write!(out, "P0D"),
         (Value::Int(n), TypeKind::IntervalMonth) => write!(out, "P{n}M"),
         (Value::Int(n), TypeKind::IntervalDay) => write!(out, "{}", iso_duration(*n)),
         (Value::Int(n), _) => write!(out, "{n}"),

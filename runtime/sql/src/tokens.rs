@@ -28,6 +28,14 @@ pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
             before.pass(&Token::Gt);
             continue;
         }
+        if let Token::HexStringLiteral(h) = &t.token
+            && t.span.end.column - t.span.start.column == h.len() as u64 + 2
+        {
+            return Err(ParserError::ParserError(format!(
+                "0x{h} is no number; write numbers in decimal digits, and bytes as X'{h}'{}",
+                t.span.start
+            )));
+        }
         if let Token::Word(w) = &mut t.token
             && w.quote_style.is_none()
             && w.keyword != Keyword::NoKeyword

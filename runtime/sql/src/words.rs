@@ -60,11 +60,16 @@ pub(crate) fn quote_it(word: &str) -> String {
     format!("write `{word}` in backquotes to use it as a name")
 }
 
-/// Refuses a reserved word as a name.
+/// Refuses a reserved word as a name, and a text.
 pub(crate) fn check_name(i: &Ident) -> Result<()> {
     if i.quote_style.is_none() && reserved(&i.value) {
         return Err(Error::script(format!("'{}' {IS_RESERVED}", i.value))
             .hint(quote_it(&i.value))
+            .at(place(i.span.start)));
+    }
+    if let Some('\'' | '"') = i.quote_style {
+        return Err(Error::script(format!("'{}' is a text where a name is expected", i.value))
+            .hint("names stand in backquotes, and texts are joined by ||")
             .at(place(i.span.start)));
     }
     Ok(())

@@ -4,9 +4,9 @@ use crate::arith::power_of_ten;
 use crate::text::trimmed;
 use arrow::datatypes::i256;
 
-/// Reads an integer as Flink's CAST does: blanks around it and digits after a point are left out.
+/// Reads an integer as Flink's CAST does: spaces around it and digits after a point are left out.
 pub fn parse_integer(text: &str) -> Option<i64> {
-    let text = trimmed(text);
+    let text = text.trim_matches(' ');
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
         b'+' => (1, &text[1..]),
@@ -102,7 +102,8 @@ fn java_number(text: &str) -> Option<&str> {
     let bare = t.strip_prefix(['+', '-']).unwrap_or(t);
     match bare {
         "NaN" | "Infinity" => Some(t),
-        _ if bare.bytes().any(|b| b.is_ascii_digit())
+        _ if !bare.starts_with(['+', '-'])
+            && bare.bytes().any(|b| b.is_ascii_digit())
             && bare.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) =>
         {
             Some(t)

@@ -181,10 +181,32 @@ fn replace(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
         out += &t[last..from];
         out += s(a, 2);
         last = to;
+        if from == to && within_pair(&p, t, from)? {
+            out += "?";
+            out += s(a, 2);
+            out += "?";
+            last += t[from..].chars().next().map_or(0, char::len_utf8);
+        }
         size::fits(out.len())
     })?;
     out += &t[last..];
     Ok(Value::string(out))
+}
+
+/// Whether nothing is found between the halves of a character as well, of which Java has two beyond the first 65,536: then both become
+/// question marks.
+fn within_pair(p: &Pattern, t: &str, at: usize) -> Result<bool, String> {
+    let mut rest = t[at..].chars();
+    if rest.next().is_none_or(|c| c.len_utf16() == 1) {
+        return Ok(false);
+    }
+    // Two characters that are no letters stand for the halves.
+    let mut around: String = t[..at].chars().next_back().into_iter().collect();
+    around.push('\u{E000}');
+    let middle = around.len();
+    around.push('\u{E001}');
+    around.extend(rest.next());
+    Ok(p.find_at(&around, middle)? == Some((middle, middle)))
 }
 
 fn count(a: &[Value<'_>], _: &Call<'_>) -> Outcome {

@@ -5,20 +5,20 @@ use crate::patterns;
 use crate::time::{self, Unit, Zone};
 
 pub(super) const ALL: &[Definition] = &[
-    def("EXTRACT", &[Text, Any], (2, 2), Type(long), Strict(extract)),
-    def("YEAR", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Year, a, c))),
-    def("QUARTER", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Quarter, a, c))),
-    def("MONTH", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Month, a, c))),
-    def("WEEK", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Week, a, c))),
-    def("DAYOFYEAR", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::DayOfYear, a, c))),
-    def("DAYOFMONTH", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Day, a, c))),
-    def("DAYOFWEEK", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::DayOfWeek, a, c))),
-    def("HOUR", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Hour, a, c))),
-    def("MINUTE", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Minute, a, c))),
-    def("SECOND", &[Time], (1, 1), Type(long), Strict(|a, c| field(Unit::Second, a, c))),
-    def("FLOOR TO", &[Text, Time], (2, 2), Of(second_type), Strict(|a, c| step(a, c, time::floor))),
-    def("CEIL TO", &[Text, Time], (2, 2), Of(second_type), Strict(|a, c| step(a, c, time::ceil))),
-    def("TIMESTAMPDIFF", &[Text, Time, Time], (3, 3), Type(int), Strict(difference)),
+    def("EXTRACT", &[Text, Any], (2, 2), Of(|a| part(unit_of(&a[0])?, a)), Strict(extract)),
+    def("YEAR", &[Any], (1, 1), Of(|a| part(Unit::Year, a)), Strict(|a, c| field(Unit::Year, a, c))),
+    def("QUARTER", &[Any], (1, 1), Of(|a| part(Unit::Quarter, a)), Strict(|a, c| field(Unit::Quarter, a, c))),
+    def("MONTH", &[Any], (1, 1), Of(|a| part(Unit::Month, a)), Strict(|a, c| field(Unit::Month, a, c))),
+    def("WEEK", &[Any], (1, 1), Of(|a| part(Unit::Week, a)), Strict(|a, c| field(Unit::Week, a, c))),
+    def("DAYOFYEAR", &[Any], (1, 1), Of(|a| part(Unit::DayOfYear, a)), Strict(|a, c| field(Unit::DayOfYear, a, c))),
+    def("DAYOFMONTH", &[Any], (1, 1), Of(|a| part(Unit::Day, a)), Strict(|a, c| field(Unit::Day, a, c))),
+    def("DAYOFWEEK", &[Any], (1, 1), Of(|a| part(Unit::DayOfWeek, a)), Strict(|a, c| field(Unit::DayOfWeek, a, c))),
+    def("HOUR", &[Any], (1, 1), Of(|a| part(Unit::Hour, a)), Strict(|a, c| field(Unit::Hour, a, c))),
+    def("MINUTE", &[Any], (1, 1), Of(|a| part(Unit::Minute, a)), Strict(|a, c| field(Unit::Minute, a, c))),
+    def("SECOND", &[Any], (1, 1), Of(|a| part(Unit::Second, a)), Strict(|a, c| field(Unit::Second, a, c))),
+    def("FLOOR TO", &[Text, Time], (2, 2), Of(stepped), Strict(|a, c| step(a, c, time::floor))),
+    def("CEIL TO", &[Text, Time], (2, 2), Of(stepped), Strict(|a, c| step(a, c, time::ceil))),
+    def("TIMESTAMPDIFF", &[Text, Time, Time], (3, 3), Of(difference_type), Strict(difference)),
     def("TIMESTAMPADD", &[Text, Long, Time], (3, 3), Of(added), Strict(add_units)),
     def("TIME + INTERVAL", &[Time, Any], (2, 2), Of(shifted), Strict(|a, c| shift(a, c, 1))),
     def("TIME - INTERVAL", &[Time, Any], (2, 2), Of(shifted), Strict(|a, c| shift(a, c, -1))),
@@ -98,8 +98,45 @@ fn unit(v: &Value<'_>) -> Result<Unit, String> {
     Unit::parse(name).ok_or_else(|| format!("there is no unit of time '{name}'"))
 }
 
+/// The unit that a script names.
+fn unit_of(e: &Expr) -> Result<Unit, String> {
+    match e {
+        Expr::Literal { value, .. } => unit(value),
+        _ => Err("the unit of time is a word".to_string()),
+    }
+}
+
+/// The type of a part of a time or an interval, which must have such a part.
+fn part(unit: Unit, a: &[Expr]) -> Result<SqlType, String> {
+    use Unit as U;
+    let ty = a.last().map_or(SqlType::from(T::Null), Expr::ty);
+    let parts: Option<&[Unit]> = match ty.kind {
+        T::Timestamp(_) | T::TimestampLtz(_) | T::Null => None,
+        T::Date => {
+            let whole = !matches!(unit, U::Microsecond | U::Nanosecond);
+            return whole
+                .then(|| SqlType::from(T::BigInt).nullable(ty.nullable))
+                .ok_or_else(|| format!("a DATE has no {unit:?}"));
+        }
+        T::Time(_) => Some(&[U::Hour, U::Minute, U::Second, U::Millisecond]),
+        T::IntervalMonth => Some(&[U::Millennium, U::Century, U::Year, U::Quarter, U::Month]),
+        T::IntervalDay => Some(&[U::Day, U::Hour, U::Minute, U::Second]),
+        _ => return Err("takes a DATE, TIME, TIMESTAMP or INTERVAL".to_string()),
+    };
+    match parts {
+        Some(parts) if !parts.contains(&unit) => {
+            let names: Vec<String> = parts.iter().map(|u| format!("{u:?}").to_uppercase()).collect();
+            Err(format!("{} has only {}", ty.kind, names.join(", ")))
+        }
+        _ => Ok(SqlType::from(T::BigInt).nullable(ty.nullable)),
+    }
+}
+
 fn field(unit: Unit, a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let at = a.len() - 1;
+    if let (Value::Int(v), ty) = (&a[at], &c.types[at]) {
+        return of_interval(unit, *v, ty);
+    }
     let (s, n) = match (&a[at], &c.types[at].kind) {
         (Value::Timestamp(s, n), T::TimestampLtz(_)) => (s + c.session.zone.clock_offset_at(*s), *n),
         (v, _) => local(v, &c.types[at], c).ok_or("takes a date or a time")?,
@@ -108,24 +145,59 @@ fn field(unit: Unit, a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 }
 
 fn extract(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let u = unit(&a[0])?;
-    if let (Value::Int(v), ty) = (&a[1], &c.types[1]) {
-        let months = ty.kind == T::IntervalMonth;
-        return Ok(Value::Int(match u {
-            Unit::Year if months => v / 12,
-            Unit::Month if months => v % 12,
-            Unit::Day if !months => v / 86_400_000,
-            Unit::Hour if !months => v / 3_600_000 % 24,
-            Unit::Minute if !months => v / 60_000 % 60,
-            Unit::Second if !months => v / 1000 % 60,
-            _ => return Err("this unit cannot be taken from an interval".to_string()),
-        }));
-    }
-    field(u, a, c)
+    field(unit(&a[0])?, a, c)
 }
 
-fn second_type(a: &[Expr]) -> Result<SqlType, String> {
-    Ok(a[1].ty())
+/// A part of an interval.
+fn of_interval(unit: Unit, v: i64, ty: &SqlType) -> Outcome {
+    let months = ty.kind == T::IntervalMonth;
+    Ok(Value::Int(match unit {
+        Unit::Millennium if months => v / 12_000,
+        Unit::Century if months => v / 1_200,
+        Unit::Year if months => v / 12,
+        Unit::Quarter if months => v % 12 / 3 + 1,
+        Unit::Month if months => v % 12,
+        Unit::Day if !months => v / 86_400_000,
+        Unit::Hour if !months => v / 3_600_000 % 24,
+        Unit::Minute if !months => v / 60_000 % 60,
+        Unit::Second if !months => v / 1000 % 60,
+        _ => return Err("this unit cannot be taken from an interval".to_string()),
+    }))
+}
+
+/// The type of a time cut to a unit, which must be one that times are cut to.
+fn stepped(a: &[Expr]) -> Result<SqlType, String> {
+    use Unit as U;
+    match unit_of(&a[0])? {
+        U::DayOfWeek | U::IsoDayOfWeek | U::DayOfYear | U::IsoYear | U::Microsecond | U::Nanosecond | U::Epoch => {
+            Err("the unit is MILLISECOND, SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER, YEAR or longer".to_string())
+        }
+        _ => Ok(a[1].ty()),
+    }
+}
+
+/// The type of a difference in a unit: an instant goes with instants, a time of day with its like.
+fn difference_type(a: &[Expr]) -> Result<SqlType, String> {
+    let (x, y) = (a[1].ty(), a[2].ty());
+    let alone = |t: &SqlType| matches!(t.kind, T::TimestampLtz(_) | T::Time(_));
+    if (alone(&x) || alone(&y)) && !like(&x, &y) {
+        return Err("TIMESTAMP_LTZ and TIME go with their like only; CAST one of the two".to_string());
+    }
+    let kind = match unit_of(&a[0])? {
+        Unit::Nanosecond => T::BigInt,
+        Unit::DayOfWeek | Unit::IsoDayOfWeek | Unit::DayOfYear | Unit::IsoYear | Unit::Epoch => {
+            return Err(
+                "the unit is NANOSECOND, MICROSECOND, MILLISECOND, SECOND, MINUTE, HOUR, DAY or longer".to_string()
+            );
+        }
+        _ => T::Int,
+    };
+    Ok(SqlType::from(kind).nullable(x.nullable || y.nullable))
+}
+
+/// Whether two times are of one kind.
+fn like(x: &SqlType, y: &SqlType) -> bool {
+    std::mem::discriminant(&x.kind) == std::mem::discriminant(&y.kind)
 }
 
 type Step = fn(Unit, i64, u32) -> Option<(i64, u32)>;
@@ -140,6 +212,10 @@ fn step(a: &[Value<'_>], c: &Call<'_>, f: Step) -> Outcome {
         return Ok(f(unit, s + offset, *n).map_or(Value::Null, |(s, n)| Value::Timestamp(s - offset, n)));
     }
     let (s, n) = local(&a[1], &c.types[1], c).ok_or("takes a date or a time")?;
+    // As in Flink, no date is the end of its day.
+    if unit == Unit::Day && c.ty.kind == T::Date && f(unit, 0, 1) != Some((0, 0)) {
+        return Ok(back((s.saturating_add(DAY), 0), c.ty, c));
+    }
     Ok(f(unit, s, n).map_or(Value::Null, |t| back(t, c.ty, c)))
 }
 
@@ -162,30 +238,27 @@ fn difference(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let Some([from, to]) = both(&a[1..], &c.types[1..], c) else {
         return Ok(Value::Null);
     };
-    Ok(time::difference(unit(&a[0])?, from, to).map_or(Value::Null, |v| Value::Int(i64::from(v as i32))))
+    let whole = |v: i64| if c.ty.kind == T::BigInt { v } else { i64::from(v as i32) };
+    Ok(time::difference(unit(&a[0])?, from, to).map_or(Value::Null, |v| Value::Int(whole(v))))
 }
 
 fn added(a: &[Expr]) -> Result<SqlType, String> {
     let ty = a[2].ty();
     let nullable = a.iter().any(|e| e.ty().nullable);
-    let days_only = match &a[0] {
-        Expr::Literal { value, .. } => {
-            matches!(
-                unit(value)?,
-                Unit::Millennium
-                    | Unit::Century
-                    | Unit::Decade
-                    | Unit::Year
-                    | Unit::Quarter
-                    | Unit::Month
-                    | Unit::Week
-                    | Unit::Day
-            )
-        }
-        _ => false,
+    let days_only = match unit_of(&a[0])? {
+        Unit::Millennium
+        | Unit::Century
+        | Unit::Decade
+        | Unit::Year
+        | Unit::Quarter
+        | Unit::Month
+        | Unit::Week
+        | Unit::Day => true,
+        Unit::Hour | Unit::Minute | Unit::Second | Unit::Millisecond => false,
+        _ => return Err("the unit is MILLISECOND, SECOND, MINUTE, HOUR, DAY or longer".to_string()),
     };
     Ok(match ty.kind {
-        T::Date if !days_only => SqlType::from(T::Timestamp(0)).nullable(nullable),
+        T::Date if !days_only => SqlType::from(T::Timestamp(6)).nullable(nullable),
         _ => ty.nullable(nullable),
     })
 }
@@ -238,7 +311,7 @@ fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
                 let (s, n) = plus_millis((*s, *n), k);
                 Value::Timestamp(s, n)
             }
-            (Value::Date(d), _) => Value::Date((i64::from(*d) + k.div_euclid(86_400_000)) as i32),
+            (Value::Date(d), _) => Value::Date((i64::from(*d) + k / 86_400_000) as i32),
             (Value::Time(t), _) => Value::Time((i64::from(*t) + k).rem_euclid(86_400_000) as i32),
             _ => Value::Null,
         });
@@ -252,12 +325,10 @@ fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
 
 fn interval_of(a: &[Expr]) -> Result<SqlType, String> {
     let nullable = a.iter().any(|e| e.ty().nullable);
-    let months = match &a[2] {
-        Expr::Literal { value, .. } => {
-            matches!(unit(value)?, Unit::Year | Unit::Month | Unit::Quarter)
-        }
-        _ => false,
-    };
+    if !like(&a[0].ty(), &a[1].ty()) {
+        return Err("both times must be of one type; CAST one of the two".to_string());
+    }
+    let months = matches!(unit_of(&a[2])?, Unit::Year | Unit::Month | Unit::Quarter);
     Ok(SqlType::from(if months { T::IntervalMonth } else { T::IntervalDay }).nullable(nullable))
 }
 
@@ -279,8 +350,8 @@ fn by_pattern(a: &[Expr], kind: T, check: fn(&str) -> Result<(), String>) -> Res
 
 fn formatted(a: &[Expr]) -> Result<SqlType, String> {
     let ty = a[0].ty();
-    if !(ty.is_text() || ty.is_null() || ty.is_timestamp() || matches!(ty.kind, T::Date | T::Time(_))) {
-        return Err("takes a date, a time, or a text that says one".to_string());
+    if !(ty.is_text() || ty.is_null() || ty.is_timestamp()) {
+        return Err("takes a TIMESTAMP, or a text that says one; CAST a DATE to TIMESTAMP".to_string());
     }
     by_pattern(a, string(), if ty.is_text() { patterns::check_simple } else { patterns::check_writing })
 }
@@ -345,6 +416,9 @@ fn ltz_type(a: &[Expr]) -> Result<SqlType, String> {
     }
     if !numeric && !a[0].ty().is_text() && !a[0].ty().is_null() {
         return Err("takes a number or text".to_string());
+    }
+    if !numeric && a.iter().skip(1).any(|e| !e.ty().is_text() && !e.ty().is_null()) {
+        return Err("behind a text there are a pattern and a zone, both texts".to_string());
     }
     let digits = match a.get(1) {
         Some(Expr::Literal { value: Value::Int(p), .. }) if numeric && (0..=9).contains(p) => (*p).max(3) as u8,

@@ -41,8 +41,9 @@ impl Binder<'_> {
             Ast::InList { expr, list, negated } => {
                 let e = self.expr(expr, scope, agg)?;
                 let mut all = vec![];
+                let list = list.iter().map(|i| self.expr(i, scope, agg)).collect::<Result<Vec<_>>>()?;
+                check_list(&list)?;
                 for item in list {
-                    let item = self.expr(item, scope, agg)?;
                     all.push(compare(CompareOp::Eq, self.again(&e)?, listed(item, &e.ty()))?);
                 }
                 let mut all = if all.len() > SET { in_set(all) } else { all };
@@ -97,14 +98,72 @@ pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
     }
 }
 
-/// An item behind IN: as in Flink, text there becomes what it is compared with, and numbers and truth values become text.
+/// Whether the items behind IN go together.
+fn check_list(list: &[Expr]) -> Result<()> {
+    let types: Vec<SqlType> = list.iter().map(Expr::ty).filter(|t| !t.is_null()).collect();
+    if types.is_empty() || common_type(&types).is_some() {
+        return Ok(());
+    }
+    let mut names: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
+    names.dedup();
+    Err(Error::script(format!("the values behind IN have types that do not go together: {}", names.join(", ")))
+        .hint("write all of them as texts, or none"))
+}
+
+/// A date or a time.
+pub(super) fn timed(t: &SqlType) -> bool {
+    t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_))
+}
+
+/// An item behind IN: as in Flink, text there becomes what it is compared with, and what is compared with text becomes text. A
+/// constant is as exact as the FLOAT that it is compared with.
 fn listed(item: Expr, with: &SqlType) -> Expr {
-    let plain = |t: &SqlType| t.is_numeric() || t.kind == TypeKind::Boolean;
+    let plain = |t: &SqlType| t.is_numeric() || t.kind == TypeKind::Boolean || timed(t);
     let ty = item.ty();
     match () {
         _ if ty.is_text() && plain(with) => cast_to(item, with),
         _ if plain(&ty) && with.is_text() => cast_to(item, &SqlType::STRING),
+        _ if with.kind == TypeKind::Float && ty.is_decimal() && written(&item) => cast_to(item, with),
         _ => item,
+    }
+}
+
+/// Whether it is a number as a script writes it.
+fn written(e: &Expr) -> bool {
+    match e {
+        Expr::Literal { .. } => true,
+        Expr::Cast { expr, .. } => !expr.ty().is_text() && written(expr),
+        _ => false,
+    }
+}
+
+fn equality(op: CompareOp) -> bool {
+    matches!(op, CompareOp::Eq | CompareOp::NotEq)
+}
+
+fn orders(op: CompareOp) -> bool {
+    matches!(op, CompareOp::Less | CompareOp::LessEq | CompareOp::Greater | CompareOp::GreaterEq)
+}
+
+/// One side of a comparison, where the other is of this type. As in Flink, text becomes a number, a truth value or a time where
+/// order is asked for; where equality is, it becomes a time only, and NULL if it says none. A FLOAT that is written as a decimal number
+/// is as exact as the DOUBLE that it may be equal to.
+fn beside(op: CompareOp, side: Expr, other: &SqlType) -> Expr {
+    let ty = side.ty();
+    let constant = matches!(side, Expr::Literal { .. });
+    match () {
+        _ if ty.is_text() && orders(op) && (timed(other) || other.is_numeric() || other.kind == TypeKind::Boolean) => {
+            cast_to(side, other)
+        }
+        _ if ty.is_text() && timed(other) && constant => cast_to(side, other),
+        _ if ty.is_text() && timed(other) => {
+            Expr::Cast { expr: Box::new(side), ty: other.clone().nullable(true), safe: true }
+        }
+        _ if equality(op) && ty.kind == TypeKind::Float && other.kind == TypeKind::Double => match side {
+            Expr::Cast { expr, .. } if written(&expr) => cast_to(*expr, other),
+            side => side,
+        },
+        _ => side,
     }
 }
 
@@ -123,16 +182,20 @@ fn brief(e: &Expr) -> String {
 /// A comparison: both sides brought to one type, where they have one.
 pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
     let (lt, rt) = (l.ty(), r.ty());
+    let (l, r) = (beside(op, l, &rt), beside(op, r, &lt));
+    // Between FLOAT and DOUBLE the left one says how exact equality is, as in Flink.
+    let r = if equality(op) && l.ty().kind == TypeKind::Float && r.ty().kind == TypeKind::Double {
+        cast_to(r, &l.ty())
+    } else {
+        r
+    };
+    let (lt, rt) = (l.ty(), r.ty());
     let refused = || {
         let e = Error::script(format!("cannot compare {} with {}: {} and {}", lt.kind, rt.kind, brief(&l), brief(&r)));
         if lt.is_text() || rt.is_text() { e.hint("text is not converted by itself; CAST one of them") } else { e }
     };
-    let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));
-    let constant_text = |e: &Expr| matches!(e, Expr::Literal { value: Value::Text(_), .. });
     let ty = match () {
         _ if lt.is_null() && rt.is_null() => SqlType::BOOLEAN,
-        _ if timed(&lt) && constant_text(&r) => lt.clone(),
-        _ if timed(&rt) && constant_text(&l) => rt.clone(),
         _ if lt.is_timestamp() && rt.kind == TypeKind::Date || rt.is_timestamp() && lt.kind == TypeKind::Date => {
             return Err(refused().hint("CAST one of them to the other's type"));
         }
@@ -151,8 +214,7 @@ pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
         }
         _ => common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?,
     };
-    let orders = matches!(op, CompareOp::Less | CompareOp::LessEq | CompareOp::Greater | CompareOp::GreaterEq);
-    if orders && matches!(ty.kind, TypeKind::Map(..) | TypeKind::Multiset(_)) {
+    if orders(op) && matches!(ty.kind, TypeKind::Map(..) | TypeKind::Multiset(_)) {
         return Err(refused());
     }
     // A decimal constant is brought to the column's scale exactly or not at all.

@@ -66,6 +66,10 @@ pub(super) fn literal(v: &Literal) -> Result<Expr> {
             let ty = SqlType::from(TypeKind::Binary(b.len() as u32)).not_null();
             Expr::literal(Value::Bytes(b.into()), ty)
         }
+        Literal::DoubleQuotedString(s) => {
+            return Err(Error::script(format!("\"{s}\" stands in double quotes"))
+                .hint("texts stand in single quotes, and names in backquotes"));
+        }
         other => match other.clone().into_string() {
             Some(s) => text(&s),
             None => return Err(Error::script("this literal is not known")),

@@ -1,7 +1,7 @@
 //! Operators: signs before one operand and between two, and OVERLAPS.
 
 use super::branches::choose;
-use super::conditions::{compare, truth};
+use super::conditions::{compare, timed, truth};
 use super::illegal_null;
 use super::literals::number;
 use crate::aggregates::Collector;
@@ -12,6 +12,11 @@ use weir_core::{Error, Result, SqlType, TypeKind, Value};
 use weir_expr::arith::decimal_type;
 use weir_expr::functions::{cast_to, common_type};
 use weir_expr::{ArithOp, CompareOp, Expr};
+
+/// Whether these are dates or times of one kind.
+fn of_one_kind(a: &SqlType, b: &SqlType) -> bool {
+    timed(a) && std::mem::discriminant(&a.kind) == std::mem::discriminant(&b.kind)
+}
 
 impl Binder<'_> {
     /// `-` before an operand.
@@ -96,7 +101,6 @@ impl Binder<'_> {
         if lt.is_null() || rt.is_null() {
             return Err(illegal_null());
         }
-        let timed = |t: &SqlType| t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_));
         match op {
             ArithOp::Add if timed(&lt) && rt.is_interval() => {
                 return self.call("TIME + INTERVAL", vec![l, r]);
@@ -177,6 +181,9 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         let (from, to) = self.period(left, scope, agg)?;
         let (other_from, other_to) = self.period(right, scope, agg)?;
+        if !of_one_kind(&from.ty(), &other_from.ty()) {
+            return Err(Error::script("the periods of OVERLAPS have times of different types"));
+        }
         let before = compare(CompareOp::GreaterEq, to, other_from)?;
         Ok(Expr::And(Box::new(before), Box::new(compare(CompareOp::GreaterEq, other_to, from)?)))
     }
@@ -192,6 +199,10 @@ impl Binder<'_> {
         let (a, mut b) = (self.expr(a, scope, agg)?, self.expr(b, scope, agg)?);
         if b.ty().is_interval() {
             b = self.arith(ArithOp::Add, a.clone(), b)?;
+        }
+        if !of_one_kind(&a.ty(), &b.ty()) {
+            return Err(Error::script(format!("a period of OVERLAPS is between {} and {}", a.ty().kind, b.ty().kind))
+                .hint("both are DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ; CAST one of them"));
         }
         let rising = compare(CompareOp::LessEq, self.again(&a)?, self.again(&b)?)?;
         let from = choose(vec![(self.again(&rising)?, self.again(&a)?)], self.again(&b)?, "OVERLAPS")?;
