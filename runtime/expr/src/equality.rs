@@ -15,13 +15,15 @@ pub(crate) fn equals(a: &Value<'_>, b: &Value<'_>) -> bool {
     }
 }
 
-/// Maps are equal whatever the order of their entries. A NULL among the values equals nothing.
+/// Maps are equal whatever the order of their entries. A NULL among the values equals nothing, and −0 is not 0 there.
 fn maps(x: &[(Value<'_>, Value<'_>)], y: &[(Value<'_>, Value<'_>)]) -> bool {
     if x.len() != y.len() {
         return false;
     }
     let right: HashMap<Identity<'_>, &Value<'_>> = y.iter().map(|(k, v)| (Identity(k), v)).collect();
-    x.iter().all(|(k, v)| right.get(&Identity(k)).is_some_and(|w| !v.is_null() && equals(v, w)))
+    let number = |v: &Value<'_>| matches!(v, Value::Float(_) | Value::Double(_));
+    let same = |v: &Value<'_>, w: &Value<'_>| !v.is_null() && equals(v, w) && (!number(v) || identical(v, w));
+    x.iter().all(|(k, v)| right.get(&Identity(k)).is_some_and(|w| same(v, w)))
 }
 
 /// Whether two values are the same: NULL is NULL, NaN is NaN, and −0 is not 0.

@@ -4,7 +4,7 @@ use crate::catalog::Table;
 use crate::identity::Identity;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use weir_core::{Field, Schema};
+use weir_core::{Field, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
 use weir_expr::injective::injective;
@@ -203,6 +203,16 @@ impl Plan {
             _ => false,
         })
     }
+    /// A column with maps in it by which rows are grouped.
+    pub(crate) fn grouped_map(&self) -> Option<&Field> {
+        let here = match self {
+            Plan::Aggregate { input, keys, .. } => {
+                keys.iter().filter_map(|k| input.schema().fields.get(*k)).find(|f| has_map(&f.ty))
+            }
+            _ => None,
+        };
+        here.or_else(|| self.inputs().into_iter().find_map(Plan::grouped_map))
+    }
     /// A projection on top of a relation.
     pub(crate) fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {
         let schema = Schema::new(named.iter().map(|(n, e)| Field::new(n.clone(), e.ty())).collect());
@@ -213,6 +223,16 @@ impl Plan {
     pub(crate) fn columns(&self) -> Vec<(String, Expr)> {
         let fields = self.schema().fields.iter().enumerate();
         fields.map(|(i, f)| (f.name.clone(), Expr::column(i, f.name.clone(), f.ty.clone()))).collect()
+    }
+}
+
+/// Whether there are maps in values of a type.
+fn has_map(ty: &SqlType) -> bool {
+    match &ty.kind {
+        TypeKind::Map(..) | TypeKind::Multiset(_) => true,
+        TypeKind::Array(item) => has_map(item),
+        TypeKind::Row(fields) => fields.iter().any(|f| has_map(&f.ty)),
+        _ => false,
     }
 }
 

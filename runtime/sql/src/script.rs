@@ -144,6 +144,7 @@ fn run(
         }
     };
     let batch = settings::is_batch(&c.catalog.settings);
+    errors.extend(grouped_map(&c.inserts).filter(|_| batch));
     name_statements(&mut c.inserts, batch, session.zone);
     let compiled = Compiled {
         answers: c.answers,
@@ -156,6 +157,13 @@ fn run(
         session,
     };
     (Some(compiled), errors)
+}
+
+/// What is said of a statement that groups by maps in batch mode, as Flink refuses it.
+fn grouped_map(inserts: &[Insert]) -> Option<Error> {
+    let column = inserts.iter().find_map(|i| i.plan.grouped_map())?;
+    let e = Error::script(format!("'{}' is {}, by which batch mode does not group", column.name, column.ty.kind));
+    Some(e.hint("group by CAST(… AS STRING), or run in streaming mode"))
 }
 
 /// Gives every statement what its state is known by, when the whole script is read: settings stand anywhere in it.

@@ -44,6 +44,13 @@ pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
         {
             w.keyword = Keyword::NoKeyword;
         }
+        // The parser knows units of time behind the shorter word alone.
+        if let Token::Word(w) = &mut t.token
+            && w.quote_style.is_none()
+            && w.value.eq_ignore_ascii_case("CEILING")
+        {
+            (w.value, w.keyword) = ("CEIL".to_string(), Keyword::CEIL);
+        }
         before.pass(&t.token);
         out.push(t);
     }

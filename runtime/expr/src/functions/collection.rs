@@ -44,9 +44,9 @@ pub(super) const ALL: &[Definition] = &[
     def("ARRAY_PREPEND", &[Array, Any], (2, 2), Of(with_item), Lenient(|a, _| joined(a, true))),
     def("ARRAY_REMOVE", &[Array, Any], (2, 2), First, Lenient(remove)),
     def("ARRAY_SLICE", &[Array, Int, Int], (2, 3), First, Strict(slice)),
-    def("ARRAY_SORT", &[Array, Bool, Bool], (1, 3), First, Strict(sort)),
-    def("ARRAY_MAX", &[Array], (1, 1), Of(item_or_null), Strict(|a, _| Ok(extreme(a, Ordering::Greater)))),
-    def("ARRAY_MIN", &[Array], (1, 1), Of(item_or_null), Strict(|a, _| Ok(extreme(a, Ordering::Less)))),
+    def("ARRAY_SORT", &[Array, Bool, Bool], (1, 3), Of(sorted), Strict(sort)),
+    def("ARRAY_MAX", &[Array], (1, 1), Of(greatest), Strict(|a, _| Ok(extreme(a, Ordering::Greater)))),
+    def("ARRAY_MIN", &[Array], (1, 1), Of(greatest), Strict(|a, _| Ok(extreme(a, Ordering::Less)))),
     def("ARRAY_JOIN", &[Array, Text, Text], (2, 3), MaybeNull(string), Lenient(join)),
     def(
         "MAP_KEYS",
@@ -183,6 +183,25 @@ fn item_of(t: &SqlType) -> SqlType {
 
 fn item_or_null(a: &[Expr]) -> Result<SqlType, String> {
     Ok(item_of(&a[0].ty()).nullable(true))
+}
+
+/// Refuses an array of what has no order.
+fn check_order(array: &SqlType) -> Result<(), String> {
+    let item = item_of(array);
+    match item.is_nested() || item.kind == T::Boolean {
+        true => Err(format!("{} has no order", item.kind)),
+        false => Ok(()),
+    }
+}
+
+fn sorted(a: &[Expr]) -> Result<SqlType, String> {
+    check_order(&a[0].ty())?;
+    Ok(a[0].ty().nullable(a.iter().any(|e| e.ty().nullable)))
+}
+
+fn greatest(a: &[Expr]) -> Result<SqlType, String> {
+    check_order(&a[0].ty())?;
+    item_or_null(a)
 }
 
 fn item_type(a: &[Expr]) -> Result<SqlType, String> {
@@ -391,10 +410,48 @@ pub(super) fn order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
     }
 }
 
+/// Lists of fewer values Java sorts by insertion.
+const SHORT: usize = 32;
+
+/// Sorts a few floating point numbers, of which some may be neither greater nor less, as Flink comes to do it by Java's sort: what is
+/// not greater than another goes before it.
+fn sort_short(mut items: Vec<Value<'static>>, ascending: bool, nulls_first: bool) -> Vec<Value<'static>> {
+    let before = |x: &Value<'_>, y: &Value<'_>| match (x.is_null(), y.is_null()) {
+        (true, true) => false,
+        (true, false) => nulls_first,
+        (false, true) => !nulls_first,
+        _ => (x.as_f64().partial_cmp(&y.as_f64()) == Some(Ordering::Greater)) != ascending,
+    };
+    let falling = items.len() > 1 && before(&items[1], &items[0]);
+    let mut run = items.len().min(2);
+    while run < items.len() && before(&items[run], &items[run - 1]) == falling {
+        run += 1;
+    }
+    if falling {
+        items[..run].reverse();
+    }
+    for at in run..items.len() {
+        let (mut low, mut high) = (0, at);
+        while low < high {
+            let middle = (low + high) / 2;
+            match before(&items[at], &items[middle]) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        items[low..=at].rotate_right(1);
+    }
+    items
+}
+
 fn sort(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let ascending = a.get(1).and_then(Value::as_bool).unwrap_or(true);
     let nulls_first = a.get(2).and_then(Value::as_bool).unwrap_or(ascending);
-    let (nulls, mut items): (Vec<_>, Vec<_>) = list(a, 0).into_iter().partition(Value::is_null);
+    let all = list(a, 0);
+    if all.len() < SHORT && all.iter().any(|v| matches!(v, Value::Float(_) | Value::Double(_))) {
+        return Ok(Value::List(sort_short(all, ascending, nulls_first)));
+    }
+    let (nulls, mut items): (Vec<_>, Vec<_>) = all.into_iter().partition(Value::is_null);
     items.sort_by(|x, y| if ascending { order(x, y) } else { order(y, x) });
     Ok(Value::List(if nulls_first { [nulls, items].concat() } else { [items, nulls].concat() }))
 }
