@@ -116,7 +116,7 @@ fn panels_say_what_they_show() {
     }
 }
 
-/// The table of docs/metrics.md is made from the declarations; `WEIR_DOCS=overwrite` writes it.
+/// The table of docs/src/reference/metrics.md is made from the declarations; `WEIR_DOCS=overwrite` writes it.
 #[test]
 fn the_table_of_metrics_is_up_to_date() {
     let rows: String = ALL
@@ -126,16 +126,17 @@ fn the_table_of_metrics_is_up_to_date() {
             format!("| {} | {} | {labels} | {} |\n", d.name, d.kind, d.help.replace('|', "\\|"))
         })
         .collect();
-    let path = repository("docs/metrics.md");
-    let text = std::fs::read_to_string(&path).expect("docs/metrics.md");
+    let page = "docs/src/reference/metrics.md";
+    let path = repository(page);
+    let text = std::fs::read_to_string(&path).expect(page);
     let (begin, end) = ("| metric | kind | labels | what |\n|---|---|---|---|\n", "\n<!-- end of the table -->");
     let (head, rest) = text.split_once(begin).expect("the table's head");
     let (table, tail) = rest.split_once(end).expect("the table's end");
     if std::env::var("WEIR_DOCS").is_ok_and(|v| v == "overwrite") {
-        std::fs::write(&path, format!("{head}{begin}{rows}{end}{tail}")).expect("docs/metrics.md");
+        std::fs::write(&path, format!("{head}{begin}{rows}{end}{tail}")).expect(page);
         return;
     }
-    assert!(table == rows, "docs/metrics.md: WEIR_DOCS=overwrite cargo test --test dashboards writes the table anew");
+    assert!(table == rows, "{page}: WEIR_DOCS=overwrite cargo test --test dashboards writes the table anew");
 }
 
 #[test]

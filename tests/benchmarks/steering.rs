@@ -1,6 +1,6 @@
 //! What being looked at and steered costs: `cargo bench -p weir-tests --bench steering` (build first). Prints the figures of
-//! docs/benchmarks.md: rates with and without a scrape every second, answers of the interface at full rate, the pause of a change of
-//! parallelism with much state, and what a job takes that has nothing to do. `KEYS` sets the keys of the state.
+//! docs/src/why/performance.md: rates with and without a scrape every second, answers of the interface at full rate, the pause of
+//! a change of parallelism with much state, and what a job takes that has nothing to do. `KEYS` sets the keys of the state.
 
 use std::time::{Duration, Instant};
 use weir_tests::Job;

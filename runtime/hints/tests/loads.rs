@@ -1,4 +1,4 @@
-//! The advice, followed blindly, on made-up loads whose true needs are known. Prints the table of docs/autoscaling.md:
+//! The advice, followed blindly, on made-up loads whose true needs are known. Prints the table of docs/src/reference/hints.md:
 //! `cargo test --release --workspace --test loads -- --nocapture`.
 
 use std::time::Duration;

@@ -237,7 +237,7 @@ fn named(key: &str) -> Result<(&str, Option<Takes>)> {
             let names = ALL.iter().map(|(k, _)| k).chain(RENAMED.iter().map(|(k, _)| k)).chain(whole);
             Err(match nearest(key, names.copied()) {
                 Some(n) => e.hint(format!("did you mean '{n}'?")),
-                None => e.hint("docs/configuration.md lists those that there are"),
+                None => e.hint("docs/src/reference/settings.md lists those that there are"),
             })
         }
     }
@@ -359,11 +359,9 @@ mod tests {
 
     #[test]
     fn the_papers_name_every_setting() {
-        let papers =
-            include_str!("../../../docs/configuration.md").to_string() + include_str!("../../../docs/autoscaling.md");
-        for (key, _) in ALL.iter().filter(|(k, _)| !k.starts_with("restart-strategy.")) {
-            let last = key.rsplit('.').next().unwrap_or(key);
-            assert!(papers.contains(key) || papers.contains(&format!(", .{last}")), "{key}");
+        let papers = include_str!("../../../docs/src/reference/settings.md");
+        for (key, _) in ALL {
+            assert!(papers.contains(&format!("`{key}`")), "{key}");
         }
     }
 }
