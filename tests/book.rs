@@ -397,6 +397,70 @@ fn unknown(job: &Job, what: &str, uses: &[String], options: &[String]) -> Vec<St
     options.iter().filter(|o| !known(o)).map(|o| format!("{what}: {o}")).collect()
 }
 
+/// The options that the uses of a table know, as the refusal of one that is like no other lists them.
+fn taken(job: &Job, uses: &[String]) -> BTreeSet<String> {
+    let odd = "z".repeat(80);
+    let mut all = BTreeSet::new();
+    for script in uses {
+        let ran = checked(job, &script.replace(" MORE", &format!(", '{odd}' = '1'")));
+        let list = ran.err.lines().find_map(|l| l.split_once("it has: ")).map(|(_, l)| l.to_string());
+        let list = list.unwrap_or_else(|| panic!("no options were listed: {}", ran.err));
+        all.extend(list.split(", ").map(str::to_string));
+    }
+    all
+}
+
+/// The name under which the reference has an option: those of a format that has the options of another one are that one's, those of
+/// columns have no column's name. Nothing where a format reads a part of a record, whose options are its own.
+fn documented_as(option: &str) -> Option<String> {
+    if option.starts_with("key.") || option.starts_with("value.") {
+        let own = ["key.format", "key.fields", "key.fields-prefix", "value.format", "value.fields-include"];
+        return own.contains(&option).then(|| option.to_string());
+    }
+    if let Some(of_column) = option.strip_prefix("fields.a.").or(option.strip_prefix("fields.b.")) {
+        return Some(format!("fields.#.{of_column}"));
+    }
+    if let Some(rest) = option.strip_prefix("debezium-avro-confluent.") {
+        return Some(format!("avro-confluent.{rest}"));
+    }
+    let json = ["debezium-json.", "canal-json.", "maxwell-json.", "ogg-json."];
+    let rest = json.iter().find_map(|j| option.strip_prefix(j));
+    let own = ["schema-include", "database.include", "table.include"];
+    match rest.filter(|r| !own.contains(r)) {
+        Some(rest) => Some(format!("json.{rest}")),
+        None => Some(option.to_string()),
+    }
+}
+
+#[test]
+fn options_are_all_named() {
+    let job = Job::new("");
+    job.file("m.proto", "syntax = \"proto3\";\nmessage M { string a = 1; string b = 2; }\n");
+    let common = [page("reference/connectors/index.md").code(), page("reference/formats.md").code()].concat();
+    let mut wrong = BTreeSet::new();
+    let mut check = |what: &str, pages: &[&str], uses: &[String]| {
+        let own = pages.iter().flat_map(|p| page(&format!("reference/connectors/{p}.md")).code());
+        let code: BTreeSet<String> = own.chain(common.clone()).collect();
+        let missing = taken(&job, uses).into_iter().filter_map(|o| documented_as(&o)).filter(|o| !code.contains(o));
+        wrong.extend(missing.map(|o| format!("{what}: {o}")));
+    };
+    for (connector, columns, options) in CONNECTORS {
+        // What a page takes over from another one.
+        let pages: &[&str] = match *connector {
+            "upsert-kafka" => &["upsert-kafka", "kafka"],
+            "redis" => &["redis", "jdbc"],
+            other => &[other],
+        };
+        check(connector, pages, &uses(&job, connector, columns, options));
+    }
+    for (format, columns, options) in FORMATS {
+        let comma = if options.is_empty() { "" } else { ", " };
+        let options = format!("{KAFKA}, 'format' = '{format}'{comma}{options}");
+        check(format, &["kafka"], &uses(&job, "kafka", columns, &options));
+    }
+    assert!(wrong.is_empty(), "not in the reference: {wrong:?}");
+}
+
 #[test]
 fn options_of_connectors_and_formats_are_there() {
     let job = Job::new("");
