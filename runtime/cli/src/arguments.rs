@@ -226,7 +226,12 @@ pub enum UdfCommand {
         output: Option<PathBuf>,
     },
     /// Show what a component offers.
-    Inspect { path: PathBuf },
+    Inspect {
+        path: PathBuf,
+        /// A folder or file of assets, for a function that reads them when it is opened.
+        #[arg(long)]
+        assets: Option<PathBuf>,
+    },
     /// Call a function on lines of arguments (JSON arrays) from standard input, or on the cases of a file.
     Test {
         path: PathBuf,

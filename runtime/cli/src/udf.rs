@@ -35,8 +35,8 @@ fn act(a: &Udf) -> Result<()> {
             println!("{}", output.display());
             Ok(())
         }
-        UdfCommand::Inspect { path } => {
-            let (loaded, size, _) = load(path, &BTreeMap::new())?;
+        UdfCommand::Inspect { path, assets } => {
+            let (loaded, size, _) = load(path, &options(None, assets.as_deref()))?;
             println!("contract  weir:udf@1.0.0");
             println!("size      {size} bytes");
             loaded.describe().iter().for_each(|l| println!("function  {l}"));

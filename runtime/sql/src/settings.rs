@@ -29,7 +29,7 @@ const PARALLELISM: Takes = Count(1, 64);
 
 /// All settings.
 const ALL: &[(&str, Takes)] = &[
-    ("execution.runtime-mode", OneOf(&["streaming", "batch", "automatic"])),
+    ("execution.runtime-mode", OneOf(&["streaming", "batch"])),
     ("execution.checkpointing.interval", Duration),
     ("parallelism.default", PARALLELISM),
     ("pipeline.name", Text),
@@ -347,7 +347,7 @@ mod tests {
         refused("table.exec.state.ttl", "soon", "duration");
         refused("state.cache-size", "1 pound", "size");
         refused("table.exec.sink.not-null-enforcer", "DROPP", "did you mean 'drop'");
-        refused("execution.runtime-mode", "fast", "streaming, batch, automatic");
+        refused("execution.runtime-mode", "automatic", "streaming, batch");
         refused("parallelism.default", "65", "1 to 64");
         refused("operator.calc.parallelism", "0", "1 to 64");
         refused("restart-strategy.exponential-delay.backoff-multiplier", "NaN", "1 to 1000000");

@@ -51,8 +51,24 @@ const OPEN: &[&str] = &[
 ];
 
 /// Groups of options without secrets, by what their names begin with.
-const OPEN_GROUPS: &[&str] =
-    &["scan.", "sink.", "lookup.", "fields.", "source.", "csv.", "json.", "debezium-json.", "canal-json.", "raw."];
+const OPEN_GROUPS: &[&str] = &[
+    "scan.",
+    "sink.",
+    "lookup.",
+    "fields.",
+    "source.",
+    "csv.",
+    "json.",
+    "debezium-json.",
+    "canal-json.",
+    "maxwell-json.",
+    "ogg-json.",
+    "avro.",
+    "avro-confluent.",
+    "debezium-avro-confluent.",
+    "protobuf.",
+    "raw.",
+];
 
 /// An option's value as it may be shown: variables by their names, addresses without what logs in.
 fn open(key: &str, value: &str, connector: &str) -> String {
@@ -152,7 +168,7 @@ impl Compiler<'_> {
             "CATALOGS" | "CURRENT CATALOG" => vec![c.current.0.clone()],
             "CURRENT DATABASE" => vec![c.current.1.clone()],
             "USER FUNCTIONS" => own().collect(),
-            _ => weir_expr::functions::flink_names().into_iter().map(str::to_string).chain(own()).collect(),
+            _ => weir_expr::functions::called_names().map(str::to_string).chain(own()).collect(),
         };
         if show.what == "TABLES" {
             names.sort();

@@ -198,9 +198,15 @@ fn definitions() -> &'static BTreeMap<&'static str, &'static Definition> {
     ALL.get_or_init(|| families().into_iter().flatten().map(|d| (d.name, d)).collect())
 }
 
-/// Names of Flink's functions that are there, in order.
+/// Names of all of Flink's functions that are there, in order. What has a form of its own in SQL, such as `a SIMILAR TO b`, has a name
+/// with a blank or a sign in it.
 pub fn flink_names() -> Vec<&'static str> {
     definitions().keys().copied().collect()
+}
+
+/// Those of them that are called by their names.
+pub fn called_names() -> impl Iterator<Item = &'static str> {
+    flink_names().into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
 }
 
 /// Names of DataFusion's functions that are there beside Flink's, in order.

@@ -26,7 +26,7 @@ impl Binder<'_> {
     }
 
     fn unknown_function(&self, name: &str) -> Error {
-        let mut known: Vec<String> = functions::flink_names().into_iter().map(str::to_string).collect();
+        let mut known: Vec<String> = functions::called_names().map(str::to_string).collect();
         known.extend(self.catalog.functions.keys().cloned());
         known.extend(functions::datafusion_names());
         let e = Error::script(format!("there is no function '{name}'"));
