@@ -2,10 +2,10 @@
 
 mod arguments;
 mod assemble;
-mod ending;
 mod functions;
 mod generate;
 mod handles;
+mod job_commands;
 mod listening;
 mod local;
 mod memory;
@@ -17,7 +17,7 @@ mod running;
 mod savepoints;
 mod script;
 mod state;
-mod steer;
+mod stop_at_end;
 mod udf;
 
 use arguments::{Arguments, Command, DlqCommand, LogFormat};
@@ -58,11 +58,11 @@ pub fn command() -> ExitCode {
         },
         Command::State(a) => state::run(&a),
         Command::Savepoint(a) => state::savepoint(&a),
-        Command::List(a) => steer::list(&a),
-        Command::Stop { job } => steer::stop(&job),
-        Command::Scale(a) => steer::scale(&a),
-        Command::Hints(a) => steer::hints(&a),
-        Command::Top(a) => steer::top(&a),
+        Command::List(a) => job_commands::list(&a),
+        Command::Stop { job } => job_commands::stop(&job),
+        Command::Scale(a) => job_commands::scale(&a),
+        Command::Hints(a) => job_commands::hints(&a),
+        Command::Top(a) => job_commands::top(&a),
         Command::Generate(a) => generate::run(&a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "weir", &mut std::io::stdout());

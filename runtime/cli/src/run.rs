@@ -2,7 +2,6 @@
 
 use crate::arguments::{Replay, Run, Script};
 use crate::assemble::{Assembled, REPLAY, assemble, assemble_replay};
-use crate::ending::stop_at_end;
 use crate::listening::listen;
 use crate::local;
 use crate::progress::Progress;
@@ -11,6 +10,7 @@ use crate::running::{Running, sentence};
 use crate::savepoints;
 use crate::script::read;
 use crate::state;
+use crate::stop_at_end::stop_at_end;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::{BTreeMap, BTreeSet};
@@ -355,7 +355,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
         Ok((run, true))
     };
     if let Some(file) = &a.from {
-        if !job.rewinds {
+        if !job.replayable {
             return Err(
                 Error::script("standard input cannot be read again, so no savepoint helps").hint("leave --from out")
             );
@@ -372,7 +372,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
     match status {
         None => anew(""),
         Some(_) if a.fresh => anew(", as asked"),
-        Some(_) if !job.rewinds => anew(", for standard input cannot be read again"),
+        Some(_) if !job.replayable => anew(", for standard input cannot be read again"),
         Some(s) if s.finished => anew(", for its last run came to its end"),
         Some(s) => {
             eprintln!("job '{name}' goes on after its last epoch; its state is in {at}");

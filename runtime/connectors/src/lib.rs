@@ -3,20 +3,20 @@
 mod blackhole;
 mod clickhouse;
 mod datagen;
+mod fencing;
 mod filesystem;
 mod format;
-mod history;
 mod http;
+mod idle_connections;
 mod jdbc;
 mod kafka;
-mod kept;
 mod options;
 mod print;
 mod redis;
 mod replay;
 mod retry;
 mod stdin;
-mod texts;
+mod text_columns;
 mod tls;
 mod webhook;
 

@@ -40,7 +40,7 @@ pub struct TableSpec {
     /// The session.
     pub session: Arc<Session>,
     /// The table that takes what a sink's system refuses.
-    pub letters: Option<Box<TableSpec>>,
+    pub dead_letters: Option<Box<TableSpec>>,
     /// Whether a sink is given rows that replace or take back what it was given before.
     pub changes: bool,
     /// Whether what was read to a given end before is read on to the end of now.
@@ -90,7 +90,7 @@ impl TableSpec {
             base,
             on_error,
             keeps_records: false,
-            letters: None,
+            dead_letters: None,
             changes: false,
             again: false,
             side: "value",

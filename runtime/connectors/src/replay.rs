@@ -80,7 +80,7 @@ pub fn replay(table: &TableSpec, letters: Vec<Letters>, passed: Arc<PassedOver>)
 
 impl OperatorFactory for Replay {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(Reader {
+        Ok(Box::new(ReplayOperator {
             letters: self.letters.clone(),
             passed: self.passed.clone(),
             uid: self.uid.clone(),
@@ -96,7 +96,7 @@ impl OperatorFactory for Replay {
     }
 }
 
-struct Reader {
+struct ReplayOperator {
     letters: Vec<Letters>,
     passed: Arc<PassedOver>,
     uid: String,
@@ -118,7 +118,7 @@ fn header(headers: &Value<'_>, name: &str) -> Option<String> {
     v.as_bytes().map(|b| String::from_utf8_lossy(b).into_owned())
 }
 
-impl Operator for Reader {
+impl Operator for ReplayOperator {
     fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let mut rows = Rows::new(&self.of_value);
         let mut letters: Vec<u32> = vec![];

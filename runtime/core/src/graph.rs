@@ -83,7 +83,7 @@ pub struct JobGraph {
 /// The job as systems outside know it, across restarts and machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobIdentity {
-    /// Drawn once, and kept with the state: who has it takes over from whoever had it before.
+    /// Drawn once, and kept with the state. A process that runs with the state fences off those that ran with it before.
     pub id: String,
     /// The run, which is the timeline of its epochs: drawn when the job starts anew.
     pub run: String,
@@ -92,7 +92,7 @@ pub struct JobIdentity {
 /// The epochs in which a sink was given something to deliver: the last durable one, and the one before it (0: none). There is a mark
 /// once the run has a durable epoch, whether or not the sink was given anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub struct CommitMarker {
     /// The last.
     pub epoch: Epoch,
     /// The one before.
@@ -210,7 +210,7 @@ pub trait SourceFactory: Send + Sync {
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>>;
     /// Whether it can go back to an earlier position.
-    fn rewinds(&self) -> bool {
+    fn replayable(&self) -> bool {
         true
     }
     /// How many subtasks can have something to read, where that is known: the partitions of its topics.
@@ -285,7 +285,7 @@ pub trait Operator: Send {
         Ok(Changes::default())
     }
     /// The rows that it would rather take at once, if so many are waiting; 0 when it takes batches as they come.
-    fn gathers(&self) -> usize {
+    fn preferred_rows(&self) -> usize {
         0
     }
     /// Whether changes in memory ask for an epoch before its time.
@@ -350,14 +350,14 @@ pub trait SinkFactory: Send + Sync {
     ///
     /// # Errors
     /// When the two cannot be of one history, or the system cannot be reached.
-    fn begin(&self, _job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
+    fn begin(&self, _job: &JobIdentity, _mark: Option<CommitMarker>) -> Result<()> {
         Ok(())
     }
     /// Delivers a durable epoch's outbox. Called again after a crash: doing it twice does no harm.
     ///
     /// # Errors
     /// When it could not be delivered.
-    fn deliver(&self, _mark: Mark, _outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, _mark: CommitMarker, _outbox: &[Vec<u8>]) -> Result<()> {
         Ok(())
     }
     /// Called after the last epoch of a job whose sources have ended was delivered: returns when others can read all of it.

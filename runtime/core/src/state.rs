@@ -239,7 +239,7 @@ pub trait StateBackend: StateReader {
     /// Outboxes of durable epochs that were not delivered, oldest first.
     fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>>;
     /// Forgets what was staged for epochs that never became durable.
-    fn rewind(&self);
+    fn discard_staged(&self);
     /// Everything durable is in its final place, and the handles are closed.
     fn close(&self) -> Result<()>;
     /// Bytes on disk.

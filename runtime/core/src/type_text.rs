@@ -11,20 +11,20 @@ impl FromStr for SqlType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<SqlType, String> {
-        let mut reader = Reader { text, at: 0, depth: 0 };
+        let mut reader = TypeParser { text, at: 0, depth: 0 };
         let found = reader.ty()?;
         reader.skip();
         if reader.at < text.len() { Err(reader.wrong()) } else { Ok(found) }
     }
 }
 
-struct Reader<'a> {
+struct TypeParser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
 }
 
-impl Reader<'_> {
+impl TypeParser<'_> {
     fn wrong(&self) -> String {
         let shown: String = self.text.chars().take(60).collect();
         format!("'{shown}' is not a type, at sign {}", self.text[..self.at].chars().count() + 1)

@@ -85,7 +85,7 @@ impl Control {
     /// # Errors
     /// When the job cannot have them so, has other things to do, or does not come to it in time.
     pub fn rescale(&self, graph: &JobGraph, wanted: &Wanted, patience: Duration) -> Result<BTreeMap<String, usize>> {
-        if !crate::scale::rewinds(graph) {
+        if !crate::scale::replayable(graph) {
             return Err(Error::script("a job that reads standard input cannot be scaled while it runs"));
         }
         let wanted = crate::scale::check(graph, wanted)?;

@@ -8,7 +8,7 @@ use crossbeam_channel::RecvTimeoutError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weir_core::graph::{JobGraph, Mark, Role};
+use weir_core::graph::{CommitMarker, JobGraph, Role};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle};
 use weir_core::thread::{guarded, spawn};
@@ -19,7 +19,11 @@ const MARK: &[u8] = b"\0\0!mark";
 
 /// The marks of all sinks in this run, once it has an epoch; those of another run, whose state this one began with, say
 /// nothing of what this one has written.
-pub(crate) fn marks(graph: &JobGraph, handles: &[StateHandle], run: &str) -> Result<BTreeMap<OperatorId, Mark>> {
+pub(crate) fn marks(
+    graph: &JobGraph,
+    handles: &[StateHandle],
+    run: &str,
+) -> Result<BTreeMap<OperatorId, CommitMarker>> {
     let mut marks = BTreeMap::new();
     for (node, state) in graph.nodes.iter().zip(handles) {
         if let (Role::Sink(_), Some(v)) = (&node.role, state.get_many(&[MARK])?.remove(0)) {
@@ -28,7 +32,7 @@ pub(crate) fn marks(graph: &JobGraph, handles: &[StateHandle], run: &str) -> Res
                 return Err(Error::state(format!("the mark of {} is damaged", node.name)));
             };
             if v.get(16..) == Some(run.as_bytes()) {
-                marks.insert(state.operator, Mark { epoch: Epoch(epoch), previous: Epoch(previous) });
+                marks.insert(state.operator, CommitMarker { epoch: Epoch(epoch), previous: Epoch(previous) });
             }
         }
     }
@@ -40,7 +44,7 @@ pub(crate) fn marks(graph: &JobGraph, handles: &[StateHandle], run: &str) -> Res
 fn mark(
     sinks: &JobGraph,
     backend: &Arc<dyn StateBackend>,
-    marks: &mut BTreeMap<OperatorId, Mark>,
+    marks: &mut BTreeMap<OperatorId, CommitMarker>,
     run: &str,
     epoch: Epoch,
     outbox: &Outbox,
@@ -49,8 +53,8 @@ fn mark(
         let operator = backend.operator(&node.uid)?;
         let given = outbox.iter().any(|(uid, _)| *uid == node.uid);
         let mark = match (given, marks.get(&operator)) {
-            (true, last) => Mark { epoch, previous: last.map_or(Epoch(0), |m| m.epoch) },
-            (false, None) => Mark { epoch: Epoch(0), previous: Epoch(0) },
+            (true, last) => CommitMarker { epoch, previous: last.map_or(Epoch(0), |m| m.epoch) },
+            (false, None) => CommitMarker { epoch: Epoch(0), previous: Epoch(0) },
             (false, Some(_)) => continue,
         };
         marks.insert(operator, mark);
@@ -66,14 +70,14 @@ fn mark(
 pub(crate) fn deliver_left_over(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
-    marks: &BTreeMap<OperatorId, Mark>,
+    marks: &BTreeMap<OperatorId, CommitMarker>,
     metrics: &Metrics,
 ) -> Result<()> {
     for (epoch, outbox) in backend.undelivered()? {
         deliver(graph, backend, &outbox, metrics, |o| match marks.get(&o) {
             Some(m) if m.epoch > epoch => None,
             Some(m) if m.epoch == epoch => Some(*m),
-            _ => Some(Mark { epoch, previous: Epoch(0) }),
+            _ => Some(CommitMarker { epoch, previous: Epoch(0) }),
         })?;
         backend.delivered(epoch)?;
     }
@@ -86,7 +90,7 @@ fn deliver(
     backend: &Arc<dyn StateBackend>,
     outbox: &Outbox,
     metrics: &Metrics,
-    mark: impl Fn(OperatorId) -> Option<Mark>,
+    mark: impl Fn(OperatorId) -> Option<CommitMarker>,
 ) -> Result<()> {
     for (uid, entries) in outbox {
         for node in graph.nodes.iter().filter(|n| n.uid == *uid) {
@@ -132,7 +136,7 @@ pub(crate) fn commit_thread(
     backend: &Arc<dyn StateBackend>,
     coordinator: &Addr<Coordinator>,
     epochs: crossbeam_channel::Receiver<(Epoch, Outbox, bool)>,
-    mut marks: BTreeMap<OperatorId, Mark>,
+    mut marks: BTreeMap<OperatorId, CommitMarker>,
     run: String,
     metrics: Metrics,
 ) -> Result<Committing> {
@@ -149,7 +153,7 @@ pub(crate) fn commit_thread(
                 let begun = Instant::now();
                 let bytes = backend.commit(epoch, &outbox, end)?;
                 job.write.observe(begun.elapsed().as_secs_f64());
-                let known = |o| Some(marks.get(&o).copied().unwrap_or(Mark { epoch, previous: Epoch(0) }));
+                let known = |o| Some(marks.get(&o).copied().unwrap_or(CommitMarker { epoch, previous: Epoch(0) }));
                 let begun = Instant::now();
                 deliver(&sinks, &backend, &outbox, &metrics, known)?;
                 backend.delivered(epoch)?;

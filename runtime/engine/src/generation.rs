@@ -15,7 +15,7 @@ use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use weir_core::graph::{JobGraph, Mark, Partitioning, Role, SubtaskContext};
+use weir_core::graph::{CommitMarker, JobGraph, Partitioning, Role, SubtaskContext};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, OperatorId, Outbox, StateBackend, StateHandle};
 use weir_core::thread::locked;
@@ -87,7 +87,7 @@ fn settle(
     options: &Options,
     metrics: &Metrics,
     handles: &[StateHandle],
-) -> Result<(BTreeMap<OperatorId, Mark>, u64)> {
+) -> Result<(BTreeMap<OperatorId, CommitMarker>, u64)> {
     let mut next = backend.last_epoch().0 + 1;
     let marks = marks(graph, handles, &options.job.run)?;
     for (node, state) in graph.nodes.iter().zip(handles) {
@@ -214,7 +214,7 @@ struct Begun {
     /// The number of its first epoch.
     next: u64,
     /// The sinks' marks.
-    marks: BTreeMap<OperatorId, Mark>,
+    marks: BTreeMap<OperatorId, CommitMarker>,
 }
 
 /// The system has no handles or threads left for a runtime.
@@ -240,7 +240,7 @@ fn start(
         (0..arbiters).map(|_| Arbiter::try_new().map_err(no_runtime)).collect::<Result<_>>()?;
     let (sender, receiver) = crossbeam_channel::bounded::<(Epoch, Outbox, bool)>(1);
     let subtasks = graph.nodes.iter().map(|n| n.parallelism).sum();
-    let machine = Machine::new(subtasks, options.epoch_interval, next, scale::rewinds(graph), Instant::now());
+    let machine = Machine::new(subtasks, options.epoch_interval, next, scale::replayable(graph), Instant::now());
     let coordinator = Coordinator::new(shared.clone(), control.clone(), sender, machine).start();
     let committing =
         commit_thread(graph, backend, &coordinator, receiver, marks, options.job.run.clone(), metrics.clone())?;

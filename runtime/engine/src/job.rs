@@ -45,7 +45,7 @@ pub fn run(
             // since: then the job goes on as it was.
             Ok(_) => {
                 // An epoch that was given up has left something staged.
-                backend.rewind();
+                backend.discard_staged();
                 match resize(base, backend, &sizes, &mut wanted, control.take().unwrap_or_default()) {
                     Ok(()) => {
                         tracing::debug!("parallelisms kept after {:.1?}", ended.elapsed());
@@ -59,10 +59,10 @@ pub fn run(
         };
         control.failed(&error);
         // Only what lies outside can be better the next time.
-        if !error.is_outage() || !scale::rewinds(graph) || stops() {
+        if !error.is_outage() || !scale::replayable(graph) || stops() {
             return Err(error);
         }
-        backend.rewind();
+        backend.discard_staged();
         let delay = failures.wait(&options.restart, &error, begun.elapsed())?;
         metrics.restarts("io").inc();
         tracing::warn!("the job failed after {:.1?}, and starts again in {delay:.1?}: {error}", started.elapsed());

@@ -39,8 +39,8 @@ pub fn most(graph: &JobGraph) -> Vec<usize> {
 }
 
 /// Whether all sources can go back to the last epoch.
-pub(crate) fn rewinds(graph: &JobGraph) -> bool {
-    graph.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()))
+pub(crate) fn replayable(graph: &JobGraph) -> bool {
+    graph.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.replayable()))
 }
 
 /// What a change would come to: all nodes that it reaches, with their new parallelisms.

@@ -94,8 +94,8 @@ impl Worker {
                 Task::Sink(s) => s.wants_epoch(),
                 Task::Source(_) => false,
             };
-            let gathers = match &self.task {
-                Task::Operator(o) => o.gathers(),
+            let preferred_rows = match &self.task {
+                Task::Operator(o) => o.preferred_rows(),
                 _ => 0,
             };
             let tick = match &self.task {
@@ -110,7 +110,7 @@ impl Worker {
                 _ => cpu,
             };
             let last = matches!(&outcome, Outcome::Checkpointed { barrier, .. } if barrier.last);
-            let done = Done { outcome, outputs, took: began.elapsed(), gathers, wants_epoch, tick };
+            let done = Done { outcome, outputs, took: began.elapsed(), preferred_rows, wants_epoch, tick };
             let told = Report { done, cpu, useful };
             if last {
                 match self.task {

@@ -31,7 +31,7 @@ type Read<T> = Result<T, NoJson>;
 /// # Errors
 /// When the text does not begin with JSON.
 pub fn first(text: &str) -> Result<(Value, &str), NoJson> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = JsonParser { text, at: 0 };
     reader.blanks();
     let value = reader.value(0)?;
     Ok((value, &text[reader.at..]))
@@ -53,12 +53,12 @@ fn blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-struct Reader<'a> {
+struct JsonParser<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonParser<'a> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }

@@ -122,8 +122,8 @@ impl Operator for Chain {
         }
         Ok(all)
     }
-    fn gathers(&self) -> usize {
-        self.links.first().map_or(0, |l| l.gathers())
+    fn preferred_rows(&self) -> usize {
+        self.links.first().map_or(0, |l| l.preferred_rows())
     }
     fn wants_epoch(&self) -> bool {
         self.links.iter().any(|l| l.wants_epoch())

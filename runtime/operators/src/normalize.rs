@@ -282,7 +282,7 @@ impl Operator for Normalize {
         Ok(changes)
     }
 
-    fn gathers(&self) -> usize {
+    fn preferred_rows(&self) -> usize {
         if self.stored { 1 << 15 } else { 0 }
     }
 

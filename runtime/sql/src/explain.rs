@@ -88,7 +88,7 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
 struct Shown(Vec<usize>);
 
 /// How a relation is shown.
-enum Place {
+enum Occurrence {
     /// As it is.
     Own,
     /// With its number, for it has more readers.
@@ -98,13 +98,13 @@ enum Place {
 }
 
 impl Shown {
-    fn place(&mut self, plan: &Plan) -> Place {
-        let Plan::Shared(shared) = plan else { return Place::Own };
+    fn place(&mut self, plan: &Plan) -> Occurrence {
+        let Plan::Shared(shared) = plan else { return Occurrence::Own };
         match self.0.iter().position(|id| *id == shared.id) {
-            Some(at) => Place::Again(at + 1),
+            Some(at) => Occurrence::Again(at + 1),
             None => {
                 self.0.push(shared.id);
-                Place::First(self.0.len())
+                Occurrence::First(self.0.len())
             }
         }
     }
@@ -175,9 +175,9 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
 fn tree(plan: &Plan, depth: usize, shown: &mut Shown, out: &mut String) {
     let _ = write!(out, "{}", "  ".repeat(depth));
     let reused = match shown.place(plan) {
-        Place::Own => String::new(),
-        Place::First(n) => format!("  reuse_id: {n}"),
-        Place::Again(n) => {
+        Occurrence::Own => String::new(),
+        Occurrence::First(n) => format!("  reuse_id: {n}"),
+        Occurrence::Again(n) => {
             let _ = writeln!(out, "Reused  reference_id: {n}  [{}]", changes(plan));
             return;
         }
@@ -190,13 +190,13 @@ fn tree(plan: &Plan, depth: usize, shown: &mut Shown, out: &mut String) {
 
 fn node(plan: &Plan, shown: &mut Shown) -> Json {
     let place = shown.place(plan);
-    if let Place::Again(n) = place {
+    if let Occurrence::Again(n) = place {
         return json!({"operator": "Reused", "changelog": changes(plan), "reference_id": n});
     }
     let (name, details) = describe(plan);
     let mut out = json!({"operator": name, "changelog": changes(plan)});
     if let Json::Object(map) = &mut out {
-        if let Place::First(n) = place {
+        if let Occurrence::First(n) = place {
             map.insert("reuse_id".to_string(), n.into());
         }
         for (k, v) in details {

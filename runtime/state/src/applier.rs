@@ -6,7 +6,7 @@
 
 use crate::filter::Filter;
 use crate::run::Run;
-use crate::sled_store::{FANOUT, Handles, Place, put, set_place, sled_error};
+use crate::sled_store::{Applied, FANOUT, Handles, put, set_place, sled_error};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use weir_core::{Result, failpoint};
@@ -66,7 +66,7 @@ pub(crate) fn apply(
     sled: &Handles,
     filter: &Filter,
     runs: &[Arc<Run>],
-    place: &mut Place,
+    place: &mut Applied,
     budget: usize,
     leave: &AtomicBool,
 ) -> Result<bool> {

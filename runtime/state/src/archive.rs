@@ -16,11 +16,11 @@ const PIECE: usize = 8 << 20;
 
 /// A place for savepoints.
 pub struct Archive {
-    place: Place,
+    place: Location,
     shown: String,
 }
 
-enum Place {
+enum Location {
     Folder(PathBuf),
     Store { store: Arc<dyn ObjectStore>, prefix: Key, runtime: Arc<Runtime> },
 }
@@ -54,8 +54,10 @@ impl Archive {
     pub fn open(target: &str) -> Result<Archive> {
         let shown = target.trim_end_matches('/').to_string();
         let url = match target.split_once("://") {
-            None => return Ok(Archive { place: Place::Folder(target.into()), shown }),
-            Some(("file", path)) => return Ok(Archive { place: Place::Folder(path.into()), shown: path.to_string() }),
+            None => return Ok(Archive { place: Location::Folder(target.into()), shown }),
+            Some(("file", path)) => {
+                return Ok(Archive { place: Location::Folder(path.into()), shown: path.to_string() });
+            }
             Some(_) => url::Url::parse(target),
         };
         let wrong = |e: String| {
@@ -70,7 +72,7 @@ impl Archive {
             .enable_all()
             .build()
             .map_err(|e| Error::internal(format!("no runtime for the object store: {e}")))?;
-        Ok(Archive { place: Place::Store { store: store.into(), prefix, runtime: Arc::new(runtime) }, shown })
+        Ok(Archive { place: Location::Store { store: store.into(), prefix, runtime: Arc::new(runtime) }, shown })
     }
 
     /// Writes a savepoint of a job. Gives where it lies, and what `write` gives.
@@ -86,8 +88,8 @@ impl Archive {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis());
         let name = Name { job: job.to_string(), automatic, millis: now }.text();
         let given = match &self.place {
-            Place::Folder(folder) => in_folder(folder, &name, write)?,
-            Place::Store { store, prefix, runtime } => {
+            Location::Folder(folder) => in_folder(folder, &name, write)?,
+            Location::Store { store, prefix, runtime } => {
                 // Into a file first: a running job is held at one epoch while it writes, and must not wait for a network.
                 let local = |e: std::io::Error| Error::io(format!("cannot write a temporary file: {e}"));
                 let mut out = BufWriter::new(tempfile::tempfile().map_err(local)?);
@@ -129,12 +131,12 @@ impl Archive {
 
     fn names(&self) -> Result<Vec<String>> {
         Ok(match &self.place {
-            Place::Folder(folder) => match std::fs::read_dir(folder) {
+            Location::Folder(folder) => match std::fs::read_dir(folder) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => vec![],
                 Err(e) => return Err(io("read", folder)(e)),
                 Ok(entries) => entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect(),
             },
-            Place::Store { store, prefix, runtime } => {
+            Location::Store { store, prefix, runtime } => {
                 let found =
                     runtime.block_on(store.list_with_delimiter(Some(prefix))).map_err(|e| self.failed("read", &e))?;
                 found.objects.iter().filter_map(|o| o.location.filename().map(str::to_string)).collect()
@@ -152,11 +154,11 @@ impl Archive {
         all.sort_by_key(|n| std::cmp::Reverse(n.millis));
         for old in all.iter().skip(keep.max(1)) {
             match &self.place {
-                Place::Folder(folder) => {
+                Location::Folder(folder) => {
                     let path = folder.join(old.text());
                     std::fs::remove_file(&path).map_err(io("remove", &path))?;
                 }
-                Place::Store { store, prefix, runtime } => {
+                Location::Store { store, prefix, runtime } => {
                     let key = prefix.clone().join(old.text());
                     runtime.block_on(store.delete(&key)).map_err(|e| self.failed("change", &e))?;
                 }
@@ -206,8 +208,8 @@ pub fn open_savepoint(from: &str, job: &str) -> Result<(String, Box<dyn BufRead>
     Ok((
         shown.clone(),
         match &folder.place {
-            Place::Folder(f) => Box::new(BufReader::new(File::open(f.join(&name)).map_err(cannot)?)),
-            Place::Store { store, prefix, runtime } => {
+            Location::Folder(f) => Box::new(BufReader::new(File::open(f.join(&name)).map_err(cannot)?)),
+            Location::Store { store, prefix, runtime } => {
                 let key = prefix.clone().join(name);
                 let size = runtime.block_on(store.head(&key)).map_err(|e| folder.failed("read", &e))?.size;
                 let read = Download { store: store.clone(), key, at: 0, size, runtime: runtime.clone() };

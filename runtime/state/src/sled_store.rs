@@ -20,7 +20,7 @@ const PLACE: &[u8] = b"\0applied";
 
 /// How far sled is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Applied {
     /// The last epoch that it has.
     pub epoch: u64,
     /// Whether that was the job's last.
@@ -129,18 +129,18 @@ fn mend(store: &Path) -> io::Result<()> {
     std::fs::File::open(&folder)?.sync_all()
 }
 
-pub(crate) fn place(db: &Db) -> Result<Place> {
+pub(crate) fn place(db: &Db) -> Result<Applied> {
     let Some(v) = db.get(PLACE).map_err(sled_error)? else {
-        return Ok(Place::default());
+        return Ok(Applied::default());
     };
     let number = |at: usize| v.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
     match (number(0), number(8), v.get(16)) {
-        (Some(epoch), Some(keys), Some(finished)) => Ok(Place { epoch, keys, finished: *finished != 0, written: 0 }),
+        (Some(epoch), Some(keys), Some(finished)) => Ok(Applied { epoch, keys, finished: *finished != 0, written: 0 }),
         _ => Err(Error::state("the state store is damaged").hint("start with --fresh")),
     }
 }
 
-pub(crate) fn set_place(db: &Db, p: &Place) -> io::Result<()> {
+pub(crate) fn set_place(db: &Db, p: &Applied) -> io::Result<()> {
     let value = [&p.epoch.to_be_bytes()[..], &p.keys.to_be_bytes(), &[u8::from(p.finished)]].concat();
     db.insert(PLACE, value).map(|_| ())
 }

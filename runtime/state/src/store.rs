@@ -5,7 +5,7 @@ use crate::epoch_file;
 use crate::filter::Filter;
 use crate::folder::Folder;
 use crate::run::{Merged, Run};
-use crate::sled_store::{self as own, Handles, Place, sled_error};
+use crate::sled_store::{self as own, Applied, Handles, sled_error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -86,7 +86,7 @@ impl Store {
     pub fn open(folder: &Folder, cache_bytes: usize) -> Result<Store> {
         let sled = Handles::open(&folder.store(), cache_bytes)?;
         let mut place = sled.with(own::place)?;
-        let filter = Filter::new(cache_bytes.min(FILTER), place == Place::default());
+        let filter = Filter::new(cache_bytes.min(FILTER), place == Applied::default());
         let epochs = folder.epochs();
         let batch_bytes = cache_bytes.clamp(1 << 20, 256 << 20);
         epoch_file::remove_drafts(&epochs)?;
@@ -130,7 +130,7 @@ impl Store {
             of_thread.applied.notify_all();
         })?;
         let of_thread = shared.clone();
-        let filling = (place != Place::default()).then(|| {
+        let filling = (place != Applied::default()).then(|| {
             spawn("weir-filter", move || {
                 if let Err(e) = fill(&of_thread) {
                     tracing::debug!("without a filter of keys: {e}");
@@ -203,7 +203,7 @@ fn fill(shared: &Shared) -> Result<()> {
 }
 
 /// The applier's life: gathers durable epochs until they are worth a pass over the store, and puts them there together.
-fn apply_all(shared: &Shared, mut place: Place, epochs: &Receiver<Durable>) -> Result<()> {
+fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) -> Result<()> {
     let mut open = true;
     while open {
         let (mut taken, mut bytes) = (vec![], 0);
@@ -472,7 +472,7 @@ impl StateBackend for Store {
         undelivered.into_iter().map(outbox).collect()
     }
 
-    fn rewind(&self) {
+    fn discard_staged(&self) {
         let durable = locked(&self.shared.progress).durable;
         self.shared.staged.write().unwrap_or_else(PoisonError::into_inner).retain(|e, _| e.0 <= durable);
     }

@@ -73,7 +73,7 @@ fn run(seed: u64) {
         compare(&store, &seen, random);
         match random.u8(0..10) {
             0 => {
-                store.rewind();
+                store.discard_staged();
                 seen.clone_from(&durable);
             }
             1 => {

@@ -18,11 +18,11 @@ pub struct Cache {
 }
 
 /// A file of the cache that was checked, and stays what it was.
-pub(crate) struct Kept {
+pub(crate) struct CacheEntry {
     file: File,
 }
 
-impl Kept {
+impl CacheEntry {
     /// A path that leads to this very file, whatever takes its name meanwhile.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
@@ -117,9 +117,9 @@ impl Cache {
     }
 
     /// A file that was put here; none where it is missing, damaged, or nobody knows whose.
-    pub(crate) fn get(&self, name: &str) -> Option<Kept> {
+    pub(crate) fn get(&self, name: &str) -> Option<CacheEntry> {
         let file = File::open(self.folder.join(name)).ok()?;
-        self.is_own(name, &file).then_some(Kept { file })
+        self.is_own(name, &file).then_some(CacheEntry { file })
     }
 
     /// The bytes of such a file.

@@ -7,7 +7,7 @@
 use crate::binary::Binary;
 use crate::bindings::weir::udf::types;
 use crate::bindings::{Udf, UdfPre};
-use crate::cache::{Cache, Kept};
+use crate::cache::{Cache, CacheEntry};
 use crate::compile::compile;
 use crate::engine::{Runs, engine};
 use crate::host::{COMPONENT_HANDLES, MemoryLimit, Rights, State, linker};
@@ -126,7 +126,7 @@ fn compiled(engine: &Engine, binary: &Binary, cache: &Cache) -> Result<wasmtime:
     let name = format!("compiled/{}.cwasm", hex::encode(sum.0.finalize()));
     let (bytes, shown) = (binary.bytes(), binary.path().display().to_string());
     // SAFETY: the cache gives what this version of Weir put there, and nothing else; the file stays what it was while it is mapped.
-    let load = |kept: Kept| unsafe { wasmtime::component::Component::deserialize_file(engine, kept.path()) };
+    let load = |kept: CacheEntry| unsafe { wasmtime::component::Component::deserialize_file(engine, kept.path()) };
     if let Some(kept) = cache.get(&name)
         && let Ok(c) = load(kept)
     {

@@ -1,6 +1,6 @@
 //! Aggregations: in one stage, or in two with an exchange between them.
 
-use super::{Assembly, Output, dealt, forward};
+use super::{Assembly, Output, forward, partitioned};
 use std::sync::Arc;
 use weir_core::Result;
 use weir_core::graph::{Partitioning, Role};
@@ -23,7 +23,7 @@ impl Assembly<'_> {
         let one_by_one = whole.retracts && (has_extremes(&whole) || !balances || whole.ttl_millis > 0);
         if below.parallelism == 1 && parallelism == 1 || !whole.splits() || one_by_one {
             let partitioning = if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash(keys) };
-            let edge = dealt(below.node, partitioning);
+            let edge = partitioned(below.node, partitioning);
             let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(whole)), vec![edge]);
             return Ok(Output { node, parallelism });
         }
@@ -47,7 +47,7 @@ impl Assembly<'_> {
             }
         };
         let last = AggregateFactory { stage: Stage::Final, ..whole };
-        let edge = dealt(from, partitioning);
+        let edge = partitioned(from, partitioning);
         let node = self.add("aggregate", uid, parallelism, Role::Operator(Arc::new(last)), vec![edge]);
         Ok(Output { node, parallelism })
     }

@@ -1,6 +1,6 @@
 //! Dead letters: where they go, and how a replay reads them in the place of the tables that they are of.
 
-use super::{Assembly, Output, dealt, short};
+use super::{Assembly, Output, partitioned, short};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_connectors::TableSpec;
@@ -17,7 +17,7 @@ pub const REPLAY: &str = "/replay";
 
 impl Assembly<'_> {
     /// The table that takes dead letters, by its name.
-    pub(super) fn letters_table(&self, name: &str) -> Result<Arc<Table>> {
+    pub(super) fn dead_letter_table(&self, name: &str) -> Result<Arc<Table>> {
         let known = self.compiled.tables.values().find(|t| t.name == name || short(&t.name) == name);
         known.cloned().ok_or_else(|| {
             Error::script(format!("there is no table '{name}' for the dead letters")).hint(
@@ -41,7 +41,7 @@ impl Assembly<'_> {
         }
         let (mut edges, mut known) = (vec![], vec![]);
         for name in from {
-            let mut letters = (*self.letters_table(&name)?).clone();
+            let mut letters = (*self.dead_letter_table(&name)?).clone();
             if letters.options.get("connector").map(String::as_str) != Some("kafka") {
                 let e = Error::script(format!("dead letters are replayed from topics of Kafka, and '{name}' is none"));
                 return Err(e.at(letters.place));
@@ -70,22 +70,22 @@ impl Assembly<'_> {
             read.again = true;
             let source = weir_connectors::source(&read)?;
             let node = self.add(&format!("source {name}"), uid, 1, Role::Source(source), vec![]);
-            edges.push(Edge { input: edges.len(), ..dealt(node, Partitioning::Rebalance) });
+            edges.push(Edge { input: edges.len(), ..partitioned(node, Partitioning::Rebalance) });
             known.push((name, statements));
         }
         let again = weir_connectors::replay(spec, known, self.passed_over.clone())?;
         let name = format!("replay {}", short(&table.name));
         let node = self.add(&name, format!("{uid}{REPLAY}"), parallelism, Role::Operator(again), edges);
         if let Some(t) = &table.on_error.dead_letters {
-            self.letters.entry(t.clone()).or_default().push(node);
+            self.dead_letters_of.entry(t.clone()).or_default().push(node);
         }
         Ok(Output { node, parallelism })
     }
 
     /// Makes the sinks of dead letters: the letter's columns put into the table's by their names.
     pub(super) fn dead_letters(&mut self) -> Result<()> {
-        for (name, nodes) in std::mem::take(&mut self.letters) {
-            let table = self.letters_table(&name)?;
+        for (name, nodes) in std::mem::take(&mut self.dead_letters_of) {
+            let table = self.dead_letter_table(&name)?;
             let mut exprs = vec![];
             for f in &table.sink_schema().fields {
                 let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {
@@ -103,7 +103,8 @@ impl Assembly<'_> {
             }
             let fields = table.sink_schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
             let factory = self.calc(None, &exprs, &Schema::new(fields), &DEAD_LETTER);
-            let edges = nodes.iter().map(|n| Edge { port: DEAD_LETTERS, ..dealt(*n, Partitioning::Single) }).collect();
+            let edges =
+                nodes.iter().map(|n| Edge { port: DEAD_LETTERS, ..partitioned(*n, Partitioning::Single) }).collect();
             let identity = format!("{}#dead-letters", table.name);
             let node = self.add("dead letters", format!("{identity}/calc"), 1, Role::Operator(factory), edges);
             self.sink(&table, &identity, vec![(node, MAIN)], 1, None)?;

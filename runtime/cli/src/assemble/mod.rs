@@ -29,7 +29,7 @@ pub struct Assembled {
     /// Its nodes.
     pub graph: JobGraph,
     /// Whether its sources can go back.
-    pub rewinds: bool,
+    pub replayable: bool,
     /// The dead letters that a replay leaves alone.
     pub passed_over: Arc<PassedOver>,
 }
@@ -48,7 +48,7 @@ struct Assembly<'a> {
     /// Where relations that have several readers come out, by their numbers.
     shared: HashMap<usize, Output>,
     /// Nodes whose dead letters go to a table.
-    letters: BTreeMap<String, Vec<usize>>,
+    dead_letters_of: BTreeMap<String, Vec<usize>>,
     /// Whether a function of the present statement sends records to a table.
     keeps_records: bool,
     /// Whether dead letters are read in the place of tables.
@@ -111,7 +111,7 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         nodes: vec![],
         names: HashMap::new(),
         shared: HashMap::new(),
-        letters: BTreeMap::new(),
+        dead_letters_of: BTreeMap::new(),
         keeps_records: false,
         replays,
         passed_over: Arc::default(),
@@ -135,10 +135,10 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         a.sink(&insert.table, &identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
     }
     a.dead_letters()?;
-    let rewinds = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.rewinds()));
+    let replayable = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.replayable()));
     let graph = JobGraph { name: String::new(), nodes: a.nodes };
     let graph = sized(graph, a.of_calls, s)?;
-    Ok(Assembled { graph, rewinds, passed_over: a.passed_over })
+    Ok(Assembled { graph, replayable, passed_over: a.passed_over })
 }
 
 fn rules(settings: &BTreeMap<String, String>) -> Rules {
@@ -273,7 +273,7 @@ impl Assembly<'_> {
                 let (name, asked) = (self.nodes[node].name.clone(), asked_parallelism(exprs.iter().chain(condition))?);
                 self.of_calls.extend(asked.map(|n| (name, n)));
                 for t in dead_letter_tables(exprs.iter().chain(condition)) {
-                    self.letters.entry(t).or_default().push(node);
+                    self.dead_letters_of.entry(t).or_default().push(node);
                 }
                 Ok(Output { node, parallelism: below.parallelism })
             }
@@ -303,7 +303,7 @@ impl Assembly<'_> {
                     materializes: false,
                     ttl_millis: self.ttl_millis,
                 };
-                let edge = dealt(below.node, Partitioning::Hash(keys.clone()));
+                let edge = partitioned(below.node, Partitioning::Hash(keys.clone()));
                 let role = Role::Operator(Arc::new(factory));
                 let node = self.add("changelog-normalize", uid, self.parallelism, role, vec![edge]);
                 Ok(Output { node, parallelism: self.parallelism })
@@ -354,7 +354,7 @@ impl Assembly<'_> {
         let name = format!("source {}", short(&table.name));
         let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
         if let Some(t) = &table.on_error.dead_letters {
-            self.letters.entry(t.clone()).or_default().push(node);
+            self.dead_letters_of.entry(t.clone()).or_default().push(node);
         }
         Ok(Output { node, parallelism })
     }
@@ -379,9 +379,9 @@ impl Assembly<'_> {
         for (o, i) in outputs.iter().zip(inputs) {
             edges.push(match (o.parallelism == parallelism, self.changes(i)) {
                 (true, ordered) => forward(o.node, ordered),
-                (false, false) => dealt(o.node, Partitioning::Rebalance),
+                (false, false) => partitioned(o.node, Partitioning::Rebalance),
                 // All changes of a row take one way.
-                (false, true) => dealt(o.node, Partitioning::Hash((0..schema.len()).collect())),
+                (false, true) => partitioned(o.node, Partitioning::Hash((0..schema.len()).collect())),
             });
         }
         let columns: Vec<Expr> =
@@ -417,11 +417,11 @@ impl Assembly<'_> {
 
 /// An edge from subtask to subtask.
 fn forward(from: usize, ordered: bool) -> Edge {
-    Edge { ordered, ..dealt(from, Partitioning::Forward) }
+    Edge { ordered, ..partitioned(from, Partitioning::Forward) }
 }
 
 /// An edge that deals rows out.
-fn dealt(from: usize, partitioning: Partitioning) -> Edge {
+fn partitioned(from: usize, partitioning: Partitioning) -> Edge {
     Edge { from, port: MAIN, input: 0, partitioning, ordered: false }
 }
 

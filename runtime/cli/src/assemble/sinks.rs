@@ -1,6 +1,6 @@
 //! Sinks, and what stands in front of them.
 
-use super::{Assembly, dealt, forward, short};
+use super::{Assembly, forward, partitioned, short};
 use std::sync::Arc;
 use weir_connectors::TableSpec;
 use weir_core::graph::{Edge, MAIN, Partitioning, Port, Role};
@@ -46,9 +46,9 @@ impl Assembly<'_> {
             spec.key = plan.unique_key().ok_or_else(|| e.at(table.place).hint(hint))?;
         }
         if let Some(name) = table.on_error.dead_letters.as_ref().filter(|_| spec.connector() == "jdbc") {
-            let letters = self.letters_table(name)?;
+            let letters = self.dead_letter_table(name)?;
             let columns = (0..letters.written.len()).collect();
-            spec.letters = Some(Box::new(self.spec(&letters, &letters.written, columns, &uid)));
+            spec.dead_letters = Some(Box::new(self.spec(&letters, &letters.written, columns, &uid)));
         }
         spec.changes = plan.is_some_and(|p| self.changes(p));
         let key = spec.key.clone();
@@ -71,7 +71,8 @@ impl Assembly<'_> {
                 materializes: true,
                 ttl_millis: self.ttl_millis,
             };
-            let edges = inputs.into_iter().map(|(from, _)| dealt(from, Partitioning::Hash(key.clone()))).collect();
+            let edges =
+                inputs.into_iter().map(|(from, _)| partitioned(from, Partitioning::Hash(key.clone()))).collect();
             let uid = format!("{identity}/materialize");
             let node = self.add("sink-materialize", uid, parallelism, Role::Operator(Arc::new(factory)), edges);
             inputs = vec![(node, MAIN)];
@@ -88,7 +89,7 @@ impl Assembly<'_> {
                     (false, true) => Partitioning::Hash((0..table.written.len()).collect()),
                 };
                 let ordered = plan.is_some_and(|p| self.changes(p));
-                Edge { port, ordered, ..dealt(from, partitioning) }
+                Edge { port, ordered, ..partitioned(from, partitioning) }
             })
             .collect();
         let name = format!("sink {}", short(&table.name));

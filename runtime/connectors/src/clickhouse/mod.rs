@@ -11,7 +11,7 @@ use crate::options::TableSpec;
 use std::sync::Arc;
 use std::sync::Mutex;
 use weir_core::error::{Place, io, nearest};
-use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, RowKind, failpoint};
@@ -191,12 +191,12 @@ impl Target {
 }
 
 impl SinkFactory for ClickHouse {
-    fn begin(&self, job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
+    fn begin(&self, job: &JobIdentity, _mark: Option<CommitMarker>) -> Result<()> {
         *locked(&self.job) = Some(job.clone());
         self.target.check(self.exactly_once)
     }
 
-    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         let Some(job) = locked(&self.job).clone() else { return Ok(()) };
         for (i, block) in outbox.iter().enumerate() {
             failpoint::pass("clickhouse-insert").map_err(io("write to", self.target.table.as_ref()))?;

@@ -1,6 +1,6 @@
 //! Who writes a job's files into a folder: a hidden file there says so, as a mark does in other systems.
 
-use crate::history::{may_write, owner, replaced};
+use crate::fencing::{may_write, owner, replaced};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};

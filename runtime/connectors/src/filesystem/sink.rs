@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use weir_core::error::io;
-use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, failpoint, private};
@@ -121,7 +121,7 @@ impl Files {
 }
 
 impl SinkFactory for Files {
-    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+    fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         if let Some(b) = self.begun.get() {
             return b.claim.held(|| Ok(()));
         }
@@ -158,7 +158,7 @@ impl SinkFactory for Files {
         }))
     }
 
-    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         self.begun()?.claim.held(|| self.name(mark, outbox))
     }
 
@@ -169,7 +169,7 @@ impl SinkFactory for Files {
 
 impl Files {
     /// Gives an epoch's parts their names.
-    fn name(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn name(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         let earlier = mark.epoch <= self.begun()?.epoch;
         let mut named = locked(&self.named);
         if named.0 != mark.epoch {

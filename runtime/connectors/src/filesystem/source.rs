@@ -161,7 +161,7 @@ impl SourceFactory for FileSource {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let reading = Reading::new(self.files.decoder.make(), "", context.clone());
-        Ok(Box::new(Reader {
+        Ok(Box::new(FileReader {
             files: self.files.clone(),
             pool: locked(&self.pool).clone(),
             reading,
@@ -191,7 +191,7 @@ struct Open {
     at_end: bool,
 }
 
-struct Reader {
+struct FileReader {
     files: Arc<Files>,
     pool: Arc<Mutex<Pool>>,
     reading: Reading,
@@ -201,7 +201,7 @@ struct Reader {
     splits: bool,
 }
 
-impl Reader {
+impl FileReader {
     fn open(&mut self, split: Split) -> Result<()> {
         let fail = |e: std::io::Error| Error::data(format!("cannot read {}: {e}", split.path.display()));
         let mut file = File::open(&split.path).map_err(fail)?;
@@ -240,7 +240,7 @@ impl Reader {
     }
 }
 
-impl Source for Reader {
+impl Source for FileReader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
         let Some(open) = &mut self.current else {
             self.look_again()?;

@@ -2,7 +2,7 @@
 
 use super::database::{Database, plain};
 use super::statements::Dialect;
-use crate::history::{Found, contested, may_write, owner, replaced, run_of, unwatched};
+use crate::fencing::{Found, contested, may_write, owner, replaced, run_of, unwatched};
 use weir_core::Result;
 use weir_core::error::Kind;
 use weir_core::graph::JobIdentity;

@@ -4,10 +4,10 @@ use super::config::Config;
 use super::database::{Database, plain};
 use super::rows::{Cell, cell};
 use super::statements::Column;
-use crate::kept::Kept;
+use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
 use crate::retry;
-use crate::texts::batch;
+use crate::text_columns::batch;
 use arrow::array::ArrayRef;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ struct Table {
     /// Connections of a subtask at most.
     connections: usize,
     session: Arc<Session>,
-    kept: Kept<Open>,
+    kept: IdleConnections<Open>,
 }
 
 pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>> {
@@ -60,14 +60,14 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
         retries,
         connections,
         session: table.session.clone(),
-        kept: Kept::default(),
+        kept: IdleConnections::default(),
     }))
 }
 
 impl LookupTable for Table {
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
         let open = vec![self.kept.take_for(context).map_or_else(|| self.connect(), Ok)?];
-        Ok(Box::new(Reader { table: self.clone(), open }))
+        Ok(Box::new(JdbcLookup { table: self.clone(), open }))
     }
     fn cache(&self) -> Cache {
         self.cache.clone()
@@ -121,18 +121,18 @@ impl Open {
     }
 }
 
-struct Reader {
+struct JdbcLookup {
     table: Table,
     open: Vec<Open>,
 }
 
-impl Drop for Reader {
+impl Drop for JdbcLookup {
     fn drop(&mut self) {
         self.open.drain(..).for_each(|o| self.table.kept.keep(o));
     }
 }
 
-impl Reader {
+impl JdbcLookup {
     /// The rows of all keys, asked for in parts by as many connections as there are parts, or may be.
     fn ask(&mut self, columns: &str, keys: &[Vec<Option<String>>]) -> Result<Vec<Vec<Cell>>> {
         let rows = keys.first().map_or(0, Vec::len);
@@ -169,7 +169,7 @@ impl Reader {
     }
 }
 
-impl Lookup for Reader {
+impl Lookup for JdbcLookup {
     fn find(&mut self, keys: &[ArrayRef]) -> Result<(Vec<u32>, Batch)> {
         let t = &self.table;
         let width = t.schema.len() - t.keys;

@@ -2,7 +2,7 @@
 
 use super::statements::Dialect;
 use crate::options::TableSpec;
-pub(super) use crate::texts::Cell;
+pub(super) use crate::text_columns::Cell;
 use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::time::{self, Zone};
 

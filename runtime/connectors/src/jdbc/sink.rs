@@ -5,14 +5,14 @@ use super::config::Config;
 use super::database::{Database, Failure, plain};
 use super::rows::{Row, folded, of_batch, pack, unpack};
 use super::statements::Column;
-use crate::history::{Standing, compare};
-use crate::kept::Kept;
+use crate::fencing::{Delivered, reconcile};
+use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
 use crate::retry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use weir_core::error::{Kind, io};
-use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::Epoch;
 use weir_core::thread::locked;
@@ -46,7 +46,7 @@ struct JdbcSink {
     open: Mutex<Option<Open>>,
     columns: Mutex<Vec<Column>>,
     /// Connections of subtasks, which write as rows come.
-    kept: Kept<Database>,
+    kept: IdleConnections<Database>,
     /// Whether the mark was this process's: then it is again only for as long as no other has taken it.
     owned: AtomicBool,
     /// The mark at least once, where there is one: it names who writes.
@@ -63,7 +63,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let config = Config::new(table)?;
     super::rows::check(table, &table.schema)?;
     let exactly_once = table.exactly_once(true)?;
-    let letters = table.letters.as_deref().map(|t| Letters::new(t, table, &config)).transpose()?;
+    let letters = table.dead_letters.as_deref().map(|t| Letters::new(t, table, &config)).transpose()?;
     let waits = exactly_once || table.changes;
     table.duration("sink.buffer-flush.interval")?;
     table.idle(&["sink.buffer-flush.interval"], "rows are written at the end of their epoch at the latest");
@@ -92,7 +92,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         exactly_once,
         open: Mutex::default(),
         columns: Mutex::default(),
-        kept: Kept::default(),
+        kept: IdleConnections::default(),
         owned: AtomicBool::new(false),
         claim: Mutex::default(),
     }))
@@ -256,7 +256,7 @@ impl JdbcSink {
 }
 
 impl SinkFactory for JdbcSink {
-    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+    fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         // A connection that has delivered the last epoch goes on.
         let there = mark.map_or(0, |m| m.epoch.0);
         if locked(&self.open).as_ref().is_some_and(|o| o.claim.job == *job && o.there == there) {
@@ -282,13 +282,13 @@ impl SinkFactory for JdbcSink {
         let found =
             claim.look(&mut database, owned).map_err(|e| if e.kind == Kind::Script { without(e) } else { e })?;
         let other = found.as_ref().map(|(other, _)| other.clone()).filter(|other| *other != claim.owner);
-        let there = match (compare(&self.what(), job, found, mark)?, other) {
-            (Standing::There(epoch), None) => epoch,
-            (Standing::There(epoch), Some(other)) => {
+        let there = match (reconcile(&self.what(), job, found, mark)?, other) {
+            (Delivered::UpTo(epoch), None) => epoch,
+            (Delivered::UpTo(epoch), Some(other)) => {
                 claim.take(&mut database, &other, epoch)?;
                 epoch
             }
-            (Standing::Begin, _) => {
+            (Delivered::Nothing, _) => {
                 claim.begin(&mut database)?;
                 0
             }
@@ -298,7 +298,7 @@ impl SinkFactory for JdbcSink {
         Ok(())
     }
 
-    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         if !self.exactly_once {
             // All of it again, if this is cut short.
             let mut a = self.at_once(self.kept.take())?;
@@ -349,7 +349,7 @@ struct AtOnce {
 struct Writer {
     target: Arc<Target>,
     at_once: Option<AtOnce>,
-    kept: Kept<Database>,
+    kept: IdleConnections<Database>,
     waiting: Vec<u8>,
 }
 

@@ -4,7 +4,7 @@ use super::config::Config;
 use super::feed::{Feed, Position};
 use super::scan::{Range, Scan, ranges};
 use crate::options::TableSpec;
-use crate::texts::batch;
+use crate::text_columns::batch;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -108,7 +108,7 @@ impl SourceFactory for JdbcSource {
         Ok(())
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Reader {
+        Ok(Box::new(JdbcReader {
             scan: self.scan.clone(),
             session: self.session.clone(),
             waiting: locked(&self.waiting).clone(),
@@ -120,7 +120,7 @@ impl SourceFactory for JdbcSource {
     }
 }
 
-struct Reader {
+struct JdbcReader {
     scan: Arc<Scan>,
     session: Arc<Session>,
     waiting: Waiting,
@@ -135,7 +135,7 @@ struct Reader {
 /// How long to wait for rows before something else may have its turn.
 const WAIT: Duration = Duration::from_millis(50);
 
-impl Reader {
+impl JdbcReader {
     /// Goes on with a part.
     fn begin(&self, part: Part) -> Result<(u32, Feed)> {
         let kept = locked(&self.feeds).remove(&part.number).filter(|f| f.position == part.position);
@@ -144,7 +144,7 @@ impl Reader {
     }
 }
 
-impl Source for Reader {
+impl Source for JdbcReader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
         let (number, mut feed) = match self.current.take() {
             Some(at_hand) => at_hand,
@@ -184,7 +184,7 @@ impl Source for Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for JdbcReader {
     fn drop(&mut self) {
         // Taken by whoever goes on with the part, if that is just where it stands.
         if let Some((number, feed)) = self.current.take() {

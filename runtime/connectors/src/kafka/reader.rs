@@ -32,7 +32,7 @@ enum From {
     Metadata(usize),
 }
 
-pub(super) struct Reader {
+pub(super) struct PartitionReader {
     // The queue goes before its consumer.
     queue: Queue,
     consumer: Arc<BaseConsumer<Context>>,
@@ -61,7 +61,7 @@ pub(super) struct Reader {
     durable: Vec<(String, i32, i64)>,
 }
 
-impl Reader {
+impl PartitionReader {
     pub fn new(shared: Arc<Shared>, context: SubtaskContext) -> Result<Self> {
         let kept = shared.consumers.take_for(&context);
         let consumer = kept.map_or_else(|| shared.cluster.consumer(&shared.group).map(Arc::new), Ok)?;
@@ -93,7 +93,7 @@ impl Reader {
                 Ok(From::Metadata(metadata.len() - 1))
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Reader {
+        Ok(PartitionReader {
             queue: Queue::of(consumer.client()),
             consumer,
             value,
@@ -395,7 +395,7 @@ impl Origin for Messages {
     }
 }
 
-impl Drop for Reader {
+impl Drop for PartitionReader {
     fn drop(&mut self) {
         // What it has fetched and nobody took is fetched again, by whoever reads these partitions next.
         if !self.failed && self.consumer.unassign().is_ok() {
@@ -404,7 +404,7 @@ impl Drop for Reader {
     }
 }
 
-impl Reader {
+impl PartitionReader {
     fn read(&mut self, out: &mut Collector) -> Result<Polled> {
         self.assign()?;
         if self.partitions.iter().all(Partition::ended) {
@@ -454,7 +454,7 @@ impl Reader {
     }
 }
 
-impl Source for Reader {
+impl Source for PartitionReader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
         let polled = self.read(out);
         self.failed |= polled.is_err();

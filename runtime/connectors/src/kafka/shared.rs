@@ -4,7 +4,7 @@ use super::client::{Cluster, Context, PATIENCE};
 use super::layout::Layout;
 use super::positions::{Partition, Start, Stop};
 use crate::format::DecoderFactory;
-use crate::kept::Kept;
+use crate::idle_connections::IdleConnections;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     /// Asks about the topics.
     pub probe: Mutex<Option<Arc<BaseConsumer<Context>>>>,
     /// Consumers of subtasks that have ended, to which nothing is assigned.
-    pub consumers: Kept<Arc<BaseConsumer<Context>>>,
+    pub consumers: IdleConnections<Arc<BaseConsumer<Context>>>,
     /// Counts how often the source was started: who looks for partitions does so for one start.
     pub generation: AtomicU64,
 }

@@ -6,14 +6,14 @@ use super::producer::Producer;
 use super::records::{Record, Records};
 use super::transactions::Transactions;
 use crate::format::{Encoder, EncoderFactory, encoder, takes_changes};
-use crate::kept::Kept;
+use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
 use rdkafka::consumer::BaseConsumer;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 use weir_core::error::io;
-use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
 use weir_core::thread::{locked, spawn};
 use weir_core::{Batch, Error, Result, RowKind, Value, failpoint};
@@ -55,7 +55,7 @@ struct KafkaSink {
     /// Asks about the topic.
     probe: Mutex<Option<BaseConsumer<Context>>>,
     /// Where messages go at once.
-    producers: Kept<Producer>,
+    producers: IdleConnections<Producer>,
 }
 
 pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactory>> {
@@ -117,12 +117,12 @@ pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         renewing: Once::new(),
         partitions: Mutex::new(0),
         probe: Mutex::default(),
-        producers: Kept::default(),
+        producers: IdleConnections::default(),
     }))
 }
 
 impl SinkFactory for KafkaSink {
-    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+    fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         // Asks for the topic first: a wrong address or name is told at once, and plainly.
         let probe = locked(&self.probe).take().map_or_else(|| self.cluster.consumer("weir"), Ok)?;
         let found = self.cluster.partitions(&probe, Some(std::slice::from_ref(&self.topic)))?;
@@ -145,7 +145,7 @@ impl SinkFactory for KafkaSink {
         });
         Ok(())
     }
-    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         if let Some(t) = &self.transactions {
             return locked(t).deliver(mark, outbox);
         }
@@ -206,7 +206,7 @@ struct Writer {
     changes: bool,
     /// Where messages go at once; without one they wait for their epoch.
     producer: Option<Producer>,
-    producers: Kept<Producer>,
+    producers: IdleConnections<Producer>,
     records: Records,
     /// The keys whose rows have gone in this epoch and not come again, with what lies beside their tombstones: those are written
     /// when it ends, so that no reader sees a key vanish whose next row is on its way.

@@ -4,10 +4,10 @@ use super::client::{Cluster, PATIENCE};
 use super::layout::Layout;
 use super::native::topic_ids;
 use super::positions::{Known, Partition, Start, Stop};
-use super::reader::Reader;
+use super::reader::PartitionReader;
 use super::shared::{Shared, Topics};
 use crate::format::decoder;
-use crate::kept::Kept;
+use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
 use rdkafka::consumer::Consumer;
 use regex::Regex;
@@ -90,7 +90,7 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
         dealt: Mutex::default(),
         count: AtomicUsize::new(0),
         probe: Mutex::default(),
-        consumers: Kept::default(),
+        consumers: IdleConnections::default(),
         generation: AtomicU64::new(0),
     }))))
 }
@@ -109,7 +109,7 @@ impl SourceFactory for KafkaSource {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Reader::new(self.0.clone(), context)?))
+        Ok(Box::new(PartitionReader::new(self.0.clone(), context)?))
     }
 }
 

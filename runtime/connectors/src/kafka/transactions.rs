@@ -3,14 +3,14 @@
 
 use super::client::{Cluster, PATIENCE};
 use super::producer::Producer;
-use crate::history::{Found, Standing, compare, contested, owner, replaced, strange};
+use crate::fencing::{Delivered, Found, contested, owner, reconcile, replaced, strange};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 use weir_core::error::io;
-use weir_core::graph::{JobIdentity, Mark};
+use weir_core::graph::{CommitMarker, JobIdentity};
 use weir_core::{Error, Result, failpoint};
 
 /// A sink's transactions.
@@ -89,7 +89,7 @@ impl Transactions {
 
     /// Connects: ends what an earlier process left open, then reads how far the cluster is.
     /// A connection that has delivered the last epoch goes on.
-    pub fn begin(&mut self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+    pub fn begin(&mut self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         let broken = self.broken.take().is_some();
         let there = mark.map_or(0, |m| m.epoch.0);
         if !broken && self.open.as_ref().is_some_and(|o| o.job == *job && o.there == there) {
@@ -114,9 +114,9 @@ impl Transactions {
             return Err(replaced(&self.what()));
         }
         let ours = found.as_ref().is_some_and(|(other, _)| *other == owner);
-        let there = match compare(&self.what(), job, found, mark)? {
-            Standing::There(epoch) => epoch,
-            Standing::Begin => 0,
+        let there = match reconcile(&self.what(), job, found, mark)? {
+            Delivered::UpTo(epoch) => epoch,
+            Delivered::Nothing => 0,
         };
         let open = Open { producer, mark_reader, job: job.clone(), owner, there };
         if !ours {
@@ -185,7 +185,7 @@ impl Transactions {
     }
 
     /// Writes an epoch's messages, unless the cluster has them.
-    pub fn deliver(&mut self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    pub fn deliver(&mut self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         if let Some(e) = self.broken.take() {
             return Err(e);
         }

@@ -2,7 +2,7 @@
 //! that comes about only if nobody has changed that key since it was read.
 
 use super::config::Connection;
-use crate::history::{contested, may_write, owner, replaced, unwatched};
+use crate::fencing::{contested, may_write, owner, replaced, unwatched};
 use redis::{Pipeline, RedisResult};
 use weir_core::error::Kind;
 use weir_core::graph::JobIdentity;

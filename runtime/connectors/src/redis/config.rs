@@ -1,6 +1,6 @@
 //! How to reach a server, and how a row lies there.
 
-use crate::kept::Kept;
+use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
 use crate::retry;
 use crate::tls::{Tls, plain};
@@ -26,7 +26,7 @@ pub(super) struct Config {
     retries: u32,
     timeout: Duration,
     pub place: Option<Place>,
-    pub kept: Kept<redis::Connection>,
+    pub kept: IdleConnections<redis::Connection>,
 }
 
 /// What a row is.
@@ -122,7 +122,7 @@ impl Config {
             retries: table.number(retries)?.unwrap_or(3),
             timeout: table.some_time("timeout")?.unwrap_or(Duration::from_secs(10)),
             place: table.place,
-            kept: Kept::default(),
+            kept: IdleConnections::default(),
         })
     }
 

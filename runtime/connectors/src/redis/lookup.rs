@@ -3,7 +3,7 @@
 use super::config::{Config, Connection, Shape};
 use crate::format::{Decoder, DecoderFactory, Failure, Rows, decoder};
 use crate::options::TableSpec;
-use crate::texts::{Cell, batch};
+use crate::text_columns::{Cell, batch};
 use arrow::array::ArrayRef;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
 impl LookupTable for Table {
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
         let connection = Connection::of_subtask(&self.config, context)?;
-        Ok(Box::new(Reader {
+        Ok(Box::new(RedisLookup {
             connection,
             config: self.config.clone(),
             schema: self.schema.clone(),
@@ -75,7 +75,7 @@ impl LookupTable for Table {
 /// A hash's fields.
 type Hash = HashMap<Vec<u8>, Vec<u8>>;
 
-struct Reader {
+struct RedisLookup {
     connection: Connection,
     config: Config,
     schema: Schema,
@@ -85,7 +85,7 @@ struct Reader {
     session: Arc<Session>,
 }
 
-impl Reader {
+impl RedisLookup {
     /// The rows of keys, as far as there are such, each by its columns as texts.
     fn hashes(&mut self, names: &[Vec<u8>]) -> Result<Vec<Option<Hash>>> {
         let mut all = redis::pipe();
@@ -103,7 +103,7 @@ impl Reader {
     }
 }
 
-impl Lookup for Reader {
+impl Lookup for RedisLookup {
     fn find(&mut self, keys: &[ArrayRef]) -> Result<(Vec<u32>, Batch)> {
         let rows = keys.first().map_or(0, |k| k.len());
         let key = |row: usize| {

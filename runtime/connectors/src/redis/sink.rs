@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_core::error::io;
-use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value, failpoint};
@@ -71,7 +71,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
 }
 
 impl SinkFactory for RedisSink {
-    fn begin(&self, job: &JobIdentity, mark: Option<Mark>) -> Result<()> {
+    fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         let mut connection = Connection::new(&self.config)?;
         let claim = Claim::new(job, &self.name, self.what.clone());
         let claim = claim.take(&mut connection, job, mark.is_some(), self.owned.load(Ordering::Relaxed))?;
@@ -80,7 +80,7 @@ impl SinkFactory for RedisSink {
         Ok(())
     }
 
-    fn deliver(&self, _mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, _mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         let mut connection = Connection::new(&self.config)?;
         let claim = locked(&self.claim).clone();
         for entry in outbox {

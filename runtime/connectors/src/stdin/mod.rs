@@ -21,7 +21,7 @@ impl SourceFactory for Stdin {
     fn start(&self, _state: &StateHandle, _parallelism: usize) -> Result<()> {
         Ok(())
     }
-    fn rewinds(&self) -> bool {
+    fn replayable(&self) -> bool {
         false
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {

@@ -10,7 +10,7 @@ use reqwest::Method;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use weir_core::error::io;
-use weir_core::graph::{JobIdentity, Mark, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::Epoch;
 use weir_core::thread::locked;
@@ -151,12 +151,12 @@ fn jinja(v: &Value<'_>, ty: &SqlType) -> Jinja {
 }
 
 impl SinkFactory for Webhook {
-    fn begin(&self, job: &JobIdentity, _mark: Option<Mark>) -> Result<()> {
+    fn begin(&self, job: &JobIdentity, _mark: Option<CommitMarker>) -> Result<()> {
         *locked(&self.job) = Some(job.clone());
         Ok(())
     }
 
-    fn deliver(&self, mark: Mark, outbox: &[Vec<u8>]) -> Result<()> {
+    fn deliver(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         let Some(job) = locked(&self.job).clone() else { return Ok(()) };
         for (i, body) in outbox.iter().enumerate() {
             failpoint::pass("webhook-call").map_err(io("call", self.host.as_ref()))?;

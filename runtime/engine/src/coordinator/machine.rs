@@ -106,7 +106,7 @@ pub(crate) struct Machine {
     subtasks: usize,
     interval: Duration,
     /// Whether its sources can go back to the last epoch.
-    rewinds: bool,
+    replayable: bool,
     /// Sources, once they are known, and how many of them have come to their end.
     sources: Option<usize>,
     ended: usize,
@@ -120,12 +120,12 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub fn new(subtasks: usize, interval: Duration, next: u64, rewinds: bool, now: Instant) -> Self {
+    pub fn new(subtasks: usize, interval: Duration, next: u64, replayable: bool, now: Instant) -> Self {
         Machine {
             state: State::Between,
             subtasks,
             interval,
-            rewinds,
+            replayable,
             sources: None,
             ended: 0,
             next,
@@ -234,7 +234,7 @@ impl Machine {
     /// Why the barrier on its way is not waited for any longer: its rows come again, after the last epoch that is durable. Under
     /// back-pressure a change of parallelism would otherwise wait for just what it is to mend.
     fn too_long(&self, barrier: Barrier, outside: &Outside) -> Option<Reason> {
-        let asked = self.asked.filter(|_| self.rewinds)?;
+        let asked = self.asked.filter(|_| self.replayable)?;
         let since = outside.now.saturating_duration_since(asked);
         let hangs = outside.stop && since >= HANGING && outside.longest_call >= HANGING;
         let silence = outside.now.saturating_duration_since(outside.last_row.max(asked));

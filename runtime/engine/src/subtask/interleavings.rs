@@ -374,9 +374,9 @@ impl<'a> Generation<'a> {
             outputs.extend((0..targets).map(|target| (target, item.clone())));
         }
         let took = Duration::from_micros(random.u64(1..3_000_000));
-        let gathers = if random.bool() { random.usize(0..20) } else { 0 };
+        let preferred_rows = if random.bool() { random.usize(0..20) } else { 0 };
         let wants_epoch = self.subtasks[at].gathered.len() > 20;
-        self.event(at, Event::Done(Done { outcome, outputs, took, gathers, wants_epoch, tick: None }));
+        self.event(at, Event::Done(Done { outcome, outputs, took, preferred_rows, wants_epoch, tick: None }));
     }
 
     /// Rows for the targets of a subtask: everything of a key goes to one subtask of each node behind, a batch or two at a time.
@@ -585,7 +585,8 @@ fn after_an_error_nothing_happens_any_more() {
     assert!(matches!(actions.as_slice(), [Action::Credit { channel: 0 }, Action::Work(Work::Process(0, _))]));
     actions.clear();
     let outcome = Outcome::Failed(Error::data("a bad row"));
-    let done = Done { outcome, outputs: vec![], took: Duration::ZERO, gathers: 0, wants_epoch: false, tick: None };
+    let done =
+        Done { outcome, outputs: vec![], took: Duration::ZERO, preferred_rows: 0, wants_epoch: false, tick: None };
     machine.on(Event::Done(done), &mut actions);
     assert!(matches!(actions.as_slice(), [Action::Tell(News::Failed(_)), Action::Stop]));
     actions.clear();

@@ -114,7 +114,7 @@ pub(crate) struct Done<B> {
     /// How long it took.
     pub took: Duration,
     /// The rows that the operator would rather take at once.
-    pub gathers: usize,
+    pub preferred_rows: usize,
     /// Whether changes in memory ask for an epoch before its time.
     pub wants_epoch: bool,
     /// The time of day at which the operator is to be called next.
@@ -206,7 +206,7 @@ pub(crate) struct Machine<B> {
     credits: Vec<usize>,
     /// What is to be sent, in order.
     pending: VecDeque<(usize, Item<B>)>,
-    gathers: usize,
+    preferred_rows: usize,
     /// Whether the coordinator was asked for an epoch that has not come yet.
     epoch_wanted: bool,
     /// Rows a second of the last pieces of work.
@@ -235,7 +235,7 @@ impl<B: Rows> Machine<B> {
             queue: VecDeque::new(),
             credits: vec![WINDOW; targets],
             pending: VecDeque::new(),
-            gathers: 0,
+            preferred_rows: 0,
             epoch_wanted: false,
             pace: FIRST_PACE,
         }
@@ -315,7 +315,7 @@ impl<B: Rows> Machine<B> {
             self.pace = if now < self.pace { (self.pace + now) / 2.0 } else { now };
         }
         self.phase = Phase::Free;
-        self.gathers = done.gathers;
+        self.preferred_rows = done.preferred_rows;
         done.outputs.into_iter().for_each(|(target, item)| put(&mut self.pending, target, item));
         if let Some(time) = done.tick
             && self.tick.is_none_or(|t| time < t)
@@ -491,7 +491,7 @@ impl<B: Rows> Machine<B> {
     fn gather(&mut self, input: usize, first: B, actions: &mut Vec<Action<B>>) -> Vec<B> {
         let mut rows = first.rows();
         let mut batches = vec![first];
-        while rows < self.gathers
+        while rows < self.preferred_rows
             && let Some(at) = self.first_open()
             && let (channel, Item::Batch(_)) = self.queue[at]
             && self.channels[channel].input == input

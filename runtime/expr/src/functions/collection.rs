@@ -215,7 +215,8 @@ fn item_type(a: &[Expr]) -> Result<SqlType, String> {
 }
 
 fn array_type(a: &[Expr]) -> Result<SqlType, String> {
-    let item = common(a).map_err(|_| "an array's elements must have one type".to_string())?;
+    let types: Vec<SqlType> = a.iter().map(Expr::ty).collect();
+    let item = super::branch_type(&types).ok_or_else(|| "an array's elements must have one type".to_string())?;
     Ok(SqlType::from(T::Array(Box::new(item))).not_null())
 }
 
@@ -474,6 +475,9 @@ fn join(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let item = item_of(&c.types[0]);
     if !item.is_text() {
         return Err("takes an array of text".to_string());
+    }
+    if a.get(2).is_some_and(Value::is_null) {
+        return Ok(Value::Null);
     }
     let instead = a.get(2).and_then(Value::as_str);
     let parts: Vec<&str> = items.iter().filter_map(|v| v.as_str().or(instead)).collect();

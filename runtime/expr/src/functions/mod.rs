@@ -357,13 +357,41 @@ impl Function for BuiltIn {
     }
 }
 
-/// The type that values of all these types are brought to, as in CASE, COALESCE, UNION and VALUES.
+/// The type that values of all these types are brought to, as in UNION and VALUES.
 pub fn common_type(types: &[SqlType]) -> Option<SqlType> {
+    in_common(types, common_kind)
+}
+
+/// The type of CASE, IF and ARRAY over values of these types: of two kinds of timestamps or of floating point numbers the first, and
+/// dates do not go with timestamps.
+pub fn branch_type(types: &[SqlType]) -> Option<SqlType> {
+    use TypeKind as T;
+    in_common(types, |a, b| match (a, b) {
+        (T::Date, T::Timestamp(_) | T::TimestampLtz(_)) | (T::Timestamp(_) | T::TimestampLtz(_), T::Date) => None,
+        (T::Timestamp(p), T::TimestampLtz(q)) => Some(T::Timestamp(*p.max(q))),
+        (T::TimestampLtz(p), T::Timestamp(q)) => Some(T::TimestampLtz(*p.max(q))),
+        (T::Float, T::Double) => Some(T::Float),
+        _ => common_kind(a, b),
+    })
+}
+
+/// The type of COALESCE, IFNULL, GREATEST and LEAST over values of these types: of a date or a time and a timestamp the former.
+pub fn argument_type(types: &[SqlType]) -> Option<SqlType> {
+    use TypeKind as T;
+    in_common(types, |a, b| match (a, b) {
+        (T::Date, T::Timestamp(_)) | (T::Timestamp(_), T::Date) => Some(T::Date),
+        (T::Time(p), T::Timestamp(_)) | (T::Timestamp(_), T::Time(p)) => Some(T::Time(*p)),
+        (T::Date, T::TimestampLtz(_)) | (T::TimestampLtz(_), T::Date) => None,
+        _ => common_kind(a, b),
+    })
+}
+
+fn in_common(types: &[SqlType], of_two: impl Fn(&TypeKind, &TypeKind) -> Option<TypeKind>) -> Option<SqlType> {
     let nullable = types.iter().any(|t| t.nullable);
     let mut known = types.iter().filter(|t| !t.is_null());
     let mut kind = known.next()?.kind.clone();
     for t in known {
-        kind = common_kind(&kind, &t.kind)?;
+        kind = of_two(&kind, &t.kind)?;
     }
     Some(SqlType { kind, nullable })
 }

@@ -342,7 +342,7 @@ impl Operator for AggregateOperator {
         Ok(changes)
     }
 
-    fn gathers(&self) -> usize {
+    fn preferred_rows(&self) -> usize {
         // Keys that are looked up together share the leaves of the store.
         if self.stored { 1 << 15 } else { 0 }
     }

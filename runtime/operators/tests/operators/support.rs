@@ -73,7 +73,7 @@ impl StateBackend for Memory {
     fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>> {
         Ok(vec![])
     }
-    fn rewind(&self) {}
+    fn discard_staged(&self) {}
     fn close(&self) -> Result<()> {
         Ok(())
     }

@@ -6,13 +6,13 @@ use crate::aggregates::Collector;
 use crate::names::{Binder, Scope};
 use sqlparser::ast::{CaseWhen, Expr as Ast};
 use weir_core::{Error, Result, SqlType};
-use weir_expr::functions::{self, cast_to, common_type};
+use weir_expr::functions::{self, argument_type, branch_type, cast_to};
 use weir_expr::{CompareOp, Expr};
 
 /// CASE and its kin: branches of one type.
 pub(super) fn choose(branches: Vec<(Expr, Expr)>, otherwise: Expr, of: &str) -> Result<Expr> {
     let types: Vec<SqlType> = branches.iter().map(|(_, v)| v.ty()).chain([otherwise.ty()]).collect();
-    let ty = common_type(&types).ok_or_else(|| {
+    let ty = branch_type(&types).ok_or_else(|| {
         let names: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
         Error::script(format!("the branches of {of} have types that do not go together: {}", names.join(", ")))
     })?;
@@ -50,7 +50,7 @@ impl Binder<'_> {
     /// COALESCE: the first argument that is not NULL.
     pub(super) fn coalesce(&mut self, args: Vec<Expr>) -> Result<Expr> {
         let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
-        let ty = common_type(&types).ok_or_else(|| {
+        let ty = argument_type(&types).ok_or_else(|| {
             let names: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
             Error::script(format!("the arguments of COALESCE have types that do not go together: {}", names.join(", ")))
         })?;

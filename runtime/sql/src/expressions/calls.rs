@@ -6,15 +6,15 @@ use super::illegal_null;
 use super::literals::{text, time_literal};
 use crate::aggregates::Collector;
 use crate::catalog::idents;
-use crate::names::{Binder, Scope};
+use crate::names::{Binder, Scope, field};
 use sqlparser::ast::{
     CeilFloorKind, DateTimeField, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
 };
 use weir_core::error::nearest;
 use weir_core::{Error, Result, SqlType, TypeKind, Value};
 use weir_expr::aggregate::Aggregate;
-use weir_expr::functions::{self, cast_to, common_type};
-use weir_expr::{ArithOp, CompareOp, Expr};
+use weir_expr::functions::{self, argument_type, branch_type, cast_to, common_type};
+use weir_expr::{ArithOp, CompareOp, Expr, cast};
 
 impl Binder<'_> {
     /// Calls a built-in function.
@@ -162,7 +162,7 @@ impl Binder<'_> {
             }
             "GREATEST" | "LEAST" => {
                 let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
-                let ty = common_type(&types).ok_or_else(|| {
+                let ty = argument_type(&types).ok_or_else(|| {
                     Error::script(format!("the arguments of {upper} have types that do not go together"))
                 })?;
                 self.call(upper, args.into_iter().map(|a| cast_to(a, &ty)).collect())
@@ -185,13 +185,27 @@ impl Binder<'_> {
                 None => Err(Error::script(format!("{upper} goes with GROUP BY"))),
             },
             "ARRAY_CONTAINS" | "ARRAY_POSITION" | "ARRAY_REMOVE" | "ARRAY_APPEND" | "ARRAY_PREPEND" if count == 2 => {
-                self.call(upper, with_element(args))
+                let args = with_element(upper, args)?;
+                self.call(upper, args)
             }
-            "ARRAY" | "ARRAY_CONCAT" | "ARRAY_UNION" | "ARRAY_INTERSECT" | "ARRAY_EXCEPT" | "MAP_UNION" => {
-                self.call(upper, alike(args, 0, 1))
+            "ARRAY_CONCAT" | "ARRAY_UNION" | "ARRAY_INTERSECT" | "ARRAY_EXCEPT" | "MAP_UNION"
+                if args.iter().any(|a| a.ty().is_null()) =>
+            {
+                Err(illegal_null())
             }
-            "ELT" => self.call(upper, alike(args, 1, 1)),
-            "MAP" if count.is_multiple_of(2) => self.call(upper, alike(alike(args, 0, 2), 1, 2)),
+            "ITEM" => {
+                arity(2)?;
+                let at = args.remove(1);
+                self.element_at(args.remove(0), at)
+            }
+            "ARRAY" => self.call(upper, alike(args, 0, 1, branch_type)),
+            "ARRAY_CONCAT" | "ARRAY_UNION" | "ARRAY_INTERSECT" | "ARRAY_EXCEPT" | "MAP_UNION" => {
+                self.call(upper, alike(args, 0, 1, common_type))
+            }
+            "ELT" => self.call(upper, alike(args, 1, 1, common_type)),
+            "MAP" if count.is_multiple_of(2) => {
+                self.call(upper, alike(alike(args, 0, 2, common_type), 1, 2, common_type))
+            }
             "JSON" => Err(Error::script("JSON(…) stands only as a value of JSON_OBJECT or JSON_ARRAY")),
             "JSON_STRING" | "JSON_ARRAY" | "JSON_OBJECT" | "JSON_VALUE" => self.call(upper, args),
             _ if args.iter().any(|a| a.ty().is_null()) && upper != "CONCAT_WS" => Err(illegal_null()),
@@ -203,23 +217,45 @@ impl Binder<'_> {
     }
 }
 
-/// An array and what may be an element of it: the element is brought to what the array holds, or both to what they have in common.
-fn with_element(mut args: Vec<Expr>) -> Vec<Expr> {
-    if let TypeKind::Array(item) = args[0].ty().kind
-        && let Some(ty) = common_type(&[*item.clone(), args[1].ty()])
-    {
-        let element = args.remove(1);
-        let array = args.remove(0);
-        let whole = SqlType::from(TypeKind::Array(Box::new(ty.clone()))).nullable(array.ty().nullable);
-        args = vec![cast_to(array, &whole), cast_to(element, &ty)];
+/// An array and what may be an element of it, which is cast to what the array holds, if it is so without being asked to.
+fn with_element(function: &str, mut args: Vec<Expr>) -> Result<Vec<Expr>> {
+    if let TypeKind::Array(item) = args[0].ty().kind {
+        let given = args[1].ty();
+        let day = matches!((&given.kind, &item.kind), (TypeKind::Timestamp(_), TypeKind::Date | TypeKind::Time(_)));
+        if !day && !cast::implicit(&given, &item) {
+            let (given, item) = (given.kind, item.kind);
+            let e = Error::script(format!("{function} of an array of {item} takes {item}, not {given}"));
+            return Err(e.hint(format!("cast it: CAST(… AS {item})")));
+        }
+        args[1] = cast_to(args[1].clone(), &item);
     }
-    args
+    Ok(args)
+}
+
+impl Binder<'_> {
+    /// What stands at a place of an array or a map; of a row the field of a number, from 1, or of a name, which are constants.
+    pub(super) fn element_at(&mut self, of: Expr, at: Expr) -> Result<Expr> {
+        if at.ty().is_null() {
+            return Err(illegal_null());
+        }
+        let TypeKind::Row(fields) = of.ty().kind else { return self.call("ITEM", vec![of, at]) };
+        match &at {
+            Expr::Literal { value: Value::Text(name), .. } => field(of, name),
+            Expr::Literal { value: Value::Int(n), .. } => {
+                let found = usize::try_from(*n - 1).ok().and_then(|i| fields.get(i));
+                let e =
+                    || Error::script(format!("the row has {} fields, counted from 1, and no field {n}", fields.len()));
+                field(of, &found.ok_or_else(e)?.name)
+            }
+            _ => Err(Error::script("a field of a row is named by a constant: its number or its name")),
+        }
+    }
 }
 
 /// Arguments of which each so many, from one on, are brought to the type that they have in common, where they have one.
-fn alike(mut args: Vec<Expr>, from: usize, step: usize) -> Vec<Expr> {
+fn alike(mut args: Vec<Expr>, from: usize, step: usize, in_common: fn(&[SqlType]) -> Option<SqlType>) -> Vec<Expr> {
     let types: Vec<SqlType> = args.iter().skip(from).step_by(step).map(Expr::ty).collect();
-    if let Some(ty) = common_type(&types) {
+    if let Some(ty) = in_common(&types) {
         args.iter_mut().skip(from).step_by(step).for_each(|a| *a = cast_to(a.clone(), &ty));
     }
     args

@@ -149,7 +149,7 @@ impl Binder<'_> {
                 AccessExpr::Dot(Ast::Identifier(i)) => field(expr, &i.value)?,
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     let index = self.expr(index, scope, agg)?;
-                    self.call("ITEM", vec![expr, index])?
+                    self.element_at(expr, index)?
                 }
                 _ => {
                     return Err(Error::script("this access is not known; write a[1], m['k'] or r.field"));

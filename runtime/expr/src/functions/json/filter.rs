@@ -44,7 +44,7 @@ impl Filter {
     /// Reads a filter from its opening parenthesis on; gives it with the place behind the closing one. `paths` reads the paths in
     /// it.
     pub(super) fn parse(chars: &[char], open: usize, paths: &ReadPath<'_>) -> Result<(Filter, usize), String> {
-        let mut reader = Reader { chars, at: open, paths };
+        let mut reader = FilterParser { chars, at: open, paths };
         let filter = reader.operand(0)?;
         Ok((filter, reader.at))
     }
@@ -135,13 +135,13 @@ fn order(a: &Json, b: &Json) -> Option<Ordering> {
     }
 }
 
-struct Reader<'a> {
+struct FilterParser<'a> {
     chars: &'a [char],
     at: usize,
     paths: &'a ReadPath<'a>,
 }
 
-impl Reader<'_> {
+impl FilterParser<'_> {
     fn wrong<T>(&self, why: &str) -> Result<T, String> {
         Err(format!("{why} in the filter at character {}", self.at + 1))
     }

@@ -26,7 +26,7 @@ impl Path {
             return Err("it ends with '.'".to_string());
         }
         let chars: Vec<char> = text.chars().collect();
-        let mut reader = Reader { chars: &chars, at: 1, depth, steps: vec![] };
+        let mut reader = PathParser { chars: &chars, at: 1, depth, steps: vec![] };
         if chars.len() > 1 && !['.', '['].contains(&chars[1]) {
             return reader.wrong("no '.' or '['");
         }
@@ -56,14 +56,14 @@ impl Path {
     }
 }
 
-struct Reader<'a> {
+struct PathParser<'a> {
     chars: &'a [char],
     at: usize,
     depth: usize,
     steps: Vec<Step>,
 }
 
-impl Reader<'_> {
+impl PathParser<'_> {
     fn wrong<T>(&self, why: &str) -> Result<T, String> {
         Err(format!("{why} at character {}", self.at + 1))
     }

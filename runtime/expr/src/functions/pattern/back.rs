@@ -3,7 +3,7 @@
 
 use super::NoPattern;
 use super::Span;
-use super::tree::{Greed, Node, Place};
+use super::tree::{Anchor, Greed, Node};
 
 /// Instructions of one program.
 const MOST_INSTRUCTIONS: usize = 20_000;
@@ -21,7 +21,7 @@ enum Step {
     Save(usize),
     /// Fails where the place is the slot's: a repetition of nothing.
     Progress(usize),
-    At(Place, bool),
+    At(Anchor, bool),
     /// What follows up to its `Done` matches here, or does not; then goes on behind.
     Look {
         negative: bool,
@@ -367,26 +367,26 @@ impl Run<'_> {
         Ok(found)
     }
 
-    fn is_at(&self, place: Place, unix: bool, at: usize) -> bool {
+    fn is_at(&self, place: Anchor, unix: bool, at: usize) -> bool {
         let (before, behind) = (&self.text[..at], &self.text[at..]);
         let breaks = |c: char| c == '\n' || !unix && matches!(c, '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
         let middle = || !unix && before.ends_with('\r') && behind.starts_with('\n');
         match place {
-            Place::TextBegin => at == 0,
-            Place::TextEnd => behind.is_empty(),
-            Place::LastLineEnd => {
+            Anchor::TextBegin => at == 0,
+            Anchor::TextEnd => behind.is_empty(),
+            Anchor::LastLineEnd => {
                 let mut rest = behind.chars();
                 let first = rest.next();
                 first.is_none_or(|c| breaks(c) && (rest.as_str().is_empty() || !unix && behind == "\r\n") && !middle())
             }
-            Place::LineBegin => !behind.is_empty() && (at == 0 || before.ends_with(breaks) && !middle()),
-            Place::LineEnd => behind.is_empty() || behind.starts_with(breaks) && !middle(),
-            Place::WordBoundary | Place::NoWordBoundary => {
+            Anchor::LineBegin => !behind.is_empty() && (at == 0 || before.ends_with(breaks) && !middle()),
+            Anchor::LineEnd => behind.is_empty() || behind.starts_with(breaks) && !middle(),
+            Anchor::WordBoundary | Anchor::NoWordBoundary => {
                 let word = |c: Option<char>| c.is_some_and(|c| c == '_' || c.is_alphanumeric());
                 let boundary = word(before.chars().next_back()) != word(behind.chars().next());
-                boundary == (place == Place::WordBoundary)
+                boundary == (place == Anchor::WordBoundary)
             }
-            Place::SearchBegin => at == self.begin,
+            Anchor::SearchBegin => at == self.begin,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Classes of characters: in brackets, and by name.
 
 use super::NoPattern;
-use super::reader::{Flags, Reader};
+use super::reader::{Flags, PatternParser};
 
 /// Java's `\h`, as the inside of a class.
 pub(super) const HORIZONTAL: &str = r" \t\u{A0}\u{1680}\u{180E}\u{2000}-\u{200A}\u{202F}\u{205F}\u{3000}";
@@ -111,7 +111,7 @@ fn by_name(name: &str, unicode: bool) -> Result<String, NoPattern> {
 }
 
 /// Reads `\p{…}` or `\pL` from behind the `p` on, and gives the inside of the class.
-pub(super) fn property(reader: &mut Reader<'_>) -> Result<String, NoPattern> {
+pub(super) fn property(reader: &mut PatternParser<'_>) -> Result<String, NoPattern> {
     let name = if reader.take('{') {
         let from = reader.at;
         while reader.peek().is_some_and(|c| c != '}') {
@@ -160,7 +160,7 @@ fn push_range(low: char, high: char, flags: Flags, out: &mut String) {
 }
 
 /// Reads a class from behind its `[` on.
-pub(super) fn bracketed(reader: &mut Reader<'_>, depth: usize) -> Result<String, NoPattern> {
+pub(super) fn bracketed(reader: &mut PatternParser<'_>, depth: usize) -> Result<String, NoPattern> {
     if depth > 50 {
         return Err(NoPattern::Unsupported("classes nested more than 50 deep".to_string()));
     }

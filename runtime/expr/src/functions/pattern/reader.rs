@@ -15,13 +15,13 @@ pub(super) struct Flags {
 }
 
 /// Where reading a pattern has come to.
-pub(super) struct Reader<'a> {
+pub(super) struct PatternParser<'a> {
     pub chars: &'a [char],
     pub at: usize,
     pub flags: Flags,
 }
 
-impl Reader<'_> {
+impl PatternParser<'_> {
     pub(super) fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }

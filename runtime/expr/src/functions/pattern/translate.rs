@@ -2,8 +2,8 @@
 
 use super::NoPattern;
 use super::class::{self, VERTICAL, bracketed, by_letter};
-use super::reader::{Flags, Reader};
-use super::tree::{Greed, Node, Place};
+use super::reader::{Flags, PatternParser};
+use super::tree::{Anchor, Greed, Node};
 
 /// An open parenthesis, or the whole.
 struct Frame {
@@ -43,7 +43,7 @@ impl Frame {
 }
 
 struct Translator<'a> {
-    reader: Reader<'a>,
+    reader: PatternParser<'a>,
     /// Groups that are there in the whole pattern, and those that have begun.
     total: usize,
     groups: usize,
@@ -56,7 +56,7 @@ struct Translator<'a> {
 pub(super) fn translate(source: &str, whole: bool) -> Result<(Node, usize), NoPattern> {
     let chars: Vec<char> = source.chars().collect();
     let mut t = Translator {
-        reader: Reader { chars: &chars, at: 0, flags: Flags::default() },
+        reader: PatternParser { chars: &chars, at: 0, flags: Flags::default() },
         total: count(&chars),
         groups: 0,
         names: vec![],
@@ -65,7 +65,7 @@ pub(super) fn translate(source: &str, whole: bool) -> Result<(Node, usize), NoPa
     t.all()?;
     let node = t.open.pop().map_or(Node::Sequence(vec![]), Frame::close);
     let place = |p| Node::At(p, false);
-    let node = if whole { Node::Sequence(vec![place(Place::TextBegin), node, place(Place::TextEnd)]) } else { node };
+    let node = if whole { Node::Sequence(vec![place(Anchor::TextBegin), node, place(Anchor::TextEnd)]) } else { node };
     Ok((node, t.groups))
 }
 
@@ -157,10 +157,10 @@ impl Translator<'_> {
                 '.' if flags.dot_all => self.one("(?s:.)"),
                 '.' if flags.unix_lines => self.one(r"[^\n]"),
                 '.' => self.one(r"[^\n\r\u{85}\u{2028}\u{2029}]"),
-                '^' if flags.multi_line => self.push(place(Place::LineBegin)),
-                '^' => self.push(place(Place::TextBegin)),
-                '$' if flags.multi_line => self.push(place(Place::LineEnd)),
-                '$' => self.push(place(Place::LastLineEnd)),
+                '^' if flags.multi_line => self.push(place(Anchor::LineBegin)),
+                '^' => self.push(place(Anchor::TextBegin)),
+                '$' if flags.multi_line => self.push(place(Anchor::LineEnd)),
+                '$' => self.push(place(Anchor::LastLineEnd)),
                 '\\' => self.escape()?,
                 c => self.literal(c),
             }
@@ -210,7 +210,7 @@ impl Translator<'_> {
 
     /// Reads `n}`, `n,}` or `n,m}`.
     fn count(&mut self) -> Result<(u32, Option<u32>), NoPattern> {
-        fn number(r: &mut Reader<'_>) -> Result<Option<u32>, NoPattern> {
+        fn number(r: &mut PatternParser<'_>) -> Result<Option<u32>, NoPattern> {
             let from = r.at;
             while r.peek().is_some_and(|c| c.is_ascii_digit()) {
                 r.at += 1;
@@ -332,12 +332,12 @@ impl Translator<'_> {
                 }
             }
             'E' => return self.reader.invalid("there is no escape '\\E'"),
-            'b' => self.push(place(Place::WordBoundary)),
-            'B' => self.push(place(Place::NoWordBoundary)),
-            'A' => self.push(place(Place::TextBegin)),
-            'z' => self.push(place(Place::TextEnd)),
-            'Z' => self.push(place(Place::LastLineEnd)),
-            'G' => self.push(place(Place::SearchBegin)),
+            'b' => self.push(place(Anchor::WordBoundary)),
+            'B' => self.push(place(Anchor::NoWordBoundary)),
+            'A' => self.push(place(Anchor::TextBegin)),
+            'z' => self.push(place(Anchor::TextEnd)),
+            'Z' => self.push(place(Anchor::LastLineEnd)),
+            'G' => self.push(place(Anchor::SearchBegin)),
             'R' => {
                 let both = Node::Sequence(vec![Node::One(r"\r".to_string()), Node::One(r"\n".to_string())]);
                 self.push(Node::Choice(vec![both, Node::One(format!("[{VERTICAL}]"))]));

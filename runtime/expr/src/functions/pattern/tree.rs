@@ -2,7 +2,7 @@
 
 /// Where a pattern holds without taking a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Anchor {
     TextBegin,
     TextEnd,
     /// The end, or before the line break that the text ends with.
@@ -45,7 +45,7 @@ pub(super) enum Node {
     },
     /// What a group took; without regard to case, and whether that is Unicode's.
     Reference(usize, Option<bool>),
-    At(Place, bool),
+    At(Anchor, bool),
 }
 
 impl Node {
@@ -62,12 +62,12 @@ impl Node {
     /// Whether only the engine that goes back can match it, whatever the text.
     pub(super) fn needs_steps_back(&self) -> bool {
         self.any(&|n| {
-            matches!(n, Node::Atomic(_) | Node::Look { .. } | Node::Reference(..) | Node::At(Place::SearchBegin, _))
+            matches!(n, Node::Atomic(_) | Node::Look { .. } | Node::Reference(..) | Node::At(Anchor::SearchBegin, _))
         })
     }
     /// Whether it has places that line breaks in the text matter to.
     pub(super) fn knows_lines(&self) -> bool {
-        self.any(&|n| matches!(n, Node::At(Place::LastLineEnd | Place::LineBegin | Place::LineEnd, _)))
+        self.any(&|n| matches!(n, Node::At(Anchor::LastLineEnd | Anchor::LineBegin | Anchor::LineEnd, _)))
     }
 
     /// The same for the regex crate, for texts of one line.
@@ -102,11 +102,11 @@ impl Node {
             }
             Node::At(place, _) => {
                 *out += match place {
-                    Place::TextBegin | Place::LineBegin => r"\A",
-                    Place::TextEnd | Place::LastLineEnd | Place::LineEnd => r"\z",
-                    Place::WordBoundary => r"\b",
-                    Place::NoWordBoundary => r"\B",
-                    Place::SearchBegin => "",
+                    Anchor::TextBegin | Anchor::LineBegin => r"\A",
+                    Anchor::TextEnd | Anchor::LastLineEnd | Anchor::LineEnd => r"\z",
+                    Anchor::WordBoundary => r"\b",
+                    Anchor::NoWordBoundary => r"\B",
+                    Anchor::SearchBegin => "",
                 }
             }
             Node::Atomic(_) | Node::Look { .. } | Node::Reference(..) => {}

@@ -6,21 +6,21 @@ use weir_core::graph::SubtaskContext;
 use weir_core::thread::{locked, spawn};
 
 /// The connections of a table that nobody uses at the moment.
-pub(crate) struct Kept<T>(Arc<Mutex<Vec<T>>>);
+pub(crate) struct IdleConnections<T>(Arc<Mutex<Vec<T>>>);
 
-impl<T> Default for Kept<T> {
+impl<T> Default for IdleConnections<T> {
     fn default() -> Self {
-        Kept(Arc::default())
+        IdleConnections(Arc::default())
     }
 }
 
-impl<T> Clone for Kept<T> {
+impl<T> Clone for IdleConnections<T> {
     fn clone(&self) -> Self {
-        Kept(self.0.clone())
+        IdleConnections(self.0.clone())
     }
 }
 
-impl<T: Send + 'static> Kept<T> {
+impl<T: Send + 'static> IdleConnections<T> {
     /// Keeps a connection that works, and is in the middle of nothing.
     pub fn keep(&self, connection: T) {
         locked(&self.0).push(connection);

@@ -2,7 +2,7 @@
 //! or not yet; anything else has been tampered with, and is never guessed about.
 
 use std::sync::LazyLock;
-use weir_core::graph::{JobIdentity, Mark};
+use weir_core::graph::{CommitMarker, JobIdentity};
 use weir_core::{Error, Result};
 
 /// What a system outside says that it has: who wrote to it last, and the epoch it was given last.
@@ -22,33 +22,33 @@ pub(crate) fn run_of(owner: &str) -> &str {
 
 /// How far a system outside is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Delivered {
     /// It has this epoch of this run, 0 for none so far.
-    There(u64),
+    UpTo(u64),
     /// It knows nothing of this run, which is rightly so: the run begins.
-    Begin,
+    Nothing,
 }
 
 /// Compares the two. `what` names the system, as in `the topic 'x' at host`.
 ///
 /// # Errors
 /// When they are not of one history.
-pub(crate) fn compare(what: &str, job: &JobIdentity, found: Found, mark: Option<Mark>) -> Result<Standing> {
+pub(crate) fn reconcile(what: &str, job: &JobIdentity, found: Found, mark: Option<CommitMarker>) -> Result<Delivered> {
     match (found.as_ref().map(|(owner, epoch)| (run_of(owner), *epoch)), mark) {
         (Some((run, epoch)), Some(m)) if run == job.run => {
             if epoch == m.epoch.0 || epoch == m.previous.0 {
-                return Ok(Standing::There(epoch));
+                return Ok(Delivered::UpTo(epoch));
             }
             let says = format!("it has epoch {epoch}, and the state says {} after {}", m.epoch, m.previous);
             Err(strange(what, &says))
         }
-        (Some((run, 0)), None) if run == job.run => Ok(Standing::There(0)),
+        (Some((run, 0)), None) if run == job.run => Ok(Delivered::UpTo(0)),
         (Some((run, epoch)), None) if run == job.run => {
             Err(strange(what, &format!("it has epoch {epoch}, and the state knows of none")))
         }
-        (_, None) => Ok(Standing::Begin),
+        (_, None) => Ok(Delivered::Nothing),
         // The run has begun, and given nothing.
-        (None, Some(m)) if m.epoch.0 == 0 => Ok(Standing::Begin),
+        (None, Some(m)) if m.epoch.0 == 0 => Ok(Delivered::Nothing),
         (None, Some(m)) => {
             Err(strange(what, &format!("its mark is gone, and the state says that it was given epoch {}", m.epoch)))
         }
@@ -104,18 +104,18 @@ mod tests {
     #[test]
     fn only_one_history_is_taken() {
         let job = JobIdentity { id: "j".to_string(), run: "r".to_string() };
-        let mark = Some(Mark { epoch: Epoch(7), previous: Epoch(4) });
+        let mark = Some(CommitMarker { epoch: Epoch(7), previous: Epoch(4) });
         let has = |run: &str, epoch| Some((run.to_string(), epoch));
-        let ask = |found, mark| compare("it", &job, found, mark).map_err(|e| e.message);
-        assert_eq!(ask(has("r", 7), mark), Ok(Standing::There(7)));
-        assert_eq!(ask(has("r", 4), mark), Ok(Standing::There(4)));
-        assert_eq!(ask(Some((owner(&job), 7)), mark), Ok(Standing::There(7)));
-        assert_eq!(ask(has("r", 0), None), Ok(Standing::There(0)));
-        assert_eq!(ask(None, None), Ok(Standing::Begin));
-        assert_eq!(ask(has("older", 9), None), Ok(Standing::Begin));
-        let begun = Some(Mark { epoch: Epoch(0), previous: Epoch(0) });
-        assert_eq!(ask(has("r", 0), begun), Ok(Standing::There(0)));
-        assert_eq!(ask(None, begun), Ok(Standing::Begin));
+        let ask = |found, mark| reconcile("it", &job, found, mark).map_err(|e| e.message);
+        assert_eq!(ask(has("r", 7), mark), Ok(Delivered::UpTo(7)));
+        assert_eq!(ask(has("r", 4), mark), Ok(Delivered::UpTo(4)));
+        assert_eq!(ask(Some((owner(&job), 7)), mark), Ok(Delivered::UpTo(7)));
+        assert_eq!(ask(has("r", 0), None), Ok(Delivered::UpTo(0)));
+        assert_eq!(ask(None, None), Ok(Delivered::Nothing));
+        assert_eq!(ask(has("older", 9), None), Ok(Delivered::Nothing));
+        let begun = Some(CommitMarker { epoch: Epoch(0), previous: Epoch(0) });
+        assert_eq!(ask(has("r", 0), begun), Ok(Delivered::UpTo(0)));
+        assert_eq!(ask(None, begun), Ok(Delivered::Nothing));
         assert!(ask(has("x", 0), begun).is_err(), "a newer run has begun");
         for (found, mark) in
             [(has("r", 5), mark), (has("r", 8), mark), (has("r", 3), None), (None, mark), (has("x", 7), mark)]

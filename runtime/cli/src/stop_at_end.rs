@@ -51,8 +51,8 @@ impl SourceFactory for Ending {
     fn rate(&self) -> Option<f64> {
         self.inner.rate()
     }
-    fn rewinds(&self) -> bool {
-        self.inner.rewinds()
+    fn replayable(&self) -> bool {
+        self.inner.replayable()
     }
     fn total_bytes(&self) -> Option<u64> {
         self.inner.total_bytes()
