@@ -359,6 +359,18 @@ fn edited(before: &str, after: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
+fn commands_end_quietly_when_nobody_reads_on() {
+    let job = Job::new("SHOW FUNCTIONS; SELECT 1;");
+    for command in ["explain", "run"] {
+        let script = format!("\"$0\" {command} job.sql | true");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(weir()).current_dir(job.folder.path());
+        let ran = weir_tests::Ran::from(shell.output().expect("a shell")).succeeded();
+        assert!(!ran.err.contains("panicked") && !ran.err.contains("error"), "{command}: {}", ran.err);
+    }
+}
+
+#[test]
 fn state_belongs_to_what_is_computed_and_read() {
     const SUM: &str = "INSERT INTO o SELECT k, SUM(v) FROM t GROUP BY k;";
     // Other names, comments and parallelisms: the job goes on, also where a stage without state is gone.

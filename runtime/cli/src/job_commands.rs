@@ -76,7 +76,7 @@ pub fn list(a: &List) -> Result<()> {
     match a.format {
         Shown::Json => print(&format!("{}\n", Value::Array(all))),
         Shown::Text if out.is_empty() => {
-            eprintln!("no job runs");
+            note!("no job runs");
             Ok(())
         }
         Shown::Text => print(&out),
@@ -95,7 +95,7 @@ pub fn stop(job: &Job) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    eprintln!("stopped; run it again to go on from here");
+    note!("stopped; run it again to go on from here");
     Ok(())
 }
 
@@ -116,12 +116,12 @@ pub fn scale(a: &Scale) -> Result<()> {
     let answer = ask(&state::folder(&a.job, true)?, &format!("scale {question}"))?;
     let changed = answer["changed"].as_object().cloned().unwrap_or_default();
     for (name, c) in &changed {
-        println!("{name}: {} -> {}", c["from"], c["to"]);
+        print(&format!("{name}: {} -> {}\n", c["from"], c["to"]))?;
     }
     if changed.is_empty() {
-        eprintln!("nothing to change");
+        note!("nothing to change");
     } else {
-        eprintln!("no rows for {:.2} s", number(&answer, "pause_seconds"));
+        note!("no rows for {:.2} s", number(&answer, "pause_seconds"));
     }
     Ok(())
 }
@@ -143,7 +143,7 @@ pub fn hints(a: &Hints) -> Result<()> {
     match a.format {
         Shown::Json => print(&format!("{}\n", job["hints"])),
         Shown::Text if hints.is_empty() => {
-            eprintln!("nothing to change; what is said is said after ten seconds of work");
+            note!("nothing to change; what is said is said after ten seconds of work");
             Ok(())
         }
         Shown::Text => print(&in_words(hints)),
@@ -206,7 +206,7 @@ pub fn top(a: &Top) -> Result<()> {
     }
     loop {
         let Ok(job) = ask(&folder, "job") else {
-            eprintln!("the job has ended");
+            note!("the job has ended");
             return Ok(());
         };
         // Home, every line with its rest cleared, then what is left below.

@@ -1,5 +1,7 @@
 //! The `weir` command, and a way to run a job with functions of the caller's own.
 
+#[macro_use]
+mod output;
 mod arguments;
 mod assemble;
 mod functions;
@@ -70,14 +72,14 @@ pub fn command() -> ExitCode {
         }
         Command::CompileFunction { from, to } => weir_udf_host::compile_file(&from, &to),
         Command::Version => {
-            println!("weir {}", env!("CARGO_PKG_VERSION"));
+            output::line(concat!("weir ", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e}");
+            note!("error: {e}");
             ExitCode::from(e.kind.exit_code())
         }
     }

@@ -33,9 +33,9 @@ impl Token {
 pub fn listen(address: &str, running: &Arc<Running>, folder: &Folder) -> Result<()> {
     let token = Token::of(folder)?;
     let bound = weir_server::serve(address, running.clone(), token.text().to_string())?;
-    eprintln!("metrics at http://{bound}/metrics");
+    note!("metrics at http://{bound}/metrics");
     if let Token::Drawn(_, file) = token {
-        eprintln!("changes at this address want the token in {}", file.display());
+        note!("changes at this address want the token in {}", file.display());
     }
     Ok(())
 }

@@ -100,7 +100,7 @@ impl Progress {
                     }
                     None if said.elapsed() > Duration::from_secs(10) => {
                         said = Instant::now();
-                        eprintln!("{line}");
+                        note!("{line}");
                     }
                     None => {}
                 }
@@ -122,7 +122,7 @@ impl Progress {
         let read = if s.bytes > 0 { format!(" ({})", HumanBytes(s.bytes)) } else { String::new() };
         let failed =
             if s.failed > 0 { format!(", {} bad rows or fields", HumanCount(s.failed)) } else { String::new() };
-        eprintln!(
+        note!(
             "{what}: {} rows in{read}, {} out{failed}, {} epochs, {time:.1?}, {} rows/s",
             HumanCount(s.rows_in),
             HumanCount(s.rows_out),
@@ -134,7 +134,7 @@ impl Progress {
             let sum = |f: &dyn Fn(&SubtaskMetrics) -> f64| all.iter().map(f).sum::<f64>();
             let (busy, back, idle) = (sum(&|m| m.busy.get()), sum(&|m| m.back_pressured.get()), sum(&|m| m.idle.get()));
             let part = |t: f64| (100.0 * t / (busy + back + idle).max(1e-6)) as u64;
-            eprintln!(
+            note!(
                 "  {:<28} x{:<2} busy {:>3} %  back-pressured {:>3} %  idle {:>3} %  cpu {:.2} s",
                 w.name,
                 all.len(),

@@ -4,6 +4,7 @@ use crate::arguments::{Replay, Run, Script};
 use crate::assemble::{Assembled, REPLAY, assemble, assemble_replay};
 use crate::listening::listen;
 use crate::local;
+use crate::output::line;
 use crate::progress::Progress;
 use crate::registry;
 use crate::running::{Running, sentence};
@@ -44,7 +45,7 @@ fn catch_signals(control: &Arc<Control>) -> Result<()> {
             }
             ends = true;
             if control.stop() {
-                eprintln!("stopping after this epoch; once more leaves at once");
+                note!("stopping after this epoch; once more leaves at once");
             }
         }
     };
@@ -87,7 +88,7 @@ pub fn state_folder(asked: Option<&Path>, base: &Path, name: &str) -> Result<Pat
         .map(|p| p.join("weir"));
     match user {
         Some(u) if writable(&u) => {
-            eprintln!("{} cannot be written, so the state goes to {}", base.display(), u.display());
+            note!("{} cannot be written, so the state goes to {}", base.display(), u.display());
             Ok(u.join(name))
         }
         _ => Err(Error::state(format!("no folder for the state can be written: not {}", beside.display()))
@@ -213,10 +214,10 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         None => e,
     };
     let compiled = weir_sql::compile(&source.text, &source.base, source.settings.clone(), &*loader).map_err(place)?;
-    compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| println!("{}", weir_core::secrets::shown(t, true)));
+    compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| line(weir_core::secrets::shown(t, true)));
     if compiled.inserts.is_empty() {
         if compiled.answers.is_empty() {
-            eprintln!("{}: nothing to run: there is no INSERT and no SELECT", source.path);
+            note!("{}: nothing to run: there is no INSERT and no SELECT", source.path);
         }
         return Ok(());
     }
@@ -261,7 +262,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         return Err(ended(&name));
     }
     if store.finished() {
-        eprintln!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
+        note!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
     }
     let store = Arc::new(store);
     let id = folder.job_id()?;
@@ -297,19 +298,19 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     closed?;
     drop(backend);
     progress.finish(ended);
-    running.hints_at_end().iter().for_each(|h| eprintln!("  hint: {}", sentence(h)));
+    running.hints_at_end().iter().for_each(|h| note!("  hint: {}", sentence(h)));
     if ended {
         // The very last step: a process that is killed before it finds the job complete, not new, when it is run again.
         return folder.note(&name, &run, true);
     }
     for (table, statement, n) in assembled.passed_over.all() {
         let many = if n == 1 { "a dead letter".to_string() } else { format!("{n} dead letters") };
-        eprintln!(
+        note!(
             "passed over in '{table}': {many} of the statement {statement}, which takes none from there in this script: one that was \
              changed is another; replay them with the script as it was"
         );
     }
-    eprintln!(
+    note!(
         "{}",
         if replays { "all dead letters are read; run the job to go on" } else { "run it again to go on from here" }
     );
@@ -351,7 +352,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
         folder.clear()?;
         let run = state::new_run();
         folder.note(name, &run, false)?;
-        eprintln!("job '{name}' starts anew{why}; its state is in {at}");
+        note!("job '{name}' starts anew{why}; its state is in {at}");
         Ok((run, true))
     };
     if let Some(file) = &a.from {
@@ -366,7 +367,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
         }
         let (from, mut text) = weir_state::open_savepoint(file, name)?;
         let (keys, run) = state::import(folder, name, &mut *text)?;
-        eprintln!("job '{name}' starts from {from}: {keys} keys; its state is in {at}");
+        note!("job '{name}' starts from {from}: {keys} keys; its state is in {at}");
         return Ok((run, false));
     }
     match status {
@@ -375,7 +376,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
         Some(_) if !job.replayable => anew(", for standard input cannot be read again"),
         Some(s) if s.finished => anew(", for its last run came to its end"),
         Some(s) => {
-            eprintln!("job '{name}' goes on after its last epoch; its state is in {at}");
+            note!("job '{name}' goes on after its last epoch; its state is in {at}");
             Ok((s.run, false))
         }
     }
@@ -402,7 +403,7 @@ fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
     if lost.is_empty() {
         return Ok(());
     }
-    eprintln!("state: {kept} operators kept, {} new, {} no longer used", wanted.len() - kept, gone.len());
+    note!("state: {kept} operators kept, {} new, {} no longer used", wanted.len() - kept, gone.len());
     if !allow_drop {
         return Err(Error::state(why_lost(&lost, &wanted))
             .hint("--allow-state-drop lets go of it and keeps the rest; --fresh starts everything anew"));

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Check, Explain, ExplainFormat, Script};
 use crate::functions::Loader;
+use crate::output::{line, text};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -95,11 +96,11 @@ pub fn check(a: &Check) -> Result<()> {
         errors.push(e);
     }
     for e in &errors {
-        eprintln!("{}: {e}", source.path);
+        note!("{}: {e}", source.path);
     }
     match errors.len() {
         0 => {
-            eprintln!("{}: no errors", source.path);
+            note!("{}: no errors", source.path);
             Ok(())
         }
         n => Err(Error::script(format!("{n} error{} in {}", if n == 1 { "" } else { "s" }, source.path))),
@@ -116,12 +117,12 @@ pub fn explain(a: &Explain) -> Result<()> {
         ExplainFormat::Json => weir_sql::Format::Json,
         ExplainFormat::Mermaid => weir_sql::Format::Mermaid,
     };
-    print!("{}", secrets::shown(&weir_sql::explain(&compiled.inserts, format), true));
+    text(secrets::shown(&weir_sql::explain(&compiled.inserts, format), true));
     if a.format as u8 == ExplainFormat::Text as u8 {
         let assembled = crate::assemble::assemble(&compiled, &source.base)?;
-        println!("\nOperators:");
+        line("\nOperators:");
         for n in &assembled.graph.nodes {
-            println!("  {} x{}", n.name, n.parallelism);
+            line(format_args!("  {} x{}", n.name, n.parallelism));
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Job, Savepoint, State, StateCommand};
 use crate::local;
+use crate::output::line;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ pub fn run(a: &State) -> Result<()> {
                 None => Box::new(BufWriter::new(std::io::stdout())),
             };
             let n = export(&path, &mut out)?;
-            eprintln!("{n} keys exported");
+            note!("{n} keys exported");
             Ok(())
         }
         StateCommand::Import { job, file } => {
@@ -57,7 +58,7 @@ pub fn run(a: &State) -> Result<()> {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let text = File::open(file).map_err(|e| Error::script(format!("cannot read {}: {e}", file.display())))?;
             let (n, _) = import(&folder, &name, &mut BufReader::new(text))?;
-            eprintln!("{n} keys imported; the job '{name}' goes on from there");
+            note!("{n} keys imported; the job '{name}' goes on from there");
             Ok(())
         }
         StateCommand::Drop { job, operator } => {
@@ -74,7 +75,7 @@ pub fn run(a: &State) -> Result<()> {
                     store.close()?;
                 }
             }
-            eprintln!("dropped");
+            note!("dropped");
             Ok(())
         }
     }
@@ -125,8 +126,8 @@ pub fn savepoint(a: &Savepoint) -> Result<()> {
     let path = folder(&a.job, true)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let (to, n) = Archive::open(&a.target)?.put(&name, false, |out| export(&path, out))?;
-    println!("{to}");
-    eprintln!("{n} keys; start from it with: weir run SCRIPT --from {to}");
+    line(&to);
+    note!("{n} keys; start from it with: weir run SCRIPT --from {to}");
     Ok(())
 }
 

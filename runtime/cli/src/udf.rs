@@ -1,6 +1,7 @@
 //! `weir udf`: makes, builds, shows, tests and times functions, with the engine's own sandbox.
 
 use crate::arguments::{Language, Udf, UdfCommand};
+use crate::output::line;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -32,14 +33,14 @@ fn act(a: &Udf) -> Result<()> {
             let output = output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.wasm")));
             std::fs::copy(built.path(), &output)
                 .map_err(|e| Error::tool(format!("cannot write {}: {e}", output.display())))?;
-            println!("{}", output.display());
+            line(output.display());
             Ok(())
         }
         UdfCommand::Inspect { path, assets } => {
             let (loaded, size, _) = load(path, &options(None, assets.as_deref()))?;
-            println!("contract  weir:udf@1.0.0");
-            println!("size      {size} bytes");
-            loaded.describe().iter().for_each(|l| println!("function  {l}"));
+            line("contract  weir:udf@1.0.0");
+            line(format_args!("size      {size} bytes"));
+            loaded.describe().iter().for_each(|l| line(format_args!("function  {l}")));
             Ok(())
         }
         UdfCommand::Test { path, cases, function, network, assets } => {
@@ -67,11 +68,11 @@ fn act(a: &Udf) -> Result<()> {
                 done += n;
             }
             let time = started.elapsed();
-            println!(
+            line(format_args!(
                 "{done} rows in {time:.2?}: {:.0} rows/s, {:.0} ns a row",
                 done as f64 / time.as_secs_f64(),
                 time.as_nanos() as f64 / done as f64
-            );
+            ));
             Ok(())
         }
     }
@@ -82,7 +83,7 @@ fn test(f: &UserFunction, rows: &[Vec<Json>]) -> Result<()> {
     let results = results(f, rows)?;
     let failed = results.iter().filter(|r| r.is_err()).count();
     for result in results {
-        println!("{}", result.unwrap_or_else(|e| format!("error: {e}")));
+        line(result.unwrap_or_else(|e| format!("error: {e}")));
     }
     match failed {
         0 => Ok(()),
@@ -131,7 +132,7 @@ fn test_cases(f: &UserFunction, path: &Path) -> Result<()> {
     }
     let rows: Vec<Vec<Json>> = cases.iter().map(|(_, c)| c.args.clone()).collect();
     let mut failed = 0;
-    for ((line, case), given) in cases.iter().zip(results(f, &rows)?) {
+    for ((at, case), given) in cases.iter().zip(results(f, &rows)?) {
         let wanted = match &case.error {
             Some(words) => format!("an error with '{words}'"),
             None => shown(case.result.as_ref().unwrap_or(&Json::Null)),
@@ -144,12 +145,12 @@ fn test_cases(f: &UserFunction, path: &Path) -> Result<()> {
         if !passes {
             failed += 1;
             let given = given.unwrap_or_else(|e| format!("error: {e}"));
-            println!("{}, line {line}: {} instead of {wanted}", path.display(), given);
+            line(format_args!("{}, line {at}: {given} instead of {wanted}", path.display()));
         }
     }
     match failed {
         0 => {
-            println!("{} passed", cases.len());
+            line(format_args!("{} passed", cases.len()));
             Ok(())
         }
         n => Err(Error::data(format!("{n} of {} cases failed", cases.len()))),
@@ -201,10 +202,10 @@ fn new(name: &str, language: Language) -> Result<()> {
             std::fs::write(&path, text)
         };
         write().map_err(|e| Error::tool(format!("cannot write {}: {e}", path.display())))?;
-        println!("{}", path.display());
+        line(path.display());
     }
-    eprintln!("run it:  weir run {name}.sql");
-    eprintln!("test it: weir udf test {file} --cases {name}.jsonl");
+    note!("run it:  weir run {name}.sql");
+    note!("test it: weir udf test {file} --cases {name}.jsonl");
     Ok(())
 }
 
