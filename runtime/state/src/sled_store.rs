@@ -174,28 +174,26 @@ pub(crate) fn put(
     }
 }
 
-/// The keys that begin so, with their values. sled's own `scan_prefix` of the alpha goes through all leaves behind the last such key,
-/// to the end of the store, before it ends; a range without an end is left at the first other key.
-pub(crate) fn prefixed<'a>(
-    db: &Db,
-    prefix: &'a [u8],
-) -> impl Iterator<Item = Result<(sled::InlineArray, sled::InlineArray)>> + use<'a> {
-    db.range(prefix.to_vec()..)
-        .map(|kv| kv.map_err(sled_error))
-        .take_while(move |kv| kv.as_ref().map_or(true, |(k, _)| k.starts_with(prefix)))
+/// A key of sled's and its value.
+type Entry = (sled::InlineArray, sled::InlineArray);
+
+/// The keys from one on, as long as they are wanted. sled's own `scan_prefix` of the alpha goes through all leaves behind the last such
+/// key, to the end of the store, before it ends; a range without an end is left at the first other key.
+fn keys_from(db: &Db, from: Vec<u8>, wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = Result<Entry>> {
+    let all = db.range(from..).map(|kv| kv.map_err(sled_error));
+    all.take_while(move |kv| kv.as_ref().map_or(true, |(k, _)| wanted(k)))
+}
+
+/// The keys that begin so, with their values.
+fn prefixed(db: &Db, prefix: &[u8]) -> impl Iterator<Item = Result<Entry>> {
+    keys_from(db, prefix.to_vec(), move |k| k.starts_with(prefix))
 }
 
 /// The keys of a range of an operator's, in sled's form, with their values.
-pub(crate) fn range<'a>(
-    db: &Db,
-    operator: OperatorId,
-    range: KeyRange<'a>,
-) -> impl Iterator<Item = Result<(sled::InlineArray, sled::InlineArray)>> + use<'a> {
-    let from = full_key(operator, range.from, &mut vec![]).to_vec();
+pub(crate) fn range(db: &Db, operator: OperatorId, range: KeyRange<'_>) -> impl Iterator<Item = Result<Entry>> {
     let ours = full_key(operator, &[], &mut vec![]).to_vec();
-    db.range(from..)
-        .map(|kv| kv.map_err(sled_error))
-        .take_while(move |kv| kv.as_ref().map_or(true, |(k, _)| k.starts_with(&ours) && range.ends_behind(&k[5..])))
+    let from = full_key(operator, range.from, &mut vec![]).to_vec();
+    keys_from(db, from, move |k| k.starts_with(&ours) && range.ends_behind(&k[5..]))
 }
 
 fn catalogue_key(uid: &str) -> Vec<u8> {

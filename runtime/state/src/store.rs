@@ -158,13 +158,7 @@ impl Store {
         if self.undelivered()?.iter().any(|(_, outbox)| waiting(outbox)) {
             return Ok(true);
         }
-        let mut found = false;
-        // The first key is enough.
-        let looked = self.freeze().each(operator, &mut |_, _| {
-            found = true;
-            Err(Error::internal("a key was found"))
-        });
-        if found { Ok(true) } else { looked.map(|()| false) }
+        Ok(!self.range(operator, KeyRange { from: &[], to: None }, 1)?.is_empty())
     }
 
     /// Forgets an operator and its state.
@@ -298,23 +292,46 @@ impl Frozen<'_> {
     /// When the store fails, or `each` does.
     pub fn each(&self, operator: OperatorId, each: &mut Visitor<'_>) -> Result<()> {
         let all = KeyRange { from: &[], to: None };
-        let mut changed = Merged::new(self.runs.iter().map(|r| r.range(operator, all))).peekable();
-        let mut tell = |key: &[u8], value: Option<&[u8]>| value.map_or(Ok(()), |v| each(key, v));
-        self.shared.sled.with(|db| {
-            for kv in own::prefixed(db, own::full_key(operator, &[], &mut vec![])) {
+        self.shared.visit(&self.runs, operator, all, &mut |k, v| each(k, v).map(|()| true))
+    }
+}
+
+impl Shared {
+    /// Visits the keys of a range with their values, in order, as long as `visit` wants more: those of sled, and of these runs, which
+    /// are newer.
+    fn visit(
+        &self,
+        runs: &[Arc<Run>],
+        operator: OperatorId,
+        range: KeyRange<'_>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        let mut changed = Merged::new(runs.iter().map(|r| r.range(operator, range))).peekable();
+        let mut tell = |key: &[u8], value: Option<&[u8]>| value.map_or(Ok(true), |v| visit(key, v));
+        let goes_on = self.sled.with(|db| {
+            for kv in own::range(db, operator, range) {
                 let (k, v) = kv?;
                 let key = &k[5..];
                 while let Some((k, v)) = changed.next_if(|(k, _)| *k < key) {
-                    tell(k, v)?;
+                    if !tell(k, v)? {
+                        return Ok(false);
+                    }
                 }
-                match changed.next_if(|(k, _)| *k == key) {
-                    Some((k, v)) => tell(k, v)?,
-                    None => tell(key, Some(&v))?,
+                let (k, v) = changed.next_if(|(k, _)| *k == key).unwrap_or((key, Some(&v)));
+                if !tell(k, v)? {
+                    return Ok(false);
                 }
             }
-            Ok::<_, Error>(())
+            Ok(true)
         })?;
-        changed.try_for_each(|(k, v)| tell(k, v))
+        if goes_on {
+            for (k, v) in changed {
+                if !tell(k, v)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -370,33 +387,11 @@ impl StateReader for Store {
     fn range(&self, operator: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
         // What is staged is taken first: an epoch that is applied meanwhile is then seen twice rather than not at all.
         let runs: Vec<Arc<Run>> = self.shared.runs().into_iter().filter(|r| r.operator == operator).collect();
-        let mut changed = Merged::new(runs.iter().map(|r| r.range(operator, range))).peekable();
         let mut pairs: Vec<Pair> = vec![];
-        self.shared.sled.with(|db| {
-            for kv in own::range(db, operator, range) {
-                let (k, v) = kv?;
-                let key = &k[5..];
-                while pairs.len() < limit
-                    && let Some((k, v)) = changed.next_if(|(k, _)| *k < key)
-                {
-                    pairs.extend(v.map(|v| (k.to_vec(), v.to_vec())));
-                }
-                if pairs.len() >= limit {
-                    return Ok(());
-                }
-                match changed.next_if(|(k, _)| *k == key) {
-                    Some((_, v)) => pairs.extend(v.map(|v| (key.to_vec(), v.to_vec()))),
-                    None => pairs.push((key.to_vec(), v.to_vec())),
-                }
-                if pairs.len() >= limit {
-                    return Ok(());
-                }
-            }
-            Ok(())
+        self.shared.visit(&runs, operator, range, &mut |k, v| {
+            pairs.push((k.to_vec(), v.to_vec()));
+            Ok(pairs.len() < limit)
         })?;
-        let rest = changed.filter_map(|(k, v)| Some((k.to_vec(), v?.to_vec())));
-        let room = limit.saturating_sub(pairs.len());
-        pairs.extend(rest.take(room));
         Ok(pairs)
     }
 }
