@@ -146,6 +146,14 @@ impl SqlType {
     pub fn is_timestamp(&self) -> bool {
         matches!(self.kind, TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_))
     }
+    /// Whether it is DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ.
+    pub fn is_temporal(&self) -> bool {
+        self.is_timestamp() || matches!(self.kind, TypeKind::Date | TypeKind::Time(_))
+    }
+    /// Whether it is of the same kind, whatever the lengths, precisions and parts of the two.
+    pub fn is_like(&self, other: &SqlType) -> bool {
+        std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
     /// Whether it is an interval.
     pub fn is_interval(&self) -> bool {
         matches!(self.kind, TypeKind::IntervalMonth | TypeKind::IntervalDay)

@@ -301,7 +301,7 @@ fn accept(takes: Takes, from: &SqlType) -> Option<SqlType> {
         Takes::Bool if from.kind == TypeKind::Boolean || from.is_null() => to(TypeKind::Boolean),
         Takes::Bytes if from.is_bytes() => same(),
         Takes::Bytes if from.is_null() => to(table::bytes()),
-        Takes::Time if from.is_timestamp() || matches!(from.kind, TypeKind::Date | TypeKind::Time(_)) => same(),
+        Takes::Time if from.is_temporal() => same(),
         Takes::Time if from.is_null() => to(TypeKind::Timestamp(3)),
         Takes::Array if matches!(from.kind, TypeKind::Array(_)) => same(),
         Takes::Map if matches!(from.kind, TypeKind::Map(..)) => same(),

@@ -180,7 +180,7 @@ fn stepped(a: &[Expr]) -> Result<SqlType, String> {
 fn difference_type(a: &[Expr]) -> Result<SqlType, String> {
     let (x, y) = (a[1].ty(), a[2].ty());
     let alone = |t: &SqlType| matches!(t.kind, T::TimestampLtz(_) | T::Time(_));
-    if (alone(&x) || alone(&y)) && !like(&x, &y) {
+    if (alone(&x) || alone(&y)) && !x.is_like(&y) {
         return Err("TIMESTAMP_LTZ and TIME go with their like only; CAST one of the two".to_string());
     }
     let kind = match unit_of(&a[0])? {
@@ -193,11 +193,6 @@ fn difference_type(a: &[Expr]) -> Result<SqlType, String> {
         _ => T::Int,
     };
     Ok(SqlType::from(kind).nullable(x.nullable || y.nullable))
-}
-
-/// Whether two times are of one kind.
-fn like(x: &SqlType, y: &SqlType) -> bool {
-    std::mem::discriminant(&x.kind) == std::mem::discriminant(&y.kind)
 }
 
 type Step = fn(Unit, i64, u32) -> Option<(i64, u32)>;
@@ -325,7 +320,7 @@ fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
 
 fn interval_of(a: &[Expr]) -> Result<SqlType, String> {
     let nullable = a.iter().any(|e| e.ty().nullable);
-    if !like(&a[0].ty(), &a[1].ty()) {
+    if !a[0].ty().is_like(&a[1].ty()) {
         return Err("both times must be of one type; CAST one of the two".to_string());
     }
     let months = matches!(unit_of(&a[2])?, Unit::Year | Unit::Month | Unit::Quarter);

@@ -110,15 +110,10 @@ fn check_list(list: &[Expr]) -> Result<()> {
         .hint("write all of them as texts, or none"))
 }
 
-/// A date or a time.
-pub(super) fn timed(t: &SqlType) -> bool {
-    t.is_timestamp() || matches!(t.kind, TypeKind::Date | TypeKind::Time(_))
-}
-
 /// An item behind IN: as in Flink, text there becomes what it is compared with, and what is compared with text becomes text. A
 /// constant is as exact as the FLOAT that it is compared with.
 fn listed(item: Expr, with: &SqlType) -> Expr {
-    let plain = |t: &SqlType| t.is_numeric() || t.kind == TypeKind::Boolean || timed(t);
+    let plain = |t: &SqlType| t.is_numeric() || t.kind == TypeKind::Boolean || t.is_temporal();
     let ty = item.ty();
     match () {
         _ if ty.is_text() && plain(with) => cast_to(item, with),
@@ -152,11 +147,14 @@ fn beside(op: CompareOp, side: Expr, other: &SqlType) -> Expr {
     let ty = side.ty();
     let constant = matches!(side, Expr::Literal { .. });
     match () {
-        _ if ty.is_text() && orders(op) && (timed(other) || other.is_numeric() || other.kind == TypeKind::Boolean) => {
+        _ if ty.is_text()
+            && orders(op)
+            && (other.is_temporal() || other.is_numeric() || other.kind == TypeKind::Boolean) =>
+        {
             cast_to(side, other)
         }
-        _ if ty.is_text() && timed(other) && constant => cast_to(side, other),
-        _ if ty.is_text() && timed(other) => {
+        _ if ty.is_text() && other.is_temporal() && constant => cast_to(side, other),
+        _ if ty.is_text() && other.is_temporal() => {
             Expr::Cast { expr: Box::new(side), ty: other.clone().nullable(true), safe: true }
         }
         _ if equality(op) && ty.kind == TypeKind::Float && other.kind == TypeKind::Double => match side {

@@ -1,7 +1,7 @@
 //! Operators: signs before one operand and between two, and OVERLAPS.
 
 use super::branches::choose;
-use super::conditions::{compare, timed, truth};
+use super::conditions::{compare, truth};
 use super::illegal_null;
 use super::literals::number;
 use crate::aggregates::Collector;
@@ -15,7 +15,7 @@ use weir_expr::{ArithOp, CompareOp, Expr};
 
 /// Whether these are dates or times of one kind.
 fn of_one_kind(a: &SqlType, b: &SqlType) -> bool {
-    timed(a) && std::mem::discriminant(&a.kind) == std::mem::discriminant(&b.kind)
+    a.is_temporal() && a.is_like(b)
 }
 
 impl Binder<'_> {
@@ -102,13 +102,13 @@ impl Binder<'_> {
             return Err(illegal_null());
         }
         match op {
-            ArithOp::Add if timed(&lt) && rt.is_interval() => {
+            ArithOp::Add if lt.is_temporal() && rt.is_interval() => {
                 return self.call("TIME + INTERVAL", vec![l, r]);
             }
-            ArithOp::Add if timed(&rt) && lt.is_interval() => {
+            ArithOp::Add if rt.is_temporal() && lt.is_interval() => {
                 return self.call("TIME + INTERVAL", vec![r, l]);
             }
-            ArithOp::Subtract if timed(&lt) && rt.is_interval() => {
+            ArithOp::Subtract if lt.is_temporal() && rt.is_interval() => {
                 return self.call("TIME - INTERVAL", vec![l, r]);
             }
             _ => {}
