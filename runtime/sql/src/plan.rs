@@ -205,13 +205,14 @@ impl Plan {
     }
     /// A column with maps in it by which rows are grouped.
     pub(crate) fn grouped_map(&self) -> Option<&Field> {
-        let here = match self {
-            Plan::Aggregate { input, keys, .. } => {
-                keys.iter().filter_map(|k| input.schema().fields.get(*k)).find(|f| has_map(&f.ty))
+        let mut found = None;
+        self.each(&mut |p| {
+            if let Plan::Aggregate { input, keys, .. } = p {
+                let mut fields = keys.iter().filter_map(|k| input.schema().fields.get(*k));
+                found = found.or_else(|| fields.find(|f| has_map(&f.ty)));
             }
-            _ => None,
-        };
-        here.or_else(|| self.inputs().into_iter().find_map(Plan::grouped_map))
+        });
+        found
     }
     /// A projection on top of a relation.
     pub(crate) fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {

@@ -476,10 +476,10 @@ fn join(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     if !item.is_text() {
         return Err("takes an array of text".to_string());
     }
-    if a.get(2).is_some_and(Value::is_null) {
-        return Ok(Value::Null);
-    }
-    let instead = a.get(2).and_then(Value::as_str);
+    let instead = match a.get(2) {
+        Some(Value::Null) => return Ok(Value::Null),
+        instead => instead.and_then(Value::as_str),
+    };
     let parts: Vec<&str> = items.iter().filter_map(|v| v.as_str().or(instead)).collect();
     size::fits(parts.iter().map(|p| p.len() + between.len()).sum())?;
     Ok(Value::string(parts.join(between)))

@@ -188,11 +188,6 @@ impl Binder<'_> {
                 let args = with_element(upper, args)?;
                 self.call(upper, args)
             }
-            "ARRAY_CONCAT" | "ARRAY_UNION" | "ARRAY_INTERSECT" | "ARRAY_EXCEPT" | "MAP_UNION"
-                if args.iter().any(|a| a.ty().is_null()) =>
-            {
-                Err(illegal_null())
-            }
             "ITEM" => {
                 arity(2)?;
                 let at = args.remove(1);
@@ -200,6 +195,9 @@ impl Binder<'_> {
             }
             "ARRAY" => self.call(upper, alike(args, 0, 1, branch_type)),
             "ARRAY_CONCAT" | "ARRAY_UNION" | "ARRAY_INTERSECT" | "ARRAY_EXCEPT" | "MAP_UNION" => {
+                if args.iter().any(|a| a.ty().is_null()) {
+                    return Err(illegal_null());
+                }
                 self.call(upper, alike(args, 0, 1, common_type))
             }
             "ELT" => self.call(upper, alike(args, 1, 1, common_type)),
@@ -242,7 +240,7 @@ impl Binder<'_> {
         match &at {
             Expr::Literal { value: Value::Text(name), .. } => field(of, name),
             Expr::Literal { value: Value::Int(n), .. } => {
-                let found = usize::try_from(*n - 1).ok().and_then(|i| fields.get(i));
+                let found = n.checked_sub(1).and_then(|n| usize::try_from(n).ok()).and_then(|i| fields.get(i));
                 let e =
                     || Error::script(format!("the row has {} fields, counted from 1, and no field {n}", fields.len()));
                 field(of, &found.ok_or_else(e)?.name)
