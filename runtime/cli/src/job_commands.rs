@@ -2,11 +2,11 @@
 
 use crate::arguments::{Hints, Job, List, Scale, Shown, Top};
 use crate::running::line;
-use crate::{local, registry, state};
+use crate::{local, output, registry, state};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use weir_core::{Error, Result};
@@ -25,17 +25,6 @@ fn ask(folder: &Path, question: &str) -> Result<Value> {
         return Ok(Value::Null);
     }
     serde_json::from_slice(&text).map_err(|e| Error::state(format!("the job's answer cannot be read: {e}")))
-}
-
-fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io(format!("cannot write to standard output: {e}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn text<'a>(v: &'a Value, key: &str) -> &'a str {
@@ -74,13 +63,11 @@ pub fn list(a: &List) -> Result<()> {
         all.push(serde_json::json!({"job": job, "state": folder}));
     }
     match a.format {
-        Shown::Json => print(&format!("{}\n", Value::Array(all))),
-        Shown::Text if out.is_empty() => {
-            note!("no job runs");
-            Ok(())
-        }
-        Shown::Text => print(&out),
+        Shown::Json => output::line(Value::Array(all)),
+        Shown::Text if out.is_empty() => note!("no job runs"),
+        Shown::Text => output::text(out),
     }
+    Ok(())
 }
 
 /// Stops a job, and waits until it has left.
@@ -116,7 +103,7 @@ pub fn scale(a: &Scale) -> Result<()> {
     let answer = ask(&state::folder(&a.job, true)?, &format!("scale {question}"))?;
     let changed = answer["changed"].as_object().cloned().unwrap_or_default();
     for (name, c) in &changed {
-        print(&format!("{name}: {} -> {}\n", c["from"], c["to"]))?;
+        output::line(format_args!("{name}: {} -> {}", c["from"], c["to"]));
     }
     if changed.is_empty() {
         note!("nothing to change");
@@ -141,13 +128,11 @@ pub fn hints(a: &Hints) -> Result<()> {
     let job = ask(&state::folder(&a.job, true)?, "job")?;
     let hints = list_of(&job, "hints");
     match a.format {
-        Shown::Json => print(&format!("{}\n", job["hints"])),
-        Shown::Text if hints.is_empty() => {
-            note!("nothing to change; what is said is said after ten seconds of work");
-            Ok(())
-        }
-        Shown::Text => print(&in_words(hints)),
+        Shown::Json => output::line(&job["hints"]),
+        Shown::Text if hints.is_empty() => note!("nothing to change; what is said is said after ten seconds of work"),
+        Shown::Text => output::text(in_words(hints)),
     }
+    Ok(())
 }
 
 /// A job's operators, as a table.
@@ -202,7 +187,8 @@ fn table(job: &Value) -> String {
 pub fn top(a: &Top) -> Result<()> {
     let folder = state::folder(&a.job, true)?;
     if a.once || !std::io::stdout().is_terminal() {
-        return print(&table(&ask(&folder, "job")?));
+        output::text(table(&ask(&folder, "job")?));
+        return Ok(());
     }
     loop {
         let Ok(job) = ask(&folder, "job") else {
@@ -211,7 +197,7 @@ pub fn top(a: &Top) -> Result<()> {
         };
         // Home, every line with its rest cleared, then what is left below.
         let shown = table(&job).replace('\n', "\x1b[K\n");
-        print(&format!("\x1b[H{shown}\x1b[J"))?;
+        output::text(format_args!("\x1b[H{shown}\x1b[J"));
         std::thread::sleep(Duration::from_secs(1));
     }
 }

@@ -23,7 +23,8 @@ pub fn text(text: impl Display) {
 }
 
 fn write(text: std::fmt::Arguments<'_>) {
-    match stdout().lock().write_fmt(text) {
+    let mut out = stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
         Ok(()) => {}
         Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(e) => {
