@@ -23,7 +23,7 @@ use weir_core::graph::JobIdentity;
 use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result, options};
-use weir_engine::{Control, Options, RestartStrategy};
+use weir_engine::{Control, Options, RestartStrategy, scale};
 use weir_hints::Settings;
 use weir_sql::{FunctionLoader, why_lost};
 use weir_state::{Folder, Store};
@@ -356,7 +356,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
         Ok((run, true))
     };
     if let Some(file) = &a.from {
-        if !job.replayable {
+        if !scale::replayable(&job.graph) {
             return Err(
                 Error::script("standard input cannot be read again, so no savepoint helps").hint("leave --from out")
             );
@@ -373,7 +373,7 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
     match status {
         None => anew(""),
         Some(_) if a.fresh => anew(", as asked"),
-        Some(_) if !job.replayable => anew(", for standard input cannot be read again"),
+        Some(_) if !scale::replayable(&job.graph) => anew(", for standard input cannot be read again"),
         Some(s) if s.finished => anew(", for its last run came to its end"),
         Some(s) => {
             note!("job '{name}' goes on after its last epoch; its state is in {at}");

@@ -39,7 +39,7 @@ pub fn most(graph: &JobGraph) -> Vec<usize> {
 }
 
 /// Whether all sources can go back to the last epoch.
-pub(crate) fn replayable(graph: &JobGraph) -> bool {
+pub fn replayable(graph: &JobGraph) -> bool {
     graph.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.replayable()))
 }
 

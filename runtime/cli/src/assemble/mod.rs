@@ -28,8 +28,6 @@ use weir_sql::{Compiled, Plan, Table};
 pub struct Assembled {
     /// Its nodes.
     pub graph: JobGraph,
-    /// Whether its sources can go back.
-    pub replayable: bool,
     /// The dead letters that a replay leaves alone.
     pub passed_over: Arc<PassedOver>,
 }
@@ -135,10 +133,9 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         a.sink(&insert.table, &identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
     }
     a.dead_letters()?;
-    let replayable = a.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.replayable()));
     let graph = JobGraph { name: String::new(), nodes: a.nodes };
     let graph = sized(graph, a.of_calls, s)?;
-    Ok(Assembled { graph, replayable, passed_over: a.passed_over })
+    Ok(Assembled { graph, passed_over: a.passed_over })
 }
 
 fn rules(settings: &BTreeMap<String, String>) -> Rules {
