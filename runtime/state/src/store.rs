@@ -280,6 +280,9 @@ impl Drop for Held<'_> {
 /// Takes keys with their values.
 type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
+/// The same, as long as it wants more.
+type Search<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'a;
+
 impl Frozen<'_> {
     /// The epoch.
     pub fn epoch(&self) -> Epoch {
@@ -304,7 +307,7 @@ impl Shared {
         runs: &[Arc<Run>],
         operator: OperatorId,
         range: KeyRange<'_>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+        visit: &mut Search<'_>,
     ) -> Result<()> {
         let mut changed = Merged::new(runs.iter().map(|r| r.range(operator, range))).peekable();
         let mut tell = |key: &[u8], value: Option<&[u8]>| value.map_or(Ok(true), |v| visit(key, v));
