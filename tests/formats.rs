@@ -197,7 +197,7 @@ fn what_changes_have_beside_them_comes_with_a_prefix() {
     let ran = run(&format!("{} SELECT db, ts, id, `partition` FROM t;", table(columns))).succeeded();
     assert_eq!(ran.out, "+I[d1, 2023-11-14T22:13:21Z, 1, 0]\n+I[d1, 2023-11-14T22:13:21Z, 2, 0]\n");
     run(&format!("{} SELECT id FROM t;", table("id INT, x STRING METADATA FROM 'value.nope' VIRTUAL")))
-        .failed(2, &["there is no metadata 'nope'", "source.database"]);
+        .failed(2, &["there is no metadata 'value.nope'", "source.database"]);
 }
 
 #[test]

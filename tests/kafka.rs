@@ -366,7 +366,7 @@ fn what_cannot_be_is_told() {
     select(&format!("{here}, {start}, 'topic' = 'nowhere'")).failed(2, &["there is no topic 'nowhere'", "create it"]);
     select(&format!("{here}, 'topic' = 't'")).failed(2, &["does not say where to begin", "'earliest-offset'"]);
     select(&format!("{here}, 'topic' = 't', 'scan.startup.mode' = 'earliest'"))
-        .failed(2, &["no startup mode 'earliest'"]);
+        .failed(2, &["'scan.startup.mode' is earliest-offset, latest-offset", "not 'earliest'"]);
     select(&format!("{here}, {start}, 'topic' = 't', 'properties.group.protocol' = 'consumer'"))
         .failed(2, &["'properties.group.protocol'", "deals partitions out itself"]);
     for code in [

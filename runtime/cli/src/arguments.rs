@@ -43,6 +43,8 @@ pub enum Command {
     Check(Check),
     /// Show how a job would run. Nothing that the script names is run.
     Explain(Explain),
+    /// Show connectors and formats with their options, and settings.
+    Describe(Describe),
     /// Make, build, look into, test and time functions.
     Udf(Udf),
     /// Write a job's state into a folder, running or not, to start from it elsewhere.
@@ -114,6 +116,22 @@ pub struct Run {
     /// Change parallelisms by the hints while the job runs.
     #[arg(long)]
     pub autoscale: bool,
+}
+
+#[derive(Args)]
+pub struct Describe {
+    /// A connector, a format, 'connectors', 'formats', 'tables' for the options of every table, or 'settings'.
+    pub name: Option<String>,
+    #[arg(long, value_enum, default_value_t = Description::Text)]
+    pub format: Description,
+}
+
+/// How a description is written.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Description {
+    Text,
+    Json,
+    Markdown,
 }
 
 #[derive(Args)]

@@ -4,6 +4,7 @@
 mod output;
 mod arguments;
 mod assemble;
+mod describe;
 mod functions;
 mod generate;
 mod handles;
@@ -54,6 +55,7 @@ pub fn command() -> ExitCode {
         Command::Run(a) => run::run(&a, &functions::sandboxed),
         Command::Check(a) => script::check(&a),
         Command::Explain(a) => script::explain(&a),
+        Command::Describe(a) => describe::describe(&a),
         Command::Udf(a) => udf::run(&a),
         Command::Dlq(a) => match a.command {
             DlqCommand::Replay(r) => run::replay(&r, &functions::sandboxed),

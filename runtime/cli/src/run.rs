@@ -18,17 +18,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use weir_connectors::REGISTRY;
 use weir_core::clock::SystemClock;
 use weir_core::graph::JobIdentity;
 use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
-use weir_core::{Error, Result, options};
+use weir_core::{Error, Result};
 use weir_engine::{Control, Options, RestartStrategy, scale};
 use weir_hints::Settings;
+use weir_sql::settings::{self, Strategy};
 use weir_sql::{FunctionLoader, why_lost};
 use weir_state::{Folder, Store};
 
-/// Rows of a batch where nothing else is set.
+/// Rows of a batch at most, whatever is set.
 const BATCH_ROWS: usize = 8192;
 
 /// Has the job finish its epoch at the first signal to end, and leaves at the second, to the end of the process.
@@ -54,7 +56,7 @@ fn catch_signals(control: &Arc<Control>) -> Result<()> {
 
 /// The job's name: as set, or its file's.
 pub fn job_name(settings: &BTreeMap<String, String>, stem: Option<&str>) -> Result<String> {
-    let name = settings.get("pipeline.name").map(String::as_str).or(stem);
+    let name = settings.get(settings::NAME.key()).map(String::as_str).or(stem);
     let name = name.ok_or_else(|| {
         Error::script("a job from standard input needs a name for its state").hint("--set pipeline.name=my-job")
     })?;
@@ -97,80 +99,45 @@ pub fn state_folder(asked: Option<&Path>, base: &Path, name: &str) -> Result<Pat
 }
 
 fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
-    let get = |k: &str| s.get(&format!("restart-strategy.{k}"));
-    let time = |k: &str, default: u64| match get(k) {
-        Some(v) => options::duration(&format!("restart-strategy.{k}"), v),
-        None => Ok(Duration::from_millis(default)),
-    };
-    let number = |k: &str, default: u32| match get(k) {
-        Some(v) if v == "infinite" => Ok(u32::MAX),
-        Some(v) => options::number(&format!("restart-strategy.{k}"), v),
-        None => Ok(default),
-    };
-    let name = s.get("restart-strategy.type").or(s.get("restart-strategy")).map_or("exponential-delay", String::as_str);
-    Ok(match name {
-        "none" | "off" | "disable" => RestartStrategy::None,
-        "fixed-delay" | "fixeddelay" => RestartStrategy::FixedDelay {
-            attempts: number("fixed-delay.attempts", 1)?,
-            delay: time("fixed-delay.delay", 1000)?,
+    Ok(match settings::STRATEGY.value(s)? {
+        Strategy::Never => RestartStrategy::None,
+        Strategy::FixedDelay => RestartStrategy::FixedDelay {
+            attempts: settings::FIXED_ATTEMPTS.value(s)?,
+            delay: settings::FIXED_DELAY.value(s)?,
         },
-        "failure-rate" | "failurerate" => RestartStrategy::FailureRate {
-            failures: number("failure-rate.max-failures-per-interval", 1)?,
-            interval: time("failure-rate.failure-rate-interval", 60_000)?,
-            delay: time("failure-rate.delay", 1000)?,
+        Strategy::FailureRate => RestartStrategy::FailureRate {
+            failures: settings::RATE_FAILURES.value(s)?,
+            interval: settings::RATE_INTERVAL.value(s)?,
+            delay: settings::RATE_DELAY.value(s)?,
         },
-        "exponential-delay" | "exponentialdelay" => {
-            let (initial, max) =
-                (time("exponential-delay.initial-backoff", 1000)?, time("exponential-delay.max-backoff", 60_000)?);
-            let key = "restart-strategy.exponential-delay.backoff-multiplier";
-            let multiplier = s.get(key).map_or(Ok(1.5), |v| options::number::<f64>(key, v))?;
-            // Also what is no number at all.
-            if !(multiplier >= 1.0 && multiplier.is_finite()) {
-                return Err(Error::script(format!("'{key}' is a number from 1, not {multiplier}")));
-            }
-            if initial.is_zero() || initial > max {
+        Strategy::ExponentialDelay => {
+            let (initial, max) = (settings::INITIAL.value(s)?, settings::LONGEST.value(s)?);
+            if initial > max {
                 let e = Error::script(format!("the first delay is {initial:?}, and the longest {max:?}"));
-                let hint =
-                    "'restart-strategy.exponential-delay.initial-backoff' is more than 0, and '.max-backoff' no less";
+                let hint = format!("'{}' is no less than '{}'", settings::LONGEST.key(), settings::INITIAL.key());
                 return Err(e.hint(hint));
             }
             RestartStrategy::ExponentialDelay {
                 initial,
                 max,
-                multiplier,
-                attempts: number("exponential-delay.attempts-before-reset-backoff", 10)?,
-                reset: time("exponential-delay.reset-backoff-threshold", 3_600_000)?,
+                multiplier: settings::MULTIPLIER.value(s)?,
+                attempts: settings::ATTEMPTS.value(s)?,
+                reset: settings::RESET.value(s)?,
             }
-        }
-        other => {
-            let e = Error::script(format!("there is no restart strategy '{other}'"));
-            return Err(e.hint("there are none, fixed-delay, failure-rate, exponential-delay"));
         }
     })
 }
 
 /// By what the hints are given, under the names of Flink's autoscaler.
 fn scaling(s: &BTreeMap<String, String>) -> Result<Settings> {
-    let key = |k: &str| format!("job.autoscaler.{k}");
-    let time = |k: &str, default: Duration| match s.get(&key(k)) {
-        Some(v) => options::duration(&key(k), v),
-        None => Ok(default),
-    };
-    let d = Settings::default();
-    let target = match s.get(&key("utilization.target")) {
-        Some(v) => options::number::<f64>(&key("utilization.target"), v)?,
-        None => d.target,
-    };
-    if !(0.1..=0.95).contains(&target) {
-        return Err(Error::script(format!("'{}' is 0.1 to 0.95, not {target}", key("utilization.target"))));
-    }
+    let (d, target) = (Settings::default(), settings::TARGET.value(s)?);
     Ok(Settings {
         target,
         boundary: d.boundary.min(1.0 - target),
-        window: time("metrics.window", d.window)?,
-        stabilization: time("stabilization.interval", d.stabilization)?,
-        scale_down_delay: time("scale-down.interval", d.scale_down_delay)?,
-        catch_up: time("catch-up.duration", d.catch_up)?.max(Duration::from_secs(1)),
+        window: settings::WINDOW.value(s)?,
+        stabilization: settings::STABILIZATION.value(s)?,
+        scale_down_delay: settings::SCALE_DOWN.value(s)?,
+        catch_up: settings::CATCH_UP.value(s)?.max(Duration::from_secs(1)),
         cores: weir_core::clock::cores(),
         ..d
     })
@@ -213,7 +180,8 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         Some(_) => e.context(&source.path),
         None => e,
     };
-    let compiled = weir_sql::compile(&source.text, &source.base, source.settings.clone(), &*loader).map_err(place)?;
+    let compiled =
+        weir_sql::compile(&source.text, &source.base, source.settings.clone(), &*loader, REGISTRY).map_err(place)?;
     compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| line(weir_core::secrets::shown(t, true)));
     if compiled.inserts.is_empty() {
         if compiled.answers.is_empty() {
@@ -233,18 +201,9 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let assemble = if replays { assemble_replay } else { assemble };
     let mut assembled = assemble(&compiled, &source.base).map_err(place)?;
     assembled.graph.name = name.clone();
-    let interval = match compiled.settings.get("execution.checkpointing.interval") {
-        Some(v) => options::duration("execution.checkpointing.interval", v)?,
-        None => Duration::from_secs(1),
-    };
-    let cache = match compiled.settings.get("state.cache-size") {
-        Some(v) => options::bytes("state.cache-size", v)? as usize,
-        None => 512 << 20,
-    };
-    let batch_rows = match compiled.settings.get("table.exec.mini-batch.size") {
-        Some(v) => options::number::<usize>("table.exec.mini-batch.size", v)?.min(BATCH_ROWS),
-        None => BATCH_ROWS,
-    };
+    let interval = settings::INTERVAL.value(&compiled.settings)?;
+    let cache = settings::CACHE.value(&compiled.settings)?;
+    let batch_rows = settings::BATCH_ROWS.value(&compiled.settings)?.min(BATCH_ROWS);
     let restart = restart_strategy(&compiled.settings)?;
     let control = Arc::new(Control::default());
     let _ = control.calls.set(weir_udf_host::longest_call);

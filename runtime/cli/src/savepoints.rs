@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use weir_core::{Error, Result, options};
+use weir_core::{Error, Result};
+use weir_sql::settings::{SAVEPOINTS, SAVEPOINTS_INTERVAL, SAVEPOINTS_KEPT};
 use weir_state::{Archive, Store};
 
 /// How long an automatic savepoint waits for an epoch that every sink has.
@@ -36,14 +37,13 @@ pub fn start(
     name: &str,
     id: &str,
 ) -> Result<Option<Saving>> {
-    let get = |k: &str| settings.get(&format!("state.savepoints.{k}"));
-    let Some(interval) = get("interval") else { return Ok(None) };
-    let interval = options::duration("state.savepoints.interval", interval)?.max(Duration::from_secs(1));
-    let keep = get("num-retained").map_or(Ok(3), |v| options::number("state.savepoints.num-retained", v))?;
-    let folder = get("dir").ok_or_else(|| {
+    let Some(interval) = SAVEPOINTS_INTERVAL.given(settings)? else { return Ok(None) };
+    let interval = interval.max(Duration::from_secs(1));
+    let keep = SAVEPOINTS_KEPT.value(settings)?;
+    let folder = SAVEPOINTS.given(settings)?.ok_or_else(|| {
         Error::script("'state.savepoints.interval' needs a place to write to").hint("SET 'state.savepoints.dir' = '…'")
     })?;
-    let folder = if folder.contains("://") { folder.clone() } else { base.join(folder).display().to_string() };
+    let folder = if folder.contains("://") { folder } else { base.join(folder).display().to_string() };
     let archive = Archive::open(&folder)?;
     archive.retain(name, keep)?;
     let (stop, stopped) = mpsc::channel::<()>();

@@ -6,6 +6,7 @@ use crate::output::{line, text};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use weir_connectors::REGISTRY;
 use weir_core::metrics::Metrics;
 use weir_core::{Error, Result, secrets};
 
@@ -87,7 +88,8 @@ fn from_file(path: &Path) -> Result<BTreeMap<String, String>> {
 pub fn check(a: &Check) -> Result<()> {
     let source = read(&a.script)?;
     let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
-    let (compiled, mut errors) = weir_sql::diagnose(&source.text, &source.base, source.settings.clone(), &loader);
+    let (compiled, mut errors) =
+        weir_sql::diagnose(&source.text, &source.base, source.settings.clone(), &loader, REGISTRY);
     if errors.is_empty()
         && let Some(c) = &compiled
         && !c.inserts.is_empty()
@@ -111,7 +113,7 @@ pub fn check(a: &Check) -> Result<()> {
 pub fn explain(a: &Explain) -> Result<()> {
     let source = read(&a.script)?;
     let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
-    let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader)?;
+    let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader, REGISTRY)?;
     let format = match a.format {
         ExplainFormat::Text => weir_sql::Format::Text,
         ExplainFormat::Json => weir_sql::Format::Json,

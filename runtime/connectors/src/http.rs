@@ -5,10 +5,21 @@ use backon::{BlockingRetryable, ExponentialBuilder};
 use reqwest::blocking::{RequestBuilder, Response};
 use std::io::Read;
 use std::time::{Duration, Instant};
-use weir_core::{Error, Result};
+use weir_core::option_spec::{Opt, Shown};
+use weir_core::{Error, Result, options};
 
 /// Bytes of an answer at most: more is none that anybody here has asked for.
 const LARGEST: usize = 16 << 20;
+
+options! {
+    /// The options of a service over HTTP.
+    pub(crate) OPTIONS:
+    USER: String = Opt::text("basic-auth.user-info", "`user:password`").how().shown(Shown::Secret);
+    TOKEN: String = Opt::text("bearer-auth.token", "a token, in place of a user").how().shown(Shown::Secret);
+    AUTHORITIES: String = Opt::text("ssl.ca.location", "a PEM file of authorities, beside the system's").how().shown(Shown::Hidden);
+    TIMEOUT: Duration = Opt::some_time("request.timeout", "how long an answer may take").default("30 s").how();
+    RETRIES: usize = Opt::whole("request.max-retries", 0, i64::MAX, "how often a request is made again").default("3").how();
+}
 
 /// A service, and how often and how long it is asked.
 #[derive(Clone)]
@@ -42,36 +53,39 @@ impl Answer {
 }
 
 impl Http {
-    /// A service whose options begin with `prefix`: `basic-auth.user-info` (`user:password`), `bearer-auth.token`,
-    /// `ssl.ca.location` (a PEM file beside the system's own authorities), `request.timeout`, `request.max-retries`.
-    pub fn new(table: &TableSpec, prefix: &str, what: String) -> Result<Self> {
-        let key = |name: &str| format!("{prefix}{name}");
-        let timeout = table.some_time(&key("request.timeout"))?.unwrap_or(Duration::from_secs(30));
+    /// A service that a table's options name; `what` it is, in words and without secrets.
+    ///
+    /// # Errors
+    /// When one is wrong.
+    pub fn new(table: &TableSpec, what: String) -> Result<Self> {
+        let timeout = table.value(&TIMEOUT)?;
         let mut client = reqwest::blocking::Client::builder()
             .timeout(timeout)
             .connect_timeout(timeout.min(Duration::from_secs(10)))
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none());
-        let ca = key("ssl.ca.location");
-        if let Some(file) = table.get(&ca) {
+        if let Some(file) = table.get(&AUTHORITIES)? {
             let path = table.base.join(file);
-            let wrong = |e: String| Error::script(format!("'{ca}': {}: {e}", path.display())).at(table.place_of(&ca));
+            let wrong = |e: String| {
+                let e = format!("'{}': {}: {e}", table.key_of(&AUTHORITIES), path.display());
+                Error::script(e).at(table.place_of(&AUTHORITIES))
+            };
             let pem = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
             for c in reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))? {
                 client = client.add_root_certificate(c);
             }
         }
-        let user = table.get(&key("basic-auth.user-info")).map(|u| match u.split_once(':') {
+        let user = table.get(&USER)?.map(|u| match u.split_once(':') {
             Some((name, password)) => (name.to_string(), Some(password.to_string())),
-            None => (u.to_string(), None),
+            None => (u, None),
         });
         Ok(Http {
             timeout,
             client: client.build().map_err(|e| Error::internal(format!("no HTTP client: {e}")))?,
             what,
-            retries: table.number(&key("request.max-retries"))?.unwrap_or(3),
+            retries: table.value(&RETRIES)?,
             user,
-            token: table.get(&key("bearer-auth.token")).map(str::to_string),
+            token: table.get(&TOKEN)?,
         })
     }
 

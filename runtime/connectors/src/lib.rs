@@ -1,8 +1,10 @@
-//! Connectors: where rows come from and go to; one a folder, registered here.
+//! Connectors: where rows come from and go to; one a folder, which says what it is by a descriptor. All are listed here, formats in
+//! [`format`].
 
 mod blackhole;
 mod clickhouse;
 mod datagen;
+mod delivery;
 mod fencing;
 mod filesystem;
 mod format;
@@ -10,9 +12,13 @@ mod http;
 mod idle_connections;
 mod jdbc;
 mod kafka;
+mod login;
+mod lookup_cache;
 mod options;
+mod patterns;
 mod print;
 mod redis;
+mod registered;
 mod replay;
 mod retry;
 mod stdin;
@@ -22,122 +28,120 @@ mod webhook;
 
 pub use format::{Bad, Decoder, Progress};
 pub use options::TableSpec;
-pub use replay::{PassedOver, replay};
+pub use replay::{Letters, PassedOver};
 
+use format::FORMATS;
+use registered::Connector;
 use std::sync::Arc;
-use weir_core::error::nearest;
-use weir_core::graph::{SinkFactory, SourceFactory};
+use weir_core::descriptor::{Descriptor, ON_ERROR, OnError, Registry};
+use weir_core::graph::{OperatorFactory, SinkFactory, SourceFactory};
 use weir_core::{Error, Result};
-use weir_expr::OnError;
 use weir_operators::lookup::LookupTable;
 
-const SOURCES: &[&str] = &["filesystem", "datagen", "stdin", "kafka", "upsert-kafka", "jdbc"];
-const SINKS: &[&str] =
-    &["filesystem", "print", "blackhole", "kafka", "upsert-kafka", "jdbc", "redis", "clickhouse", "webhook"];
+/// All connectors.
+const CONNECTORS: [Connector; 11] = [
+    filesystem::CONNECTOR,
+    datagen::CONNECTOR,
+    stdin::CONNECTOR,
+    print::CONNECTOR,
+    blackhole::CONNECTOR,
+    kafka::CONNECTOR,
+    kafka::UPSERT,
+    jdbc::CONNECTOR,
+    redis::CONNECTOR,
+    clickhouse::CONNECTOR,
+    webhook::CONNECTOR,
+];
 
-fn unknown(table: &TableSpec, wanted: &str, known: &[&str], what: &str) -> Error {
-    let elsewhere = SOURCES.iter().chain(SINKS).any(|n| *n == wanted);
-    let e = if elsewhere {
-        Error::script(format!("the connector '{wanted}' of table '{}' is no {what}", table.name))
-    } else {
-        Error::script(format!("there is no connector '{wanted}', which table '{}' asks for", table.name))
+/// What all connectors and formats say of themselves.
+pub const REGISTRY: Registry = {
+    const OF_CONNECTORS: [&Descriptor; CONNECTORS.len()] = {
+        let mut all = [CONNECTORS[0].descriptor; CONNECTORS.len()];
+        let mut i = 0;
+        while i < all.len() {
+            all[i] = CONNECTORS[i].descriptor;
+            i += 1;
+        }
+        all
     };
-    let e = e.at(table.place_of("connector"));
-    match nearest(wanted, known.iter().copied()) {
-        Some(n) if !elsewhere => e.hint(format!("did you mean '{n}'?")),
-        _ => e.hint(format!("as a {what} there are: {}", known.join(", "))),
+    const OF_FORMATS: [&Descriptor; FORMATS.len()] = {
+        let mut all = [FORMATS[0].descriptor; FORMATS.len()];
+        let mut i = 0;
+        while i < all.len() {
+            all[i] = FORMATS[i].descriptor;
+            i += 1;
+        }
+        all
+    };
+    Registry { connectors: &OF_CONNECTORS, formats: &OF_FORMATS }
+};
+
+/// The connector of a table, which was looked for when its script was compiled.
+fn connector(table: &TableSpec) -> Result<&'static Connector> {
+    const ALL: &[Connector] = &CONNECTORS;
+    let found = ALL.iter().find(|c| c.descriptor.name == table.connector());
+    found.ok_or_else(|| Error::internal(format!("there is no connector '{}'", table.connector())))
+}
+
+/// What is said of a connector that makes no such thing.
+fn none(table: &TableSpec, what: &str) -> Error {
+    Error::internal(format!("the connector '{}' makes no {what}", table.connector()))
+}
+
+/// Refuses a word on rows that fail where the connector lets none fail alone.
+fn no_policy(table: &TableSpec, connector: &Connector) -> Result<()> {
+    if table.on_error == OnError::Fail || connector.descriptor.rows_fail {
+        return Ok(());
     }
+    let e = Error::script(format!("no row of '{}' ({}) fails alone", table.name, table.connector()));
+    Err(e.at(table.place_of(&ON_ERROR)).hint("leave 'on-error' out"))
 }
 
 /// Makes a table's source.
 ///
 /// # Errors
-/// When the connector or an option is unknown or wrong.
+/// When an option is wrong.
 pub fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
-    let made: Result<Arc<dyn SourceFactory>> = match table.connector() {
-        "filesystem" => filesystem::source(table),
-        "datagen" => datagen::source(table),
-        "stdin" => stdin::source(table),
-        "kafka" => kafka::source(table, false),
-        "upsert-kafka" => kafka::source(table, true),
-        "jdbc" => jdbc::source(table),
-        other => return Err(unknown(table, other, SOURCES, "source")),
-    };
-    no_metadata(table).and(no_policy(table)).and(made).and_then(|m| table.all_used().map(|()| m))
-}
-
-/// Refuses metadata where the connector has none.
-fn no_metadata(table: &TableSpec) -> Result<()> {
-    let column = table.metadata.iter().position(Option::is_some);
-    match column {
-        Some(c) if !table.connector().ends_with("kafka") && table.connector() != "filesystem" => {
-            let e = Error::script(format!(
-                "column '{}' is metadata, and the connector '{}' has none",
-                table.schema.fields[c].name,
-                table.connector()
-            ));
-            Err(e.at(table.place).hint("records of Kafka and files have some"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a word on rows that fail where none can, or where the connector lets none fail alone.
-fn no_policy(table: &TableSpec) -> Result<()> {
-    let without = ["redis", "datagen", "print", "blackhole"];
-    if table.on_error == OnError::Fail || !without.contains(&table.connector()) {
-        return Ok(());
-    }
-    let e = Error::script(format!("no row of '{}' ({}) fails alone", table.name, table.connector()));
-    Err(e.at(table.place_of("on-error")).hint("leave 'on-error' out"))
+    let connector = connector(table)?;
+    no_policy(table, connector)?;
+    let made = connector.source.ok_or_else(|| none(table, "source"))?(table)?;
+    table.finish().map(|()| made)
 }
 
 /// Makes a table's sink.
 ///
 /// # Errors
-/// When the connector or an option is unknown or wrong.
+/// When an option is wrong.
 pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    let made: Result<Arc<dyn SinkFactory>> = match table.connector() {
-        "filesystem" => filesystem::sink(table),
-        "print" => print::sink(table),
-        "kafka" => kafka::sink(table, false),
-        "upsert-kafka" => kafka::sink(table, true),
-        "jdbc" => jdbc::sink(table),
-        "redis" => redis::sink(table),
-        "clickhouse" => clickhouse::sink(table),
-        "webhook" => webhook::sink(table),
-        "blackhole" => Ok(Arc::new(blackhole::Blackhole)),
-        other => return Err(unknown(table, other, SINKS, "sink")),
-    };
-    no_metadata(table).and(no_policy(table)).and(made).and_then(|m| table.all_used().map(|()| m))
+    let connector = connector(table)?;
+    no_policy(table, connector)?;
+    let made = connector.sink.ok_or_else(|| none(table, "sink"))?(table)?;
+    table.finish().map(|()| made)
 }
 
 /// Makes a table's lookups by these of its columns.
 ///
 /// # Errors
-/// When the connector has none, or an option is unknown or wrong.
+/// When an option is wrong.
 pub fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>> {
-    let made: Result<Arc<dyn LookupTable>> = match table.connector() {
-        "jdbc" => jdbc::lookup(table, keys),
-        "redis" => redis::lookup(table, keys),
-        other => {
-            let e = Error::script(format!("rows of '{}' ({other}) cannot be looked up by key", table.name));
-            return Err(e
-                .at(table.place_of("connector"))
-                .hint("FOR SYSTEM_TIME AS OF goes with tables of databases (jdbc, redis)"));
-        }
+    let connector = connector(table)?;
+    no_policy(table, connector)?;
+    let made = connector.lookup.ok_or_else(|| none(table, "lookup"))?(table, keys)?;
+    table.finish().map(|()| made)
+}
+
+/// Makes the operator that turns dead letters, as rows of `record` and maybe `headers`, into rows of the table. Letters of other
+/// statements are left to those, where the headers say whose they are; what no statement takes is counted in `passed`.
+///
+/// # Errors
+/// When the records alone do not make the table's rows, or the table's format is wrong.
+pub fn replay(table: &TableSpec, letters: Vec<Letters>, passed: Arc<PassedOver>) -> Result<Arc<dyn OperatorFactory>> {
+    let Some(record) = connector(table)?.record else {
+        let e =
+            format!("dead letters of '{}' ({}) hold no records, and cannot be replayed", table.name, table.connector());
+        return Err(Error::script(e).at(table.place));
     };
-    no_policy(table).and(made).and_then(|m| table.all_used().map(|()| m))
-}
-
-/// Whether a table's sink takes rows that change or go, by its connector and format.
-pub fn takes_changes(connector: &str, format: &str) -> bool {
-    !matches!(connector, "filesystem" | "kafka") || format::takes_changes(format)
-}
-
-/// Whether a connector's sink replaces and removes rows by its table's key alone, so that no two rows may share one.
-pub fn upserts(connector: &str) -> bool {
-    matches!(connector, "jdbc" | "redis" | "upsert-kafka")
+    replay::replay(table, record(table)?, letters, passed)
 }
 
 /// A gzipped file's contents.

@@ -1,17 +1,17 @@
-//! A table as its connector sees it, and its options, of which none may be left over.
+//! A table as its connector sees it. Its options are read by the constants that describe them, and by nothing else.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-use weir_core::error::{Place, nearest};
-use weir_core::{Error, Result, Schema, options};
-use weir_expr::{OnError, Session};
-use weir_operators::lookup::Cache;
+use weir_core::descriptor::{CONNECTOR, Descriptor, OnError};
+use weir_core::error::Place;
+use weir_core::option_spec::{FromParsed, Opt};
+use weir_core::{Error, Result, Schema};
+use weir_expr::Session;
 
 /// A table as its connector sees it.
+#[derive(Clone)]
 pub struct TableSpec {
     /// Its name, for errors.
     pub name: String,
@@ -26,9 +26,9 @@ pub struct TableSpec {
     /// The columns that its folders are named by.
     pub partitioned_by: Vec<usize>,
     /// Its options.
-    pub options: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
     /// Where each option stands.
-    pub places: BTreeMap<String, Place>,
+    places: BTreeMap<String, Place>,
     /// Where the table was declared.
     pub place: Option<Place>,
     /// The folder that relative paths start from.
@@ -45,19 +45,23 @@ pub struct TableSpec {
     pub changes: bool,
     /// Whether what was read to a given end before is read on to the end of now.
     pub again: bool,
-    /// Which side of a message its columns are, of one that has two: `key` or `value`.
-    pub side: &'static str,
+    /// What the records' schema is registered as, where nothing else is said.
+    pub subject: Option<String>,
     /// A name of its own among the job's tables, the same in every run.
     pub uid: String,
+    /// Whose options are read.
+    described: &'static Descriptor,
+    /// What the options' names begin with; the first that is given counts.
+    scopes: Vec<String>,
+    /// The options that were read and stand for columns.
     used: RefCell<BTreeSet<String>>,
-    /// Options that were said to do nothing.
-    idle: RefCell<BTreeSet<String>>,
 }
 
 impl TableSpec {
-    /// A table.
+    /// A table of a connector.
     #[expect(clippy::too_many_arguments, reason = "a record's fields, each given once by the job's assembly")]
     pub fn new(
+        described: &'static Descriptor,
         name: String,
         schema: Schema,
         columns: Vec<usize>,
@@ -71,12 +75,6 @@ impl TableSpec {
         uid: String,
     ) -> Self {
         let metadata = vec![None; schema.len()];
-        let used = RefCell::new(
-            ["connector", "parallelism", "scan.parallelism", "sink.parallelism"]
-                .iter()
-                .map(|s| (*s).to_string())
-                .collect(),
-        );
         TableSpec {
             name,
             schema,
@@ -93,20 +91,35 @@ impl TableSpec {
             dead_letters: None,
             changes: false,
             again: false,
-            side: "value",
+            subject: None,
             session,
             uid,
-            used,
-            idle: RefCell::default(),
+            described,
+            scopes: vec![String::new()],
+            used: RefCell::default(),
         }
     }
 
-    /// The connector's name.
-    pub fn connector(&self) -> &str {
-        self.options.get("connector").map_or("", String::as_str)
+    /// Its connector.
+    pub(crate) fn connector(&self) -> &str {
+        self.options.get(CONNECTOR.key()).map_or("", String::as_str)
+    }
+    /// The name that an option has here.
+    pub(crate) fn key_of<T>(&self, option: &Opt<T>) -> String {
+        self.key_at(option, "")
+    }
+    /// The name that an option has for a column, or for what is inside of one.
+    pub(crate) fn key_at<T>(&self, option: &Opt<T>, column: &str) -> String {
+        let key = option.key().replacen('#', column, 1);
+        let names = || self.scopes.iter().map(|s| format!("{s}{key}"));
+        names().find(|k| self.options.contains_key(k)).or_else(|| names().next_back()).unwrap_or_default()
     }
     /// Where an option stands, or the table.
-    pub fn place_of(&self, key: &str) -> Option<Place> {
+    pub(crate) fn place_of<T>(&self, option: &Opt<T>) -> Option<Place> {
+        self.place_of_key(&self.key_of(option))
+    }
+    /// Where an option of this name stands, or the table.
+    pub(crate) fn place_of_key(&self, key: &str) -> Option<Place> {
         self.places.get(key).copied().or(self.place)
     }
     /// The statement that reads or writes it, of which its own name is part.
@@ -117,220 +130,112 @@ impl TableSpec {
     pub fn projected(&self) -> Schema {
         self.schema.project(&self.columns)
     }
-    /// An option's value.
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.used.borrow_mut().insert(key.to_string());
-        self.options.get(key).map(String::as_str)
+    /// An option's value, if one is given.
+    pub(crate) fn get<T: FromParsed>(&self, option: &Opt<T>) -> Result<Option<T>> {
+        self.get_at(option, "")
     }
-    /// Options of Flink's that do nothing for this table, which is said of those that it sets, and why.
+    /// An option's value for a column, or for what is inside of one, if one is given.
+    pub(crate) fn get_at<T: FromParsed>(&self, option: &Opt<T>, column: &str) -> Result<Option<T>> {
+        if !self.described.options().any(|o| o.key == option.key()) {
+            let e = format!("'{}' reads the option '{}', which is not described", self.described.name, option.key());
+            return Err(Error::internal(e));
+        }
+        let key = self.key_at(option, column);
+        let value =
+            self.options.get(&key).map(|text| option.read(&key, text).map_err(|e| e.at(self.place_of_key(&key))));
+        if option.spec().is_pattern() {
+            self.used.borrow_mut().insert(key.clone());
+        }
+        value.transpose()
+    }
+    /// An option's value: what is given, or its default.
+    pub(crate) fn value<T: FromParsed>(&self, option: &Opt<T>) -> Result<T> {
+        self.value_at(option, "")
+    }
+    /// An option's value for a column, or for what is inside of one: what is given, or its default.
+    pub(crate) fn value_at<T: FromParsed>(&self, option: &Opt<T>, column: &str) -> Result<T> {
+        match (self.get_at(option, column)?, option.spec().default) {
+            (Some(value), _) => Ok(value),
+            (None, Some(text)) => option.read(option.key(), text),
+            (None, None) => {
+                let e = format!("table '{}' lacks the option '{}'", self.name, self.key_at(option, column));
+                Err(Error::script(e).at(self.place))
+            }
+        }
+    }
+    /// Whether an option is given.
+    pub(crate) fn has<T>(&self, option: &Opt<T>) -> bool {
+        self.options.contains_key(&self.key_of(option))
+    }
+    /// Says of options that are given and do nothing for this table why that is so.
     pub(crate) fn idle(&self, keys: &[&str], why: &str) {
-        let set = keys.iter().filter(|k| self.get(k).is_some());
-        for key in set.filter(|k| self.idle.borrow_mut().insert((**k).to_string())) {
+        for key in keys.iter().filter(|k| self.options.contains_key(**k)) {
             tracing::info!("'{key}' of table '{}' means nothing here: {why}", self.name);
         }
     }
-    /// The options that begin so, by the rest of their names.
-    pub(crate) fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
+    /// The options that a `*` stands for, by the rest of their names.
+    pub(crate) fn all_of(&self, option: &Opt<String>) -> Vec<(String, String)> {
+        let prefix = option.key().trim_end_matches('*');
         let found = self.options.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?, v)));
         let all: Vec<_> = found.map(|(k, v)| (k.to_string(), v.clone())).collect();
-        for (k, _) in &all {
-            self.get(&format!("{prefix}{k}"));
-        }
+        self.used.borrow_mut().extend(all.iter().map(|(k, _)| format!("{prefix}{k}")));
         all
     }
-    /// A table of some of the columns as a format of its own sees it, whose options begin with `prefix`: those of
-    /// `key.format` with `key.`. `make` takes it; the options that it asked for count as used.
-    pub(crate) fn part<T>(
-        &self,
-        prefix: &str,
-        fields: &[usize],
-        format: &str,
-        make: impl FnOnce(&TableSpec) -> Result<T>,
-    ) -> Result<T> {
-        self.part_without(prefix, fields, "", format, make)
-    }
-    /// The same, with the columns' names without what they begin with.
-    pub(crate) fn part_without<T>(
-        &self,
-        prefix: &str,
-        fields: &[usize],
-        begin: &str,
-        format: &str,
-        make: impl FnOnce(&TableSpec) -> Result<T>,
-    ) -> Result<T> {
-        let mut options = self.options.clone();
-        let mut places = self.places.clone();
-        if !prefix.is_empty() {
-            for (k, v) in &self.options {
-                if let Some(rest) = k.strip_prefix(prefix) {
-                    options.insert(rest.to_string(), v.clone());
-                    places.extend(self.places.get(k).map(|p| (rest.to_string(), *p)));
-                }
-            }
-        }
-        options.insert("format".to_string(), format.to_string());
+    /// A table of some of the columns as a format sees it, whose options begin with its own name, behind `prefix` or not.
+    pub(crate) fn part(&self, described: &'static Descriptor, prefix: &str, fields: &[usize]) -> TableSpec {
         let columns = self.columns.iter().filter_map(|c| fields.iter().position(|f| f == c)).collect();
-        let mut part = TableSpec::new(
-            self.name.clone(),
-            self.schema.project(fields),
-            columns,
-            vec![],
-            options,
-            places,
-            self.place,
-            self.base.clone(),
-            self.on_error,
-            self.session.clone(),
-            self.uid.clone(),
-        );
+        let own = format!("{}.", described.name);
+        let scopes = if prefix.is_empty() { vec![own] } else { vec![format!("{prefix}{own}"), own] };
         // What the value's format knows beside a row begins so in a message.
         let of_format = |m: &String| m.strip_prefix("value.").unwrap_or(m).to_string();
-        part.metadata = fields.iter().map(|f| self.metadata[*f].as_ref().map(of_format)).collect();
-        for f in &mut part.schema.fields {
+        TableSpec {
+            metadata: fields.iter().map(|f| self.metadata[*f].as_ref().map(of_format)).collect(),
+            keeps_records: self.keeps_records,
+            key: self.key.iter().filter_map(|k| fields.iter().position(|f| f == k)).collect(),
+            subject: self.subject.clone(),
+            scopes,
+            ..TableSpec::new(
+                described,
+                self.name.clone(),
+                self.schema.project(fields),
+                columns,
+                vec![],
+                self.options.clone(),
+                self.places.clone(),
+                self.place,
+                self.base.clone(),
+                self.on_error,
+                self.session.clone(),
+                self.uid.clone(),
+            )
+        }
+    }
+    /// The same with what its records' schema is registered as, where nothing else is said.
+    pub(crate) fn registered(&self, subject: String) -> Self {
+        TableSpec { subject: Some(subject), ..self.clone() }
+    }
+    /// The same with the columns' names without what they begin with.
+    pub(crate) fn renamed(mut self, begin: &str) -> Self {
+        for f in &mut self.schema.fields {
             f.name = f.name.strip_prefix(begin).unwrap_or(&f.name).to_string();
         }
-        part.keeps_records = self.keeps_records;
-        if prefix == "key." {
-            part.side = "key";
-        }
-        part.key = self.key.iter().filter_map(|k| fields.iter().position(|f| f == k)).collect();
-        let made = make(&part)?;
-        for k in part.used.borrow().iter() {
-            self.get(k);
-            self.get(&format!("{prefix}{k}"));
-        }
-        Ok(made)
-    }
-    /// An option that must be there.
-    pub(crate) fn need(&self, key: &str) -> Result<&str> {
-        self.get(key)
-            .ok_or_else(|| Error::script(format!("table '{}' lacks the option '{key}'", self.name)).at(self.place))
-    }
-    pub(crate) fn boolean(&self, key: &str, default: bool) -> Result<bool> {
-        self.get(key).map_or(Ok(default), |v| options::boolean(key, v).map_err(|e| e.at(self.place_of(key))))
-    }
-    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
-        self.get(key).map(|v| options::number(key, v).map_err(|e| e.at(self.place_of(key)))).transpose()
-    }
-    pub(crate) fn bytes(&self, key: &str, default: u64) -> Result<u64> {
-        self.get(key).map_or(Ok(default), |v| options::bytes(key, v).map_err(|e| e.at(self.place_of(key))))
-    }
-    pub(crate) fn duration(&self, key: &str) -> Result<Option<Duration>> {
-        self.get(key).map(|v| options::duration(key, v).map_err(|e| e.at(self.place_of(key)))).transpose()
-    }
-    /// A time that is longer than nothing.
-    pub(crate) fn some_time(&self, key: &str) -> Result<Option<Duration>> {
-        match self.duration(key)? {
-            Some(d) if d.is_zero() => {
-                Err(Error::script(format!("option '{key}' is longer than nothing")).at(self.place_of(key)))
-            }
-            d => Ok(d),
-        }
-    }
-    pub(crate) fn character(&self, key: &str, default: Option<u8>) -> Result<Option<u8>> {
-        let Some(v) = self.get(key) else {
-            return Ok(default);
-        };
-        let code = v.strip_prefix("\\u").filter(|d| d.len() == 4).and_then(|d| u8::from_str_radix(d, 16).ok());
-        let code = code.map(|c| char::from(c).to_string());
-        let v = match v {
-            "\\t" => "\t",
-            "\\\\" => "\\",
-            v => code.as_deref().unwrap_or(v),
-        };
-        match v.as_bytes() {
-            [b] if b.is_ascii() => Ok(Some(*b)),
-            _ => {
-                let e = Error::script(format!("option '{key}' is one ASCII character, not '{v}'"));
-                Err(e.at(self.place_of(key)))
-            }
-        }
-    }
-    /// A secret: the option itself, or the first line of the file that `KEY.file` names. An empty one is none.
-    pub(crate) fn secret(&self, key: &str) -> Result<Option<String>> {
-        Ok(self.given_secret(key)?.filter(|s| !s.is_empty()))
-    }
-    fn given_secret(&self, key: &str) -> Result<Option<String>> {
-        let by_file = format!("{key}.file");
-        match (self.get(key), self.get(&by_file)) {
-            (Some(_), Some(_)) => {
-                Err(Error::script(format!("'{key}' and '{by_file}' exclude each other")).at(self.place_of(&by_file)))
-            }
-            (Some(p), None) => Ok(Some(p.to_string())),
-            (None, Some(file)) => {
-                let path = self.base.join(file);
-                let text = std::fs::read_to_string(&path).map_err(|e| {
-                    Error::script(format!("cannot read '{by_file}' {}: {e}", path.display()))
-                        .at(self.place_of(&by_file))
-                })?;
-                Ok(Some(text.lines().next().unwrap_or_default().to_string()))
-            }
-            (None, None) => Ok(None),
-        }
-    }
-    /// How a lookup remembers what it found, with Flink's options of today and of before 1.16.
-    pub(crate) fn lookup_cache(&self) -> Result<Cache> {
-        let old_rows = self.number::<usize>("lookup.cache.max-rows")?;
-        let old_ttl = self.duration("lookup.cache.ttl")?;
-        let rows = self.number::<usize>("lookup.partial-cache.max-rows")?.or(old_rows).and_then(NonZeroUsize::new);
-        let after_write = self.duration("lookup.partial-cache.expire-after-write")?.or(old_ttl);
-        let after_access = self.duration("lookup.partial-cache.expire-after-access")?;
-        let old_missing = self.boolean("lookup.cache.caching-missing-key", true)?;
-        let missing = self.boolean("lookup.partial-cache.caching-missing-key", old_missing)?;
-        let max_rows = match self.get("lookup.cache") {
-            None => rows,
-            Some("NONE") => None,
-            Some("PARTIAL") => rows.or(NonZeroUsize::new(10_000)),
-            Some(other) => {
-                let e = Error::script(format!("'lookup.cache' is NONE or PARTIAL, not '{other}'"));
-                return Err(e.at(self.place_of("lookup.cache")));
-            }
-        };
-        if max_rows.is_none() {
-            let of_cache = [
-                "lookup.cache.ttl",
-                "lookup.cache.caching-missing-key",
-                "lookup.partial-cache.expire-after-write",
-                "lookup.partial-cache.expire-after-access",
-                "lookup.partial-cache.caching-missing-key",
-            ];
-            self.idle(&of_cache, "nothing is remembered without 'lookup.cache' = 'PARTIAL'");
-        }
-        self.idle(&["lookup.async"], "the keys of a batch are asked for together in any case");
-        Ok(Cache { max_rows, after_write, after_access, missing })
-    }
-    /// Whether `sink.delivery-guarantee` asks for exactly once.
-    pub(crate) fn exactly_once(&self, default: bool) -> Result<bool> {
-        let key = "sink.delivery-guarantee";
-        match self.get(key) {
-            None => Ok(default),
-            Some("exactly-once") => Ok(true),
-            Some("at-least-once" | "none") => Ok(false),
-            Some(other) => {
-                let e = Error::script(format!("there is no delivery guarantee '{other}'")).at(self.place_of(key));
-                Err(e.hint("there are exactly-once, at-least-once and none"))
-            }
-        }
+        self
     }
     /// A name for what systems outside keep of this table, the same in every run.
     pub(crate) fn outside_name(&self) -> String {
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(self.uid.as_bytes()))
     }
-    /// Fails for options that nobody asked for.
-    pub(crate) fn all_used(&self) -> Result<()> {
-        let used = self.used.borrow();
+    /// Fails for options of columns that there are not, and says which options do nothing.
+    pub(crate) fn finish(&self) -> Result<()> {
         for key in self.options.keys() {
-            if !used.contains(key) {
-                let e = Error::script(format!(
-                    "the connector '{}' of table '{}' has no option '{key}'",
-                    self.connector(),
-                    self.name
-                ))
-                .at(self.place_of(key));
-                return Err(match nearest(key, used.iter().map(String::as_str)) {
-                    Some(n) => e.hint(format!("did you mean '{n}'?")),
-                    None => e.hint(format!("it has: {}", used.iter().cloned().collect::<Vec<_>>().join(", "))),
-                });
+            let Some(option) = self.described.option(key) else { continue };
+            if let Some(why) = option.idle {
+                self.idle(&[key], why);
+            }
+            if option.is_pattern() && !self.used.borrow().contains(key) {
+                let e = format!("the connector '{}' of table '{}' has no option '{key}'", self.connector(), self.name);
+                let e = Error::script(e).at(self.place_of_key(key));
+                return Err(e.hint(format!("'{}' stands for a column, and what is inside of one", option.key)));
             }
         }
         Ok(())

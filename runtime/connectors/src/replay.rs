@@ -1,9 +1,8 @@
 //! Dead letters as what they were: their records are read again, in the table's format, for the statement that they failed in.
 
-use crate::filesystem::of_records;
 use crate::format::{Decoder, DecoderFactory, Failure, Refused, Rows, decoder, without};
-use crate::kafka;
 use crate::options::TableSpec;
+use crate::registered::Record;
 use arrow::array::{ArrayRef, new_null_array};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -49,21 +48,14 @@ struct Replay {
     from: Vec<Option<usize>>,
 }
 
-/// Makes the operator that turns dead letters, as rows of `record` and maybe `headers`, into rows of the table. Letters of other
-/// statements are left to those, where the headers say whose they are; what no statement takes is counted in `passed`.
-///
-/// # Errors
-/// When the records alone do not make the table's rows, or the table's format is wrong.
-pub fn replay(table: &TableSpec, letters: Vec<Letters>, passed: Arc<PassedOver>) -> Result<Arc<dyn OperatorFactory>> {
-    let (fields, format, prefix) = match table.connector() {
-        "kafka" => kafka::value_of(table)?,
-        "upsert-kafka" => {
-            let e = Error::script(format!("dead letters of '{}' lack the key, and cannot be replayed", table.name));
-            return Err(e.at(table.place));
-        }
-        _ => (of_records(table), table.need("format")?.to_string(), ""),
-    };
-    let value = table.part(prefix, &fields, &format, decoder)?;
+/// See [`crate::replay`]; `record` is what a record alone makes of the table.
+pub(crate) fn replay(
+    table: &TableSpec,
+    (fields, format, prefix): Record,
+    letters: Vec<Letters>,
+    passed: Arc<PassedOver>,
+) -> Result<Arc<dyn OperatorFactory>> {
+    let value = decoder(table, &format, prefix, &fields)?;
     let mut read: Vec<usize> = table.columns.clone();
     read.retain(|c| fields.contains(c));
     let from: Vec<Option<usize>> = table.columns.iter().map(|c| read.iter().position(|r| r == c)).collect();

@@ -1,7 +1,17 @@
 //! Whether the server at the other end of a connection is who it says: one pair of options for databases, Redis and Kafka.
 
 use crate::options::TableSpec;
-use weir_core::{Error, Result};
+use weir_core::option_spec::{Opt, Shown};
+use weir_core::{Error, Result, options};
+
+options! {
+    /// The options of who a server is.
+    pub(crate) OPTIONS:
+    /// Whether it must prove that.
+    pub(crate) VERIFY: bool = Opt::boolean("tls.verify", "whether the server must prove who it is").how();
+    AUTHORITIES: String =
+        Opt::text("ssl.ca.location", "a PEM file of the authorities that may vouch for it").how().shown(Shown::Hidden);
+}
 
 /// `tls.verify` and `ssl.ca.location`.
 pub(crate) struct Tls {
@@ -17,14 +27,12 @@ impl Tls {
     /// # Errors
     /// When one is wrong, or the file cannot be read.
     pub fn new(table: &TableSpec) -> Result<Self> {
-        let verify = match table.get("tls.verify") {
-            Some(_) => Some(table.boolean("tls.verify", false)?),
-            None => None,
-        };
-        let key = "ssl.ca.location";
-        let read = |file: &str| {
+        let read = |file: String| {
             let path = table.base.join(file);
-            let wrong = |e: String| Error::script(format!("'{key}': {}: {e}", path.display())).at(table.place_of(key));
+            let wrong = |e: String| {
+                let e = format!("'{}': {}: {e}", AUTHORITIES.key(), path.display());
+                Error::script(e).at(table.place_of(&AUTHORITIES))
+            };
             let pem = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
             match reqwest::Certificate::from_pem_bundle(&pem) {
                 Ok(all) if !all.is_empty() => Ok(pem),
@@ -32,7 +40,7 @@ impl Tls {
                 Err(e) => Err(wrong(e.to_string())),
             }
         };
-        Ok(Tls { verify, authorities: table.get(key).map(read).transpose()? })
+        Ok(Tls { verify: table.get(&VERIFY)?, authorities: table.get(&AUTHORITIES)?.map(read).transpose()? })
     }
 }
 
@@ -49,5 +57,5 @@ pub(crate) fn plain(table: &TableSpec, hint: &str) -> Error {
         "'tls.verify' of table '{}' asks for a server that proves who it is, over a connection without TLS",
         table.name
     ));
-    e.at(table.place_of("tls.verify")).hint(hint)
+    e.at(table.place_of(&VERIFY)).hint(hint)
 }

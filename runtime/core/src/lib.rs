@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod builder;
 pub mod clock;
+pub mod descriptor;
 pub mod error;
 pub mod event_time;
 pub mod failpoint;
@@ -11,6 +12,7 @@ pub mod graph;
 pub mod key;
 pub mod maps;
 pub mod metrics;
+pub mod option_spec;
 pub mod options;
 pub mod origin;
 pub mod panics;

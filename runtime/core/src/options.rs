@@ -3,10 +3,6 @@
 use crate::{Error, Result};
 use std::time::Duration;
 
-/// The formats whose records say of each row whether it comes or goes.
-pub const CHANGE_FORMATS: &[&str] =
-    &["debezium-json", "canal-json", "maxwell-json", "ogg-json", "debezium-avro-confluent"];
-
 /// `true` or `false`, any case.
 ///
 /// # Errors

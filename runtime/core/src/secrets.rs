@@ -25,6 +25,14 @@ pub fn keep(value: &str, shown: &str) {
     add(value.trim());
 }
 
+/// Whether a name says that what it is of is not to be shown.
+pub fn named_so(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "token", "jaas", "user-info", "authorization", "api-key", "credential"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
 /// The text without the values that are not to be shown.
 pub fn masked(text: &str) -> Cow<'_, str> {
     let kept = KEPT.read().unwrap_or_else(|e| e.into_inner());

@@ -2,6 +2,7 @@
 
 use crate::time::Zone;
 use std::sync::Arc;
+use weir_core::descriptor::OnError;
 use weir_core::{Error, Result};
 
 /// What a session settles for all expressions.
@@ -17,20 +18,6 @@ impl Default for Session {
     fn default() -> Self {
         Session { zone: Zone::UTC, started: crate::time::now() }
     }
-}
-
-/// What becomes of a row that an expression fails on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The job ends.
-    #[default]
-    Fail,
-    /// The row is dropped.
-    Skip,
-    /// The result is NULL.
-    Null,
-    /// The row goes to another table.
-    DeadLetter,
 }
 
 /// A row that an expression failed on.

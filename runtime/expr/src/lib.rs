@@ -17,5 +17,6 @@ pub mod text;
 pub mod time;
 
 pub use arith::ArithOp;
-pub use context::{EvalContext, OnError, RowError, Session};
+pub use context::{EvalContext, RowError, Session};
 pub use expr::{CompareOp, Expr, Function};
+pub use weir_core::descriptor::OnError;

@@ -2,14 +2,19 @@
 
 use crate::hints::Hint;
 use crate::places::place;
+use crate::settings;
 use crate::syntax::{CreateTable, WithOption};
 use sqlparser::ast::{Ident, ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use weir_core::descriptor::{
+    CONNECTOR, Changelog, DEAD_LETTERS, Described, Given, ON_ERROR, OnError, Registry, is_secret,
+};
 use weir_core::error::{Place, nearest};
+use weir_core::option_spec::{OptionSpec, Role};
 use weir_core::{Error, Field, Result, Schema, SqlType, secrets};
-use weir_expr::{Expr, Function, OnError};
+use weir_expr::{Expr, Function};
 
 /// A declared table.
 #[derive(Debug, Clone)]
@@ -36,6 +41,8 @@ pub struct Table {
     pub place: Option<Place>,
     /// What becomes of records that cannot be read or written.
     pub on_error: ErrorPolicy,
+    /// What is known of its connector and its formats, if there are such.
+    pub described: Option<Described>,
 }
 
 impl Table {
@@ -45,15 +52,51 @@ impl Table {
     }
     /// Whether what it reads are changes, not only rows that come.
     pub fn brings_changes(&self) -> bool {
-        self.is_upsert() || weir_core::options::CHANGE_FORMATS.contains(&self.format())
-    }
-    /// The format of its records, or of their values.
-    pub fn format(&self) -> &str {
-        self.options.get("value.format").or_else(|| self.options.get("format")).map_or("", String::as_str)
+        self.described.as_ref().is_some_and(|d| d.reads() != Changelog::InsertOnly)
     }
     /// Whether a row that it reads replaces the one before with the same key.
     pub fn is_upsert(&self) -> bool {
-        self.options.get("connector").is_some_and(|c| c == "upsert-kafka")
+        self.described.as_ref().is_some_and(|d| d.reads() == Changelog::Upsert)
+    }
+    /// Whether its sink takes rows that change or go.
+    pub fn takes_changes(&self) -> bool {
+        self.described.as_ref().is_some_and(|d| d.writes() != Changelog::InsertOnly)
+    }
+    /// Whether its sink replaces and removes rows by the table's key alone, so that no two rows may share one.
+    pub fn upserts(&self) -> bool {
+        self.described.as_ref().is_some_and(|d| d.writes() == Changelog::Upsert)
+    }
+    /// The name of its connector.
+    pub fn connector(&self) -> &str {
+        self.options.get(CONNECTOR.key()).map_or("", String::as_str)
+    }
+    /// What is known of an option of its connector's or formats'.
+    pub(crate) fn option(&self, key: &str) -> Option<&'static OptionSpec> {
+        self.described.as_ref()?.option(key)
+    }
+
+    /// Checks its options and its metadata for what it is to be.
+    ///
+    /// # Errors
+    /// When its connector cannot be that, an option is not known or wrong, or a column stands for what there is not.
+    pub fn check(&self, registry: Registry, role: Role) -> Result<()> {
+        let name = self.name.rsplit('.').next().unwrap_or(&self.name);
+        let given = Given { name, options: &self.options, places: &self.places, place: self.place };
+        let described = registry.of(&given, role)?;
+        described.check(&given, role)?;
+        for (i, key) in self.metadata.iter().enumerate() {
+            let Some(key) = key else { continue };
+            let column = &self.physical.fields[i].name;
+            let found = described.metadata(key).map_err(|e| {
+                let e = Error { message: format!("{} (column '{column}')", e.message), ..e };
+                e.at(self.place)
+            })?;
+            if role == Role::Sink && self.written.contains(&i) && !found.writable {
+                let e = Error::script(format!("column '{column}' is metadata that can only be read")).at(self.place);
+                return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -68,21 +111,9 @@ pub struct ErrorPolicy {
 
 /// Takes the options of an error policy out of a table's or function's options.
 pub(crate) fn error_policy(options: &mut BTreeMap<String, String>, default: OnError) -> Result<ErrorPolicy> {
-    let dead_letters = options.remove("dead-letter.table");
-    let policy = match options.remove("on-error") {
-        None => default,
-        Some(v) => match v.to_ascii_lowercase().as_str() {
-            "fail" => OnError::Fail,
-            "skip" => OnError::Skip,
-            "null" => OnError::Null,
-            "dead-letter" => OnError::DeadLetter,
-            _ => {
-                return Err(Error::script(format!(
-                    "option 'on-error' is one of fail, skip, null, dead-letter, not '{v}'"
-                )));
-            }
-        },
-    };
+    let dead_letters = options.remove(DEAD_LETTERS.key());
+    let policy = options.remove(ON_ERROR.key());
+    let policy = policy.map_or(Ok(default), |v| ON_ERROR.read(ON_ERROR.key(), &v))?;
     match (policy, &dead_letters) {
         (OnError::DeadLetter, None) => {
             Err(Error::script("'on-error' = 'dead-letter' needs 'dead-letter.table', the table that takes the records"))
@@ -179,10 +210,12 @@ pub struct Catalog {
     pub(crate) current: (String, String),
     /// The settings.
     pub settings: BTreeMap<String, String>,
+    /// The connectors and formats that there are.
+    pub(crate) registry: Registry,
 }
 
 impl Catalog {
-    pub(crate) fn new(settings: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(settings: BTreeMap<String, String>, registry: Registry) -> Self {
         Catalog {
             tables: BTreeMap::new(),
             declared: BTreeMap::new(),
@@ -195,6 +228,7 @@ impl Catalog {
             databases: vec!["default_catalog.default_database".to_string()],
             current: ("default_catalog".to_string(), "default_database".to_string()),
             settings,
+            registry,
         }
     }
 
@@ -227,23 +261,25 @@ impl Catalog {
 
     /// A table with the options that a hint behind its name gives.
     pub(crate) fn hinted(&mut self, name: &ObjectName, table: Arc<Table>) -> Result<Arc<Table>> {
-        let allowed = self.settings.get("table.dynamic-table-options.enabled").is_none_or(|v| v != "false");
+        let allowed = settings::HINTS.value(&self.settings)?;
+        let registry = self.registry;
         let Some(hint) = self.hint(name) else { return Ok(table) };
         if !allowed {
             let e = Error::script("options in hints are switched off by 'table.dynamic-table-options.enabled'");
             return Err(e.at(hint.place));
         }
-        let (mut options, places) = option_map(&hint.options)?;
+        let (mut options, places) = option_map(&hint.options, registry)?;
         let same = |k: &str| options.get(k).is_none_or(|v| table.options.get(k) == Some(v));
-        if !same("connector") {
+        if !same(CONNECTOR.key()) {
             return Err(Error::script("a hint cannot give a table another connector").at(hint.place));
         }
         let mut table = table.as_ref().clone();
-        if options.contains_key("on-error") || options.contains_key("dead-letter.table") {
+        if options.contains_key(ON_ERROR.key()) || options.contains_key(DEAD_LETTERS.key()) {
             table.on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(hint.place))?;
         }
         table.options.extend(options);
         table.places.extend(places);
+        table.described = registry.known(&table.options);
         Ok(Arc::new(table))
     }
 
@@ -299,10 +335,18 @@ pub(crate) fn unknown_database(c: &Catalog, name: &ObjectName) -> Error {
 }
 
 /// Options as a map, old spellings turned into today's.
-pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, String>, BTreeMap<String, Place>)> {
+pub(crate) fn option_map(
+    options: &[WithOption],
+    registry: Registry,
+) -> Result<(BTreeMap<String, String>, BTreeMap<String, Place>)> {
     let mut map = BTreeMap::new();
     let mut places = BTreeMap::new();
     let old = options.iter().any(|o| o.key == "connector.type");
+    let connector = options.iter().find(|o| o.key == "connector.type").and_then(|o| registry.connector(&o.value));
+    let renamed = |old: &str| {
+        let now = connector.and_then(|c| c.options().find(|o| o.older.contains(&old)));
+        now.map_or(old, |o| o.key).to_string()
+    };
     let old_is = |name: &str| options.iter().any(|o| o.key == "connector.type" && o.value == name);
     let format = options.iter().find(|o| o.key == "format.type").map(|o| o.value.clone());
     for o in options {
@@ -321,7 +365,7 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
             "format.type" => "format".to_string(),
             k => match (k.strip_prefix("format."), k.strip_prefix("connector."), &format) {
                 (Some(rest), _, Some(f)) => format!("{f}.{rest}"),
-                (_, Some(rest), _) if old => renamed(rest).to_string(),
+                (_, Some(rest), _) if old => renamed(rest),
                 _ => k.to_string(),
             },
         };
@@ -332,7 +376,7 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
             places.insert(key, p);
         }
     }
-    keep_secrets(&map);
+    keep_secrets(&map, registry);
     if old_is("kafka") && !map.contains_key("scan.startup.mode") {
         // As Flink did: where the group is, or else from now on.
         let group = map.contains_key("properties.group.id");
@@ -346,13 +390,13 @@ pub(crate) fn option_map(options: &[WithOption]) -> Result<(BTreeMap<String, Str
 }
 
 /// Notes the values of options that hold secrets, so that no message shows them.
-fn keep_secrets(options: &BTreeMap<String, String>) {
+fn keep_secrets(options: &BTreeMap<String, String>, registry: Registry) {
+    let described = registry.known(options);
     for (key, value) in options {
-        let secret = ["password", "secret", "token", "jaas", "user-info", "authorization", "api-key", "credential"];
-        let key = key.to_ascii_lowercase();
+        let option = described.as_ref().and_then(|d| d.option(key));
         // Short ones, and those that stand openly in another option, are words that messages need.
-        let elsewhere = || options.iter().any(|(k, v)| !k.eq_ignore_ascii_case(&key) && v.contains(value.as_str()));
-        if secret.iter().any(|s| key.contains(s)) && value.len() >= 8 && !elsewhere() {
+        let elsewhere = || options.iter().any(|(k, v)| !k.eq_ignore_ascii_case(key) && v.contains(value.as_str()));
+        if is_secret(option, key) && value.len() >= 8 && !elsewhere() {
             secrets::keep(value, "****");
         }
         let login = value.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(login, _)| login);
@@ -364,26 +408,5 @@ fn keep_secrets(options: &BTreeMap<String, String>) {
                 secrets::keep(part.1, "****");
             }
         }
-    }
-}
-
-/// Today's name of an option of the old spelling, without `connector.`.
-fn renamed(old: &str) -> &str {
-    match old {
-        "startup-mode" => "scan.startup.mode",
-        "startup-timestamp-millis" => "scan.startup.timestamp-millis",
-        "specific-offsets" => "scan.startup.specific-offsets",
-        "sink-partitioner" => "sink.partitioner",
-        "table" => "table-name",
-        "write.flush.interval" => "sink.buffer-flush.interval",
-        "write.flush.max-rows" => "sink.buffer-flush.max-rows",
-        "write.max-retries" => "sink.max-retries",
-        "read.query" => "scan.query",
-        "read.partition.column" => "scan.partition.column",
-        "read.partition.num" => "scan.partition.num",
-        "read.partition.lower-bound" => "scan.partition.lower-bound",
-        "read.partition.upper-bound" => "scan.partition.upper-bound",
-        "read.fetch-size" => "scan.fetch-size",
-        other => other,
     }
 }

@@ -9,6 +9,7 @@ use crate::syntax::{Column, ColumnKind, CreateTable};
 use sqlparser::ast::{Ident, Query};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use weir_core::descriptor::{CONNECTOR, PrimaryKey};
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::OnError;
@@ -39,12 +40,10 @@ impl Compiler<'_> {
     pub(crate) fn declare(&mut self, full: String, t: CreateTable) -> Result<()> {
         let at = place_of(&t.name);
         let shown = self.catalog.short(&full);
-        let (mut options, places) = option_map(&t.options)?;
-        if !options.contains_key("connector") {
+        let (mut options, places) = option_map(&t.options, self.catalog.registry)?;
+        if !options.contains_key(CONNECTOR.key()) {
             let e = Error::script(format!("table '{shown}' has no connector")).at(at);
-            return Err(e.hint(
-                "add WITH ('connector' = 'filesystem', …); there are filesystem, kafka, upsert-kafka, jdbc, datagen, stdin, print, blackhole",
-            ));
+            return Err(e.hint(self.catalog.registry.hint_of_connectors()));
         }
         let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
         let mut fields: Vec<Field> = vec![];
@@ -84,9 +83,13 @@ impl Compiler<'_> {
         let mut metadata = vec![None; fields.len()];
         beside.iter().for_each(|(i, key, _)| metadata[*i] = Some(key.clone()));
         let written = (0..fields.len()).filter(|i| !beside.iter().any(|(b, _, v)| b == i && *v)).collect();
-        if primary_key.is_empty() && options.get("connector").is_some_and(|c| c == "upsert-kafka") {
-            let e = Error::script(format!("table '{shown}' is upsert-kafka, and has no primary key")).at(at);
-            return Err(e.hint("declare it: PRIMARY KEY (…) NOT ENFORCED; it is the key of the topic's records"));
+        let described = self.catalog.registry.known(&options);
+        let needs_key = described.as_ref().map(|d| d.connector).filter(|c| c.key == PrimaryKey::Required);
+        if let Some(connector) = needs_key.filter(|_| primary_key.is_empty()) {
+            let e = format!("table '{shown}' is {}, and has no primary key", connector.name);
+            return Err(Error::script(e)
+                .at(at)
+                .hint("declare it: PRIMARY KEY (…) NOT ENFORCED; it is the key of the records"));
         }
         let scope = Scope { columns: fields.iter().map(|f| (None, f.clone())).collect() };
         let mut columns = vec![];
@@ -116,6 +119,7 @@ impl Compiler<'_> {
             places,
             place: at,
             on_error,
+            described,
         });
         self.catalog.tables.insert(full.clone(), table);
         self.catalog.declared.insert(full, t);

@@ -9,57 +9,18 @@ use crate::catalog::Table;
 use crate::plan::Plan;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use weir_core::option_spec::{OptionSpec, Type};
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
-
-/// Options that say how a table is reached, how fast, and what becomes of bad records, but not what is in it: with others the same
-/// state goes on. One that ends with a dot or begins with one stands for all that begin or end so. Whatever is not listed counts.
-const HOW: &[&str] = &[
-    "parallelism",
-    ".parallelism",
-    "rows-per-second",
-    "username",
-    "password",
-    "password.file",
-    "properties.",
-    "lookup.",
-    "sink.",
-    "scan.startup.",
-    "scan.bounded.",
-    "scan.topic-partition-discovery.interval",
-    "scan.fetch-size",
-    "scan.auto-commit",
-    "connection.",
-    "ssl.",
-    "tls.verify",
-    "source.monitor-interval",
-    ".ignore-parse-errors",
-    ".fail-on-missing-field",
-    ".auth.",
-    ".basic-auth.",
-    ".bearer-auth.",
-    ".request.timeout",
-    ".request.max-retries",
-    ".ssl.",
-    ".schema-registry.properties.",
-];
-
-fn decides(option: &str) -> bool {
-    !HOW.iter().any(|h| match (h.strip_prefix('.'), h.strip_suffix('.')) {
-        (Some(_), Some(_)) => option.contains(h),
-        (Some(_), None) => option.ends_with(h),
-        (None, Some(_)) => option.starts_with(h),
-        (None, None) => option == *h,
-    })
-}
 
 /// Parameters of URLs that say what is read, not how it is reached.
 const WHERE: &[&str] = &["currentSchema", "db"];
 
 /// What of an option decides: of an address what it names, not who asks, nor how. One that says nothing of that stays as it is.
-fn deciding<'a>(option: &str, value: &'a str) -> Cow<'a, str> {
+fn deciding<'a>(option: Option<&OptionSpec>, value: &'a str) -> Cow<'a, str> {
     let address = || {
-        let (scheme, rest) = value.split_once("://").filter(|_| option == "url" || option.ends_with(".url"))?;
+        let of_address = option.is_some_and(|o| matches!(o.ty, Type::Address));
+        let (scheme, rest) = value.split_once("://").filter(|_| of_address)?;
         let rest = rest.split('#').next()?;
         let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
@@ -74,11 +35,12 @@ fn deciding<'a>(option: &str, value: &'a str) -> Cow<'a, str> {
 
 /// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.
 fn write_table(table: &Table, out: &mut Vec<u8>) {
-    let options: Vec<_> = table.options.iter().filter(|(k, _)| decides(k)).collect();
+    // How a table is reached, how fast, and what becomes of bad records is none of what is in it.
+    let options: Vec<_> = table.options.iter().filter(|(k, _)| table.option(k).is_none_or(|o| o.decides)).collect();
     write_number(options.len(), out);
     for (k, v) in options {
         write_text(k, out);
-        write_text(&deciding(k, v), out);
+        write_text(&deciding(table.option(k), v), out);
     }
     write_number(table.physical.len(), out);
     for (f, metadata) in table.physical.fields.iter().zip(&table.metadata) {

@@ -28,7 +28,8 @@ impl Random {
 /// Compiles a script and shows its plan, on a stack as small as the main thread's.
 fn compile(sql: String) {
     let work = move || {
-        let (compiled, errors) = crate::diagnose(&sql, Path::new("/nonexistent"), BTreeMap::new(), &NoFunctions);
+        let (compiled, errors) =
+            crate::diagnose(&sql, Path::new("/nonexistent"), BTreeMap::new(), &NoFunctions, weir_connectors::REGISTRY);
         errors.iter().for_each(|e| assert!(!e.to_string().is_empty()));
         if let Some(c) = compiled {
             crate::explain(&c.inserts, crate::Format::Json);

@@ -20,7 +20,9 @@ use sqlparser::ast::{ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use weir_core::descriptor::{CONNECTOR, Registry};
 use weir_core::error::Place;
+use weir_core::option_spec::Role;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{OnError, Session};
@@ -45,7 +47,8 @@ pub struct Compiled {
     pub session: Arc<Session>,
 }
 
-/// Compiles a script. `base` is the folder that its relative paths start from.
+/// Compiles a script. `base` is the folder that its relative paths start from; `registry` has the connectors and formats that tables
+/// may name.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -54,8 +57,9 @@ pub fn compile(
     base: &Path,
     settings: BTreeMap<String, String>,
     loader: &dyn FunctionLoader,
+    registry: Registry,
 ) -> Result<Compiled> {
-    let (compiled, mut errors) = on_stack(nesting(sql), || run(sql, base, settings, loader, true));
+    let (compiled, mut errors) = on_stack(nesting(sql), || run(sql, base, settings, loader, registry, true));
     match (compiled, errors.is_empty()) {
         (Some(c), true) => Ok(c),
         (_, false) => Err(errors.remove(0)),
@@ -69,8 +73,9 @@ pub fn diagnose(
     base: &Path,
     settings: BTreeMap<String, String>,
     loader: &dyn FunctionLoader,
+    registry: Registry,
 ) -> (Option<Compiled>, Vec<Error>) {
-    on_stack(nesting(sql), || run(sql, base, settings, loader, false))
+    on_stack(nesting(sql), || run(sql, base, settings, loader, registry, false))
 }
 
 fn run(
@@ -78,6 +83,7 @@ fn run(
     base: &Path,
     settings: BTreeMap<String, String>,
     loader: &dyn FunctionLoader,
+    registry: Registry,
     stop: bool,
 ) -> (Option<Compiled>, Vec<Error>) {
     let mut errors = vec![];
@@ -101,7 +107,7 @@ fn run(
     let fixed: BTreeSet<String> = given.keys().cloned().collect();
     let mut c = Compiler {
         sql,
-        catalog: Catalog::new(given),
+        catalog: Catalog::new(given, registry),
         loader,
         base,
         answers: vec![],
@@ -143,7 +149,10 @@ fn run(
             return (None, errors);
         }
     };
-    let batch = settings::is_batch(&c.catalog.settings);
+    let batch = match settings::is_batch(&c.catalog.settings) {
+        Ok(batch) => batch,
+        Err(e) => return (None, vec![e]),
+    };
     errors.extend(grouped_map(&c.inserts).filter(|_| batch));
     name_statements(&mut c.inserts, batch, session.zone);
     let compiled = Compiled {
@@ -177,6 +186,9 @@ fn name_statements(inserts: &mut [Insert], batch: bool, zone: Zone) {
     }
 }
 
+/// The connector that shows what a bare SELECT gives.
+const SHOWN_BY: &str = "print";
+
 pub(crate) struct Compiler<'a> {
     /// The script.
     pub sql: &'a str,
@@ -192,10 +204,7 @@ pub(crate) struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn session(&self) -> Result<Arc<Session>> {
-        let zone = match self.catalog.settings.get("table.local-time-zone") {
-            Some(z) if z != "default" => Zone::parse(z)?,
-            _ => Zone::UTC,
-        };
+        let zone = settings::zone(&self.catalog.settings)?;
         Ok(Arc::new(Session { zone, ..Session::default() }))
     }
 
@@ -371,7 +380,7 @@ impl Compiler<'_> {
             let e = Error::script(format!("the file of function '{name}' is not there: {}", path.display()));
             return Err(e.at(file_at).hint("a relative path starts from the script's folder"));
         }
-        let (mut options, _) = option_map(&f.options)?;
+        let (mut options, _) = option_map(&f.options, self.catalog.registry)?;
         let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
         let spec = FunctionSpec { name, identifier: f.identifier, language, file: path, options, place: at, on_error };
         self.catalog.functions.insert(key, (spec, None));
@@ -389,6 +398,7 @@ impl Compiler<'_> {
     /// Adds a statement to the job.
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
         let session = self.session()?;
+        self.check_tables(&table, &plan)?;
         let plan = with_several_readers(plan);
         let fingerprint = fingerprint::statement(&table, &plan);
         let identity = Identity::new(&table.name, fingerprint, false, session.zone);
@@ -397,12 +407,29 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// Checks the tables of a statement for what they are to it.
+    fn check_tables(&self, sink: &Table, plan: &Plan) -> Result<()> {
+        let registry = self.catalog.registry;
+        let mut checked = Ok(());
+        plan.each(&mut |p| {
+            if checked.is_ok() {
+                checked = match p {
+                    Plan::Scan { table, .. } => table.check(registry, Role::Source),
+                    Plan::Lookup { table, .. } => table.check(registry, Role::Lookup),
+                    _ => Ok(()),
+                };
+            }
+        });
+        checked.and_then(|()| sink.check(registry, Role::Sink))
+    }
+
     fn select(&mut self, q: &Query) -> Result<()> {
         let plan = Binder::new(&mut self.catalog, self.loader).query(q)?;
         let n = self.inserts.len();
         // What comes is shown, whatever was said of it where it comes from.
         let fields = plan.schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone().nullable(true)));
         let schema = Schema::new(fields.collect());
+        let options = BTreeMap::from([(CONNECTOR.key().to_string(), SHOWN_BY.to_string())]);
         let table = Arc::new(Table {
             name: format!("default_catalog.default_database.select_{n}"),
             columns: schema.fields.iter().map(|f| (f.clone(), None)).collect(),
@@ -411,7 +438,8 @@ impl Compiler<'_> {
             physical: schema,
             primary_key: vec![],
             partitioned_by: vec![],
-            options: BTreeMap::from([("connector".to_string(), "print".to_string())]),
+            described: self.catalog.registry.known(&options),
+            options,
             places: BTreeMap::new(),
             place: None,
             on_error: Default::default(),

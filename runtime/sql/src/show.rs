@@ -6,6 +6,8 @@ use crate::places::excerpt;
 use crate::script::Compiler;
 use crate::syntax::{ColumnKind, Show, WithOption};
 use sqlparser::ast::ObjectName;
+use weir_core::descriptor::FAILING;
+use weir_core::option_spec::{OptionSpec, Shown};
 use weir_core::types::quoted;
 use weir_core::{Error, Result, Schema};
 
@@ -20,66 +22,14 @@ fn like(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
-/// Options whose values anybody may see. What is not among them, and not one of a format's, is hidden.
-const OPEN: &[&str] = &[
-    "connector",
-    "format",
-    "key.format",
-    "value.format",
-    "key.fields",
-    "key.fields-prefix",
-    "value.fields-include",
-    "topic",
-    "topic-pattern",
-    "path",
-    "table-name",
-    "url",
-    "properties.bootstrap.servers",
-    "properties.group.id",
-    "properties.auto.offset.reset",
-    "properties.security.protocol",
-    "properties.sasl.mechanism",
-    "rows-per-second",
-    "number-of-rows",
-    "parallelism",
-    "print-identifier",
-    "standard-error",
-    "on-error",
-    "dead-letter.table",
-    "key-prefix",
-    "database-name",
-];
-
-/// Groups of options without secrets, by what their names begin with.
-const OPEN_GROUPS: &[&str] = &[
-    "scan.",
-    "sink.",
-    "lookup.",
-    "fields.",
-    "source.",
-    "csv.",
-    "json.",
-    "debezium-json.",
-    "canal-json.",
-    "maxwell-json.",
-    "ogg-json.",
-    "avro.",
-    "avro-confluent.",
-    "debezium-avro-confluent.",
-    "protobuf.",
-    "raw.",
-];
-
-/// An option's value as it may be shown: variables by their names, addresses without what logs in.
-fn open(key: &str, value: &str, connector: &str) -> String {
+/// An option's value as it may be shown: variables by their names, addresses without what logs in. What is not known is hidden.
+fn open(option: Option<&OptionSpec>, value: &str) -> String {
     let variable = value.strip_prefix("${").and_then(|v| v.strip_suffix('}')).is_some_and(|n| !n.contains(['{', '}']));
-    let listed = OPEN.contains(&key) || OPEN_GROUPS.iter().any(|g| key.starts_with(g));
-    let secret = ["password", "secret", "token", "credential", "auth"].iter().any(|s| key.contains(s));
-    match () {
+    match option.map_or(Shown::Secret, |o| o.shown) {
         _ if variable => value.to_string(),
-        _ if !listed || secret => "****".to_string(),
-        _ if value.contains("://") => address(value, connector == "webhook"),
-        _ => value.to_string(),
+        Shown::Secret | Shown::Hidden => "****".to_string(),
+        shown if value.contains("://") => address(value, shown == Shown::Host),
+        Shown::Open | Shown::Host => value.to_string(),
     }
 }
 
@@ -222,9 +172,8 @@ impl Compiler<'_> {
             true => String::new(),
             false => format!(" PARTITIONED BY ({})", names(&declared.partitioned_by)),
         };
-        let connector = table.options.get("connector").map_or("", String::as_str);
-        let shown =
-            |o: &WithOption| format!("  '{}' = '{}'", o.key, open(&o.key, &o.value, connector).replace('\'', "''"));
+        let spec = |key: &str| table.option(key).or_else(|| FAILING.iter().find(|o| o.key == key));
+        let shown = |o: &WithOption| format!("  '{}' = '{}'", o.key, open(spec(&o.key), &o.value).replace('\'', "''"));
         let mut options: Vec<String> = declared.options.iter().map(shown).collect();
         options.sort();
         format!("CREATE TABLE {full} (\n{}\n){by} WITH (\n{}\n)", parts.join(",\n"), options.join(",\n"))
@@ -249,10 +198,15 @@ mod tests {
             "jdbc:postgresql://****@host:5432/db?****"
         );
         assert_eq!(address("https://hooks.example.com/services/T0/B0/xyz", true), "https://hooks.example.com/****");
-        assert_eq!(open("url", "http://h/${SECRET}", "webhook"), "http://h/****");
-        assert_eq!(open("headers.Authorization", "Bearer abc", "webhook"), "****");
-        assert_eq!(open("headers.Authorization", "${T}", "webhook"), "${T}");
-        assert_eq!(open("lookup.password", "abc", "jdbc"), "****");
-        assert_eq!(open("topic", "orders", "kafka"), "orders");
+        let shown = |connector: &str, key: &str, value: &str| {
+            open(weir_connectors::REGISTRY.connector(connector).and_then(|c| c.option(key)), value)
+        };
+        assert_eq!(shown("webhook", "url", "http://h/${SECRET}"), "http://h/****");
+        assert_eq!(shown("webhook", "headers.Authorization", "Bearer abc"), "****");
+        assert_eq!(shown("webhook", "headers.Authorization", "${T}"), "${T}");
+        assert_eq!(shown("jdbc", "lookup.password", "abc"), "****");
+        assert_eq!(shown("jdbc", "password", "abc"), "****");
+        assert_eq!(shown("kafka", "properties.sasl.password", "abc"), "****");
+        assert_eq!(shown("kafka", "topic", "orders"), "orders");
     }
 }

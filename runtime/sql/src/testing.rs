@@ -18,7 +18,7 @@ impl FunctionLoader for NoFunctions {
 
 /// A script, or what is wrong with it.
 pub(crate) fn try_compile(script: &str) -> Result<Compiled> {
-    compile(script, Path::new("."), BTreeMap::new(), &NoFunctions)
+    compile(script, Path::new("."), BTreeMap::new(), &NoFunctions, weir_connectors::REGISTRY)
 }
 
 /// A script that there is nothing wrong with.

@@ -3,9 +3,9 @@
 use super::{Assembly, Output, partitioned, short};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use weir_connectors::TableSpec;
+use weir_connectors::{REGISTRY, TableSpec};
 use weir_core::graph::{DEAD_LETTERS, Edge, MAIN, Partitioning, Role};
-use weir_core::{Error, Field, Result, Schema};
+use weir_core::{Error, Field, Result, Schema, option_spec};
 use weir_expr::Expr;
 use weir_expr::functions::cast_to;
 use weir_operators::calc::DEAD_LETTER;
@@ -42,12 +42,13 @@ impl Assembly<'_> {
         let (mut edges, mut known) = (vec![], vec![]);
         for name in from {
             let mut letters = (*self.dead_letter_table(&name)?).clone();
-            if letters.options.get("connector").map(String::as_str) != Some("kafka") {
+            let replayed = letters.described.as_ref().map_or(&[][..], |d| d.connector.replayed_with);
+            if replayed.is_empty() {
                 let e = Error::script(format!("dead letters are replayed from topics of Kafka, and '{name}' is none"));
                 return Err(e.at(letters.place));
             }
-            letters.options.insert("scan.startup.mode".to_string(), "earliest-offset".to_string());
-            letters.options.insert("scan.bounded.mode".to_string(), "latest-offset".to_string());
+            letters.options.extend(replayed.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())));
+            letters.check(REGISTRY, option_spec::Role::Source)?;
             let column = |wanted: &str| letters.physical.position(wanted);
             let record = column("record").ok_or_else(|| {
                 let e =
@@ -65,7 +66,7 @@ impl Assembly<'_> {
             let columns: Vec<usize> = std::iter::once(record).chain(headers).collect();
             let all: Vec<usize> = (0..letters.physical.len()).collect();
             let uid = format!("{uid}/{name}{REPLAY}");
-            let mut read = self.spec(&letters, &all, columns, &uid);
+            let mut read = self.spec(&letters, &all, columns, &uid)?;
             read.keeps_records = self.keeps_records;
             read.again = true;
             let source = weir_connectors::source(&read)?;
@@ -86,6 +87,7 @@ impl Assembly<'_> {
     pub(super) fn dead_letters(&mut self) -> Result<()> {
         for (name, nodes) in std::mem::take(&mut self.dead_letters_of) {
             let table = self.dead_letter_table(&name)?;
+            table.check(REGISTRY, option_spec::Role::Sink)?;
             let mut exprs = vec![];
             for f in &table.sink_schema().fields {
                 let at = DEAD_LETTER.position(&f.name).ok_or_else(|| {

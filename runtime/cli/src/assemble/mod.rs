@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use weir_connectors::{PassedOver, TableSpec};
+use weir_core::descriptor::{PARALLELISM, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, JobGraph, MAIN, Node, OperatorFactory, Partitioning, Role};
-use weir_core::options;
+use weir_core::option_spec::Opt;
 use weir_core::{Error, Result, Schema};
 use weir_engine::scale::{Wanted, check, resized};
 use weir_expr::{Expr, OnError};
@@ -22,6 +23,7 @@ use weir_operators::expand::ExpandFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
 use weir_operators::values::ValuesFactory;
+use weir_sql::settings::{self, Failing, Length, Materialize, Nested, NotNull};
 use weir_sql::{Compiled, Plan, Table};
 
 /// A job, ready to be run.
@@ -41,6 +43,8 @@ struct Assembly<'a> {
     on_error: OnError,
     /// What becomes of rows that do not keep to what a sink's table says of its columns.
     rules: Rules,
+    /// Whether all rows under one key of a sink are kept.
+    materialize: Materialize,
     nodes: Vec<Node>,
     names: HashMap<String, usize>,
     /// Where relations that have several readers come out, by their numbers.
@@ -70,17 +74,6 @@ struct Output {
     parallelism: usize,
 }
 
-fn on_error(value: &str) -> Result<OnError> {
-    Ok(match value {
-        "fail" => OnError::Fail,
-        "skip" => OnError::Skip,
-        "null" => OnError::Null,
-        _ => {
-            return Err(Error::script(format!("'sql.on-error' is fail, skip or null, not '{value}'")));
-        }
-    })
-}
-
 /// Makes a job of a compiled script.
 pub fn assemble(compiled: &Compiled, base: &Path) -> Result<Assembled> {
     build(compiled, base, false)
@@ -94,18 +87,22 @@ pub fn assemble_replay(compiled: &Compiled, base: &Path) -> Result<Assembled> {
 fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     let s = &compiled.settings;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let parallelism =
-        s.get("parallelism.default").map_or(Ok(cores.min(64)), |v| options::number("parallelism.default", v))?;
-    let ttl = s.get("table.exec.state.ttl").map(|v| options::duration("table.exec.state.ttl", v)).transpose()?;
+    let parallelism = settings::PARALLELISM.given(s)?.unwrap_or(cores.min(64));
+    let ttl = settings::TTL.value(s)?;
     let mut a = Assembly {
         compiled,
         base,
         parallelism,
         batch: compiled.batch,
         // A batch is over before anything grows old.
-        ttl_millis: ttl.filter(|_| !compiled.batch).map_or(0, |d| d.as_millis() as u64),
-        on_error: s.get("sql.on-error").map_or(Ok(OnError::Fail), |v| on_error(v))?,
-        rules: rules(s),
+        ttl_millis: if compiled.batch { 0 } else { ttl.as_millis() as u64 },
+        on_error: match settings::ON_ERROR.value(s)? {
+            Failing::Fail => OnError::Fail,
+            Failing::Skip => OnError::Skip,
+            Failing::Null => OnError::Null,
+        },
+        rules: rules(s)?,
+        materialize: settings::MATERIALIZE.value(s)?,
         nodes: vec![],
         names: HashMap::new(),
         shared: HashMap::new(),
@@ -138,38 +135,30 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
     Ok(Assembled { graph, passed_over: a.passed_over })
 }
 
-fn rules(settings: &BTreeMap<String, String>) -> Rules {
-    let value = |key: &str| settings.get(&format!("table.exec.sink.{key}")).map_or("", String::as_str);
-    let nested = value("nested-constraint-enforcer");
-    Rules {
-        drops_null: value("not-null-enforcer") == "drop",
-        rows: matches!(nested, "rows" | "rows_and_collections"),
-        collections: nested == "rows_and_collections",
-        fits_length: match value("type-length-enforcer") {
-            "trim_pad" => Some(true),
-            "error" => Some(false),
-            _ => None,
+fn rules(s: &BTreeMap<String, String>) -> Result<Rules> {
+    let nested = settings::NESTED.value(s)?;
+    Ok(Rules {
+        drops_null: settings::NOT_NULL.value(s)? == NotNull::Drop,
+        rows: nested != Nested::Ignore,
+        collections: nested == Nested::Collections,
+        fits_length: match settings::LENGTH.value(s)? {
+            Length::TrimPad => Some(true),
+            Length::Error => Some(false),
+            Length::Ignore => None,
         },
-    }
+    })
 }
 
 /// The graph with the parallelisms that functions ask for, and those that the settings have of operators by name, which win.
 fn sized(graph: JobGraph, of_calls: BTreeMap<String, usize>, settings: &BTreeMap<String, String>) -> Result<JobGraph> {
     let mut wanted: Wanted = of_calls.into_iter().map(|(name, n)| (name, Some(n))).collect();
     for (key, value) in settings {
-        if let Some(name) = weir_sql::operator_setting(key) {
-            wanted.insert(name.to_string(), Some(options::number(key, value)?));
+        if let Some(name) = settings::operator_setting(key) {
+            wanted.insert(name.to_string(), Some(settings::OPERATOR.read(key, value)?));
         }
     }
     let sizes = check(&graph, &wanted)?.into_iter().filter_map(|(name, n)| Some((name, n?))).collect();
     Ok(resized(&graph, &sizes))
-}
-
-fn check_parallelism(key: &str, n: usize) -> Result<()> {
-    if (1..=64).contains(&n) {
-        return Ok(());
-    }
-    Err(Error::script(format!("'{key}' is 1 to 64, not {n}")))
 }
 
 impl Assembly<'_> {
@@ -191,9 +180,11 @@ impl Assembly<'_> {
     }
 
     /// A table as its connector sees it: of its columns those in `of`, of which `columns` are read or written.
-    fn spec(&self, table: &Table, of: &[usize], columns: Vec<usize>, uid: &str) -> TableSpec {
+    fn spec(&self, table: &Table, of: &[usize], columns: Vec<usize>, uid: &str) -> Result<TableSpec> {
+        let described = table.described.as_ref().ok_or_else(|| Error::internal("a table of no connector"))?;
         let places = |all: &[usize]| all.iter().filter_map(|k| of.iter().position(|o| o == k)).collect::<Vec<_>>();
         let mut spec = TableSpec::new(
+            described.connector,
             table.name.rsplit('.').next().unwrap_or(&table.name).to_string(),
             table.physical.project(of),
             columns,
@@ -209,15 +200,14 @@ impl Assembly<'_> {
         spec.metadata = of.iter().map(|i| table.metadata[*i].clone()).collect();
         spec.key = places(&table.primary_key);
         spec.keeps_records = self.keeps_records;
-        spec
+        Ok(spec)
     }
 
     /// What a table says of its subtasks: `parallelism`, or Flink's option for its role.
-    fn own_parallelism(table: &Table, role: &str) -> Result<Option<usize>> {
-        for key in ["parallelism", role] {
-            if let Some(v) = table.options.get(key) {
-                let n = options::number(key, v)?;
-                check_parallelism(key, n).map_err(|e| e.at(table.places.get(key).copied().or(table.place)))?;
+    fn own_parallelism(table: &Table, role: &Opt<usize>) -> Result<Option<usize>> {
+        for option in [&PARALLELISM, role] {
+            let place = table.places.get(option.key()).copied().or(table.place);
+            if let Some(n) = option.given(&table.options).map_err(|e| e.at(place))? {
                 return Ok(Some(n));
             }
         }
@@ -342,12 +332,12 @@ impl Assembly<'_> {
 
     /// Reads a table, or its dead letters in its place.
     fn source(&mut self, table: &Table, columns: &[usize], uid: String) -> Result<Output> {
-        let parallelism = Self::own_parallelism(table, "scan.parallelism")?.unwrap_or(self.parallelism);
+        let parallelism = Self::own_parallelism(table, &SCAN_PARALLELISM)?.unwrap_or(self.parallelism);
         let all: Vec<usize> = (0..table.physical.len()).collect();
         if self.replays {
-            return self.replay(table, &self.spec(table, &all, columns.to_vec(), &uid), &uid, parallelism);
+            return self.replay(table, &self.spec(table, &all, columns.to_vec(), &uid)?, &uid, parallelism);
         }
-        let source = weir_connectors::source(&self.spec(table, &all, columns.to_vec(), &uid))?;
+        let source = weir_connectors::source(&self.spec(table, &all, columns.to_vec(), &uid)?)?;
         let name = format!("source {}", short(&table.name));
         let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
         if let Some(t) = &table.on_error.dead_letters {
@@ -399,7 +389,7 @@ impl Assembly<'_> {
         uid: &str,
     ) -> Result<LookupFactory> {
         let all: Vec<usize> = (0..table.physical.len()).collect();
-        let spec = self.spec(table, &all, columns.to_vec(), uid);
+        let spec = self.spec(table, &all, columns.to_vec(), uid)?;
         let keys: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
         Ok(LookupFactory {
             table: weir_connectors::lookup(&spec, &keys)?,
@@ -439,6 +429,8 @@ fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Result<Option
     for e in exprs {
         e.each_call(&mut |function| most = most.max(function.parallelism()));
     }
-    most.map_or(Ok(()), |n| check_parallelism("parallelism", n))?;
+    if let Some(n) = most.filter(|n| !(1..=64).contains(n)) {
+        return Err(Error::script(format!("'parallelism' is 1 to 64, not {n}")));
+    }
     Ok(most)
 }

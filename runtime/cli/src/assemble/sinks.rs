@@ -2,21 +2,24 @@
 
 use super::{Assembly, forward, partitioned, short};
 use std::sync::Arc;
-use weir_connectors::TableSpec;
-use weir_core::graph::{Edge, MAIN, Partitioning, Port, Role};
+use weir_connectors::{REGISTRY, TableSpec};
+use weir_core::descriptor::{PrimaryKey, SINK_PARALLELISM};
+use weir_core::graph::{self, Edge, MAIN, Partitioning, Port};
+use weir_core::option_spec::Role;
 use weir_core::{Error, Result};
 use weir_operators::chain::ChainFactory;
 use weir_operators::enforce::{self, EnforceFactory};
 use weir_operators::normalize::NormalizeFactory;
+use weir_sql::settings::Materialize;
 use weir_sql::{Plan, Table};
 
 impl Assembly<'_> {
     /// Refuses a query whose results change where the sink only takes rows that come.
     pub(super) fn check_changes(&self, table: &Table, plan: &Plan) -> Result<()> {
-        let connector = table.options.get("connector").map_or("", String::as_str);
-        if !self.changes(plan) || weir_connectors::takes_changes(connector, table.format()) {
+        if !self.changes(plan) || table.takes_changes() {
             return Ok(());
         }
+        let connector = table.connector();
         let e = Error::script(format!(
             "table '{}' ({connector}) only takes rows that come, and this query's results change",
             table.name
@@ -35,9 +38,11 @@ impl Assembly<'_> {
     ) -> Result<()> {
         let uid = format!("{identity}/sink");
         let columns = (0..table.written.len()).collect();
-        let mut spec = self.spec(table, &table.written, columns, &uid);
+        let mut spec = self.spec(table, &table.written, columns, &uid)?;
+        let connector = table.described.as_ref().map(|d| d.connector);
+        let takes_key = connector.is_some_and(|c| c.key == PrimaryKey::OfQuery);
         // A table without a primary key takes the query's own, as Flink did when the key could not be declared.
-        if let Some(plan) = plan.filter(|p| spec.key.is_empty() && !p.appends() && spec.connector() == "jdbc") {
+        if let Some(plan) = plan.filter(|p| spec.key.is_empty() && !p.appends() && takes_key) {
             let e = Error::script(format!(
                 "table '{}' has no primary key, and this query's results change without one",
                 table.name
@@ -45,15 +50,18 @@ impl Assembly<'_> {
             let hint = "declare it: PRIMARY KEY (…) NOT ENFORCED";
             spec.key = plan.unique_key().ok_or_else(|| e.at(table.place).hint(hint))?;
         }
-        if let Some(name) = table.on_error.dead_letters.as_ref().filter(|_| spec.connector() == "jdbc") {
+        if let Some(name) =
+            table.on_error.dead_letters.as_ref().filter(|_| connector.is_some_and(|c| c.own_dead_letters))
+        {
             let letters = self.dead_letter_table(name)?;
+            letters.check(REGISTRY, Role::Sink)?;
             let columns = (0..letters.written.len()).collect();
-            spec.dead_letters = Some(Box::new(self.spec(&letters, &letters.written, columns, &uid)));
+            spec.dead_letters = Some(Box::new(self.spec(&letters, &letters.written, columns, &uid)?));
         }
         spec.changes = plan.is_some_and(|p| self.changes(p));
         let key = spec.key.clone();
         let sink = weir_connectors::sink(&spec)?;
-        let parallelism = Self::own_parallelism(table, "sink.parallelism")?.unwrap_or(parallelism);
+        let parallelism = Self::own_parallelism(table, &SINK_PARALLELISM)?.unwrap_or(parallelism);
         let mut inputs = inputs;
         if let Some(plan) = plan
             && let Some(factory) =
@@ -63,7 +71,7 @@ impl Assembly<'_> {
             inputs = inputs.into_iter().map(|i| self.enforced(i, factory.clone(), plan, identity)).collect();
         }
         if let Some(plan) = plan
-            && self.materializes(plan, &spec)
+            && self.materializes(plan, table, &spec)
         {
             let factory = NormalizeFactory {
                 keys: key.clone(),
@@ -74,7 +82,7 @@ impl Assembly<'_> {
             let edges =
                 inputs.into_iter().map(|(from, _)| partitioned(from, Partitioning::Hash(key.clone()))).collect();
             let uid = format!("{identity}/materialize");
-            let node = self.add("sink-materialize", uid, parallelism, Role::Operator(Arc::new(factory)), edges);
+            let node = self.add("sink-materialize", uid, parallelism, graph::Role::Operator(Arc::new(factory)), edges);
             inputs = vec![(node, MAIN)];
         }
         let edges = inputs
@@ -93,7 +101,7 @@ impl Assembly<'_> {
             })
             .collect();
         let name = format!("sink {}", short(&table.name));
-        self.add(&name, uid, parallelism, Role::Sink(sink), edges);
+        self.add(&name, uid, parallelism, graph::Role::Sink(sink), edges);
         Ok(())
     }
 
@@ -105,26 +113,26 @@ impl Assembly<'_> {
         plan: &Plan,
         identity: &str,
     ) -> (usize, Port) {
-        if let Role::Operator(operator) = &self.nodes[from].role
+        if let graph::Role::Operator(operator) = &self.nodes[from].role
             && !self.has_several_readers(from)
         {
             let chain = ChainFactory { links: vec![operator.clone(), factory] };
-            self.nodes[from].role = Role::Operator(Arc::new(chain));
+            self.nodes[from].role = graph::Role::Operator(Arc::new(chain));
             return (from, port);
         }
         let edge = Edge { port, ..forward(from, self.changes(plan)) };
         let parallelism = self.nodes[from].parallelism;
         let uid = format!("{identity}/constraints");
-        (self.add("constraints", uid, parallelism, Role::Operator(factory), vec![edge]), MAIN)
+        (self.add("constraints", uid, parallelism, graph::Role::Operator(factory), vec![edge]), MAIN)
     }
 
     /// Whether rows of several keys of the query may share one of the sink's, so that what stands there has to be kept.
-    fn materializes(&self, plan: &Plan, spec: &TableSpec) -> bool {
-        let upserts = !spec.key.is_empty() && weir_connectors::upserts(spec.connector());
-        match self.compiled.settings.get("table.exec.sink.upsert-materialize").map(String::as_str) {
-            Some("none") => false,
-            Some("force") => upserts,
-            _ => {
+    fn materializes(&self, plan: &Plan, table: &Table, spec: &TableSpec) -> bool {
+        let upserts = !spec.key.is_empty() && table.upserts();
+        match self.materialize {
+            Materialize::Never => false,
+            Materialize::Force => upserts,
+            Materialize::Auto => {
                 // What is cut to a column's length on its way into the sink may be equal then.
                 let cuts = self.rules.fits_length == Some(true);
                 let apart = |k: &usize| {

@@ -1,11 +1,26 @@
 //! The sink that takes everything and keeps nothing.
 
+use crate::registered::Connector;
+use std::sync::Arc;
+use weir_core::descriptor::{Changelog, Descriptor};
 use weir_core::graph::{Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::state::Epoch;
 use weir_core::{Batch, Result};
 
+pub(crate) const CONNECTOR: Connector = Connector {
+    sink: Some(|_| Ok(Arc::new(Blackhole))),
+    ..Connector::new(&Descriptor {
+        name: "blackhole",
+        help: "takes all rows and keeps none",
+        writes: Some(Changelog::All),
+        rows_fail: false,
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH ('connector' = 'blackhole')",
+        ..Descriptor::CONNECTOR
+    })
+};
+
 /// The blackhole.
-pub(crate) struct Blackhole;
+struct Blackhole;
 
 impl SinkFactory for Blackhole {
     fn open(&self, _context: SubtaskContext) -> Result<Box<dyn Sink>> {

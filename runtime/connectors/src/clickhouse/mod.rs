@@ -4,17 +4,23 @@
 //! their epoch is durable, as all do with exactly-once, have tokens that a repeated delivery repeats. Others have tokens too, which
 //! nothing but the same request repeats: a table that keeps some takes a block without one for an earlier block of the same rows.
 
+use crate::delivery::{Delivery, guarantee};
 use crate::format::Encoder;
 use crate::format::json_writer::JsonWriter;
+use crate::http;
 use crate::http::{Answer, Http};
+use crate::login;
 use crate::options::TableSpec;
+use crate::registered::Connector;
 use std::sync::Arc;
 use std::sync::Mutex;
+use weir_core::descriptor::{Changelog, Descriptor, ON_ERROR};
 use weir_core::error::{Place, io, nearest};
 use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::option_spec::Opt;
 use weir_core::state::Epoch;
 use weir_core::thread::locked;
-use weir_core::{Batch, Error, Result, RowKind, failpoint};
+use weir_core::{Batch, Error, Result, RowKind, failpoint, options};
 use weir_expr::OnError;
 
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
@@ -49,42 +55,73 @@ struct ClickHouse {
     job: Mutex<Option<JobIdentity>>,
 }
 
-pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    let text = table.need("url")?;
-    let url = url::Url::parse(text).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+pub(crate) const CONNECTOR: Connector = Connector {
+    sink: Some(sink),
+    ..Connector::new(&Descriptor {
+        name: "clickhouse",
+        help: "inserts rows over HTTP",
+        writes: Some(Changelog::All),
+        options: &[OPTIONS, login::OPTIONS, http::OPTIONS],
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'clickhouse', 'url' = 'http://host:8123', 'table-name' = 't'
+)",
+        ..Descriptor::CONNECTOR
+    })
+};
+
+options! {
+    OPTIONS:
+    URL: String = Opt::address("url", "`http://` or `https://`").required();
+    DATABASE: String = Opt::text("database-name", "the database").default("default");
+    TABLE: String = Opt::text("table-name", "the table").required();
+    DELIVERY: Delivery = guarantee("at-least-once", "`exactly-once`, `at-least-once`");
+    BATCH: usize =
+        Opt::whole("sink.batch-size", 1, i64::MAX, "rows of a block; the end of an epoch ends blocks, too").default("100000").how();
+    SIGN: String = Opt::text(
+        "sink.sign-column",
+        "a column of the table that gets 1 for an insertion and -1 for a deletion (CollapsingMergeTree)",
+    )
+    .how();
+    IGNORE_DELETE: bool =
+        Opt::boolean("sink.ignore-delete", "ignore deletions; otherwise they end the job").default("false").how();
+}
+
+fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    let url =
+        url::Url::parse(&table.value(&URL)?).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
     let Some(url) = url else {
         let e = Error::script(format!("the option 'url' of table '{}' is no HTTP address", table.name));
-        return Err(e.at(table.place_of("url")).hint("it is like http://host:8123"));
+        return Err(e.at(table.place_of(&URL)).hint("it is like http://host:8123"));
     };
     if table.on_error != OnError::Fail {
         let e = Error::script("rows that ClickHouse refuses end the job: it takes or refuses a block as a whole");
-        return Err(e.at(table.place_of("on-error")).hint("leave 'on-error' out"));
+        return Err(e.at(table.place_of(&ON_ERROR)).hint("leave 'on-error' out"));
     }
     if let Some(f) = table.schema.fields.iter().find(|f| f.ty.is_bytes()) {
         let e = Error::script(format!("column '{}' is {}, which goes into no JSON", f.name, f.ty.kind));
         return Err(e.at(table.place).hint("write TO_BASE64(…) or HEX(…) into a STRING"));
     }
     let what = format!("ClickHouse at {}", url.host_str().unwrap_or_default());
-    let password = table.secret("password")?;
+    let password = login::password(table)?;
     // The user whom ClickHouse takes for nobody in particular may have a password as well.
-    let user = table.get("username").or(password.is_some().then_some("default")).map(str::to_string);
-    let http = Http::new(table, "", what)?.with_user(user, password);
-    if table.get("sink.sign-column").is_some() && table.get("sink.ignore-delete").is_some() {
+    let user = login::user(table)?.or_else(|| password.is_some().then(|| "default".to_string()));
+    let http = Http::new(table, what)?.with_user(user, password);
+    if table.has(&SIGN) && table.has(&IGNORE_DELETE) {
         let e = Error::script("'sink.sign-column' and 'sink.ignore-delete' exclude each other");
-        return Err(e.at(table.place_of("sink.ignore-delete")).hint("rows that go are written with the sign -1"));
+        return Err(e.at(table.place_of(&IGNORE_DELETE)).hint("rows that go are written with the sign -1"));
     }
     let target = Target {
         http,
         url: url.to_string(),
-        database: table.get("database-name").unwrap_or("default").to_string(),
-        table: table.need("table-name")?.to_string(),
+        database: table.value(&DATABASE)?,
+        table: table.value(&TABLE)?,
         columns: table.schema.fields.iter().map(|f| f.name.clone()).collect(),
-        sign: table.get("sink.sign-column").map(str::to_string),
-        ignore_delete: table.boolean("sink.ignore-delete", false)?,
-        rows: table.number::<usize>("sink.batch-size")?.unwrap_or(100_000).max(1),
+        sign: table.get(&SIGN)?,
+        ignore_delete: table.value(&IGNORE_DELETE)?,
+        rows: table.value(&BATCH)?,
         place: table.place,
     };
-    let exactly_once = table.exactly_once(false)?;
+    let exactly_once = table.value(&DELIVERY)? == Delivery::ExactlyOnce;
     let waits = exactly_once || table.changes;
     let (writer, name) = (JsonWriter::plain(table), table.outside_name());
     Ok(Arc::new(ClickHouse { target, writer, name, exactly_once, waits, job: Mutex::default() }))

@@ -1,10 +1,43 @@
 //! How the values of a column are made: each is a function of a number that is drawn for it.
 
 use crate::options::TableSpec;
-use weir_core::{Error, Result, SqlType, TypeKind, Value};
+use std::time::Duration;
+use weir_core::option_spec::{FromParsed, Opt};
+use weir_core::{Error, Result, SqlType, TypeKind, Value, choice, options};
 
 /// Items of an array, map or multiset, where the script says nothing.
 const ITEMS: usize = 3;
+
+choice! {
+    enum Made { AtRandom = "random", InSequence = "sequence" }
+}
+
+options! {
+    /// The options of a column, or of what is inside of one.
+    pub(super) OPTIONS:
+    KIND: Made = Opt::one_of("fields.#.kind", "`random` or `sequence`").default("random");
+    START: i64 = Opt::whole("fields.#.start", i64::MIN, i64::MAX, "where a sequence begins");
+    END: i64 = Opt::whole(
+        "fields.#.end",
+        i64::MIN,
+        i64::MAX,
+        "where it ends, and the source with it. Several subtasks make different blocks of it at the same time",
+    );
+    MIN: String = Opt::text(
+        "fields.#.min",
+        "the least of random numbers; all of the type's where nothing is said for whole numbers, from 0 for others",
+    );
+    MAX: String = Opt::text("fields.#.max", "the greatest; for DECIMAL up to 100, for FLOAT and DOUBLE up to 1 where nothing is said");
+    LENGTH: usize = Opt::whole(
+        "fields.#.length",
+        0,
+        i64::MAX,
+        "of text and bytes, 100 where nothing is said; for ARRAY, MAP and MULTISET the number of items, 3 where nothing is said",
+    );
+    VARIES: bool = Opt::boolean("fields.#.var-len", "lengths vary, up to `length`").default("false");
+    NULL_RATE: f64 = Opt::number("fields.#.null-rate", 0.0, 1.0, "the share of values that are NULL").default("0");
+    PAST: Duration = Opt::duration("fields.#.max-past", "how far times lie in the past").default("0");
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -42,67 +75,73 @@ fn unit(n: u64) -> f64 {
     (n >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The options of a column, or of what is inside of one, under the name that they begin with.
+/// The options of a column, or of what is inside of one, by its name.
 struct Options<'a> {
     table: &'a TableSpec,
-    prefix: String,
+    column: String,
 }
 
 impl Options<'_> {
-    fn key(&self, k: &str) -> String {
-        format!("{}.{k}", self.prefix)
+    fn get<T: FromParsed>(&self, option: &Opt<T>) -> Result<Option<T>> {
+        self.table.get_at(option, &self.column)
     }
 
-    fn number<T: std::str::FromStr>(&self, k: &str) -> Result<Option<T>> {
-        self.table.number(&self.key(k))
+    fn value<T: FromParsed>(&self, option: &Opt<T>) -> Result<T> {
+        self.table.value_at(option, &self.column)
     }
 
-    fn wrong(&self, k: &str, why: &str) -> Error {
-        let key = self.key(k);
-        Error::script(format!("option '{key}' {why}")).at(self.table.place_of(&key))
+    /// A limit, a number of the column's type.
+    fn limit<T: std::str::FromStr>(&self, option: &Opt<String>) -> Result<Option<T>> {
+        let number = |t: String| t.trim().parse().map_err(|_| self.wrong(option, &format!("is a number, not '{t}'")));
+        self.get(option)?.map(number).transpose()
+    }
+
+    fn wrong<T>(&self, option: &Opt<T>, why: &str) -> Error {
+        let key = self.table.key_at(option, &self.column);
+        Error::script(format!("option '{key}' {why}")).at(self.table.place_of_key(&key))
     }
 
     /// Limits of the type, or those that the script sets within them.
     fn whole(&self, low: i64, high: i64) -> Result<Kind> {
-        let limit = |k: &str, default: i64| -> Result<i64> {
-            let n = self.number(k)?.unwrap_or(default);
-            if (low..=high).contains(&n) { Ok(n) } else { Err(self.wrong(k, &format!("is {low} to {high}, not {n}"))) }
+        let limit = |o: &Opt<String>, default: i64| -> Result<i64> {
+            let n = self.limit(o)?.unwrap_or(default);
+            if (low..=high).contains(&n) { Ok(n) } else { Err(self.wrong(o, &format!("is {low} to {high}, not {n}"))) }
         };
-        let (min, max) = (limit("min", low)?, limit("max", high)?);
+        let (min, max) = (limit(&MIN, low)?, limit(&MAX, high)?);
         if min > max {
-            Err(self.wrong("min", &format!("is {min}, more than the most ({max})")))
+            Err(self.wrong(&MIN, &format!("is {min}, more than the most ({max})")))
         } else {
             Ok(Kind::Whole { min, max })
         }
     }
 
     fn range(&self, default: f64) -> Result<Kind> {
-        let (min, max) = (self.number("min")?.unwrap_or(0.0), self.number("max")?.unwrap_or(default));
+        let (min, max) = (self.limit(&MIN)?.unwrap_or(0.0), self.limit(&MAX)?.unwrap_or(default));
         if min > max || !f64::is_finite(max - min) {
-            return Err(self.wrong("min", &format!("and its 'max' make no range: {min} to {max}")));
+            return Err(self.wrong(&MIN, &format!("and its 'max' make no range: {min} to {max}")));
         }
         Ok(Kind::Range { min, max })
     }
 
     /// The length of texts or bytes: that of the type, where that has one.
     fn length(&self, ty: &SqlType) -> Result<Kind> {
-        let varies = self.table.boolean(&self.key("var-len"), false)?;
-        let given: Option<usize> = self.number("length")?;
+        let varies = self.value(&VARIES)?;
+        let given = self.get(&LENGTH)?;
         let length = match ty.kind {
             TypeKind::Char(n) | TypeKind::Binary(n) => {
                 if varies {
                     return Err(
-                        self.wrong("var-len", &format!("goes with types whose length varies, not with {}", ty.kind))
+                        self.wrong(&VARIES, &format!("goes with types whose length varies, not with {}", ty.kind))
                     );
                 }
                 if let Some(l) = given.filter(|l| *l != n as usize) {
-                    return Err(self.wrong("length", &format!("is {l}, and {} has its own", ty.kind)));
+                    return Err(self.wrong(&LENGTH, &format!("is {l}, and {} has its own", ty.kind)));
                 }
                 n as usize
             }
             TypeKind::Varchar(n) | TypeKind::Varbinary(n) => {
                 if let Some(l) = given.filter(|l| *l > n as usize) {
-                    return Err(self.wrong("length", &format!("is {l}, which {} does not hold", ty.kind)));
+                    return Err(self.wrong(&LENGTH, &format!("is {l}, which {} does not hold", ty.kind)));
                 }
                 given.unwrap_or(100.min(n as usize))
             }
@@ -112,12 +151,12 @@ impl Options<'_> {
     }
 
     fn inner(&self, name: &str, ty: &SqlType) -> Result<Box<Column>> {
-        let inner = Options { table: self.table, prefix: self.key(name) };
+        let inner = Options { table: self.table, column: format!("{}.{name}", self.column) };
         Ok(Box::new(inner.column(ty)?))
     }
 
     fn items(&self) -> Result<usize> {
-        Ok(self.number("length")?.unwrap_or(ITEMS))
+        Ok(self.get(&LENGTH)?.unwrap_or(ITEMS))
     }
 
     fn column(&self, ty: &SqlType) -> Result<Column> {
@@ -131,9 +170,7 @@ impl Options<'_> {
             TypeKind::BigInt => self.whole(i64::MIN, i64::MAX)?,
             TypeKind::Decimal(p, s) => self.range((10f64.powi(i32::from(*p) - i32::from(*s))).min(100.0))?,
             _ if ty.is_numeric() => self.range(1.0)?,
-            _ if ty.is_timestamp() => {
-                Kind::Past { millis: self.table.duration(&self.key("max-past"))?.map_or(0, |d| d.as_millis() as i64) }
-            }
+            _ if ty.is_timestamp() => Kind::Past { millis: self.value(&PAST)?.as_millis() as i64 },
             TypeKind::Array(e) => Kind::List { items: self.items()?, element: self.inner("element", e)? },
             TypeKind::Multiset(e) => {
                 let once =
@@ -149,20 +186,11 @@ impl Options<'_> {
             }
             TypeKind::Boolean | TypeKind::Date | TypeKind::Time(_) => Kind::Any,
             other => {
-                let e = Error::script(format!("datagen makes no {other} ('{}')", self.prefix));
+                let e = Error::script(format!("datagen makes no {other} ('{}')", self.column));
                 return Err(e.at(self.table.place));
             }
         };
-        Ok(Column { ty: ty.clone(), kind, null_rate: self.null_rate()? })
-    }
-
-    fn null_rate(&self) -> Result<f64> {
-        let rate = self.number("null-rate")?.unwrap_or(0.0);
-        if (0.0..=1.0).contains(&rate) {
-            Ok(rate)
-        } else {
-            Err(self.wrong("null-rate", &format!("is 0 to 1, not {rate}")))
-        }
+        Ok(Column { ty: ty.clone(), kind, null_rate: self.value(&NULL_RATE)? })
     }
 }
 
@@ -172,28 +200,21 @@ impl Column {
     /// # Errors
     /// When an option is wrong, or there is no making the type.
     pub fn new(table: &TableSpec, name: &str, ty: &SqlType) -> Result<(Self, Option<u64>)> {
-        let options = Options { table, prefix: format!("fields.{name}") };
-        match table.get(&options.key("kind")).unwrap_or("random") {
-            "random" => Ok((options.column(ty)?, None)),
-            "sequence" => {
+        let options = Options { table, column: name.to_string() };
+        match options.value(&KIND)? {
+            Made::AtRandom => Ok((options.column(ty)?, None)),
+            Made::InSequence => {
                 let sequenced = ty.is_text() || ty.is_integer() || ty.is_numeric();
                 if !sequenced {
                     return Err(
-                        options.wrong("kind", &format!("is 'sequence', and there is no sequence of {}", ty.kind))
+                        options.wrong(&KIND, &format!("is 'sequence', and there is no sequence of {}", ty.kind))
                     );
                 }
-                let need = |k: &str| -> Result<i64> {
-                    options.number(k)?.ok_or_else(|| {
-                        let e = format!("table '{}' lacks the option '{}'", table.name, options.key(k));
-                        Error::script(e).at(table.place)
-                    })
-                };
-                let (start, end) = (need("start")?, need("end")?);
+                let (start, end) = (options.value(&START)?, options.value(&END)?);
                 let length = (i128::from(end) - i128::from(start) + 1).clamp(0, i128::from(i64::MAX)) as u64;
                 let kind = Kind::Sequence { start, end };
-                Ok((Column { ty: ty.clone(), kind, null_rate: options.null_rate()? }, Some(length)))
+                Ok((Column { ty: ty.clone(), kind, null_rate: options.value(&NULL_RATE)? }, Some(length)))
             }
-            other => Err(options.wrong("kind", &format!("is random or sequence, not '{other}'"))),
         }
     }
 

@@ -4,14 +4,40 @@ mod column;
 mod lanes;
 
 use crate::options::TableSpec;
+use crate::registered::Connector;
 use column::Column;
 use lanes::{BLOCK, Layers};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use weir_core::descriptor::{Changelog, Descriptor};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::option_spec::Opt;
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
-use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
+use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, options};
+
+pub(crate) const CONNECTOR: Connector = Connector {
+    source: Some(source),
+    ..Connector::new(&Descriptor {
+        name: "datagen",
+        help: "makes rows",
+        reads: Some(Changelog::InsertOnly),
+        options: &[OPTIONS, column::OPTIONS],
+        rows_fail: false,
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'datagen', 'number-of-rows' = '5', 'fields.id.min' = '1', 'fields.name.length' = '8'
+)",
+        ..Descriptor::CONNECTOR
+    })
+};
+
+options! {
+    OPTIONS:
+    ROWS: u64 = Opt::whole("number-of-rows", 0, i64::MAX, "then the source ends; without it never");
+    PER_SECOND: f64 =
+        Opt::number("rows-per-second", f64::MIN_POSITIVE, f64::MAX, "of all subtasks together").default("10000").how();
+    SEED: u64 = Opt::whole("seed", 0, i64::MAX, "another seed gives other rows").default("1");
+}
 
 struct Datagen {
     /// The columns that are read, with their numbers among all.
@@ -24,8 +50,8 @@ struct Datagen {
     done: Arc<Mutex<Layers>>,
 }
 
-pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
-    let mut rows: Option<u64> = table.number("number-of-rows")?;
+fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
+    let mut rows: Option<u64> = table.get(&ROWS)?;
     let mut all = vec![];
     for (index, f) in table.schema.fields.iter().enumerate() {
         let (column, length) = Column::new(table, &f.name, &f.ty)?;
@@ -33,17 +59,13 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         rows = length.map(|l| rows.map_or(l, |r| r.min(l))).or(rows);
         all.push((index as u64, column));
     }
-    let per_second = table.number::<f64>("rows-per-second")?.unwrap_or(10_000.0);
-    if per_second.is_nan() || per_second <= 0.0 {
-        let e = Error::script(format!("option 'rows-per-second' is more than 0, not {per_second}"));
-        return Err(e.at(table.place_of("rows-per-second")));
-    }
+    let per_second = table.value(&PER_SECOND)?;
     Ok(Arc::new(Datagen {
         columns: table.columns.iter().map(|c| all[*c].clone()).collect(),
         schema: table.projected(),
         rows,
         per_second,
-        seed: table.number("seed")?.unwrap_or(1),
+        seed: table.value(&SEED)?,
         done: Arc::default(),
     }))
 }

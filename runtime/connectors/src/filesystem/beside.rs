@@ -1,11 +1,13 @@
 //! Columns that are of a file, not of its records.
 
+use super::FORMAT;
 use crate::format::metadata::{converted, convertible};
 use crate::format::{DecoderFactory, Widen, decoder};
 use crate::options::TableSpec;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
+use weir_core::descriptor::Metadata;
 use weir_core::{Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Session;
 
@@ -20,22 +22,17 @@ enum Of {
     Modified,
 }
 
-const METADATA: &[(&str, Of)] = &[
-    ("file.path", Of::Path),
-    ("file.name", Of::Name),
-    ("file.size", Of::Size),
-    ("file.modification-time", Of::Modified),
+const METADATA: [(Metadata, Of); 4] = [
+    (Metadata::read("file.path", || SqlType::STRING), Of::Path),
+    (Metadata::read("file.name", || SqlType::STRING), Of::Name),
+    (Metadata::read("file.size", || SqlType::from(TypeKind::BigInt)), Of::Size),
+    (Metadata::read("file.modification-time", || SqlType::from(TypeKind::TimestampLtz(3))), Of::Modified),
 ];
 
-impl Of {
-    fn ty(self) -> SqlType {
-        match self {
-            Of::Path | Of::Name => SqlType::STRING,
-            Of::Size => SqlType::from(TypeKind::BigInt),
-            Of::Modified => SqlType::from(TypeKind::TimestampLtz(3)),
-        }
-    }
+/// What files have.
+pub(super) const KEYS: [Metadata; 4] = Metadata::of(&METADATA);
 
+impl Of {
     fn value(self, path: &Path) -> Result<Value<'static>> {
         let metadata =
             || std::fs::metadata(path).map_err(|e| Error::data(format!("cannot look at {}: {e}", path.display())));
@@ -54,13 +51,13 @@ impl Of {
 
 /// The columns that are read: of records by their place among those, or of the file.
 pub(super) struct Beside {
-    columns: Vec<std::result::Result<usize, (Of, SqlType)>>,
+    columns: Vec<std::result::Result<usize, (Of, SqlType, SqlType)>>,
     schema: Schema,
     session: Arc<Session>,
 }
 
 /// The columns of a table that its records have, with what their format knows beside.
-pub(crate) fn of_records(table: &TableSpec) -> Vec<usize> {
+pub(super) fn of_records(table: &TableSpec) -> Vec<usize> {
     let file = |c: usize| table.metadata[c].as_deref().is_some_and(|m| m.starts_with(PREFIX));
     (0..table.schema.len()).filter(|c| !file(*c)).collect()
 }
@@ -69,7 +66,7 @@ impl Beside {
     /// What reads a table's records, and what is beside them.
     pub fn of(table: &TableSpec) -> Result<(DecoderFactory, Option<Self>)> {
         let fields = of_records(table);
-        let decoder = table.part("", &fields, table.need("format")?, decoder)?;
+        let decoder = decoder(table, &table.value(&FORMAT)?, "", &fields)?;
         if fields.len() == table.schema.len() {
             return Ok((decoder, None));
         }
@@ -81,23 +78,22 @@ impl Beside {
                 continue;
             }
             let (field, key) = (&table.schema.fields[*c], table.metadata[*c].as_deref().unwrap_or_default());
-            let Some((_, of)) = METADATA.iter().find(|(name, _)| *name == key) else {
-                let e = Error::script(format!("there is no metadata '{key}' (column '{}')", field.name));
-                let known: Vec<&str> = METADATA.iter().map(|(name, _)| *name).collect();
-                return Err(e.at(table.place).hint(format!("files have {}", known.join(", "))));
+            let Some((m, of)) = METADATA.iter().find(|(m, _)| m.key == key) else {
+                return Err(Error::internal(format!("there is no metadata '{key}'")));
             };
-            convertible(&of.ty(), field, key).map_err(|e| e.at(table.place))?;
-            columns.push(Err((*of, field.ty.clone())));
+            let from = (m.ty)();
+            convertible(&from, field, key).map_err(|e| e.at(table.place))?;
+            columns.push(Err((*of, from, field.ty.clone())));
         }
         Ok((decoder, Some(Beside { columns, schema: table.projected(), session: table.session.clone() })))
     }
 
     /// What makes rows of a file's records the table's.
     pub fn of_file(&self, path: &Path) -> Result<Widen> {
-        let column = |c: &std::result::Result<usize, (Of, SqlType)>| {
+        let column = |c: &std::result::Result<usize, (Of, SqlType, SqlType)>| {
             Ok(match c {
                 Ok(place) => Ok(*place),
-                Err((of, ty)) => Err(converted(&of.value(path)?, &of.ty(), ty, &self.session)?),
+                Err((of, from, to)) => Err(converted(&of.value(path)?, from, to, &self.session)?),
             })
         };
         let columns = self.columns.iter().map(column).collect::<Result<_>>()?;

@@ -5,6 +5,7 @@
 
 use super::claim::Claim;
 use super::parts::{Part, Parts, sub_folder};
+use super::{DEFAULT_NAME, FILE_SIZE, FORMAT, ROLLOVER};
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
 use serde::{Deserialize, Serialize};
@@ -53,17 +54,8 @@ struct Begun {
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    if let Some(c) = table.metadata.iter().position(Option::is_some) {
-        let e = format!("column '{}' is metadata that can only be read", table.schema.fields[c].name);
-        let e = Error::script(e).at(table.place);
-        return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
-    }
     let columns: Vec<usize> = (0..table.schema.len()).filter(|c| !table.partitioned_by.contains(c)).collect();
-    let (make, extension) = table.part("", &columns, table.need("format")?, encoder)?;
-    for k in ["source.monitor-interval", "source.path.regex-pattern"] {
-        table.get(k);
-    }
-    table.idle(&["sink.rolling-policy.check-interval"], "every epoch looks whether a part is old enough");
+    let (make, extension) = encoder(table, &table.value(&FORMAT)?, "", &columns)?;
     Ok(Arc::new(Files {
         folder: super::path(table)?,
         make: Arc::new(make),
@@ -71,9 +63,9 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         extension,
         schema: table.schema.clone(),
         partitioned_by: table.partitioned_by.clone(),
-        default: table.get("partition.default-name").unwrap_or("__DEFAULT_PARTITION__").to_string(),
-        largest: table.bytes("sink.rolling-policy.file-size", 128 << 20)?,
-        longest: table.duration("sink.rolling-policy.rollover-interval")?.unwrap_or(Duration::from_secs(1800)),
+        default: table.value(&DEFAULT_NAME)?,
+        largest: table.value(&FILE_SIZE)?,
+        longest: table.value(&ROLLOVER)?,
         uid: table.uid.clone(),
         begun: OnceLock::new(),
         first: AtomicBool::new(true),

@@ -2,8 +2,10 @@
 
 use super::beside::Beside;
 use super::splits::{Known, Split, compressed, files, head, in_order, survey};
+use super::{MONITOR, PATTERN};
 use crate::format::{DecoderFactory, Position, Progress, Reading};
 use crate::options::TableSpec;
+use crate::patterns::whole;
 use regex::Regex;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -49,23 +51,12 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         let e = Error::script(format!("table '{}' is partitioned, which only sinks can be as yet", table.name));
         return Err(e.at(table.place));
     }
-    // Options of the sink, which a table that is read may have as well.
-    for k in
-        ["sink.rolling-policy.file-size", "sink.rolling-policy.rollover-interval", "sink.rolling-policy.check-interval"]
-    {
-        table.get(k);
-    }
-    let key = "source.path.regex-pattern";
-    let pattern = table.get(key).map(|p| {
-        Regex::new(&format!("^(?:{p})$"))
-            .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
-    });
     let (decoder, beside) = Beside::of(table)?;
     let files = Files {
         path: super::path(table)?,
-        monitor: table.some_time("source.monitor-interval")?,
+        monitor: table.get(&MONITOR)?,
         decoder,
-        pattern: pattern.transpose()?,
+        pattern: table.get(&PATTERN)?.map(|p| whole(&p)).transpose()?,
         beside,
     };
     Ok(Arc::new(FileSource { files: Arc::new(files), pool: Mutex::default() }))

@@ -1,24 +1,52 @@
 //! Changes as Canal writes them: `data` is a list of rows as they are now, `old` of what they were where that differs, `type`
 //! what happened to them.
 
-use super::changes::{Envelope, Item, Shape, word};
+use super::changes::{Envelope, Item, Shape, item, word};
 use super::json_text::Scanner;
-use super::json_writer::JsonWriter;
-use super::{Decoder, Encoder, Failure, Rows};
+use super::json_writer::{JsonWriter, SHARED};
+use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
 use crate::options::TableSpec;
+use crate::patterns::{pattern, whole};
 use regex::Regex;
-use weir_core::{Batch, Error, Result, RowKind};
+use weir_core::descriptor::{Changelog, Descriptor, Metadata};
+use weir_core::option_spec::{Opt, Role};
+use weir_core::{Batch, Result, RowKind, options};
 
-const PREFIX: &str = "canal-json";
-
-const METADATA: &[Item] = &[
-    ("database", "database", Shape::Text),
-    ("table", "table", Shape::Text),
-    ("sql-type", "sqlType", Shape::NumberMap),
-    ("pk-names", "pkNames", Shape::Texts),
-    ("ingestion-timestamp", "ts", Shape::Millis),
-    ("event-timestamp", "es", Shape::Millis),
+const METADATA: [Item; 6] = [
+    item("database", "database", Shape::Text),
+    item("table", "table", Shape::Text),
+    item("sql-type", "sqlType", Shape::NumberMap),
+    item("pk-names", "pkNames", Shape::Texts),
+    item("ingestion-timestamp", "ts", Shape::Millis),
+    item("event-timestamp", "es", Shape::Millis),
 ];
+
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "canal-json",
+        help: "changes as Canal writes them: `data`, `old` and `type`",
+        reads: Some(Changelog::All),
+        writes: Some(Changelog::All),
+        options: &[OPTIONS, SHARED, IGNORING],
+        metadata: &Metadata::of(&METADATA),
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'filesystem', 'path' = 'changes.json', 'format' = 'canal-json'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(Canal::new(t)?)),
+    encoder: |t| Ok(encoders(CanalWriter::new(t)?)),
+    dialect: None,
+    extension: "json",
+};
+
+options! {
+    OPTIONS:
+    DATABASE: String =
+        Opt::checked("database.include", "a regular expression", pattern, "a regular expression: only changes in such databases").of(&[Role::Source]);
+    TABLE: String =
+        Opt::checked("table.include", "a regular expression", pattern, "a regular expression: only changes of such tables").of(&[Role::Source]);
+}
 
 /// Reads Canal's changes.
 #[derive(Clone)]
@@ -30,17 +58,11 @@ pub(crate) struct Canal {
 
 impl Canal {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        let pattern = |key: &str| -> Result<Option<Regex>> {
-            let Some(text) = table.get(key) else { return Ok(None) };
-            let regex = Regex::new(&format!("^(?:{text})$"));
-            regex
-                .map(Some)
-                .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
-        };
+        let pattern = |o: &Opt<String>| table.get(o)?.map(|text| whole(&text)).transpose();
         Ok(Canal {
-            envelope: Envelope::new(table, PREFIX, &["data", "old", "type", "database", "table"], METADATA)?,
-            database: pattern("canal-json.database.include")?,
-            table: pattern("canal-json.table.include")?,
+            envelope: Envelope::new(table, &["data", "old", "type", "database", "table"], &METADATA)?,
+            database: pattern(&DATABASE)?,
+            table: pattern(&TABLE)?,
         })
     }
 
@@ -99,8 +121,7 @@ pub(crate) struct CanalWriter {
 
 impl CanalWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Canal::new(table)?;
-        Ok(CanalWriter { rows: JsonWriter::with_prefix(table, PREFIX)? })
+        Ok(CanalWriter { rows: JsonWriter::new(table)? })
     }
 }
 

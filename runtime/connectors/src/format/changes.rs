@@ -3,9 +3,10 @@
 use super::json::Json;
 use super::json_text::{Json as Kind, what};
 use super::metadata::{converted, convertible};
-use super::{Failure, Rows, json_fields, utf8};
+use super::{Failure, IGNORE_ERRORS, Rows, json_fields, utf8};
 use crate::options::TableSpec;
 use std::sync::Arc;
+use weir_core::descriptor::Metadata;
 use weir_core::{Error, Field, Result, RowKind, SqlType, TypeKind, Value};
 use weir_expr::Session;
 
@@ -32,29 +33,36 @@ pub(super) enum Shape {
     PropertyMillis(&'static str),
 }
 
-/// Metadata: its name, the envelope's field that it is in, and what that is read as.
-pub(super) type Item = (&'static str, &'static str, Shape);
+/// Metadata: what it is, the envelope's field that it is in, and what that is read as.
+pub(super) type Item = (Metadata, (&'static str, Shape));
+
+/// Metadata of a name, in a field that is read so.
+pub(super) const fn item(key: &'static str, field: &'static str, shape: Shape) -> Item {
+    let ty: fn() -> SqlType = match shape {
+        Shape::Text | Shape::Property(_) => || SqlType::STRING,
+        Shape::Millis | Shape::Seconds | Shape::PropertyMillis(_) => || SqlType::from(TypeKind::TimestampLtz(3)),
+        Shape::Stamp => || SqlType::from(TypeKind::TimestampLtz(6)),
+        Shape::Texts => || SqlType::from(TypeKind::Array(Box::new(SqlType::STRING))),
+        Shape::TextMap => text_map,
+        Shape::NumberMap => {
+            || SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::from(TypeKind::Int))))
+        }
+    };
+    (Metadata::read(key, ty), (field, shape))
+}
+
+fn text_map() -> SqlType {
+    SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::STRING)))
+}
 
 impl Shape {
-    /// The metadata's type.
-    fn ty(self) -> SqlType {
-        SqlType::from(match self {
-            Shape::Text | Shape::Property(_) => return SqlType::STRING,
-            Shape::Millis | Shape::Seconds | Shape::PropertyMillis(_) => TypeKind::TimestampLtz(3),
-            Shape::Stamp => TypeKind::TimestampLtz(6),
-            Shape::Texts => TypeKind::Array(Box::new(SqlType::STRING)),
-            Shape::TextMap => TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::STRING)),
-            Shape::NumberMap => TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::from(TypeKind::Int))),
-        })
-    }
-
     /// The type that the field itself is read as.
-    fn read_as(self) -> SqlType {
-        match self {
+    fn read_as((metadata, (_, shape)): &Item) -> SqlType {
+        match shape {
             Shape::Millis | Shape::Seconds => SqlType::from(TypeKind::BigInt),
             Shape::Stamp => SqlType::from(TypeKind::Timestamp(6)),
-            Shape::Property(_) | Shape::PropertyMillis(_) => Shape::TextMap.ty(),
-            other => other.ty(),
+            Shape::Property(_) | Shape::PropertyMillis(_) => text_map(),
+            Shape::Text | Shape::Texts | Shape::TextMap | Shape::NumberMap => (metadata.ty)(),
         }
     }
 
@@ -102,32 +110,31 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of the format `name`, with the fields that it always reads, and the metadata that it has.
-    pub fn new(table: &TableSpec, name: &str, own: &[&str], metadata: &[Item]) -> Result<Self> {
+    /// The envelope of a format, with the fields that it always reads, and the metadata that it has.
+    pub fn new(table: &TableSpec, own: &[&'static str], metadata: &[Item]) -> Result<Self> {
         let mut names = own.to_vec();
         let mut beside = vec![];
         // All that are declared have to be right, those that are read or not.
         for (declared, key) in table.schema.fields.iter().zip(&table.metadata) {
             let Some(key) = key else { continue };
-            let Some(item) = metadata.iter().find(|(k, ..)| k == key) else {
-                let e = Error::script(format!("there is no metadata '{key}' (column '{}')", declared.name));
-                let known: Vec<&str> = metadata.iter().map(|(k, ..)| *k).collect();
-                return Err(e.at(table.place).hint(format!("the format {name} has {}", known.join(", "))));
+            let Some((m, _)) = metadata.iter().find(|(m, _)| m.key == key) else {
+                return Err(Error::internal(format!("there is no metadata '{key}'")));
             };
-            convertible(&item.2.ty(), declared, key).map_err(|e| e.at(table.place))?;
+            convertible(&(m.ty)(), declared, key).map_err(|e| e.at(table.place))?;
         }
         for (column, c) in table.columns.iter().enumerate() {
             let (declared, key) = (&table.schema.fields[*c], &table.metadata[*c]);
-            let Some(item) = metadata.iter().find(|(k, ..)| Some(*k) == key.as_deref()) else { continue };
-            let field = names.iter().position(|n| *n == item.1).unwrap_or_else(|| {
-                names.push(item.1);
+            let Some(item) = metadata.iter().find(|(m, _)| Some(m.key) == key.as_deref()) else { continue };
+            let (_, (field, _)) = item;
+            let field = names.iter().position(|n| n == field).unwrap_or_else(|| {
+                names.push(field);
                 names.len() - 1
             });
             beside.push(Beside { column, field, item: *item, to: declared.ty.clone() });
         }
         Ok(Envelope {
-            rows: Json::with_prefix(table, name)?.of_trees(),
-            ignore_errors: table.boolean(&format!("{name}.ignore-parse-errors"), false)?,
+            rows: Json::shared(table)?.of_trees(),
+            ignore_errors: table.value(&IGNORE_ERRORS)?,
             fields: names.into_iter().map(|n| Field::new(n, SqlType::STRING)).collect(),
             beside,
             session: table.session.clone(),
@@ -168,7 +175,7 @@ impl Envelope {
                     if self.ignore_errors {
                         rows.nulled += 1;
                     } else if read.is_ok() {
-                        read = Err(format!("metadata '{}': {why}", b.item.0));
+                        read = Err(format!("metadata '{}': {why}", b.item.0.key));
                     }
                     Value::Null
                 }
@@ -179,13 +186,14 @@ impl Envelope {
     }
 
     fn metadata(&self, b: &Beside, text: Option<&str>, lost: &mut u64) -> std::result::Result<Value<'static>, String> {
-        let (_, _, shape) = b.item;
+        let (_, (_, shape)) = b.item;
         let Some(text) = text else { return Ok(Value::Null) };
-        let value = shape.value(self.rows.value(text, &shape.read_as(), lost)?)?;
-        if shape.ty().kind == b.to.kind {
+        let value = shape.value(self.rows.value(text, &Shape::read_as(&b.item), lost)?)?;
+        let from = (b.item.0.ty)();
+        if from.kind == b.to.kind {
             return Ok(value);
         }
-        let cast = converted(&value, &shape.ty(), &b.to, &self.session).map_err(|e| e.to_string())?;
+        let cast = converted(&value, &from, &b.to, &self.session).map_err(|e| e.to_string())?;
         Ok(Value::read(&cast, 0).into_owned())
     }
 

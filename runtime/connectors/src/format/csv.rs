@@ -3,16 +3,47 @@
 
 use super::csv_scan::{Dialect, Found, Front, Record, Tangled};
 use super::scalars::{self, big_decimal, decimal, from_base64, short_integer};
-use super::{Bad, Decoder, Encoder, Failure, Rows, TOO_LONG, times, utf8};
+use super::{Bad, Decoder, Encoder, Failure, Format, IGNORE_ERRORS, Rows, TOO_LONG, decoders, encoders, times, utf8};
 use crate::options::TableSpec;
 use base64::Engine;
 use std::sync::Arc;
-use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
+use weir_core::descriptor::Descriptor;
+use weir_core::option_spec::{Opt, Role};
+use weir_core::{Batch, ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value, options};
 use weir_expr::time;
 use weir_expr::{Session, cast};
 
-/// Whether decimals that end in zeros are written with an exponent.
-const SCIENTIFIC: &str = "csv.write-bigdecimal-in-scientific-notation";
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "csv",
+        help: "fields with a character between them; BYTES are in base64",
+        options: &[OPTIONS, super::IGNORING],
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'filesystem', 'path' = 'rows.csv', 'format' = 'csv', 'csv.field-delimiter' = ';'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(Csv::new(t)?)),
+    encoder: |t| Ok(encoders(CsvWriter::new(t)?)),
+    dialect: Some(|t| Ok(Csv::new(t)?.dialect)),
+    extension: "csv",
+};
+
+options! {
+    OPTIONS:
+    DELIMITER: u8 = Opt::character("field-delimiter", "what stands between fields").default(",");
+    QUOTE: u8 = Opt::character("quote-character", "what stands around fields that need it").default("\"");
+    UNQUOTED: bool = Opt::boolean("disable-quote-character", "nothing stands around fields").default("false");
+    ESCAPE: u8 = Opt::character("escape-character", "what takes the next character as it is; nothing where nothing is said");
+    COMMENTS: bool = Opt::boolean("allow-comments", "leave out lines that begin with `#`").default("false").of(&[Role::Source]);
+    NULL: String = Opt::text("null-literal", "text that stands for NULL");
+    ELEMENTS: String = Opt::text("array-element-delimiter", "what stands between the items of arrays and rows").default(";");
+    SCIENTIFIC: bool = Opt::boolean(
+        "write-bigdecimal-in-scientific-notation",
+        "whether decimals that end in zeros are written with an exponent",
+    )
+    .default("true").of(&[Role::Sink]);
+}
 
 /// Reads CSV.
 #[derive(Clone)]
@@ -44,26 +75,22 @@ impl Csv {
                 return Err(e.at(table.place));
             }
         }
-        super::no_metadata(table, "csv")?;
-        let quotes = !table.boolean("csv.disable-quote-character", false)?;
-        let quote = table.character("csv.quote-character", Some(b'"'))?;
-        if !quotes && table.options.contains_key("csv.quote-character") {
+        let quotes = !table.value(&UNQUOTED)?;
+        if !quotes && table.has(&QUOTE) {
             let e = Error::script("'csv.quote-character' and 'csv.disable-quote-character' exclude each other");
-            return Err(e.at(table.place_of("csv.disable-quote-character")));
+            return Err(e.at(table.place_of(&UNQUOTED)));
         }
-        // An option of the writer, which a table that is read may have as well.
-        table.boolean(SCIENTIFIC, true)?;
         let dialect = Dialect {
-            delimiter: table.character("csv.field-delimiter", Some(b','))?.unwrap_or(b','),
-            quote: if quotes { quote } else { None },
-            escape: table.character("csv.escape-character", None)?,
-            comments: table.boolean("csv.allow-comments", false)?,
+            delimiter: table.value(&DELIMITER)?,
+            quote: if quotes { Some(table.value(&QUOTE)?) } else { None },
+            escape: table.get(&ESCAPE)?,
+            comments: table.value(&COMMENTS)?,
         };
         Ok(Csv {
             dialect,
-            ignore_errors: table.boolean("csv.ignore-parse-errors", false)?,
-            null_literal: table.get("csv.null-literal").map(str::to_string),
-            elements: table.get("csv.array-element-delimiter").unwrap_or(";").to_string(),
+            ignore_errors: table.value(&IGNORE_ERRORS)?,
+            null_literal: table.get(&NULL)?,
+            elements: table.value(&ELEMENTS)?,
             fields,
             names: table.schema.fields.iter().map(|f| f.name.clone()).collect(),
             found: vec![],
@@ -309,7 +336,7 @@ impl CsvWriter {
         // The reader's options are taken by the writer, too: one table may be both in its life.
         Ok(CsvWriter {
             dialect: read.dialect,
-            scientific: table.boolean(SCIENTIFIC, true)?,
+            scientific: table.value(&SCIENTIFIC)?,
             null_literal: read.null_literal.unwrap_or_default(),
             elements: read.elements,
             types: table.schema.fields.iter().map(|f| f.ty.clone()).collect(),

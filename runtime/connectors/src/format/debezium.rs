@@ -1,23 +1,47 @@
 //! Changes as Debezium writes them: `before`, `after` and `op`, with or without the envelope of a schema. A row that comes is
 //! written as op c, one that goes as op d; an update is one of each, as Flink writes it.
 
-use super::changes::{Envelope, Item, Shape, word};
-use super::json_writer::JsonWriter;
-use super::{Decoder, Encoder, Failure, Rows};
+use super::changes::{Envelope, Item, Shape, item, word};
+use super::json_writer::{JsonWriter, SHARED};
+use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
 use crate::options::TableSpec;
-use weir_core::{Batch, Result, RowKind};
+use weir_core::descriptor::{Changelog, Descriptor, Metadata};
+use weir_core::option_spec::Opt;
+use weir_core::{Batch, Result, RowKind, options};
 
-const PREFIX: &str = "debezium-json";
-
-const METADATA: &[Item] = &[
-    ("schema", "schema", Shape::Text),
-    ("ingestion-timestamp", "ts_ms", Shape::Millis),
-    ("source.timestamp", "source", Shape::PropertyMillis("ts_ms")),
-    ("source.database", "source", Shape::Property("db")),
-    ("source.schema", "source", Shape::Property("schema")),
-    ("source.table", "source", Shape::Property("table")),
-    ("source.properties", "source", Shape::TextMap),
+const METADATA: [Item; 7] = [
+    item("schema", "schema", Shape::Text),
+    item("ingestion-timestamp", "ts_ms", Shape::Millis),
+    item("source.timestamp", "source", Shape::PropertyMillis("ts_ms")),
+    item("source.database", "source", Shape::Property("db")),
+    item("source.schema", "source", Shape::Property("schema")),
+    item("source.table", "source", Shape::Property("table")),
+    item("source.properties", "source", Shape::TextMap),
 ];
+
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "debezium-json",
+        help: "changes as Debezium writes them: `before`, `after` and `op`",
+        reads: Some(Changelog::All),
+        writes: Some(Changelog::All),
+        options: &[OPTIONS, SHARED, IGNORING],
+        metadata: &Metadata::of(&METADATA),
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'filesystem', 'path' = 'changes.json', 'format' = 'debezium-json'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(Debezium::new(t)?)),
+    encoder: |t| Ok(encoders(DebeziumWriter::new(t)?)),
+    dialect: None,
+    extension: "json",
+};
+
+options! {
+    OPTIONS:
+    SCHEMA_INCLUDE: bool = Opt::boolean("schema-include", "read records that carry the envelope of a schema").default("false");
+}
 
 /// Reads Debezium's changes.
 #[derive(Clone)]
@@ -31,9 +55,9 @@ pub(crate) struct Debezium {
 
 impl Debezium {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        let envelope = Envelope::new(table, PREFIX, &["before", "after", "op", "payload"], METADATA)?;
+        let envelope = Envelope::new(table, &["before", "after", "op", "payload"], &METADATA)?;
         let schema = envelope.place("schema");
-        Ok(Debezium { envelope, with_schema: table.boolean("debezium-json.schema-include", false)?, schema })
+        Ok(Debezium { envelope, with_schema: table.value(&SCHEMA_INCLUDE)?, schema })
     }
 
     fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
@@ -87,8 +111,7 @@ pub(crate) struct DebeziumWriter {
 
 impl DebeziumWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Debezium::new(table)?;
-        Ok(DebeziumWriter { rows: JsonWriter::with_prefix(table, PREFIX)? })
+        Ok(DebeziumWriter { rows: JsonWriter::new(table)? })
     }
 }
 

@@ -4,7 +4,7 @@
 //! `WEIR_FUZZ_SECONDS` sets the time (1 by default). No tool that needs another compiler: the samples hold what is special
 //! in each format, and mutation mixes it.
 
-use super::{Bad, DecoderFactory, Rows, decoder};
+use super::{Bad, DecoderFactory, Rows};
 use crate::filesystem::record_boundaries;
 use crate::options::TableSpec;
 use std::collections::BTreeMap;
@@ -85,12 +85,13 @@ fn factory(format: &str, options: &[(&str, &str)], columns: &[(&str, TypeKind, O
     let mut all = BTreeMap::from([("format".to_string(), format.to_string())]);
     all.extend(options.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())));
     let schema = Schema::new(columns.iter().map(|(n, k, _)| Field::new(*n, SqlType::from(k.clone()))).collect());
-    let every = (0..schema.len()).collect();
+    let every: Vec<usize> = (0..schema.len()).collect();
     let session = Arc::new(Session::default());
     let mut table = TableSpec::new(
+        super::format(format).expect("a format").descriptor,
         "t".to_string(),
         schema,
-        every,
+        every.clone(),
         vec![],
         all,
         BTreeMap::new(),
@@ -101,7 +102,8 @@ fn factory(format: &str, options: &[(&str, &str)], columns: &[(&str, TypeKind, O
         "t".to_string(),
     );
     table.metadata = columns.iter().map(|(_, _, m)| m.map(str::to_string)).collect();
-    decoder(&table).unwrap_or_else(|e| panic!("{e}"))
+    let format = super::format(format).expect("a format");
+    super::decoder_of(format, &table.part(format.descriptor, "", &every)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Checks mutated samples until the time is up.

@@ -2,10 +2,13 @@
 
 use super::json_text::{Json as Kind, Scanner, said, what};
 use super::json_tree::{Fractions, compact, number};
+use super::json_writer::{JsonWriter, SHARED, iso};
 use super::scalars::{decimal, from_base64, short_integer, timestamp};
-use super::{Decoder, Failure, Rows, json_fields, times, utf8};
+use super::{Decoder, Failure, Format, IGNORE_ERRORS, Rows, decoders, encoders, json_fields, times, utf8};
 use crate::options::TableSpec;
-use weir_core::{ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value};
+use weir_core::descriptor::Descriptor;
+use weir_core::option_spec::{Opt, Role};
+use weir_core::{ColumnBuilder, Error, Field, Result, SqlType, TypeKind, Value, options};
 use weir_expr::cast;
 use weir_expr::text::trimmed;
 
@@ -24,24 +27,34 @@ pub(crate) struct Json {
     fractions: Fractions,
 }
 
-/// Whether times are written as ISO 8601 has them.
-pub(super) fn iso(table: &TableSpec, prefix: &str) -> Result<bool> {
-    let key = format!("{prefix}.timestamp-format.standard");
-    match table.get(&key).unwrap_or("SQL") {
-        "SQL" => Ok(false),
-        "ISO-8601" => Ok(true),
-        other => Err(Error::script(format!("{key} is SQL or ISO-8601, not '{other}'")).at(table.place_of(&key))),
-    }
-}
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "json",
+        help: "an object a record",
+        options: &[OPTIONS, SHARED, super::IGNORING],
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'filesystem', 'path' = 'rows.json', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(Json::new(t)?)),
+    encoder: |t| Ok(encoders(JsonWriter::new(t)?)),
+    dialect: None,
+    extension: "json",
+};
 
-/// Options of a format's writer, which a table that is read may have as well.
-fn options_of_writer(table: &TableSpec, prefix: &str) -> Result<()> {
-    for k in ["encode.decimal-as-plain-number", "encode.ignore-null-fields"] {
-        table.boolean(&format!("{prefix}.{k}"), false)?;
-    }
-    let keys = ["mode", "literal"].map(|k| format!("{prefix}.map-null-key.{k}"));
-    table.idle(&keys.each_ref().map(String::as_str), "a map has no NULL key: a row that would make one fails");
-    Ok(())
+options! {
+    OPTIONS:
+    FAIL_ON_MISSING: bool = Opt::boolean(
+        "fail-on-missing-field",
+        "a field that is missing makes the record bad, rather than being NULL; not together with `ignore-parse-errors`",
+    )
+    .default("false").how().of(&[Role::Source]);
+    STREAMS: bool = Opt::boolean(
+        "decode.json-parser.enabled",
+        "`false`: numbers in STRING columns are written in one form rather than as they are in the record",
+    )
+    .default("true").of(&[Role::Source]);
 }
 
 fn has_decimals(ty: &SqlType) -> bool {
@@ -60,31 +73,28 @@ fn shown(text: &str) -> String {
 
 impl Json {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        super::no_metadata(table, "json")?;
-        let json = Self::with_prefix(table, "json")?;
-        let key = "json.fail-on-missing-field";
-        let missing = table.boolean(key, false)?;
+        let json = Self::shared(table)?;
+        let missing = table.value(&FAIL_ON_MISSING)?;
         if json.ignore_errors && missing {
             let e = Error::script("json.fail-on-missing-field and json.ignore-parse-errors exclude each other");
-            return Err(e.at(table.place_of(key)));
+            return Err(e.at(table.place_of(&FAIL_ON_MISSING)));
         }
-        let streams = table.boolean("json.decode.json-parser.enabled", true)?;
+        let streams = table.value(&STREAMS)?;
         Ok(Json { fail_on_missing: missing, numbers: (!streams).then_some(json.fractions), ..json })
     }
 
-    /// A reader whose options begin with another format's name.
-    pub fn with_prefix(table: &TableSpec, prefix: &str) -> Result<Self> {
+    /// A reader by the options that all formats of JSON have.
+    pub fn shared(table: &TableSpec) -> Result<Self> {
         let read = table.columns.iter().enumerate().filter(|(_, c)| table.metadata[**c].is_none());
         let (columns, fields): (Vec<usize>, Vec<Field>) =
             read.map(|(i, c)| (i, table.schema.fields[*c].clone())).unzip();
         let decimals = table.schema.fields.iter().any(|f| has_decimals(&f.ty));
-        options_of_writer(table, prefix)?;
         Ok(Json {
             fields,
             columns,
-            ignore_errors: table.boolean(&format!("{prefix}.ignore-parse-errors"), false)?,
+            ignore_errors: table.value(&IGNORE_ERRORS)?,
             fail_on_missing: false,
-            iso: iso(table, prefix)?,
+            iso: iso(table)?,
             numbers: None,
             fractions: if decimals { Fractions::Decimals } else { Fractions::Doubles },
         })

@@ -1,12 +1,12 @@
 //! Rows as JSON objects, for the formats that are made of them.
 
 use super::Encoder;
-use super::json::{Json, iso};
 use crate::options::TableSpec;
 use base64::Engine as _;
 use serde_json::Value as J;
 use std::sync::Arc;
-use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value};
+use weir_core::option_spec::{Opt, Role};
+use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value, choice, options};
 use weir_expr::{Session, time};
 
 /// What becomes of a map's entry whose key is NULL, for which JSON has no name.
@@ -18,21 +18,43 @@ enum NullKey {
     Literal(String),
 }
 
+choice! {
+    /// How times are written.
+    enum Times { Sql = "SQL", Iso = "ISO-8601" }
+}
+
+choice! {
+    enum NullKeyMode { Fail = "FAIL", Drop = "DROP", Literal = "LITERAL" }
+}
+
+options! {
+    /// The options that all formats of JSON have.
+    pub(super) SHARED:
+    TIMES: Times = Opt::one_of("timestamp-format.standard", "how times are written").default("SQL");
+    PLAIN_DECIMALS: bool =
+        Opt::boolean("encode.decimal-as-plain-number", "write `0.00000001` rather than `1E-8`").default("false").of(&[Role::Sink]);
+    IGNORE_NULLS: bool = Opt::boolean("encode.ignore-null-fields", "leave fields out that are NULL").default("false").of(&[Role::Sink]);
+    NULL_KEY: NullKeyMode =
+        Opt::one_of("map-null-key.mode", "what becomes of a map's entry whose key is NULL").default("FAIL").of(&[Role::Sink]);
+    NULL_KEY_NAME: String = Opt::text("map-null-key.literal", "the name of a NULL key, with `LITERAL`").default("null").of(&[Role::Sink]);
+}
+
+/// Whether times are written as ISO 8601 has them.
+pub(super) fn iso(table: &TableSpec) -> Result<bool> {
+    Ok(table.value(&TIMES)? == Times::Iso)
+}
+
 impl NullKey {
-    /// As a table's options say, whose names begin so.
-    fn of(table: &TableSpec, prefix: &str) -> Result<Self> {
-        let key = format!("{prefix}.map-null-key.mode");
-        let literal = table.get(&format!("{prefix}.map-null-key.literal")).unwrap_or("null");
-        match table.get(&key).unwrap_or("FAIL").to_uppercase().as_str() {
-            "FAIL" => Ok(NullKey::Fail(format!(
+    /// As a table's options say.
+    fn of(table: &TableSpec) -> Result<Self> {
+        let key = table.key_of(&NULL_KEY);
+        Ok(match table.value(&NULL_KEY)? {
+            NullKeyMode::Fail => NullKey::Fail(format!(
                 "set '{key}' = 'DROP' to leave such entries out, or 'LITERAL' to give them a name"
-            ))),
-            "DROP" => Ok(NullKey::Drop),
-            "LITERAL" => Ok(NullKey::Literal(literal.to_string())),
-            other => {
-                Err(Error::script(format!("{key} is FAIL, DROP or LITERAL, not '{other}'")).at(table.place_of(&key)))
-            }
-        }
+            )),
+            NullKeyMode::Drop => NullKey::Drop,
+            NullKeyMode::Literal => NullKey::Literal(table.value(&NULL_KEY_NAME)?),
+        })
     }
 }
 
@@ -48,19 +70,14 @@ pub(crate) struct JsonWriter {
 }
 
 impl JsonWriter {
+    /// A writer by a table's options.
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Json::new(table)?;
-        Self::with_prefix(table, "json")
-    }
-
-    /// A writer whose options begin with another format's name.
-    pub fn with_prefix(table: &TableSpec, prefix: &str) -> Result<Self> {
         Ok(JsonWriter {
             fields: table.schema.fields.clone(),
-            iso: iso(table, prefix)?,
-            ignore_nulls: table.boolean(&format!("{prefix}.encode.ignore-null-fields"), false)?,
-            plain_decimals: table.boolean(&format!("{prefix}.encode.decimal-as-plain-number"), false)?,
-            null_key: NullKey::of(table, prefix)?,
+            iso: iso(table)?,
+            ignore_nulls: table.value(&IGNORE_NULLS)?,
+            plain_decimals: table.value(&PLAIN_DECIMALS)?,
+            null_key: NullKey::of(table)?,
             session: table.session.clone(),
         })
     }

@@ -1,20 +1,38 @@
 //! Changes as Maxwell writes them: `data` is the row as it is now, `old` what it was where that differs, `type` what happened to
 //! it.
 
-use super::changes::{Envelope, Item, Shape, word};
-use super::json_writer::JsonWriter;
-use super::{Decoder, Encoder, Failure, Rows};
+use super::changes::{Envelope, Item, Shape, item, word};
+use super::json_writer::{JsonWriter, SHARED};
+use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
 use crate::options::TableSpec;
+use weir_core::descriptor::{Changelog, Descriptor, Metadata};
 use weir_core::{Batch, Result, RowKind};
 
-const PREFIX: &str = "maxwell-json";
-
-const METADATA: &[Item] = &[
-    ("database", "database", Shape::Text),
-    ("table", "table", Shape::Text),
-    ("primary-key-columns", "primary_key_columns", Shape::Texts),
-    ("ingestion-timestamp", "ts", Shape::Seconds),
+const METADATA: [Item; 4] = [
+    item("database", "database", Shape::Text),
+    item("table", "table", Shape::Text),
+    item("primary-key-columns", "primary_key_columns", Shape::Texts),
+    item("ingestion-timestamp", "ts", Shape::Seconds),
 ];
+
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "maxwell-json",
+        help: "changes as Maxwell writes them: `data`, `old` and `type`",
+        reads: Some(Changelog::All),
+        writes: Some(Changelog::All),
+        options: &[SHARED, IGNORING],
+        metadata: &Metadata::of(&METADATA),
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'filesystem', 'path' = 'changes.json', 'format' = 'maxwell-json'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(Maxwell::new(t)?)),
+    encoder: |t| Ok(encoders(MaxwellWriter::new(t)?)),
+    dialect: None,
+    extension: "json",
+};
 
 /// Reads Maxwell's changes.
 #[derive(Clone)]
@@ -22,7 +40,7 @@ pub(crate) struct Maxwell(Envelope);
 
 impl Maxwell {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Ok(Maxwell(Envelope::new(table, PREFIX, &["data", "old", "type"], METADATA)?))
+        Ok(Maxwell(Envelope::new(table, &["data", "old", "type"], &METADATA)?))
     }
 
     fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
@@ -61,8 +79,7 @@ pub(crate) struct MaxwellWriter {
 
 impl MaxwellWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Maxwell::new(table)?;
-        Ok(MaxwellWriter { rows: JsonWriter::with_prefix(table, PREFIX)? })
+        Ok(MaxwellWriter { rows: JsonWriter::new(table)? })
     }
 }
 

@@ -33,10 +33,11 @@ pub(crate) use refused::Refused;
 pub use rows::Rows;
 pub(crate) use rows::without;
 use std::sync::Arc;
-use weir_core::error::nearest;
+use weir_core::descriptor::{Changelog, Descriptor};
 use weir_core::graph::{Collector, SubtaskContext};
+use weir_core::option_spec::{FormatOf, Opt};
 use weir_core::origin::Origins;
-use weir_core::{Batch, Error, Result, Schema};
+use weir_core::{Batch, Error, Result, Schema, options};
 use weir_expr::OnError;
 
 /// Bytes that a record may have; a longer one is bad, and reading goes on behind its first line.
@@ -112,7 +113,7 @@ const TOO_LONG: &str = "the record is longer than 32 MB";
 
 /// Makes decoders of one table.
 pub(crate) struct DecoderFactory {
-    make: Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync>,
+    make: Decoders,
     pub schema: Schema,
     pub on_error: OnError,
     pub keeps_records: bool,
@@ -148,93 +149,80 @@ pub(crate) struct Decoding {
     statement: String,
 }
 
-fn unknown(table: &TableSpec, format: &str) -> Error {
-    let known = [
-        "csv",
-        "json",
-        "raw",
-        "debezium-json",
-        "canal-json",
-        "maxwell-json",
-        "ogg-json",
-        "avro",
-        "avro-confluent",
-        "debezium-avro-confluent",
-        "protobuf",
-    ];
-    let e = Error::script(format!("there is no format '{format}', which table '{}' asks for", table.name));
-    let e = e.at(table.place_of("format"));
-    match nearest(format, known) {
-        Some(n) => e.hint(format!("did you mean '{n}'?")),
-        None => e.hint(format!("there are {}", known.join(", "))),
-    }
+/// Makes decoders, each for a subtask.
+pub(crate) type Decoders = Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync>;
+
+/// Makes copies of a decoder.
+fn decoders<D: Decoder + Clone + Sync + 'static>(decoder: D) -> Decoders {
+    Box::new(move || Box::new(decoder.clone()))
 }
 
-/// Refuses columns of metadata in a format that has none.
-fn no_metadata(table: &TableSpec, format: &str) -> Result<()> {
-    match table.metadata.iter().position(Option::is_some) {
-        Some(c) => {
-            let name = &table.schema.fields[c].name;
-            let key = table.metadata[c].as_deref().unwrap_or_default();
-            let e = Error::script(format!("the format {format} has no metadata '{key}' (column '{name}')"));
-            Err(e.at(table.place))
-        }
-        None => Ok(()),
-    }
+/// Makes copies of an encoder.
+fn encoders<E: Encoder + Clone + Sync + 'static>(encoder: E) -> EncoderFactory {
+    Box::new(move || Box::new(encoder.clone()))
 }
 
-/// The decoder that a table's options ask for.
-pub(crate) fn decoder(table: &TableSpec) -> Result<DecoderFactory> {
-    let mut dialect = None;
-    let make: Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync> = match table.need("format")? {
-        "csv" => {
-            let csv = csv::Csv::new(table)?;
-            dialect = Some(csv.dialect);
-            Box::new(move || Box::new(csv.clone()))
-        }
-        "json" => {
-            let json = json::Json::new(table)?;
-            Box::new(move || Box::new(json.clone()))
-        }
-        "raw" => {
-            let raw = raw::Raw::new(table)?;
-            Box::new(move || Box::new(raw.clone()))
-        }
-        "debezium-json" => {
-            let debezium = debezium::Debezium::new(table)?;
-            Box::new(move || Box::new(debezium.clone()))
-        }
-        "canal-json" => {
-            let canal = canal::Canal::new(table)?;
-            Box::new(move || Box::new(canal.clone()))
-        }
-        "maxwell-json" => {
-            let maxwell = maxwell::Maxwell::new(table)?;
-            Box::new(move || Box::new(maxwell.clone()))
-        }
-        "ogg-json" => {
-            let ogg = ogg::Ogg::new(table)?;
-            Box::new(move || Box::new(ogg.clone()))
-        }
-        name @ ("avro" | "avro-confluent" | "debezium-avro-confluent") => {
-            let avro = avro::AvroReader::new(table, name)?;
-            Box::new(move || Box::new(avro.clone()))
-        }
-        "protobuf" => {
-            let protobuf = protobuf::ProtobufReader::new(table)?;
-            Box::new(move || Box::new(protobuf.clone()))
-        }
-        other => return Err(unknown(table, other)),
-    };
-    let (schema, on_error, keeps_records) = (table.projected(), table.on_error, table.keeps_records);
-    let statement = table.statement().to_string();
-    let changes = table.options.get("format").is_some_and(|f| takes_changes(f));
-    Ok(DecoderFactory { make, schema, on_error, keeps_records, statement, dialect, changes })
+/// A format: what it is, and what makes its decoders and encoders of a table's options.
+pub(crate) struct Format {
+    pub descriptor: &'static Descriptor,
+    decoder: fn(&TableSpec) -> Result<Decoders>,
+    encoder: fn(&TableSpec) -> Result<EncoderFactory>,
+    /// What says where records end, if they can span lines.
+    dialect: Option<fn(&TableSpec) -> Result<csv_scan::Dialect>>,
+    /// What the names of its files end with.
+    extension: &'static str,
 }
 
-/// Whether a format says of each row whether it comes or goes.
-pub(crate) fn takes_changes(format: &str) -> bool {
-    weir_core::options::CHANGE_FORMATS.contains(&format)
+/// All formats.
+pub(crate) const FORMATS: [Format; 11] = [
+    csv::FORMAT,
+    json::FORMAT,
+    raw::FORMAT,
+    debezium::FORMAT,
+    canal::FORMAT,
+    maxwell::FORMAT,
+    ogg::FORMAT,
+    avro::PLAIN,
+    avro::CONFLUENT,
+    avro::DEBEZIUM,
+    protobuf::FORMAT,
+];
+
+/// A format of records that lie in files of lines.
+pub(crate) const FILES: FormatOf = FormatOf { prefix: "", value: true, lines: true };
+/// A format of whole records.
+pub(crate) const RECORDS: FormatOf = FormatOf { prefix: "", value: true, lines: false };
+
+options! {
+    /// What every format has that can pass over what it cannot read.
+    pub(crate) IGNORING:
+    pub(crate) IGNORE_ERRORS: bool =
+        Opt::boolean("ignore-parse-errors", "a bad field is NULL and the row is kept, a surplus column drops the row").default("false").how();
+}
+
+fn format(name: &str) -> Result<&'static Format> {
+    const ALL: &[Format] = &FORMATS;
+    ALL.iter()
+        .find(|f| f.descriptor.name == name)
+        .ok_or_else(|| Error::internal(format!("there is no format '{name}'")))
+}
+
+/// The decoder of some of a table's columns, in a format whose options may begin with `prefix`.
+pub(crate) fn decoder(table: &TableSpec, name: &str, prefix: &str, fields: &[usize]) -> Result<DecoderFactory> {
+    decoder_of(format(name)?, &table.part(format(name)?.descriptor, prefix, fields))
+}
+
+/// The decoder of a table as its format sees it.
+pub(crate) fn decoder_of(format: &Format, table: &TableSpec) -> Result<DecoderFactory> {
+    Ok(DecoderFactory {
+        make: (format.decoder)(table)?,
+        schema: table.projected(),
+        on_error: table.on_error,
+        keeps_records: table.keeps_records,
+        statement: table.statement().to_string(),
+        dialect: format.dialect.map(|d| d(table)).transpose()?,
+        changes: format.descriptor.reads == Some(Changelog::All),
+    })
 }
 
 /// Writes rows as bytes.
@@ -247,47 +235,36 @@ pub(crate) trait Encoder: Send {
 /// Makes encoders of one table.
 pub(crate) type EncoderFactory = Box<dyn Fn() -> Box<dyn Encoder> + Send + Sync>;
 
-/// The encoder that a table's options ask for, and its files' extension.
-pub(crate) fn encoder(table: &TableSpec) -> Result<(EncoderFactory, &'static str)> {
-    match table.need("format")? {
-        "csv" => {
-            let csv = csv::CsvWriter::new(table)?;
-            Ok((Box::new(move || Box::new(csv.clone())), "csv"))
-        }
-        "json" => {
-            let json = json_writer::JsonWriter::new(table)?;
-            Ok((Box::new(move || Box::new(json.clone())), "json"))
-        }
-        "debezium-json" => {
-            let writer = debezium::DebeziumWriter::new(table)?;
-            Ok((Box::new(move || Box::new(writer.clone())), "json"))
-        }
-        "canal-json" => {
-            let writer = canal::CanalWriter::new(table)?;
-            Ok((Box::new(move || Box::new(writer.clone())), "json"))
-        }
-        "maxwell-json" => {
-            let writer = maxwell::MaxwellWriter::new(table)?;
-            Ok((Box::new(move || Box::new(writer.clone())), "json"))
-        }
-        "ogg-json" => {
-            let writer = ogg::OggWriter::new(table)?;
-            Ok((Box::new(move || Box::new(writer.clone())), "json"))
-        }
-        "raw" => {
-            let raw = raw::RawWriter::new(table)?;
-            Ok((Box::new(move || Box::new(raw.clone())), "txt"))
-        }
-        name @ ("avro" | "avro-confluent" | "debezium-avro-confluent") => {
-            let avro = avro::AvroWriter::new(table, name)?;
-            Ok((Box::new(move || Box::new(avro.clone())), "avro"))
-        }
-        "protobuf" => {
-            let protobuf = protobuf::ProtobufWriter::new(table)?;
-            Ok((Box::new(move || Box::new(protobuf.clone())), "pb"))
-        }
-        other => Err(unknown(table, other)),
-    }
+/// The encoder of some of a table's columns, in a format whose options may begin with `prefix`, and its files' extension.
+pub(crate) fn encoder(
+    table: &TableSpec,
+    name: &str,
+    prefix: &str,
+    fields: &[usize],
+) -> Result<(EncoderFactory, &'static str)> {
+    encoder_of(format(name)?, &table.part(format(name)?.descriptor, prefix, fields))
+}
+
+/// The encoder of a table as its format sees it, and its files' extension.
+pub(crate) fn encoder_of(format: &Format, table: &TableSpec) -> Result<(EncoderFactory, &'static str)> {
+    Ok(((format.encoder)(table)?, format.extension))
+}
+
+/// What makes a decoder or encoder of the key's columns, whose names begin with `begin` in the table.
+pub(crate) fn of_key<T>(
+    table: &TableSpec,
+    name: &str,
+    fields: &[usize],
+    begin: &str,
+    make: impl FnOnce(&Format, &TableSpec) -> Result<T>,
+) -> Result<T> {
+    let format = format(name)?;
+    make(format, &table.part(format.descriptor, "key.", fields).renamed(begin))
+}
+
+/// Whether a format says of each row whether it comes or goes.
+pub(crate) fn has_changes(name: &str) -> Result<bool> {
+    Ok(format(name)?.descriptor.writes == Some(Changelog::All))
 }
 
 /// Puts more columns beside those of records, the same values in every row.

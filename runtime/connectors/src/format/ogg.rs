@@ -1,19 +1,37 @@
 //! Changes as Oracle GoldenGate writes them: `before`, `after` and `op_type`.
 
-use super::changes::{Envelope, Item, Shape, word};
-use super::json_writer::JsonWriter;
-use super::{Decoder, Encoder, Failure, Rows};
+use super::changes::{Envelope, Item, Shape, item, word};
+use super::json_writer::{JsonWriter, SHARED};
+use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
 use crate::options::TableSpec;
+use weir_core::descriptor::{Changelog, Descriptor, Metadata};
 use weir_core::{Batch, Result, RowKind};
 
-const PREFIX: &str = "ogg-json";
-
-const METADATA: &[Item] = &[
-    ("table", "table", Shape::Text),
-    ("primary-keys", "primary_keys", Shape::Texts),
-    ("ingestion-timestamp", "current_ts", Shape::Stamp),
-    ("event-timestamp", "op_ts", Shape::Stamp),
+const METADATA: [Item; 4] = [
+    item("table", "table", Shape::Text),
+    item("primary-keys", "primary_keys", Shape::Texts),
+    item("ingestion-timestamp", "current_ts", Shape::Stamp),
+    item("event-timestamp", "op_ts", Shape::Stamp),
 ];
+
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "ogg-json",
+        help: "changes as Oracle GoldenGate writes them: `before`, `after` and `op_type`",
+        reads: Some(Changelog::All),
+        writes: Some(Changelog::All),
+        options: &[SHARED, IGNORING],
+        metadata: &Metadata::of(&METADATA),
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'filesystem', 'path' = 'changes.json', 'format' = 'ogg-json'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(Ogg::new(t)?)),
+    encoder: |t| Ok(encoders(OggWriter::new(t)?)),
+    dialect: None,
+    extension: "json",
+};
 
 /// Reads GoldenGate's changes.
 #[derive(Clone)]
@@ -21,7 +39,7 @@ pub(crate) struct Ogg(Envelope);
 
 impl Ogg {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Ok(Ogg(Envelope::new(table, PREFIX, &["before", "after", "op_type"], METADATA)?))
+        Ok(Ogg(Envelope::new(table, &["before", "after", "op_type"], &METADATA)?))
     }
 
     fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
@@ -62,8 +80,7 @@ pub(crate) struct OggWriter {
 
 impl OggWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Ogg::new(table)?;
-        Ok(OggWriter { rows: JsonWriter::with_prefix(table, PREFIX)? })
+        Ok(OggWriter { rows: JsonWriter::new(table)? })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Protocol Buffers: messages of a type that a descriptor or a .proto file declares.
 
-use super::{Decoder, Encoder, Failure, Rows};
+use super::{Decoder, Encoder, Failure, Format, IGNORE_ERRORS, Rows, decoders, encoders};
 use crate::options::TableSpec;
 use prost_reflect::prost::Message;
 use prost_reflect::{
@@ -8,7 +8,42 @@ use prost_reflect::{
     Value as Pb,
 };
 use std::collections::HashMap;
-use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value};
+use weir_core::descriptor::Descriptor;
+use weir_core::option_spec::{Opt, Role};
+use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value, options};
+
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "protobuf",
+        help: "messages of a type that a descriptor or a .proto file declares",
+        options: &[OPTIONS, super::IGNORING],
+        lines: false,
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'broker:9092',
+  'scan.startup.mode' = 'earliest-offset', 'format' = 'protobuf',
+  'protobuf.descriptor-file' = 'person.proto', 'protobuf.message-class-name' = 'Person'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(ProtobufReader::new(t)?)),
+    encoder: |t| Ok(encoders(ProtobufWriter::new(t)?)),
+    dialect: None,
+    extension: "pb",
+};
+
+options! {
+    OPTIONS:
+    FILE: String =
+        Opt::text("descriptor-file", "a set of descriptors from `protoc --include_imports`, or the .proto file itself").required();
+    MESSAGE: String = Opt::text("message-class-name", "the full name of the message").required();
+    DEFAULTS: bool = Opt::boolean(
+        "read-default-values",
+        "a field that is not set has its default rather than NULL, where the two can be told apart",
+    )
+    .default("false");
+    NULL_TEXT: String =
+        Opt::text("write-null-string-literal", "the text that stands for NULL inside collections").default("").of(&[Role::Sink]);
+}
 
 /// A message's type, and which of its fields each column is.
 #[derive(Clone)]
@@ -20,9 +55,11 @@ struct Layout {
 
 /// The types that the file of the table's option declares.
 fn pool(table: &TableSpec) -> Result<DescriptorPool> {
-    let key = "protobuf.descriptor-file";
-    let path = table.base.join(table.need(key)?);
-    let wrong = |e: String| Error::script(format!("'{key}': {}: {e}", path.display())).at(table.place_of(key));
+    let path = table.base.join(table.value(&FILE)?);
+    let wrong = |e: String| {
+        let e = format!("'{}': {}: {e}", table.key_of(&FILE), path.display());
+        Error::script(e).at(table.place_of(&FILE))
+    };
     if path.extension().is_some_and(|e| e == "proto") {
         let folder = path.parent().unwrap_or(&table.base);
         let mut compiler = protox::Compiler::new([folder]).map_err(|e| wrong(e.to_string()))?;
@@ -38,19 +75,18 @@ fn pool(table: &TableSpec) -> Result<DescriptorPool> {
 
 fn layout(table: &TableSpec, fields: &[Field]) -> Result<Layout> {
     let pool = pool(table)?;
-    let key = "protobuf.message-class-name";
     // An inner class of Java's has a dollar where protobuf has a point.
-    let name = table.need(key)?.replace('$', ".");
+    let name = table.value(&MESSAGE)?.replace('$', ".");
     let Some(message) = pool.get_message_by_name(&name) else {
         let known: Vec<String> =
             pool.all_messages().map(|m| m.full_name().to_string()).filter(|n| !n.starts_with("google.")).collect();
-        let e = Error::script(format!("there is no message '{name}' in the descriptor")).at(table.place_of(key));
+        let e = Error::script(format!("there is no message '{name}' in the descriptor")).at(table.place_of(&MESSAGE));
         return Err(match weir_core::error::nearest(&name, known.iter().map(String::as_str)) {
             Some(n) => e.hint(format!("did you mean '{n}'?")),
             None => e.hint(format!("there are: {}", known.join(", "))),
         });
     };
-    let defaults = table.boolean("protobuf.read-default-values", false)?;
+    let defaults = table.value(&DEFAULTS)?;
     let columns = columns(&message, fields).map_err(|why| Error::script(why).at(table.place))?;
     Ok(Layout { message, columns, defaults })
 }
@@ -169,12 +205,9 @@ pub(crate) struct ProtobufReader {
 
 impl ProtobufReader {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        only_messages(table)?;
-        super::no_metadata(table, "protobuf")?;
-        table.get("protobuf.write-null-string-literal");
         Ok(ProtobufReader {
             layout: layout(table, &table.projected().fields)?,
-            ignore_errors: table.boolean("protobuf.ignore-parse-errors", false)?,
+            ignore_errors: table.value(&IGNORE_ERRORS)?,
         })
     }
 
@@ -183,14 +216,6 @@ impl ProtobufReader {
             .map_err(|e| format!("it is no {}: {e}", self.layout.message.full_name()))?;
         self.layout.columns.iter().map(|(d, f)| field(&message, d, &f.ty, self.layout.defaults)).collect()
     }
-}
-
-fn only_messages(table: &TableSpec) -> Result<()> {
-    if table.connector() == "filesystem" {
-        let e = Error::script("the format protobuf goes with messages, not with files");
-        return Err(e.at(table.place_of("format")));
-    }
-    Ok(())
 }
 
 impl Decoder for ProtobufReader {
@@ -213,12 +238,7 @@ pub(crate) struct ProtobufWriter {
 
 impl ProtobufWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        only_messages(table)?;
-        table.get("protobuf.ignore-parse-errors");
-        Ok(ProtobufWriter {
-            layout: layout(table, &table.schema.fields)?,
-            null_text: table.get("protobuf.write-null-string-literal").unwrap_or_default().to_string(),
-        })
+        Ok(ProtobufWriter { layout: layout(table, &table.schema.fields)?, null_text: table.value(&NULL_TEXT)? })
     }
 
     /// A value as a field's; none for NULL.

@@ -1,8 +1,10 @@
 //! The raw format: a line is a value.
 
-use super::{Decoder, Encoder, Failure, Rows, utf8};
+use super::{Decoder, Encoder, Failure, Format, Rows, decoders, encoders, utf8};
 use crate::options::TableSpec;
-use weir_core::{Batch, Error, Result, SqlType, TypeKind, Value};
+use weir_core::descriptor::Descriptor;
+use weir_core::option_spec::Opt;
+use weir_core::{Batch, Error, Result, SqlType, TypeKind, Value, choice, options};
 
 fn only_column(table: &TableSpec) -> Result<SqlType> {
     match table.schema.fields.as_slice() {
@@ -14,19 +16,39 @@ fn only_column(table: &TableSpec) -> Result<SqlType> {
     }
 }
 
+choice! {
+    enum Charset { Utf8 = "UTF-8" }
+}
+
+choice! {
+    enum Endianness { Big = "big-endian", Little = "little-endian" }
+}
+
+options! {
+    OPTIONS:
+    CHARSET: Charset = Opt::one_of("charset", "of text").default("UTF-8");
+    ENDIANNESS: Endianness = Opt::one_of("endianness", "of numbers").default("big-endian");
+}
+
+pub(super) const FORMAT: Format = Format {
+    descriptor: &Descriptor {
+        name: "raw",
+        help: "one column: a line of a file, or a record, is its value",
+        options: &[OPTIONS],
+        example: "CREATE TABLE t (line STRING) WITH (
+  'connector' = 'filesystem', 'path' = 'lines.txt', 'format' = 'raw'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(Raw::new(t)?)),
+    encoder: |t| Ok(encoders(RawWriter::new(t)?)),
+    dialect: None,
+    extension: "txt",
+};
+
 fn check(table: &TableSpec, ty: &SqlType) -> Result<bool> {
-    let charset = table.get("raw.charset").unwrap_or("UTF-8");
-    if !charset.eq_ignore_ascii_case("UTF-8") {
-        return Err(Error::script(format!("raw.charset is UTF-8, not '{charset}'")).at(table.place_of("raw.charset")));
-    }
-    let little = match table.get("raw.endianness").unwrap_or("big-endian") {
-        "big-endian" => false,
-        "little-endian" => true,
-        other => {
-            let e = Error::script(format!("raw.endianness is big-endian or little-endian, not '{other}'"));
-            return Err(e.at(table.place_of("raw.endianness")));
-        }
-    };
+    let Charset::Utf8 = table.value(&CHARSET)?;
+    let little = table.value(&ENDIANNESS)? == Endianness::Little;
     if ty.is_text() || ty.is_bytes() || ty.is_integer() || ty.is_approximate() || ty.kind == TypeKind::Boolean {
         return Ok(little);
     }
@@ -42,7 +64,6 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        super::no_metadata(table, "raw")?;
         let ty = only_column(table)?;
         let little = check(table, &ty)?;
         Ok(Raw { ty, projected: !table.columns.is_empty(), little })

@@ -1,6 +1,8 @@
 //! How to reach a table's database.
 
 use super::statements::Dialect;
+use super::{PATIENCE, TABLE, URL};
+use crate::login;
 use crate::options::TableSpec;
 use crate::tls::{Tls, plain};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
@@ -9,22 +11,6 @@ use std::time::Duration;
 use url::Url;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
-
-/// The options of all roles: a table may be read, written and looked up in, each in a script of its own.
-const OPTIONS: &[&str] = &[
-    "scan.query",
-    "scan.partition.column",
-    "scan.partition.num",
-    "scan.partition.lower-bound",
-    "scan.partition.upper-bound",
-    "scan.fetch-size",
-    "sink.buffer-flush.max-rows",
-    "sink.buffer-flush.interval",
-    "sink.max-retries",
-    "sink.delivery-guarantee",
-    "lookup.max-retries",
-    "lookup.connections",
-];
 
 /// What the URL says of TLS, in the order of what it proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,13 +92,13 @@ pub(super) struct Config {
 
 impl Config {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        let text = table.need("url")?;
-        let at = table.place_of("url");
+        let text = table.value(&URL)?;
+        let at = table.place_of(&URL);
         let wrong = |why: String| {
             let e = Error::script(format!("the option 'url' of table '{}': {why}", table.name)).at(at);
             e.hint("it is like jdbc:mysql://host:3306/database or jdbc:postgresql://host:5432/database")
         };
-        let url = Url::parse(text.strip_prefix("jdbc:").unwrap_or(text)).map_err(|e| wrong(e.to_string()))?;
+        let url = Url::parse(text.strip_prefix("jdbc:").unwrap_or(&text)).map_err(|e| wrong(e.to_string()))?;
         let dialect = match url.scheme() {
             "mysql" | "mariadb" => Dialect::MySql,
             "postgresql" | "postgres" => Dialect::Postgres,
@@ -126,15 +112,10 @@ impl Config {
         }
         let parameter = |name: &str| url.query_pairs().find(|(k, _)| k == name).map(|(_, v)| v.into_owned());
         let given = |text: &str| Some(plain_text(text)).filter(|t| !t.is_empty());
-        let user = table.get("username").map(str::to_string).or_else(|| parameter("user"));
+        let user = login::user(table)?.or_else(|| parameter("user"));
         let user = user.or_else(|| given(url.username()));
-        let password = table.secret("password")?.or_else(|| parameter("password").filter(|p| !p.is_empty()));
+        let password = login::password(table)?.or_else(|| parameter("password").filter(|p| !p.is_empty()));
         let password = password.or_else(|| given(url.password().unwrap_or_default()));
-        for k in OPTIONS {
-            table.get(k);
-        }
-        table.idle(&["driver", "scan.auto-commit"], "the database is spoken to without a driver of Java's");
-        table.lookup_cache()?;
         let tls = Tls::new(table)?;
         let said = Mode::of(parameter, dialect).map_err(&wrong)?;
         if tls.verify == Some(true) && said == Mode::Off {
@@ -142,7 +123,7 @@ impl Config {
         }
         let mode = if tls.verify == Some(true) { Mode::Named } else { said };
         let schema = parameter("currentSchema").filter(|_| dialect == Dialect::Postgres);
-        let patience = table.duration("connection.max-retry-timeout")?.unwrap_or(Duration::from_secs(60));
+        let patience = table.value(&PATIENCE)?;
         Ok(Config {
             dialect,
             user,
@@ -150,7 +131,7 @@ impl Config {
             mode,
             schema,
             authorities: tls.authorities,
-            table: table.need("table-name")?.to_string(),
+            table: table.value(&TABLE)?,
             patience,
             place: table.place,
             url,

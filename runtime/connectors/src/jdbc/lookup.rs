@@ -4,7 +4,9 @@ use super::config::Config;
 use super::database::{Database, plain};
 use super::rows::{Cell, cell};
 use super::statements::Column;
+use super::{CONNECTIONS, RETRIES};
 use crate::idle_connections::IdleConnections;
+use crate::lookup_cache::cache;
 use crate::options::TableSpec;
 use crate::retry;
 use crate::text_columns::batch;
@@ -45,13 +47,8 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
         let e = Error::script(format!("rows of '{}' cannot be looked up by bytes (column '{}')", table.name, f.name));
         return Err(e.at(table.place));
     }
-    let cache = table.lookup_cache()?;
-    let retries = table.number::<u32>("lookup.max-retries")?.unwrap_or(3);
-    let connections = table.number::<usize>("lookup.connections")?.unwrap_or(4);
-    if !(1..=64).contains(&connections) {
-        let e = Error::script(format!("'lookup.connections' is 1 to 64, not {connections}"));
-        return Err(e.at(table.place_of("lookup.connections")));
-    }
+    let cache = cache(table)?;
+    let (retries, connections) = (table.value(&RETRIES)?, table.value(&CONNECTIONS)?);
     Ok(Arc::new(Table {
         config,
         schema,

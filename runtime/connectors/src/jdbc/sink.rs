@@ -5,6 +5,8 @@ use super::config::Config;
 use super::database::{Database, Failure, plain};
 use super::rows::{Row, folded, of_batch, pack, unpack};
 use super::statements::Column;
+use super::{BUFFER, DELIVERY, SINK_RETRIES};
+use crate::delivery::Delivery;
 use crate::fencing::{Delivered, reconcile};
 use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
@@ -62,18 +64,15 @@ struct Open {
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let config = Config::new(table)?;
     super::rows::check(table, &table.schema)?;
-    let exactly_once = table.exactly_once(true)?;
+    let exactly_once = table.value(&DELIVERY)? == Delivery::ExactlyOnce;
     let letters = table.dead_letters.as_deref().map(|t| Letters::new(t, table, &config)).transpose()?;
     let waits = exactly_once || table.changes;
-    table.duration("sink.buffer-flush.interval")?;
-    table.idle(&["sink.buffer-flush.interval"], "rows are written at the end of their epoch at the latest");
-    let buffer = table.number::<usize>("sink.buffer-flush.max-rows")?.unwrap_or(100);
-    let retries = table.number::<u32>("sink.max-retries")?.unwrap_or(3);
+    let (buffer, retries) = (table.value(&BUFFER)?, table.value(&SINK_RETRIES)?);
     if waits {
-        table.idle(&["sink.buffer-flush.max-rows"], "its rows are written an epoch at a time");
+        table.idle(&[BUFFER.key()], "its rows are written an epoch at a time");
     }
     if exactly_once {
-        table.idle(&["sink.max-retries"], "the restart strategy says how often an epoch is tried");
+        table.idle(&[SINK_RETRIES.key()], "the restart strategy says how often an epoch is tried");
     }
     let target = Arc::new(Target {
         schema: table.schema.clone(),
@@ -131,10 +130,10 @@ struct Letters {
 impl Letters {
     fn new(table: &TableSpec, of: &TableSpec, beside: &Config) -> Result<Self> {
         let wrong = |message: String| Error::script(message).at(table.place);
-        if table.connector() != "jdbc" {
+        if table.connector() != of.connector() {
             let e = wrong(format!("rows that the database of '{}' refuses cannot go to '{}'", of.name, table.name));
             return Err(
-                e.hint("their table is in the same database (connector jdbc), where one transaction takes both")
+                e.hint("their table is in the same database, by the same connector, where one transaction takes both")
             );
         }
         let config = Config::new(table)?;
@@ -150,7 +149,7 @@ impl Letters {
             })
         });
         let places = places.collect::<Result<_>>()?;
-        table.all_used()?;
+        table.finish()?;
         let statement = of.statement().to_string();
         Ok(Letters { config, schema: table.schema.clone(), places, columns: Mutex::default(), statement })
     }

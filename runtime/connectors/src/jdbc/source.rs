@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::feed::{Feed, Position};
 use super::scan::{Range, Scan, ranges};
+use super::{COLUMN, FETCH, LOWER, PARTS, QUERY, UPPER};
 use crate::options::TableSpec;
 use crate::text_columns::batch;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use weir_core::{Batch, Error, Result};
 use weir_expr::Session;
 
 /// Parts of a table at most: each is a query.
-const PARTS: i128 = 10_000;
+const MOST: i128 = 10_000;
 
 /// A part of the table, and how far it was read.
 #[derive(Debug, Clone)]
@@ -45,17 +46,15 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let config = Config::new(table)?;
     let schema = table.projected();
     super::rows::check(table, &schema)?;
-    let partition = table.get("scan.partition.column").map(str::to_string);
-    let number = |key: &str| -> Result<Option<i64>> { table.number::<i64>(key) };
-    let (count, low, high) =
-        (number("scan.partition.num")?, number("scan.partition.lower-bound")?, number("scan.partition.upper-bound")?);
+    let partition = table.get(&COLUMN)?;
+    let (count, low, high) = (table.get(&PARTS)?, table.get(&LOWER)?, table.get(&UPPER)?);
     let part = |(i, range)| Part { number: i as u32, range, position: Position::default() };
     let parts = match (&partition, count, low, high) {
         (None, None, None, None) => vec![part((0, None))],
-        (Some(_), Some(n), Some(low), Some(high)) if n > 0 && low <= high => {
-            if i128::from(n).min(i128::from(high) - i128::from(low) + 1) > PARTS {
-                let e = Error::script(format!("'scan.partition.num' is at most {PARTS}, not {n}: each is a query"));
-                return Err(e.at(table.place_of("scan.partition.num")));
+        (Some(_), Some(n), Some(low), Some(high)) if low <= high => {
+            if i128::from(n).min(i128::from(high) - i128::from(low) + 1) > MOST {
+                let e = Error::script(format!("'{}' is at most {MOST}, not {n}: each is a query", PARTS.key()));
+                return Err(e.at(table.place_of(&PARTS)));
             }
             ranges(n, low, high).into_iter().map(Some).enumerate().map(part).collect()
         }
@@ -66,8 +65,11 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
             return Err(e.at(table.place));
         }
     };
-    let query = table.get("scan.query").map(str::to_string);
-    let fetch = table.number::<usize>("scan.fetch-size")?.filter(|n| *n > 0).unwrap_or(8_192);
+    let query = table.get(&QUERY)?;
+    let fetch = match table.value(&FETCH)? {
+        0 => FETCH.read(FETCH.key(), FETCH.spec().default.unwrap_or_default())?,
+        n => n,
+    };
     let scan = Arc::new(Scan { config, schema, query, partition, fetch });
     let session = table.session.clone();
     Ok(Arc::new(JdbcSource { scan, parts, session, waiting: Mutex::default(), feeds: Arc::default() }))

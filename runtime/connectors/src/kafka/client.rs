@@ -1,5 +1,6 @@
 //! Clients of a cluster: Java's property names turned into librdkafka's, its errors into ours.
 
+use super::PROPERTIES;
 use crate::options::TableSpec;
 use crate::tls::{Tls, plain};
 use rdkafka::client::ClientContext;
@@ -72,8 +73,8 @@ impl Cluster {
     pub fn new(table: &TableSpec) -> Result<Self> {
         let mut properties = BTreeMap::new();
         let (mut group, mut reset) = (None, None);
-        for (key, value) in table.with_prefix("properties.") {
-            let at = table.place_of(&format!("properties.{key}"));
+        for (key, value) in table.all_of(&PROPERTIES) {
+            let at = table.place_of_key(&format!("properties.{key}"));
             if let Some((_, why)) = OWN.iter().find(|(k, _)| *k == key) {
                 let e = Error::script(format!("'properties.{key}' cannot be set: {why}"));
                 return Err(e.at(at).hint("leave the option out"));
@@ -122,10 +123,6 @@ impl Cluster {
                 "ssl.truststore.location" => drop(properties.insert("ssl.ca.location".to_string(), value)),
                 _ => drop(properties.insert(key, value)),
             }
-        }
-        if !properties.contains_key("bootstrap.servers") {
-            let e = Error::script(format!("table '{}' lacks the option 'properties.bootstrap.servers'", table.name));
-            return Err(e.at(table.place));
         }
         let tls = Tls::new(table)?;
         if let Some(pem) = tls.authorities {

@@ -1,7 +1,11 @@
 //! Which columns of a table are in a message's key, its value, or beside both.
 
+use super::{FORMAT, INCLUDED, Included, KEY_FORMAT, KEY_PREFIX, KEYS, VALUE_FORMAT};
+use crate::format::{Format, of_key};
 use crate::options::TableSpec;
-use weir_core::{Error, Result};
+use crate::registered::Record;
+use weir_core::descriptor::Metadata as Of;
+use weir_core::{Error, Result, SqlType, TypeKind};
 
 /// What of a message a column stands for, beside its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,15 +19,23 @@ pub(super) enum Metadata {
     Headers,
 }
 
-const METADATA: &[(&str, Metadata)] = &[
-    ("topic", Metadata::Topic),
-    ("partition", Metadata::Partition),
-    ("offset", Metadata::Offset),
-    ("timestamp", Metadata::Timestamp),
-    ("timestamp-type", Metadata::TimestampType),
-    ("leader-epoch", Metadata::LeaderEpoch),
-    ("headers", Metadata::Headers),
+const METADATA: [(Of, Metadata); 7] = [
+    (Of::read("topic", || SqlType::STRING), Metadata::Topic),
+    (Of::read("partition", || SqlType::from(TypeKind::Int)), Metadata::Partition),
+    (Of::read("offset", || SqlType::from(TypeKind::BigInt)), Metadata::Offset),
+    (Of::written("timestamp", || SqlType::from(TypeKind::TimestampLtz(3))), Metadata::Timestamp),
+    (Of::read("timestamp-type", || SqlType::STRING), Metadata::TimestampType),
+    (Of::read("leader-epoch", || SqlType::from(TypeKind::Int)), Metadata::LeaderEpoch),
+    (Of::written("headers", headers), Metadata::Headers),
 ];
+
+fn headers() -> SqlType {
+    let bytes = SqlType::from(TypeKind::Varbinary(u32::MAX));
+    SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(bytes)))
+}
+
+/// What messages have.
+pub(super) const METADATA_KEYS: [Of; 7] = Of::of(&METADATA);
 
 /// A table's columns.
 #[derive(Debug, Clone)]
@@ -43,7 +55,7 @@ pub(super) struct Layout {
 }
 
 /// The columns that a message's value has, its format, and what the format's options begin with.
-pub(crate) fn value_of(table: &TableSpec) -> Result<(Vec<usize>, String, &'static str)> {
+pub(super) fn value_of(table: &TableSpec) -> Result<Record> {
     let layout = Layout::new(table, false)?;
     let (format, prefix) = layout.value_format;
     Ok((layout.value, format, prefix))
@@ -59,84 +71,75 @@ impl Layout {
                 // The value's format knows it.
                 continue;
             }
-            let found = METADATA.iter().find(|(n, _)| n == key).ok_or_else(|| {
-                Error::script(format!("there is no metadata '{key}' (column '{}')", table.schema.fields[i].name))
-                    .at(table.place)
-                    .hint("Kafka has topic, partition, offset, timestamp, timestamp-type, leader-epoch and headers")
-            })?;
+            let found = METADATA.iter().find(|(m, _)| m.key == key);
+            let found = found.ok_or_else(|| Error::internal(format!("there is no metadata '{key}'")))?;
             metadata.push((i, found.1));
         }
         let of_format = |i: usize| table.metadata[i].as_deref().is_some_and(|m| m.starts_with("value."));
         let physical: Vec<usize> = (0..table.schema.len()).filter(|i| table.metadata[*i].is_none()).collect();
-        let value_format = match (table.get("value.format"), table.get("format")) {
+        let value_format = match (table.get(&VALUE_FORMAT)?, table.get(&FORMAT)?) {
             (Some(_), Some(_)) => {
                 let e = Error::script("'format' and 'value.format' are the same thing; give one");
-                return Err(e.at(table.place_of("format")));
+                return Err(e.at(table.place_of(&FORMAT)));
             }
-            (Some(f), None) => (f.to_string(), "value."),
-            (None, Some(f)) => (f.to_string(), ""),
+            (Some(f), None) => (f, "value."),
+            (None, Some(f)) => (f, ""),
             (None, None) => {
                 return Err(Error::script(format!("table '{}' lacks the option 'format'", table.name)).at(table.place));
             }
         };
-        let key_format = table.get("key.format").map(str::to_string);
-        let key = match (upsert, table.get("key.fields"), &key_format) {
-            (true, Some(_), _) => {
-                let e = Error::script("upsert-kafka takes its key's fields from the primary key");
-                return Err(e.at(table.place_of("key.fields")).hint("leave 'key.fields' out"));
-            }
-            (true, None, None) => {
+        let key_format = table.get(&KEY_FORMAT)?;
+        let key_fields = if upsert { None } else { table.get(&KEYS)? };
+        let key = match (upsert, key_fields, &key_format) {
+            (true, _, None) => {
                 return Err(
                     Error::script(format!("table '{}' lacks the option 'key.format'", table.name)).at(table.place)
                 );
             }
-            (true, None, Some(_)) => table.key.clone(),
+            (true, _, Some(_)) => table.key.clone(),
             (false, Some(fields), Some(_)) => {
-                let position = |name: &str| {
-                    physical.iter().copied().find(|i| table.schema.fields[*i].name == name).ok_or_else(|| {
+                let position = |name: &String| {
+                    physical.iter().copied().find(|i| table.schema.fields[*i].name == *name).ok_or_else(|| {
                         Error::script(format!("'key.fields' names '{name}', which is no column"))
-                            .at(table.place_of("key.fields"))
+                            .at(table.place_of(&KEYS))
                     })
                 };
-                fields.split(';').filter(|f| !f.is_empty()).map(position).collect::<Result<_>>()?
+                fields.iter().map(position).collect::<Result<_>>()?
             }
             (false, Some(_), None) => {
                 let e = Error::script("'key.fields' needs 'key.format'");
-                return Err(e.at(table.place_of("key.fields")));
+                return Err(e.at(table.place_of(&KEYS)));
             }
             (false, None, Some(_)) => {
                 let e = Error::script("'key.format' needs 'key.fields', the columns of the key");
-                return Err(e.at(table.place_of("key.format")));
+                return Err(e.at(table.place_of(&KEY_FORMAT)));
             }
             (false, None, None) => vec![],
         };
-        let key_prefix = table.get("key.fields-prefix").unwrap_or_default().to_string();
-        let all = table.get("value.fields-include").unwrap_or("ALL") == "ALL";
+        let key_prefix = table.value(&KEY_PREFIX)?;
+        let all = table.value(&INCLUDED)? == Included::All;
         let odd = key.iter().map(|k| &table.schema.fields[*k].name).find(|n| !n.starts_with(&key_prefix));
         if let Some(name) = odd {
             let e = Error::script(format!("the key's column '{name}' does not begin with '{key_prefix}'"));
-            return Err(e.at(table.place_of("key.fields-prefix")));
+            return Err(e.at(table.place_of(&KEY_PREFIX)));
         }
         if !key_prefix.is_empty() && all {
             let e = Error::script("'key.fields-prefix' goes with 'value.fields-include' = 'EXCEPT_KEY'");
-            return Err(e.at(table.place_of("key.fields-prefix")).hint("in the value the names would have it as well"));
+            return Err(e.at(table.place_of(&KEY_PREFIX)).hint("in the value the names would have it as well"));
         }
-        let mut value: Vec<usize> = match table.get("value.fields-include").unwrap_or("ALL") {
-            "ALL" => physical,
-            "EXCEPT_KEY" => physical.into_iter().filter(|i| !key.contains(i)).collect(),
-            other => {
-                let e = Error::script(format!("'value.fields-include' is ALL or EXCEPT_KEY, not '{other}'"));
-                return Err(e.at(table.place_of("value.fields-include")));
-            }
-        };
+        let mut value: Vec<usize> = physical.into_iter().filter(|i| all || !key.contains(i)).collect();
         value.extend((0..table.schema.len()).filter(|i| of_format(*i)));
         value.sort_unstable();
         Ok(Layout { value, value_format, key, key_format, key_prefix, metadata })
     }
 
     /// What is made of the key's columns, if messages have such.
-    pub fn key_part<T>(&self, table: &TableSpec, make: impl FnOnce(&TableSpec) -> Result<T>) -> Result<Option<T>> {
+    pub fn key_part<T>(
+        &self,
+        table: &TableSpec,
+        make: impl FnOnce(&Format, &TableSpec) -> Result<T>,
+    ) -> Result<Option<T>> {
         let Some(format) = &self.key_format else { return Ok(None) };
-        table.part_without("key.", &self.key, &self.key_prefix, format, make).map(Some)
+        of_key(table, format, &self.key, &self.key_prefix, make).map(Some)
     }
 }

@@ -1,8 +1,10 @@
 //! Where reading begins and ends, and how far it is.
 
+use super::{START_MILLIS, START_MODE, START_OFFSETS, STOP_MILLIS, STOP_MODE, STOP_OFFSETS, StartMode, StopMode};
 use crate::options::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use weir_core::option_spec::Opt;
 use weir_core::state::{Changes, StateHandle};
 use weir_core::{Error, Result};
 
@@ -89,11 +91,12 @@ pub(super) enum Stop {
 }
 
 /// `partition:0,offset:42;partition:1,offset:300`
-fn specific(table: &TableSpec, key: &str) -> Result<Specific> {
-    let text = table.need(key)?;
+fn specific(table: &TableSpec, option: &Opt<String>) -> Result<Specific> {
+    let text = table.value(option)?;
     let wrong = || {
+        let key = option.key();
         let e = Error::script(format!("'{key}' is not like 'partition:0,offset:42;partition:1,offset:300': '{text}'"));
-        e.at(table.place_of(key))
+        e.at(table.place_of(option))
     };
     let mut all = vec![];
     for part in text.split(';').map(str::trim).filter(|p| !p.is_empty()) {
@@ -112,54 +115,36 @@ fn specific(table: &TableSpec, key: &str) -> Result<Specific> {
     if all.is_empty() { Err(wrong()) } else { Ok(all) }
 }
 
-fn millis(table: &TableSpec, key: &str) -> Result<i64> {
-    table.need(key)?;
-    Ok(table.number::<i64>(key)?.unwrap_or_default())
-}
-
 impl Start {
     pub fn new(table: &TableSpec, has_group: bool) -> Result<Self> {
-        let mode = table.get("scan.startup.mode");
-        Ok(match mode.unwrap_or("group-offsets") {
-            "earliest-offset" => Start::Earliest,
-            "latest-offset" => Start::Latest,
-            "group-offsets" if has_group => Start::Group,
-            "group-offsets" => {
-                let e = match mode {
-                    Some(_) => Error::script("'scan.startup.mode' = 'group-offsets' needs 'properties.group.id'"),
-                    None => Error::script(format!("table '{}' does not say where to begin", table.name)),
+        Ok(match table.value(&START_MODE)? {
+            StartMode::Earliest => Start::Earliest,
+            StartMode::Latest => Start::Latest,
+            StartMode::Group if has_group => Start::Group,
+            StartMode::Group => {
+                let e = match table.has(&START_MODE) {
+                    true => Error::script("'scan.startup.mode' = 'group-offsets' needs 'properties.group.id'"),
+                    false => Error::script(format!("table '{}' does not say where to begin", table.name)),
                 };
-                return Err(e.at(table.place_of("scan.startup.mode")).hint(
+                return Err(e.at(table.place_of(&START_MODE)).hint(
                     "set 'scan.startup.mode' = 'earliest-offset' or 'latest-offset', or 'properties.group.id' to begin \
                      where that group is",
                 ));
             }
-            "timestamp" => Start::Timestamp(millis(table, "scan.startup.timestamp-millis")?),
-            "specific-offsets" => Start::Specific(specific(table, "scan.startup.specific-offsets")?),
-            other => {
-                let e = Error::script(format!("there is no startup mode '{other}'"))
-                    .at(table.place_of("scan.startup.mode"));
-                return Err(
-                    e.hint("there are earliest-offset, latest-offset, group-offsets, timestamp and specific-offsets")
-                );
-            }
+            StartMode::Timestamp => Start::Timestamp(table.value(&START_MILLIS)?),
+            StartMode::Specific => Start::Specific(specific(table, &START_OFFSETS)?),
         })
     }
 }
 
 impl Stop {
     pub fn new(table: &TableSpec) -> Result<Self> {
-        Ok(match table.get("scan.bounded.mode").unwrap_or("unbounded") {
-            "unbounded" => Stop::Never,
-            "latest-offset" => Stop::Latest,
-            "group-offsets" => Stop::Group,
-            "timestamp" => Stop::Timestamp(millis(table, "scan.bounded.timestamp-millis")?),
-            "specific-offsets" => Stop::Specific(specific(table, "scan.bounded.specific-offsets")?),
-            other => {
-                let e = Error::script(format!("there is no bounded mode '{other}'"))
-                    .at(table.place_of("scan.bounded.mode"));
-                return Err(e.hint("there are unbounded, latest-offset, group-offsets, timestamp and specific-offsets"));
-            }
+        Ok(match table.value(&STOP_MODE)? {
+            StopMode::Never => Stop::Never,
+            StopMode::Latest => Stop::Latest,
+            StopMode::Group => Stop::Group,
+            StopMode::Timestamp => Stop::Timestamp(table.value(&STOP_MILLIS)?),
+            StopMode::Specific => Stop::Specific(specific(table, &STOP_OFFSETS)?),
         })
     }
 }

@@ -5,7 +5,9 @@ use super::layout::{Layout, Metadata};
 use super::producer::Producer;
 use super::records::{Record, Records};
 use super::transactions::Transactions;
-use crate::format::{Encoder, EncoderFactory, encoder, takes_changes};
+use super::{DELIVERY, ID_PREFIX, PARTITIONER, Partitioner, RENEWAL, TOPIC};
+use crate::delivery::Delivery;
+use crate::format::{Encoder, EncoderFactory, encoder, encoder_of, has_changes};
 use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
 use rdkafka::consumer::BaseConsumer;
@@ -23,15 +25,6 @@ const WAITING: usize = 64 << 20;
 
 /// Bytes that are packed before they are handed over, where nothing waits for an epoch.
 const AT_ONCE: usize = 1 << 20;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Partitioner {
-    /// By the key's hash, as Java's clients do; without a key as librdkafka likes.
-    Default,
-    /// A subtask, a partition.
-    Fixed,
-    RoundRobin,
-}
 
 struct KafkaSink {
     cluster: Cluster,
@@ -58,50 +51,32 @@ struct KafkaSink {
     producers: IdleConnections<Producer>,
 }
 
-pub(crate) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactory>> {
+/// A table's sink; `upsert` when it is one by key.
+pub(super) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactory>> {
     let cluster = Cluster::new(table)?;
-    let topic = table.need("topic")?.to_string();
-    if topic.contains(';') {
-        let e = Error::script(format!("a sink writes to one topic, not to '{topic}'"));
-        return Err(e.at(table.place_of("topic")));
-    }
-    let layout = Layout::new(table, upsert)?;
-    let beside = layout.metadata.iter().find(|(_, m)| !matches!(m, Metadata::Timestamp | Metadata::Headers));
-    let of_format = layout.value.iter().copied().find(|c| table.metadata[*c].is_some());
-    if let Some(column) = beside.map(|(c, _)| *c).or(of_format) {
-        let name = &table.schema.fields[column].name;
-        let e = Error::script(format!("column '{name}' is metadata that can only be read")).at(table.place);
-        return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
-    }
-    let (format, prefix) = &layout.value_format;
-    let value = table.part(prefix, &layout.value, format, encoder)?.0;
-    let key = layout.key_part(table, encoder)?.map(|(make, _)| make);
-    let partitioner = match table.get("sink.partitioner").unwrap_or("default") {
-        "default" => Partitioner::Default,
-        "fixed" => Partitioner::Fixed,
-        "round-robin" if layout.key.is_empty() => Partitioner::RoundRobin,
-        "round-robin" => {
-            let e = Error::script("'sink.partitioner' = 'round-robin' goes with messages without a key");
-            return Err(e.at(table.place_of("sink.partitioner")));
-        }
-        other => {
-            let e = Error::script(format!("there is no partitioner '{other}'")).at(table.place_of("sink.partitioner"));
-            return Err(e.hint("there are default, fixed and round-robin; classes of Java cannot be loaded"));
-        }
+    let topics = table.value(&TOPIC)?;
+    let [topic] = topics.as_slice() else {
+        let e = Error::script(format!("a sink writes to one topic, not to '{}'", topics.join(";")));
+        return Err(e.at(table.place_of(&TOPIC)));
     };
-    let prefix = table.get("sink.transactional-id-prefix").unwrap_or("weir").to_string();
-    let transactions = table
-        .exactly_once(false)?
-        .then(|| Transactions::new(cluster.clone(), topic.clone(), &prefix, &table.outside_name()));
-    let transactions = transactions.map(|t| Arc::new(Mutex::new(t)));
-    let renewal = table.duration("sink.mark-renewal.interval")?.unwrap_or(Duration::from_secs(86_400));
-    // Each is a transaction.
-    let renewal = renewal.max(Duration::from_millis(100));
-    let changes = takes_changes(format);
-    // Options of the source, which a table that is written may have as well.
-    for o in super::source::OPTIONS {
-        table.get(o);
+    let topic = topic.clone();
+    let layout = Layout::new(table, upsert)?;
+    let (format, prefix) = &layout.value_format;
+    let value = encoder(&table.registered(format!("{topic}-value")), format, prefix, &layout.value)?.0;
+    let key = layout.key_part(&table.registered(format!("{topic}-key")), encoder_of)?.map(|(make, _)| make);
+    let partitioner = table.value(&PARTITIONER)?;
+    if partitioner == Partitioner::RoundRobin && !layout.key.is_empty() {
+        let e = Error::script("'sink.partitioner' = 'round-robin' goes with messages without a key");
+        return Err(e.at(table.place_of(&PARTITIONER)));
     }
+    let prefix = table.value(&ID_PREFIX)?;
+    let exactly_once = table.value(&DELIVERY)? == Delivery::ExactlyOnce;
+    let transactions =
+        exactly_once.then(|| Transactions::new(cluster.clone(), topic.clone(), &prefix, &table.outside_name()));
+    let transactions = transactions.map(|t| Arc::new(Mutex::new(t)));
+    // Each is a transaction.
+    let renewal = table.value(&RENEWAL)?.max(Duration::from_millis(100));
+    let changes = has_changes(format)?;
     Ok(Arc::new(KafkaSink {
         cluster,
         topic,

@@ -6,11 +6,12 @@ use super::native::topic_ids;
 use super::positions::{Known, Partition, Start, Stop};
 use super::reader::PartitionReader;
 use super::shared::{Shared, Topics};
-use crate::format::decoder;
+use super::{DISCOVERY, TOPIC, TOPIC_PATTERN};
+use crate::format::{decoder, decoder_of};
 use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
+use crate::patterns::whole;
 use rdkafka::consumer::Consumer;
-use regex::Regex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,37 +21,19 @@ use weir_core::state::StateHandle;
 use weir_core::thread::{locked, spawn};
 use weir_core::{Error, Result};
 
-/// The options that only the source has.
-pub(super) const OPTIONS: &[&str] = &[
-    "topic-pattern",
-    "scan.startup.mode",
-    "scan.startup.specific-offsets",
-    "scan.startup.timestamp-millis",
-    "scan.bounded.mode",
-    "scan.bounded.specific-offsets",
-    "scan.bounded.timestamp-millis",
-    "scan.topic-partition-discovery.interval",
-];
-
 struct KafkaSource(Arc<Shared>);
 
-pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFactory>> {
+/// A table's source, which begins where its options say; one by key begins at `start`.
+pub(super) fn source(table: &TableSpec, start: Option<Start>) -> Result<Arc<dyn SourceFactory>> {
+    let upsert = start.is_some();
     let cluster = Cluster::new(table)?;
-    let topics = match (table.get("topic"), table.get("topic-pattern")) {
+    let topics = match (table.get(&TOPIC)?, table.get(&TOPIC_PATTERN)?) {
         (Some(_), Some(_)) => {
             let e = Error::script("'topic' and 'topic-pattern' exclude each other");
-            return Err(e.at(table.place_of("topic-pattern")));
+            return Err(e.at(table.place_of(&TOPIC_PATTERN)));
         }
-        (Some(t), None) => {
-            Topics::Named(t.split(';').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect())
-        }
-        (None, Some(p)) => {
-            let pattern = Regex::new(&format!("^(?:{p})$")).map_err(|e| {
-                Error::script(format!("'topic-pattern' is no regular expression: {e}"))
-                    .at(table.place_of("topic-pattern"))
-            })?;
-            Topics::Like(pattern)
-        }
+        (Some(topics), None) => Topics::Named(topics),
+        (None, Some(p)) => Topics::Like(whole(&p)?),
         (None, None) => {
             let e = Error::script(format!("table '{}' lacks the option 'topic'", table.name));
             return Err(e.at(table.place).hint("or 'topic-pattern', a regular expression"));
@@ -58,17 +41,11 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
     };
     let layout = Layout::new(table, upsert)?;
     let (format, prefix) = &layout.value_format;
-    let value = table.part(prefix, &layout.value, format, decoder)?;
-    let key = layout.key_part(table, decoder)?;
-    let start = if upsert { Start::Earliest } else { Start::new(table, cluster.group.is_some())? };
+    let value = decoder(table, format, prefix, &layout.value)?;
+    let key = layout.key_part(table, decoder_of)?;
+    let start = start.map_or_else(|| Start::new(table, cluster.group.is_some()), Ok)?;
     let stop = Stop::new(table)?;
-    let discovery = table.duration("scan.topic-partition-discovery.interval")?.unwrap_or(Duration::from_secs(300));
-    // Options of the sink, which a table that is read may have as well.
-    for k in
-        ["sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.mark-renewal.interval"]
-    {
-        table.get(k);
-    }
+    let discovery = table.value(&DISCOVERY)?;
     let group = cluster.group.clone();
     let group = group.unwrap_or_else(|| format!("weir-{}", table.outside_name()));
     Ok(Arc::new(KafkaSource(Arc::new(Shared {

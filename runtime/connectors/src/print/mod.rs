@@ -1,11 +1,33 @@
 //! The print sink: a line a change, as Flink writes it. It writes through at once.
 
 use crate::options::TableSpec;
+use crate::registered::Connector;
 use std::io::Write;
 use std::sync::Arc;
+use weir_core::descriptor::{Changelog, Descriptor};
 use weir_core::graph::{Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
+use weir_core::option_spec::Opt;
 use weir_core::state::Epoch;
-use weir_core::{Batch, Error, Result, Schema, Value};
+use weir_core::{Batch, Error, Result, Schema, Value, options};
+
+pub(crate) const CONNECTOR: Connector = Connector {
+    sink: Some(sink),
+    ..Connector::new(&Descriptor {
+        name: "print",
+        help: "writes rows to standard output",
+        writes: Some(Changelog::All),
+        options: &[OPTIONS],
+        rows_fail: false,
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH ('connector' = 'print', 'print-identifier' = 'row')",
+        ..Descriptor::CONNECTOR
+    })
+};
+
+options! {
+    OPTIONS:
+    IDENTIFIER: String = Opt::text("print-identifier", "what stands in front of each row").default("");
+    STANDARD_ERROR: bool = Opt::boolean("standard-error", "write to standard error instead").default("false");
+}
 
 struct Print {
     schema: Schema,
@@ -13,11 +35,11 @@ struct Print {
     to_stderr: bool,
 }
 
-pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     Ok(Arc::new(Print {
         schema: table.schema.clone(),
-        identifier: table.get("print-identifier").unwrap_or_default().to_string(),
-        to_stderr: table.boolean("standard-error", false)?,
+        identifier: table.value(&IDENTIFIER)?,
+        to_stderr: table.value(&STANDARD_ERROR)?,
     }))
 }
 

@@ -1,12 +1,15 @@
 //! How to reach a server, and how a row lies there.
 
+use super::{DELIMITER, FORMAT, HOLDS, Holds, PREFIX, TIMEOUT, URL};
 use crate::idle_connections::IdleConnections;
+use crate::login;
 use crate::options::TableSpec;
 use crate::retry;
-use crate::tls::{Tls, plain};
+use crate::tls::{Tls, VERIFY, plain};
 use std::time::Duration;
 use weir_core::error::Place;
 use weir_core::graph::SubtaskContext;
+use weir_core::option_spec::Opt;
 use weir_core::{Error, Result, Value};
 use weir_expr::text::cast_text;
 use weir_expr::time::Zone;
@@ -42,22 +45,22 @@ pub(super) enum Shape {
 
 impl Config {
     /// From a table's options; `key` are the columns that name a row, in any order.
-    pub fn new(table: &TableSpec, key: &[usize], retries: &str) -> Result<Self> {
-        let at = table.place_of("url");
+    pub fn new(table: &TableSpec, key: &[usize], retries: &Opt<u32>) -> Result<Self> {
+        let at = table.place_of(&URL);
         let wrong = |why: String| {
             let e = Error::script(format!("the option 'url' of table '{}': {why}", table.name)).at(at);
             e.hint("it is like redis://host:6379/0, or rediss://… for TLS")
         };
-        let mut url = url::Url::parse(table.need("url")?).map_err(|e| wrong(e.to_string()))?;
+        let mut url = url::Url::parse(&table.value(&URL)?).map_err(|e| wrong(e.to_string()))?;
         if !matches!(url.scheme(), "redis" | "rediss" | "unix" | "redis+unix") {
             return Err(wrong(format!("there is no '{}'", url.scheme())));
         }
         let port = url.port().map_or(String::new(), |p| format!(":{p}"));
         let address = format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
-        if let Some(user) = table.get("username") {
-            url.set_username(user).map_err(|()| wrong("it takes no user".to_string()))?;
+        if let Some(user) = login::user(table)? {
+            url.set_username(&user).map_err(|()| wrong("it takes no user".to_string()))?;
         }
-        if let Some(password) = table.secret("password")? {
+        if let Some(password) = login::password(table)? {
             url.set_password(Some(&password)).map_err(|()| wrong("it takes no password".to_string()))?;
         }
         let tls = Tls::new(table)?;
@@ -66,7 +69,7 @@ impl Config {
             return Err(plain(table, "'url' begins with rediss:// then"));
         }
         if tls.verify == Some(false) && encrypted {
-            let e = Error::script("a Redis at rediss://… is always verified").at(table.place_of("tls.verify"));
+            let e = Error::script("a Redis at rediss://… is always verified").at(table.place_of(&VERIFY));
             return Err(e.hint("name its authority by 'ssl.ca.location'"));
         }
         let client = match tls.authorities.filter(|_| encrypted) {
@@ -81,32 +84,28 @@ impl Config {
             return Err(e.at(table.place).hint("declare PRIMARY KEY (…) NOT ENFORCED"));
         }
         let rest: Vec<usize> = (0..table.schema.len()).filter(|i| !key.contains(i)).collect();
-        let shape = match (table.get("value.type"), table.get("format")) {
-            (None | Some("hash"), None) => Shape::Hash,
-            (Some("string"), None) if rest.len() == 1 => Shape::Text,
-            (None | Some("string"), Some(_)) => Shape::Formatted,
-            (Some("string"), None) => {
+        let shape = match (table.get(&HOLDS)?, table.get(&FORMAT)?) {
+            (None | Some(Holds::Hash), None) => Shape::Hash,
+            (Some(Holds::String), None) if rest.len() == 1 => Shape::Text,
+            (None | Some(Holds::String), Some(_)) => Shape::Formatted,
+            (Some(Holds::String), None) => {
                 let e = Error::script(format!("table '{}' has {} columns beside its key", table.name, rest.len()));
-                let e = e.at(table.place_of("value.type"));
+                let e = e.at(table.place_of(&HOLDS));
                 return Err(e.hint("a string holds one, or several by 'format' = 'json'; or set 'value.type' = 'hash'"));
             }
-            (Some("hash"), Some(_)) => {
-                let e = Error::script("a hash has no format: its fields are the columns").at(table.place_of("format"));
+            (Some(Holds::Hash), Some(_)) => {
+                let e = Error::script("a hash has no format: its fields are the columns").at(table.place_of(&FORMAT));
                 return Err(e.hint("leave 'format' out, or set 'value.type' = 'string'"));
             }
-            (Some(other), _) => {
-                let e = Error::script(format!("'value.type' is hash or string, not '{other}'"));
-                return Err(e.at(table.place_of("value.type")));
-            }
         };
-        let delimiter = table.get("key-delimiter").unwrap_or(":").to_string();
+        let delimiter = table.value(&DELIMITER)?;
         if key.len() > 1 && (delimiter.is_empty() || delimiter.starts_with(ESCAPE as char)) {
             let e = Error::script(format!(
                 "'key-delimiter' = '{delimiter}' does not tell the {} parts of a key of table '{}' apart",
                 key.len(),
                 table.name
             ));
-            return Err(e.at(table.place_of("key-delimiter")).hint("take another one, such as ':'"));
+            return Err(e.at(table.place_of(&DELIMITER)).hint("take another one, such as ':'"));
         }
         let mut key = key.to_vec();
         // The primary key's own order names the rows, whatever order a join has.
@@ -114,13 +113,13 @@ impl Config {
         Ok(Config {
             client,
             address,
-            prefix: table.get("key-prefix").unwrap_or_default().to_string(),
+            prefix: table.value(&PREFIX)?,
             delimiter,
             key,
             rest,
             shape,
-            retries: table.number(retries)?.unwrap_or(3),
-            timeout: table.some_time("timeout")?.unwrap_or(Duration::from_secs(10)),
+            retries: table.value(retries)?,
+            timeout: table.value(&TIMEOUT)?,
             place: table.place,
             kept: IdleConnections::default(),
         })

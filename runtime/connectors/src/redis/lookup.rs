@@ -1,7 +1,9 @@
 //! Looks rows up by key: the keys of a batch in one round trip.
 
 use super::config::{Config, Connection, Shape};
+use super::{FORMAT, RETRIES};
 use crate::format::{Decoder, DecoderFactory, Failure, Rows, decoder};
+use crate::lookup_cache::cache;
 use crate::options::TableSpec;
 use crate::text_columns::{Cell, batch};
 use arrow::array::ArrayRef;
@@ -34,21 +36,18 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
         let e = Error::script(format!("rows of '{}' lie in Redis by ({})", table.name, named.join(", ")));
         return Err(e.at(table.place).hint("ON must compare just these columns, each with one value"));
     }
-    let config = Config::new(table, keys, "lookup.max-retries")?;
-    let format = match (config.shape, table.get("format")) {
-        (Shape::Formatted, Some(f)) => Some(table.part("", &config.rest, f, decoder)?),
+    let config = Config::new(table, keys, &RETRIES)?;
+    let format = match (config.shape, table.get(&FORMAT)?) {
+        (Shape::Formatted, Some(f)) => Some(decoder(table, &f, "", &config.rest)?),
         _ => None,
     };
-    for k in ["sink.ttl", "sink.max-retries", "sink.delivery-guarantee"] {
-        table.get(k);
-    }
     let order = config.key.iter().filter_map(|k| keys.iter().position(|a| a == k)).collect();
     Ok(Arc::new(Table {
         schema: table.schema.clone(),
         columns: table.columns.clone(),
         order,
         format,
-        cache: table.lookup_cache()?,
+        cache: cache(table)?,
         session: table.session.clone(),
         config,
     }))

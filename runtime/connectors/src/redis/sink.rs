@@ -5,6 +5,8 @@
 use super::claim::Claim;
 use super::commands::{Command, pack, unpack};
 use super::config::{Config, Connection, Shape, text};
+use super::{DELIVERY, FORMAT, SINK_RETRIES, TTL};
+use crate::delivery::Delivery;
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
 use std::collections::HashMap;
@@ -39,22 +41,20 @@ struct RedisSink {
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    let config = Config::new(table, &table.key, "sink.max-retries")?;
-    if table.exactly_once(false)? {
+    let config = Config::new(table, &table.key, &SINK_RETRIES)?;
+    if table.value(&DELIVERY)? == Delivery::ExactlyOnce {
         let e =
             Error::script("a row that is written to Redis twice is there once; there is no transaction to wait for");
-        return Err(e.at(table.place_of("sink.delivery-guarantee")).hint("leave 'sink.delivery-guarantee' out"));
+        return Err(e.at(table.place_of(&DELIVERY)).hint("leave 'sink.delivery-guarantee' out"));
     }
-    let format = match (config.shape, table.get("format")) {
-        (Shape::Formatted, Some(f)) => Some(Arc::new(table.part("", &config.rest, f, encoder)?.0)),
+    let format = match (config.shape, table.get(&FORMAT)?) {
+        (Shape::Formatted, Some(f)) => Some(Arc::new(encoder(table, &f, "", &config.rest)?.0)),
         _ => None,
     };
-    table.lookup_cache()?;
-    table.get("lookup.max-retries");
-    let ttl = table.duration("sink.ttl")?;
+    let ttl = table.get(&TTL)?;
     if ttl.is_some_and(|t| t.as_millis() == 0) {
         let e = Error::script("'sink.ttl' is a millisecond at least: a row would go as it comes");
-        return Err(e.at(table.place_of("sink.ttl")).hint("leave it out for rows that stay"));
+        return Err(e.at(table.place_of(&TTL)).hint("leave it out for rows that stay"));
     }
     let what = format!("the rows of '{}' in {}", table.name, config.address());
     Ok(Arc::new(RedisSink {

@@ -1,20 +1,42 @@
 //! Standard input as a source. It cannot be read twice, so such a job always starts anew.
 
-use crate::format::{Progress, Reading, decoder};
+use crate::format::{FILES, Progress, Reading, decoder};
 use crate::options::TableSpec;
+use crate::registered::Connector;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_core::descriptor::{Changelog, Descriptor};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::option_spec::Opt;
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Error, Result};
+use weir_core::{Error, Result, options};
+
+pub(crate) const CONNECTOR: Connector = Connector {
+    source: Some(source),
+    record: Some(|t| Ok(((0..t.schema.len()).collect(), t.value(&FORMAT)?, ""))),
+    ..Connector::new(&Descriptor {
+        name: "stdin",
+        help: "reads standard input",
+        reads: Some(Changelog::OfFormat),
+        options: &[OPTIONS],
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH ('connector' = 'stdin', 'format' = 'json')",
+        ..Descriptor::CONNECTOR
+    })
+};
+
+options! {
+    OPTIONS:
+    FORMAT: String = Opt::format("format", FILES, "the format of the records").required();
+}
 
 struct Stdin {
     decoder: Arc<crate::format::DecoderFactory>,
 }
 
-pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
-    Ok(Arc::new(Stdin { decoder: Arc::new(decoder(table)?) }))
+fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
+    let all: Vec<usize> = (0..table.schema.len()).collect();
+    Ok(Arc::new(Stdin { decoder: Arc::new(decoder(table, &table.value(&FORMAT)?, "", &all)?) }))
 }
 
 impl SourceFactory for Stdin {

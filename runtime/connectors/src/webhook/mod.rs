@@ -1,25 +1,31 @@
 //! Calls an HTTP address for each row: chat bots, alerts, tickets. Calls wait until their epoch is durable, so that nothing is
 //! told that is taken back later; one that is repeated after a crash carries the same `Idempotency-Key`.
 
+use crate::delivery::{Delivery, guarantee};
 use crate::format::Encoder;
 use crate::format::json_writer::JsonWriter;
+use crate::http;
 use crate::http::Http;
 use crate::options::TableSpec;
+use crate::registered::Connector;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value as Jinja};
 use reqwest::Method;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use weir_core::descriptor::{Changelog, Descriptor, ON_ERROR};
 use weir_core::error::io;
 use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
+use weir_core::option_spec::{Opt, Shown};
 use weir_core::state::Epoch;
 use weir_core::thread::locked;
-use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value, failpoint};
+use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value, choice, failpoint, options};
 use weir_expr::OnError;
 use weir_expr::text::cast_text;
 use weir_expr::time::Zone;
 
-const TEMPLATE: &str = "body.template";
+/// The template's name, in the engine and for messages.
+const TEMPLATE: &str = BODY.key();
 /// Calls of an epoch that wait in a subtask, and their bytes, before it asks for the epoch's end.
 const WAITING: usize = 10_000;
 const WAITING_BYTES: usize = 64 << 20;
@@ -45,24 +51,56 @@ enum Body {
     Template(Arc<Environment<'static>>),
 }
 
-pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    let url = url::Url::parse(table.need("url")?).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
+pub(crate) const CONNECTOR: Connector = Connector {
+    sink: Some(sink),
+    ..Connector::new(&Descriptor {
+        name: "webhook",
+        help: "calls an HTTP address for each row",
+        writes: Some(Changelog::All),
+        options: &[OPTIONS, http::OPTIONS],
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'webhook', 'url' = 'https://host/path', 'body.template' = '{\"text\": {{ name }}}'
+)",
+        ..Descriptor::CONNECTOR
+    })
+};
+
+choice! {
+    enum Verb { Post = "POST", Put = "PUT", Patch = "PATCH" }
+}
+
+options! {
+    OPTIONS:
+    URL: String =
+        Opt::address("url", "never shown in messages, since such addresses contain tokens").required().shown(Shown::Host);
+    METHOD: Verb = Opt::one_of("method", "how it is called").default("POST");
+    HEADERS: String = Opt::text("headers.*", "further headers, beside `Content-Type: application/json`").shown(Shown::Hidden);
+    BODY: String = Opt::text(
+        "body.template",
+        "the body, in the template language of minijinja; its variables are the columns and `op` (`+I`, `+U`), written as JSON. \
+         The row as a JSON object where nothing is said",
+    )
+    .shown(Shown::Hidden);
+    DELIVERY: Delivery = guarantee(
+        "at-least-once",
+        "`at-least-once`; `exactly-once` is refused, since a call cannot be taken back",
+    );
+}
+
+fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
+    let url = url::Url::parse(&table.value(&URL)?).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
     let Some(url) = url else {
         // The address may hold a token, and is not shown.
         let e = Error::script(format!("the option 'url' of table '{}' is no HTTP address", table.name));
-        return Err(e.at(table.place_of("url")).hint("it is like https://host/path"));
+        return Err(e.at(table.place_of(&URL)).hint("it is like https://host/path"));
     };
     let host = url.host_str().unwrap_or_default().to_string();
-    let method = match table.get("method").unwrap_or("POST") {
-        "POST" => Method::POST,
-        "PUT" => Method::PUT,
-        "PATCH" => Method::PATCH,
-        other => {
-            let e = Error::script(format!("there is no method '{other}' for a webhook")).at(table.place_of("method"));
-            return Err(e.hint("there are POST, PUT and PATCH"));
-        }
+    let method = match table.value(&METHOD)? {
+        Verb::Post => Method::POST,
+        Verb::Put => Method::PUT,
+        Verb::Patch => Method::PATCH,
     };
-    let mut headers = table.with_prefix("headers.");
+    let mut headers = table.all_of(&HEADERS);
     if !headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-type")) {
         headers.push(("Content-Type".to_string(), "application/json".to_string()));
     }
@@ -71,25 +109,25 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
             && reqwest::header::HeaderValue::try_from(value.as_str()).is_ok();
         if !good {
             let e = Error::script(format!("'headers.{name}' is no header of HTTP"));
-            return Err(e.at(table.place_of(&format!("headers.{name}"))));
+            return Err(e.at(table.place_of_key(&format!("headers.{name}"))));
         }
     }
-    let body = match table.get(TEMPLATE) {
+    let body = match table.get(&BODY)? {
         None => Body::Row(JsonWriter::plain(table)),
-        Some(text) => Body::Template(Arc::new(template(table, text)?)),
+        Some(text) => Body::Template(Arc::new(template(table, &text)?)),
     };
     if matches!(table.on_error, OnError::DeadLetter | OnError::Null) {
-        let e = Error::script("calls that are refused can end the job or be left out").at(table.place_of("on-error"));
+        let e = Error::script("calls that are refused can end the job or be left out").at(table.place_of(&ON_ERROR));
         return Err(e.hint("'on-error' is 'fail' or 'skip'"));
     }
-    if table.exactly_once(false)? {
+    if table.value(&DELIVERY)? == Delivery::ExactlyOnce {
         let e = Error::script("a call cannot be taken back, and so is made at least once");
         return Err(e
-            .at(table.place_of("sink.delivery-guarantee"))
+            .at(table.place_of(&DELIVERY))
             .hint("a repeated call has the same Idempotency-Key, by which its receiver can tell"));
     }
     Ok(Arc::new(Webhook {
-        http: Http::new(table, "", format!("the webhook at {host}"))?,
+        http: Http::new(table, format!("the webhook at {host}"))?,
         url: url.to_string(),
         host,
         method,
@@ -108,7 +146,7 @@ fn template(table: &TableSpec, text: &str) -> Result<Environment<'static>> {
     let wrong = |e: minijinja::Error| {
         let line = e.line().map(|l| format!(" (line {l})")).unwrap_or_default();
         Error::script(format!("'{TEMPLATE}'{line}: {}", e.detail().map_or(e.kind().to_string(), str::to_string)))
-            .at(table.place_of(TEMPLATE))
+            .at(table.place_of(&BODY))
     };
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -118,7 +156,7 @@ fn template(table: &TableSpec, text: &str) -> Result<Environment<'static>> {
     let mut known: Vec<&str> = table.schema.fields.iter().map(|f| f.name.as_str()).collect();
     known.push("op");
     if let Some(n) = names.iter().find(|n| !known.contains(&n.as_str())) {
-        let e = Error::script(format!("'{TEMPLATE}' names '{n}', which is no column")).at(table.place_of(TEMPLATE));
+        let e = Error::script(format!("'{TEMPLATE}' names '{n}', which is no column")).at(table.place_of(&BODY));
         return Err(match weir_core::error::nearest(n, known.iter().copied()) {
             Some(n) => e.hint(format!("did you mean '{n}'?")),
             None => e.hint(format!("there are: {}", known.join(", "))),

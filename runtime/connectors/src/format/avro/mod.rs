@@ -6,14 +6,111 @@ mod registry;
 mod schema;
 mod values;
 
-use super::{Decoder, Encoder, Failure, Rows};
+use super::{Decoder, Encoder, Failure, Format, IGNORE_ERRORS, Rows, decoders, encoders};
 use crate::options::TableSpec;
 use apache_avro::types::Value as Avro;
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
 use registry::Registry;
 use std::sync::{Arc, OnceLock};
 use values::Written;
-use weir_core::{Batch, Error, Field, Result, RowKind, SqlType, Value};
+use weir_core::descriptor::{Changelog, Descriptor};
+use weir_core::option_spec::Opt;
+use weir_core::{Batch, Error, Field, Result, RowKind, SqlType, Value, choice, options};
+
+/// Which of the three formats records are in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Records {
+    Plain,
+    Registered,
+    Changes,
+}
+
+choice! {
+    enum Encoding { Binary = "binary" }
+}
+
+options! {
+    OPTIONS:
+    LEGACY: bool = Opt::boolean("timestamp_mapping.legacy", "Flink's older mapping of timestamps, in which those with and without a zone have one type")
+        .default("true");
+    ENCODING: Encoding = Opt::one_of("encoding", "`binary`, the only one").default("binary");
+}
+
+options! {
+    OF_ROWS:
+    SCHEMA: String = Opt::text("schema", "this schema rather than that of the columns");
+}
+
+options! {
+    REGISTERED:
+    SUBJECT: String =
+        Opt::text("subject", "where the schema is registered when writing; `TOPIC-value` and `TOPIC-key` where nothing is said");
+}
+
+pub(super) const PLAIN: Format = Format {
+    descriptor: &Descriptor {
+        name: "avro",
+        help: "messages of the schema that Flink derives from the columns",
+        options: &[OF_ROWS, OPTIONS, super::IGNORING],
+        lines: false,
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'broker:9092',
+  'scan.startup.mode' = 'earliest-offset', 'format' = 'avro'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(AvroReader::new(t, Records::Plain)?)),
+    encoder: |t| Ok(encoders(AvroWriter::new(t, Records::Plain)?)),
+    dialect: None,
+    extension: "avro",
+};
+
+pub(super) const CONFLUENT: Format = Format {
+    descriptor: &Descriptor {
+        name: "avro-confluent",
+        help: "messages that name their schema in a registry with Confluent's interface",
+        options: &[
+            registry::OPTIONS,
+            registry::IDLE,
+            REGISTERED,
+            OF_ROWS,
+            OPTIONS,
+            super::IGNORING,
+            crate::http::OPTIONS,
+        ],
+        lines: false,
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'broker:9092',
+  'scan.startup.mode' = 'earliest-offset', 'format' = 'avro-confluent', 'avro-confluent.url' = 'http://registry:8081'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(AvroReader::new(t, Records::Registered)?)),
+    encoder: |t| Ok(encoders(AvroWriter::new(t, Records::Registered)?)),
+    dialect: None,
+    extension: "avro",
+};
+
+pub(super) const DEBEZIUM: Format = Format {
+    descriptor: &Descriptor {
+        name: "debezium-avro-confluent",
+        help: "Debezium's changes in messages that name their schema in a registry",
+        reads: Some(Changelog::All),
+        writes: Some(Changelog::All),
+        options: &[registry::OPTIONS, registry::IDLE, REGISTERED, OPTIONS, super::IGNORING, crate::http::OPTIONS],
+        lines: false,
+        example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
+  'connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'broker:9092',
+  'scan.startup.mode' = 'earliest-offset', 'format' = 'debezium-avro-confluent',
+  'debezium-avro-confluent.url' = 'http://registry:8081'
+)",
+        ..Descriptor::FORMAT
+    },
+    decoder: |t| Ok(decoders(AvroReader::new(t, Records::Changes)?)),
+    encoder: |t| Ok(encoders(AvroWriter::new(t, Records::Changes)?)),
+    dialect: None,
+    extension: "avro",
+};
 
 /// How a record says which schema it was written with.
 #[derive(Clone)]
@@ -38,18 +135,11 @@ pub(crate) struct AvroFormat {
 }
 
 impl AvroFormat {
-    /// From a table's options; `format` is its name.
-    pub fn new(table: &TableSpec, format: &str) -> Result<Self> {
-        let changes = format.starts_with("debezium");
-        let legacy = table.boolean(&format!("{format}.timestamp_mapping.legacy"), true)?;
-        if table.get(&format!("{format}.encoding")).is_some_and(|e| e != "binary") {
-            let key = format!("{format}.encoding");
-            return Err(Error::script(format!("'{key}' is binary")).at(table.place_of(&key)));
-        }
-        if table.connector() == "filesystem" {
-            let e = Error::script(format!("the format {format} goes with messages, not with files"));
-            return Err(e.at(table.place_of("format")));
-        }
+    /// From a table's options.
+    fn new(table: &TableSpec, kind: Records) -> Result<Self> {
+        let changes = kind == Records::Changes;
+        let legacy = table.value(&LEGACY)?;
+        let Encoding::Binary = table.value(&ENCODING)?;
         let row = schema::record(schema::RECORD, &table.schema.fields, legacy).map_err(|e| e.at(table.place))?;
         let text = if changes {
             let field = |name: &str, ty: serde_json::Value| serde_json::json!({"name": name, "type": ["null", ty], "default": null});
@@ -59,27 +149,25 @@ impl AvroFormat {
             let fields = [field("before", row), field("after", again), field("op", "string".into())];
             serde_json::json!({"type": "record", "name": schema::RECORD, "fields": fields}).to_string()
         } else {
-            let given = format!("{format}.schema");
-            match table.get(&given) {
-                Some(text) => {
-                    Schema::parse_str(text).map_err(|e| {
-                        Error::script(format!("'{given}' is no Avro schema: {e}")).at(table.place_of(&given))
-                    })?;
-                    text.to_string()
-                }
-                None => row.to_string(),
+            let given = table.get(&SCHEMA)?;
+            if let Some(text) = &given {
+                Schema::parse_str(text).map_err(|e| {
+                    let e = format!("'{}' is no Avro schema: {e}", table.key_of(&SCHEMA));
+                    Error::script(e).at(table.place_of(&SCHEMA))
+                })?;
             }
+            given.unwrap_or_else(|| row.to_string())
         };
         let parsed =
             Schema::parse_str(&text).map_err(|e| Error::script(format!("no Avro schema: {e}")).at(table.place))?;
-        let (by, subject) = if format == "avro" {
-            (By::Table(Arc::new(Written::new(parsed))), None)
-        } else {
-            let subject = table.get(&format!("{format}.subject")).map(str::to_string);
-            let of_topic = || table.options.get("topic").map(|t| format!("{t}-{}", table.side));
-            (By::Registry(Arc::new(Registry::new(table, format)?)), subject.or_else(of_topic))
+        let (by, subject) = match kind {
+            Records::Plain => (By::Table(Arc::new(Written::new(parsed))), None),
+            Records::Registered | Records::Changes => {
+                let subject = table.get(&SUBJECT)?.or_else(|| table.subject.clone());
+                (By::Registry(Arc::new(Registry::new(table)?)), subject)
+            }
         };
-        let given = table.options.contains_key(&format!("{format}.schema"));
+        let given = !changes && table.has(&SCHEMA);
         Ok(AvroFormat { by, changes, legacy, text, given, subject })
     }
 }
@@ -93,10 +181,9 @@ pub(crate) struct AvroReader {
 }
 
 impl AvroReader {
-    pub fn new(table: &TableSpec, format: &str) -> Result<Self> {
-        super::no_metadata(table, format)?;
-        let ignore_errors = table.boolean(&format!("{format}.ignore-parse-errors"), false)?;
-        Ok(AvroReader { format: AvroFormat::new(table, format)?, fields: table.projected().fields, ignore_errors })
+    fn new(table: &TableSpec, kind: Records) -> Result<Self> {
+        let ignore_errors = table.value(&IGNORE_ERRORS)?;
+        Ok(AvroReader { format: AvroFormat::new(table, kind)?, fields: table.projected().fields, ignore_errors })
     }
 
     fn read(&self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
@@ -170,15 +257,15 @@ pub(crate) struct AvroWriter {
 }
 
 impl AvroWriter {
-    pub fn new(table: &TableSpec, format: &str) -> Result<Self> {
-        let reader = AvroReader::new(table, format)?;
-        let schema = Schema::parse_str(&reader.format.text).map_err(|e| Error::internal(e.to_string()))?;
-        if matches!(reader.format.by, By::Registry(_)) && reader.format.subject.is_none() {
-            let e = Error::script(format!("table '{}' lacks the option '{format}.subject'", table.name));
+    fn new(table: &TableSpec, kind: Records) -> Result<Self> {
+        let format = AvroFormat::new(table, kind)?;
+        let schema = Schema::parse_str(&format.text).map_err(|e| Error::internal(e.to_string()))?;
+        if matches!(format.by, By::Registry(_)) && format.subject.is_none() {
+            let e = Error::script(format!("table '{}' lacks the option '{}'", table.name, table.key_of(&SUBJECT)));
             return Err(e.at(table.place));
         }
         let fields = table.schema.fields.clone();
-        Ok(AvroWriter { format: reader.format, fields, schema: Arc::new(schema), id: Arc::default() })
+        Ok(AvroWriter { format, fields, schema: Arc::new(schema), id: Arc::default() })
     }
 }
 

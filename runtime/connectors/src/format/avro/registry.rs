@@ -6,8 +6,9 @@ use crate::options::TableSpec;
 use apache_avro::Schema;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use weir_core::option_spec::{Opt, OptionSpec};
 use weir_core::thread::locked;
-use weir_core::{Error, Result};
+use weir_core::{Error, Result, options};
 
 /// A registry, asked once for each schema.
 pub(super) struct Registry {
@@ -16,22 +17,30 @@ pub(super) struct Registry {
     known: Mutex<HashMap<u32, Found>>,
 }
 
+options! {
+    /// The options of a registry.
+    pub(super) OPTIONS:
+    URL: String = Opt::address("url", "the registry").required();
+}
+
+/// What is accepted and does nothing.
+pub(super) const IDLE: &[OptionSpec] =
+    &[OptionSpec::idle("basic-auth.credentials-source", "`basic-auth.user-info` is where the user stands").how()];
+
 /// A schema, or why there is none that helps.
 type Found = std::result::Result<Arc<Written>, String>;
 
 impl Registry {
     /// The registry that a table's options name.
-    pub fn new(table: &TableSpec, format: &str) -> Result<Self> {
-        let url = table.need(&format!("{format}.url"))?.trim_end_matches('/').to_string();
-        let at = table.place_of(&format!("{format}.url"));
+    pub fn new(table: &TableSpec) -> Result<Self> {
+        let url = table.value(&URL)?.trim_end_matches('/').to_string();
         let parsed = url::Url::parse(&url).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
         let Some(parsed) = parsed else {
-            let e = Error::script(format!("'{format}.url' of table '{}' is no address of a registry", table.name));
-            return Err(e.at(at).hint("it is like http://registry:8081"));
+            let e = format!("'{}' of table '{}' is no address of a registry", table.key_of(&URL), table.name);
+            return Err(Error::script(e).at(table.place_of(&URL)).hint("it is like http://registry:8081"));
         };
         let what = format!("the schema registry at {}", parsed.host_str().unwrap_or_default());
-        table.get(&format!("{format}.basic-auth.credentials-source"));
-        Ok(Registry { http: Http::new(table, &format!("{format}."), what)?, url, known: Mutex::default() })
+        Ok(Registry { http: Http::new(table, what)?, url, known: Mutex::default() })
     }
 
     fn refused(&self, what: &str, answer: &crate::http::Answer) -> Error {

@@ -1,0 +1,42 @@
+//! Who asks a server: a name and a password.
+
+use crate::options::TableSpec;
+use weir_core::option_spec::{Opt, Shown};
+use weir_core::{Error, Result, options};
+
+options! {
+    /// The options of a login.
+    pub(crate) OPTIONS:
+    USERNAME: String = Opt::text("username", "who asks").how().shown(Shown::Hidden);
+    PASSWORD: String = Opt::text("password", "with which password; an empty one is none").how().shown(Shown::Secret);
+    PASSWORD_FILE: String =
+        Opt::text("password.file", "a file whose first line is the password, in place of `password`").how().shown(Shown::Hidden);
+}
+
+/// The user that a table's options name.
+pub(crate) fn user(table: &TableSpec) -> Result<Option<String>> {
+    table.get(&USERNAME)
+}
+
+/// The password: the option itself, or the first line of the file that another one names. An empty one is none.
+///
+/// # Errors
+/// When both are given, or the file cannot be read.
+pub(crate) fn password(table: &TableSpec) -> Result<Option<String>> {
+    let given = match (table.get(&PASSWORD)?, table.get(&PASSWORD_FILE)?) {
+        (Some(_), Some(_)) => {
+            let e = Error::script("'password' and 'password.file' exclude each other");
+            return Err(e.at(table.place_of(&PASSWORD_FILE)));
+        }
+        (given, None) => given,
+        (None, Some(file)) => {
+            let path = table.base.join(file);
+            let text = std::fs::read_to_string(&path).map_err(|e| {
+                let e = format!("cannot read 'password.file' {}: {e}", path.display());
+                Error::script(e).at(table.place_of(&PASSWORD_FILE))
+            })?;
+            Some(text.lines().next().unwrap_or_default().to_string())
+        }
+    };
+    Ok(given.filter(|s| !s.is_empty()))
+}

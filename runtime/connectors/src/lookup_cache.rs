@@ -1,0 +1,60 @@
+//! How a lookup remembers what it found, with Flink's options of today and of before 1.16.
+
+use crate::options::TableSpec;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use weir_core::option_spec::{Opt, OptionSpec, Role};
+use weir_core::{Result, choice, options};
+use weir_operators::lookup::Cache;
+
+choice! {
+    enum Remembers { Nothing = "NONE", Part = "PARTIAL" }
+}
+
+const LOOKUP: &[Role] = &[Role::Lookup];
+
+options! {
+    /// The options of what is remembered.
+    pub(crate) OPTIONS:
+    CACHE: Remembers = Opt::one_of("lookup.cache", "whether keys that were looked up are remembered: `PARTIAL`, `NONE`").default("NONE").how().of(LOOKUP);
+    MAX_ROWS: usize = Opt::whole("lookup.partial-cache.max-rows", 0, i64::MAX, "how many keys, with `PARTIAL` 10000 where nothing is said")
+        .how().of(LOOKUP);
+    AFTER_WRITE: Duration = Opt::duration("lookup.partial-cache.expire-after-write", "for how long").how().of(LOOKUP);
+    AFTER_ACCESS: Duration =
+        Opt::duration("lookup.partial-cache.expire-after-access", "for how long without being asked for").how().of(LOOKUP);
+    MISSING: bool = Opt::boolean("lookup.partial-cache.caching-missing-key", "whether keys without a row are remembered, too; as `true` where nothing is said")
+        .how().of(LOOKUP);
+    OLD_ROWS: usize = Opt::whole("lookup.cache.max-rows", 0, i64::MAX, "an older name of `lookup.partial-cache.max-rows`").how().of(LOOKUP);
+    OLD_TTL: Duration =
+        Opt::duration("lookup.cache.ttl", "an older name of `lookup.partial-cache.expire-after-write`").how().of(LOOKUP);
+    OLD_MISSING: bool =
+        Opt::boolean("lookup.cache.caching-missing-key", "an older name of `lookup.partial-cache.caching-missing-key`")
+            .default("true").how().of(LOOKUP);
+}
+
+/// What is accepted and does nothing.
+pub(crate) const IDLE: &[OptionSpec] =
+    &[OptionSpec::idle("lookup.async", "the keys of a batch are asked for together in any case").how().of(LOOKUP)];
+
+/// What a table's options say.
+///
+/// # Errors
+/// When one is wrong.
+pub(crate) fn cache(table: &TableSpec) -> Result<Cache> {
+    let rows = table.get(&MAX_ROWS)?.or(table.get(&OLD_ROWS)?).and_then(NonZeroUsize::new);
+    let max_rows = match table.get(&CACHE)? {
+        None => rows,
+        Some(Remembers::Nothing) => None,
+        Some(Remembers::Part) => rows.or(NonZeroUsize::new(10_000)),
+    };
+    if max_rows.is_none() {
+        let of_cache = [OLD_TTL.key(), OLD_MISSING.key(), AFTER_WRITE.key(), AFTER_ACCESS.key(), MISSING.key()];
+        table.idle(&of_cache, "nothing is remembered without 'lookup.cache' = 'PARTIAL'");
+    }
+    Ok(Cache {
+        max_rows,
+        after_write: table.get(&AFTER_WRITE)?.or(table.get(&OLD_TTL)?),
+        after_access: table.get(&AFTER_ACCESS)?,
+        missing: table.get(&MISSING)?.map_or_else(|| table.value(&OLD_MISSING), Ok)?,
+    })
+}

@@ -1,0 +1,452 @@
+//! Connectors and formats as values: each says what it is called, what it can be, what options and metadata it has. Whoever asks
+//! for a name, an option or a mode asks these; nothing else lists them.
+
+use crate::error::{Place, nearest};
+use crate::option_spec::{FormatOf, Opt, OptionSpec, Role, Shown, Type};
+use crate::{Error, Result, SqlType};
+use std::collections::BTreeMap;
+
+/// What comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changelog {
+    /// Rows that come only.
+    InsertOnly,
+    /// Rows that replace the one before with their key, and keys that go.
+    Upsert,
+    /// Rows that come, change and go.
+    All,
+    /// What the format has.
+    OfFormat,
+}
+
+impl Changelog {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Changelog::InsertOnly => "insert-only",
+            Changelog::Upsert => "upsert",
+            Changelog::All => "all changes",
+            Changelog::OfFormat => "as its format",
+        }
+    }
+}
+
+/// What a table's primary key is to a connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrimaryKey {
+    /// It need not be there.
+    Optional,
+    /// A table must have one.
+    Required,
+    /// A sink without one takes that of a query whose results change.
+    OfQuery,
+}
+
+/// What of a record, or of what it is in, a column may stand for beside the record's fields.
+#[derive(Debug, Clone, Copy)]
+pub struct Metadata {
+    /// Its name.
+    pub key: &'static str,
+    /// Its type.
+    pub ty: fn() -> SqlType,
+    /// Whether a sink writes it.
+    pub writable: bool,
+}
+
+impl Metadata {
+    /// One that can be read.
+    pub const fn read(key: &'static str, ty: fn() -> SqlType) -> Self {
+        Metadata { key, ty, writable: false }
+    }
+    /// One that can be read and written.
+    pub const fn written(key: &'static str, ty: fn() -> SqlType) -> Self {
+        Metadata { key, ty, writable: true }
+    }
+    /// The metadata of a list that says of each what it is read from.
+    pub const fn of<T: Copy, const N: usize>(all: &[(Metadata, T); N]) -> [Metadata; N] {
+        let mut out = [all[0].0; N];
+        let mut i = 0;
+        while i < N {
+            out[i] = all[i].0;
+            i += 1;
+        }
+        out
+    }
+}
+
+/// What a descriptor is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A connector: where rows come from or go to.
+    Connector,
+    /// A format: how a record has its row.
+    Format,
+}
+
+/// A connector or a format.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// Which of the two.
+    pub kind: Kind,
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// What it gives as a source; none when it is none.
+    pub reads: Option<Changelog>,
+    /// What it takes as a sink; none when it is none.
+    pub writes: Option<Changelog>,
+    /// Whether rows are looked up in it.
+    pub looks_up: bool,
+    /// Its options, in groups that it may share with others. A format's have their names without its own.
+    pub options: &'static [&'static [OptionSpec]],
+    /// Its metadata.
+    pub metadata: &'static [Metadata],
+    /// What the metadata of its format begins with, if a column can stand for such.
+    pub metadata_of_format: Option<&'static str>,
+    /// What a primary key is to it.
+    pub key: PrimaryKey,
+    /// Whether a row can fail without the others.
+    pub rows_fail: bool,
+    /// Whether a sink's dead letters go to a table of the same system.
+    pub own_dead_letters: bool,
+    /// The options by which a table of dead letters is read from its beginning to its end of now; none if it cannot be.
+    pub replayed_with: &'static [(&'static str, &'static str)],
+    /// Whether records of a format are lines of text.
+    pub lines: bool,
+    /// How a table of it is declared.
+    pub example: &'static str,
+}
+
+impl Descriptor {
+    /// A connector that is nothing yet.
+    pub const CONNECTOR: Descriptor = Descriptor {
+        kind: Kind::Connector,
+        name: "",
+        help: "",
+        reads: None,
+        writes: None,
+        looks_up: false,
+        options: &[],
+        metadata: &[],
+        metadata_of_format: None,
+        key: PrimaryKey::Optional,
+        rows_fail: true,
+        own_dead_letters: false,
+        replayed_with: &[],
+        lines: false,
+        example: "",
+    };
+    /// A format that reads and writes lines, of rows that come.
+    pub const FORMAT: Descriptor = Descriptor {
+        kind: Kind::Format,
+        reads: Some(Changelog::InsertOnly),
+        writes: Some(Changelog::InsertOnly),
+        lines: true,
+        ..Self::CONNECTOR
+    };
+
+    /// All options.
+    pub fn options(&self) -> impl Iterator<Item = &'static OptionSpec> {
+        self.options.iter().flat_map(|group| group.iter())
+    }
+
+    /// The option of a name. One that is just of this name goes before what stands for many.
+    pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
+        self.options().find(|o| o.key == key).or_else(|| self.options().find(|o| o.is(key)))
+    }
+
+    /// Whether a table of it can be that.
+    pub fn is(&self, role: Role) -> bool {
+        match role {
+            Role::Source => self.reads.is_some(),
+            Role::Sink => self.writes.is_some(),
+            Role::Lookup => self.looks_up,
+        }
+    }
+}
+
+/// All connectors and formats: the one place where they are listed.
+#[derive(Debug, Clone, Copy)]
+pub struct Registry {
+    /// The connectors.
+    pub connectors: &'static [&'static Descriptor],
+    /// The formats.
+    pub formats: &'static [&'static Descriptor],
+}
+
+fn names<'a>(all: impl Iterator<Item = &'a &'static Descriptor>) -> String {
+    all.map(|d| d.name).collect::<Vec<_>>().join(", ")
+}
+
+impl Registry {
+    /// The connector of a name.
+    pub fn connector(&self, name: &str) -> Option<&'static Descriptor> {
+        self.connectors.iter().find(|d| d.name == name).copied()
+    }
+
+    /// The format of a name.
+    pub fn format(&self, name: &str) -> Option<&'static Descriptor> {
+        self.formats.iter().find(|d| d.name == name).copied()
+    }
+
+    /// What a table without a connector is told.
+    pub fn hint_of_connectors(&self) -> String {
+        format!("add WITH ('connector' = 'filesystem', …); there are {}", names(self.connectors.iter()))
+    }
+
+    /// The connector that a table's options name, and its formats.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it cannot be what it is to be.
+    pub fn of(&self, table: &Given<'_>, role: Role) -> Result<Described> {
+        let wanted = table.options.get(CONNECTOR.key()).map_or("", String::as_str);
+        let what = role.name();
+        let found = self.connector(wanted);
+        if let Some(connector) = found.filter(|d| d.is(role)) {
+            return Described::new(*self, connector, table, role);
+        }
+        let message = match found {
+            Some(_) => format!("the connector '{wanted}' of table '{}' is no {what}", table.name),
+            None => format!("there is no connector '{wanted}', which table '{}' asks for", table.name),
+        };
+        let e = Error::script(message).at(table.place_of(CONNECTOR.key()));
+        let fitting = || self.connectors.iter().filter(|d| d.is(role));
+        Err(match nearest(wanted, fitting().map(|d| d.name)) {
+            Some(n) if found.is_none() => e.hint(format!("did you mean '{n}'?")),
+            _ => e.hint(format!("as a {what} there are: {}", names(fitting()))),
+        })
+    }
+
+    /// What is known of a table's options, where its connector is known; formats that there are not are left out.
+    pub fn known(&self, options: &BTreeMap<String, String>) -> Option<Described> {
+        let connector = self.connector(options.get(CONNECTOR.key())?)?;
+        let formats = formats_of(connector, options).filter_map(|(of, f)| Some((of, self.format(f)?)));
+        Some(Described { connector, formats: formats.collect() })
+    }
+}
+
+/// The formats that options name.
+fn formats_of<'a>(
+    connector: &'static Descriptor,
+    options: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (FormatOf, &'a str)> {
+    connector.options().filter_map(|o| match o.ty {
+        Type::Format(of) => options.get(o.key).map(|f| (of, f.as_str())),
+        _ => None,
+    })
+}
+
+/// A table as it is declared.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Its name, for errors.
+    pub name: &'a str,
+    /// Its options.
+    pub options: &'a BTreeMap<String, String>,
+    /// Where they stand.
+    pub places: &'a BTreeMap<String, Place>,
+    /// Where it stands.
+    pub place: Option<Place>,
+}
+
+impl Given<'_> {
+    fn place_of(&self, key: &str) -> Option<Place> {
+        self.places.get(key).copied().or(self.place)
+    }
+}
+
+/// A table's connector and its formats.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// The connector.
+    pub connector: &'static Descriptor,
+    formats: Vec<(FormatOf, &'static Descriptor)>,
+}
+
+impl Described {
+    fn new(registry: Registry, connector: &'static Descriptor, table: &Given<'_>, role: Role) -> Result<Self> {
+        let mut formats = vec![];
+        for (of, wanted) in formats_of(connector, table.options) {
+            let role = if role == Role::Sink { Role::Sink } else { Role::Source };
+            let fits = |d: &&&'static Descriptor| d.is(role) && (d.lines || !of.lines);
+            let found = registry.format(wanted);
+            if let Some(f) = found.filter(|f| fits(&f)) {
+                formats.push((of, f));
+                continue;
+            }
+            let message = match found {
+                None => format!("there is no format '{wanted}', which table '{}' asks for", table.name),
+                Some(_) => format!("the format {wanted} goes with messages, not with files"),
+            };
+            let key =
+                connector.options().find(|o| matches!(o.ty, Type::Format(f) if f == of)).map_or("format", |o| o.key);
+            let e = Error::script(message).at(table.place_of(key));
+            return Err(match nearest(wanted, registry.formats.iter().filter(fits).map(|d| d.name)) {
+                Some(n) if found.is_none() => e.hint(format!("did you mean '{n}'?")),
+                _ => e.hint(format!("there are {}", names(registry.formats.iter().filter(fits)))),
+            });
+        }
+        Ok(Described { connector, formats })
+    }
+
+    /// The format of whole records, or of their values.
+    pub fn format(&self) -> Option<&'static Descriptor> {
+        self.formats.iter().find(|(of, _)| of.value).map(|(_, f)| *f)
+    }
+
+    /// What the table brings when it is read.
+    pub fn reads(&self) -> Changelog {
+        self.mode(self.connector.reads, |f| f.reads)
+    }
+
+    /// What the table takes when it is written.
+    pub fn writes(&self) -> Changelog {
+        self.mode(self.connector.writes, |f| f.writes)
+    }
+
+    fn mode(&self, own: Option<Changelog>, of: impl Fn(&Descriptor) -> Option<Changelog>) -> Changelog {
+        match own {
+            Some(Changelog::OfFormat) => self.format().and_then(of).unwrap_or(Changelog::InsertOnly),
+            own => own.unwrap_or(Changelog::InsertOnly),
+        }
+    }
+
+    /// The option of a name.
+    pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
+        let common = || COMMON.iter().find(|o| o.key == key);
+        let own = common().or_else(|| self.connector.options().find(|o| o.key == key));
+        let of_format = || {
+            self.formats.iter().find_map(|(of, f)| {
+                let key = key.strip_prefix(of.prefix).unwrap_or(key);
+                f.option(key.strip_prefix(f.name)?.strip_prefix('.')?)
+            })
+        };
+        own.or_else(of_format).or_else(|| self.connector.option(key))
+    }
+
+    /// The names of all options.
+    fn keys(&self) -> impl Iterator<Item = String> {
+        let own = COMMON.iter().chain(self.connector.options()).map(|o| o.key.to_string());
+        own.chain(self.formats.iter().flat_map(|(of, f)| {
+            let prefix = of.prefix;
+            f.options().map(move |o| format!("{prefix}{}.{}", f.name, o.key))
+        }))
+    }
+
+    /// Checks a table's options for what it is to be.
+    ///
+    /// # Errors
+    /// The first that there is not, that is not what it may be, or that is missing.
+    pub fn check(&self, table: &Given<'_>, role: Role) -> Result<()> {
+        for (key, value) in table.options {
+            let at = table.place_of(key);
+            let Some(option) = self.option(key) else {
+                let name = self.connector.name;
+                let e = format!("the connector '{name}' of table '{}' has no option '{key}'", table.name);
+                let known: Vec<String> = self.keys().collect();
+                let e = Error::script(e).at(at);
+                return Err(match nearest(key, known.iter().map(String::as_str)) {
+                    Some(n) => e.hint(format!("did you mean '{n}'?")),
+                    None => e.hint(format!("it has: {}", known.join(", "))),
+                });
+            };
+            if option.is_for(role) && option.idle.is_none() {
+                option.parse(key, value).map_err(|e| e.at(at))?;
+            }
+        }
+        let lacks = |key: String| {
+            Err(Error::script(format!("table '{}' lacks the option '{key}'", table.name)).at(table.place))
+        };
+        let needed = |o: &&OptionSpec| o.required && o.is_for(role);
+        if let Some(o) = self.connector.options().filter(needed).find(|o| !table.options.contains_key(o.key)) {
+            return lacks(o.key.to_string());
+        }
+        for (of, f) in &self.formats {
+            let key = |o: &OptionSpec| format!("{}.{}", f.name, o.key);
+            let given =
+                |k: &str| table.options.contains_key(k) || table.options.contains_key(&format!("{}{k}", of.prefix));
+            if let Some(o) = f.options().filter(needed).find(|o| !given(&key(o))) {
+                return lacks(format!("{}{}", of.prefix, key(o)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The metadata of a name.
+    ///
+    /// # Errors
+    /// When the table has none of that name.
+    pub fn metadata(&self, key: &str) -> Result<&'static Metadata> {
+        let of_format = || {
+            let key = key.strip_prefix(self.connector.metadata_of_format?)?;
+            self.format()?.metadata.iter().find(|m| m.key == key)
+        };
+        if let Some(m) = self.connector.metadata.iter().find(|m| m.key == key).or_else(of_format) {
+            return Ok(m);
+        }
+        let mut known: Vec<String> = self.connector.metadata.iter().map(|m| m.key.to_string()).collect();
+        if let (Some(prefix), Some(f)) = (self.connector.metadata_of_format, self.format()) {
+            known.extend(f.metadata.iter().map(|m| format!("{prefix}{}", m.key)));
+        }
+        let e = Error::script(format!("there is no metadata '{key}'"));
+        Err(match (known.is_empty(), nearest(key, known.iter().map(String::as_str))) {
+            (true, _) => e.hint(format!("tables of '{}' have none", self.connector.name)),
+            (false, Some(n)) => e.hint(format!("did you mean '{n}'?")),
+            (false, None) => e.hint(format!("tables of '{}' have {}", self.connector.name, known.join(", "))),
+        })
+    }
+}
+
+crate::choice! {
+    /// What becomes of rows that fail.
+    #[derive(Default, Hash)]
+    pub enum OnError {
+        /// The job ends.
+        #[default]
+        Fail = "fail",
+        /// The row is left out and counted.
+        Skip = "skip",
+        /// What failed is NULL.
+        Null = "null",
+        /// The row goes to a table of dead letters.
+        DeadLetter = "dead-letter",
+    }
+}
+
+crate::options! {
+    /// The options of every table.
+    pub COMMON:
+    /// The name of a table's connector.
+    pub CONNECTOR: String = Opt::text("connector", "where the table's rows come from or go to").required();
+    /// Subtasks of a table's source or sink.
+    pub PARALLELISM: usize = Opt::whole("parallelism", 1, 64, "subtasks of the table's source or sink").how();
+    /// Subtasks of its source.
+    pub SCAN_PARALLELISM: usize = Opt::whole("scan.parallelism", 1, 64, "the same for the source").how().of(&[Role::Source]);
+    /// Subtasks of its sink.
+    pub SINK_PARALLELISM: usize = Opt::whole("sink.parallelism", 1, 64, "the same for the sink").how().of(&[Role::Sink]);
+}
+
+crate::options! {
+    /// The options of every table whose rows can fail alone, and of every function.
+    pub FAILING:
+    /// What becomes of rows that fail.
+    pub ON_ERROR: OnError = Opt::one_of(
+        "on-error",
+        "rows that fail: `fail` ends the job, `skip` leaves the row out and counts it, `null` makes the bad field NULL, \
+         `dead-letter` sends it to a table",
+    )
+    .default("fail")
+    .how();
+    /// Where dead letters go.
+    pub DEAD_LETTERS: String = Opt::text("dead-letter.table", "that table, with `dead-letter`").how();
+}
+
+/// Whether an option's value is not to be shown in messages.
+pub fn is_secret(option: Option<&OptionSpec>, key: &str) -> bool {
+    match option.map(|o| o.shown) {
+        Some(Shown::Secret) => true,
+        Some(Shown::Open | Shown::Host) => false,
+        Some(Shown::Hidden) | None => crate::secrets::named_so(key),
+    }
+}
