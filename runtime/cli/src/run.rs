@@ -25,7 +25,8 @@ use weir_core::state::StateBackend;
 use weir_core::{Error, Result, options};
 use weir_engine::{Control, Options, RestartStrategy, scale};
 use weir_hints::Settings;
-use weir_sql::{FunctionLoader, why_lost};
+use weir_plan::why_lost;
+use weir_sql::FunctionLoader;
 use weir_state::{Folder, Store};
 
 /// Rows of a batch where nothing else is set.

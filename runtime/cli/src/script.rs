@@ -113,11 +113,11 @@ pub fn explain(a: &Explain) -> Result<()> {
     let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
     let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader)?;
     let format = match a.format {
-        ExplainFormat::Text => weir_sql::Format::Text,
-        ExplainFormat::Json => weir_sql::Format::Json,
-        ExplainFormat::Mermaid => weir_sql::Format::Mermaid,
+        ExplainFormat::Text => weir_plan::Format::Text,
+        ExplainFormat::Json => weir_plan::Format::Json,
+        ExplainFormat::Mermaid => weir_plan::Format::Mermaid,
     };
-    text(secrets::shown(&weir_sql::explain(&compiled.inserts, format), true));
+    text(secrets::shown(&weir_plan::explain(&compiled.inserts, format), true));
     if a.format as u8 == ExplainFormat::Text as u8 {
         let assembled = crate::assemble::assemble(&compiled, &source.base)?;
         line("\nOperators:");

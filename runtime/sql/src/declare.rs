@@ -1,7 +1,7 @@
 //! Tables and views as they are declared, or made of queries. How a table was declared is kept, and what it is follows from that.
 
 use crate::binder::renamed;
-use crate::catalog::{Table, View, error_policy, option_map, place_of};
+use crate::catalog::{View, error_policy, option_map, place_of};
 use crate::names::{Binder, Scope};
 use crate::places::{Range, excerpt, place};
 use crate::script::Compiler;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::OnError;
+use weir_plan::Table;
 
 impl Compiler<'_> {
     pub(crate) fn create_table(&mut self, mut t: CreateTable) -> Result<()> {

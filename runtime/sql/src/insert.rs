@@ -1,16 +1,17 @@
 //! INSERT: a query's columns brought into the places and types of a table's, and the values that PARTITION fixes.
 
 use crate::binder::cast_columns;
-use crate::catalog::{Table, place_of};
+use crate::catalog::place_of;
 use crate::names::{Binder, Scope};
 use crate::places::place;
-use crate::plan::Plan;
 use crate::script::Compiler;
 use crate::syntax::InsertStatement;
 use sqlparser::ast::{Expr as Ast, Ident};
 use weir_core::{Error, Result, Schema, SqlType, Value};
 use weir_expr::functions::cast_to;
 use weir_expr::{Expr, cast};
+use weir_plan::Plan;
+use weir_plan::Table;
 
 impl Compiler<'_> {
     pub(crate) fn insert(&mut self, i: InsertStatement) -> Result<()> {

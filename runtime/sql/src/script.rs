@@ -3,17 +3,10 @@
 
 use crate::budget::on_stack;
 use crate::catalog::{
-    Catalog, FunctionLoader, FunctionSpec, Language, Table, error_policy, idents, option_map, place_of,
-    unknown_database,
+    Catalog, FunctionLoader, FunctionSpec, Language, error_policy, idents, option_map, place_of, unknown_database,
 };
-use crate::explain::{Format, explain};
-use crate::fingerprint;
-use crate::identity::Identity;
 use crate::names::Binder;
-use crate::optimize::optimize;
-use crate::plan::{Insert, Plan};
 use crate::settings;
-use crate::shared::with_several_readers;
 use crate::statement::{Statements, nesting, parse_script};
 use crate::syntax::{CreateFunction, Statement};
 use sqlparser::ast::{ObjectName, Query};
@@ -24,6 +17,12 @@ use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{OnError, Session};
+use weir_plan::Identity;
+use weir_plan::Table;
+use weir_plan::optimize;
+use weir_plan::with_several_readers;
+use weir_plan::{Format, explain};
+use weir_plan::{Insert, Plan};
 
 /// A script, compiled.
 pub struct Compiled {
@@ -390,7 +389,7 @@ impl Compiler<'_> {
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
         let session = self.session()?;
         let plan = with_several_readers(plan);
-        let fingerprint = fingerprint::statement(&table, &plan);
+        let fingerprint = weir_plan::fingerprint(&table, &plan);
         let identity = Identity::new(&table.name, fingerprint, false, session.zone);
         let plan = optimize(plan, &session)?;
         self.inserts.push(Insert { table, plan, identity, fingerprint });

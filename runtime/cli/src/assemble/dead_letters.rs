@@ -10,7 +10,7 @@ use weir_expr::Expr;
 use weir_expr::functions::cast_to;
 use weir_operators::calc::DEAD_LETTER;
 use weir_operators::values::ValuesFactory;
-use weir_sql::{Plan, Table};
+use weir_plan::{Plan, Table};
 
 /// What the names of operators end with that only a replay has.
 pub const REPLAY: &str = "/replay";

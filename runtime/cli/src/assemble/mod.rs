@@ -22,7 +22,8 @@ use weir_operators::expand::ExpandFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
 use weir_operators::values::ValuesFactory;
-use weir_sql::{Compiled, Plan, Table};
+use weir_plan::{Plan, Table};
+use weir_sql::Compiled;
 
 /// A job, ready to be run.
 pub struct Assembled {

@@ -8,7 +8,7 @@ use weir_core::{Error, Result};
 use weir_operators::chain::ChainFactory;
 use weir_operators::enforce::{self, EnforceFactory};
 use weir_operators::normalize::NormalizeFactory;
-use weir_sql::{Plan, Table};
+use weir_plan::{Plan, Table};
 
 impl Assembly<'_> {
     /// Refuses a query whose results change where the sink only takes rows that come.

@@ -1,6 +1,6 @@
 //! Plans for people: as an indented tree, as JSON, as a Mermaid chart.
 
-use crate::plan::{Insert, Plan};
+use crate::logical::{Insert, Plan};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! The bound plan: relational operators over typed columns. It is a tree but for what is named more than once, which is shared.
 
-use crate::catalog::Table;
 use crate::identity::Identity;
+use crate::table::Table;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir_core::{Field, Schema, SqlType, TypeKind};
@@ -57,7 +57,7 @@ pub struct Shared {
 
 impl Shared {
     /// A relation under a number.
-    pub(crate) fn new(id: usize, plan: Plan) -> Shared {
+    pub fn new(id: usize, plan: Plan) -> Shared {
         Shared {
             id,
             appends: plan.appends(),
@@ -192,11 +192,11 @@ impl Plan {
         }
     }
     /// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
-    pub(crate) fn aggregates(&self) -> bool {
+    pub fn aggregates(&self) -> bool {
         self.any(|p| matches!(p, Plan::Aggregate { calls, .. } if !calls.is_empty()))
     }
     /// Whether equal rows of its tables always make equal rows, at whatever time.
-    pub(crate) fn deterministic(&self) -> bool {
+    pub fn deterministic(&self) -> bool {
         !self.any(|p| match p {
             Plan::Calc { condition, exprs, .. } => !exprs.iter().chain(condition).all(Expr::deterministic),
             Plan::Values { rows, .. } => !rows.iter().flatten().all(Expr::deterministic),
@@ -204,7 +204,7 @@ impl Plan {
         })
     }
     /// A column with maps in it by which rows are grouped.
-    pub(crate) fn grouped_map(&self) -> Option<&Field> {
+    pub fn grouped_map(&self) -> Option<&Field> {
         let mut found = None;
         self.each(&mut |p| {
             if let Plan::Aggregate { input, keys, .. } = p {
@@ -215,13 +215,13 @@ impl Plan {
         found
     }
     /// A projection on top of a relation.
-    pub(crate) fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {
+    pub fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {
         let schema = Schema::new(named.iter().map(|(n, e)| Field::new(n.clone(), e.ty())).collect());
         let exprs = named.into_iter().map(|(_, e)| e).collect();
         Plan::Calc { input: Box::new(input), condition, exprs, schema }
     }
     /// Its columns as expressions over it.
-    pub(crate) fn columns(&self) -> Vec<(String, Expr)> {
+    pub fn columns(&self) -> Vec<(String, Expr)> {
         let fields = self.schema().fields.iter().enumerate();
         fields.map(|(i, f)| (f.name.clone(), Expr::column(i, f.name.clone(), f.ty.clone()))).collect()
     }
@@ -247,7 +247,7 @@ pub struct Insert {
     /// What the statement's state is known by.
     pub identity: Identity,
     /// The fingerprint of the plan as bound, before it was optimized.
-    pub(crate) fingerprint: u128,
+    pub fingerprint: u128,
 }
 
 /// The column that an expression has a value of its own for each value of.
@@ -281,37 +281,6 @@ impl Plan {
             }
             Plan::Shared(shared) => shared.unique_key.clone(),
             _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::testing::compiled;
-
-    #[test]
-    fn a_key_comes_through_what_keeps_its_values_apart() {
-        let key = |query: &str| {
-            let script = format!(
-                "CREATE TABLE src (k BIGINT, p DECIMAL(10, 2), v INT) WITH ('connector' = 'datagen');
-                 CREATE VIEW counts AS SELECT k, p, COUNT(*) AS n FROM src GROUP BY k, p;
-                 {query};"
-            );
-            compiled(&script).inserts[0].plan.unique_key()
-        };
-        assert_eq!(key("SELECT n, p, k FROM counts"), Some(vec![2, 1]));
-        assert_eq!(key("SELECT CAST(k AS STRING), CAST(p AS DECIMAL(12, 3)), n FROM counts"), Some(vec![0, 1]));
-        assert_eq!(key("SELECT CAST(CAST(k AS DECIMAL(19, 0)) AS STRING), p FROM counts"), Some(vec![0, 1]));
-        for lossy in [
-            "SELECT CAST(k AS INT), p, n FROM counts",
-            "SELECT k, CAST(p AS DECIMAL(10, 1)), n FROM counts",
-            "SELECT CAST(k AS DOUBLE), p, n FROM counts",
-            "SELECT CAST(CAST(k AS INT) AS BIGINT), p, n FROM counts",
-            "SELECT CAST(k AS VARCHAR(3)), p, n FROM counts",
-            "SELECT k / 2, p, n FROM counts",
-            "SELECT k, n FROM counts",
-        ] {
-            assert_eq!(key(lossy), None, "{lossy}");
         }
     }
 }

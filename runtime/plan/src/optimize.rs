@@ -1,7 +1,7 @@
 //! Makes plans cheaper without changing what they mean: neighbouring projections merged, columns that nobody reads left
 //! out down to the sources, constants computed once.
 
-use crate::plan::{Plan, Rewritten, Shared};
+use crate::logical::{Plan, Rewritten, Shared};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
@@ -13,7 +13,7 @@ use weir_expr::{Session, eval::constant};
 ///
 /// # Errors
 /// A mistake of Weir's own.
-pub(crate) fn optimize(plan: Plan, session: &Arc<Session>) -> Result<Plan> {
+pub fn optimize(plan: Plan, session: &Arc<Session>) -> Result<Plan> {
     let plan = prune_all(merge(plan, &mut Rewritten::default()))?;
     Ok(fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session))
 }

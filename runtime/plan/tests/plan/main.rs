@@ -1,0 +1,25 @@
+//! Plans of scripts.
+
+mod fingerprint;
+mod shared;
+mod unique_key;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use weir_core::{Error, Result};
+use weir_sql::{Compiled, FunctionLoader, FunctionSpec, UserFunction, compile};
+
+/// No functions of anybody's.
+struct NoFunctions;
+
+impl FunctionLoader for NoFunctions {
+    fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>> {
+        Err(Error::script(format!("the tests have no function '{}'", spec.name)))
+    }
+}
+
+/// A script that there is nothing wrong with.
+fn compiled(script: &str) -> Compiled {
+    compile(script, Path::new("."), BTreeMap::new(), &NoFunctions).unwrap_or_else(|e| panic!("{script}: {e}"))
+}
