@@ -10,6 +10,7 @@ pub mod failpoint;
 pub mod graph;
 pub mod key;
 pub mod maps;
+pub mod memory_store;
 pub mod metrics;
 pub mod options;
 pub mod origin;

@@ -30,7 +30,7 @@ impl OperatorFactory for NormalizeFactory {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let stored = context.state.reader.last_epoch().0 > 0;
+        let stored = context.state.last_epoch().0 > 0;
         Ok(Box::new(Normalize {
             keys: self.keys.clone(),
             schema: self.schema.clone(),

@@ -101,7 +101,7 @@ impl OperatorFactory for AggregateFactory {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let stored = self.stage != Stage::Local && context.state.reader.last_epoch().0 > 0;
+        let stored = self.stage != Stage::Local && context.state.last_epoch().0 > 0;
         let key_types = self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect();
         let fresh: Box<[Accumulator]> =
             self.calls.iter().map(|c| Accumulator::new(c, &self.input, self.retracts)).collect();
