@@ -9,6 +9,7 @@ pub mod event_time;
 pub mod failpoint;
 pub mod graph;
 pub mod key;
+pub mod keyed;
 pub mod maps;
 pub mod memory_store;
 pub mod metrics;

@@ -13,7 +13,6 @@ mod result;
 mod stored;
 mod wide;
 
-use crate::ttl::TimeToLive;
 use accumulator::{Accumulator, Input};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray};
 use arrow::datatypes::DataType;
@@ -24,6 +23,7 @@ use std::sync::Arc;
 use stored::{value_key, value_keys};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys, key_group};
+use weir_core::keyed::TimeToLive;
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Field, Result, Schema, SqlType};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
