@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
-use weir_core::state::{Changes, Epoch, OperatorId, StateBackend};
+use weir_core::state::{Changes, Epoch, OperatorId, StateBackend, StateReader};
 use weir_core::{Error, Result};
 
 #[derive(Serialize, Deserialize)]

@@ -397,6 +397,10 @@ impl StateReader for Store {
         })?;
         Ok(pairs)
     }
+
+    fn last_epoch(&self) -> Epoch {
+        Epoch(locked(&self.shared.progress).durable)
+    }
 }
 
 impl StateBackend for Store {
@@ -450,10 +454,6 @@ impl StateBackend for Store {
             p.delivered.insert(epoch.0);
         }
         remove_files(&self.shared)
-    }
-
-    fn last_epoch(&self) -> Epoch {
-        Epoch(locked(&self.shared.progress).durable)
     }
 
     fn finished(&self) -> bool {

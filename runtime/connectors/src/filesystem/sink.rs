@@ -149,7 +149,7 @@ impl SinkFactory for Files {
             longest: self.longest,
             prefix: self.begun()?.prefix.clone(),
             claim: self.begun()?.claim.clone(),
-            epoch: context.state.reader.last_epoch().0,
+            epoch: context.state.last_epoch().0,
             context,
             parts: Parts::default(),
             finished: vec![],

@@ -13,7 +13,6 @@ mod result;
 mod stored;
 mod wide;
 
-use crate::ttl::TimeToLive;
 use accumulator::{Accumulator, Input};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray};
 use arrow::datatypes::DataType;
@@ -24,6 +23,7 @@ use std::sync::Arc;
 use stored::{value_key, value_keys};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys, key_group};
+use weir_core::keyed::TimeToLive;
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Field, Result, Schema, SqlType};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -101,7 +101,7 @@ impl OperatorFactory for AggregateFactory {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let stored = self.stage != Stage::Local && context.state.reader.last_epoch().0 > 0;
+        let stored = self.stage != Stage::Local && context.state.last_epoch().0 > 0;
         let key_types = self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect();
         let fresh: Box<[Accumulator]> =
             self.calls.iter().map(|c| Accumulator::new(c, &self.input, self.retracts)).collect();

@@ -3,16 +3,16 @@
 //! What is in memory is looked at every epoch. The store is gone through a few key groups an epoch, all of them within half a time
 //! to live where epochs are frequent enough: a key is gone after one and a half at the latest.
 
+use crate::clock::Clock;
+use crate::graph::SubtaskContext;
+use crate::key::{KEY_GROUPS, owner};
 use std::sync::Arc;
-use weir_core::clock::Clock;
-use weir_core::graph::SubtaskContext;
-use weir_core::key::{KEY_GROUPS, owner};
 
 /// Key groups that are looked at in an epoch, or in a second of a longer one, at most.
 const MOST: u64 = 8;
 
 /// The time to live of an operator's keys, and whose turn it is to be looked at.
-pub(crate) struct TimeToLive {
+pub struct TimeToLive {
     millis: u64,
     /// The key groups of this subtask, the next one first.
     groups: Vec<u16>,
