@@ -1,6 +1,7 @@
 //! `weir list|stop|scale|hints|top`: looks at running jobs, and steers them.
 
 use crate::arguments::{Hints, Job, List, Scale, Shown, Top};
+use crate::event_time;
 use crate::running::line;
 use crate::{local, output, registry, state};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
@@ -175,6 +176,9 @@ fn table(job: &Value) -> String {
             lag,
             number(o, "row_errors"),
         );
+    }
+    if let Some(words) = event_time::in_words(&job["event_time"]) {
+        let _ = writeln!(out, "\n{words}");
     }
     let hints = in_words(list_of(job, "hints"));
     if !hints.is_empty() {

@@ -4,6 +4,7 @@
 mod output;
 mod arguments;
 mod assemble;
+mod event_time;
 mod functions;
 mod generate;
 mod handles;

@@ -15,6 +15,8 @@ mod print;
 mod redis;
 mod replay;
 mod retry;
+#[cfg(test)]
+mod splits_tests;
 mod stdin;
 mod text_columns;
 mod tls;

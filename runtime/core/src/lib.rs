@@ -6,6 +6,7 @@ pub mod builder;
 pub mod clock;
 pub mod error;
 pub mod event_time;
+pub mod event_time_report;
 pub mod failpoint;
 pub mod graph;
 pub mod key;
@@ -23,6 +24,7 @@ pub mod thread;
 mod type_text;
 pub mod types;
 pub mod value;
+pub mod watermarks;
 
 pub use batch::{Batch, RowKind};
 pub use builder::ColumnBuilder;

@@ -17,6 +17,9 @@ impl std::fmt::Display for Epoch {
     }
 }
 
+/// What begins the keys that the engine keeps in an operator's state: a key group that no key of an operator is in.
+pub const ENGINE: [u8; 2] = [0xFF, 0xFF];
+
 /// Changes of keys within an epoch, one behind another in one piece of memory: for each key its new value, or none when
 /// it goes. A key begins with two bytes of key group. Where a key is there twice, the later one counts.
 #[derive(Debug, Clone, Default)]

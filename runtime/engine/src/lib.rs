@@ -13,9 +13,12 @@
 mod control;
 mod coordinator;
 mod deliver;
+#[cfg(test)]
+mod event_time_tests;
 mod gate;
 mod generation;
 mod job;
+mod kept_time;
 mod messages;
 mod options;
 mod pause;
@@ -23,6 +26,7 @@ mod restart;
 mod routing;
 pub mod scale;
 mod sizes;
+mod source_time;
 mod subtask;
 mod worker;
 

@@ -187,7 +187,7 @@ impl Assembly<'_> {
 
     fn add(&mut self, name: &str, uid: String, parallelism: usize, role: Role, inputs: Vec<Edge>) -> usize {
         let name = self.name(name);
-        self.nodes.push(Node { name, uid, parallelism, role, inputs });
+        self.nodes.push(Node { name, uid, parallelism, role, inputs, watermarks: None });
         self.nodes.len() - 1
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
+use weir_core::watermarks::SplitId;
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
 
 struct Datagen {
@@ -80,9 +81,13 @@ impl SourceFactory for Datagen {
             given: 0,
             moved: false,
             at_once: context.batch_rows as u64,
+            paused: false,
         }))
     }
 }
+
+/// How long a lane that is paused is left alone.
+const PAUSED: Duration = Duration::from_millis(100);
 
 struct Lane {
     columns: Vec<(u64, Column)>,
@@ -102,6 +107,8 @@ struct Lane {
     given: u64,
     moved: bool,
     at_once: u64,
+    /// Whether it is to make no rows for now.
+    paused: bool,
 }
 
 impl Lane {
@@ -114,6 +121,9 @@ impl Lane {
 
 impl Source for Lane {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        if self.paused {
+            return Ok(Polled::Wait(PAUSED));
+        }
         // Blocks that an earlier number of lanes has made, or begun.
         if self.within == 0 {
             while self.done.made(self.next) >= BLOCK {
@@ -146,6 +156,11 @@ impl Source for Lane {
         }
         // What the rate allows is given: the next rows go together.
         Ok(if self.given >= allowed { Polled::Wait(self.pause()) } else { Polled::More })
+    }
+
+    fn pause_splits(&mut self, splits: &[SplitId]) -> Result<()> {
+        self.paused = !splits.is_empty();
+        Ok(())
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use weir_core::error::nearest;
 use weir_core::graph::{Collector, SubtaskContext};
 use weir_core::origin::Origins;
+use weir_core::watermarks::SplitId;
 use weir_core::{Batch, Error, Result, Schema};
 use weir_expr::OnError;
 
@@ -330,6 +331,8 @@ pub(crate) struct Reading {
     /// Bytes before the buffer's present start.
     pub offset: u64,
     lines: Lines,
+    /// The split that is read.
+    split: SplitId,
     context: SubtaskContext,
     first: bool,
     /// Whether what is there was not enough for a record.
@@ -354,6 +357,7 @@ impl Reading {
             from: 0,
             offset: 0,
             lines,
+            split: SplitId::default(),
             context,
             first: true,
             starved: false,
@@ -362,8 +366,9 @@ impl Reading {
         }
     }
 
-    /// Begins with another stream, from a position.
-    pub fn restart(&mut self, name: &str, (offset, passing): Position) {
+    /// Begins with another stream, which is a split or a part of one, from a position.
+    pub fn restart(&mut self, name: &str, split: SplitId, (offset, passing): Position) {
+        self.split = split;
         self.buffer.clear();
         (self.from, self.offset, self.first, self.starved) = (0, offset, offset == 0, false);
         self.passing = passing;
@@ -450,6 +455,7 @@ impl Reading {
             offset: self.offset,
             starts,
             bytes: self.decoding.keeps_records.then(|| data[..used].to_vec()),
+            split: self.split,
         };
         let batch = without(rows.finish(schema)?.with_origins(Some(Origins::new(Arc::new(records)))), &dropped)?;
         self.from += used;

@@ -70,8 +70,8 @@ impl Rows for Batch {
 /// A piece of work for the subtask's thread.
 #[derive(Debug)]
 pub(crate) enum Work<B> {
-    /// Ask the source for rows.
-    Poll,
+    /// Ask the source for rows. `held_up`: since it was asked last, a target had no room, or the source was held.
+    Poll { held_up: bool },
     /// Take rows of an input.
     Process(usize, Vec<B>),
     /// Take note that event time has come further.
@@ -191,6 +191,8 @@ pub(crate) struct Machine<B> {
     supply: Option<Supply>,
     /// The barrier that a source was asked for.
     asked: Option<Barrier>,
+    /// Whether a source could not be asked for rows for a while, though it may have had some.
+    held_up: bool,
     channels: Vec<Channel>,
     /// Event time, and what the operator knows of it.
     progress: Progress,
@@ -226,6 +228,7 @@ impl<B: Rows> Machine<B> {
             phase: Phase::Free,
             supply: None,
             asked: None,
+            held_up: false,
             told: progress.event_time(),
             progress,
             idle: false,
@@ -239,6 +242,17 @@ impl<B: Rows> Machine<B> {
             epoch_wanted: false,
             pace: FIRST_PACE,
         }
+    }
+
+    /// Begins with the event time that an earlier generation's operator had come to, before anything arrives.
+    pub fn resume(&mut self, at: &EventTime) {
+        self.progress.resume(at);
+        self.time_changes();
+    }
+
+    /// What is known of event time.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// What its time is booked as at the moment.
@@ -288,6 +302,7 @@ impl<B: Rows> Machine<B> {
             Event::Held => {
                 self.supply_changes(Supply::Flowing, Supply::Held);
                 self.supply_changes(Supply::Waiting, Supply::Held);
+                self.held_up = true;
                 return;
             }
             Event::Waited => self.supply_changes(Supply::Waiting, Supply::Flowing),
@@ -361,13 +376,17 @@ impl<B: Rows> Machine<B> {
         }
         self.send(actions);
         if !self.pending.is_empty() || self.phase == Phase::Ending {
+            self.held_up = true;
             return;
         }
         let work = match self.supply {
             None => self.next_work(actions),
             Some(supply) => match self.asked.take() {
                 Some(barrier) => Ok(Some(Work::Checkpoint(barrier))),
-                None => Ok((supply == Supply::Flowing).then_some(Work::Poll)),
+                None if supply == Supply::Flowing => {
+                    Ok(Some(Work::Poll { held_up: std::mem::take(&mut self.held_up) }))
+                }
+                None => Ok(None),
             },
         };
         match work {
