@@ -12,7 +12,7 @@ use crate::routing::Route;
 use crate::scale;
 use crate::source_time::SourceTime;
 use crate::subtask::{Input, Subtask, Target};
-use crate::worker::{Task, Told, Worker};
+use crate::worker::{OperatorTime, Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -218,7 +218,7 @@ fn workers(
                         gate: gate.clone(),
                         control: control.clone(),
                         clock: options.clock.clone(),
-                        told: Told::nothing(),
+                        time: OperatorTime::nothing(),
                         source_time,
                         kept_time,
                         resumes,

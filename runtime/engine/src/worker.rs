@@ -46,7 +46,7 @@ pub(crate) struct Worker {
     pub gate: Arc<Gate>,
     pub control: Arc<Control>,
     pub clock: Arc<dyn Clock>,
-    pub told: Told,
+    pub time: OperatorTime,
     /// Of a source whose rows have event time.
     pub source_time: Option<SourceTime>,
     /// Of an operator that keeps state: its watermarks in that.
@@ -56,9 +56,9 @@ pub(crate) struct Worker {
 }
 
 /// What an operator was told of time, and what it has said of it to those behind.
-pub(crate) struct Told {
+pub(crate) struct OperatorTime {
     /// The watermarks in front of it.
-    time: Option<EventTime>,
+    input: Option<EventTime>,
     /// The watermark behind it.
     output: Watermark,
     /// Whether nothing will come, and whether those behind know.
@@ -66,14 +66,14 @@ pub(crate) struct Told {
     end: bool,
 }
 
-impl Told {
+impl OperatorTime {
     pub fn nothing() -> Self {
-        Told { time: None, output: Watermark::NONE, ended: false, end: false }
+        OperatorTime { input: None, output: Watermark::NONE, ended: false, end: false }
     }
 
     /// Says how far event time has come behind an operator, if that is further than before, or `again`.
     fn watermark(&mut self, operator: &dyn Operator, again: bool, out: &mut Collector) {
-        let all = self.time.as_ref().map_or(Watermark::NONE, |t| t.all);
+        let all = self.input.as_ref().map_or(Watermark::NONE, |t| t.all);
         let output = operator.output_watermark(all).max(self.output);
         if output > self.output || again && output > Watermark::NONE {
             out.watermark(output);
@@ -188,11 +188,11 @@ impl Worker {
                             o.end(&mut collected)?;
                         }
                         let mut changes = o.checkpoint(barrier.epoch)?;
-                        if let (Some(kept), Some(time)) = (&mut self.kept_time, &self.told.time) {
+                        if let (Some(kept), Some(time)) = (&mut self.kept_time, &self.time.input) {
                             kept.checkpoint(time, &mut changes);
                         }
-                        self.told.watermark(o.as_ref(), false, &mut collected);
-                        self.told.end(o.as_ref(), barrier.end, &mut collected);
+                        self.time.watermark(o.as_ref(), false, &mut collected);
+                        self.time.end(o.as_ref(), barrier.end, &mut collected);
                         changes
                     }
                     Task::Sink(s) => {
@@ -209,30 +209,30 @@ impl Worker {
             }
             (Work::Advance(time), Task::Operator(o)) => {
                 o.on_watermark(&time, &mut collected)?;
-                self.told.time = Some(time);
-                self.told.watermark(o.as_ref(), true, &mut collected);
-                Outcome::Told
+                self.time.input = Some(time);
+                self.time.watermark(o.as_ref(), true, &mut collected);
+                Outcome::Notified
             }
             (Work::InputEnded { input, last }, Task::Operator(o)) => {
                 o.on_input_end(input, last, &mut collected)?;
-                self.told.ended |= last;
-                self.told.end(o.as_ref(), false, &mut collected);
-                Outcome::Told
+                self.time.ended |= last;
+                self.time.end(o.as_ref(), false, &mut collected);
+                Outcome::Notified
             }
             (Work::Tick, Task::Operator(o)) => {
                 o.on_tick(self.clock.now(), &mut collected)?;
-                Outcome::Told
+                Outcome::Notified
             }
             // Nobody is behind a sink.
-            (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => Outcome::Told,
+            (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => Outcome::Notified,
             (Work::Poll { .. }, _) => return Err(Error::internal("only sources are polled")),
         };
         for b in collected.rows() {
             self.metrics.rows_out.inc_by(b.rows() as u64);
             self.metrics.bytes_out.inc_by(b.bytes() as u64);
         }
-        if matches!(self.task, Task::Operator(_)) && self.told.time.is_some() {
-            locked(&self.metrics.event_time).output = self.told.output;
+        if matches!(self.task, Task::Operator(_)) && self.time.input.is_some() {
+            locked(&self.metrics.event_time).output = self.time.output;
         }
         route(&mut self.routes, collected, outputs)?;
         Ok(outcome)

@@ -1,6 +1,6 @@
 //! The running job's own address: metrics for Prometheus, its health, and an interface to look at it and to steer it.
 //!
-//! Reading is free for whoever reaches the address. What changes something wants the token.
+//! Anyone who reaches the address may read. What changes something needs the token.
 
 mod guard;
 

@@ -141,7 +141,7 @@ fn contents(root: &Path, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>> {
     for e in below.filter_entry(|e| e.depth() == 0 || !skip(&e.file_name().to_string_lossy())) {
         let e = e.map_err(|e| Error::script(format!("cannot read {}: {e}", root.display())))?;
         let name = e.path().strip_prefix(root).unwrap_or(e.path()).to_string_lossy().into_owned();
-        // A Python function is its file and what lies beside it: modules and small tables, not whole data folders.
+        // A Python function is its file and what is in the same folder: modules and small tables, not whole data folders.
         let size = e.metadata().map(|m| m.len()).unwrap_or(0);
         let wanted = match kind {
             // The script that calls it is none of it: many may share one file of functions.

@@ -116,7 +116,7 @@ impl Cache {
         own
     }
 
-    /// A file that was put here; none where it is missing, damaged, or nobody knows whose.
+    /// A file that was put here; none where it is missing, damaged, or has no checksum under the folder's key.
     pub(crate) fn get(&self, name: &str) -> Option<CacheEntry> {
         let file = File::open(self.folder.join(name)).ok()?;
         self.is_own(name, &file).then_some(CacheEntry { file })

@@ -1,11 +1,11 @@
 //! Made rows. Each is a function of the seed, its number and the column, so that a job that goes on makes the same ones.
 
+mod blocks;
 mod column;
-mod lanes;
 
 use crate::options::TableSpec;
+use blocks::{Assignments, BLOCK};
 use column::Column;
-use lanes::{BLOCK, Layers};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
@@ -22,7 +22,7 @@ struct Datagen {
     per_second: f64,
     seed: u64,
     /// What was made before.
-    done: Arc<Mutex<Layers>>,
+    done: Arc<Mutex<Assignments>>,
 }
 
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
@@ -54,7 +54,7 @@ impl SourceFactory for Datagen {
         Some(self.per_second)
     }
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
-        let known = Layers::read(&state.scan(lanes::PREFIX)?);
+        let known = Assignments::read(&state.scan(blocks::PREFIX)?);
         *locked(&self.done) =
             known.ok_or_else(|| Error::state("the position of made-up rows in the state is damaged"))?;
         Ok(())
@@ -62,9 +62,9 @@ impl SourceFactory for Datagen {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let done = locked(&self.done).clone();
-        let (layer, next, within) = done.lane(context.parallelism, context.subtask);
+        let (assignment, next, within) = done.position_of(context.parallelism, context.subtask);
         let obsolete = if context.subtask == 0 { done.obsolete() } else { vec![] };
-        Ok(Box::new(Lane {
+        Ok(Box::new(Generator {
             columns: self.columns.clone(),
             schema: self.schema.clone(),
             rows: self.rows,
@@ -72,10 +72,10 @@ impl SourceFactory for Datagen {
             seed: self.seed,
             done,
             obsolete,
-            layer,
+            assignment,
             next,
             step: context.parallelism as u64,
-            lane: context.subtask,
+            subtask: context.subtask,
             within,
             started: Instant::now(),
             given: 0,
@@ -86,22 +86,22 @@ impl SourceFactory for Datagen {
     }
 }
 
-/// How long a lane that is paused is left alone.
+/// How long a subtask that is paused is left alone.
 const PAUSED: Duration = Duration::from_millis(100);
 
-struct Lane {
+struct Generator {
     columns: Vec<(u64, Column)>,
     schema: Schema,
     rows: Option<u64>,
     per_second: f64,
     seed: u64,
-    done: Layers,
+    done: Assignments,
     /// Keys of the state that say nothing any more.
     obsolete: Vec<Vec<u8>>,
-    layer: u32,
+    assignment: u32,
     next: u64,
     step: u64,
-    lane: usize,
+    subtask: usize,
     within: u64,
     started: Instant,
     given: u64,
@@ -111,7 +111,7 @@ struct Lane {
     paused: bool,
 }
 
-impl Lane {
+impl Generator {
     /// How long it takes until the rate allows another row. Not too long, for whoever stops the job.
     fn pause(&self) -> Duration {
         let due = self.given as f64 / self.per_second - self.started.elapsed().as_secs_f64();
@@ -119,12 +119,12 @@ impl Lane {
     }
 }
 
-impl Source for Lane {
+impl Source for Generator {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
         if self.paused {
             return Ok(Polled::Wait(PAUSED));
         }
-        // Blocks that an earlier number of lanes has made, or begun.
+        // Blocks that an earlier number of subtasks has made, or begun.
         if self.within == 0 {
             while self.done.made(self.next) >= BLOCK {
                 self.next += self.step;
@@ -167,7 +167,8 @@ impl Source for Lane {
         let mut changes = Changes::default();
         std::mem::take(&mut self.obsolete).iter().for_each(|k| changes.remove(&[k]));
         if std::mem::take(&mut self.moved) {
-            changes.set(&lanes::key(self.layer, self.lane), &lanes::position(self.step, self.next, self.within));
+            changes
+                .set(&blocks::key(self.assignment, self.subtask), &blocks::position(self.step, self.next, self.within));
         }
         Ok(changes)
     }

@@ -1,13 +1,13 @@
 //! Files: as a source, read by several subtasks, watched where asked; as a sink, with exactly the rows of durable epochs.
 
-mod beside;
 mod claim;
+mod file_metadata;
 mod parts;
 mod sink;
 mod source;
 mod splits;
 
-pub(crate) use beside::of_records;
+pub(crate) use file_metadata::of_records;
 pub(crate) use sink::sink;
 pub(crate) use source::source;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reads files. Splits wait in a pool that all subtasks of the source take from; the position of each split is state.
 
-use super::beside::Beside;
+use super::file_metadata::FileMetadata;
 use super::splits::{Known, Split, compressed, files, head, in_order, survey};
 use crate::format::{DecoderFactory, Position, Progress, Reading};
 use crate::options::TableSpec;
@@ -26,8 +26,8 @@ struct Files {
     decoder: DecoderFactory,
     /// Which files of the path are read.
     pattern: Option<Regex>,
-    /// Columns that are of the file, not of its records.
-    beside: Option<Beside>,
+    /// Metadata columns of the file.
+    metadata: Option<FileMetadata>,
 }
 
 struct FileSource {
@@ -61,13 +61,13 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         Regex::new(&format!("^(?:{p})$"))
             .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
     });
-    let (decoder, beside) = Beside::of(table)?;
+    let (decoder, metadata) = FileMetadata::of(table)?;
     let files = Files {
         path: super::path(table)?,
         monitor: table.some_time("source.monitor-interval")?,
         decoder,
         pattern: pattern.transpose()?,
-        beside,
+        metadata,
     };
     Ok(Arc::new(FileSource { files: Arc::new(files), pool: Mutex::default() }))
 }
@@ -229,8 +229,8 @@ impl FileReader {
         (self.next, self.paused) = (self.next.wrapping_add(1), false);
         out.add_split(id, format!("{}:{}", split.path.display(), split.start));
         self.reading.restart(&split.path.display().to_string(), id, split.position);
-        if let Some(beside) = &self.files.beside {
-            self.reading.widen(beside.of_file(&split.path)?);
+        if let Some(metadata) = &self.files.metadata {
+            self.reading.widen(metadata.of_file(&split.path)?);
         }
         self.current = Some(Open { id, read: split.position.0, split, input, at_end: false });
         Ok(())

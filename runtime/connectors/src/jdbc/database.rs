@@ -162,7 +162,7 @@ fn answer<T>(
 }
 
 impl Database {
-    /// Connects, trying again for as long as the table says where nobody answers.
+    /// Connects, retrying for as long as the table says while no server answers.
     pub fn connect(config: &Config) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::io(format!("cannot start a runtime: {e}")))?;

@@ -38,11 +38,11 @@ const JAVA_ONLY: &[&str] = &[
 
 /// Properties that Weir sets itself, and why.
 const OWN: &[(&str, &str)] = &[
-    ("group.protocol", "Weir deals partitions out itself, and no group may take them away"),
+    ("group.protocol", "Weir assigns partitions itself, and no group may take them away"),
     ("transactional.id", "it follows from the job's identity, so that a newer process ends an older one"),
     ("enable.auto.offset.store", "offsets belong to epochs"),
     ("enable.partition.eof", "bounded reading rests on it"),
-    ("group.remote.assignor", "Weir deals partitions out itself"),
+    ("group.remote.assignor", "Weir assigns partitions itself"),
 ];
 
 /// Properties that have the client load code or run a command, which a script is not to do by options: they, and what begins so.

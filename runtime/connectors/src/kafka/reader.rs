@@ -126,17 +126,17 @@ impl PartitionReader {
         self.shared.cluster.error(what, e)
     }
 
-    /// Takes over the partitions that were dealt to it.
+    /// Takes over the partitions that were assigned to it.
     fn assign(&mut self, out: &mut Collector) -> Result<()> {
-        let mut dealt = self.shared.dealing();
+        let mut assignments = self.shared.assignments();
         if self.shared.generation.load(Ordering::Relaxed) != self.generation {
             // The source was started again, and these are for those who were made since.
             return Ok(());
         }
-        let Some(fresh) = dealt.remove(&self.context.subtask) else {
+        let Some(fresh) = assignments.remove(&self.context.subtask) else {
             return Ok(());
         };
-        drop(dealt);
+        drop(assignments);
         let mut list = TopicPartitionList::new();
         for p in fresh {
             if !p.ended() {
@@ -280,7 +280,7 @@ impl PartitionReader {
                 }
             }
             if !self.metadata.is_empty() {
-                let row: Vec<Value<'_>> = self.metadata.iter().map(|kind| beside(m, *kind)).collect();
+                let row: Vec<Value<'_>> = self.metadata.iter().map(|kind| metadata_value(m, *kind)).collect();
                 metadata.push(&row);
             }
         }
@@ -334,8 +334,8 @@ impl PartitionReader {
     }
 }
 
-/// What a message has beside its key and value.
-fn beside(m: &Message, kind: Metadata) -> Value<'static> {
+/// The value of a metadata column.
+fn metadata_value(m: &Message, kind: Metadata) -> Value<'static> {
     match kind {
         Metadata::Topic => Value::string(m.topic()),
         Metadata::Partition => Value::Int(i64::from(m.partition())),
@@ -410,7 +410,7 @@ impl Origin for Messages {
 
 impl Drop for PartitionReader {
     fn drop(&mut self) {
-        // What it has fetched and nobody took is fetched again, by whoever reads these partitions next.
+        // What was fetched and not read is fetched again by the next reader of these partitions.
         if !self.failed && self.consumer.unassign().is_ok() {
             self.shared.consumers.keep(self.consumer.clone());
         }

@@ -381,7 +381,7 @@ impl<'a> Generation<'a> {
                 self.time_is_true(at, &time);
                 self.subtasks[at].time = time;
                 behind.extend((kind == Kind::Pass).then_some(Item::Watermark(self.subtasks[at].time.all)));
-                Outcome::Told
+                Outcome::Notified
             }
             Work::InputEnded { input, last } => {
                 let s = &mut self.subtasks[at];
@@ -390,7 +390,7 @@ impl<'a> Generation<'a> {
                 assert_eq!(last, s.ended.len() == self.nodes[s.node].inputs.len());
                 assert!(!last || s.time.all == Watermark::END, "time stands still behind the end of all");
                 behind.extend((kind == Kind::Pass && last).then_some(Item::End));
-                Outcome::Told
+                Outcome::Notified
             }
             Work::Tick => panic!("nobody asked for a time of day"),
             Work::Checkpoint(barrier) => {

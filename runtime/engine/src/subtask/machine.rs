@@ -9,7 +9,7 @@
 //!                        an error ────────────┴──▶ Failed     nothing happens any more
 //! ```
 //!
-//! A source has, beside that, its supply:
+//! A source has a supply as well:
 //!
 //! ```text
 //!            nothing to read for a while      time is over
@@ -343,7 +343,7 @@ impl<B: Rows> Machine<B> {
             actions.push(Action::Tell(News::WantsEpoch));
         }
         match done.outcome {
-            Outcome::Processed | Outcome::Told | Outcome::Polled(Polled::More) => {}
+            Outcome::Processed | Outcome::Notified | Outcome::Polled(Polled::More) => {}
             Outcome::Polled(Polled::Wait(time)) => {
                 self.supply_changes(Supply::Flowing, Supply::Waiting);
                 actions.push(Action::WakeAfter(time));
@@ -461,7 +461,7 @@ impl<B: Rows> Machine<B> {
                         vec![first]
                     } else {
                         actions.push(Action::Credit { channel });
-                        self.gather(input, batch, actions)
+                        self.take_batches(input, batch, actions)
                     };
                     return Ok(Some(Work::Process(input, batches)));
                 }
@@ -507,7 +507,7 @@ impl<B: Rows> Machine<B> {
     }
 
     /// A batch and what waits behind it on the same input, up to the next barrier and as much as the operator wants.
-    fn gather(&mut self, input: usize, first: B, actions: &mut Vec<Action<B>>) -> Vec<B> {
+    fn take_batches(&mut self, input: usize, first: B, actions: &mut Vec<Action<B>>) -> Vec<B> {
         let mut rows = first.rows();
         let mut batches = vec![first];
         while rows < self.preferred_rows

@@ -1,4 +1,4 @@
-//! Columns that are of a file, not of its records.
+//! Metadata columns of files: what is known of the file, not of its records.
 
 use crate::format::metadata::{converted, convertible};
 use crate::format::{DecoderFactory, Widen, decoder};
@@ -53,20 +53,20 @@ impl Of {
 }
 
 /// The columns that are read: of records by their place among those, or of the file.
-pub(super) struct Beside {
+pub(super) struct FileMetadata {
     columns: Vec<std::result::Result<usize, (Of, SqlType)>>,
     schema: Schema,
     session: Arc<Session>,
 }
 
-/// The columns of a table that its records have, with what their format knows beside.
+/// The columns of a table that its records have, those of the format's metadata included.
 pub(crate) fn of_records(table: &TableSpec) -> Vec<usize> {
     let file = |c: usize| table.metadata[c].as_deref().is_some_and(|m| m.starts_with(PREFIX));
     (0..table.schema.len()).filter(|c| !file(*c)).collect()
 }
 
-impl Beside {
-    /// What reads a table's records, and what is beside them.
+impl FileMetadata {
+    /// What reads a table's records, and the metadata of their files where the table has any.
     pub fn of(table: &TableSpec) -> Result<(DecoderFactory, Option<Self>)> {
         let fields = of_records(table);
         let decoder = table.part("", &fields, table.need("format")?, decoder)?;
@@ -89,7 +89,7 @@ impl Beside {
             convertible(&of.ty(), field, key).map_err(|e| e.at(table.place))?;
             columns.push(Err((*of, field.ty.clone())));
         }
-        Ok((decoder, Some(Beside { columns, schema: table.projected(), session: table.session.clone() })))
+        Ok((decoder, Some(FileMetadata { columns, schema: table.projected(), session: table.session.clone() })))
     }
 
     /// What makes rows of a file's records the table's.

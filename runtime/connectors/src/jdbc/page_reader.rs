@@ -1,5 +1,5 @@
 //! The rows of one query, as they come: one statement, and so one snapshot of the database, on a thread of its own, which stops
-//! reading when nobody takes what it has.
+//! reading when its pages are not taken.
 //!
 //! Where the table has a unique key, rows come in its order, and who goes on later asks for what is behind the last one. Where it
 //! has none, who goes on later reads everything again and passes over as many rows as were given, which have to be the same ones.
@@ -63,18 +63,18 @@ pub(super) struct Page {
 }
 
 /// A query that is being read.
-pub(super) struct Feed {
+pub(super) struct PageReader {
     pages: Receiver<Result<Page>>,
     /// How far its rows were taken.
     pub position: Position,
 }
 
-impl Feed {
+impl PageReader {
     /// Asks for what follows a position.
     ///
     /// # Errors
     /// When no thread can be had; all others come with the rows.
-    pub fn open(scan: Arc<Scan>, range: Option<Range>, position: Position) -> Result<Feed> {
+    pub fn open(scan: Arc<Scan>, range: Option<Range>, position: Position) -> Result<PageReader> {
         let (sender, pages) = sync_channel(1);
         let from = position.clone();
         let read = move || {
@@ -83,7 +83,7 @@ impl Feed {
             }
         };
         spawn("weir-jdbc", read)?;
-        Ok(Feed { pages, position })
+        Ok(PageReader { pages, position })
     }
 
     /// The next rows; none if they take longer.
@@ -169,7 +169,7 @@ fn read(scan: &Scan, range: Option<Range>, from: Position, to: &SyncSender<Resul
     if wrong || key.is_empty() && passed.given < from.given {
         return Err(differs());
     }
-    // Whoever has taken no more has left.
+    // The receiver is gone.
     let _ = to.send(page(rows, true));
     Ok(())
 }
