@@ -211,7 +211,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
                 return Ok(select(Plan::Shared(new.clone()), have.clone(), wanted));
             }
             let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
-            let new = Arc::new(Shared::new(shared.id, plan));
+            let new = Arc::new(Shared { id: shared.id, plan });
             readers.done.insert(shared.id, (new.clone(), have.clone()));
             select(Plan::Shared(new), have, wanted)
         }
