@@ -17,4 +17,4 @@ pub use logical::{Insert, Plan, Shared};
 pub use optimize::optimize;
 pub use shared::with_several_readers;
 pub use table::{ErrorPolicy, Table};
-pub use traits::{ChangelogMode, Derived, Mode, Traits, derive};
+pub use traits::{ChangelogMode, Derived, Mode, Monotonicity, Traits, derive};

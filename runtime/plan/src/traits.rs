@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use weir_expr::Expr;
+use weir_expr::aggregate::{Aggregate, AggregateCall};
 use weir_expr::injective::injective;
 
 /// When results are given.
@@ -58,6 +59,19 @@ impl fmt::Display for ChangelogMode {
     }
 }
 
+/// How a column changes when its row is updated, as in Flink's `ModifiedMonotonicity`: it decides how a Top-N over updates is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Monotonicity {
+    /// It stays as it is.
+    Constant,
+    /// It never falls.
+    Increasing,
+    /// It never rises.
+    Decreasing,
+    /// It may go either way, or the row be deleted.
+    None,
+}
+
 /// What is known of a relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traits {
@@ -68,6 +82,8 @@ pub struct Traits {
     pub balanced: bool,
     /// The columns that a row is unique by, as far as they come through.
     pub upsert_key: Option<Vec<usize>>,
+    /// How each column changes when its row is updated.
+    pub monotonicity: Vec<Monotonicity>,
 }
 
 /// A relation with its traits, over its inputs with theirs. One with several readers is derived once, and stands under each of them.
@@ -114,7 +130,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
     let insert_only = all().is_insert_only();
     let balanced = inputs.iter().all(|i| i.traits.balanced);
     let key = || inputs.first().and_then(|i| i.traits.upsert_key.clone());
-    match plan {
+    let (changelog, balanced, upsert_key) = match plan {
         Plan::Scan { table, columns, .. } => {
             let changelog = match (table.is_upsert(), table.brings_changes()) {
                 (true, _) => ChangelogMode::UPSERT,
@@ -124,15 +140,15 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             let place = |k: &usize| columns.iter().position(|c| c == k);
             let keyed = !table.primary_key.is_empty();
             let upsert_key = if keyed { table.primary_key.iter().map(place).collect() } else { None };
-            Traits { changelog, balanced: changelog.is_insert_only(), upsert_key }
+            (changelog, changelog.is_insert_only(), upsert_key)
         }
-        Plan::Values { .. } => Traits { changelog: ChangelogMode::INSERT_ONLY, balanced: true, upsert_key: None },
+        Plan::Values { .. } => (ChangelogMode::INSERT_ONLY, true, None),
         Plan::Calc { exprs, .. } => {
             let at = |k: &usize| exprs.iter().position(|e| column_kept_apart(e) == Some(*k));
             let upsert_key = key().and_then(|key| key.iter().map(at).collect());
-            Traits { changelog: all(), balanced, upsert_key }
+            (all(), balanced, upsert_key)
         }
-        Plan::Expand { .. } | Plan::Union { .. } => Traits { changelog: all(), balanced, upsert_key: None },
+        Plan::Expand { .. } | Plan::Union { .. } => (all(), balanced, None),
         Plan::Aggregate { keys, calls, .. } => {
             let changelog = if calls.is_empty() && !keys.is_empty() {
                 // DISTINCT has no result that changes: a row comes, and may go.
@@ -144,11 +160,11 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
                 }
             };
             let upsert_key = (!keys.is_empty()).then(|| (0..keys.len()).collect());
-            Traits { changelog, balanced: true, upsert_key }
+            (changelog, true, upsert_key)
         }
         Plan::Normalize { keys, .. } => {
             let changelog = if insert_only { ChangelogMode::INSERT_ONLY } else { ChangelogMode::RETRACT };
-            Traits { changelog, balanced: true, upsert_key: Some(keys.clone()) }
+            (changelog, true, Some(keys.clone()))
         }
         Plan::Lookup { table, on, keep, .. } => {
             // One row at most for each that comes.
@@ -156,9 +172,65 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
                 && table.primary_key.iter().all(|k| on.iter().any(|(_, there)| there == k));
             let at = |k: &usize| keep.iter().position(|c| c == k);
             let upsert_key = key().filter(|_| one).and_then(|key| key.iter().map(at).collect());
-            Traits { changelog: all(), balanced: insert_only, upsert_key }
+            (all(), insert_only, upsert_key)
         }
-        Plan::Shared(_) => Traits { changelog: all(), balanced, upsert_key: key() },
+        Plan::Shared(_) => (all(), balanced, key()),
+    };
+    let monotonicity = monotonicity(plan, inputs, changelog);
+    Traits { changelog, balanced, upsert_key, monotonicity }
+}
+
+/// How each column of a relation changes, by those of its inputs and by what the relation brings.
+fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMode) -> Vec<Monotonicity> {
+    let width = plan.schema().len();
+    if changelog.is_insert_only() {
+        return vec![Monotonicity::Constant; width];
+    }
+    let nothing = || vec![Monotonicity::None; width];
+    if changelog.delete {
+        return nothing();
+    }
+    let below = inputs.first().map_or(&[][..], |i| i.traits.monotonicity.as_slice());
+    let of = |column: usize| below.get(column).copied().unwrap_or(Monotonicity::None);
+    match plan {
+        Plan::Calc { exprs, .. } => {
+            let of_expr = |e: &Expr| match e {
+                Expr::Column { index, .. } => of(*index),
+                Expr::Literal { .. } => Monotonicity::Constant,
+                _ => Monotonicity::None,
+            };
+            exprs.iter().map(of_expr).collect()
+        }
+        // Of rows that are only added: with others there would be deletes.
+        Plan::Aggregate { keys, calls, .. } => {
+            let of_call = |c: &AggregateCall| match c.function {
+                Aggregate::CountStar | Aggregate::Count | Aggregate::Max => Monotonicity::Increasing,
+                Aggregate::Min => Monotonicity::Decreasing,
+                Aggregate::Sum
+                | Aggregate::Avg
+                | Aggregate::StddevPop
+                | Aggregate::StddevSamp
+                | Aggregate::VarPop
+                | Aggregate::VarSamp
+                | Aggregate::FirstValue
+                | Aggregate::LastValue
+                | Aggregate::Collect
+                | Aggregate::ListAgg { .. }
+                | Aggregate::Percentile { .. }
+                | Aggregate::ArrayAgg
+                | Aggregate::JsonObjectAgg { .. }
+                | Aggregate::JsonArrayAgg { .. } => Monotonicity::None,
+            };
+            keys.iter().map(|_| Monotonicity::Constant).chain(calls.iter().map(of_call)).collect()
+        }
+        Plan::Lookup { keep, columns, .. } => {
+            keep.iter().map(|k| of(*k)).chain(columns.iter().map(|_| Monotonicity::None)).collect()
+        }
+        Plan::Shared(_) => below.to_vec(),
+        // A row of one input has nothing to do with those of another.
+        Plan::Scan { .. } | Plan::Values { .. } | Plan::Expand { .. } | Plan::Normalize { .. } | Plan::Union { .. } => {
+            nothing()
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is derived of relations.
 
 use crate::compiled;
-use weir_plan::{Mode, derive};
+use weir_plan::{Mode, Monotonicity, derive};
 
 #[test]
 fn a_key_comes_through_what_keeps_its_values_apart() {
@@ -84,4 +84,27 @@ fn what_is_taken_back_may_never_have_come() {
     ] {
         assert_eq!(of(query, Mode::Streaming).balanced, balanced, "{query}");
     }
+}
+
+/// As Flink's FlinkRelMdModifiedMonotonicity says of the same queries.
+#[test]
+fn counts_rise_and_minima_fall() {
+    use Monotonicity::{Constant, Decreasing, Increasing, None};
+    for (query, wanted) in [
+        ("SELECT k, v FROM src", vec![Constant, Constant]),
+        (
+            "SELECT k, COUNT(*), COUNT(v), MAX(v), MIN(v), SUM(v) FROM src GROUP BY k",
+            vec![Constant, Increasing, Increasing, Increasing, Decreasing, None],
+        ),
+        (
+            "SELECT n, k, 1, n + 1 FROM (SELECT k, COUNT(*) AS n FROM src GROUP BY k)",
+            vec![Increasing, Constant, Constant, None],
+        ),
+        ("SELECT n, MAX(k) FROM (SELECT k, COUNT(*) AS n FROM src GROUP BY k) GROUP BY n", vec![None, None]),
+        ("SELECT k, COUNT(*) FROM cdc GROUP BY k", vec![None, None]),
+        ("SELECT k, COUNT(*) FROM src GROUP BY k UNION ALL SELECT k, COUNT(*) FROM src GROUP BY k", vec![None, None]),
+    ] {
+        assert_eq!(of(query, Mode::Streaming).monotonicity, wanted, "{query}");
+    }
+    assert_eq!(of("SELECT k, SUM(v) FROM src GROUP BY k", Mode::Batch).monotonicity, vec![Constant, Constant]);
 }
