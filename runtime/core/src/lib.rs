@@ -4,6 +4,8 @@
 pub mod batch;
 pub mod builder;
 pub mod clock;
+pub mod constraints;
+pub mod dead_letter;
 pub mod error;
 pub mod event_time;
 pub mod event_time_report;

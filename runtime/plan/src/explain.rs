@@ -1,9 +1,11 @@
 //! Plans for people: as an indented tree, as JSON, as a Mermaid chart.
 
 use crate::logical::{Insert, Plan};
+use crate::traits::{Derived, Mode, derive};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::rc::Rc;
 
 /// How a plan is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,10 +113,10 @@ impl Shown {
 }
 
 /// The relations that a relation reads. What is shared is shown as what it is.
-fn inputs(plan: &Plan) -> Vec<&Plan> {
-    match plan {
-        Plan::Shared(shared) => shared.plan.inputs(),
-        plan => plan.inputs(),
+fn inputs<'a, 'p>(of: &'a Derived<'p>) -> &'a [Rc<Derived<'p>>] {
+    match (of.plan, of.inputs.as_slice()) {
+        (Plan::Shared(_), [shared]) => &shared.inputs,
+        (_, inputs) => inputs,
     }
 }
 
@@ -134,8 +136,8 @@ fn functions(plan: &Plan) -> Vec<String> {
     out
 }
 
-fn changes(plan: &Plan) -> &'static str {
-    if plan.appends() { "append-only" } else { "changes" }
+fn changes(of: &Derived<'_>) -> &'static str {
+    if of.traits.changelog.is_insert_only() { "append-only" } else { "changes" }
 }
 
 /// Shows what INSERTs do.
@@ -145,8 +147,9 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
         Format::Text => {
             let mut out = String::new();
             for i in inserts {
-                let _ = writeln!(out, "Sink  table: {}  [{}]", i.table.name, changes(&i.plan));
-                tree(&i.plan, 1, &mut shown, &mut out);
+                let top = derive(&i.plan, Mode::Streaming);
+                let _ = writeln!(out, "Sink  table: {}  [{}]", i.table.name, changes(&top));
+                tree(&top, 1, &mut shown, &mut out);
             }
             out
         }
@@ -155,7 +158,7 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
                 .iter()
                 .map(|i| {
                     let (table, identity) = (&i.table.name, i.identity.to_string());
-                    json!({"operator": "Sink", "table": table, "identity": identity, "inputs": [node(&i.plan, &mut shown)]})
+                    json!({"operator": "Sink", "table": table, "identity": identity, "inputs": [node(&derive(&i.plan, Mode::Streaming), &mut shown)]})
                 })
                 .collect();
             let text = serde_json::to_string_pretty(&json!({ "statements": jobs })).unwrap_or_default();
@@ -165,36 +168,36 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
             let mut chart = Chart { out: "flowchart TD\n".to_string(), next: 0, shared: HashMap::new() };
             for i in inserts {
                 let id = chart.node(&format!("Sink<br/>{}", escape(&i.table.name)));
-                chart.input(&i.plan, id);
+                chart.input(&derive(&i.plan, Mode::Streaming), id);
             }
             chart.out
         }
     }
 }
 
-fn tree(plan: &Plan, depth: usize, shown: &mut Shown, out: &mut String) {
+fn tree(of: &Derived<'_>, depth: usize, shown: &mut Shown, out: &mut String) {
     let _ = write!(out, "{}", "  ".repeat(depth));
-    let reused = match shown.place(plan) {
+    let reused = match shown.place(of.plan) {
         Occurrence::Own => String::new(),
         Occurrence::First(n) => format!("  reuse_id: {n}"),
         Occurrence::Again(n) => {
-            let _ = writeln!(out, "Reused  reference_id: {n}  [{}]", changes(plan));
+            let _ = writeln!(out, "Reused  reference_id: {n}  [{}]", changes(of));
             return;
         }
     };
-    let (name, details) = describe(plan);
+    let (name, details) = describe(of.plan);
     let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {v}")).collect();
-    let _ = writeln!(out, "{name}  {}{reused}  [{}]", details.join("  "), changes(plan));
-    inputs(plan).into_iter().for_each(|i| tree(i, depth + 1, shown, out));
+    let _ = writeln!(out, "{name}  {}{reused}  [{}]", details.join("  "), changes(of));
+    inputs(of).iter().for_each(|i| tree(i, depth + 1, shown, out));
 }
 
-fn node(plan: &Plan, shown: &mut Shown) -> Json {
-    let place = shown.place(plan);
+fn node(of: &Derived<'_>, shown: &mut Shown) -> Json {
+    let place = shown.place(of.plan);
     if let Occurrence::Again(n) = place {
-        return json!({"operator": "Reused", "changelog": changes(plan), "reference_id": n});
+        return json!({"operator": "Reused", "changelog": changes(of), "reference_id": n});
     }
-    let (name, details) = describe(plan);
-    let mut out = json!({"operator": name, "changelog": changes(plan)});
+    let (name, details) = describe(of.plan);
+    let mut out = json!({"operator": name, "changelog": changes(of)});
     if let Json::Object(map) = &mut out {
         if let Occurrence::First(n) = place {
             map.insert("reuse_id".to_string(), n.into());
@@ -203,9 +206,9 @@ fn node(plan: &Plan, shown: &mut Shown) -> Json {
             map.insert(k.to_string(), v.into());
         }
         let columns: Vec<Json> =
-            plan.schema().fields.iter().map(|f| json!({"name": f.name, "type": f.ty.to_string()})).collect();
+            of.plan.schema().fields.iter().map(|f| json!({"name": f.name, "type": f.ty.to_string()})).collect();
         map.insert("schema".to_string(), columns.into());
-        let inputs: Vec<Json> = inputs(plan).into_iter().map(|i| node(i, shown)).collect();
+        let inputs: Vec<Json> = inputs(of).iter().map(|i| node(i, shown)).collect();
         if !inputs.is_empty() {
             map.insert("inputs".to_string(), inputs.into());
         }
@@ -234,20 +237,20 @@ impl Chart {
     }
 
     /// Draws a relation, and the arrow to the one that reads it.
-    fn input(&mut self, plan: &Plan, reader: usize) {
-        if let Plan::Shared(shared) = plan
+    fn input(&mut self, of: &Derived<'_>, reader: usize) {
+        if let Plan::Shared(shared) = of.plan
             && let Some(id) = self.shared.get(&shared.id)
         {
             let _ = writeln!(self.out, "  n{id} --> n{reader}");
             return;
         }
-        let (name, details) = describe(plan);
+        let (name, details) = describe(of.plan);
         let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {}", escape(&v))).collect();
         let id = self.node(&format!("{name}<br/>{}", details.join("<br/>")));
         let _ = writeln!(self.out, "  n{id} --> n{reader}");
-        if let Plan::Shared(shared) = plan {
+        if let Plan::Shared(shared) = of.plan {
             self.shared.insert(shared.id, id);
         }
-        inputs(plan).into_iter().for_each(|i| self.input(i, id));
+        inputs(of).iter().for_each(|i| self.input(i, id));
     }
 }

@@ -5,8 +5,10 @@ mod fingerprint;
 mod identity;
 mod logical;
 mod optimize;
+pub mod physical;
 mod shared;
 mod table;
+mod traits;
 
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
@@ -15,3 +17,4 @@ pub use logical::{Insert, Plan, Shared};
 pub use optimize::optimize;
 pub use shared::with_several_readers;
 pub use table::{ErrorPolicy, Table};
+pub use traits::{ChangelogMode, Derived, Mode, Monotonicity, Traits, derive};

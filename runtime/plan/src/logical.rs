@@ -7,7 +7,6 @@ use std::sync::Arc;
 use weir_core::{Field, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
-use weir_expr::injective::injective;
 
 /// A relation.
 #[derive(Debug, Clone)]
@@ -41,32 +40,13 @@ pub enum Plan {
     Shared(Arc<Shared>),
 }
 
-/// A relation with several readers. What is asked of plans again and again is answered once, for plans that name one another twice
-/// have far more paths than relations.
+/// A relation with several readers.
 #[derive(Debug)]
 pub struct Shared {
     /// Its number, of no other in the statement.
     pub id: usize,
     /// The relation.
     pub plan: Plan,
-    appends: bool,
-    appends_in_batch: bool,
-    balances: bool,
-    unique_key: Option<Vec<usize>>,
-}
-
-impl Shared {
-    /// A relation under a number.
-    pub fn new(id: usize, plan: Plan) -> Shared {
-        Shared {
-            id,
-            appends: plan.appends(),
-            appends_in_batch: plan.appends_in_batch(),
-            balances: plan.balances(),
-            unique_key: plan.unique_key(),
-            plan,
-        }
-    }
 }
 
 /// What a rewrite has made of shared relations, by their numbers.
@@ -150,58 +130,43 @@ impl Plan {
                     return Plan::Shared(known.clone());
                 }
                 let plan = rewrite(shared.plan.clone(), done);
-                let new = Arc::new(Shared::new(shared.id, plan));
+                let new = Arc::new(Shared { id: shared.id, plan });
                 done.0.insert(shared.id, new.clone());
                 Plan::Shared(new)
             }
         }
     }
-    /// Whether rows only ever come. DISTINCT over rows that only come does too, for it has no result that changes.
-    pub fn appends(&self) -> bool {
-        let inputs = || self.inputs().into_iter().all(Plan::appends);
+    /// The expressions that it computes itself.
+    pub fn expressions(&self) -> Vec<&Expr> {
         match self {
-            Plan::Scan { table, .. } => !table.brings_changes(),
-            Plan::Aggregate { calls, keys, .. } => calls.is_empty() && !keys.is_empty() && inputs(),
-            Plan::Shared(shared) => shared.appends,
-            Plan::Values { .. }
-            | Plan::Calc { .. }
+            Plan::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
+            Plan::Values { rows, .. } => rows.iter().flatten().collect(),
+            Plan::Scan { .. }
             | Plan::Expand { .. }
+            | Plan::Aggregate { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
-            | Plan::Union { .. } => inputs(),
-        }
-    }
-    /// The same when aggregates give their results once, at the end: only what the sources themselves bring changes.
-    pub fn appends_in_batch(&self) -> bool {
-        match self {
-            Plan::Scan { table, .. } => !table.brings_changes(),
-            Plan::Aggregate { calls, keys, .. } if !calls.is_empty() || keys.is_empty() => true,
-            Plan::Shared(shared) => shared.appends_in_batch,
-            _ => self.inputs().into_iter().all(Plan::appends_in_batch),
-        }
-    }
-    /// Whether every row that goes is one that came before. A table's changes may begin in the middle, and a look-up may find
-    /// something else the second time.
-    pub fn balances(&self) -> bool {
-        match self {
-            Plan::Aggregate { .. } | Plan::Normalize { .. } => true,
-            Plan::Scan { table, .. } => !table.brings_changes(),
-            Plan::Lookup { input, .. } => input.appends(),
-            Plan::Shared(shared) => shared.balances,
-            _ => self.inputs().into_iter().all(Plan::balances),
+            | Plan::Union { .. }
+            | Plan::Shared(_) => vec![],
         }
     }
     /// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
     pub fn aggregates(&self) -> bool {
-        self.any(|p| matches!(p, Plan::Aggregate { calls, .. } if !calls.is_empty()))
+        self.any(|p| match p {
+            Plan::Aggregate { calls, .. } => !calls.is_empty(),
+            Plan::Scan { .. }
+            | Plan::Values { .. }
+            | Plan::Calc { .. }
+            | Plan::Expand { .. }
+            | Plan::Normalize { .. }
+            | Plan::Lookup { .. }
+            | Plan::Union { .. }
+            | Plan::Shared(_) => false,
+        })
     }
     /// Whether equal rows of its tables always make equal rows, at whatever time.
     pub fn deterministic(&self) -> bool {
-        !self.any(|p| match p {
-            Plan::Calc { condition, exprs, .. } => !exprs.iter().chain(condition).all(Expr::deterministic),
-            Plan::Values { rows, .. } => !rows.iter().flatten().all(Expr::deterministic),
-            _ => false,
-        })
+        !self.any(|p| !p.expressions().into_iter().all(Expr::deterministic))
     }
     /// A column with maps in it by which rows are grouped.
     pub fn grouped_map(&self) -> Option<&Field> {
@@ -248,39 +213,4 @@ pub struct Insert {
     pub identity: Identity,
     /// The fingerprint of the plan as bound, before it was optimized.
     pub fingerprint: u128,
-}
-
-/// The column that an expression has a value of its own for each value of.
-fn told_apart(e: &Expr) -> Option<usize> {
-    match e {
-        Expr::Column { index, .. } => Some(*index),
-        Expr::Cast { expr, ty, .. } if injective(&expr.ty(), ty) => told_apart(expr),
-        _ => None,
-    }
-}
-
-impl Plan {
-    /// The columns that a changing result is unique by, as far as they come through: a group's key.
-    pub fn unique_key(&self) -> Option<Vec<usize>> {
-        match self {
-            Plan::Aggregate { keys, .. } => (!keys.is_empty()).then(|| (0..keys.len()).collect()),
-            Plan::Normalize { keys, .. } => Some(keys.clone()),
-            Plan::Calc { input, exprs, .. } => {
-                let at = |k: &usize| exprs.iter().position(|e| told_apart(e) == Some(*k));
-                input.unique_key()?.iter().map(at).collect()
-            }
-            // One row at most for each that comes.
-            Plan::Lookup { input, table, on, keep, .. }
-                if !table.primary_key.is_empty()
-                    && table.primary_key.iter().all(|k| on.iter().any(|(_, there)| there == k)) =>
-            {
-                input.unique_key()?.iter().map(|k| keep.iter().position(|c| c == k)).collect()
-            }
-            Plan::Scan { table, columns, .. } if !table.primary_key.is_empty() => {
-                table.primary_key.iter().map(|k| columns.iter().position(|c| c == k)).collect()
-            }
-            Plan::Shared(shared) => shared.unique_key.clone(),
-            _ => None,
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
 use weir_expr::Expr;
+use weir_expr::aggregate::AggregateCall;
 use weir_expr::functions::cast_to;
 use weir_expr::{Session, eval::constant};
 
@@ -128,27 +129,9 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let condition = condition.map(|c| moved(c, &have)).transpose()?;
             (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
         }
-        Plan::Aggregate { input, keys, mut calls, schema } => {
-            // Keys stay whatever is read: they make the groups. Aggregates that nobody reads go.
-            let count = keys.len();
-            let keep_calls: Vec<usize> = (0..calls.len()).filter(|i| wanted.contains(&(count + i))).collect();
-            // A grouping without results would be a DISTINCT, which is another thing: keep one.
-            let keep_calls = if keep_calls.is_empty() && !calls.is_empty() { vec![0] } else { keep_calls };
-            calls = keep_calls.iter().map(|i| calls[*i].clone()).collect();
-            let mut used: BTreeSet<usize> = keys.iter().copied().collect();
-            for c in &calls {
-                used.extend(c.args.iter().chain(&c.filter));
-            }
-            let (input, have) = prune(*input, &used, readers)?;
-            for c in &mut calls {
-                c.args = places(&c.args, &have)?;
-                c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
-            }
-            let keys = places(&keys, &have)?;
-            let kept: Vec<usize> = (0..count).chain(keep_calls.into_iter().map(|i| count + i)).collect();
-            let schema = schema.project(&kept);
-            let plan = Plan::Aggregate { input: Box::new(input), keys, calls, schema };
-            select(plan, kept, wanted)
+        Plan::Aggregate { input, keys, calls, schema } => {
+            let (pruned, kept) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
+            select(pruned, kept, wanted)
         }
         Plan::Lookup { input, table, on, left, keep, columns, schema } => {
             let width = keep.len();
@@ -196,26 +179,60 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
                 .collect::<Result<_>>()?;
             (Plan::Union { inputs, schema }, keep)
         }
-        Plan::Shared(shared) => {
-            let of_all = readers.wanted.entry(shared.id).or_default();
-            let before = of_all.len();
-            of_all.extend(wanted);
-            let (grown, of_all) = (of_all.len() > before, of_all.clone());
-            if grown && readers.done.contains_key(&shared.id) {
-                // What this round makes is thrown away: any relation with these columns will do.
-                readers.late = true;
-                let have = (0..shared.plan.schema().len()).collect();
-                return Ok(select(Plan::Shared(shared), have, wanted));
-            }
-            if let Some((new, have)) = readers.done.get(&shared.id) {
-                return Ok(select(Plan::Shared(new.clone()), have.clone(), wanted));
-            }
-            let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
-            let new = Arc::new(Shared::new(shared.id, plan));
-            readers.done.insert(shared.id, (new.clone(), have.clone()));
-            select(Plan::Shared(new), have, wanted)
-        }
+        Plan::Shared(shared) => prune_shared(shared, wanted, readers)?,
     })
+}
+
+/// Leaves out aggregates that nobody reads.
+fn prune_aggregate(
+    input: Plan,
+    keys: Vec<usize>,
+    mut calls: Vec<AggregateCall>,
+    schema: Schema,
+    wanted: &BTreeSet<usize>,
+    readers: &mut Readers,
+) -> Result<(Plan, Vec<usize>)> {
+    // Keys stay whatever is read: they make the groups. Aggregates that nobody reads go.
+    let count = keys.len();
+    let keep_calls: Vec<usize> = (0..calls.len()).filter(|i| wanted.contains(&(count + i))).collect();
+    // A grouping without results would be a DISTINCT, which is another thing: keep one.
+    let keep_calls = if keep_calls.is_empty() && !calls.is_empty() { vec![0] } else { keep_calls };
+    calls = keep_calls.iter().map(|i| calls[*i].clone()).collect();
+    let mut used: BTreeSet<usize> = keys.iter().copied().collect();
+    for c in &calls {
+        used.extend(c.args.iter().chain(&c.filter));
+    }
+    let (input, have) = prune(input, &used, readers)?;
+    for c in &mut calls {
+        c.args = places(&c.args, &have)?;
+        c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
+    }
+    let keys = places(&keys, &have)?;
+    let kept: Vec<usize> = (0..count).chain(keep_calls.into_iter().map(|i| count + i)).collect();
+    let schema = schema.project(&kept);
+    let plan = Plan::Aggregate { input: Box::new(input), keys, calls, schema };
+    Ok((plan, kept))
+}
+
+/// Leaves out columns of a shared relation that none of its readers wants.
+fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
+    let of_all = readers.wanted.entry(shared.id).or_default();
+    let before = of_all.len();
+    of_all.extend(wanted);
+    let (grown, of_all) = (of_all.len() > before, of_all.clone());
+    if grown && readers.done.contains_key(&shared.id) {
+        // What this round makes is thrown away: any relation with these columns will do.
+        readers.late = true;
+        let have = (0..shared.plan.schema().len()).collect();
+        return Ok(select(Plan::Shared(shared), have, wanted));
+    }
+    if let Some((new, have)) = readers.done.get(&shared.id) {
+        return Ok(select(Plan::Shared(new.clone()), have.clone(), wanted));
+    }
+    let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
+    let new = Arc::new(Shared { id: shared.id, plan });
+    readers.done.insert(shared.id, (new.clone(), have.clone()));
+    Ok(select(Plan::Shared(new), have, wanted))
 }
 
 /// Brings a plan that has more columns than wanted down to those.

@@ -37,6 +37,10 @@ impl Table {
     pub fn sink_schema(&self) -> Schema {
         self.physical.project(&self.written)
     }
+    /// The primary key's columns among those that a connector writes.
+    pub fn sink_key(&self) -> Vec<usize> {
+        self.primary_key.iter().filter_map(|k| self.written.iter().position(|w| w == k)).collect()
+    }
     /// Whether what it reads are changes, not only rows that come.
     pub fn brings_changes(&self) -> bool {
         self.is_upsert() || weir_core::options::CHANGE_FORMATS.contains(&self.format())

@@ -11,6 +11,7 @@ use crate::options::TableSpec;
 use crate::retry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use weir_core::dead_letter::DEAD_LETTER;
 use weir_core::error::{Kind, io};
 use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
@@ -18,7 +19,7 @@ use weir_core::state::Epoch;
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, failpoint};
 use weir_expr::OnError;
-use weir_operators::calc::{DEAD_LETTER, DeadLetter, dead_letters};
+use weir_operators::calc::{DeadLetter, dead_letters};
 
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
 const WAITING: usize = 64 << 20;

@@ -26,7 +26,7 @@ use weir_core::key::{self, Keys, key_group};
 use weir_core::keyed::TimeToLive;
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Field, Result, Schema, SqlType};
-use weir_expr::aggregate::{Aggregate, AggregateCall};
+use weir_expr::aggregate::AggregateCall;
 
 /// How an aggregation takes part in a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,26 +72,6 @@ impl AggregateFactory {
     /// forgotten, and results may change.
     fn refreshes(&self) -> bool {
         self.ttl_millis > 0 && !self.calls.is_empty()
-    }
-
-    /// Whether partial results of different subtasks can be put together in any order.
-    pub fn splits(&self) -> bool {
-        self.calls.iter().all(|c| {
-            !c.distinct
-                && matches!(
-                    c.function,
-                    Aggregate::CountStar
-                        | Aggregate::Count
-                        | Aggregate::Sum
-                        | Aggregate::Avg
-                        | Aggregate::Min
-                        | Aggregate::Max
-                        | Aggregate::StddevPop
-                        | Aggregate::StddevSamp
-                        | Aggregate::VarPop
-                        | Aggregate::VarSamp
-                )
-        })
     }
 }
 

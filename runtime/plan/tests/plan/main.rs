@@ -1,8 +1,9 @@
 //! Plans of scripts.
 
 mod fingerprint;
+mod physical;
 mod shared;
-mod unique_key;
+mod traits;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -74,7 +74,7 @@ impl Binder<'_> {
             return plan;
         }
         self.catalog.numbered += 1;
-        Plan::Shared(Arc::new(Shared::new(self.catalog.numbered, plan)))
+        Plan::Shared(Arc::new(Shared { id: self.catalog.numbered, plan }))
     }
 
     fn cte(&self, name: &str) -> Option<&(Plan, Spent)> {
