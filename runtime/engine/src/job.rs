@@ -59,7 +59,7 @@ pub fn run(
         };
         control.failed(&error);
         // Only what lies outside can be better the next time.
-        if !error.is_outage() || !scale::replayable(graph) || stops() {
+        if !error.is_retriable() || !scale::replayable(graph) || stops() {
             return Err(error);
         }
         backend.discard_staged();

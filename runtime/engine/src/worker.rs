@@ -140,7 +140,7 @@ impl Worker {
         }
         let outcome = match (w, &mut self.task) {
             (Work::Poll, Task::Source(s)) => {
-                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
+                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()).with_source(e))?;
                 let polled = s.poll(&mut collected)?;
                 if polled == Polled::End {
                     collected.outputs.push(Output::End);
