@@ -39,6 +39,7 @@ mod words;
 
 pub use catalog::{Catalog, ErrorPolicy, FunctionLoader, FunctionSpec, Language, Table, UserFunction};
 pub use explain::{Format, explain};
+pub use fingerprint::what_table;
 pub use identity::{Identity, why_lost};
 pub use plan::{Insert, Plan, Shared};
 pub use script::{Compiled, compile, diagnose};

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod dead_letters;
+mod layouts;
 mod sinks;
 
 pub use dead_letters::REPLAY;
@@ -30,6 +31,10 @@ pub struct Assembled {
     pub graph: JobGraph,
     /// The dead letters that a replay leaves alone.
     pub passed_over: Arc<PassedOver>,
+    /// What the state of its operators is made of, by their uids.
+    pub layouts: BTreeMap<String, String>,
+    /// The versions of users' functions, by their statements' identities and their names.
+    pub functions: BTreeMap<String, String>,
 }
 
 struct Assembly<'a> {
@@ -58,6 +63,10 @@ struct Assembly<'a> {
     of_calls: BTreeMap<String, usize>,
     /// The statement at hand.
     statement: String,
+    /// Whether it has a uid of its author's.
+    has_uid: bool,
+    layouts: BTreeMap<String, String>,
+    functions: BTreeMap<String, String>,
 }
 
 /// How many operators of each kind a statement has so far.
@@ -116,6 +125,9 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         of_functions: vec![],
         of_calls: BTreeMap::new(),
         statement: String::new(),
+        has_uid: false,
+        layouts: BTreeMap::new(),
+        functions: BTreeMap::new(),
     };
     for insert in &compiled.inserts {
         a.check_changes(&insert.table, &insert.plan)?;
@@ -123,6 +135,8 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         a.keeps_records = !a.of_functions.is_empty();
         let identity = insert.identity.to_string();
         a.statement = identity.clone();
+        a.has_uid = insert.identity.uid().is_some();
+        a.note_functions(&insert.plan);
         if replays && a.keeps_records && scans(&insert.plan) > 1 {
             let e = Error::script(format!("the statement into '{}' reads several tables", short(&insert.table.name)));
             return Err(
@@ -132,10 +146,11 @@ fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
         let output = a.relation(&insert.plan, &identity, &mut Numbers::new())?;
         a.sink(&insert.table, &identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
     }
+    a.has_uid = false;
     a.dead_letters()?;
     let graph = JobGraph { name: String::new(), nodes: a.nodes };
     let graph = sized(graph, a.of_calls, s)?;
-    Ok(Assembled { graph, passed_over: a.passed_over })
+    Ok(Assembled { graph, passed_over: a.passed_over, layouts: a.layouts, functions: a.functions })
 }
 
 fn rules(settings: &BTreeMap<String, String>) -> Rules {
@@ -251,14 +266,20 @@ impl Assembly<'_> {
             format!("{identity}/{what}-{n}")
         };
         match plan {
-            Plan::Scan { table, columns, .. } => self.source(table, columns, uid("source")),
+            Plan::Scan { table, columns, .. } => {
+                let uid = uid("source");
+                self.note_table("source", &uid, table, &table.physical);
+                self.source(table, columns, uid)
+            }
             Plan::Values { rows, schema } => {
                 let factory = ValuesFactory {
                     rows: rows.clone(),
                     schema: schema.clone(),
                     session: self.compiled.session.clone(),
                 };
-                let node = self.add("values", uid("values"), 1, Role::Source(Arc::new(factory)), vec![]);
+                let uid = uid("values");
+                self.note_values(&uid);
+                let node = self.add("values", uid, 1, Role::Source(Arc::new(factory)), vec![]);
                 Ok(Output { node, parallelism: 1 })
             }
             Plan::Calc { input, condition, exprs, schema } => {
@@ -302,6 +323,7 @@ impl Assembly<'_> {
                 };
                 let edge = partitioned(below.node, Partitioning::Hash(keys.clone()));
                 let role = Role::Operator(Arc::new(factory));
+                self.note_rows("normalize", &uid, keys, schema);
                 let node = self.add("changelog-normalize", uid, self.parallelism, role, vec![edge]);
                 Ok(Output { node, parallelism: self.parallelism })
             }
@@ -318,6 +340,7 @@ impl Assembly<'_> {
                     at_end: self.batch && (!calls.is_empty() || keys.is_empty()),
                     ttl_millis: self.ttl_millis,
                 };
+                self.note_aggregate(&uid, &whole);
                 self.aggregate(whole, below, uid, input.balances())
             }
             Plan::Union { inputs, schema } => {

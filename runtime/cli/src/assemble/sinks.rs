@@ -74,6 +74,7 @@ impl Assembly<'_> {
             let edges =
                 inputs.into_iter().map(|(from, _)| partitioned(from, Partitioning::Hash(key.clone()))).collect();
             let uid = format!("{identity}/materialize");
+            self.note_rows("materialize", &uid, &key, &spec.schema);
             let node = self.add("sink-materialize", uid, parallelism, Role::Operator(Arc::new(factory)), edges);
             inputs = vec![(node, MAIN)];
         }
@@ -92,6 +93,7 @@ impl Assembly<'_> {
                 Edge { port, ordered, ..partitioned(from, partitioning) }
             })
             .collect();
+        self.note_table("sink", &uid, table, &spec.schema);
         let name = format!("sink {}", short(&table.name));
         self.add(&name, uid, parallelism, Role::Sink(sink), edges);
         Ok(())
