@@ -9,6 +9,7 @@ mod functions;
 mod generate;
 mod handles;
 mod job_commands;
+mod kept;
 mod listening;
 mod local;
 mod memory;
@@ -24,6 +25,7 @@ mod stop_at_end;
 mod udf;
 
 use arguments::{Arguments, Command, DlqCommand, LogFormat};
+pub use assemble::{Assembled, assemble};
 use clap::{CommandFactory, Parser};
 pub use functions::sandboxed;
 pub use run::{Loading, run_with};

@@ -31,15 +31,16 @@ pub fn read(script: &Script) -> Result<Source> {
         let (k, v) = s.split_once('=').ok_or_else(|| Error::script(format!("--set takes KEY=VALUE, not '{s}'")))?;
         settings.insert(k.trim().to_string(), v.trim().to_string());
     }
-    let here = || std::env::current_dir().map_err(|e| Error::io(format!("there is no current folder: {e}")));
+    let here = || std::env::current_dir().map_err(|e| Error::io("there is no current folder").caused_by(e));
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin()
             .read_to_string(&mut text)
-            .map_err(|e| Error::script(format!("cannot read the script from standard input: {e}")))?;
+            .map_err(|e| Error::script("cannot read the script from standard input").caused_by(e))?;
         return Ok(Source { text, base: here()?, stem: None, path: "-".to_string(), settings });
     }
-    let bytes = std::fs::read(&path).map_err(|e| Error::script(format!("cannot read {}: {e}", path.display())))?;
+    let bytes =
+        std::fs::read(&path).map_err(|e| Error::script(format!("cannot read {}", path.display())).caused_by(e))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::script(format!("{} is not UTF-8", path.display())))?;
     let base = match path.parent() {
         Some(p) if p != Path::new("") => p.to_path_buf(),
@@ -75,7 +76,7 @@ fn from_file(path: &Path) -> Result<BTreeMap<String, String>> {
     }
     let named = |e: Error| e.context(path.display());
     let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::script(format!("cannot read the settings in {}: {e}", path.display())))?;
+        .map_err(|e| Error::script(format!("cannot read the settings in {}", path.display())).caused_by(e))?;
     let table: toml::Table =
         text.parse().map_err(|e: toml::de::Error| named(Error::script(e.to_string().trim_end())))?;
     let mut settings = BTreeMap::new();

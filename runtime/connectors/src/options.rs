@@ -260,7 +260,8 @@ impl TableSpec {
             (None, Some(file)) => {
                 let path = self.base.join(file);
                 let text = std::fs::read_to_string(&path).map_err(|e| {
-                    Error::script(format!("cannot read '{by_file}' {}: {e}", path.display()))
+                    Error::script(format!("cannot read '{by_file}' {}", path.display()))
+                        .caused_by(e)
                         .at(self.place_of(&by_file))
                 })?;
                 Ok(Some(text.lines().next().unwrap_or_default().to_string()))

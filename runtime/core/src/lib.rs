@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod builder;
+mod cause;
 pub mod clock;
 pub mod constraints;
 pub mod dead_letter;

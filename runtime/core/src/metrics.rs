@@ -259,7 +259,7 @@ impl Metrics {
     /// When a declaration is not a valid metric: a mistake of Weir's own.
     pub fn new() -> crate::Result<Self> {
         let registry = Registry::new();
-        let families = Families::new(&registry).map_err(|e| crate::Error::internal(e.to_string()))?;
+        let families = Families::new(&registry).map_err(|e| crate::Error::internal(e.to_string()).with_source(e))?;
         families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let now = Instant::now();
         let about = About {

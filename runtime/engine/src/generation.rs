@@ -78,7 +78,7 @@ pub(crate) fn generation(
     let ran = system.run();
     control.ended();
     leave_nothing(&shared, control, &gate, committing)?;
-    ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
+    ran.map_err(|e| Error::internal("the actor system failed").caused_by(e))?;
     let result = locked(&shared.result).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
@@ -274,7 +274,7 @@ fn start(
         let node = &graph.nodes[index];
         let mut addresses = vec![];
         for (subtask, mut worker) in workers.into_iter().enumerate() {
-            let targets = connect(graph, index, subtask, &started, &mut worker);
+            let targets = connect(graph, index, subtask, &started, &mut worker)?;
             let edges = node.inputs.iter();
             let channels = edges.flat_map(|e| (0..graph.nodes[e.from].parallelism).map(move |subtask| (e, subtask)));
             let inputs: Vec<Input> = channels
@@ -292,14 +292,12 @@ fn start(
         }
         started.insert(index, addresses);
     }
-    let sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)> = graph
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, n)| matches!(n.role, Role::Source(_)))
-        .flat_map(|(i, _)| started.get(&i).cloned().unwrap_or_default())
-        .map(|a| (a.clone().recipient(), a.recipient()))
-        .collect();
+    let mut sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)> = vec![];
+    for (index, node) in graph.nodes.iter().enumerate().filter(|(_, n)| matches!(n.role, Role::Source(_))) {
+        let lost = || Error::internal(format!("the source '{}' was not started", node.name));
+        let addresses = started.remove(&index).ok_or_else(lost)?;
+        sources.extend(addresses.into_iter().map(|a| (a.clone().recipient(), a.recipient())));
+    }
     coordinator.do_send(Sources(sources));
     Ok(committing)
 }
@@ -311,14 +309,18 @@ fn connect(
     subtask: usize,
     started: &BTreeMap<usize, Vec<Addr<Subtask>>>,
     worker: &mut Worker,
-) -> Vec<Target> {
+) -> Result<Vec<Target>> {
     let mut targets: Vec<Target> = vec![];
     for (to, other) in graph.nodes.iter().enumerate() {
         let mut channel = 0;
         for edge in &other.inputs {
-            if edge.from == index
-                && let Some(receivers) = started.get(&to)
-            {
+            if edge.from == index {
+                let receivers = started.get(&to).ok_or_else(|| {
+                    Error::internal(format!(
+                        "'{}' is before what it reads from: '{}'",
+                        other.name, graph.nodes[index].name
+                    ))
+                })?;
                 worker.routes.push(Route {
                     port: edge.port,
                     partitioning: edge.partitioning.clone(),
@@ -336,5 +338,5 @@ fn connect(
             channel += graph.nodes[edge.from].parallelism;
         }
     }
-    targets
+    Ok(targets)
 }

@@ -149,7 +149,7 @@ impl Worker {
         }
         let outcome = match (w, &mut self.task) {
             (Work::Poll { held_up }, Task::Source(s)) => {
-                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
+                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()).with_source(e))?;
                 let polled = match &mut self.source_time {
                     Some(time) => time.poll(s.as_mut(), held_up, &mut collected)?,
                     None => s.poll(&mut collected)?,

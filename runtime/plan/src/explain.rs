@@ -148,7 +148,8 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
             let mut out = String::new();
             for i in inserts {
                 let top = derive(&i.plan, Mode::Streaming);
-                let _ = writeln!(out, "Sink  table: {}  [{}]", i.table.name, changes(&top));
+                let uid = i.identity.uid().map_or(String::new(), |uid| format!("  uid: {uid}"));
+                let _ = writeln!(out, "Sink  table: {}{uid}  [{}]", i.table.name, changes(&top));
                 tree(&top, 1, &mut shown, &mut out);
             }
             out
@@ -158,7 +159,13 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
                 .iter()
                 .map(|i| {
                     let (table, identity) = (&i.table.name, i.identity.to_string());
-                    json!({"operator": "Sink", "table": table, "identity": identity, "inputs": [node(&derive(&i.plan, Mode::Streaming), &mut shown)]})
+                    let inputs = [node(&derive(&i.plan, Mode::Streaming), &mut shown)];
+                    match i.identity.uid() {
+                        Some(uid) => {
+                            json!({"operator": "Sink", "table": table, "uid": uid, "identity": identity, "inputs": inputs})
+                        }
+                        None => json!({"operator": "Sink", "table": table, "identity": identity, "inputs": inputs}),
+                    }
                 })
                 .collect();
             let text = serde_json::to_string_pretty(&json!({ "statements": jobs })).unwrap_or_default();
@@ -167,7 +174,8 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
         Format::Mermaid => {
             let mut chart = Chart { out: "flowchart TD\n".to_string(), next: 0, shared: HashMap::new() };
             for i in inserts {
-                let id = chart.node(&format!("Sink<br/>{}", escape(&i.table.name)));
+                let uid = i.identity.uid().map_or(String::new(), |uid| format!("<br/>uid: {uid}"));
+                let id = chart.node(&format!("Sink<br/>{}{uid}", escape(&i.table.name)));
                 chart.input(&derive(&i.plan, Mode::Streaming), id);
             }
             chart.out

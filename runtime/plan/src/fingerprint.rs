@@ -72,6 +72,12 @@ fn deciding<'a>(option: &str, value: &'a str) -> Cow<'a, str> {
     address().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
+/// What of a table's options decides what is in it, as text, with its connector; secrets are no part of that.
+pub(crate) fn what_table(table: &Table) -> String {
+    let options = table.options.iter().filter(|(k, _)| decides(k));
+    options.map(|(k, v)| format!("'{k}' = '{}'", deciding(k, v))).collect::<Vec<_>>().join(", ")
+}
+
 /// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.
 fn write_table(table: &Table, out: &mut Vec<u8>) {
     let options: Vec<_> = table.options.iter().filter(|(k, _)| decides(k)).collect();

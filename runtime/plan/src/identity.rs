@@ -1,6 +1,8 @@
-//! What a statement's state is known by: its sink, the fingerprint of what it computes, and whether it gives results at the end.
+//! What a statement's state is known by: its sink, the fingerprint of what it computes, and whether it gives results at the end; or
+//! the uid that its author gave it.
 
 use std::collections::BTreeSet;
+use weir_core::{Error, Result};
 use weir_expr::structure::{self, write_number, write_text};
 use weir_expr::time::Zone;
 use xxhash_rust::xxh3::xxh3_64;
@@ -11,20 +13,45 @@ const VERSION: u32 = structure::VERSION;
 
 /// What the state of a statement is known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The sink's table.
-    pub table: String,
-    /// Whether results are given at the end, where that makes a difference to the state.
-    pub batch: bool,
-    /// The hash of what it computes.
-    pub hash: u64,
-    /// How many statements of the script before it are the same.
-    pub twin: usize,
+pub enum Identity {
+    /// What it computes.
+    Computed {
+        /// The sink's table.
+        table: String,
+        /// Whether results are given at the end, where that makes a difference to the state.
+        batch: bool,
+        /// The hash of what it computes.
+        hash: u64,
+        /// How many statements of the script before it are the same.
+        twin: usize,
+    },
+    /// The uid that its author gave it.
+    Given(String),
+}
+
+/// What uids are made of beside letters and digits of ASCII: names of operators' state are put together with other signs.
+const SIGNS: &[u8] = b"-_.";
+
+/// Letters of a uid at most.
+const LONGEST: usize = 100;
+
+/// Refuses what is no uid.
+///
+/// # Errors
+/// When it is empty, too long, or has other signs.
+pub fn check_uid(uid: &str) -> Result<()> {
+    let fits = |c: u8| c.is_ascii_alphanumeric() || SIGNS.contains(&c);
+    match (1..=LONGEST).contains(&uid.len()) && uid.bytes().all(fits) {
+        true => Ok(()),
+        false => Err(Error::script(format!("'{uid}' is no uid"))
+            .hint(format!("it is made of 1 to {LONGEST} letters, digits, '-', '_' and '.'"))),
+    }
 }
 
 impl Identity {
-    /// Of a statement with this fingerprint, whose results are given at the end or not, in a job of this zone.
-    pub fn new(table: &str, fingerprint: u128, batch: bool, zone: Zone) -> Identity {
+    /// Of the statement number `twin` among those with this fingerprint, whose results are given at the end or not, in a job of this
+    /// zone.
+    pub fn new(table: &str, fingerprint: u128, batch: bool, zone: Zone, twin: usize) -> Identity {
         let mut out = fingerprint.to_le_bytes().to_vec();
         match zone {
             Zone::Fixed(seconds) => {
@@ -33,12 +60,23 @@ impl Identity {
             Zone::Named(zone) if zone.name() == "UTC" => write_number(0, &mut out),
             Zone::Named(zone) => write_text(zone.name(), &mut out),
         }
-        Identity { table: table.to_string(), batch, hash: xxh3_64(&out), twin: 0 }
+        Identity::Computed { table: table.to_string(), batch, hash: xxh3_64(&out), twin }
+    }
+
+    /// The uid that the statement was given, if it was.
+    pub fn uid(&self) -> Option<&str> {
+        match self {
+            Identity::Given(uid) => Some(uid),
+            Identity::Computed { .. } => None,
+        }
     }
 
     /// The statement that an operator's state belongs to; none if it is of no statement, or named by another version of Weir.
     pub fn of(uid: &str) -> Option<Identity> {
         let (identity, _) = uid.rsplit_once('/')?;
+        if let Some(given) = identity.strip_suffix(GIVEN) {
+            return check_uid(given).ok().map(|()| Identity::Given(given.to_string()));
+        }
         let mut parts = identity.rsplitn(3, '#');
         let (twin, middle, table) = (parts.next()?, parts.next()?, parts.next()?);
         let (version, hash) = middle.split_once('-')?;
@@ -48,14 +86,32 @@ impl Identity {
             _ => return None,
         };
         let hash = u64::from_str_radix(hash, 16).ok()?;
-        Some(Identity { table: table.to_string(), batch, hash, twin: twin.parse().ok()? })
+        Some(Identity::Computed { table: table.to_string(), batch, hash, twin: twin.parse().ok()? })
+    }
+
+    /// The same statement in the other mode.
+    fn in_other_mode(&self) -> Option<Identity> {
+        match self.clone() {
+            Identity::Computed { table, batch, hash, twin } => {
+                Some(Identity::Computed { table, batch: !batch, hash, twin })
+            }
+            Identity::Given(_) => None,
+        }
     }
 }
 
+/// What is behind a given uid in the names of its statement's operators.
+const GIVEN: &str = "#uid";
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mode = if self.batch { "b" } else { "" };
-        write!(f, "{}#v{VERSION}{mode}-{:016x}#{}", self.table, self.hash, self.twin)
+        match self {
+            Identity::Computed { table, batch, hash, twin } => {
+                let mode = if *batch { "b" } else { "" };
+                write!(f, "{table}#v{VERSION}{mode}-{hash:016x}#{twin}")
+            }
+            Identity::Given(uid) => write!(f, "{uid}{GIVEN}"),
+        }
     }
 }
 
@@ -71,18 +127,22 @@ pub fn why_lost(lost: &[String], wanted: &BTreeSet<&str>) -> String {
             "the state of what writes into {tables} was named by another version of Weir, and would be lost"
         );
     }
+    if let Some(Identity::Given(uid)) = lost.iter().filter_map(|u| Identity::of(u)).find(|i| i.uid().is_some()) {
+        return format!(
+            "the statement with the uid '{uid}' has no such operator any longer, or is gone, and its state would be lost"
+        );
+    }
     let now: Vec<Identity> = wanted.iter().filter_map(|u| Identity::of(u)).collect();
-    let other_mode = lost.iter().filter_map(|u| Identity::of(u)).find(|before| {
-        now.iter().any(|i| i.batch != before.batch && Identity { batch: i.batch, ..before.clone() } == *i)
-    });
+    let other_mode =
+        lost.iter().filter_map(|u| Identity::of(u)).find(|i| i.in_other_mode().is_some_and(|o| now.contains(&o)));
     match other_mode {
-        Some(Identity { batch, .. }) => {
+        Some(Identity::Computed { batch, .. }) => {
             let (was, is) = if batch { ("batch", "streaming") } else { ("streaming", "batch") };
             format!(
                 "the state of what writes into {tables} is of a run in {was} mode, which keeps other things than one in {is} mode"
             )
         }
-        None => format!("the statement that wrote into {tables} has changed or is gone, and its state would be lost"),
+        _ => format!("the statement that wrote into {tables} has changed or is gone, and its state would be lost"),
     }
 }
 
@@ -101,6 +161,39 @@ mod tests {
         {
             assert_eq!(Identity::of(other), None, "{other}");
         }
+    }
+
+    const TABLES: &str = "CREATE TABLE src (g STRING, n INT) WITH ('connector' = 'datagen');
+        CREATE TABLE dst (g STRING, v STRING) WITH ('connector' = 'print');";
+
+    #[test]
+    fn a_uid_is_what_a_statement_is_known_by() {
+        let given = |query: &str| {
+            let script = format!("{TABLES} INSERT INTO dst /*+ OPTIONS('uid' = 'per-g') */ {query};");
+            let insert = compiled(&script).inserts.remove(0);
+            assert!(!insert.table.options.contains_key("uid"), "the connector is not asked");
+            insert.identity
+        };
+        let one = given("SELECT g, g FROM src");
+        assert_eq!((one.to_string().as_str(), one.uid()), ("per-g#uid", Some("per-g")));
+        assert_eq!(given("SELECT g, CAST(COUNT(*) AS STRING) FROM src WHERE n > 1 GROUP BY g"), one);
+        assert_eq!(Identity::of("per-g#uid/aggregate-1"), Some(one));
+        assert_eq!(Identity::of("per g#uid/aggregate-1"), None);
+    }
+
+    #[test]
+    fn uids_that_are_none_or_there_twice_are_refused() {
+        let refused = |script: &str| {
+            let compiled = crate::testing::try_compile(&format!("{TABLES} {script}"));
+            compiled.err().map_or_else(|| panic!("taken: {script}"), |e| e.to_string())
+        };
+        let insert = |uid: &str| format!("INSERT INTO dst /*+ OPTIONS('uid' = '{uid}') */ SELECT g, g FROM src;");
+        for bad in ["", "a b", "a/b", "a#b", "ä", &"x".repeat(101)] {
+            assert!(refused(&insert(bad)).contains(&format!("'{bad}' is no uid")), "{bad}");
+        }
+        let twice = refused(&format!("{} {}", insert("a"), insert("a")));
+        assert!(twice.contains("two statements have the uid 'a'"), "{twice}");
+        assert_eq!(compiled(&format!("{TABLES} {} {}", insert("a"), insert("b"))).inserts.len(), 2);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod traits;
 
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
-pub use identity::{Identity, why_lost};
+pub use identity::{Identity, check_uid, why_lost};
 pub use logical::{Insert, Plan, Shared};
 pub use optimize::optimize;
 pub use shared::with_several_readers;

@@ -131,7 +131,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
         }
         Plan::Aggregate { input, keys, calls, schema } => {
             let (pruned, kept) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
-            select(pruned, kept, wanted)
+            select(pruned, kept, wanted)?
         }
         Plan::Lookup { input, table, on, left, keep, columns, schema } => {
             let width = keep.len();
@@ -159,13 +159,13 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let (input, have) = prune(*input, &used, readers)?;
             let keys = places(&keys, &have)?;
             let schema = schema.project(&have);
-            select(Plan::Normalize { input: Box::new(input), keys, schema }, have, wanted)
+            select(Plan::Normalize { input: Box::new(input), keys, schema }, have, wanted)?
         }
         Plan::Expand { input, sets, keys, schema } => {
             let all: BTreeSet<usize> = (0..input.schema().len()).collect();
             let (input, _) = prune(*input, &all, readers)?;
             let kept: Vec<usize> = (0..schema.len()).collect();
-            select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)
+            select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)?
         }
         Plan::Union { inputs, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
@@ -174,7 +174,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
                 .into_iter()
                 .map(|i| {
                     let (plan, have) = prune(i, wanted, readers)?;
-                    Ok(select(plan, have, wanted).0)
+                    Ok(select(plan, have, wanted)?.0)
                 })
                 .collect::<Result<_>>()?;
             (Plan::Union { inputs, schema }, keep)
@@ -224,26 +224,26 @@ fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Rea
         // What this round makes is thrown away: any relation with these columns will do.
         readers.late = true;
         let have = (0..shared.plan.schema().len()).collect();
-        return Ok(select(Plan::Shared(shared), have, wanted));
+        return select(Plan::Shared(shared), have, wanted);
     }
     if let Some((new, have)) = readers.done.get(&shared.id) {
-        return Ok(select(Plan::Shared(new.clone()), have.clone(), wanted));
+        return select(Plan::Shared(new.clone()), have.clone(), wanted);
     }
     let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
     let new = Arc::new(Shared { id: shared.id, plan });
     readers.done.insert(shared.id, (new.clone(), have.clone()));
-    Ok(select(Plan::Shared(new), have, wanted))
+    select(Plan::Shared(new), have, wanted)
 }
 
 /// Brings a plan that has more columns than wanted down to those.
-fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> (Plan, Vec<usize>) {
+fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> Result<(Plan, Vec<usize>)> {
     let keep: Vec<usize> = wanted.iter().copied().collect();
     if have == keep {
-        return (plan, have);
+        return Ok((plan, have));
     }
     let columns = plan.columns();
-    let chosen = keep.iter().filter_map(|k| have.iter().position(|h| h == k)).map(|i| columns[i].clone()).collect();
-    (Plan::calc(plan, None, chosen), keep)
+    let chosen = places(&keep, &have)?.into_iter().map(|i| columns[i].clone()).collect();
+    Ok((Plan::calc(plan, None, chosen), keep))
 }
 
 /// Where a column is among those that are left.

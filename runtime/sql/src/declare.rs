@@ -33,7 +33,7 @@ impl Compiler<'_> {
         let table = self.catalog.table(&name)?.clone();
         let columns: Vec<Ident> = plan.schema().fields.iter().map(|f| Ident::new(f.name.clone())).collect();
         let plan = self.fitted(plan, &table, &columns).map_err(|e| e.at(at))?;
-        self.finish(table, plan)
+        self.finish(table, plan, None)
     }
 
     /// Makes a table of its declaration, in the place of one of the same name.

@@ -169,10 +169,12 @@ fn grouped_map(inserts: &[Insert]) -> Option<Error> {
 fn name_statements(inserts: &mut [Insert], batch: bool, zone: Zone) {
     for at in 0..inserts.len() {
         let i = &inserts[at];
-        let mut identity = Identity::new(&i.table.name, i.fingerprint, batch && i.plan.aggregates(), zone);
-        let twins = inserts[..at].iter().filter(|o| Identity { twin: 0, ..o.identity.clone() } == identity);
-        identity.twin = twins.count();
-        inserts[at].identity = identity;
+        if i.identity.uid().is_some() {
+            continue;
+        }
+        let named = |twin| Identity::new(&i.table.name, i.fingerprint, batch && i.plan.aggregates(), zone, twin);
+        let twins = (0..).take_while(|twin| inserts[..at].iter().any(|o| o.identity == named(*twin))).count();
+        inserts[at].identity = named(twins);
     }
 }
 
@@ -183,7 +185,7 @@ pub(crate) struct Compiler<'a> {
     pub loader: &'a dyn FunctionLoader,
     base: &'a Path,
     pub answers: Vec<String>,
-    inserts: Vec<Insert>,
+    pub inserts: Vec<Insert>,
     in_set: bool,
     fixed: BTreeSet<String>,
     idle: BTreeSet<String>,
@@ -386,11 +388,13 @@ impl Compiler<'_> {
     }
 
     /// Adds a statement to the job.
-    pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
+    /// Adds an INSERT, which may have a uid of its own.
+    pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan, uid: Option<String>) -> Result<()> {
         let session = self.session()?;
         let plan = with_several_readers(plan);
         let fingerprint = weir_plan::fingerprint(&table, &plan);
-        let identity = Identity::new(&table.name, fingerprint, false, session.zone);
+        let computed = || Identity::new(&table.name, fingerprint, false, session.zone, 0);
+        let identity = uid.map_or_else(computed, Identity::Given);
         let plan = optimize(plan, &session)?;
         self.inserts.push(Insert { table, plan, identity, fingerprint });
         Ok(())
@@ -415,7 +419,7 @@ impl Compiler<'_> {
             place: None,
             on_error: Default::default(),
         });
-        self.finish(table, plan)
+        self.finish(table, plan, None)
     }
 
     /// A table that one statement writes and another reads would have no order between the two.

@@ -251,7 +251,7 @@ fn remove_files(shared: &Shared) -> Result<()> {
         if let Err(e) = std::fs::remove_file(&path)
             && e.kind() != std::io::ErrorKind::NotFound
         {
-            return Err(Error::io(format!("cannot remove {}: {e}", path.display())));
+            return Err(Error::io(format!("cannot remove {}", path.display())).caused_by(e));
         }
     }
     Ok(())

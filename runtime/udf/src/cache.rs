@@ -55,7 +55,8 @@ impl Cache {
     /// When it cannot be made.
     pub fn open(folder: &Path) -> Result<Cache> {
         let fail = |e: io::Error| {
-            Error::tool(format!("cannot use {} for built functions: {e}", folder.display()))
+            Error::tool(format!("cannot use {} for built functions", folder.display()))
+                .caused_by(e)
                 .hint("name another folder by WEIR_CACHE")
         };
         std::fs::create_dir_all(folder).map_err(fail)?;

@@ -24,6 +24,10 @@ pub struct Assembled {
     pub graph: JobGraph,
     /// The dead letters that a replay leaves alone.
     pub passed_over: Arc<PassedOver>,
+    /// What the state of its operators is made of, by their uids.
+    pub layouts: BTreeMap<String, String>,
+    /// The versions of users' functions, by their statements' identities and their names.
+    pub functions: BTreeMap<String, String>,
 }
 
 fn on_error(value: &str) -> Result<OnError> {
@@ -66,7 +70,8 @@ fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
         passed_over: &passed_over,
     };
     let graph = sized(&planned, factories.graph(&planned)?, settings)?;
-    Ok(Assembled { graph, passed_over })
+    let (layouts, functions) = (planned.layouts(), planned.function_versions());
+    Ok(Assembled { graph, passed_over, layouts, functions })
 }
 
 impl Factories<'_> {

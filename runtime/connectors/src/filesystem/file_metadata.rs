@@ -37,8 +37,9 @@ impl Of {
     }
 
     fn value(self, path: &Path) -> Result<Value<'static>> {
-        let metadata =
-            || std::fs::metadata(path).map_err(|e| Error::data(format!("cannot look at {}: {e}", path.display())));
+        let metadata = || {
+            std::fs::metadata(path).map_err(|e| Error::data(format!("cannot look at {}", path.display())).caused_by(e))
+        };
         Ok(match self {
             Of::Path => Value::string(std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()),
             Of::Name => Value::string(path.file_name().unwrap_or_default().to_string_lossy().into_owned()),

@@ -58,8 +58,9 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     }
     let key = "source.path.regex-pattern";
     let pattern = table.get(key).map(|p| {
-        Regex::new(&format!("^(?:{p})$"))
-            .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
+        Regex::new(&format!("^(?:{p})$")).map_err(|e| {
+            Error::script(format!("'{key}' is no regular expression")).caused_by(e).at(table.place_of(key))
+        })
     });
     let (decoder, metadata) = FileMetadata::of(table)?;
     let files = Files {
@@ -214,7 +215,7 @@ struct FileReader {
 
 impl FileReader {
     fn open(&mut self, split: Split, out: &mut Collector) -> Result<()> {
-        let fail = |e: std::io::Error| Error::data(format!("cannot read {}: {e}", split.path.display()));
+        let fail = |e: std::io::Error| Error::data(format!("cannot read {}", split.path.display())).caused_by(e);
         let mut file = File::open(&split.path).map_err(fail)?;
         let input: Box<dyn Read + Send> = if compressed(&split.path) {
             let mut unpacked = flate2::read::MultiGzDecoder::new(file);
@@ -280,7 +281,9 @@ impl Source for FileReader {
                     input.read(&mut space[..most])
                 };
                 let name = &open.split.path;
-                self.reading.fill(fill).map_err(|e| Error::data(format!("cannot read {}: {e}", name.display())))?
+                self.reading
+                    .fill(fill)
+                    .map_err(|e| Error::data(format!("cannot read {}", name.display())).caused_by(e))?
             };
             open.read += n as u64;
             open.at_end = n == 0;
@@ -316,7 +319,7 @@ impl Source for FileReader {
         let mut pool = locked(&self.pool);
         for path in std::mem::take(&mut pool.fresh) {
             if let Some(known) = pool.known.get(&path) {
-                let value = serde_json::to_vec(known).map_err(|e| Error::internal(e.to_string()))?;
+                let value = serde_json::to_vec(known).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
                 changes.set(&file_key(&path), &value);
             }
         }

@@ -33,9 +33,9 @@ impl Canal {
         let pattern = |key: &str| -> Result<Option<Regex>> {
             let Some(text) = table.get(key) else { return Ok(None) };
             let regex = Regex::new(&format!("^(?:{text})$"));
-            regex
-                .map(Some)
-                .map_err(|e| Error::script(format!("'{key}' is no regular expression: {e}")).at(table.place_of(key)))
+            regex.map(Some).map_err(|e| {
+                Error::script(format!("'{key}' is no regular expression")).caused_by(e).at(table.place_of(key))
+            })
         };
         Ok(Canal {
             envelope: Envelope::new(table, PREFIX, &["data", "old", "type", "database", "table"], METADATA)?,

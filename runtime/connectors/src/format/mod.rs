@@ -304,7 +304,7 @@ impl Widen {
         let first = UInt32Array::from(vec![0; rows]);
         let column = |c: &std::result::Result<usize, ArrayRef>| match c {
             Ok(place) => Ok(batch.data.column(*place).clone()),
-            Err(one) => take(one, &first, None).map_err(|e| Error::internal(e.to_string())),
+            Err(one) => take(one, &first, None).map_err(|e| Error::internal(e.to_string()).with_source(e)),
         };
         let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
         let Batch { kinds, origins, .. } = batch;

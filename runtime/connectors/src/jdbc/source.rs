@@ -177,7 +177,7 @@ impl Source for JdbcReader {
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
         for (part, known) in self.moved.drain(..) {
-            let value = serde_json::to_vec(&known).map_err(|e| Error::internal(e.to_string()))?;
+            let value = serde_json::to_vec(&known).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
             changes.set(&key_of(part), &value);
         }
         Ok(changes)

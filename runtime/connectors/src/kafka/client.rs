@@ -277,14 +277,19 @@ impl Cluster {
                 e.message = format!("{}: {why}", e.message);
                 return Err(e);
             }
-            if since.elapsed() >= PATIENCE {
-                return Err(self.error(what, &e));
+            let e = self.error(what, &e);
+            if !e.is_retriable() || since.elapsed() >= PATIENCE {
+                return Err(e);
             }
         }
     }
 
     /// An error of librdkafka: what the user can mend is the script's, an outage may be waited for.
     pub fn error(&self, what: &str, e: &KafkaError) -> Error {
+        self.classified(what, e).with_source(e.clone())
+    }
+
+    fn classified(&self, what: &str, e: &KafkaError) -> Error {
         let servers = self.servers();
         let said = match e {
             KafkaError::ClientConfig(_, why, ..) => {

@@ -46,7 +46,8 @@ pub(crate) fn source(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SourceFa
         }
         (None, Some(p)) => {
             let pattern = Regex::new(&format!("^(?:{p})$")).map_err(|e| {
-                Error::script(format!("'topic-pattern' is no regular expression: {e}"))
+                Error::script("'topic-pattern' is no regular expression")
+                    .caused_by(e)
                     .at(table.place_of("topic-pattern"))
             })?;
             Topics::Like(pattern)

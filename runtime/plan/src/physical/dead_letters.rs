@@ -120,7 +120,7 @@ impl Planner<'_> {
             let (schema, input) = (Schema::new(fields), DEAD_LETTER.clone());
             let identity = format!("{}#dead-letters", table.name);
             let uid = format!("{identity}/calc");
-            let statement = Arc::new(Statement { identity, keeps_records: false });
+            let statement = Arc::new(Statement { identity, keeps_records: false, has_uid: false });
             let letter = |n: usize| Edge { port: DEAD_LETTERS, ..partitioned(n, Partitioning::Single) };
             let planned = Planned {
                 name: "dead letters".to_string(),

@@ -125,6 +125,8 @@ pub struct Statement {
     pub identity: String,
     /// Whether one of its functions sends the records that it fails on to a table, so that they stay with their rows.
     pub keeps_records: bool,
+    /// Whether its author gave it a uid.
+    pub has_uid: bool,
 }
 
 /// A node: one operator, or several in a chain, in some subtasks.

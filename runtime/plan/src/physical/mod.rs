@@ -3,6 +3,7 @@
 mod aggregates;
 mod dead_letters;
 mod graph;
+mod layouts;
 mod settings;
 mod sinks;
 
@@ -121,7 +122,8 @@ impl Planner<'_> {
         self.check_changes(&insert.table, &top)?;
         let of_functions = records_sent_to(&insert.plan);
         let keeps_records = !of_functions.is_empty();
-        let statement = Arc::new(Statement { identity: insert.identity.to_string(), keeps_records });
+        let (identity, has_uid) = (insert.identity.to_string(), insert.identity.uid().is_some());
+        let statement = Arc::new(Statement { identity, keeps_records, has_uid });
         if self.job.replay && keeps_records && scans(&insert.plan) > 1 {
             let e = Error::script(format!("the statement into '{}' reads several tables", short(&insert.table.name)));
             return Err(

@@ -63,7 +63,7 @@ impl AvroFormat {
             match table.get(&given) {
                 Some(text) => {
                     Schema::parse_str(text).map_err(|e| {
-                        Error::script(format!("'{given}' is no Avro schema: {e}")).at(table.place_of(&given))
+                        Error::script(format!("'{given}' is no Avro schema")).caused_by(e).at(table.place_of(&given))
                     })?;
                     text.to_string()
                 }
@@ -71,7 +71,7 @@ impl AvroFormat {
             }
         };
         let parsed =
-            Schema::parse_str(&text).map_err(|e| Error::script(format!("no Avro schema: {e}")).at(table.place))?;
+            Schema::parse_str(&text).map_err(|e| Error::script("no Avro schema").caused_by(e).at(table.place))?;
         let (by, subject) = if format == "avro" {
             (By::Table(Arc::new(Written::new(parsed))), None)
         } else {
@@ -172,7 +172,8 @@ pub(crate) struct AvroWriter {
 impl AvroWriter {
     pub fn new(table: &TableSpec, format: &str) -> Result<Self> {
         let reader = AvroReader::new(table, format)?;
-        let schema = Schema::parse_str(&reader.format.text).map_err(|e| Error::internal(e.to_string()))?;
+        let schema =
+            Schema::parse_str(&reader.format.text).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         if matches!(reader.format.by, By::Registry(_)) && reader.format.subject.is_none() {
             let e = Error::script(format!("table '{}' lacks the option '{format}.subject'", table.name));
             return Err(e.at(table.place));
