@@ -8,7 +8,10 @@ use weir_core::Value;
 pub(super) fn text<'a>(v: &'a Value<'_>) -> &'a str {
     match v {
         Value::Null => "",
-        v => v.as_str().unwrap_or_else(|| other(v, "a text")),
+        v => match v.as_str() {
+            Some(found) => found,
+            None => other(v, "a text"),
+        },
     }
 }
 
@@ -17,7 +20,10 @@ pub(super) fn text<'a>(v: &'a Value<'_>) -> &'a str {
 pub(super) fn bytes<'a>(v: &'a Value<'_>) -> &'a [u8] {
     match v {
         Value::Null => &[],
-        v => v.as_bytes().unwrap_or_else(|| other(v, "bytes")),
+        v => match v.as_bytes() {
+            Some(found) => found,
+            None => other(v, "bytes"),
+        },
     }
 }
 
@@ -26,7 +32,10 @@ pub(super) fn bytes<'a>(v: &'a Value<'_>) -> &'a [u8] {
 pub(super) fn int(v: &Value<'_>) -> i64 {
     match v {
         Value::Null => 0,
-        v => v.as_i64().unwrap_or_else(|| other(v, "a whole number")),
+        v => match v.as_i64() {
+            Some(found) => found,
+            None => other(v, "a whole number"),
+        },
     }
 }
 
@@ -35,7 +44,10 @@ pub(super) fn int(v: &Value<'_>) -> i64 {
 pub(super) fn double(v: &Value<'_>) -> f64 {
     match v {
         Value::Null => f64::NAN,
-        v => v.as_f64().unwrap_or_else(|| other(v, "a number")),
+        v => match v.as_f64() {
+            Some(found) => found,
+            None => other(v, "a number"),
+        },
     }
 }
 
