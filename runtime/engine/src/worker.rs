@@ -188,8 +188,8 @@ impl Worker {
                             o.end(&mut collected)?;
                         }
                         let mut changes = o.checkpoint(barrier.epoch)?;
-                        if let (Some(kept), Some(time)) = (&mut self.kept_time, &self.time.input) {
-                            kept.checkpoint(time, &mut changes);
+                        if let Some(kept) = &mut self.kept_time {
+                            kept.checkpoint(self.time.input.as_ref(), &mut changes);
                         }
                         self.time.watermark(o.as_ref(), false, &mut collected);
                         self.time.end(o.as_ref(), barrier.end, &mut collected);
