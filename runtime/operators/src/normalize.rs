@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, decode_value, encode_value};
 use weir_core::keyed::{Codec, KeyedState};
-use weir_core::state::{Changes, Epoch};
+use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, ColumnBuilder, Error, Result, RowKind, Schema, Value};
 
 /// Makes normalizations.
@@ -50,7 +50,7 @@ impl Codec for Rows {
         out.extend_from_slice(&written.to_be_bytes());
         out.extend_from_slice(rows);
     }
-    fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+    fn decode(&self, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<Vec<u8>> {
         let cut = || Error::state("a row in the state is cut short");
         bytes.get(8..).map(<[u8]>::to_vec).ok_or_else(cut)
     }

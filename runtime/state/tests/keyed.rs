@@ -4,7 +4,7 @@
 //! `WEIR_MODELS` sets the number of runs (20 by default), `WEIR_SEED` the first one's seed.
 
 use fastrand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_core::clock::{Clock, ManualClock};
 use weir_core::graph::{JobIdentity, SubtaskContext};
@@ -26,7 +26,7 @@ impl<const L: u32> Codec for Numbers<L> {
         out.extend_from_slice(&value.parse::<u32>().expect("a number").to_be_bytes());
         out.extend_from_slice(&written.to_be_bytes());
     }
-    fn decode(&self, bytes: &[u8]) -> Result<String> {
+    fn decode(&self, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<String> {
         let number = bytes.first_chunk().map(|b| u32::from_be_bytes(*b).to_string());
         number.ok_or_else(|| Error::state("cut short"))
     }
@@ -37,6 +37,8 @@ impl<const L: u32> Codec for Numbers<L> {
 
 type State = KeyedState<Numbers<1>>;
 type Timed<T> = (T, i64);
+/// A key and the name of an entry.
+type Place = (Vec<u8>, Vec<u8>);
 
 const VALUE: ValueState = ValueState::new(0);
 const MAP: MapState = MapState::new(1);
@@ -47,9 +49,9 @@ const LIST: ListState = ListState::new(31);
 struct Model {
     decoded: BTreeMap<Vec<u8>, Timed<String>>,
     values: BTreeMap<Vec<u8>, Timed<Vec<u8>>>,
-    maps: BTreeMap<(Vec<u8>, Vec<u8>), Timed<Vec<u8>>>,
+    maps: BTreeMap<Place, Timed<Vec<u8>>>,
     lists: BTreeMap<Vec<u8>, Vec<Timed<Vec<u8>>>>,
-    timers: [BTreeMap<(i64, Vec<u8>), ()>; 2],
+    timers: [BTreeSet<(i64, Vec<u8>)>; 2],
 }
 
 struct Running {
@@ -154,7 +156,7 @@ fn change(random: &mut Rng, running: &mut Running, model: &mut Model, now: i64, 
         }
         10 => {
             timers[which].set(state, time, &key);
-            model.timers[which].insert((time, key), ());
+            model.timers[which].insert((time, key));
         }
         _ => {
             timers[which].remove(state, time, &key);
@@ -191,11 +193,11 @@ fn compare(random: &mut Rng, running: &mut Running, model: &mut Model, over: &dy
     if random.u8(0..4) == 0 {
         for (timers, model) in timers.iter_mut().zip(&mut model.timers) {
             let (up_to, limit) = (random.i64(-20..20), random.usize(1..5));
-            assert!(model.keys().next().is_none_or(|(first, _)| timers.next().is_some_and(|next| next <= *first)));
+            assert!(model.first().is_none_or(|(first, _)| timers.next().is_some_and(|next| next <= *first)));
             let wanted: Vec<(i64, Vec<u8>)> =
-                model.keys().take_while(|(t, _)| *t <= up_to).take(limit).cloned().collect();
+                model.iter().take_while(|(t, _)| *t <= up_to).take(limit).cloned().collect();
             assert_eq!(timers.due(state, up_to, limit).expect("timers"), wanted);
-            model.retain(|timer, ()| !wanted.contains(timer));
+            model.retain(|timer| !wanted.contains(timer));
         }
     }
 }
@@ -215,6 +217,7 @@ fn run(seed: u64, mut open: impl FnMut(Option<Arc<dyn StateBackend>>) -> Arc<dyn
             clock.turn_to(clock.now() + random.i64(0..2));
             let now = clock.now();
             let over = |written: i64| ttl > 0 && (now - written) as u64 > ttl;
+            running.state.prefetch(std::iter::empty()).expect("nothing");
             change(random, &mut running, &mut seen, now, &over);
             if random.u8(0..5) == 0 {
                 compare(random, &mut running, &mut seen, &over);

@@ -26,7 +26,7 @@ impl<C: Codec> KeyedState<C> {
     /// The value in an entry; none after its time to live.
     fn timed<'a>(&self, entry: &'a [u8]) -> Result<Option<&'a [u8]>> {
         let written = written_at(entry, 0)?;
-        Ok((!self.over(written, self.now())).then_some(&entry[8..]))
+        Ok((!self.over(written)).then_some(&entry[8..]))
     }
 
     fn get_timed(&mut self, full: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -35,7 +35,7 @@ impl<C: Codec> KeyedState<C> {
     }
 
     fn put_timed(&mut self, full: Vec<u8>, value: &[u8]) {
-        let entry = [&self.now().to_be_bytes()[..], value].concat();
+        let entry = [&self.now.to_be_bytes()[..], value].concat();
         self.put_entry(full, Some(entry));
     }
 

@@ -8,6 +8,7 @@
 //! outgrown the operator's share, and of everything if that is not enough.
 
 mod collections;
+mod entries;
 mod timers;
 mod ttl;
 
@@ -18,12 +19,11 @@ pub use ttl::TimeToLive;
 use crate::graph::SubtaskContext;
 use crate::key::key_group;
 use crate::metrics::SubtaskMetrics;
-use crate::state::{Changes, Epoch, KeyRange, Pair, Pairs, StateHandle};
+use crate::state::{Changes, Epoch, KeyRange, Pairs, StateHandle};
 use crate::{Error, Result};
+use entries::entry_size;
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, btree_map};
-use std::iter::Peekable;
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How the values of an operator's keys are stored. A stored value has the time of its last write in it, as eight bytes.
 pub trait Codec {
@@ -35,13 +35,26 @@ pub trait Codec {
     const WRITTEN_AT: usize = 0;
     /// Appends the stored form of a value that was last written then.
     fn encode(&self, value: &Self::Value, written: u64, out: &mut Vec<u8>);
-    /// The value of a stored form.
+    /// The value of a key's stored form; its parts are read from the store.
     ///
     /// # Errors
-    /// When it is no such form: the store is damaged.
-    fn decode(&self, bytes: &[u8]) -> Result<Self::Value>;
+    /// When it is no such form: the store is damaged. When a part cannot be read.
+    fn decode(&self, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<Self::Value>;
     /// Bytes that a value takes in memory beside its own size.
     fn bytes(&self, value: &Self::Value) -> usize;
+    /// Whether a value says no more than none would, and goes at the end of the epoch.
+    fn is_empty(&self, _value: &Self::Value) -> bool {
+        false
+    }
+    /// Adds the changes of parts of a value that have keys of their own in the store; of all of them when the value goes.
+    fn parts(&self, _key: &[u8], _value: &mut Self::Value, _goes: bool, _changes: &mut Changes) {}
+    /// Takes the parts of some keys of a key group away that go without having been in memory.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn forget_parts(&self, _: u16, _: &BTreeSet<Vec<u8>>, _: &StateHandle, _: &mut Changes) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Of operators that keep nothing but collections and timers.
@@ -50,7 +63,7 @@ impl Codec for () {
     fn encode(&self, (): &(), written: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&written.to_be_bytes());
     }
-    fn decode(&self, _: &[u8]) -> Result<()> {
+    fn decode(&self, _: &[u8], _: &[u8], _: &StateHandle) -> Result<()> {
         Ok(())
     }
     fn bytes(&self, (): &()) -> usize {
@@ -115,10 +128,10 @@ pub struct KeyedState<C: Codec> {
     /// Whether the number of the layout is to be written.
     new_layout: bool,
     ttl: Option<TimeToLive>,
-}
-
-fn entry_size(key: &[u8], value: Option<&Vec<u8>>) -> usize {
-    OVERHEAD + key.len() + value.map_or(0, Vec::len)
+    /// The time of day at the last prefetch or the end of the epoch behind it; 0 without a time to live.
+    now: u64,
+    /// Parts of values that came to their time to live in this epoch.
+    expired: Changes,
 }
 
 fn value_key(key: &[u8]) -> Vec<u8> {
@@ -155,6 +168,7 @@ impl<C: Codec> KeyedState<C> {
             let wrong = format!("the state of {node} has layout {known}, and this version of Weir reads layout {ours}");
             return Err(Error::state(wrong).hint("run the version that wrote it, or start with --fresh"));
         }
+        let ttl = TimeToLive::new(ttl_millis, context);
         Ok(KeyedState {
             codec,
             state,
@@ -166,7 +180,9 @@ impl<C: Codec> KeyedState<C> {
             epoch: 0,
             stored,
             new_layout: C::LAYOUT > 1,
-            ttl: TimeToLive::new(ttl_millis, context),
+            now: ttl.as_ref().map_or(0, TimeToLive::now),
+            ttl,
+            expired: Changes::default(),
         })
     }
 
@@ -185,19 +201,21 @@ impl<C: Codec> KeyedState<C> {
         self.account.changed > self.cache_bytes
     }
 
-    fn now(&self) -> u64 {
-        self.ttl.as_ref().map_or(0, TimeToLive::now)
+    fn over(&self, written: u64) -> bool {
+        self.ttl.as_ref().is_some_and(|ttl| ttl.over(written, self.now))
     }
 
-    fn over(&self, written: u64, now: u64) -> bool {
-        self.ttl.as_ref().is_some_and(|ttl| ttl.over(written, now))
-    }
-
-    /// Brings the values of some keys into memory: those that are missing are looked up together, in the order of the store.
+    /// Brings the values of some keys into memory: those that are missing are looked up together, in the order of the store. Called
+    /// once a batch, if with no keys: from then on it is the time of day that it is now.
     ///
     /// # Errors
     /// When the store fails or is damaged.
     pub fn prefetch<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Result<()> {
+        self.now = self.ttl.as_ref().map_or(0, TimeToLive::now);
+        self.load(keys)
+    }
+
+    fn load<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Result<()> {
         let (mut asked, mut missing) = (0, vec![]);
         for key in keys {
             asked += 1;
@@ -214,9 +232,9 @@ impl<C: Codec> KeyedState<C> {
         self.make_room();
         let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
         for (key, found) in refs.iter().zip(self.state.get_many(&refs)?) {
-            let value = found.as_deref().map(|v| self.codec.decode(v)).transpose()?;
-            let written = found.map_or(Ok(0), |v| written_at(&v, C::WRITTEN_AT))?;
             let key = &key[2..];
+            let value = found.as_deref().map(|v| self.codec.decode(key, v, &self.state)).transpose()?;
+            let written = found.map_or(Ok(0), |v| written_at(&v, C::WRITTEN_AT))?;
             self.account.bytes += OVERHEAD + key.len() + value.as_ref().map_or(0, |v| self.codec.bytes(v));
             self.values.insert(key.into(), Slot { value, written, used: self.epoch, dirty: false });
         }
@@ -239,11 +257,10 @@ impl<C: Codec> KeyedState<C> {
     }
 
     fn recount(&mut self) {
-        let size = |(k, s): (&Box<[u8]>, &Slot<C::Value>)| {
-            OVERHEAD + k.len() + s.value.as_ref().map_or(0, |v| self.codec.bytes(v))
-        };
         let entries: usize = self.entries.iter().map(|(k, s)| entry_size(k, s.value.as_ref())).sum();
-        self.account.bytes = entries + self.values.iter().map(size).sum::<usize>();
+        let bytes = |v: &Option<C::Value>| v.as_ref().map_or(0, |v| self.codec.bytes(v));
+        let values: usize = self.values.iter().map(|(k, s)| OVERHEAD + k.len() + bytes(&s.value)).sum();
+        self.account.bytes = entries + values;
     }
 
     /// The value of a key; none after its time to live.
@@ -252,11 +269,50 @@ impl<C: Codec> KeyedState<C> {
     /// When the store fails or is damaged.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<&C::Value>> {
         if self.stored && !self.values.contains_key(key) {
-            self.prefetch(std::iter::once(key))?;
+            self.load(std::iter::once(key))?;
         }
-        let now = self.now();
-        let slot = self.values.get(key).filter(|s| !self.over(s.written, now));
-        Ok(slot.and_then(|s| s.value.as_ref()))
+        Ok(self.cached(key))
+    }
+
+    /// The value of a key that was prefetched; none after its time to live.
+    pub fn cached(&self, key: &[u8]) -> Option<&C::Value> {
+        let slot = self.values.get(key).filter(|s| !self.over(s.written));
+        slot.and_then(|s| s.value.as_ref())
+    }
+
+    /// All values in memory, with their keys.
+    pub fn all_cached(&self) -> impl Iterator<Item = (&[u8], &C::Value)> {
+        let there = self.values.iter().filter(|(_, s)| !self.over(s.written));
+        there.filter_map(|(k, s)| Some((k.as_ref(), s.value.as_ref()?)))
+    }
+
+    /// The values of a key group that the store has and memory has not, with their keys, in the order of these. Errors are those of
+    /// the store.
+    pub fn all_stored(&self, group: u16) -> impl Iterator<Item = Result<(Vec<u8>, C::Value)>> {
+        let pairs = self.stored.then(|| self.stored_group(group)).into_iter().flatten();
+        pairs.filter_map(|pair| match pair {
+            Ok((k, _)) if self.values.contains_key(&k[2..]) => None,
+            Ok((k, v)) => match written_at(&v, C::WRITTEN_AT) {
+                Ok(written) if self.over(written) => None,
+                Ok(_) => Some(self.codec.decode(&k[2..], &v, &self.state).map(|v| (k[2..].to_vec(), v))),
+                Err(e) => Some(Err(e)),
+            },
+            Err(e) => Some(Err(e)),
+        })
+    }
+
+    /// The stored values of a key group, with their keys in the store.
+    fn stored_group(&self, group: u16) -> Pairs<'_> {
+        let [high, low] = group.to_be_bytes();
+        // Encoded keys begin with 0 or 1, or are empty.
+        self.state.range(KeyRange { from: &[high, low], to: Some(&[high, low, 2]) })
+    }
+
+    /// Looks keys up for nothing but to have their values in the processor's cache: their memory is waited for at the same time then,
+    /// not one after the other.
+    pub fn warm(&self, keys: &[&[u8]]) {
+        let values = keys.iter().filter_map(|k| self.values.get(*k)?.value.as_ref());
+        std::hint::black_box(values.map(|v| self.codec.bytes(v)).sum::<usize>());
     }
 
     /// Gives `change` the value of a key to change, or to take away; it says whether it has. What has come to its time to live is not
@@ -265,13 +321,16 @@ impl<C: Codec> KeyedState<C> {
     /// # Errors
     /// When the store fails or is damaged, or `change` fails.
     pub fn update(&mut self, key: &[u8], change: impl FnOnce(&mut Option<C::Value>) -> Result<bool>) -> Result<()> {
-        let (now, used) = (self.now(), self.epoch);
+        let (now, used) = (self.now, self.epoch);
         let base = OVERHEAD + key.len();
         let size = |v: &Option<C::Value>| base + v.as_ref().map_or(0, |v| self.codec.bytes(v));
         if let Some(slot) = self.values.get_mut(key) {
             let (was, was_dirty) = (size(&slot.value), slot.dirty);
-            if slot.value.is_some() && self.ttl.as_ref().is_some_and(|ttl| ttl.over(slot.written, now)) {
-                (slot.value, slot.dirty) = (None, true);
+            if self.ttl.as_ref().is_some_and(|ttl| ttl.over(slot.written, now))
+                && let Some(mut value) = slot.value.take()
+            {
+                self.codec.parts(key, &mut value, true, &mut self.expired);
+                slot.dirty = true;
             }
             if change(&mut slot.value)? {
                 (slot.written, slot.dirty) = (now, true);
@@ -281,7 +340,7 @@ impl<C: Codec> KeyedState<C> {
             return Ok(());
         }
         if self.stored {
-            self.prefetch(std::iter::once(key))?;
+            self.load(std::iter::once(key))?;
             return self.update(key, change);
         }
         let mut value = None;
@@ -298,10 +357,18 @@ impl<C: Codec> KeyedState<C> {
     /// When the store fails or is damaged.
     pub fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
         self.epoch = epoch.0;
-        let mut changes = Changes::default();
+        self.now = self.ttl.as_ref().map_or(0, TimeToLive::now);
+        let mut changes = std::mem::take(&mut self.expired);
         self.sweep(&mut changes)?;
         for (key, slot) in self.values.iter_mut().filter(|(_, s)| s.dirty) {
             let group = key_group(key).to_be_bytes();
+            if let Some(v) = &mut slot.value {
+                let empty = self.codec.is_empty(v);
+                self.codec.parts(key, v, empty, &mut changes);
+                if empty {
+                    slot.value = None;
+                }
+            }
             match &slot.value {
                 Some(v) => changes.set_with(&[&group, key], |out| self.codec.encode(v, slot.written, out)),
                 None => changes.remove(&[&group, key]),
@@ -348,27 +415,27 @@ impl<C: Codec> KeyedState<C> {
     /// Forgets what was not written within the time to live: of memory all values, of the store and of entries those of a few key
     /// groups.
     fn sweep(&mut self, changes: &mut Changes) -> Result<()> {
+        let now = self.now;
         let Some(ttl) = &mut self.ttl else { return Ok(()) };
-        let now = ttl.now();
         for group in ttl.due(now) {
             if self.stored {
-                self.sweep_stored(group, now, changes)?;
+                self.sweep_stored(group, changes)?;
             }
-            self.sweep_entries(group, now)?;
+            self.sweep_entries(group)?;
         }
         let Some(ttl) = &self.ttl else { return Ok(()) };
         for (key, slot) in self.values.extract_if(|_, s| s.value.is_some() && ttl.over(s.written, now)) {
-            let bytes = slot.value.map_or(0, |v| self.codec.bytes(&v));
-            self.account.note(OVERHEAD + key.len() + bytes, 0, slot.dirty, false);
+            let Some(mut value) = slot.value else { continue };
+            self.account.note(OVERHEAD + key.len() + self.codec.bytes(&value), 0, slot.dirty, false);
+            self.codec.parts(&key, &mut value, true, changes);
             changes.remove(&[&key_group(&key).to_be_bytes(), &key]);
         }
         Ok(())
     }
 
-    fn sweep_stored(&self, group: u16, now: u64, changes: &mut Changes) -> Result<()> {
-        let [high, low] = group.to_be_bytes();
-        // Encoded keys begin with 0 or 1, or are empty.
-        for pair in self.state.range(KeyRange { from: &[high, low], to: Some(&[high, low, 2]) }) {
+    fn sweep_stored(&self, group: u16, changes: &mut Changes) -> Result<()> {
+        let mut gone = BTreeSet::new();
+        for pair in self.stored_group(group) {
             let (key, mut value) = pair?;
             // What is in memory is newer.
             if self.values.contains_key(&key[2..]) {
@@ -377,114 +444,16 @@ impl<C: Codec> KeyedState<C> {
             match written_at(&value, C::WRITTEN_AT)? {
                 // Kept before there was a time to live, which begins now.
                 0 => {
-                    value[C::WRITTEN_AT..C::WRITTEN_AT + 8].copy_from_slice(&now.to_be_bytes());
+                    value[C::WRITTEN_AT..C::WRITTEN_AT + 8].copy_from_slice(&self.now.to_be_bytes());
                     changes.set(&key, &value);
                 }
-                written if self.over(written, now) => changes.remove(&[&key]),
+                written if self.over(written) => {
+                    changes.remove(&[&key]);
+                    gone.insert(key[2..].to_vec());
+                }
                 _ => {}
             }
         }
-        Ok(())
-    }
-
-    fn sweep_entries(&mut self, group: u16, now: u64) -> Result<()> {
-        let [high, low] = group.to_be_bytes();
-        let mut from = vec![high, low, COLLECTIONS];
-        let to = [high, low, TIMERS];
-        loop {
-            let page: Vec<Pair> = self.entry_range(&from, Some(&to)).take(PAGE).collect::<Result<_>>()?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            from = [last, &[0][..]].concat();
-            for (key, mut value) in page {
-                match written_at(&value, 0)? {
-                    0 => {
-                        value[..8].copy_from_slice(&now.to_be_bytes());
-                        self.put_entry(key, Some(value));
-                    }
-                    written if self.over(written, now) => self.put_entry(key, None),
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// An entry, by its key in the store.
-    fn entry(&mut self, key: &[u8]) -> Result<Option<&[u8]>> {
-        self.load_entries(vec![key.to_vec()])?;
-        Ok(self.entries.get(key).and_then(|s| s.value.as_deref()))
-    }
-
-    /// Brings entries into memory.
-    fn load_entries(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
-        let asked = keys.len();
-        let missing = keys.into_iter().filter(|k| self.stored && !self.entries.contains_key(k));
-        let mut missing: Vec<Vec<u8>> = missing.collect();
-        missing.sort_unstable();
-        missing.dedup();
-        self.count_reads(asked, missing.len());
-        if missing.is_empty() {
-            return Ok(());
-        }
-        self.make_room();
-        let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
-        let found = self.state.get_many(&refs)?;
-        for (key, value) in missing.into_iter().zip(found) {
-            self.account.bytes += entry_size(&key, value.as_ref());
-            self.entries.insert(key, Slot { value, written: 0, used: self.epoch, dirty: false });
-        }
-        Ok(())
-    }
-
-    /// Gives an entry a value, or takes it away.
-    fn put_entry(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
-        let is = entry_size(&key, value.as_ref());
-        let old = self.entries.get(&key).map(|s| (entry_size(&key, s.value.as_ref()), s.dirty));
-        let (was, was_dirty) = old.unwrap_or_default();
-        self.account.note(was, is, was_dirty, true);
-        self.entries.insert(key, Slot { value, written: 0, used: self.epoch, dirty: true });
-    }
-
-    /// The entries of a range, in order: those of the store, and those in memory, which are newer.
-    fn entry_range(&self, from: &[u8], to: Option<&[u8]>) -> Merged<'_> {
-        let stored = self.stored.then(|| self.state.range(KeyRange { from, to }).peekable());
-        let end = match to {
-            // A range of a map must not end before it begins.
-            Some(to) => Bound::Excluded(to.max(from)),
-            None => Bound::Unbounded,
-        };
-        let cached = self.entries.range::<[u8], _>((Bound::Included(from), end));
-        Merged { stored, cached: cached.peekable() }
-    }
-}
-
-/// Goes through entries of the store and of memory as if they were one.
-struct Merged<'a> {
-    stored: Option<Peekable<Pairs<'a>>>,
-    cached: Peekable<btree_map::Range<'a, Vec<u8>, Slot<Vec<u8>>>>,
-}
-
-impl Iterator for Merged<'_> {
-    type Item = Result<Pair>;
-
-    fn next(&mut self) -> Option<Result<Pair>> {
-        loop {
-            let of_store = self.stored.as_mut().and_then(Peekable::peek);
-            let (from_store, both) = match (of_store, self.cached.peek()) {
-                (None, None) => return None,
-                (Some(Ok((k, _))), Some((cached, _))) => (k < *cached, k == *cached),
-                (of_store, _) => (of_store.is_some(), false),
-            };
-            if from_store || both {
-                let next = self.stored.as_mut().and_then(Iterator::next);
-                if from_store {
-                    return next;
-                }
-            }
-            if let Some((key, slot)) = self.cached.next()
-                && let Some(value) = &slot.value
-            {
-                return Some(Ok((key.clone(), value.clone())));
-            }
-        }
+        if gone.is_empty() { Ok(()) } else { self.codec.forget_parts(group, &gone, &self.state, changes) }
     }
 }
