@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 use weir_tests::http::Listening;
-use weir_tests::{Job, Ran, weir};
+use weir_tests::{Job, Ran, comes, weir};
 
 fn weir_with(arguments: &[&str]) -> Ran {
     Command::new(weir()).args(arguments).stdin(Stdio::null()).output().expect("weir").into()
@@ -264,13 +264,14 @@ fn metrics_are_served() {
          INSERT INTO s SELECT COUNT(*) FROM t;",
     );
     let running = Listening::start(&job, &[], &[]);
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    let text = running.get("/metrics");
-    for name in
-        ["weir_operator_rows_in_total{", "weir_operator_busy_seconds_total{", "weir_epochs_total{job_name=\"job\"} "]
-    {
-        assert!(text.contains(name), "{name} is not in {text}");
-    }
+    let mut text = String::new();
+    let names =
+        ["weir_operator_rows_in_total{", "weir_operator_busy_seconds_total{", "weir_epochs_total{job_name=\"job\"} "];
+    let all = comes(|| {
+        text = running.get("/metrics");
+        names.iter().all(|n| text.contains(n))
+    });
+    assert!(all, "{names:?} are not all in {text}");
 }
 
 #[test]
@@ -395,6 +396,33 @@ fn state_belongs_to_what_is_computed_and_read() {
         format!("INSERT INTO o SELECT MAX(l), 1 FROM (SELECT LISTAGG(k, '{separator}') AS l FROM t GROUP BY v);")
     };
     edited(&list(","), &list(";"), &[]).failed(5, &["has changed", "--allow-state-drop"]);
+}
+
+#[test]
+fn a_uid_keeps_state_over_changes_that_can_be_read() {
+    let of = |query: &str| format!("INSERT INTO o /*+ OPTIONS('uid' = 'per-k') */ {query};");
+    let sum = of("SELECT k, SUM(v) FROM t GROUP BY k");
+    let other = of("SELECT u.k, SUM(u.v + 0) AS n FROM t AS u WHERE u.v < 50 GROUP BY u.k");
+    let ran = edited(&sum, &other, &["--set", "parallelism.default=2"]).succeeded();
+    assert!(ran.err.contains("goes on after its last epoch"), "{}", ran.err);
+    for total in ["U[x, 10]", "U[y, 20]"] {
+        assert!(ran.out.contains(total), "{total} is not in {}", ran.out);
+    }
+    // What would be misread is refused, and says what differs.
+    let count = of("SELECT k, COUNT(v) FROM t GROUP BY k");
+    for (after, words) in [
+        (count.clone(), "aggregates was SUM(INT), and is COUNT(INT)"),
+        (of("SELECT CAST(v AS STRING), SUM(v) FROM t GROUP BY v"), "keys was STRING, and is INT"),
+        (of("SELECT MAX(k), n FROM (SELECT k, SUM(v) AS n FROM t GROUP BY k) GROUP BY n"), "'per-k#uid/aggregate-1'"),
+        (format!("{sum} -- now of b.csv"), "'path' = 'a.csv'"),
+        (format!("SET 'execution.runtime-mode' = 'BATCH'; {sum}"), "results was as they change, and is at the end"),
+    ] {
+        edited(&sum, &after, &[]).failed(5, &["'per-k#uid/", words, "--allow-state-drop"]);
+    }
+    let ran = edited(&sum, &count, &["--allow-state-drop"]).succeeded();
+    assert!(ran.out.contains("+I[x, 1]") && ran.out.contains("+U[x, 10]"), "{}", ran.out);
+    // Without its uid it is another statement.
+    edited(&sum, "INSERT INTO o SELECT k, SUM(v) FROM t GROUP BY k;", &[]).failed(5, &["'per-k'", "would be lost"]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Killed at any moment, any number of times: the files hold the rows of a run that was never killed, each once.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
 use weir_tests::{Job, weir};
 
@@ -109,24 +110,28 @@ fn kills_lose_and_double_nothing() {
     assert!(lines(&job, "small") == small, "rows differ; killed at {moments:?}");
 }
 
+/// Waits until a job has said where its state is: that is its own then, and it listens to signals.
+fn begun(child: &mut Child) -> BufReader<ChildStderr> {
+    let mut said = BufReader::new(child.stderr.take().expect("its standard error"));
+    said.read_line(&mut String::new()).expect("its first line");
+    said
+}
+
 #[test]
 fn a_stopped_job_goes_on_and_a_finished_one_starts_anew() {
     let job = job();
-    let mut child = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
-    // It has said where its state is, so it also listens to signals.
-    let mut first = String::new();
-    let mut said = std::io::BufReader::new(child.stderr.take().expect("its standard error"));
-    std::io::BufRead::read_line(&mut said, &mut first).expect("its first line");
-    std::thread::sleep(Duration::from_millis(100));
+    let mut slow = job.command(&[]);
+    slow.env("WEIR_FAILPOINTS", "source-poll=sleep(20)").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = slow.spawn().expect("weir");
+    let _said = begun(&mut child);
     // SAFETY: the process is this test's own child and has not been waited for.
     unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
     assert!(child.wait().expect("its end").success());
     let second = job.run(&[]).succeeded();
     let (small, sums) = wanted(&job);
-    if second.err.contains("goes on after its last epoch") {
-        assert_eq!(lines(&job, "sums"), sums);
-        assert!(lines(&job, "small") == small);
-    }
+    assert!(second.err.contains("goes on after its last epoch"), "{}", second.err);
+    assert_eq!(lines(&job, "sums"), sums);
+    assert!(lines(&job, "small") == small);
     let third = job.run(&[]).succeeded();
     assert!(third.err.contains("starts anew, for its last run came to its end"), "{}", third.err);
 }
@@ -138,8 +143,8 @@ fn state_in_use_by_another_process_is_refused() {
          CREATE TABLE snk (k BIGINT) WITH ('connector' = 'blackhole');
          INSERT INTO snk SELECT k FROM src;",
     );
-    let mut first = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("weir");
-    std::thread::sleep(Duration::from_millis(500));
+    let mut first = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
+    let _said = begun(&mut first);
     let second = job.run(&[]);
     first.kill().expect("the kill");
     first.wait().expect("its end");
@@ -329,11 +334,12 @@ fn files_that_were_taken_are_told() {
 fn jobs_that_write_to_one_folder_leave_each_other_alone() {
     let job = slow_job();
     let state = job.path("other").display().to_string();
-    let first = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
-    std::thread::sleep(Duration::from_millis(500));
+    let mut first = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("weir");
+    let mut said = begun(&mut first);
     job.run(&["--state", &state]).succeeded();
-    let first: weir_tests::Ran = first.wait_with_output().expect("weir").into();
-    first.succeeded();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("what else it said");
+    assert!(first.wait().expect("its end").success(), "{rest}");
     let wanted: BTreeMap<String, u64> = (1..=40_000).map(|v| (v.to_string(), 2)).collect();
     assert!(lines(&job, "big") == wanted, "rows differ");
 }

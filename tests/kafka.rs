@@ -368,7 +368,7 @@ fn what_cannot_be_is_told() {
     select(&format!("{here}, 'topic' = 't', 'scan.startup.mode' = 'earliest'"))
         .failed(2, &["'scan.startup.mode' is earliest-offset, latest-offset", "not 'earliest'"]);
     select(&format!("{here}, {start}, 'topic' = 't', 'properties.group.protocol' = 'consumer'"))
-        .failed(2, &["'properties.group.protocol'", "deals partitions out itself"]);
+        .failed(2, &["'properties.group.protocol'", "assigns partitions itself"]);
     for code in [
         "plugin.library.paths",
         "ssl.engine.location",

@@ -9,7 +9,7 @@ use weir_core::descriptor::{COMMON, Descriptor, FAILING, Kind, Metadata};
 use weir_core::error::nearest;
 use weir_core::option_spec::{OptionSpec, Role, Type};
 use weir_core::{Error, Result};
-use weir_sql::settings;
+use weir_plan::settings;
 
 /// What can be described beside connectors and formats.
 const LISTS: [&str; 4] = ["connectors", "formats", "tables", "settings"];

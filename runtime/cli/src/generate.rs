@@ -25,7 +25,7 @@ impl Random {
 const PATHS: &[&str] = &["/video/seg", "/img/logo.png", "/css/site.css", "/js/app.js", "/download/setup.exe", "/"];
 
 fn ranges(path: &std::path::Path) -> Result<Vec<(u32, u32)>> {
-    let fail = |e: std::io::Error| Error::script(format!("cannot read {}: {e}", path.display()));
+    let fail = |e: std::io::Error| Error::script(format!("cannot read {}", path.display())).caused_by(e);
     let file = File::open(path).map_err(fail)?;
     let mut text = String::new();
     if path.extension().is_some_and(|e| e == "gz") {
@@ -49,7 +49,7 @@ pub fn run(a: &Generate) -> Result<()> {
     if ranges.is_empty() {
         return Err(Error::script("the table of ranges has none"));
     }
-    let fail = |e: std::io::Error| Error::io(format!("cannot write the rows: {e}"));
+    let fail = |e: std::io::Error| Error::io("cannot write the rows").caused_by(e);
     let sink: Box<dyn Write> = match &a.output {
         Some(p) => {
             if let Some(folder) = p.parent() {

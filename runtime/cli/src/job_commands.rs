@@ -1,6 +1,7 @@
 //! `weir list|stop|scale|hints|top`: looks at running jobs, and steers them.
 
 use crate::arguments::{Hints, Job, List, Scale, Shown, Top};
+use crate::event_time;
 use crate::running::line;
 use crate::{local, output, registry, state};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
@@ -24,7 +25,7 @@ fn ask(folder: &Path, question: &str) -> Result<Value> {
     if text.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&text).map_err(|e| Error::state(format!("the job's answer cannot be read: {e}")))
+    serde_json::from_slice(&text).map_err(|e| Error::state("the job's answer cannot be read").caused_by(e))
 }
 
 fn text<'a>(v: &'a Value, key: &str) -> &'a str {
@@ -99,7 +100,7 @@ pub fn scale(a: &Scale) -> Result<()> {
         })?;
         wanted.insert(name, n);
     }
-    let question = serde_json::to_string(&wanted).map_err(|e| Error::internal(e.to_string()))?;
+    let question = serde_json::to_string(&wanted).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
     let answer = ask(&state::folder(&a.job, true)?, &format!("scale {question}"))?;
     let changed = answer["changed"].as_object().cloned().unwrap_or_default();
     for (name, c) in &changed {
@@ -175,6 +176,9 @@ fn table(job: &Value) -> String {
             lag,
             number(o, "row_errors"),
         );
+    }
+    if let Some(words) = event_time::in_words(&job["event_time"]) {
+        let _ = writeln!(out, "\n{words}");
     }
     let hints = in_words(list_of(job, "hints"));
     if !hints.is_empty() {

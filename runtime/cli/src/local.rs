@@ -83,7 +83,7 @@ fn reply(stream: &UnixStream, store: &Store, job: &str, running: &Running) -> st
         let question = question.trim();
         let (word, rest) = question.split_once(' ').unwrap_or((question, ""));
         let told = |v: serde_json::Value, out: &mut dyn Write| {
-            writeln!(out, "{v}").map_err(|e| Error::io(format!("cannot answer: {e}")))
+            writeln!(out, "{v}").map_err(|e| Error::io("cannot answer").caused_by(e))
         };
         match word {
             "show" => weir_state::summary(store, out),
@@ -94,7 +94,8 @@ fn reply(stream: &UnixStream, store: &Store, job: &str, running: &Running) -> st
                 Ok(())
             }
             "scale" => {
-                let wanted: Wanted = serde_json::from_str(rest).map_err(|e| Error::script(e.to_string()))?;
+                let wanted: Wanted =
+                    serde_json::from_str(rest).map_err(|e| Error::script(e.to_string()).with_source(e))?;
                 told(running.scale(&wanted)?, out)
             }
             other => Err(Error::script(format!("nothing is known about '{other}'"))),
@@ -125,5 +126,5 @@ pub fn ask(folder: &Path, question: &str, out: &mut dyn Write) -> Option<Result<
         }
         Ok(Err(Error::state("the running job ended before it had answered").hint("it may just have ended: try again")))
     };
-    Some(copy().unwrap_or_else(|e| Err(Error::io(format!("the running job could not be asked: {e}")))))
+    Some(copy().unwrap_or_else(|e| Err(Error::io("the running job could not be asked").caused_by(e))))
 }

@@ -1,7 +1,8 @@
 //! `weir run`: from a script to a job that has ended.
 
 use crate::arguments::{Replay, Run, Script};
-use crate::assemble::{Assembled, REPLAY, assemble, assemble_replay};
+use crate::assemble::{Assembled, assemble, assemble_replay};
+use crate::kept::{compare, records};
 use crate::listening::listen;
 use crate::local;
 use crate::output::line;
@@ -14,7 +15,7 @@ use crate::state;
 use crate::stop_at_end::stop_at_end;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +25,10 @@ use weir_core::graph::JobIdentity;
 use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result};
-use weir_engine::{Control, Options, RestartStrategy, scale};
+use weir_engine::{Control, Options, Records, RestartStrategy, scale};
 use weir_hints::Settings;
-use weir_sql::settings::{self, Strategy};
-use weir_sql::{FunctionLoader, why_lost};
+use weir_plan::settings::{self, Strategy};
+use weir_sql::FunctionLoader;
 use weir_state::{Folder, Store};
 
 /// Rows of a batch at most, whatever is set.
@@ -36,7 +37,7 @@ const BATCH_ROWS: usize = 8192;
 /// Has the job finish its epoch at the first signal to end, and leaves at the second, to the end of the process.
 fn catch_signals(control: &Arc<Control>) -> Result<()> {
     let caught = Signals::new([SIGINT, SIGTERM]);
-    let mut caught = caught.map_err(|e| Error::io(format!("signals cannot be caught: {e}")))?;
+    let mut caught = caught.map_err(|e| Error::io("signals cannot be caught").caused_by(e))?;
     let control = control.clone();
     let watch = move || {
         let mut ends = false;
@@ -213,7 +214,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     catch_signals(&control)?;
     let folder = Folder::open(&state_folder(a.state.as_deref(), &source.base, &name)?)?;
     let (run, fresh) = if replays { resume(&folder, &name)? } else { begin(a, &folder, &name, &assembled)? };
-    let store = Store::open(&folder, cache / 8)?;
+    let store = Arc::new(Store::open(&folder, cache / 8)?);
     if !fresh && !replays {
         compare(&store, &assembled, a.allow_state_drop)?;
     }
@@ -223,7 +224,6 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     if store.finished() {
         note!("its last run was cut short when all rows were done: only what is left to deliver is delivered");
     }
-    let store = Arc::new(store);
     let id = folder.job_id()?;
     let identity = JobIdentity { id: id.clone(), run: run.clone() };
     let advice = scaling(&compiled.settings)?;
@@ -244,6 +244,8 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         batch_rows,
         job: identity,
         clock: Arc::new(SystemClock),
+        // A replay is not all of the job.
+        records: if replays { Records::new() } else { records(&assembled) },
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     // For those who still wait for it to do something.
@@ -339,35 +341,6 @@ fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(Strin
             Ok((s.run, false))
         }
     }
-}
-
-/// Compares the state that there is with what the job has: what would be lost needs a word.
-fn compare(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
-    let wanted: BTreeSet<&str> = job.graph.nodes.iter().map(|n| n.uid.as_str()).collect();
-    let (mut kept, mut gone, mut lost) = (0, vec![], vec![]);
-    for (uid, operator) in store.operators()? {
-        // What a replay has read stays known, so that no letter is replayed twice.
-        if uid.starts_with('#') || uid.ends_with(REPLAY) {
-            continue;
-        }
-        if wanted.contains(uid.as_str()) {
-            kept += 1;
-            continue;
-        }
-        if store.keeps(&uid, operator)? {
-            lost.push(uid.clone());
-        }
-        gone.push(uid);
-    }
-    if lost.is_empty() {
-        return Ok(());
-    }
-    note!("state: {kept} operators kept, {} new, {} no longer used", wanted.len() - kept, gone.len());
-    if !allow_drop {
-        return Err(Error::state(why_lost(&lost, &wanted))
-            .hint("--allow-state-drop lets go of it and keeps the rest; --fresh starts everything anew"));
-    }
-    gone.iter().try_for_each(|uid| store.drop_operator(uid))
 }
 
 #[cfg(test)]

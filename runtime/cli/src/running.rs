@@ -1,5 +1,6 @@
 //! A running job as others see it: by its socket, by HTTP, in the log, and by its own hand when it scales itself.
 
+use crate::event_time;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -207,7 +208,7 @@ impl Running {
         let looks = locked(&self.looks);
         let (first, last) = (looks.front(), looks.back());
         let seconds = first.zip(last).map_or(0.0, |(a, b)| (b.at - a.at).as_secs_f64());
-        let sizes = self.control.parallelism();
+        let (sizes, event_times) = (self.control.parallelism(), self.metrics.event_times());
         let operators = self.graph.nodes.iter().enumerate().map(|(i, n)| {
             let rate = |f: &dyn Fn(&Subtask) -> f64| {
                 let sum = |o: Option<&Observation>| {
@@ -235,6 +236,7 @@ impl Running {
                 "queue_ratio": last.and_then(|o| o.work.get(i))
                     .map_or(0.0, |w| w.subtasks.iter().map(|s| s.queue).fold(0.0, f64::max)),
                 "lag_records": self.metrics.lag(&n.name),
+                "event_time": event_time::of_operator(&event_times, &n.name),
                 "row_errors": all.iter().map(|m| m.skipped.get() + m.nulled.get() + m.dead.get()).sum::<u64>(),
             })
         });
@@ -259,6 +261,7 @@ impl Running {
                 "at": at.duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64()),
                 "message": message,
             })),
+            "event_time": event_time::of_job(&event_times, self.graph.nodes.iter().map(|n| n.name.as_str())),
             "operators": operators.collect::<Vec<_>>(),
             "hints": self.hints(),
         })

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use weir_core::{Error, Result};
-use weir_sql::settings::{SAVEPOINTS, SAVEPOINTS_INTERVAL, SAVEPOINTS_KEPT};
+use weir_plan::settings::{SAVEPOINTS, SAVEPOINTS_INTERVAL, SAVEPOINTS_KEPT};
 use weir_state::{Archive, Store};
 
 /// How long an automatic savepoint waits for an epoch that every sink has.

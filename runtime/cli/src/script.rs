@@ -32,15 +32,16 @@ pub fn read(script: &Script) -> Result<Source> {
         let (k, v) = s.split_once('=').ok_or_else(|| Error::script(format!("--set takes KEY=VALUE, not '{s}'")))?;
         settings.insert(k.trim().to_string(), v.trim().to_string());
     }
-    let here = || std::env::current_dir().map_err(|e| Error::io(format!("there is no current folder: {e}")));
+    let here = || std::env::current_dir().map_err(|e| Error::io("there is no current folder").caused_by(e));
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin()
             .read_to_string(&mut text)
-            .map_err(|e| Error::script(format!("cannot read the script from standard input: {e}")))?;
+            .map_err(|e| Error::script("cannot read the script from standard input").caused_by(e))?;
         return Ok(Source { text, base: here()?, stem: None, path: "-".to_string(), settings });
     }
-    let bytes = std::fs::read(&path).map_err(|e| Error::script(format!("cannot read {}: {e}", path.display())))?;
+    let bytes =
+        std::fs::read(&path).map_err(|e| Error::script(format!("cannot read {}", path.display())).caused_by(e))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::script(format!("{} is not UTF-8", path.display())))?;
     let base = match path.parent() {
         Some(p) if p != Path::new("") => p.to_path_buf(),
@@ -76,7 +77,7 @@ fn from_file(path: &Path) -> Result<BTreeMap<String, String>> {
     }
     let named = |e: Error| e.context(path.display());
     let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::script(format!("cannot read the settings in {}: {e}", path.display())))?;
+        .map_err(|e| Error::script(format!("cannot read the settings in {}", path.display())).caused_by(e))?;
     let table: toml::Table =
         text.parse().map_err(|e: toml::de::Error| named(Error::script(e.to_string().trim_end())))?;
     let mut settings = BTreeMap::new();
@@ -115,11 +116,11 @@ pub fn explain(a: &Explain) -> Result<()> {
     let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
     let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader, REGISTRY)?;
     let format = match a.format {
-        ExplainFormat::Text => weir_sql::Format::Text,
-        ExplainFormat::Json => weir_sql::Format::Json,
-        ExplainFormat::Mermaid => weir_sql::Format::Mermaid,
+        ExplainFormat::Text => weir_plan::Format::Text,
+        ExplainFormat::Json => weir_plan::Format::Json,
+        ExplainFormat::Mermaid => weir_plan::Format::Mermaid,
     };
-    text(secrets::shown(&weir_sql::explain(&compiled.inserts, format), true));
+    text(secrets::shown(&weir_plan::explain(&compiled.inserts, format), true));
     if a.format as u8 == ExplainFormat::Text as u8 {
         let assembled = crate::assemble::assemble(&compiled, &source.base)?;
         line("\nOperators:");

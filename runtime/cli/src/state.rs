@@ -56,7 +56,8 @@ pub fn run(a: &State) -> Result<()> {
                     .hint("drop it first: weir state drop"));
             }
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let text = File::open(file).map_err(|e| Error::script(format!("cannot read {}: {e}", file.display())))?;
+            let text =
+                File::open(file).map_err(|e| Error::script(format!("cannot read {}", file.display())).caused_by(e))?;
             let (n, _) = import(&folder, &name, &mut BufReader::new(text))?;
             note!("{n} keys imported; the job '{name}' goes on from there");
             Ok(())
@@ -96,7 +97,7 @@ fn export(path: &Path, out: &mut dyn Write) -> Result<usize> {
         weir_state::export(&store, &folder.job_id()?, Duration::ZERO, &mut counted)?;
         store.close()?;
     }
-    counted.flush().map_err(|e| Error::io(format!("cannot write the export: {e}")))?;
+    counted.flush().map_err(|e| Error::io("cannot write the export").caused_by(e))?;
     // The first line is the head.
     Ok(counted.lines.saturating_sub(1))
 }
@@ -160,7 +161,7 @@ fn show(job: &Job) -> Result<()> {
         };
         writeln!(out, "job       {}\nrun       {} ({how})", s.job, s.run)
     };
-    let io = |e: std::io::Error| Error::io(format!("cannot write to standard output: {e}"));
+    let io = |e: std::io::Error| Error::io("cannot write to standard output").caused_by(e);
     let mut answer = vec![];
     if let Some(answered) = local::ask(&path, "show", &mut answer) {
         answered?;

@@ -8,6 +8,7 @@ use weir_core::Result;
 use weir_core::graph::{Collector, JobGraph, Polled, Role, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
+use weir_core::watermarks::SplitId;
 use weir_engine::Control;
 
 /// The subtasks, by node and number, that have given what they have.
@@ -82,5 +83,11 @@ impl Source for Subtask {
     }
     fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
         self.inner.checkpoint(epoch)
+    }
+    fn has_splits(&self) -> bool {
+        self.inner.has_splits()
+    }
+    fn pause_splits(&mut self, splits: &[SplitId]) -> Result<()> {
+        self.inner.pause_splits(splits)
     }
 }

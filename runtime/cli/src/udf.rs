@@ -32,7 +32,7 @@ fn act(a: &Udf) -> Result<()> {
             let name = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let output = output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.wasm")));
             std::fs::copy(built.path(), &output)
-                .map_err(|e| Error::tool(format!("cannot write {}: {e}", output.display())))?;
+                .map_err(|e| Error::tool(format!("cannot write {}", output.display())).caused_by(e))?;
             line(output.display());
             Ok(())
         }
@@ -118,11 +118,13 @@ struct Case {
 /// Calls a function on the cases of a file, and says which of them it does not pass.
 fn test_cases(f: &UserFunction, path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path);
-    let text = text.map_err(|e| Error::script(format!("the cases in {} cannot be read: {e}", path.display())))?;
+    let text =
+        text.map_err(|e| Error::script(format!("the cases in {} cannot be read", path.display())).caused_by(e))?;
     let mut cases: Vec<(usize, Case)> = vec![];
     for (n, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let case = serde_json::from_str(line).map_err(|e| {
-            Error::script(format!("{}, line {}: {e}", path.display(), n + 1))
+            Error::script(format!("{}, line {}", path.display(), n + 1))
+                .caused_by(e)
                 .hint(r#"a case is a line such as {"args": ["weir"], "result": "WEIR"}"#)
         })?;
         cases.push((n + 1, case));
@@ -201,7 +203,7 @@ fn new(name: &str, language: Language) -> Result<()> {
             }
             std::fs::write(&path, text)
         };
-        write().map_err(|e| Error::tool(format!("cannot write {}: {e}", path.display())))?;
+        write().map_err(|e| Error::tool(format!("cannot write {}", path.display())).caused_by(e))?;
         line(path.display());
     }
     note!("run it:  weir run {name}.sql");
@@ -238,12 +240,13 @@ fn one(
 fn read_rows() -> Result<Vec<Vec<Json>>> {
     let mut rows = vec![];
     for (n, line) in std::io::stdin().lock().lines().enumerate() {
-        let line = line.map_err(|e| Error::data(format!("cannot read standard input: {e}")))?;
+        let line = line.map_err(|e| Error::data("cannot read standard input").caused_by(e))?;
         if line.trim().is_empty() {
             continue;
         }
         let parsed: Json = serde_json::from_str(&line).map_err(|e| {
-            Error::data(format!("standard input, line {}: {e}", n + 1))
+            Error::data(format!("standard input, line {}", n + 1))
+                .caused_by(e)
                 .hint("a line is a JSON array of arguments: [\"1.2.3.4\", 5]")
         })?;
         rows.push(match parsed {

@@ -81,7 +81,7 @@ impl Http {
         });
         Ok(Http {
             timeout,
-            client: client.build().map_err(|e| Error::internal(format!("no HTTP client: {e}")))?,
+            client: client.build().map_err(|e| Error::internal("no HTTP client").caused_by(e))?,
             what,
             retries: table.value(&RETRIES)?,
             user,
@@ -113,7 +113,7 @@ impl Http {
         make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder,
         last: impl Fn(&Answer) -> bool,
     ) -> Result<Answer> {
-        let once = || -> std::result::Result<Answer, String> {
+        let once = || -> Result<Answer> {
             let mut request = make(&self.client);
             if let Some((name, password)) = &self.user {
                 request = request.basic_auth(name, password.as_ref());
@@ -122,37 +122,43 @@ impl Http {
                 request = request.bearer_auth(t);
             }
             let begun = Instant::now();
-            let answer = request.send().map_err(|e| reason(&e))?;
+            let answer = request.send().map_err(|e| {
+                let error = self.fails(&reason(&e));
+                // What cannot be asked at all, or sends round in circles, does so the next time as well.
+                let error = if e.is_builder() || e.is_redirect() { error.permanent() } else { error };
+                error.with_source(e)
+            })?;
             let answer = self.read(answer, begun)?;
-            if last(&answer) { Ok(answer) } else { Err(answer.shown()) }
+            if last(&answer) { Ok(answer) } else { Err(self.fails(&answer.shown())) }
         };
         let waits = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(5))
             .with_max_times(self.retries)
             .with_jitter();
-        once.retry(waits)
-            .notify(|why, _| tracing::warn!("{} is asked again: {why}", self.what))
-            .call()
-            .map_err(|why| Error::io(format!("{} does not answer: {why}", self.what)))
+        once.retry(waits).when(Error::is_retriable).notify(|e, _| tracing::warn!("asked again: {e}")).call()
+    }
+
+    fn fails(&self, why: &str) -> Error {
+        Error::io(format!("{} does not answer: {why}", self.what))
     }
 
     /// An answer whole. The client's own time-out is one of each read, which a service that trickles never meets.
-    fn read(&self, mut response: Response, begun: Instant) -> std::result::Result<Answer, String> {
+    fn read(&self, mut response: Response, begun: Instant) -> Result<Answer> {
         let status = response.status().as_u16();
         let mut body = vec![];
         let mut piece = [0; 16 << 10];
         loop {
-            let n = response.read(&mut piece).map_err(|e| e.to_string())?;
+            let n = response.read(&mut piece).map_err(|e| self.fails(&e.to_string()).with_source(e))?;
             if n == 0 {
                 return Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() });
             }
             body.extend_from_slice(&piece[..n]);
             if body.len() > LARGEST {
-                return Err(format!("HTTP {status} with more than {} MiB", LARGEST >> 20));
+                return Err(self.fails(&format!("HTTP {status} with more than {} MiB", LARGEST >> 20)).permanent());
             }
             if begun.elapsed() > self.timeout {
-                return Err("it took too long".to_string());
+                return Err(self.fails("it took too long"));
             }
         }
     }

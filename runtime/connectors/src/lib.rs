@@ -21,6 +21,8 @@ mod redis;
 mod registered;
 mod replay;
 mod retry;
+#[cfg(test)]
+mod splits_tests;
 mod stdin;
 mod text_columns;
 mod tls;

@@ -32,8 +32,8 @@ pub(crate) fn password(table: &TableSpec) -> Result<Option<String>> {
         (None, Some(file)) => {
             let path = table.base.join(file);
             let text = std::fs::read_to_string(&path).map_err(|e| {
-                let e = format!("cannot read 'password.file' {}: {e}", path.display());
-                Error::script(e).at(table.place_of(&PASSWORD_FILE))
+                let wrong = Error::script(format!("cannot read 'password.file' {}", path.display()));
+                wrong.caused_by(e).at(table.place_of(&PASSWORD_FILE))
             })?;
             Some(text.lines().next().unwrap_or_default().to_string())
         }

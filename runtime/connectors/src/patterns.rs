@@ -16,5 +16,6 @@ pub(crate) fn pattern(text: &str) -> Result<()> {
 /// # Errors
 /// When it is none.
 pub(crate) fn whole(text: &str) -> Result<Regex> {
-    Regex::new(&format!("^(?:{text})$")).map_err(|e| Error::script(format!("'{text}' is no regular expression: {e}")))
+    Regex::new(&format!("^(?:{text})$"))
+        .map_err(|e| Error::script(format!("'{text}' is no regular expression")).caused_by(e))
 }

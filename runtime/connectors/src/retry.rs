@@ -12,7 +12,7 @@ use weir_core::{Error, Result};
 pub(crate) fn asked<T>(retries: u32, ask: impl FnMut() -> Result<T>) -> Result<T> {
     let waits = (1..=u64::from(retries)).map(Duration::from_secs);
     let again = |e: &Error, wait: Duration| tracing::warn!("asked again in {wait:?}: {e}");
-    ask.retry(waits).when(Error::is_outage).notify(again).call()
+    ask.retry(waits).when(Error::is_retriable).notify(again).call()
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Errors that speak to the user, and the exit code each kind stands for.
 
+use crate::cause::Cause;
 use crate::secrets;
 use std::fmt;
+use std::panic::Location;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The result of everything that can fail in Weir.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -50,8 +53,21 @@ pub struct Place {
     pub column: u64,
 }
 
-/// An error: what was wrong, where, and what to do about it.
-#[derive(Debug, Clone)]
+/// An error: what was wrong, where, what to do about it, what it came from, and whether trying again can help.
+///
+/// Its `Display` tells the whole story, what it came from included; [`std::error::Error::source`] is the same chain link by link.
+/// Both are without secrets, as is `Debug`.
+///
+/// # Examples
+/// ```
+/// use weir_core::Error;
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// let e = Error::io("cannot reach the broker").caused_by(refused);
+/// assert_eq!(e.to_string(), "cannot reach the broker: connection refused");
+/// assert!(e.is_retriable());
+/// assert!(e.find::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused));
+/// ```
+#[derive(Clone)]
 pub struct Error {
     /// What kind of error this is.
     pub kind: Kind,
@@ -61,12 +77,17 @@ pub struct Error {
     pub place: Option<Place>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Where in Weir's own source an invariant was found broken.
+    raised: Option<&'static Location<'static>>,
+    /// Whether trying again is known not to help, whatever the kind.
+    permanent: bool,
+    cause: Option<Arc<Cause>>,
 }
 
 impl Error {
     /// An error of a kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), place: None, hint: None }
+        Error { kind, message: message.into(), place: None, hint: None, raised: None, permanent: false, cause: None }
     }
     /// The script is wrong.
     pub fn script(message: impl Into<String>) -> Self {
@@ -92,13 +113,54 @@ impl Error {
     pub fn tool(message: impl Into<String>) -> Self {
         Self::new(Kind::Tool, message)
     }
-    /// A mistake of Weir's own.
+    /// A mistake of Weir's own: an invariant that does not hold. The message names the caller's place in the source.
+    #[track_caller]
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(Kind::Internal, message)
+        Error { raised: Some(Location::caller()), ..Self::new(Kind::Internal, message) }
     }
-    /// Whether something outside was away, so that trying again may help.
-    pub fn is_outage(&self) -> bool {
-        self.kind == Kind::Io
+    /// Whether trying again can help: something outside failed, and may be better the next time.
+    pub fn is_retriable(&self) -> bool {
+        self.kind == Kind::Io && !self.permanent
+    }
+    /// The same error, which trying again does not help.
+    pub fn permanent(mut self) -> Self {
+        self.permanent = true;
+        self
+    }
+    /// The same error as one of another kind.
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+    /// The same error with what it came from, whose words are put behind its message.
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let cause = cause.into();
+        self.message = format!("{}: {cause}", self.message);
+        self.with_source(cause)
+    }
+    /// The same error with what it came from; the message stays as it is, and has told of it what a user needs.
+    /// Where that is an error that trying again does not help, this one is such as well.
+    pub fn with_source(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let cause = Cause::new(cause.into());
+        let of = |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<Error>().is_some_and(|e| e.permanent);
+        self.permanent |= of(cause.original.as_ref());
+        self.cause = Some(Arc::new(cause));
+        self
+    }
+    /// The first error of a type among those that this one came from. What it says itself may hold secrets.
+    pub fn find<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        let mut next: Option<&(dyn std::error::Error + 'static)> =
+            self.cause.as_ref().map(|c| c.original.as_ref() as _);
+        while let Some(e) = next {
+            if let Some(found) = e.downcast_ref() {
+                return Some(found);
+            }
+            if let Some(e) = e.downcast_ref::<Error>() {
+                return e.find();
+            }
+            next = e.source();
+        }
+        None
     }
     /// The same error with a hint, unless it has one.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -117,6 +179,9 @@ impl Error {
     }
 }
 
+/// What to do about a mistake of Weir's own.
+const MISTAKE: &str = "this is a mistake of Weir's own, please report it with the statement";
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(p) = self.place {
@@ -125,29 +190,46 @@ impl fmt::Display for Error {
         // What records hold may not begin a line of its own; what tools and parsers said may.
         let lines = !matches!(self.kind, Kind::Data | Kind::Function);
         f.write_str(&secrets::shown(&self.message, lines))?;
-        if let Some(hint) = &self.hint {
+        if let Some(l) = self.raised {
+            write!(f, " ({}:{})", l.file(), l.line())?;
+        }
+        let mistake = (self.kind == Kind::Internal).then_some(MISTAKE);
+        if let Some(hint) = self.hint.as_deref().or(mistake) {
             write!(f, "\n  hint: {}", secrets::shown(hint, lines))?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Error {}
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind)?;
+        match &self.cause {
+            Some(cause) => write!(f, "\n  from: {:?}", cause.shown),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|c| &c.shown as _)
+    }
+}
 
 impl From<arrow::error::ArrowError> for Error {
+    #[track_caller]
     fn from(e: arrow::error::ArrowError) -> Self {
-        Error::internal(e.to_string())
+        Error::internal(e.to_string()).with_source(e)
     }
 }
 
 /// Makes an error of a failed step on a path: `map_err(io("write", &path))`.
 pub fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |e| {
-        let error = Error::io(format!("cannot {what} {}: {e}", path.display()));
-        match e.kind() {
-            std::io::ErrorKind::StorageFull => error.hint(FULL_DISK),
-            _ => error,
-        }
+        let full = e.kind() == std::io::ErrorKind::StorageFull;
+        let error = Error::io(format!("cannot {what} {}", path.display())).caused_by(e);
+        if full { error.hint(FULL_DISK) } else { error }
     }
 }
 
@@ -167,4 +249,65 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Op
 
 fn distance(a: &str, b: &str) -> usize {
     strsim::damerau_levenshtein(a, b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+    use std::io;
+
+    fn chain(e: &Error) -> Vec<String> {
+        let mut said = vec![];
+        let mut next = e.source();
+        while let Some(e) = next {
+            said.push(e.to_string());
+            next = e.source();
+        }
+        said
+    }
+
+    #[test]
+    fn what_an_error_came_from_is_kept() {
+        let inner = io::Error::new(io::ErrorKind::TimedOut, "no answer");
+        let outer =
+            Error::io("cannot ask").caused_by(Error::state("the store failed").caused_by(inner)).context("table 't'");
+        assert_eq!(outer.to_string(), "table 't': cannot ask: the store failed: no answer");
+        assert_eq!(chain(&outer), ["the store failed: no answer", "no answer"]);
+        assert_eq!(outer.find::<io::Error>().map(io::Error::kind), Some(io::ErrorKind::TimedOut));
+        assert!(outer.find::<fmt::Error>().is_none());
+        assert_eq!(chain(&outer.clone().at(None).hint("wait")), chain(&outer));
+    }
+
+    #[test]
+    fn an_error_says_whether_trying_again_can_help() {
+        assert!(Error::io("away").is_retriable());
+        assert!(!Error::io("away").permanent().context("it").is_retriable());
+        assert!(!Error::io("cannot ask").caused_by(Error::io("no such protocol").permanent()).is_retriable());
+        assert!(!Error::data("no number").is_retriable());
+        assert!(Error::state("the disk is full").of_kind(Kind::Io).is_retriable());
+    }
+
+    #[test]
+    fn a_mistake_of_weirs_own_names_its_place() {
+        let e = Error::internal("a lost column");
+        let line = line!() - 1;
+        let said = format!("a lost column (runtime/core/src/error.rs:{line})\n  hint: {MISTAKE}");
+        assert_eq!(e.to_string(), said.replace("runtime/core/", file!().trim_end_matches("src/error.rs")));
+        let arrow = || -> Result<()> { Err(arrow::error::ArrowError::DivideByZero)? };
+        let line = line!() - 1;
+        let e = arrow().expect_err("an error of Arrow's");
+        assert!(e.to_string().contains(&format!("error.rs:{line})")), "{e}");
+        assert!(e.find::<arrow::error::ArrowError>().is_some());
+    }
+
+    #[test]
+    fn secrets_are_taken_out_of_the_whole_chain() {
+        secrets::keep("p4ssw0rd-of-the-chain", "${CHAIN}");
+        let io = io::Error::other("p4ssw0rd-of-the-chain was refused");
+        let e = Error::io("p4ssw0rd-of-the-chain").caused_by(Error::state("not p4ssw0rd-of-the-chain").caused_by(io));
+        for said in chain(&e).into_iter().chain([e.to_string(), format!("{e:?}"), format!("{:?}", e.source())]) {
+            assert!(said.contains("${CHAIN}") && !said.contains("p4ss"), "{said}");
+        }
+    }
 }

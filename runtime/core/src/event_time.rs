@@ -8,6 +8,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watermark(pub i64);
 
+impl Default for Watermark {
+    fn default() -> Self {
+        Watermark::NONE
+    }
+}
+
 impl Watermark {
     /// Before all times: nothing is known.
     pub const NONE: Watermark = Watermark(i64::MIN);
@@ -27,7 +33,18 @@ enum Status {
     Ended,
 }
 
-/// The watermark of several channels, or of several splits of a source.
+/// What a channel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelTime {
+    /// Its watermark.
+    pub watermark: Watermark,
+    /// Whether the others do not wait for it.
+    pub idle: bool,
+    /// Whether nothing will come on it.
+    pub ended: bool,
+}
+
+/// The watermark of several channels.
 ///
 /// # Examples
 /// ```
@@ -56,6 +73,10 @@ impl Combined {
     pub fn add(&mut self) -> usize {
         self.channels.push((Watermark::NONE, Status::Active));
         self.channels.len() - 1
+    }
+    /// Begins where an earlier one was: time does not go back behind that.
+    pub fn resume(&mut self, at: Watermark) {
+        self.watermark = self.watermark.max(at);
     }
     /// The watermark of all.
     pub fn watermark(&self) -> Watermark {
@@ -140,6 +161,23 @@ impl Progress {
         let mut combined: Vec<Combined> = (0..count).map(|_| Combined::new(0)).collect();
         let channels = inputs.iter().map(|i| (*i, combined[*i].add())).collect();
         Progress { channels, inputs: combined, all: Combined::new(count) }
+    }
+    /// Begins where an earlier one was: time does not go back behind that.
+    pub fn resume(&mut self, at: &EventTime) {
+        for (input, (combined, watermark)) in self.inputs.iter_mut().zip(&at.inputs).enumerate() {
+            combined.resume(*watermark);
+            self.all.advance(input, combined.watermark());
+        }
+        self.all.resume(at.all);
+    }
+    /// What is known of each channel.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelTime> {
+        self.channels.iter().map(|(input, at)| {
+            let (watermark, status) = self.inputs[*input].channels[*at];
+            // One that was idle and is behind does not count either.
+            let idle = matches!(status, Status::Idle | Status::Behind);
+            ChannelTime { watermark, idle, ended: status == Status::Ended }
+        })
     }
     /// What an operator is told.
     pub fn event_time(&self) -> EventTime {

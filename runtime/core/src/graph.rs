@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::event_time::{EventTime, Watermark};
 use crate::metrics::SubtaskMetrics;
 use crate::state::{Changes, Epoch, StateHandle};
+use crate::watermarks::{SplitId, WatermarkStrategy};
 use crate::{Batch, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct Node {
     pub role: Role,
     /// Where its rows come from; empty for sources.
     pub inputs: Vec<Edge>,
+    /// Of a source, how it makes watermarks; none: its rows have no event time.
+    pub watermarks: Option<WatermarkStrategy>,
 }
 
 /// What a node does.
@@ -133,6 +136,10 @@ pub enum Output {
     Idle,
     /// Nothing will come any more.
     End,
+    /// A source reads one more split, in front of the first row of it. Its name is the same in each run.
+    SplitAdded(SplitId, String),
+    /// A source has read all of a split, behind the last row of it.
+    SplitEnded(SplitId),
 }
 
 /// Takes what a subtask gives out.
@@ -155,6 +162,14 @@ impl Collector {
             self.outputs.push(Output::Rows(DEAD_LETTERS, batch));
         }
     }
+    /// Says that a split is read from here on. For sources that have splits, see [`Source::has_splits`].
+    pub fn add_split(&mut self, split: SplitId, name: String) {
+        self.outputs.push(Output::SplitAdded(split, name));
+    }
+    /// Says that all of a split was read.
+    pub fn end_split(&mut self, split: SplitId) {
+        self.outputs.push(Output::SplitEnded(split));
+    }
     /// Says how far event time has come. For sources; of operators, see [`Operator::output_watermark`].
     pub fn watermark(&mut self, to: Watermark) {
         self.outputs.push(Output::Watermark(to));
@@ -167,7 +182,7 @@ impl Collector {
     pub fn rows(&self) -> impl Iterator<Item = &Batch> {
         self.outputs.iter().filter_map(|o| match o {
             Output::Rows(_, batch) => Some(batch),
-            Output::Watermark(_) | Output::Idle | Output::End => None,
+            _ => None,
         })
     }
 }
@@ -195,6 +210,19 @@ pub trait Source: Send {
     /// # Errors
     /// What ends the job.
     fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes>;
+    /// Whether it says which splits it reads, and where they end, and its batches say which split a row is of
+    /// ([`Origin::split`](crate::origin::Origin::split)). Otherwise all that a subtask reads is one split, from its start on.
+    fn has_splits(&self) -> bool {
+        false
+    }
+    /// Says which of its splits are not to be read for now, for they are ahead of others; all others are. Rows of them that were
+    /// fetched already may still come.
+    ///
+    /// # Errors
+    /// What ends the job.
+    fn pause_splits(&mut self, _splits: &[SplitId]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Makes the subtasks of a source.

@@ -3,14 +3,20 @@
 
 pub mod batch;
 pub mod builder;
+mod cause;
 pub mod clock;
+pub mod constraints;
+pub mod dead_letter;
 pub mod descriptor;
 pub mod error;
 pub mod event_time;
+pub mod event_time_report;
 pub mod failpoint;
 pub mod graph;
 pub mod key;
+pub mod keyed;
 pub mod maps;
+pub mod memory_store;
 pub mod metrics;
 pub mod option_spec;
 pub mod options;
@@ -23,6 +29,7 @@ pub mod thread;
 mod type_text;
 pub mod types;
 pub mod value;
+pub mod watermarks;
 
 pub use batch::{Batch, RowKind};
 pub use builder::ColumnBuilder;

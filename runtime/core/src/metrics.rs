@@ -1,6 +1,6 @@
 //! Every metric, declared once: name, help, labels. Times are seconds, sizes are bytes, as Prometheus has them.
 //!
-//! Label values are names out of the plan, and partitions of topics; never anything out of a row. All carry the label `job_name`.
+//! Label values are names out of the plan, and partitions of topics and other splits; never anything out of a row. All carry the label `job_name`.
 
 pub use prometheus::IntGauge;
 use prometheus::proto::LabelPair;
@@ -12,7 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::clock::{Clock, SystemClock};
+use crate::event_time::Watermark;
+use crate::event_time_report::EventTimeReport;
 use crate::thread::locked;
+use crate::watermarks::SplitStatus;
 
 /// A declared metric.
 #[derive(Debug)]
@@ -108,6 +112,13 @@ declare! {
     function_load: GaugeVec = "weir_function_load_seconds", "What it took to load the function: to compile it, where no compiled one was at hand.", ["function"];
     source_lag: IntGaugeVec = "weir_source_lag_records", "Records of a partition that are there and were not read yet.", ["operator", "topic", "partition"];
     source_delay: GaugeVec = "weir_source_lag_seconds", "The age of the last record read of a partition when it was read; 0 where all are read.", ["operator", "topic", "partition"];
+    watermark_in: GaugeVec = "weir_operator_input_watermark_timestamp_seconds", "The watermark of all inputs of an operator's subtask together, in seconds since 1970; none before the first one.", ["operator", "subtask"];
+    watermark_out: GaugeVec = "weir_operator_output_watermark_timestamp_seconds", "The watermark that an operator's subtask has given out last, in seconds since 1970.", ["operator", "subtask"];
+    watermark_lag: GaugeVec = "weir_operator_watermark_lag_seconds", "How far the watermark of a subtask is behind the time of day: that of its inputs, of a source the one that it gives out.", ["operator", "subtask"];
+    held_back: GaugeVec = "weir_operator_watermark_held_back_seconds", "By how much what is least far holds time back at a subtask: how far it is behind what is furthest. Which that is, weir top says.", ["operator", "subtask"];
+    split_watermark: GaugeVec = "weir_source_split_watermark_timestamp_seconds", "The watermark of a split of a source (a partition, a part of a file), in seconds since 1970; the 20 of each source that are least far.", ["operator", "split"];
+    idle_splits: IntGaugeVec = "weir_source_idle_splits", "Splits of a source's subtask that hold time back no longer, for nothing has come of them for a while.", ["operator", "subtask"];
+    paused_splits: IntGaugeVec = "weir_source_paused_splits", "Splits of a source's subtask that are not read, for they are ahead of their watermark alignment group.", ["operator", "subtask"];
     sink_time: HistogramVec = "weir_sink_delivery_duration_seconds", "Time in which a sink took over an epoch: the transaction, the renaming of files, the calls.", ["operator"];
     retries: IntCounterVec = "weir_operator_retries_total", "Requests to systems outside that were made again.", ["operator"];
     epoch_duration: HistogramVec = "weir_epoch_duration_seconds", "From the start of an epoch's barrier to its delivery.", [];
@@ -146,7 +157,12 @@ struct About {
     scrape: Mutex<Option<Scrape>>,
     /// The most subtasks that each operator has had.
     most: Mutex<BTreeMap<String, usize>>,
+    /// Event time, by operator and subtask.
+    event_time: Mutex<BTreeMap<(String, usize), Arc<Mutex<EventTimeReport>>>>,
 }
+
+/// The splits of a source whose watermarks are metrics at most.
+const SPLITS: usize = 20;
 
 /// The counters of one subtask.
 #[derive(Clone)]
@@ -172,6 +188,8 @@ pub struct SubtaskMetrics {
     pub nulled: IntCounter,
     pub dead: IntCounter,
     pub retries: IntCounter,
+    /// Event time, as others see it; metrics are made of it when they are asked for.
+    pub event_time: Arc<Mutex<EventTimeReport>>,
     lag: IntGaugeVec,
     delay: GaugeVec,
     operator: String,
@@ -241,7 +259,7 @@ impl Metrics {
     /// When a declaration is not a valid metric: a mistake of Weir's own.
     pub fn new() -> crate::Result<Self> {
         let registry = Registry::new();
-        let families = Families::new(&registry).map_err(|e| crate::Error::internal(e.to_string()))?;
+        let families = Families::new(&registry).map_err(|e| crate::Error::internal(e.to_string()).with_source(e))?;
         families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let now = Instant::now();
         let about = About {
@@ -250,6 +268,7 @@ impl Metrics {
             job: OnceLock::new(),
             scrape: Mutex::default(),
             most: Mutex::default(),
+            event_time: Mutex::default(),
         };
         Ok(Metrics { registry, families: Arc::new(families), about: Arc::new(about) })
     }
@@ -266,6 +285,7 @@ impl Metrics {
 
     /// The counters of a subtask; asking again gives the same ones.
     pub fn subtask(&self, operator: &str, subtask: usize) -> SubtaskMetrics {
+        let number = subtask;
         let subtask = subtask.to_string();
         let l: &[&str] = &[operator, &subtask];
         let f = &self.families;
@@ -291,6 +311,7 @@ impl Metrics {
             nulled: errors("null"),
             dead: errors("dead_letter"),
             retries: f.retries.with_label_values(&[operator]),
+            event_time: locked(&self.about.event_time).entry((operator.to_string(), number)).or_default().clone(),
             lag: f.source_lag.clone(),
             delay: f.source_delay.clone(),
             operator: operator.to_string(),
@@ -306,11 +327,21 @@ impl Metrics {
             for gauge in [&f.queue, &f.queue_room, &f.state_keys, &f.state_bytes] {
                 gauge.with_label_values(l).set(0);
             }
+            if let Some(report) = locked(&self.about.event_time).get(&(operator.to_string(), gone)) {
+                *locked(report) = EventTimeReport::default();
+            }
         }
         before.set(subtasks as i64);
         let mut most = locked(&self.about.most);
         let n = most.entry(operator.to_string()).or_default();
         *n = subtasks.max(*n);
+    }
+
+    /// What is known of event time, by operator and subtask, where there is any.
+    pub fn event_times(&self) -> BTreeMap<(String, usize), EventTimeReport> {
+        let all = locked(&self.about.event_time);
+        let reports = all.iter().map(|(of, report)| (of.clone(), locked(report).clone()));
+        reports.filter(|(_, report)| report.is_known()).collect()
     }
 
     /// The counters of all subtasks that an operator has or has had.
@@ -388,9 +419,57 @@ impl Metrics {
         locked(&self.about.epoch_at).elapsed()
     }
 
+    /// Sets the gauges of event time anew, so that what is there no longer is not shown.
+    fn show_event_time(&self) {
+        let f = &self.families;
+        for gauge in [&f.watermark_in, &f.watermark_out, &f.watermark_lag, &f.held_back, &f.split_watermark] {
+            gauge.reset();
+        }
+        f.idle_splits.reset();
+        f.paused_splits.reset();
+        let now = SystemClock.now();
+        let mut splits: BTreeMap<String, Vec<SplitStatus>> = BTreeMap::new();
+        for ((operator, subtask), report) in locked(&self.about.event_time).iter() {
+            let report = locked(report).clone();
+            if !report.is_known() {
+                continue;
+            }
+            let subtask = subtask.to_string();
+            let l: &[&str] = &[operator, &subtask];
+            let show = |gauge: &GaugeVec, labels: &[&str], at: Watermark| {
+                if at > Watermark::NONE && at < Watermark::END {
+                    gauge.with_label_values(labels).set(at.0 as f64 / 1_000.0);
+                }
+            };
+            show(&f.watermark_in, l, report.input);
+            show(&f.watermark_out, l, report.output);
+            let at = report.watermark();
+            if at > Watermark::NONE && at < Watermark::END {
+                f.watermark_lag.with_label_values(l).set(now.saturating_sub(at.0) as f64 / 1_000.0);
+            }
+            if let Some(behind) = report.held_back().and_then(|h| h.behind) {
+                f.held_back.with_label_values(l).set(behind as f64 / 1_000.0);
+            }
+            if !report.splits.is_empty() {
+                let count = |of: fn(&SplitStatus) -> bool| report.splits.iter().filter(|s| of(s)).count() as i64;
+                f.idle_splits.with_label_values(l).set(count(|s| s.idle));
+                f.paused_splits.with_label_values(l).set(count(|s| s.paused));
+            }
+            splits.entry(operator.clone()).or_default().extend(report.splits);
+        }
+        for (operator, mut splits) in splits {
+            splits.sort_by_key(|s| s.watermark);
+            for s in splits.iter().filter(|s| s.watermark > Watermark::NONE).take(SPLITS) {
+                f.split_watermark.with_label_values(&[&operator, s.name.as_ref()]).set(s.watermark.0 as f64 / 1_000.0);
+            }
+        }
+    }
+
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
-        if let Some(scrape) = &*locked(&self.about.scrape) {
+        // One at a time, for some gauges are set anew.
+        let scrape = locked(&self.about.scrape);
+        if let Some(scrape) = &*scrape {
             scrape();
         }
         let (f, none): (_, &[&str]) = (&self.families, &[]);
@@ -398,6 +477,7 @@ impl Metrics {
         f.epoch_age.with_label_values(none).set(self.epoch_age().as_secs_f64());
         f.memory.with_label_values(none).set(resident() as i64);
         f.cores.with_label_values(none).set(crate::clock::cores());
+        self.show_event_time();
         let mut all = self.registry.gather();
         if let Some(job) = self.about.job.get() {
             for m in all.iter_mut().flat_map(|f| f.mut_metric().iter_mut()) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct OperatorId(pub u32);
 
 /// The number of an epoch, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Epoch(pub u64);
 
 impl std::fmt::Display for Epoch {
@@ -16,6 +16,9 @@ impl std::fmt::Display for Epoch {
         write!(f, "{}", self.0)
     }
 }
+
+/// What begins the keys that the engine keeps in an operator's state: a key group that no key of an operator is in.
+pub const ENGINE: [u8; 2] = [0xFF, 0xFF];
 
 /// Changes of keys within an epoch, one behind another in one piece of memory: for each key its new value, or none when
 /// it goes. A key begins with two bytes of key group. Where a key is there twice, the later one counts.
@@ -114,6 +117,8 @@ pub trait StateReader: Send + Sync {
     fn get_many(&self, operator: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
     /// The first `limit` keys of a range, in order, with their values; fewer only where the range has no more.
     fn range(&self, operator: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>>;
+    /// The last durable epoch; 0 before the first.
+    fn last_epoch(&self) -> Epoch;
 }
 
 /// A key and its value.
@@ -187,16 +192,20 @@ impl Iterator for Pairs<'_> {
     }
 }
 
-/// One operator's view of the store.
+/// One operator's view of the store, which it can only read: changes go out with its epochs.
 #[derive(Clone)]
 pub struct StateHandle {
     /// Whose state.
     pub operator: OperatorId,
     /// Where it lies.
-    pub reader: Arc<dyn StateBackend>,
+    pub reader: Arc<dyn StateReader>,
 }
 
 impl StateHandle {
+    /// See [`StateReader::last_epoch`].
+    pub fn last_epoch(&self) -> Epoch {
+        self.reader.last_epoch()
+    }
     /// See [`StateReader::get_many`].
     ///
     /// # Errors
@@ -232,8 +241,6 @@ pub trait StateBackend: StateReader {
     fn commit(&self, epoch: Epoch, outbox: &Outbox, finished: bool) -> Result<u64>;
     /// Says that an epoch's outbox was delivered, so that the epoch need not be kept for it.
     fn delivered(&self, epoch: Epoch) -> Result<()>;
-    /// The last durable epoch.
-    fn last_epoch(&self) -> Epoch;
     /// Whether the last durable epoch was the job's last: nothing is left to do but what it delivers.
     fn finished(&self) -> bool;
     /// Outboxes of durable epochs that were not delivered, oldest first.

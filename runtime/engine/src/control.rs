@@ -19,7 +19,7 @@ pub struct Control {
     /// Tells how long the longest of the calls that functions are in has lasted; without functions there is none.
     pub calls: OnceLock<fn() -> Duration>,
     state: Mutex<State>,
-    /// Told when the state has changed.
+    /// Notified when the state has changed.
     changed: Condvar,
     /// Tells the generation at work that something is asked of it.
     asks: Mutex<Option<Asks>>,

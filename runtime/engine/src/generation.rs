@@ -5,20 +5,24 @@ use crate::coordinator::machine::Machine;
 use crate::coordinator::{Coordinator, Sources};
 use crate::deliver::{Committing, commit_thread, deliver_left_over, ended, marks};
 use crate::gate::Gate;
+use crate::kept_time::KeptTime;
 use crate::messages::{Connect, Data, Hold, StartEpoch};
 use crate::options::Options;
 use crate::routing::Route;
 use crate::scale;
-use crate::subtask::{Subtask, Target};
-use crate::worker::{Task, Told, Worker};
+use crate::source_time::SourceTime;
+use crate::subtask::{Input, Subtask, Target};
+use crate::worker::{OperatorTime, Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use weir_core::event_time_report::EventTimeReport;
 use weir_core::graph::{CommitMarker, JobGraph, Partitioning, Role, SubtaskContext};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, OperatorId, Outbox, StateBackend, StateHandle};
 use weir_core::thread::locked;
+use weir_core::watermarks::AlignmentGroups;
 use weir_core::{Error, Result};
 
 /// Runs subtasks until the job comes to its end or is stopped, or their parallelisms are to change. Gives whether it was the end.
@@ -74,7 +78,7 @@ pub(crate) fn generation(
     let ran = system.run();
     control.ended();
     leave_nothing(&shared, control, &gate, committing)?;
-    ran.map_err(|e| Error::internal(format!("the actor system failed: {e}")))?;
+    ran.map_err(|e| Error::internal("the actor system failed").caused_by(e))?;
     let result = locked(&shared.result).take();
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
@@ -165,6 +169,7 @@ fn workers(
 ) -> Result<Vec<Vec<Worker>>> {
     let keeps_state = |n: &&weir_core::graph::Node| matches!(&n.role, Role::Operator(o) if o.keeps_state());
     let stateful = graph.nodes.iter().filter(keeps_state).map(|n| n.parallelism).sum::<usize>();
+    let groups = Arc::new(AlignmentGroups::default());
     graph
         .nodes
         .iter()
@@ -184,11 +189,25 @@ fn workers(
                         clock: options.clock.clone(),
                     };
                     let metrics = context.metrics.clone();
+                    *locked(&metrics.event_time) = EventTimeReport::default();
+                    let (mut source_time, mut kept) = (None, None);
                     let task = match &node.role {
-                        Role::Source(f) => Task::Source(f.open(context)?),
-                        Role::Operator(f) => Task::Operator(f.open(context)?),
+                        Role::Source(f) => {
+                            let source = f.open(context.clone())?;
+                            let time = node.watermarks.as_ref();
+                            let time = time.map(|s| SourceTime::new(s, source.as_ref(), &context, &groups));
+                            source_time = time.transpose()?;
+                            Task::Source(source)
+                        }
+                        Role::Operator(f) => {
+                            if f.keeps_state() {
+                                kept = Some(KeptTime::read(&handles[index], subtask, node.parallelism)?);
+                            }
+                            Task::Operator(f.open(context)?)
+                        }
                         Role::Sink(f) => Task::Sink(f.open(context)?),
                     };
+                    let (kept_time, resumes) = kept.map_or((None, None), |(kept, from)| (Some(kept), from));
                     let operator = handles[index].operator;
                     Ok(Worker {
                         task,
@@ -199,7 +218,10 @@ fn workers(
                         gate: gate.clone(),
                         control: control.clone(),
                         clock: options.clock.clone(),
-                        told: Told::nothing(),
+                        time: OperatorTime::nothing(),
+                        source_time,
+                        kept_time,
+                        resumes,
                     })
                 })
                 .collect()
@@ -247,13 +269,17 @@ fn start(
     // For every node: the addresses of its subtasks, once they are started.
     let mut started: BTreeMap<usize, Vec<Addr<Subtask>>> = BTreeMap::new();
     let mut turn = 0;
+    let names: Vec<Arc<str>> = graph.nodes.iter().map(|n| n.name.as_str().into()).collect();
     for (index, workers) in workers.into_iter().enumerate().rev() {
         let node = &graph.nodes[index];
         let mut addresses = vec![];
         for (subtask, mut worker) in workers.into_iter().enumerate() {
-            let targets = connect(graph, index, subtask, &started, &mut worker);
+            let targets = connect(graph, index, subtask, &started, &mut worker)?;
             let edges = node.inputs.iter();
-            let inputs = edges.flat_map(|e| std::iter::repeat_n(e.input, graph.nodes[e.from].parallelism)).collect();
+            let channels = edges.flat_map(|e| (0..graph.nodes[e.from].parallelism).map(move |subtask| (e, subtask)));
+            let inputs: Vec<Input> = channels
+                .map(|(e, subtask)| Input { input: e.input, operator: names[e.from].clone(), subtask })
+                .collect();
             debug_assert!(node.inputs.iter().all(|e| {
                 e.partitioning != Partitioning::Forward || graph.nodes[e.from].parallelism == node.parallelism
             }));
@@ -266,14 +292,12 @@ fn start(
         }
         started.insert(index, addresses);
     }
-    let sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)> = graph
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, n)| matches!(n.role, Role::Source(_)))
-        .flat_map(|(i, _)| started.get(&i).cloned().unwrap_or_default())
-        .map(|a| (a.clone().recipient(), a.recipient()))
-        .collect();
+    let mut sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)> = vec![];
+    for (index, node) in graph.nodes.iter().enumerate().filter(|(_, n)| matches!(n.role, Role::Source(_))) {
+        let lost = || Error::internal(format!("the source '{}' was not started", node.name));
+        let addresses = started.remove(&index).ok_or_else(lost)?;
+        sources.extend(addresses.into_iter().map(|a| (a.clone().recipient(), a.recipient())));
+    }
     coordinator.do_send(Sources(sources));
     Ok(committing)
 }
@@ -285,14 +309,18 @@ fn connect(
     subtask: usize,
     started: &BTreeMap<usize, Vec<Addr<Subtask>>>,
     worker: &mut Worker,
-) -> Vec<Target> {
+) -> Result<Vec<Target>> {
     let mut targets: Vec<Target> = vec![];
     for (to, other) in graph.nodes.iter().enumerate() {
         let mut channel = 0;
         for edge in &other.inputs {
-            if edge.from == index
-                && let Some(receivers) = started.get(&to)
-            {
+            if edge.from == index {
+                let receivers = started.get(&to).ok_or_else(|| {
+                    Error::internal(format!(
+                        "'{}' is before what it reads from: '{}'",
+                        other.name, graph.nodes[index].name
+                    ))
+                })?;
                 worker.routes.push(Route {
                     port: edge.port,
                     partitioning: edge.partitioning.clone(),
@@ -310,5 +338,5 @@ fn connect(
             channel += graph.nodes[edge.from].parallelism;
         }
     }
-    targets
+    Ok(targets)
 }

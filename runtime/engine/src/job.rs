@@ -3,6 +3,7 @@
 use crate::control::Control;
 use crate::generation::generation;
 use crate::options::Options;
+use crate::records;
 use crate::restart::Failures;
 use crate::scale;
 use crate::sizes::{SIZES, resize, sizes_of};
@@ -35,6 +36,7 @@ pub fn run(
     loop {
         let graph = &scale::resized(base, &scale::kept(base, &wanted));
         let begun = Instant::now();
+        records::stage(backend, &options.records)?;
         let result = generation(graph, backend, options, metrics, control);
         let ended = Instant::now();
         tracing::debug!("a generation of {:.1?} has ended", begun.elapsed());
@@ -59,7 +61,7 @@ pub fn run(
         };
         control.failed(&error);
         // Only what lies outside can be better the next time.
-        if !error.is_outage() || !scale::replayable(graph) || stops() {
+        if !error.is_retriable() || !scale::replayable(graph) || stops() {
             return Err(error);
         }
         backend.discard_staged();

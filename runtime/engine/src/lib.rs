@@ -13,20 +13,26 @@
 mod control;
 mod coordinator;
 mod deliver;
+#[cfg(test)]
+mod event_time_tests;
 mod gate;
 mod generation;
 mod job;
+mod kept_time;
 mod messages;
 mod options;
 mod pause;
+mod records;
 mod restart;
 mod routing;
 pub mod scale;
 mod sizes;
+mod source_time;
 mod subtask;
 mod worker;
 
 pub use control::Control;
 pub use job::run;
 pub use options::Options;
+pub use records::{Records, recorded};
 pub use restart::RestartStrategy;

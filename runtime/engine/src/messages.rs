@@ -73,7 +73,7 @@ pub(crate) struct Ack {
     pub outbox: Vec<Vec<u8>>,
 }
 
-/// What a subtask tells the coordinator beside acks.
+/// What a subtask tells the coordinator besides acks.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum News {
@@ -89,7 +89,7 @@ pub(crate) enum Outcome {
     Polled(Polled),
     Processed,
     /// The operator was told of time or of an input's end.
-    Told,
+    Notified,
     Checkpointed {
         barrier: Barrier,
         outbox: Vec<Vec<u8>>,

@@ -1,5 +1,6 @@
 //! How a job is run.
 
+use crate::records::Records;
 use crate::restart::RestartStrategy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,4 +22,6 @@ pub struct Options {
     pub job: JobIdentity,
     /// The time of day by which operators work.
     pub clock: Arc<dyn Clock>,
+    /// What later runs compare themselves with.
+    pub records: Records,
 }

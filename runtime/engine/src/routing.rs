@@ -28,6 +28,8 @@ pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(u
             Output::Watermark(watermark) => Item::Watermark(watermark),
             Output::Idle => Item::Idle,
             Output::End => Item::End,
+            // What these say is for the source's own subtask.
+            Output::SplitAdded(..) | Output::SplitEnded(_) => continue,
         };
         for r in routes.iter() {
             out.extend((r.first..r.first + r.count).map(|target| (target, to_all.clone())));

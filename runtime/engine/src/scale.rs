@@ -153,6 +153,7 @@ mod tests {
                 })
                 .into_iter()
                 .collect(),
+            watermarks: None,
         };
         JobGraph { name: "job".to_string(), nodes: nodes.iter().enumerate().map(node).collect() }
     }

@@ -47,10 +47,10 @@ pub(crate) fn resize(
         }
     }
     let epoch = Epoch(backend.last_epoch().0 + 1);
-    failpoint::pass("rescale").map_err(|e| Error::io(e.to_string()))?;
+    failpoint::pass("rescale").map_err(|e| Error::io(e.to_string()).with_source(e))?;
     backend.stage(state.operator, epoch, changes);
     backend.commit(epoch, &vec![], false)?;
     *sizes = fresh;
-    failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()))?;
+    failpoint::pass("rescaled").map_err(|e| Error::io(e.to_string()).with_source(e))?;
     backend.delivered(epoch)
 }

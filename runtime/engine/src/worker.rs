@@ -2,19 +2,21 @@
 
 use crate::control::Control;
 use crate::gate::Gate;
+use crate::kept_time::KeptTime;
 use crate::messages::{Item, Outcome};
 use crate::routing::{Route, route};
+use crate::source_time::SourceTime;
 use crate::subtask::machine::{Done, Work};
 use actix::{Message, Recipient};
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::clock::{Clock, thread_cpu, thread_queued};
-use weir_core::event_time::Watermark;
+use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, Output, Polled, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::{OperatorId, StateBackend};
-use weir_core::thread::guarded;
+use weir_core::thread::{guarded, locked};
 use weir_core::{Batch, Error, Result, failpoint};
 
 /// What a subtask does.
@@ -44,13 +46,19 @@ pub(crate) struct Worker {
     pub gate: Arc<Gate>,
     pub control: Arc<Control>,
     pub clock: Arc<dyn Clock>,
-    pub told: Told,
+    pub time: OperatorTime,
+    /// Of a source whose rows have event time.
+    pub source_time: Option<SourceTime>,
+    /// Of an operator that keeps state: its watermarks in that.
+    pub kept_time: Option<KeptTime>,
+    /// The event time that it goes on from.
+    pub resumes: Option<EventTime>,
 }
 
 /// What an operator was told of time, and what it has said of it to those behind.
-pub(crate) struct Told {
-    /// The watermark in front of it.
-    all: Watermark,
+pub(crate) struct OperatorTime {
+    /// The watermarks in front of it.
+    input: Option<EventTime>,
     /// The watermark behind it.
     output: Watermark,
     /// Whether nothing will come, and whether those behind know.
@@ -58,14 +66,15 @@ pub(crate) struct Told {
     end: bool,
 }
 
-impl Told {
+impl OperatorTime {
     pub fn nothing() -> Self {
-        Told { all: Watermark::NONE, output: Watermark::NONE, ended: false, end: false }
+        OperatorTime { input: None, output: Watermark::NONE, ended: false, end: false }
     }
 
     /// Says how far event time has come behind an operator, if that is further than before, or `again`.
     fn watermark(&mut self, operator: &dyn Operator, again: bool, out: &mut Collector) {
-        let output = operator.output_watermark(self.all).max(self.output);
+        let all = self.input.as_ref().map_or(Watermark::NONE, |t| t.all);
+        let output = operator.output_watermark(all).max(self.output);
         if output > self.output || again && output > Watermark::NONE {
             out.watermark(output);
         }
@@ -139,9 +148,12 @@ impl Worker {
             return Err(Error::internal("a sink of a generation that is over"));
         }
         let outcome = match (w, &mut self.task) {
-            (Work::Poll, Task::Source(s)) => {
-                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()))?;
-                let polled = s.poll(&mut collected)?;
+            (Work::Poll { held_up }, Task::Source(s)) => {
+                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()).with_source(e))?;
+                let polled = match &mut self.source_time {
+                    Some(time) => time.poll(s.as_mut(), held_up, &mut collected)?,
+                    None => s.poll(&mut collected)?,
+                };
                 if polled == Polled::End {
                     collected.outputs.push(Output::End);
                 }
@@ -166,14 +178,21 @@ impl Worker {
             (Work::Checkpoint(barrier), task) => {
                 let mut outbox = vec![];
                 let changes = match task {
-                    Task::Source(s) => s.checkpoint(barrier.epoch)?,
+                    Task::Source(s) => {
+                        let mut changes = s.checkpoint(barrier.epoch)?;
+                        self.source_time.iter_mut().for_each(|t| t.checkpoint(&mut changes));
+                        changes
+                    }
                     Task::Operator(o) => {
                         if barrier.end {
                             o.end(&mut collected)?;
                         }
-                        let changes = o.checkpoint(barrier.epoch)?;
-                        self.told.watermark(o.as_ref(), false, &mut collected);
-                        self.told.end(o.as_ref(), barrier.end, &mut collected);
+                        let mut changes = o.checkpoint(barrier.epoch)?;
+                        if let Some(kept) = &mut self.kept_time {
+                            kept.checkpoint(self.time.input.as_ref(), &mut changes);
+                        }
+                        self.time.watermark(o.as_ref(), false, &mut collected);
+                        self.time.end(o.as_ref(), barrier.end, &mut collected);
                         changes
                     }
                     Task::Sink(s) => {
@@ -190,27 +209,30 @@ impl Worker {
             }
             (Work::Advance(time), Task::Operator(o)) => {
                 o.on_watermark(&time, &mut collected)?;
-                self.told.all = time.all;
-                self.told.watermark(o.as_ref(), true, &mut collected);
-                Outcome::Told
+                self.time.input = Some(time);
+                self.time.watermark(o.as_ref(), true, &mut collected);
+                Outcome::Notified
             }
             (Work::InputEnded { input, last }, Task::Operator(o)) => {
                 o.on_input_end(input, last, &mut collected)?;
-                self.told.ended |= last;
-                self.told.end(o.as_ref(), false, &mut collected);
-                Outcome::Told
+                self.time.ended |= last;
+                self.time.end(o.as_ref(), false, &mut collected);
+                Outcome::Notified
             }
             (Work::Tick, Task::Operator(o)) => {
                 o.on_tick(self.clock.now(), &mut collected)?;
-                Outcome::Told
+                Outcome::Notified
             }
             // Nobody is behind a sink.
-            (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => Outcome::Told,
-            (Work::Poll, _) => return Err(Error::internal("only sources are polled")),
+            (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => Outcome::Notified,
+            (Work::Poll { .. }, _) => return Err(Error::internal("only sources are polled")),
         };
         for b in collected.rows() {
             self.metrics.rows_out.inc_by(b.rows() as u64);
             self.metrics.bytes_out.inc_by(b.bytes() as u64);
+        }
+        if matches!(self.task, Task::Operator(_)) && self.time.input.is_some() {
+            locked(&self.metrics.event_time).output = self.time.output;
         }
         route(&mut self.routes, collected, outputs)?;
         Ok(outcome)

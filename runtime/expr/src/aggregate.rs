@@ -151,3 +151,23 @@ pub struct AggregateCall {
     /// The result's type.
     pub ty: SqlType,
 }
+
+impl AggregateCall {
+    /// Whether partial results of different subtasks can be put together in any order.
+    pub fn merges(&self) -> bool {
+        !self.distinct
+            && matches!(
+                self.function,
+                Aggregate::CountStar
+                    | Aggregate::Count
+                    | Aggregate::Sum
+                    | Aggregate::Avg
+                    | Aggregate::Min
+                    | Aggregate::Max
+                    | Aggregate::StddevPop
+                    | Aggregate::StddevSamp
+                    | Aggregate::VarPop
+                    | Aggregate::VarSamp
+            )
+    }
+}

@@ -3,6 +3,7 @@
 use crate::time::Zone;
 use std::sync::Arc;
 use weir_core::descriptor::OnError;
+use weir_core::error::Kind;
 use weir_core::{Error, Result};
 
 /// What a session settles for all expressions.
@@ -86,7 +87,8 @@ impl EvalContext {
     /// When the policy is to fail.
     pub(crate) fn mistake(&mut self, row: usize, message: String) -> Result<()> {
         self.fail(row, message.clone()).map_err(|_| {
-            Error::internal(message)
+            // The message has the place of the panic.
+            Error::new(Kind::Internal, message)
                 .hint("this is a mistake of Weir's own, please report it; on-error can skip such rows")
         })
     }

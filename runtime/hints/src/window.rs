@@ -6,7 +6,7 @@ use crate::observation::{Observation, Settings};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Gathers observations and gives advice.
+/// Keeps a window of observations and gives advice.
 #[derive(Debug)]
 pub struct Adviser {
     graph: Graph,

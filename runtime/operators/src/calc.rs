@@ -3,22 +3,12 @@
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
+use weir_core::dead_letter::DEAD_LETTER;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::{Batch, Error, Field, Result, Schema, SqlType, TypeKind, Value};
+use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::eval::{condition, eval};
 use weir_expr::{EvalContext, Expr, OnError, RowError, Session};
-
-/// The columns of dead letters.
-pub static DEAD_LETTER: LazyLock<Schema> = LazyLock::new(|| {
-    Schema::new(vec![
-        Field::new("reason", SqlType::STRING),
-        Field::new("origin", SqlType::STRING),
-        Field::new("record", SqlType::BYTES),
-        Field::new("time", SqlType::from(TypeKind::TimestampLtz(3))),
-        Field::new("headers", SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::BYTES)))),
-    ])
-});
 
 /// A record that failed.
 pub struct DeadLetter {

@@ -5,98 +5,19 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringAr
 use arrow::datatypes::SchemaRef;
 use std::borrow::Cow;
 use std::sync::Arc;
+use weir_core::constraints::{Constraints, Rules, length};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::types::UNBOUNDED;
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::functions::size;
 
-/// What becomes of rows that do not keep to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether rows with NULL where there must be none are left out, rather than ending the job.
-    pub drops_null: bool,
-    /// Whether fields of rows are looked at too.
-    pub rows: bool,
-    /// Whether elements of collections are.
-    pub collections: bool,
-    /// Whether values of another length are cut and filled up, or else end the job; none: they pass.
-    pub fits_length: Option<bool>,
-}
-
-/// The length that a value of a type has at most, and whether it has no other.
-pub fn length(ty: &SqlType) -> Option<(usize, bool)> {
-    match ty.kind {
-        TypeKind::Char(n) | TypeKind::Binary(n) => Some((n as usize, true)),
-        TypeKind::Varchar(n) | TypeKind::Varbinary(n) if n < UNBOUNDED => Some((n as usize, false)),
-        _ => None,
-    }
-}
-
 /// Makes what holds rows against a table's columns.
 pub struct EnforceFactory {
-    table: String,
-    schema: Schema,
-    rules: Rules,
-    /// The columns that must not be NULL, those with something within that must not, and those with a length.
-    not_null: Vec<usize>,
-    nested: Vec<usize>,
-    lengths: Vec<usize>,
-}
-
-impl EnforceFactory {
-    /// For a table of these columns; none where it says nothing that is to be held against rows.
-    ///
-    /// # Errors
-    /// When values within collections would have to be cut, which Flink does not do either.
-    pub fn new(table: &str, schema: &Schema, rules: Rules) -> Result<Option<EnforceFactory>> {
-        let those = |f: &dyn Fn(&SqlType) -> bool| -> Vec<usize> {
-            schema.fields.iter().enumerate().filter(|(_, c)| f(&c.ty)).map(|(i, _)| i).collect()
-        };
-        let not_null = those(&|t| !t.nullable);
-        let nested = those(&|t| asks_within(t, rules));
-        let lengths = those(&|t| rules.fits_length.is_some() && length(t).is_some());
-        if let Some(c) =
-            schema.fields.iter().find(|f| rules.fits_length == Some(true) && cuts_within(&f.ty, rules, false))
-        {
-            let e = Error::script(format!("column '{}' of table '{table}' has lengths within a collection", c.name));
-            return Err(e.hint(
-                "'table.exec.sink.type-length-enforcer' = 'TRIM_PAD' does not go with ROWS_AND_COLLECTIONS there",
-            ));
-        }
-        let idle = not_null.is_empty() && nested.is_empty() && lengths.is_empty();
-        Ok((!idle).then(|| EnforceFactory {
-            table: table.to_string(),
-            schema: schema.clone(),
-            rules,
-            not_null,
-            nested,
-            lengths,
-        }))
-    }
-}
-
-/// The types within a type, as far as the rules look there, and whether they are of a collection.
-fn within(ty: &SqlType, rules: Rules) -> (Vec<&SqlType>, bool) {
-    match &ty.kind {
-        TypeKind::Row(fields) if rules.rows => (fields.iter().map(|f| &f.ty).collect(), false),
-        TypeKind::Array(e) | TypeKind::Multiset(e) if rules.collections => (vec![e], true),
-        TypeKind::Map(k, v) if rules.collections => (vec![k, v], true),
-        _ => (vec![], false),
-    }
-}
-
-/// Whether something within values of a type must not be NULL, or has a length.
-fn asks_within(ty: &SqlType, rules: Rules) -> bool {
-    let asks =
-        |t: &&SqlType| !t.nullable || rules.fits_length.is_some() && length(t).is_some() || asks_within(t, rules);
-    within(ty, rules).0.iter().any(asks)
-}
-
-/// Whether there are lengths within a collection.
-fn cuts_within(ty: &SqlType, rules: Rules, collection: bool) -> bool {
-    let (types, here) = within(ty, rules);
-    let collection = collection || here;
-    types.into_iter().any(|t| collection && length(t).is_some() || cuts_within(t, rules, collection))
+    /// The table, for errors.
+    pub table: String,
+    /// The columns.
+    pub schema: Schema,
+    /// What of them is held against rows.
+    pub constraints: Constraints,
 }
 
 /// What is wrong with a value.
@@ -163,10 +84,7 @@ impl OperatorFactory for EnforceFactory {
             table: self.table.clone(),
             arrow: self.schema.arrow(),
             schema: self.schema.clone(),
-            rules: self.rules,
-            not_null: self.not_null.clone(),
-            nested: self.nested.clone(),
-            lengths: self.lengths.clone(),
+            constraints: self.constraints.clone(),
             context,
         }))
     }
@@ -176,10 +94,7 @@ struct Enforce {
     table: String,
     schema: Schema,
     arrow: SchemaRef,
-    rules: Rules,
-    not_null: Vec<usize>,
-    nested: Vec<usize>,
-    lengths: Vec<usize>,
+    constraints: Constraints,
     context: SubtaskContext,
 }
 
@@ -210,23 +125,25 @@ impl Enforce {
     /// The rows to keep; none where all are.
     fn without_nulls(&self, batch: &Batch) -> Result<Option<BooleanArray>> {
         let mut dropped: Vec<usize> = vec![];
-        for c in &self.not_null {
+        for c in &self.constraints.not_null {
             let column = batch.data.column(*c);
             if column.null_count() == 0 {
                 continue;
             }
             for row in (0..batch.rows()).filter(|r| column.is_null(*r)) {
-                if !self.rules.drops_null {
+                if !self.constraints.rules.drops_null {
                     return Err(self.wrong(batch, row, &self.schema.fields[*c].name, &Wrong::Null));
                 }
                 dropped.push(row);
             }
         }
-        for c in &self.nested {
+        for c in &self.constraints.nested {
             let (column, f) = (batch.data.column(*c), &self.schema.fields[*c]);
             for row in 0..batch.rows() {
-                let Some((path, wrong)) = wrong_within(&Value::read(column, row), &f.ty, self.rules) else { continue };
-                if wrong != Wrong::Null || !self.rules.drops_null {
+                let Some((path, wrong)) = wrong_within(&Value::read(column, row), &f.ty, self.constraints.rules) else {
+                    continue;
+                };
+                if wrong != Wrong::Null || !self.constraints.rules.drops_null {
                     return Err(self.wrong(batch, row, &format!("{}{path}", f.name), &wrong));
                 }
                 dropped.push(row);
@@ -258,7 +175,7 @@ impl Enforce {
         else {
             return Ok(None);
         };
-        if self.rules.fits_length == Some(false) {
+        if self.constraints.rules.fits_length == Some(false) {
             return Err(self.wrong(batch, row, &f.name, &Wrong::Length(n, f.ty.kind.clone())));
         }
         if exact && n < most {
@@ -280,8 +197,13 @@ impl Enforce {
 impl Enforce {
     /// How many rows can be filled up at once.
     fn rows_at_once(&self) -> usize {
-        let fixed = self.lengths.iter().filter_map(|c| length(&self.schema.fields[*c].ty)).filter(|(_, exact)| *exact);
-        match fixed.map(|(most, _)| most).max().filter(|_| self.rules.fits_length == Some(true)) {
+        let fixed = self
+            .constraints
+            .lengths
+            .iter()
+            .filter_map(|c| length(&self.schema.fields[*c].ty))
+            .filter(|(_, exact)| *exact);
+        match fixed.map(|(most, _)| most).max().filter(|_| self.constraints.rules.fits_length == Some(true)) {
             Some(most) => (size::MOST_OF_BATCH / most.max(1)).max(1),
             None => usize::MAX,
         }
@@ -292,7 +214,8 @@ impl Enforce {
         let (array, ty) = (batch.data.column(column), &self.schema.fields[column].ty);
         let mut changed = false;
         let mut out = ColumnBuilder::new(&ty.arrow());
-        (0..array.len()).for_each(|r| out.push(&fit_within(Value::read(array, r), ty, self.rules, &mut changed)));
+        (0..array.len())
+            .for_each(|r| out.push(&fit_within(Value::read(array, r), ty, self.constraints.rules, &mut changed)));
         changed.then(|| out.finish())
     }
 }
@@ -340,13 +263,13 @@ impl Enforce {
             None => batch,
         };
         let mut columns: Option<Vec<ArrayRef>> = None;
-        for c in &self.lengths {
+        for c in &self.constraints.lengths {
             if let Some(fitted) = self.fitted(&batch, *c)? {
                 columns.get_or_insert_with(|| batch.data.columns().to_vec())[*c] = fitted;
             }
         }
-        if self.rules.fits_length == Some(true) {
-            for c in &self.nested {
+        if self.constraints.rules.fits_length == Some(true) {
+            for c in &self.constraints.nested {
                 if let Some(fitted) = self.fitted_within(&batch, *c) {
                     columns.get_or_insert_with(|| batch.data.columns().to_vec())[*c] = fitted;
                 }
@@ -396,8 +319,12 @@ mod tests {
         assert_eq!(wrong_within(&Value::Row(vec![Value::Int(1), Value::Null]), &row, rules(true, true)), None);
         // Rows within collections are looked at with those.
         let rows = array(row.clone());
-        assert!(!asks_within(&rows, rules(true, false)) && asks_within(&rows, rules(true, true)));
-        assert!(!asks_within(&array(SqlType::INT), rules(true, true)));
+        let asked = |ty: &SqlType, rules| {
+            let schema = Schema::new(vec![weir_core::Field::new("x", ty.clone())]);
+            Constraints::of("t", &schema, rules).expect("constraints").is_some()
+        };
+        assert!(!asked(&rows, rules(true, false)) && asked(&rows, rules(true, true)));
+        assert!(!asked(&array(SqlType::INT), rules(true, true)));
     }
     #[test]
     fn lengths_within_rows_are_held_too() {
@@ -417,7 +344,7 @@ mod tests {
             Schema::new(vec![weir_core::Field::new("x", TypeKind::Array(Box::new(row)).into())]),
             Rules { collections: true, ..rules(true) },
         );
-        assert!(EnforceFactory::new("t", &schema, all).is_err());
-        assert!(matches!(EnforceFactory::new("t", &schema, rules(true)), Ok(None)));
+        assert!(Constraints::of("t", &schema, all).is_err());
+        assert!(matches!(Constraints::of("t", &schema, rules(true)), Ok(None)));
     }
 }

@@ -8,5 +8,3 @@ pub mod expand;
 pub mod lookup;
 pub mod normalize;
 pub mod values;
-
-mod ttl;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Batch, Field, Result, Schema, builder};
+use weir_core::{Batch, Error, Field, Result, Schema, builder};
 use weir_expr::eval::constant;
 use weir_expr::{Expr, Session};
 
@@ -26,7 +26,9 @@ impl SourceFactory for ValuesFactory {
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let given = context.state.get_many(&[GIVEN])?.pop().flatten();
-        let given = given.and_then(|v| v.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes) as usize;
+        let damaged = |_| Error::state("how many rows of VALUES were given is damaged in the state");
+        let given = given.map_or(Ok(0), |v| v.as_slice().try_into().map(u64::from_be_bytes).map_err(damaged))?;
+        let given = given as usize;
         let mine = context.subtask == 0 && given < self.rows.len();
         let rows = if mine { &self.rows[..] } else { &[] };
         let rows = rows

@@ -43,7 +43,7 @@ impl Guard {
     /// what proxies say of the name they were asked by (`Forwarded`, `X-Forwarded-Host`) anybody can say.
     fn is_own(&self, request: &HttpRequest) -> bool {
         let mut hosts = request.headers().get_all(HOST).map(|h| h.to_str().unwrap_or_default());
-        // A browser always names a host; one that asks by HTTP/1.0 need not. Of two names nobody knows which counts.
+        // A browser always names a host; a client of HTTP/1.0 need not. With two names it is ambiguous which counts.
         let (host, None) = (hosts.next(), hosts.next()) else { return false };
         // A request line may hold the whole address: then that counts, and both have to be right.
         let names = [host, request.uri().host()];

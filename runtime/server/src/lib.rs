@@ -1,6 +1,6 @@
 //! The running job's own address: metrics for Prometheus, its health, and an interface to look at it and to steer it.
 //!
-//! Reading is free for whoever reaches the address. What changes something wants the token.
+//! Anyone who reaches the address may read. What changes something needs the token.
 
 mod guard;
 
@@ -202,10 +202,11 @@ fn routes(config: &mut web::ServiceConfig) {
 /// When the address is taken or is not this machine's.
 pub fn serve(address: &str, job: Arc<dyn Job>, token: String) -> Result<SocketAddr> {
     let fail = |e: std::io::Error| match e.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => {
-            Error::io(format!("cannot listen on {address}: {e}")).hint("raise the limit of open files (ulimit -n)")
-        }
-        _ => Error::script(format!("cannot listen on {address}: {e}"))
+        Some(libc::EMFILE | libc::ENFILE) => Error::io(format!("cannot listen on {address}"))
+            .caused_by(e)
+            .hint("raise the limit of open files (ulimit -n)"),
+        _ => Error::script(format!("cannot listen on {address}"))
+            .caused_by(e)
             .hint("write it as 127.0.0.1:9249; port 0 takes any free one"),
     };
     let listener = TcpListener::bind(address).map_err(fail)?;

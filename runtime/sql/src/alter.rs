@@ -22,7 +22,8 @@ impl Compiler<'_> {
         let mut t = match change {
             Change::RenameTo(to) => return self.rename(&full, &to),
             Change::AsQuery(query, text) => {
-                let columns = self.catalog.views.get(&full).map(|v| v.columns.clone()).unwrap_or_default();
+                let columns = self.catalog.views.get(&full).map(|v| v.columns.clone());
+                let columns = columns.ok_or_else(|| Error::internal("an undeclared view"))?;
                 return self.create_view(full, columns, query, text);
             }
             _ => self.catalog.declared.get(&full).cloned().ok_or_else(|| Error::internal("an undeclared table"))?,

@@ -2,9 +2,9 @@
 //! has, such as views that each read the one before twice.
 
 use crate::names::Binder;
-use crate::plan::Plan;
 use weir_core::{Error, Result};
 use weir_expr::Expr;
+use weir_plan::Plan;
 
 /// How deep an expression may nest once chains of AND, OR and || are balanced: what the stack of a worker can evaluate.
 const EXPRESSION_DEPTH: usize = 500;

@@ -2,112 +2,16 @@
 
 use crate::hints::Hint;
 use crate::places::place;
-use crate::settings;
 use crate::syntax::{CreateTable, WithOption};
 use sqlparser::ast::{Ident, ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_core::descriptor::{
-    CONNECTOR, Changelog, DEAD_LETTERS, Described, Given, ON_ERROR, OnError, Registry, is_secret,
-};
+use weir_core::descriptor::{CONNECTOR, DEAD_LETTERS, ON_ERROR, OnError, Registry, is_secret};
 use weir_core::error::{Place, nearest};
-use weir_core::option_spec::{OptionSpec, Role};
-use weir_core::{Error, Field, Result, Schema, SqlType, secrets};
+use weir_core::{Error, Result, SqlType, secrets};
 use weir_expr::{Expr, Function};
-
-/// A declared table.
-#[derive(Debug, Clone)]
-pub struct Table {
-    /// Its full name.
-    pub name: String,
-    /// The columns that a connector reads: the physical ones and metadata.
-    pub physical: Schema,
-    /// For each of them, what of a record beside its fields it stands for, if it is metadata.
-    pub metadata: Vec<Option<String>>,
-    /// Those of them that a connector writes: all but virtual metadata.
-    pub written: Vec<usize>,
-    /// All its columns in order: a computed one with its expression over the physical ones.
-    pub(crate) columns: Vec<(Field, Option<Expr>)>,
-    /// The primary key's physical columns.
-    pub primary_key: Vec<usize>,
-    /// The columns that its folders are named by.
-    pub partitioned_by: Vec<usize>,
-    /// Its options.
-    pub options: BTreeMap<String, String>,
-    /// Where each option stands.
-    pub places: BTreeMap<String, Place>,
-    /// Where it was declared.
-    pub place: Option<Place>,
-    /// What becomes of records that cannot be read or written.
-    pub on_error: ErrorPolicy,
-    /// What is known of its connector and its formats, if there are such.
-    pub described: Option<Described>,
-}
-
-impl Table {
-    /// The columns that a connector writes.
-    pub fn sink_schema(&self) -> Schema {
-        self.physical.project(&self.written)
-    }
-    /// Whether what it reads are changes, not only rows that come.
-    pub fn brings_changes(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.reads() != Changelog::InsertOnly)
-    }
-    /// Whether a row that it reads replaces the one before with the same key.
-    pub fn is_upsert(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.reads() == Changelog::Upsert)
-    }
-    /// Whether its sink takes rows that change or go.
-    pub fn takes_changes(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.writes() != Changelog::InsertOnly)
-    }
-    /// Whether its sink replaces and removes rows by the table's key alone, so that no two rows may share one.
-    pub fn upserts(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.writes() == Changelog::Upsert)
-    }
-    /// The name of its connector.
-    pub fn connector(&self) -> &str {
-        self.options.get(CONNECTOR.key()).map_or("", String::as_str)
-    }
-    /// What is known of an option of its connector's or formats'.
-    pub(crate) fn option(&self, key: &str) -> Option<&'static OptionSpec> {
-        self.described.as_ref()?.option(key)
-    }
-
-    /// Checks its options and its metadata for what it is to be.
-    ///
-    /// # Errors
-    /// When its connector cannot be that, an option is not known or wrong, or a column stands for what there is not.
-    pub fn check(&self, registry: Registry, role: Role) -> Result<()> {
-        let name = self.name.rsplit('.').next().unwrap_or(&self.name);
-        let given = Given { name, options: &self.options, places: &self.places, place: self.place };
-        let described = registry.of(&given, role)?;
-        described.check(&given, role)?;
-        for (i, key) in self.metadata.iter().enumerate() {
-            let Some(key) = key else { continue };
-            let column = &self.physical.fields[i].name;
-            let found = described.metadata(key).map_err(|e| {
-                let e = Error { message: format!("{} (column '{column}')", e.message), ..e };
-                e.at(self.place)
-            })?;
-            if role == Role::Sink && self.written.contains(&i) && !found.writable {
-                let e = Error::script(format!("column '{column}' is metadata that can only be read")).at(self.place);
-                return Err(e.hint("declare it VIRTUAL, and it is left out of what is written"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What becomes of rows that fail, and where to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ErrorPolicy {
-    /// What becomes of them.
-    pub policy: OnError,
-    /// The table for dead letters.
-    pub dead_letters: Option<String>,
-}
+use weir_plan::{ErrorPolicy, Table, settings};
 
 /// Takes the options of an error policy out of a table's or function's options.
 pub(crate) fn error_policy(options: &mut BTreeMap<String, String>, default: OnError) -> Result<ErrorPolicy> {

@@ -1,7 +1,7 @@
 //! Tables and views as they are declared, or made of queries. How a table was declared is kept, and what it is follows from that.
 
 use crate::binder::renamed;
-use crate::catalog::{Table, View, error_policy, option_map, place_of};
+use crate::catalog::{View, error_policy, option_map, place_of};
 use crate::names::{Binder, Scope};
 use crate::places::{Range, excerpt, place};
 use crate::script::Compiler;
@@ -13,6 +13,7 @@ use weir_core::descriptor::{CONNECTOR, PrimaryKey};
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::OnError;
+use weir_plan::Table;
 
 impl Compiler<'_> {
     pub(crate) fn create_table(&mut self, mut t: CreateTable) -> Result<()> {
@@ -33,7 +34,7 @@ impl Compiler<'_> {
         let table = self.catalog.table(&name)?.clone();
         let columns: Vec<Ident> = plan.schema().fields.iter().map(|f| Ident::new(f.name.clone())).collect();
         let plan = self.fitted(plan, &table, &columns).map_err(|e| e.at(at))?;
-        self.finish(table, plan)
+        self.finish(table, plan, None)
     }
 
     /// Makes a table of its declaration, in the place of one of the same name.

@@ -1,16 +1,31 @@
 //! INSERT: a query's columns brought into the places and types of a table's, and the values that PARTITION fixes.
 
 use crate::binder::cast_columns;
-use crate::catalog::{Table, place_of};
+use crate::catalog::place_of;
 use crate::names::{Binder, Scope};
 use crate::places::place;
-use crate::plan::Plan;
 use crate::script::Compiler;
 use crate::syntax::InsertStatement;
 use sqlparser::ast::{Expr as Ast, Ident};
+use std::sync::Arc;
 use weir_core::{Error, Result, Schema, SqlType, Value};
 use weir_expr::functions::cast_to;
 use weir_expr::{Expr, cast};
+use weir_plan::{Plan, Table, check_uid};
+
+/// Takes the uid of an INSERT from what a hint says of its table. What the table's declaration says is the connector's.
+fn own_uid(declared: &Table, mut hinted: Arc<Table>) -> Result<(Arc<Table>, Option<String>)> {
+    if declared.options.contains_key(UID) || !hinted.options.contains_key(UID) {
+        return Ok((hinted, None));
+    }
+    let table = Arc::make_mut(&mut hinted);
+    let (uid, place) = (table.options.remove(UID), table.places.remove(UID));
+    uid.iter().try_for_each(|u| check_uid(u)).map_err(|e| e.at(place))?;
+    Ok((hinted, uid))
+}
+
+/// The option of an INSERT's hint that says what its state is known by.
+const UID: &str = "uid";
 
 impl Compiler<'_> {
     pub(crate) fn insert(&mut self, i: InsertStatement) -> Result<()> {
@@ -19,14 +34,24 @@ impl Compiler<'_> {
             return Err(Error::script("INSERT OVERWRITE is not yet supported").at(at));
         }
         let table = self.catalog.table(&i.table)?.clone();
-        let table = self.catalog.hinted(&i.table, table)?;
+        let (table, uid) = own_uid(&table, self.catalog.hinted(&i.table, table.clone())?)?;
+        self.check_twice(uid.as_deref()).map_err(|e| e.at(at))?;
         let mut plan = Binder::new(&mut self.catalog, self.loader).query(&i.query)?;
         let mut columns = i.columns;
         if !i.partition.is_empty() {
             (plan, columns) = self.partitioned(plan, columns, &table, &i.partition)?;
         }
         let plan = self.fitted(plan, &table, &columns).map_err(|e| e.at(at))?;
-        self.finish(table, plan)
+        self.finish(table, plan, uid)
+    }
+
+    /// Two statements of one uid would have one state.
+    fn check_twice(&self, uid: Option<&str>) -> Result<()> {
+        match uid.filter(|uid| self.inserts.iter().any(|i| i.identity.uid() == Some(uid))) {
+            Some(uid) => Err(Error::script(format!("two statements have the uid '{uid}'"))
+                .hint("a statement's state is known by its uid: give each its own")),
+            None => Ok(()),
+        }
     }
 
     /// Adds PARTITION's values to a query's columns. Gives the columns that they all go into.

@@ -1,10 +1,9 @@
 //! Binds lookup joins: `JOIN dim FOR SYSTEM_TIME AS OF o.proctime AS d ON o.id = d.id`.
 
-use crate::catalog::{Table, place_of};
+use crate::catalog::place_of;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
 use crate::places::place;
-use crate::plan::Plan;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor, TableVersion};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,6 +11,8 @@ use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::cast::allowed;
 use weir_expr::injective::injective;
 use weir_expr::{CompareOp, Expr};
+use weir_plan::Plan;
+use weir_plan::Table;
 
 /// The parts of a lookup join.
 pub(crate) struct Parts<'a> {
@@ -196,12 +197,12 @@ impl Binder<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::Plan;
     use crate::testing::{compiled, try_compile};
     use std::sync::Arc;
     use weir_core::{Batch, Value};
     use weir_expr::eval::eval;
     use weir_expr::{EvalContext, Session};
+    use weir_plan::Plan;
 
     /// A job that looks rows with a value of a type up in a table with a column of a type.
     fn script(value: &str, ty: &str, column: &str, on: &str) -> String {

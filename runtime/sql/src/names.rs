@@ -2,12 +2,12 @@
 
 use crate::catalog::{Catalog, FunctionLoader, Spent};
 use crate::places::place;
-use crate::plan::Plan;
 use sqlparser::ast::Ident;
 use std::collections::BTreeMap;
 use weir_core::error::nearest;
 use weir_core::{Error, Field, Result, TypeKind};
 use weir_expr::Expr;
+use weir_plan::Plan;
 
 /// Binds what a script says against what it has declared.
 pub(crate) struct Binder<'a> {

@@ -3,17 +3,9 @@
 
 use crate::budget::on_stack;
 use crate::catalog::{
-    Catalog, FunctionLoader, FunctionSpec, Language, Table, error_policy, idents, option_map, place_of,
-    unknown_database,
+    Catalog, FunctionLoader, FunctionSpec, Language, error_policy, idents, option_map, place_of, unknown_database,
 };
-use crate::explain::{Format, explain};
-use crate::fingerprint;
-use crate::identity::Identity;
 use crate::names::Binder;
-use crate::optimize::optimize;
-use crate::plan::{Insert, Plan};
-use crate::settings;
-use crate::shared::with_several_readers;
 use crate::statement::{Statements, nesting, parse_script};
 use crate::syntax::{CreateFunction, Statement};
 use sqlparser::ast::{ObjectName, Query};
@@ -26,6 +18,7 @@ use weir_core::option_spec::Role;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{OnError, Session};
+use weir_plan::{Format, Identity, Insert, Plan, Table, explain, optimize, settings, with_several_readers};
 
 /// A script, compiled.
 pub struct Compiled {
@@ -179,10 +172,12 @@ fn grouped_map(inserts: &[Insert]) -> Option<Error> {
 fn name_statements(inserts: &mut [Insert], batch: bool, zone: Zone) {
     for at in 0..inserts.len() {
         let i = &inserts[at];
-        let mut identity = Identity::new(&i.table.name, i.fingerprint, batch && i.plan.aggregates(), zone);
-        let twins = inserts[..at].iter().filter(|o| Identity { twin: 0, ..o.identity.clone() } == identity);
-        identity.twin = twins.count();
-        inserts[at].identity = identity;
+        if i.identity.uid().is_some() {
+            continue;
+        }
+        let named = |twin| Identity::new(&i.table.name, i.fingerprint, batch && i.plan.aggregates(), zone, twin);
+        let twins = (0..).take_while(|twin| inserts[..at].iter().any(|o| o.identity == named(*twin))).count();
+        inserts[at].identity = named(twins);
     }
 }
 
@@ -196,7 +191,7 @@ pub(crate) struct Compiler<'a> {
     pub loader: &'a dyn FunctionLoader,
     base: &'a Path,
     pub answers: Vec<String>,
-    inserts: Vec<Insert>,
+    pub inserts: Vec<Insert>,
     in_set: bool,
     fixed: BTreeSet<String>,
     idle: BTreeSet<String>,
@@ -395,13 +390,14 @@ impl Compiler<'_> {
         }
     }
 
-    /// Adds a statement to the job.
-    pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan) -> Result<()> {
+    /// Adds an INSERT to the job, which may have a uid of its own.
+    pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan, uid: Option<String>) -> Result<()> {
         let session = self.session()?;
         self.check_tables(&table, &plan)?;
         let plan = with_several_readers(plan);
-        let fingerprint = fingerprint::statement(&table, &plan);
-        let identity = Identity::new(&table.name, fingerprint, false, session.zone);
+        let fingerprint = weir_plan::fingerprint(&table, &plan);
+        let computed = || Identity::new(&table.name, fingerprint, false, session.zone, 0);
+        let identity = uid.map_or_else(computed, Identity::Given);
         let plan = optimize(plan, &session)?;
         self.inserts.push(Insert { table, plan, identity, fingerprint });
         Ok(())
@@ -444,7 +440,7 @@ impl Compiler<'_> {
             place: None,
             on_error: Default::default(),
         });
-        self.finish(table, plan)
+        self.finish(table, plan, None)
     }
 
     /// A table that one statement writes and another reads would have no order between the two.

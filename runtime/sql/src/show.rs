@@ -1,6 +1,6 @@
 //! SHOW and DESCRIBE: what a script has declared, in its own words, without what is nobody's business.
 
-use crate::catalog::{Table, place_of, unknown_database};
+use crate::catalog::{place_of, unknown_database};
 use crate::names::Binder;
 use crate::places::excerpt;
 use crate::script::Compiler;
@@ -10,6 +10,7 @@ use weir_core::descriptor::FAILING;
 use weir_core::option_spec::{OptionSpec, Shown};
 use weir_core::types::quoted;
 use weir_core::{Error, Result, Schema};
+use weir_plan::Table;
 
 /// SQL's LIKE: `%` is any text, `_` any character, a backslash takes the next one as it is.
 fn like(pattern: &[char], text: &[char]) -> bool {

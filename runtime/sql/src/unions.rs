@@ -3,11 +3,11 @@
 use crate::binder::{cast_columns, distinct, not_yet};
 use crate::names::Binder;
 use crate::places::place;
-use crate::plan::Plan;
 use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier, Spanned};
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::functions::{cast_to, common_type};
+use weir_plan::Plan;
 
 /// How many queries one relation may put together: each has threads of its own. Constant rows count as one.
 const QUERIES: usize = 1_000;

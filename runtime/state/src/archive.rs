@@ -71,7 +71,7 @@ impl Archive {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| Error::internal(format!("no runtime for the object store: {e}")))?;
+            .map_err(|e| Error::internal("no runtime for the object store").caused_by(e))?;
         Ok(Archive { place: Location::Store { store: store.into(), prefix, runtime: Arc::new(runtime) }, shown })
     }
 
@@ -91,7 +91,7 @@ impl Archive {
             Location::Folder(folder) => in_folder(folder, &name, write)?,
             Location::Store { store, prefix, runtime } => {
                 // Into a file first: a running job is held at one epoch while it writes, and must not wait for a network.
-                let local = |e: std::io::Error| Error::io(format!("cannot write a temporary file: {e}"));
+                let local = |e: std::io::Error| Error::io("cannot write a temporary file").caused_by(e);
                 let mut out = BufWriter::new(tempfile::tempfile().map_err(local)?);
                 let given = write(&mut out)?;
                 let mut file = out.into_inner().map_err(|e| local(e.into_error()))?;
@@ -113,20 +113,21 @@ impl Archive {
                         }
                     }
                 };
-                runtime.block_on(upload).map_err(|e| self.failed("write to", &e))?;
+                runtime.block_on(upload).map_err(|e| self.failed("write to", e))?;
                 given
             }
         };
         Ok((format!("{}/{name}", self.shown), given))
     }
 
-    fn failed(&self, what: &str, e: &object_store::Error) -> Error {
-        let mut last: &dyn std::error::Error = e;
+    fn failed(&self, what: &str, e: object_store::Error) -> Error {
+        let mut last: &dyn std::error::Error = &e;
         while let Some(next) = last.source() {
             last = next;
         }
         Error::io(format!("cannot {what} {}: {last}", self.shown))
             .hint("check the address, and the environment's variables for the store (for S3: AWS_ACCESS_KEY_ID, …)")
+            .with_source(e)
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -138,7 +139,7 @@ impl Archive {
             },
             Location::Store { store, prefix, runtime } => {
                 let found =
-                    runtime.block_on(store.list_with_delimiter(Some(prefix))).map_err(|e| self.failed("read", &e))?;
+                    runtime.block_on(store.list_with_delimiter(Some(prefix))).map_err(|e| self.failed("read", e))?;
                 found.objects.iter().filter_map(|o| o.location.filename().map(str::to_string)).collect()
             }
         })
@@ -160,7 +161,7 @@ impl Archive {
                 }
                 Location::Store { store, prefix, runtime } => {
                     let key = prefix.clone().join(old.text());
-                    runtime.block_on(store.delete(&key)).map_err(|e| self.failed("change", &e))?;
+                    runtime.block_on(store.delete(&key)).map_err(|e| self.failed("change", e))?;
                 }
             }
         }
@@ -187,7 +188,7 @@ fn in_folder<T>(folder: &Path, name: &str, write: impl FnOnce(&mut dyn Write) ->
 /// # Errors
 /// When there is none, or it cannot be read.
 pub fn open_savepoint(from: &str, job: &str) -> Result<(String, Box<dyn BufRead>)> {
-    let cannot = |e: std::io::Error| Error::script(format!("cannot read {from}: {e}"));
+    let cannot = |e: std::io::Error| Error::script(format!("cannot read {from}")).caused_by(e);
     let (folder, name) = if !from.contains("://") && Path::new(from).is_file() {
         return Ok((from.to_string(), Box::new(BufReader::new(File::open(from).map_err(cannot)?))));
     } else if let (true, Some((folder, name))) = (from.ends_with(ENDING), from.rsplit_once('/')) {
@@ -211,7 +212,7 @@ pub fn open_savepoint(from: &str, job: &str) -> Result<(String, Box<dyn BufRead>
             Location::Folder(f) => Box::new(BufReader::new(File::open(f.join(&name)).map_err(cannot)?)),
             Location::Store { store, prefix, runtime } => {
                 let key = prefix.clone().join(name);
-                let size = runtime.block_on(store.head(&key)).map_err(|e| folder.failed("read", &e))?.size;
+                let size = runtime.block_on(store.head(&key)).map_err(|e| folder.failed("read", e))?.size;
                 let read = Download { store: store.clone(), key, at: 0, size, runtime: runtime.clone() };
                 Box::new(BufReader::with_capacity(PIECE, read))
             }

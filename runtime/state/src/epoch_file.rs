@@ -64,7 +64,7 @@ pub(crate) fn write<'a>(
     let mut out = Summed { inner: BufWriter::with_capacity(1 << 18, file), crc: crc32fast::Hasher::new(), bytes: 0 };
     let lengths = outbox.iter().map(|(owner, entries)| (owner.clone(), entries.iter().map(Vec::len).collect()));
     let header = Header { finished, outbox: lengths.collect() };
-    let head = serde_json::to_vec(&header).map_err(|e| Error::internal(e.to_string()))?;
+    let head = serde_json::to_vec(&header).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
     let all = || -> std::io::Result<()> {
         out.put(MAGIC)?;
         out.put(&(head.len() as u32).to_le_bytes())?;

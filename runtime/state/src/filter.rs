@@ -2,6 +2,9 @@
 //!
 //! Its size is fixed by the cache's; with more keys it lets more through, never fewer. Built anew when a store is opened:
 //! until all keys have been gone through, it lets everything through.
+//!
+//! The crates for this (fastbloom, bloomfilter) write to all of their memory when they are made, and set the bits of a key all over it.
+//! A job of few keys would pay for a filter of many.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_core::state::OperatorId;

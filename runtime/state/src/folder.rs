@@ -40,7 +40,9 @@ impl Folder {
     /// # Errors
     /// When another process has it, it cannot be written, or it is something else's.
     pub fn open(path: &Path) -> Result<Folder> {
-        let io = |e: std::io::Error| Error::state(format!("the state folder {} cannot be used: {e}", path.display()));
+        let io = |e: std::io::Error| {
+            Error::state(format!("the state folder {} cannot be used", path.display())).caused_by(e)
+        };
         fs::create_dir_all(path).map_err(io)?;
         private::close_folder(path).map_err(io)?;
         let foreign = fs::read_dir(path)
@@ -99,8 +101,8 @@ impl Folder {
         let status = Status { format: FORMAT, job: job.to_string(), run: run.to_string(), finished };
         let path = self.path.join("job.json");
         let draft = self.path.join("job.json.draft");
-        let io = |e: std::io::Error| Error::io(format!("cannot write {}: {e}", path.display()));
-        let text = serde_json::to_vec_pretty(&status).map_err(|e| Error::internal(e.to_string()))?;
+        let io = |e: std::io::Error| Error::io(format!("cannot write {}", path.display())).caused_by(e);
+        let text = serde_json::to_vec_pretty(&status).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         failpoint::pass("job-note").and_then(|()| fs::write(&draft, text)).map_err(io)?;
         File::open(&draft).and_then(|f| f.sync_all()).map_err(io)?;
         fs::rename(&draft, &path).map_err(io)?;
@@ -155,7 +157,7 @@ impl Folder {
     /// # Errors
     /// When it cannot be removed.
     pub fn clear(&self) -> Result<()> {
-        let io = |e: std::io::Error| Error::state(format!("cannot clear {}: {e}", self.path.display()));
+        let io = |e: std::io::Error| Error::state(format!("cannot clear {}", self.path.display())).caused_by(e);
         let _ = fs::remove_file(self.path.join("job.json"));
         for p in [self.store(), self.epochs()] {
             if p.exists() {
@@ -178,7 +180,7 @@ pub fn status(folder: &Path) -> Result<Option<Status>> {
         Err(e) => return Err(Error::state(format!("cannot read {}: {e}", path.display()))),
     };
     let status: Status = serde_json::from_slice(&text).map_err(|e| {
-        Error::state(format!("{} is damaged: {e}", path.display())).hint("start with --fresh to begin anew")
+        Error::state(format!("{} is damaged", path.display())).caused_by(e).hint("start with --fresh to begin anew")
     })?;
     if status.format != FORMAT {
         return Err(Error::state(format!(

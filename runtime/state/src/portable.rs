@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
-use weir_core::state::{Changes, Epoch, OperatorId, StateBackend};
+use weir_core::state::{Changes, Epoch, OperatorId, StateBackend, StateReader};
 use weir_core::{Error, Result};
 
 #[derive(Serialize, Deserialize)]
@@ -49,8 +49,8 @@ fn delivered(store: &Store, patience: Duration) -> Result<Frozen<'_>> {
 /// # Errors
 /// When the store cannot be read, the text not be written, or there is no such epoch.
 pub fn export(store: &Store, job: &str, patience: Duration, out: &mut dyn Write) -> Result<u64> {
-    let io = |e: std::io::Error| Error::io(format!("cannot write the export: {e}"));
-    let json = |e: serde_json::Error| Error::internal(e.to_string());
+    let io = |e: std::io::Error| Error::io("cannot write the export").caused_by(e);
+    let json = |e: serde_json::Error| Error::internal(e.to_string()).with_source(e);
     let operators = store.operators()?;
     let frozen = delivered(store, patience)?;
     let head = Head {
@@ -112,7 +112,7 @@ pub fn import(store: &Store, text: &mut dyn BufRead) -> Result<(u64, Option<Stri
 /// # Errors
 /// When the store cannot be read or the text not be written.
 pub fn summary(store: &Store, out: &mut dyn Write) -> Result<()> {
-    let io = |e: std::io::Error| Error::io(format!("cannot write: {e}"));
+    let io = |e: std::io::Error| Error::io("cannot write").caused_by(e);
     let frozen = store.freeze();
     writeln!(out, "epoch     {}", frozen.epoch()).map_err(io)?;
     writeln!(out, "on disk   {} bytes", store.disk_bytes()).map_err(io)?;

@@ -36,14 +36,15 @@ pub(crate) fn sled_error(e: io::Error) -> Error {
     let text = e.to_string();
     let words = text.rsplit_once(" -> ").map_or(text.as_str(), |(_, words)| words);
     let error = Error::state(format!("the state store failed: {words}"));
-    match e.kind() {
-        io::ErrorKind::StorageFull => Error { kind: Kind::Io, ..error }.hint(FULL_DISK),
+    let error = match e.kind() {
+        io::ErrorKind::StorageFull => error.of_kind(Kind::Io).hint(FULL_DISK),
         // Handles may be free again the next time. sled drops the system's number of the error, not its words.
         _ if words.contains("Too many open files") => {
-            Error { kind: Kind::Io, ..error }.hint("raise the limit of open files (ulimit -n)")
+            error.of_kind(Kind::Io).hint("raise the limit of open files (ulimit -n)")
         }
         _ => error.hint("start with --fresh, or restore an export with `weir state import`"),
-    }
+    };
+    error.with_source(e)
 }
 
 /// Handles of sled's: one a thread at a time. Dropping any of them flushes, so once made they are kept; the first is there

@@ -251,7 +251,7 @@ fn remove_files(shared: &Shared) -> Result<()> {
         if let Err(e) = std::fs::remove_file(&path)
             && e.kind() != std::io::ErrorKind::NotFound
         {
-            return Err(Error::io(format!("cannot remove {}: {e}", path.display())));
+            return Err(Error::io(format!("cannot remove {}", path.display())).caused_by(e));
         }
     }
     Ok(())
@@ -397,6 +397,10 @@ impl StateReader for Store {
         })?;
         Ok(pairs)
     }
+
+    fn last_epoch(&self) -> Epoch {
+        Epoch(locked(&self.shared.progress).durable)
+    }
 }
 
 impl StateBackend for Store {
@@ -450,10 +454,6 @@ impl StateBackend for Store {
             p.delivered.insert(epoch.0);
         }
         remove_files(&self.shared)
-    }
-
-    fn last_epoch(&self) -> Epoch {
-        Epoch(locked(&self.shared.progress).durable)
     }
 
     fn finished(&self) -> bool {

@@ -1,4 +1,5 @@
-//! The store beside a plain ordered map: whatever is staged, made durable, applied, given up and opened again, both say the same.
+//! The stores, on disk and in memory, beside a plain ordered map: whatever is staged, made durable, applied, given up and opened
+//! again, both say the same.
 //!
 //! `WEIR_MODELS` sets the number of runs (20 by default), `WEIR_SEED` the first one's seed.
 
@@ -6,7 +7,8 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateHandle, StateReader};
+use weir_core::memory_store::MemoryStore;
+use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateHandle};
 use weir_state::{Folder, Store};
 
 type Model = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
@@ -35,7 +37,7 @@ fn changes(random: &mut Rng, operator: u32, model: &mut Model) -> Changes {
 }
 
 /// Reads keys and ranges of both.
-fn compare(store: &Store, model: &Model, random: &mut Rng) {
+fn compare(store: &dyn StateBackend, model: &Model, random: &mut Rng) {
     for operator in 1..=2_u32 {
         let keys: Vec<Vec<u8>> = (0..20).map(|_| key(random)).collect();
         let refs: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
@@ -53,12 +55,10 @@ fn compare(store: &Store, model: &Model, random: &mut Rng) {
     }
 }
 
-fn run(seed: u64) {
+/// Runs a store; `open` opens it, in the place of one that was killed.
+fn run(seed: u64, mut open: impl FnMut(Option<Box<dyn StateBackend>>) -> Box<dyn StateBackend>) {
     let random = &mut Rng::with_seed(seed);
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = Folder::open(folder.path()).expect("a folder of state");
-    let open = || Store::open(&folder, 1 << 20).expect("a store");
-    let mut store = open();
+    let mut store = open(None);
     assert_eq!([store.operator("a"), store.operator("b")].map(|o| o.expect("a number")), [1, 2].map(OperatorId));
     let (mut durable, mut seen) = (Model::new(), Model::new());
     let mut epoch = 1;
@@ -70,7 +70,7 @@ fn run(seed: u64) {
                 store.stage(OperatorId(operator), Epoch(epoch), changes);
             }
         }
-        compare(&store, &seen, random);
+        compare(store.as_ref(), &seen, random);
         match random.u8(0..10) {
             0 => {
                 store.discard_staged();
@@ -78,8 +78,7 @@ fn run(seed: u64) {
             }
             1 => {
                 // What is not durable goes with the process.
-                drop(store);
-                store = open();
+                store = open(Some(store));
                 seen.clone_from(&durable);
                 assert_eq!(store.last_epoch(), Epoch(epoch - 1));
             }
@@ -90,18 +89,41 @@ fn run(seed: u64) {
                 epoch += 1;
             }
         }
-        compare(&store, &seen, random);
+        compare(store.as_ref(), &seen, random);
     }
 }
 
-#[test]
-fn the_store_is_a_plain_ordered_map() {
+fn on_disk(seed: u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = Folder::open(folder.path()).expect("a folder of state");
+    run(seed, |killed| {
+        drop(killed);
+        Box::new(Store::open(&folder, 1 << 20).expect("a store"))
+    });
+}
+
+fn in_memory(seed: u64) {
+    let first = MemoryStore::default();
+    run(seed, |_| Box::new(first.reopened()));
+}
+
+fn models(run: fn(u64)) {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let first = number("WEIR_SEED", 1);
     for seed in first..first + number("WEIR_MODELS", 20) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(outcome.is_ok(), "seed {seed}: WEIR_SEED={seed} WEIR_MODELS=1 shows it again");
     }
+}
+
+#[test]
+fn the_store_is_a_plain_ordered_map() {
+    models(on_disk);
+}
+
+#[test]
+fn the_store_in_memory_is_a_plain_ordered_map() {
+    models(in_memory);
 }
 
 /// The median time of reading the same few keys by their prefix, where so many others are staged in 60 epochs.

@@ -14,7 +14,8 @@ pub struct Binary {
 impl Binary {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Binary> {
-        let bytes = std::fs::read(path).map_err(|e| Error::script(format!("cannot read {}: {e}", path.display())))?;
+        let bytes =
+            std::fs::read(path).map_err(|e| Error::script(format!("cannot read {}", path.display())).caused_by(e))?;
         Ok(Binary::new(path.to_path_buf(), bytes))
     }
 

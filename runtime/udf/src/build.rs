@@ -120,7 +120,7 @@ pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
     if let Some(kept) = kept(&source, cache) {
         return Ok(kept);
     }
-    let io = |e: std::io::Error| Error::tool(format!("cannot build into {}: {e}", cache.folder().display()));
+    let io = |e: std::io::Error| Error::tool(format!("cannot build into {}", cache.folder().display())).caused_by(e);
     tracing::info!("building the function {}, once", path.display());
     let work = tempfile::tempdir_in(cache.folder()).map_err(io)?;
     let output = work.path().join("function.wasm");
@@ -139,9 +139,9 @@ fn contents(root: &Path, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>> {
     let skip = |name: &str| name.starts_with('.') || ["target", "__pycache__", "node_modules"].contains(&name);
     let below = walkdir::WalkDir::new(root).sort_by_file_name().into_iter();
     for e in below.filter_entry(|e| e.depth() == 0 || !skip(&e.file_name().to_string_lossy())) {
-        let e = e.map_err(|e| Error::script(format!("cannot read {}: {e}", root.display())))?;
+        let e = e.map_err(|e| Error::script(format!("cannot read {}", root.display())).caused_by(e))?;
         let name = e.path().strip_prefix(root).unwrap_or(e.path()).to_string_lossy().into_owned();
-        // A Python function is its file and what lies beside it: modules and small tables, not whole data folders.
+        // A Python function is its file and what is in the same folder: modules and small tables, not whole data folders.
         let size = e.metadata().map(|m| m.len()).unwrap_or(0);
         let wanted = match kind {
             // The script that calls it is none of it: many may share one file of functions.
@@ -152,7 +152,8 @@ fn contents(root: &Path, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>> {
             _ => name != "Cargo.lock",
         };
         if e.file_type().is_file() && wanted {
-            let bytes = std::fs::read(e.path()).map_err(|e| Error::script(format!("cannot read {name}: {e}")))?;
+            let bytes =
+                std::fs::read(e.path()).map_err(|e| Error::script(format!("cannot read {name}")).caused_by(e))?;
             out.insert(name, bytes);
         }
     }
@@ -209,7 +210,7 @@ fn run(command: &mut Command, missing: &str) -> Result<Ended> {
         Failed::Start(e) if e.kind() == std::io::ErrorKind::NotFound => {
             Error::tool(format!("{name} is needed to build this function, and is not there")).hint(missing)
         }
-        Failed::Start(e) => Error::tool(format!("{name} does not start: {e}")),
+        Failed::Start(e) => Error::tool(format!("{name} does not start")).caused_by(e),
         Failed::Exceeded(why) => Error::tool(format!("the build was ended: {name} {why}"))
             .hint("build it elsewhere, and use the component: LANGUAGE WASM USING FILE '….wasm'"),
     })
@@ -240,7 +241,7 @@ fn rust_tools(path: &Path) -> Result<(PathBuf, PathBuf)> {
 }
 
 fn rust(path: &Path, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
-    let io = |e: std::io::Error| Error::tool(format!("cannot prepare the build: {e}"));
+    let io = |e: std::io::Error| Error::tool("cannot prepare the build").caused_by(e);
     // What cargo makes of a crate is kept for the next build of the same one, and for no other.
     let own = hex::encode(Sha256::digest(path.as_os_str().as_encoded_bytes()));
     let own = cache.place(&format!("cargo/{}", &own[..16])).map_err(io)?;
@@ -290,7 +291,8 @@ fn rust(path: &Path, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
         Error::tool(format!("the crate in {} makes no component", path.display()))
             .hint("its Cargo.toml needs: [lib] crate-type = [\"cdylib\"]")
     })?;
-    std::fs::copy(&artifact, output).map_err(|e| Error::tool(format!("cannot copy {}: {e}", artifact.display())))?;
+    std::fs::copy(&artifact, output)
+        .map_err(|e| Error::tool(format!("cannot copy {}", artifact.display())).caused_by(e))?;
     Ok(())
 }
 
@@ -327,7 +329,7 @@ fn tool_chain(cache: &Cache, work: &Path) -> Result<PathBuf> {
     let name = format!("python/{}", &hex::encode(Sha256::digest(COMPONENTIZE))[..16]);
     let folder = cache.folder().join(&name);
     let (libraries, told) = (folder.join("lib"), folder.join("sum"));
-    let io = |e: std::io::Error| Error::tool(format!("cannot install into {}: {e}", folder.display()));
+    let io = |e: std::io::Error| Error::tool(format!("cannot install into {}", folder.display())).caused_by(e);
     if let Ok(told) = std::fs::read(&told)
         && sum_of_tree(cache, &name, &libraries).is_ok_and(|sum| sum[..] == told[..])
     {
@@ -414,7 +416,7 @@ fn python(source: &Source<'_>, cache: &Cache, work: &Path, output: &Path) -> Res
     let libraries = tool_chain(cache, work)?;
     let (user, sdk, zones) = (work.join("user"), work.join("sdk"), work.join("zones"));
     let empty = work.join("venv/lib/site-packages");
-    let io = |e: std::io::Error| Error::tool(format!("cannot prepare the build: {e}"));
+    let io = |e: std::io::Error| Error::tool("cannot prepare the build").caused_by(e);
     std::fs::create_dir_all(&empty).map_err(io)?;
     lay_out_sdk(&sdk).map_err(io)?;
     // Not by a link: the build's own sandbox follows none that leads out of a folder.

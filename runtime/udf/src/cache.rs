@@ -55,7 +55,8 @@ impl Cache {
     /// When it cannot be made.
     pub fn open(folder: &Path) -> Result<Cache> {
         let fail = |e: io::Error| {
-            Error::tool(format!("cannot use {} for built functions: {e}", folder.display()))
+            Error::tool(format!("cannot use {} for built functions", folder.display()))
+                .caused_by(e)
                 .hint("name another folder by WEIR_CACHE")
         };
         std::fs::create_dir_all(folder).map_err(fail)?;
@@ -116,7 +117,7 @@ impl Cache {
         own
     }
 
-    /// A file that was put here; none where it is missing, damaged, or nobody knows whose.
+    /// A file that was put here; none where it is missing, damaged, or has no checksum under the folder's key.
     pub(crate) fn get(&self, name: &str) -> Option<CacheEntry> {
         let file = File::open(self.folder.join(name)).ok()?;
         self.is_own(name, &file).then_some(CacheEntry { file })

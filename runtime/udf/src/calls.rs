@@ -20,7 +20,7 @@ use weir_expr::{EvalContext, OnError};
 const POISON: usize = 16;
 /// Rows handed over at once, at most.
 const MOST: usize = 8192;
-/// Rows handed over in the first call of an instance, of which nobody knows yet what a row costs.
+/// Rows of the first call of an instance, while the cost of a row is not known.
 const FIRST: usize = 32;
 /// Rows of a group, and into how many one that took too long is parted.
 const GROUP: (usize, usize) = (1024, 4);
@@ -152,7 +152,7 @@ impl<'a> Calls<'a> {
         (wanted.as_nanos() as f64 / nanos).clamp(1.0, MOST as f64) as usize
     }
 
-    /// Rows that have given nobody cause for suspicion.
+    /// Rows that have caused no failure.
     fn range(&mut self, from: usize, count: usize) -> Result<()> {
         let Some(failed) = self.attempt(from, count, self.timeout())? else { return Ok(()) };
         if count == 1 {
@@ -175,7 +175,7 @@ impl<'a> Calls<'a> {
         let mut group = 1;
         while at < end {
             let rows = group.min(end - at);
-            self.probe(at, rows)?;
+            self.call_in_parts(at, rows)?;
             at += rows;
             let timeout = self.timeout();
             group = self.seen.get_or_insert_default().group(group, timeout);
@@ -183,7 +183,7 @@ impl<'a> Calls<'a> {
         Ok(())
     }
 
-    fn probe(&mut self, from: usize, count: usize) -> Result<()> {
+    fn call_in_parts(&mut self, from: usize, count: usize) -> Result<()> {
         let timeout = self.timeout();
         let within = self.seen.get_or_insert_default().allowance(count, timeout);
         let began = Instant::now();
@@ -196,7 +196,7 @@ impl<'a> Calls<'a> {
         if count > 1 {
             let part = count.div_ceil(GROUP.1);
             for at in (from..from + count).step_by(part) {
-                self.probe(at, part.min(from + count - at))?;
+                self.call_in_parts(at, part.min(from + count - at))?;
             }
             return Ok(());
         }

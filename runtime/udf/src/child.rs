@@ -174,7 +174,7 @@ mod tests {
         let short = Bounds { time: Duration::from_millis(300), ..WIDE };
         let began = Instant::now();
         assert!(matches!(sh("sleep 60 & sleep 60", short), Err(Failed::Exceeded(_))));
-        // A process that is left behind holds nobody up.
+        // A process that is left behind blocks nothing.
         assert!(sh("sleep 60 & echo done", WIDE).is_ok_and(|e| e.stdout == b"done\n"));
         let small = Bounds { memory: 200 << 20, ..WIDE };
         let hungry = "python3 -I -c 'x = b\"1\" * (400 << 20); import time; time.sleep(60)'";

@@ -41,7 +41,7 @@ pub fn compile_apart(command: &'static str) {
 pub fn compile_file(from: &Path, to: &Path) -> Result<()> {
     let bytes = std::fs::read(from).map_err(weir_core::error::io("read", from))?;
     let engine = engine()?;
-    let compiled = engine.precompile_component(&bytes).map_err(|e| Error::script(format!("{e:#}")))?;
+    let compiled = engine.precompile_component(&bytes).map_err(|e| Error::script(format!("{e:#}")).with_source(e))?;
     std::fs::write(to, compiled).map_err(weir_core::error::io("write", to))
 }
 
@@ -52,9 +52,9 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache)
         Error::script(format!("{shown} is no component that can be compiled: {why}"))
     };
     let Some((program, command)) = APART.get() else {
-        return engine.precompile_component(bytes).map_err(|e| wrong(&format!("{e:#}")));
+        return engine.precompile_component(bytes).map_err(|e| wrong(&format!("{e:#}")).with_source(e));
     };
-    let io = |e: std::io::Error| Error::tool(format!("{shown} cannot be compiled: {e}"));
+    let io = |e: std::io::Error| Error::tool(format!("{shown} cannot be compiled")).caused_by(e);
     let folder = tempfile::tempdir_in(cache.folder()).or_else(|_| tempfile::tempdir()).map_err(io)?;
     let (from, to) = (folder.path().join("component.wasm"), folder.path().join("component.cwasm"));
     std::fs::write(&from, bytes).map_err(io)?;

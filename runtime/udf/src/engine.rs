@@ -50,11 +50,12 @@ pub fn longest_call() -> Duration {
 /// # Errors
 /// When this machine cannot run it.
 pub fn engine() -> Result<&'static Engine> {
-    static ENGINE: OnceLock<std::result::Result<Engine, String>> = OnceLock::new();
+    static ENGINE: OnceLock<Result<Engine>> = OnceLock::new();
     let made = ENGINE.get_or_init(|| {
         let mut c = Config::new();
         c.epoch_interruption(true).concurrency_support(false).memory_init_cow(true).max_wasm_stack(1 << 20);
-        let engine = Engine::new(&c).map_err(|e| format!("{e:#}"))?;
+        let engine = Engine::new(&c)
+            .map_err(|e| Error::tool(format!("the Wasm engine does not start: {e:#}")).with_source(e))?;
         let weak = engine.weak();
         let ticker = std::thread::Builder::new()
             .name("weir-ticker".to_string())
@@ -70,9 +71,9 @@ pub fn engine() -> Result<&'static Engine> {
                     std::thread::sleep(Duration::from_millis(10));
                 }
             })
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| Error::io("cannot start a thread").caused_by(e))?;
         let _ = TICKER.set(ticker.thread().clone());
         Ok(engine)
     });
-    made.as_ref().map_err(|e| Error::internal(format!("the Wasm engine does not start: {e}")))
+    made.as_ref().map_err(Error::clone)
 }

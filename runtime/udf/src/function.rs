@@ -83,7 +83,7 @@ impl Loaded {
         &self,
         identifier: &str,
         on_error: OnError,
-        letters: Option<String>,
+        dead_letters: Option<String>,
         limits: &Limits,
     ) -> Result<UserFunction> {
         let wanted = identifier.rsplit(['.', ':']).next().unwrap_or(identifier);
@@ -102,7 +102,7 @@ impl Loaded {
         let signature = self.signatures[index].clone();
         let deterministic = limits.deterministic.unwrap_or(signature.deterministic);
         let (loaded, index, parallelism) = (self.clone(), index as u32, limits.parallelism);
-        Ok(UserFunction { loaded, index, signature, on_error, letters, deterministic, parallelism })
+        Ok(UserFunction { loaded, index, signature, on_error, dead_letters, deterministic, parallelism })
     }
 }
 
@@ -126,7 +126,7 @@ pub struct UserFunction {
     index: u32,
     signature: Signature,
     on_error: OnError,
-    letters: Option<String>,
+    dead_letters: Option<String>,
     deterministic: bool,
     parallelism: Option<usize>,
 }
@@ -201,7 +201,7 @@ impl Function for Bound {
         true
     }
     fn dead_letters(&self) -> Option<String> {
-        self.function.letters.clone()
+        self.function.dead_letters.clone()
     }
     fn parallelism(&self) -> Option<usize> {
         self.function.parallelism

@@ -15,7 +15,7 @@ pub(crate) struct Remembered {
     bytes: usize,
     asked: u64,
     hit: u64,
-    /// What a row costs on average; 0 while nobody knows.
+    /// What a row costs on average; 0 while it is not known.
     pub nanos_a_row: f64,
     /// Batches that go by without asking, after it did not pay.
     pause: u32,

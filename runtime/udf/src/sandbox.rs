@@ -71,6 +71,7 @@ impl Component {
         let link = || -> wasmtime::Result<UdfPre<State>> { UdfPre::new(linker(engine)?.instantiate_pre(&component)?) };
         let pre = link().map_err(|e| {
             Error::script(format!("{shown} does not fit the contract: {}", first_line(&format!("{e:#}"))))
+                .with_source(e)
         })?;
         let version = hex::encode(&binary.hash()[..6]);
         Ok(Component { pre, version })
@@ -91,7 +92,7 @@ impl Component {
         });
         store.set_epoch_deadline(1);
         let runs = Runs::new();
-        let udf = self.pre.instantiate(&mut store).map_err(|e| trap(&store, &e).error)?;
+        let udf = self.pre.instantiate(&mut store).map_err(|e| trap(&store, e).error)?;
         drop(runs);
         let mut instance = Instance { store, udf };
         let opened = instance.guard(rights.timeout, WAITING, |store, udf| udf.weir_udf_functions().call_open(store));
@@ -149,6 +150,7 @@ fn compiled(engine: &Engine, binary: &Binary, cache: &Cache) -> Result<wasmtime:
     };
     loaded.map_err(|e| {
         Error::tool(format!("{shown} was compiled, and cannot be loaded: {}", first_line(&format!("{e:#}"))))
+            .with_source(e)
     })
 }
 
@@ -169,7 +171,7 @@ pub(crate) struct Trapped {
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// What a trap was, in words, with the guest's own last ones.
-fn trap(store: &Store<State>, e: &wasmtime::Error) -> Trapped {
+fn trap(store: &Store<State>, e: wasmtime::Error) -> Trapped {
     let state = store.data();
     let Rights { name, timeout, memory, .. } = &state.rights;
     let said = match state.printed.last_words() {
@@ -207,7 +209,7 @@ fn trap(store: &Store<State>, e: &wasmtime::Error) -> Trapped {
     } else {
         error
     };
-    Trapped { error, late }
+    Trapped { error: error.with_source(e), late }
 }
 
 /// Functions that a component may offer, and bytes of what it calls them and their arguments.
@@ -230,7 +232,7 @@ impl Instance {
         let result = f(&mut self.store, &self.udf);
         drop(runs);
         locked(&self.store.data().rights.log).call_ended();
-        result.map_err(|e| trap(&self.store, &e))
+        result.map_err(|e| trap(&self.store, e))
     }
 
     /// What the component offers.

@@ -1,30 +1,23 @@
-//! From plans to a job: the one folder that names every component.
+//! From physical graphs to jobs that run: the one folder that names every component. What runs is decided in `weir-plan`.
 
-mod aggregates;
-mod dead_letters;
-mod sinks;
+mod connectors;
+mod operators;
 
-pub use dead_letters::REPLAY;
-use dead_letters::{dead_letter_tables, records_sent_to};
-use std::collections::{BTreeMap, HashMap};
+use connectors::Specs;
+use operators::Factories;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use weir_connectors::{PassedOver, TableSpec};
-use weir_core::descriptor::{PARALLELISM, SCAN_PARALLELISM};
-use weir_core::graph::{Edge, JobGraph, MAIN, Node, OperatorFactory, Partitioning, Role};
-use weir_core::option_spec::Opt;
-use weir_core::{Error, Result, Schema};
+use weir_connectors::{PassedOver, REGISTRY};
+use weir_core::Result;
+use weir_core::graph::{JobGraph, Node};
 use weir_engine::scale::{Wanted, check, resized};
-use weir_expr::{Expr, OnError};
-use weir_operators::aggregate::{AggregateFactory, Stage};
-use weir_operators::calc::CalcFactory;
-use weir_operators::enforce::Rules;
-use weir_operators::expand::ExpandFactory;
-use weir_operators::lookup::LookupFactory;
-use weir_operators::normalize::NormalizeFactory;
-use weir_operators::values::ValuesFactory;
-use weir_sql::settings::{self, Failing, Length, Materialize, Nested, NotNull};
-use weir_sql::{Compiled, Plan, Table};
+use weir_expr::OnError;
+use weir_plan::Mode;
+pub use weir_plan::physical::REPLAY;
+use weir_plan::physical::{Graph, Job, plan};
+use weir_plan::settings::{self, Failing};
+use weir_sql::Compiled;
 
 /// A job, ready to be run.
 pub struct Assembled {
@@ -32,46 +25,10 @@ pub struct Assembled {
     pub graph: JobGraph,
     /// The dead letters that a replay leaves alone.
     pub passed_over: Arc<PassedOver>,
-}
-
-struct Assembly<'a> {
-    compiled: &'a Compiled,
-    base: &'a Path,
-    parallelism: usize,
-    batch: bool,
-    ttl_millis: u64,
-    on_error: OnError,
-    /// What becomes of rows that do not keep to what a sink's table says of its columns.
-    rules: Rules,
-    /// Whether all rows under one key of a sink are kept.
-    materialize: Materialize,
-    nodes: Vec<Node>,
-    names: HashMap<String, usize>,
-    /// Where relations that have several readers come out, by their numbers.
-    shared: HashMap<usize, Output>,
-    /// Nodes whose dead letters go to a table.
-    dead_letters_of: BTreeMap<String, Vec<usize>>,
-    /// Whether a function of the present statement sends records to a table.
-    keeps_records: bool,
-    /// Whether dead letters are read in the place of tables.
-    replays: bool,
-    passed_over: Arc<PassedOver>,
-    /// The tables that functions of the present statement send records to.
-    of_functions: Vec<String>,
-    /// Parallelisms of operators by name, as the functions that they call ask for.
-    of_calls: BTreeMap<String, usize>,
-    /// The statement at hand.
-    statement: String,
-}
-
-/// How many operators of each kind a statement has so far.
-type Numbers = BTreeMap<&'static str, usize>;
-
-/// Where a relation's rows come out.
-#[derive(Clone, Copy)]
-struct Output {
-    node: usize,
-    parallelism: usize,
+    /// What the state of its operators is made of, by their uids.
+    pub layouts: BTreeMap<String, String>,
+    /// The versions of users' functions, by their statements' identities and their names.
+    pub functions: BTreeMap<String, String>,
 }
 
 /// Makes a job of a compiled script.
@@ -84,353 +41,59 @@ pub fn assemble_replay(compiled: &Compiled, base: &Path) -> Result<Assembled> {
     build(compiled, base, true)
 }
 
-fn build(compiled: &Compiled, base: &Path, replays: bool) -> Result<Assembled> {
-    let s = &compiled.settings;
+fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
+    let of_job = &compiled.settings;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let parallelism = settings::PARALLELISM.given(s)?.unwrap_or(cores.min(64));
-    let ttl = settings::TTL.value(s)?;
-    let mut a = Assembly {
-        compiled,
-        base,
-        parallelism,
-        batch: compiled.batch,
-        // A batch is over before anything grows old.
-        ttl_millis: if compiled.batch { 0 } else { ttl.as_millis() as u64 },
-        on_error: match settings::ON_ERROR.value(s)? {
+    let planned = plan(&Job {
+        inserts: &compiled.inserts,
+        tables: &compiled.tables,
+        settings: of_job,
+        mode: if compiled.batch { Mode::Batch } else { Mode::Streaming },
+        parallelism: cores.min(64),
+        replay,
+        registry: REGISTRY,
+    })?;
+    let passed_over = Arc::default();
+    let factories = Factories {
+        specs: Specs { base, session: &compiled.session },
+        on_error: match settings::ON_ERROR.value(of_job)? {
             Failing::Fail => OnError::Fail,
             Failing::Skip => OnError::Skip,
             Failing::Null => OnError::Null,
         },
-        rules: rules(s)?,
-        materialize: settings::MATERIALIZE.value(s)?,
-        nodes: vec![],
-        names: HashMap::new(),
-        shared: HashMap::new(),
-        dead_letters_of: BTreeMap::new(),
-        keeps_records: false,
-        replays,
-        passed_over: Arc::default(),
-        of_functions: vec![],
-        of_calls: BTreeMap::new(),
-        statement: String::new(),
+        passed_over: &passed_over,
     };
-    for insert in &compiled.inserts {
-        a.check_changes(&insert.table, &insert.plan)?;
-        a.of_functions = records_sent_to(&insert.plan);
-        a.keeps_records = !a.of_functions.is_empty();
-        let identity = insert.identity.to_string();
-        a.statement = identity.clone();
-        if replays && a.keeps_records && scans(&insert.plan) > 1 {
-            let e = Error::script(format!("the statement into '{}' reads several tables", short(&insert.table.name)));
-            return Err(
-                e.hint("its functions' dead letters do not say which of them they are of; give each a statement")
-            );
-        }
-        let output = a.relation(&insert.plan, &identity, &mut Numbers::new())?;
-        a.sink(&insert.table, &identity, vec![(output.node, MAIN)], output.parallelism, Some(&insert.plan))?;
-    }
-    a.dead_letters()?;
-    let graph = JobGraph { name: String::new(), nodes: a.nodes };
-    let graph = sized(graph, a.of_calls, s)?;
-    Ok(Assembled { graph, passed_over: a.passed_over })
+    let graph = sized(&planned, factories.graph(&planned)?, of_job)?;
+    let (layouts, functions) = (planned.layouts(), planned.function_versions());
+    Ok(Assembled { graph, passed_over, layouts, functions })
 }
 
-fn rules(s: &BTreeMap<String, String>) -> Result<Rules> {
-    let nested = settings::NESTED.value(s)?;
-    Ok(Rules {
-        drops_null: settings::NOT_NULL.value(s)? == NotNull::Drop,
-        rows: nested != Nested::Ignore,
-        collections: nested == Nested::Collections,
-        fits_length: match settings::LENGTH.value(s)? {
-            Length::TrimPad => Some(true),
-            Length::Error => Some(false),
-            Length::Ignore => None,
-        },
-    })
+impl Factories<'_> {
+    /// A node that can be run for each that was planned.
+    fn graph(&self, planned: &Graph) -> Result<JobGraph> {
+        let node = |n: &weir_plan::physical::Node| {
+            Ok(Node {
+                name: n.name.clone(),
+                uid: n.uid.clone(),
+                parallelism: n.parallelism,
+                role: self.role(n)?,
+                inputs: n.inputs.clone(),
+                watermarks: None,
+            })
+        };
+        Ok(JobGraph { name: String::new(), nodes: planned.nodes.iter().map(node).collect::<Result<_>>()? })
+    }
 }
 
 /// The graph with the parallelisms that functions ask for, and those that the settings have of operators by name, which win.
-fn sized(graph: JobGraph, of_calls: BTreeMap<String, usize>, settings: &BTreeMap<String, String>) -> Result<JobGraph> {
-    let mut wanted: Wanted = of_calls.into_iter().map(|(name, n)| (name, Some(n))).collect();
-    for (key, value) in settings {
+fn sized(planned: &Graph, graph: JobGraph, of_job: &BTreeMap<String, String>) -> Result<JobGraph> {
+    let asked = planned.nodes.iter().filter_map(|n| Some((n.name.clone(), Some(n.asked_parallelism?))));
+    let mut wanted: Wanted = asked.collect();
+    for (key, value) in of_job {
         if let Some(name) = settings::operator_setting(key) {
             wanted.insert(name.to_string(), Some(settings::OPERATOR.read(key, value)?));
         }
     }
     let sizes = check(&graph, &wanted)?.into_iter().filter_map(|(name, n)| Some((name, n?))).collect();
     Ok(resized(&graph, &sizes))
-}
-
-impl Assembly<'_> {
-    /// Whether a relation brings changes, which must stay in order.
-    fn changes(&self, plan: &Plan) -> bool {
-        !if self.batch { plan.appends_in_batch() } else { plan.appends() }
-    }
-
-    fn name(&mut self, wanted: &str) -> String {
-        let n = self.names.entry(wanted.to_string()).or_insert(0);
-        *n += 1;
-        if *n == 1 { wanted.to_string() } else { format!("{wanted}-{n}") }
-    }
-
-    fn add(&mut self, name: &str, uid: String, parallelism: usize, role: Role, inputs: Vec<Edge>) -> usize {
-        let name = self.name(name);
-        self.nodes.push(Node { name, uid, parallelism, role, inputs });
-        self.nodes.len() - 1
-    }
-
-    /// A table as its connector sees it: of its columns those in `of`, of which `columns` are read or written.
-    fn spec(&self, table: &Table, of: &[usize], columns: Vec<usize>, uid: &str) -> Result<TableSpec> {
-        let described = table.described.as_ref().ok_or_else(|| Error::internal("a table of no connector"))?;
-        let places = |all: &[usize]| all.iter().filter_map(|k| of.iter().position(|o| o == k)).collect::<Vec<_>>();
-        let mut spec = TableSpec::new(
-            described.connector,
-            table.name.rsplit('.').next().unwrap_or(&table.name).to_string(),
-            table.physical.project(of),
-            columns,
-            places(&table.partitioned_by),
-            table.options.clone(),
-            table.places.clone(),
-            table.place,
-            self.base.to_path_buf(),
-            table.on_error.policy,
-            self.compiled.session.clone(),
-            uid.to_string(),
-        );
-        spec.metadata = of.iter().map(|i| table.metadata[*i].clone()).collect();
-        spec.key = places(&table.primary_key);
-        spec.keeps_records = self.keeps_records;
-        Ok(spec)
-    }
-
-    /// What a table says of its subtasks: `parallelism`, or Flink's option for its role.
-    fn own_parallelism(table: &Table, role: &Opt<usize>) -> Result<Option<usize>> {
-        for option in [&PARALLELISM, role] {
-            let place = table.places.get(option.key()).copied().or(table.place);
-            if let Some(n) = option.given(&table.options).map_err(|e| e.at(place))? {
-                return Ok(Some(n));
-            }
-        }
-        Ok(None)
-    }
-
-    fn calc(
-        &self,
-        condition: Option<Expr>,
-        exprs: &[Expr],
-        schema: &Schema,
-        input: &Schema,
-    ) -> Arc<dyn OperatorFactory> {
-        Arc::new(CalcFactory {
-            condition,
-            exprs: exprs.to_vec(),
-            schema: schema.clone(),
-            input: input.clone(),
-            session: self.compiled.session.clone(),
-            on_error: self.on_error,
-            statement: self.statement.clone(),
-        })
-    }
-
-    /// Makes the nodes of a relation. `numbers` counts the operators of a statement, each kind for itself, so that the state of one
-    /// does not hang on how many projections there are beside it.
-    fn relation(&mut self, plan: &Plan, identity: &str, numbers: &mut Numbers) -> Result<Output> {
-        let mut uid = |what: &'static str| {
-            let n = numbers.entry(what).or_insert(0);
-            *n += 1;
-            format!("{identity}/{what}-{n}")
-        };
-        match plan {
-            Plan::Scan { table, columns, .. } => self.source(table, columns, uid("source")),
-            Plan::Values { rows, schema } => {
-                let factory = ValuesFactory {
-                    rows: rows.clone(),
-                    schema: schema.clone(),
-                    session: self.compiled.session.clone(),
-                };
-                let node = self.add("values", uid("values"), 1, Role::Source(Arc::new(factory)), vec![]);
-                Ok(Output { node, parallelism: 1 })
-            }
-            Plan::Calc { input, condition, exprs, schema } => {
-                let uid = uid("calc");
-                let below = self.relation(input, identity, numbers)?;
-                let factory = self.calc(condition.clone(), exprs, schema, input.schema());
-                let edge = forward(below.node, self.changes(input));
-                let node = self.add("calc", uid, below.parallelism, Role::Operator(factory), vec![edge]);
-                let (name, asked) = (self.nodes[node].name.clone(), asked_parallelism(exprs.iter().chain(condition))?);
-                self.of_calls.extend(asked.map(|n| (name, n)));
-                for t in dead_letter_tables(exprs.iter().chain(condition)) {
-                    self.dead_letters_of.entry(t).or_default().push(node);
-                }
-                Ok(Output { node, parallelism: below.parallelism })
-            }
-            Plan::Expand { input, sets, keys, schema } => {
-                let uid = uid("expand");
-                let below = self.relation(input, identity, numbers)?;
-                let factory = ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() };
-                let edge = forward(below.node, self.changes(input));
-                let node = self.add("expand", uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
-                Ok(Output { node, parallelism: below.parallelism })
-            }
-            Plan::Lookup { input, table, on, left, keep, columns, schema } => {
-                let uid = uid("lookup");
-                let below = self.relation(input, identity, numbers)?;
-                let factory = self.look_up((table, columns), on, *left, keep, schema, &uid)?;
-                let edge = forward(below.node, self.changes(input));
-                let name = format!("lookup {}", short(&table.name));
-                let node = self.add(&name, uid, below.parallelism, Role::Operator(Arc::new(factory)), vec![edge]);
-                Ok(Output { node, parallelism: below.parallelism })
-            }
-            Plan::Normalize { input, keys, schema } => {
-                let uid = uid("normalize");
-                let below = self.relation(input, identity, numbers)?;
-                let factory = NormalizeFactory {
-                    keys: keys.clone(),
-                    schema: schema.clone(),
-                    materializes: false,
-                    ttl_millis: self.ttl_millis,
-                };
-                let edge = partitioned(below.node, Partitioning::Hash(keys.clone()));
-                let role = Role::Operator(Arc::new(factory));
-                let node = self.add("changelog-normalize", uid, self.parallelism, role, vec![edge]);
-                Ok(Output { node, parallelism: self.parallelism })
-            }
-            Plan::Aggregate { input, keys, calls, schema } => {
-                let uid = uid("aggregate");
-                let below = self.relation(input, identity, numbers)?;
-                let whole = AggregateFactory {
-                    keys: keys.clone(),
-                    calls: calls.clone(),
-                    input: input.schema().clone(),
-                    schema: schema.clone(),
-                    stage: Stage::Whole,
-                    retracts: self.changes(input),
-                    at_end: self.batch && (!calls.is_empty() || keys.is_empty()),
-                    ttl_millis: self.ttl_millis,
-                };
-                self.aggregate(whole, below, uid, input.balances())
-            }
-            Plan::Union { inputs, schema } => {
-                let uid = uid("union");
-                self.union(inputs, schema, uid, identity, numbers)
-            }
-            Plan::Shared(shared) => {
-                if let Some(output) = self.shared.get(&shared.id) {
-                    return Ok(*output);
-                }
-                let output = self.relation(&shared.plan, identity, numbers)?;
-                self.shared.insert(shared.id, output);
-                Ok(output)
-            }
-        }
-    }
-
-    /// Whether a node has more readers than the one at hand.
-    fn has_several_readers(&self, node: usize) -> bool {
-        self.shared.values().any(|o| o.node == node)
-    }
-
-    /// Reads a table, or its dead letters in its place.
-    fn source(&mut self, table: &Table, columns: &[usize], uid: String) -> Result<Output> {
-        let parallelism = Self::own_parallelism(table, &SCAN_PARALLELISM)?.unwrap_or(self.parallelism);
-        let all: Vec<usize> = (0..table.physical.len()).collect();
-        if self.replays {
-            return self.replay(table, &self.spec(table, &all, columns.to_vec(), &uid)?, &uid, parallelism);
-        }
-        let source = weir_connectors::source(&self.spec(table, &all, columns.to_vec(), &uid)?)?;
-        let name = format!("source {}", short(&table.name));
-        let node = self.add(&name, uid, parallelism, Role::Source(source), vec![]);
-        if let Some(t) = &table.on_error.dead_letters {
-            self.dead_letters_of.entry(t.clone()).or_default().push(node);
-        }
-        Ok(Output { node, parallelism })
-    }
-
-    /// All rows of several relations, as many subtasks as the one of most has.
-    fn union(
-        &mut self,
-        inputs: &[Plan],
-        schema: &Schema,
-        uid: String,
-        identity: &str,
-        numbers: &mut Numbers,
-    ) -> Result<Output> {
-        let mut edges = vec![];
-        let mut parallelism = 1;
-        let mut outputs = vec![];
-        for i in inputs {
-            let o = self.relation(i, identity, numbers)?;
-            parallelism = parallelism.max(o.parallelism);
-            outputs.push(o);
-        }
-        for (o, i) in outputs.iter().zip(inputs) {
-            edges.push(match (o.parallelism == parallelism, self.changes(i)) {
-                (true, ordered) => forward(o.node, ordered),
-                (false, false) => partitioned(o.node, Partitioning::Rebalance),
-                // All changes of a row take one way.
-                (false, true) => partitioned(o.node, Partitioning::Hash((0..schema.len()).collect())),
-            });
-        }
-        let columns: Vec<Expr> =
-            schema.fields.iter().enumerate().map(|(i, f)| Expr::column(i, f.name.clone(), f.ty.clone())).collect();
-        let factory = self.calc(None, &columns, schema, schema);
-        let node = self.add("union", uid, parallelism, Role::Operator(factory), edges);
-        Ok(Output { node, parallelism })
-    }
-
-    /// Looks rows up in a table outside: `on` pairs a column here and one there.
-    fn look_up(
-        &self,
-        (table, columns): (&Table, &[usize]),
-        on: &[(usize, usize)],
-        left: bool,
-        keep: &[usize],
-        schema: &Schema,
-        uid: &str,
-    ) -> Result<LookupFactory> {
-        let all: Vec<usize> = (0..table.physical.len()).collect();
-        let spec = self.spec(table, &all, columns.to_vec(), uid)?;
-        let keys: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
-        Ok(LookupFactory {
-            table: weir_connectors::lookup(&spec, &keys)?,
-            keys: on.iter().map(|(here, _)| *here).collect(),
-            keep: keep.to_vec(),
-            left,
-            found: table.physical.project(columns),
-            schema: schema.clone(),
-        })
-    }
-}
-
-/// An edge from subtask to subtask.
-fn forward(from: usize, ordered: bool) -> Edge {
-    Edge { ordered, ..partitioned(from, Partitioning::Forward) }
-}
-
-/// An edge that deals rows out.
-fn partitioned(from: usize, partitioning: Partitioning) -> Edge {
-    Edge { from, port: MAIN, input: 0, partitioning, ordered: false }
-}
-
-fn short(name: &str) -> String {
-    name.rsplit('.').next().unwrap_or(name).to_string()
-}
-
-/// How many tables a plan reads.
-fn scans(plan: &Plan) -> usize {
-    let mut scans = 0;
-    plan.each(&mut |p| scans += usize::from(matches!(p, Plan::Scan { .. })));
-    scans
-}
-
-/// The greatest parallelism that a function of expressions asks for.
-fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Result<Option<usize>> {
-    let mut most = None;
-    for e in exprs {
-        e.each_call(&mut |function| most = most.max(function.parallelism()));
-    }
-    if let Some(n) = most.filter(|n| !(1..=64).contains(n)) {
-        return Err(Error::script(format!("'parallelism' is 1 to 64, not {n}")));
-    }
-    Ok(most)
 }

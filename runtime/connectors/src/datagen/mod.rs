@@ -1,12 +1,12 @@
 //! Made rows. Each is a function of the seed, its number and the column, so that a job that goes on makes the same ones.
 
+mod blocks;
 mod column;
-mod lanes;
 
 use crate::options::TableSpec;
 use crate::registered::Connector;
+use blocks::{Assignments, BLOCK};
 use column::Column;
-use lanes::{BLOCK, Layers};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::descriptor::{Changelog, Descriptor};
@@ -14,6 +14,7 @@ use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext}
 use weir_core::option_spec::Opt;
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
+use weir_core::watermarks::SplitId;
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, options};
 
 pub(crate) const CONNECTOR: Connector = Connector {
@@ -47,7 +48,7 @@ struct Datagen {
     per_second: f64,
     seed: u64,
     /// What was made before.
-    done: Arc<Mutex<Layers>>,
+    done: Arc<Mutex<Assignments>>,
 }
 
 fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
@@ -75,7 +76,7 @@ impl SourceFactory for Datagen {
         Some(self.per_second)
     }
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
-        let known = Layers::read(&state.scan(lanes::PREFIX)?);
+        let known = Assignments::read(&state.scan(blocks::PREFIX)?);
         *locked(&self.done) =
             known.ok_or_else(|| Error::state("the position of made-up rows in the state is damaged"))?;
         Ok(())
@@ -83,9 +84,9 @@ impl SourceFactory for Datagen {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let done = locked(&self.done).clone();
-        let (layer, next, within) = done.lane(context.parallelism, context.subtask);
+        let (assignment, next, within) = done.position_of(context.parallelism, context.subtask);
         let obsolete = if context.subtask == 0 { done.obsolete() } else { vec![] };
-        Ok(Box::new(Lane {
+        Ok(Box::new(Generator {
             columns: self.columns.clone(),
             schema: self.schema.clone(),
             rows: self.rows,
@@ -93,40 +94,46 @@ impl SourceFactory for Datagen {
             seed: self.seed,
             done,
             obsolete,
-            layer,
+            assignment,
             next,
             step: context.parallelism as u64,
-            lane: context.subtask,
+            subtask: context.subtask,
             within,
             started: Instant::now(),
             given: 0,
             moved: false,
             at_once: context.batch_rows as u64,
+            paused: false,
         }))
     }
 }
 
-struct Lane {
+/// How long a subtask that is paused is left alone.
+const PAUSED: Duration = Duration::from_millis(100);
+
+struct Generator {
     columns: Vec<(u64, Column)>,
     schema: Schema,
     rows: Option<u64>,
     per_second: f64,
     seed: u64,
-    done: Layers,
+    done: Assignments,
     /// Keys of the state that say nothing any more.
     obsolete: Vec<Vec<u8>>,
-    layer: u32,
+    assignment: u32,
     next: u64,
     step: u64,
-    lane: usize,
+    subtask: usize,
     within: u64,
     started: Instant,
     given: u64,
     moved: bool,
     at_once: u64,
+    /// Whether it is to make no rows for now.
+    paused: bool,
 }
 
-impl Lane {
+impl Generator {
     /// How long it takes until the rate allows another row. Not too long, for whoever stops the job.
     fn pause(&self) -> Duration {
         let due = self.given as f64 / self.per_second - self.started.elapsed().as_secs_f64();
@@ -134,9 +141,12 @@ impl Lane {
     }
 }
 
-impl Source for Lane {
+impl Source for Generator {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
-        // Blocks that an earlier number of lanes has made, or begun.
+        if self.paused {
+            return Ok(Polled::Wait(PAUSED));
+        }
+        // Blocks that an earlier number of subtasks has made, or begun.
         if self.within == 0 {
             while self.done.made(self.next) >= BLOCK {
                 self.next += self.step;
@@ -170,11 +180,17 @@ impl Source for Lane {
         Ok(if self.given >= allowed { Polled::Wait(self.pause()) } else { Polled::More })
     }
 
+    fn pause_splits(&mut self, splits: &[SplitId]) -> Result<()> {
+        self.paused = !splits.is_empty();
+        Ok(())
+    }
+
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
         std::mem::take(&mut self.obsolete).iter().for_each(|k| changes.remove(&[k]));
         if std::mem::take(&mut self.moved) {
-            changes.set(&lanes::key(self.layer, self.lane), &lanes::position(self.step, self.next, self.within));
+            changes
+                .set(&blocks::key(self.assignment, self.subtask), &blocks::position(self.step, self.next, self.within));
         }
         Ok(changes)
     }

@@ -9,7 +9,7 @@ use weir_core::error::io;
 use weir_core::graph::JobIdentity;
 use weir_core::{Result, private};
 
-/// How long whoever has the file is waited for. It may sleep, and cannot be trusted to wake.
+/// How long the process that holds the file is waited for. It may be suspended, and never resume.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A folder, and who writes into it.
@@ -41,7 +41,7 @@ impl Claim {
         self.owner.rsplit(' ').next().unwrap_or_default()
     }
 
-    /// Does something that only who has the folder may do: nobody can take it meanwhile.
+    /// Does something that only the owner of the folder may do: no other process can take it meanwhile.
     ///
     /// # Errors
     /// When another process has it; and those of `f`.
@@ -89,7 +89,7 @@ mod tests {
     fn a_folder_has_one_owner() {
         let folder = std::env::temp_dir().join(format!("weir-claim-{}", std::process::id()));
         let job = |run: &str| JobIdentity { id: "j".to_string(), run: run.to_string() };
-        let first = Claim::take(&folder, 1, &job("a"), false).expect("nobody has it");
+        let first = Claim::take(&folder, 1, &job("a"), false).expect("no owner yet");
         assert!(first.held(|| Ok(1)).is_ok_and(|n| n == 1));
         let again = Claim::take(&folder, 1, &job("a"), true).expect("its own");
         assert!(again.held(|| Ok(())).is_ok());

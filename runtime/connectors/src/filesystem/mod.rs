@@ -1,7 +1,7 @@
 //! Files: as a source, read by several subtasks, watched where asked; as a sink, with exactly the rows of durable epochs.
 
-mod beside;
 mod claim;
+mod file_metadata;
 mod parts;
 mod sink;
 mod source;
@@ -23,14 +23,14 @@ use weir_core::{Result, options};
 pub(crate) const CONNECTOR: Connector = Connector {
     source: Some(source::source),
     sink: Some(sink::sink),
-    record: Some(|t| Ok((beside::of_records(t), t.value(&FORMAT)?, ""))),
+    record: Some(|t| Ok((file_metadata::of_records(t), t.value(&FORMAT)?, ""))),
     ..Connector::new(&Descriptor {
         name: "filesystem",
         help: "reads files, and writes them into a folder",
         reads: Some(Changelog::OfFormat),
         writes: Some(Changelog::OfFormat),
         options: &[OPTIONS, IDLE],
-        metadata: &beside::KEYS,
+        metadata: &file_metadata::KEYS,
         metadata_of_format: Some(""),
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
   'connector' = 'filesystem', 'path' = 'rows.csv', 'format' = 'csv'

@@ -14,7 +14,7 @@ const OPEN: usize = 64;
 /// Parts that a subtask has at once. Beyond that the one that got nothing for the longest time is done.
 const PARTS: usize = 4096;
 
-/// Bytes that a part gathers before it writes them.
+/// Bytes that a part buffers before it writes them.
 const BUFFER: usize = 128 << 10;
 
 /// A part that is being written.

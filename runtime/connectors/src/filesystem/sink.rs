@@ -141,7 +141,7 @@ impl SinkFactory for Files {
             longest: self.longest,
             prefix: self.begun()?.prefix.clone(),
             claim: self.begun()?.claim.clone(),
-            epoch: context.state.reader.last_epoch().0,
+            epoch: context.state.last_epoch().0,
             context,
             parts: Parts::default(),
             finished: vec![],
@@ -342,13 +342,13 @@ impl Sink for Writer {
             if noted {
                 out.changes.remove(&[&key(&f.from)]);
             }
-            out.outbox.push(serde_json::to_vec(&f).map_err(|e| Error::internal(e.to_string()))?);
+            out.outbox.push(serde_json::to_vec(&f).map_err(|e| Error::internal(e.to_string()).with_source(e))?);
         }
         failpoint::pass("part-note").map_err(io("sync parts in", &self.folder))?;
         self.parts.sync(|p| {
             p.noted = true;
             let noted = Noted { length: p.length, to: p.to.clone() };
-            let value = serde_json::to_vec(&noted).map_err(|e| Error::internal(e.to_string()))?;
+            let value = serde_json::to_vec(&noted).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
             out.changes.set(&key(&p.hidden), &value);
             Ok(())
         })?;

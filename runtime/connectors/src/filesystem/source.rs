@@ -1,6 +1,6 @@
 //! Reads files. Splits wait in a pool that all subtasks of the source take from; the position of each split is state.
 
-use super::beside::Beside;
+use super::file_metadata::FileMetadata;
 use super::splits::{Known, Split, compressed, files, head, in_order, survey};
 use super::{MONITOR, PATTERN};
 use crate::format::{DecoderFactory, Position, Progress, Reading};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
+use weir_core::watermarks::SplitId;
 use weir_core::{Error, Result};
 
 /// What is to be read.
@@ -27,8 +28,8 @@ struct Files {
     decoder: DecoderFactory,
     /// Which files of the path are read.
     pattern: Option<Regex>,
-    /// Columns that are of the file, not of its records.
-    beside: Option<Beside>,
+    /// Metadata columns of the file.
+    metadata: Option<FileMetadata>,
 }
 
 struct FileSource {
@@ -51,13 +52,13 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         let e = Error::script(format!("table '{}' is partitioned, which only sinks can be as yet", table.name));
         return Err(e.at(table.place));
     }
-    let (decoder, beside) = Beside::of(table)?;
+    let (decoder, metadata) = FileMetadata::of(table)?;
     let files = Files {
         path: super::path(table)?,
         monitor: table.get(&MONITOR)?,
         decoder,
         pattern: table.get(&PATTERN)?.map(|p| whole(&p)).transpose()?,
-        beside,
+        metadata,
     };
     Ok(Arc::new(FileSource { files: Arc::new(files), pool: Mutex::default() }))
 }
@@ -157,6 +158,8 @@ impl SourceFactory for FileSource {
             pool: locked(&self.pool).clone(),
             reading,
             current: None,
+            next: 0,
+            paused: false,
             moved: vec![],
             subtask: context.subtask,
             splits: context.parallelism > 1,
@@ -174,7 +177,11 @@ impl SourceFactory for FileSource {
     }
 }
 
+/// How long a split that is paused is left alone.
+const PAUSED: Duration = Duration::from_millis(100);
+
 struct Open {
+    id: SplitId,
     split: Split,
     input: Box<dyn Read + Send>,
     /// Bytes of the split that were read from the file.
@@ -187,14 +194,18 @@ struct FileReader {
     pool: Arc<Mutex<Pool>>,
     reading: Reading,
     current: Option<Open>,
+    /// The number of the next split that it takes.
+    next: u32,
+    /// Whether the split at hand is not to be read for now.
+    paused: bool,
     moved: Vec<(PathBuf, u64, Position)>,
     subtask: usize,
     splits: bool,
 }
 
 impl FileReader {
-    fn open(&mut self, split: Split) -> Result<()> {
-        let fail = |e: std::io::Error| Error::data(format!("cannot read {}: {e}", split.path.display()));
+    fn open(&mut self, split: Split, out: &mut Collector) -> Result<()> {
+        let fail = |e: std::io::Error| Error::data(format!("cannot read {}", split.path.display())).caused_by(e);
         let mut file = File::open(&split.path).map_err(fail)?;
         let input: Box<dyn Read + Send> = if compressed(&split.path) {
             let mut unpacked = flate2::read::MultiGzDecoder::new(file);
@@ -205,11 +216,14 @@ impl FileReader {
             file.seek(SeekFrom::Start(split.position.0)).map_err(fail)?;
             Box::new(file)
         };
-        self.reading.restart(&split.path.display().to_string(), split.position);
-        if let Some(beside) = &self.files.beside {
-            self.reading.widen(beside.of_file(&split.path)?);
+        let id = SplitId(self.next);
+        (self.next, self.paused) = (self.next.wrapping_add(1), false);
+        out.add_split(id, format!("{}:{}", split.path.display(), split.start));
+        self.reading.restart(&split.path.display().to_string(), id, split.position);
+        if let Some(metadata) = &self.files.metadata {
+            self.reading.widen(metadata.of_file(&split.path)?);
         }
-        self.current = Some(Open { read: split.position.0, split, input, at_end: false });
+        self.current = Some(Open { id, read: split.position.0, split, input, at_end: false });
         Ok(())
     }
 
@@ -238,11 +252,14 @@ impl Source for FileReader {
             let others = self.files.decoder.changes && self.subtask != 0;
             let next = if others { None } else { locked(&self.pool).waiting.pop_front() };
             return match (next, self.files.monitor) {
-                (Some(split), _) => self.open(split).map(|()| Polled::More),
+                (Some(split), _) => self.open(split, out).map(|()| Polled::More),
                 (None, Some(every)) => Ok(Polled::Wait(every.min(Duration::from_millis(500)))),
                 (None, None) => Ok(Polled::End),
             };
         };
+        if self.paused {
+            return Ok(Polled::Wait(PAUSED));
+        }
         if !open.at_end && self.reading.wants_more() {
             let left = open.split.end.map_or(u64::MAX, |e| e - open.read);
             let n = if left == 0 {
@@ -254,12 +271,14 @@ impl Source for FileReader {
                     input.read(&mut space[..most])
                 };
                 let name = &open.split.path;
-                self.reading.fill(fill).map_err(|e| Error::data(format!("cannot read {}: {e}", name.display())))?
+                self.reading
+                    .fill(fill)
+                    .map_err(|e| Error::data(format!("cannot read {}", name.display())).caused_by(e))?
             };
             open.read += n as u64;
             open.at_end = n == 0;
         }
-        let at_end = open.at_end;
+        let (at_end, id) = (open.at_end, open.id);
         let progress = self.reading.decode(at_end, out)?;
         let position = (open.split.path.clone(), open.split.start, self.reading.position());
         match self.moved.last_mut() {
@@ -268,8 +287,18 @@ impl Source for FileReader {
         }
         if progress == Progress::End || at_end && self.reading.left() == 0 {
             self.current = None;
+            out.end_split(id);
         }
         Ok(Polled::More)
+    }
+
+    fn has_splits(&self) -> bool {
+        true
+    }
+
+    fn pause_splits(&mut self, splits: &[SplitId]) -> Result<()> {
+        self.paused = self.current.as_ref().is_some_and(|open| splits.contains(&open.id));
+        Ok(())
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
@@ -280,7 +309,7 @@ impl Source for FileReader {
         let mut pool = locked(&self.pool);
         for path in std::mem::take(&mut pool.fresh) {
             if let Some(known) = pool.known.get(&path) {
-                let value = serde_json::to_vec(known).map_err(|e| Error::internal(e.to_string()))?;
+                let value = serde_json::to_vec(known).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
                 changes.set(&file_key(&path), &value);
             }
         }

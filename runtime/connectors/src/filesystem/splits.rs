@@ -42,12 +42,11 @@ pub(crate) fn compressed(path: &Path) -> bool {
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |e| {
-        let error = Error::new(weir_core::error::Kind::Data, format!("cannot read {}: {e}", path.display()));
-        match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                error.hint("check the table's path; a relative one starts from the script's folder")
-            }
-            _ => error,
+        let missing = e.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::data(format!("cannot read {}", path.display())).caused_by(e);
+        match missing {
+            true => error.hint("check the table's path; a relative one starts from the script's folder"),
+            false => error,
         }
     }
 }
@@ -198,7 +197,7 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         let below = walkdir::WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter();
         for e in below.filter_entry(|e| e.depth() == 0 || !hidden(e.path())) {
-            let e = e.map_err(|e| Error::io(format!("cannot read {}: {e}", path.display())))?;
+            let e = e.map_err(|e| Error::io(format!("cannot read {}", path.display())).caused_by(e))?;
             if e.file_type().is_file() {
                 out.push(e.into_path());
             }
@@ -206,7 +205,8 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     } else if path.exists() {
         out.push(path.to_path_buf());
     } else if text.contains(['*', '?', '[']) {
-        let found = glob::glob(&text).map_err(|e| Error::script(format!("'{text}' is no pattern for files: {e}")))?;
+        let found =
+            glob::glob(&text).map_err(|e| Error::script(format!("'{text}' is no pattern for files")).caused_by(e))?;
         for p in found {
             let p = p.map_err(|e| Error::io(format!("cannot read {}: {}", e.path().display(), e.error())))?;
             if p.is_file() && !hidden(&p) {

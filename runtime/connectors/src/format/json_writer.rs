@@ -152,7 +152,7 @@ impl Encoder for JsonWriter {
     fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
         let values: Vec<Value<'_>> = columns.iter().map(|c| Value::read(batch.data.column(*c), row)).collect();
         let object = self.object(values.iter().zip(&self.fields))?;
-        serde_json::to_writer(&mut *out, &object).map_err(|e| Error::internal(e.to_string()))?;
+        serde_json::to_writer(&mut *out, &object).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         Ok(())
     }
 }

@@ -37,6 +37,7 @@ use weir_core::descriptor::{Changelog, Descriptor};
 use weir_core::graph::{Collector, SubtaskContext};
 use weir_core::option_spec::{FormatOf, Opt};
 use weir_core::origin::Origins;
+use weir_core::watermarks::SplitId;
 use weir_core::{Batch, Error, Result, Schema, options};
 use weir_expr::OnError;
 
@@ -280,7 +281,7 @@ impl Widen {
         let first = UInt32Array::from(vec![0; rows]);
         let column = |c: &std::result::Result<usize, ArrayRef>| match c {
             Ok(place) => Ok(batch.data.column(*place).clone()),
-            Err(one) => take(one, &first, None).map_err(|e| Error::internal(e.to_string())),
+            Err(one) => take(one, &first, None).map_err(|e| Error::internal(e.to_string()).with_source(e)),
         };
         let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
         let Batch { kinds, origins, .. } = batch;
@@ -307,6 +308,8 @@ pub(crate) struct Reading {
     /// Bytes before the buffer's present start.
     pub offset: u64,
     lines: Lines,
+    /// The split that is read.
+    split: SplitId,
     context: SubtaskContext,
     first: bool,
     /// Whether what is there was not enough for a record.
@@ -331,6 +334,7 @@ impl Reading {
             from: 0,
             offset: 0,
             lines,
+            split: SplitId::default(),
             context,
             first: true,
             starved: false,
@@ -339,8 +343,9 @@ impl Reading {
         }
     }
 
-    /// Begins with another stream, from a position.
-    pub fn restart(&mut self, name: &str, (offset, passing): Position) {
+    /// Begins with another stream, which is a split or a part of one, from a position.
+    pub fn restart(&mut self, name: &str, split: SplitId, (offset, passing): Position) {
+        self.split = split;
         self.buffer.clear();
         (self.from, self.offset, self.first, self.starved) = (0, offset, offset == 0, false);
         self.passing = passing;
@@ -427,6 +432,7 @@ impl Reading {
             offset: self.offset,
             starts,
             bytes: self.decoding.keeps_records.then(|| data[..used].to_vec()),
+            split: self.split,
         };
         let batch = without(rows.finish(schema)?.with_origins(Some(Origins::new(Arc::new(records)))), &dropped)?;
         self.from += used;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex};
 use weir_core::origin::Origin;
 use weir_core::thread::locked;
+use weir_core::watermarks::SplitId;
 
 /// Counts the lines of a stream up to an offset, only when someone must be told: it reads the file once more, going on
 /// from where it was asked last.
@@ -65,6 +66,8 @@ pub(crate) struct Records {
     pub starts: Vec<u32>,
     /// The batch's bytes, if they may be asked for.
     pub bytes: Option<Vec<u8>>,
+    /// The split that all of them are of.
+    pub split: SplitId,
 }
 
 impl std::fmt::Debug for Records {
@@ -85,5 +88,8 @@ impl Origin for Records {
             b.get(*start as usize..end).unwrap_or_default().trim_ascii_end().to_vec()
         });
         (self.lines.place(self.offset + u64::from(*start)), record)
+    }
+    fn split(&self, _row: u32) -> SplitId {
+        self.split
     }
 }

@@ -320,6 +320,6 @@ impl Encoder for ProtobufWriter {
         let values: Vec<Value<'_>> = columns.iter().map(|c| Value::read(batch.data.column(*c), row)).collect();
         let message = self.message(&self.layout.message, &self.layout.columns, &values);
         let message = message.map_err(|why| Error::data(format!("a row does not fit the message: {why}")))?;
-        message.encode(out).map_err(|e| Error::internal(e.to_string()))
+        message.encode(out).map_err(|e| Error::internal(e.to_string()).with_source(e))
     }
 }

@@ -81,7 +81,7 @@ pub(super) struct Config {
     mode: Mode,
     /// The schemas in which tables are looked for, where that is said.
     schema: Option<String>,
-    /// Who may vouch for it, in PEM, beside the system's authorities.
+    /// The certificate authorities, in PEM, besides the system's.
     authorities: Option<Vec<u8>>,
     /// The table's name in the database.
     pub table: String,

@@ -71,7 +71,14 @@ const MYSQL_ROWS: [u16; 10] = [1364, 1366, 1265, 1411, 1525, 1526, 1748, 3819, 3
 const MYSQL_TABLE: [u16; 6] = [1288, 1356, 1449, 1471, 1906, 3105];
 
 /// What an error of the driver means: the classes of SQLSTATE.
-fn failure(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
+fn failure(config: &Config, what: &str, e: sqlx::Error) -> Failure {
+    match classified(config, what, &e) {
+        Failure::Other(error) => Failure::Other(error.with_source(e)),
+        rows => rows,
+    }
+}
+
+fn classified(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
     let message = format!("cannot {what} {}: {e}", config.address());
     let script = |hint: &str| Failure::Other(Error::script(message.clone()).at(config.place).hint(hint));
     if let sqlx::Error::Database(d) = e {
@@ -162,10 +169,10 @@ fn answer<T>(
 }
 
 impl Database {
-    /// Connects, trying again for as long as the table says where nobody answers.
+    /// Connects, retrying for as long as the table says while no server answers.
     pub fn connect(config: &Config) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| Error::io(format!("cannot start a runtime: {e}")))?;
+        let runtime = runtime.map_err(|e| Error::io("cannot start a runtime").caused_by(e))?;
         let since = Instant::now();
         loop {
             let connected = runtime.block_on(async {
@@ -197,8 +204,10 @@ impl Database {
                 }
                 Err(e) => e,
             };
-            match failure(config, "connect to", &e) {
-                Failure::Other(e) if e.is_outage() && since.elapsed() < config.patience.min(Duration::from_secs(5)) => {
+            match failure(config, "connect to", e) {
+                Failure::Other(e)
+                    if e.is_retriable() && since.elapsed() < config.patience.min(Duration::from_secs(5)) =>
+                {
                     std::thread::sleep(Duration::from_millis(500));
                 }
                 Failure::Other(e) => return Err(e),
@@ -207,7 +216,7 @@ impl Database {
         }
     }
 
-    fn failed(&self, e: &sqlx::Error) -> Failure {
+    fn failed(&self, e: sqlx::Error) -> Failure {
         failure(&self.config, "write to", e)
     }
 
@@ -217,7 +226,7 @@ impl Database {
             Connected::MySql(c) => answer(&self.runtime, ANSWER, c.execute(sqlx::raw_sql(sql))).map(drop),
             Connected::Postgres(c) => answer(&self.runtime, ANSWER, c.execute(sqlx::raw_sql(sql))).map(drop),
         };
-        done.map_err(|e| self.failed(&e))
+        done.map_err(|e| self.failed(e))
     }
 
     /// Runs a statement with texts as parameters; gives the number of rows that it changed.
@@ -232,7 +241,7 @@ impl Database {
                 answer(&self.runtime, ANSWER, q.execute(c)).map(|r| r.rows_affected())
             }
         };
-        done.map_err(|e| self.failed(&e))
+        done.map_err(|e| self.failed(e))
     }
 
     /// The rows of keys, a column of texts each, by a statement of [`Dialect::find`].
@@ -255,7 +264,7 @@ impl Database {
                 let q = keys.iter().fold(sqlx::query(sql), |q, k| q.bind(k));
                 let rows = answer(&self.runtime, ANSWER, q.fetch_all(c));
                 let found = rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect());
-                found.map_err(|e: sqlx::Error| failure(&self.config, "read from", &e))
+                found.map_err(|e: sqlx::Error| failure(&self.config, "read from", e))
             }
         }
     }
@@ -279,7 +288,7 @@ impl Database {
                 rows.and_then(|rows| rows.iter().map(|r| cells(r, binary)).collect())
             }
         };
-        found.map_err(|e: sqlx::Error| failure(&self.config, "read from", &e))
+        found.map_err(|e: sqlx::Error| failure(&self.config, "read from", e))
     }
 
     /// The table's columns.
@@ -325,7 +334,7 @@ impl Database {
                 self.runtime.block_on(each(q.fetch(c), binary, take))
             }
         };
-        done.map_err(|e| failure(&self.config, "read from", &e))
+        done.map_err(|e| failure(&self.config, "read from", e))
     }
 
     /// The unique indexes.
@@ -383,7 +392,7 @@ impl Database {
                 answer(&self.runtime, ANSWER, q.execute(c)).map(drop)
             }
         };
-        done.map_err(|e| self.failed(&e))
+        done.map_err(|e| self.failed(e))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looks rows up by key: the keys of a batch in a few statements, which are on their way beside each other.
+//! Looks rows up by key: the keys of a batch in a few statements, which run concurrently.
 
 use super::config::Config;
 use super::database::{Database, plain};
@@ -20,7 +20,7 @@ use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
 use weir_operators::lookup::{Cache, Lookup, LookupTable};
 
-/// Keys of a statement at most, and at least where several go beside each other.
+/// Keys of a statement at most, and at least where several run concurrently.
 const MOST: usize = 1_000;
 const LEAST: usize = 100;
 
@@ -193,7 +193,7 @@ impl Lookup for JdbcLookup {
         let asked = Keys::encode(keys, rows);
         let places: HashMap<&[u8], u32> = (0..rows).map(|r| (asked.get(r), r as u32)).collect();
         let given = Keys::encode(key_columns, all.rows());
-        // What a collation finds beside what was asked for is not equal.
+        // What a collation finds in addition to the key is not equal to it.
         let mut of = vec![];
         let keep: arrow::array::BooleanArray = (0..all.rows())
             .map(|r| {

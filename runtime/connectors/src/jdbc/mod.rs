@@ -3,8 +3,8 @@
 mod claim;
 mod config;
 mod database;
-mod feed;
 mod lookup;
+mod page_reader;
 mod rows;
 mod scan;
 mod sink;

@@ -13,6 +13,7 @@ use crate::options::TableSpec;
 use crate::retry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use weir_core::dead_letter::DEAD_LETTER;
 use weir_core::error::{Kind, io};
 use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
@@ -20,7 +21,7 @@ use weir_core::state::Epoch;
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, failpoint};
 use weir_expr::OnError;
-use weir_operators::calc::{DEAD_LETTER, DeadLetter, dead_letters};
+use weir_operators::calc::{DeadLetter, dead_letters};
 
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
 const WAITING: usize = 64 << 20;
@@ -30,7 +31,7 @@ struct Target {
     schema: Schema,
     key: Vec<usize>,
     on_error: OnError,
-    letters: Option<Letters>,
+    dead_letters: Option<DeadLetterTable>,
     /// Rows that are written at once, where nothing waits for an epoch.
     buffer: usize,
     retries: u32,
@@ -43,7 +44,7 @@ struct JdbcSink {
     name: String,
     exactly_once: bool,
     /// Whether rows wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
-    /// within an epoch may come out otherwise when the epoch is repeated, and what it does not come to again nobody would take back.
+    /// within an epoch may come out otherwise when the epoch is repeated, and a row that is not written again would never be retracted.
     waits: bool,
     open: Mutex<Option<Open>>,
     columns: Mutex<Vec<Column>>,
@@ -65,7 +66,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let config = Config::new(table)?;
     super::rows::check(table, &table.schema)?;
     let exactly_once = table.value(&DELIVERY)? == Delivery::ExactlyOnce;
-    let letters = table.dead_letters.as_deref().map(|t| Letters::new(t, table, &config)).transpose()?;
+    let dead_letters = table.dead_letters.as_deref().map(|t| DeadLetterTable::new(t, table, &config)).transpose()?;
     let waits = exactly_once || table.changes;
     let (buffer, retries) = (table.value(&BUFFER)?, table.value(&SINK_RETRIES)?);
     if waits {
@@ -78,7 +79,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         schema: table.schema.clone(),
         key: table.key.clone(),
         on_error: table.on_error,
-        letters,
+        dead_letters,
         buffer,
         retries,
         config,
@@ -117,8 +118,8 @@ fn columns_of(config: &Config, schema: &Schema, database: &mut Database) -> Resu
     Ok(columns)
 }
 
-/// The table beside the sink's that takes the rows which this one is refused, in the same transaction.
-struct Letters {
+/// The table that takes the rows which the database refuses for the sink's table, in the same transaction.
+struct DeadLetterTable {
     config: Config,
     schema: Schema,
     /// For each column, which one of a dead letter it is.
@@ -127,7 +128,7 @@ struct Letters {
     statement: String,
 }
 
-impl Letters {
+impl DeadLetterTable {
     fn new(table: &TableSpec, of: &TableSpec, beside: &Config) -> Result<Self> {
         let wrong = |message: String| Error::script(message).at(table.place);
         if table.connector() != of.connector() {
@@ -151,7 +152,7 @@ impl Letters {
         let places = places.collect::<Result<_>>()?;
         table.finish()?;
         let statement = of.statement().to_string();
-        Ok(Letters { config, schema: table.schema.clone(), places, columns: Mutex::default(), statement })
+        Ok(DeadLetterTable { config, schema: table.schema.clone(), places, columns: Mutex::default(), statement })
     }
 
     fn write(&self, database: &mut Database, why: String, row: &Row, of: &Target) -> Result<()> {
@@ -174,11 +175,11 @@ impl Letters {
 }
 
 impl Target {
-    /// The table's columns in the database, which has to know its key; those of the table beside it as well.
+    /// The table's columns in the database, which has to know its key; those of the dead-letter table as well.
     fn columns(&self, database: &mut Database) -> Result<Vec<Column>> {
         let columns = columns_of(&self.config, &self.schema, database)?;
-        if let Some(letters) = &self.letters {
-            *locked(&letters.columns) = columns_of(&letters.config, &letters.schema, database)?;
+        if let Some(dead_letters) = &self.dead_letters {
+            *locked(&dead_letters.columns) = columns_of(&dead_letters.config, &dead_letters.schema, database)?;
         }
         if !self.key.is_empty() {
             let mut key: Vec<&str> = self.key.iter().map(|k| columns[*k].name.as_str()).collect();
@@ -226,8 +227,8 @@ impl Target {
             if self.on_error == OnError::Fail {
                 return Err(Error::data(message).hint("mend the table, or set 'on-error' = 'skip' on the sink's table"));
             }
-            if let Some(letters) = &self.letters {
-                letters.write(database, why, row, self)?;
+            if let Some(dead_letters) = &self.dead_letters {
+                dead_letters.write(database, why, row, self)?;
                 locked(&self.metrics).iter().for_each(|m| m.dead.inc());
                 return Ok(());
             }

@@ -1,7 +1,7 @@
 //! Reads a table once, in parts by ranges of a column where that is asked for.
 
 use super::config::Config;
-use super::feed::{Feed, Position};
+use super::page_reader::{PageReader, Position};
 use super::scan::{Range, Scan, ranges};
 use super::{COLUMN, FETCH, LOWER, PARTS, QUERY, UPPER};
 use crate::options::TableSpec;
@@ -31,7 +31,7 @@ struct Part {
 type Waiting = Arc<Mutex<VecDeque<Part>>>;
 
 /// What subtasks that are gone were reading, by the parts' numbers: who goes on just there need not ask anew.
-type Feeds = Arc<Mutex<HashMap<u32, Feed>>>;
+type PageReaders = Arc<Mutex<HashMap<u32, PageReader>>>;
 
 struct JdbcSource {
     scan: Arc<Scan>,
@@ -39,7 +39,7 @@ struct JdbcSource {
     session: Arc<Session>,
     /// Others at every start, so that a thread of the last one takes none of these.
     waiting: Mutex<Waiting>,
-    feeds: Feeds,
+    readers: PageReaders,
 }
 
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
@@ -72,7 +72,7 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     };
     let scan = Arc::new(Scan { config, schema, query, partition, fetch });
     let session = table.session.clone();
-    Ok(Arc::new(JdbcSource { scan, parts, session, waiting: Mutex::default(), feeds: Arc::default() }))
+    Ok(Arc::new(JdbcSource { scan, parts, session, waiting: Mutex::default(), readers: Arc::default() }))
 }
 
 /// How far a part was read: its value in the state.
@@ -114,7 +114,7 @@ impl SourceFactory for JdbcSource {
             scan: self.scan.clone(),
             session: self.session.clone(),
             waiting: locked(&self.waiting).clone(),
-            feeds: self.feeds.clone(),
+            readers: self.readers.clone(),
             context,
             current: None,
             moved: vec![],
@@ -126,10 +126,10 @@ struct JdbcReader {
     scan: Arc<Scan>,
     session: Arc<Session>,
     waiting: Waiting,
-    feeds: Feeds,
+    readers: PageReaders,
     context: SubtaskContext,
     /// The number of the part that is read.
-    current: Option<(u32, Feed)>,
+    current: Option<(u32, PageReader)>,
     /// How far parts were read since the last epoch.
     moved: Vec<(u32, Known)>,
 }
@@ -139,16 +139,16 @@ const WAIT: Duration = Duration::from_millis(50);
 
 impl JdbcReader {
     /// Goes on with a part.
-    fn begin(&self, part: Part) -> Result<(u32, Feed)> {
-        let kept = locked(&self.feeds).remove(&part.number).filter(|f| f.position == part.position);
-        let open = || Feed::open(self.scan.clone(), part.range, part.position);
+    fn begin(&self, part: Part) -> Result<(u32, PageReader)> {
+        let kept = locked(&self.readers).remove(&part.number).filter(|f| f.position == part.position);
+        let open = || PageReader::open(self.scan.clone(), part.range, part.position);
         Ok((part.number, kept.map_or_else(open, Ok)?))
     }
 }
 
 impl Source for JdbcReader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
-        let (number, mut feed) = match self.current.take() {
+        let (number, mut reader) = match self.current.take() {
             Some(at_hand) => at_hand,
             None => {
                 let next = locked(&self.waiting).pop_front();
@@ -158,8 +158,8 @@ impl Source for JdbcReader {
                 }
             }
         };
-        let Some(page) = feed.next(WAIT)? else {
-            self.current = Some((number, feed));
+        let Some(page) = reader.next(WAIT)? else {
+            self.current = Some((number, reader));
             return Ok(Polled::Wait(Duration::from_millis(1)));
         };
         let bytes: usize = page.rows.iter().flatten().flatten().map(Vec::len).sum();
@@ -169,9 +169,9 @@ impl Source for JdbcReader {
         for from in (0..batch.rows()).step_by(most) {
             out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));
         }
-        self.moved.push((number, Known { position: feed.position.clone(), ended: page.last }));
+        self.moved.push((number, Known { position: reader.position.clone(), ended: page.last }));
         if !page.last {
-            self.current = Some((number, feed));
+            self.current = Some((number, reader));
         }
         Ok(Polled::More)
     }
@@ -179,7 +179,7 @@ impl Source for JdbcReader {
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
         for (part, known) in self.moved.drain(..) {
-            let value = serde_json::to_vec(&known).map_err(|e| Error::internal(e.to_string()))?;
+            let value = serde_json::to_vec(&known).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
             changes.set(&key_of(part), &value);
         }
         Ok(changes)
@@ -188,9 +188,9 @@ impl Source for JdbcReader {
 
 impl Drop for JdbcReader {
     fn drop(&mut self) {
-        // Taken by whoever goes on with the part, if that is just where it stands.
-        if let Some((number, feed)) = self.current.take() {
-            locked(&self.feeds).insert(number, feed);
+        // The next reader of the part takes it, if it continues at the same position.
+        if let Some((number, reader)) = self.current.take() {
+            locked(&self.readers).insert(number, reader);
         }
     }
 }

@@ -39,11 +39,11 @@ const JAVA_ONLY: &[&str] = &[
 
 /// Properties that Weir sets itself, and why.
 const OWN: &[(&str, &str)] = &[
-    ("group.protocol", "Weir deals partitions out itself, and no group may take them away"),
+    ("group.protocol", "Weir assigns partitions itself, and no group may take them away"),
     ("transactional.id", "it follows from the job's identity, so that a newer process ends an older one"),
     ("enable.auto.offset.store", "offsets belong to epochs"),
     ("enable.partition.eof", "bounded reading rests on it"),
-    ("group.remote.assignor", "Weir deals partitions out itself"),
+    ("group.remote.assignor", "Weir assigns partitions itself"),
 ];
 
 /// Properties that have the client load code or run a command, which a script is not to do by options: they, and what begins so.
@@ -274,14 +274,19 @@ impl Cluster {
                 e.message = format!("{}: {why}", e.message);
                 return Err(e);
             }
-            if since.elapsed() >= PATIENCE {
-                return Err(self.error(what, &e));
+            let e = self.error(what, &e);
+            if !e.is_retriable() || since.elapsed() >= PATIENCE {
+                return Err(e);
             }
         }
     }
 
     /// An error of librdkafka: what the user can mend is the script's, an outage may be waited for.
     pub fn error(&self, what: &str, e: &KafkaError) -> Error {
+        self.classified(what, e).with_source(e.clone())
+    }
+
+    fn classified(&self, what: &str, e: &KafkaError) -> Error {
         let servers = self.servers();
         let said = match e {
             KafkaError::ClientConfig(_, why, ..) => {

@@ -1,4 +1,4 @@
-//! Which columns of a table are in a message's key, its value, or beside both.
+//! Which columns of a table are in a message's key, which in its value, and which are its metadata.
 
 use super::{FORMAT, INCLUDED, Included, KEY_FORMAT, KEY_PREFIX, KEYS, VALUE_FORMAT};
 use crate::format::{Format, of_key};
@@ -7,7 +7,7 @@ use crate::registered::Record;
 use weir_core::descriptor::Metadata as Of;
 use weir_core::{Error, Result, SqlType, TypeKind};
 
-/// What of a message a column stands for, beside its fields.
+/// The metadata of a message that a column may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metadata {
     Topic,
@@ -48,9 +48,9 @@ pub(super) struct Layout {
     pub key: Vec<usize>,
     /// The key's format.
     key_format: Option<String>,
-    /// What the names of the key's columns begin with, beside their names in the key.
+    /// The prefix that the names of the key's columns have in the table, and not in the key.
     key_prefix: String,
-    /// Columns beside both.
+    /// Metadata columns.
     pub metadata: Vec<(usize, Metadata)>,
 }
 

@@ -62,7 +62,7 @@ impl Known {
 
 /// The changes of positions, under the keys that [`Known::read`] reads.
 pub(super) fn note(changes: &mut Changes, p: &Partition) -> Result<()> {
-    let value = serde_json::to_vec(&p.known).map_err(|e| Error::internal(e.to_string()))?;
+    let value = serde_json::to_vec(&p.known).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
     changes.set(&key_of(&p.topic, p.partition), &value);
     Ok(())
 }

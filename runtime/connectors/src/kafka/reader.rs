@@ -9,7 +9,7 @@ use crate::format::{Decoder, Failure, Refused, Rows, without};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +17,7 @@ use weir_core::graph::{Collector, Polled, Source, SubtaskContext};
 use weir_core::metrics::Lag;
 use weir_core::origin::{Origin, Origins};
 use weir_core::state::{Changes, Epoch};
+use weir_core::watermarks::SplitId;
 use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
 
 /// How long to leave a queue alone that had nothing: what comes steadily is not to wait.
@@ -52,6 +53,10 @@ pub(super) struct PartitionReader {
     places: HashMap<(usize, i32), usize>,
     /// Partitions whose position has changed since the last epoch.
     moved: Vec<bool>,
+    /// Partitions of which it was said that they are read.
+    open: Vec<bool>,
+    /// Partitions that are not read for now: they are not assigned to the consumer.
+    paused: BTreeSet<usize>,
     lag: Vec<Lag>,
     /// How many times running there was nothing.
     empty: u32,
@@ -105,6 +110,8 @@ impl PartitionReader {
             topics: Arc::default(),
             places: HashMap::new(),
             moved: vec![],
+            open: vec![],
+            paused: BTreeSet::new(),
             lag: vec![],
             empty: 0,
             failed: false,
@@ -119,23 +126,25 @@ impl PartitionReader {
         self.shared.cluster.error(what, e)
     }
 
-    /// Takes over the partitions that were dealt to it.
-    fn assign(&mut self) -> Result<()> {
-        let mut dealt = self.shared.dealing();
+    /// Takes over the partitions that were assigned to it.
+    fn assign(&mut self, out: &mut Collector) -> Result<()> {
+        let mut assignments = self.shared.assignments();
         if self.shared.generation.load(Ordering::Relaxed) != self.generation {
             // The source was started again, and these are for those who were made since.
             return Ok(());
         }
-        let Some(fresh) = dealt.remove(&self.context.subtask) else {
+        let Some(fresh) = assignments.remove(&self.context.subtask) else {
             return Ok(());
         };
-        drop(dealt);
+        drop(assignments);
         let mut list = TopicPartitionList::new();
         for p in fresh {
             if !p.ended() {
                 let added = list.add_partition_offset(&p.topic, p.partition, Offset::Offset(p.known.next));
                 added.map_err(|e| self.error("read from", &e))?;
+                out.add_split(SplitId(self.partitions.len() as u32), format!("{}-{}", p.topic, p.partition));
             }
+            self.open.push(!p.ended());
             self.lag.push(self.context.metrics.source_lag(&p.topic, p.partition));
             self.moved.push(p.fresh);
             self.partitions.push(p);
@@ -271,7 +280,7 @@ impl PartitionReader {
                 }
             }
             if !self.metadata.is_empty() {
-                let row: Vec<Value<'_>> = self.metadata.iter().map(|kind| beside(m, *kind)).collect();
+                let row: Vec<Value<'_>> = self.metadata.iter().map(|kind| metadata_value(m, *kind)).collect();
                 metadata.push(&row);
             }
         }
@@ -325,8 +334,8 @@ impl PartitionReader {
     }
 }
 
-/// What a message has beside its key and value.
-fn beside(m: &Message, kind: Metadata) -> Value<'static> {
+/// The value of a metadata column.
+fn metadata_value(m: &Message, kind: Metadata) -> Value<'static> {
     match kind {
         Metadata::Topic => Value::string(m.topic()),
         Metadata::Partition => Value::Int(i64::from(m.partition())),
@@ -393,11 +402,15 @@ impl Origin for Messages {
         let value = self.values.as_ref().and_then(|v| v.get(message).cloned());
         (place_of(self.topics.get(*topic as usize).map_or("", String::as_str), *partition, *offset), value)
     }
+    fn split(&self, row: u32) -> SplitId {
+        let message = self.starts.get(row as usize).and_then(|m| self.messages.get(*m as usize));
+        SplitId(message.map_or(u32::MAX, |(place, ..)| *place))
+    }
 }
 
 impl Drop for PartitionReader {
     fn drop(&mut self) {
-        // What it has fetched and nobody took is fetched again, by whoever reads these partitions next.
+        // What was fetched and not read is fetched again by the next reader of these partitions.
         if !self.failed && self.consumer.unassign().is_ok() {
             self.shared.consumers.keep(self.consumer.clone());
         }
@@ -406,7 +419,7 @@ impl Drop for PartitionReader {
 
 impl PartitionReader {
     fn read(&mut self, out: &mut Collector) -> Result<Polled> {
-        self.assign()?;
+        self.assign(out)?;
         if self.partitions.iter().all(Partition::ended) {
             let more = self.shared.may_grow();
             return Ok(if more { Polled::Wait(Duration::from_millis(50)) } else { Polled::End });
@@ -450,7 +463,33 @@ impl PartitionReader {
         if !good.is_empty() {
             self.rows(&good, out)?;
         }
+        for (at, open) in self.open.iter_mut().enumerate() {
+            if *open && self.partitions[at].ended() {
+                *open = false;
+                out.end_split(SplitId(at as u32));
+            }
+        }
         Ok(Polled::More)
+    }
+
+    /// Pauses these partitions, and no others. One that is paused is not assigned to the consumer, and one that goes on is assigned
+    /// from just where it stands: what the client had fetched of it is fetched again.
+    fn pause_only(&mut self, paused: BTreeSet<usize>) -> Result<()> {
+        let (mut gone, mut back) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for at in paused.symmetric_difference(&self.paused) {
+            let Some(p) = self.partitions.get(*at).filter(|p| !p.ended()) else { continue };
+            let list = if paused.contains(at) { &mut gone } else { &mut back };
+            let added = list.add_partition_offset(&p.topic, p.partition, Offset::Offset(p.known.next));
+            added.map_err(|e| self.error("read from", &e))?;
+        }
+        if gone.count() > 0 {
+            self.consumer.incremental_unassign(&gone).map_err(|e| self.error("pause", &e))?;
+        }
+        if back.count() > 0 {
+            self.consumer.incremental_assign(&back).map_err(|e| self.error("read from", &e))?;
+        }
+        self.paused = paused;
+        Ok(())
     }
 }
 
@@ -459,6 +498,16 @@ impl Source for PartitionReader {
         let polled = self.read(out);
         self.failed |= polled.is_err();
         polled
+    }
+
+    fn has_splits(&self) -> bool {
+        true
+    }
+
+    fn pause_splits(&mut self, splits: &[SplitId]) -> Result<()> {
+        let paused = self.pause_only(splits.iter().map(|s| s.0 as usize).collect());
+        self.failed |= paused.is_err();
+        paused
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {

@@ -1,4 +1,4 @@
-//! What all subtasks of a source share: how to reach the cluster, and which partitions are dealt out to whom.
+//! What all subtasks of a source share: how to reach the cluster, and which partitions are assigned to which subtask.
 
 use super::client::{Cluster, Context, PATIENCE};
 use super::layout::Layout;
@@ -41,12 +41,12 @@ pub(super) struct Shared {
     pub again: bool,
     /// How often to look for new partitions.
     pub discovery: Option<Duration>,
-    /// What each subtask is to read from now on, and has not taken yet.
-    pub dealt: Mutex<BTreeMap<usize, Vec<Partition>>>,
+    /// The partitions that are assigned to each subtask, and that it has not taken over yet.
+    pub assignments: Mutex<BTreeMap<usize, Vec<Partition>>>,
     /// Partitions that there are, as far as they were seen.
     pub count: AtomicUsize,
     /// Asks about the topics.
-    pub probe: Mutex<Option<Arc<BaseConsumer<Context>>>>,
+    pub admin: Mutex<Option<Arc<BaseConsumer<Context>>>>,
     /// Consumers of subtasks that have ended, to which nothing is assigned.
     pub consumers: IdleConnections<Arc<BaseConsumer<Context>>>,
     /// Counts how often the source was started: who looks for partitions does so for one start.
@@ -63,16 +63,16 @@ fn offsets(found: &TopicPartitionList, partitions: &[Partition]) -> Vec<Option<i
 }
 
 impl Shared {
-    pub fn dealing(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Partition>>> {
-        locked(&self.dealt)
+    pub fn assignments(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Partition>>> {
+        locked(&self.assignments)
     }
 
     /// The consumer that asks about the topics.
-    pub fn probe(&self) -> Result<Arc<BaseConsumer<Context>>> {
-        let mut slot = locked(&self.probe);
-        let probe = slot.take().map_or_else(|| self.cluster.consumer(&self.group).map(Arc::new), Ok)?;
-        *slot = Some(probe.clone());
-        Ok(probe)
+    pub fn admin(&self) -> Result<Arc<BaseConsumer<Context>>> {
+        let mut slot = locked(&self.admin);
+        let admin = slot.take().map_or_else(|| self.cluster.consumer(&self.group).map(Arc::new), Ok)?;
+        *slot = Some(admin.clone());
+        Ok(admin)
     }
 
     pub fn found(&self, consumer: &BaseConsumer<Context>) -> Result<Vec<(String, Vec<i32>)>> {
@@ -96,14 +96,14 @@ impl Shared {
         (first + partition as usize) % parallelism
     }
 
-    /// Deals partitions out that nobody reads so far, unless the source was started again since.
-    pub fn deal(&self, fresh: Vec<Partition>, parallelism: usize, generation: u64) {
-        let mut dealt = self.dealing();
+    /// Assigns partitions that no subtask reads so far, unless the source was started again since.
+    pub fn assign(&self, fresh: Vec<Partition>, parallelism: usize, generation: u64) {
+        let mut assignments = self.assignments();
         if self.generation.load(Ordering::Relaxed) != generation {
             return;
         }
         for p in fresh {
-            dealt.entry(Self::subtask(&p.topic, p.partition, parallelism)).or_default().push(p);
+            assignments.entry(Self::subtask(&p.topic, p.partition, parallelism)).or_default().push(p);
         }
     }
 

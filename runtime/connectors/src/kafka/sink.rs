@@ -37,7 +37,7 @@ struct KafkaSink {
     /// Whether the format says of each row whether it comes or goes.
     changes: bool,
     /// Whether messages wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
-    /// within an epoch may come out otherwise when the epoch is repeated, and what it does not come to again nobody would take back.
+    /// within an epoch may come out otherwise when the epoch is repeated, and a row that is not written again would never be retracted.
     waits: bool,
     /// With exactly-once.
     transactions: Option<Arc<Mutex<Transactions>>>,
@@ -46,7 +46,7 @@ struct KafkaSink {
     renewing: Once,
     partitions: Mutex<i32>,
     /// Asks about the topic.
-    probe: Mutex<Option<BaseConsumer<Context>>>,
+    admin: Mutex<Option<BaseConsumer<Context>>>,
     /// Where messages go at once.
     producers: IdleConnections<Producer>,
 }
@@ -91,7 +91,7 @@ pub(super) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
         renewal,
         renewing: Once::new(),
         partitions: Mutex::new(0),
-        probe: Mutex::default(),
+        admin: Mutex::default(),
         producers: IdleConnections::default(),
     }))
 }
@@ -99,9 +99,9 @@ pub(super) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
 impl SinkFactory for KafkaSink {
     fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         // Asks for the topic first: a wrong address or name is told at once, and plainly.
-        let probe = locked(&self.probe).take().map_or_else(|| self.cluster.consumer("weir"), Ok)?;
-        let found = self.cluster.partitions(&probe, Some(std::slice::from_ref(&self.topic)))?;
-        *locked(&self.probe) = Some(probe);
+        let admin = locked(&self.admin).take().map_or_else(|| self.cluster.consumer("weir"), Ok)?;
+        let found = self.cluster.partitions(&admin, Some(std::slice::from_ref(&self.topic)))?;
+        *locked(&self.admin) = Some(admin);
         *locked(&self.partitions) = found.first().map_or(1, |(_, p)| p.len() as i32);
         let Some(transactions) = &self.transactions else { return Ok(()) };
         locked(transactions).begin(job, mark)?;
@@ -183,9 +183,9 @@ struct Writer {
     producer: Option<Producer>,
     producers: IdleConnections<Producer>,
     records: Records,
-    /// The keys whose rows have gone in this epoch and not come again, with what lies beside their tombstones: those are written
+    /// The keys whose rows have gone in this epoch and not come again, with the metadata of their tombstones: those are written
     /// when it ends, so that no reader sees a key vanish whose next row is on its way.
-    going: BTreeMap<Vec<u8>, Beside>,
+    going: BTreeMap<Vec<u8>, WrittenMetadata>,
     going_bytes: usize,
     /// The texts of a row's value and key, and of the key of the row behind it.
     text: (Vec<u8>, Vec<u8>, Vec<u8>),
@@ -201,9 +201,9 @@ fn encode(e: &mut dyn Encoder, batch: &Batch, row: usize, columns: &[usize], out
 type OwnHeader = (Vec<u8>, Vec<u8>);
 
 /// The time and the headers that a row gives its message.
-type Beside = (Option<i64>, Vec<OwnHeader>);
+type WrittenMetadata = (Option<i64>, Vec<OwnHeader>);
 
-fn beside(layout: &Layout, batch: &Batch, row: usize) -> Beside {
+fn metadata_of(layout: &Layout, batch: &Batch, row: usize) -> WrittenMetadata {
     let (mut time, mut headers) = (None, vec![]);
     for (column, metadata) in &layout.metadata {
         match (metadata, Value::read(batch.data.column(*column), row)) {
@@ -240,7 +240,7 @@ impl Sink for Writer {
             }
             if self.upsert && kind.sign() < 0 {
                 self.going_bytes += key.len() + 64;
-                self.going.insert(key.clone(), beside(&self.layout, &batch, row));
+                self.going.insert(key.clone(), metadata_of(&self.layout, &batch, row));
                 continue;
             }
             if !self.going.is_empty() {
@@ -251,7 +251,7 @@ impl Sink for Writer {
             if let (Some(n), Some(p)) = (self.turns, &mut self.partition) {
                 *p = (*p + 1) % n;
             }
-            let (time, headers) = beside(&self.layout, &batch, row);
+            let (time, headers) = metadata_of(&self.layout, &batch, row);
             self.records.push(&Record {
                 partition: self.partition,
                 time,

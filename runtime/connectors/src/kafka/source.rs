@@ -1,4 +1,4 @@
-//! Reads topics. Weir deals partitions out to its subtasks itself; how far each was read is state, and part of an epoch.
+//! Reads topics. Weir assigns partitions to its subtasks itself; how far each was read is state, and part of an epoch.
 
 use super::client::{Cluster, PATIENCE};
 use super::layout::Layout;
@@ -64,9 +64,9 @@ pub(super) fn source(table: &TableSpec, start: Option<Start>) -> Result<Arc<dyn 
         discovery: (!discovery.is_zero() && stop == Stop::Never).then_some(discovery),
         stop,
         again: table.again,
-        dealt: Mutex::default(),
+        assignments: Mutex::default(),
         count: AtomicUsize::new(0),
-        probe: Mutex::default(),
+        admin: Mutex::default(),
         consumers: IdleConnections::default(),
         generation: AtomicU64::new(0),
     }))))
@@ -80,7 +80,7 @@ impl SourceFactory for KafkaSource {
         let started = self.begin(state, parallelism);
         if started.is_err() {
             // What it was told of a cluster that is out of order is not true for long.
-            *locked(&self.0.probe) = None;
+            *locked(&self.0.admin) = None;
         }
         started
     }
@@ -91,16 +91,16 @@ impl SourceFactory for KafkaSource {
 }
 
 impl KafkaSource {
-    /// Finds the partitions, and deals them out with their positions.
+    /// Finds the partitions, and assigns them to subtasks with their positions.
     fn begin(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let shared = &self.0;
         let generation = {
-            // Under the lock, so that nobody who looked for the start before deals anything out from here on.
-            let mut dealt = shared.dealing();
-            dealt.clear();
+            // Under the lock, so that no discovery of an earlier start assigns anything from here on.
+            let mut assignments = shared.assignments();
+            assignments.clear();
             shared.generation.fetch_add(1, Ordering::Relaxed) + 1
         };
-        let consumer = shared.probe()?;
+        let consumer = shared.admin()?;
         let found = shared.found(&consumer)?;
         if found.is_empty() {
             let e = Error::script(format!("no topic at {} is of the pattern", shared.cluster.servers()));
@@ -153,7 +153,7 @@ impl KafkaSource {
         let start = if known.is_empty() { &shared.start } else { &Start::Earliest };
         shared.begin(&consumer, &mut new, start)?;
         let mut seen: Vec<(String, i32)> = old.iter().chain(&new).map(|p| (p.topic.clone(), p.partition)).collect();
-        shared.deal(old.into_iter().chain(new).collect(), parallelism, generation);
+        shared.assign(old.into_iter().chain(new).collect(), parallelism, generation);
         if let Some(every) = shared.discovery {
             let weak = Arc::downgrade(shared);
             spawn("weir-discovery", move || {
@@ -186,7 +186,7 @@ impl KafkaSource {
                             );
                             seen.push((p.topic.clone(), p.partition));
                         }
-                        shared.deal(fresh, parallelism, generation);
+                        shared.assign(fresh, parallelism, generation);
                     }
                 }
             })?;

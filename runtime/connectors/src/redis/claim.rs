@@ -60,7 +60,7 @@ impl Claim {
     fn try_take(&self, connection: &mut Connection, job: &JobIdentity, begun: bool, again: bool) -> Result<()> {
         // The key and the rows may be of different nodes, which no transaction spans.
         let about: String = match connection.run(&mut |c| redis::cmd("INFO").arg("cluster").query(c)) {
-            Err(e) if e.is_outage() => return Err(e),
+            Err(e) if e.is_retriable() => return Err(e),
             // Not everybody may ask.
             about => about.unwrap_or_default(),
         };

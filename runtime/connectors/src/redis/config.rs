@@ -222,6 +222,10 @@ impl Connection {
     }
 
     fn error(&self, e: &redis::RedisError) -> Error {
+        self.classified(e).with_source(e.clone())
+    }
+
+    fn classified(&self, e: &redis::RedisError) -> Error {
         let message = format!("{}: {e}", self.config.address());
         // Of several commands, what the first one came to.
         let of_several = e.clone().into_server_errors();

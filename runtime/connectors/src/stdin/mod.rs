@@ -76,7 +76,7 @@ impl Source for StdinReader {
                 });
             }
             let read = |space: &mut [u8]| std::io::stdin().lock().read(space);
-            let n = self.reading.fill(read).map_err(|e| Error::data(format!("cannot read standard input: {e}")))?;
+            let n = self.reading.fill(read).map_err(|e| Error::data("cannot read standard input").caused_by(e))?;
             self.at_end = n == 0;
         }
         match self.reading.decode(self.at_end, out)? {

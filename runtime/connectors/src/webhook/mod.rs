@@ -253,7 +253,7 @@ impl Sink for Writer {
                     let op = ("op".to_string(), Jinja::from(batch.kind(row).mark()));
                     let all: BTreeMap<String, Jinja> = std::iter::once(op).chain(values).collect();
                     let text = env.get_template(TEMPLATE).and_then(|t| t.render(all));
-                    text.map_err(|e| Error::data(format!("'{TEMPLATE}' fails for a row: {e}")))?.into_bytes()
+                    text.map_err(|e| Error::data(format!("'{TEMPLATE}' fails for a row")).caused_by(e))?.into_bytes()
                 }
             };
             self.context.metrics.bytes_out.inc_by(body.len() as u64);

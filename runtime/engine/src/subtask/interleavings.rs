@@ -1,7 +1,7 @@
 //! A whole job of machines without actors: small networks, whose messages, pieces of work, epochs and failures happen in an order
 //! drawn by lot. Whatever the order, every row is committed once, rows of a key stay in order, barriers are aligned, and credits,
 //! batches on their way and batches in queues always add up to the window. Event time never goes back, and never comes before the rows
-//! that it is of, unless those had been idle.
+//! that it is of, unless those had been idle; behind a kill it is where it was at the last epoch.
 //!
 //! `WEIR_INTERLEAVINGS` sets the number of runs (10,000 by default), `WEIR_SEED` the first one's seed.
 
@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::Polled;
+use weir_core::watermarks::{SplitId, SplitTracker};
 use weir_core::{Error, Result};
 
 /// A row: which of the job's sequences it belongs to, which is its key as well, and its number in that, from 0.
@@ -115,8 +116,11 @@ struct Subtask {
     passed: u64,
     /// The rows of each sequence that have come, to see that they are in order, by the node that they came from.
     seen: BTreeMap<(usize, usize), u64>,
-    /// How far event time has come in front of it.
+    /// How far event time has come in front of it, and how far it was when this generation began.
     time: EventTime,
+    resumed: Watermark,
+    /// Of a source, the splits that its sequence is spread over.
+    splits: SplitTracker,
     /// The inputs that have ended.
     ended: BTreeSet<usize>,
 }
@@ -131,6 +135,24 @@ struct Committed {
     positions: BTreeMap<usize, u64>,
     rows: Vec<Row>,
     epoch: u64,
+    /// How far the splits of each source's subtask were, and how far event time was in front of each node.
+    watermarks: BTreeMap<(usize, u32), Watermark>,
+    times: BTreeMap<usize, EventTime>,
+}
+
+/// Over how many splits the sequence of a source's subtask is spread, in turn.
+fn splits_of(sequence: usize) -> u64 {
+    1 + sequence as u64 % 3
+}
+
+/// What is kept of event time: of each subtask's the least, without ends, which come again.
+fn least(kept: Option<EventTime>, time: &EventTime) -> EventTime {
+    let own = |w: &Watermark| if *w == Watermark::END { Watermark::NONE } else { *w };
+    let time = EventTime { inputs: time.inputs.iter().map(own).collect(), all: own(&time.all) };
+    kept.into_iter().fold(time, |a, b| EventTime {
+        inputs: a.inputs.iter().zip(&b.inputs).map(|(a, b)| *a.min(b)).collect(),
+        all: a.all.min(b.all),
+    })
 }
 
 /// One generation of subtasks.
@@ -144,8 +166,10 @@ struct Generation<'a> {
     positions: BTreeMap<usize, u64>,
     /// Where this generation began to read.
     began: BTreeMap<usize, u64>,
-    /// Those of the epoch on its way.
+    /// Those of the epoch on its way, and its watermarks.
     at_barrier: BTreeMap<usize, u64>,
+    watermarks: BTreeMap<(usize, u32), Watermark>,
+    times: BTreeMap<usize, EventTime>,
     /// What the sinks have taken since their barriers.
     taken: BTreeMap<usize, Vec<Row>>,
     /// Whether sources say that they are idle, so that their rows may be late.
@@ -173,10 +197,20 @@ impl<'a> Generation<'a> {
                 let targets: usize = nodes.iter().filter(|o| o.inputs.contains(&node)).map(|o| o.parallelism).sum();
                 let inputs = n.inputs.iter().enumerate();
                 let inputs: Vec<usize> = inputs.flat_map(|(i, from)| vec![i; nodes[*from].parallelism]).collect();
-                let machine = match n.kind {
+                let mut machine = match n.kind {
                     Kind::Source => Machine::source(targets),
                     _ => Machine::new(inputs, targets),
                 };
+                let mut splits = SplitTracker::default();
+                if n.kind == Kind::Source {
+                    for split in 0..splits_of(subtasks.len()) as u32 {
+                        let kept = committed.watermarks.get(&(subtasks.len(), split)).copied();
+                        splits.add(SplitId(split), "a split", kept.unwrap_or_default(), 0);
+                    }
+                    splits.update();
+                }
+                let kept = committed.times.get(&node);
+                kept.iter().for_each(|time| machine.resume(time));
                 subtasks.push(Subtask {
                     node,
                     machine,
@@ -188,6 +222,8 @@ impl<'a> Generation<'a> {
                     passed: committed.epoch,
                     seen: BTreeMap::new(),
                     time: EventTime { inputs: vec![Watermark::NONE; n.inputs.len()], all: Watermark::NONE },
+                    resumed: kept.map_or(Watermark::NONE, |t| t.all),
+                    splits,
                     ended: BTreeSet::new(),
                 });
             }
@@ -212,6 +248,8 @@ impl<'a> Generation<'a> {
             positions: committed.positions.clone(),
             began: committed.positions.clone(),
             at_barrier: BTreeMap::new(),
+            watermarks: BTreeMap::new(),
+            times: BTreeMap::new(),
             taken: BTreeMap::new(),
             idles,
             coordinator: coordinator::Machine::new(all, INTERVAL, committed.epoch + 1, true, now),
@@ -297,18 +335,26 @@ impl<'a> Generation<'a> {
         let mut out: Vec<Row> = vec![];
         let mut behind = vec![];
         let outcome = match work {
-            Work::Poll => {
+            Work::Poll { .. } => {
                 let position = self.positions.entry(at).or_default();
                 let rows = random.u64(0..=(self.length - *position).min(9));
                 out.extend((*position..*position + rows).map(|n| (at, n)));
                 *position += rows;
-                // A row's time is its number, and all up to this have come.
-                if random.bool() && *position > 0 {
-                    behind.push(Item::Watermark(Watermark(*position as i64 - 1)));
+                // A row's time is its number.
+                let splits = &mut self.subtasks[at].splits;
+                for (_, n) in &out {
+                    splits.advance(SplitId((n % splits_of(at)) as u32), Watermark(*n as i64), 0);
+                }
+                let idle = self.idles && random.bool();
+                if idle {
+                    splits.find_idle(0, 0);
+                }
+                if random.bool() && splits.watermark() > Watermark::NONE {
+                    behind.push(Item::Watermark(splits.watermark()));
                 }
                 match random.u8(0..4) {
                     0 => {
-                        behind.extend((self.idles && random.bool()).then_some(Item::Idle));
+                        behind.extend(idle.then_some(Item::Idle));
                         Outcome::Polled(Polled::Wait(Duration::from_millis(1)))
                     }
                     _ if *position == self.length => {
@@ -335,7 +381,7 @@ impl<'a> Generation<'a> {
                 self.time_is_true(at, &time);
                 self.subtasks[at].time = time;
                 behind.extend((kind == Kind::Pass).then_some(Item::Watermark(self.subtasks[at].time.all)));
-                Outcome::Told
+                Outcome::Notified
             }
             Work::InputEnded { input, last } => {
                 let s = &mut self.subtasks[at];
@@ -344,7 +390,7 @@ impl<'a> Generation<'a> {
                 assert_eq!(last, s.ended.len() == self.nodes[s.node].inputs.len());
                 assert!(!last || s.time.all == Watermark::END, "time stands still behind the end of all");
                 behind.extend((kind == Kind::Pass && last).then_some(Item::End));
-                Outcome::Told
+                Outcome::Notified
             }
             Work::Tick => panic!("nobody asked for a time of day"),
             Work::Checkpoint(barrier) => {
@@ -360,7 +406,13 @@ impl<'a> Generation<'a> {
                 if barrier.end && kind != Kind::Source {
                     assert_eq!(s.ended.len(), self.nodes[s.node].inputs.len(), "the end of an input was not told");
                 }
+                if kind != Kind::Source {
+                    let kept = self.times.remove(&s.node);
+                    self.times.insert(s.node, least(kept, &s.time));
+                }
                 if kind == Kind::Source {
+                    let splits = s.splits.splits().map(|(id, status)| ((at, id.0), status.watermark));
+                    self.watermarks.extend(splits);
                     self.at_barrier.insert(at, self.positions.get(&at).copied().unwrap_or(0));
                 }
                 let taken = self.taken.remove(&at).unwrap_or_default();
@@ -418,7 +470,7 @@ impl<'a> Generation<'a> {
         if self.idles {
             return;
         }
-        assert_eq!(time.all, *time.inputs.iter().min().expect("an input"));
+        assert_eq!(time.all, s.resumed.max(*time.inputs.iter().min().expect("an input")));
         let parallelism = self.nodes[s.node].parallelism;
         let own = at - (0..at).rev().take_while(|o| self.subtasks[*o].node == s.node).count();
         for (input, watermark) in time.inputs.iter().enumerate() {
@@ -529,6 +581,8 @@ impl<'a> Generation<'a> {
             (number(0) as usize, number(8))
         }));
         committed.positions = std::mem::take(&mut self.at_barrier);
+        committed.watermarks = std::mem::take(&mut self.watermarks);
+        committed.times = std::mem::take(&mut self.times);
         committed.epoch = barrier.epoch.0;
         // The epoch is a cut through the job: what was read before it is committed, and nothing else.
         let mut there: BTreeMap<usize, u64> = BTreeMap::new();

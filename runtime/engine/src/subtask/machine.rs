@@ -9,7 +9,7 @@
 //!                        an error ────────────┴──▶ Failed     nothing happens any more
 //! ```
 //!
-//! A source has, beside that, its supply:
+//! A source has a supply as well:
 //!
 //! ```text
 //!            nothing to read for a while      time is over
@@ -70,8 +70,8 @@ impl Rows for Batch {
 /// A piece of work for the subtask's thread.
 #[derive(Debug)]
 pub(crate) enum Work<B> {
-    /// Ask the source for rows.
-    Poll,
+    /// Ask the source for rows. `held_up`: since it was asked last, a target had no room, or the source was held.
+    Poll { held_up: bool },
     /// Take rows of an input.
     Process(usize, Vec<B>),
     /// Take note that event time has come further.
@@ -191,6 +191,8 @@ pub(crate) struct Machine<B> {
     supply: Option<Supply>,
     /// The barrier that a source was asked for.
     asked: Option<Barrier>,
+    /// Whether a source could not be asked for rows for a while, though it may have had some.
+    held_up: bool,
     channels: Vec<Channel>,
     /// Event time, and what the operator knows of it.
     progress: Progress,
@@ -226,6 +228,7 @@ impl<B: Rows> Machine<B> {
             phase: Phase::Free,
             supply: None,
             asked: None,
+            held_up: false,
             told: progress.event_time(),
             progress,
             idle: false,
@@ -239,6 +242,17 @@ impl<B: Rows> Machine<B> {
             epoch_wanted: false,
             pace: FIRST_PACE,
         }
+    }
+
+    /// Begins with the event time that an earlier generation's operator had come to, before anything arrives.
+    pub fn resume(&mut self, at: &EventTime) {
+        self.progress.resume(at);
+        self.time_changes();
+    }
+
+    /// What is known of event time.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// What its time is booked as at the moment.
@@ -288,6 +302,7 @@ impl<B: Rows> Machine<B> {
             Event::Held => {
                 self.supply_changes(Supply::Flowing, Supply::Held);
                 self.supply_changes(Supply::Waiting, Supply::Held);
+                self.held_up = true;
                 return;
             }
             Event::Waited => self.supply_changes(Supply::Waiting, Supply::Flowing),
@@ -328,7 +343,7 @@ impl<B: Rows> Machine<B> {
             actions.push(Action::Tell(News::WantsEpoch));
         }
         match done.outcome {
-            Outcome::Processed | Outcome::Told | Outcome::Polled(Polled::More) => {}
+            Outcome::Processed | Outcome::Notified | Outcome::Polled(Polled::More) => {}
             Outcome::Polled(Polled::Wait(time)) => {
                 self.supply_changes(Supply::Flowing, Supply::Waiting);
                 actions.push(Action::WakeAfter(time));
@@ -361,13 +376,17 @@ impl<B: Rows> Machine<B> {
         }
         self.send(actions);
         if !self.pending.is_empty() || self.phase == Phase::Ending {
+            self.held_up = true;
             return;
         }
         let work = match self.supply {
             None => self.next_work(actions),
             Some(supply) => match self.asked.take() {
                 Some(barrier) => Ok(Some(Work::Checkpoint(barrier))),
-                None => Ok((supply == Supply::Flowing).then_some(Work::Poll)),
+                None if supply == Supply::Flowing => {
+                    Ok(Some(Work::Poll { held_up: std::mem::take(&mut self.held_up) }))
+                }
+                None => Ok(None),
             },
         };
         match work {
@@ -442,7 +461,7 @@ impl<B: Rows> Machine<B> {
                         vec![first]
                     } else {
                         actions.push(Action::Credit { channel });
-                        self.gather(input, batch, actions)
+                        self.take_batches(input, batch, actions)
                     };
                     return Ok(Some(Work::Process(input, batches)));
                 }
@@ -488,7 +507,7 @@ impl<B: Rows> Machine<B> {
     }
 
     /// A batch and what waits behind it on the same input, up to the next barrier and as much as the operator wants.
-    fn gather(&mut self, input: usize, first: B, actions: &mut Vec<Action<B>>) -> Vec<B> {
+    fn take_batches(&mut self, input: usize, first: B, actions: &mut Vec<Action<B>>) -> Vec<B> {
         let mut rows = first.rows();
         let mut batches = vec![first];
         while rows < self.preferred_rows

@@ -13,8 +13,10 @@ use machine::{Action, Activity, Event, Machine, Work};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::clock::Clock;
+use weir_core::event_time::ChannelTime;
+use weir_core::event_time_report;
 use weir_core::metrics::SubtaskMetrics;
-use weir_core::thread::spawn_with_stack;
+use weir_core::thread::{locked, spawn_with_stack};
 use weir_core::{Batch, Error};
 
 /// The stack of a thread that runs functions: Wasm takes a megabyte of it at most.
@@ -25,6 +27,15 @@ pub(crate) struct Target {
     pub recipient: Recipient<Data>,
     pub connect: Recipient<Connect>,
     pub channel: usize,
+}
+
+/// A channel that a subtask takes rows from.
+pub(crate) struct Input {
+    /// The operator's input that it belongs to.
+    pub input: usize,
+    /// Who sends on it.
+    pub operator: Arc<str>,
+    pub subtask: usize,
 }
 
 pub(crate) struct Subtask {
@@ -40,6 +51,10 @@ pub(crate) struct Subtask {
     /// For each channel, who sends on it, and which of its targets this is.
     senders: Vec<Option<(Recipient<Credit>, usize)>>,
     targets: Vec<Target>,
+    /// Who sends on each channel.
+    inputs: Vec<Input>,
+    /// The event time that it was shown with last.
+    shown: Vec<ChannelTime>,
     /// What time is booked as, and since when it was not booked.
     activity: Activity,
     since: Instant,
@@ -48,20 +63,22 @@ pub(crate) struct Subtask {
 }
 
 impl Subtask {
-    /// `inputs`: for each channel, the operator's input that it belongs to.
     pub fn new(
         node: usize,
         name: String,
         coordinator: Addr<Coordinator>,
-        worker: Worker,
-        inputs: Vec<usize>,
+        mut worker: Worker,
+        inputs: Vec<Input>,
         targets: Vec<Target>,
     ) -> Self {
         let senders = inputs.iter().map(|_| None).collect();
-        let machine = match worker.task {
+        let mut machine = match worker.task {
             Task::Source(_) => Machine::source(targets.len()),
-            Task::Operator(_) | Task::Sink(_) => Machine::new(inputs, targets.len()),
+            Task::Operator(_) | Task::Sink(_) => Machine::new(inputs.iter().map(|i| i.input).collect(), targets.len()),
         };
+        if let Some(time) = worker.resumes.take() {
+            machine.resume(&time);
+        }
         Subtask {
             node,
             name,
@@ -74,6 +91,8 @@ impl Subtask {
             work: None,
             senders,
             targets,
+            inputs,
+            shown: vec![],
             since: Instant::now(),
             began: Instant::now(),
         }
@@ -105,6 +124,25 @@ impl Subtask {
             self.account();
         }
         self.metrics.queue.set(self.machine.queued() as i64);
+    }
+
+    /// Shows others how far event time is on each channel, and in front of the operator.
+    fn show_event_time(&mut self) {
+        let now: Vec<ChannelTime> = self.machine.progress().channels().collect();
+        if now == self.shown {
+            return;
+        }
+        let senders = self.inputs.iter().zip(&now);
+        let senders = senders.map(|(i, time)| event_time_report::Sender {
+            operator: i.operator.clone(),
+            subtask: i.subtask,
+            time: *time,
+        });
+        let mut report = locked(&self.metrics.event_time);
+        report.input = self.machine.progress().event_time().all;
+        report.senders = senders.collect();
+        drop(report);
+        self.shown = now;
     }
 
     fn act(&mut self, action: Action<Batch>, ctx: &mut Context<Self>) {
@@ -175,7 +213,10 @@ impl Actor for Subtask {
         self.metrics.queue_room.set(self.machine.queue_room() as i64);
         self.since = Instant::now();
         // So that the times are right for whoever looks while a long piece of work goes on.
-        ctx.run_interval(Duration::from_millis(500), |a, _| a.account());
+        ctx.run_interval(Duration::from_millis(500), |a, _| {
+            a.account();
+            a.show_event_time();
+        });
         self.on(Event::Started, ctx);
     }
 }

@@ -1,5 +1,6 @@
 //! Arrays, maps and rows.
 
+use super::arguments;
 use super::size;
 use super::table::*;
 use crate::equality::{Equality, Identity, equals};
@@ -384,7 +385,7 @@ fn slice(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let items = list(a, 0);
     let n = items.len() as i64;
     let place = |v: i64| if v < 0 { n + v + 1 } else { v };
-    let from = place(a[1].as_i64().unwrap_or(1)).max(1);
+    let from = place(arguments::int(&a[1])).max(1);
     let to = a.get(2).and_then(Value::as_i64).map_or(n, place).min(n);
     let length = to.saturating_sub(from).saturating_add(1).max(0);
     Ok(Value::List(items.into_iter().skip(from as usize - 1).take(length as usize).collect()))

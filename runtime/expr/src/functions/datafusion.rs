@@ -236,7 +236,7 @@ impl Bridge {
             .collect::<Result<Vec<_>>>()?;
         let fail = |e: datafusion_common::DataFusionError| {
             let why = e.strip_backtrace();
-            Error::data(why.lines().next().unwrap_or_default().chars().take(300).collect::<String>())
+            Error::data(why.lines().next().unwrap_or_default().chars().take(300).collect::<String>()).with_source(e)
         };
         let result = self
             .function

@@ -1,5 +1,6 @@
 //! Hashes and encodings of bytes.
 
+use super::arguments;
 use super::table::*;
 use base64::Engine;
 use base64::alphabet;
@@ -22,12 +23,14 @@ pub(super) const ALL: &[Definition] = &[
     def("BIN", &[Long], (1, 1), Type(string), Strict(|a, _| Ok(Value::string(format!("{:b}", int_at(a, 0)))))),
 ];
 
+#[track_caller]
 fn raw<'a>(a: &'a [Value<'_>]) -> &'a [u8] {
-    a[0].as_bytes().unwrap_or_default()
+    arguments::bytes(&a[0])
 }
 
+#[track_caller]
 fn int_at(a: &[Value<'_>], i: usize) -> i64 {
-    a[i].as_i64().unwrap_or(0)
+    arguments::int(&a[i])
 }
 
 fn digest<D: Digest>(a: &[Value<'_>]) -> Outcome {

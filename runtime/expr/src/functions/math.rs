@@ -1,5 +1,6 @@
 //! Numbers.
 
+use super::arguments;
 use super::table::*;
 use crate::arith::{fits, power_of_ten, rescale};
 use arrow::datatypes::i256;
@@ -75,7 +76,7 @@ fn random() -> f64 {
 }
 
 fn float(a: &[Value<'_>], i: usize) -> f64 {
-    a[i].as_f64().unwrap_or(f64::NAN)
+    arguments::double(&a[i])
 }
 
 fn log(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -152,7 +153,7 @@ fn rounded(a: &[Expr]) -> Result<SqlType, String> {
 }
 
 fn digits(a: &[Value<'_>]) -> i64 {
-    a.get(1).and_then(Value::as_i64).unwrap_or(0)
+    a.get(1).map_or(0, arguments::int)
 }
 
 fn round(a: &[Value<'_>], c: &Call<'_>) -> Outcome {

@@ -3,6 +3,7 @@
 //! A family a file. Each family is a table of definitions: a name, what the arguments may be, what comes out, and a plain
 //! function over values; the few that are hot work on whole columns.
 
+mod arguments;
 mod choice;
 mod collection;
 mod datafusion;

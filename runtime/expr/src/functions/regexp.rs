@@ -1,6 +1,7 @@
 //! Patterns: LIKE, SIMILAR TO and regular expressions. A constant pattern that is none is told when the statement is bound; one
 //! from the data gives what Flink gives: NULL, false or an error.
 
+use super::arguments;
 use super::pattern::{self, Kind, Pattern};
 use super::size;
 use super::table::*;
@@ -24,8 +25,9 @@ fn strings() -> T {
     T::Array(Box::new(SqlType::STRING))
 }
 
+#[track_caller]
 fn s<'a>(a: &'a [Value<'_>], at: usize) -> &'a str {
-    a[at].as_str().unwrap_or_default()
+    arguments::text(&a[at])
 }
 
 fn own(t: &str) -> Value<'static> {

@@ -1,5 +1,6 @@
 //! Text.
 
+use super::arguments;
 use super::printf::printf;
 use super::size;
 use super::table::*;
@@ -72,16 +73,19 @@ fn sum_of_two(a: &[Expr]) -> Result<SqlType, String> {
     Ok(SqlType::from(T::Varchar(length(&t))).nullable(nullable))
 }
 
+#[track_caller]
 fn s<'a>(a: &'a [Value<'_>], at: usize) -> &'a str {
-    a[at].as_str().unwrap_or_default()
+    arguments::text(&a[at])
 }
 
+#[track_caller]
 fn raw<'a>(a: &'a [Value<'_>], at: usize) -> &'a [u8] {
-    a[at].as_bytes().unwrap_or_default()
+    arguments::bytes(&a[at])
 }
 
+#[track_caller]
 fn i(a: &[Value<'_>], at: usize) -> i64 {
-    a[at].as_i64().unwrap_or(0)
+    arguments::int(&a[at])
 }
 
 fn text(s: String) -> Outcome {
@@ -418,7 +422,7 @@ fn elt_type(a: &[Expr]) -> Result<SqlType, String> {
 }
 
 fn elt(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let at = a[0].as_i64().unwrap_or(0);
+    let at = i(a, 0);
     Ok(if at < 1 { Value::Null } else { a.get(at as usize).cloned().unwrap_or(Value::Null).into_owned() })
 }
 

@@ -1,5 +1,6 @@
 //! Dates and times.
 
+use super::arguments;
 use super::table::*;
 use crate::patterns;
 use crate::time::{self, Unit, Zone};
@@ -94,7 +95,7 @@ fn back((s, n): (i64, u32), ty: &SqlType, c: &Call<'_>) -> Value<'static> {
 }
 
 fn unit(v: &Value<'_>) -> Result<Unit, String> {
-    let name = v.as_str().unwrap_or_default();
+    let name = arguments::text(v);
     Unit::parse(name).ok_or_else(|| format!("there is no unit of time '{name}'"))
 }
 
@@ -260,7 +261,7 @@ fn added(a: &[Expr]) -> Result<SqlType, String> {
 
 fn add_units(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let (s, n) = counted(&a[2], &c.types[2], c).ok_or("takes a date or a time")?;
-    let k = a[1].as_i64().unwrap_or(0);
+    let k = arguments::int(&a[1]);
     let months = |m: i64| k.checked_mul(m).and_then(|k| time::add_months(s, k)).map(|s| (s, n));
     let seconds = |m: i64| k.checked_mul(m).and_then(|k| s.checked_add(k)).map(|s| (s, n));
     let moved = match unit(&a[0])? {
@@ -298,7 +299,7 @@ fn shifted(a: &[Expr]) -> Result<SqlType, String> {
 }
 
 fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
-    let k = a[1].as_i64().unwrap_or(0) * sign;
+    let k = arguments::int(&a[1]) * sign;
     // An instant moves by days of 24 hours and by the months of UTC.
     if c.types[1].kind == T::IntervalDay {
         return Ok(match (&a[0], &c.types[0].kind) {
@@ -363,7 +364,7 @@ fn unix_type(a: &[Expr]) -> Result<SqlType, String> {
 const PLAIN: &str = "yyyy-MM-dd HH:mm:ss";
 
 fn date_format(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let pattern = a[1].as_str().unwrap_or_default();
+    let pattern = arguments::text(&a[1]);
     if let Value::Text(t) = &a[0] {
         let millis = patterns::parse_simple(PLAIN, t, &Zone::UTC)?;
         return Ok(match millis {
@@ -378,7 +379,7 @@ fn date_format(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 }
 
 fn to_date(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let t = a[0].as_str().unwrap_or_default();
+    let t = arguments::text(&a[0]);
     let days = match a.get(1).and_then(Value::as_str) {
         None => time::parse_date(t),
         Some(f) => patterns::parse_simple(f, t, &Zone::UTC)?.map(|ms| ms.div_euclid(DAY * 1000) as i32),
@@ -395,7 +396,7 @@ fn by_format(text: &str, pattern: &str) -> Result<Option<(i64, u32)>, String> {
 }
 
 fn to_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
-    let t = a[0].as_str().unwrap_or_default();
+    let t = arguments::text(&a[0]);
     let parsed = match a.get(1).and_then(Value::as_str) {
         None => time::cast_timestamp(t).map(|(s, n)| (s, n / 1_000_000 * 1_000_000)),
         Some(f) => by_format(t, f)?,
@@ -475,7 +476,7 @@ fn instant(v: &Value<'_>, digits: u32) -> Option<(i64, u32)> {
 
 fn from_unixtime(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let format = a.get(1).and_then(Value::as_str).unwrap_or(PLAIN);
-    let millis = a[0].as_i64().unwrap_or(0).wrapping_mul(1000);
+    let millis = arguments::int(&a[0]).wrapping_mul(1000);
     Ok(Value::string(patterns::format_simple(format, millis, &c.session.zone)?))
 }
 
@@ -489,8 +490,8 @@ fn unix_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 }
 
 fn convert_tz(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    let zone = |at: usize| Zone::lenient(a[at].as_str().unwrap_or_default());
-    let millis = patterns::parse_simple(PLAIN, a[0].as_str().unwrap_or_default(), &zone(1))?;
+    let zone = |at: usize| Zone::lenient(arguments::text(&a[at]));
+    let millis = patterns::parse_simple(PLAIN, arguments::text(&a[0]), &zone(1))?;
     Ok(match millis {
         Some(ms) => Value::string(patterns::format_simple(PLAIN, ms, &zone(2))?),
         None => Value::Null,

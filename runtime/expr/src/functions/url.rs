@@ -1,5 +1,6 @@
 //! Addresses: their parts as Java's `URL` finds them, and the escapes of their texts.
 
+use super::arguments;
 use super::table::*;
 use crate::text::trimmed;
 use std::net::Ipv6Addr;
@@ -10,8 +11,9 @@ pub(super) const ALL: &[Definition] = &[
     def("PARSE_URL", &[Text], (2, 3), MaybeNull(string), Strict(parse)),
 ];
 
+#[track_caller]
 fn s<'a>(a: &'a [Value<'_>], at: usize) -> &'a str {
-    a.get(at).and_then(Value::as_str).unwrap_or_default()
+    a.get(at).map_or("", arguments::text)
 }
 
 fn encode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {

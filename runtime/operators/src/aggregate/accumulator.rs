@@ -141,6 +141,14 @@ impl Accumulator {
         }
     }
 
+    /// Forgets all rows: becomes `fresh`, which has none.
+    pub fn reset(&mut self, fresh: &Accumulator) {
+        match self {
+            Accumulator::Counted(c) => c.clear(),
+            other => other.clone_from(fresh),
+        }
+    }
+
     /// Takes a row in, or out when the sign is negative.
     pub fn add(&mut self, input: &Input<'_>, row: usize, sign: i64) {
         let keeps_null = matches!(self, Accumulator::Listed(_) | Accumulator::Ordered(_) | Accumulator::Log(_));

@@ -81,9 +81,10 @@ impl Counted {
         touched.into_iter().map(count).collect()
     }
 
-    /// All values, to be forgotten.
-    pub fn into_values(self) -> impl Iterator<Item = Vec<u8>> {
-        self.counts.into_keys().chain(self.touched)
+    /// Forgets all values; that counts as a change of each.
+    pub fn clear(&mut self) {
+        self.touched.extend(std::mem::take(&mut self.counts).into_keys());
+        (self.there, self.bytes) = (0, 0);
     }
 
     /// Bytes in memory, about.
@@ -111,6 +112,12 @@ mod tests {
         c.add(v("x"), 1);
         c.add(v("b"), -1);
         assert_eq!((c.len(), c.bytes()), (0, 0));
+        c.add(v("y"), 1);
+        c.take_touched();
+        c.add(v("z"), 1);
+        c.clear();
+        assert_eq!((c.len(), c.bytes()), (0, 0));
+        assert_eq!(c.take_touched(), [(v("y"), 0), (v("z"), 0)]);
         let mut again = Counted::default();
         again.load(v("b"), 3);
         assert!(again.take_touched().is_empty() && again.len() == 1);

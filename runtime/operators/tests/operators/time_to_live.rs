@@ -75,21 +75,21 @@ fn forgets(make: impl Fn(u64) -> Box<dyn OperatorFactory>, name: &str) {
         o.process(rows(0..500, "a", 0));
         o.process(rows(0..500, "b", 0));
         o.checkpoint();
-        let all = o.store.len();
+        let all = o.store.keys();
         assert!(all >= 500, "{name}");
         pass_over(&mut o);
-        assert_eq!(o.store.len(), all, "{name}: an hour has not passed");
+        assert_eq!(o.store.keys(), all, "{name}: an hour has not passed");
         assert_eq!(kinds(&o.process(rows(0..500, "b", 0))), ["+U", "-U"], "{name}: what is behind must hear of it");
         o.checkpoint();
         o.restore_as(make(1));
         pass_over(&mut o);
-        assert_eq!(o.store.len(), 0, "{name}");
+        assert_eq!(o.store.keys(), 0, "{name}");
         assert_eq!(kinds(&o.process(rows(0..500, "b", 0))), ["+I"], "{name}");
         // In memory only, when the cache is large.
         o.later(3);
         o.checkpoint();
         pass_over(&mut o);
-        assert_eq!(o.store.len(), 0, "{name}");
+        assert_eq!(o.store.keys(), 0, "{name}");
         o.process(rows(0..500, "b", 0));
         o.later(3);
         assert_eq!(kinds(&o.process(rows(0..500, "b", 0))), ["+I"], "{name}: it was too old");
@@ -112,15 +112,15 @@ fn what_was_kept_without_a_time_to_live_gets_one() {
         let mut o = Running::start(make(0), 1);
         o.process(rows(0..500, "a", 0));
         o.checkpoint();
-        let all = o.store.len();
+        let all = o.store.keys();
         o.restore_as(make(3_600_000));
         pass_over(&mut o);
-        assert_eq!(o.store.len(), all);
+        assert_eq!(o.store.keys(), all);
         o.restore_as(make(1));
         pass_over(&mut o);
         // Twice: the first pass gives those that have no time yet one.
         pass_over(&mut o);
-        assert_eq!(o.store.len(), 0);
+        assert_eq!(o.store.keys(), 0);
     }
 }
 
@@ -131,7 +131,7 @@ fn changes_of_keys_that_are_not_there_do_nothing() {
             let mut o = Running::start(Box::new(normalize(ttl, materializes)), 1);
             assert!(o.process(rows(0..3, "a", 3)).is_empty());
             o.checkpoint();
-            assert_eq!(o.store.len(), 0);
+            assert_eq!(o.store.keys(), 0);
             assert_eq!(kinds(&o.process(rows(0..3, "a", 2))), ["+I"]);
             assert_eq!(kinds(&o.process(rows(0..3, "a", 1))), ["-D"]);
         }

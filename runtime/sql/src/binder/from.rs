@@ -1,15 +1,16 @@
 //! FROM: tables, views and queries by their names, and look-ups joined to them.
 
 use super::{not_yet, renamed};
-use crate::catalog::{Spent, Table, idents, place_of};
+use crate::catalog::{Spent, idents, place_of};
 use crate::lookup;
 use crate::names::{Binder, Scope};
 use crate::places::place;
-use crate::plan::{Plan, Shared};
 use crate::words::check_name;
 use sqlparser::ast::{Ident, Join, ObjectName, Select, Spanned, TableFactor, TableWithJoins};
 use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
+use weir_plan::Table;
+use weir_plan::{Plan, Shared};
 
 impl Binder<'_> {
     /// A named relation and the name that qualifies its columns.
@@ -73,7 +74,7 @@ impl Binder<'_> {
             return plan;
         }
         self.catalog.numbered += 1;
-        Plan::Shared(Arc::new(Shared::new(self.catalog.numbered, plan)))
+        Plan::Shared(Arc::new(Shared { id: self.catalog.numbered, plan }))
     }
 
     fn cte(&self, name: &str) -> Option<&(Plan, Spent)> {

@@ -4,11 +4,11 @@ use super::{Item, not_yet};
 use crate::aggregates::{Collector, layout, over_groups, set_column};
 use crate::names::{Binder, Scope};
 use crate::places::place;
-use crate::plan::Plan;
 use sqlparser::ast::{Expr as Ast, GroupByExpr, GroupByWithModifier, Select, Spanned};
 use std::collections::BTreeSet;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::Expr;
+use weir_plan::Plan;
 
 impl Binder<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one SELECT, already bound")]

@@ -8,7 +8,6 @@ use crate::aggregates::Collector;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
 use crate::places::place;
-use crate::plan::Plan;
 use crate::words::check_name;
 use sqlparser::ast::{Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
 use std::collections::BTreeMap;
@@ -16,6 +15,7 @@ use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
+use weir_plan::Plan;
 
 /// An item of SELECT: its name, its expression, and where that stands.
 type Item = (String, Expr, Option<Place>);

@@ -152,14 +152,14 @@ impl AvroFormat {
             let given = table.get(&SCHEMA)?;
             if let Some(text) = &given {
                 Schema::parse_str(text).map_err(|e| {
-                    let e = format!("'{}' is no Avro schema: {e}", table.key_of(&SCHEMA));
-                    Error::script(e).at(table.place_of(&SCHEMA))
+                    let wrong = Error::script(format!("'{}' is no Avro schema", table.key_of(&SCHEMA)));
+                    wrong.caused_by(e).at(table.place_of(&SCHEMA))
                 })?;
             }
             given.unwrap_or_else(|| row.to_string())
         };
         let parsed =
-            Schema::parse_str(&text).map_err(|e| Error::script(format!("no Avro schema: {e}")).at(table.place))?;
+            Schema::parse_str(&text).map_err(|e| Error::script("no Avro schema").caused_by(e).at(table.place))?;
         let (by, subject) = match kind {
             Records::Plain => (By::Table(Arc::new(Written::new(parsed))), None),
             Records::Registered | Records::Changes => {
@@ -259,7 +259,7 @@ pub(crate) struct AvroWriter {
 impl AvroWriter {
     fn new(table: &TableSpec, kind: Records) -> Result<Self> {
         let format = AvroFormat::new(table, kind)?;
-        let schema = Schema::parse_str(&format.text).map_err(|e| Error::internal(e.to_string()))?;
+        let schema = Schema::parse_str(&format.text).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         if matches!(format.by, By::Registry(_)) && format.subject.is_none() {
             let e = Error::script(format!("table '{}' lacks the option '{}'", table.name, table.key_of(&SUBJECT)));
             return Err(e.at(table.place));

@@ -81,7 +81,7 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be asked, or takes no such schema.
     pub fn register(&self, subject: &str, schema: &str) -> Result<u32> {
-        let mut url = url::Url::parse(&self.url).map_err(|e| Error::internal(e.to_string()))?;
+        let mut url = url::Url::parse(&self.url).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         url.path_segments_mut()
             .map_err(|()| Error::internal("an address without a path"))?
             .pop_if_empty()

@@ -11,6 +11,7 @@ mod path;
 mod tests;
 mod tree;
 
+use super::arguments;
 use super::table::*;
 use crate::json;
 use serde_json::Value as Json;
@@ -33,8 +34,9 @@ pub(super) const ALL: &[Definition] = &[
     def("IS JSON", &[Text], (2, 2), NotNull(boolean), Lenient(is_json)),
 ];
 
+#[track_caller]
 fn s<'a>(a: &'a [Value<'_>], at: usize) -> &'a str {
-    a.get(at).and_then(Value::as_str).unwrap_or_default()
+    a.get(at).map_or("", arguments::text)
 }
 
 fn text(j: Json) -> Outcome {

@@ -1,0 +1,155 @@
+//! The factory of each operator of the physical graph.
+
+use super::connectors::Specs;
+use std::sync::Arc;
+use weir_connectors::PassedOver;
+use weir_core::graph::{OperatorFactory, Role};
+use weir_core::{Error, Result};
+use weir_expr::{Expr, OnError};
+use weir_operators::aggregate::{AggregateFactory, Stage};
+use weir_operators::calc::CalcFactory;
+use weir_operators::chain::ChainFactory;
+use weir_operators::enforce::EnforceFactory;
+use weir_operators::expand::ExpandFactory;
+use weir_operators::lookup::LookupFactory;
+use weir_operators::normalize::NormalizeFactory;
+use weir_operators::values::ValuesFactory;
+use weir_plan::physical::{Aggregation, Node, Operator};
+
+/// What factories are made with.
+pub(super) struct Factories<'a> {
+    /// Tables as their connectors see them.
+    pub specs: Specs<'a>,
+    /// What becomes of rows that built-in functions fail on.
+    pub on_error: OnError,
+    /// Counts the dead letters that a replay leaves alone.
+    pub passed_over: &'a Arc<PassedOver>,
+}
+
+impl Factories<'_> {
+    /// What a node does.
+    ///
+    /// # Errors
+    /// When an option of a table is wrong.
+    pub(super) fn role(&self, node: &Node) -> Result<Role> {
+        let mut links = node.chain.iter().map(|o| self.operator(o, node)).collect::<Result<Vec<_>>>()?;
+        if links.len() == 1
+            && let Some(only) = links.pop()
+        {
+            return Ok(only);
+        }
+        let links = links.into_iter().map(|l| match l {
+            Role::Operator(link) => Ok(link),
+            Role::Source(_) | Role::Sink(_) => {
+                Err(Error::internal(format!("'{}' has a source or sink in a chain", node.name)))
+            }
+        });
+        Ok(Role::Operator(Arc::new(ChainFactory { links: links.collect::<Result<_>>()? })))
+    }
+
+    fn operator(&self, operator: &Operator, node: &Node) -> Result<Role> {
+        let (uid, statement) = (&node.uid, node.statement.as_ref());
+        let session = || self.specs.session.clone();
+        Ok(match operator {
+            Operator::Source { table, columns } => {
+                Role::Source(weir_connectors::source(&self.specs.read(table, columns, uid, statement)?)?)
+            }
+            Operator::DeadLetterSource { table, columns } => {
+                let mut spec = self.specs.read(table, columns, uid, statement)?;
+                spec.again = true;
+                Role::Source(weir_connectors::source(&spec)?)
+            }
+            Operator::Replay { table, columns, letters, uid } => {
+                let spec = self.specs.read(table, columns, uid, statement)?;
+                Role::Operator(weir_connectors::replay(&spec, letters.clone(), self.passed_over.clone())?)
+            }
+            Operator::Values { rows, schema } => {
+                Role::Source(Arc::new(ValuesFactory { rows: rows.clone(), schema: schema.clone(), session: session() }))
+            }
+            Operator::Calc { condition, exprs, schema, input } => self.calc(condition, exprs, schema, input, node),
+            Operator::Union { schema } => {
+                let columns = schema.fields.iter().enumerate();
+                let columns: Vec<Expr> = columns.map(|(i, f)| Expr::column(i, f.name.clone(), f.ty.clone())).collect();
+                self.calc(&None, &columns, schema, schema, node)
+            }
+            Operator::Expand { sets, keys, schema } => {
+                made(ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() })
+            }
+            Operator::Aggregate(a) => made(aggregate(a, Stage::Whole)),
+            Operator::LocalAggregate(a) => made(aggregate(a, Stage::Local)),
+            Operator::GlobalAggregate(a) => made(aggregate(a, Stage::Final)),
+            Operator::Normalize { keys, schema, ttl_millis } => made(NormalizeFactory {
+                keys: keys.clone(),
+                schema: schema.clone(),
+                materializes: false,
+                ttl_millis: *ttl_millis,
+            }),
+            Operator::Materialize { keys, schema, ttl_millis } => made(NormalizeFactory {
+                keys: keys.clone(),
+                schema: schema.clone(),
+                materializes: true,
+                ttl_millis: *ttl_millis,
+            }),
+            Operator::Enforce { table, constraints } => {
+                let spec = self.specs.written(table, uid, statement)?;
+                made(EnforceFactory { table: spec.name, schema: spec.schema, constraints: constraints.clone() })
+            }
+            Operator::Lookup { table, on, left, keep, columns, schema } => {
+                let spec = self.specs.read(table, columns, uid, statement)?;
+                let there: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
+                made(LookupFactory {
+                    table: weir_connectors::lookup(&spec, &there)?,
+                    keys: on.iter().map(|(here, _)| *here).collect(),
+                    keep: keep.clone(),
+                    left: *left,
+                    found: table.physical.project(columns),
+                    schema: schema.clone(),
+                })
+            }
+            Operator::Sink { table, key, changes, dead_letters } => {
+                let mut spec = self.specs.written(table, uid, statement)?;
+                spec.key = key.clone();
+                spec.changes = *changes;
+                let letters = dead_letters.as_ref().map(|t| self.specs.written(t, uid, statement)).transpose()?;
+                spec.dead_letters = letters.map(Box::new);
+                Role::Sink(weir_connectors::sink(&spec)?)
+            }
+        })
+    }
+
+    fn calc(
+        &self,
+        condition: &Option<Expr>,
+        exprs: &[Expr],
+        schema: &weir_core::Schema,
+        input: &weir_core::Schema,
+        node: &Node,
+    ) -> Role {
+        made(CalcFactory {
+            condition: condition.clone(),
+            exprs: exprs.to_vec(),
+            schema: schema.clone(),
+            input: input.clone(),
+            session: self.specs.session.clone(),
+            on_error: self.on_error,
+            statement: node.statement.identity.clone(),
+        })
+    }
+}
+
+fn made(factory: impl OperatorFactory + 'static) -> Role {
+    Role::Operator(Arc::new(factory))
+}
+
+fn aggregate(a: &Aggregation, stage: Stage) -> AggregateFactory {
+    AggregateFactory {
+        keys: a.keys.clone(),
+        calls: a.calls.clone(),
+        input: a.input.clone(),
+        schema: a.schema.clone(),
+        stage,
+        retracts: a.retracts,
+        at_end: a.at_end,
+        ttl_millis: a.ttl_millis,
+    }
+}

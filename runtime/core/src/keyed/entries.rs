@@ -1,0 +1,117 @@
+//! Entries of collections and timers: those of the store, and those in memory, which are newer, seen as one.
+
+use super::{COLLECTIONS, Codec, KeyedState, OVERHEAD, PAGE, Slot, TIMERS, written_at};
+use crate::Result;
+use crate::state::{KeyRange, Pair, Pairs};
+use std::collections::btree_map;
+use std::iter::Peekable;
+use std::ops::Bound;
+
+/// Bytes that an entry takes in memory, about.
+pub(super) fn entry_size(key: &[u8], value: Option<&Vec<u8>>) -> usize {
+    OVERHEAD + key.len() + value.map_or(0, Vec::len)
+}
+
+impl<C: Codec> KeyedState<C> {
+    /// Forgets those entries of collections of a key group that came to their time to live.
+    pub(super) fn sweep_entries(&mut self, group: u16) -> Result<()> {
+        let [high, low] = group.to_be_bytes();
+        let mut from = vec![high, low, COLLECTIONS];
+        let to = [high, low, TIMERS];
+        loop {
+            let page: Vec<Pair> = self.entry_range(&from, Some(&to)).take(PAGE).collect::<Result<_>>()?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = [last, &[0][..]].concat();
+            for (key, mut value) in page {
+                match written_at(&value, 0)? {
+                    0 => {
+                        value[..8].copy_from_slice(&self.now.to_be_bytes());
+                        self.put_entry(key, Some(value));
+                    }
+                    written if self.over(written) => self.put_entry(key, None),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// An entry, by its key in the store.
+    pub(super) fn entry(&mut self, key: &[u8]) -> Result<Option<&[u8]>> {
+        self.load_entries(vec![key.to_vec()])?;
+        Ok(self.entries.get(key).and_then(|s| s.value.as_deref()))
+    }
+
+    /// Brings entries into memory.
+    pub(super) fn load_entries(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
+        let asked = keys.len();
+        let missing = keys.into_iter().filter(|k| self.stored && !self.entries.contains_key(k));
+        let mut missing: Vec<Vec<u8>> = missing.collect();
+        missing.sort_unstable();
+        missing.dedup();
+        self.count_reads(asked, missing.len());
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.make_room();
+        let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
+        let found = self.state.get_many(&refs)?;
+        for (key, value) in missing.into_iter().zip(found) {
+            self.account.bytes += entry_size(&key, value.as_ref());
+            self.entries.insert(key, Slot { value, written: 0, used: self.epoch, dirty: false });
+        }
+        Ok(())
+    }
+
+    /// Gives an entry a value, or takes it away.
+    pub(super) fn put_entry(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let is = entry_size(&key, value.as_ref());
+        let old = self.entries.get(&key).map(|s| (entry_size(&key, s.value.as_ref()), s.dirty));
+        let (was, was_dirty) = old.unwrap_or_default();
+        self.account.note(was, is, was_dirty, true);
+        self.entries.insert(key, Slot { value, written: 0, used: self.epoch, dirty: true });
+    }
+
+    /// The entries of a range, in order: those of the store, and those in memory, which are newer.
+    pub(super) fn entry_range(&self, from: &[u8], to: Option<&[u8]>) -> Merged<'_> {
+        let stored = self.stored.then(|| self.state.range(KeyRange { from, to }).peekable());
+        let end = match to {
+            // A range of a map must not end before it begins.
+            Some(to) => Bound::Excluded(to.max(from)),
+            None => Bound::Unbounded,
+        };
+        let cached = self.entries.range::<[u8], _>((Bound::Included(from), end));
+        Merged { stored, cached: cached.peekable() }
+    }
+}
+
+/// Goes through entries of the store and of memory as if they were one.
+pub(super) struct Merged<'a> {
+    stored: Option<Peekable<Pairs<'a>>>,
+    cached: Peekable<btree_map::Range<'a, Vec<u8>, Slot<Vec<u8>>>>,
+}
+
+impl Iterator for Merged<'_> {
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Result<Pair>> {
+        loop {
+            let of_store = self.stored.as_mut().and_then(Peekable::peek);
+            let (from_store, both) = match (of_store, self.cached.peek()) {
+                (None, None) => return None,
+                (Some(Ok((k, _))), Some((cached, _))) => (k < *cached, k == *cached),
+                (of_store, _) => (of_store.is_some(), false),
+            };
+            if from_store || both {
+                let next = self.stored.as_mut().and_then(Iterator::next);
+                if from_store {
+                    return next;
+                }
+            }
+            if let Some((key, slot)) = self.cached.next()
+                && let Some(value) = &slot.value
+            {
+                return Some(Ok((key.clone(), value.clone())));
+            }
+        }
+    }
+}

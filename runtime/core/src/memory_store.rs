@@ -1,0 +1,160 @@
+//! A store in memory, for tests: the durable keys in one ordered map, and the changes of epochs that are not durable yet.
+
+use crate::Result;
+use crate::state::{Changes, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateReader};
+use crate::thread::locked;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+
+type Keys = BTreeMap<(OperatorId, Vec<u8>), Vec<u8>>;
+
+#[derive(Default)]
+struct Durable {
+    operators: BTreeMap<String, OperatorId>,
+    keys: Keys,
+    epoch: Epoch,
+    finished: bool,
+    undelivered: BTreeMap<Epoch, Outbox>,
+}
+
+type Staged = BTreeMap<Epoch, Vec<(OperatorId, Changes)>>;
+
+/// Keeps what is durable for as long as one of the stores over it lives.
+///
+/// # Examples
+/// ```
+/// use weir_core::memory_store::MemoryStore;
+/// use weir_core::state::{Changes, Epoch, StateBackend, StateReader};
+///
+/// let store = MemoryStore::default();
+/// let counts = store.operator("counts")?;
+/// let mut changes = Changes::default();
+/// changes.set(b"key", b"1");
+/// store.stage(counts, Epoch(1), changes);
+/// assert_eq!(store.get_many(counts, &[b"key"])?, [Some(b"1".to_vec())]);
+/// assert_eq!(store.reopened().get_many(counts, &[b"key"])?, [None], "it was not durable");
+/// # Ok::<(), weir_core::Error>(())
+/// ```
+#[derive(Default)]
+pub struct MemoryStore {
+    durable: Arc<Mutex<Durable>>,
+    staged: Mutex<Staged>,
+}
+
+fn apply(keys: &mut Keys, operator: OperatorId, changes: &Changes) {
+    for (key, value) in changes.iter() {
+        let key = (operator, key.to_vec());
+        match value {
+            Some(v) => drop(keys.insert(key, v.to_vec())),
+            None => drop(keys.remove(&key)),
+        }
+    }
+}
+
+impl MemoryStore {
+    /// The store as a process finds it that comes after this one was killed: with what is durable.
+    pub fn reopened(&self) -> MemoryStore {
+        MemoryStore { durable: self.durable.clone(), staged: Mutex::default() }
+    }
+
+    /// The number of keys of all operators, staged ones among them.
+    pub fn keys(&self) -> usize {
+        let mut keys = locked(&self.durable).keys.clone();
+        locked(&self.staged).values().flatten().for_each(|(o, c)| apply(&mut keys, *o, c));
+        keys.len()
+    }
+
+    /// What is staged of an operator within a range; none for a key that goes.
+    fn staged(&self, operator: OperatorId, range: KeyRange<'_>) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let staged = locked(&self.staged);
+        let ours = staged.values().flatten().filter(|(o, _)| *o == operator).flat_map(|(_, c)| c.iter());
+        let within = ours.filter(|(k, _)| *k >= range.from && range.ends_behind(k));
+        within.map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))).collect()
+    }
+}
+
+impl StateReader for MemoryStore {
+    fn get_many(&self, operator: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let staged = self.staged(operator, KeyRange { from: &[], to: None });
+        let durable = locked(&self.durable);
+        let found = |k: &&[u8]| match staged.get(*k) {
+            Some(staged) => staged.clone(),
+            None => durable.keys.get(&(operator, k.to_vec())).cloned(),
+        };
+        Ok(keys.iter().map(found).collect())
+    }
+
+    fn range(&self, operator: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
+        let mut staged = self.staged(operator, range).into_iter().peekable();
+        let durable = locked(&self.durable);
+        let from = (Bound::Included((operator, range.from.to_vec())), Bound::Unbounded);
+        let ours = durable.keys.range(from).take_while(|((o, k), _)| *o == operator && range.ends_behind(k));
+        let mut pairs = vec![];
+        for ((_, k), v) in ours {
+            while let Some((new, value)) = staged.next_if(|(new, _)| new < k) {
+                pairs.extend(value.map(|v| (new, v)));
+            }
+            let value = staged.next_if(|(new, _)| new == k).map_or_else(|| Some(v.clone()), |(_, v)| v);
+            pairs.extend(value.map(|v| (k.clone(), v)));
+            if pairs.len() >= limit {
+                break;
+            }
+        }
+        pairs.extend(staged.filter_map(|(k, v)| Some((k, v?))).take(limit.saturating_sub(pairs.len())));
+        pairs.truncate(limit);
+        Ok(pairs)
+    }
+
+    fn last_epoch(&self) -> Epoch {
+        locked(&self.durable).epoch
+    }
+}
+
+impl StateBackend for MemoryStore {
+    fn operator(&self, uid: &str) -> Result<OperatorId> {
+        let operators = &mut locked(&self.durable).operators;
+        let next = OperatorId(operators.len() as u32 + 1);
+        Ok(*operators.entry(uid.to_string()).or_insert(next))
+    }
+
+    fn stage(&self, operator: OperatorId, epoch: Epoch, changes: Changes) {
+        locked(&self.staged).entry(epoch).or_default().push((operator, changes));
+    }
+
+    fn commit(&self, epoch: Epoch, outbox: &Outbox, finished: bool) -> Result<u64> {
+        let mut staged = locked(&self.staged);
+        let mut durable = locked(&self.durable);
+        let changes = staged.remove(&epoch).unwrap_or_default();
+        changes.iter().for_each(|(o, c)| apply(&mut durable.keys, *o, c));
+        (durable.epoch, durable.finished) = (epoch, finished);
+        durable.undelivered.insert(epoch, outbox.clone());
+        Ok(changes.iter().map(|(_, c)| c.packed().len() as u64).sum())
+    }
+
+    fn delivered(&self, epoch: Epoch) -> Result<()> {
+        locked(&self.durable).undelivered.remove(&epoch);
+        Ok(())
+    }
+
+    fn finished(&self) -> bool {
+        locked(&self.durable).finished
+    }
+
+    fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>> {
+        Ok(locked(&self.durable).undelivered.iter().map(|(e, o)| (*e, o.clone())).collect())
+    }
+
+    fn discard_staged(&self) {
+        let durable = self.last_epoch();
+        locked(&self.staged).retain(|e, _| *e <= durable);
+    }
+
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+}

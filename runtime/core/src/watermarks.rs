@@ -1,0 +1,432 @@
+//! Watermarks at sources: how they follow from rows, split by split, and which splits wait for others.
+//!
+//! A source subtask reads splits: partitions of a topic, parts of files. Each has a watermark of its own, and the subtask's is the least
+//! of those that are not idle. So one partition that lags behind makes no rows of the others late, and no rows of its own.
+
+use crate::event_time::Watermark;
+use crate::thread::locked;
+use crate::{Error, Result, Value};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::max;
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A split of a source, by the number that the subtask which reads it has given it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SplitId(pub u32);
+
+/// How a source makes watermarks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkStrategy {
+    /// The column of the source's batches that has the rows' times, a TIMESTAMP or TIMESTAMP_LTZ. Rows without one say nothing.
+    pub row_time: usize,
+    /// What each row says of the time up to which all rows have come.
+    pub candidates: Candidates,
+    /// When the source says so.
+    pub emit: EmitStrategy,
+    /// After how long without rows a split holds time back no longer; none: it does so until it ends.
+    pub idle_timeout: Option<Duration>,
+    /// Whether splits that are ahead wait for others.
+    pub alignment: Option<AlignmentStrategy>,
+}
+
+/// What each row says of the time up to which all rows have come. The greatest so far counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Candidates {
+    /// What a column has, a TIMESTAMP or TIMESTAMP_LTZ: the value of an expression for each row.
+    Column(usize),
+    /// The row's time less this: rows come out of order by so much at most.
+    OutOfOrderness(Duration),
+}
+
+/// When a source says how far event time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmitStrategy {
+    /// Behind each row that lets time go on. Rows that it does not make late may go before it, in one batch.
+    OnEvent,
+    /// From time to time.
+    OnPeriodic(Duration),
+}
+
+/// How splits of a group of sources wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlignmentStrategy {
+    /// The group's name, in the job.
+    pub group: String,
+    /// A split whose watermark is ahead of the group's least by more than this is not read.
+    pub max_drift: Duration,
+    /// How often the group's least watermark is asked for.
+    pub update_interval: Duration,
+}
+
+fn millis(of: Duration) -> i64 {
+    i64::try_from(of.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Times of a column, in milliseconds since 1970.
+struct Times<'a>(&'a ArrayRef);
+
+impl<'a> Times<'a> {
+    fn new(column: Option<&'a ArrayRef>) -> Result<Self> {
+        match column {
+            Some(c) if matches!(c.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) => Ok(Times(c)),
+            Some(c) if matches!(c.data_type(), DataType::FixedSizeBinary(_)) => Ok(Times(c)),
+            _ => Err(Error::internal("the column of row times is none of a source's timestamps")),
+        }
+    }
+    fn at(&self, row: usize) -> Option<i64> {
+        if self.0.is_null(row) {
+            return None;
+        }
+        match self.0.as_primitive_opt::<TimestampMicrosecondType>() {
+            Some(micros) => Some(micros.value(row).div_euclid(1_000)),
+            None => match Value::read(self.0, row) {
+                Value::Timestamp(seconds, nanos) => {
+                    Some(seconds.saturating_mul(1_000).saturating_add(i64::from(nanos / 1_000_000)))
+                }
+                _ => None,
+            },
+        }
+    }
+    fn greatest(&self, rows: Range<usize>) -> Option<i64> {
+        match self.0.as_primitive_opt::<TimestampMicrosecondType>() {
+            Some(micros) => max(&micros.slice(rows.start, rows.len())).map(|m| m.div_euclid(1_000)),
+            None => rows.filter_map(|row| self.at(row)).max(),
+        }
+    }
+}
+
+/// What the rows of a batch say of event time.
+pub struct RowTimes<'a> {
+    times: Times<'a>,
+    candidates: Times<'a>,
+    /// What is taken from candidates, in milliseconds.
+    less: i64,
+}
+
+impl<'a> RowTimes<'a> {
+    /// Of these columns.
+    ///
+    /// # Errors
+    /// When the columns that the strategy names are not there, or have no times: a mistake of Weir's own.
+    pub fn new(strategy: &WatermarkStrategy, columns: &'a [ArrayRef]) -> Result<Self> {
+        let (column, less) = match strategy.candidates {
+            Candidates::Column(column) => (column, 0),
+            Candidates::OutOfOrderness(bound) => (strategy.row_time, millis(bound)),
+        };
+        let (times, candidates) = (Times::new(columns.get(strategy.row_time))?, Times::new(columns.get(column))?);
+        Ok(RowTimes { times, candidates, less })
+    }
+    /// The time of a row, in milliseconds since 1970.
+    pub fn time(&self, row: usize) -> Option<i64> {
+        self.times.at(row)
+    }
+    /// The watermark that a row asks for.
+    pub fn candidate(&self, row: usize) -> Option<Watermark> {
+        self.candidates.at(row).map(|c| Watermark(c.saturating_sub(self.less)))
+    }
+    /// The latest watermark that any of these rows asks for.
+    pub fn latest(&self, rows: Range<usize>) -> Option<Watermark> {
+        self.candidates.greatest(rows).map(|c| Watermark(c.saturating_sub(self.less)))
+    }
+}
+
+/// A split that is read.
+#[derive(Debug, Clone)]
+struct Split {
+    name: Arc<str>,
+    watermark: Watermark,
+    /// When a row of it came last, on the tracker's clock.
+    heard: i64,
+    idle: bool,
+    paused: bool,
+}
+
+/// What is known of a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitStatus {
+    /// Its name, the same in each run: topic and partition, or file and offset.
+    pub name: Arc<str>,
+    /// Its watermark.
+    pub watermark: Watermark,
+    /// Whether it holds nobody back, for nothing has come of it for a while.
+    pub idle: bool,
+    /// Whether it is not read, for it is ahead of its group.
+    pub paused: bool,
+}
+
+/// The splits that a source subtask reads, and its watermark, which is the least of theirs. Times of day are those of the caller, in
+/// milliseconds; a split is idle by a clock that the caller may stop while nothing can be read.
+///
+/// # Examples
+/// ```
+/// use weir_core::event_time::Watermark;
+/// use weir_core::watermarks::{SplitId, SplitTracker};
+///
+/// let mut splits = SplitTracker::default();
+/// splits.add(SplitId(0), "orders-0", Watermark::NONE, 0);
+/// splits.add(SplitId(1), "orders-1", Watermark::NONE, 0);
+/// splits.advance(SplitId(0), Watermark(5_000), 10);
+/// assert_eq!(splits.watermark(), Watermark::NONE);
+/// splits.find_idle(1_000, 1_005);
+/// assert_eq!(splits.watermark(), Watermark(5_000));
+/// ```
+#[derive(Debug, Default)]
+pub struct SplitTracker {
+    splits: BTreeMap<SplitId, Split>,
+    watermark: Watermark,
+}
+
+impl SplitTracker {
+    /// One more split, whose watermark is known from before or [`Watermark::NONE`]. Time stands still until it has caught up. When
+    /// several are added that are known from before, [`SplitTracker::update`] follows the last of them.
+    pub fn add(&mut self, id: SplitId, name: &str, watermark: Watermark, now: i64) {
+        self.splits.insert(id, Split { name: name.into(), watermark, heard: now, idle: false, paused: false });
+    }
+    /// Lets time go on as far as the splits that are there allow.
+    pub fn update(&mut self) {
+        let now = self.least().or_else(|| self.splits.values().map(|s| s.watermark).max());
+        self.watermark = self.watermark.max(now.unwrap_or(Watermark::NONE));
+    }
+    /// All of a split was read. Gives its name, if it was there.
+    pub fn end(&mut self, id: SplitId) -> Option<Arc<str>> {
+        let gone = self.splits.remove(&id);
+        self.update();
+        gone.map(|s| s.name)
+    }
+    /// A row of a split has come, which is active by that. An earlier time than the one that it had changes nothing.
+    pub fn advance(&mut self, id: SplitId, to: Watermark, now: i64) {
+        if let Some(split) = self.splits.get_mut(&id) {
+            split.watermark = to.max(split.watermark);
+            (split.heard, split.idle) = (now, false);
+            self.update();
+        }
+    }
+    /// How far a split is, if it is read.
+    pub fn watermark_of(&self, id: SplitId) -> Watermark {
+        self.splits.get(&id).map_or(Watermark::NONE, |s| s.watermark)
+    }
+    /// What the watermark would be with a split as far as this, if that is further than it is.
+    pub fn watermark_with(&self, id: SplitId, to: Watermark) -> Watermark {
+        let to = to.max(self.watermark_of(id));
+        let others = self.splits.iter().filter(|(other, s)| **other != id && !s.idle).map(|(_, s)| s.watermark);
+        others.fold(to, Watermark::min).max(self.watermark)
+    }
+    /// Splits of which nothing has come for so long, in milliseconds, are idle from here on, but for those that are paused.
+    pub fn find_idle(&mut self, timeout: i64, now: i64) {
+        for split in self.splits.values_mut().filter(|s| !s.paused) {
+            split.idle |= now.saturating_sub(split.heard) >= timeout;
+        }
+        self.update();
+    }
+    /// When the next split will be idle that is not so yet.
+    pub fn next_idle(&self, timeout: i64) -> Option<i64> {
+        let waiting = self.splits.values().filter(|s| !s.idle && !s.paused);
+        waiting.map(|s| s.heard.saturating_add(timeout)).min()
+    }
+    /// Pauses the splits that are ahead of a watermark, and lets the others go on. Gives whether anything has changed.
+    pub fn pause_ahead(&mut self, of: Watermark, now: i64) -> bool {
+        let mut changed = false;
+        for split in self.splits.values_mut() {
+            let paused = split.watermark > of;
+            if paused != split.paused {
+                changed = true;
+                // While it was paused nothing could come.
+                (split.paused, split.heard) = (paused, now);
+            }
+        }
+        changed
+    }
+    /// The splits that are paused.
+    pub fn paused(&self) -> Vec<SplitId> {
+        self.splits.iter().filter(|(_, s)| s.paused).map(|(id, _)| *id).collect()
+    }
+    /// The watermark of all: the least of those that are not idle; the latest when all are. It never goes back.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+    /// The least watermark of the splits that are not idle, if there are any.
+    pub fn least(&self) -> Option<Watermark> {
+        self.splits.values().filter(|s| !s.idle).map(|s| s.watermark).min()
+    }
+    /// Whether no split holds anybody back: none is there, or all are idle.
+    pub fn is_idle(&self) -> bool {
+        self.splits.values().all(|s| s.idle)
+    }
+    /// All splits.
+    pub fn splits(&self) -> impl Iterator<Item = (SplitId, SplitStatus)> {
+        let status =
+            |s: &Split| SplitStatus { name: s.name.clone(), watermark: s.watermark, idle: s.idle, paused: s.paused };
+        self.splits.iter().map(move |(id, s)| (*id, status(s)))
+    }
+}
+
+/// A subtask of a group, by its operator and its number.
+type Member = (String, usize);
+
+/// The groups of sources that wait for each other, in a running job.
+#[derive(Debug, Default)]
+pub struct AlignmentGroups(Mutex<BTreeMap<String, BTreeMap<Member, Watermark>>>);
+
+impl AlignmentGroups {
+    /// Says how far a subtask of a group is; none when it holds nobody back. Gives the watermark behind which the group's splits are
+    /// read, which is the least of all subtasks and the drift.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use weir_core::event_time::Watermark;
+    /// use weir_core::watermarks::{AlignmentGroups, AlignmentStrategy};
+    ///
+    /// let (max_drift, update_interval) = (Duration::from_secs(60), Duration::from_secs(1));
+    /// let strategy = AlignmentStrategy { group: "g".to_string(), max_drift, update_interval };
+    /// let groups = AlignmentGroups::default();
+    /// groups.report(&strategy, "source a", 0, Some(Watermark(1_000)));
+    /// assert_eq!(groups.report(&strategy, "source b", 0, Some(Watermark(500_000))), Watermark(61_000));
+    /// ```
+    pub fn report(
+        &self,
+        strategy: &AlignmentStrategy,
+        operator: &str,
+        subtask: usize,
+        watermark: Option<Watermark>,
+    ) -> Watermark {
+        let mut groups = locked(&self.0);
+        let group = groups.entry(strategy.group.clone()).or_default();
+        let member = (operator.to_string(), subtask);
+        match watermark {
+            Some(w) => group.insert(member, w),
+            None => group.remove(&member),
+        };
+        let least = group.values().min().map(|w| w.0.saturating_add(millis(strategy.max_drift)));
+        least.map_or(Watermark::END, Watermark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::TimestampMicrosecondArray;
+    use std::collections::BTreeMap;
+
+    fn tracker(names: &[&str]) -> SplitTracker {
+        let mut t = SplitTracker::default();
+        names.iter().enumerate().for_each(|(i, n)| t.add(SplitId(i as u32), n, Watermark::NONE, 0));
+        t
+    }
+
+    #[test]
+    fn a_split_that_comes_back_or_is_new_holds_time_until_it_has_caught_up() {
+        let mut t = tracker(&["a", "b"]);
+        t.advance(SplitId(0), Watermark(100), 10);
+        t.find_idle(50, 60);
+        assert!(t.is_idle(), "both were quiet for so long");
+        assert_eq!(t.watermark(), Watermark(100));
+        t.advance(SplitId(1), Watermark(40), 70);
+        t.advance(SplitId(0), Watermark(200), 70);
+        assert_eq!(t.watermark(), Watermark(100), "the one that is behind holds");
+        t.advance(SplitId(1), Watermark(150), 80);
+        assert_eq!(t.watermark(), Watermark(150));
+        t.add(SplitId(2), "c", Watermark::NONE, 80);
+        t.advance(SplitId(1), Watermark(300), 81);
+        assert_eq!(t.watermark(), Watermark(150), "nothing is known of the new one");
+        assert_eq!(t.end(SplitId(2)).as_deref(), Some("c"));
+        assert_eq!(t.watermark(), Watermark(200), "what has ended holds nobody back");
+        assert_eq!(t.next_idle(50), Some(120));
+    }
+
+    #[test]
+    fn what_is_paused_is_not_idle_and_goes_on_when_the_others_have_come() {
+        let mut t = tracker(&["ahead", "behind"]);
+        t.advance(SplitId(0), Watermark(1_000), 0);
+        t.advance(SplitId(1), Watermark(100), 0);
+        assert!(t.pause_ahead(Watermark(999), 0));
+        assert_eq!(t.paused(), [SplitId(0)]);
+        t.find_idle(50, 60);
+        assert_eq!(t.watermark(), Watermark(1_000), "the other is idle, and this one is not");
+        assert!(t.splits().any(|(_, s)| s.paused && !s.idle));
+        assert!(!t.pause_ahead(Watermark(999), 60) && t.pause_ahead(Watermark(1_000), 60));
+        t.find_idle(50, 100);
+        assert!(!t.is_idle(), "its time begins anew");
+        t.find_idle(50, 110);
+        assert!(t.is_idle());
+    }
+
+    #[test]
+    fn a_group_waits_for_its_last_and_not_for_who_has_nothing() {
+        let drift = |n| AlignmentStrategy {
+            group: "g".to_string(),
+            max_drift: Duration::from_millis(n),
+            update_interval: Duration::ZERO,
+        };
+        let groups = AlignmentGroups::default();
+        assert_eq!(groups.report(&drift(5), "a", 0, None), Watermark::END);
+        assert_eq!(groups.report(&drift(5), "a", 0, Some(Watermark::NONE)), Watermark(i64::MIN + 5));
+        assert_eq!(groups.report(&drift(5), "a", 1, Some(Watermark(7))), Watermark(i64::MIN + 5));
+        assert_eq!(groups.report(&drift(5), "a", 0, None), Watermark(12));
+        let other = AlignmentStrategy { group: "other".to_string(), ..drift(5) };
+        assert_eq!(groups.report(&other, "a", 0, Some(Watermark(90))), Watermark(95));
+    }
+
+    #[test]
+    fn rows_say_how_far_time_is_and_those_without_one_say_nothing() {
+        let micros = [Some(5_999), None, Some(-1), Some(3_000)];
+        let columns: Vec<ArrayRef> = vec![Arc::new(TimestampMicrosecondArray::from(micros.to_vec()))];
+        let strategy = WatermarkStrategy {
+            row_time: 0,
+            candidates: Candidates::OutOfOrderness(Duration::from_millis(2)),
+            emit: EmitStrategy::OnEvent,
+            idle_timeout: None,
+            alignment: None,
+        };
+        let times = RowTimes::new(&strategy, &columns).expect("timestamps");
+        assert_eq!((0..4).map(|r| times.time(r)).collect::<Vec<_>>(), [Some(5), None, Some(-1), Some(3)]);
+        assert_eq!(times.latest(0..4), Some(Watermark(3)));
+        assert_eq!((times.latest(1..2), times.latest(1..3)), (None, Some(Watermark(-3))));
+        let wrong = WatermarkStrategy { row_time: 1, ..strategy };
+        assert!(RowTimes::new(&wrong, &columns).is_err());
+    }
+
+    #[test]
+    fn whatever_comes_the_watermark_is_that_of_a_plain_reading_of_the_rules() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..2_000 {
+            let (mut t, mut now, mut watermark) = (SplitTracker::default(), 0, i64::MIN);
+            // Of each split: its watermark, when it was heard of last, whether it is idle.
+            let mut naive: BTreeMap<u32, (i64, i64, bool)> = BTreeMap::new();
+            for step in 0..60 {
+                let id = random.u32(0..4);
+                match random.u8(0..10) {
+                    0 | 1 if !naive.contains_key(&id) => {
+                        let from = if random.bool() { i64::MIN } else { random.i64(0..50) };
+                        t.add(SplitId(id), "s", Watermark(from), now);
+                        t.update();
+                        naive.insert(id, (from, now, false));
+                    }
+                    2 => assert_eq!(t.end(SplitId(id)).is_some(), naive.remove(&id).is_some()),
+                    3 | 4 => {
+                        now += random.i64(0..30);
+                        t.find_idle(20, now);
+                        naive.values_mut().for_each(|n| n.2 |= now - n.1 >= 20);
+                    }
+                    _ => {
+                        let to = random.i64(step..step + 40);
+                        let with = t.watermark_with(SplitId(id), Watermark(to));
+                        t.advance(SplitId(id), Watermark(to), now);
+                        if let Some(n) = naive.get_mut(&id) {
+                            *n = (n.0.max(to), now, false);
+                            assert_eq!(with, t.watermark());
+                        }
+                    }
+                }
+                let least = naive.values().filter(|n| !n.2).map(|n| n.0).min();
+                let latest = naive.values().map(|n| n.0).max();
+                watermark = watermark.max(least.or(latest).unwrap_or(i64::MIN));
+                assert_eq!((t.watermark().0, t.is_idle()), (watermark, least.is_none()));
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The watermarks of operators as part of the epoch: a row that was late before a restart is late behind it.
+
+use crate::scale::MOST;
+use std::collections::BTreeMap;
+use weir_core::event_time::{EventTime, Watermark};
+use weir_core::state::{Changes, ENGINE, StateHandle};
+use weir_core::{Error, Result};
+
+/// What begins the keys of operators' watermarks.
+const PREFIX: &[u8] = b"watermark ";
+
+fn key_of(subtask: u32) -> Vec<u8> {
+    [&ENGINE[..], PREFIX, &subtask.to_be_bytes()].concat()
+}
+
+/// The number of subtasks, then the watermarks of all inputs together and of each.
+fn value(parallelism: u32, time: &EventTime) -> Vec<u8> {
+    let watermarks = std::iter::once(&time.all).chain(&time.inputs).flat_map(|w| w.0.to_be_bytes());
+    parallelism.to_be_bytes().into_iter().chain(watermarks).collect()
+}
+
+fn read(value: &[u8]) -> Option<(u32, EventTime)> {
+    let (parallelism, watermarks) = value.split_first_chunk::<4>()?;
+    let (numbers, rest) = watermarks.as_chunks::<8>();
+    let mut all = numbers.iter().map(|n| Watermark(i64::from_be_bytes(*n)));
+    let first = all.next().filter(|_| rest.is_empty())?;
+    Some((u32::from_be_bytes(*parallelism), EventTime { all: first, inputs: all.collect() }))
+}
+
+/// What the state has of a subtask's watermarks.
+pub(crate) struct KeptTime {
+    subtask: u32,
+    parallelism: u32,
+    /// What is known last, and whether the state has it.
+    last: Option<EventTime>,
+    written: bool,
+    /// Keys that say nothing any more.
+    obsolete: Vec<Vec<u8>>,
+}
+
+impl KeptTime {
+    /// Of a subtask, with the event time that it is to go on from. As many subtasks as before go on where each was; others where
+    /// the one was that was least far.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn read(state: &StateHandle, subtask: usize, parallelism: usize) -> Result<(Self, Option<EventTime>)> {
+        // One by one: a range would have all changes put in order that the store has not applied yet.
+        let keys: Vec<Vec<u8>> = (0..MOST as u32).map(key_of).collect();
+        let values = state.get_many(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let mut kept: BTreeMap<usize, (u32, EventTime)> = BTreeMap::new();
+        for (of, value) in values.into_iter().enumerate() {
+            let damaged = || Error::state("a watermark in the state is damaged").hint("start with --fresh");
+            if let Some(value) = value {
+                kept.insert(of, read(&value).ok_or_else(damaged)?);
+            }
+        }
+        let least = |a: EventTime, b: &EventTime| EventTime {
+            all: a.all.min(b.all),
+            inputs: a.inputs.iter().zip(&b.inputs).map(|(a, b)| *a.min(b)).collect(),
+        };
+        let from = match (kept.get(&subtask), kept.values().next()) {
+            (Some((before, time)), _) if *before as usize == parallelism => Some(time.clone()),
+            // Who has kept nothing knew nothing.
+            (_, Some((before, first))) if kept.len() == *before as usize && kept.values().all(|(n, _)| n == before) => {
+                Some(kept.values().fold(first.clone(), |a, (_, b)| least(a, b)))
+            }
+            _ => None,
+        };
+        let gone = |of: &usize| subtask == 0 && *of >= parallelism || *of == subtask && from.is_none();
+        let obsolete = kept.keys().filter(|of| gone(of)).map(|of| key_of(*of as u32)).collect();
+        let (subtask, parallelism) = (subtask as u32, parallelism as u32);
+        let written = kept.get(&(subtask as usize)).is_some_and(|(before, _)| *before == parallelism);
+        Ok((KeptTime { subtask, parallelism, last: from.clone(), written, obsolete }, from))
+    }
+
+    /// Notes how far it is, if anything is known. Of an input that has ended, what it was before is kept: a run that reads on behind
+    /// the end sees it again.
+    pub fn checkpoint(&mut self, time: Option<&EventTime>, changes: &mut Changes) {
+        self.obsolete.drain(..).for_each(|key| changes.remove(&[&key]));
+        let Some(time) = time else { return };
+        let last = self.last.clone().unwrap_or(EventTime { all: Watermark::NONE, inputs: vec![] });
+        let known = |now: Watermark, last: Option<&Watermark>| match now {
+            Watermark::END => last.copied().unwrap_or_default(),
+            now => now,
+        };
+        let inputs = time.inputs.iter().enumerate().map(|(i, w)| known(*w, last.inputs.get(i))).collect();
+        let now = EventTime { all: known(time.all, Some(&last.all)), inputs };
+        let is_known = now.all > Watermark::NONE || now.inputs.iter().any(|w| *w > Watermark::NONE);
+        if is_known && (!self.written || self.last.as_ref() != Some(&now)) {
+            changes.set(&key_of(self.subtask), &value(self.parallelism, &now));
+            (self.last, self.written) = (Some(now), true);
+        }
+    }
+}

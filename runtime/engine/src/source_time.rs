@@ -1,0 +1,303 @@
+//! Event time at a source: makes the watermarks of a subtask from the rows that its source gives out, split by split.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use weir_core::clock::Clock;
+use weir_core::event_time::Watermark;
+use weir_core::event_time_report::EventTimeReport;
+use weir_core::graph::{Collector, MAIN, Output, Polled, Source, SubtaskContext};
+use weir_core::state::{Changes, ENGINE, StateHandle};
+use weir_core::thread::locked;
+use weir_core::watermarks::{
+    AlignmentGroups, AlignmentStrategy, EmitStrategy, RowTimes, SplitId, SplitTracker, WatermarkStrategy,
+};
+use weir_core::{Batch, Error, Result};
+
+/// What begins the keys of splits' watermarks, in the state of their source.
+const PREFIX: &[u8] = b"split-watermark ";
+
+fn key_of(split: &str) -> Vec<u8> {
+    [&ENGINE[..], PREFIX, split.as_bytes()].concat()
+}
+
+/// Which of a group this is, and when it was told of the others last.
+struct Aligned {
+    strategy: AlignmentStrategy,
+    groups: Arc<AlignmentGroups>,
+    operator: String,
+    subtask: usize,
+    asked: Option<i64>,
+}
+
+impl Aligned {
+    fn report(&self, watermark: Option<Watermark>) -> Watermark {
+        self.groups.report(&self.strategy, &self.operator, self.subtask, watermark)
+    }
+}
+
+/// The watermarks of a source's subtask.
+pub(crate) struct SourceTime {
+    strategy: WatermarkStrategy,
+    tracker: SplitTracker,
+    clock: Arc<dyn Clock>,
+    state: StateHandle,
+    report: Arc<Mutex<EventTimeReport>>,
+    aligned: Option<Aligned>,
+    /// The splits that have moved since the last epoch, and those that have ended.
+    moved: BTreeSet<SplitId>,
+    ended: Vec<Arc<str>>,
+    /// Milliseconds in which rows could come: while the source works or has nothing, not while those behind it have no room.
+    active: i64,
+    /// When the source was asked last, by the clock.
+    polled: i64,
+    /// What was said last, and when.
+    emitted: Watermark,
+    emitted_at: Option<i64>,
+    idle: bool,
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl SourceTime {
+    /// For a source that has just been opened.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn new(
+        strategy: &WatermarkStrategy,
+        source: &dyn Source,
+        context: &SubtaskContext,
+        groups: &Arc<AlignmentGroups>,
+    ) -> Result<Self> {
+        let aligned = strategy.alignment.clone().map(|strategy| Aligned {
+            strategy,
+            groups: groups.clone(),
+            operator: context.node.clone(),
+            subtask: context.subtask,
+            asked: None,
+        });
+        let mut time = SourceTime {
+            strategy: strategy.clone(),
+            tracker: SplitTracker::default(),
+            clock: context.clock.clone(),
+            state: context.state.clone(),
+            report: context.metrics.event_time.clone(),
+            aligned,
+            moved: BTreeSet::new(),
+            ended: vec![],
+            active: 0,
+            polled: context.clock.now(),
+            emitted: Watermark::NONE,
+            emitted_at: None,
+            idle: false,
+        };
+        // Nobody runs ahead before all have said what they have.
+        if let Some(aligned) = &time.aligned {
+            aligned.report(Some(Watermark::NONE));
+        }
+        if !source.has_splits() {
+            time.add(SplitId::default(), &format!("subtask {} of {}", context.subtask, context.parallelism))?;
+        }
+        Ok(time)
+    }
+
+    fn add(&mut self, split: SplitId, name: &str) -> Result<()> {
+        let kept = self.state.get_many(&[&key_of(name)])?.remove(0);
+        let kept = kept.map(|v| v.as_slice().try_into().map(i64::from_be_bytes)).transpose();
+        let kept = kept.map_err(|_| {
+            Error::state(format!("the watermark of split '{name}' in the state is damaged")).hint("start with --fresh")
+        })?;
+        self.tracker.add(split, name, kept.map_or(Watermark::NONE, Watermark), self.active);
+        Ok(())
+    }
+
+    /// Asks the source for rows, and puts watermarks among them. `held_up`: whether, since it was asked last, those behind it had
+    /// no room, or it was held for an epoch.
+    pub fn poll(&mut self, source: &mut dyn Source, held_up: bool, out: &mut Collector) -> Result<Polled> {
+        self.pass_time(held_up);
+        let mut given = Collector::default();
+        let mut polled = source.poll(&mut given)?;
+        self.pass_time(false);
+        for output in given.outputs {
+            match output {
+                Output::Rows(MAIN, batch) => self.rows(batch, out)?,
+                Output::SplitAdded(split, name) => self.add(split, &name)?,
+                Output::SplitEnded(split) => self.end(split),
+                // A source's own word on time is for jobs without a strategy.
+                Output::Watermark(_) | Output::Idle => {}
+                other => out.outputs.push(other),
+            }
+        }
+        self.tracker.update();
+        if let Some(timeout) = self.strategy.idle_timeout {
+            self.tracker.find_idle(millis(timeout), self.active);
+        }
+        let waits = matches!(polled, Polled::Wait(_));
+        self.say(waits, out);
+        self.align(source, polled == Polled::End)?;
+        if let Polled::Wait(time) = &mut polled {
+            *time = self.next(*time);
+        }
+        self.show();
+        Ok(polled)
+    }
+
+    fn pass_time(&mut self, held_up: bool) {
+        let now = self.clock.now();
+        if !held_up {
+            self.active += (now - self.polled).max(0);
+        }
+        self.polled = now;
+    }
+
+    fn end(&mut self, split: SplitId) {
+        self.moved.remove(&split);
+        self.ended.extend(self.tracker.end(split));
+    }
+
+    /// Takes note of a batch's times, and gives it out: cut where a watermark has to go between two rows.
+    fn rows(&mut self, batch: Batch, out: &mut Collector) -> Result<()> {
+        if self.idle && batch.rows() > 0 {
+            // The others are to wait again before the rows come.
+            self.idle = false;
+            out.watermark(self.emitted);
+        }
+        let columns = batch.data.columns().to_vec();
+        let times = RowTimes::new(&self.strategy, &columns)?;
+        let split_of = |row: usize| batch.origins.as_ref().map_or_else(SplitId::default, |o| o.split(row as u32));
+        let (rows, on_event) = (batch.rows(), self.strategy.emit == EmitStrategy::OnEvent);
+        let (mut begin, mut sent) = (0, 0);
+        while begin < rows {
+            let split = split_of(begin);
+            let end = (begin + 1..rows).find(|row| split_of(*row) != split).unwrap_or(rows);
+            if on_event {
+                self.cut(&batch, &times, split, begin..end, &mut sent, out)?;
+            }
+            let latest = times.latest(begin..end);
+            self.tracker.advance(split, latest.unwrap_or(Watermark::NONE), self.active);
+            self.moved.insert(split);
+            begin = end;
+        }
+        out.emit(if sent == 0 { batch } else { slice(&batch, sent, rows)? });
+        if on_event {
+            self.emit(out);
+        }
+        Ok(())
+    }
+
+    /// Gives out what stands before each row that the rows before it have made late, with the watermark behind it.
+    fn cut(
+        &mut self,
+        batch: &Batch,
+        times: &RowTimes<'_>,
+        split: SplitId,
+        rows: std::ops::Range<usize>,
+        sent: &mut usize,
+        out: &mut Collector,
+    ) -> Result<()> {
+        let mut latest = self.tracker.watermark_of(split);
+        for row in rows {
+            let may_be_late = |time: i64| time > self.emitted.0 && time <= latest.max(self.tracker.watermark()).0;
+            if let Some(time) = times.time(row).filter(|time| may_be_late(*time))
+                && time <= self.tracker.watermark_with(split, latest).0
+            {
+                self.tracker.advance(split, latest, self.active);
+                out.emit(slice(batch, *sent, row)?);
+                *sent = row;
+                self.emit(out);
+            }
+            latest = latest.max(times.candidate(row).unwrap_or(Watermark::NONE));
+        }
+        Ok(())
+    }
+
+    /// Says how far event time has come, if that is further than before.
+    fn emit(&mut self, out: &mut Collector) {
+        let watermark = self.tracker.watermark();
+        if watermark > self.emitted {
+            out.watermark(watermark);
+            (self.emitted, self.emitted_at) = (watermark, Some(self.polled));
+        }
+    }
+
+    /// Says how far event time has come, when it is time for that, and that nothing comes for a while when that is so.
+    fn say(&mut self, waits: bool, out: &mut Collector) {
+        let is_idle = self.tracker.is_idle();
+        let due = match self.strategy.emit {
+            EmitStrategy::OnEvent => true,
+            EmitStrategy::OnPeriodic(every) => self.emitted_at.is_none_or(|at| self.polled - at >= millis(every)),
+        };
+        if due || is_idle && waits {
+            self.emit(out);
+        }
+        if is_idle && waits && !self.idle {
+            self.idle = true;
+            out.idle();
+        } else if !is_idle && self.idle {
+            self.idle = false;
+            out.watermark(self.emitted);
+        }
+    }
+
+    /// Tells the group how far this is, and the source which splits have to wait for the others.
+    fn align(&mut self, source: &mut dyn Source, ended: bool) -> Result<()> {
+        let Some(aligned) = &mut self.aligned else { return Ok(()) };
+        if ended {
+            aligned.report(None);
+            return Ok(());
+        }
+        let every = millis(aligned.strategy.update_interval);
+        if aligned.asked.is_some_and(|at| (0..every).contains(&(self.polled - at))) {
+            return Ok(());
+        }
+        aligned.asked = Some(self.polled);
+        let limit = aligned.report(self.tracker.least());
+        if self.tracker.pause_ahead(limit, self.active) {
+            source.pause_splits(&self.tracker.paused())?;
+        }
+        Ok(())
+    }
+
+    /// How long to wait at most: until something is to be said, a split is idle, or the group is to be asked.
+    fn next(&self, wait: Duration) -> Duration {
+        let emit = match self.strategy.emit {
+            EmitStrategy::OnPeriodic(every) if self.tracker.watermark() > self.emitted => {
+                self.emitted_at.map(|at| at.saturating_add(millis(every)))
+            }
+            _ => None,
+        };
+        let idle = self.strategy.idle_timeout.and_then(|timeout| self.tracker.next_idle(millis(timeout)));
+        let idle = idle.map(|at| (at - self.active).saturating_add(self.polled));
+        let asked = self.aligned.as_ref().and_then(|a| Some(a.asked? + millis(a.strategy.update_interval)));
+        let first = [emit, idle, asked].into_iter().flatten().min();
+        first.map_or(wait, |at| wait.min(self.clock.until(at).max(Duration::from_millis(1))))
+    }
+
+    /// Shows others how far this is.
+    fn show(&self) {
+        let mut report = locked(&self.report);
+        (report.output, report.idle) = (self.emitted, self.idle);
+        report.splits.clear();
+        report.splits.extend(self.tracker.splits().map(|(_, s)| s));
+    }
+
+    /// The watermarks of splits belong to the epoch that their positions belong to.
+    pub fn checkpoint(&mut self, changes: &mut Changes) {
+        let moved = std::mem::take(&mut self.moved);
+        let splits = self.tracker.splits().filter(|(id, s)| moved.contains(id) && s.watermark > Watermark::NONE);
+        for (_, status) in splits {
+            changes.set(&key_of(&status.name), &status.watermark.0.to_be_bytes());
+        }
+        for name in self.ended.drain(..) {
+            changes.remove(&[&key_of(&name)]);
+        }
+    }
+}
+
+fn slice(batch: &Batch, from: usize, to: usize) -> Result<Batch> {
+    use arrow::array::UInt32Array;
+    batch.take(&UInt32Array::from_iter_values(from as u32..to as u32))
+}

@@ -1,0 +1,264 @@
+//! Plans for people: as an indented tree, as JSON, as a Mermaid chart.
+
+use crate::logical::{Insert, Plan};
+use crate::traits::{Derived, Mode, derive};
+use serde_json::{Value as Json, json};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::rc::Rc;
+
+/// How a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An indented tree.
+    Text,
+    /// JSON.
+    Json,
+    /// A chart for Mermaid.
+    Mermaid,
+}
+
+/// A relation's name and details.
+fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
+    let names = |columns: &[usize], of: &Plan| {
+        columns.iter().map(|c| of.schema().fields[*c].name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    match plan {
+        Plan::Scan { table, schema, .. } => {
+            let columns = schema.fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>().join(", ");
+            let connector = table.options.get("connector").cloned().unwrap_or_default();
+            ("Source", vec![("table", table.name.clone()), ("connector", connector), ("columns", columns)])
+        }
+        Plan::Values { rows, .. } => ("Values", vec![("rows", rows.len().to_string())]),
+        Plan::Calc { condition, exprs, schema, .. } => {
+            let select = exprs
+                .iter()
+                .zip(&schema.fields)
+                .map(|(e, f)| {
+                    let e = e.to_string();
+                    if e == f.name { e } else { format!("{e} AS {}", f.name) }
+                })
+                .collect::<Vec<_>>()
+                .join(", ");
+            let mut details = vec![("select", select)];
+            if let Some(c) = condition {
+                details.push(("where", c.to_string()));
+            }
+            let remembered: Vec<String> = functions(plan);
+            if !remembered.is_empty() {
+                details.push(("functions", remembered.join(", ")));
+            }
+            ("Calc", details)
+        }
+        Plan::Expand { input, sets, .. } => {
+            let sets = sets.iter().map(|s| format!("({})", names(s, input))).collect::<Vec<_>>().join(", ");
+            ("Expand", vec![("sets", sets)])
+        }
+        Plan::Aggregate { input, keys, calls, .. } if calls.is_empty() => {
+            ("Distinct", vec![("by", names(keys, input))])
+        }
+        Plan::Aggregate { input, keys, calls, .. } => {
+            let calls = calls
+                .iter()
+                .map(|c| {
+                    let args = if c.args.is_empty() { "*".to_string() } else { names(&c.args, input) };
+                    let distinct = if c.distinct { "DISTINCT " } else { "" };
+                    let filter = c
+                        .filter
+                        .map_or(String::new(), |f| format!(" FILTER (WHERE {})", input.schema().fields[f].name));
+                    format!("{}({distinct}{args}){filter}", c.function.name())
+                })
+                .collect::<Vec<_>>()
+                .join(", ");
+            ("Aggregate", vec![("by", names(keys, input)), ("compute", calls)])
+        }
+        Plan::Normalize { input, keys, .. } => ("ChangelogNormalize", vec![("key", names(keys, input))]),
+        Plan::Lookup { input, table, on, left, .. } => {
+            let pairs = on.iter().map(|(here, there)| {
+                format!("{} = {}", input.schema().fields[*here].name, table.physical.fields[*there].name)
+            });
+            let name = if *left { "LookupJoin (left)" } else { "LookupJoin" };
+            (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
+        }
+        Plan::Union { .. } => ("Union", vec![]),
+        Plan::Shared(shared) => describe(&shared.plan),
+    }
+}
+
+/// The numbers of relations with several readers, in the order in which they are shown.
+#[derive(Default)]
+struct Shown(Vec<usize>);
+
+/// How a relation is shown.
+enum Occurrence {
+    /// As it is.
+    Own,
+    /// With its number, for it has more readers.
+    First(usize),
+    /// By its number.
+    Again(usize),
+}
+
+impl Shown {
+    fn place(&mut self, plan: &Plan) -> Occurrence {
+        let Plan::Shared(shared) = plan else { return Occurrence::Own };
+        match self.0.iter().position(|id| *id == shared.id) {
+            Some(at) => Occurrence::Again(at + 1),
+            None => {
+                self.0.push(shared.id);
+                Occurrence::First(self.0.len())
+            }
+        }
+    }
+}
+
+/// The relations that a relation reads. What is shared is shown as what it is.
+fn inputs<'a, 'p>(of: &'a Derived<'p>) -> &'a [Rc<Derived<'p>>] {
+    match (of.plan, of.inputs.as_slice()) {
+        (Plan::Shared(_), [shared]) => &shared.inputs,
+        (_, inputs) => inputs,
+    }
+}
+
+fn functions(plan: &Plan) -> Vec<String> {
+    let mut out = vec![];
+    if let Plan::Calc { condition, exprs, .. } = plan {
+        for e in exprs.iter().chain(condition) {
+            e.each_call(&mut |function| {
+                let remembered = if function.deterministic() { "results remembered" } else { "called for every row" };
+                let text = format!("{} in its sandbox, {remembered}", function.name());
+                if function.is_user_defined() && !out.contains(&text) {
+                    out.push(text);
+                }
+            });
+        }
+    }
+    out
+}
+
+fn changes(of: &Derived<'_>) -> &'static str {
+    if of.traits.changelog.is_insert_only() { "append-only" } else { "changes" }
+}
+
+/// Shows what INSERTs do.
+pub fn explain(inserts: &[Insert], format: Format) -> String {
+    let mut shown = Shown::default();
+    match format {
+        Format::Text => {
+            let mut out = String::new();
+            for i in inserts {
+                let top = derive(&i.plan, Mode::Streaming);
+                let uid = i.identity.uid().map_or(String::new(), |uid| format!("  uid: {uid}"));
+                let _ = writeln!(out, "Sink  table: {}{uid}  [{}]", i.table.name, changes(&top));
+                tree(&top, 1, &mut shown, &mut out);
+            }
+            out
+        }
+        Format::Json => {
+            let jobs: Vec<Json> = inserts
+                .iter()
+                .map(|i| {
+                    let (table, identity) = (&i.table.name, i.identity.to_string());
+                    let inputs = [node(&derive(&i.plan, Mode::Streaming), &mut shown)];
+                    match i.identity.uid() {
+                        Some(uid) => {
+                            json!({"operator": "Sink", "table": table, "uid": uid, "identity": identity, "inputs": inputs})
+                        }
+                        None => json!({"operator": "Sink", "table": table, "identity": identity, "inputs": inputs}),
+                    }
+                })
+                .collect();
+            let text = serde_json::to_string_pretty(&json!({ "statements": jobs })).unwrap_or_default();
+            text + "\n"
+        }
+        Format::Mermaid => {
+            let mut chart = Chart { out: "flowchart TD\n".to_string(), next: 0, shared: HashMap::new() };
+            for i in inserts {
+                let uid = i.identity.uid().map_or(String::new(), |uid| format!("<br/>uid: {uid}"));
+                let id = chart.node(&format!("Sink<br/>{}{uid}", escape(&i.table.name)));
+                chart.input(&derive(&i.plan, Mode::Streaming), id);
+            }
+            chart.out
+        }
+    }
+}
+
+fn tree(of: &Derived<'_>, depth: usize, shown: &mut Shown, out: &mut String) {
+    let _ = write!(out, "{}", "  ".repeat(depth));
+    let reused = match shown.place(of.plan) {
+        Occurrence::Own => String::new(),
+        Occurrence::First(n) => format!("  reuse_id: {n}"),
+        Occurrence::Again(n) => {
+            let _ = writeln!(out, "Reused  reference_id: {n}  [{}]", changes(of));
+            return;
+        }
+    };
+    let (name, details) = describe(of.plan);
+    let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {v}")).collect();
+    let _ = writeln!(out, "{name}  {}{reused}  [{}]", details.join("  "), changes(of));
+    inputs(of).iter().for_each(|i| tree(i, depth + 1, shown, out));
+}
+
+fn node(of: &Derived<'_>, shown: &mut Shown) -> Json {
+    let place = shown.place(of.plan);
+    if let Occurrence::Again(n) = place {
+        return json!({"operator": "Reused", "changelog": changes(of), "reference_id": n});
+    }
+    let (name, details) = describe(of.plan);
+    let mut out = json!({"operator": name, "changelog": changes(of)});
+    if let Json::Object(map) = &mut out {
+        if let Occurrence::First(n) = place {
+            map.insert("reuse_id".to_string(), n.into());
+        }
+        for (k, v) in details {
+            map.insert(k.to_string(), v.into());
+        }
+        let columns: Vec<Json> =
+            of.plan.schema().fields.iter().map(|f| json!({"name": f.name, "type": f.ty.to_string()})).collect();
+        map.insert("schema".to_string(), columns.into());
+        let inputs: Vec<Json> = inputs(of).iter().map(|i| node(i, shown)).collect();
+        if !inputs.is_empty() {
+            map.insert("inputs".to_string(), inputs.into());
+        }
+    }
+    out
+}
+
+fn escape(s: &str) -> String {
+    s.replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;")
+}
+
+/// A chart that is being drawn.
+struct Chart {
+    out: String,
+    next: usize,
+    /// The nodes of shared relations.
+    shared: HashMap<usize, usize>,
+}
+
+impl Chart {
+    fn node(&mut self, label: &str) -> usize {
+        let id = self.next;
+        self.next += 1;
+        let _ = writeln!(self.out, "  n{id}[\"{label}\"]");
+        id
+    }
+
+    /// Draws a relation, and the arrow to the one that reads it.
+    fn input(&mut self, of: &Derived<'_>, reader: usize) {
+        if let Plan::Shared(shared) = of.plan
+            && let Some(id) = self.shared.get(&shared.id)
+        {
+            let _ = writeln!(self.out, "  n{id} --> n{reader}");
+            return;
+        }
+        let (name, details) = describe(of.plan);
+        let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {}", escape(&v))).collect();
+        let id = self.node(&format!("{name}<br/>{}", details.join("<br/>")));
+        let _ = writeln!(self.out, "  n{id} --> n{reader}");
+        if let Plan::Shared(shared) = of.plan {
+            self.shared.insert(shared.id, id);
+        }
+        inputs(of).iter().for_each(|i| self.input(i, id));
+    }
+}

@@ -1,0 +1,142 @@
+//! A fingerprint of what a statement computes, made of the bound plan before it is optimized, never of how it is written or
+//! printed. Names of columns and relations, comments and wording change nothing; what decides which rows a source reads, and what
+//! is done with them, changes it.
+//!
+//! The bytes that are hashed are those of [`weir_expr::structure`] and the tags below, both frozen. Who changes them counts up the
+//! version that is part of every identity.
+
+use crate::logical::Plan;
+use crate::table::Table;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use weir_core::option_spec::{OptionSpec, Type};
+use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Parameters of URLs that say what is read, not how it is reached.
+const WHERE: &[&str] = &["currentSchema", "db"];
+
+/// What of an option decides: of an address what it names, not who asks, nor how. One that says nothing of that stays as it is.
+fn deciding<'a>(option: Option<&OptionSpec>, value: &'a str) -> Cow<'a, str> {
+    let address = || {
+        let of_address = option.is_some_and(|o| matches!(o.ty, Type::Address));
+        let (scheme, rest) = value.split_once("://").filter(|_| of_address)?;
+        let rest = rest.split('#').next()?;
+        let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        let host = host.rsplit('@').next()?;
+        let kept: Vec<&str> =
+            parameters.split('&').filter(|p| WHERE.contains(&p.split('=').next().unwrap_or_default())).collect();
+        let mark = if kept.is_empty() { "" } else { "?" };
+        Some(format!("{scheme}://{host}{path}{mark}{}", kept.join("&")))
+    };
+    address().map_or(Cow::Borrowed(value), Cow::Owned)
+}
+
+/// What of a table's options decides what is in it: how it is reached, how fast, and what becomes of bad records does not.
+fn decisive(table: &Table) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    table.options.iter().filter_map(|(key, value)| {
+        let option = table.option(key);
+        option.is_none_or(|o| o.decides).then(|| (key.as_str(), deciding(option, value)))
+    })
+}
+
+/// The same as text, with its connector; secrets are no part of that.
+pub(crate) fn what_table(table: &Table) -> String {
+    decisive(table).map(|(k, v)| format!("'{k}' = '{v}'")).collect::<Vec<_>>().join(", ")
+}
+
+/// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.
+fn write_table(table: &Table, out: &mut Vec<u8>) {
+    write_number(decisive(table).count(), out);
+    for (key, value) in decisive(table) {
+        write_text(key, out);
+        write_text(&value, out);
+    }
+    write_number(table.physical.len(), out);
+    for (f, metadata) in table.physical.fields.iter().zip(&table.metadata) {
+        write_text(&f.name, out);
+        write_type(&f.ty, out);
+        write_text(metadata.as_deref().unwrap_or_default(), out);
+    }
+    write_numbers(&table.primary_key, out);
+    write_numbers(&table.partitioned_by, out);
+}
+
+/// The fingerprint of a relation. `shared` has those of the shared relations so far.
+fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
+    if let Plan::Shared(one) = plan
+        && let Some(known) = shared.get(&one.id)
+    {
+        return *known;
+    }
+    let mut out = vec![];
+    let exprs = |all: &[weir_expr::Expr], out: &mut Vec<u8>| {
+        write_number(all.len(), out);
+        all.iter().for_each(|e| write_expr(e, out));
+    };
+    match plan {
+        Plan::Scan { table, columns, schema: _ } => {
+            out.push(0);
+            write_table(table, &mut out);
+            write_numbers(columns, &mut out);
+        }
+        Plan::Values { rows, schema: _ } => {
+            out.push(1);
+            write_number(rows.len(), &mut out);
+            rows.iter().for_each(|r| exprs(r, &mut out));
+        }
+        Plan::Calc { input: _, condition, exprs: all, schema: _ } => {
+            out.push(2);
+            exprs(condition.as_slice(), &mut out);
+            exprs(all, &mut out);
+        }
+        Plan::Expand { input: _, sets, keys, schema: _ } => {
+            out.push(3);
+            write_number(sets.len(), &mut out);
+            sets.iter().for_each(|s| write_numbers(s, &mut out));
+            write_numbers(keys, &mut out);
+        }
+        Plan::Aggregate { input: _, keys, calls, schema: _ } => {
+            out.push(4);
+            write_numbers(keys, &mut out);
+            write_number(calls.len(), &mut out);
+            calls.iter().for_each(|c| write_call(c, &mut out));
+        }
+        Plan::Normalize { input: _, keys, schema: _ } => {
+            out.push(5);
+            write_numbers(keys, &mut out);
+        }
+        Plan::Lookup { input: _, table, on, left, keep, columns, schema: _ } => {
+            out.extend_from_slice(&[6, u8::from(*left)]);
+            write_table(table, &mut out);
+            write_numbers(&on.iter().flat_map(|(here, there)| [*here, *there]).collect::<Vec<_>>(), &mut out);
+            write_numbers(keep, &mut out);
+            write_numbers(columns, &mut out);
+        }
+        Plan::Union { inputs: _, schema: _ } => out.push(7),
+        Plan::Shared(_) => out.push(8),
+    }
+    let inputs = plan.inputs();
+    write_number(inputs.len(), &mut out);
+    for i in inputs {
+        let input = relation(i, shared);
+        out.extend_from_slice(&input.to_le_bytes());
+    }
+    if let Plan::Shared(one) = plan {
+        // Two that are the same in themselves are two.
+        write_number(shared.len(), &mut out);
+        shared.insert(one.id, xxh3_128(&out));
+    }
+    xxh3_128(&out)
+}
+
+/// The fingerprint of an INSERT: of its query, and of the key by which its sink keeps rows.
+pub fn statement(sink: &Table, plan: &Plan) -> u128 {
+    let mut out = relation(plan, &mut HashMap::new()).to_le_bytes().to_vec();
+    write_numbers(&sink.primary_key, &mut out);
+    let written = sink.sink_schema();
+    write_number(written.len(), &mut out);
+    written.fields.iter().for_each(|f| write_type(&f.ty, &mut out));
+    xxh3_128(&out)
+}

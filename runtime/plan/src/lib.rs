@@ -1,0 +1,21 @@
+//! Plans: what a statement computes, what is known about its relations, and what their state is called.
+
+mod explain;
+mod fingerprint;
+mod identity;
+mod logical;
+mod optimize;
+pub mod physical;
+pub mod settings;
+mod shared;
+mod table;
+mod traits;
+
+pub use explain::{Format, explain};
+pub use fingerprint::statement as fingerprint;
+pub use identity::{Identity, check_uid, why_lost};
+pub use logical::{Insert, Plan, Shared};
+pub use optimize::optimize;
+pub use shared::with_several_readers;
+pub use table::{ErrorPolicy, Table};
+pub use traits::{ChangelogMode, Derived, Mode, Monotonicity, Traits, derive};

@@ -1,0 +1,216 @@
+//! The bound plan: relational operators over typed columns. It is a tree but for what is named more than once, which is shared.
+
+use crate::identity::Identity;
+use crate::table::Table;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use weir_core::{Field, Schema, SqlType, TypeKind};
+use weir_expr::Expr;
+use weir_expr::aggregate::AggregateCall;
+
+/// A relation.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are what relational algebra calls them")]
+pub enum Plan {
+    /// The columns that a table's connector reads, or some of them.
+    Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema },
+    /// Constant rows.
+    Values { rows: Vec<Vec<Expr>>, schema: Schema },
+    /// A condition, then expressions.
+    Calc { input: Box<Plan>, condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema },
+    /// Every row once per set of grouping columns, the others NULL, and the set's number as the last column.
+    Expand { input: Box<Plan>, sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
+    /// Groups by key columns; gives the keys, then the aggregates.
+    Aggregate { input: Box<Plan>, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: Schema },
+    /// Changes of upserts: a row replaces the one before of the same key.
+    Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema },
+    /// For each row those of a table outside that have its keys: pairs of a column here and one there.
+    Lookup {
+        input: Box<Plan>,
+        table: Arc<Table>,
+        on: Vec<(usize, usize)>,
+        left: bool,
+        keep: Vec<usize>,
+        columns: Vec<usize>,
+        schema: Schema,
+    },
+    /// All rows of all inputs.
+    Union { inputs: Vec<Plan>, schema: Schema },
+    /// A relation that several others read, and that is computed once.
+    Shared(Arc<Shared>),
+}
+
+/// A relation with several readers.
+#[derive(Debug)]
+pub struct Shared {
+    /// Its number, of no other in the statement.
+    pub id: usize,
+    /// The relation.
+    pub plan: Plan,
+}
+
+/// What a rewrite has made of shared relations, by their numbers.
+#[derive(Default)]
+pub(crate) struct Rewritten(HashMap<usize, Arc<Shared>>);
+
+impl Plan {
+    /// Its columns.
+    pub fn schema(&self) -> &Schema {
+        match self {
+            Plan::Scan { schema, .. }
+            | Plan::Values { schema, .. }
+            | Plan::Calc { schema, .. }
+            | Plan::Expand { schema, .. }
+            | Plan::Aggregate { schema, .. }
+            | Plan::Normalize { schema, .. }
+            | Plan::Lookup { schema, .. }
+            | Plan::Union { schema, .. } => schema,
+            Plan::Shared(shared) => shared.plan.schema(),
+        }
+    }
+    /// The relations below.
+    pub fn inputs(&self) -> Vec<&Plan> {
+        match self {
+            Plan::Scan { .. } | Plan::Values { .. } => vec![],
+            Plan::Calc { input, .. }
+            | Plan::Expand { input, .. }
+            | Plan::Aggregate { input, .. }
+            | Plan::Normalize { input, .. }
+            | Plan::Lookup { input, .. } => vec![input],
+            Plan::Union { inputs, .. } => inputs.iter().collect(),
+            Plan::Shared(shared) => vec![&shared.plan],
+        }
+    }
+    /// Visits this relation and all below, each once: a relation before its inputs.
+    pub fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Plan)) {
+        fn walk<'a>(plan: &'a Plan, seen: &mut HashSet<usize>, visit: &mut dyn FnMut(&'a Plan)) {
+            if let Plan::Shared(shared) = plan
+                && !seen.insert(shared.id)
+            {
+                return;
+            }
+            visit(plan);
+            plan.inputs().into_iter().for_each(|i| walk(i, seen, visit));
+        }
+        walk(self, &mut HashSet::new(), visit);
+    }
+    /// Whether this relation or one below is such.
+    pub fn any(&self, is: impl Fn(&Plan) -> bool) -> bool {
+        let mut found = false;
+        self.each(&mut |p| found |= is(p));
+        found
+    }
+    /// The same relation over rewritten inputs; a shared one is rewritten once.
+    pub(crate) fn map_inputs(
+        self,
+        done: &mut Rewritten,
+        rewrite: &mut dyn FnMut(Plan, &mut Rewritten) -> Plan,
+    ) -> Plan {
+        let mut boxed = |input: Box<Plan>, done: &mut Rewritten| Box::new(rewrite(*input, done));
+        match self {
+            plan @ (Plan::Scan { .. } | Plan::Values { .. }) => plan,
+            Plan::Calc { input, condition, exprs, schema } => {
+                Plan::Calc { input: boxed(input, done), condition, exprs, schema }
+            }
+            Plan::Expand { input, sets, keys, schema } => {
+                Plan::Expand { input: boxed(input, done), sets, keys, schema }
+            }
+            Plan::Aggregate { input, keys, calls, schema } => {
+                Plan::Aggregate { input: boxed(input, done), keys, calls, schema }
+            }
+            Plan::Normalize { input, keys, schema } => Plan::Normalize { input: boxed(input, done), keys, schema },
+            Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+                Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
+            }
+            Plan::Union { inputs, schema } => {
+                Plan::Union { inputs: inputs.into_iter().map(|i| rewrite(i, done)).collect(), schema }
+            }
+            Plan::Shared(shared) => {
+                if let Some(known) = done.0.get(&shared.id) {
+                    return Plan::Shared(known.clone());
+                }
+                let plan = rewrite(shared.plan.clone(), done);
+                let new = Arc::new(Shared { id: shared.id, plan });
+                done.0.insert(shared.id, new.clone());
+                Plan::Shared(new)
+            }
+        }
+    }
+    /// The expressions that it computes itself.
+    pub fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Plan::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
+            Plan::Values { rows, .. } => rows.iter().flatten().collect(),
+            Plan::Scan { .. }
+            | Plan::Expand { .. }
+            | Plan::Aggregate { .. }
+            | Plan::Normalize { .. }
+            | Plan::Lookup { .. }
+            | Plan::Union { .. }
+            | Plan::Shared(_) => vec![],
+        }
+    }
+    /// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
+    pub fn aggregates(&self) -> bool {
+        self.any(|p| match p {
+            Plan::Aggregate { calls, .. } => !calls.is_empty(),
+            Plan::Scan { .. }
+            | Plan::Values { .. }
+            | Plan::Calc { .. }
+            | Plan::Expand { .. }
+            | Plan::Normalize { .. }
+            | Plan::Lookup { .. }
+            | Plan::Union { .. }
+            | Plan::Shared(_) => false,
+        })
+    }
+    /// Whether equal rows of its tables always make equal rows, at whatever time.
+    pub fn deterministic(&self) -> bool {
+        !self.any(|p| !p.expressions().into_iter().all(Expr::deterministic))
+    }
+    /// A column with maps in it by which rows are grouped.
+    pub fn grouped_map(&self) -> Option<&Field> {
+        let mut found = None;
+        self.each(&mut |p| {
+            if let Plan::Aggregate { input, keys, .. } = p {
+                let mut fields = keys.iter().filter_map(|k| input.schema().fields.get(*k));
+                found = found.or_else(|| fields.find(|f| has_map(&f.ty)));
+            }
+        });
+        found
+    }
+    /// A projection on top of a relation.
+    pub fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {
+        let schema = Schema::new(named.iter().map(|(n, e)| Field::new(n.clone(), e.ty())).collect());
+        let exprs = named.into_iter().map(|(_, e)| e).collect();
+        Plan::Calc { input: Box::new(input), condition, exprs, schema }
+    }
+    /// Its columns as expressions over it.
+    pub fn columns(&self) -> Vec<(String, Expr)> {
+        let fields = self.schema().fields.iter().enumerate();
+        fields.map(|(i, f)| (f.name.clone(), Expr::column(i, f.name.clone(), f.ty.clone()))).collect()
+    }
+}
+
+/// Whether there are maps in values of a type.
+fn has_map(ty: &SqlType) -> bool {
+    match &ty.kind {
+        TypeKind::Map(..) | TypeKind::Multiset(_) => true,
+        TypeKind::Array(item) => has_map(item),
+        TypeKind::Row(fields) => fields.iter().any(|f| has_map(&f.ty)),
+        _ => false,
+    }
+}
+
+/// An INSERT: a relation into a table.
+#[derive(Debug, Clone)]
+pub struct Insert {
+    /// The table.
+    pub table: Arc<Table>,
+    /// What goes into it, in the columns that are written.
+    pub plan: Plan,
+    /// What the statement's state is known by.
+    pub identity: Identity,
+    /// The fingerprint of the plan as bound, before it was optimized.
+    pub fingerprint: u128,
+}

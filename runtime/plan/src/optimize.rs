@@ -1,0 +1,295 @@
+//! Makes plans cheaper without changing what they mean: neighbouring projections merged, columns that nobody reads left
+//! out down to the sources, constants computed once.
+
+use crate::logical::{Plan, Rewritten, Shared};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use weir_core::{Error, Result, Schema};
+use weir_expr::Expr;
+use weir_expr::aggregate::AggregateCall;
+use weir_expr::functions::cast_to;
+use weir_expr::{Session, eval::constant};
+
+/// Optimizes a plan.
+///
+/// # Errors
+/// A mistake of Weir's own.
+pub fn optimize(plan: Plan, session: &Arc<Session>) -> Result<Plan> {
+    let plan = prune_all(merge(plan, &mut Rewritten::default()))?;
+    Ok(fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session))
+}
+
+/// Merges projections into those below.
+fn merge(plan: Plan, done: &mut Rewritten) -> Plan {
+    merge_top(plan.map_inputs(done, &mut merge))
+}
+
+/// Merges a projection into the one below, unless that would evaluate something twice.
+fn merge_top(plan: Plan) -> Plan {
+    let Plan::Calc { input, condition, exprs, schema } = plan else { return plan };
+    match *input {
+        Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema } => {
+            let mut uses = vec![0usize; inner.len()];
+            for e in exprs.iter().chain(&condition) {
+                count(e, &mut uses);
+            }
+            let cheap = |e: &Expr| matches!(e, Expr::Column { .. } | Expr::Literal { .. } | Expr::Field { .. });
+            let once = inner.iter().zip(&uses).all(|(e, n)| *n <= 1 || cheap(e));
+            // A condition above must not see rows that the one below drops, so what can fail stays apart.
+            let safe = condition.is_none() || inner_condition.is_none() || condition.iter().all(Expr::total);
+            let keeps_order =
+                inner_condition.is_none() || condition.is_none() || exprs.iter().chain(&condition).all(Expr::total);
+            // What is evaluated before a condition in the script may be skipped by it, not the other way round.
+            let guarded = condition.is_none() || inner.iter().all(|e| e.total() || cheap(e));
+            if once && safe && keeps_order && guarded {
+                let put = |e: Expr| substitute(e, &inner);
+                let condition = match (inner_condition, condition.map(put)) {
+                    (Some(a), Some(b)) => Some(Expr::And(Box::new(a), Box::new(b))),
+                    (a, b) => a.or(b),
+                };
+                let exprs = exprs.into_iter().map(|e| substitute(e, &inner)).collect();
+                return merge_top(Plan::Calc { input: below, condition, exprs, schema });
+            }
+            let input = Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema };
+            Plan::Calc { input: Box::new(input), condition, exprs, schema }
+        }
+        input if condition.is_none() && identity(&exprs, &input, &schema) => input,
+        input => Plan::Calc { input: Box::new(input), condition, exprs, schema },
+    }
+}
+
+fn identity(exprs: &[Expr], input: &Plan, schema: &Schema) -> bool {
+    exprs.len() == input.schema().len()
+        && exprs.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i))
+        && schema.fields == input.schema().fields
+}
+
+fn count(e: &Expr, uses: &mut [usize]) {
+    if let Expr::Column { index, .. } = e {
+        uses[*index] += 1;
+    }
+    e.children().into_iter().for_each(|c| count(c, uses));
+}
+
+fn substitute(e: Expr, inner: &[Expr]) -> Expr {
+    e.rewrite(&mut |e| match e {
+        Expr::Column { index, .. } => inner[index].clone(),
+        // What a function gives can be more exact than its type says.
+        Expr::Cast { expr, ty, safe: false } if matches!(*expr, Expr::Call { .. }) => cast_to(*expr, &ty),
+        e => e,
+    })
+}
+
+/// The columns of shared relations that are read, by the relations' numbers, and what was made of those relations.
+#[derive(Default)]
+struct Readers {
+    wanted: HashMap<usize, BTreeSet<usize>>,
+    done: HashMap<usize, (Arc<Shared>, Vec<usize>)>,
+    /// Whether a reader came that wants more than was known when the relation was pruned.
+    late: bool,
+}
+
+/// Leaves out columns that nobody reads.
+fn prune_all(plan: Plan) -> Result<Plan> {
+    let all: BTreeSet<usize> = (0..plan.schema().len()).collect();
+    let mut readers = Readers::default();
+    loop {
+        let (pruned, kept) = prune(plan.clone(), &all, &mut readers)?;
+        // The top keeps every column, so their places have not moved.
+        debug_assert!(kept.iter().enumerate().all(|(i, k)| i == *k));
+        if !readers.late {
+            return Ok(pruned);
+        }
+        // Once more, with what all readers want; that only ever grows.
+        readers.late = false;
+        readers.done.clear();
+    }
+}
+
+/// Leaves out columns that nobody reads. Gives the new plan and which of the old columns it has, in order.
+fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
+    Ok(match plan {
+        Plan::Scan { table, columns, schema } => {
+            let keep: Vec<usize> = wanted.iter().copied().collect();
+            let columns = keep.iter().map(|k| columns[*k]).collect();
+            (Plan::Scan { table, columns, schema: schema.project(&keep) }, keep)
+        }
+        Plan::Values { rows, schema } => {
+            let keep: Vec<usize> = wanted.iter().copied().collect();
+            let rows = rows.into_iter().map(|r| keep.iter().map(|k| r[*k].clone()).collect()).collect();
+            (Plan::Values { rows, schema: schema.project(&keep) }, keep)
+        }
+        Plan::Calc { input, condition, exprs, schema } => {
+            let keep: Vec<usize> = wanted.iter().copied().collect();
+            let exprs: Vec<Expr> = keep.iter().map(|k| exprs[*k].clone()).collect();
+            let mut used = BTreeSet::new();
+            exprs.iter().chain(&condition).for_each(|e| e.columns(&mut used));
+            let (input, have) = prune(*input, &used, readers)?;
+            let exprs = exprs.into_iter().map(|e| moved(e, &have)).collect::<Result<_>>()?;
+            let condition = condition.map(|c| moved(c, &have)).transpose()?;
+            (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
+        }
+        Plan::Aggregate { input, keys, calls, schema } => {
+            let (pruned, kept) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
+            select(pruned, kept, wanted)?
+        }
+        Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+            let width = keep.len();
+            let kept: Vec<usize> = wanted.iter().copied().collect();
+            let (here, there): (Vec<usize>, Vec<usize>) = kept.iter().copied().partition(|k| *k < width);
+            let used: BTreeSet<usize> = here.iter().map(|k| keep[*k]).chain(on.iter().map(|o| o.0)).collect();
+            let (input, have) = prune(*input, &used, readers)?;
+            let here: Vec<usize> = here.iter().map(|k| keep[*k]).collect();
+            let on = on.into_iter().map(|(here, there)| Ok((place(here, &have)?, there))).collect::<Result<_>>()?;
+            let plan = Plan::Lookup {
+                input: Box::new(input),
+                table,
+                on,
+                left,
+                keep: places(&here, &have)?,
+                columns: there.iter().map(|k| columns[k - width]).collect(),
+                schema: schema.project(&kept),
+            };
+            (plan, kept)
+        }
+        Plan::Normalize { input, keys, schema } => {
+            // Its key stays whatever is read.
+            let mut used = wanted.clone();
+            used.extend(&keys);
+            let (input, have) = prune(*input, &used, readers)?;
+            let keys = places(&keys, &have)?;
+            let schema = schema.project(&have);
+            select(Plan::Normalize { input: Box::new(input), keys, schema }, have, wanted)?
+        }
+        Plan::Expand { input, sets, keys, schema } => {
+            let all: BTreeSet<usize> = (0..input.schema().len()).collect();
+            let (input, _) = prune(*input, &all, readers)?;
+            let kept: Vec<usize> = (0..schema.len()).collect();
+            select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)?
+        }
+        Plan::Union { inputs, schema } => {
+            let keep: Vec<usize> = wanted.iter().copied().collect();
+            let schema = schema.project(&keep);
+            let inputs = inputs
+                .into_iter()
+                .map(|i| {
+                    let (plan, have) = prune(i, wanted, readers)?;
+                    Ok(select(plan, have, wanted)?.0)
+                })
+                .collect::<Result<_>>()?;
+            (Plan::Union { inputs, schema }, keep)
+        }
+        Plan::Shared(shared) => prune_shared(shared, wanted, readers)?,
+    })
+}
+
+/// Leaves out aggregates that nobody reads.
+fn prune_aggregate(
+    input: Plan,
+    keys: Vec<usize>,
+    mut calls: Vec<AggregateCall>,
+    schema: Schema,
+    wanted: &BTreeSet<usize>,
+    readers: &mut Readers,
+) -> Result<(Plan, Vec<usize>)> {
+    // Keys stay whatever is read: they make the groups. Aggregates that nobody reads go.
+    let count = keys.len();
+    let keep_calls: Vec<usize> = (0..calls.len()).filter(|i| wanted.contains(&(count + i))).collect();
+    // A grouping without results would be a DISTINCT, which is another thing: keep one.
+    let keep_calls = if keep_calls.is_empty() && !calls.is_empty() { vec![0] } else { keep_calls };
+    calls = keep_calls.iter().map(|i| calls[*i].clone()).collect();
+    let mut used: BTreeSet<usize> = keys.iter().copied().collect();
+    for c in &calls {
+        used.extend(c.args.iter().chain(&c.filter));
+    }
+    let (input, have) = prune(input, &used, readers)?;
+    for c in &mut calls {
+        c.args = places(&c.args, &have)?;
+        c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
+    }
+    let keys = places(&keys, &have)?;
+    let kept: Vec<usize> = (0..count).chain(keep_calls.into_iter().map(|i| count + i)).collect();
+    let schema = schema.project(&kept);
+    let plan = Plan::Aggregate { input: Box::new(input), keys, calls, schema };
+    Ok((plan, kept))
+}
+
+/// Leaves out columns of a shared relation that none of its readers wants.
+fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
+    let of_all = readers.wanted.entry(shared.id).or_default();
+    let before = of_all.len();
+    of_all.extend(wanted);
+    let (grown, of_all) = (of_all.len() > before, of_all.clone());
+    if grown && readers.done.contains_key(&shared.id) {
+        // What this round makes is thrown away: any relation with these columns will do.
+        readers.late = true;
+        let have = (0..shared.plan.schema().len()).collect();
+        return select(Plan::Shared(shared), have, wanted);
+    }
+    if let Some((new, have)) = readers.done.get(&shared.id) {
+        return select(Plan::Shared(new.clone()), have.clone(), wanted);
+    }
+    let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
+    let new = Arc::new(Shared { id: shared.id, plan });
+    readers.done.insert(shared.id, (new.clone(), have.clone()));
+    select(Plan::Shared(new), have, wanted)
+}
+
+/// Brings a plan that has more columns than wanted down to those.
+fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> Result<(Plan, Vec<usize>)> {
+    let keep: Vec<usize> = wanted.iter().copied().collect();
+    if have == keep {
+        return Ok((plan, have));
+    }
+    let columns = plan.columns();
+    let chosen = places(&keep, &have)?.into_iter().map(|i| columns[i].clone()).collect();
+    Ok((Plan::calc(plan, None, chosen), keep))
+}
+
+/// Where a column is among those that are left.
+fn place(column: usize, have: &[usize]) -> Result<usize> {
+    let at = have.iter().position(|h| *h == column);
+    at.ok_or_else(|| Error::internal(format!("column {column} is read, and was left out of {have:?}")))
+}
+
+fn places(columns: &[usize], have: &[usize]) -> Result<Vec<usize>> {
+    columns.iter().map(|c| place(*c, have)).collect()
+}
+
+/// An expression over the columns that are left.
+fn moved(e: Expr, have: &[usize]) -> Result<Expr> {
+    let mut lost = None;
+    let e = e.rewrite(&mut |e| match e {
+        Expr::Column { index, name, ty } => match place(index, have) {
+            Ok(index) => Expr::Column { index, name, ty },
+            Err(e) => {
+                lost = Some(e);
+                Expr::Column { index, name, ty }
+            }
+        },
+        e => e,
+    });
+    lost.map_or(Ok(e), Err)
+}
+
+/// Computes constants once. What fails then is left to fail for the rows that need it.
+fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
+    let plan = plan.map_inputs(done, &mut |input, done| fold(input, done, session));
+    let f = |e: Expr| {
+        e.rewrite(&mut |e| match &e {
+            Expr::Column { .. } | Expr::Literal { .. } => e,
+            _ if !e.constant() => e,
+            _ if e.ty().is_nested() => e,
+            _ => match constant(&e, session) {
+                Ok(value) => Expr::Literal { value, ty: e.ty() },
+                Err(_) => e,
+            },
+        })
+    };
+    match plan {
+        Plan::Calc { input, condition, exprs, schema } => {
+            Plan::Calc { input, condition: condition.map(f), exprs: exprs.into_iter().map(f).collect(), schema }
+        }
+        other => other,
+    }
+}

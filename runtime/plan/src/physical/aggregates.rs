@@ -1,0 +1,62 @@
+//! Aggregations: in one stage, or in two with an exchange between them.
+
+use super::graph::{Aggregation, Operator, Statement};
+use super::{Output, Planned, Planner, forward, partitioned};
+use crate::traits::Derived;
+use std::sync::Arc;
+use weir_core::graph::Partitioning;
+use weir_expr::aggregate::{Aggregate, AggregateCall};
+
+impl Planner<'_> {
+    /// Plans an aggregation over `input`, whose rows come out `below`.
+    pub(super) fn aggregate(
+        &mut self,
+        whole: Aggregation,
+        of: &Derived<'_>,
+        input: &Derived<'_>,
+        below: Output,
+        uid: String,
+        statement: &Arc<Statement>,
+    ) -> Output {
+        let parallelism = if whole.keys.is_empty() { 1 } else { self.settings.parallelism };
+        let (name, changelog) = ("aggregate".to_string(), of.traits.changelog);
+        let exchange = |keys: Vec<usize>| {
+            if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash(keys) }
+        };
+        if below.parallelism == 1 && parallelism == 1 || !in_two_stages(&whole, input.traits.balanced) {
+            let inputs = vec![partitioned(below.node, exchange(whole.keys.clone()))];
+            let operator = Operator::Aggregate(whole);
+            return self.add(statement, Planned { name, uid, parallelism, operator, changelog, inputs });
+        }
+        // The local stage goes into one chain with a projection in front of it that has no other reader.
+        let in_chain = matches!(self.graph.nodes[below.node].chain.as_slice(), [Operator::Calc { .. }])
+            && !self.has_several_readers(below.node);
+        let local = Operator::LocalAggregate(whole.clone());
+        let from = if in_chain {
+            let node = &mut self.graph.nodes[below.node];
+            node.chain.push(local);
+            below.node
+        } else {
+            let planned = Planned {
+                name: "local-aggregate".to_string(),
+                uid: format!("{uid}/local"),
+                parallelism: below.parallelism,
+                operator: local,
+                changelog: input.traits.changelog,
+                inputs: vec![forward(below.node, whole.retracts)],
+            };
+            self.add(statement, planned).node
+        };
+        let inputs = vec![partitioned(from, exchange((0..whole.keys.len()).collect()))];
+        let operator = Operator::GlobalAggregate(whole);
+        self.add(statement, Planned { name, uid, parallelism, operator, changelog, inputs })
+    }
+}
+
+/// Whether partial results are made in front of the exchange. `balanced`: whether no row is taken back that did not come.
+fn in_two_stages(whole: &Aggregation, balanced: bool) -> bool {
+    let extremes = || whole.calls.iter().any(|c| matches!(c.function, Aggregate::Min | Aggregate::Max));
+    // Rows that go from a group which is not there, or is no longer, can only be told apart one by one.
+    let one_by_one = whole.retracts && (extremes() || !balanced || whole.ttl_millis > 0);
+    whole.calls.iter().all(AggregateCall::merges) && !one_by_one
+}

@@ -1,0 +1,186 @@
+//! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
+
+use crate::table::Table;
+use crate::traits::ChangelogMode;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use weir_core::Schema;
+use weir_core::constraints::Constraints;
+use weir_core::graph::{DEAD_LETTERS, Edge, Partitioning};
+use weir_expr::Expr;
+use weir_expr::aggregate::AggregateCall;
+
+/// What an aggregation computes, in whatever stages.
+#[derive(Debug, Clone)]
+pub struct Aggregation {
+    /// The key columns of the input.
+    pub keys: Vec<usize>,
+    /// The aggregates.
+    pub calls: Vec<AggregateCall>,
+    /// The rows' columns, before any local stage.
+    pub input: Schema,
+    /// Keys, then results.
+    pub schema: Schema,
+    /// Whether the input's rows can be taken back.
+    pub retracts: bool,
+    /// Whether results go out only at the end.
+    pub at_end: bool,
+    /// After how many milliseconds without a row a key is forgotten; 0 = never.
+    pub ttl_millis: u64,
+}
+
+/// An operator of the physical graph, with all that was decided about it.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of the relations, and are explained there")]
+pub enum Operator {
+    /// Reads a table.
+    Source { table: Arc<Table>, columns: Vec<usize> },
+    /// Reads a table of dead letters from its beginning to where it ends now.
+    DeadLetterSource { table: Arc<Table>, columns: Vec<usize> },
+    /// Makes rows of a table of its dead letters: those of these tables, each with the statements that take letters from it. `uid` is
+    /// that of the source in whose place it stands.
+    Replay { table: Arc<Table>, columns: Vec<usize>, letters: Vec<(String, BTreeSet<String>)>, uid: String },
+    /// Gives constant rows.
+    Values { rows: Vec<Vec<Expr>>, schema: Schema },
+    /// A condition, then expressions.
+    Calc { condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema, input: Schema },
+    /// Every row once per set of grouping columns.
+    Expand { sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
+    /// The whole of an aggregation.
+    Aggregate(Aggregation),
+    /// A row a key and batch, in front of the exchange.
+    LocalAggregate(Aggregation),
+    /// Puts the rows of local stages together.
+    GlobalAggregate(Aggregation),
+    /// Makes changes of upserts.
+    Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
+    /// Keeps all rows of a sink's key, of which the last one stands in the sink.
+    Materialize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
+    /// Holds rows against what a sink's table says of its columns.
+    Enforce { table: Arc<Table>, constraints: Constraints },
+    /// Looks rows up in a table outside.
+    Lookup {
+        table: Arc<Table>,
+        on: Vec<(usize, usize)>,
+        left: bool,
+        keep: Vec<usize>,
+        columns: Vec<usize>,
+        schema: Schema,
+    },
+    /// All rows of all inputs.
+    Union { schema: Schema },
+    /// Writes a table: by these of the written columns, where there is a key. `dead_letters` takes the rows that its system refuses.
+    Sink { table: Arc<Table>, key: Vec<usize>, changes: bool, dead_letters: Option<Arc<Table>> },
+}
+
+impl Operator {
+    /// Its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Operator::Source { .. } => "Source",
+            Operator::DeadLetterSource { .. } => "DeadLetterSource",
+            Operator::Replay { .. } => "Replay",
+            Operator::Values { .. } => "Values",
+            Operator::Calc { .. } => "Calc",
+            Operator::Expand { .. } => "Expand",
+            Operator::Aggregate(_) => "Aggregate",
+            Operator::LocalAggregate(_) => "LocalAggregate",
+            Operator::GlobalAggregate(_) => "GlobalAggregate",
+            Operator::Normalize { .. } => "Normalize",
+            Operator::Materialize { .. } => "Materialize",
+            Operator::Enforce { .. } => "Enforce",
+            Operator::Lookup { .. } => "Lookup",
+            Operator::Union { .. } => "Union",
+            Operator::Sink { .. } => "Sink",
+        }
+    }
+
+    /// Whether operators without an exchange between may be run with it as one.
+    pub(super) fn chains(&self) -> bool {
+        match self {
+            Operator::Calc { .. }
+            | Operator::Expand { .. }
+            | Operator::Aggregate(_)
+            | Operator::LocalAggregate(_)
+            | Operator::GlobalAggregate(_)
+            | Operator::Normalize { .. }
+            | Operator::Materialize { .. }
+            | Operator::Enforce { .. }
+            | Operator::Lookup { .. }
+            | Operator::Replay { .. }
+            | Operator::Union { .. } => true,
+            Operator::Source { .. }
+            | Operator::DeadLetterSource { .. }
+            | Operator::Values { .. }
+            | Operator::Sink { .. } => false,
+        }
+    }
+}
+
+/// The statement that a node is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// What its state is known by.
+    pub identity: String,
+    /// Whether one of its functions sends the records that it fails on to a table, so that they stay with their rows.
+    pub keeps_records: bool,
+    /// Whether its author gave it a uid.
+    pub has_uid: bool,
+}
+
+/// A node: one operator, or several in a chain, in some subtasks.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its name, for people and metrics; unique in the job.
+    pub name: String,
+    /// What its state is known by.
+    pub uid: String,
+    /// The statement that it is part of.
+    pub statement: Arc<Statement>,
+    /// The number of subtasks.
+    pub parallelism: usize,
+    /// The number of subtasks that its functions ask for.
+    pub asked_parallelism: Option<usize>,
+    /// Its operators, first to last.
+    pub chain: Vec<Operator>,
+    /// The kinds of rows that come out.
+    pub changelog: ChangelogMode,
+    /// Where its rows come from.
+    pub inputs: Vec<Edge>,
+}
+
+/// A job's nodes, in an order in which every edge points forward.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+}
+
+/// A line a node: what it is, how many subtasks it has, what it brings, and where its rows come from.
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, n) in self.nodes.iter().enumerate() {
+            let chain: Vec<&str> = n.chain.iter().map(Operator::kind).collect();
+            let changelog = n.changelog;
+            write!(f, "{at} {}  {} x{}  {changelog}", n.name, chain.join(" -> "), n.parallelism)?;
+            for e in &n.inputs {
+                let letters = if e.port == DEAD_LETTERS { " dead letters" } else { "" };
+                let order = if e.ordered { " ordered" } else { "" };
+                write!(f, "  <- {}{letters} ", e.from)?;
+                match &e.partitioning {
+                    Partitioning::Forward => write!(f, "forward")?,
+                    Partitioning::Hash(keys) => write!(f, "hash{keys:?}")?,
+                    Partitioning::Rebalance => write!(f, "rebalance")?,
+                    Partitioning::Single => write!(f, "single")?,
+                }
+                write!(f, "{order}")?;
+                if e.input > 0 {
+                    write!(f, " input {}", e.input)?;
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! Physical planning: which operators a job's statements become, and how rows go from one to the next. Nothing is opened here.
+
+mod aggregates;
+mod dead_letters;
+mod graph;
+mod layouts;
+mod settings;
+mod sinks;
+
+pub use dead_letters::REPLAY;
+pub use graph::{Aggregation, Graph, Node, Operator, Statement};
+
+use crate::logical::{Insert, Plan};
+use crate::table::Table;
+use crate::traits::{ChangelogMode, Derived, Mode, derive};
+use dead_letters::{dead_letter_tables, records_sent_to};
+use settings::{Settings, asked_parallelism, own_parallelism};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
+use weir_core::graph::{Edge, MAIN, Partitioning};
+use weir_core::{Error, Result, Schema};
+
+/// What is planned.
+pub struct Job<'a> {
+    /// The statements.
+    pub inserts: &'a [Insert],
+    /// All tables, by their full names.
+    pub tables: &'a BTreeMap<String, Arc<Table>>,
+    /// The settings.
+    pub settings: &'a BTreeMap<String, String>,
+    /// When results are given.
+    pub mode: Mode,
+    /// The number of subtasks where neither a setting nor a table says it.
+    pub parallelism: usize,
+    /// Whether dead letters are read in the place of tables.
+    pub replay: bool,
+    /// The connectors and formats that there are.
+    pub registry: Registry,
+}
+
+/// Plans a job.
+///
+/// # Errors
+/// When a sink cannot take what a statement gives, or a setting or an option that decides about the graph is wrong.
+pub fn plan(job: &Job<'_>) -> Result<Graph> {
+    let mut planner = Planner {
+        job,
+        settings: Settings::read(job)?,
+        graph: Graph::default(),
+        names: HashMap::new(),
+        shared: HashMap::new(),
+        dead_letters_of: BTreeMap::new(),
+    };
+    job.inserts.iter().try_for_each(|insert| planner.statement(insert))?;
+    planner.dead_letter_sinks()?;
+    Ok(planner.graph)
+}
+
+struct Planner<'a> {
+    job: &'a Job<'a>,
+    settings: Settings,
+    graph: Graph,
+    names: HashMap<String, usize>,
+    /// Where relations that have several readers come out, by their numbers.
+    shared: HashMap<usize, Output>,
+    /// Nodes whose dead letters go to a table.
+    dead_letters_of: BTreeMap<String, Vec<usize>>,
+}
+
+/// The statement that is being planned.
+struct Scope {
+    statement: Arc<Statement>,
+    /// The tables that its functions send records to.
+    of_functions: Vec<String>,
+    /// How many operators of each kind there are so far.
+    numbers: BTreeMap<&'static str, usize>,
+}
+
+impl Scope {
+    /// The uid of an operator: numbered among those of its kind, so that the state of one does not hang on how many projections there
+    /// are beside it.
+    fn uid(&mut self, kind: &'static str) -> String {
+        let n = self.numbers.entry(kind).or_insert(0);
+        *n += 1;
+        format!("{}/{kind}-{n}", self.statement.identity)
+    }
+}
+
+/// Where a relation's rows come out.
+#[derive(Clone, Copy)]
+struct Output {
+    node: usize,
+    parallelism: usize,
+}
+
+/// A node that is about to be added.
+struct Planned {
+    name: String,
+    uid: String,
+    parallelism: usize,
+    operator: Operator,
+    changelog: ChangelogMode,
+    inputs: Vec<Edge>,
+}
+
+impl Planner<'_> {
+    fn statement(&mut self, insert: &Insert) -> Result<()> {
+        let top = derive(&insert.plan, self.job.mode);
+        self.check_changes(&insert.table, &top)?;
+        let of_functions = records_sent_to(&insert.plan);
+        let keeps_records = !of_functions.is_empty();
+        let (identity, has_uid) = (insert.identity.to_string(), insert.identity.uid().is_some());
+        let statement = Arc::new(Statement { identity, keeps_records, has_uid });
+        if self.job.replay && keeps_records && scans(&insert.plan) > 1 {
+            let e = Error::script(format!("the statement into '{}' reads several tables", short(&insert.table.name)));
+            return Err(
+                e.hint("its functions' dead letters do not say which of them they are of; give each a statement")
+            );
+        }
+        let mut scope = Scope { statement, of_functions, numbers: BTreeMap::new() };
+        let output = self.relation(&top, &mut scope)?;
+        self.sink(insert, &top, output, &scope.statement)
+    }
+
+    fn name(&mut self, wanted: &str) -> String {
+        let n = self.names.entry(wanted.to_string()).or_insert(0);
+        *n += 1;
+        if *n == 1 { wanted.to_string() } else { format!("{wanted}-{n}") }
+    }
+
+    fn add(&mut self, statement: &Arc<Statement>, planned: Planned) -> Output {
+        let Planned { name, uid, parallelism, operator, changelog, inputs } = planned;
+        let (name, statement) = (self.name(&name), statement.clone());
+        let chain = vec![operator];
+        let node = Node { name, uid, statement, parallelism, asked_parallelism: None, chain, changelog, inputs };
+        self.graph.nodes.push(node);
+        Output { node: self.graph.nodes.len() - 1, parallelism }
+    }
+
+    /// Adds an operator that takes the rows of each subtask in front of it.
+    fn forwarded(
+        &mut self,
+        of: &Derived<'_>,
+        scope: &mut Scope,
+        kind: &'static str,
+        name: &str,
+        operator: Operator,
+    ) -> Result<Output> {
+        let uid = scope.uid(kind);
+        let (below, input) = self.only_input(of, scope)?;
+        let changelog = of.traits.changelog;
+        let inputs = vec![forward(below.node, !input.traits.changelog.is_insert_only())];
+        let (name, parallelism) = (name.to_string(), below.parallelism);
+        Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+    }
+
+    /// Plans the one relation that a relation reads.
+    fn only_input<'p, 'd>(&mut self, of: &'d Derived<'p>, scope: &mut Scope) -> Result<(Output, &'d Derived<'p>)> {
+        let [input] = of.inputs.as_slice() else {
+            return Err(Error::internal(format!("a relation of {} inputs where one is read", of.inputs.len())));
+        };
+        Ok((self.relation(input, scope)?, input))
+    }
+
+    /// Plans a relation: its own operators behind those of its inputs.
+    fn relation(&mut self, of: &Derived<'_>, scope: &mut Scope) -> Result<Output> {
+        match of.plan {
+            Plan::Scan { table, columns, .. } => self.source(of, table, columns, scope),
+            Plan::Values { rows, schema } => {
+                let operator = Operator::Values { rows: rows.clone(), schema: schema.clone() };
+                Ok(self.constant("values", scope.uid("values"), operator, &scope.statement))
+            }
+            Plan::Calc { condition, exprs, schema, input } => {
+                let operator = Operator::Calc {
+                    condition: condition.clone(),
+                    exprs: exprs.clone(),
+                    schema: schema.clone(),
+                    input: input.schema().clone(),
+                };
+                let output = self.forwarded(of, scope, "calc", "calc", operator)?;
+                let all = || exprs.iter().chain(condition);
+                self.graph.nodes[output.node].asked_parallelism = asked_parallelism(all())?;
+                for t in dead_letter_tables(all()) {
+                    self.dead_letters_of.entry(t).or_default().push(output.node);
+                }
+                Ok(output)
+            }
+            Plan::Expand { sets, keys, schema, input: _ } => {
+                let operator = Operator::Expand { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() };
+                self.forwarded(of, scope, "expand", "expand", operator)
+            }
+            Plan::Lookup { table, on, left, keep, columns, schema, input: _ } => {
+                let operator = Operator::Lookup {
+                    table: table.clone(),
+                    on: on.clone(),
+                    left: *left,
+                    keep: keep.clone(),
+                    columns: columns.clone(),
+                    schema: schema.clone(),
+                };
+                self.forwarded(of, scope, "lookup", &format!("lookup {}", short(&table.name)), operator)
+            }
+            Plan::Normalize { keys, schema, input: _ } => {
+                let uid = scope.uid("normalize");
+                let (below, _) = self.only_input(of, scope)?;
+                let (keys, ttl_millis) = (keys.clone(), self.settings.ttl_millis);
+                let inputs = vec![partitioned(below.node, Partitioning::Hash(keys.clone()))];
+                let operator = Operator::Normalize { keys, schema: schema.clone(), ttl_millis };
+                let (changelog, parallelism) = (of.traits.changelog, self.settings.parallelism);
+                let name = "changelog-normalize".to_string();
+                Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+            }
+            Plan::Aggregate { keys, calls, schema, input } => {
+                let uid = scope.uid("aggregate");
+                let (below, derived) = self.only_input(of, scope)?;
+                let whole = Aggregation {
+                    keys: keys.clone(),
+                    calls: calls.clone(),
+                    input: input.schema().clone(),
+                    schema: schema.clone(),
+                    retracts: !derived.traits.changelog.is_insert_only(),
+                    at_end: self.job.mode == Mode::Batch && (!calls.is_empty() || keys.is_empty()),
+                    ttl_millis: self.settings.ttl_millis,
+                };
+                Ok(self.aggregate(whole, of, derived, below, uid, &scope.statement))
+            }
+            Plan::Union { schema, inputs: _ } => self.union(of, schema, scope),
+            Plan::Shared(shared) => {
+                if let Some(output) = self.shared.get(&shared.id) {
+                    return Ok(*output);
+                }
+                let (output, _) = self.only_input(of, scope)?;
+                self.shared.insert(shared.id, output);
+                Ok(output)
+            }
+        }
+    }
+
+    /// Whether a node has more readers than the one at hand.
+    fn has_several_readers(&self, node: usize) -> bool {
+        self.shared.values().any(|o| o.node == node)
+    }
+
+    /// Adds a source of constant rows.
+    fn constant(&mut self, name: &str, uid: String, operator: Operator, statement: &Arc<Statement>) -> Output {
+        let (name, changelog) = (name.to_string(), ChangelogMode::INSERT_ONLY);
+        self.add(statement, Planned { name, uid, parallelism: 1, operator, changelog, inputs: vec![] })
+    }
+
+    /// Reads a table, or its dead letters in its place.
+    fn source(&mut self, of: &Derived<'_>, table: &Arc<Table>, columns: &[usize], scope: &mut Scope) -> Result<Output> {
+        let uid = scope.uid("source");
+        let parallelism = own_parallelism(table, &SCAN_PARALLELISM)?.unwrap_or(self.settings.parallelism);
+        let (changelog, columns) = (of.traits.changelog, columns.to_vec());
+        if self.job.replay {
+            return self.replayed(table, columns, uid, parallelism, changelog, scope);
+        }
+        let operator = Operator::Source { table: table.clone(), columns };
+        let name = format!("source {}", short(&table.name));
+        let planned = Planned { name, uid, parallelism, operator, changelog, inputs: vec![] };
+        let output = self.add(&scope.statement, planned);
+        if let Some(t) = &table.on_error.dead_letters {
+            self.dead_letters_of.entry(t.clone()).or_default().push(output.node);
+        }
+        Ok(output)
+    }
+
+    /// All rows of several relations, in as many subtasks as the one of most has.
+    fn union(&mut self, of: &Derived<'_>, schema: &Schema, scope: &mut Scope) -> Result<Output> {
+        let uid = scope.uid("union");
+        let outputs = of.inputs.iter().map(|i| self.relation(i, scope)).collect::<Result<Vec<_>>>()?;
+        let parallelism = outputs.iter().map(|o| o.parallelism).max().unwrap_or(1);
+        let inputs = outputs.iter().zip(&of.inputs).map(|(o, i)| {
+            match (o.parallelism == parallelism, !i.traits.changelog.is_insert_only()) {
+                (true, ordered) => forward(o.node, ordered),
+                (false, false) => partitioned(o.node, Partitioning::Rebalance),
+                // All changes of a row take one way.
+                (false, true) => partitioned(o.node, Partitioning::Hash((0..schema.len()).collect())),
+            }
+        });
+        let (inputs, changelog) = (inputs.collect(), of.traits.changelog);
+        let (name, operator) = ("union".to_string(), Operator::Union { schema: schema.clone() });
+        Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+    }
+}
+
+/// An edge from subtask to subtask.
+fn forward(from: usize, ordered: bool) -> Edge {
+    Edge { ordered, ..partitioned(from, Partitioning::Forward) }
+}
+
+/// An edge that spreads rows over subtasks.
+fn partitioned(from: usize, partitioning: Partitioning) -> Edge {
+    Edge { from, port: MAIN, input: 0, partitioning, ordered: false }
+}
+
+/// A table's name without its catalog and database.
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// How many tables a plan reads.
+fn scans(plan: &Plan) -> usize {
+    let mut scans = 0;
+    plan.each(&mut |p| scans += usize::from(matches!(p, Plan::Scan { .. })));
+    scans
+}

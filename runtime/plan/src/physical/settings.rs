@@ -1,0 +1,69 @@
+//! What settings, tables' options and functions say of the graph.
+
+use super::Job;
+use crate::settings::{LENGTH, Length, MATERIALIZE, Materialize, NESTED, NOT_NULL, Nested, NotNull, PARALLELISM, TTL};
+use crate::table::Table;
+use crate::traits::Mode;
+use weir_core::constraints::Rules;
+use weir_core::option_spec::Opt;
+use weir_core::{Error, Result, descriptor};
+use weir_expr::Expr;
+
+/// The settings that decide about the graph.
+pub(super) struct Settings {
+    /// The number of subtasks where nothing else is said.
+    pub parallelism: usize,
+    /// After how many milliseconds without a row a key is forgotten; 0 = never.
+    pub ttl_millis: u64,
+    /// What becomes of rows that do not keep to what a sink's table says of its columns.
+    pub rules: Rules,
+    /// When rows of one key are kept in front of a sink.
+    pub materialize: Materialize,
+}
+
+impl Settings {
+    pub(super) fn read(job: &Job<'_>) -> Result<Settings> {
+        let s = job.settings;
+        let nested = NESTED.value(s)?;
+        let ttl = TTL.value(s)?;
+        Ok(Settings {
+            parallelism: PARALLELISM.given(s)?.unwrap_or(job.parallelism),
+            // A batch is over before anything grows old.
+            ttl_millis: if job.mode == Mode::Streaming { ttl.as_millis() as u64 } else { 0 },
+            rules: Rules {
+                drops_null: NOT_NULL.value(s)? == NotNull::Drop,
+                rows: nested != Nested::Ignore,
+                collections: nested == Nested::Collections,
+                fits_length: match LENGTH.value(s)? {
+                    Length::TrimPad => Some(true),
+                    Length::Error => Some(false),
+                    Length::Ignore => None,
+                },
+            },
+            materialize: MATERIALIZE.value(s)?,
+        })
+    }
+}
+
+/// What a table says of its subtasks: `parallelism`, or Flink's option for its role.
+pub(super) fn own_parallelism(table: &Table, role: &Opt<usize>) -> Result<Option<usize>> {
+    for option in [&descriptor::PARALLELISM, role] {
+        let place = table.places.get(option.key()).copied().or(table.place);
+        if let Some(n) = option.given(&table.options).map_err(|e| e.at(place))? {
+            return Ok(Some(n));
+        }
+    }
+    Ok(None)
+}
+
+/// The greatest parallelism that a function of expressions asks for.
+pub(super) fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Result<Option<usize>> {
+    let mut most = None;
+    for e in exprs {
+        e.each_call(&mut |function| most = most.max(function.parallelism()));
+    }
+    if let Some(n) = most.filter(|n| !(1..=64).contains(n)) {
+        return Err(Error::script(format!("'parallelism' is 1 to 64, not {n}")));
+    }
+    Ok(most)
+}

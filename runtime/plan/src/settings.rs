@@ -1,0 +1,521 @@
+//! The settings: those that there are with what they may be, and those of Flink's that mean nothing here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use weir_core::error::nearest;
+use weir_core::option_spec::{Opt, OptionSpec, Parsed, Type};
+use weir_core::{Error, Result, choice, options};
+use weir_expr::time::Zone;
+
+choice! {
+    /// When results are given.
+    pub enum Mode {
+        /// As they come about.
+        Streaming = "streaming",
+        /// Once, at the end.
+        Batch = "batch",
+    }
+}
+
+choice! {
+    /// What becomes of NULL where none may be.
+    pub enum NotNull {
+        /// The job ends.
+        Error = "error",
+        /// The row is left out.
+        Drop = "drop",
+    }
+}
+
+choice! {
+    /// How deep NOT NULL counts.
+    pub enum Nested {
+        /// For columns.
+        Ignore = "ignore",
+        /// For fields of rows, too.
+        Rows = "rows",
+        /// For elements of collections, too.
+        Collections = "rows_and_collections",
+    }
+}
+
+choice! {
+    /// What becomes of values that are too long or too short.
+    pub enum Length {
+        /// They pass.
+        Ignore = "ignore",
+        /// They are cut and filled up.
+        TrimPad = "trim_pad",
+        /// The job ends.
+        Error = "error",
+    }
+}
+
+choice! {
+    /// Whether all rows under one key of a sink are kept.
+    pub enum Materialize {
+        /// Where the query's key is another.
+        Auto = "auto",
+        /// Never.
+        Never = "none",
+        /// Always.
+        Force = "force",
+    }
+}
+
+choice! {
+    /// What becomes of rows that built-in functions and casts fail on.
+    pub enum Failing {
+        /// The job ends.
+        Fail = "fail",
+        /// They are left out.
+        Skip = "skip",
+        /// The result is NULL.
+        Null = "null",
+    }
+}
+
+choice! {
+    /// When a job that failed is started again.
+    pub enum Strategy {
+        /// Never.
+        Never = "none" | "off" | "disable",
+        /// So often, after always the same time.
+        FixedDelay = "fixed-delay" | "fixeddelay",
+        /// While failures are not too many in a time.
+        FailureRate = "failure-rate" | "failurerate",
+        /// After times that grow.
+        ExponentialDelay = "exponential-delay" | "exponentialdelay",
+    }
+}
+
+options! {
+    /// Of a job.
+    JOB:
+    /// Its name.
+    pub NAME: String = Opt::text("pipeline.name", "the name of the job and of its state folder; the script's file name where nothing is said");
+    /// When results are given.
+    pub MODE: Mode = Opt::one_of("execution.runtime-mode", "`streaming`; `batch`: results once, at the end").default("streaming");
+    /// From epoch to epoch.
+    pub INTERVAL: Duration = Opt::duration("execution.checkpointing.interval", "from one epoch to the next").default("1 s");
+    /// Subtasks.
+    pub PARALLELISM: usize = Opt::whole("parallelism.default", 1, 64, "subtasks of each operator; the machine's cores where nothing is said")
+        .older(&["table.exec.resource.default-parallelism"]);
+    /// Subtasks of one operator.
+    pub OPERATOR: usize = Opt::whole(
+        "operator.#.parallelism",
+        1,
+        64,
+        "subtasks of the operator `#`, by its name in `weir explain`, `weir top` and the summary; wins over `parallelism` of tables and functions",
+    );
+}
+
+options! {
+    /// Of tables and SQL.
+    TABLES:
+    ZONE: String = Opt::checked("table.local-time-zone", "a time zone", time_zone, "the session's zone").default("UTC");
+    /// When keys are forgotten.
+    pub TTL: Duration = Opt::duration(
+        "table.exec.state.ttl",
+        "after this time without a row a key is forgotten: groups, rows of upsert tables, rows kept in front of a sink; not in batch mode; \
+         with 0 never",
+    )
+    .default("0");
+    /// Rows of a batch.
+    pub BATCH_ROWS: usize =
+        Opt::whole("table.exec.mini-batch.size", 1, i64::MAX, "rows that a batch of a source has at most").default("8192");
+    /// NULL where none may be.
+    pub NOT_NULL: NotNull = Opt::one_of(
+        "table.exec.sink.not-null-enforcer",
+        "NULL on its way into a NOT NULL or key column of a sink: `error` ends the job, `drop` leaves the row out",
+    )
+    .default("error");
+    /// How deep that counts.
+    pub NESTED: Nested = Opt::one_of(
+        "table.exec.sink.nested-constraint-enforcer",
+        "whether NOT NULL counts for fields of rows and elements of collections too",
+    )
+    .default("ignore");
+    /// Values that do not fit.
+    pub LENGTH: Length = Opt::one_of(
+        "table.exec.sink.type-length-enforcer",
+        "values whose length does not fit the sink's CHAR, VARCHAR, BINARY or VARBINARY: `ignore` lets them pass, `trim_pad` cuts and \
+         fills them up, `error` ends the job",
+    )
+    .default("ignore");
+    /// Keys of sinks that are not the query's.
+    pub MATERIALIZE: Materialize = Opt::one_of(
+        "table.exec.sink.upsert-materialize",
+        "whether all rows of several query keys under one key of a sink are kept",
+    )
+    .default("auto");
+    /// Whether hints may give options.
+    pub HINTS: bool = Opt::boolean(
+        "table.dynamic-table-options.enabled",
+        "whether hints `/*+ OPTIONS('k' = 'v') */` are accepted",
+    )
+    .default("true");
+    /// Rows that built-in functions and casts fail on.
+    pub ON_ERROR: Failing = Opt::one_of("sql.on-error", "rows that built-in functions and casts fail on").default("fail");
+}
+
+options! {
+    /// Of state.
+    STATE:
+    /// Memory for it.
+    pub CACHE: usize = Opt::size(
+        "state.cache-size",
+        "memory for state: half for decoded keys, the rest for the store's pages and for changes on their way there",
+    )
+    .default("512mb");
+    /// How often savepoints are written.
+    pub SAVEPOINTS_INTERVAL: Duration =
+        Opt::duration("state.savepoints.interval", "how often a savepoint is written automatically; without it never");
+    /// Where.
+    pub SAVEPOINTS: String = Opt::text("state.savepoints.dir", "where: a folder, or `s3://`, `gs://`, `az://` with bucket and prefix")
+        .older(&["execution.checkpointing.savepoint-dir"]);
+    /// How many stay.
+    pub SAVEPOINTS_KEPT: usize =
+        Opt::whole("state.savepoints.num-retained", 1, i64::MAX, "how many automatic savepoints are kept").default("3");
+}
+
+options! {
+    /// Of starting again.
+    RESTART:
+    /// When.
+    pub STRATEGY: Strategy = Opt::one_of("restart-strategy.type", "the strategy").default("exponential-delay").older(&["restart-strategy"]);
+    /// How often.
+    pub FIXED_ATTEMPTS: u32 = Opt::attempts("restart-strategy.fixed-delay.attempts", "restarts, or `infinite`").default("1");
+    /// After which time.
+    pub FIXED_DELAY: Duration = Opt::duration("restart-strategy.fixed-delay.delay", "time before each").default("1 s");
+    /// How many failures.
+    pub RATE_FAILURES: u32 =
+        Opt::attempts("restart-strategy.failure-rate.max-failures-per-interval", "failures in an interval").default("1");
+    /// In which time.
+    pub RATE_INTERVAL: Duration =
+        Opt::duration("restart-strategy.failure-rate.failure-rate-interval", "the interval").default("1 min");
+    /// After which time.
+    pub RATE_DELAY: Duration = Opt::duration("restart-strategy.failure-rate.delay", "time before each restart").default("1 s");
+    /// After which time at first.
+    pub INITIAL: Duration =
+        Opt::some_time("restart-strategy.exponential-delay.initial-backoff", "the first delay").default("1 s");
+    /// After which time at most.
+    pub LONGEST: Duration = Opt::duration("restart-strategy.exponential-delay.max-backoff", "the longest delay").default("1 min");
+    /// How the time grows.
+    pub MULTIPLIER: f64 =
+        Opt::number("restart-strategy.exponential-delay.backoff-multiplier", 1.0, 1e6, "how it grows").default("1.5");
+    /// How often.
+    pub ATTEMPTS: u32 = Opt::attempts(
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+        "restarts, or `infinite`",
+    )
+    .default("10");
+    /// When they are counted anew.
+    pub RESET: Duration = Opt::duration(
+        "restart-strategy.exponential-delay.reset-backoff-threshold",
+        "after this time without a failure, restarts are counted anew",
+    )
+    .default("1 h");
+}
+
+options! {
+    /// Of the autoscaler.
+    AUTOSCALER:
+    /// The useful part of the time.
+    pub TARGET: f64 = Opt::number(
+        "job.autoscaler.utilization.target",
+        0.1,
+        0.95,
+        "the useful part of the time to aim at; nothing is done within 0.3 of it",
+    )
+    .default("0.7");
+    /// How far it looks back.
+    pub WINDOW: Duration = Opt::duration("job.autoscaler.metrics.window", "how far back to look").default("60 s");
+    /// When it says nothing.
+    pub STABILIZATION: Duration = Opt::duration(
+        "job.autoscaler.stabilization.interval",
+        "no advice for this time after the start or a change",
+    )
+    .default("10 s");
+    /// How long fewer must do.
+    pub SCALE_DOWN: Duration =
+        Opt::duration("job.autoscaler.scale-down.interval", "fewer subtasks must have been enough for this time").default("5 min");
+    /// When what waits is to be done.
+    pub CATCH_UP: Duration = Opt::duration(
+        "job.autoscaler.catch-up.duration",
+        "the time within which waiting records are to be worked off",
+    )
+    .default("10 min");
+}
+
+/// All settings, by what they are about.
+pub const ALL: &[(&str, &[OptionSpec])] = &[
+    ("Job", JOB),
+    ("Tables and SQL", TABLES),
+    ("State", STATE),
+    ("Restart strategy", RESTART),
+    ("Autoscaler", AUTOSCALER),
+];
+
+fn all() -> impl Iterator<Item = &'static OptionSpec> {
+    ALL.iter().flat_map(|(_, group)| group.iter())
+}
+
+fn time_zone(name: &str) -> Result<()> {
+    if name == "default" { Ok(()) } else { Zone::parse(name).map(drop) }
+}
+
+/// The session's time zone.
+///
+/// # Errors
+/// When there is no such zone.
+pub fn zone(settings: &BTreeMap<String, String>) -> Result<Zone> {
+    match ZONE.value(settings)?.as_str() {
+        "default" => Ok(Zone::UTC),
+        zone => Zone::parse(zone),
+    }
+}
+
+/// Settings of Flink's about machinery that there is not here, so that no result can depend on them; one that ends with a dot
+/// stands for all that begin so. What would change a result is not among them, and is refused.
+const OF_OTHER_MACHINERY: &[&str] = &[
+    "table.exec.mini-batch.enabled",
+    "table.exec.mini-batch.allow-latency",
+    "table.exec.async-",
+    "table.exec.spill-",
+    "table.exec.sort.",
+    "table.exec.disabled-operators",
+    "table.exec.operator-fusion-codegen.",
+    "table.exec.window-agg.buffer-size-limit",
+    "table.exec.rank.topn-cache-size",
+    "table.exec.simplify-operator-name-enabled",
+    "table.exec.uid.",
+    "table.exec.legacy-transformation-uids",
+    "table.exec.local-hash-agg.",
+    "table.optimizer.",
+    "table.generated-code.",
+    "table.rtas-ctas.",
+    "table.display.",
+    "table.dml-sync",
+    "table.dml-async",
+    "table.plan.",
+    "table.resources.",
+    "table.column-expansion-strategy",
+    "python.",
+    "sql-client.",
+    "sql-gateway.",
+    "taskmanager.",
+    "jobmanager.",
+    "jobstore.",
+    "rest.",
+    "web.",
+    "akka.",
+    "pekko.",
+    "heartbeat.",
+    "high-availability.",
+    "cluster.",
+    "slot.",
+    "slotmanager.",
+    "kubernetes.",
+    "yarn.",
+    "security.",
+    "metrics.",
+    "env.",
+    "classloader.",
+    "client.",
+    "historyserver.",
+    "io.tmp.dirs",
+    "fs.",
+    "s3.",
+    "$internal.",
+    "execution.target",
+    "execution.attached",
+    "execution.shutdown-on-attached-exit",
+    "execution.shutdown-on-application-finish",
+    "execution.submit-failed-job-on-application-error",
+    "execution.job-listeners",
+    "execution.buffer-timeout",
+    "execution.buffer-timeout.",
+    "execution.batch-shuffle-mode",
+    "execution.batch.",
+    "execution.sorted-inputs.",
+    "execution.async-state.",
+    "execution.state-recovery.",
+    "execution.checkpointing.mode",
+    "execution.checkpointing.timeout",
+    "execution.checkpointing.min-pause",
+    "execution.checkpointing.max-concurrent-checkpoints",
+    "execution.checkpointing.tolerable-failed-checkpoints",
+    "execution.checkpointing.externalized-checkpoint-retention",
+    "execution.checkpointing.interval-during-backlog",
+    "execution.checkpointing.checkpoints-after-tasks-finish",
+    "execution.checkpointing.checkpoints-after-tasks-finish.",
+    "execution.checkpointing.unaligned",
+    "execution.checkpointing.unaligned.",
+    "execution.checkpointing.aligned-checkpoint-timeout",
+    "execution.checkpointing.incremental",
+    "execution.checkpointing.local-backup.",
+    "execution.checkpointing.file-merging.",
+    "execution.checkpointing.num-retained",
+    "execution.checkpointing.storage",
+    "execution.checkpointing.dir",
+    "execution.checkpointing.data-inline-threshold",
+    "execution.checkpointing.write-buffer-size",
+    "execution.checkpointing.create-subdir",
+    "execution.checkpointing.cleaner.",
+    "pipeline.object-reuse",
+    "pipeline.auto-generate-uids",
+    "pipeline.auto-watermark-interval",
+    "pipeline.closure-cleaner-level",
+    "pipeline.force-avro",
+    "pipeline.force-kryo",
+    "pipeline.force-kryo-avro",
+    "pipeline.generic-types",
+    "pipeline.global-job-parameters",
+    "pipeline.operator-chaining",
+    "pipeline.operator-chaining.",
+    "pipeline.serialization-config",
+    "pipeline.cached-files",
+    "pipeline.jars",
+    "pipeline.classpaths",
+    "pipeline.vertex-description-mode",
+    "pipeline.vertex-name-include-index-prefix",
+    "pipeline.watermark-alignment.",
+    "state.backend",
+    "state.backend.",
+    "state.checkpoint-storage",
+    "state.checkpoints.",
+    "state.checkpoint.",
+    "state.storage.",
+    "state.latency-track.",
+    "state.size-track.",
+    "state.changelog.",
+    "restart-strategy.exponential-delay.jitter-factor",
+];
+
+/// The name of the operator whose parallelism a setting is, if it is such a one.
+pub fn operator_setting(key: &str) -> Option<&str> {
+    let (begin, end) = OPERATOR.key().split_once('#')?;
+    key.strip_prefix(begin)?.strip_suffix(end).filter(|name| !name.is_empty())
+}
+
+/// A setting that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name of today.
+    pub key: String,
+    /// Its value; of a choice, the word's own spelling.
+    pub value: String,
+    /// Whether it acts.
+    pub acts: bool,
+}
+
+/// The name of today of a setting, and what it is if it acts.
+fn named(key: &str) -> Result<(&str, Option<&'static OptionSpec>)> {
+    let key = all().find(|o| o.older.contains(&key)).map_or(key, |o| o.key);
+    let begins = |of: &str| key.starts_with(of) && (of.ends_with(['.', '-']) || key.len() == of.len());
+    match all().find(|o| o.is(key)) {
+        Some(option) => Ok((key, Some(option))),
+        None if OF_OTHER_MACHINERY.iter().any(|of| begins(of)) => Ok((key, None)),
+        None => {
+            let e = Error::script(format!("there is no setting '{key}'"));
+            let whole = OF_OTHER_MACHINERY.iter().filter(|k| !k.ends_with(['.', '-'])).copied();
+            let names = all().flat_map(|o| o.older.iter().copied().chain([o.key])).chain(whole);
+            Err(match nearest(key, names) {
+                Some(n) => e.hint(format!("did you mean '{n}'?")),
+                None => e.hint("weir describe settings lists those that there are"),
+            })
+        }
+    }
+}
+
+/// Checks a setting's name.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn check_name(key: &str) -> Result<&str> {
+    named(key).map(|(key, _)| key)
+}
+
+/// Checks a setting and its value.
+///
+/// # Errors
+/// When there is no such setting, or it cannot have such a value.
+pub fn check(key: &str, value: &str) -> Result<Setting> {
+    let (key, option) = named(key)?;
+    let value = value.trim();
+    let parsed = option.map(|o| o.parse(key, value)).transpose()?;
+    let value = match (option.map(|o| o.ty), parsed) {
+        (Some(Type::OneOf(words)), Some(Parsed::Word(at))) => words[at][0].to_string(),
+        (Some(Type::Boolean | Type::Attempts), _) => value.to_ascii_lowercase(),
+        _ => value.to_string(),
+    };
+    Ok(Setting { key: key.to_string(), value, acts: option.is_some() })
+}
+
+/// Whether results are given once, at the end.
+///
+/// # Errors
+/// When the setting is neither of the two.
+pub fn is_batch(settings: &BTreeMap<String, String>) -> Result<bool> {
+    Ok(MODE.value(settings)? == Mode::Batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(key: &str, value: &str) -> (String, String, bool) {
+        let s = check(key, value).unwrap_or_else(|e| panic!("{key}: {e}"));
+        (s.key, s.value, s.acts)
+    }
+
+    fn refused(key: &str, value: &str, words: &str) {
+        match check(key, value) {
+            Ok(s) => panic!("{s:?} was taken"),
+            Err(e) => assert!(e.to_string().contains(words), "{e}"),
+        }
+    }
+
+    #[test]
+    fn what_is_taken_acts_or_is_known_not_to() {
+        let of = |k: &str, v: &str, acts| (k.to_string(), v.to_string(), acts);
+        assert_eq!(taken("execution.runtime-mode", "BATCH"), of("execution.runtime-mode", "batch", true));
+        assert_eq!(taken("restart-strategy", "none"), of("restart-strategy.type", "none", true));
+        assert_eq!(taken("pipeline.name", "My Job"), of("pipeline.name", "My Job", true));
+        assert_eq!(taken("operator.source a.parallelism", "3"), of("operator.source a.parallelism", "3", true));
+        assert!(!taken("table.exec.mini-batch.enabled", "true").2);
+        assert!(!taken("state.backend.type", "rocksdb").2);
+        assert!(!taken("python.fn-execution.bundle.size", "7").2);
+        assert!(!taken("table.exec.async-scalar.max-attempts", "7").2);
+    }
+
+    #[test]
+    fn what_is_unknown_or_wrong_is_refused() {
+        refused("table.exec.state.tll", "1 h", "did you mean 'table.exec.state.ttl'");
+        refused("execution.checkpointing.intervall", "1s", "did you mean 'execution.checkpointing.interval'");
+        refused("pipeline.nam", "x", "did you mean 'pipeline.name'");
+        refused("state.cash-size", "1mb", "did you mean 'state.cache-size'");
+        refused("state.backends", "1mb", "there is no setting");
+        refused("table.exec.legacy-cast-behaviour", "enabled", "there is no setting");
+        refused("restart-strategy.fixed-delay.attemps", "1", "did you mean");
+        refused("table.exec.state.ttl", "soon", "duration");
+        refused("state.cache-size", "1 pound", "size");
+        refused("table.exec.sink.not-null-enforcer", "DROPP", "did you mean 'drop'");
+        refused("execution.runtime-mode", "automatic", "streaming or batch");
+        refused("parallelism.default", "65", "1 to 64");
+        refused("operator.calc.parallelism", "0", "1 to 64");
+        refused("restart-strategy.exponential-delay.backoff-multiplier", "NaN", "1 to 1000000");
+        refused("restart-strategy.exponential-delay.backoff-multiplier", "-2", "1 to 1000000");
+        refused("restart-strategy.fixed-delay.attempts", "-1", "whole number");
+        refused("table.local-time-zone", "Mars/Base", "Mars/Base");
+        refused("job.autoscaler.utilization.target", "2", "0.1 to 0.95");
+    }
+
+    #[test]
+    fn every_default_is_a_value() {
+        for o in all() {
+            assert!(o.default.is_none_or(|d| o.parse(o.key, d).is_ok()), "{}", o.key);
+        }
+    }
+}

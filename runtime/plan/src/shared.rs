@@ -1,0 +1,27 @@
+//! Which relations of a plan are shared: those that have several readers.
+
+use crate::logical::{Plan, Rewritten};
+use std::collections::HashMap;
+
+/// The same plan, in which what only one relation reads is that relation's own.
+pub fn with_several_readers(plan: Plan) -> Plan {
+    let mut readers = HashMap::new();
+    plan.each(&mut |p| {
+        for input in p.inputs() {
+            if let Plan::Shared(shared) = input {
+                *readers.entry(shared.id).or_default() += 1;
+            }
+        }
+    });
+    spread(plan, &mut Rewritten::default(), &readers)
+}
+
+fn spread(plan: Plan, done: &mut Rewritten, readers: &HashMap<usize, usize>) -> Plan {
+    match plan {
+        // At the top nobody else reads it.
+        Plan::Shared(shared) if readers.get(&shared.id).is_none_or(|n| *n < 2) => {
+            spread(shared.plan.clone(), done, readers)
+        }
+        plan => plan.map_inputs(done, &mut |input, done| spread(input, done, readers)),
+    }
+}

@@ -1,0 +1,245 @@
+//! Golden plans: which operators a job's statements become, without an engine.
+
+use crate::compiled;
+use weir_connectors::REGISTRY;
+use weir_plan::Mode;
+use weir_plan::physical::{Job, plan};
+
+const TABLES: &str = "
+    CREATE TABLE src (k BIGINT, v INT, w STRING, p AS PROCTIME()) WITH ('connector' = 'datagen');
+    CREATE TABLE narrow (k BIGINT, v INT) WITH ('connector' = 'datagen', 'scan.parallelism' = '1');
+    CREATE TABLE plain (k BIGINT, v INT) WITH ('connector' = 'datagen');
+    CREATE TABLE cdc (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'debezium-json');
+    CREATE TABLE ups (k BIGINT, v INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u',
+        'key.format' = 'json', 'value.format' = 'json');
+    CREATE TABLE dim (k BIGINT, d INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://x/y',
+        'table-name' = 'd');
+    CREATE TABLE letters (reason STRING, record BYTES) WITH ('connector' = 'kafka', 'topic' = 'l', 'format' = 'json');
+    CREATE TABLE failing (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 'f', 'format' = 'json',
+        'on-error' = 'dead-letter', 'dead-letter.table' = 'letters');
+    CREATE TABLE o (k BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+    CREATE TABLE strict (k BIGINT NOT NULL, n BIGINT) WITH ('connector' = 'blackhole');
+    CREATE TABLE whole (k BIGINT NOT NULL, n BIGINT) WITH ('connector' = 'datagen');
+    CREATE TABLE file (k BIGINT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'csv');
+    CREATE TABLE db (k BIGINT, n BIGINT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://x/y', 'table-name' = 'b');
+    CREATE TABLE keyed (k BIGINT, n BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'jdbc',
+        'url' = 'jdbc:mysql://x/y', 'table-name' = 'c', 'sink.parallelism' = '2');";
+
+/// The physical graph of a script in four subtasks, or what is wrong with it.
+fn physical(script: &str, replay: bool) -> Result<String, String> {
+    let c = compiled(&format!("{TABLES} {script};"));
+    let planned = plan(&Job {
+        inserts: &c.inserts,
+        tables: &c.tables,
+        settings: &c.settings,
+        mode: if c.batch { Mode::Batch } else { Mode::Streaming },
+        parallelism: 4,
+        replay,
+        registry: REGISTRY,
+    });
+    planned.map(|g| g.to_string()).map_err(|e| e.to_string())
+}
+
+#[track_caller]
+fn golden(script: &str, wanted: &str) {
+    let wanted: Vec<&str> = wanted.trim().lines().map(str::trim).collect();
+    let found = physical(script, false).unwrap_or_else(|e| panic!("{script}: {e}"));
+    assert_eq!(found.lines().collect::<Vec<_>>(), wanted, "{script}\n{found}");
+}
+
+#[test]
+fn aggregations_have_a_local_stage_where_partial_results_merge() {
+    // In one chain with the projection in front.
+    golden(
+        "INSERT INTO o SELECT k + 1, COUNT(*) FROM src GROUP BY k + 1",
+        "0 source src  Source x4  [I]
+         1 calc  Calc -> LocalAggregate x4  [I]  <- 0 forward
+         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
+         3 calc-2  Calc x4  [I,UB,UA]  <- 2 forward ordered
+         4 sink o  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+    );
+    // By itself behind anything else; without keys there is one group.
+    golden(
+        "INSERT INTO o (n) SELECT COUNT(*) FROM src",
+        "0 source src  Source x4  [I]
+         1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
+         2 aggregate  GlobalAggregate x1  [I,UB,UA]  <- 1 single
+         3 calc  Calc x1  [I,UB,UA]  <- 2 forward ordered
+         4 sink o  Sink x1  [I,UB,UA]  <- 3 forward ordered",
+    );
+    // What cannot be merged, changes whose beginning may be missing, and extremes over changes are computed in one stage.
+    for (query, changelog) in [
+        ("SELECT k, COUNT(DISTINCT v) FROM src GROUP BY k", "[I,UB,UA]"),
+        ("SELECT k, COUNT(v) FROM cdc GROUP BY k", "[I,UB,UA,D]"),
+        ("SELECT k, CAST(MAX(v) AS BIGINT) FROM ups GROUP BY k", "[I,UB,UA,D]"),
+    ] {
+        let found = physical(&format!("INSERT INTO o {query}"), false).unwrap_or_else(|e| panic!("{query}: {e}"));
+        assert!(
+            found.contains(&format!("aggregate  Aggregate x4  {changelog}")) && !found.contains("Local"),
+            "{found}"
+        );
+    }
+    // Changes that are all there can be.
+    golden(
+        "INSERT INTO o SELECT k, COUNT(v) FROM ups GROUP BY k",
+        "0 source ups  Source x4  [I,UA,D]
+         1 changelog-normalize  Normalize x4  [I,UB,UA,D]  <- 0 hash[0]
+         2 local-aggregate  LocalAggregate x4  [I,UB,UA,D]  <- 1 forward ordered
+         3 aggregate  GlobalAggregate x4  [I,UB,UA,D]  <- 2 hash[0]
+         4 calc  Calc x4  [I,UB,UA,D]  <- 3 forward ordered
+         5 sink o  Sink x4  [I,UB,UA,D]  <- 4 forward ordered",
+    );
+    let forgets = "SET 'table.exec.state.ttl' = '1 h'; INSERT INTO o SELECT k, COUNT(v) FROM ups GROUP BY k";
+    assert!(!physical(forgets, false).expect("a plan").contains("Local"));
+}
+
+#[test]
+fn in_batch_mode_results_do_not_change() {
+    golden(
+        "SET 'execution.runtime-mode' = 'batch'; INSERT INTO file SELECT k, COUNT(*) FROM src GROUP BY k",
+        "0 source src  Source x4  [I]
+         1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
+         2 aggregate  GlobalAggregate x4  [I]  <- 1 hash[0]
+         3 calc  Calc x4  [I]  <- 2 forward
+         4 sink file  Sink x4  [I]  <- 3 forward",
+    );
+    let streaming = physical("INSERT INTO file SELECT k, COUNT(*) FROM src GROUP BY k", false);
+    assert!(streaming.expect_err("refused").contains("only takes rows that come"));
+}
+
+#[test]
+fn unions_take_changes_of_a_row_one_way() {
+    golden(
+        "INSERT INTO o SELECT k, k FROM src UNION ALL SELECT k, CAST(v AS BIGINT) FROM narrow",
+        "0 source src  Source x4  [I]
+         1 calc  Calc x4  [I]  <- 0 forward
+         2 source narrow  Source x1  [I]
+         3 calc-2  Calc x1  [I]  <- 2 forward
+         4 union  Union x4  [I]  <- 1 forward  <- 3 rebalance
+         5 calc-3  Calc x4  [I]  <- 4 forward
+         6 sink o  Sink x4  [I]  <- 5 forward",
+    );
+    let changes = physical(
+        "INSERT INTO o SELECT k, k FROM src UNION ALL SELECT k, n FROM (SELECT COUNT(*) AS k, COUNT(*) AS n FROM src)",
+        false,
+    );
+    let changes = changes.expect("a plan");
+    assert!(
+        changes.contains("union  Union x4  [I,UB,UA]  <- 1 forward  <- ") && changes.contains(" hash[0, 1]"),
+        "{changes}"
+    );
+}
+
+#[test]
+fn a_relation_with_several_readers_is_planned_once() {
+    // Nothing is put into the chain of what has another reader.
+    golden(
+        "INSERT INTO o WITH c AS (SELECT k + 1 AS k, v FROM plain) SELECT k, COUNT(*) FROM c GROUP BY k
+         UNION ALL SELECT k, CAST(v AS BIGINT) FROM c",
+        "0 source plain  Source x4  [I]
+         1 calc  Calc x4  [I]  <- 0 forward
+         2 calc-2  Calc -> LocalAggregate x4  [I]  <- 1 forward
+         3 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 2 hash[0]
+         4 calc-3  Calc x4  [I,UB,UA]  <- 3 forward ordered
+         5 calc-4  Calc x4  [I]  <- 1 forward
+         6 union  Union x4  [I,UB,UA]  <- 4 forward ordered  <- 5 forward
+         7 calc-5  Calc x4  [I,UB,UA]  <- 6 forward ordered
+         8 sink o  Sink x4  [I,UB,UA]  <- 7 forward ordered",
+    );
+}
+
+#[test]
+fn what_a_sink_asks_for_stands_in_front_of_it() {
+    golden(
+        "INSERT INTO strict SELECT k, COUNT(*) FROM src GROUP BY k",
+        "0 source src  Source x4  [I]
+         1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
+         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
+         3 calc  Calc -> Enforce x4  [I,UB,UA]  <- 2 forward ordered
+         4 sink strict  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+    );
+    // A source is in no chain.
+    golden(
+        "INSERT INTO strict SELECT * FROM whole",
+        "0 source whole  Source x4  [I]
+         1 constraints  Enforce x4  [I]  <- 0 forward
+         2 sink strict  Sink x4  [I]  <- 1 forward",
+    );
+    // Rows of several keys of the query may share one of the sink's.
+    golden(
+        "INSERT INTO keyed SELECT k, COUNT(*) FROM src GROUP BY k",
+        "0 source src  Source x4  [I]
+         1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
+         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
+         3 calc  Calc -> Enforce x4  [I,UB,UA]  <- 2 forward ordered
+         4 sink-materialize  Materialize x2  [I,UB,UA]  <- 3 hash[1]
+         5 sink keyed  Sink x2  [I,UB,UA]  <- 4 forward ordered",
+    );
+    golden(
+        "SET 'table.exec.sink.upsert-materialize' = 'none'; INSERT INTO keyed SELECT k, COUNT(*) FROM src GROUP BY k",
+        "0 source src  Source x4  [I]
+         1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
+         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
+         3 calc  Calc -> Enforce x4  [I,UB,UA]  <- 2 forward ordered
+         4 sink keyed  Sink x2  [I,UB,UA]  <- 3 hash[1] ordered",
+    );
+}
+
+#[test]
+fn a_database_takes_the_querys_key() {
+    golden(
+        "INSERT INTO db SELECT k, COUNT(*) FROM src GROUP BY k",
+        "0 source src  Source x4  [I]
+         1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
+         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
+         3 calc  Calc x4  [I,UB,UA]  <- 2 forward ordered
+         4 sink db  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+    );
+    for mode in ["streaming", "batch"] {
+        let keyless = format!("SET 'execution.runtime-mode' = '{mode}'; INSERT INTO db (n) SELECT COUNT(*) FROM src");
+        let e = physical(&keyless, false).expect_err("refused");
+        assert!(e.contains("has no primary key, and this query's results change without one"), "{e}");
+    }
+}
+
+#[test]
+fn lookups_take_rows_as_they_come() {
+    golden(
+        "INSERT INTO o SELECT s.k, CAST(d AS BIGINT) FROM src AS s JOIN dim FOR SYSTEM_TIME AS OF s.p AS d ON s.k = d.k",
+        "0 source src  Source x4  [I]
+         1 calc  Calc x4  [I]  <- 0 forward
+         2 lookup dim  Lookup x4  [I]  <- 1 forward
+         3 calc-2  Calc x4  [I]  <- 2 forward
+         4 sink o  Sink x4  [I]  <- 3 forward",
+    );
+}
+
+#[test]
+fn dead_letters_have_a_sink_and_are_replayed() {
+    let script = "INSERT INTO o SELECT k, CAST(v AS BIGINT) FROM failing; INSERT INTO o SELECT k, k FROM narrow";
+    golden(
+        script,
+        "0 source failing  Source x4  [I]
+         1 calc  Calc x4  [I]  <- 0 forward
+         2 sink o  Sink x4  [I]  <- 1 forward
+         3 source narrow  Source x1  [I]
+         4 calc-2  Calc x1  [I]  <- 3 forward
+         5 sink o-2  Sink x1  [I]  <- 4 forward
+         6 dead letters  Calc x1  [I]  <- 0 dead letters single
+         7 sink letters  Sink x1  [I]  <- 6 forward",
+    );
+    let replay = physical(script, true).expect("a plan");
+    assert!(
+        replay.starts_with(
+            "0 source letters  DeadLetterSource x1  [I]\n1 replay failing  Replay x4  [I]  <- 0 rebalance\n"
+        ) && replay.contains("3 sink o  Sink x4")
+            && replay.contains("4 source narrow  Values x1"),
+        "{replay}"
+    );
+}
+
+#[test]
+fn parallelism_is_bounded() {
+    let e = physical("INSERT INTO o SELECT k, k FROM narrow /*+ OPTIONS('scan.parallelism' = '65') */", false);
+    assert!(e.expect_err("refused").contains("'scan.parallelism' is 1 to 64, not 65"));
+}

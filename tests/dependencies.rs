@@ -1,0 +1,117 @@
+//! Dependencies are what deny.toml allows (licenses, sources, crates that must not come in), and each one that a crate declares is
+//! used by it.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use weir_tests::repository;
+
+/// What cargo knows of the workspace: its packages as locked, without the network.
+fn metadata() -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let out = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(repository())
+        .output()
+        .expect("cargo runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).expect("cargo metadata is JSON")
+}
+
+fn text<'a>(package: &'a Value, key: &str) -> Option<&'a str> {
+    package.get(key).and_then(Value::as_str)
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
+    value.get(key).and_then(Value::as_array).map(|a| a.iter().collect()).unwrap_or_default()
+}
+
+/// The table of deny.toml.
+fn rules() -> toml::Table {
+    let path = repository().join("deny.toml");
+    std::fs::read_to_string(path).expect("deny.toml is there").parse().expect("deny.toml is TOML")
+}
+
+fn words(rules: &toml::Table, section: &str, key: &str) -> Vec<toml::Value> {
+    rules[section][key].as_array().unwrap_or_else(|| panic!("deny.toml has no [{section}] {key}")).clone()
+}
+
+#[test]
+fn dependencies_are_what_deny_toml_allows() {
+    let (metadata, rules) = (metadata(), rules());
+    let allowed: Vec<spdx::Licensee> = words(&rules, "licenses", "allow")
+        .iter()
+        .filter_map(toml::Value::as_str)
+        .map(|l| spdx::Licensee::parse(l).unwrap_or_else(|e| panic!("deny.toml: {l} is no license: {e}")))
+        .collect();
+    let banned: Vec<String> = words(&rules, "bans", "deny")
+        .iter()
+        .map(|d| d["crate"].as_str().expect("a ban names a crate").to_string())
+        .collect();
+    assert!(!allowed.is_empty() && !banned.is_empty());
+    for rule in ["unknown-registry", "unknown-git"] {
+        assert_eq!(rules["sources"][rule].as_str(), Some("deny"), "this test knows no other rule");
+    }
+    let mut wrong = vec![];
+    let packages = list(&metadata, "packages");
+    assert!(packages.len() > 100, "cargo names only {} packages", packages.len());
+    for package in packages {
+        let name = text(package, "name").expect("a package has a name");
+        let version = text(package, "version").expect("a package has a version");
+        let Some(source) = text(package, "source") else { continue };
+        if source != "registry+https://github.com/rust-lang/crates.io-index" {
+            wrong.push(format!("{name} {version} comes from {source}, not from crates.io"));
+        }
+        if banned.iter().any(|b| b == name) {
+            wrong.push(format!("{name} {version} is banned by deny.toml"));
+        }
+        match text(package, "license").map(|l| spdx::Expression::parse_mode(l, spdx::ParseMode::LAX)) {
+            Some(Ok(license)) if license.evaluate(|of| allowed.iter().any(|a| a.satisfies(of))) => {}
+            Some(Ok(license)) => wrong.push(format!("{name} {version} has the license {license}")),
+            Some(Err(e)) => wrong.push(format!("{name} {version}: {}", e.reason)),
+            None => wrong.push(format!("{name} {version} names no license")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The identifiers in all Rust files of a folder, but not of packages inside it.
+fn identifiers(folder: &Path, into: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("a package's folder").map(|e| e.expect("an entry").path()) {
+        if entry.is_dir() && !entry.join("Cargo.toml").exists() && !entry.ends_with("target") {
+            identifiers(&entry, into);
+        } else if entry.extension().is_some_and(|e| e == "rs") {
+            let source = std::fs::read_to_string(&entry).expect("a source file");
+            let code = source.lines().filter(|l| !l.trim_start().starts_with("//"));
+            into.extend(
+                code.flat_map(|l| l.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(str::to_string))
+                    .filter(|w| !w.is_empty()),
+            );
+        }
+    }
+}
+
+#[test]
+fn every_dependency_that_is_declared_is_used() {
+    let metadata = metadata();
+    let members: BTreeSet<&str> = list(&metadata, "workspace_members").into_iter().filter_map(Value::as_str).collect();
+    let (mut unused, mut seen) = (vec![], 0);
+    for package in
+        list(&metadata, "packages").into_iter().filter(|p| text(p, "id").is_some_and(|id| members.contains(id)))
+    {
+        let manifest = Path::new(text(package, "manifest_path").expect("a package has a manifest"));
+        let mut used = BTreeSet::new();
+        identifiers(manifest.parent().expect("a manifest lies in a folder"), &mut used);
+        for dependency in list(package, "dependencies") {
+            let name = text(dependency, "rename").or(text(dependency, "name")).expect("a dependency has a name");
+            seen += 1;
+            // The library of weir-udf-host has that name, and so has every other; none here renames its library.
+            if !used.contains(&name.replace('-', "_")) {
+                unused.push(format!("{} does not use {name}", manifest.display()));
+            }
+        }
+    }
+    assert!(seen > 100, "cargo names only {seen} dependencies");
+    assert!(unused.is_empty(), "{}", unused.join("\n"));
+}

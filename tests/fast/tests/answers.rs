@@ -1,0 +1,78 @@
+//! What a Flink 2.3 printed for single expressions (`tests/flink-sql/asked`), and what they are here.
+
+use std::path::{Path, PathBuf};
+use weir_fast_tests::{Job, compiled};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The rows of a script's last SELECT without what stands around their fields, or why there are none.
+fn rows(before: &str, questions: &[&str]) -> Result<Vec<String>, String> {
+    let ran = Job::new(&format!("{before}SELECT {} FROM t;", questions.join(", "))).run();
+    let fields = |r: &String| r.strip_prefix("+I[").and_then(|r| r.strip_suffix(']')).map_or(r.clone(), str::to_string);
+    ran.result.as_ref().map_err(|e| e.to_string())?;
+    Ok(ran.rows("select_0").iter().map(fields).collect())
+}
+
+/// The questions of a file that have another answer than the file has beside them.
+fn other_answers(text: &str) -> (usize, Vec<String>) {
+    let data = repository("tests/flink-sql/data");
+    let mut before = "SET 'execution.runtime-mode' = 'batch';\n".to_string();
+    let (mut values, mut others, mut asked) = (vec![], vec![], 0);
+    for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        if let Some(statement) = line.strip_prefix("! ") {
+            before += &format!("{};\n", statement.replace("${DATA}", &data.to_string_lossy()));
+            continue;
+        }
+        let (question, answer) = line.split_once(" => ").expect("a question and its answer");
+        asked += 1;
+        if answer != "refused" {
+            values.push((question, answer));
+        } else if compiled(&format!("{before}SELECT {question} FROM t;")).is_ok() && rows(&before, &[question]).is_ok()
+        {
+            others.push(format!("{question} is not refused"));
+        }
+    }
+    for part in values.chunks(40) {
+        let questions: Vec<&str> = part.iter().map(|(q, _)| *q).collect();
+        let expected: Vec<&str> = part.iter().map(|(_, a)| *a).collect();
+        if rows(&before, &questions) != Ok(vec![expected.join(", ")]) {
+            for (question, answer) in part {
+                let row = rows(&before, &[question]);
+                if row.as_deref() != Ok(&[(*answer).to_string()]) {
+                    others.push(format!("{question}: {row:?}, not {answer}"));
+                }
+            }
+        }
+    }
+    (asked, others)
+}
+
+/// Asks the questions of a file, of which there are at least so many.
+fn ask(file: &str, least: usize) {
+    let text = std::fs::read_to_string(repository("tests/flink-sql/asked").join(file)).expect("a file of questions");
+    let (asked, others) = other_answers(&text);
+    assert!(others.is_empty(), "not as Flink:\n{}", others.join("\n"));
+    assert!(asked >= least, "{asked} questions");
+}
+
+macro_rules! files {
+    ($($name:ident: $least:literal),*) => {
+        $(#[test]
+        fn $name() {
+            ask(concat!(stringify!($name), ".txt"), $least);
+        })*
+
+        #[test]
+        fn every_file_is_asked() {
+            let here = [$(concat!(stringify!($name), ".txt")),*];
+            for file in std::fs::read_dir(repository("tests/flink-sql/asked")).expect("questions").flatten() {
+                let name = file.file_name().to_string_lossy().into_owned();
+                assert!(here.contains(&name.as_str()), "{name} is not asked");
+            }
+        }
+    };
+}
+
+files!(collections: 100, comparisons: 100, not_a_number: 10, texts_cast: 10, times: 10, types_in_common: 10);

@@ -1,0 +1,7 @@
+//! Everything that needs no server, in one process, in well under a minute:
+//! `cargo test --release --workspace --test fast`.
+
+mod aggregates;
+mod answers;
+mod jobs;
+mod plans;

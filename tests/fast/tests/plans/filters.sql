@@ -1,0 +1,4 @@
+CREATE TABLE t (a INT, b STRING, c DECIMAL(10, 2), d TIMESTAMP(3)) WITH ('connector' = 'datagen');
+CREATE TABLE o (a INT, b STRING) WITH ('connector' = 'print');
+INSERT INTO o SELECT a, UPPER(b) FROM t WHERE a > 1 AND c BETWEEN 1.5 AND 9 AND b LIKE 'x%';
+INSERT INTO o SELECT a + 1, CASE WHEN a IN (1, 2, 3) THEN b ELSE 'other' END FROM t WHERE d < TIMESTAMP '2024-01-01 00:00:00';
