@@ -12,7 +12,7 @@ fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let out = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-        .current_dir(repository())
+        .current_dir(repository(""))
         .output()
         .expect("cargo runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -29,7 +29,7 @@ fn list<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
 
 /// The table of deny.toml.
 fn rules() -> toml::Table {
-    let path = repository().join("deny.toml");
+    let path = repository("deny.toml");
     std::fs::read_to_string(path).expect("deny.toml is there").parse().expect("deny.toml is TOML")
 }
 
@@ -85,7 +85,8 @@ fn identifiers(folder: &Path, into: &mut BTreeSet<String>) {
             let source = std::fs::read_to_string(&entry).expect("a source file");
             let code = source.lines().filter(|l| !l.trim_start().starts_with("//"));
             into.extend(
-                code.flat_map(|l| l.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(str::to_string)).filter(|w| !w.is_empty()),
+                code.flat_map(|l| l.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(str::to_string))
+                    .filter(|w| !w.is_empty()),
             );
         }
     }
@@ -96,7 +97,9 @@ fn every_dependency_that_is_declared_is_used() {
     let metadata = metadata();
     let members: BTreeSet<&str> = list(&metadata, "workspace_members").into_iter().filter_map(Value::as_str).collect();
     let (mut unused, mut seen) = (vec![], 0);
-    for package in list(&metadata, "packages").into_iter().filter(|p| text(p, "id").is_some_and(|id| members.contains(id))) {
+    for package in
+        list(&metadata, "packages").into_iter().filter(|p| text(p, "id").is_some_and(|id| members.contains(id)))
+    {
         let manifest = Path::new(text(package, "manifest_path").expect("a package has a manifest"));
         let mut used = BTreeSet::new();
         identifiers(manifest.parent().expect("a manifest lies in a folder"), &mut used);

@@ -22,6 +22,9 @@ use weir_expr::{OnError, Session};
 struct Kept(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl StateReader for Kept {
+    fn last_epoch(&self) -> Epoch {
+        Epoch(0)
+    }
     fn get_many(&self, _: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         Ok(keys.iter().map(|k| self.0.get(*k).cloned()).collect())
     }
@@ -42,9 +45,6 @@ impl StateBackend for Kept {
     }
     fn delivered(&self, _: Epoch) -> Result<()> {
         Ok(())
-    }
-    fn last_epoch(&self) -> Epoch {
-        Epoch(0)
     }
     fn finished(&self) -> bool {
         false

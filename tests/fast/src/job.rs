@@ -15,7 +15,8 @@ use weir_core::state::{Epoch, StateBackend};
 use weir_core::thread::locked;
 use weir_core::{Error, Result, Schema};
 use weir_engine::{Control, Options, Records, RestartStrategy, run};
-use weir_sql::{Compiled, Plan, compile};
+use weir_plan::Plan;
+use weir_sql::{Compiled, compile};
 use weir_state::{Folder, Store};
 
 /// A script, compiled, with one subtask an operator.

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use weir_fast_tests::Stubs;
-use weir_sql::{Format, compile};
+use weir_plan::Format;
+use weir_sql::compile;
 
 /// Variables of the examples' scripts.
 const VARIABLES: &[&str] = &["KAFKA", "MYSQL", "MYSQL_PASSWORD"];
@@ -21,7 +22,7 @@ fn plan(script: &Path) -> String {
     let settings = BTreeMap::from([("parallelism.default".to_string(), "2".to_string())]);
     let compiled = compile(&sql, base, settings, &Stubs).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
     let job = weir::assemble(&compiled, base).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
-    let mut out = weir_sql::explain(&compiled.inserts, Format::Text) + "\n";
+    let mut out = weir_plan::explain(&compiled.inserts, Format::Text) + "\n";
     for n in &job.graph.nodes {
         let inputs: Vec<String> =
             n.inputs.iter().map(|e| format!("{} {:?}", job.graph.nodes[e.from].name, e.partitioning)).collect();

@@ -65,7 +65,9 @@ fn of_operator(operator: &Operator, node: &Node) -> Option<String> {
         Operator::Normalize { keys, schema, .. } => Some(of_rows("normalize", keys, schema)),
         Operator::Materialize { keys, schema, .. } => Some(of_rows("materialize", keys, schema)),
         Operator::Source { table, .. } => has_uid.then(|| of_table("source", table, &table.physical)),
-        Operator::Sink { table, .. } => has_uid.then(|| of_table("sink", table, &table.physical.project(&table.written))),
+        Operator::Sink { table, .. } => {
+            has_uid.then(|| of_table("sink", table, &table.physical.project(&table.written)))
+        }
         Operator::Values { .. } => has_uid.then(|| layout(&[("kind", "values".to_string())])),
         Operator::DeadLetterSource { .. }
         | Operator::Replay { .. }
