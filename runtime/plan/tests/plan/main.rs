@@ -1,6 +1,7 @@
 //! Plans of scripts.
 
 mod fingerprint;
+mod identity;
 mod physical;
 mod shared;
 mod traits;
@@ -20,7 +21,12 @@ impl FunctionLoader for NoFunctions {
     }
 }
 
+/// A script, or what is wrong with it.
+fn try_compile(script: &str) -> Result<Compiled> {
+    compile(script, Path::new("."), BTreeMap::new(), &NoFunctions)
+}
+
 /// A script that there is nothing wrong with.
 fn compiled(script: &str) -> Compiled {
-    compile(script, Path::new("."), BTreeMap::new(), &NoFunctions).unwrap_or_else(|e| panic!("{script}: {e}"))
+    try_compile(script).unwrap_or_else(|e| panic!("{script}: {e}"))
 }
