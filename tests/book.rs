@@ -406,8 +406,7 @@ fn functions_are_all_named() {
 #[test]
 fn mdbook_builds_it() {
     let to = tempfile::tempdir().expect("a temporary folder");
-    let mut book =
-        mdbook_driver::MDBook::load(repository().join("docs")).unwrap_or_else(|e| panic!("docs/book.toml: {e:#}"));
+    let mut book = mdbook_driver::MDBook::load(repository("docs")).unwrap_or_else(|e| panic!("docs/book.toml: {e:#}"));
     book.config.build.build_dir = to.path().to_path_buf();
     book.build().unwrap_or_else(|e| panic!("the book is not built: {e:#}"));
     let mut pages = 0;

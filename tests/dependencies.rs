@@ -12,7 +12,7 @@ fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let out = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-        .current_dir(repository())
+        .current_dir(repository(""))
         .output()
         .expect("cargo runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -29,7 +29,7 @@ fn list<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
 
 /// The table of deny.toml.
 fn rules() -> toml::Table {
-    let path = repository().join("deny.toml");
+    let path = repository("deny.toml");
     std::fs::read_to_string(path).expect("deny.toml is there").parse().expect("deny.toml is TOML")
 }
 

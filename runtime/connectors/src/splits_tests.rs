@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use weir_core::clock::SystemClock;
 use weir_core::graph::{Collector, JobIdentity, Output, Polled, Source, SubtaskContext};
 use weir_core::metrics::Metrics;
-use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateHandle, StateReader};
+use weir_core::state::{Epoch, KeyRange, OperatorId, Pair, StateHandle, StateReader};
 use weir_core::types::{Field, SqlType, TypeKind};
 use weir_core::watermarks::SplitId;
 use weir_core::{Result, Schema, Value};
@@ -32,32 +32,6 @@ impl StateReader for Kept {
         let from = (Bound::Included(range.from), Bound::Unbounded);
         let found = self.0.range::<[u8], _>(from).take_while(|(k, _)| range.ends_behind(k)).take(limit);
         Ok(found.map(|(k, v)| (k.clone(), v.clone())).collect())
-    }
-}
-
-impl StateBackend for Kept {
-    fn operator(&self, _: &str) -> Result<OperatorId> {
-        Ok(OperatorId(0))
-    }
-    fn stage(&self, _: OperatorId, _: Epoch, _: Changes) {}
-    fn commit(&self, _: Epoch, _: &Outbox, _: bool) -> Result<u64> {
-        Ok(0)
-    }
-    fn delivered(&self, _: Epoch) -> Result<()> {
-        Ok(())
-    }
-    fn finished(&self) -> bool {
-        false
-    }
-    fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>> {
-        Ok(vec![])
-    }
-    fn discard_staged(&self) {}
-    fn close(&self) -> Result<()> {
-        Ok(())
-    }
-    fn disk_bytes(&self) -> u64 {
-        0
     }
 }
 

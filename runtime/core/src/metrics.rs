@@ -158,8 +158,11 @@ struct About {
     /// The most subtasks that each operator has had.
     most: Mutex<BTreeMap<String, usize>>,
     /// Event time, by operator and subtask.
-    event_time: Mutex<BTreeMap<(String, usize), Arc<Mutex<EventTimeReport>>>>,
+    event_time: Mutex<EventTimeReports>,
 }
+
+/// What subtasks report of event time, by operator and number.
+type EventTimeReports = BTreeMap<(String, usize), Arc<Mutex<EventTimeReport>>>;
 
 /// The splits of a source whose watermarks are metrics at most.
 const SPLITS: usize = 20;

@@ -1,12 +1,11 @@
 //! Jobs with event time, from scripted sources to operators that note which rows are late, over a clock that the scripts turn. What is
 //! late is compared with a plain reading of the rules, a row at a time, whatever is stopped, fails and is run again in between.
 
-use crate::{Control, Options, RestartStrategy, run};
+use crate::{Control, Options, Records, RestartStrategy, run};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_core::clock::{Clock, ManualClock};
@@ -16,86 +15,13 @@ use weir_core::graph::{
     Collector, Edge, JobGraph, JobIdentity, MAIN, Node, Operator, OperatorFactory, Partitioning, Polled, Role, Sink,
     SinkCheckpoint, SinkFactory, Source, SourceFactory, SubtaskContext,
 };
+use weir_core::memory_store::MemoryStore;
 use weir_core::metrics::Metrics;
 use weir_core::origin::{Origin, Origins};
-use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateHandle, StateReader};
+use weir_core::state::{Changes, Epoch, StateBackend, StateHandle};
 use weir_core::thread::locked;
 use weir_core::watermarks::{AlignmentStrategy, Candidates, EmitStrategy, SplitId, WatermarkStrategy};
 use weir_core::{Batch, Error, Result};
-
-type Keys = BTreeMap<(OperatorId, Vec<u8>), Vec<u8>>;
-
-/// A store in memory.
-#[derive(Default)]
-struct Memory(Mutex<Stored>);
-
-#[derive(Default)]
-struct Stored {
-    operators: Vec<String>,
-    visible: Keys,
-    durable: Keys,
-    epoch: u64,
-}
-
-impl StateReader for Memory {
-    fn get_many(&self, of: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let stored = locked(&self.0);
-        Ok(keys.iter().map(|k| stored.visible.get(&(of, k.to_vec())).cloned()).collect())
-    }
-    fn range(&self, of: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
-        let stored = locked(&self.0);
-        let all = stored.visible.range((Bound::Included((of, range.from.to_vec())), Bound::Unbounded));
-        let own = all.take_while(|((o, k), _)| *o == of && range.ends_behind(k)).take(limit);
-        Ok(own.map(|((_, k), v)| (k.clone(), v.clone())).collect())
-    }
-}
-
-impl StateBackend for Memory {
-    fn operator(&self, uid: &str) -> Result<OperatorId> {
-        let known = &mut locked(&self.0).operators;
-        let at = known.iter().position(|o| o == uid).unwrap_or_else(|| {
-            known.push(uid.to_string());
-            known.len() - 1
-        });
-        Ok(OperatorId(at as u32))
-    }
-    fn stage(&self, of: OperatorId, _: Epoch, changes: Changes) {
-        let stored = &mut *locked(&self.0);
-        for (k, v) in changes.iter() {
-            match v {
-                Some(v) => drop(stored.visible.insert((of, k.to_vec()), v.to_vec())),
-                None => drop(stored.visible.remove(&(of, k.to_vec()))),
-            }
-        }
-    }
-    fn commit(&self, epoch: Epoch, _: &Outbox, _: bool) -> Result<u64> {
-        let stored = &mut *locked(&self.0);
-        (stored.durable, stored.epoch) = (stored.visible.clone(), epoch.0);
-        Ok(0)
-    }
-    fn delivered(&self, _: Epoch) -> Result<()> {
-        Ok(())
-    }
-    fn last_epoch(&self) -> Epoch {
-        Epoch(locked(&self.0).epoch)
-    }
-    fn finished(&self) -> bool {
-        false
-    }
-    fn undelivered(&self) -> Result<Vec<(Epoch, Outbox)>> {
-        Ok(vec![])
-    }
-    fn discard_staged(&self) {
-        let stored = &mut *locked(&self.0);
-        stored.visible = stored.durable.clone();
-    }
-    fn close(&self) -> Result<()> {
-        Ok(())
-    }
-    fn disk_bytes(&self) -> u64 {
-        0
-    }
-}
 
 /// What a scripted source does when it is asked for rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -330,6 +256,7 @@ fn options(clock: &Arc<ManualClock>) -> Options {
         batch_rows: 1_000,
         job: JobIdentity { id: "job".to_string(), run: "run".to_string() },
         clock: clock.clone(),
+        records: Records::new(),
     }
 }
 
@@ -346,7 +273,7 @@ fn strategy(emit: EmitStrategy, bound: u64, idle_timeout: Option<u64>) -> Waterm
 /// Runs a script to its end, over as many runs as it has stops, each with another parallelism.
 fn play(steps: &[Step], strategy: &WatermarkStrategy, metrics: &Metrics) -> Arc<Seen> {
     let clock = Arc::new(ManualClock::new(0));
-    let (seen, backend) = (Arc::new(Seen::default()), Arc::new(Memory::default()) as Arc<dyn StateBackend>);
+    let (seen, backend) = (Arc::new(Seen::default()), Arc::new(MemoryStore::default()) as Arc<dyn StateBackend>);
     let script = Arc::new(Script {
         steps: steps.to_vec(),
         clock: clock.clone(),
@@ -591,7 +518,7 @@ fn a_source_that_is_ahead_of_its_group_waits() {
     let strategy = WatermarkStrategy { alignment: Some(alignment), ..strategy(EmitStrategy::OnEvent, 0, None) };
     let (seen, clock) = (Arc::new(Seen::default()), Arc::new(ManualClock::new(0)));
     let sources = vec![(source("fast", 1), strategy.clone()), (source("slow", 30), strategy)];
-    let backend = Arc::new(Memory::default()) as Arc<dyn StateBackend>;
+    let backend = Arc::new(MemoryStore::default()) as Arc<dyn StateBackend>;
     let (metrics, control) = (Metrics::new().expect("metrics"), Arc::new(Control::default()));
     assert!(run(&graph(sources, &seen, 1), &backend, &options(&clock), &metrics, &control).expect("a job"));
     let (mut slow, mut most) = (-1, 0);

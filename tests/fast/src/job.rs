@@ -11,6 +11,7 @@ use weir::{Assembled, assemble};
 use weir_connectors::REGISTRY;
 use weir_core::clock::ManualClock;
 use weir_core::graph::{JobIdentity, Role};
+use weir_core::memory_store::MemoryStore;
 use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, StateBackend};
 use weir_core::thread::locked;
@@ -18,7 +19,6 @@ use weir_core::{Error, Result, Schema};
 use weir_engine::{Control, Options, Records, RestartStrategy, run};
 use weir_plan::Plan;
 use weir_sql::{Compiled, compile};
-use weir_state::{Folder, Store};
 
 /// A script, compiled, with one subtask an operator.
 ///
@@ -33,7 +33,6 @@ pub fn compiled(sql: &str) -> Result<Compiled> {
 pub struct Job {
     sql: String,
     sources: BTreeMap<String, Vec<Step>>,
-    folder: tempfile::TempDir,
 }
 
 /// What came of a job.
@@ -54,8 +53,7 @@ impl Ran {
 impl Job {
     /// A job of this script. Its sinks collect; sources that no script is given for are their connectors' own.
     pub fn new(sql: &str) -> Job {
-        let folder = tempfile::tempdir().unwrap_or_else(|e| panic!("no folder for the state: {e}"));
-        Job { sql: sql.to_string(), sources: BTreeMap::new(), folder }
+        Job { sql: sql.to_string(), sources: BTreeMap::new() }
     }
 
     /// Lets the source of a table follow a script.
@@ -77,8 +75,7 @@ impl Job {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         self.follow(&compiled, &mut job, &clock)?;
         collect(&compiled, &mut job, sinks);
-        let folder = Folder::open(&self.folder.path().join("state"))?;
-        let backend: Arc<dyn StateBackend> = Arc::new(Store::open(&folder, 16 << 20)?);
+        let backend: Arc<dyn StateBackend> = Arc::new(MemoryStore::default());
         let options = Options {
             epoch_interval: Duration::from_millis(5),
             restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_millis(1) },

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use weir_connectors::REGISTRY;
 use weir_fast_tests::Stubs;
-use weir_plan::{Format, explain};
+use weir_plan::Format;
 use weir_sql::compile;
 
 /// Variables of the examples' scripts.
@@ -24,7 +24,7 @@ fn plan(script: &Path) -> String {
     let compiled =
         compile(&sql, base, settings, &Stubs, REGISTRY).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
     let job = weir::assemble(&compiled, base).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
-    let mut out = explain(&compiled.inserts, Format::Text) + "\n";
+    let mut out = weir_plan::explain(&compiled.inserts, Format::Text) + "\n";
     for n in &job.graph.nodes {
         let inputs: Vec<String> =
             n.inputs.iter().map(|e| format!("{} {:?}", job.graph.nodes[e.from].name, e.partitioning)).collect();

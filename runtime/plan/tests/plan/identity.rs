@@ -1,4 +1,4 @@
-//! What the state of statements is known by.
+//! What statements are known by that their authors gave a uid.
 
 use crate::{compiled, try_compile};
 use weir_plan::Identity;
