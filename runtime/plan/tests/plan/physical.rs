@@ -1,6 +1,6 @@
 //! Golden plans: which operators a job's statements become, without an engine.
 
-use crate::compiled;
+use crate::try_compile;
 use weir_connectors::REGISTRY;
 use weir_plan::Mode;
 use weir_plan::physical::{Job, plan};
@@ -9,13 +9,16 @@ const TABLES: &str = "
     CREATE TABLE src (k BIGINT, v INT, w STRING, p AS PROCTIME()) WITH ('connector' = 'datagen');
     CREATE TABLE narrow (k BIGINT, v INT) WITH ('connector' = 'datagen', 'scan.parallelism' = '1');
     CREATE TABLE plain (k BIGINT, v INT) WITH ('connector' = 'datagen');
-    CREATE TABLE cdc (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'debezium-json');
+    CREATE TABLE cdc (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 't',
+        'properties.bootstrap.servers' = 'b:1', 'format' = 'debezium-json');
     CREATE TABLE ups (k BIGINT, v INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u',
-        'key.format' = 'json', 'value.format' = 'json');
+        'properties.bootstrap.servers' = 'b:1', 'key.format' = 'json', 'value.format' = 'json');
     CREATE TABLE dim (k BIGINT, d INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://x/y',
         'table-name' = 'd');
-    CREATE TABLE letters (reason STRING, record BYTES) WITH ('connector' = 'kafka', 'topic' = 'l', 'format' = 'json');
-    CREATE TABLE failing (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 'f', 'format' = 'json',
+    CREATE TABLE letters (reason STRING, record BYTES) WITH ('connector' = 'kafka', 'topic' = 'l',
+        'properties.bootstrap.servers' = 'b:1', 'format' = 'json');
+    CREATE TABLE failing (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 'f',
+        'properties.bootstrap.servers' = 'b:1', 'format' = 'json',
         'on-error' = 'dead-letter', 'dead-letter.table' = 'letters');
     CREATE TABLE o (k BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
     CREATE TABLE strict (k BIGINT NOT NULL, n BIGINT) WITH ('connector' = 'blackhole');
@@ -27,7 +30,7 @@ const TABLES: &str = "
 
 /// The physical graph of a script in four subtasks, or what is wrong with it.
 fn physical(script: &str, replay: bool) -> Result<String, String> {
-    let c = compiled(&format!("{TABLES} {script};"));
+    let c = try_compile(&format!("{TABLES} {script};")).map_err(|e| e.to_string())?;
     let planned = plan(&Job {
         inserts: &c.inserts,
         tables: &c.tables,
@@ -241,5 +244,5 @@ fn dead_letters_have_a_sink_and_are_replayed() {
 #[test]
 fn parallelism_is_bounded() {
     let e = physical("INSERT INTO o SELECT k, k FROM narrow /*+ OPTIONS('scan.parallelism' = '65') */", false);
-    assert!(e.expect_err("refused").contains("'scan.parallelism' is 1 to 64, not 65"));
+    assert!(e.expect_err("refused").contains("option 'scan.parallelism' is a whole number, 1 to 64, not '65'"));
 }

@@ -30,9 +30,10 @@ fn a_key_comes_through_what_keeps_its_values_apart() {
 }
 
 const TABLES: &str = "CREATE TABLE src (k BIGINT, v INT, p AS PROCTIME()) WITH ('connector' = 'datagen');
-    CREATE TABLE cdc (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'debezium-json');
+    CREATE TABLE cdc (k BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 't',
+        'properties.bootstrap.servers' = 'b:1', 'format' = 'debezium-json');
     CREATE TABLE ups (k BIGINT, v INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u',
-        'key.format' = 'json', 'value.format' = 'json');
+        'properties.bootstrap.servers' = 'b:1', 'key.format' = 'json', 'value.format' = 'json');
     CREATE TABLE dim (k BIGINT, w INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://x/y',
         'table-name' = 'd');";
 
