@@ -9,6 +9,7 @@ use crate::logical::Plan;
 use crate::table::Table;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use weir_core::secrets::masked;
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -72,10 +73,11 @@ fn deciding<'a>(option: &str, value: &'a str) -> Cow<'a, str> {
     address().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
-/// What of a table's options decides what is in it, as text, with its connector; secrets are no part of that.
+/// What of a table's options decides what is in it, as text, with its connector; secrets are masked.
 pub(crate) fn what_table(table: &Table) -> String {
     let options = table.options.iter().filter(|(k, _)| decides(k));
-    options.map(|(k, v)| format!("'{k}' = '{}'", deciding(k, v))).collect::<Vec<_>>().join(", ")
+    let shown = |k: &str, v: &str| format!("'{k}' = '{}'", masked(&deciding(k, v)));
+    options.map(|(k, v)| shown(k, v)).collect::<Vec<_>>().join(", ")
 }
 
 /// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.
