@@ -84,6 +84,13 @@ fn dependencies_are_what_deny_toml_allows() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The name that a package's library has in code.
+fn library(package: &Value) -> Option<&str> {
+    let is_library =
+        |t: &&Value| list(t, "kind").iter().any(|k| matches!(k.as_str(), Some("lib" | "proc-macro" | "rlib")));
+    list(package, "targets").into_iter().find(is_library).and_then(|t| text(t, "name"))
+}
+
 /// The identifiers in all Rust files of a folder, but not of packages inside it.
 fn identifiers(folder: &Path, into: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).expect("a package's folder").map(|e| e.expect("an entry").path()) {
@@ -104,9 +111,6 @@ fn identifiers(folder: &Path, into: &mut BTreeSet<String>) {
 fn every_dependency_that_is_declared_is_used() {
     let metadata = metadata();
     let members: BTreeSet<&str> = list(&metadata, "workspace_members").into_iter().filter_map(Value::as_str).collect();
-    let is_library =
-        |t: &&Value| list(t, "kind").iter().any(|k| matches!(k.as_str(), Some("lib" | "proc-macro" | "rlib")));
-    let library = |of: &Value| list(of, "targets").into_iter().find(is_library).and_then(|t| text(t, "name"));
     let libraries: BTreeMap<&str, &str> =
         list(&metadata, "packages").into_iter().filter_map(|p| Some((text(p, "name")?, library(p)?))).collect();
     let (mut unused, mut seen) = (vec![], 0);
