@@ -219,14 +219,14 @@ fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Rea
     let of_all = readers.wanted.entry(shared.id).or_default();
     of_all.extend(wanted);
     let of_all = of_all.clone();
-    if readers.done.get(&shared.id).is_some_and(|(_, have)| !wanted.iter().all(|w| have.contains(w))) {
+    if let Some((new, have)) = readers.done.get(&shared.id) {
+        if wanted.iter().all(|w| have.contains(w)) {
+            return select(Plan::Shared(new.clone()), have.clone(), wanted);
+        }
         // What this round makes is thrown away: any relation with these columns will do.
         readers.late = true;
         let have = (0..shared.plan.schema().len()).collect();
         return select(Plan::Shared(shared), have, wanted);
-    }
-    if let Some((new, have)) = readers.done.get(&shared.id) {
-        return select(Plan::Shared(new.clone()), have.clone(), wanted);
     }
     let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
     let new = Arc::new(Shared { id: shared.id, plan });

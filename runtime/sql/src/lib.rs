@@ -31,6 +31,6 @@ mod unions;
 mod variables;
 mod words;
 
-pub use catalog::{Catalog, FunctionLoader, FunctionSpec, Language, UserFunction};
+pub use catalog::{Catalog, FunctionLoader, FunctionSpec, Language, NoFunctions, UserFunction};
 pub use script::{Compiled, compile, diagnose};
 pub use settings::operator_setting;

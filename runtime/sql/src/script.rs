@@ -387,8 +387,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Adds a statement to the job.
-    /// Adds an INSERT, which may have a uid of its own.
+    /// Adds a statement, which may have a uid of its own, to the job.
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan, uid: Option<String>) -> Result<()> {
         let session = self.session()?;
         let plan = with_several_readers(plan);
