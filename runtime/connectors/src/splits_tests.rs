@@ -5,35 +5,18 @@ use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::clock::SystemClock;
 use weir_core::graph::{Collector, JobIdentity, Output, Polled, Source, SubtaskContext};
+use weir_core::memory_store::MemoryStore;
 use weir_core::metrics::Metrics;
-use weir_core::state::{Epoch, KeyRange, OperatorId, Pair, StateHandle, StateReader};
+use weir_core::state::{Changes, Epoch, StateBackend, StateHandle};
 use weir_core::types::{Field, SqlType, TypeKind};
 use weir_core::watermarks::SplitId;
-use weir_core::{Result, Schema, Value};
+use weir_core::{Schema, Value};
 use weir_expr::{OnError, Session};
-
-/// A store that has what it was made with.
-struct Kept(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl StateReader for Kept {
-    fn last_epoch(&self) -> Epoch {
-        Epoch(0)
-    }
-    fn get_many(&self, _: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        Ok(keys.iter().map(|k| self.0.get(*k).cloned()).collect())
-    }
-    fn range(&self, _: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
-        let from = (Bound::Included(range.from), Bound::Unbounded);
-        let found = self.0.range::<[u8], _>(from).take_while(|(k, _)| range.ends_behind(k)).take(limit);
-        Ok(found.map(|(k, v)| (k.clone(), v.clone())).collect())
-    }
-}
 
 /// The only subtask of a table's source, and what it has given.
 struct Reading {
@@ -66,7 +49,12 @@ impl Reading {
             "t".to_string(),
         );
         let factory = crate::source(&table).expect("a source");
-        let handle = StateHandle { operator: OperatorId(0), reader: Arc::new(Kept(state.clone())) };
+        let store = MemoryStore::default();
+        let operator = store.operator("t").expect("a number");
+        let mut kept = Changes::default();
+        state.iter().for_each(|(k, v)| kept.set(k, v));
+        store.stage(operator, Epoch(1), kept);
+        let handle = StateHandle { operator, reader: Arc::new(store) };
         factory.start(&handle, 1).expect("a start");
         let context = SubtaskContext {
             node: "source t".to_string(),

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::origin::Origins;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;
+use std::ops::Range;
 
 /// The kind of change that a row stands for, numbered as in Flink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,12 @@ impl Batch {
             all.collect::<Int8Array>()
         });
         Ok(Batch { data, kinds, origins: None })
+    }
+    /// The rows of a range, which lie in the same memory. Panics, as Arrow does, when the range goes beyond the batch.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        let kinds = self.kinds.as_ref().map(|k| k.slice(rows.start, rows.len()));
+        let origins = self.origins.as_ref().map(|o| o.take(rows.start as u32..rows.end as u32));
+        Batch { data: self.data.slice(rows.start, rows.len()), kinds, origins }
     }
     /// The rows at these positions.
     pub fn take(&self, rows: &UInt32Array) -> Result<Self> {

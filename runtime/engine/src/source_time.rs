@@ -181,7 +181,7 @@ impl SourceTime {
             self.moved.insert(split);
             begin = end;
         }
-        out.emit(if sent == 0 { batch } else { slice(&batch, sent, rows)? });
+        out.emit(if sent == 0 { batch } else { batch.slice(sent..rows) });
         if on_event {
             self.emit(out);
         }
@@ -205,7 +205,7 @@ impl SourceTime {
                 && time <= self.tracker.watermark_with(split, latest).0
             {
                 self.tracker.advance(split, latest, self.active);
-                out.emit(slice(batch, *sent, row)?);
+                out.emit(batch.slice(*sent..row));
                 *sent = row;
                 self.emit(out);
             }
@@ -295,9 +295,4 @@ impl SourceTime {
             changes.remove(&[&key_of(&name)]);
         }
     }
-}
-
-fn slice(batch: &Batch, from: usize, to: usize) -> Result<Batch> {
-    use arrow::array::UInt32Array;
-    batch.take(&UInt32Array::from_iter_values(from as u32..to as u32))
 }

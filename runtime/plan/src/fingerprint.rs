@@ -10,6 +10,7 @@ use crate::table::Table;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use weir_core::option_spec::{OptionSpec, Type};
+use weir_core::secrets::masked;
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -41,9 +42,9 @@ fn decisive(table: &Table) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     })
 }
 
-/// The same as text, with its connector; secrets are no part of that.
+/// The same as text, with its connector; secrets are masked.
 pub(crate) fn what_table(table: &Table) -> String {
-    decisive(table).map(|(k, v)| format!("'{k}' = '{v}'")).collect::<Vec<_>>().join(", ")
+    decisive(table).map(|(k, v)| format!("'{k}' = '{}'", masked(&v))).collect::<Vec<_>>().join(", ")
 }
 
 /// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.

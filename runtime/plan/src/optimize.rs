@@ -217,17 +217,16 @@ fn prune_aggregate(
 /// Leaves out columns of a shared relation that none of its readers wants.
 fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
     let of_all = readers.wanted.entry(shared.id).or_default();
-    let before = of_all.len();
     of_all.extend(wanted);
-    let (grown, of_all) = (of_all.len() > before, of_all.clone());
-    if grown && readers.done.contains_key(&shared.id) {
+    let of_all = of_all.clone();
+    if let Some((new, have)) = readers.done.get(&shared.id) {
+        if wanted.iter().all(|w| have.contains(w)) {
+            return select(Plan::Shared(new.clone()), have.clone(), wanted);
+        }
         // What this round makes is thrown away: any relation with these columns will do.
         readers.late = true;
         let have = (0..shared.plan.schema().len()).collect();
         return select(Plan::Shared(shared), have, wanted);
-    }
-    if let Some((new, have)) = readers.done.get(&shared.id) {
-        return select(Plan::Shared(new.clone()), have.clone(), wanted);
     }
     let (plan, have) = prune(shared.plan.clone(), &of_all, readers)?;
     let new = Arc::new(Shared { id: shared.id, plan });

@@ -75,6 +75,15 @@ pub trait FunctionLoader {
     fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>>;
 }
 
+/// Of scripts that have no functions of their own: one that is declared is refused when it is called.
+pub struct NoFunctions;
+
+impl FunctionLoader for NoFunctions {
+    fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>> {
+        Err(Error::script(format!("the function '{}' cannot be loaded here", spec.name)))
+    }
+}
+
 pub(crate) struct View {
     pub columns: Vec<Ident>,
     pub query: Box<Query>,

@@ -2,7 +2,7 @@
 //! for a few seconds. Whatever a script says, it is compiled or refused: no panic, no overflow of the stack, no hang, no
 //! more than a gigabyte of memory, and no more than a bounded amount is bound. `WEIR_FUZZ_SECONDS` sets the time (3 by default).
 
-use crate::testing::NoFunctions;
+use crate::catalog::NoFunctions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

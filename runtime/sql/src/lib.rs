@@ -30,5 +30,5 @@ mod unions;
 mod variables;
 mod words;
 
-pub use catalog::{Catalog, FunctionLoader, FunctionSpec, Language, UserFunction};
+pub use catalog::{Catalog, FunctionLoader, FunctionSpec, Language, NoFunctions, UserFunction};
 pub use script::{Compiled, compile, diagnose};

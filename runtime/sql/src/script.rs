@@ -390,7 +390,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Adds an INSERT to the job, which may have a uid of its own.
+    /// Adds a statement, which may have a uid of its own, to the job.
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan, uid: Option<String>) -> Result<()> {
         let session = self.session()?;
         self.check_tables(&table, &plan)?;

@@ -154,6 +154,6 @@ fn prefix_read(keys: u32) -> Duration {
 fn a_prefix_read_does_not_walk_over_all_that_is_staged() {
     let (few, many) = (prefix_read(100), prefix_read(20_000));
     println!("a prefix of 60 rows in 60 staged epochs: {few:?} beside 6,000 keys, {many:?} beside 1,200,000");
-    // 200 times the keys: a walk would take 200 times as long, a search about twice.
-    assert!(many < few * 20, "{few:?} beside few, {many:?} beside many");
+    // 200 times the keys: a walk would take 200 times as long; a search takes a few steps more, through memory that is in no cache.
+    assert!(many < few * 60, "{few:?} beside few, {many:?} beside many");
 }

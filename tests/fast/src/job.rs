@@ -1,6 +1,5 @@
 //! A job of a test: its script, what its sources do, and what came of it.
 
-use crate::NoFunctions;
 use crate::sink::{Collecting, Delivered};
 use crate::source::{Scripted, Step};
 use std::collections::BTreeMap;
@@ -18,7 +17,7 @@ use weir_core::thread::locked;
 use weir_core::{Error, Result, Schema};
 use weir_engine::{Control, Options, Records, RestartStrategy, run};
 use weir_plan::Plan;
-use weir_sql::{Compiled, compile};
+use weir_sql::{Compiled, NoFunctions, compile};
 
 /// A script, compiled, with one subtask an operator.
 ///

@@ -1,5 +1,5 @@
 //! Whole small jobs in one process: SQL through the binder, the assembly and the engine, with sources that follow a script, sinks that
-//! collect, a clock that is turned, and nothing outside but a folder for the state.
+//! collect, a clock that is turned, and state in memory: nothing outside.
 //!
 //! # Examples
 //! ```
@@ -25,7 +25,7 @@ pub use job::{Job, Ran, compiled};
 pub use source::{Row, Step, delete, insert, update};
 
 use std::sync::Arc;
-use weir_core::{Error, Result, SqlType};
+use weir_core::{Result, SqlType};
 use weir_expr::expr::Function;
 use weir_sql::{FunctionLoader, FunctionSpec, UserFunction};
 
@@ -67,14 +67,5 @@ impl Function for Stub {
         _: &mut weir_expr::context::EvalContext,
     ) -> Result<arrow::array::ArrayRef> {
         Ok(arrow::array::new_null_array(&ty.arrow(), rows))
-    }
-}
-
-/// No functions of anybody's.
-pub struct NoFunctions;
-
-impl FunctionLoader for NoFunctions {
-    fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>> {
-        Err(Error::script(format!("the test has no function '{}'", spec.name)))
     }
 }

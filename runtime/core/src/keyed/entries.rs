@@ -46,13 +46,9 @@ impl<C: Codec> KeyedState<C> {
         let asked = keys.len();
         let missing = keys.into_iter().filter(|k| self.stored && !self.entries.contains_key(k));
         let mut missing: Vec<Vec<u8>> = missing.collect();
-        missing.sort_unstable();
-        missing.dedup();
-        self.count_reads(asked, missing.len());
-        if missing.is_empty() {
+        if !self.will_read(asked, &mut missing) {
             return Ok(());
         }
-        self.make_room();
         let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
         let found = self.state.get_many(&refs)?;
         for (key, value) in missing.into_iter().zip(found) {

@@ -223,13 +223,9 @@ impl<C: Codec> KeyedState<C> {
                 missing.push(value_key(key));
             }
         }
-        missing.sort_unstable();
-        missing.dedup();
-        self.count_reads(asked, missing.len());
-        if missing.is_empty() {
+        if !self.will_read(asked, &mut missing) {
             return Ok(());
         }
-        self.make_room();
         let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
         for (key, found) in refs.iter().zip(self.state.get_many(&refs)?) {
             let key = &key[2..];
@@ -241,9 +237,18 @@ impl<C: Codec> KeyedState<C> {
         Ok(())
     }
 
-    fn count_reads(&self, asked: usize, missed: usize) {
-        self.metrics.state_reads.inc_by(missed as u64);
-        self.metrics.state_hits.inc_by(asked.saturating_sub(missed) as u64);
+    /// Before keys that are not in memory are looked up: brings them into the order of the store, each once, and makes room.
+    /// Whether there are any.
+    fn will_read(&mut self, asked: usize, missing: &mut Vec<Vec<u8>>) -> bool {
+        missing.sort_unstable();
+        missing.dedup();
+        self.metrics.state_reads.inc_by(missing.len() as u64);
+        self.metrics.state_hits.inc_by(asked.saturating_sub(missing.len()) as u64);
+        if missing.is_empty() {
+            return false;
+        }
+        self.make_room();
+        true
     }
 
     /// Lets go of what the store has too, when that alone is more than the cache should hold.

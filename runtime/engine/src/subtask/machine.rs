@@ -61,9 +61,7 @@ impl Rows for Batch {
         Batch::rows(self)
     }
     fn cut(self, at: usize) -> Result<(Self, Self)> {
-        use arrow::array::UInt32Array;
-        let part = |from: usize, to: usize| self.take(&UInt32Array::from_iter_values(from as u32..to as u32));
-        Ok((part(0, at)?, part(at, self.rows())?))
+        Ok((self.slice(0..at), self.slice(at..self.rows())))
     }
 }
 

@@ -8,19 +8,9 @@ mod traits;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use weir_connectors::REGISTRY;
-use weir_core::{Error, Result};
-use weir_sql::{Compiled, FunctionLoader, FunctionSpec, UserFunction, compile};
-
-/// No functions of anybody's.
-struct NoFunctions;
-
-impl FunctionLoader for NoFunctions {
-    fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>> {
-        Err(Error::script(format!("the tests have no function '{}'", spec.name)))
-    }
-}
+use weir_core::Result;
+use weir_sql::{Compiled, NoFunctions, compile};
 
 /// A script, or what is wrong with it.
 fn try_compile(script: &str) -> Result<Compiled> {

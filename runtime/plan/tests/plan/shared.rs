@@ -84,3 +84,11 @@ fn state_of_what_is_shared_is_of_a_statement_of_its_own() {
     let different: std::collections::BTreeSet<&String> = all.iter().collect();
     assert_eq!(different.len(), all.len(), "{all:?}");
 }
+
+/// The second reader wants what the first one did not, and so does the third: the relation is pruned once more for all of them.
+#[test]
+fn readers_may_want_what_those_before_did_not() {
+    let text = shown("SELECT k, 1 FROM seen UNION ALL SELECT v, 2 FROM seen UNION ALL SELECT v, 3 FROM seen");
+    assert!(text.contains("select: k, v  where: (v > 0)  reuse_id: 1"), "{text}");
+    assert_eq!(text.matches("Reused  reference_id: 1").count(), 2, "{text}");
+}
