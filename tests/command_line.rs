@@ -430,8 +430,8 @@ fn settings_act_or_are_refused() {
     let set = |key: &str, value: &str| Job::new(&format!("SET '{key}' = '{value}';\nSELECT 1;")).run(&[]);
     set("table.exec.stat.ttl", "1 h").failed(2, &["line 1", "no setting", "did you mean 'table.exec.state.ttl'"]);
     set("table.exec.state.ttl", "soon").failed(2, &["line 1", "duration", "soon"]);
-    set("execution.runtime-mode", "fast").failed(2, &["streaming, batch"]);
-    set("table.exec.sink.not-null-enforcer", "IGNORE").failed(2, &["error, drop"]);
+    set("execution.runtime-mode", "fast").failed(2, &["streaming or batch"]);
+    set("table.exec.sink.not-null-enforcer", "IGNORE").failed(2, &["error or drop"]);
     let ran = set("table.optimizer.distinct-agg.split.enabled", "true").succeeded();
     assert!(ran.err.contains("table.optimizer.distinct-agg.split.enabled"), "{}", ran.err);
     Job::new("SELECT 1;").run(&["--set", "pipeline.nam=x"]).failed(2, &["did you mean 'pipeline.name'"]);

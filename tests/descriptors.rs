@@ -28,7 +28,7 @@ fn pages(folder: &Path, all: &mut Vec<PathBuf>) {
 /// The tables of the book are what `weir describe` says; `WEIR_DOCS=overwrite` writes them.
 #[test]
 fn the_tables_of_the_book_are_up_to_date() {
-    let (begin, end) = ("<!-- weir describe ", "<!-- end of weir describe -->");
+    let (begin, end) = ("\n<!-- weir describe ", "<!-- end of weir describe -->");
     let overwrite = std::env::var("WEIR_DOCS").is_ok_and(|v| v == "overwrite");
     let mut all = vec![];
     pages(&repository("docs/src"), &mut all);
@@ -113,7 +113,7 @@ fn what_is_wrong_in_an_option_is_told_with_its_place() {
     for (options, words) in [
         (
             "'connector' = 'filesystm', 'path' = 'x'",
-            &["line 1, column 32", "no connector 'filesystm'", "mean 'filesystem'"][..],
+            &["line 1, column 30", "no connector 'filesystm'", "mean 'filesystem'"][..],
         ),
         (
             "'connector' = 'print'",
@@ -125,7 +125,7 @@ fn what_is_wrong_in_an_option_is_told_with_its_place() {
         ("'connector' = 'datagen', 'rows-per-secnd' = '1'", &["no option 'rows-per-secnd'", "mean 'rows-per-second'"]),
         (
             "'connector' = 'datagen', 'rows-per-second' = 'fast'",
-            &["line 1, column 57", "'rows-per-second' is a number", "not 'fast'"],
+            &["line 1, column 55", "'rows-per-second' is a number", "not 'fast'"],
         ),
         ("'connector' = 'datagen', 'rows-per-second' = '0'", &["'rows-per-second' is a number"]),
         ("'connector' = 'datagen', 'fields.b.min' = '1'", &["no option 'fields.b.min'"]),

@@ -236,19 +236,26 @@ pub fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
 /// What to do about a full disk.
 pub const FULL_DISK: &str = "make room on the disk and run the job again; nothing is lost";
 
-/// The name nearest to what was written, for "did you mean" hints; distance at most a third of its length.
+/// The name nearest to what was written, for "did you mean" hints: one that differs in at most a third of its letters, not counting the
+/// words before a dot that both have.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
-    names
-        .into_iter()
-        .map(|n| (distance(&wanted, &n.to_lowercase()), n))
-        .filter(|(d, n)| *d <= 1 + n.len().max(wanted.len()) / 3)
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, n)| n)
+    let distance = |name: &str| {
+        let name = name.to_lowercase();
+        let (a, b) = without_common_words(&wanted, &name);
+        let distance = strsim::damerau_levenshtein(a, b);
+        (distance <= 1 + a.len().max(b.len()) / 3).then_some(distance)
+    };
+    names.into_iter().filter_map(|n| Some((distance(n)?, n))).min_by_key(|(d, _)| *d).map(|(_, n)| n)
 }
 
-fn distance(a: &str, b: &str) -> usize {
-    strsim::damerau_levenshtein(a, b)
+fn without_common_words<'a>(mut a: &'a str, mut b: &'a str) -> (&'a str, &'a str) {
+    while let (Some((word, rest)), Some((other, other_rest))) = (a.split_once('.'), b.split_once('.'))
+        && word == other
+    {
+        (a, b) = (rest, other_rest);
+    }
+    (a, b)
 }
 
 #[cfg(test)]
@@ -256,6 +263,16 @@ mod tests {
     use super::*;
     use std::error::Error as _;
     use std::io;
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let names = ["value.schema", "value.source.database", "table.exec.state.ttl"];
+        assert_eq!(nearest("value.nope", names), None);
+        assert_eq!(nearest("Value.shema", names), Some("value.schema"));
+        assert_eq!(nearest("table.exec.stat.ttl", names), Some("table.exec.state.ttl"));
+        assert_eq!(nearest("vaule.schema", names), Some("value.schema"));
+        assert_eq!(nearest("", names), None);
+    }
 
     fn chain(e: &Error) -> Vec<String> {
         let mut said = vec![];

@@ -63,6 +63,7 @@ impl fmt::Display for Type {
             Type::Whole(least, most) => write!(f, "a whole number, {least} to {most}"),
             Type::Attempts => f.write_str("a whole number from 0, or infinite"),
             Type::Number(least, most) if *least == f64::MIN && *most == f64::MAX => f.write_str("a number"),
+            Type::Number(f64::MIN_POSITIVE, f64::MAX) => f.write_str("a number above 0"),
             Type::Number(least, most) if *most == f64::MAX => write!(f, "a number from {least}"),
             Type::Number(least, most) => write!(f, "a number, {least} to {most}"),
             Type::Duration { zero: true } => f.write_str("a duration such as '10 s'"),
