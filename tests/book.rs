@@ -401,3 +401,22 @@ fn functions_are_all_named() {
     let gone: Vec<&String> = listed.iter().filter(|n| !there.contains(n.as_str())).collect();
     assert!(listed.len() > 150 && gone.is_empty(), "there are no such functions: {gone:?}");
 }
+
+/// mdBook makes pages of it: none is missing from the summary's folder, and each becomes HTML.
+#[test]
+fn mdbook_builds_it() {
+    let to = tempfile::tempdir().expect("a temporary folder");
+    let mut book = mdbook_driver::MDBook::load(repository("docs")).unwrap_or_else(|e| panic!("docs/book.toml: {e:#}"));
+    book.config.build.build_dir = to.path().to_path_buf();
+    book.build().unwrap_or_else(|e| panic!("the book is not built: {e:#}"));
+    let mut pages = 0;
+    for item in book.iter() {
+        let mdbook_driver::book::BookItem::Chapter(chapter) = item else { continue };
+        let source = chapter.path.as_ref().unwrap_or_else(|| panic!("'{}' of the summary has no page", chapter.name));
+        let page = to.path().join(source).with_extension("html");
+        let html = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        assert!(html.contains("<main>"), "{} has no text", page.display());
+        pages += 1;
+    }
+    assert!(pages > 20, "the book has {pages} pages");
+}
