@@ -1,5 +1,7 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
+use super::ranks::RankStrategy;
+use crate::logical::SortKey;
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -68,6 +70,18 @@ pub enum Operator {
         columns: Vec<usize>,
         schema: Schema,
     },
+    /// The rows of each partition from one rank to another, with their rank as the last column where `number`. `schema` is that of the
+    /// rows that come in.
+    Rank {
+        partition: Vec<usize>,
+        order: Vec<SortKey>,
+        ranks: (u64, u64),
+        number: bool,
+        strategy: RankStrategy,
+        at_end: bool,
+        schema: Schema,
+        ttl_millis: u64,
+    },
     /// All rows of all inputs.
     Union { schema: Schema },
     /// Writes a table: by these of the written columns, where there is a key. `dead_letters` takes the rows that its system refuses.
@@ -91,6 +105,7 @@ impl Operator {
             Operator::Materialize { .. } => "Materialize",
             Operator::Enforce { .. } => "Enforce",
             Operator::Lookup { .. } => "Lookup",
+            Operator::Rank { .. } => "Rank",
             Operator::Union { .. } => "Union",
             Operator::Sink { .. } => "Sink",
         }
@@ -109,6 +124,7 @@ impl Operator {
             | Operator::Enforce { .. }
             | Operator::Lookup { .. }
             | Operator::Replay { .. }
+            | Operator::Rank { .. }
             | Operator::Union { .. } => true,
             Operator::Source { .. }
             | Operator::DeadLetterSource { .. }

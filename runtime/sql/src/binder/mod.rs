@@ -3,22 +3,20 @@
 mod from;
 mod grouping;
 mod items;
+mod order;
 
 use crate::aggregates::Collector;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
 use crate::places::place;
+use crate::row_numbers::{Item, Numbered};
 use crate::words::check_name;
 use sqlparser::ast::{Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
 use std::collections::BTreeMap;
-use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
 use weir_plan::Plan;
-
-/// An item of SELECT: its name, its expression, and where that stands.
-type Item = (String, Expr, Option<Place>);
 
 /// What is said of what Flink has and Weir has not.
 pub(crate) fn not_yet(what: &str) -> Error {
@@ -32,13 +30,6 @@ impl Binder<'_> {
     }
 
     fn whole_query(&mut self, q: &Query) -> Result<Plan> {
-        if let Some(order) = &q.order_by {
-            let e = not_yet("ORDER BY").at(place(order.span().start));
-            return Err(e.hint("a stream has no end to sort at; leave it out, or sort what the job has written"));
-        }
-        if q.limit_clause.is_some() || q.fetch.is_some() {
-            return Err(not_yet("LIMIT").at(place(q.span().end)));
-        }
         if !q.locks.is_empty() || q.for_clause.is_some() || q.settings.is_some() || q.format_clause.is_some() {
             return Err(not_yet("what stands behind the query").at(place(q.span().end)));
         }
@@ -58,7 +49,7 @@ impl Binder<'_> {
                 self.ctes.push(BTreeMap::from([(cte.alias.name.value.clone(), (plan, cost))]));
             }
         }
-        let plan = self.set_expr(&q.body);
+        let plan = self.set_expr(&q.body).and_then(|plan| self.ordered(q, plan));
         self.ctes.truncate(scopes);
         plan
     }
@@ -129,8 +120,14 @@ impl Binder<'_> {
             collector.sets = Some((keys.clone(), sets.clone()));
         }
         let mut items: Vec<Item> = vec![];
+        let outer = self.row_numbers.replace(vec![]);
         for item in &s.projection {
             self.item(item, &scope, &mut collector, &mut items)?;
+        }
+        let row_numbers = std::mem::replace(&mut self.row_numbers, outer).unwrap_or_default();
+        let mut numbered = (!row_numbers.is_empty()).then(|| Numbered::new(std::mem::take(&mut items), row_numbers));
+        if let Some(n) = &mut numbered {
+            items = std::mem::take(&mut n.below);
         }
         self.spend(items.len(), 0)?;
         let having = match &s.having {
@@ -145,6 +142,10 @@ impl Binder<'_> {
             self.grouped(input, condition, keys, sets, collector, items, having)?
         } else {
             Plan::calc(input, condition, items.into_iter().map(|(n, e, _)| (n, e)).collect())
+        };
+        let plan = match numbered {
+            Some(n) => n.over(plan),
+            None => plan,
         };
         match &s.distinct {
             None | Some(Distinct::All) => Ok(plan),

@@ -41,7 +41,7 @@ impl Binder<'_> {
         let name = idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
         let upper = name.to_ascii_uppercase();
         if f.over.is_some() {
-            return Err(Error::script("OVER is not yet supported"));
+            return self.over(f, scope, agg);
         }
         if f.null_treatment.is_some() {
             return Err(Error::script("IGNORE NULLS and RESPECT NULLS are not yet supported"));
