@@ -98,7 +98,9 @@ fn prune_all(plan: Plan) -> Result<Plan> {
     loop {
         let (pruned, kept) = prune(plan.clone(), &all, &mut readers)?;
         // The top keeps every column, so their places have not moved.
-        debug_assert!(kept.iter().enumerate().all(|(i, k)| i == *k));
+        if kept.iter().enumerate().any(|(i, k)| i != *k) {
+            return Err(Error::internal(format!("the columns of a result have come out of order: {kept:?}")));
+        }
         if !readers.late {
             return Ok(pruned);
         }

@@ -111,6 +111,28 @@ impl Operator {
         }
     }
 
+    /// The expressions that it evaluates.
+    pub fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Operator::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
+            Operator::Values { rows, .. } => rows.iter().flatten().collect(),
+            Operator::Source { .. }
+            | Operator::DeadLetterSource { .. }
+            | Operator::Replay { .. }
+            | Operator::Expand { .. }
+            | Operator::Aggregate(_)
+            | Operator::LocalAggregate(_)
+            | Operator::GlobalAggregate(_)
+            | Operator::Normalize { .. }
+            | Operator::Materialize { .. }
+            | Operator::Enforce { .. }
+            | Operator::Lookup { .. }
+            | Operator::Rank { .. }
+            | Operator::Union { .. }
+            | Operator::Sink { .. } => vec![],
+        }
+    }
+
     /// Whether operators without an exchange between may be run with it as one.
     pub(super) fn chains(&self) -> bool {
         match self {

@@ -122,8 +122,7 @@ impl Graph {
     pub fn function_versions(&self) -> BTreeMap<String, String> {
         let mut versions = BTreeMap::new();
         for (node, operator) in self.nodes.iter().flat_map(|n| n.chain.iter().map(move |o| (n, o))) {
-            let Operator::Calc { condition, exprs, .. } = operator else { continue };
-            for e in exprs.iter().chain(condition) {
+            for e in operator.expressions() {
                 e.each_call(&mut |f| {
                     let of = || format!("{}/{}", node.statement.identity, f.name());
                     versions.extend(f.version().map(|version| (of(), version)));

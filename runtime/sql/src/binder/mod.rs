@@ -11,7 +11,8 @@ use crate::names::{Binder, Scope};
 use crate::places::place;
 use crate::row_numbers::{Item, Numbered};
 use crate::words::check_name;
-use sqlparser::ast::{Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
+use order::Sorted;
+use sqlparser::ast::{Distinct, Expr as Ast, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
 use std::collections::BTreeMap;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
@@ -49,7 +50,7 @@ impl Binder<'_> {
                 self.ctes.push(BTreeMap::from([(cte.alias.name.value.clone(), (plan, cost))]));
             }
         }
-        let plan = self.set_expr(&q.body).and_then(|plan| self.ordered(q, plan));
+        let plan = self.ordered(q);
         self.ctes.truncate(scopes);
         plan
     }
@@ -95,6 +96,11 @@ impl Binder<'_> {
     }
 
     fn select(&mut self, s: &Select) -> Result<Plan> {
+        self.select_sorted(s, &[]).map(|sorted| sorted.plan)
+    }
+
+    /// Binds a SELECT with columns for the keys of its ORDER BY.
+    fn select_sorted(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
         let more = s.qualify.is_some()
             || !s.named_window.is_empty()
             || s.into.is_some()
@@ -124,6 +130,12 @@ impl Binder<'_> {
         for item in &s.projection {
             self.item(item, &scope, &mut collector, &mut items)?;
         }
+        let visible = items.len();
+        let by = self.sort_items(by, &scope, &mut collector, &mut items)?;
+        if s.distinct.is_some() && items.len() > visible {
+            let e = Error::script("ORDER BY takes columns of the SELECT where that is DISTINCT");
+            return Err(e.at(items[visible].2));
+        }
         let row_numbers = std::mem::replace(&mut self.row_numbers, outer).unwrap_or_default();
         let mut numbered = (!row_numbers.is_empty()).then(|| Numbered::new(std::mem::take(&mut items), row_numbers));
         if let Some(n) = &mut numbered {
@@ -147,11 +159,12 @@ impl Binder<'_> {
             Some(n) => n.over(plan),
             None => plan,
         };
-        match &s.distinct {
-            None | Some(Distinct::All) => Ok(plan),
-            Some(Distinct::Distinct) => Ok(distinct(plan)),
-            Some(Distinct::On(_)) => Err(not_yet("DISTINCT ON")),
-        }
+        let plan = match &s.distinct {
+            None | Some(Distinct::All) => plan,
+            Some(Distinct::Distinct) => distinct(plan),
+            Some(Distinct::On(_)) => return Err(not_yet("DISTINCT ON")),
+        };
+        Ok(Sorted { plan, by, visible })
     }
 }
 

@@ -5,13 +5,13 @@ use crate::aggregates::Collector;
 use crate::catalog::idents;
 use crate::names::{Binder, Scope};
 use crate::places::{place, start};
-use crate::row_numbers::{Key, RowNumber, column_of, placeholder};
+use crate::row_numbers::{Item, Key, RowNumber, column_of, placeholder};
 use sqlparser::ast::{
-    Expr as Ast, Function, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Spanned,
+    Expr as Ast, Function, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, SetExpr, Spanned,
     Value as Constant, WindowType,
 };
 use weir_core::error::Place;
-use weir_core::{Error, Result};
+use weir_core::{Error, Field, Result, SqlType};
 use weir_expr::Expr;
 use weir_plan::{Plan, Ranks, SortKey};
 
@@ -21,11 +21,11 @@ fn directions(options: &OrderByOptions) -> (bool, bool) {
     (descending, options.nulls_first.unwrap_or(!descending))
 }
 
-fn sortable(e: Expr, at: Option<Place>) -> Result<Expr> {
-    if e.ty().is_nested() {
-        return Err(Error::script(format!("ORDER BY does not take {}", e.ty().kind)).at(at));
+fn sortable(ty: &SqlType, at: Option<Place>) -> Result<()> {
+    if ty.is_nested() {
+        return Err(Error::script(format!("ORDER BY does not take {}", ty.kind)).at(at));
     }
-    Ok(e)
+    Ok(())
 }
 
 impl Binder<'_> {
@@ -78,96 +78,165 @@ impl Binder<'_> {
         }
         let (descending, nulls_first) = directions(&o.options);
         let e = self.expr(&o.expr, scope, agg)?;
-        Ok((sortable(e, place(start(&o.expr)))?, descending, nulls_first))
+        sortable(&e.ty(), place(start(&o.expr)))?;
+        Ok((e, descending, nulls_first))
     }
 
-    /// ORDER BY and LIMIT behind a query.
-    pub(crate) fn ordered(&mut self, q: &Query, plan: Plan) -> Result<Plan> {
-        let limit = self.limit(q)?;
-        let Some((skip, count)) = limit else {
+    /// The body of a query, with its ORDER BY and LIMIT.
+    pub(super) fn ordered(&mut self, q: &Query) -> Result<Plan> {
+        let Some((skip, count)) = limit(q)? else {
             return match &q.order_by {
-                None => Ok(plan),
+                None => self.set_expr(&q.body),
                 Some(order) => {
                     let e = not_yet("ORDER BY without LIMIT").at(place(order.span().start));
                     Err(e.hint("a stream has no end to sort at: add LIMIT, or sort what the job has written"))
                 }
             };
         };
+        let keys = match &q.order_by {
+            None => &[][..],
+            Some(OrderBy { kind: OrderByKind::Expressions(keys), interpolate: None }) => keys,
+            Some(order) => return Err(not_yet("ORDER BY ALL or INTERPOLATE").at(place(order.span().start))),
+        };
+        if let Some(fill) = keys.iter().find(|k| k.with_fill.is_some()) {
+            return Err(not_yet("WITH FILL").at(place(start(&fill.expr))));
+        }
+        let by: Vec<&Ast> = keys.iter().map(|k| &k.expr).collect();
+        let Sorted { plan, by, visible } = match &*q.body {
+            SetExpr::Select(s) => self.select_sorted(s, &by)?,
+            body => {
+                let plan = self.set_expr(body)?;
+                self.sorted(plan, &by)?
+            }
+        };
+        let mut order = vec![];
+        for (key, column) in keys.iter().zip(by) {
+            sortable(&plan.schema().fields[column].ty, place(start(&key.expr)))?;
+            let (descending, nulls_first) = directions(&key.options);
+            order.push(SortKey { column, descending, nulls_first });
+        }
         let schema = plan.schema().clone();
-        let order = match &q.order_by {
-            None => vec![],
-            Some(order) => self.order_by(order, &plan)?,
-        };
-        if count == 0 {
-            return Ok(Plan::Values { rows: vec![], schema });
-        }
-        let ranks = Ranks {
-            first: skip.saturating_add(1),
-            last: Some(skip.saturating_add(count)),
-            place: place(q.span().start),
-        };
-        let (plan, order) = with_columns(plan, order);
-        let inner = plan.schema().clone();
-        let plan = Plan::Rank { input: Box::new(plan), partition: vec![], order, ranks, number: false, schema: inner };
-        if plan.schema().len() == schema.len() {
-            return Ok(plan);
-        }
-        let columns = plan.columns().into_iter().take(schema.len()).collect();
-        Ok(Plan::calc(plan, None, columns))
-    }
-
-    /// The keys of an ORDER BY: columns of the query by their names or numbers, or expressions over these.
-    fn order_by(&mut self, order: &OrderBy, plan: &Plan) -> Result<Vec<Key>> {
-        let OrderByKind::Expressions(list) = &order.kind else {
-            return Err(not_yet("ORDER BY ALL").at(place(order.span().start)));
+        let first = skip.saturating_add(1);
+        let plan = match count {
+            0 => Plan::Values { rows: vec![], schema },
+            _ => {
+                let ranks = Ranks { first, last: Some(skip.saturating_add(count)), place: place(q.span().start) };
+                Plan::Rank { input: Box::new(plan), partition: vec![], order, ranks, number: false, schema }
+            }
         };
         let columns = plan.columns();
-        let scope = Scope { columns: plan.schema().fields.iter().map(|f| (None, f.clone())).collect() };
-        let mut keys = vec![];
-        for o in list {
-            let at = place(start(&o.expr));
-            if let Some(n) = ordinal(&o.expr) {
-                let column = n.checked_sub(1).and_then(|n| columns.get(n));
-                let missing = || Error::script(format!("ORDER BY {n}: the query has {} columns", columns.len())).at(at);
-                let (descending, nulls_first) = directions(&o.options);
-                keys.push((sortable(column.ok_or_else(missing)?.1.clone(), at)?, descending, nulls_first));
-                continue;
-            }
-            keys.push(self.sort_key(o, &scope, &mut None)?);
+        if visible == columns.len() {
+            return Ok(plan);
         }
-        Ok(keys)
+        Ok(Plan::calc(plan, None, columns.into_iter().take(visible).collect()))
     }
 
-    /// How many rows a query leaves out, and how many it gives behind those; none where it gives all.
-    fn limit(&mut self, q: &Query) -> Result<Option<(u64, u64)>> {
-        let (mut skip, mut count) = (None, None);
-        match &q.limit_clause {
-            None => {}
-            Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
-                if let Some(by) = limit_by.first() {
-                    return Err(not_yet("LIMIT BY").at(place(start(by))));
+    /// A relation with columns for the keys of an ORDER BY behind its own, where they are none of these.
+    fn sorted(&mut self, plan: Plan, by: &[&Ast]) -> Result<Sorted> {
+        let mut columns = plan.columns();
+        let visible = columns.len();
+        let scope = outputs(&columns);
+        let mut places = vec![];
+        for ast in by {
+            places.push(match output_column(ast, &columns[..visible])? {
+                Some(at) => at,
+                None => column_of(self.expr(ast, &scope, &mut None)?, &mut columns),
+            });
+        }
+        let plan = if columns.len() == visible { plan } else { Plan::calc(plan, None, columns) };
+        Ok(Sorted { plan, by: places, visible })
+    }
+
+    /// Binds the keys of an ORDER BY of a SELECT: by name or number they are items of it, else expressions over what it reads, or over its
+    /// items. What is no item is added to them.
+    pub(super) fn sort_items(
+        &mut self,
+        by: &[&Ast],
+        scope: &Scope,
+        collector: &mut Collector,
+        items: &mut Vec<Item>,
+    ) -> Result<Vec<usize>> {
+        let visible = items.len();
+        let mut places = vec![];
+        for ast in by {
+            let columns: Vec<(String, Expr)> =
+                items[..visible].iter().map(|(n, e, _)| (n.clone(), e.clone())).collect();
+            if let Some(at) = output_column(ast, &columns)? {
+                places.push(at);
+                continue;
+            }
+            let e = match self.expr(ast, scope, &mut Some(collector)) {
+                Ok(e) => e,
+                Err(wrong) => {
+                    let over_items = self.expr(ast, &outputs(&columns), &mut None).map_err(|_| wrong)?;
+                    over_items.rewrite(&mut |e| match e {
+                        Expr::Column { index, .. } => columns[index].1.clone(),
+                        e => e,
+                    })
                 }
-                (skip, count) = (offset.as_ref().map(|o| &o.value), limit.as_ref());
-            }
-            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (skip, count) = (Some(offset), Some(limit)),
+            };
+            let known = items.iter().position(|(_, known, _)| known.same(&e));
+            places.push(known.unwrap_or_else(|| {
+                items.push((format!("${}", items.len()), e, place(start(ast))));
+                items.len() - 1
+            }));
         }
-        let one = Ast::value(Constant::Number("1".to_string(), false));
-        if let Some(fetch) = &q.fetch {
-            if fetch.with_ties || fetch.percent {
-                return Err(not_yet("FETCH with PERCENT or WITH TIES").at(place(q.span().end)));
-            }
-            count = Some(fetch.quantity.as_ref().unwrap_or(&one));
-        }
-        let skipped = skip.map_or(Ok(0), |e| number_of_rows(e, "OFFSET"))?;
-        match (count, skip) {
-            (Some(count), _) => Ok(Some((skipped, number_of_rows(count, "LIMIT")?))),
-            (None, None) => Ok(None),
-            (None, Some(e)) => Err(not_yet("OFFSET without LIMIT").at(place(start(e)))),
-        }
+        Ok(places)
     }
 }
 
-fn ordinal(e: &Ast) -> Option<usize> {
+/// A relation with the columns that it is sorted by, of which those behind the visible ones are only for that.
+pub(super) struct Sorted {
+    pub plan: Plan,
+    pub by: Vec<usize>,
+    pub visible: usize,
+}
+
+/// Columns as what an expression can name.
+fn outputs(columns: &[(String, Expr)]) -> Scope {
+    Scope { columns: columns.iter().map(|(n, e)| (None, Field::new(n.clone(), e.ty()))).collect() }
+}
+
+/// The column that a key of ORDER BY names, or has the number of.
+fn output_column(key: &Ast, columns: &[(String, Expr)]) -> Result<Option<usize>> {
+    if let Ast::Identifier(name) = key {
+        return Ok(columns.iter().position(|(n, _)| *n == name.value));
+    }
+    let Some(n) = number(key) else { return Ok(None) };
+    let at = n.checked_sub(1).and_then(|n| usize::try_from(n).ok()).filter(|at| *at < columns.len());
+    let missing = || Error::script(format!("ORDER BY {n}: the query has {} columns", columns.len()));
+    at.map(Some).ok_or_else(|| missing().at(place(start(key))))
+}
+
+/// How many rows a query leaves out, and how many it gives behind those; none where it gives all.
+fn limit(q: &Query) -> Result<Option<(u64, u64)>> {
+    let (mut skip, mut count) = (None, None);
+    match &q.limit_clause {
+        None => {}
+        Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
+            if let Some(by) = limit_by.first() {
+                return Err(not_yet("LIMIT BY").at(place(start(by))));
+            }
+            (skip, count) = (offset.as_ref().map(|o| &o.value), limit.as_ref());
+        }
+        Some(LimitClause::OffsetCommaLimit { offset, limit }) => (skip, count) = (Some(offset), Some(limit)),
+    }
+    let one = Ast::value(Constant::Number("1".to_string(), false));
+    if let Some(fetch) = &q.fetch {
+        if fetch.with_ties || fetch.percent {
+            return Err(not_yet("FETCH with PERCENT or WITH TIES").at(place(q.span().end)));
+        }
+        count = Some(fetch.quantity.as_ref().unwrap_or(&one));
+    }
+    let skipped = skip.map_or(Ok(0), |e| number_of_rows(e, "OFFSET"))?;
+    match (count, skip) {
+        (Some(count), _) => Ok(Some((skipped, number_of_rows(count, "LIMIT")?))),
+        (None, None) => Ok(None),
+        (None, Some(e)) => Err(not_yet("OFFSET without LIMIT").at(place(start(e)))),
+    }
+}
+
+fn number(e: &Ast) -> Option<u64> {
     match e {
         Ast::Value(v) => match &v.value {
             Constant::Number(n, _) => n.parse().ok(),
@@ -178,19 +247,5 @@ fn ordinal(e: &Ast) -> Option<usize> {
 }
 
 fn number_of_rows(e: &Ast, what: &str) -> Result<u64> {
-    let wrong = || Error::script(format!("{what} takes a number of rows, not {e}")).at(place(start(e)));
-    ordinal(e).and_then(|n| u64::try_from(n).ok()).ok_or_else(wrong)
-}
-
-/// A relation with columns for the keys of an order behind its own, where they are none of these.
-fn with_columns(plan: Plan, order: Vec<Key>) -> (Plan, Vec<SortKey>) {
-    let mut columns = plan.columns();
-    let width = columns.len();
-    let keys = order.into_iter().map(|(e, descending, nulls_first)| {
-        let column = column_of(e, &mut columns);
-        SortKey { column, descending, nulls_first }
-    });
-    let keys: Vec<SortKey> = keys.collect();
-    let plan = if columns.len() == width { plan } else { Plan::calc(plan, None, columns) };
-    (plan, keys)
+    number(e).ok_or_else(|| Error::script(format!("{what} takes a number of rows, not {e}")).at(place(start(e))))
 }
