@@ -181,17 +181,17 @@ impl Plan {
             | Plan::Shared(_) => vec![],
         }
     }
-    /// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
+    /// Whether aggregates or ranks are computed, which keep other things for a result at the end than for one after each row.
     pub fn aggregates(&self) -> bool {
         self.any(|p| match p {
             Plan::Aggregate { calls, .. } => !calls.is_empty(),
+            Plan::Rank { .. } => true,
             Plan::Scan { .. }
             | Plan::Values { .. }
             | Plan::Calc { .. }
             | Plan::Expand { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
-            | Plan::Rank { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => false,
         })

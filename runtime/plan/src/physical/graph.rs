@@ -1,6 +1,5 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
-use super::ranks::RankStrategy;
 use crate::logical::SortKey;
 use crate::table::Table;
 use crate::traits::ChangelogMode;
@@ -30,6 +29,17 @@ pub struct Aggregation {
     pub at_end: bool,
     /// After how many milliseconds without a row a key is forgotten; 0 = never.
     pub ttl_millis: u64,
+}
+
+/// How much of a partition a Top-N keeps, as Flink chooses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RankStrategy {
+    /// Rows only come: those that are in the range.
+    Append,
+    /// Rows only move towards the front: those that are in the range, by these columns that they are unique by.
+    Update(Vec<usize>),
+    /// Rows go: all of them.
+    Retract,
 }
 
 /// An operator of the physical graph, with all that was decided about it.

@@ -1,8 +1,7 @@
 //! What the state of an operator is made of, item by item, for people and for comparing: a statement that keeps its uid may change
 //! as long as this stays. Whoever changes how an operator keeps such things changes its kind's name with it.
 
-use super::graph::{Aggregation, Graph, Node, Operator};
-use super::ranks::RankStrategy;
+use super::graph::{Aggregation, Graph, Node, Operator, RankStrategy};
 use crate::fingerprint::what_table;
 use crate::logical::SortKey;
 use crate::table::Table;

@@ -9,8 +9,7 @@ mod settings;
 mod sinks;
 
 pub use dead_letters::REPLAY;
-pub use graph::{Aggregation, Graph, Node, Operator, Statement};
-pub use ranks::RankStrategy;
+pub use graph::{Aggregation, Graph, Node, Operator, RankStrategy, Statement};
 
 use crate::logical::{Insert, Plan};
 use crate::table::Table;

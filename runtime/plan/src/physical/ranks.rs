@@ -1,22 +1,11 @@
 //! Top-N: how the rows that come first are kept.
 
-use super::graph::Operator;
+use super::graph::{Operator, RankStrategy};
 use super::{Output, Planned, Planner, Scope, partitioned};
 use crate::logical::{Ranks, SortKey};
 use crate::traits::{Derived, Mode, Monotonicity, Traits};
 use weir_core::graph::Partitioning;
 use weir_core::{Error, Result, Schema};
-
-/// How much of a partition a Top-N keeps, as Flink chooses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RankStrategy {
-    /// Rows only come: those that are in the range.
-    Append,
-    /// Rows only move towards the front: those that are in the range, by these columns that they are unique by.
-    Update(Vec<usize>),
-    /// Rows go: all of them.
-    Retract,
-}
 
 /// A Top-N, as relations have it.
 pub(super) struct TopN<'a> {
