@@ -301,10 +301,8 @@ fn jobs_of_the_book_run() {
 }
 
 #[test]
+#[ignore = "builds every function of the book, which takes minutes: cargo test --release --test book -- --ignored"]
 fn functions_of_the_book_build() {
-    if std::env::var("WEIR_BOOK_BUILDS").is_err() {
-        return;
-    }
     for p in pages() {
         let job = folder(&p);
         for b in &p.blocks {

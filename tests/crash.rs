@@ -78,6 +78,7 @@ fn kills_lose_and_double_nothing() {
     // Moments that differ from run to run, and are printed when the test fails.
     let mut seed = u64::from(std::process::id()) | 1;
     let mut moments = vec![];
+    let mut kills = 0;
     for _ in 0..40 {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let after = Duration::from_millis(10 + (seed >> 33) % 150);
@@ -92,6 +93,7 @@ fn kills_lose_and_double_nothing() {
             None => {
                 child.kill().expect("the kill");
                 child.wait().expect("its end");
+                kills += 1;
                 // Killed after it had noted its end: the next run would be another one.
                 if finished(&job) {
                     break;
@@ -99,6 +101,7 @@ fn kills_lose_and_double_nothing() {
             }
         }
     }
+    assert!(kills > 0, "the job ended before the first kill, {moments:?}");
     if !finished(&job) {
         // A kill in the very beginning leaves nothing to go on from.
         let known = job.path(".weir/job/job.json").is_file();

@@ -334,6 +334,7 @@ fn a_process_that_was_replaced_writes_nothing() {
     while epoch(&first) < 2 && since.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(20));
     }
+    assert!(epoch(&first) >= 2, "the second epoch has not come");
     std::thread::sleep(Duration::from_millis(500));
     // SAFETY: the process is a child of this one.
     unsafe { libc::kill(pid, libc::SIGSTOP) };
@@ -556,6 +557,7 @@ fn a_savepoint_goes_on_elsewhere() {
     while there() == 0 && since.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(20));
     }
+    assert!(there() > 0, "no row has come");
     let saved =
         std::process::Command::new(weir()).arg("savepoint").arg(first.path("job.sql")).arg(first.path("kept")).output();
     let saved: weir_tests::Ran = saved.expect("weir savepoint").into();

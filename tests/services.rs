@@ -139,7 +139,7 @@ fn rows_lie_in_redis_as_strings_and_follow_changes() {
         .replace(&redis().url(), "redis://127.0.0.1:1/0")
         .replace("'password'", "'sink.max-retries' = '0', 'password'");
     let ttl = hash.replace("'password'", "'sink.ttl' = '0 s', 'password'");
-    run(&format!("{ttl} INSERT INTO t VALUES ('q', 1);")).failed(2, &["'sink.ttl'", "leave it out"]);
+    run(&format!("{ttl} INSERT INTO t VALUES ('q', 1);")).failed(2, &["'sink.ttl'", "longer than nothing"]);
     let skipping = hash.replace("'password'", "'on-error' = 'skip', 'password'");
     run(&format!("{skipping} INSERT INTO t VALUES ('q', 1);")).failed(2, &["no row of", "leave 'on-error' out"]);
     // What is no UTF-8 is not nothing.

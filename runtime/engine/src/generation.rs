@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::event_time_report::EventTimeReport;
-use weir_core::graph::{CommitMarker, JobGraph, Partitioning, Role, SubtaskContext};
+use weir_core::graph::{CommitMarker, Edge, JobGraph, Partitioning, Role, SubtaskContext};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, OperatorId, Outbox, StateBackend, StateHandle};
 use weir_core::thread::locked;
@@ -272,6 +272,13 @@ fn start(
     let names: Vec<Arc<str>> = graph.nodes.iter().map(|n| n.name.as_str().into()).collect();
     for (index, workers) in workers.into_iter().enumerate().rev() {
         let node = &graph.nodes[index];
+        let torn =
+            |e: &&Edge| e.partitioning == Partitioning::Forward && graph.nodes[e.from].parallelism != node.parallelism;
+        if let Some(e) = node.inputs.iter().find(torn) {
+            let (from, name) = (&graph.nodes[e.from], &node.name);
+            let (here, there) = (from.parallelism, node.parallelism);
+            return Err(Error::internal(format!("rows are forwarded from {} x{here} to {name} x{there}", from.name)));
+        }
         let mut addresses = vec![];
         for (subtask, mut worker) in workers.into_iter().enumerate() {
             let targets = connect(graph, index, subtask, &started, &mut worker)?;
@@ -280,9 +287,6 @@ fn start(
             let inputs: Vec<Input> = channels
                 .map(|(e, subtask)| Input { input: e.input, operator: names[e.from].clone(), subtask })
                 .collect();
-            debug_assert!(node.inputs.iter().all(|e| {
-                e.partitioning != Partitioning::Forward || graph.nodes[e.from].parallelism == node.parallelism
-            }));
             let (name, coordinator) = (node.name.clone(), coordinator.clone());
             let arbiter = arbiters[turn % arbiters.len()].handle();
             turn += 1;

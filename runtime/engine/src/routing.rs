@@ -43,7 +43,7 @@ impl Route {
     fn rows(&mut self, batch: &Batch, out: &mut Vec<(usize, Item)>) -> Result<()> {
         let mut send = |to: usize, batch: Batch| out.push((self.first + to, Item::Batch(batch)));
         match &self.partitioning {
-            Partitioning::Forward => send(self.subtask.min(self.count - 1), batch.clone()),
+            Partitioning::Forward => send(self.subtask, batch.clone()),
             Partitioning::Single => send(0, batch.clone()),
             Partitioning::Rebalance => {
                 send(self.next, batch.clone());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, MAIN, Operator, OperatorFactory, Output, SubtaskContext};
 use weir_core::state::{Changes, Epoch};
-use weir_core::{Batch, Result};
+use weir_core::{Batch, Error, Result};
 
 /// Makes chains. Only one link may keep state.
 pub struct ChainFactory {
@@ -21,6 +21,9 @@ impl OperatorFactory for ChainFactory {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        if self.links.iter().filter(|l| l.keeps_state()).count() > 1 {
+            return Err(Error::internal(format!("several operators of {} keep state under one name", context.node)));
+        }
         let links = self.links.iter().map(|l| l.open(context.clone())).collect::<Result<Vec<_>>>()?;
         Ok(Box::new(Chain { links }))
     }

@@ -7,4 +7,5 @@ pub mod enforce;
 pub mod expand;
 pub mod lookup;
 pub mod normalize;
+pub mod rank;
 pub mod values;

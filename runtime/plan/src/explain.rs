@@ -80,9 +80,33 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             let name = if *left { "LookupJoin (left)" } else { "LookupJoin" };
             (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
         }
+        Plan::Rank { input, partition, order, ranks, number, .. } => {
+            let order = order.iter().map(|k| {
+                let nulls = match (k.descending, k.nulls_first) {
+                    (true, true) => " NULLS FIRST",
+                    (false, false) => " NULLS LAST",
+                    (true, false) | (false, true) => "",
+                };
+                let direction = if k.descending { "DESC" } else { "ASC" };
+                format!("{} {direction}{nulls}", input.schema().fields[k.column].name)
+            });
+            let last = ranks.last.map_or("…".to_string(), |n| n.to_string());
+            let mut details = vec![("by", names(partition, input)), ("order", order.collect::<Vec<_>>().join(", "))];
+            details.retain(|(_, what)| !what.is_empty());
+            details.push(("ranks", format!("{} to {last}", ranks.first)));
+            if *number {
+                details.push(("number", plan.schema().fields[plan.schema().len() - 1].name.clone()));
+            }
+            (if order_only(plan) { "SortLimit" } else { "Rank" }, details)
+        }
         Plan::Union { .. } => ("Union", vec![]),
         Plan::Shared(shared) => describe(&shared.plan),
     }
+}
+
+/// Whether a relation is what ORDER BY and LIMIT make, which have no partitions and no number.
+fn order_only(plan: &Plan) -> bool {
+    matches!(plan, Plan::Rank { partition, number: false, .. } if partition.is_empty())
 }
 
 /// The numbers of relations with several readers, in the order in which they are shown.

@@ -117,6 +117,17 @@ fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
         }
         Plan::Union { inputs: _, schema: _ } => out.push(7),
         Plan::Shared(_) => out.push(8),
+        Plan::Rank { input: _, partition, order, ranks, number, schema: _ } => {
+            out.extend_from_slice(&[9, u8::from(*number)]);
+            write_numbers(partition, &mut out);
+            write_number(order.len(), &mut out);
+            for key in order {
+                write_number(key.column, &mut out);
+                out.extend_from_slice(&[u8::from(key.descending), u8::from(key.nulls_first)]);
+            }
+            out.extend_from_slice(&ranks.first.to_le_bytes());
+            out.extend_from_slice(&ranks.last.unwrap_or(u64::MAX).to_le_bytes());
+        }
     }
     let inputs = plan.inputs();
     write_number(inputs.len(), &mut out);

@@ -4,6 +4,7 @@ use crate::identity::Identity;
 use crate::table::Table;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use weir_core::error::Place;
 use weir_core::{Field, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
@@ -34,10 +35,34 @@ pub enum Plan {
         columns: Vec<usize>,
         schema: Schema,
     },
+    /// The rows of each partition whose rank in an order is in a range; with their rank as the last column where `number`.
+    Rank { input: Box<Plan>, partition: Vec<usize>, order: Vec<SortKey>, ranks: Ranks, number: bool, schema: Schema },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
     /// A relation that several others read, and that is computed once.
     Shared(Arc<Shared>),
+}
+
+/// A column that rows are sorted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortKey {
+    /// The column.
+    pub column: usize,
+    /// Whether the greatest value comes first.
+    pub descending: bool,
+    /// Whether NULLs come before all values.
+    pub nulls_first: bool,
+}
+
+/// A range of ranks, which are counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranks {
+    /// The first.
+    pub first: u64,
+    /// The last; none where nothing bounds them, and such a relation cannot be computed.
+    pub last: Option<u64>,
+    /// Where the script asks for them.
+    pub place: Option<Place>,
 }
 
 /// A relation with several readers.
@@ -64,6 +89,7 @@ impl Plan {
             | Plan::Aggregate { schema, .. }
             | Plan::Normalize { schema, .. }
             | Plan::Lookup { schema, .. }
+            | Plan::Rank { schema, .. }
             | Plan::Union { schema, .. } => schema,
             Plan::Shared(shared) => shared.plan.schema(),
         }
@@ -76,7 +102,8 @@ impl Plan {
             | Plan::Expand { input, .. }
             | Plan::Aggregate { input, .. }
             | Plan::Normalize { input, .. }
-            | Plan::Lookup { input, .. } => vec![input],
+            | Plan::Lookup { input, .. }
+            | Plan::Rank { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
             Plan::Shared(shared) => vec![&shared.plan],
         }
@@ -122,6 +149,9 @@ impl Plan {
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
             }
+            Plan::Rank { input, partition, order, ranks, number, schema } => {
+                Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema }
+            }
             Plan::Union { inputs, schema } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| rewrite(i, done)).collect(), schema }
             }
@@ -146,14 +176,16 @@ impl Plan {
             | Plan::Aggregate { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
+            | Plan::Rank { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => vec![],
         }
     }
-    /// Whether aggregates are computed, which keep other things for a result at the end than for one after each row.
+    /// Whether aggregates or ranks are computed, which keep other things for a result at the end than for one after each row.
     pub fn aggregates(&self) -> bool {
         self.any(|p| match p {
             Plan::Aggregate { calls, .. } => !calls.is_empty(),
+            Plan::Rank { .. } => true,
             Plan::Scan { .. }
             | Plan::Values { .. }
             | Plan::Calc { .. }

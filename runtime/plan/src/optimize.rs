@@ -1,7 +1,8 @@
 //! Makes plans cheaper without changing what they mean: neighbouring projections merged, columns that nobody reads left
 //! out down to the sources, constants computed once.
 
-use crate::logical::{Plan, Rewritten, Shared};
+use crate::logical::{Plan, Ranks, Rewritten, Shared, SortKey};
+use crate::ranks::bound_ranks;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
@@ -15,7 +16,8 @@ use weir_expr::{Session, eval::constant};
 /// # Errors
 /// A mistake of Weir's own.
 pub fn optimize(plan: Plan, session: &Arc<Session>) -> Result<Plan> {
-    let plan = prune_all(merge(plan, &mut Rewritten::default()))?;
+    let plan = bound_ranks(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session);
+    let plan = prune_all(plan)?;
     Ok(fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session))
 }
 
@@ -96,7 +98,9 @@ fn prune_all(plan: Plan) -> Result<Plan> {
     loop {
         let (pruned, kept) = prune(plan.clone(), &all, &mut readers)?;
         // The top keeps every column, so their places have not moved.
-        debug_assert!(kept.iter().enumerate().all(|(i, k)| i == *k));
+        if kept.iter().enumerate().any(|(i, k)| i != *k) {
+            return Err(Error::internal(format!("the columns of a result have come out of order: {kept:?}")));
+        }
         if !readers.late {
             return Ok(pruned);
         }
@@ -166,6 +170,24 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let (input, _) = prune(*input, &all, readers)?;
             let kept: Vec<usize> = (0..schema.len()).collect();
             select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)?
+        }
+        Plan::Rank { input, partition, order, ranks, number, schema } => {
+            let width = input.schema().len();
+            let number = number && wanted.contains(&width);
+            let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
+            if !number && matches!(ranks, Ranks { first: 1, last: None, .. }) {
+                // Numbers that nobody reads, of all rows.
+                return prune(*input, &used, readers);
+            }
+            used.extend(partition.iter().chain(order.iter().map(|k| &k.column)));
+            let (input, have) = prune(*input, &used, readers)?;
+            let partition = places(&partition, &have)?;
+            let order = order.into_iter().map(|k| Ok(SortKey { column: place(k.column, &have)?, ..k }));
+            let order = order.collect::<Result<_>>()?;
+            let kept: Vec<usize> = have.into_iter().chain(number.then_some(width)).collect();
+            let schema = schema.project(&kept);
+            let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema };
+            select(plan, kept, wanted)?
         }
         Plan::Union { inputs, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();

@@ -1,6 +1,6 @@
 //! What is known of relations, derived once from the sources up.
 
-use crate::logical::Plan;
+use crate::logical::{Plan, Ranks};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
@@ -109,6 +109,7 @@ pub fn derive(plan: &Plan, mode: Mode) -> Rc<Derived<'_>> {
             | Plan::Aggregate { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
+            | Plan::Rank { .. }
             | Plan::Union { .. } => None,
         };
         if let Some(known) = number.and_then(|n| shared.get(&n)) {
@@ -174,6 +175,20 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             let upsert_key = key().filter(|_| one).and_then(|key| key.iter().map(at).collect());
             (all(), insert_only, upsert_key)
         }
+        Plan::Rank { partition, ranks, number, .. } => {
+            let changelog = match mode {
+                Mode::Batch => ChangelogMode::INSERT_ONLY,
+                // A rank that was given to a row of what is only added to is never without a row again.
+                Mode::Streaming => ChangelogMode { delete: !(insert_only && *number), ..ChangelogMode::RETRACT },
+            };
+            let of_partition = || partition.clone();
+            let upsert_key = match (*number, ranks) {
+                (true, _) => Some(of_partition().into_iter().chain([plan.schema().len() - 1]).collect()),
+                (false, Ranks { first: 1, last: Some(1), .. }) if !partition.is_empty() => Some(of_partition()),
+                (false, _) => key(),
+            };
+            (changelog, true, upsert_key)
+        }
         Plan::Shared(_) => (all(), balanced, key()),
     };
     let monotonicity = monotonicity(plan, inputs, changelog);
@@ -228,9 +243,12 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
         }
         Plan::Shared(_) => below.to_vec(),
         // A row of one input has nothing to do with those of another.
-        Plan::Scan { .. } | Plan::Values { .. } | Plan::Expand { .. } | Plan::Normalize { .. } | Plan::Union { .. } => {
-            nothing()
-        }
+        Plan::Scan { .. }
+        | Plan::Values { .. }
+        | Plan::Expand { .. }
+        | Plan::Normalize { .. }
+        | Plan::Rank { .. }
+        | Plan::Union { .. } => nothing(),
     }
 }
 

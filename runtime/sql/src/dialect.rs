@@ -14,6 +14,19 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token};
 use weir_core::SqlType;
 
+/// Functions whose clauses come out as further arguments.
+pub const FORMS: &[&str] = &[
+    "JSON_VALUE",
+    "JSON_QUERY",
+    "JSON_EXISTS",
+    "JSON_OBJECT",
+    "JSON_OBJECTAGG",
+    "JSON_ARRAY",
+    "JSON_ARRAYAGG",
+    "TIMESTAMPADD",
+    "TIMESTAMPDIFF",
+];
+
 /// Flink's dialect.
 #[derive(Debug)]
 pub struct FlinkDialect;
@@ -355,13 +368,13 @@ fn filtered(p: &mut Parser<'_>, mut expr: Expr) -> Result<Expr, ParserError> {
 /// What becomes of NULLs, and the places of arguments that are JSON already, which is not quoted inside other JSON. Aggregates
 /// take such an argument as the text that it is, as Flink's do.
 fn with_nested(name: &str, on_null: &str, args: &[Expr]) -> String {
-    let json = |e: &Expr| match e {
-        Expr::Function(f) => {
+    fn json(e: &Expr) -> bool {
+        let Expr::Function(f) = e else { return matches!(e, Expr::Nested(e) if json(e)) };
+        {
             let name = f.name.to_string().to_ascii_uppercase();
             ["JSON_OBJECT", "JSON_ARRAY", "JSON_OBJECTAGG", "JSON_ARRAYAGG", "JSON"].contains(&name.as_str())
         }
-        _ => false,
-    };
+    }
     let mut out = on_null.to_string();
     if !name.ends_with("AGG") {
         args.iter().enumerate().filter(|(_, e)| json(e)).for_each(|(i, _)| out += &format!(" {}", i + 1));

@@ -18,6 +18,7 @@ mod like;
 mod lookup;
 mod names;
 mod places;
+mod row_numbers;
 mod script;
 mod show;
 mod statement;

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, FunctionLoader, Spent};
 use crate::places::place;
+use crate::row_numbers::RowNumber;
 use sqlparser::ast::Ident;
 use std::collections::BTreeMap;
 use weir_core::error::nearest;
@@ -17,6 +18,8 @@ pub(crate) struct Binder<'a> {
     pub ctes: Vec<BTreeMap<String, (Plan, Spent)>>,
     /// Tables and views that the query has read before, by their full names, and what each costs.
     pub read: BTreeMap<String, (Plan, Spent)>,
+    /// The row numbers of the SELECT whose items are being bound; none elsewhere.
+    pub row_numbers: Option<Vec<RowNumber>>,
     /// How deep queries are nested here.
     pub depth: usize,
     /// How deep the expression is nested here.
@@ -25,7 +28,7 @@ pub(crate) struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     pub fn new(catalog: &'a mut Catalog, loader: &'a dyn FunctionLoader) -> Self {
-        Binder { catalog, loader, ctes: vec![], read: BTreeMap::new(), depth: 0, nesting: 0 }
+        Binder { catalog, loader, ctes: vec![], read: BTreeMap::new(), row_numbers: None, depth: 0, nesting: 0 }
     }
 }
 

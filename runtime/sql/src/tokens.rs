@@ -217,7 +217,6 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
             "TABLE" if open(i + 1) && !window(i + 2) && (relation || is(i.wrapping_sub(1), &Token::Comma)) => {
                 ("a table function (TABLE(…))".to_string(), "")
             }
-            "OVER" if i > 0 && is(i - 1, &Token::RParen) => ("OVER".to_string(), ""),
             "WINDOW" if word(i + 2) == "AS" => ("WINDOW".to_string(), ""),
             "QUALIFY" | "PIVOT" | "UNPIVOT" | "TABLESAMPLE" => (named.clone(), ""),
             "IGNORE" | "RESPECT" if word(i + 1) == "NULLS" && is(i.wrapping_sub(1), &Token::RParen) => {

@@ -207,7 +207,8 @@ impl Function for Bound {
         self.function.parallelism
     }
     fn version(&self) -> Option<String> {
-        Some(self.function.loaded.version.clone())
+        // A component may have several functions, and one may take the place of another under one name in SQL.
+        Some(format!("{} of {}", self.function.signature.name, self.function.loaded.version))
     }
 
     fn eval(&self, args: &[ArrayRef], rows: usize, ty: &SqlType, context: &mut EvalContext) -> Result<ArrayRef> {

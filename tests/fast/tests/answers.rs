@@ -57,6 +57,25 @@ fn ask(file: &str, least: usize) {
     assert!(asked >= least, "{asked} questions");
 }
 
+#[test]
+fn clauses_in_parentheses_and_names_in_quotes() {
+    let row = |question: &str| {
+        let ran = Job::new(&format!("SELECT {question};")).run();
+        ran.result.as_ref().map(|_| ran.rows("select_0").join(";")).map_err(ToString::to_string)
+    };
+    // Parentheses mean nothing: what is JSON stays JSON.
+    let nested = Ok("+I[{\"a\":{\"b\":1}}]".to_string());
+    assert_eq!(row("JSON_OBJECT('a' VALUE JSON_OBJECT('b' VALUE 1))"), nested);
+    assert_eq!(row("JSON_OBJECT('a' VALUE ((JSON_OBJECT('b' VALUE 1))))"), nested);
+    // What has a syntax of its own is no function in quotes.
+    for quoted in
+        ["`TIMESTAMP_LTZ LITERAL`()", "`TIMESTAMP_LTZ LITERAL`(UPPER('x'))", "`JSON_OBJECT`('a', 1)", "`IS JSON`('x')"]
+    {
+        let e = compiled(&format!("SELECT {quoted};")).err().unwrap_or_else(|| panic!("{quoted} is taken"));
+        assert!(e.to_string().contains("in quotes"), "{quoted}: {e}");
+    }
+}
+
 macro_rules! files {
     ($($name:ident: $least:literal),*) => {
         $(#[test]

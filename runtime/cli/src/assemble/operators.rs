@@ -13,8 +13,9 @@ use weir_operators::enforce::EnforceFactory;
 use weir_operators::expand::ExpandFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
+use weir_operators::rank::{Kept, RankFactory, SortColumn};
 use weir_operators::values::ValuesFactory;
-use weir_plan::physical::{Aggregation, Node, Operator};
+use weir_plan::physical::{Aggregation, Node, Operator, RankStrategy};
 
 /// What factories are made with.
 pub(super) struct Factories<'a> {
@@ -90,6 +91,27 @@ impl Factories<'_> {
                 materializes: true,
                 ttl_millis: *ttl_millis,
             }),
+            Operator::Rank { partition, order, ranks, number, strategy, at_end, schema, ttl_millis } => {
+                let order = order.iter().map(|k| SortColumn {
+                    column: k.column,
+                    descending: k.descending,
+                    nulls_first: k.nulls_first,
+                });
+                made(RankFactory {
+                    partition: partition.clone(),
+                    order: order.collect(),
+                    ranks: *ranks,
+                    number: *number,
+                    kept: match strategy {
+                        RankStrategy::Append => Kept::Append,
+                        RankStrategy::Update(unique) => Kept::Update(unique.clone()),
+                        RankStrategy::Retract => Kept::Retract,
+                    },
+                    at_end: *at_end,
+                    schema: schema.clone(),
+                    ttl_millis: *ttl_millis,
+                })
+            }
             Operator::Enforce { table, constraints } => {
                 let spec = self.specs.written(table, uid, statement)?;
                 made(EnforceFactory { table: spec.name, schema: spec.schema, constraints: constraints.clone() })

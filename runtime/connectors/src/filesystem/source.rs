@@ -133,7 +133,8 @@ impl SourceFactory for FileSource {
             let ends = known.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
             for (start, end) in known.starts.iter().zip(ends) {
                 let at = state.get_many(&[&split_key(&path, *start)])?.remove(0);
-                let position = at.and_then(|v| read_position(&v)).unwrap_or((*start, false));
+                let position =
+                    at.map(|v| read_position(&v).ok_or_else(damaged)).transpose()?.unwrap_or((*start, false));
                 if end.is_none_or(|e| position.0 < e) {
                     pool.waiting.push_back(Split { path: path.clone(), start: *start, end, position });
                 }

@@ -3,9 +3,9 @@
 use super::database::{Database, plain};
 use super::statements::Dialect;
 use crate::fencing::{Found, contested, may_write, owner, replaced, run_of, unwatched};
-use weir_core::Result;
 use weir_core::error::Kind;
 use weir_core::graph::JobIdentity;
+use weir_core::{Error, Result};
 
 /// A sink's row in the table of marks, which names who writes, and the epoch that it has where that is asked for.
 #[derive(Clone)]
@@ -44,7 +44,17 @@ impl Claim {
             }
         };
         let text = |c: &super::rows::Cell| String::from_utf8_lossy(c.as_deref().unwrap_or_default()).into_owned();
-        let found = rows.first().map(|r| (text(&r[0]), text(&r[1]).parse().unwrap_or(0)));
+        let found = rows.first().map(|r| {
+            let epoch = text(&r[1]).parse().map_err(|_| {
+                Error::state(format!(
+                    "the table weir_epochs says '{}' of {}, which is no epoch",
+                    text(&r[1]),
+                    self.what
+                ))
+            })?;
+            Ok::<_, Error>((text(&r[0]), epoch))
+        });
+        let found = found.transpose()?;
         match &found {
             Some((other, _)) if again && *other != self.owner => Err(replaced(&self.what)),
             _ => Ok(found),

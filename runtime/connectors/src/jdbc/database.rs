@@ -198,7 +198,12 @@ impl Database {
                         });
                     }
                     for g in config.dialect.greeting() {
-                        let _ = db.run(g);
+                        db.run(g).map_err(plain)?;
+                    }
+                    for g in config.dialect.wishes() {
+                        if let Err(f) = db.run(g) {
+                            tracing::debug!("{} refuses {g}: {}", config.address(), plain(f));
+                        }
                     }
                     return Ok(db);
                 }

@@ -291,9 +291,16 @@ impl Dialect {
     /// What each connection says first. A process that sleeps in the middle of a transaction must not hold others up.
     pub fn greeting(self) -> &'static [&'static str] {
         match self {
-            // MySQL has no such setting; it is refused there, and nothing is lost by that.
+            Dialect::MySql => &[],
+            Dialect::Postgres => &["SET TimeZone = 'UTC'"],
+        }
+    }
+
+    /// What a connection does after that, which a server may refuse: MySQL, unlike MariaDB, has no such setting.
+    pub fn wishes(self) -> &'static [&'static str] {
+        match self {
             Dialect::MySql => &["SET SESSION idle_transaction_timeout = 30"],
-            Dialect::Postgres => &["SET idle_in_transaction_session_timeout = 30000", "SET TimeZone = 'UTC'"],
+            Dialect::Postgres => &["SET idle_in_transaction_session_timeout = 30000"],
         }
     }
 }

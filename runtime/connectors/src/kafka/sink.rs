@@ -247,7 +247,12 @@ impl Sink for Writer {
                 self.going.remove(key.as_slice());
             }
             encode(&mut *self.value, &batch, row, &self.layout.value, value)?;
-            debug_assert!(self.upsert || self.changes || kind == RowKind::Insert, "the plan lets no change through");
+            if !self.upsert && !self.changes && kind != RowKind::Insert {
+                return Err(Error::internal(format!(
+                    "a row of kind {} for a topic that only takes inserts",
+                    kind.mark()
+                )));
+            }
             if let (Some(n), Some(p)) = (self.turns, &mut self.partition) {
                 *p = (*p + 1) % n;
             }

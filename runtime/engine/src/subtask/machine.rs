@@ -33,7 +33,7 @@ use std::time::Duration;
 use weir_core::event_time::{EventTime, Progress};
 use weir_core::graph::Polled;
 use weir_core::state::Epoch;
-use weir_core::{Batch, Result};
+use weir_core::{Batch, Error, Result};
 
 /// Batches that may be on their way on one channel.
 pub(crate) const WINDOW: usize = 4;
@@ -479,6 +479,13 @@ impl<B: Rows> Machine<B> {
                 }
                 Some((channel, Item::Barrier(barrier))) => {
                     self.channels[channel].barrier = Some(barrier);
+                    let of_other = |c: &Channel| c.barrier.is_some_and(|b| b.epoch != barrier.epoch);
+                    if self.channels.iter().any(of_other) {
+                        return Err(Error::internal(format!(
+                            "barriers of different epochs meet at {:?}",
+                            barrier.epoch
+                        )));
+                    }
                     if self.channels.iter().all(|c| c.barrier.is_some()) {
                         self.channels.iter_mut().for_each(|c| c.barrier = None);
                         return Ok(Some(Work::Checkpoint(barrier)));

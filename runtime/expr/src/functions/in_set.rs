@@ -58,8 +58,17 @@ pub fn in_set(expr: Expr, values: &[Value<'static>]) -> Expr {
         let mut key = vec![];
         encode_value(v, &arrow, &mut key);
         if set.keys.insert(key) {
-            let text = crate::text::cast_text(v, &ty, &crate::time::Zone::UTC);
-            names.push(if ty.is_text() { format!("'{}'", text.replace('\'', "''")) } else { text });
+            // The name is part of the identity: values that differ have texts that differ.
+            names.push(match v {
+                Value::Bytes(bytes) => {
+                    let digits: String = bytes.iter().map(|b| format!("{b:02X}")).collect();
+                    format!("X'{digits}'")
+                }
+                _ => {
+                    let text = crate::text::cast_text(v, &ty, &crate::time::Zone::UTC);
+                    if ty.is_text() { format!("'{}'", text.replace('\'', "''")) } else { text }
+                }
+            });
         }
     }
     set.name = format!("IN [{}]", names.join(", "));

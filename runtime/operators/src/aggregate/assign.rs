@@ -6,14 +6,15 @@ use weir_core::Batch;
 use weir_core::key::Keys;
 
 /// The groups of a batch.
-pub(super) struct Assignment<'a> {
+pub(crate) struct Assignment<'a> {
     /// The group of each row.
     pub groups: Vec<u32>,
     /// The groups' keys.
     pub keys: Vec<&'a [u8]>,
 }
 
-pub(super) fn assign(keys: &Keys) -> Assignment<'_> {
+/// Brings rows with equal keys together.
+pub(crate) fn assign(keys: &Keys) -> Assignment<'_> {
     let mut places: HashMap<&[u8], u32, RandomState> = HashMap::default();
     let mut found = Assignment { groups: Vec::with_capacity(keys.len()), keys: vec![] };
     let mut last: Option<(&[u8], u32)> = None;

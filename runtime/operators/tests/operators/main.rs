@@ -1,5 +1,6 @@
 //! Operators over a store in memory.
 
 mod aggregates;
+mod rank;
 mod support;
 mod time_to_live;

@@ -1,5 +1,6 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
+use crate::logical::SortKey;
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -28,6 +29,17 @@ pub struct Aggregation {
     pub at_end: bool,
     /// After how many milliseconds without a row a key is forgotten; 0 = never.
     pub ttl_millis: u64,
+}
+
+/// How much of a partition a Top-N keeps, as Flink chooses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RankStrategy {
+    /// Rows only come: those that are in the range.
+    Append,
+    /// Rows only move towards the front: those that are in the range, by these columns that they are unique by.
+    Update(Vec<usize>),
+    /// Rows go: all of them.
+    Retract,
 }
 
 /// An operator of the physical graph, with all that was decided about it.
@@ -68,6 +80,18 @@ pub enum Operator {
         columns: Vec<usize>,
         schema: Schema,
     },
+    /// The rows of each partition from one rank to another, with their rank as the last column where `number`. `schema` is that of the
+    /// rows that come in.
+    Rank {
+        partition: Vec<usize>,
+        order: Vec<SortKey>,
+        ranks: (u64, u64),
+        number: bool,
+        strategy: RankStrategy,
+        at_end: bool,
+        schema: Schema,
+        ttl_millis: u64,
+    },
     /// All rows of all inputs.
     Union { schema: Schema },
     /// Writes a table: by these of the written columns, where there is a key. `dead_letters` takes the rows that its system refuses.
@@ -91,8 +115,31 @@ impl Operator {
             Operator::Materialize { .. } => "Materialize",
             Operator::Enforce { .. } => "Enforce",
             Operator::Lookup { .. } => "Lookup",
+            Operator::Rank { .. } => "Rank",
             Operator::Union { .. } => "Union",
             Operator::Sink { .. } => "Sink",
+        }
+    }
+
+    /// The expressions that it evaluates.
+    pub fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Operator::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
+            Operator::Values { rows, .. } => rows.iter().flatten().collect(),
+            Operator::Source { .. }
+            | Operator::DeadLetterSource { .. }
+            | Operator::Replay { .. }
+            | Operator::Expand { .. }
+            | Operator::Aggregate(_)
+            | Operator::LocalAggregate(_)
+            | Operator::GlobalAggregate(_)
+            | Operator::Normalize { .. }
+            | Operator::Materialize { .. }
+            | Operator::Enforce { .. }
+            | Operator::Lookup { .. }
+            | Operator::Rank { .. }
+            | Operator::Union { .. }
+            | Operator::Sink { .. } => vec![],
         }
     }
 
@@ -109,6 +156,7 @@ impl Operator {
             | Operator::Enforce { .. }
             | Operator::Lookup { .. }
             | Operator::Replay { .. }
+            | Operator::Rank { .. }
             | Operator::Union { .. } => true,
             Operator::Source { .. }
             | Operator::DeadLetterSource { .. }

@@ -1,8 +1,9 @@
 //! What the state of an operator is made of, item by item, for people and for comparing: a statement that keeps its uid may change
 //! as long as this stays. Whoever changes how an operator keeps such things changes its kind's name with it.
 
-use super::graph::{Aggregation, Graph, Node, Operator};
+use super::graph::{Aggregation, Graph, Node, Operator, RankStrategy};
 use crate::fingerprint::what_table;
+use crate::logical::SortKey;
 use crate::table::Table;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -46,6 +47,32 @@ fn of_rows(kind: &str, keys: &[usize], schema: &Schema) -> String {
     layout(&[("kind", kind.to_string()), ("keys", types(keys, schema)), ("columns", all_types(schema))])
 }
 
+fn of_rank(
+    partition: &[usize],
+    order: &[SortKey],
+    (first, last): (u64, u64),
+    strategy: &RankStrategy,
+    schema: &Schema,
+) -> String {
+    let order = order.iter().map(|k| {
+        let direction = if k.descending { "descending" } else { "ascending" };
+        let nulls = if k.nulls_first { "first" } else { "last" };
+        format!("{} {direction}, NULLs {nulls}", schema.fields[k.column].ty.kind)
+    });
+    // With all rows kept, any of them may come first.
+    let kept = match strategy {
+        RankStrategy::Append | RankStrategy::Update(_) => format!("{first} to {last}"),
+        RankStrategy::Retract => format!("all, those to {last} apart"),
+    };
+    layout(&[
+        ("kind", "rank".to_string()),
+        ("partition", types(partition, schema)),
+        ("order", order.collect::<Vec<_>>().join("; ")),
+        ("rows", kept),
+        ("columns", all_types(schema)),
+    ])
+}
+
 /// How far a table is read, or what was written to it.
 fn of_table(kind: &str, table: &Table, columns: &Schema) -> String {
     layout(&[
@@ -64,6 +91,9 @@ fn of_operator(operator: &Operator, node: &Node) -> Option<String> {
         Operator::Aggregate(a) | Operator::GlobalAggregate(a) => Some(of_aggregate(a)),
         Operator::Normalize { keys, schema, .. } => Some(of_rows("normalize", keys, schema)),
         Operator::Materialize { keys, schema, .. } => Some(of_rows("materialize", keys, schema)),
+        Operator::Rank { partition, order, ranks, strategy, schema, .. } => {
+            Some(of_rank(partition, order, *ranks, strategy, schema))
+        }
         Operator::Source { table, .. } => has_uid.then(|| of_table("source", table, &table.physical)),
         Operator::Sink { table, .. } => {
             has_uid.then(|| of_table("sink", table, &table.physical.project(&table.written)))
@@ -91,8 +121,7 @@ impl Graph {
     pub fn function_versions(&self) -> BTreeMap<String, String> {
         let mut versions = BTreeMap::new();
         for (node, operator) in self.nodes.iter().flat_map(|n| n.chain.iter().map(move |o| (n, o))) {
-            let Operator::Calc { condition, exprs, .. } = operator else { continue };
-            for e in exprs.iter().chain(condition) {
+            for e in operator.expressions() {
                 e.each_call(&mut |f| {
                     let of = || format!("{}/{}", node.statement.identity, f.name());
                     versions.extend(f.version().map(|version| (of(), version)));

@@ -4,16 +4,18 @@ mod aggregates;
 mod dead_letters;
 mod graph;
 mod layouts;
+mod ranks;
 mod settings;
 mod sinks;
 
 pub use dead_letters::REPLAY;
-pub use graph::{Aggregation, Graph, Node, Operator, Statement};
+pub use graph::{Aggregation, Graph, Node, Operator, RankStrategy, Statement};
 
 use crate::logical::{Insert, Plan};
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived, Mode, derive};
 use dead_letters::{dead_letter_tables, records_sent_to};
+use ranks::TopN;
 use settings::{Settings, asked_parallelism, own_parallelism};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -224,6 +226,10 @@ impl Planner<'_> {
                     ttl_millis: self.settings.ttl_millis,
                 };
                 Ok(self.aggregate(whole, of, derived, below, uid, &scope.statement))
+            }
+            Plan::Rank { partition, order, ranks, number, input, schema: _ } => {
+                let top = TopN { partition, order, ranks, number: *number, input: input.schema() };
+                self.top_n(of, &top, scope)
             }
             Plan::Union { schema, inputs: _ } => self.union(of, schema, scope),
             Plan::Shared(shared) => {

@@ -162,6 +162,36 @@ fn columns_of_one_name_are_two() {
 }
 
 #[test]
+fn constants_of_a_long_in_are_apart() {
+    let of_bytes = |last: &str| {
+        let constants: Vec<String> = (0..20).map(|n| format!("X'{n:02}'")).collect();
+        query(&format!("COUNT(*) FILTER (WHERE CAST(g AS BYTES) IN ({}, X'{last}'))", constants.join(", ")))
+    };
+    assert_ne!(of_bytes("80"), of_bytes("81"));
+    assert_eq!(of_bytes("80"), of_bytes("80"));
+}
+
+#[test]
+fn ranks_are_told_apart() {
+    let top = |over: &str, n: &str| {
+        of(&format!("SELECT g, g FROM (SELECT *, ROW_NUMBER() OVER ({over}) AS n FROM src) WHERE {n}"))
+    };
+    let all = [
+        top("PARTITION BY g ORDER BY d", "n < 3"),
+        top("PARTITION BY g ORDER BY d", "n < 4"),
+        top("PARTITION BY g ORDER BY d DESC", "n < 3"),
+        top("PARTITION BY g ORDER BY d NULLS LAST", "n < 3"),
+        top("PARTITION BY g ORDER BY d, p", "n < 3"),
+        top("PARTITION BY d ORDER BY d", "n < 3"),
+        of("SELECT g, g FROM src ORDER BY d LIMIT 2"),
+        of("SELECT g, g FROM src ORDER BY d LIMIT 2 OFFSET 1"),
+    ];
+    let different: std::collections::BTreeSet<&String> = all.iter().collect();
+    assert_eq!(different.len(), all.len(), "{all:?}");
+    assert_eq!(top("PARTITION BY g ORDER BY d", "n < 3"), top("PARTITION BY g ORDER BY d ASC NULLS FIRST", "n < 3"));
+}
+
+#[test]
 fn a_mode_matters_where_aggregates_are_kept() {
     let in_batch =
         |query: &str| identity(&format!("SET 'execution.runtime-mode' = 'BATCH';\n{SOURCE}\nINSERT INTO dst {query};"));
@@ -169,6 +199,7 @@ fn a_mode_matters_where_aggregates_are_kept() {
         ("SELECT g, g FROM src", true),
         ("SELECT DISTINCT g, g FROM src", true),
         ("SELECT g, CAST(COUNT(*) AS STRING) FROM src GROUP BY g", false),
+        ("SELECT g, g FROM src ORDER BY d LIMIT 3", false),
     ] {
         assert_eq!(of(query) == in_batch(query), same, "{query}");
     }

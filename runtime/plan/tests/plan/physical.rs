@@ -3,7 +3,7 @@
 use crate::try_compile;
 use weir_connectors::REGISTRY;
 use weir_plan::Mode;
-use weir_plan::physical::{Job, plan};
+use weir_plan::physical::{Job, Operator, plan};
 
 const TABLES: &str = "
     CREATE TABLE src (k BIGINT, v INT, w STRING, p AS PROCTIME()) WITH ('connector' = 'datagen');
@@ -245,4 +245,82 @@ fn dead_letters_have_a_sink_and_are_replayed() {
 fn parallelism_is_bounded() {
     let e = physical("INSERT INTO o SELECT k, k FROM narrow /*+ OPTIONS('scan.parallelism' = '65') */", false);
     assert!(e.expect_err("refused").contains("option 'scan.parallelism' is a whole number, 1 to 64, not '65'"));
+}
+
+/// How the rows of a Top-N are kept, and which, as its operator shows it.
+fn ranks(query: &str) -> Result<String, String> {
+    let c = try_compile(&format!("{TABLES} {query};")).map_err(|e| e.to_string())?;
+    let planned = plan(&Job {
+        inserts: &c.inserts,
+        tables: &c.tables,
+        settings: &c.settings,
+        mode: Mode::Streaming,
+        parallelism: 4,
+        replay: false,
+        registry: REGISTRY,
+    });
+    let graph = planned.map_err(|e| e.to_string())?;
+    let shown = graph.nodes.iter().flat_map(|n| &n.chain).filter_map(|o| match o {
+        Operator::Rank { ranks, number, strategy, .. } => Some(format!("{ranks:?} {number} {strategy:?}")),
+        _ => None,
+    });
+    Ok(shown.collect::<Vec<_>>().join("; "))
+}
+
+#[test]
+fn a_top_n_keeps_what_it_has_to() {
+    golden(
+        "INSERT INTO o SELECT k, n FROM (SELECT k, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) AS n FROM src) WHERE n <= 3",
+        "0 source src  Source x4  [I]
+         1 calc  Calc x4  [I]  <- 0 forward
+         2 rank  Rank x4  [I,UB,UA]  <- 1 hash[0]
+         3 calc-2  Calc x4  [I,UB,UA]  <- 2 forward ordered
+         4 sink o  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+    );
+    let numbered = |over: &str, of: &str, n: &str| {
+        ranks(&format!("SELECT * FROM (SELECT *, ROW_NUMBER() OVER ({over}) AS n FROM {of}) WHERE {n}"))
+            .expect("a plan")
+    };
+    let counts = "(SELECT k, v, COUNT(*) AS c, SUM(v) AS s FROM plain GROUP BY k, v)";
+    assert_eq!(numbered("PARTITION BY k ORDER BY v", "plain", "n <= 3"), "(1, 3) true Append");
+    // A count only ever rises: with the greatest first, who is out of range comes back by itself.
+    assert_eq!(numbered("PARTITION BY k ORDER BY c DESC", counts, "n <= 3"), "(1, 3) true Update([0, 1])");
+    assert_eq!(numbered("ORDER BY c DESC, v", counts, "n <= 3"), "(1, 3) true Update([0, 1])");
+    assert_eq!(numbered("PARTITION BY k ORDER BY c", counts, "n <= 3"), "(1, 3) true Retract");
+    assert_eq!(numbered("PARTITION BY k ORDER BY s DESC", counts, "n <= 3"), "(1, 3) true Retract");
+    assert_eq!(numbered("PARTITION BY s ORDER BY c DESC", counts, "n <= 3"), "(1, 3) true Retract");
+    assert_eq!(numbered("PARTITION BY k ORDER BY v", "cdc", "n <= 3"), "(1, 3) true Retract");
+    assert_eq!(ranks("SELECT k FROM plain ORDER BY v LIMIT 5 OFFSET 2"), Ok("(3, 7) false Append".to_string()));
+    assert_eq!(ranks("SELECT k FROM plain LIMIT 5"), Ok("(1, 5) false Append".to_string()));
+}
+
+#[test]
+fn conditions_become_the_range_of_a_top_n() {
+    let of = |n: &str| {
+        let numbered = "SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM plain";
+        ranks(&format!("SELECT k, v FROM ({numbered}) WHERE {n}"))
+    };
+    for (n, wanted) in [
+        ("n = 1", "(1, 1) false Append"),
+        ("n < 4 AND v > 7", "(1, 3) false Append"),
+        ("3 >= n AND n > 1", "(2, 3) false Append"),
+        ("n BETWEEN 2 AND 1 + 3", "(2, 4) false Append"),
+        ("n <= 5 AND n <> 2", "(1, 5) true Append"),
+        ("n <= 3 AND n <= 2", "(1, 2) false Append"),
+        // None: the condition stays.
+        ("n < 1", "(1, 1) true Append"),
+    ] {
+        assert_eq!(of(n), Ok(wanted.to_string()), "{n}");
+    }
+    for unbounded in ["n > 2", "n <> 2", "n = v", "TRUE", "n < 3 OR v = 1"] {
+        let numbered = "SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM plain";
+        let e = ranks(&format!("SELECT k, n FROM ({numbered}) WHERE {unbounded}")).expect_err("a refusal");
+        assert!(e.contains("ROW_NUMBER has no upper bound") && e.contains("WHERE n <= 10"), "{unbounded}: {e}");
+    }
+    // Numbers that nobody reads need none.
+    assert_eq!(ranks("SELECT k FROM (SELECT k, ROW_NUMBER() OVER (ORDER BY v) AS n FROM plain)"), Ok(String::new()));
+    // Readers of a view have ranges of their own; two numbers have two orders.
+    let view = "CREATE VIEW numbered AS SELECT k, v, ROW_NUMBER() OVER (ORDER BY v) AS n FROM plain;";
+    let both = "SELECT k FROM numbered WHERE n <= 2 UNION ALL SELECT k FROM numbered WHERE n = 7";
+    assert_eq!(ranks(&format!("{view} {both}")), Ok("(1, 2) false Append; (7, 7) false Append".to_string()));
 }

@@ -61,6 +61,22 @@ fn changelog_modes_are_those_of_flink() {
         ("SELECT k FROM src UNION ALL SELECT k FROM cdc", "[I,UB,UA,D]", "[I,UB,UA,D]"),
         ("SELECT k FROM src UNION ALL SELECT COUNT(*) FROM src", "[I,UB,UA]", "[I]"),
         ("SELECT s.k, w FROM src AS s JOIN dim FOR SYSTEM_TIME AS OF s.p AS d ON s.k = d.k", "[I]", "[I]"),
+        (
+            "SELECT k, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM src) WHERE n < 3",
+            "[I,UB,UA,D]",
+            "[I]",
+        ),
+        (
+            "SELECT k, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM src) WHERE n < 3",
+            "[I,UB,UA]",
+            "[I]",
+        ),
+        (
+            "SELECT k, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM cdc) WHERE n < 3",
+            "[I,UB,UA,D]",
+            "[I]",
+        ),
+        ("SELECT k, v FROM src ORDER BY v DESC LIMIT 3", "[I,UB,UA,D]", "[I]"),
     ] {
         assert_eq!(of(query, Mode::Streaming).changelog.to_string(), streaming, "{query}");
         assert_eq!(of(query, Mode::Batch).changelog.to_string(), batch, "{query}");
@@ -108,4 +124,18 @@ fn counts_rise_and_minima_fall() {
         assert_eq!(of(query, Mode::Streaming).monotonicity, wanted, "{query}");
     }
     assert_eq!(of("SELECT k, SUM(v) FROM src GROUP BY k", Mode::Batch).monotonicity, vec![Constant, Constant]);
+}
+
+#[test]
+fn ranks_make_keys() {
+    let key = |query: &str| of(query, Mode::Streaming).upsert_key;
+    let counts = "(SELECT k, v, COUNT(*) AS c FROM src GROUP BY k, v)";
+    let numbered = |by: &str| format!("(SELECT *, ROW_NUMBER() OVER ({by}) AS n FROM {counts})");
+    // With its rank, a row is unique by that; the first one of each partition by the partition; others as they were before.
+    let of_each = numbered("PARTITION BY k ORDER BY c DESC");
+    assert_eq!(key(&format!("SELECT k, v, c, n FROM {of_each} WHERE n <= 3")), Some(vec![0, 3]));
+    assert_eq!(key(&format!("SELECT v, k, c FROM {of_each} WHERE n = 1")), Some(vec![1]));
+    assert_eq!(key(&format!("SELECT v, k, c FROM {of_each} WHERE n <= 3")), Some(vec![1, 0]));
+    assert_eq!(key(&format!("SELECT c, n FROM {} WHERE n <= 3", numbered("ORDER BY c DESC"))), Some(vec![1]));
+    assert_eq!(key("SELECT k, v FROM src ORDER BY v LIMIT 3"), None);
 }

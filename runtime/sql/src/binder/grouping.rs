@@ -1,9 +1,10 @@
 //! GROUP BY: the key and its sets, and the plan that groups by them.
 
-use super::{Item, not_yet};
+use super::not_yet;
 use crate::aggregates::{Collector, layout, over_groups, set_column};
 use crate::names::{Binder, Scope};
 use crate::places::place;
+use crate::row_numbers::Item;
 use sqlparser::ast::{Expr as Ast, GroupByExpr, GroupByWithModifier, Select, Spanned};
 use std::collections::BTreeSet;
 use weir_core::{Error, Field, Result, Schema, SqlType};

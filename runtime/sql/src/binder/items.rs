@@ -1,10 +1,11 @@
 //! The items of SELECT: expressions with names, and `*`.
 
-use super::{Item, not_yet};
+use super::not_yet;
 use crate::aggregates::Collector;
 use crate::catalog::idents;
 use crate::names::{Binder, Scope, field};
 use crate::places::{place, start};
+use crate::row_numbers::Item;
 use crate::words::check_name;
 use sqlparser::ast::{Expr as Ast, SelectItem, SelectItemQualifiedWildcardKind, Spanned};
 use weir_core::error::Place;

@@ -3,22 +3,21 @@
 mod from;
 mod grouping;
 mod items;
+mod order;
 
 use crate::aggregates::Collector;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
 use crate::places::place;
+use crate::row_numbers::{Item, Numbered};
 use crate::words::check_name;
-use sqlparser::ast::{Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
+use order::Sorted;
+use sqlparser::ast::{Distinct, Expr as Ast, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
 use std::collections::BTreeMap;
-use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
 use weir_plan::Plan;
-
-/// An item of SELECT: its name, its expression, and where that stands.
-type Item = (String, Expr, Option<Place>);
 
 /// What is said of what Flink has and Weir has not.
 pub(crate) fn not_yet(what: &str) -> Error {
@@ -32,13 +31,6 @@ impl Binder<'_> {
     }
 
     fn whole_query(&mut self, q: &Query) -> Result<Plan> {
-        if let Some(order) = &q.order_by {
-            let e = not_yet("ORDER BY").at(place(order.span().start));
-            return Err(e.hint("a stream has no end to sort at; leave it out, or sort what the job has written"));
-        }
-        if q.limit_clause.is_some() || q.fetch.is_some() {
-            return Err(not_yet("LIMIT").at(place(q.span().end)));
-        }
         if !q.locks.is_empty() || q.for_clause.is_some() || q.settings.is_some() || q.format_clause.is_some() {
             return Err(not_yet("what stands behind the query").at(place(q.span().end)));
         }
@@ -58,7 +50,7 @@ impl Binder<'_> {
                 self.ctes.push(BTreeMap::from([(cte.alias.name.value.clone(), (plan, cost))]));
             }
         }
-        let plan = self.set_expr(&q.body);
+        let plan = self.ordered(q);
         self.ctes.truncate(scopes);
         plan
     }
@@ -104,6 +96,11 @@ impl Binder<'_> {
     }
 
     fn select(&mut self, s: &Select) -> Result<Plan> {
+        self.select_sorted(s, &[]).map(|sorted| sorted.plan)
+    }
+
+    /// Binds a SELECT with columns for the keys of its ORDER BY.
+    fn select_sorted(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
         let more = s.qualify.is_some()
             || !s.named_window.is_empty()
             || s.into.is_some()
@@ -129,8 +126,20 @@ impl Binder<'_> {
             collector.sets = Some((keys.clone(), sets.clone()));
         }
         let mut items: Vec<Item> = vec![];
+        let outer = self.row_numbers.replace(vec![]);
         for item in &s.projection {
             self.item(item, &scope, &mut collector, &mut items)?;
+        }
+        let visible = items.len();
+        let by = self.sort_items(by, &scope, &mut collector, &mut items)?;
+        if s.distinct.is_some() && items.len() > visible {
+            let e = Error::script("ORDER BY takes columns of the SELECT where that is DISTINCT");
+            return Err(e.at(items[visible].2));
+        }
+        let row_numbers = std::mem::replace(&mut self.row_numbers, outer).unwrap_or_default();
+        let mut numbered = (!row_numbers.is_empty()).then(|| Numbered::new(std::mem::take(&mut items), row_numbers));
+        if let Some(n) = &mut numbered {
+            items = std::mem::take(&mut n.below);
         }
         self.spend(items.len(), 0)?;
         let having = match &s.having {
@@ -146,11 +155,16 @@ impl Binder<'_> {
         } else {
             Plan::calc(input, condition, items.into_iter().map(|(n, e, _)| (n, e)).collect())
         };
-        match &s.distinct {
-            None | Some(Distinct::All) => Ok(plan),
-            Some(Distinct::Distinct) => Ok(distinct(plan)),
-            Some(Distinct::On(_)) => Err(not_yet("DISTINCT ON")),
-        }
+        let plan = match numbered {
+            Some(n) => n.over(plan),
+            None => plan,
+        };
+        let plan = match &s.distinct {
+            None | Some(Distinct::All) => plan,
+            Some(Distinct::Distinct) => distinct(plan),
+            Some(Distinct::On(_)) => return Err(not_yet("DISTINCT ON")),
+        };
+        Ok(Sorted { plan, by, visible })
     }
 }
 

@@ -6,6 +6,7 @@ use super::illegal_null;
 use super::literals::{text, time_literal};
 use crate::aggregates::Collector;
 use crate::catalog::idents;
+use crate::dialect::FORMS;
 use crate::names::{Binder, Scope, field};
 use sqlparser::ast::{
     CeilFloorKind, DateTimeField, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -40,8 +41,14 @@ impl Binder<'_> {
     pub(super) fn function(&mut self, f: &Function, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let name = idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
         let upper = name.to_ascii_uppercase();
+        // What has a syntax of its own comes from the parser under its name, or one that nobody can write without quotes.
+        let quoted = idents(&f.name).last().is_some_and(|i| i.quote_style.is_some());
+        if quoted && (upper.contains(' ') || FORMS.contains(&upper.as_str())) {
+            let e = Error::script(format!("there is no function '{name}' in quotes"));
+            return Err(e.hint("write it without them, in its own syntax"));
+        }
         if f.over.is_some() {
-            return Err(Error::script("OVER is not yet supported"));
+            return self.over(f, scope, agg);
         }
         if f.null_treatment.is_some() {
             return Err(Error::script("IGNORE NULLS and RESPECT NULLS are not yet supported"));

@@ -1,0 +1,340 @@
+//! Top-N: of each partition the rows that come first in an order.
+//!
+//! The rows of the range are kept as one value per partition, in order. Where rows may go again, those behind the range are kept as
+//! well, each under a key of its own in a map that is ordered as the rows are: what moves up is read from its front, and a partition of
+//! a million rows costs no more than one of ten. What goes out is how the range differs before and after a batch.
+
+mod output;
+mod top;
+
+use crate::aggregate::{Assignment, assign};
+use arrow::array::ArrayRef;
+use output::RowsOut;
+use std::sync::Arc;
+use top::{Entry, Top, TopCodec};
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::{self, Keys, encode_value};
+use weir_core::keyed::{KeyedState, MapState};
+use weir_core::state::{Changes, Epoch};
+use weir_core::{Batch, Field, Result, RowKind, Schema, SqlType, Value};
+
+/// A column that rows are sorted by.
+#[derive(Debug, Clone, Copy)]
+pub struct SortColumn {
+    /// The column.
+    pub column: usize,
+    /// Whether the greatest value comes first.
+    pub descending: bool,
+    /// Whether NULLs come before all values.
+    pub nulls_first: bool,
+}
+
+/// Which rows are kept.
+#[derive(Debug, Clone)]
+pub enum Kept {
+    /// Those of the range: rows only come.
+    Append,
+    /// Those of the range: rows that are equal in these columns replace each other, and only ever move towards the front.
+    Update(Vec<usize>),
+    /// All: any row may go.
+    Retract,
+}
+
+/// Makes Top-Ns.
+#[derive(Clone)]
+pub struct RankFactory {
+    /// The columns of the partition; none: there is one.
+    pub partition: Vec<usize>,
+    /// The order; none: that in which rows come.
+    pub order: Vec<SortColumn>,
+    /// The first and the last rank of the range, from 1.
+    pub ranks: (u64, u64),
+    /// Whether the rank goes out as the last column.
+    pub number: bool,
+    /// Which rows are kept.
+    pub kept: Kept,
+    /// Whether rows go out only at the end.
+    pub at_end: bool,
+    /// The columns that come in.
+    pub schema: Schema,
+    /// After how many milliseconds without a change a partition is forgotten; 0 = never.
+    pub ttl_millis: u64,
+}
+
+impl RankFactory {
+    /// The columns that go out.
+    fn output(&self) -> Schema {
+        let number = self.number.then(|| Field::new("$rank", SqlType::BIGINT.not_null()));
+        Schema::new(self.schema.fields.iter().cloned().chain(number).collect())
+    }
+
+    /// The places of the range in a partition's rows.
+    fn range(&self) -> std::ops::Range<usize> {
+        let place = |rank: u64| usize::try_from(rank).unwrap_or(usize::MAX);
+        place(self.ranks.0.saturating_sub(1))..place(self.ranks.1)
+    }
+}
+
+impl OperatorFactory for RankFactory {
+    fn keeps_state(&self) -> bool {
+        true
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        let plan = Arc::new(self.clone());
+        Ok(Box::new(Rank {
+            partitions: KeyedState::open(TopCodec, &context, self.ttl_millis)?,
+            subtask: context.subtask,
+            parallelism: context.parallelism,
+            plan,
+        }))
+    }
+}
+
+/// Rows behind the range, by partition: what they are sorted by, then their number, lead to the row.
+const BEHIND: MapState = MapState::new(0);
+
+struct Rank {
+    plan: Arc<RankFactory>,
+    partitions: KeyedState<TopCodec>,
+    subtask: usize,
+    parallelism: usize,
+}
+
+impl Operator for Rank {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
+        let keys = Keys::encode(&columns, batch.rows());
+        let Assignment { groups, keys } = assign(&keys);
+        self.partitions.prefetch(keys.iter().copied())?;
+        let mut rows: Vec<Vec<u32>> = vec![vec![]; keys.len()];
+        groups.iter().zip(0..).for_each(|(group, row)| rows[*group as usize].push(row));
+        let mut rows_out = RowsOut::new(&self.plan);
+        for (key, rows) in keys.into_iter().zip(rows) {
+            let (old, new) = self.change(key, &batch, &rows)?;
+            let Some(old) = old.filter(|_| !self.plan.at_end) else { continue };
+            rows_out.changed(&old, &new, out)?;
+        }
+        rows_out.finish(out)
+    }
+
+    fn results_at_end(&self) -> bool {
+        self.plan.at_end
+    }
+
+    fn end(&mut self, out: &mut Collector) -> Result<()> {
+        if !self.plan.at_end {
+            return Ok(());
+        }
+        let mut rows_out = RowsOut::new(&self.plan);
+        for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
+            for pair in self.partitions.all_stored(group) {
+                rows_out.changed(&[], &pair?.1.rows, out)?;
+            }
+        }
+        let mut cached: Vec<(&[u8], &Top)> = self.partitions.all_cached().collect();
+        cached.sort_by_key(|(key, _)| *key);
+        cached.into_iter().try_for_each(|(_, top)| rows_out.changed(&[], &top.rows, out))?;
+        rows_out.finish(out)
+    }
+
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
+        self.partitions.checkpoint(epoch)
+    }
+
+    fn preferred_rows(&self) -> usize {
+        // Partitions that are looked up together share the leaves of the store.
+        if self.partitions.reads_store() { 1 << 15 } else { 0 }
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.partitions.wants_epoch()
+    }
+}
+
+impl Rank {
+    /// Takes rows of a batch into their partition. Gives the first rows of it as they were, if they have changed, and as they are.
+    fn change(&mut self, key: &[u8], batch: &Batch, rows: &[u32]) -> Result<(Option<Vec<Entry>>, Vec<Entry>)> {
+        let mut taken = None;
+        self.partitions.update(key, |top| {
+            taken = top.take();
+            Ok(false)
+        })?;
+        let mut changing = Changing { plan: &self.plan, top: taken.unwrap_or_default(), before: None, changed: false };
+        for row in rows {
+            let row = *row as usize;
+            let sort = sort_key(&self.plan.order, batch, row);
+            let comes = batch.kind(row).sign() > 0;
+            match &self.plan.kept {
+                Kept::Append => changing.append(&sort, batch, row),
+                Kept::Update(_) if batch.kind(row) == RowKind::UpdateBefore => {}
+                Kept::Update(unique) => changing.replace(&sort, batch, row, unique),
+                Kept::Retract if comes => changing.insert(&sort, batch, row, key, &mut self.partitions),
+                Kept::Retract => changing.remove(&sort, batch, row, key, &mut self.partitions)?,
+            }
+        }
+        changing.settle(key, &mut self.partitions)?;
+        let Changing { top, before, changed, .. } = changing;
+        let new = if before.is_some() { top.rows.clone() } else { vec![] };
+        self.partitions.update(key, |kept| {
+            *kept = (!top.is_empty()).then_some(top);
+            Ok(changed)
+        })?;
+        Ok((before, new))
+    }
+}
+
+/// A partition that rows of a batch are taken into.
+struct Changing<'a> {
+    plan: &'a RankFactory,
+    top: Top,
+    /// The rows of the range, and those in front of it, as they were before the first change to them.
+    before: Option<Vec<Entry>>,
+    /// Whether anything has changed that is kept.
+    changed: bool,
+}
+
+impl Changing<'_> {
+    fn limit(&self) -> usize {
+        self.plan.range().end
+    }
+
+    /// The first rows, about to be changed.
+    fn rows(&mut self) -> &mut Vec<Entry> {
+        self.changed = true;
+        if self.before.is_none() && !self.plan.at_end {
+            self.before = Some(self.top.rows.clone());
+        }
+        &mut self.top.rows
+    }
+
+    fn entry(&mut self, sort: &[u8], batch: &Batch, row: usize) -> Entry {
+        let number = self.top.next;
+        self.top.next += 1;
+        self.changed = true;
+        Entry::new(sort, number, &packed(batch, row))
+    }
+
+    /// Where a row belongs that comes now: behind those that it is equal to.
+    fn place(&self, sort: &[u8]) -> usize {
+        self.top.rows.partition_point(|e| e.sort() <= sort)
+    }
+
+    fn append(&mut self, sort: &[u8], batch: &Batch, row: usize) {
+        let (at, limit) = (self.place(sort), self.limit());
+        if at >= limit {
+            return;
+        }
+        let entry = self.entry(sort, batch, row);
+        let rows = self.rows();
+        rows.insert(at, entry);
+        rows.truncate(limit);
+    }
+
+    /// A row in the place of the one that it is equal to in the columns that are unique, or a new one; a deleted one is taken out.
+    fn replace(&mut self, sort: &[u8], batch: &Batch, row: usize, unique: &[usize]) {
+        let new = packed(batch, row);
+        let types = &self.plan.schema.fields;
+        let same = |e: &Entry| top::same_in(unique, types, e.row(), &new);
+        let found = self.top.rows.iter().position(same);
+        if let Some(at) = found {
+            if self.top.rows[at].sort() == sort {
+                let number = self.top.rows[at].number();
+                let entry = Entry::new(sort, number, &new);
+                self.rows()[at] = entry;
+                return;
+            }
+            self.rows().remove(at);
+        }
+        self.append(sort, batch, row);
+    }
+
+    fn insert(&mut self, sort: &[u8], batch: &Batch, row: usize, key: &[u8], kept: &mut KeyedState<TopCodec>) {
+        let (at, entry) = (self.place(sort), self.entry(sort, batch, row));
+        if at == self.top.rows.len() && (self.top.behind > 0 || at >= self.limit()) {
+            self.put_behind(&entry, key, kept);
+        } else {
+            self.rows().insert(at, entry);
+        }
+    }
+
+    fn put_behind(&mut self, entry: &Entry, key: &[u8], kept: &mut KeyedState<TopCodec>) {
+        BEHIND.put(kept, key, entry.place(), entry.row());
+        self.top.behind += 1;
+    }
+
+    fn remove(
+        &mut self,
+        sort: &[u8],
+        batch: &Batch,
+        row: usize,
+        key: &[u8],
+        kept: &mut KeyedState<TopCodec>,
+    ) -> Result<()> {
+        let gone = packed(batch, row);
+        let from = self.top.rows.partition_point(|e| e.sort() < sort);
+        let equal = self.top.rows[from..].iter().take_while(|e| e.sort() == sort);
+        if let Some(at) = equal.zip(from..).find_map(|(e, at)| (e.row() == gone).then_some(at)) {
+            self.rows().remove(at);
+            return Ok(());
+        }
+        if self.top.behind == 0 {
+            return Ok(());
+        }
+        let to = weir_core::state::behind(sort);
+        let found =
+            BEHIND.range(kept, key, sort, to.as_deref()).find(|pair| pair.as_ref().map_or(true, |p| p.1 == gone));
+        if let Some(pair) = found {
+            BEHIND.remove(kept, key, &pair?.0);
+            self.top.behind -= 1;
+            self.changed = true;
+        }
+        Ok(())
+    }
+
+    /// Brings the first rows to as many as the range has: some go behind it, or the first of those behind it come.
+    fn settle(&mut self, key: &[u8], kept: &mut KeyedState<TopCodec>) -> Result<()> {
+        let limit = self.limit();
+        while self.top.rows.len() > limit {
+            let Some(entry) = self.rows().pop() else { break };
+            self.put_behind(&entry, key, kept);
+        }
+        while self.top.rows.len() < limit && self.top.behind > 0 {
+            let first = BEHIND.range(kept, key, &[], None).next().transpose()?;
+            let Some((place, row)) = first else {
+                // They have come to their time to live.
+                self.top.behind = 0;
+                break;
+            };
+            BEHIND.remove(kept, key, &place);
+            self.top.behind -= 1;
+            self.rows().push(Entry::at(&place, &row));
+        }
+        Ok(())
+    }
+}
+
+/// What a row is sorted by, as bytes that sort so.
+fn sort_key(order: &[SortColumn], batch: &Batch, row: usize) -> Vec<u8> {
+    let mut out = vec![];
+    for SortColumn { column, descending, nulls_first } in order {
+        let column = batch.data.column(*column);
+        let value = Value::read(column, row);
+        let null = matches!(value, Value::Null);
+        out.push(u8::from(null != *nulls_first));
+        if !null {
+            let begin = out.len();
+            encode_value(&value, column.data_type(), &mut out);
+            if *descending {
+                out[begin..].iter_mut().for_each(|b| *b = !*b);
+            }
+        }
+    }
+    out
+}
+
+/// A row, packed.
+fn packed(batch: &Batch, row: usize) -> Vec<u8> {
+    let mut out = vec![];
+    batch.data.columns().iter().for_each(|c| encode_value(&Value::read(c, row), c.data_type(), &mut out));
+    out
+}

@@ -1,0 +1,71 @@
+//! Top-N: how the rows that come first are kept.
+
+use super::graph::{Operator, RankStrategy};
+use super::{Output, Planned, Planner, Scope, partitioned};
+use crate::logical::{Ranks, SortKey};
+use crate::traits::{Derived, Mode, Monotonicity, Traits};
+use weir_core::graph::Partitioning;
+use weir_core::{Error, Result, Schema};
+
+/// A Top-N, as relations have it.
+pub(super) struct TopN<'a> {
+    pub partition: &'a [usize],
+    pub order: &'a [SortKey],
+    pub ranks: &'a Ranks,
+    pub number: bool,
+    pub input: &'a Schema,
+}
+
+impl Planner<'_> {
+    /// Plans a Top-N.
+    pub(super) fn top_n(&mut self, of: &Derived<'_>, top: &TopN<'_>, scope: &mut Scope) -> Result<Output> {
+        let uid = scope.uid("rank");
+        let Some(last) = top.ranks.last else {
+            let e = Error::script("ROW_NUMBER has no upper bound: every row of its partition would be numbered again");
+            return Err(e
+                .at(top.ranks.place)
+                .hint("keep the first: SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10"));
+        };
+        let (below, input) = self.only_input(of, scope)?;
+        let operator = Operator::Rank {
+            partition: top.partition.to_vec(),
+            order: top.order.to_vec(),
+            ranks: (top.ranks.first, last),
+            number: top.number,
+            strategy: strategy(&input.traits, top),
+            at_end: self.job.mode == Mode::Batch,
+            schema: top.input.clone(),
+            ttl_millis: self.settings.ttl_millis,
+        };
+        let (parallelism, partitioning) = match top.partition {
+            [] => (1, Partitioning::Single),
+            columns => (self.settings.parallelism, Partitioning::Hash(columns.to_vec())),
+        };
+        let inputs = vec![partitioned(below.node, partitioning)];
+        let (name, changelog) = ("rank".to_string(), of.traits.changelog);
+        Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+    }
+}
+
+fn strategy(input: &Traits, top: &TopN<'_>) -> RankStrategy {
+    if input.changelog.is_insert_only() {
+        return RankStrategy::Append;
+    }
+    let forwards = |key: &SortKey| match input.monotonicity.get(key.column) {
+        Some(Monotonicity::Constant) => true,
+        Some(Monotonicity::Increasing) => key.descending,
+        Some(Monotonicity::Decreasing) => !key.descending,
+        Some(Monotonicity::None) | None => false,
+    };
+    match &input.upsert_key {
+        Some(key)
+            if !input.changelog.delete
+                && !top.order.is_empty()
+                && top.partition.iter().all(|p| key.contains(p))
+                && top.order.iter().all(forwards) =>
+        {
+            RankStrategy::Update(key.clone())
+        }
+        _ => RankStrategy::Retract,
+    }
+}
