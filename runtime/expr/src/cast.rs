@@ -160,6 +160,17 @@ fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
 
 /// Casts one value.
 ///
+/// # Examples
+/// ```
+/// use weir_core::{SqlType, Value};
+/// use weir_expr::cast::cast_value;
+/// use weir_expr::time::Zone;
+///
+/// let cast = |text: &'static str| cast_value(Value::Text(text.into()), &SqlType::STRING, &SqlType::INT, &Zone::UTC);
+/// assert_eq!(cast(" 42 "), Ok(Value::Int(42)));
+/// assert!(cast("forty-two").is_err());
+/// ```
+///
 /// # Errors
 /// The words for the user when the value has no such form.
 pub fn cast_value(
