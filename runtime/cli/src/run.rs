@@ -173,6 +173,7 @@ pub fn replay(a: &Replay, loading: &Loading) -> Result<()> {
     run_as(&run_it, loading, true)
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of a run, in their order")]
 fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let source = read(&a.script)?;
     let metrics = Metrics::new()?;
