@@ -169,7 +169,7 @@ impl Worker {
                         let rows = batch.rows() as u64;
                         s.write(batch)?;
                         self.metrics.rows_out.inc_by(rows);
-                        self.control.pause.row_out();
+                        self.control.pause.row_out(Instant::now());
                     }
                     Task::Source(_) => return Err(Error::internal("a source with an input")),
                 }
