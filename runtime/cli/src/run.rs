@@ -28,7 +28,7 @@ use weir_core::{Error, Result};
 use weir_engine::{Control, Options, Records, RestartStrategy, scale};
 use weir_hints::Settings;
 use weir_plan::settings::{self, Strategy};
-use weir_sql::FunctionLoader;
+use weir_sql::{Compiled, FunctionLoader};
 use weir_state::{Folder, Store};
 
 /// Rows of a batch at most, whatever is set.
@@ -173,6 +173,7 @@ pub fn replay(a: &Replay, loading: &Loading) -> Result<()> {
     run_as(&run_it, loading, true)
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of a run, in their order")]
 fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let source = read(&a.script)?;
     let metrics = Metrics::new()?;
@@ -190,14 +191,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         }
         return Ok(());
     }
-    if !compiled.idle_settings.is_empty() {
-        let idle: Vec<&str> = compiled.idle_settings.iter().map(String::as_str).collect();
-        tracing::info!("settings of Flink's that mean nothing here: {}", idle.join(", "));
-    }
-    if !compiled.idle_hints.is_empty() {
-        let idle: Vec<&str> = compiled.idle_hints.iter().copied().collect();
-        tracing::info!("hints of Flink's that mean nothing here: {}", idle.join(", "));
-    }
+    tell_idle(&compiled);
     let name = job_name(&compiled.settings, source.stem.as_deref())?;
     let assemble = if replays { assemble_replay } else { assemble };
     let mut assembled = assemble(&compiled, &source.base).map_err(place)?;
@@ -264,6 +258,28 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         // The very last step: a process that is killed before it finds the job complete, not new, when it is run again.
         return folder.note(&name, &run, true);
     }
+    tell_passed_over(&assembled);
+    note!(
+        "{}",
+        if replays { "all dead letters are read; run the job to go on" } else { "run it again to go on from here" }
+    );
+    Ok(())
+}
+
+/// Says which settings and hints of Flink's mean nothing here.
+fn tell_idle(compiled: &Compiled) {
+    if !compiled.idle_settings.is_empty() {
+        let idle: Vec<&str> = compiled.idle_settings.iter().map(String::as_str).collect();
+        tracing::info!("settings of Flink's that mean nothing here: {}", idle.join(", "));
+    }
+    if !compiled.idle_hints.is_empty() {
+        let idle: Vec<&str> = compiled.idle_hints.iter().copied().collect();
+        tracing::info!("hints of Flink's that mean nothing here: {}", idle.join(", "));
+    }
+}
+
+/// Says which dead letters a replay has left alone.
+fn tell_passed_over(assembled: &Assembled) {
     for (table, statement, n) in assembled.passed_over.all() {
         let many = if n == 1 { "a dead letter".to_string() } else { format!("{n} dead letters") };
         note!(
@@ -271,11 +287,6 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
              changed is another; replay them with the script as it was"
         );
     }
-    note!(
-        "{}",
-        if replays { "all dead letters are read; run the job to go on" } else { "run it again to go on from here" }
-    );
-    Ok(())
 }
 
 fn ended(name: &str) -> Error {

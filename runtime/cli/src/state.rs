@@ -107,7 +107,7 @@ pub fn new_run() -> String {
     uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect()
 }
 
-/// Fills a job's folder from an export, as a new run: a timeline of its own, which takes over from whoever wrote the export.
+/// Fills a job's folder from an export, as a new run, which fences off the job that the export is of.
 /// Gives the number of keys and the run.
 pub fn import(folder: &Folder, name: &str, text: &mut dyn BufRead) -> Result<(u64, String)> {
     folder.clear()?;

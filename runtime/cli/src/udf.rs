@@ -171,13 +171,42 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
+/// Words that mean something else in a language.
+const RUST: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+const PYTHON: &[&str] = &[
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
+    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "none", "nonlocal", "not", "or", "pass",
+    "raise", "return", "true", "false", "try", "while", "with", "yield", "udf",
+];
+
+/// Why a function cannot have a name.
+fn taken(name: &str, language: Language) -> Option<String> {
+    let (words, of) = match language {
+        Language::Rust => (RUST, "Rust"),
+        Language::Python => (PYTHON, "Python"),
+    };
+    if words.contains(&name.to_ascii_lowercase().as_str()) {
+        return Some(format!("is a word of {of}"));
+    }
+    weir_sql::reserved(name).then(|| "is a reserved word of SQL".to_string())
+}
+
 fn new(name: &str, language: Language) -> Result<()> {
     let valid = !name.is_empty()
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
     if !valid {
+        return Err(Error::script(format!("'{name}' cannot be the name of a function"))
+            .hint("use letters, digits and underscores"));
+    }
+    if let Some(why) = taken(name, language) {
         return Err(
-            Error::script(format!("'{name}' is no name for a function")).hint("use letters, digits and underscores")
+            Error::script(format!("'{name}' {why}")).hint("choose another name, for SQL calls the function by it")
         );
     }
     let (kind, word, file) = match language {
@@ -192,11 +221,12 @@ fn new(name: &str, language: Language) -> Result<()> {
         ),
     ));
     files.push((format!("{name}.jsonl"), "{\"args\": [\"weir\"], \"result\": \"WEIR\"}\n".to_string()));
+    // All are there, or none.
+    if let Some((there, _)) = files.iter().find(|(path, _)| Path::new(path).exists()) {
+        return Err(Error::script(format!("{there} is there already")).hint("remove it, or choose another name"));
+    }
     for (path, text) in files {
         let path = PathBuf::from(path);
-        if path.exists() {
-            return Err(Error::script(format!("{} is there already", path.display())));
-        }
         let write = || -> std::io::Result<()> {
             if let Some(p) = path.parent() {
                 std::fs::create_dir_all(p)?;

@@ -65,6 +65,24 @@ impl Batch {
         Batch { data, kinds: None, origins: None }
     }
     /// A batch of inserts from its columns; `rows` counts where there are no columns.
+    ///
+    /// # Errors
+    /// When the columns do not fit the schema: a mistake of Weir's own.
+    ///
+    /// # Examples
+    /// ```
+    /// use arrow::array::{ArrayRef, Int8Array, Int32Array};
+    /// use std::sync::Arc;
+    /// use weir_core::{Batch, Field, RowKind, Schema, SqlType};
+    ///
+    /// let schema = Schema::new(vec![Field::new("n", SqlType::INT)]);
+    /// let column: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    /// let batch = Batch::from_columns(schema.arrow(), vec![column], 2)?;
+    /// assert_eq!(batch.kind(1), RowKind::Insert);
+    /// let batch = batch.with_kinds(Some(Int8Array::from(vec![RowKind::UpdateBefore as i8, RowKind::UpdateAfter as i8])));
+    /// assert_eq!((batch.kind(0).sign(), batch.kind(1).sign()), (-1, 1));
+    /// # Ok::<(), weir_core::Error>(())
+    /// ```
     pub fn from_columns(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Self> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(Batch::append(RecordBatch::try_new_with_options(schema, columns, &options)?))

@@ -13,6 +13,19 @@ use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
 use std::sync::Arc;
 
 /// A column under construction.
+///
+/// # Examples
+/// ```
+/// use arrow::array::{Array, AsArray};
+/// use arrow::datatypes::{DataType, Int64Type};
+/// use weir_core::{ColumnBuilder, Value};
+///
+/// let mut column = ColumnBuilder::new(&DataType::Int64);
+/// column.push(&Value::Int(7));
+/// column.push(&Value::Null);
+/// let column = column.finish();
+/// assert_eq!((column.as_primitive::<Int64Type>().value(0), column.is_null(1)), (7, true));
+/// ```
 #[derive(Debug)]
 #[expect(missing_docs, reason = "one variant a type, named after it")]
 pub enum ColumnBuilder {

@@ -48,6 +48,22 @@ impl Keys {
         self.ends.is_empty()
     }
     /// Encodes these columns row by row.
+    ///
+    /// # Examples
+    /// ```
+    /// use arrow::array::{ArrayRef, Int32Array, StringArray};
+    /// use std::sync::Arc;
+    /// use weir_core::key::{KEY_GROUPS, Keys, key_group, owner};
+    ///
+    /// let text: ArrayRef = Arc::new(StringArray::from(vec!["a", "a", "b"]));
+    /// let number: ArrayRef = Arc::new(Int32Array::from(vec![-1, 2, 1]));
+    /// let keys = Keys::encode(&[text, number], 3);
+    /// // Encoded keys sort as their values do.
+    /// assert!(keys.get(0) < keys.get(1) && keys.get(1) < keys.get(2));
+    /// // A key belongs to a group, and each group to one of the subtasks.
+    /// let group = key_group(keys.get(0));
+    /// assert!(group < KEY_GROUPS && owner(group, 4) < 4);
+    /// ```
     pub fn encode(columns: &[ArrayRef], rows: usize) -> Keys {
         enum Fast<'a> {
             Text(&'a arrow::array::StringArray),

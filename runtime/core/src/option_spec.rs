@@ -177,6 +177,31 @@ macro_rules! choice {
 }
 
 /// Declares options as constants, and a list of them all. One that nobody reads is told by the compiler.
+///
+/// # Examples
+/// ```
+/// use std::collections::BTreeMap;
+/// use weir_core::option_spec::Opt;
+///
+/// weir_core::choice! {
+///     /// What is done with what does not fit.
+///     enum Fit { Cut = "cut" | "truncate", Refuse = "refuse" }
+/// }
+/// weir_core::options! {
+///     /// What a connector can be told.
+///     OPTIONS:
+///     ROWS: i64 = Opt::whole("rows", 1, 1000, "how many rows there are").default("10");
+///     FIT: Fit = Opt::one_of("fit", "what becomes of long texts").default("refuse");
+/// }
+///
+/// let given = BTreeMap::from([("fit".to_string(), "truncate".to_string())]);
+/// assert_eq!(ROWS.value(&given)?, 10);
+/// assert!(matches!(FIT.value(&given)?, Fit::Cut));
+/// assert_eq!(OPTIONS.len(), 2);
+/// let wrong = BTreeMap::from([("fit".to_string(), "cutt".to_string())]);
+/// assert_eq!(FIT.value(&wrong).unwrap_err().hint.as_deref(), Some("did you mean 'cut'?"));
+/// # Ok::<(), weir_core::Error>(())
+/// ```
 #[macro_export]
 macro_rules! options {
     ($(#[$meta:meta])* $vis:vis $list:ident:

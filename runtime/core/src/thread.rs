@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Locks, whatever became of whoever had the lock before: what locks guard here is whole between any two statements.
+/// Locks a mutex, and ignores that it is poisoned: what mutexes guard here is consistent between any two statements.
 pub fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }

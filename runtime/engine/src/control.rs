@@ -4,7 +4,7 @@ use crate::pause::Pause;
 use crate::scale::Wanted;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use weir_core::graph::JobGraph;
 use weir_core::metrics::JobMetrics;
 use weir_core::thread::locked;
@@ -127,7 +127,7 @@ impl Control {
     }
     /// A generation's subtasks are at work.
     pub(crate) fn begun(&self, graph: &JobGraph) {
-        self.pause.begun();
+        self.pause.begun(Instant::now());
         self.change(|s| {
             s.parallelism = graph.nodes.iter().map(|n| (n.name.clone(), n.parallelism)).collect();
             s.running = true;

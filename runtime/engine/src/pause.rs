@@ -45,9 +45,9 @@ impl Pause {
         (at.saturating_duration_since(self.began).as_micros() as u64).max(1)
     }
 
-    /// A sink has taken rows.
-    pub fn row_out(&self) {
-        let now = self.micros(Instant::now());
+    /// A sink has taken rows now.
+    pub fn row_out(&self, now: Instant) {
+        let now = self.micros(now);
         self.last.store(now, Ordering::Relaxed);
         if self.open.load(Ordering::Relaxed) && self.open.swap(false, Ordering::Relaxed) {
             self.set(now);
@@ -63,16 +63,16 @@ impl Pause {
 
     /// The subtasks have come to their end, which was asked for at a time, or was not. Where no rows flowed anyway, nothing pauses
     /// before that.
-    pub fn ended(&self, asked: Option<Instant>) {
-        let end = self.micros(asked.unwrap_or_else(Instant::now));
+    pub fn ended(&self, asked: Option<Instant>, now: Instant) {
+        let end = self.micros(asked.unwrap_or(now));
         self.from.store(end.max(self.last.load(Ordering::Relaxed)), Ordering::Relaxed);
-        tracing::debug!("the last rows were {:.3} s ago", self.seconds(self.micros(Instant::now())));
+        tracing::debug!("the last rows were {:.3} s ago", self.seconds(self.micros(now)));
     }
 
     /// New subtasks are at work. That is what the pause came to as long as there is no row for them.
-    pub fn begun(&self) {
+    pub fn begun(&self, now: Instant) {
         if self.from.load(Ordering::Relaxed) > 0 {
-            self.set(self.micros(Instant::now()));
+            self.set(self.micros(now));
             self.open.store(true, Ordering::Relaxed);
         }
     }
@@ -113,49 +113,42 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread::sleep;
 
-    fn pause() -> (Pause, Gauge) {
+    /// A pause, its metric, and the instant so many milliseconds after its beginning.
+    fn pause() -> (Pause, Gauge, impl Fn(u64) -> Instant) {
         let gauge = Gauge::new("pause", "A pause.").expect("a name");
         let pause = Pause::default();
         pause.show(gauge.clone());
-        (pause, gauge)
+        let began = pause.began;
+        (pause, gauge, move |millis| began + Duration::from_millis(millis))
     }
 
     #[test]
     fn from_the_last_row_to_the_next() {
-        let (pause, gauge) = pause();
-        let asked = Instant::now();
-        sleep(Duration::from_millis(20));
-        pause.row_out();
-        let last = Instant::now();
-        pause.ended(Some(asked));
-        sleep(Duration::from_millis(20));
-        pause.begun();
-        let provisional = gauge.get();
-        assert!(provisional >= 0.02 && pause.open());
-        sleep(Duration::from_millis(20));
-        pause.row_out();
-        assert!(gauge.get() >= provisional + 0.02 && gauge.get() <= last.elapsed().as_secs_f64() + 0.001);
-        let first = gauge.get();
-        sleep(Duration::from_millis(5));
-        pause.row_out();
-        assert_eq!(gauge.get(), first, "only the first row counts");
+        let (pause, gauge, at) = pause();
+        pause.row_out(at(30));
+        // Asked for before the last row: the pause begins with that.
+        pause.ended(Some(at(10)), at(31));
+        pause.begun(at(50));
+        assert!(pause.open());
+        assert_eq!(gauge.get(), 0.02, "so far");
+        pause.row_out(at(75));
+        assert!(!pause.open());
+        assert_eq!(gauge.get(), 0.045);
+        pause.row_out(at(80));
+        assert_eq!(gauge.get(), 0.045, "only the first row counts");
     }
 
     #[test]
     fn where_nothing_flows_nothing_waits() {
-        let (pause, gauge) = pause();
-        pause.begun();
+        let (pause, gauge, at) = pause();
+        pause.begun(at(1));
         assert!(!pause.open(), "the first subtasks follow nobody");
-        pause.row_out();
-        sleep(Duration::from_millis(50));
-        pause.ended(None);
-        pause.begun();
+        pause.row_out(at(2));
+        pause.ended(None, at(52));
+        pause.begun(at(53));
         pause.epoch();
-        let told = gauge.get();
-        sleep(Duration::from_millis(10));
-        pause.row_out();
-        assert!(gauge.get() == told && told < 0.04, "{told}");
+        pause.row_out(at(70));
+        assert_eq!(gauge.get(), 0.001, "the next row came long after nobody waited for it");
     }
 }

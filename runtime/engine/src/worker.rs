@@ -3,7 +3,7 @@
 use crate::control::Control;
 use crate::gate::Gate;
 use crate::kept_time::KeptTime;
-use crate::messages::{Item, Outcome};
+use crate::messages::{Barrier, Item, Outcome};
 use crate::routing::{Route, route};
 use crate::source_time::SourceTime;
 use crate::subtask::machine::{Done, Work};
@@ -15,7 +15,7 @@ use weir_core::clock::{Clock, thread_cpu, thread_queued};
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, Output, Polled, Sink, Source};
 use weir_core::metrics::SubtaskMetrics;
-use weir_core::state::{OperatorId, StateBackend};
+use weir_core::state::{Changes, OperatorId, StateBackend};
 use weir_core::thread::{guarded, locked};
 use weir_core::{Batch, Error, Result, failpoint};
 
@@ -169,38 +169,14 @@ impl Worker {
                         let rows = batch.rows() as u64;
                         s.write(batch)?;
                         self.metrics.rows_out.inc_by(rows);
-                        self.control.pause.row_out();
+                        self.control.pause.row_out(Instant::now());
                     }
                     Task::Source(_) => return Err(Error::internal("a source with an input")),
                 }
                 Outcome::Processed
             }
-            (Work::Checkpoint(barrier), task) => {
-                let mut outbox = vec![];
-                let changes = match task {
-                    Task::Source(s) => {
-                        let mut changes = s.checkpoint(barrier.epoch)?;
-                        self.source_time.iter_mut().for_each(|t| t.checkpoint(&mut changes));
-                        changes
-                    }
-                    Task::Operator(o) => {
-                        if barrier.end {
-                            o.end(&mut collected)?;
-                        }
-                        let mut changes = o.checkpoint(barrier.epoch)?;
-                        if let Some(kept) = &mut self.kept_time {
-                            kept.checkpoint(self.time.input.as_ref(), &mut changes);
-                        }
-                        self.time.watermark(o.as_ref(), false, &mut collected);
-                        self.time.end(o.as_ref(), barrier.end, &mut collected);
-                        changes
-                    }
-                    Task::Sink(s) => {
-                        let c = s.checkpoint(barrier.epoch, barrier.last)?;
-                        outbox = c.outbox;
-                        c.changes
-                    }
-                };
+            (Work::Checkpoint(barrier), _) => {
+                let (changes, outbox) = self.checkpoint(barrier, &mut collected)?;
                 // The generation cannot end in between.
                 if let Some(_inside) = writing.or_else(|| gate.enter()) {
                     self.backend.stage(self.operator, barrier.epoch, changes);
@@ -236,5 +212,35 @@ impl Worker {
         }
         route(&mut self.routes, collected, outputs)?;
         Ok(outcome)
+    }
+
+    /// What has changed since the last epoch, and what a sink has to deliver; at the end an operator gives out what it has kept for that.
+    fn checkpoint(&mut self, barrier: Barrier, collected: &mut Collector) -> Result<(Changes, Vec<Vec<u8>>)> {
+        let mut outbox = vec![];
+        let changes = match &mut self.task {
+            Task::Source(s) => {
+                let mut changes = s.checkpoint(barrier.epoch)?;
+                self.source_time.iter_mut().for_each(|t| t.checkpoint(&mut changes));
+                changes
+            }
+            Task::Operator(o) => {
+                if barrier.end {
+                    o.end(collected)?;
+                }
+                let mut changes = o.checkpoint(barrier.epoch)?;
+                if let Some(kept) = &mut self.kept_time {
+                    kept.checkpoint(self.time.input.as_ref(), &mut changes);
+                }
+                self.time.watermark(o.as_ref(), false, collected);
+                self.time.end(o.as_ref(), barrier.end, collected);
+                changes
+            }
+            Task::Sink(s) => {
+                let c = s.checkpoint(barrier.epoch, barrier.last)?;
+                outbox = c.outbox;
+                c.changes
+            }
+        };
+        Ok((changes, outbox))
     }
 }

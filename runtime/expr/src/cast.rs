@@ -160,6 +160,17 @@ fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
 
 /// Casts one value.
 ///
+/// # Examples
+/// ```
+/// use weir_core::{SqlType, Value};
+/// use weir_expr::cast::cast_value;
+/// use weir_expr::time::Zone;
+///
+/// let cast = |text: &'static str| cast_value(Value::Text(text.into()), &SqlType::STRING, &SqlType::INT, &Zone::UTC);
+/// assert_eq!(cast(" 42 "), Ok(Value::Int(42)));
+/// assert!(cast("forty-two").is_err());
+/// ```
+///
 /// # Errors
 /// The words for the user when the value has no such form.
 pub fn cast_value(
@@ -201,49 +212,71 @@ pub fn cast_value(
         }),
         T::TinyInt | T::SmallInt | T::Int | T::BigInt => to_integer(&value, to)?,
         T::IntervalDay | T::IntervalMonth => Value::Int(value.as_i64().unwrap_or_else(|| other(&value, to))),
-        T::Float | T::Double => {
-            let d = match &value {
-                Value::Text(s) => parse_double(s).ok_or_else(|| no_form(s, to))?,
-                Value::Bool(b) => f64::from(u8::from(*b)),
-                v => v.as_f64().unwrap_or_else(|| other(v, to)),
-            };
-            match (&to.kind, &value) {
-                (T::Float, Value::Text(s)) => Value::Float(parse_float(s).unwrap_or(d as f32)),
-                (T::Float, Value::Decimal(v, s)) => {
-                    Value::Float(weir_core::value::decimal_text(*v, *s).parse().unwrap_or(d as f32))
-                }
-                (T::Float, _) => Value::Float(d as f32),
-                _ => Value::Double(d),
-            }
+        T::Float | T::Double => to_approximate(&value, to)?,
+        T::Decimal(p, s) => to_decimal(&value, *p, *s, to)?,
+        T::Date | T::Time(_) | T::Timestamp(_) | T::TimestampLtz(_) => to_time(&value, from, to, zone)?,
+        T::Array(_) | T::Map(..) | T::Multiset(_) | T::Row(_) => to_nested(value, from, to, zone)?,
+        T::Null => Value::Null,
+    })
+}
+
+/// Casts to FLOAT or DOUBLE.
+fn to_approximate(value: &Value<'_>, to: &SqlType) -> std::result::Result<Value<'static>, String> {
+    use TypeKind as T;
+    let d = match value {
+        Value::Text(s) => parse_double(s).ok_or_else(|| no_form(s, to))?,
+        Value::Bool(b) => f64::from(u8::from(*b)),
+        v => v.as_f64().unwrap_or_else(|| other(v, to)),
+    };
+    Ok(match (&to.kind, value) {
+        (T::Float, Value::Text(s)) => Value::Float(parse_float(s).unwrap_or(d as f32)),
+        (T::Float, Value::Decimal(v, s)) => {
+            Value::Float(weir_core::value::decimal_text(*v, *s).parse().unwrap_or(d as f32))
         }
-        T::Decimal(p, s) => {
-            let parts = match &value {
-                Value::Int(i) => Some((i256::from_i128(i128::from(*i)), 0)),
-                Value::Bool(b) => Some((i256::from_i128(i128::from(*b)), 0)),
-                Value::Decimal(v, s) => Some((i256::from_i128(*v), *s)),
-                Value::Float(f) if !f.is_finite() => return Err(no_form(&text::float_text(*f), to)),
-                Value::Double(d) if !d.is_finite() => return Err(no_form(&text::double_text(*d), to)),
-                Value::Float(f) => parse_decimal(&text::float_text(*f), *s),
-                Value::Double(d) => parse_decimal(&text::double_text(*d), *s),
-                Value::Text(t) if *p <= SHORT && t.len() <= usize::from(SHORT) => {
-                    return Ok(match short_decimal(t.as_bytes(), *p, *s).ok_or_else(|| no_form(t, to))? {
-                        Some(v) => Value::Decimal(v, *s),
-                        None => Value::Null,
-                    });
-                }
-                Value::Text(t) => {
-                    let number = t.trim_matches(BLANK);
-                    let digits = number.bytes().any(|b| b.is_ascii_digit());
-                    Some(parse_decimal(number, *s).filter(|_| digits).ok_or_else(|| no_form(t, to))?)
-                }
-                _ => None,
-            };
-            match parts.and_then(|(v, scale)| fits(rescale(v, scale, *s), *p)) {
-                Some(v) => Value::Decimal(v, *s),
+        (T::Float, _) => Value::Float(d as f32),
+        _ => Value::Double(d),
+    })
+}
+
+/// Casts to DECIMAL: NULL where it does not fit.
+fn to_decimal(value: &Value<'_>, p: u8, s: u8, to: &SqlType) -> std::result::Result<Value<'static>, String> {
+    let parts = match value {
+        Value::Int(i) => Some((i256::from_i128(i128::from(*i)), 0)),
+        Value::Bool(b) => Some((i256::from_i128(i128::from(*b)), 0)),
+        Value::Decimal(v, s) => Some((i256::from_i128(*v), *s)),
+        Value::Float(f) if !f.is_finite() => return Err(no_form(&text::float_text(*f), to)),
+        Value::Double(d) if !d.is_finite() => return Err(no_form(&text::double_text(*d), to)),
+        Value::Float(f) => parse_decimal(&text::float_text(*f), s),
+        Value::Double(d) => parse_decimal(&text::double_text(*d), s),
+        Value::Text(t) if p <= SHORT && t.len() <= usize::from(SHORT) => {
+            return Ok(match short_decimal(t.as_bytes(), p, s).ok_or_else(|| no_form(t, to))? {
+                Some(v) => Value::Decimal(v, s),
                 None => Value::Null,
-            }
+            });
         }
-        T::Date => Value::Date(match &value {
+        Value::Text(t) => {
+            let number = t.trim_matches(BLANK);
+            let digits = number.bytes().any(|b| b.is_ascii_digit());
+            Some(parse_decimal(number, s).filter(|_| digits).ok_or_else(|| no_form(t, to))?)
+        }
+        _ => None,
+    };
+    Ok(match parts.and_then(|(v, scale)| fits(rescale(v, scale, s), p)) {
+        Some(v) => Value::Decimal(v, s),
+        None => Value::Null,
+    })
+}
+
+/// Casts to a day, a time of day or a point in time.
+fn to_time(
+    value: &Value<'_>,
+    from: &SqlType,
+    to: &SqlType,
+    zone: &Zone,
+) -> std::result::Result<Value<'static>, String> {
+    use TypeKind as T;
+    Ok(match &to.kind {
+        T::Date => Value::Date(match value {
             Value::Text(s) => time::parse_date(s).ok_or_else(|| no_form(s, to))?,
             Value::Timestamp(s, _) if matches!(from.kind, T::TimestampLtz(_)) => {
                 zone.to_local(*s).div_euclid(86_400) as i32
@@ -251,7 +284,7 @@ pub fn cast_value(
             Value::Timestamp(s, n) => time::calendar_day(*s, *n) as i32,
             _ => return Ok(Value::Null),
         }),
-        T::Time(p) => Value::Time(match &value {
+        T::Time(p) => Value::Time(match value {
             Value::Text(s) => cut_millis(time::cast_time(s).ok_or_else(|| no_form(s, to))?, *p),
             Value::Time(t) => cut_millis(*t, *p),
             Value::Timestamp(s, n) => {
@@ -262,7 +295,7 @@ pub fn cast_value(
         T::Timestamp(p) | T::TimestampLtz(p) => {
             let ltz = matches!(to.kind, T::TimestampLtz(_));
             let from_ltz = matches!(from.kind, T::TimestampLtz(_));
-            let (s, n) = match &value {
+            let (s, n) = match value {
                 Value::Text(t) => time::cast_timestamp(t).ok_or_else(|| no_form(t, to))?,
                 Value::Date(d) => (i64::from(*d) * 86_400, 0),
                 Value::Time(t) => (i64::from(*t) / 1000, (*t % 1000) as u32 * 1_000_000),
@@ -277,6 +310,19 @@ pub fn cast_value(
             let unit = 10u32.pow(9 - u32::from(*p).min(9));
             Value::Timestamp(s, n / unit * unit)
         }
+        _ => return Ok(Value::Null),
+    })
+}
+
+/// Casts what has parts, part by part.
+fn to_nested(
+    value: Value<'_>,
+    from: &SqlType,
+    to: &SqlType,
+    zone: &Zone,
+) -> std::result::Result<Value<'static>, String> {
+    use TypeKind as T;
+    Ok(match &to.kind {
         T::Array(e) => match (value, &from.kind) {
             (Value::List(items), T::Array(f)) => {
                 Value::List(items.into_iter().map(|v| cast_value(v, f, e, zone)).collect::<Result<_, _>>()?)
@@ -311,7 +357,7 @@ pub fn cast_value(
             ),
             _ => Value::Null,
         },
-        T::Null => Value::Null,
+        _ => Value::Null,
     })
 }
 

@@ -141,6 +141,18 @@ fn holding(array: &ArrayRef) -> BooleanArray {
 
 /// The value of an expression that reads no columns.
 ///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use weir_core::{SqlType, Value};
+/// use weir_expr::{Expr, Session, eval::constant, functions};
+///
+/// let text = |s: &str| Expr::literal(Value::string(s.to_string()), SqlType::STRING.not_null());
+/// let call = functions::bind("UPPER", vec![text("weir")])?.expect("a built-in function");
+/// assert_eq!(constant(&call, &Arc::new(Session::default()))?, Value::string("WEIR".to_string()));
+/// # Ok::<(), weir_core::Error>(())
+/// ```
+///
 /// # Errors
 /// When evaluating it fails.
 pub fn constant(expr: &Expr, session: &Arc<Session>) -> Result<Value<'static>> {

@@ -184,22 +184,24 @@ fn passable(graph: &Graph, rates: &[Option<Rates>], targets: &[Option<(f64, f64)
     parts.fold(1.0, f64::min)
 }
 
-/// Advice from what happened between two observations.
-pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, last: &Observation) -> Vec<Hint> {
-    let rates: Vec<Option<Rates>> = (0..graph.operators.len()).map(|i| rates(first, last, i)).collect();
-    let targets = targets(graph, &rates, settings);
-    let mut hints = vec![];
-    // The cores come first: where they are all in use, nothing that computes gets faster by being divided further.
+/// Says so where all cores are in use, and whether they are: nothing that computes gets faster then by being divided further.
+fn cores(
+    graph: &Graph,
+    rates: &[Option<Rates>],
+    targets: &[Option<(f64, f64)>],
+    settings: &Settings,
+    hints: &mut Vec<Hint>,
+) -> bool {
     let used: f64 = rates.iter().flatten().map(|r| r.cpu).sum();
     let wanted: f64 = rates
         .iter()
-        .zip(&targets)
+        .zip(targets)
         .flat_map(|(r, t)| r.as_ref().zip(*t))
         .filter(|(r, _)| r.rows_in > 0.0)
         .map(|(r, (rate, _))| r.cpu / r.rows_in * rate)
         .sum();
     let full = used > 0.9 * settings.cores || wanted > settings.cores;
-    if full && let Some((o, r)) = by_most(graph, &rates, |r| r.cpu) {
+    if full && let Some((_, o, r)) = by_most(graph, rates, |r| r.cpu) {
         let need = if wanted > settings.cores { format!("; what comes needs {wanted:.1}") } else { String::new() };
         hints.push(Hint {
             operator: o.name.clone(),
@@ -215,103 +217,134 @@ pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, la
             figures: BTreeMap::from([("cores_used", used), ("cores", settings.cores), ("cores_wanted", wanted)]),
         });
     }
+    full
+}
+
+/// What else there is to know about an operator's advice.
+struct Around<'a> {
+    settings: &'a Settings,
+    /// The part of what must come in that can come through.
+    passable: f64,
+    /// Whether all cores are in use.
+    full: bool,
+    /// Whether a source has more to catch up with than the settings allow.
+    in_backlog: bool,
+}
+
+/// What an operator has to do, and what it can.
+fn has_to(o: &crate::model::Operator, r: &Rates, (rate, behind): (f64, f64), settings: &Settings) -> String {
+    let capacity = r.capacity(o.parallelism);
+    let mean = r.useful / o.parallelism as f64;
+    format!(
+        "{} rows/s come{}, and {} subtask{} can do {} (useful {} of the time, input queue {} full)",
+        short(rate),
+        if behind > 0.0 {
+            format!(" and {} wait", short(r.lag.unwrap_or(behind * settings.catch_up.as_secs_f64())))
+        } else {
+            String::new()
+        },
+        o.parallelism,
+        if o.parallelism == 1 { "" } else { "s" },
+        short(capacity),
+        percent(mean),
+        percent(r.queue),
+    )
+}
+
+/// What an operator should have, by what must come in: so much, and so much more until it has caught up.
+fn of_operator(o: &crate::model::Operator, r: &Rates, target: (f64, f64), around: &Around<'_>) -> Option<Hint> {
+    let (rate, behind) = target;
+    let p = o.parallelism as f64;
+    let (mean, skewed, capacity) = (r.useful / p, r.skewed(o.parallelism), r.capacity(o.parallelism));
+    let need = |utilization: f64| {
+        if around.passable < 1.0 {
+            around.passable * (behind + rate) / utilization
+        } else {
+            behind + rate / utilization
+        }
+    };
+    let (upper, lower) =
+        (around.settings.target + around.settings.boundary, around.settings.target - around.settings.boundary);
+    let mut figures = BTreeMap::from([
+        ("rows_per_second", r.rows_in),
+        ("target_rows_per_second", rate + behind),
+        ("capacity_rows_per_second", capacity),
+        ("useful_ratio", mean),
+        ("busiest_useful_ratio", r.busiest),
+        ("cpu_ratio", r.cpu / p),
+        ("queue_ratio", r.queue),
+    ]);
+    figures.extend(r.lag.map(|l| ("lag_records", l)));
+    let hint = |rule, desired, reason| {
+        Some(Hint { operator: o.name.clone(), rule, current: o.parallelism, desired, reason, figures: figures.clone() })
+    };
+    if capacity < behind + rate / upper && skewed {
+        return hint(
+            Rule::Skew,
+            o.parallelism,
+            format!(
+                "one of {} subtasks is at work {} of the time, all on the mean {}: a few {} have most of the rows, and more \
+                     subtasks will not help",
+                o.parallelism,
+                percent(r.busiest),
+                percent(mean),
+                if o.role == Role::Source { "partitions" } else { "keys" },
+            ),
+        );
+    }
+    let has_to = has_to(o, r, target, around.settings);
+    let most = most_of(o, around.settings);
+    let at_most = o.parallelism >= most;
+    let wanted = need(around.settings.target) / capacity * effective(o.parallelism, o.most.max(1));
+    if capacity < need(upper) || at_most && capacity < behind + rate / upper {
+        let desired = (o.parallelism..=most).find(|n| effective(*n, o.most) >= wanted).unwrap_or(most);
+        let waits = r.cpu < 0.5 * r.useful;
+        if desired <= o.parallelism || o.parallelism >= most {
+            let bound = match o.role {
+                Role::Source => format!("there are {} partitions: make more of them", o.most),
+                _ if o.most == 1 => "it has no key by which its rows could be divided".to_string(),
+                _ => format!("{most} is the most that it can have"),
+            };
+            return hint(Rule::Bounded, o.parallelism, format!("{has_to}; {bound}"));
+        } else if around.full && !waits {
+            // Said once, for the whole job.
+        } else if waits && o.role == Role::Sink {
+            return hint(
+                Rule::SlowSystem,
+                desired,
+                format!(
+                    "{has_to}; {} of its time it waits for the system behind it: {desired} would ask it at once, if it can",
+                    percent(1.0 - r.cpu / r.useful),
+                ),
+            );
+        } else {
+            return hint(Rule::ScaleUp, desired, format!("{has_to}: it needs {desired}"));
+        }
+    } else if capacity > need(lower) && o.parallelism > 1 && !around.in_backlog && !skewed {
+        let desired = (1..o.parallelism).find(|n| effective(*n, o.most) >= wanted).unwrap_or(o.parallelism);
+        if desired < o.parallelism {
+            return hint(Rule::ScaleDown, desired, format!("{has_to}: {desired} would be enough"));
+        }
+    }
+    None
+}
+
+/// Advice from what happened between two observations.
+pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, last: &Observation) -> Vec<Hint> {
+    let rates: Vec<Option<Rates>> = (0..graph.operators.len()).map(|i| rates(first, last, i)).collect();
+    let targets = targets(graph, &rates, settings);
+    let mut hints = vec![];
+    let full = cores(graph, &rates, &targets, settings, &mut hints);
     let in_backlog = rates
         .iter()
         .flatten()
         .any(|r| r.lag.is_some_and(|l| l > 0.0 && l / r.rows_in.max(1e-9) > settings.backlog.as_secs_f64()));
     let passable = passable(graph, &rates, &targets, settings);
+    let around = Around { settings, passable, full, in_backlog };
     for (place, o) in graph.operators.iter().enumerate() {
-        let (Some(r), Some((rate, behind))) = (&rates[place], targets[place]) else { continue };
-        if r.rows_in <= 0.0 || r.useful <= 0.0 {
-            continue;
-        }
-        let p = o.parallelism as f64;
-        let (mean, skewed, capacity) = (r.useful / p, r.skewed(o.parallelism), r.capacity(o.parallelism));
-        let need = |utilization: f64| {
-            if passable < 1.0 { passable * (behind + rate) / utilization } else { behind + rate / utilization }
-        };
-        let (upper, lower) = (settings.target + settings.boundary, settings.target - settings.boundary);
-        let mut figures = BTreeMap::from([
-            ("rows_per_second", r.rows_in),
-            ("target_rows_per_second", rate + behind),
-            ("capacity_rows_per_second", capacity),
-            ("useful_ratio", mean),
-            ("busiest_useful_ratio", r.busiest),
-            ("cpu_ratio", r.cpu / p),
-            ("queue_ratio", r.queue),
-        ]);
-        figures.extend(r.lag.map(|l| ("lag_records", l)));
-        let mut hint = |rule, desired, reason| {
-            hints.push(Hint {
-                operator: o.name.clone(),
-                rule,
-                current: o.parallelism,
-                desired,
-                reason,
-                figures: figures.clone(),
-            });
-        };
-        let has_to = format!(
-            "{} rows/s come{}, and {} subtask{} can do {} (useful {} of the time, input queue {} full)",
-            short(rate),
-            if behind > 0.0 {
-                format!(" and {} wait", short(r.lag.unwrap_or(behind * settings.catch_up.as_secs_f64())))
-            } else {
-                String::new()
-            },
-            o.parallelism,
-            if o.parallelism == 1 { "" } else { "s" },
-            short(capacity),
-            percent(mean),
-            percent(r.queue),
-        );
-        if capacity < behind + rate / upper && skewed {
-            hint(
-                Rule::Skew,
-                o.parallelism,
-                format!(
-                    "one of {} subtasks is at work {} of the time, all on the mean {}: a few {} have most of the rows, and more \
-                         subtasks will not help",
-                    o.parallelism,
-                    percent(r.busiest),
-                    percent(mean),
-                    if o.role == Role::Source { "partitions" } else { "keys" },
-                ),
-            );
-            continue;
-        }
-        let most = most_of(o, settings);
-        let at_most = o.parallelism >= most;
-        let wanted = need(settings.target) / capacity * effective(o.parallelism, o.most.max(1));
-        if capacity < need(upper) || at_most && capacity < behind + rate / upper {
-            let desired = (o.parallelism..=most).find(|n| effective(*n, o.most) >= wanted).unwrap_or(most);
-            let waits = r.cpu < 0.5 * r.useful;
-            if desired <= o.parallelism || o.parallelism >= most {
-                let bound = match o.role {
-                    Role::Source => format!("there are {} partitions: make more of them", o.most),
-                    _ if o.most == 1 => "it has no key by which its rows could be divided".to_string(),
-                    _ => format!("{most} is the most that it can have"),
-                };
-                hint(Rule::Bounded, o.parallelism, format!("{has_to}; {bound}"));
-            } else if full && !waits {
-                // Said once, for the whole job.
-            } else if waits && o.role == Role::Sink {
-                hint(
-                    Rule::SlowSystem,
-                    desired,
-                    format!(
-                        "{has_to}; {} of its time it waits for the system behind it: {desired} would ask it at once, if it can",
-                        percent(1.0 - r.cpu / r.useful),
-                    ),
-                );
-            } else {
-                hint(Rule::ScaleUp, desired, format!("{has_to}: it needs {desired}"));
-            }
-        } else if capacity > need(lower) && o.parallelism > 1 && !in_backlog && !skewed {
-            let desired = (1..o.parallelism).find(|n| effective(*n, o.most) >= wanted).unwrap_or(o.parallelism);
-            if desired < o.parallelism {
-                hint(Rule::ScaleDown, desired, format!("{has_to}: {desired} would be enough"));
-            }
+        let (Some(r), Some(target)) = (&rates[place], targets[place]) else { continue };
+        if r.rows_in > 0.0 && r.useful > 0.0 {
+            hints.extend(of_operator(o, r, target, &around));
         }
     }
     bottleneck(graph, &rates, &targets, &mut hints);
@@ -321,21 +354,21 @@ pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, la
     hints
 }
 
-/// The operator of which something is most.
+/// The operator of which something is most, and its place.
 fn by_most<'a>(
     graph: &'a Graph,
     rates: &'a [Option<Rates>],
     of: impl Fn(&Rates) -> f64,
-) -> Option<(&'a crate::model::Operator, &'a Rates)> {
-    let all = graph.operators.iter().zip(rates).filter_map(|(o, r)| Some((o, r.as_ref()?)));
-    all.max_by(|(_, a), (_, b)| of(a).total_cmp(&of(b)))
+) -> Option<(usize, &'a crate::model::Operator, &'a Rates)> {
+    let all = graph.operators.iter().zip(rates).enumerate().filter_map(|(at, (o, r))| Some((at, o, r.as_ref()?)));
+    all.max_by(|(_, _, a), (_, _, b)| of(a).total_cmp(&of(b)))
 }
 
 /// Sources that go as fast as they can have no rate that would be enough: what is slowest is named, without a number.
 fn bottleneck(graph: &Graph, rates: &[Option<Rates>], targets: &[Option<(f64, f64)>], hints: &mut Vec<Hint>) {
     let any = graph.operators.iter().zip(targets).any(|(o, t)| o.role == Role::Source && t.is_none());
-    let Some((o, r)) = by_most(graph, rates, |r| r.busiest).filter(|(_, r)| any && r.busiest > 0.6) else { return };
-    let place = graph.operators.iter().position(|other| other.name == o.name).unwrap_or(0);
+    let most = by_most(graph, rates, |r| r.busiest).filter(|(_, _, r)| any && r.busiest > 0.6);
+    let Some((place, o, r)) = most else { return };
     let above = o.inputs.iter().filter_map(|i| rates[*i].as_ref()).map(|r| r.back_pressured).fold(0.0, f64::max);
     if targets[place].is_some() {
         return;

@@ -19,6 +19,7 @@ pub enum Format {
 }
 
 /// A relation's name and details.
+#[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
 fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
     let names = |columns: &[usize], of: &Plan| {
         columns.iter().map(|c| of.schema().fields[*c].name.clone()).collect::<Vec<_>>().join(", ")

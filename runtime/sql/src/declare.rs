@@ -38,6 +38,7 @@ impl Compiler<'_> {
     }
 
     /// Makes a table of its declaration, in the place of one of the same name.
+    #[expect(clippy::too_many_lines, reason = "each check reads what those before it have found")]
     pub(crate) fn declare(&mut self, full: String, t: CreateTable) -> Result<()> {
         let at = place_of(&t.name);
         let shown = self.catalog.short(&full);

@@ -33,3 +33,4 @@ mod words;
 
 pub use catalog::{Catalog, FunctionLoader, FunctionSpec, Language, NoFunctions, UserFunction};
 pub use script::{Compiled, compile, diagnose};
+pub use words::reserved;

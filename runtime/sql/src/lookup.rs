@@ -87,6 +87,55 @@ fn value_for(there: &Expr, here: Expr, ty: &SqlType) -> Option<Expr> {
     Some(Expr::Case { branches: vec![(holds, back)], otherwise, ty })
 }
 
+/// Equalities of a column there with something here: the column as it is compared, what it is equal to, and its place.
+type Equalities = Vec<(Expr, Expr, usize)>;
+
+/// What of a condition rows are looked up by, and the rest, which is checked afterwards. `width`: how many columns there are here.
+fn keys_of(condition: Expr, table: &Table, width: usize) -> (Equalities, Vec<Expr>) {
+    let mut all = vec![];
+    conjuncts(condition, &mut all);
+    let of = |e: &Expr| {
+        let mut used = BTreeSet::new();
+        e.columns(&mut used);
+        used
+    };
+    let (mut on, mut rest): (Equalities, Vec<Expr>) = (vec![], vec![]);
+    for e in all {
+        let equal = match &e {
+            Expr::Compare { op: CompareOp::Eq, left, right } => {
+                [(left, right), (right, left)].into_iter().find_map(|(there, here)| {
+                    let column = column(there).filter(|c| *c >= width)? - width;
+                    let ty = &table.physical.fields[column].ty;
+                    let fits = of(here).iter().all(|c| *c < width) && value_for(there, (**here).clone(), ty).is_some();
+                    fits.then(|| (there.as_ref().clone(), here.as_ref().clone(), column))
+                })
+            }
+            _ => None,
+        };
+        match equal {
+            Some(equal) if !on.iter().any(|(_, _, c)| *c == equal.2) => on.push(equal),
+            _ => rest.push(e),
+        }
+    }
+    (on, rest)
+}
+
+/// The rows that a condition lets through, of those that were found; where all rows on the left stay, what was found for the others is
+/// NULL.
+fn only_where(plan: Plan, condition: Expr, left: bool, width: usize) -> Plan {
+    let mut columns = plan.columns();
+    if !left {
+        return Plan::calc(plan, Some(condition), columns);
+    }
+    for (_, e) in columns.iter_mut().skip(width) {
+        let ty = e.ty();
+        let otherwise = Box::new(Expr::literal(Value::Null, ty.clone()));
+        let kept = std::mem::replace(e, Expr::literal(Value::Null, ty.clone()));
+        *e = Expr::Case { branches: vec![(condition.clone(), kept)], otherwise, ty };
+    }
+    Plan::calc(plan, None, columns)
+}
+
 impl Binder<'_> {
     /// Binds a lookup join onto what is to its left.
     pub(crate) fn lookup(&mut self, input: Plan, scope: Scope, parts: &Parts<'_>) -> Result<(Plan, Scope)> {
@@ -114,33 +163,7 @@ impl Binder<'_> {
             both.columns.push((Some(qualifier.clone()), Field::new(f.name.clone(), ty)));
         }
         let condition = truth(self.expr(parts.on, &both, &mut None)?, "ON")?;
-        let mut all = vec![];
-        conjuncts(condition, &mut all);
-        let of = |e: &Expr| {
-            let mut used = BTreeSet::new();
-            e.columns(&mut used);
-            used
-        };
-        // Equalities of a column there with something here are looked up by; the rest is checked afterwards.
-        let (mut on, mut rest): (Vec<(Expr, Expr, usize)>, Vec<Expr>) = (vec![], vec![]);
-        for e in all {
-            let equal = match &e {
-                Expr::Compare { op: CompareOp::Eq, left, right } => {
-                    [(left, right), (right, left)].into_iter().find_map(|(there, here)| {
-                        let column = column(there).filter(|c| *c >= width)? - width;
-                        let ty = &table.physical.fields[column].ty;
-                        let fits =
-                            of(here).iter().all(|c| *c < width) && value_for(there, (**here).clone(), ty).is_some();
-                        fits.then(|| (there.as_ref().clone(), here.as_ref().clone(), column))
-                    })
-                }
-                _ => None,
-            };
-            match equal {
-                Some(equal) if !on.iter().any(|(_, _, c)| *c == equal.2) => on.push(equal),
-                _ => rest.push(e),
-            }
-        }
+        let (on, rest) = keys_of(condition, &table, width);
         let on_at = place(parts.on.span().start);
         if on.is_empty() {
             let e = Error::script(format!("ON has no equality by which '{}' could be asked", parts.name)).at(on_at);
@@ -177,19 +200,7 @@ impl Binder<'_> {
         let mut plan = Plan::Lookup { input: Box::new(input), table, on: keys, left, keep, columns, schema };
         let rest = rest.into_iter().reduce(|a, b| Expr::And(Box::new(a), Box::new(b)));
         if let Some(rest) = rest {
-            let mut columns = plan.columns();
-            let condition = if parts.left {
-                for (_, e) in columns.iter_mut().skip(width) {
-                    let ty = e.ty();
-                    let otherwise = Box::new(Expr::literal(Value::Null, ty.clone()));
-                    let kept = std::mem::replace(e, Expr::literal(Value::Null, ty.clone()));
-                    *e = Expr::Case { branches: vec![(rest.clone(), kept)], otherwise, ty };
-                }
-                None
-            } else {
-                Some(rest)
-            };
-            plan = Plan::calc(plan, condition, columns);
+            plan = only_where(plan, rest, parts.left, width);
         }
         Ok((plan, both))
     }

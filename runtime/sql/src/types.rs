@@ -92,6 +92,7 @@ fn close_angle(p: &mut Parser<'_>) -> Result<(), ParserError> {
     p.expect_token(&Token::Gt).map(|_| ())
 }
 
+#[expect(clippy::too_many_lines, reason = "one flat match, an arm a type")]
 fn parse_kind(p: &mut Parser<'_>, depth: usize) -> Result<TypeKind, ParserError> {
     let at = p.peek_token();
     let name = peek_word(p, 0);

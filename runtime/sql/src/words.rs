@@ -48,7 +48,7 @@ const WORDS: &str = "
 ";
 
 /// Whether a word cannot be a name without quotes.
-pub(crate) fn reserved(word: &str) -> bool {
+pub fn reserved(word: &str) -> bool {
     RESERVED.contains(word.to_ascii_uppercase().as_str())
 }
 

@@ -127,7 +127,7 @@ impl Folder {
         Ok(id)
     }
 
-    /// Takes a job's identity over, from whoever had it before.
+    /// Takes a job's identity over; the process that had it before is fenced off.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -78,7 +78,30 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a folder's store and applies the epochs that it has not. `cache_bytes` bounds each of: what sled keeps decoded,
+    /// Opens a folder's store and applies the epochs that it has not. What is staged is durable with its epoch.
+    ///
+    /// ```
+    /// use weir_core::state::{Changes, Epoch, StateBackend, StateReader};
+    /// use weir_state::{Folder, Store};
+    ///
+    /// let place = tempfile::tempdir().expect("a folder");
+    /// let folder = Folder::open(&place.path().join("job"))?;
+    /// let store = Store::open(&folder, 8 << 20)?;
+    /// let counts = store.operator("counts")?;
+    /// let mut changes = Changes::default();
+    /// changes.set(b"key", b"1");
+    /// store.stage(counts, Epoch(1), changes);
+    /// store.commit(Epoch(1), &vec![], false)?;
+    /// store.close()?;
+    /// drop(store);
+    ///
+    /// let store = Store::open(&folder, 8 << 20)?;
+    /// assert_eq!(store.last_epoch(), Epoch(1));
+    /// assert_eq!(store.get_many(store.operator("counts")?, &[b"key"])?, [Some(b"1".to_vec())]);
+    /// # Ok::<(), weir_core::Error>(())
+    /// ```
+    ///
+    /// `cache_bytes` bounds each of: what sled keeps decoded,
     /// what waits to be applied, what is written between two flushes.
     ///
     /// # Errors

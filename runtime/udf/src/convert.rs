@@ -141,6 +141,7 @@ fn offsets_of(bytes: &[u8], rows: usize, data: usize) -> Result<Vec<i32>, String
 ///
 /// # Errors
 /// What is wrong with it, in words.
+#[expect(clippy::too_many_lines, reason = "one flat match, an arm a type")]
 pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> Result<ArrayRef, String> {
     if format!("{:?}", c.dtype) != format!("{wanted:?}") {
         return Err(format!("a column of {:?} came back, {wanted:?} was declared", c.dtype));

@@ -61,7 +61,7 @@ impl Claim {
         }
     }
 
-    /// Takes the row over from who has it, at an epoch.
+    /// Takes the row over from its owner, at an epoch, and so fences that one off.
     ///
     /// # Errors
     /// When somebody else does so at the same time.

@@ -1,6 +1,6 @@
 //! Reads topics. Weir assigns partitions to its subtasks itself; how far each was read is state, and part of an epoch.
 
-use super::client::{Cluster, PATIENCE};
+use super::client::{Cluster, Context, PATIENCE};
 use super::layout::Layout;
 use super::native::topic_ids;
 use super::positions::{Known, Partition, Start, Stop};
@@ -11,7 +11,7 @@ use crate::format::{decoder, decoder_of};
 use crate::idle_connections::IdleConnections;
 use crate::options::TableSpec;
 use crate::patterns::whole;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -152,45 +152,53 @@ impl KafkaSource {
         // A partition that came while the job did not run is read from its begin: none of its records was seen.
         let start = if known.is_empty() { &shared.start } else { &Start::Earliest };
         shared.begin(&consumer, &mut new, start)?;
-        let mut seen: Vec<(String, i32)> = old.iter().chain(&new).map(|p| (p.topic.clone(), p.partition)).collect();
+        let seen = old.iter().chain(&new).map(|p| (p.topic.clone(), p.partition)).collect();
         shared.assign(old.into_iter().chain(new).collect(), parallelism, generation);
-        if let Some(every) = shared.discovery {
-            let weak = Arc::downgrade(shared);
-            spawn("weir-discovery", move || {
-                let mut looked = Instant::now();
-                loop {
-                    std::thread::sleep(Duration::from_millis(200).min(every));
-                    let Some(shared) = weak.upgrade() else { return };
-                    if shared.generation.load(Ordering::Relaxed) != generation {
-                        return;
-                    }
-                    if looked.elapsed() < every {
-                        continue;
-                    }
-                    looked = Instant::now();
-                    let Ok(found) = shared.found(&consumer) else { continue };
-                    let mut fresh: Vec<Partition> = vec![];
-                    for (topic, partitions) in found {
-                        for p in partitions {
-                            if !seen.iter().any(|(t, n)| *t == topic && *n == p) {
-                                fresh.push(Partition::new(&topic, p, None));
-                            }
-                        }
-                    }
-                    if !fresh.is_empty() && shared.begin(&consumer, &mut fresh, &Start::Earliest).is_ok() {
-                        for p in &fresh {
-                            tracing::info!(
-                                "partition {} of '{}' is new, and is read from its begin",
-                                p.partition,
-                                p.topic
-                            );
-                            seen.push((p.topic.clone(), p.partition));
-                        }
-                        shared.assign(fresh, parallelism, generation);
+        match shared.discovery {
+            Some(every) => discover(shared, consumer, every, seen, (parallelism, generation)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Looks for new partitions from time to time, as long as this is the source's generation.
+fn discover(
+    shared: &Arc<Shared>,
+    consumer: Arc<BaseConsumer<Context>>,
+    every: Duration,
+    mut seen: Vec<(String, i32)>,
+    (parallelism, generation): (usize, u64),
+) -> Result<()> {
+    let weak = Arc::downgrade(shared);
+    spawn("weir-discovery", move || {
+        let mut looked = Instant::now();
+        loop {
+            std::thread::sleep(Duration::from_millis(200).min(every));
+            let Some(shared) = weak.upgrade() else { return };
+            if shared.generation.load(Ordering::Relaxed) != generation {
+                return;
+            }
+            if looked.elapsed() < every {
+                continue;
+            }
+            looked = Instant::now();
+            let Ok(found) = shared.found(&consumer) else { continue };
+            let mut fresh: Vec<Partition> = vec![];
+            for (topic, partitions) in found {
+                for p in partitions {
+                    if !seen.iter().any(|(t, n)| *t == topic && *n == p) {
+                        fresh.push(Partition::new(&topic, p, None));
                     }
                 }
-            })?;
+            }
+            if !fresh.is_empty() && shared.begin(&consumer, &mut fresh, &Start::Earliest).is_ok() {
+                for p in &fresh {
+                    tracing::info!("partition {} of '{}' is new, and is read from its begin", p.partition, p.topic);
+                    seen.push((p.topic.clone(), p.partition));
+                }
+                shared.assign(fresh, parallelism, generation);
+            }
         }
-        Ok(())
-    }
+    })?;
+    Ok(())
 }

@@ -83,6 +83,38 @@ impl ValueState {
 }
 
 /// An ordered map of each key.
+///
+/// # Examples
+/// ```
+/// # use std::sync::Arc;
+/// # use weir_core::{clock::SystemClock, graph::{JobIdentity, SubtaskContext}, memory_store::MemoryStore, metrics::Metrics};
+/// # use weir_core::state::{StateBackend, StateHandle};
+/// use weir_core::keyed::{KeyedState, MapState, TimeDomain, Timers};
+/// # let store = Arc::new(MemoryStore::default());
+/// # let context = SubtaskContext {
+/// #     node: "example".to_string(), subtask: 0, parallelism: 1,
+/// #     job: JobIdentity { id: String::new(), run: String::new() },
+/// #     state: StateHandle { operator: store.operator("example")?, reader: store.clone() },
+/// #     cache_bytes: 1 << 20, batch_rows: 8192,
+/// #     metrics: Metrics::new()?.subtask("example", 0), clock: Arc::new(SystemClock),
+/// # };
+///
+/// // What an operator has, of which each key has its own entries.
+/// const PRICES: MapState = MapState::new(0);
+/// let mut state: KeyedState<()> = KeyedState::open((), &context, 0)?;
+/// let mut timers = Timers::new(TimeDomain::Event, &context);
+///
+/// PRICES.put(&mut state, b"shop", b"pear", b"3");
+/// PRICES.put(&mut state, b"shop", b"apple", b"2");
+/// PRICES.put(&mut state, b"market", b"fig", b"9");
+/// let of_shop: Vec<_> = PRICES.range(&state, b"shop", b"", None).collect::<weir_core::Result<_>>()?;
+/// assert_eq!(of_shop, [(b"apple".to_vec(), b"2".to_vec()), (b"pear".to_vec(), b"3".to_vec())]);
+///
+/// timers.set(&mut state, 1000, b"shop");
+/// assert_eq!(timers.due(&mut state, 999, 10)?, []);
+/// assert_eq!(timers.due(&mut state, 1000, 10)?, [(1000, b"shop".to_vec())]);
+/// # Ok::<(), weir_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct MapState(u8);
 

@@ -111,7 +111,7 @@ impl Coordinator {
             }
             Action::GivenUp(Reason::Rescale) => tracing::debug!("the epoch on its way is given up"),
             Action::Finish { result, asked } => {
-                self.control.pause.ended(asked);
+                self.control.pause.ended(asked, Instant::now());
                 self.shared.finish(result);
                 System::current().stop();
             }

@@ -330,6 +330,7 @@ impl<'a> Generation<'a> {
     }
 
     /// Does the work that a thread has.
+    #[expect(clippy::too_many_lines, reason = "one flat match, an arm a kind of work")]
     fn work(&mut self, at: usize, work: Work<Vec<Row>>, random: &mut Rng) {
         let kind = self.nodes[self.subtasks[at].node].kind;
         let mut out: Vec<Row> = vec![];

@@ -262,6 +262,7 @@ fn close(frames: &mut Vec<Frame>) {
 }
 
 /// Appends what a letter stands for.
+#[expect(clippy::too_many_lines, reason = "one flat match, an arm a letter")]
 fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
     use Field as F;
     let counts = |allowed: &[usize]| match allowed.contains(&n) {

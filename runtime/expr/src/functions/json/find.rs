@@ -45,6 +45,7 @@ impl Search<'_> {
     }
 
     /// Goes on from a node with a step.
+    #[expect(clippy::too_many_lines, reason = "one flat match, an arm a step of the path")]
     fn from(&mut self, step: usize, node: &Json) -> Result<(), Nowhere> {
         let Some(next) = self.path.steps.get(step) else {
             self.found.push(node.clone());

@@ -244,6 +244,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Runs from an instruction at a place to the next `Done`; gives the place there.
+    #[expect(clippy::too_many_lines, reason = "one loop over one flat match, an arm an instruction")]
     fn run(&mut self, step: usize, at: usize) -> Result<Option<usize>, String> {
         let program = self.program;
         let (mut step, mut at) = (step, at);

@@ -25,6 +25,7 @@ pub(super) fn by_letter(c: char, unicode: bool) -> Option<(&'static str, bool)> 
 }
 
 /// The inside of a class that `\p{…}` names.
+#[expect(clippy::too_many_lines, reason = "one flat match, an arm a name")]
 fn by_name(name: &str, unicode: bool) -> Result<String, NoPattern> {
     let unknown = || NoPattern::Invalid(format!("there is no class \\p{{{name}}}"));
     let property = |p: &str| Ok(format!(r"\p{{{p}}}"));
