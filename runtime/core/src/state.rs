@@ -68,6 +68,11 @@ impl Changes {
         key.iter().for_each(|k| self.bytes.extend_from_slice(k));
         self.bytes.extend_from_slice(&GONE.to_le_bytes());
     }
+    /// Makes room for so many more changes of the size of those that are there: what grows by and by is copied again and again.
+    pub fn reserve(&mut self, more: usize) {
+        self.bytes.reserve((self.bytes.len() / self.len().max(1) + 4) * more);
+        self.starts.reserve(more);
+    }
     /// The number of changes.
     pub fn len(&self) -> usize {
         self.starts.len()

@@ -126,6 +126,7 @@ impl Aggregate {
             Aggregate::ListAgg { .. } if args[0].is_text() => SqlType::STRING,
             Aggregate::ListAgg { .. } => return Err(wrong()),
             Aggregate::Percentile { .. } if !args.iter().all(SqlType::is_numeric) => return Err(wrong()),
+            Aggregate::Percentile { .. } if args.get(1).is_some_and(|times| !times.is_integer()) => return Err(wrong()),
             Aggregate::Percentile { several: false, .. } => SqlType::DOUBLE,
             Aggregate::Percentile { .. } => SqlType::from(TypeKind::Array(Box::new(SqlType::DOUBLE))),
             Aggregate::ArrayAgg => SqlType::from(TypeKind::Array(Box::new(args[0].clone()))),

@@ -46,15 +46,15 @@ struct Rows;
 
 impl Codec for Rows {
     type Value = Vec<u8>;
-    fn encode(&self, rows: &Vec<u8>, written: u64, out: &mut Vec<u8>) {
+    fn encode(&self, _place: u32, rows: &Vec<u8>, written: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&written.to_be_bytes());
         out.extend_from_slice(rows);
     }
-    fn decode(&self, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<Vec<u8>> {
+    fn decode(&mut self, _place: u32, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<Vec<u8>> {
         let cut = || Error::state("a row in the state is cut short");
         bytes.get(8..).map(<[u8]>::to_vec).ok_or_else(cut)
     }
-    fn bytes(&self, rows: &Vec<u8>) -> usize {
+    fn bytes(&self, _place: u32, rows: &Vec<u8>) -> usize {
         rows.len()
     }
 }
@@ -182,8 +182,8 @@ impl Operator for Normalize {
         Ok(())
     }
 
-    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
-        self.rows.checkpoint(epoch)
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        self.rows.checkpoint()
     }
 
     fn preferred_rows(&self) -> usize {

@@ -9,31 +9,95 @@ use crate::run::Run;
 use crate::sled_store::{Applied, FANOUT, Handles, put, set_place, sled_error};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use weir_core::key::KEY_GROUPS;
+use weir_core::state::{Changes, OperatorId};
 use weir_core::{Result, failpoint};
 
-/// A change's place: the begin of its key as a number, by which most are told apart; its run; its number there.
-type Sortable = (u64, u32, u32);
+/// A change's place: its run, and its number there.
+type Place = (u32, u32);
 
-fn begin(key: &[u8]) -> u64 {
+/// What a key has behind the bytes that all have in common, as a number, by which most are told apart.
+fn begin(key: &[u8], common: usize) -> u64 {
     let mut b = [0; 8];
-    let n = key.len().min(8);
-    b[..n].copy_from_slice(&key[..n]);
+    let rest = key.get(common..).unwrap_or_default();
+    let n = rest.len().min(8);
+    b[..n].copy_from_slice(&rest[..n]);
     u64::from_be_bytes(b)
 }
 
-/// The changes of one operator in the order of their keys; of a key that changed several times, the last change only.
-fn in_order<'a>(runs: &[&'a Run]) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
-    let mut all: Vec<Sortable> = Vec::with_capacity(runs.iter().map(|r| r.changes.len()).sum());
-    for (r, run) in runs.iter().enumerate() {
-        all.extend(run.changes.iter().enumerate().map(|(i, (k, _))| (begin(k), r as u32, i as u32)));
+/// How many bytes two keys have in common at their begin.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// The changes of one operator in the order of their keys, a key group at a time; of a key that changed several times, the last
+/// change only.
+fn in_order<'a>(runs: &'a [&'a Run]) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+    // A shorter key is in front of all groups, and what the engine keeps is behind them.
+    let group =
+        |key: &[u8]| key.first_chunk::<2>().map_or(0, |g| usize::from(u16::from_be_bytes(*g).min(KEY_GROUPS)) + 1);
+    let changes =
+        || runs.iter().zip(0u32..).flat_map(|(run, r)| run.changes.iter().zip(0u32..).map(move |(c, i)| (c.0, r, i)));
+    let mut ends = vec![0usize; usize::from(KEY_GROUPS) + 2];
+    changes().for_each(|(key, ..)| ends[group(key)] += 1);
+    let mut at = 0;
+    for end in &mut ends {
+        (at, *end) = (at + *end, at);
     }
-    let key = |s: &Sortable| runs[s.1 as usize].changes.get(s.2 as usize).0;
+    let mut places: Vec<Place> = vec![(0, 0); at];
+    for (key, r, i) in changes() {
+        let next = &mut ends[group(key)];
+        places[*next] = (r, i);
+        *next += 1;
+    }
+    let mut from = 0;
+    ends.into_iter().flat_map(move |to| {
+        let of_group = sorted(runs, &places[from..to]);
+        from = to;
+        of_group
+    })
+}
+
+/// The runs of some epochs, oldest first, as one for each operator: what is left of their changes.
+pub(crate) fn merged(runs: &[Arc<Run>]) -> Vec<Run> {
+    let merge = |operator| {
+        let ours: Vec<&Run> = runs.iter().filter(|r| r.operator == operator).map(Arc::as_ref).collect();
+        let mut changes = Changes::default();
+        for (key, value) in in_order(&ours) {
+            match value {
+                Some(value) => changes.set(key, value),
+                None => changes.remove(&[key]),
+            }
+        }
+        Run::new(operator, changes)
+    };
+    operators(runs).into_iter().map(merge).collect()
+}
+
+/// The operators of some runs, each once.
+fn operators(runs: &[Arc<Run>]) -> Vec<OperatorId> {
+    let mut operators: Vec<_> = runs.iter().map(|r| r.operator).collect();
+    operators.sort_unstable();
+    operators.dedup();
+    operators
+}
+
+/// What [`in_order`] gives of one key group, whose changes are given in the order in which they came.
+fn sorted<'a>(runs: &[&'a Run], places: &[Place]) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+    let change = |(r, i): Place| runs[r as usize].changes.get(i as usize);
+    let Some((first, rest)) = places.split_first() else { return vec![] };
+    let first = change(*first).0;
+    let same = rest.iter().map(|p| common(first, change(*p).0)).min().unwrap_or(0);
+    let mut all: Vec<(u64, Place)> = places.iter().map(|p| (begin(change(*p).0, same), *p)).collect();
     all.sort_unstable_by(|a, b| {
-        let by_key = a.0.cmp(&b.0).then_with(|| key(a).cmp(key(b)));
-        by_key.then((a.1, a.2).cmp(&(b.1, b.2)))
+        let by_key = a.0.cmp(&b.0).then_with(|| change(a.1).0.cmp(change(b.1).0));
+        by_key.then(a.1.cmp(&b.1))
     });
-    let last = |i: &usize| all.get(i + 1).is_none_or(|next| next.0 != all[*i].0 || key(next) != key(&all[*i]));
-    (0..all.len()).filter(last).map(|i| runs[all[i].1 as usize].changes.get(all[i].2 as usize)).collect()
+    let last = |i: &usize| {
+        let (of, place) = all[*i];
+        all.get(i + 1).is_none_or(|next| next.0 != of || change(next.1).0 != change(place).0)
+    };
+    (0..all.len()).filter(last).map(|i| change(all[i].1)).collect()
 }
 
 /// How much sled holds of what was written: an estimate, for it does not tell.
@@ -70,16 +134,13 @@ pub(crate) fn apply(
     budget: usize,
     leave: &AtomicBool,
 ) -> Result<bool> {
-    let mut operators: Vec<_> = runs.iter().map(|r| r.operator).collect();
-    operators.sort_unstable();
-    operators.dedup();
     let changes: usize = runs.iter().map(|r| r.changes.len()).sum();
     let bytes: usize = runs.iter().map(|r| r.changes.packed().len()).sum();
     let held = Held::new(place.keys, changes as u64, bytes as u64, budget as u64);
     let mut buffer = vec![];
-    for operator in operators {
+    for operator in operators(runs) {
         let ours: Vec<&Run> = runs.iter().filter(|r| r.operator == operator).map(Arc::as_ref).collect();
-        let mut changes = in_order(&ours).into_iter().peekable();
+        let mut changes = in_order(&ours).peekable();
         while changes.peek().is_some() {
             if leave.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -114,7 +175,7 @@ pub(crate) fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_core::state::{Changes, OperatorId};
+    use crate::run::Wanted;
 
     #[test]
     fn the_last_change_of_a_key_counts() {
@@ -130,15 +191,20 @@ mod tests {
         };
         let a = run(&[("long key, b", Some("1")), ("long key, a", Some("1")), ("x", Some("1"))]);
         let b = run(&[("x", None), ("long key, b", Some("2")), ("long key, b", Some("3"))]);
-        let found: Vec<_> = in_order(&[&a, &b]);
+        let runs = [&a, &b];
+        let found: Vec<_> = in_order(&runs).collect();
+        let one = merged(&runs.map(|r| Arc::new(Run::new(r.operator, r.changes.clone()))));
+        assert_eq!(one.len(), 1);
+        assert_eq!(one[0].changes.iter().collect::<Vec<_>>(), found);
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         let found: Vec<_> = found.into_iter().map(|(k, v)| (text(k), v.map(text))).collect();
         let wanted = [("long key, a", Some("1")), ("long key, b", Some("3")), ("x", None)];
         let wanted: Vec<_> = wanted.into_iter().map(|(k, v)| (k.to_string(), v.map(str::to_string))).collect();
         assert_eq!(found, wanted);
-        assert_eq!(b.get(OperatorId(1), b"long key, b"), Some(Some(&b"3"[..])));
-        assert_eq!(b.get(OperatorId(1), b"x"), Some(None));
-        assert_eq!(b.get(OperatorId(2), b"x"), None);
+        let got = |operator, key: &'static str| b.get(OperatorId(operator), Wanted::new(key.as_bytes()));
+        assert_eq!(got(1, "long key, b"), Some(Some(&b"3"[..])));
+        assert_eq!(got(1, "x"), Some(None));
+        assert_eq!(got(2, "x"), None);
     }
 
     #[test]

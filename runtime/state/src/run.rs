@@ -4,15 +4,15 @@ use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::iter::Peekable;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use weir_core::state::{Changes, KeyRange, OperatorId};
 
 /// Changes of a subtask. Where a key is there twice, the index has the later one.
 pub(crate) struct Run {
     pub operator: OperatorId,
     pub changes: Changes,
-    index: HashTable<u32>,
-    hasher: ahash::RandomState,
+    /// Made when a key is looked up first: a job whose keys are all in memory looks none up.
+    index: OnceLock<HashTable<u32>>,
     /// The least and the greatest key group.
     groups: ([u8; 2], [u8; 2]),
     /// The changes that the index has, by their keys: made when a range is read first.
@@ -26,33 +26,56 @@ fn group(key: &[u8]) -> [u8; 2] {
     key.first_chunk::<2>().copied().unwrap_or_default()
 }
 
+/// One for all runs, so that a key is hashed once for all of them.
+static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
+
+/// A key that is looked up in several runs, with its hash.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    key: &'a [u8],
+    hash: u64,
+}
+
+impl Wanted<'_> {
+    pub fn new(key: &[u8]) -> Wanted<'_> {
+        Wanted { key, hash: HASHER.hash_one(key) }
+    }
+}
+
 impl Run {
     pub fn new(operator: OperatorId, changes: Changes) -> Run {
-        let hasher = ahash::RandomState::new();
-        let mut index: HashTable<u32> = HashTable::with_capacity(changes.len());
         let mut groups = ([u8::MAX; 2], [0; 2]);
-        for (at, (key, _)) in changes.iter().enumerate() {
+        for (key, _) in changes.iter() {
             let g = group(key);
             groups = (groups.0.min(g), groups.1.max(g));
-            let hash = hasher.hash_one(key);
-            let again = |i: &u32| hasher.hash_one(changes.get(*i as usize).0);
-            match index.find_mut(hash, |i| changes.get(*i as usize).0 == key) {
-                Some(i) => *i = at as u32,
-                None => {
-                    index.insert_unique(hash, at as u32, again);
+        }
+        Run { operator, changes, index: OnceLock::new(), groups, ordered: OnceLock::new() }
+    }
+
+    fn index(&self) -> &HashTable<u32> {
+        self.index.get_or_init(|| {
+            let key = |at: u32| self.changes.get(at as usize).0;
+            let mut index: HashTable<u32> = HashTable::with_capacity(self.changes.len());
+            for at in 0..self.changes.len() as u32 {
+                let hash = HASHER.hash_one(key(at));
+                match index.find_mut(hash, |i| key(*i) == key(at)) {
+                    Some(i) => *i = at,
+                    None => {
+                        index.insert_unique(hash, at, |i| HASHER.hash_one(key(*i)));
+                    }
                 }
             }
-        }
-        Run { operator, changes, index, hasher, groups, ordered: OnceLock::new() }
+            index
+        })
     }
 
     /// The new value of a key, if this run has one: `Some(None)` when the key goes.
-    pub fn get(&self, operator: OperatorId, key: &[u8]) -> Option<Option<&[u8]>> {
-        let g = group(key);
+    pub fn get(&self, operator: OperatorId, wanted: Wanted<'_>) -> Option<Option<&[u8]>> {
+        let g = group(wanted.key);
         if self.operator != operator || g < self.groups.0 || g > self.groups.1 {
             return None;
         }
-        let at = self.index.find(self.hasher.hash_one(key), |i| self.changes.get(*i as usize).0 == key)?;
+        let at = self.index().find(wanted.hash, |i| self.changes.get(*i as usize).0 == wanted.key)?;
         Some(self.changes.get(*at as usize).1)
     }
 
@@ -71,7 +94,7 @@ impl Run {
 
     fn ordered(&self) -> &[u32] {
         self.ordered.get_or_init(|| {
-            let mut all: Vec<u32> = self.index.iter().copied().collect();
+            let mut all: Vec<u32> = self.index().iter().copied().collect();
             all.sort_unstable_by_key(|at| self.changes.get(*at as usize).0);
             all
         })
@@ -79,7 +102,9 @@ impl Run {
 
     /// Bytes in memory, about.
     pub fn bytes(&self) -> usize {
-        self.changes.bytes() + 5 * self.index.capacity() + 4 * self.ordered.get().map_or(0, Vec::len)
+        self.changes.bytes()
+            + 5 * self.index.get().map_or(0, HashTable::capacity)
+            + 4 * self.ordered.get().map_or(0, Vec::len)
     }
 }
 

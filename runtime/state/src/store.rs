@@ -4,7 +4,7 @@ use crate::applier;
 use crate::epoch_file;
 use crate::filter::Filter;
 use crate::folder::Folder;
-use crate::run::{Merged, Run};
+use crate::run::{Merged, Run, Wanted};
 use crate::sled_store::{self as own, Applied, Handles, sled_error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,6 +17,9 @@ use weir_core::{Error, Result};
 
 /// Epochs that wait to be applied together at most: each keeps its file until then.
 const EPOCHS: usize = 64;
+
+/// Bytes of epochs' files that wait to be applied together at most, in batches.
+const FILES: usize = 2;
 
 /// Bytes of the filter of keys at most: good for some fifteen million keys, and of use up to a hundred million.
 const FILTER: usize = 16 << 20;
@@ -59,6 +62,12 @@ impl Shared {
     fn runs(&self) -> Vec<Arc<Run>> {
         let staged = self.staged.read().unwrap_or_else(PoisonError::into_inner);
         staged.values().flatten().cloned().collect()
+    }
+
+    /// The runs of some epochs, in their order.
+    fn runs_of(&self, epochs: &[Epoch]) -> Vec<Arc<Run>> {
+        let staged = self.staged.read().unwrap_or_else(PoisonError::into_inner);
+        epochs.iter().filter_map(|e| staged.get(e)).flatten().cloned().collect()
     }
 }
 
@@ -219,27 +228,67 @@ fn fill(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
+/// Puts epochs that wait to be applied together before they are many: keys that change in each of them then take memory once.
+struct Tidy {
+    /// Bytes that wait when this was last done, and how many more make it due.
+    last: usize,
+    more: usize,
+}
+
+impl Tidy {
+    fn new(batch_bytes: usize) -> Tidy {
+        Tidy { last: 0, more: batch_bytes / 4 }
+    }
+
+    fn is_due(&self, bytes: usize) -> bool {
+        bytes > self.last + self.more
+    }
+
+    /// Makes one epoch of all `taken`, the last of them. Gives the bytes that they have now.
+    fn merged(&mut self, shared: &Shared, taken: &[Epoch], bytes: usize) -> usize {
+        let Some(last) = taken.last() else { return bytes };
+        let runs = shared.runs_of(taken);
+        let merged: Vec<Arc<Run>> = applier::merged(&runs).into_iter().map(Arc::new).collect();
+        let left: usize = merged.iter().map(|r| r.bytes()).sum();
+        // Keys that do not come again are not worth the trouble a second time.
+        self.more = if left > bytes / 4 * 3 { usize::MAX / 2 } else { self.more };
+        self.last = left;
+        {
+            let mut staged = shared.staged.write().unwrap_or_else(PoisonError::into_inner);
+            taken.iter().for_each(|e| drop(staged.remove(e)));
+            staged.insert(*last, merged);
+        }
+        let mut p = locked(&shared.progress);
+        p.waiting = (p.waiting + left).saturating_sub(bytes);
+        drop(p);
+        shared.applied.notify_all();
+        left
+    }
+}
+
 /// The applier's life: gathers durable epochs until they are worth a pass over the store, and puts them there together.
 fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) -> Result<()> {
     let mut open = true;
     while open {
-        let (mut taken, mut bytes) = (vec![], 0);
-        while taken.len() < EPOCHS && bytes < shared.batch_bytes {
+        let (mut taken, mut bytes, mut on_disk) = (vec![], 0, 0);
+        let mut tidy = Tidy::new(shared.batch_bytes);
+        while taken.len() < EPOCHS && bytes < shared.batch_bytes && on_disk < FILES * shared.batch_bytes {
             let Ok(next) = epochs.recv() else {
                 open = false;
                 break;
             };
             bytes += next.bytes;
+            on_disk += next.bytes;
             (place.epoch, place.finished) = (next.epoch.0, next.finished);
             taken.push(next.epoch);
+            if open && tidy.is_due(bytes) {
+                bytes = tidy.merged(shared, &taken, bytes);
+            }
         }
         if taken.is_empty() || shared.leaving.load(Ordering::Relaxed) {
             break;
         }
-        let runs: Vec<Arc<Run>> = {
-            let staged = shared.staged.read().unwrap_or_else(PoisonError::into_inner);
-            taken.iter().filter_map(|e| staged.get(e)).flatten().cloned().collect()
-        };
+        let runs = shared.runs_of(&taken);
         let applying = locked(&shared.applying);
         let (batch, leaving) = (shared.batch_bytes, &shared.leaving);
         let work = || applier::apply(&shared.sled, &shared.filter, &runs, &mut place, batch, leaving);
@@ -397,7 +446,8 @@ impl StateReader for Store {
         self.shared.sled.with(|db| {
             keys.iter()
                 .map(|k| {
-                    if let Some(v) = runs.iter().rev().find_map(|r| r.get(operator, k)) {
+                    let wanted = Wanted::new(k);
+                    if let Some(v) = runs.iter().rev().find_map(|r| r.get(operator, wanted)) {
                         return Ok(v.map(<[u8]>::to_vec));
                     }
                     if !self.shared.filter.lets_through(operator, k) {

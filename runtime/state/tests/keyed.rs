@@ -22,15 +22,15 @@ impl<const L: u32> Codec for Numbers<L> {
     type Value = String;
     const LAYOUT: u32 = L;
     const WRITTEN_AT: usize = 4;
-    fn encode(&self, value: &String, written: u64, out: &mut Vec<u8>) {
+    fn encode(&self, _place: u32, value: &String, written: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&value.parse::<u32>().expect("a number").to_be_bytes());
         out.extend_from_slice(&written.to_be_bytes());
     }
-    fn decode(&self, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<String> {
+    fn decode(&mut self, _place: u32, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<String> {
         let number = bytes.first_chunk().map(|b| u32::from_be_bytes(*b).to_string());
         number.ok_or_else(|| Error::state("cut short"))
     }
-    fn bytes(&self, value: &String) -> usize {
+    fn bytes(&self, _place: u32, value: &String) -> usize {
         value.len()
     }
 }
@@ -223,7 +223,7 @@ fn run(seed: u64, mut open: impl FnMut(Option<Arc<dyn StateBackend>>) -> Arc<dyn
                 compare(random, &mut running, &mut seen, &over);
             }
         }
-        let changes = running.state.checkpoint(Epoch(epoch)).expect("an epoch");
+        let changes = running.state.checkpoint().expect("an epoch");
         store.stage(store.operator("operator").expect("a number"), Epoch(epoch), changes);
         match random.u8(0..10) {
             0 | 1 => {
@@ -296,7 +296,7 @@ fn another_layout_is_refused() {
             Ok(true)
         };
         state.update(&[1, 2], set).expect("an update");
-        let changes = state.checkpoint(Epoch(epoch)).expect("an epoch");
+        let changes = state.checkpoint().expect("an epoch");
         store.stage(store.operator("operator").expect("a number"), Epoch(epoch), changes);
         store.commit(Epoch(epoch), &vec![], false).expect("an epoch");
     }

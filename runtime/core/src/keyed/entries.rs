@@ -1,11 +1,14 @@
 //! Entries of collections and timers: those of the store, and those in memory, which are newer, seen as one.
 
-use super::{COLLECTIONS, Codec, KeyedState, OVERHEAD, PAGE, Slot, TIMERS, written_at};
+use super::{COLLECTIONS, Codec, Entry, KeyedState, PAGE, TIMERS, written_at};
 use crate::Result;
 use crate::state::{KeyRange, Pair, Pairs};
 use std::collections::btree_map;
 use std::iter::Peekable;
 use std::ops::Bound;
+
+/// Bytes that an entry takes in memory beside its own and its key's, about.
+const OVERHEAD: usize = 96;
 
 /// Bytes that an entry takes in memory, about.
 pub(super) fn entry_size(key: &[u8], value: Option<&Vec<u8>>) -> usize {
@@ -46,14 +49,20 @@ impl<C: Codec> KeyedState<C> {
         let asked = keys.len();
         let missing = keys.into_iter().filter(|k| self.stored && !self.entries.contains_key(k));
         let mut missing: Vec<Vec<u8>> = missing.collect();
-        if !self.will_read(asked, &mut missing) {
+        missing.sort_unstable();
+        missing.dedup();
+        self.metrics.state_reads.inc_by(missing.len() as u64);
+        self.metrics.state_hits.inc_by(asked.saturating_sub(missing.len()) as u64);
+        if missing.is_empty() {
             return Ok(());
         }
+        self.make_room();
+        self.uses += 1;
         let refs: Vec<&[u8]> = missing.iter().map(Vec::as_slice).collect();
         let found = self.state.get_many(&refs)?;
         for (key, value) in missing.into_iter().zip(found) {
             self.account.bytes += entry_size(&key, value.as_ref());
-            self.entries.insert(key, Slot { value, written: 0, used: self.epoch, dirty: false });
+            self.entries.insert(key, Entry { value, used: self.uses, dirty: false });
         }
         Ok(())
     }
@@ -64,7 +73,8 @@ impl<C: Codec> KeyedState<C> {
         let old = self.entries.get(&key).map(|s| (entry_size(&key, s.value.as_ref()), s.dirty));
         let (was, was_dirty) = old.unwrap_or_default();
         self.account.note(was, is, was_dirty, true);
-        self.entries.insert(key, Slot { value, written: 0, used: self.epoch, dirty: true });
+        self.uses += 1;
+        self.entries.insert(key, Entry { value, used: self.uses, dirty: true });
     }
 
     /// The entries of a range, in order: those of the store, and those in memory, which are newer.
@@ -83,7 +93,7 @@ impl<C: Codec> KeyedState<C> {
 /// Goes through entries of the store and of memory as if they were one.
 pub(super) struct Merged<'a> {
     stored: Option<Peekable<Pairs<'a>>>,
-    cached: Peekable<btree_map::Range<'a, Vec<u8>, Slot<Vec<u8>>>>,
+    cached: Peekable<btree_map::Range<'a, Vec<u8>, Entry>>,
 }
 
 impl Iterator for Merged<'_> {

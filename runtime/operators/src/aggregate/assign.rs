@@ -4,33 +4,43 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use weir_core::Batch;
 use weir_core::key::Keys;
+use weir_core::keyed::Places;
 
-/// The groups of a batch.
-pub(crate) struct Assignment<'a> {
-    /// The group of each row.
-    pub groups: Vec<u32>,
-    /// The groups' keys.
-    pub keys: Vec<&'a [u8]>,
-}
-
-/// Brings rows with equal keys together.
-pub(crate) fn assign(keys: &Keys) -> Assignment<'_> {
-    let mut places: HashMap<&[u8], u32, RandomState> = HashMap::default();
-    let mut found = Assignment { groups: Vec::with_capacity(keys.len()), keys: vec![] };
-    let mut last: Option<(&[u8], u32)> = None;
+/// Places from 0 for the groups of a batch alone.
+pub(crate) fn assign(keys: &Keys) -> Places {
+    let mut known: HashMap<&[u8], u32, RandomState> = HashMap::default();
+    let mut found = Places { numbers: Vec::with_capacity(keys.len()), ..Places::default() };
     for row in 0..keys.len() {
-        let k = keys.get(row);
-        let at = match last {
-            Some((l, at)) if l == k => at,
-            _ => *places.entry(k).or_insert_with(|| {
-                found.keys.push(k);
-                found.keys.len() as u32 - 1
+        let key = keys.get(row);
+        let number = match row.checked_sub(1) {
+            Some(before) if keys.get(before) == key => found.numbers[before],
+            _ => *known.entry(key).or_insert_with(|| {
+                found.first.push(row as u32);
+                found.first.len() as u32 - 1
             }),
         };
-        last = Some((k, at));
-        found.groups.push(at);
+        found.numbers.push(number);
     }
+    found.places = (0..found.first.len() as u32).collect();
     found
+}
+
+/// The rows of a batch, those of each group together and in their order; and where those of each group end.
+pub(super) fn by_group(found: &Places) -> (Vec<u32>, Vec<usize>) {
+    let mut ends = vec![0; found.places.len()];
+    found.numbers.iter().for_each(|n| ends[*n as usize] += 1);
+    let mut at = 0;
+    for end in &mut ends {
+        (at, *end) = (at + *end, at);
+    }
+    // What is the begin of each group's rows until these are put there is then their end.
+    let mut rows = vec![0; found.numbers.len()];
+    for (row, number) in found.numbers.iter().enumerate() {
+        let next = &mut ends[*number as usize];
+        rows[*next] = row as u32;
+        *next += 1;
+    }
+    (rows, ends)
 }
 
 /// What the changes of a batch do, one after the other.
@@ -49,12 +59,12 @@ impl Signs {
     }
 
     /// As Flink takes changes: a row that goes from a group that is not there is passed over, and with a group's last row all
-    /// goes that it has kept. So a stream of changes may begin anywhere, and cuts between batches change nothing. `before` has
-    /// the rows of each group before the batch.
-    pub fn followed(batch: &Batch, assigned: &Assignment<'_>, mut rows: Vec<i64>) -> Option<Signs> {
+    /// goes that it has kept. So a stream of changes may begin anywhere, and cuts between batches change nothing. `numbers` has
+    /// the group of each row, `rows` the rows of each group before the batch.
+    pub fn followed(batch: &Batch, numbers: &[u32], mut rows: Vec<i64>) -> Option<Signs> {
         let mut signs = Signs::plain(batch, rows.len())?;
         let mut begins = vec![0; rows.len()];
-        for (row, (sign, group)) in signs.of_rows.iter_mut().zip(&assigned.groups).enumerate() {
+        for (row, (sign, group)) in signs.of_rows.iter_mut().zip(numbers).enumerate() {
             let group = *group as usize;
             if *sign < 0 && rows[group] == 0 {
                 *sign = 0;
@@ -66,7 +76,7 @@ impl Signs {
             }
         }
         if signs.anew.contains(&true) {
-            for (row, (sign, group)) in signs.of_rows.iter_mut().zip(&assigned.groups).enumerate() {
+            for (row, (sign, group)) in signs.of_rows.iter_mut().zip(numbers).enumerate() {
                 *sign = if row < begins[*group as usize] { 0 } else { *sign };
             }
         }
@@ -77,9 +87,19 @@ impl Signs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Int8Array};
+    use arrow::array::{ArrayRef, Int8Array, Int32Array};
     use arrow::datatypes::Schema;
     use std::sync::Arc;
+
+    #[test]
+    fn rows_are_put_to_their_groups() {
+        let column: ArrayRef = Arc::new(Int32Array::from(vec![7, 7, 5, 7, 9, 5]));
+        let found = assign(&Keys::encode(&[column], 6));
+        assert_eq!(found.numbers, [0, 0, 1, 0, 2, 1]);
+        assert_eq!((found.places.as_slice(), found.first.as_slice()), (&[0, 1, 2][..], &[0, 2, 4][..]));
+        assert_eq!(by_group(&found), (vec![0, 1, 3, 2, 5, 4], vec![3, 5, 6]));
+        assert_eq!(by_group(&Places::default()), (vec![], vec![]));
+    }
 
     #[test]
     fn changes_count_from_the_last_beginning_of_their_group() {
@@ -87,11 +107,10 @@ mod tests {
         let groups = vec![0, 1, 1, 1, 0, 1, 0, 1];
         let rows = Batch::from_columns(Arc::new(Schema::empty()), Vec::<ArrayRef>::new(), kinds.len());
         let batch = rows.expect("a batch").with_kinds(Some(Int8Array::from(kinds)));
-        let assigned = Assignment { groups, keys: vec![b"a", b"b"] };
-        let signs = Signs::followed(&batch, &assigned, vec![0, 1]).expect("changes");
+        let signs = Signs::followed(&batch, &groups, vec![0, 1]).expect("changes");
         assert_eq!(signs.of_rows, [0, 1, -1, 1, 0, -1, 1, 1]);
         assert_eq!(signs.anew, [false, false]);
-        let signs = Signs::followed(&batch, &assigned, vec![1, 0]).expect("changes");
+        let signs = Signs::followed(&batch, &groups, vec![1, 0]).expect("changes");
         assert_eq!(signs.of_rows, [0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(signs.anew, [true, true]);
         assert!(Signs::plain(&batch.with_kinds(None), 2).is_none());

@@ -1,31 +1,27 @@
 //! GROUP BY: groups in memory, everything older in the store.
 //!
-//! A batch touches each of its keys once in the store; the first touch notes what the group gave before, and at the end
-//! of the batch the difference goes out. A local aggregation in front of an exchange gives one row a key and batch: the
+//! A batch's rows are taken in an aggregate at a time, in columns. What each of its groups gave before is noted first, and the difference
+//! goes out. A local aggregation in front of an exchange gives one row a key and batch: the
 //! key, and the accumulators in the form that the store keeps.
 
-mod accumulator;
 mod assign;
-mod counted;
-mod ordered;
+mod functions;
+mod groups;
 mod out;
-mod result;
-mod stored;
-mod wide;
 
-use accumulator::{Accumulator, Input};
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray};
+use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, UInt32Array};
 use arrow::datatypes::DataType;
-use assign::Signs;
-pub(crate) use assign::{Assignment, assign};
-use out::RowsOut;
+pub(crate) use assign::assign;
+use assign::{Signs, by_group};
+use functions::Rows;
+use groups::Groups;
+use out::{Key, RowsOut};
 use std::sync::Arc;
-use stored::{Group, Groups};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys};
-use weir_core::keyed::{Codec, KeyedState};
-use weir_core::state::{Changes, Epoch};
-use weir_core::{Batch, Field, Result, Schema, SqlType};
+use weir_core::keyed::{KeyedState, Places, Touched};
+use weir_core::state::{Changes, Epoch, Pair};
+use weir_core::{Batch, Error, Field, Result, Schema, SqlType};
 use weir_expr::aggregate::AggregateCall;
 
 /// How an aggregation takes part in a job.
@@ -68,6 +64,17 @@ impl AggregateFactory {
         Schema::new(fields)
     }
 
+    /// The types of the keys in columns.
+    fn key_types(&self) -> Vec<DataType> {
+        self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect()
+    }
+
+    /// Whether results may be large, so that those of a whole batch's groups are not held at once.
+    fn has_large_results(&self) -> bool {
+        let large = |ty: DataType| ty.is_nested() || matches!(ty, DataType::Utf8 | DataType::Binary);
+        self.calls.iter().any(|c| large(c.ty.arrow()))
+    }
+
     /// Whether results go out although they are what they were, so that operators behind do not forget their keys: where keys are
     /// forgotten, and results may change.
     fn refreshes(&self) -> bool {
@@ -81,105 +88,73 @@ impl OperatorFactory for AggregateFactory {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let key_types = self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect();
-        let fresh: Arc<[Accumulator]> =
-            self.calls.iter().map(|c| Accumulator::new(c, &self.input, self.retracts)).collect();
-        let of_batch: Box<[Accumulator]> = fresh.iter().map(Accumulator::of_batch).collect();
+        let groups = || Groups::new(&self.calls, &self.input, self.retracts);
+        if self.stage != Stage::Whole && !groups()?.is_whole() {
+            return Err(Error::internal("an aggregate that keeps parts of its own is computed in two stages"));
+        }
         Ok(Box::new(AggregateOperator {
             plan: Arc::new(self.clone()),
-            key_types,
-            logs: of_batch.iter().any(|a| matches!(a, Accumulator::Log(_))),
-            of_batch,
-            groups: KeyedState::open(Groups { fresh: fresh.clone() }, &context, self.ttl_millis)?,
-            codec: Groups { fresh },
+            one_by_one: self.has_large_results(),
+            groups: KeyedState::open(groups()?, &context, self.ttl_millis)?,
+            others: groups()?,
             subtask: context.subtask,
             parallelism: context.parallelism,
         }))
     }
 }
 
-/// What a batch does to a group.
-struct Part {
-    /// How many rows more it has, or less.
-    rows: i64,
-    /// Whether all that it had is gone.
-    anew: bool,
-    accumulators: Box<[Accumulator]>,
-}
-
-impl Group {
-    /// Takes in what a batch does.
-    fn take(&mut self, part: Part, codec: &Groups) -> Result<()> {
-        if part.anew {
-            self.reset(codec);
-        }
-        self.rows += part.rows;
-        self.accumulators.iter_mut().zip(part.accumulators).try_for_each(|(a, b)| a.merge(b))?;
-        if self.rows == 0 {
-            // What is left are errors of rounding.
-            self.reset(codec);
-        }
-        Ok(())
-    }
-
-    fn reset(&mut self, codec: &Groups) {
-        self.rows = 0;
-        self.accumulators.iter_mut().zip(codec.fresh.iter()).for_each(|(a, fresh)| a.reset(fresh));
-    }
-}
-
 struct AggregateOperator {
     plan: Arc<AggregateFactory>,
-    key_types: Arc<[DataType]>,
-    /// The accumulators for the rows of a batch; whether any of these is a log.
-    of_batch: Box<[Accumulator]>,
-    logs: bool,
+    /// Whether groups give out their results one after the other.
+    one_by_one: bool,
     groups: KeyedState<Groups>,
-    codec: Groups,
+    /// Groups that are not kept: those of a batch alone, and those of the store when results go out at the end.
+    others: Groups,
     subtask: usize,
     parallelism: usize,
 }
 
-/// How many groups are looked up together.
-const AHEAD: usize = 32;
+/// Groups whose results go out together at the end.
+const PAGE: usize = 4096;
 
 impl Operator for AggregateOperator {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let key_columns: Vec<ArrayRef> = match self.plan.stage {
             Stage::Final => batch.data.columns()[..self.plan.keys.len()].to_vec(),
-            _ => self.plan.keys.iter().map(|k| batch.data.column(*k).clone()).collect(),
+            Stage::Whole | Stage::Local => self.plan.keys.iter().map(|k| batch.data.column(*k).clone()).collect(),
         };
         let keys = Keys::encode(&key_columns, batch.rows());
-        let assigned = assign(&keys);
         if self.plan.stage == Stage::Local {
-            return self.local(&batch, &assigned, &key_columns, out);
+            return self.local(&batch, &keys, &key_columns, out);
         }
-        self.groups.prefetch(assigned.keys.iter().copied())?;
-        // Accumulators of the batch, then merged into the groups: the map is asked once a key.
-        let parts = self.accumulate(&batch, &assigned)?;
-        let mut rows_out = (!self.plan.at_end).then(|| RowsOut::new(self));
-        for (at, (k, part)) in assigned.keys.iter().copied().zip(parts).enumerate() {
-            if at % AHEAD == 0 {
-                self.groups.warm(&assigned.keys[at..assigned.keys.len().min(at + AHEAD)]);
-            }
-            let (codec, logs) = (&self.codec, self.logs);
-            self.groups.update(k, |group| {
-                match group {
-                    Some(g) => {
-                        rows_out.iter_mut().try_for_each(|o| o.before(g))?;
-                        g.take(part, codec)?;
+        let found = self.groups.places(&keys)?;
+        let mut rows_out = (!self.plan.at_end).then(|| RowsOut::new(&self.plan, Some(&key_columns)));
+        let (plan, one_by_one) = (&self.plan, self.one_by_one && !self.plan.at_end);
+        self.groups.change(&found.places, |groups, touched| {
+            let change = Change::new(plan, &batch, &found, groups, touched)?;
+            let step = if one_by_one { 1 } else { found.places.len().max(1) };
+            let (rows, ends) = if one_by_one { by_group(&found) } else { (vec![], vec![]) };
+            for from in (0..found.places.len()).step_by(step) {
+                let to = (from + step).min(found.places.len());
+                if let Some(o) = &mut rows_out {
+                    o.begin();
+                    (from..to).try_for_each(|n| o.before(groups, found.places[n] as usize, touched[n].there))?;
+                }
+                let begin = || from.checked_sub(1).map_or(0, |before| ends[before]);
+                change.take(groups, from..to, one_by_one.then(|| &rows[begin()..ends[from]]))?;
+                for n in from..to {
+                    let at = found.places[n] as usize;
+                    if !change.settle(groups, at, &mut touched[n]) {
+                        continue;
                     }
-                    // Nothing came that did not go again.
-                    None if part.rows <= 0 => return Ok(false),
-                    None if logs => group.insert(codec.fresh()).take(part, codec)?,
-                    None => *group = Some(Group { rows: part.rows, accumulators: part.accumulators }),
+                    if let Some(o) = &mut rows_out {
+                        let key = Key { encoded: keys.get(found.first[n] as usize), row: found.first[n] };
+                        o.after(n - from, key, groups, at, out)?;
+                    }
                 }
-                if let Some(g) = group {
-                    rows_out.iter_mut().try_for_each(|o| o.after(k, g, out))?;
-                }
-                Ok(true)
-            })?;
-        }
+            }
+            Ok(())
+        })?;
         rows_out.map_or(Ok(()), |o| o.finish(out).map(drop))
     }
 
@@ -195,30 +170,37 @@ impl Operator for AggregateOperator {
         for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
             let mut older = self.groups.all_stored(group);
             loop {
-                let page: Vec<(Vec<u8>, Group)> = older.by_ref().take(4096).collect::<Result<_>>()?;
+                let page: Vec<Pair> = older.by_ref().take(PAGE).collect::<Result<_>>()?;
                 if page.is_empty() {
                     break;
                 }
-                given += self.emit_rows(page.iter().map(|(k, g)| (k.as_slice(), g)), out)?;
+                for (at, (k, v)) in page.iter().enumerate() {
+                    self.others.read(at as u32, k, v, self.groups.store())?;
+                }
+                let groups = page.iter().enumerate().map(|(at, (k, _))| (k.as_slice(), at as u32));
+                given += emit(&self.plan, &self.others, groups, out)?;
+                self.others.clear();
             }
         }
-        let mut all: Vec<(&[u8], &Group)> = self.groups.all_cached().collect();
-        all.sort_by_key(|(k, _)| *k);
-        for chunk in all.chunks(4096) {
-            given += self.emit_rows(chunk.iter().copied(), out)?;
+        let mut all: Vec<(&[u8], u32)> = self.groups.all_cached().map(|(k, at, ())| (k, at)).collect();
+        all.sort_unstable();
+        for page in all.chunks(PAGE) {
+            given += emit(&self.plan, self.groups.codec(), page.iter().copied(), out)?;
         }
         if given == 0 && self.plan.keys.is_empty() {
             // Without a key there is one group, whatever it has.
-            let empty = Group { rows: 1, ..self.codec.fresh() };
-            self.emit_rows(std::iter::once((&[][..], &empty)), out)?;
+            self.others.grow(1);
+            self.others.rows[0] = 1;
+            emit(&self.plan, &self.others, std::iter::once((&[][..], 0)), out)?;
+            self.others.clear();
         }
         Ok(())
     }
 
-    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         match self.plan.stage {
             Stage::Local => Ok(Changes::default()),
-            Stage::Whole | Stage::Final => self.groups.checkpoint(epoch),
+            Stage::Whole | Stage::Final => self.groups.checkpoint(),
         }
     }
 
@@ -233,94 +215,129 @@ impl Operator for AggregateOperator {
 }
 
 impl AggregateOperator {
-    fn accumulate(&self, batch: &Batch, assigned: &Assignment<'_>) -> Result<Vec<Part>> {
-        if self.plan.stage == Stage::Final {
-            return self.put_together(batch, assigned);
-        }
-        let count = assigned.keys.len();
-        let part = || Part { rows: 0, anew: false, accumulators: self.of_batch.clone() };
-        let mut out: Vec<Part> = (0..count).map(|_| part()).collect();
-        let signs = if self.plan.stage == Stage::Whole && self.plan.retracts && batch.kinds.is_some() {
-            let rows = |k: &&[u8]| self.groups.cached(k).map_or(0, |g| g.rows);
-            Signs::followed(batch, assigned, assigned.keys.iter().map(rows).collect())
-        } else {
-            Signs::plain(batch, count)
-        };
-        match &signs {
-            Some(s) => {
-                assigned.groups.iter().zip(&s.of_rows).for_each(|(g, s)| out[*g as usize].rows += s);
-                out.iter_mut().zip(&s.anew).for_each(|(part, anew)| part.anew = *anew);
-            }
-            None => assigned.groups.iter().for_each(|g| out[*g as usize].rows += 1),
-        }
-        for (i, call) in self.plan.calls.iter().enumerate() {
-            let filter: Option<&BooleanArray> = call.filter.map(|f| batch.data.column(f).as_boolean());
-            let args: Vec<&ArrayRef> = call.args.iter().map(|a| batch.data.column(*a)).collect();
-            let input = Input::new(call, &args);
-            for (row, group) in assigned.groups.iter().enumerate() {
-                if filter.is_some_and(|f| f.is_null(row) || !f.value(row)) {
-                    continue;
-                }
-                let sign = signs.as_ref().map_or(1, |s| s.of_rows[row]);
-                if sign != 0 {
-                    out[*group as usize].accumulators[i].add(&input, row, sign);
-                }
-            }
-        }
-        Ok(out)
-    }
-
-    /// The partial results of a batch, each group's together.
-    fn put_together(&self, batch: &Batch, assigned: &Assignment<'_>) -> Result<Vec<Part>> {
-        let none = || Part { rows: 0, anew: false, accumulators: Box::default() };
-        let mut out: Vec<Part> = assigned.keys.iter().map(|_| none()).collect();
-        let bytes = batch.data.column(self.plan.keys.len());
-        let bytes = bytes.as_binary::<i32>();
-        for (row, at) in assigned.groups.iter().enumerate() {
-            let partial = self.codec.decode_group(bytes.value(row))?;
-            let part = &mut out[*at as usize];
-            part.rows += partial.rows;
-            if part.accumulators.is_empty() {
-                part.accumulators = partial.accumulators;
-            } else {
-                part.accumulators.iter_mut().zip(partial.accumulators).try_for_each(|(a, b)| a.merge(b))?;
-            }
-        }
-        Ok(out)
-    }
-
-    fn local(
-        &mut self,
-        batch: &Batch,
-        assigned: &Assignment<'_>,
-        key_columns: &[ArrayRef],
-        out: &mut Collector,
-    ) -> Result<()> {
-        let mut first: Vec<u32> = vec![u32::MAX; assigned.keys.len()];
-        for (row, g) in assigned.groups.iter().enumerate().rev() {
-            first[*g as usize] = row as u32;
-        }
-        let rows = arrow::array::UInt32Array::from(first);
+    fn local(&mut self, batch: &Batch, keys: &Keys, key_columns: &[ArrayRef], out: &mut Collector) -> Result<()> {
+        let found = assign(keys);
+        let groups = &mut self.others;
+        Change::new(&self.plan, batch, &found, groups, &[])?.take(groups, 0..found.places.len(), None)?;
+        let first = UInt32Array::from(found.first);
         let mut columns: Vec<ArrayRef> =
-            key_columns.iter().map(|c| arrow::compute::take(c, &rows, None)).collect::<Result<_, _>>()?;
+            key_columns.iter().map(|c| arrow::compute::take(c, &first, None)).collect::<Result<_, _>>()?;
         let mut bytes = BinaryBuilder::new();
         let mut one = vec![];
-        for Part { rows, accumulators, .. } in self.accumulate(batch, assigned)? {
+        for at in 0..found.places.len() {
             one.clear();
-            self.codec.encode(&Group { rows, accumulators }, 0, &mut one);
+            groups.encode(at, 0, &mut one);
+            groups.reset(at);
             bytes.append_value(&one);
         }
         columns.push(Arc::new(bytes.finish()));
-        let n = assigned.keys.len();
-        out.emit(Batch::from_columns(self.plan.local_schema().arrow(), columns, n)?);
+        out.emit(Batch::from_columns(self.plan.local_schema().arrow(), columns, found.places.len())?);
         Ok(())
     }
+}
 
-    fn emit_rows<'a>(&self, groups: impl Iterator<Item = (&'a [u8], &'a Group)>, out: &mut Collector) -> Result<usize> {
-        let mut rows_out = RowsOut::new(self);
-        for (k, g) in groups {
-            rows_out.after(k, g, out)?;
+/// Gives out groups at their places.
+fn emit<'a>(
+    plan: &Arc<AggregateFactory>,
+    groups: &Groups,
+    all: impl Iterator<Item = (&'a [u8], u32)>,
+    out: &mut Collector,
+) -> Result<usize> {
+    let mut rows_out = RowsOut::new(plan, None);
+    for (key, at) in all {
+        rows_out.whole(key, groups, at as usize, out)?;
+    }
+    rows_out.finish(out)
+}
+
+/// What a batch does to its groups.
+struct Change<'a> {
+    found: &'a Places,
+    /// The place of each row's group.
+    places: Vec<u32>,
+    signs: Option<Signs>,
+    /// What each aggregate reads: its arguments, and which rows count.
+    reads: Vec<(Vec<ArrayRef>, Option<&'a BooleanArray>)>,
+    /// In their place, partial results of groups in their stored form.
+    partial: Option<Vec<&'a [u8]>>,
+}
+
+impl<'a> Change<'a> {
+    fn new(
+        plan: &AggregateFactory,
+        batch: &'a Batch,
+        found: &'a Places,
+        groups: &mut Groups,
+        touched: &[Touched],
+    ) -> Result<Change<'a>> {
+        groups.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+        let places = found.numbers.iter().map(|n| found.places[*n as usize]).collect();
+        if plan.stage == Stage::Final {
+            let column = batch.data.column(plan.keys.len());
+            let column = column.as_binary_opt::<i32>();
+            let column = column.ok_or_else(|| Error::internal("partial results are not in a column of bytes"))?;
+            let partial = (0..batch.rows()).map(|row| column.value(row)).collect();
+            return Ok(Change { found, places, signs: None, reads: vec![], partial: Some(partial) });
         }
-        rows_out.finish(out)
+        let count = found.places.len();
+        let signs = if plan.stage == Stage::Whole && plan.retracts && batch.kinds.is_some() {
+            let there = found.places.iter().zip(touched);
+            let rows = there.map(|(at, t)| if t.there { groups.rows[*at as usize] } else { 0 });
+            Signs::followed(batch, &found.numbers, rows.collect())
+        } else {
+            Signs::plain(batch, count)
+        };
+        let column = |c: &usize| batch.data.column(*c);
+        let mut reads = vec![];
+        for call in &plan.calls {
+            let filter = call.filter.as_ref().map(|f| {
+                let condition = column(f).as_boolean_opt();
+                condition.ok_or_else(|| Error::internal("the condition of an aggregate is not a column of BOOLEAN"))
+            });
+            reads.push((call.args.iter().map(column).cloned().collect(), filter.transpose()?));
+        }
+        Ok(Change { found, places, signs, reads, partial: None })
+    }
+
+    /// Does it to the groups of some numbers: takes in `only` these rows, or all, and those all are of these groups.
+    fn take(&self, groups: &mut Groups, numbers: std::ops::Range<usize>, only: Option<&[u32]>) -> Result<()> {
+        if let Some(partial) = &self.partial {
+            return match only {
+                None => groups.merge(&self.places, &mut partial.clone()),
+                Some(rows) => {
+                    let mut states: Vec<&[u8]> = rows.iter().map(|r| partial[*r as usize]).collect();
+                    let places: Vec<u32> = rows.iter().map(|r| self.places[*r as usize]).collect();
+                    groups.merge(&places, &mut states)
+                }
+            };
+        }
+        if let Some(signs) = &self.signs {
+            numbers.filter(|n| signs.anew[*n]).for_each(|n| groups.reset(self.found.places[n] as usize));
+        }
+        let rows = |args, filter| Rows {
+            args,
+            places: &self.places,
+            only,
+            signs: self.signs.as_ref().map(|s| s.of_rows.as_slice()),
+            filter,
+        };
+        rows(&[], None).count(&mut groups.rows);
+        let reads = groups.aggregates.iter_mut().zip(&self.reads);
+        reads.into_iter().try_for_each(|(a, (args, filter))| a.update(&rows(args, *filter)))
+    }
+
+    /// What is left of a group that took something in. Whether there is anything to be told of it.
+    fn settle(&self, groups: &mut Groups, at: usize, touched: &mut Touched) -> bool {
+        if !touched.there && groups.rows[at] <= 0 {
+            // Nothing came that did not go again.
+            groups.drop_group(at);
+            return false;
+        }
+        if groups.rows[at] == 0 {
+            // What is left are errors of rounding.
+            groups.reset(at);
+        }
+        *touched = Touched { there: true, changed: true };
+        true
     }
 }

@@ -1,82 +1,143 @@
 //! The rows that a batch gives out: how its groups changed.
 
-use super::{AggregateFactory, AggregateOperator, Group};
-use arrow::array::Int8Array;
+use super::AggregateFactory;
+use super::functions::refused;
+use super::groups::Groups;
+use arrow::array::{ArrayRef, Int8Array, UInt32Array};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use weir_core::graph::Collector;
 use weir_core::key::decode_into;
-use weir_core::{Batch, ColumnBuilder, Error, Result, RowKind, Value};
+use weir_core::{Batch, ColumnBuilder, Result, RowKind, Value};
 use weir_expr::functions::size;
+
+/// Where the keys of rows that go out come from.
+enum KeysOut {
+    /// Rows of the batch that came in: the first of each group.
+    Rows { columns: Vec<ArrayRef>, picked: Vec<u32> },
+    /// Encoded keys.
+    Encoded { types: Vec<DataType>, builders: Vec<ColumnBuilder> },
+}
+
+/// The key of a group, in both forms.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    /// Encoded.
+    pub encoded: &'a [u8],
+    /// A row of the batch that came in.
+    pub row: u32,
+}
 
 pub(super) struct RowsOut {
     plan: Arc<AggregateFactory>,
-    key_types: Arc<[DataType]>,
-    builders: Vec<ColumnBuilder>,
+    keys: KeysOut,
+    results: Vec<ColumnBuilder>,
     kinds: Vec<i8>,
     /// Bytes of the results in `builders`, and the rows that went out before these.
     bytes: usize,
     sent: usize,
-    /// Whether the group at hand had a result, and which, before the batch; its result now.
-    was_there: bool,
-    old: Results,
-    new: Results,
+    /// Whether each of the groups at hand had a result before it changed, and which.
+    was_there: Vec<bool>,
+    old: Vec<Value<'static>>,
+    new: Vec<Value<'static>>,
 }
 
 impl RowsOut {
-    pub fn new(of: &AggregateOperator) -> RowsOut {
+    /// `columns`: those of the keys, of the batch that came in; none when only encoded keys are there.
+    pub fn new(plan: &Arc<AggregateFactory>, columns: Option<&[ArrayRef]>) -> RowsOut {
+        let types = plan.key_types();
+        // Nested keys go out in the form that all equal ones share, which the encoding gives them.
+        let plain = |c: &&[ArrayRef]| c.iter().zip(&types).all(|(c, ty)| !ty.is_nested() && c.data_type() == ty);
+        let keys = match columns.filter(plain) {
+            Some(columns) => KeysOut::Rows { columns: columns.to_vec(), picked: vec![] },
+            None => KeysOut::Encoded { builders: types.iter().map(ColumnBuilder::new).collect(), types },
+        };
         RowsOut {
-            plan: of.plan.clone(),
-            key_types: of.key_types.clone(),
-            builders: builders(&of.plan),
+            plan: plan.clone(),
+            keys,
+            results: results(plan),
             kinds: vec![],
             bytes: 0,
             sent: 0,
-            was_there: false,
-            old: Results::default(),
-            new: Results::default(),
+            was_there: vec![],
+            old: vec![],
+            new: vec![],
         }
     }
 
-    /// Notes what a group gives before it changes.
-    ///
-    /// # Errors
-    /// When a result is larger than a value may be.
-    pub fn before(&mut self, g: &Group) -> Result<()> {
-        self.was_there = g.rows > 0;
-        self.old.read(&self.plan, g)
+    /// Forgets the groups at hand; others are told of next.
+    pub fn begin(&mut self) {
+        self.was_there.clear();
+        self.old.clear();
     }
 
-    /// Gives out how a group changed since [`RowsOut::before`], which was not told of a new one. Rows go on before they are more
-    /// than a batch can hold.
+    /// Notes what one more of the groups at hand gives before it changes.
     ///
     /// # Errors
     /// When a result is larger than a value may be.
-    pub fn after(&mut self, key: &[u8], g: &Group, out: &mut Collector) -> Result<()> {
-        self.new.read(&self.plan, g)?;
-        if self.bytes + self.old.bytes + self.new.bytes > size::MOST_OF_BATCH {
+    pub fn before(&mut self, groups: &Groups, at: usize, there: bool) -> Result<()> {
+        let has_result = there && groups.rows[at] > 0;
+        self.was_there.push(has_result);
+        if has_result {
+            read(&self.plan, groups, at, &mut self.old)
+        } else {
+            self.old.extend(self.plan.calls.iter().map(|_| Value::Null));
+            Ok(())
+        }
+    }
+
+    /// Gives out how the group has changed that was the `n`th of those at hand. Rows go on before they are more than a batch can hold.
+    ///
+    /// # Errors
+    /// When a result is larger than a value may be.
+    pub fn after(&mut self, n: usize, key: Key<'_>, groups: &Groups, at: usize, out: &mut Collector) -> Result<()> {
+        self.new.clear();
+        let is_there = groups.rows[at] > 0;
+        if is_there {
+            read(&self.plan, groups, at, &mut self.new)?;
+        }
+        let calls = self.plan.calls.len();
+        let old = n * calls..(n + 1) * calls;
+        let bytes = |values: &[Value<'_>]| values.iter().map(size::of).sum::<usize>();
+        let both = bytes(&self.old[old.clone()]) + bytes(&self.new);
+        if self.bytes + both > size::MOST_OF_BATCH {
             self.send(out)?;
         }
-        match (std::mem::take(&mut self.was_there), g.rows > 0) {
-            (false, true) => self.push(RowKind::Insert, key),
-            (true, false) => self.push(RowKind::Delete, key),
-            (true, true) if self.old.values != self.new.values || self.plan.refreshes() => {
-                self.push(RowKind::UpdateBefore, key)?;
-                self.push(RowKind::UpdateAfter, key)
+        self.bytes += both;
+        match (self.was_there[n], is_there) {
+            (false, true) => self.push(RowKind::Insert, key, old),
+            (true, false) => self.push(RowKind::Delete, key, old),
+            (true, true) if self.old[old.clone()] != self.new[..] || self.plan.refreshes() => {
+                self.push(RowKind::UpdateBefore, key, old.clone())?;
+                self.push(RowKind::UpdateAfter, key, old)
             }
-            _ => Ok(()),
+            (true, true) | (false, false) => Ok(()),
         }
     }
 
-    fn push(&mut self, kind: RowKind, mut key: &[u8]) -> Result<()> {
+    /// Gives out a group that was not given out before.
+    ///
+    /// # Errors
+    /// When a result is larger than a value may be.
+    pub fn whole(&mut self, key: &[u8], groups: &Groups, at: usize, out: &mut Collector) -> Result<()> {
+        self.begin();
+        self.before(groups, at, false)?;
+        self.after(0, Key { encoded: key, row: 0 }, groups, at, out)
+    }
+
+    fn push(&mut self, kind: RowKind, key: Key<'_>, old: std::ops::Range<usize>) -> Result<()> {
         self.kinds.push(kind as i8);
-        let (keys, results) = self.builders.split_at_mut(self.key_types.len());
-        for (ty, b) in self.key_types.iter().zip(keys) {
-            decode_into(ty, &mut key, b)?;
+        match &mut self.keys {
+            KeysOut::Rows { picked, .. } => picked.push(key.row),
+            KeysOut::Encoded { types, builders } => {
+                let mut encoded = key.encoded;
+                for (ty, builder) in types.iter().zip(builders) {
+                    decode_into(ty, &mut encoded, builder)?;
+                }
+            }
         }
-        let given = if kind.sign() < 0 { &self.old } else { &self.new };
-        self.bytes += given.bytes;
-        given.values.iter().zip(results).for_each(|(v, b)| b.push(v));
+        let given = if kind.sign() < 0 { &self.old[old] } else { &self.new[..] };
+        given.iter().zip(&mut self.results).for_each(|(v, b)| b.push(v));
         Ok(())
     }
 
@@ -89,8 +150,18 @@ impl RowsOut {
     fn send(&mut self, out: &mut Collector) -> Result<()> {
         let kinds = std::mem::take(&mut self.kinds);
         let (rows, inserts) = (kinds.len(), kinds.iter().all(|k| *k == 0));
-        let filled = std::mem::replace(&mut self.builders, builders(&self.plan));
-        let columns = filled.into_iter().map(ColumnBuilder::finish).collect();
+        let mut columns: Vec<ArrayRef> = match &mut self.keys {
+            KeysOut::Rows { columns, picked } => {
+                let picked = UInt32Array::from(std::mem::take(picked));
+                columns.iter().map(|c| arrow::compute::take(c, &picked, None)).collect::<Result<_, _>>()?
+            }
+            KeysOut::Encoded { types, builders } => {
+                let empty = types.iter().map(ColumnBuilder::new).collect();
+                std::mem::replace(builders, empty).into_iter().map(ColumnBuilder::finish).collect()
+            }
+        };
+        let filled = std::mem::replace(&mut self.results, results(&self.plan));
+        columns.extend(filled.into_iter().map(ColumnBuilder::finish));
         let batch = Batch::from_columns(self.plan.schema.arrow(), columns, rows)?;
         out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(kinds))));
         self.bytes = 0;
@@ -99,36 +170,17 @@ impl RowsOut {
     }
 }
 
-fn builders(plan: &AggregateFactory) -> Vec<ColumnBuilder> {
-    plan.schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
+/// Builders for the results.
+fn results(plan: &AggregateFactory) -> Vec<ColumnBuilder> {
+    plan.schema.fields[plan.keys.len()..].iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
 }
 
-/// What a group gives.
-#[derive(Default)]
-struct Results {
-    values: Vec<Value<'static>>,
-    /// What they take in their columns.
-    bytes: usize,
-}
-
-impl Results {
-    /// Takes the results of a group in the place of those before; a group without rows has none.
-    fn read(&mut self, plan: &AggregateFactory, g: &Group) -> Result<()> {
-        self.values.clear();
-        self.bytes = 0;
-        if g.rows > 0 {
-            for (a, c) in g.accumulators.iter().zip(&plan.calls) {
-                let refused = |why: String| {
-                    let e = Error::data(format!("{}: {why}", c.function.name()));
-                    e.hint("a group that is as large as that belongs into more than one: group by more, or filter")
-                };
-                let value = a.result(c, &plan.input).map_err(refused)?;
-                let bytes = size::of(&value);
-                size::fits(bytes).map_err(refused)?;
-                self.bytes += bytes;
-                self.values.push(value);
-            }
-        }
-        Ok(())
+/// Appends the results of a group.
+fn read(plan: &AggregateFactory, groups: &Groups, at: usize, values: &mut Vec<Value<'static>>) -> Result<()> {
+    for (aggregate, call) in groups.aggregates.iter().zip(&plan.calls) {
+        let value = aggregate.result(at)?;
+        size::fits(size::of(&value)).map_err(|why| refused(call, why))?;
+        values.push(value);
     }
+    Ok(())
 }

@@ -7,7 +7,7 @@
 mod output;
 mod top;
 
-use crate::aggregate::{Assignment, assign};
+use crate::aggregate::assign;
 use arrow::array::ArrayRef;
 use output::RowsOut;
 use std::sync::Arc;
@@ -104,12 +104,13 @@ impl Operator for Rank {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
         let keys = Keys::encode(&columns, batch.rows());
-        let Assignment { groups, keys } = assign(&keys);
-        self.partitions.prefetch(keys.iter().copied())?;
-        let mut rows: Vec<Vec<u32>> = vec![vec![]; keys.len()];
-        groups.iter().zip(0..).for_each(|(group, row)| rows[*group as usize].push(row));
+        let partitions = assign(&keys);
+        let first: Vec<&[u8]> = partitions.first.iter().map(|row| keys.get(*row as usize)).collect();
+        self.partitions.prefetch(first.iter().copied())?;
+        let mut rows: Vec<Vec<u32>> = vec![vec![]; first.len()];
+        partitions.numbers.iter().zip(0..).for_each(|(partition, row)| rows[*partition as usize].push(row));
         let mut rows_out = RowsOut::new(&self.plan);
-        for (key, rows) in keys.into_iter().zip(rows) {
+        for (key, rows) in first.into_iter().zip(rows) {
             let (old, new) = self.change(key, &batch, &rows)?;
             let Some(old) = old.filter(|_| !self.plan.at_end) else { continue };
             rows_out.changed(&old, &new, out)?;
@@ -128,17 +129,17 @@ impl Operator for Rank {
         let mut rows_out = RowsOut::new(&self.plan);
         for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
             for pair in self.partitions.all_stored(group) {
-                rows_out.changed(&[], &pair?.1.rows, out)?;
+                rows_out.changed(&[], &Top::decode(&pair?.1)?.rows, out)?;
             }
         }
-        let mut cached: Vec<(&[u8], &Top)> = self.partitions.all_cached().collect();
+        let mut cached: Vec<(&[u8], &Top)> = self.partitions.all_cached().map(|(key, _, top)| (key, top)).collect();
         cached.sort_by_key(|(key, _)| *key);
         cached.into_iter().try_for_each(|(_, top)| rows_out.changed(&[], &top.rows, out))?;
         rows_out.finish(out)
     }
 
-    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
-        self.partitions.checkpoint(epoch)
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        self.partitions.checkpoint()
     }
 
     fn preferred_rows(&self) -> usize {

@@ -55,22 +55,9 @@ impl Top {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.behind == 0
     }
-}
 
-/// Stored: the time of the last write, the number of the next row, the number of those behind, then each entry: the length of its
-/// place, its length, its bytes.
-pub(super) struct TopCodec;
-
-impl Codec for TopCodec {
-    type Value = Top;
-    fn encode(&self, top: &Top, written: u64, out: &mut Vec<u8>) {
-        [written, top.next, top.behind].into_iter().for_each(|n| out.extend_from_slice(&n.to_be_bytes()));
-        for e in &top.rows {
-            [e.place, e.bytes.len()].into_iter().for_each(|n| out.extend_from_slice(&(n as u32).to_be_bytes()));
-            out.extend_from_slice(&e.bytes);
-        }
-    }
-    fn decode(&self, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<Top> {
+    /// What [`TopCodec`] has stored.
+    pub fn decode(bytes: &[u8]) -> Result<Top> {
         let cut = || Error::state("a partition in the state is cut short");
         fn number<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
             let (head, rest) = from.split_first_chunk::<N>()?;
@@ -91,10 +78,28 @@ impl Codec for TopCodec {
         }
         Ok(top)
     }
-    fn bytes(&self, top: &Top) -> usize {
+}
+
+/// Stored: the time of the last write, the number of the next row, the number of those behind, then each entry: the length of its
+/// place, its length, its bytes.
+pub(super) struct TopCodec;
+
+impl Codec for TopCodec {
+    type Value = Top;
+    fn encode(&self, _place: u32, top: &Top, written: u64, out: &mut Vec<u8>) {
+        [written, top.next, top.behind].into_iter().for_each(|n| out.extend_from_slice(&n.to_be_bytes()));
+        for e in &top.rows {
+            [e.place, e.bytes.len()].into_iter().for_each(|n| out.extend_from_slice(&(n as u32).to_be_bytes()));
+            out.extend_from_slice(&e.bytes);
+        }
+    }
+    fn decode(&mut self, _place: u32, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<Top> {
+        Top::decode(bytes)
+    }
+    fn bytes(&self, _place: u32, top: &Top) -> usize {
         top.rows.iter().map(|e| e.bytes.len() + 48).sum()
     }
-    fn is_empty(&self, top: &Top) -> bool {
+    fn is_empty(&self, _place: u32, top: &Top) -> bool {
         top.is_empty()
     }
 }

@@ -54,11 +54,6 @@ impl Counted {
         self.there = self.there + usize::from(is > 0) - usize::from(was > 0);
     }
 
-    /// Puts another one's values to its own.
-    pub fn merge(&mut self, other: Counted) {
-        other.counts.into_iter().for_each(|(v, n)| self.add(v, n));
-    }
-
     /// How many values are there.
     pub fn len(&self) -> usize {
         self.there

@@ -110,12 +110,10 @@ impl Ordered {
 
     /// Takes in an entry of the store.
     pub fn load(&mut self, value: &[u8], count: i64) {
-        if count < 0 {
-            self.bytes += value.len() + OVERHEAD;
-            self.values.insert(value.into(), Places { count, at: VecDeque::new() });
-        } else {
+        if count > 0 {
             self.come(value, count);
         }
+        (count..0).for_each(|_| self.go(value));
     }
 }
 

@@ -1,0 +1,65 @@
+//! Bytes that are kept in millions: short ones without memory of their own.
+
+use std::ops::Deref;
+
+/// Bytes that are kept in place: two BIGINTs of a key, or any number or time.
+const SHORT: usize = 22;
+
+/// Bytes, 24 in place; longer ones have memory of their own.
+#[derive(Debug, Clone)]
+pub struct SmallBytes(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl From<&[u8]> for SmallBytes {
+    fn from(bytes: &[u8]) -> SmallBytes {
+        let mut short = [0; SHORT];
+        match short.get_mut(..bytes.len()) {
+            Some(begin) => {
+                begin.copy_from_slice(bytes);
+                SmallBytes(Form::Short(bytes.len() as u8, short))
+            }
+            None => SmallBytes(Form::Long(bytes.into())),
+        }
+    }
+}
+
+impl Deref for SmallBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Form::Short(n, bytes) => &bytes[..usize::from(*n)],
+            Form::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl SmallBytes {
+    /// Bytes of memory of their own.
+    pub fn heap(&self) -> usize {
+        match &self.0 {
+            Form::Short(..) => 0,
+            Form::Long(bytes) => bytes.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_kept_whatever_their_number() {
+        let all: Vec<u8> = (0..=255).collect();
+        for n in 0..=all.len() {
+            let small = SmallBytes::from(&all[..n]);
+            assert_eq!(&*small, &all[..n]);
+            assert_eq!(small.heap(), if n > SHORT { n } else { 0 });
+        }
+        assert_eq!(size_of::<SmallBytes>(), 24);
+    }
+}

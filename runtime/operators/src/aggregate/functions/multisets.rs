@@ -1,0 +1,185 @@
+//! COLLECT, PERCENTILE, what DISTINCT counts once, MIN and MAX over changes: values with how often they are there. In the store each has a
+//! key of its own.
+
+use super::counted::Counted;
+use super::moments;
+use super::numbers::{decimal, real, whole};
+use super::{Accumulators, Heap, Parts, Rows, Typed};
+use arrow::array::Array;
+use arrow::datatypes::i256;
+use weir_core::key::encode_value;
+use weir_core::keyed::Slab;
+use weir_core::{Result, Value};
+use weir_expr::aggregate::Aggregate;
+
+/// Values in order, with how often they are there.
+pub(super) struct Multisets {
+    of: Typed,
+    sets: Slab<Counted>,
+}
+
+impl Multisets {
+    pub fn new(of: Typed) -> Multisets {
+        Multisets { of, sets: Slab::default() }
+    }
+}
+
+impl Accumulators for Multisets {
+    fn grow(&mut self, places: usize) {
+        self.sets.grow(places);
+    }
+    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+        let column = rows.arg(0)?;
+        let nulls = column.logical_nulls();
+        let times = rows.args.get(1);
+        let (of, sets) = (&self.of, &mut self.sets);
+        rows.try_each(nulls.as_ref(), |row, at, sign| {
+            // How often the value counts stands beside it.
+            let times = match times.map(|t| Value::read(t, row)) {
+                None => 1,
+                Some(Value::Null) => 0,
+                Some(times) => times.as_i64().ok_or_else(|| of.unfit())?.max(0),
+            };
+            let mut value = vec![];
+            encode_value(&Value::read(column, row), column.data_type(), &mut value);
+            sets[at].add(value, sign * times);
+            Ok(())
+        })
+    }
+    fn merge(&mut self, _: &[u32], _: &mut [&[u8]]) -> Result<()> {
+        // All that there is are parts.
+        Ok(())
+    }
+    fn encode(&self, _: usize, _: &mut Vec<u8>) {}
+    fn result(&self, at: usize) -> Result<Value<'static>> {
+        result(&self.sets[at], &self.of)
+    }
+    fn reset(&mut self, at: usize) {
+        self.sets[at].clear();
+    }
+    fn clear(&mut self) {
+        self.sets.clear();
+    }
+    fn width(&self) -> usize {
+        size_of::<Counted>()
+    }
+    fn heap(&self) -> Option<&dyn Heap> {
+        Some(self)
+    }
+    fn parts(&mut self) -> Option<&mut dyn Parts> {
+        Some(self)
+    }
+}
+
+impl Heap for Multisets {
+    fn bytes(&self, at: usize) -> usize {
+        self.sets[at].bytes()
+    }
+}
+
+impl Parts for Multisets {
+    fn load(&mut self, at: usize, value: &[u8], count: i64) {
+        self.sets[at].load(value.to_vec(), count);
+    }
+    fn take_changed(&mut self, at: usize, goes: bool) -> Vec<(Vec<u8>, i64)> {
+        if goes {
+            self.sets[at].clear();
+        }
+        self.sets[at].take_touched()
+    }
+    fn forget(&mut self, at: usize) {
+        self.sets[at] = Counted::default();
+    }
+}
+
+/// What counted values come to.
+fn result(set: &Counted, of: &Typed) -> Result<Value<'static>> {
+    let mut there = set.values();
+    let distinct = of.call.distinct;
+    match &of.call.function {
+        Aggregate::Count => Ok(Value::Int(set.len() as i64)),
+        Aggregate::Min => there.next().map_or(Ok(Value::Null), |(v, _)| of.decode(v)),
+        Aggregate::Max => there.next_back().map_or(Ok(Value::Null), |(v, _)| of.decode(v)),
+        Aggregate::Collect => {
+            let entries = there.map(|(v, n)| Ok((of.decode(v)?, Value::Int(if distinct { 1 } else { n }))));
+            entries.collect::<Result<_>>().map(Value::Map)
+        }
+        Aggregate::Percentile { fractions, several } => {
+            let number = |(v, n)| Ok((double(&of.decode(v)?, of)?, if distinct { 1 } else { n }));
+            let values: Vec<(f64, i64)> = there.map(number).collect::<Result<_>>()?;
+            let found = |f: &u64| percentile(&values, f64::from_bits(*f)).map_or(Value::Null, Value::Double);
+            Ok(match fractions.as_slice() {
+                _ if values.is_empty() => Value::Null,
+                [one] if !several => found(one),
+                all => Value::List(all.iter().map(found).collect()),
+            })
+        }
+        Aggregate::Sum => summed(there.map(|(v, _)| of.decode(v)), false, of),
+        Aggregate::Avg => summed(there.map(|(v, _)| of.decode(v)), true, of),
+        Aggregate::StddevPop | Aggregate::StddevSamp | Aggregate::VarPop | Aggregate::VarSamp => {
+            deviation(there.map(|(v, _)| double(&of.decode(v)?, of)), of)
+        }
+        Aggregate::CountStar
+        | Aggregate::FirstValue
+        | Aggregate::LastValue
+        | Aggregate::ListAgg { .. }
+        | Aggregate::ArrayAgg
+        | Aggregate::JsonObjectAgg { .. }
+        | Aggregate::JsonArrayAgg { .. } => Err(of.unfit()),
+    }
+}
+
+fn double(v: &Value<'_>, of: &Typed) -> Result<f64> {
+    v.as_f64().ok_or_else(|| of.unfit())
+}
+
+/// The value at a fraction of values in order, each counted so often; between two of them in proportion.
+fn percentile(values: &[(f64, i64)], fraction: f64) -> Option<f64> {
+    let total: i64 = values.iter().map(|(_, n)| n).sum();
+    let place = fraction * (total - 1) as f64;
+    let at = |place: f64| {
+        let mut passed = 0;
+        values.iter().find(|(_, n)| {
+            passed += n;
+            passed as f64 > place
+        })
+    };
+    let (low, high) = (at(place.floor())?.0, at(place.ceil())?.0);
+    let part = place - place.floor();
+    Some((1.0 - part) * low + part * high)
+}
+
+/// SUM or AVG of values, each once.
+fn summed(values: impl Iterator<Item = Result<Value<'static>>>, average: bool, of: &Typed) -> Result<Value<'static>> {
+    let (mut n, mut ints, mut unscaled, mut doubles, mut last) = (0i64, 0i64, i256::ZERO, 0f64, Value::Null);
+    for value in values {
+        let value = value?;
+        match value {
+            Value::Int(v) => ints = ints.wrapping_add(v),
+            Value::Decimal(v, _) => unscaled = unscaled.wrapping_add(i256::from_i128(v)),
+            _ => doubles += double(&value, of)?,
+        }
+        n += 1;
+        last = value;
+    }
+    match last {
+        Value::Null => Ok(Value::Null),
+        Value::Int(_) => whole(if average { ints / n } else { ints }, of),
+        Value::Decimal(_, scale) => decimal(unscaled, scale, average.then_some(n), of),
+        _ => real(if average { doubles / n as f64 } else { doubles }, of),
+    }
+}
+
+/// STDDEV_POP or its kin of values, each once.
+fn deviation(values: impl Iterator<Item = Result<f64>>, of: &Typed) -> Result<Value<'static>> {
+    let values: Vec<f64> = values.collect::<Result<_>>()?;
+    let n = values.len();
+    let (sample, root) = moments::kind(of)?;
+    if n == 0 || sample && n < 2 {
+        return Ok(Value::Null);
+    }
+    let mean = values.iter().sum::<f64>() / n as f64;
+    let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
+    let variance = squares / if sample { n - 1 } else { n } as f64;
+    real(if root { variance.sqrt() } else { variance }, of)
+}

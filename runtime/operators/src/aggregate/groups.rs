@@ -1,0 +1,297 @@
+//! Groups as values of keyed state: all that they keep is in columns. What functions keep in parts has keys of its own, one for each.
+
+use super::functions::{Accumulators, accumulators};
+use std::collections::BTreeSet;
+use weir_core::key::key_group;
+use weir_core::keyed::{Codec, Slab};
+use weir_core::state::{Changes, KeyRange, StateHandle, behind};
+use weir_core::{Error, Result, Schema};
+use weir_expr::aggregate::AggregateCall;
+
+/// What the keys of parts have behind their key group: no key of a group begins so, and none of a collection.
+const PARTS: u8 = 0xFE;
+
+/// Groups by their places. Stored: the number of rows, the time of the last one, the accumulators.
+pub(super) struct Groups {
+    /// How many rows each has.
+    pub rows: Slab<i64>,
+    /// What each keeps, an aggregate at a time.
+    pub aggregates: Vec<Box<dyn Accumulators>>,
+    /// Bytes of a group beside the memory of its own.
+    width: usize,
+    /// The aggregates that have such memory.
+    heaps: Vec<usize>,
+    has_parts: bool,
+}
+
+impl Groups {
+    /// No groups, for these calls. `retracts`: whether rows can go again.
+    ///
+    /// # Errors
+    /// An internal one for a call that cannot be.
+    pub fn new(calls: &[AggregateCall], input: &Schema, retracts: bool) -> Result<Groups> {
+        let all = calls.iter().map(|call| accumulators(call, input, retracts));
+        let mut aggregates: Vec<Box<dyn Accumulators>> = all.collect::<Result<_>>()?;
+        let width = size_of::<i64>() + aggregates.iter().map(|a| a.width()).sum::<usize>();
+        let heaps = (0..aggregates.len()).filter(|a| aggregates[*a].heap().is_some()).collect();
+        let has_parts = aggregates.iter_mut().any(|a| a.parts().is_some());
+        Ok(Groups { rows: Slab::default(), aggregates, width, heaps, has_parts })
+    }
+
+    /// Whether the stored form of a group is all of it.
+    pub fn is_whole(&self) -> bool {
+        !self.has_parts
+    }
+
+    /// Makes room for so many places at least.
+    pub fn grow(&mut self, places: usize) {
+        self.rows.grow(places);
+        self.aggregates.iter_mut().for_each(|a| a.grow(places));
+    }
+
+    /// Forgets all rows of a group, which is there all the same.
+    pub fn reset(&mut self, at: usize) {
+        self.rows[at] = 0;
+        self.aggregates.iter_mut().for_each(|a| a.reset(at));
+    }
+
+    /// Forgets a group, as if it had never been in memory.
+    pub fn drop_group(&mut self, at: usize) {
+        self.rows[at] = 0;
+        for aggregate in &mut self.aggregates {
+            match aggregate.parts() {
+                Some(parts) => parts.forget(at),
+                None => aggregate.reset(at),
+            }
+        }
+    }
+
+    /// Forgets all groups, and gives their memory back.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.aggregates.iter_mut().for_each(|a| a.clear());
+    }
+
+    /// Puts stored forms behind what the groups at these places have, each behind the one of the same number.
+    ///
+    /// # Errors
+    /// When one is cut short, damaged, or longer than a group is.
+    pub fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
+        for (at, from) in places.iter().zip(states.iter_mut()) {
+            self.rows[*at as usize] += read_i64(from)?;
+            let _written = read_i64(from)?;
+        }
+        self.aggregates.iter_mut().try_for_each(|a| a.merge(places, states))?;
+        if states.iter().any(|rest| !rest.is_empty()) {
+            return Err(Error::state("a group in the state is longer than its aggregates are"));
+        }
+        Ok(())
+    }
+
+    /// Appends the stored form of a group, which had its last row then.
+    pub fn encode(&self, at: usize, written: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.rows[at].to_be_bytes());
+        out.extend_from_slice(&written.to_be_bytes());
+        self.aggregates.iter().for_each(|a| a.encode(at, out));
+    }
+
+    /// Puts a group of the store in a place that is empty.
+    ///
+    /// # Errors
+    /// When it is damaged, or the store fails.
+    pub fn read(&mut self, at: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<()> {
+        self.grow(at as usize + 1);
+        self.merge(&[at], &mut [bytes])?;
+        if !self.has_parts {
+            return Ok(());
+        }
+        let prefix = part_key(key);
+        for pair in store.range(KeyRange { from: &prefix, to: behind(&prefix).as_deref() }) {
+            let (k, v) = pair?;
+            let damaged = || Error::state("a value of a group in the state is damaged");
+            let (call, value) = k[prefix.len()..].split_first().ok_or_else(damaged)?;
+            let parts = self.aggregates.get_mut(usize::from(*call)).and_then(|a| a.parts());
+            parts.ok_or_else(damaged)?.load(at as usize, value, read_i64(&mut &v[..])?);
+        }
+        Ok(())
+    }
+}
+
+/// The begin of the keys of a group's parts: key group, a byte that no key begins with, the key's length, the key. The number of the
+/// aggregate and the value follow.
+fn part_key(key: &[u8]) -> Vec<u8> {
+    [&key_group(key).to_be_bytes()[..], &[PARTS], &(key.len() as u32).to_be_bytes(), key].concat()
+}
+
+/// The group's key in the key of a part.
+fn of_part(key: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = key.get(3..)?.split_first_chunk::<4>()?;
+    rest.get(..u32::from_be_bytes(*length) as usize)
+}
+
+fn read_i64(bytes: &mut &[u8]) -> Result<i64> {
+    let (head, rest) =
+        bytes.split_first_chunk::<8>().ok_or_else(|| Error::state("a group in the state is cut short"))?;
+    *bytes = rest;
+    Ok(i64::from_be_bytes(*head))
+}
+
+impl Codec for Groups {
+    type Value = ();
+    const WRITTEN_AT: usize = 8;
+
+    fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
+        Groups::encode(self, place as usize, written, out);
+    }
+
+    fn decode(&mut self, place: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<()> {
+        self.read(place, key, bytes, store)
+    }
+
+    fn bytes(&self, place: u32, (): &()) -> usize {
+        let heap = |a: &usize| self.aggregates[*a].heap().map_or(0, |heap| heap.bytes(place as usize));
+        self.width + self.heaps.iter().map(heap).sum::<usize>()
+    }
+
+    fn is_empty(&self, place: u32, (): &()) -> bool {
+        self.rows[place as usize] <= 0
+    }
+
+    fn parts(&mut self, place: u32, key: &[u8], (): &mut (), goes: bool, changes: &mut Changes) {
+        if !self.has_parts {
+            return;
+        }
+        let prefix = part_key(key);
+        for (call, aggregate) in self.aggregates.iter_mut().enumerate() {
+            let Some(parts) = aggregate.parts() else { continue };
+            for (value, count) in parts.take_changed(place as usize, goes) {
+                let key: [&[u8]; 3] = [&prefix, &[call as u8], &value];
+                if count == 0 {
+                    changes.remove(&key);
+                } else {
+                    changes.set_with(&key, |out| out.extend_from_slice(&count.to_be_bytes()));
+                }
+            }
+        }
+    }
+
+    fn forget_parts(
+        &self,
+        group: u16,
+        keys: &BTreeSet<Vec<u8>>,
+        store: &StateHandle,
+        changes: &mut Changes,
+    ) -> Result<()> {
+        if !self.has_parts {
+            return Ok(());
+        }
+        let [high, low] = group.to_be_bytes();
+        for pair in store.range(KeyRange { from: &[high, low, PARTS], to: Some(&[high, low, PARTS + 1]) }) {
+            let (k, _) = pair?;
+            if of_part(&k).is_some_and(|key| keys.contains(key)) {
+                changes.remove(&[&k]);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, place: u32) {
+        // A key that is known not to be there may have a place beyond the columns.
+        if (place as usize) < self.rows.len() {
+            self.drop_group(place as usize);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::functions::Rows;
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use std::sync::Arc;
+    use weir_core::{Field, SqlType};
+    use weir_expr::aggregate::Aggregate;
+
+    fn input() -> Schema {
+        Schema::new(vec![Field::new("n", SqlType::BIGINT), Field::new("s", SqlType::STRING)])
+    }
+
+    fn groups(function: Aggregate, arg: usize, distinct: bool, retracts: bool) -> Groups {
+        let ty = function.result_type(&[input().fields[arg].ty.clone()]).expect("a type");
+        let call = AggregateCall { function, args: vec![arg], distinct, filter: None, ty };
+        Groups::new(&[call], &input(), retracts).expect("groups")
+    }
+
+    /// Two rows for each of two groups.
+    fn take(groups: &mut Groups, column: ArrayRef) -> Result<()> {
+        groups.grow(3);
+        let args = [column];
+        let rows = Rows { args: &args, places: &[0, 1, 1, 0], only: None, signs: None, filter: None };
+        rows.count(&mut groups.rows);
+        groups.aggregates.iter_mut().try_for_each(|a| a.update(&rows))
+    }
+
+    fn numbers() -> ArrayRef {
+        Arc::new(Int64Array::from(vec![3, 7, 1, 5]))
+    }
+
+    fn texts() -> ArrayRef {
+        Arc::new(StringArray::from(vec![Some("a longer text than is kept in place"), None, Some("c"), Some("b")]))
+    }
+
+    #[test]
+    fn a_group_is_its_stored_form_and_nothing_less_or_more() {
+        use Aggregate::*;
+        let list = || ListAgg { separator: ",".to_string() };
+        let of_numbers = [Count, Sum, Avg, VarPop, StddevSamp, Min, Max, ArrayAgg].map(|f| (f, 0, numbers()));
+        let of_texts = [Count, Min, Max, FirstValue, LastValue, list(), ArrayAgg].map(|f| (f, 1, texts()));
+        for (function, arg, column) in of_numbers.into_iter().chain(of_texts) {
+            let name = format!("{function:?}");
+            // What keeps parts has no stored form here, but the number of rows.
+            for (distinct, retracts) in [(false, false), (false, true), (true, false)] {
+                let mut all = groups(function.clone(), arg, distinct, retracts);
+                take(&mut all, column.clone()).expect("rows");
+                let mut stored = vec![];
+                all.encode(1, 7, &mut stored);
+                all.merge(&[2], &mut [&stored]).expect("a group");
+                assert_eq!(all.rows[2], 2);
+                if all.is_whole() {
+                    let result = |at| all.aggregates[0].result(at).expect("a result");
+                    assert_eq!(result(2), result(1), "{name}");
+                }
+                for n in 0..stored.len() {
+                    let error = all.merge(&[2], &mut [&stored[..n]]).expect_err("cut");
+                    assert!(error.to_string().contains("cut short"), "{name}: {error}");
+                }
+                stored.push(0);
+                let error = all.merge(&[2], &mut [&stored]).expect_err("long");
+                assert!(error.to_string().contains("longer"), "{name}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_of_another_type_is_an_internal_error() {
+        use Aggregate::{Avg, StddevPop, Sum};
+        for function in [Sum, Avg, StddevPop] {
+            let error = take(&mut groups(function, 0, false, true), texts()).expect_err("texts");
+            assert_eq!(error.kind, weir_core::error::Kind::Internal, "{error}");
+        }
+        let going = |mut groups: Groups| {
+            groups.grow(1);
+            let args = [numbers()];
+            let rows =
+                Rows { args: &args, places: &[0, 0, 0, 0], only: None, signs: Some(&[1, -1, 1, 1]), filter: None };
+            groups.aggregates[0].update(&rows)
+        };
+        for function in [Aggregate::Min, Aggregate::LastValue, Aggregate::ArrayAgg] {
+            assert!(going(groups(function.clone(), 0, false, true)).is_ok());
+            let error = going(groups(function, 0, false, false)).expect_err("a row that goes");
+            assert_eq!(error.kind, weir_core::error::Kind::Internal, "{error}");
+        }
+    }
+}
