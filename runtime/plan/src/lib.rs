@@ -8,14 +8,16 @@ mod optimize;
 pub mod physical;
 pub mod settings;
 mod shared;
+mod sharing;
 mod table;
 mod traits;
 
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
 pub use identity::{Identity, check_uid, why_lost};
-pub use logical::{Insert, Plan, Shared};
+pub use logical::{Insert, Kept, Plan, Shared};
 pub use optimize::optimize;
 pub use shared::with_several_readers;
+pub use sharing::{Places, SHARED, Together, share};
 pub use table::{ErrorPolicy, Table};
 pub use traits::{ChangelogMode, Derived, Mode, Monotonicity, Traits, derive};

@@ -48,7 +48,7 @@ impl Factories<'_> {
     }
 
     fn operator(&self, operator: &Operator, node: &Node) -> Result<Role> {
-        let (uid, statement) = (&node.uid, node.statement.as_ref());
+        let (uid, statement) = (&node.kept.uid, node.statement.as_ref());
         let session = || self.specs.session.clone();
         Ok(match operator {
             Operator::Source { table, columns } => {

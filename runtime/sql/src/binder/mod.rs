@@ -15,7 +15,7 @@ use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
-use weir_plan::Plan;
+use weir_plan::{Kept, Plan};
 
 /// An item of SELECT: its name, its expression, and where that stands.
 type Item = (String, Expr, Option<Place>);
@@ -100,7 +100,7 @@ impl Binder<'_> {
             });
             fields.push(Field::new(format!("EXPR${c}"), ty));
         }
-        Ok(Plan::Values { rows, schema: Schema::new(fields) })
+        Ok(Plan::Values { rows, schema: Schema::new(fields), kept: Kept::default() })
     }
 
     fn select(&mut self, s: &Select) -> Result<Plan> {
@@ -183,5 +183,5 @@ pub(crate) fn cast_columns(plan: Plan, schema: &Schema) -> Plan {
 pub(crate) fn distinct(plan: Plan) -> Plan {
     let schema = plan.schema().clone();
     let keys = (0..schema.len()).collect();
-    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], schema }
+    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], schema, kept: Kept::default() }
 }
