@@ -465,3 +465,102 @@ fn rows_that_may_share_a_key_at_the_sink_are_kept() {
     // What is cut on its way into the sink may be equal then.
     assert!(materializes(texts, "SET 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD';"));
 }
+
+/// One of four statements that read the same table, by the table that it writes into.
+fn statement(name: &str) -> &'static str {
+    match name {
+        "a" => "INSERT INTO a SELECT k, v FROM t;",
+        "b" => "INSERT INTO b SELECT k, v FROM t WHERE v > 0;",
+        "sums" => "INSERT INTO sums SELECT k, SUM(v) FROM t GROUP BY k;",
+        "same" => "INSERT INTO same SELECT k, SUM(v) FROM t GROUP BY k;",
+        other => panic!("no statement {other}"),
+    }
+}
+
+/// Runs a job of changing statements, each time with other settings, over 60 rows: all runs but the last are killed after some epochs.
+fn runs_of(steps: &[(&str, &str)], arguments: &[&str]) -> (Job, Ran) {
+    let tables =
+        "CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv');
+        CREATE TABLE a (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'a', 'format' = 'csv');
+        CREATE TABLE b (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'b', 'format' = 'csv');
+        CREATE TABLE sums (k STRING, n BIGINT) WITH ('connector' = 'print', 'print-identifier' = 'sums');
+        CREATE TABLE same (k STRING, n BIGINT) WITH ('connector' = 'print', 'print-identifier' = 'same');
+        SET 'table.exec.mini-batch.size' = '1';
+        SET 'execution.checkpointing.interval' = '10ms';
+        SET 'parallelism.default' = '2';";
+    let job = Job::new("");
+    job.file("in.csv", (0..60).map(|i| format!("{},1\n", if i % 3 == 0 { "x" } else { "y" })).collect::<String>());
+    let mut last = None;
+    for (n, (names, settings)) in steps.iter().enumerate() {
+        let all: Vec<&str> = names.split(' ').map(statement).collect();
+        job.file("job.sql", format!("{tables}\n{settings}\n{}", all.join("\n")));
+        if n + 1 == steps.len() {
+            last = Some(job.run(arguments));
+            break;
+        }
+        let mut command = job.command(&[]);
+        command.env("WEIR_FAILPOINTS", "source-poll=sleep(20),epoch-named=abort@4");
+        let ran: Ran = command.output().expect("weir").into();
+        assert_eq!(ran.code, None, "it was to be killed: {}", ran.err);
+    }
+    (job, last.expect("a run"))
+}
+
+/// How many rows are in the files of a table.
+fn rows_in(job: &Job, folder: &str) -> usize {
+    let read = |p: std::path::PathBuf| std::fs::read_to_string(p).expect("a part").lines().count();
+    job.parts(folder).into_iter().map(read).sum()
+}
+
+#[test]
+fn statements_that_come_and_go_leave_the_others_where_they_are() {
+    let off = "SET 'table.optimizer.reuse-sub-plan-enabled' = 'false';";
+    for steps in [
+        // One reader for both, over a restart, in whatever order.
+        &[("a b", ""), ("b a", ""), ("a b", "")][..],
+        // One that comes reads all from the beginning, and the others go on.
+        &[("a", ""), ("a b", ""), ("b a", "")],
+        &[("a sums", ""), ("a sums b same", ""), ("same b sums a", "")],
+        // Switched off and on again.
+        &[("a b sums same", ""), ("a b sums same", off), ("a b sums same", "")],
+        &[("a b sums same", off), ("a b sums same", ""), ("a b sums same", off)],
+    ] {
+        let (job, ran) = runs_of(steps, &[]);
+        let ran = ran.succeeded();
+        let names: Vec<&str> = steps[steps.len() - 1].0.split(' ').collect();
+        for name in names {
+            if name.len() == 1 {
+                assert_eq!(rows_in(&job, name), 60, "{name} of {steps:?}\n{}", ran.err);
+                continue;
+            }
+            let of_it = |line: &&str| line.split([':', '>']).next() == Some(name);
+            let last = |key: &str| ran.out.lines().filter(of_it).rfind(|l| l.contains(key)).map(str::to_string);
+            for (key, total) in [("+U[x, ", "+U[x, 20]"), ("+U[y, ", "+U[y, 40]")] {
+                let last = last(key).unwrap_or_default();
+                assert!(last.ends_with(total), "{last} is the last of {name} in {steps:?}: {}", ran.err);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_comes_later_has_a_reader_of_its_own_and_is_told() {
+    let (job, ran) = runs_of(&[("a", ""), ("a b", "")], &[]);
+    let ran = ran.succeeded();
+    assert!(ran.err.contains("'t' has several readers"), "{}", ran.err);
+    assert_eq!((rows_in(&job, "a"), rows_in(&job, "b")), (60, 60));
+    let (_, ran) = runs_of(&[("a b", ""), ("b a", "")], &[]);
+    assert!(!ran.succeeded().err.contains("several readers"));
+}
+
+#[test]
+fn what_is_shared_stays_with_those_that_are_left() {
+    let (job, ran) = runs_of(&[("a b sums same", ""), ("b same", "")], &["--allow-state-drop"]);
+    let ran = ran.succeeded();
+    assert!(ran.err.contains("no longer used"), "{}", ran.err);
+    assert_eq!(rows_in(&job, "b"), 60);
+    assert!(ran.out.contains("+U[y, 40]") && !ran.out.contains("+U[y, 41]"), "{}", ran.out);
+    // It is not let go of without a word.
+    let (_, ran) = runs_of(&[("a b", ""), ("b", "")], &[]);
+    ran.failed(5, &["wrote into a has changed or is gone", "--allow-state-drop"]);
+}

@@ -1,96 +1,149 @@
-//! What a job's state was made by, against what the job is now: names of operators, layouts of what statements with a uid keep, and
-//! versions of functions.
+//! What a job's state was made by, against what the job is now: names of operators, who shares them, layouts of what statements with
+//! a uid keep, and versions of functions.
 
 use crate::assemble::{Assembled, REPLAY};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use weir_core::state::StateBackend;
+use weir_core::state::{KeyRange, StateBackend, StateReader};
 use weir_core::{Error, Result};
 use weir_engine::{Records, recorded};
-use weir_plan::{Identity, why_lost};
+use weir_plan::{Identity, Places, SHARED, why_lost};
 use weir_state::Store;
 
-/// Where the store has layouts, by the operators' uids.
+/// Where the store has layouts, by the operators' names.
 const LAYOUTS: &str = "#layouts";
 /// Where it has versions of functions, by statement and name.
 const FUNCTIONS: &str = "#functions";
+/// Where it has the uids of operators that several names share, by those names.
+const PLACES: &str = "#shared";
 
 /// What a run of a job records.
 pub fn records(job: &Assembled) -> Records {
-    Records::from([(LAYOUTS, job.layouts.clone()), (FUNCTIONS, job.functions.clone())])
+    let shared = job.places.iter().filter(|(name, uid)| name != uid);
+    let shared = shared.map(|(name, uid)| (name.clone(), uid.clone())).collect();
+    Records::from([(LAYOUTS, job.layouts.clone()), (FUNCTIONS, job.functions.clone()), (PLACES, shared)])
 }
 
-/// Compares the state that there is with what the job has: what would be lost needs a word, and what would be misread is refused.
-/// Functions of other versions are told.
-///
-/// # Errors
-/// When state would be lost or misread, and `allow_drop` does not say that it may go.
-pub fn compare(store: &Arc<Store>, job: &Assembled, allow_drop: bool) -> Result<()> {
-    let backend: Arc<dyn StateBackend> = store.clone();
-    misread(store, &recorded(&backend, LAYOUTS)?, &job.layouts, allow_drop)?;
-    for told in other_versions(&recorded(&backend, FUNCTIONS)?, &job.functions) {
-        tracing::warn!("{told}");
-    }
-    lost(store, job, allow_drop)
+/// The state that there is, by the names that statements know it by.
+pub struct Kept<'a> {
+    store: &'a Arc<Store>,
+    /// The uid of each.
+    uids: Places,
+    /// The operators that something is kept of, or that are shared: a name that has none of them is as good as new.
+    places: Places,
+    layouts: BTreeMap<String, String>,
+    functions: BTreeMap<String, String>,
 }
 
-fn lost(store: &Store, job: &Assembled, allow_drop: bool) -> Result<()> {
-    let wanted: BTreeSet<&str> = job.graph.nodes.iter().map(|n| n.uid.as_str()).collect();
-    let (mut kept, mut gone, mut lost) = (0, vec![], vec![]);
-    for (uid, operator) in store.operators()? {
-        // What a replay has read stays known, so that no letter is replayed twice.
-        if uid.starts_with('#') || uid.ends_with(REPLAY) {
-            continue;
+impl<'a> Kept<'a> {
+    /// Of a store that no job works on yet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn read(store: &'a Arc<Store>) -> Result<Kept<'a>> {
+        let backend: Arc<dyn StateBackend> = store.clone();
+        let shared = recorded(&backend, PLACES)?;
+        let (mut uids, mut places) = (shared.clone(), shared.clone());
+        let all = KeyRange { from: &[], to: None };
+        for (uid, operator) in store.operators()? {
+            let of_several = uid.starts_with(SHARED);
+            if of_several && !shared.values().any(|u| *u == uid) {
+                // Those that it was of go on with copies, or are gone.
+                store.drop_operator(&uid)?;
+            }
+            // What a replay has read stays known, so that no letter is replayed twice.
+            if of_several || uid.starts_with('#') || uid.ends_with(REPLAY) {
+                continue;
+            }
+            if !store.range(operator, all, 1)?.is_empty() {
+                places.entry(uid.clone()).or_insert_with(|| uid.clone());
+            }
+            uids.entry(uid.clone()).or_insert(uid);
         }
-        if wanted.contains(uid.as_str()) {
-            kept += 1;
-            continue;
-        }
-        if store.keeps(&uid, operator)? {
-            lost.push(uid.clone());
-        }
-        gone.push(uid);
+        let (layouts, functions) = (recorded(&backend, LAYOUTS)?, recorded(&backend, FUNCTIONS)?);
+        Ok(Kept { store, uids, places, layouts, functions })
     }
-    if lost.is_empty() {
-        return Ok(());
-    }
-    note!("state: {kept} operators kept, {} new, {} no longer used", wanted.len() - kept, gone.len());
-    if !allow_drop {
-        return Err(Error::state(why_lost(&lost, &wanted))
-            .hint("--allow-state-drop lets go of it and keeps the rest; --fresh starts everything anew"));
-    }
-    gone.iter().try_for_each(|uid| store.drop_operator(uid))
-}
 
-/// Refuses operators whose state is made of other things than they keep now; or lets go of the state of their statements.
-fn misread(
-    store: &Store,
-    before: &BTreeMap<String, String>,
-    now: &BTreeMap<String, String>,
-    allow_drop: bool,
-) -> Result<()> {
-    let mut dropped = BTreeSet::new();
-    for (uid, why) in differences(before, now) {
-        let statement = statement(uid);
+    /// The uids of what has state.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Compares it with what the job has: what would be lost needs a word, and what would be misread is refused. Functions of other
+    /// versions are told.
+    ///
+    /// # Errors
+    /// When state would be lost or misread, and `allow_drop` does not say that it may go.
+    pub fn compare(&mut self, job: &Assembled, allow_drop: bool) -> Result<()> {
+        self.misread(&job.layouts, allow_drop)?;
+        for told in other_versions(&self.functions, &job.functions) {
+            tracing::warn!("{told}");
+        }
+        self.lost(job, allow_drop)
+    }
+
+    fn lost(&mut self, job: &Assembled, allow_drop: bool) -> Result<()> {
+        let wanted: BTreeSet<&str> = job.places.keys().map(String::as_str).collect();
+        let operators = self.store.operators()?;
+        let (mut kept, mut gone, mut lost) = (0, vec![], vec![]);
+        for (name, uid) in &self.uids {
+            if wanted.contains(name.as_str()) {
+                kept += 1;
+                continue;
+            }
+            if let Some(operator) = operators.get(uid)
+                && self.store.keeps(uid, *operator)?
+            {
+                lost.push(name.clone());
+            }
+            gone.push(name.clone());
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        note!("state: {kept} operators kept, {} new, {} no longer used", wanted.len() - kept, gone.len());
         if !allow_drop {
-            let e = Error::state(format!("the state of '{uid}' does not fit the statement any longer: {why}"));
-            return Err(e.hint(
-                "undo the change, or let go of the state of this statement with --allow-state-drop; --fresh starts everything anew",
-            ));
+            return Err(Error::state(why_lost(&lost, &wanted))
+                .hint("--allow-state-drop lets go of it and keeps the rest; --fresh starts everything anew"));
         }
-        dropped.insert(statement);
+        gone.iter().try_for_each(|name| self.forget(name))
     }
-    for (uid, _) in store.operators()?.into_iter().filter(|(uid, _)| dropped.contains(statement(uid))) {
-        // A sink that writes where it wrote goes on there: what is outside still has its mark.
-        let sink = uid.ends_with("/sink") && before.get(&uid) == now.get(&uid);
-        if !sink {
-            store.drop_operator(&uid)?;
+
+    /// Refuses operators whose state is made of other things than they keep now; or lets go of the state of their statements.
+    fn misread(&mut self, now: &BTreeMap<String, String>, allow_drop: bool) -> Result<()> {
+        let mut dropped = BTreeSet::new();
+        for (name, why) in differences(&self.layouts, now) {
+            if !allow_drop {
+                let e = Error::state(format!("the state of '{name}' does not fit the statement any longer: {why}"));
+                return Err(e.hint(
+                    "undo the change, or let go of the state of this statement with --allow-state-drop; --fresh starts everything anew",
+                ));
+            }
+            dropped.insert(statement(name).to_string());
+        }
+        let names: Vec<String> = self.uids.keys().filter(|name| dropped.contains(statement(name))).cloned().collect();
+        for name in names {
+            // A sink that writes where it wrote goes on there: what is outside still has its mark.
+            let sink = name.ends_with("/sink") && self.layouts.get(&name) == now.get(&name);
+            if !sink {
+                self.forget(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of what is known by a name. What others share with it stays theirs.
+    fn forget(&mut self, name: &str) -> Result<()> {
+        self.places.remove(name);
+        self.store.drop_operator(name)?;
+        match self.uids.remove(name) {
+            Some(uid) if !self.uids.values().any(|u| *u == uid) => self.store.drop_operator(&uid),
+            _ => Ok(()),
         }
     }
-    Ok(())
 }
 
-/// The identity of the statement in the name of an operator's state.
+/// The identity of the statement in the name of an operator.
 fn statement(uid: &str) -> &str {
     uid.rsplit_once('/').map_or(uid, |(statement, _)| statement)
 }

@@ -2,7 +2,7 @@
 
 use crate::arguments::{Replay, Run, Script};
 use crate::assemble::{Assembled, assemble, assemble_replay};
-use crate::kept::{compare, records};
+use crate::kept::{Kept, records};
 use crate::listening::listen;
 use crate::local;
 use crate::output::line;
@@ -28,6 +28,7 @@ use weir_core::{Error, Result};
 use weir_engine::{Control, Options, Records, RestartStrategy, scale};
 use weir_hints::Settings;
 use weir_plan::settings::{self, Strategy};
+use weir_plan::{Together, share};
 use weir_sql::{Compiled, FunctionLoader};
 use weir_state::{Folder, Store};
 
@@ -182,7 +183,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         Some(_) => e.context(&source.path),
         None => e,
     };
-    let compiled =
+    let mut compiled =
         weir_sql::compile(&source.text, &source.base, source.settings.clone(), &*loader, REGISTRY).map_err(place)?;
     compiled.answers.iter().filter(|t| !t.is_empty()).for_each(|t| line(weir_core::secrets::shown(t, true)));
     if compiled.inserts.is_empty() {
@@ -195,22 +196,29 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let name = job_name(&compiled.settings, source.stem.as_deref())?;
     let assemble = if replays { assemble_replay } else { assemble };
     let mut assembled = assemble(&compiled, &source.base).map_err(place)?;
-    assembled.graph.name = name.clone();
     let interval = settings::INTERVAL.value(&compiled.settings)?;
     let cache = settings::CACHE.value(&compiled.settings)?;
     let batch_rows = settings::BATCH_ROWS.value(&compiled.settings)?.min(BATCH_ROWS);
     let restart = restart_strategy(&compiled.settings)?;
     let control = Arc::new(Control::default());
     let _ = control.calls.set(weir_udf_host::longest_call);
-    if replays {
-        stop_at_end(&mut assembled.graph, &control);
-    }
     catch_signals(&control)?;
     let folder = Folder::open(&state_folder(a.state.as_deref(), &source.base, &name)?)?;
     let (run, fresh) = if replays { resume(&folder, &name)? } else { begin(a, &folder, &name, &assembled)? };
     let store = Arc::new(Store::open(&folder, cache / 8)?);
-    if !fresh && !replays {
-        compare(&store, &assembled, a.allow_state_drop)?;
+    if !fresh {
+        let mut kept = Kept::read(&store)?;
+        if !replays {
+            kept.compare(&assembled, a.allow_state_drop)?;
+        }
+        let other = go_on(&mut compiled, &assembled, &store, &kept, replays)?;
+        if other {
+            assembled = assemble(&compiled, &source.base).map_err(place)?;
+        }
+    }
+    assembled.graph.name.clone_from(&name);
+    if replays {
+        stop_at_end(&mut assembled.graph, &control);
     }
     if store.finished() && replays {
         return Err(ended(&name));
@@ -287,6 +295,27 @@ fn tell_passed_over(assembled: &Assembled) {
              changed is another; replay them with the script as it was"
         );
     }
+}
+
+/// Makes one job of the statements by the state that there is. Gives whether that is another one than if it started anew.
+fn go_on(compiled: &mut Compiled, anew: &Assembled, store: &Store, kept: &Kept<'_>, replays: bool) -> Result<bool> {
+    let Together { inserts, places, copies, apart } = share(&compiled.statements, &compiled.settings, kept.places())?;
+    compiled.inserts = inserts;
+    if replays && !copies.is_empty() {
+        return Err(Error::state(
+            "statements that shared state no longer do: the script is not the one that the job ran with",
+        )
+        .hint("run the job with it first, or replay with the script as it was"));
+    }
+    for table in &apart {
+        let table = table.rsplit('.').next().unwrap_or(table);
+        note!(
+            "'{table}' has several readers: the statements that read it are not at one place in it, for some came later; --fresh has \
+             them share one"
+        );
+    }
+    copies.iter().try_for_each(|(from, to)| store.copy_operator(from, to))?;
+    Ok(places.iter().any(|(name, uid)| anew.places.get(name) != Some(uid)))
 }
 
 fn ended(name: &str) -> Error {

@@ -64,6 +64,67 @@ fn write_table(table: &Table, out: &mut Vec<u8>) {
     write_numbers(&table.partitioned_by, out);
 }
 
+/// Appends what a relation does itself, without what it reads.
+pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
+    let exprs = |all: &[weir_expr::Expr], out: &mut Vec<u8>| {
+        write_number(all.len(), out);
+        all.iter().for_each(|e| write_expr(e, out));
+    };
+    match plan {
+        Plan::Scan { table, columns, schema: _, kept: _ } => {
+            out.push(0);
+            write_table(table, out);
+            write_numbers(columns, out);
+        }
+        Plan::Values { rows, schema: _, kept: _ } => {
+            out.push(1);
+            write_number(rows.len(), out);
+            rows.iter().for_each(|r| exprs(r, out));
+        }
+        Plan::Calc { input: _, condition, exprs: all, schema: _ } => {
+            out.push(2);
+            exprs(condition.as_slice(), out);
+            exprs(all, out);
+        }
+        Plan::Expand { input: _, sets, keys, schema: _ } => {
+            out.push(3);
+            write_number(sets.len(), out);
+            sets.iter().for_each(|s| write_numbers(s, out));
+            write_numbers(keys, out);
+        }
+        Plan::Aggregate { input: _, keys, calls, schema: _, kept: _ } => {
+            out.push(4);
+            write_numbers(keys, out);
+            write_number(calls.len(), out);
+            calls.iter().for_each(|c| write_call(c, out));
+        }
+        Plan::Normalize { input: _, keys, schema: _, kept: _ } => {
+            out.push(5);
+            write_numbers(keys, out);
+        }
+        Plan::Lookup { input: _, table, on, left, keep, columns, schema: _ } => {
+            out.extend_from_slice(&[6, u8::from(*left)]);
+            write_table(table, out);
+            write_numbers(&on.iter().flat_map(|(here, there)| [*here, *there]).collect::<Vec<_>>(), out);
+            write_numbers(keep, out);
+            write_numbers(columns, out);
+        }
+        Plan::Union { inputs: _, schema: _ } => out.push(7),
+        Plan::Shared(_) => out.push(8),
+        Plan::Rank { input: _, partition, order, ranks, number, schema: _, kept: _ } => {
+            out.extend_from_slice(&[9, u8::from(*number)]);
+            write_numbers(partition, out);
+            write_number(order.len(), out);
+            for key in order {
+                write_number(key.column, out);
+                out.extend_from_slice(&[u8::from(key.descending), u8::from(key.nulls_first)]);
+            }
+            out.extend_from_slice(&ranks.first.to_le_bytes());
+            out.extend_from_slice(&ranks.last.unwrap_or(u64::MAX).to_le_bytes());
+        }
+    }
+}
+
 /// The fingerprint of a relation. `shared` has those of the shared relations so far.
 fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
     if let Plan::Shared(one) = plan
@@ -72,63 +133,7 @@ fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
         return *known;
     }
     let mut out = vec![];
-    let exprs = |all: &[weir_expr::Expr], out: &mut Vec<u8>| {
-        write_number(all.len(), out);
-        all.iter().for_each(|e| write_expr(e, out));
-    };
-    match plan {
-        Plan::Scan { table, columns, schema: _ } => {
-            out.push(0);
-            write_table(table, &mut out);
-            write_numbers(columns, &mut out);
-        }
-        Plan::Values { rows, schema: _ } => {
-            out.push(1);
-            write_number(rows.len(), &mut out);
-            rows.iter().for_each(|r| exprs(r, &mut out));
-        }
-        Plan::Calc { input: _, condition, exprs: all, schema: _ } => {
-            out.push(2);
-            exprs(condition.as_slice(), &mut out);
-            exprs(all, &mut out);
-        }
-        Plan::Expand { input: _, sets, keys, schema: _ } => {
-            out.push(3);
-            write_number(sets.len(), &mut out);
-            sets.iter().for_each(|s| write_numbers(s, &mut out));
-            write_numbers(keys, &mut out);
-        }
-        Plan::Aggregate { input: _, keys, calls, schema: _ } => {
-            out.push(4);
-            write_numbers(keys, &mut out);
-            write_number(calls.len(), &mut out);
-            calls.iter().for_each(|c| write_call(c, &mut out));
-        }
-        Plan::Normalize { input: _, keys, schema: _ } => {
-            out.push(5);
-            write_numbers(keys, &mut out);
-        }
-        Plan::Lookup { input: _, table, on, left, keep, columns, schema: _ } => {
-            out.extend_from_slice(&[6, u8::from(*left)]);
-            write_table(table, &mut out);
-            write_numbers(&on.iter().flat_map(|(here, there)| [*here, *there]).collect::<Vec<_>>(), &mut out);
-            write_numbers(keep, &mut out);
-            write_numbers(columns, &mut out);
-        }
-        Plan::Union { inputs: _, schema: _ } => out.push(7),
-        Plan::Shared(_) => out.push(8),
-        Plan::Rank { input: _, partition, order, ranks, number, schema: _ } => {
-            out.extend_from_slice(&[9, u8::from(*number)]);
-            write_numbers(partition, &mut out);
-            write_number(order.len(), &mut out);
-            for key in order {
-                write_number(key.column, &mut out);
-                out.extend_from_slice(&[u8::from(key.descending), u8::from(key.nulls_first)]);
-            }
-            out.extend_from_slice(&ranks.first.to_le_bytes());
-            out.extend_from_slice(&ranks.last.unwrap_or(u64::MAX).to_le_bytes());
-        }
-    }
+    write_own(plan, &mut out);
     let inputs = plan.inputs();
     write_number(inputs.len(), &mut out);
     for i in inputs {

@@ -9,14 +9,16 @@ pub mod physical;
 mod ranks;
 pub mod settings;
 mod shared;
+mod sharing;
 mod table;
 mod traits;
 
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
 pub use identity::{Identity, check_uid, why_lost};
-pub use logical::{Insert, Plan, Ranks, Shared, SortKey};
+pub use logical::{Insert, Kept, Plan, Ranks, Shared, SortKey};
 pub use optimize::optimize;
 pub use shared::with_several_readers;
+pub use sharing::{Places, SHARED, Together, share};
 pub use table::{ErrorPolicy, Table};
 pub use traits::{ChangelogMode, Derived, Mode, Monotonicity, Traits, derive};

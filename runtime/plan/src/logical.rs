@@ -5,7 +5,7 @@ use crate::table::Table;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir_core::error::Place;
-use weir_core::{Field, Schema, SqlType, TypeKind};
+use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
 
@@ -14,17 +14,17 @@ use weir_expr::aggregate::AggregateCall;
 #[expect(missing_docs, reason = "the fields are what relational algebra calls them")]
 pub enum Plan {
     /// The columns that a table's connector reads, or some of them.
-    Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema },
+    Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema, kept: Kept },
     /// Constant rows.
-    Values { rows: Vec<Vec<Expr>>, schema: Schema },
+    Values { rows: Vec<Vec<Expr>>, schema: Schema, kept: Kept },
     /// A condition, then expressions.
     Calc { input: Box<Plan>, condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema },
     /// Every row once per set of grouping columns, the others NULL, and the set's number as the last column.
     Expand { input: Box<Plan>, sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
     /// Groups by key columns; gives the keys, then the aggregates.
-    Aggregate { input: Box<Plan>, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: Schema },
+    Aggregate { input: Box<Plan>, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: Schema, kept: Kept },
     /// Changes of upserts: a row replaces the one before of the same key.
-    Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema },
+    Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema, kept: Kept },
     /// For each row those of a table outside that have its keys: pairs of a column here and one there.
     Lookup {
         input: Box<Plan>,
@@ -36,7 +36,15 @@ pub enum Plan {
         schema: Schema,
     },
     /// The rows of each partition whose rank in an order is in a range; with their rank as the last column where `number`.
-    Rank { input: Box<Plan>, partition: Vec<usize>, order: Vec<SortKey>, ranks: Ranks, number: bool, schema: Schema },
+    Rank {
+        input: Box<Plan>,
+        partition: Vec<usize>,
+        order: Vec<SortKey>,
+        ranks: Ranks,
+        number: bool,
+        schema: Schema,
+        kept: Kept,
+    },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
     /// A relation that several others read, and that is computed once.
@@ -65,10 +73,26 @@ pub struct Ranks {
     pub place: Option<Place>,
 }
 
+/// What the state of a relation's operator is called. A relation has none before the statements of its script are put together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The uid of the operator.
+    pub uid: String,
+    /// The uids that it has in the statements that it serves, in order, each as if it were of that statement alone.
+    pub names: Vec<String>,
+}
+
+impl Kept {
+    /// Of an operator of one statement.
+    pub fn own(uid: String) -> Kept {
+        Kept { names: vec![uid.clone()], uid }
+    }
+}
+
 /// A relation with several readers.
 #[derive(Debug)]
 pub struct Shared {
-    /// Its number, of no other in the statement.
+    /// Its number, of no other in the script.
     pub id: usize,
     /// The relation.
     pub plan: Plan,
@@ -108,6 +132,40 @@ impl Plan {
             Plan::Shared(shared) => vec![&shared.plan],
         }
     }
+    /// The relations below, to be replaced.
+    ///
+    /// # Errors
+    /// When this is a shared one, which others read as well: a mistake of Weir's own.
+    pub(crate) fn inputs_mut(&mut self) -> Result<Vec<&mut Plan>> {
+        Ok(match self {
+            Plan::Scan { .. } | Plan::Values { .. } => vec![],
+            Plan::Calc { input, .. }
+            | Plan::Expand { input, .. }
+            | Plan::Aggregate { input, .. }
+            | Plan::Normalize { input, .. }
+            | Plan::Lookup { input, .. }
+            | Plan::Rank { input, .. } => vec![input],
+            Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
+            Plan::Shared(_) => return Err(Error::internal("the input of a shared relation is replaced")),
+        })
+    }
+    /// What its state is called, if its operator keeps any.
+    pub(crate) fn kept_mut(&mut self) -> Option<&mut Kept> {
+        match self {
+            Plan::Scan { kept, .. }
+            | Plan::Values { kept, .. }
+            | Plan::Aggregate { kept, .. }
+            | Plan::Normalize { kept, .. }
+            | Plan::Rank { kept, .. } => Some(kept),
+            Plan::Calc { .. } | Plan::Expand { .. } | Plan::Lookup { .. } | Plan::Union { .. } | Plan::Shared(_) => {
+                None
+            }
+        }
+    }
+    /// No rows of no columns: what stands where an input was taken away.
+    pub(crate) fn nothing() -> Plan {
+        Plan::Values { rows: vec![], schema: Schema::new(vec![]), kept: Kept::default() }
+    }
     /// Visits this relation and all below, each once: a relation before its inputs.
     pub fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Plan)) {
         fn walk<'a>(plan: &'a Plan, seen: &mut HashSet<usize>, visit: &mut dyn FnMut(&'a Plan)) {
@@ -142,15 +200,17 @@ impl Plan {
             Plan::Expand { input, sets, keys, schema } => {
                 Plan::Expand { input: boxed(input, done), sets, keys, schema }
             }
-            Plan::Aggregate { input, keys, calls, schema } => {
-                Plan::Aggregate { input: boxed(input, done), keys, calls, schema }
+            Plan::Aggregate { input, keys, calls, schema, kept } => {
+                Plan::Aggregate { input: boxed(input, done), keys, calls, schema, kept }
             }
-            Plan::Normalize { input, keys, schema } => Plan::Normalize { input: boxed(input, done), keys, schema },
+            Plan::Normalize { input, keys, schema, kept } => {
+                Plan::Normalize { input: boxed(input, done), keys, schema, kept }
+            }
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
             }
-            Plan::Rank { input, partition, order, ranks, number, schema } => {
-                Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema }
+            Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
+                Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema, kept }
             }
             Plan::Union { inputs, schema } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| rewrite(i, done)).collect(), schema }
@@ -195,6 +255,16 @@ impl Plan {
             | Plan::Union { .. }
             | Plan::Shared(_) => false,
         })
+    }
+    /// Whether one of its functions sends the records that it fails on to a table.
+    pub fn sends_records(&self) -> bool {
+        let mut sends = false;
+        self.each(&mut |p| {
+            for e in p.expressions() {
+                e.each_call(&mut |f| sends |= f.dead_letters().is_some());
+            }
+        });
+        sends
     }
     /// Whether equal rows of its tables always make equal rows, at whatever time.
     pub fn deterministic(&self) -> bool {

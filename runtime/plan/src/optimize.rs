@@ -27,7 +27,7 @@ fn merge(plan: Plan, done: &mut Rewritten) -> Plan {
 }
 
 /// Merges a projection into the one below, unless that would evaluate something twice.
-fn merge_top(plan: Plan) -> Plan {
+pub(crate) fn merge_top(plan: Plan) -> Plan {
     let Plan::Calc { input, condition, exprs, schema } = plan else { return plan };
     match *input {
         Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema } => {
@@ -114,15 +114,15 @@ fn prune_all(plan: Plan) -> Result<Plan> {
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
 fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
     Ok(match plan {
-        Plan::Scan { table, columns, schema } => {
+        Plan::Scan { table, columns, schema, kept } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
             let columns = keep.iter().map(|k| columns[*k]).collect();
-            (Plan::Scan { table, columns, schema: schema.project(&keep) }, keep)
+            (Plan::Scan { table, columns, schema: schema.project(&keep), kept }, keep)
         }
-        Plan::Values { rows, schema } => {
+        Plan::Values { rows, schema, kept } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
             let rows = rows.into_iter().map(|r| keep.iter().map(|k| r[*k].clone()).collect()).collect();
-            (Plan::Values { rows, schema: schema.project(&keep) }, keep)
+            (Plan::Values { rows, schema: schema.project(&keep), kept }, keep)
         }
         Plan::Calc { input, condition, exprs, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
@@ -134,9 +134,9 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let condition = condition.map(|c| moved(c, &have)).transpose()?;
             (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
         }
-        Plan::Aggregate { input, keys, calls, schema } => {
-            let (pruned, kept) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
-            select(pruned, kept, wanted)?
+        Plan::Aggregate { input, keys, calls, schema, kept } => {
+            let (input, keys, calls, schema, have) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
+            select(Plan::Aggregate { input: Box::new(input), keys, calls, schema, kept }, have, wanted)?
         }
         Plan::Lookup { input, table, on, left, keep, columns, schema } => {
             let width = keep.len();
@@ -157,14 +157,14 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             };
             (plan, kept)
         }
-        Plan::Normalize { input, keys, schema } => {
+        Plan::Normalize { input, keys, schema, kept } => {
             // Its key stays whatever is read.
             let mut used = wanted.clone();
             used.extend(&keys);
             let (input, have) = prune(*input, &used, readers)?;
             let keys = places(&keys, &have)?;
             let schema = schema.project(&have);
-            select(Plan::Normalize { input: Box::new(input), keys, schema }, have, wanted)?
+            select(Plan::Normalize { input: Box::new(input), keys, schema, kept }, have, wanted)?
         }
         Plan::Expand { input, sets, keys, schema } => {
             let all: BTreeSet<usize> = (0..input.schema().len()).collect();
@@ -172,7 +172,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let kept: Vec<usize> = (0..schema.len()).collect();
             select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)?
         }
-        Plan::Rank { input, partition, order, ranks, number, schema } => {
+        Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
             let width = input.schema().len();
             let number = number && wanted.contains(&width);
             let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
@@ -185,10 +185,10 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let partition = places(&partition, &have)?;
             let order = order.into_iter().map(|k| Ok(SortKey { column: place(k.column, &have)?, ..k }));
             let order = order.collect::<Result<_>>()?;
-            let kept: Vec<usize> = have.into_iter().chain(number.then_some(width)).collect();
-            let schema = schema.project(&kept);
-            let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema };
-            select(plan, kept, wanted)?
+            let left: Vec<usize> = have.into_iter().chain(number.then_some(width)).collect();
+            let schema = schema.project(&left);
+            let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema, kept };
+            select(plan, left, wanted)?
         }
         Plan::Union { inputs, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
@@ -206,6 +206,9 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
     })
 }
 
+/// What an aggregation is made of, and which of the columns it had it still has.
+type Aggregation = (Plan, Vec<usize>, Vec<AggregateCall>, Schema, Vec<usize>);
+
 /// Leaves out aggregates that nobody reads.
 fn prune_aggregate(
     input: Plan,
@@ -214,7 +217,7 @@ fn prune_aggregate(
     schema: Schema,
     wanted: &BTreeSet<usize>,
     readers: &mut Readers,
-) -> Result<(Plan, Vec<usize>)> {
+) -> Result<Aggregation> {
     // Keys stay whatever is read: they make the groups. Aggregates that nobody reads go.
     let count = keys.len();
     let keep_calls: Vec<usize> = (0..calls.len()).filter(|i| wanted.contains(&(count + i))).collect();
@@ -233,8 +236,7 @@ fn prune_aggregate(
     let keys = places(&keys, &have)?;
     let kept: Vec<usize> = (0..count).chain(keep_calls.into_iter().map(|i| count + i)).collect();
     let schema = schema.project(&kept);
-    let plan = Plan::Aggregate { input: Box::new(input), keys, calls, schema };
-    Ok((plan, kept))
+    Ok((input, keys, calls, schema, kept))
 }
 
 /// Leaves out columns of a shared relation that none of its readers wants.
@@ -258,7 +260,7 @@ fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Rea
 }
 
 /// Brings a plan that has more columns than wanted down to those.
-fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> Result<(Plan, Vec<usize>)> {
+pub(crate) fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> Result<(Plan, Vec<usize>)> {
     let keep: Vec<usize> = wanted.iter().copied().collect();
     if have == keep {
         return Ok((plan, have));

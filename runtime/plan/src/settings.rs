@@ -149,6 +149,20 @@ options! {
         "whether all rows of several query keys under one key of a sink are kept",
     )
     .default("auto");
+    /// Whether equal relations are computed once.
+    pub SUB_PLANS: bool = Opt::boolean(
+        "table.optimizer.reuse-sub-plan-enabled",
+        "whether what is the same in several statements, or in one at several places, is computed once; what a statement names several \
+         times is computed once in any case",
+    )
+    .default("true");
+    /// Whether tables are read once.
+    pub SOURCES: bool = Opt::boolean(
+        "table.optimizer.reuse-source-enabled",
+        "whether statements that read a table have one reader together, if `table.optimizer.reuse-sub-plan-enabled` is true; `false` \
+         keeps a slow sink from slowing the other statements",
+    )
+    .default("true");
     /// Whether hints may give options.
     pub HINTS: bool = Opt::boolean(
         "table.dynamic-table-options.enabled",

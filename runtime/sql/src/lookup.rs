@@ -233,7 +233,7 @@ mod tests {
         fn rows(plan: &Plan) -> Batch {
             let mut context = EvalContext::new(Arc::new(Session::default()));
             let (exprs, input, schema) = match plan {
-                Plan::Values { rows: all, schema } => {
+                Plan::Values { rows: all, schema, .. } => {
                     assert_eq!(all.len(), 1);
                     (&all[0], Batch::from_columns(weir_core::Schema::new(vec![]).arrow(), vec![], 1), schema)
                 }

@@ -3,7 +3,7 @@
 use weir_core::error::Place;
 use weir_core::{Field, Schema, SqlType};
 use weir_expr::Expr;
-use weir_plan::{Plan, Ranks, SortKey};
+use weir_plan::{Kept, Plan, Ranks, SortKey};
 
 /// An item of SELECT: its name, its expression, and where that stands.
 pub(crate) type Item = (String, Expr, Option<Place>);
@@ -113,7 +113,15 @@ impl Numbered {
             fields.push(Field::new("$rank", number_type()));
             let ranks = Ranks { first: 1, last: None, place };
             let schema = Schema::new(fields);
-            plan = Plan::Rank { input: Box::new(plan), partition, order, ranks, number: true, schema };
+            plan = Plan::Rank {
+                input: Box::new(plan),
+                partition,
+                order,
+                ranks,
+                number: true,
+                schema,
+                kept: Kept::default(),
+            };
         }
         let fields = plan.schema().fields.clone();
         let made = |e: Expr| {

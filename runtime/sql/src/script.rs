@@ -18,13 +18,16 @@ use weir_core::option_spec::Role;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{OnError, Session};
-use weir_plan::{Format, Identity, Insert, Plan, Table, explain, optimize, settings, with_several_readers};
+use weir_plan::{Format, Identity, Insert, Places, Plan, Table};
+use weir_plan::{explain, optimize, settings, share, with_several_readers};
 
 /// A script, compiled.
 pub struct Compiled {
     /// What SHOW, DESCRIBE and EXPLAIN answered, in order.
     pub answers: Vec<String>,
-    /// The INSERTs, which make one job.
+    /// The INSERTs, each as if it were alone.
+    pub statements: Vec<Insert>,
+    /// The same as one job that starts anew: what they have in common is there once. See [`share`] for one that goes on.
     pub inserts: Vec<Insert>,
     /// Every table, for dead letters.
     pub tables: BTreeMap<String, Arc<Table>>,
@@ -148,9 +151,17 @@ fn run(
     };
     errors.extend(grouped_map(&c.inserts).filter(|_| batch));
     name_statements(&mut c.inserts, batch, session.zone);
+    let inserts = match share(&c.inserts, &c.catalog.settings, &Places::new()) {
+        Ok(together) => together.inserts,
+        Err(e) => {
+            errors.push(e);
+            return (None, errors);
+        }
+    };
     let compiled = Compiled {
         answers: c.answers,
-        inserts: c.inserts,
+        statements: c.inserts,
+        inserts,
         tables: c.catalog.tables,
         settings: c.catalog.settings,
         batch,
@@ -282,6 +293,7 @@ impl Compiler<'_> {
                 let before = self.inserts.len();
                 self.statement(*inner)?;
                 let explained: Vec<Insert> = self.inserts.drain(before..).collect();
+                let explained = share(&explained, &self.catalog.settings, &Places::new())?.inserts;
                 self.answers.push(explain(&explained, Format::Text).trim_end().to_string());
                 Ok(())
             }

@@ -20,6 +20,8 @@ const EPOCHS: usize = 64;
 
 /// Bytes of epochs' files that wait to be applied together at most, in batches.
 const FILES: usize = 2;
+/// Keys that are copied at a time.
+const COPIED: usize = 65_536;
 
 /// Bytes of the filter of keys at most: good for some fifteen million keys, and of use up to a hundred million.
 const FILTER: usize = 16 << 20;
@@ -191,6 +193,35 @@ impl Store {
             return Ok(true);
         }
         Ok(!self.range(operator, KeyRange { from: &[], to: None }, 1)?.is_empty())
+    }
+
+    /// Gives an operator a copy of another's state in the place of what it has. Before a job begins: what is staged is not copied. Ended
+    /// in the middle, it has to be done again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn copy_operator(&self, from: &str, to: &str) -> Result<()> {
+        self.drop_operator(to)?;
+        let (source, target) = (self.operator(from)?, self.operator(to)?);
+        let (mut next, mut buffer) = (vec![], vec![]);
+        loop {
+            let page = self.range(source, KeyRange { from: &next, to: None }, COPIED)?;
+            self.shared.sled.with(|db| {
+                for (key, value) in &page {
+                    self.shared.filter.add(target, key);
+                    own::put(db, target, key, Some(value), &mut buffer).map_err(sled_error)?;
+                }
+                db.flush().map(|_| ()).map_err(sled_error)
+            })?;
+            match page.last() {
+                // sled holds what was written until it is opened anew.
+                Some((last, _)) if page.len() == COPIED => {
+                    next = [last.as_slice(), &[0]].concat();
+                    self.shared.sled.reopen()?;
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Forgets an operator and its state.

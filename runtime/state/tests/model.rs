@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::memory_store::MemoryStore;
-use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateHandle};
+use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateHandle, StateReader};
 use weir_state::{Folder, Store};
 
 type Model = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
@@ -156,4 +156,42 @@ fn a_prefix_read_does_not_walk_over_all_that_is_staged() {
     println!("a prefix of 60 rows in 60 staged epochs: {few:?} beside 6,000 keys, {many:?} beside 1,200,000");
     // 200 times the keys: a walk would take 200 times as long; a search takes a few steps more, through memory that is in no cache.
     assert!(many < few * 60, "{few:?} beside few, {many:?} beside many");
+}
+
+#[test]
+fn a_copy_has_what_the_other_has_and_goes_its_own_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = Folder::open(folder.path()).expect("a folder");
+    // More keys than are copied at a time.
+    let keys: Vec<[u8; 4]> = (0..70_000_u32).map(u32::to_be_bytes).collect();
+    let set = |store: &Store, name: &str, epoch: u64, keys: &[[u8; 4]], value: &[u8]| {
+        let mut changes = Changes::default();
+        keys.iter().for_each(|k| changes.set(k, value));
+        store.stage(store.operator(name).expect("an operator"), Epoch(epoch), changes);
+        store.commit(Epoch(epoch), &vec![], false).expect("an epoch");
+        store.delivered(Epoch(epoch)).expect("a delivery");
+    };
+    let store = Store::open(&folder, 16 << 20).expect("a store");
+    set(&store, "one", 1, &keys, b"1");
+    set(&store, "two", 2, &[*b"old "], b"gone");
+    store.close().expect("the end");
+    drop(store);
+    for opened in 0..2 {
+        let store = Store::open(&folder, 16 << 20).expect("a store");
+        if opened == 0 {
+            store.copy_operator("one", "two").expect("a copy");
+            set(&store, "one", 3, &keys[..1], b"2");
+        }
+        let all = |name: &str| {
+            let operator = store.operator(name).expect("an operator");
+            store.range(operator, KeyRange { from: &[], to: None }, usize::MAX).expect("all")
+        };
+        let wanted: Vec<Pair> = keys.iter().map(|k| (k.to_vec(), b"1".to_vec())).collect();
+        assert_eq!(all("two"), wanted);
+        assert_eq!((all("one").len(), all("one")[0].1.as_slice()), (keys.len(), &b"2"[..]));
+        let some: Vec<&[u8]> = keys.iter().step_by(1000).map(|k| &k[..]).collect();
+        let found = store.get_many(store.operator("two").expect("an operator"), &some).expect("keys");
+        assert!(found.iter().all(|v| v.as_deref() == Some(b"1")));
+        store.close().expect("the end");
+    }
 }

@@ -89,31 +89,35 @@ impl Job {
         ran
     }
 
+    /// Each reader of a table follows its script by itself.
     fn follow(&self, compiled: &Compiled, job: &mut Assembled, clock: &Arc<ManualClock>) -> Result<()> {
         for (table, steps) in &self.sources {
-            let name = format!("source {table}");
             let lost = || Error::script(format!("the job does not read '{table}'"));
-            let node = job.graph.nodes.iter_mut().find(|n| n.name == name).ok_or_else(lost)?;
-            let (schema, columns) = read_columns(compiled, table).ok_or_else(lost)?;
-            let (steps, clock, done) = (steps.clone(), clock.clone(), Arc::default());
-            node.role = Role::Source(Arc::new(Scripted { steps, schema, columns, clock, done }));
-            if job.graph.nodes.iter().any(|n| n.name == format!("{name}-2")) {
-                return Err(Error::script(format!("the job reads '{table}' twice, which one script cannot feed")));
+            let readers = readers(compiled, table);
+            if readers.is_empty() {
+                return Err(lost());
+            }
+            // What happens once does so for all of them.
+            let done = Arc::default();
+            for (uid, (schema, columns)) in readers {
+                let node = job.graph.nodes.iter_mut().find(|n| n.uid == uid).ok_or_else(lost)?;
+                let (steps, clock, done) = (steps.clone(), clock.clone(), Arc::clone(&done));
+                node.role = Role::Source(Arc::new(Scripted { steps, schema, columns, clock, done }));
             }
         }
         Ok(())
     }
 }
 
-/// The columns that a job reads of a table, and their places in it.
-fn read_columns(compiled: &Compiled, wanted: &str) -> Option<(Schema, Vec<usize>)> {
-    let mut found = None;
+/// The readers that a table has in a job, by their uids: the columns that each reads, and their places in the table.
+fn readers(compiled: &Compiled, wanted: &str) -> BTreeMap<String, (Schema, Vec<usize>)> {
+    let mut found = BTreeMap::new();
     for insert in &compiled.inserts {
         insert.plan.each(&mut |p| {
-            if let Plan::Scan { table, schema, columns } = p
+            if let Plan::Scan { table, schema, columns, kept } = p
                 && table.name.ends_with(&format!(".{wanted}"))
             {
-                found = Some((schema.clone(), columns.clone()));
+                found.insert(kept.uid.clone(), (schema.clone(), columns.clone()));
             }
         });
     }

@@ -5,3 +5,4 @@ mod aggregates;
 mod answers;
 mod jobs;
 mod plans;
+mod sharing;

@@ -13,10 +13,10 @@ use weir_core::Result;
 use weir_core::graph::{JobGraph, Node};
 use weir_engine::scale::{Wanted, check, resized};
 use weir_expr::OnError;
-use weir_plan::Mode;
 pub use weir_plan::physical::REPLAY;
 use weir_plan::physical::{Graph, Job, plan};
 use weir_plan::settings::{self, Failing};
+use weir_plan::{Mode, Places};
 use weir_sql::Compiled;
 
 /// A job, ready to be run.
@@ -25,7 +25,9 @@ pub struct Assembled {
     pub graph: JobGraph,
     /// The dead letters that a replay leaves alone.
     pub passed_over: Arc<PassedOver>,
-    /// What the state of its operators is made of, by their uids.
+    /// The uids of its operators, by the names that each has in its statements.
+    pub places: Places,
+    /// What the state of its operators is made of, by the same names.
     pub layouts: BTreeMap<String, String>,
     /// The versions of users' functions, by their statements' identities and their names.
     pub functions: BTreeMap<String, String>,
@@ -64,8 +66,8 @@ fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
         passed_over: &passed_over,
     };
     let graph = sized(&planned, factories.graph(&planned)?, of_job)?;
-    let (layouts, functions) = (planned.layouts(), planned.function_versions());
-    Ok(Assembled { graph, passed_over, layouts, functions })
+    let (places, layouts, functions) = (planned.places(), planned.layouts(), planned.function_versions());
+    Ok(Assembled { graph, passed_over, places, layouts, functions })
 }
 
 impl Factories<'_> {
@@ -74,7 +76,7 @@ impl Factories<'_> {
         let node = |n: &weir_plan::physical::Node| {
             Ok(Node {
                 name: n.name.clone(),
-                uid: n.uid.clone(),
+                uid: n.kept.uid.clone(),
                 parallelism: n.parallelism,
                 role: self.role(n)?,
                 inputs: n.inputs.clone(),

@@ -2,6 +2,7 @@
 
 use super::graph::{Aggregation, Operator, Statement};
 use super::{Output, Planned, Planner, forward, partitioned};
+use crate::logical::Kept;
 use crate::traits::Derived;
 use std::sync::Arc;
 use weir_core::graph::Partitioning;
@@ -15,7 +16,7 @@ impl Planner<'_> {
         of: &Derived<'_>,
         input: &Derived<'_>,
         below: Output,
-        uid: String,
+        kept: Kept,
         statement: &Arc<Statement>,
     ) -> Output {
         let parallelism = if whole.keys.is_empty() { 1 } else { self.settings.parallelism };
@@ -26,7 +27,7 @@ impl Planner<'_> {
         if below.parallelism == 1 && parallelism == 1 || !in_two_stages(&whole, input.traits.balanced) {
             let inputs = vec![partitioned(below.node, exchange(whole.keys.clone()))];
             let operator = Operator::Aggregate(whole);
-            return self.add(statement, Planned { name, uid, parallelism, operator, changelog, inputs });
+            return self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs });
         }
         // The local stage goes into one chain with a projection in front of it that has no other reader.
         let in_chain = matches!(self.graph.nodes[below.node].chain.as_slice(), [Operator::Calc { .. }])
@@ -39,7 +40,7 @@ impl Planner<'_> {
         } else {
             let planned = Planned {
                 name: "local-aggregate".to_string(),
-                uid: format!("{uid}/local"),
+                kept: Kept::own(format!("{}/local", kept.uid)),
                 parallelism: below.parallelism,
                 operator: local,
                 changelog: input.traits.changelog,
@@ -49,7 +50,7 @@ impl Planner<'_> {
         };
         let inputs = vec![partitioned(from, exchange((0..whole.keys.len()).collect()))];
         let operator = Operator::GlobalAggregate(whole);
-        self.add(statement, Planned { name, uid, parallelism, operator, changelog, inputs })
+        self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::graph::{Operator, Statement};
 use super::{Output, Planned, Planner, Scope, partitioned, short};
-use crate::logical::Plan;
+use crate::logical::{Insert, Kept, Plan};
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -53,14 +53,14 @@ impl Planner<'_> {
         if from.is_empty() {
             let operator = Operator::Values { rows: vec![], schema: table.physical.project(&columns) };
             let name = format!("source {}", short(&table.name));
-            return Ok(self.constant(&name, format!("{uid}{REPLAY}"), operator, &scope.statement));
+            return Ok(self.constant(&name, Kept::own(format!("{uid}{REPLAY}")), operator, &scope.statement));
         }
         let (mut inputs, mut letters) = (vec![], vec![]);
         for name in from {
             let (operator, statements) = self.letters(&name)?;
             let planned = Planned {
                 name: format!("source {name}"),
-                uid: format!("{uid}/{name}{REPLAY}"),
+                kept: Kept::own(format!("{uid}/{name}{REPLAY}")),
                 parallelism: 1,
                 operator,
                 changelog: ChangelogMode::INSERT_ONLY,
@@ -71,9 +71,9 @@ impl Planner<'_> {
             letters.push((name, statements));
         }
         let name = format!("replay {}", short(&table.name));
-        let own = format!("{uid}{REPLAY}");
+        let kept = Kept::own(format!("{uid}{REPLAY}"));
         let operator = Operator::Replay { table: table.clone(), columns, letters, uid };
-        let planned = Planned { name, uid: own, parallelism, operator, changelog, inputs };
+        let planned = Planned { name, kept, parallelism, operator, changelog, inputs };
         let output = self.add(&scope.statement, planned);
         if let Some(t) = &table.on_error.dead_letters {
             self.dead_letters_of.entry(t.clone()).or_default().push(output.node);
@@ -95,8 +95,7 @@ impl Planner<'_> {
             let e = Error::script(format!("the dead-letter table '{name}' has no column 'record'")).at(table.place);
             e.hint("without it the records are not kept, and cannot be replayed")
         })?;
-        let statements = self.job.inserts.iter().filter(|i| sends_to(&i.plan, name));
-        let statements: BTreeSet<String> = statements.map(|i| i.identity.to_string()).collect();
+        let statements: BTreeSet<String> = self.job.inserts.iter().flat_map(|i| senders(i, name)).collect();
         let headers = table.physical.position("headers");
         if headers.is_none() && statements.len() > 1 {
             let e = Error::script(format!("{} statements send their dead letters to '{name}'", statements.len()))
@@ -129,12 +128,12 @@ impl Planner<'_> {
             let fields = table.sink_schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
             let (schema, input) = (Schema::new(fields), DEAD_LETTER.clone());
             let identity = format!("{}#dead-letters", table.name);
-            let uid = format!("{identity}/calc");
-            let statement = Arc::new(Statement { identity, keeps_records: false, has_uid: false });
+            let kept = Kept::own(format!("{identity}/calc"));
+            let statement = Arc::new(Statement { identity, keeps_records: false });
             let letter = |n: usize| Edge { port: DEAD_LETTERS, ..partitioned(n, Partitioning::Single) };
             let planned = Planned {
                 name: "dead letters".to_string(),
-                uid,
+                kept,
                 parallelism: 1,
                 operator: Operator::Calc { condition: None, exprs, schema, input },
                 changelog: ChangelogMode::INSERT_ONLY,
@@ -148,10 +147,20 @@ impl Planner<'_> {
     }
 }
 
-/// Whether a plan's tables or functions send dead letters to a table.
-fn sends_to(plan: &Plan, name: &str) -> bool {
-    let own = |p: &Plan| matches!(p, Plan::Scan { table, .. } if table.on_error.dead_letters.as_deref() == Some(name));
-    plan.any(own) || records_sent_to(plan).iter().any(|t| t == name)
+/// What a statement's letters in a table say that they are of: the statement, or what it shares the reader of a table with.
+fn senders(insert: &Insert, name: &str) -> BTreeSet<String> {
+    let mut senders = BTreeSet::new();
+    if records_sent_to(&insert.plan).iter().any(|t| t == name) {
+        senders.insert(insert.identity.to_string());
+    }
+    insert.plan.each(&mut |p| {
+        if let Plan::Scan { table, kept, .. } = p
+            && table.on_error.dead_letters.as_deref() == Some(name)
+        {
+            senders.extend(kept.uid.rsplit_once('/').map(|(of, _)| of.to_string()));
+        }
+    });
+    senders
 }
 
 /// The tables that functions of the plan send the records to that they fail on.

@@ -1,6 +1,6 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
-use crate::logical::SortKey;
+use crate::logical::{Kept, SortKey};
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -173,8 +173,6 @@ pub struct Statement {
     pub identity: String,
     /// Whether one of its functions sends the records that it fails on to a table, so that they stay with their rows.
     pub keeps_records: bool,
-    /// Whether its author gave it a uid.
-    pub has_uid: bool,
 }
 
 /// A node: one operator, or several in a chain, in some subtasks.
@@ -182,9 +180,9 @@ pub struct Statement {
 pub struct Node {
     /// Its name, for people and metrics; unique in the job.
     pub name: String,
-    /// What its state is known by.
-    pub uid: String,
-    /// The statement that it is part of.
+    /// What its state is known by, and the uids that it would have in each of the statements that it serves.
+    pub kept: Kept,
+    /// The statement that it is part of; of several that it serves, the first.
     pub statement: Arc<Statement>,
     /// The number of subtasks.
     pub parallelism: usize,

@@ -3,11 +3,14 @@
 
 use super::graph::{Aggregation, Graph, Node, Operator, RankStrategy};
 use crate::fingerprint::what_table;
+use crate::identity::Identity;
 use crate::logical::SortKey;
+use crate::sharing::Places;
 use crate::table::Table;
 use serde_json::{Map, Value as Json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use weir_core::Schema;
+use weir_core::graph::MAIN;
 
 /// Items with their values, as JSON.
 fn layout(items: &[(&str, String)]) -> String {
@@ -83,10 +86,10 @@ fn of_table(kind: &str, table: &Table, columns: &Schema) -> String {
     ])
 }
 
-/// What an operator keeps; none if it keeps nothing. What connectors keep is guarded in statements that have a uid; others are known
-/// by their tables.
-fn of_operator(operator: &Operator, node: &Node) -> Option<String> {
-    let has_uid = node.statement.has_uid;
+/// What an operator keeps under a name; none if it keeps nothing. What connectors keep is guarded in statements that have a uid;
+/// others are known by their tables.
+fn of_operator(operator: &Operator, name: &str) -> Option<String> {
+    let has_uid = Identity::of(name).is_some_and(|i| i.uid().is_some());
     match operator {
         Operator::Aggregate(a) | Operator::GlobalAggregate(a) => Some(of_aggregate(a)),
         Operator::Normalize { keys, schema, .. } => Some(of_rows("normalize", keys, schema)),
@@ -111,20 +114,44 @@ fn of_operator(operator: &Operator, node: &Node) -> Option<String> {
 }
 
 impl Graph {
-    /// What the state of its operators is made of, by their uids.
+    /// The uids of its operators, by the names that each has in its statements.
+    pub fn places(&self) -> Places {
+        let of_node = |n: &Node| n.kept.names.iter().map(|name| (name.clone(), n.kept.uid.clone())).collect::<Vec<_>>();
+        self.nodes.iter().flat_map(of_node).collect()
+    }
+
+    /// What the state of its operators is made of, by the same names.
     pub fn layouts(&self) -> BTreeMap<String, String> {
-        let of_node = |n: &Node| n.chain.iter().find_map(|o| of_operator(o, n)).map(|layout| (n.uid.clone(), layout));
-        self.nodes.iter().filter_map(of_node).collect()
+        let mut layouts = BTreeMap::new();
+        for (n, name) in self.nodes.iter().flat_map(|n| n.kept.names.iter().map(move |name| (n, name))) {
+            layouts.extend(n.chain.iter().find_map(|o| of_operator(o, name)).map(|layout| (name.clone(), layout)));
+        }
+        layouts
+    }
+
+    /// The identities of the statements that each node serves.
+    fn served(&self) -> Vec<BTreeSet<&str>> {
+        let mut served = vec![BTreeSet::new(); self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate().rev() {
+            if node.chain.iter().any(|o| matches!(o, Operator::Sink { .. })) {
+                served[at].insert(node.statement.identity.as_str());
+            }
+            let all = served[at].clone();
+            node.inputs.iter().filter(|e| e.port == MAIN).for_each(|e| served[e.from].extend(&all));
+        }
+        served
     }
 
     /// The versions of users' functions, by their statements' identities and their names.
     pub fn function_versions(&self) -> BTreeMap<String, String> {
         let mut versions = BTreeMap::new();
-        for (node, operator) in self.nodes.iter().flat_map(|n| n.chain.iter().map(move |o| (n, o))) {
+        let served = self.served();
+        for (at, operator) in self.nodes.iter().enumerate().flat_map(|(at, n)| n.chain.iter().map(move |o| (at, o))) {
             for e in operator.expressions() {
                 e.each_call(&mut |f| {
-                    let of = || format!("{}/{}", node.statement.identity, f.name());
-                    versions.extend(f.version().map(|version| (of(), version)));
+                    let of =
+                        |statement: &&str| f.version().map(|version| (format!("{statement}/{}", f.name()), version));
+                    versions.extend(served[at].iter().filter_map(of));
                 });
             }
         }

@@ -11,7 +11,7 @@ mod sinks;
 pub use dead_letters::REPLAY;
 pub use graph::{Aggregation, Graph, Node, Operator, RankStrategy, Statement};
 
-use crate::logical::{Insert, Plan};
+use crate::logical::{Insert, Kept, Plan};
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived, Mode, derive};
 use dead_letters::{dead_letter_tables, records_sent_to};
@@ -99,7 +99,7 @@ struct Output {
 /// A node that is about to be added.
 struct Planned {
     name: String,
-    uid: String,
+    kept: Kept,
     parallelism: usize,
     operator: Operator,
     changelog: ChangelogMode,
@@ -112,8 +112,7 @@ impl Planner<'_> {
         self.check_changes(&insert.table, &top)?;
         let of_functions = records_sent_to(&insert.plan);
         let keeps_records = !of_functions.is_empty();
-        let (identity, has_uid) = (insert.identity.to_string(), insert.identity.uid().is_some());
-        let statement = Arc::new(Statement { identity, keeps_records, has_uid });
+        let statement = Arc::new(Statement { identity: insert.identity.to_string(), keeps_records });
         if self.job.replay && keeps_records && scans(&insert.plan) > 1 {
             let e = Error::script(format!("the statement into '{}' reads several tables", short(&insert.table.name)));
             return Err(
@@ -132,10 +131,10 @@ impl Planner<'_> {
     }
 
     fn add(&mut self, statement: &Arc<Statement>, planned: Planned) -> Output {
-        let Planned { name, uid, parallelism, operator, changelog, inputs } = planned;
+        let Planned { name, kept, parallelism, operator, changelog, inputs } = planned;
         let (name, statement) = (self.name(&name), statement.clone());
         let chain = vec![operator];
-        let node = Node { name, uid, statement, parallelism, asked_parallelism: None, chain, changelog, inputs };
+        let node = Node { name, kept, statement, parallelism, asked_parallelism: None, chain, changelog, inputs };
         self.graph.nodes.push(node);
         Output { node: self.graph.nodes.len() - 1, parallelism }
     }
@@ -149,12 +148,12 @@ impl Planner<'_> {
         name: &str,
         operator: Operator,
     ) -> Result<Output> {
-        let uid = scope.uid(kind);
+        let kept = Kept::own(scope.uid(kind));
         let (below, input) = self.only_input(of, scope)?;
         let changelog = of.traits.changelog;
         let inputs = vec![forward(below.node, !input.traits.changelog.is_insert_only())];
         let (name, parallelism) = (name.to_string(), below.parallelism);
-        Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+        Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
     }
 
     /// Plans the one relation that a relation reads.
@@ -168,10 +167,10 @@ impl Planner<'_> {
     /// Plans a relation: its own operators behind those of its inputs.
     fn relation(&mut self, of: &Derived<'_>, scope: &mut Scope) -> Result<Output> {
         match of.plan {
-            Plan::Scan { table, columns, .. } => self.source(of, table, columns, scope),
-            Plan::Values { rows, schema } => {
+            Plan::Scan { table, columns, kept, schema: _ } => self.source(of, table, columns, named(kept)?, scope),
+            Plan::Values { rows, schema, kept } => {
                 let operator = Operator::Values { rows: rows.clone(), schema: schema.clone() };
-                Ok(self.constant("values", scope.uid("values"), operator, &scope.statement))
+                Ok(self.constant("values", named(kept)?, operator, &scope.statement))
             }
             Plan::Calc { condition, exprs, schema, input } => {
                 let operator = Operator::Calc {
@@ -203,18 +202,18 @@ impl Planner<'_> {
                 };
                 self.forwarded(of, scope, "lookup", &format!("lookup {}", short(&table.name)), operator)
             }
-            Plan::Normalize { keys, schema, input: _ } => {
-                let uid = scope.uid("normalize");
+            Plan::Normalize { keys, schema, kept, input: _ } => {
+                let kept = named(kept)?;
                 let (below, _) = self.only_input(of, scope)?;
                 let (keys, ttl_millis) = (keys.clone(), self.settings.ttl_millis);
                 let inputs = vec![partitioned(below.node, Partitioning::Hash(keys.clone()))];
                 let operator = Operator::Normalize { keys, schema: schema.clone(), ttl_millis };
                 let (changelog, parallelism) = (of.traits.changelog, self.settings.parallelism);
                 let name = "changelog-normalize".to_string();
-                Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+                Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
             }
-            Plan::Aggregate { keys, calls, schema, input } => {
-                let uid = scope.uid("aggregate");
+            Plan::Aggregate { keys, calls, schema, input, kept } => {
+                let kept = named(kept)?;
                 let (below, derived) = self.only_input(of, scope)?;
                 let whole = Aggregation {
                     keys: keys.clone(),
@@ -225,10 +224,11 @@ impl Planner<'_> {
                     at_end: self.job.mode == Mode::Batch && (!calls.is_empty() || keys.is_empty()),
                     ttl_millis: self.settings.ttl_millis,
                 };
-                Ok(self.aggregate(whole, of, derived, below, uid, &scope.statement))
+                Ok(self.aggregate(whole, of, derived, below, kept, &scope.statement))
             }
-            Plan::Rank { partition, order, ranks, number, input, schema: _ } => {
-                let top = TopN { partition, order, ranks, number: *number, input: input.schema() };
+            Plan::Rank { partition, order, ranks, number, input, schema: _, kept } => {
+                let (number, input) = (*number, input.schema());
+                let top = TopN { partition, order, ranks, number, input, kept: named(kept)? };
                 self.top_n(of, &top, scope)
             }
             Plan::Union { schema, inputs: _ } => self.union(of, schema, scope),
@@ -249,22 +249,28 @@ impl Planner<'_> {
     }
 
     /// Adds a source of constant rows.
-    fn constant(&mut self, name: &str, uid: String, operator: Operator, statement: &Arc<Statement>) -> Output {
+    fn constant(&mut self, name: &str, kept: Kept, operator: Operator, statement: &Arc<Statement>) -> Output {
         let (name, changelog) = (name.to_string(), ChangelogMode::INSERT_ONLY);
-        self.add(statement, Planned { name, uid, parallelism: 1, operator, changelog, inputs: vec![] })
+        self.add(statement, Planned { name, kept, parallelism: 1, operator, changelog, inputs: vec![] })
     }
 
     /// Reads a table, or its dead letters in its place.
-    fn source(&mut self, of: &Derived<'_>, table: &Arc<Table>, columns: &[usize], scope: &mut Scope) -> Result<Output> {
-        let uid = scope.uid("source");
+    fn source(
+        &mut self,
+        of: &Derived<'_>,
+        table: &Arc<Table>,
+        columns: &[usize],
+        kept: Kept,
+        scope: &Scope,
+    ) -> Result<Output> {
         let parallelism = own_parallelism(table, &SCAN_PARALLELISM)?.unwrap_or(self.settings.parallelism);
         let (changelog, columns) = (of.traits.changelog, columns.to_vec());
         if self.job.replay {
-            return self.replayed(table, columns, uid, parallelism, changelog, scope);
+            return self.replayed(table, columns, kept.uid, parallelism, changelog, scope);
         }
         let operator = Operator::Source { table: table.clone(), columns };
         let name = format!("source {}", short(&table.name));
-        let planned = Planned { name, uid, parallelism, operator, changelog, inputs: vec![] };
+        let planned = Planned { name, kept, parallelism, operator, changelog, inputs: vec![] };
         let output = self.add(&scope.statement, planned);
         if let Some(t) = &table.on_error.dead_letters {
             self.dead_letters_of.entry(t.clone()).or_default().push(output.node);
@@ -274,7 +280,7 @@ impl Planner<'_> {
 
     /// All rows of several relations, in as many subtasks as the one of most has.
     fn union(&mut self, of: &Derived<'_>, schema: &Schema, scope: &mut Scope) -> Result<Output> {
-        let uid = scope.uid("union");
+        let kept = Kept::own(scope.uid("union"));
         let outputs = of.inputs.iter().map(|i| self.relation(i, scope)).collect::<Result<Vec<_>>>()?;
         let parallelism = outputs.iter().map(|o| o.parallelism).max().unwrap_or(1);
         let inputs = outputs.iter().zip(&of.inputs).map(|(o, i)| {
@@ -287,7 +293,17 @@ impl Planner<'_> {
         });
         let (inputs, changelog) = (inputs.collect(), of.traits.changelog);
         let (name, operator) = ("union".to_string(), Operator::Union { schema: schema.clone() });
-        Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+        Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+    }
+}
+
+/// What a relation's state is called.
+fn named(kept: &Kept) -> Result<Kept> {
+    match kept.names.is_empty() {
+        false => Ok(kept.clone()),
+        true => {
+            Err(Error::internal("a relation that is planned before its statement was put together with the others"))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::graph::{Operator, RankStrategy};
 use super::{Output, Planned, Planner, Scope, partitioned};
-use crate::logical::{Ranks, SortKey};
+use crate::logical::{Kept, Ranks, SortKey};
 use crate::traits::{Derived, Mode, Monotonicity, Traits};
 use weir_core::graph::Partitioning;
 use weir_core::{Error, Result, Schema};
@@ -14,12 +14,12 @@ pub(super) struct TopN<'a> {
     pub ranks: &'a Ranks,
     pub number: bool,
     pub input: &'a Schema,
+    pub kept: Kept,
 }
 
 impl Planner<'_> {
     /// Plans a Top-N.
     pub(super) fn top_n(&mut self, of: &Derived<'_>, top: &TopN<'_>, scope: &mut Scope) -> Result<Output> {
-        let uid = scope.uid("rank");
         let Some(last) = top.ranks.last else {
             let e = Error::script("ROW_NUMBER has no upper bound: every row of its partition would be numbered again");
             return Err(e
@@ -43,7 +43,8 @@ impl Planner<'_> {
         };
         let inputs = vec![partitioned(below.node, partitioning)];
         let (name, changelog) = ("rank".to_string(), of.traits.changelog);
-        Ok(self.add(&scope.statement, Planned { name, uid, parallelism, operator, changelog, inputs }))
+        Ok(self
+            .add(&scope.statement, Planned { name, kept: top.kept.clone(), parallelism, operator, changelog, inputs }))
     }
 }
 

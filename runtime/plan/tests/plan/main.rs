@@ -4,6 +4,7 @@ mod fingerprint;
 mod identity;
 mod physical;
 mod shared;
+mod sharing;
 mod traits;
 
 use std::collections::BTreeMap;

@@ -29,7 +29,7 @@ const TABLES: &str = "
         'url' = 'jdbc:mysql://x/y', 'table-name' = 'c', 'sink.parallelism' = '2');";
 
 /// The physical graph of a script in four subtasks, or what is wrong with it.
-fn physical(script: &str, replay: bool) -> Result<String, String> {
+pub(crate) fn physical(script: &str, replay: bool) -> Result<String, String> {
     let c = try_compile(&format!("{TABLES} {script};")).map_err(|e| e.to_string())?;
     let planned = plan(&Job {
         inserts: &c.inserts,
@@ -44,7 +44,7 @@ fn physical(script: &str, replay: bool) -> Result<String, String> {
 }
 
 #[track_caller]
-fn golden(script: &str, wanted: &str) {
+pub(crate) fn golden(script: &str, wanted: &str) {
     let wanted: Vec<&str> = wanted.trim().lines().map(str::trim).collect();
     let found = physical(script, false).unwrap_or_else(|e| panic!("{script}: {e}"));
     assert_eq!(found.lines().collect::<Vec<_>>(), wanted, "{script}\n{found}");

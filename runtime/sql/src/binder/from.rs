@@ -10,7 +10,7 @@ use sqlparser::ast::{Ident, Join, ObjectName, Select, Spanned, TableFactor, Tabl
 use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
 use weir_plan::Table;
-use weir_plan::{Plan, Shared};
+use weir_plan::{Kept, Plan, Shared};
 
 impl Binder<'_> {
     /// A named relation and the name that qualifies its columns.
@@ -103,12 +103,12 @@ impl Binder<'_> {
     fn rows(&mut self, table: &Arc<Table>) -> Result<Plan> {
         self.spend(table.columns.len(), 1)?;
         let columns = (0..table.physical.len()).collect();
-        let scan = Plan::Scan { table: table.clone(), columns, schema: table.physical.clone() };
+        let scan = Plan::Scan { table: table.clone(), columns, schema: table.physical.clone(), kept: Kept::default() };
         if !table.is_upsert() {
             return Ok(scan);
         }
         let (keys, schema) = (table.primary_key.clone(), table.physical.clone());
-        Ok(Plan::Normalize { input: Box::new(scan), keys, schema })
+        Ok(Plan::Normalize { input: Box::new(scan), keys, schema, kept: Kept::default() })
     }
 
     /// A table's columns over the rows that are read, the computed ones computed.
@@ -133,7 +133,7 @@ impl Binder<'_> {
     pub(super) fn from(&mut self, s: &Select) -> Result<(Plan, Scope)> {
         let [one] = s.from.as_slice() else {
             if s.from.is_empty() {
-                let plan = Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]) };
+                let plan = Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]), kept: Kept::default() };
                 return Ok((plan, Scope::default()));
             }
             return Err(not_yet("a join").at(place(s.from[1].span().start)));

@@ -9,7 +9,7 @@ use sqlparser::ast::{Expr as Ast, GroupByExpr, GroupByWithModifier, Select, Span
 use std::collections::BTreeSet;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::Expr;
-use weir_plan::Plan;
+use weir_plan::{Kept, Plan};
 
 impl Binder<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one SELECT, already bound")]
@@ -54,7 +54,13 @@ impl Binder<'_> {
             // Without a key there is one group, which may be empty.
             fields.push(Field::new(format!("{}${i}", c.function.name()), c.ty.clone()));
         }
-        plan = Plan::Aggregate { input: Box::new(plan), keys: key_columns, calls, schema: Schema::new(fields) };
+        plan = Plan::Aggregate {
+            input: Box::new(plan),
+            keys: key_columns,
+            calls,
+            schema: Schema::new(fields),
+            kept: Kept::default(),
+        };
         let having = match having {
             Some((e, ast)) => Some(over_groups(e, &typed).map_err(|e| e.at(place(ast.span().start)))?),
             None => None,

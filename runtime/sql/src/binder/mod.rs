@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
-use weir_plan::Plan;
+use weir_plan::{Kept, Plan};
 
 /// What is said of what Flink has and Weir has not.
 pub(crate) fn not_yet(what: &str) -> Error {
@@ -92,7 +92,7 @@ impl Binder<'_> {
             });
             fields.push(Field::new(format!("EXPR${c}"), ty));
         }
-        Ok(Plan::Values { rows, schema: Schema::new(fields) })
+        Ok(Plan::Values { rows, schema: Schema::new(fields), kept: Kept::default() })
     }
 
     fn select(&mut self, s: &Select) -> Result<Plan> {
@@ -197,5 +197,5 @@ pub(crate) fn cast_columns(plan: Plan, schema: &Schema) -> Plan {
 pub(crate) fn distinct(plan: Plan) -> Plan {
     let schema = plan.schema().clone();
     let keys = (0..schema.len()).collect();
-    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], schema }
+    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], schema, kept: Kept::default() }
 }

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, SqlType};
 use weir_expr::Expr;
-use weir_plan::{Plan, Ranks, SortKey};
+use weir_plan::{Kept, Plan, Ranks, SortKey};
 
 /// Whether a key descends, and whether NULLs come first: they are less than all values, unless it is said.
 fn directions(options: &OrderByOptions) -> (bool, bool) {
@@ -118,10 +118,18 @@ impl Binder<'_> {
         let schema = plan.schema().clone();
         let first = skip.saturating_add(1);
         let plan = match count {
-            0 => Plan::Values { rows: vec![], schema },
+            0 => Plan::Values { rows: vec![], schema, kept: Kept::default() },
             _ => {
                 let ranks = Ranks { first, last: Some(skip.saturating_add(count)), place: place(q.span().start) };
-                Plan::Rank { input: Box::new(plan), partition: vec![], order, ranks, number: false, schema }
+                Plan::Rank {
+                    input: Box::new(plan),
+                    partition: vec![],
+                    order,
+                    ranks,
+                    number: false,
+                    schema,
+                    kept: Kept::default(),
+                }
             }
         };
         let columns = plan.columns();

@@ -1,0 +1,415 @@
+//! What the statements of a script have in common, which is read and computed once, and what the state of it is called.
+//!
+//! Every operator that keeps state has a name in its statement, which never depends on what else is in the script. Where one operator
+//! serves several names, its uid is made of all of them, and a run records which uid each name has: a statement that is added later
+//! has no place yet, and so cannot join those that have one.
+
+use crate::fingerprint::write_own;
+use crate::logical::{Insert, Kept, Plan, Shared};
+use crate::optimize::{merge_top, select};
+use crate::settings::{SOURCES, SUB_PLANS};
+use crate::table::Table;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Write;
+use std::sync::Arc;
+use weir_core::{Error, Result};
+use weir_expr::Expr;
+use weir_expr::structure::VERSION;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What the uids of operators begin with that several names share; no table's name does.
+pub const SHARED: &str = "shared#";
+
+/// The uids of the operators that have state, by the names that statements know them by.
+pub type Places = BTreeMap<String, String>;
+
+/// The statements of a script as one job.
+#[derive(Debug)]
+pub struct Together {
+    /// The statements. What several of them read is [`Plan::Shared`].
+    pub inserts: Vec<Insert>,
+    /// The uids of their relations' operators.
+    pub places: Places,
+    /// The uids that go on with a copy of another's state: from, to.
+    pub copies: Vec<(String, String)>,
+    /// Tables that statements read which stand at different places in them, so that each place has a reader of its own.
+    pub apart: Vec<String>,
+}
+
+/// Puts statements together into one job. `places` has what an earlier run of the job left.
+///
+/// # Errors
+/// When a setting is wrong, and a mistake of Weir's own.
+pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &Places) -> Result<Together> {
+    let (sub_plans, sources) = (SUB_PLANS.value(settings)?, SOURCES.value(settings)?);
+    let mut classes = Classes { places, sub_plans, all: vec![], known: HashMap::new(), moved: HashMap::new() };
+    let mut tops = vec![];
+    for (n, insert) in inserts.iter().enumerate() {
+        let shares = sub_plans && !insert.plan.sends_records();
+        let (identity, named, numbers) = (insert.identity.to_string(), HashMap::new(), BTreeMap::new());
+        let mut statement = Statement { identity, shares, named, numbers };
+        let (top, scan) = classes.class(insert.plan.clone(), &mut statement)?;
+        classes.all[top].read_by(Reader::Statement(n), scan);
+        tops.push(top);
+    }
+    if sources {
+        classes.unite_scans()?;
+    } else {
+        classes.split_scans();
+    }
+    let copies = classes.name();
+    let apart = if sources { classes.apart() } else { vec![] };
+    let readers = classes.readers(&tops);
+    let mut made = HashMap::new();
+    let mut all = vec![];
+    for (n, (insert, top)) in inserts.iter().zip(tops).enumerate() {
+        let plan = classes.plan(Reader::Statement(n), top, &readers, &mut made)?;
+        all.push(Insert { plan, ..insert.clone() });
+    }
+    let mut uids = Places::new();
+    for kept in classes.all.into_iter().map(|c| c.kept) {
+        uids.extend(kept.names.into_iter().map(|name| (name, kept.uid.clone())));
+    }
+    Ok(Together { inserts: all, places: uids, copies, apart })
+}
+
+/// Who reads a relation: another one, or the sink of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Reader {
+    Class(usize),
+    Statement(usize),
+}
+
+/// Relations that are equal, and so one.
+struct Class {
+    /// One of them, without what it reads.
+    plan: Plan,
+    /// What it reads.
+    inputs: Vec<usize>,
+    /// Whether it may have more than one statement.
+    shares: bool,
+    /// The names that its state has in the statements.
+    names: BTreeSet<String>,
+    /// The uid that its state has so far.
+    place: Option<String>,
+    /// Of a scan, who reads it, with the name of the scan in that statement.
+    readers: Vec<(Reader, String)>,
+    /// The scan that reads its columns and those of others.
+    united: Option<usize>,
+    /// What its operator is called.
+    kept: Kept,
+}
+
+impl Class {
+    fn new(plan: Plan, inputs: Vec<usize>, shares: bool, place: Option<String>) -> Class {
+        let (names, readers, kept) = (BTreeSet::new(), vec![], Kept::default());
+        Class { plan, inputs, shares, names, place, readers, united: None, kept }
+    }
+
+    fn read_by(&mut self, reader: Reader, scan: Option<String>) {
+        self.readers.extend(scan.map(|name| (reader, name)));
+    }
+}
+
+/// What equal relations have in common. State that is at different places is of different relations.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    own: Vec<u8>,
+    inputs: Vec<usize>,
+    place: Option<String>,
+}
+
+/// A statement that is gone through.
+struct Statement {
+    identity: String,
+    /// Whether it takes part at all.
+    shares: bool,
+    /// What became of the relations that it names several times, by their numbers, each with its name if it is a scan.
+    named: HashMap<usize, (usize, Option<String>)>,
+    /// How many operators of each kind there are so far.
+    numbers: BTreeMap<&'static str, usize>,
+}
+
+struct Classes<'a> {
+    places: &'a Places,
+    sub_plans: bool,
+    all: Vec<Class>,
+    known: HashMap<Key, usize>,
+    /// The scans that readers have in the place of a common one.
+    moved: HashMap<(Reader, usize), usize>,
+}
+
+/// The kind of a relation whose operator keeps state, as its name has it.
+fn kind(plan: &Plan) -> Option<&'static str> {
+    match plan {
+        Plan::Scan { .. } => Some("source"),
+        Plan::Values { .. } => Some("values"),
+        Plan::Aggregate { .. } => Some("aggregate"),
+        Plan::Normalize { .. } => Some("normalize"),
+        Plan::Rank { .. } => Some("rank"),
+        Plan::Calc { .. } | Plan::Expand { .. } | Plan::Lookup { .. } | Plan::Union { .. } | Plan::Shared(_) => None,
+    }
+}
+
+/// Whether a relation may have readers in several statements, as far as it goes itself.
+fn may_be_shared(plan: &Plan) -> bool {
+    match plan {
+        // Constants cost nothing.
+        Plan::Values { .. } => false,
+        Plan::Calc { .. } => plan.expressions().into_iter().all(Expr::deterministic),
+        Plan::Scan { .. }
+        | Plan::Expand { .. }
+        | Plan::Aggregate { .. }
+        | Plan::Normalize { .. }
+        | Plan::Lookup { .. }
+        | Plan::Rank { .. }
+        | Plan::Union { .. }
+        | Plan::Shared(_) => true,
+    }
+}
+
+/// All that a table's declaration and its hints say.
+fn write_whole(table: &Table, out: &mut Vec<u8>) {
+    let Table { name, physical, metadata, written: _, columns: _, primary_key, partitioned_by, options, .. } = table;
+    let mut text = String::new();
+    let all = (name, physical, metadata, primary_key, partitioned_by, options, &table.on_error);
+    // Writing into a text never fails.
+    let _ = write!(text, "{all:?}");
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// All that a relation is in itself.
+fn own(plan: &Plan) -> Vec<u8> {
+    let mut out = vec![];
+    write_own(plan, &mut out);
+    let types: Vec<_> = plan.schema().fields.iter().map(|f| &f.ty).collect();
+    out.extend_from_slice(format!("{types:?}").as_bytes());
+    if let Plan::Scan { table, .. } | Plan::Lookup { table, .. } = plan {
+        write_whole(table, &mut out);
+    }
+    for e in plan.expressions() {
+        // Functions of one name may have been declared one after the other.
+        e.each_call(&mut |f| {
+            if f.is_user_defined() {
+                out.extend_from_slice(&(Arc::as_ptr(f).cast::<()>() as usize).to_le_bytes());
+            }
+        });
+    }
+    out
+}
+
+impl Classes<'_> {
+    /// The class of a relation, and its name if it is a scan. Names are numbered in the order in which the statement alone would be
+    /// planned.
+    fn class(&mut self, mut plan: Plan, statement: &mut Statement) -> Result<(usize, Option<String>)> {
+        if let Plan::Shared(shared) = &plan {
+            if let Some(known) = statement.named.get(&shared.id) {
+                return Ok(known.clone());
+            }
+            let class = self.class(shared.plan.clone(), statement)?;
+            statement.named.insert(shared.id, class.clone());
+            return Ok(class);
+        }
+        let name = kind(&plan).map(|kind| {
+            let n = statement.numbers.entry(kind).or_insert(0);
+            *n += 1;
+            format!("{}/{kind}-{n}", statement.identity)
+        });
+        let mut inputs = vec![];
+        for input in plan.inputs_mut()? {
+            inputs.push(self.class(std::mem::replace(input, Plan::nothing()), statement)?);
+        }
+        let below: Vec<usize> = inputs.iter().map(|(class, _)| *class).collect();
+        let place = name.as_ref().and_then(|n| self.places.get(n).cloned());
+        let shares = self.sub_plans
+            && statement.shares
+            && may_be_shared(&plan)
+            && below.iter().all(|class| self.all[*class].shares);
+        let key = shares.then(|| Key { own: own(&plan), inputs: below.clone(), place: place.clone() });
+        let at = match key.as_ref().and_then(|key| self.known.get(key)) {
+            Some(at) => *at,
+            None => {
+                let at = self.all.len();
+                self.all.push(Class::new(plan, below, shares, place));
+                self.known.extend(key.map(|key| (key, at)));
+                at
+            }
+        };
+        for (class, scan) in inputs {
+            self.all[class].read_by(Reader::Class(at), scan);
+        }
+        let scan = name.clone().filter(|_| matches!(self.all[at].plan, Plan::Scan { .. }));
+        self.all[at].names.extend(name);
+        Ok((at, scan))
+    }
+
+    /// The scans of each table that are at one place, by all that the table's declaration says.
+    fn scans(&self) -> BTreeMap<(Vec<u8>, Option<String>), Vec<usize>> {
+        let mut scans: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (at, class) in self.all.iter().enumerate() {
+            if let Plan::Scan { table, .. } = &class.plan
+                && class.shares
+            {
+                let mut whole = vec![];
+                write_whole(table, &mut whole);
+                scans.entry((whole, class.place.clone())).or_default().push(at);
+            }
+        }
+        scans
+    }
+
+    /// Has one scan read the columns of all that read a table from one place.
+    fn unite_scans(&mut self) -> Result<()> {
+        for ((_, place), scans) in self.scans().into_iter().filter(|(_, scans)| scans.len() > 1) {
+            let (mut united, mut names) = (BTreeSet::new(), BTreeSet::new());
+            let mut of = None;
+            for at in &scans {
+                let (table, columns) = self.scan(*at)?;
+                united.extend(columns);
+                names.extend(self.all[*at].names.clone());
+                of = Some(table);
+            }
+            let Some(table) = of else { continue };
+            let columns: Vec<usize> = united.into_iter().collect();
+            let schema = table.physical.project(&columns);
+            let plan = Plan::Scan { table, columns, schema, kept: Kept::default() };
+            let all = self.all.len();
+            self.all.push(Class { names, ..Class::new(plan, vec![], true, place) });
+            for at in scans {
+                (self.all[at].united, self.all[at].place) = (Some(all), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&self, at: usize) -> Result<(Arc<Table>, Vec<usize>)> {
+        match &self.all[at].plan {
+            Plan::Scan { table, columns, .. } => Ok((table.clone(), columns.clone())),
+            other => Err(Error::internal(format!("a scan that is {other:?}"))),
+        }
+    }
+
+    /// Gives each reader of a scan one of its own, but for those that a statement has by one name.
+    fn split_scans(&mut self) {
+        for at in 0..self.all.len() {
+            let mut parts: Vec<(HashSet<Reader>, BTreeSet<String>)> = vec![];
+            for (reader, name) in self.all[at].readers.clone() {
+                let (mut readers, mut names) = (HashSet::from([reader]), BTreeSet::from([name]));
+                parts.retain(|(r, n)| {
+                    let apart = r.is_disjoint(&readers) && n.is_disjoint(&names);
+                    if !apart {
+                        readers.extend(r);
+                        names.extend(n.iter().cloned());
+                    }
+                    apart
+                });
+                parts.push((readers, names));
+            }
+            for (readers, names) in parts.into_iter().skip(1) {
+                let own = self.all.len();
+                self.all[at].names.retain(|n| !names.contains(n));
+                let (plan, place) = (self.all[at].plan.clone(), self.all[at].place.clone());
+                self.all.push(Class { names, ..Class::new(plan, vec![], true, place) });
+                self.moved.extend(readers.into_iter().map(|r| ((r, at), own)));
+            }
+        }
+    }
+
+    /// Gives each operator its uid: the one that its state has, unless others have that too, which go on with copies.
+    fn name(&mut self) -> Vec<(String, String)> {
+        let mut at_place: HashMap<String, usize> = HashMap::new();
+        for class in &self.all {
+            class.place.iter().for_each(|p| *at_place.entry(p.clone()).or_insert(0) += 1);
+        }
+        let mut copies = vec![];
+        for class in self.all.iter_mut().filter(|c| c.united.is_none()) {
+            let Some(kind) = kind(&class.plan) else { continue };
+            let names: Vec<String> = class.names.iter().cloned().collect();
+            let own = match names.as_slice() {
+                [name] => name.clone(),
+                names => format!("{SHARED}v{VERSION}-{:016x}/{kind}", xxh3_64(names.join("\n").as_bytes())),
+            };
+            let uid = match class.place.take() {
+                Some(place) if at_place.get(&place) == Some(&1) => place,
+                Some(place) => {
+                    copies.push((place, own.clone()));
+                    own
+                }
+                None => own,
+            };
+            class.kept = Kept { uid, names };
+        }
+        copies
+    }
+
+    /// See [`Together::apart`].
+    fn apart(&self) -> Vec<String> {
+        let mut readers: BTreeMap<Vec<u8>, BTreeSet<&str>> = BTreeMap::new();
+        let mut names: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+        for class in self.all.iter().filter(|c| c.shares && c.united.is_none()) {
+            if let Plan::Scan { table, .. } = &class.plan {
+                let mut whole = vec![];
+                write_whole(table, &mut whole);
+                names.insert(whole.clone(), table.name.clone());
+                readers.entry(whole).or_default().insert(&class.kept.uid);
+            }
+        }
+        let several = readers.into_iter().filter(|(_, uids)| uids.len() > 1);
+        several.filter_map(|(whole, _)| names.remove(&whole)).collect()
+    }
+
+    /// The class that a reader reads in the place of another.
+    fn read(&self, reader: Reader, class: usize) -> usize {
+        let class = self.moved.get(&(reader, class)).copied().unwrap_or(class);
+        self.all[class].united.unwrap_or(class)
+    }
+
+    /// How many read each class.
+    fn readers(&self, tops: &[usize]) -> Vec<usize> {
+        let mut readers = vec![0; self.all.len()];
+        for (n, top) in tops.iter().enumerate() {
+            readers[self.read(Reader::Statement(n), *top)] += 1;
+        }
+        for (at, class) in self.all.iter().enumerate() {
+            class.inputs.iter().for_each(|input| readers[self.read(Reader::Class(at), *input)] += 1);
+        }
+        readers
+    }
+
+    /// The relation of a class, for a reader.
+    fn plan(
+        &self,
+        reader: Reader,
+        class: usize,
+        readers: &[usize],
+        made: &mut HashMap<usize, Arc<Shared>>,
+    ) -> Result<Plan> {
+        let at = self.read(reader, class);
+        let plan = match made.get(&at) {
+            Some(shared) => Plan::Shared(shared.clone()),
+            None => {
+                let mut plan = self.all[at].plan.clone();
+                for (place, input) in plan.inputs_mut()?.into_iter().zip(&self.all[at].inputs) {
+                    *place = self.plan(Reader::Class(at), *input, readers, made)?;
+                }
+                if let Some(kept) = plan.kept_mut() {
+                    *kept = self.all[at].kept.clone();
+                }
+                let projects = self.all[at].inputs.iter().any(|i| self.all[*i].united.is_some());
+                let plan = if projects { merge_top(plan) } else { plan };
+                if readers[at] > 1 {
+                    let shared = Arc::new(Shared { id: at, plan });
+                    made.insert(at, shared.clone());
+                    Plan::Shared(shared)
+                } else {
+                    plan
+                }
+            }
+        };
+        if self.all[class].united.is_none() {
+            return Ok(plan);
+        }
+        let ((_, have), (_, wanted)) = (self.scan(at)?, self.scan(class)?);
+        Ok(select(plan, have, &wanted.into_iter().collect())?.0)
+    }
+}
