@@ -312,7 +312,7 @@ fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) ->
             on_disk += next.bytes;
             (place.epoch, place.finished) = (next.epoch.0, next.finished);
             taken.push(next.epoch);
-            if open && tidy.is_due(bytes) {
+            if tidy.is_due(bytes) {
                 bytes = tidy.merged(shared, &taken, bytes);
             }
         }

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn elements_stay_under_their_numbers() {
         let mut slab: Slab<usize> = Slab::default();
-        assert!(slab.is_empty() && slab.len() == 0);
+        assert!(slab.is_empty());
         (0..3 * PIECE).for_each(|n| slab.push(n));
         slab.grow(3 * PIECE + 5);
         slab.grow(7);

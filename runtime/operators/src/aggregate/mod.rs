@@ -142,9 +142,9 @@ impl Operator for AggregateOperator {
                 }
                 let begin = || from.checked_sub(1).map_or(0, |before| ends[before]);
                 change.take(groups, from..to, one_by_one.then(|| &rows[begin()..ends[from]]))?;
-                for n in from..to {
+                for (n, touched) in (from..to).zip(&mut touched[from..to]) {
                     let at = found.places[n] as usize;
-                    if !change.settle(groups, at, &mut touched[n]) {
+                    if !change.settle(groups, at, touched) {
                         continue;
                     }
                     if let Some(o) = &mut rows_out {
