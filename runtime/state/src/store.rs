@@ -20,6 +20,7 @@ const EPOCHS: usize = 64;
 
 /// Bytes of epochs' files that wait to be applied together at most, in batches.
 const FILES: usize = 2;
+
 /// Keys that are copied at a time.
 const COPIED: usize = 65_536;
 
@@ -463,8 +464,9 @@ impl Store {
     /// Holds the applier, to look at one epoch as a whole.
     pub fn freeze(&self) -> Frozen<'_> {
         let applying = locked(&self.shared.applying);
-        let durable = Epoch(locked(&self.shared.progress).durable);
+        // In this order, so that no epochs are put together in between under the number of one that is durable only then.
         let staged = self.shared.staged.read().unwrap_or_else(PoisonError::into_inner);
+        let durable = Epoch(locked(&self.shared.progress).durable);
         let runs = staged.range(..=durable).flat_map(|(_, r)| r.clone()).collect();
         Frozen { shared: &self.shared, epoch: durable, runs, _applying: applying }
     }
