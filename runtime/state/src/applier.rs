@@ -33,7 +33,7 @@ fn common(a: &[u8], b: &[u8]) -> usize {
 /// The changes of one operator in the order of their keys, a key group at a time; of a key that changed several times, the last
 /// change only.
 fn in_order<'a>(runs: &'a [&'a Run]) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
-    // A shorter key is in front of all groups, and what the engine keeps is behind them.
+    // Keys have a group; one without, which there is none of, goes in front. What the engine keeps is behind all groups.
     let group =
         |key: &[u8]| key.first_chunk::<2>().map_or(0, |g| usize::from(u16::from_be_bytes(*g).min(KEY_GROUPS)) + 1);
     let changes =
@@ -189,8 +189,8 @@ mod tests {
             }
             Run::new(OperatorId(1), c)
         };
-        let a = run(&[("long key, b", Some("1")), ("long key, a", Some("1")), ("x", Some("1"))]);
-        let b = run(&[("x", None), ("long key, b", Some("2")), ("long key, b", Some("3"))]);
+        let a = run(&[("long key, b", Some("1")), ("long key, a", Some("1")), ("xx", Some("1"))]);
+        let b = run(&[("xx", None), ("long key, b", Some("2")), ("long key, b", Some("3"))]);
         let runs = [&a, &b];
         let found: Vec<_> = in_order(&runs).collect();
         let one = merged(&runs.map(|r| Arc::new(Run::new(r.operator, r.changes.clone()))));
@@ -198,13 +198,13 @@ mod tests {
         assert_eq!(one[0].changes.iter().collect::<Vec<_>>(), found);
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         let found: Vec<_> = found.into_iter().map(|(k, v)| (text(k), v.map(text))).collect();
-        let wanted = [("long key, a", Some("1")), ("long key, b", Some("3")), ("x", None)];
+        let wanted = [("long key, a", Some("1")), ("long key, b", Some("3")), ("xx", None)];
         let wanted: Vec<_> = wanted.into_iter().map(|(k, v)| (k.to_string(), v.map(str::to_string))).collect();
         assert_eq!(found, wanted);
         let got = |operator, key: &'static str| b.get(OperatorId(operator), Wanted::new(key.as_bytes()));
         assert_eq!(got(1, "long key, b"), Some(Some(&b"3"[..])));
-        assert_eq!(got(1, "x"), Some(None));
-        assert_eq!(got(2, "x"), None);
+        assert_eq!(got(1, "xx"), Some(None));
+        assert_eq!(got(2, "xx"), None);
     }
 
     #[test]
