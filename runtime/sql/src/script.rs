@@ -74,6 +74,7 @@ pub fn diagnose(
     on_stack(nesting(sql), || run(sql, base, settings, loader, registry, false))
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps from a text to a job, in their order")]
 fn run(
     sql: &str,
     base: &Path,
