@@ -278,3 +278,17 @@ fn a_statement_with_a_uid_takes_its_state_along() {
 fn identity(statement: &str) -> String {
     compiled(&format!("{THREE} {statement}")).statements[0].identity.to_string()
 }
+
+#[test]
+fn a_top_n_is_shared_with_its_range() {
+    let both = |a: u32, b: u32| {
+        let top = |into: &str, n: u32| {
+            format!(
+                "INSERT INTO {into} SELECT k, n FROM (SELECT k, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM src) WHERE n <= {n}"
+            )
+        };
+        let graph = physical(&format!("{}; {}", top("o", a), top("db", b)), false).unwrap_or_else(|e| panic!("{e}"));
+        graph.matches("  Rank x").count()
+    };
+    assert_eq!((both(3, 3), both(3, 5)), (1, 2));
+}
