@@ -21,7 +21,9 @@ impl Planner<'_> {
     /// Plans a Top-N.
     pub(super) fn top_n(&mut self, of: &Derived<'_>, top: &TopN<'_>, scope: &mut Scope) -> Result<Output> {
         let Some(last) = top.ranks.last else {
-            let e = Error::script("ROW_NUMBER has no upper bound: every row of its partition would be numbered again");
+            let e = Error::script(
+                "ROW_NUMBER without an upper bound is not yet supported: every row may change the numbers of all behind it",
+            );
             return Err(e
                 .at(top.ranks.place)
                 .hint("keep the first: SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10"));
