@@ -468,19 +468,11 @@ fn the_introductions_job_runs_as_printed() {
     assert!(ran.out.contains("access_count") && ran.out.contains("美国"), "{}", ran.out);
 }
 
-#[test]
-fn dead_letters_are_replayed_into_their_job() {
-    replayed("orders", false);
-}
-
-#[test]
-fn dead_letters_of_a_shared_reader_are_replayed_into_all_its_statements() {
-    replayed("shared-orders", true);
-}
-
 /// Dead letters go back into the job that they are of, each once, and to nobody else.
+#[test]
 #[expect(clippy::too_many_lines, reason = "one story, step by step")]
-fn replayed(name: &str, shares: bool) {
+fn dead_letters_are_replayed_into_their_job() {
+    let name = "orders";
     let topic = |what: &str| format!("{name}-{what}");
     filled(name, 1, "x|{\"k\": \"a\", \"v\": 1}\nx|{\"k\": \"a\", \"v\": \"five\"}\nx|{\"k\": \"b\", \"v\": 2}\n");
     for what in ["sums", "counts", "letters"] {
@@ -490,7 +482,7 @@ fn replayed(name: &str, shares: bool) {
         |topic: &str| with(topic, "'key.format' = 'raw', 'value.format' = 'json'").replace("'kafka'", "'upsert-kafka'");
     let script = |more: &str| {
         format!(
-            "SET 'pipeline.name' = 'orders'; SET 'table.optimizer.reuse-source-enabled' = '{shares}'; SET 'execution.checkpointing.interval' = '100 ms'; SET 'parallelism.default' = '2';
+            "SET 'pipeline.name' = 'orders'; SET 'execution.checkpointing.interval' = '100 ms'; SET 'parallelism.default' = '2';
              CREATE TABLE letters (record BYTES, headers MAP<STRING, BYTES> METADATA) {};
              CREATE TABLE orders (k STRING, v INT, `offset` BIGINT METADATA VIRTUAL) {};
              CREATE TABLE sums (k STRING, n BIGINT, s BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
@@ -556,24 +548,20 @@ fn replayed(name: &str, shares: bool) {
         all.succeeded().out.lines().count()
     };
     until(&["a 1 1", "a# 1 0", "b 1 2", "b# 1 0"]);
-    // A statement that reads for itself has a letter of its own.
-    let of_each = if shares { 1 } else { 2 };
-    assert_eq!(letters(), of_each);
+    // Each statement reads for itself, and has a letter of its own.
+    assert_eq!(letters(), 2);
     // What fails again is a letter again.
     assert!(!replay().contains("passed over"));
-    assert_eq!(letters(), 2 * of_each);
+    assert_eq!(letters(), 4);
     // Mended, each statement takes its own letter, and the old ones are not taken twice.
     job.file("job.sql", script(", 'json.ignore-parse-errors' = 'true'"));
     let mended = ["a 2 1", "a# 2 0", "b 1 2", "b# 1 0"];
     replay();
     assert_eq!(shown(), mended);
     replay();
-    assert_eq!((shown(), letters()), (mended.map(str::to_string).to_vec(), 2 * of_each));
+    assert_eq!((shown(), letters()), (mended.map(str::to_string).to_vec(), 4));
     produce(name, "x|{\"k\": \"b\", \"v\": 3}\n");
     until(&["a 2 1", "a# 2 0", "b 2 5", "b# 2 0"]);
-    if shares {
-        return;
-    }
     // A statement that was changed is another one: what is of the old one is told.
     job.file("job.sql", script("").replace("v > 0)", "v > 1)"));
     let said = replay();

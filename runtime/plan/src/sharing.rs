@@ -157,8 +157,9 @@ fn may_be_shared(plan: &Plan) -> bool {
         // Constants cost nothing.
         Plan::Values { .. } => false,
         Plan::Calc { .. } => plan.expressions().into_iter().all(Expr::deterministic),
-        Plan::Scan { .. }
-        | Plan::Expand { .. }
+        // A replay of dead letters feeds one statement.
+        Plan::Scan { table, .. } => table.on_error.dead_letters.is_none(),
+        Plan::Expand { .. }
         | Plan::Aggregate { .. }
         | Plan::Normalize { .. }
         | Plan::Lookup { .. }

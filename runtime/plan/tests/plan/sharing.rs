@@ -113,29 +113,11 @@ fn what_is_not_deterministic_is_computed_for_each() {
     assert_eq!((graph.matches("GlobalAggregate").count(), graph.matches("  Source x").count()), (2, 1), "{graph}");
 }
 
-/// A bad record is one dead letter, which a replay feeds to all that read it.
+/// A replay of dead letters feeds the statement that they failed in.
 #[test]
-fn bad_records_of_a_shared_reader_are_told_once() {
+fn tables_with_dead_letters_have_a_reader_for_each_statement() {
     let script = "INSERT INTO o SELECT k, CAST(v AS BIGINT) FROM failing; INSERT INTO o SELECT k, k FROM failing";
-    golden(
-        script,
-        "0 source failing  Source x4  [I]
-         1 calc  Calc x4  [I]  <- 0 forward
-         2 sink o  Sink x4  [I]  <- 1 forward
-         3 calc-2  Calc x4  [I]  <- 0 forward
-         4 sink o-2  Sink x4  [I]  <- 3 forward
-         5 dead letters  Calc x1  [I]  <- 0 dead letters single
-         6 sink letters  Sink x1  [I]  <- 5 forward",
-    );
-    let replay = physical(script, true).expect("a plan");
-    let begins = "0 source letters  DeadLetterSource x1  [I]
-1 replay failing  Replay x4  [I]  <- 0 rebalance
-2 calc  Calc x4  [I]  <- 1 forward
-3 sink o  Sink x4  [I]  <- 2 forward
-4 calc-2  Calc x4  [I]  <- 1 forward
-5 sink o-2  Sink x4  [I]  <- 4 forward
-";
-    assert!(replay.starts_with(begins), "{replay}");
+    assert_eq!(sources(script), 2);
 }
 
 #[test]
