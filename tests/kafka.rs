@@ -472,11 +472,9 @@ fn the_introductions_job_runs_as_printed() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story, step by step")]
 fn dead_letters_are_replayed_into_their_job() {
-    let name = "orders";
-    let topic = |what: &str| format!("{name}-{what}");
-    filled(name, 1, "x|{\"k\": \"a\", \"v\": 1}\nx|{\"k\": \"a\", \"v\": \"five\"}\nx|{\"k\": \"b\", \"v\": 2}\n");
-    for what in ["sums", "counts", "letters"] {
-        kafka().topic(&topic(what), 1);
+    filled("orders", 1, "x|{\"k\": \"a\", \"v\": 1}\nx|{\"k\": \"a\", \"v\": \"five\"}\nx|{\"k\": \"b\", \"v\": 2}\n");
+    for topic in ["order-sums", "order-counts", "order-letters"] {
+        kafka().topic(topic, 1);
     }
     let upsert =
         |topic: &str| with(topic, "'key.format' = 'raw', 'value.format' = 'json'").replace("'kafka'", "'upsert-kafka'");
@@ -489,16 +487,16 @@ fn dead_letters_are_replayed_into_their_job() {
              CREATE TABLE counts (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
              INSERT INTO sums SELECT k, COUNT(*), SUM(v) FROM orders GROUP BY k;
              INSERT INTO counts SELECT k, COUNT(*) FILTER (WHERE v IS NULL OR v > 0) FROM orders GROUP BY k;",
-            with(&topic("letters"), "'format' = 'raw'"),
+            with("order-letters", "'format' = 'raw'"),
             with(
-                name,
+                "orders",
                 &format!(
                     "'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'on-error' = 'dead-letter',
                      'dead-letter.table' = 'letters'{more}"
                 )
             ),
-            upsert(&topic("sums")),
-            upsert(&topic("counts")),
+            upsert("order-sums"),
+            upsert("order-counts"),
         )
     };
     let shown = || {
@@ -508,8 +506,8 @@ fn dead_letters_are_replayed_into_their_job() {
              CREATE TABLE counts (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) {};
              SELECT CONCAT_WS(' ', k, CAST(SUM(n) AS STRING), CAST(SUM(s) AS STRING)) FROM
                (SELECT k, n, s FROM sums UNION ALL SELECT CONCAT(k, '#'), n, CAST(0 AS BIGINT) FROM counts) AS x GROUP BY k;",
-            upsert(&topic("sums")).replace(")", ", 'scan.bounded.mode' = 'latest-offset')"),
-            upsert(&topic("counts")).replace(")", ", 'scan.bounded.mode' = 'latest-offset')"),
+            upsert("order-sums").replace(")", ", 'scan.bounded.mode' = 'latest-offset')"),
+            upsert("order-counts").replace(")", ", 'scan.bounded.mode' = 'latest-offset')"),
         ));
         let mut lines: Vec<String> = ran
             .succeeded()
@@ -543,7 +541,7 @@ fn dead_letters_are_replayed_into_their_job() {
     let letters = || {
         let all = run(&format!(
             "CREATE TABLE l (record STRING) {}; SELECT record FROM l;",
-            with(&topic("letters"), &format!("'format' = 'raw', {ALL}"))
+            with("order-letters", &format!("'format' = 'raw', {ALL}"))
         ));
         all.succeeded().out.lines().count()
     };
@@ -560,7 +558,7 @@ fn dead_letters_are_replayed_into_their_job() {
     assert_eq!(shown(), mended);
     replay();
     assert_eq!((shown(), letters()), (mended.map(str::to_string).to_vec(), 4));
-    produce(name, "x|{\"k\": \"b\", \"v\": 3}\n");
+    produce("orders", "x|{\"k\": \"b\", \"v\": 3}\n");
     until(&["a 2 1", "a# 2 0", "b 2 5", "b# 2 0"]);
     // A statement that was changed is another one: what is of the old one is told.
     job.file("job.sql", script("").replace("v > 0)", "v > 1)"));
