@@ -92,6 +92,11 @@ impl Batch {
         self.kinds = kinds;
         self
     }
+    /// The same rows with the number of each one's kind ([`RowKind`]).
+    pub fn with_changes(self, kinds: Vec<i8>) -> Self {
+        let inserts = kinds.iter().all(|k| *k == RowKind::Insert as i8);
+        self.with_kinds((!inserts).then(|| Int8Array::from(kinds)))
+    }
     /// The same rows, which came from there.
     pub fn with_origins(mut self, origins: Option<Origins>) -> Self {
         self.origins = origins;

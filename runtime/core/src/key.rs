@@ -270,6 +270,19 @@ pub fn decode_columns<'a>(types: &[DataType], keys: impl Iterator<Item = &'a [u8
     Ok(builders.into_iter().map(ColumnBuilder::finish).collect())
 }
 
+/// Appends a row's values of these columns, one behind the other.
+pub fn encode_row(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) {
+    columns.iter().for_each(|c| encode_value(&Value::read(c, row), c.data_type(), out));
+}
+
+/// Decodes what [`encode_row`] wrote of columns of these types, each value into the builder of its column.
+///
+/// # Errors
+/// As [`decode_value`].
+pub fn decode_row(types: &[DataType], mut row: &[u8], builders: &mut [ColumnBuilder]) -> Result<()> {
+    types.iter().zip(builders).try_for_each(|(ty, builder)| decode_into(ty, &mut row, builder))
+}
+
 /// Decodes one value into a builder; text without zero bytes, the usual key, is not copied on the way.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod calc;
 pub mod chain;
+mod change_rows;
 pub mod enforce;
 pub mod expand;
 pub mod lookup;

@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{Keys, decode_value, encode_value};
-use weir_core::{Batch, ColumnBuilder, Result, Schema, Value};
+use weir_core::key::{Keys, decode_row, encode_row};
+use weir_core::{Batch, ColumnBuilder, Result, Schema};
 
 /// A table that rows can be looked up in.
 pub trait Lookup: Send {
@@ -136,9 +136,7 @@ impl Operator for LookupOperator {
             let mut lists: Vec<Vec<Vec<u8>>> = vec![vec![]; missing.len()];
             for (row, key) in of.iter().enumerate() {
                 let mut packed = vec![];
-                for (c, ty) in found.data.columns().iter().zip(&self.types) {
-                    encode_value(&Value::read(c, row), ty, &mut packed);
-                }
+                encode_row(found.data.columns(), row, &mut packed);
                 lists[*key as usize].push(packed);
             }
             for (row, list) in missing.iter().zip(lists) {
@@ -155,10 +153,7 @@ impl Operator for LookupOperator {
             match known.get(keys.get(row)).and_then(Option::as_ref).filter(|r| !r.is_empty()) {
                 Some(rows) if columns.iter().all(|c| c.is_valid(row)) => {
                     for packed in rows.iter() {
-                        let mut rest = packed.as_slice();
-                        for (ty, b) in self.types.iter().zip(&mut builders) {
-                            b.push(&decode_value(ty, &mut rest)?);
-                        }
+                        decode_row(&self.types, packed, &mut builders)?;
                         left.push(row as u32);
                     }
                 }

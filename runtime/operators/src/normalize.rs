@@ -4,13 +4,14 @@
 //! In front of a sink that replaces by a key of its own, rows of several keys of the query may have one key there. Then all of
 //! them are kept, the last one stands for the key, and the one before comes back when it goes: Flink's SinkUpsertMaterializer.
 
-use arrow::array::{ArrayRef, Int8Array};
+use crate::change_rows::ChangeRows;
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{Keys, decode_value, encode_value};
+use weir_core::key::{Keys, decode_row, encode_row};
 use weir_core::keyed::{Codec, KeyedState};
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Batch, ColumnBuilder, Error, Result, RowKind, Schema, Value};
+use weir_core::{Batch, Error, Result, RowKind, Schema};
 
 /// Makes normalizations.
 pub struct NormalizeFactory {
@@ -109,27 +110,9 @@ impl Rules {
         if self.materializes { last(kept) } else { Some(kept) }
     }
 
-    fn push(&self, builders: &mut [ColumnBuilder], mut row: &[u8]) -> Result<()> {
-        for (ty, b) in self.types.iter().zip(builders) {
-            b.push(&decode_value(ty, &mut row)?);
-        }
-        Ok(())
-    }
-}
-
-/// The changes that a batch makes.
-struct Given {
-    builders: Vec<ColumnBuilder>,
-    kinds: Vec<i8>,
-}
-
-impl Given {
-    fn push(&mut self, rules: &Rules, rows: &[(RowKind, &[u8])]) -> Result<()> {
-        for (kind, row) in rows {
-            self.kinds.push(*kind as i8);
-            rules.push(&mut self.builders, row)?;
-        }
-        Ok(())
+    /// Gives out a row.
+    fn give(&self, kind: RowKind, row: &[u8], given: &mut ChangeRows) -> Result<()> {
+        decode_row(&self.types, row, given.row(kind))
     }
 }
 
@@ -148,24 +131,23 @@ impl Operator for Normalize {
         // Behind a sink's table or an aggregate there may be others that forget: they hear of rows that stay the same as well.
         let refreshes = self.rows.forgets();
         let rules = &self.rules;
-        let mut given = Given { builders: rules.types.iter().map(ColumnBuilder::new).collect(), kinds: vec![] };
+        let mut given = ChangeRows::new(self.schema.clone());
         for row in 0..batch.rows() {
             let comes = batch.kind(row).sign() > 0;
             let mut packed = vec![];
             if comes || rules.materializes {
-                for (c, ty) in batch.data.columns().iter().zip(&rules.types) {
-                    encode_value(&Value::read(c, row), ty, &mut packed);
-                }
+                encode_row(batch.data.columns(), row, &mut packed);
             }
             self.rows.update(keys.get(row), |kept| {
                 let old = kept.take();
                 let new = rules.next(old.as_deref(), comes, packed);
                 match (rules.stands(old.as_deref()), rules.stands(new.as_deref())) {
-                    (None, Some(new)) => given.push(rules, &[(RowKind::Insert, new)])?,
+                    (None, Some(new)) => rules.give(RowKind::Insert, new, &mut given)?,
                     (Some(old), Some(new)) if old != new || refreshes && comes => {
-                        given.push(rules, &[(RowKind::UpdateBefore, old), (RowKind::UpdateAfter, new)])?;
+                        rules.give(RowKind::UpdateBefore, old, &mut given)?;
+                        rules.give(RowKind::UpdateAfter, new, &mut given)?;
                     }
-                    (Some(old), None) => given.push(rules, &[(RowKind::Delete, old)])?,
+                    (Some(old), None) => rules.give(RowKind::Delete, old, &mut given)?,
                     _ => {}
                 }
                 let same = old == new && !(refreshes && comes);
@@ -173,12 +155,7 @@ impl Operator for Normalize {
                 Ok(!same)
             })?;
         }
-        let Given { builders, kinds } = given;
-        let count = kinds.len();
-        let inserts = kinds.iter().all(|k| *k == 0);
-        let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
-        let batch = Batch::from_columns(self.schema.arrow(), columns, count)?;
-        out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(kinds))));
+        out.emit(given.take()?);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn assign(keys: &Keys) -> Places {
 }
 
 /// The rows of a batch, those of each group together and in their order; and where those of each group end.
-pub(super) fn by_group(found: &Places) -> (Vec<u32>, Vec<usize>) {
+pub(crate) fn by_group(found: &Places) -> (Vec<u32>, Vec<usize>) {
     let mut ends = vec![0; found.places.len()];
     found.numbers.iter().for_each(|n| ends[*n as usize] += 1);
     let mut at = 0;

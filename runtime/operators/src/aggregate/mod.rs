@@ -11,8 +11,8 @@ mod out;
 
 use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, UInt32Array};
 use arrow::datatypes::DataType;
-pub(crate) use assign::assign;
-use assign::{Signs, by_group};
+use assign::Signs;
+pub(crate) use assign::{assign, by_group};
 use functions::Rows;
 use groups::Groups;
 use out::{Key, RowsOut};

@@ -3,11 +3,11 @@
 use super::AggregateFactory;
 use super::functions::refused;
 use super::groups::Groups;
-use arrow::array::{ArrayRef, Int8Array, UInt32Array};
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use weir_core::graph::Collector;
-use weir_core::key::decode_into;
+use weir_core::key::decode_row;
 use weir_core::{Batch, ColumnBuilder, Result, RowKind, Value};
 use weir_expr::functions::size;
 
@@ -130,10 +130,7 @@ impl RowsOut {
         match &mut self.keys {
             KeysOut::Rows { picked, .. } => picked.push(key.row),
             KeysOut::Encoded { types, builders } => {
-                let mut encoded = key.encoded;
-                for (ty, builder) in types.iter().zip(builders) {
-                    decode_into(ty, &mut encoded, builder)?;
-                }
+                decode_row(types, key.encoded, builders)?;
             }
         }
         let given = if kind.sign() < 0 { &self.old[old] } else { &self.new[..] };
@@ -149,7 +146,7 @@ impl RowsOut {
 
     fn send(&mut self, out: &mut Collector) -> Result<()> {
         let kinds = std::mem::take(&mut self.kinds);
-        let (rows, inserts) = (kinds.len(), kinds.iter().all(|k| *k == 0));
+        let rows = kinds.len();
         let mut columns: Vec<ArrayRef> = match &mut self.keys {
             KeysOut::Rows { columns, picked } => {
                 let picked = UInt32Array::from(std::mem::take(picked));
@@ -163,7 +160,7 @@ impl RowsOut {
         let filled = std::mem::replace(&mut self.results, results(&self.plan));
         columns.extend(filled.into_iter().map(ColumnBuilder::finish));
         let batch = Batch::from_columns(self.plan.schema.arrow(), columns, rows)?;
-        out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(kinds))));
+        out.emit(batch.with_changes(kinds));
         self.bytes = 0;
         self.sent += rows;
         Ok(())

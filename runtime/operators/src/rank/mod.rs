@@ -7,13 +7,13 @@
 mod output;
 mod top;
 
-use crate::aggregate::assign;
+use crate::aggregate::{assign, by_group};
 use arrow::array::ArrayRef;
 use output::RowsOut;
 use std::sync::Arc;
 use top::{Entry, Top, TopCodec};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{self, Keys, encode_value};
+use weir_core::key::{self, Keys, encode_row, encode_value};
 use weir_core::keyed::{KeyedState, MapState};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Field, Result, RowKind, Schema, SqlType, Value};
@@ -104,16 +104,15 @@ impl Operator for Rank {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
         let keys = Keys::encode(&columns, batch.rows());
-        let partitions = assign(&keys);
-        let first: Vec<&[u8]> = partitions.first.iter().map(|row| keys.get(*row as usize)).collect();
-        self.partitions.prefetch(first.iter().copied())?;
-        let mut rows: Vec<Vec<u32>> = vec![vec![]; first.len()];
-        partitions.numbers.iter().zip(0..).for_each(|(partition, row)| rows[*partition as usize].push(row));
+        let found = assign(&keys);
+        let (rows, ends) = by_group(&found);
+        let partitions = || found.first.iter().map(|row| keys.get(*row as usize));
+        self.partitions.prefetch(partitions())?;
         let mut rows_out = RowsOut::new(&self.plan);
-        for (key, rows) in first.into_iter().zip(rows) {
-            let (old, new) = self.change(key, &batch, &rows)?;
-            let Some(old) = old.filter(|_| !self.plan.at_end) else { continue };
-            rows_out.changed(&old, &new, out)?;
+        let mut from = 0;
+        for (key, end) in partitions().zip(ends) {
+            self.change(key, &batch, &rows[from..end], &mut rows_out, out)?;
+            from = end;
         }
         rows_out.finish(out)
     }
@@ -153,8 +152,15 @@ impl Operator for Rank {
 }
 
 impl Rank {
-    /// Takes rows of a batch into their partition. Gives the first rows of it as they were, if they have changed, and as they are.
-    fn change(&mut self, key: &[u8], batch: &Batch, rows: &[u32]) -> Result<(Option<Vec<Entry>>, Vec<Entry>)> {
+    /// Takes rows of a batch into their partition, and gives out how its first rows have changed.
+    fn change(
+        &mut self,
+        key: &[u8],
+        batch: &Batch,
+        rows: &[u32],
+        rows_out: &mut RowsOut,
+        out: &mut Collector,
+    ) -> Result<()> {
         let mut taken = None;
         self.partitions.update(key, |top| {
             taken = top.take();
@@ -175,12 +181,13 @@ impl Rank {
         }
         changing.settle(key, &mut self.partitions)?;
         let Changing { top, before, changed, .. } = changing;
-        let new = if before.is_some() { top.rows.clone() } else { vec![] };
+        if let Some(before) = before {
+            rows_out.changed(&before, &top.rows, out)?;
+        }
         self.partitions.update(key, |kept| {
             *kept = (!top.is_empty()).then_some(top);
             Ok(changed)
-        })?;
-        Ok((before, new))
+        })
     }
 }
 
@@ -336,6 +343,6 @@ fn sort_key(order: &[SortColumn], batch: &Batch, row: usize) -> Vec<u8> {
 /// A row, packed.
 fn packed(batch: &Batch, row: usize) -> Vec<u8> {
     let mut out = vec![];
-    batch.data.columns().iter().for_each(|c| encode_value(&Value::read(c, row), c.data_type(), &mut out));
+    encode_row(batch.data.columns(), row, &mut out);
     out
 }

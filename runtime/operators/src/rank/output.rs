@@ -2,34 +2,29 @@
 
 use super::RankFactory;
 use super::top::Entry;
-use arrow::array::Int8Array;
+use crate::change_rows::ChangeRows;
 use arrow::datatypes::DataType;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use weir_core::graph::Collector;
-use weir_core::key::decode_into;
-use weir_core::{Batch, ColumnBuilder, Result, RowKind, Schema, Value};
+use weir_core::key::decode_row;
+use weir_core::{Result, RowKind, Value};
 
 /// Rows that a batch has at most, about.
 const MOST_ROWS: usize = 8192;
 
 pub(super) struct RowsOut {
     plan: Arc<RankFactory>,
-    schema: Schema,
     types: Vec<DataType>,
-    builders: Vec<ColumnBuilder>,
-    kinds: Vec<i8>,
+    rows: ChangeRows,
 }
 
 impl RowsOut {
     pub fn new(plan: &Arc<RankFactory>) -> RowsOut {
-        let schema = plan.output();
         RowsOut {
             plan: plan.clone(),
             types: plan.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
-            builders: builders(&schema),
-            schema,
-            kinds: vec![],
+            rows: ChangeRows::new(plan.output()),
         }
     }
 
@@ -39,15 +34,18 @@ impl RowsOut {
     /// When a row in the state is damaged.
     pub fn changed(&mut self, old: &[Entry], new: &[Entry], out: &mut Collector) -> Result<()> {
         let range = self.plan.range();
-        let cut = |rows: &[Entry]| rows[range.start.min(rows.len())..range.end.min(rows.len())].to_vec();
-        let (old, new) = (cut(old), cut(new));
+        let cut = |rows: &[Entry]| range.start.min(rows.len())..range.end.min(rows.len());
+        let (old, new) = (&old[cut(old)], &new[cut(new)]);
         // Where one rank is all that there is, its row changes; without the rank, rows come and go.
         if self.plan.number || range.len() == 1 {
-            self.by_rank(&old, &new, range.start)?;
+            self.by_rank(old, new, range.start)?;
         } else {
-            self.by_row(&old, &new)?;
+            self.by_row(old, new)?;
         }
-        if self.kinds.len() >= MOST_ROWS { self.send(out) } else { Ok(()) }
+        if self.rows.len() >= MOST_ROWS {
+            out.emit(self.rows.take()?);
+        }
+        Ok(())
     }
 
     fn by_rank(&mut self, old: &[Entry], new: &[Entry], before: usize) -> Result<()> {
@@ -87,32 +85,14 @@ impl RowsOut {
     }
 
     fn push(&mut self, kind: RowKind, entry: &Entry, rank: i64) -> Result<()> {
-        self.kinds.push(kind as i8);
-        let mut row = entry.row();
-        let (columns, number) = self.builders.split_at_mut(self.types.len());
-        for (ty, b) in self.types.iter().zip(columns) {
-            decode_into(ty, &mut row, b)?;
-        }
+        let (columns, number) = self.rows.row(kind).split_at_mut(self.types.len());
         number.iter_mut().for_each(|b| b.push(&Value::Int(rank)));
-        Ok(())
+        decode_row(&self.types, entry.row(), columns)
     }
 
     /// Sends what is there.
     pub fn finish(mut self, out: &mut Collector) -> Result<()> {
-        self.send(out)
-    }
-
-    fn send(&mut self, out: &mut Collector) -> Result<()> {
-        let kinds = std::mem::take(&mut self.kinds);
-        let inserts = kinds.iter().all(|k| *k == 0);
-        let filled = std::mem::replace(&mut self.builders, builders(&self.schema));
-        let columns = filled.into_iter().map(ColumnBuilder::finish).collect();
-        let batch = Batch::from_columns(self.schema.arrow(), columns, kinds.len())?;
-        out.emit(batch.with_kinds((!inserts).then(|| Int8Array::from(kinds))));
+        out.emit(self.rows.take()?);
         Ok(())
     }
-}
-
-fn builders(schema: &Schema) -> Vec<ColumnBuilder> {
-    schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
 }

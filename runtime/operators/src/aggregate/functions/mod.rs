@@ -19,7 +19,7 @@ mod wide;
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
-use weir_core::key::{decode_value, encode_value};
+use weir_core::key::{decode_value, encode_row};
 use weir_core::keyed::Slab;
 use weir_core::{Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -83,7 +83,7 @@ impl Rows<'_> {
     /// Puts the arguments of a row in the place of what is in `out`, encoded one behind the other.
     fn encode(&self, row: usize, out: &mut Vec<u8>) {
         out.clear();
-        self.args.iter().for_each(|c| encode_value(&Value::read(c, row), c.data_type(), out));
+        encode_row(self.args, row, out);
     }
 }
 

@@ -1,0 +1,43 @@
+//! Rows with kinds, in the making: what an operator gives out that keeps rows and says how they have changed.
+
+use weir_core::{Batch, ColumnBuilder, Result, RowKind, Schema};
+
+/// Changes that become a batch.
+pub(crate) struct ChangeRows {
+    schema: Schema,
+    builders: Vec<ColumnBuilder>,
+    kinds: Vec<i8>,
+}
+
+impl ChangeRows {
+    /// None, of these columns.
+    pub fn new(schema: Schema) -> ChangeRows {
+        ChangeRows { builders: builders(&schema), kinds: vec![], schema }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// One more row of a kind. Its values are for the caller to push into the builders.
+    pub fn row(&mut self, kind: RowKind) -> &mut [ColumnBuilder] {
+        self.kinds.push(kind as i8);
+        &mut self.builders
+    }
+
+    /// Takes all rows out.
+    ///
+    /// # Errors
+    /// When the builders were not all given one value for each row: a mistake of Weir's own.
+    pub fn take(&mut self) -> Result<Batch> {
+        let kinds = std::mem::take(&mut self.kinds);
+        let filled = std::mem::replace(&mut self.builders, builders(&self.schema));
+        let columns = filled.into_iter().map(ColumnBuilder::finish).collect();
+        Ok(Batch::from_columns(self.schema.arrow(), columns, kinds.len())?.with_changes(kinds))
+    }
+}
+
+fn builders(schema: &Schema) -> Vec<ColumnBuilder> {
+    schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
+}
