@@ -165,6 +165,33 @@ fn what_is_wrong_in_an_option_is_told_with_its_place() {
 }
 
 #[test]
+fn options_of_functions_and_inserts_are_checked() {
+    for (options, words) in [
+        ("'memroy' = '1gb'", &["line 1, column 66", "the function 'f' has no option 'memroy'", "mean 'memory'"][..]),
+        ("'timeout' = 'long'", &["'timeout' is a duration", "not 'long'"]),
+        ("'parallelism' = '65'", &["'parallelism' is a whole number, 1 to 64, not '65'"]),
+        ("'network' = 'example.com'", &["'network'", "host:port, not 'example.com'"]),
+        ("'on-error' = 'skipp'", &["mean 'skip'"]),
+    ] {
+        // It is not called.
+        let job = Job::new(&format!(
+            "CREATE FUNCTION f AS 'f' LANGUAGE PYTHON USING FILE 'f.py' WITH ({options});\nSELECT 1;"
+        ));
+        job.file("f.py", "");
+        run(&["check", "job.sql"], job.folder.path()).failed(2, words);
+    }
+    let insert = |option: &str| {
+        format!(
+            "CREATE TABLE o (a INT) WITH ('connector' = 'blackhole');
+             INSERT INTO o /*+ OPTIONS('{option}' = 'x y') */ SELECT 1;"
+        )
+    };
+    refused(&insert("uid"), &["'uid'", "'x y' is no uid"]);
+    refused(&insert("uidd"), &["an INSERT has no option 'uidd'", "mean 'uid'"]);
+    refused(&insert("colour"), &["the connector 'blackhole' of table 'o' has no option 'colour'"]);
+}
+
+#[test]
 fn metadata_is_what_is_described() {
     let with = |column: &str, options: &str| format!("CREATE TABLE t (a INT, {column}) WITH ({options});");
     let files = "'connector' = 'filesystem', 'path' = 'x', 'format' = 'json'";
@@ -225,8 +252,12 @@ fn settings_are_checked() {
 #[test]
 fn there_is_a_description_by_name() {
     let here = repository(".");
-    for words in [&["kafka"][..], &["csv"], &["settings"], &["tables"], &["connectors"], &["formats"], &[]] {
-        assert!(described(words).lines().count() > 3, "{words:?}");
+    for words in ["kafka", "csv", "settings", "tables", "inserts", "functions", "commands", "connectors", "formats"]
+        .map(|w| vec![w])
+        .into_iter()
+        .chain([vec![]])
+    {
+        assert!(described(&words).lines().count() > 1, "{words:?}");
     }
     let text = described(&["jdbc"]);
     for words in [

@@ -69,7 +69,10 @@ pub enum Command {
     /// Write made-up input for the examples and benchmarks.
     Generate(Generate),
     /// Print completions for a shell.
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Compile a function's component, as weir has it done in a process with limits.
     #[command(hide = true, name = COMPILE)]
     CompileFunction { from: PathBuf, to: PathBuf },
@@ -120,8 +123,9 @@ pub struct Run {
 
 #[derive(Args)]
 pub struct Describe {
-    /// A connector, a format, 'connectors', 'formats', 'tables' for the options of every table, or 'settings'.
+    /// A connector, a format, 'connectors', 'formats', 'tables', 'inserts' or 'functions' for the options of all of them, 'settings', or 'commands'.
     pub name: Option<String>,
+    /// How it is written.
     #[arg(long, value_enum, default_value_t = Description::Text)]
     pub format: Description,
 }
@@ -136,6 +140,7 @@ pub enum Description {
 
 #[derive(Args)]
 pub struct List {
+    /// How it is written.
     #[arg(long, value_enum, default_value_t = Shown::Text)]
     pub format: Shown,
 }
@@ -159,6 +164,7 @@ pub struct Scale {
 pub struct Hints {
     #[command(flatten)]
     pub job: Job,
+    /// How it is written.
     #[arg(long, value_enum, default_value_t = Shown::Text)]
     pub format: Shown,
 }
@@ -209,6 +215,7 @@ pub struct Explain {
     /// Build functions that are not built yet, which runs what their authors wrote for the build.
     #[arg(long)]
     pub build: bool,
+    /// How it is written.
     #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
     pub format: ExplainFormat,
 }
@@ -232,6 +239,7 @@ pub enum UdfCommand {
     New {
         /// Its name; a file or folder of this name is made here.
         name: String,
+        /// The language that it is written in.
         #[arg(long, value_enum, default_value_t = Language::Rust)]
         language: Language,
     },
@@ -240,41 +248,46 @@ pub enum UdfCommand {
         /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
         /// Where the component goes; NAME.wasm here otherwise.
-        #[arg(short, long)]
+        #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
     /// Show what a component offers.
     Inspect {
+        /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
         /// A folder or file of assets, for a function that reads them when it is opened.
-        #[arg(long)]
+        #[arg(long, value_name = "PATH")]
         assets: Option<PathBuf>,
     },
     /// Call a function on lines of arguments (JSON arrays) from standard input, or on the cases of a file.
     Test {
+        /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
         /// A file of cases, one a line: {"args": ["weir"], "result": "WEIR"}, or "error" with words of the message.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         cases: Option<PathBuf>,
         /// Which function; needed when there are several.
-        #[arg(long)]
+        #[arg(long, value_name = "NAME")]
         function: Option<String>,
         /// A grant of host:port.
-        #[arg(long)]
+        #[arg(long, value_name = "HOST:PORT")]
         network: Option<String>,
         /// A folder or file of assets.
-        #[arg(long)]
+        #[arg(long, value_name = "PATH")]
         assets: Option<PathBuf>,
     },
     /// Time a function on lines of arguments (JSON arrays) from standard input.
     Bench {
+        /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
-        #[arg(long)]
+        /// Which function; needed when there are several.
+        #[arg(long, value_name = "NAME")]
         function: Option<String>,
         /// Rows to call it for.
-        #[arg(long, default_value_t = 1_000_000)]
+        #[arg(long, default_value_t = 1_000_000, value_name = "N")]
         rows: usize,
-        #[arg(long)]
+        /// A folder or file of assets.
+        #[arg(long, value_name = "PATH")]
         assets: Option<PathBuf>,
     },
 }
@@ -318,13 +331,14 @@ pub enum StateCommand {
         #[command(flatten)]
         job: Job,
         /// The file; standard output otherwise.
-        #[arg(short, long)]
+        #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
     /// Take state from an export.
     Import {
         #[command(flatten)]
         job: Job,
+        /// What `weir state export` has written.
         file: PathBuf,
     },
     /// Forget a job's state.
@@ -332,7 +346,7 @@ pub enum StateCommand {
         #[command(flatten)]
         job: Job,
         /// Only this operator's.
-        #[arg(long)]
+        #[arg(long, value_name = "UID")]
         operator: Option<String>,
     },
 }
@@ -340,18 +354,18 @@ pub enum StateCommand {
 #[derive(Args)]
 pub struct Generate {
     /// Rows to write.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
     pub rows: u64,
     /// What the rows follow from.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
     /// One row in so many is broken; 0 = none.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_name = "N")]
     pub broken: u64,
     /// The table of address ranges (CSV of first,last,region; may be gzipped); any address otherwise.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub ranges: Option<PathBuf>,
     /// The file, packed when it ends in .gz; standard output otherwise.
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

@@ -1,18 +1,32 @@
-//! `weir describe`: what connectors, formats and settings there are, from what they say of themselves.
+//! `weir describe`: what connectors, formats, settings and commands there are, from what they say of themselves.
 
 use crate::arguments::{Describe, Description};
+use crate::command_reference;
 use crate::output::text;
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
 use weir_connectors::REGISTRY;
-use weir_core::descriptor::{COMMON, Descriptor, FAILING, Kind, Metadata};
+use weir_core::descriptor::{COMMON, Descriptor, FAILING, Kind, LEGACY, Metadata};
 use weir_core::error::nearest;
+use weir_core::function_options::FUNCTION;
 use weir_core::option_spec::{OptionSpec, Role, Type};
 use weir_core::{Error, Result};
-use weir_plan::settings;
+use weir_plan::{INSERT, settings};
 
 /// What can be described beside connectors and formats.
-const LISTS: [&str; 4] = ["connectors", "formats", "tables", "settings"];
+const LISTS: [(&str, &[(&str, &[OptionSpec])]); 4] = [
+    ("tables", &[("", COMMON), ("", FAILING), ("", LEGACY)]),
+    ("inserts", &[("", INSERT)]),
+    ("functions", &[("", FUNCTION), ("", FAILING)]),
+    ("settings", settings::ALL),
+];
+
+/// The lists of descriptors.
+const ALL: [(&str, &str, &[&Descriptor]); 2] =
+    [("connectors", "Connectors", REGISTRY.connectors), ("formats", "Formats", REGISTRY.formats)];
+
+/// What shows the commands.
+const COMMANDS: &str = "commands";
 
 /// Shows all, or what is of a name.
 pub fn describe(a: &Describe) -> Result<()> {
@@ -25,39 +39,40 @@ pub fn describe(a: &Describe) -> Result<()> {
 /// # Errors
 /// When there is nothing of that name.
 pub fn described(name: Option<&str>, format: Description) -> Result<String> {
-    let all = || REGISTRY.connectors.iter().chain(REGISTRY.formats).copied();
+    let all = || ALL.into_iter().flat_map(|(_, _, all)| all.iter().copied());
     let Some(name) = name else {
-        return Ok(list(&[("Connectors", REGISTRY.connectors), ("Formats", REGISTRY.formats)], format));
+        return Ok(list(&ALL, format));
     };
     if let Some(d) = all().find(|d| d.name == name) {
         return Ok(of_descriptor(d, format));
     }
-    let [connectors, formats, tables, settings] = LISTS;
-    match name {
-        _ if name == connectors => Ok(list(&[("Connectors", REGISTRY.connectors)], format)),
-        _ if name == formats => Ok(list(&[("Formats", REGISTRY.formats)], format)),
-        _ if name == tables => Ok(of_groups(&[("", COMMON), ("", FAILING)], format)),
-        _ if name == settings => Ok(of_groups(settings::ALL, format)),
-        _ => {
-            let known: Vec<&str> = all().map(|d| d.name).chain(LISTS).collect();
-            let e = Error::script(format!("there is no connector or format '{name}'"));
-            Err(match nearest(name, known.iter().copied()) {
-                Some(n) => e.hint(format!("did you mean '{n}'?")),
-                None => e.hint(format!("there are: {}", known.join(", "))),
-            })
-        }
+    if let Some(one) = ALL.into_iter().find(|(n, ..)| *n == name) {
+        return Ok(list(&[one], format));
     }
+    if let Some((_, groups)) = LISTS.into_iter().find(|(n, _)| *n == name) {
+        return Ok(of_groups(groups, format));
+    }
+    if name == COMMANDS {
+        return Ok(command_reference::shown(format));
+    }
+    let lists = ALL.into_iter().map(|(n, ..)| n).chain(LISTS.into_iter().map(|(n, _)| n)).chain([COMMANDS]);
+    let known: Vec<&str> = all().map(|d| d.name).chain(lists).collect();
+    let e = Error::script(format!("there is no connector or format '{name}'"));
+    Err(match nearest(name, known.iter().copied()) {
+        Some(n) => e.hint(format!("did you mean '{n}'?")),
+        None => e.hint(format!("there are: {}", known.join(", "))),
+    })
 }
 
 /// Connectors and formats, a line each.
-fn list(parts: &[(&str, &'static [&'static Descriptor])], format: Description) -> String {
+fn list(parts: &[(&str, &str, &'static [&'static Descriptor])], format: Description) -> String {
     let roles = |d: &Descriptor| Role::ALL.into_iter().filter(|r| d.is(*r)).map(Role::name).collect::<Vec<_>>();
     match format {
-        Description::Json => pretty(&parts.iter().flat_map(|(_, all)| all.iter()).map(|d| json_of(d)).collect()),
-        Description::Markdown => parts.iter().map(|(_, all)| table_of_all(all)).collect::<Vec<_>>().join("\n"),
+        Description::Json => pretty(&parts.iter().flat_map(|(_, _, all)| all.iter()).map(|d| json_of(d)).collect()),
+        Description::Markdown => parts.iter().map(|(_, _, all)| table_of_all(all)).collect::<Vec<_>>().join("\n"),
         Description::Text => {
             let mut out = String::new();
-            for (title, all) in parts {
+            for (_, title, all) in parts {
                 let _ = writeln!(out, "{title}:");
                 for d in *all {
                     let what = if d.kind == Kind::Connector { roles(d).join(", ") } else { changes(d).to_string() };
@@ -65,7 +80,8 @@ fn list(parts: &[(&str, &'static [&'static Descriptor])], format: Description) -
                 }
                 out.push('\n');
             }
-            out + "weir describe NAME shows the options of one, 'tables' those of every table, 'settings' what SET takes\n"
+            let lists = LISTS.map(|(name, _)| format!("'{name}'")).join(", ");
+            out + "weir describe NAME shows the options of one, or of all of " + &lists + "\n"
         }
     }
 }
@@ -170,9 +186,13 @@ fn of_groups(groups: &[(&str, &'static [OptionSpec])], format: Description) -> S
             pretty(&groups.iter().flat_map(|(_, all)| named(all)).map(|(k, o)| option_json(&k, o)).collect())
         }
         Description::Markdown => {
-            let part =
-                |(title, all): &(&str, &'static [OptionSpec])| format!("## {title}\n\n{}", table(named(all).collect()));
-            groups.iter().map(part).collect::<Vec<_>>().join("\n")
+            // Those of no title are one table.
+            let part = |groups: &[(&str, &'static [OptionSpec])]| {
+                let title = groups.first().map_or("", |(title, _)| title);
+                let head = if title.is_empty() { String::new() } else { format!("## {title}\n\n") };
+                head + &table(groups.iter().flat_map(|(_, all)| named(all)).collect())
+            };
+            groups.chunk_by(|a, b| a.0 == b.0).map(part).collect::<Vec<_>>().join("\n")
         }
         Description::Text => {
             let mut out = String::new();

@@ -4,6 +4,7 @@
 mod output;
 mod arguments;
 mod assemble;
+mod command_reference;
 mod describe;
 mod event_time;
 mod functions;

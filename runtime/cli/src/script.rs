@@ -120,7 +120,7 @@ pub fn explain(a: &Explain) -> Result<()> {
         ExplainFormat::Json => weir_plan::Format::Json,
         ExplainFormat::Mermaid => weir_plan::Format::Mermaid,
     };
-    text(secrets::shown(&weir_plan::explain(&compiled.inserts, format), true));
+    text(secrets::shown(&weir_plan::explain(&compiled.inserts, compiled.mode, format), true));
     if a.format as u8 == ExplainFormat::Text as u8 {
         let assembled = crate::assemble::assemble(&compiled, &source.base)?;
         line("\nOperators:");

@@ -8,6 +8,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+use weir_core::function_options::{ASSETS, NETWORK};
 use weir_core::metrics::Metrics;
 use weir_core::{Error, Result, SqlType, TypeKind, Value, builder};
 use weir_expr::{EvalContext, OnError, Session};
@@ -242,8 +243,8 @@ fn new(name: &str, language: Language) -> Result<()> {
 }
 
 fn options(network: Option<&str>, assets: Option<&Path>) -> BTreeMap<String, String> {
-    let network = network.map(|n| ("network".to_string(), n.to_string()));
-    let assets = assets.map(|a| ("assets".to_string(), absolute(a).display().to_string()));
+    let network = network.map(|n| (NETWORK.key().to_string(), n.to_string()));
+    let assets = assets.map(|a| (ASSETS.key().to_string(), absolute(a).display().to_string()));
     network.into_iter().chain(assets).collect()
 }
 

@@ -195,44 +195,51 @@ impl Registry {
         format!("add WITH ('connector' = 'filesystem', …); there are {}", names(self.connectors.iter()))
     }
 
-    /// The connector that a table's options name, and its formats.
+    /// The connector that a table's options name, and its formats, whatever the table is used for.
     ///
     /// # Errors
-    /// When there is none of that name, or it cannot be what it is to be.
-    pub fn of(&self, table: &Given<'_>, role: Role) -> Result<Described> {
+    /// When there is none of such a name.
+    pub fn named(&self, table: &Given<'_>) -> Result<Described> {
         let wanted = table.options.get(CONNECTOR.key()).map_or("", String::as_str);
-        let what = role.name();
-        let found = self.connector(wanted);
-        if let Some(connector) = found.filter(|d| d.is(role)) {
-            return Described::new(*self, connector, table, role);
-        }
-        let message = match found {
-            Some(_) => format!("the connector '{wanted}' of table '{}' is no {what}", table.name),
-            None => format!("there is no connector '{wanted}', which table '{}' asks for", table.name),
+        let Some(connector) = self.connector(wanted) else {
+            let e = Error::script(format!("there is no connector '{wanted}', which table '{}' asks for", table.name));
+            let e = e.at(table.place_of(CONNECTOR.key()));
+            return Err(match nearest(wanted, self.connectors.iter().map(|d| d.name)) {
+                Some(n) => e.hint(format!("did you mean '{n}'?")),
+                None => e.hint(format!("there are: {}", names(self.connectors.iter()))),
+            });
         };
-        let e = Error::script(message).at(table.place_of(CONNECTOR.key()));
-        let fitting = || self.connectors.iter().filter(|d| d.is(role));
-        Err(match nearest(wanted, fitting().map(|d| d.name)) {
-            Some(n) if found.is_none() => e.hint(format!("did you mean '{n}'?")),
-            _ => e.hint(format!("as a {what} there are: {}", names(fitting()))),
-        })
+        let mut formats = vec![];
+        for (key, of, wanted) in formats_of(connector, table.options) {
+            let Some(format) = self.format(wanted) else {
+                let e = Error::script(format!("there is no format '{wanted}', which table '{}' asks for", table.name));
+                let e = e.at(table.place_of(key));
+                let fits = |d: &&&'static Descriptor| d.lines || !of.lines;
+                return Err(match nearest(wanted, self.formats.iter().filter(fits).map(|d| d.name)) {
+                    Some(n) => e.hint(format!("did you mean '{n}'?")),
+                    None => e.hint(format!("there are {}", names(self.formats.iter().filter(fits)))),
+                });
+            };
+            formats.push((of, format));
+        }
+        Ok(Described { connector, formats })
     }
 
     /// What is known of a table's options, where its connector is known; formats that there are not are left out.
     pub fn known(&self, options: &BTreeMap<String, String>) -> Option<Described> {
         let connector = self.connector(options.get(CONNECTOR.key())?)?;
-        let formats = formats_of(connector, options).filter_map(|(of, f)| Some((of, self.format(f)?)));
+        let formats = formats_of(connector, options).filter_map(|(_, of, f)| Some((of, self.format(f)?)));
         Some(Described { connector, formats: formats.collect() })
     }
 }
 
-/// The formats that options name.
+/// The formats that options name, each with the option.
 fn formats_of<'a>(
     connector: &'static Descriptor,
     options: &'a BTreeMap<String, String>,
-) -> impl Iterator<Item = (FormatOf, &'a str)> {
+) -> impl Iterator<Item = (&'static str, FormatOf, &'a str)> {
     connector.options().filter_map(|o| match o.ty {
-        Type::Format(of) => options.get(o.key).map(|f| (of, f.as_str())),
+        Type::Format(of) => options.get(o.key).map(|f| (o.key, of, f.as_str())),
         _ => None,
     })
 }
@@ -265,50 +272,25 @@ pub struct Described {
 }
 
 impl Described {
-    fn new(registry: Registry, connector: &'static Descriptor, table: &Given<'_>, role: Role) -> Result<Self> {
-        let mut formats = vec![];
-        for (of, wanted) in formats_of(connector, table.options) {
-            let role = if role == Role::Sink { Role::Sink } else { Role::Source };
-            let fits = |d: &&&'static Descriptor| d.is(role) && (d.lines || !of.lines);
-            let found = registry.format(wanted);
-            if let Some(f) = found.filter(|f| fits(&f)) {
-                formats.push((of, f));
-                continue;
-            }
-            let message = match found {
-                None => format!("there is no format '{wanted}', which table '{}' asks for", table.name),
-                Some(_) => format!("the format {wanted} goes with messages, not with files"),
-            };
-            let key =
-                connector.options().find(|o| matches!(o.ty, Type::Format(f) if f == of)).map_or("format", |o| o.key);
-            let e = Error::script(message).at(table.place_of(key));
-            return Err(match nearest(wanted, registry.formats.iter().filter(fits).map(|d| d.name)) {
-                Some(n) if found.is_none() => e.hint(format!("did you mean '{n}'?")),
-                _ => e.hint(format!("there are {}", names(registry.formats.iter().filter(fits)))),
-            });
-        }
-        Ok(Described { connector, formats })
-    }
-
     /// The format of whole records, or of their values.
     pub fn format(&self) -> Option<&'static Descriptor> {
         self.formats.iter().find(|(of, _)| of.value).map(|(_, f)| *f)
     }
 
-    /// What the table brings when it is read.
-    pub fn reads(&self) -> Changelog {
-        self.mode(self.connector.reads, |f| f.reads)
+    /// What the table brings when it is read; none where it cannot be.
+    pub fn reads(&self) -> Option<Changelog> {
+        self.mode(self.connector.reads?, |f| f.reads)
     }
 
-    /// What the table takes when it is written.
-    pub fn writes(&self) -> Changelog {
-        self.mode(self.connector.writes, |f| f.writes)
+    /// What the table takes when it is written; none where it cannot be.
+    pub fn writes(&self) -> Option<Changelog> {
+        self.mode(self.connector.writes?, |f| f.writes)
     }
 
-    fn mode(&self, own: Option<Changelog>, of: impl Fn(&Descriptor) -> Option<Changelog>) -> Changelog {
+    fn mode(&self, own: Changelog, of: impl Fn(&Descriptor) -> Option<Changelog>) -> Option<Changelog> {
         match own {
-            Some(Changelog::OfFormat) => self.format().and_then(of).unwrap_or(Changelog::InsertOnly),
-            own => own.unwrap_or(Changelog::InsertOnly),
+            Changelog::OfFormat => of(self.format()?),
+            Changelog::InsertOnly | Changelog::Upsert | Changelog::All => Some(own),
         }
     }
 
@@ -334,11 +316,12 @@ impl Described {
         }))
     }
 
-    /// Checks a table's options for what it is to be.
+    /// Checks that a table can be that, and its options for it.
     ///
     /// # Errors
-    /// The first that there is not, that is not what it may be, or that is missing.
-    pub fn check(&self, table: &Given<'_>, role: Role) -> Result<()> {
+    /// When it cannot, or the first option that there is not, that is not what it may be, or that is missing.
+    pub fn check(&self, registry: Registry, table: &Given<'_>, role: Role) -> Result<()> {
+        self.check_role(registry, table, role)?;
         for (key, value) in table.options {
             let at = table.place_of(key);
             let Some(option) = self.option(key) else {
@@ -368,6 +351,38 @@ impl Described {
                 |k: &str| table.options.contains_key(k) || table.options.contains_key(&format!("{}{k}", of.prefix));
             if let Some(o) = f.options().filter(needed).find(|o| !given(&key(o))) {
                 return lacks(format!("{}{}", of.prefix, key(o)));
+            }
+        }
+        let mode = match role {
+            Role::Source => self.reads(),
+            Role::Sink => self.writes(),
+            Role::Lookup => return Ok(()),
+        };
+        if mode.is_none() {
+            // What it brings or takes depends on its format.
+            let format = self.connector.options().find(|o| matches!(o.ty, Type::Format(f) if f.value));
+            return lacks(format.map_or_else(String::new, |o| o.key.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Checks that the connector and the formats can be that.
+    fn check_role(&self, registry: Registry, table: &Given<'_>, role: Role) -> Result<()> {
+        let (name, what) = (self.connector.name, role.name());
+        if !self.connector.is(role) {
+            let e = Error::script(format!("the connector '{name}' of table '{}' is no {what}", table.name));
+            let fitting = registry.connectors.iter().filter(|d| d.is(role));
+            let e = e.at(table.place_of(CONNECTOR.key()));
+            return Err(e.hint(format!("as a {what} there are: {}", names(fitting))));
+        }
+        // What is looked up is read.
+        let role = if role == Role::Sink { Role::Sink } else { Role::Source };
+        for (key, of, wanted) in formats_of(self.connector, table.options) {
+            let fits = |d: &&&'static Descriptor| d.is(role) && (d.lines || !of.lines);
+            if !registry.formats.iter().filter(fits).any(|d| d.name == wanted) {
+                let e = Error::script(format!("the format {wanted} goes with messages, not with files"));
+                let fitting = registry.formats.iter().filter(fits);
+                return Err(e.at(table.place_of(key)).hint(format!("there are {}", names(fitting))));
             }
         }
         Ok(())
@@ -418,7 +433,7 @@ crate::options! {
     /// The options of every table.
     pub COMMON:
     /// The name of a table's connector.
-    pub CONNECTOR: String = Opt::text("connector", "where the table's rows come from or go to").required();
+    pub CONNECTOR: String = Opt::text("connector", "where the table's rows come from or go to").required().older(&["connector.type"]);
     /// Subtasks of a table's source or sink.
     pub PARALLELISM: usize = Opt::whole("parallelism", 1, 64, "subtasks of the table's source or sink").how();
     /// Subtasks of its source.
@@ -441,6 +456,20 @@ crate::options! {
     /// Where dead letters go.
     pub DEAD_LETTERS: String = Opt::text("dead-letter.table", "that table, with `dead-letter`").how();
 }
+
+/// What Flink's older dialect calls the option for a table's format.
+pub const OLDER_FORMAT: &str = "format.type";
+
+const OLDER: &str = "it is of Flink's older dialect, in which 'connector.type' names the connector";
+
+/// The options of Flink's older dialect that say nothing here.
+pub const LEGACY: &[OptionSpec] = &[
+    OptionSpec::idle("connector.property-version", OLDER),
+    OptionSpec::idle("connector.version", OLDER),
+    OptionSpec::idle("format.property-version", OLDER),
+    OptionSpec::idle("format.derive-schema", OLDER),
+    OptionSpec::idle("update-mode", OLDER),
+];
 
 /// Whether an option's value is not to be shown in messages.
 pub fn is_secret(option: Option<&OptionSpec>, key: &str) -> bool {

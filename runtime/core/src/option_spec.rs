@@ -1,7 +1,7 @@
 //! Options as values: what one is called, what it may be, its default and what it means. They are read by constants of these types
 //! only, so what is read is described, and what is described is read.
 
-use crate::error::nearest;
+use crate::error::{Place, nearest};
 use crate::options::{boolean, bytes, duration};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -387,6 +387,31 @@ impl OptionSpec {
             }
         })
     }
+}
+
+/// Checks options that are of no table.
+///
+/// # Errors
+/// The first that is not among these, or is not what it may be; `what` has them.
+pub fn check_all(
+    what: &str,
+    known: &[&[OptionSpec]],
+    given: &BTreeMap<String, String>,
+    places: &BTreeMap<String, Place>,
+) -> Result<()> {
+    let all = || known.iter().flat_map(|group| group.iter());
+    for (key, value) in given {
+        let at = places.get(key).copied();
+        let Some(option) = all().find(|o| o.is(key)) else {
+            let e = Error::script(format!("{what} has no option '{key}'")).at(at);
+            return Err(match nearest(key, all().map(|o| o.key)) {
+                Some(n) => e.hint(format!("did you mean '{n}'?")),
+                None => e.hint(format!("it has: {}", all().map(|o| o.key).collect::<Vec<_>>().join(", "))),
+            });
+        };
+        option.parse(key, value).map_err(|e| e.at(at))?;
+    }
+    Ok(())
 }
 
 /// A character: itself, `\t`, `\\` or `\u` with four hexadecimal digits.

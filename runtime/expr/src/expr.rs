@@ -56,6 +56,19 @@ pub enum CompareOp {
     NotDistinctFrom,
 }
 
+impl CompareOp {
+    /// The comparison that holds with the sides exchanged: `a < b` is `b > a`.
+    pub fn turned(self) -> CompareOp {
+        match self {
+            CompareOp::Less => CompareOp::Greater,
+            CompareOp::LessEq => CompareOp::GreaterEq,
+            CompareOp::Greater => CompareOp::Less,
+            CompareOp::GreaterEq => CompareOp::LessEq,
+            same @ (CompareOp::Eq | CompareOp::NotEq | CompareOp::DistinctFrom | CompareOp::NotDistinctFrom) => same,
+        }
+    }
+}
+
 /// A bound expression.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "the fields of each variant are what SQL calls them")]
@@ -192,6 +205,21 @@ impl Expr {
     /// Whether a predicate holds for this expression or any below.
     pub fn any(&self, f: &dyn Fn(&Expr) -> bool) -> bool {
         f(self) || self.children().into_iter().any(|c| c.any(f))
+    }
+    /// The conditions that must all hold for it to hold, from left to right.
+    pub fn conjuncts(self) -> Vec<Expr> {
+        fn walk(e: Expr, out: &mut Vec<Expr>) {
+            match e {
+                Expr::And(left, right) => {
+                    walk(*left, out);
+                    walk(*right, out);
+                }
+                one => out.push(one),
+            }
+        }
+        let mut out = vec![];
+        walk(self, &mut out);
+        out
     }
     /// The columns of the input that it reads.
     pub fn columns(&self, into: &mut std::collections::BTreeSet<usize>) {

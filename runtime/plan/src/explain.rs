@@ -1,7 +1,8 @@
 //! Plans for people: as an indented tree, as JSON, as a Mermaid chart.
 
 use crate::logical::{Insert, Plan};
-use crate::traits::{Derived, Mode, derive};
+use crate::settings::Mode;
+use crate::traits::{Derived, derive};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -145,18 +146,17 @@ fn inputs<'a, 'p>(of: &'a Derived<'p>) -> &'a [Rc<Derived<'p>>] {
     }
 }
 
+/// The functions of a script that a relation calls.
 fn functions(plan: &Plan) -> Vec<String> {
     let mut out = vec![];
-    if let Plan::Calc { condition, exprs, .. } = plan {
-        for e in exprs.iter().chain(condition) {
-            e.each_call(&mut |function| {
-                let remembered = if function.deterministic() { "results remembered" } else { "called for every row" };
-                let text = format!("{} in its sandbox, {remembered}", function.name());
-                if function.is_user_defined() && !out.contains(&text) {
-                    out.push(text);
-                }
-            });
-        }
+    for e in plan.expressions() {
+        e.each_call(&mut |function| {
+            let remembered = if function.deterministic() { "results remembered" } else { "called for every row" };
+            let text = format!("{} in its sandbox, {remembered}", function.name());
+            if function.is_user_defined() && !out.contains(&text) {
+                out.push(text);
+            }
+        });
     }
     out
 }
@@ -165,14 +165,14 @@ fn changes(of: &Derived<'_>) -> &'static str {
     if of.traits.changelog.is_insert_only() { "append-only" } else { "changes" }
 }
 
-/// Shows what INSERTs do.
-pub fn explain(inserts: &[Insert], format: Format) -> String {
+/// Shows what INSERTs do in a mode, which decides whether results change.
+pub fn explain(inserts: &[Insert], mode: Mode, format: Format) -> String {
     let mut shown = Shown::default();
     match format {
         Format::Text => {
             let mut out = String::new();
             for i in inserts {
-                let top = derive(&i.plan, Mode::Streaming);
+                let top = derive(&i.plan, mode);
                 let uid = i.identity.uid().map_or(String::new(), |uid| format!("  uid: {uid}"));
                 let _ = writeln!(out, "Sink  table: {}{uid}  [{}]", i.table.name, changes(&top));
                 tree(&top, 1, &mut shown, &mut out);
@@ -184,7 +184,7 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
                 .iter()
                 .map(|i| {
                     let (table, identity) = (&i.table.name, i.identity.to_string());
-                    let inputs = [node(&derive(&i.plan, Mode::Streaming), &mut shown)];
+                    let inputs = [node(&derive(&i.plan, mode), &mut shown)];
                     match i.identity.uid() {
                         Some(uid) => {
                             json!({"operator": "Sink", "table": table, "uid": uid, "identity": identity, "inputs": inputs})
@@ -201,7 +201,7 @@ pub fn explain(inserts: &[Insert], format: Format) -> String {
             for i in inserts {
                 let uid = i.identity.uid().map_or(String::new(), |uid| format!("<br/>uid: {uid}"));
                 let id = chart.node(&format!("Sink<br/>{}{uid}", escape(&i.table.name)));
-                chart.input(&derive(&i.plan, Mode::Streaming), id);
+                chart.input(&derive(&i.plan, mode), id);
             }
             chart.out
         }

@@ -2,7 +2,8 @@
 //! the uid that its author gave it.
 
 use std::collections::BTreeSet;
-use weir_core::{Error, Result};
+use weir_core::option_spec::Opt;
+use weir_core::{Error, Result, options};
 use weir_expr::structure::{self, write_number, write_text};
 use weir_expr::time::Zone;
 use xxhash_rust::xxh3::xxh3_64;
@@ -29,6 +30,18 @@ pub enum Identity {
     Given(String),
 }
 
+options! {
+    /// The options of an INSERT, which stand in a hint behind its table.
+    pub INSERT:
+    /// What its state is known by.
+    pub UID: String = Opt::checked(
+        "uid",
+        "1 to 100 letters, digits, `-`, `_` and `.`",
+        check_uid,
+        "what the statement's state is known by; what it computes where nothing is said",
+    );
+}
+
 /// What uids are made of beside letters and digits of ASCII: names of operators' state are put together with other signs.
 const SIGNS: &[u8] = b"-_.";
 
@@ -39,7 +52,7 @@ const LONGEST: usize = 100;
 ///
 /// # Errors
 /// When it is empty, too long, or has other signs.
-pub fn check_uid(uid: &str) -> Result<()> {
+fn check_uid(uid: &str) -> Result<()> {
     let fits = |c: u8| c.is_ascii_alphanumeric() || SIGNS.contains(&c);
     match (1..=LONGEST).contains(&uid.len()) && uid.bytes().all(fits) {
         true => Ok(()),

@@ -15,10 +15,11 @@ mod traits;
 
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
-pub use identity::{Identity, check_uid, why_lost};
-pub use logical::{Insert, Kept, Plan, Ranks, Shared, SortKey};
+pub use identity::{INSERT, Identity, UID, why_lost};
+pub use logical::{Insert, Kept, Plan, Ranks, Shared};
 pub use optimize::optimize;
+pub use settings::Mode;
 pub use shared::with_several_readers;
 pub use sharing::{Places, SHARED, Together, share};
 pub use table::{ErrorPolicy, Table};
-pub use traits::{ChangelogMode, Derived, Mode, Monotonicity, Traits, derive};
+pub use traits::{ChangelogMode, Derived, Monotonicity, Traits, derive};

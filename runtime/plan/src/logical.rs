@@ -5,6 +5,8 @@ use crate::table::Table;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir_core::error::Place;
+use weir_core::option_spec::Role;
+use weir_core::rank::SortKey;
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
@@ -49,17 +51,6 @@ pub enum Plan {
     Union { inputs: Vec<Plan>, schema: Schema },
     /// A relation that several others read, and that is computed once.
     Shared(Arc<Shared>),
-}
-
-/// A column that rows are sorted by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SortKey {
-    /// The column.
-    pub column: usize,
-    /// Whether the greatest value comes first.
-    pub descending: bool,
-    /// Whether NULLs come before all values.
-    pub nulls_first: bool,
 }
 
 /// A range of ranks, which are counted from 1.
@@ -226,6 +217,36 @@ impl Plan {
             }
         }
     }
+    /// The table outside that it asks, and what that is to it.
+    pub fn table(&self) -> Option<(&Arc<Table>, Role)> {
+        match self {
+            Plan::Scan { table, .. } => Some((table, Role::Source)),
+            Plan::Lookup { table, .. } => Some((table, Role::Lookup)),
+            Plan::Values { .. }
+            | Plan::Calc { .. }
+            | Plan::Expand { .. }
+            | Plan::Aggregate { .. }
+            | Plan::Normalize { .. }
+            | Plan::Rank { .. }
+            | Plan::Union { .. }
+            | Plan::Shared(_) => None,
+        }
+    }
+    /// The columns of a relation below by which it groups rows.
+    fn grouping(&self) -> Option<(&Plan, &[usize])> {
+        match self {
+            Plan::Aggregate { input, keys, .. } => Some((input, keys)),
+            Plan::Scan { .. }
+            | Plan::Values { .. }
+            | Plan::Calc { .. }
+            | Plan::Expand { .. }
+            | Plan::Normalize { .. }
+            | Plan::Lookup { .. }
+            | Plan::Rank { .. }
+            | Plan::Union { .. }
+            | Plan::Shared(_) => None,
+        }
+    }
     /// The expressions that it computes itself.
     pub fn expressions(&self) -> Vec<&Expr> {
         match self {
@@ -274,7 +295,7 @@ impl Plan {
     pub fn grouped_map(&self) -> Option<&Field> {
         let mut found = None;
         self.each(&mut |p| {
-            if let Plan::Aggregate { input, keys, .. } = p {
+            if let Some((input, keys)) = p.grouping() {
                 let mut fields = keys.iter().filter_map(|k| input.schema().fields.get(*k));
                 found = found.or_else(|| fields.find(|f| has_map(&f.ty)));
             }

@@ -1,10 +1,11 @@
 //! Makes plans cheaper without changing what they mean: neighbouring projections merged, columns that nobody reads left
 //! out down to the sources, constants computed once.
 
-use crate::logical::{Plan, Ranks, Rewritten, Shared, SortKey};
+use crate::logical::{Plan, Ranks, Rewritten, Shared};
 use crate::ranks::bound_ranks;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use weir_core::rank::SortKey;
 use weir_core::{Error, Result, Schema};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
@@ -314,6 +315,15 @@ fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
         Plan::Calc { input, condition, exprs, schema } => {
             Plan::Calc { input, condition: condition.map(f), exprs: exprs.into_iter().map(f).collect(), schema }
         }
-        other => other,
+        // Aggregates and keys are columns; constant rows are computed once as they are.
+        other @ (Plan::Scan { .. }
+        | Plan::Values { .. }
+        | Plan::Expand { .. }
+        | Plan::Aggregate { .. }
+        | Plan::Normalize { .. }
+        | Plan::Lookup { .. }
+        | Plan::Rank { .. }
+        | Plan::Union { .. }
+        | Plan::Shared(_)) => other,
     }
 }

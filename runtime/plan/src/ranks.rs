@@ -14,7 +14,7 @@ pub(crate) fn bound_ranks(plan: Plan, done: &mut Rewritten, session: &Arc<Sessio
         return Plan::Calc { input, condition: Some(condition), exprs, schema };
     };
     let (bounds, rest): (Vec<_>, Vec<_>) =
-        conjuncts(condition).into_iter().map(|c| (bound(&c, number, session), c)).partition(|(b, _)| b.is_some());
+        condition.conjuncts().into_iter().map(|c| (bound(&c, number, session), c)).partition(|(b, _)| b.is_some());
     let mut first: i64 = 1;
     let mut last: Option<i64> = None;
     for (from, to) in bounds.iter().filter_map(|(b, _)| *b) {
@@ -73,21 +73,13 @@ fn with_ranks(plan: Plan, first: u64, last: Option<u64>) -> Plan {
     }
 }
 
-/// The conditions that must all hold.
-fn conjuncts(e: Expr) -> Vec<Expr> {
-    match e {
-        Expr::And(a, b) => [conjuncts(*a), conjuncts(*b)].concat(),
-        e => vec![e],
-    }
-}
-
 /// The first and the last number that a condition lets through, where it is a bound of a column.
 fn bound(condition: &Expr, number: usize, session: &Arc<Session>) -> Option<(Option<i64>, Option<i64>)> {
     let Expr::Compare { op, left, right } = condition else { return None };
     let is_number = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == number);
     let (op, value) = match (is_number(left), is_number(right)) {
         (true, false) => (*op, right),
-        (false, true) => (turned(*op), left),
+        (false, true) => (op.turned(), left),
         _ => return None,
     };
     let value = value.constant().then(|| constant(value, session).ok()).flatten()?;
@@ -99,16 +91,5 @@ fn bound(condition: &Expr, number: usize, session: &Arc<Session>) -> Option<(Opt
         CompareOp::Greater => Some((Some(n.saturating_add(1)), None)),
         CompareOp::GreaterEq => Some((Some(n), None)),
         CompareOp::NotEq | CompareOp::DistinctFrom | CompareOp::NotDistinctFrom => None,
-    }
-}
-
-/// The comparison with its sides exchanged.
-fn turned(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Less => CompareOp::Greater,
-        CompareOp::LessEq => CompareOp::GreaterEq,
-        CompareOp::Greater => CompareOp::Less,
-        CompareOp::GreaterEq => CompareOp::LessEq,
-        same @ (CompareOp::Eq | CompareOp::NotEq | CompareOp::DistinctFrom | CompareOp::NotDistinctFrom) => same,
     }
 }

@@ -10,9 +10,9 @@ use weir_expr::time::Zone;
 choice! {
     /// When results are given.
     pub enum Mode {
-        /// As they come about.
+        /// After each row, and again when they change.
         Streaming = "streaming",
-        /// Once, at the end.
+        /// Once, when the sources have ended.
         Batch = "batch",
     }
 }
@@ -467,12 +467,12 @@ pub fn check(key: &str, value: &str) -> Result<Setting> {
     Ok(Setting { key: key.to_string(), value, acts: option.is_some() })
 }
 
-/// Whether results are given once, at the end.
+/// When results are given.
 ///
 /// # Errors
 /// When the setting is neither of the two.
-pub fn is_batch(settings: &BTreeMap<String, String>) -> Result<bool> {
-    Ok(MODE.value(settings)? == Mode::Batch)
+pub fn mode(settings: &BTreeMap<String, String>) -> Result<Mode> {
+    MODE.value(settings)
 }
 
 #[cfg(test)]

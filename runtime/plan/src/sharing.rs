@@ -185,7 +185,7 @@ fn own(plan: &Plan) -> Vec<u8> {
     write_own(plan, &mut out);
     let types: Vec<_> = plan.schema().fields.iter().map(|f| &f.ty).collect();
     out.extend_from_slice(format!("{types:?}").as_bytes());
-    if let Plan::Scan { table, .. } | Plan::Lookup { table, .. } = plan {
+    if let Some((table, _)) = plan.table() {
         write_whole(table, &mut out);
     }
     for e in plan.expressions() {

@@ -32,8 +32,8 @@ pub struct Table {
     pub place: Option<Place>,
     /// What becomes of records that cannot be read or written.
     pub on_error: ErrorPolicy,
-    /// What is known of its connector and its formats, if there are such.
-    pub described: Option<Described>,
+    /// Its connector and its formats.
+    pub described: Described,
 }
 
 impl Table {
@@ -47,31 +47,31 @@ impl Table {
     }
     /// Whether what it reads are changes, not only rows that come.
     pub fn brings_changes(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.reads() != Changelog::InsertOnly)
+        self.described.reads().is_some_and(|c| c != Changelog::InsertOnly)
     }
     /// Whether a row that it reads replaces the one before with the same key.
     pub fn is_upsert(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.reads() == Changelog::Upsert)
+        self.described.reads() == Some(Changelog::Upsert)
     }
     /// Whether its sink takes rows that change or go.
     pub fn takes_changes(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.writes() != Changelog::InsertOnly)
+        self.described.writes().is_some_and(|c| c != Changelog::InsertOnly)
     }
     /// Whether its sink replaces and removes rows by the table's key alone, so that no two rows may share one.
     pub fn upserts(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.writes() == Changelog::Upsert)
+        self.described.writes() == Some(Changelog::Upsert)
     }
     /// Whether its sink takes the key of a query whose results change, if it has none of its own.
     pub fn takes_key_of_query(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.connector.key == PrimaryKey::OfQuery)
+        self.described.connector.key == PrimaryKey::OfQuery
     }
     /// Whether rows that its sink cannot write go to a table of the same system.
     pub fn own_dead_letters(&self) -> bool {
-        self.described.as_ref().is_some_and(|d| d.connector.own_dead_letters)
+        self.described.connector.own_dead_letters
     }
     /// The options by which it is read as a table of dead letters, from its beginning to its end of now; none if it cannot be.
     pub fn replayed_with(&self) -> &'static [(&'static str, &'static str)] {
-        self.described.as_ref().map_or(&[], |d| d.connector.replayed_with)
+        self.described.connector.replayed_with
     }
     /// The name of its connector.
     pub fn connector(&self) -> &str {
@@ -79,7 +79,13 @@ impl Table {
     }
     /// What is known of an option of its connector's or formats'.
     pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
-        self.described.as_ref()?.option(key)
+        self.described.option(key)
+    }
+
+    /// Its declaration, as far as its descriptors are about it.
+    pub fn given(&self) -> Given<'_> {
+        let name = self.name.rsplit('.').next().unwrap_or(&self.name);
+        Given { name, options: &self.options, places: &self.places, place: self.place }
     }
 
     /// Checks its options and its metadata for what it is to be.
@@ -87,10 +93,9 @@ impl Table {
     /// # Errors
     /// When its connector cannot be that, an option is not known or wrong, or a column stands for what there is not.
     pub fn check(&self, registry: Registry, role: Role) -> Result<()> {
-        let name = self.name.rsplit('.').next().unwrap_or(&self.name);
-        let given = Given { name, options: &self.options, places: &self.places, place: self.place };
-        let described = registry.of(&given, role)?;
-        described.check(&given, role)?;
+        let given = self.given();
+        let described = &self.described;
+        described.check(registry, &given, role)?;
         for (i, key) in self.metadata.iter().enumerate() {
             let Some(key) = key else { continue };
             let column = &self.physical.fields[i].name;

@@ -1,21 +1,13 @@
 //! What is known of relations, derived once from the sources up.
 
 use crate::logical::{Plan, Ranks};
+use crate::settings::Mode;
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 use weir_expr::injective::injective;
-
-/// When results are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// After each row, and again when they change.
-    Streaming,
-    /// Once, when the sources have ended.
-    Batch,
-}
 
 /// The kinds of rows that a relation brings, as in Flink's `ChangelogMode`. Inserts are always among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use weir_core::{Error, Result};
 impl Compiler<'_> {
     pub(crate) fn alter(&mut self, view: bool, name: &ObjectName, if_exists: bool, change: Change) -> Result<()> {
         let full = self.catalog.full(name)?;
-        let (tables, views) = (&self.catalog.tables, &self.catalog.views);
+        let (tables, views) = (&self.catalog.declared, &self.catalog.views);
         if !tables.contains_key(&full) && !views.contains_key(&full) {
             return if if_exists { Ok(()) } else { Err(self.catalog.unknown(name, &full)) };
         }
@@ -42,15 +42,14 @@ impl Compiler<'_> {
         if !self.catalog.databases.iter().any(|d| d == database) {
             return Err(Error::script(format!("there is no database '{database}'")).at(place_of(to)));
         }
-        if self.catalog.tables.contains_key(&new) || self.catalog.views.contains_key(&new) {
+        if self.catalog.has(&new) {
             return Err(exists("table or view", to));
         }
         if let Some(v) = self.catalog.views.remove(full) {
             self.catalog.views.insert(new, v);
             return Ok(());
         }
-        self.catalog.tables.remove(full);
-        let Some(t) = self.catalog.declared.remove(full) else { return Err(Error::internal("an undeclared table")) };
+        let Some(t) = self.catalog.remove_table(full) else { return Err(Error::internal("an undeclared table")) };
         self.declare(new, CreateTable { name: to.clone(), ..t })
     }
 }

@@ -1,5 +1,6 @@
 //! `(a - b) DAY TO SECOND`: the interval between two times.
 
+use crate::forms::Form;
 use crate::types::{peek_word, word_is};
 use sqlparser::ast::{BinaryOperator, Expr};
 use sqlparser::keywords::Keyword;
@@ -31,12 +32,13 @@ pub(crate) fn follows(p: &Parser<'_>) -> bool {
     false
 }
 
-/// The two times and the unit, where the expression is a difference in parentheses.
-pub(crate) fn parse(p: &mut Parser<'_>, left: &Expr) -> Option<Result<(Vec<Expr>, String), ParserError>> {
+/// The interval, where the expression is a difference in parentheses.
+pub(crate) fn parse(p: &mut Parser<'_>, left: &Expr) -> Option<Result<Form, ParserError>> {
     let Expr::Nested(inner) = left else { return None };
     let Expr::BinaryOp { left, op: BinaryOperator::Minus, right } = inner.as_ref() else { return None };
     let unit = peek_word(p, 0);
-    Some(qualifier(p).map(|()| (vec![left.as_ref().clone(), right.as_ref().clone()], unit)))
+    let (left, right) = (left.as_ref().clone(), right.as_ref().clone());
+    Some(qualifier(p).map(|()| Form::TimeDifference { left, right, unit }))
 }
 
 fn qualifier(p: &mut Parser<'_>) -> Result<(), ParserError> {

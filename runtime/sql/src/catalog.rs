@@ -1,5 +1,6 @@
 //! What a script has declared: tables, views, functions, databases, settings.
 
+use crate::forms::Forms;
 use crate::hints::Hint;
 use crate::places::place;
 use crate::syntax::{CreateTable, WithOption};
@@ -7,7 +8,7 @@ use sqlparser::ast::{Ident, ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_core::descriptor::{CONNECTOR, DEAD_LETTERS, ON_ERROR, OnError, Registry, is_secret};
+use weir_core::descriptor::{CONNECTOR, DEAD_LETTERS, LEGACY, OLDER_FORMAT, ON_ERROR, OnError, Registry, is_secret};
 use weir_core::error::{Place, nearest};
 use weir_core::{Error, Result, SqlType, secrets};
 use weir_expr::{Expr, Function};
@@ -108,7 +109,9 @@ impl Spent {
 /// Everything declared so far.
 pub struct Catalog {
     pub(crate) tables: BTreeMap<String, Arc<Table>>,
-    /// How each table was declared.
+    /// Why tables of connectors or formats that there are not cannot be used. A script may declare them.
+    pub(crate) unusable: BTreeMap<String, Error>,
+    /// How each table was declared, whether it can be used or not.
     pub(crate) declared: BTreeMap<String, CreateTable>,
     /// Options given behind tables' names, by where those stand, and which of them were taken.
     pub(crate) hints: BTreeMap<Place, Hint>,
@@ -125,12 +128,15 @@ pub struct Catalog {
     pub settings: BTreeMap<String, String>,
     /// The connectors and formats that there are.
     pub(crate) registry: Registry,
+    /// The nodes that the trees of the script have placeholders for.
+    pub(crate) forms: Forms,
 }
 
 impl Catalog {
-    pub(crate) fn new(settings: BTreeMap<String, String>, registry: Registry) -> Self {
+    pub(crate) fn new(settings: BTreeMap<String, String>, registry: Registry, forms: Forms) -> Self {
         Catalog {
             tables: BTreeMap::new(),
+            unusable: BTreeMap::new(),
             declared: BTreeMap::new(),
             hints: BTreeMap::new(),
             hints_taken: BTreeSet::new(),
@@ -142,6 +148,7 @@ impl Catalog {
             current: ("default_catalog".to_string(), "default_database".to_string()),
             settings,
             registry,
+            forms,
         }
     }
 
@@ -162,6 +169,18 @@ impl Catalog {
     /// A full name without what goes without saying.
     pub(crate) fn short(&self, full: &str) -> String {
         full.strip_prefix(&format!("{}.{}.", self.current.0, self.current.1)).unwrap_or(full).to_string()
+    }
+
+    /// Whether there is a table or a view of a full name.
+    pub(crate) fn has(&self, full: &str) -> bool {
+        self.declared.contains_key(full) || self.views.contains_key(full)
+    }
+
+    /// Takes a table out. Gives how it was declared, if there was one.
+    pub(crate) fn remove_table(&mut self, full: &str) -> Option<CreateTable> {
+        self.tables.remove(full);
+        self.unusable.remove(full);
+        self.declared.remove(full)
     }
 
     /// The hint behind a name.
@@ -192,7 +211,7 @@ impl Catalog {
         }
         table.options.extend(options);
         table.places.extend(places);
-        table.described = registry.known(&table.options);
+        table.described = registry.named(&table.given())?;
         Ok(Arc::new(table))
     }
 
@@ -201,8 +220,12 @@ impl Catalog {
         self.tables.get(&full).ok_or_else(|| self.unknown(name, &full))
     }
 
+    /// What is said of a name that is no table or view, or a table that cannot be used.
     pub(crate) fn unknown(&self, name: &ObjectName, full: &str) -> Error {
-        let known: Vec<String> = self.tables.keys().chain(self.views.keys()).map(|k| self.short(k)).collect();
+        if let Some(e) = self.unusable.get(full) {
+            return e.clone();
+        }
+        let known: Vec<String> = self.declared.keys().chain(self.views.keys()).map(|k| self.short(k)).collect();
         let e = Error::script(format!("there is no table or view '{}'", self.short(full))).at(place_of(name));
         match nearest(&self.short(full), known.iter().map(String::as_str)) {
             Some(n) => e.hint(format!("did you mean '{n}'?")),
@@ -254,31 +277,23 @@ pub(crate) fn option_map(
 ) -> Result<(BTreeMap<String, String>, BTreeMap<String, Place>)> {
     let mut map = BTreeMap::new();
     let mut places = BTreeMap::new();
-    let old = options.iter().any(|o| o.key == "connector.type");
-    let connector = options.iter().find(|o| o.key == "connector.type").and_then(|o| registry.connector(&o.value));
+    let names_connector = |o: &&WithOption| CONNECTOR.spec().older.contains(&o.key.as_str());
+    let old = options.iter().find(names_connector).map(|o| o.value.as_str());
+    let connector = old.and_then(|name| registry.connector(name));
     let renamed = |old: &str| {
         let now = connector.and_then(|c| c.options().find(|o| o.older.contains(&old)));
         now.map_or(old, |o| o.key).to_string()
     };
-    let old_is = |name: &str| options.iter().any(|o| o.key == "connector.type" && o.value == name);
-    let format = options.iter().find(|o| o.key == "format.type").map(|o| o.value.clone());
+    let format = options.iter().find(|o| o.key == OLDER_FORMAT).map(|o| o.value.clone());
     for o in options {
         let value = crate::variables::fill(&o.value, o.place)?;
         let key = match o.key.as_str() {
-            "connector.type" => "connector".to_string(),
-            "connector.property-version"
-            | "format.property-version"
-            | "update-mode"
-            | "format.derive-schema"
-            | "connector.version"
-                if old =>
-            {
-                continue;
-            }
-            "format.type" => "format".to_string(),
+            _ if names_connector(&o) => CONNECTOR.key().to_string(),
+            k if old.is_some() && LEGACY.iter().any(|l| l.is(k)) => continue,
+            OLDER_FORMAT => "format".to_string(),
             k => match (k.strip_prefix("format."), k.strip_prefix("connector."), &format) {
                 (Some(rest), _, Some(f)) => format!("{f}.{rest}"),
-                (_, Some(rest), _) if old => renamed(rest),
+                (_, Some(rest), _) if old.is_some() => renamed(rest),
                 _ => k.to_string(),
             },
         };
@@ -290,7 +305,7 @@ pub(crate) fn option_map(
         }
     }
     keep_secrets(&map, registry);
-    if old_is("kafka") && !map.contains_key("scan.startup.mode") {
+    if old == Some("kafka") && !map.contains_key("scan.startup.mode") {
         // As Flink did: where the group is, or else from now on.
         let group = map.contains_key("properties.group.id");
         let mode = if group { "group-offsets" } else { "latest-offset" };
@@ -320,6 +335,46 @@ fn keep_secrets(options: &BTreeMap<String, String>, registry: Registry) {
             if part.0.ends_with("password") && part.1.len() >= 8 {
                 secrets::keep(part.1, "****");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{compiled, try_compile};
+
+    const UNKNOWN: &str = "CREATE TABLE x (a INT) WITH ('connector' = 'pulsar', 'topic' = 't');";
+
+    #[test]
+    fn a_table_of_no_connector_is_told_where_it_is_used() {
+        // It may stand there, be listed, copied, changed and taken away.
+        let c = compiled(&format!(
+            "{UNKNOWN} SHOW TABLES; CREATE TABLE y WITH ('connector' = 'datagen') LIKE x (EXCLUDING OPTIONS);
+             ALTER TABLE x RENAME TO z; DROP TABLE z; SHOW TABLES; SELECT a FROM y;"
+        ));
+        assert_eq!(c.answers, ["x", "y"]);
+        let changed = "ALTER TABLE x RESET ('topic'); ALTER TABLE x SET ('connector' = 'datagen'); SELECT a FROM x;";
+        compiled(&format!("{UNKNOWN} {changed}"));
+        for used in ["SELECT a FROM x", "DESCRIBE x", "INSERT INTO x VALUES (1)", "SHOW CREATE TABLE x"] {
+            let e = try_compile(&format!("{UNKNOWN} {used};")).map(|_| ()).expect_err("an error").to_string();
+            assert!(e.contains("there is no connector 'pulsar', which table 'x' asks for"), "{used}: {e}");
+        }
+        let twice = try_compile(&format!("{UNKNOWN} {UNKNOWN}")).map(|_| ()).expect_err("an error").to_string();
+        assert!(twice.contains("there is a table or view 'x' already"), "{twice}");
+    }
+
+    #[test]
+    fn what_brings_changes_is_never_unknown() {
+        for (options, words) in [
+            ("'connector' = 'filesystem', 'path' = 'x', 'format' = 'cvs'", "did you mean 'csv'?"),
+            (
+                "'connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'b:1'",
+                "lacks the option 'format'",
+            ),
+        ] {
+            let script = format!("CREATE TABLE x (a INT) WITH ({options}); SELECT a FROM x;");
+            let e = try_compile(&script).map(|_| ()).expect_err("an error").to_string();
+            assert!(e.contains(words), "{options}: {e}");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::places::place;
 use crate::syntax::{
-    Change, Column, ColumnKind, CreateFunction, CreateTable, Like, Merging, Part, Position, Show, Statement,
-    if_not_exists, literal, missing, names, object_name, options, ranged,
+    Change, Column, ColumnKind, CreateFunction, CreateTable, Dropped, Like, Listed, Merging, Part, Position, Show,
+    Statement, if_not_exists, literal, missing, names, object_name, options, ranged,
 };
 use crate::types::{Outcome, expect_words, parse_type, peek_word, word_is};
 use crate::words::name_part;
@@ -291,13 +291,15 @@ pub fn drop(p: &mut Parser<'_>) -> Outcome<Statement> {
     word_is(p, "TEMPORARY");
     word_is(p, "SYSTEM");
     let at = p.peek_token();
-    let what = peek_word(p, 0);
-    match what.as_str() {
-        "TABLE" | "VIEW" | "FUNCTION" | "DATABASE" => {}
-        "CATALOG" | "MODEL" | "CONNECTION" => return missing(p, &format!("DROP {what}")),
+    let what = match peek_word(p, 0).as_str() {
+        "TABLE" => Dropped::Table,
+        "VIEW" => Dropped::View,
+        "FUNCTION" => Dropped::Function,
+        "DATABASE" => Dropped::Database,
+        what @ ("CATALOG" | "MODEL" | "CONNECTION") => return missing(p, &format!("DROP {what}")),
         "MATERIALIZED" => return missing(p, "DROP MATERIALIZED TABLE"),
         _ => return p.expected("TABLE, VIEW, FUNCTION or DATABASE", at),
-    }
+    };
     p.next_token();
     let if_exists = word_is(p, "IF");
     if if_exists {
@@ -390,34 +392,47 @@ pub fn show(p: &mut Parser<'_>) -> Outcome<Statement> {
         p.next_token();
         return Ok(Statement::ShowCreate { name: object_name(p)?, view });
     }
-    let mut what = peek_word(p, 0);
-    match what.as_str() {
-        "CURRENT" | "USER" => {
+    let what = match (peek_word(p, 0).as_str(), peek_word(p, 1).as_str()) {
+        ("CURRENT", "DATABASE") => Listed::CurrentDatabase,
+        ("CURRENT", "CATALOG") => Listed::CurrentCatalog,
+        ("USER", "FUNCTIONS") => Listed::UserFunctions,
+        ("CURRENT" | "USER", _) => return p.expected("CURRENT DATABASE, CURRENT CATALOG or USER FUNCTIONS", at),
+        ("TABLES", _) => Listed::Tables,
+        ("VIEWS", _) => Listed::Views,
+        ("FUNCTIONS", _) => Listed::Functions,
+        ("DATABASES", _) => Listed::Databases,
+        ("CATALOGS", _) => Listed::Catalogs,
+        ("COLUMNS", _) => {
             p.next_token();
-            let second = peek_word(p, 0);
-            if !matches!((what.as_str(), second.as_str()), ("CURRENT", "DATABASE" | "CATALOG") | ("USER", "FUNCTIONS"))
-            {
-                return p.expected("CURRENT DATABASE, CURRENT CATALOG or USER FUNCTIONS", at);
+            if !word_is(p, "FROM") && !word_is(p, "IN") {
+                return p.expected("FROM with a table", p.peek_token());
             }
-            what = format!("{what} {second}");
+            Listed::Columns(object_name(p)?)
         }
-        "TABLES" | "VIEWS" | "FUNCTIONS" | "DATABASES" | "CATALOGS" | "COLUMNS" => {}
-        "JARS" | "JOBS" | "MODULES" | "FULL" | "PROCEDURES" | "PARTITIONS" | "MODELS" | "MATERIALIZED" => {
-            return missing(p, &format!("SHOW {what}"));
-        }
+        (
+            what @ ("JARS" | "JOBS" | "MODULES" | "FULL" | "PROCEDURES" | "PARTITIONS" | "MODELS" | "MATERIALIZED"),
+            _,
+        ) => return missing(p, &format!("SHOW {what}")),
         _ => {
             return p.expected(
                 "TABLES, VIEWS, FUNCTIONS, DATABASES, CATALOGS, COLUMNS, CREATE TABLE, CREATE VIEW or CURRENT DATABASE",
                 at,
             );
         }
+    };
+    match &what {
+        Listed::CurrentCatalog | Listed::CurrentDatabase | Listed::UserFunctions => {
+            p.next_token();
+            p.next_token();
+        }
+        Listed::Tables | Listed::Views | Listed::Functions | Listed::Databases | Listed::Catalogs => {
+            p.next_token();
+        }
+        Listed::Columns(_) => {}
     }
-    p.next_token();
     let mut show = Show { what, of: None, like: None };
-    if show.what == "COLUMNS" && !["FROM", "IN"].contains(&peek_word(p, 0).as_str()) {
-        return p.expected("FROM with a table", p.peek_token());
-    }
-    if !show.what.starts_with("CURRENT") && (word_is(p, "FROM") || word_is(p, "IN")) {
+    let of_a_table = matches!(show.what, Listed::Columns(_));
+    if !show.what.is_current() && !of_a_table && (word_is(p, "FROM") || word_is(p, "IN")) {
         show.of = Some(object_name(p)?);
     }
     let negated = peek_word(p, 0) == "NOT" && ["LIKE", "ILIKE"].contains(&peek_word(p, 1).as_str());
@@ -425,7 +440,7 @@ pub fn show(p: &mut Parser<'_>) -> Outcome<Statement> {
         p.next_token();
     }
     let any_case = peek_word(p, 0) == "ILIKE";
-    if !show.what.starts_with("CURRENT") && (word_is(p, "LIKE") || word_is(p, "ILIKE")) {
+    if !show.what.is_current() && (word_is(p, "LIKE") || word_is(p, "ILIKE")) {
         show.like = Some((literal(p)?, negated, any_case));
     }
     Ok(Statement::Show(show))

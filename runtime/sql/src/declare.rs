@@ -9,7 +9,7 @@ use crate::syntax::{Column, ColumnKind, CreateTable};
 use sqlparser::ast::{Ident, Query};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use weir_core::descriptor::{CONNECTOR, PrimaryKey};
+use weir_core::descriptor::{CONNECTOR, Given, PrimaryKey};
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::OnError;
@@ -85,8 +85,9 @@ impl Compiler<'_> {
         let mut metadata = vec![None; fields.len()];
         beside.iter().for_each(|(i, key, _)| metadata[*i] = Some(key.clone()));
         let written = (0..fields.len()).filter(|i| !beside.iter().any(|(b, _, v)| b == i && *v)).collect();
-        let described = self.catalog.registry.known(&options);
-        let needs_key = described.as_ref().map(|d| d.connector).filter(|c| c.key == PrimaryKey::Required);
+        let described =
+            self.catalog.registry.named(&Given { name: &shown, options: &options, places: &places, place: at });
+        let needs_key = described.as_ref().ok().map(|d| d.connector).filter(|c| c.key == PrimaryKey::Required);
         if let Some(connector) = needs_key.filter(|_| primary_key.is_empty()) {
             let e = format!("table '{shown}' is {}, and has no primary key", connector.name);
             return Err(Error::script(e)
@@ -109,6 +110,15 @@ impl Compiler<'_> {
                 (_, None) => return Err(Error::internal("a column without a field")),
             });
         }
+        let described = match described {
+            Ok(described) => described,
+            Err(e) => {
+                self.catalog.remove_table(&full);
+                self.catalog.unusable.insert(full.clone(), e);
+                self.catalog.declared.insert(full, t);
+                return Ok(());
+            }
+        };
         let table = Arc::new(Table {
             name: full.clone(),
             physical: Schema::new(fields),
@@ -123,6 +133,7 @@ impl Compiler<'_> {
             on_error,
             described,
         });
+        self.catalog.unusable.remove(&full);
         self.catalog.tables.insert(full.clone(), table);
         self.catalog.declared.insert(full, t);
         Ok(())

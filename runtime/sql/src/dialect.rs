@@ -1,35 +1,56 @@
 //! What Flink's dialect has beyond the parser's common ground, inside expressions.
-//!
-//! Forms that the parser has no tree for come out as calls of functions with further arguments, which the binder knows.
 
 use crate::between_times;
-use crate::types::{expect_words, parse_type, peek_word, word_is};
-use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Value, ValueWithSpan,
-};
-use sqlparser::dialect::Dialect;
+use crate::forms::{Aggregated, ExistsElse, Form, Forms, JsonKind, OnNull, QueryElse, Side, ValueElse, Wrapper};
+use crate::places::start;
+use crate::types::{Outcome, expect_words, parse_type, peek_word, word_is};
+use sqlparser::ast::{AccessExpr, Expr, Subscript};
+use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::keywords::Keyword;
-use sqlparser::parser::{Parser, ParserError};
+use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token};
 use weir_core::SqlType;
 
-/// Functions whose clauses come out as further arguments.
-pub const FORMS: &[&str] = &[
-    "JSON_VALUE",
-    "JSON_QUERY",
-    "JSON_EXISTS",
-    "JSON_OBJECT",
-    "JSON_OBJECTAGG",
-    "JSON_ARRAY",
-    "JSON_ARRAYAGG",
-    "TIMESTAMPADD",
-    "TIMESTAMPDIFF",
+/// What is written as a call and has a syntax of its own between the parentheses.
+struct Syntax {
+    name: &'static str,
+    /// Whether there is a function with arguments as others have them, too, which is called by the name in quotes.
+    function: bool,
+    /// Reads what stands between the parentheses.
+    read: fn(&mut Parser<'_>) -> Outcome<Form>,
+}
+
+const fn syntax(name: &'static str, function: bool, read: fn(&mut Parser<'_>) -> Outcome<Form>) -> Syntax {
+    Syntax { name, function, read }
+}
+
+const SYNTAX: &[Syntax] = &[
+    syntax("CAST", true, |p| cast(p, false)),
+    syntax("TRY_CAST", true, |p| cast(p, true)),
+    syntax("JSON_VALUE", false, json_value),
+    syntax("JSON_QUERY", false, json_query),
+    syntax("JSON_EXISTS", false, json_exists),
+    syntax("JSON_OBJECT", false, json_object),
+    syntax("JSON_OBJECTAGG", false, json_object_aggregate),
+    syntax("JSON_ARRAY", false, json_array),
+    syntax("JSON_ARRAYAGG", false, json_array_aggregate),
+    syntax("ROW", true, |p| Ok(Form::Row(p.parse_comma_separated(Parser::parse_expr)?))),
+    syntax("TIMESTAMPADD", false, timestamp_add),
+    syntax("TIMESTAMPDIFF", false, timestamp_difference),
+    syntax("POSITION", true, position),
+    syntax("TRIM", true, trim),
 ];
 
-/// Flink's dialect.
-#[derive(Debug)]
-pub struct FlinkDialect;
+/// Whether what has this name, in capitals, has no arguments as functions have them, so that its name in quotes calls nothing.
+pub fn has_no_function(name: &str) -> bool {
+    SYNTAX.iter().any(|s| s.name == name && !s.function)
+}
+
+/// Flink's dialect, and the nodes that a parser makes with it.
+#[derive(Debug, Default)]
+pub struct FlinkDialect {
+    pub forms: Forms,
+}
 
 impl Dialect for FlinkDialect {
     fn is_identifier_start(&self, ch: char) -> bool {
@@ -70,35 +91,25 @@ impl Dialect for FlinkDialect {
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
         kw != Keyword::NoKeyword
     }
-    fn parse_prefix(&self, p: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    fn parse_prefix(&self, p: &mut Parser<'_>) -> Option<Outcome<Expr>> {
         let word = peek_word(p, 0);
-        let next = p.peek_nth_token(1).token;
-        match (word.as_str(), next) {
-            ("CAST" | "TRY_CAST", Token::LParen) => Some(cast(p, word == "TRY_CAST")),
-            ("JSON_VALUE", Token::LParen) => Some(json_value(p)),
-            ("JSON_QUERY", Token::LParen) => Some(json_query(p)),
-            ("JSON_EXISTS", Token::LParen) => Some(json_exists(p)),
-            ("JSON_OBJECT" | "JSON_OBJECTAGG", Token::LParen) => Some(json_object(p)),
-            ("JSON_ARRAY" | "JSON_ARRAYAGG", Token::LParen) => Some(json_array(p)),
-            ("MAP", Token::LBracket) => Some(map(p)),
-            ("ROW", Token::LParen) => Some(row(p)),
-            ("TIMESTAMPADD" | "TIMESTAMPDIFF", Token::LParen) => Some(unit_call(p)),
-            ("TIMESTAMP", Token::Word(w)) if w.value.eq_ignore_ascii_case("WITH") => Some(ltz_literal(p)),
-            ("POSITION", Token::LParen) => Some(position(p)),
-            ("TRIM", Token::LParen) => Some(trim(p)),
+        match (word.as_str(), p.peek_nth_token(1).token) {
+            ("MAP", Token::LBracket) => Some(self.map(p)),
+            ("TIMESTAMP", Token::Word(w)) if w.value.eq_ignore_ascii_case("WITH") => Some(self.ltz_literal(p)),
+            (word, Token::LParen) => {
+                let syntax = SYNTAX.iter().find(|s| s.name == word)?;
+                Some(self.call(p, syntax))
+            }
             _ => None,
         }
     }
-    fn get_next_precedence(&self, p: &Parser) -> Option<Result<u8, ParserError>> {
-        between_times::follows(p).then(|| Ok(self.prec_value(sqlparser::dialect::Precedence::DoubleColon)))
+    fn get_next_precedence(&self, p: &Parser) -> Option<Outcome<u8>> {
+        between_times::follows(p).then(|| Ok(self.prec_value(Precedence::DoubleColon)))
     }
-    fn parse_infix(&self, p: &mut Parser<'_>, left: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+    fn parse_infix(&self, p: &mut Parser<'_>, left: &Expr, _precedence: u8) -> Option<Outcome<Expr>> {
         if between_times::follows(p) {
             let span = p.get_current_token().span;
-            return Some(between_times::parse(p, left)?.map(|(mut args, unit)| {
-                args.push(text(&unit));
-                call_at("TIME - TIME", span, args)
-            }));
+            return Some(between_times::parse(p, left)?.map(|form| self.forms.put(form, span)));
         }
         // `IS [NOT] JSON …`
         let negated = usize::from(peek_word(p, 1) == "NOT");
@@ -106,8 +117,9 @@ impl Dialect for FlinkDialect {
             (0..2 + negated).for_each(|_| {
                 p.next_token();
             });
-            let kind = ["VALUE", "OBJECT", "ARRAY", "SCALAR"].into_iter().find(|k| word_is(p, k)).unwrap_or("VALUE");
-            return Some(Ok(not_if(negated == 1, call("IS JSON", p, vec![left.clone(), text(kind)]))));
+            let kind = json_kind(p);
+            let form = Form::IsJson { text: left.clone(), kind };
+            return Some(Ok(not_if(negated == 1, self.forms.put(form, p.get_current_token().span))));
         }
         // `[NOT] BETWEEN SYMMETRIC a AND b`
         let negated = usize::from(peek_word(p, 0) == "NOT");
@@ -124,8 +136,56 @@ impl Dialect for FlinkDialect {
     }
 }
 
-fn between(p: &mut Parser<'_>, left: &Expr, symmetric: bool, negated: bool) -> Result<Expr, ParserError> {
-    let precedence = p.dialect_between_precedence();
+impl FlinkDialect {
+    /// What looks like a call.
+    fn call(&self, p: &mut Parser<'_>, syntax: &Syntax) -> Outcome<Expr> {
+        let span = p.next_token().span;
+        p.expect_token(&Token::LParen)?;
+        let mut form = (syntax.read)(p)?;
+        p.expect_token(&Token::RParen)?;
+        let span = match &mut form {
+            Form::JsonAggregate { filter, .. } => {
+                *filter = filter_clause(p)?;
+                span
+            }
+            // What is wrong with a cast is wrong with what is cast.
+            Form::Cast { expr, .. } => Span::new(start(expr), start(expr)),
+            _ => span,
+        };
+        Ok(self.forms.put(form, span))
+    }
+
+    /// `MAP[key, value, …]`, and the subscripts behind it, which the parser looks for only behind its own forms.
+    fn map(&self, p: &mut Parser<'_>) -> Outcome<Expr> {
+        let span = p.next_token().span;
+        p.expect_token(&Token::LBracket)?;
+        let mut items = vec![];
+        if p.peek_token().token != Token::RBracket {
+            items = p.parse_comma_separated(Parser::parse_expr)?;
+        }
+        p.expect_token(&Token::RBracket)?;
+        let map = self.forms.put(Form::Map(items), span);
+        let mut access_chain = vec![];
+        while p.consume_token(&Token::LBracket) {
+            access_chain.push(AccessExpr::Subscript(Subscript::Index { index: p.parse_expr()? }));
+            p.expect_token(&Token::RBracket)?;
+        }
+        if access_chain.is_empty() {
+            return Ok(map);
+        }
+        Ok(Expr::CompoundFieldAccess { root: Box::new(map), access_chain })
+    }
+
+    fn ltz_literal(&self, p: &mut Parser<'_>) -> Outcome<Expr> {
+        expect_words(p, "TIMESTAMP WITH LOCAL TIME ZONE")?;
+        let span = p.get_current_token().span;
+        let value = p.parse_literal_string()?;
+        Ok(self.forms.put(Form::TimestampLtz(value), span))
+    }
+}
+
+fn between(p: &mut Parser<'_>, left: &Expr, symmetric: bool, negated: bool) -> Outcome<Expr> {
+    let precedence = between_precedence();
     let low = p.parse_subexpr(precedence)?;
     expect_words(p, "AND")?;
     let high = p.parse_subexpr(precedence)?;
@@ -147,164 +207,142 @@ fn between(p: &mut Parser<'_>, left: &Expr, symmetric: bool, negated: bool) -> R
     Ok(not_if(negated, either))
 }
 
-trait Precedence {
-    fn dialect_between_precedence(&self) -> u8;
-}
-
-impl Precedence for Parser<'_> {
-    fn dialect_between_precedence(&self) -> u8 {
-        FlinkDialect.prec_value(sqlparser::dialect::Precedence::Between)
-    }
+/// How strongly BETWEEN binds.
+fn between_precedence() -> u8 {
+    FlinkDialect::default().prec_value(Precedence::Between)
 }
 
 fn not_if(negated: bool, expr: Expr) -> Expr {
     if negated { Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr: Box::new(expr) } } else { expr }
 }
 
-fn text(s: &str) -> Expr {
-    Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(s.to_string()), span: Span::empty() })
-}
-
-fn null() -> Expr {
-    Expr::Value(ValueWithSpan { value: Value::Null, span: Span::empty() })
-}
-
-fn call(name: &str, p: &Parser<'_>, args: Vec<Expr>) -> Expr {
-    call_at(name, p.get_current_token().span, args)
-}
-
-fn call_at(name: &str, span: Span, args: Vec<Expr>) -> Expr {
-    let name = Ident { value: name.to_string(), quote_style: None, span };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![name]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
-            clauses: vec![],
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
-}
-
-/// A type as the syntax tree carries it: as its text, which the binder reads again.
-fn carried(ty: &SqlType) -> DataType {
-    DataType::Custom(ObjectName::from(vec![Ident::new(ty.to_string())]), vec![])
-}
-
-fn open(p: &mut Parser<'_>) -> Result<Span, ParserError> {
-    let span = p.next_token().span;
-    p.expect_token(&Token::LParen)?;
-    Ok(span)
-}
-
-fn cast(p: &mut Parser<'_>, safe: bool) -> Result<Expr, ParserError> {
-    open(p)?;
+fn cast(p: &mut Parser<'_>, safe: bool) -> Outcome<Form> {
     let expr = p.parse_expr()?;
     expect_words(p, "AS")?;
-    let ty = parse_type(p)?;
-    p.expect_token(&Token::RParen)?;
-    let kind = if safe { CastKind::TryCast } else { CastKind::Cast };
-    Ok(Expr::Cast { kind, expr: Box::new(expr), data_type: carried(&ty), array: false, format: None })
+    Ok(Form::Cast { expr, ty: parse_type(p)?, safe })
 }
 
-/// `NULL | ERROR | EMPTY ARRAY | EMPTY OBJECT | TRUE | FALSE | UNKNOWN | DEFAULT expr`, then `ON EMPTY` or `ON ERROR`.
-fn behaviours(p: &mut Parser<'_>) -> Result<[(Expr, Expr); 2], ParserError> {
-    let mut out = [(text("NULL"), null()), (text("NULL"), null())];
-    loop {
-        let (kind, default) = match peek_word(p, 0).as_str() {
-            w @ ("NULL" | "ERROR" | "TRUE" | "FALSE" | "UNKNOWN") => {
-                let w = w.to_string();
-                p.next_token();
-                (w, null())
-            }
-            "EMPTY" => {
-                p.next_token();
-                let w = if word_is(p, "ARRAY") { "EMPTY ARRAY" } else { "EMPTY OBJECT" };
-                if w == "EMPTY OBJECT" {
-                    expect_words(p, "OBJECT")?;
-                }
-                (w.to_string(), null())
-            }
+fn json_kind(p: &mut Parser<'_>) -> JsonKind {
+    let kinds = [
+        ("VALUE", JsonKind::Value),
+        ("OBJECT", JsonKind::Object),
+        ("ARRAY", JsonKind::Array),
+        ("SCALAR", JsonKind::Scalar),
+    ];
+    kinds.into_iter().find(|(word, _)| word_is(p, word)).map_or(JsonKind::Value, |(_, kind)| kind)
+}
+
+/// A document and a path.
+fn json_and_path(p: &mut Parser<'_>) -> Outcome<(Expr, Expr)> {
+    let json = p.parse_expr()?;
+    p.expect_token(&Token::Comma)?;
+    Ok((json, p.parse_expr()?))
+}
+
+fn returning(p: &mut Parser<'_>) -> Outcome<Option<SqlType>> {
+    if word_is(p, "RETURNING") { parse_type(p).map(Some) } else { Ok(None) }
+}
+
+/// `… ON EMPTY` and `… ON ERROR`, as far as they are there. `read` takes what stands in front of ON, if it is such.
+fn otherwise<T>(
+    p: &mut Parser<'_>,
+    read: fn(&mut Parser<'_>) -> Outcome<Option<T>>,
+) -> Outcome<(Option<T>, Option<T>)> {
+    let (mut on_empty, mut on_error) = (None, None);
+    while let Some(what) = read(p)? {
+        expect_words(p, "ON")?;
+        if word_is(p, "EMPTY") {
+            on_empty = Some(what);
+        } else {
+            expect_words(p, "ERROR")?;
+            on_error = Some(what);
+        }
+    }
+    Ok((on_empty, on_error))
+}
+
+fn json_value(p: &mut Parser<'_>) -> Outcome<Form> {
+    let (json, path) = json_and_path(p)?;
+    let returning = returning(p)?;
+    let (on_empty, on_error) = otherwise(p, |p| {
+        Ok(match peek_word(p, 0).as_str() {
+            "NULL" => taken(p, ValueElse::Null),
+            "ERROR" => taken(p, ValueElse::Error),
             "DEFAULT" => {
                 p.next_token();
-                ("DEFAULT".to_string(), p.parse_expr()?)
+                Some(ValueElse::Default(p.parse_expr()?))
             }
-            _ => return Ok(out),
-        };
-        expect_words(p, "ON")?;
-        let at = usize::from(!word_is(p, "EMPTY"));
-        if at == 1 {
-            expect_words(p, "ERROR")?;
-        }
-        out[at] = (text(&kind), default);
-    }
+            _ => None,
+        })
+    })?;
+    Ok(Form::JsonValue { json, path, returning, on_empty, on_error })
 }
 
-/// NULL of a type: how a call is told what it returns.
-fn null_of(ty: &SqlType) -> Expr {
-    Expr::Cast { kind: CastKind::Cast, expr: Box::new(null()), data_type: carried(ty), array: false, format: None }
+/// Takes a word that means this.
+fn taken<T>(p: &mut Parser<'_>, meant: T) -> Option<T> {
+    p.next_token();
+    Some(meant)
 }
 
-fn json_value(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let span = open(p)?;
-    let json = p.parse_expr()?;
-    p.expect_token(&Token::Comma)?;
-    let path = p.parse_expr()?;
-    let ty = if word_is(p, "RETURNING") { parse_type(p)? } else { SqlType::STRING };
-    let returned = null_of(&ty);
-    let [(empty, empty_default), (error, error_default)] = behaviours(p)?;
-    p.expect_token(&Token::RParen)?;
-    Ok(call_at("JSON_VALUE", span, vec![json, path, returned, empty, empty_default, error, error_default]))
+fn json_query(p: &mut Parser<'_>) -> Outcome<Form> {
+    let (json, path) = json_and_path(p)?;
+    let returning = returning(p)?;
+    let wrapper = wrapper(p)?;
+    let (on_empty, on_error) = otherwise(p, |p| {
+        Ok(match (peek_word(p, 0).as_str(), peek_word(p, 1).as_str()) {
+            ("NULL", _) => taken(p, QueryElse::Null),
+            ("ERROR", _) => taken(p, QueryElse::Error),
+            ("EMPTY", "ARRAY") => {
+                p.next_token();
+                taken(p, QueryElse::EmptyArray)
+            }
+            ("EMPTY", _) => {
+                expect_words(p, "EMPTY OBJECT")?;
+                Some(QueryElse::EmptyObject)
+            }
+            _ => None,
+        })
+    })?;
+    Ok(Form::JsonQuery { json, path, returning, wrapper, on_empty, on_error })
 }
 
-fn json_query(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let span = open(p)?;
-    let json = p.parse_expr()?;
-    p.expect_token(&Token::Comma)?;
-    let path = p.parse_expr()?;
-    let ty = if word_is(p, "RETURNING") { parse_type(p)? } else { SqlType::STRING };
-    let returned = null_of(&ty);
+/// `WITHOUT [ARRAY] WRAPPER`, `WITH [CONDITIONAL | UNCONDITIONAL] [ARRAY] WRAPPER`
+fn wrapper(p: &mut Parser<'_>) -> Outcome<Option<Wrapper>> {
     let wrapper = if word_is(p, "WITHOUT") {
-        "WITHOUT"
-    } else if word_is(p, "WITH") {
-        if word_is(p, "CONDITIONAL") {
-            "CONDITIONAL"
-        } else {
-            word_is(p, "UNCONDITIONAL");
-            "WITH"
-        }
+        Wrapper::Without
+    } else if !word_is(p, "WITH") {
+        return Ok(None);
+    } else if word_is(p, "CONDITIONAL") {
+        Wrapper::Conditional
     } else {
-        ""
+        word_is(p, "UNCONDITIONAL");
+        Wrapper::Unconditional
     };
-    if !wrapper.is_empty() {
-        word_is(p, "ARRAY");
-        expect_words(p, "WRAPPER")?;
-    }
-    let [(empty, _), (error, _)] = behaviours(p)?;
-    p.expect_token(&Token::RParen)?;
-    Ok(call_at("JSON_QUERY", span, vec![json, path, text(wrapper), empty, error, returned]))
+    word_is(p, "ARRAY");
+    expect_words(p, "WRAPPER")?;
+    Ok(Some(wrapper))
 }
 
-fn json_exists(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let span = open(p)?;
-    let json = p.parse_expr()?;
-    p.expect_token(&Token::Comma)?;
-    let path = p.parse_expr()?;
-    let [_, (error, _)] = behaviours(p)?;
-    p.expect_token(&Token::RParen)?;
-    Ok(call_at("JSON_EXISTS", span, vec![json, path, error]))
+fn json_exists(p: &mut Parser<'_>) -> Outcome<Form> {
+    let (json, path) = json_and_path(p)?;
+    let words = [
+        ("TRUE", ExistsElse::True),
+        ("FALSE", ExistsElse::False),
+        ("UNKNOWN", ExistsElse::Unknown),
+        ("ERROR", ExistsElse::Error),
+    ];
+    let on_error = words.into_iter().find(|(word, _)| word_is(p, word)).map(|(_, what)| what);
+    if on_error.is_some() {
+        expect_words(p, "ON ERROR")?;
+    }
+    Ok(Form::JsonExists { json, path, on_error })
 }
 
 /// `NULL ON NULL` or `ABSENT ON NULL`
-fn on_null(p: &mut Parser<'_>, default: &'static str) -> Result<&'static str, ParserError> {
+fn on_null(p: &mut Parser<'_>, default: OnNull) -> Outcome<OnNull> {
     let found = match (peek_word(p, 0).as_str(), peek_word(p, 1).as_str()) {
-        ("NULL", "ON") => "NULL",
-        ("ABSENT", "ON") => "ABSENT",
+        ("NULL", "ON") => OnNull::Null,
+        ("ABSENT", "ON") => OnNull::Absent,
         _ => return Ok(default),
     };
     p.next_token();
@@ -312,161 +350,101 @@ fn on_null(p: &mut Parser<'_>, default: &'static str) -> Result<&'static str, Pa
     Ok(found)
 }
 
-fn json_object(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let name = peek_word(p, 0);
-    let span = open(p)?;
-    let mut args = vec![];
+/// `[KEY] key VALUE value` or `key : value`
+fn member(p: &mut Parser<'_>) -> Outcome<(Expr, Expr)> {
+    word_is(p, "KEY");
+    let key = p.parse_expr()?;
+    if !word_is(p, "VALUE") && !p.consume_token(&Token::Colon) {
+        return p.expected("VALUE", p.peek_token());
+    }
+    Ok((key, p.parse_expr()?))
+}
+
+/// Items between commas, up to the clause for NULLs or the end.
+fn items<T>(p: &mut Parser<'_>, read: fn(&mut Parser<'_>) -> Outcome<T>) -> Outcome<Vec<T>> {
+    let mut items = vec![];
     while p.peek_token().token != Token::RParen && peek_word(p, 1) != "ON" {
-        word_is(p, "KEY");
-        args.push(p.parse_expr()?);
-        if !word_is(p, "VALUE") && !p.consume_token(&Token::Colon) {
-            return p.expected("VALUE", p.peek_token());
-        }
-        args.push(p.parse_expr()?);
+        items.push(read(p)?);
         if !p.consume_token(&Token::Comma) {
             break;
         }
     }
-    let on_null = on_null(p, "NULL")?;
-    args.insert(0, text(&with_nested(&name, on_null, &args)));
+    Ok(items)
+}
+
+fn json_object(p: &mut Parser<'_>) -> Outcome<Form> {
+    Ok(Form::JsonObject { members: items(p, member)?, on_null: on_null(p, OnNull::Null)? })
+}
+
+fn json_array(p: &mut Parser<'_>) -> Outcome<Form> {
+    Ok(Form::JsonArray { items: items(p, |p| p.parse_expr())?, on_null: on_null(p, OnNull::Absent)? })
+}
+
+fn json_object_aggregate(p: &mut Parser<'_>) -> Outcome<Form> {
+    let (key, value) = member(p)?;
+    Ok(Form::JsonAggregate { of: Aggregated::Object { key, value }, on_null: on_null(p, OnNull::Null)?, filter: None })
+}
+
+fn json_array_aggregate(p: &mut Parser<'_>) -> Outcome<Form> {
+    let item = p.parse_expr()?;
+    Ok(Form::JsonAggregate { of: Aggregated::Array { item }, on_null: on_null(p, OnNull::Absent)?, filter: None })
+}
+
+/// `FILTER (WHERE …)`
+fn filter_clause(p: &mut Parser<'_>) -> Outcome<Option<Expr>> {
+    if peek_word(p, 0) != "FILTER" || p.peek_nth_token(1).token != Token::LParen {
+        return Ok(None);
+    }
+    p.next_token();
+    p.next_token();
+    expect_words(p, "WHERE")?;
+    let condition = p.parse_expr()?;
     p.expect_token(&Token::RParen)?;
-    let function = call_at(&name, span, args);
-    filtered(p, function)
+    Ok(Some(condition))
 }
 
-fn json_array(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let name = peek_word(p, 0);
-    let span = open(p)?;
-    let mut args = vec![];
-    while p.peek_token().token != Token::RParen && peek_word(p, 1) != "ON" {
-        args.push(p.parse_expr()?);
-        if !p.consume_token(&Token::Comma) {
-            break;
-        }
-    }
-    let on_null = on_null(p, "ABSENT")?;
-    args.insert(0, text(&with_nested(&name, on_null, &args)));
-    p.expect_token(&Token::RParen)?;
-    let function = call_at(&name, span, args);
-    filtered(p, function)
-}
-
-fn filtered(p: &mut Parser<'_>, mut expr: Expr) -> Result<Expr, ParserError> {
-    if peek_word(p, 0) == "FILTER" && p.peek_nth_token(1).token == Token::LParen {
-        p.next_token();
-        p.next_token();
-        expect_words(p, "WHERE")?;
-        let condition = p.parse_expr()?;
-        p.expect_token(&Token::RParen)?;
-        if let Expr::Function(f) = &mut expr {
-            f.filter = Some(Box::new(condition));
-        }
-    }
-    Ok(expr)
-}
-
-/// What becomes of NULLs, and the places of arguments that are JSON already, which is not quoted inside other JSON. Aggregates
-/// take such an argument as the text that it is, as Flink's do.
-fn with_nested(name: &str, on_null: &str, args: &[Expr]) -> String {
-    fn json(e: &Expr) -> bool {
-        let Expr::Function(f) = e else { return matches!(e, Expr::Nested(e) if json(e)) };
-        {
-            let name = f.name.to_string().to_ascii_uppercase();
-            ["JSON_OBJECT", "JSON_ARRAY", "JSON_OBJECTAGG", "JSON_ARRAYAGG", "JSON"].contains(&name.as_str())
-        }
-    }
-    let mut out = on_null.to_string();
-    if !name.ends_with("AGG") {
-        args.iter().enumerate().filter(|(_, e)| json(e)).for_each(|(i, _)| out += &format!(" {}", i + 1));
-    }
-    out
-}
-
-fn map(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let span = p.next_token().span;
-    p.expect_token(&Token::LBracket)?;
-    let mut args = vec![];
-    if p.peek_token().token != Token::RBracket {
-        args = p.parse_comma_separated(Parser::parse_expr)?;
-    }
-    p.expect_token(&Token::RBracket)?;
-    subscripts(p, call_at("MAP", span, args))
-}
-
-/// The parser looks for subscripts only behind its own forms.
-fn subscripts(p: &mut Parser<'_>, mut expr: Expr) -> Result<Expr, ParserError> {
-    while p.peek_token().token == Token::LBracket {
-        let span = p.next_token().span;
-        let index = p.parse_expr()?;
-        p.expect_token(&Token::RBracket)?;
-        expr = call_at("ITEM", span, vec![expr, index]);
-    }
-    Ok(expr)
-}
-
-fn row(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let span = open(p)?;
-    let args = p.parse_comma_separated(Parser::parse_expr)?;
-    p.expect_token(&Token::RParen)?;
-    Ok(call_at("ROW", span, args))
-}
-
-fn unit_call(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let name = peek_word(p, 0);
-    let span = open(p)?;
+/// A unit of time and two arguments.
+fn unit_and_two(p: &mut Parser<'_>) -> Outcome<(String, Expr, Expr)> {
     let unit = peek_word(p, 0);
     p.next_token();
-    let mut args = vec![text(&unit)];
-    while p.consume_token(&Token::Comma) {
-        args.push(p.parse_expr()?);
+    p.expect_token(&Token::Comma)?;
+    let first = p.parse_expr()?;
+    p.expect_token(&Token::Comma)?;
+    Ok((unit, first, p.parse_expr()?))
+}
+
+fn timestamp_add(p: &mut Parser<'_>) -> Outcome<Form> {
+    let (unit, count, time) = unit_and_two(p)?;
+    Ok(Form::TimestampAdd { unit, count, time })
+}
+
+fn timestamp_difference(p: &mut Parser<'_>) -> Outcome<Form> {
+    let (unit, from, to) = unit_and_two(p)?;
+    Ok(Form::TimestampDiff { unit, from, to })
+}
+
+fn position(p: &mut Parser<'_>) -> Outcome<Form> {
+    let what = p.parse_subexpr(between_precedence())?;
+    let words = word_is(p, "IN");
+    if !words {
+        p.expect_token(&Token::Comma)?;
     }
-    p.expect_token(&Token::RParen)?;
-    Ok(call_at(&name, span, args))
+    let text = p.parse_expr()?;
+    let more = if words { word_is(p, "FROM") } else { p.consume_token(&Token::Comma) };
+    let from = if more { Some(p.parse_expr()?) } else { None };
+    Ok(Form::Position { what, text, from })
 }
 
-fn ltz_literal(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    expect_words(p, "TIMESTAMP WITH LOCAL TIME ZONE")?;
-    let span = p.get_current_token().span;
-    let value = p.parse_literal_string()?;
-    Ok(call_at("TIMESTAMP_LTZ LITERAL", span, vec![text(&value)]))
-}
-
-fn position(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let span = open(p)?;
-    let precedence = FlinkDialect.prec_value(sqlparser::dialect::Precedence::Between);
-    let mut args = vec![p.parse_subexpr(precedence)?];
-    if word_is(p, "IN") {
-        args.push(p.parse_expr()?);
-        if word_is(p, "FROM") {
-            args.push(p.parse_expr()?);
-        }
-    } else {
-        while p.consume_token(&Token::Comma) {
-            args.push(p.parse_expr()?);
-        }
-    }
-    p.expect_token(&Token::RParen)?;
-    Ok(call_at("POSITION", span, args))
-}
-
-fn trim(p: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let span = open(p)?;
-    let side = ["BOTH", "LEADING", "TRAILING"].into_iter().find(|s| word_is(p, s));
-    let name = match side {
-        Some("LEADING") => "LTRIM",
-        Some("TRAILING") => "RTRIM",
-        _ => "TRIM",
-    };
-    let mut args = vec![];
+fn trim(p: &mut Parser<'_>) -> Outcome<Form> {
+    let sides = [("BOTH", Side::Both), ("LEADING", Side::Leading), ("TRAILING", Side::Trailing)];
+    let side = sides.into_iter().find(|(word, _)| word_is(p, word)).map_or(Side::Both, |(_, side)| side);
     if word_is(p, "FROM") {
-        args.push(p.parse_expr()?);
-    } else {
-        let what = p.parse_expr()?;
-        if word_is(p, "FROM") {
-            args.push(p.parse_expr()?);
-        }
-        args.push(what);
+        return Ok(Form::Trim { side, what: None, text: p.parse_expr()? });
     }
-    p.expect_token(&Token::RParen)?;
-    Ok(call_at(name, span, args))
+    let first = p.parse_expr()?;
+    Ok(if word_is(p, "FROM") {
+        Form::Trim { side, what: Some(first), text: p.parse_expr()? }
+    } else {
+        Form::Trim { side, what: None, text: first }
+    })
 }

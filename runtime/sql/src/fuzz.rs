@@ -32,7 +32,7 @@ fn compile(sql: String) {
             crate::diagnose(&sql, Path::new("/nonexistent"), BTreeMap::new(), &NoFunctions, weir_connectors::REGISTRY);
         errors.iter().for_each(|e| assert!(!e.to_string().is_empty()));
         if let Some(c) = compiled {
-            weir_plan::explain(&c.inserts, weir_plan::Format::Json);
+            weir_plan::explain(&c.inserts, c.mode, weir_plan::Format::Json);
         }
     };
     let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(work);

@@ -59,7 +59,8 @@ fn one(
     let mut all = tokens(text).map_err(wrong)?;
     let end = Location { line: 0, column: 0 };
     all.push(TokenWithSpan::at(Token::EOF, end, end));
-    let mut p = Parser::new(&crate::dialect::FlinkDialect).with_tokens_with_locations(all);
+    let dialect = crate::dialect::FlinkDialect::default();
+    let mut p = Parser::new(&dialect).with_tokens_with_locations(all);
     loop {
         let name = match p.next_token().token {
             Token::Word(w) => w.value.to_ascii_uppercase(),

@@ -8,24 +8,30 @@ use crate::script::Compiler;
 use crate::syntax::InsertStatement;
 use sqlparser::ast::{Expr as Ast, Ident};
 use std::sync::Arc;
+use weir_core::error::nearest;
 use weir_core::{Error, Result, Schema, SqlType, Value};
 use weir_expr::functions::cast_to;
 use weir_expr::{Expr, cast};
-use weir_plan::{Plan, Table, check_uid};
+use weir_plan::{INSERT, Plan, Table, UID};
 
-/// Takes the uid of an INSERT from what a hint says of its table. What the table's declaration says is the connector's.
+/// Takes the options of an INSERT from what a hint says of its table. What the table's declaration says is the connector's.
 fn own_uid(declared: &Table, mut hinted: Arc<Table>) -> Result<(Arc<Table>, Option<String>)> {
-    if declared.options.contains_key(UID) || !hinted.options.contains_key(UID) {
+    let added = |key: &&String| !declared.options.contains_key(*key);
+    if let Some(key) = hinted.options.keys().filter(added).find(|k| hinted.option(k).is_none() && *k != UID.key())
+        && let Some(meant) = nearest(key, INSERT.iter().map(|o| o.key))
+    {
+        let e = Error::script(format!("an INSERT has no option '{key}'")).at(hinted.places.get(key).copied());
+        return Err(e.hint(format!("did you mean '{meant}'?")));
+    }
+    if !hinted.options.keys().filter(added).any(|k| k == UID.key()) {
         return Ok((hinted, None));
     }
+    let uid = UID.given(&hinted.options).map_err(|e| e.at(hinted.places.get(UID.key()).copied()))?;
     let table = Arc::make_mut(&mut hinted);
-    let (uid, place) = (table.options.remove(UID), table.places.remove(UID));
-    uid.iter().try_for_each(|u| check_uid(u)).map_err(|e| e.at(place))?;
+    table.options.remove(UID.key());
+    table.places.remove(UID.key());
     Ok((hinted, uid))
 }
-
-/// The option of an INSERT's hint that says what its state is known by.
-const UID: &str = "uid";
 
 impl Compiler<'_> {
     pub(crate) fn insert(&mut self, i: InsertStatement) -> Result<()> {

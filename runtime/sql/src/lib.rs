@@ -10,6 +10,7 @@ mod ddl;
 mod declare;
 mod dialect;
 mod expressions;
+mod forms;
 #[cfg(test)]
 mod fuzz;
 mod hints;

@@ -15,8 +15,8 @@ impl Compiler<'_> {
             let e = Error::script(format!("'{}' is a view, and LIKE takes a table", self.catalog.short(&full)));
             return Err(e.at(at));
         }
-        self.catalog.table(&like.table)?;
-        let base = self.catalog.declared.get(&full).cloned().ok_or_else(|| Error::internal("an undeclared table"))?;
+        let base = self.catalog.declared.get(&full).cloned();
+        let base = base.ok_or_else(|| self.catalog.unknown(&like.table, &full))?;
         let how = Strategies::of(like)?;
         let name = self.catalog.short(&full);
         let both = |what: &str, part: &str| {

@@ -47,16 +47,6 @@ pub(crate) fn parts(join: &Join) -> Result<Option<Parts<'_>>> {
     Ok(Some(Parts { name, alias: alias.as_ref(), time, on, left }))
 }
 
-fn conjuncts(e: Expr, out: &mut Vec<Expr>) {
-    match e {
-        Expr::And(a, b) => {
-            conjuncts(*a, out);
-            conjuncts(*b, out);
-        }
-        e => out.push(e),
-    }
-}
-
 /// The column of the table that an expression is, or is cast from with a value of its own for each of the column's, so that an
 /// equality with it holds for one value of the column at most.
 fn column(e: &Expr) -> Option<usize> {
@@ -92,15 +82,13 @@ type Equalities = Vec<(Expr, Expr, usize)>;
 
 /// What of a condition rows are looked up by, and the rest, which is checked afterwards. `width`: how many columns there are here.
 fn keys_of(condition: Expr, table: &Table, width: usize) -> (Equalities, Vec<Expr>) {
-    let mut all = vec![];
-    conjuncts(condition, &mut all);
     let of = |e: &Expr| {
         let mut used = BTreeSet::new();
         e.columns(&mut used);
         used
     };
     let (mut on, mut rest): (Equalities, Vec<Expr>) = (vec![], vec![]);
-    for e in all {
+    for e in condition.conjuncts() {
         let equal = match &e {
             Expr::Compare { op: CompareOp::Eq, left, right } => {
                 [(left, right), (right, left)].into_iter().find_map(|(there, here)| {

@@ -1,9 +1,10 @@
 //! Row numbers in a SELECT: collected while its expressions are bound, then put in their places.
 
 use weir_core::error::Place;
+use weir_core::rank::SortKey;
 use weir_core::{Field, Schema, SqlType};
 use weir_expr::Expr;
-use weir_plan::{Kept, Plan, Ranks, SortKey};
+use weir_plan::{Kept, Plan, Ranks};
 
 /// An item of SELECT: its name, its expression, and where that stands.
 pub(crate) type Item = (String, Expr, Option<Place>);

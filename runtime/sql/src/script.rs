@@ -7,18 +7,19 @@ use crate::catalog::{
 };
 use crate::names::Binder;
 use crate::statement::{Statements, nesting, parse_script};
-use crate::syntax::{CreateFunction, Statement};
+use crate::syntax::{CreateFunction, Dropped, Statement};
 use sqlparser::ast::{ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use weir_core::descriptor::{CONNECTOR, Registry};
+use weir_core::descriptor::{CONNECTOR, FAILING, Given, Registry};
 use weir_core::error::Place;
-use weir_core::option_spec::Role;
+use weir_core::function_options::FUNCTION;
+use weir_core::option_spec::{Role, check_all};
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{OnError, Session};
-use weir_plan::{Format, Identity, Insert, Places, Plan, Table};
+use weir_plan::{Format, Identity, Insert, Mode, Places, Plan, Table};
 use weir_plan::{explain, optimize, settings, share, with_several_readers};
 
 /// A script, compiled.
@@ -33,8 +34,8 @@ pub struct Compiled {
     pub tables: BTreeMap<String, Arc<Table>>,
     /// The settings, by their names of today; words of a choice in small letters.
     pub settings: BTreeMap<String, String>,
-    /// Whether results are given once, at the end.
-    pub batch: bool,
+    /// When results are given.
+    pub mode: Mode,
     /// The settings that were taken and mean nothing here.
     pub idle_settings: BTreeSet<String>,
     /// The hints that were taken and mean nothing here.
@@ -97,14 +98,14 @@ fn run(
             Err(e) => return (None, vec![e]),
         }
     }
-    let Statements { all: statements, hints, idle_hints } = match parse_script(sql) {
+    let Statements { all: statements, forms, hints, idle_hints } = match parse_script(sql) {
         Ok(s) => s,
         Err(e) => return (None, vec![e]),
     };
     let fixed: BTreeSet<String> = given.keys().cloned().collect();
     let mut c = Compiler {
         sql,
-        catalog: Catalog::new(given, registry),
+        catalog: Catalog::new(given, registry, forms),
         loader,
         base,
         answers: vec![],
@@ -146,12 +147,12 @@ fn run(
             return (None, errors);
         }
     };
-    let batch = match settings::is_batch(&c.catalog.settings) {
-        Ok(batch) => batch,
+    let mode = match settings::mode(&c.catalog.settings) {
+        Ok(mode) => mode,
         Err(e) => return (None, vec![e]),
     };
-    errors.extend(grouped_map(&c.inserts).filter(|_| batch));
-    name_statements(&mut c.inserts, batch, session.zone);
+    errors.extend(grouped_map(&c.inserts).filter(|_| mode == Mode::Batch));
+    name_statements(&mut c.inserts, mode, session.zone);
     let inserts = match share(&c.inserts, &c.catalog.settings, &Places::new()) {
         Ok(together) => together.inserts,
         Err(e) => {
@@ -165,7 +166,7 @@ fn run(
         inserts,
         tables: c.catalog.tables,
         settings: c.catalog.settings,
-        batch,
+        mode,
         idle_settings: c.idle,
         idle_hints,
         session,
@@ -181,13 +182,14 @@ fn grouped_map(inserts: &[Insert]) -> Option<Error> {
 }
 
 /// Gives every statement what its state is known by, when the whole script is read: settings stand anywhere in it.
-fn name_statements(inserts: &mut [Insert], batch: bool, zone: Zone) {
+fn name_statements(inserts: &mut [Insert], mode: Mode, zone: Zone) {
     for at in 0..inserts.len() {
         let i = &inserts[at];
         if i.identity.uid().is_some() {
             continue;
         }
-        let named = |twin| Identity::new(&i.table.name, i.fingerprint, batch && i.plan.aggregates(), zone, twin);
+        let named =
+            |twin| Identity::new(&i.table.name, i.fingerprint, mode == Mode::Batch && i.plan.aggregates(), zone, twin);
         let twins = (0..).take_while(|twin| inserts[..at].iter().any(|o| o.identity == named(*twin))).count();
         inserts[at].identity = named(twins);
     }
@@ -250,7 +252,7 @@ impl Compiler<'_> {
                 }
                 Ok(())
             }
-            Statement::Drop { what, name, if_exists } => self.drop(&what, &name, if_exists),
+            Statement::Drop { what, name, if_exists } => self.drop(what, &name, if_exists),
             Statement::Describe(name) => {
                 let lines: Vec<String> = self.describe(&name)?.iter().map(|(n, ty)| format!("{n}\t{ty}")).collect();
                 self.answers.push(lines.join("\n"));
@@ -291,11 +293,12 @@ impl Compiler<'_> {
                 Ok(())
             }
             Statement::Explain(inner) => {
+                let mode = settings::mode(&self.catalog.settings)?;
                 let before = self.inserts.len();
                 self.statement(*inner)?;
                 let explained: Vec<Insert> = self.inserts.drain(before..).collect();
                 let explained = share(&explained, &self.catalog.settings, &Places::new())?.inserts;
-                self.answers.push(explain(&explained, Format::Text).trim_end().to_string());
+                self.answers.push(explain(&explained, mode, Format::Text).trim_end().to_string());
                 Ok(())
             }
             Statement::Insert(i) => self.insert(i),
@@ -327,25 +330,22 @@ impl Compiler<'_> {
                 Error::script(format!("there is no database '{}'", database.rsplit('.').next().unwrap_or(database)));
             return Err(e.at(place_of(name)).hint("CREATE DATABASE makes one"));
         }
-        if self.catalog.tables.contains_key(&full) || self.catalog.views.contains_key(&full) {
+        if self.catalog.has(&full) {
             return if if_not_exists { Ok(None) } else { Err(exists("table or view", name)) };
         }
         Ok(Some(full))
     }
 
-    fn drop(&mut self, what: &str, name: &ObjectName, if_exists: bool) -> Result<()> {
+    fn drop(&mut self, what: Dropped, name: &ObjectName, if_exists: bool) -> Result<()> {
         let full = self.catalog.full(name)?;
         let found = match what {
-            "TABLE" => {
-                self.catalog.declared.remove(&full);
-                self.catalog.tables.remove(&full).is_some()
-            }
-            "VIEW" => self.catalog.views.remove(&full).is_some(),
-            "FUNCTION" => {
+            Dropped::Table => self.catalog.remove_table(&full).is_some(),
+            Dropped::View => self.catalog.views.remove(&full).is_some(),
+            Dropped::Function => {
                 let key = idents(name).last().map(|i| i.value.to_ascii_lowercase()).unwrap_or_default();
                 self.catalog.functions.remove(&key).is_some()
             }
-            _ => {
+            Dropped::Database => {
                 let database = self.database(name);
                 let before = self.catalog.databases.len();
                 self.catalog.databases.retain(|d| *d != database);
@@ -355,7 +355,7 @@ impl Compiler<'_> {
         if found || if_exists {
             return Ok(());
         }
-        Err(Error::script(format!("there is no {} '{name}'", what.to_lowercase())).at(place_of(name)))
+        Err(Error::script(format!("there is no {what} '{name}'")).at(place_of(name)))
     }
 
     fn create_function(&mut self, f: CreateFunction) -> Result<()> {
@@ -389,7 +389,8 @@ impl Compiler<'_> {
             let e = Error::script(format!("the file of function '{name}' is not there: {}", path.display()));
             return Err(e.at(file_at).hint("a relative path starts from the script's folder"));
         }
-        let (mut options, _) = option_map(&f.options, self.catalog.registry)?;
+        let (mut options, places) = option_map(&f.options, self.catalog.registry)?;
+        check_all(&format!("the function '{name}'"), &[FUNCTION, FAILING], &options, &places)?;
         let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
         let spec = FunctionSpec { name, identifier: f.identifier, language, file: path, options, place: at, on_error };
         self.catalog.functions.insert(key, (spec, None));
@@ -423,11 +424,7 @@ impl Compiler<'_> {
         let mut checked = Ok(());
         plan.each(&mut |p| {
             if checked.is_ok() {
-                checked = match p {
-                    Plan::Scan { table, .. } => table.check(registry, Role::Source),
-                    Plan::Lookup { table, .. } => table.check(registry, Role::Lookup),
-                    _ => Ok(()),
-                };
+                checked = p.table().map_or(Ok(()), |(table, role)| table.check(registry, role));
             }
         });
         checked.and_then(|()| sink.check(registry, Role::Sink))
@@ -440,15 +437,18 @@ impl Compiler<'_> {
         let fields = plan.schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone().nullable(true)));
         let schema = Schema::new(fields.collect());
         let options = BTreeMap::from([(CONNECTOR.key().to_string(), SHOWN_BY.to_string())]);
+        let name = format!("select_{n}");
+        let given = Given { name: &name, options: &options, places: &BTreeMap::new(), place: None };
+        let described = self.catalog.registry.named(&given)?;
         let table = Arc::new(Table {
-            name: format!("default_catalog.default_database.select_{n}"),
+            name: format!("default_catalog.default_database.{name}"),
             columns: schema.fields.iter().map(|f| (f.clone(), None)).collect(),
             metadata: vec![None; schema.len()],
             written: (0..schema.len()).collect(),
             physical: schema,
             primary_key: vec![],
             partitioned_by: vec![],
-            described: self.catalog.registry.known(&options),
+            described,
             options,
             places: BTreeMap::new(),
             place: None,
@@ -462,7 +462,7 @@ impl Compiler<'_> {
         let mut sources = BTreeSet::new();
         for i in &self.inserts {
             i.plan.each(&mut |p| {
-                if let Plan::Scan { table, .. } = p {
+                if let Some((table, Role::Source)) = p.table() {
                     sources.insert(&table.name);
                 }
             });

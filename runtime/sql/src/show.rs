@@ -4,7 +4,7 @@ use crate::catalog::{place_of, unknown_database};
 use crate::names::Binder;
 use crate::places::excerpt;
 use crate::script::Compiler;
-use crate::syntax::{ColumnKind, Show, WithOption};
+use crate::syntax::{ColumnKind, Listed, Show, WithOption};
 use sqlparser::ast::ObjectName;
 use weir_core::descriptor::FAILING;
 use weir_core::option_spec::{OptionSpec, Shown};
@@ -73,14 +73,7 @@ impl Compiler<'_> {
     }
 
     pub(crate) fn show(&mut self, show: Show) -> Result<()> {
-        // Each line with the name that LIKE looks at.
-        let mut lines: Vec<(String, String)> = if show.what == "COLUMNS" {
-            let Some(of) = &show.of else { return Err(Error::internal("SHOW COLUMNS of nothing")) };
-            self.describe(of)?.into_iter().map(|(n, ty)| (n.clone(), format!("{n}\t{ty}"))).collect()
-        } else {
-            let names = self.names(&show)?;
-            names.into_iter().map(|n| (n.clone(), n)).collect()
-        };
+        let mut lines = self.listed(&show)?;
         if let Some((pattern, negated, any_case)) = &show.like {
             let chars = |s: &str| -> Vec<char> {
                 if *any_case { s.to_lowercase().chars().collect() } else { s.chars().collect() }
@@ -94,37 +87,49 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn names(&self, show: &Show) -> Result<Vec<String>> {
-        let c = &self.catalog;
-        let database = match &show.of {
-            Some(name) if matches!(show.what.as_str(), "TABLES" | "VIEWS" | "FUNCTIONS") => {
-                let full = self.database(name);
-                if !c.databases.contains(&full) {
-                    return Err(unknown_database(c, name));
-                }
-                full
-            }
-            Some(_) if show.what == "DATABASES" => format!("{}.", c.current.0),
-            Some(name) => {
-                return Err(Error::script(format!("SHOW {} takes no FROM", show.what)).at(place_of(name)));
-            }
-            None => format!("{}.{}", c.current.0, c.current.1),
-        };
+    /// The lines that are shown, each with the name that LIKE looks at.
+    fn listed(&mut self, show: &Show) -> Result<Vec<(String, String)>> {
+        let database = self.listed_database(show)?;
         let inside = |k: &String| k.strip_prefix(&format!("{database}.")).map(str::to_string);
+        let c = &self.catalog;
         let own = || c.functions.values().map(|(s, _)| s.name.clone());
-        let mut names: Vec<String> = match show.what.as_str() {
-            "TABLES" => c.tables.keys().chain(c.views.keys()).filter_map(inside).collect(),
-            "VIEWS" => c.views.keys().filter_map(inside).collect(),
-            "DATABASES" => c.databases.iter().map(|d| d.rsplit('.').next().unwrap_or(d).to_string()).collect(),
-            "CATALOGS" | "CURRENT CATALOG" => vec![c.current.0.clone()],
-            "CURRENT DATABASE" => vec![c.current.1.clone()],
-            "USER FUNCTIONS" => own().collect(),
-            _ => weir_expr::functions::called_names().map(str::to_string).chain(own()).collect(),
+        let names: Vec<String> = match &show.what {
+            Listed::Columns(of) => {
+                let columns = self.describe(of)?.into_iter();
+                return Ok(columns.map(|(n, ty)| (n.clone(), format!("{n}\t{ty}"))).collect());
+            }
+            Listed::Tables => {
+                let mut names: Vec<String> = c.declared.keys().chain(c.views.keys()).filter_map(inside).collect();
+                names.sort();
+                names
+            }
+            Listed::Views => c.views.keys().filter_map(inside).collect(),
+            Listed::Databases => c.databases.iter().map(|d| d.rsplit('.').next().unwrap_or(d).to_string()).collect(),
+            Listed::Catalogs | Listed::CurrentCatalog => vec![c.current.0.clone()],
+            Listed::CurrentDatabase => vec![c.current.1.clone()],
+            Listed::UserFunctions => own().collect(),
+            Listed::Functions => weir_expr::functions::called_names().map(str::to_string).chain(own()).collect(),
         };
-        if show.what == "TABLES" {
-            names.sort();
+        Ok(names.into_iter().map(|n| (n.clone(), n)).collect())
+    }
+
+    /// The database of which something is listed: that behind FROM, or the current one.
+    fn listed_database(&self, show: &Show) -> Result<String> {
+        let c = &self.catalog;
+        let Some(name) = &show.of else { return Ok(format!("{}.{}", c.current.0, c.current.1)) };
+        match show.what {
+            Listed::Tables | Listed::Views | Listed::Functions => {
+                let full = self.database(name);
+                if c.databases.contains(&full) { Ok(full) } else { Err(unknown_database(c, name)) }
+            }
+            // Of the one catalog that there is.
+            Listed::Databases => Ok(String::new()),
+            Listed::UserFunctions
+            | Listed::Catalogs
+            | Listed::CurrentCatalog
+            | Listed::CurrentDatabase
+            | Listed::Columns(_) => Err(Error::script(format!("SHOW {} takes no FROM", show.what)).at(place_of(name))),
         }
-        Ok(names)
     }
 
     pub(crate) fn show_create(&mut self, name: &ObjectName, view: bool) -> Result<()> {

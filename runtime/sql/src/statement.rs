@@ -2,6 +2,7 @@
 
 use crate::ddl::{alter, create, drop, show};
 use crate::dialect::FlinkDialect;
+use crate::forms::Forms;
 use crate::hints::Hint;
 use crate::syntax::{InsertStatement, Statement, missing, names, object_name, parser_error};
 use crate::tokens::{depth, not_yet, tokens};
@@ -24,6 +25,8 @@ pub struct Parsed {
 /// A script, cut into statements.
 pub struct Statements {
     pub all: Vec<Parsed>,
+    /// The nodes that the statements' trees have placeholders for.
+    pub forms: Forms,
     /// The hints behind tables' names.
     pub hints: Vec<Hint>,
     /// The hints that mean nothing here.
@@ -43,6 +46,7 @@ const OPERATORS: usize = 100_000;
 pub fn parse_script(sql: &str) -> Result<Statements> {
     let all = tokens(sql).map_err(parser_error)?;
     let mut out = vec![];
+    let forms = Forms::default();
     let (mut hints, mut idle_hints) = (vec![], BTreeSet::new());
     let mut current: Vec<TokenWithSpan> = vec![];
     let end = all.last().map_or(Location { line: 1, column: 1 }, |t| t.span.end);
@@ -62,14 +66,14 @@ pub fn parse_script(sql: &str) -> Result<Statements> {
         let statement = match crate::hints::take(&statement, &mut idle_hints) {
             Ok(found) => {
                 hints.extend(found);
-                one(statement, t.span.start)
+                one(statement, t.span.start, &forms)
             }
             Err(e) => Err(e),
         };
         let end = Place { line: t.span.end.line, column: t.span.end.column };
         out.push(Parsed { place: start, end, statement: statement.map_err(|e| e.at(Some(start))) });
     }
-    Ok(Statements { all: out, hints, idle_hints })
+    Ok(Statements { all: out, forms, hints, idle_hints })
 }
 
 /// How deep the trees of a script's statements can be at most.
@@ -78,7 +82,7 @@ pub fn nesting(sql: &str) -> usize {
 }
 
 /// Reads one statement.
-fn one(mut tokens: Vec<TokenWithSpan>, end: Location) -> Result<Statement> {
+fn one(mut tokens: Vec<TokenWithSpan>, end: Location, forms: &Forms) -> Result<Statement> {
     if let Some(e) = not_yet(&tokens) {
         return Err(e);
     }
@@ -87,7 +91,8 @@ fn one(mut tokens: Vec<TokenWithSpan>, end: Location) -> Result<Statement> {
     }
     let last = tokens.last().map_or(end, |t| t.span.end);
     tokens.push(TokenWithSpan::at(Token::EOF, last, last));
-    let mut p = Parser::new(&FlinkDialect).with_recursion_limit(NESTED).with_tokens_with_locations(tokens);
+    let dialect = FlinkDialect { forms: forms.clone() };
+    let mut p = Parser::new(&dialect).with_recursion_limit(NESTED).with_tokens_with_locations(tokens);
     let parsed = parse(&mut p).and_then(|s| match p.peek_token().token {
         Token::EOF => Ok(s),
         _ => p.expected("the end of the statement", p.peek_token()),

@@ -6,6 +6,7 @@ use crate::words::{IS_RESERVED, name_part, quote_it, reserved};
 use sqlparser::ast::{Expr, Ident, ObjectName, Query};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
+use std::fmt;
 use weir_core::error::Place;
 use weir_core::{Error, SqlType};
 
@@ -100,13 +101,73 @@ pub enum Position {
     After(Ident),
 }
 
-/// What SHOW lists, of which database or table, and which of it.
+/// What SHOW lists, of which database, and which of it.
 #[derive(Debug, Clone)]
 pub struct Show {
-    pub what: String,
+    pub what: Listed,
     pub of: Option<ObjectName>,
     /// LIKE's pattern, whether it is negated, and whether case matters not.
     pub like: Option<(String, bool, bool)>,
+}
+
+/// What SHOW lists.
+#[derive(Debug, Clone)]
+pub enum Listed {
+    Tables,
+    Views,
+    Functions,
+    UserFunctions,
+    Databases,
+    Catalogs,
+    CurrentCatalog,
+    CurrentDatabase,
+    /// Of a table or view.
+    Columns(ObjectName),
+}
+
+impl Listed {
+    /// Whether it is listed by itself, for there is one of it.
+    pub fn is_current(&self) -> bool {
+        matches!(self, Listed::CurrentCatalog | Listed::CurrentDatabase)
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Listed::Tables => "TABLES",
+            Listed::Views => "VIEWS",
+            Listed::Functions => "FUNCTIONS",
+            Listed::UserFunctions => "USER FUNCTIONS",
+            Listed::Databases => "DATABASES",
+            Listed::Catalogs => "CATALOGS",
+            Listed::CurrentCatalog => "CURRENT CATALOG",
+            Listed::CurrentDatabase => "CURRENT DATABASE",
+            Listed::Columns(_) => "COLUMNS",
+        })
+    }
+}
+
+/// What DROP takes away.
+#[derive(Debug, Clone, Copy)]
+pub enum Dropped {
+    Table,
+    View,
+    Function,
+    Database,
+}
+
+/// For people.
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Dropped::Table => "table",
+            Dropped::View => "view",
+            Dropped::Function => "function",
+            Dropped::Database => "database",
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -137,7 +198,7 @@ pub enum Statement {
     CreateView { name: ObjectName, columns: Vec<Ident>, query: Box<Query>, text: Range, if_not_exists: bool },
     CreateDatabase { name: ObjectName, if_not_exists: bool },
     Use { name: ObjectName, catalog: bool },
-    Drop { what: String, name: ObjectName, if_exists: bool },
+    Drop { what: Dropped, name: ObjectName, if_exists: bool },
     Describe(ObjectName),
     Alter { view: bool, name: ObjectName, if_exists: bool, change: Change },
     Show(Show),

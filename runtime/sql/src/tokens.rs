@@ -3,18 +3,16 @@
 
 use crate::dialect::FlinkDialect;
 use crate::places::place;
-use crate::types::parse_type;
 use crate::words::reserved;
-use sqlparser::ast::DataType;
 use sqlparser::keywords::Keyword;
-use sqlparser::parser::{Parser, ParserError};
+use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
-use weir_core::{Error, SqlType};
+use weir_core::Error;
 
 /// Cuts a text into tokens. `>>`, which only nested types have in this dialect, becomes two. Words that the parser knows
 /// and Flink does not reserve are plain names, but where they stand as the words that they are.
 pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
-    let tokens = Tokenizer::new(&FlinkDialect, sql).tokenize_with_location()?;
+    let tokens = Tokenizer::new(&FlinkDialect::default(), sql).tokenize_with_location()?;
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut before = Before::default();
     for mut t in tokens {
@@ -55,19 +53,6 @@ pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
         out.push(t);
     }
     Ok(out)
-}
-
-/// Reads a type that the dialect wrote.
-pub fn type_of(ty: &DataType) -> Result<SqlType, ParserError> {
-    let text = match ty {
-        DataType::Custom(name, args) if args.is_empty() => match name.0.first().and_then(|p| p.as_ident()) {
-            Some(i) => i.value.clone(),
-            None => ty.to_string(),
-        },
-        other => other.to_string(),
-    };
-    let mut p = Parser::new(&FlinkDialect).with_tokens_with_locations(tokens(&text)?);
-    parse_type(&mut p)
 }
 
 /// The last tokens, without blanks and comments, and for each pair of parentheses what stands before it, or ORDER once an

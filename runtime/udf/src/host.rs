@@ -17,8 +17,8 @@ use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 use wasmtime_wasi::p2::{DynPollable, SocketError, TcpSocket};
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtxView};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use weir_core::function_options::Grant;
 use weir_core::thread::locked;
-use weir_core::{Error, Result};
 
 /// Sockets that an instance may have open at a time, where it may connect at all.
 const SOCKETS: usize = 16;
@@ -30,32 +30,6 @@ const LOOK_UPS: usize = 1000;
 const RANDOM: u64 = 1 << 20;
 /// Modules that a component may be made of, its memories and its tables.
 const PARTS: (usize, usize, usize) = (100, 16, 1000);
-
-/// An address that a function may connect to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    host: String,
-    port: u16,
-}
-
-impl Grant {
-    /// Reads grants: `host:port`, several with commas between.
-    ///
-    /// # Errors
-    /// When one is no host and port.
-    pub fn parse_all(text: &str) -> Result<Vec<Grant>> {
-        text.split(',')
-            .map(str::trim)
-            .filter(|t| !t.is_empty())
-            .map(|t| {
-                let wrong = || Error::script(format!("a network grant is host:port, not '{t}'"));
-                let (host, port) = t.rsplit_once(':').ok_or_else(wrong)?;
-                let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-                Ok(Grant { host, port: port.parse().map_err(|_| wrong())? })
-            })
-            .collect()
-    }
-}
 
 /// What a guest is given.
 #[derive(Clone)]

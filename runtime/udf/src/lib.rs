@@ -25,6 +25,5 @@ pub use cache::Cache;
 pub use compile::{compile_apart, compile_file};
 pub use engine::{engine, longest_call};
 pub use function::{Loaded, UserFunction};
-pub use host::Grant;
 pub use limits::Limits;
 pub use sandbox::Component;

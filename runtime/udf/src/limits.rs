@@ -1,12 +1,12 @@
 //! What a function is given: memory, time, addresses, and files to read.
 
-use crate::host::Grant;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_core::{Error, Result, options};
+use weir_core::function_options::{ASSETS, DETERMINISTIC, Grant, MEMORY, NETWORK, SUBTASKS, TIMEOUT};
+use weir_core::{Error, Result};
 
 /// What a function is given.
 #[derive(Debug, Clone)]
@@ -29,43 +29,22 @@ impl Limits {
     /// Reads the options of CREATE FUNCTION. `base` is the folder that asset paths start from.
     ///
     /// # Errors
-    /// When an option is unknown or wrong, or an asset cannot be read.
+    /// When an option is wrong, or an asset cannot be read.
     pub fn from_options(given: &BTreeMap<String, String>, base: &Path) -> Result<Limits> {
-        let mut l = Limits {
-            memory: 256 << 20,
-            timeout: Duration::from_secs(10),
-            network: vec![],
-            assets: Arc::default(),
-            deterministic: None,
-            parallelism: None,
-        };
-        let known =
-            ["memory", "timeout", "network", "assets", "deterministic", "parallelism", "on-error", "dead-letter.table"];
-        for (k, v) in given {
-            match k.as_str() {
-                "memory" => l.memory = options::bytes(k, v)? as usize,
-                "timeout" => l.timeout = options::duration(k, v)?,
-                "network" => l.network = Grant::parse_all(v)?,
-                "deterministic" => l.deterministic = Some(options::boolean(k, v)?),
-                "parallelism" => l.parallelism = Some(options::number(k, v)?),
-                "assets" => {}
-                other => {
-                    let e = Error::script(format!("a function has no option '{other}'"));
-                    return Err(match weir_core::error::nearest(other, known) {
-                        Some(n) => e.hint(format!("did you mean '{n}'?")),
-                        None => e.hint(format!("it has: {}", known.join(", "))),
-                    });
-                }
-            }
+        let memory = MEMORY.value(given)?;
+        let mut assets = Assets { files: BTreeMap::new(), left: memory, memory };
+        let paths = ASSETS.given(given)?.unwrap_or_default();
+        for p in paths.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+            assets.read(&base.join(p))?;
         }
-        if let Some(paths) = given.get("assets") {
-            let mut assets = Assets { files: BTreeMap::new(), left: l.memory, memory: l.memory };
-            for p in paths.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-                assets.read(&base.join(p))?;
-            }
-            l.assets = Arc::new(assets.files);
-        }
-        Ok(l)
+        Ok(Limits {
+            memory,
+            timeout: TIMEOUT.value(given)?,
+            network: NETWORK.given(given)?.map_or(Ok(vec![]), |text| Grant::parse_all(&text))?,
+            assets: Arc::new(assets.files),
+            deterministic: DETERMINISTIC.given(given)?,
+            parallelism: SUBTASKS.given(given)?,
+        })
     }
 }
 

@@ -24,7 +24,7 @@ fn plan(script: &Path) -> String {
     let compiled =
         compile(&sql, base, settings, &Stubs, REGISTRY).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
     let job = weir::assemble(&compiled, base).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
-    let mut out = weir_plan::explain(&compiled.inserts, Format::Text) + "\n";
+    let mut out = weir_plan::explain(&compiled.inserts, compiled.mode, Format::Text) + "\n";
     for n in &job.graph.nodes {
         let inputs: Vec<String> =
             n.inputs.iter().map(|e| format!("{} {:?}", job.graph.nodes[e.from].name, e.partitioning)).collect();

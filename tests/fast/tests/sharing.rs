@@ -87,7 +87,7 @@ fn random_scripts_give_the_same_with_and_without() {
         let results = |settings: &str| {
             let sql = format!("{settings}{sql}");
             let plans = compiled(&sql).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{sql}"));
-            let text = explain(&plans.inserts, Format::Text);
+            let text = explain(&plans.inserts, plans.mode, Format::Text);
             let mut job = Job::new(&sql);
             for (table, steps) in [("t", &t), ("u", &u)] {
                 if text.contains(&format!("default_database.{table}  connector")) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use weir_connectors::TableSpec;
-use weir_core::{Error, Result};
+use weir_core::Result;
 use weir_expr::Session;
 use weir_plan::Table;
 use weir_plan::physical::Statement;
@@ -37,10 +37,9 @@ impl Specs<'_> {
         uid: &str,
         statement: &Statement,
     ) -> Result<TableSpec> {
-        let described = table.described.as_ref().ok_or_else(|| Error::internal("a table of no connector"))?;
         let places = |all: &[usize]| all.iter().filter_map(|k| of.iter().position(|o| o == k)).collect::<Vec<_>>();
         let mut spec = TableSpec::new(
-            described.connector,
+            table.described.connector,
             table.name.rsplit('.').next().unwrap_or(&table.name).to_string(),
             table.physical.project(of),
             columns,

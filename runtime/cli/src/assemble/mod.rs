@@ -13,10 +13,10 @@ use weir_core::Result;
 use weir_core::graph::{JobGraph, Node};
 use weir_engine::scale::{Wanted, check, resized};
 use weir_expr::OnError;
+use weir_plan::Places;
 pub use weir_plan::physical::REPLAY;
 use weir_plan::physical::{Graph, Job, plan};
 use weir_plan::settings::{self, Failing};
-use weir_plan::{Mode, Places};
 use weir_sql::Compiled;
 
 /// A job, ready to be run.
@@ -50,7 +50,7 @@ fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
         inserts: &compiled.inserts,
         tables: &compiled.tables,
         settings: of_job,
-        mode: if compiled.batch { Mode::Batch } else { Mode::Streaming },
+        mode: compiled.mode,
         parallelism: cores.min(64),
         replay,
         registry: REGISTRY,

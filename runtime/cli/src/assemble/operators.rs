@@ -13,9 +13,9 @@ use weir_operators::enforce::EnforceFactory;
 use weir_operators::expand::ExpandFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
-use weir_operators::rank::{Kept, RankFactory, SortColumn};
+use weir_operators::rank::RankFactory;
 use weir_operators::values::ValuesFactory;
-use weir_plan::physical::{Aggregation, Node, Operator, RankStrategy};
+use weir_plan::physical::{Aggregation, Node, Operator};
 
 /// What factories are made with.
 pub(super) struct Factories<'a> {
@@ -93,21 +93,12 @@ impl Factories<'_> {
                 ttl_millis: *ttl_millis,
             }),
             Operator::Rank { partition, order, ranks, number, strategy, at_end, schema, ttl_millis } => {
-                let order = order.iter().map(|k| SortColumn {
-                    column: k.column,
-                    descending: k.descending,
-                    nulls_first: k.nulls_first,
-                });
                 made(RankFactory {
                     partition: partition.clone(),
-                    order: order.collect(),
+                    order: order.clone(),
                     ranks: *ranks,
                     number: *number,
-                    kept: match strategy {
-                        RankStrategy::Append => Kept::Append,
-                        RankStrategy::Update(unique) => Kept::Update(unique.clone()),
-                        RankStrategy::Retract => Kept::Retract,
-                    },
+                    strategy: strategy.clone(),
                     at_end: *at_end,
                     schema: schema.clone(),
                     ttl_millis: *ttl_millis,

@@ -15,30 +15,9 @@ use top::{Entry, Top, TopCodec};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys, encode_row, encode_value};
 use weir_core::keyed::{KeyedState, MapState};
+use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Field, Result, RowKind, Schema, SqlType, Value};
-
-/// A column that rows are sorted by.
-#[derive(Debug, Clone, Copy)]
-pub struct SortColumn {
-    /// The column.
-    pub column: usize,
-    /// Whether the greatest value comes first.
-    pub descending: bool,
-    /// Whether NULLs come before all values.
-    pub nulls_first: bool,
-}
-
-/// Which rows are kept.
-#[derive(Debug, Clone)]
-pub enum Kept {
-    /// Those of the range: rows only come.
-    Append,
-    /// Those of the range: rows that are equal in these columns replace each other, and only ever move towards the front.
-    Update(Vec<usize>),
-    /// All: any row may go.
-    Retract,
-}
 
 /// Makes Top-Ns.
 #[derive(Clone)]
@@ -46,13 +25,13 @@ pub struct RankFactory {
     /// The columns of the partition; none: there is one.
     pub partition: Vec<usize>,
     /// The order; none: that in which rows come.
-    pub order: Vec<SortColumn>,
+    pub order: Vec<SortKey>,
     /// The first and the last rank of the range, from 1.
     pub ranks: (u64, u64),
     /// Whether the rank goes out as the last column.
     pub number: bool,
-    /// Which rows are kept.
-    pub kept: Kept,
+    /// How much of a partition is kept.
+    pub strategy: RankStrategy,
     /// Whether rows go out only at the end.
     pub at_end: bool,
     /// The columns that come in.
@@ -171,12 +150,12 @@ impl Rank {
             let row = *row as usize;
             let sort = sort_key(&self.plan.order, batch, row);
             let comes = batch.kind(row).sign() > 0;
-            match &self.plan.kept {
-                Kept::Append => changing.append(&sort, batch, row),
-                Kept::Update(_) if batch.kind(row) == RowKind::UpdateBefore => {}
-                Kept::Update(unique) => changing.replace(&sort, batch, row, unique),
-                Kept::Retract if comes => changing.insert(&sort, batch, row, key, &mut self.partitions),
-                Kept::Retract => changing.remove(&sort, batch, row, key, &mut self.partitions)?,
+            match &self.plan.strategy {
+                RankStrategy::Append => changing.append(&sort, batch, row),
+                RankStrategy::Update(_) if batch.kind(row) == RowKind::UpdateBefore => {}
+                RankStrategy::Update(unique) => changing.replace(&sort, batch, row, unique),
+                RankStrategy::Retract if comes => changing.insert(&sort, batch, row, key, &mut self.partitions),
+                RankStrategy::Retract => changing.remove(&sort, batch, row, key, &mut self.partitions)?,
             }
         }
         changing.settle(key, &mut self.partitions)?;
@@ -322,9 +301,9 @@ impl Changing<'_> {
 }
 
 /// What a row is sorted by, as bytes that sort so.
-fn sort_key(order: &[SortColumn], batch: &Batch, row: usize) -> Vec<u8> {
+fn sort_key(order: &[SortKey], batch: &Batch, row: usize) -> Vec<u8> {
     let mut out = vec![];
-    for SortColumn { column, descending, nulls_first } in order {
+    for SortKey { column, descending, nulls_first } in order {
         let column = batch.data.column(*column);
         let value = Value::read(column, row);
         let null = matches!(value, Value::Null);

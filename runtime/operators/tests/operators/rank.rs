@@ -8,8 +8,9 @@ use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::{Batch, Field, Schema, SqlType};
-use weir_operators::rank::{Kept, RankFactory, SortColumn};
+use weir_operators::rank::RankFactory;
 
 /// A row: its partition, what it is sorted by, and its number, by which it is unique.
 type Row = (i32, Option<i32>, i64);
@@ -82,16 +83,16 @@ fn expected(rows: &[Row], plan: &RankFactory) -> Seen {
     seen
 }
 
-fn factory(random: &mut Rng, kept: Kept) -> RankFactory {
+fn factory(random: &mut Rng, strategy: RankStrategy) -> RankFactory {
     let first = random.u64(1..=3);
-    let by = SortColumn { column: 1, descending: random.bool(), nulls_first: random.bool() };
-    let unsorted = matches!(kept, Kept::Append) && random.u8(0..4) == 0;
+    let by = SortKey { column: 1, descending: random.bool(), nulls_first: random.bool() };
+    let unsorted = matches!(strategy, RankStrategy::Append) && random.u8(0..4) == 0;
     RankFactory {
         partition: if random.bool() { vec![0] } else { vec![] },
         order: if unsorted { vec![] } else { vec![by] },
         ranks: (first, first + random.u64(0..4)),
         number: random.bool(),
-        kept,
+        strategy,
         at_end: false,
         schema: schema(),
         ttl_millis: 0,
@@ -104,8 +105,8 @@ fn changes(random: &mut Rng, plan: &RankFactory, rows: &mut Vec<Row>, next: &mut
     let mut out = vec![];
     for _ in 0..random.usize(1..12) {
         let at = if rows.is_empty() { 0 } else { random.usize(0..rows.len()) };
-        match &plan.kept {
-            Kept::Retract if !rows.is_empty() && random.u8(0..5) < 2 => {
+        match &plan.strategy {
+            RankStrategy::Retract if !rows.is_empty() && random.u8(0..5) < 2 => {
                 let gone = rows.remove(at);
                 if random.bool() {
                     out.push((3, gone));
@@ -115,7 +116,7 @@ fn changes(random: &mut Rng, plan: &RankFactory, rows: &mut Vec<Row>, next: &mut
                     out.extend([(1, gone), (2, new)]);
                 }
             }
-            Kept::Update(_) if !rows.is_empty() && random.bool() => {
+            RankStrategy::Update(_) if !rows.is_empty() && random.bool() => {
                 // It moves towards the front, or stays.
                 let old = rows[at];
                 let step = random.i32(0..3);
@@ -126,7 +127,7 @@ fn changes(random: &mut Rng, plan: &RankFactory, rows: &mut Vec<Row>, next: &mut
                 }
                 out.extend([(1, old), (2, new)]);
             }
-            Kept::Append | Kept::Update(_) | Kept::Retract => {
+            RankStrategy::Append | RankStrategy::Update(_) | RankStrategy::Retract => {
                 *next += 1;
                 rows.push((random.i32(0..3), value(random), *next));
                 out.push((0, rows[rows.len() - 1]));
@@ -136,9 +137,9 @@ fn changes(random: &mut Rng, plan: &RankFactory, rows: &mut Vec<Row>, next: &mut
     out
 }
 
-fn run(seed: u64, kept: &Kept) {
+fn run(seed: u64, strategy: &RankStrategy) {
     let mut random = Rng::with_seed(seed);
-    let plan = factory(&mut random, kept.clone());
+    let plan = factory(&mut random, strategy.clone());
     let mut o = Running::start(Box::new(plan.clone()), if random.bool() { 1 } else { 1 << 20 });
     let (mut rows, mut next, mut seen) = (vec![], 0, Seen::default());
     for _ in 0..random.usize(1..20) {
@@ -154,7 +155,7 @@ fn run(seed: u64, kept: &Kept) {
             "seed {seed}, ranks {:?}, {:?}, {:?}",
             plan.ranks,
             plan.order,
-            plan.kept
+            plan.strategy
         );
         if random.u8(0..3) == 0 {
             o.checkpoint();
@@ -168,9 +169,9 @@ fn run(seed: u64, kept: &Kept) {
 #[test]
 fn the_first_rows_are_those_of_the_model() {
     for seed in 0..400 {
-        run(seed, &Kept::Append);
-        run(seed, &Kept::Update(vec![0, 2]));
-        run(seed, &Kept::Retract);
+        run(seed, &RankStrategy::Append);
+        run(seed, &RankStrategy::Update(vec![0, 2]));
+        run(seed, &RankStrategy::Retract);
     }
 }
 
@@ -178,10 +179,10 @@ fn the_first_rows_are_those_of_the_model() {
 fn what_is_behind_the_range_is_not_loaded() {
     let plan = RankFactory {
         partition: vec![],
-        order: vec![SortColumn { column: 1, descending: true, nulls_first: false }],
+        order: vec![SortKey { column: 1, descending: true, nulls_first: false }],
         ranks: (1, 3),
         number: true,
-        kept: Kept::Retract,
+        strategy: RankStrategy::Retract,
         at_end: false,
         schema: schema(),
         ttl_millis: 0,

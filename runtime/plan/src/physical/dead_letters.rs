@@ -167,9 +167,7 @@ fn senders(insert: &Insert, name: &str) -> BTreeSet<String> {
 pub(super) fn records_sent_to(plan: &Plan) -> Vec<String> {
     let mut all = vec![];
     plan.each(&mut |p| {
-        if let Plan::Calc { exprs, condition, .. } = p {
-            all.extend(dead_letter_tables(exprs.iter().chain(condition)));
-        }
+        all.extend(dead_letter_tables(p.expressions().into_iter()));
     });
     all.sort();
     all.dedup();

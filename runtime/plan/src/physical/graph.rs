@@ -1,6 +1,6 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
-use crate::logical::{Kept, SortKey};
+use crate::logical::Kept;
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use weir_core::Schema;
 use weir_core::constraints::Constraints;
 use weir_core::graph::{DEAD_LETTERS, Edge, Partitioning};
+use weir_core::rank::{RankStrategy, SortKey};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
 
@@ -29,17 +30,6 @@ pub struct Aggregation {
     pub at_end: bool,
     /// After how many milliseconds without a row a key is forgotten; 0 = never.
     pub ttl_millis: u64,
-}
-
-/// How much of a partition a Top-N keeps, as Flink chooses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RankStrategy {
-    /// Rows only come: those that are in the range.
-    Append,
-    /// Rows only move towards the front: those that are in the range, by these columns that they are unique by.
-    Update(Vec<usize>),
-    /// Rows go: all of them.
-    Retract,
 }
 
 /// An operator of the physical graph, with all that was decided about it.

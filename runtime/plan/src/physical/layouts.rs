@@ -1,16 +1,16 @@
 //! What the state of an operator is made of, item by item, for people and for comparing: a statement that keeps its uid may change
 //! as long as this stays. Whoever changes how an operator keeps such things changes its kind's name with it.
 
-use super::graph::{Aggregation, Graph, Node, Operator, RankStrategy};
+use super::graph::{Aggregation, Graph, Node, Operator};
 use crate::fingerprint::what_table;
 use crate::identity::Identity;
-use crate::logical::SortKey;
 use crate::sharing::Places;
 use crate::table::Table;
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
 use weir_core::Schema;
 use weir_core::graph::MAIN;
+use weir_core::rank::{RankStrategy, SortKey};
 
 /// Items with their values, as JSON.
 fn layout(items: &[(&str, String)]) -> String {

@@ -9,11 +9,12 @@ mod settings;
 mod sinks;
 
 pub use dead_letters::REPLAY;
-pub use graph::{Aggregation, Graph, Node, Operator, RankStrategy, Statement};
+pub use graph::{Aggregation, Graph, Node, Operator, Statement};
 
 use crate::logical::{Insert, Kept, Plan};
+use crate::settings::Mode;
 use crate::table::Table;
-use crate::traits::{ChangelogMode, Derived, Mode, derive};
+use crate::traits::{ChangelogMode, Derived, derive};
 use dead_letters::{dead_letter_tables, records_sent_to};
 use ranks::TopN;
 use settings::{Settings, asked_parallelism, own_parallelism};
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, MAIN, Partitioning};
+use weir_core::option_spec::Role;
 use weir_core::{Error, Result, Schema};
 
 /// What is planned.
@@ -181,7 +183,7 @@ impl Planner<'_> {
                 };
                 let output = self.forwarded(of, scope, "calc", "calc", operator)?;
                 let all = || exprs.iter().chain(condition);
-                self.graph.nodes[output.node].asked_parallelism = asked_parallelism(all())?;
+                self.graph.nodes[output.node].asked_parallelism = asked_parallelism(all());
                 for t in dead_letter_tables(all()) {
                     self.dead_letters_of.entry(t).or_default().push(output.node);
                 }
@@ -325,6 +327,6 @@ fn short(name: &str) -> &str {
 /// How many tables a plan reads.
 fn scans(plan: &Plan) -> usize {
     let mut scans = 0;
-    plan.each(&mut |p| scans += usize::from(matches!(p, Plan::Scan { .. })));
+    plan.each(&mut |p| scans += usize::from(matches!(p.table(), Some((_, Role::Source)))));
     scans
 }

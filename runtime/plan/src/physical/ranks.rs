@@ -1,10 +1,12 @@
 //! Top-N: how the rows that come first are kept.
 
-use super::graph::{Operator, RankStrategy};
+use super::graph::Operator;
 use super::{Output, Planned, Planner, Scope, partitioned};
-use crate::logical::{Kept, Ranks, SortKey};
-use crate::traits::{Derived, Mode, Monotonicity, Traits};
+use crate::logical::{Kept, Ranks};
+use crate::settings::Mode;
+use crate::traits::{Derived, Monotonicity, Traits};
 use weir_core::graph::Partitioning;
+use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::{Error, Result, Schema};
 
 /// A Top-N, as relations have it.

@@ -1,12 +1,13 @@
 //! What settings, tables' options and functions say of the graph.
 
 use super::Job;
-use crate::settings::{LENGTH, Length, MATERIALIZE, Materialize, NESTED, NOT_NULL, Nested, NotNull, PARALLELISM, TTL};
+use crate::settings::{
+    LENGTH, Length, MATERIALIZE, Materialize, Mode, NESTED, NOT_NULL, Nested, NotNull, PARALLELISM, TTL,
+};
 use crate::table::Table;
-use crate::traits::Mode;
 use weir_core::constraints::Rules;
 use weir_core::option_spec::Opt;
-use weir_core::{Error, Result, descriptor};
+use weir_core::{Result, descriptor};
 use weir_expr::Expr;
 
 /// The settings that decide about the graph.
@@ -57,13 +58,10 @@ pub(super) fn own_parallelism(table: &Table, role: &Opt<usize>) -> Result<Option
 }
 
 /// The greatest parallelism that a function of expressions asks for.
-pub(super) fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Result<Option<usize>> {
+pub(super) fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Option<usize> {
     let mut most = None;
     for e in exprs {
         e.each_call(&mut |function| most = most.max(function.parallelism()));
     }
-    if let Some(n) = most.filter(|n| !(1..=64).contains(n)) {
-        return Err(Error::script(format!("'parallelism' is 1 to 64, not {n}")));
-    }
-    Ok(most)
+    most
 }

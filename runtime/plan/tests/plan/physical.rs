@@ -2,8 +2,7 @@
 
 use crate::try_compile;
 use weir_connectors::REGISTRY;
-use weir_plan::Mode;
-use weir_plan::physical::{Job, Operator, plan};
+use weir_plan::physical::{Graph, Job, Operator, plan};
 
 const TABLES: &str = "
     CREATE TABLE src (k BIGINT, v INT, w STRING, p AS PROCTIME()) WITH ('connector' = 'datagen');
@@ -29,18 +28,23 @@ const TABLES: &str = "
         'url' = 'jdbc:mysql://x/y', 'table-name' = 'c', 'sink.parallelism' = '2');";
 
 /// The physical graph of a script in four subtasks, or what is wrong with it.
-pub(crate) fn physical(script: &str, replay: bool) -> Result<String, String> {
+pub(crate) fn graph(script: &str, replay: bool) -> Result<Graph, String> {
     let c = try_compile(&format!("{TABLES} {script};")).map_err(|e| e.to_string())?;
     let planned = plan(&Job {
         inserts: &c.inserts,
         tables: &c.tables,
         settings: &c.settings,
-        mode: if c.batch { Mode::Batch } else { Mode::Streaming },
+        mode: c.mode,
         parallelism: 4,
         replay,
         registry: REGISTRY,
     });
-    planned.map(|g| g.to_string()).map_err(|e| e.to_string())
+    planned.map_err(|e| e.to_string())
+}
+
+/// The same as text.
+pub(crate) fn physical(script: &str, replay: bool) -> Result<String, String> {
+    graph(script, replay).map(|g| g.to_string())
 }
 
 #[track_caller]
@@ -249,17 +253,7 @@ fn parallelism_is_bounded() {
 
 /// How the rows of a Top-N are kept, and which, as its operator shows it.
 fn ranks(query: &str) -> Result<String, String> {
-    let c = try_compile(&format!("{TABLES} {query};")).map_err(|e| e.to_string())?;
-    let planned = plan(&Job {
-        inserts: &c.inserts,
-        tables: &c.tables,
-        settings: &c.settings,
-        mode: Mode::Streaming,
-        parallelism: 4,
-        replay: false,
-        registry: REGISTRY,
-    });
-    let graph = planned.map_err(|e| e.to_string())?;
+    let graph = graph(query, false)?;
     let shown = graph.nodes.iter().flat_map(|n| &n.chain).filter_map(|o| match o {
         Operator::Rank { ranks, number, strategy, .. } => Some(format!("{ranks:?} {number} {strategy:?}")),
         _ => None,

@@ -8,7 +8,8 @@ const TABLES: &str = "CREATE TABLE t (k INT, v INT, w STRING, d AS k + 1) WITH (
         CREATE TABLE o (k INT, n BIGINT) WITH ('connector' = 'blackhole');";
 
 fn shown(query: &str) -> String {
-    explain(&compiled(&format!("{TABLES} INSERT INTO o {query};")).inserts, Format::Text)
+    let c = compiled(&format!("{TABLES} INSERT INTO o {query};"));
+    explain(&c.inserts, c.mode, Format::Text)
 }
 
 /// How many relations of a plan are read by several.

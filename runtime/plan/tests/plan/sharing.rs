@@ -1,15 +1,21 @@
 //! What statements of one script have in common.
 
 use crate::compiled;
-use crate::physical::{golden, physical};
+use crate::physical::{golden, graph, physical};
 use std::collections::BTreeMap;
+use weir_plan::physical::Operator;
 use weir_plan::{Format, Places, explain, share};
+
+fn shown(script: &str, format: Format) -> String {
+    let c = compiled(script);
+    explain(&c.inserts, c.mode, format)
+}
 
 /// How many readers of tables a script has.
 #[track_caller]
 fn sources(script: &str) -> usize {
-    let graph = physical(script, false).unwrap_or_else(|e| panic!("{script}: {e}"));
-    graph.matches("  Source x").count()
+    let graph = graph(script, false).unwrap_or_else(|e| panic!("{script}: {e}"));
+    graph.nodes.iter().flat_map(|n| &n.chain).filter(|o| matches!(o, Operator::Source { .. })).count()
 }
 
 #[test]
@@ -40,7 +46,7 @@ fn its_reader_reads_the_columns_of_all() {
         CREATE TABLE o (x INT) WITH ('connector' = 'blackhole');
         INSERT INTO o SELECT d FROM t WHERE a > 1; INSERT INTO o SELECT b FROM t; INSERT INTO o SELECT d FROM t WHERE a > 1;";
     assert_eq!(
-        explain(&compiled(script).inserts, Format::Text),
+        shown(script, Format::Text),
         "Sink  table: default_catalog.default_database.o  [append-only]
   Calc  select: d AS x  where: (a > 1)  reuse_id: 1  [append-only]
     Source  table: default_catalog.default_database.t  connector: datagen  columns: a, b, d  reuse_id: 2  [append-only]
@@ -150,7 +156,7 @@ fn explain_shows_it_once() {
         CREATE TABLE b (k INT, n BIGINT) WITH ('connector' = 'print');
         INSERT INTO a SELECT k, COUNT(*) FROM t GROUP BY k; INSERT INTO b SELECT k, COUNT(*) FROM t GROUP BY k;";
     assert_eq!(
-        explain(&compiled(script).inserts, Format::Text),
+        shown(script, Format::Text),
         "Sink  table: default_catalog.default_database.a  [changes]
   Calc  select: k, $agg0 AS n  reuse_id: 1  [changes]
     Aggregate  by: k  compute: COUNT(*)  [changes]
@@ -159,11 +165,10 @@ Sink  table: default_catalog.default_database.b  [changes]
   Reused  reference_id: 1  [changes]
 "
     );
-    let json: serde_json::Value =
-        serde_json::from_str(&explain(&compiled(script).inserts, Format::Json)).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(&shown(script, Format::Json)).expect("JSON");
     let second = &json["statements"][1]["inputs"][0];
     assert_eq!((&second["operator"], &second["reference_id"]), (&"Reused".into(), &1.into()), "{json}");
-    let chart = explain(&compiled(script).inserts, Format::Mermaid);
+    let chart = shown(script, Format::Mermaid);
     assert_eq!((chart.matches("Source<br/>").count(), chart.matches("Sink<br/>").count()), (1, 2), "{chart}");
 }
 

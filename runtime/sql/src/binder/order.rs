@@ -11,9 +11,10 @@ use sqlparser::ast::{
     Value as Constant, WindowType,
 };
 use weir_core::error::Place;
+use weir_core::rank::SortKey;
 use weir_core::{Error, Field, Result, SqlType};
 use weir_expr::Expr;
-use weir_plan::{Kept, Plan, Ranks, SortKey};
+use weir_plan::{Kept, Plan, Ranks};
 
 /// Whether a key descends, and whether NULLs come first: they are less than all values, unless it is said.
 fn directions(options: &OrderByOptions) -> (bool, bool) {
@@ -255,5 +256,5 @@ fn number(e: &Ast) -> Option<u64> {
 }
 
 fn number_of_rows(e: &Ast, what: &str) -> Result<u64> {
-    number(e).ok_or_else(|| Error::script(format!("{what} takes a number of rows, not {e}")).at(place(start(e))))
+    number(e).ok_or_else(|| Error::script(format!("{what} takes a number of rows")).at(place(start(e))))
 }

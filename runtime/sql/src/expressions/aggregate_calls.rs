@@ -5,9 +5,10 @@ use super::conditions::truth;
 use super::illegal_null;
 use super::literals::boolean;
 use crate::aggregates::{Collected, Collector};
+use crate::forms::{Aggregated, OnNull};
 use crate::names::{Binder, Scope};
 use sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    DuplicateTreatment, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
 };
 use weir_core::{Error, Result, SqlType, Value};
 use weir_expr::Expr;
@@ -30,6 +31,41 @@ fn percentile(wanted: Expr) -> Result<(Vec<u64>, bool)> {
     Ok((fractions.into_iter().map(f64::to_bits).collect(), several))
 }
 
+/// Whether an aggregate may stand here.
+fn may_stand(name: &str, agg: &Option<&mut Collector>) -> Result<()> {
+    match agg {
+        None => Err(Error::script(format!("the aggregate {name} cannot stand here"))
+            .hint("aggregates go into SELECT and HAVING; filter groups by HAVING, not WHERE")),
+        Some(c) if c.inside => Err(Error::script(format!("aggregates cannot be nested: {name} inside an aggregate"))
+            .hint("compute the inner one in a sub-query")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Notes a call, and gives the column that its result will be.
+fn collect(
+    function: Aggregate,
+    args: Vec<Expr>,
+    filter: Option<Expr>,
+    distinct: bool,
+    agg: &mut Option<&mut Collector>,
+) -> Result<Expr> {
+    if args.iter().any(|b| b.ty().is_null()) {
+        return Err(illegal_null());
+    }
+    let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
+    let mut ty = function.result_type(&types)?;
+    if filter.is_some() && !matches!(function, Aggregate::Count | Aggregate::CountStar) {
+        ty.nullable = true;
+    }
+    // Equal values change nothing for these.
+    let distinct = distinct && !matches!(function, Aggregate::Min | Aggregate::Max | Aggregate::CountStar);
+    match agg {
+        Some(c) => Ok(c.add(Collected { function, args, distinct, filter, ty })),
+        None => Err(Error::internal("an aggregate without a collector")),
+    }
+}
+
 impl Binder<'_> {
     /// Notes a call of an aggregate in the collector, and gives the column that its result will be.
     pub(super) fn aggregate(
@@ -40,17 +76,7 @@ impl Binder<'_> {
         scope: &Scope,
         agg: &mut Option<&mut Collector>,
     ) -> Result<Expr> {
-        match agg {
-            None => {
-                return Err(Error::script(format!("the aggregate {name} cannot stand here"))
-                    .hint("aggregates go into SELECT and HAVING; filter groups by HAVING, not WHERE"));
-            }
-            Some(c) if c.inside => {
-                return Err(Error::script(format!("aggregates cannot be nested: {name} inside an aggregate"))
-                    .hint("compute the inner one in a sub-query"));
-            }
-            Some(_) => {}
-        }
+        may_stand(name, agg)?;
         let (duplicates, clauses) = match &f.args {
             FunctionArguments::List(l) => (l.duplicate_treatment, l.clauses.as_slice()),
             _ => (None, &[][..]),
@@ -71,27 +97,38 @@ impl Binder<'_> {
                 other => return Err(no_argument(name, other)),
             }
         }
-        let filter = match &f.filter {
-            Some(c) => Some(truth(self.expr(c, scope, &mut Some(&mut inside))?, "FILTER")?),
-            None => None,
-        };
         let bound = self.settle(function, bound)?;
-        if bound.iter().any(|b| b.ty().is_null()) {
-            return Err(illegal_null());
-        }
-        let types: Vec<SqlType> = bound.iter().map(Expr::ty).collect();
-        let mut ty = function.result_type(&types)?;
-        if filter.is_some() && !matches!(function, Aggregate::Count | Aggregate::CountStar) {
-            ty.nullable = true;
-        }
-        // Equal values change nothing for these.
-        let distinct = duplicates == Some(DuplicateTreatment::Distinct)
-            && !matches!(function, Aggregate::Min | Aggregate::Max | Aggregate::CountStar);
-        let call = Collected { function: function.clone(), args: bound, distinct, filter, ty };
-        match agg {
-            Some(c) => Ok(c.add(call)),
-            None => Err(Error::internal("an aggregate without a collector")),
-        }
+        let filter = self.filter(f.filter.as_deref(), scope)?;
+        let distinct = duplicates == Some(DuplicateTreatment::Distinct);
+        collect(function.clone(), bound, filter, distinct, agg)
+    }
+
+    /// The same for JSON_OBJECTAGG and JSON_ARRAYAGG.
+    pub(super) fn json_aggregate(
+        &mut self,
+        of: &Aggregated,
+        on_null: OnNull,
+        filter: Option<&Ast>,
+        scope: &Scope,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<Expr> {
+        let absent_on_null = on_null == OnNull::Absent;
+        let (function, args) = match of {
+            Aggregated::Object { key, value } => (Aggregate::JsonObjectAgg { absent_on_null }, vec![key, value]),
+            Aggregated::Array { item } => (Aggregate::JsonArrayAgg { absent_on_null }, vec![item]),
+        };
+        may_stand(function.name(), agg)?;
+        let mut inside = Collector { inside: true, ..Collector::default() };
+        let bound = args.into_iter().map(|e| self.expr(e, scope, &mut Some(&mut inside))).collect::<Result<_>>()?;
+        let filter = self.filter(filter, scope)?;
+        collect(function, bound, filter, false, agg)
+    }
+
+    /// The condition of a FILTER.
+    fn filter(&mut self, condition: Option<&Ast>, scope: &Scope) -> Result<Option<Expr>> {
+        let mut inside = Collector { inside: true, ..Collector::default() };
+        let condition = condition.map(|c| self.expr(c, scope, &mut Some(&mut inside))).transpose()?;
+        condition.map(|c| truth(c, "FILTER")).transpose()
     }
 
     /// Takes out of an aggregate's arguments what belongs to the aggregate itself.
@@ -104,9 +141,6 @@ impl Binder<'_> {
             Aggregate::ListAgg { separator } if bound.len() == 2 => {
                 *separator = constant(&bound.remove(1))
                     .ok_or_else(|| Error::script("LISTAGG's separator is a constant text"))?;
-            }
-            Aggregate::JsonObjectAgg { absent_on_null } | Aggregate::JsonArrayAgg { absent_on_null } => {
-                *absent_on_null = constant(&bound.remove(0)).as_deref() == Some("ABSENT");
             }
             Aggregate::Percentile { fractions, several } if (2..=3).contains(&bound.len()) => {
                 (*fractions, *several) = percentile(bound.remove(1))?;

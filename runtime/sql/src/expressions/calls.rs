@@ -3,10 +3,10 @@
 use super::branches::choose;
 use super::conditions::{compare, truth};
 use super::illegal_null;
-use super::literals::{text, time_literal};
+use super::literals::text;
 use crate::aggregates::Collector;
 use crate::catalog::idents;
-use crate::dialect::FORMS;
+use crate::dialect::has_no_function;
 use crate::names::{Binder, Scope, field};
 use sqlparser::ast::{
     CeilFloorKind, DateTimeField, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -41,9 +41,9 @@ impl Binder<'_> {
     pub(super) fn function(&mut self, f: &Function, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let name = idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
         let upper = name.to_ascii_uppercase();
-        // What has a syntax of its own comes from the parser under its name, or one that nobody can write without quotes.
+        // Some of what has a syntax of its own is a function with further arguments for the clauses, under its name or one with blanks.
         let quoted = idents(&f.name).last().is_some_and(|i| i.quote_style.is_some());
-        if quoted && (upper.contains(' ') || FORMS.contains(&upper.as_str())) {
+        if quoted && (upper.contains(' ') || has_no_function(&upper)) {
             let e = Error::script(format!("there is no function '{name}' in quotes"));
             return Err(e.hint("write it without them, in its own syntax"));
         }
@@ -72,16 +72,7 @@ impl Binder<'_> {
         let mut bound = vec![];
         for a in arguments(f) {
             match a {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => {
-                    let text = json_text(e).filter(|_| matches!(upper.as_str(), "JSON_OBJECT" | "JSON_ARRAY"));
-                    bound.push(match text {
-                        Some(text) => {
-                            let text = self.expr(text, scope, agg)?;
-                            self.call("JSON", vec![text])?
-                        }
-                        None => self.expr(e, scope, agg)?,
-                    });
-                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => bound.push(self.expr(e, scope, agg)?),
                 other => return Err(no_argument(&upper, other)),
             }
         }
@@ -180,14 +171,6 @@ impl Binder<'_> {
                 let right = args.remove(1);
                 self.arith(ArithOp::Modulo, args.remove(0), right)
             }
-            "TIMESTAMP_LTZ LITERAL" => match &args[0] {
-                Expr::Literal { value: Value::Text(s), .. } => {
-                    let e = time_literal("TIMESTAMP", s)?;
-                    let digits = e.ty().time_digits().unwrap_or(0);
-                    Ok(cast_to(e, &SqlType::from(TypeKind::TimestampLtz(digits))))
-                }
-                _ => Err(Error::internal("a literal without text")),
-            },
             "GROUPING" | "GROUPING_ID" => match agg {
                 Some(c) => c.grouping(&args),
                 None => Err(Error::script(format!("{upper} goes with GROUP BY"))),
@@ -213,7 +196,7 @@ impl Binder<'_> {
                 self.call(upper, alike(alike(args, 0, 2, common_type), 1, 2, common_type))
             }
             "JSON" => Err(Error::script("JSON(…) stands only as a value of JSON_OBJECT or JSON_ARRAY")),
-            "JSON_STRING" | "JSON_ARRAY" | "JSON_OBJECT" | "JSON_VALUE" => self.call(upper, args),
+            "JSON_STRING" => self.call(upper, args),
             _ if args.iter().any(|a| a.ty().is_null()) && upper != "CONCAT_WS" => Err(illegal_null()),
             _ => match functions::bind(upper, args)? {
                 Some(e) => Ok(e),
@@ -272,18 +255,6 @@ pub(super) fn arguments(f: &Function) -> &[FunctionArg] {
     match &f.args {
         FunctionArguments::List(l) => &l.args,
         _ => &[],
-    }
-}
-
-/// The argument of `JSON(text)`.
-fn json_text(e: &Ast) -> Option<&Ast> {
-    let Ast::Function(f) = e else { return None };
-    let FunctionArguments::List(list) = &f.args else { return None };
-    match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(text))] if f.name.to_string().eq_ignore_ascii_case("JSON") => {
-            Some(text)
-        }
-        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ mod branches;
 mod calls;
 mod casts;
 mod conditions;
+mod forms;
 mod intervals;
 mod literals;
 mod operators;
@@ -49,7 +50,10 @@ impl Binder<'_> {
             }
             Ast::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, scope, agg),
             Ast::Nested(e) => self.expr(e, scope, agg),
-            Ast::Value(v) => literals::literal(&v.value),
+            Ast::Value(v) => match self.catalog.forms.of(&v.value) {
+                Some(form) => self.form(&form, scope, agg),
+                None => literals::literal(&v.value),
+            },
             Ast::TypedString(t) => literals::typed(t),
             Ast::Interval(i) => self.interval(i, scope, agg),
             Ast::UnaryOp { op: UnaryOperator::Minus, expr } => self.minus(expr, scope, agg),
@@ -81,7 +85,6 @@ impl Binder<'_> {
             | Ast::InList { .. }
             | Ast::Like { .. }
             | Ast::SimilarTo { .. } => self.condition(ast, scope, agg),
-            Ast::Cast { kind, expr, data_type, .. } => self.cast(kind, expr, data_type, scope, agg),
             Ast::Extract { .. }
             | Ast::Ceil { .. }
             | Ast::Floor { .. }
@@ -170,6 +173,9 @@ fn unsupported(ast: &Ast) -> Error {
             Error::script("RLIKE and ILIKE are not supported").hint("REGEXP(text, pattern) looks for a pattern")
         }
         Ast::AllOp { .. } | Ast::AnyOp { .. } => Error::script("ANY and ALL are not supported yet"),
+        Ast::Cast { .. } => {
+            Error::script("this cast is not known").hint("write CAST(… AS type) or TRY_CAST(… AS type)")
+        }
         Ast::Prefixed { .. } => Error::script("character sets of texts are not supported"),
         _ => Error::script("this expression is not supported"),
     }
