@@ -6,7 +6,7 @@ use crate::output::text;
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
 use weir_connectors::REGISTRY;
-use weir_core::descriptor::{COMMON, Descriptor, FAILING, Kind, LEGACY, Metadata};
+use weir_core::descriptor::{COMMON, Descriptor, DescriptorKind, FAILING, LEGACY, Metadata};
 use weir_core::error::nearest;
 use weir_core::function_options::FUNCTION;
 use weir_core::option_spec::{OptionSpec, Role, Type};
@@ -75,7 +75,8 @@ fn list(parts: &[(&str, &str, &'static [&'static Descriptor])], format: Descript
             for (_, title, all) in parts {
                 let _ = writeln!(out, "{title}:");
                 for d in *all {
-                    let what = if d.kind == Kind::Connector { roles(d).join(", ") } else { changes(d).to_string() };
+                    let what =
+                        if d.kind == DescriptorKind::Connector { roles(d).join(", ") } else { changes(d).to_string() };
                     let _ = writeln!(out, "  {:<24} {what:<20} {}", d.name, d.help);
                 }
                 out.push('\n');
@@ -89,7 +90,7 @@ fn list(parts: &[(&str, &str, &'static [&'static Descriptor])], format: Descript
 /// Connectors or formats as a table of the book.
 fn table_of_all(all: &[&Descriptor]) -> String {
     let yes = |is: bool| if is { "yes" } else { "" };
-    let connectors = all.iter().all(|d| d.kind == Kind::Connector);
+    let connectors = all.iter().all(|d| d.kind == DescriptorKind::Connector);
     let mut out = match connectors {
         true => "| connector | source | sink | lookup | what it does |\n|---|---|---|---|---|\n",
         false => "| format | records | changes | what it is |\n|---|---|---|---|\n",
@@ -114,8 +115,8 @@ fn changes(d: &Descriptor) -> &'static str {
 /// The options of a descriptor: those that are only its own by their names, those of a format behind the format's.
 fn options(d: &'static Descriptor) -> impl Iterator<Item = (String, &'static OptionSpec)> {
     d.options().map(|o| match d.kind {
-        Kind::Connector => (o.key.to_string(), o),
-        Kind::Format => (format!("{}.{}", d.name, o.key), o),
+        DescriptorKind::Connector => (o.key.to_string(), o),
+        DescriptorKind::Format => (format!("{}.{}", d.name, o.key), o),
     })
 }
 

@@ -49,7 +49,7 @@ pub fn sandboxed(metrics: &Metrics, base: &Path) -> Box<dyn FunctionLoader> {
     Box::new(Loader::new(metrics.clone(), base.to_path_buf(), true))
 }
 
-struct Bound(weir_udf_host::UserFunction);
+struct Bound(weir_udf_host::WasmFunction);
 
 impl UserFunction for Bound {
     fn bind(&self, args: &[SqlType]) -> Result<(Vec<SqlType>, SqlType, Arc<dyn Function>)> {

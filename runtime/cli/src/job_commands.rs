@@ -4,14 +4,15 @@ use crate::arguments::{Hints, Job, List, Scale, Shown, Top};
 use crate::event_time;
 use crate::running::line;
 use crate::{local, output, registry, state};
+use backon::{BlockingRetryable, ConstantBuilder};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_core::{Error, Result};
-use weir_engine::scale::Wanted;
+use weir_engine::scale::TargetParallelism;
 
 fn not_running(what: &str) -> Error {
     Error::state(format!("the job '{what}' does not run")).hint("weir list shows the jobs that run")
@@ -75,21 +76,17 @@ pub fn list(a: &List) -> Result<()> {
 pub fn stop(job: &Job) -> Result<()> {
     let folder = state::folder(job, true)?;
     ask(&folder, "stop")?;
-    let since = Instant::now();
     // It has left when its state can be had: the socket goes before the last of it is written.
-    while weir_state::Folder::open(&folder).is_err() {
-        if since.elapsed() > Duration::from_secs(120) {
-            return Err(Error::state("the job has not left within two minutes: what it writes to may not answer"));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let waits = ConstantBuilder::new().with_delay(Duration::from_millis(50)).with_max_times(2_400);
+    let left = (|| weir_state::Folder::open(&folder)).retry(waits).call();
+    left.map_err(|_| Error::state("the job has not left within two minutes: what it writes to may not answer"))?;
     note!("stopped; run it again to go on from here");
     Ok(())
 }
 
 /// Changes parallelisms.
 pub fn scale(a: &Scale) -> Result<()> {
-    let mut wanted = Wanted::new();
+    let mut wanted = TargetParallelism::new();
     for pair in &a.operators {
         let read = pair.rsplit_once('=').and_then(|(name, n)| {
             let n = if n == "script" { None } else { Some(n.trim().parse().ok()?) };

@@ -11,7 +11,6 @@ mod functions;
 mod generate;
 mod handles;
 mod job_commands;
-mod kept;
 mod listening;
 mod local;
 mod memory;
@@ -24,6 +23,7 @@ mod savepoints;
 mod script;
 mod state;
 mod stop_at_end;
+mod stored_state;
 mod udf;
 
 use arguments::{Arguments, Command, DlqCommand, LogFormat};
@@ -44,7 +44,7 @@ pub fn command() -> ExitCode {
     let colours = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(move || messages::Lines { colours })
+        .with_writer(move || messages::LogLines { colours })
         .with_ansi(colours);
     match arguments.log_format {
         LogFormat::Text => logs.with_target(false).init(),

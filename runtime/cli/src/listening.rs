@@ -1,6 +1,6 @@
 //! The address at which a job shows its metrics and its interface, and the token that changes want there.
 
-use crate::running::Running;
+use crate::running::RunningJob;
 use std::path::PathBuf;
 use std::sync::Arc;
 use weir_core::Result;
@@ -30,7 +30,7 @@ impl Token {
 }
 
 /// Serves a job at an address, and says where.
-pub fn listen(address: &str, running: &Arc<Running>, folder: &Folder) -> Result<()> {
+pub fn listen(address: &str, running: &Arc<RunningJob>, folder: &Folder) -> Result<()> {
     let token = Token::of(folder)?;
     let bound = weir_server::serve(address, running.clone(), token.text().to_string())?;
     note!("metrics at http://{bound}/metrics");

@@ -2,7 +2,7 @@
 //!
 //! One line asks; the answer's last line is `ok`, or `error` and what was wrong. An answer without it was cut off.
 
-use crate::running::Running;
+use crate::running::RunningJob;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_core::error::io;
 use weir_core::{Error, Result};
-use weir_engine::scale::Wanted;
+use weir_engine::scale::TargetParallelism;
 use weir_state::Store;
 
 const SOCKET: &str = "control";
@@ -42,7 +42,7 @@ impl Drop for Answering {
 }
 
 /// Answers from now on, on a thread of its own.
-pub fn answer(folder: &Path, store: &Arc<Store>, job: &str, running: &Arc<Running>) -> Result<Answering> {
+pub fn answer(folder: &Path, store: &Arc<Store>, job: &str, running: &Arc<RunningJob>) -> Result<Answering> {
     let path = folder.join(SOCKET);
     // Left over from a process that was killed: the lock is ours, so nobody listens there.
     let _ = std::fs::remove_file(&path);
@@ -73,7 +73,7 @@ pub fn answer(folder: &Path, store: &Arc<Store>, job: &str, running: &Arc<Runnin
     Ok(Answering { path })
 }
 
-fn reply(stream: &UnixStream, store: &Store, job: &str, running: &Running) -> std::io::Result<()> {
+fn reply(stream: &UnixStream, store: &Store, job: &str, running: &RunningJob) -> std::io::Result<()> {
     stream.set_read_timeout(Some(ASKING))?;
     stream.set_write_timeout(Some(READING))?;
     let mut question = String::new();
@@ -94,7 +94,7 @@ fn reply(stream: &UnixStream, store: &Store, job: &str, running: &Running) -> st
                 Ok(())
             }
             "scale" => {
-                let wanted: Wanted =
+                let wanted: TargetParallelism =
                     serde_json::from_str(rest).map_err(|e| Error::script(e.to_string()).with_source(e))?;
                 told(running.scale(&wanted)?, out)
             }

@@ -4,12 +4,12 @@ use std::io::{Result, Write};
 use weir_core::secrets;
 
 /// Writes log lines, each with one call.
-pub struct Lines {
+pub struct LogLines {
     /// Whether lines are coloured; then the log's own escapes stay, which it takes out of what it is given itself.
     pub colours: bool,
 }
 
-impl Write for Lines {
+impl Write for LogLines {
     fn write(&mut self, line: &[u8]) -> Result<usize> {
         let text = String::from_utf8_lossy(line);
         let shown = if self.colours { secrets::masked(&text) } else { secrets::shown(&text, true) };

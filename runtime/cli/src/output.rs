@@ -1,8 +1,8 @@
 //! What commands write to standard output and standard error.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write, stdout};
-use weir_core::error::Kind;
+use std::io::{self, Write, stdout};
+use weir_core::error::ErrorKind;
 
 /// Writes a line to standard error; when nobody reads that, nobody is told.
 macro_rules! note {
@@ -26,10 +26,10 @@ fn write(text: std::fmt::Arguments<'_>) {
     let mut out = stdout().lock();
     match out.write_fmt(text).and_then(|()| out.flush()) {
         Ok(()) => {}
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(e) => {
             note!("error: standard output cannot be written: {e}");
-            std::process::exit(i32::from(Kind::Io.exit_code()));
+            std::process::exit(i32::from(ErrorKind::Io.exit_code()));
         }
     }
 }

@@ -17,7 +17,7 @@ struct Watched {
 }
 
 /// The display, until it is dropped.
-pub struct Progress {
+pub struct ProgressDisplay {
     watched: Arc<Vec<Watched>>,
     metrics: Metrics,
     started: Instant,
@@ -25,7 +25,7 @@ pub struct Progress {
     thread: Option<JoinHandle<()>>,
 }
 
-struct Sums {
+struct Totals {
     rows_in: u64,
     rows_out: u64,
     bytes: u64,
@@ -33,8 +33,8 @@ struct Sums {
     busiest: Option<(String, f64)>,
 }
 
-fn sums(watched: &[Watched], metrics: &Metrics) -> Sums {
-    let mut s = Sums { rows_in: 0, rows_out: 0, bytes: 0, failed: 0, busiest: None };
+fn sums(watched: &[Watched], metrics: &Metrics) -> Totals {
+    let mut s = Totals { rows_in: 0, rows_out: 0, bytes: 0, failed: 0, busiest: None };
     for w in watched {
         let mut most = 0.0_f64;
         for m in metrics.subtasks(&w.name) {
@@ -51,7 +51,7 @@ fn sums(watched: &[Watched], metrics: &Metrics) -> Sums {
     s
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Begins to show a job.
     pub fn start(graph: &JobGraph, metrics: &Metrics) -> Self {
         let watched: Vec<Watched> = graph
@@ -109,7 +109,7 @@ impl Progress {
                 b.finish_and_clear();
             }
         });
-        Progress { watched, metrics: metrics.clone(), started, done, thread: thread.ok() }
+        ProgressDisplay { watched, metrics: metrics.clone(), started, done, thread: thread.ok() }
     }
 
     /// Ends the display with a summary.
@@ -156,7 +156,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         self.stop();
     }

@@ -18,9 +18,9 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// An entry, which goes when this is dropped.
-pub struct Entry(Option<PathBuf>);
+pub struct RegisteredJob(Option<PathBuf>);
 
-impl Drop for Entry {
+impl Drop for RegisteredJob {
     fn drop(&mut self) {
         if let Some(p) = &self.0 {
             let _ = std::fs::remove_file(p);
@@ -29,11 +29,11 @@ impl Drop for Entry {
 }
 
 /// Enters a job.
-pub fn enter(name: &str, state: &Path) -> Entry {
+pub fn enter(name: &str, state: &Path) -> RegisteredJob {
     let state = std::path::absolute(state).unwrap_or_else(|_| state.to_path_buf());
     let file = folder().map(|f| f.join(format!("{name}.{}", std::process::id())));
     let written = file.filter(|f| std::fs::write(f, state.as_os_str().as_encoded_bytes()).is_ok());
-    Entry(written)
+    RegisteredJob(written)
 }
 
 /// Names and folders of the jobs that were entered, of which some may have been killed since.

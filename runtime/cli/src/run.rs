@@ -2,17 +2,17 @@
 
 use crate::arguments::{Replay, Run, Script};
 use crate::assemble::{Assembled, assemble, assemble_replay};
-use crate::kept::{Kept, records};
 use crate::listening::listen;
 use crate::local;
 use crate::output::line;
-use crate::progress::Progress;
+use crate::progress::ProgressDisplay;
 use crate::registry;
-use crate::running::{Running, sentence};
+use crate::running::{RunningJob, sentence};
 use crate::savepoints;
 use crate::script::read;
 use crate::state;
 use crate::stop_at_end::stop_at_end;
+use crate::stored_state::{StoredState, records};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ use weir_core::graph::JobIdentity;
 use weir_core::metrics::Metrics;
 use weir_core::state::StateBackend;
 use weir_core::{Error, Result};
-use weir_engine::{Control, Options, Records, RestartStrategy, scale};
-use weir_hints::Settings;
+use weir_engine::{Control, JobMetadata, Options, RestartStrategy, scale};
+use weir_hints::AdviceSettings;
 use weir_plan::settings::{self, Strategy};
 use weir_plan::{Together, share};
 use weir_sql::{Compiled, FunctionLoader};
@@ -131,9 +131,9 @@ fn restart_strategy(s: &BTreeMap<String, String>) -> Result<RestartStrategy> {
 }
 
 /// By what the hints are given, under the names of Flink's autoscaler.
-fn scaling(s: &BTreeMap<String, String>) -> Result<Settings> {
-    let (d, target) = (Settings::default(), settings::TARGET.value(s)?);
-    Ok(Settings {
+fn scaling(s: &BTreeMap<String, String>) -> Result<AdviceSettings> {
+    let (d, target) = (AdviceSettings::default(), settings::TARGET.value(s)?);
+    Ok(AdviceSettings {
         target,
         boundary: d.boundary.min(1.0 - target),
         window: settings::WINDOW.value(s)?,
@@ -207,7 +207,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let (run, fresh) = if replays { resume(&folder, &name)? } else { begin(a, &folder, &name, &assembled)? };
     let store = Arc::new(Store::open(&folder, cache / 8)?);
     if !fresh {
-        let mut kept = Kept::read(&store)?;
+        let mut kept = StoredState::read(&store)?;
         if !replays {
             kept.compare(&assembled, a.allow_state_drop)?;
         }
@@ -229,7 +229,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let id = folder.job_id()?;
     let identity = JobIdentity { id: id.clone(), run: run.clone() };
     let advice = scaling(&compiled.settings)?;
-    let running = Running::new(&assembled.graph, identity.clone(), &metrics, &control, &store, advice);
+    let running = RunningJob::new(&assembled.graph, identity.clone(), &metrics, &control, &store, advice);
     let answering = local::answer(folder.path(), &store, &id, &running)?;
     let listed = registry::enter(&name, folder.path());
     if let Some(address) = &a.listen {
@@ -238,7 +238,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
     let watch = running.watch(a.autoscale)?;
     let saving = savepoints::start(&compiled.settings, &source.base, &store, &name, &id)?;
     let backend: Arc<dyn StateBackend> = store;
-    let progress = Progress::start(&assembled.graph, &metrics);
+    let progress = ProgressDisplay::start(&assembled.graph, &metrics);
     let options = Options {
         epoch_interval: interval.max(Duration::from_millis(1)),
         restart,
@@ -247,7 +247,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         job: identity,
         clock: Arc::new(SystemClock),
         // A replay is not all of the job.
-        records: if replays { Records::new() } else { records(&assembled) },
+        records: if replays { JobMetadata::new() } else { records(&assembled) },
     };
     let result = weir_engine::run(&assembled.graph, &backend, &options, &metrics, &control);
     // For those who still wait for it to do something.
@@ -266,7 +266,7 @@ fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
         // The very last step: a process that is killed before it finds the job complete, not new, when it is run again.
         return folder.note(&name, &run, true);
     }
-    tell_passed_over(&assembled);
+    tell_skipped_dead_letters(&assembled);
     note!(
         "{}",
         if replays { "all dead letters are read; run the job to go on" } else { "run it again to go on from here" }
@@ -287,18 +287,24 @@ fn tell_idle(compiled: &Compiled) {
 }
 
 /// Says which dead letters a replay has left alone.
-fn tell_passed_over(assembled: &Assembled) {
-    for (table, statement, n) in assembled.passed_over.all() {
+fn tell_skipped_dead_letters(assembled: &Assembled) {
+    for (table, statement, n) in assembled.skipped_dead_letters.all() {
         let many = if n == 1 { "a dead letter".to_string() } else { format!("{n} dead letters") };
         note!(
-            "passed over in '{table}': {many} of the statement {statement}, which takes none from there in this script: one that was \
+            "skipped in '{table}': {many} of the statement {statement}, which takes none from there in this script: one that was \
              changed is another; replay them with the script as it was"
         );
     }
 }
 
 /// Makes one job of the statements by the state that there is. Gives whether that is another one than if it started anew.
-fn go_on(compiled: &mut Compiled, anew: &Assembled, store: &Store, kept: &Kept<'_>, replays: bool) -> Result<bool> {
+fn go_on(
+    compiled: &mut Compiled,
+    anew: &Assembled,
+    store: &Store,
+    kept: &StoredState<'_>,
+    replays: bool,
+) -> Result<bool> {
     let Together { inserts, places, copies, apart } = share(&compiled.statements, &compiled.settings, kept.places())?;
     compiled.inserts = inserts;
     if replays && !copies.is_empty() {

@@ -14,8 +14,11 @@ use weir_core::state::StateBackend;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
 use weir_engine::Control;
-use weir_engine::scale::{Wanted, groups, most};
-use weir_hints::{Adviser, Demand, Function, Graph, Hint, Observation, Operator, RULES, Settings, Subtask, Work};
+use weir_engine::scale::{TargetParallelism, groups, most};
+use weir_hints::{
+    AdviceSettings, Adviser, Demand, FunctionCounters, Hint, JobModel, Observation, OperatorCounters, OperatorModel,
+    RULES, SubtaskCounters,
+};
 use weir_state::{Archive, Store};
 
 /// From one look at the counters to the next.
@@ -28,7 +31,7 @@ const LOOKS: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running job.
-pub struct Running {
+pub struct RunningJob {
     /// Its name.
     pub name: String,
     identity: JobIdentity,
@@ -43,7 +46,7 @@ pub struct Running {
     looks: Mutex<VecDeque<Observation>>,
 }
 
-impl Running {
+impl RunningJob {
     /// A job that is about to run.
     pub fn new(
         graph: &JobGraph,
@@ -51,10 +54,10 @@ impl Running {
         metrics: &Metrics,
         control: &Arc<Control>,
         store: &Arc<Store>,
-        settings: Settings,
+        settings: AdviceSettings,
     ) -> Arc<Self> {
         let shape = shape(graph, &BTreeMap::new(), metrics);
-        let running = Arc::new(Running {
+        let running = Arc::new(RunningJob {
             name: graph.name.clone(),
             identity,
             graph: graph.clone(),
@@ -125,7 +128,7 @@ impl Running {
                 tracing::info!("hint: {}", sentence(h));
             }
         }
-        let wanted: Wanted =
+        let wanted: TargetParallelism =
             hints.iter().filter(|h| h.desired != h.current).map(|h| (h.operator.clone(), Some(h.desired))).collect();
         if scales && !wanted.is_empty() && !self.control.stops() {
             match self.scale(&wanted) {
@@ -151,7 +154,7 @@ impl Running {
             let source = matches!(n.role, Role::Source(_));
             let subtasks = (0..sizes.get(&n.name).copied().unwrap_or(n.parallelism)).map(|i| {
                 let m = self.metrics.subtask(&n.name, i);
-                Subtask {
+                SubtaskCounters {
                     rows_in: (if source { m.rows_out.get() } else { m.rows_in.get() }) as f64,
                     rows_out: m.rows_out.get() as f64,
                     busy: m.busy.get(),
@@ -161,7 +164,7 @@ impl Running {
                     queue: m.queue.get() as f64 / (m.queue_room.get() as f64).max(1.0),
                 }
             });
-            Work {
+            OperatorCounters {
                 subtasks: subtasks.collect(),
                 lag: self.metrics.lag(&n.name).map(|l| l as f64),
                 delivering: self.metrics.sink_delivery(&n.name).get_sample_sum(),
@@ -173,7 +176,7 @@ impl Running {
         });
         let function = |name: String| {
             let m = self.metrics.function(&name);
-            let f = Function { rows: m.rows.get() as f64, time: m.time.get_sample_sum() };
+            let f = FunctionCounters { rows: m.rows.get() as f64, time: m.time.get_sample_sum() };
             (name, f)
         };
         Observation {
@@ -210,14 +213,14 @@ impl Running {
         let seconds = first.zip(last).map_or(0.0, |(a, b)| (b.at - a.at).as_secs_f64());
         let (sizes, event_times) = (self.control.parallelism(), self.metrics.event_times());
         let operators = self.graph.nodes.iter().enumerate().map(|(i, n)| {
-            let rate = |f: &dyn Fn(&Subtask) -> f64| {
+            let rate = |f: &dyn Fn(&SubtaskCounters) -> f64| {
                 let sum = |o: Option<&Observation>| {
                     o.and_then(|o| o.work.get(i)).map_or(0.0, |w| w.subtasks.iter().map(f).sum::<f64>())
                 };
                 if seconds > 0.0 { ((sum(last) - sum(first)) / seconds).max(0.0) } else { 0.0 }
             };
             let n_subtasks = sizes.get(&n.name).copied().unwrap_or(n.parallelism);
-            let part = |f: &dyn Fn(&Subtask) -> f64| (rate(f) / n_subtasks.max(1) as f64).min(1.0);
+            let part = |f: &dyn Fn(&SubtaskCounters) -> f64| (rate(f) / n_subtasks.max(1) as f64).min(1.0);
             let all = self.metrics.subtasks(&n.name);
             let (busy, back) = (part(&|s| s.busy), part(&|s| s.back_pressured));
             json!({
@@ -268,7 +271,7 @@ impl Running {
     }
 
     /// Gives operators other parallelisms, and says what has become of it.
-    pub fn scale(&self, wanted: &Wanted) -> Result<Value> {
+    pub fn scale(&self, wanted: &TargetParallelism) -> Result<Value> {
         if wanted.is_empty() {
             return Err(Error::script("nothing is to be scaled").hint("name operators and numbers: OPERATOR=4"));
         }
@@ -300,24 +303,24 @@ impl Running {
     }
 }
 
-impl weir_server::Job for Running {
+impl weir_server::Job for RunningJob {
     fn metrics(&self) -> String {
         self.metrics.text()
     }
     fn ready(&self) -> std::result::Result<(), String> {
-        Running::ready(self)
+        RunningJob::ready(self)
     }
     fn describe(&self) -> Value {
-        Running::describe(self)
+        RunningJob::describe(self)
     }
     fn stop(&self) {
-        Running::stop(self);
+        RunningJob::stop(self);
     }
     fn savepoint(&self, target: &str) -> Result<Value> {
-        Running::savepoint(self, target)
+        RunningJob::savepoint(self, target)
     }
     fn scale(&self, wanted: BTreeMap<String, Option<usize>>) -> Result<Value> {
-        Running::scale(self, &wanted)
+        RunningJob::scale(self, &wanted)
     }
 }
 
@@ -350,25 +353,27 @@ pub fn line(operator: &str, rule: &str, current: usize, desired: usize, reason: 
 }
 
 /// What is wanted, in a line.
-fn listed(wanted: &Wanted) -> String {
+fn listed(wanted: &TargetParallelism) -> String {
     let one =
         |(name, n): (&String, &Option<usize>)| format!("{name}={}", n.map_or("script".to_string(), |n| n.to_string()));
     wanted.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The job as the advice sees it.
-fn shape(graph: &JobGraph, sizes: &BTreeMap<String, usize>, metrics: &Metrics) -> Graph {
+fn shape(graph: &JobGraph, sizes: &BTreeMap<String, usize>, metrics: &Metrics) -> JobModel {
     let (groups, most) = (groups(graph), most(graph));
     let operators = graph.nodes.iter().enumerate().map(|(i, n)| {
         let (role, demand, functions) = match &n.role {
             Role::Source(s) if s.partitions().is_some() || metrics.lag(&n.name).is_some() => {
-                (weir_hints::Role::Source, Demand::Lag, vec![])
+                (weir_hints::OperatorRole::Source, Demand::Lag, vec![])
             }
-            Role::Source(s) => (weir_hints::Role::Source, s.rate().map_or(Demand::Unbounded, Demand::Rate), vec![]),
-            Role::Operator(o) => (weir_hints::Role::Operator, Demand::Unbounded, o.functions()),
-            Role::Sink(_) => (weir_hints::Role::Sink, Demand::Unbounded, vec![]),
+            Role::Source(s) => {
+                (weir_hints::OperatorRole::Source, s.rate().map_or(Demand::Unbounded, Demand::Rate), vec![])
+            }
+            Role::Operator(o) => (weir_hints::OperatorRole::Operator, Demand::Unbounded, o.functions()),
+            Role::Sink(_) => (weir_hints::OperatorRole::Sink, Demand::Unbounded, vec![]),
         };
-        Operator {
+        OperatorModel {
             name: n.name.clone(),
             role,
             parallelism: sizes.get(&n.name).copied().unwrap_or(n.parallelism),
@@ -379,5 +384,5 @@ fn shape(graph: &JobGraph, sizes: &BTreeMap<String, usize>, metrics: &Metrics) -
             group: groups[i],
         }
     });
-    Graph { operators: operators.collect() }
+    JobModel { operators: operators.collect() }
 }

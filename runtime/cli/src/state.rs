@@ -84,7 +84,7 @@ pub fn run(a: &State) -> Result<()> {
 
 /// Writes a job's state, of the process that runs it, or of its folder. Gives the number of keys.
 fn export(path: &Path, out: &mut dyn Write) -> Result<usize> {
-    let mut counted = Lines { inner: out, lines: 0 };
+    let mut counted = LineCount { inner: out, lines: 0 };
     if let Some(answer) = local::ask(path, "export", &mut counted) {
         answer?;
     } else {
@@ -133,12 +133,12 @@ pub fn savepoint(a: &Savepoint) -> Result<()> {
 }
 
 /// Counts the lines that pass.
-struct Lines<'a> {
+struct LineCount<'a> {
     inner: &'a mut dyn Write,
     lines: usize,
 }
 
-impl Write for Lines<'_> {
+impl Write for LineCount<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let n = self.inner.write(bytes)?;
         self.lines += bytes[..n].iter().filter(|b| **b == b'\n').count();

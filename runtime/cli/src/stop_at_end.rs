@@ -44,7 +44,7 @@ impl SourceFactory for Ending {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let place = (self.node, context.subtask);
         let (done, subtasks, control) = (self.done.clone(), self.subtasks, self.control.clone());
-        Ok(Box::new(Subtask { inner: self.inner.open(context)?, place, done, subtasks, control }))
+        Ok(Box::new(BoundedSource { inner: self.inner.open(context)?, place, done, subtasks, control }))
     }
     fn partitions(&self) -> Option<usize> {
         self.inner.partitions()
@@ -60,7 +60,7 @@ impl SourceFactory for Ending {
     }
 }
 
-struct Subtask {
+struct BoundedSource {
     inner: Box<dyn Source>,
     place: (usize, usize),
     done: Done,
@@ -68,7 +68,7 @@ struct Subtask {
     control: Arc<Control>,
 }
 
-impl Source for Subtask {
+impl Source for BoundedSource {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
         let polled = self.inner.poll(out)?;
         if polled != Polled::End {

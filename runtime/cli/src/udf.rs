@@ -12,7 +12,7 @@ use weir_core::function_options::{ASSETS, NETWORK};
 use weir_core::metrics::Metrics;
 use weir_core::{Error, Result, SqlType, TypeKind, Value, builder};
 use weir_expr::{EvalContext, OnError, Session};
-use weir_udf_host::{Cache, Component, Kind, Limits, Loaded, UserFunction, build, template};
+use weir_udf_host::{Cache, Component, Limits, Loaded, SourceKind, WasmFunction, build, template};
 
 /// Does what was asked, on a thread with room for a guest's stack.
 pub fn run(a: &Udf) -> Result<()> {
@@ -80,7 +80,7 @@ fn act(a: &Udf) -> Result<()> {
 }
 
 /// Calls a function on rows of arguments, and prints what comes of each.
-fn test(f: &UserFunction, rows: &[Vec<Json>]) -> Result<()> {
+fn test(f: &WasmFunction, rows: &[Vec<Json>]) -> Result<()> {
     let results = results(f, rows)?;
     let failed = results.iter().filter(|r| r.is_err()).count();
     for result in results {
@@ -93,7 +93,7 @@ fn test(f: &UserFunction, rows: &[Vec<Json>]) -> Result<()> {
 }
 
 /// For each row of arguments the result as text, or why there is none.
-fn results(f: &UserFunction, rows: &[Vec<Json>]) -> Result<Vec<std::result::Result<String, String>>> {
+fn results(f: &WasmFunction, rows: &[Vec<Json>]) -> Result<Vec<std::result::Result<String, String>>> {
     let (args, types) = columns(rows)?;
     let (out, ty, mut errors) = call(f, &args, &types, rows.len())?;
     let result = |row: usize| match errors.remove(&(row as u32)) {
@@ -117,7 +117,7 @@ struct Case {
 }
 
 /// Calls a function on the cases of a file, and says which of them it does not pass.
-fn test_cases(f: &UserFunction, path: &Path) -> Result<()> {
+fn test_cases(f: &WasmFunction, path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path);
     let text =
         text.map_err(|e| Error::script(format!("the cases in {} cannot be read", path.display())).caused_by(e))?;
@@ -211,8 +211,8 @@ fn new(name: &str, language: Language) -> Result<()> {
         );
     }
     let (kind, word, file) = match language {
-        Language::Rust => (Kind::Rust, "RUST", name.to_string()),
-        Language::Python => (Kind::Python, "PYTHON", format!("{name}.py")),
+        Language::Rust => (SourceKind::Rust, "RUST", name.to_string()),
+        Language::Python => (SourceKind::Python, "PYTHON", format!("{name}.py")),
     };
     let mut files = template(name, kind);
     files.push((
@@ -263,7 +263,7 @@ fn one(
     function: Option<&str>,
     options: &BTreeMap<String, String>,
     on_error: OnError,
-) -> Result<UserFunction> {
+) -> Result<WasmFunction> {
     let (loaded, _, limits) = load(path, options)?;
     loaded.function(function.unwrap_or_default(), on_error, None, &limits)
 }
@@ -316,7 +316,7 @@ fn columns(rows: &[Vec<Json>]) -> Result<(Vec<arrow::array::ArrayRef>, Vec<SqlTy
 
 type Called = (arrow::array::ArrayRef, SqlType, BTreeMap<u32, String>);
 
-fn call(f: &UserFunction, args: &[arrow::array::ArrayRef], types: &[SqlType], rows: usize) -> Result<Called> {
+fn call(f: &WasmFunction, args: &[arrow::array::ArrayRef], types: &[SqlType], rows: usize) -> Result<Called> {
     let (casts, ty, function) = f.bind(types)?;
     let mut context = EvalContext::new(Arc::new(Session::default()));
     context.on_error = OnError::Null;

@@ -6,7 +6,7 @@ use weir_core::graph::{CommitMarker, JobIdentity};
 use weir_core::{Error, Result};
 
 /// What a system outside says that it has: who wrote to it last, and the epoch it was given last.
-pub(crate) type Found = Option<(String, u64)>;
+pub(crate) type FoundMarker = Option<(String, u64)>;
 
 /// Who writes to a system outside, as its mark has it: the run, and which process of those that have its state. One that has slept
 /// while another took over finds the other's name there.
@@ -33,7 +33,12 @@ pub(crate) enum Delivered {
 ///
 /// # Errors
 /// When they are not of one history.
-pub(crate) fn reconcile(what: &str, job: &JobIdentity, found: Found, mark: Option<CommitMarker>) -> Result<Delivered> {
+pub(crate) fn reconcile(
+    what: &str,
+    job: &JobIdentity,
+    found: FoundMarker,
+    mark: Option<CommitMarker>,
+) -> Result<Delivered> {
     match (found.as_ref().map(|(owner, epoch)| (run_of(owner), *epoch)), mark) {
         (Some((run, epoch)), Some(m)) if run == job.run => {
             if epoch == m.epoch.0 || epoch == m.previous.0 {

@@ -35,12 +35,12 @@ pub(crate) struct Http {
 }
 
 /// What came back.
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub status: u16,
     pub body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub fn good(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -100,7 +100,7 @@ impl Http {
     ///
     /// # Errors
     /// When no answer came, or the service is busy or broken to the end.
-    pub fn send(&self, make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder) -> Result<Answer> {
+    pub fn send(&self, make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder) -> Result<HttpResponse> {
         self.send_until(make, |a| a.status != 429 && a.status < 500)
     }
 
@@ -111,9 +111,9 @@ impl Http {
     pub fn send_until(
         &self,
         make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder,
-        last: impl Fn(&Answer) -> bool,
-    ) -> Result<Answer> {
-        let once = || -> Result<Answer> {
+        last: impl Fn(&HttpResponse) -> bool,
+    ) -> Result<HttpResponse> {
+        let once = || -> Result<HttpResponse> {
             let mut request = make(&self.client);
             if let Some((name, password)) = &self.user {
                 request = request.basic_auth(name, password.as_ref());
@@ -144,14 +144,14 @@ impl Http {
     }
 
     /// An answer whole. The client's own time-out is one of each read, which a service that trickles never meets.
-    fn read(&self, mut response: Response, begun: Instant) -> Result<Answer> {
+    fn read(&self, mut response: Response, begun: Instant) -> Result<HttpResponse> {
         let status = response.status().as_u16();
         let mut body = vec![];
         let mut piece = [0; 16 << 10];
         loop {
             let n = response.read(&mut piece).map_err(|e| self.fails(&e.to_string()).with_source(e))?;
             if n == 0 {
-                return Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() });
+                return Ok(HttpResponse { status, body: String::from_utf8_lossy(&body).into_owned() });
             }
             body.extend_from_slice(&piece[..n]);
             if body.len() > LARGEST {

@@ -28,9 +28,9 @@ mod text_columns;
 mod tls;
 mod webhook;
 
-pub use format::{Bad, Decoder, Progress};
+pub use format::{BadRecord, DecodeProgress, Decoder};
 pub use options::TableSpec;
-pub use replay::{Letters, PassedOver};
+pub use replay::{ReplayInput, SkippedDeadLetters};
 
 use format::FORMATS;
 use registered::Connector;
@@ -133,17 +133,21 @@ pub fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>>
 }
 
 /// Makes the operator that turns dead letters, as rows of `record` and maybe `headers`, into rows of the table. Letters of other
-/// statements are left to those, where the headers say whose they are; what no statement takes is counted in `passed`.
+/// statements are left to those, where the headers say whose they are; what no statement takes is counted in `skipped`.
 ///
 /// # Errors
 /// When the records alone do not make the table's rows, or the table's format is wrong.
-pub fn replay(table: &TableSpec, letters: Vec<Letters>, passed: Arc<PassedOver>) -> Result<Arc<dyn OperatorFactory>> {
+pub fn replay(
+    table: &TableSpec,
+    inputs: Vec<ReplayInput>,
+    skipped: Arc<SkippedDeadLetters>,
+) -> Result<Arc<dyn OperatorFactory>> {
     let Some(record) = connector(table)?.record else {
         let e =
             format!("dead letters of '{}' ({}) hold no records, and cannot be replayed", table.name, table.connector());
         return Err(Error::script(e).at(table.place));
     };
-    replay::replay(table, record(table)?, letters, passed)
+    replay::replay(table, record(table)?, inputs, skipped)
 }
 
 /// A gzipped file's contents.

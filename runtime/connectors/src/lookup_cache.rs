@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 use weir_core::option_spec::{Opt, OptionSpec, Role};
 use weir_core::{Result, choice, options};
-use weir_operators::lookup::Cache;
+use weir_operators::lookup::LookupCacheOptions;
 
 choice! {
     enum Remembers { Nothing = "NONE", Part = "PARTIAL" }
@@ -40,7 +40,7 @@ pub(crate) const IDLE: &[OptionSpec] =
 ///
 /// # Errors
 /// When one is wrong.
-pub(crate) fn cache(table: &TableSpec) -> Result<Cache> {
+pub(crate) fn cache(table: &TableSpec) -> Result<LookupCacheOptions> {
     let rows = table.get(&MAX_ROWS)?.or(table.get(&OLD_ROWS)?).and_then(NonZeroUsize::new);
     let max_rows = match table.get(&CACHE)? {
         None => rows,
@@ -51,7 +51,7 @@ pub(crate) fn cache(table: &TableSpec) -> Result<Cache> {
         let of_cache = [OLD_TTL.key(), OLD_MISSING.key(), AFTER_WRITE.key(), AFTER_ACCESS.key(), MISSING.key()];
         table.idle(&of_cache, "nothing is remembered without 'lookup.cache' = 'PARTIAL'");
     }
-    Ok(Cache {
+    Ok(LookupCacheOptions {
         max_rows,
         after_write: table.get(&AFTER_WRITE)?.or(table.get(&OLD_TTL)?),
         after_access: table.get(&AFTER_ACCESS)?,

@@ -15,7 +15,7 @@ type MakeSink = fn(&TableSpec) -> Result<Arc<dyn SinkFactory>>;
 type MakeLookup = fn(&TableSpec, &[usize]) -> Result<Arc<dyn LookupTable>>;
 
 /// What a record alone makes of a table: columns, their format, and what the format's options may begin with.
-pub(crate) type Record = (Vec<usize>, String, &'static str);
+pub(crate) type RecordFormat = (Vec<usize>, String, &'static str);
 
 /// A connector.
 pub(crate) struct Connector {
@@ -24,7 +24,7 @@ pub(crate) struct Connector {
     pub sink: Option<MakeSink>,
     pub lookup: Option<MakeLookup>,
     /// Says what a record alone makes of a table's rows, by which dead letters are read again.
-    pub record: Option<fn(&TableSpec) -> Result<Record>>,
+    pub record: Option<fn(&TableSpec) -> Result<RecordFormat>>,
 }
 
 impl Connector {

@@ -1,8 +1,8 @@
-//! Dead letters as what they were: their records are read again, in the table's format, for the statement that they failed in.
+//! Replay of dead letters: their records are decoded again, in the table's format, for the statement in which they failed.
 
-use crate::format::{Decoder, DecoderFactory, Failure, Refused, Rows, decoder, without};
+use crate::format::{DecodeError, Decoder, DecoderFactory, Refused, RowBuilder, decoder, without};
 use crate::options::TableSpec;
-use crate::registered::Record;
+use crate::registered::RecordFormat;
 use arrow::array::{ArrayRef, new_null_array};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -12,20 +12,21 @@ use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_operators::calc::{ORIGIN, STATEMENT};
 
-/// The letters that none of a script's statements took, by the table that they are in and the statement that they are of.
+/// Counts the dead letters that a replay skips because no statement of the script takes them, by table and by the statement in
+/// which they failed.
 #[derive(Default)]
-pub struct PassedOver {
-    /// How many, by the operators that read the table, each of which sees all of them.
+pub struct SkippedDeadLetters {
+    /// The number for each operator that reads the table. Each of them sees every dead letter.
     counted: Mutex<BTreeMap<(String, String), BTreeMap<String, u64>>>,
 }
 
-impl PassedOver {
+impl SkippedDeadLetters {
     fn count(&self, table: &str, statement: String, operator: &str, n: u64) {
         let mut all = locked(&self.counted);
         *all.entry((table.to_string(), statement)).or_default().entry(operator.to_string()).or_default() += n;
     }
 
-    /// The tables and the statements, and how many letters of each there were.
+    /// Tables and statements, with the number of dead letters skipped for each.
     pub fn all(&self) -> Vec<(String, String, u64)> {
         let all = locked(&self.counted);
         let most = |of: &BTreeMap<String, u64>| of.values().copied().max().unwrap_or(0);
@@ -33,13 +34,13 @@ impl PassedOver {
     }
 }
 
-/// A table of dead letters, and the statements of the script that take letters from it.
-pub type Letters = (String, BTreeSet<String>);
+/// A dead-letter table, and the statements of the script that replay dead letters from it.
+pub type ReplayInput = (String, BTreeSet<String>);
 
 struct Replay {
-    /// What the operator reads, by its inputs.
-    letters: Vec<Letters>,
-    passed: Arc<PassedOver>,
+    /// The dead-letter table of each input.
+    inputs: Vec<ReplayInput>,
+    skipped: Arc<SkippedDeadLetters>,
     /// Its own name.
     uid: String,
     value: DecoderFactory,
@@ -51,9 +52,9 @@ struct Replay {
 /// See [`crate::replay`]; `record` is what a record alone makes of the table.
 pub(crate) fn replay(
     table: &TableSpec,
-    (fields, format, prefix): Record,
-    letters: Vec<Letters>,
-    passed: Arc<PassedOver>,
+    (fields, format, prefix): RecordFormat,
+    inputs: Vec<ReplayInput>,
+    skipped: Arc<SkippedDeadLetters>,
 ) -> Result<Arc<dyn OperatorFactory>> {
     let value = decoder(table, &format, prefix, &fields)?;
     let mut read: Vec<usize> = table.columns.clone();
@@ -67,16 +68,16 @@ pub(crate) fn replay(
             return Err(e.at(table.place).hint("with 'value.fields-include' = 'ALL' the record has it as well"));
         }
     }
-    Ok(Arc::new(Replay { letters, passed, uid: table.uid.clone(), value, schema: table.projected(), from }))
+    Ok(Arc::new(Replay { inputs, skipped, uid: table.uid.clone(), value, schema: table.projected(), from }))
 }
 
 impl OperatorFactory for Replay {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         Ok(Box::new(ReplayOperator {
-            letters: self.letters.clone(),
-            passed: self.passed.clone(),
+            inputs: self.inputs.clone(),
+            skipped: self.skipped.clone(),
             uid: self.uid.clone(),
-            strange: BTreeMap::new(),
+            unclaimed: BTreeMap::new(),
             decoder: self.value.decoder(),
             of_value: self.value.schema.clone(),
             on_error: self.value.on_error,
@@ -89,11 +90,11 @@ impl OperatorFactory for Replay {
 }
 
 struct ReplayOperator {
-    letters: Vec<Letters>,
-    passed: Arc<PassedOver>,
+    inputs: Vec<ReplayInput>,
+    skipped: Arc<SkippedDeadLetters>,
     uid: String,
-    /// The letters since the last epoch that no statement takes, by input and statement.
-    strange: BTreeMap<(usize, String), u64>,
+    /// The dead letters skipped since the last epoch, by input and statement.
+    unclaimed: BTreeMap<(usize, String), u64>,
     decoder: Box<dyn Decoder>,
     of_value: Schema,
     on_error: weir_expr::OnError,
@@ -103,7 +104,7 @@ struct ReplayOperator {
     context: SubtaskContext,
 }
 
-/// A header of a letter, as text.
+/// A header of a dead letter, as text.
 fn header(headers: &Value<'_>, name: &str) -> Option<String> {
     let Value::Map(items) = headers else { return None };
     let (_, v) = items.iter().find(|(k, _)| k.as_bytes() == Some(name.as_bytes()))?;
@@ -112,34 +113,34 @@ fn header(headers: &Value<'_>, name: &str) -> Option<String> {
 
 impl Operator for ReplayOperator {
     fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let mut rows = Rows::new(&self.of_value);
-        let mut letters: Vec<u32> = vec![];
+        let mut rows = RowBuilder::new(&self.of_value);
+        let mut from_rows: Vec<u32> = vec![];
         let metrics = self.context.metrics.clone();
         let mut refused = Refused::new(self.on_error, &metrics, &self.statement);
         for row in 0..batch.rows() {
             let record = Value::read(batch.data.column(0), row);
             let headers = batch.data.columns().get(1).map_or(Value::Null, |h| Value::read(h, row));
             if let Some(of) = header(&headers, STATEMENT).filter(|s| *s != self.statement) {
-                if self.letters.get(input).is_some_and(|(_, known)| !known.contains(&of)) {
-                    *self.strange.entry((input, of)).or_default() += 1;
+                if self.inputs.get(input).is_some_and(|(_, known)| !known.contains(&of)) {
+                    *self.unclaimed.entry((input, of)).or_default() += 1;
                 }
                 continue;
             }
             let record = record.as_bytes().unwrap_or_default();
             let height = rows.height;
             let read = self.decoder.record(record, &mut rows);
-            letters.resize(rows.height, row as u32);
+            from_rows.resize(rows.height, row as u32);
             rows.close(height, row, read.is_ok());
             match read {
                 Ok(()) => {}
-                Err(Failure::Job(e)) => return Err(e),
-                Err(Failure::Record(why)) => {
+                Err(DecodeError::Job(e)) => return Err(e),
+                Err(DecodeError::Record(why)) => {
                     refused
                         .add(why, record, || header(&headers, ORIGIN).unwrap_or_else(|| "a dead letter".to_string()))?;
                 }
             }
         }
-        refused.finish(out)?;
+        refused.finish(&*self.context.clock, out)?;
         metrics.nulled.inc_by(rows.nulled);
         metrics.skipped.inc_by(rows.skipped);
         let (dropped, height) = (std::mem::take(&mut rows.dropped), rows.height);
@@ -152,7 +153,7 @@ impl Operator for ReplayOperator {
                 from.map_or_else(|| new_null_array(&f.ty.arrow(), height), |i| value.data.column(i).clone())
             })
             .collect();
-        let origins = batch.origins.as_ref().map(|o| o.take(letters.into_iter()));
+        let origins = batch.origins.as_ref().map(|o| o.take(from_rows.into_iter()));
         let made =
             Batch::from_columns(self.schema.arrow(), columns, height)?.with_kinds(value.kinds).with_origins(origins);
         out.emit(without(made, &dropped)?);
@@ -160,9 +161,9 @@ impl Operator for ReplayOperator {
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
-        for ((input, statement), n) in std::mem::take(&mut self.strange) {
-            if let Some((table, _)) = self.letters.get(input) {
-                self.passed.count(table, statement, &self.uid, n);
+        for ((input, statement), n) in std::mem::take(&mut self.unclaimed) {
+            if let Some((table, _)) = self.inputs.get(input) {
+                self.skipped.count(table, statement, &self.uid, n);
             }
         }
         Ok(Changes::default())

@@ -6,16 +6,16 @@ use crate::option_spec::{FormatOf, Opt, OptionSpec, Role, Shown, Type};
 use crate::{Error, Result, SqlType};
 use std::collections::BTreeMap;
 
-/// What comes or goes.
+/// Which changes a table brings or takes: its changelog mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changelog {
-    /// Rows that come only.
+    /// Insertions only.
     InsertOnly,
-    /// Rows that replace the one before with their key, and keys that go.
+    /// Upserts: rows that replace the previous one of their key, and deletions of keys.
     Upsert,
-    /// Rows that come, change and go.
+    /// All changes: insertions, updates and deletions.
     All,
-    /// What the format has.
+    /// What the table's format says.
     OfFormat,
 }
 
@@ -31,18 +31,18 @@ impl Changelog {
     }
 }
 
-/// What a table's primary key is to a connector.
+/// What a connector does with a primary key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrimaryKey {
-    /// It need not be there.
+    /// It is optional.
     Optional,
     /// A table must have one.
     Required,
-    /// A sink without one takes that of a query whose results change.
+    /// It is optional; a sink without one uses the key of the query if its results change.
     OfQuery,
 }
 
-/// What of a record, or of what it is in, a column may stand for beside the record's fields.
+/// A metadata column: something about a record beside its fields, such as its offset.
 #[derive(Debug, Clone, Copy)]
 pub struct Metadata {
     /// Its name.
@@ -62,7 +62,7 @@ impl Metadata {
     pub const fn written(key: &'static str, ty: fn() -> SqlType) -> Self {
         Metadata { key, ty, writable: true }
     }
-    /// The metadata of a list that says of each what it is read from.
+    /// The metadata of a list of pairs of metadata and what it is read from.
     pub const fn of<T: Copy, const N: usize>(all: &[(Metadata, T); N]) -> [Metadata; N] {
         let mut out = [all[0].0; N];
         let mut i = 0;
@@ -76,52 +76,52 @@ impl Metadata {
 
 /// What a descriptor is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DescriptorKind {
     /// A connector: where rows come from or go to.
     Connector,
-    /// A format: how a record has its row.
+    /// A format: how a record encodes a row.
     Format,
 }
 
-/// A connector or a format.
+/// The description of a connector or a format, from which SQL, `weir describe`, error hints and the book's tables are made.
 #[derive(Debug)]
 pub struct Descriptor {
     /// Which of the two.
-    pub kind: Kind,
+    pub kind: DescriptorKind,
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// What it does, in a few words.
     pub help: &'static str,
-    /// What it gives as a source; none when it is none.
+    /// The changelog mode of a source; none if it cannot be a source.
     pub reads: Option<Changelog>,
-    /// What it takes as a sink; none when it is none.
+    /// The changelog mode of a sink; none if it cannot be a sink.
     pub writes: Option<Changelog>,
-    /// Whether rows are looked up in it.
+    /// Whether it can be a lookup table.
     pub looks_up: bool,
-    /// Its options, in groups that it may share with others. A format's have their names without its own.
+    /// Its options, in groups that it may share with others. Options of a format are named without the format's own name.
     pub options: &'static [&'static [OptionSpec]],
-    /// Its metadata.
+    /// Its metadata columns.
     pub metadata: &'static [Metadata],
-    /// What the metadata of its format begins with, if a column can stand for such.
+    /// The prefix of the format's metadata columns (`value.`), if tables can have these.
     pub metadata_of_format: Option<&'static str>,
-    /// What a primary key is to it.
+    /// What it does with a primary key.
     pub key: PrimaryKey,
-    /// Whether a row can fail without the others.
+    /// Whether a single row can fail, so that tables have `on-error`.
     pub rows_fail: bool,
-    /// Whether a sink's dead letters go to a table of the same system.
+    /// Whether a sink writes its dead letters itself, to a table of the same system.
     pub own_dead_letters: bool,
-    /// The options by which a table of dead letters is read from its beginning to its end of now; none if it cannot be.
+    /// The options with which a dead-letter table is read from its beginning to its present end; empty if it cannot be replayed.
     pub replayed_with: &'static [(&'static str, &'static str)],
-    /// Whether records of a format are lines of text.
+    /// Whether each record of the format is a line of text.
     pub lines: bool,
-    /// How a table of it is declared.
+    /// An example of a table's declaration. Tests compile it.
     pub example: &'static str,
 }
 
 impl Descriptor {
-    /// A connector that is nothing yet.
+    /// A connector without any role.
     pub const CONNECTOR: Descriptor = Descriptor {
-        kind: Kind::Connector,
+        kind: DescriptorKind::Connector,
         name: "",
         help: "",
         reads: None,
@@ -137,9 +137,9 @@ impl Descriptor {
         lines: false,
         example: "",
     };
-    /// A format that reads and writes lines, of rows that come.
+    /// A format that reads and writes insertions, each record a line of text.
     pub const FORMAT: Descriptor = Descriptor {
-        kind: Kind::Format,
+        kind: DescriptorKind::Format,
         reads: Some(Changelog::InsertOnly),
         writes: Some(Changelog::InsertOnly),
         lines: true,
@@ -151,12 +151,12 @@ impl Descriptor {
         self.options.iter().flat_map(|group| group.iter())
     }
 
-    /// The option of a name. One that is just of this name goes before what stands for many.
+    /// The option of a name. An exact name goes before a pattern such as `properties.*`.
     pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
         self.options().find(|o| o.key == key).or_else(|| self.options().find(|o| o.is(key)))
     }
 
-    /// Whether a table of it can be that.
+    /// Whether it can have a role.
     pub fn is(&self, role: Role) -> bool {
         match role {
             Role::Source => self.reads.is_some(),
@@ -190,7 +190,7 @@ impl Registry {
         self.formats.iter().find(|d| d.name == name).copied()
     }
 
-    /// What a table without a connector is told.
+    /// The error of a table without a connector.
     pub fn hint_of_connectors(&self) -> String {
         format!("add WITH ('connector' = 'filesystem', …); there are {}", names(self.connectors.iter()))
     }
@@ -225,7 +225,7 @@ impl Registry {
         Ok(Described { connector, formats })
     }
 
-    /// What is known of a table's options, where its connector is known; formats that there are not are left out.
+    /// The connector and formats of a table as far as they are known; unknown formats are left out.
     pub fn known(&self, options: &BTreeMap<String, String>) -> Option<Described> {
         let connector = self.connector(options.get(CONNECTOR.key())?)?;
         let formats = formats_of(connector, options).filter_map(|(_, of, f)| Some((of, self.format(f)?)));
@@ -414,17 +414,17 @@ impl Described {
 }
 
 crate::choice! {
-    /// What becomes of rows that fail.
+    /// What happens to rows that fail.
     #[derive(Default, Hash)]
     pub enum OnError {
         /// The job ends.
         #[default]
         Fail = "fail",
-        /// The row is left out and counted.
+        /// The row is skipped and counted.
         Skip = "skip",
-        /// What failed is NULL.
+        /// The value that failed becomes NULL.
         Null = "null",
-        /// The row goes to a table of dead letters.
+        /// The row goes to the dead-letter table.
         DeadLetter = "dead-letter",
     }
 }
@@ -471,7 +471,7 @@ pub const LEGACY: &[OptionSpec] = &[
     OptionSpec::idle("update-mode", OLDER),
 ];
 
-/// Whether an option's value is not to be shown in messages.
+/// Whether an option's value is a secret, which messages must not show.
 pub fn is_secret(option: Option<&OptionSpec>, key: &str) -> bool {
     match option.map(|o| o.shown) {
         Some(Shown::Secret) => true,

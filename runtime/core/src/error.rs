@@ -10,36 +10,36 @@ use std::sync::Arc;
 /// The result of everything that can fail in Weir.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of thing went wrong; decides the exit code and whether a restart can help.
+/// The kind of an error. It decides the exit code, and whether a retry can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The job's script or its options are wrong.
     Script,
-    /// A record could not be read, evaluated or written, and the policy says that this ends the job.
+    /// A record could not be read, evaluated or written, and `on-error` says that this ends the job.
     Data,
-    /// A function trapped, broke its limits or the contract.
+    /// A function trapped, exceeded its limits or violated the contract.
     Function,
     /// The state folder is in use, damaged, or belongs to something else.
     State,
-    /// A file, a pipe or a server failed; trying again may help.
+    /// A file, a pipe or a server failed; a retry may help.
     Io,
     /// A tool that is needed to build something is missing or failed.
     Tool,
-    /// A mistake of Weir's own.
+    /// A bug in Weir: an invariant does not hold.
     Internal,
 }
 
-impl Kind {
-    /// The process's exit code for an error of this kind; the table stands in the documentation.
+impl ErrorKind {
+    /// The exit code of the process for an error of this kind. The reference has the table.
     pub fn exit_code(self) -> u8 {
         match self {
-            Kind::Script => 2,
-            Kind::Data => 3,
-            Kind::Function => 4,
-            Kind::State => 5,
-            Kind::Io => 6,
-            Kind::Tool => 7,
-            Kind::Internal => 70,
+            ErrorKind::Script => 2,
+            ErrorKind::Data => 3,
+            ErrorKind::Function => 4,
+            ErrorKind::State => 5,
+            ErrorKind::Io => 6,
+            ErrorKind::Tool => 7,
+            ErrorKind::Internal => 70,
         }
     }
 }
@@ -53,10 +53,10 @@ pub struct Place {
     pub column: u64,
 }
 
-/// An error: what was wrong, where, what to do about it, what it came from, and whether trying again can help.
+/// An error: what is wrong, where, what to do about it, its cause, and whether a retry can help.
 ///
-/// Its `Display` tells the whole story, what it came from included; [`std::error::Error::source`] is the same chain link by link.
-/// Both are without secrets, as is `Debug`.
+/// `Display` shows all of it, including the cause; [`std::error::Error::source`] is the chain of causes. Secrets are removed from
+/// both, and from `Debug`.
 ///
 /// # Examples
 /// ```
@@ -70,76 +70,75 @@ pub struct Place {
 #[derive(Clone)]
 pub struct Error {
     /// What kind of error this is.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// What was wrong, in lower case and without a full stop.
     pub message: String,
     /// Where in the script, if it was there.
     pub place: Option<Place>,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Where in Weir's own source an invariant was found broken.
+    /// For a bug: the place in Weir's source code where the invariant was found broken.
     raised: Option<&'static Location<'static>>,
-    /// Whether trying again is known not to help, whatever the kind.
+    /// Whether a retry is known not to help, whatever the kind.
     permanent: bool,
     cause: Option<Arc<Cause>>,
 }
 
 impl Error {
     /// An error of a kind.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error { kind, message: message.into(), place: None, hint: None, raised: None, permanent: false, cause: None }
     }
     /// The script is wrong.
     pub fn script(message: impl Into<String>) -> Self {
-        Self::new(Kind::Script, message)
+        Self::new(ErrorKind::Script, message)
     }
     /// A record is wrong.
     pub fn data(message: impl Into<String>) -> Self {
-        Self::new(Kind::Data, message)
+        Self::new(ErrorKind::Data, message)
     }
     /// A function misbehaved.
     pub fn function(message: impl Into<String>) -> Self {
-        Self::new(Kind::Function, message)
+        Self::new(ErrorKind::Function, message)
     }
     /// The state cannot be used.
     pub fn state(message: impl Into<String>) -> Self {
-        Self::new(Kind::State, message)
+        Self::new(ErrorKind::State, message)
     }
     /// Something outside failed.
     pub fn io(message: impl Into<String>) -> Self {
-        Self::new(Kind::Io, message)
+        Self::new(ErrorKind::Io, message)
     }
     /// A tool is missing or failed.
     pub fn tool(message: impl Into<String>) -> Self {
-        Self::new(Kind::Tool, message)
+        Self::new(ErrorKind::Tool, message)
     }
-    /// A mistake of Weir's own: an invariant that does not hold. The message names the caller's place in the source.
+    /// A bug in Weir: an invariant does not hold. The message names the caller's place in the source code.
     #[track_caller]
     pub fn internal(message: impl Into<String>) -> Self {
-        Error { raised: Some(Location::caller()), ..Self::new(Kind::Internal, message) }
+        Error { raised: Some(Location::caller()), ..Self::new(ErrorKind::Internal, message) }
     }
-    /// Whether trying again can help: something outside failed, and may be better the next time.
+    /// Whether a retry can help: something outside failed and may work the next time.
     pub fn is_retriable(&self) -> bool {
-        self.kind == Kind::Io && !self.permanent
+        self.kind == ErrorKind::Io && !self.permanent
     }
-    /// The same error, which trying again does not help.
+    /// Marks the error as one that a retry cannot help.
     pub fn permanent(mut self) -> Self {
         self.permanent = true;
         self
     }
-    /// The same error as one of another kind.
-    pub fn of_kind(mut self, kind: Kind) -> Self {
+    /// Changes the kind.
+    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
         self
     }
-    /// The same error with what it came from, whose words are put behind its message.
+    /// Adds the cause, and appends its text to the message.
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let cause = cause.into();
         self.message = format!("{}: {cause}", self.message);
         self.with_source(cause)
     }
-    /// The same error with what it came from; the message stays as it is, and has told of it what a user needs.
-    /// Where that is an error that trying again does not help, this one is such as well.
+    /// Adds the cause and leaves the message as it is. If the cause is an error that a retry cannot help, so is this one.
     pub fn with_source(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let cause = Cause::new(cause.into());
         let of = |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<Error>().is_some_and(|e| e.permanent);
@@ -147,7 +146,7 @@ impl Error {
         self.cause = Some(Arc::new(cause));
         self
     }
-    /// The first error of a type among those that this one came from. What it says itself may hold secrets.
+    /// The first error of a type in the chain of causes. Its own text may contain secrets.
     pub fn find<E: std::error::Error + 'static>(&self) -> Option<&E> {
         let mut next: Option<&(dyn std::error::Error + 'static)> =
             self.cause.as_ref().map(|c| c.original.as_ref() as _);
@@ -162,24 +161,24 @@ impl Error {
         }
         None
     }
-    /// The same error with a hint, unless it has one.
+    /// Adds a hint, unless there is one.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert(hint.into());
         self
     }
-    /// The same error with its place, unless it has one.
+    /// Adds the place in the script, unless there is one.
     pub fn at(mut self, place: Option<Place>) -> Self {
         self.place = self.place.or(place);
         self
     }
-    /// The same error with words before its message.
+    /// Puts words in front of the message.
     pub fn context(mut self, words: impl fmt::Display) -> Self {
         self.message = format!("{words}: {}", self.message);
         self
     }
 }
 
-/// What to do about a mistake of Weir's own.
+/// The hint for a bug in Weir.
 const MISTAKE: &str = "this is a mistake of Weir's own, please report it with the statement";
 
 impl fmt::Display for Error {
@@ -188,12 +187,12 @@ impl fmt::Display for Error {
             write!(f, "line {}, column {}: ", p.line, p.column)?;
         }
         // What records hold may not begin a line of its own; what tools and parsers said may.
-        let lines = !matches!(self.kind, Kind::Data | Kind::Function);
+        let lines = !matches!(self.kind, ErrorKind::Data | ErrorKind::Function);
         f.write_str(&secrets::shown(&self.message, lines))?;
         if let Some(l) = self.raised {
             write!(f, " ({}:{})", l.file(), l.line())?;
         }
-        let mistake = (self.kind == Kind::Internal).then_some(MISTAKE);
+        let mistake = (self.kind == ErrorKind::Internal).then_some(MISTAKE);
         if let Some(hint) = self.hint.as_deref().or(mistake) {
             write!(f, "\n  hint: {}", secrets::shown(hint, lines))?;
         }
@@ -224,7 +223,7 @@ impl From<arrow::error::ArrowError> for Error {
     }
 }
 
-/// Makes an error of a failed step on a path: `map_err(io("write", &path))`.
+/// Turns an I/O error on a path into an [`Error`]: `map_err(io("write", &path))`.
 pub fn io(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |e| {
         let full = e.kind() == std::io::ErrorKind::StorageFull;
@@ -302,7 +301,7 @@ mod tests {
         assert!(!Error::io("away").permanent().context("it").is_retriable());
         assert!(!Error::io("cannot ask").caused_by(Error::io("no such protocol").permanent()).is_retriable());
         assert!(!Error::data("no number").is_retriable());
-        assert!(Error::state("the disk is full").of_kind(Kind::Io).is_retriable());
+        assert!(Error::state("the disk is full").of_kind(ErrorKind::Io).is_retriable());
     }
 
     #[test]

@@ -147,20 +147,20 @@ pub struct EventTime {
 
 /// The watermarks of an operator's channels, each of which feeds one of its inputs.
 #[derive(Debug, Clone)]
-pub struct Progress {
+pub struct WatermarkProgress {
     /// For each channel its input, and its place there.
     channels: Vec<(usize, usize)>,
     inputs: Vec<Combined>,
     all: Combined,
 }
 
-impl Progress {
+impl WatermarkProgress {
     /// `inputs` has for each channel the input that it feeds.
     pub fn new(inputs: &[usize]) -> Self {
         let count = inputs.iter().max().map_or(0, |m| m + 1);
         let mut combined: Vec<Combined> = (0..count).map(|_| Combined::new(0)).collect();
         let channels = inputs.iter().map(|i| (*i, combined[*i].add())).collect();
-        Progress { channels, inputs: combined, all: Combined::new(count) }
+        WatermarkProgress { channels, inputs: combined, all: Combined::new(count) }
     }
     /// Begins where an earlier one was: time does not go back behind that.
     pub fn resume(&mut self, at: &EventTime) {
@@ -230,7 +230,7 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn at(progress: &Progress) -> (Vec<i64>, i64) {
+    fn at(progress: &WatermarkProgress) -> (Vec<i64>, i64) {
         let time = progress.event_time();
         (time.inputs.into_iter().map(|w| w.0).collect(), time.all.0)
     }
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_least_of_an_input_and_the_least_of_all_inputs_hold() {
-        let mut p = Progress::new(&[0, 0, 1]);
+        let mut p = WatermarkProgress::new(&[0, 0, 1]);
         p.advance(0, Watermark(10));
         p.advance(2, Watermark(7));
         assert_eq!(at(&p), (vec![NONE, 7], NONE));
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_is_idle_holds_nobody_back_and_comes_back_without_turning_time_back() {
-        let mut p = Progress::new(&[0, 0]);
+        let mut p = WatermarkProgress::new(&[0, 0]);
         p.advance(0, Watermark(10));
         p.set_idle(1);
         assert_eq!(at(&p), (vec![10], 10));
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_input_that_has_ended_holds_nobody_back_and_decides_nothing() {
-        let mut p = Progress::new(&[0, 1, 1]);
+        let mut p = WatermarkProgress::new(&[0, 1, 1]);
         p.advance(1, Watermark(5));
         p.advance(2, Watermark(6));
         assert_eq!(p.end(0), Some(0));

@@ -18,40 +18,40 @@ pub const MAIN: Port = Port(0);
 /// The output for dead letters.
 pub const DEAD_LETTERS: Port = Port(1);
 
-/// How an edge deals rows out to the subtasks of the next node.
+/// How an edge distributes rows over the subtasks of the next node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Partitioning {
-    /// Subtask i to subtask i; only between equal parallelisms.
+    /// Forward: from subtask i to subtask i. Both nodes have the same parallelism.
     Forward,
-    /// By key group of these columns.
+    /// Hash: by the key group of these columns.
     Hash(Vec<usize>),
-    /// Whole batches, in turn.
+    /// Rebalance: whole batches, round robin.
     Rebalance,
-    /// All to the first subtask.
+    /// Single: all rows to the first subtask.
     Single,
 }
 
-/// An edge that ends at a node's input.
+/// An edge, from the view of the node that it leads to.
 #[derive(Debug, Clone)]
 pub struct Edge {
     /// The node it comes from.
     pub from: usize,
-    /// The output that it takes.
+    /// The output of that node.
     pub port: Port,
     /// The input of the node that it feeds, from 0. Several edges may feed one: the relations of a UNION ALL do.
     pub input: usize,
-    /// How rows are dealt out.
+    /// How rows are distributed.
     pub partitioning: Partitioning,
-    /// Whether rows have to stay in the order of their subtask, as changes have to: then forwarding is all that will do.
+    /// Whether rows have to stay in the order in which their subtask emits them, as changes do. Then only a forward edge will do.
     pub ordered: bool,
 }
 
-/// A node of the job: one operator, source or sink, in `parallelism` subtasks.
+/// A node of the job: an operator, a source or a sink, with `parallelism` subtasks.
 #[derive(Clone)]
 pub struct Node {
     /// Its name, for people and metrics; unique in the job.
     pub name: String,
-    /// What its state is known by; the same as long as what it computes is the same.
+    /// The uid by which its state is found. It stays the same as long as the node computes the same.
     pub uid: String,
     /// The number of subtasks, 1 to 64.
     pub parallelism: usize,
@@ -59,22 +59,22 @@ pub struct Node {
     pub role: Role,
     /// Where its rows come from; empty for sources.
     pub inputs: Vec<Edge>,
-    /// Of a source, how it makes watermarks; none: its rows have no event time.
+    /// For a source: how it generates watermarks. None: its rows have no event time.
     pub watermarks: Option<WatermarkStrategy>,
 }
 
 /// What a node does.
 #[derive(Clone)]
 pub enum Role {
-    /// Brings rows in.
+    /// Reads rows from outside.
     Source(Arc<dyn SourceFactory>),
-    /// Makes rows of rows.
+    /// Turns rows into other rows.
     Operator(Arc<dyn OperatorFactory>),
-    /// Takes rows out.
+    /// Writes rows to the outside.
     Sink(Arc<dyn SinkFactory>),
 }
 
-/// A job: nodes in an order in which every edge points forward.
+/// A job: its nodes, in topological order.
 #[derive(Clone)]
 pub struct JobGraph {
     /// The job's name.
@@ -83,17 +83,17 @@ pub struct JobGraph {
     pub nodes: Vec<Node>,
 }
 
-/// The job as systems outside know it, across restarts and machines.
+/// The identity of a job towards outside systems, across restarts and machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobIdentity {
-    /// Drawn once, and kept with the state. A process that runs with the state fences off those that ran with it before.
+    /// A random id that is stored with the state. A process that runs with this state fences off the processes that ran with it before.
     pub id: String,
-    /// The run, which is the timeline of its epochs: drawn when the job starts anew.
+    /// The id of the run, the timeline of epochs: a new one is drawn when the job starts from nothing or from a savepoint.
     pub run: String,
 }
 
-/// The epochs in which a sink was given something to deliver: the last durable one, and the one before it (0: none). There is a mark
-/// once the run has a durable epoch, whether or not the sink was given anything.
+/// The half of a sink's mark that is stored in its state: the last durable epoch in which the sink was given something to deliver, and
+/// the one before (0: none). It exists once the run has a durable epoch, even if the sink was given nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitMarker {
     /// The last.
@@ -102,83 +102,83 @@ pub struct CommitMarker {
     pub previous: Epoch,
 }
 
-/// What a subtask is told when it is made.
+/// What a subtask knows of its surroundings.
 #[derive(Clone)]
 pub struct SubtaskContext {
     /// The node's name.
     pub node: String,
     /// Which subtask this is, from 0.
     pub subtask: usize,
-    /// How many there are.
+    /// The number of subtasks of the node.
     pub parallelism: usize,
     /// The job that this is part of.
     pub job: JobIdentity,
     /// The node's state.
     pub state: StateHandle,
-    /// Bytes that decoded state may take before clean keys are dropped.
+    /// Bytes that decoded state may take in memory. Beyond that, unchanged keys are evicted.
     pub cache_bytes: usize,
-    /// Rows that a batch of a source has at most.
+    /// The greatest number of rows in a batch of a source.
     pub batch_rows: usize,
     /// The subtask's counters.
     pub metrics: SubtaskMetrics,
-    /// The time of day.
+    /// The processing-time clock, which tests can set. Use it wherever results depend on the time of day.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Something that a subtask gives out.
+/// An element that a subtask emits.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Rows, by one of its outputs.
+    /// Rows, on one of its outputs.
     Rows(Port, Batch),
-    /// How far event time has come; goes by every output to every subtask behind.
+    /// A watermark. It goes through every output to every subtask downstream.
     Watermark(Watermark),
-    /// Nothing will come for a while, so that nobody has to wait for this subtask's event time.
+    /// The subtask is idle: nobody has to wait for its watermark.
     Idle,
-    /// Nothing will come any more.
+    /// The end: nothing follows.
     End,
-    /// A source reads one more split, in front of the first row of it. Its name is the same in each run.
+    /// A source begins to read a split. This comes before the split's first row. The name is the same in each run.
     SplitAdded(SplitId, String),
-    /// A source has read all of a split, behind the last row of it.
+    /// A source has read a split to its end. This comes after the split's last row.
     SplitEnded(SplitId),
 }
 
-/// Takes what a subtask gives out.
+/// Collects what a subtask emits.
 #[derive(Default)]
 pub struct Collector {
-    /// What was given out, in order.
+    /// The emitted elements, in order.
     pub outputs: Vec<Output>,
 }
 
 impl Collector {
-    /// Gives out results.
+    /// Emits result rows.
     pub fn emit(&mut self, batch: Batch) {
         if batch.rows() > 0 {
             self.outputs.push(Output::Rows(MAIN, batch));
         }
     }
-    /// Gives out rows that failed.
+    /// Emits dead letters.
     pub fn dead_letters(&mut self, batch: Batch) {
         if batch.rows() > 0 {
             self.outputs.push(Output::Rows(DEAD_LETTERS, batch));
         }
     }
-    /// Says that a split is read from here on. For sources that have splits, see [`Source::has_splits`].
+    /// Announces a split, before its first row. For sources that have splits, see [`Source::has_splits`].
     pub fn add_split(&mut self, split: SplitId, name: String) {
         self.outputs.push(Output::SplitAdded(split, name));
     }
-    /// Says that all of a split was read.
+    /// Ends a split, after its last row.
     pub fn end_split(&mut self, split: SplitId) {
         self.outputs.push(Output::SplitEnded(split));
     }
-    /// Says how far event time has come. For sources; of operators, see [`Operator::output_watermark`].
+    /// Emits a watermark. For sources; for operators see [`Operator::output_watermark`].
     pub fn watermark(&mut self, to: Watermark) {
         self.outputs.push(Output::Watermark(to));
     }
-    /// Says that nothing will come for a while. For sources; the next watermark ends it.
+    /// Declares the source idle until its next watermark.
     pub fn idle(&mut self) {
         self.outputs.push(Output::Idle);
     }
-    /// The rows that were given out, by any output.
+    /// The emitted rows of all outputs.
     pub fn rows(&self) -> impl Iterator<Item = &Batch> {
         self.outputs.iter().filter_map(|o| match o {
             Output::Rows(_, batch) => Some(batch),
@@ -187,36 +187,36 @@ impl Collector {
     }
 }
 
-/// What came of asking a source for rows.
+/// The result of polling a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polled {
-    /// There may be more at once.
+    /// There may be more rows: poll again at once.
     More,
-    /// Nothing now; ask again after this time.
+    /// There are no rows now: poll again after this time.
     Wait(Duration),
-    /// There will be nothing more.
+    /// The source has come to its end.
     End,
 }
 
-/// One subtask of a source.
+/// One subtask of a source. All calls come from the subtask's thread.
 pub trait Source: Send {
-    /// Gives out some rows, a batch or so.
+    /// Emits some rows, about a batch. It must not block for more than some milliseconds; return [`Polled::Wait`] instead.
     ///
     /// # Errors
     /// What ends the job.
     fn poll(&mut self, out: &mut Collector) -> Result<Polled>;
-    /// The changes of its position since the last epoch.
+    /// Called at a barrier. Returns the changes of the position since the last one: everything emitted so far belongs to this epoch.
     ///
     /// # Errors
     /// What ends the job.
     fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes>;
-    /// Whether it says which splits it reads, and where they end, and its batches say which split a row is of
-    /// ([`Origin::split`](crate::origin::Origin::split)). Otherwise all that a subtask reads is one split, from its start on.
+    /// Whether the source announces its splits and their ends, and its batches say which split each row is from
+    /// ([`Origin::split`](crate::origin::Origin::split)). Otherwise everything that a subtask reads is one split.
     fn has_splits(&self) -> bool {
         false
     }
-    /// Says which of its splits are not to be read for now, for they are ahead of others; all others are. Rows of them that were
-    /// fetched already may still come.
+    /// Pauses exactly these splits, because their event time is ahead of others, and resumes all others. Rows that were already
+    /// fetched may still be emitted.
     ///
     /// # Errors
     /// What ends the job.
@@ -227,63 +227,63 @@ pub trait Source: Send {
 
 /// Makes the subtasks of a source.
 pub trait SourceFactory: Send + Sync {
-    /// Called once before the subtasks are made, with the position at the last epoch.
+    /// Called once in each generation, before the subtasks are opened, with the positions of the last epoch.
     ///
     /// # Errors
-    /// When the source cannot go on from there.
+    /// When the source cannot continue from there.
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()>;
-    /// Makes a subtask.
+    /// Opens a subtask.
     ///
     /// # Errors
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>>;
-    /// Whether it can go back to an earlier position.
+    /// Whether the source can go back to an earlier position. If not, a job that failed or was stopped starts anew.
     fn replayable(&self) -> bool {
         true
     }
-    /// How many subtasks can have something to read, where that is known: the partitions of its topics.
+    /// The greatest number of subtasks that can have something to read, if that is known: the number of partitions of its topics.
     fn partitions(&self) -> Option<usize> {
         None
     }
-    /// The rows a second that it brings, where that is set, rather than as many as are taken.
+    /// The rate in rows per second, if the source has a fixed one.
     fn rate(&self) -> Option<f64> {
         None
     }
-    /// The number of bytes it will read, where that is known, for a progress bar.
+    /// The number of bytes that it will read, if that is known, for the progress display.
     fn total_bytes(&self) -> Option<u64> {
         None
     }
 }
 
-/// One subtask of an operator.
+/// One subtask of an operator. All calls come from the subtask's thread.
 pub trait Operator: Send {
-    /// Takes a batch from an input and gives out what follows from it.
+    /// Processes a batch of an input, and emits what follows from it.
     ///
     /// # Errors
     /// What ends the job.
     fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()>;
-    /// Called when the event time of an input or of all together has come further, behind the rows in front of the watermark: timers
-    /// of event time are due. What was given out goes before the operator's own watermark.
+    /// Called when the watermark of an input, or the combined one, has advanced, after all rows before it. Event-time timers up to
+    /// the combined watermark are due. What is emitted here goes out before the operator's own watermark.
     ///
     /// # Errors
     /// What ends the job.
     fn on_watermark(&mut self, _time: &EventTime, _out: &mut Collector) -> Result<()> {
         Ok(())
     }
-    /// How far event time has come behind this operator, when it has come so far in front of it: as far, unless rows of earlier times
-    /// are kept back. It is asked after [`Operator::on_watermark`] and after each epoch.
+    /// The operator's own watermark, given the combined one of its inputs. It is the same unless the operator keeps rows of earlier
+    /// times back. Called after [`Operator::on_watermark`] and after each epoch.
     fn output_watermark(&self, all: Watermark) -> Watermark {
         if self.results_at_end() { Watermark::NONE } else { all }
     }
-    /// Called when nothing will come on an input any more, `last` when that is so on all of them; in a generation that begins after
-    /// an epoch behind that, once more.
+    /// Called when an input has ended; `last` when all inputs have. A generation that begins from an epoch after that is told
+    /// again.
     ///
     /// # Errors
     /// What ends the job.
     fn on_input_end(&mut self, _input: usize, _last: bool, _out: &mut Collector) -> Result<()> {
         Ok(())
     }
-    /// Whether rows are kept back that go out in [`Operator::end`] only, so that what is behind has not ended when the inputs have.
+    /// Whether the operator emits rows in [`Operator::end`] only. Then its output has not ended when its inputs have.
     fn results_at_end(&self) -> bool {
         false
     }
@@ -294,29 +294,29 @@ pub trait Operator: Send {
     fn end(&mut self, _out: &mut Collector) -> Result<()> {
         Ok(())
     }
-    /// The time of day at which it is to be called next, in milliseconds since 1970: its first timer of processing time.
+    /// The time of the next processing-time timer, in milliseconds since 1970; [`Operator::on_tick`] is called then.
     fn next_tick(&self) -> Option<i64> {
         None
     }
-    /// Called when that time has come, or is past.
+    /// Called when the time of [`Operator::next_tick`] has come.
     ///
     /// # Errors
     /// What ends the job.
     fn on_tick(&mut self, _now: i64, _out: &mut Collector) -> Result<()> {
         Ok(())
     }
-    /// The changes of its state since the last epoch.
+    /// Called at a barrier, when it has been aligned. Returns the changes of the state since the last epoch.
     ///
     /// # Errors
     /// What ends the job.
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         Ok(Changes::default())
     }
-    /// The rows that it would rather take at once, if so many are waiting; 0 when it takes batches as they come.
+    /// The number of rows that it prefers to process at once, if as many are waiting. 0: it takes batches as they come.
     fn preferred_rows(&self) -> usize {
         0
     }
-    /// Whether changes in memory ask for an epoch before its time.
+    /// Whether the changes in memory have grown so much that an epoch should begin before the interval ends.
     fn wants_epoch(&self) -> bool {
         false
     }
@@ -329,74 +329,75 @@ pub trait OperatorFactory: Send + Sync {
     /// # Errors
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>>;
-    /// The sandboxed functions that it calls, by the names that their metrics have.
+    /// The names of the user-defined functions that it calls, as in their metrics.
     fn functions(&self) -> Vec<String> {
         vec![]
     }
-    /// Whether its subtasks keep state, and so share the cache.
+    /// Whether its subtasks keep state, and therefore get a share of the state cache.
     fn keeps_state(&self) -> bool {
         false
     }
 }
 
-/// What a sink hands over at a barrier.
+/// What a sink returns at a barrier.
 #[derive(Debug, Default)]
 pub struct SinkCheckpoint {
-    /// Changes of its own state.
+    /// The changes of its own state.
     pub changes: Changes,
-    /// What is to be delivered once the epoch is durable.
+    /// The outbox: what [`SinkFactory::deliver`] gets once the epoch is durable.
     pub outbox: Vec<Vec<u8>>,
 }
 
-/// One subtask of a sink.
+/// One subtask of a sink. All calls come from the subtask's thread.
 pub trait Sink: Send {
-    /// Takes rows.
+    /// Takes a batch of rows.
     ///
     /// # Errors
     /// What ends the job.
     fn write(&mut self, batch: Batch) -> Result<()>;
-    /// Everything taken so far belongs to this epoch; `last` when no call follows: what it is connected to may go to others.
+    /// Called at a barrier: every row taken so far belongs to this epoch. `last`: no call follows, so connections may be given
+    /// back for the next generation.
     ///
     /// # Errors
     /// What ends the job.
     fn checkpoint(&mut self, epoch: Epoch, last: bool) -> Result<SinkCheckpoint>;
-    /// Whether what waits in memory asks for an epoch before its time.
+    /// Whether the rows that wait in memory have grown so much that an epoch should begin before the interval ends.
     fn wants_epoch(&self) -> bool {
         false
     }
 }
 
-/// Makes the subtasks of a sink, and delivers what they handed over.
+/// Makes the subtasks of a sink, and delivers their outboxes. Outboxes are delivered by the committing thread, whatever the parallelism.
 pub trait SinkFactory: Send + Sync {
     /// Makes a subtask.
     ///
     /// # Errors
     /// What ends the job.
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>>;
-    /// Called first in every generation: connects, ends what an earlier process left half done, and compares what the
-    /// system outside knows with the state's mark; there is none before the run's first durable epoch.
+    /// Called first in each generation. Connects, ends what an earlier process left unfinished, and compares the mark in the outside
+    /// system with that of the state (none before the run's first durable epoch).
     ///
     /// # Errors
-    /// When the two cannot be of one history, or the system cannot be reached.
+    /// When the two marks cannot belong to one history, or the system cannot be reached.
     fn begin(&self, _job: &JobIdentity, _mark: Option<CommitMarker>) -> Result<()> {
         Ok(())
     }
-    /// Delivers a durable epoch's outbox. Called again after a crash: doing it twice does no harm.
+    /// Delivers the outbox of a durable epoch. It must be idempotent, since it is called again after a crash.
     ///
     /// # Errors
     /// When it could not be delivered.
     fn deliver(&self, _mark: CommitMarker, _outbox: &[Vec<u8>]) -> Result<()> {
         Ok(())
     }
-    /// Called after the last epoch of a job whose sources have ended was delivered: returns when others can read all of it.
+    /// Called after the last epoch of a job whose sources have ended was delivered. Returns when everybody can read all of it.
     ///
     /// # Errors
-    /// When that takes too long. Everything is delivered all the same.
+    /// When that takes too long. Everything has been delivered nevertheless.
     fn ended(&self) -> Result<()> {
         Ok(())
     }
-    /// Called before the subtasks are made, after all outboxes were delivered: brings what lies outside in line with
-    /// the sink's state, and returns how that state changes.
+    /// Called in each generation after all outboxes have been delivered and before the subtasks are opened. Removes from the outside
+    /// what no epoch refers to, and returns the changes of the sink's state.
     ///
     /// # Errors
     /// When that is not possible.

@@ -9,18 +9,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// What an option may be.
+/// The type of an option.
 #[derive(Debug, Clone, Copy)]
 pub enum Type {
     /// `true` or `false`.
     Boolean,
-    /// A whole number, from and to.
+    /// A whole number, with its least and greatest value.
     Whole(i64, i64),
     /// A whole number from 0, or `infinite`.
     Attempts,
-    /// A number, from and to.
+    /// A number, with its least and greatest value.
     Number(f64, f64),
-    /// A time such as `10 s`; of no length only where that is allowed.
+    /// A duration such as `10 s`.
     Duration {
         /// Whether it may be 0.
         zero: bool,
@@ -29,26 +29,26 @@ pub enum Type {
     Size,
     /// One ASCII character.
     Character,
-    /// One of these words, in any case; each with its other spellings behind it.
+    /// One of these words, in any case. Each is followed by its other spellings.
     OneOf(&'static [&'static [&'static str]]),
     /// Any text.
     Text,
-    /// Texts with a semicolon between them.
+    /// Texts separated by semicolons.
     List,
     /// The address of a server.
     Address,
     /// A format of records.
     Format(FormatOf),
-    /// Texts of which something else is known: what it is called, and what finds what is wrong with one.
+    /// Texts with a further rule: its name, and a check that returns what is wrong with a text.
     Checked(&'static str, fn(&str) -> Result<()>),
 }
 
-/// Which records an option's format is of.
+/// Which records the format of an option is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FormatOf {
-    /// What the names of the format's options may begin with, beside the format's own name.
+    /// The prefix of the format's options (`value.`), in front of the format's own name.
     pub prefix: &'static str,
-    /// Whether it is that of whole records or of their values, rather than that of their keys.
+    /// Whether it is for whole records or their values, rather than for their keys.
     pub value: bool,
     /// Whether records have to be lines.
     pub lines: bool,
@@ -92,12 +92,12 @@ impl fmt::Display for Type {
     }
 }
 
-/// A value of an option, read.
+/// A parsed value of an option.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Parsed<'a> {
     /// Of [`Type::Boolean`].
     Boolean(bool),
-    /// Of [`Type::Whole`] and [`Type::Attempts`], where the greatest of 32 bits is without end.
+    /// Of [`Type::Whole`], and of [`Type::Attempts`], where `u32::MAX` means `infinite`.
     Whole(i64),
     /// Of [`Type::Number`].
     Number(f64),
@@ -113,9 +113,9 @@ pub enum Parsed<'a> {
     Text(&'a str),
 }
 
-/// What an option is read as.
+/// A Rust type that an option can be read as.
 pub trait FromParsed: Sized {
-    /// From a value of an option that is declared so; none for one of another type.
+    /// Converts a parsed value; none if the option has another type.
     fn from_parsed(value: Parsed<'_>) -> Option<Self>;
 }
 
@@ -145,7 +145,7 @@ from_parsed! {
         Some(t.split(';').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect());
 }
 
-/// The words of a choice: made by [`choice!`](crate::choice).
+/// The words of a choice. [`choice!`](crate::choice) implements it.
 pub trait Choice: FromParsed + 'static {
     /// The words, each with its other spellings behind it.
     const WORDS: &'static [&'static [&'static str]];
@@ -176,7 +176,7 @@ macro_rules! choice {
     };
 }
 
-/// Declares options as constants, and a list of them all. One that nobody reads is told by the compiler.
+/// Declares options as constants, and a list of all of them. The compiler warns of an option that nobody reads.
 ///
 /// # Examples
 /// ```
@@ -222,13 +222,13 @@ pub enum Shown {
     Open,
     /// Nobody.
     Secret,
-    /// Nobody where it is asked for; in messages whoever reads them, unless the option's name says that it is a secret.
+    /// Nobody by SHOW CREATE and `weir describe`. Messages show it, unless the option's name says that it is a secret.
     Hidden,
-    /// Anybody sees the host of an address.
+    /// Only the host of an address is shown.
     Host,
 }
 
-/// What a table is to a statement.
+/// The role of a table in a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It is read.
@@ -253,26 +253,26 @@ impl Role {
     }
 }
 
-/// An option, described.
+/// The description of an option.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionSpec {
-    /// Its name. A `#` stands for a column, or what is inside of one; a `*` at the end for anything.
+    /// Its name. `#` stands for a column or a part of one, `*` at the end for anything.
     pub key: &'static str,
-    /// What it may be.
+    /// Its type.
     pub ty: Type,
     /// What it means.
     pub help: &'static str,
-    /// What it is where nothing is said.
+    /// Its default.
     pub default: Option<&'static str>,
-    /// Whether something must be said.
+    /// Whether it must be given.
     pub required: bool,
     /// Who may see it.
     pub shown: Shown,
-    /// Whether it decides what a table's rows are, so that state that was made with another value is another's.
+    /// Whether it decides which rows a table has. If so, changing it makes a different statement, with state of its own.
     pub decides: bool,
-    /// The roles that it is for; none for all.
+    /// The roles that it applies to; empty for all.
     pub roles: &'static [Role],
-    /// Why it does nothing here, if it is accepted only because Flink has it.
+    /// If it is accepted only because Flink has it: why it has no effect here.
     pub idle: Option<&'static str>,
     /// Older spellings.
     pub older: &'static [&'static str],
@@ -295,7 +295,7 @@ impl OptionSpec {
         }
     }
 
-    /// One that Flink has and that does nothing here, and why.
+    /// An option of Flink's without effect here, and why.
     pub const fn idle(key: &'static str, why: &'static str) -> Self {
         OptionSpec { idle: Some(why), ..Self::new(key, Type::Text, why) }
     }
@@ -305,7 +305,7 @@ impl OptionSpec {
         OptionSpec { roles, ..self }
     }
 
-    /// Does not decide what a table's rows are: where it is, how it is reached, how fast.
+    /// Says that it does not decide which rows a table has, but how the table is reached, or how fast.
     pub const fn how(self) -> Self {
         OptionSpec { decides: false, ..self }
     }
@@ -350,7 +350,7 @@ impl OptionSpec {
     /// Reads a value that is given as `key`.
     ///
     /// # Errors
-    /// When it may not be that.
+    /// When the value is not of the option's type or range.
     pub fn parse<'a>(&self, key: &str, text: &'a str) -> Result<Parsed<'a>> {
         let wrong = || Error::script(format!("option '{key}' is {}, not '{text}'", self.ty));
         let value = text.trim();

@@ -1,6 +1,6 @@
 //! Threads with names, whose refusal by the system is an error that a user can read; locks that outlive a panic.
 
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -21,7 +21,7 @@ pub fn guarded<T>(who: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()));
-        Err(Error::new(Kind::Internal, format!("{who} panicked: {}", text.unwrap_or_default())))
+        Err(Error::new(ErrorKind::Internal, format!("{who} panicked: {}", text.unwrap_or_default())))
     })
 }
 

@@ -1,7 +1,7 @@
 //! What a generation shares: its result, its names, and what others ask of it.
 
 use crate::pause::Pause;
-use crate::scale::Wanted;
+use crate::scale::TargetParallelism;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,7 +18,7 @@ const FIRST_ROWS: Duration = Duration::from_secs(2);
 pub struct Control {
     /// Tells how long the longest of the calls that functions are in has lasted; without functions there is none.
     pub calls: OnceLock<fn() -> Duration>,
-    state: Mutex<State>,
+    state: Mutex<ControlState>,
     /// Notified when the state has changed.
     changed: Condvar,
     /// Tells the generation at work that something is asked of it.
@@ -27,11 +27,11 @@ pub struct Control {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ControlState {
     /// Finish the epoch and leave.
     stop: bool,
     /// Other parallelisms, which the next epoch makes room for.
-    wanted: Option<Wanted>,
+    wanted: Option<TargetParallelism>,
     /// Whether subtasks are at work.
     running: bool,
     /// Counts generations of subtasks.
@@ -84,7 +84,12 @@ impl Control {
     ///
     /// # Errors
     /// When the job cannot have them so, has other things to do, or does not come to it in time.
-    pub fn rescale(&self, graph: &JobGraph, wanted: &Wanted, patience: Duration) -> Result<BTreeMap<String, usize>> {
+    pub fn rescale(
+        &self,
+        graph: &JobGraph,
+        wanted: &TargetParallelism,
+        patience: Duration,
+    ) -> Result<BTreeMap<String, usize>> {
         if !crate::scale::replayable(graph) {
             return Err(Error::script("a job that reads standard input cannot be scaled while it runs"));
         }
@@ -98,7 +103,7 @@ impl Control {
             return Err(Error::state("another change of parallelism is on its way").hint("try again in a moment"));
         };
         self.ask();
-        let done = |s: &State| s.wanted.is_none() && s.generation > before && s.running;
+        let done = |s: &ControlState| s.wanted.is_none() && s.generation > before && s.running;
         let mut state = self.wait(patience, |s| s.stop || done(s));
         if !done(&state) {
             state.wanted = None;
@@ -118,7 +123,7 @@ impl Control {
     pub(crate) fn asked(&self) -> bool {
         locked(&self.state).wanted.is_some()
     }
-    pub(crate) fn take(&self) -> Option<Wanted> {
+    pub(crate) fn take(&self) -> Option<TargetParallelism> {
         self.change(|s| s.wanted.take())
     }
     /// Whom to tell that something is asked for.
@@ -149,25 +154,25 @@ impl Control {
         }
     }
     /// Changes the state, and tells all who wait for that.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut ControlState) -> T) -> T {
         let given = change(&mut locked(&self.state));
         self.changed.notify_all();
         given
     }
-    fn wait(&self, time: Duration, until: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait(&self, time: Duration, until: impl Fn(&ControlState) -> bool) -> MutexGuard<'_, ControlState> {
         let waited = self.changed.wait_timeout_while(locked(&self.state), time, |s| !until(s));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
 /// What the actors of a generation share.
-pub(crate) struct Shared {
+pub(crate) struct GenerationContext {
     pub result: Mutex<Option<Result<bool>>>,
     pub uids: Vec<String>,
     pub metrics: JobMetrics,
 }
 
-impl Shared {
+impl GenerationContext {
     /// The first result counts.
     pub fn finish(&self, result: Result<bool>) {
         locked(&self.result).get_or_insert(result);

@@ -2,7 +2,7 @@
 //! epoch that gives a sink something, its state notes that, so that what lies outside can be compared with it.
 
 use crate::coordinator::Coordinator;
-use crate::messages::News;
+use crate::messages::SubtaskReport;
 use actix::Addr;
 use crossbeam_channel::RecvTimeoutError;
 use std::collections::BTreeMap;
@@ -164,9 +164,9 @@ pub(crate) fn commit_thread(
                 Ok(bytes)
             };
             match guarded("the thread that commits epochs", durable) {
-                Ok(bytes) => coordinator.do_send(News::Committed { epoch, bytes }),
+                Ok(bytes) => coordinator.do_send(SubtaskReport::Committed { epoch, bytes }),
                 Err(e) => {
-                    coordinator.do_send(News::Failed(e));
+                    coordinator.do_send(SubtaskReport::Failed(e));
                     return;
                 }
             }

@@ -1,7 +1,7 @@
 //! Jobs with event time, from scripted sources to operators that note which rows are late, over a clock that the scripts turn. What is
 //! late is compared with a plain reading of the rules, a row at a time, whatever is stopped, fails and is run again in between.
 
-use crate::{Control, Options, Records, RestartStrategy, run};
+use crate::{Control, JobMetadata, Options, RestartStrategy, run};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use fastrand::Rng;
@@ -256,7 +256,7 @@ fn options(clock: &Arc<ManualClock>) -> Options {
         batch_rows: 1_000,
         job: JobIdentity { id: "job".to_string(), run: "run".to_string() },
         clock: clock.clone(),
-        records: Records::new(),
+        records: JobMetadata::new(),
     }
 }
 

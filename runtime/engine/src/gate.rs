@@ -7,12 +7,12 @@ use weir_core::thread::locked;
 /// Lets work in as long as it is open, and tells when the last of it has left.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    state: Mutex<State>,
+    state: Mutex<GateState>,
     left: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct GateState {
     open: bool,
     inside: usize,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Inside<'a>(&'a Gate);
 
 impl Gate {
     pub fn open() -> Self {
-        Gate { state: Mutex::new(State { open: true, inside: 0 }), left: Condvar::new() }
+        Gate { state: Mutex::new(GateState { open: true, inside: 0 }), left: Condvar::new() }
     }
 
     /// Lets work in; none once the gate is closed.

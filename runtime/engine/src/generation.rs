@@ -1,16 +1,16 @@
 //! A generation: the subtasks of a graph from their start to their end.
 
-use crate::control::{Control, Shared};
+use crate::control::{Control, GenerationContext};
 use crate::coordinator::machine::Machine;
 use crate::coordinator::{Coordinator, Sources};
 use crate::deliver::{Committing, commit_thread, deliver_left_over, ended, marks};
 use crate::gate::Gate;
-use crate::kept_time::KeptTime;
 use crate::messages::{Connect, Data, Hold, StartEpoch};
 use crate::options::Options;
 use crate::routing::Route;
 use crate::scale;
 use crate::source_time::SourceTime;
+use crate::stored_watermarks::StoredWatermarks;
 use crate::subtask::{Input, Subtask, Target};
 use crate::worker::{OperatorTime, Task, Worker};
 use actix::{Actor, Addr, Arbiter, Recipient, System};
@@ -53,7 +53,7 @@ pub(crate) fn generation(
         }
     }
     timed("sources begun");
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(GenerationContext {
         result: Mutex::new(None),
         uids: graph.nodes.iter().map(|n| n.uid.clone()).collect(),
         metrics: metrics.job(),
@@ -118,7 +118,12 @@ fn settle(
 
 /// Waits for what a generation must not leave to the next one. Threads that are still at work on something long must not hand
 /// anything over to its epochs, nor may a sink write behind it, nor an epoch that is being made durable and delivered meet its first.
-fn leave_nothing(shared: &Shared, control: &Control, gate: &Gate, committing: Option<Committing>) -> Result<()> {
+fn leave_nothing(
+    shared: &GenerationContext,
+    control: &Control,
+    gate: &Gate,
+    committing: Option<Committing>,
+) -> Result<()> {
     let failed = || match &*locked(&shared.result) {
         Some(Err(e)) => format!(" after it failed: {}", e.message),
         _ => String::new(),
@@ -201,13 +206,13 @@ fn workers(
                         }
                         Role::Operator(f) => {
                             if f.keeps_state() {
-                                kept = Some(KeptTime::read(&handles[index], subtask, node.parallelism)?);
+                                kept = Some(StoredWatermarks::read(&handles[index], subtask, node.parallelism)?);
                             }
                             Task::Operator(f.open(context)?)
                         }
                         Role::Sink(f) => Task::Sink(f.open(context)?),
                     };
-                    let (kept_time, resumes) = kept.map_or((None, None), |(kept, from)| (Some(kept), from));
+                    let (stored_watermarks, resumes) = kept.map_or((None, None), |(kept, from)| (Some(kept), from));
                     let operator = handles[index].operator;
                     Ok(Worker {
                         task,
@@ -220,7 +225,7 @@ fn workers(
                         clock: options.clock.clone(),
                         time: OperatorTime::nothing(),
                         source_time,
-                        kept_time,
+                        stored_watermarks,
                         resumes,
                     })
                 })
@@ -253,7 +258,7 @@ fn start(
     options: &Options,
     metrics: &Metrics,
     control: &Arc<Control>,
-    shared: &Arc<Shared>,
+    shared: &Arc<GenerationContext>,
     begun: Begun,
 ) -> Result<Committing> {
     let Begun { workers, next, marks } = begun;

@@ -2,8 +2,8 @@
 
 use crate::control::Control;
 use crate::generation::generation;
+use crate::job_metadata;
 use crate::options::Options;
-use crate::records;
 use crate::restart::Failures;
 use crate::scale;
 use crate::sizes::{SIZES, resize, sizes_of};
@@ -36,7 +36,7 @@ pub fn run(
     loop {
         let graph = &scale::resized(base, &scale::kept(base, &wanted));
         let begun = Instant::now();
-        records::stage(backend, &options.records)?;
+        job_metadata::stage(backend, &options.records)?;
         let result = generation(graph, backend, options, metrics, control);
         let ended = Instant::now();
         tracing::debug!("a generation of {:.1?} has ended", begun.elapsed());
@@ -65,7 +65,7 @@ pub fn run(
             return Err(error);
         }
         backend.discard_staged();
-        let delay = failures.wait(&options.restart, &error, begun.elapsed())?;
+        let delay = failures.wait(&options.restart, &error, begun.elapsed(), Instant::now())?;
         metrics.restarts("io").inc();
         tracing::warn!("the job failed after {:.1?}, and starts again in {delay:.1?}: {error}", started.elapsed());
         if control.stops_within(delay) {

@@ -18,7 +18,7 @@ pub(crate) struct Barrier {
 
 /// What travels on a channel, in order.
 #[derive(Debug, Clone)]
-pub(crate) enum Item<B = Batch> {
+pub(crate) enum Element<B = Batch> {
     Batch(B),
     /// How far event time has come.
     Watermark(Watermark),
@@ -34,7 +34,7 @@ pub(crate) enum Item<B = Batch> {
 #[rtype(result = "()")]
 pub(crate) struct Data {
     pub channel: usize,
-    pub item: Item,
+    pub item: Element,
 }
 
 /// Says who sends on a channel, so that room can be given back.
@@ -76,7 +76,7 @@ pub(crate) struct Ack {
 /// What a subtask tells the coordinator besides acks.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) enum News {
+pub(crate) enum SubtaskReport {
     SourceEnded,
     WantsEpoch,
     Failed(Error),
@@ -85,7 +85,7 @@ pub(crate) enum News {
 
 /// How a piece of work ended.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum WorkResult {
     Polled(Polled),
     Processed,
     /// The operator was told of time or of an input's end.

@@ -1,6 +1,6 @@
 //! How a job is run.
 
-use crate::records::Records;
+use crate::job_metadata::JobMetadata;
 use crate::restart::RestartStrategy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,5 +23,5 @@ pub struct Options {
     /// The time of day by which operators work.
     pub clock: Arc<dyn Clock>,
     /// What later runs compare themselves with.
-    pub records: Records,
+    pub records: JobMetadata,
 }

@@ -22,15 +22,15 @@ pub enum RestartStrategy {
 pub(crate) struct Failures(Vec<Instant>);
 
 impl Failures {
-    /// Counts a failure after the job has run so long, and says how long to wait before it starts again.
+    /// Counts a failure at a moment, after the job has run so long, and says how long to wait before it starts again.
     ///
     /// # Errors
     /// The failure itself, where the job is given up.
-    pub fn wait(&mut self, strategy: &RestartStrategy, error: &Error, ran: Duration) -> Result<Duration> {
+    pub fn wait(&mut self, strategy: &RestartStrategy, error: &Error, ran: Duration, now: Instant) -> Result<Duration> {
         if matches!(strategy, RestartStrategy::ExponentialDelay { reset, .. } if ran > *reset) {
             self.0.clear();
         }
-        self.0.push(Instant::now());
+        self.0.push(now);
         let count = self.0.len() as u32;
         let given_up = || Err(error.clone().context(format!("given up after {count} failures")));
         match strategy {
@@ -38,7 +38,7 @@ impl Failures {
             RestartStrategy::FixedDelay { attempts, .. } if count > *attempts => given_up(),
             RestartStrategy::FixedDelay { delay, .. } => Ok(*delay),
             RestartStrategy::FailureRate { failures: most, interval, delay } => {
-                self.0.retain(|f| f.elapsed() < *interval);
+                self.0.retain(|f| now.duration_since(*f) < *interval);
                 if self.0.len() > *most as usize { given_up() } else { Ok(*delay) }
             }
             RestartStrategy::ExponentialDelay { attempts, .. } if count > *attempts => given_up(),
@@ -59,6 +59,36 @@ fn grown(initial: Duration, max: Duration, multiplier: f64, failures: u32) -> Du
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_failures_within_the_interval_count() {
+        let (second, start) = (Duration::from_secs(1), Instant::now());
+        let strategy = RestartStrategy::FailureRate { failures: 2, interval: 10 * second, delay: second };
+        let (mut failures, error) = (Failures::default(), Error::io("away"));
+        let mut fails = |at: u32| failures.wait(&strategy, &error, second, start + at * second);
+        assert_eq!(fails(0).ok(), Some(second));
+        assert_eq!(fails(5).ok(), Some(second));
+        // The first is ten seconds old, and out.
+        assert_eq!(fails(10).ok(), Some(second));
+        assert!(fails(14).is_err_and(|e| e.to_string().contains("given up after")));
+    }
+
+    #[test]
+    fn distances_begin_anew_after_a_time_without_a_failure() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        let strategy = RestartStrategy::ExponentialDelay {
+            initial: second,
+            max: 60 * second,
+            multiplier: 2.0,
+            attempts: 3,
+            reset: 100 * second,
+        };
+        let (mut failures, error) = (Failures::default(), Error::io("away"));
+        let mut fails = |ran: u32| failures.wait(&strategy, &error, ran * second, now);
+        assert_eq!([fails(1).ok(), fails(1).ok(), fails(1).ok()], [Some(second), Some(2 * second), Some(4 * second)]);
+        assert_eq!(fails(101).ok(), Some(second), "counted anew");
+        assert!([fails(1), fails(1)].iter().all(Result::is_ok) && fails(1).is_err());
+    }
 
     #[test]
     fn distances_grow_up_to_their_limit() {

@@ -1,6 +1,6 @@
 //! Deals batches out to the subtasks of the next nodes.
 
-use crate::messages::Item;
+use crate::messages::Element;
 use arrow::array::UInt32Array;
 use weir_core::graph::{Collector, Output, Partitioning, Port};
 use weir_core::key::{Keys, key_group, owner};
@@ -18,16 +18,16 @@ pub(crate) struct Route {
 }
 
 /// Sends what a subtask gave out to its targets.
-pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(usize, Item)>) -> Result<()> {
+pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(usize, Element)>) -> Result<()> {
     for output in collected.outputs {
         let to_all = match output {
             Output::Rows(port, batch) => {
                 routes.iter_mut().filter(|r| r.port == port).try_for_each(|r| r.rows(&batch, out))?;
                 continue;
             }
-            Output::Watermark(watermark) => Item::Watermark(watermark),
-            Output::Idle => Item::Idle,
-            Output::End => Item::End,
+            Output::Watermark(watermark) => Element::Watermark(watermark),
+            Output::Idle => Element::Idle,
+            Output::End => Element::End,
             // What these say is for the source's own subtask.
             Output::SplitAdded(..) | Output::SplitEnded(_) => continue,
         };
@@ -40,8 +40,8 @@ pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(u
 
 impl Route {
     /// Deals rows out.
-    fn rows(&mut self, batch: &Batch, out: &mut Vec<(usize, Item)>) -> Result<()> {
-        let mut send = |to: usize, batch: Batch| out.push((self.first + to, Item::Batch(batch)));
+    fn rows(&mut self, batch: &Batch, out: &mut Vec<(usize, Element)>) -> Result<()> {
+        let mut send = |to: usize, batch: Batch| out.push((self.first + to, Element::Batch(batch)));
         match &self.partitioning {
             Partitioning::Forward => send(self.subtask, batch.clone()),
             Partitioning::Single => send(0, batch.clone()),

@@ -10,7 +10,7 @@ use weir_core::{Error, Result};
 pub const MOST: usize = 64;
 
 /// What is wanted: a parallelism by the node's name; none takes the script's again.
-pub type Wanted = BTreeMap<String, Option<usize>>;
+pub type TargetParallelism = BTreeMap<String, Option<usize>>;
 
 /// For each node the first of those that have its parallelism by necessity: rows in order go from subtask to subtask.
 pub fn groups(graph: &JobGraph) -> Vec<usize> {
@@ -47,9 +47,9 @@ pub fn replayable(graph: &JobGraph) -> bool {
 ///
 /// # Errors
 /// When a node is not there, or cannot have so many subtasks.
-pub fn check(graph: &JobGraph, wanted: &Wanted) -> Result<Wanted> {
+pub fn check(graph: &JobGraph, wanted: &TargetParallelism) -> Result<TargetParallelism> {
     let (groups, most) = (groups(graph), most(graph));
-    let mut all = Wanted::new();
+    let mut all = TargetParallelism::new();
     for (name, n) in wanted {
         let names = || graph.nodes.iter().map(|n| n.name.as_str());
         let Some(at) = graph.nodes.iter().position(|n| n.name == *name) else {

@@ -1,6 +1,6 @@
 //! Parallelisms that were changed while the job ran: state of its own, which a later run of the job goes on with.
 
-use crate::scale::Wanted;
+use crate::scale::TargetParallelism;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_core::graph::JobGraph;
@@ -26,7 +26,7 @@ pub(crate) fn resize(
     backend: &Arc<dyn StateBackend>,
     state: &StateHandle,
     sizes: &mut BTreeMap<String, usize>,
-    changed: Wanted,
+    changed: TargetParallelism,
 ) -> Result<()> {
     if changed.is_empty() {
         return Ok(());

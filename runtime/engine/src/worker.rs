@@ -2,10 +2,10 @@
 
 use crate::control::Control;
 use crate::gate::Gate;
-use crate::kept_time::KeptTime;
-use crate::messages::{Barrier, Item, Outcome};
+use crate::messages::{Barrier, Element, WorkResult};
 use crate::routing::{Route, route};
 use crate::source_time::SourceTime;
+use crate::stored_watermarks::StoredWatermarks;
 use crate::subtask::machine::{Done, Work};
 use actix::{Message, Recipient};
 use crossbeam_channel::Receiver;
@@ -50,7 +50,7 @@ pub(crate) struct Worker {
     /// Of a source whose rows have event time.
     pub source_time: Option<SourceTime>,
     /// Of an operator that keeps state: its watermarks in that.
-    pub kept_time: Option<KeptTime>,
+    pub stored_watermarks: Option<StoredWatermarks>,
     /// The event time that it goes on from.
     pub resumes: Option<EventTime>,
 }
@@ -97,7 +97,7 @@ impl Worker {
         while let Ok(w) = work.recv() {
             let (before, queued, began) = (thread_cpu(), thread_queued(), Instant::now());
             let mut outputs = vec![];
-            let outcome = guarded("a subtask", || self.work(w, &mut outputs)).unwrap_or_else(Outcome::Failed);
+            let outcome = guarded("a subtask", || self.work(w, &mut outputs)).unwrap_or_else(WorkResult::Failed);
             let wants_epoch = match &self.task {
                 Task::Operator(o) => o.wants_epoch(),
                 Task::Sink(s) => s.wants_epoch(),
@@ -111,14 +111,14 @@ impl Worker {
                 Task::Operator(o) => o.next_tick(),
                 _ => None,
             };
-            let failed = matches!(outcome, Outcome::Failed(_));
+            let failed = matches!(outcome, WorkResult::Failed(_));
             let cpu = thread_cpu().saturating_sub(before);
             // Where the kernel does not tell, what is certain: waiting counts as useful only when nobody was in the way.
             let useful = match (queued, thread_queued()) {
                 (Some(before), Some(now)) => began.elapsed().saturating_sub(now.saturating_sub(before)),
                 _ => cpu,
             };
-            let last = matches!(&outcome, Outcome::Checkpointed { barrier, .. } if barrier.last);
+            let last = matches!(&outcome, WorkResult::Checkpointed { barrier, .. } if barrier.last);
             let done = Done { outcome, outputs, took: began.elapsed(), preferred_rows, wants_epoch, tick };
             let told = Report { done, cpu, useful };
             if last {
@@ -138,7 +138,7 @@ impl Worker {
         }
     }
 
-    fn work(&mut self, w: Work<Batch>, outputs: &mut Vec<(usize, Item)>) -> Result<Outcome> {
+    fn work(&mut self, w: Work<Batch>, outputs: &mut Vec<(usize, Element)>) -> Result<WorkResult> {
         let mut collected = Collector::default();
         let gate = self.gate.clone();
         // A sink is inside while it is at work, so that it never writes behind the next generation.
@@ -157,7 +157,7 @@ impl Worker {
                 if polled == Polled::End {
                     collected.outputs.push(Output::End);
                 }
-                Outcome::Polled(polled)
+                WorkResult::Polled(polled)
             }
             (Work::Process(input, batches), task) => {
                 let batch = Batch::concat(&batches)?;
@@ -173,7 +173,7 @@ impl Worker {
                     }
                     Task::Source(_) => return Err(Error::internal("a source with an input")),
                 }
-                Outcome::Processed
+                WorkResult::Processed
             }
             (Work::Checkpoint(barrier), _) => {
                 let (changes, outbox) = self.checkpoint(barrier, &mut collected)?;
@@ -181,26 +181,26 @@ impl Worker {
                 if let Some(_inside) = writing.or_else(|| gate.enter()) {
                     self.backend.stage(self.operator, barrier.epoch, changes);
                 }
-                Outcome::Checkpointed { barrier, outbox }
+                WorkResult::Checkpointed { barrier, outbox }
             }
             (Work::Advance(time), Task::Operator(o)) => {
                 o.on_watermark(&time, &mut collected)?;
                 self.time.input = Some(time);
                 self.time.watermark(o.as_ref(), true, &mut collected);
-                Outcome::Notified
+                WorkResult::Notified
             }
             (Work::InputEnded { input, last }, Task::Operator(o)) => {
                 o.on_input_end(input, last, &mut collected)?;
                 self.time.ended |= last;
                 self.time.end(o.as_ref(), false, &mut collected);
-                Outcome::Notified
+                WorkResult::Notified
             }
             (Work::Tick, Task::Operator(o)) => {
                 o.on_tick(self.clock.now(), &mut collected)?;
-                Outcome::Notified
+                WorkResult::Notified
             }
             // Nobody is behind a sink.
-            (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => Outcome::Notified,
+            (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => WorkResult::Notified,
             (Work::Poll { .. }, _) => return Err(Error::internal("only sources are polled")),
         };
         for b in collected.rows() {
@@ -228,7 +228,7 @@ impl Worker {
                     o.end(collected)?;
                 }
                 let mut changes = o.checkpoint(barrier.epoch)?;
-                if let Some(kept) = &mut self.kept_time {
+                if let Some(kept) = &mut self.stored_watermarks {
                     kept.checkpoint(self.time.input.as_ref(), &mut changes);
                 }
                 self.time.watermark(o.as_ref(), false, collected);

@@ -154,6 +154,7 @@ fn fast(array: &ArrayRef, from: &SqlType, to: &SqlType) -> Option<ArrayRef> {
     })
 }
 
+/// The same values under another type; none where Arrow refuses that, and they are cast one by one.
 fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
     array.to_data().into_builder().data_type(ty).build().ok().map(arrow::array::make_array)
 }
@@ -229,9 +230,11 @@ fn to_approximate(value: &Value<'_>, to: &SqlType) -> std::result::Result<Value<
         v => v.as_f64().unwrap_or_else(|| other(v, to)),
     };
     Ok(match (&to.kind, value) {
-        (T::Float, Value::Text(s)) => Value::Float(parse_float(s).unwrap_or(d as f32)),
+        (T::Float, Value::Text(s)) => Value::Float(parse_float(s).ok_or_else(|| no_form(s, to))?),
         (T::Float, Value::Decimal(v, s)) => {
-            Value::Float(weir_core::value::decimal_text(*v, *s).parse().unwrap_or(d as f32))
+            // The nearest by its digits: by way of a double it would be rounded twice.
+            let digits = weir_core::value::decimal_text(*v, *s);
+            Value::Float(digits.parse().map_err(|_| no_form(&digits, to))?)
         }
         (T::Float, _) => Value::Float(d as f32),
         _ => Value::Double(d),
@@ -259,7 +262,7 @@ fn to_decimal(value: &Value<'_>, p: u8, s: u8, to: &SqlType) -> std::result::Res
             let digits = number.bytes().any(|b| b.is_ascii_digit());
             Some(parse_decimal(number, s).filter(|_| digits).ok_or_else(|| no_form(t, to))?)
         }
-        _ => None,
+        v => other(v, to),
     };
     Ok(match parts.and_then(|(v, scale)| fits(rescale(v, scale, s), p)) {
         Some(v) => Value::Decimal(v, s),
@@ -282,7 +285,7 @@ fn to_time(
                 zone.to_local(*s).div_euclid(86_400) as i32
             }
             Value::Timestamp(s, n) => time::calendar_day(*s, *n) as i32,
-            _ => return Ok(Value::Null),
+            v => other(v, to),
         }),
         T::Time(p) => Value::Time(match value {
             Value::Text(s) => cut_millis(time::cast_time(s).ok_or_else(|| no_form(s, to))?, *p),
@@ -290,7 +293,7 @@ fn to_time(
             Value::Timestamp(s, n) => {
                 cut_millis(local(*s, from, zone).rem_euclid(86_400) as i32 * 1000 + (*n / 1_000_000) as i32, *p)
             }
-            _ => return Ok(Value::Null),
+            v => other(v, to),
         }),
         T::Timestamp(p) | T::TimestampLtz(p) => {
             let ltz = matches!(to.kind, T::TimestampLtz(_));
@@ -300,7 +303,7 @@ fn to_time(
                 Value::Date(d) => (i64::from(*d) * 86_400, 0),
                 Value::Time(t) => (i64::from(*t) / 1000, (*t % 1000) as u32 * 1_000_000),
                 Value::Timestamp(s, n) => (*s, *n),
-                _ => return Ok(Value::Null),
+                v => other(v, to),
             };
             let s = match (from_ltz, ltz) {
                 (true, false) => zone.to_local(s),
@@ -310,7 +313,7 @@ fn to_time(
             let unit = 10u32.pow(9 - u32::from(*p).min(9));
             Value::Timestamp(s, n / unit * unit)
         }
-        _ => return Ok(Value::Null),
+        _ => other(value, to),
     })
 }
 
@@ -327,7 +330,7 @@ fn to_nested(
             (Value::List(items), T::Array(f)) => {
                 Value::List(items.into_iter().map(|v| cast_value(v, f, e, zone)).collect::<Result<_, _>>()?)
             }
-            _ => Value::Null,
+            (value, _) => other(&value, to),
         },
         T::Map(k, v) => match (value, &from.kind) {
             (Value::Map(items), T::Map(fk, fv)) => Value::Map(
@@ -336,7 +339,7 @@ fn to_nested(
                     .map(|(a, b)| Ok((cast_value(a, fk, k, zone)?, cast_value(b, fv, v, zone)?)))
                     .collect::<Result<_, String>>()?,
             ),
-            _ => Value::Null,
+            (value, _) => other(&value, to),
         },
         T::Multiset(e) => match (value, &from.kind) {
             (Value::Map(items), T::Multiset(f)) => Value::Map(
@@ -345,7 +348,7 @@ fn to_nested(
                     .map(|(a, n)| Ok((cast_value(a, f, e, zone)?, n.into_owned())))
                     .collect::<Result<_, String>>()?,
             ),
-            _ => Value::Null,
+            (value, _) => other(&value, to),
         },
         T::Row(fields) => match (value, &from.kind) {
             (Value::Row(items), T::Row(ff)) => Value::Row(
@@ -355,9 +358,9 @@ fn to_nested(
                     .map(|(v, (f, t))| cast_value(v, &f.ty, &t.ty, zone))
                     .collect::<Result<_, _>>()?,
             ),
-            _ => Value::Null,
+            (value, _) => other(&value, to),
         },
-        _ => Value::Null,
+        _ => other(&value, to),
     })
 }
 

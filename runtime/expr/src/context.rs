@@ -2,8 +2,9 @@
 
 use crate::time::Zone;
 use std::sync::Arc;
+use weir_core::clock::{Clock, SystemClock};
 use weir_core::descriptor::OnError;
-use weir_core::error::Kind;
+use weir_core::error::ErrorKind;
 use weir_core::{Error, Result};
 
 /// What a session settles for all expressions.
@@ -11,13 +12,11 @@ use weir_core::{Error, Result};
 pub struct Session {
     /// `table.local-time-zone`
     pub zone: Zone,
-    /// When the job was started: the time that constant folding may see.
-    pub started: (i64, u32),
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Session { zone: Zone::UTC, started: crate::time::now() }
+        Session { zone: Zone::UTC }
     }
 }
 
@@ -36,6 +35,8 @@ pub struct RowError {
 pub struct EvalContext {
     /// The session.
     pub session: Arc<Session>,
+    /// The time of day, as CURRENT_TIMESTAMP and its kin give it.
+    pub clock: Arc<dyn Clock>,
     /// What becomes of rows that built-in functions and casts fail on.
     pub on_error: OnError,
     /// The rows that failed, in no order; a row may be named twice.
@@ -48,9 +49,23 @@ pub struct EvalContext {
 }
 
 impl EvalContext {
-    /// A context in which a failing row ends the job.
+    /// A context in which a failing row ends the job, with the system's clock.
     pub fn new(session: Arc<Session>) -> Self {
-        EvalContext { session, on_error: OnError::Fail, errors: vec![], fatal: None, too_large: false, rows: None }
+        let clock = Arc::new(SystemClock);
+        EvalContext {
+            session,
+            clock,
+            on_error: OnError::Fail,
+            errors: vec![],
+            fatal: None,
+            too_large: false,
+            rows: None,
+        }
+    }
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        EvalContext { clock, ..self }
     }
     /// The row of the whole batch that a row of the present selection is.
     pub fn row(&self, row: usize) -> u32 {
@@ -88,7 +103,7 @@ impl EvalContext {
     pub(crate) fn mistake(&mut self, row: usize, message: String) -> Result<()> {
         self.fail(row, message.clone()).map_err(|_| {
             // The message has the place of the panic.
-            Error::new(Kind::Internal, message)
+            Error::new(ErrorKind::Internal, message)
                 .hint("this is a mistake of Weir's own, please report it; on-error can skip such rows")
         })
     }

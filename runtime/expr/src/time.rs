@@ -11,12 +11,6 @@ pub use texts::{
 };
 pub use zone::Zone;
 
-/// Now: seconds since 1970-01-01T00:00Z and nanoseconds.
-pub fn now() -> (i64, u32) {
-    let now = chrono::Utc::now();
-    (now.timestamp(), now.timestamp_subsec_nanos())
-}
-
 const DAY: i64 = 86_400;
 
 /// Days since 1970-01-01 of a date, if there is such a date.

@@ -1,7 +1,7 @@
 //! The rules, each with the figures that it rests on.
 
-use crate::model::{Demand, Graph, Role};
-use crate::observation::{Observation, Settings, Subtask};
+use crate::model::{Demand, JobModel, OperatorRole};
+use crate::observation::{AdviceSettings, Observation, SubtaskCounters};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -86,10 +86,10 @@ impl Rates {
 fn rates(first: &Observation, last: &Observation, place: usize) -> Option<Rates> {
     let time = (last.at - first.at).as_secs_f64();
     let (a, b) = (first.work.get(place)?, last.work.get(place)?);
-    let sum = |f: &dyn Fn(&Subtask) -> f64| {
+    let sum = |f: &dyn Fn(&SubtaskCounters) -> f64| {
         b.subtasks.iter().zip(&a.subtasks).map(|(b, a)| (f(b) - f(a)).max(0.0)).sum::<f64>() / time
     };
-    let most = |f: &dyn Fn(&Subtask) -> f64| {
+    let most = |f: &dyn Fn(&SubtaskCounters) -> f64| {
         b.subtasks.iter().zip(&a.subtasks).map(|(b, a)| (f(b) - f(a)).max(0.0)).fold(0.0, f64::max) / time
     };
     let subtasks = b.subtasks.len().max(1) as f64;
@@ -139,7 +139,7 @@ fn effective(subtasks: usize, parts: usize) -> f64 {
 
 /// What must come in, by operator: from what the sources get, through what each operator makes of a row. None where a source
 /// only goes as fast as it can.
-fn targets(graph: &Graph, rates: &[Option<Rates>], settings: &Settings) -> Vec<Option<(f64, f64)>> {
+fn targets(graph: &JobModel, rates: &[Option<Rates>], settings: &AdviceSettings) -> Vec<Option<(f64, f64)>> {
     let mut targets: Vec<Option<(f64, f64)>> = vec![];
     for (place, o) in graph.operators.iter().enumerate() {
         let Some(r) = &rates[place] else {
@@ -148,12 +148,12 @@ fn targets(graph: &Graph, rates: &[Option<Rates>], settings: &Settings) -> Vec<O
         };
         let catch_up = settings.catch_up.as_secs_f64();
         targets.push(match (o.role, o.demand) {
-            (Role::Source, Demand::Lag) => {
+            (OperatorRole::Source, Demand::Lag) => {
                 let lag = r.lag.unwrap_or(0.0);
                 Some(((r.rows_in + r.growing).max(0.0), lag / catch_up))
             }
-            (Role::Source, Demand::Rate(rate)) => Some((rate, 0.0)),
-            (Role::Source, Demand::Unbounded) => None,
+            (OperatorRole::Source, Demand::Rate(rate)) => Some((rate, 0.0)),
+            (OperatorRole::Source, Demand::Unbounded) => None,
             _ => o.inputs.iter().try_fold((0.0, 0.0), |(rate, late), u| {
                 let (from, (target, behind)) = (rates[*u].as_ref()?, targets[*u]?);
                 // One for one as long as nothing was seen.
@@ -166,13 +166,18 @@ fn targets(graph: &Graph, rates: &[Option<Rates>], settings: &Settings) -> Vec<O
 }
 
 /// The subtasks that an operator may have at most.
-fn most_of(o: &crate::model::Operator, settings: &Settings) -> usize {
+fn most_of(o: &crate::model::OperatorModel, settings: &AdviceSettings) -> usize {
     o.most.min(settings.most).max(1)
 }
 
 /// The part of what must come in that can come through at all: an operator that no number helps holds all others back, and they
 /// need not be made for more than it lets through.
-fn passable(graph: &Graph, rates: &[Option<Rates>], targets: &[Option<(f64, f64)>], settings: &Settings) -> f64 {
+fn passable(
+    graph: &JobModel,
+    rates: &[Option<Rates>],
+    targets: &[Option<(f64, f64)>],
+    settings: &AdviceSettings,
+) -> f64 {
     let all = graph.operators.iter().zip(rates).zip(targets);
     let parts = all.filter_map(|((o, r), t)| {
         let (r, (rate, behind)) = (r.as_ref().filter(|r| r.rows_in > 0.0 && r.useful > 0.0)?, (*t)?);
@@ -186,10 +191,10 @@ fn passable(graph: &Graph, rates: &[Option<Rates>], targets: &[Option<(f64, f64)
 
 /// Says so where all cores are in use, and whether they are: nothing that computes gets faster then by being divided further.
 fn cores(
-    graph: &Graph,
+    graph: &JobModel,
     rates: &[Option<Rates>],
     targets: &[Option<(f64, f64)>],
-    settings: &Settings,
+    settings: &AdviceSettings,
     hints: &mut Vec<Hint>,
 ) -> bool {
     let used: f64 = rates.iter().flatten().map(|r| r.cpu).sum();
@@ -222,7 +227,7 @@ fn cores(
 
 /// What else there is to know about an operator's advice.
 struct Around<'a> {
-    settings: &'a Settings,
+    settings: &'a AdviceSettings,
     /// The part of what must come in that can come through.
     passable: f64,
     /// Whether all cores are in use.
@@ -232,7 +237,7 @@ struct Around<'a> {
 }
 
 /// What an operator has to do, and what it can.
-fn has_to(o: &crate::model::Operator, r: &Rates, (rate, behind): (f64, f64), settings: &Settings) -> String {
+fn has_to(o: &crate::model::OperatorModel, r: &Rates, (rate, behind): (f64, f64), settings: &AdviceSettings) -> String {
     let capacity = r.capacity(o.parallelism);
     let mean = r.useful / o.parallelism as f64;
     format!(
@@ -252,7 +257,7 @@ fn has_to(o: &crate::model::Operator, r: &Rates, (rate, behind): (f64, f64), set
 }
 
 /// What an operator should have, by what must come in: so much, and so much more until it has caught up.
-fn of_operator(o: &crate::model::Operator, r: &Rates, target: (f64, f64), around: &Around<'_>) -> Option<Hint> {
+fn of_operator(o: &crate::model::OperatorModel, r: &Rates, target: (f64, f64), around: &Around<'_>) -> Option<Hint> {
     let (rate, behind) = target;
     let p = o.parallelism as f64;
     let (mean, skewed, capacity) = (r.useful / p, r.skewed(o.parallelism), r.capacity(o.parallelism));
@@ -288,7 +293,7 @@ fn of_operator(o: &crate::model::Operator, r: &Rates, target: (f64, f64), around
                 o.parallelism,
                 percent(r.busiest),
                 percent(mean),
-                if o.role == Role::Source { "partitions" } else { "keys" },
+                if o.role == OperatorRole::Source { "partitions" } else { "keys" },
             ),
         );
     }
@@ -301,14 +306,14 @@ fn of_operator(o: &crate::model::Operator, r: &Rates, target: (f64, f64), around
         let waits = r.cpu < 0.5 * r.useful;
         if desired <= o.parallelism || o.parallelism >= most {
             let bound = match o.role {
-                Role::Source => format!("there are {} partitions: make more of them", o.most),
+                OperatorRole::Source => format!("there are {} partitions: make more of them", o.most),
                 _ if o.most == 1 => "it has no key by which its rows could be divided".to_string(),
                 _ => format!("{most} is the most that it can have"),
             };
             return hint(Rule::Bounded, o.parallelism, format!("{has_to}; {bound}"));
         } else if around.full && !waits {
             // Said once, for the whole job.
-        } else if waits && o.role == Role::Sink {
+        } else if waits && o.role == OperatorRole::Sink {
             return hint(
                 Rule::SlowSystem,
                 desired,
@@ -330,7 +335,12 @@ fn of_operator(o: &crate::model::Operator, r: &Rates, target: (f64, f64), around
 }
 
 /// Advice from what happened between two observations.
-pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, last: &Observation) -> Vec<Hint> {
+pub(crate) fn advise(
+    graph: &JobModel,
+    settings: &AdviceSettings,
+    first: &Observation,
+    last: &Observation,
+) -> Vec<Hint> {
     let rates: Vec<Option<Rates>> = (0..graph.operators.len()).map(|i| rates(first, last, i)).collect();
     let targets = targets(graph, &rates, settings);
     let mut hints = vec![];
@@ -356,17 +366,17 @@ pub(crate) fn advise(graph: &Graph, settings: &Settings, first: &Observation, la
 
 /// The operator of which something is most, and its place.
 fn by_most<'a>(
-    graph: &'a Graph,
+    graph: &'a JobModel,
     rates: &'a [Option<Rates>],
     of: impl Fn(&Rates) -> f64,
-) -> Option<(usize, &'a crate::model::Operator, &'a Rates)> {
+) -> Option<(usize, &'a crate::model::OperatorModel, &'a Rates)> {
     let all = graph.operators.iter().zip(rates).enumerate().filter_map(|(at, (o, r))| Some((at, o, r.as_ref()?)));
     all.max_by(|(_, _, a), (_, _, b)| of(a).total_cmp(&of(b)))
 }
 
 /// Sources that go as fast as they can have no rate that would be enough: what is slowest is named, without a number.
-fn bottleneck(graph: &Graph, rates: &[Option<Rates>], targets: &[Option<(f64, f64)>], hints: &mut Vec<Hint>) {
-    let any = graph.operators.iter().zip(targets).any(|(o, t)| o.role == Role::Source && t.is_none());
+fn bottleneck(graph: &JobModel, rates: &[Option<Rates>], targets: &[Option<(f64, f64)>], hints: &mut Vec<Hint>) {
+    let any = graph.operators.iter().zip(targets).any(|(o, t)| o.role == OperatorRole::Source && t.is_none());
     let most = by_most(graph, rates, |r| r.busiest).filter(|(_, _, r)| any && r.busiest > 0.6);
     let Some((place, o, r)) = most else { return };
     let above = o.inputs.iter().filter_map(|i| rates[*i].as_ref()).map(|r| r.back_pressured).fold(0.0, f64::max);
@@ -397,9 +407,9 @@ fn bottleneck(graph: &Graph, rates: &[Option<Rates>], targets: &[Option<(f64, f6
 }
 
 /// Sinks that take over epochs in the background: what they do then is in no subtask's time.
-fn slow_deliveries(graph: &Graph, rates: &[Option<Rates>], hints: &mut Vec<Hint>) {
+fn slow_deliveries(graph: &JobModel, rates: &[Option<Rates>], hints: &mut Vec<Hint>) {
     for (o, r) in graph.operators.iter().zip(rates) {
-        let Some(r) = r.as_ref().filter(|r| o.role == Role::Sink && r.delivering > 0.6) else { continue };
+        let Some(r) = r.as_ref().filter(|r| o.role == OperatorRole::Sink && r.delivering > 0.6) else { continue };
         hints.push(Hint {
             operator: o.name.clone(),
             rule: Rule::SlowSystem,
@@ -418,7 +428,7 @@ fn slow_deliveries(graph: &Graph, rates: &[Option<Rates>], hints: &mut Vec<Hint>
 
 /// Functions that take most of an operator's time, where that is most of a subtask's.
 fn costly_functions(
-    graph: &Graph,
+    graph: &JobModel,
     rates: &[Option<Rates>],
     first: &Observation,
     last: &Observation,
@@ -453,7 +463,7 @@ fn costly_functions(
 }
 
 /// Operators without an exchange between them have one parallelism: the most that one of them needs.
-fn in_groups(graph: &Graph, hints: &mut Vec<Hint>) {
+fn in_groups(graph: &JobModel, hints: &mut Vec<Hint>) {
     let group = |name: &str| graph.operators.iter().find(|o| o.name == name).map(|o| o.group);
     let snapshot = hints.clone();
     hints.retain_mut(|h| {

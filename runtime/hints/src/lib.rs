@@ -11,6 +11,6 @@ mod observation;
 mod window;
 
 pub use advise::{Hint, RULES, Rule};
-pub use model::{Demand, Graph, Operator, Role};
-pub use observation::{Function, Observation, Settings, Subtask, Work};
+pub use model::{Demand, JobModel, OperatorModel, OperatorRole};
+pub use observation::{AdviceSettings, FunctionCounters, Observation, OperatorCounters, SubtaskCounters};
 pub use window::Adviser;

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum OperatorRole {
     /// Brings rows in.
     Source,
     /// Makes rows of rows.
@@ -28,11 +28,11 @@ pub enum Demand {
 
 /// An operator.
 #[derive(Debug, Clone, Serialize)]
-pub struct Operator {
+pub struct OperatorModel {
     /// Its name, unique in the job.
     pub name: String,
     /// What it is.
-    pub role: Role,
+    pub role: OperatorRole,
     /// Its subtasks.
     pub parallelism: usize,
     /// The operators that it takes rows from, by their places in the graph, which are before its own.
@@ -49,7 +49,7 @@ pub struct Operator {
 
 /// A job's operators, in an order in which rows only go forward.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Graph {
+pub struct JobModel {
     /// The operators.
-    pub operators: Vec<Operator>,
+    pub operators: Vec<OperatorModel>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What a subtask has done since it began; times in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Subtask {
+pub struct SubtaskCounters {
     /// Rows that it took in; of a source, gave out.
     pub rows_in: f64,
     /// Rows that it gave out.
@@ -24,9 +24,9 @@ pub struct Subtask {
 
 /// What an operator has done.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Work {
+pub struct OperatorCounters {
     /// Its subtasks.
-    pub subtasks: Vec<Subtask>,
+    pub subtasks: Vec<SubtaskCounters>,
     /// Of a source that knows it: the records that wait now.
     pub lag: Option<f64>,
     /// Of a sink: the time in which it took over epochs.
@@ -35,7 +35,7 @@ pub struct Work {
 
 /// What a function has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Function {
+pub struct FunctionCounters {
     /// Rows.
     pub rows: f64,
     /// Seconds.
@@ -48,15 +48,15 @@ pub struct Observation {
     /// When, from any fixed moment.
     pub at: Duration,
     /// The operators, in the graph's order.
-    pub work: Vec<Work>,
+    pub work: Vec<OperatorCounters>,
     /// The functions.
-    pub functions: BTreeMap<String, Function>,
+    pub functions: BTreeMap<String, FunctionCounters>,
 }
 
 /// By what the advice is given. The defaults are for a job of one process, whose rescales cost well under a second: where
 /// Flink's autoscaler looks back for minutes, because its restarts take minutes, seconds do here.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct AdviceSettings {
     /// The utilisation to aim at.
     pub target: f64,
     /// How far from it nothing is done.
@@ -77,9 +77,9 @@ pub struct Settings {
     pub most: usize,
 }
 
-impl Default for Settings {
+impl Default for AdviceSettings {
     fn default() -> Self {
-        Settings {
+        AdviceSettings {
             target: 0.7,
             boundary: 0.3,
             window: Duration::from_secs(60),

@@ -1,16 +1,16 @@
 //! A window of observations, and the advice that follows from it.
 
 use crate::advise::{Hint, advise};
-use crate::model::Graph;
-use crate::observation::{Observation, Settings};
+use crate::model::JobModel;
+use crate::observation::{AdviceSettings, Observation};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Keeps a window of observations and gives advice.
 #[derive(Debug)]
 pub struct Adviser {
-    graph: Graph,
-    settings: Settings,
+    graph: JobModel,
+    settings: AdviceSettings,
     window: VecDeque<Observation>,
     /// For each operator, the lower parallelisms that would have been enough, and when.
     lower: Vec<VecDeque<(Duration, usize)>>,
@@ -19,18 +19,18 @@ pub struct Adviser {
 
 impl Adviser {
     /// Begins for a job.
-    pub fn new(graph: Graph, settings: Settings) -> Self {
+    pub fn new(graph: JobModel, settings: AdviceSettings) -> Self {
         let lower = vec![VecDeque::new(); graph.operators.len()];
         Adviser { graph, settings, window: VecDeque::new(), lower, began: None }
     }
 
     /// The job that it advises.
-    pub fn graph(&self) -> &Graph {
+    pub fn graph(&self) -> &JobModel {
         &self.graph
     }
 
     /// The job has other parallelisms now: what was seen before says nothing any more.
-    pub fn rescaled(&mut self, graph: Graph) {
+    pub fn rescaled(&mut self, graph: JobModel) {
         let settings = self.settings.clone();
         *self = Adviser::new(graph, settings);
     }

@@ -2,7 +2,10 @@
 //! `cargo test --release --workspace --test loads -- --nocapture`.
 
 use std::time::Duration;
-use weir_hints::{Adviser, Demand, Function, Graph, Observation, Operator, Role, Rule, Settings, Subtask, Work};
+use weir_hints::{
+    AdviceSettings, Adviser, Demand, FunctionCounters, JobModel, Observation, OperatorCounters, OperatorModel,
+    OperatorRole, Rule, SubtaskCounters,
+};
 
 /// Seconds between decisions.
 const EVERY: usize = 5;
@@ -25,17 +28,17 @@ fn truth(rate: f64) -> Truth {
 }
 
 struct World {
-    graph: Graph,
+    graph: JobModel,
     truth: Vec<Truth>,
-    work: Vec<Work>,
+    work: Vec<OperatorCounters>,
     waiting: f64,
-    function: Function,
+    function: FunctionCounters,
 }
 
 impl World {
-    fn new(graph: Graph, truth: Vec<Truth>) -> Self {
-        let work = vec![Work::default(); truth.len()];
-        let mut w = World { graph, truth, work, waiting: 0.0, function: Function::default() };
+    fn new(graph: JobModel, truth: Vec<Truth>) -> Self {
+        let work = vec![OperatorCounters::default(); truth.len()];
+        let mut w = World { graph, truth, work, waiting: 0.0, function: FunctionCounters::default() };
         w.make();
         w
     }
@@ -43,7 +46,7 @@ impl World {
     /// Subtasks anew, all counters at nothing.
     fn make(&mut self) {
         for (o, w) in self.graph.operators.iter().zip(&mut self.work) {
-            w.subtasks = vec![Subtask::default(); o.parallelism];
+            w.subtasks = vec![SubtaskCounters::default(); o.parallelism];
         }
     }
 
@@ -52,7 +55,9 @@ impl World {
         let (o, t) = (&self.graph.operators[i], &self.truth[i]);
         let n = o.parallelism;
         let parts = match o.role {
-            Role::Source => (0..n).map(|s| (0..o.most).filter(|p| p % n == s).count() as f64 / o.most as f64).collect(),
+            OperatorRole::Source => {
+                (0..n).map(|s| (0..o.most).filter(|p| p % n == s).count() as f64 / o.most as f64).collect()
+            }
             _ => vec![1.0 / n as f64; n],
         };
         let mut parts: Vec<f64> = parts;
@@ -73,7 +78,7 @@ impl World {
         let mut all: Vec<f64> = vec![];
         for o in &self.graph.operators {
             all.push(match o.role {
-                Role::Source => 1.0,
+                OperatorRole::Source => 1.0,
                 _ => o.inputs.iter().map(|u| all[*u] * self.truth[*u].makes).sum(),
             });
         }
@@ -104,7 +109,7 @@ impl World {
                 s.back_pressured += if limited && !is_slowest && !paused { 1.0 - useful } else { 0.0 };
                 s.queue = if limited && is_slowest { 1.0 } else { 0.1 };
             }
-            if self.graph.operators[i].role == Role::Source {
+            if self.graph.operators[i].role == OperatorRole::Source {
                 self.work[i].lag = Some(self.waiting);
             }
         }
@@ -112,8 +117,8 @@ impl World {
     }
 }
 
-fn operator(name: &str, role: Role, inputs: &[usize], most: usize, group: usize) -> Operator {
-    Operator {
+fn operator(name: &str, role: OperatorRole, inputs: &[usize], most: usize, group: usize) -> OperatorModel {
+    OperatorModel {
         name: name.to_string(),
         role,
         parallelism: 1,
@@ -126,15 +131,15 @@ fn operator(name: &str, role: Role, inputs: &[usize], most: usize, group: usize)
 }
 
 /// Topic, function, GROUP BY, table.
-fn job(partitions: usize) -> Graph {
-    let mut calc = operator("calc", Role::Operator, &[0], 64, 1);
+fn job(partitions: usize) -> JobModel {
+    let mut calc = operator("calc", OperatorRole::Operator, &[0], 64, 1);
     calc.functions = vec!["f".to_string()];
-    Graph {
+    JobModel {
         operators: vec![
-            operator("source", Role::Source, &[], partitions, 0),
+            operator("source", OperatorRole::Source, &[], partitions, 0),
             calc,
-            operator("aggregate", Role::Operator, &[1], 128, 2),
-            operator("sink", Role::Sink, &[2], 64, 3),
+            operator("aggregate", OperatorRole::Operator, &[1], 128, 2),
+            operator("sink", OperatorRole::Sink, &[2], 64, 3),
         ],
     }
 }
@@ -150,7 +155,7 @@ struct Outcome {
 
 /// Lets a load come for some seconds and does what is advised.
 fn follow(mut world: World, seconds: usize, cores: f64, change: impl Fn(usize, &mut World) -> f64) -> Outcome {
-    let settings = Settings { cores, catch_up: Duration::from_secs(120), ..Settings::default() };
+    let settings = AdviceSettings { cores, catch_up: Duration::from_secs(120), ..AdviceSettings::default() };
     let mut adviser = Adviser::new(world.graph.clone(), settings);
     let mut out = Outcome { decisions: 0, turns: 0, behind: 0, lag: 0.0, parallelism: vec![], rules: vec![] };
     let mut paused = 0_usize;
@@ -283,15 +288,15 @@ fn a_large_job() {
     let mut truths = vec![];
     for branch in 0..10 {
         let from = operators.len();
-        operators.push(operator(&format!("source {branch}"), Role::Source, &[], 64, from));
+        operators.push(operator(&format!("source {branch}"), OperatorRole::Source, &[], 64, from));
         truths.push(truth(400_000.0));
         for step in 1..10 {
-            let role = if step == 9 { Role::Sink } else { Role::Operator };
+            let role = if step == 9 { OperatorRole::Sink } else { OperatorRole::Operator };
             operators.push(operator(&format!("{branch}/{step}"), role, &[from + step - 1], 128, from + step));
             truths.push(Truth { makes: if step == 4 { 0.5 } else { 1.0 }, ..truth(12_000.0 + 1_000.0 * step as f64) });
         }
     }
-    let world = World::new(Graph { operators }, truths);
+    let world = World::new(JobModel { operators }, truths);
     let o = follow(world, 900, 1e9, |_, _| 400_000.0);
     let subtasks: usize = o.parallelism.iter().sum();
     println!("a hundred operators: {subtasks} subtasks after {} decisions", o.decisions);
@@ -305,7 +310,7 @@ fn files_have_a_bottleneck_and_no_number() {
     let mut world =
         World::new(graph.clone(), vec![truth(100_000.0), truth(20_000.0), truth(50_000.0), truth(40_000.0)]);
     world.waiting = 1e9;
-    let mut adviser = Adviser::new(graph, Settings { cores: 16.0, ..Settings::default() });
+    let mut adviser = Adviser::new(graph, AdviceSettings { cores: 16.0, ..AdviceSettings::default() });
     for t in 0..30 {
         world.second(0.0, false);
         let functions = [("f".to_string(), world.function)].into();
@@ -321,7 +326,7 @@ fn files_have_a_bottleneck_and_no_number() {
 
 #[test]
 fn nothing_is_said_before_anything_is_known() {
-    let mut adviser = Adviser::new(job(4), Settings::default());
+    let mut adviser = Adviser::new(job(4), AdviceSettings::default());
     assert!(adviser.hints().is_empty() && adviser.at_end().is_empty());
     let mut world = base(4);
     world.second(100_000.0, false);

@@ -27,14 +27,12 @@ pub const STATEMENT: &str = "weir.statement";
 /// The header of a dead letter that says where its record stood first.
 pub const ORIGIN: &str = "weir.origin";
 
-/// Dead letters as a batch.
+/// Dead letters as a batch, with the time of day at which they failed in milliseconds since 1970.
 ///
 /// # Errors
 /// None in practice: the columns are of the schema's types.
-pub fn dead_letters(letters: Vec<DeadLetter>) -> Result<Batch> {
+pub fn dead_letters(letters: Vec<DeadLetter>, now: i64) -> Result<Batch> {
     let n = letters.len();
-    let (s, nanos) = weir_expr::time::now();
-    let now = s * 1_000_000 + i64::from(nanos / 1_000_000) * 1_000;
     let headers = letters.iter().map(|l| {
         let named =
             |name: &str, value: &str| (Value::string(name.to_string()), Value::Bytes(value.as_bytes().to_vec().into()));
@@ -45,7 +43,7 @@ pub fn dead_letters(letters: Vec<DeadLetter>) -> Result<Batch> {
         Arc::new(letters.iter().map(|l| Some(l.reason.as_str())).collect::<StringArray>()),
         Arc::new(letters.iter().map(|l| Some(l.origin.as_str())).collect::<StringArray>()),
         Arc::new(letters.iter().map(|l| Some(l.record.as_slice())).collect::<BinaryArray>()),
-        Arc::new(TimestampMicrosecondArray::from(vec![now; n]).with_timezone("UTC")),
+        Arc::new(TimestampMicrosecondArray::from(vec![now * 1_000; n]).with_timezone("UTC")),
         headers,
     ];
     Batch::from_columns(DEAD_LETTER.arrow(), columns, n)
@@ -82,7 +80,7 @@ impl OperatorFactory for CalcFactory {
         out
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let mut eval = EvalContext::new(self.session.clone());
+        let mut eval = EvalContext::new(self.session.clone()).with_clock(context.clock.clone());
         eval.on_error = self.on_error;
         Ok(Box::new(Calc {
             condition: self.condition.clone(),
@@ -190,7 +188,7 @@ impl Calc {
             }
         }
         if !letters.is_empty() {
-            out.dead_letters(dead_letters(letters)?);
+            out.dead_letters(dead_letters(letters, self.context.clock.now())?);
         }
         Ok(dropped)
     }

@@ -6,7 +6,8 @@ use arrow::datatypes::DataType;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_core::clock::Clock;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, decode_row, encode_row};
 use weir_core::{Batch, ColumnBuilder, Result, Schema};
@@ -28,12 +29,12 @@ pub trait LookupTable: Send + Sync {
     /// When the table cannot be reached.
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>>;
     /// How what was found is remembered.
-    fn cache(&self) -> Cache;
+    fn cache(&self) -> LookupCacheOptions;
 }
 
 /// How what was found is remembered, with Flink's options.
 #[derive(Debug, Clone, Default)]
-pub struct Cache {
+pub struct LookupCacheOptions {
     /// Keys at most; none: nothing is remembered.
     pub max_rows: Option<NonZeroUsize>,
     /// How long after it was read.
@@ -72,6 +73,7 @@ impl OperatorFactory for LookupFactory {
             left: self.left,
             types: self.found.fields.iter().map(|f| f.ty.arrow()).collect(),
             schema: self.schema.clone(),
+            clock: context.clock,
         }))
     }
 }
@@ -79,27 +81,32 @@ impl OperatorFactory for LookupFactory {
 /// The rows of a key, packed.
 type Rows = Arc<Vec<Vec<u8>>>;
 
-struct Remembered {
+struct CachedRows {
     rows: Rows,
-    written: Instant,
-    used: Instant,
+    /// When they were read, and when they were used last, in milliseconds since 1970.
+    written: i64,
+    used: i64,
 }
 
 struct LookupOperator {
     lookup: Box<dyn Lookup>,
-    cache: Cache,
-    remembered: Option<LruCache<Box<[u8]>, Remembered, ahash::RandomState>>,
+    cache: LookupCacheOptions,
+    remembered: Option<LruCache<Box<[u8]>, CachedRows, ahash::RandomState>>,
     keys: Vec<usize>,
     keep: Vec<usize>,
     left: bool,
     types: Vec<DataType>,
     schema: Schema,
+    clock: Arc<dyn Clock>,
 }
 
 impl LookupOperator {
-    fn known(&mut self, key: &[u8], now: Instant) -> Option<Rows> {
+    fn known(&mut self, key: &[u8], now: i64) -> Option<Rows> {
         let entry = self.remembered.as_mut()?.get_mut(key)?;
-        let over = |since: Instant, after: Option<Duration>| after.is_some_and(|a| now.duration_since(since) >= a);
+        // A clock that was put back makes nothing older.
+        let over = |since: i64, after: Option<Duration>| {
+            after.is_some_and(|a| u128::from(now.saturating_sub(since).max(0).unsigned_abs()) >= a.as_millis())
+        };
         if over(entry.written, self.cache.after_write) || over(entry.used, self.cache.after_access) {
             self.remembered.as_mut()?.pop(key);
             return None;
@@ -113,7 +120,7 @@ impl Operator for LookupOperator {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let columns: Vec<ArrayRef> = self.keys.iter().map(|k| batch.data.column(*k).clone()).collect();
         let keys = Keys::encode(&columns, batch.rows());
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut known: std::collections::HashMap<&[u8], Option<Rows>, ahash::RandomState> = Default::default();
         let mut missing: Vec<u32> = vec![];
         for row in 0..batch.rows() {
@@ -142,7 +149,7 @@ impl Operator for LookupOperator {
             for (row, list) in missing.iter().zip(lists) {
                 let (key, rows) = (keys.get(*row as usize), Arc::new(list));
                 if let Some(r) = self.remembered.as_mut().filter(|_| self.cache.missing || !rows.is_empty()) {
-                    r.put(key.into(), Remembered { rows: rows.clone(), written: now, used: now });
+                    r.put(key.into(), CachedRows { rows: rows.clone(), written: now, used: now });
                 }
                 known.insert(key, Some(rows));
             }

@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use weir_core::error::Kind;
+use weir_core::error::ErrorKind;
 use weir_core::{Error, Result};
 
 /// Connections at a time; more wait until one is done.
@@ -58,7 +58,7 @@ type State = web::Data<dyn Job>;
 fn failed(e: &Error) -> HttpResponse {
     // What was sent is as described: it is the job, as it stands, that cannot do it.
     let status = match e.kind {
-        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::CONFLICT,
     };
     refusal(status, &e.message, e.hint.as_deref())

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
-use weir_core::error::{FULL_DISK, Kind};
+use weir_core::error::{ErrorKind, FULL_DISK};
 use weir_core::state::{KeyRange, OperatorId};
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
@@ -37,10 +37,10 @@ pub(crate) fn sled_error(e: io::Error) -> Error {
     let words = text.rsplit_once(" -> ").map_or(text.as_str(), |(_, words)| words);
     let error = Error::state(format!("the state store failed: {words}"));
     let error = match e.kind() {
-        io::ErrorKind::StorageFull => error.of_kind(Kind::Io).hint(FULL_DISK),
+        io::ErrorKind::StorageFull => error.of_kind(ErrorKind::Io).hint(FULL_DISK),
         // Handles may be free again the next time. sled drops the system's number of the error, not its words.
         _ if words.contains("Too many open files") => {
-            error.of_kind(Kind::Io).hint("raise the limit of open files (ulimit -n)")
+            error.of_kind(ErrorKind::Io).hint("raise the limit of open files (ulimit -n)")
         }
         _ => error.hint("start with --fresh, or restore an export with `weir state import`"),
     };

@@ -31,7 +31,7 @@ const BOUNDS: Bounds = Bounds { memory: 6 << 30, time: Duration::from_secs(20 * 
 
 /// What a function is built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SourceKind {
     /// A component, taken as it is.
     Wasm,
     /// A Python file.
@@ -40,16 +40,16 @@ pub enum Kind {
     Rust,
 }
 
-impl Kind {
+impl SourceKind {
     /// What a path holds.
     ///
     /// # Errors
     /// When it is none of them.
-    pub fn of(path: &Path) -> Result<Kind> {
+    pub fn of(path: &Path) -> Result<SourceKind> {
         match path.extension().and_then(|e| e.to_str()) {
-            Some("wasm") => Ok(Kind::Wasm),
-            Some("py") => Ok(Kind::Python),
-            _ if path.join("Cargo.toml").is_file() => Ok(Kind::Rust),
+            Some("wasm") => Ok(SourceKind::Wasm),
+            Some("py") => Ok(SourceKind::Python),
+            _ if path.join("Cargo.toml").is_file() => Ok(SourceKind::Rust),
             _ => Err(Error::script(format!("{} is no function", path.display()))
                 .hint("a function is a .py file, a folder with a Rust crate, or a .wasm component")),
         }
@@ -65,8 +65,8 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn read(path: &Path, kind: Kind) -> Result<Source<'_>> {
-        let root = if kind == Kind::Python { path.parent().unwrap_or(Path::new(".")) } else { path };
+    fn read(path: &Path, kind: SourceKind) -> Result<Source<'_>> {
+        let root = if kind == SourceKind::Python { path.parent().unwrap_or(Path::new(".")) } else { path };
         let files = contents(root, kind)?;
         let mut sum = Sha256::new();
         sum.update(env!("CARGO_PKG_VERSION"));
@@ -75,7 +75,7 @@ impl Source<'_> {
             sum.update(name.as_os_str().as_encoded_bytes());
             sum.update(bytes);
         }
-        if kind == Kind::Python {
+        if kind == SourceKind::Python {
             sum.update(COMPONENTIZE);
             sum.update(path.file_name().map(|n| n.as_encoded_bytes()).unwrap_or_default());
         }
@@ -94,8 +94,8 @@ impl Source<'_> {
 /// # Errors
 /// When the path holds no function, or cannot be read.
 pub fn built(path: &Path, cache: &Cache) -> Result<Option<Binary>> {
-    match Kind::of(path)? {
-        Kind::Wasm => Binary::read(path).map(Some),
+    match SourceKind::of(path)? {
+        SourceKind::Wasm => Binary::read(path).map(Some),
         kind => {
             let source = Source::read(path, kind)?;
             Ok(kept(&source, cache))
@@ -112,8 +112,8 @@ fn kept(source: &Source<'_>, cache: &Cache) -> Option<Binary> {
 /// # Errors
 /// When a tool is missing or the build fails; the message has the tool's own words.
 pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
-    let kind = Kind::of(path)?;
-    if kind == Kind::Wasm {
+    let kind = SourceKind::of(path)?;
+    if kind == SourceKind::Wasm {
         return Binary::read(path);
     }
     let source = Source::read(path, kind)?;
@@ -125,7 +125,7 @@ pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
     let work = tempfile::tempdir_in(cache.folder()).map_err(io)?;
     let output = work.path().join("function.wasm");
     match kind {
-        Kind::Rust => rust(path, cache, work.path(), &output)?,
+        SourceKind::Rust => rust(path, cache, work.path(), &output)?,
         _ => python(&source, cache, work.path(), &output)?,
     }
     let bytes = std::fs::read(&output).map_err(io)?;
@@ -134,7 +134,7 @@ pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
 }
 
 /// The files that a function is made of, by their relative names.
-fn contents(root: &Path, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>> {
+fn contents(root: &Path, kind: SourceKind) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut out = BTreeMap::new();
     let skip = |name: &str| name.starts_with('.') || ["target", "__pycache__", "node_modules"].contains(&name);
     let below = walkdir::WalkDir::new(root).sort_by_file_name().into_iter();
@@ -145,7 +145,7 @@ fn contents(root: &Path, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>> {
         let size = e.metadata().map(|m| m.len()).unwrap_or(0);
         let wanted = match kind {
             // The script that calls it is none of it: many may share one file of functions.
-            Kind::Python => {
+            SourceKind::Python => {
                 let other = [".wasm", ".sql"].iter().any(|end| name.ends_with(end)) || name.contains("Cargo.");
                 e.depth() <= 3 && size <= 16 << 20 && !other
             }
@@ -457,9 +457,9 @@ fn python(source: &Source<'_>, cache: &Cache, work: &Path, output: &Path) -> Res
 }
 
 /// The files of a new function: their names and contents.
-pub fn template(name: &str, kind: Kind) -> Vec<(String, String)> {
+pub fn template(name: &str, kind: SourceKind) -> Vec<(String, String)> {
     match kind {
-        Kind::Python => vec![(
+        SourceKind::Python => vec![(
             format!("{name}.py"),
             format!("from weir_udf import udf\n\n\n@udf\ndef {name}(text: str) -> str:\n    return text.upper()\n"),
         )],

@@ -8,7 +8,7 @@
 
 use crate::bindings::weir::udf::types::DataType as Wit;
 use crate::convert::{from_guest, to_guest};
-use crate::instances::{Instances, Worker};
+use crate::instances::{Instances, PooledInstance};
 use crate::log::cut;
 use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(crate) struct Callee {
 /// The calls for one batch.
 pub(crate) struct Calls<'a> {
     callee: &'a Callee,
-    worker: &'a mut Worker,
+    worker: &'a mut PooledInstance,
     args: &'a [ArrayRef],
     ty: &'a SqlType,
     context: &'a mut EvalContext,
@@ -100,7 +100,7 @@ struct Failed {
 impl<'a> Calls<'a> {
     pub fn new(
         callee: &'a Callee,
-        worker: &'a mut Worker,
+        worker: &'a mut PooledInstance,
         args: &'a [ArrayRef],
         ty: &'a SqlType,
         context: &'a mut EvalContext,

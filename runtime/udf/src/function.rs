@@ -4,7 +4,7 @@ use crate::bindings::weir::udf::types::{self, DataType as Wit};
 use crate::calls::{Callee, Calls};
 use crate::convert::{crossing, declared};
 use crate::host::Rights;
-use crate::instances::{Instances, Worker};
+use crate::instances::{Instances, PooledInstance};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::sandbox::Component;
@@ -65,7 +65,7 @@ impl Loaded {
             signatures.map_err(|why| Error::function(format!("{name}: it broke the contract: {why}")))?;
         let instances = Instances::new(component.clone(), rights, metrics.function(name));
         instances.metrics.load.set(began.elapsed().as_secs_f64());
-        instances.give(Worker::new(instance));
+        instances.give(PooledInstance::new(instance));
         let version = component.version().to_string();
         Ok(Loaded { instances: Arc::new(instances), signatures: Arc::new(signatures), version })
     }
@@ -85,7 +85,7 @@ impl Loaded {
         on_error: OnError,
         dead_letters: Option<String>,
         limits: &Limits,
-    ) -> Result<UserFunction> {
+    ) -> Result<WasmFunction> {
         let wanted = identifier.rsplit(['.', ':']).next().unwrap_or(identifier);
         let at = self.signatures.iter().position(|s| s.name == wanted).or(match self.signatures.len() {
             1 if wanted.is_empty() => Some(0),
@@ -102,7 +102,7 @@ impl Loaded {
         let signature = self.signatures[index].clone();
         let deterministic = limits.deterministic.unwrap_or(signature.deterministic);
         let (loaded, index, parallelism) = (self.clone(), index as u32, limits.parallelism);
-        Ok(UserFunction { loaded, index, signature, on_error, dead_letters, deterministic, parallelism })
+        Ok(WasmFunction { loaded, index, signature, on_error, dead_letters, deterministic, parallelism })
     }
 }
 
@@ -121,7 +121,7 @@ fn show(s: &Signature) -> String {
 
 /// A function, and what becomes of rows that it fails on.
 #[derive(Clone)]
-pub struct UserFunction {
+pub struct WasmFunction {
     loaded: Loaded,
     index: u32,
     signature: Signature,
@@ -131,7 +131,7 @@ pub struct UserFunction {
     parallelism: Option<usize>,
 }
 
-impl UserFunction {
+impl WasmFunction {
     /// Its signature in words.
     pub fn signature(&self) -> String {
         show(&self.signature)
@@ -186,7 +186,7 @@ impl UserFunction {
 
 /// A function bound to the types of its arguments.
 struct Bound {
-    function: UserFunction,
+    function: WasmFunction,
     callee: Callee,
 }
 
@@ -231,7 +231,7 @@ impl Bound {
     /// Evaluates each distinct argument once, unless it is remembered.
     fn remembering(
         &self,
-        worker: &mut Worker,
+        worker: &mut PooledInstance,
         args: &[ArrayRef],
         rows: usize,
         ty: &SqlType,
@@ -297,7 +297,7 @@ impl Bound {
     /// failed as well.
     fn call(
         &self,
-        worker: &mut Worker,
+        worker: &mut PooledInstance,
         args: &[ArrayRef],
         rows: usize,
         ty: &SqlType,

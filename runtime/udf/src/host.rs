@@ -43,7 +43,7 @@ pub(crate) struct Rights {
 }
 
 /// What belongs to an instance.
-pub(crate) struct State {
+pub(crate) struct HostState {
     wasi: WasiCtx,
     table: ResourceTable,
     pub memory: Memory,
@@ -71,8 +71,8 @@ impl Opened {
     }
 }
 
-impl State {
-    pub fn new(rights: &Rights, cpu_end: Duration, wall_end: Instant) -> State {
+impl HostState {
+    pub fn new(rights: &Rights, cpu_end: Duration, wall_end: Instant) -> HostState {
         let network = Arc::new(Mutex::new(Opened::default()));
         for g in &rights.network {
             // Names are resolved when the grant is used, so that a connection goes where the name led.
@@ -108,7 +108,7 @@ impl State {
             });
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
-        State {
+        HostState {
             wasi: wasi.build(),
             table,
             memory: Memory { used: 0, limit: rights.memory, hit: false },
@@ -141,15 +141,15 @@ impl State {
 /// Handles of the component model that an instance may have.
 pub(crate) const COMPONENT_HANDLES: usize = 4 * HANDLES;
 
-impl WasiView for State {
+impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
-impl types::Host for State {}
+impl types::Host for HostState {}
 
-impl assets::Host for State {
+impl assets::Host for HostState {
     fn read(&mut self, name: String) -> wasmtime::Result<std::result::Result<Vec<u8>, String>> {
         let Some(asset) = self.rights.assets.get(&name) else {
             let known: Vec<&str> = self.rights.assets.keys().map(String::as_str).collect();
@@ -166,7 +166,7 @@ impl assets::Host for State {
     }
 }
 
-impl log::Host for State {
+impl log::Host for HostState {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
             log::Level::Debug => Level::Debug,
@@ -330,18 +330,18 @@ impl HostResolveAddressStream for Sockets<'_> {
 }
 
 /// All that guests may import.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut l = Linker::<State>::new(engine);
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
+    let mut l = Linker::<HostState>::new(engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut l)?;
-    Udf::add_to_linker::<State, HasSelf<State>>(&mut l, |s| s)?;
+    Udf::add_to_linker::<HostState, HasSelf<HostState>>(&mut l, |s| s)?;
     // In place of what would wait for ever, open what was not granted, or keep what it is given.
     l.allow_shadowing(true);
-    fn waits(s: &mut State) -> Waits<'_> {
+    fn waits(s: &mut HostState) -> Waits<'_> {
         Waits { table: &mut s.table, end: s.wall_end }
     }
-    poll::add_to_linker::<State, HasWaits>(&mut l, waits)?;
-    streams::add_to_linker::<State, HasWaits>(&mut l, waits)?;
-    fn network(s: &mut State) -> Sockets<'_> {
+    poll::add_to_linker::<HostState, HasWaits>(&mut l, waits)?;
+    streams::add_to_linker::<HostState, HasWaits>(&mut l, waits)?;
+    fn network(s: &mut HostState) -> Sockets<'_> {
         Sockets {
             sockets: WasiSocketsCtxView { ctx: s.wasi.sockets(), table: &mut s.table },
             rights: &s.rights,
@@ -350,8 +350,8 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
             look_ups: &mut s.look_ups,
         }
     }
-    ip_name_lookup::add_to_linker::<State, HasSockets>(&mut l, network)?;
-    tcp_create_socket::add_to_linker::<State, HasSockets>(&mut l, network)?;
+    ip_name_lookup::add_to_linker::<HostState, HasSockets>(&mut l, network)?;
+    tcp_create_socket::add_to_linker::<HostState, HasSockets>(&mut l, network)?;
     l.allow_shadowing(false);
     Ok(l)
 }

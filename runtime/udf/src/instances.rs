@@ -2,7 +2,7 @@
 //! call.
 
 use crate::host::Rights;
-use crate::remembered::Remembered;
+use crate::remembered::ResultCache;
 use crate::sandbox::{Component, Instance};
 use std::sync::Mutex;
 use weir_core::Result;
@@ -10,14 +10,14 @@ use weir_core::metrics::FunctionMetrics;
 use weir_core::thread::locked;
 
 /// An instance, and what is known of it.
-pub(crate) struct Worker {
+pub(crate) struct PooledInstance {
     pub instance: Instance,
-    pub memory: Remembered,
+    pub memory: ResultCache,
 }
 
-impl Worker {
+impl PooledInstance {
     pub fn new(instance: Instance) -> Self {
-        Worker { instance, memory: Remembered::default() }
+        PooledInstance { instance, memory: ResultCache::default() }
     }
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Instances {
     pub component: Component,
     pub rights: Rights,
     pub metrics: FunctionMetrics,
-    idle: Mutex<Vec<Worker>>,
+    idle: Mutex<Vec<PooledInstance>>,
 }
 
 impl Instances {
@@ -35,14 +35,14 @@ impl Instances {
     }
 
     /// One that is idle, or a new one.
-    pub fn take(&self) -> Result<Worker> {
+    pub fn take(&self) -> Result<PooledInstance> {
         // Nobody else waits while a new one opens.
         let idle = locked(&self.idle).pop();
-        idle.map_or_else(|| Ok(Worker::new(self.component.instantiate(&self.rights)?)), Ok)
+        idle.map_or_else(|| Ok(PooledInstance::new(self.component.instantiate(&self.rights)?)), Ok)
     }
 
     /// Lets one wait for the next call.
-    pub fn give(&self, worker: Worker) {
+    pub fn give(&self, worker: PooledInstance) {
         locked(&self.idle).push(worker);
     }
 }

@@ -20,10 +20,10 @@ mod sandbox;
 mod waits;
 
 pub use binary::Binary;
-pub use build::{Kind, build, built, template};
+pub use build::{SourceKind, build, built, template};
 pub use cache::Cache;
 pub use compile::{compile_apart, compile_file};
 pub use engine::{engine, longest_call};
-pub use function::{Loaded, UserFunction};
+pub use function::{Loaded, WasmFunction};
 pub use limits::Limits;
 pub use sandbox::Component;

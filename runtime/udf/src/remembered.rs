@@ -10,7 +10,7 @@ const LOOK_UP_NANOS: f64 = 90.0;
 
 /// Results by argument.
 #[derive(Default)]
-pub(crate) struct Remembered {
+pub(crate) struct ResultCache {
     results: HashMap<Box<[u8]>, Value<'static>, ahash::RandomState>,
     bytes: usize,
     asked: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Remembered {
     pause: u32,
 }
 
-impl Remembered {
+impl ResultCache {
     /// Whether the next batch should ask.
     pub fn pays(&mut self) -> bool {
         if self.pause > 0 {

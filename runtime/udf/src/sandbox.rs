@@ -10,7 +10,7 @@ use crate::bindings::{Udf, UdfPre};
 use crate::cache::{Cache, CacheEntry};
 use crate::compile::compile;
 use crate::engine::{Runs, engine};
-use crate::host::{COMPONENT_HANDLES, MemoryLimit, Rights, State, linker};
+use crate::host::{COMPONENT_HANDLES, HostState, MemoryLimit, Rights, linker};
 use crate::log::{cut, one_line};
 use crate::waits::WallLimit;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ struct CpuLimit;
 /// A loaded component.
 #[derive(Clone)]
 pub struct Component {
-    pre: UdfPre<State>,
+    pre: UdfPre<HostState>,
     /// What its bytes are known by.
     version: String,
 }
@@ -68,7 +68,8 @@ impl Component {
                 None => e.hint(format!("it exports {}", found.join(", "))),
             });
         }
-        let link = || -> wasmtime::Result<UdfPre<State>> { UdfPre::new(linker(engine)?.instantiate_pre(&component)?) };
+        let link =
+            || -> wasmtime::Result<UdfPre<HostState>> { UdfPre::new(linker(engine)?.instantiate_pre(&component)?) };
         let pre = link().map_err(|e| {
             Error::script(format!("{shown} does not fit the contract: {}", first_line(&format!("{e:#}"))))
                 .with_source(e)
@@ -83,7 +84,7 @@ impl Component {
     }
 
     pub(crate) fn instantiate(&self, rights: &Rights) -> Result<Instance> {
-        let state = State::new(rights, thread_cpu() + rights.timeout, Instant::now() + rights.timeout * WAITING);
+        let state = HostState::new(rights, thread_cpu() + rights.timeout, Instant::now() + rights.timeout * WAITING);
         let mut store = Store::new(engine()?, state);
         store.limiter(|s| &mut s.memory);
         store.set_max_component_handles(COMPONENT_HANDLES);
@@ -156,7 +157,7 @@ fn compiled(engine: &Engine, binary: &Binary, cache: &Cache) -> Result<wasmtime:
 
 /// A guest at work.
 pub(crate) struct Instance {
-    store: Store<State>,
+    store: Store<HostState>,
     udf: Udf,
 }
 
@@ -171,7 +172,7 @@ pub(crate) struct Trapped {
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// What a trap was, in words, with the guest's own last ones.
-fn trap(store: &Store<State>, e: wasmtime::Error) -> Trapped {
+fn trap(store: &Store<HostState>, e: wasmtime::Error) -> Trapped {
     let state = store.data();
     let Rights { name, timeout, memory, .. } = &state.rights;
     let said = match state.printed.last_words() {
@@ -221,7 +222,7 @@ impl Instance {
         &mut self,
         within: Duration,
         waiting: u32,
-        f: impl FnOnce(&mut Store<State>, &Udf) -> wasmtime::Result<T>,
+        f: impl FnOnce(&mut Store<HostState>, &Udf) -> wasmtime::Result<T>,
     ) -> Result<T, Trapped> {
         let s = self.store.data_mut();
         s.begin(thread_cpu() + within, Instant::now() + within * waiting);

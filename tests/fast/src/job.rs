@@ -15,7 +15,7 @@ use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, StateBackend};
 use weir_core::thread::locked;
 use weir_core::{Error, Result, Schema};
-use weir_engine::{Control, Options, Records, RestartStrategy, run};
+use weir_engine::{Control, JobMetadata, Options, RestartStrategy, run};
 use weir_plan::Plan;
 use weir_sql::{Compiled, NoFunctions, compile};
 
@@ -82,7 +82,7 @@ impl Job {
             batch_rows: 8192,
             job: JobIdentity { id: "test".to_string(), run: "test".to_string() },
             clock,
-            records: Records::new(),
+            records: JobMetadata::new(),
         };
         let ran = run(&job.graph, &backend, &options, &Metrics::new()?, &Arc::new(Control::default()));
         backend.close()?;

@@ -1,7 +1,7 @@
 //! Small jobs from SQL to rows, with epochs, outages and time that goes by.
 
 use weir_core::Value;
-use weir_core::error::Kind;
+use weir_core::error::ErrorKind;
 use weir_fast_tests::{Job, Row, Step, delete, insert, update};
 
 const SUMS: &str = "CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'datagen');
@@ -68,12 +68,12 @@ fn what_outages_are_is_asked_of_the_error() {
     let steps = (0..4).map(|_| Step::Outage).collect();
     let ran = Job::new(SUMS).source("orders", steps).run();
     let e = ran.result.expect_err("a failure");
-    assert!(e.kind == Kind::Io && e.to_string().contains("given up after 4 failures"), "{e}");
+    assert!(e.kind == ErrorKind::Io && e.to_string().contains("given up after 4 failures"), "{e}");
     // Whose row is wrong is not helped by another try.
     let sql = SUMS.replace("SUM(n)", "SUM(CAST(item AS INT))");
     let ran = Job::new(&sql).source("orders", vec![Step::Rows(vec![order("a", 1)])]).run();
     let e = ran.result.expect_err("a failure");
-    assert!(e.kind == Kind::Data && !e.is_retriable() && !e.to_string().contains("given up"), "{e}");
+    assert!(e.kind == ErrorKind::Data && !e.is_retriable() && !e.to_string().contains("given up"), "{e}");
 }
 
 #[test]
@@ -132,4 +132,16 @@ fn results_of_batches_come_at_the_end() {
     let ran = Job::new(&sql).source("orders", steps).run();
     assert!(ran.result.as_ref().expect("an end"));
     assert_eq!(ran.rows("sums"), ["+I[a, 3]"]);
+}
+
+#[test]
+fn times_of_day_are_those_of_the_jobs_clock() {
+    let sql = "CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'datagen');
+        CREATE TABLE seen (item STRING, seconds BIGINT) WITH ('connector' = 'blackhole');
+        INSERT INTO seen SELECT item, UNIX_TIMESTAMP() FROM orders;";
+    let hour = 3_600_000;
+    let steps = vec![Step::Rows(vec![order("a", 1)]), Step::Epoch, Step::Later(hour), Step::Rows(vec![order("b", 1)])];
+    let ran = Job::new(sql).source("orders", steps).run();
+    assert!(ran.result.as_ref().expect("an end"));
+    assert_eq!(ran.rows("seen"), ["+I[a, 1700000000]", "+I[b, 1700003600]"]);
 }

@@ -8,10 +8,10 @@ use operators::Factories;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use weir_connectors::{PassedOver, REGISTRY};
+use weir_connectors::{REGISTRY, SkippedDeadLetters};
 use weir_core::Result;
 use weir_core::graph::{JobGraph, Node};
-use weir_engine::scale::{Wanted, check, resized};
+use weir_engine::scale::{TargetParallelism, check, resized};
 use weir_expr::OnError;
 use weir_plan::Places;
 pub use weir_plan::physical::REPLAY;
@@ -24,7 +24,7 @@ pub struct Assembled {
     /// Its nodes.
     pub graph: JobGraph,
     /// The dead letters that a replay leaves alone.
-    pub passed_over: Arc<PassedOver>,
+    pub skipped_dead_letters: Arc<SkippedDeadLetters>,
     /// The uids of its operators, by the names that each has in its statements.
     pub places: Places,
     /// What the state of its operators is made of, by the same names.
@@ -55,7 +55,7 @@ fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
         replay,
         registry: REGISTRY,
     })?;
-    let passed_over = Arc::default();
+    let skipped_dead_letters = Arc::default();
     let factories = Factories {
         specs: Specs { base, session: &compiled.session },
         on_error: match settings::ON_ERROR.value(of_job)? {
@@ -63,11 +63,11 @@ fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
             Failing::Skip => OnError::Skip,
             Failing::Null => OnError::Null,
         },
-        passed_over: &passed_over,
+        skipped_dead_letters: &skipped_dead_letters,
     };
     let graph = sized(&planned, factories.graph(&planned)?, of_job)?;
     let (places, layouts, functions) = (planned.places(), planned.layouts(), planned.function_versions());
-    Ok(Assembled { graph, passed_over, places, layouts, functions })
+    Ok(Assembled { graph, skipped_dead_letters, places, layouts, functions })
 }
 
 impl Factories<'_> {
@@ -90,7 +90,7 @@ impl Factories<'_> {
 /// The graph with the parallelisms that functions ask for, and those that the settings have of operators by name, which win.
 fn sized(planned: &Graph, graph: JobGraph, of_job: &BTreeMap<String, String>) -> Result<JobGraph> {
     let asked = planned.nodes.iter().filter_map(|n| Some((n.name.clone(), Some(n.asked_parallelism?))));
-    let mut wanted: Wanted = asked.collect();
+    let mut wanted: TargetParallelism = asked.collect();
     for (key, value) in of_job {
         if let Some(name) = settings::operator_setting(key) {
             wanted.insert(name.to_string(), Some(settings::OPERATOR.read(key, value)?));

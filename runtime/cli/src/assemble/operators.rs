@@ -2,7 +2,7 @@
 
 use super::connectors::Specs;
 use std::sync::Arc;
-use weir_connectors::PassedOver;
+use weir_connectors::SkippedDeadLetters;
 use weir_core::graph::{OperatorFactory, Role};
 use weir_core::{Error, Result};
 use weir_expr::{Expr, OnError};
@@ -24,7 +24,7 @@ pub(super) struct Factories<'a> {
     /// What becomes of rows that built-in functions fail on.
     pub on_error: OnError,
     /// Counts the dead letters that a replay leaves alone.
-    pub passed_over: &'a Arc<PassedOver>,
+    pub skipped_dead_letters: &'a Arc<SkippedDeadLetters>,
 }
 
 impl Factories<'_> {
@@ -63,7 +63,7 @@ impl Factories<'_> {
             }
             Operator::Replay { table, columns, letters, uid } => {
                 let spec = self.specs.read(table, columns, uid, statement)?;
-                Role::Operator(weir_connectors::replay(&spec, letters.clone(), self.passed_over.clone())?)
+                Role::Operator(weir_connectors::replay(&spec, letters.clone(), self.skipped_dead_letters.clone())?)
             }
             Operator::Values { rows, schema } => {
                 Role::Source(Arc::new(ValuesFactory { rows: rows.clone(), schema: schema.clone(), session: session() }))

@@ -8,7 +8,7 @@ use crate::delivery::{Delivery, guarantee};
 use crate::format::Encoder;
 use crate::format::json_writer::JsonWriter;
 use crate::http;
-use crate::http::{Answer, Http};
+use crate::http::{Http, HttpResponse};
 use crate::login;
 use crate::options::TableSpec;
 use crate::registered::Connector;
@@ -31,7 +31,7 @@ const BLOCK: usize = 8 << 20;
 const PASSING: &[u32] = &[159, 160, 164, 202, 203, 209, 210, 225, 241, 242, 252, 286, 319, 425, 473, 999];
 
 #[derive(Clone)]
-struct Target {
+struct ClickHouseTable {
     http: Http,
     url: String,
     database: String,
@@ -44,7 +44,7 @@ struct Target {
 }
 
 struct ClickHouse {
-    target: Target,
+    target: ClickHouseTable,
     writer: JsonWriter,
     /// The sink's name in tokens.
     name: String,
@@ -110,7 +110,7 @@ fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
         let e = Error::script("'sink.sign-column' and 'sink.ignore-delete' exclude each other");
         return Err(e.at(table.place_of(&IGNORE_DELETE)).hint("rows that go are written with the sign -1"));
     }
-    let target = Target {
+    let target = ClickHouseTable {
         http,
         url: url.to_string(),
         database: table.value(&DATABASE)?,
@@ -136,18 +136,18 @@ fn literal(text: &str) -> String {
 }
 
 /// The number of ClickHouse's error, from the text of an answer.
-fn code(a: &Answer) -> Option<u32> {
+fn code(a: &HttpResponse) -> Option<u32> {
     let (_, rest) = a.body.split_once("Code: ")?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-impl Target {
+impl ClickHouseTable {
     fn what(&self) -> String {
         format!("the table '{}' of ClickHouse", self.table)
     }
 
     fn ask(&self, parameters: &[(&str, &str)], body: &[u8]) -> Result<String> {
-        let last = |a: &Answer| match code(a) {
+        let last = |a: &HttpResponse| match code(a) {
             Some(c) => !PASSING.contains(&c),
             None => a.status != 429 && a.status < 500,
         };
@@ -246,7 +246,7 @@ impl SinkFactory for ClickHouse {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(Writer {
+        Ok(Box::new(ClickHouseWriter {
             target: self.target.clone(),
             writer: self.writer.clone(),
             waits: self.waits,
@@ -258,8 +258,8 @@ impl SinkFactory for ClickHouse {
     }
 }
 
-struct Writer {
-    target: Target,
+struct ClickHouseWriter {
+    target: ClickHouseTable,
     writer: JsonWriter,
     /// Whether blocks wait for their epoch.
     waits: bool,
@@ -269,7 +269,7 @@ struct Writer {
     context: SubtaskContext,
 }
 
-impl Writer {
+impl ClickHouseWriter {
     fn finish(&mut self) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
@@ -286,7 +286,7 @@ impl Writer {
     }
 }
 
-impl Sink for Writer {
+impl Sink for ClickHouseWriter {
     fn write(&mut self, batch: Batch) -> Result<()> {
         let columns: Vec<usize> = (0..self.target.columns.len()).collect();
         for row in 0..batch.rows() {

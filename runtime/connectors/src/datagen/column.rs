@@ -40,23 +40,23 @@ options! {
 }
 
 #[derive(Clone)]
-enum Kind {
+enum ValueGenerator {
     Sequence { start: i64, end: i64 },
     Range { min: f64, max: f64 },
     Whole { min: i64, max: i64 },
     Length { length: usize, varies: bool },
     Past { millis: i64 },
-    List { items: usize, element: Box<Column> },
-    Map { items: usize, key: Box<Column>, value: Box<Column> },
-    Row(Vec<Column>),
+    List { items: usize, element: Box<GeneratedColumn> },
+    Map { items: usize, key: Box<GeneratedColumn>, value: Box<GeneratedColumn> },
+    Row(Vec<GeneratedColumn>),
     Any,
 }
 
 /// A column, or what is inside of one.
 #[derive(Clone)]
-pub(super) struct Column {
+pub(super) struct GeneratedColumn {
     pub ty: SqlType,
-    kind: Kind,
+    kind: ValueGenerator,
     null_rate: f64,
 }
 
@@ -102,7 +102,7 @@ impl Options<'_> {
     }
 
     /// Limits of the type, or those that the script sets within them.
-    fn whole(&self, low: i64, high: i64) -> Result<Kind> {
+    fn whole(&self, low: i64, high: i64) -> Result<ValueGenerator> {
         let limit = |o: &Opt<String>, default: i64| -> Result<i64> {
             let n = self.limit(o)?.unwrap_or(default);
             if (low..=high).contains(&n) { Ok(n) } else { Err(self.wrong(o, &format!("is {low} to {high}, not {n}"))) }
@@ -111,20 +111,20 @@ impl Options<'_> {
         if min > max {
             Err(self.wrong(&MIN, &format!("is {min}, more than the most ({max})")))
         } else {
-            Ok(Kind::Whole { min, max })
+            Ok(ValueGenerator::Whole { min, max })
         }
     }
 
-    fn range(&self, default: f64) -> Result<Kind> {
+    fn range(&self, default: f64) -> Result<ValueGenerator> {
         let (min, max) = (self.limit(&MIN)?.unwrap_or(0.0), self.limit(&MAX)?.unwrap_or(default));
         if min > max || !f64::is_finite(max - min) {
             return Err(self.wrong(&MIN, &format!("and its 'max' make no range: {min} to {max}")));
         }
-        Ok(Kind::Range { min, max })
+        Ok(ValueGenerator::Range { min, max })
     }
 
     /// The length of texts or bytes: that of the type, where that has one.
-    fn length(&self, ty: &SqlType) -> Result<Kind> {
+    fn length(&self, ty: &SqlType) -> Result<ValueGenerator> {
         let varies = self.value(&VARIES)?;
         let given = self.get(&LENGTH)?;
         let length = match ty.kind {
@@ -147,10 +147,10 @@ impl Options<'_> {
             }
             _ => given.unwrap_or(100),
         };
-        Ok(Kind::Length { length, varies })
+        Ok(ValueGenerator::Length { length, varies })
     }
 
-    fn inner(&self, name: &str, ty: &SqlType) -> Result<Box<Column>> {
+    fn inner(&self, name: &str, ty: &SqlType) -> Result<Box<GeneratedColumn>> {
         let inner = Options { table: self.table, column: format!("{}.{name}", self.column) };
         Ok(Box::new(inner.column(ty)?))
     }
@@ -159,7 +159,7 @@ impl Options<'_> {
         Ok(self.get(&LENGTH)?.unwrap_or(ITEMS))
     }
 
-    fn column(&self, ty: &SqlType) -> Result<Column> {
+    fn column(&self, ty: &SqlType) -> Result<GeneratedColumn> {
         let kind = match &ty.kind {
             TypeKind::Char(_) | TypeKind::Varchar(_) | TypeKind::Binary(_) | TypeKind::Varbinary(_) => {
                 self.length(ty)?
@@ -170,31 +170,34 @@ impl Options<'_> {
             TypeKind::BigInt => self.whole(i64::MIN, i64::MAX)?,
             TypeKind::Decimal(p, s) => self.range((10f64.powi(i32::from(*p) - i32::from(*s))).min(100.0))?,
             _ if ty.is_numeric() => self.range(1.0)?,
-            _ if ty.is_timestamp() => Kind::Past { millis: self.value(&PAST)?.as_millis() as i64 },
-            TypeKind::Array(e) => Kind::List { items: self.items()?, element: self.inner("element", e)? },
+            _ if ty.is_timestamp() => ValueGenerator::Past { millis: self.value(&PAST)?.as_millis() as i64 },
+            TypeKind::Array(e) => ValueGenerator::List { items: self.items()?, element: self.inner("element", e)? },
             TypeKind::Multiset(e) => {
-                let once =
-                    Column { ty: SqlType::from(TypeKind::Int), kind: Kind::Whole { min: 1, max: 1 }, null_rate: 0.0 };
-                Kind::Map { items: self.items()?, key: self.inner("element", e)?, value: Box::new(once) }
+                let once = GeneratedColumn {
+                    ty: SqlType::from(TypeKind::Int),
+                    kind: ValueGenerator::Whole { min: 1, max: 1 },
+                    null_rate: 0.0,
+                };
+                ValueGenerator::Map { items: self.items()?, key: self.inner("element", e)?, value: Box::new(once) }
             }
             TypeKind::Map(k, v) => {
-                Kind::Map { items: self.items()?, key: self.inner("key", k)?, value: self.inner("value", v)? }
+                ValueGenerator::Map { items: self.items()?, key: self.inner("key", k)?, value: self.inner("value", v)? }
             }
             TypeKind::Row(fields) => {
                 let field = |f: &weir_core::Field| self.inner(&f.name, &f.ty).map(|c| *c);
-                Kind::Row(fields.iter().map(field).collect::<Result<_>>()?)
+                ValueGenerator::Row(fields.iter().map(field).collect::<Result<_>>()?)
             }
-            TypeKind::Boolean | TypeKind::Date | TypeKind::Time(_) => Kind::Any,
+            TypeKind::Boolean | TypeKind::Date | TypeKind::Time(_) => ValueGenerator::Any,
             other => {
                 let e = Error::script(format!("datagen makes no {other} ('{}')", self.column));
                 return Err(e.at(self.table.place));
             }
         };
-        Ok(Column { ty: ty.clone(), kind, null_rate: self.value(&NULL_RATE)? })
+        Ok(GeneratedColumn { ty: ty.clone(), kind, null_rate: self.value(&NULL_RATE)? })
     }
 }
 
-impl Column {
+impl GeneratedColumn {
     /// A table's column from its options, and the number of values that it has, if it is a sequence.
     ///
     /// # Errors
@@ -212,28 +215,28 @@ impl Column {
                 }
                 let (start, end) = (options.value(&START)?, options.value(&END)?);
                 let length = (i128::from(end) - i128::from(start) + 1).clamp(0, i128::from(i64::MAX)) as u64;
-                let kind = Kind::Sequence { start, end };
-                Ok((Column { ty: ty.clone(), kind, null_rate: options.value(&NULL_RATE)? }, Some(length)))
+                let kind = ValueGenerator::Sequence { start, end };
+                Ok((GeneratedColumn { ty: ty.clone(), kind, null_rate: options.value(&NULL_RATE)? }, Some(length)))
             }
         }
     }
 
-    /// The value of a row, by the column's own number.
-    pub fn value(&self, seed: u64, row: u64, index: u64) -> Value<'static> {
+    /// The value of a row, by the column's own number. Times of the past lie before `now`, in milliseconds since 1970.
+    pub fn value(&self, seed: u64, row: u64, index: u64, now: i64) -> Value<'static> {
         if self.null_rate > 0.0 && unit(mix(seed, row, index + 1_000)) < self.null_rate {
             return Value::Null;
         }
-        self.made(mix(seed, row, index), row)
+        self.made(mix(seed, row, index), row, now)
     }
 
     /// A value that is inside of another one, which `n` was drawn for.
-    fn inside(&self, n: u64, place: usize, part: u64) -> Value<'static> {
-        self.value(n, place as u64, part)
+    fn inside(&self, n: u64, place: usize, part: u64, now: i64) -> Value<'static> {
+        self.value(n, place as u64, part, now)
     }
 
-    fn made(&self, n: u64, row: u64) -> Value<'static> {
+    fn made(&self, n: u64, row: u64, now: i64) -> Value<'static> {
         match (&self.kind, &self.ty.kind) {
-            (Kind::Sequence { start, end }, kind) => {
+            (ValueGenerator::Sequence { start, end }, kind) => {
                 let width = (i128::from(*end) - i128::from(*start) + 1).max(1);
                 let v = (i128::from(*start) + i128::from(row) % width) as i64;
                 match kind {
@@ -244,11 +247,11 @@ impl Column {
                     _ => Value::Int(v),
                 }
             }
-            (Kind::Whole { min, max }, _) => {
+            (ValueGenerator::Whole { min, max }, _) => {
                 let width = (i128::from(*max) - i128::from(*min) + 1).max(1) as u128;
                 Value::Int((i128::from(*min) + (u128::from(n) % width) as i128) as i64)
             }
-            (Kind::Range { min, max }, kind) => {
+            (ValueGenerator::Range { min, max }, kind) => {
                 let v = min + unit(n) * (max - min);
                 match kind {
                     TypeKind::Decimal(p, s) => {
@@ -259,7 +262,7 @@ impl Column {
                     _ => Value::Double(v),
                 }
             }
-            (Kind::Length { length, varies }, kind) => {
+            (ValueGenerator::Length { length, varies }, kind) => {
                 let length = if *varies { 1 + n as usize % (*length).max(1) } else { *length };
                 let digits = b"0123456789abcdef";
                 let text: Vec<u8> =
@@ -269,17 +272,17 @@ impl Column {
                     _ => Value::string(String::from_utf8(text).unwrap_or_default()),
                 }
             }
-            (Kind::Past { millis }, _) => {
-                let (s, nanos) = weir_expr::time::now();
-                let now =
-                    s * 1000 + i64::from(nanos / 1_000_000) - if *millis > 0 { (n % *millis as u64) as i64 } else { 0 };
-                Value::Timestamp(now.div_euclid(1000), now.rem_euclid(1000) as u32 * 1_000_000)
+            (ValueGenerator::Past { millis }, _) => {
+                let past = now - if *millis > 0 { (n % *millis as u64) as i64 } else { 0 };
+                Value::Timestamp(past.div_euclid(1000), past.rem_euclid(1000) as u32 * 1_000_000)
             }
-            (Kind::List { items, element }, _) => Value::List((0..*items).map(|i| element.inside(n, i, 1)).collect()),
-            (Kind::Map { items, key, value }, _) => {
+            (ValueGenerator::List { items, element }, _) => {
+                Value::List((0..*items).map(|i| element.inside(n, i, 1, now)).collect())
+            }
+            (ValueGenerator::Map { items, key, value }, _) => {
                 let mut all: Vec<(Value<'static>, Value<'static>)> = vec![];
                 for i in 0..*items {
-                    let (k, v) = (key.inside(n, i, 1), value.inside(n, i, 2));
+                    let (k, v) = (key.inside(n, i, 1, now), value.inside(n, i, 2, now));
                     match all.iter_mut().find(|(there, _)| *there == k) {
                         Some((_, there)) => *there = v,
                         None => all.push((k, v)),
@@ -287,11 +290,11 @@ impl Column {
                 }
                 Value::Map(all)
             }
-            (Kind::Row(fields), _) => {
-                Value::Row(fields.iter().enumerate().map(|(i, f)| f.inside(n, 0, i as u64 + 1)).collect())
+            (ValueGenerator::Row(fields), _) => {
+                Value::Row(fields.iter().enumerate().map(|(i, f)| f.inside(n, 0, i as u64 + 1, now)).collect())
             }
             (_, TypeKind::Boolean) => Value::Bool(n & 1 == 1),
-            (_, TypeKind::Date) => Value::Date(weir_expr::time::now().0.div_euclid(86_400) as i32),
+            (_, TypeKind::Date) => Value::Date(now.div_euclid(86_400_000) as i32),
             (_, TypeKind::Time(_)) => Value::Time((n % 86_400_000) as i32),
             _ => Value::Null,
         }

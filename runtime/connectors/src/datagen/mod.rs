@@ -6,9 +6,10 @@ mod column;
 use crate::options::TableSpec;
 use crate::registered::Connector;
 use blocks::{Assignments, BLOCK};
-use column::Column;
+use column::GeneratedColumn;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use weir_core::clock::Clock;
 use weir_core::descriptor::{Changelog, Descriptor};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::option_spec::Opt;
@@ -42,7 +43,7 @@ options! {
 
 struct Datagen {
     /// The columns that are read, with their numbers among all.
-    columns: Vec<(u64, Column)>,
+    columns: Vec<(u64, GeneratedColumn)>,
     schema: Schema,
     rows: Option<u64>,
     per_second: f64,
@@ -55,7 +56,7 @@ fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let mut rows: Option<u64> = table.get(&ROWS)?;
     let mut all = vec![];
     for (index, f) in table.schema.fields.iter().enumerate() {
-        let (column, length) = Column::new(table, &f.name, &f.ty)?;
+        let (column, length) = GeneratedColumn::new(table, &f.name, &f.ty)?;
         // A sequence that is used up ends the source.
         rows = length.map(|l| rows.map_or(l, |r| r.min(l))).or(rows);
         all.push((index as u64, column));
@@ -101,6 +102,7 @@ impl SourceFactory for Datagen {
             within,
             started: Instant::now(),
             given: 0,
+            clock: context.clock.clone(),
             moved: false,
             at_once: context.batch_rows as u64,
             paused: false,
@@ -112,7 +114,7 @@ impl SourceFactory for Datagen {
 const PAUSED: Duration = Duration::from_millis(100);
 
 struct Generator {
-    columns: Vec<(u64, Column)>,
+    columns: Vec<(u64, GeneratedColumn)>,
     schema: Schema,
     rows: Option<u64>,
     per_second: f64,
@@ -127,6 +129,7 @@ struct Generator {
     within: u64,
     started: Instant,
     given: u64,
+    clock: Arc<dyn Clock>,
     moved: bool,
     at_once: u64,
     /// Whether it is to make no rows for now.
@@ -165,8 +168,9 @@ impl Source for Generator {
         }
         let mut builders: Vec<ColumnBuilder> =
             self.columns.iter().map(|(_, c)| ColumnBuilder::new(&c.ty.arrow())).collect();
+        let now = self.clock.now();
         for row in first..first + count {
-            self.columns.iter().zip(&mut builders).for_each(|((i, c), b)| b.push(&c.value(self.seed, row, *i)));
+            self.columns.iter().zip(&mut builders).for_each(|((i, c), b)| b.push(&c.value(self.seed, row, *i, now)));
         }
         let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
         out.emit(Batch::from_columns(self.schema.arrow(), columns, count as usize)?);

@@ -1,7 +1,8 @@
 //! Who writes a job's files into a folder: a hidden file there says so, as a mark does in other systems.
 
 use crate::fencing::{may_write, owner, replaced};
-use std::fs::{File, OpenOptions};
+use backon::{BlockingRetryable, ConstantBuilder};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,20 +15,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A folder, and who writes into it.
 #[derive(Debug, Clone)]
-pub(super) struct Claim {
+pub(super) struct FolderClaim {
     path: PathBuf,
     folder: PathBuf,
     owner: String,
 }
 
-impl Claim {
+impl FolderClaim {
     /// Takes a folder over for a job's sink. `begun` says whether the run has written there before.
     ///
     /// # Errors
     /// When another run has taken it since.
-    pub fn take(folder: &Path, sink: u64, job: &JobIdentity, begun: bool) -> Result<Claim> {
+    pub fn take(folder: &Path, sink: u64, job: &JobIdentity, begun: bool) -> Result<FolderClaim> {
         let path = folder.join(format!(".weir-{sink:016x}"));
-        let claim = Claim { path, folder: folder.to_path_buf(), owner: owner(job) };
+        let claim = FolderClaim { path, folder: folder.to_path_buf(), owner: owner(job) };
         let (mut file, found) = claim.open()?;
         may_write(&claim.what(), job, found.as_deref(), begun)?;
         let written =
@@ -66,13 +67,12 @@ impl Claim {
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path);
         let mut file = file.map_err(io("open", &self.path))?;
         let since = Instant::now();
+        let waits = ConstantBuilder::new().with_delay(Duration::from_millis(5)).without_max_times();
+        let held = |e: &TryLockError| matches!(e, TryLockError::WouldBlock);
         // File systems that know no locks do without.
-        while let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-            if since.elapsed() > PATIENCE {
-                tracing::warn!("{} is locked by another process", self.path.display());
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        let locked = (|| file.try_lock()).retry(waits).when(|e| held(e) && since.elapsed() < PATIENCE).call();
+        if locked.is_err_and(|e| held(&e)) {
+            tracing::warn!("{} is locked by another process", self.path.display());
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(io("read", &self.path))?;
@@ -89,15 +89,15 @@ mod tests {
     fn a_folder_has_one_owner() {
         let folder = std::env::temp_dir().join(format!("weir-claim-{}", std::process::id()));
         let job = |run: &str| JobIdentity { id: "j".to_string(), run: run.to_string() };
-        let first = Claim::take(&folder, 1, &job("a"), false).expect("no owner yet");
+        let first = FolderClaim::take(&folder, 1, &job("a"), false).expect("no owner yet");
         assert!(first.held(|| Ok(1)).is_ok_and(|n| n == 1));
-        let again = Claim::take(&folder, 1, &job("a"), true).expect("its own");
+        let again = FolderClaim::take(&folder, 1, &job("a"), true).expect("its own");
         assert!(again.held(|| Ok(())).is_ok());
-        let newer = Claim::take(&folder, 1, &job("b"), false).expect("a new run");
-        assert!(Claim::take(&folder, 2, &job("a"), true).is_ok(), "another sink's");
+        let newer = FolderClaim::take(&folder, 1, &job("b"), false).expect("a new run");
+        assert!(FolderClaim::take(&folder, 2, &job("a"), true).is_ok(), "another sink's");
         let e = first.held(|| Ok(())).expect_err("it was taken");
-        assert_eq!((e.kind, e.message.contains("another process")), (weir_core::error::Kind::State, true));
-        assert!(Claim::take(&folder, 1, &job("a"), true).is_err(), "an older run");
+        assert_eq!((e.kind, e.message.contains("another process")), (weir_core::error::ErrorKind::State, true));
+        assert!(FolderClaim::take(&folder, 1, &job("a"), true).is_err(), "an older run");
         std::fs::remove_dir_all(&folder).expect("it is there");
         assert!(newer.held(|| Ok(())).is_ok(), "the folder was cleared");
         std::fs::remove_dir_all(&folder).expect("it is there again");

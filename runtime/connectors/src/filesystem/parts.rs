@@ -18,7 +18,7 @@ const PARTS: usize = 4096;
 const BUFFER: usize = 128 << 10;
 
 /// A part that is being written.
-pub(super) struct Part {
+pub(super) struct PartFile {
     pub hidden: PathBuf,
     pub to: PathBuf,
     file: Option<File>,
@@ -35,7 +35,7 @@ pub(super) struct Part {
     used: u64,
 }
 
-impl Part {
+impl PartFile {
     fn file(&mut self) -> std::io::Result<&mut File> {
         if self.file.is_none() {
             self.file = Some(OpenOptions::new().append(true).open(&self.hidden)?);
@@ -78,18 +78,18 @@ impl Part {
 
 /// The parts of a subtask, by the folder that each is in.
 #[derive(Default)]
-pub(super) struct Parts {
-    all: BTreeMap<PathBuf, Part>,
+pub(super) struct PartFiles {
+    all: BTreeMap<PathBuf, PartFile>,
     open: usize,
     turn: u64,
 }
 
-impl Parts {
+impl PartFiles {
     /// The part of a folder, with its file open. `names` gives a new one its hidden name and its last.
     ///
     /// # Errors
     /// When its file cannot be opened, or another's not be written.
-    pub fn of(&mut self, folder: &Path, names: impl FnOnce() -> (PathBuf, PathBuf)) -> Result<&mut Part> {
+    pub fn of(&mut self, folder: &Path, names: impl FnOnce() -> (PathBuf, PathBuf)) -> Result<&mut PartFile> {
         self.turn += 1;
         if self.all.get(folder).is_none_or(|p| p.file.is_none()) {
             if self.open >= OPEN {
@@ -104,7 +104,7 @@ impl Parts {
             private::give_out(&hidden).map_err(io("write", &hidden))?;
             let since = Instant::now();
             let part =
-                Part { hidden, to, file, buffer: vec![], length: 0, since, noted: false, changed: false, used: 0 };
+                PartFile { hidden, to, file, buffer: vec![], length: 0, since, noted: false, changed: false, used: 0 };
             self.all.insert(folder.to_path_buf(), part);
         }
         let part = self.all.get_mut(folder).ok_or_else(|| Error::internal("a part that was just made is gone"))?;
@@ -115,7 +115,7 @@ impl Parts {
 
     /// Closes the half of the open files that were used the longest time ago.
     fn close_some(&mut self) -> Result<()> {
-        let mut open: Vec<&mut Part> = self.all.values_mut().filter(|p| p.file.is_some()).collect();
+        let mut open: Vec<&mut PartFile> = self.all.values_mut().filter(|p| p.file.is_some()).collect();
         open.sort_unstable_by_key(|p| p.used);
         let most = open.len() / 2;
         for p in open.iter_mut().take(most.max(1)) {
@@ -129,7 +129,7 @@ impl Parts {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn take(&mut self, folder: &Path) -> Result<Option<Part>> {
+    pub fn take(&mut self, folder: &Path) -> Result<Option<PartFile>> {
         let Some(mut part) = self.all.remove(folder) else { return Ok(None) };
         self.open -= usize::from(part.file.is_some());
         part.sync().map_err(io("write", &part.hidden))?;
@@ -148,7 +148,7 @@ impl Parts {
     }
 
     /// The folders of the parts that a condition holds for.
-    pub fn folders(&self, of: impl Fn(&Part) -> bool) -> Vec<PathBuf> {
+    pub fn folders(&self, of: impl Fn(&PartFile) -> bool) -> Vec<PathBuf> {
         self.all.iter().filter(|(_, p)| of(p)).map(|(f, _)| f.clone()).collect()
     }
 
@@ -156,7 +156,7 @@ impl Parts {
     ///
     /// # Errors
     /// When one cannot be written.
-    pub fn sync(&mut self, mut each: impl FnMut(&mut Part) -> Result<()>) -> Result<()> {
+    pub fn sync(&mut self, mut each: impl FnMut(&mut PartFile) -> Result<()>) -> Result<()> {
         for p in self.all.values_mut().filter(|p| p.changed) {
             let open = p.file.is_some();
             p.sync().map_err(io("write", &p.hidden))?;
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn more_parts_than_may_be_open_keep_their_rows() {
         let folder = std::env::temp_dir().join(format!("weir-parts-{}", std::process::id()));
-        let mut parts = Parts::default();
+        let mut parts = PartFiles::default();
         for round in 0..3 {
             for n in 0..3 * OPEN {
                 let of = folder.join(n.to_string());

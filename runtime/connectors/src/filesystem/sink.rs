@@ -3,8 +3,8 @@
 //!
 //! Who takes a job over leaves the files of the process before alone, which may not know yet: it copies the rows that are its own.
 
-use super::claim::Claim;
-use super::parts::{Part, Parts, sub_folder};
+use super::claim::FolderClaim;
+use super::parts::{PartFile, PartFiles, sub_folder};
 use super::{DEFAULT_NAME, FILE_SIZE, FORMAT, ROLLOVER};
 use crate::format::{Encoder, EncoderFactory, encoder};
 use crate::options::TableSpec;
@@ -44,7 +44,7 @@ struct Files {
 
 /// What was there when the process began.
 struct Begun {
-    claim: Claim,
+    claim: FolderClaim,
     /// The begin of the names of this job's hidden files for this sink: another job may write to the same folder.
     all: String,
     /// The same of this process's.
@@ -119,7 +119,7 @@ impl SinkFactory for Files {
         }
         let own = xxhash_rust::xxh3::xxh3_64(format!("{} {}", self.uid, job.id).as_bytes());
         private::make_folder_for_all(&self.folder).map_err(io("make", &self.folder))?;
-        let claim = Claim::take(&self.folder, own, job, mark.is_some())?;
+        let claim = FolderClaim::take(&self.folder, own, job, mark.is_some())?;
         let all = format!(".part-{own:016x}-");
         let prefix = format!("{all}{}-", claim.process());
         let epoch = mark.map_or(Epoch(0), |m| m.epoch);
@@ -129,7 +129,7 @@ impl SinkFactory for Files {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         private::make_folder_for_all(&self.folder).map_err(io("make", &self.folder))?;
-        Ok(Box::new(Writer {
+        Ok(Box::new(FileWriter {
             folder: self.folder.clone(),
             encoder: (self.make)(),
             extension: self.extension,
@@ -143,7 +143,7 @@ impl SinkFactory for Files {
             claim: self.begun()?.claim.clone(),
             epoch: context.state.last_epoch().0,
             context,
-            parts: Parts::default(),
+            parts: PartFiles::default(),
             finished: vec![],
             count: 0,
             row: vec![],
@@ -245,7 +245,7 @@ impl Files {
     }
 }
 
-struct Writer {
+struct FileWriter {
     folder: PathBuf,
     encoder: Box<dyn Encoder>,
     extension: &'static str,
@@ -257,18 +257,18 @@ struct Writer {
     largest: u64,
     longest: Duration,
     prefix: String,
-    claim: Claim,
+    claim: FolderClaim,
     epoch: u64,
     context: SubtaskContext,
-    parts: Parts,
+    parts: PartFiles,
     /// Parts that were full within this epoch, and whether the state knows of them.
     finished: Vec<(Finished, bool)>,
     count: u64,
     row: Vec<u8>,
 }
 
-impl Writer {
-    fn part(&mut self, folder: &Path) -> Result<&mut Part> {
+impl FileWriter {
+    fn part(&mut self, folder: &Path) -> Result<&mut PartFile> {
         let count = &mut self.count;
         let (subtask, epoch, run) = (self.context.subtask, self.epoch + 1, &self.context.job.run);
         let (prefix, extension) = (&self.prefix, self.extension);
@@ -306,7 +306,7 @@ impl Writer {
     }
 }
 
-impl Sink for Writer {
+impl Sink for FileWriter {
     fn write(&mut self, batch: Batch) -> Result<()> {
         if self.partitioned_by.is_empty() {
             let folder = self.folder.clone();

@@ -1,9 +1,9 @@
 //! Reads files. Splits wait in a pool that all subtasks of the source take from; the position of each split is state.
 
 use super::file_metadata::FileMetadata;
-use super::splits::{Known, Split, compressed, files, head, in_order, survey};
+use super::splits::{FileSplit, KnownFile, compressed, files, head, in_order, survey};
 use super::{MONITOR, PATTERN};
-use crate::format::{DecoderFactory, Position, Progress, Reading};
+use crate::format::{DecodeProgress, DecoderFactory, StreamDecoder, StreamPosition};
 use crate::options::TableSpec;
 use crate::patterns::whole;
 use regex::Regex;
@@ -35,13 +35,13 @@ struct Files {
 struct FileSource {
     files: Arc<Files>,
     /// Another one at every start, so that a thread of the last one takes nothing from this.
-    pool: Mutex<Arc<Mutex<Pool>>>,
+    pool: Mutex<Arc<Mutex<SplitPool>>>,
 }
 
 #[derive(Default)]
-struct Pool {
-    known: BTreeMap<PathBuf, Known>,
-    waiting: VecDeque<Split>,
+struct SplitPool {
+    known: BTreeMap<PathBuf, KnownFile>,
+    waiting: VecDeque<FileSplit>,
     /// Files that were seen since the last epoch.
     fresh: Vec<PathBuf>,
     looked: Option<Instant>,
@@ -72,13 +72,13 @@ fn split_key(path: &Path, start: u64) -> Vec<u8> {
 }
 
 /// A position in the state: the offset, and one byte more within a record that is too long.
-fn position_value((offset, passing): Position) -> Vec<u8> {
+fn position_value((offset, passing): StreamPosition) -> Vec<u8> {
     let mut value = offset.to_be_bytes().to_vec();
     value.extend(passing.then_some(1));
     value
 }
 
-fn read_position(value: &[u8]) -> Option<Position> {
+fn read_position(value: &[u8]) -> Option<StreamPosition> {
     let (offset, rest) = value.split_first_chunk::<8>()?;
     Some((u64::from_be_bytes(*offset), !rest.is_empty()))
 }
@@ -95,14 +95,14 @@ impl Files {
     }
 }
 
-impl Pool {
+impl SplitPool {
     /// Takes a file in: all of it, or what is new of it.
     fn add(&mut self, path: PathBuf, decoder: &DecoderFactory, splits: bool) -> Result<()> {
         // Changes are read in the order in which they stand.
         let found = survey(&path, decoder.dialect, splits && !decoder.changes)?;
         let ends = found.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
         for (start, end) in found.starts.iter().zip(ends) {
-            self.waiting.push_back(Split { path: path.clone(), start: *start, end, position: (*start, false) });
+            self.waiting.push_back(FileSplit { path: path.clone(), start: *start, end, position: (*start, false) });
         }
         self.fresh.push(path.clone());
         self.known.insert(path, found);
@@ -112,12 +112,12 @@ impl Pool {
 
 impl SourceFactory for FileSource {
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
-        let mut pool = Pool::default();
+        let mut pool = SplitPool::default();
         for (k, v) in state.scan(b"\0\0f")? {
             // Names of files need not be UTF-8.
             let path = PathBuf::from(OsString::from_vec(k[3..].to_vec()));
             let damaged = || Error::state("the position of a file in the state is damaged").hint("start with --fresh");
-            let known: Known = serde_json::from_slice(&v).map_err(|_| damaged())?;
+            let known: KnownFile = serde_json::from_slice(&v).map_err(|_| damaged())?;
             let size = std::fs::metadata(&path).map(|m| m.len());
             let changed = match size {
                 Err(e) => {
@@ -136,7 +136,7 @@ impl SourceFactory for FileSource {
                 let position =
                     at.map(|v| read_position(&v).ok_or_else(damaged)).transpose()?.unwrap_or((*start, false));
                 if end.is_none_or(|e| position.0 < e) {
-                    pool.waiting.push_back(Split { path: path.clone(), start: *start, end, position });
+                    pool.waiting.push_back(FileSplit { path: path.clone(), start: *start, end, position });
                 }
             }
             pool.known.insert(path, known);
@@ -153,7 +153,7 @@ impl SourceFactory for FileSource {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        let reading = Reading::new(self.files.decoder.make(), "", context.clone());
+        let reading = StreamDecoder::new(self.files.decoder.make(), "", context.clone());
         Ok(Box::new(FileReader {
             files: self.files.clone(),
             pool: locked(&self.pool).clone(),
@@ -181,9 +181,9 @@ impl SourceFactory for FileSource {
 /// How long a split that is paused is left alone.
 const PAUSED: Duration = Duration::from_millis(100);
 
-struct Open {
+struct OpenSplit {
     id: SplitId,
-    split: Split,
+    split: FileSplit,
     input: Box<dyn Read + Send>,
     /// Bytes of the split that were read from the file.
     read: u64,
@@ -192,20 +192,20 @@ struct Open {
 
 struct FileReader {
     files: Arc<Files>,
-    pool: Arc<Mutex<Pool>>,
-    reading: Reading,
-    current: Option<Open>,
+    pool: Arc<Mutex<SplitPool>>,
+    reading: StreamDecoder,
+    current: Option<OpenSplit>,
     /// The number of the next split that it takes.
     next: u32,
     /// Whether the split at hand is not to be read for now.
     paused: bool,
-    moved: Vec<(PathBuf, u64, Position)>,
+    moved: Vec<(PathBuf, u64, StreamPosition)>,
     subtask: usize,
     splits: bool,
 }
 
 impl FileReader {
-    fn open(&mut self, split: Split, out: &mut Collector) -> Result<()> {
+    fn open(&mut self, split: FileSplit, out: &mut Collector) -> Result<()> {
         let fail = |e: std::io::Error| Error::data(format!("cannot read {}", split.path.display())).caused_by(e);
         let mut file = File::open(&split.path).map_err(fail)?;
         let input: Box<dyn Read + Send> = if compressed(&split.path) {
@@ -224,7 +224,7 @@ impl FileReader {
         if let Some(metadata) = &self.files.metadata {
             self.reading.widen(metadata.of_file(&split.path)?);
         }
-        self.current = Some(Open { id, read: split.position.0, split, input, at_end: false });
+        self.current = Some(OpenSplit { id, read: split.position.0, split, input, at_end: false });
         Ok(())
     }
 
@@ -286,7 +286,7 @@ impl Source for FileReader {
             Some(last) if (&last.0, last.1) == (&position.0, position.1) => last.2 = position.2,
             _ => self.moved.push(position),
         }
-        if progress == Progress::End || at_end && self.reading.left() == 0 {
+        if progress == DecodeProgress::End || at_end && self.reading.left() == 0 {
             self.current = None;
             out.end_split(id);
         }

@@ -1,7 +1,7 @@
 //! Cuts files into splits that begin and end with records.
 
-use crate::format::csv_scan::{Dialect, Scratch};
-use crate::format::{LONGEST, Position};
+use crate::format::csv_scan::{CsvDialect, Scratch};
+use crate::format::{LONGEST, StreamPosition};
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -17,7 +17,7 @@ const HEAD: usize = 4096;
 
 /// What is known of a file, kept with the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Known {
+pub(crate) struct KnownFile {
     pub size: u64,
     pub head: u64,
     pub head_length: usize,
@@ -27,13 +27,13 @@ pub(crate) struct Known {
 
 /// A piece of a file, to be read by one subtask.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Split {
+pub(crate) struct FileSplit {
     pub path: PathBuf,
     pub start: u64,
     /// None: to the end of the file, whatever that is by then.
     pub end: Option<u64>,
     /// Where to go on, in the file as it is unpacked.
-    pub position: Position,
+    pub position: StreamPosition,
 }
 
 pub(crate) fn compressed(path: &Path) -> bool {
@@ -66,19 +66,19 @@ pub(crate) fn head(path: &Path, length: usize) -> Result<(u64, usize)> {
 }
 
 /// Looks at a file for the first time.
-pub(crate) fn survey(path: &Path, dialect: Option<Dialect>, splits: bool) -> Result<Known> {
+pub(crate) fn survey(path: &Path, dialect: Option<CsvDialect>, splits: bool) -> Result<KnownFile> {
     let size = std::fs::metadata(path).map_err(io(path))?.len();
     let (head, head_length) = head(path, HEAD)?;
     let mut starts = vec![0];
     if splits && !compressed(path) && size > 2 * SPLIT {
         starts = boundaries(path, size, dialect).map_err(io(path))?;
     }
-    Ok(Known { size, head, head_length, starts })
+    Ok(KnownFile { size, head, head_length, starts })
 }
 
 /// Where records begin, about every `SPLIT` bytes. Where no sign of the file lets a record span lines, every line break ends
 /// one; otherwise the file is gone through record by record.
-fn boundaries(path: &Path, size: u64, dialect: Option<Dialect>) -> std::io::Result<Vec<u64>> {
+fn boundaries(path: &Path, size: u64, dialect: Option<CsvDialect>) -> std::io::Result<Vec<u64>> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0u8; 1 << 20];
     if let Some(dialect) = dialect {
@@ -123,7 +123,7 @@ fn boundaries(path: &Path, size: u64, dialect: Option<Dialect>) -> std::io::Resu
 pub(crate) fn record_boundaries(
     file: &mut impl Read,
     size: u64,
-    dialect: Dialect,
+    dialect: CsvDialect,
     every: u64,
 ) -> std::io::Result<Vec<u64>> {
     const CHUNK: usize = 1 << 20;
@@ -227,7 +227,7 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    const DIALECT: Dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: Some(b'\\'), comments: true };
+    const DIALECT: CsvDialect = CsvDialect { delimiter: b',', quote: Some(b'"'), escape: Some(b'\\'), comments: true };
 
     /// Whether each of the starts is a record's, by what the records of this file begin with.
     fn check(record: &str, count: usize) {

@@ -1,10 +1,10 @@
 //! Changes as Canal writes them: `data` is a list of rows as they are now, `old` of what they were where that differs, `type`
 //! what happened to them.
 
-use super::changes::{Envelope, Item, Shape, item, word};
+use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_text::Scanner;
 use super::json_writer::{JsonWriter, SHARED};
-use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
+use super::{DecodeError, Decoder, Encoder, Format, IGNORING, RowBuilder, decoders, encoders};
 use crate::options::TableSpec;
 use crate::patterns::{pattern, whole};
 use regex::Regex;
@@ -12,13 +12,13 @@ use weir_core::descriptor::{Changelog, Descriptor, Metadata};
 use weir_core::option_spec::{Opt, Role};
 use weir_core::{Batch, Result, RowKind, options};
 
-const METADATA: [Item; 6] = [
-    item("database", "database", Shape::Text),
-    item("table", "table", Shape::Text),
-    item("sql-type", "sqlType", Shape::NumberMap),
-    item("pk-names", "pkNames", Shape::Texts),
-    item("ingestion-timestamp", "ts", Shape::Millis),
-    item("event-timestamp", "es", Shape::Millis),
+const METADATA: [EnvelopeField; 6] = [
+    item("database", "database", EnvelopeType::Text),
+    item("table", "table", EnvelopeType::Text),
+    item("sql-type", "sqlType", EnvelopeType::NumberMap),
+    item("pk-names", "pkNames", EnvelopeType::Texts),
+    item("ingestion-timestamp", "ts", EnvelopeType::Millis),
+    item("event-timestamp", "es", EnvelopeType::Millis),
 ];
 
 pub(super) const FORMAT: Format = Format {
@@ -66,7 +66,7 @@ impl Canal {
         })
     }
 
-    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
+    fn change(&self, text: &str, rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let mut found = vec![];
         self.envelope.find(text, &mut found)?;
         let other = |pattern: &Option<Regex>, i: usize| {
@@ -108,7 +108,7 @@ impl Canal {
 }
 
 impl Decoder for Canal {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         self.envelope.record(record, rows, |text, rows| self.change(text, rows))
     }
 }

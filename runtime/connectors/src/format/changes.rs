@@ -1,9 +1,9 @@
 //! What the JSON formats of changes share: an envelope whose fields hold rows, and metadata beside them.
 
-use super::json::Json;
-use super::json_text::{Json as Kind, what};
+use super::json::JsonDecoder;
+use super::json_text::{JsonToken, what};
 use super::metadata::{converted, convertible};
-use super::{Failure, IGNORE_ERRORS, Rows, json_fields, utf8};
+use super::{DecodeError, IGNORE_ERRORS, RowBuilder, json_fields, utf8};
 use crate::options::TableSpec;
 use std::sync::Arc;
 use weir_core::descriptor::Metadata;
@@ -12,7 +12,7 @@ use weir_expr::Session;
 
 /// What a field of an envelope is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum EnvelopeType {
     /// Text, or the text of what it is.
     Text,
     /// Milliseconds since 1970.
@@ -34,17 +34,19 @@ pub(super) enum Shape {
 }
 
 /// Metadata: what it is, the envelope's field that it is in, and what that is read as.
-pub(super) type Item = (Metadata, (&'static str, Shape));
+pub(super) type EnvelopeField = (Metadata, (&'static str, EnvelopeType));
 
 /// Metadata of a name, in a field that is read so.
-pub(super) const fn item(key: &'static str, field: &'static str, shape: Shape) -> Item {
+pub(super) const fn item(key: &'static str, field: &'static str, shape: EnvelopeType) -> EnvelopeField {
     let ty: fn() -> SqlType = match shape {
-        Shape::Text | Shape::Property(_) => || SqlType::STRING,
-        Shape::Millis | Shape::Seconds | Shape::PropertyMillis(_) => || SqlType::from(TypeKind::TimestampLtz(3)),
-        Shape::Stamp => || SqlType::from(TypeKind::TimestampLtz(6)),
-        Shape::Texts => || SqlType::from(TypeKind::Array(Box::new(SqlType::STRING))),
-        Shape::TextMap => text_map,
-        Shape::NumberMap => {
+        EnvelopeType::Text | EnvelopeType::Property(_) => || SqlType::STRING,
+        EnvelopeType::Millis | EnvelopeType::Seconds | EnvelopeType::PropertyMillis(_) => {
+            || SqlType::from(TypeKind::TimestampLtz(3))
+        }
+        EnvelopeType::Stamp => || SqlType::from(TypeKind::TimestampLtz(6)),
+        EnvelopeType::Texts => || SqlType::from(TypeKind::Array(Box::new(SqlType::STRING))),
+        EnvelopeType::TextMap => text_map,
+        EnvelopeType::NumberMap => {
             || SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::from(TypeKind::Int))))
         }
     };
@@ -55,14 +57,16 @@ fn text_map() -> SqlType {
     SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(SqlType::STRING)))
 }
 
-impl Shape {
+impl EnvelopeType {
     /// The type that the field itself is read as.
-    fn read_as((metadata, (_, shape)): &Item) -> SqlType {
+    fn read_as((metadata, (_, shape)): &EnvelopeField) -> SqlType {
         match shape {
-            Shape::Millis | Shape::Seconds => SqlType::from(TypeKind::BigInt),
-            Shape::Stamp => SqlType::from(TypeKind::Timestamp(6)),
-            Shape::Property(_) | Shape::PropertyMillis(_) => text_map(),
-            Shape::Text | Shape::Texts | Shape::TextMap | Shape::NumberMap => (metadata.ty)(),
+            EnvelopeType::Millis | EnvelopeType::Seconds => SqlType::from(TypeKind::BigInt),
+            EnvelopeType::Stamp => SqlType::from(TypeKind::Timestamp(6)),
+            EnvelopeType::Property(_) | EnvelopeType::PropertyMillis(_) => text_map(),
+            EnvelopeType::Text | EnvelopeType::Texts | EnvelopeType::TextMap | EnvelopeType::NumberMap => {
+                (metadata.ty)()
+            }
         }
     }
 
@@ -71,13 +75,13 @@ impl Shape {
         let stamp =
             |millis: i64| Value::Timestamp(millis.div_euclid(1_000), millis.rem_euclid(1_000) as u32 * 1_000_000);
         Ok(match (self, read) {
-            (Shape::Millis, Value::Int(millis)) => stamp(millis),
-            (Shape::Seconds, Value::Int(seconds)) => Value::Timestamp(seconds, 0),
-            (Shape::Property(name) | Shape::PropertyMillis(name), Value::Map(all)) => {
+            (EnvelopeType::Millis, Value::Int(millis)) => stamp(millis),
+            (EnvelopeType::Seconds, Value::Int(seconds)) => Value::Timestamp(seconds, 0),
+            (EnvelopeType::Property(name) | EnvelopeType::PropertyMillis(name), Value::Map(all)) => {
                 let found = all.into_iter().find(|(k, _)| k.as_str() == Some(name)).map(|(_, v)| v);
                 match (self, found) {
                     (_, None | Some(Value::Null)) => Value::Null,
-                    (Shape::Property(_), Some(v)) => v,
+                    (EnvelopeType::Property(_), Some(v)) => v,
                     (_, Some(v)) => {
                         let text = v.as_str().unwrap_or_default();
                         stamp(text.parse().map_err(|_| format!("'{text}' is no number of milliseconds"))?)
@@ -91,27 +95,27 @@ impl Shape {
 
 /// A column that is metadata.
 #[derive(Debug, Clone)]
-struct Beside {
+struct MetadataColumn {
     column: usize,
     /// The place of the field among the envelope's.
     field: usize,
-    item: Item,
+    item: EnvelopeField,
     to: SqlType,
 }
 
 /// The envelope of a format's changes.
 #[derive(Clone)]
 pub(super) struct Envelope {
-    rows: Json,
+    rows: JsonDecoder,
     pub ignore_errors: bool,
     fields: Vec<Field>,
-    beside: Vec<Beside>,
+    beside: Vec<MetadataColumn>,
     session: Arc<Session>,
 }
 
 impl Envelope {
     /// The envelope of a format, with the fields that it always reads, and the metadata that it has.
-    pub fn new(table: &TableSpec, own: &[&'static str], metadata: &[Item]) -> Result<Self> {
+    pub fn new(table: &TableSpec, own: &[&'static str], metadata: &[EnvelopeField]) -> Result<Self> {
         let mut names = own.to_vec();
         let mut beside = vec![];
         // All that are declared have to be right, those that are read or not.
@@ -130,10 +134,10 @@ impl Envelope {
                 names.push(field);
                 names.len() - 1
             });
-            beside.push(Beside { column, field, item: *item, to: declared.ty.clone() });
+            beside.push(MetadataColumn { column, field, item: *item, to: declared.ty.clone() });
         }
         Ok(Envelope {
-            rows: Json::shared(table)?.of_trees(),
+            rows: JsonDecoder::shared(table)?.of_trees(),
             ignore_errors: table.value(&IGNORE_ERRORS)?,
             fields: names.into_iter().map(|n| Field::new(n, SqlType::STRING)).collect(),
             beside,
@@ -160,7 +164,7 @@ impl Envelope {
         row: &str,
         over: Option<&str>,
         found: &[Option<&str>],
-        rows: &mut Rows,
+        rows: &mut RowBuilder,
     ) -> std::result::Result<(), String> {
         rows.kinds.push(kind as i8);
         let height = rows.height;
@@ -185,10 +189,15 @@ impl Envelope {
         read
     }
 
-    fn metadata(&self, b: &Beside, text: Option<&str>, lost: &mut u64) -> std::result::Result<Value<'static>, String> {
+    fn metadata(
+        &self,
+        b: &MetadataColumn,
+        text: Option<&str>,
+        lost: &mut u64,
+    ) -> std::result::Result<Value<'static>, String> {
         let (_, (_, shape)) = b.item;
         let Some(text) = text else { return Ok(Value::Null) };
-        let value = shape.value(self.rows.value(text, &Shape::read_as(&b.item), lost)?)?;
+        let value = shape.value(self.rows.value(text, &EnvelopeType::read_as(&b.item), lost)?)?;
         let from = (b.item.0.ty)();
         if from.kind == b.to.kind {
             return Ok(value);
@@ -201,22 +210,22 @@ impl Envelope {
     pub fn record(
         &self,
         record: &[u8],
-        rows: &mut Rows,
-        change: impl FnOnce(&str, &mut Rows) -> std::result::Result<(), String>,
-    ) -> std::result::Result<(), Failure> {
+        rows: &mut RowBuilder,
+        change: impl FnOnce(&str, &mut RowBuilder) -> std::result::Result<(), String>,
+    ) -> std::result::Result<(), DecodeError> {
         if record.trim_ascii().is_empty() {
             return Ok(());
         }
         let height = rows.height;
         let read = utf8(record).and_then(|text| change(text.strip_prefix('\u{FEFF}').unwrap_or(text), rows));
-        rows.even(height, read.map_err(Failure::from), self.ignore_errors)
+        rows.even(height, read.map_err(DecodeError::from), self.ignore_errors)
     }
 }
 
 /// What a text of JSON says, if it is a string.
 pub(super) fn word(text: Option<&str>) -> Option<String> {
     match what(text?) {
-        Kind::String(s) => Some(s.into_owned()),
+        JsonToken::String(s) => Some(s.into_owned()),
         _ => None,
     }
 }

@@ -1,9 +1,12 @@
 //! CSV with Flink's options. A scanner of our own: records go from the file's bytes straight into columns, fields that
 //! nobody reads are only skipped over, which no CSV crate does.
 
-use super::csv_scan::{Dialect, Found, Front, Record, Tangled};
+use super::csv_scan::{CsvDialect, Front, ScannedField, ScannedRecord, Tangled};
 use super::scalars::{self, big_decimal, decimal, from_base64, short_integer};
-use super::{Bad, Decoder, Encoder, Failure, Format, IGNORE_ERRORS, Rows, TOO_LONG, decoders, encoders, times, utf8};
+use super::{
+    BadRecord, DecodeError, Decoder, Encoder, Format, IGNORE_ERRORS, RowBuilder, TOO_LONG, decoders, encoders, times,
+    utf8,
+};
 use crate::options::TableSpec;
 use base64::Engine;
 use std::sync::Arc;
@@ -48,7 +51,7 @@ options! {
 /// Reads CSV.
 #[derive(Clone)]
 pub(crate) struct Csv {
-    pub dialect: Dialect,
+    pub dialect: CsvDialect,
     ignore_errors: bool,
     null_literal: Option<String>,
     elements: String,
@@ -56,7 +59,7 @@ pub(crate) struct Csv {
     fields: Vec<(SqlType, Option<usize>)>,
     names: Vec<String>,
     /// The fields of the record at hand, kept for its memory.
-    found: Vec<Found>,
+    found: Vec<ScannedField>,
 }
 
 impl Csv {
@@ -80,7 +83,7 @@ impl Csv {
             let e = Error::script("'csv.quote-character' and 'csv.disable-quote-character' exclude each other");
             return Err(e.at(table.place_of(&UNQUOTED)));
         }
-        let dialect = Dialect {
+        let dialect = CsvDialect {
             delimiter: table.value(&DELIMITER)?,
             quote: if quotes { Some(table.value(&QUOTE)?) } else { None },
             escape: table.get(&ESCAPE)?,
@@ -206,7 +209,7 @@ impl Csv {
 }
 
 impl Decoder for Csv {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         let from = match self.dialect.front(record, true) {
             Front::Record(n) => n,
             _ => return Ok(()),
@@ -214,18 +217,25 @@ impl Decoder for Csv {
         let record = &record[from..];
         let mut found = std::mem::take(&mut self.found);
         let read = match self.dialect.scan(record, true, &mut found) {
-            Record::Open => Err("the record is not whole"),
-            Record::Endless => Err(TOO_LONG),
-            Record::Broken(_, why) => Err(why),
-            Record::Whole(_) => Ok(()),
+            ScannedRecord::Open => Err("the record is not whole"),
+            ScannedRecord::Endless => Err(TOO_LONG),
+            ScannedRecord::Broken(_, why) => Err(why),
+            ScannedRecord::Whole(_) => Ok(()),
         };
         let height = rows.height;
         let read = read.map_err(str::to_string).and_then(|()| self.row(record, &mut found, rows));
         self.found = found;
-        rows.ignoring(height, read.map_err(Failure::from), self.ignore_errors)
+        rows.ignoring(height, read.map_err(DecodeError::from), self.ignore_errors)
     }
 
-    fn decode(&mut self, data: &[u8], at_end: bool, most: usize, rows: &mut Rows, bad: &mut Vec<Bad>) -> usize {
+    fn decode(
+        &mut self,
+        data: &[u8],
+        at_end: bool,
+        most: usize,
+        rows: &mut RowBuilder,
+        bad: &mut Vec<BadRecord>,
+    ) -> usize {
         let mut used = 0;
         let mut found = std::mem::take(&mut self.found);
         while rows.good() < most && used < data.len() {
@@ -238,33 +248,33 @@ impl Decoder for Csv {
                 Front::Open => break,
             }
             let rest = &data[used..];
-            let mut wrong = |n: usize, why: &str, rows: &mut Rows| {
+            let mut wrong = |n: usize, why: &str, rows: &mut RowBuilder| {
                 if self.ignore_errors {
                     rows.skipped += 1;
                 } else {
-                    bad.push(Bad { at: used, end: used + n, message: why.to_string() });
+                    bad.push(BadRecord { at: used, end: used + n, message: why.to_string() });
                 }
             };
             let length = match self.dialect.scan(rest, at_end, &mut found) {
-                Record::Open => break,
-                Record::Broken(n, why) => {
+                ScannedRecord::Open => break,
+                ScannedRecord::Broken(n, why) => {
                     wrong(n, why, rows);
                     used += n;
                     continue;
                 }
-                Record::Endless => {
+                ScannedRecord::Endless => {
                     wrong(rest.len(), TOO_LONG, rows);
                     rows.endless = true;
                     used = data.len();
                     break;
                 }
-                Record::Whole(n) => n,
+                ScannedRecord::Whole(n) => n,
             };
             let height = rows.height;
             let read = self.row(rest, &mut found, rows);
             rows.close(height, used, read.is_ok());
             if let Err(message) = read {
-                bad.push(Bad { at: used, end: used + length, message });
+                bad.push(BadRecord { at: used, end: used + length, message });
             }
             used += length;
         }
@@ -275,7 +285,12 @@ impl Decoder for Csv {
 
 impl Csv {
     /// Puts the fields that were found in a record into the columns.
-    fn row(&self, record: &[u8], found: &mut Vec<Found>, rows: &mut Rows) -> std::result::Result<(), String> {
+    fn row(
+        &self,
+        record: &[u8],
+        found: &mut Vec<ScannedField>,
+        rows: &mut RowBuilder,
+    ) -> std::result::Result<(), String> {
         let want = self.fields.len();
         if found.len() == want + 1 && found[want].from == found[want].to {
             // One delimiter too many at the end of the line.
@@ -322,7 +337,7 @@ impl Csv {
 /// Writes CSV.
 #[derive(Clone)]
 pub(crate) struct CsvWriter {
-    dialect: Dialect,
+    dialect: CsvDialect,
     scientific: bool,
     null_literal: String,
     elements: String,
@@ -390,7 +405,7 @@ fn shown_digits(nanos: u32, most: u8) -> u8 {
 
 impl Encoder for CsvWriter {
     fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()> {
-        let Dialect { delimiter, quote, escape, .. } = self.dialect;
+        let CsvDialect { delimiter, quote, escape, .. } = self.dialect;
         let sign = |b: u8| b == delimiter || b == b'#' || Some(b) == quote || Some(b) == escape;
         for (i, c) in columns.iter().enumerate() {
             if i > 0 {

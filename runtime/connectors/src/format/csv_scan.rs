@@ -6,7 +6,7 @@ use memchr::{memchr, memchr2, memchr3};
 
 /// What the signs of a table's CSV mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Dialect {
+pub(crate) struct CsvDialect {
     pub delimiter: u8,
     pub quote: Option<u8>,
     pub escape: Option<u8>,
@@ -27,7 +27,7 @@ pub(super) enum Tangled {
 
 /// A field as the scanner found it.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct ScannedField {
     /// Its text without quotes.
     pub from: usize,
     pub to: usize,
@@ -36,7 +36,7 @@ pub(super) struct Found {
 
 /// What the scanner found at the front of some data.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Record {
+pub(super) enum ScannedRecord {
     /// The bytes of the record with its line break.
     Whole(usize),
     /// It goes on behind the data.
@@ -62,7 +62,7 @@ const NEVER_CLOSED: &str = "a quote is opened here and never closed";
 const BEHIND_QUOTE: &str = "text follows a closing quote";
 const ENDS_IN_ESCAPE: &str = "the data ends behind an escape character";
 
-impl Dialect {
+impl CsvDialect {
     /// What is at the front of the data: where comments are allowed, blanks at the begin of a line are none of the record's.
     #[inline]
     pub(super) fn front(&self, data: &[u8], at_end: bool) -> Front {
@@ -87,7 +87,7 @@ impl Dialect {
 
     /// Finds the fields of the record at the front of the data.
     #[inline]
-    pub(super) fn scan(&self, data: &[u8], at_end: bool, fields: &mut Vec<Found>) -> Record {
+    pub(super) fn scan(&self, data: &[u8], at_end: bool, fields: &mut Vec<ScannedField>) -> ScannedRecord {
         fields.clear();
         let mut at = 0;
         loop {
@@ -99,7 +99,7 @@ impl Dialect {
                     Ok(found) => found,
                     Err(record) => return record,
                 };
-                fields.push(Found { from, to: close, tangled });
+                fields.push(ScannedField { from, to: close, tangled });
                 at = close + 1;
                 // Blanks behind the closing quote are nobody's.
                 while data.get(at).is_some_and(|b| matches!(b, b' ' | b'\t') && *b != self.delimiter) {
@@ -107,17 +107,17 @@ impl Dialect {
                 }
                 match data.get(at) {
                     Some(c) if *c == self.delimiter => at += 1,
-                    Some(b'\n') => return Record::Whole(at + 1),
-                    Some(b'\r') if data.get(at + 1) == Some(&b'\n') => return Record::Whole(at + 2),
-                    Some(b'\r') if data.len() == at + 1 && !at_end => return Record::Open,
-                    None if at_end => return Record::Whole(at),
-                    None => return Record::Open,
+                    Some(b'\n') => return ScannedRecord::Whole(at + 1),
+                    Some(b'\r') if data.get(at + 1) == Some(&b'\n') => return ScannedRecord::Whole(at + 2),
+                    Some(b'\r') if data.len() == at + 1 && !at_end => return ScannedRecord::Open,
+                    None if at_end => return ScannedRecord::Whole(at),
+                    None => return ScannedRecord::Open,
                     Some(_) => {
                         return match memchr(b'\n', &data[at..]) {
-                            Some(n) => Record::Broken(at + n + 1, BEHIND_QUOTE),
-                            None if at_end => Record::Broken(data.len(), BEHIND_QUOTE),
-                            None if data.len() > LONGEST => Record::Endless,
-                            None => Record::Open,
+                            Some(n) => ScannedRecord::Broken(at + n + 1, BEHIND_QUOTE),
+                            None if at_end => ScannedRecord::Broken(data.len(), BEHIND_QUOTE),
+                            None if data.len() > LONGEST => ScannedRecord::Endless,
+                            None => ScannedRecord::Open,
                         };
                     }
                 }
@@ -139,29 +139,35 @@ impl Dialect {
             };
             match end {
                 Some(n) if data[n] == self.delimiter => {
-                    fields.push(Found { from: at, to: n, tangled });
+                    fields.push(ScannedField { from: at, to: n, tangled });
                     at = n + 1;
                 }
                 Some(n) => {
                     let to = if n > kept && data[n - 1] == b'\r' { n - 1 } else { n };
-                    fields.push(Found { from: at, to, tangled });
-                    return Record::Whole(n + 1);
+                    fields.push(ScannedField { from: at, to, tangled });
+                    return ScannedRecord::Whole(n + 1);
                 }
                 None if at_end => {
                     let n = data.len();
                     let to = if n > kept && data[n - 1] == b'\r' { n - 1 } else { n };
-                    fields.push(Found { from: at, to, tangled });
-                    return Record::Whole(n);
+                    fields.push(ScannedField { from: at, to, tangled });
+                    return ScannedRecord::Whole(n);
                 }
-                None if data.len() > LONGEST => return Record::Endless,
-                None => return Record::Open,
+                None if data.len() > LONGEST => return ScannedRecord::Endless,
+                None => return ScannedRecord::Open,
             }
         }
     }
 
     /// Where a plain field ends that may have escapes, and where the last of them ends.
     #[inline(never)]
-    fn escaped_end(&self, data: &[u8], at: usize, escape: u8, at_end: bool) -> Result<(Option<usize>, usize), Record> {
+    fn escaped_end(
+        &self,
+        data: &[u8],
+        at: usize,
+        escape: u8,
+        at_end: bool,
+    ) -> Result<(Option<usize>, usize), ScannedRecord> {
         let mut next = at;
         loop {
             let Some(n) = memchr3(self.delimiter, b'\n', escape, &data[next..]) else { return Ok((None, next)) };
@@ -170,14 +176,18 @@ impl Dialect {
             }
             next += n + 2;
             if next > data.len() {
-                return Err(if at_end { Record::Broken(data.len(), ENDS_IN_ESCAPE) } else { Record::Open });
+                return Err(if at_end {
+                    ScannedRecord::Broken(data.len(), ENDS_IN_ESCAPE)
+                } else {
+                    ScannedRecord::Open
+                });
             }
         }
     }
 
     /// Where a field in quotes is closed, from behind its first quote.
     #[inline]
-    fn closing(&self, data: &[u8], from: usize, q: u8, at_end: bool) -> Result<(usize, Tangled), Record> {
+    fn closing(&self, data: &[u8], from: usize, q: u8, at_end: bool) -> Result<(usize, Tangled), ScannedRecord> {
         let mut tangled = Tangled::No;
         let mut i = from;
         loop {
@@ -189,9 +199,9 @@ impl Dialect {
                 if at_end || data.len() > LONGEST {
                     // It goes on behind the line in which the quote stands.
                     let line = memchr(b'\n', &data[from..]).map_or(data.len(), |n| from + n + 1);
-                    return Err(Record::Broken(line, NEVER_CLOSED));
+                    return Err(ScannedRecord::Broken(line, NEVER_CLOSED));
                 }
-                return Err(Record::Open);
+                return Err(ScannedRecord::Open);
             };
             let p = i + n;
             if Some(data[p]) == self.escape && data[p] != q {
@@ -204,7 +214,7 @@ impl Dialect {
                     tangled = Tangled::Quotes;
                     i = p + 2;
                 }
-                None if !at_end => return Err(Record::Open),
+                None if !at_end => return Err(ScannedRecord::Open),
                 _ => return Ok((p, tangled)),
             }
         }
@@ -249,14 +259,14 @@ impl Dialect {
             Front::Record(n) => n,
         };
         match self.scan(&data[from..], at_end, &mut scratch.0) {
-            Record::Whole(n) | Record::Broken(n, _) => Some(from + n),
-            Record::Open => None,
+            ScannedRecord::Whole(n) | ScannedRecord::Broken(n, _) => Some(from + n),
+            ScannedRecord::Open => None,
             // Its end is the next line's, as it is for who reads it.
-            Record::Endless => memchr(b'\n', &data[from..]).map(|n| from + n + 1),
+            ScannedRecord::Endless => memchr(b'\n', &data[from..]).map(|n| from + n + 1),
         }
     }
 }
 
 /// Room for the fields of a record, kept for its memory.
 #[derive(Default)]
-pub(crate) struct Scratch(Vec<Found>);
+pub(crate) struct Scratch(Vec<ScannedField>);

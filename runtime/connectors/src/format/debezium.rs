@@ -1,22 +1,22 @@
 //! Changes as Debezium writes them: `before`, `after` and `op`, with or without the envelope of a schema. A row that comes is
 //! written as op c, one that goes as op d; an update is one of each, as Flink writes it.
 
-use super::changes::{Envelope, Item, Shape, item, word};
+use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_writer::{JsonWriter, SHARED};
-use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
+use super::{DecodeError, Decoder, Encoder, Format, IGNORING, RowBuilder, decoders, encoders};
 use crate::options::TableSpec;
 use weir_core::descriptor::{Changelog, Descriptor, Metadata};
 use weir_core::option_spec::Opt;
 use weir_core::{Batch, Result, RowKind, options};
 
-const METADATA: [Item; 7] = [
-    item("schema", "schema", Shape::Text),
-    item("ingestion-timestamp", "ts_ms", Shape::Millis),
-    item("source.timestamp", "source", Shape::PropertyMillis("ts_ms")),
-    item("source.database", "source", Shape::Property("db")),
-    item("source.schema", "source", Shape::Property("schema")),
-    item("source.table", "source", Shape::Property("table")),
-    item("source.properties", "source", Shape::TextMap),
+const METADATA: [EnvelopeField; 7] = [
+    item("schema", "schema", EnvelopeType::Text),
+    item("ingestion-timestamp", "ts_ms", EnvelopeType::Millis),
+    item("source.timestamp", "source", EnvelopeType::PropertyMillis("ts_ms")),
+    item("source.database", "source", EnvelopeType::Property("db")),
+    item("source.schema", "source", EnvelopeType::Property("schema")),
+    item("source.table", "source", EnvelopeType::Property("table")),
+    item("source.properties", "source", EnvelopeType::TextMap),
 ];
 
 pub(super) const FORMAT: Format = Format {
@@ -60,7 +60,7 @@ impl Debezium {
         Ok(Debezium { envelope, with_schema: table.value(&SCHEMA_INCLUDE)?, schema })
     }
 
-    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
+    fn change(&self, text: &str, rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let mut found = vec![];
         self.envelope.find(text, &mut found)?;
         if self.with_schema {
@@ -98,7 +98,7 @@ impl Debezium {
 }
 
 impl Decoder for Debezium {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         self.envelope.record(record, rows, |text, rows| self.change(text, rows))
     }
 }

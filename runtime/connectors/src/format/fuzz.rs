@@ -4,7 +4,7 @@
 //! `WEIR_FUZZ_SECONDS` sets the time (1 by default). No tool that needs another compiler: the samples hold what is special
 //! in each format, and mutation mixes it.
 
-use super::{Bad, DecoderFactory, Rows};
+use super::{BadRecord, DecoderFactory, RowBuilder};
 use crate::filesystem::record_boundaries;
 use crate::options::TableSpec;
 use std::collections::BTreeMap;
@@ -56,8 +56,8 @@ fn read(factory: &DecoderFactory, data: &[u8], mut piece: impl FnMut() -> usize)
     let (mut from, mut to, mut rows, mut bad_records) = (0, 0, vec![], 0);
     loop {
         let at_end = to == data.len();
-        let mut read = Rows::new(&factory.schema);
-        let mut bad: Vec<Bad> = vec![];
+        let mut read = RowBuilder::new(&factory.schema);
+        let mut bad: Vec<BadRecord> = vec![];
         let used = decoder.decoder.decode(&data[from..to], at_end, 1 + piece(), &mut read, &mut bad);
         assert!(used <= to - from, "more was used than was there");
         assert!(bad.iter().all(|b| b.at <= b.end && b.at <= to - from), "a bad record outside of the data");
@@ -169,9 +169,9 @@ fn fuzz_records(
         &format!("{format} {options:?}"),
         |random| mutate(samples, 1, b"\0\x01\x02\x04\x08\x7F\x80\xFF\x12\x1A", random),
         |data, _| {
-            let mut rows = Rows::new(&factory.schema);
+            let mut rows = RowBuilder::new(&factory.schema);
             let read = factory.decoder().record(data, &mut rows);
-            assert!(!matches!(read, Err(super::Failure::Job(_))), "a record ends the job");
+            assert!(!matches!(read, Err(super::DecodeError::Job(_))), "a record ends the job");
             rows.close(0, 0, read.is_ok());
             let good = rows.good();
             rows.kinds.truncate(rows.height);
@@ -362,9 +362,9 @@ fn protobuf() {
     let options = [("protobuf.descriptor-file", path.as_str()), ("protobuf.message-class-name", "R")];
     fuzz_records("protobuf", &options, &columns, &samples);
     let factory = factory("protobuf", &options, &columns);
-    let read = |bytes: &[u8]| factory.decoder().record(bytes, &mut Rows::new(&factory.schema));
+    let read = |bytes: &[u8]| factory.decoder().record(bytes, &mut RowBuilder::new(&factory.schema));
     assert!(read(&[0x28, 1]).is_ok());
-    assert!(matches!(read(&[0x28, 7]), Err(super::Failure::Record(_))), "an unknown value of an enum");
+    assert!(matches!(read(&[0x28, 7]), Err(super::DecodeError::Record(_))), "an unknown value of an enum");
     // A message in a message, ten thousand times.
     let mut deep = vec![];
     for _ in 0..10_000 {
@@ -372,6 +372,6 @@ fn protobuf() {
         prost_reflect::prost::encoding::encode_varint(deep.len() as u64, &mut length);
         deep = [&[0x1A][..], &length, &deep].concat();
     }
-    assert!(matches!(read(&deep), Err(super::Failure::Record(_))), "a message that is nested too deep");
+    assert!(matches!(read(&deep), Err(super::DecodeError::Record(_))), "a message that is nested too deep");
     drop(std::fs::remove_file(&file));
 }

@@ -1,10 +1,10 @@
 //! JSON, a value a line, with Flink's options.
 
-use super::json_text::{Json as Kind, Scanner, said, what};
+use super::json_text::{JsonToken, Scanner, said, what};
 use super::json_tree::{Fractions, compact, number};
 use super::json_writer::{JsonWriter, SHARED, iso};
 use super::scalars::{decimal, from_base64, short_integer, timestamp};
-use super::{Decoder, Failure, Format, IGNORE_ERRORS, Rows, decoders, encoders, json_fields, times, utf8};
+use super::{DecodeError, Decoder, Format, IGNORE_ERRORS, RowBuilder, decoders, encoders, json_fields, times, utf8};
 use crate::options::TableSpec;
 use weir_core::descriptor::Descriptor;
 use weir_core::option_spec::{Opt, Role};
@@ -14,7 +14,7 @@ use weir_expr::text::trimmed;
 
 /// Reads JSON.
 #[derive(Clone)]
-pub(crate) struct Json {
+pub(crate) struct JsonDecoder {
     fields: Vec<Field>,
     /// The place of each field among the columns that are read.
     columns: Vec<usize>,
@@ -37,7 +37,7 @@ pub(super) const FORMAT: Format = Format {
 )",
         ..Descriptor::FORMAT
     },
-    decoder: |t| Ok(decoders(Json::new(t)?)),
+    decoder: |t| Ok(decoders(JsonDecoder::new(t)?)),
     encoder: |t| Ok(encoders(JsonWriter::new(t)?)),
     dialect: None,
     extension: "json",
@@ -71,7 +71,7 @@ fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-impl Json {
+impl JsonDecoder {
     pub fn new(table: &TableSpec) -> Result<Self> {
         let json = Self::shared(table)?;
         let missing = table.value(&FAIL_ON_MISSING)?;
@@ -80,7 +80,7 @@ impl Json {
             return Err(e.at(table.place_of(&FAIL_ON_MISSING)));
         }
         let streams = table.value(&STREAMS)?;
-        Ok(Json { fail_on_missing: missing, numbers: (!streams).then_some(json.fractions), ..json })
+        Ok(JsonDecoder { fail_on_missing: missing, numbers: (!streams).then_some(json.fractions), ..json })
     }
 
     /// A reader by the options that all formats of JSON have.
@@ -89,7 +89,7 @@ impl Json {
         let (columns, fields): (Vec<usize>, Vec<Field>) =
             read.map(|(i, c)| (i, table.schema.fields[*c].clone())).unzip();
         let decimals = table.schema.fields.iter().any(|f| has_decimals(&f.ty));
-        Ok(Json {
+        Ok(JsonDecoder {
             fields,
             columns,
             ignore_errors: table.value(&IGNORE_ERRORS)?,
@@ -102,14 +102,14 @@ impl Json {
 
     /// The same with numbers in columns of text as Jackson's trees have them, which Flink makes of changes.
     pub fn of_trees(self) -> Self {
-        Json { numbers: Some(self.fractions), ..self }
+        JsonDecoder { numbers: Some(self.fractions), ..self }
     }
 
     fn text(&self, text: &str) -> std::result::Result<Value<'static>, String> {
         Ok(match what(text) {
-            Kind::Null => Value::Null,
-            Kind::String(s) => Value::string(s.into_owned()),
-            Kind::Number(n) => match self.numbers {
+            JsonToken::Null => Value::Null,
+            JsonToken::String(s) => Value::string(s.into_owned()),
+            JsonToken::Number(n) => match self.numbers {
                 None => Value::string(n.to_string()),
                 Some(form) => {
                     let mut out = String::new();
@@ -117,8 +117,8 @@ impl Json {
                     Value::string(out.trim_matches('"').to_string())
                 }
             },
-            Kind::Bool(b) => Value::string(b.to_string()),
-            Kind::Array | Kind::Object => {
+            JsonToken::Bool(b) => Value::string(b.to_string()),
+            JsonToken::Array | JsonToken::Object => {
                 let mut out = String::with_capacity(text.len());
                 compact(text, self.fractions, &mut out).map_err(|e| e.to_string())?;
                 Value::string(out)
@@ -135,13 +135,13 @@ impl Json {
         lost: &mut u64,
     ) -> std::result::Result<Value<'static>, String> {
         let json = match (&ty.kind, what(text)) {
-            (_, Kind::Null) => return Ok(Value::Null),
+            (_, JsonToken::Null) => return Ok(Value::Null),
             (TypeKind::Char(_) | TypeKind::Varchar(_), _) => return self.text(text),
             (_, json) => json,
         };
         let wrong = || format!("{} is no {}", shown(text), ty.kind);
         let said = match &json {
-            Kind::String(s) => s.as_ref(),
+            JsonToken::String(s) => s.as_ref(),
             _ => text,
         };
         let parsed = |low: i64, high: i64| {
@@ -150,7 +150,7 @@ impl Json {
         };
         let whole = |low: i64, high: i64| match &json {
             // A number with a fraction is cut, as Jackson does for the wide types.
-            Kind::Number(n) if n.contains(['.', 'e', 'E']) => {
+            JsonToken::Number(n) if n.contains(['.', 'e', 'E']) => {
                 let d = n.parse::<f64>().map_err(|_| wrong())?;
                 let fits = d >= low as f64 && d <= high as f64;
                 fits.then_some(Value::Int(d as i64)).ok_or_else(wrong)
@@ -166,7 +166,7 @@ impl Json {
             read => read,
         };
         Ok(match (&ty.kind, &json) {
-            (TypeKind::Boolean, Kind::Bool(b)) => Value::Bool(*b),
+            (TypeKind::Boolean, JsonToken::Bool(b)) => Value::Bool(*b),
             (TypeKind::Boolean, _) => Value::Bool(trimmed(said).eq_ignore_ascii_case("true")),
             (TypeKind::TinyInt, _) => parsed(i64::from(i8::MIN), i64::from(i8::MAX))?,
             (TypeKind::SmallInt, _) => parsed(i64::from(i16::MIN), i64::from(i16::MAX))?,
@@ -181,18 +181,18 @@ impl Json {
             (TypeKind::TimestampLtz(p), _) => {
                 said.strip_suffix('Z').and_then(|t| timestamp(t, self.iso, *p)).ok_or_else(wrong)?
             }
-            (TypeKind::Binary(_) | TypeKind::Varbinary(_), Kind::String(s)) => {
+            (TypeKind::Binary(_) | TypeKind::Varbinary(_), JsonToken::String(s)) => {
                 Value::Bytes(from_base64(s).ok_or_else(wrong)?.into())
             }
-            (TypeKind::Array(e), Kind::Array) => Value::List(all_items(text, |v| part(v, e))?),
-            (TypeKind::Map(k, v), Kind::Object) => {
+            (TypeKind::Array(e), JsonToken::Array) => Value::List(all_items(text, |v| part(v, e))?),
+            (TypeKind::Map(k, v), JsonToken::Object) => {
                 Value::Map(all_members(text, |key, value| Ok((part(key, k)?, part(value, v)?)))?)
             }
-            (TypeKind::Multiset(e), Kind::Object) => {
+            (TypeKind::Multiset(e), JsonToken::Object) => {
                 let count = SqlType::from(TypeKind::Int);
                 Value::Map(all_members(text, |key, n| Ok((part(key, e)?, part(n, &count)?)))?)
             }
-            (TypeKind::Row(fields), Kind::Object) => {
+            (TypeKind::Row(fields), JsonToken::Object) => {
                 let mut found = Vec::with_capacity(fields.len());
                 json_fields::find(text, fields, &mut found).map_err(|e| e.to_string())?;
                 let field = |(text, f): (&Option<&str>, &Field)| match text {
@@ -239,13 +239,13 @@ fn all_members(
     all.into_iter().map(|(key, value)| member(&format!("\"{key}\""), value)).collect()
 }
 
-impl Json {
+impl JsonDecoder {
     /// Puts an object's text into the columns, with the fields of another one in the place of those that it has as well.
     pub(super) fn object_over(
         &self,
         text: &str,
         over: Option<&str>,
-        rows: &mut Rows,
+        rows: &mut RowBuilder,
     ) -> std::result::Result<(), String> {
         let (mut found, mut first) = (vec![], vec![]);
         json_fields::find(text, &self.fields, &mut found).map_err(|e| e.to_string())?;
@@ -257,7 +257,7 @@ impl Json {
     }
 
     /// Puts the fields of an object into the columns.
-    fn object(&self, found: &[Option<&str>], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn object(&self, found: &[Option<&str>], rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let mut wrong = None;
         for ((text, field), column) in found.iter().zip(&self.fields).zip(&self.columns) {
             let column = &mut rows.columns[*column];
@@ -321,7 +321,7 @@ impl Json {
     }
 
     /// Reads a record into rows: an object, or an array of objects. What follows is left unread, as Jackson does.
-    fn read(&self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), String> {
+    fn read(&self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let text = utf8(record)?;
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let mut found = Vec::with_capacity(self.fields.len());
@@ -333,7 +333,7 @@ impl Json {
                 self.object(&found, rows)
             }
             Some(b'[') => all_items(text, |item| match what(item) {
-                Kind::Object => {
+                JsonToken::Object => {
                     json_fields::find(item, &self.fields, &mut found).map_err(|e| e.to_string())?;
                     self.object(&found, rows)
                 }
@@ -348,10 +348,10 @@ impl Json {
     }
 }
 
-impl Decoder for Json {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+impl Decoder for JsonDecoder {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         let height = rows.height;
-        let read = self.read(record, rows).map_err(Failure::from);
+        let read = self.read(record, rows).map_err(DecodeError::from);
         rows.ignoring(height, read, self.ignore_errors)
     }
 }

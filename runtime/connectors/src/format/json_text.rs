@@ -317,7 +317,9 @@ pub(super) fn said(inner: &str) -> Cow<'_, str> {
             b'r' => out.push('\r'),
             b't' => out.push('\t'),
             b'u' => {
-                let code = hex(&rest.as_bytes()[next + 2..]).unwrap_or_default();
+                let Some(code) = hex(&rest.as_bytes()[next + 2..]) else {
+                    panic!("an escape without four digits, which no scanner passes over")
+                };
                 length = 6;
                 let behind = &rest.as_bytes()[(next + 6).min(rest.len())..];
                 let low = behind.strip_prefix(b"\\u").and_then(hex);
@@ -345,7 +347,7 @@ pub(super) fn said(inner: &str) -> Cow<'_, str> {
 
 /// What the text of a value is.
 #[derive(Debug)]
-pub(super) enum Json<'a> {
+pub(super) enum JsonToken<'a> {
     Null,
     Bool(bool),
     Number(&'a str),
@@ -355,15 +357,15 @@ pub(super) enum Json<'a> {
 }
 
 /// What a text is that a [`Scanner`] gave as a value.
-pub(super) fn what(text: &str) -> Json<'_> {
+pub(super) fn what(text: &str) -> JsonToken<'_> {
     match text.as_bytes().first() {
-        Some(b'"') => Json::String(said(text.get(1..text.len() - 1).unwrap_or_default())),
-        Some(b'{') => Json::Object,
-        Some(b'[') => Json::Array,
-        Some(b't') => Json::Bool(true),
-        Some(b'f') => Json::Bool(false),
-        Some(b'n') | None => Json::Null,
-        _ => Json::Number(text),
+        Some(b'"') => JsonToken::String(said(text.get(1..text.len() - 1).unwrap_or_default())),
+        Some(b'{') => JsonToken::Object,
+        Some(b'[') => JsonToken::Array,
+        Some(b't') => JsonToken::Bool(true),
+        Some(b'f') => JsonToken::Bool(false),
+        Some(b'n') | None => JsonToken::Null,
+        _ => JsonToken::Number(text),
     }
 }
 

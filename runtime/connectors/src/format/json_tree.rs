@@ -1,7 +1,7 @@
 //! The text of a value as Jackson's tree writes it: what Flink puts into a column of text that a record has an array, an object or a
 //! number for.
 
-use super::json_text::{Broken, Json, Scanner, said, what};
+use super::json_text::{Broken, JsonToken, Scanner, said, what};
 use super::scalars::big_decimal;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -56,7 +56,8 @@ pub(super) fn number(text: &str, fractions: Fractions, out: &mut String) {
         out.push_str(&plain);
         return;
     }
-    let double = text.parse::<f64>().unwrap_or(f64::NAN);
+    // JSON's numbers, which alone a scanner passes over, are numbers in Rust as well.
+    let Ok(double) = text.parse::<f64>() else { panic!("'{text}' is no number, and was passed over as one") };
     if double.is_finite() {
         out.push_str(&weir_expr::text::double_text(double));
     } else {
@@ -97,8 +98,8 @@ impl Compact<'_> {
             _ => {
                 let value = self.scanner.value()?;
                 match what(value) {
-                    Json::String(s) => quote(&s, out),
-                    Json::Number(n) => number(n, self.fractions, out),
+                    JsonToken::String(s) => quote(&s, out),
+                    JsonToken::Number(n) => number(n, self.fractions, out),
                     _ => out.push_str(value),
                 }
                 Ok(())

@@ -1,18 +1,18 @@
 //! Changes as Maxwell writes them: `data` is the row as it is now, `old` what it was where that differs, `type` what happened to
 //! it.
 
-use super::changes::{Envelope, Item, Shape, item, word};
+use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_writer::{JsonWriter, SHARED};
-use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
+use super::{DecodeError, Decoder, Encoder, Format, IGNORING, RowBuilder, decoders, encoders};
 use crate::options::TableSpec;
 use weir_core::descriptor::{Changelog, Descriptor, Metadata};
 use weir_core::{Batch, Result, RowKind};
 
-const METADATA: [Item; 4] = [
-    item("database", "database", Shape::Text),
-    item("table", "table", Shape::Text),
-    item("primary-key-columns", "primary_key_columns", Shape::Texts),
-    item("ingestion-timestamp", "ts", Shape::Seconds),
+const METADATA: [EnvelopeField; 4] = [
+    item("database", "database", EnvelopeType::Text),
+    item("table", "table", EnvelopeType::Text),
+    item("primary-key-columns", "primary_key_columns", EnvelopeType::Texts),
+    item("ingestion-timestamp", "ts", EnvelopeType::Seconds),
 ];
 
 pub(super) const FORMAT: Format = Format {
@@ -43,7 +43,7 @@ impl Maxwell {
         Ok(Maxwell(Envelope::new(table, &["data", "old", "type"], &METADATA)?))
     }
 
-    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
+    fn change(&self, text: &str, rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let mut found = vec![];
         self.0.find(text, &mut found)?;
         let (data, old) = (found[0], found[1]);
@@ -66,7 +66,7 @@ impl Maxwell {
 }
 
 impl Decoder for Maxwell {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         self.0.record(record, rows, |text, rows| self.change(text, rows))
     }
 }

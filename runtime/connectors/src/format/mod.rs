@@ -28,9 +28,9 @@ use crate::options::TableSpec;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
-use origin::{Lines, Records};
+use origin::{LineCounter, StreamOrigin};
 pub(crate) use refused::Refused;
-pub use rows::Rows;
+pub use rows::RowBuilder;
 pub(crate) use rows::without;
 use std::sync::Arc;
 use weir_core::descriptor::{Changelog, Descriptor};
@@ -46,7 +46,7 @@ pub(crate) const LONGEST: usize = 32 << 20;
 
 /// A record that could not be read.
 #[derive(Debug)]
-pub struct Bad {
+pub struct BadRecord {
     /// Where it begins, in bytes from the start of what was handed over.
     pub at: usize,
     /// Where it ends.
@@ -57,16 +57,16 @@ pub struct Bad {
 
 /// Why a record could not be read.
 #[derive(Debug)]
-pub enum Failure {
+pub enum DecodeError {
     /// It is wrong, in words.
     Record(String),
     /// Something else is, which ends the job or waits for a restart.
     Job(Error),
 }
 
-impl From<String> for Failure {
+impl From<String> for DecodeError {
     fn from(why: String) -> Self {
-        Failure::Record(why)
+        DecodeError::Record(why)
     }
 }
 
@@ -77,16 +77,23 @@ pub trait Decoder: Send {
     ///
     /// # Errors
     /// What is wrong with the record, or kept it from being read.
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure>;
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError>;
 
     /// Reads whole records from the front of `data`, until there are `most` good rows. Gives the bytes used. A record that is
     /// not whole is left, unless nothing follows (`at_end`). A line is a record, where a format does not know better.
-    fn decode(&mut self, data: &[u8], at_end: bool, most: usize, rows: &mut Rows, bad: &mut Vec<Bad>) -> usize {
+    fn decode(
+        &mut self,
+        data: &[u8],
+        at_end: bool,
+        most: usize,
+        rows: &mut RowBuilder,
+        bad: &mut Vec<BadRecord>,
+    ) -> usize {
         let mut used = 0;
         while rows.good() < most {
             let Some((next, end)) = line_end(&data[used..], at_end) else {
                 if data.len() - used > LONGEST {
-                    bad.push(Bad { at: used, end: data.len(), message: TOO_LONG.to_string() });
+                    bad.push(BadRecord { at: used, end: data.len(), message: TOO_LONG.to_string() });
                     rows.endless = true;
                     used = data.len();
                 }
@@ -98,8 +105,8 @@ pub trait Decoder: Send {
             rows.close(height, used, read.is_ok());
             match read {
                 Ok(()) => {}
-                Err(Failure::Record(message)) => bad.push(Bad { at: used, end: used + end, message }),
-                Err(Failure::Job(e)) => {
+                Err(DecodeError::Record(message)) => bad.push(BadRecord { at: used, end: used + end, message }),
+                Err(DecodeError::Job(e)) => {
                     rows.failed = Some(e);
                     break;
                 }
@@ -121,7 +128,7 @@ pub(crate) struct DecoderFactory {
     /// The statement that reads, for dead letters.
     pub statement: String,
     /// What says where records end, if they can span lines.
-    pub dialect: Option<csv_scan::Dialect>,
+    pub dialect: Option<csv_scan::CsvDialect>,
     /// Whether records are changes, whose order counts.
     pub changes: bool,
 }
@@ -169,7 +176,7 @@ pub(crate) struct Format {
     decoder: fn(&TableSpec) -> Result<Decoders>,
     encoder: fn(&TableSpec) -> Result<EncoderFactory>,
     /// What says where records end, if they can span lines.
-    dialect: Option<fn(&TableSpec) -> Result<csv_scan::Dialect>>,
+    dialect: Option<fn(&TableSpec) -> Result<csv_scan::CsvDialect>>,
     /// What the names of its files end with.
     extension: &'static str,
 }
@@ -291,7 +298,7 @@ impl Widen {
 
 /// What a step of reading came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum DecodeProgress {
     /// Rows were given out.
     Rows,
     /// There was not enough for a record.
@@ -301,13 +308,13 @@ pub enum Progress {
 }
 
 /// A stream of bytes on its way into rows: the buffer, the decoder, what becomes of bad records.
-pub(crate) struct Reading {
+pub(crate) struct StreamDecoder {
     decoding: Decoding,
     buffer: Vec<u8>,
     from: usize,
     /// Bytes before the buffer's present start.
     pub offset: u64,
-    lines: Lines,
+    lines: LineCounter,
     /// The split that is read.
     split: SplitId,
     context: SubtaskContext,
@@ -321,14 +328,14 @@ pub(crate) struct Reading {
 }
 
 /// How far a stream was read: bytes from its begin, and whether a record that is too long goes on there.
-pub(crate) type Position = (u64, bool);
+pub(crate) type StreamPosition = (u64, bool);
 
 const CHUNK: usize = 1 << 20;
 
-impl Reading {
+impl StreamDecoder {
     pub fn new(decoding: Decoding, name: &str, context: SubtaskContext) -> Self {
-        let lines = Lines::new(name);
-        Reading {
+        let lines = LineCounter::new(name);
+        StreamDecoder {
             decoding,
             buffer: vec![],
             from: 0,
@@ -344,12 +351,12 @@ impl Reading {
     }
 
     /// Begins with another stream, which is a split or a part of one, from a position.
-    pub fn restart(&mut self, name: &str, split: SplitId, (offset, passing): Position) {
+    pub fn restart(&mut self, name: &str, split: SplitId, (offset, passing): StreamPosition) {
         self.split = split;
         self.buffer.clear();
         (self.from, self.offset, self.first, self.starved) = (0, offset, offset == 0, false);
         self.passing = passing;
-        self.lines = Lines::new(name);
+        self.lines = LineCounter::new(name);
     }
 
     /// Gives rows more columns from here on.
@@ -358,7 +365,7 @@ impl Reading {
     }
 
     /// How far the stream is read.
-    pub fn position(&self) -> Position {
+    pub fn position(&self) -> StreamPosition {
         (self.offset, self.passing)
     }
 
@@ -396,7 +403,7 @@ impl Reading {
     }
 
     /// Turns what is there into a batch.
-    pub fn decode(&mut self, at_end: bool, out: &mut Collector) -> Result<Progress> {
+    pub fn decode(&mut self, at_end: bool, out: &mut Collector) -> Result<DecodeProgress> {
         if self.passing {
             let data = &self.buffer[self.from..];
             let n = memchr::memchr(b'\n', data).map(|n| n + 1);
@@ -407,10 +414,10 @@ impl Reading {
         }
         let data = &self.buffer[self.from..];
         if data.is_empty() {
-            return Ok(if at_end { Progress::End } else { Progress::NeedsMore });
+            return Ok(if at_end { DecodeProgress::End } else { DecodeProgress::NeedsMore });
         }
         let schema = &self.decoding.schema;
-        let mut rows = Rows::new(schema);
+        let mut rows = RowBuilder::new(schema);
         let mut bad = vec![];
         let used = self.decoding.decoder.decode(data, at_end, self.context.batch_rows, &mut rows, &mut bad);
         if let Some(e) = rows.failed.take() {
@@ -425,9 +432,9 @@ impl Reading {
             let record = &data[b.at..b.end.min(data.len())];
             refused.add(b.message, record, || self.lines.place(self.offset + b.at as u64))?;
         }
-        refused.finish(out)?;
+        refused.finish(&*self.context.clock, out)?;
         let (starts, dropped) = (std::mem::take(&mut rows.starts), std::mem::take(&mut rows.dropped));
-        let records = Records {
+        let records = StreamOrigin {
             lines: self.lines.clone(),
             offset: self.offset,
             starts,
@@ -443,9 +450,9 @@ impl Reading {
             None => batch,
         });
         Ok(match used {
-            0 if at_end => Progress::End,
-            0 => Progress::NeedsMore,
-            _ => Progress::Rows,
+            0 if at_end => DecodeProgress::End,
+            0 => DecodeProgress::NeedsMore,
+            _ => DecodeProgress::Rows,
         })
     }
 }

@@ -1,17 +1,17 @@
 //! Changes as Oracle GoldenGate writes them: `before`, `after` and `op_type`.
 
-use super::changes::{Envelope, Item, Shape, item, word};
+use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_writer::{JsonWriter, SHARED};
-use super::{Decoder, Encoder, Failure, Format, IGNORING, Rows, decoders, encoders};
+use super::{DecodeError, Decoder, Encoder, Format, IGNORING, RowBuilder, decoders, encoders};
 use crate::options::TableSpec;
 use weir_core::descriptor::{Changelog, Descriptor, Metadata};
 use weir_core::{Batch, Result, RowKind};
 
-const METADATA: [Item; 4] = [
-    item("table", "table", Shape::Text),
-    item("primary-keys", "primary_keys", Shape::Texts),
-    item("ingestion-timestamp", "current_ts", Shape::Stamp),
-    item("event-timestamp", "op_ts", Shape::Stamp),
+const METADATA: [EnvelopeField; 4] = [
+    item("table", "table", EnvelopeType::Text),
+    item("primary-keys", "primary_keys", EnvelopeType::Texts),
+    item("ingestion-timestamp", "current_ts", EnvelopeType::Stamp),
+    item("event-timestamp", "op_ts", EnvelopeType::Stamp),
 ];
 
 pub(super) const FORMAT: Format = Format {
@@ -42,7 +42,7 @@ impl Ogg {
         Ok(Ogg(Envelope::new(table, &["before", "after", "op_type"], &METADATA)?))
     }
 
-    fn change(&self, text: &str, rows: &mut Rows) -> std::result::Result<(), String> {
+    fn change(&self, text: &str, rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let mut found = vec![];
         self.0.find(text, &mut found)?;
         let (before, after) = (found[0], found[1]);
@@ -67,7 +67,7 @@ impl Ogg {
 }
 
 impl Decoder for Ogg {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         self.0.record(record, rows, |text, rows| self.change(text, rows))
     }
 }

@@ -10,21 +10,21 @@ use weir_core::watermarks::SplitId;
 /// Counts the lines of a stream up to an offset, only when someone must be told: it reads the file once more, going on
 /// from where it was asked last.
 #[derive(Clone)]
-pub(crate) struct Lines {
+pub(crate) struct LineCounter {
     name: Arc<str>,
-    counted: Arc<Mutex<Option<Counted>>>,
+    counted: Arc<Mutex<Option<CountedLines>>>,
 }
 
-struct Counted {
+struct CountedLines {
     input: Box<dyn Read + Send>,
     buffer: Vec<u8>,
     at: u64,
     lines: u64,
 }
 
-impl Lines {
+impl LineCounter {
     pub fn new(name: &str) -> Self {
-        Lines { name: name.into(), counted: Arc::default() }
+        LineCounter { name: name.into(), counted: Arc::default() }
     }
 
     /// The stream's name, and the line that an offset lies in, or the offset where the lines cannot be counted.
@@ -36,7 +36,7 @@ impl Lines {
         }
     }
 
-    fn count(&self, counted: &mut Option<Counted>, offset: u64) -> Option<u64> {
+    fn count(&self, counted: &mut Option<CountedLines>, offset: u64) -> Option<u64> {
         if counted.as_ref().is_none_or(|c| c.at > offset) {
             let file = std::fs::File::open(self.name.as_ref()).ok()?;
             let input: Box<dyn Read + Send> = if self.name.ends_with(".gz") {
@@ -44,7 +44,7 @@ impl Lines {
             } else {
                 Box::new(file)
             };
-            *counted = Some(Counted { input, buffer: vec![0; CHUNK], at: 0, lines: 0 });
+            *counted = Some(CountedLines { input, buffer: vec![0; CHUNK], at: 0, lines: 0 });
         }
         let c = counted.as_mut()?;
         while c.at < offset {
@@ -58,8 +58,8 @@ impl Lines {
 }
 
 /// The records of a batch of a stream.
-pub(crate) struct Records {
-    pub lines: Lines,
+pub(crate) struct StreamOrigin {
+    pub lines: LineCounter,
     /// Where the batch's bytes begin in the stream.
     pub offset: u64,
     /// Where each row's record begins, from there.
@@ -70,13 +70,13 @@ pub(crate) struct Records {
     pub split: SplitId,
 }
 
-impl std::fmt::Debug for Records {
+impl std::fmt::Debug for StreamOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} records of {}", self.starts.len(), self.lines.name)
     }
 }
 
-impl Origin for Records {
+impl Origin for StreamOrigin {
     fn of(&self, row: u32) -> (String, Option<Vec<u8>>) {
         let Some(start) = self.starts.get(row as usize) else {
             return (self.lines.name.to_string(), None);

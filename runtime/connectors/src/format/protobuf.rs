@@ -1,6 +1,6 @@
 //! Protocol Buffers: messages of a type that a descriptor or a .proto file declares.
 
-use super::{Decoder, Encoder, Failure, Format, IGNORE_ERRORS, Rows, decoders, encoders};
+use super::{DecodeError, Decoder, Encoder, Format, IGNORE_ERRORS, RowBuilder, decoders, encoders};
 use crate::options::TableSpec;
 use prost_reflect::prost::Message;
 use prost_reflect::{
@@ -219,7 +219,7 @@ impl ProtobufReader {
 }
 
 impl Decoder for ProtobufReader {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         match self.read(record) {
             Ok(values) => rows.push(&values),
             Err(_) if self.ignore_errors => rows.skipped += 1,
@@ -243,6 +243,7 @@ impl ProtobufWriter {
 
     /// A value as a field's; none for NULL.
     fn value(&self, v: &Value<'_>, kind: &Kind, ty: &SqlType) -> std::result::Result<Option<Pb>, String> {
+        let mistaken = || format!("{} is no {kind:?}", ty.kind);
         Ok(Some(match (v, kind) {
             (Value::Null, _) => return Ok(None),
             (Value::Bool(b), _) => Pb::Bool(*b),
@@ -255,11 +256,14 @@ impl ProtobufWriter {
             (Value::Int(i), Kind::Uint64 | Kind::Fixed64) => {
                 Pb::U64(u64::try_from(*i).map_err(|_| format!("{i} is no uint64"))?)
             }
-            (Value::Int(i), Kind::Enum(_)) => Pb::EnumNumber(*i as i32),
-            (Value::Int(i), _) => Pb::I64(*i),
+            (Value::Int(i), Kind::Enum(e)) => {
+                Pb::EnumNumber(i32::try_from(*i).map_err(|_| format!("{i} is no value of {}", e.full_name()))?)
+            }
+            (Value::Int(i), Kind::Int64 | Kind::Sint64 | Kind::Sfixed64) => Pb::I64(*i),
             (Value::Float(f), Kind::Float) => Pb::F32(*f),
             (Value::Double(d), Kind::Float) => Pb::F32(*d as f32),
-            (v, Kind::Double) => Pb::F64(v.as_f64().unwrap_or_default()),
+            (Value::Float(f), Kind::Double) => Pb::F64(f64::from(*f)),
+            (Value::Double(d), Kind::Double) => Pb::F64(*d),
             (Value::Text(t), Kind::Enum(e)) => {
                 let found = e.get_value_by_name(t).ok_or_else(|| format!("there is no '{t}' in {}", e.full_name()))?;
                 Pb::EnumNumber(found.number())
@@ -267,16 +271,16 @@ impl ProtobufWriter {
             (Value::Text(t), _) => Pb::String(t.to_string()),
             (Value::Bytes(b), _) => Pb::Bytes(b.to_vec().into()),
             (Value::Row(items), Kind::Message(m)) => {
-                let TypeKind::Row(fields) = &ty.kind else { return Ok(None) };
+                let TypeKind::Row(fields) = &ty.kind else { return Err(mistaken()) };
                 Pb::Message(self.message(m, &columns(m, fields)?, items)?)
             }
             (Value::List(items), _) => {
-                let TypeKind::Array(e) = &ty.kind else { return Ok(None) };
+                let TypeKind::Array(e) = &ty.kind else { return Err(mistaken()) };
                 let item = |v| Ok(self.value(v, kind, e)?.unwrap_or_else(|| self.nothing(kind)));
                 Pb::List(items.iter().map(item).collect::<std::result::Result<_, String>>()?)
             }
             (Value::Map(items), Kind::Message(entry)) => {
-                let TypeKind::Map(k, e) = &ty.kind else { return Ok(None) };
+                let TypeKind::Map(k, e) = &ty.kind else { return Err(mistaken()) };
                 let (of_key, of_value) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
                 let mut map = HashMap::new();
                 for (key, v) in items {
@@ -286,7 +290,7 @@ impl ProtobufWriter {
                 }
                 Pb::Map(map)
             }
-            _ => return Err(format!("{} is no {kind:?}", ty.kind)),
+            _ => return Err(mistaken()),
         }))
     }
 

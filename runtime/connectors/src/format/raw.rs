@@ -1,6 +1,6 @@
 //! The raw format: a line is a value.
 
-use super::{Decoder, Encoder, Failure, Format, Rows, decoders, encoders, utf8};
+use super::{DecodeError, Decoder, Encoder, Format, RowBuilder, decoders, encoders, utf8};
 use crate::options::TableSpec;
 use weir_core::descriptor::Descriptor;
 use weir_core::option_spec::Opt;
@@ -96,7 +96,7 @@ impl Raw {
 }
 
 impl Decoder for Raw {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         let value = self.value(record)?;
         rows.push(if self.projected { std::slice::from_ref(&value) } else { &[] });
         Ok(())
@@ -130,7 +130,10 @@ impl Encoder for RawWriter {
             (Value::Int(i), _) => out.extend_from_slice(&i.to_be_bytes()),
             (Value::Float(f), _) => out.extend_from_slice(&f.to_bits().to_be_bytes()),
             (Value::Double(f), _) => out.extend_from_slice(&f.to_bits().to_be_bytes()),
-            (v, _) => out.extend_from_slice(v.as_bytes().unwrap_or_default()),
+            (v, _) => {
+                let bytes = v.as_bytes();
+                out.extend_from_slice(bytes.ok_or_else(|| Error::internal(format!("{v:?} is no {}", self.ty.kind)))?);
+            }
         }
         if self.little && self.ty.is_numeric() {
             out[from..].reverse();

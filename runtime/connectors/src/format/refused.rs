@@ -1,5 +1,6 @@
 //! What becomes of records that cannot be read.
 
+use weir_core::clock::Clock;
 use weir_core::graph::Collector;
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::{Error, Result};
@@ -41,13 +42,13 @@ impl<'a> Refused<'a> {
         Ok(())
     }
 
-    /// Gives the dead letters out.
+    /// Gives the dead letters out, at the clock's time.
     ///
     /// # Errors
     /// None in practice.
-    pub fn finish(self, out: &mut Collector) -> Result<()> {
+    pub fn finish(self, clock: &dyn Clock, out: &mut Collector) -> Result<()> {
         if !self.letters.is_empty() {
-            out.dead_letters(dead_letters(self.letters)?);
+            out.dead_letters(dead_letters(self.letters, clock.now())?);
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! Rows on their way from records into a batch.
 
-use super::Failure;
+use super::DecodeError;
 use arrow::array::{BooleanArray, Int8Array};
 use weir_core::{Batch, ColumnBuilder, RowKind, Schema, Value};
 
 /// Rows under construction.
 #[derive(Debug)]
-pub struct Rows {
+pub struct RowBuilder {
     /// The columns, each `height` high between two records.
     pub columns: Vec<ColumnBuilder>,
     /// The kind of each row; empty as long as a format only knows rows that come.
@@ -27,10 +27,10 @@ pub struct Rows {
     pub failed: Option<weir_core::Error>,
 }
 
-impl Rows {
+impl RowBuilder {
     /// No rows of a schema.
     pub fn new(schema: &Schema) -> Self {
-        Rows {
+        RowBuilder {
             columns: schema.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect(),
             kinds: vec![],
             height: 0,
@@ -56,11 +56,11 @@ impl Rows {
         self.kinds.push(kind as i8);
         self.push(values);
     }
-    /// Ends a record of a format that knows kinds: as many kinds as rows, and the rest as [`Rows::ignoring`].
+    /// Ends a record of a format that knows kinds: as many kinds as rows, and the rest as [`RowBuilder::ignoring`].
     ///
     /// # Errors
     /// What the record failed with, unless that is to be ignored.
-    pub fn even(&mut self, height: usize, read: Result<(), Failure>, ignore: bool) -> Result<(), Failure> {
+    pub fn even(&mut self, height: usize, read: Result<(), DecodeError>, ignore: bool) -> Result<(), DecodeError> {
         self.kinds.resize(self.height, RowKind::Insert as i8);
         self.ignoring(height, read, ignore)
     }
@@ -68,8 +68,8 @@ impl Rows {
     ///
     /// # Errors
     /// What the record failed with, unless that is to be ignored.
-    pub fn ignoring(&mut self, height: usize, read: Result<(), Failure>, ignore: bool) -> Result<(), Failure> {
-        if matches!(read, Err(Failure::Record(_))) && ignore {
+    pub fn ignoring(&mut self, height: usize, read: Result<(), DecodeError>, ignore: bool) -> Result<(), DecodeError> {
+        if matches!(read, Err(DecodeError::Record(_))) && ignore {
             self.dropped.extend(height as u32..self.height as u32);
             self.skipped += 1;
             return Ok(());

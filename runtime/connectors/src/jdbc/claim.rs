@@ -1,34 +1,34 @@
 //! Who writes a job's rows to a database: the table of marks says so.
 
 use super::database::{Database, plain};
-use super::statements::Dialect;
-use crate::fencing::{Found, contested, may_write, owner, replaced, run_of, unwatched};
-use weir_core::error::Kind;
+use super::statements::SqlDialect;
+use crate::fencing::{FoundMarker, contested, may_write, owner, replaced, run_of, unwatched};
+use weir_core::error::ErrorKind;
 use weir_core::graph::JobIdentity;
 use weir_core::{Error, Result};
 
 /// A sink's row in the table of marks, which names who writes, and the epoch that it has where that is asked for.
 #[derive(Clone)]
-pub(super) struct Claim {
+pub(super) struct DatabaseClaim {
     pub job: JobIdentity,
     /// The sink's name there.
     pub sink: String,
     pub owner: String,
     /// What is written to, for messages.
     pub what: String,
-    dialect: Dialect,
+    dialect: SqlDialect,
 }
 
-impl Claim {
-    pub fn new(job: &JobIdentity, sink: &str, what: String, dialect: Dialect) -> Claim {
-        Claim { job: job.clone(), sink: sink.to_string(), owner: owner(job), what, dialect }
+impl DatabaseClaim {
+    pub fn new(job: &JobIdentity, sink: &str, what: String, dialect: SqlDialect) -> DatabaseClaim {
+        DatabaseClaim { job: job.clone(), sink: sink.to_string(), owner: owner(job), what, dialect }
     }
 
     /// What the table of marks says, which is made where it is missing; `again` says whether this process had the row before.
     ///
     /// # Errors
     /// When there is no such table, and none can be made; or another process has taken the row since this one had it.
-    pub fn look(&self, database: &mut Database, again: bool) -> Result<Found> {
+    pub fn look(&self, database: &mut Database, again: bool) -> Result<FoundMarker> {
         let made = if again { Ok(()) } else { database.run(&self.dialect.create_marks()) };
         let read = database.query(&self.dialect.read_mark(), &[Some(&self.job.id), Some(&self.sink)], &[]);
         // Who may not make tables may have been given this one.
@@ -36,7 +36,7 @@ impl Claim {
             (Ok(rows), _) => rows,
             (Err(_), Err(f)) | (Err(f), Ok(())) => {
                 let mut e = plain(f);
-                if e.kind == Kind::Script {
+                if e.kind == ErrorKind::Script {
                     let needed = "the user needs the right to create the table weir_epochs, or to read and change it where it is there";
                     e.hint = Some(needed.to_string());
                 }
@@ -84,9 +84,9 @@ impl Claim {
     ///
     /// # Errors
     /// When another run, or another process since this one had it, has taken them.
-    pub fn take_rows(self, database: &mut Database, begun: bool, again: bool) -> Result<Option<Claim>> {
+    pub fn take_rows(self, database: &mut Database, begun: bool, again: bool) -> Result<Option<DatabaseClaim>> {
         let found = match self.look(database, again) {
-            Err(e) if e.kind == Kind::Script => {
+            Err(e) if e.kind == ErrorKind::Script => {
                 unwatched(&self.what, &e);
                 return Ok(None);
             }

@@ -1,6 +1,6 @@
 //! How to reach a table's database.
 
-use super::statements::Dialect;
+use super::statements::SqlDialect;
 use super::{PATIENCE, TABLE, URL};
 use crate::login;
 use crate::options::TableSpec;
@@ -14,7 +14,7 @@ use weir_core::{Error, Result};
 
 /// What the URL says of TLS, in the order of what it proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Mode {
+enum TlsMode {
     Off,
     Preferred,
     Required,
@@ -24,25 +24,25 @@ enum Mode {
     Named,
 }
 
-/// The URL's parameters that count, by database; those of TLS are in [`Mode::of`].
-fn counts(parameter: &str, dialect: Dialect) -> bool {
+/// The URL's parameters that count, by database; those of TLS are in [`TlsMode::of`].
+fn counts(parameter: &str, dialect: SqlDialect) -> bool {
     let tls: &[&str] = match dialect {
-        Dialect::MySql => &["sslMode", "sslmode", "useSSL", "requireSSL", "verifyServerCertificate"],
-        Dialect::Postgres => &["sslMode", "sslmode", "ssl", "currentSchema"],
+        SqlDialect::MySql => &["sslMode", "sslmode", "useSSL", "requireSSL", "verifyServerCertificate"],
+        SqlDialect::Postgres => &["sslMode", "sslmode", "ssl", "currentSchema"],
     };
     ["user", "password"].contains(&parameter) || tls.contains(&parameter)
 }
 
-impl Mode {
+impl TlsMode {
     /// What parameters say, by the words of the databases' drivers.
-    fn of(parameter: impl Fn(&str) -> Option<String>, dialect: Dialect) -> std::result::Result<Mode, String> {
+    fn of(parameter: impl Fn(&str) -> Option<String>, dialect: SqlDialect) -> std::result::Result<TlsMode, String> {
         if let Some(mode) = parameter("sslMode").or_else(|| parameter("sslmode")) {
             return Ok(match mode.to_lowercase().replace('_', "-").as_str() {
-                "disable" | "disabled" => Mode::Off,
-                "allow" | "prefer" | "preferred" => Mode::Preferred,
-                "require" | "required" | "trust" => Mode::Required,
-                "verify-ca" => Mode::Vouched,
-                "verify-full" | "verify-identity" => Mode::Named,
+                "disable" | "disabled" => TlsMode::Off,
+                "allow" | "prefer" | "preferred" => TlsMode::Preferred,
+                "require" | "required" | "trust" => TlsMode::Required,
+                "verify-ca" => TlsMode::Vouched,
+                "verify-full" | "verify-identity" => TlsMode::Named,
                 _ => return Err(format!("there is no mode of TLS '{mode}'")),
             });
         }
@@ -53,14 +53,14 @@ impl Mode {
             Some(other) => Err(format!("'{name}' is true or false, not '{other}'")),
         };
         Ok(match dialect {
-            Dialect::MySql => match (flag("useSSL")?, flag("requireSSL")?, flag("verifyServerCertificate")?) {
-                (Some(false), ..) => Mode::Off,
-                (_, _, Some(true)) => Mode::Vouched,
-                (Some(true), ..) | (_, Some(true), _) => Mode::Required,
-                _ => Mode::Preferred,
+            SqlDialect::MySql => match (flag("useSSL")?, flag("requireSSL")?, flag("verifyServerCertificate")?) {
+                (Some(false), ..) => TlsMode::Off,
+                (_, _, Some(true)) => TlsMode::Vouched,
+                (Some(true), ..) | (_, Some(true), _) => TlsMode::Required,
+                _ => TlsMode::Preferred,
             },
-            Dialect::Postgres if flag("ssl")? == Some(true) => Mode::Named,
-            Dialect::Postgres => Mode::Preferred,
+            SqlDialect::Postgres if flag("ssl")? == Some(true) => TlsMode::Named,
+            SqlDialect::Postgres => TlsMode::Preferred,
         })
     }
 }
@@ -73,12 +73,12 @@ fn plain_text(piece: &str) -> String {
 
 /// A table of a database, and how to reach it.
 #[derive(Clone)]
-pub(super) struct Config {
-    pub dialect: Dialect,
+pub(super) struct JdbcConfig {
+    pub dialect: SqlDialect,
     url: Url,
     user: Option<String>,
     password: Option<String>,
-    mode: Mode,
+    mode: TlsMode,
     /// The schemas in which tables are looked for, where that is said.
     schema: Option<String>,
     /// The certificate authorities, in PEM, besides the system's.
@@ -90,7 +90,7 @@ pub(super) struct Config {
     pub place: Option<Place>,
 }
 
-impl Config {
+impl JdbcConfig {
     pub fn new(table: &TableSpec) -> Result<Self> {
         let text = table.value(&URL)?;
         let at = table.place_of(&URL);
@@ -100,8 +100,8 @@ impl Config {
         };
         let url = Url::parse(text.strip_prefix("jdbc:").unwrap_or(&text)).map_err(|e| wrong(e.to_string()))?;
         let dialect = match url.scheme() {
-            "mysql" | "mariadb" => Dialect::MySql,
-            "postgresql" | "postgres" => Dialect::Postgres,
+            "mysql" | "mariadb" => SqlDialect::MySql,
+            "postgresql" | "postgres" => SqlDialect::Postgres,
             other => return Err(wrong(format!("there is no database '{other}'"))),
         };
         if url.host_str().is_none() || url.path().trim_matches('/').is_empty() {
@@ -117,14 +117,14 @@ impl Config {
         let password = login::password(table)?.or_else(|| parameter("password").filter(|p| !p.is_empty()));
         let password = password.or_else(|| given(url.password().unwrap_or_default()));
         let tls = Tls::new(table)?;
-        let said = Mode::of(parameter, dialect).map_err(&wrong)?;
-        if tls.verify == Some(true) && said == Mode::Off {
+        let said = TlsMode::of(parameter, dialect).map_err(&wrong)?;
+        if tls.verify == Some(true) && said == TlsMode::Off {
             return Err(plain(table, "leave the driver's parameter in 'url' out"));
         }
-        let mode = if tls.verify == Some(true) { Mode::Named } else { said };
-        let schema = parameter("currentSchema").filter(|_| dialect == Dialect::Postgres);
+        let mode = if tls.verify == Some(true) { TlsMode::Named } else { said };
+        let schema = parameter("currentSchema").filter(|_| dialect == SqlDialect::Postgres);
         let patience = table.value(&PATIENCE)?;
-        Ok(Config {
+        Ok(JdbcConfig {
             dialect,
             user,
             password,
@@ -154,7 +154,7 @@ impl Config {
     pub fn open_to_others(&self) -> bool {
         let host = self.host();
         let here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback());
-        !here && self.mode < Mode::Vouched
+        !here && self.mode < TlsMode::Vouched
     }
 
     fn host(&self) -> String {
@@ -167,11 +167,11 @@ impl Config {
 
     pub fn mysql(&self) -> MySqlConnectOptions {
         let ssl = match self.mode {
-            Mode::Off => MySqlSslMode::Disabled,
-            Mode::Preferred => MySqlSslMode::Preferred,
-            Mode::Required => MySqlSslMode::Required,
-            Mode::Vouched => MySqlSslMode::VerifyCa,
-            Mode::Named => MySqlSslMode::VerifyIdentity,
+            TlsMode::Off => MySqlSslMode::Disabled,
+            TlsMode::Preferred => MySqlSslMode::Preferred,
+            TlsMode::Required => MySqlSslMode::Required,
+            TlsMode::Vouched => MySqlSslMode::VerifyCa,
+            TlsMode::Named => MySqlSslMode::VerifyIdentity,
         };
         let mut o = MySqlConnectOptions::new()
             .host(&self.host())
@@ -193,11 +193,11 @@ impl Config {
 
     pub fn postgres(&self) -> PgConnectOptions {
         let ssl = match self.mode {
-            Mode::Off => PgSslMode::Disable,
-            Mode::Preferred => PgSslMode::Prefer,
-            Mode::Required => PgSslMode::Require,
-            Mode::Vouched => PgSslMode::VerifyCa,
-            Mode::Named => PgSslMode::VerifyFull,
+            TlsMode::Off => PgSslMode::Disable,
+            TlsMode::Preferred => PgSslMode::Prefer,
+            TlsMode::Required => PgSslMode::Require,
+            TlsMode::Vouched => PgSslMode::VerifyCa,
+            TlsMode::Named => PgSslMode::VerifyFull,
         };
         let mut o = PgConnectOptions::new_without_pgpass()
             .host(&self.host())

@@ -1,8 +1,9 @@
 //! A connection: statements with text and bytes as parameters, and what its errors mean.
 
-use super::config::Config;
-use super::rows::{Cell, Row};
-use super::statements::{Column, Dialect};
+use super::config::JdbcConfig;
+use super::rows::{Cell, RowChange};
+use super::statements::{DatabaseColumn, SqlDialect};
+use backon::{BlockingRetryable, ConstantBuilder};
 use futures_util::{Stream, TryStreamExt};
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::postgres::PgConnection;
@@ -30,7 +31,7 @@ enum Connected {
 pub(super) struct Database {
     connection: Connected,
     runtime: Runtime,
-    config: Config,
+    config: JdbcConfig,
 }
 
 /// A unique index.
@@ -42,16 +43,16 @@ pub(super) struct Index {
 }
 
 /// What went wrong with a statement.
-pub(super) enum Failure {
+pub(super) enum StatementError {
     /// The rows are to blame: a constraint, a type, a length.
     Rows(String),
     /// Everything else.
     Other(Error),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for StatementError {
     fn from(e: Error) -> Self {
-        Failure::Other(e)
+        StatementError::Other(e)
     }
 }
 
@@ -71,16 +72,16 @@ const MYSQL_ROWS: [u16; 10] = [1364, 1366, 1265, 1411, 1525, 1526, 1748, 3819, 3
 const MYSQL_TABLE: [u16; 6] = [1288, 1356, 1449, 1471, 1906, 3105];
 
 /// What an error of the driver means: the classes of SQLSTATE.
-fn failure(config: &Config, what: &str, e: sqlx::Error) -> Failure {
+fn failure(config: &JdbcConfig, what: &str, e: sqlx::Error) -> StatementError {
     match classified(config, what, &e) {
-        Failure::Other(error) => Failure::Other(error.with_source(e)),
+        StatementError::Other(error) => StatementError::Other(error.with_source(e)),
         rows => rows,
     }
 }
 
-fn classified(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
+fn classified(config: &JdbcConfig, what: &str, e: &sqlx::Error) -> StatementError {
     let message = format!("cannot {what} {}: {e}", config.address());
-    let script = |hint: &str| Failure::Other(Error::script(message.clone()).at(config.place).hint(hint));
+    let script = |hint: &str| StatementError::Other(Error::script(message.clone()).at(config.place).hint(hint));
     if let sqlx::Error::Database(d) = e {
         let code = d.code().unwrap_or_default().into_owned();
         // MySQL's own number; nought elsewhere.
@@ -92,20 +93,20 @@ fn classified(config: &Config, what: &str, e: &sqlx::Error) -> Failure {
             "42000" if d.message().contains("denied") => script("the user lacks the right"),
             "42000" if d.message().contains("Unknown database") => script("check the database's name in 'url'"),
             "42501" => script("the user lacks the right"),
-            _ if MYSQL_OUTAGES.contains(&number) => Failure::Other(outage(message)),
+            _ if MYSQL_OUTAGES.contains(&number) => StatementError::Other(outage(message)),
             // Deadlocks, serialization, a replica that takes no writes, a full disk, too many connections, shutdown: another time it
             // may work.
-            c if OUTAGES.iter().any(|p| c.starts_with(p)) => Failure::Other(outage(message)),
-            c if ROWS.iter().any(|p| c.starts_with(p)) => Failure::Rows(d.message().to_string()),
+            c if OUTAGES.iter().any(|p| c.starts_with(p)) => StatementError::Other(outage(message)),
+            c if ROWS.iter().any(|p| c.starts_with(p)) => StatementError::Rows(d.message().to_string()),
             // MySQL's class for everything else.
-            "HY000" if MYSQL_ROWS.contains(&number) => Failure::Rows(d.message().to_string()),
-            "HY000" if !MYSQL_TABLE.contains(&number) => Failure::Other(outage(message)),
+            "HY000" if MYSQL_ROWS.contains(&number) => StatementError::Rows(d.message().to_string()),
+            "HY000" if !MYSQL_TABLE.contains(&number) => StatementError::Other(outage(message)),
             _ => script("the statement is Weir's own; the table may not be what the script says"),
         };
     }
     match crate::tls::refused(&message) {
         Some(hint) => script(hint),
-        None => Failure::Other(outage(message)),
+        None => StatementError::Other(outage(message)),
     }
 }
 
@@ -170,63 +171,62 @@ fn answer<T>(
 
 impl Database {
     /// Connects, retrying for as long as the table says while no server answers.
-    pub fn connect(config: &Config) -> Result<Self> {
+    pub fn connect(config: &JdbcConfig) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::io("cannot start a runtime").caused_by(e))?;
-        let since = Instant::now();
-        loop {
+        let connect = || -> Result<Connected> {
             let connected = runtime.block_on(async {
                 tokio::time::timeout(Duration::from_secs(20), async {
                     Ok::<_, sqlx::Error>(match config.dialect {
-                        Dialect::MySql => Connected::MySql(config.mysql().connect().await?),
-                        Dialect::Postgres => Connected::Postgres(config.postgres().connect().await?),
+                        SqlDialect::MySql => Connected::MySql(config.mysql().connect().await?),
+                        SqlDialect::Postgres => Connected::Postgres(config.postgres().connect().await?),
                     })
                 })
                 .await
                 .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
             });
-            let e = match connected {
-                Ok(connection) => {
-                    let mut db = Database { connection, runtime, config: config.clone() };
-                    static SAID: Once = Once::new();
-                    if config.open_to_others() {
-                        SAID.call_once(|| {
-                            tracing::warn!(
-                                "nothing proves that {} is the server that is meant: 'tls.verify' = 'true' asks for that",
-                                config.address()
-                            );
-                        });
-                    }
-                    for g in config.dialect.greeting() {
-                        db.run(g).map_err(plain)?;
-                    }
-                    for g in config.dialect.wishes() {
-                        if let Err(f) = db.run(g) {
-                            tracing::debug!("{} refuses {g}: {}", config.address(), plain(f));
-                        }
-                    }
-                    return Ok(db);
-                }
-                Err(e) => e,
-            };
-            match failure(config, "connect to", e) {
-                Failure::Other(e)
-                    if e.is_retriable() && since.elapsed() < config.patience.min(Duration::from_secs(5)) =>
-                {
-                    std::thread::sleep(Duration::from_millis(500));
-                }
-                Failure::Other(e) => return Err(e),
-                Failure::Rows(e) => return Err(outage(e)),
-            }
-        }
+            connected.map_err(|e| match failure(config, "connect to", e) {
+                StatementError::Other(e) => e,
+                StatementError::Rows(why) => outage(why),
+            })
+        };
+        let (since, patience) = (Instant::now(), config.patience.min(Duration::from_secs(5)));
+        let waits = ConstantBuilder::new().with_delay(Duration::from_millis(500)).without_max_times();
+        let connection =
+            connect.retry(waits).when(|e: &Error| e.is_retriable() && since.elapsed() < patience).call()?;
+        let mut db = Database { connection, runtime, config: config.clone() };
+        db.begin_session()?;
+        Ok(db)
     }
 
-    fn failed(&self, e: sqlx::Error) -> Failure {
+    /// Sets the session up, and warns once of a server whose identity nothing proves.
+    fn begin_session(&mut self) -> Result<()> {
+        static SAID: Once = Once::new();
+        if self.config.open_to_others() {
+            SAID.call_once(|| {
+                tracing::warn!(
+                    "nothing proves that {} is the server that is meant: 'tls.verify' = 'true' asks for that",
+                    self.config.address()
+                );
+            });
+        }
+        for statement in self.config.dialect.greeting() {
+            self.run(statement).map_err(plain)?;
+        }
+        for statement in self.config.dialect.wishes() {
+            if let Err(f) = self.run(statement) {
+                tracing::debug!("{} refuses {statement}: {}", self.config.address(), plain(f));
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, e: sqlx::Error) -> StatementError {
         failure(&self.config, "write to", e)
     }
 
     /// Runs a statement without parameters.
-    pub fn run(&mut self, sql: &str) -> Result<(), Failure> {
+    pub fn run(&mut self, sql: &str) -> Result<(), StatementError> {
         let done = match &mut self.connection {
             Connected::MySql(c) => answer(&self.runtime, ANSWER, c.execute(sqlx::raw_sql(sql))).map(drop),
             Connected::Postgres(c) => answer(&self.runtime, ANSWER, c.execute(sqlx::raw_sql(sql))).map(drop),
@@ -235,7 +235,7 @@ impl Database {
     }
 
     /// Runs a statement with texts as parameters; gives the number of rows that it changed.
-    pub fn change(&mut self, sql: &str, parameters: &[&str]) -> Result<u64, Failure> {
+    pub fn change(&mut self, sql: &str, parameters: &[&str]) -> Result<u64, StatementError> {
         let done = match &mut self.connection {
             Connected::MySql(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
@@ -249,22 +249,22 @@ impl Database {
         done.map_err(|e| self.failed(e))
     }
 
-    /// The rows of keys, a column of texts each, by a statement of [`Dialect::find`].
+    /// The rows of keys, a column of texts each, by a statement of [`SqlDialect::find`].
     pub fn find(
         &mut self,
         sql: &str,
         keys: &[Vec<Option<String>>],
         binary: &[bool],
-    ) -> Result<Vec<Vec<Cell>>, Failure> {
+    ) -> Result<Vec<Vec<Cell>>, StatementError> {
         match self.config.dialect {
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 let rows = keys.first().map_or(0, Vec::len);
                 let all = (0..rows).flat_map(|r| keys.iter().map(move |k| k[r].as_deref()));
                 self.query(sql, &all.collect::<Vec<_>>(), binary)
             }
-            Dialect::Postgres => {
+            SqlDialect::Postgres => {
                 let Connected::Postgres(c) = &mut self.connection else {
-                    return Err(Failure::Other(Error::internal("a connection of another kind")));
+                    return Err(StatementError::Other(Error::internal("a connection of another kind")));
                 };
                 let q = keys.iter().fold(sqlx::query(sql), |q, k| q.bind(k));
                 let rows = answer(&self.runtime, ANSWER, q.fetch_all(c));
@@ -280,7 +280,7 @@ impl Database {
         sql: &str,
         parameters: &[Option<&str>],
         binary: &[bool],
-    ) -> Result<Vec<Vec<Cell>>, Failure> {
+    ) -> Result<Vec<Vec<Cell>>, StatementError> {
         let found = match &mut self.connection {
             Connected::MySql(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(*p));
@@ -297,12 +297,12 @@ impl Database {
     }
 
     /// The table's columns.
-    pub fn columns(&mut self) -> Result<Vec<Column>> {
+    pub fn columns(&mut self) -> Result<Vec<DatabaseColumn>> {
         self.columns_of(&self.config.table.clone())
     }
 
     /// The columns of a table of the database.
-    pub fn columns_of(&mut self, table: &str) -> Result<Vec<Column>> {
+    pub fn columns_of(&mut self, table: &str) -> Result<Vec<DatabaseColumn>> {
         let (schema, name) = parts(table);
         let found = self.query(self.config.dialect.describe(), &[schema, Some(name)], &[]);
         let found = found.map_err(plain)?;
@@ -310,9 +310,9 @@ impl Database {
             let ty = text(&r[1]).unwrap_or_default();
             let binary =
                 ["bytea", "binary", "varbinary", "blob", "tinyblob", "mediumblob", "longblob"].contains(&ty.as_str());
-            Column { name: text(&r[0]).unwrap_or_default(), ty, binary }
+            DatabaseColumn { name: text(&r[0]).unwrap_or_default(), ty, binary }
         });
-        let columns: Vec<Column> = columns.collect();
+        let columns: Vec<DatabaseColumn> = columns.collect();
         if columns.is_empty() {
             let e = Error::script(format!("there is no table '{table}' in {}", self.config.address()));
             return Err(e.at(self.config.place).hint("create it, or correct 'table-name'"));
@@ -328,7 +328,7 @@ impl Database {
         parameters: &[String],
         binary: &[bool],
         take: &mut dyn FnMut(Vec<Cell>) -> bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StatementError> {
         let done = match &mut self.connection {
             Connected::MySql(c) => {
                 let q = parameters.iter().fold(sqlx::query(sql), |q, p| q.bind(p.as_str()));
@@ -357,9 +357,15 @@ impl Database {
     }
 
     /// Writes rows and removes rows, which are of different keys, in as few statements as the database likes.
-    pub fn apply(&mut self, table: &str, columns: &[Column], key: &[usize], rows: &[Row]) -> Result<(), Failure> {
+    pub fn apply(
+        &mut self,
+        table: &str,
+        columns: &[DatabaseColumn],
+        key: &[usize],
+        rows: &[RowChange],
+    ) -> Result<(), StatementError> {
         let all: Vec<usize> = (0..columns.len()).collect();
-        let (gone, stays): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|r| r.gone);
+        let (gone, stays): (Vec<&RowChange>, Vec<&RowChange>) = rows.iter().partition(|r| r.gone);
         let most = |width: usize| (PARAMETERS / width.max(1)).min(MOST);
         for chunk in gone.chunks(most(key.len())) {
             let sql = self.config.dialect.remove(table, columns, key, chunk.len());
@@ -372,7 +378,13 @@ impl Database {
         Ok(())
     }
 
-    fn rows(&mut self, sql: &str, columns: &[Column], of: &[usize], rows: &[&Row]) -> Result<(), Failure> {
+    fn rows(
+        &mut self,
+        sql: &str,
+        columns: &[DatabaseColumn],
+        of: &[usize],
+        rows: &[&RowChange],
+    ) -> Result<(), StatementError> {
         let done = match &mut self.connection {
             Connected::MySql(c) => {
                 let mut q = sqlx::query(sql).persistent(rows.len() == MOST || rows.len() == 1);
@@ -402,10 +414,10 @@ impl Database {
 }
 
 /// A failure where rows cannot be to blame.
-pub(super) fn plain(f: Failure) -> Error {
+pub(super) fn plain(f: StatementError) -> Error {
     match f {
-        Failure::Rows(why) => Error::data(why),
-        Failure::Other(e) => e,
+        StatementError::Rows(why) => Error::data(why),
+        StatementError::Other(e) => e,
     }
 }
 

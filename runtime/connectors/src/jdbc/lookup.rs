@@ -1,9 +1,9 @@
 //! Looks rows up by key: the keys of a batch in a few statements, which run concurrently.
 
-use super::config::Config;
+use super::config::JdbcConfig;
 use super::database::{Database, plain};
 use super::rows::{Cell, cell};
-use super::statements::Column;
+use super::statements::DatabaseColumn;
 use super::{CONNECTIONS, RETRIES};
 use crate::idle_connections::IdleConnections;
 use crate::lookup_cache::cache;
@@ -18,28 +18,28 @@ use weir_core::graph::SubtaskContext;
 use weir_core::key::Keys;
 use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
-use weir_operators::lookup::{Cache, Lookup, LookupTable};
+use weir_operators::lookup::{Lookup, LookupCacheOptions, LookupTable};
 
 /// Keys of a statement at most, and at least where several run concurrently.
 const MOST: usize = 1_000;
 const LEAST: usize = 100;
 
 #[derive(Clone)]
-struct Table {
-    config: Config,
+struct JdbcLookupTable {
+    config: JdbcConfig,
     /// The columns that are read, then those of the key.
     schema: Schema,
     keys: usize,
-    cache: Cache,
+    cache: LookupCacheOptions,
     retries: u32,
     /// Connections of a subtask at most.
     connections: usize,
     session: Arc<Session>,
-    kept: IdleConnections<Open>,
+    kept: IdleConnections<LookupConnection>,
 }
 
 pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>> {
-    let config = Config::new(table)?;
+    let config = JdbcConfig::new(table)?;
     let columns: Vec<usize> = table.columns.iter().chain(keys).copied().collect();
     let schema = table.schema.project(&columns);
     super::rows::check(table, &schema)?;
@@ -49,7 +49,7 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     }
     let cache = cache(table)?;
     let (retries, connections) = (table.value(&RETRIES)?, table.value(&CONNECTIONS)?);
-    Ok(Arc::new(Table {
+    Ok(Arc::new(JdbcLookupTable {
         config,
         schema,
         keys: keys.len(),
@@ -61,22 +61,22 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     }))
 }
 
-impl LookupTable for Table {
+impl LookupTable for JdbcLookupTable {
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
         let open = vec![self.kept.take_for(context).map_or_else(|| self.connect(), Ok)?];
         Ok(Box::new(JdbcLookup { table: self.clone(), open }))
     }
-    fn cache(&self) -> Cache {
+    fn cache(&self) -> LookupCacheOptions {
         self.cache.clone()
     }
 }
 
-impl Table {
-    fn connected(&self) -> Result<Open> {
+impl JdbcLookupTable {
+    fn connected(&self) -> Result<LookupConnection> {
         self.kept.take().map_or_else(|| self.connect(), Ok)
     }
 
-    fn connect(&self) -> Result<Open> {
+    fn connect(&self) -> Result<LookupConnection> {
         let mut database = Database::connect(&self.config)?;
         let there = database.columns()?;
         let key = self.schema.fields[self.schema.len() - self.keys..].iter().map(|f| {
@@ -88,20 +88,20 @@ impl Table {
                     .hint(format!("there are: {known}"))
             })
         });
-        let key = key.collect::<Result<Vec<Column>>>()?;
-        Ok(Open { database, key })
+        let key = key.collect::<Result<Vec<DatabaseColumn>>>()?;
+        Ok(LookupConnection { database, key })
     }
 }
 
 /// A connection, and the key's columns as the database has them.
-struct Open {
+struct LookupConnection {
     database: Database,
-    key: Vec<Column>,
+    key: Vec<DatabaseColumn>,
 }
 
-impl Open {
+impl LookupConnection {
     /// The rows of some keys.
-    fn ask(&mut self, table: &Table, columns: &str, keys: &[Vec<Option<String>>]) -> Result<Vec<Vec<Cell>>> {
+    fn ask(&mut self, table: &JdbcLookupTable, columns: &str, keys: &[Vec<Option<String>>]) -> Result<Vec<Vec<Cell>>> {
         let rows = keys.first().map_or(0, Vec::len);
         let binary: Vec<bool> = table.schema.fields.iter().map(|f| f.ty.is_bytes()).collect();
         let sql = table.config.dialect.find(&table.config.table, columns, &self.key, rows);
@@ -119,8 +119,8 @@ impl Open {
 }
 
 struct JdbcLookup {
-    table: Table,
-    open: Vec<Open>,
+    table: JdbcLookupTable,
+    open: Vec<LookupConnection>,
 }
 
 impl Drop for JdbcLookup {
@@ -139,7 +139,7 @@ impl JdbcLookup {
             self.open.push(self.table.connected()?);
         }
         let table = &self.table;
-        let part = |open: &mut Open, from: usize| {
+        let part = |open: &mut LookupConnection, from: usize| {
             let to = (from + size).min(rows);
             let keys: Vec<Vec<Option<String>>> = keys.iter().map(|k| k[from..to].to_vec()).collect();
             open.ask(table, columns, &keys)

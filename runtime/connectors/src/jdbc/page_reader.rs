@@ -6,8 +6,8 @@
 
 use super::database::{Database, plain};
 use super::rows::Cell;
-use super::scan::{Range, Scan};
-use super::statements::Column;
+use super::scan::{PartitionRange, Scan};
+use super::statements::DatabaseColumn;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,7 +21,7 @@ const PAGE: usize = 8 << 20;
 
 /// How far a part was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Position {
+pub(super) struct PagePosition {
     /// The rows that were given.
     pub given: u64,
     /// A hash over them, one after another, where no key orders them.
@@ -31,7 +31,7 @@ pub(super) struct Position {
     after: Vec<String>,
 }
 
-impl Position {
+impl PagePosition {
     fn count(&mut self, row: &[Cell]) {
         self.given += 1;
         for cell in row {
@@ -66,7 +66,7 @@ pub(super) struct Page {
 pub(super) struct PageReader {
     pages: Receiver<Result<Page>>,
     /// How far its rows were taken.
-    pub position: Position,
+    pub position: PagePosition,
 }
 
 impl PageReader {
@@ -74,7 +74,7 @@ impl PageReader {
     ///
     /// # Errors
     /// When no thread can be had; all others come with the rows.
-    pub fn open(scan: Arc<Scan>, range: Option<Range>, position: Position) -> Result<PageReader> {
+    pub fn open(scan: Arc<Scan>, range: Option<PartitionRange>, position: PagePosition) -> Result<PageReader> {
         let (sender, pages) = sync_channel(1);
         let from = position.clone();
         let read = move || {
@@ -104,18 +104,18 @@ impl PageReader {
 }
 
 /// The key that rows are read by: of those whose order the database and this program agree on, one of fewest columns.
-fn key(scan: &Scan, database: &mut Database, from: &Position) -> Result<Vec<Column>> {
+fn key(scan: &Scan, database: &mut Database, from: &PagePosition) -> Result<Vec<DatabaseColumn>> {
     if scan.query.is_some() || from.given > 0 && from.names.is_empty() {
         return Ok(vec![]);
     }
     let there = database.columns()?;
     let dialect = scan.config.dialect;
-    let columns = |names: &[String]| -> Option<Vec<Column>> {
+    let columns = |names: &[String]| -> Option<Vec<DatabaseColumn>> {
         let of = |n: &String| there.iter().find(|c| c.name == *n && dialect.orders(&c.ty)).cloned();
         names.iter().map(of).collect()
     };
     let total = database.indexes()?.into_iter().filter(|i| i.total).map(|i| i.columns);
-    let mut known: Vec<Vec<Column>> = total.filter_map(|names| columns(&names)).collect();
+    let mut known: Vec<Vec<DatabaseColumn>> = total.filter_map(|names| columns(&names)).collect();
     if !from.names.is_empty() {
         known.retain(|k| k.iter().map(|c| &c.name).eq(&from.names));
         if known.is_empty() {
@@ -131,7 +131,7 @@ fn key(scan: &Scan, database: &mut Database, from: &Position) -> Result<Vec<Colu
 }
 
 /// Reads what follows a position, page by page, for as long as somebody takes the pages.
-fn read(scan: &Scan, range: Option<Range>, from: Position, to: &SyncSender<Result<Page>>) -> Result<()> {
+fn read(scan: &Scan, range: Option<PartitionRange>, from: PagePosition, to: &SyncSender<Result<Page>>) -> Result<()> {
     let mut database = Database::connect(&scan.config)?;
     for setting in scan.config.dialect.reading() {
         database.run(setting).map_err(plain)?;
@@ -148,7 +148,7 @@ fn read(scan: &Scan, range: Option<Range>, from: Position, to: &SyncSender<Resul
         ));
         e.hint("read a table with a primary key in one piece, without 'scan.query'; or start anew with --fresh")
     };
-    let mut passed = Position::default();
+    let mut passed = PagePosition::default();
     let (mut rows, mut bytes, mut wrong) = (vec![], 0, false);
     let page = |rows: Vec<Vec<Cell>>, last: bool| Ok(Page { rows, key: key.clone(), last });
     let mut take = |row: Vec<Cell>| {
@@ -176,7 +176,7 @@ fn read(scan: &Scan, range: Option<Range>, from: Position, to: &SyncSender<Resul
 
 #[cfg(test)]
 mod tests {
-    use super::super::statements::Dialect;
+    use super::super::statements::SqlDialect;
     use super::*;
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let of = |rows: &[&[Option<&str>]]| {
             let cell = |c: &Option<&str>| c.map(|c| c.as_bytes().to_vec());
             let rows = rows.iter().map(|r| r.iter().map(cell).collect()).collect();
-            let mut p = Position::default();
+            let mut p = PagePosition::default();
             p.advance(&Page { rows, key: Arc::default(), last: false });
             p
         };
@@ -200,7 +200,7 @@ mod tests {
         for (i, a) in all.iter().enumerate() {
             assert!(all.iter().skip(i + 1).all(|b| a != b), "{i}");
         }
-        let mut keyed = Position::default();
+        let mut keyed = PagePosition::default();
         let row = |k: &str| vec![Some(b"v".to_vec()), Some(k.as_bytes().to_vec())];
         keyed.advance(&Page {
             rows: vec![row("1"), row("18446744073709551615")],
@@ -212,10 +212,11 @@ mod tests {
 
     #[test]
     fn what_is_behind_a_key_is_asked_for_exactly() {
-        let column = |name: &str, ty: &str| Column { name: name.to_string(), ty: ty.to_string(), binary: false };
+        let column =
+            |name: &str, ty: &str| DatabaseColumn { name: name.to_string(), ty: ty.to_string(), binary: false };
         let key = [column("a", "bigint"), column("b", "varchar")];
         let after = ["18446744073709551615".to_string(), "x'y".to_string()];
-        let (sql, values) = Dialect::MySql.behind(&key, &after);
+        let (sql, values) = SqlDialect::MySql.behind(&key, &after);
         let a = "weir_rows.`a`";
         assert_eq!(
             sql,
@@ -223,7 +224,7 @@ mod tests {
         );
         assert_eq!(values, ["x'y"]);
         let key = [column("a", "bigint"), column("b", "text")];
-        let (sql, values) = Dialect::Postgres.behind(&key, &after);
+        let (sql, values) = SqlDialect::Postgres.behind(&key, &after);
         assert_eq!(sql, "(weir_rows.\"a\", weir_rows.\"b\") > ($1::bigint, $2::text)");
         assert_eq!(values, after);
     }

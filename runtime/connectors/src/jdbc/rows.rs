@@ -1,6 +1,6 @@
 //! Rows as databases take them: every value as text or bytes, which the database turns into its column's type.
 
-use super::statements::Dialect;
+use super::statements::SqlDialect;
 use crate::options::TableSpec;
 pub(super) use crate::text_columns::Cell;
 use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value};
@@ -8,12 +8,12 @@ use weir_expr::time::{self, Zone};
 
 /// A row, and whether it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct RowChange {
     pub gone: bool,
     pub cells: Vec<Cell>,
 }
 
-impl Row {
+impl RowChange {
     /// Itself as JSON, for people: numbers and booleans as such where their text is one.
     pub fn json(&self, schema: &Schema) -> String {
         let cells = self.cells.iter().zip(&schema.fields).map(|(cell, f)| {
@@ -46,12 +46,12 @@ pub(super) fn check(table: &TableSpec, schema: &Schema) -> Result<()> {
     }
 }
 
-pub(super) fn cell(value: &Value<'_>, ty: &SqlType, dialect: Dialect) -> Cell {
+pub(super) fn cell(value: &Value<'_>, ty: &SqlType, dialect: SqlDialect) -> Cell {
     Some(match (value, &ty.kind, dialect) {
         (Value::Null, ..) => return None,
         (Value::Bytes(b), ..) => b.to_vec(),
-        (Value::Bool(b), _, Dialect::MySql) => vec![if *b { b'1' } else { b'0' }],
-        (Value::Timestamp(..), TypeKind::TimestampLtz(_), Dialect::Postgres) => {
+        (Value::Bool(b), _, SqlDialect::MySql) => vec![if *b { b'1' } else { b'0' }],
+        (Value::Timestamp(..), TypeKind::TimestampLtz(_), SqlDialect::Postgres) => {
             let mut text = plain(value, ty).into_bytes();
             text.extend_from_slice(b"+00");
             text
@@ -71,11 +71,11 @@ fn plain(value: &Value<'_>, ty: &SqlType) -> String {
 }
 
 /// The rows of a batch. A row as it was counts as one that goes: what replaces it follows, unless a condition keeps it out.
-pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: Dialect) -> Vec<Row> {
+pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: SqlDialect) -> Vec<RowChange> {
     (0..batch.rows())
         .map(|row| {
             let cells = batch.data.columns().iter().zip(&schema.fields);
-            Row {
+            RowChange {
                 gone: batch.kind(row).sign() < 0,
                 cells: cells.map(|(c, f)| cell(&Value::read(c, row), &f.ty, dialect)).collect(),
             }
@@ -84,7 +84,7 @@ pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: Dialect) -> Vec<
 }
 
 /// Rows one behind another: whether it goes; for each column its length, `u32::MAX` for NULL, and its bytes. Little-endian.
-pub(super) fn pack(rows: &[Row], out: &mut Vec<u8>) {
+pub(super) fn pack(rows: &[RowChange], out: &mut Vec<u8>) {
     for r in rows {
         out.push(u8::from(r.gone));
         for c in &r.cells {
@@ -95,8 +95,8 @@ pub(super) fn pack(rows: &[Row], out: &mut Vec<u8>) {
 }
 
 /// Rows of so many columns as [`pack`] leaves them; ends early where the bytes are none.
-pub(super) fn unpack(mut bytes: &[u8], columns: usize) -> Vec<Row> {
-    let mut next = move || -> Option<Row> {
+pub(super) fn unpack(mut bytes: &[u8], columns: usize) -> Vec<RowChange> {
+    let mut next = move || -> Option<RowChange> {
         let (gone, mut rest) = bytes.split_first()?;
         let mut cells = Vec::with_capacity(columns);
         for _ in 0..columns {
@@ -112,18 +112,18 @@ pub(super) fn unpack(mut bytes: &[u8], columns: usize) -> Vec<Row> {
             });
         }
         bytes = rest;
-        Some(Row { gone: *gone != 0, cells })
+        Some(RowChange { gone: *gone != 0, cells })
     };
     std::iter::from_fn(&mut next).collect()
 }
 
 /// The last row of each key, in the order in which the keys came first; without a key all rows.
-pub(super) fn folded(rows: Vec<Row>, key: &[usize]) -> Vec<Row> {
+pub(super) fn folded(rows: Vec<RowChange>, key: &[usize]) -> Vec<RowChange> {
     if key.is_empty() {
         return rows;
     }
     let mut places = std::collections::HashMap::new();
-    let mut out: Vec<Row> = Vec::with_capacity(rows.len());
+    let mut out: Vec<RowChange> = Vec::with_capacity(rows.len());
     for r in rows {
         let k: Vec<Cell> = key.iter().map(|i| r.cells[*i].clone()).collect();
         match places.entry(k) {
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn rows_are_packed_and_folded() {
-        let row = |gone, k: &str, v: Option<&str>| Row { gone, cells: vec![Some(k.into()), v.map(Into::into)] };
+        let row = |gone, k: &str, v: Option<&str>| RowChange { gone, cells: vec![Some(k.into()), v.map(Into::into)] };
         let rows = vec![
             row(false, "a", Some("1")),
             row(false, "b", None),

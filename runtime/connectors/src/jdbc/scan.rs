@@ -1,15 +1,15 @@
 //! What a table is read by: one query, or one for each range of a column.
 
-use super::config::Config;
-use super::statements::Column;
+use super::config::JdbcConfig;
+use super::statements::DatabaseColumn;
 use weir_core::Schema;
 
 /// A range of the partition column, from and to below, as far as it has such.
-pub(super) type Range = (Option<i64>, Option<i64>);
+pub(super) type PartitionRange = (Option<i64>, Option<i64>);
 
 /// What is read, and how.
 pub(super) struct Scan {
-    pub config: Config,
+    pub config: JdbcConfig,
     pub schema: Schema,
     /// The query in the table's place.
     pub query: Option<String>,
@@ -27,7 +27,12 @@ impl Scan {
     }
 
     /// The query for the rows of a range that are behind these values of a key, in its order; and its parameters.
-    pub fn select(&self, range: Option<Range>, key: &[Column], after: &[String]) -> (String, Vec<String>) {
+    pub fn select(
+        &self,
+        range: Option<PartitionRange>,
+        key: &[DatabaseColumn],
+        after: &[String],
+    ) -> (String, Vec<String>) {
         let dialect = self.config.dialect;
         let mut columns: Vec<String> = vec![dialect.texts(&self.schema)];
         columns.extend(key.iter().map(|k| dialect.text(&k.name)));
@@ -68,7 +73,7 @@ impl Scan {
 
 /// Ranges of a column whose values lie between two bounds, of like size. Every row is in one: the first and the last one are open
 /// to their sides.
-pub(super) fn ranges(count: i64, low: i64, high: i64) -> Vec<Range> {
+pub(super) fn ranges(count: i64, low: i64, high: i64) -> Vec<PartitionRange> {
     let (low, high) = (i128::from(low), i128::from(high));
     let values = high - low + 1;
     let count = i128::from(count).min(values);

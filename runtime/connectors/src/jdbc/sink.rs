@@ -1,10 +1,10 @@
 //! Writes rows to a table: with an epoch's mark in the same transaction, or as they come.
 
-use super::claim::Claim;
-use super::config::Config;
-use super::database::{Database, Failure, plain};
-use super::rows::{Row, folded, of_batch, pack, unpack};
-use super::statements::Column;
+use super::claim::DatabaseClaim;
+use super::config::JdbcConfig;
+use super::database::{Database, StatementError, plain};
+use super::rows::{RowChange, folded, of_batch, pack, unpack};
+use super::statements::DatabaseColumn;
 use super::{BUFFER, DELIVERY, SINK_RETRIES};
 use crate::delivery::Delivery;
 use crate::fencing::{Delivered, reconcile};
@@ -13,8 +13,9 @@ use crate::options::TableSpec;
 use crate::retry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use weir_core::clock::{Clock, SystemClock};
 use weir_core::dead_letter::DEAD_LETTER;
-use weir_core::error::{Kind, io};
+use weir_core::error::{ErrorKind, io};
 use weir_core::graph::{CommitMarker, JobIdentity, Sink, SinkCheckpoint, SinkFactory, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::state::Epoch;
@@ -26,8 +27,8 @@ use weir_operators::calc::{DeadLetter, dead_letters};
 /// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
 const WAITING: usize = 64 << 20;
 
-struct Target {
-    config: Config,
+struct SinkTable {
+    config: JdbcConfig,
     schema: Schema,
     key: Vec<usize>,
     on_error: OnError,
@@ -39,31 +40,31 @@ struct Target {
 }
 
 struct JdbcSink {
-    target: Arc<Target>,
+    target: Arc<SinkTable>,
     /// The sink's name in the table of marks.
     name: String,
     exactly_once: bool,
     /// Whether rows wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
     /// within an epoch may come out otherwise when the epoch is repeated, and a row that is not written again would never be retracted.
     waits: bool,
-    open: Mutex<Option<Open>>,
-    columns: Mutex<Vec<Column>>,
+    open: Mutex<Option<SinkConnection>>,
+    columns: Mutex<Vec<DatabaseColumn>>,
     /// Connections of subtasks, which write as rows come.
     kept: IdleConnections<Database>,
     /// Whether the mark was this process's: then it is again only for as long as no other has taken it.
     owned: AtomicBool,
     /// The mark at least once, where there is one: it names who writes.
-    claim: Mutex<Option<Claim>>,
+    claim: Mutex<Option<DatabaseClaim>>,
 }
 
-struct Open {
+struct SinkConnection {
     database: Database,
-    claim: Claim,
+    claim: DatabaseClaim,
     there: u64,
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    let config = Config::new(table)?;
+    let config = JdbcConfig::new(table)?;
     super::rows::check(table, &table.schema)?;
     let exactly_once = table.value(&DELIVERY)? == Delivery::ExactlyOnce;
     let dead_letters = table.dead_letters.as_deref().map(|t| DeadLetterTable::new(t, table, &config)).transpose()?;
@@ -75,7 +76,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     if exactly_once {
         table.idle(&[SINK_RETRIES.key()], "the restart strategy says how often an epoch is tried");
     }
-    let target = Arc::new(Target {
+    let target = Arc::new(SinkTable {
         schema: table.schema.clone(),
         key: table.key.clone(),
         on_error: table.on_error,
@@ -99,7 +100,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
 }
 
 /// The table's columns in the database, in the order in which the script declares them.
-fn columns_of(config: &Config, schema: &Schema, database: &mut Database) -> Result<Vec<Column>> {
+fn columns_of(config: &JdbcConfig, schema: &Schema, database: &mut Database) -> Result<Vec<DatabaseColumn>> {
     let there = database.columns_of(&config.table)?;
     let columns = schema.fields.iter().map(|f| {
         let same = there.iter().find(|c| c.name == f.name);
@@ -110,7 +111,7 @@ fn columns_of(config: &Config, schema: &Schema, database: &mut Database) -> Resu
                 .hint(format!("there are: {known}"))
         })
     });
-    let mut columns = columns.collect::<Result<Vec<Column>>>()?;
+    let mut columns = columns.collect::<Result<Vec<DatabaseColumn>>>()?;
     for (c, f) in columns.iter_mut().zip(&schema.fields) {
         // Bytes go only where bytes are; a text column takes them as they are.
         c.binary = c.binary && f.ty.is_bytes();
@@ -120,16 +121,16 @@ fn columns_of(config: &Config, schema: &Schema, database: &mut Database) -> Resu
 
 /// The table that takes the rows which the database refuses for the sink's table, in the same transaction.
 struct DeadLetterTable {
-    config: Config,
+    config: JdbcConfig,
     schema: Schema,
     /// For each column, which one of a dead letter it is.
     places: Vec<usize>,
-    columns: Mutex<Vec<Column>>,
+    columns: Mutex<Vec<DatabaseColumn>>,
     statement: String,
 }
 
 impl DeadLetterTable {
-    fn new(table: &TableSpec, of: &TableSpec, beside: &Config) -> Result<Self> {
+    fn new(table: &TableSpec, of: &TableSpec, beside: &JdbcConfig) -> Result<Self> {
         let wrong = |message: String| Error::script(message).at(table.place);
         if table.connector() != of.connector() {
             let e = wrong(format!("rows that the database of '{}' refuses cannot go to '{}'", of.name, table.name));
@@ -137,7 +138,7 @@ impl DeadLetterTable {
                 e.hint("their table is in the same database, by the same connector, where one transaction takes both")
             );
         }
-        let config = Config::new(table)?;
+        let config = JdbcConfig::new(table)?;
         if config.address() != beside.address() {
             let e =
                 wrong(format!("'{}' is not in the database of '{}', which sends it dead letters", table.name, of.name));
@@ -155,28 +156,29 @@ impl DeadLetterTable {
         Ok(DeadLetterTable { config, schema: table.schema.clone(), places, columns: Mutex::default(), statement })
     }
 
-    fn write(&self, database: &mut Database, why: String, row: &Row, of: &Target) -> Result<()> {
+    fn write(&self, database: &mut Database, why: String, row: &RowChange, of: &SinkTable) -> Result<()> {
         let letter = DeadLetter {
             reason: why,
             origin: format!("table {}", of.config.what()),
             record: row.json(&of.schema).into_bytes(),
             statement: self.statement.clone(),
         };
-        let rows = of_batch(&dead_letters(vec![letter])?, &DEAD_LETTER, self.config.dialect);
-        let letter = |r: Row| Row { gone: false, cells: self.places.iter().map(|p| r.cells[*p].clone()).collect() };
-        let rows: Vec<Row> = rows.into_iter().map(letter).collect();
+        let rows = of_batch(&dead_letters(vec![letter], SystemClock.now())?, &DEAD_LETTER, self.config.dialect);
+        let letter =
+            |r: RowChange| RowChange { gone: false, cells: self.places.iter().map(|p| r.cells[*p].clone()).collect() };
+        let rows: Vec<RowChange> = rows.into_iter().map(letter).collect();
         database.apply(&self.config.table, &locked(&self.columns), &[], &rows).map_err(|f| match f {
-            Failure::Rows(why) => {
+            StatementError::Rows(why) => {
                 Error::data(format!("table {} refuses a dead letter: {why}", self.config.what())).at(self.config.place)
             }
-            Failure::Other(e) => e,
+            StatementError::Other(e) => e,
         })
     }
 }
 
-impl Target {
+impl SinkTable {
     /// The table's columns in the database, which has to know its key; those of the dead-letter table as well.
-    fn columns(&self, database: &mut Database) -> Result<Vec<Column>> {
+    fn columns(&self, database: &mut Database) -> Result<Vec<DatabaseColumn>> {
         let columns = columns_of(&self.config, &self.schema, database)?;
         if let Some(dead_letters) = &self.dead_letters {
             *locked(&dead_letters.columns) = columns_of(&dead_letters.config, &dead_letters.schema, database)?;
@@ -205,15 +207,15 @@ impl Target {
     }
 
     /// Writes rows within a transaction. Rows that the database refuses are found by halves.
-    fn write(&self, database: &mut Database, columns: &[Column], rows: &[Row]) -> Result<()> {
+    fn write(&self, database: &mut Database, columns: &[DatabaseColumn], rows: &[RowChange]) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
         database.run("SAVEPOINT weir").map_err(plain)?;
         let why = match database.apply(&self.config.table, columns, &self.key, rows) {
             Ok(()) => return Ok(()),
-            Err(Failure::Other(e)) => return Err(e),
-            Err(Failure::Rows(why)) => why,
+            Err(StatementError::Other(e)) => return Err(e),
+            Err(StatementError::Rows(why)) => why,
         };
         database.run("ROLLBACK TO SAVEPOINT weir").map_err(plain)?;
         if let [row] = rows {
@@ -266,7 +268,7 @@ impl SinkFactory for JdbcSink {
         let config = &self.target.config;
         let mut database = self.kept.take().map_or_else(|| Database::connect(config), Ok)?;
         *locked(&self.columns) = self.target.columns(&mut database)?;
-        let claim = Claim::new(job, &self.name, self.what(), config.dialect);
+        let claim = DatabaseClaim::new(job, &self.name, self.what(), config.dialect);
         let owned = self.owned.load(Ordering::Relaxed);
         if !self.exactly_once {
             let claim = claim.take_rows(&mut database, mark.is_some(), owned)?;
@@ -280,7 +282,7 @@ impl SinkFactory for JdbcSink {
             e
         };
         let found =
-            claim.look(&mut database, owned).map_err(|e| if e.kind == Kind::Script { without(e) } else { e })?;
+            claim.look(&mut database, owned).map_err(|e| if e.kind == ErrorKind::Script { without(e) } else { e })?;
         let other = found.as_ref().map(|(other, _)| other.clone()).filter(|other| *other != claim.owner);
         let there = match (reconcile(&self.what(), job, found, mark)?, other) {
             (Delivered::UpTo(epoch), None) => epoch,
@@ -294,7 +296,7 @@ impl SinkFactory for JdbcSink {
             }
         };
         self.owned.store(true, Ordering::Relaxed);
-        *locked(&self.open) = Some(Open { database, claim, there });
+        *locked(&self.open) = Some(SinkConnection { database, claim, there });
         Ok(())
     }
 
@@ -334,27 +336,27 @@ impl SinkFactory for JdbcSink {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         *locked(&self.target.metrics) = Some(context.metrics.clone());
         let at_once = if self.waits { None } else { Some(self.at_once(self.kept.take_for(&context))?) };
-        Ok(Box::new(Writer { target: self.target.clone(), at_once, kept: self.kept.clone(), waiting: vec![] }))
+        Ok(Box::new(JdbcWriter { target: self.target.clone(), at_once, kept: self.kept.clone(), waiting: vec![] }))
     }
 }
 
 /// A connection, and the rows that it has not written yet.
 struct AtOnce {
     database: Database,
-    columns: Vec<Column>,
-    claim: Option<Claim>,
-    rows: Vec<Row>,
+    columns: Vec<DatabaseColumn>,
+    claim: Option<DatabaseClaim>,
+    rows: Vec<RowChange>,
 }
 
-struct Writer {
-    target: Arc<Target>,
+struct JdbcWriter {
+    target: Arc<SinkTable>,
     at_once: Option<AtOnce>,
     kept: IdleConnections<Database>,
     waiting: Vec<u8>,
 }
 
 impl AtOnce {
-    fn flush(&mut self, target: &Target) -> Result<()> {
+    fn flush(&mut self, target: &SinkTable) -> Result<()> {
         let rows = folded(std::mem::take(&mut self.rows), &target.key);
         if rows.is_empty() {
             return Ok(());
@@ -372,7 +374,7 @@ impl AtOnce {
     }
 
     /// Writes rows in a transaction of their own.
-    fn transaction(&mut self, target: &Target, rows: &[Row]) -> Result<()> {
+    fn transaction(&mut self, target: &SinkTable, rows: &[RowChange]) -> Result<()> {
         self.database.run("BEGIN").map_err(plain)?;
         if let Some(claim) = &self.claim {
             claim.hold(&mut self.database)?;
@@ -383,7 +385,7 @@ impl AtOnce {
     }
 }
 
-impl Sink for Writer {
+impl Sink for JdbcWriter {
     fn write(&mut self, batch: Batch) -> Result<()> {
         let target = &self.target;
         let rows = of_batch(&batch, &target.schema, target.config.dialect);

@@ -1,8 +1,8 @@
 //! Reads a table once, in parts by ranges of a column where that is asked for.
 
-use super::config::Config;
-use super::page_reader::{PageReader, Position};
-use super::scan::{Range, Scan, ranges};
+use super::config::JdbcConfig;
+use super::page_reader::{PagePosition, PageReader};
+use super::scan::{PartitionRange, Scan, ranges};
 use super::{COLUMN, FETCH, LOWER, PARTS, QUERY, UPPER};
 use crate::options::TableSpec;
 use crate::text_columns::batch;
@@ -21,34 +21,34 @@ const MOST: i128 = 10_000;
 
 /// A part of the table, and how far it was read.
 #[derive(Debug, Clone)]
-struct Part {
+struct ScanPart {
     number: u32,
-    range: Option<Range>,
-    position: Position,
+    range: Option<PartitionRange>,
+    position: PagePosition,
 }
 
 /// Parts that no subtask has taken.
-type Waiting = Arc<Mutex<VecDeque<Part>>>;
+type PendingParts = Arc<Mutex<VecDeque<ScanPart>>>;
 
 /// What subtasks that are gone were reading, by the parts' numbers: who goes on just there need not ask anew.
 type PageReaders = Arc<Mutex<HashMap<u32, PageReader>>>;
 
 struct JdbcSource {
     scan: Arc<Scan>,
-    parts: Vec<Part>,
+    parts: Vec<ScanPart>,
     session: Arc<Session>,
     /// Others at every start, so that a thread of the last one takes none of these.
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<PendingParts>,
     readers: PageReaders,
 }
 
 pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
-    let config = Config::new(table)?;
+    let config = JdbcConfig::new(table)?;
     let schema = table.projected();
     super::rows::check(table, &schema)?;
     let partition = table.get(&COLUMN)?;
     let (count, low, high) = (table.get(&PARTS)?, table.get(&LOWER)?, table.get(&UPPER)?);
-    let part = |(i, range)| Part { number: i as u32, range, position: Position::default() };
+    let part = |(i, range)| ScanPart { number: i as u32, range, position: PagePosition::default() };
     let parts = match (&partition, count, low, high) {
         (None, None, None, None) => vec![part((0, None))],
         (Some(_), Some(n), Some(low), Some(high)) if low <= high => {
@@ -77,8 +77,8 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
 
 /// How far a part was read: its value in the state.
 #[derive(Serialize, Deserialize)]
-struct Known {
-    position: Position,
+struct PartProgress {
+    position: PagePosition,
     /// Whether that was its end.
     ended: bool,
 }
@@ -95,7 +95,7 @@ impl SourceFactory for JdbcSource {
                 waiting.push_back(part.clone());
                 continue;
             };
-            let known: Known = serde_json::from_slice(&known).map_err(|_| {
+            let known: PartProgress = serde_json::from_slice(&known).map_err(|_| {
                 let e = format!(
                     "the position in {} that the state has is damaged, or of an earlier version",
                     self.scan.what()
@@ -103,7 +103,7 @@ impl SourceFactory for JdbcSource {
                 Error::state(e).hint("start with --fresh")
             })?;
             if !known.ended {
-                waiting.push_back(Part { position: known.position, ..part.clone() });
+                waiting.push_back(ScanPart { position: known.position, ..part.clone() });
             }
         }
         *locked(&self.waiting) = Arc::new(Mutex::new(waiting));
@@ -125,13 +125,13 @@ impl SourceFactory for JdbcSource {
 struct JdbcReader {
     scan: Arc<Scan>,
     session: Arc<Session>,
-    waiting: Waiting,
+    waiting: PendingParts,
     readers: PageReaders,
     context: SubtaskContext,
     /// The number of the part that is read.
     current: Option<(u32, PageReader)>,
     /// How far parts were read since the last epoch.
-    moved: Vec<(u32, Known)>,
+    moved: Vec<(u32, PartProgress)>,
 }
 
 /// How long to wait for rows before something else may have its turn.
@@ -139,7 +139,7 @@ const WAIT: Duration = Duration::from_millis(50);
 
 impl JdbcReader {
     /// Goes on with a part.
-    fn begin(&self, part: Part) -> Result<(u32, PageReader)> {
+    fn begin(&self, part: ScanPart) -> Result<(u32, PageReader)> {
         let kept = locked(&self.readers).remove(&part.number).filter(|f| f.position == part.position);
         let open = || PageReader::open(self.scan.clone(), part.range, part.position);
         Ok((part.number, kept.map_or_else(open, Ok)?))
@@ -169,7 +169,7 @@ impl Source for JdbcReader {
         for from in (0..batch.rows()).step_by(most) {
             out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));
         }
-        self.moved.push((number, Known { position: reader.position.clone(), ended: page.last }));
+        self.moved.push((number, PartProgress { position: reader.position.clone(), ended: page.last }));
         if !page.last {
             self.current = Some((number, reader));
         }

@@ -4,14 +4,14 @@ use weir_core::Schema;
 
 /// A kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum SqlDialect {
     MySql,
     Postgres,
 }
 
 /// A column of the table in the database: its name and its type there.
 #[derive(Debug, Clone)]
-pub(super) struct Column {
+pub(super) struct DatabaseColumn {
     pub name: String,
     /// The database's own name of the type, for casts from text.
     pub ty: String,
@@ -21,18 +21,18 @@ pub(super) struct Column {
 /// The table that holds how far each sink of each job is.
 pub(super) const MARKS: &str = "weir_epochs";
 
-impl Dialect {
+impl SqlDialect {
     /// A name in quotes; parts by dots are quoted each.
     pub fn quoted(self, name: &str) -> String {
         let quote = match self {
-            Dialect::MySql => '`',
-            Dialect::Postgres => '"',
+            SqlDialect::MySql => '`',
+            SqlDialect::Postgres => '"',
         };
         let part = |p: &str| format!("{quote}{}{quote}", p.replace(quote, &format!("{quote}{quote}")));
         name.split('.').map(part).collect::<Vec<_>>().join(".")
     }
 
-    fn names(self, columns: &[Column], of: &[usize]) -> String {
+    fn names(self, columns: &[DatabaseColumn], of: &[usize]) -> String {
         of.iter().map(|i| self.quoted(&columns[*i].name)).collect::<Vec<_>>().join(", ")
     }
 
@@ -46,21 +46,21 @@ impl Dialect {
     /// A column as text.
     pub fn text(self, name: &str) -> String {
         match self {
-            Dialect::MySql => format!("CAST({} AS CHAR)", self.quoted(name)),
-            Dialect::Postgres => format!("{}::text", self.quoted(name)),
+            SqlDialect::MySql => format!("CAST({} AS CHAR)", self.quoted(name)),
+            SqlDialect::Postgres => format!("{}::text", self.quoted(name)),
         }
     }
 
     /// What finds the rows of so many keys at once.
-    pub fn find(self, table: &str, texts: &str, key: &[Column], rows: usize) -> String {
+    pub fn find(self, table: &str, texts: &str, key: &[DatabaseColumn], rows: usize) -> String {
         let all: Vec<usize> = (0..key.len()).collect();
         let (table, names) = (self.quoted(table), self.names(key, &all));
         match self {
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 let row = format!("({})", vec!["?"; key.len()].join(","));
                 format!("SELECT {texts} FROM {table} WHERE ({names}) IN ({})", vec![row; rows].join(","))
             }
-            Dialect::Postgres => {
+            SqlDialect::Postgres => {
                 let (casts, arrays) = (self.casts(key, &all), self.arrays(key, &all));
                 format!("SELECT {texts} FROM {table} WHERE ({names}) IN (SELECT {casts}{arrays})")
             }
@@ -70,11 +70,11 @@ impl Dialect {
     /// What writes so many rows at once: inserts them, or replaces those of equal keys.
     ///
     /// MySQL takes a placeholder a value, row by row; PostgreSQL takes an array a column.
-    pub fn write(self, table: &str, columns: &[Column], key: &[usize], rows: usize) -> String {
+    pub fn write(self, table: &str, columns: &[DatabaseColumn], key: &[usize], rows: usize) -> String {
         let all: Vec<usize> = (0..columns.len()).collect();
         let (table, names) = (self.quoted(table), self.names(columns, &all));
         match self {
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 let row = format!("({})", vec!["?"; columns.len()].join(","));
                 let mut sql = format!("INSERT INTO {table} ({names}) VALUES {}", vec![row; rows].join(","));
                 if !key.is_empty() {
@@ -86,7 +86,7 @@ impl Dialect {
                 }
                 sql
             }
-            Dialect::Postgres => {
+            SqlDialect::Postgres => {
                 let mut sql = format!("INSERT INTO {table} ({names}) SELECT {}", self.casts(columns, &all));
                 sql += &self.arrays(columns, &all);
                 if !key.is_empty() {
@@ -107,21 +107,21 @@ impl Dialect {
     }
 
     /// What removes the rows of so many keys at once.
-    pub fn remove(self, table: &str, columns: &[Column], key: &[usize], rows: usize) -> String {
+    pub fn remove(self, table: &str, columns: &[DatabaseColumn], key: &[usize], rows: usize) -> String {
         let (table, names) = (self.quoted(table), self.names(columns, key));
         match self {
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 let row = format!("({})", vec!["?"; key.len()].join(","));
                 format!("DELETE FROM {table} WHERE ({names}) IN ({})", vec![row; rows].join(","))
             }
-            Dialect::Postgres => {
+            SqlDialect::Postgres => {
                 let (casts, arrays) = (self.casts(columns, key), self.arrays(columns, key));
                 format!("DELETE FROM {table} WHERE ({names}) IN (SELECT {casts}{arrays})")
             }
         }
     }
 
-    fn casts(self, columns: &[Column], of: &[usize]) -> String {
+    fn casts(self, columns: &[DatabaseColumn], of: &[usize]) -> String {
         let cast = of.iter().enumerate().map(|(n, i)| match columns[*i].binary {
             true => format!("u.c{n}"),
             false => format!("u.c{n}::{}", columns[*i].ty),
@@ -129,7 +129,7 @@ impl Dialect {
         cast.collect::<Vec<_>>().join(", ")
     }
 
-    fn arrays(self, columns: &[Column], of: &[usize]) -> String {
+    fn arrays(self, columns: &[DatabaseColumn], of: &[usize]) -> String {
         let arrays = of.iter().enumerate().map(|(n, i)| {
             let ty = if columns[*i].binary { "bytea" } else { "text" };
             format!("${}::{ty}[]", n + 1)
@@ -143,11 +143,11 @@ impl Dialect {
     /// silence. One parameter each for schema (NULL: the current one) and name.
     pub fn describe(self) -> &'static str {
         match self {
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 "SELECT CAST(column_name AS CHAR), CAST(data_type AS CHAR) FROM information_schema.columns \
                  WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? ORDER BY ordinal_position"
             }
-            Dialect::Postgres => {
+            SqlDialect::Postgres => {
                 "SELECT a.attname::text, format_type(a.atttypid, -1) FROM pg_attribute a \
                  WHERE a.attrelid = to_regclass(COALESCE(quote_ident($1) || '.', '') || quote_ident($2)) \
                  AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
@@ -156,16 +156,16 @@ impl Dialect {
     }
 
     /// The unique indexes of a table: a name and a column each, in the index's order, and whether every row of the table has a
-    /// value there and is in the index (those of tables that inherit are not). Parameters as in [`Dialect::describe`].
+    /// value there and is in the index (those of tables that inherit are not). Parameters as in [`SqlDialect::describe`].
     pub fn unique(self) -> &'static str {
         match self {
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CAST(IF(nullable = 'YES', '', '1') AS CHAR) \
                  FROM information_schema.statistics \
                  WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0 \
                  ORDER BY index_name, seq_in_index"
             }
-            Dialect::Postgres => {
+            SqlDialect::Postgres => {
                 "SELECT i.indexrelid::regclass::text, a.attname::text, \
                  CASE WHEN a.attnotnull AND NOT (c.relkind = 'r' AND c.relhassubclass) THEN '1' ELSE '' END \
                  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
@@ -181,25 +181,26 @@ impl Dialect {
     /// Whether values of a type, as text, can be compared with a column of it in the order that the column's index has.
     pub fn orders(self, ty: &str) -> bool {
         let types: &[&str] = match self {
-            Dialect::MySql => &["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar"],
-            Dialect::Postgres => &["smallint", "integer", "bigint", "numeric", "text", "character varying", "uuid"],
+            SqlDialect::MySql => &["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar"],
+            SqlDialect::Postgres => &["smallint", "integer", "bigint", "numeric", "text", "character varying", "uuid"],
         };
         types.contains(&ty)
     }
 
     /// The condition of rows behind one in the order of a key, whose values for it are given as text; and its parameters.
-    pub fn behind(self, key: &[Column], after: &[String]) -> (String, Vec<String>) {
-        let name = |c: &Column| format!("weir_rows.{}", self.quoted(&c.name));
+    pub fn behind(self, key: &[DatabaseColumn], after: &[String]) -> (String, Vec<String>) {
+        let name = |c: &DatabaseColumn| format!("weir_rows.{}", self.quoted(&c.name));
         match self {
-            Dialect::Postgres => {
+            SqlDialect::Postgres => {
                 let names = key.iter().map(name).collect::<Vec<_>>().join(", ");
                 let values = key.iter().enumerate().map(|(i, c)| format!("${}::{}", i + 1, c.ty));
                 (format!("({names}) > ({})", values.collect::<Vec<_>>().join(", ")), after.to_vec())
             }
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 // Numbers stand there as such: compared with a text they would be rounded.
                 let number = |v: &String| v.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
-                let value = |c: &Column, v: &String, values: &mut Vec<String>| match !c.ty.contains("char") && number(v)
+                let value = |c: &DatabaseColumn, v: &String, values: &mut Vec<String>| match !c.ty.contains("char")
+                    && number(v)
                 {
                     true => v.clone(),
                     false => {
@@ -225,17 +226,17 @@ impl Dialect {
     /// committed, and that rows without a key come in the same order when nothing has changed.
     pub fn reading(self) -> &'static [&'static str] {
         match self {
-            Dialect::MySql => {
+            SqlDialect::MySql => {
                 &["SET SESSION net_write_timeout = 86400", "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
             }
-            Dialect::Postgres => &["SET synchronize_seqscans = off", "SET max_parallel_workers_per_gather = 0"],
+            SqlDialect::Postgres => &["SET synchronize_seqscans = off", "SET max_parallel_workers_per_gather = 0"],
         }
     }
 
     fn parameter(self, n: usize) -> String {
         match self {
-            Dialect::MySql => "?".to_string(),
-            Dialect::Postgres => format!("${n}"),
+            SqlDialect::MySql => "?".to_string(),
+            SqlDialect::Postgres => format!("${n}"),
         }
     }
 
@@ -249,8 +250,8 @@ impl Dialect {
     /// The owner and the epoch, by job and sink: when a transaction is over that is moving it, whose answer may have been lost.
     pub fn read_mark(self) -> String {
         let epoch = match self {
-            Dialect::MySql => "CAST(epoch AS CHAR)",
-            Dialect::Postgres => "epoch::text",
+            SqlDialect::MySql => "CAST(epoch AS CHAR)",
+            SqlDialect::Postgres => "epoch::text",
         };
         let (j, s) = (self.parameter(1), self.parameter(2));
         format!("SELECT run, {epoch} FROM {MARKS} WHERE job = {j} AND sink = {s} FOR UPDATE")
@@ -259,8 +260,8 @@ impl Dialect {
     /// The owner, by job and sink: nobody else becomes that before the transaction ends.
     pub fn hold_mark(self) -> String {
         let lock = match self {
-            Dialect::MySql => "LOCK IN SHARE MODE",
-            Dialect::Postgres => "FOR SHARE",
+            SqlDialect::MySql => "LOCK IN SHARE MODE",
+            SqlDialect::Postgres => "FOR SHARE",
         };
         let (j, s) = (self.parameter(1), self.parameter(2));
         format!("SELECT run FROM {MARKS} WHERE job = {j} AND sink = {s} {lock}")
@@ -270,8 +271,8 @@ impl Dialect {
     pub fn begin_mark(self) -> String {
         let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));
         let on = match self {
-            Dialect::MySql => "ON DUPLICATE KEY UPDATE run = VALUES(run), epoch = 0",
-            Dialect::Postgres => "ON CONFLICT (job, sink) DO UPDATE SET run = EXCLUDED.run, epoch = 0",
+            SqlDialect::MySql => "ON DUPLICATE KEY UPDATE run = VALUES(run), epoch = 0",
+            SqlDialect::Postgres => "ON CONFLICT (job, sink) DO UPDATE SET run = EXCLUDED.run, epoch = 0",
         };
         format!("INSERT INTO {MARKS} (job, sink, run, epoch) VALUES ({j}, {s}, {r}, 0) {on}")
     }
@@ -291,16 +292,16 @@ impl Dialect {
     /// What each connection says first. A process that sleeps in the middle of a transaction must not hold others up.
     pub fn greeting(self) -> &'static [&'static str] {
         match self {
-            Dialect::MySql => &[],
-            Dialect::Postgres => &["SET TimeZone = 'UTC'"],
+            SqlDialect::MySql => &[],
+            SqlDialect::Postgres => &["SET TimeZone = 'UTC'"],
         }
     }
 
     /// What a connection does after that, which a server may refuse: MySQL, unlike MariaDB, has no such setting.
     pub fn wishes(self) -> &'static [&'static str] {
         match self {
-            Dialect::MySql => &["SET SESSION idle_transaction_timeout = 30"],
-            Dialect::Postgres => &["SET idle_in_transaction_session_timeout = 30000"],
+            SqlDialect::MySql => &["SET SESSION idle_transaction_timeout = 30"],
+            SqlDialect::Postgres => &["SET idle_in_transaction_session_timeout = 30000"],
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::PROPERTIES;
 use crate::options::TableSpec;
 use crate::tls::{Tls, plain};
+use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -176,14 +177,14 @@ impl Cluster {
     }
 
     /// A consumer that asks for a group's offsets while a transaction may be about to change them.
-    pub fn peeking(&self, group: &str) -> Result<BaseConsumer<Context>> {
+    pub fn peeking(&self, group: &str) -> Result<BaseConsumer<ClientEvents>> {
         let mut config = self.config();
         config.set("group.id", group).set("enable.auto.commit", "false").set("isolation.level", "read_uncommitted");
-        self.create(&config, Context::default())
+        self.create(&config, ClientEvents::default())
     }
 
     /// A consumer that reads only what it is told, and commits nothing by itself.
-    pub fn consumer(&self, group: &str) -> Result<BaseConsumer<Context>> {
+    pub fn consumer(&self, group: &str) -> Result<BaseConsumer<ClientEvents>> {
         let mut config = self.config();
         config
             .set("group.id", group)
@@ -195,11 +196,15 @@ impl Cluster {
         // A queue that is full is looked at again soon: librdkafka's second leaves a fast job without records for half of its time.
         self.default(&mut config, "fetch.queue.backoff.ms", "10");
         self.default(&mut config, "queued.min.messages", "50000");
-        self.create(&config, Context::default())
+        self.create(&config, ClientEvents::default())
     }
 
     /// A producer; with an id, one of transactions.
-    pub fn producer(&self, transactional_id: Option<&str>, context: Context) -> Result<BaseProducer<Context>> {
+    pub fn producer(
+        &self,
+        transactional_id: Option<&str>,
+        context: ClientEvents,
+    ) -> Result<BaseProducer<ClientEvents>> {
         let mut config = self.config();
         config.set("delivery.report.only.error", "true");
         self.default(&mut config, "partitioner", "murmur2_random");
@@ -217,7 +222,7 @@ impl Cluster {
     /// The partitions of topics: of those that are named, or of all.
     pub fn partitions(
         &self,
-        consumer: &BaseConsumer<Context>,
+        consumer: &BaseConsumer<ClientEvents>,
         topics: Option<&[String]>,
     ) -> Result<Vec<(String, Vec<i32>)>> {
         let mut found = vec![];
@@ -257,7 +262,7 @@ impl Cluster {
     }
 
     /// Asks for metadata. A cluster that refuses the client does not answer; why, only the client's events tell.
-    fn metadata(&self, consumer: &BaseConsumer<Context>, topic: Option<&str>) -> Result<Metadata> {
+    fn metadata(&self, consumer: &BaseConsumer<ClientEvents>, topic: Option<&str>) -> Result<Metadata> {
         let what = "ask for the topics of";
         let since = Instant::now();
         // Events are told by polling; no partition is assigned, so nothing else can come.
@@ -265,20 +270,17 @@ impl Cluster {
         // What it was refused with in earlier times, it may no longer be.
         events();
         consumer.context().forget();
-        loop {
+        let ask = || -> Result<Metadata> {
             let asked = consumer.fetch_metadata(topic, Duration::from_secs(2));
             let Err(e) = asked else { return asked.map_err(|e| self.error(what, &e)) };
             events();
-            if let Some((code, why)) = consumer.context().refusal() {
-                let mut e = self.error(what, &code);
-                e.message = format!("{}: {why}", e.message);
-                return Err(e);
-            }
-            let e = self.error(what, &e);
-            if !e.is_retriable() || since.elapsed() >= PATIENCE {
-                return Err(e);
-            }
-        }
+            let Some((code, why)) = consumer.context().refusal() else { return Err(self.error(what, &e)) };
+            let mut e = self.error(what, &code);
+            e.message = format!("{}: {why}", e.message);
+            Err(e)
+        };
+        let waits = ConstantBuilder::new().with_delay(Duration::from_millis(100)).without_max_times();
+        ask.retry(waits).when(|e: &Error| e.is_retriable() && since.elapsed() < PATIENCE).call()
     }
 
     /// An error of librdkafka: what the user can mend is the script's, an outage may be waited for.
@@ -327,12 +329,12 @@ impl Cluster {
 
 /// What a client tells while it works: its log, and messages that could not be delivered.
 #[derive(Clone, Default)]
-pub(super) struct Context {
+pub(super) struct ClientEvents {
     failed: Arc<Mutex<Option<KafkaError>>>,
     refused: Arc<Mutex<Option<(KafkaError, String)>>>,
 }
 
-impl Context {
+impl ClientEvents {
     /// The first failure since it was asked last.
     pub fn failure(&self) -> Option<KafkaError> {
         locked(&self.failed).take()
@@ -347,7 +349,7 @@ impl Context {
     }
 }
 
-impl ClientContext for Context {
+impl ClientContext for ClientEvents {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
@@ -367,9 +369,9 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for ClientEvents {}
 
-impl ProducerContext for Context {
+impl ProducerContext for ClientEvents {
     type DeliveryOpaque = ();
     fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
         if let Err((e, _)) = result {

@@ -3,13 +3,13 @@
 use super::{FORMAT, INCLUDED, Included, KEY_FORMAT, KEY_PREFIX, KEYS, VALUE_FORMAT};
 use crate::format::{Format, of_key};
 use crate::options::TableSpec;
-use crate::registered::Record;
+use crate::registered::RecordFormat;
 use weir_core::descriptor::Metadata as Of;
 use weir_core::{Error, Result, SqlType, TypeKind};
 
 /// The metadata of a message that a column may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Metadata {
+pub(super) enum MessageField {
     Topic,
     Partition,
     Offset,
@@ -19,14 +19,14 @@ pub(super) enum Metadata {
     Headers,
 }
 
-const METADATA: [(Of, Metadata); 7] = [
-    (Of::read("topic", || SqlType::STRING), Metadata::Topic),
-    (Of::read("partition", || SqlType::from(TypeKind::Int)), Metadata::Partition),
-    (Of::read("offset", || SqlType::from(TypeKind::BigInt)), Metadata::Offset),
-    (Of::written("timestamp", || SqlType::from(TypeKind::TimestampLtz(3))), Metadata::Timestamp),
-    (Of::read("timestamp-type", || SqlType::STRING), Metadata::TimestampType),
-    (Of::read("leader-epoch", || SqlType::from(TypeKind::Int)), Metadata::LeaderEpoch),
-    (Of::written("headers", headers), Metadata::Headers),
+const METADATA: [(Of, MessageField); 7] = [
+    (Of::read("topic", || SqlType::STRING), MessageField::Topic),
+    (Of::read("partition", || SqlType::from(TypeKind::Int)), MessageField::Partition),
+    (Of::read("offset", || SqlType::from(TypeKind::BigInt)), MessageField::Offset),
+    (Of::written("timestamp", || SqlType::from(TypeKind::TimestampLtz(3))), MessageField::Timestamp),
+    (Of::read("timestamp-type", || SqlType::STRING), MessageField::TimestampType),
+    (Of::read("leader-epoch", || SqlType::from(TypeKind::Int)), MessageField::LeaderEpoch),
+    (Of::written("headers", headers), MessageField::Headers),
 ];
 
 fn headers() -> SqlType {
@@ -51,11 +51,11 @@ pub(super) struct Layout {
     /// The prefix that the names of the key's columns have in the table, and not in the key.
     key_prefix: String,
     /// Metadata columns.
-    pub metadata: Vec<(usize, Metadata)>,
+    pub metadata: Vec<(usize, MessageField)>,
 }
 
 /// The columns that a message's value has, its format, and what the format's options begin with.
-pub(super) fn value_of(table: &TableSpec) -> Result<Record> {
+pub(super) fn value_of(table: &TableSpec) -> Result<RecordFormat> {
     let layout = Layout::new(table, false)?;
     let (format, prefix) = layout.value_format;
     Ok((layout.value, format, prefix))

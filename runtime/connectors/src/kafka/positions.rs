@@ -10,7 +10,7 @@ use weir_core::{Error, Result};
 
 /// How far a partition was read: its value in the state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(super) struct PartitionProgress {
     /// The offset of the next record.
     pub next: i64,
     /// The offset at which reading ends, where it does.
@@ -24,14 +24,14 @@ pub(super) struct Known {
 pub(super) struct Partition {
     pub topic: String,
     pub partition: i32,
-    pub known: Known,
+    pub known: PartitionProgress,
     /// Whether the state does not know of it.
     pub fresh: bool,
 }
 
 impl Partition {
     pub fn new(topic: &str, partition: i32, topic_id: Option<String>) -> Self {
-        let known = Known { topic_id, ..Known::default() };
+        let known = PartitionProgress { topic_id, ..PartitionProgress::default() };
         Partition { topic: topic.to_string(), partition, known, fresh: false }
     }
     /// Whether everything up to its end was read.
@@ -44,9 +44,9 @@ pub(super) fn key_of(topic: &str, partition: i32) -> Vec<u8> {
     [b"\0\0k", topic.as_bytes(), b"\0", &partition.to_be_bytes()].concat()
 }
 
-impl Known {
+impl PartitionProgress {
     /// All positions of a source's state.
-    pub fn read(state: &StateHandle) -> Result<BTreeMap<(String, i32), Known>> {
+    pub fn read(state: &StateHandle) -> Result<BTreeMap<(String, i32), PartitionProgress>> {
         let mut all = BTreeMap::new();
         for (k, v) in state.scan(b"\0\0k")? {
             let damaged =
@@ -60,7 +60,7 @@ impl Known {
     }
 }
 
-/// The changes of positions, under the keys that [`Known::read`] reads.
+/// The changes of positions, under the keys that [`PartitionProgress::read`] reads.
 pub(super) fn note(changes: &mut Changes, p: &Partition) -> Result<()> {
     let value = serde_json::to_vec(&p.known).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
     changes.set(&key_of(&p.topic, p.partition), &value);

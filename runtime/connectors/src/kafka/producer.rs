@@ -1,8 +1,8 @@
 //! A producer that takes many messages at once.
 
-use super::client::{Cluster, Context};
+use super::client::{ClientEvents, Cluster};
 use super::native::{Plain, Topic};
-use super::records::{Record, unpack};
+use super::records::{PackedMessage, unpack};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -32,17 +32,17 @@ const ABORTING: Duration = Duration::from_secs(5);
 pub(super) struct Producer {
     // The topic goes before its producer.
     topic: Topic,
-    inner: Arc<BaseProducer<Context>>,
+    inner: Arc<BaseProducer<ClientEvents>>,
     /// Whether a call did not come back: nothing more is asked of the client then.
     hangs: AtomicBool,
-    context: Context,
+    context: ClientEvents,
     cluster: Cluster,
     name: String,
 }
 
 impl Producer {
     pub fn new(cluster: &Cluster, topic: &str, transactional_id: Option<&str>) -> Result<Self> {
-        let context = Context::default();
+        let context = ClientEvents::default();
         let inner = cluster.producer(transactional_id, context.clone())?;
         let handle = Topic::of(inner.client(), topic)
             .ok_or_else(|| Error::script(format!("'{topic}' cannot be the name of a topic")))?;
@@ -70,7 +70,7 @@ impl Producer {
     pub fn ask(
         &self,
         time: Duration,
-        f: impl FnOnce(&BaseProducer<Context>, Duration) -> KafkaResult<()> + Send + 'static,
+        f: impl FnOnce(&BaseProducer<ClientEvents>, Duration) -> KafkaResult<()> + Send + 'static,
     ) -> KafkaResult<()> {
         if self.hangs.load(Ordering::Relaxed) {
             return Err(KafkaError::Global(Code::OperationTimedOut));
@@ -159,7 +159,7 @@ impl Producer {
         if since.elapsed() > REFUSED { Err(self.failed(e)) } else { Ok(()) }
     }
 
-    fn one(&self, r: &Record<'_>) -> Result<()> {
+    fn one(&self, r: &PackedMessage<'_>) -> Result<()> {
         let since = Instant::now();
         loop {
             let mut record = BaseRecord::<[u8], [u8]>::to(&self.name);

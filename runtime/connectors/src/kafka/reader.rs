@@ -1,18 +1,18 @@
 //! A subtask of the source: batches of messages into batches of rows.
 
-use super::client::Context;
-use super::layout::Metadata;
+use super::client::ClientEvents;
+use super::layout::MessageField;
 use super::native::{Message, Queue, TimestampType, cached_end};
 use super::positions::{Partition, note};
-use super::shared::Shared;
-use crate::format::{Decoder, Failure, Refused, Rows, without};
+use super::shared::SourceContext;
+use crate::format::{DecodeError, Decoder, Refused, RowBuilder, without};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use weir_core::graph::{Collector, Polled, Source, SubtaskContext};
 use weir_core::metrics::Lag;
 use weir_core::origin::{Origin, Origins};
@@ -36,14 +36,14 @@ enum From {
 pub(super) struct PartitionReader {
     // The queue goes before its consumer.
     queue: Queue,
-    consumer: Arc<BaseConsumer<Context>>,
-    shared: Arc<Shared>,
+    consumer: Arc<BaseConsumer<ClientEvents>>,
+    shared: Arc<SourceContext>,
     /// The start of the source that it was made for.
     generation: u64,
     context: SubtaskContext,
     value: Box<dyn Decoder>,
     key: Option<Box<dyn Decoder>>,
-    metadata: Vec<Metadata>,
+    metadata: Vec<MessageField>,
     metadata_schema: Schema,
     from: Vec<From>,
     partitions: Vec<Partition>,
@@ -67,7 +67,7 @@ pub(super) struct PartitionReader {
 }
 
 impl PartitionReader {
-    pub fn new(shared: Arc<Shared>, context: SubtaskContext) -> Result<Self> {
+    pub fn new(shared: Arc<SourceContext>, context: SubtaskContext) -> Result<Self> {
         let kept = shared.consumers.take_for(&context);
         let consumer = kept.map_or_else(|| shared.cluster.consumer(&shared.group).map(Arc::new), Ok)?;
         let layout = &shared.layout;
@@ -238,9 +238,9 @@ impl PartitionReader {
         &mut self,
         m: &Message,
         at: usize,
-        value: &mut Rows,
-        key: &mut Rows,
-        metadata: &mut Rows,
+        value: &mut RowBuilder,
+        key: &mut RowBuilder,
+        metadata: &mut RowBuilder,
     ) -> Option<String> {
         let height = value.height;
         let read = match m.value() {
@@ -258,8 +258,8 @@ impl PartitionReader {
         }
         let mut wrong = match read {
             Ok(()) => None,
-            Err(Failure::Record(why)) => Some(why),
-            Err(Failure::Job(e)) => {
+            Err(DecodeError::Record(why)) => Some(why),
+            Err(DecodeError::Job(e)) => {
                 value.failed = Some(e);
                 return None;
             }
@@ -270,8 +270,8 @@ impl PartitionReader {
                 if wrong.is_none() {
                     match k.record(m.key().unwrap_or_default(), key) {
                         Ok(()) => {}
-                        Err(Failure::Record(why)) => wrong = Some(format!("its key: {why}")),
-                        Err(Failure::Job(e)) => value.failed = Some(e),
+                        Err(DecodeError::Record(why)) => wrong = Some(format!("its key: {why}")),
+                        Err(DecodeError::Job(e)) => value.failed = Some(e),
                     }
                 }
                 if key.height == before {
@@ -289,10 +289,10 @@ impl PartitionReader {
     }
 
     fn rows(&mut self, messages: &[(usize, &Message)], out: &mut Collector) -> Result<()> {
-        let mut value = Rows::new(&self.shared.value.schema);
+        let mut value = RowBuilder::new(&self.shared.value.schema);
         let none = Schema::new(vec![]);
-        let mut key = Rows::new(self.shared.key.as_ref().map_or(&none, |k| &k.schema));
-        let mut metadata = Rows::new(&self.metadata_schema);
+        let mut key = RowBuilder::new(self.shared.key.as_ref().map_or(&none, |k| &k.schema));
+        let mut metadata = RowBuilder::new(&self.metadata_schema);
         let (metrics, statement) = (self.context.metrics.clone(), self.shared.value.statement.clone());
         let mut refused = Refused::new(self.shared.on_error, &metrics, &statement);
         for (i, (_, m)) in messages.iter().enumerate() {
@@ -304,7 +304,7 @@ impl PartitionReader {
                 return Err(e);
             }
         }
-        refused.finish(out)?;
+        refused.finish(&*self.context.clock, out)?;
         metrics.nulled.inc_by(value.nulled + key.nulled);
         metrics.skipped.inc_by(value.skipped + key.skipped);
         let (starts, dropped) = (std::mem::take(&mut value.starts), std::mem::take(&mut value.dropped));
@@ -335,16 +335,16 @@ impl PartitionReader {
 }
 
 /// The value of a metadata column.
-fn metadata_value(m: &Message, kind: Metadata) -> Value<'static> {
+fn metadata_value(m: &Message, kind: MessageField) -> Value<'static> {
     match kind {
-        Metadata::Topic => Value::string(m.topic()),
-        Metadata::Partition => Value::Int(i64::from(m.partition())),
-        Metadata::Offset => Value::Int(m.offset()),
-        Metadata::Timestamp => match m.timestamp() {
+        MessageField::Topic => Value::string(m.topic()),
+        MessageField::Partition => Value::Int(i64::from(m.partition())),
+        MessageField::Offset => Value::Int(m.offset()),
+        MessageField::Timestamp => match m.timestamp() {
             (_, TimestampType::None) => Value::Null,
             (t, _) => Value::Timestamp(t.div_euclid(1_000), t.rem_euclid(1_000) as u32 * 1_000_000),
         },
-        Metadata::TimestampType => Value::string(
+        MessageField::TimestampType => Value::string(
             match m.timestamp().1 {
                 TimestampType::None => "NoTimestampType",
                 TimestampType::CreateTime => "CreateTime",
@@ -352,8 +352,8 @@ fn metadata_value(m: &Message, kind: Metadata) -> Value<'static> {
             }
             .to_string(),
         ),
-        Metadata::LeaderEpoch => m.leader_epoch().map_or(Value::Null, |e| Value::Int(i64::from(e))),
-        Metadata::Headers => {
+        MessageField::LeaderEpoch => m.leader_epoch().map_or(Value::Null, |e| Value::Int(i64::from(e))),
+        MessageField::Headers => {
             // Of those that share a name the last one counts.
             let mut places: HashMap<String, usize> = HashMap::new();
             let mut map: Vec<(Value<'static>, Value<'static>)> = vec![];
@@ -456,8 +456,7 @@ impl PartitionReader {
         for (i, (at, m)) in good.iter().enumerate() {
             let last = good.get(i + 1).is_none_or(|(next, _)| next != at);
             if last && let (t, TimestampType::CreateTime | TimestampType::LogAppendTime) = m.timestamp() {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
-                self.lag[*at].seconds.set(now.saturating_sub(t).max(0) as f64 / 1_000.0);
+                self.lag[*at].seconds.set(self.context.clock.now().saturating_sub(t).max(0) as f64 / 1_000.0);
             }
         }
         if !good.is_empty() {

@@ -3,7 +3,7 @@
 /// Packed messages. Each: flags; the partition, the time (8 bytes, milliseconds), if they are set; key and value as length
 /// and bytes, `u32::MAX` for NULL; the number of headers and each one's name and value. Little-endian.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(super) struct PackedMessages {
     bytes: Vec<u8>,
     count: usize,
 }
@@ -15,7 +15,7 @@ const NULL: u32 = u32::MAX;
 
 /// A message.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Record<'a> {
+pub(super) struct PackedMessage<'a> {
     pub partition: Option<i32>,
     /// Milliseconds since 1970.
     pub time: Option<i64>,
@@ -46,8 +46,8 @@ fn take<'a>(from: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     }
 }
 
-impl Records {
-    pub fn push(&mut self, r: &Record<'_>) {
+impl PackedMessages {
+    pub fn push(&mut self, r: &PackedMessage<'_>) {
         let out = &mut self.bytes;
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.push(
@@ -85,7 +85,7 @@ impl Records {
 }
 
 /// Packed messages, one by one; ends early where the bytes are none.
-pub(super) fn unpack(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+pub(super) fn unpack(mut bytes: &[u8]) -> impl Iterator<Item = PackedMessage<'_>> {
     std::iter::from_fn(move || {
         let [flags] = number::<1>(&mut bytes)?;
         let partition = if flags & PARTITION != 0 { Some(i32::from_le_bytes(number(&mut bytes)?)) } else { None };
@@ -97,7 +97,7 @@ pub(super) fn unpack(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
                 headers.push((take(&mut bytes)?.unwrap_or_default(), take(&mut bytes)?));
             }
         }
-        Some(Record { partition, time, key, value, headers })
+        Some(PackedMessage { partition, time, key, value, headers })
     })
 }
 
@@ -108,16 +108,16 @@ mod tests {
     #[test]
     fn what_is_packed_comes_out_again() {
         let records = [
-            Record { key: Some(b"k"), value: Some(b""), ..Record::default() },
-            Record {
+            PackedMessage { key: Some(b"k"), value: Some(b""), ..PackedMessage::default() },
+            PackedMessage {
                 partition: Some(3),
                 time: Some(-1),
                 headers: vec![(b"h", None), (b"", Some(b"v"))],
-                ..Record::default()
+                ..PackedMessage::default()
             },
-            Record::default(),
+            PackedMessage::default(),
         ];
-        let mut packed = Records::default();
+        let mut packed = PackedMessages::default();
         records.iter().for_each(|r| packed.push(r));
         assert_eq!(packed.len(), 3);
         assert_eq!(unpack(packed.bytes()).collect::<Vec<_>>(), records);

@@ -1,6 +1,6 @@
 //! What all subtasks of a source share: how to reach the cluster, and which partitions are assigned to which subtask.
 
-use super::client::{Cluster, Context, PATIENCE};
+use super::client::{ClientEvents, Cluster, PATIENCE};
 use super::layout::Layout;
 use super::positions::{Partition, Start, Stop};
 use crate::format::DecoderFactory;
@@ -23,7 +23,7 @@ pub(super) enum Topics {
 }
 
 /// What all subtasks of a source share.
-pub(super) struct Shared {
+pub(super) struct SourceContext {
     pub cluster: Cluster,
     pub layout: Layout,
     pub value: DecoderFactory,
@@ -46,9 +46,9 @@ pub(super) struct Shared {
     /// Partitions that there are, as far as they were seen.
     pub count: AtomicUsize,
     /// Asks about the topics.
-    pub admin: Mutex<Option<Arc<BaseConsumer<Context>>>>,
+    pub admin: Mutex<Option<Arc<BaseConsumer<ClientEvents>>>>,
     /// Consumers of subtasks that have ended, to which nothing is assigned.
-    pub consumers: IdleConnections<Arc<BaseConsumer<Context>>>,
+    pub consumers: IdleConnections<Arc<BaseConsumer<ClientEvents>>>,
     /// Counts how often the source was started: who looks for partitions does so for one start.
     pub generation: AtomicU64,
 }
@@ -62,20 +62,20 @@ fn offsets(found: &TopicPartitionList, partitions: &[Partition]) -> Vec<Option<i
     partitions.iter().map(offset).collect()
 }
 
-impl Shared {
+impl SourceContext {
     pub fn assignments(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Partition>>> {
         locked(&self.assignments)
     }
 
     /// The consumer that asks about the topics.
-    pub fn admin(&self) -> Result<Arc<BaseConsumer<Context>>> {
+    pub fn admin(&self) -> Result<Arc<BaseConsumer<ClientEvents>>> {
         let mut slot = locked(&self.admin);
         let admin = slot.take().map_or_else(|| self.cluster.consumer(&self.group).map(Arc::new), Ok)?;
         *slot = Some(admin.clone());
         Ok(admin)
     }
 
-    pub fn found(&self, consumer: &BaseConsumer<Context>) -> Result<Vec<(String, Vec<i32>)>> {
+    pub fn found(&self, consumer: &BaseConsumer<ClientEvents>) -> Result<Vec<(String, Vec<i32>)>> {
         match &self.topics {
             Topics::Named(names) => self.cluster.partitions(consumer, Some(names)),
             Topics::Like(pattern) => {
@@ -112,7 +112,7 @@ impl Shared {
     }
 
     /// Where partitions begin that were never read before, and where those end that have an end.
-    pub fn begin(&self, consumer: &BaseConsumer<Context>, fresh: &mut [Partition], start: &Start) -> Result<()> {
+    pub fn begin(&self, consumer: &BaseConsumer<ClientEvents>, fresh: &mut [Partition], start: &Start) -> Result<()> {
         let marks: Vec<(i64, i64)> = fresh
             .iter()
             .map(|p| {

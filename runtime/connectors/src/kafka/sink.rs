@@ -1,9 +1,9 @@
 //! Writes rows to a topic: at once, or an epoch at a time in a transaction.
 
-use super::client::{Cluster, Context};
-use super::layout::{Layout, Metadata};
+use super::client::{ClientEvents, Cluster};
+use super::layout::{Layout, MessageField};
 use super::producer::Producer;
-use super::records::{Record, Records};
+use super::records::{PackedMessage, PackedMessages};
 use super::transactions::Transactions;
 use super::{DELIVERY, ID_PREFIX, PARTITIONER, Partitioner, RENEWAL, TOPIC};
 use crate::delivery::Delivery;
@@ -46,7 +46,7 @@ struct KafkaSink {
     renewing: Once,
     partitions: Mutex<i32>,
     /// Asks about the topic.
-    admin: Mutex<Option<BaseConsumer<Context>>>,
+    admin: Mutex<Option<BaseConsumer<ClientEvents>>>,
     /// Where messages go at once.
     producers: IdleConnections<Producer>,
 }
@@ -141,7 +141,7 @@ impl SinkFactory for KafkaSink {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         let producer = if self.waits { None } else { Some(self.producer(self.producers.take_for(&context))?) };
         let partitions = (*locked(&self.partitions)).max(1);
-        Ok(Box::new(Writer {
+        Ok(Box::new(KafkaWriter {
             layout: self.layout.clone(),
             value: (self.value)(),
             key: self.key.as_ref().map(|k| k()),
@@ -154,7 +154,7 @@ impl SinkFactory for KafkaSink {
             changes: self.changes,
             producer,
             producers: self.producers.clone(),
-            records: Records::default(),
+            records: PackedMessages::default(),
             going: BTreeMap::new(),
             going_bytes: 0,
             text: (vec![], vec![], vec![]),
@@ -170,7 +170,7 @@ impl KafkaSink {
     }
 }
 
-struct Writer {
+struct KafkaWriter {
     layout: Layout,
     value: Box<dyn Encoder>,
     key: Option<Box<dyn Encoder>>,
@@ -182,7 +182,7 @@ struct Writer {
     /// Where messages go at once; without one they wait for their epoch.
     producer: Option<Producer>,
     producers: IdleConnections<Producer>,
-    records: Records,
+    records: PackedMessages,
     /// The keys whose rows have gone in this epoch and not come again, with the metadata of their tombstones: those are written
     /// when it ends, so that no reader sees a key vanish whose next row is on its way.
     going: BTreeMap<Vec<u8>, WrittenMetadata>,
@@ -207,8 +207,8 @@ fn metadata_of(layout: &Layout, batch: &Batch, row: usize) -> WrittenMetadata {
     let (mut time, mut headers) = (None, vec![]);
     for (column, metadata) in &layout.metadata {
         match (metadata, Value::read(batch.data.column(*column), row)) {
-            (Metadata::Timestamp, Value::Timestamp(s, n)) => time = Some(s * 1_000 + i64::from(n / 1_000_000)),
-            (Metadata::Headers, Value::Map(items)) => {
+            (MessageField::Timestamp, Value::Timestamp(s, n)) => time = Some(s * 1_000 + i64::from(n / 1_000_000)),
+            (MessageField::Headers, Value::Map(items)) => {
                 // As Flink, which leaves out what has no name, or no value.
                 let both = |(k, v): &(Value<'_>, Value<'_>)| Some((k.as_bytes()?.to_vec(), v.as_bytes()?.to_vec()));
                 headers.extend(items.iter().filter_map(both));
@@ -223,7 +223,7 @@ fn borrowed(headers: &[OwnHeader]) -> Vec<(&[u8], Option<&[u8]>)> {
     headers.iter().map(|(k, v)| (k.as_slice(), Some(v.as_slice()))).collect()
 }
 
-impl Sink for Writer {
+impl Sink for KafkaWriter {
     fn write(&mut self, batch: Batch) -> Result<()> {
         for row in 0..batch.rows() {
             let kind = batch.kind(row);
@@ -257,7 +257,7 @@ impl Sink for Writer {
                 *p = (*p + 1) % n;
             }
             let (time, headers) = metadata_of(&self.layout, &batch, row);
-            self.records.push(&Record {
+            self.records.push(&PackedMessage {
                 partition: self.partition,
                 time,
                 key: self.key.is_some().then_some(key.as_slice()),
@@ -274,7 +274,7 @@ impl Sink for Writer {
     fn checkpoint(&mut self, _epoch: Epoch, last: bool) -> Result<SinkCheckpoint> {
         for (key, (time, headers)) in std::mem::take(&mut self.going) {
             let (partition, headers) = (self.partition, borrowed(&headers));
-            self.records.push(&Record { partition, time, key: Some(&key), value: None, headers });
+            self.records.push(&PackedMessage { partition, time, key: Some(&key), value: None, headers });
         }
         self.going_bytes = 0;
         self.hand_over()?;
@@ -295,7 +295,7 @@ impl Sink for Writer {
     }
 }
 
-impl Writer {
+impl KafkaWriter {
     fn hand_over(&mut self) -> Result<()> {
         if let Some(p) = &mut self.producer {
             p.produce(self.records.bytes())?;

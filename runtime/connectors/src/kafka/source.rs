@@ -1,11 +1,11 @@
 //! Reads topics. Weir assigns partitions to its subtasks itself; how far each was read is state, and part of an epoch.
 
-use super::client::{Cluster, Context, PATIENCE};
+use super::client::{ClientEvents, Cluster, PATIENCE};
 use super::layout::Layout;
 use super::native::topic_ids;
-use super::positions::{Known, Partition, Start, Stop};
+use super::positions::{Partition, PartitionProgress, Start, Stop};
 use super::reader::PartitionReader;
-use super::shared::{Shared, Topics};
+use super::shared::{SourceContext, Topics};
 use super::{DISCOVERY, TOPIC, TOPIC_PATTERN};
 use crate::format::{decoder, decoder_of};
 use crate::idle_connections::IdleConnections;
@@ -21,7 +21,7 @@ use weir_core::state::StateHandle;
 use weir_core::thread::{locked, spawn};
 use weir_core::{Error, Result};
 
-struct KafkaSource(Arc<Shared>);
+struct KafkaSource(Arc<SourceContext>);
 
 /// A table's source, which begins where its options say; one by key begins at `start`.
 pub(super) fn source(table: &TableSpec, start: Option<Start>) -> Result<Arc<dyn SourceFactory>> {
@@ -48,7 +48,7 @@ pub(super) fn source(table: &TableSpec, start: Option<Start>) -> Result<Arc<dyn 
     let discovery = table.value(&DISCOVERY)?;
     let group = cluster.group.clone();
     let group = group.unwrap_or_else(|| format!("weir-{}", table.outside_name()));
-    Ok(Arc::new(KafkaSource(Arc::new(Shared {
+    Ok(Arc::new(KafkaSource(Arc::new(SourceContext {
         cluster,
         layout,
         value,
@@ -107,7 +107,7 @@ impl KafkaSource {
             return Err(e.hint("correct 'topic-pattern', or create a topic"));
         }
         shared.count.store(found.iter().map(|(_, p)| p.len()).sum(), Ordering::Relaxed);
-        let known = Known::read(state)?;
+        let known = PartitionProgress::read(state)?;
         let names: Vec<String> = found.iter().map(|(t, _)| t.clone()).collect();
         let ids: BTreeMap<String, String> = topic_ids(consumer.client(), &names, PATIENCE).into_iter().collect();
         let (mut old, mut new) = (vec![], vec![]);
@@ -126,7 +126,8 @@ impl KafkaSource {
                             ))
                             .hint("start anew with --fresh to read the new one"));
                         }
-                        p.known = Known { topic_id: id.clone().or_else(|| k.topic_id.clone()), ..k.clone() };
+                        p.known =
+                            PartitionProgress { topic_id: id.clone().or_else(|| k.topic_id.clone()), ..k.clone() };
                         old.push(p);
                     }
                     None => new.push(p),
@@ -163,8 +164,8 @@ impl KafkaSource {
 
 /// Looks for new partitions from time to time, as long as this is the source's generation.
 fn discover(
-    shared: &Arc<Shared>,
-    consumer: Arc<BaseConsumer<Context>>,
+    shared: &Arc<SourceContext>,
+    consumer: Arc<BaseConsumer<ClientEvents>>,
     every: Duration,
     mut seen: Vec<(String, i32)>,
     (parallelism, generation): (usize, u64),

@@ -3,7 +3,7 @@
 
 use super::client::{Cluster, PATIENCE};
 use super::producer::Producer;
-use crate::fencing::{Delivered, Found, contested, owner, reconcile, replaced, strange};
+use crate::fencing::{Delivered, FoundMarker, contested, owner, reconcile, replaced, strange};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
@@ -20,7 +20,7 @@ pub(super) struct Transactions {
     /// What its transactional id, which is the mark's group as well, begins with.
     group: String,
     /// The connection of this generation.
-    open: Option<Open>,
+    open: Option<TransactionalClient>,
     /// When the mark was written last.
     written: Instant,
     /// What a renewal failed with, for the next delivery to tell.
@@ -31,9 +31,9 @@ pub(super) struct Transactions {
     settled: bool,
 }
 
-struct Open {
+struct TransactionalClient {
     producer: Producer,
-    mark_reader: rdkafka::consumer::BaseConsumer<super::client::Context>,
+    mark_reader: rdkafka::consumer::BaseConsumer<super::client::ClientEvents>,
     job: JobIdentity,
     owner: String,
     /// The epoch that the cluster has.
@@ -99,7 +99,7 @@ impl Transactions {
         let id = format!("{}-{}", self.group, job.id);
         let mark_reader = self.cluster.consumer(&id)?;
         let owner = owner(job);
-        let others = |found: &Found| self.owned && found.as_ref().is_some_and(|(other, _)| *other != owner);
+        let others = |found: &FoundMarker| self.owned && found.as_ref().is_some_and(|(other, _)| *other != owner);
         // Who begins ends the other's transactions, which is for the newer one to do. The transaction that is open may be its own.
         if self.owned && others(&self.read(&self.cluster.peeking(&id)?)?) {
             return Err(replaced(&self.what()));
@@ -118,7 +118,7 @@ impl Transactions {
             Delivered::UpTo(epoch) => epoch,
             Delivered::Nothing => 0,
         };
-        let open = Open { producer, mark_reader, job: job.clone(), owner, there };
+        let open = TransactionalClient { producer, mark_reader, job: job.clone(), owner, there };
         if !ours {
             // A run, or a process, begins with a mark of its own.
             open.producer.begin().map_err(|e| self.cluster.error("write the first mark at", &e))?;
@@ -135,7 +135,7 @@ impl Transactions {
     }
 
     /// The owner and the epoch of the mark.
-    fn read(&self, consumer: &rdkafka::consumer::BaseConsumer<super::client::Context>) -> Result<Found> {
+    fn read(&self, consumer: &rdkafka::consumer::BaseConsumer<super::client::ClientEvents>) -> Result<FoundMarker> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, 0);
         let found =
@@ -147,7 +147,7 @@ impl Transactions {
         }))
     }
 
-    fn send_mark(&self, open: &Open, epoch: u64) -> Result<()> {
+    fn send_mark(&self, open: &TransactionalClient, epoch: u64) -> Result<()> {
         let mut list = TopicPartitionList::new();
         let failed = |e: KafkaError| self.failed(open, epoch, &e);
         list.add_partition_offset(&self.topic, 0, Offset::Offset(epoch as i64)).map_err(failed)?;
@@ -159,14 +159,14 @@ impl Transactions {
         sent.map_err(|e| self.failed(open, epoch, &e))
     }
 
-    fn commit(&self, open: &Open, epoch: u64) -> Result<()> {
+    fn commit(&self, open: &TransactionalClient, epoch: u64) -> Result<()> {
         let committed = open.producer.ask(PATIENCE * 2, |p, time| p.commit_transaction(time));
         committed.map_err(|e| self.failed(open, epoch, &e))
     }
 
     /// What a failed step on the way to an epoch means. The cluster refuses a producer when another process has begun since, which
     /// is the end, or when its transaction took too long, which is an outage: the mark tells the two apart.
-    fn failed(&self, open: &Open, epoch: u64, e: &KafkaError) -> Error {
+    fn failed(&self, open: &TransactionalClient, epoch: u64, e: &KafkaError) -> Error {
         let fenced = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
         if [e.rdkafka_error_code(), open.producer.fatal()].into_iter().flatten().any(|c| fenced.contains(&c)) {
             return match self.read(&open.mark_reader) {

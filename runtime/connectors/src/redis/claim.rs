@@ -4,7 +4,7 @@
 use super::config::Connection;
 use crate::fencing::{contested, may_write, owner, replaced, unwatched};
 use redis::{Pipeline, RedisResult};
-use weir_core::error::Kind;
+use weir_core::error::ErrorKind;
 use weir_core::graph::JobIdentity;
 use weir_core::{Error, Result};
 
@@ -13,7 +13,7 @@ const TRIES: usize = 5;
 
 /// A key, and who it has to name.
 #[derive(Clone)]
-pub(super) struct Claim {
+pub(super) struct RedisClaim {
     key: String,
     owner: String,
     /// What is written to, for messages.
@@ -21,7 +21,7 @@ pub(super) struct Claim {
 }
 
 /// What came of a transaction.
-enum Outcome {
+enum TransactionResult {
     Done,
     /// The key names another process.
     Other(String),
@@ -29,10 +29,10 @@ enum Outcome {
     Changed,
 }
 
-impl Claim {
+impl RedisClaim {
     /// The claim of a job's sink, which has a name of its own.
-    pub fn new(job: &JobIdentity, sink: &str, what: String) -> Claim {
-        Claim { key: format!("weir:owner:{}:{sink}", job.id), owner: owner(job), what }
+    pub fn new(job: &JobIdentity, sink: &str, what: String) -> RedisClaim {
+        RedisClaim { key: format!("weir:owner:{}:{sink}", job.id), owner: owner(job), what }
     }
 
     /// Takes the rows over; `begun` says whether the run has written there before, `again` whether this process had them. A server
@@ -46,10 +46,10 @@ impl Claim {
         job: &JobIdentity,
         begun: bool,
         again: bool,
-    ) -> Result<Option<Claim>> {
+    ) -> Result<Option<RedisClaim>> {
         match self.try_take(connection, job, begun, again) {
             Ok(()) => Ok(Some(self)),
-            Err(e) if matches!(e.kind, Kind::Data | Kind::Script) => {
+            Err(e) if matches!(e.kind, ErrorKind::Data | ErrorKind::Script) => {
                 unwatched(&self.what, &e);
                 Ok(None)
             }
@@ -77,9 +77,9 @@ impl Claim {
             }
             let expected = before.clone();
             match self.transact(connection, &mut all, expected.as_deref())? {
-                Outcome::Done => return Ok(()),
-                Outcome::Other(found) => before = Some(found),
-                Outcome::Changed => {}
+                TransactionResult::Done => return Ok(()),
+                TransactionResult::Other(found) => before = Some(found),
+                TransactionResult::Changed => {}
             }
         }
         Err(contested(&self.what))
@@ -92,27 +92,32 @@ impl Claim {
     pub fn send(&self, connection: &mut Connection, commands: &mut Pipeline) -> Result<()> {
         for _ in 0..TRIES {
             match self.transact(connection, commands, None)? {
-                Outcome::Done => return Ok(()),
-                Outcome::Other(_) => return Err(replaced(&self.what)),
-                Outcome::Changed => {}
+                TransactionResult::Done => return Ok(()),
+                TransactionResult::Other(_) => return Err(replaced(&self.what)),
+                TransactionResult::Changed => {}
             }
         }
         Err(contested(&self.what))
     }
 
     /// One transaction, if the key is not there, or names this process or the `expected` one.
-    fn transact(&self, connection: &mut Connection, all: &mut Pipeline, expected: Option<&str>) -> Result<Outcome> {
+    fn transact(
+        &self,
+        connection: &mut Connection,
+        all: &mut Pipeline,
+        expected: Option<&str>,
+    ) -> Result<TransactionResult> {
         all.atomic();
         let mut read = redis::pipe();
         read.cmd("WATCH").arg(&self.key).ignore().cmd("GET").arg(&self.key);
-        connection.run(&mut |c| -> RedisResult<Outcome> {
+        connection.run(&mut |c| -> RedisResult<TransactionResult> {
             let (found,): (Option<String>,) = read.query(c)?;
             if let Some(found) = found.filter(|f| *f != self.owner && Some(f.as_str()) != expected) {
                 redis::cmd("UNWATCH").exec(c)?;
-                return Ok(Outcome::Other(found));
+                return Ok(TransactionResult::Other(found));
             }
             let done: Option<()> = all.query(c)?;
-            Ok(done.map_or(Outcome::Changed, |()| Outcome::Done))
+            Ok(done.map_or(TransactionResult::Changed, |()| TransactionResult::Done))
         })
     }
 }

@@ -16,7 +16,7 @@ use weir_expr::time::Zone;
 
 /// A server, and how a table's rows lie there.
 #[derive(Clone)]
-pub(super) struct Config {
+pub(super) struct RedisConfig {
     client: redis::Client,
     address: String,
     prefix: String,
@@ -25,7 +25,7 @@ pub(super) struct Config {
     pub key: Vec<usize>,
     /// The other columns.
     pub rest: Vec<usize>,
-    pub shape: Shape,
+    pub shape: RowEncoding,
     retries: u32,
     timeout: Duration,
     pub place: Option<Place>,
@@ -34,7 +34,7 @@ pub(super) struct Config {
 
 /// What a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum RowEncoding {
     /// A hash of texts.
     Hash,
     /// The text of the one column beside the key.
@@ -43,7 +43,7 @@ pub(super) enum Shape {
     Formatted,
 }
 
-impl Config {
+impl RedisConfig {
     /// From a table's options; `key` are the columns that name a row, in any order.
     pub fn new(table: &TableSpec, key: &[usize], retries: &Opt<u32>) -> Result<Self> {
         let at = table.place_of(&URL);
@@ -85,9 +85,9 @@ impl Config {
         }
         let rest: Vec<usize> = (0..table.schema.len()).filter(|i| !key.contains(i)).collect();
         let shape = match (table.get(&HOLDS)?, table.get(&FORMAT)?) {
-            (None | Some(Holds::Hash), None) => Shape::Hash,
-            (Some(Holds::String), None) if rest.len() == 1 => Shape::Text,
-            (None | Some(Holds::String), Some(_)) => Shape::Formatted,
+            (None | Some(Holds::Hash), None) => RowEncoding::Hash,
+            (Some(Holds::String), None) if rest.len() == 1 => RowEncoding::Text,
+            (None | Some(Holds::String), Some(_)) => RowEncoding::Formatted,
             (Some(Holds::String), None) => {
                 let e = Error::script(format!("table '{}' has {} columns beside its key", table.name, rest.len()));
                 let e = e.at(table.place_of(&HOLDS));
@@ -110,7 +110,7 @@ impl Config {
         let mut key = key.to_vec();
         // The primary key's own order names the rows, whatever order a join has.
         key.sort_by_key(|k| table.key.iter().position(|p| p == k).unwrap_or(usize::MAX));
-        Ok(Config {
+        Ok(RedisConfig {
             client,
             address,
             prefix: table.value(&PREFIX)?,
@@ -168,7 +168,7 @@ pub(super) fn text(v: &Value<'_>, ty: &weir_core::SqlType) -> Option<Vec<u8>> {
 
 /// A connection that is made again when it breaks, and kept when it is no longer used.
 pub(super) struct Connection {
-    config: Config,
+    config: RedisConfig,
     open: Option<redis::Connection>,
 }
 
@@ -177,7 +177,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the server cannot be reached, or refuses the user.
-    pub fn new(config: &Config) -> Result<Self> {
+    pub fn new(config: &RedisConfig) -> Result<Self> {
         Self::with(config, config.kept.take())
     }
 
@@ -185,11 +185,11 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::new`].
-    pub fn of_subtask(config: &Config, context: &SubtaskContext) -> Result<Self> {
+    pub fn of_subtask(config: &RedisConfig, context: &SubtaskContext) -> Result<Self> {
         Self::with(config, config.kept.take_for(context))
     }
 
-    fn with(config: &Config, open: Option<redis::Connection>) -> Result<Self> {
+    fn with(config: &RedisConfig, open: Option<redis::Connection>) -> Result<Self> {
         let mut c = Connection { config: config.clone(), open };
         c.run(&mut |r| redis::cmd("PING").exec(r))?;
         Ok(c)

@@ -1,8 +1,8 @@
 //! Looks rows up by key: the keys of a batch in one round trip.
 
-use super::config::{Config, Connection, Shape};
+use super::config::{Connection, RedisConfig, RowEncoding};
 use super::{FORMAT, RETRIES};
-use crate::format::{Decoder, DecoderFactory, Failure, Rows, decoder};
+use crate::format::{DecodeError, Decoder, DecoderFactory, RowBuilder, decoder};
 use crate::lookup_cache::cache;
 use crate::options::TableSpec;
 use crate::text_columns::{Cell, batch};
@@ -12,20 +12,20 @@ use std::sync::Arc;
 use weir_core::graph::SubtaskContext;
 use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
-use weir_operators::lookup::{Cache, Lookup, LookupTable};
+use weir_operators::lookup::{Lookup, LookupCacheOptions, LookupTable};
 
 /// Keys of a round trip at most.
 const MOST: usize = 1_000;
 
-struct Table {
-    config: Config,
+struct RedisLookupTable {
+    config: RedisConfig,
     schema: Schema,
     /// The columns that are read.
     columns: Vec<usize>,
     /// For each column of the key, in its order, which of the asked ones it is.
     order: Vec<usize>,
     format: Option<DecoderFactory>,
-    cache: Cache,
+    cache: LookupCacheOptions,
     session: Arc<Session>,
 }
 
@@ -36,13 +36,13 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
         let e = Error::script(format!("rows of '{}' lie in Redis by ({})", table.name, named.join(", ")));
         return Err(e.at(table.place).hint("ON must compare just these columns, each with one value"));
     }
-    let config = Config::new(table, keys, &RETRIES)?;
+    let config = RedisConfig::new(table, keys, &RETRIES)?;
     let format = match (config.shape, table.get(&FORMAT)?) {
-        (Shape::Formatted, Some(f)) => Some(decoder(table, &f, "", &config.rest)?),
+        (RowEncoding::Formatted, Some(f)) => Some(decoder(table, &f, "", &config.rest)?),
         _ => None,
     };
     let order = config.key.iter().filter_map(|k| keys.iter().position(|a| a == k)).collect();
-    Ok(Arc::new(Table {
+    Ok(Arc::new(RedisLookupTable {
         schema: table.schema.clone(),
         columns: table.columns.clone(),
         order,
@@ -53,7 +53,7 @@ pub(crate) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     }))
 }
 
-impl LookupTable for Table {
+impl LookupTable for RedisLookupTable {
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
         let connection = Connection::of_subtask(&self.config, context)?;
         Ok(Box::new(RedisLookup {
@@ -66,7 +66,7 @@ impl LookupTable for Table {
             session: self.session.clone(),
         }))
     }
-    fn cache(&self) -> Cache {
+    fn cache(&self) -> LookupCacheOptions {
         self.cache.clone()
     }
 }
@@ -76,7 +76,7 @@ type Hash = HashMap<Vec<u8>, Vec<u8>>;
 
 struct RedisLookup {
     connection: Connection,
-    config: Config,
+    config: RedisConfig,
     schema: Schema,
     columns: Vec<usize>,
     order: Vec<usize>,
@@ -120,11 +120,11 @@ impl Lookup for RedisLookup {
         let schema = self.schema.project(&self.columns);
         let mut of = vec![];
         let mut texts: Vec<Vec<Cell>> = vec![];
-        let mut values = Rows::new(self.format.as_ref().map_or(&Schema::new(vec![]), |(_, s)| s));
+        let mut values = RowBuilder::new(self.format.as_ref().map_or(&Schema::new(vec![]), |(_, s)| s));
         for from in (0..rows).step_by(MOST) {
             let to = (from + MOST).min(rows);
             match self.config.shape {
-                Shape::Hash => {
+                RowEncoding::Hash => {
                     for (i, found) in self.hashes(&names[from..to])?.into_iter().enumerate() {
                         let Some(mut found) = found else { continue };
                         of.push((from + i) as u32);
@@ -135,7 +135,7 @@ impl Lookup for RedisLookup {
                         texts.push(cells.collect());
                     }
                 }
-                Shape::Text | Shape::Formatted => {
+                RowEncoding::Text | RowEncoding::Formatted => {
                     for (i, found) in self.strings(&names[from..to])?.into_iter().enumerate() {
                         let Some(found) = found else { continue };
                         if let Some((decoder, _)) = &mut self.format {
@@ -144,8 +144,8 @@ impl Lookup for RedisLookup {
                             match decoder.record(&found, &mut values) {
                                 Ok(()) if values.height == height + 1 => {}
                                 Ok(()) => continue,
-                                Err(Failure::Job(e)) => return Err(e),
-                                Err(Failure::Record(why)) => {
+                                Err(DecodeError::Job(e)) => return Err(e),
+                                Err(DecodeError::Record(why)) => {
                                     return Err(Error::data(format!("'{name}' in {}: {why}", self.config.address())));
                                 }
                             }

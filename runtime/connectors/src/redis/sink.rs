@@ -2,9 +2,9 @@
 //! durable: what changes within an epoch may come out otherwise when the epoch is repeated, and a key that it does not come to
 //! again nobody would take away.
 
-use super::claim::Claim;
+use super::claim::RedisClaim;
 use super::commands::{Command, pack, unpack};
-use super::config::{Config, Connection, Shape, text};
+use super::config::{Connection, RedisConfig, RowEncoding, text};
 use super::{DELIVERY, FORMAT, SINK_RETRIES, TTL};
 use crate::delivery::Delivery;
 use crate::format::{Encoder, EncoderFactory, encoder};
@@ -26,7 +26,7 @@ const MOST: usize = 2_000;
 const WAITING: usize = 64 << 20;
 
 struct RedisSink {
-    config: Config,
+    config: RedisConfig,
     schema: Schema,
     ttl: Option<Duration>,
     format: Option<Arc<EncoderFactory>>,
@@ -35,20 +35,20 @@ struct RedisSink {
     /// The sink's name for what the server keeps of it, and the table for messages.
     name: String,
     what: String,
-    claim: Mutex<Option<Claim>>,
+    claim: Mutex<Option<RedisClaim>>,
     /// Whether the rows were this process's: then they are again only for as long as no other has taken them.
     owned: AtomicBool,
 }
 
 pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
-    let config = Config::new(table, &table.key, &SINK_RETRIES)?;
+    let config = RedisConfig::new(table, &table.key, &SINK_RETRIES)?;
     if table.value(&DELIVERY)? == Delivery::ExactlyOnce {
         let e =
             Error::script("a row that is written to Redis twice is there once; there is no transaction to wait for");
         return Err(e.at(table.place_of(&DELIVERY)).hint("leave 'sink.delivery-guarantee' out"));
     }
     let format = match (config.shape, table.get(&FORMAT)?) {
-        (Shape::Formatted, Some(f)) => Some(Arc::new(encoder(table, &f, "", &config.rest)?.0)),
+        (RowEncoding::Formatted, Some(f)) => Some(Arc::new(encoder(table, &f, "", &config.rest)?.0)),
         _ => None,
     };
     let ttl = table.get(&TTL)?;
@@ -73,7 +73,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
 impl SinkFactory for RedisSink {
     fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         let mut connection = Connection::new(&self.config)?;
-        let claim = Claim::new(job, &self.name, self.what.clone());
+        let claim = RedisClaim::new(job, &self.name, self.what.clone());
         let claim = claim.take(&mut connection, job, mark.is_some(), self.owned.load(Ordering::Relaxed))?;
         self.owned.store(claim.is_some(), Ordering::Relaxed);
         *locked(&self.claim) = claim;
@@ -94,20 +94,20 @@ impl SinkFactory for RedisSink {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         let connection = if self.waits { None } else { Some(Connection::of_subtask(&self.config, &context)?) };
-        Ok(Box::new(Writer {
+        Ok(Box::new(RedisWriter {
             connection,
             claim: locked(&self.claim).clone(),
             config: self.config.clone(),
             schema: self.schema.clone(),
             ttl: self.ttl,
             format: self.format.as_ref().map(|f| f()),
-            waiting: Waiting::default(),
+            waiting: PendingRows::default(),
             context,
         }))
     }
 }
 
-fn send(connection: &mut Connection, claim: Option<&Claim>, rows: &[Vec<Command>]) -> Result<()> {
+fn send(connection: &mut Connection, claim: Option<&RedisClaim>, rows: &[Vec<Command>]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -125,14 +125,14 @@ fn send(connection: &mut Connection, claim: Option<&Claim>, rows: &[Vec<Command>
 
 /// The rows of an epoch, the last one of each key.
 #[derive(Default)]
-struct Waiting {
+struct PendingRows {
     rows: Vec<Vec<Command>>,
     /// By the keys' names in the server.
     places: HashMap<Vec<u8>, usize>,
     bytes: usize,
 }
 
-impl Waiting {
+impl PendingRows {
     fn push(&mut self, name: Vec<u8>, bytes: usize, row: Vec<Command>) {
         self.bytes += bytes;
         let at = *self.places.entry(name).or_insert(self.rows.len());
@@ -143,15 +143,15 @@ impl Waiting {
     }
 }
 
-struct Writer {
+struct RedisWriter {
     /// Where rows go at once; without one they wait for their epoch.
     connection: Option<Connection>,
-    claim: Option<Claim>,
-    config: Config,
+    claim: Option<RedisClaim>,
+    config: RedisConfig,
     schema: Schema,
     ttl: Option<Duration>,
     format: Option<Box<dyn Encoder>>,
-    waiting: Waiting,
+    waiting: PendingRows,
     context: SubtaskContext,
 }
 
@@ -159,7 +159,7 @@ fn command(words: &[&[u8]]) -> Command {
     words.iter().map(|w| w.to_vec()).collect()
 }
 
-impl Writer {
+impl RedisWriter {
     /// A row's key as the server knows it, and the commands that bring the row about.
     fn row(&mut self, batch: &Batch, row: usize) -> Result<(Vec<u8>, Vec<Command>)> {
         let value = |c: &usize| Value::read(batch.data.column(*c), row);
@@ -174,7 +174,7 @@ impl Writer {
         };
         let mut all = vec![];
         match (self.config.shape, &mut self.format) {
-            (Shape::Hash, _) => {
+            (RowEncoding::Hash, _) => {
                 let (mut there, gone): (Vec<_>, Vec<_>) =
                     self.config.rest.iter().map(field).partition(|(_, t)| t.is_some());
                 if there.is_empty() {
@@ -190,16 +190,16 @@ impl Writer {
                 there.into_iter().for_each(|(n, t)| words.extend([n.to_vec(), t.unwrap_or_default()]));
                 all.push(words);
             }
-            (Shape::Text, _) => match self.config.rest.iter().map(field).next().and_then(|(_, t)| t) {
+            (RowEncoding::Text, _) => match self.config.rest.iter().map(field).next().and_then(|(_, t)| t) {
                 Some(t) => all.push(command(&[b"SET", &name, &t])),
                 None => all.push(command(&[b"DEL", &name])),
             },
-            (Shape::Formatted, Some(f)) => {
+            (RowEncoding::Formatted, Some(f)) => {
                 let mut out = vec![];
                 f.encode(batch, row, &self.config.rest, &mut out)?;
                 all.push(command(&[b"SET", &name, &out]));
             }
-            (Shape::Formatted, None) => return Err(Error::internal("a format that was not made")),
+            (RowEncoding::Formatted, None) => return Err(Error::internal("a format that was not made")),
         }
         if let Some(ttl) = self.ttl {
             all.push(command(&[b"PEXPIRE", &name, ttl.as_millis().to_string().as_bytes()]));
@@ -208,7 +208,7 @@ impl Writer {
     }
 }
 
-impl Sink for Writer {
+impl Sink for RedisWriter {
     fn write(&mut self, batch: Batch) -> Result<()> {
         for from in (0..batch.rows()).step_by(MOST) {
             let (mut rows, mut written) = (vec![], 0);

@@ -1,6 +1,6 @@
 //! Standard input as a source. It cannot be read twice, so such a job always starts anew.
 
-use crate::format::{FILES, Progress, Reading, decoder};
+use crate::format::{DecodeProgress, FILES, StreamDecoder, decoder};
 use crate::options::TableSpec;
 use crate::registered::Connector;
 use std::io::Read;
@@ -48,13 +48,13 @@ impl SourceFactory for Stdin {
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let first = context.subtask == 0;
-        let reading = Reading::new(self.decoder.make(), "standard input", context);
+        let reading = StreamDecoder::new(self.decoder.make(), "standard input", context);
         Ok(Box::new(StdinReader { reading, first, at_end: false }))
     }
 }
 
 struct StdinReader {
-    reading: Reading,
+    reading: StreamDecoder,
     first: bool,
     at_end: bool,
 }
@@ -69,7 +69,7 @@ impl Source for StdinReader {
             // SAFETY: one structure is handed over, and its count is 1.
             if unsafe { libc::poll(&raw mut poll, 1, 20) } == 0 {
                 let progress = self.reading.decode(false, out)?;
-                return Ok(if progress == Progress::Rows {
+                return Ok(if progress == DecodeProgress::Rows {
                     Polled::More
                 } else {
                     Polled::Wait(Duration::from_millis(5))
@@ -80,8 +80,8 @@ impl Source for StdinReader {
             self.at_end = n == 0;
         }
         match self.reading.decode(self.at_end, out)? {
-            Progress::Rows | Progress::NeedsMore if !self.at_end => Ok(Polled::More),
-            Progress::Rows => Ok(Polled::More),
+            DecodeProgress::Rows | DecodeProgress::NeedsMore if !self.at_end => Ok(Polled::More),
+            DecodeProgress::Rows => Ok(Polled::More),
             _ => Ok(Polled::End),
         }
     }

@@ -218,7 +218,7 @@ impl SinkFactory for Webhook {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Sink>> {
         *locked(&self.metrics) = Some(context.metrics.clone());
-        Ok(Box::new(Writer {
+        Ok(Box::new(WebhookWriter {
             schema: self.schema.clone(),
             body: self.body.clone(),
             waiting: vec![],
@@ -228,7 +228,7 @@ impl SinkFactory for Webhook {
     }
 }
 
-struct Writer {
+struct WebhookWriter {
     schema: Schema,
     body: Body,
     waiting: Vec<Vec<u8>>,
@@ -236,7 +236,7 @@ struct Writer {
     context: SubtaskContext,
 }
 
-impl Sink for Writer {
+impl Sink for WebhookWriter {
     fn write(&mut self, batch: Batch) -> Result<()> {
         let columns: Vec<usize> = (0..self.schema.len()).collect();
         // What goes is told to nobody.

@@ -9,7 +9,7 @@
 //!                     └────────────────────────────────────────────────────────────────────────────▶  Over
 //! ```
 
-use crate::messages::{Barrier, News};
+use crate::messages::{Barrier, SubtaskReport};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use weir_core::Result;
@@ -42,7 +42,7 @@ pub(crate) enum Event {
         epoch: Epoch,
         outbox: Vec<Vec<u8>>,
     },
-    News(News),
+    Report(SubtaskReport),
 }
 
 /// What is so outside at the moment.
@@ -157,16 +157,16 @@ impl Machine {
             }
             Event::Look => {}
             Event::Ack { node, epoch, outbox } => return self.ack(node, epoch, outbox, outside, actions),
-            Event::News(News::SourceEnded) => self.ended += 1,
-            Event::News(News::WantsEpoch) => {
+            Event::Report(SubtaskReport::SourceEnded) => self.ended += 1,
+            Event::Report(SubtaskReport::WantsEpoch) => {
                 self.wanted = true;
                 // One epoch is on its way already: until it is durable, what an operator holds must not grow.
                 if !matches!(self.state, State::Between) {
                     actions.push(Action::Hold);
                 }
             }
-            Event::News(News::Failed(e)) => return self.finish(Err(e), actions),
-            Event::News(News::Committed { epoch, bytes }) => self.committed(epoch, bytes, outside, actions),
+            Event::Report(SubtaskReport::Failed(e)) => return self.finish(Err(e), actions),
+            Event::Report(SubtaskReport::Committed { epoch, bytes }) => self.committed(epoch, bytes, outside, actions),
         }
         self.proceed(outside, actions);
     }

@@ -3,8 +3,8 @@
 
 pub(crate) mod machine;
 
-use crate::control::{Control, Shared};
-use crate::messages::{Ack, Barrier, Hold, News, StartEpoch};
+use crate::control::{Control, GenerationContext};
+use crate::messages::{Ack, Barrier, Hold, StartEpoch, SubtaskReport};
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle, System};
 use crossbeam_channel::Sender;
 use machine::{Action, Event, Machine, Outside, Reason, STOPPING};
@@ -18,7 +18,7 @@ use weir_core::state::{Epoch, Outbox};
 pub(crate) struct Sources(pub Vec<(Recipient<StartEpoch>, Recipient<Hold>)>);
 
 pub(crate) struct Coordinator {
-    shared: Arc<Shared>,
+    shared: Arc<GenerationContext>,
     control: Arc<Control>,
     /// The thread that makes epochs durable and delivers them.
     committer: Sender<(Epoch, Outbox, bool)>,
@@ -35,7 +35,7 @@ struct Look;
 
 impl Coordinator {
     pub fn new(
-        shared: Arc<Shared>,
+        shared: Arc<GenerationContext>,
         control: Arc<Control>,
         committer: Sender<(Epoch, Outbox, bool)>,
         machine: Machine,
@@ -150,9 +150,9 @@ impl Handler<Ack> for Coordinator {
     }
 }
 
-impl Handler<News> for Coordinator {
+impl Handler<SubtaskReport> for Coordinator {
     type Result = ();
-    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
-        self.on(Event::News(news), ctx);
+    fn handle(&mut self, report: SubtaskReport, ctx: &mut Self::Context) {
+        self.on(Event::Report(report), ctx);
     }
 }

@@ -5,9 +5,9 @@
 //!
 //! `WEIR_INTERLEAVINGS` sets the number of runs (10,000 by default), `WEIR_SEED` the first one's seed.
 
-use super::machine::{Action, Activity, Done, Event, Machine, Rows, WINDOW, Work};
+use super::machine::{Action, Activity, Done, Event, Machine, RowBatch, WINDOW, Work};
 use crate::coordinator::machine as coordinator;
-use crate::messages::{Barrier, Item, News, Outcome};
+use crate::messages::{Barrier, Element, SubtaskReport, WorkResult};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use weir_core::{Error, Result};
 /// A row: which of the job's sequences it belongs to, which is its key as well, and its number in that, from 0.
 type Row = (usize, u64);
 
-impl Rows for Vec<Row> {
+impl RowBatch for Vec<Row> {
     fn rows(&self) -> usize {
         self.len()
     }
@@ -92,7 +92,7 @@ fn ways(nodes: &[Node]) -> Vec<usize> {
 /// What is on its way to a machine.
 #[derive(Debug)]
 enum Message {
-    Item { channel: usize, item: Item<Vec<Row>> },
+    Element { channel: usize, item: Element<Vec<Row>> },
     Credit { target: usize },
     Asked(Barrier),
     Held,
@@ -305,7 +305,7 @@ impl<'a> Generation<'a> {
             match action {
                 Action::Send { target, item } => {
                     let (to, channel) = self.subtasks[at].targets[target];
-                    self.post(at, to, Message::Item { channel, item });
+                    self.post(at, to, Message::Element { channel, item });
                 }
                 Action::Credit { channel } => {
                     let (to, target) = self.subtasks[at].senders[channel];
@@ -315,7 +315,7 @@ impl<'a> Generation<'a> {
                     assert!(self.subtasks[at].work.is_none(), "two pieces of work at once");
                     self.subtasks[at].work = Some(work);
                 }
-                Action::Tell(news) => self.coordinate(coordinator::Event::News(news)),
+                Action::Tell(report) => self.coordinate(coordinator::Event::Report(report)),
                 Action::Ack { epoch, outbox } => {
                     let node = self.subtasks[at].node;
                     self.coordinate(coordinator::Event::Ack { node, epoch, outbox });
@@ -351,18 +351,18 @@ impl<'a> Generation<'a> {
                     splits.find_idle(0, 0);
                 }
                 if random.bool() && splits.watermark() > Watermark::NONE {
-                    behind.push(Item::Watermark(splits.watermark()));
+                    behind.push(Element::Watermark(splits.watermark()));
                 }
                 match random.u8(0..4) {
                     0 => {
-                        behind.extend(idle.then_some(Item::Idle));
-                        Outcome::Polled(Polled::Wait(Duration::from_millis(1)))
+                        behind.extend(idle.then_some(Element::Idle));
+                        WorkResult::Polled(Polled::Wait(Duration::from_millis(1)))
                     }
                     _ if *position == self.length => {
-                        behind.push(Item::End);
-                        Outcome::Polled(Polled::End)
+                        behind.push(Element::End);
+                        WorkResult::Polled(Polled::End)
                     }
-                    _ => Outcome::Polled(Polled::More),
+                    _ => WorkResult::Polled(Polled::More),
                 }
             }
             Work::Process(input, batches) => {
@@ -376,13 +376,13 @@ impl<'a> Generation<'a> {
                     Kind::Gather => self.subtasks[at].gathered.extend(rows),
                     _ => out = rows,
                 }
-                Outcome::Processed
+                WorkResult::Processed
             }
             Work::Advance(time) => {
                 self.time_is_true(at, &time);
                 self.subtasks[at].time = time;
-                behind.extend((kind == Kind::Pass).then_some(Item::Watermark(self.subtasks[at].time.all)));
-                Outcome::Notified
+                behind.extend((kind == Kind::Pass).then_some(Element::Watermark(self.subtasks[at].time.all)));
+                WorkResult::Notified
             }
             Work::InputEnded { input, last } => {
                 let s = &mut self.subtasks[at];
@@ -390,8 +390,8 @@ impl<'a> Generation<'a> {
                 assert_eq!(s.time.inputs[input], Watermark::END, "time stands still behind the end");
                 assert_eq!(last, s.ended.len() == self.nodes[s.node].inputs.len());
                 assert!(!last || s.time.all == Watermark::END, "time stands still behind the end of all");
-                behind.extend((kind == Kind::Pass && last).then_some(Item::End));
-                Outcome::Notified
+                behind.extend((kind == Kind::Pass && last).then_some(Element::End));
+                WorkResult::Notified
             }
             Work::Tick => panic!("nobody asked for a time of day"),
             Work::Checkpoint(barrier) => {
@@ -401,8 +401,8 @@ impl<'a> Generation<'a> {
                 out = std::mem::take(&mut s.gathered);
                 if kind == Kind::Gather {
                     // What held its time back goes with the epoch.
-                    behind.push(Item::Watermark(s.time.all));
-                    behind.extend(barrier.end.then_some(Item::End));
+                    behind.push(Element::Watermark(s.time.all));
+                    behind.extend(barrier.end.then_some(Element::End));
                 }
                 if barrier.end && kind != Kind::Source {
                     assert_eq!(s.ended.len(), self.nodes[s.node].inputs.len(), "the end of an input was not told");
@@ -418,7 +418,7 @@ impl<'a> Generation<'a> {
                 }
                 let taken = self.taken.remove(&at).unwrap_or_default();
                 let outbox = taken.into_iter().map(|(key, n)| [key as u64, n].map(u64::to_le_bytes).concat());
-                Outcome::Checkpointed { barrier, outbox: outbox.collect() }
+                WorkResult::Checkpointed { barrier, outbox: outbox.collect() }
             }
         };
         let mut outputs = self.dealt(at, out, random);
@@ -433,7 +433,7 @@ impl<'a> Generation<'a> {
     }
 
     /// Rows for the targets of a subtask: everything of a key goes to one subtask of each node behind, a batch or two at a time.
-    fn dealt(&self, at: usize, out: Vec<Row>, random: &mut Rng) -> Vec<(usize, Item<Vec<Row>>)> {
+    fn dealt(&self, at: usize, out: Vec<Row>, random: &mut Rng) -> Vec<(usize, Element<Vec<Row>>)> {
         let mut outputs = vec![];
         let mut first = 0;
         for n in self.nodes.iter().filter(|n| n.inputs.contains(&self.subtasks[at].node)) {
@@ -448,7 +448,7 @@ impl<'a> Generation<'a> {
             first += n.parallelism;
         }
         outputs.retain(|(_, rows)| !rows.is_empty());
-        outputs.into_iter().map(|(target, rows)| (target, Item::Batch(rows))).collect()
+        outputs.into_iter().map(|(target, rows)| (target, Element::Batch(rows))).collect()
     }
 
     /// Rows of one sequence come in order and without a gap.
@@ -493,7 +493,7 @@ impl<'a> Generation<'a> {
             for (target, (to, channel)) in s.targets.iter().enumerate() {
                 let items = self.mail.get(&(from, *to)).into_iter().flatten();
                 let on_its_way = items
-                    .filter(|m| matches!(m, Message::Item { channel: c, item: Item::Batch(_) } if c == channel))
+                    .filter(|m| matches!(m, Message::Element { channel: c, item: Element::Batch(_) } if c == channel))
                     .count();
                 let back = self.mail.get(&(*to, from)).into_iter().flatten();
                 let back = back.filter(|m| matches!(m, Message::Credit { target: t } if *t == target)).count();
@@ -540,7 +540,7 @@ impl<'a> Generation<'a> {
             n if n < mail.len() => {
                 let message = self.mail.get_mut(&mail[n]).and_then(VecDeque::pop_front).expect("mail");
                 let event = match message {
-                    Message::Item { channel, item } => Event::Arrived { channel, item },
+                    Message::Element { channel, item } => Event::Arrived { channel, item },
                     Message::Credit { target } => Event::Credited { target },
                     Message::Asked(barrier) => Event::EpochAsked(barrier),
                     Message::Held => Event::Held,
@@ -560,8 +560,8 @@ impl<'a> Generation<'a> {
             n if n < choices => {
                 let (barrier, outbox) = self.committing.take().expect("an epoch");
                 self.commit(committed, barrier, &outbox);
-                let news = News::Committed { epoch: barrier.epoch, bytes: 0 };
-                self.coordinate(coordinator::Event::News(news));
+                let report = SubtaskReport::Committed { epoch: barrier.epoch, bytes: 0 };
+                self.coordinate(coordinator::Event::Report(report));
             }
             _ => {
                 // Now and then so much time that an epoch is given up.
@@ -636,16 +636,16 @@ fn every_row_is_committed_once_in_any_order_of_events() {
 fn after_an_error_nothing_happens_any_more() {
     let mut machine: Machine<Vec<Row>> = Machine::new(vec![0], 1);
     let mut actions = vec![];
-    machine.on(Event::Arrived { channel: 0, item: Item::Batch(vec![(0, 0)]) }, &mut actions);
+    machine.on(Event::Arrived { channel: 0, item: Element::Batch(vec![(0, 0)]) }, &mut actions);
     assert!(matches!(actions.as_slice(), [Action::Credit { channel: 0 }, Action::Work(Work::Process(0, _))]));
     actions.clear();
-    let outcome = Outcome::Failed(Error::data("a bad row"));
+    let outcome = WorkResult::Failed(Error::data("a bad row"));
     let done =
         Done { outcome, outputs: vec![], took: Duration::ZERO, preferred_rows: 0, wants_epoch: false, tick: None };
     machine.on(Event::Done(done), &mut actions);
-    assert!(matches!(actions.as_slice(), [Action::Tell(News::Failed(_)), Action::Stop]));
+    assert!(matches!(actions.as_slice(), [Action::Tell(SubtaskReport::Failed(_)), Action::Stop]));
     actions.clear();
-    machine.on(Event::Arrived { channel: 0, item: Item::Batch(vec![(0, 1)]) }, &mut actions);
+    machine.on(Event::Arrived { channel: 0, item: Element::Batch(vec![(0, 1)]) }, &mut actions);
     machine.on(Event::Credited { target: 0 }, &mut actions);
     assert!(actions.is_empty());
 }

@@ -27,10 +27,10 @@
 //! not read until all have theirs. Room is given by credits: a batch needs one of its target's, whatever else travels needs none, and
 //! nothing new is begun as long as something cannot be sent.
 
-use crate::messages::{Barrier, Item, News, Outcome};
+use crate::messages::{Barrier, Element, SubtaskReport, WorkResult};
 use std::collections::VecDeque;
 use std::time::Duration;
-use weir_core::event_time::{EventTime, Progress};
+use weir_core::event_time::{EventTime, WatermarkProgress};
 use weir_core::graph::Polled;
 use weir_core::state::Epoch;
 use weir_core::{Batch, Error, Result};
@@ -46,7 +46,7 @@ const PIECE: Duration = Duration::from_millis(200);
 const FIRST_PACE: f64 = 1_280.0;
 
 /// What the machine does with a batch: it counts its rows and cuts it.
-pub(crate) trait Rows: Sized {
+pub(crate) trait RowBatch: Sized {
     /// The number of rows.
     fn rows(&self) -> usize;
     /// The first rows, and the others.
@@ -56,7 +56,7 @@ pub(crate) trait Rows: Sized {
     fn cut(self, at: usize) -> Result<(Self, Self)>;
 }
 
-impl Rows for Batch {
+impl RowBatch for Batch {
     fn rows(&self) -> usize {
         Batch::rows(self)
     }
@@ -88,7 +88,7 @@ pub(crate) enum Event<B> {
     /// All is connected.
     Started,
     /// Something came on a channel.
-    Arrived { channel: usize, item: Item<B> },
+    Arrived { channel: usize, item: Element<B> },
     /// A target has room for one more batch.
     Credited { target: usize },
     /// The coordinator asks a source for a barrier.
@@ -106,9 +106,9 @@ pub(crate) enum Event<B> {
 /// What came of a piece of work.
 #[derive(Debug)]
 pub(crate) struct Done<B> {
-    pub outcome: Outcome,
+    pub outcome: WorkResult,
     /// What goes to which target.
-    pub outputs: Vec<(usize, Item<B>)>,
+    pub outputs: Vec<(usize, Element<B>)>,
     /// How long it took.
     pub took: Duration,
     /// The rows that the operator would rather take at once.
@@ -123,13 +123,13 @@ pub(crate) struct Done<B> {
 #[derive(Debug)]
 pub(crate) enum Action<B> {
     /// Send to a target.
-    Send { target: usize, item: Item<B> },
+    Send { target: usize, item: Element<B> },
     /// Give room back to a channel's sender.
     Credit { channel: usize },
     /// Have the thread do something.
     Work(Work<B>),
     /// Tell the coordinator.
-    Tell(News),
+    Tell(SubtaskReport),
     /// Tell the coordinator that the epoch has passed here.
     Ack { epoch: Epoch, outbox: Vec<Vec<u8>> },
     /// Say when so much time is over.
@@ -193,7 +193,7 @@ pub(crate) struct Machine<B> {
     held_up: bool,
     channels: Vec<Channel>,
     /// Event time, and what the operator knows of it.
-    progress: Progress,
+    progress: WatermarkProgress,
     told: EventTime,
     idle: bool,
     /// What is to be done before the next item.
@@ -201,11 +201,11 @@ pub(crate) struct Machine<B> {
     /// The time of day that was asked for.
     tick: Option<i64>,
     /// What has arrived and was not begun.
-    queue: VecDeque<(usize, Item<B>)>,
+    queue: VecDeque<(usize, Element<B>)>,
     /// The batches that each target has room for.
     credits: Vec<usize>,
     /// What is to be sent, in order.
-    pending: VecDeque<(usize, Item<B>)>,
+    pending: VecDeque<(usize, Element<B>)>,
     preferred_rows: usize,
     /// Whether the coordinator was asked for an epoch that has not come yet.
     epoch_wanted: bool,
@@ -213,7 +213,7 @@ pub(crate) struct Machine<B> {
     pace: f64,
 }
 
-impl<B: Rows> Machine<B> {
+impl<B: RowBatch> Machine<B> {
     /// The machine of a source with so many targets.
     pub fn source(targets: usize) -> Self {
         Machine { supply: Some(Supply::Flowing), ..Self::new(vec![], targets) }
@@ -221,7 +221,7 @@ impl<B: Rows> Machine<B> {
 
     /// The machine of an operator or a sink; `inputs` has for each channel the input that it feeds.
     pub fn new(inputs: Vec<usize>, targets: usize) -> Self {
-        let progress = Progress::new(&inputs);
+        let progress = WatermarkProgress::new(&inputs);
         Machine {
             phase: Phase::Free,
             supply: None,
@@ -249,7 +249,7 @@ impl<B: Rows> Machine<B> {
     }
 
     /// What is known of event time.
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &WatermarkProgress {
         &self.progress
     }
 
@@ -281,7 +281,7 @@ impl<B: Rows> Machine<B> {
     /// The batches of a channel that have arrived and for which no room was given back.
     #[cfg(test)]
     pub fn queued_batches(&self, of: usize) -> usize {
-        self.queue.iter().filter(|(channel, item)| *channel == of && matches!(item, Item::Batch(_))).count()
+        self.queue.iter().filter(|(channel, item)| *channel == of && matches!(item, Element::Batch(_))).count()
     }
 
     /// Takes an event, and says what follows from it, in order.
@@ -322,7 +322,7 @@ impl<B: Rows> Machine<B> {
     }
 
     fn done(&mut self, done: Done<B>, actions: &mut Vec<Action<B>>) {
-        if let (Phase::Working(rows), Outcome::Processed) = (self.phase, &done.outcome) {
+        if let (Phase::Working(rows), WorkResult::Processed) = (self.phase, &done.outcome) {
             let now = rows as f64 / done.took.as_secs_f64().max(1e-6);
             // What was slow once may have been a cold start, so a faster piece counts at once.
             self.pace = if now < self.pace { (self.pace + now) / 2.0 } else { now };
@@ -338,33 +338,33 @@ impl<B: Rows> Machine<B> {
         }
         if done.wants_epoch && !self.epoch_wanted {
             self.epoch_wanted = true;
-            actions.push(Action::Tell(News::WantsEpoch));
+            actions.push(Action::Tell(SubtaskReport::WantsEpoch));
         }
         match done.outcome {
-            Outcome::Processed | Outcome::Notified | Outcome::Polled(Polled::More) => {}
-            Outcome::Polled(Polled::Wait(time)) => {
+            WorkResult::Processed | WorkResult::Notified | WorkResult::Polled(Polled::More) => {}
+            WorkResult::Polled(Polled::Wait(time)) => {
                 self.supply_changes(Supply::Flowing, Supply::Waiting);
                 actions.push(Action::WakeAfter(time));
             }
-            Outcome::Polled(Polled::End) => {
+            WorkResult::Polled(Polled::End) => {
                 self.supply = Some(Supply::Exhausted);
-                actions.push(Action::Tell(News::SourceEnded));
+                actions.push(Action::Tell(SubtaskReport::SourceEnded));
             }
-            Outcome::Checkpointed { barrier, outbox } => {
+            WorkResult::Checkpointed { barrier, outbox } => {
                 self.epoch_wanted = false;
-                self.pending.extend((0..self.credits.len()).map(|target| (target, Item::Barrier(barrier))));
+                self.pending.extend((0..self.credits.len()).map(|target| (target, Element::Barrier(barrier))));
                 actions.push(Action::Ack { epoch: barrier.epoch, outbox });
                 if barrier.last {
                     self.phase = Phase::Ending;
                 }
             }
-            Outcome::Failed(e) => self.fail(e, actions),
+            WorkResult::Failed(e) => self.fail(e, actions),
         }
     }
 
     fn fail(&mut self, e: weir_core::Error, actions: &mut Vec<Action<B>>) {
         self.phase = Phase::Failed;
-        actions.extend([Action::Tell(News::Failed(e)), Action::Stop]);
+        actions.extend([Action::Tell(SubtaskReport::Failed(e)), Action::Stop]);
     }
 
     /// Sends what there is room for, and begins the next piece of work, if there is one and room for what comes of it.
@@ -405,7 +405,7 @@ impl<B: Rows> Machine<B> {
     fn send(&mut self, actions: &mut Vec<Action<B>>) {
         let mut blocked = vec![false; self.credits.len()];
         for (target, item) in std::mem::take(&mut self.pending) {
-            let needed = usize::from(matches!(item, Item::Batch(_)));
+            let needed = usize::from(matches!(item, Element::Batch(_)));
             blocked[target] |= self.credits[target] < needed;
             if blocked[target] {
                 self.pending.push_back((target, item));
@@ -427,7 +427,7 @@ impl<B: Rows> Machine<B> {
             match self.due.pop_front() {
                 Some(Due::Work(work)) => return Ok(Some(work)),
                 Some(Due::Idle) => {
-                    self.pending.extend((0..self.credits.len()).map(|target| (target, Item::Idle)));
+                    self.pending.extend((0..self.credits.len()).map(|target| (target, Element::Idle)));
                     self.send(actions);
                 }
                 None => {}
@@ -450,12 +450,12 @@ impl<B: Rows> Machine<B> {
             && let Some(at) = self.first_open()
         {
             match self.queue.remove(at) {
-                Some((channel, Item::Batch(batch))) => {
+                Some((channel, Element::Batch(batch))) => {
                     let input = self.channels[channel].input;
                     let most = (self.pace * PIECE.as_secs_f64()).clamp(1.0, f64::from(u32::MAX)) as usize;
                     let batches = if batch.rows() / 2 > most {
                         let (first, rest) = batch.cut(most)?;
-                        self.queue.insert(at, (channel, Item::Batch(rest)));
+                        self.queue.insert(at, (channel, Element::Batch(rest)));
                         vec![first]
                     } else {
                         actions.push(Action::Credit { channel });
@@ -463,21 +463,21 @@ impl<B: Rows> Machine<B> {
                     };
                     return Ok(Some(Work::Process(input, batches)));
                 }
-                Some((channel, Item::Watermark(watermark))) => {
+                Some((channel, Element::Watermark(watermark))) => {
                     self.progress.advance(channel, watermark);
                     self.time_changes();
                 }
-                Some((channel, Item::Idle)) => {
+                Some((channel, Element::Idle)) => {
                     self.progress.set_idle(channel);
                     self.time_changes();
                 }
-                Some((channel, Item::End)) => {
+                Some((channel, Element::End)) => {
                     let input = self.progress.end(channel);
                     self.time_changes();
                     let last = self.progress.all_ended();
                     self.due.extend(input.map(|input| Due::Work(Work::InputEnded { input, last })));
                 }
-                Some((channel, Item::Barrier(barrier))) => {
+                Some((channel, Element::Barrier(barrier))) => {
                     self.channels[channel].barrier = Some(barrier);
                     let of_other = |c: &Channel| c.barrier.is_some_and(|b| b.epoch != barrier.epoch);
                     if self.channels.iter().any(of_other) {
@@ -517,9 +517,9 @@ impl<B: Rows> Machine<B> {
         let mut batches = vec![first];
         while rows < self.preferred_rows
             && let Some(at) = self.first_open()
-            && let (channel, Item::Batch(_)) = self.queue[at]
+            && let (channel, Element::Batch(_)) = self.queue[at]
             && self.channels[channel].input == input
-            && let Some((_, Item::Batch(batch))) = self.queue.remove(at)
+            && let Some((_, Element::Batch(batch))) = self.queue.remove(at)
         {
             actions.push(Action::Credit { channel });
             rows += batch.rows();
@@ -530,9 +530,9 @@ impl<B: Rows> Machine<B> {
 }
 
 /// Puts an item behind those that wait. Of two watermarks of one channel without anything between them, the later one is enough.
-fn put<B>(waiting: &mut VecDeque<(usize, Item<B>)>, channel: usize, item: Item<B>) {
-    if let Item::Watermark(new) = item
-        && let Some((_, Item::Watermark(old))) = waiting.iter_mut().rev().find(|(c, _)| *c == channel)
+fn put<B>(waiting: &mut VecDeque<(usize, Element<B>)>, channel: usize, item: Element<B>) {
+    if let Element::Watermark(new) = item
+        && let Some((_, Element::Watermark(old))) = waiting.iter_mut().rev().find(|(c, _)| *c == channel)
     {
         *old = new;
         return;

@@ -5,7 +5,7 @@ mod interleavings;
 pub(crate) mod machine;
 
 use crate::coordinator::Coordinator;
-use crate::messages::{Ack, Connect, Credit, Data, Hold, News, StartEpoch};
+use crate::messages::{Ack, Connect, Credit, Data, Hold, StartEpoch, SubtaskReport};
 use crate::worker::{Report, Task, Worker};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
 use crossbeam_channel::Sender;
@@ -164,8 +164,8 @@ impl Subtask {
                     self.fails(Error::internal(format!("the thread of '{}' is gone", self.name)));
                 }
             }
-            Action::Tell(News::Failed(e)) => self.fails(e.context(format!("operator '{}'", self.name))),
-            Action::Tell(news) => self.coordinator.do_send(news),
+            Action::Tell(SubtaskReport::Failed(e)) => self.fails(e.context(format!("operator '{}'", self.name))),
+            Action::Tell(report) => self.coordinator.do_send(report),
             Action::Ack { epoch, outbox } => self.coordinator.do_send(Ack { node: self.node, epoch, outbox }),
             Action::WakeAfter(time) => {
                 ctx.run_later(time, |subtask, ctx| subtask.on(Event::Waited, ctx));
@@ -188,7 +188,7 @@ impl Subtask {
     }
 
     fn fails(&self, e: Error) {
-        self.coordinator.do_send(News::Failed(e));
+        self.coordinator.do_send(SubtaskReport::Failed(e));
     }
 }
 

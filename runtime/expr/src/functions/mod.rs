@@ -25,6 +25,7 @@ use crate::expr::{Expr, Function};
 use arrow::array::ArrayRef;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use weir_core::clock::Clock;
 use weir_core::{ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
 
 pub use in_set::in_set;
@@ -34,6 +35,8 @@ pub use json::{render as render_json, to_json};
 pub struct Call<'a> {
     /// The session.
     pub session: &'a Session,
+    /// The time of day.
+    pub clock: &'a dyn Clock,
     /// The result's type.
     pub ty: &'a SqlType,
     /// The arguments' types.
@@ -323,8 +326,8 @@ impl Function for BuiltIn {
         self.definition.deterministic
     }
     fn eval(&self, args: &[ArrayRef], rows: usize, ty: &SqlType, context: &mut EvalContext) -> Result<ArrayRef> {
-        let session = context.session.clone();
-        let call = Call { session: &session, ty, types: &self.types };
+        let (session, clock) = (context.session.clone(), context.clock.clone());
+        let call = Call { session: &session, clock: &*clock, ty, types: &self.types };
         let (strict, f) = match self.definition.body {
             Body::Strict(f) => (true, f),
             Body::Lenient(f) => (false, f),

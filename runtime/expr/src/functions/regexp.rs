@@ -2,7 +2,7 @@
 //! from the data gives what Flink gives: NULL, false or an error.
 
 use super::arguments;
-use super::pattern::{self, Kind, Pattern};
+use super::pattern::{self, Pattern, PatternKind};
 use super::size;
 use super::table::*;
 use crate::java_map;
@@ -41,7 +41,7 @@ fn constant(e: &Expr) -> Option<&str> {
     }
 }
 
-fn check(pattern: Option<&str>, kind: Kind) -> Result<(), String> {
+fn check(pattern: Option<&str>, kind: PatternKind) -> Result<(), String> {
     match pattern {
         Some(p) => match pattern::kept(p, kind) {
             Ok(_) => Ok(()),
@@ -51,14 +51,14 @@ fn check(pattern: Option<&str>, kind: Kind) -> Result<(), String> {
     }
 }
 
-fn checked(a: &[Expr], kind: &dyn Fn(Option<&str>) -> Result<Kind, String>) -> Result<SqlType, String> {
+fn checked(a: &[Expr], kind: &dyn Fn(Option<&str>) -> Result<PatternKind, String>) -> Result<SqlType, String> {
     let escape = a.get(2).map(|e| constant(e).ok_or("the escape is a constant")).transpose()?;
     check(constant(&a[1]), kind(escape)?)?;
     Ok(SqlType::BOOLEAN.nullable(a.iter().any(|e| e.ty().nullable)))
 }
 
 fn or_null(a: &[Expr], kind: T) -> Result<SqlType, String> {
-    check(constant(&a[1]), Kind::Regex)?;
+    check(constant(&a[1]), PatternKind::Regex)?;
     Ok(SqlType::from(kind))
 }
 
@@ -69,7 +69,7 @@ fn replaced(a: &[Expr]) -> Result<SqlType, String> {
 
 fn map_type(a: &[Expr]) -> Result<SqlType, String> {
     for e in &a[1..] {
-        check(constant(e), Kind::Regex)?;
+        check(constant(e), PatternKind::Regex)?;
     }
     Ok(SqlType::from(T::Map(Box::new(SqlType::STRING), Box::new(SqlType::STRING))))
 }
@@ -86,16 +86,16 @@ fn escape_of(escape: Option<&str>) -> Result<Option<char>, String> {
     }
 }
 
-fn like_kind(escape: Option<&str>) -> Result<Kind, String> {
-    escape_of(escape).map(Kind::Like)
+fn like_kind(escape: Option<&str>) -> Result<PatternKind, String> {
+    escape_of(escape).map(PatternKind::Like)
 }
 
-fn similar_kind(escape: Option<&str>) -> Result<Kind, String> {
-    escape_of(escape).map(Kind::Similar)
+fn similar_kind(escape: Option<&str>) -> Result<PatternKind, String> {
+    escape_of(escape).map(PatternKind::Similar)
 }
 
-fn regex_kind(_: Option<&str>) -> Result<Kind, String> {
-    Ok(Kind::Regex)
+fn regex_kind(_: Option<&str>) -> Result<PatternKind, String> {
+    Ok(PatternKind::Regex)
 }
 
 fn like(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -121,13 +121,13 @@ fn similar(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     matches(s(a, 0), s(a, 1), similar_kind(a.get(2).and_then(Value::as_str))?)
 }
 
-fn matches(text: &str, pattern: &str, kind: Kind) -> Outcome {
+fn matches(text: &str, pattern: &str, kind: PatternKind) -> Outcome {
     let p = pattern::kept(pattern, kind).map_err(|e| format!("'{}': {e}", pattern::shown(pattern)))?;
     Ok(Value::Bool(p.is_match(text)?))
 }
 
 fn regex(a: &[Value<'_>]) -> Result<Option<Rc<Pattern>>, String> {
-    pattern::known(s(a, 1), Kind::Regex)
+    pattern::known(s(a, 1), PatternKind::Regex)
 }
 
 fn regexp(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
@@ -234,7 +234,7 @@ fn instr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 fn str_to_map(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let compiled = |at: usize, default: &str| {
         let p = a.get(at).map_or(default, |_| s(a, at));
-        pattern::kept(p, Kind::Regex).map_err(|e| format!("'{}': {e}", pattern::shown(p)))
+        pattern::kept(p, PatternKind::Regex).map_err(|e| format!("'{}': {e}", pattern::shown(p)))
     };
     let (pairs, between) = (compiled(1, ",")?, compiled(2, "=")?);
     if s(a, 0).is_empty() {

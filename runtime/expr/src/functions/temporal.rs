@@ -37,17 +37,17 @@ pub(super) const ALL: &[Definition] = &[
     ),
     changing(def("UNIX_TIMESTAMP", &[Text], (0, 2), Of(unix_type), Strict(unix_timestamp))),
     def("CONVERT_TZ", &[Text], (3, 3), MaybeNull(string), Strict(convert_tz)),
-    changing(def("CURRENT_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
-    changing(def("CURRENT_ROW_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
-    changing(def("PROCTIME", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
-    changing(def("NOW", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, _| Ok(now())))),
+    changing(def("CURRENT_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
+    changing(def("CURRENT_ROW_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
+    changing(def("PROCTIME", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
+    changing(def("NOW", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
     changing(def("LOCALTIMESTAMP", &[], (0, 0), NotNull(|| T::Timestamp(3)), Lenient(|_, c| Ok(local_now(c))))),
     changing(def(
         "CURRENT_DATE",
         &[],
         (0, 0),
         NotNull(|| T::Date),
-        Lenient(|_, c| Ok(Value::Date(c.session.zone.to_local(time::now().0).div_euclid(DAY) as i32))),
+        Lenient(|_, c| Ok(Value::Date(local_seconds(c).div_euclid(DAY) as i32))),
     )),
     changing(def("CURRENT_TIME", &[], (0, 0), NotNull(|| T::Time(0)), Lenient(|_, c| Ok(clock(c))))),
     changing(def("LOCALTIME", &[], (0, 0), NotNull(|| T::Time(0)), Lenient(|_, c| Ok(clock(c))))),
@@ -59,18 +59,23 @@ const fn changing(d: Definition) -> Definition {
     Definition { deterministic: false, ..d }
 }
 
-fn now() -> Value<'static> {
-    let (s, n) = time::now();
-    Value::Timestamp(s, n / 1_000_000 * 1_000_000)
+fn now(c: &Call<'_>) -> Value<'static> {
+    let millis = c.clock.now();
+    Value::Timestamp(millis.div_euclid(1000), millis.rem_euclid(1000) as u32 * 1_000_000)
 }
 
 fn local_now(c: &Call<'_>) -> Value<'static> {
-    let (s, n) = time::now();
-    Value::Timestamp(c.session.zone.to_local(s), n / 1_000_000 * 1_000_000)
+    let millis = c.clock.now();
+    Value::Timestamp(c.session.zone.to_local(millis.div_euclid(1000)), millis.rem_euclid(1000) as u32 * 1_000_000)
+}
+
+/// Now, in seconds of the session's zone.
+fn local_seconds(c: &Call<'_>) -> i64 {
+    c.session.zone.to_local(c.clock.now().div_euclid(1000))
 }
 
 fn clock(c: &Call<'_>) -> Value<'static> {
-    Value::Time(c.session.zone.to_local(time::now().0).rem_euclid(DAY) as i32 * 1000)
+    Value::Time(local_seconds(c).rem_euclid(DAY) as i32 * 1000)
 }
 
 /// A time value as local seconds and nanoseconds.
@@ -366,7 +371,7 @@ const PLAIN: &str = "yyyy-MM-dd HH:mm:ss";
 fn date_format(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let pattern = arguments::text(&a[1]);
     if let Value::Text(t) = &a[0] {
-        let millis = patterns::parse_simple(PLAIN, t, &Zone::UTC)?;
+        let millis = patterns::parse_simple(PLAIN, t, &Zone::UTC, c.clock)?;
         return Ok(match millis {
             Some(ms) => Value::string(patterns::format_simple(pattern, ms, &Zone::UTC)?),
             None => Value::Null,
@@ -378,11 +383,11 @@ fn date_format(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     })
 }
 
-fn to_date(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+fn to_date(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let t = arguments::text(&a[0]);
     let days = match a.get(1).and_then(Value::as_str) {
         None => time::parse_date(t),
-        Some(f) => patterns::parse_simple(f, t, &Zone::UTC)?.map(|ms| ms.div_euclid(DAY * 1000) as i32),
+        Some(f) => patterns::parse_simple(f, t, &Zone::UTC, c.clock)?.map(|ms| ms.div_euclid(DAY * 1000) as i32),
     };
     Ok(days.map_or(Value::Null, Value::Date))
 }
@@ -482,16 +487,16 @@ fn from_unixtime(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
 
 fn unix_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let Some(t) = a.first().and_then(Value::as_str) else {
-        return Ok(Value::Int(time::now().0));
+        return Ok(Value::Int(c.clock.now().div_euclid(1000)));
     };
     let format = a.get(1).and_then(Value::as_str).unwrap_or(PLAIN);
     // Time before 1970 is cut towards 1970.
-    Ok(Value::Int(patterns::parse_simple(format, t, &c.session.zone)?.map_or(i64::MIN, |ms| ms / 1000)))
+    Ok(Value::Int(patterns::parse_simple(format, t, &c.session.zone, c.clock)?.map_or(i64::MIN, |ms| ms / 1000)))
 }
 
-fn convert_tz(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+fn convert_tz(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     let zone = |at: usize| Zone::lenient(arguments::text(&a[at]));
-    let millis = patterns::parse_simple(PLAIN, arguments::text(&a[0]), &zone(1))?;
+    let millis = patterns::parse_simple(PLAIN, arguments::text(&a[0]), &zone(1), c.clock)?;
     Ok(match millis {
         Some(ms) => Value::string(patterns::format_simple(PLAIN, ms, &zone(2))?),
         None => Value::Null,

@@ -4,7 +4,7 @@ use super::about;
 
 /// A field of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(super) enum TimeField {
     Era,
     Year,
     YearOfEra,
@@ -34,7 +34,7 @@ pub(super) enum Field {
 }
 
 /// How many fields there are.
-pub(super) const FIELDS: usize = Field::ModifiedJulianDay as usize + 1;
+pub(super) const FIELDS: usize = TimeField::ModifiedJulianDay as usize + 1;
 
 /// When a number has a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) enum Sign {
 
 /// How long a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Length {
+pub(super) enum NameLength {
     Short,
     Full,
     Narrow,
@@ -68,10 +68,10 @@ pub(super) enum Adjacent {
 
 /// A part of a pattern.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Item {
+pub(super) enum PatternItem {
     Text(String),
     Number {
-        field: Field,
+        field: TimeField,
         min: usize,
         max: usize,
         sign: Sign,
@@ -79,16 +79,16 @@ pub(super) enum Item {
     },
     /// The last two digits of a year from 2000 to 2099.
     TwoDigits {
-        field: Field,
+        field: TimeField,
         adjacent: Adjacent,
     },
     /// So many digits of the second behind its point.
     Fraction(usize, Adjacent),
     Name {
-        field: Field,
-        length: Length,
+        field: TimeField,
+        length: NameLength,
     },
-    DayPeriod(Length),
+    DayPeriod(NameLength),
     /// Hours and minutes from UTC; `letters` as many as the pattern has, `none` what stands for UTC.
     Offset {
         style: OffsetStyle,
@@ -102,21 +102,21 @@ pub(super) enum Item {
     Zone {
         id: bool,
     },
-    Padded(usize, Box<Item>),
-    Optional(Vec<Item>),
+    Padded(usize, Box<PatternItem>),
+    Optional(Vec<PatternItem>),
 }
 
 /// What an offset from UTC shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OffsetStyle {
     pub colon: bool,
-    pub minutes: Part,
-    pub seconds: Part,
+    pub minutes: OffsetPart,
+    pub seconds: OffsetPart,
 }
 
 /// Whether a part of an offset is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum OffsetPart {
     Never,
     /// Where it is not zero.
     Some,
@@ -126,22 +126,22 @@ pub(super) enum Part {
 /// A pattern, ready for use.
 #[derive(Debug)]
 pub(super) struct Formatter {
-    pub items: Vec<Item>,
+    pub items: Vec<PatternItem>,
 }
 
 /// A pattern under construction, or an optional section of it.
 #[derive(Default)]
 struct Frame {
-    items: Vec<Item>,
+    items: Vec<PatternItem>,
     /// The number that leaves digits to those behind it.
     first: Option<usize>,
     pad: Option<usize>,
 }
 
 impl Frame {
-    fn push(&mut self, item: Item) {
+    fn push(&mut self, item: PatternItem) {
         let item = match self.pad.take() {
-            Some(n) => Item::Padded(n, Box::new(item)),
+            Some(n) => PatternItem::Padded(n, Box::new(item)),
             None => item,
         };
         self.items.push(item);
@@ -149,12 +149,12 @@ impl Frame {
     }
 
     /// Appends a number, which may stand in a row of numbers without anything between.
-    fn push_number(&mut self, mut item: Item) {
+    fn push_number(&mut self, mut item: PatternItem) {
         let padded = self.pad.is_some();
         let fixed = match &item {
-            Item::Number { min, max, sign: Sign::No, .. } if min == max => Some(*max),
-            Item::TwoDigits { .. } => Some(2),
-            Item::Fraction(digits, _) => Some(*digits),
+            PatternItem::Number { min, max, sign: Sign::No, .. } if min == max => Some(*max),
+            PatternItem::TwoDigits { .. } => Some(2),
+            PatternItem::Fraction(digits, _) => Some(*digits),
             _ => None,
         };
         let before = self.first.take();
@@ -179,8 +179,11 @@ impl Frame {
     }
 }
 
-fn adjacent(item: &mut Item, f: impl Fn(Adjacent) -> Adjacent) {
-    if let Item::Number { adjacent: a, .. } | Item::TwoDigits { adjacent: a, .. } | Item::Fraction(_, a) = item {
+fn adjacent(item: &mut PatternItem, f: impl Fn(Adjacent) -> Adjacent) {
+    if let PatternItem::Number { adjacent: a, .. }
+    | PatternItem::TwoDigits { adjacent: a, .. }
+    | PatternItem::Fraction(_, a) = item
+    {
         *a = f(*a);
     }
 }
@@ -227,7 +230,7 @@ impl Formatter {
                             None => return Err(wrong(start, "a quote opens and is not closed")),
                         }
                     }
-                    frame.push(Item::Text(if text.is_empty() { "'".to_string() } else { text }));
+                    frame.push(PatternItem::Text(if text.is_empty() { "'".to_string() } else { text }));
                     at += 1;
                 }
                 '[' => {
@@ -242,7 +245,7 @@ impl Formatter {
                 }
                 '{' | '}' | '#' => return Err(wrong(at, &format!("'{c}' is reserved; write it in quotes"))),
                 c => {
-                    frame.push(Item::Text(c.to_string()));
+                    frame.push(PatternItem::Text(c.to_string()));
                     at += 1;
                 }
             }
@@ -257,14 +260,14 @@ impl Formatter {
 fn close(frames: &mut Vec<Frame>) {
     let inner = frames.pop().map(|f| f.items).unwrap_or_default();
     if let (Some(outer), false) = (frames.last_mut(), inner.is_empty()) {
-        outer.push(Item::Optional(inner));
+        outer.push(PatternItem::Optional(inner));
     }
 }
 
 /// Appends what a letter stands for.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a letter")]
 fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
-    use Field as F;
+    use TimeField as F;
     let counts = |allowed: &[usize]| match allowed.contains(&n) {
         true => Ok(()),
         false => Err(match allowed {
@@ -273,28 +276,33 @@ fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
             [] => format!("'{letter}' cannot stand here"),
         }),
     };
-    let number =
-        |field: F, min: usize, max: usize, sign: Sign| Item::Number { field, min, max, sign, adjacent: Adjacent::None };
+    let number = |field: F, min: usize, max: usize, sign: Sign| PatternItem::Number {
+        field,
+        min,
+        max,
+        sign,
+        adjacent: Adjacent::None,
+    };
     // One letter takes as many digits as there are, two exactly two.
     let plain = |field: F| if n == 1 { number(field, 1, 19, Sign::Normal) } else { number(field, n, n, Sign::No) };
     let length = match n {
-        4 => Length::Full,
-        5 => Length::Narrow,
-        _ => Length::Short,
+        4 => NameLength::Full,
+        5 => NameLength::Narrow,
+        _ => NameLength::Short,
     };
     match letter {
         'u' | 'y' => {
             let f = if letter == 'u' { F::Year } else { F::YearOfEra };
             counts(&(1..=19).collect::<Vec<_>>())?;
             frame.push_number(match n {
-                2 => Item::TwoDigits { field: f, adjacent: Adjacent::None },
+                2 => PatternItem::TwoDigits { field: f, adjacent: Adjacent::None },
                 _ => number(f, n, 19, if n < 4 { Sign::Normal } else { Sign::Exceeds }),
             });
         }
         'Y' => {
             counts(&(1..=19).collect::<Vec<_>>())?;
             frame.push_number(match n {
-                2 => Item::TwoDigits { field: F::WeekYear, adjacent: Adjacent::None },
+                2 => PatternItem::TwoDigits { field: F::WeekYear, adjacent: Adjacent::None },
                 _ => number(F::WeekYear, n, 19, if n < 4 { Sign::Normal } else { Sign::Exceeds }),
             });
         }
@@ -307,26 +315,26 @@ fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
             };
             match letter {
                 'e' | 'c' if n < 3 => frame.push_number(number(F::LocalDayOfWeek, n, 2, Sign::No)),
-                'E' => frame.push(Item::Name { field: f, length }),
+                'E' => frame.push(PatternItem::Name { field: f, length }),
                 _ if n < 3 => frame.push_number(plain(f)),
-                _ => frame.push(Item::Name { field: f, length }),
+                _ => frame.push(PatternItem::Name { field: f, length }),
             }
         }
         'G' => {
             counts(&[1, 2, 3, 4, 5])?;
-            frame.push(Item::Name { field: F::Era, length });
+            frame.push(PatternItem::Name { field: F::Era, length });
         }
         'a' => {
             counts(&[1])?;
-            frame.push(Item::Name { field: F::Half, length: Length::Short });
+            frame.push(PatternItem::Name { field: F::Half, length: NameLength::Short });
         }
         'B' => {
             counts(&[1, 4, 5])?;
-            frame.push(Item::DayPeriod(length));
+            frame.push(PatternItem::DayPeriod(length));
         }
         'S' => {
             counts(&(1..=9).collect::<Vec<_>>())?;
-            frame.push_number(Item::Fraction(n, Adjacent::None));
+            frame.push_number(PatternItem::Fraction(n, Adjacent::None));
         }
         'F' => {
             counts(&[1])?;
@@ -368,35 +376,35 @@ fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
         }
         'V' => {
             counts(&[2])?;
-            frame.push(Item::Zone { id: true });
+            frame.push(PatternItem::Zone { id: true });
         }
         'v' => {
             counts(&[1, 4])?;
-            frame.push(Item::Zone { id: false });
+            frame.push(PatternItem::Zone { id: false });
         }
         'z' => {
             counts(&[1, 2, 3, 4])?;
-            frame.push(Item::Zone { id: false });
+            frame.push(PatternItem::Zone { id: false });
         }
         'O' => {
             counts(&[1, 4])?;
-            frame.push(Item::GmtOffset { long: n == 4 });
+            frame.push(PatternItem::GmtOffset { long: n == 4 });
         }
         'Z' => {
             counts(&[1, 2, 3, 4, 5])?;
-            let style = |colon, seconds| OffsetStyle { colon, minutes: Part::Always, seconds };
+            let style = |colon, seconds| OffsetStyle { colon, minutes: OffsetPart::Always, seconds };
             frame.push(match n {
-                4 => Item::GmtOffset { long: true },
-                5 => Item::Offset { style: style(true, Part::Some), none: "Z" },
-                _ => Item::Offset { style: style(false, Part::Never), none: "+0000" },
+                4 => PatternItem::GmtOffset { long: true },
+                5 => PatternItem::Offset { style: style(true, OffsetPart::Some), none: "Z" },
+                _ => PatternItem::Offset { style: style(false, OffsetPart::Never), none: "+0000" },
             });
         }
         'X' | 'x' => {
             counts(&[1, 2, 3, 4, 5])?;
             let style = OffsetStyle {
                 colon: n == 3 || n == 5,
-                minutes: if n == 1 { Part::Some } else { Part::Always },
-                seconds: if n >= 4 { Part::Some } else { Part::Never },
+                minutes: if n == 1 { OffsetPart::Some } else { OffsetPart::Always },
+                seconds: if n >= 4 { OffsetPart::Some } else { OffsetPart::Never },
             };
             let none = match (letter, n) {
                 ('X', _) => "Z",
@@ -404,7 +412,7 @@ fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
                 (_, 2 | 4) => "+0000",
                 _ => "+00:00",
             };
-            frame.push(Item::Offset { style, none });
+            frame.push(PatternItem::Offset { style, none });
         }
         c => return Err(format!("the letter '{c}' stands for nothing; write text in quotes")),
     }

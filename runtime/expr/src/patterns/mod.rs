@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::time::Zone;
+use weir_core::clock::Clock;
 
 /// A time without a zone: seconds since 1970-01-01T00:00 and nanoseconds.
 pub type Local = (i64, u32);
@@ -70,11 +71,12 @@ pub fn format_simple(pattern: &str, millis: i64, zone: &Zone) -> Result<String, 
 }
 
 /// Reads an instant in milliseconds by a pattern of `SimpleDateFormat`, from the begin of a text; none when it does not fit.
+/// A year of two digits lies within the hundred years that begin eighty years before the clock's.
 ///
 /// # Errors
 /// The words for the user when the pattern is none.
-pub fn parse_simple(pattern: &str, text: &str, zone: &Zone) -> Result<Option<i64>, String> {
-    Ok(SIMPLE.with(|last| last.get(pattern, Simple::new))?.parse(text, zone))
+pub fn parse_simple(pattern: &str, text: &str, zone: &Zone, clock: &dyn Clock) -> Result<Option<i64>, String> {
+    Ok(SIMPLE.with(|last| last.get(pattern, Simple::new))?.parse(text, zone, clock))
 }
 
 /// Whether a pattern is one by which a time without a zone can be written.

@@ -1,6 +1,8 @@
 //! Reads the fields of a time by a pattern of `DateTimeFormatter`.
 
-use super::formatter::{Adjacent, FIELDS, Field, Formatter, Item, Length, OffsetStyle, Part, Sign};
+use super::formatter::{
+    Adjacent, FIELDS, Formatter, NameLength, OffsetPart, OffsetStyle, PatternItem, Sign, TimeField,
+};
 use super::names::{self, DAYS, HALVES, MONTHS, QUARTERS};
 use crate::time::Zone;
 
@@ -13,14 +15,14 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    pub(super) fn get(&self, field: Field) -> Option<i64> {
+    pub(super) fn get(&self, field: TimeField) -> Option<i64> {
         self.values[field as usize]
     }
-    pub(super) fn take(&mut self, field: Field) -> Option<i64> {
+    pub(super) fn take(&mut self, field: TimeField) -> Option<i64> {
         self.values[field as usize].take()
     }
     /// Notes a field; none where it is another already.
-    pub(super) fn set(&mut self, field: Field, value: i64) -> Option<()> {
+    pub(super) fn set(&mut self, field: TimeField, value: i64) -> Option<()> {
         match self.values[field as usize].replace(value) {
             Some(before) if before != value => None,
             _ => Some(()),
@@ -34,38 +36,38 @@ pub(super) fn read(formatter: &Formatter, text: &str) -> Option<Fields> {
     (all(&formatter.items, text, 0, &mut fields)? == text.len()).then_some(fields)
 }
 
-fn all(items: &[Item], text: &str, at: usize, fields: &mut Fields) -> Option<usize> {
+fn all(items: &[PatternItem], text: &str, at: usize, fields: &mut Fields) -> Option<usize> {
     items.iter().try_fold(at, |at, item| one(item, text, at, fields))
 }
 
-fn one(item: &Item, text: &str, at: usize, fields: &mut Fields) -> Option<usize> {
+fn one(item: &PatternItem, text: &str, at: usize, fields: &mut Fields) -> Option<usize> {
     let rest = text.get(at..)?;
     match item {
-        Item::Text(t) => rest.starts_with(t.as_str()).then_some(at + t.len()),
-        Item::Number { field, min, max, sign, adjacent } => {
+        PatternItem::Text(t) => rest.starts_with(t.as_str()).then_some(at + t.len()),
+        PatternItem::Number { field, min, max, sign, adjacent } => {
             let (value, used) = number(rest, *min, *max, *sign, *adjacent)?;
             fields.set(*field, value)?;
             Some(at + used)
         }
-        Item::TwoDigits { field, adjacent } => {
+        PatternItem::TwoDigits { field, adjacent } => {
             let (value, used) = number(rest, 2, 2, Sign::No, *adjacent)?;
             fields.set(*field, 2000 + value)?;
             Some(at + used)
         }
-        Item::Fraction(most, _) => {
+        PatternItem::Fraction(most, _) => {
             if digits(rest, *most) < *most {
                 return None;
             }
             let value = rest[..*most].bytes().fold(0, |v, b| v * 10 + i64::from(b - b'0'));
-            fields.set(Field::Nano, value * 10i64.pow(9 - *most as u32))?;
+            fields.set(TimeField::Nano, value * 10i64.pow(9 - *most as u32))?;
             Some(at + most)
         }
-        Item::Name { field, length } => {
+        PatternItem::Name { field, length } => {
             let (value, used) = name(rest, *field, *length)?;
             fields.set(*field, value)?;
             Some(at + used)
         }
-        Item::DayPeriod(_) => {
+        PatternItem::DayPeriod(_) => {
             const PERIODS: [(&str, i64); 6] = [
                 ("in the afternoon", 15 * 60),
                 ("in the morning", 9 * 60),
@@ -78,13 +80,13 @@ fn one(item: &Item, text: &str, at: usize, fields: &mut Fields) -> Option<usize>
             fields.period = Some(*minutes);
             Some(at + name.len())
         }
-        Item::Offset { style, none } => {
+        PatternItem::Offset { style, none } => {
             if rest.starts_with(none) {
                 return Some(at + none.len());
             }
             Some(at + offset(rest, *style)?)
         }
-        Item::GmtOffset { long } => {
+        PatternItem::GmtOffset { long } => {
             let body = rest.strip_prefix("GMT")?;
             if !body.starts_with(['+', '-']) {
                 return Some(at + 3);
@@ -97,14 +99,14 @@ fn one(item: &Item, text: &str, at: usize, fields: &mut Fields) -> Option<usize>
             let used = if minutes.starts_with(':') && digits(&minutes[1..], 2) == 2 { 3 } else { 0 };
             (used == 3 || !long).then_some(at + 4 + hours + used)
         }
-        Item::Zone { id } => zone(rest, *id).map(|used| at + used),
-        Item::Padded(width, inner) => {
+        PatternItem::Zone { id } => zone(rest, *id).map(|used| at + used),
+        PatternItem::Padded(width, inner) => {
             let field = rest.get(..*width)?;
             let blanks = field.len() - field.trim_start_matches(' ').len();
             let end = all(std::slice::from_ref(inner), &text[..at + width], at + blanks, fields)?;
             (end == at + width).then_some(end)
         }
-        Item::Optional(items) => {
+        PatternItem::Optional(items) => {
             let mut inside = *fields;
             match all(items, text, at, &mut inside) {
                 Some(end) => {
@@ -151,28 +153,28 @@ fn number(text: &str, min: usize, max: usize, sign: Sign, adjacent: Adjacent) ->
 }
 
 /// A name's number and length, as it is written: case counts.
-fn name(text: &str, field: Field, length: Length) -> Option<(i64, usize)> {
+fn name(text: &str, field: TimeField, length: NameLength) -> Option<(i64, usize)> {
     let find = |names: &[&str], first: i64| {
         let shown = |n: &&str| match length {
-            Length::Full => n.len(),
+            NameLength::Full => n.len(),
             _ => 3.min(n.len()),
         };
         let at = names.iter().position(|n| text.starts_with(&n[..shown(n)]))?;
         Some((first + at as i64, shown(&names[at])))
     };
     match (field, length) {
-        (Field::Half, _) => find(&HALVES, 0),
-        (Field::Quarter, Length::Short) => {
+        (TimeField::Half, _) => find(&HALVES, 0),
+        (TimeField::Quarter, NameLength::Short) => {
             let n = text.strip_prefix('Q')?.bytes().next().filter(|b| (b'1'..=b'4').contains(b))?;
             Some((i64::from(n - b'0'), 2))
         }
-        (Field::Era, Length::Short) => find(&["BC", "AD"], 0),
-        (Field::Era, Length::Full) => find(&["Before Christ", "Anno Domini"], 0),
+        (TimeField::Era, NameLength::Short) => find(&["BC", "AD"], 0),
+        (TimeField::Era, NameLength::Full) => find(&["Before Christ", "Anno Domini"], 0),
         // One letter does not tell them apart.
-        (_, Length::Narrow) => None,
-        (Field::Month, _) => find(&MONTHS, 1),
-        (Field::DayOfWeek, _) => find(&DAYS, 1),
-        (Field::Quarter, _) => find(&QUARTERS, 1),
+        (_, NameLength::Narrow) => None,
+        (TimeField::Month, _) => find(&MONTHS, 1),
+        (TimeField::DayOfWeek, _) => find(&DAYS, 1),
+        (TimeField::Quarter, _) => find(&QUARTERS, 1),
         _ => None,
     }
 }
@@ -192,7 +194,7 @@ fn offset(text: &str, style: OffsetStyle) -> Option<usize> {
         let colon = usize::from(style.colon);
         let there = !style.colon || text.get(at..at + 1) == Some(":");
         match (part, there.then(|| pair(at + colon)).flatten()) {
-            (Part::Never, _) | (Part::Some, None) => break,
+            (OffsetPart::Never, _) | (OffsetPart::Some, None) => break,
             (_, Some(v)) if v < 60 => {
                 total += v * unit;
                 at += 2 + colon;

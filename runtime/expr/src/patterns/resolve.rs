@@ -1,7 +1,7 @@
 //! Makes a time of fields that were read, as Java's smart resolver does; what is missing is the begin of 1970.
 
 use super::Local;
-use super::formatter::Field as F;
+use super::formatter::TimeField as F;
 use super::read::Fields;
 use crate::time::{date, days};
 use chrono::Datelike;

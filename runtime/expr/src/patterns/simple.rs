@@ -4,6 +4,7 @@ use super::about;
 use super::julian;
 use super::names::{self, DAYS, HALVES, MONTHS};
 use crate::time::Zone;
+use weir_core::clock::Clock;
 
 const DAY: i64 = 86_400_000;
 
@@ -101,7 +102,7 @@ impl Simple {
     }
 
     /// Reads an instant in milliseconds.
-    pub(super) fn parse(&self, text: &str, zone: &Zone) -> Option<i64> {
+    pub(super) fn parse(&self, text: &str, zone: &Zone, clock: &dyn Clock) -> Option<i64> {
         let mut read = Read::default();
         let mut rest = text;
         for (i, token) in self.tokens.iter().enumerate() {
@@ -114,7 +115,7 @@ impl Simple {
                         Some(Token::Field(c, _)) => !"GEazZX".contains(*c),
                         _ => false,
                     };
-                    rest = take(*c, *n, touched, rest, zone, &mut read)?;
+                    rest = take(*c, *n, touched, rest, (zone, clock), &mut read)?;
                 }
             }
         }
@@ -207,7 +208,14 @@ fn name<'t>(text: &'t str, all: &[&str], short: usize) -> Option<(i64, &'t str)>
 }
 
 /// Reads what a letter stands for from the begin of a text; gives what is left.
-fn take<'t>(c: char, n: usize, touched: bool, text: &'t str, zone: &Zone, read: &mut Read) -> Option<&'t str> {
+fn take<'t>(
+    c: char,
+    n: usize,
+    touched: bool,
+    text: &'t str,
+    (zone, clock): (&Zone, &dyn Clock),
+    read: &mut Read,
+) -> Option<&'t str> {
     let text = text.trim_start_matches([' ', '\t']);
     match c {
         'G' => {
@@ -245,7 +253,7 @@ fn take<'t>(c: char, n: usize, touched: bool, text: &'t str, zone: &Zone, read: 
         'y' | 'Y' => {
             // Two digits are a year from 80 years ago to 19 years ahead.
             let two = n <= 2 && text.len() - rest.len() == 2 && v >= 0;
-            let year = if two { century(v) } else { v };
+            let year = if two { in_century(v, clock) } else { v };
             *(if c == 'y' { &mut read.year } else { &mut read.week_year }) = Some(year);
         }
         'M' | 'L' => read.month = Some(v),
@@ -263,9 +271,10 @@ fn take<'t>(c: char, n: usize, touched: bool, text: &'t str, zone: &Zone, read: 
     Some(rest)
 }
 
-fn century(v: i64) -> i64 {
-    use chrono::Datelike;
-    let start = i64::from(chrono::Utc::now().year()) - 80;
+/// The year that two digits stand for.
+fn in_century(v: i64, clock: &dyn Clock) -> i64 {
+    let (year, _, _) = julian::date(clock.now().div_euclid(DAY));
+    let start = year - 80;
     start - start % 100 + v + if v < start % 100 { 100 } else { 0 }
 }
 

@@ -1,7 +1,7 @@
 //! Writes a time without a zone by a pattern of `DateTimeFormatter`.
 
 use super::Local;
-use super::formatter::{Field, Formatter, Item, Length, Sign};
+use super::formatter::{Formatter, NameLength, PatternItem, Sign, TimeField};
 use super::names::{DAYS, HALVES, MONTHS, QUARTERS, day_period};
 use crate::time::date_time;
 use chrono::{Datelike, NaiveDateTime, Timelike};
@@ -10,10 +10,12 @@ const NO_ZONE: &str =
     "it asks for a zone or an offset, and this time has none (FROM_UNIXTIME writes times in the session's zone)";
 
 /// Whether a pattern can be written of every time without a zone.
-pub(super) fn check(items: &[Item]) -> Result<(), String> {
+pub(super) fn check(items: &[PatternItem]) -> Result<(), String> {
     items.iter().try_for_each(|item| match item {
-        Item::Offset { .. } | Item::GmtOffset { .. } | Item::Zone { .. } => Err(NO_ZONE.to_string()),
-        Item::Padded(_, inner) => check(std::slice::from_ref(inner)),
+        PatternItem::Offset { .. } | PatternItem::GmtOffset { .. } | PatternItem::Zone { .. } => {
+            Err(NO_ZONE.to_string())
+        }
+        PatternItem::Padded(_, inner) => check(std::slice::from_ref(inner)),
         _ => Ok(()),
     })
 }
@@ -25,25 +27,29 @@ pub(super) fn write(formatter: &Formatter, (seconds, nanos): Local) -> Result<St
     Ok(out)
 }
 
-fn all(items: &[Item], time: &NaiveDateTime, out: &mut String) -> Result<(), String> {
+fn all(items: &[PatternItem], time: &NaiveDateTime, out: &mut String) -> Result<(), String> {
     items.iter().try_for_each(|item| one(item, time, out))
 }
 
-fn one(item: &Item, time: &NaiveDateTime, out: &mut String) -> Result<(), String> {
+fn one(item: &PatternItem, time: &NaiveDateTime, out: &mut String) -> Result<(), String> {
     match item {
-        Item::Text(t) => out.push_str(t),
-        Item::Number { field, min, max, sign, .. } => number(*field, value(*field, time), *min, *max, *sign, out)?,
-        Item::TwoDigits { field, .. } => {
+        PatternItem::Text(t) => out.push_str(t),
+        PatternItem::Number { field, min, max, sign, .. } => {
+            number(*field, value(*field, time), *min, *max, *sign, out)?
+        }
+        PatternItem::TwoDigits { field, .. } => {
             let v = value(*field, time).abs() % 100;
             out.push_str(&format!("{v:02}"));
         }
-        Item::Fraction(digits, _) => out.push_str(&format!("{:09}", time.nanosecond())[..*digits]),
-        Item::Name { field, length } => out.push_str(&name(*field, value(*field, time), *length)),
-        Item::DayPeriod(length) => {
-            out.push_str(day_period(time.hour(), time.minute(), *length == Length::Narrow));
+        PatternItem::Fraction(digits, _) => out.push_str(&format!("{:09}", time.nanosecond())[..*digits]),
+        PatternItem::Name { field, length } => out.push_str(&name(*field, value(*field, time), *length)),
+        PatternItem::DayPeriod(length) => {
+            out.push_str(day_period(time.hour(), time.minute(), *length == NameLength::Narrow));
         }
-        Item::Offset { .. } | Item::GmtOffset { .. } | Item::Zone { .. } => return Err(NO_ZONE.to_string()),
-        Item::Padded(width, inner) => {
+        PatternItem::Offset { .. } | PatternItem::GmtOffset { .. } | PatternItem::Zone { .. } => {
+            return Err(NO_ZONE.to_string());
+        }
+        PatternItem::Padded(width, inner) => {
             let mut part = String::new();
             one(inner, time, &mut part)?;
             let length = part.chars().count();
@@ -54,7 +60,7 @@ fn one(item: &Item, time: &NaiveDateTime, out: &mut String) -> Result<(), String
             out.push_str(&part);
         }
         // A section that asks for what the time has not is left out.
-        Item::Optional(items) => {
+        PatternItem::Optional(items) => {
             let before = out.len();
             if check(items).is_ok() {
                 all(items, time, out)?;
@@ -66,7 +72,7 @@ fn one(item: &Item, time: &NaiveDateTime, out: &mut String) -> Result<(), String
     Ok(())
 }
 
-fn number(field: Field, v: i64, min: usize, max: usize, sign: Sign, out: &mut String) -> Result<(), String> {
+fn number(field: TimeField, v: i64, min: usize, max: usize, sign: Sign, out: &mut String) -> Result<(), String> {
     let digits = v.unsigned_abs().to_string();
     if digits.len() > max {
         return Err(format!("the number {v} of {field:?} is wider than {max} digits"));
@@ -82,26 +88,26 @@ fn number(field: Field, v: i64, min: usize, max: usize, sign: Sign, out: &mut St
     Ok(())
 }
 
-fn name(field: Field, v: i64, length: Length) -> String {
+fn name(field: TimeField, v: i64, length: NameLength) -> String {
     let of = |names: &[&str], at: i64| names.get(at as usize).copied().unwrap_or_default().to_string();
     let cut = |text: String| match length {
-        Length::Full => text,
-        Length::Short => text.chars().take(3).collect(),
-        Length::Narrow => text.chars().take(1).collect(),
+        NameLength::Full => text,
+        NameLength::Short => text.chars().take(3).collect(),
+        NameLength::Narrow => text.chars().take(1).collect(),
     };
     match field {
-        Field::Month => cut(of(&MONTHS, v - 1)),
-        Field::DayOfWeek => cut(of(&DAYS, v - 1)),
-        Field::Half => of(&HALVES, v),
-        Field::Quarter => match length {
-            Length::Full => of(&QUARTERS, v - 1),
-            Length::Short => format!("Q{v}"),
-            Length::Narrow => v.to_string(),
+        TimeField::Month => cut(of(&MONTHS, v - 1)),
+        TimeField::DayOfWeek => cut(of(&DAYS, v - 1)),
+        TimeField::Half => of(&HALVES, v),
+        TimeField::Quarter => match length {
+            NameLength::Full => of(&QUARTERS, v - 1),
+            NameLength::Short => format!("Q{v}"),
+            NameLength::Narrow => v.to_string(),
         },
-        Field::Era => match length {
-            Length::Full => of(&["Before Christ", "Anno Domini"], v),
-            Length::Short => of(&["BC", "AD"], v),
-            Length::Narrow => of(&["B", "A"], v),
+        TimeField::Era => match length {
+            NameLength::Full => of(&["Before Christ", "Anno Domini"], v),
+            NameLength::Short => of(&["BC", "AD"], v),
+            NameLength::Narrow => of(&["B", "A"], v),
         },
         _ => v.to_string(),
     }
@@ -114,7 +120,7 @@ fn week(day: i64, days_from_sunday: i64) -> i64 {
     (7 + offset + day - 1) / 7
 }
 
-fn value(field: Field, t: &NaiveDateTime) -> i64 {
+fn value(field: TimeField, t: &NaiveDateTime) -> i64 {
     let sunday = i64::from(t.weekday().num_days_from_sunday());
     let year = i64::from(t.year());
     let of_day = i64::from(t.num_seconds_from_midnight());
@@ -128,35 +134,35 @@ fn value(field: Field, t: &NaiveDateTime) -> i64 {
         if to_next + sunday < 7 { (year + 1, 1) } else { (year, week_now) }
     };
     match field {
-        Field::Era => i64::from(year > 0),
-        Field::Year => year,
-        Field::YearOfEra => {
+        TimeField::Era => i64::from(year > 0),
+        TimeField::Year => year,
+        TimeField::YearOfEra => {
             if year > 0 {
                 year
             } else {
                 1 - year
             }
         }
-        Field::WeekYear => week_of_year().0,
-        Field::DayOfYear => i64::from(t.ordinal()),
-        Field::Month => i64::from(t.month()),
-        Field::Day => i64::from(t.day()),
-        Field::Quarter => i64::from(t.month0() / 3 + 1),
-        Field::Week => week_of_year().1,
-        Field::WeekOfMonth => week(i64::from(t.day()), sunday),
-        Field::DayOfWeek => i64::from(t.weekday().number_from_monday()),
-        Field::LocalDayOfWeek => sunday + 1,
-        Field::DayOfWeekInMonth => (i64::from(t.day()) - 1) % 7 + 1,
-        Field::Half => i64::from(t.hour() / 12),
-        Field::Hour => i64::from(t.hour()),
-        Field::ClockHour => i64::from(if t.hour() == 0 { 24 } else { t.hour() }),
-        Field::HourOfHalf => i64::from(t.hour() % 12),
-        Field::ClockHourOfHalf => i64::from((t.hour() + 11) % 12 + 1),
-        Field::Minute => i64::from(t.minute()),
-        Field::Second => i64::from(t.second()),
-        Field::Nano => nanos,
-        Field::MilliOfDay => of_day * 1_000 + nanos / 1_000_000,
-        Field::NanoOfDay => of_day * 1_000_000_000 + nanos,
-        Field::ModifiedJulianDay => t.and_utc().timestamp().div_euclid(86_400) + 40_587,
+        TimeField::WeekYear => week_of_year().0,
+        TimeField::DayOfYear => i64::from(t.ordinal()),
+        TimeField::Month => i64::from(t.month()),
+        TimeField::Day => i64::from(t.day()),
+        TimeField::Quarter => i64::from(t.month0() / 3 + 1),
+        TimeField::Week => week_of_year().1,
+        TimeField::WeekOfMonth => week(i64::from(t.day()), sunday),
+        TimeField::DayOfWeek => i64::from(t.weekday().number_from_monday()),
+        TimeField::LocalDayOfWeek => sunday + 1,
+        TimeField::DayOfWeekInMonth => (i64::from(t.day()) - 1) % 7 + 1,
+        TimeField::Half => i64::from(t.hour() / 12),
+        TimeField::Hour => i64::from(t.hour()),
+        TimeField::ClockHour => i64::from(if t.hour() == 0 { 24 } else { t.hour() }),
+        TimeField::HourOfHalf => i64::from(t.hour() % 12),
+        TimeField::ClockHourOfHalf => i64::from((t.hour() + 11) % 12 + 1),
+        TimeField::Minute => i64::from(t.minute()),
+        TimeField::Second => i64::from(t.second()),
+        TimeField::Nano => nanos,
+        TimeField::MilliOfDay => of_day * 1_000 + nanos / 1_000_000,
+        TimeField::NanoOfDay => of_day * 1_000_000_000 + nanos,
+        TimeField::ModifiedJulianDay => t.and_utc().timestamp().div_euclid(86_400) + 40_587,
     }
 }

@@ -279,7 +279,7 @@ mod tests {
         use Aggregate::{Avg, StddevPop, Sum};
         for function in [Sum, Avg, StddevPop] {
             let error = take(&mut groups(function, 0, false, true), texts()).expect_err("texts");
-            assert_eq!(error.kind, weir_core::error::Kind::Internal, "{error}");
+            assert_eq!(error.kind, weir_core::error::ErrorKind::Internal, "{error}");
         }
         let going = |mut groups: Groups| {
             groups.grow(1);
@@ -291,7 +291,7 @@ mod tests {
         for function in [Aggregate::Min, Aggregate::LastValue, Aggregate::ArrayAgg] {
             assert!(going(groups(function.clone(), 0, false, true)).is_ok());
             let error = going(groups(function, 0, false, false)).expect_err("a row that goes");
-            assert_eq!(error.kind, weir_core::error::Kind::Internal, "{error}");
+            assert_eq!(error.kind, weir_core::error::ErrorKind::Internal, "{error}");
         }
     }
 }

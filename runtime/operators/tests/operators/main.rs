@@ -1,6 +1,7 @@
 //! Operators over a store in memory.
 
 mod aggregates;
+mod lookup;
 mod rank;
 mod support;
 mod time_to_live;

@@ -6,11 +6,11 @@ mod registry;
 mod schema;
 mod values;
 
-use super::{Decoder, Encoder, Failure, Format, IGNORE_ERRORS, Rows, decoders, encoders};
+use super::{DecodeError, Decoder, Encoder, Format, IGNORE_ERRORS, RowBuilder, decoders, encoders};
 use crate::options::TableSpec;
 use apache_avro::types::Value as Avro;
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
-use registry::Registry;
+use registry::SchemaRegistry;
 use std::sync::{Arc, OnceLock};
 use values::Written;
 use weir_core::descriptor::{Changelog, Descriptor};
@@ -19,7 +19,7 @@ use weir_core::{Batch, Error, Field, Result, RowKind, SqlType, Value, choice, op
 
 /// Which of the three formats records are in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Records {
+enum AvroVariant {
     Plain,
     Registered,
     Changes,
@@ -59,8 +59,8 @@ pub(super) const PLAIN: Format = Format {
 )",
         ..Descriptor::FORMAT
     },
-    decoder: |t| Ok(decoders(AvroReader::new(t, Records::Plain)?)),
-    encoder: |t| Ok(encoders(AvroWriter::new(t, Records::Plain)?)),
+    decoder: |t| Ok(decoders(AvroReader::new(t, AvroVariant::Plain)?)),
+    encoder: |t| Ok(encoders(AvroWriter::new(t, AvroVariant::Plain)?)),
     dialect: None,
     extension: "avro",
 };
@@ -85,8 +85,8 @@ pub(super) const CONFLUENT: Format = Format {
 )",
         ..Descriptor::FORMAT
     },
-    decoder: |t| Ok(decoders(AvroReader::new(t, Records::Registered)?)),
-    encoder: |t| Ok(encoders(AvroWriter::new(t, Records::Registered)?)),
+    decoder: |t| Ok(decoders(AvroReader::new(t, AvroVariant::Registered)?)),
+    encoder: |t| Ok(encoders(AvroWriter::new(t, AvroVariant::Registered)?)),
     dialect: None,
     extension: "avro",
 };
@@ -106,8 +106,8 @@ pub(super) const DEBEZIUM: Format = Format {
 )",
         ..Descriptor::FORMAT
     },
-    decoder: |t| Ok(decoders(AvroReader::new(t, Records::Changes)?)),
-    encoder: |t| Ok(encoders(AvroWriter::new(t, Records::Changes)?)),
+    decoder: |t| Ok(decoders(AvroReader::new(t, AvroVariant::Changes)?)),
+    encoder: |t| Ok(encoders(AvroWriter::new(t, AvroVariant::Changes)?)),
     dialect: None,
     extension: "avro",
 };
@@ -118,7 +118,7 @@ enum By {
     /// It does not: it is the table's.
     Table(Arc<Written>),
     /// By a number, behind a zero byte.
-    Registry(Arc<Registry>),
+    Registry(Arc<SchemaRegistry>),
 }
 
 /// What the three formats are made of.
@@ -136,8 +136,8 @@ pub(crate) struct AvroFormat {
 
 impl AvroFormat {
     /// From a table's options.
-    fn new(table: &TableSpec, kind: Records) -> Result<Self> {
-        let changes = kind == Records::Changes;
+    fn new(table: &TableSpec, kind: AvroVariant) -> Result<Self> {
+        let changes = kind == AvroVariant::Changes;
         let legacy = table.value(&LEGACY)?;
         let Encoding::Binary = table.value(&ENCODING)?;
         let row = schema::record(schema::RECORD, &table.schema.fields, legacy).map_err(|e| e.at(table.place))?;
@@ -161,10 +161,10 @@ impl AvroFormat {
         let parsed =
             Schema::parse_str(&text).map_err(|e| Error::script("no Avro schema").caused_by(e).at(table.place))?;
         let (by, subject) = match kind {
-            Records::Plain => (By::Table(Arc::new(Written::new(parsed))), None),
-            Records::Registered | Records::Changes => {
+            AvroVariant::Plain => (By::Table(Arc::new(Written::new(parsed))), None),
+            AvroVariant::Registered | AvroVariant::Changes => {
                 let subject = table.get(&SUBJECT)?.or_else(|| table.subject.clone());
-                (By::Registry(Arc::new(Registry::new(table)?)), subject)
+                (By::Registry(Arc::new(SchemaRegistry::new(table)?)), subject)
             }
         };
         let given = !changes && table.has(&SCHEMA);
@@ -181,12 +181,12 @@ pub(crate) struct AvroReader {
 }
 
 impl AvroReader {
-    fn new(table: &TableSpec, kind: Records) -> Result<Self> {
+    fn new(table: &TableSpec, kind: AvroVariant) -> Result<Self> {
         let ignore_errors = table.value(&IGNORE_ERRORS)?;
         Ok(AvroReader { format: AvroFormat::new(table, kind)?, fields: table.projected().fields, ignore_errors })
     }
 
-    fn read(&self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn read(&self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         if self.format.changes && record.is_empty() {
             // So Debezium follows up a row that goes.
             return Ok(());
@@ -199,7 +199,7 @@ impl AvroReader {
                         "it does not begin with a zero byte and a schema's number, as records of a schema registry do";
                     return Err(why.to_string().into());
                 };
-                (r.schema(u32::from_be_bytes([a, b, c, d])).map_err(Failure::Job)??, rest)
+                (r.schema(u32::from_be_bytes([a, b, c, d])).map_err(DecodeError::Job)??, rest)
             }
         };
         let wrong = |why: String| format!("it is not as its schema says: {why}");
@@ -214,7 +214,7 @@ impl AvroReader {
         Ok(())
     }
 
-    fn change(&self, value: &Avro, by: &Written, rows: &mut Rows) -> std::result::Result<(), String> {
+    fn change(&self, value: &Avro, by: &Written, rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let ty = SqlType::from(weir_core::TypeKind::Row(self.fields.clone()));
         let envelope = [("before", ty.clone()), ("after", ty), ("op", SqlType::STRING)].map(|(n, t)| Field::new(n, t));
         let found = values::row(value, &by.schema, by, &envelope)?;
@@ -239,7 +239,7 @@ impl AvroReader {
 }
 
 impl Decoder for AvroReader {
-    fn record(&mut self, record: &[u8], rows: &mut Rows) -> std::result::Result<(), Failure> {
+    fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         let height = rows.height;
         let read = self.read(record, rows);
         rows.ignoring(height, read, self.ignore_errors)
@@ -257,7 +257,7 @@ pub(crate) struct AvroWriter {
 }
 
 impl AvroWriter {
-    fn new(table: &TableSpec, kind: Records) -> Result<Self> {
+    fn new(table: &TableSpec, kind: AvroVariant) -> Result<Self> {
         let format = AvroFormat::new(table, kind)?;
         let schema = Schema::parse_str(&format.text).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         if matches!(format.by, By::Registry(_)) && format.subject.is_none() {
@@ -283,8 +283,7 @@ impl Encoder for AvroWriter {
             out.extend_from_slice(&id.to_be_bytes());
         }
         let values: Vec<Value<'_>> = columns.iter().map(|c| Value::read(batch.data.column(*c), row)).collect();
-        let no_fit = |why: String| Error::data(format!("a row does not fit the Avro schema: {why}"));
-        let record = values::to_record(values.iter().zip(&self.fields), self.format.legacy).map_err(no_fit)?;
+        let record = values::to_record(values.iter().zip(&self.fields), self.format.legacy)?;
         let record = if self.format.changes {
             let (some, none) = (Avro::Union(1, Box::new(record)), Avro::Union(0, Box::new(Avro::Null)));
             let comes = batch.kind(row).sign() > 0;
@@ -295,7 +294,7 @@ impl Encoder for AvroWriter {
             record
         };
         let record = if self.format.given { record.resolve(&self.schema) } else { Ok(record) };
-        let datum = record.and_then(|r| to_avro_datum(&self.schema, r)).map_err(|e| no_fit(e.to_string()))?;
+        let datum = record.and_then(|r| to_avro_datum(&self.schema, r)).map_err(values::no_fit)?;
         out.extend_from_slice(&datum);
         Ok(())
     }

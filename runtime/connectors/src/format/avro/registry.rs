@@ -11,10 +11,10 @@ use weir_core::thread::locked;
 use weir_core::{Error, Result, options};
 
 /// A registry, asked once for each schema.
-pub(super) struct Registry {
+pub(super) struct SchemaRegistry {
     http: Http,
     url: String,
-    known: Mutex<HashMap<u32, Found>>,
+    known: Mutex<HashMap<u32, FetchedSchema>>,
 }
 
 options! {
@@ -28,9 +28,9 @@ pub(super) const IDLE: &[OptionSpec] =
     &[OptionSpec::idle("basic-auth.credentials-source", "`basic-auth.user-info` is where the user stands").how()];
 
 /// A schema, or why there is none that helps.
-type Found = std::result::Result<Arc<Written>, String>;
+type FetchedSchema = std::result::Result<Arc<Written>, String>;
 
-impl Registry {
+impl SchemaRegistry {
     /// The registry that a table's options name.
     pub fn new(table: &TableSpec) -> Result<Self> {
         let url = table.value(&URL)?.trim_end_matches('/').to_string();
@@ -40,10 +40,10 @@ impl Registry {
             return Err(Error::script(e).at(table.place_of(&URL)).hint("it is like http://registry:8081"));
         };
         let what = format!("the schema registry at {}", parsed.host_str().unwrap_or_default());
-        Ok(Registry { http: Http::new(table, what)?, url, known: Mutex::default() })
+        Ok(SchemaRegistry { http: Http::new(table, what)?, url, known: Mutex::default() })
     }
 
-    fn refused(&self, what: &str, answer: &crate::http::Answer) -> Error {
+    fn refused(&self, what: &str, answer: &crate::http::HttpResponse) -> Error {
         let e = Error::script(format!("the schema registry refuses {what}: {}", answer.shown()));
         match answer.status {
             401 | 403 => {
@@ -61,7 +61,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the registry cannot be asked.
-    pub fn schema(&self, id: u32) -> Result<Found> {
+    pub fn schema(&self, id: u32) -> Result<FetchedSchema> {
         if let Some(found) = locked(&self.known).get(&id) {
             return Ok(found.clone());
         }
@@ -92,6 +92,7 @@ impl Registry {
         if !answer.good() {
             return Err(self.refused(&format!("a schema for '{subject}'"), &answer));
         }
+        // What is no JSON has no id either, and is shown.
         let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
         json["id"]
             .as_u64()
@@ -100,7 +101,7 @@ impl Registry {
     }
 }
 
-fn parsed(id: u32, body: &str) -> Found {
+fn parsed(id: u32, body: &str) -> FetchedSchema {
     let json: serde_json::Value = serde_json::from_str(body).map_err(|e| format!("schema {id}: {e}"))?;
     if let Some(other) = json["schemaType"].as_str().filter(|t| *t != "AVRO") {
         return Err(format!("schema {id} is {other}, not Avro"));

@@ -5,7 +5,7 @@ use apache_avro::schema::{Name, Schema};
 use apache_avro::types::Value as Avro;
 use arrow::datatypes::i256;
 use std::collections::HashMap;
-use weir_core::{Field, SqlType, TypeKind, Value};
+use weir_core::{Error, Field, SqlType, TypeKind, Value};
 use weir_expr::arith::{fits, rescale};
 
 const DAY: i64 = 86_400_000;
@@ -87,7 +87,7 @@ pub(super) fn from_avro(v: &Avro, by: &Schema, all: &Written, ty: &SqlType) -> R
         },
         (TypeKind::Boolean, Avro::Boolean(b)) => Value::Bool(*b),
         (TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int | TypeKind::BigInt, Avro::Int(_) | Avro::Long(_)) => {
-            let i = long(v).unwrap_or_default();
+            let i = long(v).ok_or_else(wrong)?;
             if !whole(i) {
                 return Err(wrong());
             }
@@ -110,14 +110,14 @@ pub(super) fn from_avro(v: &Avro, by: &Schema, all: &Written, ty: &SqlType) -> R
         (TypeKind::Float, Avro::Int(i)) => Value::Float(*i as f32),
         (TypeKind::Double, Avro::Double(d)) => Value::Double(*d),
         (TypeKind::Double, Avro::Float(f)) => Value::Double(f64::from(*f)),
-        (TypeKind::Double, Avro::Int(_) | Avro::Long(_)) => Value::Double(long(v).unwrap_or_default() as f64),
+        (TypeKind::Double, Avro::Int(_) | Avro::Long(_)) => Value::Double(long(v).ok_or_else(wrong)? as f64),
         (TypeKind::Decimal(p, s), Avro::Decimal(d)) => {
             let Schema::Decimal(written) = by else { return Err(wrong()) };
             let number = big(d).ok_or_else(wrong)?;
             Value::Decimal(decimal(number, written.scale as u8, *p, *s).ok_or_else(wrong)?, *s)
         }
         (TypeKind::Decimal(p, s), Avro::Int(_) | Avro::Long(_)) => {
-            let number = i128::from(long(v).unwrap_or_default());
+            let number = i128::from(long(v).ok_or_else(wrong)?);
             Value::Decimal(decimal(number, 0, *p, *s).ok_or_else(wrong)?, *s)
         }
         (TypeKind::Char(_) | TypeKind::Varchar(_), Avro::String(s) | Avro::Enum(_, s)) => Value::string(s.clone()),
@@ -192,17 +192,24 @@ fn big(d: &Decimal) -> Option<i128> {
     Some(i128::from_be_bytes(all))
 }
 
+/// The error of a row that the schema has no place for.
+pub(super) fn no_fit(why: impl std::fmt::Display) -> Error {
+    Error::data(format!("a row does not fit the Avro schema: {why}"))
+}
+
 /// A value in the schema that [`super::schema::of`] makes of its type.
 ///
 /// # Errors
-/// When a map has a NULL key.
-pub(super) fn to_avro(v: &Value<'_>, ty: &SqlType, legacy: bool) -> Result<Avro, String> {
+/// When a map has a NULL key; an internal error when the value is not of the type.
+pub(super) fn to_avro(v: &Value<'_>, ty: &SqlType, legacy: bool) -> weir_core::Result<Avro> {
+    let mistaken = || Error::internal(format!("a value that is no {} is written as one: {v:?}", ty.kind));
+    let int = |i: i64| i32::try_from(i).map_err(|_| mistaken());
     let plain = match (v, &ty.kind) {
         (Value::Null, TypeKind::Null) => return Ok(Avro::Null),
         (Value::Null, _) => return Ok(if ty.nullable { Avro::Union(0, Box::new(Avro::Null)) } else { Avro::Null }),
         (Value::Bool(b), _) => Avro::Boolean(*b),
         (Value::Int(i), TypeKind::BigInt) => Avro::Long(*i),
-        (Value::Int(i), _) => Avro::Int(*i as i32),
+        (Value::Int(i), _) => Avro::Int(int(*i)?),
         (Value::Float(f), _) => Avro::Float(*f),
         (Value::Double(d), _) => Avro::Double(*d),
         (Value::Decimal(d, _), _) => Avro::Decimal(Decimal::from(d.to_be_bytes())),
@@ -226,20 +233,23 @@ pub(super) fn to_avro(v: &Value<'_>, ty: &SqlType, legacy: bool) -> Result<Avro,
         }
         (Value::Map(items), TypeKind::Map(_, e)) => {
             let entry = |(k, v): &(Value<'_>, Value<'_>)| Ok((key(k)?, to_avro(v, e, legacy)?));
-            Avro::Map(items.iter().map(entry).collect::<Result<_, String>>()?)
+            Avro::Map(items.iter().map(entry).collect::<weir_core::Result<_>>()?)
         }
-        (Value::Map(items), _) => {
-            let entry = |(k, v): &(Value<'_>, Value<'_>)| Ok((key(k)?, Avro::Int(v.as_i64().unwrap_or(0) as i32)));
-            Avro::Map(items.iter().map(entry).collect::<Result<_, String>>()?)
+        (Value::Map(items), TypeKind::Multiset(_)) => {
+            let entry = |(k, count): &(Value<'_>, Value<'_>)| {
+                let count = count.as_i64().ok_or_else(mistaken)?;
+                Ok((key(k)?, Avro::Int(int(count)?)))
+            };
+            Avro::Map(items.iter().map(entry).collect::<weir_core::Result<_>>()?)
         }
         (Value::Row(items), TypeKind::Row(fields)) => to_record(items.iter().zip(fields), legacy)?,
-        _ => Avro::Null,
+        _ => return Err(mistaken()),
     };
     Ok(if ty.nullable { Avro::Union(1, Box::new(plain)) } else { plain })
 }
 
-fn key(v: &Value<'_>) -> Result<String, String> {
-    v.as_str().map(str::to_string).ok_or_else(|| "a map has a NULL key, which Avro's have not".to_string())
+fn key(v: &Value<'_>) -> weir_core::Result<String> {
+    v.as_str().map(str::to_string).ok_or_else(|| no_fit("a map has a NULL key, which Avro's have not"))
 }
 
 /// Values with their fields as a record.
@@ -249,7 +259,7 @@ fn key(v: &Value<'_>) -> Result<String, String> {
 pub(super) fn to_record<'a>(
     items: impl Iterator<Item = (&'a Value<'a>, &'a Field)>,
     legacy: bool,
-) -> Result<Avro, String> {
+) -> weir_core::Result<Avro> {
     let fields = items.map(|(v, f)| Ok((f.name.clone(), to_avro(v, &f.ty, legacy)?)));
-    Ok(Avro::Record(fields.collect::<Result<_, String>>()?))
+    Ok(Avro::Record(fields.collect::<weir_core::Result<_>>()?))
 }

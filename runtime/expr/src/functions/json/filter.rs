@@ -1,8 +1,8 @@
 //! Filters of JSON paths: `?(@.price < 10 && @.category == 'fiction')`.
 
 use super::double_of;
-use super::tree::{Filter, Operand, Operator, Path};
-use crate::functions::pattern::{Kind, Pattern};
+use super::tree::{FilterOperator, Operand, Path, PathFilter};
+use crate::functions::pattern::{Pattern, PatternKind};
 use crate::json;
 use serde_json::Value as Json;
 use std::cmp::Ordering;
@@ -14,60 +14,60 @@ const MOST_DEEP: usize = 100;
 type ReadPath<'a> = dyn Fn(&str) -> Result<Path, String> + 'a;
 
 /// What a path finds; nothing where it leads nowhere.
-type Found<'a> = dyn Fn(&Path) -> Option<Json> + 'a;
+type Resolve<'a> = dyn Fn(&Path) -> Option<Json> + 'a;
 
-impl Operator {
-    fn named(name: &str) -> Option<Operator> {
+impl FilterOperator {
+    fn named(name: &str) -> Option<FilterOperator> {
         Some(match name.to_ascii_uppercase().as_str() {
-            "==" | "=" | "===" => Operator::Equal,
-            "!=" | "!==" | "<>" => Operator::NotEqual,
-            "<" => Operator::Less,
-            "<=" => Operator::LessOrEqual,
-            ">" => Operator::Greater,
-            ">=" => Operator::GreaterOrEqual,
-            "=~" => Operator::Matches,
-            "IN" => Operator::In,
-            "NIN" => Operator::NotIn,
-            "CONTAINS" => Operator::Contains,
-            "SIZE" => Operator::Size,
-            "EMPTY" => Operator::Empty,
-            "SUBSETOF" => Operator::SubsetOf,
-            "ANYOF" => Operator::AnyOf,
-            "NONEOF" => Operator::NoneOf,
-            "ALL" => Operator::All,
+            "==" | "=" | "===" => FilterOperator::Equal,
+            "!=" | "!==" | "<>" => FilterOperator::NotEqual,
+            "<" => FilterOperator::Less,
+            "<=" => FilterOperator::LessOrEqual,
+            ">" => FilterOperator::Greater,
+            ">=" => FilterOperator::GreaterOrEqual,
+            "=~" => FilterOperator::Matches,
+            "IN" => FilterOperator::In,
+            "NIN" => FilterOperator::NotIn,
+            "CONTAINS" => FilterOperator::Contains,
+            "SIZE" => FilterOperator::Size,
+            "EMPTY" => FilterOperator::Empty,
+            "SUBSETOF" => FilterOperator::SubsetOf,
+            "ANYOF" => FilterOperator::AnyOf,
+            "NONEOF" => FilterOperator::NoneOf,
+            "ALL" => FilterOperator::All,
             _ => return None,
         })
     }
 }
 
-impl Filter {
+impl PathFilter {
     /// Reads a filter from its opening parenthesis on; gives it with the place behind the closing one. `paths` reads the paths in
     /// it.
-    pub(super) fn parse(chars: &[char], open: usize, paths: &ReadPath<'_>) -> Result<(Filter, usize), String> {
+    pub(super) fn parse(chars: &[char], open: usize, paths: &ReadPath<'_>) -> Result<(PathFilter, usize), String> {
         let mut reader = FilterParser { chars, at: open, paths };
         let filter = reader.operand(0)?;
         Ok((filter, reader.at))
     }
 
     /// Whether a node passes; `value` says what a path finds there.
-    pub(super) fn holds(&self, value: &Found<'_>) -> bool {
+    pub(super) fn holds(&self, value: &Resolve<'_>) -> bool {
         match self {
-            Filter::And(a, b) => a.holds(value) && b.holds(value),
-            Filter::Or(a, b) => a.holds(value) || b.holds(value),
-            Filter::Not(f) => !f.holds(value),
-            Filter::Exists(path) => value(path).is_some(),
-            Filter::Relation(left, operator, right) => relation(left, *operator, right, value),
+            PathFilter::And(a, b) => a.holds(value) && b.holds(value),
+            PathFilter::Or(a, b) => a.holds(value) || b.holds(value),
+            PathFilter::Not(f) => !f.holds(value),
+            PathFilter::Exists(path) => value(path).is_some(),
+            PathFilter::Relation(left, operator, right) => relation(left, *operator, right, value),
         }
     }
 }
 
-fn relation(left: &Operand, operator: Operator, right: &Operand, found: &Found<'_>) -> bool {
+fn relation(left: &Operand, operator: FilterOperator, right: &Operand, found: &Resolve<'_>) -> bool {
     let value = |o: &Operand| match o {
         Operand::Path(p) => found(p),
         Operand::Json(j) => Some(j.clone()),
         Operand::Pattern(_) => None,
     };
-    if operator == Operator::Matches {
+    if operator == FilterOperator::Matches {
         let (pattern, text) = match (left, right) {
             (Operand::Pattern(p), o) | (o, Operand::Pattern(p)) => (p, value(o)),
             _ => return false,
@@ -83,20 +83,20 @@ fn relation(left: &Operand, operator: Operator, right: &Operand, found: &Found<'
     let (left, right) = (value(left), value(right));
     let among = |item: &Json, list: &Json| list.as_array().is_some_and(|l| l.iter().any(|i| equal(i, item)));
     match (operator, &left, &right) {
-        (Operator::Equal, None, None) => true,
-        (Operator::Equal, Some(a), Some(b)) => equal(a, b),
-        (Operator::NotEqual, Some(a), Some(b)) => !equal(a, b),
-        (Operator::NotEqual, a, b) => a.is_some() != b.is_some(),
-        (Operator::NotIn, Some(a), Some(b)) => !among(a, b),
+        (FilterOperator::Equal, None, None) => true,
+        (FilterOperator::Equal, Some(a), Some(b)) => equal(a, b),
+        (FilterOperator::NotEqual, Some(a), Some(b)) => !equal(a, b),
+        (FilterOperator::NotEqual, a, b) => a.is_some() != b.is_some(),
+        (FilterOperator::NotIn, Some(a), Some(b)) => !among(a, b),
         (_, None, _) | (_, _, None) => false,
-        (Operator::Less, Some(a), Some(b)) => order(a, b) == Some(Ordering::Less),
-        (Operator::LessOrEqual, Some(a), Some(b)) => order(a, b).is_some_and(Ordering::is_le),
-        (Operator::Greater, Some(a), Some(b)) => order(a, b) == Some(Ordering::Greater),
-        (Operator::GreaterOrEqual, Some(a), Some(b)) => order(a, b).is_some_and(Ordering::is_ge),
-        (Operator::In, Some(a), Some(b)) => among(a, b),
-        (Operator::Contains, Some(Json::String(a)), Some(Json::String(b))) => a.contains(b.as_str()),
-        (Operator::Contains, Some(a), Some(b)) => among(b, a),
-        (Operator::Size, Some(a), Some(b)) => {
+        (FilterOperator::Less, Some(a), Some(b)) => order(a, b) == Some(Ordering::Less),
+        (FilterOperator::LessOrEqual, Some(a), Some(b)) => order(a, b).is_some_and(Ordering::is_le),
+        (FilterOperator::Greater, Some(a), Some(b)) => order(a, b) == Some(Ordering::Greater),
+        (FilterOperator::GreaterOrEqual, Some(a), Some(b)) => order(a, b).is_some_and(Ordering::is_ge),
+        (FilterOperator::In, Some(a), Some(b)) => among(a, b),
+        (FilterOperator::Contains, Some(Json::String(a)), Some(Json::String(b))) => a.contains(b.as_str()),
+        (FilterOperator::Contains, Some(a), Some(b)) => among(b, a),
+        (FilterOperator::Size, Some(a), Some(b)) => {
             let size = match a {
                 Json::String(s) => s.encode_utf16().count(),
                 Json::Array(l) => l.len(),
@@ -104,7 +104,7 @@ fn relation(left: &Operand, operator: Operator, right: &Operand, found: &Found<'
             };
             double_of(b) == Some(size as f64)
         }
-        (Operator::Empty, Some(a), Some(b)) => {
+        (FilterOperator::Empty, Some(a), Some(b)) => {
             let empty = match a {
                 Json::String(s) => s.is_empty(),
                 Json::Array(l) => l.is_empty(),
@@ -113,10 +113,10 @@ fn relation(left: &Operand, operator: Operator, right: &Operand, found: &Found<'
             };
             b.as_bool() == Some(empty)
         }
-        (Operator::SubsetOf, Some(Json::Array(a)), Some(b)) => a.iter().all(|i| among(i, b)),
-        (Operator::AnyOf, Some(Json::Array(a)), Some(b)) => a.iter().any(|i| among(i, b)),
-        (Operator::NoneOf, Some(Json::Array(a)), Some(b)) => !a.iter().any(|i| among(i, b)),
-        (Operator::All, Some(a), Some(Json::Array(b))) => b.iter().all(|i| among(i, a)),
+        (FilterOperator::SubsetOf, Some(Json::Array(a)), Some(b)) => a.iter().all(|i| among(i, b)),
+        (FilterOperator::AnyOf, Some(Json::Array(a)), Some(b)) => a.iter().any(|i| among(i, b)),
+        (FilterOperator::NoneOf, Some(Json::Array(a)), Some(b)) => !a.iter().any(|i| among(i, b)),
+        (FilterOperator::All, Some(a), Some(Json::Array(b))) => b.iter().all(|i| among(i, a)),
         _ => false,
     }
 }
@@ -160,30 +160,30 @@ impl FilterParser<'_> {
         there
     }
 
-    fn any(&mut self, depth: usize) -> Result<Filter, String> {
+    fn any(&mut self, depth: usize) -> Result<PathFilter, String> {
         let mut left = self.every(depth)?;
         while self.take("||") {
-            left = Filter::Or(Box::new(left), Box::new(self.every(depth)?));
+            left = PathFilter::Or(Box::new(left), Box::new(self.every(depth)?));
         }
         Ok(left)
     }
 
-    fn every(&mut self, depth: usize) -> Result<Filter, String> {
+    fn every(&mut self, depth: usize) -> Result<PathFilter, String> {
         let mut left = self.operand(depth)?;
         while self.take("&&") {
-            left = Filter::And(Box::new(left), Box::new(self.operand(depth)?));
+            left = PathFilter::And(Box::new(left), Box::new(self.operand(depth)?));
         }
         Ok(left)
     }
 
-    fn operand(&mut self, depth: usize) -> Result<Filter, String> {
+    fn operand(&mut self, depth: usize) -> Result<PathFilter, String> {
         if depth > MOST_DEEP {
             return self.wrong("too many parentheses");
         }
         match self.peek() {
             Some('!') => {
                 self.at += 1;
-                Ok(Filter::Not(Box::new(self.operand(depth + 1)?)))
+                Ok(PathFilter::Not(Box::new(self.operand(depth + 1)?)))
             }
             Some('(') => {
                 self.at += 1;
@@ -197,11 +197,11 @@ impl FilterParser<'_> {
         }
     }
 
-    fn relation(&mut self) -> Result<Filter, String> {
+    fn relation(&mut self) -> Result<PathFilter, String> {
         let left = self.value()?;
         if matches!(self.peek(), Some(')' | '&' | '|') | None) {
             return match left {
-                Operand::Path(p) => Ok(Filter::Exists(p)),
+                Operand::Path(p) => Ok(PathFilter::Exists(p)),
                 _ => self.wrong("no operator"),
             };
         }
@@ -210,11 +210,11 @@ impl FilterParser<'_> {
         let sign = self.chars.get(from).is_some_and(signs);
         let length = self.chars[from..].iter().take_while(|c| if sign { signs(c) } else { c.is_alphabetic() }).count();
         let name: String = self.chars[from..from + length].iter().collect();
-        let Some(operator) = Operator::named(&name) else {
+        let Some(operator) = FilterOperator::named(&name) else {
             return self.wrong("no operator that there is");
         };
         self.at += length;
-        Ok(Filter::Relation(left, operator, self.value()?))
+        Ok(PathFilter::Relation(left, operator, self.value()?))
     }
 
     /// What stands up to a place, which is gone to.
@@ -293,7 +293,7 @@ impl FilterParser<'_> {
                 self.at += flags.len();
                 let inner = &text[1..text.len() - 1];
                 let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
-                let pattern = Pattern::new(&format!("{flags}{inner}"), Kind::Whole);
+                let pattern = Pattern::new(&format!("{flags}{inner}"), PatternKind::Whole);
                 Operand::Pattern(pattern.map_err(|e| format!("/{inner}/: {e}"))?)
             }
             '[' | '{' => {

@@ -2,7 +2,7 @@
 //! whether all before it leads to one node.
 
 use super::call::call;
-use super::tree::{Argument, Filter, Path, Step};
+use super::tree::{Argument, Path, PathFilter, PathStep};
 use serde_json::Value as Json;
 
 /// A path leads nowhere.
@@ -12,7 +12,7 @@ pub(super) struct Nowhere;
 /// What a path finds from a node on: the node, or for a path that can lead to many, an array of them. Lax paths give null or an
 /// empty array where strict ones lead nowhere.
 pub(super) fn find(path: &Path, node: &Json, root: &Json, lax: bool) -> Result<Json, Nowhere> {
-    let mut search = Search { path, root, lax, found: vec![] };
+    let mut search = PathSearch { path, root, lax, found: vec![] };
     let outcome = search.from(0, node);
     let found = search.found;
     let definite = path.definite();
@@ -28,14 +28,14 @@ pub(super) fn find(path: &Path, node: &Json, root: &Json, lax: bool) -> Result<J
     }
 }
 
-struct Search<'a> {
+struct PathSearch<'a> {
     path: &'a Path,
     root: &'a Json,
     lax: bool,
     found: Vec<Json>,
 }
 
-impl Search<'_> {
+impl PathSearch<'_> {
     /// Whether all steps before this one lead to one node.
     fn single_before(&self, step: usize) -> bool {
         (0..step).all(|s| self.path.single(s))
@@ -54,7 +54,7 @@ impl Search<'_> {
         // Not to be found behind a choice, or in lax mode, is no error.
         let missing = |s: &Self| if s.lax || !s.single_before(step) { Ok(()) } else { Err(Nowhere) };
         match next {
-            Step::Names(names) => {
+            PathStep::Names(names) => {
                 let Json::Object(fields) = node else {
                     return missing(self);
                 };
@@ -72,7 +72,7 @@ impl Search<'_> {
                 }
                 Ok(())
             }
-            Step::All => match node {
+            PathStep::All => match node {
                 Json::Object(fields) => fields.values().try_for_each(|j| self.from(step + 1, j)),
                 Json::Array(items) => {
                     for j in items {
@@ -84,21 +84,21 @@ impl Search<'_> {
                 _ if self.last(step) => Ok(()),
                 _ => Err(Nowhere),
             },
-            Step::Indices(_) | Step::Slice(..) => {
+            PathStep::Indices(_) | PathStep::Slice(..) => {
                 let Json::Array(items) = node else {
                     return missing(self);
                 };
                 let length = items.len() as i64;
                 let place = |i: i64| if i < 0 { length + i } else { i };
                 match next {
-                    Step::Indices(indices) => {
+                    PathStep::Indices(indices) => {
                         for i in indices {
                             if let Some(j) = usize::try_from(place(*i)).ok().and_then(|i| items.get(i)) {
                                 self.from(step + 1, j)?;
                             }
                         }
                     }
-                    Step::Slice(from, to) => {
+                    PathStep::Slice(from, to) => {
                         let from = place(from.unwrap_or(0)).clamp(0, length) as usize;
                         let to = to.map_or(length, place).clamp(0, length) as usize;
                         for j in items.get(from..to).unwrap_or_default() {
@@ -109,7 +109,7 @@ impl Search<'_> {
                 }
                 Ok(())
             }
-            Step::Filter(filter) => match node {
+            PathStep::Filter(filter) => match node {
                 Json::Object(_) => {
                     if self.passes(filter, node) {
                         self.from(step + 1, node)?;
@@ -127,8 +127,8 @@ impl Search<'_> {
                 _ if self.single_before(step) => Err(Nowhere),
                 _ => Ok(()),
             },
-            Step::Scan => self.scan(step + 1, node),
-            Step::Call(name, arguments) => {
+            PathStep::Scan => self.scan(step + 1, node),
+            PathStep::Call(name, arguments) => {
                 let result = self.call(name, arguments, node)?;
                 self.from(step + 1, &result)
             }
@@ -136,19 +136,19 @@ impl Search<'_> {
     }
 
     /// Whether a node passes a filter, whose paths begin at the node or at the document.
-    fn passes(&self, filter: &Filter, node: &Json) -> bool {
+    fn passes(&self, filter: &PathFilter, node: &Json) -> bool {
         filter.holds(&|path| find(path, if path.root { self.root } else { node }, self.root, false).ok())
     }
 
     /// Tries a step at a node and at all below it.
     fn scan(&mut self, step: usize, node: &Json) -> Result<(), Nowhere> {
         let fits = match (&self.path.steps.get(step), node) {
-            (Some(Step::Names(names)), Json::Object(fields)) => {
+            (Some(PathStep::Names(names)), Json::Object(fields)) => {
                 names.len() > 1 || names.iter().all(|n| fields.contains_key(n))
             }
-            (Some(Step::Indices(_) | Step::Slice(..)), Json::Array(_)) => true,
-            (Some(Step::All), Json::Object(_) | Json::Array(_)) => true,
-            (Some(Step::Filter(f)), Json::Object(_) | Json::Array(_)) => self.passes(f, node),
+            (Some(PathStep::Indices(_) | PathStep::Slice(..)), Json::Array(_)) => true,
+            (Some(PathStep::All), Json::Object(_) | Json::Array(_)) => true,
+            (Some(PathStep::Filter(f)), Json::Object(_) | Json::Array(_)) => self.passes(f, node),
             _ => false,
         };
         if fits {

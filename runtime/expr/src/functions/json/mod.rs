@@ -132,7 +132,7 @@ fn number_text(n: &str) -> String {
     format!("{sign}{first}{point}{rest}E{adjusted:+}")
 }
 
-enum Found {
+enum PathResult {
     /// Where the path leads; null also where a lax one leads nowhere.
     At { lax: bool, json: Json },
     /// The text is not JSON, the path is none, or a strict one leads nowhere.
@@ -174,28 +174,28 @@ fn compiled(path: &str) -> Rc<Compiled> {
     })
 }
 
-fn find(text: &str, path: &str) -> Found {
+fn find(text: &str, path: &str) -> PathResult {
     let compiled = compiled(path);
     let (lax, parsed) = (compiled.0, &compiled.1);
     let document = match json::first(text) {
-        Ok((Json::Null, _)) => return Found::Wrong("the text is null".to_string()),
+        Ok((Json::Null, _)) => return PathResult::Wrong("the text is null".to_string()),
         Ok((document, _)) => document,
-        Err(_) if lax => return Found::At { lax, json: Json::Null },
-        Err(e) => return Found::Wrong(format!("the text is not JSON: {e}")),
+        Err(_) if lax => return PathResult::At { lax, json: Json::Null },
+        Err(e) => return PathResult::Wrong(format!("the text is not JSON: {e}")),
     };
     match parsed {
-        Err(why) => Found::Wrong(format!("'{path}' is not a JSON path: {why}")),
+        Err(why) => PathResult::Wrong(format!("'{path}' is not a JSON path: {why}")),
         Ok(parsed) => match find::find(parsed, &document, &document, lax) {
-            Ok(json) => Found::At { lax, json },
-            Err(find::Nowhere) => Found::Wrong(format!("the path '{path}' leads nowhere")),
+            Ok(json) => PathResult::At { lax, json },
+            Err(find::Nowhere) => PathResult::Wrong(format!("the path '{path}' leads nowhere")),
         },
     }
 }
 
 fn exists(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     match find(s(a, 0), s(a, 1)) {
-        Found::At { json, .. } => Ok(Value::Bool(!json.is_null())),
-        Found::Wrong(why) => match s(a, 2) {
+        PathResult::At { json, .. } => Ok(Value::Bool(!json.is_null())),
+        PathResult::Wrong(why) => match s(a, 2) {
             "TRUE" => Ok(Value::Bool(true)),
             "UNKNOWN" => Ok(Value::Null),
             "ERROR" => Err(why),
@@ -226,8 +226,8 @@ fn value(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         _ => Ok(Value::Null),
     };
     let (lax, json) = match find(s(a, 0), s(a, 1)) {
-        Found::At { lax, json } => (lax, json),
-        Found::Wrong(why) => return default(5, &why),
+        PathResult::At { lax, json } => (lax, json),
+        PathResult::Wrong(why) => return default(5, &why),
     };
     match (&c.ty.kind, &json) {
         (_, Json::Null | Json::Array(_) | Json::Object(_)) => {
@@ -301,8 +301,8 @@ fn query(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         _ => Ok(Value::Null),
     };
     let (lax, json) = match find(s(a, 0), s(a, 1)) {
-        Found::At { lax, json } => (lax, json),
-        Found::Wrong(why) => return otherwise(4, &why),
+        PathResult::At { lax, json } => (lax, json),
+        PathResult::Wrong(why) => return otherwise(4, &why),
     };
     let json = match (s(a, 2), json) {
         (_, Json::Null) => Json::Null,
@@ -447,10 +447,10 @@ fn unquote(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 
 fn length_of(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(match find(s(a, 0), if a.len() > 1 { s(a, 1) } else { "$" }) {
-        Found::At { json: Json::Array(items), .. } => Value::Int(items.len() as i64),
-        Found::At { json: Json::Object(items), .. } => Value::Int(items.len() as i64),
-        Found::At { json: Json::Null, .. } | Found::Wrong(_) => Value::Null,
-        Found::At { .. } => Value::Int(1),
+        PathResult::At { json: Json::Array(items), .. } => Value::Int(items.len() as i64),
+        PathResult::At { json: Json::Object(items), .. } => Value::Int(items.len() as i64),
+        PathResult::At { json: Json::Null, .. } | PathResult::Wrong(_) => Value::Null,
+        PathResult::At { .. } => Value::Int(1),
     })
 }
 

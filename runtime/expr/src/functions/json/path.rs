@@ -1,7 +1,7 @@
 //! JSON paths as text, in the grammar of Jayway's library, which is Flink's.
 
 use super::call::is_function;
-use super::tree::{Argument, Filter, Path, Step};
+use super::tree::{Argument, Path, PathFilter, PathStep};
 use crate::json;
 
 /// Steps of a path; no document is deeper.
@@ -44,14 +44,14 @@ impl Path {
 
     /// A function behind `..` takes all that is found: `$..a.length()` is `$.length($..a)`.
     fn turn_round(&mut self) {
-        let scans = self.steps.iter().any(|s| matches!(s, Step::Scan));
-        if !scans || !matches!(self.steps.last(), Some(Step::Call(..))) || self.steps.len() < 2 {
+        let scans = self.steps.iter().any(|s| matches!(s, PathStep::Scan));
+        if !scans || !matches!(self.steps.last(), Some(PathStep::Call(..))) || self.steps.len() < 2 {
             return;
         }
-        if let Some(Step::Call(name, arguments)) = self.steps.pop() {
+        if let Some(PathStep::Call(name, arguments)) = self.steps.pop() {
             let inner = Path { root: self.root, steps: std::mem::take(&mut self.steps) };
             let arguments = arguments.into_iter().chain([Argument::Path(inner)]).collect();
-            self.steps.push(Step::Call(name, arguments));
+            self.steps.push(PathStep::Call(name, arguments));
         }
     }
 }
@@ -60,7 +60,7 @@ struct PathParser<'a> {
     chars: &'a [char],
     at: usize,
     depth: usize,
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
 }
 
 impl PathParser<'_> {
@@ -82,7 +82,7 @@ impl PathParser<'_> {
         if self.peek() == Some('.') {
             self.at += 1;
             if self.peek() == Some('.') {
-                self.steps.push(Step::Scan);
+                self.steps.push(PathStep::Scan);
                 self.at += 1;
             }
             if self.peek() == Some('.') {
@@ -93,7 +93,7 @@ impl PathParser<'_> {
             Some('[') => self.bracket(),
             Some('*') => {
                 self.at += 1;
-                self.steps.push(Step::All);
+                self.steps.push(PathStep::All);
                 Ok(())
             }
             Some(' ') | None => self.wrong("no name"),
@@ -128,11 +128,11 @@ impl PathParser<'_> {
                     return Err(format!("there is no function {name}()"));
                 }
                 self.at = close + 1;
-                self.steps.push(Step::Call(name, arguments));
+                self.steps.push(PathStep::Call(name, arguments));
                 Ok(())
             }
             _ => {
-                self.steps.push(Step::Names(vec![name]));
+                self.steps.push(PathStep::Names(vec![name]));
                 Ok(())
             }
         }
@@ -171,7 +171,7 @@ impl PathParser<'_> {
             Some((at, '*')) => match self.next_from(at + 1) {
                 Some((close, ']')) => {
                     self.at = close + 1;
-                    self.steps.push(Step::All);
+                    self.steps.push(PathStep::All);
                     Ok(())
                 }
                 _ => self.wrong("no ']' behind the '*'"),
@@ -204,7 +204,7 @@ impl PathParser<'_> {
             match self.next_from(at + 1) {
                 Some((close, ']')) => {
                     self.at = close + 1;
-                    self.steps.push(Step::Names(names));
+                    self.steps.push(PathStep::Names(names));
                     return Ok(());
                 }
                 Some((comma, ',')) => match self.next_from(comma + 1) {
@@ -253,9 +253,9 @@ impl PathParser<'_> {
             if from.is_none() && to.is_none() {
                 return Err(format!("'{inner}' is no range"));
             }
-            Step::Slice(from, to)
+            PathStep::Slice(from, to)
         } else {
-            Step::Indices(inner.split(',').map(number).collect::<Result<_, _>>()?)
+            PathStep::Indices(inner.split(',').map(number).collect::<Result<_, _>>()?)
         };
         self.at = close + 1;
         self.steps.push(step);
@@ -267,11 +267,11 @@ impl PathParser<'_> {
         let Some((open, '(')) = self.next_from(question + 1) else {
             return self.wrong("no '(' behind '?'");
         };
-        let (filter, end) = Filter::parse(self.chars, open, &|text| Path::nested(text, self.depth + 1))?;
+        let (filter, end) = PathFilter::parse(self.chars, open, &|text| Path::nested(text, self.depth + 1))?;
         match self.next_from(end) {
             Some((close, ']')) => {
                 self.at = close + 1;
-                self.steps.push(Step::Filter(filter));
+                self.steps.push(PathStep::Filter(filter));
                 Ok(())
             }
             _ => self.wrong("no ']' behind a filter"),

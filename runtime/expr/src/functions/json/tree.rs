@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 /// One step of a path.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
-pub(super) enum Step {
+pub(super) enum PathStep {
     /// `.name`, `['name']`, `['one', 'two']`
     Names(Vec<String>),
     /// `[0]`, `[0, -1]`
@@ -18,7 +18,7 @@ pub(super) enum Step {
     /// `..`
     Scan,
     /// `[?(…)]`
-    Filter(Filter),
+    Filter(PathFilter),
     /// `.length()`
     Call(String, Vec<Argument>),
 }
@@ -37,16 +37,16 @@ pub(super) enum Argument {
 pub(super) struct Path {
     /// Whether it begins at the document, not at the node that a filter looks at.
     pub root: bool,
-    pub steps: Vec<Step>,
+    pub steps: Vec<PathStep>,
 }
 
 impl Path {
     /// Whether a step leads to one node; several names at the end are one object.
     pub(super) fn single(&self, step: usize) -> bool {
         match &self.steps[step] {
-            Step::Names(names) => names.len() == 1 || step + 1 == self.steps.len(),
-            Step::Indices(indices) => indices.len() == 1,
-            Step::Call(..) => true,
+            PathStep::Names(names) => names.len() == 1 || step + 1 == self.steps.len(),
+            PathStep::Indices(indices) => indices.len() == 1,
+            PathStep::Call(..) => true,
             _ => false,
         }
     }
@@ -59,13 +59,13 @@ impl Path {
 /// A condition on a node.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a few of them live as long as a path")]
-pub(super) enum Filter {
-    And(Box<Filter>, Box<Filter>),
-    Or(Box<Filter>, Box<Filter>),
-    Not(Box<Filter>),
+pub(super) enum PathFilter {
+    And(Box<PathFilter>, Box<PathFilter>),
+    Or(Box<PathFilter>, Box<PathFilter>),
+    Not(Box<PathFilter>),
     /// A path leads somewhere.
     Exists(Path),
-    Relation(Operand, Operator, Operand),
+    Relation(Operand, FilterOperator, Operand),
 }
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub(super) enum Operand {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Operator {
+pub(super) enum FilterOperator {
     Equal,
     NotEqual,
     Less,

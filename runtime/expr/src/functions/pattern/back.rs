@@ -3,7 +3,7 @@
 
 use super::NoPattern;
 use super::Span;
-use super::tree::{Anchor, Greed, Node};
+use super::tree::{Anchor, Greed, PatternNode};
 
 /// Instructions of one program.
 const MOST_INSTRUCTIONS: usize = 20_000;
@@ -11,7 +11,7 @@ const MOST_INSTRUCTIONS: usize = 20_000;
 const MOST_STEPS: usize = 5_000_000;
 
 #[derive(Debug)]
-enum Step {
+enum MatchStep {
     /// One character out of a set.
     One(usize),
     /// Goes on at the first, and at the second if that fails.
@@ -54,23 +54,23 @@ impl Set {
 
 #[derive(Debug)]
 pub(super) struct Program {
-    steps: Vec<Step>,
+    steps: Vec<MatchStep>,
     sets: Vec<Set>,
     slots: usize,
     groups: usize,
 }
 
 impl Program {
-    pub(super) fn new(node: &Node, groups: usize) -> Result<Program, NoPattern> {
+    pub(super) fn new(node: &PatternNode, groups: usize) -> Result<Program, NoPattern> {
         let mut program = Program { steps: vec![], sets: vec![], slots: 2 * (groups + 1), groups };
-        program.steps.push(Step::Save(0));
+        program.steps.push(MatchStep::Save(0));
         program.add(node)?;
-        program.steps.push(Step::Save(1));
-        program.steps.push(Step::Done);
+        program.steps.push(MatchStep::Save(1));
+        program.steps.push(MatchStep::Done);
         Ok(program)
     }
 
-    fn push(&mut self, step: Step) -> Result<usize, NoPattern> {
+    fn push(&mut self, step: MatchStep) -> Result<usize, NoPattern> {
         if self.steps.len() >= MOST_INSTRUCTIONS {
             return Err(NoPattern::Unsupported("a pattern of this size, with its repetitions written out".to_string()));
         }
@@ -91,64 +91,64 @@ impl Program {
         Ok(self.sets.len() - 1)
     }
 
-    fn add(&mut self, node: &Node) -> Result<(), NoPattern> {
+    fn add(&mut self, node: &PatternNode) -> Result<(), NoPattern> {
         match node {
-            Node::One(source) => {
+            PatternNode::One(source) => {
                 let set = self.set(source)?;
-                self.push(Step::One(set))?;
+                self.push(MatchStep::One(set))?;
             }
-            Node::Sequence(all) => all.iter().try_for_each(|n| self.add(n))?,
-            Node::Choice(all) => {
+            PatternNode::Sequence(all) => all.iter().try_for_each(|n| self.add(n))?,
+            PatternNode::Choice(all) => {
                 let mut ends = vec![];
                 for (i, n) in all.iter().enumerate() {
                     if i + 1 == all.len() {
                         self.add(n)?;
                         break;
                     }
-                    let split = self.push(Step::Done)?;
+                    let split = self.push(MatchStep::Done)?;
                     self.add(n)?;
-                    ends.push(self.push(Step::Done)?);
-                    self.steps[split] = Step::Split(split + 1, self.steps.len());
+                    ends.push(self.push(MatchStep::Done)?);
+                    self.steps[split] = MatchStep::Split(split + 1, self.steps.len());
                 }
                 let behind = self.steps.len();
-                ends.into_iter().for_each(|e| self.steps[e] = Step::Jump(behind));
+                ends.into_iter().for_each(|e| self.steps[e] = MatchStep::Jump(behind));
             }
-            Node::Group(number, n) => {
-                self.push(Step::Save(2 * number))?;
+            PatternNode::Group(number, n) => {
+                self.push(MatchStep::Save(2 * number))?;
                 self.add(n)?;
-                self.push(Step::Save(2 * number + 1))?;
+                self.push(MatchStep::Save(2 * number + 1))?;
             }
-            Node::Repeat { node, least, most, greed } => self.repeat(node, *least, *most, *greed)?,
-            Node::Atomic(n) => {
-                let at = self.push(Step::Done)?;
+            PatternNode::Repeat { node, least, most, greed } => self.repeat(node, *least, *most, *greed)?,
+            PatternNode::Atomic(n) => {
+                let at = self.push(MatchStep::Done)?;
                 self.add(n)?;
-                let end = self.push(Step::Done)?;
-                self.steps[at] = Step::Atomic { next: end + 1 };
+                let end = self.push(MatchStep::Done)?;
+                self.steps[at] = MatchStep::Atomic { next: end + 1 };
             }
-            Node::Look { node, behind, negative } => {
-                let at = self.push(Step::Done)?;
+            PatternNode::Look { node, behind, negative } => {
+                let at = self.push(MatchStep::Done)?;
                 self.add(node)?;
                 if *behind {
-                    self.push(Step::Target)?;
+                    self.push(MatchStep::Target)?;
                 }
-                let end = self.push(Step::Done)?;
+                let end = self.push(MatchStep::Done)?;
                 let behind = behind.then(|| width(node));
-                self.steps[at] = Step::Look { negative: *negative, behind, next: end + 1 };
+                self.steps[at] = MatchStep::Look { negative: *negative, behind, next: end + 1 };
             }
-            Node::Reference(group, case) => {
-                self.push(Step::Reference(*group, *case))?;
+            PatternNode::Reference(group, case) => {
+                self.push(MatchStep::Reference(*group, *case))?;
             }
-            Node::At(place, unix) => {
-                self.push(Step::At(*place, *unix))?;
+            PatternNode::At(place, unix) => {
+                self.push(MatchStep::At(*place, *unix))?;
             }
         }
         Ok(())
     }
 
-    fn repeat(&mut self, node: &Node, least: u32, most: Option<u32>, greed: Greed) -> Result<(), NoPattern> {
+    fn repeat(&mut self, node: &PatternNode, least: u32, most: Option<u32>, greed: Greed) -> Result<(), NoPattern> {
         let choice = |first, second| match greed {
-            Greed::Most => Step::Split(first, second),
-            Greed::Least => Step::Split(second, first),
+            Greed::Most => MatchStep::Split(first, second),
+            Greed::Least => MatchStep::Split(second, first),
         };
         if least.max(most.unwrap_or(0)) as usize > MOST_INSTRUCTIONS {
             return Err(NoPattern::Unsupported("a repetition that often, in a pattern that goes back".to_string()));
@@ -160,17 +160,17 @@ impl Program {
             None => {
                 let slot = self.slots;
                 self.slots += 1;
-                let split = self.push(Step::Done)?;
-                self.push(Step::Save(slot))?;
+                let split = self.push(MatchStep::Done)?;
+                self.push(MatchStep::Save(slot))?;
                 self.add(node)?;
-                self.push(Step::Progress(slot))?;
-                self.push(Step::Jump(split))?;
+                self.push(MatchStep::Progress(slot))?;
+                self.push(MatchStep::Jump(split))?;
                 self.steps[split] = choice(split + 1, self.steps.len());
             }
             Some(most) => {
                 let mut splits = vec![];
                 for _ in least..most {
-                    splits.push(self.push(Step::Done)?);
+                    splits.push(self.push(MatchStep::Done)?);
                     self.add(node)?;
                 }
                 let behind = self.steps.len();
@@ -206,24 +206,24 @@ impl Program {
 }
 
 /// The least and the most characters that a node takes.
-fn width(node: &Node) -> (usize, Option<usize>) {
+fn width(node: &PatternNode) -> (usize, Option<usize>) {
     let add = |(a, b): (usize, Option<usize>), (c, d): (usize, Option<usize>)| {
         (a.saturating_add(c), b.zip(d).map(|(b, d)| b.saturating_add(d)))
     };
     match node {
-        Node::One(_) => (1, Some(1)),
-        Node::Sequence(all) => all.iter().map(width).fold((0, Some(0)), add),
-        Node::Choice(all) => {
+        PatternNode::One(_) => (1, Some(1)),
+        PatternNode::Sequence(all) => all.iter().map(width).fold((0, Some(0)), add),
+        PatternNode::Choice(all) => {
             let widths = all.iter().map(width);
             widths.reduce(|(a, b), (c, d)| (a.min(c), b.zip(d).map(|(b, d)| b.max(d)))).unwrap_or((0, Some(0)))
         }
-        Node::Group(_, n) | Node::Atomic(n) => width(n),
-        Node::Repeat { node, least, most, .. } => {
+        PatternNode::Group(_, n) | PatternNode::Atomic(n) => width(n),
+        PatternNode::Repeat { node, least, most, .. } => {
             let (a, b) = width(node);
             (a.saturating_mul(*least as usize), b.zip(*most).map(|(b, m)| b.saturating_mul(m as usize)))
         }
-        Node::Reference(..) => (0, None),
-        Node::Look { .. } | Node::At(..) => (0, Some(0)),
+        PatternNode::Reference(..) => (0, None),
+        PatternNode::Look { .. } | PatternNode::At(..) => (0, Some(0)),
     }
 }
 
@@ -255,28 +255,28 @@ impl Run<'_> {
                 .checked_sub(1)
                 .ok_or("the pattern takes more steps on this text than are allowed: it tries too many ways to match")?;
             let holds = match &program.steps[step] {
-                Step::Done => return Ok(Some(at)),
-                Step::One(set) => match self.text[at..].chars().next() {
+                MatchStep::Done => return Ok(Some(at)),
+                MatchStep::One(set) => match self.text[at..].chars().next() {
                     Some(c) if program.sets[*set].holds(c, &self.text[at..at + c.len_utf8()]) => {
                         at += c.len_utf8();
                         true
                     }
                     _ => false,
                 },
-                Step::Split(first, second) => {
+                MatchStep::Split(first, second) => {
                     back.push(Back::Try(*second, at));
                     step = *first;
                     continue;
                 }
-                Step::Jump(to) => {
+                MatchStep::Jump(to) => {
                     step = *to;
                     continue;
                 }
-                Step::Save(slot) => {
+                MatchStep::Save(slot) => {
                     back.push(Back::Restore(*slot, std::mem::replace(&mut self.slots[*slot], at)));
                     true
                 }
-                Step::Progress(slot) => {
+                MatchStep::Progress(slot) => {
                     // A repetition of nothing ends: behind the loop, which is where the jump would have led in the end.
                     if self.slots[*slot] == at {
                         step += 2;
@@ -284,9 +284,9 @@ impl Run<'_> {
                     }
                     true
                 }
-                Step::At(place, unix) => self.is_at(*place, *unix, at),
-                Step::Target => at == self.target,
-                Step::Reference(group, case) => match (self.slots[2 * group], self.slots[2 * group + 1]) {
+                MatchStep::At(place, unix) => self.is_at(*place, *unix, at),
+                MatchStep::Target => at == self.target,
+                MatchStep::Reference(group, case) => match (self.slots[2 * group], self.slots[2 * group + 1]) {
                     (usize::MAX, _) | (_, usize::MAX) => false,
                     (from, to) => match same(&self.text[from..to], &self.text[at..], *case) {
                         Some(bytes) => {
@@ -296,7 +296,7 @@ impl Run<'_> {
                         None => false,
                     },
                 },
-                Step::Atomic { next } => {
+                MatchStep::Atomic { next } => {
                     let before = self.slots.clone();
                     match self.run(step + 1, at)? {
                         Some(end) => {
@@ -307,7 +307,7 @@ impl Run<'_> {
                         None => false,
                     }
                 }
-                Step::Look { negative, behind, next } => {
+                MatchStep::Look { negative, behind, next } => {
                     let before = self.slots.clone();
                     let found = match behind {
                         None => self.run(step + 1, at)?.is_some(),

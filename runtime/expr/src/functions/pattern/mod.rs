@@ -11,7 +11,7 @@ mod tree;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::OnceLock;
-use tree::Node;
+use tree::PatternNode;
 
 /// What a compiled pattern may take in memory.
 const MOST_BYTES: usize = 4 << 20;
@@ -43,7 +43,7 @@ enum Engine {
 }
 
 impl Engine {
-    fn new(node: &Node, groups: usize, lines: bool) -> Result<Engine, NoPattern> {
+    fn new(node: &PatternNode, groups: usize, lines: bool) -> Result<Engine, NoPattern> {
         if node.needs_steps_back() || lines {
             return back::Program::new(node, groups).map(Engine::Backtracking);
         }
@@ -60,7 +60,7 @@ impl Engine {
 
 /// What kind of pattern a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub(crate) enum PatternKind {
     /// A regular expression that is searched for.
     Regex,
     /// A regular expression that the whole text must match.
@@ -80,21 +80,21 @@ pub(crate) struct Pattern {
     /// For texts of one line, in which all anchors are the text's begin and end.
     one_line: Engine,
     /// For other texts, where the pattern has anchors that line breaks matter to.
-    lines: Option<(Node, OnceLock<Result<Engine, NoPattern>>)>,
+    lines: Option<(PatternNode, OnceLock<Result<Engine, NoPattern>>)>,
     source: String,
-    kind: Kind,
+    kind: PatternKind,
     groups: usize,
 }
 
 impl Pattern {
     /// Compiles a pattern.
-    pub(crate) fn new(source: &str, kind: Kind) -> Result<Pattern, NoPattern> {
+    pub(crate) fn new(source: &str, kind: PatternKind) -> Result<Pattern, NoPattern> {
         let java = match kind {
-            Kind::Regex | Kind::Whole => source.to_string(),
-            Kind::Like(escape) => like::like(source, escape)?,
-            Kind::Similar(escape) => like::similar(source, escape)?,
+            PatternKind::Regex | PatternKind::Whole => source.to_string(),
+            PatternKind::Like(escape) => like::like(source, escape)?,
+            PatternKind::Similar(escape) => like::similar(source, escape)?,
         };
-        let (node, groups) = translate::translate(&java, kind != Kind::Regex)?;
+        let (node, groups) = translate::translate(&java, kind != PatternKind::Regex)?;
         let one_line = Engine::new(&node, groups, false)?;
         let lines = node.knows_lines().then(|| (node, OnceLock::new()));
         Ok(Pattern { one_line, lines, source: source.to_string(), kind, groups })
@@ -198,10 +198,10 @@ impl Pattern {
 }
 
 /// A pattern that was compiled, or why it could not be.
-type Compiled = Result<Rc<Pattern>, (String, Kind, NoPattern)>;
+type Compiled = Result<Rc<Pattern>, (String, PatternKind, NoPattern)>;
 
 /// A compiled pattern; the last few are kept, for patterns are nearly always constants.
-pub(super) fn kept(source: &str, kind: Kind) -> Result<Rc<Pattern>, NoPattern> {
+pub(super) fn kept(source: &str, kind: PatternKind) -> Result<Rc<Pattern>, NoPattern> {
     thread_local! {
         static ALL: RefCell<Vec<Compiled>> = const { RefCell::new(vec![]) };
     }
@@ -226,7 +226,7 @@ pub(super) fn kept(source: &str, kind: Kind) -> Result<Rc<Pattern>, NoPattern> {
 ///
 /// # Errors
 /// When Java takes the pattern and it cannot be evaluated here.
-pub(super) fn known(source: &str, kind: Kind) -> Result<Option<Rc<Pattern>>, String> {
+pub(super) fn known(source: &str, kind: PatternKind) -> Result<Option<Rc<Pattern>>, String> {
     match kept(source, kind) {
         Ok(p) => Ok(Some(p)),
         Err(NoPattern::Invalid(_)) => Ok(None),

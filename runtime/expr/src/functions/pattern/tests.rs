@@ -41,7 +41,7 @@ fn as_in_java() {
         let mut fields = line.split('\t');
         let pattern = fields.next().unwrap_or_default();
         let expected: Vec<&str> = fields.collect();
-        match (Pattern::new(pattern, Kind::Regex), expected[0] == "INVALID") {
+        match (Pattern::new(pattern, PatternKind::Regex), expected[0] == "INVALID") {
             (Err(NoPattern::Invalid(_)), true) | (Err(NoPattern::Unsupported(_)), _) => {}
             (Ok(p), false) => {
                 for (text, expected) in TEXTS.iter().zip(expected) {
@@ -66,14 +66,14 @@ fn what_is_not_supported_is_said() {
         ("(a{1000}){1000}", "size"),
         (&"(".repeat(20_000), "nested"),
     ] {
-        let said = Pattern::new(pattern, Kind::Regex).err().map(|e| e.to_string()).unwrap_or_default();
+        let said = Pattern::new(pattern, PatternKind::Regex).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(said.contains(words), "{}: {said}", shown(pattern));
     }
 }
 
 #[test]
 fn going_back_has_a_bound() {
-    let p = Pattern::new("(a*)*b\\1c", Kind::Regex).unwrap_or_else(|e| panic!("{e}"));
+    let p = Pattern::new("(a*)*b\\1c", PatternKind::Regex).unwrap_or_else(|e| panic!("{e}"));
     assert!(p.is_match(&"a".repeat(200)).is_err_and(|e| e.contains("steps")));
 }
 
@@ -82,12 +82,12 @@ fn like_and_similar() {
     let is = |kind, pattern: &str, text: &str| {
         Pattern::new(pattern, kind).map_err(|e| e.to_string()).and_then(|p| p.is_match(text))
     };
-    assert_eq!(is(Kind::Like(None), "a_c%", "a.cde"), Ok(true));
-    assert_eq!(is(Kind::Like(Some('!')), "a!_c", "abc"), Ok(false));
-    assert!(is(Kind::Like(Some('!')), "a!c", "abc").is_err());
-    assert_eq!(is(Kind::Similar(None), "a\\.b", "a\\.b"), Ok(true));
-    assert_eq!(is(Kind::Similar(None), "[[:ALPHA:]]+[0-9]", "ab1"), Ok(true));
-    assert_eq!(is(Kind::Similar(None), "a$", "a$"), Ok(true));
-    assert_eq!(is(Kind::Similar(None), "(a|b)_%", "bx"), Ok(true));
-    assert_eq!(is(Kind::Similar(Some('!')), "a!+", "a+"), Ok(true));
+    assert_eq!(is(PatternKind::Like(None), "a_c%", "a.cde"), Ok(true));
+    assert_eq!(is(PatternKind::Like(Some('!')), "a!_c", "abc"), Ok(false));
+    assert!(is(PatternKind::Like(Some('!')), "a!c", "abc").is_err());
+    assert_eq!(is(PatternKind::Similar(None), "a\\.b", "a\\.b"), Ok(true));
+    assert_eq!(is(PatternKind::Similar(None), "[[:ALPHA:]]+[0-9]", "ab1"), Ok(true));
+    assert_eq!(is(PatternKind::Similar(None), "a$", "a$"), Ok(true));
+    assert_eq!(is(PatternKind::Similar(None), "(a|b)_%", "bx"), Ok(true));
+    assert_eq!(is(PatternKind::Similar(Some('!')), "a!+", "a+"), Ok(true));
 }

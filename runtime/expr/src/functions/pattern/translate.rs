@@ -3,18 +3,18 @@
 use super::NoPattern;
 use super::class::{self, VERTICAL, bracketed, by_letter};
 use super::reader::{Flags, PatternParser};
-use super::tree::{Anchor, Greed, Node};
+use super::tree::{Anchor, Greed, PatternNode};
 
 /// An open parenthesis, or the whole.
 struct Frame {
-    kind: Kind,
+    kind: GroupKind,
     /// The flags to go back to when it closes.
     flags: Flags,
-    branches: Vec<Node>,
-    branch: Vec<Node>,
+    branches: Vec<PatternNode>,
+    branch: Vec<PatternNode>,
 }
 
-enum Kind {
+enum GroupKind {
     Plain,
     Group(usize),
     Atomic,
@@ -22,22 +22,22 @@ enum Kind {
 }
 
 impl Frame {
-    fn new(kind: Kind, flags: Flags) -> Frame {
+    fn new(kind: GroupKind, flags: Flags) -> Frame {
         Frame { kind, flags, branches: vec![], branch: vec![] }
     }
-    fn close(mut self) -> Node {
-        let last = Node::Sequence(self.branch);
+    fn close(mut self) -> PatternNode {
+        let last = PatternNode::Sequence(self.branch);
         let node = if self.branches.is_empty() {
             last
         } else {
             self.branches.push(last);
-            Node::Choice(self.branches)
+            PatternNode::Choice(self.branches)
         };
         match self.kind {
-            Kind::Plain => node,
-            Kind::Group(n) => Node::Group(n, Box::new(node)),
-            Kind::Atomic => Node::Atomic(Box::new(node)),
-            Kind::Look { behind, negative } => Node::Look { node: Box::new(node), behind, negative },
+            GroupKind::Plain => node,
+            GroupKind::Group(n) => PatternNode::Group(n, Box::new(node)),
+            GroupKind::Atomic => PatternNode::Atomic(Box::new(node)),
+            GroupKind::Look { behind, negative } => PatternNode::Look { node: Box::new(node), behind, negative },
         }
     }
 }
@@ -53,19 +53,20 @@ struct Translator<'a> {
 }
 
 /// Reads a pattern: its tree and how many groups it has.
-pub(super) fn translate(source: &str, whole: bool) -> Result<(Node, usize), NoPattern> {
+pub(super) fn translate(source: &str, whole: bool) -> Result<(PatternNode, usize), NoPattern> {
     let chars: Vec<char> = source.chars().collect();
     let mut t = Translator {
         reader: PatternParser { chars: &chars, at: 0, flags: Flags::default() },
         total: count(&chars),
         groups: 0,
         names: vec![],
-        open: vec![Frame::new(Kind::Plain, Flags::default())],
+        open: vec![Frame::new(GroupKind::Plain, Flags::default())],
     };
     t.all()?;
-    let node = t.open.pop().map_or(Node::Sequence(vec![]), Frame::close);
-    let place = |p| Node::At(p, false);
-    let node = if whole { Node::Sequence(vec![place(Anchor::TextBegin), node, place(Anchor::TextEnd)]) } else { node };
+    let node = t.open.pop().map_or(PatternNode::Sequence(vec![]), Frame::close);
+    let place = |p| PatternNode::At(p, false);
+    let node =
+        if whole { PatternNode::Sequence(vec![place(Anchor::TextBegin), node, place(Anchor::TextEnd)]) } else { node };
     Ok((node, t.groups))
 }
 
@@ -89,13 +90,13 @@ fn count(chars: &[char]) -> usize {
 }
 
 impl Translator<'_> {
-    fn push(&mut self, node: Node) {
+    fn push(&mut self, node: PatternNode) {
         if let Some(frame) = self.open.last_mut() {
             frame.branch.push(node);
         }
     }
     fn one(&mut self, text: impl Into<String>) {
-        self.push(Node::One(text.into()));
+        self.push(PatternNode::One(text.into()));
     }
 
     fn all(&mut self) -> Result<(), NoPattern> {
@@ -110,7 +111,7 @@ impl Translator<'_> {
                 continue;
             }
             let before = self.open.last().map_or(0, |f| f.branch.len());
-            let place = |p| Node::At(p, flags.unix_lines);
+            let place = |p| PatternNode::At(p, flags.unix_lines);
             match c {
                 // Java repeats nothing where nothing stands before a count.
                 '{' if !atom && self.reader.peek().is_some_and(|c| c.is_ascii_digit()) => {
@@ -129,7 +130,7 @@ impl Translator<'_> {
                 }
                 '|' => {
                     if let Some(frame) = self.open.last_mut() {
-                        frame.branches.push(Node::Sequence(std::mem::take(&mut frame.branch)));
+                        frame.branches.push(PatternNode::Sequence(std::mem::take(&mut frame.branch)));
                     }
                     atom = false;
                     continue;
@@ -203,8 +204,8 @@ impl Translator<'_> {
         };
         let greed = if self.reader.take('?') { Greed::Least } else { Greed::Most };
         let possessive = greed == Greed::Most && self.reader.take('+');
-        let repeat = Node::Repeat { node: Box::new(node), least, most, greed };
-        self.push(if possessive { Node::Atomic(Box::new(repeat)) } else { repeat });
+        let repeat = PatternNode::Repeat { node: Box::new(node), least, most, greed };
+        self.push(if possessive { PatternNode::Atomic(Box::new(repeat)) } else { repeat });
         Ok(())
     }
 
@@ -243,13 +244,13 @@ impl Translator<'_> {
         let flags = self.reader.flags;
         let kind = if self.reader.take('?') {
             match self.reader.next() {
-                Some(':') => Kind::Plain,
-                Some('>') => Kind::Atomic,
-                Some(c @ ('=' | '!')) => Kind::Look { behind: false, negative: c == '!' },
+                Some(':') => GroupKind::Plain,
+                Some('>') => GroupKind::Atomic,
+                Some(c @ ('=' | '!')) => GroupKind::Look { behind: false, negative: c == '!' },
                 Some('<') => match self.reader.peek() {
                     Some(c @ ('=' | '!')) => {
                         self.reader.at += 1;
-                        Kind::Look { behind: true, negative: c == '!' }
+                        GroupKind::Look { behind: true, negative: c == '!' }
                     }
                     _ => {
                         let name = self.name()?;
@@ -258,13 +259,13 @@ impl Translator<'_> {
                         }
                         self.groups += 1;
                         self.names.push((name, self.groups));
-                        Kind::Group(self.groups)
+                        GroupKind::Group(self.groups)
                     }
                 },
                 _ => {
                     self.reader.at -= 1;
                     if self.switches()? {
-                        Kind::Plain
+                        GroupKind::Plain
                     } else {
                         return Ok(());
                     }
@@ -272,7 +273,7 @@ impl Translator<'_> {
             }
         } else {
             self.groups += 1;
-            Kind::Group(self.groups)
+            GroupKind::Group(self.groups)
         };
         self.open.push(Frame::new(kind, flags));
         Ok(())
@@ -324,7 +325,7 @@ impl Translator<'_> {
             self.one(format!("[{}{inside}]", if turned { "^" } else { "" }));
             return Ok(());
         }
-        let place = |p| Node::At(p, flags.unix_lines);
+        let place = |p| PatternNode::At(p, flags.unix_lines);
         match c {
             'Q' => {
                 for c in self.reader.quoted() {
@@ -339,8 +340,11 @@ impl Translator<'_> {
             'Z' => self.push(place(Anchor::LastLineEnd)),
             'G' => self.push(place(Anchor::SearchBegin)),
             'R' => {
-                let both = Node::Sequence(vec![Node::One(r"\r".to_string()), Node::One(r"\n".to_string())]);
-                self.push(Node::Choice(vec![both, Node::One(format!("[{VERTICAL}]"))]));
+                let both = PatternNode::Sequence(vec![
+                    PatternNode::One(r"\r".to_string()),
+                    PatternNode::One(r"\n".to_string()),
+                ]);
+                self.push(PatternNode::Choice(vec![both, PatternNode::One(format!("[{VERTICAL}]"))]));
             }
             'X' | 'N' => return Err(NoPattern::Unsupported(format!("\\{c}"))),
             'p' | 'P' => {
@@ -355,7 +359,7 @@ impl Translator<'_> {
                 let Some(group) = self.names.iter().find(|(n, _)| *n == name).map(|(_, group)| *group) else {
                     return self.reader.invalid(&format!("no group before is called {name}"));
                 };
-                self.push(Node::Reference(group, flags.ignore_case.then_some(flags.unicode_case)));
+                self.push(PatternNode::Reference(group, flags.ignore_case.then_some(flags.unicode_case)));
             }
             '1'..='9' => {
                 let mut n = c as usize - '0' as usize;
@@ -369,7 +373,7 @@ impl Translator<'_> {
                     // Java takes it, and it matches nothing.
                     self.one("[a&&b]");
                 } else {
-                    self.push(Node::Reference(n, flags.ignore_case.then_some(flags.unicode_case)));
+                    self.push(PatternNode::Reference(n, flags.ignore_case.then_some(flags.unicode_case)));
                 }
             }
             _ => {

@@ -23,23 +23,23 @@ pub(super) enum Greed {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Node {
+pub(super) enum PatternNode {
     /// One character, by an expression of the regex crate.
     One(String),
-    Sequence(Vec<Node>),
-    Choice(Vec<Node>),
+    Sequence(Vec<PatternNode>),
+    Choice(Vec<PatternNode>),
     /// A group with its number and its name.
-    Group(usize, Box<Node>),
+    Group(usize, Box<PatternNode>),
     Repeat {
-        node: Box<Node>,
+        node: Box<PatternNode>,
         least: u32,
         most: Option<u32>,
         greed: Greed,
     },
     /// What it took it does not give back.
-    Atomic(Box<Node>),
+    Atomic(Box<PatternNode>),
     Look {
-        node: Box<Node>,
+        node: Box<PatternNode>,
         behind: bool,
         negative: bool,
     },
@@ -48,34 +48,41 @@ pub(super) enum Node {
     At(Anchor, bool),
 }
 
-impl Node {
-    fn any(&self, f: &dyn Fn(&Node) -> bool) -> bool {
+impl PatternNode {
+    fn any(&self, f: &dyn Fn(&PatternNode) -> bool) -> bool {
         f(self)
             || match self {
-                Node::Sequence(all) | Node::Choice(all) => all.iter().any(|n| n.any(f)),
-                Node::Group(_, n) | Node::Repeat { node: n, .. } | Node::Atomic(n) | Node::Look { node: n, .. } => {
-                    n.any(f)
-                }
-                Node::One(_) | Node::Reference(..) | Node::At(..) => false,
+                PatternNode::Sequence(all) | PatternNode::Choice(all) => all.iter().any(|n| n.any(f)),
+                PatternNode::Group(_, n)
+                | PatternNode::Repeat { node: n, .. }
+                | PatternNode::Atomic(n)
+                | PatternNode::Look { node: n, .. } => n.any(f),
+                PatternNode::One(_) | PatternNode::Reference(..) | PatternNode::At(..) => false,
             }
     }
     /// Whether only the engine that goes back can match it, whatever the text.
     pub(super) fn needs_steps_back(&self) -> bool {
         self.any(&|n| {
-            matches!(n, Node::Atomic(_) | Node::Look { .. } | Node::Reference(..) | Node::At(Anchor::SearchBegin, _))
+            matches!(
+                n,
+                PatternNode::Atomic(_)
+                    | PatternNode::Look { .. }
+                    | PatternNode::Reference(..)
+                    | PatternNode::At(Anchor::SearchBegin, _)
+            )
         })
     }
     /// Whether it has places that line breaks in the text matter to.
     pub(super) fn knows_lines(&self) -> bool {
-        self.any(&|n| matches!(n, Node::At(Anchor::LastLineEnd | Anchor::LineBegin | Anchor::LineEnd, _)))
+        self.any(&|n| matches!(n, PatternNode::At(Anchor::LastLineEnd | Anchor::LineBegin | Anchor::LineEnd, _)))
     }
 
     /// The same for the regex crate, for texts of one line.
     pub(super) fn linear(&self, out: &mut String) {
         match self {
-            Node::One(text) => *out += text,
-            Node::Sequence(all) => all.iter().for_each(|n| n.linear(out)),
-            Node::Choice(all) => {
+            PatternNode::One(text) => *out += text,
+            PatternNode::Sequence(all) => all.iter().for_each(|n| n.linear(out)),
+            PatternNode::Choice(all) => {
                 *out += "(?:";
                 for (i, n) in all.iter().enumerate() {
                     out.push_str(if i > 0 { "|" } else { "" });
@@ -83,12 +90,12 @@ impl Node {
                 }
                 out.push(')');
             }
-            Node::Group(_, n) => {
+            PatternNode::Group(_, n) => {
                 out.push('(');
                 n.linear(out);
                 out.push(')');
             }
-            Node::Repeat { node, least, most, greed } => {
+            PatternNode::Repeat { node, least, most, greed } => {
                 *out += "(?:";
                 node.linear(out);
                 out.push(')');
@@ -100,7 +107,7 @@ impl Node {
                 };
                 out.push_str(if *greed == Greed::Least { "?" } else { "" });
             }
-            Node::At(place, _) => {
+            PatternNode::At(place, _) => {
                 *out += match place {
                     Anchor::TextBegin | Anchor::LineBegin => r"\A",
                     Anchor::TextEnd | Anchor::LastLineEnd | Anchor::LineEnd => r"\z",
@@ -109,7 +116,7 @@ impl Node {
                     Anchor::SearchBegin => "",
                 }
             }
-            Node::Atomic(_) | Node::Look { .. } | Node::Reference(..) => {}
+            PatternNode::Atomic(_) | PatternNode::Look { .. } | PatternNode::Reference(..) => {}
         }
     }
 }

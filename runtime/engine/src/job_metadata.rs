@@ -7,22 +7,22 @@ use weir_core::Result;
 use weir_core::state::{Changes, Epoch, StateBackend, StateHandle};
 
 /// Texts by names of the state that they are kept in, which begin with `#`, and by keys.
-pub type Records = BTreeMap<&'static str, BTreeMap<String, String>>;
+pub type JobMetadata = BTreeMap<&'static str, BTreeMap<String, String>>;
 
 /// What the store has under a name.
 ///
 /// # Errors
 /// When the store fails.
-pub fn recorded(backend: &Arc<dyn StateBackend>, name: &str) -> Result<BTreeMap<String, String>> {
+pub fn read_metadata(backend: &Arc<dyn StateBackend>, name: &str) -> Result<BTreeMap<String, String>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let state = StateHandle { operator: backend.operator(name)?, reader: backend.clone() };
     Ok(state.scan(&[])?.iter().map(|(k, v)| (text(k), text(v))).collect())
 }
 
 /// Stages for the next epoch what the store does not have of these records, and that what it has beside them goes.
-pub(crate) fn stage(backend: &Arc<dyn StateBackend>, records: &Records) -> Result<()> {
+pub(crate) fn stage(backend: &Arc<dyn StateBackend>, records: &JobMetadata) -> Result<()> {
     for (name, wanted) in records {
-        let before = recorded(backend, name)?;
+        let before = read_metadata(backend, name)?;
         let mut changes = Changes::default();
         for (key, value) in wanted.iter().filter(|(k, v)| before.get(*k) != Some(v)) {
             changes.set(key.as_bytes(), value.as_bytes());

@@ -28,7 +28,7 @@ fn read(value: &[u8]) -> Option<(u32, EventTime)> {
 }
 
 /// What the state has of a subtask's watermarks.
-pub(crate) struct KeptTime {
+pub(crate) struct StoredWatermarks {
     subtask: u32,
     parallelism: u32,
     /// What is known last, and whether the state has it.
@@ -38,7 +38,7 @@ pub(crate) struct KeptTime {
     obsolete: Vec<Vec<u8>>,
 }
 
-impl KeptTime {
+impl StoredWatermarks {
     /// Of a subtask, with the event time that it is to go on from. As many subtasks as before go on where each was; others where
     /// the one was that was least far.
     ///
@@ -71,7 +71,7 @@ impl KeptTime {
         let obsolete = kept.keys().filter(|of| gone(of)).map(|of| key_of(*of as u32)).collect();
         let (subtask, parallelism) = (subtask as u32, parallelism as u32);
         let written = kept.get(&(subtask as usize)).is_some_and(|(before, _)| *before == parallelism);
-        Ok((KeptTime { subtask, parallelism, last: from.clone(), written, obsolete }, from))
+        Ok((StoredWatermarks { subtask, parallelism, last: from.clone(), written, obsolete }, from))
     }
 
     /// Notes how far it is, if anything is known. Of an input that has ended, what it was before is kept: a run that reads on behind

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_core::state::{KeyRange, StateBackend, StateReader};
 use weir_core::{Error, Result};
-use weir_engine::{Records, recorded};
+use weir_engine::{JobMetadata, read_metadata};
 use weir_plan::{Identity, Places, SHARED, why_lost};
 use weir_state::Store;
 
@@ -18,14 +18,14 @@ const FUNCTIONS: &str = "#functions";
 const PLACES: &str = "#shared";
 
 /// What a run of a job records.
-pub fn records(job: &Assembled) -> Records {
+pub fn records(job: &Assembled) -> JobMetadata {
     let shared = job.places.iter().filter(|(name, uid)| name != uid);
     let shared = shared.map(|(name, uid)| (name.clone(), uid.clone())).collect();
-    Records::from([(LAYOUTS, job.layouts.clone()), (FUNCTIONS, job.functions.clone()), (PLACES, shared)])
+    JobMetadata::from([(LAYOUTS, job.layouts.clone()), (FUNCTIONS, job.functions.clone()), (PLACES, shared)])
 }
 
 /// The state that there is, by the names that statements know it by.
-pub struct Kept<'a> {
+pub struct StoredState<'a> {
     store: &'a Arc<Store>,
     /// The uid of each.
     uids: Places,
@@ -35,14 +35,14 @@ pub struct Kept<'a> {
     functions: BTreeMap<String, String>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> StoredState<'a> {
     /// Of a store that no job works on yet.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn read(store: &'a Arc<Store>) -> Result<Kept<'a>> {
+    pub fn read(store: &'a Arc<Store>) -> Result<StoredState<'a>> {
         let backend: Arc<dyn StateBackend> = store.clone();
-        let shared = recorded(&backend, PLACES)?;
+        let shared = read_metadata(&backend, PLACES)?;
         let (mut uids, mut places) = (shared.clone(), shared.clone());
         let all = KeyRange { from: &[], to: None };
         for (uid, operator) in store.operators()? {
@@ -60,8 +60,8 @@ impl<'a> Kept<'a> {
             }
             uids.entry(uid.clone()).or_insert(uid);
         }
-        let (layouts, functions) = (recorded(&backend, LAYOUTS)?, recorded(&backend, FUNCTIONS)?);
-        Ok(Kept { store, uids, places, layouts, functions })
+        let (layouts, functions) = (read_metadata(&backend, LAYOUTS)?, read_metadata(&backend, FUNCTIONS)?);
+        Ok(StoredState { store, uids, places, layouts, functions })
     }
 
     /// The uids of what has state.
