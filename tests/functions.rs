@@ -293,3 +293,21 @@ fn guarded_calls_fail_for_their_own_rows_only() {
     let sum = -4500 + 450 * (1 + 3 + 5 + 7 + 9 + 11 + 15 + 17 + 19);
     assert_eq!(ran.rows().into_keys().collect::<Vec<_>>(), [format!("[9000, 8550, {sum}]")]);
 }
+
+/// The examples in the documentation of the Rust SDK compile and run.
+#[test]
+fn examples_of_the_sdk_compile() {
+    // A copy: what Cargo writes beside the manifest must not get into the binary, which holds the SDK's folder.
+    let folder = tempfile::tempdir().expect("a folder");
+    let copied = Command::new("cp").arg("-r").arg(repository("udf-sdk")).arg(folder.path()).status();
+    assert!(copied.is_ok_and(|s| s.success()), "the SDK is copied");
+    let tested = Command::new("cargo")
+        .args(["test", "--doc"])
+        .current_dir(folder.path().join("udf-sdk/rust"))
+        .env("CARGO_TARGET_DIR", repository("target/sdk"))
+        .stdin(Stdio::null())
+        .output();
+    let ran: Ran = tested.expect("cargo").into();
+    let ran = ran.succeeded();
+    assert!(!ran.out.contains("0 passed"), "no example was run: {}", ran.out);
+}

@@ -1,6 +1,6 @@
 //! Functions for Weir in Rust.
 //!
-//! ```ignore
+//! ```
 //! use weir_udf::udf;
 //!
 //! #[udf]
@@ -9,6 +9,7 @@
 //! }
 //!
 //! weir_udf::export!(initials);
+//! # fn main() {}
 //! ```
 //!
 //! A panic ends the call with an error that names the row; it does not end the engine.
