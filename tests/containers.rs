@@ -153,7 +153,8 @@ fn the_composed_example_counts_what_is_sent() {
     assert!(begin.elapsed() < Duration::from_secs(45), "it stops within its grace period: {:?}", begin.elapsed());
     assert_eq!(it.inspect("job", "{{.State.ExitCode}}"), "0");
     run("podman", &["start", &job]);
-    std::thread::sleep(Duration::from_secs(3));
+    let before = it.totals().1;
+    assert!(comes(|| it.totals().1 > before), "it counts on");
     run("podman", &["stop", "-t", "60", &it.container("feed")]);
     assert_eq!(it.inspect("feed", "{{.State.ExitCode}}"), "0");
     let mut last = (0, 0);

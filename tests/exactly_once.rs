@@ -92,6 +92,7 @@ fn killed(job: &Job) -> usize {
     let mut kills = 0;
     for _ in 0..rounds() {
         let mut child = start(job, &[], &[("WEIR_FAILPOINTS", "source-poll=sleep(100)")]);
+        // At a moment that nobody has chosen: that is what is tested.
         std::thread::sleep(moments.next(250, 1000));
         if child.try_wait().expect("its state").is_none() {
             kills += 1;
@@ -329,13 +330,10 @@ fn a_process_that_was_replaced_writes_nothing() {
     let mut child = start(&first, &[], &[("WEIR_FAILPOINTS", "kafka-marked=sleep(8000)@2")]);
     let pid = child.id() as i32;
     // Waits until the transaction is open: the second one, which sleeps before its commit.
-    let since = Instant::now();
     let epoch = |job: &Job| std::fs::read_dir(job.path(".weir/job/epochs")).map_or(0, Iterator::count);
-    while epoch(&first) < 2 && since.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(epoch(&first) >= 2, "the second epoch has not come");
-    std::thread::sleep(Duration::from_millis(500));
+    assert!(comes(|| epoch(&first) >= 2), "the second epoch has not come");
+    let transactions = || kafka.tool("org.apache.kafka.tools.TransactionsCommand", &["list"]);
+    assert!(comes(|| transactions().contains("Ongoing")), "no transaction is open: {}", transactions());
     // SAFETY: the process is a child of this one.
     unsafe { libc::kill(pid, libc::SIGSTOP) };
     let copied = std::process::Command::new("cp").arg("-a").arg(first.path(".weir")).arg(second.path(".weir")).status();
@@ -507,22 +505,16 @@ fn a_broker_that_goes_away_is_waited_for() {
         table("in", ", 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'"),
         table("out", ", 'sink.delivery-guarantee' = 'exactly-once'"),
     ));
-    let mut child = start(&job, &[], &[]);
+    // Slowly, so that it lives through both.
+    let mut running = Listening::start(&job, &[], &[("WEIR_FAILPOINTS", "source-poll=sleep(10)")]);
     for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(1500));
+        let epochs = |j: &Listening| j.metric("weir_epochs_total", &[]);
+        let before = epochs(&running);
+        running.until("two epochs", |j| epochs(j) >= before + 2.0);
         kafka.restart(Duration::from_secs(3));
     }
-    let since = Instant::now();
-    while child.try_wait().expect("its state").is_none() {
-        assert!(
-            since.elapsed() < Duration::from_secs(400),
-            "{}",
-            std::fs::read_to_string(job.path("log.txt")).unwrap_or_default()
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let said = std::fs::read_to_string(job.path("log.txt")).unwrap_or_default();
-    assert!(child.wait().expect("its end").success(), "{said}");
+    assert_eq!(running.ends(), Some(0), "{}", running.said());
+    let said = running.said();
     let read = Job::new(&format!(
         "SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), COUNT(DISTINCT n), MIN(n), MAX(n) FROM out_t;",
         table("out", ", 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'")
@@ -552,12 +544,8 @@ fn a_savepoint_goes_on_elsewhere() {
     );
     let (first, second) = (Job::new(&script), Job::new(&script));
     let mut child = start(&first, &["--set", "parallelism.default=2"], &[]);
-    let since = Instant::now();
     let there = || db.sql("SELECT COUNT(*) FROM sums").trim().parse::<u64>().unwrap_or(0);
-    while there() == 0 && since.elapsed() < Duration::from_secs(30) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(there() > 0, "no row has come");
+    assert!(comes(|| there() > 0), "no row has come");
     let saved =
         std::process::Command::new(weir()).arg("savepoint").arg(first.path("job.sql")).arg(first.path("kept")).output();
     let saved: weir_tests::Ran = saved.expect("weir savepoint").into();

@@ -2,10 +2,11 @@
 //! those of a quiet day.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_tests::http::Listening;
 use weir_tests::proxy::Proxy;
 use weir_tests::servers::{Kafka, KafkaCluster, MariaDb, Postgres, free_port};
-use weir_tests::{Job, Ran};
+use weir_tests::{Job, Ran, comes};
 
 const ROWS: usize = 150_000;
 const ALL: &str = ", 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'";
@@ -44,30 +45,34 @@ fn copy(servers: &str) -> Job {
     ))
 }
 
-fn start(job: &Job) -> Child {
-    let log = std::fs::File::create(job.path("log.txt")).expect("a log");
-    job.command(&[]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("weir")
+/// Starts a job that listens, so that what it counts can be waited for.
+fn start(job: &Job) -> Listening {
+    Listening::start(job, &[], &[])
 }
 
-fn said(job: &Job) -> String {
-    std::fs::read_to_string(job.path("log.txt")).unwrap_or_default()
+/// The same with sources that are slowed down, so that it lives through what comes.
+fn start_slowly(job: &Job) -> Listening {
+    Listening::start(job, &[], &[("WEIR_FAILPOINTS", "source-poll=sleep(20)")])
 }
 
-fn ends(job: &Job, mut child: Child) {
-    let since = Instant::now();
-    while child.try_wait().expect("its state").is_none() {
-        assert!(since.elapsed() < Duration::from_secs(600), "{}", said(job));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    assert!(child.wait().expect("its end").success(), "{}", said(job));
+/// Waits until a job has made two more epochs durable, of which the first has been delivered: it is at work.
+fn works(job: &Listening) {
+    let epochs = |j: &Listening| j.metric("weir_epochs_total", &[]);
+    let before = epochs(job);
+    job.until("two epochs", |j| epochs(j) >= before + 2.0);
 }
 
-fn copied(servers: &str, job: &Job) {
+fn ends(mut job: Listening) -> String {
+    assert_eq!(job.ends(), Some(0), "{}", job.said());
+    job.said()
+}
+
+fn copied(servers: &str, said: &str) {
     let read = Job::new(&format!(
         "SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), COUNT(DISTINCT n), MIN(n), MAX(n) FROM out_t;",
         table(servers, "out", ALL)
     ));
-    assert_eq!(read.run(&[]).succeeded().out, format!("+I[{ROWS}, {ROWS}, 1, {ROWS}]\n"), "{}", said(job));
+    assert_eq!(read.run(&[]).succeeded().out, format!("+I[{ROWS}, {ROWS}, 1, {ROWS}]\n"), "{said}");
 }
 
 #[test]
@@ -78,13 +83,12 @@ fn a_cluster_loses_brokers_one_after_another() {
     let servers = cluster.servers();
     fill(&servers);
     let job = copy(&servers);
-    let child = start(&job);
+    let running = start_slowly(&job);
     for n in 0..3 {
-        std::thread::sleep(Duration::from_secs(1));
+        works(&running);
         cluster.broker(n).restart(Duration::from_secs(2));
     }
-    ends(&job, child);
-    copied(&servers, &job);
+    copied(&servers, &ends(running));
 }
 
 #[test]
@@ -97,11 +101,10 @@ fn a_network_is_cut_and_comes_back() {
     kafka.topic("out", 2);
     fill(&servers);
     let job = copy(&servers);
-    let child = start(&job);
-    std::thread::sleep(Duration::from_secs(2));
+    let running = start_slowly(&job);
+    works(&running);
     proxy.cut(cut());
-    ends(&job, child);
-    copied(&servers, &job);
+    copied(&servers, &ends(running));
 }
 
 /// A job that sums into a database, slowly enough to live through something.
@@ -113,17 +116,17 @@ fn sums(url: &str, user: &str) -> Job {
          CREATE TABLE rows_t (n BIGINT) WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'rows_t', 'username' = '{user}');
          INSERT INTO sums SELECT MOD(n, 100), COUNT(*), SUM(n) FROM n GROUP BY MOD(n, 100);
          INSERT INTO rows_t SELECT n FROM n WHERE MOD(n, 10) = 0;",
-        numbers().replace("'1000000'", "'25000'")
+        numbers().replace("'1000000'", "'15000'")
     ))
 }
 
 const TABLES: &str = "CREATE TABLE sums (k BIGINT PRIMARY KEY, n BIGINT, s BIGINT); CREATE TABLE rows_t (n BIGINT);";
 
-fn summed(sql: impl Fn(&str) -> String, job: &Job) {
+fn summed(sql: impl Fn(&str) -> String, said: &str) {
     let total = ROWS * (ROWS + 1) / 2;
-    assert_eq!(sql("SELECT COUNT(*), SUM(n), SUM(s) FROM sums"), format!("100\t{ROWS}\t{total}\n"), "{}", said(job));
+    assert_eq!(sql("SELECT COUNT(*), SUM(n), SUM(s) FROM sums"), format!("100\t{ROWS}\t{total}\n"), "{said}");
     let tenth = ROWS / 10;
-    assert_eq!(sql("SELECT COUNT(*), COUNT(DISTINCT n) FROM rows_t"), format!("{tenth}\t{tenth}\n"), "{}", said(job));
+    assert_eq!(sql("SELECT COUNT(*), COUNT(DISTINCT n) FROM rows_t"), format!("{tenth}\t{tenth}\n"), "{said}");
 }
 
 #[test]
@@ -133,15 +136,15 @@ fn databases_go_away_and_come_back() {
     maria.sql(TABLES);
     postgres.sql(TABLES);
     let jobs = [sums(&maria.url(), "root"), sums(&postgres.url(), "postgres")];
-    let children: Vec<Child> = jobs.iter().map(start).collect();
+    let running: Vec<Listening> = jobs.iter().map(start).collect();
     for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(1_500));
+        running.iter().for_each(works);
         maria.restart(Duration::from_secs(1));
         postgres = postgres.restart(Duration::from_secs(1));
     }
-    jobs.iter().zip(children).for_each(|(job, child)| ends(job, child));
-    summed(|s| maria.sql(s), &jobs[0]);
-    summed(|s| postgres.sql(s), &jobs[1]);
+    let said: Vec<String> = running.into_iter().map(ends).collect();
+    summed(|s| maria.sql(s), &said[0]);
+    summed(|s| postgres.sql(s), &said[1]);
 }
 
 /// Rows that others have locked, and a server that takes no more connections, are waited for as well.
@@ -162,15 +165,20 @@ fn locks_and_connections_are_waited_for() {
     };
     // A row of the job's is held for longer than the server waits for locks.
     let mut holder = client("root", "BEGIN; SELECT * FROM sums WHERE k = 1 FOR UPDATE; SELECT SLEEP(20);");
+    let sleepers = || {
+        let listed = maria.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'");
+        listed.trim().parse::<usize>().expect("a number")
+    };
+    assert!(comes(|| sleepers() == 1), "the row is locked");
+    // As many as the server takes: one at least finds no room, and the last place is root's.
     let mut crowd: Vec<Child> = (0..10).map(|_| client("few", "SELECT SLEEP(15)")).collect();
-    std::thread::sleep(Duration::from_millis(500));
+    let refused = |crowd: &mut [Child]| crowd.iter_mut().filter_map(|c| c.try_wait().expect("its state")).count();
+    assert!(comes(|| sleepers() + refused(&mut crowd) == 11), "all others sleep or were refused");
     let job = sums(&url, "few");
-    let child = start(&job);
-    ends(&job, child);
+    let said_it = ends(start(&job));
     crowd.iter_mut().chain([&mut holder]).for_each(|c| drop(c.wait()));
-    let said_it = said(&job);
     assert!(said_it.contains("Too many connections") && said_it.contains("Lock wait timeout"), "{said_it}");
-    summed(|s| maria.sql(s), &job);
+    summed(|s| maria.sql(s), &said_it);
 }
 
 /// Another transaction and the job's wait for each other, and the job's is the one that the database ends: it is written again.
@@ -183,8 +191,9 @@ fn deadlocks_are_tried_again() {
         maria.sql(sql);
         postgres.sql(sql);
     }
-    let children: Vec<Child> = jobs.iter().map(start).collect();
-    std::thread::sleep(Duration::from_millis(1_500));
+    let running: Vec<Listening> = jobs.iter().map(start).collect();
+    let first = "SELECT n FROM sums WHERE k = 1";
+    assert!(comes(|| maria.sql(first) != "0\n" && postgres.sql(first) != "0\n"), "the jobs have written");
     // InnoDB ends the transaction that has changed less; PostgreSQL the one that looks first, a second after it began to wait.
     maria.sql(
         "BEGIN; INSERT INTO ballast SELECT seq FROM seq_1_to_20000; SELECT COUNT(*) FROM sums WHERE k = 1 FOR UPDATE;
@@ -195,12 +204,12 @@ fn deadlocks_are_tried_again() {
          DO $$ BEGIN LOOP EXIT WHEN EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted); PERFORM pg_sleep(0.02); END LOOP; END $$;
          SELECT sink FROM weir_epochs FOR UPDATE; COMMIT;",
     );
-    jobs.iter().zip(children).for_each(|(job, child)| ends(job, child));
-    for job in &jobs {
-        assert!(said(job).to_lowercase().contains("deadlock"), "{}", said(job));
+    let said: Vec<String> = running.into_iter().map(ends).collect();
+    for words in &said {
+        assert!(words.to_lowercase().contains("deadlock"), "{words}");
     }
-    summed(|s| maria.sql(s), &jobs[0]);
-    summed(|s| postgres.sql(s), &jobs[1]);
+    summed(|s| maria.sql(s), &said[0]);
+    summed(|s| postgres.sql(s), &said[1]);
 }
 
 const ONCE: [&str; 4] = ["--set", "parallelism.default=1", "--set", "restart-strategy.type=none"];
@@ -294,6 +303,11 @@ fn brokers_want_passwords_and_small_messages() {
     assert_eq!(run(&format!("{} SELECT n FROM small_t;", small(ALL))).succeeded().out, "");
 }
 
+fn stop(job: &Listening) {
+    // SAFETY: a signal to our own child.
+    unsafe { libc::kill(job.id(), libc::SIGTERM) };
+}
+
 /// The mark of a job that has nothing to write is written again and again, for clusters forget silent groups.
 #[test]
 fn a_silent_job_keeps_its_mark() {
@@ -306,31 +320,20 @@ fn a_silent_job_keeps_its_mark() {
         table(&servers, "in", ", 'scan.startup.mode' = 'earliest-offset'"),
         table(&servers, "out", ", 'sink.delivery-guarantee' = 'exactly-once', 'sink.mark-renewal.interval' = '500 ms'"),
     ));
-    let child = start(&job);
+    let running = start(&job);
+    // The silence is what is tested: five seconds of it, in which the mark is renewed each half second.
     std::thread::sleep(Duration::from_secs(5));
-    // SAFETY: a signal to our own child.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
-    ends(&job, child);
+    stop(&running);
+    ends(running);
     let formatter = "org.apache.kafka.tools.consumer.OffsetsMessageFormatter";
     let offsets = kafka.read("__consumer_offsets", &["--formatter", formatter]);
     let marks = offsets.matches("\"topic\":\"out\"").count();
     assert!((2..=12).contains(&marks), "{marks} marks: {offsets}");
     // And the job goes on from it.
     Job::new(&format!("{} INSERT INTO in_t VALUES (5);", table(&servers, "in", ""))).run(&[]).succeeded();
-    let mut child = start(&job);
-    let since = Instant::now();
-    loop {
-        let read = run(&format!("{} SELECT n FROM out_t;", table(&servers, "out", ALL)));
-        if read.succeeded().out == "+I[5]\n" {
-            break;
-        }
-        assert!(
-            since.elapsed() < Duration::from_secs(30) && child.try_wait().expect("its state").is_none(),
-            "{}",
-            said(&job)
-        );
-    }
-    // SAFETY: a signal to our own child.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
-    ends(&job, child);
+    let running = start(&job);
+    let read = || run(&format!("{} SELECT n FROM out_t;", table(&servers, "out", ALL))).succeeded().out;
+    running.until("the row", |_| read() == "+I[5]\n");
+    stop(&running);
+    ends(running);
 }

@@ -146,7 +146,7 @@ impl Listening {
             if let Some(status) = self.child.try_wait().expect("its state") {
                 return status.code();
             }
-            assert!(since.elapsed() < Duration::from_secs(180), "it does not end: {}", self.said());
+            assert!(since.elapsed() < Duration::from_secs(600), "it does not end: {}", self.said());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

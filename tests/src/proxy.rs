@@ -47,7 +47,7 @@ impl Proxy {
         proxy
     }
 
-    /// Cuts the network for a while.
+    /// Cuts the network for as long as the test says.
     pub fn cut(&self, time: Duration) {
         self.cut.store(true, Ordering::Relaxed);
         std::thread::sleep(time);

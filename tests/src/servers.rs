@@ -201,7 +201,7 @@ impl Kafka {
         Server { child: spawn(command), folder, port }
     }
 
-    /// Kills it as a power cut would, waits, and starts it again on the same data.
+    /// Kills it as a power cut would, and starts it again on the same data. How long it is away is the test's to say.
     pub fn restart(&mut self, down: Duration) {
         let Some(mut server) = self.server.take() else { return };
         let (folder, port) = server.kill();
@@ -296,7 +296,7 @@ impl MariaDb {
         Server { child, folder, port }
     }
 
-    /// Kills it as a power cut would, waits, and starts it again on the same data.
+    /// Kills it as a power cut would, and starts it again on the same data. How long it is away is the test's to say.
     pub fn restart(&mut self, down: Duration) {
         let (folder, port) = self.0.kill();
         std::thread::sleep(down);
@@ -382,7 +382,7 @@ impl Postgres {
         self
     }
 
-    /// Kills all of it as a power cut would, waits, and starts it again on the same data.
+    /// Kills all of it as a power cut would, and starts it again on the same data. How long it is away is the test's to say.
     pub fn restart(mut self, down: Duration) -> Postgres {
         let (folder, port) = self.0.kill();
         std::thread::sleep(down);
