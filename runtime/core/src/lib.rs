@@ -31,6 +31,7 @@ pub mod thread;
 mod type_text;
 pub mod types;
 pub mod value;
+pub mod varint;
 pub mod watermarks;
 
 pub use batch::{Batch, RowKind};

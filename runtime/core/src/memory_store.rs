@@ -1,7 +1,7 @@
 //! A store in memory, for tests: the durable keys in one ordered map, and the changes of epochs that are not durable yet.
 
 use crate::Result;
-use crate::state::{Changes, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateReader};
+use crate::state::{Changes, ENGINE, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateReader};
 use crate::thread::locked;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -58,11 +58,11 @@ impl MemoryStore {
         MemoryStore { durable: self.durable.clone(), staged: Mutex::default() }
     }
 
-    /// The number of keys of all operators, staged ones among them.
+    /// The number of keys of all operators, staged ones among them; those of the engine do not count.
     pub fn keys(&self) -> usize {
         let mut keys = locked(&self.durable).keys.clone();
         locked(&self.staged).values().flatten().for_each(|(o, c)| apply(&mut keys, *o, c));
-        keys.len()
+        keys.keys().filter(|(_, key)| !key.starts_with(&ENGINE)).count()
     }
 
     /// What is staged of an operator within a range; none for a key that goes.

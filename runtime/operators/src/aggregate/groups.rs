@@ -1,17 +1,21 @@
-//! Groups as values of keyed state: all that they keep is in columns. What functions keep in parts has keys of its own, one for each.
+//! Groups as values of keyed state: all that they keep is in columns. What functions keep in parts has keys of its own in the store, one
+//! for each.
+//!
+//! A group that is whole in bytes ([`Groups::encode`], [`Groups::merge`]) goes to another subtask, or is merged there; to merge groups that
+//! are in memory takes no bytes ([`Groups::merge_place`], [`Groups::merge_from`]).
 
-use super::functions::{Accumulators, accumulators};
+use super::functions::{Accumulators, accumulators, stored};
 use std::collections::BTreeSet;
 use weir_core::key::key_group;
 use weir_core::keyed::{Codec, Slab};
 use weir_core::state::{Changes, KeyRange, StateHandle, behind};
-use weir_core::{Error, Result, Schema};
+use weir_core::{Error, Result, Schema, varint};
 use weir_expr::aggregate::AggregateCall;
 
 /// What the keys of parts have behind their key group: no key of a group begins so, and none of a collection.
 const PARTS: u8 = 0xFE;
 
-/// Groups by their places. Stored: the number of rows, the time of the last one, the accumulators.
+/// Groups by their places.
 pub(super) struct Groups {
     /// How many rows each has.
     pub rows: Slab<i64>,
@@ -21,7 +25,8 @@ pub(super) struct Groups {
     width: usize,
     /// The aggregates that have such memory.
     heaps: Vec<usize>,
-    has_parts: bool,
+    /// By aggregate: whether it has parts.
+    has_parts: Vec<bool>,
 }
 
 impl Groups {
@@ -34,13 +39,12 @@ impl Groups {
         let mut aggregates: Vec<Box<dyn Accumulators>> = all.collect::<Result<_>>()?;
         let width = size_of::<i64>() + aggregates.iter().map(|a| a.width()).sum::<usize>();
         let heaps = (0..aggregates.len()).filter(|a| aggregates[*a].heap().is_some()).collect();
-        let has_parts = aggregates.iter_mut().any(|a| a.parts().is_some());
+        let has_parts = aggregates.iter_mut().map(|a| a.parts().is_some()).collect();
         Ok(Groups { rows: Slab::default(), aggregates, width, heaps, has_parts })
     }
 
-    /// Whether the stored form of a group is all of it.
-    pub fn is_whole(&self) -> bool {
-        !self.has_parts
+    fn any_parts(&self) -> bool {
+        self.has_parts.contains(&true)
     }
 
     /// Makes room for so many places at least.
@@ -72,26 +76,43 @@ impl Groups {
         self.aggregates.iter_mut().for_each(|a| a.clear());
     }
 
-    /// Puts stored forms behind what the groups at these places have, each behind the one of the same number.
+    /// Puts what a group has behind what another one has, as if its rows had come behind the other's. `from` keeps what it has. A row
+    /// that goes must have come in the same group.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for windows, which put slices together"))]
+    pub fn merge_place(&mut self, into: usize, from: usize) {
+        self.rows[into] += self.rows[from];
+        self.aggregates.iter_mut().for_each(|a| a.merge_place(into, from));
+    }
+
+    /// The same with a group of others, which are of the same calls.
+    ///
+    /// # Errors
+    /// An internal one when they are of other calls.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for windows, which put slices together"))]
+    pub fn merge_from(&mut self, into: usize, others: &Groups, from: usize) -> Result<()> {
+        if self.aggregates.len() != others.aggregates.len() {
+            return Err(Error::internal("groups of different calls are put together"));
+        }
+        self.rows[into] += others.rows[from];
+        let mut pairs = self.aggregates.iter_mut().zip(&others.aggregates);
+        pairs.try_for_each(|(ours, theirs)| ours.merge_from(into, &**theirs, from))
+    }
+
+    /// The same with groups in bytes, as [`Groups::encode`] gives them: each is put behind what the group at the same number of `places` has.
     ///
     /// # Errors
     /// When one is cut short, damaged, or longer than a group is.
     pub fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
         for (at, from) in places.iter().zip(states.iter_mut()) {
-            self.rows[*at as usize] += read_i64(from)?;
-            let _written = read_i64(from)?;
+            self.rows[*at as usize] += stored::long(from)?;
         }
         self.aggregates.iter_mut().try_for_each(|a| a.merge(places, states))?;
-        if states.iter().any(|rest| !rest.is_empty()) {
-            return Err(Error::state("a group in the state is longer than its aggregates are"));
-        }
-        Ok(())
+        states.iter().try_for_each(|rest| ends(rest))
     }
 
-    /// Appends the stored form of a group, which had its last row then.
-    pub fn encode(&self, at: usize, written: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.rows[at].to_be_bytes());
-        out.extend_from_slice(&written.to_be_bytes());
+    /// Appends all that a group has.
+    pub fn encode(&self, at: usize, out: &mut Vec<u8>) {
+        stored::put_long(out, self.rows[at]);
         self.aggregates.iter().for_each(|a| a.encode(at, out));
     }
 
@@ -101,8 +122,12 @@ impl Groups {
     /// When it is damaged, or the store fails.
     pub fn read(&mut self, at: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<()> {
         self.grow(at as usize + 1);
-        self.merge(&[at], &mut [bytes])?;
-        if !self.has_parts {
+        let mut states = [bytes.get(size_of::<u64>()..).ok_or_else(stored::cut)?];
+        self.rows[at as usize] = stored::long(&mut states[0])?;
+        let without_parts = self.aggregates.iter_mut().zip(&self.has_parts).filter(|(_, has_parts)| !**has_parts);
+        without_parts.map(|(a, _)| a).try_for_each(|a| a.merge(&[at], &mut states))?;
+        ends(states[0])?;
+        if !self.any_parts() {
             return Ok(());
         }
         let prefix = part_key(key);
@@ -111,37 +136,47 @@ impl Groups {
             let damaged = || Error::state("a value of a group in the state is damaged");
             let (call, value) = k[prefix.len()..].split_first().ok_or_else(damaged)?;
             let parts = self.aggregates.get_mut(usize::from(*call)).and_then(|a| a.parts());
-            parts.ok_or_else(damaged)?.load(at as usize, value, read_i64(&mut &v[..])?);
+            parts.ok_or_else(damaged)?.load(at as usize, value, stored::long(&mut &v[..])?);
         }
         Ok(())
     }
 }
 
+fn ends(rest: &[u8]) -> Result<()> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+    Err(Error::state("a group in the state is longer than its aggregates are"))
+}
+
 /// The begin of the keys of a group's parts: key group, a byte that no key begins with, the key's length, the key. The number of the
 /// aggregate and the value follow.
 fn part_key(key: &[u8]) -> Vec<u8> {
-    [&key_group(key).to_be_bytes()[..], &[PARTS], &(key.len() as u32).to_be_bytes(), key].concat()
+    let mut begin = key_group(key).to_be_bytes().to_vec();
+    begin.push(PARTS);
+    varint::put(&mut begin, key.len() as u64);
+    begin.extend_from_slice(key);
+    begin
 }
 
 /// The group's key in the key of a part.
 fn of_part(key: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = key.get(3..)?.split_first_chunk::<4>()?;
-    rest.get(..u32::from_be_bytes(*length) as usize)
-}
-
-fn read_i64(bytes: &mut &[u8]) -> Result<i64> {
-    let (head, rest) =
-        bytes.split_first_chunk::<8>().ok_or_else(|| Error::state("a group in the state is cut short"))?;
-    *bytes = rest;
-    Ok(i64::from_be_bytes(*head))
+    let mut rest = key.get(3..)?;
+    let length = varint::take(&mut rest)?;
+    rest.get(..length as usize)
 }
 
 impl Codec for Groups {
     type Value = ();
-    const WRITTEN_AT: usize = 8;
+    const LAYOUT: u32 = 2;
 
+    /// The time of the last row, the number of rows, the aggregates that have no parts.
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
-        Groups::encode(self, place as usize, written, out);
+        let at = place as usize;
+        out.extend_from_slice(&written.to_be_bytes());
+        stored::put_long(out, self.rows[at]);
+        let without_parts = self.aggregates.iter().zip(&self.has_parts).filter(|(_, has_parts)| !**has_parts);
+        without_parts.for_each(|(a, _)| a.encode(at, out));
     }
 
     fn decode(&mut self, place: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<()> {
@@ -158,7 +193,7 @@ impl Codec for Groups {
     }
 
     fn parts(&mut self, place: u32, key: &[u8], (): &mut (), goes: bool, changes: &mut Changes) {
-        if !self.has_parts {
+        if !self.any_parts() {
             return;
         }
         let prefix = part_key(key);
@@ -169,7 +204,7 @@ impl Codec for Groups {
                 if count == 0 {
                     changes.remove(&key);
                 } else {
-                    changes.set_with(&key, |out| out.extend_from_slice(&count.to_be_bytes()));
+                    changes.set_with(&key, |out| stored::put_long(out, count));
                 }
             }
         }
@@ -182,7 +217,7 @@ impl Codec for Groups {
         store: &StateHandle,
         changes: &mut Changes,
     ) -> Result<()> {
-        if !self.has_parts {
+        if !self.any_parts() {
             return Ok(());
         }
         let [high, low] = group.to_be_bytes();
@@ -251,24 +286,21 @@ mod tests {
         let of_texts = [Count, Min, Max, FirstValue, LastValue, list(), ArrayAgg].map(|f| (f, 1, texts()));
         for (function, arg, column) in of_numbers.into_iter().chain(of_texts) {
             let name = format!("{function:?}");
-            // What keeps parts has no stored form here, but the number of rows.
             for (distinct, retracts) in [(false, false), (false, true), (true, false)] {
                 let mut all = groups(function.clone(), arg, distinct, retracts);
                 take(&mut all, column.clone()).expect("rows");
-                let mut stored = vec![];
-                all.encode(1, 7, &mut stored);
-                all.merge(&[2], &mut [&stored]).expect("a group");
+                let mut bytes = vec![];
+                all.encode(1, &mut bytes);
+                all.merge(&[2], &mut [&bytes]).expect("a group");
                 assert_eq!(all.rows[2], 2);
-                if all.is_whole() {
-                    let result = |at| all.aggregates[0].result(at).expect("a result");
-                    assert_eq!(result(2), result(1), "{name}");
-                }
-                for n in 0..stored.len() {
-                    let error = all.merge(&[2], &mut [&stored[..n]]).expect_err("cut");
+                let result = |at| all.aggregates[0].result(at).expect("a result");
+                assert_eq!(result(2), result(1), "{name}");
+                for n in 0..bytes.len() {
+                    let error = all.merge(&[2], &mut [&bytes[..n]]).expect_err("cut");
                     assert!(error.to_string().contains("cut short"), "{name}: {error}");
                 }
-                stored.push(0);
-                let error = all.merge(&[2], &mut [&stored]).expect_err("long");
+                bytes.push(0);
+                let error = all.merge(&[2], &mut [&bytes]).expect_err("long");
                 assert!(error.to_string().contains("longer"), "{name}: {error}");
             }
         }

@@ -2,11 +2,13 @@
 //!
 //! A batch's rows are taken in an aggregate at a time, in columns. What each of its groups gave before is noted first, and the difference
 //! goes out. A local aggregation in front of an exchange gives one row a key and batch: the
-//! key, and the accumulators in the form that the store keeps.
+//! key, and the accumulators in bytes.
 
 mod assign;
 mod functions;
 mod groups;
+#[cfg(test)]
+mod merging;
 mod out;
 
 use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, UInt32Array};
@@ -89,9 +91,6 @@ impl OperatorFactory for AggregateFactory {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let groups = || Groups::new(&self.calls, &self.input, self.retracts);
-        if self.stage != Stage::Whole && !groups()?.is_whole() {
-            return Err(Error::internal("an aggregate that keeps parts of its own is computed in two stages"));
-        }
         Ok(Box::new(AggregateOperator {
             plan: Arc::new(self.clone()),
             one_by_one: self.has_large_results(),
@@ -226,7 +225,7 @@ impl AggregateOperator {
         let mut one = vec![];
         for at in 0..found.places.len() {
             one.clear();
-            groups.encode(at, 0, &mut one);
+            groups.encode(at, &mut one);
             groups.reset(at);
             bytes.append_value(&one);
         }

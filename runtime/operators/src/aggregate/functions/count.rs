@@ -1,6 +1,6 @@
 //! COUNT.
 
-use super::{Accumulators, Rows, stored};
+use super::{Function, Rows, stored};
 use arrow::array::Array;
 use weir_core::keyed::Slab;
 use weir_core::{Result, Value};
@@ -8,44 +8,34 @@ use weir_core::{Result, Value};
 /// How many rows there are, or rows without NULL.
 pub(super) struct Count {
     of_rows: bool,
-    counts: Slab<i64>,
 }
 
 impl Count {
     /// `of_rows`: COUNT(*).
     pub fn new(of_rows: bool) -> Count {
-        Count { of_rows, counts: Slab::default() }
+        Count { of_rows }
     }
 }
 
-impl Accumulators for Count {
-    fn grow(&mut self, places: usize) {
-        self.counts.grow(places);
-    }
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+impl Function for Count {
+    type Accumulator = i64;
+
+    fn update(&self, counts: &mut Slab<i64>, rows: &Rows<'_>) -> Result<()> {
         let nulls = if self.of_rows { None } else { rows.arg(0)?.logical_nulls() };
-        rows.each(nulls.as_ref(), |_, at, sign| self.counts[at] += sign);
+        rows.each(nulls.as_ref(), |_, at, sign| counts[at] += sign);
         Ok(())
     }
-    fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
-        for (at, from) in places.iter().zip(states) {
-            self.counts[*at as usize] += stored::long(from)?;
-        }
+    fn merge(&self, into: &mut i64, from: &i64) {
+        *into += from;
+    }
+    fn encode(&self, count: &i64, out: &mut Vec<u8>) {
+        stored::put_long(out, *count);
+    }
+    fn merge_stored(&self, into: &mut i64, from: &mut &[u8]) -> Result<()> {
+        *into += stored::long(from)?;
         Ok(())
     }
-    fn encode(&self, at: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.counts[at].to_be_bytes());
-    }
-    fn result(&self, at: usize) -> Result<Value<'static>> {
-        Ok(Value::Int(self.counts[at]))
-    }
-    fn reset(&mut self, at: usize) {
-        self.counts[at] = 0;
-    }
-    fn clear(&mut self) {
-        self.counts.clear();
-    }
-    fn width(&self) -> usize {
-        size_of::<i64>()
+    fn result(&self, count: &i64) -> Result<Value<'static>> {
+        Ok(Value::Int(*count))
     }
 }

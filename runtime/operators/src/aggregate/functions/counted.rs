@@ -61,7 +61,12 @@ impl Counted {
 
     /// The values that are there, in order, with how often.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
-        self.counts.iter().filter(|(_, n)| **n > 0).map(|(v, n)| (v.as_slice(), *n))
+        self.counts.iter().map(|(v, n)| (v.as_slice(), *n)).filter(|(_, n)| *n > 0)
+    }
+
+    /// All values with their counts, in order; also those that went before they came.
+    pub fn counts(&self) -> impl Iterator<Item = (&[u8], i64)> + Clone {
+        self.counts.iter().map(|(v, n)| (v.as_slice(), *n))
     }
 
     /// The values whose count changed since this was last asked, each once, with their count; 0 = no longer there.

@@ -2,7 +2,7 @@
 
 use super::json;
 use super::ordered::Ordered;
-use super::{Accumulators, Heap, Rows, Typed, stored};
+use super::{Function, Rows, Typed, stored};
 use weir_core::keyed::Slab;
 use weir_core::{Error, Result, Value};
 use weir_expr::aggregate::Aggregate;
@@ -10,7 +10,7 @@ use weir_expr::functions::size;
 
 /// Values in the order they came, in their stored form.
 #[derive(Debug, Clone, Default)]
-struct List {
+pub(super) struct List {
     count: u32,
     bytes: Vec<u8>,
 }
@@ -18,140 +18,105 @@ struct List {
 /// What groups keep where rows only come.
 pub(super) struct Growing {
     of: Typed,
-    lists: Slab<List>,
 }
 
 impl Growing {
     pub fn new(of: Typed) -> Growing {
-        Growing { of, lists: Slab::default() }
+        Growing { of }
     }
 }
 
-impl Accumulators for Growing {
-    fn grow(&mut self, places: usize) {
-        self.lists.grow(places);
-    }
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+impl Function for Growing {
+    type Accumulator = List;
+    const HAS_HEAP: bool = true;
+
+    fn update(&self, lists: &mut Slab<List>, rows: &Rows<'_>) -> Result<()> {
         let mut value = vec![];
         rows.try_each(None, |row, at, sign| {
             if sign < 0 {
                 return Err(Error::internal("a row goes from a list of rows that only come"));
             }
             rows.encode(row, &mut value);
-            let list = &mut self.lists[at];
+            let list = &mut lists[at];
             stored::put_bytes(&mut list.bytes, &value);
             list.count += 1;
             Ok(())
         })
     }
-    fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
-        for (at, from) in places.iter().zip(states) {
-            let count = stored::length(from)?;
-            let all: &[u8] = from;
-            (0..count).try_for_each(|_| stored::bytes(from).map(drop))?;
-            let list = &mut self.lists[*at as usize];
-            list.bytes.extend_from_slice(&all[..all.len() - from.len()]);
-            list.count += count;
-        }
-        Ok(())
+    fn merge(&self, into: &mut List, from: &List) {
+        into.bytes.extend_from_slice(&from.bytes);
+        into.count += from.count;
     }
-    fn encode(&self, at: usize, out: &mut Vec<u8>) {
-        let list = &self.lists[at];
-        out.extend_from_slice(&list.count.to_be_bytes());
+    fn encode(&self, list: &List, out: &mut Vec<u8>) {
+        stored::put_length(out, list.count as usize);
         out.extend_from_slice(&list.bytes);
     }
-    fn result(&self, at: usize) -> Result<Value<'static>> {
-        let (list, mut values) = (&self.lists[at], vec![]);
-        let mut rest = list.bytes.as_slice();
+    fn merge_stored(&self, into: &mut List, from: &mut &[u8]) -> Result<()> {
+        let count = stored::length(from)?;
+        let all: &[u8] = from;
+        (0..count).try_for_each(|_| stored::bytes(from).map(drop))?;
+        into.bytes.extend_from_slice(&all[..all.len() - from.len()]);
+        into.count += count;
+        Ok(())
+    }
+    fn result(&self, list: &List) -> Result<Value<'static>> {
+        let (mut values, mut rest) = (vec![], list.bytes.as_slice());
         for _ in 0..list.count {
             values.push(stored::bytes(&mut rest)?);
         }
         listed(values.into_iter(), &self.of)
     }
-    fn reset(&mut self, at: usize) {
-        self.lists[at] = List::default();
-    }
-    fn clear(&mut self) {
-        self.lists.clear();
-    }
-    fn width(&self) -> usize {
-        size_of::<List>()
-    }
-    fn heap(&self) -> Option<&dyn Heap> {
-        Some(self)
-    }
-}
-
-impl Heap for Growing {
-    fn bytes(&self, at: usize) -> usize {
-        self.lists[at].bytes.len()
+    fn heap(&self, list: &List) -> usize {
+        list.bytes.len()
     }
 }
 
 /// What groups keep where some rows go again, or each value counts once.
 pub(super) struct Changing {
     of: Typed,
-    lists: Slab<Option<Box<Ordered>>>,
 }
+
+/// None as long as no row came.
+type MaybeOrdered = Option<Box<Ordered>>;
 
 impl Changing {
     pub fn new(of: Typed) -> Changing {
-        Changing { of, lists: Slab::default() }
+        Changing { of }
+    }
+
+    fn list<'a>(&self, group: &'a mut MaybeOrdered) -> &'a mut Ordered {
+        group.get_or_insert_with(|| Box::new(Ordered::new(self.of.call.distinct)))
     }
 }
 
-impl Accumulators for Changing {
-    fn grow(&mut self, places: usize) {
-        self.lists.grow(places);
-    }
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+impl Function for Changing {
+    type Accumulator = MaybeOrdered;
+    const HAS_HEAP: bool = true;
+
+    fn update(&self, groups: &mut Slab<MaybeOrdered>, rows: &Rows<'_>) -> Result<()> {
         let mut value = vec![];
-        let distinct = self.of.call.distinct;
         rows.each(None, |row, at, sign| {
             rows.encode(row, &mut value);
-            self.lists[at].get_or_insert_with(|| Box::new(Ordered::new(distinct))).add(&value, sign);
+            self.list(&mut groups[at]).add(&value, sign);
         });
         Ok(())
     }
-    fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
-        let distinct = self.of.call.distinct;
-        for (at, from) in places.iter().zip(states) {
-            for _ in 0..stored::length(from)? {
-                let (value, count) = (stored::bytes(from)?, stored::long(from)?);
-                let list = self.lists[*at as usize].get_or_insert_with(|| Box::new(Ordered::new(distinct)));
-                list.load(value, count);
-            }
-        }
-        Ok(())
-    }
-    fn encode(&self, at: usize, out: &mut Vec<u8>) {
-        let entries = || self.lists[at].iter().flat_map(|list| list.entries());
-        out.extend_from_slice(&(entries().count() as u32).to_be_bytes());
-        for (value, count) in entries() {
-            stored::put_bytes(out, value);
-            out.extend_from_slice(&count.to_be_bytes());
+    fn merge(&self, into: &mut MaybeOrdered, from: &MaybeOrdered) {
+        for (value, count) in from.iter().flat_map(|list| list.entries()) {
+            self.list(into).load(value, count);
         }
     }
-    fn result(&self, at: usize) -> Result<Value<'static>> {
-        listed(self.lists[at].iter().flat_map(|list| list.values()), &self.of)
+    fn encode(&self, group: &MaybeOrdered, out: &mut Vec<u8>) {
+        stored::put_counts(out, group.iter().flat_map(|list| list.entries()));
     }
-    fn reset(&mut self, at: usize) {
-        self.lists[at] = None;
+    fn merge_stored(&self, into: &mut MaybeOrdered, from: &mut &[u8]) -> Result<()> {
+        stored::counts(from, |value, count| self.list(into).load(value, count))
     }
-    fn clear(&mut self) {
-        self.lists.clear();
+    fn result(&self, group: &MaybeOrdered) -> Result<Value<'static>> {
+        listed(group.iter().flat_map(|list| list.values()), &self.of)
     }
-    fn width(&self) -> usize {
-        size_of::<Option<Box<Ordered>>>()
-    }
-    fn heap(&self) -> Option<&dyn Heap> {
-        Some(self)
-    }
-}
-
-impl Heap for Changing {
-    fn bytes(&self, at: usize) -> usize {
-        self.lists[at].as_ref().map_or(0, |list| size_of::<Ordered>() + list.bytes())
+    fn heap(&self, group: &MaybeOrdered) -> usize {
+        group.as_ref().map_or(0, |list| size_of::<Ordered>() + list.bytes())
     }
 }
 

@@ -1,24 +1,24 @@
 //! Aggregate functions: what is kept of a group for each, a family a file.
 //!
-//! All of them are [`Accumulators`], which work on a batch at a time. To add one, see `docs/src/contributing/aggregate-function.md`.
+//! Each is a [`Function`]; what all groups keep for it is a [`Column`], which works on a batch at a time. To add one, see `docs/src/contributing/aggregate-function.md`.
 
+mod chosen;
 mod count;
 mod counted;
-mod edges;
-mod extremes;
 mod json;
 mod lists;
 mod moments;
 mod multisets;
 mod numbers;
 mod ordered;
-mod stored;
+pub(super) mod stored;
 mod sums;
 mod wide;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
+use std::any::Any;
 use weir_core::key::{decode_value, encode_row};
 use weir_core::keyed::Slab;
 use weir_core::{Error, Result, Schema, SqlType, TypeKind, Value};
@@ -87,9 +87,10 @@ impl Rows<'_> {
     }
 }
 
-/// What all groups keep for one aggregate. A group is known by its place. Whatever a group has taken in, it can give in a stored form, which
-/// can be put behind what another one has: so groups get into the store and out of it, and partial results are put together.
-pub(super) trait Accumulators: Send {
+/// What all groups keep for one aggregate. A group is known by its place. Whatever a group has taken in can be put behind what another one
+/// has: straight from place to place, or by way of a stored form. So slices of a window are put together, groups get into the store and
+/// out of it, and partial results are combined. All of them are [`Column`]s.
+pub(super) trait Accumulators: Any + Send {
     /// Makes room for so many places at least; new ones are empty.
     fn grow(&mut self, places: usize);
 
@@ -99,13 +100,23 @@ pub(super) trait Accumulators: Send {
     /// An internal one when a column is of a type that the function does not take.
     fn update(&mut self, rows: &Rows<'_>) -> Result<()>;
 
+    /// Puts what a group has behind what another one has, as if its rows had come behind the other's. A row that goes must have come in the
+    /// same group. `from` keeps what it has.
+    fn merge_place(&mut self, into: usize, from: usize);
+
+    /// The same with a group of other accumulators, which are of the same call.
+    ///
+    /// # Errors
+    /// An internal one when they are of another function.
+    fn merge_from(&mut self, into: usize, other: &dyn Accumulators, from: usize) -> Result<()>;
+
     /// Reads a stored form from the front of each of `states`, and puts it behind what the group at the same number of `places` has.
     ///
     /// # Errors
     /// When one is cut short, or damaged.
     fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()>;
 
-    /// Appends the stored form of a group. What has keys of its own ([`Accumulators::parts`]) is not in it.
+    /// Appends the stored form of a group: all that it has, also what may be kept as [`Parts`].
     fn encode(&self, at: usize, out: &mut Vec<u8>);
 
     /// What a group comes to.
@@ -124,14 +135,10 @@ pub(super) trait Accumulators: Send {
     fn width(&self) -> usize;
 
     /// Bytes that a group has in memory of its own, if groups have such memory.
-    fn heap(&self) -> Option<&dyn Heap> {
-        None
-    }
+    fn heap(&self) -> Option<&dyn Heap>;
 
-    /// What a group keeps under keys of their own in the store, if it keeps such parts.
-    fn parts(&mut self) -> Option<&mut dyn Parts> {
-        None
-    }
+    /// What a group keeps, if that can be under keys of its own in the store instead of in the stored form.
+    fn parts(&mut self) -> Option<&mut dyn Parts>;
 }
 
 /// Of accumulators whose groups differ in size.
@@ -149,6 +156,116 @@ pub(super) trait Parts {
     fn take_changed(&mut self, at: usize, goes: bool) -> Vec<(Vec<u8>, i64)>;
     /// Forgets a group that is in memory no more: its parts are not noted as changed.
     fn forget(&mut self, at: usize);
+}
+
+/// An aggregate function: how a group's accumulator takes rows in, and what it comes to.
+pub(super) trait Function: Sized + Send + 'static {
+    /// What is kept of a group; the default is that of no rows.
+    type Accumulator: Default + Send;
+    /// Whether accumulators have memory of their own.
+    const HAS_HEAP: bool = false;
+
+    /// See [`Accumulators::update`].
+    ///
+    /// # Errors
+    /// An internal one when a column is of a type that the function does not take.
+    fn update(&self, groups: &mut Slab<Self::Accumulator>, rows: &Rows<'_>) -> Result<()>;
+
+    /// Puts what another accumulator has behind what this one has.
+    fn merge(&self, into: &mut Self::Accumulator, from: &Self::Accumulator);
+
+    /// Appends the stored form.
+    fn encode(&self, group: &Self::Accumulator, out: &mut Vec<u8>);
+
+    /// Reads a stored form from the front of bytes, and puts it behind what the accumulator has.
+    ///
+    /// # Errors
+    /// When it is cut short, or damaged.
+    fn merge_stored(&self, into: &mut Self::Accumulator, from: &mut &[u8]) -> Result<()>;
+
+    /// See [`Accumulators::result`].
+    ///
+    /// # Errors
+    /// When the result is longer than a value may be, or cannot be told; when what is kept is damaged.
+    fn result(&self, group: &Self::Accumulator) -> Result<Value<'static>>;
+
+    /// Bytes that an accumulator has in memory of its own, about.
+    fn heap(&self, _group: &Self::Accumulator) -> usize {
+        0
+    }
+
+    /// Forgets all rows.
+    fn reset(&self, group: &mut Self::Accumulator) {
+        *group = Self::Accumulator::default();
+    }
+
+    /// The column as one that has parts, if it has.
+    fn parts(_column: &mut Column<Self>) -> Option<&mut dyn Parts> {
+        None
+    }
+}
+
+/// The accumulators of a function, by the places of groups.
+pub(super) struct Column<F: Function> {
+    function: F,
+    groups: Slab<F::Accumulator>,
+}
+
+impl<F: Function> Column<F> {
+    fn boxed(function: F) -> Box<dyn Accumulators> {
+        Box::new(Column { function, groups: Slab::default() })
+    }
+}
+
+impl<F: Function> Accumulators for Column<F> {
+    fn grow(&mut self, places: usize) {
+        self.groups.grow(places);
+    }
+    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+        self.function.update(&mut self.groups, rows)
+    }
+    fn merge_place(&mut self, into: usize, from: usize) {
+        let taken = std::mem::take(&mut self.groups[from]);
+        self.function.merge(&mut self.groups[into], &taken);
+        self.groups[from] = taken;
+    }
+    fn merge_from(&mut self, into: usize, other: &dyn Accumulators, from: usize) -> Result<()> {
+        let other = (other as &dyn Any).downcast_ref::<Self>();
+        let other = other.ok_or_else(|| Error::internal("groups of different aggregates are put together"))?;
+        self.function.merge(&mut self.groups[into], &other.groups[from]);
+        Ok(())
+    }
+    fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
+        let mut each = places.iter().zip(states);
+        each.try_for_each(|(at, from)| self.function.merge_stored(&mut self.groups[*at as usize], from))
+    }
+    fn encode(&self, at: usize, out: &mut Vec<u8>) {
+        self.function.encode(&self.groups[at], out);
+    }
+    fn result(&self, at: usize) -> Result<Value<'static>> {
+        self.function.result(&self.groups[at])
+    }
+    fn reset(&mut self, at: usize) {
+        self.function.reset(&mut self.groups[at]);
+    }
+    fn clear(&mut self) {
+        self.groups.clear();
+    }
+    fn width(&self) -> usize {
+        size_of::<F::Accumulator>()
+    }
+    fn heap(&self) -> Option<&dyn Heap> {
+        if F::HAS_HEAP { Some(self) } else { None }
+    }
+    fn parts(&mut self) -> Option<&mut dyn Parts> {
+        F::parts(self)
+    }
+}
+
+impl<F: Function> Heap for Column<F> {
+    fn bytes(&self, at: usize) -> usize {
+        self.function.heap(&self.groups[at])
+    }
 }
 
 /// A call with the types of its arguments.
@@ -202,25 +319,26 @@ pub(super) fn accumulators(call: &AggregateCall, input: &Schema, retracts: bool)
     let typed = Typed { call: call.clone(), args, columns };
     use Aggregate::*;
     Ok(match &call.function {
-        CountStar => Box::new(count::Count::new(true)),
-        Count if !call.distinct => Box::new(count::Count::new(false)),
+        CountStar => Column::boxed(count::Count::new(true)),
+        Count if !call.distinct => Column::boxed(count::Count::new(false)),
         Sum | Avg if !call.distinct => match typed.arg(0)?.kind {
-            TypeKind::Float | TypeKind::Double => Box::new(sums::Sums::<sums::Real>::new(typed)),
-            TypeKind::Decimal(..) => Box::new(sums::Sums::<wide::Wide>::new(typed)),
-            _ => Box::new(sums::Sums::<sums::Whole>::new(typed)),
+            TypeKind::Float | TypeKind::Double => Column::boxed(sums::Sums::<sums::Real>::new(typed)),
+            TypeKind::Decimal(..) => Column::boxed(sums::Sums::<wide::Wide>::new(typed)),
+            _ => Column::boxed(sums::Sums::<sums::Whole>::new(typed)),
         },
-        StddevPop | StddevSamp | VarPop | VarSamp if !call.distinct => Box::new(moments::Moments::new(typed)),
-        Min | Max if !call.distinct && !retracts => Box::new(extremes::Extremes::new(typed)),
-        FirstValue if !retracts => Box::new(edges::Edges::new(typed)),
-        LastValue if !call.distinct && !retracts => Box::new(edges::Edges::new(typed)),
+        StddevPop | StddevSamp | VarPop | VarSamp if !call.distinct => Column::boxed(moments::Moments::new(typed)),
+        Min if !call.distinct && !retracts => Column::boxed(chosen::Chosen::new(chosen::Which::Least, typed)),
+        Max if !call.distinct && !retracts => Column::boxed(chosen::Chosen::new(chosen::Which::Greatest, typed)),
+        FirstValue if !retracts => Column::boxed(chosen::Chosen::new(chosen::Which::First, typed)),
+        LastValue if !call.distinct && !retracts => Column::boxed(chosen::Chosen::new(chosen::Which::Last, typed)),
         Count | Sum | Avg | Min | Max | StddevPop | StddevSamp | VarPop | VarSamp | Collect | Percentile { .. } => {
-            Box::new(multisets::Multisets::new(typed))
+            Column::boxed(multisets::Multisets::new(typed))
         }
         FirstValue | LastValue | ListAgg { .. } | ArrayAgg | JsonObjectAgg { .. } | JsonArrayAgg { .. } => {
             if call.distinct || retracts {
-                Box::new(lists::Changing::new(typed))
+                Column::boxed(lists::Changing::new(typed))
             } else {
-                Box::new(lists::Growing::new(typed))
+                Column::boxed(lists::Growing::new(typed))
             }
         }
     })

@@ -1,40 +1,38 @@
 //! STDDEV and VAR: count, sum and sum of squares.
 
 use super::numbers::real;
-use super::{Accumulators, Rows, Typed, stored};
+use super::{Function, Rows, Typed, stored};
 use arrow::array::Array;
 use weir_core::keyed::Slab;
 use weir_core::{Result, Value};
 use weir_expr::aggregate::Aggregate;
 
+/// Of a group's values.
 #[derive(Debug, Clone, Copy, Default)]
-struct Moment {
+pub(super) struct Moment {
     count: i64,
     sum: f64,
     squares: f64,
 }
 
-/// What groups keep for STDDEV_POP and its kin.
+/// STDDEV_POP and its kin.
 pub(super) struct Moments {
     of: Typed,
-    moments: Slab<Moment>,
 }
 
 impl Moments {
     pub fn new(of: Typed) -> Moments {
-        Moments { of, moments: Slab::default() }
+        Moments { of }
     }
 }
 
-impl Accumulators for Moments {
-    fn grow(&mut self, places: usize) {
-        self.moments.grow(places);
-    }
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+impl Function for Moments {
+    type Accumulator = Moment;
+
+    fn update(&self, moments: &mut Slab<Moment>, rows: &Rows<'_>) -> Result<()> {
         let column = rows.arg(0)?;
-        let (of, moments) = (&self.of, &mut self.moments);
         rows.try_each(column.nulls(), |row, at, sign| {
-            let v = Value::read(column, row).as_f64().ok_or_else(|| of.unfit())?;
+            let v = Value::read(column, row).as_f64().ok_or_else(|| self.of.unfit())?;
             let m = &mut moments[at];
             m.count += sign;
             m.sum += v * sign as f64;
@@ -42,23 +40,23 @@ impl Accumulators for Moments {
             Ok(())
         })
     }
-    fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
-        for (at, from) in places.iter().zip(states) {
-            let m = &mut self.moments[*at as usize];
-            m.count += stored::long(from)?;
-            m.sum += stored::double(from)?;
-            m.squares += stored::double(from)?;
-        }
+    fn merge(&self, into: &mut Moment, from: &Moment) {
+        into.count += from.count;
+        into.sum += from.sum;
+        into.squares += from.squares;
+    }
+    fn encode(&self, m: &Moment, out: &mut Vec<u8>) {
+        stored::put_long(out, m.count);
+        stored::put_double(out, m.sum);
+        stored::put_double(out, m.squares);
+    }
+    fn merge_stored(&self, into: &mut Moment, from: &mut &[u8]) -> Result<()> {
+        let (count, sum, squares) = (stored::long(from)?, stored::double(from)?, stored::double(from)?);
+        self.merge(into, &Moment { count, sum, squares });
         Ok(())
     }
-    fn encode(&self, at: usize, out: &mut Vec<u8>) {
-        let m = self.moments[at];
-        out.extend_from_slice(&m.count.to_be_bytes());
-        out.extend_from_slice(&m.sum.to_bits().to_be_bytes());
-        out.extend_from_slice(&m.squares.to_bits().to_be_bytes());
-    }
-    fn result(&self, at: usize) -> Result<Value<'static>> {
-        let Moment { count: n, sum, squares } = self.moments[at];
+    fn result(&self, group: &Moment) -> Result<Value<'static>> {
+        let Moment { count: n, sum, squares } = *group;
         let (sample, root) = kind(&self.of)?;
         let divisor = if sample { n - 1 } else { n };
         if n <= 0 || divisor <= 0 {
@@ -66,15 +64,6 @@ impl Accumulators for Moments {
         }
         let variance = ((squares - sum * sum / n as f64) / divisor as f64).max(0.0);
         real(if root { variance.sqrt() } else { variance }, &self.of)
-    }
-    fn reset(&mut self, at: usize) {
-        self.moments[at] = Moment::default();
-    }
-    fn clear(&mut self) {
-        self.moments.clear();
-    }
-    fn width(&self) -> usize {
-        size_of::<Moment>()
     }
 }
 

@@ -4,7 +4,7 @@
 use super::counted::Counted;
 use super::moments;
 use super::numbers::{decimal, real, whole};
-use super::{Accumulators, Heap, Parts, Rows, Typed};
+use super::{Column, Function, Parts, Rows, Typed, stored};
 use arrow::array::Array;
 use arrow::datatypes::i256;
 use weir_core::key::encode_value;
@@ -15,30 +15,28 @@ use weir_expr::aggregate::Aggregate;
 /// Values in order, with how often they are there.
 pub(super) struct Multisets {
     of: Typed,
-    sets: Slab<Counted>,
 }
 
 impl Multisets {
     pub fn new(of: Typed) -> Multisets {
-        Multisets { of, sets: Slab::default() }
+        Multisets { of }
     }
 }
 
-impl Accumulators for Multisets {
-    fn grow(&mut self, places: usize) {
-        self.sets.grow(places);
-    }
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+impl Function for Multisets {
+    type Accumulator = Counted;
+    const HAS_HEAP: bool = true;
+
+    fn update(&self, sets: &mut Slab<Counted>, rows: &Rows<'_>) -> Result<()> {
         let column = rows.arg(0)?;
         let nulls = column.logical_nulls();
         let times = rows.args.get(1);
-        let (of, sets) = (&self.of, &mut self.sets);
         rows.try_each(nulls.as_ref(), |row, at, sign| {
             // How often the value counts stands beside it.
             let times = match times.map(|t| Value::read(t, row)) {
                 None => 1,
                 Some(Value::Null) => 0,
-                Some(times) => times.as_i64().ok_or_else(|| of.unfit())?.max(0),
+                Some(times) => times.as_i64().ok_or_else(|| self.of.unfit())?.max(0),
             };
             let mut value = vec![];
             encode_value(&Value::read(column, row), column.data_type(), &mut value);
@@ -46,49 +44,41 @@ impl Accumulators for Multisets {
             Ok(())
         })
     }
-    fn merge(&mut self, _: &[u32], _: &mut [&[u8]]) -> Result<()> {
-        // All that there is are parts.
-        Ok(())
+    fn merge(&self, into: &mut Counted, from: &Counted) {
+        from.counts().for_each(|(value, count)| into.add(value.to_vec(), count));
     }
-    fn encode(&self, _: usize, _: &mut Vec<u8>) {}
-    fn result(&self, at: usize) -> Result<Value<'static>> {
-        result(&self.sets[at], &self.of)
+    fn encode(&self, set: &Counted, out: &mut Vec<u8>) {
+        stored::put_counts(out, set.counts());
     }
-    fn reset(&mut self, at: usize) {
-        self.sets[at].clear();
+    fn merge_stored(&self, into: &mut Counted, from: &mut &[u8]) -> Result<()> {
+        stored::counts(from, |value, count| into.add(value.to_vec(), count))
     }
-    fn clear(&mut self) {
-        self.sets.clear();
+    fn result(&self, set: &Counted) -> Result<Value<'static>> {
+        result(set, &self.of)
     }
-    fn width(&self) -> usize {
-        size_of::<Counted>()
+    fn heap(&self, set: &Counted) -> usize {
+        set.bytes()
     }
-    fn heap(&self) -> Option<&dyn Heap> {
-        Some(self)
+    fn reset(&self, set: &mut Counted) {
+        set.clear();
     }
-    fn parts(&mut self) -> Option<&mut dyn Parts> {
-        Some(self)
+    fn parts(column: &mut Column<Self>) -> Option<&mut dyn Parts> {
+        Some(column)
     }
 }
 
-impl Heap for Multisets {
-    fn bytes(&self, at: usize) -> usize {
-        self.sets[at].bytes()
-    }
-}
-
-impl Parts for Multisets {
+impl Parts for Column<Multisets> {
     fn load(&mut self, at: usize, value: &[u8], count: i64) {
-        self.sets[at].load(value.to_vec(), count);
+        self.groups[at].load(value.to_vec(), count);
     }
     fn take_changed(&mut self, at: usize, goes: bool) -> Vec<(Vec<u8>, i64)> {
         if goes {
-            self.sets[at].clear();
+            self.groups[at].clear();
         }
-        self.sets[at].take_touched()
+        self.groups[at].take_touched()
     }
     fn forget(&mut self, at: usize) {
-        self.sets[at] = Counted::default();
+        self.groups[at] = Counted::default();
     }
 }
 

@@ -102,7 +102,7 @@ impl Ordered {
 
     /// Each value with how often it came, for the store: those that are there in their order, then those that went before they
     /// came.
-    pub fn entries(&self) -> impl Iterator<Item = (&[u8], i64)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], i64)> + Clone {
         let count = |v: &[u8]| if self.distinct { self.values.get(v).map_or(0, |p| p.count) } else { 1 };
         let there = self.rows.values().map(move |v| (v.as_ref(), count(v)));
         there.chain(self.values.iter().filter(|(_, p)| p.count < 0).map(|(v, p)| (v.as_ref(), p.count)))

@@ -1,6 +1,6 @@
-//! Reading and writing of stored forms: numbers big-endian, bytes behind their length.
+//! Reading and writing of stored forms: whole numbers as varints, bytes behind their length.
 
-use weir_core::{Error, Result};
+use weir_core::{Error, Result, varint};
 
 /// The first `N` bytes, which it moves on from.
 pub(super) fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N]> {
@@ -10,13 +10,13 @@ pub(super) fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N]> {
 }
 
 /// A number.
-pub(super) fn long(from: &mut &[u8]) -> Result<i64> {
-    take(from).map(i64::from_be_bytes)
+pub(in crate::aggregate) fn long(from: &mut &[u8]) -> Result<i64> {
+    varint::take_signed(from).ok_or_else(cut)
 }
 
 /// A number of entries, or of bytes.
 pub(super) fn length(from: &mut &[u8]) -> Result<u32> {
-    take(from).map(u32::from_be_bytes)
+    varint::take(from).and_then(|n| n.try_into().ok()).ok_or_else(cut)
 }
 
 /// A floating point number.
@@ -41,9 +41,24 @@ pub(super) fn maybe<'a>(from: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
     }
 }
 
+/// Appends a number.
+pub(in crate::aggregate) fn put_long(out: &mut Vec<u8>, n: i64) {
+    varint::put_signed(out, n);
+}
+
+/// Appends a number of entries, or of bytes.
+pub(super) fn put_length(out: &mut Vec<u8>, n: usize) {
+    varint::put(out, n as u64);
+}
+
+/// Appends a floating point number.
+pub(super) fn put_double(out: &mut Vec<u8>, n: f64) {
+    out.extend_from_slice(&n.to_bits().to_be_bytes());
+}
+
 /// Appends bytes behind their length.
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
@@ -55,7 +70,25 @@ pub(super) fn put_maybe(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
-fn cut() -> Error {
+/// Appends values with their counts.
+pub(super) fn put_counts<'a>(out: &mut Vec<u8>, counts: impl Iterator<Item = (&'a [u8], i64)> + Clone) {
+    put_length(out, counts.clone().count());
+    for (value, count) in counts {
+        put_bytes(out, value);
+        put_long(out, count);
+    }
+}
+
+/// Reads what [`put_counts`] wrote, and gives each value with its count to `each`.
+pub(super) fn counts(from: &mut &[u8], mut each: impl FnMut(&[u8], i64)) -> Result<()> {
+    for _ in 0..length(from)? {
+        let (value, count) = (bytes(from)?, long(from)?);
+        each(value, count);
+    }
+    Ok(())
+}
+
+pub(in crate::aggregate) fn cut() -> Error {
     Error::state("a group in the state is cut short")
 }
 
@@ -68,7 +101,7 @@ mod tests {
         let mut out = vec![];
         put_maybe(&mut out, Some(b"ab"));
         put_maybe(&mut out, None);
-        out.extend_from_slice(&(-5i64).to_be_bytes());
+        put_long(&mut out, -5);
         let mut from = out.as_slice();
         assert_eq!(maybe(&mut from).expect("bytes"), Some(&b"ab"[..]));
         assert_eq!(maybe(&mut from).expect("none"), None);

@@ -1,12 +1,13 @@
 //! SUM and AVG.
 
 use super::numbers::{decimal, real, whole};
-use super::wide::Wide;
-use super::{Accumulators, Rows, Typed, stored};
+use super::wide::{self, Wide};
+use super::{Function, Rows, Typed, stored};
 use arrow::array::{Array, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
+use std::marker::PhantomData;
 use weir_core::keyed::Slab;
-use weir_core::{Result, TypeKind, Value};
+use weir_core::{Error, Result, TypeKind, Value};
 use weir_expr::aggregate::Aggregate;
 
 /// A sum and the number of its values.
@@ -17,7 +18,7 @@ pub(super) struct Summed<S> {
 }
 
 /// How values of a type are summed.
-pub(super) trait Sum: Default + Copy + Send {
+pub(super) trait Sum: Default + Copy + Send + 'static {
     /// Adds the rows of a column.
     fn add(of: &Typed, sums: &mut Slab<Summed<Self>>, rows: &Rows<'_>) -> Result<()>;
     /// Adds another sum.
@@ -30,53 +31,42 @@ pub(super) trait Sum: Default + Copy + Send {
     fn value(self, of: &Typed, average_of: Option<i64>) -> Result<Value<'static>>;
 }
 
-/// What groups keep for SUM and AVG.
+/// SUM and AVG.
 pub(super) struct Sums<S> {
     of: Typed,
-    sums: Slab<Summed<S>>,
+    sums: PhantomData<fn(S)>,
 }
 
 impl<S: Sum> Sums<S> {
     pub fn new(of: Typed) -> Self {
-        Sums { of, sums: Slab::default() }
+        Sums { of, sums: PhantomData }
     }
 }
 
-impl<S: Sum> Accumulators for Sums<S> {
-    fn grow(&mut self, places: usize) {
-        self.sums.grow(places);
+impl<S: Sum> Function for Sums<S> {
+    type Accumulator = Summed<S>;
+
+    fn update(&self, sums: &mut Slab<Summed<S>>, rows: &Rows<'_>) -> Result<()> {
+        S::add(&self.of, sums, rows)
     }
-    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
-        S::add(&self.of, &mut self.sums, rows)
+    fn merge(&self, into: &mut Summed<S>, from: &Summed<S>) {
+        into.sum.merge(from.sum);
+        into.count += from.count;
     }
-    fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
-        for (at, from) in places.iter().zip(states) {
-            let one = &mut self.sums[*at as usize];
-            one.sum.merge(S::decode(from)?);
-            one.count += stored::long(from)?;
-        }
+    fn encode(&self, one: &Summed<S>, out: &mut Vec<u8>) {
+        one.sum.encode(out);
+        stored::put_long(out, one.count);
+    }
+    fn merge_stored(&self, into: &mut Summed<S>, from: &mut &[u8]) -> Result<()> {
+        let (sum, count) = (S::decode(from)?, stored::long(from)?);
+        self.merge(into, &Summed { sum, count });
         Ok(())
     }
-    fn encode(&self, at: usize, out: &mut Vec<u8>) {
-        let one = self.sums[at];
-        one.sum.encode(out);
-        out.extend_from_slice(&one.count.to_be_bytes());
-    }
-    fn result(&self, at: usize) -> Result<Value<'static>> {
-        let one = self.sums[at];
+    fn result(&self, one: &Summed<S>) -> Result<Value<'static>> {
         if one.count == 0 {
             return Ok(Value::Null);
         }
         one.sum.value(&self.of, (self.of.call.function == Aggregate::Avg).then_some(one.count))
-    }
-    fn reset(&mut self, at: usize) {
-        self.sums[at] = Summed::default();
-    }
-    fn clear(&mut self) {
-        self.sums.clear();
-    }
-    fn width(&self) -> usize {
-        size_of::<Summed<S>>()
     }
 }
 
@@ -119,7 +109,7 @@ impl Sum for Whole {
         self.0 = self.0.wrapping_add(other.0);
     }
     fn encode(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0.to_be_bytes());
+        stored::put_long(out, self.0);
     }
     fn decode(from: &mut &[u8]) -> Result<Self> {
         stored::long(from).map(Whole)
@@ -145,7 +135,7 @@ impl Sum for Real {
         self.0 += other.0;
     }
     fn encode(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0.to_bits().to_be_bytes());
+        stored::put_double(out, self.0);
     }
     fn decode(from: &mut &[u8]) -> Result<Self> {
         stored::double(from).map(Real)
@@ -169,10 +159,11 @@ impl Sum for Wide {
         Wide::merge(self, other);
     }
     fn encode(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_bytes());
+        let bytes = self.to_bytes();
+        stored::put_bytes(out, &bytes[wide::insignificant(&bytes)..]);
     }
     fn decode(from: &mut &[u8]) -> Result<Self> {
-        stored::take(from).map(Wide::from_bytes)
+        Wide::from_significant(stored::bytes(from)?).ok_or_else(|| Error::state("a sum in the state is damaged"))
     }
     fn value(self, of: &Typed, average_of: Option<i64>) -> Result<Value<'static>> {
         let TypeKind::Decimal(_, scale) = of.arg(0)?.kind else { return Err(of.unfit()) };

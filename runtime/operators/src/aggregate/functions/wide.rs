@@ -40,13 +40,24 @@ impl Wide {
         out
     }
 
-    /// The sum that [`Wide::to_bytes`] gave.
-    pub fn from_bytes(bytes: [u8; 20]) -> Wide {
+    /// The sum of the bytes that [`Wide::to_bytes`] gave, but for [`insignificant`] ones; none for more or none.
+    pub fn from_significant(bytes: &[u8]) -> Option<Wide> {
+        let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xFF };
+        let mut all = [sign; 20];
+        all.len().checked_sub(bytes.len()).map(|from| all[from..].copy_from_slice(bytes))?;
         let (mut high, mut low) = ([0; 4], [0; 16]);
-        high.copy_from_slice(&bytes[..4]);
-        low.copy_from_slice(&bytes[4..]);
-        Wide { low, high: i32::from_be_bytes(high) }
+        high.copy_from_slice(&all[..4]);
+        low.copy_from_slice(&all[4..]);
+        Some(Wide { low, high: i32::from_be_bytes(high) })
     }
+}
+
+/// How many bytes at the begin say no more than the sign of the next one does.
+pub(super) fn insignificant(bytes: &[u8; 20]) -> usize {
+    let sign = if bytes[0] & 0x80 == 0 { 0 } else { 0xFF };
+    let same = bytes[..19].iter().take_while(|b| **b == sign).count();
+    // The first of the others may look as if it had another sign.
+    if same > 0 && (bytes[same] ^ sign) & 0x80 != 0 { same - 1 } else { same }
 }
 
 #[cfg(test)]
@@ -63,10 +74,27 @@ mod tests {
         }
         assert_eq!(up.get(), i256::from_i128(most).wrapping_mul(i256::from_i128(1000)));
         assert_eq!(down.get(), up.get().wrapping_neg());
-        assert_eq!(Wide::from_bytes(down.to_bytes()).get(), down.get());
         (0..999).for_each(|_| up.add(-most));
         assert_eq!(up.get(), i256::from_i128(most));
         down.merge(up);
         assert_eq!(down.get(), i256::from_i128(-most).wrapping_mul(i256::from_i128(999)));
+    }
+
+    #[test]
+    fn sums_come_back_from_as_few_bytes_as_they_need() {
+        for (v, length) in
+            [(0, 1), (1, 1), (-1, 1), (127, 1), (128, 2), (-128, 1), (-129, 2), (i128::MAX, 16), (i128::MIN, 16)]
+        {
+            let mut sum = Wide::default();
+            sum.add(v);
+            let bytes = sum.to_bytes();
+            let significant = &bytes[insignificant(&bytes)..];
+            assert_eq!(significant.len(), length, "{v}");
+            assert_eq!(Wide::from_significant(significant).map(Wide::get), Some(sum.get()));
+            sum.add(v);
+            let bytes = sum.to_bytes();
+            assert_eq!(Wide::from_significant(&bytes[insignificant(&bytes)..]).map(Wide::get), Some(sum.get()));
+        }
+        assert!(Wide::from_significant(&[]).is_none() && Wide::from_significant(&[0; 21]).is_none());
     }
 }
