@@ -1,6 +1,6 @@
 //! What operators see of the state store: their own keys, as they were at the last epoch that was handed over.
 
-use crate::Result;
+use crate::{Result, varint};
 use std::sync::Arc;
 
 /// The number of an operator in the store's catalogue.
@@ -25,22 +25,34 @@ pub const ENGINE: [u8; 2] = [0xFF, 0xFF];
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     bytes: Vec<u8>,
-    starts: Vec<usize>,
+    starts: Vec<Start>,
 }
 
-const GONE: u32 = u32::MAX;
+/// Where a change begins: there may be millions, so it has five bytes, enough for a terabyte.
+type Start = [u8; 5];
+
+fn start(at: usize) -> Start {
+    let [_, _, _, rest @ ..] = (at as u64).to_be_bytes();
+    rest
+}
+
+fn place([a, b, c, d, e]: Start) -> usize {
+    u64::from_be_bytes([0, 0, 0, a, b, c, d, e]) as usize
+}
+
+/// What stands for the length of a value where a key goes; lengths are one more.
+const GONE: u64 = 0;
 
 /// A key and its new value, if it has one.
 type Entry<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// The change at the front of packed ones, and how many bytes it takes.
-fn split(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
-    let (n, rest) = bytes.split_first_chunk::<4>()?;
-    let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*n) as usize)?;
-    let (n, rest) = rest.split_first_chunk::<4>()?;
-    match u32::from_le_bytes(*n) {
-        GONE => Some(((key, None), 8 + key.len())),
-        n => Some(((key, Some(rest.get(..n as usize)?)), 8 + key.len() + n as usize)),
+/// The change at the front of packed ones, and what follows it.
+fn split(mut bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
+    let length = varint::take(&mut bytes)?;
+    let (key, mut rest) = bytes.split_at_checked(length as usize)?;
+    match varint::take(&mut rest)? {
+        GONE => Some(((key, None), rest)),
+        n => rest.split_at_checked((n - 1) as usize).map(|(value, rest)| ((key, Some(value)), rest)),
     }
 }
 
@@ -49,24 +61,33 @@ impl Changes {
     pub fn set_with(&mut self, key: &[&[u8]], value: impl FnOnce(&mut Vec<u8>)) {
         self.begin(key);
         let at = self.bytes.len();
+        // Room for a short length, which most have.
+        self.bytes.push(0);
         value(&mut self.bytes);
-        let length = (self.bytes.len() - at) as u32;
-        self.bytes[at - 4..at].copy_from_slice(&length.to_le_bytes());
+        let length = (self.bytes.len() - at) as u64;
+        if length < 0x80 {
+            self.bytes[at] = length as u8;
+        } else {
+            let mut long = vec![];
+            varint::put(&mut long, length);
+            self.bytes.splice(at..=at, long);
+        }
     }
     /// Notes that a key has a new value.
     pub fn set(&mut self, key: &[u8], value: &[u8]) {
-        self.set_with(&[key], |out| out.extend_from_slice(value));
+        self.begin(&[key]);
+        varint::put(&mut self.bytes, value.len() as u64 + 1);
+        self.bytes.extend_from_slice(value);
     }
     /// Notes that a key, given in parts, goes.
     pub fn remove(&mut self, key: &[&[u8]]) {
         self.begin(key);
+        varint::put(&mut self.bytes, GONE);
     }
     fn begin(&mut self, key: &[&[u8]]) {
-        self.starts.push(self.bytes.len());
-        let length: usize = key.iter().map(|k| k.len()).sum();
-        self.bytes.extend_from_slice(&(length as u32).to_le_bytes());
+        self.starts.push(start(self.bytes.len()));
+        varint::put(&mut self.bytes, key.iter().map(|k| k.len() as u64).sum());
         key.iter().for_each(|k| self.bytes.extend_from_slice(k));
-        self.bytes.extend_from_slice(&GONE.to_le_bytes());
     }
     /// Makes room for so many more changes of the size of those that are there: what grows by and by is copied again and again.
     pub fn reserve(&mut self, more: usize) {
@@ -83,28 +104,28 @@ impl Changes {
     }
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
-        self.bytes.len() + 8 * self.starts.len()
+        self.bytes.len() + size_of::<Start>() * self.starts.len()
     }
     /// The key of a change and its new value; an empty key behind the last change.
     pub fn get(&self, at: usize) -> (&[u8], Option<&[u8]>) {
-        let start = self.starts.get(at).copied().unwrap_or(self.bytes.len());
+        let start = self.starts.get(at).map_or(self.bytes.len(), |at| place(*at));
         split(&self.bytes[start..]).map_or((&[], None), |(entry, _)| entry)
     }
     /// All of them, in the order in which they were noted.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         (0..self.len()).map(|i| self.get(i))
     }
-    /// Their form in files: length and bytes of the key, length and bytes of the value or `u32::MAX`, little-endian.
+    /// Their form in files: length and bytes of the key, then 0 for a key that goes, or one more than the length of the value, and its
+    /// bytes. Numbers are [`varint`]s.
     pub fn packed(&self) -> &[u8] {
         &self.bytes
     }
     /// Changes of the form that [`Changes::packed`] gives; none when it is not one.
     pub fn unpack(bytes: Vec<u8>) -> Option<Changes> {
-        let (mut starts, mut at) = (vec![], 0);
-        while at < bytes.len() {
-            let (_, length) = split(&bytes[at..])?;
-            starts.push(at);
-            at += length;
+        let (mut starts, mut rest) = (vec![], bytes.as_slice());
+        while !rest.is_empty() {
+            starts.push(start(bytes.len() - rest.len()));
+            rest = split(rest)?.1;
         }
         Some(Changes { bytes, starts })
     }
@@ -112,7 +133,7 @@ impl Changes {
     pub fn extend(&mut self, other: &Changes) {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes);
-        self.starts.extend(other.starts.iter().map(|s| s + at));
+        self.starts.extend(other.starts.iter().map(|s| start(place(*s) + at)));
     }
 }
 
@@ -256,4 +277,39 @@ pub trait StateBackend: StateReader {
     fn close(&self) -> Result<()>;
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_come_back_from_their_packed_form() {
+        let values: Vec<Vec<u8>> = [0, 1, 126, 127, 128, 20_000].iter().map(|n| vec![*n as u8; *n]).collect();
+        let (mut changes, mut wanted) = (Changes::default(), vec![]);
+        for (n, value) in values.iter().enumerate() {
+            let key = vec![n as u8; 1 + 100 * n];
+            changes.set(&key, value);
+            changes.set_with(&[&key, b"2"], |out| out.extend_from_slice(value));
+            changes.remove(&[&key[..1], b"gone"]);
+            wanted.push((key.clone(), Some(value.clone())));
+            wanted.push(([&key[..], b"2"].concat(), Some(value.clone())));
+            wanted.push(([&key[..1], b"gone"].concat(), None));
+        }
+        let told = |c: &Changes| -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+            c.iter().map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))).collect()
+        };
+        assert_eq!(told(&changes), wanted);
+        let again = Changes::unpack(changes.packed().to_vec()).expect("changes");
+        assert_eq!((told(&again), again.bytes()), (wanted.clone(), changes.bytes()));
+        let mut both = again;
+        both.extend(&changes);
+        assert_eq!(told(&both), [&wanted[..], &wanted].concat());
+        assert_eq!(both.get(both.len()), (&[][..], None));
+        // Cut anywhere, what is left of the last change is none.
+        let whole: Vec<usize> = (0..changes.len()).map(|at| place(changes.starts[at])).collect();
+        for n in (0..changes.packed().len()).filter(|n| !whole.contains(n)) {
+            assert!(Changes::unpack(changes.packed()[..n].to_vec()).is_none(), "{n} bytes");
+        }
+    }
 }

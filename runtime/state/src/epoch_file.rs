@@ -1,7 +1,7 @@
 //! The file of an epoch: everything that changed and everything that is to be delivered, with a checksum. Once it has its
 //! name, the epoch is durable.
 //!
-//! `WEIREP03`, the header's length, the header as JSON; the entries of the outbox, whose owners and lengths the header has; for each
+//! `WEIREP04`, the header's length, the header as JSON; the entries of the outbox, whose owners and lengths the header has; for each
 //! subtask its operator, the length of its changes and the changes as [`Changes::packed`] gives them; CRC-32 of all before. Numbers
 //! are little-endian.
 
@@ -14,7 +14,7 @@ use weir_core::failpoint;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox};
 use weir_core::{Error, Result};
 
-const MAGIC: &[u8; 8] = b"WEIREP03";
+const MAGIC: &[u8; 8] = b"WEIREP04";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -99,6 +99,10 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
 /// Reads an epoch's file.
 pub(crate) fn read(path: &Path) -> Result<Content> {
     let bytes = fs::read(path).map_err(io("read", path))?;
+    if bytes.starts_with(&MAGIC[..6]) && !bytes.starts_with(MAGIC) {
+        let wrong = format!("the epoch file {} has a form that this version of Weir does not read", path.display());
+        return Err(Error::state(wrong).hint("run the version that wrote it, or start with --fresh"));
+    }
     parse(&bytes).ok_or_else(|| {
         Error::state(format!("the epoch file {} is damaged", path.display()))
             .hint("start with --fresh, or restore an export with `weir state import`")
@@ -181,5 +185,8 @@ mod tests {
         bytes[60] ^= 1;
         std::fs::write(&path, &bytes).expect("the file");
         assert!(read(&path).expect_err("damage").message.contains("damaged"));
+        bytes[..8].copy_from_slice(b"WEIREP03");
+        std::fs::write(&path, &bytes).expect("the file");
+        assert!(read(&path).expect_err("an older form").message.contains("has a form"));
     }
 }
