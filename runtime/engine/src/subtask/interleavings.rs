@@ -73,9 +73,17 @@ fn network(random: &mut Rng) -> Vec<Node> {
     nodes
 }
 
-/// Whether rows of one node come through another.
-fn reaches(nodes: &[Node], from: usize, through: usize) -> bool {
-    from == through || nodes[through].inputs.iter().any(|n| reaches(nodes, from, *n))
+/// For each node, through which nodes its rows come: itself, and those behind it.
+fn reached(nodes: &[Node]) -> Vec<Vec<bool>> {
+    let of = |from: usize| {
+        let mut through = vec![false; nodes.len()];
+        through[from] = true;
+        for node in from + 1..nodes.len() {
+            through[node] = nodes[node].inputs.iter().any(|n| through[*n]);
+        }
+        through
+    };
+    (0..nodes.len()).map(of).collect()
 }
 
 /// By how many ways the rows of each source's subtask reach the sink.
@@ -98,6 +106,43 @@ enum Message {
     Held,
 }
 
+/// What is on its way, in order for each sender and receiver; the coordinator is the sender past the last.
+struct Mail {
+    receivers: usize,
+    queues: Vec<VecDeque<Message>>,
+    /// The queues that have something.
+    full: Vec<usize>,
+}
+
+impl Mail {
+    fn new(subtasks: usize) -> Self {
+        let queues = (0..(subtasks + 1) * subtasks).map(|_| VecDeque::new()).collect();
+        Mail { receivers: subtasks, queues, full: vec![] }
+    }
+
+    fn post(&mut self, from: usize, to: usize, message: Message) {
+        let at = from * self.receivers + to;
+        if self.queues[at].is_empty() {
+            self.full.push(at);
+        }
+        self.queues[at].push_back(message);
+    }
+
+    fn between(&self, from: usize, to: usize) -> impl Iterator<Item = &Message> {
+        self.queues[from * self.receivers + to].iter()
+    }
+
+    /// The next message of one of the queues that have something, and its receiver.
+    fn take(&mut self, n: usize) -> (usize, Message) {
+        let at = self.full[n];
+        let message = self.queues[at].pop_front().expect("mail");
+        if self.queues[at].is_empty() {
+            self.full.swap_remove(n);
+        }
+        (at % self.receivers, message)
+    }
+}
+
 /// A machine and what stands for its actor and its thread.
 struct Subtask {
     node: usize,
@@ -114,15 +159,15 @@ struct Subtask {
     gathered: Vec<Row>,
     /// The last barrier that it has passed.
     passed: u64,
-    /// The rows of each sequence that have come, to see that they are in order, by the node that they came from.
-    seen: BTreeMap<(usize, usize), u64>,
+    /// The next row of each sequence, by the input that it comes to, to see that they are in order.
+    seen: Vec<Vec<Option<u64>>>,
     /// How far event time has come in front of it, and how far it was when this generation began.
     time: EventTime,
     resumed: Watermark,
     /// Of a source, the splits that its sequence is spread over.
     splits: SplitTracker,
-    /// The inputs that have ended.
-    ended: BTreeSet<usize>,
+    /// Which inputs have ended.
+    ended: Vec<bool>,
 }
 
 /// From the start of one epoch to that of the next.
@@ -132,8 +177,10 @@ const INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Default)]
 struct Committed {
     /// How far each sequence was read.
-    positions: BTreeMap<usize, u64>,
+    positions: Vec<u64>,
     rows: Vec<Row>,
+    /// How many rows there are of each sequence.
+    counts: Vec<u64>,
     epoch: u64,
     /// How far the splits of each source's subtask were, and how far event time was in front of each node.
     watermarks: BTreeMap<(usize, u32), Watermark>,
@@ -158,20 +205,24 @@ fn least(kept: Option<EventTime>, time: &EventTime) -> EventTime {
 /// One generation of subtasks.
 struct Generation<'a> {
     nodes: &'a [Node],
+    /// For each node the number of its first subtask, and through which nodes its rows come.
+    first: Vec<usize>,
+    reached: Vec<Vec<bool>>,
+    /// For each source's subtask, by how many ways its rows reach the sink.
+    ways: Vec<usize>,
     subtasks: Vec<Subtask>,
-    /// What is on its way, by sender and receiver; the coordinator is the sender past the last.
-    mail: BTreeMap<(usize, usize), VecDeque<Message>>,
+    mail: Mail,
     /// Rows of each sequence, and how far they are read.
     length: u64,
-    positions: BTreeMap<usize, u64>,
+    positions: Vec<u64>,
     /// Where this generation began to read.
-    began: BTreeMap<usize, u64>,
+    began: Vec<u64>,
     /// Those of the epoch on its way, and its watermarks.
-    at_barrier: BTreeMap<usize, u64>,
+    at_barrier: Vec<u64>,
     watermarks: BTreeMap<(usize, u32), Watermark>,
     times: BTreeMap<usize, EventTime>,
-    /// What the sinks have taken since their barriers.
-    taken: BTreeMap<usize, Vec<Row>>,
+    /// What the sink's subtasks have taken since their barriers.
+    taken: Vec<Vec<Row>>,
     /// Whether sources say that they are idle, so that their rows may be late.
     idles: bool,
     coordinator: coordinator::Machine,
@@ -184,6 +235,7 @@ struct Generation<'a> {
 
 impl<'a> Generation<'a> {
     fn new(nodes: &'a [Node], length: u64, idles: bool, committed: &Committed) -> Self {
+        let ways = ways(nodes);
         let first: Vec<usize> = nodes
             .iter()
             .scan(0, |at, n| {
@@ -220,11 +272,11 @@ impl<'a> Generation<'a> {
                     senders: vec![],
                     gathered: vec![],
                     passed: committed.epoch,
-                    seen: BTreeMap::new(),
+                    seen: vec![vec![None; ways.len()]; n.inputs.len()],
                     time: EventTime { inputs: vec![Watermark::NONE; n.inputs.len()], all: Watermark::NONE },
                     resumed: kept.map_or(Watermark::NONE, |t| t.all),
                     splits,
-                    ended: BTreeSet::new(),
+                    ended: vec![false; n.inputs.len()],
                 });
             }
         }
@@ -242,15 +294,18 @@ impl<'a> Generation<'a> {
         let (all, now) = (subtasks.len(), Instant::now());
         Generation {
             nodes,
+            first,
+            reached: reached(nodes),
             subtasks,
-            mail: BTreeMap::new(),
+            mail: Mail::new(all),
             length,
             positions: committed.positions.clone(),
             began: committed.positions.clone(),
-            at_barrier: BTreeMap::new(),
+            at_barrier: vec![0; ways.len()],
+            ways,
             watermarks: BTreeMap::new(),
             times: BTreeMap::new(),
-            taken: BTreeMap::new(),
+            taken: vec![vec![]; all],
             idles,
             coordinator: coordinator::Machine::new(all, INTERVAL, committed.epoch + 1, true, now),
             outside: coordinator::Outside {
@@ -263,14 +318,6 @@ impl<'a> Generation<'a> {
             committing: None,
             over: None,
         }
-    }
-
-    fn sources(&self) -> Vec<usize> {
-        (0..self.subtasks.len()).filter(|s| self.nodes[self.subtasks[*s].node].kind == Kind::Source).collect()
-    }
-
-    fn post(&mut self, from: usize, to: usize, message: Message) {
-        self.mail.entry((from, to)).or_default().push_back(message);
     }
 
     /// Tells the coordinator something, and does what it says.
@@ -293,8 +340,9 @@ impl<'a> Generation<'a> {
     }
 
     fn tell_sources(&mut self, message: impl Fn() -> Message) {
-        for source in self.sources() {
-            self.post(self.subtasks.len(), source, message());
+        // Sources are the first.
+        for source in 0..self.ways.len() {
+            self.mail.post(self.subtasks.len(), source, message());
         }
     }
 
@@ -305,11 +353,11 @@ impl<'a> Generation<'a> {
             match action {
                 Action::Send { target, item } => {
                     let (to, channel) = self.subtasks[at].targets[target];
-                    self.post(at, to, Message::Element { channel, item });
+                    self.mail.post(at, to, Message::Element { channel, item });
                 }
                 Action::Credit { channel } => {
                     let (to, target) = self.subtasks[at].senders[channel];
-                    self.post(at, to, Message::Credit { target });
+                    self.mail.post(at, to, Message::Credit { target });
                 }
                 Action::Work(work) => {
                     assert!(self.subtasks[at].work.is_none(), "two pieces of work at once");
@@ -327,6 +375,7 @@ impl<'a> Generation<'a> {
         }
         let s = &self.subtasks[at];
         assert_eq!(s.work.is_some(), s.machine.activity() == Activity::Busy, "busy without work");
+        self.adds_up(at);
     }
 
     /// Does the work that a thread has.
@@ -337,7 +386,7 @@ impl<'a> Generation<'a> {
         let mut behind = vec![];
         let outcome = match work {
             Work::Poll { .. } => {
-                let position = self.positions.entry(at).or_default();
+                let position = &mut self.positions[at];
                 let rows = random.u64(0..=(self.length - *position).min(9));
                 out.extend((*position..*position + rows).map(|n| (at, n)));
                 *position += rows;
@@ -370,7 +419,7 @@ impl<'a> Generation<'a> {
                 self.in_order(at, input, &rows);
                 match kind {
                     Kind::Sink => {
-                        self.taken.entry(at).or_default().extend(rows);
+                        self.taken[at].extend(rows);
                         self.outside.last_row = self.outside.now;
                     }
                     Kind::Gather => self.subtasks[at].gathered.extend(rows),
@@ -386,9 +435,9 @@ impl<'a> Generation<'a> {
             }
             Work::InputEnded { input, last } => {
                 let s = &mut self.subtasks[at];
-                assert!(s.ended.insert(input), "an input ends twice");
+                assert!(!std::mem::replace(&mut s.ended[input], true), "an input ends twice");
                 assert_eq!(s.time.inputs[input], Watermark::END, "time stands still behind the end");
-                assert_eq!(last, s.ended.len() == self.nodes[s.node].inputs.len());
+                assert_eq!(last, s.ended.iter().all(|ended| *ended));
                 assert!(!last || s.time.all == Watermark::END, "time stands still behind the end of all");
                 behind.extend((kind == Kind::Pass && last).then_some(Element::End));
                 WorkResult::Notified
@@ -405,7 +454,7 @@ impl<'a> Generation<'a> {
                     behind.extend(barrier.end.then_some(Element::End));
                 }
                 if barrier.end && kind != Kind::Source {
-                    assert_eq!(s.ended.len(), self.nodes[s.node].inputs.len(), "the end of an input was not told");
+                    assert!(s.ended.iter().all(|ended| *ended), "the end of an input was not told");
                 }
                 if kind != Kind::Source {
                     let kept = self.times.remove(&s.node);
@@ -414,14 +463,14 @@ impl<'a> Generation<'a> {
                 if kind == Kind::Source {
                     let splits = s.splits.splits().map(|(id, status)| ((at, id.0), status.watermark));
                     self.watermarks.extend(splits);
-                    self.at_barrier.insert(at, self.positions.get(&at).copied().unwrap_or(0));
+                    self.at_barrier[at] = self.positions[at];
                 }
-                let taken = self.taken.remove(&at).unwrap_or_default();
+                let taken = std::mem::take(&mut self.taken[at]);
                 let outbox = taken.into_iter().map(|(key, n)| [key as u64, n].map(u64::to_le_bytes).concat());
                 WorkResult::Checkpointed { barrier, outbox: outbox.collect() }
             }
         };
-        let mut outputs = self.dealt(at, out, random);
+        let mut outputs = self.dealt(at, &out, random);
         let targets = self.subtasks[at].targets.len();
         for item in behind {
             outputs.extend((0..targets).map(|target| (target, item.clone())));
@@ -433,30 +482,32 @@ impl<'a> Generation<'a> {
     }
 
     /// Rows for the targets of a subtask: everything of a key goes to one subtask of each node behind, a batch or two at a time.
-    fn dealt(&self, at: usize, out: Vec<Row>, random: &mut Rng) -> Vec<(usize, Element<Vec<Row>>)> {
+    fn dealt(&self, at: usize, out: &[Row], random: &mut Rng) -> Vec<(usize, Element<Vec<Row>>)> {
         let mut outputs = vec![];
         let mut first = 0;
         for n in self.nodes.iter().filter(|n| n.inputs.contains(&self.subtasks[at].node)) {
-            for i in 0..n.parallelism {
-                let mut rows: Vec<Row> = out.iter().copied().filter(|(k, _)| k % n.parallelism == i).collect();
+            let mut parts = [vec![], vec![], vec![]];
+            out.iter().for_each(|row| parts[row.0 % n.parallelism].push(*row));
+            for (i, mut rows) in parts.into_iter().take(n.parallelism).enumerate() {
                 if random.bool() {
                     let rest = rows.split_off(rows.len() / 2);
-                    outputs.push((first + i, std::mem::replace(&mut rows, rest)));
+                    outputs.push((first + i, Element::Batch(std::mem::replace(&mut rows, rest))));
                 }
-                outputs.push((first + i, rows));
+                outputs.push((first + i, Element::Batch(rows)));
             }
             first += n.parallelism;
         }
-        outputs.retain(|(_, rows)| !rows.is_empty());
-        outputs.into_iter().map(|(target, rows)| (target, Element::Batch(rows))).collect()
+        outputs.retain(|(_, item)| !matches!(item, Element::Batch(rows) if rows.is_empty()));
+        outputs
     }
 
     /// Rows of one sequence come in order and without a gap.
     fn in_order(&mut self, at: usize, input: usize, rows: &[Row]) {
+        let s = &mut self.subtasks[at];
+        assert!(!s.ended[input], "rows behind the end");
         for (key, n) in rows {
-            assert!(!self.subtasks[at].ended.contains(&input), "rows behind the end");
             // A sequence that reaches a node by two ways has its order in each.
-            let seen = self.subtasks[at].seen.entry((input, *key)).or_insert(*n);
+            let seen = s.seen[input][*key].get_or_insert(*n);
             assert_eq!(*seen, *n, "rows of a key are out of order");
             *seen += 1;
         }
@@ -473,35 +524,40 @@ impl<'a> Generation<'a> {
         }
         assert_eq!(time.all, s.resumed.max(*time.inputs.iter().min().expect("an input")));
         let parallelism = self.nodes[s.node].parallelism;
-        let own = at - (0..at).rev().take_while(|o| self.subtasks[*o].node == s.node).count();
+        let own = at - self.first[s.node];
         for (input, watermark) in time.inputs.iter().enumerate() {
-            for source in self.sources().into_iter().filter(|k| at == own + k % parallelism) {
-                if !reaches(self.nodes, self.subtasks[source].node, self.nodes[s.node].inputs[input]) {
+            for source in (own..self.ways.len()).step_by(parallelism) {
+                if !self.reached[self.subtasks[source].node][self.nodes[s.node].inputs[input]] {
                     continue;
                 }
-                let there = s.seen.get(&(input, source)).copied();
-                let there = there.unwrap_or_else(|| self.began.get(&source).copied().unwrap_or(0));
+                let there = s.seen[input][source].unwrap_or(self.began[source]);
                 let wanted = (watermark.0.saturating_add(1)).clamp(0, self.length as i64) as u64;
                 assert!(there >= wanted, "time {watermark:?} comes before its rows: {there}");
             }
         }
     }
 
-    /// Credits, batches on their way and batches in queues add up.
-    fn adds_up(&self) {
-        for (from, s) in self.subtasks.iter().enumerate() {
-            for (target, (to, channel)) in s.targets.iter().enumerate() {
-                let items = self.mail.get(&(from, *to)).into_iter().flatten();
-                let on_its_way = items
-                    .filter(|m| matches!(m, Message::Element { channel: c, item: Element::Batch(_) } if c == channel))
-                    .count();
-                let back = self.mail.get(&(*to, from)).into_iter().flatten();
-                let back = back.filter(|m| matches!(m, Message::Credit { target: t } if *t == target)).count();
-                let queued = self.subtasks[*to].machine.queued_batches(*channel);
-                let credits = s.machine.credits(target);
-                assert_eq!(credits + on_its_way + back + queued, WINDOW, "credits {from} to {to}");
-            }
+    /// On all channels from and to a subtask, credits, batches on their way and batches in queues add up. An event changes those of its
+    /// subtask only.
+    fn adds_up(&self, at: usize) {
+        for (target, (to, channel)) in self.subtasks[at].targets.iter().enumerate() {
+            self.channel_adds_up((at, target), (*to, *channel));
         }
+        for (channel, (from, target)) in self.subtasks[at].senders.iter().enumerate() {
+            self.channel_adds_up((*from, *target), (at, channel));
+        }
+    }
+
+    fn channel_adds_up(&self, (from, target): (usize, usize), (to, channel): (usize, usize)) {
+        let items = self.mail.between(from, to);
+        let on_its_way = items
+            .filter(|m| matches!(m, Message::Element { channel: c, item: Element::Batch(_) } if *c == channel))
+            .count();
+        let back = self.mail.between(to, from);
+        let back = back.filter(|m| matches!(m, Message::Credit { target: t } if *t == target)).count();
+        let queued = self.subtasks[to].machine.queued_batches(channel);
+        let credits = self.subtasks[from].machine.credits(target);
+        assert_eq!(credits + on_its_way + back + queued, WINDOW, "credits {from} to {to}");
     }
 
     /// Runs until its end, or until it is cut off. Gives whether the job has come to its end.
@@ -509,11 +565,10 @@ impl<'a> Generation<'a> {
         for s in 0..self.subtasks.len() {
             self.event(s, Event::Started);
         }
-        self.coordinate(coordinator::Event::Ready { sources: self.sources().len() });
+        self.coordinate(coordinator::Event::Ready { sources: self.ways.len() });
         let (asked, dies) = (random.u8(0..4), random.u8(0..10) == 0);
         for step in 0.. {
             assert!(step < 1_000_000, "it does not come to an end");
-            self.adds_up();
             if let Some(result) = self.over.take() {
                 return result.expect("no error");
             }
@@ -528,32 +583,31 @@ impl<'a> Generation<'a> {
 
     /// One of the things that can happen next.
     fn step(&mut self, committed: &mut Committed, random: &mut Rng, asked: u8) {
-        let mail: Vec<(usize, usize)> = self.mail.iter().filter(|(_, m)| !m.is_empty()).map(|(k, _)| *k).collect();
-        let all = |f: &dyn Fn(&Subtask) -> bool| -> Vec<usize> {
-            (0..self.subtasks.len()).filter(|s| f(&self.subtasks[*s])).collect()
-        };
-        let (working, waiting) = (all(&|s| s.work.is_some()), all(&|s| s.waits));
+        let mail = self.mail.full.len();
+        let working = || (0..self.subtasks.len()).filter(|s| self.subtasks[*s].work.is_some());
+        let waiting = || (0..self.subtasks.len()).filter(|s| self.subtasks[*s].waits);
+        let (work, waits) = (working().count(), waiting().count());
         let commits = usize::from(self.committing.is_some());
-        let choices = mail.len() + working.len() + waiting.len() + commits;
+        let choices = mail + work + waits + commits;
         assert!(choices > 0 || self.coordinator.due(self.outside.now).is_some(), "an epoch stands still");
         match random.usize(0..=choices) {
-            n if n < mail.len() => {
-                let message = self.mail.get_mut(&mail[n]).and_then(VecDeque::pop_front).expect("mail");
+            n if n < mail => {
+                let (to, message) = self.mail.take(n);
                 let event = match message {
                     Message::Element { channel, item } => Event::Arrived { channel, item },
                     Message::Credit { target } => Event::Credited { target },
                     Message::Asked(barrier) => Event::EpochAsked(barrier),
                     Message::Held => Event::Held,
                 };
-                self.event(mail[n].1, event);
+                self.event(to, event);
             }
-            n if n < mail.len() + working.len() => {
-                let at = working[n - mail.len()];
+            n if n < mail + work => {
+                let at = working().nth(n - mail).expect("a subtask that works");
                 let work = self.subtasks[at].work.take().expect("work");
                 self.work(at, work, random);
             }
             n if n < choices - commits => {
-                let at = waiting[n - mail.len() - working.len()];
+                let at = waiting().nth(n - mail - work).expect("a subtask that waits");
                 self.subtasks[at].waits = false;
                 self.event(at, Event::Waited);
             }
@@ -577,23 +631,18 @@ impl<'a> Generation<'a> {
 
     fn commit(&mut self, committed: &mut Committed, barrier: Barrier, outbox: &[Vec<u8>]) {
         assert!(self.subtasks.iter().all(|s| s.passed == barrier.epoch.0), "an epoch that has not passed everywhere");
-        committed.rows.extend(outbox.iter().map(|bytes| {
+        for bytes in outbox {
             let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-            (number(0) as usize, number(8))
-        }));
-        committed.positions = std::mem::take(&mut self.at_barrier);
+            committed.rows.push((number(0) as usize, number(8)));
+            committed.counts[number(0) as usize] += 1;
+        }
+        committed.positions.clone_from(&self.at_barrier);
         committed.watermarks = std::mem::take(&mut self.watermarks);
         committed.times = std::mem::take(&mut self.times);
         committed.epoch = barrier.epoch.0;
         // The epoch is a cut through the job: what was read before it is committed, and nothing else.
-        let mut there: BTreeMap<usize, u64> = BTreeMap::new();
-        for (key, _) in &committed.rows {
-            *there.entry(*key).or_default() += 1;
-        }
-        let ways = ways(self.nodes);
-        let read: BTreeMap<usize, u64> =
-            committed.positions.iter().filter(|(_, n)| **n > 0).map(|(k, n)| (*k, *n * ways[*k] as u64)).collect();
-        assert_eq!(there, read, "epoch {} is no cut", barrier.epoch);
+        let read: Vec<u64> = self.ways.iter().zip(&committed.positions).map(|(ways, n)| n * *ways as u64).collect();
+        assert_eq!(committed.counts, read, "epoch {} is no cut", barrier.epoch);
     }
 }
 
@@ -601,7 +650,8 @@ impl<'a> Generation<'a> {
 fn job(random: &mut Rng) {
     let mut nodes = network(random);
     let (length, sources) = (random.u64(0..40), nodes.iter().filter(|n| n.kind == Kind::Source).count());
-    let mut committed = Committed::default();
+    let sequences = ways(&nodes).len();
+    let mut committed = Committed { positions: vec![0; sequences], counts: vec![0; sequences], ..Committed::default() };
     let idles = random.u8(0..4) == 0;
     loop {
         if Generation::new(&nodes, length, idles, &committed).run(&mut committed, random) {

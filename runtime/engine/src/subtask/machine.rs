@@ -403,8 +403,13 @@ impl<B: RowBatch> Machine<B> {
 
     /// Sends what there is room for. Order is kept for each target.
     fn send(&mut self, actions: &mut Vec<Action<B>>) {
+        if self.pending.is_empty() {
+            return;
+        }
         let mut blocked = vec![false; self.credits.len()];
-        for (target, item) in std::mem::take(&mut self.pending) {
+        // Once through all: what is blocked comes behind what was not looked at yet, in its order.
+        for _ in 0..self.pending.len() {
+            let Some((target, item)) = self.pending.pop_front() else { break };
             let needed = usize::from(matches!(item, Element::Batch(_)));
             blocked[target] |= self.credits[target] < needed;
             if blocked[target] {
