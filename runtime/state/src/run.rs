@@ -87,9 +87,16 @@ impl Run {
     ) -> impl Iterator<Item = Change<'a>> + use<'a> {
         // Another operator's need not be put in order: there may be millions.
         let all: &[u32] = if self.operator == operator { self.ordered() } else { &[] };
-        let from = all.partition_point(|at| self.changes.get(*at as usize).0 < range.from);
-        let changes = all[from..].iter().map(|at| self.changes.get(*at as usize));
+        let from = all.partition_point(|at| self.look(*at).0 < range.from);
+        let changes = all[from..].iter().map(|at| self.look(*at));
         changes.take_while(move |(key, _)| range.ends_behind(key))
+    }
+
+    /// A change that a range goes through, or passes by in search of its begin.
+    fn look(&self, at: u32) -> Change<'_> {
+        #[cfg(test)]
+        LOOKED_AT.set(LOOKED_AT.get() + 1);
+        self.changes.get(at as usize)
     }
 
     fn ordered(&self) -> &[u32] {
@@ -106,6 +113,12 @@ impl Run {
             + 5 * self.index.get().map_or(0, HashTable::capacity)
             + 4 * self.ordered.get().map_or(0, Vec::len)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many changes were looked at by ranges that this thread has read.
+    pub(crate) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Goes through a range of several runs, oldest first, as if they were one: of a key that several have, the newest counts.

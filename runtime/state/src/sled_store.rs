@@ -228,16 +228,22 @@ pub(crate) fn operator(db: &Db, uid: &str) -> Result<OperatorId> {
     Ok(OperatorId(next))
 }
 
-pub(crate) fn drop_operator(db: &Db, uid: &str) -> Result<()> {
+/// Removes so many keys of an operator, and the operator itself when it has no more than that. Gives whether it has.
+pub(crate) fn drop_keys(db: &Db, uid: &str, most: usize) -> Result<bool> {
     let Some(id) = operators(db)?.get(uid).copied() else {
-        return Ok(());
+        return Ok(false);
     };
     let mut buffer = vec![];
-    let keys: Vec<_> = prefixed(db, full_key(id, &[], &mut buffer)).collect::<Result<_>>()?;
+    let keys: Vec<_> = prefixed(db, full_key(id, &[], &mut buffer)).take(most).collect::<Result<_>>()?;
+    let has_more = keys.len() == most;
     for (k, _) in keys {
         db.remove(k).map_err(sled_error)?;
     }
-    db.remove(catalogue_key(uid)).and_then(|_| db.flush()).map_err(sled_error).map(|_| ())
+    if !has_more {
+        db.remove(catalogue_key(uid)).map_err(sled_error)?;
+    }
+    db.flush().map_err(sled_error)?;
+    Ok(has_more)
 }
 
 #[cfg(test)]

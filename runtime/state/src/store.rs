@@ -21,8 +21,8 @@ const EPOCHS: usize = 64;
 /// Bytes of epochs' files that wait to be applied together at most, in batches.
 const FILES: usize = 2;
 
-/// Keys that are copied at a time.
-const COPIED: usize = 65_536;
+/// Keys that are copied or dropped at a time.
+const PAGE: usize = 65_536;
 
 /// Bytes of the filter of keys at most: good for some fifteen million keys, and of use up to a hundred million.
 const FILTER: usize = 16 << 20;
@@ -206,7 +206,7 @@ impl Store {
         let (source, target) = (self.operator(from)?, self.operator(to)?);
         let (mut next, mut buffer) = (vec![], vec![]);
         loop {
-            let page = self.range(source, KeyRange { from: &next, to: None }, COPIED)?;
+            let page = self.range(source, KeyRange { from: &next, to: None }, PAGE)?;
             self.shared.sled.with(|db| {
                 for (key, value) in &page {
                     self.shared.filter.add(target, key);
@@ -216,7 +216,7 @@ impl Store {
             })?;
             match page.last() {
                 // sled holds what was written until it is opened anew.
-                Some((last, _)) if page.len() == COPIED => {
+                Some((last, _)) if page.len() == PAGE => {
                     next = [last.as_slice(), &[0]].concat();
                     self.shared.sled.reopen()?;
                 }
@@ -225,12 +225,16 @@ impl Store {
         }
     }
 
-    /// Forgets an operator and its state.
+    /// Forgets an operator and its state. Ended in the middle, it has to be done again: the operator is there until all of its state is gone.
     ///
     /// # Errors
     /// When the store fails.
     pub fn drop_operator(&self, uid: &str) -> Result<()> {
-        self.shared.sled.with(|db| own::drop_operator(db, uid))
+        while self.shared.sled.with(|db| own::drop_keys(db, uid, PAGE))? {
+            // sled holds what was written until it is opened anew.
+            self.shared.sled.reopen()?;
+        }
+        Ok(())
     }
 }
 
@@ -614,6 +618,150 @@ impl Drop for Store {
     fn drop(&mut self) {
         if let Err(e) = self.close() {
             tracing::warn!("{e}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::LOOKED_AT;
+    use weir_core::state::StateHandle;
+
+    const BATCH: usize = 1 << 20;
+
+    fn open(folder: &tempfile::TempDir) -> Store {
+        Store::open(&Folder::open(folder.path()).expect("a folder"), BATCH).expect("a store")
+    }
+
+    fn key(n: u32) -> Vec<u8> {
+        [&[0, 1], &n.to_be_bytes()[..]].concat()
+    }
+
+    /// A third of a batch and more in three epochs: keys from one on with a value, but for those that go.
+    fn changes(from: u32, value: u8, gone: &[u32]) -> Changes {
+        let mut changes = Changes::default();
+        for n in from..from + 1000 {
+            if gone.contains(&n) {
+                changes.remove(&[&key(n)]);
+            } else {
+                changes.set(&key(n), &[value; 90]);
+            }
+        }
+        changes
+    }
+
+    fn commit(store: &Store, operator: OperatorId, epoch: u64, changes: Changes) {
+        store.stage(operator, Epoch(epoch), changes);
+        store.commit(Epoch(epoch), &vec![], false).expect("an epoch");
+        store.delivered(Epoch(epoch)).expect("a delivery");
+    }
+
+    /// The epochs that are in memory, and how many changes each has.
+    fn staged(store: &Store) -> Vec<(u64, usize)> {
+        let staged = store.shared.staged.read().expect("what is staged");
+        staged.iter().map(|(e, runs)| (e.0, runs.iter().map(|r| r.changes.len()).sum())).collect()
+    }
+
+    fn values(store: &Store, operator: OperatorId, keys: &[u32]) -> Vec<Option<u8>> {
+        let keys: Vec<Vec<u8>> = keys.iter().map(|n| key(*n)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        store.get_many(operator, &keys).expect("values").into_iter().map(|v| v.map(|v| v[0])).collect()
+    }
+
+    #[test]
+    fn epochs_that_wait_become_one_and_lose_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder);
+        let operator = store.operator("counts").expect("an operator");
+        commit(&store, operator, 1, changes(0, 1, &[]));
+        drop(store);
+        let store = open(&folder);
+        assert_eq!(staged(&store), [], "sled has the first epoch");
+        let files = || epoch_file::list(&store.shared.folder).expect("files").len();
+        for epoch in 2..=4 {
+            // A key that goes and comes again, one that goes, another one that sled does not have and that goes.
+            let mut all = changes(0, epoch as u8, &[[5, 6], [5, 7], [6, 7]][epoch as usize - 2]);
+            match epoch {
+                2 => all.set(&key(5000), b"new"),
+                3 => all.remove(&[&key(5000)]),
+                _ => {}
+            }
+            commit(&store, operator, epoch, all);
+        }
+        // A later one, which is not durable.
+        store.stage(operator, Epoch(5), changes(0, 5, &[]));
+        let p = locked(&store.shared.progress);
+        let limit = std::time::Duration::from_secs(60);
+        let (p, waited) =
+            store.shared.applied.wait_timeout_while(p, limit, |p| p.waiting > BATCH / 4).expect("what waits");
+        assert!(!waited.timed_out(), "{} bytes wait", p.waiting);
+        let left = p.waiting;
+        drop(p);
+        assert_eq!(staged(&store), [(4, 1001), (5, 1000)]);
+        assert_eq!(left, store.shared.runs_of(&[Epoch(4)]).iter().map(|r| r.bytes()).sum::<usize>());
+        assert_eq!(files(), 3, "they stay until sled has what is in them");
+        assert_eq!(values(&store, operator, &[4, 5, 6]), [Some(5); 3]);
+        store.discard_staged();
+        let wanted = [Some(4), Some(4), None, None, None];
+        assert_eq!(values(&store, operator, &[4, 5, 6, 7, 5000]), wanted);
+        drop(store);
+        let store = open(&folder);
+        assert_eq!((values(&store, operator, &[4, 5, 6, 7, 5000]), store.last_epoch()), (wanted.to_vec(), Epoch(4)));
+    }
+
+    #[test]
+    fn epochs_are_put_together_again_only_where_keys_come_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (step, again) in [(0, true), (1000, false)] {
+            let store = open(&folder);
+            let operator = store.operator("counts").expect("an operator");
+            let mut tidy = Tidy::new(BATCH);
+            let (mut taken, mut bytes) = (vec![], 0);
+            for n in 0..3 {
+                assert!(!tidy.is_due(bytes));
+                let changes = changes(n * step, n as u8, &[]);
+                taken.push(Epoch(u64::from(n) + 1));
+                bytes += changes.bytes();
+                store.stage(operator, taken[n as usize], changes);
+            }
+            assert!(tidy.is_due(bytes));
+            let left = tidy.merged(&store.shared, &taken, bytes);
+            assert_eq!(left, if again { bytes / 3 } else { bytes });
+            assert_eq!(staged(&store), [(3, if again { 1000 } else { 3000 })]);
+            assert_eq!(tidy.is_due(bytes + left), again);
+        }
+    }
+
+    /// How many changes are looked at to read 60 keys by their prefix, beside so many others in each of 60 staged epochs.
+    fn looked_at(keys: u32) -> usize {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(Store::open(&Folder::open(folder.path()).expect("a folder"), 64 << 20).expect("a store"));
+        let operator = store.operator("join").expect("a number");
+        for epoch in 1..=60 {
+            let mut changes = Changes::default();
+            for n in 0..keys {
+                changes.set(&[&key(n)[..], &[epoch as u8]].concat(), b"row");
+            }
+            store.stage(operator, Epoch(epoch), changes);
+        }
+        let state = StateHandle { operator, reader: store };
+        let mut most = 0;
+        for n in (0..keys).step_by((keys as usize / 50).max(1)) {
+            let before = LOOKED_AT.get();
+            assert_eq!(state.scan(&key(n)).expect("rows of a key").len(), 60);
+            most = most.max(LOOKED_AT.get() - before);
+        }
+        most
+    }
+
+    #[test]
+    fn a_prefix_read_does_not_walk_over_all_that_is_staged() {
+        for keys in [64, 1024, 16_384_u32] {
+            // The search of each epoch, the key, and the one behind it.
+            let most = 60 * (keys.ilog2() as usize + 1 + 2);
+            let found = looked_at(keys);
+            assert!((120..=most).contains(&found), "{found} changes of {keys} keys, at most {most}");
         }
     }
 }

@@ -5,10 +5,8 @@
 
 use fastrand::Rng;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 use weir_core::memory_store::MemoryStore;
-use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateHandle, StateReader};
+use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateReader};
 use weir_state::{Folder, Store};
 
 type Model = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
@@ -124,38 +122,6 @@ fn the_store_is_a_plain_ordered_map() {
 #[test]
 fn the_store_in_memory_is_a_plain_ordered_map() {
     models(in_memory);
-}
-
-/// The median time of reading the same few keys by their prefix, where so many others are staged in 60 epochs.
-fn prefix_read(keys: u32) -> Duration {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Store::open(&Folder::open(folder.path()).expect("a folder"), 256 << 20).expect("a store"));
-    let operator = store.operator("join").expect("a number");
-    for epoch in 1..=60 {
-        let mut changes = Changes::default();
-        for n in 0..keys {
-            changes.set(&[&[0, 1][..], &n.to_be_bytes(), &[epoch as u8]].concat(), b"row");
-        }
-        store.stage(operator, Epoch(epoch), changes);
-    }
-    let state = StateHandle { operator, reader: store };
-    let mut times = vec![];
-    for n in (0..keys).step_by((keys as usize / 50).max(1)) {
-        let begun = Instant::now();
-        let found = state.scan(&[&[0, 1][..], &n.to_be_bytes()].concat()).expect("rows of a key");
-        times.push(begun.elapsed());
-        assert_eq!(found.len(), 60);
-    }
-    times.sort();
-    times[times.len() / 2]
-}
-
-#[test]
-fn a_prefix_read_does_not_walk_over_all_that_is_staged() {
-    let (few, many) = (prefix_read(100), prefix_read(20_000));
-    println!("a prefix of 60 rows in 60 staged epochs: {few:?} beside 6,000 keys, {many:?} beside 1,200,000");
-    // 200 times the keys: a walk would take 200 times as long; a search takes a few steps more, through memory that is in no cache.
-    assert!(many < few * 60, "{few:?} beside few, {many:?} beside many");
 }
 
 #[test]
