@@ -27,6 +27,7 @@ pub mod private;
 pub mod rank;
 pub mod secrets;
 pub mod state;
+pub mod stored;
 pub mod thread;
 mod type_text;
 pub mod types;

@@ -11,11 +11,32 @@ use std::time::{Duration, Instant};
 use weir_core::graph::{CommitMarker, JobGraph, Role};
 use weir_core::metrics::Metrics;
 use weir_core::state::{Changes, Epoch, OperatorId, Outbox, StateBackend, StateHandle};
+use weir_core::stored::{self, Reader, Stored};
 use weir_core::thread::{guarded, spawn};
 use weir_core::{Error, Result};
 
 /// The key under which a sink's mark lies in its state.
 const MARK: &[u8] = b"\0\0!mark";
+
+/// A sink's mark, and the run that it is of.
+struct Mark {
+    marker: CommitMarker,
+    run: Vec<u8>,
+}
+
+impl Stored for Mark {
+    const LAYOUT: u8 = 1;
+    const NAME: &'static str = "the mark of a sink";
+    fn write(&self, out: &mut Vec<u8>) {
+        stored::put(out, self.marker.epoch.0);
+        stored::put(out, self.marker.previous.0);
+        out.extend_from_slice(&self.run);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let marker = CommitMarker { epoch: Epoch(from.number()?), previous: Epoch(from.number()?) };
+        Some(Mark { marker, run: from.rest().to_vec() })
+    }
+}
 
 /// The marks of all sinks in this run, once it has an epoch; those of another run, whose state this one began with, say
 /// nothing of what this one has written.
@@ -27,12 +48,9 @@ pub(crate) fn marks(
     let mut marks = BTreeMap::new();
     for (node, state) in graph.nodes.iter().zip(handles) {
         if let (Role::Sink(_), Some(v)) = (&node.role, state.get_many(&[MARK])?.remove(0)) {
-            let number = |at: usize| v.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-            let (Some(epoch), Some(previous)) = (number(0), number(8)) else {
-                return Err(Error::state(format!("the mark of {} is damaged", node.name)));
-            };
-            if v.get(16..) == Some(run.as_bytes()) {
-                marks.insert(state.operator, CommitMarker { epoch: Epoch(epoch), previous: Epoch(previous) });
+            let mark: Mark = stored::decode(&v).map_err(|e| e.context(&node.name))?;
+            if mark.run == run.as_bytes() {
+                marks.insert(state.operator, mark.marker);
             }
         }
     }
@@ -59,8 +77,7 @@ fn mark(
         };
         marks.insert(operator, mark);
         let mut changes = Changes::default();
-        let value = [&mark.epoch.0.to_be_bytes()[..], &mark.previous.0.to_be_bytes(), run.as_bytes()].concat();
-        changes.set(MARK, &value);
+        changes.set(MARK, &stored::encode(&Mark { marker: mark, run: run.as_bytes().to_vec() }));
         backend.stage(operator, epoch, changes);
     }
     Ok(())

@@ -5,17 +5,31 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_core::graph::JobGraph;
 use weir_core::state::{Changes, Epoch, StateBackend, StateHandle};
+use weir_core::stored::{self, Reader, Stored};
 use weir_core::{Error, Result, failpoint};
 
 /// The state of parallelisms that were changed while the job ran, by the operators' uids, which win over the script's.
 pub(crate) const SIZES: &str = "#parallelism";
 
+/// A parallelism in the state.
+struct Size(u32);
+
+impl Stored for Size {
+    const LAYOUT: u8 = 1;
+    const NAME: &'static str = "a parallelism";
+    fn write(&self, out: &mut Vec<u8>) {
+        stored::put(out, u64::from(self.0));
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        from.number()?.try_into().ok().map(Size)
+    }
+}
+
 /// The parallelisms that the state has.
 pub(crate) fn sizes_of(state: &StateHandle) -> Result<BTreeMap<String, usize>> {
     let entry = |(k, v): (Vec<u8>, Vec<u8>)| {
-        let n = v.first_chunk::<4>().map(|n| u32::from_be_bytes(*n) as usize);
-        n.map(|n| (String::from_utf8_lossy(&k).into_owned(), n))
-            .ok_or_else(|| Error::state("a parallelism in the state is damaged"))
+        let Size(n) = stored::decode(&v)?;
+        Ok((String::from_utf8_lossy(&k).into_owned(), n as usize))
     };
     state.scan(&[])?.into_iter().map(entry).collect()
 }
@@ -36,7 +50,7 @@ pub(crate) fn resize(
     for node in &graph.nodes {
         match changed.get(&node.name) {
             Some(Some(n)) => {
-                changes.set(node.uid.as_bytes(), &(*n as u32).to_be_bytes());
+                changes.set(node.uid.as_bytes(), &stored::encode(&Size(*n as u32)));
                 fresh.insert(node.uid.clone(), *n);
             }
             Some(None) => {

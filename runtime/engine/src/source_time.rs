@@ -8,17 +8,32 @@ use weir_core::event_time::Watermark;
 use weir_core::event_time_report::EventTimeReport;
 use weir_core::graph::{Collector, MAIN, Output, Polled, Source, SubtaskContext};
 use weir_core::state::{Changes, ENGINE, StateHandle};
+use weir_core::stored::{self, Reader, Stored};
 use weir_core::thread::locked;
 use weir_core::watermarks::{
     AlignmentGroups, AlignmentStrategy, EmitStrategy, RowTimes, SplitId, SplitTracker, WatermarkStrategy,
 };
-use weir_core::{Batch, Error, Result};
+use weir_core::{Batch, Result};
 
 /// What begins the keys of splits' watermarks, in the state of their source.
 const PREFIX: &[u8] = b"split-watermark ";
 
 fn key_of(split: &str) -> Vec<u8> {
     [&ENGINE[..], PREFIX, split.as_bytes()].concat()
+}
+
+/// How far a split is.
+struct SplitTime(Watermark);
+
+impl Stored for SplitTime {
+    const LAYOUT: u8 = 1;
+    const NAME: &'static str = "the watermark of a split";
+    fn write(&self, out: &mut Vec<u8>) {
+        stored::put_signed(out, self.0.0);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        from.signed().map(|time| SplitTime(Watermark(time)))
+    }
 }
 
 /// Which of a group this is, and when it was told of the others last.
@@ -106,11 +121,9 @@ impl SourceTime {
 
     fn add(&mut self, split: SplitId, name: &str) -> Result<()> {
         let kept = self.state.get_many(&[&key_of(name)])?.remove(0);
-        let kept = kept.map(|v| v.as_slice().try_into().map(i64::from_be_bytes)).transpose();
-        let kept = kept.map_err(|_| {
-            Error::state(format!("the watermark of split '{name}' in the state is damaged")).hint("start with --fresh")
-        })?;
-        self.tracker.add(split, name, kept.map_or(Watermark::NONE, Watermark), self.active);
+        let kept = kept.map_or(Ok(SplitTime(Watermark::NONE)), |v| stored::decode(&v));
+        let SplitTime(watermark) = kept.map_err(|e| e.context(format!("split '{name}'")))?;
+        self.tracker.add(split, name, watermark, self.active);
         Ok(())
     }
 
@@ -289,7 +302,7 @@ impl SourceTime {
         let moved = std::mem::take(&mut self.moved);
         let splits = self.tracker.splits().filter(|(id, s)| moved.contains(id) && s.watermark > Watermark::NONE);
         for (_, status) in splits {
-            changes.set(&key_of(&status.name), &status.watermark.0.to_be_bytes());
+            changes.set(&key_of(&status.name), &stored::encode(&SplitTime(status.watermark)));
         }
         for name in self.ended.drain(..) {
             changes.remove(&[&key_of(&name)]);

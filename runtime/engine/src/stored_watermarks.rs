@@ -2,9 +2,10 @@
 
 use crate::scale::MOST;
 use std::collections::BTreeMap;
+use weir_core::Result;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::state::{Changes, ENGINE, StateHandle};
-use weir_core::{Error, Result};
+use weir_core::stored::{self, Reader, Stored};
 
 /// What begins the keys of operators' watermarks.
 const PREFIX: &[u8] = b"watermark ";
@@ -13,18 +14,29 @@ fn key_of(subtask: u32) -> Vec<u8> {
     [&ENGINE[..], PREFIX, &subtask.to_be_bytes()].concat()
 }
 
-/// The number of subtasks, then the watermarks of all inputs together and of each.
-fn value(parallelism: u32, time: &EventTime) -> Vec<u8> {
-    let watermarks = std::iter::once(&time.all).chain(&time.inputs).flat_map(|w| w.0.to_be_bytes());
-    parallelism.to_be_bytes().into_iter().chain(watermarks).collect()
+/// How far one of so many subtasks was.
+struct Kept {
+    parallelism: u32,
+    time: EventTime,
 }
 
-fn read(value: &[u8]) -> Option<(u32, EventTime)> {
-    let (parallelism, watermarks) = value.split_first_chunk::<4>()?;
-    let (numbers, rest) = watermarks.as_chunks::<8>();
-    let mut all = numbers.iter().map(|n| Watermark(i64::from_be_bytes(*n)));
-    let first = all.next().filter(|_| rest.is_empty())?;
-    Some((u32::from_be_bytes(*parallelism), EventTime { all: first, inputs: all.collect() }))
+impl Stored for Kept {
+    const LAYOUT: u8 = 1;
+    const NAME: &'static str = "a watermark";
+
+    /// The number of subtasks, the watermark of all inputs together, how many inputs there are, and theirs.
+    fn write(&self, out: &mut Vec<u8>) {
+        stored::put(out, u64::from(self.parallelism));
+        stored::put_signed(out, self.time.all.0);
+        stored::put(out, self.time.inputs.len() as u64);
+        self.time.inputs.iter().for_each(|w| stored::put_signed(out, w.0));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let (parallelism, all) = (from.number()?.try_into().ok()?, Watermark(from.signed()?));
+        let inputs = (0..from.number()?).map(|_| from.signed().map(Watermark)).collect::<Option<_>>()?;
+        Some(Kept { parallelism, time: EventTime { all, inputs } })
+    }
 }
 
 /// What the state has of a subtask's watermarks.
@@ -50,9 +62,9 @@ impl StoredWatermarks {
         let values = state.get_many(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         let mut kept: BTreeMap<usize, (u32, EventTime)> = BTreeMap::new();
         for (of, value) in values.into_iter().enumerate() {
-            let damaged = || Error::state("a watermark in the state is damaged").hint("start with --fresh");
             if let Some(value) = value {
-                kept.insert(of, read(&value).ok_or_else(damaged)?);
+                let Kept { parallelism, time } = stored::decode(&value)?;
+                kept.insert(of, (parallelism, time));
             }
         }
         let least = |a: EventTime, b: &EventTime| EventTime {
@@ -88,7 +100,8 @@ impl StoredWatermarks {
         let now = EventTime { all: known(time.all, Some(&last.all)), inputs };
         let is_known = now.all > Watermark::NONE || now.inputs.iter().any(|w| *w > Watermark::NONE);
         if is_known && (!self.written || self.last.as_ref() != Some(&now)) {
-            changes.set(&key_of(self.subtask), &value(self.parallelism, &now));
+            let kept = Kept { parallelism: self.parallelism, time: now.clone() };
+            changes.set(&key_of(self.subtask), &stored::encode(&kept));
             (self.last, self.written) = (Some(now), true);
         }
     }

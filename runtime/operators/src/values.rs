@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Batch, Error, Field, Result, Schema, builder};
+use weir_core::stored::{self, Reader, Stored};
+use weir_core::{Batch, Field, Result, Schema, builder};
 use weir_expr::eval::constant;
 use weir_expr::{Expr, Session};
 
@@ -17,8 +18,22 @@ pub struct ValuesFactory {
     pub session: Arc<Session>,
 }
 
-/// How many rows were given out.
+/// The key of how many rows were given out.
 const GIVEN: &[u8] = &[0, 0, b'g'];
+
+/// How many rows were given out.
+struct Given(u64);
+
+impl Stored for Given {
+    const LAYOUT: u8 = 1;
+    const NAME: &'static str = "how many rows of VALUES were given";
+    fn write(&self, out: &mut Vec<u8>) {
+        stored::put(out, self.0);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        from.number().map(Given)
+    }
+}
 
 impl SourceFactory for ValuesFactory {
     fn start(&self, _state: &StateHandle, _parallelism: usize) -> Result<()> {
@@ -26,8 +41,7 @@ impl SourceFactory for ValuesFactory {
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
         let given = context.state.get_many(&[GIVEN])?.pop().flatten();
-        let damaged = |_| Error::state("how many rows of VALUES were given is damaged in the state");
-        let given = given.map_or(Ok(0), |v| v.as_slice().try_into().map(u64::from_be_bytes).map_err(damaged))?;
+        let Given(given) = given.map_or(Ok(Given(0)), |v| stored::decode(&v))?;
         let given = given as usize;
         let mine = context.subtask == 0 && given < self.rows.len();
         let rows = if mine { &self.rows[..] } else { &[] };
@@ -61,7 +75,7 @@ impl Source for Values {
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
         if std::mem::take(&mut self.moved) {
-            changes.set(GIVEN, &(self.given as u64).to_be_bytes());
+            changes.set(GIVEN, &stored::encode(&Given(self.given as u64)));
         }
         Ok(changes)
     }

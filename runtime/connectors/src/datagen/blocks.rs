@@ -2,6 +2,8 @@
 //! that the job has had is an assignment, with the positions of its subtasks; a block is made when it is so in any assignment.
 
 use std::collections::BTreeMap;
+use weir_core::stored::{self, Reader, Stored};
+use weir_core::{Error, Result};
 
 /// Rows of a block.
 pub const BLOCK: u64 = 4096;
@@ -22,27 +24,54 @@ pub fn key(assignment: u32, subtask: usize) -> Vec<u8> {
 }
 
 /// A subtask's position: how many subtasks there are, its next block, and the rows made of that.
+struct Position {
+    subtasks: u64,
+    next: u64,
+    within: u64,
+}
+
+impl Stored for Position {
+    const LAYOUT: u8 = 1;
+    const NAME: &'static str = "the position of made-up rows";
+    fn write(&self, out: &mut Vec<u8>) {
+        [self.subtasks, self.next, self.within].iter().for_each(|n| stored::put(out, *n));
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Position { subtasks: from.number()?, next: from.number()?, within: from.number()? })
+    }
+}
+
+/// The value of a subtask's position: how many subtasks there are, its next block, and the rows made of that.
 pub fn position(subtasks: u64, next: u64, within: u64) -> Vec<u8> {
-    [subtasks.to_be_bytes(), next.to_be_bytes(), within.to_be_bytes()].concat()
+    stored::encode(&Position { subtasks, next, within })
 }
 
 impl Assignments {
-    /// What the state has; nothing where a key or a value is none of ours.
-    pub fn read(state: &[(Vec<u8>, Vec<u8>)]) -> Option<Assignments> {
+    /// What the state has.
+    ///
+    /// # Errors
+    /// Where a key or a value is none of ours.
+    pub fn read(state: &[(Vec<u8>, Vec<u8>)]) -> Result<Assignments> {
         let mut assignments = Assignments::default();
+        let damaged =
+            || Error::state("the position of made-up rows in the state is damaged").hint("start with --fresh");
         for (k, v) in state {
-            let (assignment, subtask) = k.strip_prefix(PREFIX)?.split_first_chunk::<4>()?;
-            let subtask = u32::from_be_bytes(*subtask.first_chunk::<4>()?) as usize;
-            let number = |at: usize| v.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
-            let (subtasks, next, within) = (number(0)?, number(8)?, number(16)?);
-            let assignment = assignments.0.entry(u32::from_be_bytes(*assignment)).or_default();
+            let number = |from: &mut &[u8]| -> Option<u32> {
+                let (head, rest) = from.split_first_chunk::<4>()?;
+                *from = rest;
+                Some(u32::from_be_bytes(*head))
+            };
+            let mut key = k.strip_prefix(PREFIX).ok_or_else(damaged)?;
+            let (assignment, subtask) = number(&mut key).zip(number(&mut key)).ok_or_else(damaged)?;
+            let Position { subtasks, next, within } = stored::decode(v)?;
+            let assignment = assignments.0.entry(assignment).or_default();
             if assignment.is_empty() {
                 // A subtask that never got far is not in the state; it begins at its own number.
                 *assignment = (0..subtasks.min(1 << 16)).map(|l| (l, 0)).collect();
             }
-            *assignment.get_mut(subtask)? = (next, within);
+            *assignment.get_mut(subtask as usize).ok_or_else(damaged)? = (next, within);
         }
-        Some(assignments)
+        Ok(assignments)
     }
 
     /// The rows that are made of a block.

@@ -16,7 +16,7 @@ use weir_core::option_spec::Opt;
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
 use weir_core::watermarks::SplitId;
-use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, options};
+use weir_core::{Batch, ColumnBuilder, Result, Schema, options};
 
 pub(crate) const CONNECTOR: Connector = Connector {
     source: Some(source),
@@ -77,9 +77,7 @@ impl SourceFactory for Datagen {
         Some(self.per_second)
     }
     fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
-        let known = Assignments::read(&state.scan(blocks::PREFIX)?);
-        *locked(&self.done) =
-            known.ok_or_else(|| Error::state("the position of made-up rows in the state is damaged"))?;
+        *locked(&self.done) = Assignments::read(&state.scan(blocks::PREFIX)?)?;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::stored::{self, Reader, Stored};
 use weir_core::thread::locked;
 use weir_core::watermarks::SplitId;
 use weir_core::{Error, Result};
@@ -71,16 +72,24 @@ fn split_key(path: &Path, start: u64) -> Vec<u8> {
     [b"\0\0s", path.as_os_str().as_encoded_bytes(), b"\0", &start.to_be_bytes()].concat()
 }
 
-/// A position in the state: the offset, and one byte more within a record that is too long.
-fn position_value((offset, passing): StreamPosition) -> Vec<u8> {
-    let mut value = offset.to_be_bytes().to_vec();
-    value.extend(passing.then_some(1));
-    value
-}
+/// A position in the state.
+struct KeptPosition(StreamPosition);
 
-fn read_position(value: &[u8]) -> Option<StreamPosition> {
-    let (offset, rest) = value.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*offset), !rest.is_empty()))
+impl Stored for KeptPosition {
+    const LAYOUT: u8 = 1;
+    const NAME: &'static str = "the position in a file";
+
+    /// The offset, and whether it is within a record that is too long.
+    fn write(&self, out: &mut Vec<u8>) {
+        let (offset, passing) = self.0;
+        stored::put(out, offset);
+        stored::put(out, u64::from(passing));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let (offset, passing) = (from.number()?, from.number()?);
+        (passing < 2).then_some(KeptPosition((offset, passing == 1)))
+    }
 }
 
 impl Files {
@@ -133,8 +142,7 @@ impl SourceFactory for FileSource {
             let ends = known.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
             for (start, end) in known.starts.iter().zip(ends) {
                 let at = state.get_many(&[&split_key(&path, *start)])?.remove(0);
-                let position =
-                    at.map(|v| read_position(&v).ok_or_else(damaged)).transpose()?.unwrap_or((*start, false));
+                let KeptPosition(position) = at.map_or(Ok(KeptPosition((*start, false))), |v| stored::decode(&v))?;
                 if end.is_none_or(|e| position.0 < e) {
                     pool.waiting.push_back(FileSplit { path: path.clone(), start: *start, end, position });
                 }
@@ -305,7 +313,7 @@ impl Source for FileReader {
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
         for (path, start, position) in std::mem::take(&mut self.moved) {
-            changes.set(&split_key(&path, start), &position_value(position));
+            changes.set(&split_key(&path, start), &stored::encode(&KeptPosition(position)));
         }
         let mut pool = locked(&self.pool);
         for path in std::mem::take(&mut pool.fresh) {
