@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_tests::http::Listening;
 use weir_tests::servers::{Kafka, MariaDb, Postgres};
 use weir_tests::services::Redis;

@@ -1,6 +1,7 @@
 //! What comes and goes around a job: brokers, networks, databases, locks, connections, marks. The job waits, and its results are
 //! those of a quiet day.
 
+use std::ops::RangeInclusive;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use weir_tests::http::Listening;
@@ -23,24 +24,27 @@ fn table(servers: &str, name: &str, more: &str) -> String {
     )
 }
 
-fn numbers() -> String {
+/// Whole numbers of a range.
+fn numbers(range: RangeInclusive<usize>) -> String {
+    let (first, last) = (range.start(), range.end());
     format!(
-        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{ROWS}', 'rows-per-second' = '1000000',
-           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{ROWS}');"
+        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{}', 'rows-per-second' = '1000000',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '{first}', 'fields.n.end' = '{last}');",
+        last - first + 1
     )
 }
 
-fn fill(servers: &str) {
-    Job::new(&format!("{} {} INSERT INTO in_t SELECT n FROM n;", numbers(), table(servers, "in", "")))
-        .run(&[])
-        .succeeded();
+fn fill(servers: &str, range: RangeInclusive<usize>) {
+    let script = format!("{} {} INSERT INTO in_t SELECT n FROM n;", numbers(range), table(servers, "in", ""));
+    Job::new(&script).run(&[]).succeeded();
 }
 
-fn copy(servers: &str) -> Job {
+/// A job that copies a topic: to its present end, or for ever.
+fn copy(servers: &str, from: &str) -> Job {
     Job::new(&format!(
         "SET 'execution.checkpointing.interval' = '100ms'; SET 'table.exec.mini-batch.size' = '100'; {} {}
          INSERT INTO out_t SELECT n FROM in_t;",
-        table(servers, "in", ALL),
+        table(servers, "in", from),
         table(servers, "out", ", 'sink.delivery-guarantee' = 'exactly-once'"),
     ))
 }
@@ -62,17 +66,27 @@ fn works(job: &Listening) {
     job.until("two epochs", |j| epochs(j) >= before + 2.0);
 }
 
+fn stop(job: &Listening) {
+    // SAFETY: a signal to our own child.
+    unsafe { libc::kill(job.id(), libc::SIGTERM) };
+}
+
 fn ends(mut job: Listening) -> String {
     assert_eq!(job.ends(), Some(0), "{}", job.said());
     job.said()
 }
 
-fn copied(servers: &str, said: &str) {
+/// What the copy has: its rows, how many different ones, the least and the greatest.
+fn counted(servers: &str) -> String {
     let read = Job::new(&format!(
         "SET 'execution.runtime-mode' = 'batch'; {} SELECT COUNT(*), COUNT(DISTINCT n), MIN(n), MAX(n) FROM out_t;",
         table(servers, "out", ALL)
     ));
-    assert_eq!(read.run(&[]).succeeded().out, format!("+I[{ROWS}, {ROWS}, 1, {ROWS}]\n"), "{said}");
+    read.run(&[]).succeeded().out
+}
+
+fn copied(servers: &str, said: &str) {
+    assert_eq!(counted(servers), format!("+I[{ROWS}, {ROWS}, 1, {ROWS}]\n"), "{said}");
 }
 
 #[test]
@@ -81,13 +95,18 @@ fn a_cluster_loses_brokers_one_after_another() {
     cluster.topic("in", 3);
     cluster.topic("out", 3);
     let servers = cluster.servers();
-    fill(&servers);
-    let job = copy(&servers);
+    // The job reads on for ever, and gets rows before each broker goes: one that has read all would not notice.
+    let job = copy(&servers, ", 'scan.startup.mode' = 'earliest-offset'");
     let running = start_slowly(&job);
+    let taken = |j: &Listening| j.metric("weir_operator_rows_in_total", &["operator=\"sink out_t\""]);
     for n in 0..3 {
-        works(&running);
+        let before = taken(&running);
+        fill(&servers, n * ROWS / 3 + 1..=(n + 1) * ROWS / 3);
+        running.until("rows", |j| taken(j) > before);
         cluster.broker(n).restart(Duration::from_secs(2));
     }
+    running.until("all rows", |_| counted(&servers).starts_with(&format!("+I[{ROWS}, ")));
+    stop(&running);
     copied(&servers, &ends(running));
 }
 
@@ -99,8 +118,8 @@ fn a_network_is_cut_and_comes_back() {
     let servers = format!("127.0.0.1:{}", proxy.port);
     kafka.topic("in", 2);
     kafka.topic("out", 2);
-    fill(&servers);
-    let job = copy(&servers);
+    fill(&servers, 1..=ROWS);
+    let job = copy(&servers, ALL);
     let running = start_slowly(&job);
     works(&running);
     proxy.cut(cut());
@@ -116,7 +135,7 @@ fn sums(url: &str, user: &str) -> Job {
          CREATE TABLE rows_t (n BIGINT) WITH ('connector' = 'jdbc', 'url' = '{url}', 'table-name' = 'rows_t', 'username' = '{user}');
          INSERT INTO sums SELECT MOD(n, 100), COUNT(*), SUM(n) FROM n GROUP BY MOD(n, 100);
          INSERT INTO rows_t SELECT n FROM n WHERE MOD(n, 10) = 0;",
-        numbers().replace("'1000000'", "'15000'")
+        numbers(1..=ROWS).replace("'1000000'", "'15000'")
     ))
 }
 
@@ -301,11 +320,6 @@ fn brokers_want_passwords_and_small_messages() {
         ran.failed(3, &["small", "too large"]);
     }
     assert_eq!(run(&format!("{} SELECT n FROM small_t;", small(ALL))).succeeded().out, "");
-}
-
-fn stop(job: &Listening) {
-    // SAFETY: a signal to our own child.
-    unsafe { libc::kill(job.id(), libc::SIGTERM) };
 }
 
 /// The mark of a job that has nothing to write is written again and again, for clusters forget silent groups.
