@@ -38,36 +38,36 @@ pub enum LogFormat {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run a job.
-    Run(Run),
+    Run(RunArguments),
     /// Say everything that is wrong with a script. Nothing that the script names is run.
-    Check(Check),
+    Check(CheckArguments),
     /// Show how a job would run. Nothing that the script names is run.
-    Explain(Explain),
+    Explain(ExplainArguments),
     /// Show connectors and formats with their options, and settings.
-    Describe(Describe),
+    Describe(DescribeArguments),
     /// Make, build, look into, test and time functions.
-    Udf(Udf),
+    Udf(UdfArguments),
     /// Write a job's state into a folder, running or not, to start from it elsewhere.
-    Savepoint(Savepoint),
+    Savepoint(SavepointArguments),
     /// Show the jobs that run on this machine.
-    List(List),
+    List(ListArguments),
     /// Have a running job finish its epoch and leave.
     Stop {
         #[command(flatten)]
-        job: Job,
+        job: JobArgument,
     },
     /// Give operators of a running job other parallelisms.
-    Scale(Scale),
+    Scale(ScaleArguments),
     /// Show what a running job should change, to what, and why.
-    Hints(Hints),
+    Hints(HintsArguments),
     /// Watch a running job's operators.
-    Top(Top),
+    Top(TopArguments),
     /// Deal with records that failed and went to a table of dead letters.
     Dlq(Dlq),
     /// Look into, copy and drop the state of jobs.
-    State(State),
+    State(StateArguments),
     /// Write made-up input for the examples and benchmarks.
-    Generate(Generate),
+    Generate(GenerateArguments),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -81,7 +81,7 @@ pub enum Command {
 }
 
 #[derive(Args, Clone)]
-pub struct Script {
+pub struct ScriptArguments {
     /// The script; - reads it from standard input.
     #[arg(value_name = "SCRIPT", required_unless_present = "file")]
     pub script: Option<PathBuf>,
@@ -97,9 +97,9 @@ pub struct Script {
 }
 
 #[derive(Args)]
-pub struct Run {
+pub struct RunArguments {
     #[command(flatten)]
-    pub script: Script,
+    pub script: ScriptArguments,
     /// Start anew, whatever state there is.
     #[arg(long)]
     pub fresh: bool,
@@ -122,7 +122,7 @@ pub struct Run {
 }
 
 #[derive(Args)]
-pub struct Describe {
+pub struct DescribeArguments {
     /// A connector, a format, 'connectors', 'formats', 'tables', 'inserts' or 'functions' for the options of all of them, 'settings', or 'commands'.
     pub name: Option<String>,
     /// How it is written.
@@ -139,40 +139,40 @@ pub enum Description {
 }
 
 #[derive(Args)]
-pub struct List {
+pub struct ListArguments {
     /// How it is written.
-    #[arg(long, value_enum, default_value_t = Shown::Text)]
-    pub format: Shown,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-pub enum Shown {
+pub enum OutputFormat {
     Text,
     Json,
 }
 
 #[derive(Args)]
-pub struct Scale {
+pub struct ScaleArguments {
     #[command(flatten)]
-    pub job: Job,
+    pub job: JobArgument,
     /// An operator's name, as in `weir top`, and its subtasks; 'script' takes the script's number again.
     #[arg(required = true, value_name = "OPERATOR=N")]
     pub operators: Vec<String>,
 }
 
 #[derive(Args)]
-pub struct Hints {
+pub struct HintsArguments {
     #[command(flatten)]
-    pub job: Job,
+    pub job: JobArgument,
     /// How it is written.
-    #[arg(long, value_enum, default_value_t = Shown::Text)]
-    pub format: Shown,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
 }
 
 #[derive(Args)]
-pub struct Top {
+pub struct TopArguments {
     #[command(flatten)]
-    pub job: Job,
+    pub job: JobArgument,
     /// Show it once and leave; so does a standard output that is no terminal.
     #[arg(long)]
     pub once: bool,
@@ -187,31 +187,31 @@ pub struct Dlq {
 #[derive(Subcommand)]
 pub enum DlqCommand {
     /// Feed a stopped job its dead letters again, each once. Nobody else who reads its topics sees them.
-    Replay(Replay),
+    Replay(ReplayArguments),
 }
 
 #[derive(Args)]
-pub struct Replay {
+pub struct ReplayArguments {
     #[command(flatten)]
-    pub script: Script,
+    pub script: ScriptArguments,
     /// The folder for the state; .weir beside the script otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
 }
 
 #[derive(Args)]
-pub struct Check {
+pub struct CheckArguments {
     #[command(flatten)]
-    pub script: Script,
+    pub script: ScriptArguments,
     /// Build functions that are not built yet, which runs what their authors wrote for the build.
     #[arg(long)]
     pub build: bool,
 }
 
 #[derive(Args)]
-pub struct Explain {
+pub struct ExplainArguments {
     #[command(flatten)]
-    pub script: Script,
+    pub script: ScriptArguments,
     /// Build functions that are not built yet, which runs what their authors wrote for the build.
     #[arg(long)]
     pub build: bool,
@@ -228,7 +228,7 @@ pub enum ExplainFormat {
 }
 
 #[derive(Args)]
-pub struct Udf {
+pub struct UdfArguments {
     #[command(subcommand)]
     pub command: UdfCommand,
 }
@@ -240,8 +240,8 @@ pub enum UdfCommand {
         /// Its name; a file or folder of this name is made here.
         name: String,
         /// The language that it is written in.
-        #[arg(long, value_enum, default_value_t = Language::Rust)]
-        language: Language,
+        #[arg(long, value_enum, default_value_t = SdkLanguage::Rust)]
+        language: SdkLanguage,
     },
     /// Build a function into a component.
     Build {
@@ -293,28 +293,28 @@ pub enum UdfCommand {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub enum Language {
+pub enum SdkLanguage {
     Rust,
     Python,
 }
 
 #[derive(Args)]
-pub struct State {
+pub struct StateArguments {
     #[command(subcommand)]
     pub command: StateCommand,
 }
 
 #[derive(Args)]
-pub struct Savepoint {
+pub struct SavepointArguments {
     #[command(flatten)]
-    pub job: Job,
+    pub job: JobArgument,
     /// The folder that takes it, or a bucket's prefix: s3://bucket/prefix, gs://…, az://…
     pub target: String,
 }
 
 /// A job: its script, or the folder of its state.
 #[derive(Args)]
-pub struct Job {
+pub struct JobArgument {
     /// The job's script, its state folder, or its name in ./.weir
     pub job: PathBuf,
 }
@@ -324,12 +324,12 @@ pub enum StateCommand {
     /// Show what state a job has.
     Show {
         #[command(flatten)]
-        job: Job,
+        job: JobArgument,
     },
     /// Write a job's state as text.
     Export {
         #[command(flatten)]
-        job: Job,
+        job: JobArgument,
         /// The file; standard output otherwise.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -337,14 +337,14 @@ pub enum StateCommand {
     /// Take state from an export.
     Import {
         #[command(flatten)]
-        job: Job,
+        job: JobArgument,
         /// What `weir state export` has written.
         file: PathBuf,
     },
     /// Forget a job's state.
     Drop {
         #[command(flatten)]
-        job: Job,
+        job: JobArgument,
         /// Only this operator's.
         #[arg(long, value_name = "UID")]
         operator: Option<String>,
@@ -352,7 +352,7 @@ pub enum StateCommand {
 }
 
 #[derive(Args)]
-pub struct Generate {
+pub struct GenerateArguments {
     /// Rows to write.
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     pub rows: u64,

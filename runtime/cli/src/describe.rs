@@ -1,6 +1,6 @@
 //! `weir describe`: what connectors, formats, settings and commands there are, from what they say of themselves.
 
-use crate::arguments::{Describe, Description};
+use crate::arguments::{DescribeArguments, Description};
 use crate::command_reference;
 use crate::output::text;
 use serde_json::{Value as Json, json};
@@ -29,7 +29,7 @@ const ALL: [(&str, &str, &[&Descriptor]); 2] =
 const COMMANDS: &str = "commands";
 
 /// Shows all, or what is of a name.
-pub fn describe(a: &Describe) -> Result<()> {
+pub fn describe(a: &DescribeArguments) -> Result<()> {
     text(described(a.name.as_deref(), a.format)?);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `weir generate`: made-up access logs. Every row follows from the seed and its number.
 
-use crate::arguments::Generate;
+use crate::arguments::GenerateArguments;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::net::Ipv4Addr;
@@ -41,7 +41,7 @@ fn ranges(path: &std::path::Path) -> Result<Vec<(u32, u32)>> {
 }
 
 /// Writes the rows.
-pub fn run(a: &Generate) -> Result<()> {
+pub fn run(a: &GenerateArguments) -> Result<()> {
     let ranges = match &a.ranges {
         Some(p) => ranges(p)?,
         None => vec![(0x0100_0000, 0xDFFF_FFFF)],

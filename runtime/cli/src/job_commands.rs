@@ -1,6 +1,6 @@
 //! `weir list|stop|scale|hints|top`: looks at running jobs, and steers them.
 
-use crate::arguments::{Hints, Job, List, Scale, Shown, Top};
+use crate::arguments::{HintsArguments, JobArgument, ListArguments, OutputFormat, ScaleArguments, TopArguments};
 use crate::event_time;
 use crate::running::line;
 use crate::{local, output, registry, state};
@@ -42,7 +42,7 @@ fn list_of<'a>(v: &'a Value, key: &str) -> &'a [Value] {
 }
 
 /// The jobs that run.
-pub fn list(a: &List) -> Result<()> {
+pub fn list(a: &ListArguments) -> Result<()> {
     let mut out = String::new();
     let mut all = vec![];
     for (_, folder) in registry::all() {
@@ -65,15 +65,15 @@ pub fn list(a: &List) -> Result<()> {
         all.push(serde_json::json!({"job": job, "state": folder}));
     }
     match a.format {
-        Shown::Json => output::line(Value::Array(all)),
-        Shown::Text if out.is_empty() => note!("no job runs"),
-        Shown::Text => output::text(out),
+        OutputFormat::Json => output::line(Value::Array(all)),
+        OutputFormat::Text if out.is_empty() => note!("no job runs"),
+        OutputFormat::Text => output::text(out),
     }
     Ok(())
 }
 
 /// Stops a job, and waits until it has left.
-pub fn stop(job: &Job) -> Result<()> {
+pub fn stop(job: &JobArgument) -> Result<()> {
     let folder = state::folder(job, true)?;
     ask(&folder, "stop")?;
     // It has left when its state can be had: the socket goes before the last of it is written.
@@ -85,7 +85,7 @@ pub fn stop(job: &Job) -> Result<()> {
 }
 
 /// Changes parallelisms.
-pub fn scale(a: &Scale) -> Result<()> {
+pub fn scale(a: &ScaleArguments) -> Result<()> {
     let mut wanted = TargetParallelism::new();
     for pair in &a.operators {
         let read = pair.rsplit_once('=').and_then(|(name, n)| {
@@ -122,13 +122,15 @@ fn in_words(hints: &[Value]) -> String {
 }
 
 /// The hints of a running job.
-pub fn hints(a: &Hints) -> Result<()> {
+pub fn hints(a: &HintsArguments) -> Result<()> {
     let job = ask(&state::folder(&a.job, true)?, "job")?;
     let hints = list_of(&job, "hints");
     match a.format {
-        Shown::Json => output::line(&job["hints"]),
-        Shown::Text if hints.is_empty() => note!("nothing to change; what is said is said after ten seconds of work"),
-        Shown::Text => output::text(in_words(hints)),
+        OutputFormat::Json => output::line(&job["hints"]),
+        OutputFormat::Text if hints.is_empty() => {
+            note!("nothing to change; what is said is said after ten seconds of work")
+        }
+        OutputFormat::Text => output::text(in_words(hints)),
     }
     Ok(())
 }
@@ -185,7 +187,7 @@ fn table(job: &Value) -> String {
 }
 
 /// A job's operators, live.
-pub fn top(a: &Top) -> Result<()> {
+pub fn top(a: &TopArguments) -> Result<()> {
     let folder = state::folder(&a.job, true)?;
     if a.once || !std::io::stdout().is_terminal() {
         output::text(table(&ask(&folder, "job")?));

@@ -1,6 +1,6 @@
 //! `weir run`: from a script to a job that has ended.
 
-use crate::arguments::{Replay, Run, Script};
+use crate::arguments::{ReplayArguments, RunArguments, ScriptArguments};
 use crate::assemble::{Assembled, assemble, assemble_replay};
 use crate::listening::listen;
 use crate::local;
@@ -154,28 +154,42 @@ pub type Loading = dyn Fn(&Metrics, &Path) -> Box<dyn FunctionLoader>;
 /// What `weir run` would say.
 pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
     crate::memory::settle();
-    let script = Script { script: Some(script.to_path_buf()), file: None, config: None, set: vec![] };
+    let script = ScriptArguments { script: Some(script.to_path_buf()), file: None, config: None, set: vec![] };
     let state = Some(state.to_path_buf());
-    let run_it =
-        Run { script, state, fresh: true, allow_state_drop: false, from: None, listen: None, autoscale: false };
+    let run_it = RunArguments {
+        script,
+        state,
+        fresh: true,
+        allow_state_drop: false,
+        from: None,
+        listen: None,
+        autoscale: false,
+    };
     run(&run_it, loading)
 }
 
 /// Runs a job.
-pub fn run(a: &Run, loading: &Loading) -> Result<()> {
+pub fn run(a: &RunArguments, loading: &Loading) -> Result<()> {
     run_as(a, loading, false)
 }
 
 /// Feeds a stopped job its dead letters, to the last one that there is, and leaves it as it was stopped.
-pub fn replay(a: &Replay, loading: &Loading) -> Result<()> {
+pub fn replay(a: &ReplayArguments, loading: &Loading) -> Result<()> {
     let (script, state) = (a.script.clone(), a.state.clone());
-    let run_it =
-        Run { script, state, fresh: false, allow_state_drop: false, from: None, listen: None, autoscale: false };
+    let run_it = RunArguments {
+        script,
+        state,
+        fresh: false,
+        allow_state_drop: false,
+        from: None,
+        listen: None,
+        autoscale: false,
+    };
     run_as(&run_it, loading, true)
 }
 
 #[expect(clippy::too_many_lines, reason = "the steps of a run, in their order")]
-fn run_as(a: &Run, loading: &Loading, replays: bool) -> Result<()> {
+fn run_as(a: &RunArguments, loading: &Loading, replays: bool) -> Result<()> {
     let source = read(&a.script)?;
     let metrics = Metrics::new()?;
     let loader = loading(&metrics, &source.base);
@@ -347,7 +361,7 @@ fn resume(folder: &Folder, name: &str) -> Result<(String, bool)> {
 }
 
 /// Settles whether the job goes on or starts anew, and says so.
-fn begin(a: &Run, folder: &Folder, name: &str, job: &Assembled) -> Result<(String, bool)> {
+fn begin(a: &RunArguments, folder: &Folder, name: &str, job: &Assembled) -> Result<(String, bool)> {
     let at = folder.path().display();
     let status = if a.fresh { folder.status().unwrap_or(None) } else { folder.status()? };
     if let Some(s) = &status

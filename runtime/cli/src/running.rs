@@ -303,7 +303,7 @@ impl RunningJob {
     }
 }
 
-impl weir_server::Job for RunningJob {
+impl weir_server::JobControl for RunningJob {
     fn metrics(&self) -> String {
         self.metrics.text()
     }

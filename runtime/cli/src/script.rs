@@ -1,6 +1,6 @@
 //! Scripts: read, compiled, checked, explained.
 
-use crate::arguments::{Check, Explain, ExplainFormat, Script};
+use crate::arguments::{CheckArguments, ExplainArguments, ExplainFormat, ScriptArguments};
 use crate::functions::Loader;
 use crate::output::{line, text};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use weir_core::metrics::Metrics;
 use weir_core::{Error, Result, secrets};
 
 /// A script and where it is from.
-pub struct Source {
+pub struct ScriptText {
     /// Its text.
     pub text: String,
     /// The folder that relative paths start from.
@@ -25,7 +25,7 @@ pub struct Source {
 }
 
 /// Reads a script.
-pub fn read(script: &Script) -> Result<Source> {
+pub fn read(script: &ScriptArguments) -> Result<ScriptText> {
     let path = script.script.as_ref().or(script.file.as_ref()).cloned().unwrap_or_default();
     let mut settings = script.config.as_deref().map_or(Ok(BTreeMap::new()), from_file)?;
     for s in &script.set {
@@ -38,7 +38,7 @@ pub fn read(script: &Script) -> Result<Source> {
         std::io::stdin()
             .read_to_string(&mut text)
             .map_err(|e| Error::script("cannot read the script from standard input").caused_by(e))?;
-        return Ok(Source { text, base: here()?, stem: None, path: "-".to_string(), settings });
+        return Ok(ScriptText { text, base: here()?, stem: None, path: "-".to_string(), settings });
     }
     let bytes =
         std::fs::read(&path).map_err(|e| Error::script(format!("cannot read {}", path.display())).caused_by(e))?;
@@ -50,7 +50,7 @@ pub fn read(script: &Script) -> Result<Source> {
     let base = std::path::absolute(&base).unwrap_or(base);
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
     let text = text.trim_start_matches('\u{FEFF}').to_string();
-    Ok(Source { text, base, stem, path: path.display().to_string(), settings })
+    Ok(ScriptText { text, base, stem, path: path.display().to_string(), settings })
 }
 
 /// Settings of a file: TOML, of which tables are what keys begin with.
@@ -86,7 +86,7 @@ fn from_file(path: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 /// Says everything that is wrong with a script.
-pub fn check(a: &Check) -> Result<()> {
+pub fn check(a: &CheckArguments) -> Result<()> {
     let source = read(&a.script)?;
     let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
     let (compiled, mut errors) =
@@ -111,7 +111,7 @@ pub fn check(a: &Check) -> Result<()> {
 }
 
 /// Shows how a job would run.
-pub fn explain(a: &Explain) -> Result<()> {
+pub fn explain(a: &ExplainArguments) -> Result<()> {
     let source = read(&a.script)?;
     let loader = Loader::new(Metrics::new()?, source.base.clone(), a.build);
     let compiled = weir_sql::compile(&source.text, &source.base, source.settings, &loader, REGISTRY)?;

@@ -1,6 +1,6 @@
 //! `weir state`: looks into the state of jobs; one that runs is asked for it.
 
-use crate::arguments::{Job, Savepoint, State, StateCommand};
+use crate::arguments::{JobArgument, SavepointArguments, StateArguments, StateCommand};
 use crate::local;
 use crate::output::line;
 use std::fs::File;
@@ -13,7 +13,7 @@ use weir_core::{Error, Result};
 use weir_state::{Archive, Folder, Status, Store};
 
 /// The folder of a job that is named by its script, its folder, or its name.
-pub fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
+pub fn folder(job: &JobArgument, must_exist: bool) -> Result<PathBuf> {
     let p = &job.job;
     let name = || p.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let beside = p.parent().map(|d| d.join(".weir").join(name())).unwrap_or_default();
@@ -35,7 +35,7 @@ pub fn folder(job: &Job, must_exist: bool) -> Result<PathBuf> {
 }
 
 /// Does what was asked.
-pub fn run(a: &State) -> Result<()> {
+pub fn run(a: &StateArguments) -> Result<()> {
     match &a.command {
         StateCommand::Show { job } => show(job),
         StateCommand::Export { job, output } => {
@@ -123,7 +123,7 @@ pub fn import(folder: &Folder, name: &str, text: &mut dyn BufRead) -> Result<(u6
 }
 
 /// Writes a savepoint, there only when it is whole.
-pub fn savepoint(a: &Savepoint) -> Result<()> {
+pub fn savepoint(a: &SavepointArguments) -> Result<()> {
     let path = folder(&a.job, true)?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let (to, n) = Archive::open(&a.target)?.put(&name, false, |out| export(&path, out))?;
@@ -149,7 +149,7 @@ impl Write for LineCount<'_> {
     }
 }
 
-fn show(job: &Job) -> Result<()> {
+fn show(job: &JobArgument) -> Result<()> {
     let path = folder(job, true)?;
     let mut out = std::io::stdout().lock();
     let mut head = |status: Option<Status>, running: bool| {

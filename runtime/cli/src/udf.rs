@@ -1,6 +1,6 @@
 //! `weir udf`: makes, builds, shows, tests and times functions, with the engine's own sandbox.
 
-use crate::arguments::{Language, Udf, UdfCommand};
+use crate::arguments::{SdkLanguage, UdfArguments, UdfCommand};
 use crate::output::line;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use weir_expr::{EvalContext, OnError, Session};
 use weir_udf_host::{Cache, Component, Limits, Loaded, SourceKind, WasmFunction, build, template};
 
 /// Does what was asked, on a thread with room for a guest's stack.
-pub fn run(a: &Udf) -> Result<()> {
+pub fn run(a: &UdfArguments) -> Result<()> {
     std::thread::scope(|s| {
         let thread = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(s, || act(a));
         match thread.map(|t| t.join()) {
@@ -25,7 +25,7 @@ pub fn run(a: &Udf) -> Result<()> {
     })
 }
 
-fn act(a: &Udf) -> Result<()> {
+fn act(a: &UdfArguments) -> Result<()> {
     match &a.command {
         UdfCommand::New { name, language } => new(name, *language),
         UdfCommand::Build { path, output } => {
@@ -186,10 +186,10 @@ const PYTHON: &[&str] = &[
 ];
 
 /// Why a function cannot have a name.
-fn taken(name: &str, language: Language) -> Option<String> {
+fn taken(name: &str, language: SdkLanguage) -> Option<String> {
     let (words, of) = match language {
-        Language::Rust => (RUST, "Rust"),
-        Language::Python => (PYTHON, "Python"),
+        SdkLanguage::Rust => (RUST, "Rust"),
+        SdkLanguage::Python => (PYTHON, "Python"),
     };
     if words.contains(&name.to_ascii_lowercase().as_str()) {
         return Some(format!("is a word of {of}"));
@@ -197,7 +197,7 @@ fn taken(name: &str, language: Language) -> Option<String> {
     weir_sql::reserved(name).then(|| "is a reserved word of SQL".to_string())
 }
 
-fn new(name: &str, language: Language) -> Result<()> {
+fn new(name: &str, language: SdkLanguage) -> Result<()> {
     let valid = !name.is_empty()
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
@@ -211,8 +211,8 @@ fn new(name: &str, language: Language) -> Result<()> {
         );
     }
     let (kind, word, file) = match language {
-        Language::Rust => (SourceKind::Rust, "RUST", name.to_string()),
-        Language::Python => (SourceKind::Python, "PYTHON", format!("{name}.py")),
+        SdkLanguage::Rust => (SourceKind::Rust, "RUST", name.to_string()),
+        SdkLanguage::Python => (SourceKind::Python, "PYTHON", format!("{name}.py")),
     };
     let mut files = template(name, kind);
     files.push((

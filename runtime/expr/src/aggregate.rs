@@ -38,7 +38,7 @@ pub enum Aggregate {
 }
 
 impl Aggregate {
-    /// The function of a name in capitals; options that are not arguments have their defaults.
+    /// The function with a name in capitals. Options that are not arguments, such as PERCENTILE's fraction, have their defaults.
     pub fn by_name(name: &str) -> Option<Aggregate> {
         Some(match name {
             "COUNT" => Aggregate::Count,
@@ -88,7 +88,7 @@ impl Aggregate {
     /// The type of its result.
     ///
     /// # Errors
-    /// When it does not take such arguments.
+    /// When it does not accept such arguments.
     pub fn result_type(&self, args: &[SqlType]) -> Result<SqlType> {
         let wrong = || {
             let types = args.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", ");
@@ -143,18 +143,18 @@ impl Aggregate {
 pub struct AggregateCall {
     /// Which function.
     pub function: Aggregate,
-    /// Its arguments' columns.
+    /// The columns of its arguments.
     pub args: Vec<usize>,
-    /// Whether equal arguments count once.
+    /// DISTINCT: whether equal arguments count once.
     pub distinct: bool,
-    /// The column of the condition under which a row counts.
+    /// FILTER: the column of the condition under which a row counts.
     pub filter: Option<usize>,
     /// The result's type.
     pub ty: SqlType,
 }
 
 impl AggregateCall {
-    /// Whether partial results of different subtasks can be put together in any order.
+    /// Whether partial results of several subtasks can be merged in any order.
     pub fn merges(&self) -> bool {
         !self.distinct
             && matches!(

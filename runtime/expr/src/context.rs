@@ -7,7 +7,7 @@ use weir_core::descriptor::OnError;
 use weir_core::error::ErrorKind;
 use weir_core::{Error, Result};
 
-/// What a session settles for all expressions.
+/// Settings of the session that all expressions depend on.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// `table.local-time-zone`
@@ -23,27 +23,28 @@ impl Default for Session {
 /// A row that an expression failed on.
 #[derive(Debug, Clone)]
 pub struct RowError {
-    /// The row within the batch.
+    /// The row's index in the batch.
     pub row: u32,
-    /// What is to become of it.
+    /// What happens to it.
     pub policy: OnError,
-    /// Why.
+    /// What is wrong.
     pub message: String,
 }
 
-/// What an evaluation is told, and where it notes rows that failed.
+/// The context of an evaluation: what it depends on beside its columns, and where it collects rows that failed. One context
+/// belongs to one subtask.
 pub struct EvalContext {
     /// The session.
     pub session: Arc<Session>,
-    /// The time of day, as CURRENT_TIMESTAMP and its kin give it.
+    /// The processing-time clock, which CURRENT_TIMESTAMP, NOW and similar functions read.
     pub clock: Arc<dyn Clock>,
-    /// What becomes of rows that built-in functions and casts fail on.
+    /// What happens to rows on which built-in functions and casts fail.
     pub on_error: OnError,
-    /// The rows that failed, in no order; a row may be named twice.
+    /// The rows that failed, in no order. A row may occur twice.
     pub errors: Vec<RowError>,
-    /// The row that ended the evaluation, where it was one row.
+    /// The row that ended the evaluation, if it was a single one.
     pub fatal: Option<u32>,
-    /// Whether the evaluation ended because a column of the batch would be too large: fewer rows at once can do.
+    /// Whether the evaluation ended because a column would be too large for Arrow. The batch may be evaluated in parts.
     pub too_large: bool,
     rows: Option<Arc<Vec<u32>>>,
 }
@@ -67,7 +68,7 @@ impl EvalContext {
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         EvalContext { clock, ..self }
     }
-    /// The row of the whole batch that a row of the present selection is.
+    /// Translates a row of the present selection into a row of the whole batch.
     pub fn row(&self, row: usize) -> u32 {
         self.rows.as_ref().map_or(row as u32, |r| r[row])
     }

@@ -163,7 +163,7 @@ pub fn constant(expr: &Expr, session: &Arc<Session>) -> Result<Value<'static>> {
     Ok(Value::read(&array, 0).into_owned())
 }
 
-/// A column that holds one value in every row.
+/// A column with the same value in every row.
 pub fn repeat(value: &Value<'static>, ty: &SqlType, rows: usize) -> ArrayRef {
     let arrow = ty.arrow();
     if value.is_null() {
@@ -268,7 +268,7 @@ fn compare_scalar(op: CompareOp, l: &ArrayRef, r: ArrayRef) -> Result<BooleanArr
 /// Compares two columns of one type, or decimals of any. Floating point numbers compare as in Java: NaN equals nothing, −0 equals 0.
 ///
 /// # Errors
-/// When the types differ: a mistake of the binder's.
+/// An internal error when the types differ, which the binder rules out.
 pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray> {
     use arrow::array::Decimal256Array;
     use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, i256};

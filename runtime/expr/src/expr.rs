@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use weir_core::{Result, SqlType, Value};
 
-/// A function that a bound call holds.
+/// A scalar function of a bound call, built-in or user-defined.
 pub trait Function: Send + Sync {
     /// Its name, for plans and errors.
     fn name(&self) -> &str;
@@ -57,7 +57,7 @@ pub enum CompareOp {
 }
 
 impl CompareOp {
-    /// The comparison that holds with the sides exchanged: `a < b` is `b > a`.
+    /// The comparison with its sides exchanged: `a < b` is `b > a`.
     pub fn turned(self) -> CompareOp {
         match self {
             CompareOp::Less => CompareOp::Greater,
@@ -129,7 +129,7 @@ pub enum Expr {
 }
 
 impl Expr {
-    /// A column.
+    /// A reference to an input column.
     pub fn column(index: usize, name: impl Into<String>, ty: SqlType) -> Self {
         Expr::Column { index, name: name.into(), ty }
     }
@@ -137,7 +137,7 @@ impl Expr {
     pub fn literal(value: Value<'static>, ty: SqlType) -> Self {
         Expr::Literal { value, ty }
     }
-    /// Its type.
+    /// The type of its value.
     pub fn ty(&self) -> SqlType {
         match self {
             Expr::Column { ty, .. }
@@ -156,7 +156,7 @@ impl Expr {
             Expr::Not(e) => SqlType::BOOLEAN.nullable(e.ty().nullable),
         }
     }
-    /// Shows every function that is called in it, itself and all below, in the order in which they are written.
+    /// Visits every function that is called in the expression, in the order in which they are written.
     pub fn each_call<'a>(&'a self, see: &mut dyn FnMut(&'a Arc<dyn Function>)) {
         if let Expr::Call { function, .. } = self {
             see(function);
@@ -178,7 +178,7 @@ impl Expr {
             Expr::Call { args, .. } => args.iter().collect(),
         }
     }
-    /// The same expression with every expression below, then itself, put through `f`.
+    /// Rewrites the expression bottom-up: `f` is applied to every expression below, then to the expression itself.
     pub fn rewrite(self, f: &mut dyn FnMut(Expr) -> Expr) -> Expr {
         let mut b = |e: Box<Expr>| Box::new(e.rewrite(f));
         let out = match self {
@@ -206,7 +206,7 @@ impl Expr {
     pub fn any(&self, f: &dyn Fn(&Expr) -> bool) -> bool {
         f(self) || self.children().into_iter().any(|c| c.any(f))
     }
-    /// The conditions that must all hold for it to hold, from left to right.
+    /// The conjuncts of a condition (what AND connects), from left to right.
     pub fn conjuncts(self) -> Vec<Expr> {
         fn walk(e: Expr, out: &mut Vec<Expr>) {
             match e {
@@ -221,14 +221,14 @@ impl Expr {
         walk(self, &mut out);
         out
     }
-    /// The columns of the input that it reads.
+    /// Collects the input columns that it reads.
     pub fn columns(&self, into: &mut std::collections::BTreeSet<usize>) {
         if let Expr::Column { index, .. } = self {
             into.insert(*index);
         }
         self.children().into_iter().for_each(|c| c.columns(into));
     }
-    /// Whether evaluating it for rows that do not need it is harmless: nothing in it can fail or be noticed.
+    /// Whether it may be evaluated for rows that do not need it: nothing in it can fail or have an effect.
     pub fn total(&self) -> bool {
         !self.any(&|e| match e {
             Expr::Cast { expr, ty, safe } => !safe && crate::cast::can_fail(&expr.ty(), ty),

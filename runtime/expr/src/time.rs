@@ -1,11 +1,11 @@
 //! Dates, times and zones: text in and out, fields, floors.
 
-mod texts;
+mod text;
 mod zone;
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime};
 
-pub use texts::{
+pub use text::{
     cast_time, cast_time_text, cast_timestamp, date_text, iso_fraction, iso_instant, iso_time, iso_timestamp,
     parse_date, parse_sql_timestamp, parse_time, parse_timestamp, time_text, timestamp_text,
 };

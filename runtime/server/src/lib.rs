@@ -29,7 +29,7 @@ const SENDING: Duration = Duration::from_secs(5);
 const LARGEST: usize = 64 << 10;
 
 /// What the address shows, and what can be asked of it.
-pub trait Job: Send + Sync {
+pub trait JobControl: Send + Sync {
     /// All metrics as text.
     fn metrics(&self) -> String;
     /// Whether rows can flow.
@@ -53,7 +53,7 @@ pub trait Job: Send + Sync {
     fn scale(&self, wanted: BTreeMap<String, Option<usize>>) -> Result<Value>;
 }
 
-type State = web::Data<dyn Job>;
+type State = web::Data<dyn JobControl>;
 
 fn failed(e: &Error) -> HttpResponse {
     // What was sent is as described: it is the job, as it stands, that cannot do it.
@@ -200,7 +200,7 @@ fn routes(config: &mut web::ServiceConfig) {
 ///
 /// # Errors
 /// When the address is taken or is not this machine's.
-pub fn serve(address: &str, job: Arc<dyn Job>, token: String) -> Result<SocketAddr> {
+pub fn serve(address: &str, job: Arc<dyn JobControl>, token: String) -> Result<SocketAddr> {
     let fail = |e: std::io::Error| match e.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => Error::io(format!("cannot listen on {address}"))
             .caused_by(e)

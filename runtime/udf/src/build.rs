@@ -57,15 +57,15 @@ impl SourceKind {
 }
 
 /// A function as it lies on disk, and what a component of it would be called.
-struct Source<'a> {
+struct FunctionSource<'a> {
     path: &'a Path,
     files: BTreeMap<String, Vec<u8>>,
     /// The component's name in the cache.
     name: String,
 }
 
-impl Source<'_> {
-    fn read(path: &Path, kind: SourceKind) -> Result<Source<'_>> {
+impl FunctionSource<'_> {
+    fn read(path: &Path, kind: SourceKind) -> Result<FunctionSource<'_>> {
         let root = if kind == SourceKind::Python { path.parent().unwrap_or(Path::new(".")) } else { path };
         let files = contents(root, kind)?;
         let mut sum = Sha256::new();
@@ -85,7 +85,7 @@ impl Source<'_> {
             sum.update(bytes);
         }
         let name = format!("components/{}.wasm", hex::encode(sum.finalize()));
-        Ok(Source { path, files, name })
+        Ok(FunctionSource { path, files, name })
     }
 }
 
@@ -97,13 +97,13 @@ pub fn built(path: &Path, cache: &Cache) -> Result<Option<Binary>> {
     match SourceKind::of(path)? {
         SourceKind::Wasm => Binary::read(path).map(Some),
         kind => {
-            let source = Source::read(path, kind)?;
+            let source = FunctionSource::read(path, kind)?;
             Ok(kept(&source, cache))
         }
     }
 }
 
-fn kept(source: &Source<'_>, cache: &Cache) -> Option<Binary> {
+fn kept(source: &FunctionSource<'_>, cache: &Cache) -> Option<Binary> {
     cache.read(&source.name).map(|bytes| Binary::new(cache.folder().join(&source.name), bytes))
 }
 
@@ -116,7 +116,7 @@ pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
     if kind == SourceKind::Wasm {
         return Binary::read(path);
     }
-    let source = Source::read(path, kind)?;
+    let source = FunctionSource::read(path, kind)?;
     if let Some(kept) = kept(&source, cache) {
         return Ok(kept);
     }
@@ -396,7 +396,7 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn python(source: &Source<'_>, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
+fn python(source: &FunctionSource<'_>, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
     let path = source.path;
     let module = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
     let valid =

@@ -31,7 +31,7 @@ use weir_core::{ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
 pub use in_set::in_set;
 pub use json::{render as render_json, to_json};
 
-/// What a definition's function is told beside its arguments.
+/// What a built-in function gets beside its arguments.
 pub struct Call<'a> {
     /// The session.
     pub session: &'a Session,
@@ -43,21 +43,21 @@ pub struct Call<'a> {
     pub types: &'a [SqlType],
 }
 
-/// A result, or the words for the user.
+/// The value of a call, or a message that says what is wrong with the row.
 pub type Outcome = std::result::Result<Value<'static>, String>;
 
 /// How a result's type follows from the arguments'.
 #[derive(Clone, Copy)]
 pub enum Gives {
-    /// Always this; NULL when an argument is.
+    /// This type. NULL when an argument is NULL, and otherwise not.
     Type(fn() -> TypeKind),
-    /// The same, and NULL for some values that are not.
+    /// This type. NULL in other cases too.
     MaybeNull(fn() -> TypeKind),
-    /// Always this, never NULL.
+    /// This type, never NULL.
     NotNull(fn() -> TypeKind),
     /// The first argument's type.
     First,
-    /// From all arguments.
+    /// Computed from the argument expressions, which may also be refused here.
     Of(fn(&[Expr]) -> std::result::Result<SqlType, String>),
 }
 
@@ -101,9 +101,9 @@ impl Takes {
     }
 }
 
-/// A function over one row's values.
+/// A function of one row's values.
 pub type RowFunction = fn(&[Value<'_>], &Call<'_>) -> Outcome;
-/// A function over columns.
+/// A function of whole columns.
 pub type ColumnFunction = fn(&[ArrayRef], usize, &Call<'_>, &mut EvalContext) -> Result<ArrayRef>;
 
 /// How a definition is computed.
@@ -111,7 +111,7 @@ pub type ColumnFunction = fn(&[ArrayRef], usize, &Call<'_>, &mut EvalContext) ->
 pub enum Body {
     /// Row by row; a NULL argument gives NULL without a call.
     Strict(RowFunction),
-    /// Row by row, NULLs handed in.
+    /// Row by row, with NULLs.
     Lenient(RowFunction),
     /// A column at a time.
     Columns(ColumnFunction),
@@ -121,13 +121,13 @@ pub enum Body {
 pub struct Definition {
     /// Its name, in capitals.
     pub name: &'static str,
-    /// What its arguments may be; further ones are like the last.
+    /// What its arguments may be. Further arguments are like the last one.
     pub takes: &'static [Takes],
     /// The least and the greatest number of arguments.
     pub arity: (usize, usize),
-    /// What comes out.
+    /// The type of its result.
     pub gives: Gives,
-    /// How.
+    /// How it is computed.
     pub body: Body,
     /// Whether equal arguments give equal results.
     pub deterministic: bool,
@@ -202,18 +202,18 @@ fn definitions() -> &'static BTreeMap<&'static str, &'static Definition> {
     ALL.get_or_init(|| families().into_iter().flatten().map(|d| (d.name, d)).collect())
 }
 
-/// Names of all of Flink's functions that are there, in order. What has a form of its own in SQL, such as `a SIMILAR TO b`, has a name
-/// with a blank or a sign in it.
+/// The names of all functions of Flink that exist here, sorted. Functions with their own syntax, such as `a SIMILAR TO b`, have names
+/// with a blank or a sign in them.
 pub fn flink_names() -> Vec<&'static str> {
     definitions().keys().copied().collect()
 }
 
-/// Those of them that are called by their names.
+/// Those of them that are called by name.
 pub fn called_names() -> impl Iterator<Item = &'static str> {
     flink_names().into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
 }
 
-/// Names of DataFusion's functions that are there beside Flink's, in order.
+/// The names of DataFusion's functions that exist here beside Flink's, sorted.
 pub fn datafusion_names() -> Vec<String> {
     datafusion::names().filter(|n| !definitions().contains_key(n.as_str())).collect()
 }
@@ -361,7 +361,7 @@ impl Function for BuiltIn {
     }
 }
 
-/// The type that values of all these types are brought to, as in UNION and VALUES.
+/// The common type of these types, as UNION and VALUES use it; none if there is no such type.
 pub fn common_type(types: &[SqlType]) -> Option<SqlType> {
     in_common(types, common_kind)
 }
