@@ -13,8 +13,11 @@ use weir_core::option_spec::{OptionSpec, Role, Type};
 use weir_core::{Error, Result};
 use weir_plan::{INSERT, settings};
 
+/// Options in groups, each with its title.
+type Groups = &'static [(&'static str, &'static [OptionSpec])];
+
 /// What can be described beside connectors and formats.
-const LISTS: [(&str, &[(&str, &[OptionSpec])]); 4] = [
+const LISTS: [(&str, Groups); 4] = [
     ("tables", &[("", COMMON), ("", FAILING), ("", LEGACY)]),
     ("inserts", &[("", INSERT)]),
     ("functions", &[("", FUNCTION), ("", FAILING)]),
@@ -180,7 +183,7 @@ fn meaning(o: &OptionSpec) -> String {
     o.idle.map_or_else(|| o.help.to_string(), |why| format!("accepted, and has no effect: {why}"))
 }
 
-fn of_groups(groups: &[(&str, &'static [OptionSpec])], format: Description) -> String {
+fn of_groups(groups: Groups, format: Description) -> String {
     let named = |all: &'static [OptionSpec]| all.iter().map(|o| (o.key.to_string(), o));
     match format {
         Description::Json => {

@@ -28,7 +28,7 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
     match plan {
         Plan::Scan { table, schema, .. } => {
             let columns = schema.fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>().join(", ");
-            let connector = table.options.get("connector").cloned().unwrap_or_default();
+            let connector = table.connector().to_string();
             ("Source", vec![("table", table.name.clone()), ("connector", connector), ("columns", columns)])
         }
         Plan::Values { rows, .. } => ("Values", vec![("rows", rows.len().to_string())]),

@@ -321,7 +321,25 @@ fn has_map(ty: &SqlType) -> bool {
         TypeKind::Map(..) | TypeKind::Multiset(_) => true,
         TypeKind::Array(item) => has_map(item),
         TypeKind::Row(fields) => fields.iter().any(|f| has_map(&f.ty)),
-        _ => false,
+        TypeKind::Null
+        | TypeKind::Boolean
+        | TypeKind::TinyInt
+        | TypeKind::SmallInt
+        | TypeKind::Int
+        | TypeKind::BigInt
+        | TypeKind::Float
+        | TypeKind::Double
+        | TypeKind::Decimal(..)
+        | TypeKind::Char(_)
+        | TypeKind::Varchar(_)
+        | TypeKind::Binary(_)
+        | TypeKind::Varbinary(_)
+        | TypeKind::Date
+        | TypeKind::Time(_)
+        | TypeKind::Timestamp(_)
+        | TypeKind::TimestampLtz(_)
+        | TypeKind::IntervalMonth
+        | TypeKind::IntervalDay => false,
     }
 }
 

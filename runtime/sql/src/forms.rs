@@ -11,6 +11,7 @@ use weir_core::SqlType;
 
 /// A node.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "they live for the length of a compilation")]
 pub enum Form {
     /// `CAST(… AS type)`, and `TRY_CAST`, which is safe.
     Cast { expr: Expr, ty: SqlType, safe: bool },
@@ -61,6 +62,7 @@ pub enum Form {
 
 /// What JSON_VALUE gives where there is no value.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "they live for the length of a compilation")]
 pub enum ValueElse {
     Null,
     Error,
@@ -102,6 +104,7 @@ pub enum OnNull {
 
 /// What JSON is made of groups.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "they live for the length of a compilation")]
 pub enum Aggregated {
     Object { key: Expr, value: Expr },
     Array { item: Expr },

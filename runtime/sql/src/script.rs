@@ -214,7 +214,7 @@ pub(crate) struct Compiler<'a> {
 impl Compiler<'_> {
     fn session(&self) -> Result<Arc<Session>> {
         let zone = settings::zone(&self.catalog.settings)?;
-        Ok(Arc::new(Session { zone, ..Session::default() }))
+        Ok(Arc::new(Session { zone }))
     }
 
     #[expect(clippy::too_many_lines, reason = "one flat match, an arm a statement")]

@@ -86,6 +86,17 @@ impl PageReader {
         Ok(PageReader { pages, position })
     }
 
+    /// One that gives pages of these rows, of no database.
+    #[cfg(test)]
+    pub fn of(pages: Vec<Vec<Vec<Cell>>>) -> PageReader {
+        let (sender, receiver) = sync_channel(pages.len());
+        let count = pages.len();
+        for (i, rows) in pages.into_iter().enumerate() {
+            sender.send(Ok(Page { rows, key: Arc::default(), last: i + 1 == count })).expect("room");
+        }
+        PageReader { pages: receiver, position: PagePosition::default() }
+    }
+
     /// The next rows; none if they take longer.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Reads a table once, in parts by ranges of a column where that is asked for.
+//! Reads a table once, in parts by ranges of a column where that is asked for. A part is a split of the source.
 
 use super::config::JdbcConfig;
 use super::page_reader::{PagePosition, PageReader};
@@ -11,8 +11,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::origin::{Origin, Origins};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::thread::locked;
+use weir_core::watermarks::SplitId;
 use weir_core::{Batch, Error, Result};
 use weir_expr::Session;
 
@@ -117,6 +119,7 @@ impl SourceFactory for JdbcSource {
             readers: self.readers.clone(),
             context,
             current: None,
+            paused: false,
             moved: vec![],
         }))
     }
@@ -130,6 +133,8 @@ struct JdbcReader {
     context: SubtaskContext,
     /// The number of the part that is read.
     current: Option<(u32, PageReader)>,
+    /// Whether that part is not to be read for now.
+    paused: bool,
     /// How far parts were read since the last epoch.
     moved: Vec<(u32, PartProgress)>,
 }
@@ -137,9 +142,39 @@ struct JdbcReader {
 /// How long to wait for rows before something else may have its turn.
 const WAIT: Duration = Duration::from_millis(50);
 
+/// How long a part that is paused is left alone.
+const PAUSED: Duration = Duration::from_millis(100);
+
+/// Where the rows of a part came from.
+#[derive(Debug)]
+struct PartOrigin {
+    part: SplitId,
+    /// The table and the part, for messages.
+    place: String,
+}
+
+impl Origin for PartOrigin {
+    fn of(&self, _row: u32) -> (String, Option<Vec<u8>>) {
+        (self.place.clone(), None)
+    }
+    fn split(&self, _row: u32) -> SplitId {
+        self.part
+    }
+}
+
 impl JdbcReader {
+    /// A part of what is called so.
+    fn part_of(&self, what: &str, part: u32) -> String {
+        match self.scan.partition {
+            Some(_) => format!("{what}, part {part}"),
+            None => what.to_string(),
+        }
+    }
+
     /// Goes on with a part.
-    fn begin(&self, part: ScanPart) -> Result<(u32, PageReader)> {
+    fn begin(&mut self, part: ScanPart, out: &mut Collector) -> Result<(u32, PageReader)> {
+        self.paused = false;
+        out.add_split(SplitId(part.number), self.part_of(&self.scan.config.table, part.number));
         let kept = locked(&self.readers).remove(&part.number).filter(|f| f.position == part.position);
         let open = || PageReader::open(self.scan.clone(), part.range, part.position);
         Ok((part.number, kept.map_or_else(open, Ok)?))
@@ -148,12 +183,15 @@ impl JdbcReader {
 
 impl Source for JdbcReader {
     fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
+        if self.paused && self.current.is_some() {
+            return Ok(Polled::Wait(PAUSED));
+        }
         let (number, mut reader) = match self.current.take() {
             Some(at_hand) => at_hand,
             None => {
                 let next = locked(&self.waiting).pop_front();
                 match next {
-                    Some(part) => self.begin(part)?,
+                    Some(part) => self.begin(part, out)?,
                     None => return Ok(Polled::End),
                 }
             }
@@ -166,14 +204,28 @@ impl Source for JdbcReader {
         self.context.metrics.bytes_in.inc_by(bytes as u64);
         let batch = batch(&page.rows, &self.scan.schema, &self.scan.config.what(), &self.session)?;
         let most = self.context.batch_rows;
+        let place = self.part_of(&self.scan.what(), number);
+        let origins = Origins::new(Arc::new(PartOrigin { part: SplitId(number), place }));
         for from in (0..batch.rows()).step_by(most) {
-            out.emit(Batch::append(batch.data.slice(from, most.min(batch.rows() - from))));
+            let rows = batch.data.slice(from, most.min(batch.rows() - from));
+            out.emit(Batch::append(rows).with_origins(Some(origins.clone())));
         }
         self.moved.push((number, PartProgress { position: reader.position.clone(), ended: page.last }));
-        if !page.last {
+        if page.last {
+            out.end_split(SplitId(number));
+        } else {
             self.current = Some((number, reader));
         }
         Ok(Polled::More)
+    }
+
+    fn has_splits(&self) -> bool {
+        true
+    }
+
+    fn pause_splits(&mut self, splits: &[SplitId]) -> Result<()> {
+        self.paused = self.current.as_ref().is_some_and(|(number, _)| splits.contains(&SplitId(*number)));
+        Ok(())
     }
 
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
@@ -192,5 +244,123 @@ impl Drop for JdbcReader {
         if let Some((number, reader)) = self.current.take() {
             locked(&self.readers).insert(number, reader);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+    use weir_core::clock::SystemClock;
+    use weir_core::graph::{JobIdentity, Output};
+    use weir_core::memory_store::MemoryStore;
+    use weir_core::metrics::Metrics;
+    use weir_core::state::StateBackend;
+    use weir_core::{Field, Schema, SqlType, Value};
+    use weir_expr::OnError;
+
+    fn table() -> TableSpec {
+        let options = [
+            ("connector", "jdbc"),
+            ("url", "jdbc:mysql://localhost:1/shop"),
+            ("table-name", "orders"),
+            ("scan.partition.column", "n"),
+            ("scan.partition.num", "2"),
+            ("scan.partition.lower-bound", "0"),
+            ("scan.partition.upper-bound", "9"),
+        ];
+        TableSpec::new(
+            crate::REGISTRY.connector("jdbc").expect("a connector"),
+            "t".to_string(),
+            Schema::new(vec![Field::new("n", SqlType::BIGINT)]),
+            vec![0],
+            vec![],
+            options.map(|(k, v)| (k.to_string(), v.to_string())).into(),
+            BTreeMap::new(),
+            None,
+            PathBuf::new(),
+            OnError::Fail,
+            Arc::new(Session::default()),
+            "t".to_string(),
+        )
+    }
+
+    /// Pages of a row each.
+    fn pages(rows: std::ops::Range<i64>) -> PageReader {
+        PageReader::of(rows.map(|n| vec![vec![Some(n.to_string().into_bytes())]]).collect())
+    }
+
+    #[test]
+    fn a_part_is_a_split_and_waits_when_it_is_told_to() {
+        let scan = source(&table()).expect("a source");
+        let store = MemoryStore::default();
+        let state = StateHandle { operator: store.operator("t").expect("a number"), reader: Arc::new(store) };
+        scan.start(&state, 1).expect("a start");
+        let context = SubtaskContext {
+            node: "source t".to_string(),
+            subtask: 0,
+            parallelism: 1,
+            job: JobIdentity { id: String::new(), run: String::new() },
+            state,
+            cache_bytes: 0,
+            batch_rows: 10,
+            metrics: Metrics::new().expect("metrics").subtask("source t", 0),
+            clock: Arc::new(SystemClock),
+        };
+        let readers = Arc::new(Mutex::new(HashMap::from([(0, pages(0..5)), (1, pages(5..9))])));
+        let part = |number| ScanPart { number, range: Some((None, None)), position: PagePosition::default() };
+        let mut reader = JdbcReader {
+            scan: Arc::new(Scan {
+                config: JdbcConfig::new(&table()).expect("a configuration"),
+                schema: table().projected(),
+                query: None,
+                partition: Some("n".to_string()),
+                fetch: 1,
+            }),
+            session: Arc::new(Session::default()),
+            waiting: Arc::new(Mutex::new(VecDeque::from([part(0), part(1)]))),
+            readers,
+            context,
+            current: None,
+            paused: false,
+            moved: vec![],
+        };
+        assert!(reader.has_splits());
+        let mut told: Vec<String> = vec![];
+        let mut poll = |reader: &mut JdbcReader| {
+            let mut out = Collector::default();
+            let polled = reader.poll(&mut out).expect("rows");
+            for output in out.outputs {
+                told.push(match output {
+                    Output::SplitAdded(SplitId(id), name) => format!("{id} is {name}"),
+                    Output::SplitEnded(SplitId(id)) => format!("{id} ends"),
+                    Output::Rows(_, batch) => {
+                        let origins = batch.origins.as_ref().expect("origins");
+                        let Value::Int(n) = Value::read(batch.data.column(0), 0) else { panic!("no number") };
+                        format!("{n} of {}", origins.split(0).0)
+                    }
+                    other => panic!("{other:?}"),
+                });
+            }
+            (polled, told.len())
+        };
+        poll(&mut reader);
+        reader.pause_splits(&[SplitId(0)]).expect("a pause");
+        let before = poll(&mut reader).1;
+        assert!((0..3).all(|_| matches!(poll(&mut reader), (Polled::Wait(_), n) if n == before)));
+        // Of another split.
+        reader.pause_splits(&[SplitId(1)]).expect("a pause");
+        while !matches!(poll(&mut reader).0, Polled::End) {}
+        let names = [0, 1].map(|n| format!("{n} is orders, part {n}"));
+        let rows = |of: u32, rows: std::ops::Range<i64>| rows.map(move |n| format!("{n} of {of}"));
+        let wanted: Vec<String> = [names[0].clone()]
+            .into_iter()
+            .chain(rows(0, 0..5))
+            .chain(["0 ends".to_string(), names[1].clone()])
+            .chain(rows(1, 5..9))
+            .chain(["1 ends".to_string()])
+            .collect();
+        assert_eq!(told, wanted);
     }
 }

@@ -120,7 +120,6 @@ impl Binder<'_> {
     }
 
     /// Calls a built-in function whose arguments have rules of their own, or one that has none.
-    #[expect(clippy::too_many_lines, reason = "one flat match, an arm a function")]
     pub(super) fn special(
         &mut self,
         name: &str,

@@ -12,6 +12,7 @@ use weir_expr::functions::cast_to;
 
 impl Binder<'_> {
     /// Binds a node.
+    #[expect(clippy::too_many_lines, reason = "one flat match, an arm a node")]
     pub(super) fn form(&mut self, form: &Form, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         match form {
             Form::Cast { expr, ty, safe } => self.cast(expr, ty, *safe, scope, agg),
