@@ -169,6 +169,10 @@ fn job(kafka: &Kafka) -> Job {
          CREATE TABLE bad (reason STRING, origin STRING) WITH ('connector' = 'blackhole');
          CREATE TABLE t (k INT, v INT) {};
          CREATE FUNCTION picky AS 'picky' LANGUAGE PYTHON USING FILE 'picky.py' WITH ('on-error' = 'skip');
+         CREATE TABLE stands (k INT, moment AS TIMESTAMP '2024-01-01 00:00:00', WATERMARK FOR moment AS moment) {};
+         CREATE TABLE windows (a TIMESTAMP(3), n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO windows SELECT window_end, COUNT(*)
+           FROM TABLE(TUMBLE(TABLE stands, DESCRIPTOR(moment), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;
          CREATE TABLE o (k INT, n BIGINT, s BIGINT) {};
          INSERT INTO o SELECT k, n, s FROM (SELECT k, COUNT(*) AS n, SUM(w) AS s
            FROM (SELECT k, picky(v) AS w FROM t) GROUP BY k);",
@@ -176,6 +180,7 @@ fn job(kafka: &Kafka) -> Job {
             "unwell",
             "'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'on-error' = 'dead-letter', 'dead-letter.table' = 'bad'"
         ),
+        with("unwell", "'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'on-error' = 'skip'"),
         with("counts", "'format' = 'debezium-json', 'sink.delivery-guarantee' = 'exactly-once'"),
     ));
     job.file(

@@ -6,7 +6,7 @@ use crate::output::text;
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
 use weir_connectors::REGISTRY;
-use weir_core::descriptor::{COMMON, Descriptor, DescriptorKind, FAILING, LEGACY, Metadata};
+use weir_core::descriptor::{COMMON, Descriptor, DescriptorKind, FAILING, LEGACY, Metadata, WATERMARKS};
 use weir_core::error::nearest;
 use weir_core::function_options::FUNCTION;
 use weir_core::option_spec::{OptionSpec, Role, Type};
@@ -17,8 +17,9 @@ use weir_plan::{INSERT, settings};
 type Groups = &'static [(&'static str, &'static [OptionSpec])];
 
 /// What can be described beside connectors and formats.
-const LISTS: [(&str, Groups); 4] = [
-    ("tables", &[("", COMMON), ("", FAILING), ("", LEGACY)]),
+const LISTS: [(&str, Groups); 5] = [
+    ("tables", &[("", COMMON), ("", WATERMARKS), ("", FAILING), ("", LEGACY)]),
+    ("watermarks", &[("", WATERMARKS)]),
     ("inserts", &[("", INSERT)]),
     ("functions", &[("", FUNCTION), ("", FAILING)]),
     ("settings", settings::ALL),

@@ -114,6 +114,17 @@ impl Batch {
     pub fn kind(&self, row: usize) -> RowKind {
         self.kinds.as_ref().map_or(RowKind::Insert, |k| RowKind::from_code(k.value(row)))
     }
+    /// The same rows with so many of their columns, from the first one on.
+    ///
+    /// # Errors
+    /// When there are not so many: a mistake of Weir's own.
+    pub fn first_columns(self, count: usize) -> Result<Self> {
+        if count == self.data.num_columns() {
+            return Ok(self);
+        }
+        let data = self.data.project(&(0..count).collect::<Vec<_>>())?;
+        Ok(Batch { data, ..self })
+    }
     /// The rows where `keep` is true.
     pub fn filter(&self, keep: &BooleanArray) -> Result<Self> {
         let data = arrow::compute::filter_record_batch(&self.data, keep)?;

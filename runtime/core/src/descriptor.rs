@@ -5,6 +5,7 @@ use crate::error::{Place, nearest};
 use crate::option_spec::{FormatOf, Opt, OptionSpec, Role, Shown, Type};
 use crate::{Error, Result, SqlType};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Which changes a table brings or takes: its changelog mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,7 +297,7 @@ impl Described {
 
     /// The option of a name.
     pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
-        let common = || COMMON.iter().find(|o| o.key == key);
+        let common = || COMMON.iter().chain(WATERMARKS).find(|o| o.key == key);
         let own = common().or_else(|| self.connector.options().find(|o| o.key == key));
         let of_format = || {
             self.formats.iter().find_map(|(of, f)| {
@@ -309,7 +310,7 @@ impl Described {
 
     /// The names of all options.
     fn keys(&self) -> impl Iterator<Item = String> {
-        let own = COMMON.iter().chain(self.connector.options()).map(|o| o.key.to_string());
+        let own = COMMON.iter().chain(WATERMARKS).chain(self.connector.options()).map(|o| o.key.to_string());
         own.chain(self.formats.iter().flat_map(|(of, f)| {
             let prefix = of.prefix;
             f.options().map(move |o| format!("{prefix}{}.{}", f.name, o.key))
@@ -427,6 +428,57 @@ crate::choice! {
         /// The row goes to the dead-letter table.
         DeadLetter = "dead-letter",
     }
+}
+
+crate::choice! {
+    /// When a source says how far event time has come.
+    pub enum Emit {
+        /// From time to time.
+        OnPeriodic = "on-periodic",
+        /// Behind each row that brings it further.
+        OnEvent = "on-event",
+    }
+}
+
+crate::options! {
+    /// The options of tables whose rows have event time: a WATERMARK.
+    pub WATERMARKS:
+    /// When watermarks go out.
+    pub WATERMARK_EMIT: Emit = Opt::one_of(
+        "scan.watermark.emit.strategy",
+        "when watermarks go out: `on-periodic`, each `pipeline.auto-watermark-interval`; `on-event`, behind each row that brings time further",
+    )
+    .default("on-periodic")
+    .how()
+    .of(&[Role::Source]);
+    /// When a split is idle.
+    pub WATERMARK_IDLE_TIMEOUT: Duration = Opt::duration(
+        "scan.watermark.idle-timeout",
+        "after this time without rows a partition or another split holds event time back no longer; with 0 it always does; \
+         `table.exec.source.idle-timeout` where nothing is said",
+    )
+    .how()
+    .of(&[Role::Source]);
+    /// Whom a split waits for.
+    pub ALIGNMENT_GROUP: String =
+        Opt::text("scan.watermark.alignment.group", "splits of all tables of one group wait for those that are behind")
+            .how()
+            .of(&[Role::Source]);
+    /// How far ahead a split may be.
+    pub ALIGNMENT_DRIFT: Duration = Opt::duration(
+        "scan.watermark.alignment.max-drift",
+        "a split whose watermark is further ahead of the group's least one is not read meanwhile",
+    )
+    .how()
+    .of(&[Role::Source]);
+    /// How often the group is asked.
+    pub ALIGNMENT_INTERVAL: Duration = Opt::duration(
+        "scan.watermark.alignment.update-interval",
+        "how often the group's least watermark is looked at",
+    )
+    .default("1 s")
+    .how()
+    .of(&[Role::Source]);
 }
 
 crate::options! {

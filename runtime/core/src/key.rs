@@ -39,6 +39,11 @@ impl Keys {
         let from = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.bytes[from..self.ends[row]]
     }
+    /// One more key, encoded.
+    pub fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
     /// The number of keys.
     pub fn len(&self) -> usize {
         self.ends.len()

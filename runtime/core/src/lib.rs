@@ -12,6 +12,7 @@ pub mod error;
 pub mod event_time;
 pub mod event_time_report;
 pub mod failpoint;
+pub mod frame;
 pub mod function_options;
 pub mod graph;
 pub mod key;
@@ -34,6 +35,7 @@ pub mod types;
 pub mod value;
 pub mod varint;
 pub mod watermarks;
+pub mod windows;
 
 pub use batch::{Batch, RowKind};
 pub use builder::ColumnBuilder;

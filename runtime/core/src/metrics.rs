@@ -98,6 +98,7 @@ declare! {
     queue_room: IntGaugeVec = "weir_operator_input_queue_limit_batches", "Batches that can wait at the input at most.", ["operator", "subtask"];
     parallelism: IntGaugeVec = "weir_operator_parallelism", "The operator's subtasks.", ["operator"];
     errors: IntCounterVec = "weir_operator_row_errors_total", "Rows that failed to parse, evaluate or be written, by what became of them.", ["operator", "subtask", "outcome"];
+    late: IntCounterVec = "weir_operator_late_rows_total", "Rows that came behind the watermark when all that they belong to was complete, and were left out.", ["operator", "subtask"];
     state_keys: IntGaugeVec = "weir_state_cached_keys", "Keys held decoded in memory.", ["operator", "subtask"];
     state_bytes: IntGaugeVec = "weir_state_cached_bytes", "Memory that they take.", ["operator", "subtask"];
     state_hits: IntCounterVec = "weir_state_cache_hits_total", "Keys of batches that were in memory.", ["operator", "subtask"];
@@ -190,6 +191,7 @@ pub struct SubtaskMetrics {
     pub skipped: IntCounter,
     pub nulled: IntCounter,
     pub dead: IntCounter,
+    pub late: IntCounter,
     pub retries: IntCounter,
     /// Event time, as others see it; metrics are made of it when they are asked for.
     pub event_time: Arc<Mutex<EventTimeReport>>,
@@ -313,6 +315,7 @@ impl Metrics {
             skipped: errors("skipped"),
             nulled: errors("null"),
             dead: errors("dead_letter"),
+            late: f.late.with_label_values(l),
             retries: f.retries.with_label_values(&[operator]),
             event_time: locked(&self.about.event_time).entry((operator.to_string(), number)).or_default().clone(),
             lag: f.source_lag.clone(),

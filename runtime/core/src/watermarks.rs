@@ -6,11 +6,9 @@
 use crate::event_time::Watermark;
 use crate::thread::locked;
 use crate::{Error, Result, Value};
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::max;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +23,8 @@ pub struct WatermarkStrategy {
     pub row_time: usize,
     /// What each row says of the time up to which all rows have come.
     pub candidates: Candidates,
+    /// How many columns of the source's batches go on; those behind are for watermarks alone.
+    pub columns: usize,
     /// When the source says so.
     pub emit: EmitStrategy,
     /// After how long without rows a split holds time back no longer; none: it does so until it ends.
@@ -47,7 +47,7 @@ pub enum Candidates {
 pub enum EmitStrategy {
     /// Behind each row that lets time go on. Rows that it does not make late may go before it, in one batch.
     OnEvent,
-    /// From time to time.
+    /// From time to time, and behind a row that brings it further than by this at once.
     OnPeriodic(Duration),
 }
 
@@ -67,23 +67,26 @@ fn millis(of: Duration) -> i64 {
 }
 
 /// Times of a column, in milliseconds since 1970.
-struct Times<'a>(&'a ArrayRef);
+enum Times<'a> {
+    Micros(&'a TimestampMicrosecondArray),
+    /// More digits than microseconds have.
+    Long(&'a ArrayRef),
+}
 
 impl<'a> Times<'a> {
     fn new(column: Option<&'a ArrayRef>) -> Result<Self> {
-        match column {
-            Some(c) if matches!(c.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) => Ok(Times(c)),
-            Some(c) if matches!(c.data_type(), DataType::FixedSizeBinary(_)) => Ok(Times(c)),
-            _ => Err(Error::internal("the column of row times is none of a source's timestamps")),
+        let wrong = || Error::internal("the column of row times is none of a source's timestamps");
+        let column = column.ok_or_else(wrong)?;
+        match (column.as_primitive_opt::<TimestampMicrosecondType>(), column.data_type()) {
+            (Some(micros), _) => Ok(Times::Micros(micros)),
+            (None, DataType::FixedSizeBinary(_)) => Ok(Times::Long(column)),
+            (None, _) => Err(wrong()),
         }
     }
     fn at(&self, row: usize) -> Option<i64> {
-        if self.0.is_null(row) {
-            return None;
-        }
-        match self.0.as_primitive_opt::<TimestampMicrosecondType>() {
-            Some(micros) => Some(micros.value(row).div_euclid(1_000)),
-            None => match Value::read(self.0, row) {
+        match self {
+            Times::Micros(micros) => micros.is_valid(row).then(|| micros.value(row).div_euclid(1_000)),
+            Times::Long(column) => match Value::read(column, row) {
                 Value::Timestamp(seconds, nanos) => {
                     Some(seconds.saturating_mul(1_000).saturating_add(i64::from(nanos / 1_000_000)))
                 }
@@ -91,12 +94,14 @@ impl<'a> Times<'a> {
             },
         }
     }
-    fn greatest(&self, rows: Range<usize>) -> Option<i64> {
-        match self.0.as_primitive_opt::<TimestampMicrosecondType>() {
-            Some(micros) => max(&micros.slice(rows.start, rows.len())).map(|m| m.div_euclid(1_000)),
-            None => rows.filter_map(|row| self.at(row)).max(),
-        }
-    }
+}
+
+/// The time of a row in a column of timestamps, in milliseconds since 1970; none where it is NULL.
+///
+/// # Errors
+/// When the column has no timestamps: a mistake of Weir's own.
+pub fn row_time(times: &ArrayRef, row: usize) -> Result<Option<i64>> {
+    Ok(Times::new(Some(times))?.at(row))
 }
 
 /// What the rows of a batch say of event time.
@@ -127,10 +132,6 @@ impl<'a> RowTimes<'a> {
     /// The watermark that a row asks for.
     pub fn candidate(&self, row: usize) -> Option<Watermark> {
         self.candidates.at(row).map(|c| Watermark(c.saturating_sub(self.less)))
-    }
-    /// The latest watermark that any of these rows asks for.
-    pub fn latest(&self, rows: Range<usize>) -> Option<Watermark> {
-        self.candidates.greatest(rows).map(|c| Watermark(c.saturating_sub(self.less)))
     }
 }
 
@@ -180,6 +181,22 @@ pub struct SplitTracker {
     watermark: Watermark,
 }
 
+/// What a tracker knows beside one of its splits.
+#[derive(Debug, Clone, Copy)]
+pub struct WithSplit {
+    /// The least watermark of the others.
+    others: Watermark,
+    /// That of all, which never goes back.
+    now: Watermark,
+}
+
+impl WithSplit {
+    /// The watermark of all when that of the split is this.
+    pub fn watermark(self, of_split: Watermark) -> Watermark {
+        of_split.min(self.others).max(self.now)
+    }
+}
+
 impl SplitTracker {
     /// One more split, whose watermark is known from before or [`Watermark::NONE`]. Time stands still until it has caught up. When
     /// several are added that are known from before, [`SplitTracker::update`] follows the last of them.
@@ -209,11 +226,10 @@ impl SplitTracker {
     pub fn watermark_of(&self, id: SplitId) -> Watermark {
         self.splits.get(&id).map_or(Watermark::NONE, |s| s.watermark)
     }
-    /// What the watermark would be with a split as far as this, if that is further than it is.
-    pub fn watermark_with(&self, id: SplitId, to: Watermark) -> Watermark {
-        let to = to.max(self.watermark_of(id));
+    /// What the others say while rows of a split come.
+    pub fn with(&self, id: SplitId) -> WithSplit {
         let others = self.splits.iter().filter(|(other, s)| **other != id && !s.idle).map(|(_, s)| s.watermark);
-        others.fold(to, Watermark::min).max(self.watermark)
+        WithSplit { others: others.min().unwrap_or(Watermark::END), now: self.watermark }
     }
     /// Splits of which nothing has come for so long, in milliseconds, are idle from here on, but for those that are paused.
     pub fn find_idle(&mut self, timeout: i64, now: i64) {
@@ -309,7 +325,6 @@ impl AlignmentGroups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::TimestampMicrosecondArray;
     use std::collections::BTreeMap;
 
     fn tracker(names: &[&str]) -> SplitTracker {
@@ -378,14 +393,15 @@ mod tests {
         let strategy = WatermarkStrategy {
             row_time: 0,
             candidates: Candidates::OutOfOrderness(Duration::from_millis(2)),
+            columns: 1,
             emit: EmitStrategy::OnEvent,
             idle_timeout: None,
             alignment: None,
         };
         let times = RowTimes::new(&strategy, &columns).expect("timestamps");
         assert_eq!((0..4).map(|r| times.time(r)).collect::<Vec<_>>(), [Some(5), None, Some(-1), Some(3)]);
-        assert_eq!(times.latest(0..4), Some(Watermark(3)));
-        assert_eq!((times.latest(1..2), times.latest(1..3)), (None, Some(Watermark(-3))));
+        let candidates = [Some(Watermark(3)), None, Some(Watermark(-3)), Some(Watermark(1))];
+        assert_eq!((0..4).map(|r| times.candidate(r)).collect::<Vec<_>>(), candidates);
         let wrong = WatermarkStrategy { row_time: 1, ..strategy };
         assert!(RowTimes::new(&wrong, &columns).is_err());
     }
@@ -414,7 +430,7 @@ mod tests {
                     }
                     _ => {
                         let to = random.i64(step..step + 40);
-                        let with = t.watermark_with(SplitId(id), Watermark(to));
+                        let with = t.with(SplitId(id)).watermark(Watermark(to).max(t.watermark_of(SplitId(id))));
                         t.advance(SplitId(id), Watermark(to), now);
                         if let Some(n) = naive.get_mut(&id) {
                             *n = (n.0.max(to), now, false);

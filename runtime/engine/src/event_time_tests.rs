@@ -264,6 +264,7 @@ fn strategy(emit: EmitStrategy, bound: u64, idle_timeout: Option<u64>) -> Waterm
     WatermarkStrategy {
         row_time: 1,
         candidates: Candidates::OutOfOrderness(Duration::from_millis(bound)),
+        columns: 2,
         emit,
         idle_timeout: idle_timeout.map(Duration::from_millis),
         alignment: None,

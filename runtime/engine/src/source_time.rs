@@ -171,7 +171,9 @@ impl SourceTime {
         self.ended.extend(self.tracker.end(split));
     }
 
-    /// Takes note of a batch's times, and gives it out: cut where a watermark has to go between two rows.
+    /// Takes note of a batch's times, and gives it out, cut where a watermark has to go between two rows. By the rules of Flink's
+    /// assigner a watermark goes out behind the row that brings it further than the strategy's interval. It waits for the end of the
+    /// batch as long as no row comes that is behind it.
     fn rows(&mut self, batch: Batch, out: &mut Collector) -> Result<()> {
         if self.idle && batch.rows() > 0 {
             // The others are to wait again before the rows come.
@@ -180,56 +182,44 @@ impl SourceTime {
         }
         let columns = batch.data.columns().to_vec();
         let times = RowTimes::new(&self.strategy, &columns)?;
+        let batch = batch.first_columns(self.strategy.columns)?;
         let split_of = |row: usize| batch.origins.as_ref().map_or_else(SplitId::default, |o| o.split(row as u32));
-        let (rows, on_event) = (batch.rows(), self.strategy.emit == EmitStrategy::OnEvent);
+        let lead = match self.strategy.emit {
+            EmitStrategy::OnEvent => 0,
+            EmitStrategy::OnPeriodic(every) => millis(every),
+        };
+        let (rows, mut due) = (batch.rows(), self.emitted);
         let (mut begin, mut sent) = (0, 0);
         while begin < rows {
             let split = split_of(begin);
             let end = (begin + 1..rows).find(|row| split_of(*row) != split).unwrap_or(rows);
-            if on_event {
-                self.cut(&batch, &times, split, begin..end, &mut sent, out)?;
+            let mut latest = self.tracker.watermark_of(split);
+            let with = self.tracker.with(split);
+            for row in begin..end {
+                if due > self.emitted && times.time(row).is_some_and(|time| time.saturating_sub(1) <= due.0) {
+                    out.emit(batch.slice(sent..row));
+                    sent = row;
+                    self.emit(due, out);
+                }
+                if let Some(candidate) = times.candidate(row).filter(|c| *c > latest) {
+                    latest = candidate;
+                    let watermark = with.watermark(latest);
+                    if watermark.0 > due.0.saturating_add(lead) {
+                        due = watermark;
+                    }
+                }
             }
-            let latest = times.latest(begin..end);
-            self.tracker.advance(split, latest.unwrap_or(Watermark::NONE), self.active);
+            self.tracker.advance(split, latest, self.active);
             self.moved.insert(split);
             begin = end;
         }
         out.emit(if sent == 0 { batch } else { batch.slice(sent..rows) });
-        if on_event {
-            self.emit(out);
-        }
-        Ok(())
-    }
-
-    /// Gives out what stands before each row that the rows before it have made late, with the watermark behind it.
-    fn cut(
-        &mut self,
-        batch: &Batch,
-        times: &RowTimes<'_>,
-        split: SplitId,
-        rows: std::ops::Range<usize>,
-        sent: &mut usize,
-        out: &mut Collector,
-    ) -> Result<()> {
-        let mut latest = self.tracker.watermark_of(split);
-        for row in rows {
-            let may_be_late = |time: i64| time > self.emitted.0 && time <= latest.max(self.tracker.watermark()).0;
-            if let Some(time) = times.time(row).filter(|time| may_be_late(*time))
-                && time <= self.tracker.watermark_with(split, latest).0
-            {
-                self.tracker.advance(split, latest, self.active);
-                out.emit(batch.slice(*sent..row));
-                *sent = row;
-                self.emit(out);
-            }
-            latest = latest.max(times.candidate(row).unwrap_or(Watermark::NONE));
-        }
+        self.emit(due, out);
         Ok(())
     }
 
     /// Says how far event time has come, if that is further than before.
-    fn emit(&mut self, out: &mut Collector) {
-        let watermark = self.tracker.watermark();
+    fn emit(&mut self, watermark: Watermark, out: &mut Collector) {
         if watermark > self.emitted {
             out.watermark(watermark);
             (self.emitted, self.emitted_at) = (watermark, Some(self.polled));
@@ -244,7 +234,7 @@ impl SourceTime {
             EmitStrategy::OnPeriodic(every) => self.emitted_at.is_none_or(|at| self.polled - at >= millis(every)),
         };
         if due || is_idle && waits {
-            self.emit(out);
+            self.emit(self.tracker.watermark(), out);
         }
         if is_idle && waits && !self.idle {
             self.idle = true;

@@ -81,6 +81,15 @@ impl OperatorTime {
         self.output = output;
     }
 
+    /// Takes note of what an operator has said of time itself.
+    fn given(&mut self, out: &Collector) {
+        for output in &out.outputs {
+            if let Output::Watermark(watermark) = output {
+                self.output = self.output.max(*watermark);
+            }
+        }
+    }
+
     /// Says that nothing will come any more, once that is so.
     fn end(&mut self, operator: &dyn Operator, last: bool, out: &mut Collector) {
         if self.ended && !self.end && (last || !operator.results_at_end()) {
@@ -206,6 +215,9 @@ impl Worker {
         for b in collected.rows() {
             self.metrics.rows_out.inc_by(b.rows() as u64);
             self.metrics.bytes_out.inc_by(b.bytes() as u64);
+        }
+        if matches!(self.task, Task::Operator(_)) {
+            self.time.given(&collected);
         }
         if matches!(self.task, Task::Operator(_)) && self.time.input.is_some() {
             locked(&self.metrics.event_time).output = self.time.output;

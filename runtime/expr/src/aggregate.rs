@@ -35,6 +35,14 @@ pub enum Aggregate {
     JsonArrayAgg {
         absent_on_null: bool,
     },
+    /// The value of so many rows before, in OVER; the default where there are not so many is the second argument.
+    Lag {
+        offset: u64,
+    },
+    /// RANK or DENSE_RANK in the order of its argument, in OVER.
+    Rank {
+        dense: bool,
+    },
 }
 
 impl Aggregate {
@@ -82,6 +90,9 @@ impl Aggregate {
             Aggregate::ArrayAgg => "ARRAY_AGG",
             Aggregate::JsonObjectAgg { .. } => "JSON_OBJECTAGG",
             Aggregate::JsonArrayAgg { .. } => "JSON_ARRAYAGG",
+            Aggregate::Lag { .. } => "LAG",
+            Aggregate::Rank { dense: false } => "RANK",
+            Aggregate::Rank { dense: true } => "DENSE_RANK",
         }
     }
 
@@ -97,7 +108,7 @@ impl Aggregate {
         let wanted = match self {
             Aggregate::CountStar => 0,
             Aggregate::JsonObjectAgg { .. } => 2,
-            Aggregate::Percentile { .. } => args.len().clamp(1, 2),
+            Aggregate::Percentile { .. } | Aggregate::Lag { .. } => args.len().clamp(1, 2),
             _ => 1,
         };
         if args.len() != wanted {
@@ -107,7 +118,7 @@ impl Aggregate {
             if t.is_numeric() { Ok(t.kind.clone()) } else { Err(wrong()) }
         };
         Ok(match self {
-            Aggregate::CountStar | Aggregate::Count => SqlType::BIGINT.not_null(),
+            Aggregate::CountStar | Aggregate::Count | Aggregate::Rank { .. } => SqlType::BIGINT.not_null(),
             Aggregate::Sum => match number(&args[0])? {
                 TypeKind::Decimal(_, s) => TypeKind::Decimal(38, s).into(),
                 kind => kind.into(),
@@ -119,7 +130,7 @@ impl Aggregate {
                 }
             }
             Aggregate::Min | Aggregate::Max if args[0].is_nested() => return Err(wrong()),
-            Aggregate::Min | Aggregate::Max | Aggregate::FirstValue | Aggregate::LastValue => {
+            Aggregate::Min | Aggregate::Max | Aggregate::FirstValue | Aggregate::LastValue | Aggregate::Lag { .. } => {
                 args[0].clone().nullable(true)
             }
             Aggregate::Collect => SqlType::from(TypeKind::Multiset(Box::new(args[0].clone()))).not_null(),

@@ -44,6 +44,8 @@ pub struct EvalContext {
     pub errors: Vec<RowError>,
     /// The row that ended the evaluation, if it was a single one.
     pub fatal: Option<u32>,
+    /// The watermark in front of the operator, in milliseconds since 1970; none before the first one.
+    pub watermark: Option<i64>,
     /// Whether the evaluation ended because a column would be too large for Arrow. The batch may be evaluated in parts.
     pub too_large: bool,
     rows: Option<Arc<Vec<u32>>>,
@@ -59,6 +61,7 @@ impl EvalContext {
             on_error: OnError::Fail,
             errors: vec![],
             fatal: None,
+            watermark: None,
             too_large: false,
             rows: None,
         }

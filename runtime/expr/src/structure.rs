@@ -176,6 +176,11 @@ fn write_aggregate(a: &Aggregate, out: &mut Vec<u8>) {
         Aggregate::ArrayAgg => out.push(15),
         Aggregate::JsonObjectAgg { absent_on_null } => out.extend_from_slice(&[16, u8::from(*absent_on_null)]),
         Aggregate::JsonArrayAgg { absent_on_null } => out.extend_from_slice(&[17, u8::from(*absent_on_null)]),
+        Aggregate::Lag { offset } => {
+            out.push(18);
+            out.extend_from_slice(&offset.to_le_bytes());
+        }
+        Aggregate::Rank { dense } => out.extend_from_slice(&[19, u8::from(*dense)]),
     }
 }
 

@@ -5,6 +5,7 @@ use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_core::dead_letter::DEAD_LETTER;
+use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::eval::{condition, eval};
@@ -119,6 +120,11 @@ impl Operator for Calc {
             None => batch,
         };
         self.project(batch, out)
+    }
+
+    fn on_watermark(&mut self, time: &EventTime, _out: &mut Collector) -> Result<()> {
+        self.eval.watermark = Some(time.all.0).filter(|_| time.all > Watermark::NONE);
+        Ok(())
     }
 }
 

@@ -55,6 +55,13 @@ impl Chain {
                     self.links[at + 1].process(0, batch, &mut given)?;
                     self.pass_on(at + 1, given, out)?;
                 }
+                // An operator's own word on time, which those behind follow.
+                Output::Watermark(all) if at + 1 < self.links.len() => {
+                    let (mut given, time) = (Collector::default(), EventTime { inputs: vec![all], all });
+                    self.links[at + 1].on_watermark(&time, &mut given)?;
+                    given.watermark(self.links[at + 1].output_watermark(all));
+                    self.pass_on(at + 1, given, out)?;
+                }
                 other => out.outputs.push(other),
             }
         }

@@ -7,6 +7,9 @@ use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
+use weir_core::keyed::TimeDomain;
+use weir_core::rank::SortKey;
+use weir_expr::aggregate::AggregateCall;
 
 /// How a plan is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,12 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
         Plan::Scan { table, schema, .. } => {
             let columns = schema.fields.iter().map(|f| f.name.clone()).collect::<Vec<_>>().join(", ");
             let connector = table.connector().to_string();
-            ("Source", vec![("table", table.name.clone()), ("connector", connector), ("columns", columns)])
+            let mut details = vec![("table", table.name.clone()), ("connector", connector), ("columns", columns)];
+            if let Some(time) = &table.event_time {
+                let column = &table.scanned().fields[time.column].name;
+                details.push(("watermark", format!("{column} AS {}", time.watermark)));
+            }
+            ("Source", details)
         }
         Plan::Values { rows, .. } => ("Values", vec![("rows", rows.len().to_string())]),
         Plan::Calc { condition, exprs, schema, .. } => {
@@ -59,20 +67,24 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
         Plan::Aggregate { input, keys, calls, .. } if calls.is_empty() => {
             ("Distinct", vec![("by", names(keys, input))])
         }
-        Plan::Aggregate { input, keys, calls, .. } => {
-            let calls = calls
-                .iter()
-                .map(|c| {
-                    let args = if c.args.is_empty() { "*".to_string() } else { names(&c.args, input) };
-                    let distinct = if c.distinct { "DISTINCT " } else { "" };
-                    let filter = c
-                        .filter
-                        .map_or(String::new(), |f| format!(" FILTER (WHERE {})", input.schema().fields[f].name));
-                    format!("{}({distinct}{args}){filter}", c.function.name())
-                })
-                .collect::<Vec<_>>()
-                .join(", ");
-            ("Aggregate", vec![("by", names(keys, input)), ("compute", calls)])
+        Plan::Aggregate { input, keys, calls, window, .. } => {
+            let calls = shown_calls(calls, input);
+            let mut details = vec![("by", names(keys, input)), ("compute", calls)];
+            if let Some(w) = window {
+                details.push(("window", format!("{}, once for each group", domain_of(w.domain))));
+            }
+            (if window.is_some() { "WindowAggregate" } else { "Aggregate" }, details)
+        }
+        Plan::Window { input, windows, time, partition, .. } => {
+            let mut details = vec![("windows", windows.to_string())];
+            match time.domain {
+                TimeDomain::Event => details.push(("time", names(&[time.column], input))),
+                TimeDomain::Processing => details.push(("time", domain_of(time.domain).to_string())),
+            }
+            if !partition.is_empty() {
+                details.push(("by", names(partition, input)));
+            }
+            ("Window", details)
         }
         Plan::Normalize { input, keys, .. } => ("ChangelogNormalize", vec![("key", names(keys, input))]),
         Plan::Lookup { input, table, on, left, .. } => {
@@ -83,17 +95,9 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
         }
         Plan::Rank { input, partition, order, ranks, number, .. } => {
-            let order = order.iter().map(|k| {
-                let nulls = match (k.descending, k.nulls_first) {
-                    (true, true) => " NULLS FIRST",
-                    (false, false) => " NULLS LAST",
-                    (true, false) | (false, true) => "",
-                };
-                let direction = if k.descending { "DESC" } else { "ASC" };
-                format!("{} {direction}{nulls}", input.schema().fields[k.column].name)
-            });
+            let order = shown_order(order, input);
             let last = ranks.last.map_or("…".to_string(), |n| n.to_string());
-            let mut details = vec![("by", names(partition, input)), ("order", order.collect::<Vec<_>>().join(", "))];
+            let mut details = vec![("by", names(partition, input)), ("order", order)];
             details.retain(|(_, what)| !what.is_empty());
             details.push(("ranks", format!("{} to {last}", ranks.first)));
             if *number {
@@ -101,8 +105,53 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             }
             (if order_only(plan) { "SortLimit" } else { "Rank" }, details)
         }
+        Plan::Over { input, partition, time, frame, calls, .. } => {
+            let order = match time.domain {
+                TimeDomain::Event => names(&[time.column], input),
+                TimeDomain::Processing => domain_of(time.domain).to_string(),
+            };
+            let mut details = vec![("by", names(partition, input)), ("order", order)];
+            details.retain(|(_, what)| !what.is_empty());
+            details.extend([("frame", frame.to_string()), ("compute", shown_calls(calls, input))]);
+            ("Over", details)
+        }
+        Plan::Sort { input, order, .. } => ("Sort", vec![("order", shown_order(order, input))]),
         Plan::Union { .. } => ("Union", vec![]),
         Plan::Shared(shared) => describe(&shared.plan),
+    }
+}
+
+/// An order of a relation's columns.
+fn shown_order(order: &[SortKey], input: &Plan) -> String {
+    let shown = order.iter().map(|k| {
+        let nulls = match (k.descending, k.nulls_first) {
+            (true, true) => " NULLS FIRST",
+            (false, false) => " NULLS LAST",
+            (true, false) | (false, true) => "",
+        };
+        let direction = if k.descending { "DESC" } else { "ASC" };
+        format!("{} {direction}{nulls}", input.schema().fields[k.column].name)
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// Aggregates over the columns of a relation.
+fn shown_calls(calls: &[AggregateCall], input: &Plan) -> String {
+    let name = |c: &usize| input.schema().fields[*c].name.clone();
+    let shown = calls.iter().map(|c| {
+        let args = c.args.iter().map(name).collect::<Vec<_>>().join(", ");
+        let args = if args.is_empty() { "*".to_string() } else { args };
+        let distinct = if c.distinct { "DISTINCT " } else { "" };
+        let filter = c.filter.as_ref().map_or(String::new(), |f| format!(" FILTER (WHERE {})", name(f)));
+        format!("{}({distinct}{args}){filter}", c.function.name())
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn domain_of(domain: TimeDomain) -> &'static str {
+    match domain {
+        TimeDomain::Event => "event time",
+        TimeDomain::Processing => "processing time",
     }
 }
 

@@ -9,8 +9,11 @@ use crate::logical::Plan;
 use crate::table::Table;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use weir_core::frame::Frame;
 use weir_core::option_spec::{OptionSpec, Type};
+use weir_core::rank::SortKey;
 use weir_core::secrets::masked;
+use weir_core::windows::Windows;
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -64,6 +67,22 @@ fn write_table(table: &Table, out: &mut Vec<u8>) {
     write_numbers(&table.partitioned_by, out);
 }
 
+/// Appends when a table's rows have happened; nothing where it does not say so.
+pub(crate) fn write_event_time(table: &Table, out: &mut Vec<u8>) {
+    let Some(time) = &table.event_time else { return };
+    write_number(time.column, out);
+    time.computed.iter().for_each(|(_, e)| write_expr(e, out));
+    write_expr(&time.watermark, out);
+}
+
+fn write_order(order: &[SortKey], out: &mut Vec<u8>) {
+    write_number(order.len(), out);
+    for key in order {
+        write_number(key.column, out);
+        out.extend_from_slice(&[u8::from(key.descending), u8::from(key.nulls_first)]);
+    }
+}
+
 /// Appends what a relation does itself, without what it reads.
 pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
     let exprs = |all: &[weir_expr::Expr], out: &mut Vec<u8>| {
@@ -75,6 +94,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             out.push(0);
             write_table(table, out);
             write_numbers(columns, out);
+            write_event_time(table, out);
         }
         Plan::Values { rows, schema: _, kept: _ } => {
             out.push(1);
@@ -92,11 +112,28 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             sets.iter().for_each(|s| write_numbers(s, out));
             write_numbers(keys, out);
         }
-        Plan::Aggregate { input: _, keys, calls, schema: _, kept: _ } => {
+        Plan::Aggregate { input: _, keys, calls, window, schema: _, kept: _ } => {
             out.push(4);
             write_numbers(keys, out);
             write_number(calls.len(), out);
             calls.iter().for_each(|c| write_call(c, out));
+            if let Some(w) = window {
+                write_numbers(&[w.start, w.end], out);
+                out.extend_from_slice(&[w.domain as u8, u8::from(w.local)]);
+            }
+        }
+        Plan::Window { input: _, windows, time, partition, schema: _, kept: _ } => {
+            out.push(10);
+            let (shape, sizes) = match windows {
+                Windows::Tumble { size, offset } => (0, vec![size, offset]),
+                Windows::Hop { size, slide, offset } => (1, vec![size, slide, offset]),
+                Windows::Cumulate { size, step, offset } => (2, vec![size, step, offset]),
+                Windows::Session { gap } => (3, vec![gap]),
+            };
+            out.extend_from_slice(&[shape, time.domain as u8, u8::from(time.local)]);
+            sizes.into_iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+            write_number(time.column, out);
+            write_numbers(partition, out);
         }
         Plan::Normalize { input: _, keys, schema: _, kept: _ } => {
             out.push(5);
@@ -109,16 +146,32 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             write_numbers(keep, out);
             write_numbers(columns, out);
         }
+        Plan::Over { input: _, partition, time, frame, calls, schema: _, kept: _ } => {
+            out.push(11);
+            write_numbers(partition, out);
+            write_number(time.column, out);
+            let (kind, size) = match frame {
+                Frame::AllTimes => (0, 0),
+                Frame::AllRows => (1, 0),
+                Frame::Times(millis) => (2, millis.unsigned_abs()),
+                Frame::Rows(rows) => (3, *rows),
+            };
+            out.extend_from_slice(&[time.domain as u8, kind]);
+            out.extend_from_slice(&size.to_le_bytes());
+            write_number(calls.len(), out);
+            calls.iter().for_each(|c| write_call(c, out));
+        }
+        Plan::Sort { input: _, order, time, schema: _, kept: _ } => {
+            out.push(12);
+            write_order(order, out);
+            write_numbers(time.as_slice(), out);
+        }
         Plan::Union { inputs: _, schema: _ } => out.push(7),
         Plan::Shared(_) => out.push(8),
         Plan::Rank { input: _, partition, order, ranks, number, schema: _, kept: _ } => {
             out.extend_from_slice(&[9, u8::from(*number)]);
             write_numbers(partition, out);
-            write_number(order.len(), out);
-            for key in order {
-                write_number(key.column, out);
-                out.extend_from_slice(&[u8::from(key.descending), u8::from(key.nulls_first)]);
-            }
+            write_order(order, out);
             out.extend_from_slice(&ranks.first.to_le_bytes());
             out.extend_from_slice(&ranks.last.unwrap_or(u64::MAX).to_le_bytes());
         }

@@ -5,8 +5,11 @@ use crate::table::Table;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir_core::error::Place;
+use weir_core::frame::Frame;
+use weir_core::keyed::TimeDomain;
 use weir_core::option_spec::Role;
 use weir_core::rank::SortKey;
+use weir_core::windows::Windows;
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
@@ -23,8 +26,18 @@ pub enum Plan {
     Calc { input: Box<Plan>, condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema },
     /// Every row once per set of grouping columns, the others NULL, and the set's number as the last column.
     Expand { input: Box<Plan>, sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
-    /// Groups by key columns; gives the keys, then the aggregates.
-    Aggregate { input: Box<Plan>, keys: Vec<usize>, calls: Vec<AggregateCall>, schema: Schema, kept: Kept },
+    /// Groups by key columns; gives the keys, then the aggregates. With a window among the keys, once for each group of it.
+    Aggregate {
+        input: Box<Plan>,
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+        window: Option<GroupWindow>,
+        schema: Schema,
+        kept: Kept,
+    },
+    /// Every row once for each window that it is in, with the window's start, end and time as the last columns. Sessions are those of
+    /// each `partition`.
+    Window { input: Box<Plan>, windows: Windows, time: WindowTime, partition: Vec<usize>, schema: Schema, kept: Kept },
     /// Changes of upserts: a row replaces the one before of the same key.
     Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema, kept: Kept },
     /// For each row those of a table outside that have its keys: pairs of a column here and one there.
@@ -47,10 +60,46 @@ pub enum Plan {
         schema: Schema,
         kept: Kept,
     },
+    /// Every row with aggregates of the rows of its partition up to it, in the order of time, as the last columns.
+    Over {
+        input: Box<Plan>,
+        partition: Vec<usize>,
+        time: WindowTime,
+        frame: Frame,
+        calls: Vec<AggregateCall>,
+        schema: Schema,
+        kept: Kept,
+    },
+    /// The rows in an order: of a stream in that of event time, by the column `time`, as far as it has come.
+    Sort { input: Box<Plan>, order: Vec<SortKey>, time: Option<usize>, schema: Schema, kept: Kept },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
     /// A relation that several others read, and that is computed once.
     Shared(Arc<Shared>),
+}
+
+/// What windows go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WindowTime {
+    /// The column with the rows' times; it is not looked at where windows go by the time of day.
+    pub column: usize,
+    /// Event time or the time of day.
+    pub domain: TimeDomain,
+    /// Whether times are instants, and windows those of the session's time zone.
+    pub local: bool,
+}
+
+/// The window by which an aggregation groups, and whose groups have one result each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupWindow {
+    /// Which of the keys is the window's start.
+    pub start: usize,
+    /// Which is its end.
+    pub end: usize,
+    /// Event time or the time of day.
+    pub domain: TimeDomain,
+    /// Whether start and end are those of the session's time zone.
+    pub local: bool,
 }
 
 /// A range of ranks, which are counted from 1.
@@ -105,6 +154,9 @@ impl Plan {
             | Plan::Normalize { schema, .. }
             | Plan::Lookup { schema, .. }
             | Plan::Rank { schema, .. }
+            | Plan::Window { schema, .. }
+            | Plan::Over { schema, .. }
+            | Plan::Sort { schema, .. }
             | Plan::Union { schema, .. } => schema,
             Plan::Shared(shared) => shared.plan.schema(),
         }
@@ -118,7 +170,10 @@ impl Plan {
             | Plan::Aggregate { input, .. }
             | Plan::Normalize { input, .. }
             | Plan::Lookup { input, .. }
-            | Plan::Rank { input, .. } => vec![input],
+            | Plan::Rank { input, .. }
+            | Plan::Window { input, .. }
+            | Plan::Over { input, .. }
+            | Plan::Sort { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
             Plan::Shared(shared) => vec![&shared.plan],
         }
@@ -135,7 +190,10 @@ impl Plan {
             | Plan::Aggregate { input, .. }
             | Plan::Normalize { input, .. }
             | Plan::Lookup { input, .. }
-            | Plan::Rank { input, .. } => vec![input],
+            | Plan::Rank { input, .. }
+            | Plan::Window { input, .. }
+            | Plan::Over { input, .. }
+            | Plan::Sort { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
             Plan::Shared(_) => return Err(Error::internal("the input of a shared relation is replaced")),
         })
@@ -147,10 +205,16 @@ impl Plan {
             | Plan::Values { kept, .. }
             | Plan::Aggregate { kept, .. }
             | Plan::Normalize { kept, .. }
-            | Plan::Rank { kept, .. } => Some(kept),
-            Plan::Calc { .. } | Plan::Expand { .. } | Plan::Lookup { .. } | Plan::Union { .. } | Plan::Shared(_) => {
-                None
-            }
+            | Plan::Rank { kept, .. }
+            | Plan::Over { kept, .. }
+            | Plan::Sort { kept, .. }
+            | Plan::Window { windows: Windows::Session { .. }, kept, .. } => Some(kept),
+            Plan::Calc { .. }
+            | Plan::Expand { .. }
+            | Plan::Lookup { .. }
+            | Plan::Window { .. }
+            | Plan::Union { .. }
+            | Plan::Shared(_) => None,
         }
     }
     /// No rows of no columns: what stands where an input was taken away.
@@ -191,8 +255,11 @@ impl Plan {
             Plan::Expand { input, sets, keys, schema } => {
                 Plan::Expand { input: boxed(input, done), sets, keys, schema }
             }
-            Plan::Aggregate { input, keys, calls, schema, kept } => {
-                Plan::Aggregate { input: boxed(input, done), keys, calls, schema, kept }
+            Plan::Aggregate { input, keys, calls, window, schema, kept } => {
+                Plan::Aggregate { input: boxed(input, done), keys, calls, window, schema, kept }
+            }
+            Plan::Window { input, windows, time, partition, schema, kept } => {
+                Plan::Window { input: boxed(input, done), windows, time, partition, schema, kept }
             }
             Plan::Normalize { input, keys, schema, kept } => {
                 Plan::Normalize { input: boxed(input, done), keys, schema, kept }
@@ -202,6 +269,12 @@ impl Plan {
             }
             Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
                 Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema, kept }
+            }
+            Plan::Over { input, partition, time, frame, calls, schema, kept } => {
+                Plan::Over { input: boxed(input, done), partition, time, frame, calls, schema, kept }
+            }
+            Plan::Sort { input, order, time, schema, kept } => {
+                Plan::Sort { input: boxed(input, done), order, time, schema, kept }
             }
             Plan::Union { inputs, schema } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| rewrite(i, done)).collect(), schema }
@@ -228,6 +301,9 @@ impl Plan {
             | Plan::Aggregate { .. }
             | Plan::Normalize { .. }
             | Plan::Rank { .. }
+            | Plan::Window { .. }
+            | Plan::Over { .. }
+            | Plan::Sort { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => None,
         }
@@ -243,6 +319,9 @@ impl Plan {
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
             | Plan::Rank { .. }
+            | Plan::Window { .. }
+            | Plan::Over { .. }
+            | Plan::Sort { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => None,
         }
@@ -258,6 +337,9 @@ impl Plan {
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
             | Plan::Rank { .. }
+            | Plan::Window { .. }
+            | Plan::Over { .. }
+            | Plan::Sort { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => vec![],
         }
@@ -266,13 +348,14 @@ impl Plan {
     pub fn aggregates(&self) -> bool {
         self.any(|p| match p {
             Plan::Aggregate { calls, .. } => !calls.is_empty(),
-            Plan::Rank { .. } => true,
+            Plan::Rank { .. } | Plan::Over { .. } | Plan::Sort { .. } => true,
             Plan::Scan { .. }
             | Plan::Values { .. }
             | Plan::Calc { .. }
             | Plan::Expand { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
+            | Plan::Window { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => false,
         })

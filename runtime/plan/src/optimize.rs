@@ -1,7 +1,7 @@
 //! Makes plans cheaper without changing what they mean: neighbouring projections merged, columns that nobody reads left
 //! out down to the sources, constants computed once.
 
-use crate::logical::{Plan, Ranks, Rewritten, Shared};
+use crate::logical::{Plan, Ranks, Rewritten, Shared, WindowTime};
 use crate::ranks::bound_ranks;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -135,9 +135,20 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let condition = condition.map(|c| moved(c, &have)).transpose()?;
             (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
         }
-        Plan::Aggregate { input, keys, calls, schema, kept } => {
+        Plan::Aggregate { input, keys, calls, window, schema, kept } => {
             let (input, keys, calls, schema, have) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
-            select(Plan::Aggregate { input: Box::new(input), keys, calls, schema, kept }, have, wanted)?
+            select(Plan::Aggregate { input: Box::new(input), keys, calls, window, schema, kept }, have, wanted)?
+        }
+        Plan::Window { input, windows, time, partition, schema, kept } => {
+            let width = input.schema().len();
+            let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
+            used.extend(&partition);
+            used.insert(time.column);
+            let (input, have) = prune(*input, &used, readers)?;
+            let (partition, column) = (places(&partition, &have)?, place(time.column, &have)?);
+            let left: Vec<usize> = have.into_iter().chain(width..schema.len()).collect();
+            let (time, schema) = (WindowTime { column, ..time }, schema.project(&left));
+            select(Plan::Window { input: Box::new(input), windows, time, partition, schema, kept }, left, wanted)?
         }
         Plan::Lookup { input, table, on, left, keep, columns, schema } => {
             let width = keep.len();
@@ -190,6 +201,36 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let schema = schema.project(&left);
             let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema, kept };
             select(plan, left, wanted)?
+        }
+        Plan::Over { input, partition, time, frame, calls, schema, kept } => {
+            let width = input.schema().len();
+            let numbers: Vec<usize> = (0..calls.len()).filter(|n| wanted.contains(&(width + n))).collect();
+            let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
+            if numbers.is_empty() {
+                return prune(*input, &used, readers);
+            }
+            let mut calls: Vec<AggregateCall> = numbers.iter().map(|n| calls[*n].clone()).collect();
+            used.extend(partition.iter().chain([&time.column]));
+            calls.iter().for_each(|c| used.extend(c.args.iter().chain(&c.filter)));
+            let (input, have) = prune(*input, &used, readers)?;
+            for c in &mut calls {
+                c.args = places(&c.args, &have)?;
+                c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
+            }
+            let (partition, column) = (places(&partition, &have)?, place(time.column, &have)?);
+            let left: Vec<usize> = have.into_iter().chain(numbers.into_iter().map(|n| width + n)).collect();
+            let (time, schema) = (WindowTime { column, ..time }, schema.project(&left));
+            let plan = Plan::Over { input: Box::new(input), partition, time, frame, calls, schema, kept };
+            select(plan, left, wanted)?
+        }
+        Plan::Sort { input, order, time, schema, kept } => {
+            let used = wanted.iter().copied().chain(order.iter().map(|k| k.column)).chain(time).collect();
+            let (input, have) = prune(*input, &used, readers)?;
+            let order = order.into_iter().map(|k| Ok(SortKey { column: place(k.column, &have)?, ..k }));
+            let order = order.collect::<Result<_>>()?;
+            let time = time.map(|t| place(t, &have)).transpose()?;
+            let schema = schema.project(&have);
+            select(Plan::Sort { input: Box::new(input), order, time, schema, kept }, have, wanted)?
         }
         Plan::Union { inputs, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
@@ -323,6 +364,9 @@ fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
         | Plan::Normalize { .. }
         | Plan::Lookup { .. }
         | Plan::Rank { .. }
+        | Plan::Window { .. }
+        | Plan::Over { .. }
+        | Plan::Sort { .. }
         | Plan::Union { .. }
         | Plan::Shared(_)) => other,
     }

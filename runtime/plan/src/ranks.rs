@@ -48,6 +48,9 @@ fn number_column(plan: &Plan) -> Option<usize> {
         | Plan::Aggregate { .. }
         | Plan::Normalize { .. }
         | Plan::Lookup { .. }
+        | Plan::Window { .. }
+        | Plan::Over { .. }
+        | Plan::Sort { .. }
         | Plan::Union { .. } => None,
     }
 }
@@ -69,6 +72,9 @@ fn with_ranks(plan: Plan, first: u64, last: Option<u64>) -> Plan {
         | Plan::Aggregate { .. }
         | Plan::Normalize { .. }
         | Plan::Lookup { .. }
+        | Plan::Window { .. }
+        | Plan::Over { .. }
+        | Plan::Sort { .. }
         | Plan::Union { .. }) => other,
     }
 }

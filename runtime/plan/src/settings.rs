@@ -124,6 +124,19 @@ options! {
     /// Rows of a batch.
     pub BATCH_ROWS: usize =
         Opt::whole("table.exec.mini-batch.size", 1, i64::MAX, "rows that a batch of a source has at most").default("8192");
+    /// How often sources say how far event time is.
+    pub AUTO_WATERMARK_INTERVAL: Duration = Opt::duration(
+        "pipeline.auto-watermark-interval",
+        "how often watermarks go out at least; they go out at once when they are further than this in event time",
+    )
+    .default("200 ms");
+    /// When splits are idle.
+    pub IDLE_TIMEOUT: Duration = Opt::duration(
+        "table.exec.source.idle-timeout",
+        "after this time without rows a partition or another split of a source holds event time back no longer; with 0 it always does, as \
+         in Flink, where that is the default",
+    )
+    .default("1 min");
     /// NULL where none may be.
     pub NOT_NULL: NotNull = Opt::one_of(
         "table.exec.sink.not-null-enforcer",
@@ -379,7 +392,6 @@ const OF_OTHER_MACHINERY: &[&str] = &[
     "execution.checkpointing.cleaner.",
     "pipeline.object-reuse",
     "pipeline.auto-generate-uids",
-    "pipeline.auto-watermark-interval",
     "pipeline.closure-cleaner-level",
     "pipeline.force-avro",
     "pipeline.force-kryo",

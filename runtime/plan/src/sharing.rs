@@ -4,7 +4,7 @@
 //! serves several names, its uid is made of all of them, and a run records which uid each name has: a statement that is added later
 //! has no place yet, and so cannot join those that have one.
 
-use crate::fingerprint::write_own;
+use crate::fingerprint::{write_event_time, write_own};
 use crate::logical::{Insert, Kept, Plan, Shared};
 use crate::optimize::{merge_top, select};
 use crate::settings::{SOURCES, SUB_PLANS};
@@ -12,6 +12,7 @@ use crate::table::Table;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
+use weir_core::windows::Windows;
 use weir_core::{Error, Result};
 use weir_expr::Expr;
 use weir_expr::structure::VERSION;
@@ -147,7 +148,15 @@ fn kind(plan: &Plan) -> Option<&'static str> {
         Plan::Aggregate { .. } => Some("aggregate"),
         Plan::Normalize { .. } => Some("normalize"),
         Plan::Rank { .. } => Some("rank"),
-        Plan::Calc { .. } | Plan::Expand { .. } | Plan::Lookup { .. } | Plan::Union { .. } | Plan::Shared(_) => None,
+        Plan::Over { .. } => Some("over"),
+        Plan::Sort { .. } => Some("sort"),
+        Plan::Window { windows: Windows::Session { .. }, .. } => Some("session"),
+        Plan::Calc { .. }
+        | Plan::Expand { .. }
+        | Plan::Lookup { .. }
+        | Plan::Window { .. }
+        | Plan::Union { .. }
+        | Plan::Shared(_) => None,
     }
 }
 
@@ -164,6 +173,9 @@ fn may_be_shared(plan: &Plan) -> bool {
         | Plan::Normalize { .. }
         | Plan::Lookup { .. }
         | Plan::Rank { .. }
+        | Plan::Window { .. }
+        | Plan::Over { .. }
+        | Plan::Sort { .. }
         | Plan::Union { .. }
         | Plan::Shared(_) => true,
     }
@@ -177,6 +189,7 @@ fn write_whole(table: &Table, out: &mut Vec<u8>) {
     // Writing into a text never fails.
     let _ = write!(text, "{all:?}");
     out.extend_from_slice(text.as_bytes());
+    write_event_time(table, out);
 }
 
 /// All that a relation is in itself.
@@ -272,7 +285,7 @@ impl Classes<'_> {
             }
             let Some(table) = of else { continue };
             let columns: Vec<usize> = united.into_iter().collect();
-            let schema = table.physical.project(&columns);
+            let schema = table.scanned().project(&columns);
             let plan = Plan::Scan { table, columns, schema, kept: Kept::default() };
             let all = self.all.len();
             self.all.push(Class { names, ..Class::new(plan, vec![], true, place) });

@@ -1,7 +1,7 @@
 //! Tables, as plans read and write them.
 
 use std::collections::BTreeMap;
-use weir_core::descriptor::{CONNECTOR, Changelog, Described, Given, OnError, PrimaryKey, Registry};
+use weir_core::descriptor::{CONNECTOR, Changelog, Described, Given, OnError, PrimaryKey, Registry, WATERMARKS};
 use weir_core::error::Place;
 use weir_core::option_spec::{OptionSpec, Role};
 use weir_core::{Error, Field, Result, Schema};
@@ -34,9 +34,27 @@ pub struct Table {
     pub on_error: ErrorPolicy,
     /// Its connector and its formats.
     pub described: Described,
+    /// When its rows have happened, where WATERMARK says so.
+    pub event_time: Option<EventTime>,
+}
+
+/// What WATERMARK says of a table.
+#[derive(Debug, Clone)]
+pub struct EventTime {
+    /// The column with the rows' times, among those that a scan gives ([`Table::scanned`]).
+    pub column: usize,
+    /// The expression over the physical columns that it is computed by, if it is.
+    pub computed: Option<(Field, Expr)>,
+    /// What each row says of the time up to which all rows have come: an expression over the columns that a scan gives.
+    pub watermark: Expr,
 }
 
 impl Table {
+    /// The columns that a scan gives: the physical ones, and behind them the rows' times where these are computed.
+    pub fn scanned(&self) -> Schema {
+        let computed = self.event_time.iter().filter_map(|t| t.computed.as_ref());
+        Schema::new(self.physical.fields.iter().chain(computed.map(|(f, _)| f)).cloned().collect())
+    }
     /// The columns that a connector writes.
     pub fn sink_schema(&self) -> Schema {
         self.physical.project(&self.written)
@@ -96,6 +114,11 @@ impl Table {
         let given = self.given();
         let described = &self.described;
         described.check(registry, &given, role)?;
+        let without_time = || WATERMARKS.iter().find(|o| role == Role::Source && self.options.contains_key(o.key));
+        if let (None, Some(option)) = (&self.event_time, without_time()) {
+            let e = Error::script(format!("table '{}' has '{}', and no WATERMARK", given.name, option.key));
+            return Err(e.at(self.places.get(option.key).copied().or(self.place)));
+        }
         for (i, key) in self.metadata.iter().enumerate() {
             let Some(key) = key else { continue };
             let column = &self.physical.fields[i].name;

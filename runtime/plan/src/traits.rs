@@ -2,6 +2,7 @@
 
 use crate::logical::{Plan, Ranks};
 use crate::settings::Mode;
+use crate::times::{TimeAttribute, once, times};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
@@ -76,6 +77,8 @@ pub struct Traits {
     pub upsert_key: Option<Vec<usize>>,
     /// How each column changes when its row is updated.
     pub monotonicity: Vec<Monotonicity>,
+    /// What each column has to do with time.
+    pub times: Vec<Option<TimeAttribute>>,
 }
 
 /// A relation with its traits, over its inputs with theirs. One with several readers is derived once, and stands under each of them.
@@ -102,6 +105,9 @@ pub fn derive(plan: &Plan, mode: Mode) -> Rc<Derived<'_>> {
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
             | Plan::Rank { .. }
+            | Plan::Window { .. }
+            | Plan::Over { .. }
+            | Plan::Sort { .. }
             | Plan::Union { .. } => None,
         };
         if let Some(known) = number.and_then(|n| shared.get(&n)) {
@@ -142,7 +148,10 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             (all(), balanced, upsert_key)
         }
         Plan::Expand { .. } | Plan::Union { .. } => (all(), balanced, None),
-        Plan::Aggregate { keys, calls, .. } => {
+        Plan::Aggregate { keys, window: Some(_), .. } => {
+            (ChangelogMode::INSERT_ONLY, true, Some((0..keys.len()).collect()))
+        }
+        Plan::Aggregate { keys, calls, window: None, .. } => {
             let changelog = if calls.is_empty() && !keys.is_empty() {
                 // DISTINCT has no result that changes: a row comes, and may go.
                 ChangelogMode { delete: !insert_only, ..ChangelogMode::INSERT_ONLY }
@@ -168,7 +177,10 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             (all(), insert_only, upsert_key)
         }
         Plan::Rank { partition, ranks, number, .. } => {
+            let below = inputs.first().map_or(&[][..], |i| i.traits.times.as_slice());
+            let once = insert_only && once(plan, below);
             let changelog = match mode {
+                Mode::Streaming if once => ChangelogMode::INSERT_ONLY,
                 Mode::Batch => ChangelogMode::INSERT_ONLY,
                 // A rank that was given to a row of what is only added to is never without a row again.
                 Mode::Streaming => ChangelogMode { delete: !(insert_only && *number), ..ChangelogMode::RETRACT },
@@ -181,10 +193,19 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             };
             (changelog, true, upsert_key)
         }
+        Plan::Window { schema, .. } => {
+            // A row is in several windows, and in each of them once.
+            let (start, end) = (schema.len() - 3, schema.len() - 2);
+            let upsert_key = key().map(|key| key.into_iter().chain([start, end]).collect());
+            (all(), balanced, upsert_key)
+        }
+        // Only rows that are added go into it: with others it is refused.
+        Plan::Over { .. } | Plan::Sort { .. } => (ChangelogMode::INSERT_ONLY, true, key()),
         Plan::Shared(_) => (all(), balanced, key()),
     };
     let monotonicity = monotonicity(plan, inputs, changelog);
-    Traits { changelog, balanced, upsert_key, monotonicity }
+    let below: Vec<&[Option<TimeAttribute>]> = inputs.iter().map(|i| i.traits.times.as_slice()).collect();
+    Traits { changelog, balanced, upsert_key, monotonicity, times: times(plan, &below) }
 }
 
 /// How each column of a relation changes, by those of its inputs and by what the relation brings.
@@ -226,7 +247,9 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
                 | Aggregate::Percentile { .. }
                 | Aggregate::ArrayAgg
                 | Aggregate::JsonObjectAgg { .. }
-                | Aggregate::JsonArrayAgg { .. } => Monotonicity::None,
+                | Aggregate::JsonArrayAgg { .. }
+                | Aggregate::Lag { .. }
+                | Aggregate::Rank { .. } => Monotonicity::None,
             };
             keys.iter().map(|_| Monotonicity::Constant).chain(calls.iter().map(of_call)).collect()
         }
@@ -234,12 +257,15 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
             keep.iter().map(|k| of(*k)).chain(columns.iter().map(|_| Monotonicity::None)).collect()
         }
         Plan::Shared(_) => below.to_vec(),
+        Plan::Window { .. } => below.iter().copied().chain([Monotonicity::Constant; 3]).collect(),
         // A row of one input has nothing to do with those of another.
         Plan::Scan { .. }
         | Plan::Values { .. }
         | Plan::Expand { .. }
         | Plan::Normalize { .. }
         | Plan::Rank { .. }
+        | Plan::Over { .. }
+        | Plan::Sort { .. }
         | Plan::Union { .. } => nothing(),
     }
 }

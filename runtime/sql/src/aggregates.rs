@@ -16,6 +16,18 @@ pub(crate) struct Collected {
     pub ty: SqlType,
 }
 
+impl Collected {
+    /// Whether both give the same.
+    pub fn same(&self, other: &Collected) -> bool {
+        let (ours, theirs) = (self.args.iter().chain(&self.filter), other.args.iter().chain(&other.filter));
+        self.function == other.function
+            && self.distinct == other.distinct
+            && self.args.len() == other.args.len()
+            && self.filter.is_some() == other.filter.is_some()
+            && ours.zip(theirs).all(|(a, b)| a.same(b))
+    }
+}
+
 /// The aggregates of a SELECT.
 #[derive(Default)]
 pub(crate) struct Collector {
@@ -56,16 +68,8 @@ impl Collector {
 
     /// Notes an aggregate; equal ones are computed once.
     pub fn add(&mut self, call: Collected) -> Expr {
-        let same = |c: &Collected| {
-            let (ours, theirs) = (c.args.iter().chain(&c.filter), call.args.iter().chain(&call.filter));
-            c.function == call.function
-                && c.distinct == call.distinct
-                && c.args.len() == call.args.len()
-                && c.filter.is_some() == call.filter.is_some()
-                && ours.zip(theirs).all(|(a, b)| a.same(b))
-        };
         let ty = call.ty.clone();
-        let at = match self.calls.iter().position(same) {
+        let at = match self.calls.iter().position(|c| c.same(&call)) {
             Some(at) => at,
             None => {
                 self.calls.push(call);

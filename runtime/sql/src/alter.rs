@@ -3,7 +3,7 @@
 use crate::catalog::{idents, place_of};
 use crate::places::place;
 use crate::script::{Compiler, exists};
-use crate::syntax::{Change, Column, CreateTable, Position};
+use crate::syntax::{Added, Change, Column, CreateTable, Position};
 use sqlparser::ast::{Ident, ObjectName};
 use weir_core::{Error, Result};
 
@@ -82,6 +82,10 @@ fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) 
             if t.columns.iter().any(|c| c.name.value == to.value) {
                 return Err(Error::script(format!("table '{short}' has a column '{}' already", to.value)).at(at(&to)));
             }
+            if let Some(w) = t.watermark.as_ref().filter(|w| w.column.value == from.value) {
+                let e = Error::script(format!("the table's WATERMARK is for column '{}'", w.column.value));
+                return Err(e.at(at(&from)).hint("ALTER TABLE … DROP WATERMARK goes before"));
+            }
             for k in t.primary_key.iter_mut().chain(&mut t.partitioned_by).filter(|k| k.value == from.value) {
                 *k = to.clone();
             }
@@ -90,11 +94,20 @@ fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) 
         Change::Drop(columns) => {
             for c in &columns {
                 let i = position(t, c)?;
+                if t.watermark.as_ref().is_some_and(|w| w.column.value == c.value) {
+                    let e = Error::script(format!("the table's WATERMARK is for column '{}'", c.value)).at(at(c));
+                    return Err(e.hint("ALTER TABLE … DROP WATERMARK goes before"));
+                }
                 if t.primary_key.iter().chain(&t.partitioned_by).any(|k| k.value == c.value) {
                     let e = Error::script(format!("column '{}' is part of the table's key or partitions", c.value));
                     return Err(e.at(at(c)));
                 }
                 t.columns.remove(i);
+            }
+        }
+        Change::DropWatermark => {
+            if t.watermark.take().is_none() {
+                return Err(Error::script(format!("table '{short}' has no watermark")).at(place_of(name)));
             }
         }
         Change::DropPrimaryKey => {
@@ -103,7 +116,7 @@ fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) 
             }
             t.primary_key.clear();
         }
-        Change::Add(columns, key) => {
+        Change::Add(Added { columns, primary_key: key, watermark }) => {
             for (c, p) in columns {
                 if t.columns.iter().any(|o| o.name.value == c.name.value) {
                     let e = Error::script(format!("table '{short}' has a column '{}' already", c.name.value));
@@ -119,8 +132,15 @@ fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) 
                 }
                 t.primary_key = key;
             }
+            if let Some(new) = watermark {
+                if t.watermark.is_some() {
+                    let e = Error::script(format!("table '{short}' has a watermark already")).at(at(&new.column));
+                    return Err(e.hint("MODIFY changes it"));
+                }
+                t.watermark = Some(new);
+            }
         }
-        Change::Modify(columns, key) => {
+        Change::Modify(Added { columns, primary_key: key, watermark }) => {
             for (c, p) in columns {
                 let i = position(t, &c.name)?;
                 t.columns.remove(i);
@@ -133,6 +153,13 @@ fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) 
                     return Err(e.hint("ADD declares it"));
                 }
                 t.primary_key = key;
+            }
+            if let Some(new) = watermark {
+                if t.watermark.is_none() {
+                    let e = Error::script(format!("table '{short}' has no watermark")).at(at(&new.column));
+                    return Err(e.hint("ADD declares it"));
+                }
+                t.watermark = Some(new);
             }
         }
         Change::RenameTo(_) | Change::AsQuery(..) => {}

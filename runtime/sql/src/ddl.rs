@@ -2,12 +2,12 @@
 
 use crate::places::place;
 use crate::syntax::{
-    Change, Column, ColumnKind, CreateFunction, CreateTable, Dropped, Like, Listed, Merging, Part, Position, Show,
-    Statement, if_not_exists, literal, missing, names, object_name, options, ranged,
+    Added, Change, Column, ColumnKind, CreateFunction, CreateTable, Dropped, Like, Listed, Merging, Part, Position,
+    Show, Statement, Watermark, if_not_exists, literal, missing, names, object_name, options, ranged,
 };
 use crate::types::{Outcome, expect_words, parse_type, peek_word, word_is};
 use crate::words::name_part;
-use sqlparser::ast::{Expr, Ident};
+use sqlparser::ast::Ident;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
@@ -74,7 +74,7 @@ fn comment(p: &mut Parser<'_>) -> Outcome<()> {
 struct Elements {
     columns: Vec<(Column, Position)>,
     primary_key: Vec<Ident>,
-    watermark: Option<(Ident, Expr)>,
+    watermark: Option<Watermark>,
     /// Names without types.
     bare: Vec<Ident>,
 }
@@ -83,13 +83,18 @@ fn element(p: &mut Parser<'_>, into: &mut Elements, bare: bool) -> Outcome<()> {
     match (peek_word(p, 0).as_str(), peek_word(p, 1).as_str()) {
         ("WATERMARK", "FOR") => {
             expect_words(p, "WATERMARK FOR")?;
-            let mut column = name_part(p)?;
-            // A field of a row, which is told when watermarks are refused.
-            while p.consume_token(&Token::Period) {
-                column = name_part(p)?;
+            let column = name_part(p)?;
+            let at = p.peek_token().span.start;
+            if p.consume_token(&Token::Period) {
+                let e = format!("WATERMARK FOR takes a column of the table, not a field of '{}'{at}", column.value);
+                return Err(ParserError::ParserError(e));
+            }
+            if into.watermark.is_some() {
+                return Err(ParserError::ParserError(format!("the table has two watermarks{}", column.span.start)));
             }
             expect_words(p, "AS")?;
-            into.watermark = Some((column, p.parse_expr()?));
+            let (expr, text) = ranged(p, Parser::parse_expr)?;
+            into.watermark = Some(Watermark { column, expr, text });
         }
         ("PRIMARY", "KEY") | ("CONSTRAINT", _) => {
             let at = p.peek_token();
@@ -351,12 +356,10 @@ pub fn alter(p: &mut Parser<'_>) -> Outcome<Statement> {
                 return missing(p, &format!("ALTER TABLE {what} {}", peek_word(p, 0)));
             }
             let e = elements(p)?;
-            if e.watermark.is_some() {
-                return Err(ParserError::ParserError(format!("WATERMARK is not supported yet{}", at.span.start)));
-            }
+            let added = Added { columns: e.columns, primary_key: e.primary_key, watermark: e.watermark };
             match what.as_str() {
-                "ADD" => Change::Add(e.columns, e.primary_key),
-                _ => Change::Modify(e.columns, e.primary_key),
+                "ADD" => Change::Add(added),
+                _ => Change::Modify(added),
             }
         }
         (_, "DROP") => match peek_word(p, 0).as_str() {
@@ -369,7 +372,10 @@ pub fn alter(p: &mut Parser<'_>) -> Outcome<Statement> {
                 name_part(p)?;
                 Change::DropPrimaryKey
             }
-            "WATERMARK" => return missing(p, "WATERMARK"),
+            "WATERMARK" => {
+                p.next_token();
+                Change::DropWatermark
+            }
             w @ ("PARTITION" | "DISTRIBUTION") => return missing(p, &format!("ALTER TABLE DROP {w}")),
             _ if p.peek_token().token == Token::LParen => Change::Drop(names(p)?),
             _ => Change::Drop(vec![name_part(p)?]),

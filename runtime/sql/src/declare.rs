@@ -67,13 +67,6 @@ impl Compiler<'_> {
                 ColumnKind::Computed(..) => {}
             }
         }
-        if let Some((column, _)) = &t.watermark {
-            if !names.contains(&column.value) {
-                let e = Error::script(format!("WATERMARK FOR '{}', which is no column", column.value));
-                return Err(e.at(place(column.span.start)));
-            }
-            return Err(Error::script("WATERMARK is not yet supported").at(place(column.span.start)));
-        }
         let find = |i: &Ident| {
             fields.iter().position(|f| f.name == i.value).ok_or_else(|| {
                 Error::script(format!("there is no column '{}' in the table", i.value)).at(place(i.span.start).or(at))
@@ -110,6 +103,8 @@ impl Compiler<'_> {
                 (_, None) => return Err(Error::internal("a column without a field")),
             });
         }
+        let watermark = t.watermark.as_ref();
+        let event_time = watermark.map(|w| self.event_time(w, &columns)).transpose()?;
         let described = match described {
             Ok(described) => described,
             Err(e) => {
@@ -132,6 +127,7 @@ impl Compiler<'_> {
             place: at,
             on_error,
             described,
+            event_time,
         });
         self.catalog.unusable.remove(&full);
         self.catalog.tables.insert(full.clone(), table);

@@ -1,10 +1,13 @@
 //! What Flink's dialect has beyond the parser's common ground, inside expressions.
 
 use crate::between_times;
-use crate::forms::{Aggregated, ExistsElse, Form, Forms, JsonKind, OnNull, QueryElse, Side, ValueElse, Wrapper};
+use crate::forms::{
+    Aggregated, ExistsElse, Form, Forms, JsonKind, OnNull, QueryElse, Side, TableArgument, ValueElse, Wrapper,
+};
 use crate::places::start;
 use crate::types::{Outcome, expect_words, parse_type, peek_word, word_is};
-use sqlparser::ast::{AccessExpr, Expr, Subscript};
+use crate::words::name_part;
+use sqlparser::ast::{AccessExpr, Expr, Ident, Subscript};
 use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
@@ -94,6 +97,7 @@ impl Dialect for FlinkDialect {
     fn parse_prefix(&self, p: &mut Parser<'_>) -> Option<Outcome<Expr>> {
         let word = peek_word(p, 0);
         match (word.as_str(), p.peek_nth_token(1).token) {
+            ("TABLE", Token::Word(_) | Token::LParen) => Some(self.table_argument(p)),
             ("MAP", Token::LBracket) => Some(self.map(p)),
             ("TIMESTAMP", Token::Word(w)) if w.value.eq_ignore_ascii_case("WITH") => Some(self.ltz_literal(p)),
             (word, Token::LParen) => {
@@ -137,6 +141,26 @@ impl Dialect for FlinkDialect {
 }
 
 impl FlinkDialect {
+    /// `TABLE t [PARTITION BY …] [ORDER BY …]`, an argument of a table function.
+    fn table_argument(&self, p: &mut Parser<'_>) -> Outcome<Expr> {
+        let span = p.next_token().span;
+        let table = if p.consume_token(&Token::LParen) {
+            let query = p.parse_query()?;
+            p.expect_token(&Token::RParen)?;
+            TableArgument::Query(query)
+        } else {
+            let mut parts: Vec<Ident> = vec![name_part(p)?];
+            while p.consume_token(&Token::Period) {
+                parts.push(name_part(p)?);
+            }
+            TableArgument::Named(parts)
+        };
+        // Without parentheses a comma ends the argument.
+        let partition_by = clause(p, "PARTITION", |p| p.parse_expr())?;
+        let order_by = clause(p, "ORDER", |p| p.parse_order_by_expr())?;
+        Ok(self.forms.put(Form::Table { table, partition_by, order_by }, span))
+    }
+
     /// What looks like a call.
     fn call(&self, p: &mut Parser<'_>, syntax: &Syntax) -> Outcome<Expr> {
         let span = p.next_token().span;
@@ -210,6 +234,20 @@ fn between(p: &mut Parser<'_>, left: &Expr, symmetric: bool, negated: bool) -> O
 /// How strongly BETWEEN binds.
 fn between_precedence() -> u8 {
     FlinkDialect::default().prec_value(Precedence::Between)
+}
+
+/// `WORD BY one`, or several in parentheses; nothing where the word is not there.
+fn clause<T>(p: &mut Parser<'_>, word: &str, read: fn(&mut Parser<'_>) -> Outcome<T>) -> Outcome<Vec<T>> {
+    if !word_is(p, word) {
+        return Ok(vec![]);
+    }
+    expect_words(p, "BY")?;
+    if !p.consume_token(&Token::LParen) {
+        return Ok(vec![read(p)?]);
+    }
+    let several = p.parse_comma_separated(read)?;
+    p.expect_token(&Token::RParen)?;
+    Ok(several)
 }
 
 fn not_if(negated: bool, expr: Expr) -> Expr {

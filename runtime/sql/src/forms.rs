@@ -3,7 +3,7 @@
 //! They are kept beside the parser's tree, in which a placeholder with a number stands for each. A script cannot write such a
 //! placeholder: its own begin with a sign.
 
-use sqlparser::ast::{Expr, Value, ValueWithSpan};
+use sqlparser::ast::{Expr, Ident, OrderByExpr, Query, Value, ValueWithSpan};
 use sqlparser::tokenizer::Span;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -58,6 +58,16 @@ pub enum Form {
     Position { what: Expr, text: Expr, from: Option<Expr> },
     /// `TRIM([side] [what] [FROM] text)`
     Trim { side: Side, what: Option<Expr>, text: Expr },
+    /// `TABLE t [PARTITION BY …] [ORDER BY …]`
+    Table { table: TableArgument, partition_by: Vec<Expr>, order_by: Vec<OrderByExpr> },
+}
+
+/// A table that a table function takes.
+#[derive(Debug)]
+pub enum TableArgument {
+    /// By its name, in parts.
+    Named(Vec<Ident>),
+    Query(Box<Query>),
 }
 
 /// What JSON_VALUE gives where there is no value.

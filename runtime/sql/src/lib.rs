@@ -9,6 +9,7 @@ mod catalog;
 mod ddl;
 mod declare;
 mod dialect;
+mod event_time;
 mod expressions;
 mod forms;
 #[cfg(test)]
@@ -18,8 +19,9 @@ mod insert;
 mod like;
 mod lookup;
 mod names;
+mod older_window;
+mod over;
 mod places;
-mod row_numbers;
 mod script;
 mod show;
 mod statement;

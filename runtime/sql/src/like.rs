@@ -37,6 +37,15 @@ impl Compiler<'_> {
             }
             out.partitioned_by = base.partitioned_by;
         }
+        if how.watermarks != Merging::Excluding
+            && let Some(watermark) = base.watermark
+        {
+            if out.watermark.is_none() {
+                out.watermark = Some(watermark);
+            } else if how.watermarks == Merging::Including {
+                return Err(both("a watermark", "WATERMARKS"));
+            }
+        }
         out.options = options(&name, base.options, out.options, how.options)?;
         Ok(out)
     }
@@ -100,6 +109,7 @@ struct Strategies {
     metadata: Merging,
     options: Merging,
     partitions: Merging,
+    watermarks: Merging,
 }
 
 impl Strategies {
@@ -125,6 +135,7 @@ impl Strategies {
             metadata: of(Part::Metadata),
             options: find(Part::Options).or(all).unwrap_or(Merging::Overwriting),
             partitions: of(Part::Partitions),
+            watermarks: of(Part::Watermarks),
         })
     }
 }

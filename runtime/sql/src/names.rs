@@ -1,9 +1,10 @@
 //! What names stand for while a query is bound: the binder's own state, and the columns in sight.
 
 use crate::catalog::{Catalog, FunctionLoader, Spent};
+use crate::older_window::OlderWindow;
+use crate::over::OverCall;
 use crate::places::place;
-use crate::row_numbers::RowNumber;
-use sqlparser::ast::Ident;
+use sqlparser::ast::{Ident, WindowSpec};
 use std::collections::BTreeMap;
 use weir_core::error::nearest;
 use weir_core::{Error, Field, Result, TypeKind};
@@ -18,8 +19,12 @@ pub(crate) struct Binder<'a> {
     pub ctes: Vec<BTreeMap<String, (Plan, Spent)>>,
     /// Tables and views that the query has read before, by their full names, and what each costs.
     pub read: BTreeMap<String, (Plan, Spent)>,
-    /// The row numbers of the SELECT whose items are being bound; none elsewhere.
-    pub row_numbers: Option<Vec<RowNumber>>,
+    /// The functions over windows of rows of the SELECT whose items are being bound; none elsewhere.
+    pub over: Option<Vec<OverCall>>,
+    /// The windows that the SELECT gives names to.
+    pub named_windows: Vec<(String, WindowSpec)>,
+    /// The window of the older form by which the SELECT groups.
+    pub older_window: Option<OlderWindow>,
     /// How deep queries are nested here.
     pub depth: usize,
     /// How deep the expression is nested here.
@@ -28,7 +33,17 @@ pub(crate) struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     pub fn new(catalog: &'a mut Catalog, loader: &'a dyn FunctionLoader) -> Self {
-        Binder { catalog, loader, ctes: vec![], read: BTreeMap::new(), row_numbers: None, depth: 0, nesting: 0 }
+        Binder {
+            catalog,
+            loader,
+            ctes: vec![],
+            read: BTreeMap::new(),
+            over: None,
+            named_windows: vec![],
+            older_window: None,
+            depth: 0,
+            nesting: 0,
+        }
     }
 }
 

@@ -453,6 +453,7 @@ impl Compiler<'_> {
             places: BTreeMap::new(),
             place: None,
             on_error: Default::default(),
+            event_time: None,
         });
         self.finish(table, plan, None)
     }

@@ -171,6 +171,9 @@ impl Compiler<'_> {
         let names = |of: &[sqlparser::ast::Ident]| {
             of.iter().map(|i| quoted(&i.value).to_string()).collect::<Vec<_>>().join(", ")
         };
+        if let Some(w) = &declared.watermark {
+            parts.push(format!("  WATERMARK FOR {} AS {}", quoted(&w.column.value), excerpt(self.sql, w.text)));
+        }
         if !declared.primary_key.is_empty() {
             parts.push(format!("  PRIMARY KEY ({}) NOT ENFORCED", names(&declared.primary_key)));
         }

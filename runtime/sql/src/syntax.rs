@@ -44,12 +44,21 @@ pub struct CreateTable {
     pub columns: Vec<Column>,
     pub primary_key: Vec<Ident>,
     pub partitioned_by: Vec<Ident>,
-    pub watermark: Option<(Ident, Expr)>,
+    pub watermark: Option<Watermark>,
     pub options: Vec<WithOption>,
     pub like: Option<Like>,
     pub query: Option<Box<Query>>,
     /// Names without types, which put the columns of AS SELECT in another order.
     pub order: Vec<Ident>,
+}
+
+/// WATERMARK FOR a column AS an expression.
+#[derive(Debug, Clone)]
+pub struct Watermark {
+    pub column: Ident,
+    pub expr: Expr,
+    /// Where the expression stands.
+    pub text: Range,
 }
 
 /// LIKE of a CREATE TABLE: the table, and what is done with each part of it.
@@ -85,12 +94,21 @@ pub enum Change {
     Rename(Ident, Ident),
     Set(Vec<WithOption>),
     Reset(Vec<(String, Option<Place>)>),
-    /// Columns with their places: first, or behind another; and a primary key.
-    Add(Vec<(Column, Position)>, Vec<Ident>),
-    Modify(Vec<(Column, Position)>, Vec<Ident>),
+    Add(Added),
+    Modify(Added),
     Drop(Vec<Ident>),
+    DropWatermark,
     DropPrimaryKey,
     AsQuery(Box<Query>, Range),
+}
+
+/// What ALTER TABLE adds or modifies.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// Columns with their places: first, or behind another.
+    pub columns: Vec<(Column, Position)>,
+    pub primary_key: Vec<Ident>,
+    pub watermark: Option<Watermark>,
 }
 
 /// Where a column is put.

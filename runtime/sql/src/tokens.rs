@@ -95,6 +95,12 @@ impl Before {
         match keyword {
             K::PLACING => self.within.last() == Some(&K::OVERLAY),
             K::SETS => self.word(0) == K::GROUPING,
+            K::PRECEDING | K::FOLLOWING => {
+                self.word(0) == K::UNBOUNDED
+                    || matches!(self.last[0], Some(Token::Number(..) | Token::RParen))
+                    || (1..4).any(|back| self.word(back) == K::INTERVAL)
+            }
+            K::UNBOUNDED => matches!(self.word(0), K::ROWS | K::RANGE | K::BETWEEN | K::AND),
             K::ORDINALITY => self.word(0) == K::WITH,
             K::ZONE => self.word(0) == K::TIME,
             K::FIRST if self.word(0) == K::FETCH => true,
@@ -188,13 +194,9 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
             return None;
         }
         let before = if i > 0 { word(i - 1) } else { String::new() };
-        let table = open(i.wrapping_sub(1)) && i > 1 && word(i - 2) == "TABLE";
         let relation = matches!(before.as_str(), "FROM" | "JOIN");
         let (what, hint): (String, &str) = match named.as_str() {
             "MATCH_RECOGNIZE" if open(i + 1) => ("MATCH_RECOGNIZE".to_string(), ""),
-            "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" if open(i + 1) && (table || relation) => {
-                (format!("a window over time ({named})"), "until then group by FLOOR(time TO MINUTE) and its kin")
-            }
             // The parser follows these without counting how deep it is.
             "INTERVAL" if word(i + 1) == "INTERVAL" => ("INTERVAL within INTERVAL".to_string(), ""),
             "UNNEST" if open(i + 1) => ("UNNEST".to_string(), "an element of an array is a[1]"),
@@ -202,8 +204,7 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
             "TABLE" if open(i + 1) && !window(i + 2) && (relation || is(i.wrapping_sub(1), &Token::Comma)) => {
                 ("a table function (TABLE(…))".to_string(), "")
             }
-            "WINDOW" if word(i + 2) == "AS" => ("WINDOW".to_string(), ""),
-            "QUALIFY" | "PIVOT" | "UNPIVOT" | "TABLESAMPLE" => (named.clone(), ""),
+            "PIVOT" | "UNPIVOT" | "TABLESAMPLE" => (named.clone(), ""),
             "IGNORE" | "RESPECT" if word(i + 1) == "NULLS" && is(i.wrapping_sub(1), &Token::RParen) => {
                 (format!("{named} NULLS"), "")
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
-use weir_core::state::{Changes, Epoch, OperatorId, StateBackend, StateReader};
+use weir_core::state::{Changes, ENGINE, Epoch, OperatorId, StateBackend, StateReader};
 use weir_core::{Error, Result};
 
 #[derive(Serialize, Deserialize)]
@@ -121,7 +121,8 @@ pub fn summary(store: &Store, out: &mut dyn Write) -> Result<()> {
     for (uid, id) in store.operators()?.into_iter().filter(|(uid, _)| !uid.starts_with('#')) {
         let (mut keys, mut bytes) = (0u64, 0);
         frozen.each(id, &mut |k, v| {
-            keys += 1;
+            // What the engine notes of an operator is none of its keys.
+            keys += u64::from(!k.starts_with(&ENGINE));
             bytes += k.len() + v.len();
             Ok(())
         })?;

@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod answers;
+mod event_time;
 mod jobs;
 mod plans;
 mod sharing;

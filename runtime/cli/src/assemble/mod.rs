@@ -80,7 +80,7 @@ impl Factories<'_> {
                 parallelism: n.parallelism,
                 role: self.role(n)?,
                 inputs: n.inputs.clone(),
-                watermarks: None,
+                watermarks: n.watermarks().cloned(),
             })
         };
         Ok(JobGraph { name: String::new(), nodes: planned.nodes.iter().map(node).collect::<Result<_>>()? })

@@ -5,16 +5,22 @@ use std::sync::Arc;
 use weir_connectors::SkippedDeadLetters;
 use weir_core::graph::{OperatorFactory, Role};
 use weir_core::{Error, Result};
+use weir_expr::time::Zone;
 use weir_expr::{Expr, OnError};
-use weir_operators::aggregate::{AggregateFactory, Stage};
+use weir_operators::aggregate::{AggregateFactory, Stage, WindowAggregateFactory};
 use weir_operators::calc::CalcFactory;
 use weir_operators::chain::ChainFactory;
 use weir_operators::enforce::EnforceFactory;
 use weir_operators::expand::ExpandFactory;
+use weir_operators::first_row::FirstRowFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
-use weir_operators::rank::RankFactory;
+use weir_operators::over::OverFactory;
+use weir_operators::rank::{RankFactory, WindowRankFactory};
+use weir_operators::sort::SortFactory;
+use weir_operators::timed_source::TimedSourceFactory;
 use weir_operators::values::ValuesFactory;
+use weir_operators::windows::{SessionFactory, WindowClock, WindowFactory};
 use weir_plan::physical::{Aggregation, Node, Operator};
 
 /// What factories are made with.
@@ -52,8 +58,19 @@ impl Factories<'_> {
         let (uid, statement) = (&node.kept.uid, node.statement.as_ref());
         let session = || self.specs.session.clone();
         Ok(match operator {
-            Operator::Source { table, columns } => {
-                Role::Source(weir_connectors::source(&self.specs.read(table, columns, uid, statement)?)?)
+            Operator::Source { table, columns, times } => {
+                let read = times.as_ref().map_or(columns, |t| &t.read);
+                let mut spec = self.specs.read(table, read, uid, statement)?;
+                let Some(times) = times else { return Ok(Role::Source(weir_connectors::source(&spec)?)) };
+                spec.keeps_records |= table.on_error.policy == OnError::DeadLetter;
+                let source = weir_connectors::source(&spec)?;
+                let (input, scanned) = (table.physical.project(read), &times.schema);
+                let links = vec![
+                    self.calc_factory(&None, &times.exprs, scanned, &input, node),
+                    self.calc_factory(&None, &times.timed, &times.timed_schema, scanned, node),
+                ];
+                let links = links.into_iter().map(|l| Arc::new(l) as Arc<dyn OperatorFactory>).collect();
+                Role::Source(Arc::new(TimedSourceFactory { source, operator: Arc::new(ChainFactory { links }) }))
             }
             Operator::DeadLetterSource { table, columns } => {
                 let mut spec = self.specs.read(table, columns, uid, statement)?;
@@ -76,9 +93,34 @@ impl Factories<'_> {
             Operator::Expand { sets, keys, schema } => {
                 made(ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() })
             }
-            Operator::Aggregate(a) => made(aggregate(a, Stage::Whole)),
+            Operator::Aggregate(a) => self.aggregate(a, Stage::Whole),
             Operator::LocalAggregate(a) => made(aggregate(a, Stage::Local)),
-            Operator::GlobalAggregate(a) => made(aggregate(a, Stage::Final)),
+            Operator::GlobalAggregate(a) => self.aggregate(a, Stage::Final),
+            Operator::Window { windows, time, schema } => made(WindowFactory {
+                windows: *windows,
+                time: time.column,
+                domain: time.domain,
+                clock: self.window_clock(time.local),
+                schema: schema.clone(),
+            }),
+            Operator::Session { gap, time, partition, input, schema } => made(SessionFactory {
+                gap: *gap,
+                partition: partition.clone(),
+                time: time.column,
+                domain: time.domain,
+                clock: self.window_clock(time.local),
+                input: input.clone(),
+                schema: schema.clone(),
+            }),
+            Operator::Over { partition, time, frame, calls, input, schema } => made(OverFactory {
+                partition: partition.clone(),
+                time: time.column,
+                domain: time.domain,
+                frame: *frame,
+                calls: calls.clone(),
+                input: input.clone(),
+                schema: schema.clone(),
+            }),
             Operator::Normalize { keys, schema, ttl_millis } => made(NormalizeFactory {
                 keys: keys.clone(),
                 schema: schema.clone(),
@@ -91,17 +133,44 @@ impl Factories<'_> {
                 materializes: true,
                 ttl_millis: *ttl_millis,
             }),
-            Operator::Rank { partition, order, ranks, number, strategy, at_end, schema, ttl_millis } => {
-                made(RankFactory {
+            Operator::FirstRow { partition, time, number, schema, ttl_millis } => made(FirstRowFactory {
+                partition: partition.clone(),
+                time: time.column,
+                domain: time.domain,
+                number: *number,
+                schema: schema.clone(),
+                ttl_millis: *ttl_millis,
+            }),
+            Operator::Sort { order, time, schema } => {
+                made(SortFactory { order: order.clone(), time: *time, schema: schema.clone() })
+            }
+            Operator::Rank {
+                partition,
+                order,
+                ranks,
+                number,
+                strategy,
+                last_wins,
+                window,
+                at_end,
+                schema,
+                ttl_millis,
+            } => {
+                let rank = RankFactory {
                     partition: partition.clone(),
                     order: order.clone(),
                     ranks: *ranks,
                     number: *number,
                     strategy: strategy.clone(),
+                    last_wins: *last_wins,
                     at_end: *at_end,
                     schema: schema.clone(),
                     ttl_millis: *ttl_millis,
-                })
+                };
+                match window {
+                    None => made(rank),
+                    Some(local) => made(WindowRankFactory { rank, clock: self.window_clock(*local) }),
+                }
             }
             Operator::Enforce { table, constraints } => {
                 let spec = self.specs.written(table, uid, statement)?;
@@ -138,7 +207,31 @@ impl Factories<'_> {
         input: &weir_core::Schema,
         node: &Node,
     ) -> Role {
-        made(CalcFactory {
+        made(self.calc_factory(condition, exprs, schema, input, node))
+    }
+
+    /// The clock of windows, which is that of the session's zone where they are `local`.
+    fn window_clock(&self, local: bool) -> WindowClock {
+        WindowClock { zone: local.then_some(self.specs.session.zone).filter(|zone| *zone != Zone::UTC) }
+    }
+
+    fn aggregate(&self, a: &Aggregation, stage: Stage) -> Role {
+        let aggregate = aggregate(a, stage);
+        match a.window {
+            None => made(aggregate),
+            Some(local) => made(WindowAggregateFactory { aggregate, clock: self.window_clock(local) }),
+        }
+    }
+
+    fn calc_factory(
+        &self,
+        condition: &Option<Expr>,
+        exprs: &[Expr],
+        schema: &weir_core::Schema,
+        input: &weir_core::Schema,
+        node: &Node,
+    ) -> CalcFactory {
+        CalcFactory {
             condition: condition.clone(),
             exprs: exprs.to_vec(),
             schema: schema.clone(),
@@ -146,7 +239,7 @@ impl Factories<'_> {
             session: self.specs.session.clone(),
             on_error: self.on_error,
             statement: node.statement.identity.clone(),
-        })
+        }
     }
 }
 

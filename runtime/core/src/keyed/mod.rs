@@ -23,7 +23,7 @@ pub use ttl::TimeToLive;
 use crate::graph::SubtaskContext;
 use crate::key::{Keys, key_group};
 use crate::metrics::SubtaskMetrics;
-use crate::state::{Changes, KeyRange, Pair, Pairs, StateHandle};
+use crate::state::{Changes, ENGINE, KeyRange, Pair, Pairs, StateHandle};
 use crate::{Error, Result};
 use entries::entry_size;
 use hashbrown::HashTable;
@@ -204,7 +204,7 @@ impl<C: Codec> KeyedState<C> {
             // Layouts that came later are marked.
             None if C::LAYOUT > 1
                 && stored
-                && state.range(KeyRange { from: &[], to: None }).next().transpose()?.is_some() =>
+                && state.range(KeyRange { from: &[], to: Some(&ENGINE) }).next().transpose()?.is_some() =>
             {
                 1
             }
@@ -315,6 +315,12 @@ impl<C: Codec> KeyedState<C> {
             found.places.iter().for_each(|place| self.expire(*place));
         }
         Ok(found)
+    }
+
+    /// The key of the value at a place, if one is there.
+    pub fn key_at(&self, place: u32) -> Option<&[u8]> {
+        let slot = (0..self.slots.len()).contains(&(place as usize)).then(|| self.slots[place as usize].as_ref())??;
+        slot.value.is_some().then_some(&*slot.key)
     }
 
     /// The codec, with the columns in which it keeps values.

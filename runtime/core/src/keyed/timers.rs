@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 
 /// By which time timers go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeDomain {
     /// That of the rows, as watermarks tell it.
     Event,

@@ -15,6 +15,7 @@ mod pattern;
 mod plain;
 mod printf;
 mod regexp;
+mod row_time;
 pub mod size;
 mod string;
 mod temporal;
@@ -30,6 +31,7 @@ use weir_core::{ColumnBuilder, Error, Result, SqlType, TypeKind, Value};
 
 pub use in_set::in_set;
 pub use json::{render as render_json, to_json};
+pub use row_time::checked_row_time;
 
 /// What a built-in function gets beside its arguments.
 pub struct Call<'a> {

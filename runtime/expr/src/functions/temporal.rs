@@ -1,9 +1,13 @@
 //! Dates and times.
 
+use super::Body;
 use super::arguments;
 use super::table::*;
+use crate::context::EvalContext;
 use crate::patterns;
 use crate::time::{self, Unit, Zone};
+use arrow::array::ArrayRef;
+use weir_core::Result as CoreResult;
 
 pub(super) const ALL: &[Definition] = &[
     def("EXTRACT", &[Text, Any], (2, 2), Of(|a| part(unit_of(&a[0])?, a)), Strict(extract)),
@@ -40,6 +44,10 @@ pub(super) const ALL: &[Definition] = &[
     changing(def("CURRENT_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
     changing(def("CURRENT_ROW_TIMESTAMP", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
     changing(def("PROCTIME", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
+    changing(Definition {
+        body: Body::Columns(current_watermark),
+        ..def("CURRENT_WATERMARK", &[Time], (1, 1), Of(moment), Lenient(|_, _| Ok(Value::Null)))
+    }),
     changing(def("NOW", &[], (0, 0), NotNull(|| T::TimestampLtz(3)), Lenient(|_, c| Ok(now(c))))),
     changing(def("LOCALTIMESTAMP", &[], (0, 0), NotNull(|| T::Timestamp(3)), Lenient(|_, c| Ok(local_now(c))))),
     changing(def(
@@ -62,6 +70,22 @@ const fn changing(d: Definition) -> Definition {
 fn now(c: &Call<'_>) -> Value<'static> {
     let millis = c.clock.now();
     Value::Timestamp(millis.div_euclid(1000), millis.rem_euclid(1000) as u32 * 1_000_000)
+}
+
+/// The type of a moment, as its column has it.
+fn moment(a: &[Expr]) -> Result<SqlType, String> {
+    match a[0].ty().kind {
+        kind @ (T::Timestamp(_) | T::TimestampLtz(_)) => Ok(SqlType::from(kind)),
+        other => Err(format!("it takes the column with the rows' times, and {other} is none")),
+    }
+}
+
+/// How far event time has come where it is asked; NULL before the first watermark.
+fn current_watermark(_: &[ArrayRef], rows: usize, call: &Call<'_>, context: &mut EvalContext) -> CoreResult<ArrayRef> {
+    let value = context.watermark.map_or(Value::Null, |millis| {
+        Value::Timestamp(millis.div_euclid(1000), (millis.rem_euclid(1000) * 1_000_000) as u32)
+    });
+    Ok(weir_core::builder::column(&call.ty.arrow(), std::iter::repeat_n(value, rows)))
 }
 
 fn local_now(c: &Call<'_>) -> Value<'static> {

@@ -16,7 +16,7 @@ use weir_expr::aggregate::AggregateCall;
 const PARTS: u8 = 0xFE;
 
 /// Groups by their places.
-pub(super) struct Groups {
+pub(crate) struct Groups {
     /// How many rows each has.
     pub rows: Slab<i64>,
     /// What each keeps, an aggregate at a time.
@@ -41,6 +41,14 @@ impl Groups {
         let heaps = (0..aggregates.len()).filter(|a| aggregates[*a].heap().is_some()).collect();
         let has_parts = aggregates.iter_mut().map(|a| a.parts().is_some()).collect();
         Ok(Groups { rows: Slab::default(), aggregates, width, heaps, has_parts })
+    }
+
+    /// The number of rows in what [`Groups::encode`] gives.
+    ///
+    /// # Errors
+    /// When it is cut short.
+    pub fn rows_in(mut encoded: &[u8]) -> Result<i64> {
+        stored::long(&mut encoded)
     }
 
     fn any_parts(&self) -> bool {

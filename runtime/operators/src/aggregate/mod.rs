@@ -10,13 +10,15 @@ mod groups;
 #[cfg(test)]
 mod merging;
 mod out;
+mod windows;
 
 use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, UInt32Array};
 use arrow::datatypes::DataType;
 use assign::Signs;
 pub(crate) use assign::{assign, by_group};
-use functions::Rows;
-use groups::Groups;
+pub(crate) use functions::Rows;
+pub(crate) use groups::Groups;
+pub(crate) use out::read_results;
 use out::{Key, RowsOut};
 use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
@@ -25,6 +27,7 @@ use weir_core::keyed::{KeyedState, Places, Touched};
 use weir_core::state::{Changes, Epoch, Pair};
 use weir_core::{Batch, Error, Field, Result, Schema, SqlType};
 use weir_expr::aggregate::AggregateCall;
+pub use windows::WindowAggregateFactory;
 
 /// How an aggregation takes part in a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

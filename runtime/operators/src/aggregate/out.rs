@@ -9,6 +9,7 @@ use std::sync::Arc;
 use weir_core::graph::Collector;
 use weir_core::key::decode_row;
 use weir_core::{Batch, ColumnBuilder, Result, RowKind, Value};
+use weir_expr::aggregate::AggregateCall;
 use weir_expr::functions::size;
 
 /// Where the keys of rows that go out come from.
@@ -79,7 +80,7 @@ impl RowsOut {
         let has_result = there && groups.rows[at] > 0;
         self.was_there.push(has_result);
         if has_result {
-            read(&self.plan, groups, at, &mut self.old)
+            read_results(&self.plan.calls, groups, at, &mut self.old)
         } else {
             self.old.extend(self.plan.calls.iter().map(|_| Value::Null));
             Ok(())
@@ -94,7 +95,7 @@ impl RowsOut {
         self.new.clear();
         let is_there = groups.rows[at] > 0;
         if is_there {
-            read(&self.plan, groups, at, &mut self.new)?;
+            read_results(&self.plan.calls, groups, at, &mut self.new)?;
         }
         let calls = self.plan.calls.len();
         let old = n * calls..(n + 1) * calls;
@@ -173,8 +174,16 @@ fn results(plan: &AggregateFactory) -> Vec<ColumnBuilder> {
 }
 
 /// Appends the results of a group.
-fn read(plan: &AggregateFactory, groups: &Groups, at: usize, values: &mut Vec<Value<'static>>) -> Result<()> {
-    for (aggregate, call) in groups.aggregates.iter().zip(&plan.calls) {
+///
+/// # Errors
+/// When one is larger than a value may be.
+pub(crate) fn read_results(
+    calls: &[AggregateCall],
+    groups: &Groups,
+    at: usize,
+    values: &mut Vec<Value<'static>>,
+) -> Result<()> {
+    for (aggregate, call) in groups.aggregates.iter().zip(calls) {
         let value = aggregate.result(at)?;
         size::fits(size::of(&value)).map_err(|why| refused(call, why))?;
         values.push(value);

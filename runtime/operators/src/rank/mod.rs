@@ -6,6 +6,7 @@
 
 mod output;
 mod top;
+mod windows;
 
 use crate::aggregate::{assign, by_group};
 use arrow::array::ArrayRef;
@@ -18,6 +19,7 @@ use weir_core::keyed::{KeyedState, MapState};
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Field, Result, RowKind, Schema, SqlType, Value};
+pub use windows::WindowRankFactory;
 
 /// Makes Top-Ns.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct RankFactory {
     pub number: bool,
     /// How much of a partition is kept.
     pub strategy: RankStrategy,
+    /// Whether, of rows that only come and are equal in the order, the last one is the first.
+    pub last_wins: bool,
     /// Whether rows go out only at the end.
     pub at_end: bool,
     /// The columns that come in.
@@ -59,13 +63,7 @@ impl OperatorFactory for RankFactory {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let plan = Arc::new(self.clone());
-        Ok(Box::new(Rank {
-            partitions: KeyedState::open(TopCodec, &context, self.ttl_millis)?,
-            subtask: context.subtask,
-            parallelism: context.parallelism,
-            plan,
-        }))
+        Rank::open(self, &context).map(|rank| Box::new(rank) as Box<dyn Operator>)
     }
 }
 
@@ -131,6 +129,15 @@ impl Operator for Rank {
 }
 
 impl Rank {
+    fn open(plan: &RankFactory, context: &SubtaskContext) -> Result<Rank> {
+        Ok(Rank {
+            partitions: KeyedState::open(TopCodec, context, plan.ttl_millis)?,
+            subtask: context.subtask,
+            parallelism: context.parallelism,
+            plan: Arc::new(plan.clone()),
+        })
+    }
+
     /// Takes rows of a batch into their partition, and gives out how its first rows have changed.
     fn change(
         &mut self,
@@ -203,7 +210,8 @@ impl Changing<'_> {
 
     /// Where a row belongs that comes now: behind those that it is equal to.
     fn place(&self, sort: &[u8]) -> usize {
-        self.top.rows.partition_point(|e| e.sort() <= sort)
+        let first = self.plan.last_wins;
+        self.top.rows.partition_point(|e| if first { e.sort() < sort } else { e.sort() <= sort })
     }
 
     fn append(&mut self, sort: &[u8], batch: &Batch, row: usize) {
@@ -301,7 +309,7 @@ impl Changing<'_> {
 }
 
 /// What a row is sorted by, as bytes that sort so.
-fn sort_key(order: &[SortKey], batch: &Batch, row: usize) -> Vec<u8> {
+pub(crate) fn sort_key(order: &[SortKey], batch: &Batch, row: usize) -> Vec<u8> {
     let mut out = vec![];
     for SortKey { column, descending, nulls_first } in order {
         let column = batch.data.column(*column);

@@ -1,14 +1,51 @@
 //! Aggregations: in one stage, or in two with an exchange between them.
 
 use super::graph::{Aggregation, Operator, Statement};
-use super::{Output, Planned, Planner, forward, partitioned};
-use crate::logical::Kept;
+use super::{Output, Planned, Planner, Scope, forward, named, partitioned};
+use crate::logical::{GroupWindow, Kept, Plan};
 use crate::traits::Derived;
 use std::sync::Arc;
 use weir_core::graph::Partitioning;
+use weir_core::{Error, Field, Result};
+use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
 impl Planner<'_> {
+    /// Plans an aggregation whose groups are of windows: their ends come first among the keys, then the starts, behind which a projection
+    /// puts the columns into their order.
+    pub(super) fn window_aggregate(
+        &mut self,
+        of: &Derived<'_>,
+        window: &GroupWindow,
+        scope: &mut Scope,
+    ) -> Result<Output> {
+        let Plan::Aggregate { keys, calls, schema, input, kept, .. } = of.plan else {
+            return Err(Error::internal("no aggregation"));
+        };
+        let (below, derived) = self.only_input(of, scope)?;
+        let others = (0..keys.len()).filter(|k| *k != window.start && *k != window.end);
+        let order: Vec<usize> = [window.end, window.start].into_iter().chain(others).collect();
+        let columns: Vec<usize> = order.iter().copied().chain(keys.len()..schema.len()).collect();
+        let grouped = schema.project(&columns);
+        let whole = Aggregation {
+            keys: order.iter().map(|k| keys[*k]).collect(),
+            calls: calls.clone(),
+            input: input.schema().clone(),
+            schema: grouped.clone(),
+            retracts: !derived.traits.changelog.is_insert_only(),
+            at_end: true,
+            ttl_millis: 0,
+            window: Some(window.local),
+        };
+        let output = self.aggregate(whole, of, derived, below, named(kept)?, &scope.statement);
+        let place = |c: usize| columns.iter().position(|k| *k == c).unwrap_or(c);
+        let column = |(at, f): (usize, &Field)| Expr::column(place(at), f.name.clone(), f.ty.clone());
+        let exprs = schema.fields.iter().enumerate().map(column).collect();
+        let ordered = Operator::Calc { condition: None, exprs, schema: schema.clone(), input: grouped };
+        self.graph.nodes[output.node].chain.push(ordered);
+        Ok(output)
+    }
+
     /// Plans an aggregation over `input`, whose rows come out `below`.
     pub(super) fn aggregate(
         &mut self,

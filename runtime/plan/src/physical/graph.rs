@@ -1,6 +1,7 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
-use crate::logical::Kept;
+use super::event_time::TimedRows;
+use crate::logical::{Kept, WindowTime};
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -8,8 +9,11 @@ use std::fmt;
 use std::sync::Arc;
 use weir_core::Schema;
 use weir_core::constraints::Constraints;
+use weir_core::frame::Frame;
 use weir_core::graph::{DEAD_LETTERS, Edge, Partitioning};
 use weir_core::rank::{RankStrategy, SortKey};
+use weir_core::watermarks::WatermarkStrategy;
+use weir_core::windows::Windows;
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
 
@@ -30,6 +34,9 @@ pub struct Aggregation {
     pub at_end: bool,
     /// After how many milliseconds without a row a key is forgotten; 0 = never.
     pub ttl_millis: u64,
+    /// Whether its first two keys are the end and the start of a window, whose groups have one result each; and, of these, whether
+    /// they are of the session's time zone.
+    pub window: Option<bool>,
 }
 
 /// An operator of the physical graph, with all that was decided about it.
@@ -37,7 +44,7 @@ pub struct Aggregation {
 #[expect(missing_docs, reason = "the fields are those of the relations, and are explained there")]
 pub enum Operator {
     /// Reads a table.
-    Source { table: Arc<Table>, columns: Vec<usize> },
+    Source { table: Arc<Table>, columns: Vec<usize>, times: Option<TimedRows> },
     /// Reads a table of dead letters from its beginning to where it ends now.
     DeadLetterSource { table: Arc<Table>, columns: Vec<usize> },
     /// Makes rows of a table of its dead letters: those of these tables, each with the statements that take letters from it. `uid` is
@@ -55,6 +62,19 @@ pub enum Operator {
     LocalAggregate(Aggregation),
     /// Puts the rows of local stages together.
     GlobalAggregate(Aggregation),
+    /// Every row once for each window that it is in.
+    Window { windows: Windows, time: WindowTime, schema: Schema },
+    /// The same of sessions, for each key. `input` is that of the rows that come in.
+    Session { gap: i64, time: WindowTime, partition: Vec<usize>, input: Schema, schema: Schema },
+    /// Every row with aggregates of those up to it. `input` is that of the rows that come in.
+    Over {
+        partition: Vec<usize>,
+        time: WindowTime,
+        frame: Frame,
+        calls: Vec<AggregateCall>,
+        input: Schema,
+        schema: Schema,
+    },
     /// Makes changes of upserts.
     Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
     /// Keeps all rows of a sink's key, of which the last one stands in the sink.
@@ -71,17 +91,24 @@ pub enum Operator {
         schema: Schema,
     },
     /// The rows of each partition from one rank to another, with their rank as the last column where `number`. `schema` is that of the
-    /// rows that come in.
+    /// rows that come in. With a `window`, whose end and start come first in the partition, rows go out when it is complete; it says
+    /// whether it is of the session's time zone.
     Rank {
         partition: Vec<usize>,
         order: Vec<SortKey>,
         ranks: (u64, u64),
         number: bool,
         strategy: RankStrategy,
+        last_wins: bool,
+        window: Option<bool>,
         at_end: bool,
         schema: Schema,
         ttl_millis: u64,
     },
+    /// The first row of each partition in time, once.
+    FirstRow { partition: Vec<usize>, time: WindowTime, number: bool, schema: Schema, ttl_millis: u64 },
+    /// The rows in an order.
+    Sort { order: Vec<SortKey>, time: Option<usize>, schema: Schema },
     /// All rows of all inputs.
     Union { schema: Schema },
     /// Writes a table: by these of the written columns, where there is a key. `dead_letters` takes the rows that its system refuses.
@@ -101,6 +128,11 @@ impl Operator {
             Operator::Aggregate(_) => "Aggregate",
             Operator::LocalAggregate(_) => "LocalAggregate",
             Operator::GlobalAggregate(_) => "GlobalAggregate",
+            Operator::Window { .. } => "Window",
+            Operator::Session { .. } => "Session",
+            Operator::Over { .. } => "Over",
+            Operator::FirstRow { .. } => "FirstRow",
+            Operator::Sort { .. } => "Sort",
             Operator::Normalize { .. } => "Normalize",
             Operator::Materialize { .. } => "Materialize",
             Operator::Enforce { .. } => "Enforce",
@@ -116,13 +148,18 @@ impl Operator {
         match self {
             Operator::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
             Operator::Values { rows, .. } => rows.iter().flatten().collect(),
-            Operator::Source { .. }
-            | Operator::DeadLetterSource { .. }
+            Operator::Source { times, .. } => times.iter().flat_map(|t| t.exprs.iter().chain(&t.timed)).collect(),
+            Operator::DeadLetterSource { .. }
             | Operator::Replay { .. }
             | Operator::Expand { .. }
             | Operator::Aggregate(_)
             | Operator::LocalAggregate(_)
             | Operator::GlobalAggregate(_)
+            | Operator::Window { .. }
+            | Operator::Session { .. }
+            | Operator::Over { .. }
+            | Operator::FirstRow { .. }
+            | Operator::Sort { .. }
             | Operator::Normalize { .. }
             | Operator::Materialize { .. }
             | Operator::Enforce { .. }
@@ -141,6 +178,11 @@ impl Operator {
             | Operator::Aggregate(_)
             | Operator::LocalAggregate(_)
             | Operator::GlobalAggregate(_)
+            | Operator::Window { .. }
+            | Operator::Session { .. }
+            | Operator::Over { .. }
+            | Operator::FirstRow { .. }
+            | Operator::Sort { .. }
             | Operator::Normalize { .. }
             | Operator::Materialize { .. }
             | Operator::Enforce { .. }
@@ -184,6 +226,16 @@ pub struct Node {
     pub changelog: ChangelogMode,
     /// Where its rows come from.
     pub inputs: Vec<Edge>,
+}
+
+impl Node {
+    /// How it makes watermarks, if it is a source whose rows have event time.
+    pub fn watermarks(&self) -> Option<&WatermarkStrategy> {
+        self.chain.iter().find_map(|o| match o {
+            Operator::Source { times, .. } => times.as_ref().map(|t| &t.strategy),
+            _ => None,
+        })
+    }
 }
 
 /// A job's nodes, in an order in which every edge points forward.

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_core::Schema;
 use weir_core::graph::MAIN;
 use weir_core::rank::{RankStrategy, SortKey};
+use weir_expr::aggregate::AggregateCall;
 
 /// Items with their values, as JSON.
 fn layout(items: &[(&str, String)]) -> String {
@@ -27,17 +28,22 @@ fn all_types(of: &Schema) -> String {
     types(&(0..of.len()).collect::<Vec<_>>(), of)
 }
 
-fn of_aggregate(a: &Aggregation) -> String {
-    let calls = a.calls.iter().map(|c| {
+fn of_calls(calls: &[AggregateCall], input: &Schema) -> String {
+    let calls = calls.iter().map(|c| {
         let distinct = if c.distinct { "DISTINCT " } else { "" };
-        let args = if c.args.is_empty() { "*".to_string() } else { types(&c.args, &a.input) };
+        let args = if c.args.is_empty() { "*".to_string() } else { types(&c.args, input) };
         format!("{}({distinct}{args})", c.function.name())
     });
-    let calls = calls.collect::<Vec<_>>().join(", ");
+    calls.collect::<Vec<_>>().join(", ")
+}
+
+fn of_aggregate(a: &Aggregation) -> String {
+    let calls = of_calls(&a.calls, &a.input);
     let rows = if a.retracts { "come and go" } else { "only come" };
     let results = if a.at_end { "at the end" } else { "as they change" };
+    let kind = if a.window.is_some() { "window aggregate" } else { "aggregate" };
     layout(&[
-        ("kind", "aggregate".to_string()),
+        ("kind", kind.to_string()),
         ("keys", types(&a.keys, &a.input)),
         ("aggregates", calls),
         ("rows", rows.to_string()),
@@ -50,27 +56,32 @@ fn of_rows(kind: &str, keys: &[usize], schema: &Schema) -> String {
     layout(&[("kind", kind.to_string()), ("keys", types(keys, schema)), ("columns", all_types(schema))])
 }
 
+fn of_order(order: &[SortKey], schema: &Schema) -> String {
+    let order = order.iter().map(|k| {
+        let direction = if k.descending { "descending" } else { "ascending" };
+        let nulls = if k.nulls_first { "first" } else { "last" };
+        format!("{} {direction}, NULLs {nulls}", schema.fields[k.column].ty.kind)
+    });
+    order.collect::<Vec<_>>().join("; ")
+}
+
 fn of_rank(
+    kind: &str,
     partition: &[usize],
     order: &[SortKey],
     (first, last): (u64, u64),
     strategy: &RankStrategy,
     schema: &Schema,
 ) -> String {
-    let order = order.iter().map(|k| {
-        let direction = if k.descending { "descending" } else { "ascending" };
-        let nulls = if k.nulls_first { "first" } else { "last" };
-        format!("{} {direction}, NULLs {nulls}", schema.fields[k.column].ty.kind)
-    });
     // With all rows kept, any of them may come first.
     let kept = match strategy {
         RankStrategy::Append | RankStrategy::Update(_) => format!("{first} to {last}"),
         RankStrategy::Retract => format!("all, those to {last} apart"),
     };
     layout(&[
-        ("kind", "rank".to_string()),
+        ("kind", kind.to_string()),
         ("partition", types(partition, schema)),
-        ("order", order.collect::<Vec<_>>().join("; ")),
+        ("order", of_order(order, schema)),
         ("rows", kept),
         ("columns", all_types(schema)),
     ])
@@ -93,10 +104,30 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
     match operator {
         Operator::Aggregate(a) | Operator::GlobalAggregate(a) => Some(of_aggregate(a)),
         Operator::Normalize { keys, schema, .. } => Some(of_rows("normalize", keys, schema)),
+        Operator::Session { gap, partition, input, .. } => Some(layout(&[
+            ("kind", "session".to_string()),
+            ("gap", format!("{gap} ms")),
+            ("partition", types(partition, input)),
+            ("columns", all_types(input)),
+        ])),
+        Operator::Over { partition, frame, calls, input, .. } => Some(layout(&[
+            ("kind", "over".to_string()),
+            ("partition", types(partition, input)),
+            ("frame", frame.to_string()),
+            ("aggregates", of_calls(calls, input)),
+            ("columns", all_types(input)),
+        ])),
         Operator::Materialize { keys, schema, .. } => Some(of_rows("materialize", keys, schema)),
-        Operator::Rank { partition, order, ranks, strategy, schema, .. } => {
-            Some(of_rank(partition, order, *ranks, strategy, schema))
+        Operator::Rank { partition, order, ranks, strategy, schema, window, .. } => {
+            let kind = if window.is_some() { "window rank" } else { "rank" };
+            Some(of_rank(kind, partition, order, *ranks, strategy, schema))
         }
+        Operator::FirstRow { partition, schema, .. } => Some(of_rows("first row", partition, schema)),
+        Operator::Sort { order, schema, .. } => Some(layout(&[
+            ("kind", "sort".to_string()),
+            ("order", of_order(order, schema)),
+            ("columns", all_types(schema)),
+        ])),
         Operator::Source { table, .. } => has_uid.then(|| of_table("source", table, &table.physical)),
         Operator::Sink { table, .. } => {
             has_uid.then(|| of_table("sink", table, &table.physical.project(&table.written)))
@@ -107,6 +138,7 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
         | Operator::Calc { .. }
         | Operator::Expand { .. }
         | Operator::LocalAggregate(_)
+        | Operator::Window { .. }
         | Operator::Enforce { .. }
         | Operator::Lookup { .. }
         | Operator::Union { .. } => None,

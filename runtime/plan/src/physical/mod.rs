@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod dead_letters;
+mod event_time;
 mod graph;
 mod layouts;
 mod ranks;
@@ -9,6 +10,7 @@ mod settings;
 mod sinks;
 
 pub use dead_letters::REPLAY;
+pub use event_time::TimedRows;
 pub use graph::{Aggregation, Graph, Node, Operator, Statement};
 
 use crate::logical::{Insert, Kept, Plan};
@@ -23,7 +25,9 @@ use std::sync::Arc;
 use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, MAIN, Partitioning};
 use weir_core::option_spec::Role;
+use weir_core::windows::Windows;
 use weir_core::{Error, Result, Schema};
+use weir_expr::Expr;
 
 /// What is planned.
 pub struct Job<'a> {
@@ -214,7 +218,29 @@ impl Planner<'_> {
                 let name = "changelog-normalize".to_string();
                 Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
             }
-            Plan::Aggregate { keys, calls, schema, input, kept } => {
+            Plan::Window { windows, time, partition, schema, input, kept } => {
+                let Windows::Session { gap } = windows else {
+                    let operator = Operator::Window { windows: *windows, time: *time, schema: schema.clone() };
+                    return self.forwarded(of, scope, "window", "window", operator);
+                };
+                let (below, _) = self.only_input(of, scope)?;
+                let operator = Operator::Session {
+                    gap: *gap,
+                    time: *time,
+                    partition: partition.clone(),
+                    input: input.schema().clone(),
+                    schema: schema.clone(),
+                };
+                let (parallelism, partitioning) = match partition.as_slice() {
+                    [] => (1, Partitioning::Single),
+                    columns => (self.settings.parallelism, Partitioning::Hash(columns.to_vec())),
+                };
+                let (inputs, name) = (vec![partitioned(below.node, partitioning)], "session".to_string());
+                let (kept, changelog) = (named(kept)?, of.traits.changelog);
+                Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+            }
+            Plan::Aggregate { window: Some(window), .. } => self.window_aggregate(of, window, scope),
+            Plan::Aggregate { keys, calls, schema, input, window: None, kept } => {
                 let kept = named(kept)?;
                 let (below, derived) = self.only_input(of, scope)?;
                 let whole = Aggregation {
@@ -225,6 +251,7 @@ impl Planner<'_> {
                     retracts: !derived.traits.changelog.is_insert_only(),
                     at_end: self.job.mode == Mode::Batch && (!calls.is_empty() || keys.is_empty()),
                     ttl_millis: self.settings.ttl_millis,
+                    window: None,
                 };
                 Ok(self.aggregate(whole, of, derived, below, kept, &scope.statement))
             }
@@ -232,6 +259,42 @@ impl Planner<'_> {
                 let (number, input) = (*number, input.schema());
                 let top = TopN { partition, order, ranks, number, input, kept: named(kept)? };
                 self.top_n(of, &top, scope)
+            }
+            Plan::Over { partition, time, frame, calls, input, schema, kept } => {
+                let (below, derived) = self.only_input(of, scope)?;
+                if !derived.traits.changelog.is_insert_only() {
+                    let e = Error::script("OVER takes rows that are only added, and what it reads also changes rows");
+                    return Err(e.hint(
+                        "number the rows with ROW_NUMBER and a bound, which may change, or aggregate by GROUP BY",
+                    ));
+                }
+                let operator = Operator::Over {
+                    partition: partition.clone(),
+                    time: *time,
+                    frame: *frame,
+                    calls: calls.clone(),
+                    input: input.schema().clone(),
+                    schema: schema.clone(),
+                };
+                let (parallelism, partitioning) = match partition.as_slice() {
+                    [] => (1, Partitioning::Single),
+                    columns => (self.settings.parallelism, Partitioning::Hash(columns.to_vec())),
+                };
+                let (inputs, name) = (vec![partitioned(below.node, partitioning)], "over".to_string());
+                let (kept, changelog) = (named(kept)?, of.traits.changelog);
+                Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+            }
+            Plan::Sort { order, time, schema, input: _, kept } => {
+                let (below, derived) = self.only_input(of, scope)?;
+                if !derived.traits.changelog.is_insert_only() {
+                    let e =
+                        Error::script("ORDER BY takes rows that are only added, and what it reads also changes rows");
+                    return Err(e.hint("with LIMIT it takes rows that change"));
+                }
+                let operator = Operator::Sort { order: order.clone(), time: *time, schema: schema.clone() };
+                let (kept, changelog, name) = (named(kept)?, of.traits.changelog, "sort".to_string());
+                let inputs = vec![partitioned(below.node, Partitioning::Single)];
+                Ok(self.add(&scope.statement, Planned { name, kept, parallelism: 1, operator, changelog, inputs }))
             }
             Plan::Union { schema, inputs: _ } => self.union(of, schema, scope),
             Plan::Shared(shared) => {
@@ -268,12 +331,21 @@ impl Planner<'_> {
         let parallelism = own_parallelism(table, &SCAN_PARALLELISM)?.unwrap_or(self.settings.parallelism);
         let (changelog, columns) = (of.traits.changelog, columns.to_vec());
         if self.job.replay {
+            if table.event_time.is_some() {
+                let e = Error::script(format!("table '{}' has a WATERMARK", short(&table.name))).at(table.place);
+                return Err(e.hint("its dead letters would be late now; read them with a script of their own"));
+            }
             return self.replayed(table, columns, kept.uid, parallelism, changelog, scope);
         }
-        let operator = Operator::Source { table: table.clone(), columns };
+        let times = self.timed_rows(table, &columns)?;
+        let computed: Vec<Expr> = times.iter().flat_map(|t| t.exprs.iter().chain(&t.timed)).cloned().collect();
+        let operator = Operator::Source { table: table.clone(), columns, times };
         let name = format!("source {}", short(&table.name));
         let planned = Planned { name, kept, parallelism, operator, changelog, inputs: vec![] };
         let output = self.add(&scope.statement, planned);
+        for t in dead_letter_tables(computed.iter()) {
+            self.dead_letters_of.entry(t).or_default().push(output.node);
+        }
         if let Some(t) = &table.on_error.dead_letters {
             self.dead_letters_of.entry(t.clone()).or_default().push(output.node);
         }

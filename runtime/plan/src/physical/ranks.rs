@@ -2,12 +2,15 @@
 
 use super::graph::Operator;
 use super::{Output, Planned, Planner, Scope, partitioned};
-use crate::logical::{Kept, Ranks};
+use crate::logical::{Kept, Ranks, WindowTime};
 use crate::settings::Mode;
+use crate::times::{TimeAttribute, first_in_time, numbers_in_time, partition_window};
 use crate::traits::{Derived, Monotonicity, Traits};
+use weir_core::frame::Frame;
 use weir_core::graph::Partitioning;
 use weir_core::rank::{RankStrategy, SortKey};
-use weir_core::{Error, Result, Schema};
+use weir_core::{Error, Result, Schema, SqlType};
+use weir_expr::aggregate::{Aggregate, AggregateCall};
 
 /// A Top-N, as relations have it.
 pub(super) struct TopN<'a> {
@@ -22,6 +25,21 @@ pub(super) struct TopN<'a> {
 impl Planner<'_> {
     /// Plans a Top-N.
     pub(super) fn top_n(&mut self, of: &Derived<'_>, top: &TopN<'_>, scope: &mut Scope) -> Result<Output> {
+        let (below, input) = self.only_input(of, scope)?;
+        let insert_only = input.traits.changelog.is_insert_only();
+        if let Some((column, domain)) = numbers_in_time(of.plan, &input.traits.times).filter(|_| insert_only) {
+            let ty = SqlType::BIGINT.not_null();
+            let function = Aggregate::CountStar;
+            let operator = Operator::Over {
+                partition: top.partition.to_vec(),
+                time: WindowTime { column, domain, local: false },
+                frame: Frame::AllRows,
+                calls: vec![AggregateCall { function, args: vec![], distinct: false, filter: None, ty }],
+                input: top.input.clone(),
+                schema: of.plan.schema().clone(),
+            };
+            return Ok(self.ranked("over", of, top, top.partition, below, operator, scope));
+        }
         let Some(last) = top.ranks.last else {
             let e = Error::script(
                 "ROW_NUMBER without an upper bound is not yet supported: every row may change the numbers of all behind it",
@@ -30,26 +48,66 @@ impl Planner<'_> {
                 .at(top.ranks.place)
                 .hint("keep the first: SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10"));
         };
-        let (below, input) = self.only_input(of, scope)?;
+        if let Some((column, domain)) = first_in_time(of.plan, &input.traits.times).filter(|_| insert_only) {
+            let operator = Operator::FirstRow {
+                partition: top.partition.to_vec(),
+                time: WindowTime { column, domain, local: false },
+                number: top.number,
+                schema: top.input.clone(),
+                ttl_millis: self.settings.ttl_millis,
+            };
+            return Ok(self.ranked("first-row", of, top, top.partition, below, operator, scope));
+        }
+        let window = partition_window(top.partition, &input.traits.times).filter(|_| insert_only);
+        let partition: Vec<usize> = match window {
+            None => top.partition.to_vec(),
+            Some((end, start, _)) => {
+                let others = (0..top.partition.len()).filter(|k| *k != end && *k != start);
+                [end, start].into_iter().chain(others).map(|k| top.partition[k]).collect()
+            }
+        };
         let operator = Operator::Rank {
-            partition: top.partition.to_vec(),
+            partition: partition.clone(),
+            window: window.map(|(_, _, local)| local),
             order: top.order.to_vec(),
             ranks: (top.ranks.first, last),
             number: top.number,
             strategy: strategy(&input.traits, top),
-            at_end: self.job.mode == Mode::Batch,
+            last_wins: keeps_last(&input.traits, top),
+            at_end: self.job.mode == Mode::Batch || window.is_some(),
             schema: top.input.clone(),
-            ttl_millis: self.settings.ttl_millis,
+            ttl_millis: if window.is_some() { 0 } else { self.settings.ttl_millis },
         };
-        let (parallelism, partitioning) = match top.partition {
+        Ok(self.ranked("rank", of, top, &partition, below, operator, scope))
+    }
+
+    /// Adds the operator of a Top-N.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one node")]
+    fn ranked(
+        &mut self,
+        name: &str,
+        of: &Derived<'_>,
+        top: &TopN<'_>,
+        partition: &[usize],
+        below: Output,
+        operator: Operator,
+        scope: &Scope,
+    ) -> Output {
+        let (parallelism, partitioning) = match partition {
             [] => (1, Partitioning::Single),
             columns => (self.settings.parallelism, Partitioning::Hash(columns.to_vec())),
         };
         let inputs = vec![partitioned(below.node, partitioning)];
-        let (name, changelog) = ("rank".to_string(), of.traits.changelog);
-        Ok(self
-            .add(&scope.statement, Planned { name, kept: top.kept.clone(), parallelism, operator, changelog, inputs }))
+        let (name, changelog, kept) = (name.to_string(), of.traits.changelog, top.kept.clone());
+        self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs })
     }
+}
+
+/// Whether it is the last row of each partition in time: as in Flink's deduplication, of rows of one time that which comes last.
+fn keeps_last(input: &Traits, top: &TopN<'_>) -> bool {
+    let [SortKey { column, descending: true, .. }] = top.order else { return false };
+    let has_time = input.times.get(*column).copied().flatten().and_then(TimeAttribute::domain).is_some();
+    has_time && input.changelog.is_insert_only() && (top.ranks.first, top.ranks.last) == (1, Some(1))
 }
 
 fn strategy(input: &Traits, top: &TopN<'_>) -> RankStrategy {

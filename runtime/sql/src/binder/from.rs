@@ -6,7 +6,9 @@ use crate::lookup;
 use crate::names::{Binder, Scope};
 use crate::places::place;
 use crate::words::check_name;
-use sqlparser::ast::{Ident, Join, ObjectName, Select, Spanned, TableFactor, TableWithJoins};
+use sqlparser::ast::{
+    Expr as Ast, FunctionArguments, Ident, Join, ObjectName, Select, Spanned, TableFactor, TableWithJoins,
+};
 use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
 use weir_plan::Table;
@@ -102,12 +104,13 @@ impl Binder<'_> {
     /// The rows that a table's connector reads; of upserts, the changes that they are.
     fn rows(&mut self, table: &Arc<Table>) -> Result<Plan> {
         self.spend(table.columns.len(), 1)?;
-        let columns = (0..table.physical.len()).collect();
-        let scan = Plan::Scan { table: table.clone(), columns, schema: table.physical.clone(), kept: Kept::default() };
+        let schema = table.scanned();
+        let columns = (0..schema.len()).collect();
+        let scan = Plan::Scan { table: table.clone(), columns, schema: schema.clone(), kept: Kept::default() };
         if !table.is_upsert() {
             return Ok(scan);
         }
-        let (keys, schema) = (table.primary_key.clone(), table.physical.clone());
+        let keys = table.primary_key.clone();
         Ok(Plan::Normalize { input: Box::new(scan), keys, schema, kept: Kept::default() })
     }
 
@@ -117,12 +120,13 @@ impl Binder<'_> {
             return Ok(rows);
         }
         self.spend(table.columns.len(), 0)?;
-        let scope = Scope { columns: table.physical.fields.iter().map(|f| (None, f.clone())).collect() };
+        let scope = Scope { columns: table.scanned().fields.into_iter().map(|f| (None, f)).collect() };
+        let row_time = table.event_time.as_ref().and_then(|t| t.computed.as_ref());
         let mut out = vec![];
         for (f, computed) in &table.columns {
             let expr = match computed {
-                Some(expr) => expr.clone(),
-                None => scope.resolve(&[Ident::new(f.name.clone())])?,
+                Some(expr) if row_time.is_none_or(|(time, _)| time.name != f.name) => expr.clone(),
+                _ => scope.resolve(&[Ident::new(f.name.clone())])?,
             };
             out.push((f.name.clone(), expr));
         }
@@ -158,8 +162,17 @@ impl Binder<'_> {
                 return Err(not_yet("FOR SYSTEM_TIME AS OF").at(place(one.span().start)));
             }
             TableFactor::NestedJoin { .. } => return Err(not_yet("a join in parentheses").at(place(one.span().start))),
+            TableFactor::Table { name, alias, args: Some(args), version: None, .. } => {
+                (self.table_function(name, &args.args)?, None, alias)
+            }
+            TableFactor::TableFunction { expr: Ast::Function(f), alias } => {
+                let FunctionArguments::List(list) = &f.args else {
+                    return Err(not_yet("a query as the argument of a table function").at(place(one.span().start)));
+                };
+                (self.table_function(&f.name, &list.args)?, None, alias)
+            }
             _ => {
-                return Err(not_yet("a table function, a window or UNNEST").at(place(one.span().start)));
+                return Err(not_yet("a table function or UNNEST").at(place(one.span().start)));
             }
         };
         let (plan, name) = match alias {

@@ -1,10 +1,12 @@
 //! GROUP BY: the key and its sets, and the plan that groups by them.
 
 use super::not_yet;
+use super::windows::{group_window, older};
 use crate::aggregates::{Collector, layout, over_groups, set_column};
 use crate::names::{Binder, Scope};
+use crate::older_window::OlderWindow;
+use crate::over::Item;
 use crate::places::place;
-use crate::row_numbers::Item;
 use sqlparser::ast::{Expr as Ast, GroupByExpr, GroupByWithModifier, Select, Spanned};
 use std::collections::BTreeSet;
 use weir_core::{Error, Field, Result, Schema, SqlType};
@@ -54,10 +56,12 @@ impl Binder<'_> {
             // Without a key there is one group, which may be empty.
             fields.push(Field::new(format!("{}${i}", c.function.name()), c.ty.clone()));
         }
+        let window = group_window(&plan, &key_columns);
         plan = Plan::Aggregate {
             input: Box::new(plan),
             keys: key_columns,
             calls,
+            window,
             schema: Schema::new(fields),
             kept: Kept::default(),
         };
@@ -106,6 +110,11 @@ impl Binder<'_> {
                 Ast::Value(_) => {
                     // A constant groups nothing apart.
                     vec![vec![one(self, ast)?]]
+                }
+                e if older(e).is_some() => {
+                    let window = self.older_window.as_ref().map(OlderWindow::keys);
+                    let window = window.ok_or_else(|| Error::internal("a window that was not put under the query"))?;
+                    vec![window.into_iter().map(|e| among(&mut keys, e)).collect()]
                 }
                 e => vec![vec![one(self, e)?]],
             };

@@ -4,15 +4,19 @@ mod from;
 mod grouping;
 mod items;
 mod order;
+mod windows;
 
 use crate::aggregates::Collector;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
+use crate::over::{Item, Numbered};
 use crate::places::place;
-use crate::row_numbers::{Item, Numbered};
 use crate::words::check_name;
 use order::Sorted;
-use sqlparser::ast::{Distinct, Expr as Ast, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Spanned, Values};
+use sqlparser::ast::{
+    Distinct, Expr as Ast, Function, GroupByExpr, Ident, NamedWindowDefinition, NamedWindowExpr, ObjectName, Query,
+    Select, SetExpr, Spanned, Values, WindowSpec,
+};
 use std::collections::BTreeMap;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
@@ -101,16 +105,14 @@ impl Binder<'_> {
 
     /// Binds a SELECT with columns for the keys of its ORDER BY.
     fn select_sorted(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
-        let more = s.qualify.is_some()
-            || !s.named_window.is_empty()
-            || s.into.is_some()
+        let more = s.into.is_some()
             || !s.lateral_views.is_empty()
             || !s.connect_by.is_empty()
             || s.value_table_mode.is_some()
             || s.exclude.is_some();
         if more {
             let at = place(s.select_token.0.span.start);
-            return Err(not_yet("QUALIFY, WINDOW, INTO, LATERAL VIEW, CONNECT BY or AS STRUCT in a SELECT").at(at));
+            return Err(not_yet("INTO, LATERAL VIEW, CONNECT BY or AS STRUCT in a SELECT").at(at));
         }
         let (input, scope) = self.from(s)?;
         let condition = match &s.selection {
@@ -120,24 +122,52 @@ impl Binder<'_> {
             }
             None => None,
         };
+        let outer_window = self.older_window.take();
+        let (input, condition, scope) = match windows_of(s).as_slice() {
+            [] => (input, condition, scope),
+            [call] => {
+                // Windows are of the rows that are left.
+                let columns = input.columns();
+                let input = if condition.is_some() { Plan::calc(input, condition, columns) } else { input };
+                let others: Vec<&Ast> = grouped_by(s).filter(|e| windows::older(e).is_none()).collect();
+                let plan = self.older_window(call, &others, input, &scope)?;
+                let mut scope = scope;
+                let more = plan.schema().fields[scope.columns.len()..].iter().map(|f| (None, f.clone()));
+                scope.columns.extend(more);
+                (plan, None, scope)
+            }
+            [_, second, ..] => {
+                return Err(Error::script("GROUP BY takes one window").at(place(second.span().start)));
+            }
+        };
         let (keys, sets) = self.group_by(s, &scope)?;
         let mut collector = Collector::default();
         if sets.len() > 1 {
             collector.sets = Some((keys.clone(), sets.clone()));
         }
         let mut items: Vec<Item> = vec![];
-        let outer = self.row_numbers.replace(vec![]);
+        let outer = self.over.replace(vec![]);
+        let outer_windows = std::mem::replace(&mut self.named_windows, named_windows(s)?);
         for item in &s.projection {
             self.item(item, &scope, &mut collector, &mut items)?;
         }
         let visible = items.len();
         let by = self.sort_items(by, &scope, &mut collector, &mut items)?;
-        if s.distinct.is_some() && items.len() > visible {
+        let qualified = match &s.qualify {
+            Some(q) => {
+                let e = self.qualify(q, &scope, &mut collector, &items[..visible])?;
+                items.push(("$qualify".to_string(), e, place(q.span().start)));
+                true
+            }
+            None => false,
+        };
+        if s.distinct.is_some() && items.len() > visible + usize::from(qualified) {
             let e = Error::script("ORDER BY takes columns of the SELECT where that is DISTINCT");
             return Err(e.at(items[visible].2));
         }
-        let row_numbers = std::mem::replace(&mut self.row_numbers, outer).unwrap_or_default();
-        let mut numbered = (!row_numbers.is_empty()).then(|| Numbered::new(std::mem::take(&mut items), row_numbers));
+        let over = std::mem::replace(&mut self.over, outer).unwrap_or_default();
+        self.named_windows = outer_windows;
+        let mut numbered = (!over.is_empty()).then(|| Numbered::new(std::mem::take(&mut items), over));
         if let Some(n) = &mut numbered {
             items = std::mem::take(&mut n.below);
         }
@@ -149,6 +179,7 @@ impl Binder<'_> {
             }
             None => None,
         };
+        self.older_window = outer_window;
         let grouped = !matches!(&s.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
         let plan = if grouped || having.is_some() || !collector.calls.is_empty() {
             self.grouped(input, condition, keys, sets, collector, items, having)?
@@ -156,9 +187,10 @@ impl Binder<'_> {
             Plan::calc(input, condition, items.into_iter().map(|(n, e, _)| (n, e)).collect())
         };
         let plan = match numbered {
-            Some(n) => n.over(plan),
+            Some(n) => n.over(plan)?,
             None => plan,
         };
+        let plan = if qualified { qualified_rows(plan) } else { plan };
         let plan = match &s.distinct {
             None | Some(Distinct::All) => plan,
             Some(Distinct::Distinct) => distinct(plan),
@@ -196,6 +228,49 @@ pub(crate) fn cast_columns(plan: Plan, schema: &Schema) -> Plan {
 /// Each row once.
 pub(crate) fn distinct(plan: Plan) -> Plan {
     let schema = plan.schema().clone();
-    let keys = (0..schema.len()).collect();
-    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], schema, kept: Kept::default() }
+    let keys: Vec<usize> = (0..schema.len()).collect();
+    let window = windows::group_window(&plan, &keys);
+    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], window, schema, kept: Kept::default() }
+}
+
+/// The rows for which the last column, the condition of QUALIFY, is true; without that column.
+fn qualified_rows(plan: Plan) -> Plan {
+    let mut columns = plan.columns();
+    let condition = columns.pop().map(|(_, e)| e);
+    Plan::calc(plan, condition, columns)
+}
+
+/// The windows that a SELECT gives names to.
+fn named_windows(s: &Select) -> Result<Vec<(String, WindowSpec)>> {
+    let mut named: Vec<(String, WindowSpec)> = vec![];
+    for NamedWindowDefinition(name, of) in &s.named_window {
+        let spec = match of {
+            NamedWindowExpr::WindowSpec(spec) => spec.clone(),
+            NamedWindowExpr::NamedWindow(other) => {
+                let known = named.iter().find(|(n, _)| *n == other.value).map(|(_, spec)| spec.clone());
+                known.ok_or_else(|| unknown_window(other))?
+            }
+        };
+        named.push((name.value.clone(), spec));
+    }
+    Ok(named)
+}
+
+/// The error for a name of a window that there is not.
+fn unknown_window(name: &Ident) -> Error {
+    Error::script(format!("there is no window '{}'", name.value)).at(place(name.span.start))
+}
+
+/// The expressions of GROUP BY outside of sets.
+fn grouped_by(s: &Select) -> impl Iterator<Item = &Ast> {
+    let list = match &s.group_by {
+        GroupByExpr::Expressions(list, _) => list.as_slice(),
+        GroupByExpr::All(_) => &[],
+    };
+    list.iter()
+}
+
+/// The windows of the older form by which a SELECT groups.
+fn windows_of(s: &Select) -> Vec<&Function> {
+    grouped_by(s).filter_map(windows::older).collect()
 }

@@ -1,20 +1,25 @@
 //! Functions over windows of rows, and ORDER BY with LIMIT.
 
-use super::not_yet;
-use crate::aggregates::Collector;
+use super::{not_yet, unknown_window};
+use crate::aggregates::{Collected, Collector};
 use crate::catalog::idents;
+use crate::expressions::{arguments, truth};
 use crate::names::{Binder, Scope};
+use crate::over::{Item, Key, OverCall, OverFunction, column_of, placeholder};
 use crate::places::{place, start};
-use crate::row_numbers::{Item, Key, RowNumber, column_of, placeholder};
 use sqlparser::ast::{
-    Expr as Ast, Function, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, SetExpr, Spanned,
-    Value as Constant, WindowType,
+    Expr as Ast, Function, Ident, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, SetExpr,
+    Spanned, Value as Constant, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 use weir_core::error::Place;
+use weir_core::frame::Frame;
+use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
-use weir_core::{Error, Field, Result, SqlType};
+use weir_core::{Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::Expr;
-use weir_plan::{Kept, Plan, Ranks};
+use weir_expr::aggregate::Aggregate;
+use weir_plan::settings::mode;
+use weir_plan::{Kept, Mode, Plan, Ranks, TimeAttribute, derive};
 
 /// Whether a key descends, and whether NULLs come first: they are less than all values, unless it is said.
 fn directions(options: &OrderByOptions) -> (bool, bool) {
@@ -34,35 +39,48 @@ impl Binder<'_> {
     pub(crate) fn over(&mut self, f: &Function, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let name = idents(&f.name).last().map(|i| i.value.to_ascii_uppercase()).unwrap_or_default();
         let at = place(f.span().start);
-        let spec = match &f.over {
-            Some(WindowType::WindowSpec(spec)) if spec.window_name.is_none() => spec,
-            _ => return Err(not_yet("a named window").at(at)),
+        let named = |name: &Ident| {
+            let known = self.named_windows.iter().find(|(n, _)| *n == name.value).map(|(_, spec)| spec.clone());
+            known.ok_or_else(|| unknown_window(name))
         };
-        if name != "ROW_NUMBER" {
+        let spec = match &f.over {
+            Some(WindowType::WindowSpec(spec)) => match &spec.window_name {
+                None => spec.clone(),
+                Some(name) => refined(named(name)?, spec, name)?,
+            },
+            Some(WindowType::NamedWindow(name)) => named(name)?,
+            None => return Err(Error::internal("a function over no window")),
+        };
+        let aggregate = match name.as_str() {
+            "LAG" => Some(Aggregate::Lag { offset: 1 }),
+            "RANK" => Some(Aggregate::Rank { dense: false }),
+            "DENSE_RANK" => Some(Aggregate::Rank { dense: true }),
+            _ => Aggregate::by_name(&name),
+        };
+        if name != "ROW_NUMBER" && aggregate.is_none() {
             let e = not_yet(&format!("{name} over a window of rows")).at(at);
-            return Err(match name.as_str() {
-                "RANK" | "DENSE_RANK" => e.hint("ROW_NUMBER gives each row a number of its own"),
-                _ => e,
-            });
+            return Err(e);
         }
-        if spec.window_frame.is_some() {
-            return Err(Error::script("ROW_NUMBER takes no frame").at(at));
+        if matches!(name.as_str(), "ROW_NUMBER" | "LAG" | "RANK" | "DENSE_RANK") && spec.window_frame.is_some() {
+            return Err(Error::script(format!("{name} takes no frame")).at(at));
         }
         if spec.order_by.is_empty() {
-            return Err(Error::script("ROW_NUMBER needs an order").at(at).hint("OVER (PARTITION BY … ORDER BY …)"));
+            let e = Error::script(format!("{name} needs an order")).at(at);
+            return Err(e.hint("OVER (PARTITION BY … ORDER BY …)"));
         }
-        if self.row_numbers.is_none() || agg.as_ref().is_some_and(|c| c.inside) {
-            let e = Error::script("a row number stands in the list of a SELECT");
+        if self.over.is_none() || agg.as_ref().is_some_and(|c| c.inside) {
+            let what = if aggregate.is_some() { "a function over a window of rows" } else { "a row number" };
+            let e = Error::script(format!("{what} stands in the list of a SELECT"));
             return Err(e.at(at).hint(
                 "a query around it can use it: SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10",
             ));
         }
         // No number of a number.
-        let collected = self.row_numbers.take();
-        let partition = spec.partition_by.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>();
-        let order = spec.order_by.iter().map(|o| self.sort_key(o, scope, agg)).collect::<Result<Vec<_>>>();
-        let all = self.row_numbers.insert(collected.unwrap_or_default());
-        let new = RowNumber { partition: partition?, order: order?, place: at };
+        let collected = self.over.take();
+        let new = self.over_call(f, aggregate, &spec, scope, agg);
+        let all = self.over.insert(collected.unwrap_or_default());
+        let new = new?;
+        let ty = new.ty();
         let number = match all.iter().position(|known| known.same(&new)) {
             Some(at) => at,
             None => {
@@ -70,7 +88,102 @@ impl Binder<'_> {
                 all.len() - 1
             }
         };
-        Ok(placeholder(number))
+        Ok(placeholder(number, ty))
+    }
+
+    /// Binds a function over a window of rows.
+    fn over_call(
+        &mut self,
+        f: &Function,
+        aggregate: Option<Aggregate>,
+        spec: &WindowSpec,
+        scope: &Scope,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<OverCall> {
+        let place = place(f.span().start);
+        let partition = spec.partition_by.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>()?;
+        let order = spec.order_by.iter().map(|o| self.sort_key(o, scope, agg)).collect::<Result<Vec<_>>>()?;
+        let function = match aggregate {
+            None => OverFunction::RowNumber,
+            Some(function @ Aggregate::Rank { .. }) => {
+                if !arguments(f).is_empty() {
+                    return Err(Error::script(format!("{} takes no arguments", function.name())).at(place));
+                }
+                let args: Vec<Expr> = order.iter().map(|(e, ..)| e.clone()).take(1).collect();
+                let ty = SqlType::BIGINT.not_null();
+                let call = Collected { function, args, distinct: false, filter: None, ty };
+                OverFunction::Aggregate(Box::new(call), Frame::AllTimes)
+            }
+            Some(mut function) => {
+                let frame = self.frame(spec.window_frame.as_ref(), place)?;
+                let name = function.name().to_string();
+                OverFunction::Aggregate(Box::new(self.collected(&name, &mut function, f, scope, agg)?), frame)
+            }
+        };
+        Ok(OverCall { function, partition, order, place })
+    }
+
+    /// The rows that a frame holds.
+    fn frame(&mut self, frame: Option<&WindowFrame>, at: Option<Place>) -> Result<Frame> {
+        let Some(frame) = frame else { return Ok(Frame::AllTimes) };
+        match &frame.end_bound {
+            None | Some(WindowFrameBound::CurrentRow) => {}
+            Some(_) => {
+                let e = Error::script("a frame of OVER ends with the current row").at(at);
+                return Err(e.hint("BETWEEN … PRECEDING AND CURRENT ROW: rows that are still to come are not known"));
+            }
+        }
+        let rows = match frame.units {
+            WindowFrameUnits::Rows => true,
+            WindowFrameUnits::Range => false,
+            WindowFrameUnits::Groups => return Err(not_yet("GROUPS in a frame").at(at)),
+        };
+        Ok(match (&frame.start_bound, rows) {
+            (WindowFrameBound::Preceding(None), true) => Frame::AllRows,
+            (WindowFrameBound::Preceding(None), false) => Frame::AllTimes,
+            (WindowFrameBound::CurrentRow, true) => Frame::Rows(0),
+            (WindowFrameBound::CurrentRow, false) => Frame::Times(0),
+            (WindowFrameBound::Preceding(Some(n)), true) => {
+                let rows = number(n).ok_or_else(|| {
+                    Error::script(format!("ROWS … PRECEDING takes a number of rows, not {n}")).at(place(start(n)))
+                })?;
+                Frame::Rows(rows)
+            }
+            (WindowFrameBound::Preceding(Some(n)), false) => match self.expr(n, &Scope::default(), &mut None)? {
+                Expr::Literal { value: Value::Int(millis), ty } if ty.kind == TypeKind::IntervalDay && millis >= 0 => {
+                    Frame::Times(millis)
+                }
+                _ => {
+                    let e = Error::script("RANGE … PRECEDING takes a constant interval").at(place(start(n)));
+                    return Err(e.hint("RANGE BETWEEN INTERVAL '10' MINUTE PRECEDING AND CURRENT ROW"));
+                }
+            },
+            (WindowFrameBound::Following(_), _) => {
+                return Err(Error::script("a frame of OVER begins with the current row or before it").at(at));
+            }
+        })
+    }
+
+    /// Binds the condition of QUALIFY, in which items have their names.
+    pub(super) fn qualify(
+        &mut self,
+        condition: &Ast,
+        scope: &Scope,
+        collector: &mut Collector,
+        items: &[Item],
+    ) -> Result<Expr> {
+        let columns: Vec<(String, Expr)> = items.iter().map(|(n, e, _)| (n.clone(), e.clone())).collect();
+        let bound = match self.expr(condition, scope, &mut Some(collector)) {
+            Ok(e) => e,
+            Err(wrong) => {
+                let over_items = self.expr(condition, &outputs(&columns), &mut None).map_err(|_| wrong)?;
+                over_items.rewrite(&mut |e| match e {
+                    Expr::Column { index, .. } if index < columns.len() => columns[index].1.clone(),
+                    e => e,
+                })
+            }
+        };
+        truth(bound, "QUALIFY").map_err(|e| e.at(place(start(condition))))
     }
 
     fn sort_key(&mut self, o: &OrderByExpr, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Key> {
@@ -85,15 +198,10 @@ impl Binder<'_> {
 
     /// The body of a query, with its ORDER BY and LIMIT.
     pub(super) fn ordered(&mut self, q: &Query) -> Result<Plan> {
-        let Some((skip, count)) = limit(q)? else {
-            return match &q.order_by {
-                None => self.set_expr(&q.body),
-                Some(order) => {
-                    let e = not_yet("ORDER BY without LIMIT").at(place(order.span().start));
-                    Err(e.hint("a stream has no end to sort at: add LIMIT, or sort what the job has written"))
-                }
-            };
-        };
+        let limit = limit(q)?;
+        if limit.is_none() && q.order_by.is_none() {
+            return self.set_expr(&q.body);
+        }
         let keys = match &q.order_by {
             None => &[][..],
             Some(OrderBy { kind: OrderByKind::Expressions(keys), interpolate: None }) => keys,
@@ -117,10 +225,11 @@ impl Binder<'_> {
             order.push(SortKey { column, descending, nulls_first });
         }
         let schema = plan.schema().clone();
-        let first = skip.saturating_add(1);
-        let plan = match count {
-            0 => Plan::Values { rows: vec![], schema, kept: Kept::default() },
-            _ => {
+        let plan = match limit {
+            None => self.whole_order(plan, order, q)?,
+            Some((_, 0)) => Plan::Values { rows: vec![], schema, kept: Kept::default() },
+            Some((skip, count)) => {
+                let first = skip.saturating_add(1);
                 let ranks = Ranks { first, last: Some(skip.saturating_add(count)), place: place(q.span().start) };
                 Plan::Rank {
                     input: Box::new(plan),
@@ -138,6 +247,29 @@ impl Binder<'_> {
             return Ok(plan);
         }
         Ok(Plan::calc(plan, None, columns.into_iter().take(visible).collect()))
+    }
+
+    /// ORDER BY without a limit: of a stream only in the order of time, in batch mode in any.
+    fn whole_order(&mut self, input: Plan, order: Vec<SortKey>, q: &Query) -> Result<Plan> {
+        let batch = mode(&self.catalog.settings)? == Mode::Batch;
+        let time = match order.first() {
+            _ if batch => None,
+            Some(SortKey { column, descending: false, .. }) => {
+                let derived = derive(&input, Mode::Streaming);
+                let of_column = derived.traits.times.get(*column).copied().flatten();
+                Some(*column).filter(|_| of_column.and_then(TimeAttribute::domain) == Some(TimeDomain::Event))
+            }
+            Some(_) | None => None,
+        };
+        if time.is_none() && !batch {
+            let at = q.order_by.as_ref().and_then(|o| place(o.span().start));
+            let e = Error::script("ORDER BY without LIMIT sorts a stream by event time only, ascending").at(at);
+            return Err(e.hint(
+                "a stream has no end to sort at: add LIMIT, run the script in batch mode, or sort what the job has written",
+            ));
+        }
+        let (schema, kept) = (input.schema().clone(), Kept::default());
+        Ok(Plan::Sort { input: Box::new(input), order, time, schema, kept })
     }
 
     /// A relation with columns for the keys of an ORDER BY behind its own, where they are none of these.
@@ -192,6 +324,20 @@ impl Binder<'_> {
         }
         Ok(places)
     }
+}
+
+/// A window with a name, and what a function adds to it.
+fn refined(named: WindowSpec, more: &WindowSpec, name: &Ident) -> Result<WindowSpec> {
+    let both = !more.partition_by.is_empty()
+        || !more.order_by.is_empty() && !named.order_by.is_empty()
+        || more.window_frame.is_some() && named.window_frame.is_some();
+    if both {
+        let e = Error::script(format!("the window '{}' has that itself", name.value)).at(place(name.span.start));
+        return Err(e.hint("a window with a name takes an order or a frame that it has not"));
+    }
+    let order_by = if more.order_by.is_empty() { named.order_by } else { more.order_by.clone() };
+    let window_frame = more.window_frame.clone().or(named.window_frame);
+    Ok(WindowSpec { order_by, window_frame, ..named })
 }
 
 /// A relation with the columns that it is sorted by, of which those behind the visible ones are only for that.

@@ -43,13 +43,15 @@ fn may_stand(name: &str, agg: &Option<&mut Collector>) -> Result<()> {
 }
 
 /// Notes a call, and gives the column that its result will be.
-fn collect(
-    function: Aggregate,
-    args: Vec<Expr>,
-    filter: Option<Expr>,
-    distinct: bool,
-    agg: &mut Option<&mut Collector>,
-) -> Result<Expr> {
+fn noted(call: Collected, agg: &mut Option<&mut Collector>) -> Result<Expr> {
+    match agg {
+        Some(c) => Ok(c.add(call)),
+        None => Err(Error::internal("an aggregate without a collector")),
+    }
+}
+
+/// A call with the type of its result.
+fn collect(function: Aggregate, args: Vec<Expr>, filter: Option<Expr>, distinct: bool) -> Result<Collected> {
     if args.iter().any(|b| b.ty().is_null()) {
         return Err(illegal_null());
     }
@@ -60,10 +62,7 @@ fn collect(
     }
     // Equal values change nothing for these.
     let distinct = distinct && !matches!(function, Aggregate::Min | Aggregate::Max | Aggregate::CountStar);
-    match agg {
-        Some(c) => Ok(c.add(Collected { function, args, distinct, filter, ty })),
-        None => Err(Error::internal("an aggregate without a collector")),
-    }
+    Ok(Collected { function, args, distinct, filter, ty })
 }
 
 impl Binder<'_> {
@@ -77,6 +76,21 @@ impl Binder<'_> {
         agg: &mut Option<&mut Collector>,
     ) -> Result<Expr> {
         may_stand(name, agg)?;
+        // No aggregate of an aggregate.
+        let mut inside = Collector { inside: true, ..Collector::default() };
+        let call = self.collected(name, function, f, scope, &mut Some(&mut inside))?;
+        noted(call, agg)
+    }
+
+    /// An aggregate with its arguments, in which `inside` collects.
+    pub(crate) fn collected(
+        &mut self,
+        name: &str,
+        function: &mut Aggregate,
+        f: &Function,
+        scope: &Scope,
+        inside: &mut Option<&mut Collector>,
+    ) -> Result<Collected> {
         let (duplicates, clauses) = match &f.args {
             FunctionArguments::List(l) => (l.duplicate_treatment, l.clauses.as_slice()),
             _ => (None, &[][..]),
@@ -85,14 +99,13 @@ impl Binder<'_> {
             return Err(Error::script(format!("ORDER BY inside {name} is not yet supported")));
         }
         let mut bound = vec![];
-        let mut inside = Collector { inside: true, ..Collector::default() };
         for a in arguments(f) {
             match a {
                 FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if *function == Aggregate::Count => {
                     *function = Aggregate::CountStar;
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => {
-                    bound.push(self.expr(e, scope, &mut Some(&mut inside))?);
+                    bound.push(self.expr(e, scope, inside)?);
                 }
                 other => return Err(no_argument(name, other)),
             }
@@ -100,7 +113,7 @@ impl Binder<'_> {
         let bound = self.settle(function, bound)?;
         let filter = self.filter(f.filter.as_deref(), scope)?;
         let distinct = duplicates == Some(DuplicateTreatment::Distinct);
-        collect(function.clone(), bound, filter, distinct, agg)
+        collect(function.clone(), bound, filter, distinct)
     }
 
     /// The same for JSON_OBJECTAGG and JSON_ARRAYAGG.
@@ -121,7 +134,7 @@ impl Binder<'_> {
         let mut inside = Collector { inside: true, ..Collector::default() };
         let bound = args.into_iter().map(|e| self.expr(e, scope, &mut Some(&mut inside))).collect::<Result<_>>()?;
         let filter = self.filter(filter, scope)?;
-        collect(function, bound, filter, false, agg)
+        noted(collect(function, bound, filter, false)?, agg)
     }
 
     /// The condition of a FILTER.
@@ -141,6 +154,20 @@ impl Binder<'_> {
             Aggregate::ListAgg { separator } if bound.len() == 2 => {
                 *separator = constant(&bound.remove(1))
                     .ok_or_else(|| Error::script("LISTAGG's separator is a constant text"))?;
+            }
+            Aggregate::Lag { offset } => {
+                if bound.len() > 1 {
+                    let n = bound.remove(1);
+                    *offset = match &n {
+                        Expr::Literal { value: Value::Int(n), .. } if *n >= 0 => n.unsigned_abs(),
+                        _ => return Err(Error::script(format!("LAG goes back by a constant number of rows, not {n}"))),
+                    };
+                }
+                if bound.len() == 2 {
+                    let ty = bound[0].ty();
+                    let default = bound.remove(1);
+                    bound.push(cast_to(default, &ty.nullable(true)));
+                }
             }
             Aggregate::Percentile { fractions, several } if (2..=3).contains(&bound.len()) => {
                 (*fractions, *several) = percentile(bound.remove(1))?;

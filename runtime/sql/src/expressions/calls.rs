@@ -56,13 +56,8 @@ impl Binder<'_> {
         if !matches!(f.parameters, FunctionArguments::None) || matches!(f.args, FunctionArguments::Subquery(_)) {
             return Err(Error::script(format!("{upper} does not take such arguments")));
         }
-        if ["TUMBLE", "HOP", "SESSION", "CUMULATE", "TUMBLE_START", "TUMBLE_END", "HOP_START", "HOP_END"]
-            .contains(&upper.as_str())
-        {
-            return Err(Error::script(format!(
-                "{upper} needs a time attribute, and windows over time are not yet supported"
-            ))
-            .hint("declare a watermark once windows are there; until then group by FLOOR(time TO MINUTE)"));
+        if !quoted && let Some(e) = self.of_older_window(&upper, f, scope, agg)? {
+            return Ok(e);
         }
         if let Some(mut function) = Aggregate::by_name(&upper)
             && !self.catalog.functions.contains_key(&name.to_ascii_lowercase())
@@ -250,7 +245,7 @@ fn alike(mut args: Vec<Expr>, from: usize, step: usize, in_common: fn(&[SqlType]
 }
 
 /// The arguments of a call.
-pub(super) fn arguments(f: &Function) -> &[FunctionArg] {
+pub(crate) fn arguments(f: &Function) -> &[FunctionArg] {
     match &f.args {
         FunctionArguments::List(l) => &l.args,
         _ => &[],

@@ -6,7 +6,7 @@ use crate::aggregates::Collector;
 use crate::forms::{ExistsElse, Form, JsonKind, OnNull, QueryElse, Side, ValueElse, Wrapper};
 use crate::names::{Binder, Scope};
 use sqlparser::ast::{Expr as Ast, FunctionArg, FunctionArgExpr, FunctionArguments};
-use weir_core::{Result, SqlType, TypeKind, Value};
+use weir_core::{Error, Result, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::functions::cast_to;
 
@@ -68,6 +68,10 @@ impl Binder<'_> {
             }
             Form::JsonAggregate { of, on_null, filter } => {
                 self.json_aggregate(of, *on_null, filter.as_ref(), scope, agg)
+            }
+            Form::Table { .. } => {
+                let e = Error::script("a table stands only among the arguments of a table function");
+                Err(e.hint("FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), INTERVAL '1' MINUTE))"))
             }
             Form::IsJson { text: of, kind } => {
                 let kind = match kind {

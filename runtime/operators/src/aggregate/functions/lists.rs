@@ -153,6 +153,8 @@ fn listed<'a>(list: impl DoubleEndedIterator<Item = &'a [u8]>, of: &Typed) -> Re
         | Aggregate::VarPop
         | Aggregate::VarSamp
         | Aggregate::Collect
-        | Aggregate::Percentile { .. } => Err(of.unfit()),
+        | Aggregate::Percentile { .. }
+        | Aggregate::Lag { .. }
+        | Aggregate::Rank { .. } => Err(of.unfit()),
     }
 }

@@ -6,11 +6,13 @@ mod chosen;
 mod count;
 mod counted;
 mod json;
+mod lag;
 mod lists;
 mod moments;
 mod multisets;
 mod numbers;
 mod ordered;
+mod ranks;
 pub(super) mod stored;
 mod sums;
 mod wide;
@@ -25,7 +27,7 @@ use weir_core::{Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
 /// Rows of a batch, as one aggregate sees them.
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     /// The columns that it reads.
     pub args: &'a [ArrayRef],
     /// The place of each row's group.
@@ -90,7 +92,7 @@ impl Rows<'_> {
 /// What all groups keep for one aggregate. A group is known by its place. Whatever a group has taken in can be put behind what another one
 /// has: straight from place to place, or by way of a stored form. So slices of a window are put together, groups get into the store and
 /// out of it, and partial results are combined. All of them are [`Column`]s.
-pub(super) trait Accumulators: Any + Send {
+pub(crate) trait Accumulators: Any + Send {
     /// Makes room for so many places at least; new ones are empty.
     fn grow(&mut self, places: usize);
 
@@ -142,13 +144,13 @@ pub(super) trait Accumulators: Any + Send {
 }
 
 /// Of accumulators whose groups differ in size.
-pub(super) trait Heap {
+pub(crate) trait Heap {
     /// Bytes that a group has in memory of its own, about.
     fn bytes(&self, at: usize) -> usize;
 }
 
 /// Of accumulators that keep parts of a group under keys of their own: values, each with a number.
-pub(super) trait Parts {
+pub(crate) trait Parts {
     /// Takes in a part as the store has it.
     fn load(&mut self, at: usize, value: &[u8], count: i64);
     /// The parts that changed since this was last asked, each once; 0 for one that is no longer there. All of them go when the group
@@ -334,6 +336,8 @@ pub(super) fn accumulators(call: &AggregateCall, input: &Schema, retracts: bool)
         Count | Sum | Avg | Min | Max | StddevPop | StddevSamp | VarPop | VarSamp | Collect | Percentile { .. } => {
             Column::boxed(multisets::Multisets::new(typed))
         }
+        Lag { .. } => Column::boxed(lag::Lag::new(typed)?),
+        Rank { .. } => Column::boxed(ranks::Ranks::new(&typed)?),
         FirstValue | LastValue | ListAgg { .. } | ArrayAgg | JsonObjectAgg { .. } | JsonArrayAgg { .. } => {
             if call.distinct || retracts {
                 Column::boxed(lists::Changing::new(typed))

@@ -87,6 +87,8 @@ pub(super) fn kind(of: &Typed) -> Result<(bool, bool)> {
         | Aggregate::Percentile { .. }
         | Aggregate::ArrayAgg
         | Aggregate::JsonObjectAgg { .. }
-        | Aggregate::JsonArrayAgg { .. } => Err(of.unfit()),
+        | Aggregate::JsonArrayAgg { .. }
+        | Aggregate::Lag { .. }
+        | Aggregate::Rank { .. } => Err(of.unfit()),
     }
 }

@@ -115,7 +115,9 @@ fn result(set: &Counted, of: &Typed) -> Result<Value<'static>> {
         | Aggregate::ListAgg { .. }
         | Aggregate::ArrayAgg
         | Aggregate::JsonObjectAgg { .. }
-        | Aggregate::JsonArrayAgg { .. } => Err(of.unfit()),
+        | Aggregate::JsonArrayAgg { .. }
+        | Aggregate::Lag { .. }
+        | Aggregate::Rank { .. } => Err(of.unfit()),
     }
 }
 

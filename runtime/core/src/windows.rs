@@ -1,0 +1,213 @@
+//! Windows over time: which ones a moment is in. Times are milliseconds since 1970, of the clock that the windows go by; a window is
+//! from its start, which is in it, to its end, which is not. The arithmetic is Flink's: windows are aligned to 1970 and an offset.
+
+use crate::{Error, Result};
+use std::fmt;
+
+/// Windows of one shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Windows {
+    /// One behind the other, of one size.
+    Tumble {
+        /// Their size.
+        size: i64,
+        /// Where they begin behind 1970.
+        offset: i64,
+    },
+    /// One each `slide`; where they are longer than that they overlap.
+    Hop {
+        /// Their size.
+        size: i64,
+        /// From the start of one to that of the next.
+        slide: i64,
+        /// Where they begin behind 1970.
+        offset: i64,
+    },
+    /// Of one start, each by a step longer than the one before, up to a size; then the next ones begin.
+    Cumulate {
+        /// The size of the longest.
+        size: i64,
+        /// By how much each is longer.
+        step: i64,
+        /// Where they begin behind 1970.
+        offset: i64,
+    },
+    /// Of rows of one key, as long as none comes later than this behind the one before.
+    Session {
+        /// What ends a session.
+        gap: i64,
+    },
+}
+
+/// A window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// Its first millisecond.
+    pub start: i64,
+    /// The first millisecond behind it.
+    pub end: i64,
+}
+
+/// The start of the window of a size that a moment is in.
+fn floor(time: i64, offset: i64, size: i64) -> i64 {
+    time - time.wrapping_sub(offset).rem_euclid(size)
+}
+
+impl Windows {
+    /// The same, if there can be such windows.
+    ///
+    /// # Errors
+    /// What is wrong with the sizes, in words for the user.
+    pub fn checked(self) -> Result<Windows> {
+        let positive = |name: &str, n: i64| match n > 0 {
+            true => Ok(()),
+            false => Err(Error::script(format!("{name} of {self} must be longer than nothing"))),
+        };
+        let within = |offset: i64, size: i64| match offset.checked_abs().is_some_and(|o| o < size) {
+            true => Ok(()),
+            false => Err(Error::script(format!("the offset of {self} must be shorter than {}", length(size)))),
+        };
+        match self {
+            Windows::Tumble { size, offset } => {
+                positive("the size", size)?;
+                within(offset, size)?;
+            }
+            Windows::Hop { size, slide, offset } => {
+                positive("the size", size)?;
+                positive("the slide", slide)?;
+                within(offset, size)?;
+            }
+            Windows::Cumulate { size, step, offset } => {
+                positive("the size", size)?;
+                positive("the step", step)?;
+                within(offset, size)?;
+                if size % step != 0 {
+                    let e = format!("the size of {self} must be a multiple of the step");
+                    return Err(Error::script(e));
+                }
+            }
+            Windows::Session { gap } => positive("the gap", gap)?,
+        }
+        Ok(self)
+    }
+
+    /// Calls `each` with the windows that a moment is in, those that end first before the others. A session of one row ends a gap
+    /// behind it.
+    pub fn each(self, time: i64, mut each: impl FnMut(Window)) {
+        match self {
+            Windows::Tumble { size, offset } => {
+                let start = floor(time, offset, size);
+                each(Window { start, end: start.saturating_add(size) });
+            }
+            Windows::Hop { size, slide, offset } => {
+                let last = floor(time, offset, slide);
+                // With a slide that is longer than the size, there are moments in no window.
+                let count = (time - last..size).step_by(slide.unsigned_abs() as usize).count() as i64;
+                for n in (0..count).rev() {
+                    let start = last.saturating_sub(n * slide);
+                    each(Window { start, end: start.saturating_add(size) });
+                }
+            }
+            Windows::Cumulate { size, step, offset } => {
+                let start = floor(time, offset, size);
+                let mut end = floor(time, offset, step).saturating_add(step);
+                while end <= start.saturating_add(size) {
+                    each(Window { start, end });
+                    end = match end.checked_add(step) {
+                        Some(next) => next,
+                        None => break,
+                    };
+                }
+            }
+            Windows::Session { gap } => each(Window { start: time, end: time.saturating_add(gap) }),
+        }
+    }
+}
+
+/// The end of a window in milliseconds, which is the first column of an encoded key.
+///
+/// # Errors
+/// When the key does not begin so: the store is damaged.
+pub fn end_in_key(key: &[u8]) -> Result<i64> {
+    let damaged = || Error::state("the key of a window in the state is damaged");
+    let (seconds, rest) = key.get(1..).and_then(|rest| rest.split_first_chunk::<8>()).ok_or_else(damaged)?;
+    let nanos = rest.first_chunk::<4>().ok_or_else(damaged)?;
+    let seconds = i64::from_be_bytes(*seconds) ^ i64::MIN;
+    Ok(seconds.saturating_mul(1000).saturating_add(i64::from(u32::from_be_bytes(*nanos) / 1_000_000)))
+}
+
+/// A length of time, in the greatest unit that has no fraction.
+fn length(millis: i64) -> String {
+    const UNITS: [(i64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    let (unit, name) = UNITS.into_iter().find(|(unit, _)| millis % unit == 0).unwrap_or((1, "ms"));
+    format!("{} {name}", millis / unit)
+}
+
+impl fmt::Display for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let behind = |offset: i64| if offset == 0 { String::new() } else { format!(", offset {}", length(offset)) };
+        match self {
+            Windows::Tumble { size, offset } => write!(f, "TUMBLE({}{})", length(*size), behind(*offset)),
+            Windows::Hop { size, slide, offset } => {
+                write!(f, "HOP({}, {}{})", length(*slide), length(*size), behind(*offset))
+            }
+            Windows::Cumulate { size, step, offset } => {
+                write!(f, "CUMULATE({}, {}{})", length(*step), length(*size), behind(*offset))
+            }
+            Windows::Session { gap } => write!(f, "SESSION({})", length(*gap)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(windows: Windows, time: i64) -> Vec<(i64, i64)> {
+        let mut found = vec![];
+        windows.each(time, |w| found.push((w.start, w.end)));
+        found
+    }
+
+    #[test]
+    fn a_moment_is_in_the_windows_that_a_naive_search_finds() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..2_000 {
+            let (slide, time) = (random.i64(1..7), random.i64(-60..60));
+            let size = random.i64(1..20);
+            let offset = random.i64(1 - size..size);
+            let starts = (-100..100).filter(|s: &i64| (s - offset).rem_euclid(slide) == 0);
+            let hops: Vec<_> = starts.map(|s| (s, s + size)).filter(|(s, e)| *s <= time && time < *e).collect();
+            assert_eq!(all(Windows::Hop { size, slide, offset }, time), hops);
+            let tumbles: Vec<_> = (-100..100)
+                .filter(|s: &i64| (s - offset).rem_euclid(size) == 0)
+                .map(|s| (s, s + size))
+                .filter(|(s, e)| *s <= time && time < *e)
+                .collect();
+            assert_eq!(all(Windows::Tumble { size, offset }, time), tumbles);
+            let step = size;
+            let size = step * random.i64(1..5);
+            let (start, _) = all(Windows::Tumble { size, offset }, time)[0];
+            let steps = (1..=size / step).map(|n| (start, start + n * step)).filter(|(_, e)| time < *e);
+            assert_eq!(all(Windows::Cumulate { size, step, offset }, time), steps.collect::<Vec<_>>());
+        }
+        assert_eq!(all(Windows::Session { gap: 5 }, -2), [(-2, 3)]);
+        assert_eq!(all(Windows::Hop { size: 2, slide: 5, offset: 0 }, 3), []);
+        assert_eq!(all(Windows::Tumble { size: 10, offset: 0 }, i64::MIN + 3).len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_is_told() {
+        let wrong = |w: Windows| w.checked().expect_err("windows that cannot be").message;
+        assert_eq!(
+            wrong(Windows::Tumble { size: 60_000, offset: 90_000 }),
+            "the offset of TUMBLE(1 min, offset 90 s) must be shorter than 1 min"
+        );
+        assert_eq!(
+            wrong(Windows::Cumulate { size: 3_600_000, step: 7_000, offset: 0 }),
+            "the size of CUMULATE(7 s, 1 h) must be a multiple of the step"
+        );
+        assert_eq!(wrong(Windows::Session { gap: 0 }), "the gap of SESSION(0 d) must be longer than nothing");
+        assert!(Windows::Hop { size: 10, slide: 20, offset: -9 }.checked().is_ok());
+    }
+}

@@ -1,0 +1,196 @@
+//! The first row of each key in time, once: Flink's deduplication that keeps the first row. In event time it goes out when the watermark
+//! has passed its time, for until then an earlier one may come.
+
+use crate::change_rows::ChangeRows;
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use weir_core::event_time::{EventTime, Watermark};
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::{Keys, decode_row, encode_row};
+use weir_core::keyed::{Codec, KeyedState, TimeDomain, Timers};
+use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::watermarks::row_time;
+use weir_core::{Batch, Error, Field, Result, RowKind, Schema, SqlType, Value};
+
+/// Makes what keeps first rows.
+#[derive(Clone)]
+pub struct FirstRowFactory {
+    /// The columns of the key.
+    pub partition: Vec<usize>,
+    /// The column with the rows' times.
+    pub time: usize,
+    /// Whether the first in event time is kept, or the one that comes first.
+    pub domain: TimeDomain,
+    /// Whether the number of the row, which is 1, goes out as the last column.
+    pub number: bool,
+    /// The columns that come in.
+    pub schema: Schema,
+    /// After how many milliseconds a key is forgotten that had its row; 0 = never.
+    pub ttl_millis: u64,
+}
+
+impl FirstRowFactory {
+    fn output(&self) -> Schema {
+        let number = self.number.then(|| Field::new("$rank", SqlType::BIGINT.not_null()));
+        Schema::new(self.schema.fields.iter().cloned().chain(number).collect())
+    }
+}
+
+impl OperatorFactory for FirstRowFactory {
+    fn keeps_state(&self) -> bool {
+        true
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(FirstRow {
+            types: self.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
+            state: KeyedState::open(Firsts, &context, self.ttl_millis)?,
+            timers: Timers::new(TimeDomain::Event, &context),
+            passed: Watermark::NONE,
+            plan: self.clone(),
+            context,
+        }))
+    }
+}
+
+/// What is known of a key: the earliest row so far with its time; none of it once it went out.
+type First = Option<(i64, Vec<u8>)>;
+
+struct Firsts;
+
+impl Codec for Firsts {
+    type Value = First;
+    fn encode(&self, _place: u32, first: &First, written: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&written.to_be_bytes());
+        if let Some((time, row)) = first {
+            out.extend_from_slice(&time.to_be_bytes());
+            out.extend_from_slice(row);
+        }
+    }
+    fn decode(&mut self, _place: u32, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<First> {
+        let damaged = || Error::state("the first row of a key in the state is damaged");
+        let first = bytes.get(8..).ok_or_else(damaged)?;
+        if first.is_empty() {
+            return Ok(None);
+        }
+        let (time, row) = first.split_first_chunk::<8>().ok_or_else(damaged)?;
+        Ok(Some((i64::from_be_bytes(*time), row.to_vec())))
+    }
+    fn bytes(&self, _place: u32, first: &First) -> usize {
+        first.as_ref().map_or(0, |(_, row)| row.len())
+    }
+}
+
+/// Keys that are gone through at once.
+const PAGE: usize = 4096;
+
+struct FirstRow {
+    plan: FirstRowFactory,
+    types: Vec<DataType>,
+    state: KeyedState<Firsts>,
+    timers: Timers,
+    passed: Watermark,
+    context: SubtaskContext,
+}
+
+impl FirstRow {
+    fn give(&self, row: &[u8], rows: &mut ChangeRows) -> Result<()> {
+        let (columns, number) = rows.row(RowKind::Insert).split_at_mut(self.types.len());
+        number.iter_mut().for_each(|b| b.push(&Value::Int(1)));
+        decode_row(&self.types, row, columns)
+    }
+
+    /// A row in event time: it waits, in the place of a later one.
+    fn wait(&mut self, key: &[u8], time: i64, row: Vec<u8>) -> Result<()> {
+        if time < self.passed.0 {
+            self.context.metrics.late.inc();
+            return Ok(());
+        }
+        let (mut waits, mut waited) = (false, None);
+        self.state.update(key, |known| {
+            waits = match known {
+                None => true,
+                Some(None) => false,
+                Some(Some((earliest, _))) => time < *earliest,
+            };
+            if waits {
+                waited = known.replace(Some((time, row))).flatten().map(|(time, _)| time);
+            }
+            Ok(waits)
+        })?;
+        if waits {
+            if let Some(time) = waited {
+                self.timers.remove(&mut self.state, time, key);
+            }
+            self.timers.set(&mut self.state, time, key);
+        }
+        Ok(())
+    }
+}
+
+impl Operator for FirstRow {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
+        let keys = Keys::encode(&columns, batch.rows());
+        self.state.prefetch((0..keys.len()).map(|r| keys.get(r)))?;
+        let times = batch.data.column(self.plan.time).clone();
+        let mut rows = ChangeRows::new(self.plan.output());
+        for n in 0..batch.rows() {
+            let mut row = vec![];
+            encode_row(batch.data.columns(), n, &mut row);
+            match (self.plan.domain, row_time(&times, n)?) {
+                (TimeDomain::Event, Some(time)) => self.wait(keys.get(n), time, row)?,
+                (TimeDomain::Event, None) => self.context.metrics.skipped.inc(),
+                (TimeDomain::Processing, _) => {
+                    let mut is_first = false;
+                    self.state.update(keys.get(n), |known| {
+                        is_first = known.is_none();
+                        known.get_or_insert(None);
+                        Ok(is_first)
+                    })?;
+                    if is_first {
+                        self.give(&row, &mut rows)?;
+                    }
+                }
+            }
+        }
+        out.emit(rows.take()?);
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
+        self.passed = self.passed.max(time.all);
+        // From here on it is the time of day that it is now.
+        self.state.prefetch(std::iter::empty())?;
+        loop {
+            let due = self.timers.due(&mut self.state, self.passed.0, PAGE)?;
+            let more = due.len() == PAGE;
+            let mut rows = ChangeRows::new(self.plan.output());
+            for (_, key) in due {
+                let mut first = None;
+                self.state.update(&key, |known| {
+                    first = known.as_mut().and_then(Option::take);
+                    Ok(first.is_some())
+                })?;
+                if let Some((_, row)) = first {
+                    self.give(&row, &mut rows)?;
+                }
+            }
+            out.emit(rows.take()?);
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        self.state.checkpoint()
+    }
+
+    fn preferred_rows(&self) -> usize {
+        if self.state.reads_store() { 1 << 15 } else { 0 }
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.state.wants_epoch()
+    }
+}

@@ -1,0 +1,222 @@
+//! OVER: for each row an aggregate of the rows up to it, in the order of time. A row waits until the watermark has passed its time;
+//! rows of one time are taken together. What a bounded frame has lost is taken out of the aggregates again, which stay as they are
+//! otherwise.
+
+mod page;
+
+use crate::aggregate::Groups;
+use arrow::array::ArrayRef;
+use page::{Entry, Page};
+use std::sync::Arc;
+use weir_core::clock::Clock;
+use weir_core::event_time::EventTime;
+use weir_core::frame::Frame;
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::{Keys, encode_row};
+use weir_core::keyed::{KeyedState, MapState, TimeDomain, Timers, ValueState};
+use weir_core::state::{Changes, Epoch};
+use weir_core::watermarks::row_time;
+use weir_core::{Batch, Error, Result, Schema};
+use weir_expr::aggregate::AggregateCall;
+
+/// Makes such aggregations.
+#[derive(Clone)]
+pub struct OverFactory {
+    /// The columns of the key.
+    pub partition: Vec<usize>,
+    /// The column with the rows' times.
+    pub time: usize,
+    /// Whether rows are ordered by that, or as they come.
+    pub domain: TimeDomain,
+    /// The frame.
+    pub frame: Frame,
+    /// The aggregates.
+    pub calls: Vec<AggregateCall>,
+    /// The input's columns.
+    pub input: Schema,
+    /// These, then the results.
+    pub schema: Schema,
+}
+
+impl OperatorFactory for OverFactory {
+    fn keeps_state(&self) -> bool {
+        true
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        let groups = Groups::new(&self.calls, &self.input, self.frame.is_bounded())?;
+        Ok(Box::new(Over {
+            plan: Arc::new(self.clone()),
+            state: KeyedState::open(groups, &context, 0)?,
+            timers: Timers::new(TimeDomain::Event, &context),
+            // No two rows of one time have one number, whatever process they came to.
+            next: (context.state.last_epoch().0 + 1) << 40,
+            passed: i64::MIN,
+            clock: context.clock.clone(),
+            context,
+        }))
+    }
+}
+
+/// The rows that wait for the watermark, by time and number.
+const WAITING: MapState = MapState::new(0);
+/// The rows of a bounded frame, by time and number.
+const FRAME: MapState = MapState::new(1);
+/// Of a bounded frame, the time of the last row that has its result.
+const LAST: ValueState = ValueState::new(2);
+
+/// Times of keys that are gone through at once.
+const PAGE: usize = 1024;
+
+fn at(time: i64) -> [u8; 8] {
+    (time ^ i64::MIN).to_be_bytes()
+}
+
+/// The time in the key of an entry.
+fn time_of(entry: &[u8]) -> Result<i64> {
+    let time = entry.first_chunk::<8>().ok_or_else(|| Error::state("the time of a row in the state is damaged"))?;
+    Ok(i64::from_be_bytes(*time) ^ i64::MIN)
+}
+
+struct Over {
+    plan: Arc<OverFactory>,
+    state: KeyedState<Groups>,
+    timers: Timers,
+    next: u64,
+    /// The watermark.
+    passed: i64,
+    clock: Arc<dyn Clock>,
+    context: SubtaskContext,
+}
+
+impl Over {
+    fn entry(&mut self, time: i64) -> Vec<u8> {
+        self.next += 1;
+        [&at(time)[..], &self.next.to_be_bytes()].concat()
+    }
+
+    /// Whether a row comes too late. As in Flink, that of an unbounded frame does behind the watermark, that of a bounded one behind
+    /// rows of its key that have their results.
+    fn is_late(&mut self, key: &[u8], time: i64) -> Result<bool> {
+        if !self.plan.frame.is_bounded() {
+            return Ok(time <= self.passed);
+        }
+        let last = LAST.get(&mut self.state, key)?;
+        let damaged = || Error::state("the time of a key's last row in the state is damaged");
+        let last = last.map(|bytes| bytes.try_into().map(i64::from_be_bytes).map_err(|_| damaged())).transpose()?;
+        Ok(last.is_some_and(|last| time <= last))
+    }
+
+    /// Gives the rows that are due their results.
+    fn fire(&mut self, out: &mut Collector) -> Result<()> {
+        loop {
+            let due = self.timers.due(&mut self.state, self.passed, PAGE)?;
+            let more = due.len() == PAGE;
+            let mut page = Page::new(&self.plan);
+            for (time, key) in due {
+                let mut rows = vec![];
+                for pair in WAITING.range(&self.state, &key, &at(time), Some(&at(time.saturating_add(1)))) {
+                    let (entry, row) = pair?;
+                    rows.push(Entry { time, entry, row });
+                }
+                rows.iter().for_each(|e| WAITING.remove(&mut self.state, &key, &e.entry));
+                page.add(key, time, rows);
+            }
+            self.give(page, out)?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives the rows of a page their results.
+    fn give(&mut self, mut page: Page, out: &mut Collector) -> Result<()> {
+        if self.plan.frame.is_bounded() {
+            for key in &mut page.keys {
+                // Not more of the frame than what it may lose.
+                let (last, mut left) = (key.last(), key.rows());
+                for pair in FRAME.range(&self.state, &key.key, &[], None) {
+                    let (entry, row) = pair?;
+                    let time = time_of(&entry)?;
+                    let stays = match self.plan.frame {
+                        Frame::Times(range) => time >= last.saturating_sub(range),
+                        Frame::Rows(_) | Frame::AllRows | Frame::AllTimes => left == 0,
+                    };
+                    if stays {
+                        break;
+                    }
+                    left = left.saturating_sub(1);
+                    key.frame.push_back(Entry { time, entry, row });
+                }
+            }
+        }
+        let results = page.results(&mut self.state)?;
+        for (key, lost, kept) in results.frames {
+            lost.iter().for_each(|entry| FRAME.remove(&mut self.state, &key.key, entry));
+            for (entry, row) in kept {
+                FRAME.put(&mut self.state, &key.key, &entry, &row);
+            }
+            match key.emptied {
+                true => LAST.remove(&mut self.state, &key.key),
+                false => LAST.put(&mut self.state, &key.key, &key.last.to_be_bytes()),
+            }
+            if let (Frame::Times(range), false, TimeDomain::Event) = (self.plan.frame, key.emptied, self.plan.domain) {
+                // When the frame has lost its last row the key is forgotten.
+                self.timers.set(&mut self.state, key.last.saturating_add(range).saturating_add(1), &key.key);
+            }
+        }
+        if let Some(batch) = results.batch {
+            out.emit(batch);
+        }
+        Ok(())
+    }
+}
+
+impl Operator for Over {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
+        let keys = Keys::encode(&columns, batch.rows());
+        self.state.prefetch(std::iter::empty())?;
+        let now = (self.plan.domain == TimeDomain::Processing).then(|| self.clock.now().max(self.passed));
+        let mut page = Page::new(&self.plan);
+        let times = batch.data.column(self.plan.time).clone();
+        for n in 0..batch.rows() {
+            let mut row = vec![];
+            encode_row(batch.data.columns(), n, &mut row);
+            if let Some(now) = now {
+                self.passed = now;
+                let entry = self.entry(now);
+                page.add(keys.get(n).to_vec(), now, vec![Entry { time: now, entry, row }]);
+                continue;
+            }
+            let Some(time) = row_time(&times, n)? else {
+                self.context.metrics.skipped.inc();
+                continue;
+            };
+            if self.is_late(keys.get(n), time)? {
+                self.context.metrics.late.inc();
+                continue;
+            }
+            let entry = self.entry(time);
+            WAITING.put(&mut self.state, keys.get(n), &entry, &row);
+            self.timers.set(&mut self.state, time, keys.get(n));
+        }
+        if now.is_some() { self.give(page, out) } else { Ok(()) }
+    }
+
+    fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
+        if self.plan.domain == TimeDomain::Processing {
+            return Ok(());
+        }
+        self.passed = self.passed.max(time.all.0);
+        self.state.prefetch(std::iter::empty())?;
+        self.fire(out)
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        self.state.checkpoint()
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.state.wants_epoch()
+    }
+}

@@ -1,0 +1,263 @@
+//! Rows of several keys whose results are due, which become one batch.
+
+use super::OverFactory;
+use crate::aggregate::{Groups, Rows, read_results};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use weir_core::frame::Frame;
+use weir_core::key::{Keys, decode_row};
+use weir_core::keyed::{KeyedState, Touched};
+use weir_core::{Batch, ColumnBuilder, Error, Result};
+
+/// A row in its stored form.
+pub(super) struct Entry {
+    pub time: i64,
+    /// What its entry is called.
+    pub entry: Vec<u8>,
+    pub row: Vec<u8>,
+}
+
+/// A key with the rows that are due, time by time, and those that its frame may lose.
+pub(super) struct KeyRows {
+    pub key: Vec<u8>,
+    times: Vec<(i64, Vec<Entry>)>,
+    pub frame: VecDeque<Entry>,
+}
+
+impl KeyRows {
+    /// The last time that is due.
+    pub fn last(&self) -> i64 {
+        self.times.last().map_or(i64::MIN, |(time, _)| *time)
+    }
+    /// How many rows are due.
+    pub fn rows(&self) -> usize {
+        self.times.iter().map(|(_, rows)| rows.len()).sum()
+    }
+}
+
+/// What has become of a key.
+pub(super) struct Settled {
+    pub key: Vec<u8>,
+    pub last: i64,
+    /// Whether no row is left in its frame.
+    pub emptied: bool,
+}
+
+/// The results of a page.
+pub(super) struct Results {
+    pub batch: Option<Batch>,
+    /// Of a bounded frame: what it has lost, and what it has got.
+    #[expect(clippy::type_complexity, reason = "a list of entries, and one of entries with their rows")]
+    pub frames: Vec<(Settled, Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>)>,
+}
+
+/// Rows of several keys.
+pub(super) struct Page {
+    plan: Arc<OverFactory>,
+    pub keys: Vec<KeyRows>,
+    known: HashMap<Vec<u8>, usize>,
+}
+
+impl Page {
+    pub fn new(plan: &Arc<OverFactory>) -> Page {
+        Page { plan: plan.clone(), keys: vec![], known: HashMap::new() }
+    }
+
+    /// Adds the rows of a key and a time. Times of a key come in their order.
+    pub fn add(&mut self, key: Vec<u8>, time: i64, rows: Vec<Entry>) {
+        let count = self.keys.len();
+        let number = *self.known.entry(key.clone()).or_insert(count);
+        if number == count {
+            self.keys.push(KeyRows { key, times: vec![], frame: VecDeque::new() });
+        }
+        let of_key = &mut self.keys[number];
+        match of_key.times.last_mut() {
+            Some((last, known)) if *last == time => known.extend(rows),
+            _ => of_key.times.push((time, rows)),
+        }
+    }
+
+    /// Computes the results, and changes the keys' aggregates.
+    pub fn results(self, state: &mut KeyedState<Groups>) -> Result<Results> {
+        let plan = self.plan.clone();
+        let mut builders: Vec<ColumnBuilder> =
+            plan.input.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect();
+        let types: Vec<_> = plan.input.fields.iter().map(|f| f.ty.arrow()).collect();
+        let (mut keys, mut count) = (Keys::default(), 0u32);
+        for key in &self.keys {
+            for e in key.frame.iter().chain(key.times.iter().flat_map(|(_, rows)| rows)) {
+                decode_row(&types, &e.row, &mut builders)?;
+                keys.push(&key.key);
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return Ok(Results { batch: None, frames: vec![] });
+        }
+        let columns: Vec<ArrayRef> = builders.into_iter().map(ColumnBuilder::finish).collect();
+        let found = state.places(&keys)?;
+        let places: Vec<u32> = found.numbers.iter().map(|n| found.places[*n as usize]).collect();
+        let (mut out, mut frames) = (Output::new(&plan), vec![]);
+        let mut evaluation = Evaluation::new(&plan, &columns, &places)?;
+        state.change(&found.places, |groups, touched| {
+            groups.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+            let mut row = 0;
+            for key in self.keys {
+                if key.frame.is_empty() && key.rows() == 0 {
+                    continue;
+                }
+                let settled = evaluation.key(key, &mut row, groups, &mut out)?;
+                frames.extend(settled);
+            }
+            for touched in touched.iter_mut() {
+                *touched = Touched { there: true, changed: true };
+            }
+            Ok(())
+        })?;
+        Ok(Results { batch: out.finish(&columns)?, frames })
+    }
+}
+
+/// The rows that go out, and their results.
+struct Output {
+    plan: Arc<OverFactory>,
+    rows: Vec<u32>,
+    results: Vec<ColumnBuilder>,
+}
+
+impl Output {
+    fn new(plan: &Arc<OverFactory>) -> Output {
+        let of_calls = &plan.schema.fields[plan.input.len()..];
+        let results = of_calls.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect();
+        Output { plan: plan.clone(), rows: vec![], results }
+    }
+
+    /// A row, whose results are those of its group now.
+    fn row(&mut self, row: u32, groups: &Groups, at: usize) -> Result<()> {
+        self.rows.push(row);
+        let mut values = vec![];
+        read_results(&self.plan.calls, groups, at, &mut values)?;
+        self.results.iter_mut().zip(&values).for_each(|(builder, value)| builder.push(value));
+        Ok(())
+    }
+
+    fn finish(self, columns: &[ArrayRef]) -> Result<Option<Batch>> {
+        if self.rows.is_empty() {
+            return Ok(None);
+        }
+        let rows = UInt32Array::from(self.rows);
+        let mut all: Vec<ArrayRef> =
+            columns.iter().map(|c| arrow::compute::take(c, &rows, None)).collect::<Result<_, _>>()?;
+        all.extend(self.results.into_iter().map(ColumnBuilder::finish));
+        Batch::from_columns(self.plan.schema.arrow(), all, rows.len()).map(Some)
+    }
+}
+
+/// The rows of a page as aggregates see them.
+struct Evaluation<'a> {
+    plan: &'a OverFactory,
+    places: &'a [u32],
+    /// What each aggregate reads: its arguments, and which rows count.
+    reads: Vec<(Vec<ArrayRef>, Option<BooleanArray>)>,
+    /// The sign of rows that go.
+    gone: Vec<i64>,
+}
+
+impl<'a> Evaluation<'a> {
+    fn new(plan: &'a OverFactory, columns: &[ArrayRef], places: &'a [u32]) -> Result<Evaluation<'a>> {
+        let mut reads = vec![];
+        for call in &plan.calls {
+            let filter = call.filter.map(|f| {
+                let condition = columns[f].as_boolean_opt().cloned();
+                condition.ok_or_else(|| Error::internal("the condition of an aggregate is not a column of BOOLEAN"))
+            });
+            reads.push((call.args.iter().map(|c| columns[*c].clone()).collect(), filter.transpose()?));
+        }
+        Ok(Evaluation { plan, places, reads, gone: vec![-1; places.len()] })
+    }
+
+    /// Takes rows into their group, or out of it.
+    fn take(&self, rows: &[u32], go: bool, groups: &mut Groups) -> Result<()> {
+        let signs = go.then_some(self.gone.as_slice());
+        let of = |args, filter| Rows { args, places: self.places, only: Some(rows), signs, filter };
+        of(&[], None).count(&mut groups.rows);
+        let reads = groups.aggregates.iter_mut().zip(&self.reads);
+        reads.into_iter().try_for_each(|(a, (args, filter))| a.update(&of(args, filter.as_ref())))
+    }
+
+    /// Gives the rows of a key their results. `row` is the first of the key's in the page.
+    #[expect(clippy::type_complexity, reason = "as in the results")]
+    fn key(
+        &mut self,
+        key: KeyRows,
+        row: &mut u32,
+        groups: &mut Groups,
+        out: &mut Output,
+    ) -> Result<Option<(Settled, Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>)>> {
+        let (at, bounded) = (self.places[*row as usize] as usize, self.plan.frame.is_bounded());
+        let last = key.last();
+        let number = |row: &mut u32| {
+            *row += 1;
+            *row - 1
+        };
+        // Those of the frame, the oldest first: with what the store calls them, where it knows them.
+        let mut frame: VecDeque<(u32, i64, Option<Vec<u8>>)> =
+            key.frame.into_iter().map(|e| (number(row), e.time, Some(e.entry))).collect();
+        let (mut lost, mut new) = (vec![], VecDeque::new());
+        for (time, entries) in key.times {
+            let rows: Vec<u32> = entries.iter().map(|_| number(row)).collect();
+            if let Frame::Times(range) = self.plan.frame {
+                while let Some((old, _, stored)) = frame.pop_front_if(|(_, t, _)| *t < time.saturating_sub(range)) {
+                    self.lose(old, stored, groups, &mut lost, &mut new)?;
+                }
+            }
+            if self.plan.frame.takes_peers() {
+                self.take(&rows, false, groups)?;
+            }
+            for (n, e) in rows.iter().zip(entries) {
+                if !self.plan.frame.takes_peers() {
+                    self.take(&[*n], false, groups)?;
+                }
+                if bounded {
+                    frame.push_back((*n, time, None));
+                    new.push_back((e.entry, e.row));
+                }
+                if let Frame::Rows(most) = self.plan.frame
+                    && groups.rows[at].unsigned_abs() > most.saturating_add(1)
+                    && let Some((old, _, stored)) = frame.pop_front()
+                {
+                    self.lose(old, stored, groups, &mut lost, &mut new)?;
+                }
+                out.row(*n, groups, at)?;
+            }
+        }
+        if !bounded {
+            return Ok(None);
+        }
+        let emptied = groups.rows[at] <= 0;
+        if emptied {
+            // What is left are errors of rounding.
+            groups.reset(at);
+        }
+        Ok(Some((Settled { key: key.key, last, emptied }, lost, new.into())))
+    }
+
+    /// A row leaves the frame: its entry goes from the store, or never comes there.
+    fn lose(
+        &self,
+        row: u32,
+        stored: Option<Vec<u8>>,
+        groups: &mut Groups,
+        lost: &mut Vec<Vec<u8>>,
+        new: &mut VecDeque<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<()> {
+        self.take(&[row], true, groups)?;
+        match stored {
+            Some(entry) => lost.push(entry),
+            // Of those that are new the oldest goes first.
+            None => _ = new.pop_front(),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Top-N of windows: the rows of each partition go out once, when their window is complete.
+
+use super::output::RowsOut;
+use super::top::Top;
+use super::{Rank, RankFactory};
+use crate::windows::{WindowClock, late_rows, without};
+use arrow::array::ArrayRef;
+use std::sync::Arc;
+use weir_core::event_time::{EventTime, Watermark};
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::Keys;
+use weir_core::keyed::{KeyedState, TimeDomain, Timers};
+use weir_core::state::{Changes, Epoch};
+use weir_core::windows::end_in_key;
+use weir_core::{Batch, Result};
+
+/// Makes Top-Ns of windows.
+pub struct WindowRankFactory {
+    /// The Top-N, whose rows go out at the end only. The first column of its partition is the window's end.
+    pub rank: RankFactory,
+    /// The clock that the windows go by.
+    pub clock: WindowClock,
+}
+
+impl OperatorFactory for WindowRankFactory {
+    fn keeps_state(&self) -> bool {
+        true
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(WindowRank {
+            rank: Rank::open(&self.rank, &context)?,
+            clock: self.clock,
+            timers: Timers::new(TimeDomain::Event, &context),
+            passed: Watermark::NONE,
+            context,
+        }))
+    }
+}
+
+/// Partitions that are gone through at once.
+const PAGE: usize = 1024;
+
+struct WindowRank {
+    rank: Rank,
+    clock: WindowClock,
+    timers: Timers,
+    passed: Watermark,
+    context: SubtaskContext,
+}
+
+impl WindowRank {
+    /// Sets a timer for each partition that begins with this batch.
+    fn note(&mut self, batch: &Batch) -> Result<()> {
+        let columns: Vec<ArrayRef> = self.rank.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
+        let keys = Keys::encode(&columns, batch.rows());
+        let partitions: &mut KeyedState<_> = &mut self.rank.partitions;
+        let mut last: &[u8] = &[];
+        for row in 0..keys.len() {
+            let key = keys.get(row);
+            if key != last && partitions.get(key)?.is_none_or(Top::is_empty) {
+                self.timers.set(partitions, self.clock.completes(end_in_key(key)?), key);
+            }
+            last = key;
+        }
+        Ok(())
+    }
+}
+
+impl Operator for WindowRank {
+    fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let late = late_rows(batch.data.column(self.rank.plan.partition[0]), self.clock, self.passed)?;
+        self.context.metrics.late.inc_by(late.len() as u64);
+        let batch = without(batch, &late)?;
+        if batch.rows() == 0 {
+            return Ok(());
+        }
+        self.note(&batch)?;
+        self.rank.process(input, batch, out)
+    }
+
+    fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
+        self.passed = self.passed.max(time.all);
+        loop {
+            let due = self.timers.due(&mut self.rank.partitions, self.passed.0, PAGE)?;
+            let more = due.len() == PAGE;
+            let mut rows_out = RowsOut::new(&Arc::clone(&self.rank.plan));
+            for (_, key) in due {
+                let mut complete = None;
+                self.rank.partitions.update(&key, |top| {
+                    complete = top.take();
+                    Ok(complete.is_some())
+                })?;
+                rows_out.changed(&[], &complete.unwrap_or_default().rows, out)?;
+            }
+            rows_out.finish(out)?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
+        self.rank.checkpoint(epoch)
+    }
+
+    fn preferred_rows(&self) -> usize {
+        self.rank.preferred_rows()
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.rank.wants_epoch()
+    }
+}

@@ -1,0 +1,156 @@
+//! ORDER BY without a limit: of a stream in the order of event time, as far as the watermark has come; in batch mode at the end, in any
+//! order. Rows wait in an ordered map, which need not fit into memory.
+
+use crate::change_rows::ChangeRows;
+use crate::rank::sort_key;
+use arrow::datatypes::DataType;
+use weir_core::event_time::{EventTime, Watermark};
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::{decode_row, encode_row};
+use weir_core::keyed::{KeyedState, MapState, ValueState};
+use weir_core::rank::SortKey;
+use weir_core::state::{Changes, Epoch};
+use weir_core::watermarks::row_time;
+use weir_core::{Batch, Error, Result, RowKind, Schema};
+
+/// Makes sorts.
+#[derive(Clone)]
+pub struct SortFactory {
+    /// The order.
+    pub order: Vec<SortKey>,
+    /// The column with the rows' times, by which rows go out as event time goes on; none: all go out at the end.
+    pub time: Option<usize>,
+    /// The columns.
+    pub schema: Schema,
+}
+
+impl OperatorFactory for SortFactory {
+    fn keeps_state(&self) -> bool {
+        true
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Sort {
+            types: self.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
+            state: KeyedState::open((), &context, 0)?,
+            // No two rows have one number, whatever process they came to.
+            next: (context.state.last_epoch().0 + 1) << 40,
+            passed: Watermark::NONE,
+            last: None,
+            plan: self.clone(),
+            context,
+        }))
+    }
+}
+
+/// The rows, by their times where they have some, what they are sorted by, and their numbers.
+const ROWS: MapState = MapState::new(0);
+
+/// The time of the last row that went out in the order of time.
+const LAST: ValueState = ValueState::new(1);
+
+/// Rows that go out together.
+const PAGE: usize = 8192;
+
+struct Sort {
+    plan: SortFactory,
+    types: Vec<DataType>,
+    state: KeyedState<()>,
+    next: u64,
+    passed: Watermark,
+    /// The time of the last row that went out, as far as it is known.
+    last: Option<i64>,
+    context: SubtaskContext,
+}
+
+fn at(time: i64) -> [u8; 8] {
+    (time ^ i64::MIN).to_be_bytes()
+}
+
+impl Sort {
+    /// The time of the last row that went out: what comes behind it with an earlier time is late, as in Flink.
+    fn last(&mut self) -> Result<i64> {
+        if let Some(last) = self.last {
+            return Ok(last);
+        }
+        let damaged = || Error::state("the time of the last sorted row in the state is damaged");
+        let stored = LAST.get(&mut self.state, &[])?;
+        let stored = stored.map(|bytes| bytes.try_into().map(i64::from_be_bytes).map_err(|_| damaged()));
+        let last = stored.transpose()?.unwrap_or(i64::MIN);
+        self.last = Some(last);
+        Ok(last)
+    }
+
+    /// Gives out the rows in front of an entry, or all.
+    fn give(&mut self, up_to: Option<&[u8]>, out: &mut Collector) -> Result<()> {
+        loop {
+            let (mut rows, mut gone) = (ChangeRows::new(self.plan.schema.clone()), vec![]);
+            for pair in ROWS.range(&self.state, &[], &[], up_to).take(PAGE) {
+                let (entry, row) = pair?;
+                decode_row(&self.types, &row, rows.row(RowKind::Insert))?;
+                gone.push(entry);
+            }
+            out.emit(rows.take()?);
+            if let Some((_, entry)) = self.plan.time.zip(gone.last()) {
+                let time = entry.first_chunk::<8>().map_or(i64::MIN, |b| i64::from_be_bytes(*b) ^ i64::MIN);
+                self.last = Some(time);
+                LAST.put(&mut self.state, &[], &time.to_be_bytes());
+            }
+            gone.iter().for_each(|entry| ROWS.remove(&mut self.state, &[], entry));
+            if gone.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Operator for Sort {
+    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Collector) -> Result<()> {
+        self.state.prefetch(std::iter::empty())?;
+        for n in 0..batch.rows() {
+            let mut entry = vec![];
+            if let Some(time) = self.plan.time {
+                let Some(time) = row_time(batch.data.column(time), n)? else {
+                    self.context.metrics.skipped.inc();
+                    continue;
+                };
+                if time <= self.last()? {
+                    self.context.metrics.late.inc();
+                    continue;
+                }
+                entry.extend_from_slice(&at(time));
+            }
+            entry.extend(sort_key(&self.plan.order, &batch, n));
+            self.next += 1;
+            entry.extend_from_slice(&self.next.to_be_bytes());
+            let mut row = vec![];
+            encode_row(batch.data.columns(), n, &mut row);
+            ROWS.put(&mut self.state, &[], &entry, &row);
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
+        if self.plan.time.is_none() {
+            return Ok(());
+        }
+        self.passed = self.passed.max(time.all);
+        let up_to = self.passed.0.checked_add(1).map(at);
+        self.give(up_to.as_ref().map(<[u8; 8]>::as_slice), out)
+    }
+
+    fn results_at_end(&self) -> bool {
+        self.plan.time.is_none()
+    }
+
+    fn end(&mut self, out: &mut Collector) -> Result<()> {
+        if self.plan.time.is_none() { self.give(None, out) } else { Ok(()) }
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        self.state.checkpoint()
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.state.wants_epoch()
+    }
+}

@@ -1,0 +1,128 @@
+//! TUMBLE, HOP and CUMULATE: every row once for each window that it is in.
+
+use super::{WindowClock, window_columns};
+use arrow::array::{Array, AsArray, UInt32Array};
+use arrow::datatypes::TimestampMicrosecondType;
+use std::sync::Arc;
+use weir_core::clock::Clock;
+use weir_core::event_time::Watermark;
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::keyed::TimeDomain;
+use weir_core::watermarks::row_time;
+use weir_core::windows::{Window, Windows};
+use weir_core::{Batch, Result, Schema};
+
+/// Makes what puts rows into windows.
+#[derive(Clone)]
+pub struct WindowFactory {
+    /// The windows; no sessions.
+    pub windows: Windows,
+    /// The column with the rows' times.
+    pub time: usize,
+    /// Whether they go by that, or by the time of day.
+    pub domain: TimeDomain,
+    /// The clock that they go by.
+    pub clock: WindowClock,
+    /// What comes out: the input's columns, then the window's start, end and time.
+    pub schema: Schema,
+}
+
+impl OperatorFactory for WindowFactory {
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Assign {
+            plan: self.clone(),
+            passed: Watermark::NONE,
+            time_of_day: context.clock.clone(),
+            context,
+        }))
+    }
+}
+
+struct Assign {
+    plan: WindowFactory,
+    context: SubtaskContext,
+    time_of_day: Arc<dyn Clock>,
+    /// Of windows over processing time: no row is put any more into a window that ends at this moment or before.
+    passed: Watermark,
+}
+
+impl Assign {
+    /// The time of day, which never goes back, for rows that come now.
+    fn now(&self) -> i64 {
+        self.time_of_day.now().max(self.passed.0.saturating_add(1))
+    }
+
+    /// Says that the time of day has come further, so that windows behind are complete.
+    fn pass(&mut self, now: i64, out: &mut Collector) {
+        let passed = Watermark(now.saturating_sub(1));
+        if passed > self.passed {
+            self.passed = passed;
+            out.watermark(passed);
+        }
+    }
+}
+
+impl Operator for Assign {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let (plan, clock) = (&self.plan, self.plan.clock);
+        let now = (plan.domain == TimeDomain::Processing).then(|| self.now());
+        let mut rows: Vec<u32> = Vec::with_capacity(batch.rows());
+        let mut found: Vec<Window> = Vec::with_capacity(batch.rows());
+        let mut nulls = 0;
+        let times = batch.data.column(plan.time);
+        let micros = times.as_primitive_opt::<TimestampMicrosecondType>();
+        for row in 0..batch.rows() {
+            let time = match (now, micros) {
+                (Some(now), _) => Some(now),
+                (None, Some(m)) => m.is_valid(row).then(|| m.value(row).div_euclid(1000)),
+                (None, None) => row_time(times, row)?,
+            };
+            let Some(time) = time else {
+                nulls += 1;
+                continue;
+            };
+            plan.windows.each(clock.shown(time), |w| {
+                rows.push(row as u32);
+                found.push(w);
+            });
+        }
+        // As in Flink, a row without a time is in no window.
+        self.context.metrics.skipped.inc_by(nulls);
+        let whole = rows.len() == batch.rows() && nulls == 0 && rows.iter().enumerate().all(|(i, r)| i as u32 == *r);
+        let batch = if whole { batch } else { batch.take(&UInt32Array::from(rows))? };
+        let mut columns = batch.data.columns().to_vec();
+        let time = &plan.schema.fields[plan.schema.len() - 1].ty;
+        columns.extend(window_columns(&found, clock, time));
+        let origins = batch.origins.clone();
+        let made = Batch::from_columns(plan.schema.arrow(), columns, batch.rows())?;
+        out.emit(made.with_kinds(batch.kinds.clone()).with_origins(origins));
+        if let Some(now) = now {
+            self.pass(now, out);
+        }
+        Ok(())
+    }
+
+    fn output_watermark(&self, all: Watermark) -> Watermark {
+        match self.plan.domain {
+            TimeDomain::Event => all,
+            // With the end of the input nothing more will come.
+            TimeDomain::Processing if all == Watermark::END => all,
+            TimeDomain::Processing => self.passed,
+        }
+    }
+
+    fn next_tick(&self) -> Option<i64> {
+        if self.plan.domain == TimeDomain::Event {
+            return None;
+        }
+        // When the next window ends.
+        let mut next = None;
+        self.plan.windows.each(self.plan.clock.shown(self.now()), |w| next = next.or(Some(w.end)));
+        next.map(|end| self.plan.clock.moment(end))
+    }
+
+    fn on_tick(&mut self, now: i64, out: &mut Collector) -> Result<()> {
+        self.pass(now, out);
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Windows over time: which windows rows are in, as Flink's table functions TUMBLE, HOP, CUMULATE and SESSION give them.
+
+mod assign;
+mod session;
+
+pub use assign::WindowFactory;
+pub use session::SessionFactory;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use std::sync::Arc;
+use weir_core::event_time::Watermark;
+use weir_core::windows::Window;
+use weir_core::{Batch, Error, Result, SqlType, TypeKind};
+use weir_expr::time::Zone;
+
+/// The clock that windows go by: milliseconds of that of the session's zone where rows have instants.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowClock {
+    /// The session's zone; none where times have no zone.
+    pub zone: Option<Zone>,
+}
+
+impl WindowClock {
+    /// A moment in milliseconds as this clock shows it.
+    pub fn shown(self, millis: i64) -> i64 {
+        match self.zone {
+            None => millis,
+            Some(zone) => zone.to_local(millis.div_euclid(1000)).saturating_mul(1000) + millis.rem_euclid(1000),
+        }
+    }
+
+    /// The moment at which the clock shows this. In summer's first hour, which the clock leaves out, it is the first moment behind it;
+    /// of two it is the later one, as in Flink.
+    pub fn moment(self, shown: i64) -> i64 {
+        match self.zone {
+            None => shown,
+            Some(zone) => zone.to_utc_late(shown.div_euclid(1000)).saturating_mul(1000) + shown.rem_euclid(1000),
+        }
+    }
+
+    /// The moment from which on a window is complete: when a watermark comes to it.
+    pub fn completes(self, end: i64) -> i64 {
+        self.moment(end.saturating_sub(1))
+    }
+}
+
+/// The rows whose windows, which end then, are complete already.
+///
+/// # Errors
+/// When the column has no timestamps: a mistake of Weir's own.
+pub(crate) fn late_rows(ends: &ArrayRef, clock: WindowClock, passed: Watermark) -> Result<Vec<usize>> {
+    let ends = ends.as_primitive_opt::<TimestampMicrosecondType>();
+    let ends = ends.ok_or_else(|| Error::internal("the end of a window is not in a column of timestamps"))?;
+    let (mut last, mut late) = (None, vec![]);
+    for row in 0..ends.len() {
+        let end = ends.value(row);
+        let is_late = match last {
+            Some((known, is_late)) if known == end => is_late,
+            _ => ends.is_null(row) || clock.completes(end.div_euclid(1000)) <= passed.0,
+        };
+        last = Some((end, is_late));
+        if is_late {
+            late.push(row);
+        }
+    }
+    Ok(late)
+}
+
+/// A batch without some of its rows.
+///
+/// # Errors
+/// None in practice: there are as many rows as the batch has.
+pub(crate) fn without(batch: Batch, rows: &[usize]) -> Result<Batch> {
+    if rows.is_empty() {
+        return Ok(batch);
+    }
+    let mut keep = vec![true; batch.rows()];
+    rows.iter().for_each(|row| keep[*row] = false);
+    batch.filter(&BooleanArray::from(keep))
+}
+
+/// The columns with the start, the end and the time of windows.
+fn window_columns(windows: &[Window], clock: WindowClock, time: &SqlType) -> Vec<ArrayRef> {
+    let micros = |millis: i64| millis.saturating_mul(1000);
+    let column = |of: &dyn Fn(&Window) -> i64| TimestampMicrosecondArray::from_iter_values(windows.iter().map(of));
+    let start = column(&|w| micros(w.start));
+    let end = column(&|w| micros(w.end));
+    let last: ArrayRef = match time.kind {
+        TypeKind::TimestampLtz(_) => {
+            Arc::new(column(&|w| micros(clock.moment(w.end.saturating_sub(1)))).with_timezone("UTC"))
+        }
+        _ => Arc::new(column(&|w| micros(w.end.saturating_sub(1)))),
+    };
+    vec![Arc::new(start), Arc::new(end), last]
+}

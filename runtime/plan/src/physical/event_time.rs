@@ -1,0 +1,161 @@
+//! Event time at sources: what is computed of the rows that a connector reads, and how watermarks are made of that.
+
+use super::Planner;
+use crate::settings::{AUTO_WATERMARK_INTERVAL, IDLE_TIMEOUT};
+use crate::table::{EventTime, Table};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use weir_core::descriptor::{
+    ALIGNMENT_DRIFT, ALIGNMENT_GROUP, ALIGNMENT_INTERVAL, Emit, WATERMARK_EMIT, WATERMARK_IDLE_TIMEOUT,
+};
+use weir_core::option_spec::{FromParsed, Opt};
+use weir_core::watermarks::{AlignmentStrategy, Candidates, EmitStrategy, WatermarkStrategy};
+use weir_core::{Error, Result, Schema, TypeKind, Value};
+use weir_expr::Expr;
+use weir_expr::functions::checked_row_time;
+
+/// What is computed of the rows of a source, so that they have their times and say how far time has come.
+#[derive(Debug, Clone)]
+pub struct TimedRows {
+    /// The physical columns that are read.
+    pub read: Vec<usize>,
+    /// What is computed of these: the columns of the scan, then those that only the watermarks need.
+    pub exprs: Vec<Expr>,
+    /// The columns of that.
+    pub schema: Schema,
+    /// What is computed of these in turn: the columns of the scan, then what the watermarks are made of.
+    pub timed: Vec<Expr>,
+    /// The columns of that.
+    pub timed_schema: Schema,
+    /// How watermarks are made of it.
+    pub strategy: WatermarkStrategy,
+}
+
+/// An option that a table has or not.
+fn given<T: FromParsed>(option: &Opt<T>, table: &Table) -> Result<Option<T>> {
+    let place = table.places.get(option.key()).copied().or(table.place);
+    option.given(&table.options).map_err(|e| e.at(place))
+}
+
+/// By how much watermarks are behind the rows' times, where that is all that they are made by.
+fn lag(time: &EventTime) -> Option<Duration> {
+    let is_time = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == time.column);
+    match &time.watermark {
+        e if is_time(e) => Some(Duration::ZERO),
+        Expr::Call { function, args, .. } if function.name() == "TIME - INTERVAL" => match args.as_slice() {
+            [of, Expr::Literal { value: Value::Int(millis), ty }]
+                if is_time(of) && ty.kind == TypeKind::IntervalDay =>
+            {
+                u64::try_from(*millis).ok().map(Duration::from_millis)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl Planner<'_> {
+    /// What a scan of these columns of a table computes, if the table has event time.
+    pub(super) fn timed_rows(&self, table: &Table, columns: &[usize]) -> Result<Option<TimedRows>> {
+        let Some(time) = &table.event_time else { return Ok(None) };
+        let scanned = table.scanned();
+        let lag = lag(time);
+        let mut first = columns.to_vec();
+        let mut wanted = BTreeSet::from([time.column]);
+        if lag.is_none() {
+            time.watermark.columns(&mut wanted);
+        }
+        first.extend(wanted.into_iter().filter(|c| !columns.contains(c)));
+        let mut read = BTreeSet::new();
+        for column in &first {
+            match &time.computed {
+                Some((_, e)) if *column == time.column => e.columns(&mut read),
+                _ => _ = read.insert(*column),
+            }
+        }
+        let read: Vec<usize> = read.into_iter().collect();
+        let over = |e: &Expr, columns: &[usize]| moved(e.clone(), columns);
+        let column = |c: &usize| Expr::column(*c, scanned.fields[*c].name.clone(), scanned.fields[*c].ty.clone());
+        let expr = |c: &usize| match &time.computed {
+            Some((_, e)) if *c == time.column => over(e, &read),
+            _ => over(&column(c), &read),
+        };
+        let exprs = first.iter().map(expr).collect::<Result<Vec<_>>>()?;
+        let checked = |c: &usize| {
+            let e = over(&column(c), &first)?;
+            let is_time = *c == time.column;
+            let name = || table.name.rsplit('.').next().unwrap_or(&table.name);
+            Ok(if is_time { checked_row_time(e, table.on_error.policy, name()) } else { e })
+        };
+        let mut timed = columns.iter().map(checked).collect::<Result<Vec<_>>>()?;
+        let mut timed_schema = scanned.project(columns).fields;
+        let row_time = match columns.iter().position(|c| *c == time.column) {
+            Some(at) => at,
+            None => {
+                timed.push(checked(&time.column)?);
+                timed_schema.push(scanned.fields[time.column].clone());
+                columns.len()
+            }
+        };
+        let candidates = match lag {
+            Some(lag) => Candidates::OutOfOrderness(lag),
+            None => {
+                timed.push(over(&time.watermark, &first)?);
+                timed_schema.push(weir_core::Field::new("$watermark", time.watermark.ty()));
+                Candidates::Column(timed.len() - 1)
+            }
+        };
+        let strategy = self.strategy(table, row_time, candidates, columns.len())?;
+        let (schema, timed_schema) = (scanned.project(&first), Schema::new(timed_schema));
+        Ok(Some(TimedRows { read, exprs, schema, timed, timed_schema, strategy }))
+    }
+
+    fn strategy(
+        &self,
+        table: &Table,
+        row_time: usize,
+        candidates: Candidates,
+        columns: usize,
+    ) -> Result<WatermarkStrategy> {
+        let settings = self.job.settings;
+        let emit = match given(&WATERMARK_EMIT, table)?.unwrap_or(Emit::OnPeriodic) {
+            Emit::OnEvent => EmitStrategy::OnEvent,
+            Emit::OnPeriodic => EmitStrategy::OnPeriodic(AUTO_WATERMARK_INTERVAL.value(settings)?),
+        };
+        let idle = match given(&WATERMARK_IDLE_TIMEOUT, table)? {
+            Some(of_table) => of_table,
+            None => IDLE_TIMEOUT.value(settings)?,
+        };
+        let (group, drift) = (given(&ALIGNMENT_GROUP, table)?, given(&ALIGNMENT_DRIFT, table)?);
+        let alignment = match (group, drift) {
+            (None, None) => None,
+            (Some(group), Some(max_drift)) => {
+                let update_interval = ALIGNMENT_INTERVAL.value(&table.options)?;
+                Some(AlignmentStrategy { group, max_drift, update_interval })
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                let (group, drift) = (ALIGNMENT_GROUP.key(), ALIGNMENT_DRIFT.key());
+                let e = Error::script(format!("'{group}' and '{drift}' go together")).at(table.place);
+                return Err(e.hint("the group says whom to wait for, the drift how far ahead a split may be"));
+            }
+        };
+        let idle_timeout = (!idle.is_zero()).then_some(idle);
+        Ok(WatermarkStrategy { row_time, candidates, columns, emit, idle_timeout, alignment })
+    }
+}
+
+/// An expression over these of the columns that it is over.
+fn moved(e: Expr, columns: &[usize]) -> Result<Expr> {
+    let mut lost = None;
+    let e = e.rewrite(&mut |e| match e {
+        Expr::Column { index, name, ty } => match columns.iter().position(|c| *c == index) {
+            Some(index) => Expr::Column { index, name, ty },
+            None => {
+                lost = Some(Error::internal(format!("column '{name}' of a source is computed with, and not read")));
+                Expr::Column { index, name, ty }
+            }
+        },
+        e => e,
+    });
+    lost.map_or(Ok(e), Err)
+}

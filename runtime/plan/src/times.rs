@@ -1,0 +1,132 @@
+//! What columns have to do with time: which have the times of rows, and which the windows that rows are in. It is Flink's time
+//! attributes and window properties, derived from the sources up.
+
+use crate::logical::{Plan, Ranks, WindowTime};
+use weir_core::keyed::TimeDomain;
+use weir_core::rank::SortKey;
+use weir_core::windows::Windows;
+use weir_expr::Expr;
+
+/// Windows that a relation's rows are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windowed {
+    /// Their shape.
+    pub windows: Windows,
+    /// Event time or the time of day.
+    pub domain: TimeDomain,
+    /// Whether they are those of the session's time zone.
+    pub local: bool,
+}
+
+/// What a column has to do with time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeAttribute {
+    /// It has the time of the row, which watermarks follow.
+    RowTime,
+    /// It is the time of day at which the row is processed.
+    ProcTime,
+    /// It has the start of the row's window.
+    WindowStart(Windowed),
+    /// It has the end of the row's window.
+    WindowEnd(Windowed),
+    /// It has the last moment of the row's window, which is the time of the row.
+    WindowTime(Windowed),
+}
+
+impl TimeAttribute {
+    /// The time that windows, orders and joins over the column go by, if it has any.
+    pub fn domain(self) -> Option<TimeDomain> {
+        match self {
+            TimeAttribute::RowTime => Some(TimeDomain::Event),
+            TimeAttribute::ProcTime => Some(TimeDomain::Processing),
+            TimeAttribute::WindowTime(w) => Some(w.domain),
+            TimeAttribute::WindowStart(_) | TimeAttribute::WindowEnd(_) => None,
+        }
+    }
+}
+
+/// What an expression's value has to do with time, when its columns are these.
+fn of_expr(e: &Expr, below: &[Option<TimeAttribute>]) -> Option<TimeAttribute> {
+    match e {
+        Expr::Column { index, .. } => below.get(*index).copied().flatten(),
+        Expr::Call { function, .. } if function.name() == "PROCTIME" => Some(TimeAttribute::ProcTime),
+        // A type that is only less exact about NULL.
+        Expr::Cast { expr, ty, .. } if expr.ty().kind == ty.kind => of_expr(expr, below),
+        _ => None,
+    }
+}
+
+/// The window by which a relation's partitions are parted: its start and its end are among these columns. Gives the place of its end
+/// and of its start among them, and whether they are of the session's time zone.
+pub(crate) fn partition_window(partition: &[usize], below: &[Option<TimeAttribute>]) -> Option<(usize, usize, bool)> {
+    let of = |k: &usize| below.get(*k).copied().flatten();
+    partition.iter().enumerate().find_map(|(start, k)| {
+        let Some(TimeAttribute::WindowStart(w)) = of(k) else { return None };
+        let end = partition.iter().position(|k| of(k) == Some(TimeAttribute::WindowEnd(w)))?;
+        Some((end, start, w.local))
+    })
+}
+
+/// The time by which a relation keeps the first row of each partition, if it does.
+pub(crate) fn first_in_time(plan: &Plan, below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
+    let Plan::Rank { order, ranks: Ranks { first: 1, last: Some(1), .. }, .. } = plan else { return None };
+    let [SortKey { column, descending: false, .. }] = order.as_slice() else { return None };
+    let domain = below.get(*column).copied().flatten().and_then(TimeAttribute::domain)?;
+    Some((*column, domain))
+}
+
+/// The time in whose order a relation numbers all rows of each partition, if it does.
+pub(crate) fn numbers_in_time(plan: &Plan, below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
+    let Plan::Rank { order, ranks: Ranks { first: 1, last: None, .. }, number: true, .. } = plan else { return None };
+    let [SortKey { column, descending: false, .. }] = order.as_slice() else { return None };
+    let domain = below.get(*column).copied().flatten().and_then(TimeAttribute::domain)?;
+    Some((*column, domain))
+}
+
+/// Whether a Top-N of rows that are only added gives each row once: when its window is complete, or when time has passed it.
+pub(crate) fn once(plan: &Plan, below: &[Option<TimeAttribute>]) -> bool {
+    let Plan::Rank { partition, ranks, .. } = plan else { return false };
+    ranks.last.is_some() && partition_window(partition, below).is_some()
+        || first_in_time(plan, below).is_some()
+        || numbers_in_time(plan, below).is_some()
+}
+
+/// What the columns of a relation have to do with time, by what those of its inputs have.
+pub(crate) fn times(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Option<TimeAttribute>> {
+    let below = inputs.first().copied().unwrap_or_default();
+    let of = |column: usize| below.get(column).copied().flatten();
+    let nothing = |count: usize| vec![None; count];
+    match plan {
+        Plan::Scan { table, columns, .. } => {
+            let row_time = table.event_time.as_ref().map(|t| t.column);
+            columns.iter().map(|c| (row_time == Some(*c)).then_some(TimeAttribute::RowTime)).collect()
+        }
+        Plan::Values { schema, .. } => nothing(schema.len()),
+        Plan::Calc { exprs, .. } => exprs.iter().map(|e| of_expr(e, below)).collect(),
+        Plan::Expand { sets, keys, schema, .. } => {
+            let stays = |c: &usize| !keys.contains(c) || sets.iter().all(|s| s.contains(c));
+            (0..schema.len()).map(|c| of(c).filter(|_| stays(&c))).collect()
+        }
+        Plan::Aggregate { keys, calls, window: Some(_), .. } => {
+            keys.iter().map(|k| of(*k)).chain(nothing(calls.len())).collect()
+        }
+        Plan::Aggregate { window: None, schema, .. } => nothing(schema.len()),
+        Plan::Normalize { .. } | Plan::Shared(_) => below.to_vec(),
+        Plan::Lookup { keep, columns, .. } => keep.iter().map(|k| of(*k)).chain(nothing(columns.len())).collect(),
+        Plan::Rank { schema, .. } | Plan::Over { schema, .. } | Plan::Sort { schema, .. } => {
+            (0..schema.len()).map(of).collect()
+        }
+        Plan::Window { windows, time, input, .. } => {
+            let WindowTime { column, domain, local } = *time;
+            let w = Windowed { windows: *windows, domain, local };
+            // What the windows are made of is a time like any other behind them.
+            let all = (0..input.schema().len()).map(|c| of(c).filter(|_| c != column));
+            let of_window = [TimeAttribute::WindowStart(w), TimeAttribute::WindowEnd(w), TimeAttribute::WindowTime(w)];
+            all.chain(of_window.map(Some)).collect()
+        }
+        Plan::Union { schema, .. } => {
+            let same = |c: usize| of(c).filter(|a| inputs.iter().all(|i| i.get(c).copied().flatten() == Some(*a)));
+            (0..schema.len()).map(same).collect()
+        }
+    }
+}

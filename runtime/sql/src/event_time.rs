@@ -1,0 +1,62 @@
+//! WATERMARK of a table: which column has its rows' times, and what each row says of how far time has come.
+
+use crate::binder::not_yet;
+use crate::catalog::idents;
+use crate::names::{Binder, Scope};
+use crate::places::{place, start};
+use crate::script::Compiler;
+use crate::syntax::Watermark;
+use sqlparser::ast::Expr as Ast;
+use weir_core::{Error, Field, Result, SqlType, TypeKind};
+use weir_expr::Expr;
+use weir_plan::EventTime;
+
+/// Whether columns of a type can have the rows' times, as in Flink: milliseconds at most.
+fn has_times(ty: &SqlType) -> bool {
+    matches!(ty.kind, TypeKind::Timestamp(0..=3) | TypeKind::TimestampLtz(0..=3))
+}
+
+const WANTED: &str = "TIMESTAMP(p) or TIMESTAMP_LTZ(p) with p from 0 to 3";
+
+impl Compiler<'_> {
+    /// Binds a table's WATERMARK. `columns` has all its columns, the computed ones with their expressions over the physical ones.
+    pub(crate) fn event_time(&mut self, w: &Watermark, columns: &[(Field, Option<Expr>)]) -> Result<EventTime> {
+        let (name, at) = (&w.column.value, place(w.column.span.start));
+        let found = columns.iter().position(|(f, _)| f.name == *name);
+        let column =
+            found.ok_or_else(|| Error::script(format!("WATERMARK FOR '{name}', which is no column")).at(at))?;
+        let (field, computed) = &columns[column];
+        if !has_times(&field.ty) {
+            let e = Error::script(format!("WATERMARK FOR '{name}', which is {}; it takes {WANTED}", field.ty)).at(at);
+            let cast = format!("a computed column can have the time: rt AS CAST({name} AS TIMESTAMP(3))");
+            return Err(match field.ty.kind {
+                TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_) => e.hint(cast),
+                _ => e.hint("TO_TIMESTAMP and TO_TIMESTAMP_LTZ make times of texts and numbers in a computed column"),
+            });
+        }
+        if let Ast::Function(f) = &w.expr
+            && idents(&f.name).last().is_some_and(|i| i.value.eq_ignore_ascii_case("SOURCE_WATERMARK"))
+        {
+            let e = not_yet("SOURCE_WATERMARK() of this table's connector").at(place(start(&w.expr)));
+            return Err(e.hint(format!("say how late rows may come: {name} - INTERVAL '5' SECOND")));
+        }
+        let scope = Scope { columns: columns.iter().map(|(f, _)| (None, f.clone())).collect() };
+        let expr = Binder::new(&mut self.catalog, self.loader).expr(&w.expr, &scope, &mut None)?;
+        if !has_times(&expr.ty()) {
+            let e = Error::script(format!("the watermark is {}; it must be {WANTED}", expr.ty()));
+            return Err(e.at(place(start(&w.expr))));
+        }
+        let physical = |of: usize| columns[..of].iter().filter(|(_, computed)| computed.is_none()).count();
+        let scanned = if computed.is_some() { physical(columns.len()) } else { physical(column) };
+        let watermark = expr.rewrite(&mut |e| match e {
+            Expr::Column { index, name, ty } if index == column => Expr::Column { index: scanned, name, ty },
+            Expr::Column { index, name, ty } => match &columns[index].1 {
+                Some(computed) => computed.clone(),
+                None => Expr::Column { index: physical(index), name, ty },
+            },
+            e => e,
+        });
+        let computed = computed.clone().map(|e| (field.clone(), e));
+        Ok(EventTime { column: scanned, computed, watermark })
+    }
+}

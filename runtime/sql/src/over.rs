@@ -1,0 +1,231 @@
+//! Functions over windows of rows in a SELECT: collected while its expressions are bound, then put in their places.
+
+use crate::aggregates::Collected;
+use weir_core::error::Place;
+use weir_core::frame::Frame;
+use weir_core::rank::SortKey;
+use weir_core::{Error, Field, Result, Schema, SqlType};
+use weir_expr::Expr;
+use weir_expr::aggregate::AggregateCall;
+use weir_plan::{Kept, Mode, Plan, Ranks, TimeAttribute, WindowTime, derive};
+
+/// An item of SELECT: its name, its expression, and where that stands.
+pub(crate) type Item = (String, Expr, Option<Place>);
+
+/// Columns from here on stand for functions that were collected.
+const PLACEHOLDER: usize = 1 << 28;
+/// Behind those.
+const END: usize = 1 << 29;
+
+/// A key of an order: its expression, whether it descends, and whether NULLs come first.
+pub(crate) type Key = (Expr, bool, bool);
+
+/// What is computed over a window of rows.
+pub(crate) enum OverFunction {
+    /// The number of the row in the window's order.
+    RowNumber,
+    /// An aggregate of the rows of a frame.
+    Aggregate(Box<Collected>, Frame),
+}
+
+/// `f(…) OVER (PARTITION BY … ORDER BY …)`
+pub(crate) struct OverCall {
+    pub function: OverFunction,
+    pub partition: Vec<Expr>,
+    pub order: Vec<Key>,
+    pub place: Option<Place>,
+}
+
+fn number_type() -> SqlType {
+    SqlType::BIGINT.not_null()
+}
+
+/// Stands for the function of an index.
+pub(crate) fn placeholder(index: usize, ty: SqlType) -> Expr {
+    Expr::column(PLACEHOLDER + index, "$over", ty)
+}
+
+impl OverCall {
+    /// What it gives.
+    pub fn ty(&self) -> SqlType {
+        match &self.function {
+            OverFunction::RowNumber => number_type(),
+            OverFunction::Aggregate(call, _) => call.ty.clone(),
+        }
+    }
+
+    /// Whether both go over the same window.
+    fn same_window(&self, other: &OverCall) -> bool {
+        let key = |(a, b): (&Key, &Key)| a.0.same(&b.0) && (a.1, a.2) == (b.1, b.2);
+        self.partition.len() == other.partition.len()
+            && self.order.len() == other.order.len()
+            && self.partition.iter().zip(&other.partition).all(|(a, b)| a.same(b))
+            && self.order.iter().zip(&other.order).all(key)
+    }
+
+    /// Whether both give the same.
+    pub fn same(&self, other: &OverCall) -> bool {
+        let function = match (&self.function, &other.function) {
+            (OverFunction::RowNumber, OverFunction::RowNumber) => true,
+            (OverFunction::Aggregate(a, f), OverFunction::Aggregate(b, g)) => f == g && a.same(b),
+            (OverFunction::RowNumber, OverFunction::Aggregate(..))
+            | (OverFunction::Aggregate(..), OverFunction::RowNumber) => false,
+        };
+        function && self.same_window(other)
+    }
+}
+
+/// The place of an expression among columns, which it is added to if it is not there.
+pub(crate) fn column_of(e: Expr, columns: &mut Vec<(String, Expr)>) -> usize {
+    let found = columns.iter().position(|(_, known)| known.same(&e));
+    found.unwrap_or_else(|| {
+        columns.push((format!("${}", columns.len()), e));
+        columns.len() - 1
+    })
+}
+
+/// A function over a window whose expressions are columns.
+struct Placed {
+    function: PlacedFunction,
+    partition: Vec<usize>,
+    order: Vec<SortKey>,
+    place: Option<Place>,
+}
+
+enum PlacedFunction {
+    RowNumber,
+    Aggregate(AggregateCall, Frame),
+}
+
+/// The items of a SELECT with functions over windows of rows, in two parts: what is computed from its input, with what the functions
+/// read, and what is made of that and of their results.
+pub(crate) struct Numbered {
+    /// What is computed first.
+    pub below: Vec<Item>,
+    items: Vec<Item>,
+    calls: Vec<Placed>,
+}
+
+impl Numbered {
+    /// Parts the items of a SELECT.
+    pub fn new(items: Vec<Item>, calls: Vec<OverCall>) -> Numbered {
+        let mut columns: Vec<(String, Expr)> = vec![];
+        let mut places: Vec<Option<Place>> = vec![];
+        let is_call = |e: &Expr| matches!(e, Expr::Column { index, .. } if (PLACEHOLDER..END).contains(index));
+        let mut made = vec![];
+        for (name, e, at) in items {
+            let e = if e.any(&is_call) {
+                // Only its columns are computed below.
+                e.rewrite(&mut |e| match e {
+                    Expr::Column { index, .. } if !(PLACEHOLDER..END).contains(&index) => {
+                        let ty = e.ty();
+                        let at = column_of(e, &mut columns);
+                        Expr::column(at, columns[at].0.clone(), ty)
+                    }
+                    e => e,
+                })
+            } else {
+                let ty = e.ty();
+                columns.push((name.clone(), e));
+                Expr::column(columns.len() - 1, name.clone(), ty)
+            };
+            places.resize(columns.len(), at);
+            made.push((name, e, at));
+        }
+        let mut placed = vec![];
+        for call in calls {
+            let mut column = |e: Expr| column_of(e, &mut columns);
+            let partition = call.partition.into_iter().map(&mut column).collect();
+            let order = call.order.into_iter();
+            let order =
+                order.map(|(e, descending, nulls_first)| SortKey { column: column(e), descending, nulls_first });
+            let order = order.collect();
+            let function = match call.function {
+                OverFunction::RowNumber => PlacedFunction::RowNumber,
+                OverFunction::Aggregate(c, frame) => {
+                    let Collected { function, args, distinct, filter, ty } = *c;
+                    let args = args.into_iter().map(&mut column).collect();
+                    let filter = filter.map(&mut column);
+                    PlacedFunction::Aggregate(AggregateCall { function, args, distinct, filter, ty }, frame)
+                }
+            };
+            places.resize(columns.len(), call.place);
+            placed.push(Placed { function, partition, order, place: call.place });
+        }
+        let below = columns.into_iter().zip(places).map(|((name, e), at)| (name, e, at)).collect();
+        Numbered { below, items: made, calls: placed }
+    }
+
+    /// Computes the functions over the rows of what was computed, and makes the items of that.
+    ///
+    /// # Errors
+    /// When the rows of a window have no order in time.
+    pub fn over(self, mut plan: Plan) -> Result<Plan> {
+        // The column of each function's result.
+        let mut results = vec![0; self.calls.len()];
+        for (n, call) in self.calls.iter().enumerate() {
+            if results[n] > 0 {
+                continue;
+            }
+            let mut fields = plan.schema().fields.clone();
+            let Placed { partition, order, place, .. } = call;
+            let (partition, order, place) = (partition.clone(), order.clone(), *place);
+            match &call.function {
+                PlacedFunction::RowNumber => {
+                    results[n] = fields.len();
+                    fields.push(Field::new("$rank", number_type()));
+                    let (schema, ranks) = (Schema::new(fields), Ranks { first: 1, last: None, place });
+                    let (input, kept) = (Box::new(plan), Kept::default());
+                    plan = Plan::Rank { input, partition, order, ranks, number: true, schema, kept };
+                }
+                PlacedFunction::Aggregate(_, frame) => {
+                    let time = ordered_by_time(&plan, &order, place)?;
+                    let mut calls = vec![];
+                    for (m, other) in self.calls.iter().enumerate().skip(n) {
+                        if let PlacedFunction::Aggregate(c, f) = &other.function
+                            && (f, &other.partition, &other.order) == (frame, &partition, &order)
+                        {
+                            results[m] = fields.len();
+                            fields.push(Field::new(format!("$over{m}"), c.ty.clone()));
+                            calls.push(c.clone());
+                        }
+                    }
+                    let (schema, frame) = (Schema::new(fields), *frame);
+                    let (input, kept) = (Box::new(plan), Kept::default());
+                    plan = Plan::Over { input, partition, time, frame, calls, schema, kept };
+                }
+            }
+        }
+        let fields = plan.schema().fields.clone();
+        let made = |e: Expr| {
+            e.rewrite(&mut |e| match e {
+                Expr::Column { index, .. } => {
+                    // A key of a grouping may have become nullable.
+                    let at = if (PLACEHOLDER..END).contains(&index) { results[index - PLACEHOLDER] } else { index };
+                    Expr::column(at, fields[at].name.clone(), fields[at].ty.clone())
+                }
+                e => e,
+            })
+        };
+        let items = self.items.into_iter().map(|(name, e, _)| (name, made(e))).collect();
+        Ok(Plan::calc(plan, None, items))
+    }
+}
+
+/// The time that an order goes by.
+fn ordered_by_time(plan: &Plan, order: &[SortKey], place: Option<Place>) -> Result<WindowTime> {
+    let [SortKey { column, descending: false, .. }] = order else {
+        let e = Error::script("aggregates with OVER go in the ascending order of one time attribute").at(place);
+        return Err(e.hint("OVER (PARTITION BY … ORDER BY ts), where ts is a column with a WATERMARK or PROCTIME()"));
+    };
+    let derived = derive(plan, Mode::Streaming);
+    let domain = derived.traits.times.get(*column).copied().flatten().and_then(TimeAttribute::domain);
+    let Some(domain) = domain else {
+        let f = &plan.schema().fields[*column];
+        let e =
+            format!("OVER needs the order of a time attribute, and '{}' is {} without a watermark", f.name, f.ty.kind);
+        let hint = "declare WATERMARK FOR it in its table; for the first rows in any order use ROW_NUMBER with a bound";
+        return Err(Error::script(e).at(place).hint(hint));
+    };
+    Ok(WindowTime { column: *column, domain, local: false })
+}
