@@ -3,7 +3,7 @@ CREATE TABLE visits (
 ) WITH ('connector' = 'datagen');
 CREATE TABLE pages (window_start TIMESTAMP(3), page STRING, n BIGINT, place BIGINT) WITH ('connector' = 'blackhole');
 CREATE TABLE firsts (who STRING, page STRING) WITH ('connector' = 'blackhole');
-CREATE TABLE running (who STRING, n BIGINT) WITH ('connector' = 'blackhole');
+CREATE TABLE recent (who STRING, n BIGINT) WITH ('connector' = 'blackhole');
 
 -- The busiest pages of each minute, once when it is complete.
 INSERT INTO pages
@@ -17,5 +17,5 @@ WHERE place <= 3;
 INSERT INTO firsts
 SELECT who, page FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY who ORDER BY ts) AS n FROM visits) WHERE n = 1;
 
-INSERT INTO running
+INSERT INTO recent
 SELECT who, COUNT(*) OVER (PARTITION BY who ORDER BY ts ROWS BETWEEN 10 PRECEDING AND CURRENT ROW) FROM visits;
