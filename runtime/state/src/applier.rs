@@ -13,6 +13,9 @@ use weir_core::key::KEY_GROUPS;
 use weir_core::state::{Changes, OperatorId};
 use weir_core::{Result, failpoint};
 
+/// Changes after which the size of the others is guessed.
+const SAMPLE: usize = 1024;
+
 /// A change's place: its run, and its number there.
 type Place = (u32, u32);
 
@@ -62,11 +65,16 @@ fn in_order<'a>(runs: &'a [&'a Run]) -> impl Iterator<Item = (&'a [u8], Option<&
 pub(crate) fn merged(runs: &[Arc<Run>]) -> Vec<Run> {
     let merge = |operator| {
         let ours: Vec<&Run> = runs.iter().filter(|r| r.operator == operator).map(Arc::as_ref).collect();
+        let most: usize = ours.iter().map(|r| r.changes.len()).sum();
         let mut changes = Changes::default();
         for (key, value) in in_order(&ours) {
             match value {
                 Some(value) => changes.set(key, value),
                 None => changes.remove(&[key]),
+            }
+            // Room that is not used in the end takes no memory; to grow by and by takes that of both.
+            if changes.len() == SAMPLE {
+                changes.reserve(most - SAMPLE);
             }
         }
         Run::new(operator, changes)

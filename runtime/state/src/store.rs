@@ -269,11 +269,15 @@ struct Tidy {
     /// Bytes that wait when this was last done, and how many more make it due.
     last: usize,
     more: usize,
+    /// The least and the most of them. In between it is as much as is there already: then each change is written twice at most on the
+    /// average.
+    bounds: (usize, usize),
 }
 
 impl Tidy {
     fn new(batch_bytes: usize) -> Tidy {
-        Tidy { last: 0, more: batch_bytes / 4 }
+        let bounds = (batch_bytes / 16, batch_bytes / 4);
+        Tidy { last: 0, more: bounds.0, bounds }
     }
 
     fn is_due(&self, bytes: usize) -> bool {
@@ -286,8 +290,15 @@ impl Tidy {
         let runs = shared.runs_of(taken);
         let merged: Vec<Arc<Run>> = applier::merged(&runs).into_iter().map(Arc::new).collect();
         let left: usize = merged.iter().map(|r| r.bytes()).sum();
-        // Keys that do not come again are not worth the trouble a second time.
-        self.more = if left > bytes / 4 * 3 { usize::MAX / 2 } else { self.more };
+        self.more = if left <= bytes / 4 * 3 {
+            left.clamp(self.bounds.0, self.bounds.1)
+        } else if self.more < self.bounds.1 {
+            // Of more epochs, more keys come again.
+            self.bounds.1
+        } else {
+            // Keys that do not come again are not worth the trouble any more.
+            usize::MAX / 2
+        };
         self.last = left;
         {
             let mut staged = shared.staged.write().unwrap_or_else(PoisonError::into_inner);
@@ -317,7 +328,7 @@ fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) ->
             on_disk += next.bytes;
             (place.epoch, place.finished) = (next.epoch.0, next.finished);
             taken.push(next.epoch);
-            if tidy.is_due(bytes) {
+            if taken.len() > 1 && tidy.is_due(bytes) {
                 bytes = tidy.merged(shared, &taken, bytes);
             }
         }
@@ -638,14 +649,14 @@ mod tests {
         [&[0, 1], &n.to_be_bytes()[..]].concat()
     }
 
-    /// A third of a batch and more in three epochs: keys from one on with a value, but for those that go.
+    /// About a tenth of a batch: keys from one on with a value, but for those that go. The greater the value, the more bytes.
     fn changes(from: u32, value: u8, gone: &[u32]) -> Changes {
         let mut changes = Changes::default();
         for n in from..from + 1000 {
             if gone.contains(&n) {
                 changes.remove(&[&key(n)]);
             } else {
-                changes.set(&key(n), &[value; 90]);
+                changes.set(&key(n), &vec![value; 90 + 3 * usize::from(value)]);
             }
         }
         changes
@@ -694,7 +705,7 @@ mod tests {
         let p = locked(&store.shared.progress);
         let limit = std::time::Duration::from_secs(60);
         let (p, waited) =
-            store.shared.applied.wait_timeout_while(p, limit, |p| p.waiting > BATCH / 4).expect("what waits");
+            store.shared.applied.wait_timeout_while(p, limit, |p| p.waiting > BATCH / 7).expect("what waits");
         assert!(!waited.timed_out(), "{} bytes wait", p.waiting);
         let left = p.waiting;
         drop(p);
@@ -713,23 +724,34 @@ mod tests {
     #[test]
     fn epochs_are_put_together_again_only_where_keys_come_again() {
         let folder = tempfile::tempdir().expect("a folder");
-        for (step, again) in [(0, true), (1000, false)] {
+        for again in [true, false] {
             let store = open(&folder);
             let operator = store.operator("counts").expect("an operator");
-            let mut tidy = Tidy::new(BATCH);
-            let (mut taken, mut bytes) = (vec![], 0);
-            for n in 0..3 {
-                assert!(!tidy.is_due(bytes));
-                let changes = changes(n * step, n as u8, &[]);
-                taken.push(Epoch(u64::from(n) + 1));
-                bytes += changes.bytes();
-                store.stage(operator, taken[n as usize], changes);
+            let (mut tidy, mut taken, mut bytes) = (Tidy::new(BATCH), vec![], 0);
+            let mut put_together = |tidy: &mut Tidy, epochs: u64| {
+                for _ in 0..epochs {
+                    let epoch = taken.len() as u64 + 1;
+                    let changes = changes(if again { 0 } else { 1000 * epoch as u32 }, 1, &[]);
+                    bytes += changes.bytes();
+                    taken.push(Epoch(epoch));
+                    store.stage(operator, Epoch(epoch), changes);
+                }
+                assert!(tidy.is_due(bytes));
+                let before = std::mem::take(&mut bytes);
+                bytes = tidy.merged(&store.shared, &taken, before);
+                (before, bytes)
+            };
+            let (before, left) = put_together(&mut tidy, 2);
+            if again {
+                assert_eq!((left, staged(&store)), (before / 2, vec![(2, 1000)]));
+                assert_eq!((tidy.is_due(left + left), tidy.is_due(left + left + 1)), (false, true));
+                continue;
             }
-            assert!(tidy.is_due(bytes));
-            let left = tidy.merged(&store.shared, &taken, bytes);
-            assert_eq!(left, if again { bytes / 3 } else { bytes });
-            assert_eq!(staged(&store), [(3, if again { 1000 } else { 3000 })]);
-            assert_eq!(tidy.is_due(bytes + left), again);
+            assert_eq!((left, staged(&store)), (before, vec![(2, 2000)]));
+            assert_eq!((tidy.is_due(left + BATCH / 4), tidy.is_due(left + BATCH / 4 + 1)), (false, true));
+            let (before, left) = put_together(&mut tidy, 3);
+            assert_eq!((left, staged(&store)), (before, vec![(5, 5000)]));
+            assert!(!tidy.is_due(100 * BATCH), "nothing comes again");
         }
     }
 
