@@ -86,6 +86,15 @@ fn reached(nodes: &[Node]) -> Vec<Vec<bool>> {
     (0..nodes.len()).map(of).collect()
 }
 
+/// For each node, the number of its first subtask.
+fn first_subtasks(nodes: &[Node]) -> Vec<usize> {
+    let first = nodes.iter().scan(0, |at, n| {
+        *at += n.parallelism;
+        Some(*at - n.parallelism)
+    });
+    first.collect()
+}
+
 /// By how many ways the rows of each source's subtask reach the sink.
 fn ways(nodes: &[Node]) -> Vec<usize> {
     let mut ways = vec![0; nodes.len()];
@@ -236,13 +245,7 @@ struct Generation<'a> {
 impl<'a> Generation<'a> {
     fn new(nodes: &'a [Node], length: u64, idles: bool, committed: &Committed) -> Self {
         let ways = ways(nodes);
-        let first: Vec<usize> = nodes
-            .iter()
-            .scan(0, |at, n| {
-                *at += n.parallelism;
-                Some(*at - n.parallelism)
-            })
-            .collect();
+        let first = first_subtasks(nodes);
         let mut subtasks = vec![];
         for (node, n) in nodes.iter().enumerate() {
             for _ in 0..n.parallelism {

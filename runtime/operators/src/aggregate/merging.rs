@@ -116,7 +116,7 @@ struct Case {
 
 impl Case {
     fn groups(&self) -> Groups {
-        let mut groups = Groups::new(&[self.call.clone()], &input(), self.retracts).expect("groups");
+        let mut groups = Groups::new(std::slice::from_ref(&self.call), &input(), self.retracts).expect("groups");
         groups.grow(20);
         groups
     }
