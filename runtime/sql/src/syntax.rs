@@ -209,7 +209,6 @@ pub struct InsertStatement {
 }
 
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a few dozen of them live for the length of a compilation")]
 pub enum Statement {
     CreateTable(CreateTable),
     CreateFunction(CreateFunction),

@@ -54,6 +54,7 @@ impl Factories<'_> {
         Ok(Role::Operator(Arc::new(ChainFactory { links: links.collect::<Result<_>>()? })))
     }
 
+    #[expect(clippy::too_many_lines, reason = "one flat match, an arm an operator")]
     fn operator(&self, operator: &Operator, node: &Node) -> Result<Role> {
         let (uid, statement) = (&node.kept.uid, node.statement.as_ref());
         let session = || self.specs.session.clone();

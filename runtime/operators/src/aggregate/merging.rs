@@ -63,6 +63,8 @@ fn follows(function: &Aggregate) -> bool {
         CountStar | Count | Sum | Avg | Min | Max | StddevPop | StddevSamp | VarPop | VarSamp | Collect => false,
         Percentile { .. } => false,
         FirstValue | LastValue | ListAgg { .. } | ArrayAgg | JsonObjectAgg { .. } | JsonArrayAgg { .. } => true,
+        // These stand in OVER only, which puts no slices together.
+        Lag { .. } | Rank { .. } => true,
     }
 }
 

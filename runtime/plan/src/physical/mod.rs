@@ -171,6 +171,7 @@ impl Planner<'_> {
     }
 
     /// Plans a relation: its own operators behind those of its inputs.
+    #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
     fn relation(&mut self, of: &Derived<'_>, scope: &mut Scope) -> Result<Output> {
         match of.plan {
             Plan::Scan { table, columns, kept, schema: _ } => self.source(of, table, columns, named(kept)?, scope),

@@ -103,6 +103,30 @@ impl Binder<'_> {
         self.select_sorted(s, &[]).map(|sorted| sorted.plan)
     }
 
+    /// Puts the rows that are left of a SELECT into the window of the older form that it groups by, if it does.
+    fn in_older_window(
+        &mut self,
+        s: &Select,
+        input: Plan,
+        condition: Option<Expr>,
+        mut scope: Scope,
+    ) -> Result<(Plan, Option<Expr>, Scope)> {
+        let call = match windows_of(s).as_slice() {
+            [] => return Ok((input, condition, scope)),
+            [call] => *call,
+            [_, second, ..] => {
+                return Err(Error::script("GROUP BY takes one window").at(place(second.span().start)));
+            }
+        };
+        let columns = input.columns();
+        let input = if condition.is_some() { Plan::calc(input, condition, columns) } else { input };
+        let others: Vec<&Ast> = grouped_by(s).filter(|e| windows::older(e).is_none()).collect();
+        let plan = self.older_window(call, &others, input, &scope)?;
+        let more = plan.schema().fields[scope.columns.len()..].iter().map(|f| (None, f.clone()));
+        scope.columns.extend(more);
+        Ok((plan, None, scope))
+    }
+
     /// Binds a SELECT with columns for the keys of its ORDER BY.
     fn select_sorted(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
         let more = s.into.is_some()
@@ -123,23 +147,7 @@ impl Binder<'_> {
             None => None,
         };
         let outer_window = self.older_window.take();
-        let (input, condition, scope) = match windows_of(s).as_slice() {
-            [] => (input, condition, scope),
-            [call] => {
-                // Windows are of the rows that are left.
-                let columns = input.columns();
-                let input = if condition.is_some() { Plan::calc(input, condition, columns) } else { input };
-                let others: Vec<&Ast> = grouped_by(s).filter(|e| windows::older(e).is_none()).collect();
-                let plan = self.older_window(call, &others, input, &scope)?;
-                let mut scope = scope;
-                let more = plan.schema().fields[scope.columns.len()..].iter().map(|f| (None, f.clone()));
-                scope.columns.extend(more);
-                (plan, None, scope)
-            }
-            [_, second, ..] => {
-                return Err(Error::script("GROUP BY takes one window").at(place(second.span().start)));
-            }
-        };
+        let (input, condition, scope) = self.in_older_window(s, input, condition, scope)?;
         let (keys, sets) = self.group_by(s, &scope)?;
         let mut collector = Collector::default();
         if sets.len() > 1 {

@@ -81,10 +81,9 @@ impl Binder<'_> {
         let column = descriptor(&upper, &table.plan, required(1)?)?;
         let time_at = place(start(required(1)?));
         let mut lengths = vec![];
-        for n in 2..all.len() {
-            let optional = all[n] == "OFFSET";
+        for (n, name) in all.iter().enumerate().skip(2) {
             lengths.push(match given(n) {
-                None if optional => 0,
+                None if *name == "OFFSET" => 0,
                 _ => self.length(&upper, required(n)?)?,
             });
         }
