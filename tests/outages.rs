@@ -192,7 +192,8 @@ fn locks_and_connections_are_waited_for() {
     // As many as the server takes: one at least finds no room, and the last place is root's.
     let mut crowd: Vec<Child> = (0..10).map(|_| client("few", "SELECT SLEEP(15)")).collect();
     let refused = |crowd: &mut [Child]| crowd.iter_mut().filter_map(|c| c.try_wait().expect("its state")).count();
-    assert!(comes(|| sleepers() + refused(&mut crowd) == 11), "all others sleep or were refused");
+    // To ask the server would need a place, too. One is refused only once all are taken.
+    assert!(comes(|| refused(&mut crowd) > 0), "the server is full");
     let job = sums(&url, "few");
     let said_it = ends(start(&job));
     crowd.iter_mut().chain([&mut holder]).for_each(|c| drop(c.wait()));

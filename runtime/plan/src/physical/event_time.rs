@@ -81,9 +81,11 @@ impl Planner<'_> {
             _ => over(&column(c), &read),
         };
         let exprs = first.iter().map(expr).collect::<Result<Vec<_>>>()?;
+        // A deleted row of an upsert table may have nothing but its key.
+        let may_be_null = table.is_upsert();
         let checked = |c: &usize| {
             let e = over(&column(c), &first)?;
-            let is_time = *c == time.column;
+            let is_time = *c == time.column && !may_be_null;
             let name = || table.name.rsplit('.').next().unwrap_or(&table.name);
             Ok(if is_time { checked_row_time(e, table.on_error.policy, name()) } else { e })
         };

@@ -321,3 +321,26 @@ fn conditions_become_the_range_of_a_top_n() {
     let both = "SELECT k FROM numbered WHERE n <= 2 UNION ALL SELECT k FROM numbered WHERE n = 7";
     assert_eq!(ranks(&format!("{view} {both}")), Ok("(1, 2) false Append; (7, 7) false Append".to_string()));
 }
+
+/// Whether rows of a table without a time fail; what else is computed of its rows is what a scan of them gives.
+fn checks_times(options: &str) -> bool {
+    let script = format!(
+        "CREATE TABLE timed (k BIGINT, ts TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED, WATERMARK FOR ts AS ts) WITH ({options});
+         INSERT INTO o SELECT k, k FROM timed"
+    );
+    let graph = graph(&script, false).expect("a graph");
+    let source = graph.nodes[0].chain.first().expect("a source");
+    let Operator::Source { times: Some(times), columns, .. } = source else { panic!("{source:?}") };
+    assert_eq!((times.strategy.columns, times.strategy.row_time), (columns.len(), 1), "{times:?}");
+    times.timed.iter().any(|e| e.to_string().contains("$ROW_TIME"))
+}
+
+#[test]
+fn only_rows_that_must_have_a_time_are_checked_for_it() {
+    assert!(checks_times("'connector' = 'datagen'"));
+    // A deleted row of an upsert table may have nothing but its key.
+    assert!(!checks_times(
+        "'connector' = 'upsert-kafka', 'topic' = 'u', 'properties.bootstrap.servers' = 'b:1',
+         'key.format' = 'json', 'value.format' = 'json'"
+    ));
+}

@@ -191,9 +191,12 @@ impl Binder<'_> {
     /// Joins come later; what is wrong beside that is still said.
     fn join_error(&mut self, from: &TableWithJoins, join: &Join) -> Error {
         for factor in [&from.relation, &join.relation] {
-            if let TableFactor::Table { name, .. } = factor
-                && let Err(e) = self.relation(name)
-            {
+            let bound = match factor {
+                TableFactor::Table { name, args: None, .. } => self.relation(name).map(drop),
+                TableFactor::Derived { subquery, .. } => self.query(subquery).map(drop),
+                _ => Ok(()),
+            };
+            if let Err(e) = bound {
                 return e;
             }
         }

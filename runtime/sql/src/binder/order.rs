@@ -263,7 +263,8 @@ impl Binder<'_> {
         };
         if time.is_none() && !batch {
             let at = q.order_by.as_ref().and_then(|o| place(o.span().start));
-            let e = Error::script("ORDER BY without LIMIT sorts a stream by event time only, ascending").at(at);
+            let e = Error::script("ORDER BY without LIMIT is not supported on a stream, but by event time, ascending")
+                .at(at);
             return Err(e.hint(
                 "a stream has no end to sort at: add LIMIT, run the script in batch mode, or sort what the job has written",
             ));

@@ -54,7 +54,10 @@ fn domain_of(plan: &Plan, column: usize, function: &str, at: Option<Place>) -> R
     let found = traits.times.get(column).copied().flatten().and_then(TimeAttribute::domain);
     found.ok_or_else(|| {
         let f = &plan.schema().fields[column];
-        let e = format!("{function} needs a time attribute, and '{}' is {} without a watermark", f.name, f.ty.kind);
+        let (name, ty) = (&f.name, &f.ty.kind);
+        let e = format!(
+            "{function} over '{name}' is not supported: it needs a time attribute, and '{name}' is {ty} without a watermark"
+        );
         Error::script(e).at(at).hint(format!(
             "declare it in the table: WATERMARK FOR {} AS {} - INTERVAL '5' SECOND; or use a column AS PROCTIME()",
             f.name, f.name
