@@ -1,6 +1,7 @@
 //! Builds a column of any SQL type value by value.
 
 use crate::maps;
+use crate::sortable::sortable;
 use crate::types::NANOS;
 use crate::value::Value;
 use arrow::array::{
@@ -145,7 +146,7 @@ impl ColumnBuilder {
             }
             (Self::Nanos(b), Value::Timestamp(s, n)) => {
                 let mut bytes = [0; NANOS as usize];
-                bytes[..8].copy_from_slice(&(s ^ i64::MIN).to_be_bytes());
+                bytes[..8].copy_from_slice(&sortable(*s));
                 bytes[8..].copy_from_slice(&n.to_be_bytes());
                 // As far as 64 bits of microseconds reach: one range for all timestamps.
                 if s.checked_mul(1_000_000).is_none() || b.append_value(bytes).is_err() {

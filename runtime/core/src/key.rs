@@ -5,7 +5,8 @@
 //! numbers as bits, turned so that they sort; text and bytes with 0x00 written as 0x00 0xFF and ended by 0x00 0x00;
 //! nested values as 0x02-marked elements ended by 0x00. `VERSION` changes whenever this does.
 
-use crate::{ColumnBuilder, Error, Result, Value, maps};
+use crate::sortable::{from_sortable, sortable};
+use crate::{Batch, ColumnBuilder, Error, Result, Value, maps};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
 use std::borrow::Cow;
@@ -51,6 +52,11 @@ impl Keys {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
+    }
+    /// Encodes these columns of a batch.
+    pub fn of(batch: &Batch, columns: &[usize]) -> Keys {
+        let columns: Vec<ArrayRef> = columns.iter().map(|c| batch.data.column(*c).clone()).collect();
+        Keys::encode(&columns, batch.rows())
     }
     /// Encodes these columns row by row.
     ///
@@ -109,7 +115,7 @@ fn encode_i32(v: i32, out: &mut Vec<u8>) {
 
 fn encode_i64(v: i64, out: &mut Vec<u8>) {
     out.push(1);
-    out.extend_from_slice(&(v ^ i64::MIN).to_be_bytes());
+    out.extend_from_slice(&sortable(v));
 }
 
 fn encode_bytes(v: &[u8], out: &mut Vec<u8>) {
@@ -218,13 +224,13 @@ pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> 
         DataType::Int8 => Value::Int(i64::from(i8::from_be_bytes(take(bytes)?) ^ i8::MIN)),
         DataType::Int16 => Value::Int(i64::from(i16::from_be_bytes(take(bytes)?) ^ i16::MIN)),
         DataType::Int32 => Value::Int(i64::from(i32::from_be_bytes(take(bytes)?) ^ i32::MIN)),
-        DataType::Int64 => Value::Int(i64::from_be_bytes(take(bytes)?) ^ i64::MIN),
+        DataType::Int64 => Value::Int(from_sortable(take(bytes)?)),
         DataType::Float32 => {
             let v = i32::from_be_bytes(take(bytes)?) ^ i32::MIN;
             Value::Float(f32::from_bits((v ^ (((v >> 31) as u32) >> 1) as i32) as u32))
         }
         DataType::Float64 => {
-            let v = i64::from_be_bytes(take(bytes)?) ^ i64::MIN;
+            let v = from_sortable(take(bytes)?);
             Value::Double(f64::from_bits((v ^ (((v >> 63) as u64) >> 1) as i64) as u64))
         }
         DataType::Decimal128(_, s) => Value::Decimal(i128::from_be_bytes(take(bytes)?) ^ i128::MIN, s.unsigned_abs()),
@@ -236,7 +242,7 @@ pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> 
         DataType::Date32 => Value::Date(i32::from_be_bytes(take(bytes)?) ^ i32::MIN),
         DataType::Time32(_) => Value::Time(i32::from_be_bytes(take(bytes)?) ^ i32::MIN),
         DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::FixedSizeBinary(_) => {
-            let s = i64::from_be_bytes(take(bytes)?) ^ i64::MIN;
+            let s = from_sortable(take(bytes)?);
             Value::Timestamp(s, u32::from_be_bytes(take(bytes)?))
         }
         DataType::List(f) => {

@@ -27,6 +27,7 @@ pub mod panics;
 pub mod private;
 pub mod rank;
 pub mod secrets;
+pub mod sortable;
 pub mod state;
 pub mod stored;
 pub mod thread;

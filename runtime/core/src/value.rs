@@ -9,6 +9,7 @@ use arrow::datatypes::{
 use std::borrow::Cow;
 
 use crate::maps::Maps;
+use crate::sortable::from_sortable;
 use crate::types::NANOS;
 
 /// A value of any SQL type. Text and bytes may borrow from the column.
@@ -153,7 +154,7 @@ impl<'a> Value<'a> {
             DataType::FixedSizeBinary(NANOS) => {
                 match array.as_fixed_size_binary().value(row).split_first_chunk::<8>() {
                     Some((s, [a, b, c, d])) => {
-                        Value::Timestamp(i64::from_be_bytes(*s) ^ i64::MIN, u32::from_be_bytes([*a, *b, *c, *d]))
+                        Value::Timestamp(from_sortable(*s), u32::from_be_bytes([*a, *b, *c, *d]))
                     }
                     _ => Value::Null,
                 }

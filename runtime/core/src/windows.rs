@@ -1,6 +1,7 @@
 //! Windows over time: which ones a moment is in. Times are milliseconds since 1970, of the clock that the windows go by; a window is
 //! from its start, which is in it, to its end, which is not. The arithmetic is Flink's: windows are aligned to 1970 and an offset.
 
+use crate::sortable::from_sortable;
 use crate::{Error, Result};
 use std::fmt;
 
@@ -132,7 +133,7 @@ pub fn end_in_key(key: &[u8]) -> Result<i64> {
     let damaged = || Error::state("the key of a window in the state is damaged");
     let (seconds, rest) = key.get(1..).and_then(|rest| rest.split_first_chunk::<8>()).ok_or_else(damaged)?;
     let nanos = rest.first_chunk::<4>().ok_or_else(damaged)?;
-    let seconds = i64::from_be_bytes(*seconds) ^ i64::MIN;
+    let seconds = from_sortable(*seconds);
     Ok(seconds.saturating_mul(1000).saturating_add(i64::from(u32::from_be_bytes(*nanos) / 1_000_000)))
 }
 

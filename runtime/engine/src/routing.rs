@@ -51,8 +51,7 @@ impl Route {
             }
             Partitioning::Hash(_) if self.count == 1 => send(0, batch.clone()),
             Partitioning::Hash(columns) => {
-                let keys: Vec<_> = columns.iter().map(|c| batch.data.column(*c).clone()).collect();
-                let keys = Keys::encode(&keys, batch.rows());
+                let keys = Keys::of(batch, columns);
                 let mut rows: Vec<Vec<u32>> = vec![vec![]; self.count];
                 for row in 0..batch.rows() {
                     rows[owner(key_group(keys.get(row)), self.count)].push(row as u32);

@@ -2,15 +2,15 @@
 //! has passed its time, for until then an earlier one may come.
 
 use crate::change_rows::ChangeRows;
-use arrow::array::ArrayRef;
+use crate::rank::{push_ranked, with_rank};
 use arrow::datatypes::DataType;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{Keys, decode_row, encode_row};
+use weir_core::key::{Keys, encode_row};
 use weir_core::keyed::{Codec, KeyedState, TimeDomain, Timers};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::watermarks::row_time;
-use weir_core::{Batch, Error, Field, Result, RowKind, Schema, SqlType, Value};
+use weir_core::{Batch, Error, Result, RowKind, Schema};
 
 /// Makes what keeps first rows.
 #[derive(Clone)]
@@ -27,13 +27,6 @@ pub struct FirstRowFactory {
     pub schema: Schema,
     /// After how many milliseconds a key is forgotten that had its row; 0 = never.
     pub ttl_millis: u64,
-}
-
-impl FirstRowFactory {
-    fn output(&self) -> Schema {
-        let number = self.number.then(|| Field::new("$rank", SqlType::BIGINT.not_null()));
-        Schema::new(self.schema.fields.iter().cloned().chain(number).collect())
-    }
 }
 
 impl OperatorFactory for FirstRowFactory {
@@ -94,9 +87,7 @@ struct FirstRow {
 
 impl FirstRow {
     fn give(&self, row: &[u8], rows: &mut ChangeRows) -> Result<()> {
-        let (columns, number) = rows.row(RowKind::Insert).split_at_mut(self.types.len());
-        number.iter_mut().for_each(|b| b.push(&Value::Int(1)));
-        decode_row(&self.types, row, columns)
+        push_ranked(rows, RowKind::Insert, &self.types, row, 1)
     }
 
     /// A row in event time: it waits, in the place of a later one.
@@ -129,11 +120,10 @@ impl FirstRow {
 
 impl Operator for FirstRow {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
-        let keys = Keys::encode(&columns, batch.rows());
+        let keys = Keys::of(&batch, &self.plan.partition);
         self.state.prefetch((0..keys.len()).map(|r| keys.get(r)))?;
         let times = batch.data.column(self.plan.time).clone();
-        let mut rows = ChangeRows::new(self.plan.output());
+        let mut rows = ChangeRows::new(with_rank(&self.plan.schema, self.plan.number));
         for n in 0..batch.rows() {
             let mut row = vec![];
             encode_row(batch.data.columns(), n, &mut row);
@@ -164,7 +154,7 @@ impl Operator for FirstRow {
         loop {
             let due = self.timers.due(&mut self.state, self.passed.0, PAGE)?;
             let more = due.len() == PAGE;
-            let mut rows = ChangeRows::new(self.plan.output());
+            let mut rows = ChangeRows::new(with_rank(&self.plan.schema, self.plan.number));
             for (_, key) in due {
                 let mut first = None;
                 self.state.update(&key, |known| {

@@ -11,6 +11,7 @@ pub mod lookup;
 pub mod normalize;
 pub mod over;
 pub mod rank;
+mod row_numbers;
 pub mod sort;
 pub mod timed_source;
 pub mod values;

@@ -5,7 +5,6 @@
 //! them are kept, the last one stands for the key, and the one before comes back when it goes: Flink's SinkUpsertMaterializer.
 
 use crate::change_rows::ChangeRows;
-use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, decode_row, encode_row};
@@ -125,8 +124,7 @@ struct Normalize {
 
 impl Operator for Normalize {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let columns: Vec<ArrayRef> = self.keys.iter().map(|k| batch.data.column(*k).clone()).collect();
-        let keys = Keys::encode(&columns, batch.rows());
+        let keys = Keys::of(&batch, &self.keys);
         self.rows.prefetch((0..keys.len()).map(|r| keys.get(r)))?;
         // Behind a sink's table or an aggregate there may be others that forget: they hear of rows that stay the same as well.
         let refreshes = self.rows.forgets();

@@ -3,12 +3,14 @@
 
 use crate::change_rows::ChangeRows;
 use crate::rank::sort_key;
+use crate::row_numbers::RowNumbers;
 use arrow::datatypes::DataType;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{decode_row, encode_row};
 use weir_core::keyed::{KeyedState, MapState, ValueState};
 use weir_core::rank::SortKey;
+use weir_core::sortable::{from_sortable, sortable};
 use weir_core::state::{Changes, Epoch};
 use weir_core::watermarks::row_time;
 use weir_core::{Batch, Error, Result, RowKind, Schema};
@@ -32,8 +34,7 @@ impl OperatorFactory for SortFactory {
         Ok(Box::new(Sort {
             types: self.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
             state: KeyedState::open((), &context, 0)?,
-            // No two rows have one number, whatever process they came to.
-            next: (context.state.last_epoch().0 + 1) << 40,
+            numbers: RowNumbers::new(&context),
             passed: Watermark::NONE,
             last: None,
             plan: self.clone(),
@@ -55,15 +56,11 @@ struct Sort {
     plan: SortFactory,
     types: Vec<DataType>,
     state: KeyedState<()>,
-    next: u64,
+    numbers: RowNumbers,
     passed: Watermark,
     /// The time of the last row that went out, as far as it is known.
     last: Option<i64>,
     context: SubtaskContext,
-}
-
-fn at(time: i64) -> [u8; 8] {
-    (time ^ i64::MIN).to_be_bytes()
 }
 
 impl Sort {
@@ -91,7 +88,7 @@ impl Sort {
             }
             out.emit(rows.take()?);
             if let Some((_, entry)) = self.plan.time.zip(gone.last()) {
-                let time = entry.first_chunk::<8>().map_or(i64::MIN, |b| i64::from_be_bytes(*b) ^ i64::MIN);
+                let time = entry.first_chunk::<8>().map_or(i64::MIN, |b| from_sortable(*b));
                 self.last = Some(time);
                 LAST.put(&mut self.state, &[], &time.to_be_bytes());
             }
@@ -117,11 +114,10 @@ impl Operator for Sort {
                     self.context.metrics.late.inc();
                     continue;
                 }
-                entry.extend_from_slice(&at(time));
+                entry.extend_from_slice(&sortable(time));
             }
             entry.extend(sort_key(&self.plan.order, &batch, n));
-            self.next += 1;
-            entry.extend_from_slice(&self.next.to_be_bytes());
+            entry.extend_from_slice(&self.numbers.next().to_be_bytes());
             let mut row = vec![];
             encode_row(batch.data.columns(), n, &mut row);
             ROWS.put(&mut self.state, &[], &entry, &row);
@@ -134,7 +130,7 @@ impl Operator for Sort {
             return Ok(());
         }
         self.passed = self.passed.max(time.all);
-        let up_to = self.passed.0.checked_add(1).map(at);
+        let up_to = self.passed.0.checked_add(1).map(sortable);
         self.give(up_to.as_ref().map(<[u8; 8]>::as_slice), out)
     }
 

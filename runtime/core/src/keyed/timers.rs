@@ -3,6 +3,7 @@
 use super::{Codec, KeyedState, TIMERS};
 use crate::graph::SubtaskContext;
 use crate::key::{KEY_GROUPS, key_group, owner};
+use crate::sortable::{from_sortable, sortable};
 use crate::state::behind;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ pub struct Timers {
 }
 
 fn full(marker: u8, time: i64, key: &[u8]) -> Vec<u8> {
-    [&key_group(key).to_be_bytes()[..], &[marker], &(time ^ i64::MIN).to_be_bytes(), key].concat()
+    [&key_group(key).to_be_bytes()[..], &[marker], &sortable(time), key].concat()
 }
 
 impl Timers {
@@ -72,7 +73,7 @@ impl Timers {
             for pair in state.entry_range(&begin, behind(&begin).as_deref()).take(limit + 1) {
                 let (key, _) = pair?;
                 let (time, key) = key[begin.len()..].split_first_chunk::<8>().ok_or_else(damaged)?;
-                let time = i64::from_be_bytes(*time) ^ i64::MIN;
+                let time = from_sortable(*time);
                 if time > up_to {
                     self.note(group, time);
                     break;

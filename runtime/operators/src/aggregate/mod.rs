@@ -69,6 +69,14 @@ impl AggregateFactory {
         Schema::new(fields)
     }
 
+    /// The columns of the keys, wherever this part of it finds them.
+    fn key_columns(&self, batch: &Batch) -> Vec<ArrayRef> {
+        match self.stage {
+            Stage::Final => batch.data.columns()[..self.keys.len()].to_vec(),
+            Stage::Whole | Stage::Local => self.keys.iter().map(|k| batch.data.column(*k).clone()).collect(),
+        }
+    }
+
     /// The types of the keys in columns.
     fn key_types(&self) -> Vec<DataType> {
         self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect()
@@ -121,10 +129,7 @@ const PAGE: usize = 4096;
 
 impl Operator for AggregateOperator {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let key_columns: Vec<ArrayRef> = match self.plan.stage {
-            Stage::Final => batch.data.columns()[..self.plan.keys.len()].to_vec(),
-            Stage::Whole | Stage::Local => self.plan.keys.iter().map(|k| batch.data.column(*k).clone()).collect(),
-        };
+        let key_columns = self.plan.key_columns(&batch);
         let keys = Keys::encode(&key_columns, batch.rows());
         if self.plan.stage == Stage::Local {
             return self.local(&batch, &keys, &key_columns, out);

@@ -6,7 +6,7 @@
 use super::{AggregateFactory, Change, Groups, PAGE, RowsOut, Stage};
 use crate::windows::{WindowClock, late_rows, without};
 use ahash::RandomState;
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::AsArray;
 use hashbrown::HashSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -167,10 +167,7 @@ impl Operator for WindowAggregate {
         if batch.rows() == 0 {
             return Ok(());
         }
-        let key_columns: Vec<ArrayRef> = match self.plan.stage {
-            Stage::Final => batch.data.columns()[..self.plan.keys.len()].to_vec(),
-            Stage::Whole | Stage::Local => self.plan.keys.iter().map(|k| batch.data.column(*k).clone()).collect(),
-        };
+        let key_columns = self.plan.key_columns(&batch);
         let keys = Keys::encode(&key_columns, batch.rows());
         let found = self.groups.places(&keys)?;
         // A group that came back from the store has a place that is not noted.

@@ -5,7 +5,7 @@
 mod page;
 
 use crate::aggregate::Groups;
-use arrow::array::ArrayRef;
+use crate::row_numbers::RowNumbers;
 use page::{Entry, Page};
 use std::sync::Arc;
 use weir_core::clock::Clock;
@@ -14,6 +14,7 @@ use weir_core::frame::Frame;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, encode_row};
 use weir_core::keyed::{KeyedState, MapState, TimeDomain, Timers, ValueState};
+use weir_core::sortable::{from_sortable, sortable};
 use weir_core::state::{Changes, Epoch};
 use weir_core::watermarks::row_time;
 use weir_core::{Batch, Error, Result, Schema};
@@ -48,8 +49,7 @@ impl OperatorFactory for OverFactory {
             plan: Arc::new(self.clone()),
             state: KeyedState::open(groups, &context, 0)?,
             timers: Timers::new(TimeDomain::Event, &context),
-            // No two rows of one time have one number, whatever process they came to.
-            next: (context.state.last_epoch().0 + 1) << 40,
+            numbers: RowNumbers::new(&context),
             passed: i64::MIN,
             clock: context.clock.clone(),
             context,
@@ -67,21 +67,17 @@ const LAST: ValueState = ValueState::new(2);
 /// Times of keys that are gone through at once.
 const PAGE: usize = 1024;
 
-fn at(time: i64) -> [u8; 8] {
-    (time ^ i64::MIN).to_be_bytes()
-}
-
 /// The time in the key of an entry.
 fn time_of(entry: &[u8]) -> Result<i64> {
     let time = entry.first_chunk::<8>().ok_or_else(|| Error::state("the time of a row in the state is damaged"))?;
-    Ok(i64::from_be_bytes(*time) ^ i64::MIN)
+    Ok(from_sortable(*time))
 }
 
 struct Over {
     plan: Arc<OverFactory>,
     state: KeyedState<Groups>,
     timers: Timers,
-    next: u64,
+    numbers: RowNumbers,
     /// The watermark.
     passed: i64,
     clock: Arc<dyn Clock>,
@@ -90,8 +86,7 @@ struct Over {
 
 impl Over {
     fn entry(&mut self, time: i64) -> Vec<u8> {
-        self.next += 1;
-        [&at(time)[..], &self.next.to_be_bytes()].concat()
+        [sortable(time), self.numbers.next().to_be_bytes()].concat()
     }
 
     /// Whether a row comes too late. As in Flink, that of an unbounded frame does behind the watermark, that of a bounded one behind
@@ -114,7 +109,7 @@ impl Over {
             let mut page = Page::new(&self.plan);
             for (time, key) in due {
                 let mut rows = vec![];
-                for pair in WAITING.range(&self.state, &key, &at(time), Some(&at(time.saturating_add(1)))) {
+                for pair in WAITING.range(&self.state, &key, &sortable(time), Some(&sortable(time.saturating_add(1)))) {
                     let (entry, row) = pair?;
                     rows.push(Entry { time, entry, row });
                 }
@@ -150,10 +145,10 @@ impl Over {
             }
         }
         let results = page.results(&mut self.state)?;
-        for (key, lost, kept) in results.frames {
-            lost.iter().for_each(|entry| FRAME.remove(&mut self.state, &key.key, entry));
-            for (entry, row) in kept {
-                FRAME.put(&mut self.state, &key.key, &entry, &row);
+        for key in results.frames {
+            key.lost.iter().for_each(|entry| FRAME.remove(&mut self.state, &key.key, entry));
+            for (entry, row) in &key.new {
+                FRAME.put(&mut self.state, &key.key, entry, row);
             }
             match key.emptied {
                 true => LAST.remove(&mut self.state, &key.key),
@@ -173,8 +168,7 @@ impl Over {
 
 impl Operator for Over {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
-        let keys = Keys::encode(&columns, batch.rows());
+        let keys = Keys::of(&batch, &self.plan.partition);
         self.state.prefetch(std::iter::empty())?;
         let now = (self.plan.domain == TimeDomain::Processing).then(|| self.clock.now().max(self.passed));
         let mut page = Page::new(&self.plan);

@@ -36,20 +36,23 @@ impl KeyRows {
     }
 }
 
-/// What has become of a key.
+/// What has become of the frame of a key.
 pub(super) struct Settled {
     pub key: Vec<u8>,
     pub last: i64,
-    /// Whether no row is left in its frame.
+    /// Whether no row is left in it.
     pub emptied: bool,
+    /// The entries that it has lost.
+    pub lost: Vec<Vec<u8>>,
+    /// The rows that it has got, by their entries, the oldest first.
+    pub new: VecDeque<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The results of a page.
 pub(super) struct Results {
     pub batch: Option<Batch>,
-    /// Of a bounded frame: what it has lost, and what it has got.
-    #[expect(clippy::type_complexity, reason = "a list of entries, and one of entries with their rows")]
-    pub frames: Vec<(Settled, Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>)>,
+    /// What has become of the frames, where they are bounded.
+    pub frames: Vec<Settled>,
 }
 
 /// Rows of several keys.
@@ -187,16 +190,10 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Gives the rows of a key their results. `row` is the first of the key's in the page.
-    #[expect(clippy::type_complexity, reason = "as in the results")]
-    fn key(
-        &mut self,
-        key: KeyRows,
-        row: &mut u32,
-        groups: &mut Groups,
-        out: &mut Output,
-    ) -> Result<Option<(Settled, Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>)>> {
+    fn key(&mut self, key: KeyRows, row: &mut u32, groups: &mut Groups, out: &mut Output) -> Result<Option<Settled>> {
         let (at, bounded) = (self.places[*row as usize] as usize, self.plan.frame.is_bounded());
-        let last = key.last();
+        let (last, lost, new) = (key.last(), vec![], VecDeque::new());
+        let mut settled = Settled { key: key.key, last, emptied: false, lost, new };
         let number = |row: &mut u32| {
             *row += 1;
             *row - 1
@@ -204,12 +201,11 @@ impl<'a> Evaluation<'a> {
         // Those of the frame, the oldest first: with what the store calls them, where it knows them.
         let mut frame: VecDeque<(u32, i64, Option<Vec<u8>>)> =
             key.frame.into_iter().map(|e| (number(row), e.time, Some(e.entry))).collect();
-        let (mut lost, mut new) = (vec![], VecDeque::new());
         for (time, entries) in key.times {
             let rows: Vec<u32> = entries.iter().map(|_| number(row)).collect();
             if let Frame::Times(range) = self.plan.frame {
                 while let Some((old, _, stored)) = frame.pop_front_if(|(_, t, _)| *t < time.saturating_sub(range)) {
-                    self.lose(old, stored, groups, &mut lost, &mut new)?;
+                    self.lose(old, stored, groups, &mut settled)?;
                 }
             }
             if self.plan.frame.takes_peers() {
@@ -221,13 +217,13 @@ impl<'a> Evaluation<'a> {
                 }
                 if bounded {
                     frame.push_back((*n, time, None));
-                    new.push_back((e.entry, e.row));
+                    settled.new.push_back((e.entry, e.row));
                 }
                 if let Frame::Rows(most) = self.plan.frame
                     && groups.rows[at].unsigned_abs() > most.saturating_add(1)
                     && let Some((old, _, stored)) = frame.pop_front()
                 {
-                    self.lose(old, stored, groups, &mut lost, &mut new)?;
+                    self.lose(old, stored, groups, &mut settled)?;
                 }
                 out.row(*n, groups, at)?;
             }
@@ -235,28 +231,21 @@ impl<'a> Evaluation<'a> {
         if !bounded {
             return Ok(None);
         }
-        let emptied = groups.rows[at] <= 0;
-        if emptied {
+        settled.emptied = groups.rows[at] <= 0;
+        if settled.emptied {
             // What is left are errors of rounding.
             groups.reset(at);
         }
-        Ok(Some((Settled { key: key.key, last, emptied }, lost, new.into())))
+        Ok(Some(settled))
     }
 
     /// A row leaves the frame: its entry goes from the store, or never comes there.
-    fn lose(
-        &self,
-        row: u32,
-        stored: Option<Vec<u8>>,
-        groups: &mut Groups,
-        lost: &mut Vec<Vec<u8>>,
-        new: &mut VecDeque<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<()> {
+    fn lose(&self, row: u32, stored: Option<Vec<u8>>, groups: &mut Groups, settled: &mut Settled) -> Result<()> {
         self.take(&[row], true, groups)?;
         match stored {
-            Some(entry) => lost.push(entry),
+            Some(entry) => settled.lost.push(entry),
             // Of those that are new the oldest goes first.
-            None => _ = new.pop_front(),
+            None => _ = settled.new.pop_front(),
         }
         Ok(())
     }

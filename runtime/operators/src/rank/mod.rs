@@ -9,8 +9,8 @@ mod top;
 mod windows;
 
 use crate::aggregate::{assign, by_group};
-use arrow::array::ArrayRef;
 use output::RowsOut;
+pub(crate) use output::push_ranked;
 use std::sync::Arc;
 use top::{Entry, Top, TopCodec};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
@@ -44,13 +44,13 @@ pub struct RankFactory {
     pub ttl_millis: u64,
 }
 
-impl RankFactory {
-    /// The columns that go out.
-    fn output(&self) -> Schema {
-        let number = self.number.then(|| Field::new("$rank", SqlType::BIGINT.not_null()));
-        Schema::new(self.schema.fields.iter().cloned().chain(number).collect())
-    }
+/// The columns that go out: those that come in, then the rank where it is asked for.
+pub(crate) fn with_rank(columns: &Schema, number: bool) -> Schema {
+    let number = number.then(|| Field::new("$rank", SqlType::BIGINT.not_null()));
+    Schema::new(columns.fields.iter().cloned().chain(number).collect())
+}
 
+impl RankFactory {
     /// The places of the range in a partition's rows.
     fn range(&self) -> std::ops::Range<usize> {
         let place = |rank: u64| usize::try_from(rank).unwrap_or(usize::MAX);
@@ -79,19 +79,7 @@ struct Rank {
 
 impl Operator for Rank {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
-        let keys = Keys::encode(&columns, batch.rows());
-        let found = assign(&keys);
-        let (rows, ends) = by_group(&found);
-        let partitions = || found.first.iter().map(|row| keys.get(*row as usize));
-        self.partitions.prefetch(partitions())?;
-        let mut rows_out = RowsOut::new(&self.plan);
-        let mut from = 0;
-        for (key, end) in partitions().zip(ends) {
-            self.change(key, &batch, &rows[from..end], &mut rows_out, out)?;
-            from = end;
-        }
-        rows_out.finish(out)
+        self.take(&Keys::of(&batch, &self.plan.partition), &batch, out)
     }
 
     fn results_at_end(&self) -> bool {
@@ -136,6 +124,21 @@ impl Rank {
             parallelism: context.parallelism,
             plan: Arc::new(plan.clone()),
         })
+    }
+
+    /// Takes the rows of a batch, of these partitions.
+    fn take(&mut self, keys: &Keys, batch: &Batch, out: &mut Collector) -> Result<()> {
+        let found = assign(keys);
+        let (rows, ends) = by_group(&found);
+        let partitions = || found.first.iter().map(|row| keys.get(*row as usize));
+        self.partitions.prefetch(partitions())?;
+        let mut rows_out = RowsOut::new(&self.plan);
+        let mut from = 0;
+        for (key, end) in partitions().zip(ends) {
+            self.change(key, batch, &rows[from..end], &mut rows_out, out)?;
+            from = end;
+        }
+        rows_out.finish(out)
     }
 
     /// Takes rows of a batch into their partition, and gives out how its first rows have changed.

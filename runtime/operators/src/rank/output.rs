@@ -1,7 +1,7 @@
 //! The rows that a batch gives out: how the first rows of its partitions have changed.
 
-use super::RankFactory;
 use super::top::Entry;
+use super::{RankFactory, with_rank};
 use crate::change_rows::ChangeRows;
 use arrow::datatypes::DataType;
 use hashbrown::HashMap;
@@ -24,7 +24,7 @@ impl RowsOut {
         RowsOut {
             plan: plan.clone(),
             types: plan.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
-            rows: ChangeRows::new(plan.output()),
+            rows: ChangeRows::new(with_rank(&plan.schema, plan.number)),
         }
     }
 
@@ -85,9 +85,7 @@ impl RowsOut {
     }
 
     fn push(&mut self, kind: RowKind, entry: &Entry, rank: i64) -> Result<()> {
-        let (columns, number) = self.rows.row(kind).split_at_mut(self.types.len());
-        number.iter_mut().for_each(|b| b.push(&Value::Int(rank)));
-        decode_row(&self.types, entry.row(), columns)
+        push_ranked(&mut self.rows, kind, &self.types, entry.row(), rank)
     }
 
     /// Sends what is there.
@@ -95,4 +93,20 @@ impl RowsOut {
         out.emit(self.rows.take()?);
         Ok(())
     }
+}
+
+/// One more row of these types from its stored form, with its rank where there is a column for it.
+///
+/// # Errors
+/// When the row is damaged.
+pub(crate) fn push_ranked(
+    rows: &mut ChangeRows,
+    kind: RowKind,
+    types: &[DataType],
+    row: &[u8],
+    rank: i64,
+) -> Result<()> {
+    let (columns, number) = rows.row(kind).split_at_mut(types.len());
+    number.iter_mut().for_each(|b| b.push(&Value::Int(rank)));
+    decode_row(types, row, columns)
 }

@@ -4,7 +4,6 @@ use super::output::RowsOut;
 use super::top::Top;
 use super::{Rank, RankFactory};
 use crate::windows::{WindowClock, late_rows, without};
-use arrow::array::ArrayRef;
 use std::sync::Arc;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
@@ -50,9 +49,7 @@ struct WindowRank {
 
 impl WindowRank {
     /// Sets a timer for each partition that begins with this batch.
-    fn note(&mut self, batch: &Batch) -> Result<()> {
-        let columns: Vec<ArrayRef> = self.rank.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
-        let keys = Keys::encode(&columns, batch.rows());
+    fn note(&mut self, keys: &Keys) -> Result<()> {
         let partitions: &mut KeyedState<_> = &mut self.rank.partitions;
         let mut last: &[u8] = &[];
         for row in 0..keys.len() {
@@ -67,15 +64,16 @@ impl WindowRank {
 }
 
 impl Operator for WindowRank {
-    fn process(&mut self, input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let late = late_rows(batch.data.column(self.rank.plan.partition[0]), self.clock, self.passed)?;
         self.context.metrics.late.inc_by(late.len() as u64);
         let batch = without(batch, &late)?;
         if batch.rows() == 0 {
             return Ok(());
         }
-        self.note(&batch)?;
-        self.rank.process(input, batch, out)
+        let keys = Keys::of(&batch, &self.rank.plan.partition);
+        self.note(&keys)?;
+        self.rank.take(&keys, &batch, out)
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {

@@ -1,6 +1,6 @@
 //! TUMBLE, HOP and CUMULATE: every row once for each window that it is in.
 
-use super::{WindowClock, window_columns};
+use super::{WindowClock, in_windows};
 use arrow::array::{Array, AsArray, UInt32Array};
 use arrow::datatypes::TimestampMicrosecondType;
 use std::sync::Arc;
@@ -90,12 +90,7 @@ impl Operator for Assign {
         self.context.metrics.skipped.inc_by(nulls);
         let whole = rows.len() == batch.rows() && nulls == 0 && rows.iter().enumerate().all(|(i, r)| i as u32 == *r);
         let batch = if whole { batch } else { batch.take(&UInt32Array::from(rows))? };
-        let mut columns = batch.data.columns().to_vec();
-        let time = &plan.schema.fields[plan.schema.len() - 1].ty;
-        columns.extend(window_columns(&found, clock, time));
-        let origins = batch.origins.clone();
-        let made = Batch::from_columns(plan.schema.arrow(), columns, batch.rows())?;
-        out.emit(made.with_kinds(batch.kinds.clone()).with_origins(origins));
+        out.emit(in_windows(&batch, &found, clock, &plan.schema)?);
         if let Some(now) = now {
             self.pass(now, out);
         }

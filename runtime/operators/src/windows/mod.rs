@@ -11,7 +11,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use std::sync::Arc;
 use weir_core::event_time::Watermark;
 use weir_core::windows::Window;
-use weir_core::{Batch, Error, Result, SqlType, TypeKind};
+use weir_core::{Batch, Error, Result, Schema, TypeKind};
 use weir_expr::time::Zone;
 
 /// The clock that windows go by: milliseconds of that of the session's zone where rows have instants.
@@ -80,17 +80,23 @@ pub(crate) fn without(batch: Batch, rows: &[usize]) -> Result<Batch> {
     batch.filter(&BooleanArray::from(keep))
 }
 
-/// The columns with the start, the end and the time of windows.
-fn window_columns(windows: &[Window], clock: WindowClock, time: &SqlType) -> Vec<ArrayRef> {
+/// A batch with the start, the end and the time of each row's window behind its columns, which makes it one of this schema.
+///
+/// # Errors
+/// When the columns are not those of the schema: a mistake of Weir's own.
+fn in_windows(batch: &Batch, windows: &[Window], clock: WindowClock, schema: &Schema) -> Result<Batch> {
     let micros = |millis: i64| millis.saturating_mul(1000);
     let column = |of: &dyn Fn(&Window) -> i64| TimestampMicrosecondArray::from_iter_values(windows.iter().map(of));
     let start = column(&|w| micros(w.start));
     let end = column(&|w| micros(w.end));
-    let last: ArrayRef = match time.kind {
-        TypeKind::TimestampLtz(_) => {
+    let last: ArrayRef = match schema.fields.last().map(|f| &f.ty.kind) {
+        Some(TypeKind::TimestampLtz(_)) => {
             Arc::new(column(&|w| micros(clock.moment(w.end.saturating_sub(1)))).with_timezone("UTC"))
         }
         _ => Arc::new(column(&|w| micros(w.end.saturating_sub(1)))),
     };
-    vec![Arc::new(start), Arc::new(end), last]
+    let mut columns = batch.data.columns().to_vec();
+    columns.extend([Arc::new(start) as ArrayRef, Arc::new(end), last]);
+    let made = Batch::from_columns(schema.arrow(), columns, batch.rows())?;
+    Ok(made.with_kinds(batch.kinds.clone()).with_origins(batch.origins.clone()))
 }

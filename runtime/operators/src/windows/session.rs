@@ -1,9 +1,8 @@
 //! SESSION: rows of a key belong together as long as none comes later than a gap behind the one before. Rows wait until their session
 //! is complete, and go out with its borders.
 
-use super::{WindowClock, window_columns};
+use super::{WindowClock, in_windows};
 use crate::change_rows::ChangeRows;
-use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use weir_core::clock::Clock;
@@ -11,6 +10,7 @@ use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, decode_row, encode_row};
 use weir_core::keyed::{Codec, KeyedState, MapState, TimeDomain, Timers};
+use weir_core::sortable::sortable;
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::watermarks::row_time;
 use weir_core::windows::Window;
@@ -90,13 +90,8 @@ impl Codec for Sessions {
     }
 }
 
-/// The rows of each key, in the order of their times.
+/// The rows of each key, by their times and numbers.
 const ROWS: MapState = MapState::new(0);
-
-/// What the entry of a row begins with.
-fn at(time: i64) -> [u8; 8] {
-    (time ^ i64::MIN).to_be_bytes()
-}
 
 /// Sessions that are gone through at once.
 const PAGE: usize = 1024;
@@ -138,7 +133,7 @@ impl Session {
             Ok(true)
         })?;
         let Some(number) = entry else { return Ok(false) };
-        ROWS.put(&mut self.state, key, &[&at(time)[..], &number.to_be_bytes()].concat(), row);
+        ROWS.put(&mut self.state, key, &[sortable(time), number.to_be_bytes()].concat(), row);
         if gone != [window] {
             for s in gone {
                 self.timers.remove(&mut self.state, clock.completes(s.end), key);
@@ -166,7 +161,8 @@ impl Session {
                 })?;
                 for window in complete {
                     let mut gone = vec![];
-                    let of_session = ROWS.range(&self.state, &key, &at(window.start), Some(&at(window.end)));
+                    let of_session =
+                        ROWS.range(&self.state, &key, &sortable(window.start), Some(&sortable(window.end)));
                     for pair in of_session {
                         let (entry, value) = pair?;
                         let (kind, row) =
@@ -189,12 +185,7 @@ impl Session {
     }
 
     fn give(&self, rows: &mut ChangeRows, windows: &mut Vec<Window>, out: &mut Collector) -> Result<()> {
-        let batch = rows.take()?;
-        let mut columns = batch.data.columns().to_vec();
-        let time = &self.plan.schema.fields[self.plan.schema.len() - 1].ty;
-        columns.extend(window_columns(&std::mem::take(windows), self.plan.clock, time));
-        let made = Batch::from_columns(self.plan.schema.arrow(), columns, batch.rows())?;
-        out.emit(made.with_kinds(batch.kinds.clone()));
+        out.emit(in_windows(&rows.take()?, &std::mem::take(windows), self.plan.clock, &self.plan.schema)?);
         Ok(())
     }
 
@@ -220,8 +211,7 @@ impl Operator for Session {
                 Some(now)
             }
         };
-        let columns: Vec<ArrayRef> = self.plan.partition.iter().map(|k| batch.data.column(*k).clone()).collect();
-        let keys = Keys::encode(&columns, batch.rows());
+        let keys = Keys::of(&batch, &self.plan.partition);
         self.state.prefetch((0..keys.len()).map(|r| keys.get(r)))?;
         let times = batch.data.column(self.plan.time).clone();
         let mut row = vec![];
