@@ -23,5 +23,5 @@ pub use settings::Mode;
 pub use shared::with_several_readers;
 pub use sharing::{Places, SHARED, Together, share};
 pub use table::{ErrorPolicy, EventTime, Table};
-pub use times::{TimeAttribute, Windowed};
+pub use times::{TimeAttribute, Windowed, time_domain, window_among};
 pub use traits::{ChangelogMode, Derived, Monotonicity, Traits, derive};

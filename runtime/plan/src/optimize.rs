@@ -323,7 +323,7 @@ fn places(columns: &[usize], have: &[usize]) -> Result<Vec<usize>> {
 }
 
 /// An expression over the columns that are left.
-fn moved(e: Expr, have: &[usize]) -> Result<Expr> {
+pub(crate) fn moved(e: Expr, have: &[usize]) -> Result<Expr> {
     let mut lost = None;
     let e = e.rewrite(&mut |e| match e {
         Expr::Column { index, name, ty } => match place(index, have) {

@@ -1,7 +1,7 @@
 //! What columns have to do with time: which have the times of rows, and which the windows that rows are in. It is Flink's time
 //! attributes and window properties, derived from the sources up.
 
-use crate::logical::{Plan, Ranks, WindowTime};
+use crate::logical::{GroupWindow, Plan, Ranks, WindowTime};
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Windows;
@@ -56,37 +56,44 @@ fn of_expr(e: &Expr, below: &[Option<TimeAttribute>]) -> Option<TimeAttribute> {
     }
 }
 
-/// The window by which a relation's partitions are parted: its start and its end are among these columns. Gives the place of its end
-/// and of its start among them, and whether they are of the session's time zone.
-pub(crate) fn partition_window(partition: &[usize], below: &[Option<TimeAttribute>]) -> Option<(usize, usize, bool)> {
-    let of = |k: &usize| below.get(*k).copied().flatten();
-    partition.iter().enumerate().find_map(|(start, k)| {
+/// The time that a column has, if it has one: one of a relation whose columns have this to do with time.
+pub fn time_domain(column: usize, times: &[Option<TimeAttribute>]) -> Option<TimeDomain> {
+    times.get(column).copied().flatten().and_then(TimeAttribute::domain)
+}
+
+/// The window whose start and end are among the keys of groups or partitions, if there is one: the keys are columns of a relation whose
+/// columns have this to do with time.
+pub fn window_among(keys: &[usize], times: &[Option<TimeAttribute>]) -> Option<GroupWindow> {
+    let of = |k: &usize| times.get(*k).copied().flatten();
+    keys.iter().enumerate().find_map(|(start, k)| {
         let Some(TimeAttribute::WindowStart(w)) = of(k) else { return None };
-        let end = partition.iter().position(|k| of(k) == Some(TimeAttribute::WindowEnd(w)))?;
-        Some((end, start, w.local))
+        let end = keys.iter().position(|k| of(k) == Some(TimeAttribute::WindowEnd(w)))?;
+        Some(GroupWindow { start, end, domain: w.domain, local: w.local })
     })
+}
+
+/// The time that an order goes by, if it is one of time, ascending.
+fn ascending_time(order: &[SortKey], below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
+    let [SortKey { column, descending: false, .. }] = order else { return None };
+    time_domain(*column, below).map(|domain| (*column, domain))
 }
 
 /// The time by which a relation keeps the first row of each partition, if it does.
 pub(crate) fn first_in_time(plan: &Plan, below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
     let Plan::Rank { order, ranks: Ranks { first: 1, last: Some(1), .. }, .. } = plan else { return None };
-    let [SortKey { column, descending: false, .. }] = order.as_slice() else { return None };
-    let domain = below.get(*column).copied().flatten().and_then(TimeAttribute::domain)?;
-    Some((*column, domain))
+    ascending_time(order, below)
 }
 
 /// The time in whose order a relation numbers all rows of each partition, if it does.
 pub(crate) fn numbers_in_time(plan: &Plan, below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
     let Plan::Rank { order, ranks: Ranks { first: 1, last: None, .. }, number: true, .. } = plan else { return None };
-    let [SortKey { column, descending: false, .. }] = order.as_slice() else { return None };
-    let domain = below.get(*column).copied().flatten().and_then(TimeAttribute::domain)?;
-    Some((*column, domain))
+    ascending_time(order, below)
 }
 
 /// Whether a Top-N of rows that are only added gives each row once: when its window is complete, or when time has passed it.
 pub(crate) fn once(plan: &Plan, below: &[Option<TimeAttribute>]) -> bool {
     let Plan::Rank { partition, ranks, .. } = plan else { return false };
-    ranks.last.is_some() && partition_window(partition, below).is_some()
+    ranks.last.is_some() && window_among(partition, below).is_some()
         || first_in_time(plan, below).is_some()
         || numbers_in_time(plan, below).is_some()
 }

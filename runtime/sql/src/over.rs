@@ -7,7 +7,7 @@ use weir_core::rank::SortKey;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
-use weir_plan::{Kept, Mode, Plan, Ranks, TimeAttribute, WindowTime, derive};
+use weir_plan::{Kept, Mode, Plan, Ranks, WindowTime, derive, time_domain};
 
 /// An item of SELECT: its name, its expression, and where that stands.
 pub(crate) type Item = (String, Expr, Option<Place>);
@@ -219,7 +219,7 @@ fn ordered_by_time(plan: &Plan, order: &[SortKey], place: Option<Place>) -> Resu
         return Err(e.hint("OVER (PARTITION BY … ORDER BY ts), where ts is a column with a WATERMARK or PROCTIME()"));
     };
     let derived = derive(plan, Mode::Streaming);
-    let domain = derived.traits.times.get(*column).copied().flatten().and_then(TimeAttribute::domain);
+    let domain = time_domain(*column, &derived.traits.times);
     let Some(domain) = domain else {
         let f = &plan.schema().fields[*column];
         let e =

@@ -5,7 +5,6 @@ use super::{Output, Planned, Planner, Scope, forward, named, partitioned};
 use crate::logical::{GroupWindow, Kept, Plan};
 use crate::traits::Derived;
 use std::sync::Arc;
-use weir_core::graph::Partitioning;
 use weir_core::{Error, Field, Result};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -56,13 +55,10 @@ impl Planner<'_> {
         kept: Kept,
         statement: &Arc<Statement>,
     ) -> Output {
-        let parallelism = if whole.keys.is_empty() { 1 } else { self.settings.parallelism };
+        let (parallelism, partitioning) = self.exchange(&whole.keys);
         let (name, changelog) = ("aggregate".to_string(), of.traits.changelog);
-        let exchange = |keys: Vec<usize>| {
-            if keys.is_empty() { Partitioning::Single } else { Partitioning::Hash(keys) }
-        };
         if below.parallelism == 1 && parallelism == 1 || !in_two_stages(&whole, input.traits.balanced) {
-            let inputs = vec![partitioned(below.node, exchange(whole.keys.clone()))];
+            let inputs = vec![partitioned(below.node, partitioning)];
             let operator = Operator::Aggregate(whole);
             return self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs });
         }
@@ -85,7 +81,9 @@ impl Planner<'_> {
             };
             self.add(statement, planned).node
         };
-        let inputs = vec![partitioned(from, exchange((0..whole.keys.len()).collect()))];
+        // The keys come first in what the local stage gives out.
+        let (_, partitioning) = self.exchange(&(0..whole.keys.len()).collect::<Vec<_>>());
+        let inputs = vec![partitioned(from, partitioning)];
         let operator = Operator::GlobalAggregate(whole);
         self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs })
     }

@@ -1,6 +1,7 @@
 //! Event time at sources: what is computed of the rows that a connector reads, and how watermarks are made of that.
 
 use super::Planner;
+use crate::optimize::moved;
 use crate::settings::{AUTO_WATERMARK_INTERVAL, IDLE_TIMEOUT};
 use crate::table::{EventTime, Table};
 use std::collections::BTreeSet;
@@ -144,20 +145,4 @@ impl Planner<'_> {
         let idle_timeout = (!idle.is_zero()).then_some(idle);
         Ok(WatermarkStrategy { row_time, candidates, columns, emit, idle_timeout, alignment })
     }
-}
-
-/// An expression over these of the columns that it is over.
-fn moved(e: Expr, columns: &[usize]) -> Result<Expr> {
-    let mut lost = None;
-    let e = e.rewrite(&mut |e| match e {
-        Expr::Column { index, name, ty } => match columns.iter().position(|c| *c == index) {
-            Some(index) => Expr::Column { index, name, ty },
-            None => {
-                lost = Some(Error::internal(format!("column '{name}' of a source is computed with, and not read")));
-                Expr::Column { index, name, ty }
-            }
-        },
-        e => e,
-    });
-    lost.map_or(Ok(e), Err)
 }

@@ -145,6 +145,14 @@ impl Planner<'_> {
         Output { node: self.graph.nodes.len() - 1, parallelism }
     }
 
+    /// How many subtasks an operator with these keys has, and how rows come to them.
+    fn exchange(&self, keys: &[usize]) -> (usize, Partitioning) {
+        match keys {
+            [] => (1, Partitioning::Single),
+            keys => (self.settings.parallelism, Partitioning::Hash(keys.to_vec())),
+        }
+    }
+
     /// Adds an operator that takes the rows of each subtask in front of it.
     fn forwarded(
         &mut self,
@@ -232,10 +240,7 @@ impl Planner<'_> {
                     input: input.schema().clone(),
                     schema: schema.clone(),
                 };
-                let (parallelism, partitioning) = match partition.as_slice() {
-                    [] => (1, Partitioning::Single),
-                    columns => (self.settings.parallelism, Partitioning::Hash(columns.to_vec())),
-                };
+                let (parallelism, partitioning) = self.exchange(partition);
                 let (inputs, name) = (vec![partitioned(below.node, partitioning)], "session".to_string());
                 let (kept, changelog) = (named(kept)?, of.traits.changelog);
                 Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
@@ -277,10 +282,7 @@ impl Planner<'_> {
                     input: input.schema().clone(),
                     schema: schema.clone(),
                 };
-                let (parallelism, partitioning) = match partition.as_slice() {
-                    [] => (1, Partitioning::Single),
-                    columns => (self.settings.parallelism, Partitioning::Hash(columns.to_vec())),
-                };
+                let (parallelism, partitioning) = self.exchange(partition);
                 let (inputs, name) = (vec![partitioned(below.node, partitioning)], "over".to_string());
                 let (kept, changelog) = (named(kept)?, of.traits.changelog);
                 Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))

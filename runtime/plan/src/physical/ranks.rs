@@ -4,10 +4,9 @@ use super::graph::Operator;
 use super::{Output, Planned, Planner, Scope, partitioned};
 use crate::logical::{Kept, Ranks, WindowTime};
 use crate::settings::Mode;
-use crate::times::{TimeAttribute, first_in_time, numbers_in_time, partition_window};
+use crate::times::{first_in_time, numbers_in_time, time_domain, window_among};
 use crate::traits::{Derived, Monotonicity, Traits};
 use weir_core::frame::Frame;
-use weir_core::graph::Partitioning;
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::{Error, Result, Schema, SqlType};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -58,17 +57,17 @@ impl Planner<'_> {
             };
             return Ok(self.ranked("first-row", of, top, top.partition, below, operator, scope));
         }
-        let window = partition_window(top.partition, &input.traits.times).filter(|_| insert_only);
+        let window = window_among(top.partition, &input.traits.times).filter(|_| insert_only);
         let partition: Vec<usize> = match window {
             None => top.partition.to_vec(),
-            Some((end, start, _)) => {
-                let others = (0..top.partition.len()).filter(|k| *k != end && *k != start);
-                [end, start].into_iter().chain(others).map(|k| top.partition[k]).collect()
+            Some(w) => {
+                let others = (0..top.partition.len()).filter(|k| *k != w.end && *k != w.start);
+                [w.end, w.start].into_iter().chain(others).map(|k| top.partition[k]).collect()
             }
         };
         let operator = Operator::Rank {
             partition: partition.clone(),
-            window: window.map(|(_, _, local)| local),
+            window: window.map(|w| w.local),
             order: top.order.to_vec(),
             ranks: (top.ranks.first, last),
             number: top.number,
@@ -93,10 +92,7 @@ impl Planner<'_> {
         operator: Operator,
         scope: &Scope,
     ) -> Output {
-        let (parallelism, partitioning) = match partition {
-            [] => (1, Partitioning::Single),
-            columns => (self.settings.parallelism, Partitioning::Hash(columns.to_vec())),
-        };
+        let (parallelism, partitioning) = self.exchange(partition);
         let inputs = vec![partitioned(below.node, partitioning)];
         let (name, changelog, kept) = (name.to_string(), of.traits.changelog, top.kept.clone());
         self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs })
@@ -106,7 +102,7 @@ impl Planner<'_> {
 /// Whether it is the last row of each partition in time: as in Flink's deduplication, of rows of one time that which comes last.
 fn keeps_last(input: &Traits, top: &TopN<'_>) -> bool {
     let [SortKey { column, descending: true, .. }] = top.order else { return false };
-    let has_time = input.times.get(*column).copied().flatten().and_then(TimeAttribute::domain).is_some();
+    let has_time = time_domain(*column, &input.times).is_some();
     has_time && input.changelog.is_insert_only() && (top.ranks.first, top.ranks.last) == (1, Some(1))
 }
 

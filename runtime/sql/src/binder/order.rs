@@ -19,7 +19,7 @@ use weir_core::{Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::aggregate::Aggregate;
 use weir_plan::settings::mode;
-use weir_plan::{Kept, Mode, Plan, Ranks, TimeAttribute, derive};
+use weir_plan::{Kept, Mode, Plan, Ranks, derive, time_domain};
 
 /// Whether a key descends, and whether NULLs come first: they are less than all values, unless it is said.
 fn directions(options: &OrderByOptions) -> (bool, bool) {
@@ -256,8 +256,8 @@ impl Binder<'_> {
             _ if batch => None,
             Some(SortKey { column, descending: false, .. }) => {
                 let derived = derive(&input, Mode::Streaming);
-                let of_column = derived.traits.times.get(*column).copied().flatten();
-                Some(*column).filter(|_| of_column.and_then(TimeAttribute::domain) == Some(TimeDomain::Event))
+                let domain = time_domain(*column, &derived.traits.times);
+                Some(*column).filter(|_| domain == Some(TimeDomain::Event))
             }
             Some(_) | None => None,
         };

@@ -15,7 +15,7 @@ use weir_core::keyed::TimeDomain;
 use weir_core::windows::Windows;
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
-use weir_plan::{GroupWindow, Kept, Mode, Plan, TimeAttribute, WindowTime, derive};
+use weir_plan::{GroupWindow, Kept, Mode, Plan, WindowTime, derive, time_domain, window_among};
 
 /// The table functions, each with the names of its arguments behind the table and the time.
 const FUNCTIONS: [(&str, &[&str]); 4] = [
@@ -50,9 +50,7 @@ fn named(window: [&str; 3], time: &SqlType, domain: TimeDomain) -> [Field; 3] {
 
 /// The column's part in time, or the error for a window over a column that has none.
 fn domain_of(plan: &Plan, column: usize, function: &str, at: Option<Place>) -> Result<TimeDomain> {
-    let traits = derive(plan, Mode::Streaming).traits.clone();
-    let found = traits.times.get(column).copied().flatten().and_then(TimeAttribute::domain);
-    found.ok_or_else(|| {
+    time_domain(column, &derive(plan, Mode::Streaming).traits.times).ok_or_else(|| {
         let f = &plan.schema().fields[column];
         let (name, ty) = (&f.name, &f.ty.kind);
         let e = format!(
@@ -251,13 +249,7 @@ pub(super) fn older(e: &Ast) -> Option<&Function> {
 
 /// The window by whose start and end an aggregation groups, if the columns of its keys are those.
 pub(super) fn group_window(input: &Plan, keys: &[usize]) -> Option<GroupWindow> {
-    let derived = derive(input, Mode::Streaming);
-    let of_key = |k: &usize| derived.traits.times.get(*k).copied().flatten();
-    keys.iter().enumerate().find_map(|(start, k)| {
-        let Some(TimeAttribute::WindowStart(w)) = of_key(k) else { return None };
-        let end = keys.iter().position(|k| of_key(k) == Some(TimeAttribute::WindowEnd(w)))?;
-        Some(GroupWindow { start, end, domain: w.domain, local: w.local })
-    })
+    window_among(keys, &derive(input, Mode::Streaming).traits.times)
 }
 
 fn window(
