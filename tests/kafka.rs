@@ -469,6 +469,27 @@ fn the_introductions_job_runs_as_printed() {
     assert!(ran.out.contains("access_count") && ran.out.contains("美国"), "{}", ran.out);
 }
 
+/// Windows over a real log, by the example's own script, which compares the tables with what it computes from the log by itself.
+#[test]
+fn the_access_log_by_windows_is_as_computed_without_weir() {
+    for (kill, parallelism) in [("0", "2"), ("1", "4")] {
+        let ran: Ran = std::process::Command::new(repository("examples/access-log-windows/run"))
+            .env("WEIR", weir_tests::weir())
+            .env("WEIR_FAILPOINTS", "source-poll=sleep(20)")
+            .env("KILL", kill)
+            .env("PARALLELISM", parallelism)
+            .output()
+            .expect("the example's script")
+            .into();
+        let ran = ran.succeeded();
+        for held in ["requests_by_minute holds", "busiest_addresses holds", "sessions holds"] {
+            assert!(ran.err.contains(held), "{}", ran.err);
+        }
+        assert_eq!(ran.err.contains("killed the job after"), kill == "1", "{}", ran.err);
+        assert!(ran.out.contains("184.66.149.103"), "{}", ran.out);
+    }
+}
+
 /// Dead letters go back into the job that they are of, each once, and to nobody else.
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story, step by step")]

@@ -9,7 +9,7 @@ use weir_plan::Format;
 use weir_sql::compile;
 
 /// Variables of the examples' scripts.
-const VARIABLES: &[&str] = &["KAFKA", "MYSQL", "MYSQL_PASSWORD"];
+const VARIABLES: &[&str] = &["KAFKA", "MYSQL", "MYSQL_PASSWORD", "POSTGRES"];
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -66,9 +66,13 @@ fn plans_stay() {
             scripts.insert(file.clone(), file.with_extension("txt"));
         }
     }
-    for example in
-        ["cdn-log-analysis/job", "cdn-log-analysis/job-rust", "cdn-log-analysis/job-http", "cdn-log-kafka-mysql/job"]
-    {
+    for example in [
+        "access-log-windows/job",
+        "cdn-log-analysis/job",
+        "cdn-log-analysis/job-rust",
+        "cdn-log-analysis/job-http",
+        "cdn-log-kafka-mysql/job",
+    ] {
         let golden = format!("{}.txt", example.replace('/', "-"));
         scripts.insert(here("../../examples").join(format!("{example}.sql")), folder.join(golden));
     }
