@@ -158,7 +158,7 @@ impl Worker {
         }
         let outcome = match (w, &mut self.task) {
             (Work::Poll { held_up }, Task::Source(s)) => {
-                failpoint::pass("source-poll").map_err(|e| Error::io(e.to_string()).with_source(e))?;
+                pass("source-poll")?;
                 let polled = match &mut self.source_time {
                     Some(time) => time.poll(s.as_mut(), held_up, &mut collected)?,
                     None => s.poll(&mut collected)?,
@@ -193,7 +193,9 @@ impl Worker {
                 WorkResult::Checkpointed { barrier, outbox }
             }
             (Work::Advance(time), Task::Operator(o)) => {
+                pass("watermark-arrived")?;
                 o.on_watermark(&time, &mut collected)?;
+                pass("watermark-handled")?;
                 self.time.input = Some(time);
                 self.time.watermark(o.as_ref(), true, &mut collected);
                 WorkResult::Notified
@@ -255,4 +257,9 @@ impl Worker {
         };
         Ok((changes, outbox))
     }
+}
+
+/// Passes a failpoint.
+fn pass(name: &str) -> Result<()> {
+    failpoint::pass(name).map_err(|e| Error::io(e.to_string()).with_source(e))
 }
