@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::clock::SystemClock;
+use weir_core::event_time::Watermark;
 use weir_core::graph::{Collector, JobIdentity, Output, Polled, Source, SubtaskContext};
 use weir_core::memory_store::MemoryStore;
 use weir_core::metrics::Metrics;
@@ -62,6 +63,7 @@ impl Reading {
             parallelism: 1,
             job: JobIdentity { id: String::new(), run: String::new() },
             state: handle,
+            resumes_at: Watermark::NONE,
             cache_bytes: 0,
             batch_rows: 10,
             metrics: Metrics::new().expect("metrics").subtask("source t", 0),

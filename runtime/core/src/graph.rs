@@ -115,6 +115,8 @@ pub struct SubtaskContext {
     pub job: JobIdentity,
     /// The node's state.
     pub state: StateHandle,
+    /// How far event time was when the state was last stored, [`Watermark::NONE`] where that is not known.
+    pub resumes_at: Watermark,
     /// Bytes that decoded state may take in memory. Beyond that, unchanged keys are evicted.
     pub cache_bytes: usize,
     /// The greatest number of rows in a batch of a source.

@@ -1,7 +1,7 @@
 //! Windows over time: which ones a moment is in. Times are milliseconds since 1970, of the clock that the windows go by; a window is
 //! from its start, which is in it, to its end, which is not. The arithmetic is Flink's: windows are aligned to 1970 and an offset.
 
-use crate::sortable::from_sortable;
+use crate::sortable::{from_sortable, sortable};
 use crate::{Error, Result};
 use std::fmt;
 
@@ -125,6 +125,100 @@ impl Windows {
     }
 }
 
+/// Slices: the pieces without overlap that windows of one shape share, so that a row is taken once however many windows it is in. Slices
+/// are known by their ends; a window is made of those whose ends are behind its start and not behind its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slices {
+    /// The windows that they are put together to.
+    pub windows: Windows,
+    /// The length of a slice.
+    size: i64,
+    /// Where slices begin behind 1970.
+    offset: i64,
+    /// From the end of one window to that of the next, and where an end is.
+    every: i64,
+    end: i64,
+}
+
+impl Slices {
+    /// The slices of windows, if those overlap.
+    pub fn of(windows: Windows) -> Option<Slices> {
+        match windows {
+            Windows::Hop { size, slide, offset } if slide < size => {
+                let length = greatest_divisor(size, slide);
+                let (offset, end) = (offset.rem_euclid(length), offset.wrapping_add(size).rem_euclid(slide));
+                Some(Slices { windows, size: length, offset, every: slide, end })
+            }
+            Windows::Cumulate { size, step, offset } if step < size => {
+                let offset = offset.rem_euclid(step);
+                Some(Slices { windows, size: step, offset, every: step, end: offset })
+            }
+            Windows::Tumble { .. } | Windows::Hop { .. } | Windows::Cumulate { .. } | Windows::Session { .. } => None,
+        }
+    }
+
+    /// The slices as windows of their own.
+    pub fn shape(self) -> Windows {
+        Windows::Tumble { size: self.size, offset: self.offset }
+    }
+
+    /// The end of the first window that does not end before a moment.
+    pub fn first_end(self, moment: i64) -> i64 {
+        moment.saturating_add(self.end.wrapping_sub(moment).rem_euclid(self.every))
+    }
+
+    /// The end of the last window that a slice is in.
+    pub fn last_end(self, slice: i64) -> i64 {
+        let first = slice.saturating_sub(self.size);
+        match self.windows {
+            Windows::Hop { size, .. } => {
+                let most = first.saturating_add(size);
+                most.saturating_sub(most.wrapping_sub(self.end).rem_euclid(self.every))
+            }
+            Windows::Cumulate { size, offset, .. } => floor(first, offset, size).saturating_add(size),
+            Windows::Tumble { .. } | Windows::Session { .. } => slice,
+        }
+    }
+
+    /// The start of the window with an end. Where several windows begin together, each longer than the one before, it is the same for all.
+    pub fn start(self, end: i64) -> i64 {
+        match self.windows {
+            Windows::Hop { size, .. } => end.saturating_sub(size),
+            Windows::Cumulate { size, offset, .. } => floor(end.saturating_sub(1), offset, size),
+            Windows::Tumble { .. } | Windows::Session { .. } => end.saturating_sub(self.size),
+        }
+    }
+
+    /// The first slice of the window that begins then.
+    pub fn first_slice(self, start: i64) -> i64 {
+        start.saturating_add(self.size)
+    }
+
+    /// Whether windows that begin together contain each other, so that each is the one before with one slice more.
+    pub fn nests(self) -> bool {
+        matches!(self.windows, Windows::Cumulate { .. })
+    }
+}
+
+fn greatest_divisor(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Bytes of a window's end, or start, in an encoded key.
+pub const BORDER_BYTES: usize = 13;
+
+/// The end of a window, or its start, as a column of an encoded key.
+pub fn border_in_key(millis: i64) -> [u8; BORDER_BYTES] {
+    let mut border = [1; BORDER_BYTES];
+    border[1..9].copy_from_slice(&sortable(millis.div_euclid(1000)));
+    border[9..].copy_from_slice(&((millis.rem_euclid(1000) as u32) * 1_000_000).to_be_bytes());
+    border
+}
+
 /// The end of a window in milliseconds, which is the first column of an encoded key.
 ///
 /// # Errors
@@ -195,6 +289,32 @@ mod tests {
         assert_eq!(all(Windows::Session { gap: 5 }, -2), [(-2, 3)]);
         assert_eq!(all(Windows::Hop { size: 2, slide: 5, offset: 0 }, 3), []);
         assert_eq!(all(Windows::Tumble { size: 10, offset: 0 }, i64::MIN + 3).len(), 1);
+    }
+
+    #[test]
+    fn windows_are_put_together_of_their_slices() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..2_000 {
+            let step = random.i64(1..7);
+            let offset = random.i64(-6..7);
+            let hop = Windows::Hop { size: random.i64(2..25), slide: step, offset };
+            let windows = [hop, Windows::Cumulate { size: step * random.i64(2..6), step, offset }];
+            let Some(slices) = Slices::of(windows[random.usize(0..2)]) else { continue };
+            let time = random.i64(-60..60);
+            let (_, slice) = all(slices.shape(), time)[0];
+            let of_row = all(slices.windows, time);
+            // From the slice, step by step, come exactly the windows that the row is in.
+            let (mut found, mut end) = (vec![], slices.first_end(slice));
+            while end <= slices.last_end(slice) {
+                found.push((slices.start(end), end));
+                end = slices.first_end(end + 1);
+            }
+            assert_eq!(found, of_row, "{slices:?} of {time}");
+            let first = slices.first_slice(of_row[0].0);
+            assert_eq!(all(slices.shape(), of_row[0].0), [(of_row[0].0, first)]);
+        }
+        assert_eq!(Slices::of(Windows::Hop { size: 5, slide: 5, offset: 0 }), None);
+        assert_eq!(Slices::of(Windows::Tumble { size: 5, offset: 0 }), None);
     }
 
     #[test]

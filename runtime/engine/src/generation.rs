@@ -17,6 +17,7 @@ use actix::{Actor, Addr, Arbiter, Recipient, System};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use weir_core::event_time::Watermark;
 use weir_core::event_time_report::EventTimeReport;
 use weir_core::graph::{CommitMarker, Edge, JobGraph, Partitioning, Role, SubtaskContext};
 use weir_core::metrics::Metrics;
@@ -182,12 +183,19 @@ fn workers(
         .map(|(index, node)| {
             (0..node.parallelism)
                 .map(|subtask| {
+                    let keeps_state = matches!(&node.role, Role::Operator(f) if f.keeps_state());
+                    let stored = || StoredWatermarks::read(&handles[index], subtask, node.parallelism);
+                    let (stored_watermarks, resumes) = match keeps_state.then(stored).transpose()? {
+                        Some((stored, from)) => (Some(stored), from),
+                        None => (None, None),
+                    };
                     let context = SubtaskContext {
                         node: node.name.clone(),
                         subtask,
                         parallelism: node.parallelism,
                         job: options.job.clone(),
                         state: handles[index].clone(),
+                        resumes_at: resumes.as_ref().map_or(Watermark::NONE, |time| time.all),
                         cache_bytes: options.cache_bytes / stateful.max(1),
                         batch_rows: options.batch_rows.max(1),
                         metrics: metrics.subtask(&node.name, subtask),
@@ -195,7 +203,7 @@ fn workers(
                     };
                     let metrics = context.metrics.clone();
                     *locked(&metrics.event_time) = EventTimeReport::default();
-                    let (mut source_time, mut kept) = (None, None);
+                    let mut source_time = None;
                     let task = match &node.role {
                         Role::Source(f) => {
                             let source = f.open(context.clone())?;
@@ -204,15 +212,9 @@ fn workers(
                             source_time = time.transpose()?;
                             Task::Source(source)
                         }
-                        Role::Operator(f) => {
-                            if f.keeps_state() {
-                                kept = Some(StoredWatermarks::read(&handles[index], subtask, node.parallelism)?);
-                            }
-                            Task::Operator(f.open(context)?)
-                        }
+                        Role::Operator(f) => Task::Operator(f.open(context)?),
                         Role::Sink(f) => Task::Sink(f.open(context)?),
                     };
-                    let (stored_watermarks, resumes) = kept.map_or((None, None), |(kept, from)| (Some(kept), from));
                     let operator = handles[index].operator;
                     Ok(Worker {
                         task,

@@ -165,21 +165,34 @@ pub struct AggregateCall {
 }
 
 impl AggregateCall {
+    /// Whether rows may come in any order: the result is the same but for rounding.
+    pub fn is_unordered(&self) -> bool {
+        match self.function {
+            Aggregate::CountStar
+            | Aggregate::Count
+            | Aggregate::Sum
+            | Aggregate::Avg
+            | Aggregate::Min
+            | Aggregate::Max
+            | Aggregate::StddevPop
+            | Aggregate::StddevSamp
+            | Aggregate::VarPop
+            | Aggregate::VarSamp
+            | Aggregate::Percentile { .. } => true,
+            Aggregate::FirstValue
+            | Aggregate::LastValue
+            | Aggregate::Collect
+            | Aggregate::ListAgg { .. }
+            | Aggregate::ArrayAgg
+            | Aggregate::JsonObjectAgg { .. }
+            | Aggregate::JsonArrayAgg { .. }
+            | Aggregate::Lag { .. }
+            | Aggregate::Rank { .. } => false,
+        }
+    }
+
     /// Whether partial results of several subtasks can be merged in any order.
     pub fn merges(&self) -> bool {
-        !self.distinct
-            && matches!(
-                self.function,
-                Aggregate::CountStar
-                    | Aggregate::Count
-                    | Aggregate::Sum
-                    | Aggregate::Avg
-                    | Aggregate::Min
-                    | Aggregate::Max
-                    | Aggregate::StddevPop
-                    | Aggregate::StddevSamp
-                    | Aggregate::VarPop
-                    | Aggregate::VarSamp
-            )
+        !self.distinct && self.is_unordered() && !matches!(self.function, Aggregate::Percentile { .. })
     }
 }

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::rc::Rc;
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
+use weir_core::windows::Slices;
 use weir_expr::aggregate::AggregateCall;
 
 /// How a plan is shown.
@@ -75,8 +76,13 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             }
             (if window.is_some() { "WindowAggregate" } else { "Aggregate" }, details)
         }
-        Plan::Window { input, windows, time, partition, .. } => {
+        Plan::Window { input, windows, merged, time, partition, .. } => {
             let mut details = vec![("windows", windows.to_string())];
+            match Slices::of(*windows) {
+                Some(slices) if *merged => details.push(("slices", slices.shape().to_string())),
+                None if *merged => details.push(("merged", "by the aggregation".to_string())),
+                _ => {}
+            }
             match time.domain {
                 TimeDomain::Event => details.push(("time", names(&[time.column], input))),
                 TimeDomain::Processing => details.push(("time", domain_of(time.domain).to_string())),

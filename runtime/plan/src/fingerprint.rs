@@ -121,9 +121,10 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             if let Some(w) = window {
                 write_numbers(&[w.start, w.end], out);
                 out.extend_from_slice(&[w.domain as u8, u8::from(w.local)]);
+                out.extend(w.merge.map(|_| 1));
             }
         }
-        Plan::Window { input: _, windows, time, partition, schema: _, kept: _ } => {
+        Plan::Window { input: _, windows, merged, time, partition, schema: _, kept: _ } => {
             out.push(10);
             let (shape, sizes) = match windows {
                 Windows::Tumble { size, offset } => (0, vec![size, offset]),
@@ -135,6 +136,8 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             sizes.into_iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
             write_number(time.column, out);
             write_numbers(partition, out);
+            // How windows are computed is decided later, and not part of what a statement is.
+            out.extend(merged.then_some(1));
         }
         Plan::Normalize { input: _, keys, schema: _, kept: _ } => {
             out.push(5);

@@ -9,7 +9,7 @@ use weir_core::frame::Frame;
 use weir_core::keyed::TimeDomain;
 use weir_core::option_spec::Role;
 use weir_core::rank::SortKey;
-use weir_core::windows::Windows;
+use weir_core::windows::{Slices, Windows};
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
@@ -35,9 +35,17 @@ pub enum Plan {
         schema: Schema,
         kept: Kept,
     },
-    /// Every row once for each window that it is in, with the window's start, end and time as the last columns. Sessions are those of
-    /// each `partition`.
-    Window { input: Box<Plan>, windows: Windows, time: WindowTime, partition: Vec<usize>, schema: Schema, kept: Kept },
+    /// Every row once for each window that it is in, with the window's start, end and time as the last columns. Sessions are
+    /// those of each `partition`. Where they are `merged` by an aggregation, a row comes once, with the window that is its own.
+    Window {
+        input: Box<Plan>,
+        windows: Windows,
+        merged: bool,
+        time: WindowTime,
+        partition: Vec<usize>,
+        schema: Schema,
+        kept: Kept,
+    },
     /// Changes of upserts: a row replaces the one before of the same key.
     Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema, kept: Kept },
     /// For each row those of a table outside that have its keys: pairs of a column here and one there.
@@ -100,6 +108,17 @@ pub struct GroupWindow {
     pub domain: TimeDomain,
     /// Whether start and end are those of the session's time zone.
     pub local: bool,
+    /// How windows are made of those that rows come with; none where rows come once for each window that they are in.
+    pub merge: Option<WindowMerge>,
+}
+
+/// How windows are made of those that each row comes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowMerge {
+    /// Rows come with their slice, and windows consist of slices.
+    Slices(Slices),
+    /// Rows come with a session of their own, and sessions that meet are one.
+    Sessions,
 }
 
 /// A range of ranks, which are counted from 1.
@@ -208,7 +227,7 @@ impl Plan {
             | Plan::Rank { kept, .. }
             | Plan::Over { kept, .. }
             | Plan::Sort { kept, .. }
-            | Plan::Window { windows: Windows::Session { .. }, kept, .. } => Some(kept),
+            | Plan::Window { windows: Windows::Session { .. }, merged: false, kept, .. } => Some(kept),
             Plan::Calc { .. }
             | Plan::Expand { .. }
             | Plan::Lookup { .. }
@@ -258,8 +277,8 @@ impl Plan {
             Plan::Aggregate { input, keys, calls, window, schema, kept } => {
                 Plan::Aggregate { input: boxed(input, done), keys, calls, window, schema, kept }
             }
-            Plan::Window { input, windows, time, partition, schema, kept } => {
-                Plan::Window { input: boxed(input, done), windows, time, partition, schema, kept }
+            Plan::Window { input, windows, merged, time, partition, schema, kept } => {
+                Plan::Window { input: boxed(input, done), windows, merged, time, partition, schema, kept }
             }
             Plan::Normalize { input, keys, schema, kept } => {
                 Plan::Normalize { input: boxed(input, done), keys, schema, kept }

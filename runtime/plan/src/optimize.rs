@@ -139,7 +139,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let (input, keys, calls, schema, have) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
             select(Plan::Aggregate { input: Box::new(input), keys, calls, window, schema, kept }, have, wanted)?
         }
-        Plan::Window { input, windows, time, partition, schema, kept } => {
+        Plan::Window { input, windows, merged, time, partition, schema, kept } => {
             let width = input.schema().len();
             let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
             used.extend(&partition);
@@ -148,7 +148,8 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let (partition, column) = (places(&partition, &have)?, place(time.column, &have)?);
             let left: Vec<usize> = have.into_iter().chain(width..schema.len()).collect();
             let (time, schema) = (WindowTime { column, ..time }, schema.project(&left));
-            select(Plan::Window { input: Box::new(input), windows, time, partition, schema, kept }, left, wanted)?
+            let input = Box::new(input);
+            select(Plan::Window { input, windows, merged, time, partition, schema, kept }, left, wanted)?
         }
         Plan::Lookup { input, table, on, left, keep, columns, schema } => {
             let width = keep.len();

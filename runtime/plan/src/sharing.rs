@@ -5,7 +5,8 @@
 //! has no place yet, and so cannot join those that have one.
 
 use crate::fingerprint::{write_event_time, write_own};
-use crate::logical::{Insert, Kept, Plan, Shared};
+use crate::logical::{Insert, Kept, Plan, Rewritten, Shared};
+use crate::merged_windows::merge_windows;
 use crate::optimize::{merge_top, select};
 use crate::settings::{SOURCES, SUB_PLANS};
 use crate::table::Table;
@@ -49,7 +50,8 @@ pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &P
         let shares = sub_plans && !insert.plan.sends_records();
         let (identity, named, numbers) = (insert.identity.to_string(), HashMap::new(), BTreeMap::new());
         let mut statement = Statement { identity, shares, named, numbers };
-        let (top, scan) = classes.class(insert.plan.clone(), &mut statement)?;
+        let plan = merge_windows(insert.plan.clone(), &mut Rewritten::default());
+        let (top, scan) = classes.class(plan, &mut statement)?;
         classes.all[top].read_by(Reader::Statement(n), scan);
         tops.push(top);
     }
@@ -150,7 +152,7 @@ fn kind(plan: &Plan) -> Option<&'static str> {
         Plan::Rank { .. } => Some("rank"),
         Plan::Over { .. } => Some("over"),
         Plan::Sort { .. } => Some("sort"),
-        Plan::Window { windows: Windows::Session { .. }, .. } => Some("session"),
+        Plan::Window { windows: Windows::Session { .. }, merged: false, .. } => Some("session"),
         Plan::Calc { .. }
         | Plan::Expand { .. }
         | Plan::Lookup { .. }

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_core::clock::{Clock, ManualClock};
+use weir_core::event_time::Watermark;
 use weir_core::graph::{JobIdentity, SubtaskContext};
 use weir_core::keyed::{Codec, KeyedState, ListState, MapState, TimeDomain, Timers, ValueState};
 use weir_core::memory_store::MemoryStore;
@@ -66,6 +67,7 @@ fn context(store: &Arc<dyn StateBackend>, clock: &Arc<ManualClock>, cache_bytes:
         parallelism: 1,
         job: JobIdentity { id: String::new(), run: String::new() },
         state: StateHandle { operator: store.operator("operator").expect("a number"), reader: store.clone() },
+        resumes_at: Watermark::NONE,
         cache_bytes,
         batch_rows: 8192,
         metrics: Metrics::new().expect("metrics").subtask("operator", 0),

@@ -7,7 +7,9 @@ use weir_core::graph::{OperatorFactory, Role};
 use weir_core::{Error, Result};
 use weir_expr::time::Zone;
 use weir_expr::{Expr, OnError};
-use weir_operators::aggregate::{AggregateFactory, Stage, WindowAggregateFactory};
+use weir_operators::aggregate::{
+    AggregateFactory, SessionAggregateFactory, SlicedAggregateFactory, Stage, WindowAggregateFactory,
+};
 use weir_operators::calc::CalcFactory;
 use weir_operators::chain::ChainFactory;
 use weir_operators::enforce::EnforceFactory;
@@ -21,7 +23,8 @@ use weir_operators::sort::SortFactory;
 use weir_operators::timed_source::TimedSourceFactory;
 use weir_operators::values::ValuesFactory;
 use weir_operators::windows::{SessionFactory, WindowClock, WindowFactory};
-use weir_plan::physical::{Aggregation, Node, Operator};
+use weir_plan::WindowMerge;
+use weir_plan::physical::{Aggregation, Node, Operator, WindowKeys};
 
 /// What factories are made with.
 pub(super) struct Factories<'a> {
@@ -220,7 +223,14 @@ impl Factories<'_> {
         let aggregate = aggregate(a, stage);
         match a.window {
             None => made(aggregate),
-            Some(local) => made(WindowAggregateFactory { aggregate, clock: self.window_clock(local) }),
+            Some(WindowKeys { local, merge }) => {
+                let clock = self.window_clock(local);
+                match merge {
+                    None => made(WindowAggregateFactory { aggregate, clock }),
+                    Some(WindowMerge::Slices(slices)) => made(SlicedAggregateFactory { aggregate, slices, clock }),
+                    Some(WindowMerge::Sessions) => made(SessionAggregateFactory { aggregate, clock }),
+                }
+            }
         }
     }
 

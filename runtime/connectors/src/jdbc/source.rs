@@ -253,6 +253,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::PathBuf;
     use weir_core::clock::SystemClock;
+    use weir_core::event_time::Watermark;
     use weir_core::graph::{JobIdentity, Output};
     use weir_core::memory_store::MemoryStore;
     use weir_core::metrics::Metrics;
@@ -303,6 +304,7 @@ mod tests {
             parallelism: 1,
             job: JobIdentity { id: String::new(), run: String::new() },
             state,
+            resumes_at: Watermark::NONE,
             cache_bytes: 0,
             batch_rows: 10,
             metrics: Metrics::new().expect("metrics").subtask("source t", 0),

@@ -95,7 +95,7 @@ impl ValueState {
 /// #     node: "example".to_string(), subtask: 0, parallelism: 1,
 /// #     job: JobIdentity { id: String::new(), run: String::new() },
 /// #     state: StateHandle { operator: store.operator("example")?, reader: store.clone() },
-/// #     cache_bytes: 1 << 20, batch_rows: 8192,
+/// #     resumes_at: weir_core::event_time::Watermark::NONE, cache_bytes: 1 << 20, batch_rows: 8192,
 /// #     metrics: Metrics::new()?.subtask("example", 0), clock: Arc::new(SystemClock),
 /// # };
 ///

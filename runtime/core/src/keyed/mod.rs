@@ -41,6 +41,10 @@ pub trait Codec {
     const LAYOUT: u32 = 1;
     /// Where a stored value has its time.
     const WRITTEN_AT: usize = 0;
+    /// The key group of a key: that of the whole key, unless a part of it decides which subtask it belongs to.
+    fn key_group(&self, key: &[u8]) -> u16 {
+        key_group(key)
+    }
     /// Appends the stored form of a value that was last written then.
     fn encode(&self, place: u32, value: &Self::Value, written: u64, out: &mut Vec<u8>);
     /// The value of a key's stored form; its parts are read from the store.
@@ -172,6 +176,8 @@ pub struct KeyedState<C: Codec> {
     uses_before: u64,
     /// Whether the store may know what memory does not.
     stored: bool,
+    /// How often memory has let go of values.
+    evictions: u64,
     /// Whether the number of the layout is to be written.
     new_layout: bool,
     ttl: Option<TimeToLive>,
@@ -179,10 +185,6 @@ pub struct KeyedState<C: Codec> {
     now: u64,
     /// Parts of values that came to their time to live in this epoch.
     expired: Changes,
-}
-
-fn value_key(key: &[u8]) -> Vec<u8> {
-    [&key_group(key).to_be_bytes()[..], key].concat()
 }
 
 /// The time in a stored value, and where it is.
@@ -230,6 +232,7 @@ impl<C: Codec> KeyedState<C> {
             uses: 0,
             uses_before: 0,
             stored,
+            evictions: 0,
             new_layout: C::LAYOUT > 1,
             now: ttl.as_ref().map_or(0, TimeToLive::now),
             ttl,
@@ -245,6 +248,11 @@ impl<C: Codec> KeyedState<C> {
     /// Whether the store may have keys that are not in memory, so that those of a batch are better looked up together.
     pub fn reads_store(&self) -> bool {
         self.stored
+    }
+
+    /// How often memory has let go of values: what is known of those that only the store has is good as long as this is the same.
+    pub fn evictions(&self) -> u64 {
+        self.evictions
     }
 
     /// Whether changes in memory are more than the cache should hold: an epoch hands them over.
@@ -368,6 +376,12 @@ impl<C: Codec> KeyedState<C> {
         self.slots[place as usize].as_mut().unwrap_or_else(|| panic!("place {place} of keyed state has no slot"))
     }
 
+    /// The key in the store of the value at a place.
+    fn stored_key(&self, place: u32) -> Vec<u8> {
+        let key = &self.slot(place).key;
+        [&self.codec.key_group(key).to_be_bytes()[..], key].concat()
+    }
+
     /// Bytes that a key and its value take in memory, about.
     fn size(&self, place: u32, slot: &Slot<C::Value>) -> usize {
         let value = slot.value.as_ref().map_or(0, |v| self.codec.bytes(place, v));
@@ -421,7 +435,7 @@ impl<C: Codec> KeyedState<C> {
         if read.is_empty() {
             return Ok(());
         }
-        let mut keys: Vec<(Vec<u8>, u32)> = read.iter().map(|p| (value_key(&self.slot(*p).key), *p)).collect();
+        let mut keys: Vec<(Vec<u8>, u32)> = read.iter().map(|p| (self.stored_key(*p), *p)).collect();
         keys.sort_unstable();
         let refs: Vec<&[u8]> = keys.iter().map(|(key, _)| key.as_slice()).collect();
         let found = self.state.get_many(&refs)?;
@@ -463,6 +477,7 @@ impl<C: Codec> KeyedState<C> {
 
     /// Lets go of the values and entries that are not wanted.
     fn keep(&mut self, values: impl Fn(&Slot<C::Value>) -> bool, entries: impl Fn(&Entry) -> bool) {
+        self.evictions += 1;
         let (account, codec) = (&mut self.account, &mut self.codec);
         let (slots, free) = (&mut self.slots, &mut self.free);
         self.index.retain(|place| {
@@ -489,6 +504,7 @@ impl<C: Codec> KeyedState<C> {
 
     /// Gives back the memory of all values.
     fn drop_values(&mut self) {
+        self.evictions += 1;
         self.index = HashTable::new();
         self.slots.clear();
         self.free = vec![];
@@ -522,10 +538,10 @@ impl<C: Codec> KeyedState<C> {
         there.filter_map(|(place, s)| Some((&*s.key, place as u32, s.value.as_ref()?)))
     }
 
-    /// The stored forms of a key group's values that the store has and memory has not, with their keys, in the order of these. Errors
-    /// are those of the store.
-    pub fn all_stored(&self, group: u16) -> impl Iterator<Item = Result<Pair>> {
-        let pairs = self.stored.then(|| self.stored_group(group)).into_iter().flatten();
+    /// The stored forms of a key group's values that the store has and memory has not, with their keys, in the order of these, from a key
+    /// on. Errors are those of the store.
+    pub fn all_stored(&self, group: u16, from: &[u8]) -> impl Iterator<Item = Result<Pair>> + use<'_, C> {
+        let pairs = self.stored.then(|| self.stored_group(group, from)).into_iter().flatten();
         pairs.filter_map(|pair| match pair {
             Ok((k, _)) if self.place(&k[2..]).is_some() => None,
             Ok((k, v)) => match written_at(&v, C::WRITTEN_AT) {
@@ -538,10 +554,10 @@ impl<C: Codec> KeyedState<C> {
     }
 
     /// The stored values of a key group, with their keys in the store.
-    fn stored_group(&self, group: u16) -> Pairs<'_> {
+    fn stored_group(&self, group: u16, from: &[u8]) -> Pairs<'_> {
         let [high, low] = group.to_be_bytes();
         // Encoded keys begin with 0 or 1, or are empty.
-        self.state.range(KeyRange { from: &[high, low], to: Some(&[high, low, 2]) })
+        self.state.range(KeyRange { from: &[&[high, low], from].concat(), to: Some(&[high, low, 2]) })
     }
 
     /// What reads the operator's part of the store.
@@ -597,7 +613,7 @@ impl<C: Codec> KeyedState<C> {
         for (place, slot) in self.slots.iter_mut().enumerate() {
             let (place, Some(slot)) = (place as u32, slot) else { continue };
             if slot.dirty {
-                let group = key_group(&slot.key).to_be_bytes();
+                let group = codec.key_group(&slot.key).to_be_bytes();
                 if let Some(v) = &mut slot.value {
                     let empty = codec.is_empty(place, v);
                     codec.parts(place, &slot.key, v, empty, &mut changes);
@@ -684,7 +700,7 @@ impl<C: Codec> KeyedState<C> {
 
     fn sweep_stored(&self, group: u16, changes: &mut Changes) -> Result<()> {
         let mut gone = BTreeSet::new();
-        for pair in self.stored_group(group) {
+        for pair in self.stored_group(group, &[]) {
             let (key, mut value) = pair?;
             // What is in memory is newer.
             if self.place(&key[2..]).is_some() {

@@ -27,6 +27,8 @@ pub(crate) struct Groups {
     heaps: Vec<usize>,
     /// By aggregate: whether it has parts.
     has_parts: Vec<bool>,
+    /// Where the part of a key begins that decides which subtask it belongs to.
+    owner_from: usize,
 }
 
 impl Groups {
@@ -40,7 +42,12 @@ impl Groups {
         let width = size_of::<i64>() + aggregates.iter().map(|a| a.width()).sum::<usize>();
         let heaps = (0..aggregates.len()).filter(|a| aggregates[*a].heap().is_some()).collect();
         let has_parts = aggregates.iter_mut().map(|a| a.parts().is_some()).collect();
-        Ok(Groups { rows: Slab::default(), aggregates, width, heaps, has_parts })
+        Ok(Groups { rows: Slab::default(), aggregates, width, heaps, has_parts, owner_from: 0 })
+    }
+
+    /// The same, where so many bytes at the front of a key do not decide which subtask it belongs to.
+    pub fn owned_from(self, owner_from: usize) -> Groups {
+        Groups { owner_from, ..self }
     }
 
     /// The number of rows in what [`Groups::encode`] gives.
@@ -86,7 +93,6 @@ impl Groups {
 
     /// Puts what a group has behind what another one has, as if its rows had come behind the other's. `from` keeps what it has. A row
     /// that goes must have come in the same group.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for windows, which put slices together"))]
     pub fn merge_place(&mut self, into: usize, from: usize) {
         self.rows[into] += self.rows[from];
         self.aggregates.iter_mut().for_each(|a| a.merge_place(into, from));
@@ -96,7 +102,6 @@ impl Groups {
     ///
     /// # Errors
     /// An internal one when they are of other calls.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for windows, which put slices together"))]
     pub fn merge_from(&mut self, into: usize, others: &Groups, from: usize) -> Result<()> {
         if self.aggregates.len() != others.aggregates.len() {
             return Err(Error::internal("groups of different calls are put together"));
@@ -124,6 +129,16 @@ impl Groups {
         self.aggregates.iter().for_each(|a| a.encode(at, out));
     }
 
+    /// The begin of the keys of a group's parts: key group, a byte that no key begins with, the key's length, the key. The number of the
+    /// aggregate and the value follow.
+    fn part_key(&self, key: &[u8]) -> Vec<u8> {
+        let mut begin = self.key_group(key).to_be_bytes().to_vec();
+        begin.push(PARTS);
+        varint::put(&mut begin, key.len() as u64);
+        begin.extend_from_slice(key);
+        begin
+    }
+
     /// Puts a group of the store in a place that is empty.
     ///
     /// # Errors
@@ -138,7 +153,7 @@ impl Groups {
         if !self.any_parts() {
             return Ok(());
         }
-        let prefix = part_key(key);
+        let prefix = self.part_key(key);
         for pair in store.range(KeyRange { from: &prefix, to: behind(&prefix).as_deref() }) {
             let (k, v) = pair?;
             let damaged = || Error::state("a value of a group in the state is damaged");
@@ -157,16 +172,6 @@ fn ends(rest: &[u8]) -> Result<()> {
     Err(Error::state("a group in the state is longer than its aggregates are"))
 }
 
-/// The begin of the keys of a group's parts: key group, a byte that no key begins with, the key's length, the key. The number of the
-/// aggregate and the value follow.
-fn part_key(key: &[u8]) -> Vec<u8> {
-    let mut begin = key_group(key).to_be_bytes().to_vec();
-    begin.push(PARTS);
-    varint::put(&mut begin, key.len() as u64);
-    begin.extend_from_slice(key);
-    begin
-}
-
 /// The group's key in the key of a part.
 fn of_part(key: &[u8]) -> Option<&[u8]> {
     let mut rest = key.get(3..)?;
@@ -177,6 +182,10 @@ fn of_part(key: &[u8]) -> Option<&[u8]> {
 impl Codec for Groups {
     type Value = ();
     const LAYOUT: u32 = 2;
+
+    fn key_group(&self, key: &[u8]) -> u16 {
+        key_group(key.get(self.owner_from..).unwrap_or_default())
+    }
 
     /// The time of the last row, the number of rows, the aggregates that have no parts.
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
@@ -204,7 +213,7 @@ impl Codec for Groups {
         if !self.any_parts() {
             return;
         }
-        let prefix = part_key(key);
+        let prefix = self.part_key(key);
         for (call, aggregate) in self.aggregates.iter_mut().enumerate() {
             let Some(parts) = aggregate.parts() else { continue };
             for (value, count) in parts.take_changed(place as usize, goes) {

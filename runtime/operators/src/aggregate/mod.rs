@@ -10,6 +10,9 @@ mod groups;
 #[cfg(test)]
 mod merging;
 mod out;
+mod sessions;
+mod slices;
+mod window_groups;
 mod windows;
 
 use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, UInt32Array};
@@ -20,6 +23,8 @@ pub(crate) use functions::Rows;
 pub(crate) use groups::Groups;
 pub(crate) use out::read_results;
 use out::{Key, RowsOut};
+pub use sessions::SessionAggregateFactory;
+pub use slices::SlicedAggregateFactory;
 use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys};
@@ -175,7 +180,7 @@ impl Operator for AggregateOperator {
         }
         let mut given = 0;
         for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
-            let mut older = self.groups.all_stored(group);
+            let mut older = self.groups.all_stored(group, &[]);
             loop {
                 let page: Vec<Pair> = older.by_ref().take(PAGE).collect::<Result<_>>()?;
                 if page.is_empty() {

@@ -92,7 +92,7 @@ impl Operator for Rank {
         }
         let mut rows_out = RowsOut::new(&self.plan);
         for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
-            for pair in self.partitions.all_stored(group) {
+            for pair in self.partitions.all_stored(group, &[]) {
                 rows_out.changed(&[], &Top::decode(&pair?.1)?.rows, out)?;
             }
         }

@@ -65,7 +65,8 @@ impl WindowRank {
 
 impl Operator for WindowRank {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let late = late_rows(batch.data.column(self.rank.plan.partition[0]), self.clock, self.passed)?;
+        let late =
+            late_rows(batch.data.column(self.rank.plan.partition[0]), |end| self.clock.completes(end), self.passed)?;
         self.context.metrics.late.inc_by(late.len() as u64);
         let batch = without(batch, &late)?;
         if batch.rows() == 0 {

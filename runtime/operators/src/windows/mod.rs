@@ -45,11 +45,11 @@ impl WindowClock {
     }
 }
 
-/// The rows whose windows, which end then, are complete already.
+/// The rows that are late: whose windows end then, which `completes` makes the moment at which they are complete.
 ///
 /// # Errors
 /// When the column has no timestamps: a mistake of Weir's own.
-pub(crate) fn late_rows(ends: &ArrayRef, clock: WindowClock, passed: Watermark) -> Result<Vec<usize>> {
+pub(crate) fn late_rows(ends: &ArrayRef, completes: impl Fn(i64) -> i64, passed: Watermark) -> Result<Vec<usize>> {
     let ends = ends.as_primitive_opt::<TimestampMicrosecondType>();
     let ends = ends.ok_or_else(|| Error::internal("the end of a window is not in a column of timestamps"))?;
     let (mut last, mut late) = (None, vec![]);
@@ -57,7 +57,7 @@ pub(crate) fn late_rows(ends: &ArrayRef, clock: WindowClock, passed: Watermark) 
         let end = ends.value(row);
         let is_late = match last {
             Some((known, is_late)) if known == end => is_late,
-            _ => ends.is_null(row) || clock.completes(end.div_euclid(1000)) <= passed.0,
+            _ => ends.is_null(row) || completes(end.div_euclid(1000)) <= passed.0,
         };
         last = Some((end, is_late));
         if is_late {

@@ -5,3 +5,4 @@ mod lookup;
 mod rank;
 mod support;
 mod time_to_live;
+mod windows;

@@ -1,8 +1,8 @@
 //! Aggregations: in one stage, or in two with an exchange between them.
 
-use super::graph::{Aggregation, Operator, Statement};
+use super::graph::{Aggregation, Operator, Statement, WindowKeys};
 use super::{Output, Planned, Planner, Scope, forward, named, partitioned};
-use crate::logical::{GroupWindow, Kept, Plan};
+use crate::logical::{GroupWindow, Kept, Plan, WindowMerge};
 use crate::traits::Derived;
 use std::sync::Arc;
 use weir_core::{Error, Field, Result};
@@ -34,7 +34,7 @@ impl Planner<'_> {
             retracts: !derived.traits.changelog.is_insert_only(),
             at_end: true,
             ttl_millis: 0,
-            window: Some(window.local),
+            window: Some(WindowKeys { local: window.local, merge: window.merge }),
         };
         let output = self.aggregate(whole, of, derived, below, named(kept)?, &scope.statement);
         let place = |c: usize| columns.iter().position(|k| *k == c).unwrap_or(c);
@@ -55,7 +55,8 @@ impl Planner<'_> {
         kept: Kept,
         statement: &Arc<Statement>,
     ) -> Output {
-        let (parallelism, partitioning) = self.exchange(&whole.keys);
+        let owner_keys = whole.owner_keys();
+        let (parallelism, partitioning) = self.exchange(&whole.keys[owner_keys.clone()]);
         let (name, changelog) = ("aggregate".to_string(), of.traits.changelog);
         if below.parallelism == 1 && parallelism == 1 || !in_two_stages(&whole, input.traits.balanced) {
             let inputs = vec![partitioned(below.node, partitioning)];
@@ -82,7 +83,7 @@ impl Planner<'_> {
             self.add(statement, planned).node
         };
         // The keys come first in what the local stage gives out.
-        let (_, partitioning) = self.exchange(&(0..whole.keys.len()).collect::<Vec<_>>());
+        let (_, partitioning) = self.exchange(&owner_keys.collect::<Vec<_>>());
         let inputs = vec![partitioned(from, partitioning)];
         let operator = Operator::GlobalAggregate(whole);
         self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs })
@@ -93,6 +94,8 @@ impl Planner<'_> {
 fn in_two_stages(whole: &Aggregation, balanced: bool) -> bool {
     let extremes = || whole.calls.iter().any(|c| matches!(c.function, Aggregate::Min | Aggregate::Max));
     // Rows that go from a group which is not there, or is no longer, can only be told apart one by one.
+    // Rows of a session have windows of their own, so there is little to put together.
+    let sessions = whole.window.is_some_and(|w| w.merge == Some(WindowMerge::Sessions));
     let one_by_one = whole.retracts && (extremes() || !balanced || whole.ttl_millis > 0);
-    whole.calls.iter().all(AggregateCall::merges) && !one_by_one
+    whole.calls.iter().all(AggregateCall::merges) && !one_by_one && !sessions
 }

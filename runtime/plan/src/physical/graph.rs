@@ -1,7 +1,7 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
 use super::event_time::TimedRows;
-use crate::logical::{Kept, WindowTime};
+use crate::logical::{Kept, WindowMerge, WindowTime};
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -34,9 +34,25 @@ pub struct Aggregation {
     pub at_end: bool,
     /// After how many milliseconds without a row a key is forgotten; 0 = never.
     pub ttl_millis: u64,
-    /// Whether its first two keys are the end and the start of a window, whose groups have one result each; and, of these, whether
-    /// they are of the session's time zone.
-    pub window: Option<bool>,
+    /// The windows whose ends and starts are its first two keys, and whose groups have one result each.
+    pub window: Option<WindowKeys>,
+}
+
+impl Aggregation {
+    /// Those of its keys that decide which subtask a group belongs to: all but windows that are merged, of which one subtask needs all.
+    pub fn owner_keys(&self) -> std::ops::Range<usize> {
+        let merges = self.window.is_some_and(|w| w.merge.is_some());
+        if merges { 2..self.keys.len() } else { 0..self.keys.len() }
+    }
+}
+
+/// The end and the start of a window as keys.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowKeys {
+    /// Whether they are of the session's time zone.
+    pub local: bool,
+    /// How they are made of the windows that rows come with.
+    pub merge: Option<WindowMerge>,
 }
 
 /// An operator of the physical graph, with all that was decided about it.

@@ -1,9 +1,10 @@
 //! What the state of an operator is made of, item by item, for people and for comparing: a statement that keeps its uid may change
 //! as long as this stays. Whoever changes how an operator keeps such things changes its kind's name with it.
 
-use super::graph::{Aggregation, Graph, Node, Operator};
+use super::graph::{Aggregation, Graph, Node, Operator, WindowKeys};
 use crate::fingerprint::what_table;
 use crate::identity::Identity;
+use crate::logical::WindowMerge;
 use crate::sharing::Places;
 use crate::table::Table;
 use serde_json::{Map, Value as Json};
@@ -41,7 +42,12 @@ fn of_aggregate(a: &Aggregation) -> String {
     let calls = of_calls(&a.calls, &a.input);
     let rows = if a.retracts { "come and go" } else { "only come" };
     let results = if a.at_end { "at the end" } else { "as they change" };
-    let kind = if a.window.is_some() { "window aggregate" } else { "aggregate" };
+    let kind = match a.window {
+        None => "aggregate",
+        Some(WindowKeys { merge: None, .. }) => "window aggregate",
+        Some(WindowKeys { merge: Some(WindowMerge::Slices(_)), .. }) => "aggregate of slices",
+        Some(WindowKeys { merge: Some(WindowMerge::Sessions), .. }) => "aggregate of sessions",
+    };
     layout(&[
         ("kind", kind.to_string()),
         ("keys", types(&a.keys, &a.input)),

@@ -11,7 +11,7 @@ mod sinks;
 
 pub use dead_letters::REPLAY;
 pub use event_time::TimedRows;
-pub use graph::{Aggregation, Graph, Node, Operator, Statement};
+pub use graph::{Aggregation, Graph, Node, Operator, Statement, WindowKeys};
 
 use crate::logical::{Insert, Kept, Plan};
 use crate::settings::Mode;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, MAIN, Partitioning};
 use weir_core::option_spec::Role;
-use weir_core::windows::Windows;
+use weir_core::windows::{Slices, Windows};
 use weir_core::{Error, Result, Schema};
 use weir_expr::Expr;
 
@@ -227,9 +227,11 @@ impl Planner<'_> {
                 let name = "changelog-normalize".to_string();
                 Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
             }
-            Plan::Window { windows, time, partition, schema, input, kept } => {
-                let Windows::Session { gap } = windows else {
-                    let operator = Operator::Window { windows: *windows, time: *time, schema: schema.clone() };
+            Plan::Window { windows, merged, time, partition, schema, input, kept } => {
+                let (Windows::Session { gap }, false) = (windows, *merged) else {
+                    let slices = Slices::of(*windows).filter(|_| *merged).map(Slices::shape);
+                    let (windows, schema) = (slices.unwrap_or(*windows), schema.clone());
+                    let operator = Operator::Window { windows, time: *time, schema };
                     return self.forwarded(of, scope, "window", "window", operator);
                 };
                 let (below, _) = self.only_input(of, scope)?;

@@ -265,7 +265,7 @@ fn window(
     let mut fields = input.schema().fields.clone();
     fields.extend(named(names, &ty, domain));
     let (time, schema) = (WindowTime { column, domain, local }, Schema::new(fields));
-    Plan::Window { input: Box::new(input), windows, time, partition, schema, kept: Kept::default() }
+    Plan::Window { input: Box::new(input), windows, merged: false, time, partition, schema, kept: Kept::default() }
 }
 
 fn windows(function: &str, lengths: &[i64]) -> Option<Windows> {
