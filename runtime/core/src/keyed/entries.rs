@@ -62,7 +62,8 @@ impl<C: Codec> KeyedState<C> {
         let found = self.state.get_many(&refs)?;
         for (key, value) in missing.into_iter().zip(found) {
             self.account.bytes += entry_size(&key, value.as_ref());
-            self.entries.insert(key, Entry { value, used: self.uses, dirty: false });
+            let in_store = value.is_some();
+            self.entries.insert(key, Entry { value, used: self.uses, dirty: false, in_store });
         }
         Ok(())
     }
@@ -70,11 +71,26 @@ impl<C: Codec> KeyedState<C> {
     /// Gives an entry a value, or takes it away.
     pub(super) fn put_entry(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         let is = entry_size(&key, value.as_ref());
-        let old = self.entries.get(&key).map(|s| (entry_size(&key, s.value.as_ref()), s.dirty));
-        let (was, was_dirty) = old.unwrap_or_default();
-        self.account.note(was, is, was_dirty, true);
         self.uses += 1;
-        self.entries.insert(key, Entry { value, used: self.uses, dirty: true });
+        match self.entries.entry(key) {
+            btree_map::Entry::Occupied(mut old) => {
+                let was = entry_size(old.key(), old.get().value.as_ref());
+                let (was_dirty, in_store) = (old.get().dirty, old.get().in_store);
+                if value.is_none() && !in_store {
+                    self.account.note(was, 0, was_dirty, false);
+                    old.remove();
+                } else {
+                    self.account.note(was, is, was_dirty, true);
+                    *old.get_mut() = Entry { value, used: self.uses, dirty: true, in_store };
+                }
+            }
+            btree_map::Entry::Vacant(new) if value.is_some() || self.stored => {
+                self.account.note(0, is, false, true);
+                new.insert(Entry { value, used: self.uses, dirty: true, in_store: self.stored });
+            }
+            // What is in neither memory nor the store is gone.
+            btree_map::Entry::Vacant(_) => {}
+        }
     }
 
     /// The entries of a range, in order: those of the store, and those in memory, which are newer.

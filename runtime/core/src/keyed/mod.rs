@@ -119,6 +119,8 @@ struct Entry {
     value: Option<Vec<u8>>,
     used: u64,
     dirty: bool,
+    /// Whether the store may have it: if not, nothing is left of it when it goes.
+    in_store: bool,
 }
 
 /// Which key each row of a batch has, and where the values of these keys are: good until keys are read again or the epoch ends.
@@ -642,7 +644,7 @@ impl<C: Codec> KeyedState<C> {
                 Some(v) => changes.set(key, v),
                 None => changes.remove(&[key]),
             }
-            entry.dirty = false;
+            (entry.dirty, entry.in_store) = (false, entry.value.is_some());
         }
         self.account.changed = 0;
         self.evict(without);

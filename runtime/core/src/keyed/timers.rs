@@ -63,14 +63,16 @@ impl Timers {
         up_to: i64,
         limit: usize,
     ) -> Result<Vec<(i64, Vec<u8>)>> {
-        let groups: Vec<u16> = self.earliest.iter().filter(|(_, t)| **t <= up_to).map(|(g, _)| *g).collect();
+        let groups: Vec<(u16, i64)> =
+            self.earliest.iter().filter(|(_, t)| **t <= up_to).map(|(g, t)| (*g, *t)).collect();
         let mut due = vec![];
-        for group in groups {
+        for (group, earliest) in groups {
             self.earliest.remove(&group);
             let [high, low] = group.to_be_bytes();
             let begin = [high, low, self.marker];
-            // One more than can be taken tells when the next one is due.
-            for pair in state.entry_range(&begin, behind(&begin).as_deref()).take(limit + 1) {
+            // Those before it are gone, but may still be in memory as such. One more than can be taken tells when the next one is due.
+            let from = [&begin[..], &sortable(earliest)].concat();
+            for pair in state.entry_range(&from, behind(&begin).as_deref()).take(limit + 1) {
                 let (key, _) = pair?;
                 let (time, key) = key[begin.len()..].split_first_chunk::<8>().ok_or_else(damaged)?;
                 let time = from_sortable(*time);

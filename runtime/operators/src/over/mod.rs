@@ -61,7 +61,7 @@ impl OperatorFactory for OverFactory {
 const WAITING: MapState = MapState::new(0);
 /// The rows of a bounded frame, by time and number.
 const FRAME: MapState = MapState::new(1);
-/// Of a bounded frame, the time of the last row that has its result.
+/// Of a bounded frame, the time of the last row that has its result, and the moment of the timer that looks whether the frame is empty.
 const LAST: ValueState = ValueState::new(2);
 
 /// Times of keys that are gone through at once.
@@ -92,13 +92,42 @@ impl Over {
     /// Whether a row comes too late. As in Flink, that of an unbounded frame does behind the watermark, that of a bounded one behind
     /// rows of its key that have their results.
     fn is_late(&mut self, key: &[u8], time: i64) -> Result<bool> {
-        if !self.plan.frame.is_bounded() {
+        // Only what is behind the watermark has its result.
+        if time > self.passed || !self.plan.frame.is_bounded() {
             return Ok(time <= self.passed);
         }
-        let last = LAST.get(&mut self.state, key)?;
-        let damaged = || Error::state("the time of a key's last row in the state is damaged");
-        let last = last.map(|bytes| bytes.try_into().map(i64::from_be_bytes).map_err(|_| damaged())).transpose()?;
-        Ok(last.is_some_and(|last| time <= last))
+        Ok(self.last(key)?.is_some_and(|(last, _)| time <= last))
+    }
+
+    /// What a key has in [`LAST`].
+    fn last(&mut self, key: &[u8]) -> Result<Option<(i64, i64)>> {
+        let Some(bytes) = LAST.get(&mut self.state, key)? else { return Ok(None) };
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        match (numbers, rest) {
+            ([last, timer], []) => Ok(Some((i64::from_be_bytes(*last), i64::from_be_bytes(*timer)))),
+            // An earlier version kept no timer: one is set with the next row.
+            ([last], []) => Ok(Some((i64::from_be_bytes(*last), i64::MIN))),
+            _ => Err(Error::state("the time of a key's last row in the state is damaged")),
+        }
+    }
+
+    /// Notes the time of a key's last row, if it is another one, and sees to a timer for its frame.
+    fn note_last(&mut self, key: &[u8], last: Option<i64>) -> Result<()> {
+        let known = self.last(key)?;
+        let (Some(last), mut timer) = (last.or(known.map(|k| k.0)), known.map_or(i64::MIN, |k| k.1)) else {
+            return Ok(());
+        };
+        if let (Frame::Times(range), true, TimeDomain::Event) =
+            (self.plan.frame, timer <= self.passed, self.plan.domain)
+        {
+            // When the frame has lost its last row the key is forgotten. Rows that come until then set no other timer.
+            timer = last.saturating_add(range).saturating_add(1);
+            self.timers.set(&mut self.state, timer, key);
+        }
+        if known != Some((last, timer)) {
+            LAST.put(&mut self.state, key, &[last.to_be_bytes(), timer.to_be_bytes()].concat());
+        }
+        Ok(())
     }
 
     /// Gives the rows that are due their results.
@@ -144,20 +173,23 @@ impl Over {
                 }
             }
         }
+        // Their frames lose nothing yet, since rows have come behind their timer was set.
+        let untouched = page.keys.extract_if(.., |key| key.frame.is_empty() && key.rows() == 0).map(|key| key.key);
+        let untouched: Vec<Vec<u8>> = untouched.collect();
         let results = page.results(&mut self.state)?;
         for key in results.frames {
             key.lost.iter().for_each(|entry| FRAME.remove(&mut self.state, &key.key, entry));
             for (entry, row) in &key.new {
                 FRAME.put(&mut self.state, &key.key, entry, row);
             }
-            match key.emptied {
-                true => LAST.remove(&mut self.state, &key.key),
-                false => LAST.put(&mut self.state, &key.key, &key.last.to_be_bytes()),
+            if key.emptied {
+                LAST.remove(&mut self.state, &key.key);
+                continue;
             }
-            if let (Frame::Times(range), false, TimeDomain::Event) = (self.plan.frame, key.emptied, self.plan.domain) {
-                // When the frame has lost its last row the key is forgotten.
-                self.timers.set(&mut self.state, key.last.saturating_add(range).saturating_add(1), &key.key);
-            }
+            self.note_last(&key.key, key.last)?;
+        }
+        for key in untouched {
+            self.note_last(&key, None)?;
         }
         if let Some(batch) = results.batch {
             out.emit(batch);

@@ -30,6 +30,10 @@ impl KeyRows {
     pub fn last(&self) -> i64 {
         self.times.last().map_or(i64::MIN, |(time, _)| *time)
     }
+    /// The time of the last row that is due, if one is.
+    fn last_row(&self) -> Option<i64> {
+        self.times.iter().rev().find(|(_, rows)| !rows.is_empty()).map(|(time, _)| *time)
+    }
     /// How many rows are due.
     pub fn rows(&self) -> usize {
         self.times.iter().map(|(_, rows)| rows.len()).sum()
@@ -39,7 +43,8 @@ impl KeyRows {
 /// What has become of the frame of a key.
 pub(super) struct Settled {
     pub key: Vec<u8>,
-    pub last: i64,
+    /// The time of the last row that got its result, if one did.
+    pub last: Option<i64>,
     /// Whether no row is left in it.
     pub emptied: bool,
     /// The entries that it has lost.
@@ -107,9 +112,6 @@ impl Page {
             groups.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
             let mut row = 0;
             for key in self.keys {
-                if key.frame.is_empty() && key.rows() == 0 {
-                    continue;
-                }
                 let settled = evaluation.key(key, &mut row, groups, &mut out)?;
                 frames.extend(settled);
             }
@@ -192,7 +194,7 @@ impl<'a> Evaluation<'a> {
     /// Gives the rows of a key their results. `row` is the first of the key's in the page.
     fn key(&mut self, key: KeyRows, row: &mut u32, groups: &mut Groups, out: &mut Output) -> Result<Option<Settled>> {
         let (at, bounded) = (self.places[*row as usize] as usize, self.plan.frame.is_bounded());
-        let (last, lost, new) = (key.last(), vec![], VecDeque::new());
+        let (last, lost, new) = (key.last_row(), vec![], VecDeque::new());
         let mut settled = Settled { key: key.key, last, emptied: false, lost, new };
         let number = |row: &mut u32| {
             *row += 1;

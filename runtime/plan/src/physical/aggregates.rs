@@ -63,9 +63,10 @@ impl Planner<'_> {
             let operator = Operator::Aggregate(whole);
             return self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs });
         }
-        // The local stage goes into one chain with a projection in front of it that has no other reader.
-        let in_chain = matches!(self.graph.nodes[below.node].chain.as_slice(), [Operator::Calc { .. }])
-            && !self.has_several_readers(below.node);
+        // The local stage goes into one chain with projections and windows in front of it that have no other reader.
+        let in_front =
+            |o: &Operator| matches!(o, Operator::Calc { .. } | Operator::Window { .. } | Operator::Expand { .. });
+        let in_chain = self.graph.nodes[below.node].chain.iter().all(in_front) && !self.has_several_readers(below.node);
         let local = Operator::LocalAggregate(whole.clone());
         let from = if in_chain {
             let node = &mut self.graph.nodes[below.node];

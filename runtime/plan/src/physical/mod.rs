@@ -165,9 +165,26 @@ impl Planner<'_> {
         let kept = Kept::own(scope.uid(kind));
         let (below, input) = self.only_input(of, scope)?;
         let changelog = of.traits.changelog;
+        if self.follows_window(below.node, &operator) {
+            let node = &mut self.graph.nodes[below.node];
+            node.chain.push(operator);
+            node.changelog = changelog;
+            return Ok(below);
+        }
         let inputs = vec![forward(below.node, !input.traits.changelog.is_insert_only())];
         let (name, parallelism) = (name.to_string(), below.parallelism);
         Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+    }
+
+    /// Whether an operator goes into one chain with the windows in front of it: what chooses columns or groups of them costs less than to
+    /// hand rows over.
+    fn follows_window(&self, node: usize, operator: &Operator) -> bool {
+        let cheap = match operator {
+            Operator::Calc { .. } => operator.expressions().iter().all(|e| !e.any(&|e| matches!(e, Expr::Call { .. }))),
+            operator => matches!(operator, Operator::Expand { .. }),
+        };
+        let windows = |o: &Operator| matches!(o, Operator::Window { .. });
+        cheap && self.graph.nodes[node].chain.first().is_some_and(windows) && !self.has_several_readers(node)
     }
 
     /// Plans the one relation that a relation reads.
