@@ -586,3 +586,81 @@ fn the_interface_is_as_described() {
     assert_eq!(out.code, Some(0), "{}\n{}", out.out.chars().take(6_000).collect::<String>(), out.err);
     assert!(running.ask("GET", "/health/ready", &[], "").status == 200, "{}", running.said());
 }
+
+/// Rows of a second each, sent to partitions by their numbers.
+fn send(kafka: &Kafka, rows: &[(&str, i32, i64)]) {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let mut config = rdkafka::config::ClientConfig::new();
+    let producer: BaseProducer = config.set("bootstrap.servers", kafka.servers()).create().expect("a producer");
+    for (topic, partition, second) in rows {
+        let value = format!("a,{second}000");
+        let record = BaseRecord::<(), str>::to(topic).partition(*partition).payload(&value);
+        producer.send(record).map_err(|(e, _)| e).expect("a place in the queue");
+    }
+    producer.flush(Duration::from_secs(60)).expect("everything is there");
+}
+
+/// Which partition or input holds event time back, by how much and why; which partitions are idle; which operator has left out rows.
+#[test]
+fn it_is_told_what_holds_event_time_back() {
+    let kafka = Kafka::start();
+    kafka.topic("clicks", 3);
+    kafka.topic("orders", 1);
+    let table = |name: &str, more: &str| {
+        format!(
+            "CREATE TABLE {name} (who STRING, ms BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts)
+               WITH ('connector' = 'kafka', 'topic' = '{name}', 'properties.bootstrap.servers' = '{}', 'format' = 'csv',
+                     'scan.startup.mode' = 'earliest-offset'{more});",
+            kafka.servers()
+        )
+    };
+    let job = Job::new(&format!(
+        "SET 'parallelism.default' = '2'; {} {}
+         CREATE VIEW together AS SELECT who, ts FROM clicks UNION ALL SELECT who, ts FROM orders;
+         CREATE TABLE o (a TIMESTAMP(3), n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO o SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE together, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+           GROUP BY window_start, window_end;",
+        table("clicks", ", 'scan.watermark.idle-timeout' = '10 s'"),
+        table("orders", ", 'scan.watermark.idle-timeout' = '0 s'")
+    ));
+    let running = Listening::start(&job, &[], &[]);
+    let top = || weir_in(&job, &["top", "job.sql"]).succeeded().out;
+    let says = |words: &[&str]| {
+        running.until(&format!("{words:?} in {}", top()), |_| {
+            let said = top();
+            words.iter().all(|w| said.contains(w))
+        });
+    };
+    send(&kafka, &[("clicks", 0, 1), ("clicks", 1, 1), ("clicks", 2, 1), ("orders", 0, 61)]);
+    send(&kafka, &[("clicks", 0, 61), ("clicks", 1, 61)]);
+    says(&[
+        "1970-01-01 00:00:01.000 UTC",
+        "held back by split 'clicks-2' of 'source clicks', 60.0 s behind the furthest",
+    ]);
+    says(&["no row of it for ", "it is idle, and holds nothing back, after 10 s"]);
+    let about = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
+    let held = about(&running.get("/api/v1/job"))["event_time"]["held_back_by"].clone();
+    assert_eq!((&held["split"], held["behind_seconds"].as_f64()), (&Value::from("clicks-2"), Some(60.0)), "{held}");
+    assert!(held["quiet_seconds"].as_f64() > Some(1.0), "{held}");
+    assert!(running.metric("weir_source_split_quiet_seconds", &["split=\"clicks-2\""]) > 1.0);
+    // It is idle, and the windows are complete.
+    says(&["idle splits of 'source clicks', which hold nothing back: 'clicks-2' (no row for 1", "00:01:01.000 UTC"]);
+    let operators = about(&running.get("/api/v1/job"))["operators"].clone();
+    let source =
+        operators.as_array().and_then(|o| o.iter().find(|o| o["name"] == "source clicks")).expect("the source");
+    assert_eq!(
+        (&source["event_time"]["splits"][0]["name"], &source["event_time"]["splits"][0]["idle"]),
+        (&Value::from("clicks-2"), &Value::from(true))
+    );
+    // The other input is the one that is behind.
+    send(&kafka, &[("clicks", 0, 121), ("clicks", 1, 121), ("clicks", 2, 121)]);
+    says(&["held back by split 'orders-0' of 'source orders', 60.0 s behind the furthest", "it is never idle"]);
+    // A row that comes when its window is complete.
+    send(&kafka, &[("clicks", 0, 5)]);
+    running.until("a late row", |j| j.metric("weir_operator_late_rows_total", &[]) == 1.0);
+    let shown = top();
+    assert!(shown.contains("errors     late") && shown.lines().any(|l| l.ends_with("        1")), "{shown}");
+    let stopped = weir_in(&job, &["stop", "job.sql"]);
+    assert_eq!(stopped.code, Some(0), "{}", stopped.err);
+    running.until("the summary", |j| j.said().contains(", 1 late row left out"));
+}

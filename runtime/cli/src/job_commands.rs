@@ -155,15 +155,15 @@ fn table(job: &Value) -> String {
     }
     let _ = writeln!(
         out,
-        "\n{:<28} {:>4} {:>12} {:>6} {:>6} {:>6} {:>6} {:>6} {:>12} {:>8}",
-        "operator", "x", "rows/s", "busy", "back", "idle", "cpu", "queue", "lag", "errors"
+        "\n{:<28} {:>4} {:>12} {:>6} {:>6} {:>6} {:>6} {:>6} {:>12} {:>8} {:>8}",
+        "operator", "x", "rows/s", "busy", "back", "idle", "cpu", "queue", "lag", "errors", "late"
     );
     let part = |o: &Value, key: &str| format!("{:.0} %", 100.0 * number(o, key));
     for o in list_of(job, "operators") {
         let lag = o["lag_records"].as_u64().map_or("-".to_string(), |l| HumanCount(l).to_string());
         let _ = writeln!(
             out,
-            "{:<28} {:>4} {:>12} {:>6} {:>6} {:>6} {:>6} {:>6} {:>12} {:>8}",
+            "{:<28} {:>4} {:>12} {:>6} {:>6} {:>6} {:>6} {:>6} {:>12} {:>8} {:>8}",
             text(o, "name"),
             number(o, "parallelism"),
             HumanCount(number(o, "rows_per_second") as u64).to_string(),
@@ -174,11 +174,13 @@ fn table(job: &Value) -> String {
             part(o, "queue_ratio"),
             lag,
             number(o, "row_errors"),
+            number(o, "late_rows"),
         );
     }
     if let Some(words) = event_time::in_words(&job["event_time"]) {
         let _ = writeln!(out, "\n{words}");
     }
+    out += &event_time::idle_in_words(list_of(job, "operators"));
     let hints = in_words(list_of(job, "hints"));
     if !hints.is_empty() {
         let _ = write!(out, "\n{hints}");

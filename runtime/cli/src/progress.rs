@@ -30,11 +30,12 @@ struct Totals {
     rows_out: u64,
     bytes: u64,
     failed: u64,
+    late: u64,
     busiest: Option<(String, f64)>,
 }
 
 fn sums(watched: &[Watched], metrics: &Metrics) -> Totals {
-    let mut s = Totals { rows_in: 0, rows_out: 0, bytes: 0, failed: 0, busiest: None };
+    let mut s = Totals { rows_in: 0, rows_out: 0, bytes: 0, failed: 0, late: 0, busiest: None };
     for w in watched {
         let mut most = 0.0_f64;
         for m in metrics.subtasks(&w.name) {
@@ -42,6 +43,7 @@ fn sums(watched: &[Watched], metrics: &Metrics) -> Totals {
             s.bytes += if w.source { m.bytes_in.get() } else { 0 };
             s.rows_out += if w.sink { m.rows_in.get() } else { 0 };
             s.failed += m.skipped.get() + m.nulled.get() + m.dead.get();
+            s.late += m.late.get();
             most = most.max(m.busy.get());
         }
         if s.busiest.as_ref().is_none_or(|(_, b)| most > *b) {
@@ -49,6 +51,14 @@ fn sums(watched: &[Watched], metrics: &Metrics) -> Totals {
         }
     }
     s
+}
+
+fn late_in_words(rows: u64) -> String {
+    match rows {
+        0 => String::new(),
+        1 => ", 1 late row left out".to_string(),
+        more => format!(", {} late rows left out", HumanCount(more)),
+    }
 }
 
 impl ProgressDisplay {
@@ -87,10 +97,11 @@ impl ProgressDisplay {
                 }
                 let busiest = s.busiest.map(|(n, _)| format!(", busiest: {n}")).unwrap_or_default();
                 let line = format!(
-                    "{} rows in, {}/s, {} out, epoch {}{busiest}",
+                    "{} rows in, {}/s, {} out{}, epoch {}{busiest}",
                     HumanCount(s.rows_in),
                     HumanCount(rate as u64),
                     HumanCount(s.rows_out),
+                    late_in_words(s.late),
                     m.job().epoch_number.get()
                 );
                 match &bar {
@@ -123,9 +134,10 @@ impl ProgressDisplay {
         let failed =
             if s.failed > 0 { format!(", {} bad rows or fields", HumanCount(s.failed)) } else { String::new() };
         note!(
-            "{what}: {} rows in{read}, {} out{failed}, {} epochs, {time:.1?}, {} rows/s",
+            "{what}: {} rows in{read}, {} out{failed}{}, {} epochs, {time:.1?}, {} rows/s",
             HumanCount(s.rows_in),
             HumanCount(s.rows_out),
+            late_in_words(s.late),
             self.metrics.job().epochs.get(),
             HumanCount(rate as u64)
         );

@@ -240,6 +240,7 @@ impl RunningJob {
                     .map_or(0.0, |w| w.subtasks.iter().map(|s| s.queue).fold(0.0, f64::max)),
                 "lag_records": self.metrics.lag(&n.name),
                 "event_time": event_time::of_operator(&event_times, &n.name),
+                "late_rows": all.iter().map(|m| m.late.get()).sum::<u64>(),
                 "row_errors": all.iter().map(|m| m.skipped.get() + m.nulled.get() + m.dead.get()).sum::<u64>(),
             })
         });

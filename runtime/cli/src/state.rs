@@ -30,7 +30,7 @@ pub fn folder(job: &JobArgument, must_exist: bool) -> Result<PathBuf> {
             Ok(found)
         }
         None => Err(Error::state(format!("there is no state of a job '{}'", p.display()))
-            .hint("name the job's script, the folder of its state, or its name in ./.weir")),
+            .hint("name the folder of its state, the name that it has in ./.weir, or its script where that sets no 'pipeline.name'")),
     }
 }
 

@@ -28,6 +28,10 @@ pub struct EventTimeReport {
     pub senders: Vec<Sender>,
     /// Of a source, the splits that it reads.
     pub splits: Vec<SplitStatus>,
+    /// Of a source, when this was reported, by the clock of its splits.
+    pub reported: i64,
+    /// Of a source, after how long without rows a split is idle, in milliseconds; none: never.
+    pub idle_timeout: Option<i64>,
 }
 
 /// What holds time back at a subtask.
@@ -39,6 +43,10 @@ pub struct HeldBack {
     pub watermark: Watermark,
     /// How far it is behind the one that is furthest, in milliseconds, where both are known.
     pub behind: Option<i64>,
+    /// Of a split, for how many milliseconds no row of it has come.
+    pub quiet: Option<i64>,
+    /// Of a split, for how many milliseconds its watermark has not advanced.
+    pub standing: Option<i64>,
 }
 
 /// What may hold time back.
@@ -65,14 +73,20 @@ impl EventTimeReport {
     /// What holds time back: of the channels or splits that are waited for, the one that is least far.
     pub fn held_back(&self) -> Option<HeldBack> {
         let senders = self.senders.iter().filter(|s| !s.time.idle && !s.time.ended);
-        let senders = senders.map(|s| (Holder::Subtask(s.operator.clone(), s.subtask), s.time.watermark));
+        let senders = senders.map(|s| (Holder::Subtask(s.operator.clone(), s.subtask), s.time.watermark, None));
         let splits = self.splits.iter().filter(|s| !s.idle);
-        let splits = splits.map(|s| (Holder::Split(s.name.clone()), s.watermark));
-        let (by, watermark) = senders.chain(splits).min_by_key(|(_, w)| *w)?;
+        let splits = splits.map(|s| (Holder::Split(s.name.clone()), s.watermark, Some(s)));
+        let (by, watermark, split) = senders.chain(splits).min_by_key(|(_, w, _)| *w)?;
         let all = self.senders.iter().filter(|s| !s.time.ended).map(|s| s.time.watermark);
         let furthest = all.chain(self.splits.iter().map(|s| s.watermark)).max()?;
         let behind = (watermark > Watermark::NONE).then(|| furthest.0.saturating_sub(watermark.0));
-        Some(HeldBack { by, watermark, behind })
+        let quiet = split.map(|s| self.quiet(s));
+        let standing = split.map(|s| self.reported.saturating_sub(s.advanced));
+        Some(HeldBack { by, watermark, behind, quiet, standing })
+    }
+    /// For how many milliseconds no row of a split has come.
+    pub fn quiet(&self, split: &SplitStatus) -> i64 {
+        self.reported.saturating_sub(split.heard)
     }
 }
 
@@ -87,12 +101,16 @@ mod tests {
             watermark: Watermark(watermark),
             idle,
             paused: false,
+            heard: 400,
+            advanced: 300,
         };
         let mut r = EventTimeReport::default();
         assert!(!r.is_known() && r.held_back().is_none());
+        r.reported = 1_000;
         r.splits = vec![split("a", 9_000, false), split("b", 2_000, true), split("c", 5_000, false)];
         let held = r.held_back().expect("a split");
         assert_eq!((held.by, held.behind), (Holder::Split("c".into()), Some(4_000)));
+        assert_eq!((held.quiet, held.standing), (Some(600), Some(700)));
         r.splits.push(split("d", i64::MIN, false));
         let held = r.held_back().expect("a split");
         assert_eq!((held.by, held.behind), (Holder::Split("d".into()), None));

@@ -8,6 +8,7 @@ use prometheus::{
     Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -118,6 +119,7 @@ declare! {
     watermark_lag: GaugeVec = "weir_operator_watermark_lag_seconds", "How far the watermark of a subtask is behind the time of day: that of its inputs, of a source the one that it gives out.", ["operator", "subtask"];
     held_back: GaugeVec = "weir_operator_watermark_held_back_seconds", "By how much what is least far holds time back at a subtask: how far it is behind what is furthest. Which that is, weir top says.", ["operator", "subtask"];
     split_watermark: GaugeVec = "weir_source_split_watermark_timestamp_seconds", "The watermark of a split of a source (a partition, a part of a file), in seconds since 1970; the 20 of each source that are least far.", ["operator", "split"];
+    quiet_splits: GaugeVec = "weir_source_split_quiet_seconds", "For how long no row of a split of a source has come; the 20 of each source that are quiet the longest.", ["operator", "split"];
     idle_splits: IntGaugeVec = "weir_source_idle_splits", "Splits of a source's subtask that hold time back no longer, for nothing has come of them for a while.", ["operator", "subtask"];
     paused_splits: IntGaugeVec = "weir_source_paused_splits", "Splits of a source's subtask that are not read, for they are ahead of their watermark alignment group.", ["operator", "subtask"];
     sink_time: HistogramVec = "weir_sink_delivery_duration_seconds", "Time in which a sink took over an epoch: the transaction, the renaming of files, the calls.", ["operator"];
@@ -428,13 +430,15 @@ impl Metrics {
     /// Sets the gauges of event time anew, so that what is there no longer is not shown.
     fn show_event_time(&self) {
         let f = &self.families;
-        for gauge in [&f.watermark_in, &f.watermark_out, &f.watermark_lag, &f.held_back, &f.split_watermark] {
+        for gauge in
+            [&f.watermark_in, &f.watermark_out, &f.watermark_lag, &f.held_back, &f.split_watermark, &f.quiet_splits]
+        {
             gauge.reset();
         }
         f.idle_splits.reset();
         f.paused_splits.reset();
         let now = SystemClock.now();
-        let mut splits: BTreeMap<String, Vec<SplitStatus>> = BTreeMap::new();
+        let mut splits: BTreeMap<String, Vec<(SplitStatus, i64)>> = BTreeMap::new();
         for ((operator, subtask), report) in locked(&self.about.event_time).iter() {
             let report = locked(report).clone();
             if !report.is_known() {
@@ -461,12 +465,17 @@ impl Metrics {
                 f.idle_splits.with_label_values(l).set(count(|s| s.idle));
                 f.paused_splits.with_label_values(l).set(count(|s| s.paused));
             }
-            splits.entry(operator.clone()).or_default().extend(report.splits);
+            let quiet = report.splits.iter().map(|s| (s.clone(), report.quiet(s)));
+            splits.entry(operator.clone()).or_default().extend(quiet);
         }
         for (operator, mut splits) in splits {
-            splits.sort_by_key(|s| s.watermark);
-            for s in splits.iter().filter(|s| s.watermark > Watermark::NONE).take(SPLITS) {
+            splits.sort_by_key(|(s, _)| s.watermark);
+            for (s, _) in splits.iter().filter(|(s, _)| s.watermark > Watermark::NONE).take(SPLITS) {
                 f.split_watermark.with_label_values(&[&operator, s.name.as_ref()]).set(s.watermark.0 as f64 / 1_000.0);
+            }
+            splits.sort_by_key(|(_, quiet)| Reverse(*quiet));
+            for (s, quiet) in splits.iter().take(SPLITS) {
+                f.quiet_splits.with_label_values(&[&operator, s.name.as_ref()]).set(*quiet as f64 / 1_000.0);
             }
         }
     }

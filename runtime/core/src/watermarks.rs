@@ -142,6 +142,8 @@ struct Split {
     watermark: Watermark,
     /// When a row of it came last, on the tracker's clock.
     heard: i64,
+    /// When its watermark advanced last, on the same clock.
+    advanced: i64,
     idle: bool,
     paused: bool,
 }
@@ -157,6 +159,10 @@ pub struct SplitStatus {
     pub idle: bool,
     /// Whether it is not read, for it is ahead of its group.
     pub paused: bool,
+    /// When a row of it came last, or it was added, in milliseconds of the clock of [`SplitTracker::advance`].
+    pub heard: i64,
+    /// When its watermark advanced last, or it was added, by the same clock.
+    pub advanced: i64,
 }
 
 /// The splits that a source subtask reads, and its watermark, which is the least of theirs. Times of day are those of the caller, in
@@ -201,7 +207,8 @@ impl SplitTracker {
     /// One more split, whose watermark is known from before or [`Watermark::NONE`]. Time stands still until it has caught up. When
     /// several are added that are known from before, [`SplitTracker::update`] follows the last of them.
     pub fn add(&mut self, id: SplitId, name: &str, watermark: Watermark, now: i64) {
-        self.splits.insert(id, Split { name: name.into(), watermark, heard: now, idle: false, paused: false });
+        let split = Split { name: name.into(), watermark, heard: now, advanced: now, idle: false, paused: false };
+        self.splits.insert(id, split);
     }
     /// Lets time go on as far as the splits that are there allow.
     pub fn update(&mut self) {
@@ -217,7 +224,9 @@ impl SplitTracker {
     /// A row of a split has come, which is active by that. An earlier time than the one that it had changes nothing.
     pub fn advance(&mut self, id: SplitId, to: Watermark, now: i64) {
         if let Some(split) = self.splits.get_mut(&id) {
-            split.watermark = to.max(split.watermark);
+            if to > split.watermark {
+                (split.watermark, split.advanced) = (to, now);
+            }
             (split.heard, split.idle) = (now, false);
             self.update();
         }
@@ -274,8 +283,14 @@ impl SplitTracker {
     }
     /// All splits.
     pub fn splits(&self) -> impl Iterator<Item = (SplitId, SplitStatus)> {
-        let status =
-            |s: &Split| SplitStatus { name: s.name.clone(), watermark: s.watermark, idle: s.idle, paused: s.paused };
+        let status = |s: &Split| SplitStatus {
+            name: s.name.clone(),
+            watermark: s.watermark,
+            idle: s.idle,
+            paused: s.paused,
+            heard: s.heard,
+            advanced: s.advanced,
+        };
         self.splits.iter().map(move |(id, s)| (*id, status(s)))
     }
 }

@@ -282,7 +282,8 @@ impl SourceTime {
     /// Shows others how far this is.
     fn show(&self) {
         let mut report = locked(&self.report);
-        (report.output, report.idle) = (self.emitted, self.idle);
+        (report.output, report.idle, report.reported) = (self.emitted, self.idle, self.active);
+        report.idle_timeout = self.strategy.idle_timeout.map(millis);
         report.splits.clear();
         report.splits.extend(self.tracker.splits().map(|(_, s)| s));
     }
