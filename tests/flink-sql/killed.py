@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the cases again and again, killed at durable steps, and compares the sum of what all runs wrote with one whole run.
+"""Runs the cases again and again, killed at durable steps and with another parallelism each time, mostly 4, and compares the sum of
+what all runs wrote with one whole run of parallelism 1.
 
 The cases' print sink is replaced by files of changes (debezium-json), which only get rows of durable epochs. Small batches
 and slow sources put several epochs into the smallest input.
@@ -20,6 +21,8 @@ import run
 SLOW = "source-poll=sleep(2)"
 # Where the runs of a case end, one after another; the last one runs to its end.
 ENDS = ["epoch-named=abort@2", "part-note=abort@2", "epoch-written=abort@2", "epoch-named=abort@1", "parts-delivered=abort@1"]
+# The parallelisms of these runs, and of the last one.
+SUBTASKS = [4, 2, 4, 1, 4, 4]
 SMALL = ["--set", "table.exec.mini-batch.size=2", "--set", "execution.checkpointing.interval=1ms"]
 
 
@@ -49,22 +52,26 @@ def one(a, area, name):
                             "'connector' = 'filesystem', 'path' = 'out', 'format' = 'debezium-json'", script)
     if found != 1:
         return None
-    # With several readers it is the slowest one that decides which rows are late.
-    subtasks = 1 if "WATERMARK" in script else 2
-    small = SMALL + ["--set", "parallelism.default=%d" % subtasks]
+    if "WATERMARK" in script:
+        # With several readers it is the slowest one that decides which rows are late.
+        script = re.sub(r"'connector'\s*=\s*'filesystem'(?!, 'path' = 'out')", r"\g<0>, 'scan.parallelism' = '1'", script)
+
+    def arguments(run_number):
+        return SMALL + ["--set", "parallelism.default=%d" % SUBTASKS[run_number]]
+
     results, kills = [], 0
     for kill in (False, True):
         with tempfile.TemporaryDirectory(prefix="killed-") as folder:
             with open(os.path.join(folder, "case.sql"), "w", encoding="utf-8") as f:
                 f.write(script)
             if kill:
-                for end in ENDS:
-                    ran = weir(a, folder, small, SLOW + "," + end)
+                for n, end in enumerate(ENDS):
+                    ran = weir(a, folder, arguments(n), SLOW + "," + end)
                     kills += ran.returncode < 0
                     if ran.returncode == 0:
                         break
             if not kill or ran.returncode:
-                ran = weir(a, folder, small if kill else ["--set", "parallelism.default=1"], "")
+                ran = weir(a, folder, arguments(-1) if kill else ["--set", "parallelism.default=1"], "")
             if ran.returncode:
                 return "%s/%s: exit code %d: %s" % (area, name, ran.returncode, ran.stderr[-1000:]), kills
             results.append(rows(folder))
