@@ -90,6 +90,8 @@ pub(crate) struct View {
     pub query: Box<Query>,
     /// The query as written.
     pub text: String,
+    /// The catalog and the database that its names are in, where they do not say so.
+    pub names_in: (String, String),
 }
 
 /// What was bound so far. What is shared counts for each reader, as its rows do.
@@ -123,7 +125,10 @@ pub struct Catalog {
     /// How many relations have been given a number, by which those with several readers are known.
     pub(crate) numbered: usize,
     pub(crate) databases: Vec<String>,
+    /// The catalog and the database that USE has named last.
     pub(crate) current: (String, String),
+    /// Those of the view whose query is being bound.
+    pub(crate) names_in: Option<(String, String)>,
     /// The settings.
     pub settings: BTreeMap<String, String>,
     /// The connectors and formats that there are.
@@ -146,6 +151,7 @@ impl Catalog {
             numbered: 0,
             databases: vec!["default_catalog.default_database".to_string()],
             current: ("default_catalog".to_string(), "default_database".to_string()),
+            names_in: None,
             settings,
             registry,
             forms,
@@ -155,7 +161,7 @@ impl Catalog {
     /// A name in full: catalog, database, name.
     pub(crate) fn full(&self, name: &ObjectName) -> Result<String> {
         let parts = idents(name);
-        let (catalog, database) = &self.current;
+        let (catalog, database) = self.names_in.as_ref().unwrap_or(&self.current);
         Ok(match parts.as_slice() {
             [t] => format!("{catalog}.{database}.{}", t.value),
             [d, t] => format!("{catalog}.{}.{}", d.value, t.value),

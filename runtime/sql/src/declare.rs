@@ -145,7 +145,8 @@ impl Compiler<'_> {
         let plan = Binder::new(&mut self.catalog, self.loader).query(&query)?;
         renamed(plan, &columns)?;
         let text = excerpt(self.sql, text).to_string();
-        self.catalog.views.insert(full, Arc::new(View { columns, query, text }));
+        let names_in = self.catalog.current.clone();
+        self.catalog.views.insert(full, Arc::new(View { columns, query, text, names_in }));
         Ok(())
     }
 }

@@ -60,8 +60,7 @@ impl Compiler<'_> {
     pub(crate) fn schema_of(&mut self, name: &ObjectName) -> Result<Schema> {
         let full = self.catalog.full(name)?;
         if let Some(v) = self.catalog.views.get(&full).cloned() {
-            let plan = Binder::new(&mut self.catalog, self.loader).query(&v.query)?;
-            return Ok(crate::binder::renamed(plan, &v.columns)?.schema().clone());
+            return Ok(Binder::new(&mut self.catalog, self.loader).view(&v)?.schema().clone());
         }
         let table = self.catalog.table(name)?.clone();
         Ok(Binder::new(&mut self.catalog, self.loader).scan(&table)?.schema().clone())

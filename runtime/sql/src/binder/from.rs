@@ -1,7 +1,7 @@
 //! FROM: tables, views and queries by their names, and look-ups joined to them.
 
 use super::{not_yet, renamed};
-use crate::catalog::{Spent, idents, place_of};
+use crate::catalog::{Spent, View, idents, place_of};
 use crate::lookup;
 use crate::names::{Binder, Scope};
 use crate::places::place;
@@ -32,10 +32,9 @@ impl Binder<'_> {
             self.no_hint(name, "is a view")?;
             let plan = self.read_once(&full, name, |this| {
                 let outer = std::mem::take(&mut this.ctes);
-                let plan = this.query(&view.query);
+                let plan = this.view(&view);
                 this.ctes = outer;
-                let plan = plan.map_err(|e| e.context(format!("in view '{}'", this.catalog.short(&full))))?;
-                renamed(plan, &view.columns)
+                plan.map_err(|e| e.context(format!("in view '{}'", this.catalog.short(&full))))
             })?;
             return Ok((plan, full));
         }
@@ -48,6 +47,14 @@ impl Binder<'_> {
             false => self.rows(&table)?,
         };
         Ok((self.computed(rows, &table)?, full))
+    }
+
+    /// A view's rows. Names in its query are looked up in the database in which the view was declared.
+    pub(crate) fn view(&mut self, view: &View) -> Result<Plan> {
+        let outer = self.catalog.names_in.replace(view.names_in.clone());
+        let plan = self.query(&view.query);
+        self.catalog.names_in = outer;
+        renamed(plan?, &view.columns)
     }
 
     /// A table or view, bound when it is named first.
