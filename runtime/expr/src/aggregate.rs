@@ -45,29 +45,41 @@ pub enum Aggregate {
     },
 }
 
+/// A name in capitals, and the function that is called by it.
+type Named = (&'static str, fn() -> Aggregate);
+
+/// The functions that are called by name.
+const BY_NAME: &[Named] = &[
+    ("COUNT", || Aggregate::Count),
+    ("SUM", || Aggregate::Sum),
+    ("AVG", || Aggregate::Avg),
+    ("MIN", || Aggregate::Min),
+    ("MAX", || Aggregate::Max),
+    ("STDDEV_POP", || Aggregate::StddevPop),
+    ("STDDEV_SAMP", || Aggregate::StddevSamp),
+    ("STDDEV", || Aggregate::StddevSamp),
+    ("VAR_POP", || Aggregate::VarPop),
+    ("VAR_SAMP", || Aggregate::VarSamp),
+    ("VARIANCE", || Aggregate::VarSamp),
+    ("FIRST_VALUE", || Aggregate::FirstValue),
+    ("LAST_VALUE", || Aggregate::LastValue),
+    ("COLLECT", || Aggregate::Collect),
+    ("LISTAGG", || Aggregate::ListAgg { separator: ",".to_string() }),
+    ("PERCENTILE", || Aggregate::Percentile { fractions: vec![], several: false }),
+    ("ARRAY_AGG", || Aggregate::ArrayAgg),
+    ("JSON_OBJECTAGG", || Aggregate::JsonObjectAgg { absent_on_null: false }),
+    ("JSON_ARRAYAGG", || Aggregate::JsonArrayAgg { absent_on_null: true }),
+];
+
 impl Aggregate {
+    /// The names of the functions that are called by name.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BY_NAME.iter().map(|(name, _)| *name)
+    }
+
     /// The function with a name in capitals. Options that are not arguments, such as PERCENTILE's fraction, have their defaults.
     pub fn by_name(name: &str) -> Option<Aggregate> {
-        Some(match name {
-            "COUNT" => Aggregate::Count,
-            "SUM" => Aggregate::Sum,
-            "AVG" => Aggregate::Avg,
-            "MIN" => Aggregate::Min,
-            "MAX" => Aggregate::Max,
-            "STDDEV_POP" => Aggregate::StddevPop,
-            "STDDEV_SAMP" | "STDDEV" => Aggregate::StddevSamp,
-            "VAR_POP" => Aggregate::VarPop,
-            "VAR_SAMP" | "VARIANCE" => Aggregate::VarSamp,
-            "FIRST_VALUE" => Aggregate::FirstValue,
-            "LAST_VALUE" => Aggregate::LastValue,
-            "COLLECT" => Aggregate::Collect,
-            "LISTAGG" => Aggregate::ListAgg { separator: ",".to_string() },
-            "PERCENTILE" => Aggregate::Percentile { fractions: vec![], several: false },
-            "ARRAY_AGG" => Aggregate::ArrayAgg,
-            "JSON_OBJECTAGG" => Aggregate::JsonObjectAgg { absent_on_null: false },
-            "JSON_ARRAYAGG" => Aggregate::JsonArrayAgg { absent_on_null: true },
-            _ => return None,
-        })
+        BY_NAME.iter().find(|(n, _)| *n == name).map(|(_, make)| make())
     }
 
     /// Its name.

@@ -1,6 +1,7 @@
 //! SHOW and DESCRIBE: what a script has declared, in its own words, without what is nobody's business.
 
 use crate::catalog::{place_of, unknown_database};
+use crate::expressions::built_in_names;
 use crate::names::Binder;
 use crate::places::excerpt;
 use crate::script::Compiler;
@@ -107,7 +108,7 @@ impl Compiler<'_> {
             Listed::Catalogs | Listed::CurrentCatalog => vec![c.current.0.clone()],
             Listed::CurrentDatabase => vec![c.current.1.clone()],
             Listed::UserFunctions => own().collect(),
-            Listed::Functions => weir_expr::functions::called_names().map(str::to_string).chain(own()).collect(),
+            Listed::Functions => built_in_names().map(str::to_string).chain(own()).collect(),
         };
         Ok(names.into_iter().map(|n| (n.clone(), n)).collect())
     }

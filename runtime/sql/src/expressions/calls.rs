@@ -17,6 +17,15 @@ use weir_expr::aggregate::Aggregate;
 use weir_expr::functions::{self, argument_type, branch_type, cast_to, common_type};
 use weir_expr::{ArithOp, CompareOp, Expr, cast};
 
+/// The functions that are bound here alone, and have no definition among the built-in ones.
+const BOUND_HERE: [&str; 8] =
+    ["CURRENT_DATABASE", "GROUPING", "GROUPING_ID", "IF", "IFNULL", "MOD", "NULLIF", "TYPEOF"];
+
+/// The names of the functions of Flink that are called by name, aggregates among them.
+pub(crate) fn built_in_names() -> impl Iterator<Item = &'static str> {
+    functions::called_names().chain(BOUND_HERE).chain(Aggregate::names())
+}
+
 impl Binder<'_> {
     /// Calls a built-in function.
     pub(crate) fn call(&mut self, name: &str, args: Vec<Expr>) -> Result<Expr> {
@@ -27,7 +36,7 @@ impl Binder<'_> {
     }
 
     fn unknown_function(&self, name: &str) -> Error {
-        let mut known: Vec<String> = functions::called_names().map(str::to_string).collect();
+        let mut known: Vec<String> = built_in_names().map(str::to_string).collect();
         known.extend(self.catalog.functions.keys().cloned());
         known.extend(functions::datafusion_names());
         let e = Error::script(format!("there is no function '{name}'"));
@@ -132,6 +141,11 @@ impl Binder<'_> {
         match upper {
             "TYPEOF" => {
                 Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string()))
+            }
+            // As in Flink, also in a view it is the one that is in use where the view is read.
+            "CURRENT_DATABASE" => {
+                arity(0)?;
+                Ok(Expr::literal(Value::string(self.catalog.current.1.clone()), SqlType::STRING.not_null()))
             }
             "IF" => {
                 arity(3)?;

@@ -14,7 +14,7 @@ use crate::aggregates::Collector;
 use crate::names::{Binder, Scope, field};
 use crate::places::{place, start};
 use crate::words::check_name;
-pub(crate) use calls::arguments;
+pub(crate) use calls::{arguments, built_in_names};
 pub(crate) use conditions::truth;
 use sqlparser::ast::{AccessExpr, BinaryOperator, Expr as Ast, Ident, Subscript, UnaryOperator};
 use weir_core::{Error, Result, SqlType, Value};
