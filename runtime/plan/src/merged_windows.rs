@@ -109,16 +109,8 @@ fn below(plan: &Plan) -> Option<Below<'_>> {
             below.once = false;
             Some(below)
         }
-        Plan::Scan { .. }
-        | Plan::Values { .. }
-        | Plan::Aggregate { .. }
-        | Plan::Normalize { .. }
-        | Plan::Lookup { .. }
-        | Plan::Rank { .. }
-        | Plan::Over { .. }
-        | Plan::Sort { .. }
-        | Plan::Union { .. }
-        | Plan::Shared(_) => None,
+        // Behind another relation, rows stay in each of their windows.
+        _ => None,
     }
 }
 
@@ -127,15 +119,6 @@ fn mark(plan: &mut Plan) {
     match plan {
         Plan::Window { merged, .. } => *merged = true,
         Plan::Calc { input, .. } | Plan::Expand { input, .. } => mark(input),
-        Plan::Scan { .. }
-        | Plan::Values { .. }
-        | Plan::Aggregate { .. }
-        | Plan::Normalize { .. }
-        | Plan::Lookup { .. }
-        | Plan::Rank { .. }
-        | Plan::Over { .. }
-        | Plan::Sort { .. }
-        | Plan::Union { .. }
-        | Plan::Shared(_) => {}
+        _ => {}
     }
 }

@@ -41,17 +41,8 @@ fn number_column(plan: &Plan) -> Option<usize> {
             exprs.iter().position(|e| matches!(e, Expr::Column { index, .. } if *index == number))
         }
         Plan::Shared(shared) => number_column(&shared.plan),
-        Plan::Scan { .. }
-        | Plan::Values { .. }
-        | Plan::Rank { .. }
-        | Plan::Expand { .. }
-        | Plan::Aggregate { .. }
-        | Plan::Normalize { .. }
-        | Plan::Lookup { .. }
-        | Plan::Window { .. }
-        | Plan::Over { .. }
-        | Plan::Sort { .. }
-        | Plan::Union { .. } => None,
+        // What is above another relation is filtered there, behind all ranks.
+        _ => None,
     }
 }
 
@@ -66,16 +57,7 @@ fn with_ranks(plan: Plan, first: u64, last: Option<u64>) -> Plan {
             Plan::Calc { input: Box::new(with_ranks(*input, first, last)), condition, exprs, schema }
         }
         Plan::Shared(shared) => with_ranks(shared.plan.clone(), first, last),
-        other @ (Plan::Scan { .. }
-        | Plan::Values { .. }
-        | Plan::Expand { .. }
-        | Plan::Aggregate { .. }
-        | Plan::Normalize { .. }
-        | Plan::Lookup { .. }
-        | Plan::Window { .. }
-        | Plan::Over { .. }
-        | Plan::Sort { .. }
-        | Plan::Union { .. }) => other,
+        other => other,
     }
 }
 

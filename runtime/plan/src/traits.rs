@@ -95,21 +95,7 @@ pub struct Derived<'a> {
 /// Derives the traits of a relation and of all below.
 pub fn derive(plan: &Plan, mode: Mode) -> Rc<Derived<'_>> {
     fn walk<'a>(plan: &'a Plan, mode: Mode, shared: &mut HashMap<usize, Rc<Derived<'a>>>) -> Rc<Derived<'a>> {
-        let number = match plan {
-            Plan::Shared(one) => Some(one.id),
-            Plan::Scan { .. }
-            | Plan::Values { .. }
-            | Plan::Calc { .. }
-            | Plan::Expand { .. }
-            | Plan::Aggregate { .. }
-            | Plan::Normalize { .. }
-            | Plan::Lookup { .. }
-            | Plan::Rank { .. }
-            | Plan::Window { .. }
-            | Plan::Over { .. }
-            | Plan::Sort { .. }
-            | Plan::Union { .. } => None,
-        };
+        let number = if let Plan::Shared(one) = plan { Some(one.id) } else { None };
         if let Some(known) = number.and_then(|n| shared.get(&n)) {
             return known.clone();
         }
