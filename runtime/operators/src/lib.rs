@@ -14,5 +14,6 @@ pub mod rank;
 mod row_numbers;
 pub mod sort;
 pub mod timed_source;
+pub mod unnest;
 pub mod values;
 pub mod windows;

@@ -100,6 +100,9 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             let name = if *left { "LookupJoin (left)" } else { "LookupJoin" };
             (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
         }
+        Plan::Unnest { input, collection, left, .. } => {
+            (if *left { "Unnest (left)" } else { "Unnest" }, vec![("collection", names(&[*collection], input))])
+        }
         Plan::Rank { input, partition, order, ranks, number, .. } => {
             let order = shown_order(order, input);
             let last = ranks.last.map_or("…".to_string(), |n| n.to_string());

@@ -170,6 +170,12 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             write_order(order, out);
             write_numbers(time.as_slice(), out);
         }
+        Plan::Unnest { input: _, collection, keep, columns, left, schema: _ } => {
+            out.extend_from_slice(&[13, u8::from(*left)]);
+            write_number(*collection, out);
+            write_numbers(keep, out);
+            write_numbers(columns, out);
+        }
         Plan::Union { inputs: _, schema: _ } => out.push(7),
         Plan::Shared(_) => out.push(8),
         Plan::Rank { input: _, partition, order, ranks, number, schema: _, kept: _ } => {

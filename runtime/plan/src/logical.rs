@@ -58,6 +58,9 @@ pub enum Plan {
         columns: Vec<usize>,
         schema: Schema,
     },
+    /// For each row the elements of its array, map or multiset `collection`: the columns `keep` of the row, then `columns` of the
+    /// element, of which the one behind the last is its number. With `left`, a row without elements stays, with NULLs.
+    Unnest { input: Box<Plan>, collection: usize, keep: Vec<usize>, columns: Vec<usize>, left: bool, schema: Schema },
     /// The rows of each partition whose rank in an order is in a range; with their rank as the last column where `number`.
     Rank {
         input: Box<Plan>,
@@ -172,6 +175,7 @@ impl Plan {
             | Plan::Aggregate { schema, .. }
             | Plan::Normalize { schema, .. }
             | Plan::Lookup { schema, .. }
+            | Plan::Unnest { schema, .. }
             | Plan::Rank { schema, .. }
             | Plan::Window { schema, .. }
             | Plan::Over { schema, .. }
@@ -189,6 +193,7 @@ impl Plan {
             | Plan::Aggregate { input, .. }
             | Plan::Normalize { input, .. }
             | Plan::Lookup { input, .. }
+            | Plan::Unnest { input, .. }
             | Plan::Rank { input, .. }
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
@@ -209,6 +214,7 @@ impl Plan {
             | Plan::Aggregate { input, .. }
             | Plan::Normalize { input, .. }
             | Plan::Lookup { input, .. }
+            | Plan::Unnest { input, .. }
             | Plan::Rank { input, .. }
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
@@ -231,6 +237,7 @@ impl Plan {
             Plan::Calc { .. }
             | Plan::Expand { .. }
             | Plan::Lookup { .. }
+            | Plan::Unnest { .. }
             | Plan::Window { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => None,
@@ -286,6 +293,9 @@ impl Plan {
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
             }
+            Plan::Unnest { input, collection, keep, columns, left, schema } => {
+                Plan::Unnest { input: boxed(input, done), collection, keep, columns, left, schema }
+            }
             Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
                 Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema, kept }
             }
@@ -315,6 +325,7 @@ impl Plan {
             Plan::Scan { table, .. } => Some((table, Role::Source)),
             Plan::Lookup { table, .. } => Some((table, Role::Lookup)),
             Plan::Values { .. }
+            | Plan::Unnest { .. }
             | Plan::Calc { .. }
             | Plan::Expand { .. }
             | Plan::Aggregate { .. }
@@ -337,6 +348,7 @@ impl Plan {
             | Plan::Expand { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
+            | Plan::Unnest { .. }
             | Plan::Rank { .. }
             | Plan::Window { .. }
             | Plan::Over { .. }
@@ -355,6 +367,7 @@ impl Plan {
             | Plan::Aggregate { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
+            | Plan::Unnest { .. }
             | Plan::Rank { .. }
             | Plan::Window { .. }
             | Plan::Over { .. }
@@ -374,6 +387,7 @@ impl Plan {
             | Plan::Expand { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
+            | Plan::Unnest { .. }
             | Plan::Window { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => false,

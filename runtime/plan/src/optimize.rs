@@ -170,6 +170,23 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             };
             (plan, kept)
         }
+        Plan::Unnest { input, collection, keep, columns, left, schema } => {
+            let width = keep.len();
+            let kept: Vec<usize> = wanted.iter().copied().collect();
+            let (here, there): (Vec<usize>, Vec<usize>) = kept.iter().copied().partition(|k| *k < width);
+            let here: Vec<usize> = here.iter().map(|k| keep[*k]).collect();
+            let used = here.iter().copied().chain([collection]).collect();
+            let (input, have) = prune(*input, &used, readers)?;
+            let plan = Plan::Unnest {
+                input: Box::new(input),
+                collection: place(collection, &have)?,
+                keep: places(&here, &have)?,
+                columns: there.iter().map(|k| columns[k - width]).collect(),
+                left,
+                schema: schema.project(&kept),
+            };
+            (plan, kept)
+        }
         Plan::Normalize { input, keys, schema, kept } => {
             // Its key stays whatever is read.
             let mut used = wanted.clone();
@@ -364,6 +381,7 @@ fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
         | Plan::Aggregate { .. }
         | Plan::Normalize { .. }
         | Plan::Lookup { .. }
+        | Plan::Unnest { .. }
         | Plan::Rank { .. }
         | Plan::Window { .. }
         | Plan::Over { .. }

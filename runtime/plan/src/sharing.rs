@@ -156,6 +156,7 @@ fn kind(plan: &Plan) -> Option<&'static str> {
         Plan::Calc { .. }
         | Plan::Expand { .. }
         | Plan::Lookup { .. }
+        | Plan::Unnest { .. }
         | Plan::Window { .. }
         | Plan::Union { .. }
         | Plan::Shared(_) => None,
@@ -174,6 +175,7 @@ fn may_be_shared(plan: &Plan) -> bool {
         | Plan::Aggregate { .. }
         | Plan::Normalize { .. }
         | Plan::Lookup { .. }
+        | Plan::Unnest { .. }
         | Plan::Rank { .. }
         | Plan::Window { .. }
         | Plan::Over { .. }

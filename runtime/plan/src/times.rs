@@ -119,7 +119,9 @@ pub(crate) fn times(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Opt
         }
         Plan::Aggregate { window: None, schema, .. } => nothing(schema.len()),
         Plan::Normalize { .. } | Plan::Shared(_) => below.to_vec(),
-        Plan::Lookup { keep, columns, .. } => keep.iter().map(|k| of(*k)).chain(nothing(columns.len())).collect(),
+        Plan::Lookup { keep, columns, .. } | Plan::Unnest { keep, columns, .. } => {
+            keep.iter().map(|k| of(*k)).chain(nothing(columns.len())).collect()
+        }
         Plan::Rank { schema, .. } | Plan::Over { schema, .. } | Plan::Sort { schema, .. } => {
             (0..schema.len()).map(of).collect()
         }

@@ -133,7 +133,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             let upsert_key = key().and_then(|key| key.iter().map(at).collect());
             (all(), balanced, upsert_key)
         }
-        Plan::Expand { .. } | Plan::Union { .. } => (all(), balanced, None),
+        Plan::Expand { .. } | Plan::Union { .. } | Plan::Unnest { .. } => (all(), balanced, None),
         Plan::Aggregate { keys, window: Some(_), .. } => {
             (ChangelogMode::INSERT_ONLY, true, Some((0..keys.len()).collect()))
         }
@@ -248,6 +248,7 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
         Plan::Scan { .. }
         | Plan::Values { .. }
         | Plan::Expand { .. }
+        | Plan::Unnest { .. }
         | Plan::Normalize { .. }
         | Plan::Rank { .. }
         | Plan::Over { .. }

@@ -31,6 +31,7 @@ mod testing;
 mod tokens;
 mod types;
 mod unions;
+mod unnest;
 mod variables;
 mod words;
 

@@ -199,7 +199,6 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
             "MATCH_RECOGNIZE" if open(i + 1) => ("MATCH_RECOGNIZE".to_string(), ""),
             // The parser follows these without counting how deep it is.
             "INTERVAL" if word(i + 1) == "INTERVAL" => ("INTERVAL within INTERVAL".to_string(), ""),
-            "UNNEST" if open(i + 1) => ("UNNEST".to_string(), "an element of an array is a[1]"),
             "LATERAL" => ("LATERAL".to_string(), ""),
             "TABLE" if open(i + 1) && !window(i + 2) && (relation || is(i.wrapping_sub(1), &Token::Comma)) => {
                 ("a table function (TABLE(…))".to_string(), "")

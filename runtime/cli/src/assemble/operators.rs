@@ -21,6 +21,7 @@ use weir_operators::over::OverFactory;
 use weir_operators::rank::{RankFactory, WindowRankFactory};
 use weir_operators::sort::SortFactory;
 use weir_operators::timed_source::TimedSourceFactory;
+use weir_operators::unnest::UnnestFactory;
 use weir_operators::values::ValuesFactory;
 use weir_operators::windows::{SessionFactory, WindowClock, WindowFactory};
 use weir_plan::WindowMerge;
@@ -192,6 +193,14 @@ impl Factories<'_> {
                     schema: schema.clone(),
                 })
             }
+            Operator::Unnest { collection, multiset, keep, columns, left, schema } => made(UnnestFactory {
+                collection: *collection,
+                multiset: *multiset,
+                keep: keep.clone(),
+                columns: columns.clone(),
+                left: *left,
+                schema: schema.clone(),
+            }),
             Operator::Sink { table, key, changes, dead_letters } => {
                 let mut spec = self.specs.written(table, uid, statement)?;
                 spec.key = key.clone();

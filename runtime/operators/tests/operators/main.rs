@@ -5,4 +5,5 @@ mod lookup;
 mod rank;
 mod support;
 mod time_to_live;
+mod unnest;
 mod windows;

@@ -106,6 +106,8 @@ pub enum Operator {
         columns: Vec<usize>,
         schema: Schema,
     },
+    /// The elements of each row's collection.
+    Unnest { collection: usize, multiset: bool, keep: Vec<usize>, columns: Vec<usize>, left: bool, schema: Schema },
     /// The rows of each partition from one rank to another, with their rank as the last column where `number`. `schema` is that of the
     /// rows that come in. With a `window`, whose end and start come first in the partition, rows go out when it is complete; it says
     /// whether it is of the session's time zone.
@@ -153,6 +155,7 @@ impl Operator {
             Operator::Materialize { .. } => "Materialize",
             Operator::Enforce { .. } => "Enforce",
             Operator::Lookup { .. } => "Lookup",
+            Operator::Unnest { .. } => "Unnest",
             Operator::Rank { .. } => "Rank",
             Operator::Union { .. } => "Union",
             Operator::Sink { .. } => "Sink",
@@ -180,6 +183,7 @@ impl Operator {
             | Operator::Materialize { .. }
             | Operator::Enforce { .. }
             | Operator::Lookup { .. }
+            | Operator::Unnest { .. }
             | Operator::Rank { .. }
             | Operator::Union { .. }
             | Operator::Sink { .. } => vec![],
@@ -203,6 +207,7 @@ impl Operator {
             | Operator::Materialize { .. }
             | Operator::Enforce { .. }
             | Operator::Lookup { .. }
+            | Operator::Unnest { .. }
             | Operator::Replay { .. }
             | Operator::Rank { .. }
             | Operator::Union { .. } => true,

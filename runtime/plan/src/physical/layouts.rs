@@ -147,6 +147,7 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
         | Operator::Window { .. }
         | Operator::Enforce { .. }
         | Operator::Lookup { .. }
+        | Operator::Unnest { .. }
         | Operator::Union { .. } => None,
     }
 }

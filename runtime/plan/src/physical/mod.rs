@@ -26,7 +26,7 @@ use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, MAIN, Partitioning};
 use weir_core::option_spec::Role;
 use weir_core::windows::{Slices, Windows};
-use weir_core::{Error, Result, Schema};
+use weir_core::{Error, Result, Schema, TypeKind};
 use weir_expr::Expr;
 
 /// What is planned.
@@ -233,6 +233,18 @@ impl Planner<'_> {
                     schema: schema.clone(),
                 };
                 self.forwarded(of, scope, "lookup", &format!("lookup {}", short(&table.name)), operator)
+            }
+            Plan::Unnest { input, collection, keep, columns, left, schema } => {
+                let ty = &input.schema().fields[*collection].ty;
+                let operator = Operator::Unnest {
+                    collection: *collection,
+                    multiset: matches!(ty.kind, TypeKind::Multiset(_)),
+                    keep: keep.clone(),
+                    columns: columns.clone(),
+                    left: *left,
+                    schema: schema.clone(),
+                };
+                self.forwarded(of, scope, "unnest", "unnest", operator)
             }
             Plan::Normalize { keys, schema, kept, input: _ } => {
                 let kept = named(kept)?;

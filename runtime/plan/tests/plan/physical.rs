@@ -222,6 +222,18 @@ fn lookups_take_rows_as_they_come() {
 }
 
 #[test]
+fn collections_are_unnested_where_their_rows_are() {
+    golden(
+        "INSERT INTO o SELECT k, CAST(x AS BIGINT) FROM src LEFT JOIN UNNEST(ARRAY[v, 1]) AS t (x) ON TRUE",
+        "0 source src  Source x4  [I]
+         1 calc  Calc x4  [I]  <- 0 forward
+         2 unnest  Unnest x4  [I]  <- 1 forward
+         3 calc-2  Calc x4  [I]  <- 2 forward
+         4 sink o  Sink x4  [I]  <- 3 forward",
+    );
+}
+
+#[test]
 fn dead_letters_have_a_sink_and_are_replayed() {
     let script = "INSERT INTO o SELECT k, CAST(v AS BIGINT) FROM failing; INSERT INTO o SELECT k, k FROM narrow";
     golden(

@@ -61,6 +61,8 @@ fn changelog_modes_are_those_of_flink() {
         ("SELECT k FROM src UNION ALL SELECT k FROM cdc", "[I,UB,UA,D]", "[I,UB,UA,D]"),
         ("SELECT k FROM src UNION ALL SELECT COUNT(*) FROM src", "[I,UB,UA]", "[I]"),
         ("SELECT s.k, w FROM src AS s JOIN dim FOR SYSTEM_TIME AS OF s.p AS d ON s.k = d.k", "[I]", "[I]"),
+        ("SELECT k, x FROM src, UNNEST(ARRAY[v]) AS t (x)", "[I]", "[I]"),
+        ("SELECT k, x FROM cdc, UNNEST(ARRAY[v]) AS t (x)", "[I,UB,UA,D]", "[I,UB,UA,D]"),
         (
             "SELECT k, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM src) WHERE n < 3",
             "[I,UB,UA,D]",

@@ -5,6 +5,7 @@ use crate::catalog::{Spent, View, idents, place_of};
 use crate::lookup;
 use crate::names::{Binder, Scope};
 use crate::places::place;
+use crate::unnest;
 use crate::words::check_name;
 use sqlparser::ast::{
     Expr as Ast, FunctionArguments, Ident, Join, ObjectName, Select, Spanned, TableFactor, TableWithJoins,
@@ -13,6 +14,25 @@ use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
 use weir_plan::Table;
 use weir_plan::{Kept, Plan, Shared};
+
+/// What is joined to the rows on the left.
+enum Step<'a> {
+    Lookup(lookup::Parts<'a>),
+    Unnest(unnest::Parts<'a>),
+}
+
+/// Takes a join apart, if it is one of those.
+fn step(join: &Join) -> Result<Option<Step<'_>>> {
+    match unnest::joined(join)? {
+        Some(parts) => Ok(Some(Step::Unnest(parts))),
+        None => Ok(lookup::parts(join)?.map(Step::Lookup)),
+    }
+}
+
+/// One row of no columns.
+fn no_columns() -> Plan {
+    Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]), kept: Kept::default() }
+}
 
 impl Binder<'_> {
     /// A named relation and the name that qualifies its columns.
@@ -142,16 +162,28 @@ impl Binder<'_> {
 
     /// What FROM names, and the columns that it brings in sight.
     pub(super) fn from(&mut self, s: &Select) -> Result<(Plan, Scope)> {
-        let [one] = s.from.as_slice() else {
-            if s.from.is_empty() {
-                let plan = Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]), kept: Kept::default() };
-                return Ok((plan, Scope::default()));
+        let Some(first) = s.from.first() else { return Ok((no_columns(), Scope::default())) };
+        let mut steps = vec![];
+        for (n, item) in s.from.iter().enumerate() {
+            if n > 0 {
+                let unnested = unnest::parts(&item.relation)?;
+                steps.push(Step::Unnest(unnested.ok_or_else(|| not_yet("a join").at(place(item.span().start)))?));
             }
-            return Err(not_yet("a join").at(place(s.from[1].span().start)));
-        };
-        let lookups = one.joins.iter().map(lookup::parts).collect::<Result<Vec<_>>>()?;
-        if let Some(at) = lookups.iter().position(Option::is_none) {
-            return Err(self.join_error(one, &one.joins[at]));
+            for join in &item.joins {
+                steps.push(step(join)?.ok_or_else(|| self.join_error(item, join))?);
+            }
+        }
+        let first = self.first(first)?;
+        steps.iter().try_fold(first, |(plan, scope), step| match step {
+            Step::Lookup(parts) => self.lookup(plan, scope, parts),
+            Step::Unnest(parts) => self.unnest(plan, scope, parts),
+        })
+    }
+
+    /// What FROM names first.
+    fn first(&mut self, one: &TableWithJoins) -> Result<(Plan, Scope)> {
+        if let Some(parts) = unnest::parts(&one.relation)? {
+            return self.unnest(no_columns(), Scope::default(), &parts);
         }
         let (plan, name, alias) = match &one.relation {
             TableFactor::Table { name, alias, args: None, version: None, with_hints, sample, .. } => {
@@ -179,7 +211,7 @@ impl Binder<'_> {
                 (self.table_function(&f.name, &list.args)?, None, alias)
             }
             _ => {
-                return Err(not_yet("a table function or UNNEST").at(place(one.span().start)));
+                return Err(not_yet("a table function").at(place(one.span().start)));
             }
         };
         let (plan, name) = match alias {
@@ -191,8 +223,7 @@ impl Binder<'_> {
             None => (plan, name),
         };
         let columns = plan.schema().fields.iter().map(|f| (name.clone(), f.clone())).collect();
-        let left = (plan, Scope { columns });
-        lookups.iter().flatten().try_fold(left, |(plan, scope), parts| self.lookup(plan, scope, parts))
+        Ok((plan, Scope { columns }))
     }
 
     /// Joins come later; what is wrong beside that is still said.
