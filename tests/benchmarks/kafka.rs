@@ -1,16 +1,18 @@
 //! Weir between topics of a real broker on the same machine, against a plain loop over rdkafka that reads and writes a message
 //! a call; the log by province over Kafka; the time from a record's arrival to its result.
-//! `cargo bench -p weir-tests --bench kafka`; ROWS=2000000 by default.
+//! `cargo bench -p weir-tests --bench kafka`; ROWS=2000000 by default. With `WEIR_BEFORE=/path/to/weir` the jobs run in that binary and
+//! in this one, in turn, `PAIRS=7` times each, and the ratios of their times are told.
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_tests::servers::Kafka;
-use weir_tests::{Job, repository};
+use weir_tests::{Job, Ran, repository};
 
 const COLUMNS: &str = "uuid STRING, client_ip STRING, request_time BIGINT, response_size BIGINT, uri STRING";
 
@@ -32,7 +34,14 @@ fn rate(what: &str, rows: u64, time: Duration) -> f64 {
 
 /// Runs a job and gives the time that it says it took.
 fn timed(job: &Job) -> Duration {
-    let ran = job.run(&["--fresh"]).succeeded();
+    timed_in(&weir_tests::weir(), "this", job)
+}
+
+/// The same in one of several binaries, each with a state of its own.
+fn timed_in(binary: &Path, state: &str, job: &Job) -> Duration {
+    let mut c = Command::new(binary);
+    c.current_dir(job.folder.path()).args(["run", "job.sql", "--fresh", "--state", state]).stdin(Stdio::null());
+    let ran = Ran::from(c.output().unwrap_or_else(|e| panic!("{}: {e}", binary.display()))).succeeded();
     let done = ran.err.lines().find(|l| l.starts_with("done")).unwrap_or_default().to_string();
     let seconds = |word: &str| {
         let (number, unit) = word.strip_suffix("ms").map(|n| (n, 1e-3)).or(word.strip_suffix('s').map(|n| (n, 1.0)))?;
@@ -147,8 +156,59 @@ fn latency(kafka: &Kafka, guarantee: &str) {
     );
 }
 
+/// Runs jobs in an older binary and in this one, in turn.
+fn pairs(before: &Path, jobs: &[(String, Job)], rows: u64) {
+    let pairs = number("PAIRS", 7) as usize;
+    let now = weir_tests::weir();
+    for (what, job) in jobs {
+        // The first round compiles functions and fills what the broker and the system remember.
+        let mut took = [vec![], vec![]];
+        for round in 0..=pairs {
+            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+            for which in order {
+                let time = if which == 0 { timed_in(before, "before", job) } else { timed_in(&now, "now", job) };
+                if round > 0 {
+                    took[which].push(time.as_secs_f64());
+                }
+            }
+        }
+        let ratio = median(took[0].iter().zip(&took[1]).map(|(before, now)| before / now));
+        let [before, now] = took.map(|took| rows as f64 / median(took));
+        println!(
+            "{what:<58} {before:>10.0} rows/s before, {now:>10.0} now, {ratio:.3} times as fast (median of {pairs} pairs)"
+        );
+    }
+}
+
+fn median(of: impl IntoIterator<Item = f64>) -> f64 {
+    let mut of: Vec<f64> = of.into_iter().collect();
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|r| r.parse().ok()).unwrap_or(default)
+}
+
+/// The log by province, with the function in a language.
+fn by_province(source: &str, language: &str, file: &str, more: &str) -> Job {
+    let example = repository("examples/cdn-log-analysis/udf");
+    let job = Job::new(&format!(
+        "{source}
+         CREATE FUNCTION ip_to_province AS 'ip_to_province' LANGUAGE {language} USING FILE '{}' {more};
+         CREATE TABLE statistic (province STRING, n BIGINT, `bytes` BIGINT, speed DOUBLE) WITH ('connector' = 'blackhole');
+         INSERT INTO statistic
+         SELECT province, COUNT(uuid), SUM(response_size), SUM(response_size) * 1.0 / SUM(request_time)
+         FROM (SELECT uuid, ip_to_province(client_ip) AS province, response_size, request_time FROM log)
+         GROUP BY province;",
+        example.join(file).display()
+    ));
+    std::fs::copy(example.join("regions.csv.gz"), job.path("regions.csv.gz")).expect("the table of ranges");
+    job
+}
+
 fn main() {
-    let rows: u64 = std::env::var("ROWS").ok().and_then(|r| r.parse().ok()).unwrap_or(2_000_000);
+    let rows = number("ROWS", 2_000_000);
     let kafka = Kafka::start();
     for t in ["log", "copy", "at-least-once", "exactly-once"] {
         kafka.topic(t, 4);
@@ -165,29 +225,31 @@ fn main() {
     assert!(made.is_ok_and(|s| s.success()), "weir generate");
     fill.run(&[]).succeeded();
     let source = table(&kafka, "log", "log", COLUMNS, BOUNDED);
-    let loop_rate = rate("a loop over rdkafka, a message a call", rows, copied(&kafka, "log", "copy", rows));
-    for guarantee in ["at-least-once", "exactly-once"] {
+    let filtered = |guarantee: &str| {
         let sink = table(&kafka, "o", guarantee, COLUMNS, &format!(", 'sink.delivery-guarantee' = '{guarantee}'"));
         let job = Job::new(&format!("{source} {sink} INSERT INTO o SELECT * FROM log WHERE response_size >= 0;"));
-        let here = rate(&format!("Weir, filter, {guarantee}"), rows, timed(&job));
+        (format!("Weir, filter, {guarantee}"), job)
+    };
+    let province = |language: &str, file: &str, more: &str| {
+        let job = by_province(&source, language, file, more);
+        (format!("Weir, the log by province, function in {language}"), job)
+    };
+    let filters = ["at-least-once", "exactly-once"].map(filtered);
+    let provinces = [
+        province("RUST", "ip_to_province", "WITH ('assets' = 'regions.csv.gz')"),
+        province("PYTHON", "ip_to_province.py", ""),
+    ];
+    if let Some(before) = std::env::var_os("WEIR_BEFORE").map(PathBuf::from) {
+        let all: Vec<(String, Job)> = filters.into_iter().chain(provinces).collect();
+        return pairs(&before, &all, rows);
+    }
+    let loop_rate = rate("a loop over rdkafka, a message a call", rows, copied(&kafka, "log", "copy", rows));
+    for (what, job) in &filters {
+        let here = rate(what, rows, timed(job));
         println!("{:<58} {:>10.2}", "  against the loop", here / loop_rate);
     }
-    let example = repository("examples/cdn-log-analysis/udf");
-    for (language, file, more) in
-        [("RUST", "ip_to_province", "WITH ('assets' = 'regions.csv.gz')"), ("PYTHON", "ip_to_province.py", "")]
-    {
-        let job = Job::new(&format!(
-            "{source}
-             CREATE FUNCTION ip_to_province AS 'ip_to_province' LANGUAGE {language} USING FILE '{}' {more};
-             CREATE TABLE statistic (province STRING, n BIGINT, `bytes` BIGINT, speed DOUBLE) WITH ('connector' = 'blackhole');
-             INSERT INTO statistic
-             SELECT province, COUNT(uuid), SUM(response_size), SUM(response_size) * 1.0 / SUM(request_time)
-             FROM (SELECT uuid, ip_to_province(client_ip) AS province, response_size, request_time FROM log)
-             GROUP BY province;",
-            example.join(file).display()
-        ));
-        std::fs::copy(example.join("regions.csv.gz"), job.path("regions.csv.gz")).expect("the table of ranges");
-        rate(&format!("Weir, the log by province, function in {language}"), rows, timed(&job));
+    for (what, job) in &provinces {
+        rate(what, rows, timed(job));
     }
     latency(&kafka, "at-least-once");
     latency(&kafka, "exactly-once");
