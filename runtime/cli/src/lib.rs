@@ -27,7 +27,7 @@ mod stored_state;
 mod udf;
 
 use arguments::{Arguments, Command, DlqCommand, LogFormat};
-pub use assemble::{Assembled, assemble};
+pub use assemble::{Assembled, ReadBy, assemble, assemble_reading};
 use clap::{CommandFactory, Parser};
 pub use functions::sandboxed;
 pub use run::{Loading, run_with};

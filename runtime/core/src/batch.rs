@@ -135,7 +135,8 @@ impl Batch {
         let kept = || (0..keep.len()).filter(|r| keep.is_valid(*r) && keep.value(*r)).map(|r| r as u32);
         Ok(Batch { data, kinds, origins: self.origins.as_ref().map(|o| o.take(kept())) })
     }
-    /// The rows of several batches of one schema, in their order; where they came from is known no longer.
+    /// The rows of several batches of one schema, in their order; where they came from is only known where they are rows of a table whose
+    /// late rows are written.
     pub fn concat(batches: &[Batch]) -> Result<Self> {
         let first = match batches {
             [] => return Err(crate::Error::internal("no batches to put together")),
@@ -147,7 +148,8 @@ impl Batch {
             let all = batches.iter().flat_map(|b| (0..b.rows()).map(|r| b.kinds.as_ref().map_or(0, |k| k.value(r))));
             all.collect::<Int8Array>()
         });
-        Ok(Batch { data, kinds, origins: None })
+        let origins = Origins::joined(batches.iter().map(|b| (b.origins.clone(), b.rows())));
+        Ok(Batch { data, kinds, origins })
     }
     /// The rows of a range, which lie in the same memory. Panics, as Arrow does, when the range goes beyond the batch.
     pub fn slice(&self, rows: Range<usize>) -> Self {

@@ -479,6 +479,13 @@ crate::options! {
     .default("1 s")
     .how()
     .of(&[Role::Source]);
+    /// Where late rows go.
+    pub LATE_ROWS: String = Opt::text(
+        "late-rows.table",
+        "the table that rows are written to which come too late for a window or another operator of event time",
+    )
+    .how()
+    .of(&[Role::Source]);
 }
 
 crate::options! {

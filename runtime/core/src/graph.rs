@@ -9,7 +9,7 @@ use crate::{Batch, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An output of a node. Most have one; rows that failed leave by the second.
+/// An output of a node. Most have one; rows that failed leave by the second, rows that came too late by the third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Port(pub u8);
 
@@ -17,6 +17,8 @@ pub struct Port(pub u8);
 pub const MAIN: Port = Port(0);
 /// The output for dead letters.
 pub const DEAD_LETTERS: Port = Port(1);
+/// The output for late rows.
+pub const LATE_ROWS: Port = Port(2);
 
 /// How an edge distributes rows over the subtasks of the next node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +164,12 @@ impl Collector {
     pub fn dead_letters(&mut self, batch: Batch) {
         if batch.rows() > 0 {
             self.outputs.push(Output::Rows(DEAD_LETTERS, batch));
+        }
+    }
+    /// Emits late rows.
+    pub fn late_rows(&mut self, batch: Batch) {
+        if batch.rows() > 0 {
+            self.outputs.push(Output::Rows(LATE_ROWS, batch));
         }
     }
     /// Announces a split, before its first row. For sources that have splits, see [`Source::has_splits`].

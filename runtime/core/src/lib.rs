@@ -17,6 +17,7 @@ pub mod function_options;
 pub mod graph;
 pub mod key;
 pub mod keyed;
+pub mod late_rows;
 pub mod maps;
 pub mod memory_store;
 pub mod metrics;

@@ -36,7 +36,10 @@ impl Operator for ExpandFactory {
                 })
                 .collect();
             columns.push(Arc::new(Int32Array::from(vec![number as i32; batch.rows()])));
-            out.emit(Batch::from_columns(self.schema.arrow(), columns, batch.rows())?.with_kinds(batch.kinds.clone()));
+            // Where a row came from is known once, so that it is not late several times.
+            let origins = batch.origins.clone().filter(|_| number == 0);
+            let made = Batch::from_columns(self.schema.arrow(), columns, batch.rows())?;
+            out.emit(made.with_kinds(batch.kinds.clone()).with_origins(origins));
         }
         Ok(())
     }

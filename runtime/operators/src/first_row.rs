@@ -2,6 +2,7 @@
 //! has passed its time, for until then an earlier one may come.
 
 use crate::change_rows::ChangeRows;
+use crate::late_rows::{LateRows, PASSED};
 use crate::rank::{push_ranked, with_rank};
 use arrow::datatypes::DataType;
 use weir_core::event_time::{EventTime, Watermark};
@@ -39,6 +40,7 @@ impl OperatorFactory for FirstRowFactory {
             state: KeyedState::open(Firsts, &context, self.ttl_millis)?,
             timers: Timers::new(TimeDomain::Event, &context),
             passed: Watermark::NONE,
+            late: LateRows::new(&context),
             plan: self.clone(),
             context,
         }))
@@ -82,6 +84,7 @@ struct FirstRow {
     state: KeyedState<Firsts>,
     timers: Timers,
     passed: Watermark,
+    late: LateRows,
     context: SubtaskContext,
 }
 
@@ -92,10 +95,6 @@ impl FirstRow {
 
     /// A row in event time: it waits, in the place of a later one.
     fn wait(&mut self, key: &[u8], time: i64, row: Vec<u8>) -> Result<()> {
-        if time < self.passed.0 {
-            self.context.metrics.late.inc();
-            return Ok(());
-        }
         let (mut waits, mut waited) = (false, None);
         self.state.update(key, |known| {
             waits = match known {
@@ -128,6 +127,9 @@ impl Operator for FirstRow {
             let mut row = vec![];
             encode_row(batch.data.columns(), n, &mut row);
             match (self.plan.domain, row_time(&times, n)?) {
+                (TimeDomain::Event, Some(time)) if time < self.passed.0 => {
+                    self.late.drop_row(&batch, n, self.passed.0, || PASSED.to_string(), out)?;
+                }
                 (TimeDomain::Event, Some(time)) => self.wait(keys.get(n), time, row)?,
                 (TimeDomain::Event, None) => self.context.metrics.skipped.inc(),
                 (TimeDomain::Processing, _) => {

@@ -2,6 +2,7 @@
 //! order. Rows wait in an ordered map, which need not fit into memory.
 
 use crate::change_rows::ChangeRows;
+use crate::late_rows::{LateRows, shown};
 use crate::rank::sort_key;
 use crate::row_numbers::RowNumbers;
 use arrow::datatypes::DataType;
@@ -37,6 +38,7 @@ impl OperatorFactory for SortFactory {
             numbers: RowNumbers::new(&context),
             passed: Watermark::NONE,
             last: None,
+            late: LateRows::new(&context),
             plan: self.clone(),
             context,
         }))
@@ -60,6 +62,7 @@ struct Sort {
     passed: Watermark,
     /// The time of the last row that went out, as far as it is known.
     last: Option<i64>,
+    late: LateRows,
     context: SubtaskContext,
 }
 
@@ -101,7 +104,7 @@ impl Sort {
 }
 
 impl Operator for Sort {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         self.state.prefetch(std::iter::empty())?;
         for n in 0..batch.rows() {
             let mut entry = vec![];
@@ -110,8 +113,10 @@ impl Operator for Sort {
                     self.context.metrics.skipped.inc();
                     continue;
                 };
-                if time <= self.last()? {
-                    self.context.metrics.late.inc();
+                let last = self.last()?;
+                if time <= last {
+                    let reason = || format!("rows up to {} had gone out", shown(last));
+                    self.late.drop_row(&batch, n, self.passed.0, reason, out)?;
                     continue;
                 }
                 entry.extend_from_slice(&sortable(time));

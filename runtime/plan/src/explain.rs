@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
+use weir_core::descriptor::LATE_ROWS;
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Slices;
@@ -37,6 +38,9 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             if let Some(time) = &table.event_time {
                 let column = &table.scanned().fields[time.column].name;
                 details.push(("watermark", format!("{column} AS {}", time.watermark)));
+            }
+            if let Some(late) = table.options.get(LATE_ROWS.key()) {
+                details.push(("late rows", late.clone()));
             }
             ("Source", details)
         }

@@ -47,6 +47,8 @@ pub struct EventTime {
     pub computed: Option<(Field, Expr)>,
     /// What each row says of the time up to which all rows have come: an expression over the columns that a scan gives.
     pub watermark: Expr,
+    /// Where it is said that the source has watermarks of its own, if it is: `SOURCE_WATERMARK()`.
+    pub of_source: Option<Option<Place>>,
 }
 
 impl Table {
@@ -118,6 +120,18 @@ impl Table {
         if let (None, Some(option)) = (&self.event_time, without_time()) {
             let e = Error::script(format!("table '{}' has '{}', and no WATERMARK", given.name, option.key));
             return Err(e.at(self.places.get(option.key).copied().or(self.place)));
+        }
+        if let (Role::Source, Some(time)) = (role, &self.event_time)
+            && let Some(place) = time.of_source
+        {
+            let what = format!(
+                "table '{}' takes watermarks of its source, and connector '{}' has none of its own",
+                given.name,
+                self.connector()
+            );
+            let column = &self.scanned().fields[time.column].name;
+            let hint = format!("say how late rows may come: WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND");
+            return Err(Error::script(what).at(place.or(self.place)).hint(hint));
         }
         for (i, key) in self.metadata.iter().enumerate() {
             let Some(key) = key else { continue };

@@ -1,12 +1,11 @@
 //! WATERMARK of a table: which column has its rows' times, and what each row says of how far time has come.
 
-use crate::binder::not_yet;
 use crate::catalog::idents;
 use crate::names::{Binder, Scope};
 use crate::places::{place, start};
 use crate::script::Compiler;
 use crate::syntax::Watermark;
-use sqlparser::ast::Expr as Ast;
+use sqlparser::ast::{Expr as Ast, FunctionArguments};
 use weir_core::{Error, Field, Result, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_plan::EventTime;
@@ -17,6 +16,14 @@ fn has_times(ty: &SqlType) -> bool {
 }
 
 const WANTED: &str = "TIMESTAMP(p) or TIMESTAMP_LTZ(p) with p from 0 to 3";
+
+/// Whether a watermark is `SOURCE_WATERMARK()`: the source's own.
+fn is_source_watermark(e: &Ast) -> bool {
+    let Ast::Function(f) = e else { return false };
+    let no_arguments = matches!(&f.args, FunctionArguments::List(l) if l.args.is_empty());
+    let name = idents(&f.name);
+    no_arguments && name.len() == 1 && name[0].value.eq_ignore_ascii_case("SOURCE_WATERMARK")
+}
 
 impl Compiler<'_> {
     /// Binds a table's WATERMARK. `columns` has all its columns, the computed ones with their expressions over the physical ones.
@@ -34,14 +41,13 @@ impl Compiler<'_> {
                 _ => e.hint("TO_TIMESTAMP and TO_TIMESTAMP_LTZ make times of texts and numbers in a computed column"),
             });
         }
-        if let Ast::Function(f) = &w.expr
-            && idents(&f.name).last().is_some_and(|i| i.value.eq_ignore_ascii_case("SOURCE_WATERMARK"))
-        {
-            let e = not_yet("SOURCE_WATERMARK() of this table's connector").at(place(start(&w.expr)));
-            return Err(e.hint(format!("say how late rows may come: {name} - INTERVAL '5' SECOND")));
-        }
+        let of_source = is_source_watermark(&w.expr);
         let scope = Scope { columns: columns.iter().map(|(f, _)| (None, f.clone())).collect() };
-        let expr = Binder::new(&mut self.catalog, self.loader).expr(&w.expr, &scope, &mut None)?;
+        let expr = if of_source {
+            Expr::column(column, field.name.clone(), field.ty.clone())
+        } else {
+            Binder::new(&mut self.catalog, self.loader).expr(&w.expr, &scope, &mut None)?
+        };
         if !has_times(&expr.ty()) {
             let e = Error::script(format!("the watermark is {}; it must be {WANTED}", expr.ty()));
             return Err(e.at(place(start(&w.expr))));
@@ -57,6 +63,7 @@ impl Compiler<'_> {
             e => e,
         });
         let computed = computed.clone().map(|e| (field.clone(), e));
-        Ok(EventTime { column: scanned, computed, watermark })
+        let of_source = of_source.then(|| place(start(&w.expr)));
+        Ok(EventTime { column: scanned, computed, watermark, of_source })
     }
 }

@@ -2,19 +2,19 @@
 
 use crate::sink::{Collecting, Delivered};
 use crate::source::{Scripted, Step};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use weir::{Assembled, assemble};
+use weir::{Assembled, assemble_reading};
 use weir_connectors::REGISTRY;
 use weir_core::clock::ManualClock;
-use weir_core::graph::{JobIdentity, Role};
+use weir_core::graph::{JobIdentity, Role, SourceFactory};
 use weir_core::memory_store::MemoryStore;
 use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, StateBackend};
 use weir_core::thread::locked;
-use weir_core::{Error, Result, Schema};
+use weir_core::{Error, Result};
 use weir_engine::{Control, JobMetadata, Options, RestartStrategy, run};
 use weir_plan::Plan;
 use weir_sql::{Compiled, NoFunctions, compile};
@@ -24,13 +24,18 @@ use weir_sql::{Compiled, NoFunctions, compile};
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn compiled(sql: &str) -> Result<Compiled> {
-    let settings = BTreeMap::from([("parallelism.default".to_string(), "1".to_string())]);
+    compiled_in(sql, 1)
+}
+
+fn compiled_in(sql: &str, parallelism: usize) -> Result<Compiled> {
+    let settings = BTreeMap::from([("parallelism.default".to_string(), parallelism.to_string())]);
     compile(sql, Path::new("."), settings, &NoFunctions, REGISTRY)
 }
 
 /// A job that is to be run.
 pub struct Job {
     sql: String,
+    parallelism: usize,
     sources: BTreeMap<String, Vec<Step>>,
 }
 
@@ -52,7 +57,13 @@ impl Ran {
 impl Job {
     /// A job of this script. Its sinks collect; sources that no script is given for are their connectors' own.
     pub fn new(sql: &str) -> Job {
-        Job { sql: sql.to_string(), sources: BTreeMap::new() }
+        Job { sql: sql.to_string(), parallelism: 1, sources: BTreeMap::new() }
+    }
+
+    /// Gives each operator so many subtasks. The script of a source is followed by the first of its own.
+    pub fn parallelism(mut self, parallelism: usize) -> Job {
+        self.parallelism = parallelism;
+        self
     }
 
     /// Lets the source of a table follow a script.
@@ -69,10 +80,9 @@ impl Job {
     }
 
     fn run_into(&self, sinks: &mut BTreeMap<String, Delivered>) -> Result<bool> {
-        let compiled = compiled(&self.sql)?;
-        let mut job = assemble(&compiled, Path::new("."))?;
+        let compiled = compiled_in(&self.sql, self.parallelism)?;
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        self.follow(&compiled, &mut job, &clock)?;
+        let mut job = self.assembled(&compiled, &clock)?;
         collect(&compiled, &mut job, sinks);
         let backend: Arc<dyn StateBackend> = Arc::new(MemoryStore::default());
         let options = Options {
@@ -89,35 +99,35 @@ impl Job {
         ran
     }
 
-    /// Each reader of a table follows its script by itself.
-    fn follow(&self, compiled: &Compiled, job: &mut Assembled, clock: &Arc<ManualClock>) -> Result<()> {
+    /// Makes the job, in which each reader of a table follows its script by itself.
+    fn assembled(&self, compiled: &Compiled, clock: &Arc<ManualClock>) -> Result<Assembled> {
+        let mut scripts: BTreeMap<String, (Vec<Step>, Arc<Mutex<BTreeSet<usize>>>)> = BTreeMap::new();
         for (table, steps) in &self.sources {
-            let lost = || Error::script(format!("the job does not read '{table}'"));
             let readers = readers(compiled, table);
             if readers.is_empty() {
-                return Err(lost());
+                return Err(Error::script(format!("the job does not read '{table}'")));
             }
             // What happens once does so for all of them.
             let done = Arc::default();
-            for (uid, (schema, columns)) in readers {
-                let node = job.graph.nodes.iter_mut().find(|n| n.uid == uid).ok_or_else(lost)?;
-                let (steps, clock, done) = (steps.clone(), clock.clone(), Arc::clone(&done));
-                node.role = Role::Source(Arc::new(Scripted { steps, schema, columns, clock, done }));
-            }
+            scripts.extend(readers.into_iter().map(|uid| (uid, (steps.clone(), Arc::clone(&done)))));
         }
-        Ok(())
+        assemble_reading(compiled, Path::new("."), &|uid, columns, schema| {
+            let (steps, done) = scripts.get(uid)?.clone();
+            let (schema, columns, clock) = (schema.clone(), columns.to_vec(), clock.clone());
+            Some(Arc::new(Scripted { steps, schema, columns, clock, done }) as Arc<dyn SourceFactory>)
+        })
     }
 }
 
-/// The readers that a table has in a job, by their uids: the columns that each reads, and their places in the table.
-fn readers(compiled: &Compiled, wanted: &str) -> BTreeMap<String, (Schema, Vec<usize>)> {
-    let mut found = BTreeMap::new();
+/// The uids of the readers that a table has in a job.
+fn readers(compiled: &Compiled, wanted: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
     for insert in &compiled.inserts {
         insert.plan.each(&mut |p| {
-            if let Plan::Scan { table, schema, columns, kept } = p
+            if let Plan::Scan { table, kept, .. } = p
                 && table.name.ends_with(&format!(".{wanted}"))
             {
-                found.insert(kept.uid.clone(), (schema.clone(), columns.clone()));
+                found.insert(kept.uid.clone());
             }
         });
     }
@@ -125,11 +135,12 @@ fn readers(compiled: &Compiled, wanted: &str) -> BTreeMap<String, (Schema, Vec<u
 }
 
 fn collect(compiled: &Compiled, job: &mut Assembled, sinks: &mut BTreeMap<String, Delivered>) {
-    for insert in &compiled.inserts {
-        let short = insert.table.name.rsplit('.').next().unwrap_or(&insert.table.name).to_string();
+    // Late rows go into tables that no statement names, and what a SELECT gives into one that is not declared.
+    for table in compiled.tables.values().chain(compiled.inserts.iter().map(|i| &i.table)) {
+        let short = table.name.rsplit('.').next().unwrap_or(&table.name).to_string();
         let delivered: Delivered =
             sinks.entry(short.clone()).or_insert_with(|| Arc::new((vec![], Epoch(0)).into())).clone();
-        let schema = insert.table.sink_schema();
+        let schema = table.sink_schema();
         for node in job.graph.nodes.iter_mut().filter(|n| n.name == format!("sink {short}")) {
             node.role = Role::Sink(Arc::new(Collecting { schema: schema.clone(), delivered: delivered.clone() }));
         }

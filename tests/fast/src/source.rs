@@ -69,7 +69,8 @@ impl SourceFactory for Scripted {
         let steps = if context.subtask == 0 { self.steps.clone() } else { vec![] };
         let (schema, columns) = (self.schema.clone(), self.columns.clone());
         let (clock, done) = (self.clock.clone(), self.done.clone());
-        Ok(Box::new(Following { steps, schema, columns, clock, done, next, epochs: 0, waits_for: None }))
+        let first = context.subtask == 0;
+        Ok(Box::new(Following { steps, schema, columns, clock, done, next, first, epochs: 0, waits_for: None }))
     }
 }
 
@@ -80,6 +81,8 @@ struct Following {
     clock: Arc<ManualClock>,
     done: Arc<Mutex<BTreeSet<usize>>>,
     next: usize,
+    /// Whether it is the subtask that follows the script.
+    first: bool,
     epochs: u64,
     /// The number of epochs that have to be taken before it goes on.
     waits_for: Option<u64>,
@@ -118,7 +121,9 @@ impl Source for Following {
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         self.epochs += 1;
         let mut changes = Changes::default();
-        changes.set(NEXT, &(self.next as u64).to_be_bytes());
+        if self.first {
+            changes.set(NEXT, &(self.next as u64).to_be_bytes());
+        }
         Ok(changes)
     }
 }

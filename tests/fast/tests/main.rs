@@ -5,5 +5,6 @@ mod aggregates;
 mod answers;
 mod event_time;
 mod jobs;
+mod late_rows;
 mod plans;
 mod sharing;

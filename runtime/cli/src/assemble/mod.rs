@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use weir_connectors::{REGISTRY, SkippedDeadLetters};
-use weir_core::Result;
-use weir_core::graph::{JobGraph, Node};
+use weir_core::graph::{JobGraph, Node, SourceFactory};
+use weir_core::{Result, Schema};
 use weir_engine::scale::{TargetParallelism, check, resized};
 use weir_expr::OnError;
 use weir_plan::Places;
@@ -35,15 +35,27 @@ pub struct Assembled {
 
 /// Makes a job of a compiled script.
 pub fn assemble(compiled: &Compiled, base: &Path) -> Result<Assembled> {
-    build(compiled, base, false)
+    build(compiled, base, false, &|_, _, _| None)
+}
+
+/// What reads in the place of a table's connector, if anything does: by the uid of the source, the places of the table's columns that
+/// are read, and these columns.
+pub type ReadBy<'a> = &'a dyn Fn(&str, &[usize], &Schema) -> Option<Arc<dyn SourceFactory>>;
+
+/// Makes a job of a compiled script whose rows come from elsewhere than its tables' connectors, as in tests.
+///
+/// # Errors
+/// What is wrong with the script.
+pub fn assemble_reading(compiled: &Compiled, base: &Path, sources: ReadBy<'_>) -> Result<Assembled> {
+    build(compiled, base, false, sources)
 }
 
 /// Makes the same job, which reads its dead letters in the place of its tables.
 pub fn assemble_replay(compiled: &Compiled, base: &Path) -> Result<Assembled> {
-    build(compiled, base, true)
+    build(compiled, base, true, &|_, _, _| None)
 }
 
-fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
+fn build(compiled: &Compiled, base: &Path, replay: bool, sources: ReadBy<'_>) -> Result<Assembled> {
     let of_job = &compiled.settings;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let planned = plan(&Job {
@@ -58,6 +70,7 @@ fn build(compiled: &Compiled, base: &Path, replay: bool) -> Result<Assembled> {
     let skipped_dead_letters = Arc::default();
     let factories = Factories {
         specs: Specs { base, session: &compiled.session },
+        sources,
         on_error: match settings::ON_ERROR.value(of_job)? {
             Failing::Fail => OnError::Fail,
             Failing::Skip => OnError::Skip,

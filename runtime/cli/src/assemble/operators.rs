@@ -1,5 +1,6 @@
 //! The factory of each operator of the physical graph.
 
+use super::ReadBy;
 use super::connectors::Specs;
 use std::sync::Arc;
 use weir_connectors::SkippedDeadLetters;
@@ -15,6 +16,7 @@ use weir_operators::chain::ChainFactory;
 use weir_operators::enforce::EnforceFactory;
 use weir_operators::expand::ExpandFactory;
 use weir_operators::first_row::FirstRowFactory;
+use weir_operators::late_rows::KeepRowsFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
 use weir_operators::over::OverFactory;
@@ -31,6 +33,8 @@ use weir_plan::physical::{Aggregation, Node, Operator, WindowKeys};
 pub(super) struct Factories<'a> {
     /// Tables as their connectors see them.
     pub specs: Specs<'a>,
+    /// What reads in the place of connectors.
+    pub sources: ReadBy<'a>,
     /// What becomes of rows that built-in functions fail on.
     pub on_error: OnError,
     /// Counts the dead letters that a replay leaves alone.
@@ -66,15 +70,20 @@ impl Factories<'_> {
             Operator::Source { table, columns, times } => {
                 let read = times.as_ref().map_or(columns, |t| &t.read);
                 let mut spec = self.specs.read(table, read, uid, statement)?;
-                let Some(times) = times else { return Ok(Role::Source(weir_connectors::source(&spec)?)) };
-                spec.keeps_records |= table.on_error.policy == OnError::DeadLetter;
-                let source = weir_connectors::source(&spec)?;
-                let (input, scanned) = (table.physical.project(read), &times.schema);
-                let links = vec![
-                    self.calc_factory(&None, &times.exprs, scanned, &input, node),
-                    self.calc_factory(&None, &times.timed, &times.timed_schema, scanned, node),
-                ];
-                let links = links.into_iter().map(|l| Arc::new(l) as Arc<dyn OperatorFactory>).collect();
+                spec.keeps_records |= times.is_some() && table.on_error.policy == OnError::DeadLetter;
+                let input = table.physical.project(read);
+                let source = match (self.sources)(uid, read, &input) {
+                    Some(source) => source,
+                    None => weir_connectors::source(&spec)?,
+                };
+                let Some(times) = times else { return Ok(Role::Source(source)) };
+                let scanned = &times.schema;
+                let mut links: Vec<Arc<dyn OperatorFactory>> =
+                    vec![Arc::new(self.calc_factory(&None, &times.exprs, scanned, &input, node))];
+                if let Some((columns, instants)) = times.late_rows.clone() {
+                    links.push(Arc::new(KeepRowsFactory { columns, instants }));
+                }
+                links.push(Arc::new(self.calc_factory(&None, &times.timed, &times.timed_schema, scanned, node)));
                 Role::Source(Arc::new(TimedSourceFactory { source, operator: Arc::new(ChainFactory { links }) }))
             }
             Operator::DeadLetterSource { table, columns } => {

@@ -6,6 +6,7 @@
 //! timer is set anew. So a row that makes a session longer touches no timer.
 
 use super::{AggregateFactory, Change, Groups, RowsOut};
+use crate::late_rows::{LateRows, of_session};
 use crate::windows::{WindowClock, without};
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -43,7 +44,7 @@ impl OperatorFactory for SessionAggregateFactory {
             state: KeyedState::open(sessions, &context, 0)?,
             timers: Timers::new(TimeDomain::Event, &context),
             passed: context.resumes_at,
-            context,
+            late: LateRows::new(&context),
         }))
     }
 }
@@ -148,7 +149,8 @@ impl Codec for Sessions {
 struct Taken {
     /// The place of each row's group, but of those that are late.
     places: Vec<u32>,
-    late: Vec<usize>,
+    /// Late rows, each with the end of its session.
+    late: Vec<(usize, i64)>,
     /// Groups that become one: the second goes into the first.
     merged: Vec<(u32, u32)>,
     /// Timers to be set or removed, with a row of their key, in turn.
@@ -161,7 +163,7 @@ struct SessionAggregate {
     state: KeyedState<Sessions>,
     timers: Timers,
     passed: Watermark,
-    context: SubtaskContext,
+    late: LateRows,
 }
 
 /// Timers that are due and are gone through at once.
@@ -185,7 +187,7 @@ impl Taken {
             whole = Window { start: whole.start.min(s.window.start), end: whole.end.max(s.window.end) };
         }
         let Some(completes) = open(whole.end) else {
-            self.late.push(row);
+            self.late.push((row, whole.end));
             return;
         };
         if from >= to {
@@ -266,7 +268,7 @@ impl SessionAggregate {
 }
 
 impl Operator for SessionAggregate {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let (end, start) = (self.plan.keys[0], self.plan.keys[1]);
         let windows = windows(batch.data.column(end), batch.data.column(start))?;
         let keys = Keys::of(&batch, &self.plan.keys[2..]);
@@ -280,7 +282,8 @@ impl Operator for SessionAggregate {
                 let place = found.places[found.numbers[row] as usize];
                 taken.row(row, *window, sessions, place, open);
             }
-            let batch = without(batch, &taken.late)?;
+            let late: Vec<usize> = taken.late.iter().map(|(row, _)| *row).collect();
+            let batch = without(batch.clone(), &late)?;
             let numbers = (0..taken.places.len() as u32).collect();
             let of_rows = Places { numbers, places: std::mem::take(&mut taken.places), first: vec![] };
             Change::new(plan, &batch, &of_rows, &mut sessions.groups, &[])?.take(&mut sessions.groups, 0..0, None)?;
@@ -293,7 +296,9 @@ impl Operator for SessionAggregate {
             }
             Ok(())
         })?;
-        self.context.metrics.late.inc_by(taken.late.len() as u64);
+        for (row, end) in &taken.late {
+            self.late.drop_row(&batch, *row, passed, || of_session(*end), out)?;
+        }
         for (moment, row, set) in taken.timers {
             match set {
                 true => self.timers.set(&mut self.state, moment, keys.get(row)),

@@ -227,9 +227,9 @@ impl SlicedAggregate {
 }
 
 impl Operator for SlicedAggregate {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Collector) -> Result<()> {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let slices = self.slices;
-        self.groups.take(batch, |slice| slices.last_end(slice))
+        self.groups.take(batch, |slice| slices.last_end(slice), out)
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {

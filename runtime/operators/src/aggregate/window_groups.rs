@@ -4,7 +4,8 @@
 //! group. Of those in memory the places are noted by their ends.
 
 use super::{AggregateFactory, Change, Groups, PAGE, RowsOut, Stage};
-use crate::windows::{WindowClock, late_rows, without};
+use crate::late_rows::{LateRows, of_window};
+use crate::windows::{WindowClock, end_of, late_rows, without};
 use ahash::RandomState;
 use arrow::array::AsArray;
 use hashbrown::HashSet;
@@ -29,6 +30,7 @@ pub(super) struct WindowGroups {
     noted: BTreeMap<i64, HashSet<u32, RandomState>>,
     /// The first end of a group that only the store has, if there is one, and how often memory had let go of groups when that was found.
     first_stored: Option<(u64, Option<i64>)>,
+    late: LateRows,
     context: SubtaskContext,
 }
 
@@ -50,6 +52,7 @@ impl WindowGroups {
             passed: context.resumes_at,
             noted: BTreeMap::new(),
             first_stored: None,
+            late: LateRows::new(&context),
             context,
         })
     }
@@ -58,8 +61,8 @@ impl WindowGroups {
     ///
     /// # Errors
     /// When the state fails.
-    pub fn take(&mut self, batch: Batch, last_end: impl Fn(i64) -> i64) -> Result<()> {
-        let batch = self.in_time(batch, last_end)?;
+    pub fn take(&mut self, batch: Batch, last_end: impl Fn(i64) -> i64, out: &mut Collector) -> Result<()> {
+        let batch = self.in_time(batch, last_end, out)?;
         if batch.rows() == 0 {
             return Ok(());
         }
@@ -88,18 +91,21 @@ impl WindowGroups {
         Ok(())
     }
 
-    fn in_time(&self, batch: Batch, last_end: impl Fn(i64) -> i64) -> Result<Batch> {
+    fn in_time(&self, batch: Batch, last_end: impl Fn(i64) -> i64, out: &mut Collector) -> Result<Batch> {
         let column = if self.plan.stage == Stage::Final { 0 } else { self.plan.keys[0] };
-        let completes = |end| self.clock.completes(last_end(end));
-        let late = late_rows(batch.data.column(column), completes, self.passed)?;
-        for row in &late {
-            let rows = match self.plan.stage {
-                Stage::Final => {
-                    Groups::rows_in(batch.data.column(self.plan.keys.len()).as_binary::<i32>().value(*row))?
+        let ends = batch.data.column(column);
+        let late = late_rows(ends, |end| self.clock.completes(last_end(end)), self.passed)?;
+        match self.plan.stage {
+            Stage::Final => {
+                let partial = batch.data.column(self.plan.keys.len()).as_binary::<i32>();
+                for row in &late {
+                    self.context.metrics.late.inc_by(Groups::rows_in(partial.value(*row))?.unsigned_abs());
                 }
-                Stage::Whole | Stage::Local => 1,
-            };
-            self.context.metrics.late.inc_by(rows.unsigned_abs());
+            }
+            Stage::Whole | Stage::Local => {
+                let reason = |row| of_window(last_end(end_of(ends, row)));
+                self.late.drop_rows(&batch, &late, self.passed.0, reason, out)?;
+            }
         }
         without(batch, &late)
     }

@@ -34,8 +34,8 @@ struct WindowAggregate {
 }
 
 impl Operator for WindowAggregate {
-    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Collector) -> Result<()> {
-        self.windows.take(batch, |end| end)
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        self.windows.take(batch, |end| end, out)
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {

@@ -5,8 +5,10 @@
 mod page;
 
 use crate::aggregate::Groups;
+use crate::late_rows::{LateRows, PASSED, shown};
 use crate::row_numbers::RowNumbers;
 use page::{Entry, Page};
+use std::fmt;
 use std::sync::Arc;
 use weir_core::clock::Clock;
 use weir_core::event_time::EventTime;
@@ -52,6 +54,7 @@ impl OperatorFactory for OverFactory {
             numbers: RowNumbers::new(&context),
             passed: i64::MIN,
             clock: context.clock.clone(),
+            late: LateRows::new(&context),
             context,
         }))
     }
@@ -67,6 +70,23 @@ const LAST: ValueState = ValueState::new(2);
 /// Times of keys that are gone through at once.
 const PAGE: usize = 1024;
 
+/// Why a row comes too late.
+enum Late {
+    /// The watermark has passed its time.
+    BehindWatermark,
+    /// Rows of its key up to a time have their results.
+    BehindResults(i64),
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Late::BehindWatermark => f.write_str(PASSED),
+            Late::BehindResults(last) => write!(f, "rows of its key up to {} had their results", shown(*last)),
+        }
+    }
+}
+
 /// The time in the key of an entry.
 fn time_of(entry: &[u8]) -> Result<i64> {
     let time = entry.first_chunk::<8>().ok_or_else(|| Error::state("the time of a row in the state is damaged"))?;
@@ -81,6 +101,7 @@ struct Over {
     /// The watermark.
     passed: i64,
     clock: Arc<dyn Clock>,
+    late: LateRows,
     context: SubtaskContext,
 }
 
@@ -89,14 +110,14 @@ impl Over {
         [sortable(time), self.numbers.next().to_be_bytes()].concat()
     }
 
-    /// Whether a row comes too late. As in Flink, that of an unbounded frame does behind the watermark, that of a bounded one behind
-    /// rows of its key that have their results.
-    fn is_late(&mut self, key: &[u8], time: i64) -> Result<bool> {
+    /// Why a row comes too late, if it does. As in Flink, that of an unbounded frame does behind the watermark, that of a bounded one
+    /// behind rows of its key that have their results.
+    fn lateness(&mut self, key: &[u8], time: i64) -> Result<Option<Late>> {
         // Only what is behind the watermark has its result.
         if time > self.passed || !self.plan.frame.is_bounded() {
-            return Ok(time <= self.passed);
+            return Ok((time <= self.passed).then_some(Late::BehindWatermark));
         }
-        Ok(self.last(key)?.is_some_and(|(last, _)| time <= last))
+        Ok(self.last(key)?.map(|(last, _)| last).filter(|last| time <= *last).map(Late::BehindResults))
     }
 
     /// What a key has in [`LAST`].
@@ -218,8 +239,8 @@ impl Operator for Over {
                 self.context.metrics.skipped.inc();
                 continue;
             };
-            if self.is_late(keys.get(n), time)? {
-                self.context.metrics.late.inc();
+            if let Some(late) = self.lateness(keys.get(n), time)? {
+                self.late.drop_row(&batch, n, self.passed, || late.to_string(), out)?;
                 continue;
             }
             let entry = self.entry(time);

@@ -3,7 +3,8 @@
 use super::output::RowsOut;
 use super::top::Top;
 use super::{Rank, RankFactory};
-use crate::windows::{WindowClock, late_rows, without};
+use crate::late_rows::{LateRows, of_window};
+use crate::windows::{WindowClock, end_of, late_rows, without};
 use std::sync::Arc;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
@@ -31,7 +32,7 @@ impl OperatorFactory for WindowRankFactory {
             clock: self.clock,
             timers: Timers::new(TimeDomain::Event, &context),
             passed: Watermark::NONE,
-            context,
+            late: LateRows::new(&context),
         }))
     }
 }
@@ -44,7 +45,7 @@ struct WindowRank {
     clock: WindowClock,
     timers: Timers,
     passed: Watermark,
-    context: SubtaskContext,
+    late: LateRows,
 }
 
 impl WindowRank {
@@ -65,9 +66,9 @@ impl WindowRank {
 
 impl Operator for WindowRank {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        let late =
-            late_rows(batch.data.column(self.rank.plan.partition[0]), |end| self.clock.completes(end), self.passed)?;
-        self.context.metrics.late.inc_by(late.len() as u64);
+        let ends = batch.data.column(self.rank.plan.partition[0]);
+        let late = late_rows(ends, |end| self.clock.completes(end), self.passed)?;
+        self.late.drop_rows(&batch, &late, self.passed.0, |row| of_window(end_of(ends, row)), out)?;
         let batch = without(batch, &late)?;
         if batch.rows() == 0 {
             return Ok(());

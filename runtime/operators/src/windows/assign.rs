@@ -68,7 +68,9 @@ impl Operator for Assign {
         let now = (plan.domain == TimeDomain::Processing).then(|| self.now());
         let mut rows: Vec<u32> = Vec::with_capacity(batch.rows());
         let mut found: Vec<Window> = Vec::with_capacity(batch.rows());
-        let mut nulls = 0;
+        let (mut nulls, marks) = (0, batch.origins.as_ref().is_some_and(|o| o.keeps_rows()));
+        // Which of a row's copies is that of its last window: when that one is late, the row is.
+        let mut last: Vec<bool> = vec![];
         let times = batch.data.column(plan.time);
         let micros = times.as_primitive_opt::<TimestampMicrosecondType>();
         for row in 0..batch.rows() {
@@ -85,11 +87,17 @@ impl Operator for Assign {
                 rows.push(row as u32);
                 found.push(w);
             });
+            if marks {
+                let copies = rows.len() - last.len();
+                last.extend((1..=copies).map(|n| n == copies));
+            }
         }
         // As in Flink, a row without a time is in no window.
         self.context.metrics.skipped.inc_by(nulls);
         let whole = rows.len() == batch.rows() && nulls == 0 && rows.iter().enumerate().all(|(i, r)| i as u32 == *r);
         let batch = if whole { batch } else { batch.take(&UInt32Array::from(rows))? };
+        let origins = batch.origins.clone().map(|o| if marks && !whole { o.keeping(last) } else { o });
+        let batch = batch.with_origins(origins);
         out.emit(in_windows(&batch, &found, clock, &plan.schema)?);
         if let Some(now) = now {
             self.pass(now, out);

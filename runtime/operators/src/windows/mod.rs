@@ -67,6 +67,11 @@ pub(crate) fn late_rows(ends: &ArrayRef, completes: impl Fn(i64) -> i64, passed:
     Ok(late)
 }
 
+/// The end of a row's window in milliseconds, in a column of such.
+pub(crate) fn end_of(ends: &ArrayRef, row: usize) -> i64 {
+    ends.as_primitive_opt::<TimestampMicrosecondType>().map_or(0, |ends| ends.value(row).div_euclid(1000))
+}
+
 /// A batch without some of its rows.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 use super::{WindowClock, in_windows};
 use crate::change_rows::ChangeRows;
+use crate::late_rows::{LateRows, of_session};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use weir_core::clock::Clock;
@@ -47,6 +48,7 @@ impl OperatorFactory for SessionFactory {
             timers: Timers::new(TimeDomain::Event, &context),
             time_of_day: context.clock.clone(),
             passed: Watermark::NONE,
+            late: LateRows::new(&context),
             context,
         }))
     }
@@ -107,11 +109,12 @@ struct Session {
     time_of_day: Arc<dyn Clock>,
     /// The moment to which sessions are complete.
     passed: Watermark,
+    late: LateRows,
 }
 
 impl Session {
-    /// Puts a row into the session that it is part of. Gives whether it was not too late for one.
-    fn take(&mut self, key: &[u8], time: i64, row: &[u8]) -> Result<bool> {
+    /// Puts a row into the session that it is part of; gives the end of that session if it is complete, and the row too late for it.
+    fn take(&mut self, key: &[u8], time: i64, row: &[u8]) -> Result<Option<i64>> {
         let (clock, gap, passed) = (self.plan.clock, self.plan.gap, self.passed.0);
         let mut window = Window { start: time, end: time.saturating_add(gap) };
         let (mut entry, mut gone) = (None, vec![]);
@@ -132,7 +135,7 @@ impl Session {
             open.rows += 1;
             Ok(true)
         })?;
-        let Some(number) = entry else { return Ok(false) };
+        let Some(number) = entry else { return Ok(Some(window.end)) };
         ROWS.put(&mut self.state, key, &[sortable(time), number.to_be_bytes()].concat(), row);
         if gone != [window] {
             for s in gone {
@@ -140,7 +143,7 @@ impl Session {
             }
             self.timers.set(&mut self.state, clock.completes(window.end), key);
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Gives out the sessions that are complete.
@@ -228,8 +231,8 @@ impl Operator for Session {
             row.clear();
             row.push(batch.kind(n) as u8);
             encode_row(batch.data.columns(), n, &mut row);
-            if !self.take(keys.get(n), self.plan.clock.shown(time), &row)? {
-                self.context.metrics.late.inc();
+            if let Some(end) = self.take(keys.get(n), self.plan.clock.shown(time), &row)? {
+                self.late.drop_row(&batch, n, self.passed.0, || of_session(end), out)?;
             }
         }
         Ok(())

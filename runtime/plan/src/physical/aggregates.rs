@@ -5,6 +5,7 @@ use super::{Output, Planned, Planner, Scope, forward, named, partitioned};
 use crate::logical::{GroupWindow, Kept, Plan, WindowMerge};
 use crate::traits::Derived;
 use std::sync::Arc;
+use weir_core::keyed::TimeDomain;
 use weir_core::{Error, Field, Result};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -35,8 +36,10 @@ impl Planner<'_> {
             at_end: true,
             ttl_millis: 0,
             window: Some(WindowKeys { local: window.local, merge: window.merge }),
+            late_rows: window.domain == TimeDomain::Event && self.late_rows_of(derived)?.is_some(),
         };
         let output = self.aggregate(whole, of, derived, below, named(kept)?, &scope.statement);
+        self.dropping_late(output, derived, window.domain)?;
         let place = |c: usize| columns.iter().position(|k| *k == c).unwrap_or(c);
         let column = |(at, f): (usize, &Field)| Expr::column(place(at), f.name.clone(), f.ty.clone());
         let exprs = schema.fields.iter().enumerate().map(column).collect();
@@ -98,5 +101,5 @@ fn in_two_stages(whole: &Aggregation, balanced: bool) -> bool {
     // Rows of a session have windows of their own, so there is little to put together.
     let sessions = whole.window.is_some_and(|w| w.merge == Some(WindowMerge::Sessions));
     let one_by_one = whole.retracts && (extremes() || !balanced || whole.ttl_millis > 0);
-    whole.calls.iter().all(AggregateCall::merges) && !one_by_one && !sessions
+    whole.calls.iter().all(AggregateCall::merges) && !one_by_one && !sessions && !whole.late_rows
 }

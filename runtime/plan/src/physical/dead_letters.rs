@@ -21,8 +21,7 @@ pub const REPLAY: &str = "/replay";
 impl Planner<'_> {
     /// The table that takes dead letters, by its name.
     pub(super) fn dead_letter_table(&self, name: &str) -> Result<Arc<Table>> {
-        let known = self.job.tables.values().find(|t| t.name == name || short(&t.name) == name);
-        known.cloned().ok_or_else(|| {
+        self.table_named(name).ok_or_else(|| {
             Error::script(format!("there is no table '{name}' for the dead letters")).hint(
                 "declare it with columns among reason STRING, origin STRING, record BYTES, `time` TIMESTAMP_LTZ(3)",
             )

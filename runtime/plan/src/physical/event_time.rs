@@ -1,6 +1,7 @@
 //! Event time at sources: what is computed of the rows that a connector reads, and how watermarks are made of that.
 
 use super::Planner;
+use super::late_rows::has_instants;
 use crate::optimize::moved;
 use crate::settings::{AUTO_WATERMARK_INTERVAL, IDLE_TIMEOUT};
 use crate::table::{EventTime, Table};
@@ -13,14 +14,14 @@ use weir_core::option_spec::{FromParsed, Opt};
 use weir_core::watermarks::{AlignmentStrategy, Candidates, EmitStrategy, WatermarkStrategy};
 use weir_core::{Error, Result, Schema, TypeKind, Value};
 use weir_expr::Expr;
-use weir_expr::functions::checked_row_time;
+use weir_expr::functions::{cast_to, checked_row_time};
 
 /// What is computed of the rows of a source, so that they have their times and say how far time has come.
 #[derive(Debug, Clone)]
 pub struct TimedRows {
     /// The physical columns that are read.
     pub read: Vec<usize>,
-    /// What is computed of these: the columns of the scan, then those that only the watermarks need.
+    /// What is computed of these: the columns of the scan, then those that only the watermarks and late rows need.
     pub exprs: Vec<Expr>,
     /// The columns of that.
     pub schema: Schema,
@@ -28,6 +29,8 @@ pub struct TimedRows {
     pub timed: Vec<Expr>,
     /// The columns of that.
     pub timed_schema: Schema,
+    /// Where late rows are written: those of `exprs` that they are written with, and whether the rows' times are instants.
+    pub late_rows: Option<(Vec<usize>, bool)>,
     /// How watermarks are made of it.
     pub strategy: WatermarkStrategy,
 }
@@ -67,8 +70,9 @@ impl Planner<'_> {
             time.watermark.columns(&mut wanted);
         }
         first.extend(wanted.into_iter().filter(|c| !columns.contains(c)));
+        let kept = self.kept_columns(table)?;
         let mut read = BTreeSet::new();
-        for column in &first {
+        for column in first.iter().chain(kept.iter().flatten().map(|(column, _)| column)) {
             match &time.computed {
                 Some((_, e)) if *column == time.column => e.columns(&mut read),
                 _ => _ = read.insert(*column),
@@ -81,7 +85,18 @@ impl Planner<'_> {
             Some((_, e)) if *c == time.column => over(e, &read),
             _ => over(&column(c), &read),
         };
-        let exprs = first.iter().map(expr).collect::<Result<Vec<_>>>()?;
+        let mut exprs = first.iter().map(expr).collect::<Result<Vec<_>>>()?;
+        let mut fields = scanned.project(&first).fields;
+        let mut late_rows = vec![];
+        for (column, field) in kept.iter().flatten() {
+            let known = first.iter().position(|c| c == column && scanned.fields[*c].ty.kind == field.ty.kind);
+            late_rows.push(known.unwrap_or(exprs.len()));
+            if known.is_none() {
+                exprs.push(cast_to(expr(column)?, &field.ty));
+                fields.push(field.clone());
+            }
+        }
+        let late_rows = kept.is_some().then(|| (late_rows, has_instants(table)));
         // A deleted row of an upsert table may have nothing but its key.
         let may_be_null = table.is_upsert();
         let checked = |c: &usize| {
@@ -109,8 +124,8 @@ impl Planner<'_> {
             }
         };
         let strategy = self.strategy(table, row_time, candidates, columns.len())?;
-        let (schema, timed_schema) = (scanned.project(&first), Schema::new(timed_schema));
-        Ok(Some(TimedRows { read, exprs, schema, timed, timed_schema, strategy }))
+        let (schema, timed_schema) = (Schema::new(fields), Schema::new(timed_schema));
+        Ok(Some(TimedRows { read, exprs, schema, timed, timed_schema, late_rows, strategy }))
     }
 
     fn strategy(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use weir_core::Schema;
 use weir_core::constraints::Constraints;
 use weir_core::frame::Frame;
-use weir_core::graph::{DEAD_LETTERS, Edge, Partitioning};
+use weir_core::graph::{DEAD_LETTERS, Edge, LATE_ROWS, Partitioning};
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::watermarks::WatermarkStrategy;
 use weir_core::windows::Windows;
@@ -36,6 +36,8 @@ pub struct Aggregation {
     pub ttl_millis: u64,
     /// The windows whose ends and starts are its first two keys, and whose groups have one result each.
     pub window: Option<WindowKeys>,
+    /// Whether its late rows are written somewhere, for which rows come to it one by one.
+    pub late_rows: bool,
 }
 
 impl Aggregation {
@@ -274,9 +276,13 @@ impl fmt::Display for Graph {
             let changelog = n.changelog;
             write!(f, "{at} {}  {} x{}  {changelog}", n.name, chain.join(" -> "), n.parallelism)?;
             for e in &n.inputs {
-                let letters = if e.port == DEAD_LETTERS { " dead letters" } else { "" };
+                let port = match e.port {
+                    DEAD_LETTERS => " dead letters",
+                    LATE_ROWS => " late rows",
+                    _ => "",
+                };
                 let order = if e.ordered { " ordered" } else { "" };
-                write!(f, "  <- {}{letters} ", e.from)?;
+                write!(f, "  <- {}{port} ", e.from)?;
                 match &e.partitioning {
                     Partitioning::Forward => write!(f, "forward")?,
                     Partitioning::Hash(keys) => write!(f, "hash{keys:?}")?,

@@ -4,6 +4,7 @@ mod aggregates;
 mod dead_letters;
 mod event_time;
 mod graph;
+mod late_rows;
 mod layouts;
 mod ranks;
 mod settings;
@@ -18,12 +19,14 @@ use crate::settings::Mode;
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived, derive};
 use dead_letters::{dead_letter_tables, records_sent_to};
+use late_rows::LateRowsOf;
 use ranks::TopN;
 use settings::{Settings, asked_parallelism, own_parallelism};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, MAIN, Partitioning};
+use weir_core::keyed::TimeDomain;
 use weir_core::option_spec::Role;
 use weir_core::windows::{Slices, Windows};
 use weir_core::{Error, Result, Schema, TypeKind};
@@ -59,9 +62,11 @@ pub fn plan(job: &Job<'_>) -> Result<Graph> {
         names: HashMap::new(),
         shared: HashMap::new(),
         dead_letters_of: BTreeMap::new(),
+        late_rows: BTreeMap::new(),
     };
     job.inserts.iter().try_for_each(|insert| planner.statement(insert))?;
     planner.dead_letter_sinks()?;
+    planner.late_rows_sinks()?;
     Ok(planner.graph)
 }
 
@@ -74,6 +79,8 @@ struct Planner<'a> {
     shared: HashMap<usize, Output>,
     /// Nodes whose dead letters go to a table.
     dead_letters_of: BTreeMap<String, Vec<usize>>,
+    /// Nodes that leave late rows out, by where these go.
+    late_rows: BTreeMap<LateRowsOf, Vec<usize>>,
 }
 
 /// The statement that is being planned.
@@ -143,6 +150,11 @@ impl Planner<'_> {
         let node = Node { name, kept, statement, parallelism, asked_parallelism: None, chain, changelog, inputs };
         self.graph.nodes.push(node);
         Output { node: self.graph.nodes.len() - 1, parallelism }
+    }
+
+    /// A declared table, by its full name or without catalog and database.
+    fn table_named(&self, name: &str) -> Option<Arc<Table>> {
+        self.job.tables.values().find(|t| t.name == name || short(&t.name) == name).cloned()
     }
 
     /// How many subtasks an operator with these keys has, and how rows come to them.
@@ -263,7 +275,7 @@ impl Planner<'_> {
                     let operator = Operator::Window { windows, time: *time, schema };
                     return self.forwarded(of, scope, "window", "window", operator);
                 };
-                let (below, _) = self.only_input(of, scope)?;
+                let (below, derived) = self.only_input(of, scope)?;
                 let operator = Operator::Session {
                     gap: *gap,
                     time: *time,
@@ -274,7 +286,9 @@ impl Planner<'_> {
                 let (parallelism, partitioning) = self.exchange(partition);
                 let (inputs, name) = (vec![partitioned(below.node, partitioning)], "session".to_string());
                 let (kept, changelog) = (named(kept)?, of.traits.changelog);
-                Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+                let planned = Planned { name, kept, parallelism, operator, changelog, inputs };
+                let output = self.add(&scope.statement, planned);
+                self.dropping_late(output, derived, time.domain)
             }
             Plan::Aggregate { window: Some(window), .. } => self.window_aggregate(of, window, scope),
             Plan::Aggregate { keys, calls, schema, input, window: None, kept } => {
@@ -289,6 +303,7 @@ impl Planner<'_> {
                     at_end: self.job.mode == Mode::Batch && (!calls.is_empty() || keys.is_empty()),
                     ttl_millis: self.settings.ttl_millis,
                     window: None,
+                    late_rows: false,
                 };
                 Ok(self.aggregate(whole, of, derived, below, kept, &scope.statement))
             }
@@ -316,7 +331,9 @@ impl Planner<'_> {
                 let (parallelism, partitioning) = self.exchange(partition);
                 let (inputs, name) = (vec![partitioned(below.node, partitioning)], "over".to_string());
                 let (kept, changelog) = (named(kept)?, of.traits.changelog);
-                Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+                let planned = Planned { name, kept, parallelism, operator, changelog, inputs };
+                let output = self.add(&scope.statement, planned);
+                self.dropping_late(output, derived, time.domain)
             }
             Plan::Sort { order, time, schema, input: _, kept } => {
                 let (below, derived) = self.only_input(of, scope)?;
@@ -328,7 +345,9 @@ impl Planner<'_> {
                 let operator = Operator::Sort { order: order.clone(), time: *time, schema: schema.clone() };
                 let (kept, changelog, name) = (named(kept)?, of.traits.changelog, "sort".to_string());
                 let inputs = vec![partitioned(below.node, Partitioning::Single)];
-                Ok(self.add(&scope.statement, Planned { name, kept, parallelism: 1, operator, changelog, inputs }))
+                let planned = Planned { name, kept, parallelism: 1, operator, changelog, inputs };
+                let output = self.add(&scope.statement, planned);
+                if time.is_some() { self.dropping_late(output, derived, TimeDomain::Event) } else { Ok(output) }
             }
             Plan::Union { schema, inputs: _ } => self.union(of, schema, scope),
             Plan::Shared(shared) => {

@@ -37,7 +37,8 @@ impl Planner<'_> {
                 input: top.input.clone(),
                 schema: of.plan.schema().clone(),
             };
-            return Ok(self.ranked("over", of, top, top.partition, below, operator, scope));
+            let output = self.ranked("over", of, top, top.partition, below, operator, scope);
+            return self.dropping_late(output, input, domain);
         }
         let Some(last) = top.ranks.last else {
             let e = Error::script(
@@ -55,7 +56,8 @@ impl Planner<'_> {
                 schema: top.input.clone(),
                 ttl_millis: self.settings.ttl_millis,
             };
-            return Ok(self.ranked("first-row", of, top, top.partition, below, operator, scope));
+            let output = self.ranked("first-row", of, top, top.partition, below, operator, scope);
+            return self.dropping_late(output, input, domain);
         }
         let window = window_among(top.partition, &input.traits.times).filter(|_| insert_only);
         let partition: Vec<usize> = match window {
@@ -77,7 +79,11 @@ impl Planner<'_> {
             schema: top.input.clone(),
             ttl_millis: if window.is_some() { 0 } else { self.settings.ttl_millis },
         };
-        Ok(self.ranked("rank", of, top, &partition, below, operator, scope))
+        let output = self.ranked("rank", of, top, &partition, below, operator, scope);
+        match window {
+            Some(w) => self.dropping_late(output, input, w.domain),
+            None => Ok(output),
+        }
     }
 
     /// Adds the operator of a Top-N.

@@ -1,0 +1,126 @@
+//! Event time in the command itself: late rows and their reasons over files, whatever is killed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::Stdio;
+use std::time::Duration;
+use weir_tests::Job;
+
+const ROWS: usize = 300_000;
+
+/// The size of a window in milliseconds.
+const WINDOW: i64 = 10_000;
+
+/// A row: its key, its time in milliseconds, its value.
+type Row = (u64, i64, usize);
+
+/// Rows whose times go on by and by; every tenth or so is up to a minute behind.
+fn rows() -> Vec<Row> {
+    let mut seed: u64 = 7;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let row = |n: usize| {
+        let back = if random(10) == 0 { random(60_000) } else { random(2_000) };
+        (random(5), 1_700_000_000_000 + n as i64 * 10 - back as i64, n)
+    };
+    (0..ROWS).map(row).collect()
+}
+
+fn job() -> Job {
+    let job = Job::new(
+        "CREATE TABLE visits (
+           who STRING, ms BIGINT, n BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND
+         ) WITH ('connector' = 'filesystem', 'path' = 'visits.csv', 'format' = 'csv',
+                 'scan.watermark.emit.strategy' = 'on-event', 'late-rows.table' = 'late');
+         CREATE TABLE late (n BIGINT, who STRING, late_operator STRING, late_row_kind STRING)
+           WITH ('connector' = 'filesystem', 'path' = 'late', 'format' = 'csv');
+         CREATE TABLE counts (who STRING, ends BIGINT, visits BIGINT, s BIGINT)
+           WITH ('connector' = 'filesystem', 'path' = 'counts', 'format' = 'csv');
+         SET 'execution.checkpointing.interval' = '20ms';
+         SET 'table.exec.mini-batch.size' = '500';
+         INSERT INTO counts
+         SELECT who, UNIX_TIMESTAMP(CAST(window_end AS STRING)), COUNT(*), SUM(n)
+         FROM TABLE(TUMBLE(TABLE visits, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY who, window_start, window_end;",
+    );
+    let mut text = String::new();
+    rows().iter().for_each(|(who, ms, n)| _ = writeln!(text, "u{who},{ms},{n}"));
+    job.file("visits.csv", text);
+    job
+}
+
+/// The lines of a folder's files, in order.
+fn lines(job: &Job, folder: &str) -> Vec<String> {
+    let texts = job.parts(folder).into_iter().map(|p| std::fs::read_to_string(p).expect("a part"));
+    let mut lines: Vec<String> = texts.flat_map(|t| t.lines().map(str::to_string).collect::<Vec<_>>()).collect();
+    lines.sort();
+    lines
+}
+
+/// What goes into windows and what is late, by a plain reading of the rules.
+fn wanted() -> (Vec<String>, Vec<String>) {
+    let (mut counts, mut late) = (BTreeMap::<(u64, i64), (usize, usize)>::new(), vec![]);
+    let mut watermark = i64::MIN;
+    for (who, ms, n) in rows() {
+        let end = ms.div_euclid(WINDOW) * WINDOW + WINDOW;
+        if end - 1 <= watermark {
+            late.push(format!("{n},u{who},aggregate,+I"));
+        } else {
+            let group = counts.entry((who, end)).or_default();
+            *group = (group.0 + 1, group.1 + n);
+        }
+        watermark = watermark.max(ms - 2_000);
+    }
+    let line =
+        |((who, end), (count, sum)): (&(u64, i64), &(usize, usize))| format!("u{who},{},{count},{sum}", end / 1000);
+    let mut counts: Vec<String> = counts.iter().map(line).collect();
+    counts.sort();
+    late.sort();
+    (counts, late)
+}
+
+/// Whether the job's last run came to its end, as the folder of its state says.
+fn finished(job: &Job) -> bool {
+    let status = std::fs::read_to_string(job.path(".weir/job/job.json")).unwrap_or_default();
+    status.contains("\"finished\": true")
+}
+
+#[test]
+fn late_rows_are_written_once_however_often_the_job_is_killed() {
+    let job = job();
+    let mut kills = 0;
+    for round in 0..12 {
+        let mut command = job.command(&["--set", "parallelism.default=1"]);
+        // So that there is something to kill.
+        command.env("WEIR_FAILPOINTS", "source-poll=sleep(5)");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("weir");
+        std::thread::sleep(Duration::from_millis(150 + 40 * round));
+        child.kill().expect("the kill");
+        child.wait().expect("its end");
+        // The next run would be another one.
+        if finished(&job) {
+            break;
+        }
+        kills += 1;
+    }
+    assert!(kills > 2, "the job ended after {kills} kills");
+    if !finished(&job) {
+        job.run(&["--set", "parallelism.default=1"]).succeeded();
+    }
+    let (counts, late) = wanted();
+    assert!(late.len() > 10_000, "{} rows were late: this shows little", late.len());
+    assert!(lines(&job, "late") == late, "late rows differ");
+    assert!(lines(&job, "counts") == counts, "counts differ");
+}
+
+#[test]
+fn with_several_subtasks_each_row_is_counted_or_late() {
+    let job = job();
+    job.run(&["--set", "parallelism.default=4"]).succeeded();
+    let number =
+        |line: &String, at: usize| line.split(',').nth(at).and_then(|n| n.parse::<usize>().ok()).expect("a number");
+    let counted: usize = lines(&job, "counts").iter().map(|line| number(line, 3)).sum();
+    let late: usize = lines(&job, "late").iter().map(|line| number(line, 0)).sum();
+    assert_eq!(counted + late, ROWS * (ROWS - 1) / 2);
+}
