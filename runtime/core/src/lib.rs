@@ -16,6 +16,7 @@ pub mod frame;
 pub mod function_options;
 pub mod graph;
 pub mod key;
+mod key_ranges;
 pub mod keyed;
 pub mod late_rows;
 pub mod maps;

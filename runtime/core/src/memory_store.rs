@@ -1,7 +1,7 @@
-//! A store in memory, for tests: the durable keys in one ordered map, and the changes of epochs that are not durable yet.
+//! A store in memory, for tests: durable keys in an ordered map, and the changes of epochs that are not durable yet.
 
 use crate::Result;
-use crate::state::{Changes, ENGINE, Epoch, KeyRange, OperatorId, Outbox, Pair, StateBackend, StateReader};
+use crate::state::{Changes, ENGINE, Epoch, KeyRange, KeyRanges, OperatorId, Outbox, Pair, StateBackend, StateReader};
 use crate::thread::locked;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -18,9 +18,12 @@ struct Durable {
     undelivered: BTreeMap<Epoch, Outbox>,
 }
 
+/// New values by key; none for a deleted key.
+type Values = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 type Staged = BTreeMap<Epoch, Vec<(OperatorId, Changes)>>;
 
-/// Keeps what is durable for as long as one of the stores over it lives.
+/// A store in memory. What is durable is shared by all stores that were reopened from it.
 ///
 /// # Examples
 /// ```
@@ -43,6 +46,9 @@ pub struct MemoryStore {
 }
 
 fn apply(keys: &mut Keys, operator: OperatorId, changes: &Changes) {
+    for (from, to) in changes.removed().iter() {
+        keys.extract_if((operator, from.to_vec())..(operator, to.to_vec()), |_, _| true).for_each(drop);
+    }
     for (key, value) in changes.iter() {
         let key = (operator, key.to_vec());
         match value {
@@ -53,45 +59,51 @@ fn apply(keys: &mut Keys, operator: OperatorId, changes: &Changes) {
 }
 
 impl MemoryStore {
-    /// The store as a process finds it that comes after this one was killed: with what is durable.
+    /// The store as it is opened after the process was killed: with what is durable.
     pub fn reopened(&self) -> MemoryStore {
         MemoryStore { durable: self.durable.clone(), staged: Mutex::default() }
     }
 
-    /// The number of keys of all operators, staged ones among them; those of the engine do not count.
+    /// The number of keys of all operators, including staged ones, without the engine's own keys.
     pub fn keys(&self) -> usize {
         let mut keys = locked(&self.durable).keys.clone();
         locked(&self.staged).values().flatten().for_each(|(o, c)| apply(&mut keys, *o, c));
         keys.keys().filter(|(_, key)| !key.starts_with(&ENGINE)).count()
     }
 
-    /// What is staged of an operator within a range; none for a key that goes.
-    fn staged(&self, operator: OperatorId, range: KeyRange<'_>) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-        let staged = locked(&self.staged);
-        let ours = staged.values().flatten().filter(|(o, _)| *o == operator).flat_map(|(_, c)| c.iter());
-        let within = ours.filter(|(k, _)| *k >= range.from && range.ends_behind(k));
-        within.map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))).collect()
+    /// The staged changes of an operator within a range, and the ranges that it deletes.
+    fn staged(&self, operator: OperatorId, range: KeyRange<'_>) -> (Values, KeyRanges) {
+        let (mut values, mut removed) = (Values::new(), KeyRanges::default());
+        for (_, changes) in locked(&self.staged).values().flatten().filter(|(o, _)| *o == operator) {
+            removed.extend(changes.removed());
+            values.retain(|key, _| !changes.removed().contains(key));
+            let within = changes.iter().filter(|(k, _)| *k >= range.from && range.ends_behind(k));
+            values.extend(within.map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec))));
+        }
+        (values, removed)
     }
 }
 
 impl StateReader for MemoryStore {
     fn get_many(&self, operator: OperatorId, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let staged = self.staged(operator, KeyRange { from: &[], to: None });
+        let (staged, removed) = self.staged(operator, KeyRange { from: &[], to: None });
         let durable = locked(&self.durable);
         let found = |k: &&[u8]| match staged.get(*k) {
             Some(staged) => staged.clone(),
+            None if removed.contains(k) => None,
             None => durable.keys.get(&(operator, k.to_vec())).cloned(),
         };
         Ok(keys.iter().map(found).collect())
     }
 
     fn range(&self, operator: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
-        let mut staged = self.staged(operator, range).into_iter().peekable();
+        let (staged, removed) = self.staged(operator, range);
+        let mut staged = staged.into_iter().peekable();
         let durable = locked(&self.durable);
         let from = (Bound::Included((operator, range.from.to_vec())), Bound::Unbounded);
         let ours = durable.keys.range(from).take_while(|((o, k), _)| *o == operator && range.ends_behind(k));
         let mut pairs = vec![];
-        for ((_, k), v) in ours {
+        for ((_, k), v) in ours.filter(|((_, k), _)| !removed.contains(k)) {
             while let Some((new, value)) = staged.next_if(|(new, _)| new < k) {
                 pairs.extend(value.map(|v| (new, v)));
             }
@@ -129,7 +141,7 @@ impl StateBackend for MemoryStore {
         changes.iter().for_each(|(o, c)| apply(&mut durable.keys, *o, c));
         (durable.epoch, durable.finished) = (epoch, finished);
         durable.undelivered.insert(epoch, outbox.clone());
-        Ok(changes.iter().map(|(_, c)| c.packed().len() as u64).sum())
+        Ok(changes.iter().map(|(_, c)| (c.packed().len() + c.removed().packed().len()) as u64).sum())
     }
 
     fn delivered(&self, epoch: Epoch) -> Result<()> {

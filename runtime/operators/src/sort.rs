@@ -83,20 +83,18 @@ impl Sort {
     /// Gives out the rows in front of an entry, or all.
     fn give(&mut self, up_to: Option<&[u8]>, out: &mut Collector) -> Result<()> {
         loop {
-            let (mut rows, mut gone) = (ChangeRows::new(self.plan.schema.clone()), vec![]);
-            for pair in ROWS.range(&self.state, &[], &[], up_to).take(PAGE) {
-                let (entry, row) = pair?;
-                decode_row(&self.types, &row, rows.row(RowKind::Insert))?;
-                gone.push(entry);
+            let mut rows = ChangeRows::new(self.plan.schema.clone());
+            let page = ROWS.take(&mut self.state, &[], &[], up_to, PAGE)?;
+            for (_, row) in &page {
+                decode_row(&self.types, row, rows.row(RowKind::Insert))?;
             }
             out.emit(rows.take()?);
-            if let Some((_, entry)) = self.plan.time.zip(gone.last()) {
+            if let Some((_, (entry, _))) = self.plan.time.zip(page.last()) {
                 let time = entry.first_chunk::<8>().map_or(i64::MIN, |b| from_sortable(*b));
                 self.last = Some(time);
                 LAST.put(&mut self.state, &[], &time.to_be_bytes());
             }
-            gone.iter().for_each(|entry| ROWS.remove(&mut self.state, &[], entry));
-            if gone.len() < PAGE {
+            if page.len() < PAGE {
                 return Ok(());
             }
         }

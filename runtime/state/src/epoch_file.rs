@@ -1,9 +1,10 @@
 //! The file of an epoch: everything that changed and everything that is to be delivered, with a checksum. Once it has its
 //! name, the epoch is durable.
 //!
-//! `WEIREP04`, the header's length, the header as JSON; the entries of the outbox, whose owners and lengths the header has; for each
-//! subtask its operator, the length of its changes and the changes as [`Changes::packed`] gives them; CRC-32 of all before. Numbers
-//! are little-endian.
+//! `WEIREP05`, the header's length, the header as JSON; the entries of the outbox, whose owners and lengths the header has; for each
+//! subtask its operator, the length of the ranges of keys that it deletes and the ranges as [`KeyRanges::packed`] gives them, the
+//! length of its changes of single keys and these as [`Changes::packed`] gives them; CRC-32 of all before. Numbers are little-endian.
+//! Files that begin with `WEIREP04` have no ranges, nor their lengths, and are read as well.
 
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -11,10 +12,12 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use weir_core::error::io;
 use weir_core::failpoint;
-use weir_core::state::{Changes, Epoch, OperatorId, Outbox};
+use weir_core::state::{Changes, Epoch, KeyRanges, OperatorId, Outbox};
 use weir_core::{Error, Result};
 
-const MAGIC: &[u8; 8] = b"WEIREP04";
+const MAGIC: &[u8; 8] = b"WEIREP05";
+/// What a file begins with that was written before ranges could be deleted.
+const WITHOUT_RANGES: &[u8; 8] = b"WEIREP04";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -74,8 +77,10 @@ pub(crate) fn write<'a>(
         }
         for (operator, changes) in changes {
             out.put(&operator.0.to_le_bytes())?;
-            out.put(&(changes.packed().len() as u64).to_le_bytes())?;
-            out.put(changes.packed())?;
+            for part in [&changes.removed().packed(), changes.packed()] {
+                out.put(&(part.len() as u64).to_le_bytes())?;
+                out.put(part)?;
+            }
         }
         let crc = out.crc.clone().finalize();
         out.inner.write_all(&crc.to_le_bytes())?;
@@ -99,7 +104,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
 /// Reads an epoch's file.
 pub(crate) fn read(path: &Path) -> Result<Content> {
     let bytes = fs::read(path).map_err(io("read", path))?;
-    if bytes.starts_with(&MAGIC[..6]) && !bytes.starts_with(MAGIC) {
+    if bytes.starts_with(&MAGIC[..6]) && !bytes.starts_with(MAGIC) && !bytes.starts_with(WITHOUT_RANGES) {
         let wrong = format!("the epoch file {} has a form that this version of Weir does not read", path.display());
         return Err(Error::state(wrong).hint("run the version that wrote it, or start with --fresh"));
     }
@@ -114,7 +119,8 @@ fn parse(bytes: &[u8]) -> Option<Content> {
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return None;
     }
-    let (n, rest) = body.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
+    let has_ranges = body.starts_with(MAGIC);
+    let (n, rest) = body.strip_prefix(if has_ranges { MAGIC } else { WITHOUT_RANGES })?.split_first_chunk::<4>()?;
     let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*n) as usize)?;
     let header: Header = serde_json::from_slice(head).ok()?;
     let mut outbox = Outbox::new();
@@ -130,12 +136,20 @@ fn parse(bytes: &[u8]) -> Option<Content> {
     let mut changes = vec![];
     while !rest.is_empty() {
         let (operator, tail) = rest.split_first_chunk::<4>()?;
-        let (n, tail) = tail.split_first_chunk::<8>()?;
-        let (packed, tail) = tail.split_at_checked(u64::from_le_bytes(*n) as usize)?;
-        changes.push((OperatorId(u32::from_le_bytes(*operator)), Changes::unpack(packed.to_vec())?));
         rest = tail;
+        let removed = if has_ranges { KeyRanges::unpack(part(&mut rest)?)? } else { KeyRanges::default() };
+        let packed = part(&mut rest)?.to_vec();
+        changes.push((OperatorId(u32::from_le_bytes(*operator)), Changes::unpack(packed, removed)?));
     }
     Some(Content { finished: header.finished, outbox, changes })
+}
+
+/// Bytes with their length in front.
+fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (n, rest) = bytes.split_first_chunk::<8>()?;
+    let (part, rest) = rest.split_at_checked(u64::from_le_bytes(*n) as usize)?;
+    *bytes = rest;
+    Some(part)
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {
@@ -169,6 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut changes = Changes::default();
         changes.set(b"key", b"value");
+        changes.remove_range(b"prefix, a", b"prefix, b");
         let outbox: Outbox =
             vec![("a".into(), vec![b"one".to_vec(), vec![], vec![0, 255]]), ("b".into(), vec![vec![7; 100_000]])];
         let all = [(OperatorId(3), &changes), (OperatorId(9), &changes)];
@@ -178,8 +193,8 @@ mod tests {
         assert!(written < 100_500, "{written} bytes: entries lie there as they are");
         let content = read(&path).expect("the content");
         assert_eq!((content.finished, content.outbox), (true, outbox));
-        let read_back: Vec<_> = content.changes.iter().map(|(o, c)| (*o, c.packed().to_vec())).collect();
-        assert_eq!(read_back, all.map(|(o, c)| (o, c.packed().to_vec())));
+        let read_back: Vec<_> = content.changes.iter().map(|(o, c)| (*o, c.packed(), c.removed())).collect();
+        assert_eq!(read_back, all.map(|(o, c)| (o, c.packed(), c.removed())));
         assert_eq!(list(folder.path()).expect("a list"), [Epoch(5)]);
         let mut bytes = std::fs::read(&path).expect("the file");
         bytes[60] ^= 1;
@@ -188,5 +203,22 @@ mod tests {
         bytes[..8].copy_from_slice(b"WEIREP03");
         std::fs::write(&path, &bytes).expect("the file");
         assert!(read(&path).expect_err("an older form").message.contains("has a form"));
+    }
+
+    #[test]
+    fn a_file_without_ranges_is_read() {
+        let mut changes = Changes::default();
+        changes.set(b"key", b"value");
+        let head = serde_json::to_vec(&Header { finished: false, outbox: vec![] }).expect("a header");
+        let mut bytes = [&WITHOUT_RANGES[..], &(head.len() as u32).to_le_bytes(), &head].concat();
+        bytes.extend([&3_u32.to_le_bytes()[..], &(changes.packed().len() as u64).to_le_bytes()].concat());
+        bytes.extend_from_slice(changes.packed());
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = path(folder.path(), Epoch(1));
+        std::fs::write(&path, bytes).expect("a file");
+        let read = read(&path).expect("its content").changes;
+        let [(OperatorId(3), read)] = read.as_slice() else { panic!("{read:?}") };
+        assert_eq!((read.packed(), read.removed().is_empty()), (changes.packed(), true));
     }
 }

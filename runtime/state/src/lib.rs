@@ -13,4 +13,4 @@ mod store;
 pub use archive::{Archive, open_savepoint};
 pub use folder::{Folder, Status, status};
 pub use portable::{export, import, summary};
-pub use store::{Frozen, Store};
+pub use store::{Snapshot, Store};

@@ -1,55 +1,62 @@
-//! What one subtask handed over in one epoch, with an index: found by key, put away and gone through in order.
+//! The changes of a subtask in an epoch, with indexes for point reads and ordered reads.
 
 use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::iter::Peekable;
 use std::sync::{LazyLock, OnceLock};
-use weir_core::state::{Changes, KeyRange, OperatorId};
+use weir_core::state::{Changes, KeyRange, KeyRanges, OperatorId};
 
-/// Changes of a subtask. Where a key is there twice, the index has the later one.
+/// The changes of a subtask in an epoch, or of all subtasks of an operator in merged epochs.
 pub(crate) struct Run {
     pub operator: OperatorId,
     pub changes: Changes,
-    /// Made when a key is looked up first: a job whose keys are all in memory looks none up.
+    /// The last change of each key, by hash. Made at the first lookup: a job whose keys are all in memory looks none up.
     index: OnceLock<HashTable<u32>>,
     /// The least and the greatest key group.
     groups: ([u8; 2], [u8; 2]),
-    /// The changes that the index has, by their keys: made when a range is read first.
+    /// Whether the changes are sorted by key, and each key occurs once, as in a merged run.
+    sorted: bool,
+    /// If not, the last change of each key, sorted by key. Made at the first ordered read.
     ordered: OnceLock<Vec<u32>>,
 }
 
-/// A key and its new value; none when it goes.
+/// A key and its new value; none if it is deleted.
 pub(crate) type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
 fn group(key: &[u8]) -> [u8; 2] {
     key.first_chunk::<2>().copied().unwrap_or_default()
 }
 
-/// One for all runs, so that a key is hashed once for all of them.
+/// The same for all runs, so that a key is hashed once.
 static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
 
-/// A key that is looked up in several runs, with its hash.
+/// A key with its hash, to be looked up in several runs.
 #[derive(Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct HashedKey<'a> {
     key: &'a [u8],
     hash: u64,
 }
 
-impl Wanted<'_> {
-    pub fn new(key: &[u8]) -> Wanted<'_> {
-        Wanted { key, hash: HASHER.hash_one(key) }
+impl HashedKey<'_> {
+    pub fn new(key: &[u8]) -> HashedKey<'_> {
+        HashedKey { key, hash: HASHER.hash_one(key) }
     }
 }
 
 impl Run {
     pub fn new(operator: OperatorId, changes: Changes) -> Run {
         let mut groups = ([u8::MAX; 2], [0; 2]);
-        for (key, _) in changes.iter() {
+        let mut note = |key: &[u8]| {
             let g = group(key);
             groups = (groups.0.min(g), groups.1.max(g));
+        };
+        let (mut sorted, mut last): (bool, Option<&[u8]>) = (true, None);
+        for (key, _) in changes.iter() {
+            note(key);
+            sorted = sorted && last.replace(key).is_none_or(|last| last < key);
         }
-        Run { operator, changes, index: OnceLock::new(), groups, ordered: OnceLock::new() }
+        changes.removed().iter().flat_map(|(from, to)| [from, to]).for_each(note);
+        Run { operator, changes, index: OnceLock::new(), groups, sorted, ordered: OnceLock::new() }
     }
 
     fn index(&self) -> &HashTable<u32> {
@@ -69,45 +76,51 @@ impl Run {
         })
     }
 
-    /// The new value of a key, if this run has one: `Some(None)` when the key goes.
-    pub fn get(&self, operator: OperatorId, wanted: Wanted<'_>) -> Option<Option<&[u8]>> {
+    /// The new value of a key, if this run changes it: `Some(None)` if it is deleted.
+    pub fn get(&self, operator: OperatorId, wanted: HashedKey<'_>) -> Option<Option<&[u8]>> {
         let g = group(wanted.key);
         if self.operator != operator || g < self.groups.0 || g > self.groups.1 {
             return None;
         }
-        let at = self.index().find(wanted.hash, |i| self.changes.get(*i as usize).0 == wanted.key)?;
-        Some(self.changes.get(*at as usize).1)
+        match self.index().find(wanted.hash, |i| self.changes.get(*i as usize).0 == wanted.key) {
+            Some(at) => Some(self.changes.get(*at as usize).1),
+            None => self.changes.removed().contains(wanted.key).then_some(None),
+        }
     }
 
-    /// The keys of a range, in order, with their new values.
-    pub fn range<'a>(
-        &'a self,
-        operator: OperatorId,
-        range: KeyRange<'a>,
-    ) -> impl Iterator<Item = Change<'a>> + use<'a> {
-        // Another operator's need not be put in order: there may be millions.
-        let all: &[u32] = if self.operator == operator { self.ordered() } else { &[] };
-        let from = all.partition_point(|at| self.look(*at).0 < range.from);
-        let changes = all[from..].iter().map(|at| self.look(*at));
-        changes.take_while(move |(key, _)| range.ends_behind(key))
+    /// The changed keys of a range, in order, with their new values.
+    fn range<'a>(&'a self, range: KeyRange<'a>) -> RunRange<'a> {
+        let end = if self.sorted { self.changes.len() } else { self.ordered().len() };
+        let mut changes = RunRange { run: self, next: 0, end, range };
+        changes.skip_to(range.from);
+        changes
     }
 
-    /// A change that a range goes through, or passes by in search of its begin.
-    fn look(&self, at: u32) -> Change<'_> {
+    /// The change of the key with this number in the order of keys.
+    fn change(&self, number: usize) -> Change<'_> {
         #[cfg(test)]
-        LOOKED_AT.set(LOOKED_AT.get() + 1);
-        self.changes.get(at as usize)
+        CHANGES_READ.set(CHANGES_READ.get() + 1);
+        self.changes.get(if self.sorted { number } else { self.ordered()[number] as usize })
     }
 
     fn ordered(&self) -> &[u32] {
         self.ordered.get_or_init(|| {
-            let mut all: Vec<u32> = self.index().iter().copied().collect();
-            all.sort_unstable_by_key(|at| self.changes.get(*at as usize).0);
+            let key = |at: u32| self.changes.get(at as usize).0;
+            let mut all: Vec<u32> = (0..self.changes.len() as u32).collect();
+            all.sort_unstable_by(|a, b| key(*a).cmp(key(*b)).then(a.cmp(b)));
+            // Of changes of one key the last one stays.
+            all.dedup_by(|next, last| {
+                let same = key(*next) == key(*last);
+                if same {
+                    *last = *next;
+                }
+                same
+            });
             all
         })
     }
 
-    /// Bytes in memory, about.
+    /// Bytes of memory, estimated.
     pub fn bytes(&self) -> usize {
         self.changes.bytes()
             + 5 * self.index.get().map_or(0, HashTable::capacity)
@@ -117,39 +130,124 @@ impl Run {
 
 #[cfg(test)]
 thread_local! {
-    /// How many changes were looked at by ranges that this thread has read.
-    pub(crate) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    /// The number of changes that ordered reads of this thread have accessed.
+    pub(crate) static CHANGES_READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Goes through a range of several runs, oldest first, as if they were one: of a key that several have, the newest counts.
-pub(crate) struct Merged<'a, I: Iterator<Item = Change<'a>>> {
-    runs: Vec<Peekable<I>>,
-    /// The next key of each run, the newest of equal ones in front.
-    heads: BinaryHeap<(Reverse<&'a [u8]>, usize)>,
+/// The changes of a run within a range, in order.
+struct RunRange<'a> {
+    run: &'a Run,
+    next: usize,
+    end: usize,
+    range: KeyRange<'a>,
 }
 
-impl<'a, I: Iterator<Item = Change<'a>>> Merged<'a, I> {
-    pub fn new(runs: impl Iterator<Item = I>) -> Self {
-        let mut runs: Vec<Peekable<I>> = runs.map(Iterator::peekable).collect();
-        let heads = runs.iter_mut().enumerate().filter_map(|(i, r)| Some((Reverse(r.peek()?.0), i))).collect();
-        Merged { runs, heads }
+impl RunRange<'_> {
+    /// Seeks to the first key that is not less than this one.
+    fn skip_to(&mut self, key: &[u8]) {
+        let mut behind = self.end;
+        while self.next < behind {
+            let middle = self.next.midpoint(behind);
+            if self.run.change(middle).0 < key {
+                self.next = middle + 1;
+            } else {
+                behind = middle;
+            }
+        }
     }
 }
 
-impl<'a, I: Iterator<Item = Change<'a>>> Iterator for Merged<'a, I> {
+impl<'a> Iterator for RunRange<'a> {
     type Item = Change<'a>;
 
     fn next(&mut self) -> Option<Change<'a>> {
-        let mut newest: Option<Change<'a>> = None;
-        while let Some((Reverse(key), run)) = self.heads.peek().copied() {
-            if newest.is_some_and(|(k, _)| k != key) {
-                break;
-            }
+        let number = (self.next < self.end).then_some(self.next)?;
+        self.next += 1;
+        Some(self.run.change(number)).filter(|(key, _)| self.range.ends_behind(key))
+    }
+}
+
+/// After so many consecutive keys in deleted ranges, a read seeks to the end of the range instead of stepping over them.
+pub(crate) const STEPS: usize = 256;
+
+/// The ranges that runs delete, for those runs that delete something within the range that is read.
+pub(crate) struct Removed<'a>(Vec<(usize, &'a KeyRanges)>);
+
+impl<'a> Removed<'a> {
+    pub fn new(runs: &[&'a Run], range: KeyRange<'_>) -> Removed<'a> {
+        let all = runs.iter().enumerate().map(|(n, run)| (n, run.changes.removed()));
+        Removed(all.filter(|(_, removed)| removed.overlaps(range)).collect())
+    }
+
+    /// If this run or a newer one deletes a range with this key, its end.
+    pub fn end_of(&self, from_run: usize, key: &[u8]) -> Option<&'a [u8]> {
+        self.0.iter().rev().take_while(|(n, _)| *n >= from_run).find_map(|(_, removed)| removed.end_of(key))
+    }
+}
+
+/// Merges a range of several runs of an operator, given oldest first. Of several changes of a key, the newest counts. Keys in ranges that
+/// newer runs delete are left out.
+pub(crate) struct Merged<'a> {
+    runs: Vec<RunRange<'a>>,
+    /// The next change of each run. Of changes of the same key, the newest comes first.
+    heads: BinaryHeap<(Reverse<&'a [u8]>, usize, Option<&'a [u8]>)>,
+    removed: Removed<'a>,
+    /// The number of consecutive keys that were left out.
+    steps: usize,
+}
+
+impl<'a> Merged<'a> {
+    pub fn new(runs: &[&'a Run], range: KeyRange<'a>) -> Self {
+        let removed = Removed::new(runs, range);
+        let runs: Vec<RunRange<'a>> = runs.iter().map(|run| run.range(range)).collect();
+        let mut merged = Merged { runs, heads: BinaryHeap::new(), removed, steps: 0 };
+        (0..merged.runs.len()).for_each(|n| merged.advance(n));
+        merged
+    }
+
+    /// Takes the next change of a run.
+    fn advance(&mut self, n: usize) {
+        self.heads.extend(self.runs[n].next().map(|(key, value)| (Reverse(key), n, value)));
+    }
+
+    /// The newest change of the next key, and its run.
+    fn newest(&mut self) -> Option<(Change<'a>, usize)> {
+        let (Reverse(key), newest, value) = self.heads.pop()?;
+        self.advance(newest);
+        while let Some((_, older, _)) = self.heads.peek().filter(|(k, ..)| k.0 == key).copied() {
             self.heads.pop();
-            let change = self.runs[run].next();
-            newest = newest.or(change);
-            self.heads.extend(self.runs[run].peek().map(|(k, _)| (Reverse(*k), run)));
+            self.advance(older);
         }
-        newest
+        Some(((key, value), newest))
+    }
+
+    /// Seeks in the runs up to this one to the first key that is not less than `end`.
+    fn skip_to(&mut self, run: usize, end: &[u8]) {
+        for (key, n, value) in std::mem::take(&mut self.heads) {
+            if n <= run && key.0 < end {
+                self.runs[n].skip_to(end);
+                self.advance(n);
+            } else {
+                self.heads.push((key, n, value));
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Merged<'a> {
+    type Item = Change<'a>;
+
+    fn next(&mut self) -> Option<Change<'a>> {
+        loop {
+            let (change, run) = self.newest()?;
+            let Some(end) = self.removed.end_of(run + 1, change.0) else {
+                self.steps = 0;
+                return Some(change);
+            };
+            self.steps += 1;
+            if self.steps > STEPS {
+                self.skip_to(run, end);
+            }
+        }
     }
 }

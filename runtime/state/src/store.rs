@@ -1,11 +1,12 @@
-//! The store: what is staged, what is durable in epoch files, and what sled holds, seen as one.
+//! The store of a job: sled, overlaid with the changes of epochs that it does not have yet.
 
 use crate::applier;
 use crate::epoch_file;
 use crate::filter::Filter;
 use crate::folder::Folder;
-use crate::run::{Merged, Run, Wanted};
+use crate::run::{HashedKey, Merged, Removed, Run, STEPS};
 use crate::sled_store::{self as own, Applied, Handles, sled_error};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,16 +16,19 @@ use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Outbox, Pair, State
 use weir_core::thread::{locked, spawn};
 use weir_core::{Error, Result};
 
-/// Epochs that wait to be applied together at most: each keeps its file until then.
+/// The most epochs that are applied together. Each keeps its file until then.
 const EPOCHS: usize = 64;
 
-/// Bytes of epochs' files that wait to be applied together at most, in batches.
+/// The most bytes of epoch files that are applied together, in multiples of `batch_bytes`.
 const FILES: usize = 2;
 
-/// Keys that are copied or dropped at a time.
+/// If a snapshot has visited more bytes of keys and values than this, their leaves are freed.
+const VISITED: usize = 4 << 20;
+
+/// Keys that are copied or deleted at a time.
 const PAGE: usize = 65_536;
 
-/// Bytes of the filter of keys at most: good for some fifteen million keys, and of use up to a hundred million.
+/// The most bytes of the Bloom filter: good for some fifteen million keys, and of use up to a hundred million.
 const FILTER: usize = 16 << 20;
 
 struct Shared {
@@ -34,29 +38,29 @@ struct Shared {
     staged: RwLock<BTreeMap<Epoch, Vec<Arc<Run>>>>,
     progress: Mutex<Progress>,
     closing: AtomicBool,
-    /// Whether what is durable need not get into sled any more.
+    /// Whether durable epochs may stay in their files, without being applied.
     leaving: AtomicBool,
-    /// How many hold the applier.
+    /// How many pause the applier.
     held: AtomicUsize,
-    /// Held while epochs are applied, and by whoever must see all of the store at one epoch.
+    /// Locked while epochs are applied, and while a snapshot exists.
     applying: Mutex<()>,
-    /// Told when epochs were applied, or never will be.
+    /// Notified when epochs were applied, or the applier has ended.
     applied: Condvar,
-    /// Bytes of durable changes that wait until they are applied together, and that sled may hold between flushes.
+    /// The bytes of durable changes that are applied together, and those that sled may have written between two flushes.
     batch_bytes: usize,
 }
 
 #[derive(Default)]
 struct Progress {
     durable: u64,
-    /// Durable epochs that some sink may not have, and whether they hold something for one.
+    /// Durable epochs that were not delivered to all sinks, and whether their outboxes have entries.
     undelivered: BTreeMap<u64, bool>,
-    /// Epochs that every sink has, and whose files are there.
+    /// Epochs that were delivered to all sinks, and still have files.
     delivered: BTreeSet<u64>,
     flushed: u64,
     /// Whether the last durable epoch was the job's last.
     finished: bool,
-    /// Bytes of durable changes that sled does not have.
+    /// Bytes of durable changes that were not applied.
     waiting: usize,
     failure: Option<Error>,
 }
@@ -74,24 +78,25 @@ impl Shared {
     }
 }
 
-/// What the applier is told of a durable epoch.
+/// A durable epoch, for the applier.
 struct Durable {
     epoch: Epoch,
     finished: bool,
     bytes: usize,
 }
 
-/// A job's store. Epochs are applied to sled by a thread of its own.
+/// The store of a job. A thread of its own applies epochs to sled.
 pub struct Store {
     shared: Arc<Shared>,
     applier: Mutex<Option<(Sender<Durable>, JoinHandle<()>)>>,
-    /// Fills the filter with the keys that were there; ends early when told to.
+    /// Adds the keys of sled to the filter; ends early when the store is closed.
     filling: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
-    /// Opens a folder's store and applies the epochs that it has not. What is staged is durable with its epoch.
+    /// Opens the store in a folder, and applies the durable epochs that sled does not have.
     ///
+    /// # Examples
     /// ```
     /// use weir_core::state::{Changes, Epoch, StateBackend, StateReader};
     /// use weir_state::{Folder, Store};
@@ -113,11 +118,11 @@ impl Store {
     /// # Ok::<(), weir_core::Error>(())
     /// ```
     ///
-    /// `cache_bytes` bounds each of: what sled keeps decoded,
-    /// what waits to be applied, what is written between two flushes.
+    /// `cache_bytes` limits each of these: the leaves that sled has decoded, the changes that wait to be applied, and the leaves that are
+    /// written between two flushes.
     ///
     /// # Errors
-    /// When the store is damaged or cannot be written.
+    /// If the store is damaged or cannot be written.
     pub fn open(folder: &Folder, cache_bytes: usize) -> Result<Store> {
         let sled = Handles::open(&folder.store(), cache_bytes)?;
         let mut place = sled.with(own::place)?;
@@ -176,18 +181,18 @@ impl Store {
         Ok(Store { shared, applier: Mutex::new(Some((sender, thread))), filling: Mutex::new(filling) })
     }
 
-    /// The names of all operators that have state.
+    /// The operators that have state, by uid.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub fn operators(&self) -> Result<BTreeMap<String, OperatorId>> {
         self.shared.sled.with(own::operators)
     }
 
-    /// Whether anything would be lost with an operator: state, or rows that were not delivered.
+    /// Whether an operator has state, or rows that were not delivered.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub fn keeps(&self, uid: &str, operator: OperatorId) -> Result<bool> {
         let waiting = |outbox: &Outbox| outbox.iter().any(|(of, entries)| of == uid && !entries.is_empty());
         if self.undelivered()?.iter().any(|(_, outbox)| waiting(outbox)) {
@@ -196,11 +201,11 @@ impl Store {
         Ok(!self.range(operator, KeyRange { from: &[], to: None }, 1)?.is_empty())
     }
 
-    /// Gives an operator a copy of another's state in the place of what it has. Before a job begins: what is staged is not copied. Ended
-    /// in the middle, it has to be done again.
+    /// Replaces the state of operator `to` by a copy of that of `from`. Only for a store without staged changes. A copy that was
+    /// interrupted has to be made again.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub fn copy_operator(&self, from: &str, to: &str) -> Result<()> {
         self.drop_operator(to)?;
         let (source, target) = (self.operator(from)?, self.operator(to)?);
@@ -225,10 +230,10 @@ impl Store {
         }
     }
 
-    /// Forgets an operator and its state. Ended in the middle, it has to be done again: the operator is there until all of its state is gone.
+    /// Deletes an operator and its state. If this is interrupted it has to be done again: the operator is deleted last.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub fn drop_operator(&self, uid: &str) -> Result<()> {
         while self.shared.sled.with(|db| own::drop_keys(db, uid, PAGE))? {
             // sled holds what was written until it is opened anew.
@@ -238,14 +243,14 @@ impl Store {
     }
 }
 
-/// Notes all keys of sled in the filter. Keys that come meanwhile are noted by whoever brings them.
+/// Adds all keys of sled to the filter. The applier adds those that it writes meanwhile.
 fn fill(shared: &Shared) -> Result<()> {
     let mut from = vec![1u8];
     while !shared.closing.load(Ordering::Relaxed) {
         let next = shared.sled.with(|db| {
             let mut last = None;
-            for kv in db.range(from.clone()..).take(4096) {
-                let (k, _) = kv.map_err(sled_error)?;
+            for kv in db.scan(&from).take(4096) {
+                let (k, _) = kv?;
                 if let Some((operator, key)) = own::state_key(&k) {
                     shared.filter.add(operator, key);
                 }
@@ -264,28 +269,27 @@ fn fill(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Puts epochs that wait to be applied together before they are many: keys that change in each of them then take memory once.
-struct Tidy {
-    /// Bytes that wait when this was last done, and how many more make it due.
+/// Merges epochs that wait to be applied, so that a key that changes in each of them takes memory once.
+struct EpochMerger {
+    /// The bytes that waited after the last merge, and how many more make the next one due.
     last: usize,
     more: usize,
-    /// The least and the most of them. In between it is as much as is there already: then each change is written twice at most on the
-    /// average.
+    /// The limits of `more`. Between them it is as large as what waits, so that a change is copied at most twice on average.
     bounds: (usize, usize),
 }
 
-impl Tidy {
-    fn new(batch_bytes: usize) -> Tidy {
+impl EpochMerger {
+    fn new(batch_bytes: usize) -> EpochMerger {
         let bounds = (batch_bytes / 16, batch_bytes / 4);
-        Tidy { last: 0, more: bounds.0, bounds }
+        EpochMerger { last: 0, more: bounds.0, bounds }
     }
 
     fn is_due(&self, bytes: usize) -> bool {
         bytes > self.last + self.more
     }
 
-    /// Makes one epoch of all `taken`, the last of them. Gives the bytes that they have now.
-    fn merged(&mut self, shared: &Shared, taken: &[Epoch], bytes: usize) -> usize {
+    /// Merges the epochs `taken` into the last of them. Gives the bytes that wait now.
+    fn merge(&mut self, shared: &Shared, taken: &[Epoch], bytes: usize) -> usize {
         let Some(last) = taken.last() else { return bytes };
         let runs = shared.runs_of(taken);
         let merged: Vec<Arc<Run>> = applier::merged(&runs).into_iter().map(Arc::new).collect();
@@ -293,10 +297,10 @@ impl Tidy {
         self.more = if left <= bytes / 4 * 3 {
             left.clamp(self.bounds.0, self.bounds.1)
         } else if self.more < self.bounds.1 {
-            // Of more epochs, more keys come again.
+            // More epochs have more keys in common.
             self.bounds.1
         } else {
-            // Keys that do not come again are not worth the trouble any more.
+            // Too few keys change again.
             usize::MAX / 2
         };
         self.last = left;
@@ -313,12 +317,12 @@ impl Tidy {
     }
 }
 
-/// The applier's life: gathers durable epochs until they are worth a pass over the store, and puts them there together.
+/// The applier's thread: collects durable epochs until they are worth a pass over sled, and applies them together.
 fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) -> Result<()> {
     let mut open = true;
     while open {
         let (mut taken, mut bytes, mut on_disk) = (vec![], 0, 0);
-        let mut tidy = Tidy::new(shared.batch_bytes);
+        let mut merger = EpochMerger::new(shared.batch_bytes);
         while taken.len() < EPOCHS && bytes < shared.batch_bytes && on_disk < FILES * shared.batch_bytes {
             let Ok(next) = epochs.recv() else {
                 open = false;
@@ -328,8 +332,8 @@ fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) ->
             on_disk += next.bytes;
             (place.epoch, place.finished) = (next.epoch.0, next.finished);
             taken.push(next.epoch);
-            if taken.len() > 1 && tidy.is_due(bytes) {
-                bytes = tidy.merged(shared, &taken, bytes);
+            if taken.len() > 1 && merger.is_due(bytes) {
+                bytes = merger.merge(shared, &taken, bytes);
             }
         }
         if taken.is_empty() || shared.leaving.load(Ordering::Relaxed) {
@@ -339,7 +343,7 @@ fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) ->
         let applying = locked(&shared.applying);
         let (batch, leaving) = (shared.batch_bytes, &shared.leaving);
         let work = || applier::apply(&shared.sled, &shared.filter, &runs, &mut place, batch, leaving);
-        // A store that was half written and then flushed by a dropped handle would be torn: better no process at all.
+        // After a panic, a dropped handle would flush what is half written: the process must not go on.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         if !done.unwrap_or_else(|_| std::process::abort())? {
             break;
@@ -360,7 +364,7 @@ fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) ->
     Ok(())
 }
 
-/// Removes the files of epochs that sled has and every sink has.
+/// Deletes the files of epochs that were applied and delivered.
 fn remove_files(shared: &Shared) -> Result<()> {
     let mut p = locked(&shared.progress);
     let gone: Vec<u64> = p.delivered.iter().copied().filter(|e| *e <= p.flushed).collect();
@@ -376,51 +380,62 @@ fn remove_files(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// The store at its last durable epoch, while the job goes on. Nothing is applied as long as this lives.
-pub struct Frozen<'a> {
+/// A snapshot of the store at its last durable epoch. The job goes on, but no epoch is applied as long as the snapshot exists.
+pub struct Snapshot<'a> {
     shared: &'a Shared,
     epoch: Epoch,
     runs: Vec<Arc<Run>>,
+    /// The bytes of keys and values that were visited.
+    visited: Cell<usize>,
     _applying: MutexGuard<'a, ()>,
 }
 
-/// Nothing is applied as long as this lives, and commits do not wait for that.
-pub struct Held<'a> {
+/// As long as this exists no epoch is applied, and commits do not wait for the applier.
+pub struct ApplierPause<'a> {
     shared: &'a Shared,
     _applying: MutexGuard<'a, ()>,
 }
 
-impl Drop for Held<'_> {
+impl Drop for ApplierPause<'_> {
     fn drop(&mut self) {
         self.shared.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Takes keys with their values.
+/// Is called with a key and its value.
 type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
-/// The same, as long as it wants more.
+/// Is called with a key and its value, and returns whether to go on.
 type Search<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'a;
 
-impl Frozen<'_> {
+impl Snapshot<'_> {
     /// The epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
-    /// Calls `each` with every key of an operator, in order, and its value. In memory are only the changes that the store does
-    /// not have yet.
+    /// Calls `each` with every key of an operator, in order, and its value. They are read as `each` is called.
     ///
     /// # Errors
-    /// When the store fails, or `each` does.
+    /// If the store or `each` fails.
     pub fn each(&self, operator: OperatorId, each: &mut Visitor<'_>) -> Result<()> {
         let all = KeyRange { from: &[], to: None };
-        self.shared.visit(&self.runs, operator, all, &mut |k, v| each(k, v).map(|()| true))
+        self.shared.visit(&self.runs, operator, all, &mut |k, v| {
+            self.visited.set(self.visited.get() + k.len() + v.len());
+            each(k, v).map(|()| true)
+        })
+    }
+    /// Ends the snapshot, and frees the leaves that it has read if they are many. Otherwise sled would cache them until it needs their
+    /// room, which it never does in a job whose keys are all in memory.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn release(self) -> Result<()> {
+        if self.visited.get() > VISITED { self.shared.sled.reopen() } else { Ok(()) }
     }
 }
 
 impl Shared {
-    /// Visits the keys of a range with their values, in order, as long as `visit` wants more: those of sled, and of these runs, which
-    /// are newer.
+    /// Visits the keys of a range with their values in order, until `visit` returns false: those in sled, overlaid with these runs.
     fn visit(
         &self,
         runs: &[Arc<Run>],
@@ -428,23 +443,17 @@ impl Shared {
         range: KeyRange<'_>,
         visit: &mut Search<'_>,
     ) -> Result<()> {
-        let mut changed = Merged::new(runs.iter().map(|r| r.range(operator, range))).peekable();
+        let runs: Vec<&Run> = runs.iter().map(Arc::as_ref).filter(|r| r.operator == operator).collect();
+        let mut changed = Merged::new(&runs, range).peekable();
         let mut tell = |key: &[u8], value: Option<&[u8]>| value.map_or(Ok(true), |v| visit(key, v));
-        let goes_on = self.sled.with(|db| {
-            for kv in own::range(db, operator, range) {
-                let (k, v) = kv?;
-                let key = &k[5..];
-                while let Some((k, v)) = changed.next_if(|(k, _)| *k < key) {
-                    if !tell(k, v)? {
-                        return Ok(false);
-                    }
-                }
-                let (k, v) = changed.next_if(|(k, _)| *k == key).unwrap_or((key, Some(&v)));
+        let goes_on = self.visit_sled(operator, range, &Removed::new(&runs, range), &mut |key, value| {
+            while let Some((k, v)) = changed.next_if(|(k, _)| *k < key) {
                 if !tell(k, v)? {
                     return Ok(false);
                 }
             }
-            Ok(true)
+            let (k, v) = changed.next_if(|(k, _)| *k == key).unwrap_or((key, Some(value)));
+            tell(k, v)
         })?;
         if goes_on {
             for (k, v) in changed {
@@ -455,35 +464,68 @@ impl Shared {
         }
         Ok(())
     }
+
+    /// Visits the keys of a range in sled, but for those in ranges that runs delete, until `visit` returns false. Gives its last answer.
+    fn visit_sled(
+        &self,
+        operator: OperatorId,
+        range: KeyRange<'_>,
+        removed: &Removed<'_>,
+        visit: &mut Search<'_>,
+    ) -> Result<bool> {
+        self.sled.with(|db| {
+            let mut next = Some(range.from);
+            while let Some(from) = next.take() {
+                let mut steps = 0;
+                for kv in own::range(db, operator, KeyRange { from, to: range.to }) {
+                    let (k, v) = kv?;
+                    let key = &k[5..];
+                    if let Some(end) = removed.end_of(0, key) {
+                        steps += 1;
+                        if steps > STEPS {
+                            next = Some(end);
+                            break;
+                        }
+                    } else {
+                        steps = 0;
+                        if !visit(key, &v)? {
+                            return Ok(false);
+                        }
+                    }
+                }
+            }
+            Ok(true)
+        })
+    }
 }
 
 impl Store {
-    /// Waits for what is being applied, and holds it there, so that reads for the next while wait for nothing: for a change of
+    /// Waits for the epochs that are being applied, and pauses the applier, so that reads need not wait for it: for a change of
     /// parallelism. What is committed meanwhile stays in memory.
-    pub fn hold(&self) -> Held<'_> {
+    pub fn hold(&self) -> ApplierPause<'_> {
         let applying = locked(&self.shared.applying);
         {
-            // Under the lock of those who look and then wait to be told.
+            // Under the lock of commits that wait, so that none of them misses the notification.
             let _progress = locked(&self.shared.progress);
             self.shared.held.fetch_add(1, Ordering::Relaxed);
         }
         self.shared.applied.notify_all();
-        Held { shared: &self.shared, _applying: applying }
+        ApplierPause { shared: &self.shared, _applying: applying }
     }
 
-    /// Whether epochs up to this one hold something that a sink may not have.
-    pub fn owes(&self, up_to: Epoch) -> bool {
+    /// Whether epochs up to this one have outbox entries that were not delivered.
+    pub fn has_undelivered(&self, up_to: Epoch) -> bool {
         locked(&self.shared.progress).undelivered.range(..=up_to.0).any(|(_, holds)| *holds)
     }
 
-    /// Holds the applier, to look at one epoch as a whole.
-    pub fn freeze(&self) -> Frozen<'_> {
+    /// A snapshot of the last durable epoch.
+    pub fn snapshot(&self) -> Snapshot<'_> {
         let applying = locked(&self.shared.applying);
-        // In this order, so that no epochs are put together in between under the number of one that is durable only then.
+        // In this order: no epochs must be merged in between under the number of one that becomes durable only then.
         let staged = self.shared.staged.read().unwrap_or_else(PoisonError::into_inner);
         let durable = Epoch(locked(&self.shared.progress).durable);
         let runs = staged.range(..=durable).flat_map(|(_, r)| r.clone()).collect();
-        Frozen { shared: &self.shared, epoch: durable, runs, _applying: applying }
+        Snapshot { shared: &self.shared, epoch: durable, runs, visited: Cell::new(0), _applying: applying }
     }
 }
 
@@ -494,7 +536,7 @@ impl StateReader for Store {
         self.shared.sled.with(|db| {
             keys.iter()
                 .map(|k| {
-                    let wanted = Wanted::new(k);
+                    let wanted = HashedKey::new(k);
                     if let Some(v) = runs.iter().rev().find_map(|r| r.get(operator, wanted)) {
                         return Ok(v.map(<[u8]>::to_vec));
                     }
@@ -509,7 +551,7 @@ impl StateReader for Store {
     }
 
     fn range(&self, operator: OperatorId, range: KeyRange<'_>, limit: usize) -> Result<Vec<Pair>> {
-        // What is staged is taken first: an epoch that is applied meanwhile is then seen twice rather than not at all.
+        // Staged changes are taken first: an epoch that is applied meanwhile is then seen twice rather than not at all.
         let runs: Vec<Arc<Run>> = self.shared.runs().into_iter().filter(|r| r.operator == operator).collect();
         let mut pairs: Vec<Pair> = vec![];
         self.shared.visit(&runs, operator, range, &mut |k, v| {
@@ -542,8 +584,8 @@ impl StateBackend for Store {
         };
         let bytes = runs.iter().map(|r| r.bytes()).sum();
         {
-            // More than one pass of the applier does not wait: that keeps memory flat when it is slower than the job. Nothing comes
-            // after the last epoch.
+            // No more waits than the applier takes in one pass: this bounds memory if the applier is slower than the job. Nothing follows
+            // the last epoch.
             let mut p = locked(&self.shared.progress);
             let held = || self.shared.held.load(Ordering::Relaxed) > 0;
             while p.failure.is_none() && p.waiting > self.shared.batch_bytes && !held() && !finished {
@@ -562,7 +604,7 @@ impl StateBackend for Store {
             p.waiting += bytes;
         }
         if let Some((sender, _)) = locked(&self.applier).as_ref() {
-            // The applier ends only with this sender, or after a failure that the next commit reports.
+            // The applier ends only when this sender is dropped, or after a failure, which the next commit reports.
             let _ = sender.send(Durable { epoch, finished, bytes });
         }
         Ok(written)
@@ -598,7 +640,7 @@ impl StateBackend for Store {
 
     fn close(&self) -> Result<()> {
         self.shared.closing.store(true, Ordering::Relaxed);
-        // A job that came to its end is looked at at most: its last epochs may stay in their files, and it ends seconds earlier.
+        // The last epochs of a finished job may stay in their files, so that it ends seconds earlier.
         self.shared.leaving.store(self.finished(), Ordering::Relaxed);
         if let Some(thread) = locked(&self.filling).take()
             && thread.join().is_err()
@@ -636,7 +678,7 @@ impl Drop for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::LOOKED_AT;
+    use crate::run::CHANGES_READ;
     use weir_core::state::StateHandle;
 
     const BATCH: usize = 1 << 20;
@@ -727,8 +769,8 @@ mod tests {
         for again in [true, false] {
             let store = open(&folder);
             let operator = store.operator("counts").expect("an operator");
-            let (mut tidy, mut taken, mut bytes) = (Tidy::new(BATCH), vec![], 0);
-            let mut put_together = |tidy: &mut Tidy, epochs: u64| {
+            let (mut merger, mut taken, mut bytes) = (EpochMerger::new(BATCH), vec![], 0);
+            let mut put_together = |merger: &mut EpochMerger, epochs: u64| {
                 for _ in 0..epochs {
                     let epoch = taken.len() as u64 + 1;
                     let changes = changes(if again { 0 } else { 1000 * epoch as u32 }, 1, &[]);
@@ -736,22 +778,22 @@ mod tests {
                     taken.push(Epoch(epoch));
                     store.stage(operator, Epoch(epoch), changes);
                 }
-                assert!(tidy.is_due(bytes));
+                assert!(merger.is_due(bytes));
                 let before = std::mem::take(&mut bytes);
-                bytes = tidy.merged(&store.shared, &taken, before);
+                bytes = merger.merge(&store.shared, &taken, before);
                 (before, bytes)
             };
-            let (before, left) = put_together(&mut tidy, 2);
+            let (before, left) = put_together(&mut merger, 2);
             if again {
                 assert_eq!((left, staged(&store)), (before / 2, vec![(2, 1000)]));
-                assert_eq!((tidy.is_due(left + left), tidy.is_due(left + left + 1)), (false, true));
+                assert_eq!((merger.is_due(left + left), merger.is_due(left + left + 1)), (false, true));
                 continue;
             }
             assert_eq!((left, staged(&store)), (before, vec![(2, 2000)]));
-            assert_eq!((tidy.is_due(left + BATCH / 4), tidy.is_due(left + BATCH / 4 + 1)), (false, true));
-            let (before, left) = put_together(&mut tidy, 3);
+            assert_eq!((merger.is_due(left + BATCH / 4), merger.is_due(left + BATCH / 4 + 1)), (false, true));
+            let (before, left) = put_together(&mut merger, 3);
             assert_eq!((left, staged(&store)), (before, vec![(5, 5000)]));
-            assert!(!tidy.is_due(100 * BATCH), "nothing comes again");
+            assert!(!merger.is_due(100 * BATCH), "nothing comes again");
         }
     }
 
@@ -770,9 +812,9 @@ mod tests {
         let state = StateHandle { operator, reader: store };
         let mut most = 0;
         for n in (0..keys).step_by((keys as usize / 50).max(1)) {
-            let before = LOOKED_AT.get();
+            let before = CHANGES_READ.get();
             assert_eq!(state.scan(&key(n)).expect("rows of a key").len(), 60);
-            most = most.max(LOOKED_AT.get() - before);
+            most = most.max(CHANGES_READ.get() - before);
         }
         most
     }

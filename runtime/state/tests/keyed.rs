@@ -9,6 +9,7 @@ use std::sync::Arc;
 use weir_core::clock::{Clock, ManualClock};
 use weir_core::event_time::Watermark;
 use weir_core::graph::{JobIdentity, SubtaskContext};
+use weir_core::key::key_group;
 use weir_core::keyed::{Codec, KeyedState, ListState, MapState, TimeDomain, Timers, ValueState};
 use weir_core::memory_store::MemoryStore;
 use weir_core::metrics::Metrics;
@@ -83,12 +84,14 @@ fn start(store: &Arc<dyn StateBackend>, clock: &Arc<ManualClock>, cache_bytes: u
     }
 }
 
-/// Keys of columns, some the begin of others, and names of entries.
+/// Keys of columns, some the begin of others.
+const KEYS: [&[u8]; 5] = [&[], &[0], &[1, 0], &[1, 255], &[1, 255, 0]];
+
 fn key(random: &mut Rng) -> Vec<u8> {
-    let tails: [&[u8]; 5] = [&[], &[0], &[1, 0], &[1, 255], &[1, 255, 0]];
-    random.choice(tails).expect("a key").to_vec()
+    random.choice(KEYS).expect("a key").to_vec()
 }
 
+/// Names of entries.
 fn entry(random: &mut Rng) -> Vec<u8> {
     (0..random.usize(0..3)).map(|_| random.choice([0, 7, 255]).expect("a byte")).collect()
 }
@@ -99,7 +102,15 @@ fn change(random: &mut Rng, running: &mut Running, model: &mut Model, now: i64, 
     let value = vec![random.u8(..); random.usize(0..4)];
     let which = random.usize(0..2);
     let time = random.i64(-20..20);
-    match random.u8(0..12) {
+    match random.u8(0..13) {
+        12 => {
+            let (group, to) = (key_group(&key), self::key(random));
+            for gone in KEYS.into_iter().filter(|k| key_group(k) == group && *k >= &key[..] && *k < &to[..]) {
+                state.update(gone, |v| Ok(v.take().is_some())).expect("an update");
+                model.decoded.remove(gone);
+            }
+            state.remove_stored(group, &key, &to);
+        }
         0..3 => {
             let next = random.bool().then(|| random.u32(..1000).to_string());
             let old = model.decoded.get(&key).filter(|(_, t)| !over(*t)).map(|(v, _)| v.clone());
@@ -133,13 +144,27 @@ fn change(random: &mut Rng, running: &mut Running, model: &mut Model, now: i64, 
             MAP.remove(state, &key, &entry);
             model.maps.remove(&(key, entry));
         }
-        8 => match random.u8(0..3) {
+        8 => match random.u8(0..5) {
+            2 => {
+                let to = self::entry(random);
+                MAP.remove_range(state, &key, &entry, &to);
+                model.maps.retain(|(k, e), _| *k != key || *e < entry || *e >= to);
+            }
+            3 => {
+                let (to, limit) = (random.bool().then(|| self::entry(random)), random.usize(1..6));
+                let taken = MAP.take(state, &key, &entry, to.as_deref(), limit).expect("entries");
+                let within = |e: &[u8]| e >= entry.as_slice() && to.as_deref().is_none_or(|to| e < to);
+                let there = model.maps.iter().filter(|((k, e), (_, t))| *k == key && within(e) && !over(*t));
+                let wanted: Vec<_> = there.map(|((_, e), (v, _))| (e.clone(), v.clone())).take(limit).collect();
+                assert_eq!(taken, wanted);
+                taken.into_iter().for_each(|(e, _)| drop(model.maps.remove(&(key.clone(), e))));
+            }
             0 => {
-                MAP.clear(state, &key).expect("a map");
+                MAP.clear(state, &key);
                 model.maps.retain(|(k, _), _| *k != key);
             }
             1 => {
-                LIST.clear(state, &key).expect("a list");
+                LIST.clear(state, &key);
                 model.lists.remove(&key);
             }
             _ => {

@@ -4,7 +4,7 @@
 //! `WEIR_MODELS` sets the number of runs (20 by default), `WEIR_SEED` the first one's seed.
 
 use fastrand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use weir_core::memory_store::MemoryStore;
 use weir_core::state::{Changes, Epoch, KeyRange, OperatorId, Pair, StateBackend, StateReader};
 use weir_state::{Folder, Store};
@@ -22,7 +22,13 @@ fn changes(random: &mut Rng, operator: u32, model: &mut Model) -> Changes {
     let mut changes = Changes::default();
     for _ in 0..random.usize(0..40) {
         let key = key(random);
-        if random.u8(0..3) == 0 {
+        if random.u8(0..20) == 0 {
+            // A range comes before the changes of single keys, whenever it is noted: those in it are of the same epoch and stay.
+            let to = self::key(random);
+            changes.remove_range(&key, &to);
+            let own: BTreeSet<Vec<u8>> = changes.iter().map(|(k, _)| k.to_vec()).collect();
+            model.retain(|(o, k), _| *o != operator || *k < key || *k >= to || own.contains(k));
+        } else if random.u8(0..3) == 0 {
             changes.remove(&[&key]);
             model.remove(&(operator, key));
         } else {

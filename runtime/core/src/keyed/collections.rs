@@ -1,12 +1,13 @@
-//! What a key may keep beside its value: values, maps and lists with a number, whose entries have keys of their own in the store: key
-//! group, number, the key's length, the key, the entry. An entry's value is behind the time of its last write.
+//! Collections: further values, maps and lists of a key. The key of an entry in the store consists of the key group, the number of the
+//! collection, the length of the key, the key, and the entry's own key. An entry's value follows the time of its last write.
 
-use super::{COLLECTIONS, Codec, KeyedState, PAGE, TIMERS, written_at};
+use super::entries::FEW;
+use super::{COLLECTIONS, Codec, KeyedState, TIMERS, written_at};
 use crate::Result;
 use crate::key::key_group;
 use crate::state::{Pair, behind};
 
-/// The byte for a number; each collection of an operator has one of its own.
+/// The byte that marks the keys of a collection in the store; each collection of an operator has one of its own.
 const fn marker(number: u8) -> u8 {
     assert!(number < TIMERS - COLLECTIONS, "an operator has at most 32 collections");
     COLLECTIONS + number
@@ -23,7 +24,7 @@ fn full(marker: u8, key: &[u8], entry: &[u8]) -> Vec<u8> {
 }
 
 impl<C: Codec> KeyedState<C> {
-    /// The value in an entry; none after its time to live.
+    /// The value in an entry; none if it has expired.
     fn timed<'a>(&self, entry: &'a [u8]) -> Result<Option<&'a [u8]>> {
         let written = written_at(entry, 0)?;
         Ok((!self.over(written)).then_some(&entry[8..]))
@@ -39,50 +40,69 @@ impl<C: Codec> KeyedState<C> {
         self.put_entry(full, Some(entry));
     }
 
-    /// Takes away all entries that begin so, a page at a time.
-    fn clear(&mut self, prefix: &[u8]) -> Result<()> {
-        let to = behind(prefix);
-        let mut from = prefix.to_vec();
-        loop {
-            let page = self.entry_range(&from, to.as_deref()).take(PAGE).map(|pair| pair.map(|(k, _)| k));
-            let page: Vec<Vec<u8>> = page.collect::<Result<_>>()?;
-            let Some(last) = page.last() else { return Ok(()) };
-            from = [last, &[0][..]].concat();
-            page.into_iter().for_each(|key| self.put_entry(key, None));
+    fn clear(&mut self, prefix: &[u8]) {
+        self.remove_range(prefix, &end_of(prefix));
+    }
+
+    /// Removes the first entries of a range. Each that has not expired is passed to `wants`, which returns whether to go on.
+    fn take_entries(&mut self, from: &[u8], to: &[u8], mut wants: impl FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        let (mut few, mut last) = (vec![], None);
+        for pair in self.entry_range(from, Some(to)) {
+            let (key, entry) = pair?;
+            let more = self.timed(&entry)?.is_none_or(|value| wants(&key, value));
+            if few.len() <= FEW {
+                few.push(key.clone());
+            }
+            if !more {
+                last = Some(key);
+                break;
+            }
         }
+        if few.len() <= FEW {
+            few.into_iter().for_each(|key| self.put_entry(key, None));
+        } else {
+            let behind_last = last.map(|key| [&key[..], &[0]].concat());
+            self.remove_range(from, behind_last.as_deref().unwrap_or(to));
+        }
+        Ok(())
     }
 }
 
-/// One more value of each key.
+/// The first key behind all keys with a prefix that begins with a key group.
+fn end_of(prefix: &[u8]) -> Vec<u8> {
+    behind(prefix).unwrap_or_else(|| panic!("there is no key group {:?}", prefix.first_chunk::<2>()))
+}
+
+/// A further value of each key, as bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct ValueState(u8);
 
 impl ValueState {
-    /// The collection of a number below 32, which no other one of the operator has.
+    /// The collection with this number, which is below 32. No other collection of the operator has the same.
     ///
     /// # Panics
-    /// When the number is larger.
+    /// If the number is 32 or more.
     pub const fn new(number: u8) -> ValueState {
         ValueState(marker(number))
     }
-    /// The value of a key.
+    /// The value of a key; none if it has expired.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is damaged.
     pub fn get<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8]) -> Result<Option<Vec<u8>>> {
         state.get_timed(&prefix(self.0, key))
     }
-    /// Gives a key a value.
+    /// Sets the value of a key.
     pub fn put<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8], value: &[u8]) {
         state.put_timed(prefix(self.0, key), value);
     }
-    /// Takes the value of a key away.
+    /// Deletes the value of a key.
     pub fn remove<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8]) {
         state.put_entry(prefix(self.0, key), None);
     }
 }
 
-/// An ordered map of each key.
+/// An ordered map of each key, from bytes to bytes. Entries expire one by one.
 ///
 /// # Examples
 /// ```
@@ -99,7 +119,7 @@ impl ValueState {
 /// #     metrics: Metrics::new()?.subtask("example", 0), clock: Arc::new(SystemClock),
 /// # };
 ///
-/// // What an operator has, of which each key has its own entries.
+/// // Each key has its own entries.
 /// const PRICES: MapState = MapState::new(0);
 /// let mut state: KeyedState<()> = KeyedState::open((), &context, 0)?;
 /// let mut timers = Timers::new(TimeDomain::Event, &context);
@@ -119,17 +139,17 @@ impl ValueState {
 pub struct MapState(u8);
 
 impl MapState {
-    /// The collection of a number below 32, which no other one of the operator has.
+    /// The collection with this number, which is below 32. No other collection of the operator has the same.
     ///
     /// # Panics
-    /// When the number is larger.
+    /// If the number is 32 or more.
     pub const fn new(number: u8) -> MapState {
         MapState(marker(number))
     }
-    /// Brings entries of some keys into memory, looked up together.
+    /// Loads entries into memory, given by their key and their own key. They are looked up together.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub fn prefetch<'k, C: Codec>(
         self,
         state: &mut KeyedState<C>,
@@ -137,22 +157,23 @@ impl MapState {
     ) -> Result<()> {
         state.load_entries(entries.map(|(key, entry)| full(self.0, key, entry)).collect())
     }
-    /// An entry of a key.
+    /// The value of an entry of a key; none if it has expired.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is damaged.
     pub fn get<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8], entry: &[u8]) -> Result<Option<Vec<u8>>> {
         state.get_timed(&full(self.0, key, entry))
     }
-    /// Gives an entry of a key a value.
+    /// Sets an entry of a key.
     pub fn put<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8], entry: &[u8], value: &[u8]) {
         state.put_timed(full(self.0, key, entry), value);
     }
-    /// Takes an entry of a key away.
+    /// Deletes an entry of a key.
     pub fn remove<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8], entry: &[u8]) {
         state.put_entry(full(self.0, key, entry), None);
     }
-    /// The entries of a key from one on, up to another or to the last, in order, with their values. Errors are those of the store.
+    /// The entries of a key that are at least `from` and less than `to`, in order, with their values; without `to`, up to the last. The
+    /// iterator ends with an error if the store fails or is damaged.
     pub fn range<'a, C: Codec>(
         self,
         state: &'a KeyedState<C>,
@@ -161,67 +182,88 @@ impl MapState {
         to: Option<&[u8]>,
     ) -> impl Iterator<Item = Result<Pair>> + use<'a, C> {
         let begin = prefix(self.0, key);
-        let to = to.map_or_else(|| behind(&begin), |to| Some(full(self.0, key, to)));
+        let to = to.map_or_else(|| end_of(&begin), |to| full(self.0, key, to));
         let skip = begin.len();
-        let entries = state.entry_range(&full(self.0, key, from), to.as_deref());
+        let entries = state.entry_range(&full(self.0, key, from), Some(&to));
         entries.filter_map(move |pair| {
             let value = pair.and_then(|(k, v)| Ok(state.timed(&v)?.map(|v| (k[skip..].to_vec(), v.to_vec()))));
             value.transpose()
         })
     }
-    /// Takes all entries of a key away.
+    /// Reads the first entries of a range as [`MapState::range`] does, and deletes them: `limit` of them, which is at least 1, or all that
+    /// there are.
     ///
     /// # Errors
-    /// When the store fails.
-    pub fn clear<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8]) -> Result<()> {
-        state.clear(&prefix(self.0, key))
+    /// If the store fails or is damaged.
+    pub fn take<C: Codec>(
+        self,
+        state: &mut KeyedState<C>,
+        key: &[u8],
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>> {
+        let begin = prefix(self.0, key);
+        let to = to.map_or_else(|| end_of(&begin), |to| full(self.0, key, to));
+        let mut taken = vec![];
+        state.take_entries(&full(self.0, key, from), &to, |entry, value| {
+            taken.push((entry[begin.len()..].to_vec(), value.to_vec()));
+            taken.len() < limit
+        })?;
+        Ok(taken)
+    }
+    /// Deletes the entries of a key that are at least `from` and less than `to`, without reading them.
+    pub fn remove_range<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8], from: &[u8], to: &[u8]) {
+        state.remove_range(&full(self.0, key, from), &full(self.0, key, to));
+    }
+    /// Deletes all entries of a key, without reading them.
+    pub fn clear<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8]) {
+        state.clear(&prefix(self.0, key));
     }
 }
 
-/// A list of each key, which grows at its end. The entry without a name has the number of the next element.
+/// A list of each key. The entry with an empty key has the number of the next element; elements expire one by one.
 #[derive(Debug, Clone, Copy)]
 pub struct ListState(u8);
 
 impl ListState {
-    /// The collection of a number below 32, which no other one of the operator has.
+    /// The collection with this number, which is below 32. No other collection of the operator has the same.
     ///
     /// # Panics
-    /// When the number is larger.
+    /// If the number is 32 or more.
     pub const fn new(number: u8) -> ListState {
         ListState(marker(number))
     }
-    /// Puts an element behind the others of a key.
+    /// Appends an element.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is damaged.
     pub fn push<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8], value: &[u8]) -> Result<()> {
         let head = prefix(self.0, key);
         let next = state.get_timed(&head)?;
-        // With the last write of the list all elements have come to their time to live.
+        // If this entry has expired, so have all elements: it is written last.
         let next = next.map_or(Ok(0), |bytes| written_at(&bytes, 0))?;
         state.put_timed(full(self.0, key, &next.to_be_bytes()), value);
         state.put_timed(head, &(next + 1).to_be_bytes());
         Ok(())
     }
-    /// The elements of a key in their order, each with a number by which it can be removed. Errors are those of the store.
+    /// The elements of a key in order, each with a number by which it can be deleted. The iterator ends with an error if the store fails or
+    /// is damaged.
     pub fn iter<'a, C: Codec>(
         self,
         state: &'a KeyedState<C>,
         key: &[u8],
     ) -> impl Iterator<Item = Result<(u64, Vec<u8>)>> + use<'a, C> {
-        // The head is in front of all numbers.
+        // The entry with the next number is in front of all elements.
         let elements = MapState(self.0).range(state, key, &[0], None);
         elements.map(|pair| pair.and_then(|(k, v)| Ok((written_at(&k, 0)?, v))))
     }
-    /// Takes an element of a key away.
+    /// Deletes an element of a key.
     pub fn remove<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8], number: u64) {
         state.put_entry(full(self.0, key, &number.to_be_bytes()), None);
     }
-    /// Takes all elements of a key away.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn clear<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8]) -> Result<()> {
-        state.clear(&prefix(self.0, key))
+    /// Deletes all elements of a key, without reading them.
+    pub fn clear<C: Codec>(self, state: &mut KeyedState<C>, key: &[u8]) {
+        state.clear(&prefix(self.0, key));
     }
 }

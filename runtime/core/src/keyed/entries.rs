@@ -1,22 +1,25 @@
-//! Entries of collections and timers: those of the store, and those in memory, which are newer, seen as one.
+//! Entries of collections and timers: those in the store, overlaid with those in memory, which are newer.
 
 use super::{COLLECTIONS, Codec, Entry, KeyedState, PAGE, TIMERS, written_at};
 use crate::Result;
-use crate::state::{KeyRange, Pair, Pairs};
+use crate::state::{KeyRange, KeyRanges, Pair, Pairs};
 use std::collections::btree_map;
 use std::iter::Peekable;
 use std::ops::Bound;
 
-/// Bytes that an entry takes in memory beside its own and its key's, about.
+/// Bytes of memory that an entry takes besides its key and value, estimated.
 const OVERHEAD: usize = 96;
 
-/// Bytes that an entry takes in memory, about.
+/// Up to so many entries are deleted one by one, since a range has two keys.
+pub(super) const FEW: usize = 2;
+
+/// Bytes of memory that an entry takes, estimated.
 pub(super) fn entry_size(key: &[u8], value: Option<&Vec<u8>>) -> usize {
     OVERHEAD + key.len() + value.map_or(0, Vec::len)
 }
 
 impl<C: Codec> KeyedState<C> {
-    /// Forgets those entries of collections of a key group that came to their time to live.
+    /// Deletes the expired entries of collections of a key group.
     pub(super) fn sweep_entries(&mut self, group: u16) -> Result<()> {
         let [high, low] = group.to_be_bytes();
         let mut from = vec![high, low, COLLECTIONS];
@@ -38,16 +41,17 @@ impl<C: Codec> KeyedState<C> {
         }
     }
 
-    /// An entry, by its key in the store.
+    /// The entry with this key in the store.
     pub(super) fn entry(&mut self, key: &[u8]) -> Result<Option<&[u8]>> {
         self.load_entries(vec![key.to_vec()])?;
         Ok(self.entries.get(key).and_then(|s| s.value.as_deref()))
     }
 
-    /// Brings entries into memory.
+    /// Loads entries into memory, by their keys in the store.
     pub(super) fn load_entries(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
         let asked = keys.len();
-        let missing = keys.into_iter().filter(|k| self.stored && !self.entries.contains_key(k));
+        let reads = |k: &Vec<u8>| self.stored && !self.entries.contains_key(k) && !self.removed.contains(k);
+        let missing = keys.into_iter().filter(reads);
         let mut missing: Vec<Vec<u8>> = missing.collect();
         missing.sort_unstable();
         missing.dedup();
@@ -62,40 +66,57 @@ impl<C: Codec> KeyedState<C> {
         let found = self.state.get_many(&refs)?;
         for (key, value) in missing.into_iter().zip(found) {
             self.account.bytes += entry_size(&key, value.as_ref());
-            let in_store = value.is_some();
-            self.entries.insert(key, Entry { value, used: self.uses, dirty: false, in_store });
+            let stored = value.is_some();
+            self.entries.insert(key, Entry { value, used: self.uses, dirty: false, stored });
         }
         Ok(())
     }
 
-    /// Gives an entry a value, or takes it away.
+    /// Sets an entry, or deletes it.
     pub(super) fn put_entry(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         let is = entry_size(&key, value.as_ref());
         self.uses += 1;
         match self.entries.entry(key) {
             btree_map::Entry::Occupied(mut old) => {
                 let was = entry_size(old.key(), old.get().value.as_ref());
-                let (was_dirty, in_store) = (old.get().dirty, old.get().in_store);
-                if value.is_none() && !in_store {
+                let (was_dirty, stored) = (old.get().dirty, old.get().stored);
+                // Nothing has to be deleted that the store does not have.
+                if value.is_none() && !stored {
                     self.account.note(was, 0, was_dirty, false);
                     old.remove();
                 } else {
                     self.account.note(was, is, was_dirty, true);
-                    *old.get_mut() = Entry { value, used: self.uses, dirty: true, in_store };
+                    *old.get_mut() = Entry { value, used: self.uses, dirty: true, stored };
                 }
             }
             btree_map::Entry::Vacant(new) if value.is_some() || self.stored => {
                 self.account.note(0, is, false, true);
-                new.insert(Entry { value, used: self.uses, dirty: true, in_store: self.stored });
+                new.insert(Entry { value, used: self.uses, dirty: true, stored: self.stored });
             }
-            // What is in neither memory nor the store is gone.
             btree_map::Entry::Vacant(_) => {}
         }
     }
 
-    /// The entries of a range, in order: those of the store, and those in memory, which are newer.
+    /// Deletes all entries of a range, those in the store as one range.
+    pub(super) fn remove_range(&mut self, from: &[u8], to: &[u8]) {
+        let mut stored = self.stored;
+        for (key, e) in self.entries.extract_if(from.to_vec()..to.max(from).to_vec(), |_, _| true) {
+            self.account.note(entry_size(&key, e.value.as_ref()), 0, e.dirty, false);
+            stored |= e.stored;
+        }
+        if stored {
+            self.removed.insert(from, to);
+        }
+    }
+
+    /// A range of the store, without the ranges that this epoch has deleted.
+    pub(super) fn stored_range(&self, from: &[u8], to: Option<&[u8]>) -> Stored<'_> {
+        Stored { pairs: self.state.range(KeyRange { from, to }), removed: &self.removed }
+    }
+
+    /// The entries of a range in order: those in the store, overlaid with those in memory.
     pub(super) fn entry_range(&self, from: &[u8], to: Option<&[u8]>) -> Merged<'_> {
-        let stored = self.stored.then(|| self.state.range(KeyRange { from, to }).peekable());
+        let stored = self.stored.then(|| self.stored_range(from, to).peekable());
         let end = match to {
             // A range of a map must not end before it begins.
             Some(to) => Bound::Excluded(to.max(from)),
@@ -106,9 +127,29 @@ impl<C: Codec> KeyedState<C> {
     }
 }
 
-/// Goes through entries of the store and of memory as if they were one.
+/// Iterates over a range of the store, without the ranges that this epoch has deleted.
+pub(super) struct Stored<'a> {
+    pairs: Pairs<'a>,
+    removed: &'a KeyRanges,
+}
+
+impl Iterator for Stored<'_> {
+    type Item = Result<Pair>;
+
+    fn next(&mut self) -> Option<Result<Pair>> {
+        loop {
+            let pair = self.pairs.next()?;
+            match pair.as_ref().ok().and_then(|(key, _)| self.removed.end_of(key)) {
+                Some(end) => self.pairs.skip_to(end),
+                None => return Some(pair),
+            }
+        }
+    }
+}
+
+/// Iterates over entries of the store, overlaid with those in memory.
 pub(super) struct Merged<'a> {
-    stored: Option<Peekable<Pairs<'a>>>,
+    stored: Option<Peekable<Stored<'a>>>,
     cached: Peekable<btree_map::Range<'a, Vec<u8>, Entry>>,
 }
 

@@ -1,11 +1,12 @@
-//! Keyed state: what an operator keeps of each key, over one cache with one bound, one set of changes and one time to live.
+//! Keyed state: the state that a subtask of an operator has for each of its keys. All kinds of keyed state of an operator share one
+//! cache, one set of uncommitted changes and one time to live.
 //!
-//! The value that is touched with every row has a type of the operator's own, and stays decoded in memory ([`KeyedState::update`]); it
-//! is encoded when an epoch ends that has changed it. Beside it a key may have any number of [`ValueState`]s, [`MapState`]s and
-//! [`ListState`]s, and [`Timers`], whose entries have keys of their own in the store and are read one by one, or in order.
+//! The *keyed value* is the one that most rows read and change. It has a type of the operator's own and is decoded in memory
+//! ([`KeyedState::update`]); an epoch that has changed it encodes it when it ends. A key may also have [`ValueState`]s, [`MapState`]s,
+//! [`ListState`]s and [`Timers`]. Their entries have keys of their own in the store, and are read one by one or as ordered ranges.
 //!
-//! What is written stays in memory until the epoch is handed over. Then the cache lets go of what the epoch did not touch if it has
-//! outgrown the operator's share, and of everything if that is not enough.
+//! Changes stay in memory until the epoch ends. If the cache is then larger than the operator's share, entries that the epoch has not
+//! used are evicted; if that is not enough, all are.
 
 mod collections;
 mod entries;
@@ -23,57 +24,57 @@ pub use ttl::TimeToLive;
 use crate::graph::SubtaskContext;
 use crate::key::{Keys, key_group};
 use crate::metrics::SubtaskMetrics;
-use crate::state::{Changes, ENGINE, KeyRange, Pair, Pairs, StateHandle};
+use crate::state::{Changes, ENGINE, KeyRange, KeyRanges, Pair, StateHandle};
 use crate::{Error, Result};
-use entries::entry_size;
+use entries::{Stored, entry_size};
 use hashbrown::HashTable;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How the values of an operator's keys are stored. A stored value has the time of its last write in it, as eight bytes.
+/// How the keyed values of an operator are encoded. An encoded value contains the time of its last write, as eight bytes.
 ///
-/// Each value in memory has a place, a number that no other one has meanwhile. A codec may keep values, or parts of them, in columns
-/// of its own by these numbers, where a whole batch's are changed together ([`KeyedState::change`]); it is told when a value goes
-/// from memory.
+/// Each value in memory has a place: the index of its slot. A codec may keep values, or parts of them, in columns that are indexed by
+/// place, so that those of a whole batch are changed together ([`KeyedState::change`]). It is told when a value is evicted.
 pub trait Codec {
-    /// A value, as it is in memory; `()` where all of it is in columns.
+    /// A decoded value; `()` if all of it is in columns.
     type Value;
-    /// The number of the stored form: a store that was written in another one is refused.
+    /// The version of the encoding. State that was written with another one is refused.
     const LAYOUT: u32 = 1;
-    /// Where a stored value has its time.
+    /// The offset of the time of the last write in an encoded value.
     const WRITTEN_AT: usize = 0;
     /// The key group of a key: that of the whole key, unless a part of it decides which subtask it belongs to.
     fn key_group(&self, key: &[u8]) -> u16 {
         key_group(key)
     }
-    /// Appends the stored form of a value that was last written then.
+    /// Appends the encoded form of a value that was last written at `written`, in milliseconds since 1970.
     fn encode(&self, place: u32, value: &Self::Value, written: u64, out: &mut Vec<u8>);
-    /// The value of a key's stored form; its parts are read from the store.
+    /// Decodes the value of a key. Parts that are stored under keys of their own are read from the store.
     ///
     /// # Errors
-    /// When it is no such form: the store is damaged. When a part cannot be read.
+    /// If the bytes are not an encoded value, since the store is damaged then; if a part cannot be read.
     fn decode(&mut self, place: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<Self::Value>;
-    /// Bytes that a value takes in memory beside its own size.
+    /// Bytes of memory that a value takes besides `size_of::<Self::Value>()`.
     fn bytes(&self, place: u32, value: &Self::Value) -> usize;
-    /// Whether a value says no more than none would, and goes at the end of the epoch.
+    /// Whether a value is equivalent to no value, so that it is deleted at the end of the epoch.
     fn is_empty(&self, _place: u32, _value: &Self::Value) -> bool {
         false
     }
-    /// Adds the changes of parts of a value that have keys of their own in the store; of all of them when the value goes.
+    /// Adds the changes of those parts of a value that have keys of their own in the store. If the value is deleted (`goes`), all of its
+    /// parts are.
     fn parts(&mut self, _place: u32, _key: &[u8], _value: &mut Self::Value, _goes: bool, _changes: &mut Changes) {}
-    /// Takes the parts of some keys of a key group away that go without having been in memory.
+    /// Deletes the parts of keys of a key group that have expired without being in memory.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     fn forget_parts(&self, _: u16, _: &BTreeSet<Vec<u8>>, _: &StateHandle, _: &mut Changes) -> Result<()> {
         Ok(())
     }
-    /// Empties the columns at a place, whose value is in memory no more.
+    /// Clears the columns at a place whose value was deleted or evicted.
     fn forget(&mut self, _place: u32) {}
-    /// The same at all places.
+    /// Clears the columns at all places.
     fn forget_all(&mut self) {}
 }
 
-/// Of operators that keep nothing but collections and timers.
+/// For operators that have only collections and timers.
 impl Codec for () {
     type Value = ();
     fn encode(&self, _: u32, (): &(), written: u64, out: &mut Vec<u8>) {
@@ -87,63 +88,66 @@ impl Codec for () {
     }
 }
 
-/// The first byte of a key of its own, behind the key group, of values, maps and lists; their number is added. Encoded keys of
-/// columns begin with 0 or 1.
+/// The first byte behind the key group in keys of values, maps and lists in the store; the number of the collection is added. Encoded
+/// keys of columns begin with 0 or 1.
 const COLLECTIONS: u8 = 0x40;
-/// The same, of timers.
+/// The same for timers.
 const TIMERS: u8 = 0x60;
 
-/// The key of the layout's number: no key group is so large.
+/// The key of the version of the encoding. Its first two bytes are no key group.
 const LAYOUT_KEY: &[u8] = b"\xff\xfflayout";
 
-/// Entries that are looked at together where a range of them is gone through.
+/// Entries of a range that are read at once.
 const PAGE: usize = 1024;
 
-/// Changes of an epoch after which the size of the others is guessed.
+/// Changes of an epoch after which the size of the remaining ones is estimated.
 const SAMPLE: usize = 1024;
 
-/// A key's value in memory: none when it is known that there is none.
+/// The value of a key in memory; none if the key is known to have none.
 struct Slot<V> {
     key: SmallBytes,
     value: Option<V>,
-    /// When it was last written; 0 without a time to live.
+    /// When the value was last written, in milliseconds since 1970; 0 without a time to live.
     written: u64,
     /// The number of the last use.
     used: u64,
-    /// Whether the store does not have it so.
+    /// Whether the value differs from that in the store.
     dirty: bool,
+    /// Whether the store has the key.
+    stored: bool,
 }
 
-/// An entry of a collection in memory: no value when it is known that there is none.
+/// An entry of a collection in memory; its value is none if the store is known to have none.
 struct Entry {
     value: Option<Vec<u8>>,
     used: u64,
+    /// Whether the entry differs from that in the store.
     dirty: bool,
-    /// Whether the store may have it: if not, nothing is left of it when it goes.
-    in_store: bool,
+    /// Whether the store may have the key.
+    stored: bool,
 }
 
-/// Which key each row of a batch has, and where the values of these keys are: good until keys are read again or the epoch ends.
+/// The distinct keys of a batch, and the places of their values. Valid until keys are looked up again or the epoch ends.
 #[derive(Debug, Default)]
-pub struct Places {
-    /// The number of each row's key among those of the batch.
+pub struct BatchKeys {
+    /// For each row, the index of its key among the distinct keys.
     pub numbers: Vec<u32>,
-    /// The place of each key's value.
+    /// For each distinct key, the place of its value.
     pub places: Vec<u32>,
-    /// The first row of each key.
+    /// For each distinct key, its first row.
     pub first: Vec<u32>,
 }
 
-/// What becomes of a value that is kept in columns.
+/// How a value that is kept in columns was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Touched {
     /// Whether the key has a value.
     pub there: bool,
-    /// Whether that was changed.
+    /// Whether the value was changed, added or deleted.
     pub changed: bool,
 }
 
-/// Bytes in memory, and those of them that the store does not have.
+/// Bytes of memory, and those of dirty values and entries among them.
 #[derive(Default)]
 struct Account {
     bytes: usize,
@@ -151,61 +155,63 @@ struct Account {
 }
 
 impl Account {
-    /// Notes that a slot took so many bytes and takes so many now.
+    /// Notes that the size of a slot has changed from `was` to `is` bytes.
     fn note(&mut self, was: usize, is: usize, was_dirty: bool, is_dirty: bool) {
         self.bytes = (self.bytes + is).saturating_sub(was);
         self.changed = (self.changed + if is_dirty { is } else { 0 }).saturating_sub(if was_dirty { was } else { 0 });
     }
 }
 
-/// What an operator's subtask keeps of its keys.
+/// The keyed state of a subtask.
 pub struct KeyedState<C: Codec> {
     codec: C,
     state: StateHandle,
     metrics: SubtaskMetrics,
     cache_bytes: usize,
-    /// The places of values, by their keys.
+    /// The places of values by key.
     index: HashTable<u32>,
     hasher: ahash::RandomState,
     slots: Slab<Option<Slot<C::Value>>>,
-    /// Places without a slot.
+    /// Places without a value.
     free: Vec<u32>,
-    /// Entries of collections and timers, by their keys in the store.
+    /// Entries of collections and timers by their keys in the store.
     entries: BTreeMap<Vec<u8>, Entry>,
+    /// Ranges of the store that this epoch deletes. Entries in memory are newer.
+    removed: KeyRanges,
     account: Account,
-    /// The number of the last use of a value, and of the last one before the epoch.
+    /// The number of the last use of a value, and of the last use before this epoch.
     uses: u64,
     uses_before: u64,
-    /// Whether the store may know what memory does not.
+    /// Whether the store may have keys that are not in memory.
     stored: bool,
-    /// How often memory has let go of values.
+    /// How often values were evicted.
     evictions: u64,
-    /// Whether the number of the layout is to be written.
+    /// Whether the version of the encoding has to be written.
     new_layout: bool,
     ttl: Option<TimeToLive>,
-    /// The time of day at the last prefetch or the end of the epoch behind it; 0 without a time to live.
+    /// The time of the last prefetch or checkpoint, in milliseconds since 1970; 0 without a time to live.
     now: u64,
-    /// Parts of values that came to their time to live in this epoch.
+    /// Deletions of parts of values that have expired in this epoch.
     expired: Changes,
 }
 
-/// The time in a stored value, and where it is.
+/// The time of the last write in an encoded value, at an offset.
 fn written_at(bytes: &[u8], at: usize) -> Result<u64> {
     let time = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>());
     time.map(|t| u64::from_be_bytes(*t)).ok_or_else(|| Error::state("a value in the state is cut short"))
 }
 
 impl<C: Codec> KeyedState<C> {
-    /// A subtask's state; keys that are not written for `ttl_millis` milliseconds are forgotten, 0 = never.
+    /// The state of a subtask. Keys expire `ttl_millis` milliseconds after their last write; 0: never.
     ///
     /// # Errors
-    /// When the store fails, or has the operator's state in another layout.
+    /// If the store fails, or its state has another version of the encoding.
     pub fn open(codec: C, context: &SubtaskContext, ttl_millis: u64) -> Result<KeyedState<C>> {
         let state = context.state.clone();
         let stored = state.last_epoch().0 > 0;
         let known = match state.get_many(&[LAYOUT_KEY])?.pop().flatten() {
             Some(bytes) => bytes.try_into().map(u32::from_be_bytes).unwrap_or_default(),
-            // Layouts that came later are marked.
+            // The first version was not written.
             None if C::LAYOUT > 1
                 && stored
                 && state.range(KeyRange { from: &[], to: Some(&ENGINE) }).next().transpose()?.is_some() =>
@@ -230,6 +236,7 @@ impl<C: Codec> KeyedState<C> {
             slots: Slab::default(),
             free: vec![],
             entries: BTreeMap::new(),
+            removed: KeyRanges::default(),
             account: Account::default(),
             uses: 0,
             uses_before: 0,
@@ -242,35 +249,35 @@ impl<C: Codec> KeyedState<C> {
         })
     }
 
-    /// Whether keys are forgotten after a time.
+    /// Whether keys expire.
     pub fn forgets(&self) -> bool {
         self.ttl.is_some()
     }
 
-    /// Whether the store may have keys that are not in memory, so that those of a batch are better looked up together.
+    /// Whether the store may have keys that are not in memory, so that larger batches make lookups cheaper.
     pub fn reads_store(&self) -> bool {
         self.stored
     }
 
-    /// How often memory has let go of values: what is known of those that only the store has is good as long as this is the same.
+    /// How often values were evicted. As long as the number is the same, no value has moved from memory to the store alone.
     pub fn evictions(&self) -> u64 {
         self.evictions
     }
 
-    /// Whether changes in memory are more than the cache should hold: an epoch hands them over.
+    /// Whether uncommitted changes take more memory than the cache may, so that an epoch should end.
     pub fn wants_epoch(&self) -> bool {
-        self.account.changed > self.cache_bytes
+        self.account.changed + self.removed.bytes() > self.cache_bytes
     }
 
     fn over(&self, written: u64) -> bool {
         self.ttl.as_ref().is_some_and(|ttl| ttl.over(written, self.now))
     }
 
-    /// Brings the values of some keys into memory: those that are missing are looked up together, in the order of the store. Called
-    /// once a batch, if with no keys: from then on it is the time of day that it is now.
+    /// Loads the values of keys into memory. Those that are missing are looked up together, in key order. Operators call this once per
+    /// batch, without keys if need be, since it also reads the clock that decides which keys have expired.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is damaged.
     pub fn prefetch<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Result<()> {
         self.now = self.ttl.as_ref().map_or(0, TimeToLive::now);
         if !self.stored {
@@ -289,15 +296,15 @@ impl<C: Codec> KeyedState<C> {
         self.load(asked, &missing)
     }
 
-    /// In the place of [`KeyedState::prefetch`], for values that are changed together: where the values of a batch's keys are. A key
-    /// without one has a place as well.
+    /// Like [`KeyedState::prefetch`], for values that are changed together with [`KeyedState::change`]. Gives the places of the values of
+    /// a batch's keys; a key without a value has a place as well.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
-    pub fn places(&mut self, keys: &Keys) -> Result<Places> {
+    /// If the store fails or is damaged.
+    pub fn places(&mut self, keys: &Keys) -> Result<BatchKeys> {
         self.now = self.ttl.as_ref().map_or(0, TimeToLive::now);
         self.make_room();
-        let mut found = Places { numbers: Vec::with_capacity(keys.len()), ..Places::default() };
+        let mut found = BatchKeys { numbers: Vec::with_capacity(keys.len()), ..BatchKeys::default() };
         let (first_use, mut missing) = (self.uses + 1, vec![]);
         for row in 0..keys.len() {
             let key = keys.get(row);
@@ -327,22 +334,22 @@ impl<C: Codec> KeyedState<C> {
         Ok(found)
     }
 
-    /// The key of the value at a place, if one is there.
+    /// The key of the value at a place, if there is one.
     pub fn key_at(&self, place: u32) -> Option<&[u8]> {
         let slot = (0..self.slots.len()).contains(&(place as usize)).then(|| self.slots[place as usize].as_ref())??;
         slot.value.is_some().then_some(&*slot.key)
     }
 
-    /// The codec, with the columns in which it keeps values.
+    /// The codec with its columns.
     pub fn codec(&self) -> &C {
         &self.codec
     }
 
-    /// Lets `change` change the values of some keys in the codec's columns, each at most once among `places`. It is given for each key
-    /// whether it has a value, and says there whether it has one now and has changed.
+    /// Calls `change` to change the values at these places in the codec's columns; no place may occur twice. For each place, a
+    /// [`Touched`] says whether the key has a value; `change` updates it.
     ///
     /// # Errors
-    /// When `change` fails: then the state is no longer what it was.
+    /// If `change` fails. Its changes are not undone.
     pub fn change<R>(&mut self, places: &[u32], change: impl FnOnce(&mut C, &mut [Touched]) -> Result<R>) -> Result<R>
     where
         C::Value: Default,
@@ -378,19 +385,19 @@ impl<C: Codec> KeyedState<C> {
         self.slots[place as usize].as_mut().unwrap_or_else(|| panic!("place {place} of keyed state has no slot"))
     }
 
-    /// The key in the store of the value at a place.
+    /// The key of the value at a place, as it is in the store.
     fn stored_key(&self, place: u32) -> Vec<u8> {
         let key = &self.slot(place).key;
         [&self.codec.key_group(key).to_be_bytes()[..], key].concat()
     }
 
-    /// Bytes that a key and its value take in memory, about.
+    /// Bytes of memory that a key and its value take, estimated.
     fn size(&self, place: u32, slot: &Slot<C::Value>) -> usize {
         let value = slot.value.as_ref().map_or(0, |v| self.codec.bytes(place, v));
         Self::BASE + slot.key.heap() + value
     }
 
-    /// Bytes of a slot, and about those of its place in the index.
+    /// Bytes of a slot and, estimated, of its entry in the index.
     const BASE: usize = size_of::<Option<Slot<C::Value>>>() + 8;
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
@@ -401,9 +408,9 @@ impl<C: Codec> KeyedState<C> {
         self.find(self.hasher.hash_one(key), key)
     }
 
-    /// Makes a place for a key that has none; there is no value.
+    /// Adds a place without a value for a key that has none.
     fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
-        let slot = Slot { key: SmallBytes::from(key), value: None, written: 0, used: 0, dirty: false };
+        let slot = Slot { key: SmallBytes::from(key), value: None, written: 0, used: 0, dirty: false, stored: false };
         self.account.bytes += Self::BASE + slot.key.heap();
         let place = match self.free.pop() {
             Some(place) => {
@@ -421,7 +428,7 @@ impl<C: Codec> KeyedState<C> {
         place
     }
 
-    /// The same, which counts as a use.
+    /// The same, and counts a use.
     fn insert_used(&mut self, hash: u64, key: &[u8]) -> u32 {
         let place = self.insert(hash, key);
         self.uses += 1;
@@ -429,7 +436,7 @@ impl<C: Codec> KeyedState<C> {
         place
     }
 
-    /// Reads the values of places that were made for keys that are not in memory, together and in the order of the store.
+    /// Loads the values of places that were added for keys that are not in memory, together and in key order.
     fn load(&mut self, asked: usize, missing: &[u32]) -> Result<()> {
         let read = if self.stored { missing } else { &[] };
         self.metrics.state_reads.inc_by(read.len() as u64);
@@ -437,7 +444,8 @@ impl<C: Codec> KeyedState<C> {
         if read.is_empty() {
             return Ok(());
         }
-        let mut keys: Vec<(Vec<u8>, u32)> = read.iter().map(|p| (self.stored_key(*p), *p)).collect();
+        let keys = read.iter().map(|p| (self.stored_key(*p), *p));
+        let mut keys: Vec<(Vec<u8>, u32)> = keys.filter(|(key, _)| !self.removed.contains(key)).collect();
         keys.sort_unstable();
         let refs: Vec<&[u8]> = keys.iter().map(|(key, _)| key.as_slice()).collect();
         let found = self.state.get_many(&refs)?;
@@ -446,12 +454,12 @@ impl<C: Codec> KeyedState<C> {
             let value = self.codec.decode(*place, &key[2..], &bytes, &self.state)?;
             self.account.bytes += self.codec.bytes(*place, &value);
             let slot = self.slot_mut(*place);
-            (slot.value, slot.written) = (Some(value), written_at(&bytes, C::WRITTEN_AT)?);
+            (slot.value, slot.written, slot.stored) = (Some(value), written_at(&bytes, C::WRITTEN_AT)?, true);
         }
         Ok(())
     }
 
-    /// Takes away a value that has come to its time to live.
+    /// Deletes a value if it has expired.
     fn expire(&mut self, place: u32) {
         let slot = self.slot(place);
         if slot.value.is_none() || !self.over(slot.written) {
@@ -469,7 +477,7 @@ impl<C: Codec> KeyedState<C> {
         }
     }
 
-    /// Lets go of what the store has too, when that alone is more than the cache should hold.
+    /// Evicts what is not dirty, if that alone takes more memory than the cache may.
     fn make_room(&mut self) {
         if self.account.bytes.saturating_sub(self.account.changed) > self.cache_bytes {
             self.keep(|s| s.dirty, |e| e.dirty);
@@ -477,7 +485,7 @@ impl<C: Codec> KeyedState<C> {
         }
     }
 
-    /// Lets go of the values and entries that are not wanted.
+    /// Evicts the values and entries that the arguments do not select.
     fn keep(&mut self, values: impl Fn(&Slot<C::Value>) -> bool, entries: impl Fn(&Entry) -> bool) {
         self.evictions += 1;
         let (account, codec) = (&mut self.account, &mut self.codec);
@@ -504,7 +512,7 @@ impl<C: Codec> KeyedState<C> {
         });
     }
 
-    /// Gives back the memory of all values.
+    /// Frees the memory of all values.
     fn drop_values(&mut self) {
         self.evictions += 1;
         self.index = HashTable::new();
@@ -513,10 +521,10 @@ impl<C: Codec> KeyedState<C> {
         self.codec.forget_all();
     }
 
-    /// The value of a key; none after its time to live.
+    /// The value of a key; none if it has expired.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is damaged.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<&C::Value>> {
         let hash = self.hasher.hash_one(key);
         let place = match self.find(hash, key) {
@@ -533,15 +541,15 @@ impl<C: Codec> KeyedState<C> {
         Ok(slot.value.as_ref().filter(|_| !self.over(slot.written)))
     }
 
-    /// All values in memory, with their keys and places.
+    /// All values in memory that have not expired, with their keys and places.
     pub fn all_cached(&self) -> impl Iterator<Item = (&[u8], u32, &C::Value)> {
         let there = self.slots.iter().enumerate().filter_map(|(place, slot)| Some((place, slot.as_ref()?)));
         let there = there.filter(|(_, s)| !self.over(s.written));
         there.filter_map(|(place, s)| Some((&*s.key, place as u32, s.value.as_ref()?)))
     }
 
-    /// The stored forms of a key group's values that the store has and memory has not, with their keys, in the order of these, from a key
-    /// on. Errors are those of the store.
+    /// The keys of a key group, from one on, whose values are in the store but not in memory, in order, with their encoded values. The
+    /// iterator ends with an error if the store fails or is damaged.
     pub fn all_stored(&self, group: u16, from: &[u8]) -> impl Iterator<Item = Result<Pair>> + use<'_, C> {
         let pairs = self.stored.then(|| self.stored_group(group, from)).into_iter().flatten();
         pairs.filter_map(|pair| match pair {
@@ -555,23 +563,32 @@ impl<C: Codec> KeyedState<C> {
         })
     }
 
-    /// The stored values of a key group, with their keys in the store.
-    fn stored_group(&self, group: u16, from: &[u8]) -> Pairs<'_> {
+    /// The encoded values of a key group in the store, with their keys in the store.
+    fn stored_group(&self, group: u16, from: &[u8]) -> Stored<'_> {
         let [high, low] = group.to_be_bytes();
         // Encoded keys begin with 0 or 1, or are empty.
-        self.state.range(KeyRange { from: &[&[high, low], from].concat(), to: Some(&[high, low, 2]) })
+        self.stored_range(&[&[high, low], from].concat(), Some(&[high, low, 2]))
     }
 
-    /// What reads the operator's part of the store.
+    /// Deletes the values of a key group whose keys are at least `from` and less than `to` from the store, as one range. The caller has
+    /// deleted those in memory with [`KeyedState::update`] or [`KeyedState::change`].
+    pub fn remove_stored(&mut self, group: u16, from: &[u8], to: &[u8]) {
+        if self.stored || self.uses_before > 0 {
+            let group = group.to_be_bytes();
+            self.removed.insert(&[&group, from].concat(), &[&group, to].concat());
+        }
+    }
+
+    /// The operator's view of the store.
     pub fn store(&self) -> &StateHandle {
         &self.state
     }
 
-    /// Gives `change` the value of a key to change, or to take away; it says whether it has. What has come to its time to live is not
-    /// there any more. Keys that were prefetched need no look at the store.
+    /// Calls `change` with the value of a key, none if it has none or has expired. `change` may set, change or delete the value, and
+    /// returns whether it has. Keys that were prefetched are not looked up in the store.
     ///
     /// # Errors
-    /// When the store fails or is damaged, or `change` fails.
+    /// If the store fails or is damaged, or `change` fails.
     pub fn update(&mut self, key: &[u8], change: impl FnOnce(&mut Option<C::Value>) -> Result<bool>) -> Result<()> {
         let (now, hash) = (self.now, self.hasher.hash_one(key));
         let place = match self.find(hash, key) {
@@ -601,14 +618,15 @@ impl<C: Codec> KeyedState<C> {
         Ok(())
     }
 
-    /// The changes since the last epoch, which this ends.
+    /// Ends the epoch: gives its changes, and evicts what does not fit into the cache.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is damaged.
     pub fn checkpoint(&mut self) -> Result<Changes> {
         self.now = self.ttl.as_ref().map_or(0, TimeToLive::now);
         let mut changes = std::mem::take(&mut self.expired);
         self.sweep(&mut changes)?;
+        let removed = std::mem::take(&mut self.removed);
         let mut left = self.slots.iter().flatten().filter(|s| s.dirty).count();
         let codec = &mut self.codec;
         let mut without = 0;
@@ -629,9 +647,12 @@ impl<C: Codec> KeyedState<C> {
                     Some(v) => {
                         changes.set_with(&[&group, &slot.key], |out| codec.encode(place, v, slot.written, out));
                     }
-                    None => changes.remove(&[&group, &slot.key]),
+                    None if slot.stored && !removed.contains(&[&group[..], &slot.key].concat()) => {
+                        changes.remove(&[&group, &slot.key]);
+                    }
+                    None => {}
                 }
-                slot.dirty = false;
+                (slot.dirty, slot.stored) = (false, slot.value.is_some());
                 left -= 1;
                 if changes.len() == SAMPLE {
                     changes.reserve(left);
@@ -642,10 +663,12 @@ impl<C: Codec> KeyedState<C> {
         for (key, entry) in self.entries.iter_mut().filter(|(_, e)| e.dirty) {
             match &entry.value {
                 Some(v) => changes.set(key, v),
-                None => changes.remove(&[key]),
+                None if entry.stored && !removed.contains(key) => changes.remove(&[key]),
+                None => {}
             }
-            (entry.dirty, entry.in_store) = (false, entry.value.is_some());
+            (entry.dirty, entry.stored) = (false, entry.value.is_some());
         }
+        removed.iter().for_each(|(from, to)| changes.remove_range(from, to));
         self.account.changed = 0;
         self.evict(without);
         self.uses_before = self.uses;
@@ -659,8 +682,8 @@ impl<C: Codec> KeyedState<C> {
         Ok(changes)
     }
 
-    /// Lets go of keys without a value, which the store knows; and, when memory is more than the cache should hold, of what this
-    /// epoch did not touch; if that is not enough, of everything.
+    /// Evicts keys without a value. If the rest takes more memory than the cache may, evicts what this epoch has not used; if that is not
+    /// enough, everything.
     fn evict(&mut self, without: usize) {
         let (full, before) = (self.account.bytes > self.cache_bytes, self.uses_before);
         if full || without > 0 || self.entries.values().any(|e| e.value.is_none()) {
@@ -675,8 +698,7 @@ impl<C: Codec> KeyedState<C> {
         self.stored |= full;
     }
 
-    /// Forgets what was not written within the time to live: of memory all values, of the store and of entries those of a few key
-    /// groups.
+    /// Deletes what has expired: all such values in memory, and in the store and among entries those of the key groups whose turn it is.
     fn sweep(&mut self, changes: &mut Changes) -> Result<()> {
         let now = self.now;
         let Some(ttl) = &mut self.ttl else { return Ok(()) };
@@ -704,12 +726,12 @@ impl<C: Codec> KeyedState<C> {
         let mut gone = BTreeSet::new();
         for pair in self.stored_group(group, &[]) {
             let (key, mut value) = pair?;
-            // What is in memory is newer.
+            // The value in memory is newer.
             if self.place(&key[2..]).is_some() {
                 continue;
             }
             match written_at(&value, C::WRITTEN_AT)? {
-                // Kept before there was a time to live, which begins now.
+                // Written when the job had no time to live, which begins now.
                 0 => {
                     value[C::WRITTEN_AT..C::WRITTEN_AT + 8].copy_from_slice(&self.now.to_be_bytes());
                     changes.set(&key, &value);

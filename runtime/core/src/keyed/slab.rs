@@ -1,12 +1,12 @@
-//! Elements by number, in pieces: growing moves none of them, and never holds twice the memory.
+//! A vector in chunks. Growing moves no elements, and never needs twice the memory.
 
 use std::ops::{Index, IndexMut};
 
-/// Elements of a piece, as a power of two.
+/// The elements of a chunk, as a power of two.
 const SHIFT: u32 = 12;
 const PIECE: usize = 1 << SHIFT;
 
-/// Elements by number, from 0.
+/// A vector in chunks, indexed from 0.
 #[derive(Debug, Clone)]
 pub struct Slab<T> {
     pieces: Vec<Vec<T>>,
@@ -30,7 +30,7 @@ impl<T> Slab<T> {
     /// Appends an element.
     pub fn push(&mut self, element: T) {
         if self.pieces.last().is_none_or(|last| last.len() == PIECE) {
-            // The first piece grows by and by: most slabs have few elements.
+            // The first chunk grows as needed, since most slabs have few elements.
             let room = if self.pieces.is_empty() { 0 } else { PIECE };
             self.pieces.push(Vec::with_capacity(room));
         }
@@ -53,7 +53,7 @@ impl<T> Slab<T> {
 }
 
 impl<T: Default> Slab<T> {
-    /// Appends default elements until there are at least so many.
+    /// Appends default elements until there are at least `len`.
     pub fn grow(&mut self, len: usize) {
         (self.len()..len).for_each(|_| self.push(T::default()));
     }

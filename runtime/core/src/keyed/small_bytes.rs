@@ -1,11 +1,11 @@
-//! Bytes that are kept in millions: short ones without memory of their own.
+//! Byte strings of which there may be millions: short ones need no allocation.
 
 use std::ops::Deref;
 
-/// Bytes that are kept in place: two BIGINTs of a key, or any number or time.
+/// The most bytes that need no allocation: enough for a key of two BIGINTs, or of any number or time.
 const SHORT: usize = 22;
 
-/// Bytes, 24 in place; longer ones have memory of their own.
+/// A byte string of 24 bytes; one of more than 22 bytes is allocated besides.
 #[derive(Debug, Clone)]
 pub struct SmallBytes(Form);
 
@@ -39,7 +39,7 @@ impl Deref for SmallBytes {
 }
 
 impl SmallBytes {
-    /// Bytes of memory of their own.
+    /// The bytes that are allocated.
     pub fn heap(&self) -> usize {
         match &self.0 {
             Form::Short(..) => 0,

@@ -1,29 +1,29 @@
-//! Time to live: keys that nobody has touched for so long are forgotten, as in Flink without a word to what comes behind.
+//! Time to live: keys expire some time after their last write. As in Flink, operators downstream are not told.
 //!
-//! What is in memory is looked at every epoch. The store is gone through a few key groups an epoch, all of them within half a time
-//! to live where epochs are frequent enough: a key is gone after one and a half at the latest.
+//! Memory is swept in every epoch. The store is swept a few key groups at a time, so that all of them are swept within half the time to
+//! live if epochs are frequent enough. So a key is deleted at the latest one and a half times the time to live after its last write.
 
 use crate::clock::Clock;
 use crate::graph::SubtaskContext;
 use crate::key::{KEY_GROUPS, owner};
 use std::sync::Arc;
 
-/// Key groups that are looked at in an epoch, or in a second of a longer one, at most.
+/// The most key groups that are swept in an epoch, or per second of a longer one.
 const MOST: u64 = 8;
 
-/// The time to live of an operator's keys, and whose turn it is to be looked at.
+/// The time to live of an operator's keys, and which key groups are swept next.
 pub struct TimeToLive {
     millis: u64,
-    /// The key groups of this subtask, the next one first.
+    /// The key groups of this subtask.
     groups: Vec<u16>,
     next: usize,
-    /// When key groups were last due.
+    /// When key groups were last swept.
     last: u64,
     clock: Arc<dyn Clock>,
 }
 
 impl TimeToLive {
-    /// None when there is no end to it, which 0 stands for.
+    /// A time to live in milliseconds; none for 0, which means that keys do not expire.
     pub fn new(millis: u64, context: &SubtaskContext) -> Option<TimeToLive> {
         let ours = |g: &u16| owner(*g, context.parallelism) == context.subtask;
         let groups = (0..KEY_GROUPS).filter(ours).collect();
@@ -31,17 +31,17 @@ impl TimeToLive {
         (millis > 0).then(|| TimeToLive { millis, groups, next: 0, last: clock.now() as u64, clock })
     }
 
-    /// The time by which keys are old or not: milliseconds since 1970.
+    /// The current time in milliseconds since 1970.
     pub fn now(&self) -> u64 {
         self.clock.now() as u64
     }
 
-    /// Whether a key that was last touched then is to be forgotten. One that was kept without a time to live has no such time.
+    /// Whether a key that was last written at `access` has expired. The time is 0 if the key was written without a time to live.
     pub fn over(&self, access: u64, now: u64) -> bool {
         access > 0 && now.saturating_sub(access) > self.millis
     }
 
-    /// The key groups whose keys in the store are to be looked at now.
+    /// The key groups that have to be swept now.
     pub fn due(&mut self, now: u64) -> Vec<u16> {
         let passed = now.saturating_sub(self.last);
         let count = self.groups.len() as u64;

@@ -4,12 +4,12 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use weir_core::Batch;
 use weir_core::key::Keys;
-use weir_core::keyed::Places;
+use weir_core::keyed::BatchKeys;
 
 /// Places from 0 for the groups of a batch alone.
-pub(crate) fn assign(keys: &Keys) -> Places {
+pub(crate) fn assign(keys: &Keys) -> BatchKeys {
     let mut known: HashMap<&[u8], u32, RandomState> = HashMap::default();
-    let mut found = Places { numbers: Vec::with_capacity(keys.len()), ..Places::default() };
+    let mut found = BatchKeys { numbers: Vec::with_capacity(keys.len()), ..BatchKeys::default() };
     for row in 0..keys.len() {
         let key = keys.get(row);
         let number = match row.checked_sub(1) {
@@ -26,7 +26,7 @@ pub(crate) fn assign(keys: &Keys) -> Places {
 }
 
 /// The rows of a batch, those of each group together and in their order; and where those of each group end.
-pub(crate) fn by_group(found: &Places) -> (Vec<u32>, Vec<usize>) {
+pub(crate) fn by_group(found: &BatchKeys) -> (Vec<u32>, Vec<usize>) {
     let mut ends = vec![0; found.places.len()];
     found.numbers.iter().for_each(|n| ends[*n as usize] += 1);
     let mut at = 0;
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(found.numbers, [0, 0, 1, 0, 2, 1]);
         assert_eq!((found.places.as_slice(), found.first.as_slice()), (&[0, 1, 2][..], &[0, 2, 4][..]));
         assert_eq!(by_group(&found), (vec![0, 1, 3, 2, 5, 4], vec![3, 5, 6]));
-        assert_eq!(by_group(&Places::default()), (vec![], vec![]));
+        assert_eq!(by_group(&BatchKeys::default()), (vec![], vec![]));
     }
 
     #[test]

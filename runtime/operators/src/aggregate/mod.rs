@@ -28,7 +28,7 @@ pub use slices::SlicedAggregateFactory;
 use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{self, Keys};
-use weir_core::keyed::{KeyedState, Places, Touched};
+use weir_core::keyed::{BatchKeys, KeyedState, Touched};
 use weir_core::state::{Changes, Epoch, Pair};
 use weir_core::{Batch, Error, Field, Result, Schema, SqlType};
 use weir_expr::aggregate::AggregateCall;
@@ -264,7 +264,7 @@ fn emit<'a>(
 
 /// What a batch does to its groups.
 struct Change<'a> {
-    found: &'a Places,
+    found: &'a BatchKeys,
     /// The place of each row's group.
     places: Vec<u32>,
     signs: Option<Signs>,
@@ -278,7 +278,7 @@ impl<'a> Change<'a> {
     fn new(
         plan: &AggregateFactory,
         batch: &'a Batch,
-        found: &'a Places,
+        found: &'a BatchKeys,
         groups: &mut Groups,
         touched: &[Touched],
     ) -> Result<Change<'a>> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::Keys;
-use weir_core::keyed::{Codec, KeyedState, Places, Slab, TimeDomain, Timers, Touched};
+use weir_core::keyed::{BatchKeys, Codec, KeyedState, Slab, TimeDomain, Timers, Touched};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::windows::{Window, border_in_key};
 use weir_core::{Batch, Error, Result, varint};
@@ -285,7 +285,7 @@ impl Operator for SessionAggregate {
             let late: Vec<usize> = taken.late.iter().map(|(row, _)| *row).collect();
             let batch = without(batch.clone(), &late)?;
             let numbers = (0..taken.places.len() as u32).collect();
-            let of_rows = Places { numbers, places: std::mem::take(&mut taken.places), first: vec![] };
+            let of_rows = BatchKeys { numbers, places: std::mem::take(&mut taken.places), first: vec![] };
             Change::new(plan, &batch, &of_rows, &mut sessions.groups, &[])?.take(&mut sessions.groups, 0..0, None)?;
             for (into, from) in &taken.merged {
                 sessions.groups.merge_place(*into as usize, *from as usize);

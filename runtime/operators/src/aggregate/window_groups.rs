@@ -192,24 +192,26 @@ impl WindowGroups {
         goes: impl Fn(i64) -> bool,
         mut each: impl FnMut(&KeyedState<Groups>, &[u32]) -> Result<()>,
     ) -> Result<()> {
+        let (mut removed, mut last) = (0, from);
         let next = |noted: &BTreeMap<i64, _>| noted.range((Excluded(from), Unbounded)).next().map(|(end, _)| *end);
         while let Some(end) = next(&self.noted).filter(|end| goes(*end)) {
             let mut places = self.at(end)?;
             self.noted.remove(&end);
+            (removed, last) = (removed + places.len(), last.max(end));
             places.sort_unstable_by(|a, b| self.groups.key_at(*a).cmp(&self.groups.key_at(*b)));
             for page in places.chunks(PAGE) {
                 each(&self.groups, page)?;
                 self.reset(page)?;
             }
         }
-        if !self.groups.reads_store() {
-            return Ok(());
-        }
-        for group in self.key_groups() {
+        let of_store = if self.groups.reads_store() { self.key_groups().collect() } else { vec![] };
+        for group in of_store {
             loop {
                 let mut keys = Keys::default();
                 for pair in self.stored(group, from, &goes).take(PAGE) {
-                    keys.push(&pair?.0);
+                    let (key, _) = pair?;
+                    last = last.max(end_in_key(&key)?);
+                    keys.push(&key);
                 }
                 if keys.is_empty() {
                     break;
@@ -217,7 +219,13 @@ impl WindowGroups {
                 let found = self.groups.places(&keys)?;
                 each(&self.groups, &found.places)?;
                 self.reset(&found.places)?;
+                removed += keys.len();
             }
+        }
+        // For few groups, a deletion of each is less than a range in every key group.
+        if removed > 2 * usize::from(KEY_GROUPS) {
+            let (begin, end) = (border_in_key(from.saturating_add(1)), border_in_key(last.saturating_add(1)));
+            self.key_groups().for_each(|group| self.groups.remove_stored(group, &begin, &end));
         }
         self.first_stored = None;
         Ok(())

@@ -158,12 +158,9 @@ impl Over {
             let more = due.len() == PAGE;
             let mut page = Page::new(&self.plan);
             for (time, key) in due {
-                let mut rows = vec![];
-                for pair in WAITING.range(&self.state, &key, &sortable(time), Some(&sortable(time.saturating_add(1)))) {
-                    let (entry, row) = pair?;
-                    rows.push(Entry { time, entry, row });
-                }
-                rows.iter().for_each(|e| WAITING.remove(&mut self.state, &key, &e.entry));
+                let (from, to) = (sortable(time), sortable(time.saturating_add(1)));
+                let rows = WAITING.take(&mut self.state, &key, &from, Some(&to), usize::MAX)?;
+                let rows = rows.into_iter().map(|(entry, row)| Entry { time, entry, row }).collect();
                 page.add(key, time, rows);
             }
             self.give(page, out)?;
@@ -199,7 +196,11 @@ impl Over {
         let untouched: Vec<Vec<u8>> = untouched.collect();
         let results = page.results(&mut self.state)?;
         for key in results.frames {
-            key.lost.iter().for_each(|entry| FRAME.remove(&mut self.state, &key.key, entry));
+            match key.lost.as_slice() {
+                // They are the oldest of the frame.
+                [_, _, .., last] => FRAME.remove_range(&mut self.state, &key.key, &[], &[last, &[0][..]].concat()),
+                few => few.iter().for_each(|entry| FRAME.remove(&mut self.state, &key.key, entry)),
+            }
             for (entry, row) in &key.new {
                 FRAME.put(&mut self.state, &key.key, entry, row);
             }

@@ -163,18 +163,13 @@ impl Session {
                     Ok(true)
                 })?;
                 for window in complete {
-                    let mut gone = vec![];
-                    let of_session =
-                        ROWS.range(&self.state, &key, &sortable(window.start), Some(&sortable(window.end)));
-                    for pair in of_session {
-                        let (entry, value) = pair?;
+                    let (start, end) = (sortable(window.start), sortable(window.end));
+                    for (_, value) in ROWS.take(&mut self.state, &key, &start, Some(&end), usize::MAX)? {
                         let (kind, row) =
                             value.split_first().ok_or_else(|| Error::state("a row in the state is cut short"))?;
                         decode_row(&self.types, row, rows.row(RowKind::from_code(*kind as i8)))?;
                         windows.push(window);
-                        gone.push(entry);
                     }
-                    gone.iter().for_each(|entry| ROWS.remove(&mut self.state, &key, entry));
                 }
                 if rows.len() >= BATCH {
                     self.give(&mut rows, &mut windows, out)?;

@@ -13,16 +13,16 @@ const OVERHEAD: usize = 128;
 #[derive(Debug, Clone)]
 pub(super) struct Ordered {
     distinct: bool,
-    /// What is there, by the number under which it came.
+    /// The values by their position.
     rows: BTreeMap<u64, Arc<[u8]>>,
-    values: HashMap<Arc<[u8]>, Places, ahash::RandomState>,
+    values: HashMap<Arc<[u8]>, Occurrences, ahash::RandomState>,
     next: u64,
     bytes: usize,
 }
 
-/// Where a value stands, and how often it came: with DISTINCT that can be less than never.
+/// How often a value occurs, and at which positions. With DISTINCT the count may be negative.
 #[derive(Debug, Clone, Default)]
-struct Places {
+struct Occurrences {
     count: i64,
     at: VecDeque<u64>,
 }
@@ -78,7 +78,7 @@ impl Ordered {
             // As in Flink: DISTINCT counts what goes before it came, a list does not.
             None if self.distinct => {
                 self.bytes += value.len() + OVERHEAD;
-                self.values.insert(value.into(), Places { count: -1, at: VecDeque::new() });
+                self.values.insert(value.into(), Occurrences { count: -1, at: VecDeque::new() });
             }
             None => {}
         }
