@@ -121,6 +121,14 @@ pub struct RunArguments {
     pub autoscale: bool,
 }
 
+impl RunArguments {
+    /// A script and the folder for its state, without options.
+    pub fn new(script: ScriptArguments, state: Option<PathBuf>) -> RunArguments {
+        let (fresh, allow_state_drop, autoscale) = (false, false, false);
+        RunArguments { script, state, fresh, allow_state_drop, from: None, listen: None, autoscale }
+    }
+}
+
 #[derive(Args)]
 pub struct DescribeArguments {
     /// A connector, a format, 'connectors', 'formats', 'tables', 'inserts' or 'functions' for the options of all of them, 'settings', or 'commands'.

@@ -156,16 +156,7 @@ pub fn run_with(script: &Path, state: &Path, loading: &Loading) -> Result<()> {
     crate::memory::settle();
     let script = ScriptArguments { script: Some(script.to_path_buf()), file: None, config: None, set: vec![] };
     let state = Some(state.to_path_buf());
-    let run_it = RunArguments {
-        script,
-        state,
-        fresh: true,
-        allow_state_drop: false,
-        from: None,
-        listen: None,
-        autoscale: false,
-    };
-    run(&run_it, loading)
+    run(&RunArguments { fresh: true, ..RunArguments::new(script, state) }, loading)
 }
 
 /// Runs a job.
@@ -175,17 +166,7 @@ pub fn run(a: &RunArguments, loading: &Loading) -> Result<()> {
 
 /// Feeds a stopped job its dead letters, to the last one that there is, and leaves it as it was stopped.
 pub fn replay(a: &ReplayArguments, loading: &Loading) -> Result<()> {
-    let (script, state) = (a.script.clone(), a.state.clone());
-    let run_it = RunArguments {
-        script,
-        state,
-        fresh: false,
-        allow_state_drop: false,
-        from: None,
-        listen: None,
-        autoscale: false,
-    };
-    run_as(&run_it, loading, true)
+    run_as(&RunArguments::new(a.script.clone(), a.state.clone()), loading, true)
 }
 
 #[expect(clippy::too_many_lines, reason = "the steps of a run, in their order")]

@@ -108,7 +108,7 @@ impl Factories<'_> {
                 made(ExpandFactory { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() })
             }
             Operator::Aggregate(a) => self.aggregate(a, Stage::Whole),
-            Operator::LocalAggregate(a) => made(aggregate(a, Stage::Local)),
+            Operator::LocalAggregate(a) => made(aggregate_factory(a, Stage::Local)),
             Operator::GlobalAggregate(a) => self.aggregate(a, Stage::Final),
             Operator::Window { windows, time, schema } => made(WindowFactory {
                 windows: *windows,
@@ -238,7 +238,7 @@ impl Factories<'_> {
     }
 
     fn aggregate(&self, a: &Aggregation, stage: Stage) -> Role {
-        let aggregate = aggregate(a, stage);
+        let aggregate = aggregate_factory(a, stage);
         match a.window {
             None => made(aggregate),
             Some(WindowKeys { local, merge }) => {
@@ -276,7 +276,7 @@ fn made(factory: impl OperatorFactory + 'static) -> Role {
     Role::Operator(Arc::new(factory))
 }
 
-fn aggregate(a: &Aggregation, stage: Stage) -> AggregateFactory {
+fn aggregate_factory(a: &Aggregation, stage: Stage) -> AggregateFactory {
     AggregateFactory {
         keys: a.keys.clone(),
         calls: a.calls.clone(),
