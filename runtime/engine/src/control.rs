@@ -1,4 +1,4 @@
-//! What a generation shares: its result, its names, and what others ask of it.
+//! What the actors of a generation share, and requests to a running job.
 
 use crate::pause::Pause;
 use crate::scale::TargetParallelism;
@@ -10,29 +10,29 @@ use weir_core::metrics::JobMetrics;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
-/// How long to wait for the first rows after a change.
+/// How long to wait for the first rows after a change of parallelism.
 const FIRST_ROWS: Duration = Duration::from_secs(2);
 
-/// What others may ask of a running job, and may know of it.
+/// Requests to a running job, and its status.
 #[derive(Debug, Default)]
 pub struct Control {
-    /// Tells how long the longest of the calls that functions are in has lasted; without functions there is none.
+    /// Gives for how long the longest running call of a function has been running; none if the job has no functions.
     pub calls: OnceLock<fn() -> Duration>,
     state: Mutex<ControlState>,
     /// Notified when the state has changed.
     changed: Condvar,
-    /// Tells the generation at work that something is asked of it.
+    /// Tells the current generation that there is a request.
     asks: Mutex<Option<Asks>>,
     pub(crate) pause: Pause,
 }
 
 #[derive(Debug, Default)]
 struct ControlState {
-    /// Finish the epoch and leave.
+    /// Whether the job is to finish its epoch and stop.
     stop: bool,
-    /// Other parallelisms, which the next epoch makes room for.
+    /// Changed parallelisms, to be used from the next epoch on.
     wanted: Option<TargetParallelism>,
-    /// Whether subtasks are at work.
+    /// Whether subtasks are running.
     running: bool,
     /// Counts generations of subtasks.
     generation: u64,
@@ -49,41 +49,41 @@ impl std::fmt::Debug for Asks {
 }
 
 impl Control {
-    /// Has the job finish its epoch and leave. Gives whether that is new.
+    /// Asks the job to finish its epoch and stop. Gives false if it was asked before.
     pub fn stop(&self) -> bool {
         let before = self.change(|s| std::mem::replace(&mut s.stop, true));
         self.ask();
         !before
     }
-    /// Whether the job is to finish its epoch and leave.
+    /// Whether the job was asked to stop.
     pub fn stops(&self) -> bool {
         locked(&self.state).stop
     }
-    /// Waits for so long, or until the job is to leave; gives whether it is.
+    /// Waits until the job is asked to stop, for at most this time. Gives whether it was.
     pub(crate) fn stops_within(&self, time: Duration) -> bool {
         self.wait(time, |s| s.stop).stop
     }
-    /// How long the longest of the calls that functions are in has lasted.
+    /// For how long the longest running call of a function has been running.
     pub(crate) fn longest_call(&self) -> Duration {
         self.calls.get().map_or(Duration::ZERO, |longest| longest())
     }
-    /// Whether subtasks are at work: not before the first have begun, nor between two generations.
+    /// Whether subtasks are running: neither before the first have started, nor between two generations.
     pub fn running(&self) -> bool {
         locked(&self.state).running
     }
-    /// The parallelism of every operator, as it is now.
+    /// The current parallelism of every operator, by name.
     pub fn parallelism(&self) -> BTreeMap<String, usize> {
         locked(&self.state).parallelism.clone()
     }
-    /// What the job failed with last, and when.
+    /// The last failure of the job, and when it happened.
     pub fn last_failure(&self) -> Option<(SystemTime, String)> {
         locked(&self.state).failure.clone()
     }
-    /// Gives operators other parallelisms, at the end of an epoch, and waits until their subtasks are at work and rows have come
-    /// through, as far as there are any.
+    /// Changes the parallelisms of operators at the end of an epoch. Waits until the new subtasks are running, and until rows have come
+    /// through them if there are any.
     ///
     /// # Errors
-    /// When the job cannot have them so, has other things to do, or does not come to it in time.
+    /// If the job cannot have these parallelisms, is stopping or changing others, or does not make the change in time.
     pub fn rescale(
         &self,
         graph: &JobGraph,
@@ -126,11 +126,11 @@ impl Control {
     pub(crate) fn take(&self) -> Option<TargetParallelism> {
         self.change(|s| s.wanted.take())
     }
-    /// Whom to tell that something is asked for.
+    /// Sets whom to tell about requests.
     pub(crate) fn tell(&self, asks: impl Fn() + Send + 'static) {
         *locked(&self.asks) = Some(Asks(Box::new(asks)));
     }
-    /// A generation's subtasks are at work.
+    /// The subtasks of a generation are running.
     pub(crate) fn begun(&self, graph: &JobGraph) {
         self.pause.begun(Instant::now());
         self.change(|s| {
@@ -153,7 +153,7 @@ impl Control {
             ask();
         }
     }
-    /// Changes the state, and tells all who wait for that.
+    /// Changes the state, and notifies those who wait for a change.
     fn change<T>(&self, change: impl FnOnce(&mut ControlState) -> T) -> T {
         let given = change(&mut locked(&self.state));
         self.changed.notify_all();

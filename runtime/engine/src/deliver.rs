@@ -1,5 +1,5 @@
-//! Epochs made durable and delivered: by a thread of their own while the job runs, and at a start what was left over. With each
-//! epoch that gives a sink something, its state notes that, so that what lies outside can be compared with it.
+//! Commits and delivers epochs: in a thread of its own while the job runs, and at the start those that are left over. An epoch with
+//! entries for a sink also stores a marker in the state of the sink, which is compared with the mark in the external system.
 
 use crate::coordinator::Coordinator;
 use crate::messages::SubtaskReport;
@@ -15,10 +15,10 @@ use weir_core::stored::{self, Reader, Stored};
 use weir_core::thread::{guarded, spawn};
 use weir_core::{Error, Result};
 
-/// The key under which a sink's mark lies in its state.
+/// The key of a sink's mark in its state.
 const MARK: &[u8] = b"\0\0!mark";
 
-/// A sink's mark, and the run that it is of.
+/// The stored mark of a sink, and the run that has stored it.
 struct Mark {
     marker: CommitMarker,
     run: Vec<u8>,
@@ -38,8 +38,7 @@ impl Stored for Mark {
     }
 }
 
-/// The marks of all sinks in this run, once it has an epoch; those of another run, whose state this one began with, say
-/// nothing of what this one has written.
+/// The marks of all sinks that this run has stored. Marks of another run, from whose state this one was started, do not count.
 pub(crate) fn marks(
     graph: &JobGraph,
     handles: &[StateHandle],
@@ -57,8 +56,8 @@ pub(crate) fn marks(
     Ok(marks)
 }
 
-/// Notes for every sink that an epoch gives something to that it did; and once that the run has begun, so that another one that
-/// begins later is known to be newer when this one goes on.
+/// Stages the mark of every sink that has entries in an epoch. The first epoch marks all sinks, so that a run that begins later can be told
+/// from this one.
 fn mark(
     sinks: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -83,7 +82,7 @@ fn mark(
     Ok(())
 }
 
-/// Delivers what was durable when the process before this one ended. A sink that was marked with a later epoch has all before it.
+/// Delivers the outboxes that the last process has left. A sink whose mark is at a later epoch has everything up to it.
 pub(crate) fn deliver_left_over(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -101,7 +100,7 @@ pub(crate) fn deliver_left_over(
     Ok(())
 }
 
-/// Hands an epoch's outbox to the sinks of the graph; `mark` gives none for a sink that has it.
+/// Delivers the outbox of an epoch to the sinks of the graph; `mark` gives none for a sink to which it was delivered.
 fn deliver(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -123,7 +122,7 @@ fn deliver(
     Ok(())
 }
 
-/// Waits until what was delivered can be read.
+/// Waits until readers can see what was delivered.
 pub(crate) fn ended(graph: &JobGraph) {
     for node in &graph.nodes {
         if let Role::Sink(s) = &node.role
@@ -134,20 +133,20 @@ pub(crate) fn ended(graph: &JobGraph) {
     }
 }
 
-/// The thread that makes epochs durable and delivers them.
+/// The thread that commits and delivers epochs.
 pub(crate) struct Committing {
-    /// Its other end goes with the thread.
+    /// Disconnected when the thread ends.
     over: crossbeam_channel::Receiver<()>,
 }
 
 impl Committing {
-    /// Waits until the thread has ended, or for so long; gives whether it has.
+    /// Waits for the end of the thread, for at most this time. Gives whether it has ended.
     pub fn has_ended_within(&self, time: Duration) -> bool {
         matches!(self.over.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
     }
 }
 
-/// Starts the thread that makes epochs durable and delivers them, which ends with the coordinator.
+/// Starts the thread that commits and delivers epochs. It ends with the coordinator.
 pub(crate) fn commit_thread(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,

@@ -1,10 +1,10 @@
-//! Work that must not go on behind a generation that is over.
+//! Keeps threads of a generation that has ended from taking effect.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use weir_core::thread::locked;
 
-/// Lets work in as long as it is open, and tells when the last of it has left.
+/// Counts pieces of work. Once the gate is closed, none can begin.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<GateState>,
@@ -17,7 +17,7 @@ struct GateState {
     inside: usize,
 }
 
-/// Work that the gate has let in.
+/// A piece of work that has begun; it ends when this is dropped.
 pub(crate) struct Inside<'a>(&'a Gate);
 
 impl Gate {
@@ -25,14 +25,14 @@ impl Gate {
         Gate { state: Mutex::new(GateState { open: true, inside: 0 }), left: Condvar::new() }
     }
 
-    /// Lets work in; none once the gate is closed.
+    /// Begins a piece of work; none once the gate is closed.
     pub fn enter(&self) -> Option<Inside<'_>> {
         let mut state = locked(&self.state);
         state.inside += usize::from(state.open);
         state.open.then(|| Inside(self))
     }
 
-    /// Lets nothing in any more, and waits until all has left, or for so long. Gives whether all has.
+    /// Closes the gate, and waits for the work that has begun, for at most `patience`. Gives whether all of it has ended.
     pub fn close(&self, patience: Duration) -> bool {
         let mut state = locked(&self.state);
         state.open = false;

@@ -1,4 +1,4 @@
-//! A generation: the subtasks of a graph from their start to their end.
+//! A generation: the subtasks of a graph, from their start to their end.
 
 use crate::control::{Control, GenerationContext};
 use crate::coordinator::machine::Machine;
@@ -26,7 +26,7 @@ use weir_core::thread::locked;
 use weir_core::watermarks::AlignmentGroups;
 use weir_core::{Error, Result};
 
-/// Runs subtasks until the job comes to its end or is stopped, or their parallelisms are to change. Gives whether it was the end.
+/// Runs the subtasks until the job ends or is stopped, or parallelisms are to change. Gives true if the job has ended.
 pub(crate) fn generation(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -84,8 +84,8 @@ pub(crate) fn generation(
     result.unwrap_or_else(|| Err(Error::internal("the job ended without a result")))
 }
 
-/// Lets the sinks begin, delivers what was durable when the last generation ended, and lets the sinks cut off what no epoch names.
-/// Gives the sinks' marks and the number of the next epoch.
+/// Prepares the sinks, delivers the outboxes that the last generation has left, and lets sinks truncate what no epoch refers to. Gives the
+/// marks of the sinks and the number of the next epoch.
 fn settle(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -117,8 +117,8 @@ fn settle(
     Ok((marks, next))
 }
 
-/// Waits for what a generation must not leave to the next one. Threads that are still at work on something long must not hand
-/// anything over to its epochs, nor may a sink write behind it, nor an epoch that is being made durable and delivered meet its first.
+/// Waits for what must not go on while the next generation runs: sinks that are writing, and the epoch that is being committed and
+/// delivered. Threads with a long task can no longer emit anything.
 fn leave_nothing(
     shared: &GenerationContext,
     control: &Control,
@@ -136,14 +136,13 @@ fn leave_nothing(
     Ok(())
 }
 
-/// How long what hangs is waited for: longer than a system outside takes for an epoch.
+/// The longest wait for a sink or a commit: longer than an external system takes for an epoch.
 const HANGING: Duration = Duration::from_secs(600);
 
-/// How long a wait goes on before it is seen whether the process is to end.
+/// The time between two checks whether the process is to end.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Waits for what a generation must not leave to the next one, unless the process is to end anyway. `over` waits for so long at most,
-/// and gives whether it is over.
+/// Waits until `over` returns true, unless the process is to end. `over` waits for at most the time that it is given.
 fn end(what: &str, control: &Control, failed: impl Fn() -> String, over: impl Fn(Duration) -> bool) -> Result<()> {
     let since = Instant::now();
     let mut told = false;
@@ -163,7 +162,7 @@ fn end(what: &str, control: &Control, failed: impl Fn() -> String, over: impl Fn
     Ok(())
 }
 
-/// Makes the subtasks of every node.
+/// Opens the subtasks of every node.
 fn workers(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -236,7 +235,7 @@ fn workers(
         .collect()
 }
 
-/// What a generation begins with.
+/// What a generation is started with.
 struct Begun {
     /// The subtasks of every node.
     workers: Vec<Vec<Worker>>,
@@ -246,14 +245,14 @@ struct Begun {
     marks: BTreeMap<OperatorId, CommitMarker>,
 }
 
-/// The system has no handles or threads left for a runtime.
+/// The error if the system has no file handles or threads left for a runtime.
 fn no_runtime(e: std::io::Error) -> Error {
     Error::io(format!("cannot start the actors: {e}"))
         .hint("raise the limits of open files and processes (ulimit -n, -u)")
 }
 
-/// Starts the actors, the last node first, so that every one knows whom it sends to. Gives the thread that makes epochs durable
-/// and delivers them, which ends with the coordinator.
+/// Starts the actors, the last node first, since each needs the addresses of its targets. Gives the thread that commits and delivers
+/// epochs, which ends with the coordinator.
 fn start(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,
@@ -313,7 +312,7 @@ fn start(
     Ok(committing)
 }
 
-/// Gives a subtask its routes to the nodes behind it, whose subtasks have started; and whom they lead to.
+/// The routes of a subtask to the nodes downstream, whose subtasks have started, and their targets.
 fn connect(
     graph: &JobGraph,
     index: usize,

@@ -1,4 +1,4 @@
-//! A job's life: generations of subtasks, one after another, until it ends, is stopped, or fails for good.
+//! Runs a job as a sequence of generations of subtasks, until it ends, is stopped, or fails for good.
 
 use crate::control::Control;
 use crate::generation::generation;
@@ -14,10 +14,10 @@ use weir_core::graph::JobGraph;
 use weir_core::metrics::Metrics;
 use weir_core::state::{StateBackend, StateHandle};
 
-/// Runs a job. Gives whether it came to its end, rather than being stopped.
+/// Runs a job. Gives true if it has ended, and false if it was stopped.
 ///
 /// # Errors
-/// What ended it for good.
+/// The failure after which the job is not restarted.
 pub fn run(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,

@@ -1,15 +1,15 @@
-//! What a run keeps beside the state of its operators, to be compared with when a later one begins: state of its own, which
-//! becomes durable with the first epoch, and so together with what it is about.
+//! Records about a job that later runs are compared with, such as the layouts of its operators. They become durable with the first epoch,
+//! and so together with the state that they describe.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_core::Result;
 use weir_core::state::{Changes, Epoch, StateBackend, StateHandle};
 
-/// Texts by names of the state that they are kept in, which begin with `#`, and by keys.
+/// Records by the uid of their state, which begins with `#`, and by key.
 pub type JobMetadata = BTreeMap<&'static str, BTreeMap<String, String>>;
 
-/// What the store has under a name.
+/// The records with a uid in the store.
 ///
 /// # Errors
 /// When the store fails.
@@ -19,7 +19,7 @@ pub fn read_metadata(backend: &Arc<dyn StateBackend>, name: &str) -> Result<BTre
     Ok(state.scan(&[])?.iter().map(|(k, v)| (text(k), text(v))).collect())
 }
 
-/// Stages for the next epoch what the store does not have of these records, and that what it has beside them goes.
+/// Stages the records that the store does not have, and the deletion of those that are not among these.
 pub(crate) fn stage(backend: &Arc<dyn StateBackend>, records: &JobMetadata) -> Result<()> {
     for (name, wanted) in records {
         let before = read_metadata(backend, name)?;

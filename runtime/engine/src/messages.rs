@@ -1,4 +1,4 @@
-//! What actors say to each other.
+//! The messages between actors.
 
 use actix::{Message, Recipient};
 use weir_core::event_time::Watermark;
@@ -6,30 +6,30 @@ use weir_core::graph::Polled;
 use weir_core::state::Epoch;
 use weir_core::{Batch, Error};
 
-/// A barrier: everything before it belongs to the epoch.
+/// A barrier: all elements in front of it belong to the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Barrier {
     pub epoch: Epoch,
-    /// Nothing follows in this generation.
+    /// Whether it is the last element of this generation.
     pub last: bool,
-    /// The input has come to its end.
+    /// Whether the input has ended.
     pub end: bool,
 }
 
-/// What travels on a channel, in order.
+/// An element of the stream.
 #[derive(Debug, Clone)]
 pub(crate) enum Element<B = Batch> {
     Batch(B),
-    /// How far event time has come.
+    /// A watermark: event time has advanced.
     Watermark(Watermark),
-    /// Nothing follows for a while.
+    /// The channel is idle until the next element.
     Idle,
-    /// Nothing but barriers follows.
+    /// The channel has ended; only barriers may follow.
     End,
     Barrier(Barrier),
 }
 
-/// Something on a channel.
+/// An element on a channel.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Data {
@@ -37,17 +37,17 @@ pub(crate) struct Data {
     pub item: Element,
 }
 
-/// Says who sends on a channel, so that room can be given back.
+/// Connects a channel: tells the receiver who sends, so that it can return credits.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Connect {
     pub channel: usize,
     pub sender: Recipient<Credit>,
-    /// The channel's place among the sender's targets.
+    /// The index of the channel among the sender's targets.
     pub target: usize,
 }
 
-/// Room for one more batch.
+/// A credit: the receiver has room for one more batch.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Credit {
@@ -59,12 +59,12 @@ pub(crate) struct Credit {
 #[rtype(result = "()")]
 pub(crate) struct StartEpoch(pub Barrier);
 
-/// The coordinator asks a source to bring nothing more until the next barrier.
+/// The coordinator asks a source to pause until the next barrier.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Hold;
 
-/// A subtask has handed an epoch over.
+/// A subtask has completed an epoch.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Ack {
@@ -73,7 +73,7 @@ pub(crate) struct Ack {
     pub outbox: Vec<Vec<u8>>,
 }
 
-/// What a subtask tells the coordinator besides acks.
+/// What a subtask reports to the coordinator besides acknowledgements.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum SubtaskReport {

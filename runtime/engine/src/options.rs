@@ -10,18 +10,18 @@ use weir_core::graph::JobIdentity;
 /// How a job is run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// From the start of one epoch to that of the next.
+    /// The time from the start of one epoch to that of the next.
     pub epoch_interval: Duration,
-    /// When it fails.
+    /// What happens if the job fails.
     pub restart: RestartStrategy,
-    /// Bytes of decoded state in all subtasks together.
+    /// Bytes for the caches of decoded state of all subtasks together.
     pub cache_bytes: usize,
-    /// Rows that a batch of a source has at most.
+    /// The most rows in a batch of a source.
     pub batch_rows: usize,
-    /// The job, as systems outside know it.
+    /// The job's identity in external systems.
     pub job: JobIdentity,
-    /// The time of day by which operators work.
+    /// The clock of processing time.
     pub clock: Arc<dyn Clock>,
-    /// What later runs compare themselves with.
+    /// Records that later runs are compared with.
     pub records: JobMetadata,
 }

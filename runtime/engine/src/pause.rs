@@ -1,4 +1,4 @@
-//! How long no rows flow when new subtasks take the place of others: from the last row that a sink took to the next one.
+//! Measures how long no rows flow when subtasks are replaced: from the last row that a sink took to the next one.
 
 use prometheus::Gauge;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,11 +11,11 @@ use weir_core::thread::locked;
 pub(crate) struct Pause {
     began: Instant,
     gauge: OnceLock<Gauge>,
-    /// When a sink took rows last. This and the next in microseconds since it began; 0: never.
+    /// When a sink last took rows. This and the next are in microseconds since `began`; 0: never.
     last: AtomicU64,
-    /// When the pause at hand began.
+    /// When the current pause began.
     from: AtomicU64,
-    /// Whether new subtasks have not brought a row yet, and who waits until they have.
+    /// Whether no row has come through the new subtasks yet, and the means to wait for one.
     open: AtomicBool,
     waiting: Mutex<()>,
     closed: Condvar,
@@ -45,7 +45,7 @@ impl Pause {
         (at.saturating_duration_since(self.began).as_micros() as u64).max(1)
     }
 
-    /// A sink has taken rows now.
+    /// A sink has taken rows.
     pub fn row_out(&self, now: Instant) {
         let now = self.micros(now);
         self.last.store(now, Ordering::Relaxed);
@@ -56,20 +56,19 @@ impl Pause {
         }
     }
 
-    /// When a sink took rows last; the beginning where none has.
+    /// When a sink last took rows; when the measurement began if none has.
     pub fn last_row(&self) -> Instant {
         self.began + Duration::from_micros(self.last.load(Ordering::Relaxed))
     }
 
-    /// The subtasks have come to their end, which was asked for at a time, or was not. Where no rows flowed anyway, nothing pauses
-    /// before that.
+    /// The subtasks have ended, which was requested at `asked`, or was not. The pause begins at the request, or at the last row after it.
     pub fn ended(&self, asked: Option<Instant>, now: Instant) {
         let end = self.micros(asked.unwrap_or(now));
         self.from.store(end.max(self.last.load(Ordering::Relaxed)), Ordering::Relaxed);
         tracing::debug!("the last rows were {:.3} s ago", self.seconds(self.micros(now)));
     }
 
-    /// New subtasks are at work. That is what the pause came to as long as there is no row for them.
+    /// New subtasks are running. The pause ends here unless a row comes through them later.
     pub fn begun(&self, now: Instant) {
         if self.from.load(Ordering::Relaxed) > 0 {
             self.set(self.micros(now));
@@ -77,30 +76,30 @@ impl Pause {
         }
     }
 
-    /// An epoch went by: if there was no row in it, none was kept waiting.
+    /// An epoch has ended: if no row came through in it, none was waiting.
     pub fn epoch(&self) {
         self.open.store(false, Ordering::Relaxed);
         self.tell();
     }
 
-    /// Waits until the next row makes the pause no longer, or for so long.
+    /// Waits until the length of the pause is final, for at most `time`.
     pub fn wait(&self, time: Duration) {
         // Whether it is over by then is seen by the gauge.
         let _ = self.closed.wait_timeout_while(locked(&self.waiting), time, |()| self.open());
     }
 
-    /// Tells those who wait, none of whom is between looking and waiting.
+    /// Notifies those who wait. The lock makes sure that none of them has checked the condition and does not wait yet.
     fn tell(&self) {
         drop(locked(&self.waiting));
         self.closed.notify_all();
     }
 
-    /// Whether the next row may still make the pause longer.
+    /// Whether the pause may still become longer.
     fn open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Since the pause began.
+    /// The seconds since the pause began.
     fn seconds(&self, now: u64) -> f64 {
         now.saturating_sub(self.from.load(Ordering::Relaxed)) as f64 / 1e6
     }

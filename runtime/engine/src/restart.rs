@@ -1,31 +1,31 @@
-//! When a failed job starts again, and when it is given up.
+//! Restart strategies: when a failed job is restarted, and when it fails for good.
 
 use std::time::{Duration, Instant};
 use weir_core::{Error, Result};
 
-/// How often a failed job is started again.
+/// When a failed job is restarted, as Flink's strategies of the same names do.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are named after Flink's options")]
 pub enum RestartStrategy {
     /// Never.
     None,
-    /// So many times, so far apart.
+    /// After a fixed delay, for a number of attempts.
     FixedDelay { attempts: u32, delay: Duration },
-    /// As long as no more than so many failures fall into an interval.
+    /// As long as there are no more than a number of failures in an interval.
     FailureRate { failures: u32, interval: Duration, delay: Duration },
-    /// With growing distance, so many times; counted anew after so long without a failure.
+    /// After a growing delay, for a number of attempts. Delay and attempts start anew after a time without a failure.
     ExponentialDelay { initial: Duration, max: Duration, multiplier: f64, attempts: u32, reset: Duration },
 }
 
-/// The failures of a job, as far as they count.
+/// The failures of a job that a strategy takes into account.
 #[derive(Default)]
 pub(crate) struct Failures(Vec<Instant>);
 
 impl Failures {
-    /// Counts a failure at a moment, after the job has run so long, and says how long to wait before it starts again.
+    /// Counts a failure of a job, and gives the delay before its restart.
     ///
     /// # Errors
-    /// The failure itself, where the job is given up.
+    /// The failure itself, if the job is not restarted.
     pub fn wait(&mut self, strategy: &RestartStrategy, error: &Error, ran: Duration, now: Instant) -> Result<Duration> {
         if matches!(strategy, RestartStrategy::ExponentialDelay { reset, .. } if ran > *reset) {
             self.0.clear();
@@ -49,7 +49,7 @@ impl Failures {
     }
 }
 
-/// The distance after so many failures. What grows without bound is compared before it is a duration, which it may not fit.
+/// The delay after a number of failures. It is limited before it becomes a duration, which it might not fit.
 fn grown(initial: Duration, max: Duration, multiplier: f64, failures: u32) -> Duration {
     let times = multiplier.powi(i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX));
     let seconds = initial.as_secs_f64() * times;

@@ -1,4 +1,4 @@
-//! Deals batches out to the subtasks of the next nodes.
+//! Distributes the output of a subtask to the subtasks of the nodes downstream.
 
 use crate::messages::Element;
 use arrow::array::UInt32Array;
@@ -6,18 +6,18 @@ use weir_core::graph::{Collector, Output, Partitioning, Port};
 use weir_core::key::{Keys, key_group, owner};
 use weir_core::{Batch, Result};
 
-/// One edge's targets, as places in the subtask's list of all its targets.
+/// The targets of an edge, as indexes into the subtask's list of targets.
 pub(crate) struct Route {
     pub port: Port,
     pub partitioning: Partitioning,
     pub first: usize,
     pub count: usize,
-    /// The subtask's own number, for forwarding; and the next in turn, for rebalancing.
+    /// The subtask's own index, for forwarding; and the next target, for rebalancing.
     pub subtask: usize,
     pub next: usize,
 }
 
-/// Sends what a subtask gave out to its targets.
+/// Assigns the output of a subtask to targets.
 pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(usize, Element)>) -> Result<()> {
     for output in collected.outputs {
         let to_all = match output {
@@ -39,7 +39,7 @@ pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(u
 }
 
 impl Route {
-    /// Deals rows out.
+    /// Assigns rows to targets by the partitioning of the edge.
     fn rows(&mut self, batch: &Batch, out: &mut Vec<(usize, Element)>) -> Result<()> {
         let mut send = |to: usize, batch: Batch| out.push((self.first + to, Element::Batch(batch)));
         match &self.partitioning {

@@ -1,4 +1,4 @@
-//! Other parallelisms for a graph: which nodes go together, how many subtasks make sense, and the graph that comes of it.
+//! Changes of parallelism: which nodes change together, how many subtasks can have work, and the resulting graph.
 
 use std::collections::BTreeMap;
 use weir_core::error::nearest;
@@ -6,13 +6,13 @@ use weir_core::graph::{JobGraph, Partitioning, Role};
 use weir_core::key::KEY_GROUPS;
 use weir_core::{Error, Result};
 
-/// Subtasks of a node at most.
+/// The most subtasks of a node.
 pub const MOST: usize = 64;
 
-/// What is wanted: a parallelism by the node's name; none takes the script's again.
+/// Requested parallelisms by the node's name; none resets a node to the parallelism of the script.
 pub type TargetParallelism = BTreeMap<String, Option<usize>>;
 
-/// For each node the first of those that have its parallelism by necessity: rows in order go from subtask to subtask.
+/// For each node, the first of the nodes that must have the same parallelism, since ordered rows are forwarded between them.
 pub fn groups(graph: &JobGraph) -> Vec<usize> {
     let mut groups: Vec<usize> = (0..graph.nodes.len()).collect();
     for (i, node) in graph.nodes.iter().enumerate() {
@@ -24,8 +24,8 @@ pub fn groups(graph: &JobGraph) -> Vec<usize> {
     groups
 }
 
-/// For each node how many subtasks can have work: the partitions of a source, the key groups behind an exchange by key, one where
-/// nothing divides the rows; of a group, the least of these.
+/// For each node, the most subtasks that can have work: the partitions of a source, the key groups behind a hash exchange, or one if
+/// nothing divides the rows. For nodes that must have the same parallelism, the least of these.
 pub fn most(graph: &JobGraph) -> Vec<usize> {
     let own = graph.nodes.iter().map(|n| match &n.role {
         Role::Source(s) => s.partitions().unwrap_or(if n.parallelism == 1 && s.rate().is_none() { 1 } else { MOST }),
@@ -38,15 +38,15 @@ pub fn most(graph: &JobGraph) -> Vec<usize> {
     groups.iter().map(|g| least(*g).unwrap_or(MOST).max(1)).collect()
 }
 
-/// Whether all sources can go back to the last epoch.
+/// Whether all sources can be reset to the last epoch.
 pub fn replayable(graph: &JobGraph) -> bool {
     graph.nodes.iter().all(|n| !matches!(&n.role, Role::Source(s) if !s.replayable()))
 }
 
-/// What a change would come to: all nodes that it reaches, with their new parallelisms.
+/// All nodes that a change affects, with their new parallelisms.
 ///
 /// # Errors
-/// When a node is not there, or cannot have so many subtasks.
+/// If there is no such node, or it cannot have so many subtasks.
 pub fn check(graph: &JobGraph, wanted: &TargetParallelism) -> Result<TargetParallelism> {
     let (groups, most) = (groups(graph), most(graph));
     let mut all = TargetParallelism::new();
@@ -80,9 +80,8 @@ pub fn check(graph: &JobGraph, wanted: &TargetParallelism) -> Result<TargetParal
     Ok(all)
 }
 
-/// Parallelisms that were kept by the nodes' uids, as the graph can have them, by name: nodes whose rows stay in order have one
-/// together. Uids that it does not have are left out: the script has changed since. What the graph cannot have any longer is let
-/// go of, and said.
+/// Turns stored parallelisms by uid into those of the graph by name. Uids that the graph does not have are ignored: the script has
+/// changed. Parallelisms that it can no longer have are dropped with a warning.
 pub(crate) fn kept(graph: &JobGraph, by_uid: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
     let (groups, most) = (groups(graph), most(graph));
     let mut sizes = BTreeMap::new();
@@ -106,7 +105,7 @@ pub(crate) fn kept(graph: &JobGraph, by_uid: &BTreeMap<String, usize>) -> BTreeM
     sizes
 }
 
-/// The graph with other parallelisms, by name.
+/// The graph with changed parallelisms, by name.
 pub fn resized(graph: &JobGraph, wanted: &BTreeMap<String, usize>) -> JobGraph {
     let mut new = graph.clone();
     for n in &mut new.nodes {

@@ -1,4 +1,4 @@
-//! Parallelisms that were changed while the job ran: state of its own, which a later run of the job goes on with.
+//! Parallelisms that were changed while the job ran. They are stored, and later runs of the job use them.
 
 use crate::scale::TargetParallelism;
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use weir_core::state::{Changes, Epoch, StateBackend, StateHandle};
 use weir_core::stored::{self, Reader, Stored};
 use weir_core::{Error, Result, failpoint};
 
-/// The state of parallelisms that were changed while the job ran, by the operators' uids, which win over the script's.
+/// The uid of the state with parallelisms that were changed while the job ran, by uid of the operator. They override the script's.
 pub(crate) const SIZES: &str = "#parallelism";
 
-/// A parallelism in the state.
+/// A stored parallelism.
 struct Size(u32);
 
 impl Stored for Size {
@@ -25,7 +25,7 @@ impl Stored for Size {
     }
 }
 
-/// The parallelisms that the state has.
+/// The stored parallelisms.
 pub(crate) fn sizes_of(state: &StateHandle) -> Result<BTreeMap<String, usize>> {
     let entry = |(k, v): (Vec<u8>, Vec<u8>)| {
         let Size(n) = stored::decode(&v)?;
@@ -34,7 +34,7 @@ pub(crate) fn sizes_of(state: &StateHandle) -> Result<BTreeMap<String, usize>> {
     state.scan(&[])?.into_iter().map(entry).collect()
 }
 
-/// Notes other parallelisms, in an epoch of their own.
+/// Stores changed parallelisms, in an epoch of their own.
 pub(crate) fn resize(
     graph: &JobGraph,
     backend: &Arc<dyn StateBackend>,

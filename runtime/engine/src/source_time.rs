@@ -1,4 +1,4 @@
-//! Event time at a source: makes the watermarks of a subtask from the rows that its source gives out, split by split.
+//! Event time at a source: generates the watermarks of a subtask from the rows of its splits.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -15,14 +15,14 @@ use weir_core::watermarks::{
 };
 use weir_core::{Batch, Result};
 
-/// What begins the keys of splits' watermarks, in the state of their source.
+/// The prefix of the keys of splits' watermarks in the state of their source.
 const PREFIX: &[u8] = b"split-watermark ";
 
 fn key_of(split: &str) -> Vec<u8> {
     [&ENGINE[..], PREFIX, split.as_bytes()].concat()
 }
 
-/// How far a split is.
+/// The watermark of a split.
 struct SplitTime(Watermark);
 
 impl Stored for SplitTime {
@@ -36,7 +36,7 @@ impl Stored for SplitTime {
     }
 }
 
-/// Which of a group this is, and when it was told of the others last.
+/// A member of an alignment group, and when it last looked at the others.
 struct Aligned {
     strategy: AlignmentStrategy,
     groups: Arc<AlignmentGroups>,
@@ -59,14 +59,14 @@ pub(crate) struct SourceTime {
     state: StateHandle,
     report: Arc<Mutex<EventTimeReport>>,
     aligned: Option<Aligned>,
-    /// The splits that have moved since the last epoch, and those that have ended.
+    /// The splits whose watermark has advanced since the last epoch, and those that have ended.
     moved: BTreeSet<SplitId>,
     ended: Vec<Arc<str>>,
-    /// Milliseconds in which rows could come: while the source works or has nothing, not while those behind it have no room.
+    /// The milliseconds in which rows could have come: not those in which there was back-pressure.
     active: i64,
-    /// When the source was asked last, by the clock.
+    /// When the source was last polled.
     polled: i64,
-    /// What was said last, and when.
+    /// The last watermark that was emitted, and when.
     emitted: Watermark,
     emitted_at: Option<i64>,
     idle: bool,
@@ -127,8 +127,8 @@ impl SourceTime {
         Ok(())
     }
 
-    /// Asks the source for rows, and puts watermarks among them. `held_up`: whether, since it was asked last, those behind it had
-    /// no room, or it was held for an epoch.
+    /// Polls the source for rows, and inserts watermarks. `held_up` says whether there was back-pressure since the last poll, or the source
+    /// was paused for an epoch.
     pub fn poll(&mut self, source: &mut dyn Source, held_up: bool, out: &mut Collector) -> Result<Polled> {
         self.pass_time(held_up);
         let mut given = Collector::default();
@@ -171,9 +171,8 @@ impl SourceTime {
         self.ended.extend(self.tracker.end(split));
     }
 
-    /// Takes note of a batch's times, and gives it out, cut where a watermark has to go between two rows. By the rules of Flink's
-    /// assigner a watermark goes out behind the row that brings it further than the strategy's interval. It waits for the end of the
-    /// batch as long as no row comes that is behind it.
+    /// Emits a batch, cut where a watermark has to be emitted between two rows. As in Flink's assigner, a watermark follows the row that
+    /// advances it by more than the interval. It waits for the end of the batch if none of the rows before that is behind it.
     fn rows(&mut self, batch: Batch, out: &mut Collector) -> Result<()> {
         if self.idle && batch.rows() > 0 {
             // The others are to wait again before the rows come.
@@ -218,7 +217,7 @@ impl SourceTime {
         Ok(())
     }
 
-    /// Says how far event time has come, if that is further than before.
+    /// Emits a watermark if event time has advanced.
     fn emit(&mut self, watermark: Watermark, out: &mut Collector) {
         if watermark > self.emitted {
             out.watermark(watermark);
@@ -226,7 +225,7 @@ impl SourceTime {
         }
     }
 
-    /// Says how far event time has come, when it is time for that, and that nothing comes for a while when that is so.
+    /// Emits a watermark if it is time for one, and idleness if all splits are idle.
     fn say(&mut self, waits: bool, out: &mut Collector) {
         let is_idle = self.tracker.is_idle();
         let due = match self.strategy.emit {
@@ -245,7 +244,7 @@ impl SourceTime {
         }
     }
 
-    /// Tells the group how far this is, and the source which splits have to wait for the others.
+    /// Tells the alignment group the watermark of this member, and the source which splits to pause.
     fn align(&mut self, source: &mut dyn Source, ended: bool) -> Result<()> {
         let Some(aligned) = &mut self.aligned else { return Ok(()) };
         if ended {
@@ -264,7 +263,7 @@ impl SourceTime {
         Ok(())
     }
 
-    /// How long to wait at most: until something is to be said, a split is idle, or the group is to be asked.
+    /// The longest time to wait: until a watermark is due, a split becomes idle, or the group has to be checked.
     fn next(&self, wait: Duration) -> Duration {
         let emit = match self.strategy.emit {
             EmitStrategy::OnPeriodic(every) if self.tracker.watermark() > self.emitted => {
@@ -279,7 +278,7 @@ impl SourceTime {
         first.map_or(wait, |at| wait.min(self.clock.until(at).max(Duration::from_millis(1))))
     }
 
-    /// Shows others how far this is.
+    /// Publishes the watermarks for reports.
     fn show(&self) {
         let mut report = locked(&self.report);
         (report.output, report.idle, report.reported) = (self.emitted, self.idle, self.active);
@@ -288,7 +287,7 @@ impl SourceTime {
         report.splits.extend(self.tracker.splits().map(|(_, s)| s));
     }
 
-    /// The watermarks of splits belong to the epoch that their positions belong to.
+    /// Stores the watermarks of splits, in the same epoch as their positions.
     pub fn checkpoint(&mut self, changes: &mut Changes) {
         let moved = std::mem::take(&mut self.moved);
         let splits = self.tracker.splits().filter(|(id, s)| moved.contains(id) && s.watermark > Watermark::NONE);

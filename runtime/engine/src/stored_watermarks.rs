@@ -1,4 +1,4 @@
-//! The watermarks of operators as part of the epoch: a row that was late before a restart is late behind it.
+//! The watermarks of operators, stored with the epoch: a row that was late before a restart is late after it.
 
 use crate::scale::MOST;
 use std::collections::BTreeMap;
@@ -7,20 +7,20 @@ use weir_core::event_time::{EventTime, Watermark};
 use weir_core::state::{Changes, ENGINE, StateHandle};
 use weir_core::stored::{self, Reader, Stored};
 
-/// What begins the keys of operators' watermarks.
+/// The prefix of the keys of operators' watermarks.
 const PREFIX: &[u8] = b"watermark ";
 
 fn key_of(subtask: u32) -> Vec<u8> {
     [&ENGINE[..], PREFIX, &subtask.to_be_bytes()].concat()
 }
 
-/// How far one of so many subtasks was.
-struct Kept {
+/// The event time of a subtask, and the operator's parallelism when it was stored.
+struct StoredTime {
     parallelism: u32,
     time: EventTime,
 }
 
-impl Stored for Kept {
+impl Stored for StoredTime {
     const LAYOUT: u8 = 1;
     const NAME: &'static str = "a watermark";
 
@@ -35,24 +35,24 @@ impl Stored for Kept {
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         let (parallelism, all) = (from.number()?.try_into().ok()?, Watermark(from.signed()?));
         let inputs = (0..from.number()?).map(|_| from.signed().map(Watermark)).collect::<Option<_>>()?;
-        Some(Kept { parallelism, time: EventTime { all, inputs } })
+        Some(StoredTime { parallelism, time: EventTime { all, inputs } })
     }
 }
 
-/// What the state has of a subtask's watermarks.
+/// The stored watermarks of a subtask.
 pub(crate) struct StoredWatermarks {
     subtask: u32,
     parallelism: u32,
-    /// What is known last, and whether the state has it.
+    /// The latest event time, and whether it is stored.
     last: Option<EventTime>,
     written: bool,
-    /// Keys that say nothing any more.
+    /// Keys that are obsolete.
     obsolete: Vec<Vec<u8>>,
 }
 
 impl StoredWatermarks {
-    /// Of a subtask, with the event time that it is to go on from. As many subtasks as before go on where each was; others where
-    /// the one was that was least far.
+    /// The watermarks of a subtask, and the event time from which it resumes. With an unchanged parallelism that is its own; otherwise it
+    /// is the least of all subtasks.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -63,7 +63,7 @@ impl StoredWatermarks {
         let mut kept: BTreeMap<usize, (u32, EventTime)> = BTreeMap::new();
         for (of, value) in values.into_iter().enumerate() {
             if let Some(value) = value {
-                let Kept { parallelism, time } = stored::decode(&value)?;
+                let StoredTime { parallelism, time } = stored::decode(&value)?;
                 kept.insert(of, (parallelism, time));
             }
         }
@@ -86,8 +86,8 @@ impl StoredWatermarks {
         Ok((StoredWatermarks { subtask, parallelism, last: from.clone(), written, obsolete }, from))
     }
 
-    /// Notes how far it is, if anything is known. Of an input that has ended, what it was before is kept: a run that reads on behind
-    /// the end sees it again.
+    /// Notes the event time, if it is known. For an input that has ended, the watermark from before its end is kept, since a later run may
+    /// read on.
     pub fn checkpoint(&mut self, time: Option<&EventTime>, changes: &mut Changes) {
         self.obsolete.drain(..).for_each(|key| changes.remove(&[&key]));
         let Some(time) = time else { return };
@@ -100,7 +100,7 @@ impl StoredWatermarks {
         let now = EventTime { all: known(time.all, Some(&last.all)), inputs };
         let is_known = now.all > Watermark::NONE || now.inputs.iter().any(|w| *w > Watermark::NONE);
         if is_known && (!self.written || self.last.as_ref() != Some(&now)) {
-            let kept = Kept { parallelism: self.parallelism, time: now.clone() };
+            let kept = StoredTime { parallelism: self.parallelism, time: now.clone() };
             changes.set(&key_of(self.subtask), &stored::encode(&kept));
             (self.last, self.written) = (Some(now), true);
         }

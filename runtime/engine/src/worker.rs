@@ -1,4 +1,4 @@
-//! The thread behind a subtask's actor: one piece of work at a time, timed.
+//! The worker thread of a subtask's actor. It does one task at a time, and measures its time.
 
 use crate::control::Control;
 use crate::gate::Gate;
@@ -19,20 +19,20 @@ use weir_core::state::{Changes, OperatorId, StateBackend};
 use weir_core::thread::{guarded, locked};
 use weir_core::{Batch, Error, Result, failpoint};
 
-/// What a subtask does.
+/// A task of a worker.
 pub(crate) enum Task {
     Source(Box<dyn Source>),
     Operator(Box<dyn Operator>),
     Sink(Box<dyn Sink>),
 }
 
-/// What the thread tells its actor when a piece of work is done.
+/// The result of a task, which the thread sends to its actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Report {
     pub done: Done<Batch>,
     pub cpu: Duration,
-    /// The time that it took, without what the thread waited for a core.
+    /// The time that it took, without the time that the thread waited for a core.
     pub useful: Duration,
 }
 
@@ -42,26 +42,26 @@ pub(crate) struct Worker {
     pub operator: OperatorId,
     pub backend: Arc<dyn StateBackend>,
     pub metrics: SubtaskMetrics,
-    /// Open as long as its generation is the one that works.
+    /// Open as long as the generation is the current one.
     pub gate: Arc<Gate>,
     pub control: Arc<Control>,
     pub clock: Arc<dyn Clock>,
     pub time: OperatorTime,
-    /// Of a source whose rows have event time.
+    /// The watermarks of a source whose rows have event time.
     pub source_time: Option<SourceTime>,
-    /// Of an operator that keeps state: its watermarks in that.
+    /// The stored watermarks of an operator with state.
     pub stored_watermarks: Option<StoredWatermarks>,
-    /// The event time that it goes on from.
+    /// The event time from which it resumes.
     pub resumes: Option<EventTime>,
 }
 
-/// What an operator was told of time, and what it has said of it to those behind.
+/// The watermarks of an operator's input and output.
 pub(crate) struct OperatorTime {
-    /// The watermarks in front of it.
+    /// The watermarks of its inputs.
     input: Option<EventTime>,
-    /// The watermark behind it.
+    /// The watermark of its output.
     output: Watermark,
-    /// Whether nothing will come, and whether those behind know.
+    /// Whether it is idle, and whether that was emitted.
     ended: bool,
     end: bool,
 }
@@ -71,7 +71,7 @@ impl OperatorTime {
         OperatorTime { input: None, output: Watermark::NONE, ended: false, end: false }
     }
 
-    /// Says how far event time has come behind an operator, if that is further than before, or `again`.
+    /// Emits the watermark of the output if it has advanced, or if `again` is set.
     fn watermark(&mut self, operator: &dyn Operator, again: bool, out: &mut Collector) {
         let all = self.input.as_ref().map_or(Watermark::NONE, |t| t.all);
         let output = operator.output_watermark(all).max(self.output);
@@ -81,7 +81,7 @@ impl OperatorTime {
         self.output = output;
     }
 
-    /// Takes note of what an operator has said of time itself.
+    /// Notes the watermarks that an operator has emitted itself.
     fn given(&mut self, out: &Collector) {
         for output in &out.outputs {
             if let Output::Watermark(watermark) = output {
@@ -90,7 +90,7 @@ impl OperatorTime {
         }
     }
 
-    /// Says that nothing will come any more, once that is so.
+    /// Emits idleness once the operator has become idle.
     fn end(&mut self, operator: &dyn Operator, last: bool, out: &mut Collector) {
         if self.ended && !self.end && (last || !operator.results_at_end()) {
             self.end = true;
@@ -100,8 +100,8 @@ impl OperatorTime {
 }
 
 impl Worker {
-    /// Works until nothing is left to do. What a source or a sink is connected to is given back before it says so, so that the next
-    /// generation finds it; what an operator holds may take a while to go, and goes afterwards.
+    /// Runs tasks until there are no more. A source or sink gives its connection back before it reports its last task, so that the next
+    /// generation can take it. An operator is dropped afterwards, since that may take a while.
     pub fn run(mut self, work: &Receiver<Work<Batch>>, report: &Recipient<Report>) {
         while let Ok(w) = work.recv() {
             let (before, queued, began) = (thread_cpu(), thread_queued(), Instant::now());
@@ -228,7 +228,7 @@ impl Worker {
         Ok(outcome)
     }
 
-    /// What has changed since the last epoch, and what a sink has to deliver; at the end an operator gives out what it has kept for that.
+    /// The changes since the last epoch, and the outbox of a sink. At the end of the input, operators emit what they have kept until then.
     fn checkpoint(&mut self, barrier: Barrier, collected: &mut Collector) -> Result<(Changes, Vec<Vec<u8>>)> {
         let mut outbox = vec![];
         let changes = match &mut self.task {
