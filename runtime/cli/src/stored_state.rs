@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_core::state::{KeyRange, StateBackend, StateReader};
 use weir_core::{Error, Result};
 use weir_engine::{JobMetadata, read_metadata};
-use weir_plan::{Identity, Places, SHARED, why_lost};
+use weir_plan::{Identity, OperatorUids, SHARED, why_lost};
 use weir_state::Store;
 
 /// Where the store has layouts, by the operators' names.
@@ -28,9 +28,9 @@ pub fn records(job: &Assembled) -> JobMetadata {
 pub struct StoredState<'a> {
     store: &'a Arc<Store>,
     /// The uid of each.
-    uids: Places,
+    uids: OperatorUids,
     /// The operators that something is kept of, or that are shared: a name that has none of them is as good as new.
-    places: Places,
+    places: OperatorUids,
     layouts: BTreeMap<String, String>,
     functions: BTreeMap<String, String>,
 }
@@ -65,7 +65,7 @@ impl<'a> StoredState<'a> {
     }
 
     /// The uids of what has state.
-    pub fn places(&self) -> &Places {
+    pub fn places(&self) -> &OperatorUids {
         &self.places
     }
 

@@ -22,7 +22,7 @@ pub use logical::{GroupWindow, Insert, Kept, Plan, Ranks, Shared, WindowMerge, W
 pub use optimize::optimize;
 pub use settings::Mode;
 pub use shared::with_several_readers;
-pub use sharing::{Places, SHARED, Together, share};
+pub use sharing::{OperatorUids, SHARED, Together, share};
 pub use table::{ErrorPolicy, EventTime, Table};
 pub use times::{TimeAttribute, Windowed, time_domain, window_among};
 pub use traits::{ChangelogMode, Derived, Monotonicity, Traits, derive};

@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const SHARED: &str = "shared#";
 
 /// The uids of the operators that have state, by the names that statements know them by.
-pub type Places = BTreeMap<String, String>;
+pub type OperatorUids = BTreeMap<String, String>;
 
 /// The statements of a script as one job.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Together {
     /// The statements. What several of them read is [`Plan::Shared`].
     pub inserts: Vec<Insert>,
     /// The uids of their relations' operators.
-    pub places: Places,
+    pub places: OperatorUids,
     /// The uids that go on with a copy of another's state: from, to.
     pub copies: Vec<(String, String)>,
     /// Tables that statements read which stand at different places in them, so that each place has a reader of its own.
@@ -42,7 +42,7 @@ pub struct Together {
 ///
 /// # Errors
 /// When a setting is wrong, and a mistake of Weir's own.
-pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &Places) -> Result<Together> {
+pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &OperatorUids) -> Result<Together> {
     let (sub_plans, sources) = (SUB_PLANS.value(settings)?, SOURCES.value(settings)?);
     let mut classes = Classes { places, sub_plans, all: vec![], known: HashMap::new(), moved: HashMap::new() };
     let mut tops = vec![];
@@ -69,7 +69,7 @@ pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &P
         let plan = classes.plan(Reader::Statement(n), top, &readers, &mut made)?;
         all.push(Insert { plan, ..insert.clone() });
     }
-    let mut uids = Places::new();
+    let mut uids = OperatorUids::new();
     for kept in classes.all.into_iter().map(|c| c.kept) {
         uids.extend(kept.names.into_iter().map(|name| (name, kept.uid.clone())));
     }
@@ -134,7 +134,7 @@ struct Statement {
 }
 
 struct Classes<'a> {
-    places: &'a Places,
+    places: &'a OperatorUids,
     sub_plans: bool,
     all: Vec<Class>,
     known: HashMap<Key, usize>,

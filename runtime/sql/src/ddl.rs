@@ -5,13 +5,13 @@ use crate::syntax::{
     Added, Change, Column, ColumnKind, CreateFunction, CreateTable, Dropped, Like, Listed, Merging, Part, Position,
     Show, Statement, Watermark, if_not_exists, literal, missing, names, object_name, options, ranged,
 };
-use crate::types::{Outcome, expect_words, parse_type, peek_word, word_is};
+use crate::types::{ParseResult, expect_words, parse_type, peek_word, word_is};
 use crate::words::name_part;
 use sqlparser::ast::Ident;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-pub fn create(p: &mut Parser<'_>) -> Outcome<Statement> {
+pub fn create(p: &mut Parser<'_>) -> ParseResult<Statement> {
     p.next_token();
     if peek_word(p, 0) == "OR" {
         return missing(p, "CREATE OR REPLACE");
@@ -62,7 +62,7 @@ pub fn create(p: &mut Parser<'_>) -> Outcome<Statement> {
     }
 }
 
-fn comment(p: &mut Parser<'_>) -> Outcome<()> {
+fn comment(p: &mut Parser<'_>) -> ParseResult<()> {
     if word_is(p, "COMMENT") {
         literal(p)?;
     }
@@ -79,7 +79,7 @@ struct Elements {
     bare: Vec<Ident>,
 }
 
-fn element(p: &mut Parser<'_>, into: &mut Elements, bare: bool) -> Outcome<()> {
+fn element(p: &mut Parser<'_>, into: &mut Elements, bare: bool) -> ParseResult<()> {
     match (peek_word(p, 0).as_str(), peek_word(p, 1).as_str()) {
         ("WATERMARK", "FOR") => {
             expect_words(p, "WATERMARK FOR")?;
@@ -148,14 +148,14 @@ fn element(p: &mut Parser<'_>, into: &mut Elements, bare: bool) -> Outcome<()> {
     Ok(())
 }
 
-fn enforced(p: &mut Parser<'_>) -> Outcome<()> {
+fn enforced(p: &mut Parser<'_>) -> ParseResult<()> {
     if peek_word(p, 0) != "NOT" {
         return p.expected("NOT ENFORCED, for no table keeps watch over its key", p.peek_token());
     }
     expect_words(p, "NOT ENFORCED")
 }
 
-fn only_one(into: &mut Elements, key: Vec<Ident>, at: &sqlparser::tokenizer::TokenWithSpan) -> Outcome<()> {
+fn only_one(into: &mut Elements, key: Vec<Ident>, at: &sqlparser::tokenizer::TokenWithSpan) -> ParseResult<()> {
     if !into.primary_key.is_empty() {
         return Err(ParserError::ParserError(format!("the table has two primary keys{}", at.span.start)));
     }
@@ -164,7 +164,7 @@ fn only_one(into: &mut Elements, key: Vec<Ident>, at: &sqlparser::tokenizer::Tok
 }
 
 /// One element, or several in parentheses.
-fn elements(p: &mut Parser<'_>) -> Outcome<Elements> {
+fn elements(p: &mut Parser<'_>) -> ParseResult<Elements> {
     let mut out = Elements::default();
     if !p.consume_token(&Token::LParen) {
         element(p, &mut out, false)?;
@@ -180,7 +180,7 @@ fn elements(p: &mut Parser<'_>) -> Outcome<Elements> {
     Ok(out)
 }
 
-fn create_table(p: &mut Parser<'_>) -> Outcome<CreateTable> {
+fn create_table(p: &mut Parser<'_>) -> ParseResult<CreateTable> {
     let if_not_exists = if_not_exists(p)?;
     let name = object_name(p)?;
     let mut found = Elements::default();
@@ -231,7 +231,7 @@ fn create_table(p: &mut Parser<'_>) -> Outcome<CreateTable> {
     Ok(table)
 }
 
-fn like(p: &mut Parser<'_>) -> Outcome<Like> {
+fn like(p: &mut Parser<'_>) -> ParseResult<Like> {
     let mut like = Like { table: object_name(p)?, options: vec![] };
     if !p.consume_token(&Token::LParen) {
         return Ok(like);
@@ -267,7 +267,7 @@ fn like(p: &mut Parser<'_>) -> Outcome<Like> {
     Ok(like)
 }
 
-fn create_function(p: &mut Parser<'_>) -> Outcome<CreateFunction> {
+fn create_function(p: &mut Parser<'_>) -> ParseResult<CreateFunction> {
     let if_not_exists = if_not_exists(p)?;
     let name = object_name(p)?;
     expect_words(p, "AS")?;
@@ -291,7 +291,7 @@ fn create_function(p: &mut Parser<'_>) -> Outcome<CreateFunction> {
     Ok(CreateFunction { name, if_not_exists, identifier, language, file, options })
 }
 
-pub fn drop(p: &mut Parser<'_>) -> Outcome<Statement> {
+pub fn drop(p: &mut Parser<'_>) -> ParseResult<Statement> {
     p.next_token();
     word_is(p, "TEMPORARY");
     word_is(p, "SYSTEM");
@@ -317,7 +317,7 @@ pub fn drop(p: &mut Parser<'_>) -> Outcome<Statement> {
     Ok(Statement::Drop { what, name, if_exists })
 }
 
-pub fn alter(p: &mut Parser<'_>) -> Outcome<Statement> {
+pub fn alter(p: &mut Parser<'_>) -> ParseResult<Statement> {
     p.next_token();
     let view = peek_word(p, 0) == "VIEW";
     p.next_token();
@@ -385,7 +385,7 @@ pub fn alter(p: &mut Parser<'_>) -> Outcome<Statement> {
     Ok(Statement::Alter { view, name, if_exists, change })
 }
 
-pub fn show(p: &mut Parser<'_>) -> Outcome<Statement> {
+pub fn show(p: &mut Parser<'_>) -> ParseResult<Statement> {
     p.next_token();
     let at = p.peek_token();
     if word_is(p, "CREATE") {

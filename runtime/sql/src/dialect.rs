@@ -5,7 +5,7 @@ use crate::forms::{
     Aggregated, ExistsElse, Form, Forms, JsonKind, OnNull, QueryElse, Side, TableArgument, ValueElse, Wrapper,
 };
 use crate::places::start;
-use crate::types::{Outcome, expect_words, parse_type, peek_word, word_is};
+use crate::types::{ParseResult, expect_words, parse_type, peek_word, word_is};
 use crate::words::name_part;
 use sqlparser::ast::{AccessExpr, Expr, Ident, Subscript};
 use sqlparser::dialect::{Dialect, Precedence};
@@ -20,10 +20,10 @@ struct Syntax {
     /// Whether there is a function with arguments as others have them, too, which is called by the name in quotes.
     function: bool,
     /// Reads what stands between the parentheses.
-    read: fn(&mut Parser<'_>) -> Outcome<Form>,
+    read: fn(&mut Parser<'_>) -> ParseResult<Form>,
 }
 
-const fn syntax(name: &'static str, function: bool, read: fn(&mut Parser<'_>) -> Outcome<Form>) -> Syntax {
+const fn syntax(name: &'static str, function: bool, read: fn(&mut Parser<'_>) -> ParseResult<Form>) -> Syntax {
     Syntax { name, function, read }
 }
 
@@ -94,7 +94,7 @@ impl Dialect for FlinkDialect {
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
         kw != Keyword::NoKeyword
     }
-    fn parse_prefix(&self, p: &mut Parser<'_>) -> Option<Outcome<Expr>> {
+    fn parse_prefix(&self, p: &mut Parser<'_>) -> Option<ParseResult<Expr>> {
         let word = peek_word(p, 0);
         match (word.as_str(), p.peek_nth_token(1).token) {
             ("TABLE", Token::Word(_) | Token::LParen) => Some(self.table_argument(p)),
@@ -107,10 +107,10 @@ impl Dialect for FlinkDialect {
             _ => None,
         }
     }
-    fn get_next_precedence(&self, p: &Parser) -> Option<Outcome<u8>> {
+    fn get_next_precedence(&self, p: &Parser) -> Option<ParseResult<u8>> {
         between_times::follows(p).then(|| Ok(self.prec_value(Precedence::DoubleColon)))
     }
-    fn parse_infix(&self, p: &mut Parser<'_>, left: &Expr, _precedence: u8) -> Option<Outcome<Expr>> {
+    fn parse_infix(&self, p: &mut Parser<'_>, left: &Expr, _precedence: u8) -> Option<ParseResult<Expr>> {
         if between_times::follows(p) {
             let span = p.get_current_token().span;
             return Some(between_times::parse(p, left)?.map(|form| self.forms.put(form, span)));
@@ -142,7 +142,7 @@ impl Dialect for FlinkDialect {
 
 impl FlinkDialect {
     /// `TABLE t [PARTITION BY …] [ORDER BY …]`, an argument of a table function.
-    fn table_argument(&self, p: &mut Parser<'_>) -> Outcome<Expr> {
+    fn table_argument(&self, p: &mut Parser<'_>) -> ParseResult<Expr> {
         let span = p.next_token().span;
         let table = if p.consume_token(&Token::LParen) {
             let query = p.parse_query()?;
@@ -162,7 +162,7 @@ impl FlinkDialect {
     }
 
     /// What looks like a call.
-    fn call(&self, p: &mut Parser<'_>, syntax: &Syntax) -> Outcome<Expr> {
+    fn call(&self, p: &mut Parser<'_>, syntax: &Syntax) -> ParseResult<Expr> {
         let span = p.next_token().span;
         p.expect_token(&Token::LParen)?;
         let mut form = (syntax.read)(p)?;
@@ -180,7 +180,7 @@ impl FlinkDialect {
     }
 
     /// `MAP[key, value, …]`, and the subscripts behind it, which the parser looks for only behind its own forms.
-    fn map(&self, p: &mut Parser<'_>) -> Outcome<Expr> {
+    fn map(&self, p: &mut Parser<'_>) -> ParseResult<Expr> {
         let span = p.next_token().span;
         p.expect_token(&Token::LBracket)?;
         let mut items = vec![];
@@ -200,7 +200,7 @@ impl FlinkDialect {
         Ok(Expr::CompoundFieldAccess { root: Box::new(map), access_chain })
     }
 
-    fn ltz_literal(&self, p: &mut Parser<'_>) -> Outcome<Expr> {
+    fn ltz_literal(&self, p: &mut Parser<'_>) -> ParseResult<Expr> {
         expect_words(p, "TIMESTAMP WITH LOCAL TIME ZONE")?;
         let span = p.get_current_token().span;
         let value = p.parse_literal_string()?;
@@ -208,7 +208,7 @@ impl FlinkDialect {
     }
 }
 
-fn between(p: &mut Parser<'_>, left: &Expr, symmetric: bool, negated: bool) -> Outcome<Expr> {
+fn between(p: &mut Parser<'_>, left: &Expr, symmetric: bool, negated: bool) -> ParseResult<Expr> {
     let precedence = between_precedence();
     let low = p.parse_subexpr(precedence)?;
     expect_words(p, "AND")?;
@@ -237,7 +237,7 @@ fn between_precedence() -> u8 {
 }
 
 /// `WORD BY one`, or several in parentheses; nothing where the word is not there.
-fn clause<T>(p: &mut Parser<'_>, word: &str, read: fn(&mut Parser<'_>) -> Outcome<T>) -> Outcome<Vec<T>> {
+fn clause<T>(p: &mut Parser<'_>, word: &str, read: fn(&mut Parser<'_>) -> ParseResult<T>) -> ParseResult<Vec<T>> {
     if !word_is(p, word) {
         return Ok(vec![]);
     }
@@ -254,7 +254,7 @@ fn not_if(negated: bool, expr: Expr) -> Expr {
     if negated { Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr: Box::new(expr) } } else { expr }
 }
 
-fn cast(p: &mut Parser<'_>, safe: bool) -> Outcome<Form> {
+fn cast(p: &mut Parser<'_>, safe: bool) -> ParseResult<Form> {
     let expr = p.parse_expr()?;
     expect_words(p, "AS")?;
     Ok(Form::Cast { expr, ty: parse_type(p)?, safe })
@@ -271,21 +271,21 @@ fn json_kind(p: &mut Parser<'_>) -> JsonKind {
 }
 
 /// A document and a path.
-fn json_and_path(p: &mut Parser<'_>) -> Outcome<(Expr, Expr)> {
+fn json_and_path(p: &mut Parser<'_>) -> ParseResult<(Expr, Expr)> {
     let json = p.parse_expr()?;
     p.expect_token(&Token::Comma)?;
     Ok((json, p.parse_expr()?))
 }
 
-fn returning(p: &mut Parser<'_>) -> Outcome<Option<SqlType>> {
+fn returning(p: &mut Parser<'_>) -> ParseResult<Option<SqlType>> {
     if word_is(p, "RETURNING") { parse_type(p).map(Some) } else { Ok(None) }
 }
 
 /// `… ON EMPTY` and `… ON ERROR`, as far as they are there. `read` takes what stands in front of ON, if it is such.
 fn otherwise<T>(
     p: &mut Parser<'_>,
-    read: fn(&mut Parser<'_>) -> Outcome<Option<T>>,
-) -> Outcome<(Option<T>, Option<T>)> {
+    read: fn(&mut Parser<'_>) -> ParseResult<Option<T>>,
+) -> ParseResult<(Option<T>, Option<T>)> {
     let (mut on_empty, mut on_error) = (None, None);
     while let Some(what) = read(p)? {
         expect_words(p, "ON")?;
@@ -299,7 +299,7 @@ fn otherwise<T>(
     Ok((on_empty, on_error))
 }
 
-fn json_value(p: &mut Parser<'_>) -> Outcome<Form> {
+fn json_value(p: &mut Parser<'_>) -> ParseResult<Form> {
     let (json, path) = json_and_path(p)?;
     let returning = returning(p)?;
     let (on_empty, on_error) = otherwise(p, |p| {
@@ -322,7 +322,7 @@ fn taken<T>(p: &mut Parser<'_>, meant: T) -> Option<T> {
     Some(meant)
 }
 
-fn json_query(p: &mut Parser<'_>) -> Outcome<Form> {
+fn json_query(p: &mut Parser<'_>) -> ParseResult<Form> {
     let (json, path) = json_and_path(p)?;
     let returning = returning(p)?;
     let wrapper = wrapper(p)?;
@@ -345,7 +345,7 @@ fn json_query(p: &mut Parser<'_>) -> Outcome<Form> {
 }
 
 /// `WITHOUT [ARRAY] WRAPPER`, `WITH [CONDITIONAL | UNCONDITIONAL] [ARRAY] WRAPPER`
-fn wrapper(p: &mut Parser<'_>) -> Outcome<Option<Wrapper>> {
+fn wrapper(p: &mut Parser<'_>) -> ParseResult<Option<Wrapper>> {
     let wrapper = if word_is(p, "WITHOUT") {
         Wrapper::Without
     } else if !word_is(p, "WITH") {
@@ -361,7 +361,7 @@ fn wrapper(p: &mut Parser<'_>) -> Outcome<Option<Wrapper>> {
     Ok(Some(wrapper))
 }
 
-fn json_exists(p: &mut Parser<'_>) -> Outcome<Form> {
+fn json_exists(p: &mut Parser<'_>) -> ParseResult<Form> {
     let (json, path) = json_and_path(p)?;
     let words = [
         ("TRUE", ExistsElse::True),
@@ -377,7 +377,7 @@ fn json_exists(p: &mut Parser<'_>) -> Outcome<Form> {
 }
 
 /// `NULL ON NULL` or `ABSENT ON NULL`
-fn on_null(p: &mut Parser<'_>, default: OnNull) -> Outcome<OnNull> {
+fn on_null(p: &mut Parser<'_>, default: OnNull) -> ParseResult<OnNull> {
     let found = match (peek_word(p, 0).as_str(), peek_word(p, 1).as_str()) {
         ("NULL", "ON") => OnNull::Null,
         ("ABSENT", "ON") => OnNull::Absent,
@@ -389,7 +389,7 @@ fn on_null(p: &mut Parser<'_>, default: OnNull) -> Outcome<OnNull> {
 }
 
 /// `[KEY] key VALUE value` or `key : value`
-fn member(p: &mut Parser<'_>) -> Outcome<(Expr, Expr)> {
+fn member(p: &mut Parser<'_>) -> ParseResult<(Expr, Expr)> {
     word_is(p, "KEY");
     let key = p.parse_expr()?;
     if !word_is(p, "VALUE") && !p.consume_token(&Token::Colon) {
@@ -399,7 +399,7 @@ fn member(p: &mut Parser<'_>) -> Outcome<(Expr, Expr)> {
 }
 
 /// Items between commas, up to the clause for NULLs or the end.
-fn items<T>(p: &mut Parser<'_>, read: fn(&mut Parser<'_>) -> Outcome<T>) -> Outcome<Vec<T>> {
+fn items<T>(p: &mut Parser<'_>, read: fn(&mut Parser<'_>) -> ParseResult<T>) -> ParseResult<Vec<T>> {
     let mut items = vec![];
     while p.peek_token().token != Token::RParen && peek_word(p, 1) != "ON" {
         items.push(read(p)?);
@@ -410,26 +410,26 @@ fn items<T>(p: &mut Parser<'_>, read: fn(&mut Parser<'_>) -> Outcome<T>) -> Outc
     Ok(items)
 }
 
-fn json_object(p: &mut Parser<'_>) -> Outcome<Form> {
+fn json_object(p: &mut Parser<'_>) -> ParseResult<Form> {
     Ok(Form::JsonObject { members: items(p, member)?, on_null: on_null(p, OnNull::Null)? })
 }
 
-fn json_array(p: &mut Parser<'_>) -> Outcome<Form> {
+fn json_array(p: &mut Parser<'_>) -> ParseResult<Form> {
     Ok(Form::JsonArray { items: items(p, |p| p.parse_expr())?, on_null: on_null(p, OnNull::Absent)? })
 }
 
-fn json_object_aggregate(p: &mut Parser<'_>) -> Outcome<Form> {
+fn json_object_aggregate(p: &mut Parser<'_>) -> ParseResult<Form> {
     let (key, value) = member(p)?;
     Ok(Form::JsonAggregate { of: Aggregated::Object { key, value }, on_null: on_null(p, OnNull::Null)?, filter: None })
 }
 
-fn json_array_aggregate(p: &mut Parser<'_>) -> Outcome<Form> {
+fn json_array_aggregate(p: &mut Parser<'_>) -> ParseResult<Form> {
     let item = p.parse_expr()?;
     Ok(Form::JsonAggregate { of: Aggregated::Array { item }, on_null: on_null(p, OnNull::Absent)?, filter: None })
 }
 
 /// `FILTER (WHERE …)`
-fn filter_clause(p: &mut Parser<'_>) -> Outcome<Option<Expr>> {
+fn filter_clause(p: &mut Parser<'_>) -> ParseResult<Option<Expr>> {
     if peek_word(p, 0) != "FILTER" || p.peek_nth_token(1).token != Token::LParen {
         return Ok(None);
     }
@@ -442,7 +442,7 @@ fn filter_clause(p: &mut Parser<'_>) -> Outcome<Option<Expr>> {
 }
 
 /// A unit of time and two arguments.
-fn unit_and_two(p: &mut Parser<'_>) -> Outcome<(String, Expr, Expr)> {
+fn unit_and_two(p: &mut Parser<'_>) -> ParseResult<(String, Expr, Expr)> {
     let unit = peek_word(p, 0);
     p.next_token();
     p.expect_token(&Token::Comma)?;
@@ -451,17 +451,17 @@ fn unit_and_two(p: &mut Parser<'_>) -> Outcome<(String, Expr, Expr)> {
     Ok((unit, first, p.parse_expr()?))
 }
 
-fn timestamp_add(p: &mut Parser<'_>) -> Outcome<Form> {
+fn timestamp_add(p: &mut Parser<'_>) -> ParseResult<Form> {
     let (unit, count, time) = unit_and_two(p)?;
     Ok(Form::TimestampAdd { unit, count, time })
 }
 
-fn timestamp_difference(p: &mut Parser<'_>) -> Outcome<Form> {
+fn timestamp_difference(p: &mut Parser<'_>) -> ParseResult<Form> {
     let (unit, from, to) = unit_and_two(p)?;
     Ok(Form::TimestampDiff { unit, from, to })
 }
 
-fn position(p: &mut Parser<'_>) -> Outcome<Form> {
+fn position(p: &mut Parser<'_>) -> ParseResult<Form> {
     let what = p.parse_subexpr(between_precedence())?;
     let words = word_is(p, "IN");
     if !words {
@@ -473,7 +473,7 @@ fn position(p: &mut Parser<'_>) -> Outcome<Form> {
     Ok(Form::Position { what, text, from })
 }
 
-fn trim(p: &mut Parser<'_>) -> Outcome<Form> {
+fn trim(p: &mut Parser<'_>) -> ParseResult<Form> {
     let sides = [("BOTH", Side::Both), ("LEADING", Side::Leading), ("TRAILING", Side::Trailing)];
     let side = sides.into_iter().find(|(word, _)| word_is(p, word)).map_or(Side::Both, |(_, side)| side);
     if word_is(p, "FROM") {

@@ -3,7 +3,7 @@
 use crate::places::place;
 use crate::syntax::{self, WithOption, literal};
 use crate::tokens::tokens;
-use crate::types::Outcome;
+use crate::types::ParseResult;
 use crate::words::name_part;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
@@ -108,13 +108,13 @@ pub(crate) fn misplaced() -> Error {
         .hint("it goes right behind the name of a table: t /*+ OPTIONS('key' = 'value') */ AS a")
 }
 
-fn options(p: &mut Parser<'_>, at: Option<Place>) -> Outcome<Vec<WithOption>> {
+fn options(p: &mut Parser<'_>, at: Option<Place>) -> ParseResult<Vec<WithOption>> {
     let found = syntax::options(p)?;
     Ok(found.into_iter().map(|o| WithOption { place: at, ..o }).collect())
 }
 
 /// The arguments of a hint that means nothing.
-fn skip(p: &mut Parser<'_>) -> Outcome<()> {
+fn skip(p: &mut Parser<'_>) -> ParseResult<()> {
     if !p.consume_token(&Token::LParen) {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use weir_core::option_spec::{Role, check_all};
 use weir_core::{Error, Field, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{OnError, Session};
-use weir_plan::{Format, Identity, Insert, Mode, Places, Plan, Table};
+use weir_plan::{Format, Identity, Insert, Mode, OperatorUids, Plan, Table};
 use weir_plan::{explain, optimize, settings, share, with_several_readers};
 
 /// A script, compiled.
@@ -153,7 +153,7 @@ fn run(
     };
     errors.extend(grouped_map(&c.inserts).filter(|_| mode == Mode::Batch));
     name_statements(&mut c.inserts, mode, session.zone);
-    let inserts = match share(&c.inserts, &c.catalog.settings, &Places::new()) {
+    let inserts = match share(&c.inserts, &c.catalog.settings, &OperatorUids::new()) {
         Ok(together) => together.inserts,
         Err(e) => {
             errors.push(e);
@@ -297,7 +297,7 @@ impl Compiler<'_> {
                 let before = self.inserts.len();
                 self.statement(*inner)?;
                 let explained: Vec<Insert> = self.inserts.drain(before..).collect();
-                let explained = share(&explained, &self.catalog.settings, &Places::new())?.inserts;
+                let explained = share(&explained, &self.catalog.settings, &OperatorUids::new())?.inserts;
                 self.answers.push(explain(&explained, mode, Format::Text).trim_end().to_string());
                 Ok(())
             }

@@ -6,7 +6,7 @@ use crate::forms::Forms;
 use crate::hints::Hint;
 use crate::syntax::{InsertStatement, Statement, missing, names, object_name, parser_error};
 use crate::tokens::{depth, not_yet, tokens};
-use crate::types::{Outcome, expect_words, peek_word, word_is};
+use crate::types::{ParseResult, expect_words, peek_word, word_is};
 use crate::words::name_part;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
@@ -101,7 +101,7 @@ fn one(mut tokens: Vec<TokenWithSpan>, end: Location, forms: &Forms) -> Result<S
 }
 
 /// A statement within another.
-fn inner(p: &mut Parser<'_>) -> Outcome<Statement> {
+fn inner(p: &mut Parser<'_>) -> ParseResult<Statement> {
     let query = p.peek_token().token == Token::LParen;
     if query || ["INSERT", "SELECT", "WITH", "VALUES", "CREATE"].contains(&peek_word(p, 0).as_str()) {
         return parse(p);
@@ -113,7 +113,7 @@ fn inner(p: &mut Parser<'_>) -> Outcome<Statement> {
 }
 
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a statement")]
-fn parse(p: &mut Parser<'_>) -> Outcome<Statement> {
+fn parse(p: &mut Parser<'_>) -> ParseResult<Statement> {
     match (peek_word(p, 0).as_str(), peek_word(p, 1).as_str()) {
         ("CREATE", _) => create(p),
         ("ALTER", "TABLE" | "VIEW") => alter(p),
@@ -199,7 +199,7 @@ fn parse(p: &mut Parser<'_>) -> Outcome<Statement> {
     }
 }
 
-fn insert(p: &mut Parser<'_>) -> Outcome<InsertStatement> {
+fn insert(p: &mut Parser<'_>) -> ParseResult<InsertStatement> {
     p.next_token();
     let overwrite = word_is(p, "OVERWRITE");
     if !overwrite {
@@ -244,7 +244,7 @@ fn set_part(p: &mut Parser<'_>) -> String {
     }
 }
 
-fn set(p: &mut Parser<'_>) -> Outcome<Statement> {
+fn set(p: &mut Parser<'_>) -> ParseResult<Statement> {
     p.next_token();
     if p.peek_token().token == Token::EOF {
         return Ok(Statement::ShowSettings);

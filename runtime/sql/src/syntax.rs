@@ -1,7 +1,7 @@
 //! What statements are made of, and the parts that several of them have.
 
 use crate::places::{Range, place};
-use crate::types::{Outcome, expect_words, word_is};
+use crate::types::{ParseResult, expect_words, word_is};
 use crate::words::{IS_RESERVED, name_part, quote_it, reserved};
 use sqlparser::ast::{Expr, Ident, ObjectName, Query};
 use sqlparser::parser::{Parser, ParserError};
@@ -271,7 +271,7 @@ pub fn parser_error(e: ParserError) -> Error {
 }
 
 /// A name of up to three parts.
-pub fn object_name(p: &mut Parser<'_>) -> Outcome<ObjectName> {
+pub fn object_name(p: &mut Parser<'_>) -> ParseResult<ObjectName> {
     let mut parts = vec![name_part(p)?];
     while p.consume_token(&Token::Period) {
         parts.push(name_part(p)?);
@@ -280,7 +280,7 @@ pub fn object_name(p: &mut Parser<'_>) -> Outcome<ObjectName> {
 }
 
 /// A text in quotes.
-pub fn literal(p: &mut Parser<'_>) -> Outcome<String> {
+pub fn literal(p: &mut Parser<'_>) -> ParseResult<String> {
     let t = p.next_token();
     match t.token {
         Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) | Token::UnicodeStringLiteral(s) => Ok(s),
@@ -289,19 +289,22 @@ pub fn literal(p: &mut Parser<'_>) -> Outcome<String> {
 }
 
 /// What a parser reads, and where it stands.
-pub fn ranged<'a, T>(p: &mut Parser<'a>, read: impl FnOnce(&mut Parser<'a>) -> Outcome<T>) -> Outcome<(T, Range)> {
+pub fn ranged<'a, T>(
+    p: &mut Parser<'a>,
+    read: impl FnOnce(&mut Parser<'a>) -> ParseResult<T>,
+) -> ParseResult<(T, Range)> {
     let from = p.peek_token().span.start;
     let out = read(p)?;
     Ok((out, (from, p.get_current_token().span.end)))
 }
 
 /// What Flink has and Weir does not.
-pub fn missing<T>(p: &Parser<'_>, what: &str) -> Outcome<T> {
+pub fn missing<T>(p: &Parser<'_>, what: &str) -> ParseResult<T> {
     let at = p.peek_token().span.start;
     Err(ParserError::ParserError(format!("{what} is not supported yet{at}")))
 }
 
-pub fn if_not_exists(p: &mut Parser<'_>) -> Outcome<bool> {
+pub fn if_not_exists(p: &mut Parser<'_>) -> ParseResult<bool> {
     if word_is(p, "IF") {
         expect_words(p, "NOT EXISTS")?;
         return Ok(true);
@@ -309,7 +312,7 @@ pub fn if_not_exists(p: &mut Parser<'_>) -> Outcome<bool> {
     Ok(false)
 }
 
-pub fn options(p: &mut Parser<'_>) -> Outcome<Vec<WithOption>> {
+pub fn options(p: &mut Parser<'_>) -> ParseResult<Vec<WithOption>> {
     p.expect_token(&Token::LParen)?;
     let mut out = vec![];
     while p.peek_token().token != Token::RParen {
@@ -326,7 +329,7 @@ pub fn options(p: &mut Parser<'_>) -> Outcome<Vec<WithOption>> {
     Ok(out)
 }
 
-pub fn names(p: &mut Parser<'_>) -> Outcome<Vec<Ident>> {
+pub fn names(p: &mut Parser<'_>) -> ParseResult<Vec<Ident>> {
     p.expect_token(&Token::LParen)?;
     let names = p.parse_comma_separated(name_part)?;
     p.expect_token(&Token::RParen)?;

@@ -6,8 +6,8 @@ use sqlparser::tokenizer::Token;
 use weir_core::types::UNBOUNDED;
 use weir_core::{Field, SqlType, TypeKind};
 
-/// What reading comes to.
-pub type Outcome<T> = Result<T, ParserError>;
+/// The result of parsing.
+pub type ParseResult<T> = Result<T, ParserError>;
 
 /// Reads a type where the parser stands.
 pub fn parse_type(p: &mut Parser<'_>) -> Result<SqlType, ParserError> {

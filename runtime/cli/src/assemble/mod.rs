@@ -13,7 +13,7 @@ use weir_core::graph::{JobGraph, Node, SourceFactory};
 use weir_core::{Result, Schema};
 use weir_engine::scale::{TargetParallelism, check, resized};
 use weir_expr::OnError;
-use weir_plan::Places;
+use weir_plan::OperatorUids;
 pub use weir_plan::physical::REPLAY;
 use weir_plan::physical::{Graph, Job, plan};
 use weir_plan::settings::{self, Failing};
@@ -26,7 +26,7 @@ pub struct Assembled {
     /// The dead letters that a replay leaves alone.
     pub skipped_dead_letters: Arc<SkippedDeadLetters>,
     /// The uids of its operators, by the names that each has in its statements.
-    pub places: Places,
+    pub places: OperatorUids,
     /// What the state of its operators is made of, by the same names.
     pub layouts: BTreeMap<String, String>,
     /// The versions of users' functions, by their statements' identities and their names.

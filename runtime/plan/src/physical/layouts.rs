@@ -5,7 +5,7 @@ use super::graph::{Aggregation, Graph, Node, Operator, WindowKeys};
 use crate::fingerprint::what_table;
 use crate::identity::Identity;
 use crate::logical::WindowMerge;
-use crate::sharing::Places;
+use crate::sharing::OperatorUids;
 use crate::table::Table;
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,7 +154,7 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
 
 impl Graph {
     /// The uids of its operators, by the names that each has in its statements.
-    pub fn places(&self) -> Places {
+    pub fn places(&self) -> OperatorUids {
         let of_node = |n: &Node| n.kept.names.iter().map(|name| (name.clone(), n.kept.uid.clone())).collect::<Vec<_>>();
         self.nodes.iter().flat_map(of_node).collect()
     }

@@ -4,7 +4,7 @@ use crate::compiled;
 use crate::physical::{golden, graph, physical};
 use std::collections::BTreeMap;
 use weir_plan::physical::Operator;
-use weir_plan::{Format, Places, explain, share};
+use weir_plan::{Format, OperatorUids, explain, share};
 
 fn shown(script: &str, format: Format) -> String {
     let c = compiled(script);
@@ -181,14 +181,18 @@ const B: &str = "INSERT INTO b SELECT k, COUNT(*) FROM t GROUP BY k;";
 const C: &str = "INSERT INTO c SELECT k, COUNT(*) FROM t GROUP BY k;";
 
 /// The uids of a script's operators by the names that they have in the statements, when state is at these places; and which are copied.
-fn placed(statements: &[&str], settings: &str, places: &Places) -> (Places, Vec<(String, String)>, Vec<String>) {
+fn placed(
+    statements: &[&str],
+    settings: &str,
+    places: &OperatorUids,
+) -> (OperatorUids, Vec<(String, String)>, Vec<String>) {
     let c = compiled(&format!("{settings} {THREE} {}", statements.concat()));
     let together = share(&c.statements, &c.settings, places).expect("one job");
     (together.places, together.copies, together.apart)
 }
 
 /// How many different operators serve each statement together with the others, as groups of sinks: `ab c`.
-fn groups(places: &Places) -> String {
+fn groups(places: &OperatorUids) -> String {
     let mut by_uid: BTreeMap<&String, String> = BTreeMap::new();
     for (name, uid) in places.iter().filter(|(name, _)| name.ends_with("source-1")) {
         let table = name.split('#').next().and_then(|t| t.rsplit('.').next()).expect("a table");
@@ -201,7 +205,7 @@ fn groups(places: &Places) -> String {
 
 #[test]
 fn state_stays_with_those_that_it_is_of() {
-    let none = Places::new();
+    let none = OperatorUids::new();
     let (one, ..) = placed(&[A], "", &none);
     assert!(one.iter().all(|(name, uid)| name == uid), "alone a statement is known as ever: {one:?}");
     let (two, ..) = placed(&[A, B], "", &none);
@@ -227,7 +231,7 @@ fn state_stays_with_those_that_it_is_of() {
 
 #[test]
 fn who_no_longer_shares_goes_on_with_a_copy() {
-    let (two, ..) = placed(&[A, B], "", &Places::new());
+    let (two, ..) = placed(&[A, B], "", &OperatorUids::new());
     let off = "SET 'table.optimizer.reuse-sub-plan-enabled' = 'false';";
     let (apart, copies, _) = placed(&[A, B], off, &two);
     assert!(apart.iter().all(|(name, uid)| name == uid), "{apart:?}");
@@ -246,7 +250,7 @@ fn a_statement_with_a_uid_takes_its_state_along() {
     let given = |condition: &str| {
         format!("INSERT INTO a /*+ OPTIONS('uid' = 'one') */ SELECT k, COUNT(*) FROM t {condition} GROUP BY k;")
     };
-    let (two, ..) = placed(&[&given(""), B], "", &Places::new());
+    let (two, ..) = placed(&[&given(""), B], "", &OperatorUids::new());
     assert_eq!(two["one#uid/aggregate-1"], two[&format!("{}/aggregate-1", identity(B))]);
     // Changed, it reads on with the other, and counts on from what they counted together.
     let (changed, copies, apart) = placed(&[&given("WHERE v > 1"), B], "", &two);
