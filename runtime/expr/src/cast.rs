@@ -249,7 +249,8 @@ fn to_decimal(value: &Value<'_>, p: u8, s: u8, to: &SqlType) -> std::result::Res
         Value::Decimal(v, s) => Some((i256::from_i128(*v), *s)),
         Value::Float(f) if !f.is_finite() => return Err(no_form(&text::float_text(*f), to)),
         Value::Double(d) if !d.is_finite() => return Err(no_form(&text::double_text(*d), to)),
-        Value::Float(f) => parse_decimal(&text::float_text(*f), s),
+        // Its digits are those of the DOUBLE that it becomes, as in Flink.
+        Value::Float(f) => parse_decimal(&text::double_text(f64::from(*f)), s),
         Value::Double(d) => parse_decimal(&text::double_text(*d), s),
         Value::Text(t) if p <= SHORT && t.len() <= usize::from(SHORT) => {
             return Ok(match short_decimal(t.as_bytes(), p, s).ok_or_else(|| no_form(t, to))? {

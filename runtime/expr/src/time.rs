@@ -6,8 +6,8 @@ mod zone;
 use chrono::{Datelike, NaiveDate, NaiveDateTime};
 
 pub use text::{
-    cast_time, cast_time_text, cast_timestamp, date_text, iso_fraction, iso_instant, iso_time, iso_timestamp,
-    parse_date, parse_sql_timestamp, parse_time, parse_timestamp, time_text, timestamp_text,
+    cast_time, cast_time_text, cast_timestamp, date_text, iso_fraction, iso_instant, iso_offset_time, iso_time,
+    iso_timestamp, parse_date, parse_sql_timestamp, parse_time, parse_timestamp, time_text, timestamp_text,
 };
 pub use zone::Zone;
 
@@ -166,6 +166,8 @@ pub fn ceil(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
         Unit::Hour => up(3600),
         Unit::Minute => up(60),
         Unit::Second => up(1),
+        // Flink counts in milliseconds: what is below them is left out, not rounded up.
+        Unit::Millisecond => Some(low),
         _ => Some((seconds, nanos)),
     }
 }

@@ -11,6 +11,7 @@ pub mod late_rows;
 pub mod lookup;
 pub mod normalize;
 pub mod over;
+pub mod over_values;
 pub mod rank;
 mod row_numbers;
 pub mod sort;

@@ -1,6 +1,6 @@
 //! Plans for people: as an indented tree, as JSON, as a Mermaid chart.
 
-use crate::logical::{Insert, Plan};
+use crate::logical::{Insert, Plan, RowOrder, WindowTime};
 use crate::settings::Mode;
 use crate::traits::{Derived, derive};
 use serde_json::{Value as Json, json};
@@ -118,10 +118,11 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             }
             (if order_only(plan) { "SortLimit" } else { "Rank" }, details)
         }
-        Plan::Over { input, partition, time, frame, calls, .. } => {
-            let order = match time.domain {
-                TimeDomain::Event => names(&[time.column], input),
-                TimeDomain::Processing => domain_of(time.domain).to_string(),
+        Plan::Over { input, partition, order, frame, calls, .. } => {
+            let order = match order {
+                RowOrder::Time(WindowTime { domain: TimeDomain::Event, column, .. }) => names(&[*column], input),
+                RowOrder::Time(time) => domain_of(time.domain).to_string(),
+                RowOrder::Values(keys) => shown_order(keys, input),
             };
             let mut details = vec![("by", names(partition, input)), ("order", order)];
             details.retain(|(_, what)| !what.is_empty());

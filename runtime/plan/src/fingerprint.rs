@@ -5,7 +5,7 @@
 //! The bytes that are hashed are those of [`weir_expr::structure`] and the tags below, both frozen. Who changes them counts up the
 //! version that is part of every identity.
 
-use crate::logical::Plan;
+use crate::logical::{Plan, RowOrder};
 use crate::table::Table;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -150,17 +150,25 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             write_numbers(keep, out);
             write_numbers(columns, out);
         }
-        Plan::Over { input: _, partition, time, frame, calls, schema: _, kept: _ } => {
+        Plan::Over { input: _, partition, order, frame, calls, schema: _, kept: _ } => {
             out.push(11);
             write_numbers(partition, out);
-            write_number(time.column, out);
             let (kind, size) = match frame {
                 Frame::AllTimes => (0, 0),
                 Frame::AllRows => (1, 0),
                 Frame::Times(millis) => (2, millis.unsigned_abs()),
                 Frame::Rows(rows) => (3, *rows),
             };
-            out.extend_from_slice(&[time.domain as u8, kind]);
+            match order {
+                RowOrder::Time(time) => {
+                    write_number(time.column, out);
+                    out.extend_from_slice(&[time.domain as u8, kind]);
+                }
+                RowOrder::Values(keys) => {
+                    write_order(keys, out);
+                    out.extend_from_slice(&[u8::MAX, kind]);
+                }
+            }
             out.extend_from_slice(&size.to_le_bytes());
             write_number(calls.len(), out);
             calls.iter().for_each(|c| write_call(c, out));

@@ -18,7 +18,7 @@ mod traits;
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
 pub use identity::{INSERT, Identity, UID, why_lost};
-pub use logical::{GroupWindow, Insert, Kept, Plan, Ranks, Shared, WindowMerge, WindowTime};
+pub use logical::{GroupWindow, Insert, Kept, Plan, Ranks, RowOrder, Shared, WindowMerge, WindowTime};
 pub use optimize::optimize;
 pub use settings::Mode;
 pub use shared::with_several_readers;

@@ -71,11 +71,11 @@ pub enum Plan {
         schema: Schema,
         kept: Kept,
     },
-    /// Every row with aggregates of the rows of its partition up to it, in the order of time, as the last columns.
+    /// Every row with aggregates of the rows of its partition up to it, in an order, as the last columns.
     Over {
         input: Box<Plan>,
         partition: Vec<usize>,
-        time: WindowTime,
+        order: RowOrder,
         frame: Frame,
         calls: Vec<AggregateCall>,
         schema: Schema,
@@ -98,6 +98,39 @@ pub struct WindowTime {
     pub domain: TimeDomain,
     /// Whether times are instants, and windows those of the session's time zone.
     pub local: bool,
+}
+
+/// The order in which OVER takes rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowOrder {
+    /// That of time: each row has its result once.
+    Time(WindowTime),
+    /// That of columns: a row may come in front of others, whose results change with it.
+    Values(Vec<SortKey>),
+}
+
+impl RowOrder {
+    /// The columns that decide it.
+    pub fn columns(&self) -> Vec<usize> {
+        match self {
+            RowOrder::Time(time) => vec![time.column],
+            RowOrder::Values(keys) => keys.iter().map(|k| k.column).collect(),
+        }
+    }
+
+    /// The same order by columns that are elsewhere.
+    ///
+    /// # Errors
+    /// When `place` does not find one.
+    pub(crate) fn moved(self, place: impl Fn(usize) -> Result<usize>) -> Result<RowOrder> {
+        Ok(match self {
+            RowOrder::Time(time) => RowOrder::Time(WindowTime { column: place(time.column)?, ..time }),
+            RowOrder::Values(keys) => {
+                let moved = keys.into_iter().map(|k| Ok(SortKey { column: place(k.column)?, ..k }));
+                RowOrder::Values(moved.collect::<Result<_>>()?)
+            }
+        })
+    }
 }
 
 /// The window by which an aggregation groups, and whose groups have one result each.
@@ -299,8 +332,8 @@ impl Plan {
             Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
                 Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema, kept }
             }
-            Plan::Over { input, partition, time, frame, calls, schema, kept } => {
-                Plan::Over { input: boxed(input, done), partition, time, frame, calls, schema, kept }
+            Plan::Over { input, partition, order, frame, calls, schema, kept } => {
+                Plan::Over { input: boxed(input, done), partition, order, frame, calls, schema, kept }
             }
             Plan::Sort { input, order, time, schema, kept } => {
                 Plan::Sort { input: boxed(input, done), order, time, schema, kept }

@@ -220,7 +220,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema, kept };
             select(plan, left, wanted)?
         }
-        Plan::Over { input, partition, time, frame, calls, schema, kept } => {
+        Plan::Over { input, partition, order, frame, calls, schema, kept } => {
             let width = input.schema().len();
             let numbers: Vec<usize> = (0..calls.len()).filter(|n| wanted.contains(&(width + n))).collect();
             let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
@@ -228,17 +228,17 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
                 return prune(*input, &used, readers);
             }
             let mut calls: Vec<AggregateCall> = numbers.iter().map(|n| calls[*n].clone()).collect();
-            used.extend(partition.iter().chain([&time.column]));
+            used.extend(partition.iter().copied().chain(order.columns()));
             calls.iter().for_each(|c| used.extend(c.args.iter().chain(&c.filter)));
             let (input, have) = prune(*input, &used, readers)?;
             for c in &mut calls {
                 c.args = places(&c.args, &have)?;
                 c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
             }
-            let (partition, column) = (places(&partition, &have)?, place(time.column, &have)?);
+            let (partition, order) = (places(&partition, &have)?, order.moved(|c| place(c, &have))?);
             let left: Vec<usize> = have.into_iter().chain(numbers.into_iter().map(|n| width + n)).collect();
-            let (time, schema) = (WindowTime { column, ..time }, schema.project(&left));
-            let plan = Plan::Over { input: Box::new(input), partition, time, frame, calls, schema, kept };
+            let schema = schema.project(&left);
+            let plan = Plan::Over { input: Box::new(input), partition, order, frame, calls, schema, kept };
             select(plan, left, wanted)?
         }
         Plan::Sort { input, order, time, schema, kept } => {

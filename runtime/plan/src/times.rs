@@ -128,8 +128,9 @@ pub(crate) fn times(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Opt
         Plan::Window { windows, time, input, .. } => {
             let WindowTime { column, domain, local } = *time;
             let w = Windowed { windows: *windows, domain, local };
-            // What the windows are made of is a time like any other behind them.
-            let all = (0..input.schema().len()).map(|c| of(c).filter(|_| c != column));
+            // Rows of a session wait until it is complete: what it is made of is no time that watermarks follow behind it.
+            let waits = matches!(windows, Windows::Session { .. });
+            let all = (0..input.schema().len()).map(|c| of(c).filter(|_| !waits || c != column));
             let of_window = [TimeAttribute::WindowStart(w), TimeAttribute::WindowEnd(w), TimeAttribute::WindowTime(w)];
             all.chain(of_window.map(Some)).collect()
         }

@@ -1,6 +1,6 @@
 //! What is known of relations, derived once from the sources up.
 
-use crate::logical::{Plan, Ranks};
+use crate::logical::{Plan, Ranks, RowOrder};
 use crate::settings::Mode;
 use crate::times::{TimeAttribute, once, times};
 use std::collections::HashMap;
@@ -162,21 +162,8 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             let upsert_key = key().filter(|_| one).and_then(|key| key.iter().map(at).collect());
             (all(), insert_only, upsert_key)
         }
-        Plan::Rank { partition, ranks, number, .. } => {
-            let below = inputs.first().map_or(&[][..], |i| i.traits.times.as_slice());
-            let once = insert_only && once(plan, below);
-            let changelog = match mode {
-                Mode::Streaming if once => ChangelogMode::INSERT_ONLY,
-                Mode::Batch => ChangelogMode::INSERT_ONLY,
-                // A rank that was given to a row of what is only added to is never without a row again.
-                Mode::Streaming => ChangelogMode { delete: !(insert_only && *number), ..ChangelogMode::RETRACT },
-            };
-            let of_partition = || partition.clone();
-            let upsert_key = match (*number, ranks) {
-                (true, _) => Some(of_partition().into_iter().chain([plan.schema().len() - 1]).collect()),
-                (false, Ranks { first: 1, last: Some(1), .. }) if !partition.is_empty() => Some(of_partition()),
-                (false, _) => key(),
-            };
+        Plan::Rank { .. } => {
+            let (changelog, upsert_key) = ranked(plan, inputs, mode);
             (changelog, true, upsert_key)
         }
         Plan::Window { schema, .. } => {
@@ -185,8 +172,15 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             let upsert_key = key().map(|key| key.into_iter().chain([start, end]).collect());
             (all(), balanced, upsert_key)
         }
+        Plan::Over { order: RowOrder::Values(_), partition, .. } => {
+            let changelog = match mode {
+                Mode::Batch => ChangelogMode::INSERT_ONLY,
+                Mode::Streaming => ChangelogMode { delete: !insert_only, ..ChangelogMode::RETRACT },
+            };
+            (changelog, true, key_within(key(), partition, insert_only))
+        }
         // Only rows that are added go into it: with others it is refused.
-        Plan::Over { .. } | Plan::Sort { .. } => (ChangelogMode::INSERT_ONLY, true, key()),
+        Plan::Over { order: RowOrder::Time(_), .. } | Plan::Sort { .. } => (ChangelogMode::INSERT_ONLY, true, key()),
         Plan::Shared(_) => (all(), balanced, key()),
     };
     let monotonicity = monotonicity(plan, inputs, changelog);
@@ -255,6 +249,35 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
         | Plan::Sort { .. }
         | Plan::Union { .. } => nothing(),
     }
+}
+
+/// What a Top-N, or a relation that numbers all rows, brings, and the key of that.
+fn ranked(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> (ChangelogMode, Option<Vec<usize>>) {
+    let (Plan::Rank { partition, ranks, number, .. }, [input]) = (plan, inputs) else {
+        return (ChangelogMode::RETRACT, None);
+    };
+    let insert_only = input.traits.changelog.is_insert_only();
+    let once = insert_only && once(plan, &input.traits.times);
+    let changelog = match mode {
+        Mode::Streaming if once => ChangelogMode::INSERT_ONLY,
+        Mode::Batch => ChangelogMode::INSERT_ONLY,
+        // A rank that was given to a row of what is only added to is never without a row again.
+        Mode::Streaming => ChangelogMode { delete: !(insert_only && *number), ..ChangelogMode::RETRACT },
+    };
+    let rest = || key_within(input.traits.upsert_key.clone(), partition, insert_only);
+    let upsert_key = match (*number, ranks) {
+        // A row that gets another number does so by itself, not in the place of the row that had it.
+        (true, Ranks { last: None, .. }) if !once => rest(),
+        (true, _) => Some(partition.iter().copied().chain([plan.schema().len() - 1]).collect()),
+        (false, Ranks { first: 1, last: Some(1), .. }) if !partition.is_empty() => Some(partition.clone()),
+        (false, _) => rest(),
+    };
+    (changelog, upsert_key)
+}
+
+/// The key of rows that are partitioned anew. Changes of one key stay in order only if they are in one partition.
+fn key_within(key: Option<Vec<usize>>, partition: &[usize], insert_only: bool) -> Option<Vec<usize>> {
+    key.filter(|key| insert_only || partition.iter().all(|column| key.contains(column)))
 }
 
 /// The column that an expression has a value of its own for each value of.

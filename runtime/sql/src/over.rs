@@ -6,8 +6,8 @@ use weir_core::frame::Frame;
 use weir_core::rank::SortKey;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::Expr;
-use weir_expr::aggregate::AggregateCall;
-use weir_plan::{Kept, Mode, Plan, Ranks, WindowTime, derive, time_domain};
+use weir_expr::aggregate::{Aggregate, AggregateCall};
+use weir_plan::{Kept, Mode, Plan, Ranks, RowOrder, WindowTime, derive, time_domain};
 
 /// An item of SELECT: its name, its expression, and where that stands.
 pub(crate) type Item = (String, Expr, Option<Place>);
@@ -159,8 +159,8 @@ impl Numbered {
     /// Computes the functions over the rows of what was computed, and makes the items of that.
     ///
     /// # Errors
-    /// When the rows of a window have no order in time.
-    pub fn over(self, mut plan: Plan) -> Result<Plan> {
+    /// When the rows of a window have no order that a function can go by.
+    pub fn over(self, mut plan: Plan, mode: Mode) -> Result<Plan> {
         // The column of each function's result.
         let mut results = vec![0; self.calls.len()];
         for (n, call) in self.calls.iter().enumerate() {
@@ -178,21 +178,21 @@ impl Numbered {
                     let (input, kept) = (Box::new(plan), Kept::default());
                     plan = Plan::Rank { input, partition, order, ranks, number: true, schema, kept };
                 }
-                PlacedFunction::Aggregate(_, frame) => {
-                    let time = ordered_by_time(&plan, &order, place)?;
+                PlacedFunction::Aggregate(call, frame) => {
+                    let by = row_order(&plan, &order, *frame, mode, place)?;
+                    let frame = frame_of(call, *frame, &by);
                     let mut calls = vec![];
                     for (m, other) in self.calls.iter().enumerate().skip(n) {
                         if let PlacedFunction::Aggregate(c, f) = &other.function
-                            && (f, &other.partition, &other.order) == (frame, &partition, &order)
+                            && (frame_of(c, *f, &by), &other.partition, &other.order) == (frame, &partition, &order)
                         {
                             results[m] = fields.len();
                             fields.push(Field::new(format!("$over{m}"), c.ty.clone()));
                             calls.push(c.clone());
                         }
                     }
-                    let (schema, frame) = (Schema::new(fields), *frame);
-                    let (input, kept) = (Box::new(plan), Kept::default());
-                    plan = Plan::Over { input, partition, time, frame, calls, schema, kept };
+                    let (schema, input, kept) = (Schema::new(fields), Box::new(plan), Kept::default());
+                    plan = Plan::Over { input, partition, order: by, frame, calls, schema, kept };
                 }
             }
         }
@@ -212,20 +212,47 @@ impl Numbered {
     }
 }
 
-/// The time that an order goes by.
-fn ordered_by_time(plan: &Plan, order: &[SortKey], place: Option<Place>) -> Result<WindowTime> {
-    let [SortKey { column, descending: false, .. }] = order else {
-        let e = Error::script("aggregates with OVER go in the ascending order of one time attribute").at(place);
-        return Err(e.hint("OVER (PARTITION BY … ORDER BY ts), where ts is a column with a WATERMARK or PROCTIME()"));
-    };
-    let derived = derive(plan, Mode::Streaming);
-    let domain = time_domain(*column, &derived.traits.times);
-    let Some(domain) = domain else {
-        let f = &plan.schema().fields[*column];
-        let e =
-            format!("OVER needs the order of a time attribute, and '{}' is {} without a watermark", f.name, f.ty.kind);
-        let hint = "declare WATERMARK FOR it in its table; for the first rows in any order use ROW_NUMBER with a bound";
-        return Err(Error::script(e).at(place).hint(hint));
-    };
-    Ok(WindowTime { column: *column, domain, local: false })
+/// The frame of a function in an order. LAG looks back from each row in the order of columns; in that of time it is given the rows of one
+/// time together, as in Flink.
+fn frame_of(call: &AggregateCall, frame: Frame, order: &RowOrder) -> Frame {
+    match (&call.function, order) {
+        (Aggregate::Lag { .. }, RowOrder::Values(_)) => Frame::AllRows,
+        _ => frame,
+    }
+}
+
+/// How rows are ordered by some keys: in that of time by one time attribute, ascending. In that of columns by one of any type, ascending, as
+/// in Flink; in batch mode by any.
+fn row_order(plan: &Plan, order: &[SortKey], frame: Frame, mode: Mode, place: Option<Place>) -> Result<RowOrder> {
+    if let [SortKey { column, descending: false, .. }] = order {
+        let derived = derive(plan, Mode::Streaming);
+        if let Some(domain) = time_domain(*column, &derived.traits.times) {
+            return Ok(RowOrder::Time(WindowTime { column: *column, domain, local: false }));
+        }
+    }
+    if frame.is_bounded() {
+        let e = Error::script(format!("OVER with the frame {frame} needs the order of a time attribute, ascending"));
+        let name = |k: &SortKey| &plan.schema().fields[k.column];
+        let hint = match order {
+            [key] if !key.descending => {
+                let f = name(key);
+                format!(
+                    "'{}' is {} without a watermark: declare WATERMARK FOR it in its table, or leave the frame out",
+                    f.name, f.ty.kind
+                )
+            }
+            _ => "OVER (PARTITION BY … ORDER BY ts ROWS …), where ts is a column with a WATERMARK or PROCTIME()"
+                .to_string(),
+        };
+        return Err(e.at(place).hint(hint));
+    }
+    match (mode, order) {
+        (Mode::Batch, _) | (Mode::Streaming, [SortKey { descending: false, .. }]) => {
+            Ok(RowOrder::Values(order.to_vec()))
+        }
+        (Mode::Streaming, _) => {
+            let e = Error::script("aggregates with OVER go by one column in ascending order").at(place);
+            Err(e.hint("OVER (PARTITION BY … ORDER BY v); for the first rows in any order use ROW_NUMBER with a bound"))
+        }
+    }
 }

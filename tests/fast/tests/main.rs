@@ -6,5 +6,7 @@ mod answers;
 mod event_time;
 mod jobs;
 mod late_rows;
+mod over_values;
 mod plans;
+mod queries;
 mod sharing;

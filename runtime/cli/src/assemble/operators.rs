@@ -20,6 +20,7 @@ use weir_operators::late_rows::KeepRowsFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
 use weir_operators::over::OverFactory;
+use weir_operators::over_values::OverValuesFactory;
 use weir_operators::rank::{RankFactory, WindowRankFactory};
 use weir_operators::sort::SortFactory;
 use weir_operators::timed_source::TimedSourceFactory;
@@ -135,6 +136,18 @@ impl Factories<'_> {
                 input: input.clone(),
                 schema: schema.clone(),
             }),
+            Operator::OverValues { partition, order, frame, calls, input, schema, at_end, ttl_millis } => {
+                made(OverValuesFactory {
+                    partition: partition.clone(),
+                    order: order.clone(),
+                    frame: *frame,
+                    calls: calls.clone(),
+                    input: input.clone(),
+                    schema: schema.clone(),
+                    at_end: *at_end,
+                    ttl_millis: *ttl_millis,
+                })
+            }
             Operator::Normalize { keys, schema, ttl_millis } => made(NormalizeFactory {
                 keys: keys.clone(),
                 schema: schema.clone(),

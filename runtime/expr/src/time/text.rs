@@ -232,6 +232,16 @@ pub fn iso_timestamp(seconds: i64, nanos: u32) -> String {
     format!("{}T{}", date_text(days as i32), iso_time(seconds.rem_euclid(DAY), nanos))
 }
 
+/// An instant as Java's `ISO_OFFSET_DATE_TIME` prints it in UTC: with as many digits of the second as there are.
+pub fn iso_offset_time(seconds: i64, nanos: u32) -> String {
+    let whole = iso_instant(seconds, 0);
+    let digits = format!("{nanos:09}");
+    match digits.trim_end_matches('0') {
+        "" => whole,
+        digits => format!("{}.{digits}Z", whole.trim_end_matches('Z')),
+    }
+}
+
 /// An instant as Java's `Instant` prints it.
 pub fn iso_instant(seconds: i64, nanos: u32) -> String {
     let s = seconds.rem_euclid(DAY);

@@ -123,6 +123,19 @@ impl Groups {
         states.iter().try_for_each(|rest| ends(rest))
     }
 
+    /// Whether the aggregates of two groups keep the same. Two that come to the same may be said to differ, if they got there in
+    /// different ways.
+    pub fn keep_the_same(&self, one: usize, other: usize) -> bool {
+        let mut bytes = (vec![], vec![]);
+        self.aggregates.iter().all(|a| {
+            bytes.0.clear();
+            bytes.1.clear();
+            a.encode(one, &mut bytes.0);
+            a.encode(other, &mut bytes.1);
+            bytes.0 == bytes.1
+        })
+    }
+
     /// Appends all that a group has.
     pub fn encode(&self, at: usize, out: &mut Vec<u8>) {
         stored::put_long(out, self.rows[at]);

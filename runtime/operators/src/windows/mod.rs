@@ -39,6 +39,16 @@ impl WindowClock {
         }
     }
 
+    /// The time of a window, which its rows have: its last moment. Of two at which the clock shows it, it is the earlier one, as in Flink,
+    /// although the window is complete at the later one.
+    fn time(self, end: i64) -> i64 {
+        let shown = end.saturating_sub(1);
+        match self.zone {
+            None => shown,
+            Some(zone) => zone.to_utc(shown.div_euclid(1000)).saturating_mul(1000) + shown.rem_euclid(1000),
+        }
+    }
+
     /// The moment from which on a window is complete: when a watermark comes to it.
     pub fn completes(self, end: i64) -> i64 {
         self.moment(end.saturating_sub(1))
@@ -95,9 +105,7 @@ fn in_windows(batch: &Batch, windows: &[Window], clock: WindowClock, schema: &Sc
     let start = column(&|w| micros(w.start));
     let end = column(&|w| micros(w.end));
     let last: ArrayRef = match schema.fields.last().map(|f| &f.ty.kind) {
-        Some(TypeKind::TimestampLtz(_)) => {
-            Arc::new(column(&|w| micros(clock.moment(w.end.saturating_sub(1)))).with_timezone("UTC"))
-        }
+        Some(TypeKind::TimestampLtz(_)) => Arc::new(column(&|w| micros(clock.time(w.end))).with_timezone("UTC")),
         _ => Arc::new(column(&|w| micros(w.end.saturating_sub(1)))),
     };
     let mut columns = batch.data.columns().to_vec();

@@ -5,11 +5,14 @@ use super::late_rows::has_instants;
 use crate::optimize::moved;
 use crate::settings::{AUTO_WATERMARK_INTERVAL, IDLE_TIMEOUT};
 use crate::table::{EventTime, Table};
+use crate::times::time_domain;
+use crate::traits::Derived;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use weir_core::descriptor::{
     ALIGNMENT_DRIFT, ALIGNMENT_GROUP, ALIGNMENT_INTERVAL, Emit, WATERMARK_EMIT, WATERMARK_IDLE_TIMEOUT,
 };
+use weir_core::keyed::TimeDomain;
 use weir_core::option_spec::{FromParsed, Opt};
 use weir_core::watermarks::{AlignmentStrategy, Candidates, EmitStrategy, WatermarkStrategy};
 use weir_core::{Error, Result, Schema, TypeKind, Value};
@@ -56,6 +59,30 @@ fn lag(time: &EventTime) -> Option<Duration> {
         },
         _ => None,
     }
+}
+
+/// Whether CURRENT_WATERMARK is asked for columns that watermarks follow, in expressions over what a relation reads.
+///
+/// # Errors
+/// When it is asked for something else.
+pub(super) fn check_watermarks<'e>(exprs: impl Iterator<Item = &'e Expr>, of: &Derived<'_>) -> Result<()> {
+    let times = of.inputs.first().map_or(&[][..], |i| i.traits.times.as_slice());
+    let follows = |e: &Expr| match e {
+        Expr::Column { index, .. } => time_domain(*index, times) == Some(TimeDomain::Event),
+        _ => false,
+    };
+    fn asked<'e>(e: &'e Expr, out: &mut Vec<&'e Expr>) {
+        match e {
+            Expr::Call { function, args, .. } if function.name() == "CURRENT_WATERMARK" => out.extend(args.first()),
+            e => e.children().into_iter().for_each(|c| asked(c, out)),
+        }
+    }
+    let mut all = vec![];
+    exprs.for_each(|e| asked(e, &mut all));
+    let Some(arg) = all.into_iter().find(|arg| !follows(arg)) else { return Ok(()) };
+    let ty = arg.ty();
+    let e = format!("CURRENT_WATERMARK takes a time attribute, and '{arg}' is {} without a watermark", ty.kind);
+    Err(Error::script(e).hint("name a column that its table declares a WATERMARK FOR"))
 }
 
 impl Planner<'_> {

@@ -93,6 +93,17 @@ pub enum Operator {
         input: Schema,
         schema: Schema,
     },
+    /// The same in the order of columns that are no time attribute: results may change. With `at_end` they go out at the end.
+    OverValues {
+        partition: Vec<usize>,
+        order: Vec<SortKey>,
+        frame: Frame,
+        calls: Vec<AggregateCall>,
+        input: Schema,
+        schema: Schema,
+        at_end: bool,
+        ttl_millis: u64,
+    },
     /// Makes changes of upserts.
     Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
     /// Keeps all rows of a sink's key, of which the last one stands in the sink.
@@ -151,6 +162,7 @@ impl Operator {
             Operator::Window { .. } => "Window",
             Operator::Session { .. } => "Session",
             Operator::Over { .. } => "Over",
+            Operator::OverValues { .. } => "OverValues",
             Operator::FirstRow { .. } => "FirstRow",
             Operator::Sort { .. } => "Sort",
             Operator::Normalize { .. } => "Normalize",
@@ -179,6 +191,7 @@ impl Operator {
             | Operator::Window { .. }
             | Operator::Session { .. }
             | Operator::Over { .. }
+            | Operator::OverValues { .. }
             | Operator::FirstRow { .. }
             | Operator::Sort { .. }
             | Operator::Normalize { .. }
@@ -203,6 +216,7 @@ impl Operator {
             | Operator::Window { .. }
             | Operator::Session { .. }
             | Operator::Over { .. }
+            | Operator::OverValues { .. }
             | Operator::FirstRow { .. }
             | Operator::Sort { .. }
             | Operator::Normalize { .. }

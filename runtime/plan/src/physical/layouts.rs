@@ -123,6 +123,14 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
             ("aggregates", of_calls(calls, input)),
             ("columns", all_types(input)),
         ])),
+        Operator::OverValues { partition, order, frame, calls, input, .. } => Some(layout(&[
+            ("kind", "over values".to_string()),
+            ("partition", types(partition, input)),
+            ("order", of_order(order, input)),
+            ("frame", frame.to_string()),
+            ("aggregates", of_calls(calls, input)),
+            ("columns", all_types(input)),
+        ])),
         Operator::Materialize { keys, schema, .. } => Some(of_rows("materialize", keys, schema)),
         Operator::Rank { partition, order, ranks, strategy, schema, window, .. } => {
             let kind = if window.is_some() { "window rank" } else { "rank" };

@@ -6,6 +6,7 @@ mod event_time;
 mod graph;
 mod late_rows;
 mod layouts;
+mod over;
 mod ranks;
 mod settings;
 mod sinks;
@@ -19,7 +20,9 @@ use crate::settings::Mode;
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived, derive};
 use dead_letters::{dead_letter_tables, records_sent_to};
+use event_time::check_watermarks;
 use late_rows::LateRowsOf;
+use over::Over;
 use ranks::TopN;
 use settings::{Settings, asked_parallelism, own_parallelism};
 use std::collections::{BTreeMap, HashMap};
@@ -217,6 +220,7 @@ impl Planner<'_> {
                 Ok(self.constant("values", named(kept)?, operator, &scope.statement))
             }
             Plan::Calc { condition, exprs, schema, input } => {
+                check_watermarks(exprs.iter().chain(condition), of)?;
                 let operator = Operator::Calc {
                     condition: condition.clone(),
                     exprs: exprs.clone(),
@@ -312,28 +316,9 @@ impl Planner<'_> {
                 let top = TopN { partition, order, ranks, number, input, kept: named(kept)? };
                 self.top_n(of, &top, scope)
             }
-            Plan::Over { partition, time, frame, calls, input, schema, kept } => {
-                let (below, derived) = self.only_input(of, scope)?;
-                if !derived.traits.changelog.is_insert_only() {
-                    let e = Error::script("OVER takes rows that are only added, and what it reads also changes rows");
-                    return Err(e.hint(
-                        "number the rows with ROW_NUMBER and a bound, which may change, or aggregate by GROUP BY",
-                    ));
-                }
-                let operator = Operator::Over {
-                    partition: partition.clone(),
-                    time: *time,
-                    frame: *frame,
-                    calls: calls.clone(),
-                    input: input.schema().clone(),
-                    schema: schema.clone(),
-                };
-                let (parallelism, partitioning) = self.exchange(partition);
-                let (inputs, name) = (vec![partitioned(below.node, partitioning)], "over".to_string());
-                let (kept, changelog) = (named(kept)?, of.traits.changelog);
-                let planned = Planned { name, kept, parallelism, operator, changelog, inputs };
-                let output = self.add(&scope.statement, planned);
-                self.dropping_late(output, derived, time.domain)
+            Plan::Over { partition, order, frame, calls, input, schema, kept } => {
+                let (frame, input, kept) = (*frame, input.schema(), named(kept)?);
+                self.over(of, &Over { partition, order, frame, calls, input, schema, kept }, scope)
             }
             Plan::Sort { order, time, schema, input: _, kept } => {
                 let (below, derived) = self.only_input(of, scope)?;

@@ -27,13 +27,11 @@ impl Planner<'_> {
         let (below, input) = self.only_input(of, scope)?;
         let insert_only = input.traits.changelog.is_insert_only();
         if let Some((column, domain)) = numbers_in_time(of.plan, &input.traits.times).filter(|_| insert_only) {
-            let ty = SqlType::BIGINT.not_null();
-            let function = Aggregate::CountStar;
             let operator = Operator::Over {
                 partition: top.partition.to_vec(),
                 time: WindowTime { column, domain, local: false },
                 frame: Frame::AllRows,
-                calls: vec![AggregateCall { function, args: vec![], distinct: false, filter: None, ty }],
+                calls: vec![row_number()],
                 input: top.input.clone(),
                 schema: of.plan.schema().clone(),
             };
@@ -41,14 +39,12 @@ impl Planner<'_> {
             return self.dropping_late(output, input, domain);
         }
         let Some(last) = top.ranks.last else {
-            let e = Error::script(
-                "ROW_NUMBER without an upper bound is not yet supported: every row may change the numbers of all behind it",
-            );
-            return Err(e
-                .at(top.ranks.place)
-                .hint("keep the first: SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10"));
+            let operator = self.all_numbered(of, top)?;
+            return Ok(self.ranked("over", of, top, top.partition, below, operator, scope));
         };
-        if let Some((column, domain)) = first_in_time(of.plan, &input.traits.times).filter(|_| insert_only) {
+        let window = window_among(top.partition, &input.traits.times).filter(|_| insert_only);
+        let first = first_in_time(of.plan, &input.traits.times).filter(|_| insert_only && window.is_none());
+        if let Some((column, domain)) = first {
             let operator = Operator::FirstRow {
                 partition: top.partition.to_vec(),
                 time: WindowTime { column, domain, local: false },
@@ -59,7 +55,6 @@ impl Planner<'_> {
             let output = self.ranked("first-row", of, top, top.partition, below, operator, scope);
             return self.dropping_late(output, input, domain);
         }
-        let window = window_among(top.partition, &input.traits.times).filter(|_| insert_only);
         let partition: Vec<usize> = match window {
             None => top.partition.to_vec(),
             Some(w) => {
@@ -86,6 +81,26 @@ impl Planner<'_> {
         }
     }
 
+    /// Numbers all rows in the order of columns, where each may change the numbers of those behind it.
+    fn all_numbered(&self, of: &Derived<'_>, top: &TopN<'_>) -> Result<Operator> {
+        let at_end = self.job.mode == Mode::Batch;
+        if top.ranks.first > 1 || !at_end && !matches!(top.order, [SortKey { descending: false, .. }]) {
+            let e = "ROW_NUMBER without an upper bound goes by one column in ascending order, and has no lower bound";
+            let hint = "keep the first: SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10";
+            return Err(Error::script(e).at(top.ranks.place).hint(hint));
+        }
+        Ok(Operator::OverValues {
+            partition: top.partition.to_vec(),
+            order: top.order.to_vec(),
+            frame: Frame::AllRows,
+            calls: vec![row_number()],
+            input: top.input.clone(),
+            schema: of.plan.schema().clone(),
+            at_end,
+            ttl_millis: self.settings.ttl_millis,
+        })
+    }
+
     /// Adds the operator of a Top-N.
     #[expect(clippy::too_many_arguments, reason = "the parts of one node")]
     fn ranked(
@@ -103,6 +118,12 @@ impl Planner<'_> {
         let (name, changelog, kept) = (name.to_string(), of.traits.changelog, top.kept.clone());
         self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs })
     }
+}
+
+/// The number of the last row that was taken.
+fn row_number() -> AggregateCall {
+    let ty = SqlType::BIGINT.not_null();
+    AggregateCall { function: Aggregate::CountStar, args: vec![], distinct: false, filter: None, ty }
 }
 
 /// Whether it is the last row of each partition in time: as in Flink's deduplication, of rows of one time that which comes last.

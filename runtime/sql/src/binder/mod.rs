@@ -195,7 +195,7 @@ impl Binder<'_> {
             Plan::calc(input, condition, items.into_iter().map(|(n, e, _)| (n, e)).collect())
         };
         let plan = match numbered {
-            Some(n) => n.over(plan)?,
+            Some(n) => n.over(plan, weir_plan::settings::mode(&self.catalog.settings)?)?,
             None => plan,
         };
         let plan = if qualified { qualified_rows(plan) } else { plan };

@@ -61,10 +61,11 @@ impl Binder<'_> {
             let e = not_yet(&format!("{name} over a window of rows")).at(at);
             return Err(e);
         }
-        if matches!(name.as_str(), "ROW_NUMBER" | "LAG" | "RANK" | "DENSE_RANK") && spec.window_frame.is_some() {
+        let ranks = matches!(name.as_str(), "ROW_NUMBER" | "LAG" | "RANK" | "DENSE_RANK");
+        if ranks && spec.window_frame.is_some() {
             return Err(Error::script(format!("{name} takes no frame")).at(at));
         }
-        if spec.order_by.is_empty() {
+        if spec.order_by.is_empty() && (ranks || mode(&self.catalog.settings)? == Mode::Streaming) {
             let e = Error::script(format!("{name} needs an order")).at(at);
             return Err(e.hint("OVER (PARTITION BY … ORDER BY …)"));
         }
@@ -109,7 +110,7 @@ impl Binder<'_> {
                 if !arguments(f).is_empty() {
                     return Err(Error::script(format!("{} takes no arguments", function.name())).at(place));
                 }
-                let args: Vec<Expr> = order.iter().map(|(e, ..)| e.clone()).take(1).collect();
+                let args: Vec<Expr> = order.iter().map(|(e, ..)| e.clone()).collect();
                 let ty = SqlType::BIGINT.not_null();
                 let call = Collected { function, args, distinct: false, filter: None, ty };
                 OverFunction::Aggregate(Box::new(call), Frame::AllTimes)

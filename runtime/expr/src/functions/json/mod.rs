@@ -346,7 +346,7 @@ pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Result<Json, String> {
             use base64::Engine;
             Json::String(base64::engine::general_purpose::STANDARD.encode(b))
         }
-        (Value::Timestamp(s, n), T::TimestampLtz(_)) => Json::String(crate::time::iso_instant(*s, *n)),
+        (Value::Timestamp(s, n), T::TimestampLtz(_)) => Json::String(crate::time::iso_offset_time(*s, *n)),
         (Value::Timestamp(s, n), _) => Json::String(crate::time::iso_timestamp(*s, *n)),
         (Value::List(items), T::Array(e)) => {
             Json::Array(items.iter().map(|v| to_json(v, e)).collect::<Result<_, _>>()?)

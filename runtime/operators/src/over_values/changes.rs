@@ -1,0 +1,75 @@
+//! The rows that a batch makes the operator emit.
+
+use crate::change_rows::ChangeRows;
+use arrow::datatypes::DataType;
+use weir_core::graph::Collector;
+use weir_core::key::decode_row;
+use weir_core::{Result, RowKind, Schema, Value};
+
+/// Rows that a batch has at most, about.
+const MOST_ROWS: usize = 8192;
+
+/// Rows that go, change and come. Those that go are emitted first: a row that has moved has gone from one place and come at another one,
+/// and whoever keeps rows by a key sees it in this order.
+pub(super) struct Changes {
+    gone: ChangeRows,
+    updated: ChangeRows,
+    come: ChangeRows,
+}
+
+/// A row in its stored form, with the types of its columns.
+pub(super) struct Packed<'a> {
+    pub types: &'a [DataType],
+    pub row: &'a [u8],
+}
+
+fn push(rows: &mut ChangeRows, kind: RowKind, packed: &Packed<'_>, results: &[Value<'_>]) -> Result<()> {
+    let (columns, of_results) = rows.row(kind).split_at_mut(packed.types.len());
+    of_results.iter_mut().zip(results).for_each(|(builder, value)| builder.push(value));
+    decode_row(packed.types, packed.row, columns)
+}
+
+impl Changes {
+    /// None, of these columns.
+    pub fn new(schema: &Schema) -> Changes {
+        let rows = || ChangeRows::new(schema.clone());
+        Changes { gone: rows(), updated: rows(), come: rows() }
+    }
+
+    /// A row has come with these results.
+    ///
+    /// # Errors
+    /// When a row in the state is damaged; so too below.
+    pub fn come(&mut self, row: &Packed<'_>, results: &[Value<'_>]) -> Result<()> {
+        push(&mut self.come, RowKind::Insert, row, results)
+    }
+
+    /// A row has gone, which had these results.
+    pub fn gone(&mut self, row: &Packed<'_>, results: &[Value<'_>]) -> Result<()> {
+        push(&mut self.gone, RowKind::Delete, row, results)
+    }
+
+    /// The results of a row have changed.
+    pub fn updated(&mut self, row: &Packed<'_>, old: &[Value<'_>], new: &[Value<'_>]) -> Result<()> {
+        push(&mut self.updated, RowKind::UpdateBefore, row, old)?;
+        push(&mut self.updated, RowKind::UpdateAfter, row, new)
+    }
+
+    /// Emits updates if there are many.
+    pub fn make_room(&mut self, out: &mut Collector) -> Result<()> {
+        if self.updated.len() >= MOST_ROWS {
+            out.emit(self.updated.take()?);
+        }
+        Ok(())
+    }
+
+    /// Emits all.
+    pub fn finish(mut self, out: &mut Collector) -> Result<()> {
+        for rows in [&mut self.gone, &mut self.updated, &mut self.come] {
+            if rows.len() > 0 {
+                out.emit(rows.take()?);
+            }
+        }
+        Ok(())
+    }
+}

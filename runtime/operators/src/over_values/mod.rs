@@ -1,0 +1,199 @@
+//! OVER in the order of columns that are no time attribute: for each row an aggregate of the rows up to it. A row may come anywhere in
+//! the order, and go again, so results that were emitted change.
+//!
+//! The rows of a partition are in an ordered map. Every so many rows there is a *snapshot* of the aggregates up to there, and always one
+//! behind the last row. The changes of a batch are applied to the map first. Then the partition is read from the last snapshot in front
+//! of the first change, as it was and as it is, with two sets of aggregates, until these are equal or the rows end. Only rows whose
+//! result is another one are emitted. Aggregates take rows in and never out, in order, so a result does not depend on how the rows came.
+
+mod changes;
+mod snapshots;
+mod walk;
+
+use crate::aggregate::{Groups, assign, by_group};
+use crate::rank::sort_key;
+use crate::row_numbers::RowNumbers;
+use changes::Changes;
+use snapshots::{Snapshots, SnapshotsCodec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use walk::Walk;
+use weir_core::frame::Frame;
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::key::{self, Keys, encode_row};
+use weir_core::keyed::{KeyedState, MapState};
+use weir_core::rank::SortKey;
+use weir_core::state::{self, Epoch, behind};
+use weir_core::{Batch, Result, Schema};
+use weir_expr::aggregate::AggregateCall;
+
+/// Makes such aggregations.
+#[derive(Clone)]
+pub struct OverValuesFactory {
+    /// The columns of the partition; none: there is one.
+    pub partition: Vec<usize>,
+    /// The order; none: all rows are equal in it.
+    pub order: Vec<SortKey>,
+    /// The frame, which is unbounded.
+    pub frame: Frame,
+    /// The aggregates.
+    pub calls: Vec<AggregateCall>,
+    /// The input's columns.
+    pub input: Schema,
+    /// These, then the results.
+    pub schema: Schema,
+    /// Whether rows go out only at the end.
+    pub at_end: bool,
+    /// After how many milliseconds a row is forgotten; 0 = never.
+    pub ttl_millis: u64,
+}
+
+impl OperatorFactory for OverValuesFactory {
+    fn keeps_state(&self) -> bool {
+        true
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(OverValues {
+            state: KeyedState::open(SnapshotsCodec, &context, self.ttl_millis)?,
+            groups: Groups::new(&self.calls, &self.input, false)?,
+            numbers: RowNumbers::new(&context),
+            subtask: context.subtask,
+            parallelism: context.parallelism,
+            plan: Arc::new(self.clone()),
+        }))
+    }
+}
+
+/// The rows of a partition: what they are sorted by, then their number, lead to the row.
+const ROWS: MapState = MapState::new(0);
+
+/// What a batch has changed of a partition: the places of rows that have come, and of those that have gone with the row.
+type Changed = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+struct OverValues {
+    plan: Arc<OverValuesFactory>,
+    state: KeyedState<SnapshotsCodec>,
+    /// The aggregates of the partition at hand: as it was, and as it is.
+    groups: Groups,
+    numbers: RowNumbers,
+    subtask: usize,
+    parallelism: usize,
+}
+
+impl OverValues {
+    /// Applies the changes of a batch to the rows of a partition. A row that goes and is not there is passed over, as in Flink.
+    fn apply(&mut self, key: &[u8], batch: &Batch, rows: &[u32]) -> Result<Changed> {
+        let mut changed = Changed::new();
+        for row in rows {
+            let row = *row as usize;
+            let sort = sort_key(&self.plan.order, batch, row);
+            let mut packed = vec![];
+            encode_row(batch.data.columns(), row, &mut packed);
+            if batch.kind(row).sign() > 0 {
+                let place = [&sort[..], &self.numbers.next().to_be_bytes()].concat();
+                ROWS.put(&mut self.state, key, &place, &packed);
+                changed.insert(place, None);
+                continue;
+            }
+            let to = behind(&sort);
+            let mut equal = ROWS.range(&self.state, key, &sort, to.as_deref());
+            let found = equal.find(|pair| pair.as_ref().map_or(true, |(_, row)| *row == packed)).transpose()?;
+            drop(equal);
+            let Some((place, row)) = found else { continue };
+            ROWS.remove(&mut self.state, key, &place);
+            // What came in the same batch was never emitted.
+            if changed.remove(&place).is_none() {
+                changed.insert(place, Some(row));
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Emits how the results of a partition have changed, and takes its snapshots anew.
+    fn emit(&mut self, key: &[u8], changed: Changed, emitted: &mut Changes, out: &mut Collector) -> Result<()> {
+        let (plan, groups) = (self.plan.clone(), &mut self.groups);
+        let snapshots = self.state.get(key)?.cloned().unwrap_or_default();
+        let mut walk = Walk::new(&plan, groups, snapshots, changed)?;
+        for pair in ROWS.range(&self.state, key, &walk.from(), None) {
+            let (place, row) = pair?;
+            if walk.next(place, row, emitted, out)? {
+                break;
+            }
+        }
+        let snapshots = walk.finish(emitted, out)?;
+        self.state.update(key, |known| {
+            *known = (!snapshots.is_empty()).then_some(snapshots);
+            Ok(true)
+        })
+    }
+
+    /// Notes that a partition is there, whose rows go out at the end.
+    fn note(&mut self, key: &[u8]) -> Result<()> {
+        self.state.update(key, |known| {
+            let new = known.is_none();
+            *known = Some(Snapshots::default());
+            Ok(new)
+        })
+    }
+
+    /// The keys of all partitions, in order.
+    fn all_partitions(&self) -> Result<BTreeSet<Vec<u8>>> {
+        let mut keys: BTreeSet<Vec<u8>> = self.state.all_cached().map(|(key, ..)| key.to_vec()).collect();
+        for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
+            for pair in self.state.all_stored(group, &[]) {
+                keys.insert(pair?.0);
+            }
+        }
+        Ok(keys)
+    }
+}
+
+impl Operator for OverValues {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let keys = Keys::of(&batch, &self.plan.partition);
+        let found = assign(&keys);
+        let (rows, ends) = by_group(&found);
+        let partitions = || found.first.iter().map(|row| keys.get(*row as usize));
+        self.state.prefetch(partitions())?;
+        let mut emitted = Changes::new(&self.plan.schema);
+        let mut from = 0;
+        for (key, end) in partitions().zip(ends) {
+            let changed = self.apply(key, &batch, &rows[from..end])?;
+            from = end;
+            if self.plan.at_end {
+                self.note(key)?;
+            } else if !changed.is_empty() {
+                self.emit(key, changed, &mut emitted, out)?;
+            }
+        }
+        emitted.finish(out)
+    }
+
+    fn results_at_end(&self) -> bool {
+        self.plan.at_end
+    }
+
+    fn end(&mut self, out: &mut Collector) -> Result<()> {
+        if !self.plan.at_end {
+            return Ok(());
+        }
+        let mut emitted = Changes::new(&self.plan.schema);
+        for key in self.all_partitions()? {
+            let mut walk = Walk::of_all(&self.plan, &mut self.groups);
+            for pair in ROWS.range(&self.state, &key, &[], None) {
+                let (place, row) = pair?;
+                walk.next(place, row, &mut emitted, out)?;
+            }
+            walk.finish(&mut emitted, out)?;
+        }
+        emitted.finish(out)
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<state::Changes> {
+        self.state.checkpoint()
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.state.wants_epoch()
+    }
+}

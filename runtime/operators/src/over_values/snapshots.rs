@@ -1,0 +1,98 @@
+//! What aggregates have come to at some places of a partition.
+
+use weir_core::keyed::Codec;
+use weir_core::state::StateHandle;
+use weir_core::{Error, Result, varint};
+
+/// Rows between two snapshots, at least.
+const SPACING: u64 = 256;
+/// Snapshots of a partition, about, where it has many rows.
+const MOST: u64 = 128;
+
+/// What the aggregates have come to with the row at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    /// The place of the row.
+    pub place: Vec<u8>,
+    /// How many rows there were since the snapshot before, about: of those, rows may have come and gone.
+    pub rows: u64,
+    /// The aggregates, as a group has them in bytes.
+    pub aggregates: Vec<u8>,
+}
+
+/// The snapshots of a partition, in the order of their places. The last one is that of the last row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Snapshots(Vec<Snapshot>);
+
+impl Snapshots {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// The last one.
+    pub fn last(&self) -> Option<&Snapshot> {
+        self.0.last()
+    }
+    /// How many rows there should be between two of them.
+    pub fn spacing(&self) -> u64 {
+        let rows: u64 = self.0.iter().map(|s| s.rows).sum();
+        SPACING.max(rows / MOST)
+    }
+    /// Parts those in front of a place from the others.
+    pub fn part(mut self, place: &[u8]) -> (Snapshots, Vec<Snapshot>) {
+        let at = self.0.partition_point(|s| s.place.as_slice() < place);
+        let rest = self.0.split_off(at);
+        (self, rest)
+    }
+    /// Adds one behind the others; the last one goes if it is not far enough from the one before it.
+    pub fn push(&mut self, mut new: Snapshot, spacing: u64) {
+        if let Some(last) = self.0.pop_if(|last| last.rows + new.rows <= spacing) {
+            new.rows += last.rows;
+        }
+        self.0.push(new);
+    }
+    /// Adds others as they are.
+    pub fn extend(&mut self, others: impl IntoIterator<Item = Snapshot>) {
+        self.0.extend(others);
+    }
+}
+
+/// Stored: the time of the last write, then of each snapshot the rows, and the place and the aggregates with their lengths.
+pub(super) struct SnapshotsCodec;
+
+fn cut() -> Error {
+    Error::state("a snapshot of aggregates in the state is cut short")
+}
+
+fn bytes(from: &mut &[u8]) -> Result<Vec<u8>> {
+    let length = varint::take(from).ok_or_else(cut)?;
+    let (bytes, rest) = from.split_at_checked(length as usize).ok_or_else(cut)?;
+    *from = rest;
+    Ok(bytes.to_vec())
+}
+
+impl Codec for SnapshotsCodec {
+    type Value = Snapshots;
+    fn encode(&self, _place: u32, value: &Snapshots, written: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&written.to_be_bytes());
+        for s in &value.0 {
+            varint::put(out, s.rows);
+            for part in [&s.place, &s.aggregates] {
+                varint::put(out, part.len() as u64);
+                out.extend_from_slice(part);
+            }
+        }
+    }
+    fn decode(&mut self, _place: u32, _key: &[u8], stored: &[u8], _store: &StateHandle) -> Result<Snapshots> {
+        let mut from = stored.get(size_of::<u64>()..).ok_or_else(cut)?;
+        let mut all = Snapshots::default();
+        while !from.is_empty() {
+            let rows = varint::take(&mut from).ok_or_else(cut)?;
+            let (place, aggregates) = (bytes(&mut from)?, bytes(&mut from)?);
+            all.0.push(Snapshot { place, rows, aggregates });
+        }
+        Ok(all)
+    }
+    fn bytes(&self, _place: u32, value: &Snapshots) -> usize {
+        value.0.iter().map(|s| size_of::<Snapshot>() + s.place.len() + s.aggregates.len()).sum()
+    }
+}

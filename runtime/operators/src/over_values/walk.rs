@@ -1,0 +1,271 @@
+//! A partition read in order, as it was and as it is.
+
+use super::changes::{Changes, Packed};
+use super::snapshots::{Snapshot, Snapshots};
+use super::{Changed, OverValuesFactory};
+use crate::aggregate::{Groups, Rows, read_results};
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::DataType;
+use std::ops::Range;
+use std::sync::Arc;
+use weir_core::graph::Collector;
+use weir_core::key::decode_row;
+use weir_core::{ColumnBuilder, Error, Result, Value};
+use weir_expr::aggregate::AggregateCall;
+
+/// Rows that are taken together, about: those that are equal in the order are, where they have one result.
+const PAGE: usize = 1024;
+/// The group of the partition as it was.
+const WAS: usize = 0;
+/// The group of the partition as it is.
+const IS: usize = 1;
+/// Bytes of the number at the end of a place.
+const NUMBER: usize = 8;
+
+/// A row of the partition.
+struct Item {
+    place: Vec<u8>,
+    row: Vec<u8>,
+    /// Whether it was there before the batch.
+    was: bool,
+    /// Whether it is there now.
+    is: bool,
+}
+
+/// What an aggregate reads of a page: its arguments, and which rows count.
+type Read = (Vec<ArrayRef>, Option<BooleanArray>);
+
+pub(super) struct Walk<'a> {
+    plan: &'a Arc<OverValuesFactory>,
+    types: Vec<DataType>,
+    groups: &'a mut Groups,
+    /// Whether no row has been emitted before.
+    all_new: bool,
+    /// The changes that are still to come.
+    changed: Changed,
+    /// From this place on results may differ.
+    since: Vec<u8>,
+    /// The place of the last change.
+    until: Vec<u8>,
+    /// The snapshots up to here, and those of before that may still be good.
+    snapshots: Snapshots,
+    rest: Vec<Snapshot>,
+    spacing: u64,
+    /// The rows since the last snapshot, and the place of the last one.
+    rows: u64,
+    last: Vec<u8>,
+    /// How often both groups have had a chance to be equal; they are compared at powers of two.
+    chances: u64,
+    /// Whether they are: what follows is as it was.
+    done: bool,
+    page: Vec<Item>,
+}
+
+/// What a row is sorted by.
+fn sort_of(place: &[u8]) -> &[u8] {
+    &place[..place.len().saturating_sub(NUMBER)]
+}
+
+impl<'a> Walk<'a> {
+    /// Over all rows of a partition, of which none has been emitted.
+    pub fn of_all(plan: &'a Arc<OverValuesFactory>, groups: &'a mut Groups) -> Walk<'a> {
+        groups.clear();
+        groups.grow(2);
+        Walk {
+            types: plan.input.fields.iter().map(|f| f.ty.arrow()).collect(),
+            plan,
+            groups,
+            all_new: true,
+            changed: Changed::new(),
+            since: vec![],
+            until: vec![],
+            snapshots: Snapshots::default(),
+            rest: vec![],
+            spacing: u64::MAX,
+            rows: 0,
+            last: vec![],
+            chances: 0,
+            done: false,
+            page: vec![],
+        }
+    }
+
+    /// Over the rows whose results the changes may have changed.
+    ///
+    /// # Errors
+    /// When a snapshot is damaged.
+    pub fn new(
+        plan: &'a Arc<OverValuesFactory>,
+        groups: &'a mut Groups,
+        snapshots: Snapshots,
+        changed: Changed,
+    ) -> Result<Walk<'a>> {
+        let of = |place: &Vec<u8>| if plan.frame.takes_peers() { sort_of(place).to_vec() } else { place.clone() };
+        let since = changed.first_key_value().map(|(place, _)| of(place)).unwrap_or_default();
+        let until = changed.last_key_value().map(|(place, _)| place.clone()).unwrap_or_default();
+        let spacing = snapshots.spacing();
+        let (snapshots, rest) = snapshots.part(&since);
+        let all = Walk::of_all(plan, groups);
+        let walk = Walk { all_new: false, changed, since, until, snapshots, rest, spacing, ..all };
+        if let Some(Snapshot { aggregates, .. }) = walk.snapshots.last() {
+            walk.groups.merge(&[WAS as u32, IS as u32], &mut [&aggregates[..], &aggregates[..]])?;
+        }
+        Ok(walk)
+    }
+
+    /// The place from which on [`Walk::next`] is to be given the rows.
+    pub fn from(&self) -> Vec<u8> {
+        self.snapshots.last().map_or(vec![], |s| [&s.place[..], &[0]].concat())
+    }
+
+    /// Takes the next row of the partition as it is. Gives whether no further one is needed.
+    ///
+    /// # Errors
+    /// When the state is damaged, or an aggregate fails.
+    pub fn next(&mut self, place: Vec<u8>, row: Vec<u8>, emitted: &mut Changes, out: &mut Collector) -> Result<bool> {
+        while let Some(gone) = self.changed.first_entry().filter(|e| *e.key() < place) {
+            let (place, row) = gone.remove_entry();
+            self.went(place, row, emitted, out)?;
+        }
+        let came = self.changed.remove(&place).is_some();
+        self.push(Item { place, row, was: !came && !self.all_new, is: true }, emitted, out)?;
+        Ok(self.done)
+    }
+
+    /// Takes a row that has gone. One that has come is among the rows, unless it has come to its time to live already.
+    fn went(&mut self, place: Vec<u8>, row: Option<Vec<u8>>, emitted: &mut Changes, out: &mut Collector) -> Result<()> {
+        let gone = row.map(|row| Item { place, row, was: true, is: false });
+        gone.map_or(Ok(()), |item| self.push(item, emitted, out))
+    }
+
+    fn push(&mut self, item: Item, emitted: &mut Changes, out: &mut Collector) -> Result<()> {
+        // Behind the last change the partition is seldom read to its end: no large pages there.
+        let most = if item.place > self.until && !self.all_new { PAGE / 16 } else { PAGE };
+        let peers = |last: &Item| self.plan.frame.takes_peers() && sort_of(&last.place) == sort_of(&item.place);
+        if self.page.len() >= most && !self.page.last().is_some_and(peers) {
+            self.take_page(emitted, out)?;
+        }
+        if !self.done {
+            self.page.push(item);
+        }
+        Ok(())
+    }
+
+    /// Takes what is left, and gives the snapshots of the partition.
+    ///
+    /// # Errors
+    /// As [`Walk::next`].
+    pub fn finish(mut self, emitted: &mut Changes, out: &mut Collector) -> Result<Snapshots> {
+        while let Some((place, row)) = self.changed.pop_first().filter(|_| !self.done) {
+            self.went(place, row, emitted, out)?;
+        }
+        self.take_page(emitted, out)?;
+        if self.done {
+            self.snapshots.extend(self.rest);
+        } else if self.rows > 0 {
+            self.snapshot();
+        }
+        Ok(self.snapshots)
+    }
+
+    fn take_page(&mut self, emitted: &mut Changes, out: &mut Collector) -> Result<()> {
+        let page = std::mem::take(&mut self.page);
+        let reads = self.reads(&page)?;
+        let places = [WAS, IS].map(|group| vec![group as u32; page.len()]);
+        let mut rest = 0..page.len();
+        while !rest.is_empty() && !self.done {
+            let first = &page[rest.start];
+            let equal = |n: &usize| sort_of(&page[*n].place) == sort_of(&first.place);
+            let length = if self.plan.frame.takes_peers() { rest.clone().take_while(equal).count() } else { 1 };
+            let step = rest.start..rest.start + length;
+            self.take(step.clone(), &page, &places, &reads)?;
+            self.step(&page[step], emitted)?;
+            emitted.make_room(out)?;
+            rest.start += length;
+        }
+        Ok(())
+    }
+
+    /// What the aggregates read of a page.
+    fn reads(&self, page: &[Item]) -> Result<Vec<Read>> {
+        let mut builders: Vec<ColumnBuilder> = self.types.iter().map(ColumnBuilder::new).collect();
+        page.iter().try_for_each(|item| decode_row(&self.types, &item.row, &mut builders))?;
+        let columns: Vec<ArrayRef> = builders.into_iter().map(ColumnBuilder::finish).collect();
+        let read = |call: &AggregateCall| {
+            let condition = |f: usize| columns[f].as_boolean_opt().cloned();
+            let missing = || Error::internal("the condition of an aggregate is not a column of BOOLEAN");
+            let filter = call.filter.map(|f| condition(f).ok_or_else(missing)).transpose()?;
+            Ok((call.args.iter().map(|c| columns[*c].clone()).collect(), filter))
+        };
+        self.plan.calls.iter().map(read).collect()
+    }
+
+    /// Takes rows of a page into the groups in which they are.
+    fn take(&mut self, step: Range<usize>, page: &[Item], places: &[Vec<u32>; 2], reads: &[Read]) -> Result<()> {
+        for (group, there) in [(WAS, (|i| i.was) as fn(&Item) -> bool), (IS, |i| i.is)] {
+            let taken: Vec<u32> = step.clone().filter(|n| there(&page[*n])).map(|n| n as u32).collect();
+            if taken.is_empty() {
+                continue;
+            }
+            self.groups.rows[group] += taken.len() as i64;
+            for (aggregate, (args, filter)) in self.groups.aggregates.iter_mut().zip(reads) {
+                let filter = filter.as_ref();
+                aggregate.update(&Rows { args, places: &places[group], only: Some(&taken), signs: None, filter })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Emits how the rows of a step differ that have been taken, and notes where the walk is.
+    fn step(&mut self, items: &[Item], emitted: &mut Changes) -> Result<()> {
+        let Some(last) = items.last() else { return Ok(()) };
+        if last.place >= self.since {
+            self.compare(items, emitted)?;
+        }
+        let left = items.iter().rev().find(|i| i.is);
+        if let Some(left) = left {
+            self.rows += items.iter().filter(|i| i.is).count() as u64;
+            self.last.clone_from(&left.place);
+            if self.rows >= self.spacing {
+                self.snapshot();
+            }
+        }
+        if last.place >= self.until && !self.all_new {
+            self.chances += 1;
+            self.done = self.chances.is_power_of_two() && self.groups.keep_the_same(WAS, IS);
+        }
+        if self.done {
+            self.rest.retain(|s| s.place > last.place);
+        }
+        Ok(())
+    }
+
+    fn compare(&self, items: &[Item], emitted: &mut Changes) -> Result<()> {
+        let (mut old, mut new): (Vec<Value<'static>>, Vec<Value<'static>>) = (vec![], vec![]);
+        for (group, there, results) in
+            [(WAS, items.iter().any(|i| i.was), &mut old), (IS, items.iter().any(|i| i.is), &mut new)]
+        {
+            if there {
+                read_results(&self.plan.calls, self.groups, group, results)?;
+            }
+        }
+        let differs = old != new;
+        for Item { row, was, is, .. } in items {
+            let packed = Packed { types: &self.types, row };
+            match (was, is) {
+                (true, true) if differs => emitted.updated(&packed, &old, &new)?,
+                (false, true) => emitted.come(&packed, &new)?,
+                (true, false) => emitted.gone(&packed, &old)?,
+                (true, true) | (false, false) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what the aggregates have come to with the last row.
+    fn snapshot(&mut self) {
+        let (mut aggregates, rows) = (vec![], std::mem::take(&mut self.rows));
+        self.groups.encode(IS, &mut aggregates);
+        self.snapshots.push(Snapshot { place: self.last.clone(), rows, aggregates }, self.spacing);
+    }
+}
