@@ -176,7 +176,7 @@ mod tests {
     fn a_set_of_ranges_is_a_set_of_keys() {
         let random = &mut fastrand::Rng::with_seed(1);
         // Keys of one byte, and the first key behind each of them.
-        let key = |n: u8| if n % 2 == 0 { vec![n / 2] } else { vec![n / 2, 0] };
+        let key = |n: u8| if n.is_multiple_of(2) { vec![n / 2] } else { vec![n / 2, 0] };
         for _ in 0..500 {
             let (mut ranges, mut keys) = (KeyRanges::default(), BTreeSet::new());
             for _ in 0..random.usize(0..12) {

@@ -185,12 +185,15 @@ impl<'a> Removed<'a> {
     }
 }
 
+/// The next change of a run: its key, the number of the run, and the value; none where the key is removed.
+type Head<'a> = (Reverse<&'a [u8]>, usize, Option<&'a [u8]>);
+
 /// Merges a range of several runs of an operator, given oldest first. Of several changes of a key, the newest counts. Keys in ranges that
 /// newer runs delete are left out.
 pub(crate) struct Merged<'a> {
     runs: Vec<RunRange<'a>>,
     /// The next change of each run. Of changes of the same key, the newest comes first.
-    heads: BinaryHeap<(Reverse<&'a [u8]>, usize, Option<&'a [u8]>)>,
+    heads: BinaryHeap<Head<'a>>,
     removed: Removed<'a>,
     /// The number of consecutive keys that were left out.
     steps: usize,

@@ -46,6 +46,9 @@ pub struct Ran {
     sinks: BTreeMap<String, Delivered>,
 }
 
+/// The script of a table's readers, and the numbers of those that have begun it.
+type Script = (Vec<Step>, Arc<Mutex<BTreeSet<usize>>>);
+
 impl Ran {
     /// The rows that a table was given, in order, as the print connector writes them.
     pub fn rows(&self, table: &str) -> Vec<String> {
@@ -101,7 +104,7 @@ impl Job {
 
     /// Makes the job, in which each reader of a table follows its script by itself.
     fn assembled(&self, compiled: &Compiled, clock: &Arc<ManualClock>) -> Result<Assembled> {
-        let mut scripts: BTreeMap<String, (Vec<Step>, Arc<Mutex<BTreeSet<usize>>>)> = BTreeMap::new();
+        let mut scripts: BTreeMap<String, Script> = BTreeMap::new();
         for (table, steps) in &self.sources {
             let readers = readers(compiled, table);
             if readers.is_empty() {

@@ -193,9 +193,12 @@ fn same(found: &[((i64, i64, i64), Result)], expected: &BTreeMap<(i64, i64, i64)
     assert_eq!(once.len(), expected.len(), "{of}: there is more than there should be");
 }
 
+/// A session's start, end and key, and the values of its rows.
+type Session = ((i64, i64, i64), Vec<i64>);
+
 /// The sessions of rows, each with its values, a row at a time.
 fn sessions(steps: &[Step], gap: i64) -> BTreeMap<(i64, i64, i64), Result> {
-    let (mut open, mut done): (Vec<((i64, i64, i64), Vec<i64>)>, _) = (vec![], Plain::default());
+    let (mut open, mut done): (Vec<Session>, _) = (vec![], Plain::default());
     let mut passed = i64::MIN;
     for step in steps {
         match step {
