@@ -43,6 +43,7 @@ fn sources<'a>(of: &Derived<'a>, found: &mut Vec<&'a Arc<Table>>) {
         Plan::Calc { .. }
         | Plan::Expand { .. }
         | Plan::Lookup { .. }
+        | Plan::Unnest { .. }
         | Plan::Union { .. }
         | Plan::Window { windows: Windows::Tumble { .. } | Windows::Hop { .. } | Windows::Cumulate { .. }, .. }
         | Plan::Window { windows: Windows::Session { .. }, merged: true, .. }
