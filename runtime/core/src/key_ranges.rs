@@ -109,6 +109,9 @@ impl KeyRanges {
 
     /// Whether a range has keys of the set.
     pub fn overlaps(&self, range: KeyRange<'_>) -> bool {
+        if !range.ends_behind(range.from) {
+            return false;
+        }
         let before = range.to.map_or(Bound::Unbounded, Bound::Excluded);
         let last = self.ends.range::<[u8], _>((Bound::Unbounded, before)).next_back();
         last.is_some_and(|(_, end)| end.as_slice() > range.from)
