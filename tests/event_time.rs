@@ -1,4 +1,4 @@
-//! Event time in the command itself: late rows and their reasons over files, whatever is killed.
+//! Event time in the command itself, over files, whatever is killed: late rows and their table; early and late results of windows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -44,10 +44,15 @@ fn job() -> Job {
          SELECT who, UNIX_TIMESTAMP(CAST(window_end AS STRING)), COUNT(*), SUM(n)
          FROM TABLE(TUMBLE(TABLE visits, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY who, window_start, window_end;",
     );
+    visits(&job);
+    job
+}
+
+/// Writes the rows into a file of the job's folder.
+fn visits(job: &Job) {
     let mut text = String::new();
     rows().iter().for_each(|(who, ms, n)| _ = writeln!(text, "u{who},{ms},{n}"));
     job.file("visits.csv", text);
-    job
 }
 
 /// The lines of a folder's files, in order.
@@ -86,9 +91,8 @@ fn finished(job: &Job) -> bool {
     status.contains("\"finished\": true")
 }
 
-#[test]
-fn late_rows_are_written_once_however_often_the_job_is_killed() {
-    let job = job();
+/// Runs a job to its end, and kills it on its way as often as it gets so far.
+fn kill_often(job: &Job) {
     let mut kills = 0;
     for round in 0..12 {
         let mut command = job.command(&["--set", "parallelism.default=1"]);
@@ -99,15 +103,21 @@ fn late_rows_are_written_once_however_often_the_job_is_killed() {
         child.kill().expect("the kill");
         child.wait().expect("its end");
         // The next run would be another one.
-        if finished(&job) {
+        if finished(job) {
             break;
         }
         kills += 1;
     }
     assert!(kills > 2, "the job ended after {kills} kills");
-    if !finished(&job) {
+    if !finished(job) {
         job.run(&["--set", "parallelism.default=1"]).succeeded();
     }
+}
+
+#[test]
+fn late_rows_are_written_once_however_often_the_job_is_killed() {
+    let job = job();
+    kill_often(&job);
     let (counts, late) = wanted();
     assert!(late.len() > 10_000, "{} rows were late: this shows little", late.len());
     assert!(lines(&job, "late") == late, "late rows differ");
@@ -123,4 +133,66 @@ fn with_several_subtasks_each_row_is_counted_or_late() {
     let counted: usize = lines(&job, "counts").iter().map(|line| number(line, 3)).sum();
     let late: usize = lines(&job, "late").iter().map(|line| number(line, 0)).sum();
     assert_eq!(counted + late, ROWS * (ROWS - 1) / 2);
+}
+
+/// What changes in files of Debezium's form add up to.
+fn added_up(job: &Job, folder: &str) -> Vec<String> {
+    let mut rows: BTreeMap<String, i64> = BTreeMap::new();
+    for line in lines(job, folder) {
+        let change: serde_json::Value = serde_json::from_str(&line).expect("a change");
+        for (side, sign) in [("before", -1), ("after", 1)] {
+            if !change[side].is_null() {
+                *rows.entry(change[side].to_string()).or_default() += sign;
+            }
+        }
+    }
+    assert!(rows.values().all(|n| (0..=1).contains(n)), "rows are there several times, or less than not at all");
+    rows.into_iter().filter(|(_, n)| *n == 1).map(|(row, _)| row).collect()
+}
+
+#[test]
+fn early_and_late_results_add_up_however_often_the_job_is_killed() {
+    let job = Job::new(
+        "CREATE TABLE visits (
+           who STRING, ms BIGINT, n BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND
+         ) WITH ('connector' = 'filesystem', 'path' = 'visits.csv', 'format' = 'csv',
+                 'scan.watermark.emit.strategy' = 'on-event');
+         CREATE TABLE counts (ends BIGINT, part BIGINT, s BIGINT, visits BIGINT)
+           WITH ('connector' = 'filesystem', 'path' = 'counts', 'format' = 'debezium-json');
+         SET 'execution.checkpointing.interval' = '20ms';
+         SET 'table.exec.mini-batch.size' = '500';
+         -- Groups that wait for late rows do not fit.
+         SET 'state.cache-size' = '2mb';
+         SET 'table.exec.emit.early-fire.enabled' = 'true';
+         SET 'table.exec.emit.early-fire.delay' = '50 ms';
+         SET 'table.exec.emit.late-fire.enabled' = 'true';
+         SET 'table.exec.emit.late-fire.delay' = '100 ms';
+         SET 'table.exec.emit.allow-lateness' = '30 s';
+         INSERT INTO counts
+         SELECT UNIX_TIMESTAMP(CAST(window_end AS STRING)), part, SUM(n), COUNT(*)
+         FROM (SELECT *, MOD(n, 500) AS part FROM TABLE(TUMBLE(TABLE visits, DESCRIPTOR(ts), INTERVAL '10' SECOND)))
+         GROUP BY part, window_start, window_end;",
+    );
+    visits(&job);
+    kill_often(&job);
+    let (mut groups, mut watermark, mut late) = (BTreeMap::<(i64, usize), (usize, usize)>::new(), i64::MIN, 0);
+    for (_, ms, n) in rows() {
+        let end = ms.div_euclid(WINDOW) * WINDOW + WINDOW;
+        if end - 1 + 30_000 <= watermark {
+            late += 1;
+        } else {
+            let group = groups.entry((end / 1000, n % 500)).or_default();
+            *group = (group.0 + n, group.1 + 1);
+        }
+        watermark = watermark.max(ms - 2_000);
+    }
+    let row = |((ends, part), (s, visits)): (&(i64, usize), &(usize, usize))| {
+        serde_json::json!({"ends": ends, "part": part, "s": s, "visits": visits}).to_string()
+    };
+    let mut wanted: Vec<String> = groups.iter().map(row).collect();
+    wanted.sort();
+    assert!(late > 1_000, "{late} rows were late: this shows little");
+    assert!(added_up(&job, "counts") == wanted, "results differ");
+    let updates = lines(&job, "counts").iter().filter(|l| l.contains("\"op\":\"d\"")).count();
+    assert!(updates > 1_000, "{updates} results were taken back: this shows little");
 }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod constraints;
 pub mod dead_letter;
 pub mod descriptor;
+pub mod emit;
 pub mod error;
 pub mod event_time;
 pub mod event_time_report;

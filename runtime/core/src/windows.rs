@@ -232,7 +232,7 @@ pub fn end_in_key(key: &[u8]) -> Result<i64> {
 }
 
 /// A length of time, in the greatest unit that has no fraction.
-fn length(millis: i64) -> String {
+pub(crate) fn length(millis: i64) -> String {
     const UNITS: [(i64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
     let (unit, name) = UNITS.into_iter().find(|(unit, _)| millis % unit == 0).unwrap_or((1, "ms"));
     format!("{} {name}", millis / unit)

@@ -76,7 +76,8 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             let calls = shown_calls(calls, input);
             let mut details = vec![("by", names(keys, input)), ("compute", calls)];
             if let Some(w) = window {
-                details.push(("window", format!("{}, once for each group", domain_of(w.domain))));
+                let results = w.emit.map_or("once for each group".to_string(), |emit| emit.to_string());
+                details.push(("window", format!("{}, {results}", domain_of(w.domain))));
             }
             (if window.is_some() { "WindowAggregate" } else { "Aggregate" }, details)
         }

@@ -219,6 +219,11 @@ fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
     xxh3_128(&out)
 }
 
+/// The fingerprint of an INSERT whose windows give out results early or late: they keep what they gave out.
+pub(crate) fn emitting(statement: u128) -> u128 {
+    xxh3_128(&[&statement.to_le_bytes()[..], b"emits early and late"].concat())
+}
+
 /// The fingerprint of an INSERT: of its query, and of the key by which its sink keeps rows.
 pub fn statement(sink: &Table, plan: &Plan) -> u128 {
     let mut out = relation(plan, &mut HashMap::new()).to_le_bytes().to_vec();

@@ -1,5 +1,6 @@
 //! Plans: what a statement computes, what is known about its relations, and what their state is called.
 
+mod emitting;
 mod explain;
 mod fingerprint;
 mod identity;
@@ -15,6 +16,7 @@ mod table;
 mod times;
 mod traits;
 
+pub use emitting::emit_early_and_late;
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
 pub use identity::{INSERT, Identity, UID, why_lost};

@@ -4,6 +4,7 @@ use crate::identity::Identity;
 use crate::table::Table;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use weir_core::emit::Emit;
 use weir_core::error::Place;
 use weir_core::frame::Frame;
 use weir_core::keyed::TimeDomain;
@@ -146,6 +147,10 @@ pub struct GroupWindow {
     pub local: bool,
     /// How windows are made of those that rows come with; none where rows come once for each window that they are in.
     pub merge: Option<WindowMerge>,
+    /// Whether they are sessions.
+    pub sessions: bool,
+    /// When groups give out results beside the end of their window; none where each gives out its result once.
+    pub emit: Option<Emit>,
 }
 
 /// How windows are made of those that each row comes with.

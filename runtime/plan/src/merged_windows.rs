@@ -46,6 +46,10 @@ struct Below<'a> {
 /// How an aggregation can merge its windows, if it can.
 fn merge_of(plan: &Plan) -> Option<WindowMerge> {
     let Plan::Aggregate { input, keys, calls, window: Some(window), .. } = plan else { return None };
+    // What went out of a window early or late is kept by window.
+    if window.emit.is_some() {
+        return None;
+    }
     let below = below(input)?;
     let others = || keys.iter().enumerate().filter(|(n, _)| *n != window.start && *n != window.end).map(|(_, k)| *k);
     let mut read = others().chain(calls.iter().flat_map(|c| c.args.iter().chain(&c.filter).copied()));

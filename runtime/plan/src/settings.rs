@@ -137,6 +137,34 @@ options! {
          in Flink, where that is the default",
     )
     .default("1 min");
+    /// Whether windows give out results before they are complete.
+    pub EARLY_FIRE: bool = Opt::boolean(
+        "table.exec.emit.early-fire.enabled",
+        "whether windows give out results before they are complete; not sessions",
+    )
+    .default("false");
+    /// How often.
+    pub EARLY_DELAY: Duration = Opt::duration(
+        "table.exec.emit.early-fire.delay",
+        "how often, by the time of day; with 0 after each row, or batch of rows",
+    );
+    /// Whether windows take late rows.
+    pub LATE_FIRE: bool = Opt::boolean(
+        "table.exec.emit.late-fire.enabled",
+        "whether windows that were complete take late rows and give out their results again; not sessions",
+    )
+    .default("false");
+    /// How often they give out results then.
+    pub LATE_DELAY: Duration = Opt::duration(
+        "table.exec.emit.late-fire.delay",
+        "how often, by the time of day; with 0 after each late row, or batch of rows",
+    );
+    /// How late rows may be.
+    pub ALLOW_LATENESS: Duration = Opt::duration(
+        "table.exec.emit.allow-lateness",
+        "how long behind its end a window takes late rows with `table.exec.emit.late-fire.enabled`; `table.exec.state.ttl` where nothing is \
+         said",
+    );
     /// NULL where none may be.
     pub NOT_NULL: NotNull = Opt::one_of(
         "table.exec.sink.not-null-enforcer",

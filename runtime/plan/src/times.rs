@@ -68,7 +68,8 @@ pub fn window_among(keys: &[usize], times: &[Option<TimeAttribute>]) -> Option<G
     keys.iter().enumerate().find_map(|(start, k)| {
         let Some(TimeAttribute::WindowStart(w)) = of(k) else { return None };
         let end = keys.iter().position(|k| of(k) == Some(TimeAttribute::WindowEnd(w)))?;
-        Some(GroupWindow { start, end, domain: w.domain, local: w.local, merge: None })
+        let sessions = matches!(w.windows, Windows::Session { .. });
+        Some(GroupWindow { start, end, domain: w.domain, local: w.local, merge: None, sessions, emit: None })
     })
 }
 

@@ -134,8 +134,12 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             (all(), balanced, upsert_key)
         }
         Plan::Expand { .. } | Plan::Union { .. } | Plan::Unnest { .. } => (all(), balanced, None),
-        Plan::Aggregate { keys, window: Some(_), .. } => {
-            (ChangelogMode::INSERT_ONLY, true, Some((0..keys.len()).collect()))
+        Plan::Aggregate { keys, window: Some(w), .. } => {
+            let changelog = match w.emit {
+                Some(_) => ChangelogMode { delete: !insert_only, ..ChangelogMode::RETRACT },
+                None => ChangelogMode::INSERT_ONLY,
+            };
+            (changelog, true, Some((0..keys.len()).collect()))
         }
         Plan::Aggregate { keys, calls, window: None, .. } => {
             let changelog = if calls.is_empty() && !keys.is_empty() {

@@ -20,7 +20,7 @@ use weir_core::{Error, Field, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{OnError, Session};
 use weir_plan::{Format, Identity, Insert, Mode, OperatorUids, Plan, Table};
-use weir_plan::{explain, optimize, settings, share, with_several_readers};
+use weir_plan::{emit_early_and_late, explain, optimize, settings, share, with_several_readers};
 
 /// A script, compiled.
 pub struct Compiled {
@@ -152,6 +152,9 @@ fn run(
         Err(e) => return (None, vec![e]),
     };
     errors.extend(grouped_map(&c.inserts).filter(|_| mode == Mode::Batch));
+    if let Err(e) = emit_early_and_late(&mut c.inserts, &c.catalog.settings, mode) {
+        errors.push(e);
+    }
     name_statements(&mut c.inserts, mode, session.zone);
     let inserts = match share(&c.inserts, &c.catalog.settings, &OperatorUids::new()) {
         Ok(together) => together.inserts,
@@ -296,7 +299,8 @@ impl Compiler<'_> {
                 let mode = settings::mode(&self.catalog.settings)?;
                 let before = self.inserts.len();
                 self.statement(*inner)?;
-                let explained: Vec<Insert> = self.inserts.drain(before..).collect();
+                let mut explained: Vec<Insert> = self.inserts.drain(before..).collect();
+                emit_early_and_late(&mut explained, &self.catalog.settings, mode)?;
                 let explained = share(&explained, &self.catalog.settings, &OperatorUids::new())?.inserts;
                 self.answers.push(explain(&explained, mode, Format::Text).trim_end().to_string());
                 Ok(())

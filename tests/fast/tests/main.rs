@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod answers;
+mod emitting;
 mod event_time;
 mod jobs;
 mod late_rows;

@@ -9,7 +9,8 @@ use weir_core::{Error, Result};
 use weir_expr::time::Zone;
 use weir_expr::{Expr, OnError};
 use weir_operators::aggregate::{
-    AggregateFactory, SessionAggregateFactory, SlicedAggregateFactory, Stage, WindowAggregateFactory,
+    AggregateFactory, EmittingWindowsFactory, SessionAggregateFactory, SlicedAggregateFactory, Stage,
+    WindowAggregateFactory,
 };
 use weir_operators::calc::CalcFactory;
 use weir_operators::chain::ChainFactory;
@@ -254,8 +255,11 @@ impl Factories<'_> {
         let aggregate = aggregate_factory(a, stage);
         match a.window {
             None => made(aggregate),
-            Some(WindowKeys { local, merge }) => {
+            Some(WindowKeys { local, merge, emit }) => {
                 let clock = self.window_clock(local);
+                if let Some(emit) = emit {
+                    return made(EmittingWindowsFactory { aggregate, emit, clock });
+                }
                 match merge {
                     None => made(WindowAggregateFactory { aggregate, clock }),
                     Some(WindowMerge::Slices(slices)) => made(SlicedAggregateFactory { aggregate, slices, clock }),

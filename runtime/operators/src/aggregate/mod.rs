@@ -5,6 +5,7 @@
 //! key, and the accumulators in bytes.
 
 mod assign;
+mod emitting;
 mod functions;
 mod groups;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, UInt32Array};
 use arrow::datatypes::DataType;
 use assign::Signs;
 pub(crate) use assign::{assign, by_group};
+pub use emitting::EmittingWindowsFactory;
 pub(crate) use functions::Rows;
 pub(crate) use groups::Groups;
 pub(crate) use out::read_results;

@@ -229,7 +229,7 @@ impl SlicedAggregate {
 impl Operator for SlicedAggregate {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let slices = self.slices;
-        self.groups.take(batch, |slice| slices.last_end(slice), out)
+        self.groups.take(batch, |slice| slices.last_end(slice), out).map(drop)
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use weir_core::event_time::Watermark;
 use weir_core::graph::{Collector, SubtaskContext};
 use weir_core::key::{KEY_GROUPS, Keys, owner};
-use weir_core::keyed::{KeyedState, Touched};
+use weir_core::keyed::{BatchKeys, KeyedState, Touched};
 use weir_core::state::{Changes, Pair};
 use weir_core::windows::{border_in_key, end_in_key};
 use weir_core::{Batch, Result};
@@ -24,6 +24,8 @@ pub(super) struct WindowGroups {
     pub plan: Arc<AggregateFactory>,
     pub clock: WindowClock,
     pub groups: KeyedState<Groups>,
+    /// How long behind its end a window takes rows, in milliseconds.
+    pub lateness: i64,
     /// How far event time is.
     pub passed: Watermark,
     /// The places of groups in memory, by their ends. A place may have gone to another group meanwhile.
@@ -49,6 +51,7 @@ impl WindowGroups {
             plan: Arc::new(plan.clone()),
             clock,
             groups: KeyedState::open(groups, &context, 0)?,
+            lateness: 0,
             passed: context.resumes_at,
             noted: BTreeMap::new(),
             first_stored: None,
@@ -57,14 +60,20 @@ impl WindowGroups {
         })
     }
 
-    /// Takes a batch in, without the rows that are late: those whose last window, which has this end, is complete already.
+    /// Takes a batch in, without the rows that are late: those whose last window, which has this end, is complete already. Gives the keys
+    /// of the others, and where their groups are, if there are others.
     ///
     /// # Errors
     /// When the state fails.
-    pub fn take(&mut self, batch: Batch, last_end: impl Fn(i64) -> i64, out: &mut Collector) -> Result<()> {
+    pub fn take(
+        &mut self,
+        batch: Batch,
+        last_end: impl Fn(i64) -> i64,
+        out: &mut Collector,
+    ) -> Result<Option<(Keys, BatchKeys)>> {
         let batch = self.in_time(batch, last_end, out)?;
         if batch.rows() == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let key_columns = self.plan.key_columns(&batch);
         let keys = Keys::encode(&key_columns, batch.rows());
@@ -88,13 +97,14 @@ impl WindowGroups {
         for (row, place) in new {
             self.note(end_in_key(keys.get(row as usize))?, place);
         }
-        Ok(())
+        Ok(Some((keys, found)))
     }
 
     fn in_time(&self, batch: Batch, last_end: impl Fn(i64) -> i64, out: &mut Collector) -> Result<Batch> {
         let column = if self.plan.stage == Stage::Final { 0 } else { self.plan.keys[0] };
         let ends = batch.data.column(column);
-        let late = late_rows(ends, |end| self.clock.completes(last_end(end)), self.passed)?;
+        let goes = |end| self.clock.completes(last_end(end)).saturating_add(self.lateness);
+        let late = late_rows(ends, goes, self.passed)?;
         match self.plan.stage {
             Stage::Final => {
                 let partial = batch.data.column(self.plan.keys.len()).as_binary::<i32>();
@@ -227,12 +237,21 @@ impl WindowGroups {
             let (begin, end) = (border_in_key(from.saturating_add(1)), border_in_key(last.saturating_add(1)));
             self.key_groups().for_each(|group| self.groups.remove_stored(group, &begin, &end));
         }
-        self.first_stored = None;
         Ok(())
     }
 
+    /// Forgets the groups in memory that end then; they are still there.
+    pub fn forget_end(&mut self, end: i64) {
+        self.noted.remove(&end);
+    }
+
     /// Takes the groups at these places away.
-    fn reset(&mut self, places: &[u32]) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the state fails.
+    pub fn reset(&mut self, places: &[u32]) -> Result<()> {
+        // It may have been the first.
+        self.first_stored = None;
         self.groups.change(places, |groups, touched| {
             for (place, touched) in places.iter().zip(touched) {
                 groups.reset(*place as usize);

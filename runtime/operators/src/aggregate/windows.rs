@@ -35,7 +35,7 @@ struct WindowAggregate {
 
 impl Operator for WindowAggregate {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        self.windows.take(batch, |end| end, out)
+        self.windows.take(batch, |end| end, out).map(drop)
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {

@@ -33,9 +33,9 @@ impl Planner<'_> {
             input: input.schema().clone(),
             schema: grouped.clone(),
             retracts: !derived.traits.changelog.is_insert_only(),
-            at_end: true,
+            at_end: window.emit.is_none(),
             ttl_millis: 0,
-            window: Some(WindowKeys { local: window.local, merge: window.merge }),
+            window: Some(WindowKeys { local: window.local, merge: window.merge, emit: window.emit }),
             late_rows: window.domain == TimeDomain::Event && self.late_rows_of(derived)?.is_some(),
         };
         let output = self.aggregate(whole, of, derived, below, named(kept)?, &scope.statement);

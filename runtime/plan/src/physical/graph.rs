@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use weir_core::Schema;
 use weir_core::constraints::Constraints;
+use weir_core::emit::Emit;
 use weir_core::frame::Frame;
 use weir_core::graph::{DEAD_LETTERS, Edge, LATE_ROWS, Partitioning};
 use weir_core::rank::{RankStrategy, SortKey};
@@ -55,6 +56,8 @@ pub struct WindowKeys {
     pub local: bool,
     /// How they are made of the windows that rows come with.
     pub merge: Option<WindowMerge>,
+    /// When their groups give out results beside the end of their window.
+    pub emit: Option<Emit>,
 }
 
 /// An operator of the physical graph, with all that was decided about it.
