@@ -482,7 +482,7 @@ fn the_access_log_by_windows_is_as_computed_without_weir() {
             .expect("the example's script")
             .into();
         let ran = ran.succeeded();
-        for held in ["requests_by_minute holds", "busiest_addresses holds", "sessions holds"] {
+        for held in ["requests_by_minute holds", "busiest_addresses holds", "sessions holds", "late_lines holds"] {
             assert!(ran.err.contains(held), "{}", ran.err);
         }
         assert_eq!(ran.err.contains("killed the job after"), kill == "1", "{}", ran.err);

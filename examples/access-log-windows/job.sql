@@ -15,7 +15,8 @@ CREATE TABLE access_log (
   'connector' = 'kafka', 'topic' = 'access_log', 'properties.bootstrap.servers' = '${KAFKA}', 'format' = 'raw',
   'scan.startup.mode' = 'earliest-offset',
   -- Every partition has health checks, so time waits for all of them.
-  'scan.watermark.idle-timeout' = '0 s'
+  'scan.watermark.idle-timeout' = '0 s',
+  'late-rows.table' = 'late_lines'
 );
 
 -- Health checks move time on when nobody visits the site. They are not counted.
@@ -41,6 +42,11 @@ CREATE TABLE sessions (
 ) WITH (
   'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}/postgres', 'username' = 'postgres',
   'table-name' = 'sessions'
+);
+
+-- Lines that come when their windows are complete: once for each of the operators below that has left them out.
+CREATE TABLE late_lines (line STRING, requested TIMESTAMP(3), late_operator STRING, late_reason STRING) WITH (
+  'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}/postgres', 'username' = 'postgres', 'table-name' = 'late_lines'
 );
 
 -- Requests by minute and status.

@@ -8,3 +8,4 @@ CREATE TABLE sessions (
   address TEXT, first_request TIMESTAMP(3), last_request TIMESTAMP(3), requests BIGINT, bytes_sent BIGINT,
   PRIMARY KEY (address, first_request)
 );
+CREATE TABLE late_lines (line TEXT, requested TIMESTAMP(3), late_operator TEXT, late_reason TEXT);
