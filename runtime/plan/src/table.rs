@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use weir_core::descriptor::{CONNECTOR, Changelog, Described, Given, OnError, PrimaryKey, Registry, WATERMARKS};
 use weir_core::error::Place;
 use weir_core::option_spec::{OptionSpec, Role};
-use weir_core::{Error, Field, Result, Schema};
+use weir_core::{Error, Field, Result, Schema, TypeKind};
 use weir_expr::Expr;
 
 /// A declared table.
@@ -56,6 +56,11 @@ impl Table {
     pub fn scanned(&self) -> Schema {
         let computed = self.event_time.iter().filter_map(|t| t.computed.as_ref());
         Schema::new(self.physical.fields.iter().chain(computed.map(|(f, _)| f)).cloned().collect())
+    }
+    /// Whether the times of its rows are instants.
+    pub fn has_instants(&self) -> bool {
+        let time = self.event_time.as_ref().and_then(|t| self.scanned().fields.into_iter().nth(t.column));
+        time.is_some_and(|f| matches!(f.ty.kind, TypeKind::TimestampLtz(_)))
     }
     /// The columns that a connector writes.
     pub fn sink_schema(&self) -> Schema {

@@ -1,7 +1,6 @@
 //! Event time at sources: what is computed of the rows that a connector reads, and how watermarks are made of that.
 
 use super::Planner;
-use super::late_rows::has_instants;
 use crate::optimize::moved;
 use crate::settings::{AUTO_WATERMARK_INTERVAL, IDLE_TIMEOUT};
 use crate::table::{EventTime, Table};
@@ -123,7 +122,7 @@ impl Planner<'_> {
                 fields.push(field.clone());
             }
         }
-        let late_rows = kept.is_some().then(|| (late_rows, has_instants(table)));
+        let late_rows = kept.is_some().then(|| (late_rows, table.has_instants()));
         // A deleted row of an upsert table may have nothing but its key.
         let may_be_null = table.is_upsert();
         let checked = |c: &usize| {

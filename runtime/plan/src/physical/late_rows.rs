@@ -15,7 +15,7 @@ use weir_core::keyed::TimeDomain;
 use weir_core::late_rows::{PREFIX, columns};
 use weir_core::option_spec::Role;
 use weir_core::windows::Windows;
-use weir_core::{Error, Field, Result, Schema, TypeKind};
+use weir_core::{Error, Field, Result, Schema};
 use weir_expr::Expr;
 use weir_expr::cast;
 use weir_expr::functions::cast_to;
@@ -27,13 +27,6 @@ pub(super) struct LateRowsOf {
     sink: String,
     /// Whether their times are instants.
     instants: bool,
-}
-
-/// Whether the times of a table's rows are instants.
-pub(super) fn has_instants(table: &Table) -> bool {
-    let time = table.event_time.as_ref().map(|t| &t.column);
-    let field = time.and_then(|column| table.scanned().fields.into_iter().nth(*column));
-    field.is_some_and(|f| matches!(f.ty.kind, TypeKind::TimestampLtz(_)))
 }
 
 /// The tables with `late-rows.table` whose rows a relation still has as they were read.
@@ -78,7 +71,7 @@ impl Planner<'_> {
         let mut found: Option<(&Arc<Table>, LateRowsOf)> = None;
         for table in tables {
             let Some(sink) = self.late_rows_table(table)? else { continue };
-            let of = LateRowsOf { sink: sink.name.clone(), instants: has_instants(table) };
+            let of = LateRowsOf { sink: sink.name.clone(), instants: table.has_instants() };
             match &found {
                 Some((other, known)) if *known != of => {
                     let (one, other) = (short(&table.name), short(&other.name));
@@ -124,7 +117,7 @@ impl Planner<'_> {
     /// the types that they are written in. None where the table does not say where late rows go.
     pub(super) fn kept_columns(&self, table: &Table) -> Result<Option<Vec<(usize, Field)>>> {
         let Some(sink) = self.late_rows_table(table)? else { return Ok(None) };
-        let (scanned, why_columns, name) = (table.scanned(), columns(has_instants(table)), short(&sink.name));
+        let (scanned, why_columns, name) = (table.scanned(), columns(table.has_instants()), short(&sink.name));
         let mut kept = vec![];
         for f in sink.sink_schema().fields {
             let (own, other) = (scanned.position(&f.name), why_columns.position(&f.name));

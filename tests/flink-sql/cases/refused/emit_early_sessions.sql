@@ -1,5 +1,5 @@
 -- what: sessions give no early results
--- offends: session
+-- offends: sessions
 SET 'table.exec.emit.early-fire.enabled' = 'true';
 SET 'table.exec.emit.early-fire.delay' = '0 s';
 
