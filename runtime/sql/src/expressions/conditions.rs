@@ -211,9 +211,12 @@ pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
             SqlType::from(TypeKind::Decimal(whole + scale, scale))
         }
         _ => match (&lt.kind, &rt.kind) {
-            // A local time and an instant: the left one becomes what the right one is, as in Flink. Where clocks are turned it matters.
+            // A local time and an instant: the left one becomes what the right one is, as in Flink, unless that is a literal. Where
+            // clocks are turned it matters.
             (TypeKind::Timestamp(p), TypeKind::TimestampLtz(q)) => SqlType::from(TypeKind::TimestampLtz(*p.max(q))),
-            (TypeKind::TimestampLtz(p), TypeKind::Timestamp(q)) => SqlType::from(TypeKind::Timestamp(*p.max(q))),
+            (TypeKind::TimestampLtz(p), TypeKind::Timestamp(q)) if !matches!(r, Expr::Literal { .. }) => {
+                SqlType::from(TypeKind::Timestamp(*p.max(q)))
+            }
             _ => common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?,
         },
     };
