@@ -27,6 +27,11 @@ pub fn owner(group: u16, parallelism: usize) -> usize {
     usize::from(group) * parallelism / usize::from(KEY_GROUPS)
 }
 
+/// The key groups that a subtask owns, in order.
+pub fn owned_groups(subtask: usize, parallelism: usize) -> impl Iterator<Item = u16> {
+    (0..KEY_GROUPS).filter(move |group| owner(*group, parallelism) == subtask)
+}
+
 /// The encoded keys of a batch, one after another.
 #[derive(Debug, Default)]
 pub struct Keys {

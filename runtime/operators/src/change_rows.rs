@@ -1,6 +1,10 @@
 //! Rows with kinds, in the making: what an operator gives out that keeps rows and says how they have changed.
 
+use weir_core::graph::Collector;
 use weir_core::{Batch, ColumnBuilder, Result, RowKind, Schema};
+
+/// Rows that a batch has at most, about.
+pub(crate) const MOST_ROWS: usize = 8192;
 
 /// Changes that become a batch.
 pub(crate) struct ChangeRows {
@@ -24,6 +28,17 @@ impl ChangeRows {
     pub fn row(&mut self, kind: RowKind) -> &mut [ColumnBuilder] {
         self.kinds.push(kind as i8);
         &mut self.builders
+    }
+
+    /// Emits the rows if they are as many as a batch should have.
+    ///
+    /// # Errors
+    /// Those of [`ChangeRows::take`].
+    pub fn make_room(&mut self, out: &mut Collector) -> Result<()> {
+        if self.len() >= MOST_ROWS {
+            out.emit(self.take()?);
+        }
+        Ok(())
     }
 
     /// Takes all rows out.

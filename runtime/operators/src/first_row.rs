@@ -179,7 +179,7 @@ impl Operator for FirstRow {
     }
 
     fn preferred_rows(&self) -> usize {
-        if self.state.reads_store() { 1 << 15 } else { 0 }
+        self.state.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {

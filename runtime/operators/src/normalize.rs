@@ -162,7 +162,7 @@ impl Operator for Normalize {
     }
 
     fn preferred_rows(&self) -> usize {
-        if self.rows.reads_store() { 1 << 15 } else { 0 }
+        self.rows.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A row for each element of a row's array, map or multiset, for UNNEST.
 
+use crate::change_rows::MOST_ROWS;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, UInt32Array};
 use arrow::datatypes::{DataType, Int32Type};
 use std::ops::Range;
@@ -7,9 +8,6 @@ use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::maps::Maps;
 use weir_core::{Batch, Error, Result, Schema};
-
-/// The number of rows above which no further input row goes into the same batch.
-const BATCH_ROWS: usize = 8192;
 
 /// Makes operators that unnest.
 #[derive(Clone)]
@@ -117,7 +115,8 @@ impl Operator for UnnestFactory {
             if self.left && next.rows.len() == before {
                 next.push(row, None, None);
             }
-            if next.rows.len() >= BATCH_ROWS {
+            // No further row of the input goes into a batch that has as many.
+            if next.rows.len() >= MOST_ROWS {
                 self.emit(&kept, &elements, std::mem::take(&mut next), out)?;
             }
         }

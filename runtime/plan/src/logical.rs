@@ -153,6 +153,13 @@ pub struct GroupWindow {
     pub emit: Option<Emit>,
 }
 
+impl GroupWindow {
+    /// The other ones of so many keys.
+    pub fn others(self, keys: usize) -> impl Iterator<Item = usize> + Clone {
+        (0..keys).filter(move |k| *k != self.start && *k != self.end)
+    }
+}
+
 /// How windows are made of those that each row comes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowMerge {

@@ -51,7 +51,7 @@ fn merge_of(plan: &Plan) -> Option<WindowMerge> {
         return None;
     }
     let below = below(input)?;
-    let others = || keys.iter().enumerate().filter(|(n, _)| *n != window.start && *n != window.end).map(|(_, k)| *k);
+    let others = || window.others(keys.len()).map(|n| keys[n]);
     let mut read = others().chain(calls.iter().flat_map(|c| c.args.iter().chain(&c.filter).copied()));
     if read.any(|c| below.content[c] == Content::Window) || !calls.iter().all(AggregateCall::is_unordered) {
         return None;

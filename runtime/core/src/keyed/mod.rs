@@ -259,6 +259,12 @@ impl<C: Codec> KeyedState<C> {
         self.stored
     }
 
+    /// How many rows are best processed together; 0 if that does not matter. Keys that are looked up together share the leaves of the
+    /// store.
+    pub fn preferred_rows(&self) -> usize {
+        if self.stored { 1 << 15 } else { 0 }
+    }
+
     /// How often values were evicted. As long as the number is the same, no value has moved from memory to the store alone.
     pub fn evictions(&self) -> u64 {
         self.evictions

@@ -4,7 +4,7 @@
 use super::entries::FEW;
 use super::{Codec, KeyedState, TIMERS};
 use crate::graph::SubtaskContext;
-use crate::key::{KEY_GROUPS, key_group, owner};
+use crate::key::{key_group, owned_groups};
 use crate::sortable::{from_sortable, sortable};
 use crate::state::{Pair, behind};
 use crate::{Error, Result};
@@ -35,8 +35,9 @@ impl Timers {
     /// The timers of a subtask, including those in the store.
     pub fn new(domain: TimeDomain, context: &SubtaskContext) -> Timers {
         let marker = TIMERS + u8::from(domain == TimeDomain::Processing);
-        let ours = |g: &u16| context.state.last_epoch().0 > 0 && owner(*g, context.parallelism) == context.subtask;
-        Timers { marker, earliest: (0..KEY_GROUPS).filter(ours).map(|g| (g, i64::MIN)).collect() }
+        let stored = context.state.last_epoch().0 > 0;
+        let groups = owned_groups(context.subtask, context.parallelism).filter(|_| stored);
+        Timers { marker, earliest: groups.map(|g| (g, i64::MIN)).collect() }
     }
 
     /// Sets a key's timer for a time in milliseconds.

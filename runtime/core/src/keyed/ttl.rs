@@ -5,7 +5,7 @@
 
 use crate::clock::Clock;
 use crate::graph::SubtaskContext;
-use crate::key::{KEY_GROUPS, owner};
+use crate::key::owned_groups;
 use std::sync::Arc;
 
 /// The most key groups that are swept in an epoch, or per second of a longer one.
@@ -25,8 +25,7 @@ pub struct TimeToLive {
 impl TimeToLive {
     /// A time to live in milliseconds; none for 0, which means that keys do not expire.
     pub fn new(millis: u64, context: &SubtaskContext) -> Option<TimeToLive> {
-        let ours = |g: &u16| owner(*g, context.parallelism) == context.subtask;
-        let groups = (0..KEY_GROUPS).filter(ours).collect();
+        let groups = owned_groups(context.subtask, context.parallelism).collect();
         let clock = context.clock.clone();
         (millis > 0).then(|| TimeToLive { millis, groups, next: 0, last: clock.now() as u64, clock })
     }

@@ -3,8 +3,8 @@
 
 use super::window_groups::WindowGroups;
 use super::{AggregateFactory, Groups, PAGE, read_results};
+use crate::change_rows::ChangeRows;
 use crate::windows::WindowClock;
-use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use weir_core::clock::Clock;
@@ -15,7 +15,7 @@ use weir_core::key::{Keys, decode_row, encode_value};
 use weir_core::keyed::{BatchKeys, KeyedState, MapState, TimeDomain, Timers};
 use weir_core::state::{Changes, Epoch};
 use weir_core::windows::end_in_key;
-use weir_core::{Batch, ColumnBuilder, Result, RowKind, Value};
+use weir_core::{Batch, Result, RowKind, Value};
 use weir_expr::functions::size;
 
 /// Makes aggregations over windows that give out results early or late.
@@ -36,9 +36,8 @@ impl OperatorFactory for EmittingWindowsFactory {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let plan = &self.aggregate;
-        let groups = Groups::new(&plan.calls, &plan.input, plan.retracts)?;
         let (timers, time_of_day) = (Timers::new(TimeDomain::Processing, &context), context.clock.clone());
-        let mut windows = WindowGroups::open(plan, self.clock, groups, context)?;
+        let mut windows = WindowGroups::open(plan, self.clock, plan.groups()?, context)?;
         windows.lateness = self.emit.lateness;
         Ok(Box::new(EmittingWindows { windows, emit: self.emit, timers, time_of_day, stored: None }))
     }
@@ -244,7 +243,7 @@ impl Operator for EmittingWindows {
     }
 
     fn preferred_rows(&self) -> usize {
-        self.windows.preferred_rows()
+        self.windows.groups.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {
@@ -313,19 +312,15 @@ fn listed(keys: &[Vec<u8>]) -> Keys {
 
 /// Rows that go out: keys and results, both encoded.
 struct Rows<'a> {
-    plan: &'a AggregateFactory,
     keys: Vec<DataType>,
     results: &'a [DataType],
-    builders: Vec<ColumnBuilder>,
-    kinds: Vec<i8>,
+    rows: ChangeRows,
     bytes: usize,
 }
 
 impl<'a> Rows<'a> {
     fn new(plan: &'a AggregateFactory, results: &'a [DataType]) -> Rows<'a> {
-        let keys = plan.key_types();
-        let builders = keys.iter().chain(results).map(ColumnBuilder::new).collect();
-        Rows { plan, keys, results, builders, kinds: vec![], bytes: 0 }
+        Rows { keys: plan.key_types(), results, rows: ChangeRows::new(plan.schema.clone()), bytes: 0 }
     }
 
     /// One more row. Those before it go on if a batch cannot hold all.
@@ -334,20 +329,14 @@ impl<'a> Rows<'a> {
             self.send(out)?;
         }
         self.bytes += key.len() + result.len();
-        let (keys, results) = self.builders.split_at_mut(self.keys.len());
+        let (keys, results) = self.rows.row(kind).split_at_mut(self.keys.len());
         decode_row(&self.keys, key, keys)?;
         decode_row(self.results, result, results)?;
-        self.kinds.push(kind as i8);
         Ok(())
     }
 
     fn send(&mut self, out: &mut Collector) -> Result<()> {
-        let kinds = std::mem::take(&mut self.kinds);
-        let empty = self.keys.iter().chain(self.results).map(ColumnBuilder::new).collect();
-        let filled = std::mem::replace(&mut self.builders, empty);
-        let columns: Vec<ArrayRef> = filled.into_iter().map(ColumnBuilder::finish).collect();
-        let rows = kinds.len();
-        out.emit(Batch::from_columns(self.plan.schema.arrow(), columns, rows)?.with_changes(kinds));
+        out.emit(self.rows.take()?);
         self.bytes = 0;
         Ok(())
     }

@@ -11,25 +11,26 @@ mod groups;
 #[cfg(test)]
 mod merging;
 mod out;
+mod reads;
 mod sessions;
 mod slices;
 mod window_groups;
 mod windows;
 
-use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BinaryBuilder, UInt32Array};
 use arrow::datatypes::DataType;
 use assign::Signs;
 pub(crate) use assign::{assign, by_group};
 pub use emitting::EmittingWindowsFactory;
-pub(crate) use functions::Rows;
 pub(crate) use groups::Groups;
 pub(crate) use out::read_results;
 use out::{Key, RowsOut};
+pub(crate) use reads::Reads;
 pub use sessions::SessionAggregateFactory;
 pub use slices::SlicedAggregateFactory;
 use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{self, Keys};
+use weir_core::key::{Keys, owned_groups};
 use weir_core::keyed::{BatchKeys, KeyedState, Touched};
 use weir_core::state::{Changes, Epoch, Pair};
 use weir_core::{Batch, Error, Field, Result, Schema, SqlType};
@@ -76,6 +77,14 @@ impl AggregateFactory {
         Schema::new(fields)
     }
 
+    /// No groups yet.
+    ///
+    /// # Errors
+    /// An internal one for a call that cannot be.
+    fn groups(&self) -> Result<Groups> {
+        Groups::new(&self.calls, &self.input, self.retracts)
+    }
+
     /// The columns of the keys, wherever this part of it finds them.
     fn key_columns(&self, batch: &Batch) -> Vec<ArrayRef> {
         match self.stage {
@@ -108,12 +117,11 @@ impl OperatorFactory for AggregateFactory {
     }
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let groups = || Groups::new(&self.calls, &self.input, self.retracts);
         Ok(Box::new(AggregateOperator {
             plan: Arc::new(self.clone()),
             one_by_one: self.has_large_results(),
-            groups: KeyedState::open(groups()?, &context, self.ttl_millis)?,
-            others: groups()?,
+            groups: KeyedState::open(self.groups()?, &context, self.ttl_millis)?,
+            others: self.groups()?,
             subtask: context.subtask,
             parallelism: context.parallelism,
         }))
@@ -181,7 +189,7 @@ impl Operator for AggregateOperator {
             return Ok(());
         }
         let mut given = 0;
-        for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
+        for group in owned_groups(self.subtask, self.parallelism) {
             let mut older = self.groups.all_stored(group, &[]);
             loop {
                 let page: Vec<Pair> = older.by_ref().take(PAGE).collect::<Result<_>>()?;
@@ -219,8 +227,7 @@ impl Operator for AggregateOperator {
     }
 
     fn preferred_rows(&self) -> usize {
-        // Keys that are looked up together share the leaves of the store.
-        if self.groups.reads_store() { 1 << 15 } else { 0 }
+        self.groups.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {
@@ -270,8 +277,7 @@ struct Change<'a> {
     /// The place of each row's group.
     places: Vec<u32>,
     signs: Option<Signs>,
-    /// What each aggregate reads: its arguments, and which rows count.
-    reads: Vec<(Vec<ArrayRef>, Option<&'a BooleanArray>)>,
+    reads: Reads,
     /// In their place, partial results of groups in their stored form.
     partial: Option<Vec<&'a [u8]>>,
 }
@@ -291,7 +297,7 @@ impl<'a> Change<'a> {
             let column = column.as_binary_opt::<i32>();
             let column = column.ok_or_else(|| Error::internal("partial results are not in a column of bytes"))?;
             let partial = (0..batch.rows()).map(|row| column.value(row)).collect();
-            return Ok(Change { found, places, signs: None, reads: vec![], partial: Some(partial) });
+            return Ok(Change { found, places, signs: None, reads: Reads::default(), partial: Some(partial) });
         }
         let count = found.places.len();
         let signs = if plan.stage == Stage::Whole && plan.retracts && batch.kinds.is_some() {
@@ -301,15 +307,7 @@ impl<'a> Change<'a> {
         } else {
             Signs::plain(batch, count)
         };
-        let column = |c: &usize| batch.data.column(*c);
-        let mut reads = vec![];
-        for call in &plan.calls {
-            let filter = call.filter.as_ref().map(|f| {
-                let condition = column(f).as_boolean_opt();
-                condition.ok_or_else(|| Error::internal("the condition of an aggregate is not a column of BOOLEAN"))
-            });
-            reads.push((call.args.iter().map(column).cloned().collect(), filter.transpose()?));
-        }
+        let reads = Reads::of(&plan.calls, batch.data.columns())?;
         Ok(Change { found, places, signs, reads, partial: None })
     }
 
@@ -328,16 +326,8 @@ impl<'a> Change<'a> {
         if let Some(signs) = &self.signs {
             numbers.filter(|n| signs.anew[*n]).for_each(|n| groups.reset(self.found.places[n] as usize));
         }
-        let rows = |args, filter| Rows {
-            args,
-            places: &self.places,
-            only,
-            signs: self.signs.as_ref().map(|s| s.of_rows.as_slice()),
-            filter,
-        };
-        rows(&[], None).count(&mut groups.rows);
-        let reads = groups.aggregates.iter_mut().zip(&self.reads);
-        reads.into_iter().try_for_each(|(a, (args, filter))| a.update(&rows(args, *filter)))
+        let signs = self.signs.as_ref().map(|s| s.of_rows.as_slice());
+        self.reads.take(groups, &self.places, only, signs)
     }
 
     /// What is left of a group that took something in. Whether there is anything to be told of it.

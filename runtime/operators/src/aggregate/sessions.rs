@@ -5,9 +5,9 @@
 //! group. A session has a timer for a moment at which it would have been complete; when that is due and rows have come meanwhile, the
 //! timer is set anew. So a row that makes a session longer touches no timer.
 
-use super::{AggregateFactory, Change, Groups, RowsOut};
+use super::{AggregateFactory, Change, Groups, PAGE, RowsOut};
 use crate::late_rows::{LateRows, of_session};
-use crate::windows::{WindowClock, without};
+use crate::windows::{WindowClock, met_by, without};
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use std::sync::Arc;
@@ -36,8 +36,7 @@ impl OperatorFactory for SessionAggregateFactory {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let plan = &self.aggregate;
-        let groups = Groups::new(&plan.calls, &plan.input, plan.retracts)?;
-        let sessions = Sessions { of_key: Slab::default(), groups, free: vec![], places: 0 };
+        let sessions = Sessions { of_key: Slab::default(), groups: plan.groups()?, free: vec![], places: 0 };
         Ok(Box::new(SessionAggregate {
             plan: Arc::new(plan.clone()),
             clock: self.clock,
@@ -166,9 +165,6 @@ struct SessionAggregate {
     late: LateRows,
 }
 
-/// Timers that are due and are gone through at once.
-const PAGE: usize = 4096;
-
 impl Taken {
     /// Takes a row into the session of its key that it is part of, unless it is too late for one.
     fn row(
@@ -179,32 +175,26 @@ impl Taken {
         place: u32,
         open: impl Fn(i64) -> Option<i64>,
     ) {
-        let known = &sessions.of_key[place as usize];
-        let from = known.partition_point(|s| s.window.end < window.start);
-        let to = known.partition_point(|s| s.window.start <= window.end);
-        let mut whole = window;
-        for s in &known[from..to.max(from)] {
-            whole = Window { start: whole.start.min(s.window.start), end: whole.end.max(s.window.end) };
-        }
+        let (met, whole) = met_by(window, &sessions.of_key[place as usize], |s| s.window);
         let Some(completes) = open(whole.end) else {
             self.late.push((row, whole.end));
             return;
         };
-        if from >= to {
+        if met.is_empty() {
             let at = sessions.allocate();
             let new = OpenSession { window, timer: completes, at };
-            sessions.of_key[place as usize].insert(from, new);
+            sessions.of_key[place as usize].insert(met.start, new);
             self.timers.push((completes, row, true));
             self.places.push(at);
             return;
         }
         let known = &mut sessions.of_key[place as usize];
-        let others: Vec<OpenSession> = known.drain(from + 1..to).collect();
-        let session = &mut known[from];
+        let others: Vec<OpenSession> = known.drain(met.start + 1..met.end).collect();
+        let session = &mut known[met.start];
         session.window = whole;
         self.places.push(session.at);
         for other in others {
-            self.merged.push((known[from].at, other.at));
+            self.merged.push((known[met.start].at, other.at));
             if known.iter().all(|s| s.timer != other.timer) {
                 self.timers.push((other.timer, row, false));
             }
@@ -318,7 +308,7 @@ impl Operator for SessionAggregate {
     }
 
     fn preferred_rows(&self) -> usize {
-        if self.state.reads_store() { 1 << 15 } else { 0 }
+        self.state.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {

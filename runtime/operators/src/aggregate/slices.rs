@@ -36,12 +36,11 @@ impl OperatorFactory for SlicedAggregateFactory {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let plan = &self.aggregate;
-        let groups = || Groups::new(&plan.calls, &plan.input, plan.retracts);
         Ok(Box::new(SlicedAggregate {
             slices: self.slices,
-            window: Together::new(groups()?),
-            page: groups()?.owned_from(OTHER_KEYS),
-            groups: WindowGroups::open(plan, self.clock, groups()?.owned_from(OTHER_KEYS), context)?,
+            window: Together::new(plan.groups()?),
+            page: plan.groups()?.owned_from(OTHER_KEYS),
+            groups: WindowGroups::open(plan, self.clock, plan.groups()?.owned_from(OTHER_KEYS), context)?,
         }))
     }
 }
@@ -256,7 +255,7 @@ impl Operator for SlicedAggregate {
     }
 
     fn preferred_rows(&self) -> usize {
-        self.groups.preferred_rows()
+        self.groups.groups.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {

@@ -14,7 +14,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use weir_core::event_time::Watermark;
 use weir_core::graph::{Collector, SubtaskContext};
-use weir_core::key::{KEY_GROUPS, Keys, owner};
+use weir_core::key::{KEY_GROUPS, Keys, owned_groups};
 use weir_core::keyed::{BatchKeys, KeyedState, Touched};
 use weir_core::state::{Changes, Pair};
 use weir_core::windows::{border_in_key, end_in_key};
@@ -177,8 +177,7 @@ impl WindowGroups {
 
     /// The key groups that are the subtask's.
     pub fn key_groups(&self) -> impl Iterator<Item = u16> + use<> {
-        let (parallelism, subtask) = (self.context.parallelism, self.context.subtask);
-        (0..KEY_GROUPS).filter(move |g| owner(*g, parallelism) == subtask)
+        owned_groups(self.context.subtask, self.context.parallelism)
     }
 
     /// The groups of a key group that only the store has and that end behind a moment, as long as `goes_on` says of their ends.
@@ -269,11 +268,6 @@ impl WindowGroups {
         // What was in memory only is in the store then.
         self.first_stored = None;
         self.groups.checkpoint()
-    }
-
-    /// How many rows are best taken together; 0 where that does not matter.
-    pub fn preferred_rows(&self) -> usize {
-        if self.groups.reads_store() { 1 << 15 } else { 0 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! GROUP BY over windows: each group gives one result, when its window is complete.
 
+use super::AggregateFactory;
 use super::window_groups::{WindowGroups, give};
-use super::{AggregateFactory, Groups};
 use crate::windows::WindowClock;
 use weir_core::event_time::EventTime;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
@@ -24,8 +24,7 @@ impl OperatorFactory for WindowAggregateFactory {
 
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let plan = &self.aggregate;
-        let groups = Groups::new(&plan.calls, &plan.input, plan.retracts)?;
-        Ok(Box::new(WindowAggregate { windows: WindowGroups::open(plan, self.clock, groups, context)? }))
+        Ok(Box::new(WindowAggregate { windows: WindowGroups::open(plan, self.clock, plan.groups()?, context)? }))
     }
 }
 
@@ -54,7 +53,7 @@ impl Operator for WindowAggregate {
     }
 
     fn preferred_rows(&self) -> usize {
-        self.windows.preferred_rows()
+        self.windows.groups.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {

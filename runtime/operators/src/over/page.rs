@@ -1,14 +1,14 @@
 //! Rows of several keys whose results are due, which become one batch.
 
 use super::OverFactory;
-use crate::aggregate::{Groups, Rows, read_results};
-use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
+use crate::aggregate::{Groups, Reads, read_results};
+use arrow::array::{ArrayRef, UInt32Array};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use weir_core::frame::Frame;
 use weir_core::key::{Keys, decode_row};
 use weir_core::keyed::{KeyedState, Touched};
-use weir_core::{Batch, ColumnBuilder, Error, Result};
+use weir_core::{Batch, ColumnBuilder, Result};
 
 /// A row in its stored form.
 pub(super) struct Entry {
@@ -163,32 +163,19 @@ impl Output {
 struct Evaluation<'a> {
     plan: &'a OverFactory,
     places: &'a [u32],
-    /// What each aggregate reads: its arguments, and which rows count.
-    reads: Vec<(Vec<ArrayRef>, Option<BooleanArray>)>,
+    reads: Reads,
     /// The sign of rows that go.
     gone: Vec<i64>,
 }
 
 impl<'a> Evaluation<'a> {
     fn new(plan: &'a OverFactory, columns: &[ArrayRef], places: &'a [u32]) -> Result<Evaluation<'a>> {
-        let mut reads = vec![];
-        for call in &plan.calls {
-            let filter = call.filter.map(|f| {
-                let condition = columns[f].as_boolean_opt().cloned();
-                condition.ok_or_else(|| Error::internal("the condition of an aggregate is not a column of BOOLEAN"))
-            });
-            reads.push((call.args.iter().map(|c| columns[*c].clone()).collect(), filter.transpose()?));
-        }
-        Ok(Evaluation { plan, places, reads, gone: vec![-1; places.len()] })
+        Ok(Evaluation { plan, places, reads: Reads::of(&plan.calls, columns)?, gone: vec![-1; places.len()] })
     }
 
     /// Takes rows into their group, or out of it.
     fn take(&self, rows: &[u32], go: bool, groups: &mut Groups) -> Result<()> {
-        let signs = go.then_some(self.gone.as_slice());
-        let of = |args, filter| Rows { args, places: self.places, only: Some(rows), signs, filter };
-        of(&[], None).count(&mut groups.rows);
-        let reads = groups.aggregates.iter_mut().zip(&self.reads);
-        reads.into_iter().try_for_each(|(a, (args, filter))| a.update(&of(args, filter.as_ref())))
+        self.reads.take(groups, self.places, Some(rows), go.then_some(self.gone.as_slice()))
     }
 
     /// Gives the rows of a key their results. `row` is the first of the key's in the page.

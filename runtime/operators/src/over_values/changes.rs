@@ -6,9 +6,6 @@ use weir_core::graph::Collector;
 use weir_core::key::decode_row;
 use weir_core::{Result, RowKind, Schema, Value};
 
-/// Rows that a batch has at most, about.
-const MOST_ROWS: usize = 8192;
-
 /// Rows that go, change and come. Those that go are emitted first: a row that has moved has gone from one place and come at another one,
 /// and whoever keeps rows by a key sees it in this order.
 pub(super) struct Changes {
@@ -57,10 +54,7 @@ impl Changes {
 
     /// Emits updates if there are many.
     pub fn make_room(&mut self, out: &mut Collector) -> Result<()> {
-        if self.updated.len() >= MOST_ROWS {
-            out.emit(self.updated.take()?);
-        }
-        Ok(())
+        self.updated.make_room(out)
     }
 
     /// Emits all.

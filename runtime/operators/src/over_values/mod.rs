@@ -20,7 +20,7 @@ use std::sync::Arc;
 use walk::Walk;
 use weir_core::frame::Frame;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{self, Keys, encode_row};
+use weir_core::key::{Keys, encode_row, owned_groups};
 use weir_core::keyed::{KeyedState, MapState};
 use weir_core::rank::SortKey;
 use weir_core::state::{self, Epoch, behind};
@@ -139,7 +139,7 @@ impl OverValues {
     /// The keys of all partitions, in order.
     fn all_partitions(&self) -> Result<BTreeSet<Vec<u8>>> {
         let mut keys: BTreeSet<Vec<u8>> = self.state.all_cached().map(|(key, ..)| key.to_vec()).collect();
-        for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
+        for group in owned_groups(self.subtask, self.parallelism) {
             for pair in self.state.all_stored(group, &[]) {
                 keys.insert(pair?.0);
             }

@@ -3,15 +3,14 @@
 use super::changes::{Changes, Packed};
 use super::snapshots::{Snapshot, Snapshots};
 use super::{Changed, OverValuesFactory};
-use crate::aggregate::{Groups, Rows, read_results};
-use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use crate::aggregate::{Groups, Reads, read_results};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use std::ops::Range;
 use std::sync::Arc;
 use weir_core::graph::Collector;
 use weir_core::key::decode_row;
-use weir_core::{ColumnBuilder, Error, Result, Value};
-use weir_expr::aggregate::AggregateCall;
+use weir_core::{ColumnBuilder, Result, Value};
 
 /// Rows that are taken together, about: those that are equal in the order are, where they have one result.
 const PAGE: usize = 1024;
@@ -31,9 +30,6 @@ struct Item {
     /// Whether it is there now.
     is: bool,
 }
-
-/// What an aggregate reads of a page: its arguments, and which rows count.
-type Read = (Vec<ArrayRef>, Option<BooleanArray>);
 
 pub(super) struct Walk<'a> {
     plan: &'a Arc<OverValuesFactory>,
@@ -187,31 +183,21 @@ impl<'a> Walk<'a> {
     }
 
     /// What the aggregates read of a page.
-    fn reads(&self, page: &[Item]) -> Result<Vec<Read>> {
+    fn reads(&self, page: &[Item]) -> Result<Reads> {
         let mut builders: Vec<ColumnBuilder> = self.types.iter().map(ColumnBuilder::new).collect();
         page.iter().try_for_each(|item| decode_row(&self.types, &item.row, &mut builders))?;
         let columns: Vec<ArrayRef> = builders.into_iter().map(ColumnBuilder::finish).collect();
-        let read = |call: &AggregateCall| {
-            let condition = |f: usize| columns[f].as_boolean_opt().cloned();
-            let missing = || Error::internal("the condition of an aggregate is not a column of BOOLEAN");
-            let filter = call.filter.map(|f| condition(f).ok_or_else(missing)).transpose()?;
-            Ok((call.args.iter().map(|c| columns[*c].clone()).collect(), filter))
-        };
-        self.plan.calls.iter().map(read).collect()
+        Reads::of(&self.plan.calls, &columns)
     }
 
     /// Takes rows of a page into the groups in which they are.
-    fn take(&mut self, step: Range<usize>, page: &[Item], places: &[Vec<u32>; 2], reads: &[Read]) -> Result<()> {
+    fn take(&mut self, step: Range<usize>, page: &[Item], places: &[Vec<u32>; 2], reads: &Reads) -> Result<()> {
         for (group, there) in [(WAS, (|i| i.was) as fn(&Item) -> bool), (IS, |i| i.is)] {
             let taken: Vec<u32> = step.clone().filter(|n| there(&page[*n])).map(|n| n as u32).collect();
             if taken.is_empty() {
                 continue;
             }
-            self.groups.rows[group] += taken.len() as i64;
-            for (aggregate, (args, filter)) in self.groups.aggregates.iter_mut().zip(reads) {
-                let filter = filter.as_ref();
-                aggregate.update(&Rows { args, places: &places[group], only: Some(&taken), signs: None, filter })?;
-            }
+            reads.take(self.groups, &places[group], Some(&taken), None)?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ pub(crate) use output::push_ranked;
 use std::sync::Arc;
 use top::{Entry, Top, TopCodec};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::key::{self, Keys, encode_row, encode_value};
+use weir_core::key::{Keys, encode_row, encode_value, owned_groups};
 use weir_core::keyed::{KeyedState, MapState};
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::state::{Changes, Epoch};
@@ -91,7 +91,7 @@ impl Operator for Rank {
             return Ok(());
         }
         let mut rows_out = RowsOut::new(&self.plan);
-        for group in (0..key::KEY_GROUPS).filter(|g| key::owner(*g, self.parallelism) == self.subtask) {
+        for group in owned_groups(self.subtask, self.parallelism) {
             for pair in self.partitions.all_stored(group, &[]) {
                 rows_out.changed(&[], &Top::decode(&pair?.1)?.rows, out)?;
             }
@@ -107,8 +107,7 @@ impl Operator for Rank {
     }
 
     fn preferred_rows(&self) -> usize {
-        // Partitions that are looked up together share the leaves of the store.
-        if self.partitions.reads_store() { 1 << 15 } else { 0 }
+        self.partitions.preferred_rows()
     }
 
     fn wants_epoch(&self) -> bool {

@@ -10,9 +10,6 @@ use weir_core::graph::Collector;
 use weir_core::key::decode_row;
 use weir_core::{Result, RowKind, Value};
 
-/// Rows that a batch has at most, about.
-const MOST_ROWS: usize = 8192;
-
 pub(super) struct RowsOut {
     plan: Arc<RankFactory>,
     types: Vec<DataType>,
@@ -42,10 +39,7 @@ impl RowsOut {
         } else {
             self.by_row(old, new)?;
         }
-        if self.rows.len() >= MOST_ROWS {
-            out.emit(self.rows.take()?);
-        }
-        Ok(())
+        self.rows.make_room(out)
     }
 
     fn by_rank(&mut self, old: &[Entry], new: &[Entry], before: usize) -> Result<()> {

@@ -8,6 +8,7 @@ pub use session::SessionFactory;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
+use std::ops::Range;
 use std::sync::Arc;
 use weir_core::event_time::Watermark;
 use weir_core::windows::Window;
@@ -93,6 +94,18 @@ pub(crate) fn without(batch: Batch, rows: &[usize]) -> Result<Batch> {
     let mut keep = vec![true; batch.rows()];
     rows.iter().for_each(|row| keep[*row] = false);
     batch.filter(&BooleanArray::from(keep))
+}
+
+/// Which open sessions of a key, in their order, a window meets: the places of these, and the session that they and the window are
+/// together.
+pub(crate) fn met_by<S>(window: Window, open: &[S], of: impl Fn(&S) -> Window) -> (Range<usize>, Window) {
+    let from = open.partition_point(|s| of(s).end < window.start);
+    let to = open.partition_point(|s| of(s).start <= window.end).max(from);
+    let whole = open[from..to]
+        .iter()
+        .map(of)
+        .fold(window, |whole, s| Window { start: whole.start.min(s.start), end: whole.end.max(s.end) });
+    (from..to, whole)
 }
 
 /// A batch with the start, the end and the time of each row's window behind its columns, which makes it one of this schema.

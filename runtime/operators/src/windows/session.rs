@@ -1,8 +1,8 @@
 //! SESSION: rows of a key belong together as long as none comes later than a gap behind the one before. Rows wait until their session
 //! is complete, and go out with its borders.
 
-use super::{WindowClock, in_windows};
-use crate::change_rows::ChangeRows;
+use super::{WindowClock, in_windows, met_by};
+use crate::change_rows::{ChangeRows, MOST_ROWS};
 use crate::late_rows::{LateRows, of_session};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
@@ -97,8 +97,6 @@ const ROWS: MapState = MapState::new(0);
 
 /// Sessions that are gone through at once.
 const PAGE: usize = 1024;
-/// Rows that go out together.
-const BATCH: usize = 8192;
 
 struct Session {
     plan: SessionFactory,
@@ -120,17 +118,13 @@ impl Session {
         let (mut entry, mut gone) = (None, vec![]);
         self.state.update(key, |open| {
             let known = open.as_ref().map_or(&[][..], |o| &o.sessions);
-            for s in known.iter().filter(|s| s.start <= time.saturating_add(gap) && time <= s.end) {
-                window = Window { start: window.start.min(s.start), end: window.end.max(s.end) };
-                gone.push(*s);
-            }
+            let (met, whole) = met_by(window, known, |s| *s);
+            window = whole;
             if clock.completes(window.end) <= passed {
                 return Ok(false);
             }
             let open = open.get_or_insert_default();
-            open.sessions.retain(|s| !gone.contains(s));
-            let at = open.sessions.partition_point(|s| s.start < window.start);
-            open.sessions.insert(at, window);
+            gone.extend(open.sessions.splice(met, [window]));
             entry = Some(open.rows);
             open.rows += 1;
             Ok(true)
@@ -171,7 +165,7 @@ impl Session {
                         windows.push(window);
                     }
                 }
-                if rows.len() >= BATCH {
+                if rows.len() >= MOST_ROWS {
                     self.give(&mut rows, &mut windows, out)?;
                 }
             }

@@ -23,8 +23,7 @@ impl Planner<'_> {
             return Err(Error::internal("no aggregation"));
         };
         let (below, derived) = self.only_input(of, scope)?;
-        let others = (0..keys.len()).filter(|k| *k != window.start && *k != window.end);
-        let order: Vec<usize> = [window.end, window.start].into_iter().chain(others).collect();
+        let order: Vec<usize> = [window.end, window.start].into_iter().chain(window.others(keys.len())).collect();
         let columns: Vec<usize> = order.iter().copied().chain(keys.len()..schema.len()).collect();
         let grouped = schema.project(&columns);
         let whole = Aggregation {

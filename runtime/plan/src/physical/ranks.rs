@@ -58,8 +58,8 @@ impl Planner<'_> {
         let partition: Vec<usize> = match window {
             None => top.partition.to_vec(),
             Some(w) => {
-                let others = (0..top.partition.len()).filter(|k| *k != w.end && *k != w.start);
-                [w.end, w.start].into_iter().chain(others).map(|k| top.partition[k]).collect()
+                let order = [w.end, w.start].into_iter().chain(w.others(top.partition.len()));
+                order.map(|k| top.partition[k]).collect()
             }
         };
         let operator = Operator::Rank {
