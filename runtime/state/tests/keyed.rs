@@ -1,4 +1,4 @@
-//! Keyed state beside plain ordered maps, over both stores: values, maps, lists and timers that come and go, with caches of all sizes,
+//! Keyed state beside plain ordered maps, over both stores: values, maps, lists, timers and queues that come and go, with caches of all sizes,
 //! epochs that become durable or are given up, and processes that are killed.
 //!
 //! `WEIR_MODELS` sets the number of runs (20 by default), `WEIR_SEED` the first one's seed.
@@ -10,7 +10,7 @@ use weir_core::clock::{Clock, ManualClock};
 use weir_core::event_time::Watermark;
 use weir_core::graph::{JobIdentity, SubtaskContext};
 use weir_core::key::key_group;
-use weir_core::keyed::{Codec, KeyedState, ListState, MapState, TimeDomain, Timers, ValueState};
+use weir_core::keyed::{Codec, DueValue, KeyedState, ListState, MapState, TimeDomain, TimeQueue, Timers, ValueState};
 use weir_core::memory_store::MemoryStore;
 use weir_core::metrics::Metrics;
 use weir_core::state::{Epoch, StateBackend, StateHandle};
@@ -54,11 +54,13 @@ struct Model {
     maps: BTreeMap<Place, Timed<Vec<u8>>>,
     lists: BTreeMap<Vec<u8>, Vec<Timed<Vec<u8>>>>,
     timers: [BTreeSet<(i64, Vec<u8>)>; 2],
+    queue: BTreeMap<(i64, Vec<u8>, u64), Vec<u8>>,
 }
 
 struct Running {
     state: State,
     timers: [Timers; 2],
+    queue: TimeQueue,
 }
 
 fn context(store: &Arc<dyn StateBackend>, clock: &Arc<ManualClock>, cache_bytes: usize) -> SubtaskContext {
@@ -81,6 +83,7 @@ fn start(store: &Arc<dyn StateBackend>, clock: &Arc<ManualClock>, cache_bytes: u
     Running {
         state: KeyedState::open(Numbers, &context, ttl).expect("the state"),
         timers: [TimeDomain::Event, TimeDomain::Processing].map(|domain| Timers::new(domain, &context)),
+        queue: TimeQueue::new(0, &context),
     }
 }
 
@@ -98,12 +101,17 @@ fn entry(random: &mut Rng) -> Vec<u8> {
 
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a change")]
 fn change(random: &mut Rng, running: &mut Running, model: &mut Model, now: i64, over: &dyn Fn(i64) -> bool) {
-    let Running { state, timers } = running;
+    let Running { state, timers, queue } = running;
     let (key, entry) = (key(random), entry(random));
     let value = vec![random.u8(..); random.usize(0..4)];
     let which = random.usize(0..2);
     let time = random.i64(-20..20);
-    match random.u8(0..13) {
+    match random.u8(0..15) {
+        13 | 14 => {
+            let number = random.u64(0..4);
+            queue.put(state, time, &key, number, value.clone());
+            model.queue.insert((time, key, number), value);
+        }
         12 => {
             let (group, to) = (key_group(&key), self::key(random));
             for gone in KEYS.into_iter().filter(|k| key_group(k) == group && *k >= &key[..] && *k < &to[..]) {
@@ -194,7 +202,7 @@ fn change(random: &mut Rng, running: &mut Running, model: &mut Model, now: i64, 
 }
 
 fn compare(random: &mut Rng, running: &mut Running, model: &mut Model, over: &dyn Fn(i64) -> bool) {
-    let Running { state, timers } = running;
+    let Running { state, timers, queue } = running;
     let keys: Vec<Vec<u8>> = (0..4).map(|_| key(random)).collect();
     if random.bool() {
         state.prefetch(keys.iter().map(Vec::as_slice)).expect("keys");
@@ -219,6 +227,17 @@ fn compare(random: &mut Rng, running: &mut Running, model: &mut Model, over: &dy
         assert_eq!(found.expect("elements"), wanted.map(|(v, _)| v.clone()).collect::<Vec<_>>());
     }
     if random.u8(0..4) == 0 {
+        let (up_to, limit) = (random.i64(-20..20), random.usize(1..5));
+        let mut wanted: Vec<DueValue> = vec![];
+        for ((time, key, number), value) in model.queue.iter().take_while(|((time, ..), _)| *time <= up_to) {
+            let others = wanted.last().is_none_or(|last| (last.time, &last.key) != (*time, key));
+            if wanted.len() >= limit && others {
+                break;
+            }
+            wanted.push(DueValue { time: *time, key: key.clone(), number: *number, value: value.clone() });
+        }
+        assert_eq!(queue.take(state, up_to, limit).expect("a queue"), wanted);
+        wanted.into_iter().for_each(|due| drop(model.queue.remove(&(due.time, due.key, due.number))));
         for (timers, model) in timers.iter_mut().zip(&mut model.timers) {
             let (up_to, limit) = (random.i64(-20..20), random.usize(1..5));
             assert!(model.first().is_none_or(|(first, _)| timers.next().is_some_and(|next| next <= *first)));

@@ -223,41 +223,62 @@ fn over_takes_rows_in_the_order_of_time() {
     }
 }
 
+/// Compares sums and least values over frames of so many seconds, and of so many rows, with those of a plain reading.
+fn bounded(rows: &[Row], seconds: i64, count: usize, random: &mut Rng) {
+    // Only what is in time: late rows of bounded frames are another matter.
+    let mut in_time = vec![];
+    in_turn(rows, |row, watermark| {
+        if row.1 * 1000 > watermark {
+            in_time.push(*row);
+        }
+    });
+    let (mut range, mut by_rows) = (vec![], vec![]);
+    for (k, rows) in in_order(&in_time) {
+        for (n, (_, s, v)) in rows.iter().enumerate() {
+            let near: Vec<i64> = rows.iter().filter(|r| r.1 <= *s && r.1 >= s - seconds).map(|r| r.2).collect();
+            let last: Vec<i64> = rows[n.saturating_sub(count)..=n].iter().map(|r| r.2).collect();
+            for (frame, out) in [(near, &mut range), (last, &mut by_rows)] {
+                let (sum, least) = (frame.iter().sum::<i64>(), frame.iter().min().expect("the row itself"));
+                out.push(format!("+I[{}, {}, {v}, {sum}, {least}]", key(k), shown(*s)));
+            }
+        }
+    }
+    range.sort();
+    by_rows.sort();
+    let columns = "k STRING, ts TIMESTAMP(3), v BIGINT, s BIGINT, m BIGINT";
+    let frames = [
+        (format!("RANGE BETWEEN INTERVAL '{seconds}' SECOND(4) PRECEDING"), range),
+        (format!("ROWS BETWEEN {count} PRECEDING"), by_rows),
+    ];
+    for (frame, expected) in frames {
+        let query = format!(
+            "SELECT k, ts, v, SUM(v) OVER w, MIN(v) OVER w FROM t
+             WINDOW w AS (PARTITION BY k ORDER BY ts {frame} AND CURRENT ROW)"
+        );
+        assert_eq!(given(&query, columns, &in_time, random), expected, "{frame}: {in_time:?}");
+    }
+}
+
 #[test]
 fn bounded_frames_lose_what_is_behind_them() {
     for seed in 0..60 {
         let mut random = Rng::with_seed(seed);
-        // Only what is in time: late rows of bounded frames are another matter.
-        let mut in_time = vec![];
-        in_turn(&rows(&mut random), |row, watermark| {
-            if row.1 * 1000 > watermark {
-                in_time.push(*row);
-            }
-        });
-        let (mut range, mut by_rows) = (vec![], vec![]);
-        for (k, rows) in in_order(&in_time) {
-            for (n, (_, s, v)) in rows.iter().enumerate() {
-                let least =
-                    rows.iter().filter(|r| r.1 <= *s && r.1 >= s - 4).map(|r| r.2).min().expect("the row itself");
-                let sum: i64 = rows.iter().filter(|r| r.1 <= *s && r.1 >= s - 4).map(|r| r.2).sum();
-                range.push(format!("+I[{}, {}, {v}, {sum}, {least}]", key(k), shown(*s)));
-                let last = &rows[n.saturating_sub(2)..=n];
-                let (sum, least) = (last.iter().map(|r| r.2).sum::<i64>(), last.iter().map(|r| r.2).min());
-                by_rows.push(format!("+I[{}, {}, {v}, {sum}, {}]", key(k), shown(*s), least.expect("the row itself")));
-            }
-        }
-        range.sort();
-        by_rows.sort();
-        let columns = "k STRING, ts TIMESTAMP(3), v BIGINT, s BIGINT, m BIGINT";
-        for (frame, expected) in
-            [("RANGE BETWEEN INTERVAL '4' SECOND PRECEDING", range), ("ROWS BETWEEN 2 PRECEDING", by_rows)]
-        {
-            let query = format!(
-                "SELECT k, ts, v, SUM(v) OVER w, MIN(v) OVER w FROM t
-                 WINDOW w AS (PARTITION BY k ORDER BY ts {frame} AND CURRENT ROW)"
-            );
-            assert_eq!(given(&query, columns, &in_time, &mut random), expected, "seed {seed}, {frame}: {in_time:?}");
-        }
+        let rows = rows(&mut random);
+        bounded(&rows, 4, 2, &mut random);
+    }
+}
+
+#[test]
+fn frames_of_more_rows_than_stay_in_memory_lose_what_is_behind_them() {
+    for seed in 0..6 {
+        let mut random = Rng::with_seed(seed);
+        let mut now = 0;
+        let row = |n: i64| {
+            now += random.i64(0..3);
+            (u8::from(n % 50 == 0), now - random.i64(0..=BOUND), random.i64(1..100))
+        };
+        let rows: Vec<Row> = (0..2000).map(row).collect();
+        bounded(&rows, random.i64(300..700), random.usize(200..600), &mut random);
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The *keyed value* is the one that most rows read and change. It has a type of the operator's own and is decoded in memory
 //! ([`KeyedState::update`]); an epoch that has changed it encodes it when it ends. A key may also have [`ValueState`]s, [`MapState`]s,
-//! [`ListState`]s and [`Timers`]. Their entries have keys of their own in the store, and are read one by one or as ordered ranges.
+//! [`ListState`]s, [`Timers`] and entries of [`TimeQueue`]s. Their entries have keys of their own in the store, and are read one by one or as ordered ranges.
 //!
 //! Changes stay in memory until the epoch ends. If the cache is then larger than the operator's share, entries that the epoch has not
 //! used are evicted; if that is not enough, all are.
@@ -12,12 +12,14 @@ mod collections;
 mod entries;
 mod slab;
 mod small_bytes;
+mod time_queue;
 mod timers;
 mod ttl;
 
 pub use collections::{ListState, MapState, ValueState};
 pub use slab::Slab;
 pub use small_bytes::SmallBytes;
+pub use time_queue::{DueValue, TimeQueue};
 pub use timers::{TimeDomain, Timers};
 pub use ttl::TimeToLive;
 
@@ -58,8 +60,8 @@ pub trait Codec {
     fn is_empty(&self, _place: u32, _value: &Self::Value) -> bool {
         false
     }
-    /// Adds the changes of those parts of a value that have keys of their own in the store. If the value is deleted (`goes`), all of its
-    /// parts are.
+    /// Adds the changes of those parts of a value that have keys of their own in the store, and may drop them from memory. If the value is
+    /// deleted (`goes`), all of its parts are.
     fn parts(&mut self, _place: u32, _key: &[u8], _value: &mut Self::Value, _goes: bool, _changes: &mut Changes) {}
     /// Deletes the parts of keys of a key group that have expired without being in memory.
     ///
@@ -93,6 +95,8 @@ impl Codec for () {
 const COLLECTIONS: u8 = 0x40;
 /// The same for timers.
 const TIMERS: u8 = 0x60;
+/// The same for time queues.
+const QUEUES: u8 = 0x62;
 
 /// The key of the version of the encoding. Its first two bytes are no key group.
 const LAYOUT_KEY: &[u8] = b"\xff\xfflayout";
@@ -641,8 +645,9 @@ impl<C: Codec> KeyedState<C> {
             if slot.dirty {
                 let group = codec.key_group(&slot.key).to_be_bytes();
                 if let Some(v) = &mut slot.value {
-                    let empty = codec.is_empty(place, v);
+                    let (empty, was) = (codec.is_empty(place, v), codec.bytes(place, v));
                     codec.parts(place, &slot.key, v, empty, &mut changes);
+                    self.account.bytes = (self.account.bytes + codec.bytes(place, v)).saturating_sub(was);
                     if empty {
                         self.account.bytes = self.account.bytes.saturating_sub(codec.bytes(place, v));
                         codec.forget(place);

@@ -2,12 +2,15 @@
 //! rows of one time are taken together. What a bounded frame has lost is taken out of the aggregates again, which stay as they are
 //! otherwise.
 
+mod frames;
 mod page;
 
 use crate::aggregate::Groups;
 use crate::late_rows::{LateRows, PASSED, shown};
 use crate::row_numbers::RowNumbers;
-use page::{Entry, Page};
+use arrow::datatypes::DataType;
+use frames::Frames;
+use page::{Kept, Page};
 use std::fmt;
 use std::sync::Arc;
 use weir_core::clock::Clock;
@@ -15,11 +18,10 @@ use weir_core::event_time::EventTime;
 use weir_core::frame::Frame;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, encode_row};
-use weir_core::keyed::{KeyedState, MapState, TimeDomain, Timers, ValueState};
-use weir_core::sortable::{from_sortable, sortable};
+use weir_core::keyed::{KeyedState, TimeDomain, TimeQueue, Timers};
 use weir_core::state::{Changes, Epoch};
 use weir_core::watermarks::row_time;
-use weir_core::{Batch, Error, Result, Schema};
+use weir_core::{Batch, Result, Schema};
 use weir_expr::aggregate::AggregateCall;
 
 /// Makes such aggregations.
@@ -41,6 +43,16 @@ pub struct OverFactory {
     pub schema: Schema,
 }
 
+impl OverFactory {
+    /// The range of times of the frame, if keys are forgotten when their frames have lost all rows.
+    fn forgets_after(&self) -> Option<i64> {
+        match (self.frame, self.domain) {
+            (Frame::Times(range), TimeDomain::Event) => Some(range),
+            _ => None,
+        }
+    }
+}
+
 impl OperatorFactory for OverFactory {
     fn keeps_state(&self) -> bool {
         true
@@ -48,8 +60,11 @@ impl OperatorFactory for OverFactory {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let groups = Groups::new(&self.calls, &self.input, self.frame.is_bounded())?;
         Ok(Box::new(Over {
-            plan: Arc::new(self.clone()),
-            state: KeyedState::open(groups, &context, 0)?,
+            kept: Kept::new(self),
+            types: self.input.fields.iter().map(|f| f.ty.arrow()).collect(),
+            plan: self.clone(),
+            state: KeyedState::open(Frames::new(groups), &context, 0)?,
+            waiting: TimeQueue::new(0, &context),
             timers: Timers::new(TimeDomain::Event, &context),
             numbers: RowNumbers::new(&context),
             passed: i64::MIN,
@@ -60,15 +75,8 @@ impl OperatorFactory for OverFactory {
     }
 }
 
-/// The rows that wait for the watermark, by time and number.
-const WAITING: MapState = MapState::new(0);
-/// The rows of a bounded frame, by time and number.
-const FRAME: MapState = MapState::new(1);
-/// Of a bounded frame, the time of the last row that has its result, and the moment of the timer that looks whether the frame is empty.
-const LAST: ValueState = ValueState::new(2);
-
-/// Times of keys that are gone through at once.
-const PAGE: usize = 1024;
+/// Rows, or timers, that are gone through at once.
+const PAGE: usize = 8192;
 
 /// Why a row comes too late.
 enum Late {
@@ -87,15 +95,14 @@ impl fmt::Display for Late {
     }
 }
 
-/// The time in the key of an entry.
-fn time_of(entry: &[u8]) -> Result<i64> {
-    let time = entry.first_chunk::<8>().ok_or_else(|| Error::state("the time of a row in the state is damaged"))?;
-    Ok(from_sortable(*time))
-}
-
 struct Over {
-    plan: Arc<OverFactory>,
-    state: KeyedState<Groups>,
+    plan: OverFactory,
+    kept: Kept,
+    types: Vec<DataType>,
+    state: KeyedState<Frames>,
+    /// The rows that wait for the watermark.
+    waiting: TimeQueue,
+    /// When to look whether a frame has lost all of its rows.
     timers: Timers,
     numbers: RowNumbers,
     /// The watermark.
@@ -106,10 +113,6 @@ struct Over {
 }
 
 impl Over {
-    fn entry(&mut self, time: i64) -> Vec<u8> {
-        [sortable(time), self.numbers.next().to_be_bytes()].concat()
-    }
-
     /// Why a row comes too late, if it does. As in Flink, that of an unbounded frame does behind the watermark, that of a bounded one
     /// behind rows of its key that have their results.
     fn lateness(&mut self, key: &[u8], time: i64) -> Result<Option<Late>> {
@@ -117,125 +120,95 @@ impl Over {
         if time > self.passed || !self.plan.frame.is_bounded() {
             return Ok((time <= self.passed).then_some(Late::BehindWatermark));
         }
-        Ok(self.last(key)?.map(|(last, _)| last).filter(|last| time <= *last).map(Late::BehindResults))
-    }
-
-    /// What a key has in [`LAST`].
-    fn last(&mut self, key: &[u8]) -> Result<Option<(i64, i64)>> {
-        let Some(bytes) = LAST.get(&mut self.state, key)? else { return Ok(None) };
-        let (numbers, rest) = bytes.as_chunks::<8>();
-        match (numbers, rest) {
-            ([last, timer], []) => Ok(Some((i64::from_be_bytes(*last), i64::from_be_bytes(*timer)))),
-            // An earlier version kept no timer: one is set with the next row.
-            ([last], []) => Ok(Some((i64::from_be_bytes(*last), i64::MIN))),
-            _ => Err(Error::state("the time of a key's last row in the state is damaged")),
-        }
-    }
-
-    /// Notes the time of a key's last row, if it is another one, and sees to a timer for its frame.
-    fn note_last(&mut self, key: &[u8], last: Option<i64>) -> Result<()> {
-        let known = self.last(key)?;
-        let (Some(last), mut timer) = (last.or(known.map(|k| k.0)), known.map_or(i64::MIN, |k| k.1)) else {
-            return Ok(());
-        };
-        if let (Frame::Times(range), true, TimeDomain::Event) =
-            (self.plan.frame, timer <= self.passed, self.plan.domain)
-        {
-            // When the frame has lost its last row the key is forgotten. Rows that come until then set no other timer.
-            timer = last.saturating_add(range).saturating_add(1);
-            self.timers.set(&mut self.state, timer, key);
-        }
-        if known != Some((last, timer)) {
-            LAST.put(&mut self.state, key, &[last.to_be_bytes(), timer.to_be_bytes()].concat());
-        }
-        Ok(())
+        let mut keys = Keys::default();
+        keys.push(key);
+        let place = self.state.places(&keys)?.places[0];
+        let frames = self.state.codec();
+        let known = self.state.key_at(place).is_some() && frames.keys[place as usize].count() > 0;
+        let last = known.then(|| frames.keys[place as usize].last);
+        Ok(last.filter(|last| time <= *last).map(Late::BehindResults))
     }
 
     /// Gives the rows that are due their results.
     fn fire(&mut self, out: &mut Collector) -> Result<()> {
         loop {
-            let due = self.timers.due(&mut self.state, self.passed, PAGE)?;
-            let more = due.len() == PAGE;
-            let mut page = Page::new(&self.plan);
-            for (time, key) in due {
-                let (from, to) = (sortable(time), sortable(time.saturating_add(1)));
-                let rows = WAITING.take(&mut self.state, &key, &from, Some(&to), usize::MAX)?;
-                let rows = rows.into_iter().map(|(entry, row)| Entry { time, entry, row }).collect();
-                page.add(key, time, rows);
+            let due = self.waiting.take(&mut self.state, self.passed, PAGE)?;
+            if !due.is_empty() {
+                self.give(&Page::of(&due, &self.types)?, out)?;
             }
-            self.give(page, out)?;
-            if !more {
+            if due.len() < PAGE {
+                break;
+            }
+        }
+        self.plan.forgets_after().map_or(Ok(()), |range| self.forget(range))
+    }
+
+    /// Gives the rows of a page their results.
+    fn give(&mut self, page: &Page, out: &mut Collector) -> Result<()> {
+        let results = page::results(&self.plan, &self.kept, page, &mut self.state)?;
+        let range = self.plan.forgets_after().unwrap_or_default();
+        for (last, row) in results.timers {
+            self.timers.set(&mut self.state, emptied_at(last, range), page.keys.get(row as usize));
+        }
+        out.emit(results.batch);
+        Ok(())
+    }
+
+    /// Forgets keys whose frames have lost all rows.
+    fn forget(&mut self, range: i64) -> Result<()> {
+        loop {
+            let due = self.timers.due(&mut self.state, self.passed, PAGE)?;
+            let mut keys = Keys::default();
+            due.iter().for_each(|(_, key)| keys.push(key));
+            let found = self.state.places(&keys)?;
+            let (mut later, passed) = (vec![], self.passed);
+            self.state.change(&found.places, |frames, touched| {
+                for ((place, first), touched) in found.places.iter().zip(&found.first).zip(touched) {
+                    if !touched.there {
+                        continue;
+                    }
+                    touched.changed = true;
+                    let at = *place as usize;
+                    let end = emptied_at(frames.keys[at].last, range);
+                    if end > passed {
+                        later.push((end, *first));
+                    } else {
+                        frames.keys[at].clear();
+                        frames.groups.reset(at);
+                    }
+                }
+                Ok(())
+            })?;
+            for (time, row) in later {
+                self.timers.set(&mut self.state, time, keys.get(row as usize));
+            }
+            if due.len() < PAGE {
                 return Ok(());
             }
         }
     }
+}
 
-    /// Gives the rows of a page their results.
-    fn give(&mut self, mut page: Page, out: &mut Collector) -> Result<()> {
-        if self.plan.frame.is_bounded() {
-            for key in &mut page.keys {
-                // Not more of the frame than what it may lose.
-                let (last, mut left) = (key.last(), key.rows());
-                for pair in FRAME.range(&self.state, &key.key, &[], None) {
-                    let (entry, row) = pair?;
-                    let time = time_of(&entry)?;
-                    let stays = match self.plan.frame {
-                        Frame::Times(range) => time >= last.saturating_sub(range),
-                        Frame::Rows(_) | Frame::AllRows | Frame::AllTimes => left == 0,
-                    };
-                    if stays {
-                        break;
-                    }
-                    left = left.saturating_sub(1);
-                    key.frame.push_back(Entry { time, entry, row });
-                }
-            }
-        }
-        // Their frames lose nothing yet, since rows have come behind their timer was set.
-        let untouched = page.keys.extract_if(.., |key| key.frame.is_empty() && key.rows() == 0).map(|key| key.key);
-        let untouched: Vec<Vec<u8>> = untouched.collect();
-        let results = page.results(&mut self.state)?;
-        for key in results.frames {
-            match key.lost.as_slice() {
-                // They are the oldest of the frame.
-                [_, _, .., last] => FRAME.remove_range(&mut self.state, &key.key, &[], &[last, &[0][..]].concat()),
-                few => few.iter().for_each(|entry| FRAME.remove(&mut self.state, &key.key, entry)),
-            }
-            for (entry, row) in &key.new {
-                FRAME.put(&mut self.state, &key.key, entry, row);
-            }
-            if key.emptied {
-                LAST.remove(&mut self.state, &key.key);
-                continue;
-            }
-            self.note_last(&key.key, key.last)?;
-        }
-        for key in untouched {
-            self.note_last(&key, None)?;
-        }
-        if let Some(batch) = results.batch {
-            out.emit(batch);
-        }
-        Ok(())
-    }
+/// When a frame of a range of times has lost its last row.
+fn emptied_at(last: i64, range: i64) -> i64 {
+    last.saturating_add(range).saturating_add(1)
 }
 
 impl Operator for Over {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let keys = Keys::of(&batch, &self.plan.partition);
         self.state.prefetch(std::iter::empty())?;
-        let now = (self.plan.domain == TimeDomain::Processing).then(|| self.clock.now().max(self.passed));
-        let mut page = Page::new(&self.plan);
+        if self.plan.domain == TimeDomain::Processing {
+            if batch.rows() == 0 {
+                return Ok(());
+            }
+            self.passed = self.clock.now().max(self.passed);
+            let numbers = (0..batch.rows()).map(|_| self.numbers.next()).collect();
+            let (columns, times) = (batch.data.columns().to_vec(), vec![self.passed; batch.rows()]);
+            return self.give(&Page { columns, keys, times, numbers }, out);
+        }
         let times = batch.data.column(self.plan.time).clone();
         for n in 0..batch.rows() {
-            let mut row = vec![];
-            encode_row(batch.data.columns(), n, &mut row);
-            if let Some(now) = now {
-                self.passed = now;
-                let entry = self.entry(now);
-                page.add(keys.get(n).to_vec(), now, vec![Entry { time: now, entry, row }]);
-                continue;
-            }
             let Some(time) = row_time(&times, n)? else {
                 self.context.metrics.skipped.inc();
                 continue;
@@ -244,11 +217,11 @@ impl Operator for Over {
                 self.late.drop_row(&batch, n, self.passed, || late.to_string(), out)?;
                 continue;
             }
-            let entry = self.entry(time);
-            WAITING.put(&mut self.state, keys.get(n), &entry, &row);
-            self.timers.set(&mut self.state, time, keys.get(n));
+            let mut row = vec![];
+            encode_row(batch.data.columns(), n, &mut row);
+            self.waiting.put(&mut self.state, time, keys.get(n), self.numbers.next(), row);
         }
-        if now.is_some() { self.give(page, out) } else { Ok(()) }
+        Ok(())
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {

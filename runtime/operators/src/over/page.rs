@@ -1,241 +1,230 @@
 //! Rows of several keys whose results are due, which become one batch.
+//!
+//! Aggregates work on columns, while the rows of a key must be taken in their order. So rows are taken in *steps*: a step has at most one
+//! change of the frame of each key, and of all keys together.
 
 use super::OverFactory;
+use super::frames::{FrameRow, Frames};
 use crate::aggregate::{Groups, Reads, read_results};
 use arrow::array::{ArrayRef, UInt32Array};
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use weir_core::frame::Frame;
-use weir_core::key::{Keys, decode_row};
-use weir_core::keyed::{KeyedState, Touched};
+use arrow::datatypes::DataType;
+use weir_core::key::{Keys, decode_row, encode_row};
+use weir_core::keyed::{DueValue, KeyedState, SmallBytes, Touched};
 use weir_core::{Batch, ColumnBuilder, Result};
+use weir_expr::aggregate::AggregateCall;
 
-/// A row in its stored form.
-pub(super) struct Entry {
-    pub time: i64,
-    /// What its entry is called.
-    pub entry: Vec<u8>,
-    pub row: Vec<u8>,
+/// Rows whose results are due, in the order of time.
+pub(super) struct Page {
+    pub columns: Vec<ArrayRef>,
+    pub keys: Keys,
+    pub times: Vec<i64>,
+    pub numbers: Vec<u64>,
 }
 
-/// A key with the rows that are due, time by time, and those that its frame may lose.
-pub(super) struct KeyRows {
-    pub key: Vec<u8>,
-    times: Vec<(i64, Vec<Entry>)>,
-    pub frame: VecDeque<Entry>,
-}
-
-impl KeyRows {
-    /// The last time that is due.
-    pub fn last(&self) -> i64 {
-        self.times.last().map_or(i64::MIN, |(time, _)| *time)
-    }
-    /// The time of the last row that is due, if one is.
-    fn last_row(&self) -> Option<i64> {
-        self.times.iter().rev().find(|(_, rows)| !rows.is_empty()).map(|(time, _)| *time)
-    }
-    /// How many rows are due.
-    pub fn rows(&self) -> usize {
-        self.times.iter().map(|(_, rows)| rows.len()).sum()
+impl Page {
+    /// Rows that waited.
+    ///
+    /// # Errors
+    /// If one is damaged.
+    pub fn of(due: &[DueValue], types: &[DataType]) -> Result<Page> {
+        let mut builders: Vec<ColumnBuilder> = types.iter().map(ColumnBuilder::new).collect();
+        let (mut keys, mut times, mut numbers) = (Keys::default(), vec![], vec![]);
+        for row in due {
+            decode_row(types, &row.value, &mut builders)?;
+            keys.push(&row.key);
+            times.push(row.time);
+            numbers.push(row.number);
+        }
+        Ok(Page { columns: builders.into_iter().map(ColumnBuilder::finish).collect(), keys, times, numbers })
     }
 }
 
-/// What has become of the frame of a key.
-pub(super) struct Settled {
-    pub key: Vec<u8>,
-    /// The time of the last row that got its result, if one did.
-    pub last: Option<i64>,
-    /// Whether no row is left in it.
-    pub emptied: bool,
-    /// The entries that it has lost.
-    pub lost: Vec<Vec<u8>>,
-    /// The rows that it has got, by their entries, the oldest first.
-    pub new: VecDeque<(Vec<u8>, Vec<u8>)>,
+/// What of a row has to be kept as long as it is in a frame.
+pub(super) struct Kept {
+    /// The columns that aggregates read.
+    columns: Vec<usize>,
+    types: Vec<DataType>,
+    /// The aggregates, as they read these columns.
+    calls: Vec<AggregateCall>,
+}
+
+impl Kept {
+    pub fn new(plan: &OverFactory) -> Kept {
+        let read = |call: &AggregateCall| call.args.iter().copied().chain(call.filter).collect::<Vec<_>>();
+        let mut columns: Vec<usize> = plan.calls.iter().flat_map(read).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let at = |c: usize| columns.partition_point(|kept| *kept < c);
+        let calls = plan.calls.iter().cloned().map(|call| AggregateCall {
+            args: call.args.iter().map(|c| at(*c)).collect(),
+            filter: call.filter.map(at),
+            ..call
+        });
+        let calls = calls.collect();
+        let types = columns.iter().map(|c| plan.input.fields[*c].ty.arrow()).collect();
+        Kept { columns, types, calls }
+    }
+}
+
+/// What changes the frame of each key at most once.
+#[derive(Default)]
+struct Step {
+    /// Rows that leave frames, by their number among all that do.
+    leave: Vec<u32>,
+    /// Rows of the page that come.
+    come: Vec<u32>,
+}
+
+/// Where a key is in the steps.
+#[derive(Default, Clone)]
+struct KeyStep {
+    step: usize,
+    /// The time of the rows of that step that come, if some do.
+    came: Option<i64>,
+}
+
+/// The order in which rows come and leave.
+struct Steps {
+    all: Vec<Step>,
+    keys: Vec<KeyStep>,
+    /// Whether rows of one time come together.
+    peers: bool,
+}
+
+impl Steps {
+    fn of(&mut self, key: usize, next: bool) -> &mut Step {
+        let at = &mut self.keys[key];
+        if next {
+            *at = KeyStep { step: at.step + 1, came: None };
+        }
+        if self.all.len() <= at.step {
+            self.all.push(Step::default());
+        }
+        &mut self.all[at.step]
+    }
+    fn leave(&mut self, key: usize, row: u32) {
+        let came = self.keys[key].came.is_some();
+        self.of(key, came).leave.push(row);
+    }
+    fn come(&mut self, key: usize, row: u32, time: i64) {
+        let next = self.keys[key].came.is_some() && !self.is_peer(key, time);
+        self.of(key, next).come.push(row);
+        self.keys[key].came = Some(time);
+    }
+    /// Whether a row is of the time of the key's last one, so that both have one result.
+    fn is_peer(&self, key: usize, time: i64) -> bool {
+        self.peers && self.keys[key].came == Some(time)
+    }
+}
+
+/// Rows that leave frames.
+struct Leaving {
+    builders: Vec<ColumnBuilder>,
+    /// The places of their keys.
+    places: Vec<u32>,
 }
 
 /// The results of a page.
 pub(super) struct Results {
-    pub batch: Option<Batch>,
-    /// What has become of the frames, where they are bounded.
-    pub frames: Vec<Settled>,
+    pub batch: Batch,
+    /// Keys that need a timer, which they are now noted to have: the time of the last row, and the number of one.
+    pub timers: Vec<(i64, u32)>,
 }
 
-/// Rows of several keys.
-pub(super) struct Page {
-    plan: Arc<OverFactory>,
-    pub keys: Vec<KeyRows>,
-    known: HashMap<Vec<u8>, usize>,
-}
-
-impl Page {
-    pub fn new(plan: &Arc<OverFactory>) -> Page {
-        Page { plan: plan.clone(), keys: vec![], known: HashMap::new() }
-    }
-
-    /// Adds the rows of a key and a time. Times of a key come in their order.
-    pub fn add(&mut self, key: Vec<u8>, time: i64, rows: Vec<Entry>) {
-        let count = self.keys.len();
-        let number = *self.known.entry(key.clone()).or_insert(count);
-        if number == count {
-            self.keys.push(KeyRows { key, times: vec![], frame: VecDeque::new() });
+/// Computes the results of a page, and changes the frames of its keys.
+///
+/// # Errors
+/// If the store fails or is damaged, or an aggregate fails.
+pub(super) fn results(plan: &OverFactory, kept: &Kept, page: &Page, state: &mut KeyedState<Frames>) -> Result<Results> {
+    let found = state.places(&page.keys)?;
+    let places: Vec<u32> = found.numbers.iter().map(|n| found.places[*n as usize]).collect();
+    let store = state.store().clone();
+    let mut timers = vec![];
+    let results = state.change(&found.places, |frames, touched| {
+        frames.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+        let mut leaving = Leaving { builders: kept.types.iter().map(ColumnBuilder::new).collect(), places: vec![] };
+        let keys = vec![KeyStep::default(); found.places.len()];
+        let mut steps = Steps { all: vec![], keys, peers: plan.frame.takes_peers() };
+        for (row, (number, place)) in found.numbers.iter().zip(&places).enumerate() {
+            let (number, time, frame) = (*number as usize, page.times[row], &mut frames.keys[*place as usize]);
+            if plan.frame.is_bounded() {
+                if !steps.is_peer(number, time) {
+                    frame.lose(plan.frame, time, page.keys.get(row), &store, |lost| {
+                        steps.leave(number, leaving.places.len() as u32);
+                        leaving.places.push(*place);
+                        decode_row(&kept.types, lost, &mut leaving.builders)
+                    })?;
+                }
+                frame.push(kept.row(page, row));
+            }
+            frame.last = time;
+            steps.come(number, row as u32, time);
         }
-        let of_key = &mut self.keys[number];
-        match of_key.times.last_mut() {
-            Some((last, known)) if *last == time => known.extend(rows),
-            _ => of_key.times.push((time, rows)),
-        }
-    }
-
-    /// Computes the results, and changes the keys' aggregates.
-    pub fn results(self, state: &mut KeyedState<Groups>) -> Result<Results> {
-        let plan = self.plan.clone();
-        let mut builders: Vec<ColumnBuilder> =
-            plan.input.fields.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect();
-        let types: Vec<_> = plan.input.fields.iter().map(|f| f.ty.arrow()).collect();
-        let (mut keys, mut count) = (Keys::default(), 0u32);
-        for key in &self.keys {
-            for e in key.frame.iter().chain(key.times.iter().flat_map(|(_, rows)| rows)) {
-                decode_row(&types, &e.row, &mut builders)?;
-                keys.push(&key.key);
-                count += 1;
+        for ((place, first), touched) in found.places.iter().zip(&found.first).zip(touched) {
+            *touched = Touched { there: true, changed: true };
+            let frame = &mut frames.keys[*place as usize];
+            if plan.forgets_after().is_some() && !std::mem::replace(&mut frame.has_timer, true) {
+                timers.push((frame.last, *first));
             }
         }
-        if count == 0 {
-            return Ok(Results { batch: None, frames: vec![] });
+        evaluate(plan, kept, page, &places, &steps.all, leaving, &mut frames.groups)
+    })?;
+    let columns = page.columns.iter().cloned().chain(results).collect();
+    let batch = Batch::from_columns(plan.schema.arrow(), columns, places.len())?;
+    Ok(Results { batch, timers })
+}
+
+impl Kept {
+    /// A row of a page as its frame keeps it.
+    fn row(&self, page: &Page, row: usize) -> FrameRow {
+        let mut bytes = vec![];
+        for column in &self.columns {
+            encode_row(std::slice::from_ref(&page.columns[*column]), row, &mut bytes);
         }
-        let columns: Vec<ArrayRef> = builders.into_iter().map(ColumnBuilder::finish).collect();
-        let found = state.places(&keys)?;
-        let places: Vec<u32> = found.numbers.iter().map(|n| found.places[*n as usize]).collect();
-        let (mut out, mut frames) = (Output::new(&plan), vec![]);
-        let mut evaluation = Evaluation::new(&plan, &columns, &places)?;
-        state.change(&found.places, |groups, touched| {
-            groups.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
-            let mut row = 0;
-            for key in self.keys {
-                let settled = evaluation.key(key, &mut row, groups, &mut out)?;
-                frames.extend(settled);
-            }
-            for touched in touched.iter_mut() {
-                *touched = Touched { there: true, changed: true };
-            }
-            Ok(())
-        })?;
-        Ok(Results { batch: out.finish(&columns)?, frames })
+        FrameRow { time: page.times[row], number: page.numbers[row], row: SmallBytes::from(bytes.as_slice()) }
     }
 }
 
-/// The rows that go out, and their results.
-struct Output {
-    plan: Arc<OverFactory>,
-    rows: Vec<u32>,
-    results: Vec<ColumnBuilder>,
-}
-
-impl Output {
-    fn new(plan: &Arc<OverFactory>) -> Output {
-        let of_calls = &plan.schema.fields[plan.input.len()..];
-        let results = of_calls.iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect();
-        Output { plan: plan.clone(), rows: vec![], results }
-    }
-
-    /// A row, whose results are those of its group now.
-    fn row(&mut self, row: u32, groups: &Groups, at: usize) -> Result<()> {
-        self.rows.push(row);
-        let mut values = vec![];
-        read_results(&self.plan.calls, groups, at, &mut values)?;
-        self.results.iter_mut().zip(&values).for_each(|(builder, value)| builder.push(value));
-        Ok(())
-    }
-
-    fn finish(self, columns: &[ArrayRef]) -> Result<Option<Batch>> {
-        if self.rows.is_empty() {
-            return Ok(None);
-        }
-        let rows = UInt32Array::from(self.rows);
-        let mut all: Vec<ArrayRef> =
-            columns.iter().map(|c| arrow::compute::take(c, &rows, None)).collect::<Result<_, _>>()?;
-        all.extend(self.results.into_iter().map(ColumnBuilder::finish));
-        Batch::from_columns(self.plan.schema.arrow(), all, rows.len()).map(Some)
-    }
-}
-
-/// The rows of a page as aggregates see them.
-struct Evaluation<'a> {
-    plan: &'a OverFactory,
-    places: &'a [u32],
-    reads: Reads,
-    /// The sign of rows that go.
-    gone: Vec<i64>,
-}
-
-impl<'a> Evaluation<'a> {
-    fn new(plan: &'a OverFactory, columns: &[ArrayRef], places: &'a [u32]) -> Result<Evaluation<'a>> {
-        Ok(Evaluation { plan, places, reads: Reads::of(&plan.calls, columns)?, gone: vec![-1; places.len()] })
-    }
-
-    /// Takes rows into their group, or out of it.
-    fn take(&self, rows: &[u32], go: bool, groups: &mut Groups) -> Result<()> {
-        self.reads.take(groups, self.places, Some(rows), go.then_some(self.gone.as_slice()))
-    }
-
-    /// Gives the rows of a key their results. `row` is the first of the key's in the page.
-    fn key(&mut self, key: KeyRows, row: &mut u32, groups: &mut Groups, out: &mut Output) -> Result<Option<Settled>> {
-        let (at, bounded) = (self.places[*row as usize] as usize, self.plan.frame.is_bounded());
-        let (last, lost, new) = (key.last_row(), vec![], VecDeque::new());
-        let mut settled = Settled { key: key.key, last, emptied: false, lost, new };
-        let number = |row: &mut u32| {
-            *row += 1;
-            *row - 1
-        };
-        // Those of the frame, the oldest first: with what the store calls them, where it knows them.
-        let mut frame: VecDeque<(u32, i64, Option<Vec<u8>>)> =
-            key.frame.into_iter().map(|e| (number(row), e.time, Some(e.entry))).collect();
-        for (time, entries) in key.times {
-            let rows: Vec<u32> = entries.iter().map(|_| number(row)).collect();
-            if let Frame::Times(range) = self.plan.frame {
-                while let Some((old, _, stored)) = frame.pop_front_if(|(_, t, _)| *t < time.saturating_sub(range)) {
-                    self.lose(old, stored, groups, &mut settled)?;
+/// Takes the steps; gives the results of the page's rows.
+fn evaluate(
+    plan: &OverFactory,
+    kept: &Kept,
+    page: &Page,
+    places: &[u32],
+    steps: &[Step],
+    leaving: Leaving,
+    groups: &mut Groups,
+) -> Result<Vec<ArrayRef>> {
+    let lost: Vec<ArrayRef> = leaving.builders.into_iter().map(ColumnBuilder::finish).collect();
+    let (of_lost, of_page) = (Reads::of(&kept.calls, &lost)?, Reads::of(&plan.calls, &page.columns)?);
+    let go = vec![-1; leaving.places.len()];
+    let types = plan.schema.fields[plan.input.len()..].iter().map(|f| f.ty.arrow());
+    let mut results: Vec<ColumnBuilder> = types.map(|ty| ColumnBuilder::new(&ty)).collect();
+    let (mut order, mut values) = (Vec::with_capacity(places.len()), vec![]);
+    for step in steps {
+        if !step.leave.is_empty() {
+            of_lost.take(groups, &leaving.places, Some(&step.leave), Some(&go))?;
+            for at in step.leave.iter().map(|row| leaving.places[*row as usize] as usize) {
+                // What is left of an empty frame are errors of rounding.
+                if groups.rows[at] == 0 {
+                    groups.reset(at);
                 }
             }
-            if self.plan.frame.takes_peers() {
-                self.take(&rows, false, groups)?;
-            }
-            for (n, e) in rows.iter().zip(entries) {
-                if !self.plan.frame.takes_peers() {
-                    self.take(&[*n], false, groups)?;
-                }
-                if bounded {
-                    frame.push_back((*n, time, None));
-                    settled.new.push_back((e.entry, e.row));
-                }
-                if let Frame::Rows(most) = self.plan.frame
-                    && groups.rows[at].unsigned_abs() > most.saturating_add(1)
-                    && let Some((old, _, stored)) = frame.pop_front()
-                {
-                    self.lose(old, stored, groups, &mut settled)?;
-                }
-                out.row(*n, groups, at)?;
-            }
         }
-        if !bounded {
-            return Ok(None);
+        of_page.take(groups, places, Some(&step.come), None)?;
+        for row in &step.come {
+            values.clear();
+            read_results(&plan.calls, groups, places[*row as usize] as usize, &mut values)?;
+            results.iter_mut().zip(&values).for_each(|(builder, value)| builder.push(value));
         }
-        settled.emptied = groups.rows[at] <= 0;
-        if settled.emptied {
-            // What is left are errors of rounding.
-            groups.reset(at);
-        }
-        Ok(Some(settled))
+        order.extend_from_slice(&step.come);
     }
-
-    /// A row leaves the frame: its entry goes from the store, or never comes there.
-    fn lose(&self, row: u32, stored: Option<Vec<u8>>, groups: &mut Groups, settled: &mut Settled) -> Result<()> {
-        self.take(&[row], true, groups)?;
-        match stored {
-            Some(entry) => settled.lost.push(entry),
-            // Of those that are new the oldest goes first.
-            None => _ = settled.new.pop_front(),
-        }
-        Ok(())
+    let results = results.into_iter().map(ColumnBuilder::finish);
+    if steps.len() <= 1 {
+        return Ok(results.collect());
     }
+    let mut at = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(n, row)| at[*row as usize] = n as u32);
+    let at = UInt32Array::from(at);
+    results.map(|column| Ok(arrow::compute::take(&column, &at, None)?)).collect()
 }

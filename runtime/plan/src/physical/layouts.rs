@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_core::Schema;
 use weir_core::graph::MAIN;
 use weir_core::rank::{RankStrategy, SortKey};
-use weir_expr::aggregate::AggregateCall;
+use weir_expr::aggregate::{Aggregate, AggregateCall};
 
 /// Items with their values, as JSON.
 fn layout(items: &[(&str, String)]) -> String {
@@ -33,7 +33,11 @@ fn of_calls(calls: &[AggregateCall], input: &Schema) -> String {
     let calls = calls.iter().map(|c| {
         let distinct = if c.distinct { "DISTINCT " } else { "" };
         let args = if c.args.is_empty() { "*".to_string() } else { types(&c.args, input) };
-        format!("{}({distinct}{args})", c.function.name())
+        let kept = match c.function {
+            Aggregate::StddevPop | Aggregate::StddevSamp | Aggregate::VarPop | Aggregate::VarSamp => " by long sums",
+            _ => "",
+        };
+        format!("{}({distinct}{args}){kept}", c.function.name())
     });
     calls.collect::<Vec<_>>().join(", ")
 }
@@ -117,7 +121,7 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
             ("columns", all_types(input)),
         ])),
         Operator::Over { partition, frame, calls, input, .. } => Some(layout(&[
-            ("kind", "over".to_string()),
+            ("kind", "frames".to_string()),
             ("partition", types(partition, input)),
             ("frame", frame.to_string()),
             ("aggregates", of_calls(calls, input)),

@@ -17,13 +17,42 @@ use weir_expr::aggregate::Aggregate;
 use weir_expr::functions::{self, argument_type, branch_type, cast_to, common_type};
 use weir_expr::{ArithOp, CompareOp, Expr, cast};
 
-/// The functions that are bound here alone, and have no definition among the built-in ones.
-const BOUND_HERE: [&str; 8] =
-    ["CURRENT_DATABASE", "GROUPING", "GROUPING_ID", "IF", "IFNULL", "MOD", "NULLIF", "TYPEOF"];
+/// A function that is bound here alone, and has no definition among the built-in ones.
+#[derive(Clone, Copy)]
+enum Rewritten {
+    CurrentDatabase,
+    Grouping,
+    If,
+    IfNull,
+    Mod,
+    NullIf,
+    TypeOf,
+}
+
+/// The names of these functions.
+const REWRITTEN: [(&str, Rewritten); 8] = [
+    ("CURRENT_DATABASE", Rewritten::CurrentDatabase),
+    ("GROUPING", Rewritten::Grouping),
+    ("GROUPING_ID", Rewritten::Grouping),
+    ("IF", Rewritten::If),
+    ("IFNULL", Rewritten::IfNull),
+    ("MOD", Rewritten::Mod),
+    ("NULLIF", Rewritten::NullIf),
+    ("TYPEOF", Rewritten::TypeOf),
+];
+
+/// Refuses any other number of arguments.
+fn arity(name: &str, args: &[Expr], n: usize) -> Result<()> {
+    if args.len() == n {
+        return Ok(());
+    }
+    let s = if n == 1 { "" } else { "s" };
+    Err(Error::script(format!("{name} takes {n} argument{s}, not {}", args.len())))
+}
 
 /// The names of the functions of Flink that are called by name, aggregates among them.
 pub(crate) fn built_in_names() -> impl Iterator<Item = &'static str> {
-    functions::called_names().chain(BOUND_HERE).chain(Aggregate::names())
+    functions::called_names().chain(REWRITTEN.map(|(name, _)| name)).chain(Aggregate::names())
 }
 
 impl Binder<'_> {
@@ -131,42 +160,12 @@ impl Binder<'_> {
         mut args: Vec<Expr>,
         agg: &mut Option<&mut Collector>,
     ) -> Result<Expr> {
+        if let Some((_, function)) = REWRITTEN.iter().find(|(known, _)| *known == upper) {
+            return self.rewritten(*function, upper, args, agg);
+        }
         let count = args.len();
-        let arity = |n: usize| match count == n {
-            true => Ok(()),
-            false => {
-                Err(Error::script(format!("{upper} takes {n} argument{}, not {count}", if n == 1 { "" } else { "s" })))
-            }
-        };
         match upper {
-            "TYPEOF" => {
-                Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string()))
-            }
-            // As in Flink, also in a view it is the one that is in use where the view is read.
-            "CURRENT_DATABASE" => {
-                arity(0)?;
-                Ok(Expr::literal(Value::string(self.catalog.current.1.clone()), SqlType::STRING.not_null()))
-            }
-            "IF" => {
-                arity(3)?;
-                let otherwise = args.remove(2);
-                let then = args.remove(1);
-                choose(vec![(truth(args.remove(0), "IF")?, then)], otherwise, "IF")
-            }
-            "IFNULL" | "COALESCE" => {
-                if upper == "IFNULL" {
-                    arity(2)?;
-                }
-                self.coalesce(args)
-            }
-            "NULLIF" => {
-                arity(2)?;
-                let equal = compare(CompareOp::Eq, self.again(&args[0])?, args[1].clone())?;
-                let first = args.remove(0);
-                let ty = first.ty().nullable(true);
-                let none = Expr::literal(Value::Null, ty.clone());
-                Ok(Expr::Case { branches: vec![(equal, none)], otherwise: Box::new(first), ty })
-            }
+            "COALESCE" => self.coalesce(args),
             "GREATEST" | "LEAST" => {
                 let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
                 let ty = argument_type(&types).ok_or_else(|| {
@@ -174,21 +173,12 @@ impl Binder<'_> {
                 })?;
                 self.call(upper, args.into_iter().map(|a| cast_to(a, &ty)).collect())
             }
-            "MOD" => {
-                arity(2)?;
-                let right = args.remove(1);
-                self.arith(ArithOp::Modulo, args.remove(0), right)
-            }
-            "GROUPING" | "GROUPING_ID" => match agg {
-                Some(c) => c.grouping(&args),
-                None => Err(Error::script(format!("{upper} goes with GROUP BY"))),
-            },
             "ARRAY_CONTAINS" | "ARRAY_POSITION" | "ARRAY_REMOVE" | "ARRAY_APPEND" | "ARRAY_PREPEND" if count == 2 => {
                 let args = with_element(upper, args)?;
                 self.call(upper, args)
             }
             "ITEM" => {
-                arity(2)?;
+                arity(upper, &args, 2)?;
                 let at = args.remove(1);
                 self.element_at(args.remove(0), at)
             }
@@ -209,6 +199,53 @@ impl Binder<'_> {
             _ => match functions::bind(upper, args)? {
                 Some(e) => Ok(e),
                 None => Err(self.unknown_function(name)),
+            },
+        }
+    }
+
+    /// What a call of such a function is written as.
+    fn rewritten(
+        &mut self,
+        function: Rewritten,
+        name: &str,
+        mut args: Vec<Expr>,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<Expr> {
+        match function {
+            Rewritten::TypeOf => {
+                Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string()))
+            }
+            // As in Flink, also in a view it is the one that is in use where the view is read.
+            Rewritten::CurrentDatabase => {
+                arity(name, &args, 0)?;
+                Ok(Expr::literal(Value::string(self.catalog.current.1.clone()), SqlType::STRING.not_null()))
+            }
+            Rewritten::If => {
+                arity(name, &args, 3)?;
+                let otherwise = args.remove(2);
+                let then = args.remove(1);
+                choose(vec![(truth(args.remove(0), name)?, then)], otherwise, name)
+            }
+            Rewritten::IfNull => {
+                arity(name, &args, 2)?;
+                self.coalesce(args)
+            }
+            Rewritten::NullIf => {
+                arity(name, &args, 2)?;
+                let equal = compare(CompareOp::Eq, self.again(&args[0])?, args[1].clone())?;
+                let first = args.remove(0);
+                let ty = first.ty().nullable(true);
+                let none = Expr::literal(Value::Null, ty.clone());
+                Ok(Expr::Case { branches: vec![(equal, none)], otherwise: Box::new(first), ty })
+            }
+            Rewritten::Mod => {
+                arity(name, &args, 2)?;
+                let right = args.remove(1);
+                self.arith(ArithOp::Modulo, args.remove(0), right)
+            }
+            Rewritten::Grouping => match agg {
+                Some(c) => c.grouping(&args),
+                None => Err(Error::script(format!("{name} goes with GROUP BY"))),
             },
         }
     }
