@@ -14,11 +14,14 @@ const LARGEST: usize = 16 << 20;
 options! {
     /// The options of a service over HTTP.
     pub(crate) OPTIONS:
-    USER: String = Opt::text("basic-auth.user-info", "`user:password`").how().shown(Shown::Secret);
-    TOKEN: String = Opt::text("bearer-auth.token", "a token, in place of a user").how().shown(Shown::Secret);
-    AUTHORITIES: String = Opt::text("ssl.ca.location", "a PEM file of authorities, beside the system's").how().shown(Shown::Hidden);
-    TIMEOUT: Duration = Opt::some_time("request.timeout", "how long an answer may take").default("30 s").how();
-    RETRIES: usize = Opt::whole("request.max-retries", 0, i64::MAX, "how often a request is made again").default("3").how();
+    USER: String =
+        Opt::text("basic-auth.user-info", "the user of HTTP basic authentication, as `user:password`").how().shown(Shown::Secret);
+    TOKEN: String =
+        Opt::text("bearer-auth.token", "the token of HTTP bearer authentication, instead of a user").how().shown(Shown::Secret);
+    AUTHORITIES: String =
+        Opt::text("ssl.ca.location", "a PEM file of certificate authorities to trust besides the system's").how().shown(Shown::Hidden);
+    TIMEOUT: Duration = Opt::some_time("request.timeout", "how long a response may take").default("30 s").how();
+    RETRIES: usize = Opt::whole("request.max-retries", 0, i64::MAX, "how often a failed request is retried").default("3").how();
 }
 
 /// A service, and how often and how long it is asked.

@@ -7,10 +7,10 @@ use weir_core::{Error, Result, options};
 options! {
     /// The options of a login.
     pub(crate) OPTIONS:
-    USERNAME: String = Opt::text("username", "who asks").how().shown(Shown::Hidden);
-    PASSWORD: String = Opt::text("password", "with which password; an empty one is none").how().shown(Shown::Secret);
+    USERNAME: String = Opt::text("username", "the user to log in as").how().shown(Shown::Hidden);
+    PASSWORD: String = Opt::text("password", "the user's password; an empty one counts as none").how().shown(Shown::Secret);
     PASSWORD_FILE: String =
-        Opt::text("password.file", "a file whose first line is the password, in place of `password`").how().shown(Shown::Hidden);
+        Opt::text("password.file", "a file whose first line is the password; excludes `password`").how().shown(Shown::Hidden);
 }
 
 /// The user that a table's options name.

@@ -8,9 +8,10 @@ options! {
     /// The options of who a server is.
     pub(crate) OPTIONS:
     /// Whether it must prove that.
-    pub(crate) VERIFY: bool = Opt::boolean("tls.verify", "whether the server must prove who it is").how();
+    pub(crate) VERIFY: bool =
+        Opt::boolean("tls.verify", "whether to verify the server's certificate and the host name in it; `true` requires TLS").how();
     AUTHORITIES: String =
-        Opt::text("ssl.ca.location", "a PEM file of the authorities that may vouch for it").how().shown(Shown::Hidden);
+        Opt::text("ssl.ca.location", "a PEM file of the certificate authorities to trust").how().shown(Shown::Hidden);
 }
 
 /// `tls.verify` and `ssl.ca.location`.

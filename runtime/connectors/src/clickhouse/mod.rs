@@ -71,19 +71,23 @@ pub(crate) const CONNECTOR: Connector = Connector {
 
 options! {
     OPTIONS:
-    URL: String = Opt::address("url", "`http://` or `https://`").required();
-    DATABASE: String = Opt::text("database-name", "the database").default("default");
-    TABLE: String = Opt::text("table-name", "the table").required();
-    DELIVERY: Delivery = guarantee("at-least-once", "`exactly-once`, `at-least-once`");
+    URL: String = Opt::address("url", "the address of ClickHouse's HTTP interface: `http://` or `https://`").required();
+    DATABASE: String = Opt::text("database-name", "the database of the table").default("default");
+    TABLE: String = Opt::text("table-name", "the table to insert into").required();
+    DELIVERY: Delivery = guarantee(
+        "at-least-once",
+        "`exactly-once` needs a table that deduplicates blocks by their tokens; `at-least-once` may insert rows again after a failure",
+    );
     BATCH: usize =
-        Opt::whole("sink.batch-size", 1, i64::MAX, "rows of a block; the end of an epoch ends blocks, too").default("100000").how();
+        Opt::whole("sink.batch-size", 1, i64::MAX, "how many rows to insert in one block; the end of an epoch also ends a block")
+            .default("100000").how();
     SIGN: String = Opt::text(
         "sink.sign-column",
-        "a column of the table that gets 1 for an insertion and -1 for a deletion (CollapsingMergeTree)",
+        "the sign column of a CollapsingMergeTree table: 1 for a row that is inserted, -1 for one that is deleted",
     )
     .how();
     IGNORE_DELETE: bool =
-        Opt::boolean("sink.ignore-delete", "ignore deletions; otherwise they end the job").default("false").how();
+        Opt::boolean("sink.ignore-delete", "whether to ignore deletions; otherwise a deletion ends the job").default("false").how();
 }
 
 fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {

@@ -1,4 +1,5 @@
-//! Made rows. Each is a function of the seed, its number and the column, so that a job that goes on makes the same ones.
+//! Generated rows. Each value is a function of the seed, the row's number and the column, so a job that is restarted generates the same
+//! rows.
 
 mod blocks;
 mod column;
@@ -22,7 +23,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     source: Some(source),
     ..Connector::new(&Descriptor {
         name: "datagen",
-        help: "makes rows",
+        help: "generates rows",
         reads: Some(Changelog::InsertOnly),
         options: &[OPTIONS, column::OPTIONS],
         rows_fail: false,
@@ -35,10 +36,15 @@ pub(crate) const CONNECTOR: Connector = Connector {
 
 options! {
     OPTIONS:
-    ROWS: u64 = Opt::whole("number-of-rows", 0, i64::MAX, "then the source ends; without it never");
+    ROWS: u64 = Opt::whole(
+        "number-of-rows",
+        0,
+        i64::MAX,
+        "how many rows to generate before the source ends; by default it never ends, unless a sequence does",
+    );
     PER_SECOND: f64 =
-        Opt::number("rows-per-second", f64::MIN_POSITIVE, f64::MAX, "of all subtasks together").default("10000").how();
-    SEED: u64 = Opt::whole("seed", 0, i64::MAX, "another seed gives other rows").default("1");
+        Opt::number("rows-per-second", f64::MIN_POSITIVE, f64::MAX, "the rate of all subtasks together").default("10000").how();
+    SEED: u64 = Opt::whole("seed", 0, i64::MAX, "the seed of random values; the same seed gives the same rows").default("1");
 }
 
 struct Datagen {

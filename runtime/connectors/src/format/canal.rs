@@ -1,5 +1,5 @@
-//! Changes as Canal writes them: `data` is a list of rows as they are now, `old` of what they were where that differs, `type`
-//! what happened to them.
+//! Changes as Canal writes them: `data` is a list of rows after the change, `old` has the previous values of changed fields, and `type` is
+//! the kind of change.
 
 use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_text::Scanner;
@@ -43,9 +43,11 @@ pub(super) const FORMAT: Format = Format {
 options! {
     OPTIONS:
     DATABASE: String =
-        Opt::checked("database.include", "a regular expression", pattern, "a regular expression: only changes in such databases").of(&[Role::Source]);
+        Opt::checked("database.include", "a regular expression", pattern, "reads only changes of databases whose whole name matches")
+            .of(&[Role::Source]);
     TABLE: String =
-        Opt::checked("table.include", "a regular expression", pattern, "a regular expression: only changes of such tables").of(&[Role::Source]);
+        Opt::checked("table.include", "a regular expression", pattern, "reads only changes of tables whose whole name matches")
+            .of(&[Role::Source]);
 }
 
 /// Reads Canal's changes.

@@ -1,5 +1,5 @@
-//! CSV with Flink's options. A scanner of our own: records go from the file's bytes straight into columns, fields that
-//! nobody reads are only skipped over, which no CSV crate does.
+//! CSV with Flink's options. It has a scanner of its own, because no CSV crate skips the fields that are not read. The scanner puts the
+//! others from the file's bytes straight into columns.
 
 use super::csv_scan::{CsvDialect, Front, ScannedField, ScannedRecord, Tangled};
 use super::scalars::{self, big_decimal, decimal, from_base64, short_integer};
@@ -19,7 +19,7 @@ use weir_expr::{Session, cast};
 pub(super) const FORMAT: Format = Format {
     descriptor: &Descriptor {
         name: "csv",
-        help: "fields with a character between them; BYTES are in base64",
+        help: "fields separated by a character; BYTES are in base64",
         options: &[OPTIONS, super::IGNORING],
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
   'connector' = 'filesystem', 'path' = 'rows.csv', 'format' = 'csv', 'csv.field-delimiter' = ';'
@@ -34,16 +34,17 @@ pub(super) const FORMAT: Format = Format {
 
 options! {
     OPTIONS:
-    DELIMITER: u8 = Opt::character("field-delimiter", "what stands between fields").default(",");
-    QUOTE: u8 = Opt::character("quote-character", "what stands around fields that need it").default("\"");
-    UNQUOTED: bool = Opt::boolean("disable-quote-character", "nothing stands around fields").default("false");
-    ESCAPE: u8 = Opt::character("escape-character", "what takes the next character as it is; nothing where nothing is said");
-    COMMENTS: bool = Opt::boolean("allow-comments", "leave out lines that begin with `#`").default("false").of(&[Role::Source]);
-    NULL: String = Opt::text("null-literal", "text that stands for NULL");
-    ELEMENTS: String = Opt::text("array-element-delimiter", "what stands between the items of arrays and rows").default(";");
+    DELIMITER: u8 = Opt::character("field-delimiter", "the character that separates fields").default(",");
+    QUOTE: u8 = Opt::character("quote-character", "the character that encloses fields with special characters").default("\"");
+    UNQUOTED: bool = Opt::boolean("disable-quote-character", "whether no field is quoted; excludes `quote-character`").default("false");
+    ESCAPE: u8 = Opt::character("escape-character", "the character that makes the next one literal; by default there is none");
+    COMMENTS: bool = Opt::boolean("allow-comments", "whether to skip lines that begin with `#`").default("false").of(&[Role::Source]);
+    NULL: String = Opt::text("null-literal", "the text that stands for NULL");
+    ELEMENTS: String =
+        Opt::text("array-element-delimiter", "the text between the elements of arrays and the fields of rows").default(";");
     SCIENTIFIC: bool = Opt::boolean(
         "write-bigdecimal-in-scientific-notation",
-        "whether decimals that end in zeros are written with an exponent",
+        "whether decimals that end in zeros are written in scientific notation",
     )
     .default("true").of(&[Role::Sink]);
 }
@@ -58,7 +59,7 @@ pub(crate) struct Csv {
     /// All physical columns: the type, and the place among the columns that are read.
     fields: Vec<(SqlType, Option<usize>)>,
     names: Vec<String>,
-    /// The fields of the record at hand, kept for its memory.
+    /// The fields of the current record. The vector is kept to reuse its memory.
     found: Vec<ScannedField>,
 }
 

@@ -1,4 +1,4 @@
-//! JSON, a value a line, with Flink's options.
+//! JSON, with Flink's options: each record is an object.
 
 use super::json_text::{JsonToken, Scanner, said, what};
 use super::json_tree::{Fractions, compact, number};
@@ -30,7 +30,7 @@ pub(crate) struct JsonDecoder {
 pub(super) const FORMAT: Format = Format {
     descriptor: &Descriptor {
         name: "json",
-        help: "an object a record",
+        help: "one JSON object per record",
         options: &[OPTIONS, SHARED, super::IGNORING],
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
   'connector' = 'filesystem', 'path' = 'rows.json', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601'
@@ -47,12 +47,12 @@ options! {
     OPTIONS:
     FAIL_ON_MISSING: bool = Opt::boolean(
         "fail-on-missing-field",
-        "a field that is missing makes the record bad, rather than being NULL; not together with `ignore-parse-errors`",
+        "whether a record without one of the fields fails; otherwise the field is NULL. Excludes `ignore-parse-errors`",
     )
     .default("false").how().of(&[Role::Source]);
     STREAMS: bool = Opt::boolean(
         "decode.json-parser.enabled",
-        "`false`: numbers in STRING columns are written in one form rather than as they are in the record",
+        "whether numbers in STRING columns stay as they are in the record; `false` normalizes fractions and exponents",
     )
     .default("true").of(&[Role::Source]);
 }

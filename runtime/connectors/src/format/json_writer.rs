@@ -1,4 +1,4 @@
-//! Rows as JSON objects, for the formats that are made of them.
+//! Rows as JSON objects, for JSON and the change formats that contain such objects.
 
 use super::Encoder;
 use crate::options::TableSpec;
@@ -9,10 +9,10 @@ use weir_core::option_spec::{Opt, Role};
 use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value, choice, options};
 use weir_expr::{Session, time};
 
-/// What becomes of a map's entry whose key is NULL, for which JSON has no name.
+/// How a map entry with a NULL key is written, which JSON cannot express.
 #[derive(Clone)]
 enum NullKey {
-    /// The row is refused; what to do is said by this.
+    /// The row fails, with this hint.
     Fail(String),
     Drop,
     Literal(String),
@@ -28,18 +28,25 @@ choice! {
 }
 
 options! {
-    /// The options that all formats of JSON have.
+    /// The options that all JSON formats have.
     pub(super) SHARED:
-    TIMES: Times = Opt::one_of("timestamp-format.standard", "how times are written").default("SQL");
+    TIMES: Times = Opt::one_of("timestamp-format.standard", "the form of timestamps: `SQL` has a space before the time, `ISO-8601` a `T`")
+        .default("SQL");
     PLAIN_DECIMALS: bool =
-        Opt::boolean("encode.decimal-as-plain-number", "write `0.00000001` rather than `1E-8`").default("false").of(&[Role::Sink]);
-    IGNORE_NULLS: bool = Opt::boolean("encode.ignore-null-fields", "leave fields out that are NULL").default("false").of(&[Role::Sink]);
-    NULL_KEY: NullKeyMode =
-        Opt::one_of("map-null-key.mode", "what becomes of a map's entry whose key is NULL").default("FAIL").of(&[Role::Sink]);
-    NULL_KEY_NAME: String = Opt::text("map-null-key.literal", "the name of a NULL key, with `LITERAL`").default("null").of(&[Role::Sink]);
+        Opt::boolean("encode.decimal-as-plain-number", "whether to write decimals as `0.00000001` rather than `1E-8`")
+            .default("false").of(&[Role::Sink]);
+    IGNORE_NULLS: bool =
+        Opt::boolean("encode.ignore-null-fields", "whether to leave out fields that are NULL").default("false").of(&[Role::Sink]);
+    NULL_KEY: NullKeyMode = Opt::one_of(
+        "map-null-key.mode",
+        "how to write a map entry with a NULL key: `FAIL` fails the row, `DROP` leaves the entry out, `LITERAL` writes a text as the key",
+    )
+    .default("FAIL").of(&[Role::Sink]);
+    NULL_KEY_NAME: String =
+        Opt::text("map-null-key.literal", "the text to write for a NULL key with `LITERAL`").default("null").of(&[Role::Sink]);
 }
 
-/// Whether times are written as ISO 8601 has them.
+/// Whether timestamps have the form of ISO 8601.
 pub(super) fn iso(table: &TableSpec) -> Result<bool> {
     Ok(table.value(&TIMES)? == Times::Iso)
 }

@@ -196,16 +196,19 @@ pub(crate) const FORMATS: [Format; 11] = [
     protobuf::FORMAT,
 ];
 
-/// A format of records that lie in files of lines.
+/// A format of records that are lines of a file.
 pub(crate) const FILES: FormatOf = FormatOf { prefix: "", value: true, lines: true };
 /// A format of whole records.
 pub(crate) const RECORDS: FormatOf = FormatOf { prefix: "", value: true, lines: false };
 
 options! {
-    /// What every format has that can pass over what it cannot read.
+    /// The option of every format that can skip what it cannot parse.
     pub(crate) IGNORING:
-    pub(crate) IGNORE_ERRORS: bool =
-        Opt::boolean("ignore-parse-errors", "a bad field is NULL and the row is kept, a surplus column drops the row").default("false").how();
+    pub(crate) IGNORE_ERRORS: bool = Opt::boolean(
+        "ignore-parse-errors",
+        "whether to ignore bad input: a bad field of CSV or JSON becomes NULL, any other bad record is skipped and counted",
+    )
+    .default("false").how();
 }
 
 fn format(name: &str) -> Result<&'static Format> {

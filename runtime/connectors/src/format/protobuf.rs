@@ -34,15 +34,15 @@ pub(super) const FORMAT: Format = Format {
 options! {
     OPTIONS:
     FILE: String =
-        Opt::text("descriptor-file", "a set of descriptors from `protoc --include_imports`, or the .proto file itself").required();
-    MESSAGE: String = Opt::text("message-class-name", "the full name of the message").required();
+        Opt::text("descriptor-file", "a descriptor set from `protoc --include_imports`, or the .proto file itself").required();
+    MESSAGE: String = Opt::text("message-class-name", "the full name of the message type").required();
     DEFAULTS: bool = Opt::boolean(
         "read-default-values",
-        "a field that is not set has its default rather than NULL, where the two can be told apart",
+        "whether a field that is not set is read as its default value rather than NULL; a field without presence always is",
     )
     .default("false");
     NULL_TEXT: String =
-        Opt::text("write-null-string-literal", "the text that stands for NULL inside collections").default("").of(&[Role::Sink]);
+        Opt::text("write-null-string-literal", "the text to write for a NULL string inside a collection").default("").of(&[Role::Sink]);
 }
 
 /// A message's type, and which of its fields each column is.

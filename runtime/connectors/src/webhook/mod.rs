@@ -72,18 +72,21 @@ choice! {
 options! {
     OPTIONS:
     URL: String =
-        Opt::address("url", "never shown in messages, since such addresses contain tokens").required().shown(Shown::Host);
-    METHOD: Verb = Opt::one_of("method", "how it is called").default("POST");
-    HEADERS: String = Opt::text("headers.*", "further headers, beside `Content-Type: application/json`").shown(Shown::Hidden);
+        Opt::address("url", "the HTTP address to call; messages never show it, since it may contain a token")
+            .required()
+            .shown(Shown::Host);
+    METHOD: Verb = Opt::one_of("method", "the HTTP method of the calls").default("POST");
+    HEADERS: String =
+        Opt::text("headers.*", "further request headers; `Content-Type` is `application/json` by default").shown(Shown::Hidden);
     BODY: String = Opt::text(
         "body.template",
-        "the body, in the template language of minijinja; its variables are the columns and `op` (`+I`, `+U`), written as JSON. \
-         The row as a JSON object where nothing is said",
+        "the request body as a minijinja template, whose variables are the columns and `op` (`+I` or `+U`), written as JSON. \
+         By default the body is the row as a JSON object",
     )
     .shown(Shown::Hidden);
     DELIVERY: Delivery = guarantee(
         "at-least-once",
-        "`at-least-once`; `exactly-once` is refused, since a call cannot be taken back",
+        "only `at-least-once` is supported, since a call cannot be rolled back",
     );
 }
 

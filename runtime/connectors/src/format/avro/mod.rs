@@ -1,5 +1,5 @@
-//! Avro: `avro`, records of the table's own schema; `avro-confluent`, records that name their schema in a registry;
-//! `debezium-avro-confluent`, such records of changes. Messages only: Avro's container files are read by nothing here.
+//! Avro: `avro`, records of the table's own schema; `avro-confluent`, records with the id of their schema in a schema registry;
+//! `debezium-avro-confluent`, changes in such records. Only messages are supported, not Avro's container files.
 
 mod bounds;
 mod registry;
@@ -31,26 +31,31 @@ choice! {
 
 options! {
     OPTIONS:
-    LEGACY: bool = Opt::boolean("timestamp_mapping.legacy", "Flink's older mapping of timestamps, in which those with and without a zone have one type")
-        .default("true");
-    ENCODING: Encoding = Opt::one_of("encoding", "`binary`, the only one").default("binary");
+    LEGACY: bool = Opt::boolean(
+        "timestamp_mapping.legacy",
+        "whether to map timestamps as older versions of Flink do, which give TIMESTAMP and TIMESTAMP_LTZ the same Avro type",
+    )
+    .default("true");
+    ENCODING: Encoding = Opt::one_of("encoding", "the encoding of records; only `binary` is supported").default("binary");
 }
 
 options! {
     OF_ROWS:
-    SCHEMA: String = Opt::text("schema", "this schema rather than that of the columns");
+    SCHEMA: String = Opt::text("schema", "the Avro schema of the records; by default it is derived from the columns");
 }
 
 options! {
     REGISTERED:
-    SUBJECT: String =
-        Opt::text("subject", "where the schema is registered when writing; `TOPIC-value` and `TOPIC-key` where nothing is said");
+    SUBJECT: String = Opt::text(
+        "subject",
+        "the subject under which a sink registers its schema; by default `TOPIC-value`, or `TOPIC-key` for the key's schema",
+    );
 }
 
 pub(super) const PLAIN: Format = Format {
     descriptor: &Descriptor {
         name: "avro",
-        help: "messages of the schema that Flink derives from the columns",
+        help: "messages with the schema that Flink derives from the columns",
         options: &[OF_ROWS, OPTIONS, super::IGNORING],
         lines: false,
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
@@ -68,7 +73,7 @@ pub(super) const PLAIN: Format = Format {
 pub(super) const CONFLUENT: Format = Format {
     descriptor: &Descriptor {
         name: "avro-confluent",
-        help: "messages that name their schema in a registry with Confluent's interface",
+        help: "messages with the id of their schema in a schema registry that has Confluent's interface",
         options: &[
             registry::OPTIONS,
             registry::IDLE,
@@ -94,7 +99,7 @@ pub(super) const CONFLUENT: Format = Format {
 pub(super) const DEBEZIUM: Format = Format {
     descriptor: &Descriptor {
         name: "debezium-avro-confluent",
-        help: "Debezium's changes in messages that name their schema in a registry",
+        help: "Debezium's changes, in messages with the id of their schema in a schema registry",
         reads: Some(Changelog::All),
         writes: Some(Changelog::All),
         options: &[registry::OPTIONS, registry::IDLE, REGISTERED, OPTIONS, super::IGNORING, crate::http::OPTIONS],

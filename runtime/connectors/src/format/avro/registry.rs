@@ -1,4 +1,4 @@
-//! A schema registry, with the interface that Confluent documents: schemas by number, and numbers for schemas.
+//! A schema registry with Confluent's interface: it returns schemas by id, and ids for schemas.
 
 use super::values::Written;
 use crate::http::Http;
@@ -10,7 +10,7 @@ use weir_core::option_spec::{Opt, OptionSpec};
 use weir_core::thread::locked;
 use weir_core::{Error, Result, options};
 
-/// A registry, asked once for each schema.
+/// A schema registry. It is asked once for each schema.
 pub(super) struct SchemaRegistry {
     http: Http,
     url: String,
@@ -18,16 +18,16 @@ pub(super) struct SchemaRegistry {
 }
 
 options! {
-    /// The options of a registry.
+    /// The options of a schema registry.
     pub(super) OPTIONS:
-    URL: String = Opt::address("url", "the registry").required();
+    URL: String = Opt::address("url", "the address of the schema registry").required();
 }
 
-/// What is accepted and does nothing.
+/// Options that are accepted without effect.
 pub(super) const IDLE: &[OptionSpec] =
-    &[OptionSpec::idle("basic-auth.credentials-source", "`basic-auth.user-info` is where the user stands").how()];
+    &[OptionSpec::idle("basic-auth.credentials-source", "the user is always that of `basic-auth.user-info`").how()];
 
-/// A schema, or why there is none that helps.
+/// A schema, or why it cannot be used.
 type FetchedSchema = std::result::Result<Arc<Written>, String>;
 
 impl SchemaRegistry {
