@@ -48,13 +48,13 @@ options! {
 }
 
 struct Datagen {
-    /// The columns that are read, with their numbers among all.
+    /// The columns that are read, with their numbers among all columns.
     columns: Vec<(u64, GeneratedColumn)>,
     schema: Schema,
     rows: Option<u64>,
     per_second: f64,
     seed: u64,
-    /// What was made before.
+    /// What earlier generations have generated.
     done: Arc<Mutex<Assignments>>,
 }
 
@@ -63,7 +63,7 @@ fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let mut all = vec![];
     for (index, f) in table.schema.fields.iter().enumerate() {
         let (column, length) = GeneratedColumn::new(table, &f.name, &f.ty)?;
-        // A sequence that is used up ends the source.
+        // The source ends when its shortest sequence ends.
         rows = length.map(|l| rows.map_or(l, |r| r.min(l))).or(rows);
         all.push((index as u64, column));
     }
@@ -114,7 +114,7 @@ impl SourceFactory for Datagen {
     }
 }
 
-/// How long a subtask that is paused is left alone.
+/// How long a subtask with a paused split waits before it is polled again.
 const PAUSED: Duration = Duration::from_millis(100);
 
 struct Generator {
@@ -124,7 +124,7 @@ struct Generator {
     per_second: f64,
     seed: u64,
     done: Assignments,
-    /// Keys of the state that say nothing any more.
+    /// Keys in the state that are obsolete.
     obsolete: Vec<Vec<u8>>,
     assignment: u32,
     next: u64,
@@ -136,12 +136,12 @@ struct Generator {
     clock: Arc<dyn Clock>,
     moved: bool,
     at_once: u64,
-    /// Whether it is to make no rows for now.
+    /// Whether the split is paused.
     paused: bool,
 }
 
 impl Generator {
-    /// How long it takes until the rate allows another row. Not too long, for whoever stops the job.
+    /// How long until the rate allows another row, but not so long that stopping the job is delayed.
     fn pause(&self) -> Duration {
         let due = self.given as f64 / self.per_second - self.started.elapsed().as_secs_f64();
         Duration::try_from_secs_f64(due.clamp(0.005, 0.2)).unwrap_or(Duration::from_millis(200))
@@ -153,7 +153,7 @@ impl Source for Generator {
         if self.paused {
             return Ok(Polled::Wait(PAUSED));
         }
-        // Blocks that an earlier number of subtasks has made, or begun.
+        // Skips blocks that earlier parallelisms have generated, completely or in part.
         if self.within == 0 {
             while self.done.made(self.next) >= BLOCK {
                 self.next += self.step;
@@ -184,7 +184,7 @@ impl Source for Generator {
         if self.within == BLOCK {
             (self.within, self.next) = (0, self.next + self.step);
         }
-        // What the rate allows is given: the next rows go together.
+        // The rate is used up, so the next rows are sent together.
         Ok(if self.given >= allowed { Polled::Wait(self.pause()) } else { Polled::More })
     }
 

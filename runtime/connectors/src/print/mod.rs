@@ -83,7 +83,7 @@ impl Sink for Printer {
             out.write_all(self.text.as_bytes()).and_then(|()| out.flush())
         };
         match written {
-            // Whoever read has seen enough, as `head` does.
+            // The reader has closed the pipe, as `head` does.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
             Err(e) => Err(Error::data(format!("cannot write to standard output: {e}"))),
             Ok(()) => Ok(()),
