@@ -1,4 +1,4 @@
-//! Redis: a table by key, written and looked up. A row is a hash whose fields are its columns, or a string.
+//! Redis: a table by key, for sinks and lookups. A row is a hash whose fields are its columns, or a string.
 
 mod claim;
 mod commands;
