@@ -76,8 +76,8 @@ pub(crate) fn survey(path: &Path, dialect: Option<CsvDialect>, splits: bool) -> 
     Ok(KnownFile { size, head, head_length, starts })
 }
 
-/// The offsets of records to split at, about every `SPLIT` bytes. If no character of the file allows a record to span lines, each line break ends a
-/// record. Otherwise the file is scanned record by record.
+/// The offsets of records to split at, about every `SPLIT` bytes. If no character of the file allows a record to span lines, each line
+/// break ends a record. Otherwise the file is scanned record by record.
 fn boundaries(path: &Path, size: u64, dialect: Option<CsvDialect>) -> std::io::Result<Vec<u64>> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0u8; 1 << 20];

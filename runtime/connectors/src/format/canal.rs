@@ -101,7 +101,7 @@ impl Canal {
                 }
                 Ok(())
             }
-            // Changes of tables, not of rows.
+            // Changes of a table's schema have no rows.
             Some("CREATE" | "ALTER" | "TRUNCATE" | "QUERY" | "RENAME" | "ERASE" | "CINDEX" | "DINDEX") => Ok(()),
             None => Err("it has no 'type', which every change of Canal's has".to_string()),
             Some(other) => Err(format!("there is no change '{other}'")),

@@ -56,7 +56,7 @@ pub(crate) struct Csv {
     ignore_errors: bool,
     null_literal: Option<String>,
     elements: String,
-    /// All physical columns: the type, and the place among the columns that are read.
+    /// All physical columns: the type, and the index among the columns that are read.
     fields: Vec<(SqlType, Option<usize>)>,
     names: Vec<String>,
     /// The fields of the current record. The vector is kept to reuse its memory.
@@ -101,7 +101,7 @@ impl Csv {
         })
     }
 
-    /// Puts a field's text into its column.
+    /// Appends a field's text to its column.
     fn put(
         &self,
         text: &[u8],
@@ -152,8 +152,8 @@ fn date(text: &str) -> Option<i32> {
 }
 
 impl Csv {
-    /// A field's text as a value of a type, as Flink's CSV reads it. What of an array's items or a row's fields cannot be read
-    /// is NULL under `ignore-parse-errors`, and counted in `lost`.
+    /// Converts a field's text to a value of a type, as Flink's CSV format does. With `ignore-parse-errors`, elements of arrays and fields
+    /// of rows that cannot be parsed become NULL, and are counted in `lost`.
     fn value(&self, text: &str, ty: &SqlType, lost: &mut u64) -> std::result::Result<Value<'static>, String> {
         let wrong = || format!("'{}' is no {}", text.chars().take(40).collect::<String>(), ty.kind);
         let t = text.trim();
@@ -285,7 +285,7 @@ impl Decoder for Csv {
 }
 
 impl Csv {
-    /// Puts the fields that were found in a record into the columns.
+    /// Appends the fields of a record to the columns.
     fn row(
         &self,
         record: &[u8],
@@ -294,7 +294,7 @@ impl Csv {
     ) -> std::result::Result<(), String> {
         let want = self.fields.len();
         if found.len() == want + 1 && found[want].from == found[want].to {
-            // One delimiter too many at the end of the line.
+            // A trailing delimiter is allowed.
             found.pop();
         }
         if found.len() == 1 && want > 1 && found[0].from == found[0].to && !self.ignore_errors {
@@ -329,7 +329,7 @@ impl Csv {
                 }
             }
         }
-        // A bad row's values are in the columns for now; those rows are taken out together.
+        // Values of bad rows are in the columns for now. All bad rows are removed together.
         rows.height += 1;
         failed.map_or(Ok(()), Err)
     }
@@ -349,7 +349,7 @@ pub(crate) struct CsvWriter {
 impl CsvWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
         let read = Csv::new(table)?;
-        // The reader's options are taken by the writer, too: one table may be both in its life.
+        // The writer also accepts the reader's options, since the same table may be read and written.
         Ok(CsvWriter {
             dialect: read.dialect,
             scientific: table.value(&SCIENTIFIC)?,
@@ -398,7 +398,7 @@ impl CsvWriter {
     }
 }
 
-/// Digits of the second that say something.
+/// The number of fraction digits of the second that are not trailing zeros.
 fn shown_digits(nanos: u32, most: u8) -> u8 {
     let text = format!("{nanos:09}");
     (text.trim_end_matches('0').len() as u8).min(most)

@@ -67,7 +67,7 @@ impl Debezium {
             let payload = found[3].ok_or("there is no payload, which debezium-json.schema-include asks for")?;
             let schema = self.schema.and_then(|at| found[at]);
             self.envelope.find(payload, &mut found)?;
-            // The schema is beside the payload, not in it.
+            // The schema is next to the payload, not within it.
             if let Some(at) = self.schema {
                 found[at] = schema;
             }

@@ -19,7 +19,7 @@ enum NullKey {
 }
 
 choice! {
-    /// How times are written.
+    /// The form of timestamps.
     enum Times { Sql = "SQL", Iso = "ISO-8601" }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn iso(table: &TableSpec) -> Result<bool> {
 }
 
 impl NullKey {
-    /// As a table's options say.
+    /// Reads a table's options.
     fn of(table: &TableSpec) -> Result<Self> {
         let key = table.key_of(&NULL_KEY);
         Ok(match table.value(&NULL_KEY)? {
@@ -77,7 +77,7 @@ pub(crate) struct JsonWriter {
 }
 
 impl JsonWriter {
-    /// A writer by a table's options.
+    /// An encoder with a table's options.
     pub fn new(table: &TableSpec) -> Result<Self> {
         Ok(JsonWriter {
             fields: table.schema.fields.clone(),
@@ -89,7 +89,7 @@ impl JsonWriter {
         })
     }
 
-    /// A writer for systems that take any JSON: decimals as numbers without exponents.
+    /// An encoder for systems that accept any JSON. It writes decimals as numbers without exponents.
     pub fn plain(table: &TableSpec) -> Self {
         JsonWriter {
             fields: table.schema.fields.clone(),
@@ -102,7 +102,7 @@ impl JsonWriter {
     }
 
     fn json(&self, v: &Value<'_>, ty: &SqlType) -> Result<J> {
-        // What is no number is written as text, as Jackson does.
+        // Values that are not numbers are written as text, as Jackson does.
         let number = |t: String| serde_json::from_str(&t).unwrap_or(J::String(t));
         let stamp = |s: i64, n: u32| {
             let t = time::timestamp_text(s, n, 9);

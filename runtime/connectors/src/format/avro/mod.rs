@@ -117,30 +117,30 @@ pub(super) const DEBEZIUM: Format = Format {
     extension: "avro",
 };
 
-/// How a record says which schema it was written with.
+/// How a record refers to the schema that it was written with.
 #[derive(Clone)]
 enum By {
-    /// It does not: it is the table's.
+    /// Not at all: it is the table's schema.
     Table(Arc<Written>),
-    /// By a number, behind a zero byte.
+    /// By a schema id, after a zero byte.
     Registry(Arc<SchemaRegistry>),
 }
 
-/// What the three formats are made of.
+/// What the three formats share.
 #[derive(Clone)]
 pub(crate) struct AvroFormat {
     by: By,
     changes: bool,
     legacy: bool,
-    /// The text of the schema that is written, and the subject that it is registered as.
+    /// The schema that is written, and the subject under which it is registered.
     text: String,
-    /// Whether the script gives the schema, so that it may differ from the columns'.
+    /// Whether the script gives the schema, so that it may differ from the one derived from the columns.
     given: bool,
     subject: Option<String>,
 }
 
 impl AvroFormat {
-    /// From a table's options.
+    /// Reads a table's options.
     fn new(table: &TableSpec, kind: AvroVariant) -> Result<Self> {
         let changes = kind == AvroVariant::Changes;
         let legacy = table.value(&LEGACY)?;
@@ -193,7 +193,7 @@ impl AvroReader {
 
     fn read(&self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         if self.format.changes && record.is_empty() {
-            // So Debezium follows up a row that goes.
+            // Debezium sends an empty record after a deletion.
             return Ok(());
         }
         let (by, mut bytes) = match &self.format.by {
@@ -257,7 +257,7 @@ pub(crate) struct AvroWriter {
     format: AvroFormat,
     fields: Vec<Field>,
     schema: Arc<Schema>,
-    /// The schema's number, once it is registered.
+    /// The schema's id, once it is registered.
     id: Arc<OnceLock<u32>>,
 }
 

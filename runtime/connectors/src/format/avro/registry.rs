@@ -31,7 +31,7 @@ pub(super) const IDLE: &[OptionSpec] =
 type FetchedSchema = std::result::Result<Arc<Written>, String>;
 
 impl SchemaRegistry {
-    /// The registry that a table's options name.
+    /// The registry that a table's options give.
     pub fn new(table: &TableSpec) -> Result<Self> {
         let url = table.value(&URL)?.trim_end_matches('/').to_string();
         let parsed = url::Url::parse(&url).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
@@ -57,10 +57,10 @@ impl SchemaRegistry {
         }
     }
 
-    /// A schema by its number. The inner error is one of the record that names it: the registry has no such schema.
+    /// The schema with an id. The inner error belongs to the record, if the registry has no such schema.
     ///
     /// # Errors
-    /// When the registry cannot be asked.
+    /// If the registry does not answer.
     pub fn schema(&self, id: u32) -> Result<FetchedSchema> {
         if let Some(found) = locked(&self.known).get(&id) {
             return Ok(found.clone());
@@ -76,10 +76,10 @@ impl SchemaRegistry {
         Ok(found)
     }
 
-    /// The number of a subject's schema, which is registered if it is new.
+    /// The id of a schema under a subject. The schema is registered if it is new.
     ///
     /// # Errors
-    /// When the registry cannot be asked, or takes no such schema.
+    /// If the registry does not answer, or rejects the schema.
     pub fn register(&self, subject: &str, schema: &str) -> Result<u32> {
         let mut url = url::Url::parse(&self.url).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         url.path_segments_mut()
@@ -92,7 +92,7 @@ impl SchemaRegistry {
         if !answer.good() {
             return Err(self.refused(&format!("a schema for '{subject}'"), &answer));
         }
-        // What is no JSON has no id either, and is shown.
+        // A response without an id, or one that is not JSON, is shown in the error.
         let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
         json["id"]
             .as_u64()
