@@ -313,7 +313,7 @@ options! {
     .default("0.7");
     /// How far it looks back.
     pub WINDOW: Duration =
-        Opt::duration("job.autoscaler.metrics.window", "the recent period whose metrics advice is based on").default("60 s");
+        Opt::duration("job.autoscaler.metrics.window", "the length of the recent period whose metrics advice is based on").default("60 s");
     /// When it says nothing.
     pub STABILIZATION: Duration = Opt::duration(
         "job.autoscaler.stabilization.interval",

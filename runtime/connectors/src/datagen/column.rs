@@ -36,8 +36,8 @@ options! {
         "fields.#.length",
         0,
         i64::MAX,
-        "the length of texts and bytes, by default 100, or the type's if that is less; for ARRAY, MAP and MULTISET the number of \
-         elements, by default 3",
+        "the length of texts and bytes, by default 100 or the type's maximum if that is less (CHAR and BINARY have their type's); for \
+         ARRAY, MAP and MULTISET the number of elements, by default 3",
     );
     VARIES: bool = Opt::boolean("fields.#.var-len", "whether the length varies, from 1 to `length`").default("false");
     NULL_RATE: f64 = Opt::number("fields.#.null-rate", 0.0, 1.0, "the fraction of values that are NULL").default("0");

@@ -43,10 +43,10 @@ pub(super) const FORMAT: Format = Format {
 options! {
     OPTIONS:
     DATABASE: String =
-        Opt::checked("database.include", "a regular expression", pattern, "reads only changes of databases whose whole name matches")
+        Opt::checked("database.include", "a regular expression", pattern, "which databases' changes are read: their whole name has to match")
             .of(&[Role::Source]);
     TABLE: String =
-        Opt::checked("table.include", "a regular expression", pattern, "reads only changes of tables whose whole name matches")
+        Opt::checked("table.include", "a regular expression", pattern, "which tables' changes are read: their whole name has to match")
             .of(&[Role::Source]);
 }
 

@@ -67,7 +67,7 @@ impl SqlDialect {
         }
     }
 
-    /// Writes so many rows: inserts them, or replaces rows with equal keys.
+    /// Writes `rows` rows: inserts them, or replaces rows with equal keys.
     ///
     /// MySQL takes a parameter for each value, row by row. PostgreSQL takes an array for each column.
     pub fn write(self, table: &str, columns: &[DatabaseColumn], key: &[usize], rows: usize) -> String {
@@ -106,7 +106,7 @@ impl SqlDialect {
         }
     }
 
-    /// Deletes the rows with one of so many keys.
+    /// Deletes the rows with one of `rows` keys.
     pub fn remove(self, table: &str, columns: &[DatabaseColumn], key: &[usize], rows: usize) -> String {
         let (table, names) = (self.quoted(table), self.names(columns, key));
         match self {

@@ -96,7 +96,7 @@ impl Message {
     }
     pub fn value(&self) -> Option<&[u8]> {
         let m = self.get();
-        // SAFETY: librdkafka says so many bytes are there, as long as the message lives.
+        // SAFETY: the message has as many bytes as librdkafka says, as long as it lives.
         (!m.payload.is_null()).then(|| unsafe { std::slice::from_raw_parts(m.payload.cast(), m.len) })
     }
     pub fn key(&self) -> Option<&[u8]> {
@@ -138,7 +138,7 @@ impl Message {
             if code(found).is_some() {
                 return all;
             }
-            // SAFETY: the name ends with a zero; the value has so many bytes.
+            // SAFETY: the name ends with a zero; the value has as many bytes as librdkafka says.
             let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
             // SAFETY: as above.
             let value = (!value.is_null()).then(|| unsafe { std::slice::from_raw_parts(value.cast(), size) }.to_vec());
