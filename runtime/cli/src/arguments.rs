@@ -131,8 +131,8 @@ impl RunArguments {
 
 #[derive(Args)]
 pub struct DescribeArguments {
-    /// A connector or format; 'connectors' or 'formats' for a list; 'tables', 'inserts' or 'functions' for the options that all of them have;
-    /// 'settings'; or 'commands'.
+    /// A connector or format; 'connectors' or 'formats' for a list; 'tables', 'inserts' or 'functions' for the options that all of them
+    /// have; 'settings'; or 'commands'.
     pub name: Option<String>,
     /// The format of the output.
     #[arg(long, value_enum, default_value_t = Description::Text)]

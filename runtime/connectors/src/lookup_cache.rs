@@ -32,7 +32,8 @@ options! {
     MISSING: bool =
         Opt::boolean("lookup.partial-cache.caching-missing-key", "whether keys without a row are cached too; by default they are")
             .how().of(LOOKUP);
-    OLD_ROWS: usize = Opt::whole("lookup.cache.max-rows", 0, i64::MAX, "the older name of `lookup.partial-cache.max-rows`").how().of(LOOKUP);
+    OLD_ROWS: usize =
+        Opt::whole("lookup.cache.max-rows", 0, i64::MAX, "the older name of `lookup.partial-cache.max-rows`").how().of(LOOKUP);
     OLD_TTL: Duration =
         Opt::duration("lookup.cache.ttl", "the older name of `lookup.partial-cache.expire-after-write`").how().of(LOOKUP);
     OLD_MISSING: bool =

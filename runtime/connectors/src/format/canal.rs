@@ -43,10 +43,10 @@ pub(super) const FORMAT: Format = Format {
 options! {
     OPTIONS:
     DATABASE: String =
-        Opt::checked("database.include", "a regular expression", pattern, "which databases' changes are read: their whole name has to match")
+        Opt::checked("database.include", "a regular expression", pattern, "the databases whose changes are read: the whole name must match")
             .of(&[Role::Source]);
     TABLE: String =
-        Opt::checked("table.include", "a regular expression", pattern, "which tables' changes are read: their whole name has to match")
+        Opt::checked("table.include", "a regular expression", pattern, "the tables whose changes are read: the whole name must match")
             .of(&[Role::Source]);
 }
 

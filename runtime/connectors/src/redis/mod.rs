@@ -62,7 +62,8 @@ options! {
 
 options! {
     OF_SINK:
-    TTL: Duration = Opt::some_time("sink.ttl", "how long a row is kept after its last write; by default it does not expire").how().of(&[Role::Sink]);
+    TTL: Duration = Opt::some_time("sink.ttl", "how long a row is kept after its last write; by default it does not expire")
+        .how().of(&[Role::Sink]);
     SINK_RETRIES: u32 = Opt::whole("sink.max-retries", 0, u32::MAX as i64, "how often to retry a write after an outage")
         .default("3").how().of(&[Role::Sink]);
     DELIVERY: Delivery = guarantee(
