@@ -1,4 +1,4 @@
-//! What the command line can say.
+//! The commands and arguments of the command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
-    /// How messages on standard error are written.
+    /// The format of messages on standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
@@ -26,7 +26,7 @@ Exit codes:
   70  a mistake in Weir itself
   130 left at once, at the second Ctrl-C";
 
-/// The command that only weir itself calls.
+/// An internal command, which only weir itself calls.
 pub const COMPILE: &str = "compile-function";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -39,41 +39,41 @@ pub enum LogFormat {
 pub enum Command {
     /// Run a job.
     Run(RunArguments),
-    /// Say everything that is wrong with a script. Nothing that the script names is run.
+    /// Check a script and report all errors, without running anything that it names.
     Check(CheckArguments),
-    /// Show how a job would run. Nothing that the script names is run.
+    /// Show the plan of a job, without running anything that the script names.
     Explain(ExplainArguments),
-    /// Show connectors and formats with their options, and settings.
+    /// Describe connectors and formats with their options, and settings.
     Describe(DescribeArguments),
-    /// Make, build, look into, test and time functions.
+    /// Create, build, inspect, test and benchmark functions.
     Udf(UdfArguments),
-    /// Write a job's state into a folder, running or not, to start from it elsewhere.
+    /// Write a savepoint of a job, running or stopped, from which a job can start elsewhere.
     Savepoint(SavepointArguments),
     /// Show the jobs that run on this machine.
     List(ListArguments),
-    /// Have a running job finish its epoch and leave.
+    /// Stop a running job once it has finished its epoch.
     Stop {
         #[command(flatten)]
         job: JobArgument,
     },
-    /// Give operators of a running job other parallelisms.
+    /// Change the parallelism of operators of a running job.
     Scale(ScaleArguments),
-    /// Show what a running job should change, to what, and why.
+    /// Show advice for a running job: what to change, to which value, and why.
     Hints(HintsArguments),
-    /// Watch a running job's operators.
+    /// Watch the operators of a running job.
     Top(TopArguments),
-    /// Deal with records that failed and went to a table of dead letters.
+    /// Handle dead letters: records that failed and were written to a dead-letter table.
     Dlq(Dlq),
-    /// Look into, copy and drop the state of jobs.
+    /// Show, export, import and drop the state of jobs.
     State(StateArguments),
-    /// Write made-up input for the examples and benchmarks.
+    /// Generate input for the examples and benchmarks.
     Generate(GenerateArguments),
-    /// Print completions for a shell.
+    /// Print the completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Compile a function's component, as weir has it done in a process with limits.
+    /// Compile the component of a function, which weir does in a separate process with limits.
     #[command(hide = true, name = COMPILE)]
     CompileFunction { from: PathBuf, to: PathBuf },
     /// Print the version.
@@ -82,16 +82,16 @@ pub enum Command {
 
 #[derive(Args, Clone)]
 pub struct ScriptArguments {
-    /// The script; - reads it from standard input.
+    /// The script's file; - reads it from standard input.
     #[arg(value_name = "SCRIPT", required_unless_present = "file")]
     pub script: Option<PathBuf>,
-    /// The same, by name: -f job.sql, -f -.
+    /// The same as SCRIPT, as an option: -f job.sql, -f -.
     #[arg(short, long = "file", value_name = "SCRIPT", conflicts_with = "script")]
     pub file: Option<PathBuf>,
-    /// Settings from a file (TOML), which win over the script's SET.
+    /// A TOML file with settings, which override the script's SET.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A setting; wins over the script's SET and over the file.
+    /// A setting, which overrides the script's SET and the --config file.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -100,23 +100,23 @@ pub struct ScriptArguments {
 pub struct RunArguments {
     #[command(flatten)]
     pub script: ScriptArguments,
-    /// Start anew, whatever state there is.
+    /// Discard the job's existing state.
     #[arg(long)]
     pub fresh: bool,
-    /// Let go of the state of statements that are no longer there.
+    /// Allow dropping the state of statements that are no longer there.
     #[arg(long)]
     pub allow_state_drop: bool,
-    /// Start anew from a savepoint, as another timeline: what it has is the state to begin with.
-    /// A file or object; or a folder or a bucket's prefix, of which the job's newest is taken.
+    /// Start a new run from the state in a savepoint: a file or object. From a folder or bucket prefix, the job's newest one is used.
     #[arg(long, value_name = "SAVEPOINT")]
     pub from: Option<String>,
-    /// The folder for the state; .weir beside the script otherwise.
+    /// The folder for the state; by default .weir beside the script.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
-    /// Serve metrics, health and an interface at this address, such as 127.0.0.1:9249. Changes want a token: that of WEIR_TOKEN, or one that is drawn into a file of the state folder.
+    /// Serve metrics, health and an HTTP interface at an address such as 127.0.0.1:9249. Changes need a token: that of WEIR_TOKEN, or a
+    /// generated one in a file of the state folder.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// Change parallelisms by the hints while the job runs.
+    /// Change parallelisms while the job runs, as the hints advise.
     #[arg(long)]
     pub autoscale: bool,
 }
@@ -131,14 +131,15 @@ impl RunArguments {
 
 #[derive(Args)]
 pub struct DescribeArguments {
-    /// A connector, a format, 'connectors', 'formats', 'tables', 'inserts' or 'functions' for the options of all of them, 'settings', or 'commands'.
+    /// A connector or format; 'connectors' or 'formats' for a list; 'tables', 'inserts' or 'functions' for the options that all of them
+    /// have; 'settings'; or 'commands'.
     pub name: Option<String>,
-    /// How it is written.
+    /// The format of the output.
     #[arg(long, value_enum, default_value_t = Description::Text)]
     pub format: Description,
 }
 
-/// How a description is written.
+/// The format of a description.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub enum Description {
     Text,
@@ -148,7 +149,7 @@ pub enum Description {
 
 #[derive(Args)]
 pub struct ListArguments {
-    /// How it is written.
+    /// The format of the output.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub format: OutputFormat,
 }
@@ -163,7 +164,7 @@ pub enum OutputFormat {
 pub struct ScaleArguments {
     #[command(flatten)]
     pub job: JobArgument,
-    /// An operator's name, as in `weir top`, and its subtasks; 'script' takes the script's number again.
+    /// An operator's name, as in `weir top`, and its number of subtasks; 'script' restores the script's number.
     #[arg(required = true, value_name = "OPERATOR=N")]
     pub operators: Vec<String>,
 }
@@ -172,7 +173,7 @@ pub struct ScaleArguments {
 pub struct HintsArguments {
     #[command(flatten)]
     pub job: JobArgument,
-    /// How it is written.
+    /// The format of the output.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub format: OutputFormat,
 }
@@ -181,7 +182,7 @@ pub struct HintsArguments {
 pub struct TopArguments {
     #[command(flatten)]
     pub job: JobArgument,
-    /// Show it once and leave; so does a standard output that is no terminal.
+    /// Print once and exit, which is also the default if standard output is not a terminal.
     #[arg(long)]
     pub once: bool,
 }
@@ -194,7 +195,7 @@ pub struct Dlq {
 
 #[derive(Subcommand)]
 pub enum DlqCommand {
-    /// Feed a stopped job its dead letters again, each once. Nobody else who reads its topics sees them.
+    /// Feed a stopped job its dead letters again, each once. Other readers of its topics do not see them.
     Replay(ReplayArguments),
 }
 
@@ -202,7 +203,7 @@ pub enum DlqCommand {
 pub struct ReplayArguments {
     #[command(flatten)]
     pub script: ScriptArguments,
-    /// The folder for the state; .weir beside the script otherwise.
+    /// The folder for the state; by default .weir beside the script.
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
 }
@@ -211,7 +212,7 @@ pub struct ReplayArguments {
 pub struct CheckArguments {
     #[command(flatten)]
     pub script: ScriptArguments,
-    /// Build functions that are not built yet, which runs what their authors wrote for the build.
+    /// Build functions that are not built yet. A build runs code of the functions' authors.
     #[arg(long)]
     pub build: bool,
 }
@@ -220,10 +221,10 @@ pub struct CheckArguments {
 pub struct ExplainArguments {
     #[command(flatten)]
     pub script: ScriptArguments,
-    /// Build functions that are not built yet, which runs what their authors wrote for the build.
+    /// Build functions that are not built yet. A build runs code of the functions' authors.
     #[arg(long)]
     pub build: bool,
-    /// How it is written.
+    /// The format of the output.
     #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
     pub format: ExplainFormat,
 }
@@ -243,11 +244,11 @@ pub struct UdfArguments {
 
 #[derive(Subcommand)]
 pub enum UdfCommand {
-    /// Make a function to start from.
+    /// Create a new function from a template.
     New {
-        /// Its name; a file or folder of this name is made here.
+        /// The function's name; a file or folder of this name is created in the current folder.
         name: String,
-        /// The language that it is written in.
+        /// The language of the function.
         #[arg(long, value_enum, default_value_t = SdkLanguage::Rust)]
         language: SdkLanguage,
     },
@@ -255,15 +256,15 @@ pub enum UdfCommand {
     Build {
         /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
-        /// Where the component goes; NAME.wasm here otherwise.
+        /// The file to write the component to; by default NAME.wasm in the current folder.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Show what a component offers.
+    /// Show the functions of a component.
     Inspect {
         /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
-        /// A folder or file of assets, for a function that reads them when it is opened.
+        /// A folder or file of assets, for a function that reads assets when it is opened.
         #[arg(long, value_name = "PATH")]
         assets: Option<PathBuf>,
     },
@@ -271,27 +272,27 @@ pub enum UdfCommand {
     Test {
         /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
-        /// A file of cases, one a line: {"args": ["weir"], "result": "WEIR"}, or "error" with words of the message.
+        /// A file with a test case per line: {"args": ["weir"], "result": "WEIR"}, or "error" with words of the message.
         #[arg(long, value_name = "FILE")]
         cases: Option<PathBuf>,
-        /// Which function; needed when there are several.
+        /// The function's name; required if the component has several.
         #[arg(long, value_name = "NAME")]
         function: Option<String>,
-        /// A grant of host:port.
+        /// An address, as host:port, that the function may connect to.
         #[arg(long, value_name = "HOST:PORT")]
         network: Option<String>,
         /// A folder or file of assets.
         #[arg(long, value_name = "PATH")]
         assets: Option<PathBuf>,
     },
-    /// Time a function on lines of arguments (JSON arrays) from standard input.
+    /// Measure how fast a function is on lines of arguments (JSON arrays) from standard input.
     Bench {
         /// A .py file, a Rust crate's folder, or a .wasm.
         path: PathBuf,
-        /// Which function; needed when there are several.
+        /// The function's name; required if the component has several.
         #[arg(long, value_name = "NAME")]
         function: Option<String>,
-        /// Rows to call it for.
+        /// How many rows to call the function for.
         #[arg(long, default_value_t = 1_000_000, value_name = "N")]
         rows: usize,
         /// A folder or file of assets.
@@ -316,11 +317,11 @@ pub struct StateArguments {
 pub struct SavepointArguments {
     #[command(flatten)]
     pub job: JobArgument,
-    /// The folder that takes it, or a bucket's prefix: s3://bucket/prefix, gs://…, az://…
+    /// The folder or bucket prefix to write the savepoint to: a path, s3://bucket/prefix, gs://…, az://…
     pub target: String,
 }
 
-/// A job: its script, or the folder of its state.
+/// A job, by its script, its state folder or its name.
 #[derive(Args)]
 pub struct JobArgument {
     /// The job's script, its state folder, or its name in ./.weir
@@ -329,7 +330,7 @@ pub struct JobArgument {
 
 #[derive(Subcommand)]
 pub enum StateCommand {
-    /// Show what state a job has.
+    /// Show the state that a job has.
     Show {
         #[command(flatten)]
         job: JobArgument,
@@ -338,22 +339,22 @@ pub enum StateCommand {
     Export {
         #[command(flatten)]
         job: JobArgument,
-        /// The file; standard output otherwise.
+        /// The file to write to; by default standard output.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Take state from an export.
+    /// Import a job's state from an export.
     Import {
         #[command(flatten)]
         job: JobArgument,
-        /// What `weir state export` has written.
+        /// A file that `weir state export` has written.
         file: PathBuf,
     },
-    /// Forget a job's state.
+    /// Drop a job's state.
     Drop {
         #[command(flatten)]
         job: JobArgument,
-        /// Only this operator's.
+        /// Drop the state of this operator only, by its uid.
         #[arg(long, value_name = "UID")]
         operator: Option<String>,
     },
@@ -361,19 +362,19 @@ pub enum StateCommand {
 
 #[derive(Args)]
 pub struct GenerateArguments {
-    /// Rows to write.
+    /// How many rows to write.
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     pub rows: u64,
-    /// What the rows follow from.
+    /// The seed of the random values; the same seed gives the same rows.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
-    /// One row in so many is broken; 0 = none.
+    /// One row in N is broken; 0 means none.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub broken: u64,
-    /// The table of address ranges (CSV of first,last,region; may be gzipped); any address otherwise.
+    /// A table of address ranges to draw addresses from (CSV of first,last,region, may be gzipped); by default any address.
     #[arg(long, value_name = "FILE")]
     pub ranges: Option<PathBuf>,
-    /// The file, packed when it ends in .gz; standard output otherwise.
+    /// The file to write to, compressed if its name ends in .gz; by default standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

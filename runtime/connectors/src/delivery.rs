@@ -1,17 +1,17 @@
-//! How often a sink delivers a row when something fails.
+//! The delivery guarantees of sinks.
 
 use weir_core::choice;
 use weir_core::option_spec::{Opt, Role};
 
 choice! {
-    /// How often a row is delivered.
+    /// What happens to the rows of an epoch if the job fails and repeats it.
     pub(crate) enum Delivery {
         ExactlyOnce = "exactly-once",
         AtLeastOnce = "at-least-once" | "none",
     }
 }
 
-/// `sink.delivery-guarantee`, as a connector declares it with its own default.
+/// The option `sink.delivery-guarantee`, with the connector's default and help text.
 pub(crate) const fn guarantee(default: &'static str, help: &'static str) -> Opt<Delivery> {
     Opt::one_of("sink.delivery-guarantee", help).default(default).how().of(&[Role::Sink])
 }

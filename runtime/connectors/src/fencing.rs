@@ -1,15 +1,15 @@
-//! Whether what a system outside has and what the state says are of one history. An epoch that is durable here may be there
-//! or not yet; anything else has been tampered with, and is never guessed about.
+//! Fencing: compares the commit marker in an external system with the state. An epoch that is durable here may or may not have been
+//! delivered there. Any other difference means that one side was changed by somebody else, and the job ends rather than guesses.
 
 use std::sync::LazyLock;
 use weir_core::graph::{CommitMarker, JobIdentity};
 use weir_core::{Error, Result};
 
-/// What a system outside says that it has: who wrote to it last, and the epoch it was given last.
+/// The commit marker that was found in an external system: its owner, and the last epoch that was delivered.
 pub(crate) type FoundMarker = Option<(String, u64)>;
 
-/// Who writes to a system outside, as its mark has it: the run, and which process of those that have its state. One that has slept
-/// while another took over finds the other's name there.
+/// The owner in a commit marker: the run, and the process of that run that writes. A process that slept while another one took over finds
+/// that process's id there.
 pub(crate) fn owner(job: &JobIdentity) -> String {
     static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string()[..16].to_string());
     format!("{} {}", job.run, *PROCESS)
@@ -20,19 +20,19 @@ pub(crate) fn run_of(owner: &str) -> &str {
     owner.split(' ').next().unwrap_or(owner)
 }
 
-/// How far a system outside is.
+/// How far an external system is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Delivered {
-    /// It has this epoch of this run, 0 for none so far.
+    /// It has this epoch of this run; 0 if it has none yet.
     UpTo(u64),
-    /// It knows nothing of this run, which is rightly so: the run begins.
+    /// It has no marker of this run, as expected when the run begins.
     Nothing,
 }
 
-/// Compares the two. `what` names the system, as in `the topic 'x' at host`.
+/// Compares the marker that was found with the one in the state. `what` names the system, as in `the topic 'x' at host`.
 ///
 /// # Errors
-/// When they are not of one history.
+/// If they do not belong to the same history.
 pub(crate) fn reconcile(
     what: &str,
     job: &JobIdentity,
@@ -52,7 +52,7 @@ pub(crate) fn reconcile(
             Err(strange(what, &format!("it has epoch {epoch}, and the state knows of none")))
         }
         (_, None) => Ok(Delivered::Nothing),
-        // The run has begun, and given nothing.
+        // The run has begun, and has delivered nothing yet.
         (None, Some(m)) if m.epoch.0 == 0 => Ok(Delivered::Nothing),
         (None, Some(m)) => {
             Err(strange(what, &format!("its mark is gone, and the state says that it was given epoch {}", m.epoch)))
@@ -61,11 +61,11 @@ pub(crate) fn reconcile(
     }
 }
 
-/// Whether a run may write to a system outside that knows who wrote to it last, and of no epochs; `begun` says whether the run has
-/// written there before.
+/// Checks that a run may write to an external system that records its last writer, but no epoch. `begun` says whether the run has written
+/// there before.
 ///
 /// # Errors
-/// When another run has written there since.
+/// If another run has written there since.
 pub(crate) fn may_write(what: &str, job: &JobIdentity, found: Option<&str>, begun: bool) -> Result<()> {
     match found {
         Some(other) if begun && run_of(other) != job.run => Err(another_run(what)),
@@ -73,7 +73,7 @@ pub(crate) fn may_write(what: &str, job: &JobIdentity, found: Option<&str>, begu
     }
 }
 
-/// Says that a system outside is written to without a sign of who writes.
+/// Warns that an external system is written to without a marker, so other writers go unnoticed.
 pub(crate) fn unwatched(what: &str, why: &Error) {
     tracing::warn!("nothing will tell whether another run writes to {what} as well: {}", why.message);
 }
@@ -82,7 +82,7 @@ fn another_run(what: &str) -> Error {
     strange(what, "another run of this job has written to it since")
 }
 
-/// The error of two histories.
+/// The error if the external system and the state belong to different histories.
 pub(crate) fn strange(what: &str, why: &str) -> Error {
     Error::state(format!("{what} and the state are not of one history: {why}")).hint(
         "the state is older or newer than what was delivered; take the right one, or start anew with --fresh, which delivers \
@@ -90,13 +90,13 @@ pub(crate) fn strange(what: &str, why: &str) -> Error {
     )
 }
 
-/// The error of a process that was replaced.
+/// The error of a process that was replaced by another one.
 pub(crate) fn replaced(what: &str) -> Error {
     Error::state(format!("another process has taken this job over: it writes to {what} now"))
         .hint("this process has written nothing since; leave the job to the other one")
 }
 
-/// The error of a process that begins at the same time as another one: the mark will tell who was the last.
+/// The error if another process begins at the same time. The restart reads the marker, which then names the process that came last.
 pub(crate) fn contested(what: &str) -> Error {
     Error::io(format!("another process began to write to {what}"))
 }

@@ -1,4 +1,4 @@
-//! Requests to HTTP services, for whatever speaks it: tried again where that helps, with errors that name the service.
+//! A client for HTTP services. It retries where that can help, and its errors name the service.
 
 use crate::options::TableSpec;
 use backon::{BlockingRetryable, ExponentialBuilder};
@@ -8,33 +8,36 @@ use std::time::{Duration, Instant};
 use weir_core::option_spec::{Opt, Shown};
 use weir_core::{Error, Result, options};
 
-/// Bytes of an answer at most: more is none that anybody here has asked for.
+/// Maximum size of a response in bytes. No request of Weir has a larger response.
 const LARGEST: usize = 16 << 20;
 
 options! {
-    /// The options of a service over HTTP.
+    /// The options of an HTTP service.
     pub(crate) OPTIONS:
-    USER: String = Opt::text("basic-auth.user-info", "`user:password`").how().shown(Shown::Secret);
-    TOKEN: String = Opt::text("bearer-auth.token", "a token, in place of a user").how().shown(Shown::Secret);
-    AUTHORITIES: String = Opt::text("ssl.ca.location", "a PEM file of authorities, beside the system's").how().shown(Shown::Hidden);
-    TIMEOUT: Duration = Opt::some_time("request.timeout", "how long an answer may take").default("30 s").how();
-    RETRIES: usize = Opt::whole("request.max-retries", 0, i64::MAX, "how often a request is made again").default("3").how();
+    USER: String =
+        Opt::text("basic-auth.user-info", "the user of HTTP basic authentication, as `user:password`").how().shown(Shown::Secret);
+    TOKEN: String =
+        Opt::text("bearer-auth.token", "the token of HTTP bearer authentication, instead of a user").how().shown(Shown::Secret);
+    AUTHORITIES: String =
+        Opt::text("ssl.ca.location", "a PEM file of certificate authorities to trust besides the system's").how().shown(Shown::Hidden);
+    TIMEOUT: Duration = Opt::some_time("request.timeout", "how long a response may take").default("30 s").how();
+    RETRIES: usize = Opt::whole("request.max-retries", 0, i64::MAX, "how often a failed request is retried").default("3").how();
 }
 
-/// A service, and how often and how long it is asked.
+/// An HTTP service, with its time-out and number of retries.
 #[derive(Clone)]
 pub(crate) struct Http {
     client: reqwest::blocking::Client,
-    /// How long an answer may take, to its last byte.
+    /// How long a response may take, to its last byte.
     timeout: Duration,
-    /// What is asked, in words and without secrets.
+    /// The service's description for messages, without secrets.
     what: String,
     retries: usize,
     user: Option<(String, Option<String>)>,
     token: Option<String>,
 }
 
-/// What came back.
+/// The response to a request.
 pub(crate) struct HttpResponse {
     pub status: u16,
     pub body: String,
@@ -44,7 +47,7 @@ impl HttpResponse {
     pub fn good(&self) -> bool {
         (200..300).contains(&self.status)
     }
-    /// The answer's beginning, for messages.
+    /// The status and the beginning of the body, for messages.
     pub fn shown(&self) -> String {
         let body = self.body.trim();
         let cut: String = body.chars().take(300).collect();
@@ -53,10 +56,10 @@ impl HttpResponse {
 }
 
 impl Http {
-    /// A service that a table's options name; `what` it is, in words and without secrets.
+    /// The service that a table's options name. `what` describes it for messages, without secrets.
     ///
     /// # Errors
-    /// When one is wrong.
+    /// If an option is invalid.
     pub fn new(table: &TableSpec, what: String) -> Result<Self> {
         let timeout = table.value(&TIMEOUT)?;
         let mut client = reqwest::blocking::Client::builder()
@@ -89,25 +92,25 @@ impl Http {
         })
     }
 
-    /// Who asks, where the service's own options say so.
+    /// Sets the user, if the connector has options of its own for that.
     pub fn with_user(mut self, user: Option<String>, password: Option<String>) -> Self {
         self.user = user.map(|u| (u, password)).or(self.user);
         self
     }
 
-    /// Sends a request that does no harm when it is sent twice. Answers of 429, 500 and above are waited for, as are
-    /// connections that fail; whatever else comes back is given back.
+    /// Sends a request that may safely be repeated. Failed connections, and responses with status 429, 500 and above, are retried. Any
+    /// other response is returned.
     ///
     /// # Errors
-    /// When no answer came, or the service is busy or broken to the end.
+    /// If no response came, or the service was busy or failing in all attempts.
     pub fn send(&self, make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder) -> Result<HttpResponse> {
         self.send_until(make, |a| a.status != 429 && a.status < 500)
     }
 
-    /// Sends a request like [`Http::send`], until the answer is one that asking again does not change.
+    /// Sends a request like [`Http::send`], until a response is one that a retry would not change.
     ///
     /// # Errors
-    /// When no such answer came.
+    /// If there was no such response.
     pub fn send_until(
         &self,
         make: impl Fn(&reqwest::blocking::Client) -> RequestBuilder,
@@ -124,7 +127,7 @@ impl Http {
             let begun = Instant::now();
             let answer = request.send().map_err(|e| {
                 let error = self.fails(&reason(&e));
-                // What cannot be asked at all, or sends round in circles, does so the next time as well.
+                // An invalid request, or a loop of redirects, would fail the same way again.
                 let error = if e.is_builder() || e.is_redirect() { error.permanent() } else { error };
                 error.with_source(e)
             })?;
@@ -143,7 +146,7 @@ impl Http {
         Error::io(format!("{} does not answer: {why}", self.what))
     }
 
-    /// An answer whole. The client's own time-out is one of each read, which a service that trickles never meets.
+    /// Reads a whole response. The client's own time-out applies to each read, so a service that sends slowly would never exceed it.
     fn read(&self, mut response: Response, begun: Instant) -> Result<HttpResponse> {
         let status = response.status().as_u16();
         let mut body = vec![];
@@ -164,7 +167,7 @@ impl Http {
     }
 }
 
-/// Why a request failed, down to the last cause and without the address, which may hold a password.
+/// Why a request failed: the innermost cause, without the address, which may hold a password.
 fn reason(e: &reqwest::Error) -> String {
     let mut last: &dyn std::error::Error = e;
     while let Some(next) = last.source() {

@@ -1,11 +1,11 @@
-//! Connections that outlive the subtasks which used them. A change of parallelism makes new subtasks, whose first rows are not to
-//! wait until every server has been greeted anew.
+//! Connections that outlive the subtasks that used them. After a change of parallelism, the first rows of the new subtasks do not have to
+//! wait for new connections.
 
 use std::sync::{Arc, Mutex};
 use weir_core::graph::SubtaskContext;
 use weir_core::thread::{locked, spawn};
 
-/// The connections of a table that nobody uses at the moment.
+/// The idle connections of a table.
 pub(crate) struct IdleConnections<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Default for IdleConnections<T> {
@@ -21,18 +21,18 @@ impl<T> Clone for IdleConnections<T> {
 }
 
 impl<T: Send + 'static> IdleConnections<T> {
-    /// Keeps a connection that works, and is in the middle of nothing.
+    /// Keeps a connection that works and has nothing in progress.
     pub fn keep(&self, connection: T) {
         locked(&self.0).push(connection);
     }
 
-    /// One that was kept.
+    /// An idle connection, if there is one.
     pub fn take(&self) -> Option<T> {
         locked(&self.0).pop()
     }
 
-    /// One that was kept, for a subtask that is being made. After the last one, what is left over goes: whoever takes connections
-    /// otherwise, as deliveries do, loses none by that. Saying goodbye may take a while, for which nobody waits.
+    /// An idle connection for a subtask that is being opened. When the last subtask has taken its own, the remaining ones are closed on
+    /// another thread, because closing may take a while. Users that call `take` instead, such as deliveries, are not affected.
     pub fn take_for(&self, context: &SubtaskContext) -> Option<T> {
         let taken = self.take();
         if context.subtask + 1 >= context.parallelism {

@@ -1,5 +1,5 @@
-//! Connectors: where rows come from and go to; one a folder, which says what it is by a descriptor. All are listed here, formats in
-//! [`format`].
+//! Connectors: sources, sinks and lookups. Each is in a folder of its own and describes itself by a descriptor. All are listed here,
+//! formats in [`format`].
 
 mod blackhole;
 mod clickhouse;
@@ -55,7 +55,7 @@ const CONNECTORS: [Connector; 11] = [
     webhook::CONNECTOR,
 ];
 
-/// What all connectors and formats say of themselves.
+/// The descriptors of all connectors and formats.
 pub const REGISTRY: Registry = {
     const OF_CONNECTORS: [&Descriptor; CONNECTORS.len()] = {
         let mut all = [CONNECTORS[0].descriptor; CONNECTORS.len()];
@@ -78,19 +78,19 @@ pub const REGISTRY: Registry = {
     Registry { connectors: &OF_CONNECTORS, formats: &OF_FORMATS }
 };
 
-/// The connector of a table, which was looked for when its script was compiled.
+/// The connector of a table. It exists, since the compiler of the script has checked that.
 fn connector(table: &TableSpec) -> Result<&'static Connector> {
     const ALL: &[Connector] = &CONNECTORS;
     let found = ALL.iter().find(|c| c.descriptor.name == table.connector());
     found.ok_or_else(|| Error::internal(format!("there is no connector '{}'", table.connector())))
 }
 
-/// What is said of a connector that makes no such thing.
+/// The error if a connector has no source, sink or lookup. The compiler of the script has checked that it has.
 fn none(table: &TableSpec, what: &str) -> Error {
     Error::internal(format!("the connector '{}' makes no {what}", table.connector()))
 }
 
-/// Refuses a word on rows that fail where the connector lets none fail alone.
+/// Rejects `on-error` for a connector whose rows cannot fail individually.
 fn no_policy(table: &TableSpec, connector: &Connector) -> Result<()> {
     if table.on_error == OnError::Fail || connector.descriptor.rows_fail {
         return Ok(());
@@ -99,10 +99,10 @@ fn no_policy(table: &TableSpec, connector: &Connector) -> Result<()> {
     Err(e.at(table.place_of(&ON_ERROR)).hint("leave 'on-error' out"))
 }
 
-/// Makes a table's source.
+/// Creates a table's source.
 ///
 /// # Errors
-/// When an option is wrong.
+/// If an option is invalid.
 pub fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let connector = connector(table)?;
     no_policy(table, connector)?;
@@ -110,10 +110,10 @@ pub fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     table.finish().map(|()| made)
 }
 
-/// Makes a table's sink.
+/// Creates a table's sink.
 ///
 /// # Errors
-/// When an option is wrong.
+/// If an option is invalid.
 pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let connector = connector(table)?;
     no_policy(table, connector)?;
@@ -121,10 +121,10 @@ pub fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     table.finish().map(|()| made)
 }
 
-/// Makes a table's lookups by these of its columns.
+/// Creates a table's lookups by the columns `keys`.
 ///
 /// # Errors
-/// When an option is wrong.
+/// If an option is invalid.
 pub fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>> {
     let connector = connector(table)?;
     no_policy(table, connector)?;
@@ -132,11 +132,11 @@ pub fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn LookupTable>>
     table.finish().map(|()| made)
 }
 
-/// Makes the operator that turns dead letters, as rows of `record` and maybe `headers`, into rows of the table. Letters of other
-/// statements are left to those, where the headers say whose they are; what no statement takes is counted in `skipped`.
+/// Creates the operator that turns dead letters, which are rows of `record` and optionally `headers`, into rows of the table. Dead letters
+/// whose headers name another statement are left to that statement. Those that no statement of the script takes are counted in `skipped`.
 ///
 /// # Errors
-/// When the records alone do not make the table's rows, or the table's format is wrong.
+/// If the table's rows need more than the record, or the format's options are invalid.
 pub fn replay(
     table: &TableSpec,
     inputs: Vec<ReplayInput>,
@@ -150,12 +150,12 @@ pub fn replay(
     replay::replay(table, record(table)?, inputs, skipped)
 }
 
-/// A gzipped file's contents.
+/// A reader of a gzipped file's contents.
 pub fn unpacked(file: std::fs::File) -> Box<dyn std::io::Read> {
     Box::new(flate2::read::MultiGzDecoder::new(file))
 }
 
-/// A file that packs what is written into it.
+/// A writer that compresses what is written to a file.
 pub fn packed(file: std::fs::File) -> Box<dyn std::io::Write> {
     Box::new(flate2::write::GzEncoder::new(file, flate2::Compression::default()))
 }

@@ -1,4 +1,4 @@
-//! Who asks a server: a name and a password.
+//! The user and password for a server.
 
 use crate::options::TableSpec;
 use weir_core::option_spec::{Opt, Shown};
@@ -7,21 +7,21 @@ use weir_core::{Error, Result, options};
 options! {
     /// The options of a login.
     pub(crate) OPTIONS:
-    USERNAME: String = Opt::text("username", "who asks").how().shown(Shown::Hidden);
-    PASSWORD: String = Opt::text("password", "with which password; an empty one is none").how().shown(Shown::Secret);
+    USERNAME: String = Opt::text("username", "the user to log in as").how().shown(Shown::Hidden);
+    PASSWORD: String = Opt::text("password", "the user's password; an empty one counts as none").how().shown(Shown::Secret);
     PASSWORD_FILE: String =
-        Opt::text("password.file", "a file whose first line is the password, in place of `password`").how().shown(Shown::Hidden);
+        Opt::text("password.file", "a file whose first line is the password; excludes `password`").how().shown(Shown::Hidden);
 }
 
-/// The user that a table's options name.
+/// The user that a table's options give.
 pub(crate) fn user(table: &TableSpec) -> Result<Option<String>> {
     table.get(&USERNAME)
 }
 
-/// The password: the option itself, or the first line of the file that another one names. An empty one is none.
+/// The password: from the option itself, or the first line of the file that `password.file` names. An empty one counts as none.
 ///
 /// # Errors
-/// When both are given, or the file cannot be read.
+/// If both are given, or the file cannot be read.
 pub(crate) fn password(table: &TableSpec) -> Result<Option<String>> {
     let given = match (table.get(&PASSWORD)?, table.get(&PASSWORD_FILE)?) {
         (Some(_), Some(_)) => {

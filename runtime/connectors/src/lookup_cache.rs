@@ -1,4 +1,4 @@
-//! How a lookup remembers what it found, with Flink's options of today and of before 1.16.
+//! The cache of a lookup join, with Flink's current options and those from before 1.16.
 
 use crate::options::TableSpec;
 use std::num::NonZeroUsize;
@@ -14,32 +14,41 @@ choice! {
 const LOOKUP: &[Role] = &[Role::Lookup];
 
 options! {
-    /// The options of what is remembered.
+    /// The options of the lookup cache.
     pub(crate) OPTIONS:
-    CACHE: Remembers = Opt::one_of("lookup.cache", "whether keys that were looked up are remembered: `PARTIAL`, `NONE`").default("NONE").how().of(LOOKUP);
-    MAX_ROWS: usize = Opt::whole("lookup.partial-cache.max-rows", 0, i64::MAX, "how many keys, with `PARTIAL` 10000 where nothing is said")
-        .how().of(LOOKUP);
-    AFTER_WRITE: Duration = Opt::duration("lookup.partial-cache.expire-after-write", "for how long").how().of(LOOKUP);
+    CACHE: Remembers = Opt::one_of("lookup.cache", "`PARTIAL` caches the rows of keys that were looked up, `NONE` caches nothing")
+        .default("NONE").how().of(LOOKUP);
+    MAX_ROWS: usize = Opt::whole(
+        "lookup.partial-cache.max-rows",
+        0,
+        i64::MAX,
+        "how many keys each subtask caches at most; by default 10000 with `PARTIAL`. Without `lookup.cache`, it turns the cache on",
+    )
+    .how().of(LOOKUP);
+    AFTER_WRITE: Duration =
+        Opt::duration("lookup.partial-cache.expire-after-write", "how long a key is cached after its lookup").how().of(LOOKUP);
     AFTER_ACCESS: Duration =
-        Opt::duration("lookup.partial-cache.expire-after-access", "for how long without being asked for").how().of(LOOKUP);
-    MISSING: bool = Opt::boolean("lookup.partial-cache.caching-missing-key", "whether keys without a row are remembered, too; as `true` where nothing is said")
-        .how().of(LOOKUP);
-    OLD_ROWS: usize = Opt::whole("lookup.cache.max-rows", 0, i64::MAX, "an older name of `lookup.partial-cache.max-rows`").how().of(LOOKUP);
+        Opt::duration("lookup.partial-cache.expire-after-access", "how long a key is cached after its last use").how().of(LOOKUP);
+    MISSING: bool =
+        Opt::boolean("lookup.partial-cache.caching-missing-key", "whether keys without a row are cached too; by default they are")
+            .how().of(LOOKUP);
+    OLD_ROWS: usize =
+        Opt::whole("lookup.cache.max-rows", 0, i64::MAX, "the older name of `lookup.partial-cache.max-rows`").how().of(LOOKUP);
     OLD_TTL: Duration =
-        Opt::duration("lookup.cache.ttl", "an older name of `lookup.partial-cache.expire-after-write`").how().of(LOOKUP);
+        Opt::duration("lookup.cache.ttl", "the older name of `lookup.partial-cache.expire-after-write`").how().of(LOOKUP);
     OLD_MISSING: bool =
-        Opt::boolean("lookup.cache.caching-missing-key", "an older name of `lookup.partial-cache.caching-missing-key`")
+        Opt::boolean("lookup.cache.caching-missing-key", "the older name of `lookup.partial-cache.caching-missing-key`")
             .default("true").how().of(LOOKUP);
 }
 
-/// What is accepted and does nothing.
+/// Options that are accepted without effect.
 pub(crate) const IDLE: &[OptionSpec] =
-    &[OptionSpec::idle("lookup.async", "the keys of a batch are asked for together in any case").how().of(LOOKUP)];
+    &[OptionSpec::idle("lookup.async", "the keys of a batch are always looked up together").how().of(LOOKUP)];
 
-/// What a table's options say.
+/// The cache that a table's options ask for.
 ///
 /// # Errors
-/// When one is wrong.
+/// If an option is invalid.
 pub(crate) fn cache(table: &TableSpec) -> Result<LookupCacheOptions> {
     let rows = table.get(&MAX_ROWS)?.or(table.get(&OLD_ROWS)?).and_then(NonZeroUsize::new);
     let max_rows = match table.get(&CACHE)? {

@@ -1,4 +1,4 @@
-//! A table as its connector sees it. Its options are read by the constants that describe them, and by nothing else.
+//! A table as its connector sees it. Options can only be read by the constants that describe them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,43 +17,43 @@ pub struct TableSpec {
     pub name: String,
     /// All its physical columns.
     pub schema: Schema,
-    /// The columns that are read, in order; for a sink all.
+    /// The columns that are read, in order; for a sink, all.
     pub columns: Vec<usize>,
-    /// For each column, what of a record beside its fields it stands for, if it is such a one.
+    /// For each column, the key of the metadata that it stands for, if it is a metadata column.
     pub metadata: Vec<Option<String>>,
-    /// The primary key's columns, or what a result without one is unique by.
+    /// The columns of the primary key or, for a result without one, those that identify a row.
     pub key: Vec<usize>,
-    /// The columns that its folders are named by.
+    /// The columns of PARTITIONED BY, which folders are named by.
     pub partitioned_by: Vec<usize>,
     /// Its options.
     options: BTreeMap<String, String>,
-    /// Where each option stands.
+    /// Where each option is in the script.
     places: BTreeMap<String, Place>,
-    /// Where the table was declared.
+    /// Where the table is declared in the script.
     pub place: Option<Place>,
-    /// The folder that relative paths start from.
+    /// The folder against which relative paths are resolved.
     pub base: PathBuf,
-    /// What becomes of records that cannot be read.
+    /// What happens to records that cannot be read.
     pub on_error: OnError,
-    /// Whether the records' bytes are to stay with their rows: a function may send them to a table of dead letters.
+    /// Whether rows keep the bytes of their records, because a function may write them to a dead-letter table.
     pub keeps_records: bool,
     /// The session.
     pub session: Arc<Session>,
-    /// The table that takes what a sink's system refuses.
+    /// The dead-letter table for rows that the sink's system rejects.
     pub dead_letters: Option<Box<TableSpec>>,
-    /// Whether a sink is given rows that replace or take back what it was given before.
+    /// Whether a sink receives updates and deletions besides insertions.
     pub changes: bool,
-    /// Whether what was read to a given end before is read on to the end of now.
+    /// Whether a bounded source that was read to its end continues to the present end.
     pub again: bool,
-    /// What the records' schema is registered as, where nothing else is said.
+    /// The subject under which a schema registry has the records' schema, unless an option gives another one.
     pub subject: Option<String>,
-    /// A name of its own among the job's tables, the same in every run.
+    /// A name that is unique among the job's tables, and the same in every run.
     pub uid: String,
-    /// Whose options are read.
+    /// The connector or format whose options are read.
     described: &'static Descriptor,
-    /// What the options' names begin with; the first that is given counts.
+    /// The prefixes that the options' names may have; the first one with a value counts.
     scopes: Vec<String>,
-    /// The options that were read and stand for columns.
+    /// The options with a column in their names that were read.
     used: RefCell<BTreeSet<String>>,
 }
 
@@ -104,37 +104,37 @@ impl TableSpec {
     pub(crate) fn connector(&self) -> &str {
         self.options.get(CONNECTOR.key()).map_or("", String::as_str)
     }
-    /// The name that an option has here.
+    /// The full name of an option, with its prefix.
     pub(crate) fn key_of<T>(&self, option: &Opt<T>) -> String {
         self.key_at(option, "")
     }
-    /// The name that an option has for a column, or for what is inside of one.
+    /// The full name of an option of a column, or of a value nested in one.
     pub(crate) fn key_at<T>(&self, option: &Opt<T>, column: &str) -> String {
         let key = option.key().replacen('#', column, 1);
         let names = || self.scopes.iter().map(|s| format!("{s}{key}"));
         names().find(|k| self.options.contains_key(k)).or_else(|| names().next_back()).unwrap_or_default()
     }
-    /// Where an option stands, or the table.
+    /// Where an option is in the script, or else the table.
     pub(crate) fn place_of<T>(&self, option: &Opt<T>) -> Option<Place> {
         self.place_of_key(&self.key_of(option))
     }
-    /// Where an option of this name stands, or the table.
+    /// Where the option of this name is in the script, or else the table.
     pub(crate) fn place_of_key(&self, key: &str) -> Option<Place> {
         self.places.get(key).copied().or(self.place)
     }
-    /// The statement that reads or writes it, of which its own name is part.
+    /// The statement that reads or writes the table. The table's uid begins with it.
     pub(crate) fn statement(&self) -> &str {
         self.uid.rsplit_once('/').map_or(&self.uid, |(statement, _)| statement)
     }
-    /// The columns that are read.
+    /// The schema of the columns that are read.
     pub fn projected(&self) -> Schema {
         self.schema.project(&self.columns)
     }
-    /// An option's value, if one is given.
+    /// The value of an option, if it is given.
     pub(crate) fn get<T: FromParsed>(&self, option: &Opt<T>) -> Result<Option<T>> {
         self.get_at(option, "")
     }
-    /// An option's value for a column, or for what is inside of one, if one is given.
+    /// The value of an option of a column, or of a value nested in one, if it is given.
     pub(crate) fn get_at<T: FromParsed>(&self, option: &Opt<T>, column: &str) -> Result<Option<T>> {
         if !self.described.options().any(|o| o.key == option.key()) {
             let e = format!("'{}' reads the option '{}', which is not described", self.described.name, option.key());
@@ -148,11 +148,11 @@ impl TableSpec {
         }
         value.transpose()
     }
-    /// An option's value: what is given, or its default.
+    /// The value of an option: as given, or its default.
     pub(crate) fn value<T: FromParsed>(&self, option: &Opt<T>) -> Result<T> {
         self.value_at(option, "")
     }
-    /// An option's value for a column, or for what is inside of one: what is given, or its default.
+    /// The value of an option of a column, or of a value nested in one: as given, or its default.
     pub(crate) fn value_at<T: FromParsed>(&self, option: &Opt<T>, column: &str) -> Result<T> {
         match (self.get_at(option, column)?, option.spec().default) {
             (Some(value), _) => Ok(value),
@@ -167,13 +167,13 @@ impl TableSpec {
     pub(crate) fn has<T>(&self, option: &Opt<T>) -> bool {
         self.options.contains_key(&self.key_of(option))
     }
-    /// Says of options that are given and do nothing for this table why that is so.
+    /// Logs why options that are given have no effect on this table.
     pub(crate) fn idle(&self, keys: &[&str], why: &str) {
         for key in keys.iter().filter(|k| self.options.contains_key(**k)) {
             tracing::info!("'{key}' of table '{}' means nothing here: {why}", self.name);
         }
     }
-    /// The options that a `*` stands for, by the rest of their names.
+    /// The options that a name with `*` stands for, by the rest of their names.
     pub(crate) fn all_of(&self, option: &Opt<String>) -> Vec<(String, String)> {
         let prefix = option.key().trim_end_matches('*');
         let found = self.options.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?, v)));
@@ -181,12 +181,12 @@ impl TableSpec {
         self.used.borrow_mut().extend(all.iter().map(|(k, _)| format!("{prefix}{k}")));
         all
     }
-    /// A table of some of the columns as a format sees it, whose options begin with its own name, behind `prefix` or not.
+    /// Some columns of the table as a format sees them. The format's options begin with its name, optionally after `prefix`.
     pub(crate) fn part(&self, described: &'static Descriptor, prefix: &str, fields: &[usize]) -> TableSpec {
         let columns = self.columns.iter().filter_map(|c| fields.iter().position(|f| f == c)).collect();
         let own = format!("{}.", described.name);
         let scopes = if prefix.is_empty() { vec![own] } else { vec![format!("{prefix}{own}"), own] };
-        // What the value's format knows beside a row begins so in a message.
+        // Metadata of the value's format begins with `value.` in a message.
         let of_format = |m: &String| m.strip_prefix("value.").unwrap_or(m).to_string();
         TableSpec {
             metadata: fields.iter().map(|f| self.metadata[*f].as_ref().map(of_format)).collect(),
@@ -210,22 +210,22 @@ impl TableSpec {
             )
         }
     }
-    /// The same with what its records' schema is registered as, where nothing else is said.
+    /// The same table with a default subject for the schema registry.
     pub(crate) fn registered(&self, subject: String) -> Self {
         TableSpec { subject: Some(subject), ..self.clone() }
     }
-    /// The same with the columns' names without what they begin with.
+    /// The same table without a prefix of its columns' names.
     pub(crate) fn renamed(mut self, begin: &str) -> Self {
         for f in &mut self.schema.fields {
             f.name = f.name.strip_prefix(begin).unwrap_or(&f.name).to_string();
         }
         self
     }
-    /// A name for what systems outside keep of this table, the same in every run.
+    /// A name for what external systems store about this table; it is the same in every run.
     pub(crate) fn outside_name(&self) -> String {
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(self.uid.as_bytes()))
     }
-    /// Fails for options of columns that there are not, and says which options do nothing.
+    /// Fails if an option names a column that does not exist, and logs which options have no effect.
     pub(crate) fn finish(&self) -> Result<()> {
         for key in self.options.keys() {
             let Some(option) = self.described.option(key) else { continue };

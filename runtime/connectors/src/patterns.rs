@@ -1,20 +1,20 @@
-//! Regular expressions in options, which are of whole texts, as in Flink.
+//! Regular expressions in options. As in Flink, they match whole texts.
 
 use regex::Regex;
 use weir_core::{Error, Result};
 
-/// Checks one.
+/// Checks a regular expression.
 ///
 /// # Errors
-/// When it is none.
+/// If it is invalid.
 pub(crate) fn pattern(text: &str) -> Result<()> {
     whole(text).map(drop)
 }
 
-/// A regular expression of whole texts.
+/// A regular expression that matches whole texts only.
 ///
 /// # Errors
-/// When it is none.
+/// If it is invalid.
 pub(crate) fn whole(text: &str) -> Result<Regex> {
     Regex::new(&format!("^(?:{text})$"))
         .map_err(|e| Error::script(format!("'{text}' is no regular expression")).caused_by(e))

@@ -1,4 +1,4 @@
-//! A connector: what it is, and what makes its sources, sinks and lookups.
+//! A connector: its descriptor, and the functions that create its sources, sinks and lookups.
 
 use crate::options::TableSpec;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use weir_core::descriptor::Descriptor;
 use weir_core::graph::{SinkFactory, SourceFactory};
 use weir_operators::lookup::LookupTable;
 
-/// Makes a source of a table.
+/// Creates a table's source.
 type MakeSource = fn(&TableSpec) -> Result<Arc<dyn SourceFactory>>;
-/// Makes a sink of a table.
+/// Creates a table's sink.
 type MakeSink = fn(&TableSpec) -> Result<Arc<dyn SinkFactory>>;
-/// Makes lookups in a table by some of its columns.
+/// Creates a table's lookups by some of its columns.
 type MakeLookup = fn(&TableSpec, &[usize]) -> Result<Arc<dyn LookupTable>>;
 
-/// What a record alone makes of a table: columns, their format, and what the format's options may begin with.
+/// How to decode a record without its surroundings: the columns, their format, and the prefix of the format's options.
 pub(crate) type RecordFormat = (Vec<usize>, String, &'static str);
 
 /// A connector.
@@ -23,12 +23,12 @@ pub(crate) struct Connector {
     pub source: Option<MakeSource>,
     pub sink: Option<MakeSink>,
     pub lookup: Option<MakeLookup>,
-    /// Says what a record alone makes of a table's rows, by which dead letters are read again.
+    /// Returns how a record is decoded without its surroundings; a replay of dead letters needs it.
     pub record: Option<fn(&TableSpec) -> Result<RecordFormat>>,
 }
 
 impl Connector {
-    /// One that makes nothing yet.
+    /// A connector without a source, sink or lookup.
     pub const fn new(descriptor: &'static Descriptor) -> Self {
         Connector { descriptor, source: None, sink: None, lookup: None, record: None }
     }

@@ -49,7 +49,7 @@ struct Replay {
     from: Vec<Option<usize>>,
 }
 
-/// See [`crate::replay`]; `record` is what a record alone makes of the table.
+/// See [`crate::replay`]. `record` says how a record of the table is decoded.
 pub(crate) fn replay(
     table: &TableSpec,
     (fields, format, prefix): RecordFormat,

@@ -1,14 +1,14 @@
-//! Asking again where that can help, as the lookups of Flink do.
+//! Retries requests after an outage, as Flink's lookups do.
 
 use backon::BlockingRetryable;
 use std::time::Duration;
 use weir_core::{Error, Result};
 
-/// Asks a system outside, and so many times more as long as it is an outage that it answers with: after one second, after two more,
-/// and so on. What is asked must do no harm when it is asked twice.
+/// Sends a request to an external system and retries it up to `retries` times after an outage. The first retry comes after one second, the
+/// next after two more, and so on. The request must be safe to repeat.
 ///
 /// # Errors
-/// The last one.
+/// The error of the last attempt.
 pub(crate) fn asked<T>(retries: u32, ask: impl FnMut() -> Result<T>) -> Result<T> {
     let waits = (1..=u64::from(retries)).map(Duration::from_secs);
     let again = |e: &Error, wait: Duration| tracing::warn!("asked again in {wait:?}: {e}");

@@ -1,4 +1,4 @@
-//! Values that systems outside give as texts.
+//! Values that external systems return as text.
 
 use arrow::array::{ArrayRef, BinaryArray, StringArray};
 use std::borrow::Cow;
@@ -9,10 +9,10 @@ use weir_expr::{EvalContext, Session, cast};
 /// A value: text, or the bytes of a binary column.
 pub(crate) type Cell = Option<Vec<u8>>;
 
-/// Rows of texts as a batch of the columns' types; `what` names the table they are from.
+/// Converts rows of texts to a batch with the columns' types. `what` names their table for messages.
 ///
 /// # Errors
-/// When a text is no value of its column's type.
+/// If a text is not a valid value of its column's type.
 pub(crate) fn batch(rows: &[Vec<Cell>], schema: &Schema, what: &str, session: &Arc<Session>) -> Result<Batch> {
     let mut columns: Vec<ArrayRef> = vec![];
     let mut context = EvalContext::new(session.clone());
@@ -27,7 +27,7 @@ pub(crate) fn batch(rows: &[Vec<Cell>], schema: &Schema, what: &str, session: &A
             c.map(|c| match (boolean, c) {
                 (true, b"1") => "true".into(),
                 (true, b"0") => "false".into(),
-                // As bytes are cast: what is no UTF-8 is shown as such.
+                // As in a cast of bytes, invalid UTF-8 is shown as such.
                 _ => String::from_utf8_lossy(c),
             })
         });

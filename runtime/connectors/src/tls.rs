@@ -1,31 +1,32 @@
-//! Whether the server at the other end of a connection is who it says: one pair of options for databases, Redis and Kafka.
+//! Verification of TLS servers: one pair of options for databases, Redis and Kafka.
 
 use crate::options::TableSpec;
 use weir_core::option_spec::{Opt, Shown};
 use weir_core::{Error, Result, options};
 
 options! {
-    /// The options of who a server is.
+    /// The options of TLS.
     pub(crate) OPTIONS:
-    /// Whether it must prove that.
-    pub(crate) VERIFY: bool = Opt::boolean("tls.verify", "whether the server must prove who it is").how();
+    /// Whether to verify the server.
+    pub(crate) VERIFY: bool =
+        Opt::boolean("tls.verify", "whether to verify the server's certificate and the host name in it; `true` requires TLS").how();
     AUTHORITIES: String =
-        Opt::text("ssl.ca.location", "a PEM file of the authorities that may vouch for it").how().shown(Shown::Hidden);
+        Opt::text("ssl.ca.location", "a PEM file of the certificate authorities to trust").how().shown(Shown::Hidden);
 }
 
 /// `tls.verify` and `ssl.ca.location`.
 pub(crate) struct Tls {
-    /// Whether the server's certificate and its name must be right, where the table says so.
+    /// Whether to verify the server's certificate and host name, if the table says so.
     pub verify: Option<bool>,
-    /// Certificates in PEM, beside or in place of the system's authorities.
+    /// PEM certificates to trust besides, or instead of, the system's certificate authorities.
     pub authorities: Option<Vec<u8>>,
 }
 
 impl Tls {
-    /// From a table's options.
+    /// Reads the options of a table.
     ///
     /// # Errors
-    /// When one is wrong, or the file cannot be read.
+    /// If an option is invalid, or the file cannot be read.
     pub fn new(table: &TableSpec) -> Result<Self> {
         let read = |file: String| {
             let path = table.base.join(file);
@@ -44,14 +45,14 @@ impl Tls {
     }
 }
 
-/// What to do where a server does not prove who it is, if that is what an error says: no other time is without it.
+/// The hint for an error that says that the server's certificate is invalid. Retrying would not help.
 pub(crate) fn refused(message: &str) -> Option<&'static str> {
     message.contains("invalid peer certificate").then_some(
         "the server's certificate, or the name in it, is not right; name who may vouch for it by 'ssl.ca.location'",
     )
 }
 
-/// The error of a connection that is to be verified and is not encrypted.
+/// The error if the server is to be verified, but the connection is not encrypted.
 pub(crate) fn plain(table: &TableSpec, hint: &str) -> Error {
     let e = Error::script(format!(
         "'tls.verify' of table '{}' asks for a server that proves who it is, over a connection without TLS",

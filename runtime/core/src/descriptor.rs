@@ -431,22 +431,23 @@ crate::choice! {
 }
 
 crate::choice! {
-    /// When a source says how far event time has come.
+    /// When a source emits watermarks.
     pub enum Emit {
-        /// From time to time.
+        /// At an interval.
         OnPeriodic = "on-periodic",
-        /// Behind each row that brings it further.
+        /// After each row that advances event time.
         OnEvent = "on-event",
     }
 }
 
 crate::options! {
-    /// The options of tables whose rows have event time: a WATERMARK.
+    /// The options of tables with a WATERMARK, whose rows have event time.
     pub WATERMARKS:
-    /// When watermarks go out.
+    /// When watermarks are emitted.
     pub WATERMARK_EMIT: Emit = Opt::one_of(
         "scan.watermark.emit.strategy",
-        "when watermarks go out: `on-periodic`, each `pipeline.auto-watermark-interval`; `on-event`, behind each row that brings time further",
+        "when watermarks are emitted: `on-periodic` every `pipeline.auto-watermark-interval`, `on-event` after each row that advances \
+         event time",
     )
     .default("on-periodic")
     .how()
@@ -454,27 +455,27 @@ crate::options! {
     /// When a split is idle.
     pub WATERMARK_IDLE_TIMEOUT: Duration = Opt::duration(
         "scan.watermark.idle-timeout",
-        "after this time without rows a partition or another split holds event time back no longer; with 0 it always does; \
-         `table.exec.source.idle-timeout` where nothing is said",
+        "after this time without rows a split, such as a partition, is idle and no longer holds the watermark back; with 0 it never is. \
+         By default `table.exec.source.idle-timeout`",
     )
     .how()
     .of(&[Role::Source]);
-    /// Whom a split waits for.
+    /// The group of tables whose watermarks are aligned.
     pub ALIGNMENT_GROUP: String =
-        Opt::text("scan.watermark.alignment.group", "splits of all tables of one group wait for those that are behind")
+        Opt::text("scan.watermark.alignment.group", "the alignment group: a split of its tables pauses while others are too far behind")
             .how()
             .of(&[Role::Source]);
-    /// How far ahead a split may be.
+    /// How far ahead the watermark of a split may be.
     pub ALIGNMENT_DRIFT: Duration = Opt::duration(
         "scan.watermark.alignment.max-drift",
-        "a split whose watermark is further ahead of the group's least one is not read meanwhile",
+        "how far the watermark of a split may be ahead of the lowest one in its alignment group before the split pauses",
     )
     .how()
     .of(&[Role::Source]);
-    /// How often the group is asked.
+    /// How often the group's lowest watermark is read.
     pub ALIGNMENT_INTERVAL: Duration = Opt::duration(
         "scan.watermark.alignment.update-interval",
-        "how often the group's least watermark is looked at",
+        "how often a source reads the lowest watermark of its alignment group",
     )
     .default("1 s")
     .how()
@@ -482,7 +483,7 @@ crate::options! {
     /// Where late rows go.
     pub LATE_ROWS: String = Opt::text(
         "late-rows.table",
-        "the table that rows are written to which come too late for a window or another operator of event time",
+        "the table that receives the rows which a window or another event-time operator drops because they are late",
     )
     .how()
     .of(&[Role::Source]);
@@ -492,36 +493,38 @@ crate::options! {
     /// The options of every table.
     pub COMMON:
     /// The name of a table's connector.
-    pub CONNECTOR: String = Opt::text("connector", "where the table's rows come from or go to").required().older(&["connector.type"]);
+    pub CONNECTOR: String = Opt::text("connector", "the connector that reads or writes the table").required().older(&["connector.type"]);
     /// Subtasks of a table's source or sink.
-    pub PARALLELISM: usize = Opt::whole("parallelism", 1, 64, "subtasks of the table's source or sink").how();
+    pub PARALLELISM: usize = Opt::whole("parallelism", 1, 64, "how many subtasks the source or sink of the table has").how();
     /// Subtasks of its source.
-    pub SCAN_PARALLELISM: usize = Opt::whole("scan.parallelism", 1, 64, "the same for the source").how().of(&[Role::Source]);
+    pub SCAN_PARALLELISM: usize =
+        Opt::whole("scan.parallelism", 1, 64, "how many subtasks the source has, unless `parallelism` is given").how().of(&[Role::Source]);
     /// Subtasks of its sink.
-    pub SINK_PARALLELISM: usize = Opt::whole("sink.parallelism", 1, 64, "the same for the sink").how().of(&[Role::Sink]);
+    pub SINK_PARALLELISM: usize =
+        Opt::whole("sink.parallelism", 1, 64, "how many subtasks the sink has, unless `parallelism` is given").how().of(&[Role::Sink]);
 }
 
 crate::options! {
     /// The options of every table whose rows can fail alone, and of every function.
     pub FAILING:
-    /// What becomes of rows that fail.
+    /// What happens to rows that fail.
     pub ON_ERROR: OnError = Opt::one_of(
         "on-error",
-        "rows that fail: `fail` ends the job, `skip` leaves the row out and counts it, `null` makes the bad field NULL, \
-         `dead-letter` sends it to a table",
+        "what happens to a row that fails: `fail` ends the job, `skip` drops the row and counts it, `null` makes the bad field NULL, \
+         `dead-letter` writes the record to a table",
     )
     .default("fail")
     .how();
     /// Where dead letters go.
-    pub DEAD_LETTERS: String = Opt::text("dead-letter.table", "that table, with `dead-letter`").how();
+    pub DEAD_LETTERS: String = Opt::text("dead-letter.table", "the table that receives dead letters, if `on-error` is `dead-letter`").how();
 }
 
 /// What Flink's older dialect calls the option for a table's format.
 pub const OLDER_FORMAT: &str = "format.type";
 
-const OLDER: &str = "it is of Flink's older dialect, in which 'connector.type' names the connector";
+const OLDER: &str = "it belongs to Flink's older dialect, in which 'connector.type' names the connector";
 
-/// The options of Flink's older dialect that say nothing here.
+/// The options of Flink's older dialect that have no effect.
 pub const LEGACY: &[OptionSpec] = &[
     OptionSpec::idle("connector.property-version", OLDER),
     OptionSpec::idle("connector.version", OLDER),

@@ -10,31 +10,34 @@ crate::options! {
     /// Bytes of memory of an instance.
     pub MEMORY: usize = Opt::size(
         "memory",
-        "of an instance: its memory, its tables, and what it returns from a call, which the host holds as well for a moment (up to half \
-         as much again)",
+        "the memory limit of an instance: its own memory, its tables, and the results of a call, of which the host holds a copy for a \
+         moment (up to half as much again)",
     )
     .default("256mb");
     /// Processor time of a row.
-    pub TIMEOUT: Duration = Opt::some_time("timeout", "processor time that a row may take; three times that for waiting").default("10 s");
+    pub TIMEOUT: Duration =
+        Opt::some_time("timeout", "the CPU time that a row may take; waiting may take three times as long").default("10 s");
     /// Addresses, which [`Grant::parse_all`] reads.
     pub NETWORK: String = Opt::checked(
         "network",
         "addresses, `host:port`, with commas between",
         |text| Grant::parse_all(text).map(drop),
-        "the function may connect to these, and to nothing else",
+        "the addresses that the function may connect to; by default none",
     );
     /// Files and folders, with commas.
     pub ASSETS: String = Opt::text(
         "assets",
-        "files or folders that it may read by name, with commas; `.gz` is unpacked; all together no more than `memory`",
+        "files or folders, separated by commas, that the function may read by name; `.gz` files are decompressed, and `memory` limits \
+         them all together",
     );
     /// Whether equal arguments give equal results.
     pub DETERMINISTIC: bool = Opt::boolean(
         "deterministic",
-        "equal arguments give equal results, which may be remembered; as the function says where nothing is said",
+        "whether equal arguments give equal results, so that results may be cached; by default as the function itself declares",
     );
     /// Subtasks of the operators that call it.
-    pub SUBTASKS: usize = Opt::whole("parallelism", 1, 64, "subtasks of the operators that call it; the job's number where nothing is said");
+    pub SUBTASKS: usize =
+        Opt::whole("parallelism", 1, 64, "how many subtasks the operators that call the function have; by default the job's parallelism");
 }
 
 /// An address that a function may connect to.

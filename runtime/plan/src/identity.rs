@@ -38,7 +38,7 @@ options! {
         "uid",
         "1 to 100 letters, digits, `-`, `_` and `.`",
         check_uid,
-        "what the statement's state is known by; what it computes where nothing is said",
+        "the uid that the statement's state belongs to; by default the state belongs to what the statement computes",
     );
 }
 

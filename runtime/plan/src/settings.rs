@@ -1,4 +1,4 @@
-//! The settings: those that there are with what they may be, and those of Flink's that mean nothing here.
+//! The settings, with their types and defaults, and Flink's settings that have no effect.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use weir_core::{Error, Result, choice, options};
 use weir_expr::time::Zone;
 
 choice! {
-    /// When results are given.
+    /// When results are emitted.
     pub enum Mode {
-        /// After each row, and again when they change.
+        /// Continuously, and again when they change.
         Streaming = "streaming",
         /// Once, when the sources have ended.
         Batch = "batch",
@@ -18,33 +18,33 @@ choice! {
 }
 
 choice! {
-    /// What becomes of NULL where none may be.
+    /// What happens to a NULL for a NOT NULL column.
     pub enum NotNull {
         /// The job ends.
         Error = "error",
-        /// The row is left out.
+        /// The row is dropped.
         Drop = "drop",
     }
 }
 
 choice! {
-    /// How deep NOT NULL counts.
+    /// How deep inside values NOT NULL is enforced.
     pub enum Nested {
-        /// For columns.
+        /// For columns only.
         Ignore = "ignore",
-        /// For fields of rows, too.
+        /// Also for fields of rows.
         Rows = "rows",
-        /// For elements of collections, too.
+        /// Also for elements of collections.
         Collections = "rows_and_collections",
     }
 }
 
 choice! {
-    /// What becomes of values that are too long or too short.
+    /// What happens to values that are too long or too short for their type.
     pub enum Length {
-        /// They pass.
+        /// They are written as they are.
         Ignore = "ignore",
-        /// They are cut and filled up.
+        /// They are trimmed or padded.
         TrimPad = "trim_pad",
         /// The job ends.
         Error = "error",
@@ -52,9 +52,9 @@ choice! {
 }
 
 choice! {
-    /// Whether all rows under one key of a sink are kept.
+    /// Whether state keeps all rows with the same sink key.
     pub enum Materialize {
-        /// Where the query's key is another.
+        /// If the query's key is another one.
         Auto = "auto",
         /// Never.
         Never = "none",
@@ -64,11 +64,11 @@ choice! {
 }
 
 choice! {
-    /// What becomes of rows that built-in functions and casts fail on.
+    /// What happens to rows that built-in functions and casts fail on.
     pub enum Failing {
         /// The job ends.
         Fail = "fail",
-        /// They are left out.
+        /// They are dropped.
         Skip = "skip",
         /// The result is NULL.
         Null = "null",
@@ -76,15 +76,15 @@ choice! {
 }
 
 choice! {
-    /// When a job that failed is started again.
+    /// When a job restarts after a failure.
     pub enum Strategy {
         /// Never.
         Never = "none" | "off" | "disable",
-        /// So often, after always the same time.
+        /// A number of times, always after the same delay.
         FixedDelay = "fixed-delay" | "fixeddelay",
-        /// While failures are not too many in a time.
+        /// While there are not too many failures in an interval.
         FailureRate = "failure-rate" | "failurerate",
-        /// After times that grow.
+        /// After delays that grow.
         ExponentialDelay = "exponential-delay" | "exponentialdelay",
     }
 }
@@ -93,115 +93,127 @@ options! {
     /// Of a job.
     JOB:
     /// Its name.
-    pub NAME: String = Opt::text("pipeline.name", "the name of the job and of its state folder; the script's file name where nothing is said");
+    pub NAME: String =
+        Opt::text("pipeline.name", "the name of the job and of its state folder; by default the script's file name");
     /// When results are given.
-    pub MODE: Mode = Opt::one_of("execution.runtime-mode", "`streaming`; `batch`: results once, at the end").default("streaming");
+    pub MODE: Mode = Opt::one_of(
+        "execution.runtime-mode",
+        "`streaming` emits results and their changes continuously, `batch` emits results once, when the sources have ended",
+    )
+    .default("streaming");
     /// From epoch to epoch.
-    pub INTERVAL: Duration = Opt::duration("execution.checkpointing.interval", "from one epoch to the next").default("1 s");
+    pub INTERVAL: Duration = Opt::duration(
+        "execution.checkpointing.interval",
+        "the time from the start of one epoch (a checkpoint) to that of the next",
+    )
+    .default("1 s");
     /// Subtasks.
-    pub PARALLELISM: usize = Opt::whole("parallelism.default", 1, 64, "subtasks of each operator; the machine's cores where nothing is said")
+    pub PARALLELISM: usize = Opt::whole("parallelism.default", 1, 64, "how many subtasks each operator has; by default the machine's cores")
         .older(&["table.exec.resource.default-parallelism"]);
     /// Subtasks of one operator.
     pub OPERATOR: usize = Opt::whole(
         "operator.#.parallelism",
         1,
         64,
-        "subtasks of the operator `#`, by its name in `weir explain`, `weir top` and the summary; wins over `parallelism` of tables and functions",
+        "how many subtasks the operator `#` has, by its name in `weir explain`, `weir top` and the summary; overrides `parallelism` of \
+         tables and functions",
     );
 }
 
 options! {
     /// Of tables and SQL.
     TABLES:
-    ZONE: String = Opt::checked("table.local-time-zone", "a time zone", time_zone, "the session's zone").default("UTC");
+    ZONE: String = Opt::checked("table.local-time-zone", "a time zone", time_zone, "the session's time zone").default("UTC");
     /// When keys are forgotten.
     pub TTL: Duration = Opt::duration(
         "table.exec.state.ttl",
-        "after this time without a row a key is forgotten: groups, rows of upsert tables, rows kept in front of a sink; not in batch mode; \
-         with 0 never",
+        "how long the state of a key is kept without a new row: groups, rows of upsert tables, rows kept in front of a sink. With 0, and \
+         in batch mode, it does not expire",
     )
     .default("0");
     /// Rows of a batch.
     pub BATCH_ROWS: usize =
-        Opt::whole("table.exec.mini-batch.size", 1, i64::MAX, "rows that a batch of a source has at most").default("8192");
-    /// How often sources say how far event time is.
+        Opt::whole("table.exec.mini-batch.size", 1, i64::MAX, "how many rows a source's batch has at most; more than 8192 has no effect")
+            .default("8192");
+    /// How often sources emit watermarks.
     pub AUTO_WATERMARK_INTERVAL: Duration = Opt::duration(
         "pipeline.auto-watermark-interval",
-        "how often watermarks go out at least; they go out at once when they are further than this in event time",
+        "how often watermarks are emitted; one that has advanced by more than this in event time is emitted at once",
     )
     .default("200 ms");
     /// When splits are idle.
     pub IDLE_TIMEOUT: Duration = Opt::duration(
         "table.exec.source.idle-timeout",
-        "after this time without rows a partition or another split of a source holds event time back no longer; with 0 it always does, as \
-         in Flink, where that is the default",
+        "after this time without rows a split, such as a partition, is idle and no longer holds the watermark back; with 0 it never is, \
+         which is Flink's default",
     )
     .default("1 min");
-    /// Whether windows give out results before they are complete.
+    /// Whether windows emit results before they are complete.
     pub EARLY_FIRE: bool = Opt::boolean(
         "table.exec.emit.early-fire.enabled",
-        "whether windows give out results before they are complete; not sessions",
+        "whether windows emit early results, before they are complete; not supported for SESSION",
     )
     .default("false");
     /// How often.
     pub EARLY_DELAY: Duration = Opt::duration(
         "table.exec.emit.early-fire.delay",
-        "how often, by the time of day; with 0 after each row, or batch of rows",
+        "how often a window emits early results, in processing time; with 0 after each row, or batch of rows",
     );
-    /// Whether windows take late rows.
+    /// Whether windows accept late rows.
     pub LATE_FIRE: bool = Opt::boolean(
         "table.exec.emit.late-fire.enabled",
-        "whether windows that were complete take late rows and give out their results again; not sessions",
+        "whether complete windows accept late rows and emit their results again; not supported for SESSION",
     )
     .default("false");
-    /// How often they give out results then.
+    /// How often they emit results for late rows.
     pub LATE_DELAY: Duration = Opt::duration(
         "table.exec.emit.late-fire.delay",
-        "how often, by the time of day; with 0 after each late row, or batch of rows",
+        "how often a window emits results for late rows, in processing time; with 0 after each late row, or batch of rows",
     );
     /// How late rows may be.
     pub ALLOW_LATENESS: Duration = Opt::duration(
         "table.exec.emit.allow-lateness",
-        "how long behind its end a window takes late rows with `table.exec.emit.late-fire.enabled`; `table.exec.state.ttl` where nothing is \
-         said",
+        "how long after its end a window accepts late rows, with `table.exec.emit.late-fire.enabled`; by default `table.exec.state.ttl`",
     );
     /// NULL where none may be.
     pub NOT_NULL: NotNull = Opt::one_of(
         "table.exec.sink.not-null-enforcer",
-        "NULL on its way into a NOT NULL or key column of a sink: `error` ends the job, `drop` leaves the row out",
+        "what happens to a NULL for a NOT NULL or key column of a sink: `error` ends the job, `drop` drops the row",
     )
     .default("error");
     /// How deep that counts.
     pub NESTED: Nested = Opt::one_of(
         "table.exec.sink.nested-constraint-enforcer",
-        "whether NOT NULL counts for fields of rows and elements of collections too",
+        "where else NOT NULL is enforced: `ignore` means columns only, `rows` adds fields of rows, `rows_and_collections` also elements of \
+         collections",
     )
     .default("ignore");
     /// Values that do not fit.
     pub LENGTH: Length = Opt::one_of(
         "table.exec.sink.type-length-enforcer",
-        "values whose length does not fit the sink's CHAR, VARCHAR, BINARY or VARBINARY: `ignore` lets them pass, `trim_pad` cuts and \
-         fills them up, `error` ends the job",
+        "what happens to a value whose length does not fit the sink's CHAR, VARCHAR, BINARY or VARBINARY: `ignore` writes it as it is, \
+         `trim_pad` trims or pads it, `error` ends the job",
     )
     .default("ignore");
     /// Keys of sinks that are not the query's.
     pub MATERIALIZE: Materialize = Opt::one_of(
         "table.exec.sink.upsert-materialize",
-        "whether all rows of several query keys under one key of a sink are kept",
+        "whether state keeps all rows with the same sink key: `auto` if the query's key is another one, `force` for every upsert sink, \
+         `none` never",
     )
     .default("auto");
     /// Whether equal relations are computed once.
     pub SUB_PLANS: bool = Opt::boolean(
         "table.optimizer.reuse-sub-plan-enabled",
-        "whether what is the same in several statements, or in one at several places, is computed once; what a statement names several \
-         times is computed once in any case",
+        "whether equal parts of the plans are computed once, within a statement and across statements; a table or view that a statement \
+         names several times always is",
     )
     .default("true");
     /// Whether tables are read once.
     pub SOURCES: bool = Opt::boolean(
         "table.optimizer.reuse-source-enabled",
-        "whether statements that read a table have one reader together, if `table.optimizer.reuse-sub-plan-enabled` is true; `false` \
-         keeps a slow sink from slowing the other statements",
+        "whether statements that read the same table share one source, if `table.optimizer.reuse-sub-plan-enabled` is true; with `false` \
+         a slow sink does not slow down the other statements",
     )
     .default("true");
     /// Whether hints may give options.
@@ -211,7 +223,12 @@ options! {
     )
     .default("true");
     /// Rows that built-in functions and casts fail on.
-    pub ON_ERROR: Failing = Opt::one_of("sql.on-error", "rows that built-in functions and casts fail on").default("fail");
+    pub ON_ERROR: Failing = Opt::one_of(
+        "sql.on-error",
+        "what happens to a row that a built-in function or cast fails on: `fail` ends the job, `skip` drops the row, `null` makes the \
+         result NULL",
+    )
+    .default("fail");
 }
 
 options! {
@@ -220,14 +237,15 @@ options! {
     /// Memory for it.
     pub CACHE: usize = Opt::size(
         "state.cache-size",
-        "memory for state: half for decoded keys, the rest for the store's pages and for changes on their way there",
+        "memory for state: half caches decoded values, the rest is for the store's pages and for changes that are not applied to it yet",
     )
     .default("512mb");
     /// How often savepoints are written.
     pub SAVEPOINTS_INTERVAL: Duration =
-        Opt::duration("state.savepoints.interval", "how often a savepoint is written automatically; without it never");
+        Opt::duration("state.savepoints.interval", "how often a savepoint is written automatically; by default never");
     /// Where.
-    pub SAVEPOINTS: String = Opt::text("state.savepoints.dir", "where: a folder, or `s3://`, `gs://`, `az://` with bucket and prefix")
+    pub SAVEPOINTS: String =
+        Opt::text("state.savepoints.dir", "where automatic savepoints go: a folder, or `s3://`, `gs://`, `az://` with bucket and prefix")
         .older(&["execution.checkpointing.savepoint-dir"]);
     /// How many stay.
     pub SAVEPOINTS_KEPT: usize =
@@ -238,37 +256,46 @@ options! {
     /// Of starting again.
     RESTART:
     /// When.
-    pub STRATEGY: Strategy = Opt::one_of("restart-strategy.type", "the strategy").default("exponential-delay").older(&["restart-strategy"]);
+    pub STRATEGY: Strategy = Opt::one_of(
+        "restart-strategy.type",
+        "whether, and after which delays, the job restarts when a file, pipe or server has failed",
+    )
+    .default("exponential-delay")
+    .older(&["restart-strategy"]);
     /// How often.
-    pub FIXED_ATTEMPTS: u32 = Opt::attempts("restart-strategy.fixed-delay.attempts", "restarts, or `infinite`").default("1");
+    pub FIXED_ATTEMPTS: u32 =
+        Opt::attempts("restart-strategy.fixed-delay.attempts", "how often the job restarts before it gives up, or `infinite`").default("1");
     /// After which time.
-    pub FIXED_DELAY: Duration = Opt::duration("restart-strategy.fixed-delay.delay", "time before each").default("1 s");
+    pub FIXED_DELAY: Duration = Opt::duration("restart-strategy.fixed-delay.delay", "the delay before each restart").default("1 s");
     /// How many failures.
     pub RATE_FAILURES: u32 =
-        Opt::attempts("restart-strategy.failure-rate.max-failures-per-interval", "failures in an interval").default("1");
+        Opt::attempts("restart-strategy.failure-rate.max-failures-per-interval", "how many failures in an interval end in a restart")
+            .default("1");
     /// In which time.
     pub RATE_INTERVAL: Duration =
-        Opt::duration("restart-strategy.failure-rate.failure-rate-interval", "the interval").default("1 min");
+        Opt::duration("restart-strategy.failure-rate.failure-rate-interval", "the interval in which failures count").default("1 min");
     /// After which time.
-    pub RATE_DELAY: Duration = Opt::duration("restart-strategy.failure-rate.delay", "time before each restart").default("1 s");
+    pub RATE_DELAY: Duration = Opt::duration("restart-strategy.failure-rate.delay", "the delay before each restart").default("1 s");
     /// After which time at first.
     pub INITIAL: Duration =
-        Opt::some_time("restart-strategy.exponential-delay.initial-backoff", "the first delay").default("1 s");
+        Opt::some_time("restart-strategy.exponential-delay.initial-backoff", "the delay before the first restart").default("1 s");
     /// After which time at most.
-    pub LONGEST: Duration = Opt::duration("restart-strategy.exponential-delay.max-backoff", "the longest delay").default("1 min");
+    pub LONGEST: Duration =
+        Opt::duration("restart-strategy.exponential-delay.max-backoff", "the longest delay before a restart").default("1 min");
     /// How the time grows.
     pub MULTIPLIER: f64 =
-        Opt::number("restart-strategy.exponential-delay.backoff-multiplier", 1.0, 1e6, "how it grows").default("1.5");
+        Opt::number("restart-strategy.exponential-delay.backoff-multiplier", 1.0, 1e6, "the factor by which the delay grows")
+            .default("1.5");
     /// How often.
     pub ATTEMPTS: u32 = Opt::attempts(
         "restart-strategy.exponential-delay.attempts-before-reset-backoff",
-        "restarts, or `infinite`",
+        "how often the job restarts before it gives up, or `infinite`",
     )
     .default("10");
     /// When they are counted anew.
     pub RESET: Duration = Opt::duration(
         "restart-strategy.exponential-delay.reset-backoff-threshold",
-        "after this time without a failure, restarts are counted anew",
+        "after this time without a failure, the delay and the number of restarts start over",
     )
     .default("1 h");
 }
@@ -281,24 +308,26 @@ options! {
         "job.autoscaler.utilization.target",
         0.1,
         0.95,
-        "the useful part of the time to aim at; nothing is done within 0.3 of it",
+        "the utilization (the share of useful time) to aim at; nothing is advised within 0.3 of it",
     )
     .default("0.7");
     /// How far it looks back.
-    pub WINDOW: Duration = Opt::duration("job.autoscaler.metrics.window", "how far back to look").default("60 s");
+    pub WINDOW: Duration =
+        Opt::duration("job.autoscaler.metrics.window", "the length of the recent period whose metrics advice is based on").default("60 s");
     /// When it says nothing.
     pub STABILIZATION: Duration = Opt::duration(
         "job.autoscaler.stabilization.interval",
-        "no advice for this time after the start or a change",
+        "how long nothing is advised after the start or a change of parallelism",
     )
     .default("10 s");
     /// How long fewer must do.
     pub SCALE_DOWN: Duration =
-        Opt::duration("job.autoscaler.scale-down.interval", "fewer subtasks must have been enough for this time").default("5 min");
+        Opt::duration("job.autoscaler.scale-down.interval", "how long fewer subtasks must have been enough before they are advised")
+            .default("5 min");
     /// When what waits is to be done.
     pub CATCH_UP: Duration = Opt::duration(
         "job.autoscaler.catch-up.duration",
-        "the time within which waiting records are to be worked off",
+        "the time within which a backlog should be processed",
     )
     .default("10 min");
 }

@@ -1,4 +1,4 @@
-//! Where savepoints lie: a folder, or a bucket of an object store. A savepoint is there whole or not at all.
+//! Storage of savepoints: a folder, or a bucket of an object store. A savepoint becomes visible only when it is complete.
 
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
@@ -11,10 +11,10 @@ use weir_core::error::io;
 use weir_core::{Error, Result};
 
 const ENDING: &str = ".savepoint";
-/// What is written or read of an object at once.
+/// How many bytes of an object are written or read at a time.
 const PIECE: usize = 8 << 20;
 
-/// A place for savepoints.
+/// A location for savepoints.
 pub struct Archive {
     place: Location,
     shown: String,
@@ -25,7 +25,7 @@ enum Location {
     Store { store: Arc<dyn ObjectStore>, prefix: Key, runtime: Arc<Runtime> },
 }
 
-/// A savepoint's name, taken apart.
+/// The parts of a savepoint's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Name {
     job: String,
@@ -46,11 +46,11 @@ impl Name {
 }
 
 impl Archive {
-    /// A folder, or the address of a bucket and a prefix in it, such as `s3://bucket/prefix`, `gs://…`, `az://…`. Who asks
-    /// is taken from the environment, by the names that the clouds' own tools use (`AWS_ACCESS_KEY_ID`, …).
+    /// Opens a folder, or the address of a bucket and a prefix in it, such as `s3://bucket/prefix`, `gs://…`, `az://…`. Credentials come
+    /// from the environment, in the variables that the clouds' own tools use (`AWS_ACCESS_KEY_ID`, …).
     ///
     /// # Errors
-    /// When the address is of no store that is known, or lacks something.
+    /// If the address is invalid, or its kind of store is not supported.
     pub fn open(target: &str) -> Result<Archive> {
         let shown = target.trim_end_matches('/').to_string();
         let url = match target.split_once("://") {
@@ -65,7 +65,7 @@ impl Archive {
                 .hint("it is a folder, or like s3://bucket/prefix, gs://bucket/prefix, az://container/prefix")
         };
         let url = url.map_err(|e| wrong(e.to_string()))?;
-        // Names of variables are the options' names, in capitals.
+        // The environment variables have the names of the store's options, in capitals.
         let settings = std::env::vars().map(|(k, v)| (k.to_ascii_lowercase(), v));
         let (store, prefix) = object_store::parse_url_opts(&url, settings).map_err(|e| wrong(e.to_string()))?;
         let runtime = Builder::new_current_thread()
@@ -75,10 +75,10 @@ impl Archive {
         Ok(Archive { place: Location::Store { store: store.into(), prefix, runtime: Arc::new(runtime) }, shown })
     }
 
-    /// Writes a savepoint of a job. Gives where it lies, and what `write` gives.
+    /// Writes a savepoint of a job. Returns its address, and the result of `write`.
     ///
     /// # Errors
-    /// When it could not be written; nothing is left behind then that looks like one.
+    /// If it cannot be written. Nothing that looks like a savepoint is left behind then.
     pub fn put<T>(
         &self,
         job: &str,
@@ -90,7 +90,7 @@ impl Archive {
         let given = match &self.place {
             Location::Folder(folder) => in_folder(folder, &name, write)?,
             Location::Store { store, prefix, runtime } => {
-                // Into a file first: a running job is held at one epoch while it writes, and must not wait for a network.
+                // It is written into a local file first. A running job is held at one epoch meanwhile, and must not wait for the network.
                 let local = |e: std::io::Error| Error::io("cannot write a temporary file").caused_by(e);
                 let mut out = BufWriter::new(tempfile::tempfile().map_err(local)?);
                 let given = write(&mut out)?;
@@ -108,7 +108,7 @@ impl Archive {
                         match upload.wait_for_capacity(2).await.and(read) {
                             Ok(0) => return upload.finish().await.map(drop),
                             Ok(n) => upload.write(&piece[..n]),
-                            // What was not finished is nothing; the store keeps no parts of it.
+                            // An upload that is not finished is never visible, and the store keeps no parts of it.
                             Err(e) => return upload.abort().await.and(Err(e)),
                         }
                     }
@@ -145,10 +145,10 @@ impl Archive {
         })
     }
 
-    /// Lets go of a job's automatic savepoints but the newest `keep`.
+    /// Deletes a job's automatic savepoints, except the newest `keep`.
     ///
     /// # Errors
-    /// When the place cannot be read or changed.
+    /// If the location cannot be listed or changed.
     pub fn retain(&self, job: &str, keep: usize) -> Result<()> {
         let mut all: Vec<Name> = self.names()?.iter().filter_map(|n| Name::parse(n)).collect();
         all.retain(|n| n.job == job && n.automatic);
@@ -182,11 +182,10 @@ fn in_folder<T>(folder: &Path, name: &str, write: impl FnOnce(&mut dyn Write) ->
     written.inspect_err(|_| drop(std::fs::remove_file(&draft)))
 }
 
-/// Opens a savepoint: a file, an object, or in a folder or under a prefix the newest one of the job. Gives where it lies as
-/// well.
+/// Opens a savepoint: a file or an object, or the job's newest one in a folder or under a prefix. Also returns its address.
 ///
 /// # Errors
-/// When there is none, or it cannot be read.
+/// If there is none, or it cannot be read.
 pub fn open_savepoint(from: &str, job: &str) -> Result<(String, Box<dyn BufRead>)> {
     let cannot = |e: std::io::Error| Error::script(format!("cannot read {from}")).caused_by(e);
     let (folder, name) = if !from.contains("://") && Path::new(from).is_file() {
@@ -274,7 +273,7 @@ mod tests {
         };
         assert_eq!(newest("j").expect("one").expect("text"), "j-4");
         assert!(newest("x").is_err());
-        // What fails leaves nothing.
+        // A failed savepoint leaves nothing behind.
         let failed = archive.put("j", true, |out| {
             let _ = out.write_all(b"half");
             Err::<(), _>(Error::io("no"))

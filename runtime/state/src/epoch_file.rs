@@ -1,10 +1,10 @@
-//! The file of an epoch: everything that changed and everything that is to be delivered, with a checksum. Once it has its
-//! name, the epoch is durable.
+//! The file of an epoch: all changes of state, and all outboxes to deliver, with a checksum. The epoch is durable once the file has its
+//! final name.
 //!
-//! `WEIREP05`, the header's length, the header as JSON; the entries of the outbox, whose owners and lengths the header has; for each
-//! subtask its operator, the length of the ranges of keys that it deletes and the ranges as [`KeyRanges::packed`] gives them, the
-//! length of its changes of single keys and these as [`Changes::packed`] gives them; CRC-32 of all before. Numbers are little-endian.
-//! Files that begin with `WEIREP04` have no ranges, nor their lengths, and are read as well.
+//! The layout is `WEIREP05`, the header's length, and the header as JSON; the entries of the outboxes, whose owners and lengths are in the
+//! header; for each subtask its operator, the length of its range deletions and these as in [`KeyRanges::packed`], the length of its
+//! changes of single keys and these as in [`Changes::packed`]; and the CRC-32 of everything before. Numbers are little-endian. Files that
+//! begin with `WEIREP04` have no range deletions, and no lengths of them. They can be read as well.
 
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -16,17 +16,17 @@ use weir_core::state::{Changes, Epoch, KeyRanges, OperatorId, Outbox};
 use weir_core::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"WEIREP05";
-/// What a file begins with that was written before ranges could be deleted.
+/// The beginning of files that were written before there were range deletions.
 const WITHOUT_RANGES: &[u8; 8] = b"WEIREP04";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     finished: bool,
-    /// For each owner the lengths of its entries.
+    /// The owners of outboxes, with the lengths of their entries.
     outbox: Vec<(String, Vec<usize>)>,
 }
 
-/// What an epoch's file holds.
+/// The content of an epoch's file.
 #[derive(Debug)]
 pub(crate) struct Content {
     pub finished: bool,
@@ -52,7 +52,7 @@ impl<W: Write> Summed<W> {
     }
 }
 
-/// Writes an epoch's file and gives it its name.
+/// Writes an epoch's file, syncs it, and renames it to its final name. Returns its size in bytes.
 pub(crate) fn write<'a>(
     folder: &Path,
     epoch: Epoch,
@@ -91,7 +91,7 @@ pub(crate) fn write<'a>(
     failpoint::pass("epoch-written").and_then(|()| fs::rename(&draft, &target)).map_err(io("name", &target))?;
     let synced = failpoint::pass("epoch-named").map_err(io("sync", folder)).and_then(|()| sync_folder(folder));
     synced.inspect_err(|_| {
-        // The job goes back to the epoch before: this one must not be found when it is run again.
+        // The job goes back to the previous epoch, so this file must not be found in the next run.
         let _ = fs::remove_file(&target);
     })?;
     Ok(out.bytes + 4)
@@ -101,7 +101,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(io("sync", folder))
 }
 
-/// Reads an epoch's file.
+/// Reads and validates an epoch's file.
 pub(crate) fn read(path: &Path) -> Result<Content> {
     let bytes = fs::read(path).map_err(io("read", path))?;
     if bytes.starts_with(&MAGIC[..6]) && !bytes.starts_with(MAGIC) && !bytes.starts_with(WITHOUT_RANGES) {
@@ -144,7 +144,7 @@ fn parse(bytes: &[u8]) -> Option<Content> {
     Some(Content { finished: header.finished, outbox, changes })
 }
 
-/// Bytes with their length in front.
+/// Takes a part with its length in front.
 fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (n, rest) = bytes.split_first_chunk::<8>()?;
     let (part, rest) = rest.split_at_checked(u64::from_le_bytes(*n) as usize)?;
@@ -157,7 +157,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     fs::read_dir(folder).and_then(|all| all.map(name).collect()).map_err(io("read", folder))
 }
 
-/// The epochs that have files, in order.
+/// The epochs that have a file, in order.
 pub(crate) fn list(folder: &Path) -> Result<Vec<Epoch>> {
     let epoch = |name: &String| name.strip_suffix(".epoch").and_then(|n| n.parse().ok()).map(Epoch);
     let mut out: Vec<Epoch> = names(folder)?.iter().filter_map(epoch).collect();
@@ -165,7 +165,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<Epoch>> {
     Ok(out)
 }
 
-/// Removes the files of epochs that never got their name, and so never were: only before there is a new one.
+/// Removes the files of epochs that never became durable. It must not be called while a new one is being written.
 pub(crate) fn remove_drafts(folder: &Path) -> Result<()> {
     for name in names(folder)?.iter().filter(|n| n.ends_with(".draft")) {
         let path = folder.join(name);

@@ -1,16 +1,16 @@
-//! Which keys sled cannot have: a Bloom filter, so that a key that was never seen costs no look at the disk.
+//! A Bloom filter of the keys in sled, so that looking up a key that was never written does not touch the disk.
 //!
-//! Its size is fixed by the cache's; with more keys it lets more through, never fewer. Built anew when a store is opened:
-//! until all keys have been gone through, it lets everything through.
+//! The filter's size is derived from the cache's. With more keys it has more false positives, but never a false negative. It is rebuilt
+//! when a store is opened, and lets every key through until all keys have been added.
 //!
-//! The crates for this (fastbloom, bloomfilter) write to all of their memory when they are made, and set the bits of a key all over it.
-//! A job of few keys would pay for a filter of many.
+//! The existing crates (fastbloom, bloomfilter) write to all of their memory at the start, and spread the bits of each key over it. A job
+//! with few keys would pay for the memory of many.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_core::state::OperatorId;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Bits a key sets.
+/// Number of bits that a key sets.
 const BITS: u64 = 3;
 
 pub(crate) struct Filter {
@@ -19,11 +19,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// A filter of this size; complete from the start when the store is empty.
+    /// A filter of this size. It is complete from the start if the store is empty.
     pub fn new(bytes: usize, empty: bool) -> Filter {
-        // Memory that comes zeroed is not touched before a bit is set in it, so a job of few keys pays for few pages.
+        // Zeroed memory is not touched before a bit is set in it, so a job with few keys pays for few pages.
         let zeros = Box::into_raw(vec![0u64; (bytes / 8).max(1)].into_boxed_slice());
-        // SAFETY: an atomic has size and alignment of its integer, and nobody else knows this memory.
+        // SAFETY: an atomic has the size and alignment of its integer, and nothing else refers to this memory.
         let words = unsafe { Box::from_raw(zeros as *mut [AtomicU64]) };
         Filter { words, complete: AtomicBool::new(empty) }
     }
@@ -38,20 +38,20 @@ impl Filter {
         })
     }
 
-    /// Notes a key.
+    /// Adds a key.
     pub fn add(&self, operator: OperatorId, key: &[u8]) {
         self.places(operator, key).for_each(|(w, bit)| {
             w.fetch_or(bit, Ordering::Relaxed);
         });
     }
 
-    /// Whether the key may be there.
+    /// Whether the key may be in the store.
     pub fn lets_through(&self, operator: OperatorId, key: &[u8]) -> bool {
         !self.complete.load(Ordering::Acquire)
             || self.places(operator, key).all(|(w, bit)| w.load(Ordering::Relaxed) & bit != 0)
     }
 
-    /// All keys that were there have been noted.
+    /// Marks the filter as complete: all keys of the store have been added.
     pub fn complete(&self) {
         self.complete.store(true, Ordering::Release);
     }

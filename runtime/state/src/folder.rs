@@ -1,4 +1,4 @@
-//! The folder of a job's state: who owns it, whether its last run came to its end.
+//! The state folder of a job: its lock, the job's id, and whether the last run has come to its end.
 
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -8,37 +8,37 @@ use std::path::{Path, PathBuf};
 use weir_core::error::io;
 use weir_core::{Error, Result, failpoint, private};
 
-/// What the folder says of the job's last run.
+/// What the folder has recorded about the job's last run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The version of the layout.
+    /// The version of the folder's layout.
     pub format: u32,
     /// The job's name.
     pub job: String,
-    /// The run: drawn when the job starts anew.
+    /// The id of the run, which is new whenever the job starts without state or from a savepoint.
     pub run: String,
-    /// Whether it came to its end.
+    /// Whether the run has come to its end.
     pub finished: bool,
 }
 
-/// The folder, locked for this process.
+/// A state folder that this process has locked.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     _lock: File,
 }
 
-/// The version of the folder's layout, and of the forms in which operators keep their state.
+/// The version of the folder's layout, and of the encodings of operators' state.
 pub(crate) const FORMAT: u32 = 2;
 
-/// The file with the token that changes at the job's address want.
+/// The file with the token that changes over HTTP need.
 const TOKEN: &str = "token";
 
 impl Folder {
-    /// Makes or opens a folder and locks it.
+    /// Opens a folder, or creates it, and locks it.
     ///
     /// # Errors
-    /// When another process has it, it cannot be written, or it is something else's.
+    /// If another process has locked it, it cannot be written to, or it has files that are not a job's state.
     pub fn open(path: &Path) -> Result<Folder> {
         let io = |e: std::io::Error| {
             Error::state(format!("the state folder {} cannot be used", path.display())).caused_by(e)
@@ -72,7 +72,7 @@ impl Folder {
         Ok(Folder { path: path.to_path_buf(), _lock: lock })
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -85,18 +85,18 @@ impl Folder {
         self.path.join("store")
     }
 
-    /// What it says of the last run, if there was one.
+    /// What was recorded about the last run, if there was one.
     ///
     /// # Errors
-    /// When it cannot be read, or is of a newer version.
+    /// If the file cannot be read, or has another layout version.
     pub fn status(&self) -> Result<Option<Status>> {
         status(&self.path)
     }
 
-    /// Notes a run's beginning or end.
+    /// Records the beginning or the end of a run.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn note(&self, job: &str, run: &str, finished: bool) -> Result<()> {
         let status = Status { format: FORMAT, job: job.to_string(), run: run.to_string(), finished };
         let path = self.path.join("job.json");
@@ -110,10 +110,10 @@ impl Folder {
         crate::epoch_file::sync_folder(&self.path)
     }
 
-    /// The job's identity for systems outside: drawn once, and kept when the job starts anew.
+    /// The job's id in external systems. It is generated once, and kept when the job starts without state.
     ///
     /// # Errors
-    /// When it cannot be read or written.
+    /// If the file cannot be read or written.
     pub fn job_id(&self) -> Result<String> {
         let path = self.path.join("id");
         match fs::read_to_string(&path) {
@@ -127,21 +127,21 @@ impl Folder {
         Ok(id)
     }
 
-    /// Takes a job's identity over; the process that had it before is fenced off.
+    /// Takes over the id of a job. The process that had it before is fenced off.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn be(&self, id: &str) -> Result<()> {
         let path = self.path.join("id");
         fs::write(&path, id).and_then(|()| File::open(&path)?.sync_all()).map_err(io("write", &path))?;
         crate::epoch_file::sync_folder(&self.path)
     }
 
-    /// Draws a token for whoever may steer the job, and writes it into a file that its owner alone can read; it goes with the
-    /// process. Gives the token and the file.
+    /// Generates a token for changes over HTTP, and writes it into a file that only its owner can read. The file is removed when the
+    /// process ends. Returns the token and the file's path.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn draw_token(&self) -> Result<(String, PathBuf)> {
         let path = self.path.join(TOKEN);
         let token = uuid::Uuid::new_v4().simple().to_string();
@@ -152,10 +152,10 @@ impl Folder {
         Ok((token, path))
     }
 
-    /// Forgets all state.
+    /// Deletes all state.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// If it cannot be deleted.
     pub fn clear(&self) -> Result<()> {
         let io = |e: std::io::Error| Error::state(format!("cannot clear {}", self.path.display())).caused_by(e);
         let _ = fs::remove_file(self.path.join("job.json"));
@@ -168,7 +168,7 @@ impl Folder {
     }
 }
 
-/// What a folder says of a job's last run, without taking its lock.
+/// What a folder has recorded about a job's last run. It does not take the folder's lock.
 ///
 /// # Errors
 /// As [`Folder::status`].

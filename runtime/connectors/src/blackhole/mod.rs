@@ -1,4 +1,4 @@
-//! The sink that takes everything and keeps nothing.
+//! A sink that discards all rows.
 
 use crate::registered::Connector;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     sink: Some(|_| Ok(Arc::new(Blackhole))),
     ..Connector::new(&Descriptor {
         name: "blackhole",
-        help: "takes all rows and keeps none",
+        help: "discards all rows",
         writes: Some(Changelog::All),
         rows_fail: false,
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH ('connector' = 'blackhole')",

@@ -1,8 +1,8 @@
-//! ClickHouse over HTTP: rows are inserted as JSON, a block a request.
+//! ClickHouse over HTTP: rows are inserted as JSON, one block per request.
 //!
-//! ClickHouse has no transactions, but leaves out a block whose token it has seen, in tables that keep tokens. Blocks that wait until
-//! their epoch is durable, as all do with exactly-once, have tokens that a repeated delivery repeats. Others have tokens too, which
-//! nothing but the same request repeats: a table that keeps some takes a block without one for an earlier block of the same rows.
+//! ClickHouse has no transactions, but a table that keeps deduplication tokens drops a block whose token it has seen. With exactly-once,
+//! all blocks wait until their epoch is durable, and a repeated delivery repeats their tokens. Other blocks have tokens too, which only a
+//! retry of the same request repeats. Without a token, such a table would take a block for an earlier one with the same rows.
 
 use crate::delivery::{Delivery, guarantee};
 use crate::format::Encoder;
@@ -23,11 +23,11 @@ use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, RowKind, failpoint, options};
 use weir_expr::OnError;
 
-/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+/// Bytes of an epoch that a subtask buffers before it asks for the epoch to end early.
 const WAITING: usize = 64 << 20;
-/// Bytes of a block at most.
+/// Maximum size of a block in bytes.
 const BLOCK: usize = 8 << 20;
-/// Errors that another time may not have: time-outs, too much at once, too little memory, a keeper that is away.
+/// ClickHouse's errors that a retry may resolve: time-outs, too many queries, too little memory, no Keeper.
 const PASSING: &[u32] = &[159, 160, 164, 202, 203, 209, 210, 225, 241, 242, 252, 286, 319, 425, 473, 999];
 
 #[derive(Clone)]
@@ -46,11 +46,11 @@ struct ClickHouseTable {
 struct ClickHouse {
     target: ClickHouseTable,
     writer: JsonWriter,
-    /// The sink's name in tokens.
+    /// The sink's name in deduplication tokens.
     name: String,
     exactly_once: bool,
-    /// Whether blocks wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
-    /// within an epoch may come out otherwise when the epoch is repeated, and then the signs would not add up.
+    /// Whether blocks wait until their epoch is durable: with exactly-once, and if the query's results change. A repeated epoch may emit
+    /// other intermediate changes, and the signs would not add up then.
     waits: bool,
     job: Mutex<Option<JobIdentity>>,
 }
@@ -71,19 +71,23 @@ pub(crate) const CONNECTOR: Connector = Connector {
 
 options! {
     OPTIONS:
-    URL: String = Opt::address("url", "`http://` or `https://`").required();
-    DATABASE: String = Opt::text("database-name", "the database").default("default");
-    TABLE: String = Opt::text("table-name", "the table").required();
-    DELIVERY: Delivery = guarantee("at-least-once", "`exactly-once`, `at-least-once`");
+    URL: String = Opt::address("url", "the address of ClickHouse's HTTP interface: `http://` or `https://`").required();
+    DATABASE: String = Opt::text("database-name", "the database of the table").default("default");
+    TABLE: String = Opt::text("table-name", "the table to insert into").required();
+    DELIVERY: Delivery = guarantee(
+        "at-least-once",
+        "`exactly-once` needs a table that deduplicates blocks by their tokens; `at-least-once` may insert rows again after a failure",
+    );
     BATCH: usize =
-        Opt::whole("sink.batch-size", 1, i64::MAX, "rows of a block; the end of an epoch ends blocks, too").default("100000").how();
+        Opt::whole("sink.batch-size", 1, i64::MAX, "how many rows to insert in one block; the end of an epoch also ends a block")
+            .default("100000").how();
     SIGN: String = Opt::text(
         "sink.sign-column",
-        "a column of the table that gets 1 for an insertion and -1 for a deletion (CollapsingMergeTree)",
+        "the sign column of a CollapsingMergeTree table: 1 for a row that is inserted, -1 for one that is deleted",
     )
     .how();
     IGNORE_DELETE: bool =
-        Opt::boolean("sink.ignore-delete", "ignore deletions; otherwise they end the job").default("false").how();
+        Opt::boolean("sink.ignore-delete", "whether to ignore deletions; otherwise a deletion ends the job").default("false").how();
 }
 
 fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
@@ -103,7 +107,7 @@ fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     }
     let what = format!("ClickHouse at {}", url.host_str().unwrap_or_default());
     let password = login::password(table)?;
-    // The user whom ClickHouse takes for nobody in particular may have a password as well.
+    // ClickHouse's default user may have a password as well.
     let user = login::user(table)?.or_else(|| password.is_some().then(|| "default".to_string()));
     let http = Http::new(table, what)?.with_user(user, password);
     if table.has(&SIGN) && table.has(&IGNORE_DELETE) {
@@ -135,7 +139,7 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// The number of ClickHouse's error, from the text of an answer.
+/// The code of ClickHouse's error, from the text of a response.
 fn code(a: &HttpResponse) -> Option<u32> {
     let (_, rest) = a.body.split_once("Code: ")?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -174,7 +178,7 @@ impl ClickHouseTable {
         })
     }
 
-    /// Compares the table with the script's columns, and whether it leaves out blocks that it has seen.
+    /// Compares the table's columns with the script's and, if `tokens` is set, checks that the table deduplicates blocks.
     fn check(&self, tokens: bool) -> Result<()> {
         let of = format!("database = {} AND table = {}", literal(&self.database), literal(&self.table));
         let found =
@@ -220,7 +224,7 @@ impl ClickHouseTable {
             ("database", &self.database),
             ("date_time_input_format", "best_effort"),
             ("insert_deduplication_token", token),
-            // What the server gathers from several requests has no token, and may be lost behind its answer.
+            // With asynchronous inserts, rows have no token, and may be lost after the response.
             ("async_insert", "0"),
         ];
         self.ask(&parameters, rows).map(drop)
@@ -261,7 +265,7 @@ impl SinkFactory for ClickHouse {
 struct ClickHouseWriter {
     target: ClickHouseTable,
     writer: JsonWriter,
-    /// Whether blocks wait for their epoch.
+    /// Whether blocks wait until their epoch is durable.
     waits: bool,
     block: Vec<u8>,
     rows: usize,
@@ -293,7 +297,7 @@ impl Sink for ClickHouseWriter {
             let kind = batch.kind(row);
             if self.target.sign.is_none() {
                 match kind {
-                    // What replaces it follows; the table's engine keeps the last.
+                    // The row that replaces it follows, and the table's engine keeps the last one.
                     RowKind::UpdateBefore => continue,
                     RowKind::Delete if self.target.ignore_delete => continue,
                     RowKind::Delete => {

@@ -1,5 +1,5 @@
-//! Which subtask makes which rows, over any number of changes of parallelism. Rows are assigned in blocks, round robin. Each parallelism
-//! that the job has had is an assignment, with the positions of its subtasks; a block is made when it is so in any assignment.
+//! Assigns rows to subtasks, over any number of changes of parallelism. Rows are assigned in blocks, round robin. Each parallelism that the
+//! job has had is an assignment with the positions of its subtasks. A block has been generated if any assignment says so.
 
 use std::collections::BTreeMap;
 use weir_core::stored::{self, Reader, Stored};
@@ -8,22 +8,22 @@ use weir_core::{Error, Result};
 /// Rows of a block.
 pub const BLOCK: u64 = 4096;
 
-/// What begins the keys of positions.
+/// The prefix of the keys of positions.
 pub const PREFIX: &[u8] = &[0, 1];
 
-/// The position of each subtask of an assignment: its next block, and the rows that are made of it.
+/// The position of each subtask of an assignment: its next block, and how many rows of that block it has generated.
 type Assignment = Vec<(u64, u64)>;
 
-/// All that was made so far.
+/// Everything that has been generated.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Assignments(BTreeMap<u32, Assignment>);
 
-/// The key of a subtask's position.
+/// The key of a subtask's position in the state.
 pub fn key(assignment: u32, subtask: usize) -> Vec<u8> {
     [PREFIX, &assignment.to_be_bytes(), &(subtask as u32).to_be_bytes()].concat()
 }
 
-/// A subtask's position: how many subtasks there are, its next block, and the rows made of that.
+/// A subtask's position: the number of subtasks, its next block, and how many rows of that block it has generated.
 struct Position {
     subtasks: u64,
     next: u64,
@@ -41,16 +41,16 @@ impl Stored for Position {
     }
 }
 
-/// The value of a subtask's position: how many subtasks there are, its next block, and the rows made of that.
+/// The value of a subtask's position: the number of subtasks, its next block, and how many rows of that block it has generated.
 pub fn position(subtasks: u64, next: u64, within: u64) -> Vec<u8> {
     stored::encode(&Position { subtasks, next, within })
 }
 
 impl Assignments {
-    /// What the state has.
+    /// Reads the positions in the state.
     ///
     /// # Errors
-    /// Where a key or a value is none of ours.
+    /// If a key or a value is not one that this source writes.
     pub fn read(state: &[(Vec<u8>, Vec<u8>)]) -> Result<Assignments> {
         let mut assignments = Assignments::default();
         let damaged =
@@ -66,7 +66,7 @@ impl Assignments {
             let Position { subtasks, next, within } = stored::decode(v)?;
             let assignment = assignments.0.entry(assignment).or_default();
             if assignment.is_empty() {
-                // A subtask that never got far is not in the state; it begins at its own number.
+                // A subtask that never finished a row is not in the state. It starts at its own number.
                 *assignment = (0..subtasks.min(1 << 16)).map(|l| (l, 0)).collect();
             }
             *assignment.get_mut(subtask as usize).ok_or_else(damaged)? = (next, within);
@@ -74,7 +74,7 @@ impl Assignments {
         Ok(assignments)
     }
 
-    /// The rows that are made of a block.
+    /// How many rows of a block have been generated.
     pub fn made(&self, block: u64) -> u64 {
         let of = |assignment: &Assignment| {
             let (next, within) = assignment[block as usize % assignment.len()];
@@ -87,7 +87,7 @@ impl Assignments {
         self.0.values().filter(|l| !l.is_empty()).map(of).max().unwrap_or(0)
     }
 
-    /// The assignment that so many subtasks work on, and where a subtask of it is.
+    /// The assignment for `parallelism` subtasks, and the position of one of them.
     pub fn position_of(&self, subtasks: usize, subtask: usize) -> (u32, u64, u64) {
         match self.0.last_key_value() {
             Some((n, assignment)) if assignment.len() == subtasks => (*n, assignment[subtask].0, assignment[subtask].1),
@@ -95,7 +95,7 @@ impl Assignments {
         }
     }
 
-    /// The keys of assignments that say nothing any more: all that they have, the last one has too.
+    /// The keys of assignments that are obsolete, because the last one covers everything that they have.
     pub fn obsolete(&self) -> Vec<Vec<u8>> {
         let Some((last, now)) = self.0.last_key_value() else { return vec![] };
         let first = now.iter().map(|(next, _)| *next).min().unwrap_or(0);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_block_is_made_once_whatever_the_lanes() {
-        // Numbers that look like chance, the same in every run.
+        // Pseudo-random numbers, the same in every run.
         let mut seed = 7_u64;
         let mut draw = move |n: u64| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -137,7 +137,7 @@ mod tests {
                         within = within.max(assignments.made(next));
                         let part = (1 + draw(BLOCK)).min(BLOCK - within);
                         for row in [within, within + part - 1] {
-                            // The first and the last of each piece are enough to see an overlap of pieces.
+                            // The first and last row of each piece are enough to detect overlapping pieces.
                             let seen = rows.entry(next * BLOCK + row).or_default();
                             *seen += if part == 1 { 1 } else { 2 };
                             assert!(*seen <= 2, "block {next}, row {row}");

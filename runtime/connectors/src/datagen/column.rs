@@ -1,11 +1,11 @@
-//! How the values of a column are made: each is a function of a number that is drawn for it.
+//! Generators of a column's values. Each value is a function of a random number that is drawn for it.
 
 use crate::options::TableSpec;
 use std::time::Duration;
 use weir_core::option_spec::{FromParsed, Opt};
 use weir_core::{Error, Result, SqlType, TypeKind, Value, choice, options};
 
-/// Items of an array, map or multiset, where the script says nothing.
+/// Default number of elements of an array, map or multiset.
 const ITEMS: usize = 3;
 
 choice! {
@@ -13,30 +13,35 @@ choice! {
 }
 
 options! {
-    /// The options of a column, or of what is inside of one.
+    /// The options of a column, or of a value nested in one.
     pub(super) OPTIONS:
-    KIND: Made = Opt::one_of("fields.#.kind", "`random` or `sequence`").default("random");
-    START: i64 = Opt::whole("fields.#.start", i64::MIN, i64::MAX, "where a sequence begins");
+    KIND: Made = Opt::one_of("fields.#.kind", "`random` values, or a `sequence` of numbers").default("random");
+    START: i64 = Opt::whole("fields.#.start", i64::MIN, i64::MAX, "the first number of a sequence");
     END: i64 = Opt::whole(
         "fields.#.end",
         i64::MIN,
         i64::MAX,
-        "where it ends, and the source with it. Several subtasks make different blocks of it at the same time",
+        "the last number of a sequence, after which the source ends. Several subtasks generate different blocks of it at the same time",
     );
     MIN: String = Opt::text(
         "fields.#.min",
-        "the least of random numbers; all of the type's where nothing is said for whole numbers, from 0 for others",
+        "the lowest random number; by default the type's lowest for whole numbers, and 0 for others",
     );
-    MAX: String = Opt::text("fields.#.max", "the greatest; for DECIMAL up to 100, for FLOAT and DOUBLE up to 1 where nothing is said");
+    MAX: String = Opt::text(
+        "fields.#.max",
+        "the highest random number; by default the type's highest for whole numbers, 100 for DECIMAL (or less, if the type holds less), \
+         and 1 for FLOAT and DOUBLE",
+    );
     LENGTH: usize = Opt::whole(
         "fields.#.length",
         0,
         i64::MAX,
-        "of text and bytes, 100 where nothing is said; for ARRAY, MAP and MULTISET the number of items, 3 where nothing is said",
+        "the length of texts and bytes, by default 100 or the type's maximum if that is less (CHAR and BINARY have their type's); for \
+         ARRAY, MAP and MULTISET the number of elements, by default 3",
     );
-    VARIES: bool = Opt::boolean("fields.#.var-len", "lengths vary, up to `length`").default("false");
-    NULL_RATE: f64 = Opt::number("fields.#.null-rate", 0.0, 1.0, "the share of values that are NULL").default("0");
-    PAST: Duration = Opt::duration("fields.#.max-past", "how far times lie in the past").default("0");
+    VARIES: bool = Opt::boolean("fields.#.var-len", "whether the length varies, from 1 to `length`").default("false");
+    NULL_RATE: f64 = Opt::number("fields.#.null-rate", 0.0, 1.0, "the fraction of values that are NULL").default("0");
+    PAST: Duration = Opt::duration("fields.#.max-past", "how far timestamps lie in the past at most").default("0");
 }
 
 #[derive(Clone)]
@@ -52,7 +57,7 @@ enum ValueGenerator {
     Any,
 }
 
-/// A column, or what is inside of one.
+/// A column, or a value nested in one.
 #[derive(Clone)]
 pub(super) struct GeneratedColumn {
     pub ty: SqlType,
@@ -60,7 +65,7 @@ pub(super) struct GeneratedColumn {
     null_rate: f64,
 }
 
-/// A well-mixed number of a seed and two others (SplitMix64's finaliser).
+/// A hash of a seed and two other numbers (the finaliser of SplitMix64).
 pub(super) fn mix(seed: u64, row: u64, column: u64) -> u64 {
     let mut z = seed
         .wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -75,7 +80,7 @@ fn unit(n: u64) -> f64 {
     (n >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The options of a column, or of what is inside of one, by its name.
+/// The options of a column, or of a value nested in one, by its name.
 struct Options<'a> {
     table: &'a TableSpec,
     column: String,
@@ -90,7 +95,7 @@ impl Options<'_> {
         self.table.value_at(option, &self.column)
     }
 
-    /// A limit, a number of the column's type.
+    /// A limit of random values, as a number of the column's type.
     fn limit<T: std::str::FromStr>(&self, option: &Opt<String>) -> Result<Option<T>> {
         let number = |t: String| t.trim().parse().map_err(|_| self.wrong(option, &format!("is a number, not '{t}'")));
         self.get(option)?.map(number).transpose()
@@ -101,7 +106,7 @@ impl Options<'_> {
         Error::script(format!("option '{key}' {why}")).at(self.table.place_of_key(&key))
     }
 
-    /// Limits of the type, or those that the script sets within them.
+    /// A range of whole numbers: the type's, or a smaller one that the script sets.
     fn whole(&self, low: i64, high: i64) -> Result<ValueGenerator> {
         let limit = |o: &Opt<String>, default: i64| -> Result<i64> {
             let n = self.limit(o)?.unwrap_or(default);
@@ -123,7 +128,7 @@ impl Options<'_> {
         Ok(ValueGenerator::Range { min, max })
     }
 
-    /// The length of texts or bytes: that of the type, where that has one.
+    /// The length of texts or bytes. A CHAR or BINARY has the length of its type.
     fn length(&self, ty: &SqlType) -> Result<ValueGenerator> {
         let varies = self.value(&VARIES)?;
         let given = self.get(&LENGTH)?;
@@ -198,10 +203,10 @@ impl Options<'_> {
 }
 
 impl GeneratedColumn {
-    /// A table's column from its options, and the number of values that it has, if it is a sequence.
+    /// A table's column from its options, and how many values it has if it is a sequence.
     ///
     /// # Errors
-    /// When an option is wrong, or there is no making the type.
+    /// If an option is invalid, or values of the type cannot be generated.
     pub fn new(table: &TableSpec, name: &str, ty: &SqlType) -> Result<(Self, Option<u64>)> {
         let options = Options { table, column: name.to_string() };
         match options.value(&KIND)? {
@@ -221,7 +226,7 @@ impl GeneratedColumn {
         }
     }
 
-    /// The value of a row, by the column's own number. Times of the past lie before `now`, in milliseconds since 1970.
+    /// The value of a row in the column with number `index`. Timestamps are at or before `now`, in milliseconds since 1970.
     pub fn value(&self, seed: u64, row: u64, index: u64, now: i64) -> Value<'static> {
         if self.null_rate > 0.0 && unit(mix(seed, row, index + 1_000)) < self.null_rate {
             return Value::Null;
@@ -229,7 +234,7 @@ impl GeneratedColumn {
         self.made(mix(seed, row, index), row, now)
     }
 
-    /// A value that is inside of another one, which `n` was drawn for.
+    /// A value nested in another one, for which `n` was drawn.
     fn inside(&self, n: u64, place: usize, part: u64, now: i64) -> Value<'static> {
         self.value(n, place as u64, part, now)
     }

@@ -1,4 +1,5 @@
-//! Made rows. Each is a function of the seed, its number and the column, so that a job that goes on makes the same ones.
+//! Generated rows. Each value is a function of the seed, the row's number and the column, so a job that is restarted generates the same
+//! rows.
 
 mod blocks;
 mod column;
@@ -22,7 +23,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     source: Some(source),
     ..Connector::new(&Descriptor {
         name: "datagen",
-        help: "makes rows",
+        help: "generates rows",
         reads: Some(Changelog::InsertOnly),
         options: &[OPTIONS, column::OPTIONS],
         rows_fail: false,
@@ -35,20 +36,25 @@ pub(crate) const CONNECTOR: Connector = Connector {
 
 options! {
     OPTIONS:
-    ROWS: u64 = Opt::whole("number-of-rows", 0, i64::MAX, "then the source ends; without it never");
+    ROWS: u64 = Opt::whole(
+        "number-of-rows",
+        0,
+        i64::MAX,
+        "how many rows to generate before the source ends; by default it never ends, unless a sequence does",
+    );
     PER_SECOND: f64 =
-        Opt::number("rows-per-second", f64::MIN_POSITIVE, f64::MAX, "of all subtasks together").default("10000").how();
-    SEED: u64 = Opt::whole("seed", 0, i64::MAX, "another seed gives other rows").default("1");
+        Opt::number("rows-per-second", f64::MIN_POSITIVE, f64::MAX, "the rate of all subtasks together").default("10000").how();
+    SEED: u64 = Opt::whole("seed", 0, i64::MAX, "the seed of random values; the same seed gives the same rows").default("1");
 }
 
 struct Datagen {
-    /// The columns that are read, with their numbers among all.
+    /// The columns that are read, with their numbers among all columns.
     columns: Vec<(u64, GeneratedColumn)>,
     schema: Schema,
     rows: Option<u64>,
     per_second: f64,
     seed: u64,
-    /// What was made before.
+    /// What earlier generations have generated.
     done: Arc<Mutex<Assignments>>,
 }
 
@@ -57,7 +63,7 @@ fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     let mut all = vec![];
     for (index, f) in table.schema.fields.iter().enumerate() {
         let (column, length) = GeneratedColumn::new(table, &f.name, &f.ty)?;
-        // A sequence that is used up ends the source.
+        // The source ends when its shortest sequence ends.
         rows = length.map(|l| rows.map_or(l, |r| r.min(l))).or(rows);
         all.push((index as u64, column));
     }
@@ -108,7 +114,7 @@ impl SourceFactory for Datagen {
     }
 }
 
-/// How long a subtask that is paused is left alone.
+/// How long a subtask with a paused split waits before it is polled again.
 const PAUSED: Duration = Duration::from_millis(100);
 
 struct Generator {
@@ -118,7 +124,7 @@ struct Generator {
     per_second: f64,
     seed: u64,
     done: Assignments,
-    /// Keys of the state that say nothing any more.
+    /// Keys in the state that are obsolete.
     obsolete: Vec<Vec<u8>>,
     assignment: u32,
     next: u64,
@@ -130,12 +136,12 @@ struct Generator {
     clock: Arc<dyn Clock>,
     moved: bool,
     at_once: u64,
-    /// Whether it is to make no rows for now.
+    /// Whether the split is paused.
     paused: bool,
 }
 
 impl Generator {
-    /// How long it takes until the rate allows another row. Not too long, for whoever stops the job.
+    /// How long until the rate allows another row, but not so long that stopping the job is delayed.
     fn pause(&self) -> Duration {
         let due = self.given as f64 / self.per_second - self.started.elapsed().as_secs_f64();
         Duration::try_from_secs_f64(due.clamp(0.005, 0.2)).unwrap_or(Duration::from_millis(200))
@@ -147,7 +153,7 @@ impl Source for Generator {
         if self.paused {
             return Ok(Polled::Wait(PAUSED));
         }
-        // Blocks that an earlier number of subtasks has made, or begun.
+        // Skips blocks that earlier parallelisms have generated, completely or in part.
         if self.within == 0 {
             while self.done.made(self.next) >= BLOCK {
                 self.next += self.step;
@@ -178,7 +184,7 @@ impl Source for Generator {
         if self.within == BLOCK {
             (self.within, self.next) = (0, self.next + self.step);
         }
-        // What the rate allows is given: the next rows go together.
+        // The rate is used up, so the next rows are sent together.
         Ok(if self.given >= allowed { Polled::Wait(self.pause()) } else { Polled::More })
     }
 

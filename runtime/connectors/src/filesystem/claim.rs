@@ -1,4 +1,4 @@
-//! Who writes a job's files into a folder: a hidden file there says so, as a mark does in other systems.
+//! The owner of the files that a job writes into a folder. A hidden file there names it, as a commit marker does in other systems.
 
 use crate::fencing::{may_write, owner, replaced};
 use backon::{BlockingRetryable, ConstantBuilder};
@@ -10,10 +10,10 @@ use weir_core::error::io;
 use weir_core::graph::JobIdentity;
 use weir_core::{Result, private};
 
-/// How long the process that holds the file is waited for. It may be suspended, and never resume.
+/// How long to wait for a process that has locked the file. That process may be suspended, and never resume.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A folder, and who writes into it.
+/// A folder, and its owner.
 #[derive(Debug, Clone)]
 pub(super) struct FolderClaim {
     path: PathBuf,
@@ -25,7 +25,7 @@ impl FolderClaim {
     /// Takes a folder over for a job's sink. `begun` says whether the run has written there before.
     ///
     /// # Errors
-    /// When another run has taken it since.
+    /// If another run has taken the folder over since.
     pub fn take(folder: &Path, sink: u64, job: &JobIdentity, begun: bool) -> Result<FolderClaim> {
         let path = folder.join(format!(".weir-{sink:016x}"));
         let claim = FolderClaim { path, folder: folder.to_path_buf(), owner: owner(job) };
@@ -37,21 +37,21 @@ impl FolderClaim {
         Ok(claim)
     }
 
-    /// The process that has it.
+    /// The owner's process.
     pub fn process(&self) -> &str {
         self.owner.rsplit(' ').next().unwrap_or_default()
     }
 
-    /// Does something that only the owner of the folder may do: no other process can take it meanwhile.
+    /// Does something that only the folder's owner may do, while no other process can take the folder over.
     ///
     /// # Errors
-    /// When another process has it; and those of `f`.
+    /// If another process owns the folder, or `f` fails.
     pub fn held<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         let (mut file, found) = self.open()?;
         match found {
             Some(other) if other != self.owner => return Err(replaced(&self.what())),
             Some(_) => {}
-            // Somebody has cleared the folder.
+            // The folder was cleared.
             None => file.write_all(self.owner.as_bytes()).map_err(io("write", &self.path))?,
         }
         f()
@@ -61,7 +61,7 @@ impl FolderClaim {
         format!("the folder {}", self.folder.display())
     }
 
-    /// The file, locked, and who it names.
+    /// The locked file, and the owner that it names.
     fn open(&self) -> Result<(File, Option<String>)> {
         private::make_folder_for_all(&self.folder).map_err(io("make", &self.folder))?;
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path);
@@ -69,7 +69,7 @@ impl FolderClaim {
         let since = Instant::now();
         let waits = ConstantBuilder::new().with_delay(Duration::from_millis(5)).without_max_times();
         let held = |e: &TryLockError| matches!(e, TryLockError::WouldBlock);
-        // File systems that know no locks do without.
+        // File systems without locks are used without one.
         let locked = (|| file.try_lock()).retry(waits).when(|e| held(e) && since.elapsed() < PATIENCE).call();
         if locked.is_err_and(|e| held(&e)) {
             tracing::warn!("{} is locked by another process", self.path.display());

@@ -1,4 +1,4 @@
-//! Metadata columns of files: what is known of the file, not of its records.
+//! Metadata columns that belong to a file rather than to its records.
 
 use super::FORMAT;
 use crate::format::metadata::{converted, convertible};
@@ -11,7 +11,7 @@ use weir_core::descriptor::Metadata;
 use weir_core::{Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Session;
 
-/// What the metadata of a file begins with.
+/// The prefix of a file's metadata keys.
 const PREFIX: &str = "file.";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ const METADATA: [(Metadata, Of); 4] = [
     (Metadata::read("file.modification-time", || SqlType::from(TypeKind::TimestampLtz(3))), Of::Modified),
 ];
 
-/// What files have.
+/// The metadata of files.
 pub(super) const KEYS: [Metadata; 4] = Metadata::of(&METADATA);
 
 impl Of {
@@ -50,21 +50,21 @@ impl Of {
     }
 }
 
-/// The columns that are read: of records by their place among those, or of the file.
+/// The columns that are read: each belongs to the record, by its index among the record's columns, or to the file.
 pub(super) struct FileMetadata {
     columns: Vec<std::result::Result<usize, (Of, SqlType, SqlType)>>,
     schema: Schema,
     session: Arc<Session>,
 }
 
-/// The columns of a table that its records have, those of the format's metadata included.
+/// The columns of a table that come from records, including metadata of the format.
 pub(super) fn of_records(table: &TableSpec) -> Vec<usize> {
     let file = |c: usize| table.metadata[c].as_deref().is_some_and(|m| m.starts_with(PREFIX));
     (0..table.schema.len()).filter(|c| !file(*c)).collect()
 }
 
 impl FileMetadata {
-    /// What reads a table's records, and the metadata of their files where the table has any.
+    /// The decoder of a table's records, and the metadata of files if the table has any.
     pub fn of(table: &TableSpec) -> Result<(DecoderFactory, Option<Self>)> {
         let fields = of_records(table);
         let decoder = decoder(table, &table.value(&FORMAT)?, "", &fields)?;
@@ -89,7 +89,7 @@ impl FileMetadata {
         Ok((decoder, Some(FileMetadata { columns, schema: table.projected(), session: table.session.clone() })))
     }
 
-    /// What makes rows of a file's records the table's.
+    /// How columns of a file's metadata are added to the rows of its records.
     pub fn of_file(&self, path: &Path) -> Result<Widen> {
         let column = |c: &std::result::Result<usize, (Of, SqlType, SqlType)>| {
             Ok(match c {

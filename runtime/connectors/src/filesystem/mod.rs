@@ -1,4 +1,5 @@
-//! Files: as a source, read by several subtasks, watched where asked; as a sink, with exactly the rows of durable epochs.
+//! Files. Several subtasks read a source, which can watch a folder for new files. The files of a sink have exactly the rows of durable
+//! epochs.
 
 mod claim;
 mod file_metadata;
@@ -43,37 +44,41 @@ options! {
     OPTIONS:
     PATH: String = Opt::text(
         "path",
-        "a file, a folder, or for a source a pattern with `*`. Links are followed, `.gz` is unpacked. A relative path starts from \
-         the script's folder",
+        "a folder; for a source also a file, or a glob pattern with `*`. Links are followed, and `.gz` files are decompressed. A \
+         relative path starts from the script's folder",
     )
     .required();
     FORMAT: String = Opt::format("format", FILES, "the format of the records").required();
-    MONITOR: Duration = Opt::some_time("source.monitor-interval", "how often to look for new files; without it the source ends")
-        .how().of(&[Role::Source]);
+    MONITOR: Duration = Opt::some_time(
+        "source.monitor-interval",
+        "how often to look for new files; without it the source ends once it has read the files that were there at the start",
+    )
+    .how().of(&[Role::Source]);
     PATTERN: String = Opt::checked(
         "source.path.regex-pattern",
         "a regular expression",
         pattern,
-        "a regular expression of whole paths; other files are left out",
+        "a regular expression: only files whose whole path matches it are read",
     )
     .of(&[Role::Source]);
     FILE_SIZE: u64 =
-        Opt::size("sink.rolling-policy.file-size", "a file of this size is finished").default("128mb").how().of(&[Role::Sink]);
-    ROLLOVER: Duration = Opt::duration("sink.rolling-policy.rollover-interval", "a file of this age is finished")
+        Opt::size("sink.rolling-policy.file-size", "a file that reaches this size is finished").default("128mb").how().of(&[Role::Sink]);
+    ROLLOVER: Duration =
+        Opt::duration("sink.rolling-policy.rollover-interval", "a file of this age is finished at the end of the epoch")
         .default("30 min").how().of(&[Role::Sink]);
     DEFAULT_NAME: String = Opt::text(
         "partition.default-name",
-        "what stands for NULL or an empty value in the name of a folder",
+        "the value in a partition folder's name that stands for NULL or an empty text",
     )
     .default("__DEFAULT_PARTITION__").of(&[Role::Sink]);
 }
 
 const IDLE: &[OptionSpec] =
-    &[OptionSpec::idle("sink.rolling-policy.check-interval", "every epoch looks whether a part is old enough")
+    &[OptionSpec::idle("sink.rolling-policy.check-interval", "the age of files is checked in every epoch")
         .how()
         .of(&[Role::Sink])];
 
-/// The path of a table, relative ones from the script's folder.
+/// The path of a table. A relative path starts from the script's folder.
 fn path(table: &TableSpec) -> Result<PathBuf> {
     let path = table.value(&PATH)?;
     Ok(table.base.join(path.strip_prefix("file://").unwrap_or(&path)))

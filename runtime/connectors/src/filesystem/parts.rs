@@ -1,4 +1,4 @@
-//! The parts that a subtask writes at once: as many as there are folders, of which few have an open file.
+//! The part files that a subtask writes at the same time: one in each partition folder, of which only some are open.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -8,13 +8,13 @@ use std::time::Instant;
 use weir_core::error::io;
 use weir_core::{Batch, Error, Field, Result, Value, private};
 
-/// Files that a subtask has open at once. The others are opened again when they get something.
+/// Maximum number of open files of a subtask. The others are reopened when a row is written to them.
 const OPEN: usize = 64;
 
-/// Parts that a subtask has at once. Beyond that the one that got nothing for the longest time is done.
+/// Maximum number of parts of a subtask. If there are more, those that were not written to for longest are finished.
 const PARTS: usize = 4096;
 
-/// Bytes that a part buffers before it writes them.
+/// Bytes that a part buffers before it writes them to its file.
 const BUFFER: usize = 128 << 10;
 
 /// A part that is being written.
@@ -22,16 +22,17 @@ pub(super) struct PartFile {
     pub hidden: PathBuf,
     pub to: PathBuf,
     file: Option<File>,
-    /// What the file does not have yet. It goes with the part: a part that is dropped may be the next generation's already.
+    /// Bytes that are not in the file yet. A part that is dropped does not write them, since its file may already belong to the next
+    /// generation.
     buffer: Vec<u8>,
-    /// With what is in the buffer.
+    /// The length, including the buffer.
     pub length: u64,
     pub since: Instant,
-    /// Whether the state knows of it.
+    /// Whether the state has an entry for the part.
     pub noted: bool,
-    /// Whether it got something that the state does not know of.
+    /// Whether the part was written to since its entry was written.
     pub changed: bool,
-    /// When it got something last, in turns of the whole.
+    /// When the part was last written to, as a count of all writes.
     used: u64,
 }
 
@@ -61,13 +62,13 @@ impl PartFile {
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
 
-    /// Brings all of it to the disk.
+    /// Writes the buffer and syncs the file.
     pub fn sync(&mut self) -> std::io::Result<()> {
         self.flush()?;
         self.file()?.sync_all()
     }
 
-    /// Lets go of its file and its buffer.
+    /// Writes the buffer, and closes the file.
     fn close(&mut self) -> std::io::Result<()> {
         self.flush()?;
         self.buffer = vec![];
@@ -85,10 +86,10 @@ pub(super) struct PartFiles {
 }
 
 impl PartFiles {
-    /// The part of a folder, with its file open. `names` gives a new one its hidden name and its last.
+    /// The part of a folder, with an open file. `names` returns the hidden name and the final name of a new part.
     ///
     /// # Errors
-    /// When its file cannot be opened, or another's not be written.
+    /// If its file cannot be opened, or another part's buffer cannot be written.
     pub fn of(&mut self, folder: &Path, names: impl FnOnce() -> (PathBuf, PathBuf)) -> Result<&mut PartFile> {
         self.turn += 1;
         if self.all.get(folder).is_none_or(|p| p.file.is_none()) {
@@ -113,7 +114,7 @@ impl PartFiles {
         Ok(part)
     }
 
-    /// Closes the half of the open files that were used the longest time ago.
+    /// Closes the half of the open files that were least recently used.
     fn close_some(&mut self) -> Result<()> {
         let mut open: Vec<&mut PartFile> = self.all.values_mut().filter(|p| p.file.is_some()).collect();
         open.sort_unstable_by_key(|p| p.used);
@@ -125,10 +126,10 @@ impl PartFiles {
         Ok(())
     }
 
-    /// Takes the part of a folder out, with all that it has on the disk.
+    /// Removes the part of a folder, after its file was synced.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn take(&mut self, folder: &Path) -> Result<Option<PartFile>> {
         let Some(mut part) = self.all.remove(folder) else { return Ok(None) };
         self.open -= usize::from(part.file.is_some());
@@ -137,7 +138,7 @@ impl PartFiles {
         Ok(Some(part))
     }
 
-    /// The folders of parts that are too many.
+    /// The folders of the parts to finish, if there are too many.
     pub fn surplus(&self) -> Vec<PathBuf> {
         if self.all.len() <= PARTS {
             return vec![];
@@ -147,15 +148,15 @@ impl PartFiles {
         all.into_iter().take(self.all.len() - PARTS / 2).map(|(_, f)| f.clone()).collect()
     }
 
-    /// The folders of the parts that a condition holds for.
+    /// The folders of the parts that meet a condition.
     pub fn folders(&self, of: impl Fn(&PartFile) -> bool) -> Vec<PathBuf> {
         self.all.iter().filter(|(_, p)| of(p)).map(|(f, _)| f.clone()).collect()
     }
 
-    /// Brings what has changed to the disk, and gives each of those parts.
+    /// Syncs the parts that have changed, and calls `each` with every one of them.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// If a part cannot be written.
     pub fn sync(&mut self, mut each: impl FnMut(&mut PartFile) -> Result<()>) -> Result<()> {
         for p in self.all.values_mut().filter(|p| p.changed) {
             let open = p.file.is_some();
@@ -170,11 +171,11 @@ impl PartFiles {
     }
 }
 
-/// Bytes that a path may have, less what the sink's own folder and names of parts take.
+/// Maximum length of a path in bytes, without the sink's folder and the names of parts.
 const PATH: usize = 3000;
 
-/// The name of a row's folder for a column: `column=value`. Other than letters and digits are written as `%` and their code.
-/// What would be longer than a file's name may be is cut, and told from others by a hash behind a tilde.
+/// The name of a row's folder for a column, `column=value`. Characters other than letters and digits are written as `%` and their code. A
+/// name that would be too long for a file is cut, and ends with a tilde and a hash.
 fn folder_name(field: &Field, value: &Value<'_>, default: &str, longest: usize) -> String {
     let text = match value {
         Value::Null => String::new(),
@@ -209,7 +210,7 @@ fn folder_name(field: &Field, value: &Value<'_>, default: &str, longest: usize) 
     name
 }
 
-/// The folder that a row belongs to, below the sink's.
+/// The partition folder of a row, relative to the sink's folder.
 pub(super) fn sub_folder(
     folder: &Path,
     fields: &[Field],

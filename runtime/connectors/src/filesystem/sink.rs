@@ -1,7 +1,8 @@
-//! Writes files. Rows go into a hidden file; at a barrier its length is noted in the state, so that what a durable epoch
-//! does not cover can be cut off again. A part that is full gets its final name once the epoch is durable.
+//! Writes files. Rows go into a hidden file. At a barrier its length is written to the state, so that rows which no durable epoch covers
+//! can be truncated. A finished part gets its final name once its epoch is durable.
 //!
-//! Who takes a job over leaves the files of the process before alone, which may not know yet: it copies the rows that are its own.
+//! A process that takes a job over does not change the files of the previous process, which may still be running. It copies the rows of
+//! durable epochs.
 
 use super::claim::FolderClaim;
 use super::parts::{PartFile, PartFiles, sub_folder};
@@ -26,30 +27,30 @@ struct Files {
     folder: PathBuf,
     make: Arc<EncoderFactory>,
     extension: &'static str,
-    /// The columns that are written: those that name folders are not.
+    /// The columns that are written. Those of PARTITIONED BY are not.
     columns: Vec<usize>,
     schema: Schema,
     partitioned_by: Vec<usize>,
-    /// What stands for a value that is NULL or empty, in the names of folders.
+    /// The text for NULL or an empty value in the names of folders.
     default: String,
     largest: u64,
     longest: Duration,
     uid: String,
     begun: OnceLock<Begun>,
-    /// Whether the process has yet to look for what an earlier one left.
+    /// Whether this process has not yet taken over what an earlier one left.
     first: AtomicBool,
-    /// An epoch, and those of its parts that this process has named: another sink's failure has all of it delivered again.
+    /// An epoch, and those of its parts that this process has named. The whole epoch is delivered again if another sink's delivery fails.
     named: Mutex<(Epoch, BTreeSet<PathBuf>)>,
 }
 
-/// What was there when the process began.
+/// What this process found when it began.
 struct Begun {
     claim: FolderClaim,
-    /// The begin of the names of this job's hidden files for this sink: another job may write to the same folder.
+    /// The prefix of the job's hidden files for this sink. Other jobs may write to the same folder.
     all: String,
-    /// The same of this process's.
+    /// The prefix of the hidden files of this process.
     prefix: String,
-    /// The last epoch that gave something.
+    /// The last epoch with a delivery of this sink.
     epoch: Epoch,
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     }))
 }
 
-/// A part that has its rows, and the name it is to get.
+/// A finished part: its hidden name, and its final name.
 #[derive(Serialize, Deserialize)]
 struct Finished {
     from: PathBuf,
@@ -85,7 +86,7 @@ fn key(path: &Path) -> Vec<u8> {
 }
 
 impl Finished {
-    /// Gives the part its name, unless it has it. One that was named before may be `gone`: somebody has taken it since.
+    /// Gives the part its final name, unless it has it. A part that was named before may be `gone`, because a reader has moved it since.
     fn deliver(&self, gone: bool) -> Result<()> {
         failpoint::pass("part-deliver").map_err(io("name", &self.to))?;
         match fs::rename(&self.from, &self.to) {
@@ -99,7 +100,7 @@ impl Finished {
     }
 }
 
-/// A part that is being written, as the state knows it.
+/// The state's entry for an unfinished part.
 #[derive(Serialize, Deserialize)]
 struct Noted {
     length: u64,
@@ -160,7 +161,7 @@ impl SinkFactory for Files {
 }
 
 impl Files {
-    /// Gives an epoch's parts their names.
+    /// Gives the parts of an epoch their final names.
     fn name(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         let earlier = mark.epoch <= self.begun()?.epoch;
         let mut named = locked(&self.named);
@@ -174,7 +175,7 @@ impl Files {
             folders.extend(f.to.parent().map(Path::to_path_buf));
             named.1.insert(f.to);
         }
-        // The epoch's file, which knows the names, goes after this: the names must be on the disk by then.
+        // The epoch's file has the names and is removed after this, so the renames must be durable by then.
         for f in folders {
             match File::open(&f).and_then(|f| f.sync_all()) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -184,7 +185,7 @@ impl Files {
         failpoint::pass("parts-delivered").map_err(io("name parts in", &self.folder))
     }
 
-    /// The rows of durable epochs that lie in hidden files become parts; what is behind them never was.
+    /// The rows of durable epochs in hidden files become parts. Rows after them are dropped.
     fn take_over(&self, state: &StateHandle) -> Result<Changes> {
         let mut changes = Changes::default();
         let first = self.first.swap(false, Ordering::Relaxed);
@@ -212,7 +213,8 @@ impl Files {
 }
 
 impl Files {
-    /// Makes a part of a hidden file's first bytes. A file of another process is copied: it may be written still.
+    /// Makes a part of the first bytes of a hidden file. A file of another process is copied, since that process may still be writing to
+    /// it.
     fn cut(&self, from: &Path, noted: &Noted) -> Result<()> {
         let begun = self.begun()?;
         let there = fs::metadata(from).map_err(io("look at", from))?.len();
@@ -252,7 +254,7 @@ struct FileWriter {
     columns: Vec<usize>,
     schema: Schema,
     partitioned_by: Vec<usize>,
-    /// What stands for a value that is NULL or empty, in the names of folders.
+    /// The text for NULL or an empty value in the names of folders.
     default: String,
     largest: u64,
     longest: Duration,
@@ -261,7 +263,7 @@ struct FileWriter {
     epoch: u64,
     context: SubtaskContext,
     parts: PartFiles,
-    /// Parts that were full within this epoch, and whether the state knows of them.
+    /// Parts that were finished in this epoch, and whether the state has an entry for each.
     finished: Vec<(Finished, bool)>,
     count: u64,
     row: Vec<u8>,
@@ -312,7 +314,7 @@ impl Sink for FileWriter {
             let folder = self.folder.clone();
             self.rows(&batch, 0..batch.rows(), &folder)?;
         } else {
-            // A folder after the other, so that each is opened once a batch, however many there are.
+            // One folder after another, so each file is opened only once per batch.
             let mut folders: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
             let (fields, by) = (&self.schema.fields, &self.partitioned_by);
             for row in 0..batch.rows() {

@@ -1,4 +1,4 @@
-//! Reads files. Splits wait in a pool that all subtasks of the source take from; the position of each split is state.
+//! Reads files. All subtasks of the source take splits from a shared pool. The position in each split is state.
 
 use super::file_metadata::FileMetadata;
 use super::splits::{FileSplit, KnownFile, compressed, files, head, in_order, survey};
@@ -22,12 +22,12 @@ use weir_core::thread::locked;
 use weir_core::watermarks::SplitId;
 use weir_core::{Error, Result};
 
-/// What is to be read.
+/// The files to read, and how.
 struct Files {
     path: PathBuf,
     monitor: Option<Duration>,
     decoder: DecoderFactory,
-    /// Which files of the path are read.
+    /// The regular expression that a file's path has to match.
     pattern: Option<Regex>,
     /// Metadata columns of the file.
     metadata: Option<FileMetadata>,
@@ -35,7 +35,7 @@ struct Files {
 
 struct FileSource {
     files: Arc<Files>,
-    /// Another one at every start, so that a thread of the last one takes nothing from this.
+    /// A new pool in each generation, so a thread of the last one takes no splits of this one.
     pool: Mutex<Arc<Mutex<SplitPool>>>,
 }
 
@@ -43,7 +43,7 @@ struct FileSource {
 struct SplitPool {
     known: BTreeMap<PathBuf, KnownFile>,
     waiting: VecDeque<FileSplit>,
-    /// Files that were seen since the last epoch.
+    /// Files that were found since the last epoch.
     fresh: Vec<PathBuf>,
     looked: Option<Instant>,
 }
@@ -93,11 +93,11 @@ impl Stored for KeptPosition {
 }
 
 impl Files {
-    /// The files that are there.
+    /// All files that exist now.
     fn found(&self) -> Result<Vec<PathBuf>> {
         let mut all = files(&self.path)?;
         if let Some(p) = &self.pattern {
-            // It is of whole paths, as in Flink.
+            // As in Flink, the expression matches absolute paths.
             all.retain(|f| p.is_match(&std::path::absolute(f).as_deref().unwrap_or(f).to_string_lossy()));
         }
         Ok(all)
@@ -105,9 +105,9 @@ impl Files {
 }
 
 impl SplitPool {
-    /// Takes a file in: all of it, or what is new of it.
+    /// Adds the splits of a new file.
     fn add(&mut self, path: PathBuf, decoder: &DecoderFactory, splits: bool) -> Result<()> {
-        // Changes are read in the order in which they stand.
+        // A file of changes is one split, so that changes are read in order.
         let found = survey(&path, decoder.dialect, splits && !decoder.changes)?;
         let ends = found.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
         for (start, end) in found.starts.iter().zip(ends) {
@@ -123,7 +123,7 @@ impl SourceFactory for FileSource {
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let mut pool = SplitPool::default();
         for (k, v) in state.scan(b"\0\0f")? {
-            // Names of files need not be UTF-8.
+            // File names need not be UTF-8.
             let path = PathBuf::from(OsString::from_vec(k[3..].to_vec()));
             let damaged = || Error::state("the position of a file in the state is damaged").hint("start with --fresh");
             let known: KnownFile = serde_json::from_slice(&v).map_err(|_| damaged())?;
@@ -176,7 +176,7 @@ impl SourceFactory for FileSource {
     }
 
     fn partitions(&self) -> Option<usize> {
-        // All files' changes are read by one subtask, a file after the other.
+        // One subtask reads all files of changes, one file after another.
         self.files.decoder.changes.then_some(1)
     }
 
@@ -186,14 +186,14 @@ impl SourceFactory for FileSource {
     }
 }
 
-/// How long a split that is paused is left alone.
+/// How long to wait before a paused split is polled again.
 const PAUSED: Duration = Duration::from_millis(100);
 
 struct OpenSplit {
     id: SplitId,
     split: FileSplit,
     input: Box<dyn Read + Send>,
-    /// Bytes of the split that were read from the file.
+    /// How many bytes of the split were read from the file.
     read: u64,
     at_end: bool,
 }
@@ -203,9 +203,9 @@ struct FileReader {
     pool: Arc<Mutex<SplitPool>>,
     reading: StreamDecoder,
     current: Option<OpenSplit>,
-    /// The number of the next split that it takes.
+    /// The number of the next split that this reader takes.
     next: u32,
-    /// Whether the split at hand is not to be read for now.
+    /// Whether the current split is paused.
     paused: bool,
     moved: Vec<(PathBuf, u64, StreamPosition)>,
     subtask: usize,
@@ -218,7 +218,7 @@ impl FileReader {
         let mut file = File::open(&split.path).map_err(fail)?;
         let input: Box<dyn Read + Send> = if compressed(&split.path) {
             let mut unpacked = flate2::read::MultiGzDecoder::new(file);
-            // A compressed file has no way to the middle but through its begin.
+            // A compressed file has to be read from the beginning to get to the position.
             std::io::copy(&mut (&mut unpacked).take(split.position.0), &mut std::io::sink()).map_err(fail)?;
             Box::new(unpacked)
         } else {

@@ -1,4 +1,4 @@
-//! Cuts files into splits that begin and end with records.
+//! Divides files into splits that begin and end at the boundaries of records.
 
 use crate::format::csv_scan::{CsvDialect, Scratch};
 use crate::format::{LONGEST, StreamPosition};
@@ -10,29 +10,29 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use weir_core::{Error, Result};
 
-/// A file below this is one split.
+/// The size of a split, approximately. A file of up to twice this size is one split.
 const SPLIT: u64 = 8 << 20;
-/// Bytes of a file's head that tell it from another.
+/// How many bytes at the beginning of a file identify it.
 const HEAD: usize = 4096;
 
-/// What is known of a file, kept with the state.
+/// What the state has about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KnownFile {
     pub size: u64,
     pub head: u64,
     pub head_length: usize,
-    /// Where splits begin, the first at 0.
+    /// The offsets at which splits begin; the first is 0.
     pub starts: Vec<u64>,
 }
 
-/// A piece of a file, to be read by one subtask.
+/// A split: a range of a file that one subtask reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileSplit {
     pub path: PathBuf,
     pub start: u64,
-    /// None: to the end of the file, whatever that is by then.
+    /// The exclusive end. None means the end of the file when it is reached.
     pub end: Option<u64>,
-    /// Where to go on, in the file as it is unpacked.
+    /// Where to continue, as an offset in the decompressed file.
     pub position: StreamPosition,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn head(path: &Path, length: usize) -> Result<(u64, usize)> {
     Ok((xxhash_rust::xxh3::xxh3_64(&buffer[..n]), n))
 }
 
-/// Looks at a file for the first time.
+/// Inspects a new file.
 pub(crate) fn survey(path: &Path, dialect: Option<CsvDialect>, splits: bool) -> Result<KnownFile> {
     let size = std::fs::metadata(path).map_err(io(path))?.len();
     let (head, head_length) = head(path, HEAD)?;
@@ -76,8 +76,8 @@ pub(crate) fn survey(path: &Path, dialect: Option<CsvDialect>, splits: bool) -> 
     Ok(KnownFile { size, head, head_length, starts })
 }
 
-/// Where records begin, about every `SPLIT` bytes. Where no sign of the file lets a record span lines, every line break ends
-/// one; otherwise the file is gone through record by record.
+/// The offsets of records to split at, about every `SPLIT` bytes. If no character of the file allows a record to span lines, each line
+/// break ends a record. Otherwise the file is scanned record by record.
 fn boundaries(path: &Path, size: u64, dialect: Option<CsvDialect>) -> std::io::Result<Vec<u64>> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0u8; 1 << 20];
@@ -119,7 +119,7 @@ fn boundaries(path: &Path, size: u64, dialect: Option<CsvDialect>) -> std::io::R
     Ok(starts)
 }
 
-/// The same by what reads the records later, so that both agree on where they end; about every so many bytes.
+/// The same, with the scanner that reads the records later, so both agree on boundaries. `every` is the distance in bytes.
 pub(crate) fn record_boundaries(
     file: &mut impl Read,
     size: u64,
@@ -130,7 +130,7 @@ pub(crate) fn record_boundaries(
     let (mut starts, mut last, mut offset) = (vec![0], 0, 0);
     let (mut buffer, mut from) = (vec![], 0);
     let mut scratch = Scratch::default();
-    // Whether the rest of a line that is too long is passed over.
+    // Whether the rest of a line that is too long is being skipped.
     let mut passing = false;
     loop {
         buffer.drain(..from);
@@ -166,7 +166,7 @@ pub(crate) fn record_boundaries(
     }
 }
 
-/// The order of names in which numbers count as such: `part-2` before `part-10`.
+/// The order of names in which numbers are compared as numbers: `part-2` comes before `part-10`.
 pub(crate) fn in_order(a: &Path, b: &Path) -> Ordering {
     let (a, b) = (a.as_os_str().as_encoded_bytes(), b.as_os_str().as_encoded_bytes());
     let (mut i, mut j) = (0, 0);
@@ -189,7 +189,7 @@ pub(crate) fn in_order(a: &Path, b: &Path) -> Ordering {
     (a.len() - i).cmp(&(b.len() - j)).then_with(|| a.cmp(b))
 }
 
-/// The files that a path stands for: a file, all files of a folder, or those that a pattern fits; hidden ones left out.
+/// The files that a path stands for: a file, all files of a folder, or those that match a glob pattern. Hidden files are left out.
 pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let text = path.to_string_lossy();
     let hidden = |p: &Path| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['.', '_']));
@@ -229,7 +229,7 @@ mod tests {
 
     const DIALECT: CsvDialect = CsvDialect { delimiter: b',', quote: Some(b'"'), escape: Some(b'\\'), comments: true };
 
-    /// Whether each of the starts is a record's, by what the records of this file begin with.
+    /// Checks that splits of a file with so many copies of a record begin where records do.
     fn check(record: &str, count: usize) {
         let text = record.repeat(count);
         let starts = record_boundaries(&mut text.as_bytes(), text.len() as u64, DIALECT, SPLIT).expect("read");

@@ -1,5 +1,5 @@
-//! Changes as Canal writes them: `data` is a list of rows as they are now, `old` of what they were where that differs, `type`
-//! what happened to them.
+//! Changes as Canal writes them: `data` is a list of rows after the change, `old` has the previous values of changed fields, and `type` is
+//! the kind of change.
 
 use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_text::Scanner;
@@ -43,9 +43,11 @@ pub(super) const FORMAT: Format = Format {
 options! {
     OPTIONS:
     DATABASE: String =
-        Opt::checked("database.include", "a regular expression", pattern, "a regular expression: only changes in such databases").of(&[Role::Source]);
+        Opt::checked("database.include", "a regular expression", pattern, "the databases whose changes are read: the whole name must match")
+            .of(&[Role::Source]);
     TABLE: String =
-        Opt::checked("table.include", "a regular expression", pattern, "a regular expression: only changes of such tables").of(&[Role::Source]);
+        Opt::checked("table.include", "a regular expression", pattern, "the tables whose changes are read: the whole name must match")
+            .of(&[Role::Source]);
 }
 
 /// Reads Canal's changes.
@@ -99,7 +101,7 @@ impl Canal {
                 }
                 Ok(())
             }
-            // Changes of tables, not of rows.
+            // Changes of a table's schema have no rows.
             Some("CREATE" | "ALTER" | "TRUNCATE" | "QUERY" | "RENAME" | "ERASE" | "CINDEX" | "DINDEX") => Ok(()),
             None => Err("it has no 'type', which every change of Canal's has".to_string()),
             Some(other) => Err(format!("there is no change '{other}'")),

@@ -1,4 +1,4 @@
-//! What the JSON formats of changes share: an envelope whose fields hold rows, and metadata beside them.
+//! What the JSON change formats share: an envelope whose fields hold rows, with metadata next to them.
 
 use super::json::JsonDecoder;
 use super::json_text::{JsonToken, what};
@@ -10,33 +10,33 @@ use weir_core::descriptor::Metadata;
 use weir_core::{Error, Field, Result, RowKind, SqlType, TypeKind, Value};
 use weir_expr::Session;
 
-/// What a field of an envelope is read as.
+/// How a field of an envelope is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EnvelopeType {
-    /// Text, or the text of what it is.
+    /// As text. Other values become their JSON text.
     Text,
-    /// Milliseconds since 1970.
+    /// As milliseconds since 1970.
     Millis,
-    /// Seconds since 1970.
+    /// As seconds since 1970.
     Seconds,
-    /// Text of a timestamp.
+    /// As the text of a timestamp.
     Stamp,
-    /// A list of texts.
+    /// As a list of texts.
     Texts,
-    /// Texts by name.
+    /// As a map of texts.
     TextMap,
-    /// Whole numbers by name.
+    /// As a map of whole numbers.
     NumberMap,
-    /// One of texts by name.
+    /// As one entry of a map of texts.
     Property(&'static str),
-    /// One of texts by name, which are milliseconds since 1970.
+    /// As one entry of a map of texts, which has milliseconds since 1970.
     PropertyMillis(&'static str),
 }
 
-/// Metadata: what it is, the envelope's field that it is in, and what that is read as.
+/// A metadata key, the envelope's field that it is in, and how that field is read.
 pub(super) type EnvelopeField = (Metadata, (&'static str, EnvelopeType));
 
-/// Metadata of a name, in a field that is read so.
+/// The metadata `key` in `field`, which is read as `ty`.
 pub(super) const fn item(key: &'static str, field: &'static str, shape: EnvelopeType) -> EnvelopeField {
     let ty: fn() -> SqlType = match shape {
         EnvelopeType::Text | EnvelopeType::Property(_) => || SqlType::STRING,
@@ -58,7 +58,7 @@ fn text_map() -> SqlType {
 }
 
 impl EnvelopeType {
-    /// The type that the field itself is read as.
+    /// The type that the field is read as.
     fn read_as((metadata, (_, shape)): &EnvelopeField) -> SqlType {
         match shape {
             EnvelopeType::Millis | EnvelopeType::Seconds => SqlType::from(TypeKind::BigInt),
@@ -70,7 +70,7 @@ impl EnvelopeType {
         }
     }
 
-    /// What was read as the metadata's value.
+    /// Converts the field's value to the metadata's value.
     fn value(self, read: Value<'static>) -> std::result::Result<Value<'static>, String> {
         let stamp =
             |millis: i64| Value::Timestamp(millis.div_euclid(1_000), millis.rem_euclid(1_000) as u32 * 1_000_000);
@@ -93,17 +93,17 @@ impl EnvelopeType {
     }
 }
 
-/// A column that is metadata.
+/// A metadata column.
 #[derive(Debug, Clone)]
 struct MetadataColumn {
     column: usize,
-    /// The place of the field among the envelope's.
+    /// The index of the field among the envelope's fields.
     field: usize,
     item: EnvelopeField,
     to: SqlType,
 }
 
-/// The envelope of a format's changes.
+/// The envelope of a change format.
 #[derive(Clone)]
 pub(super) struct Envelope {
     rows: JsonDecoder,
@@ -114,11 +114,11 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of a format, with the fields that it always reads, and the metadata that it has.
+    /// The envelope of a format, with the fields that it always reads, and its metadata.
     pub fn new(table: &TableSpec, own: &[&'static str], metadata: &[EnvelopeField]) -> Result<Self> {
         let mut names = own.to_vec();
         let mut beside = vec![];
-        // All that are declared have to be right, those that are read or not.
+        // All declared metadata columns are checked, including those that are not read.
         for (declared, key) in table.schema.fields.iter().zip(&table.metadata) {
             let Some(key) = key else { continue };
             let Some((m, _)) = metadata.iter().find(|(m, _)| m.key == key) else {
@@ -145,19 +145,19 @@ impl Envelope {
         })
     }
 
-    /// The place of a field of the envelope.
+    /// The index of a field of the envelope.
     pub fn place(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|f| f.name == name)
     }
 
-    /// The texts of the envelope's fields, those first that it always reads; none for null.
+    /// Finds the texts of the envelope's fields, with those that are always read first. A null counts as missing.
     pub fn find<'a>(&self, text: &'a str, found: &mut Vec<Option<&'a str>>) -> std::result::Result<(), String> {
         json_fields::find(text, &self.fields, found).map_err(|e| e.to_string())?;
         found.iter_mut().for_each(|f| *f = f.filter(|t| *t != "null"));
         Ok(())
     }
 
-    /// Puts a row, with fields of another one in the place of its own, and what is beside it in the envelope.
+    /// Appends a row and its metadata. Fields of `over` replace those of the row.
     pub fn put(
         &self,
         kind: RowKind,
@@ -206,7 +206,7 @@ impl Envelope {
         Ok(Value::read(&cast, 0).into_owned())
     }
 
-    /// Reads a record by what `change` makes of its text. An empty one says nothing: so Debezium follows up a row that goes.
+    /// Reads a record, whose text `change` turns into rows. An empty record has no rows: Debezium sends one after a deletion.
     pub fn record(
         &self,
         record: &[u8],
@@ -222,7 +222,7 @@ impl Envelope {
     }
 }
 
-/// What a text of JSON says, if it is a string.
+/// The content of a JSON text, if it is a string.
 pub(super) fn word(text: Option<&str>) -> Option<String> {
     match what(text?) {
         JsonToken::String(s) => Some(s.into_owned()),

@@ -1,5 +1,5 @@
-//! CSV with Flink's options. A scanner of our own: records go from the file's bytes straight into columns, fields that
-//! nobody reads are only skipped over, which no CSV crate does.
+//! CSV with Flink's options. It has a scanner of its own, because no CSV crate skips the fields that are not read. The scanner puts the
+//! others from the file's bytes straight into columns.
 
 use super::csv_scan::{CsvDialect, Front, ScannedField, ScannedRecord, Tangled};
 use super::scalars::{self, big_decimal, decimal, from_base64, short_integer};
@@ -19,7 +19,7 @@ use weir_expr::{Session, cast};
 pub(super) const FORMAT: Format = Format {
     descriptor: &Descriptor {
         name: "csv",
-        help: "fields with a character between them; BYTES are in base64",
+        help: "fields separated by a character; BYTES are in base64",
         options: &[OPTIONS, super::IGNORING],
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
   'connector' = 'filesystem', 'path' = 'rows.csv', 'format' = 'csv', 'csv.field-delimiter' = ';'
@@ -34,16 +34,17 @@ pub(super) const FORMAT: Format = Format {
 
 options! {
     OPTIONS:
-    DELIMITER: u8 = Opt::character("field-delimiter", "what stands between fields").default(",");
-    QUOTE: u8 = Opt::character("quote-character", "what stands around fields that need it").default("\"");
-    UNQUOTED: bool = Opt::boolean("disable-quote-character", "nothing stands around fields").default("false");
-    ESCAPE: u8 = Opt::character("escape-character", "what takes the next character as it is; nothing where nothing is said");
-    COMMENTS: bool = Opt::boolean("allow-comments", "leave out lines that begin with `#`").default("false").of(&[Role::Source]);
-    NULL: String = Opt::text("null-literal", "text that stands for NULL");
-    ELEMENTS: String = Opt::text("array-element-delimiter", "what stands between the items of arrays and rows").default(";");
+    DELIMITER: u8 = Opt::character("field-delimiter", "the character that separates fields").default(",");
+    QUOTE: u8 = Opt::character("quote-character", "the character that encloses fields with special characters").default("\"");
+    UNQUOTED: bool = Opt::boolean("disable-quote-character", "whether no field is quoted; excludes `quote-character`").default("false");
+    ESCAPE: u8 = Opt::character("escape-character", "the character that makes the next one literal; by default there is none");
+    COMMENTS: bool = Opt::boolean("allow-comments", "whether to skip lines that begin with `#`").default("false").of(&[Role::Source]);
+    NULL: String = Opt::text("null-literal", "the text that stands for NULL");
+    ELEMENTS: String =
+        Opt::text("array-element-delimiter", "the text between the elements of arrays and the fields of rows").default(";");
     SCIENTIFIC: bool = Opt::boolean(
         "write-bigdecimal-in-scientific-notation",
-        "whether decimals that end in zeros are written with an exponent",
+        "whether decimals that end in zeros are written in scientific notation",
     )
     .default("true").of(&[Role::Sink]);
 }
@@ -55,10 +56,10 @@ pub(crate) struct Csv {
     ignore_errors: bool,
     null_literal: Option<String>,
     elements: String,
-    /// All physical columns: the type, and the place among the columns that are read.
+    /// All physical columns: the type, and the index among the columns that are read.
     fields: Vec<(SqlType, Option<usize>)>,
     names: Vec<String>,
-    /// The fields of the record at hand, kept for its memory.
+    /// The fields of the current record. The vector is kept to reuse its memory.
     found: Vec<ScannedField>,
 }
 
@@ -100,7 +101,7 @@ impl Csv {
         })
     }
 
-    /// Puts a field's text into its column.
+    /// Appends a field's text to its column.
     fn put(
         &self,
         text: &[u8],
@@ -151,8 +152,8 @@ fn date(text: &str) -> Option<i32> {
 }
 
 impl Csv {
-    /// A field's text as a value of a type, as Flink's CSV reads it. What of an array's items or a row's fields cannot be read
-    /// is NULL under `ignore-parse-errors`, and counted in `lost`.
+    /// Converts a field's text to a value of a type, as Flink's CSV format does. With `ignore-parse-errors`, elements of arrays and fields
+    /// of rows that cannot be parsed become NULL, and are counted in `lost`.
     fn value(&self, text: &str, ty: &SqlType, lost: &mut u64) -> std::result::Result<Value<'static>, String> {
         let wrong = || format!("'{}' is no {}", text.chars().take(40).collect::<String>(), ty.kind);
         let t = text.trim();
@@ -284,7 +285,7 @@ impl Decoder for Csv {
 }
 
 impl Csv {
-    /// Puts the fields that were found in a record into the columns.
+    /// Appends the fields of a record to the columns.
     fn row(
         &self,
         record: &[u8],
@@ -293,7 +294,7 @@ impl Csv {
     ) -> std::result::Result<(), String> {
         let want = self.fields.len();
         if found.len() == want + 1 && found[want].from == found[want].to {
-            // One delimiter too many at the end of the line.
+            // A trailing delimiter is allowed.
             found.pop();
         }
         if found.len() == 1 && want > 1 && found[0].from == found[0].to && !self.ignore_errors {
@@ -328,7 +329,7 @@ impl Csv {
                 }
             }
         }
-        // A bad row's values are in the columns for now; those rows are taken out together.
+        // Values of bad rows are in the columns for now. All bad rows are removed together.
         rows.height += 1;
         failed.map_or(Ok(()), Err)
     }
@@ -348,7 +349,7 @@ pub(crate) struct CsvWriter {
 impl CsvWriter {
     pub fn new(table: &TableSpec) -> Result<Self> {
         let read = Csv::new(table)?;
-        // The reader's options are taken by the writer, too: one table may be both in its life.
+        // The writer also accepts the reader's options, since the same table may be read and written.
         Ok(CsvWriter {
             dialect: read.dialect,
             scientific: table.value(&SCIENTIFIC)?,
@@ -397,7 +398,7 @@ impl CsvWriter {
     }
 }
 
-/// Digits of the second that say something.
+/// The number of fraction digits of the second that are not trailing zeros.
 fn shown_digits(nanos: u32, most: u8) -> u8 {
     let text = format!("{nanos:09}");
     (text.trim_end_matches('0').len() as u8).min(most)

@@ -1,60 +1,60 @@
-//! Finds the records of CSV and their fields, without touching a byte more than it must: what Jackson's CSV takes, as Flink sets
-//! it up. Splits of files are found with the same scanner that reads them.
+//! Finds the records of CSV and their fields, and touches no byte more than it must. It accepts what Jackson's CSV parser accepts as Flink
+//! configures it. Files are split with the same scanner that reads them.
 
 use super::LONGEST;
 use memchr::{memchr, memchr2, memchr3};
 
-/// What the signs of a table's CSV mean.
+/// The special characters of a table's CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CsvDialect {
     pub delimiter: u8,
     pub quote: Option<u8>,
     pub escape: Option<u8>,
-    /// Whether lines that begin with `#` are comments, and blank ones nothing.
+    /// Whether lines that begin with `#` are comments, and blank lines are skipped.
     pub comments: bool,
 }
 
-/// What of a field's text stands for something else.
+/// What has to be replaced in a field's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tangled {
     /// Nothing.
     No,
-    /// Escapes.
+    /// Escape sequences.
     Escapes,
-    /// Quotes that are doubled, and escapes.
+    /// Doubled quotes, and escape sequences.
     Quotes,
 }
 
-/// A field as the scanner found it.
+/// The range of a field in the data.
 #[derive(Debug, Clone)]
 pub(super) struct ScannedField {
-    /// Its text without quotes.
+    /// The range of its text, without the enclosing quotes.
     pub from: usize,
     pub to: usize,
     pub tangled: Tangled,
 }
 
-/// What the scanner found at the front of some data.
+/// The result of scanning for a record at the front of the data.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ScannedRecord {
-    /// The bytes of the record with its line break.
+    /// A record with this many bytes, including its line break.
     Whole(usize),
-    /// It goes on behind the data.
+    /// The record continues after the data.
     Open,
-    /// A quote never closes, or something else that cannot be; the bytes up to where reading goes on.
+    /// The record is malformed, for example because a quote is never closed. Reading continues after this many bytes.
     Broken(usize, &'static str),
-    /// The record is too long, and its end is not in sight.
+    /// The record is too long, and its end is not in the data.
     Endless,
 }
 
-/// What is at the front of some data.
+/// What is at the front of the data.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Front {
-    /// A record that begins so many bytes on.
+    /// A record that begins after this many bytes.
     Record(usize),
-    /// Nothing: a comment or a blank line of so many bytes.
+    /// A comment or blank line with this many bytes.
     Nothing(usize),
-    /// That cannot be told yet.
+    /// More data is needed to tell.
     Open,
 }
 
@@ -63,7 +63,7 @@ const BEHIND_QUOTE: &str = "text follows a closing quote";
 const ENDS_IN_ESCAPE: &str = "the data ends behind an escape character";
 
 impl CsvDialect {
-    /// What is at the front of the data: where comments are allowed, blanks at the begin of a line are none of the record's.
+    /// Looks at the front of the data. If comments are allowed, blanks at the beginning of a line are skipped.
     #[inline]
     pub(super) fn front(&self, data: &[u8], at_end: bool) -> Front {
         if !self.comments {
@@ -101,7 +101,7 @@ impl CsvDialect {
                 };
                 fields.push(ScannedField { from, to: close, tangled });
                 at = close + 1;
-                // Blanks behind the closing quote are nobody's.
+                // Blanks after the closing quote are ignored.
                 while data.get(at).is_some_and(|b| matches!(b, b' ' | b'\t') && *b != self.delimiter) {
                     at += 1;
                 }
@@ -123,7 +123,7 @@ impl CsvDialect {
                 }
                 continue;
             }
-            // A plain field: up to a delimiter or the line's end. Most files have no escapes, and pay nothing for them.
+            // An unquoted field ends at a delimiter or the line's end. Most files have no escapes, and do not pay for them.
             let (mut kept, mut tangled) = (at, Tangled::No);
             let end = match self.escape {
                 None => memchr2(self.delimiter, b'\n', &data[at..]).map(|n| at + n),
@@ -159,7 +159,7 @@ impl CsvDialect {
         }
     }
 
-    /// Where a plain field ends that may have escapes, and where the last of them ends.
+    /// The end of an unquoted field that may have escapes, and the end of its last escape.
     #[inline(never)]
     fn escaped_end(
         &self,
@@ -185,7 +185,7 @@ impl CsvDialect {
         }
     }
 
-    /// Where a field in quotes is closed, from behind its first quote.
+    /// The closing quote of a quoted field, whose first quote is before `from`.
     #[inline]
     fn closing(&self, data: &[u8], from: usize, q: u8, at_end: bool) -> Result<(usize, Tangled), ScannedRecord> {
         let mut tangled = Tangled::No;
@@ -197,7 +197,7 @@ impl CsvDialect {
             };
             let Some(n) = next else {
                 if at_end || data.len() > LONGEST {
-                    // It goes on behind the line in which the quote stands.
+                    // Reading continues after the line with the opening quote.
                     let line = memchr(b'\n', &data[from..]).map_or(data.len(), |n| from + n + 1);
                     return Err(ScannedRecord::Broken(line, NEVER_CLOSED));
                 }
@@ -220,7 +220,7 @@ impl CsvDialect {
         }
     }
 
-    /// A field's text with what stands for something else in its place.
+    /// A field's text with doubled quotes and escapes replaced.
     pub(super) fn untangled(&self, text: &[u8], tangled: Tangled) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut rest = text.iter().copied().peekable();
@@ -245,13 +245,13 @@ impl CsvDialect {
         out
     }
 
-    /// Whether records may span lines, going by some data: without the signs that let them, every line break ends one.
+    /// Whether the data has a character that lets records span lines. Without one, each line break ends a record.
     pub(crate) fn may_span(&self, data: &[u8]) -> bool {
         let has = |sign: Option<u8>| sign.is_some_and(|s| memchr(s, data).is_some());
         has(self.quote) || has(self.escape)
     }
 
-    /// Bytes of the record, comment or blank line at the front of some data, or none where its end is not in it.
+    /// The number of bytes of the record, comment or blank line at the front of the data, or none if its end is not in the data.
     pub(crate) fn pass(&self, data: &[u8], at_end: bool, scratch: &mut Scratch) -> Option<usize> {
         let from = match self.front(data, at_end) {
             Front::Nothing(n) => return Some(n),
@@ -261,12 +261,12 @@ impl CsvDialect {
         match self.scan(&data[from..], at_end, &mut scratch.0) {
             ScannedRecord::Whole(n) | ScannedRecord::Broken(n, _) => Some(from + n),
             ScannedRecord::Open => None,
-            // Its end is the next line's, as it is for who reads it.
+            // It ends with its first line, as it does for the reader.
             ScannedRecord::Endless => memchr(b'\n', &data[from..]).map(|n| from + n + 1),
         }
     }
 }
 
-/// Room for the fields of a record, kept for its memory.
+/// A vector for the fields of a record, kept to reuse its memory.
 #[derive(Default)]
 pub(crate) struct Scratch(Vec<ScannedField>);

@@ -1,5 +1,5 @@
-//! Changes as Debezium writes them: `before`, `after` and `op`, with or without the envelope of a schema. A row that comes is
-//! written as op c, one that goes as op d; an update is one of each, as Flink writes it.
+//! Changes as Debezium writes them: `before`, `after` and `op`, with or without an envelope that has a schema. An insertion is written with
+//! op c, a deletion with op d, and an update as one of each, as Flink does.
 
 use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_writer::{JsonWriter, SHARED};
@@ -40,16 +40,16 @@ pub(super) const FORMAT: Format = Format {
 
 options! {
     OPTIONS:
-    SCHEMA_INCLUDE: bool = Opt::boolean("schema-include", "read records that carry the envelope of a schema").default("false");
+    SCHEMA_INCLUDE: bool = Opt::boolean("schema-include", "whether records have an envelope with `schema` and `payload`").default("false");
 }
 
 /// Reads Debezium's changes.
 #[derive(Clone)]
 pub(crate) struct Debezium {
     envelope: Envelope,
-    /// Whether the change is the payload beside a schema.
+    /// Whether the change is the `payload` of an envelope that also has a `schema`.
     with_schema: bool,
-    /// The place of the schema among the envelope's fields, if somebody reads it.
+    /// The place of the schema among the envelope's fields, if a column reads it.
     schema: Option<usize>,
 }
 
@@ -67,7 +67,7 @@ impl Debezium {
             let payload = found[3].ok_or("there is no payload, which debezium-json.schema-include asks for")?;
             let schema = self.schema.and_then(|at| found[at]);
             self.envelope.find(payload, &mut found)?;
-            // The schema is beside the payload, not in it.
+            // The schema is next to the payload, not within it.
             if let Some(at) = self.schema {
                 found[at] = schema;
             }

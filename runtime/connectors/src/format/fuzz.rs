@@ -1,8 +1,9 @@
-//! Fuzzing of the readers: mutated samples, for a moment each. Whatever comes in, a reader neither panics nor stands
-//! still nor takes a gigabyte, it goes through all bytes, and the rows do not depend on where the bytes are cut into pieces or files into splits.
+//! Fuzzing of the decoders with mutated samples, for a short time each. Whatever the input is, a decoder must not panic, hang or use a
+//! gigabyte of memory. It must consume all bytes, and the rows must not depend on how the bytes are divided into pieces, or files into
+//! splits.
 //!
-//! `WEIR_FUZZ_SECONDS` sets the time (1 by default). No tool that needs another compiler: the samples hold what is special
-//! in each format, and mutation mixes it.
+//! `WEIR_FUZZ_SECONDS` sets the time (1 by default). No fuzzing tool is used, since those need another compiler. The samples contain what
+//! is special in each format, and mutation combines it.
 
 use super::{BadRecord, DecoderFactory, RowBuilder};
 use crate::filesystem::record_boundaries;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use weir_core::{Field, Schema, SqlType, TypeKind};
 use weir_expr::{OnError, Session};
 
-/// Xorshift: repeatable from its seed, which a failure prints.
+/// A Xorshift generator. A failure prints its seed, with which it can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -123,7 +124,7 @@ fn run(what: &str, mut sample: impl FnMut(&mut Random) -> Vec<u8>, check: impl F
     }
 }
 
-/// Fuzzes a format whose records are cut out of a stream.
+/// Fuzzes a format whose records are parts of a stream.
 fn fuzz(
     format: &str,
     options: &[(&str, &str)],
@@ -141,7 +142,7 @@ fn fuzz(
             assert_eq!(whole, pieces, "rows depend on where the bytes are cut");
             let Some(dialect) = factory.dialect else { return };
             if data.starts_with(b"\xEF\xBB\xBF") {
-                // The mark is passed over before a decoder sees the file.
+                // The byte order mark is skipped before a decoder sees the data.
                 return;
             }
             let mut starts = record_boundaries(&mut &data[..], data.len() as u64, dialect, 1).expect("read");
@@ -365,7 +366,7 @@ fn protobuf() {
     let read = |bytes: &[u8]| factory.decoder().record(bytes, &mut RowBuilder::new(&factory.schema));
     assert!(read(&[0x28, 1]).is_ok());
     assert!(matches!(read(&[0x28, 7]), Err(super::DecodeError::Record(_))), "an unknown value of an enum");
-    // A message in a message, ten thousand times.
+    // Ten thousand nested messages.
     let mut deep = vec![];
     for _ in 0..10_000 {
         let mut length = vec![];

@@ -1,4 +1,4 @@
-//! JSON, a value a line, with Flink's options.
+//! JSON, with Flink's options. Each record is an object, or an array of objects.
 
 use super::json_text::{JsonToken, Scanner, said, what};
 use super::json_tree::{Fractions, compact, number};
@@ -16,21 +16,21 @@ use weir_expr::text::trimmed;
 #[derive(Clone)]
 pub(crate) struct JsonDecoder {
     fields: Vec<Field>,
-    /// The place of each field among the columns that are read.
+    /// The index of each field among the columns that are read.
     columns: Vec<usize>,
     ignore_errors: bool,
     fail_on_missing: bool,
     iso: bool,
-    /// Numbers in columns of text: as the record has them, or in this form.
+    /// How numbers in STRING columns are written: as in the record, or in this form.
     numbers: Option<Fractions>,
-    /// Numbers inside arrays and objects in columns of text.
+    /// How numbers inside arrays and objects in STRING columns are written.
     fractions: Fractions,
 }
 
 pub(super) const FORMAT: Format = Format {
     descriptor: &Descriptor {
         name: "json",
-        help: "an object a record",
+        help: "one JSON object per record",
         options: &[OPTIONS, SHARED, super::IGNORING],
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
   'connector' = 'filesystem', 'path' = 'rows.json', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601'
@@ -47,12 +47,12 @@ options! {
     OPTIONS:
     FAIL_ON_MISSING: bool = Opt::boolean(
         "fail-on-missing-field",
-        "a field that is missing makes the record bad, rather than being NULL; not together with `ignore-parse-errors`",
+        "whether a record without one of the fields fails; otherwise the field is NULL. Excludes `ignore-parse-errors`",
     )
     .default("false").how().of(&[Role::Source]);
     STREAMS: bool = Opt::boolean(
         "decode.json-parser.enabled",
-        "`false`: numbers in STRING columns are written in one form rather than as they are in the record",
+        "whether numbers in STRING columns stay as they are in the record; `false` normalizes fractions and exponents",
     )
     .default("true").of(&[Role::Source]);
 }
@@ -83,7 +83,7 @@ impl JsonDecoder {
         Ok(JsonDecoder { fail_on_missing: missing, numbers: (!streams).then_some(json.fractions), ..json })
     }
 
-    /// A reader by the options that all formats of JSON have.
+    /// A decoder with the options that all JSON formats have.
     pub fn shared(table: &TableSpec) -> Result<Self> {
         let read = table.columns.iter().enumerate().filter(|(_, c)| table.metadata[**c].is_none());
         let (columns, fields): (Vec<usize>, Vec<Field>) =
@@ -100,7 +100,7 @@ impl JsonDecoder {
         })
     }
 
-    /// The same with numbers in columns of text as Jackson's trees have them, which Flink makes of changes.
+    /// The same decoder, but numbers in STRING columns are written as Jackson's trees do. Flink's change formats work that way.
     pub fn of_trees(self) -> Self {
         JsonDecoder { numbers: Some(self.fractions), ..self }
     }
@@ -126,8 +126,8 @@ impl JsonDecoder {
         })
     }
 
-    /// The text of a value, as a scanner gave it, as a value of a type. What of an array's items or a row's fields cannot be
-    /// read is NULL under `ignore-parse-errors`, and counted in `lost`.
+    /// Converts the text of a JSON value to a value of a type. With `ignore-parse-errors`, elements of arrays and fields of rows that
+    /// cannot be parsed become NULL, and are counted in `lost`.
     pub(super) fn value(
         &self,
         text: &str,
@@ -149,7 +149,7 @@ impl JsonDecoder {
             v.map(Value::Int).ok_or_else(wrong)
         };
         let whole = |low: i64, high: i64| match &json {
-            // A number with a fraction is cut, as Jackson does for the wide types.
+            // A number with a fraction is truncated, as Jackson does for the wide types.
             JsonToken::Number(n) if n.contains(['.', 'e', 'E']) => {
                 let d = n.parse::<f64>().map_err(|_| wrong())?;
                 let fits = d >= low as f64 && d <= high as f64;
@@ -157,7 +157,7 @@ impl JsonDecoder {
             }
             _ => parsed(low, high),
         };
-        // What of a larger value is wrong by itself.
+        // Part of a nested value that is invalid by itself.
         let mut part = |text: &str, ty: &SqlType| match self.value(text, ty, lost) {
             Err(_) if self.ignore_errors => {
                 *lost += 1;
@@ -207,7 +207,7 @@ impl JsonDecoder {
     }
 }
 
-/// What `item` makes of the items of an array.
+/// Calls `item` with the items of an array, and collects the results.
 fn all_items<'a, T>(
     text: &'a str,
     mut item: impl FnMut(&'a str) -> std::result::Result<T, String>,
@@ -221,7 +221,7 @@ fn all_items<'a, T>(
     wrong.map_or(Ok(all), Err)
 }
 
-/// What `member` makes of the members of an object, of which it gets the key in its quotes; of those with one key the last.
+/// Calls `member` with the members of an object, whose keys keep their quotes. Of members with the same key, the last one counts.
 fn all_members(
     text: &str,
     mut member: impl FnMut(&str, &str) -> std::result::Result<(Value<'static>, Value<'static>), String>,
@@ -240,7 +240,7 @@ fn all_members(
 }
 
 impl JsonDecoder {
-    /// Puts an object's text into the columns, with the fields of another one in the place of those that it has as well.
+    /// Appends an object's fields to the columns. Fields of `over` replace the object's own.
     pub(super) fn object_over(
         &self,
         text: &str,
@@ -256,7 +256,7 @@ impl JsonDecoder {
         self.object(&found, rows)
     }
 
-    /// Puts the fields of an object into the columns.
+    /// Appends the fields of an object to the columns.
     fn object(&self, found: &[Option<&str>], rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let mut wrong = None;
         for ((text, field), column) in found.iter().zip(&self.fields).zip(&self.columns) {
@@ -282,7 +282,7 @@ impl JsonDecoder {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// Puts a value's text into its column: the usual ones straight, the others by way of a value.
+    /// Appends a value's text to its column. Common types are appended directly, others are converted to a value first.
     fn put(
         &self,
         text: &str,
@@ -320,7 +320,7 @@ impl JsonDecoder {
         Ok(())
     }
 
-    /// Reads a record into rows: an object, or an array of objects. What follows is left unread, as Jackson does.
+    /// Decodes a record, which is an object or an array of objects. As with Jackson, anything after it is ignored.
     fn read(&self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), String> {
         let text = utf8(record)?;
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);

@@ -1,17 +1,16 @@
-//! JSON as text: where values begin and end, and what a string says. Nothing is built: values stay the pieces of the record
-//! that they are, until a column's type says what to make of them. Characters below a blank are taken inside strings, as
-//! Jackson is told to by Flink.
+//! Scans JSON text: where values begin and end, and what strings contain. Nothing is built. Values stay slices of the record until they are
+//! converted to a column's type. Strings may contain control characters, as Flink configures Jackson to allow.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Levels of arrays and objects that a value may have: Jackson's limit.
+/// Maximum depth of nested arrays and objects, which is Jackson's limit.
 const DEEPEST: usize = 1000;
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken {
-    /// The byte at which that was seen.
+    /// The byte offset of the error.
     at: usize,
     why: &'static str,
 }
@@ -22,7 +21,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Goes over a text of JSON.
+/// Scans a JSON text.
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -41,7 +40,7 @@ impl<'a> Scanner<'a> {
         self.broken(if self.at >= self.text.len() { "the text ends in the middle" } else { why })
     }
 
-    /// The byte that comes next, behind white space.
+    /// The next byte that is not white space.
     pub fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(b) = bytes.get(self.at) {
@@ -53,17 +52,17 @@ impl<'a> Scanner<'a> {
         None
     }
 
-    /// Takes a byte, if it is the one that comes next.
+    /// Skips a byte, if it is the next one.
     pub fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    /// The text of the value that comes next.
+    /// Scans the next value, and returns its text.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no valid value.
     pub fn value(&mut self) -> Result<&'a str, Broken> {
         let first = self.peek();
         let from = self.at;
@@ -74,10 +73,10 @@ impl<'a> Scanner<'a> {
         Ok(&self.text[from..self.at])
     }
 
-    /// The key that comes next, as it is written between its quotes, and the colon behind it.
+    /// Scans the next key and its colon, and returns the key as it is written between its quotes.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no valid key.
     pub fn key(&mut self) -> Result<&'a str, Broken> {
         if self.peek() != Some(b'"') {
             return self.expected("a key in quotes is expected");
@@ -91,10 +90,10 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
-    /// Gives each member of the object that comes next: its key as it is written, and the text of its value.
+    /// Scans the next object, and calls `each` with the key (as it is written) and the value's text of each member.
     ///
     /// # Errors
-    /// When it is no object.
+    /// If it is not a valid object.
     pub fn members(&mut self, mut each: impl FnMut(&'a str, &'a str)) -> Result<(), Broken> {
         if !self.take(b'{') {
             return self.expected("an object is expected");
@@ -114,10 +113,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Gives the text of each item of the array that comes next.
+    /// Scans the next array, and calls `each` with the text of each item.
     ///
     /// # Errors
-    /// When it is no array.
+    /// If it is not a valid array.
     pub fn items(&mut self, mut each: impl FnMut(&'a str)) -> Result<(), Broken> {
         if !self.take(b'[') {
             return self.expected("an array is expected");
@@ -136,9 +135,9 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes over an array or object, without a call for each level: a record may have any number of them.
+    /// Skips an array or object, without recursion, since a record may be deeply nested.
     fn nested(&mut self) -> Result<(), Broken> {
-        // Which of the open levels are objects, a bit each.
+        // One bit for each open level: whether it is an object.
         let mut objects = [0u64; DEEPEST.div_ceil(64)];
         let mut depth = 0;
         loop {
@@ -250,7 +249,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes over a string, whose first quote comes next.
+    /// Skips a string, whose opening quote comes next.
     fn string(&mut self) -> Result<(), Broken> {
         let bytes = self.text.as_bytes();
         self.at += 1;
@@ -274,11 +273,11 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How far the next quote or backslash is, or the end.
+/// The distance to the next quote or backslash, or to the end.
 fn special(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The lowest byte that becomes high is the first that was zero.
+    // The lowest byte with its high bit set is the first one that was zero.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     let mut at = 0;
     while let Some(eight) = bytes[at..].first_chunk::<8>() {
@@ -292,14 +291,14 @@ fn special(bytes: &[u8]) -> usize {
     at + bytes[at..].iter().position(|b| matches!(b, b'"' | b'\\')).unwrap_or(bytes.len() - at)
 }
 
-/// The code of four hexadecimal digits.
+/// The value of four hexadecimal digits.
 fn hex(bytes: &[u8]) -> Option<u16> {
     let four = bytes.first_chunk::<4>()?;
     four.iter().try_fold(0u16, |all, b| Some(all << 4 | (*b as char).to_digit(16)? as u16))
 }
 
-/// What a string says, from its text between the quotes, which a [`Scanner`] has passed over. Half of a pair of surrogates
-/// stands for nothing and becomes a question mark, as where Java encodes it.
+/// The content of a string, from the text between its quotes, which a [`Scanner`] has validated. An unpaired surrogate becomes a question
+/// mark, as when Java encodes it.
 pub(super) fn said(inner: &str) -> Cow<'_, str> {
     let Some(first) = memchr::memchr(b'\\', inner.as_bytes()) else {
         return Cow::Borrowed(inner);
@@ -345,7 +344,7 @@ pub(super) fn said(inner: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What the text of a value is.
+/// The kind and content of a value.
 #[derive(Debug)]
 pub(super) enum JsonToken<'a> {
     Null,
@@ -356,7 +355,7 @@ pub(super) enum JsonToken<'a> {
     Object,
 }
 
-/// What a text is that a [`Scanner`] gave as a value.
+/// The kind and content of a value's text, which a [`Scanner`] has returned.
 pub(super) fn what(text: &str) -> JsonToken<'_> {
     match text.as_bytes().first() {
         Some(b'"') => JsonToken::String(said(text.get(1..text.len() - 1).unwrap_or_default())),

@@ -1,5 +1,5 @@
-//! The text of a value as Jackson's tree writes it: what Flink puts into a column of text that a record has an array, an object or a
-//! number for.
+//! The text of JSON values as Jackson's trees write it. Flink writes such text into a STRING column if the record has an array, an object
+//! or a number there.
 
 use super::json_text::{Broken, JsonToken, Scanner, said, what};
 use super::scalars::big_decimal;
@@ -40,7 +40,7 @@ fn quote(text: &str, out: &mut String) {
 pub(super) enum Fractions {
     /// As Java writes a double.
     Doubles,
-    /// As Java writes a decimal without zeros at its end: what Flink does where a column is DECIMAL.
+    /// As Java writes a decimal without trailing zeros, which Flink does if a column is DECIMAL.
     Decimals,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn number(text: &str, fractions: Fractions, out: &mut String) {
         out.push_str(&plain);
         return;
     }
-    // JSON's numbers, which alone a scanner passes over, are numbers in Rust as well.
+    // A number that the scanner has accepted is a number in Rust as well.
     let Ok(double) = text.parse::<f64>() else { panic!("'{text}' is no number, and was passed over as one") };
     if double.is_finite() {
         out.push_str(&weir_expr::text::double_text(double));
@@ -65,7 +65,7 @@ pub(super) fn number(text: &str, fractions: Fractions, out: &mut String) {
     }
 }
 
-/// The text of a value as Jackson's tree writes it: without white space, each key once, numbers in one form.
+/// The text of a value as Jackson's trees write it: without white space, with each key once, and with numbers in one form.
 pub(super) fn compact(text: &str, fractions: Fractions, out: &mut String) -> Result<(), Broken> {
     Compact { scanner: Scanner::new(text), fractions }.value(out)
 }
@@ -76,7 +76,7 @@ struct Compact<'a> {
 }
 
 impl Compact<'_> {
-    /// One call a level, of which the scanner that went first has allowed no more than it does.
+    /// One call per level. The scanner has limited the number of levels before.
     fn value(&mut self, out: &mut String) -> Result<(), Broken> {
         match self.scanner.peek() {
             Some(b'{') => self.object(out),
@@ -110,7 +110,7 @@ impl Compact<'_> {
     fn object(&mut self, out: &mut String) -> Result<(), Broken> {
         self.scanner.take(b'{');
         out.push('{');
-        // Where the values are of the keys that were seen: a key that comes again takes the place that it had.
+        // The positions of values by their keys. A repeated key keeps its first position.
         let mut seen: HashMap<Cow<'_, str>, usize> = HashMap::new();
         let mut values: Vec<Range<usize>> = vec![];
         let mut again: Vec<(usize, String)> = vec![];

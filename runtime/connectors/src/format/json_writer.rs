@@ -1,4 +1,4 @@
-//! Rows as JSON objects, for the formats that are made of them.
+//! Rows as JSON objects, for JSON and the change formats that contain such objects.
 
 use super::Encoder;
 use crate::options::TableSpec;
@@ -9,17 +9,17 @@ use weir_core::option_spec::{Opt, Role};
 use weir_core::{Batch, Error, Field, Result, SqlType, TypeKind, Value, choice, options};
 use weir_expr::{Session, time};
 
-/// What becomes of a map's entry whose key is NULL, for which JSON has no name.
+/// How a map entry with a NULL key is written, which JSON cannot express.
 #[derive(Clone)]
 enum NullKey {
-    /// The row is refused; what to do is said by this.
+    /// The row fails, with this hint.
     Fail(String),
     Drop,
     Literal(String),
 }
 
 choice! {
-    /// How times are written.
+    /// The form of timestamps.
     enum Times { Sql = "SQL", Iso = "ISO-8601" }
 }
 
@@ -28,24 +28,31 @@ choice! {
 }
 
 options! {
-    /// The options that all formats of JSON have.
+    /// The options that all JSON formats have.
     pub(super) SHARED:
-    TIMES: Times = Opt::one_of("timestamp-format.standard", "how times are written").default("SQL");
+    TIMES: Times = Opt::one_of("timestamp-format.standard", "the form of timestamps: `SQL` has a space before the time, `ISO-8601` a `T`")
+        .default("SQL");
     PLAIN_DECIMALS: bool =
-        Opt::boolean("encode.decimal-as-plain-number", "write `0.00000001` rather than `1E-8`").default("false").of(&[Role::Sink]);
-    IGNORE_NULLS: bool = Opt::boolean("encode.ignore-null-fields", "leave fields out that are NULL").default("false").of(&[Role::Sink]);
-    NULL_KEY: NullKeyMode =
-        Opt::one_of("map-null-key.mode", "what becomes of a map's entry whose key is NULL").default("FAIL").of(&[Role::Sink]);
-    NULL_KEY_NAME: String = Opt::text("map-null-key.literal", "the name of a NULL key, with `LITERAL`").default("null").of(&[Role::Sink]);
+        Opt::boolean("encode.decimal-as-plain-number", "whether to write decimals as `0.00000001` rather than `1E-8`")
+            .default("false").of(&[Role::Sink]);
+    IGNORE_NULLS: bool =
+        Opt::boolean("encode.ignore-null-fields", "whether to leave out fields that are NULL").default("false").of(&[Role::Sink]);
+    NULL_KEY: NullKeyMode = Opt::one_of(
+        "map-null-key.mode",
+        "how to write a map entry with a NULL key: `FAIL` fails the row, `DROP` leaves the entry out, `LITERAL` writes a text as the key",
+    )
+    .default("FAIL").of(&[Role::Sink]);
+    NULL_KEY_NAME: String =
+        Opt::text("map-null-key.literal", "the text to write for a NULL key with `LITERAL`").default("null").of(&[Role::Sink]);
 }
 
-/// Whether times are written as ISO 8601 has them.
+/// Whether timestamps have the form of ISO 8601.
 pub(super) fn iso(table: &TableSpec) -> Result<bool> {
     Ok(table.value(&TIMES)? == Times::Iso)
 }
 
 impl NullKey {
-    /// As a table's options say.
+    /// Reads a table's options.
     fn of(table: &TableSpec) -> Result<Self> {
         let key = table.key_of(&NULL_KEY);
         Ok(match table.value(&NULL_KEY)? {
@@ -70,7 +77,7 @@ pub(crate) struct JsonWriter {
 }
 
 impl JsonWriter {
-    /// A writer by a table's options.
+    /// An encoder with a table's options.
     pub fn new(table: &TableSpec) -> Result<Self> {
         Ok(JsonWriter {
             fields: table.schema.fields.clone(),
@@ -82,7 +89,7 @@ impl JsonWriter {
         })
     }
 
-    /// A writer for systems that take any JSON: decimals as numbers without exponents.
+    /// An encoder for systems that accept any JSON. It writes decimals as numbers without exponents.
     pub fn plain(table: &TableSpec) -> Self {
         JsonWriter {
             fields: table.schema.fields.clone(),
@@ -95,7 +102,7 @@ impl JsonWriter {
     }
 
     fn json(&self, v: &Value<'_>, ty: &SqlType) -> Result<J> {
-        // What is no number is written as text, as Jackson does.
+        // Values that are not numbers are written as text, as Jackson does.
         let number = |t: String| serde_json::from_str(&t).unwrap_or(J::String(t));
         let stamp = |s: i64, n: u32| {
             let t = time::timestamp_text(s, n, 9);

@@ -1,5 +1,5 @@
-//! Changes as Maxwell writes them: `data` is the row as it is now, `old` what it was where that differs, `type` what happened to
-//! it.
+//! Changes as Maxwell writes them: `data` is the row after the change, `old` has the previous values of changed fields, and `type` is the
+//! kind of change.
 
 use super::changes::{Envelope, EnvelopeField, EnvelopeType, item, word};
 use super::json_writer::{JsonWriter, SHARED};
@@ -71,7 +71,7 @@ impl Decoder for Maxwell {
     }
 }
 
-/// Writes changes as Maxwell does; an update is a row that goes and one that comes, as Flink writes it.
+/// Writes changes as Maxwell does. An update is a deletion and an insertion, as in Flink.
 #[derive(Clone)]
 pub(crate) struct MaxwellWriter {
     rows: JsonWriter,

@@ -1,14 +1,14 @@
-//! What is beside a record's fields, as a column of any type that it can be cast to.
+//! Converts metadata of records to the types of the columns that read it.
 
 use arrow::array::ArrayRef;
 use std::sync::Arc;
 use weir_core::{ColumnBuilder, Error, Field, Result, SqlType, Value};
 use weir_expr::{EvalContext, Session, cast};
 
-/// Whether a column's type is one that a metadata's type can be cast to.
+/// Checks that metadata can be cast to its column's type.
 ///
 /// # Errors
-/// When it is not.
+/// If it cannot.
 pub(crate) fn convertible(from: &SqlType, field: &Field, key: &str) -> Result<()> {
     if cast::allowed(from, &field.ty) {
         return Ok(());
@@ -17,10 +17,10 @@ pub(crate) fn convertible(from: &SqlType, field: &Field, key: &str) -> Result<()
     Err(Error::script(e).hint(format!("declare it as {}", from.kind)))
 }
 
-/// A value of a metadata's type as a column's, in an array of its own.
+/// Casts a metadata value to its column's type, and returns it as an array of one value.
 ///
 /// # Errors
-/// When the cast fails.
+/// If the cast fails.
 pub(crate) fn converted(value: &Value<'_>, from: &SqlType, to: &SqlType, session: &Arc<Session>) -> Result<ArrayRef> {
     let mut one = ColumnBuilder::new(&from.arrow());
     one.push(value);

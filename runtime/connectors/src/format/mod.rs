@@ -1,4 +1,4 @@
-//! Formats: bytes into rows and back, one a file.
+//! Formats convert bytes to rows and back. Each is in a file of its own.
 
 mod avro;
 mod canal;
@@ -41,26 +41,26 @@ use weir_core::watermarks::SplitId;
 use weir_core::{Batch, Error, Result, Schema, options};
 use weir_expr::OnError;
 
-/// Bytes that a record may have; a longer one is bad, and reading goes on behind its first line.
+/// Maximum size of a record in bytes. A longer record is bad, and reading continues after its first line.
 pub(crate) const LONGEST: usize = 32 << 20;
 
 /// A record that could not be read.
 #[derive(Debug)]
 pub struct BadRecord {
-    /// Where it begins, in bytes from the start of what was handed over.
+    /// Its offset in the data that was passed in.
     pub at: usize,
-    /// Where it ends.
+    /// The offset of its end.
     pub end: usize,
-    /// What was wrong.
+    /// Why it could not be read.
     pub message: String,
 }
 
 /// Why a record could not be read.
 #[derive(Debug)]
 pub enum DecodeError {
-    /// It is wrong, in words.
+    /// The record is bad, for this reason.
     Record(String),
-    /// Something else is, which ends the job or waits for a restart.
+    /// The record is not to blame. The error ends the job or makes it restart.
     Job(Error),
 }
 
@@ -70,17 +70,17 @@ impl From<String> for DecodeError {
     }
 }
 
-/// Reads records into rows.
+/// Decodes records into rows.
 pub trait Decoder: Send {
-    /// Reads a record that stands alone, such as a message's value, into no, one or several rows. What it has appended before
-    /// it fails is taken out again by the caller.
+    /// Decodes a record that stands alone, such as a Kafka message's value, into any number of rows. If it fails, the caller removes the
+    /// rows that were appended before.
     ///
     /// # Errors
-    /// What is wrong with the record, or kept it from being read.
+    /// Why the record is bad, or could not be read.
     fn record(&mut self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError>;
 
-    /// Reads whole records from the front of `data`, until there are `most` good rows. Gives the bytes used. A record that is
-    /// not whole is left, unless nothing follows (`at_end`). A line is a record, where a format does not know better.
+    /// Decodes whole records from the front of `data`, until there are `most` good rows, and returns the number of bytes used. An
+    /// incomplete record is left, unless it is the last one (`at_end`). By default each line is a record.
     fn decode(
         &mut self,
         data: &[u8],
@@ -119,17 +119,17 @@ pub trait Decoder: Send {
 
 const TOO_LONG: &str = "the record is longer than 32 MB";
 
-/// Makes decoders of one table.
+/// Creates decoders of one table.
 pub(crate) struct DecoderFactory {
     make: Decoders,
     pub schema: Schema,
     pub on_error: OnError,
     pub keeps_records: bool,
-    /// The statement that reads, for dead letters.
+    /// The statement that reads the table, for dead letters.
     pub statement: String,
-    /// What says where records end, if they can span lines.
+    /// How to find the ends of records, if they can span lines.
     pub dialect: Option<csv_scan::CsvDialect>,
-    /// Whether records are changes, whose order counts.
+    /// Whether records are changes, whose order matters.
     pub changes: bool,
 }
 
@@ -148,7 +148,7 @@ impl DecoderFactory {
     }
 }
 
-/// A decoder with what it needs to know of its table.
+/// A decoder, and what it needs to know about its table.
 pub(crate) struct Decoding {
     decoder: Box<dyn Decoder>,
     schema: Schema,
@@ -157,27 +157,27 @@ pub(crate) struct Decoding {
     statement: String,
 }
 
-/// Makes decoders, each for a subtask.
+/// Creates a decoder for each subtask.
 pub(crate) type Decoders = Box<dyn Fn() -> Box<dyn Decoder> + Send + Sync>;
 
-/// Makes copies of a decoder.
+/// Creates copies of a decoder.
 fn decoders<D: Decoder + Clone + Sync + 'static>(decoder: D) -> Decoders {
     Box::new(move || Box::new(decoder.clone()))
 }
 
-/// Makes copies of an encoder.
+/// Creates copies of an encoder.
 fn encoders<E: Encoder + Clone + Sync + 'static>(encoder: E) -> EncoderFactory {
     Box::new(move || Box::new(encoder.clone()))
 }
 
-/// A format: what it is, and what makes its decoders and encoders of a table's options.
+/// A format: its descriptor, and the functions that create its decoders and encoders from a table's options.
 pub(crate) struct Format {
     pub descriptor: &'static Descriptor,
     decoder: fn(&TableSpec) -> Result<Decoders>,
     encoder: fn(&TableSpec) -> Result<EncoderFactory>,
-    /// What says where records end, if they can span lines.
+    /// How to find the ends of records, if they can span lines.
     dialect: Option<fn(&TableSpec) -> Result<csv_scan::CsvDialect>>,
-    /// What the names of its files end with.
+    /// The extension of its files.
     extension: &'static str,
 }
 
@@ -196,16 +196,19 @@ pub(crate) const FORMATS: [Format; 11] = [
     protobuf::FORMAT,
 ];
 
-/// A format of records that lie in files of lines.
+/// A format of records that are lines of a file.
 pub(crate) const FILES: FormatOf = FormatOf { prefix: "", value: true, lines: true };
 /// A format of whole records.
 pub(crate) const RECORDS: FormatOf = FormatOf { prefix: "", value: true, lines: false };
 
 options! {
-    /// What every format has that can pass over what it cannot read.
+    /// The option of every format that can skip what it cannot parse.
     pub(crate) IGNORING:
-    pub(crate) IGNORE_ERRORS: bool =
-        Opt::boolean("ignore-parse-errors", "a bad field is NULL and the row is kept, a surplus column drops the row").default("false").how();
+    pub(crate) IGNORE_ERRORS: bool = Opt::boolean(
+        "ignore-parse-errors",
+        "whether to ignore bad input: a bad field of CSV or JSON becomes NULL, any other bad record is skipped and counted",
+    )
+    .default("false").how();
 }
 
 fn format(name: &str) -> Result<&'static Format> {
@@ -215,12 +218,12 @@ fn format(name: &str) -> Result<&'static Format> {
         .ok_or_else(|| Error::internal(format!("there is no format '{name}'")))
 }
 
-/// The decoder of some of a table's columns, in a format whose options may begin with `prefix`.
+/// Creates decoders of some of a table's columns, in a format whose options may begin with `prefix`.
 pub(crate) fn decoder(table: &TableSpec, name: &str, prefix: &str, fields: &[usize]) -> Result<DecoderFactory> {
     decoder_of(format(name)?, &table.part(format(name)?.descriptor, prefix, fields))
 }
 
-/// The decoder of a table as its format sees it.
+/// Creates decoders of a table as its format sees it.
 pub(crate) fn decoder_of(format: &Format, table: &TableSpec) -> Result<DecoderFactory> {
     Ok(DecoderFactory {
         make: (format.decoder)(table)?,
@@ -233,17 +236,17 @@ pub(crate) fn decoder_of(format: &Format, table: &TableSpec) -> Result<DecoderFa
     })
 }
 
-/// Writes rows as bytes.
+/// Encodes rows as bytes.
 pub(crate) trait Encoder: Send {
-    /// Appends a row, without anything that divides it from the next one. `columns` says which of the batch's columns the
-    /// table's are, in their order.
+    /// Appends a row, without a separator. `columns` maps each column of the table to one of the batch.
     fn encode(&mut self, batch: &Batch, row: usize, columns: &[usize], out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// Makes encoders of one table.
+/// Creates encoders of one table.
 pub(crate) type EncoderFactory = Box<dyn Fn() -> Box<dyn Encoder> + Send + Sync>;
 
-/// The encoder of some of a table's columns, in a format whose options may begin with `prefix`, and its files' extension.
+/// Creates encoders of some of a table's columns, in a format whose options may begin with `prefix`, and returns the extension of its
+/// files.
 pub(crate) fn encoder(
     table: &TableSpec,
     name: &str,
@@ -253,12 +256,12 @@ pub(crate) fn encoder(
     encoder_of(format(name)?, &table.part(format(name)?.descriptor, prefix, fields))
 }
 
-/// The encoder of a table as its format sees it, and its files' extension.
+/// Creates encoders of a table as its format sees it, and returns the extension of its files.
 pub(crate) fn encoder_of(format: &Format, table: &TableSpec) -> Result<(EncoderFactory, &'static str)> {
     Ok(((format.encoder)(table)?, format.extension))
 }
 
-/// What makes a decoder or encoder of the key's columns, whose names begin with `begin` in the table.
+/// Creates a decoder or encoder of the key's columns, whose names have the prefix `begin` in the table.
 pub(crate) fn of_key<T>(
     table: &TableSpec,
     name: &str,
@@ -270,15 +273,15 @@ pub(crate) fn of_key<T>(
     make(format, &table.part(format.descriptor, "key.", fields).renamed(begin))
 }
 
-/// Whether a format says of each row whether it comes or goes.
+/// Whether a format can write changes, rather than insertions only.
 pub(crate) fn has_changes(name: &str) -> Result<bool> {
     Ok(format(name)?.descriptor.writes == Some(Changelog::All))
 }
 
-/// Puts more columns beside those of records, the same values in every row.
+/// Adds columns with one value for all rows to the columns of records.
 pub(crate) struct Widen {
     pub schema: SchemaRef,
-    /// Each column: the place of a record's, or an array with the one value.
+    /// Each column: the index of a record's column, or an array with the only value.
     pub columns: Vec<std::result::Result<usize, ArrayRef>>,
 }
 
@@ -296,38 +299,38 @@ impl Widen {
     }
 }
 
-/// What a step of reading came to.
+/// The result of a decoding step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeProgress {
-    /// Rows were given out.
+    /// Rows were emitted.
     Rows,
-    /// There was not enough for a record.
+    /// More data is needed for a record.
     NeedsMore,
-    /// Everything is read.
+    /// Everything was read.
     End,
 }
 
-/// A stream of bytes on its way into rows: the buffer, the decoder, what becomes of bad records.
+/// A stream of bytes that is decoded into rows: the buffer, the decoder, and the treatment of bad records.
 pub(crate) struct StreamDecoder {
     decoding: Decoding,
     buffer: Vec<u8>,
     from: usize,
-    /// Bytes before the buffer's present start.
+    /// The offset of the buffer's unread data in the stream.
     pub offset: u64,
     lines: LineCounter,
-    /// The split that is read.
+    /// The split that the stream belongs to.
     split: SplitId,
     context: SubtaskContext,
     first: bool,
-    /// Whether what is there was not enough for a record.
+    /// Whether the buffer did not have a complete record.
     starved: bool,
-    /// Whether the rest of a record that is too long is passed over, up to its line's end.
+    /// Whether the rest of a record that is too long is being skipped, up to the end of its line.
     passing: bool,
-    /// What goes beside the records' columns.
+    /// Columns to add to those of the records.
     widen: Option<Widen>,
 }
 
-/// How far a stream was read: bytes from its begin, and whether a record that is too long goes on there.
+/// How far a stream was read: the offset in bytes, and whether it is within a record that is too long.
 pub(crate) type StreamPosition = (u64, bool);
 
 const CHUNK: usize = 1 << 20;
@@ -350,7 +353,7 @@ impl StreamDecoder {
         }
     }
 
-    /// Begins with another stream, which is a split or a part of one, from a position.
+    /// Continues with another stream, a split or part of one, from a position.
     pub fn restart(&mut self, name: &str, split: SplitId, (offset, passing): StreamPosition) {
         self.split = split;
         self.buffer.clear();
@@ -359,27 +362,27 @@ impl StreamDecoder {
         self.lines = LineCounter::new(name);
     }
 
-    /// Gives rows more columns from here on.
+    /// Adds columns to all rows from now on.
     pub fn widen(&mut self, widen: Widen) {
         self.widen = Some(widen);
     }
 
-    /// How far the stream is read.
+    /// How far the stream was read.
     pub fn position(&self) -> StreamPosition {
         (self.offset, self.passing)
     }
 
-    /// Whether so little is left that reading more makes sense.
+    /// Whether so little is left that more should be read.
     pub fn wants_more(&self) -> bool {
         self.starved || self.buffer.len() - self.from < CHUNK / 2
     }
 
-    /// Bytes that are there and not used.
+    /// Number of bytes in the buffer that were not decoded.
     pub fn left(&self) -> usize {
         self.buffer.len() - self.from
     }
 
-    /// Reads more into the buffer.
+    /// Reads more bytes into the buffer.
     pub fn fill(&mut self, read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>) -> std::io::Result<usize> {
         if self.from > 0 {
             self.buffer.drain(..self.from);
@@ -402,7 +405,7 @@ impl StreamDecoder {
         Ok(n)
     }
 
-    /// Turns what is there into a batch.
+    /// Decodes the buffer's records into a batch.
     pub fn decode(&mut self, at_end: bool, out: &mut Collector) -> Result<DecodeProgress> {
         if self.passing {
             let data = &self.buffer[self.from..];
@@ -457,12 +460,12 @@ impl StreamDecoder {
     }
 }
 
-/// Bytes as text, where they are UTF-8; the check is vectorised.
+/// Bytes as text, if they are valid UTF-8. The check is vectorised.
 pub(crate) fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| "the text is not UTF-8".to_string())
 }
 
-/// Where the line at the front of the data ends: after its line break, and without it.
+/// Where the line at the front of the data ends: with its line break, and without it.
 pub(crate) fn line_end(data: &[u8], at_end: bool) -> Option<(usize, usize)> {
     match memchr::memchr(b'\n', data) {
         Some(n) => Some((n + 1, if n > 0 && data[n - 1] == b'\r' { n - 1 } else { n })),

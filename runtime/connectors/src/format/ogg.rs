@@ -72,7 +72,7 @@ impl Decoder for Ogg {
     }
 }
 
-/// Writes changes as GoldenGate does; an update is a row that goes and one that comes, as Flink writes it.
+/// Writes changes as GoldenGate does. An update is a deletion and an insertion, as in Flink.
 #[derive(Clone)]
 pub(crate) struct OggWriter {
     rows: JsonWriter,

@@ -1,4 +1,4 @@
-//! Where in a stream of bytes a record stood, for errors and dead letters.
+//! The origin of records in a stream of bytes, for errors and dead letters.
 
 use super::CHUNK;
 use std::io::Read;
@@ -7,8 +7,8 @@ use weir_core::origin::Origin;
 use weir_core::thread::locked;
 use weir_core::watermarks::SplitId;
 
-/// Counts the lines of a stream up to an offset, only when someone must be told: it reads the file once more, going on
-/// from where it was asked last.
+/// Counts the lines of a stream up to an offset, only when an origin is needed. It reads the file again, and continues from where it was
+/// last asked.
 #[derive(Clone)]
 pub(crate) struct LineCounter {
     name: Arc<str>,
@@ -27,7 +27,7 @@ impl LineCounter {
         LineCounter { name: name.into(), counted: Arc::default() }
     }
 
-    /// The stream's name, and the line that an offset lies in, or the offset where the lines cannot be counted.
+    /// The stream's name and the line of an offset, or the offset itself if the lines cannot be counted.
     pub fn place(&self, offset: u64) -> String {
         let mut counted = locked(&self.counted);
         match self.count(&mut counted, offset) {
@@ -57,16 +57,16 @@ impl LineCounter {
     }
 }
 
-/// The records of a batch of a stream.
+/// The origins of a batch's records in a stream.
 pub(crate) struct StreamOrigin {
     pub lines: LineCounter,
-    /// Where the batch's bytes begin in the stream.
+    /// The offset of the batch's bytes in the stream.
     pub offset: u64,
-    /// Where each row's record begins, from there.
+    /// The offset of each row's record within them.
     pub starts: Vec<u32>,
-    /// The batch's bytes, if they may be asked for.
+    /// The batch's bytes, if dead letters may need them.
     pub bytes: Option<Vec<u8>>,
-    /// The split that all of them are of.
+    /// The split of all records.
     pub split: SplitId,
 }
 
@@ -82,7 +82,7 @@ impl Origin for StreamOrigin {
             return (self.lines.name.to_string(), None);
         };
         let record = self.bytes.as_ref().map(|b| {
-            // Several rows may be of one record; it ends where the next one begins.
+            // Several rows may come from the same record, which ends where the next one begins.
             let next = self.starts[row as usize..].iter().find(|s| *s > start);
             let end = next.map_or(b.len(), |n| *n as usize);
             b.get(*start as usize..end).unwrap_or_default().trim_ascii_end().to_vec()

@@ -34,18 +34,18 @@ pub(super) const FORMAT: Format = Format {
 options! {
     OPTIONS:
     FILE: String =
-        Opt::text("descriptor-file", "a set of descriptors from `protoc --include_imports`, or the .proto file itself").required();
-    MESSAGE: String = Opt::text("message-class-name", "the full name of the message").required();
+        Opt::text("descriptor-file", "a descriptor set from `protoc --include_imports`, or the .proto file itself").required();
+    MESSAGE: String = Opt::text("message-class-name", "the full name of the message type").required();
     DEFAULTS: bool = Opt::boolean(
         "read-default-values",
-        "a field that is not set has its default rather than NULL, where the two can be told apart",
+        "whether a field that is not set is read as its default value rather than NULL; a field without presence always is",
     )
     .default("false");
     NULL_TEXT: String =
-        Opt::text("write-null-string-literal", "the text that stands for NULL inside collections").default("").of(&[Role::Sink]);
+        Opt::text("write-null-string-literal", "the text to write for a NULL string inside a collection").default("").of(&[Role::Sink]);
 }
 
-/// A message's type, and which of its fields each column is.
+/// A message type, and the field of each column.
 #[derive(Clone)]
 struct Layout {
     message: MessageDescriptor,
@@ -53,7 +53,7 @@ struct Layout {
     defaults: bool,
 }
 
-/// The types that the file of the table's option declares.
+/// The message types that the file of the table's option declares.
 fn pool(table: &TableSpec) -> Result<DescriptorPool> {
     let path = table.base.join(table.value(&FILE)?);
     let wrong = |e: String| {
@@ -75,7 +75,7 @@ fn pool(table: &TableSpec) -> Result<DescriptorPool> {
 
 fn layout(table: &TableSpec, fields: &[Field]) -> Result<Layout> {
     let pool = pool(table)?;
-    // An inner class of Java's has a dollar where protobuf has a point.
+    // The name of a nested class in Java has a dollar sign where protobuf has a dot.
     let name = table.value(&MESSAGE)?.replace('$', ".");
     let Some(message) = pool.get_message_by_name(&name) else {
         let known: Vec<String> =
@@ -183,7 +183,7 @@ fn from_pb(v: &Pb, kind: &Kind, ty: &SqlType, defaults: bool) -> std::result::Re
     })
 }
 
-/// A field of a message: NULL where it can be told that it was not set.
+/// The value of a message's field: NULL if it has presence and is not set.
 fn field(
     m: &DynamicMessage,
     d: &FieldDescriptor,
@@ -241,7 +241,7 @@ impl ProtobufWriter {
         Ok(ProtobufWriter { layout: layout(table, &table.schema.fields)?, null_text: table.value(&NULL_TEXT)? })
     }
 
-    /// A value as a field's; none for NULL.
+    /// Converts a value to a field's value; none for NULL.
     fn value(&self, v: &Value<'_>, kind: &Kind, ty: &SqlType) -> std::result::Result<Option<Pb>, String> {
         let mistaken = || format!("{} is no {kind:?}", ty.kind);
         Ok(Some(match (v, kind) {
@@ -294,7 +294,7 @@ impl ProtobufWriter {
         }))
     }
 
-    /// What stands for NULL where a message must have something.
+    /// The value that stands for NULL where a message must have one.
     fn nothing(&self, kind: &Kind) -> Pb {
         match kind {
             Kind::String => Pb::String(self.null_text.clone()),

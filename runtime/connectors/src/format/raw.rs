@@ -1,4 +1,4 @@
-//! The raw format: a line is a value.
+//! The raw format: each line, or record, is the value of the only column.
 
 use super::{DecodeError, Decoder, Encoder, Format, RowBuilder, decoders, encoders, utf8};
 use crate::options::TableSpec;
@@ -26,14 +26,14 @@ choice! {
 
 options! {
     OPTIONS:
-    CHARSET: Charset = Opt::one_of("charset", "of text").default("UTF-8");
-    ENDIANNESS: Endianness = Opt::one_of("endianness", "of numbers").default("big-endian");
+    CHARSET: Charset = Opt::one_of("charset", "the encoding of text").default("UTF-8");
+    ENDIANNESS: Endianness = Opt::one_of("endianness", "the byte order of numbers").default("big-endian");
 }
 
 pub(super) const FORMAT: Format = Format {
     descriptor: &Descriptor {
         name: "raw",
-        help: "one column: a line of a file, or a record, is its value",
+        help: "one column, whose value is a line of a file or a whole record",
         options: &[OPTIONS],
         example: "CREATE TABLE t (line STRING) WITH (
   'connector' = 'filesystem', 'path' = 'lines.txt', 'format' = 'raw'

@@ -1,4 +1,4 @@
-//! What becomes of records that cannot be read.
+//! What happens to records that cannot be read.
 
 use weir_core::clock::Clock;
 use weir_core::graph::Collector;
@@ -7,7 +7,7 @@ use weir_core::{Error, Result};
 use weir_expr::OnError;
 use weir_operators::calc::{DeadLetter, dead_letters};
 
-/// The records of a batch that cannot be read, dealt with as the table says.
+/// Handles the records of a batch that cannot be read, as the table's `on-error` says.
 pub(crate) struct Refused<'a> {
     on_error: OnError,
     metrics: &'a SubtaskMetrics,
@@ -20,10 +20,10 @@ impl<'a> Refused<'a> {
         Refused { on_error, metrics, statement, letters: vec![] }
     }
 
-    /// A record and what is wrong with it; where it stood is asked only when somebody is told.
+    /// Adds a bad record. `origin` is called only if its result is shown.
     ///
     /// # Errors
-    /// When the table says that such a record ends the job.
+    /// If the table says that such a record ends the job.
     pub fn add(&mut self, why: String, record: &[u8], origin: impl FnOnce() -> String) -> Result<()> {
         match self.on_error {
             OnError::Skip | OnError::Null => self.metrics.skipped.inc(),
@@ -42,7 +42,7 @@ impl<'a> Refused<'a> {
         Ok(())
     }
 
-    /// Gives the dead letters out, at the clock's time.
+    /// Emits the dead letters, with the clock's time.
     ///
     /// # Errors
     /// None in practice.

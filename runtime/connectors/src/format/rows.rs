@@ -1,4 +1,4 @@
-//! Rows on their way from records into a batch.
+//! Rows that are being decoded, before they become a batch.
 
 use super::DecodeError;
 use arrow::array::{BooleanArray, Int8Array};
@@ -7,23 +7,23 @@ use weir_core::{Batch, ColumnBuilder, RowKind, Schema, Value};
 /// Rows under construction.
 #[derive(Debug)]
 pub struct RowBuilder {
-    /// The columns, each `height` high between two records.
+    /// The columns. Between two records, each has `height` values.
     pub columns: Vec<ColumnBuilder>,
-    /// The kind of each row; empty as long as a format only knows rows that come.
+    /// The kind of each row; empty if the format only has insertions.
     pub kinds: Vec<i8>,
-    /// Rows in the columns.
+    /// The number of rows.
     pub height: usize,
-    /// Where the record of each row begins, in bytes from the start of what was handed over.
+    /// The offset of each row's record in the data that was passed in.
     pub starts: Vec<u32>,
-    /// Rows of the columns that belong to bad records, to be taken out.
+    /// Rows of bad records, which are to be removed.
     pub dropped: Vec<u32>,
-    /// Fields that could not be read and became NULL, as the format was told to.
+    /// Number of fields that could not be read and became NULL, because an option says so.
     pub nulled: u64,
-    /// Records that were left out, as the format was told to.
+    /// Number of records that were skipped, because an option says so.
     pub skipped: u64,
-    /// Whether the last record is too long and goes on behind what was handed over, up to the line's end.
+    /// Whether the last record is too long, and continues after the data up to the end of its line.
     pub endless: bool,
-    /// What kept the records behind these from being read, and is none of theirs.
+    /// An error that stopped decoding, and that no record is to blame for.
     pub failed: Option<weir_core::Error>,
 }
 
@@ -42,7 +42,7 @@ impl RowBuilder {
             failed: None,
         }
     }
-    /// The rows that stay.
+    /// The number of rows that will not be removed.
     pub fn good(&self) -> usize {
         self.height - self.dropped.len()
     }
@@ -51,23 +51,23 @@ impl RowBuilder {
         values.iter().zip(&mut self.columns).for_each(|(v, c)| c.push(v));
         self.height += 1;
     }
-    /// Appends a row of a kind, in a format that knows kinds.
+    /// Appends a row with its kind, for a format that has kinds.
     pub fn push_kind(&mut self, kind: RowKind, values: &[Value<'_>]) {
         self.kinds.push(kind as i8);
         self.push(values);
     }
-    /// Ends a record of a format that knows kinds: as many kinds as rows, and the rest as [`RowBuilder::ignoring`].
+    /// Ends a record of a format that has kinds: completes the kinds, and continues as [`RowBuilder::ignoring`].
     ///
     /// # Errors
-    /// What the record failed with, unless that is to be ignored.
+    /// The record's error, unless it is to be ignored.
     pub fn even(&mut self, height: usize, read: Result<(), DecodeError>, ignore: bool) -> Result<(), DecodeError> {
         self.kinds.resize(self.height, RowKind::Insert as i8);
         self.ignoring(height, read, ignore)
     }
-    /// Ends a record that began at `height`: if it failed and that is to be ignored, it counts as skipped and has no rows.
+    /// Ends a record whose rows begin at `height`. If it has failed and errors are ignored, it counts as skipped, and its rows are removed.
     ///
     /// # Errors
-    /// What the record failed with, unless that is to be ignored.
+    /// The record's error, unless it is to be ignored.
     pub fn ignoring(&mut self, height: usize, read: Result<(), DecodeError>, ignore: bool) -> Result<(), DecodeError> {
         if matches!(read, Err(DecodeError::Record(_))) && ignore {
             self.dropped.extend(height as u32..self.height as u32);
@@ -76,14 +76,14 @@ impl RowBuilder {
         }
         read
     }
-    /// Notes that what a record has appended since `height` began at `start`; drops it when the record was bad after all.
+    /// Sets the offset of the rows that a record has appended since `height`. If the record is bad, its rows will be removed.
     pub fn close(&mut self, height: usize, start: usize, good: bool) {
         self.starts.resize(self.height, start as u32);
         if !good {
             self.dropped.extend(height as u32..self.height as u32);
         }
     }
-    /// The rows that stay, as a batch. Their places among all are those of `starts`.
+    /// The rows as a batch. Those of bad records are still among them, and `starts` has all offsets.
     ///
     /// # Errors
     /// None in practice: the columns are of the schema's types.
@@ -95,7 +95,7 @@ impl RowBuilder {
     }
 }
 
-/// Takes rows out of a batch.
+/// Removes rows from a batch.
 ///
 /// # Errors
 /// None in practice.

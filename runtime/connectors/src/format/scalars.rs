@@ -1,4 +1,4 @@
-//! Single values as texts, in the forms that CSV and JSON have alike.
+//! Conversion of texts to single values, as CSV and JSON share it.
 
 use super::times;
 use base64::Engine;
@@ -6,10 +6,10 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use weir_core::Value;
 use weir_expr::{arith, cast};
 
-/// The exponent of ten that a number may have, either way.
+/// Maximum exponent of a number, positive or negative.
 const LARGEST_EXPONENT: u32 = 100_000;
 
-/// An integer of up to 18 digits without anything around it, the usual case.
+/// Parses an integer of up to 18 digits with nothing around it, which is the common case.
 pub(super) fn short_integer(text: &[u8]) -> Option<i64> {
     let (sign, digits) = match text {
         [b'-', rest @ ..] => (-1, rest),
@@ -29,7 +29,7 @@ pub(super) fn short_integer(text: &[u8]) -> Option<i64> {
     Some(sign * v)
 }
 
-/// A number's text as a decimal; NULL where it has too many digits.
+/// Parses a decimal; NULL if it has too many digits.
 pub(super) fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value<'static>> {
     if let Some((_, exponent)) = text.split_once(['e', 'E'])
         && exponent.parse::<i32>().is_ok_and(|e| e.unsigned_abs() > LARGEST_EXPONENT)
@@ -41,7 +41,7 @@ pub(super) fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value<'sta
     Some(fitted.map_or(Value::Null, |v| Value::Decimal(v, scale)))
 }
 
-/// A number as Java's BigDecimal writes it, without the zeros at its end; none where the exponent is beyond all reason.
+/// A number's text as Java's BigDecimal writes it, without trailing zeros; none if the exponent is out of range.
 pub(super) fn big_decimal(text: &str) -> Option<String> {
     let (sign, text) = text.strip_prefix('-').map_or(("", text), |t| ("-", t));
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -69,18 +69,18 @@ pub(super) fn big_decimal(text: &str) -> Option<String> {
     Some(sign.to_string() + &text)
 }
 
-/// A date and a time as a timestamp of so many digits, the others cut off.
+/// A date and a time as a timestamp with this precision. Further digits are truncated.
 pub(super) fn timestamp(text: &str, iso: bool, digits: u8) -> Option<Value<'static>> {
     let (seconds, nanos) = times::timestamp(text, iso)?;
     let unit = 10u32.pow(9 - u32::from(digits).min(9));
     Some(Value::Timestamp(seconds, nanos / unit * unit))
 }
 
-/// Bytes in base64 as Jackson takes them: white space between, and bits left over at the end.
+/// Base64 as Jackson accepts it: with white space, and with leftover bits at the end.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
-/// The bytes that a text in base64 stands for.
+/// Decodes base64.
 pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     if text.bytes().any(|b| b <= b' ') {
         let text: Vec<u8> = text.bytes().filter(|b| *b > b' ').collect();

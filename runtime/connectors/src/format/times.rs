@@ -1,4 +1,4 @@
-//! Dates and times in records, as strict as Java's formats of ISO 8601 are: two digits where two are due, nothing around.
+//! Dates and times in records, as strict as Java's ISO 8601 formats: two digits where two are expected, and nothing around them.
 
 use weir_expr::time::days;
 
@@ -11,13 +11,13 @@ fn two(bytes: &[u8]) -> Option<u32> {
     }
 }
 
-/// A date as days since 1970-01-01: four digits of the year, or more behind a sign. With `last`, a day that its month does
-/// not have, up to the 31st, is the month's last.
+/// Parses a date to days since 1970-01-01. The year has four digits, or more after a sign. With `last`, a day up to the 31st that its month
+/// does not have is the month's last day.
 pub(super) fn date(text: &str, last: bool) -> Option<i32> {
     let (year, rest) = text.split_at_checked(text.len().checked_sub(6)?)?;
     let (sign, digits) = match year.as_bytes() {
         [b'-', digits @ ..] => (-1, digits),
-        // A plus says that there are more digits than four.
+        // A plus sign means that the year has more than four digits.
         [b'+', digits @ ..] if digits.len() > 4 => (1, digits),
         digits if digits.len() == 4 => (1, digits),
         _ => return None,
@@ -34,8 +34,8 @@ pub(super) fn date(text: &str, last: bool) -> Option<i32> {
     }
 }
 
-/// A time of day as seconds and nanoseconds: `03:04:05`, with up to nine digits behind a point. `brief` lets the seconds be
-/// missing; with `midnight` the day's end may be written as hour 24.
+/// Parses a time of day, `03:04:05` with up to nine fraction digits, to seconds and nanoseconds. With `brief`, seconds may be missing. With
+/// `midnight`, the end of the day may be written as hour 24.
 pub(super) fn clock(text: &str, brief: bool, midnight: bool) -> Option<(i64, u32)> {
     let bytes = text.as_bytes();
     let (hours, minutes) = (two(bytes.get(..2)?)?, two(bytes.get(3..5)?)?);
@@ -59,8 +59,9 @@ pub(super) fn clock(text: &str, brief: bool, midnight: bool) -> Option<(i64, u32
     Some((i64::from(hours * 3600 + minutes * 60 + seconds), nanos))
 }
 
-/// A date and a time as seconds since 1970-01-01 and nanoseconds: with a `T` between them and maybe no seconds, as ISO 8601
-/// has it, or with a blank, where a day too late in its month is the month's last and 24:00:00 the next day's begin.
+/// Parses a date and a time to seconds since 1970-01-01 and nanoseconds. In the ISO 8601 form, there is a `T` between them, and seconds may
+/// be missing. Otherwise there is a blank, a day that the month does not have is the month's last one, and 24:00:00 is the beginning of the
+/// next day.
 pub(super) fn timestamp(text: &str, iso: bool) -> Option<(i64, u32)> {
     let at = text.find(if iso { ['T', 't'] } else { [' ', ' '] })?;
     let days = date(&text[..at], !iso)?;
@@ -68,7 +69,7 @@ pub(super) fn timestamp(text: &str, iso: bool) -> Option<(i64, u32)> {
     Some((i64::from(days) * DAY + seconds, nanos))
 }
 
-/// A time of day in milliseconds.
+/// Parses a time of day to milliseconds.
 pub(super) fn millis(text: &str) -> Option<i32> {
     let (seconds, nanos) = clock(text, false, true)?;
     Some(((seconds % DAY) * 1000) as i32 + (nanos / 1_000_000) as i32)

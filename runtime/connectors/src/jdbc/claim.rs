@@ -1,4 +1,4 @@
-//! Who writes a job's rows to a database: the table of marks says so.
+//! The owner of the rows that a sink writes to a database. The table of commit markers names it.
 
 use super::database::{Database, plain};
 use super::statements::SqlDialect;
@@ -7,14 +7,14 @@ use weir_core::error::ErrorKind;
 use weir_core::graph::JobIdentity;
 use weir_core::{Error, Result};
 
-/// A sink's row in the table of marks, which names who writes, and the epoch that it has where that is asked for.
+/// A sink's row in the table of commit markers. It names the owner and, with exactly-once, the last epoch that was delivered.
 #[derive(Clone)]
 pub(super) struct DatabaseClaim {
     pub job: JobIdentity,
-    /// The sink's name there.
+    /// The sink's name in that table.
     pub sink: String,
     pub owner: String,
-    /// What is written to, for messages.
+    /// The table that is written to, for messages.
     pub what: String,
     dialect: SqlDialect,
 }
@@ -24,14 +24,14 @@ impl DatabaseClaim {
         DatabaseClaim { job: job.clone(), sink: sink.to_string(), owner: owner(job), what, dialect }
     }
 
-    /// What the table of marks says, which is made where it is missing; `again` says whether this process had the row before.
+    /// Reads the marker, and creates the table of markers if it is missing. `again` says whether this process has owned the row before.
     ///
     /// # Errors
-    /// When there is no such table, and none can be made; or another process has taken the row since this one had it.
+    /// If there is no such table and the user may not create it, or another process has taken the row over since.
     pub fn look(&self, database: &mut Database, again: bool) -> Result<FoundMarker> {
         let made = if again { Ok(()) } else { database.run(&self.dialect.create_marks()) };
         let read = database.query(&self.dialect.read_mark(), &[Some(&self.job.id), Some(&self.sink)], &[]);
-        // Who may not make tables may have been given this one.
+        // A user who may not create tables may still have rights on an existing one.
         let rows = match (read, made) {
             (Ok(rows), _) => rows,
             (Err(_), Err(f)) | (Err(f), Ok(())) => {
@@ -61,10 +61,10 @@ impl DatabaseClaim {
         }
     }
 
-    /// Takes the row over from its owner, at an epoch, and so fences that one off.
+    /// Takes the row over from its owner, if it still is at this epoch. The owner is fenced off.
     ///
     /// # Errors
-    /// When somebody else does so at the same time.
+    /// If another process does so at the same time.
     pub fn take(&self, database: &mut Database, from: &str, epoch: u64) -> Result<()> {
         let take = self.dialect.take_mark(epoch);
         match database.change(&take, &[&self.owner, &self.job.id, &self.sink, from]).map_err(plain)? {
@@ -73,17 +73,17 @@ impl DatabaseClaim {
         }
     }
 
-    /// Makes the row anew, with no epoch.
+    /// Creates the row, or resets it, with epoch 0.
     pub fn begin(&self, database: &mut Database) -> Result<()> {
         let begin = self.dialect.begin_mark();
         database.change(&begin, &[&self.job.id, &self.sink, &self.owner]).map(drop).map_err(plain)
     }
 
-    /// Takes the rows over, whatever epoch they are of; `begun` says whether the run has written there before. Where no such row can
-    /// be had, the table is written to without, and there is no claim.
+    /// Takes the rows over, whatever epoch the marker has. `begun` says whether the run has written there before. If the user may not
+    /// create a marker, the sink writes without one, and there is no claim.
     ///
     /// # Errors
-    /// When another run, or another process since this one had it, has taken them.
+    /// If another run, or another process since this one owned them, has taken the rows over.
     pub fn take_rows(self, database: &mut Database, begun: bool, again: bool) -> Result<Option<DatabaseClaim>> {
         let found = match self.look(database, again) {
             Err(e) if e.kind == ErrorKind::Script => {
@@ -103,10 +103,10 @@ impl DatabaseClaim {
         Ok(Some(self))
     }
 
-    /// Within a transaction: nobody takes the rows over before it ends, and nobody has.
+    /// Locks the marker within a transaction, so no other process can take the rows over before the transaction ends.
     ///
     /// # Errors
-    /// When somebody has.
+    /// If another process has taken them over.
     pub fn hold(&self, database: &mut Database) -> Result<()> {
         let parameters = [Some(self.job.id.as_str()), Some(self.sink.as_str())];
         let rows = database.query(&self.dialect.hold_mark(), &parameters, &[]).map_err(plain)?;
@@ -114,10 +114,10 @@ impl DatabaseClaim {
         if other { Err(replaced(&self.what)) } else { Ok(()) }
     }
 
-    /// Within a transaction: moves the row from one epoch to another.
+    /// Moves the marker from one epoch to another within a transaction.
     ///
     /// # Errors
-    /// When it is not at that epoch, or another's.
+    /// If the marker is at another epoch, or belongs to another owner.
     pub fn advance(&self, database: &mut Database, from: u64, to: u64) -> Result<()> {
         let moved = self.dialect.move_mark(from, to);
         match database.change(&moved, &[&self.job.id, &self.sink, &self.owner]).map_err(plain)? {

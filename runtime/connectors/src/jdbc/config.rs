@@ -1,4 +1,4 @@
-//! How to reach a table's database.
+//! How to connect to a table's database.
 
 use super::statements::SqlDialect;
 use super::{PATIENCE, TABLE, URL};
@@ -12,19 +12,19 @@ use url::Url;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
-/// What the URL says of TLS, in the order of what it proves.
+/// The use of TLS that the URL asks for, from the weakest to the strongest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum TlsMode {
     Off,
     Preferred,
     Required,
-    /// With a certificate of somebody who is trusted.
+    /// With a certificate from a trusted authority.
     Vouched,
-    /// With the server's name in it as well.
+    /// Also with the server's host name in the certificate.
     Named,
 }
 
-/// The URL's parameters that count, by database; those of TLS are in [`TlsMode::of`].
+/// Whether a parameter of the URL has a meaning for this kind of database. [`TlsMode::of`] reads those of TLS.
 fn counts(parameter: &str, dialect: SqlDialect) -> bool {
     let tls: &[&str] = match dialect {
         SqlDialect::MySql => &["sslMode", "sslmode", "useSSL", "requireSSL", "verifyServerCertificate"],
@@ -34,7 +34,7 @@ fn counts(parameter: &str, dialect: SqlDialect) -> bool {
 }
 
 impl TlsMode {
-    /// What parameters say, by the words of the databases' drivers.
+    /// Reads the parameters, with the words that the databases' drivers use.
     fn of(parameter: impl Fn(&str) -> Option<String>, dialect: SqlDialect) -> std::result::Result<TlsMode, String> {
         if let Some(mode) = parameter("sslMode").or_else(|| parameter("sslmode")) {
             return Ok(match mode.to_lowercase().replace('_', "-").as_str() {
@@ -65,13 +65,13 @@ impl TlsMode {
     }
 }
 
-/// A piece of a URL without the escapes that a URL needs.
+/// Decodes the percent escapes in a piece of a URL.
 fn plain_text(piece: &str) -> String {
     let whole = format!("={}", piece.replace('+', "%2B").replace('&', "%26"));
     url::form_urlencoded::parse(whole.as_bytes()).map(|(_, v)| v.into_owned()).collect()
 }
 
-/// A table of a database, and how to reach it.
+/// A table of a database, and how to connect to the database.
 #[derive(Clone)]
 pub(super) struct JdbcConfig {
     pub dialect: SqlDialect,
@@ -79,13 +79,13 @@ pub(super) struct JdbcConfig {
     user: Option<String>,
     password: Option<String>,
     mode: TlsMode,
-    /// The schemas in which tables are looked for, where that is said.
+    /// The schema in which the table is looked up, if the URL names one.
     schema: Option<String>,
-    /// The certificate authorities, in PEM, besides the system's.
+    /// PEM certificates of authorities to trust besides the system's.
     authorities: Option<Vec<u8>>,
     /// The table's name in the database.
     pub table: String,
-    /// How long a lost connection is tried again within one attempt.
+    /// How long connecting is retried.
     pub patience: Duration,
     pub place: Option<Place>,
 }
@@ -149,8 +149,7 @@ impl JdbcConfig {
         format!("'{}' in {}", self.table, self.address())
     }
 
-    /// Whether what goes over the connection may be read by whoever sits between: where nothing says that the server must prove who
-    /// it is, and it is not on this machine.
+    /// Whether others may intercept the connection: the server's certificate is not verified, and the server is on another machine.
     pub fn open_to_others(&self) -> bool {
         let host = self.host();
         let here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback());

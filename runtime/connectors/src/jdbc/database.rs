@@ -1,4 +1,4 @@
-//! A connection: statements with text and bytes as parameters, and what its errors mean.
+//! A connection to a database: statements with texts and bytes as parameters, and the meaning of errors.
 
 use super::config::JdbcConfig;
 use super::rows::{Cell, RowChange};
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use weir_core::{Error, Result};
 
-/// Rows of a statement at most.
+/// Maximum number of rows of a statement.
 const MOST: usize = 1_000;
 
-/// Parameters of a statement at most: both protocols count them in 16 bits.
+/// Maximum number of parameters of a statement. Both protocols count them in 16 bits.
 const PARAMETERS: usize = 60_000;
 
-/// How long the answer to a statement may take. A connection that was cut somewhere between says nothing for ever.
+/// How long the response to a statement may take. On a connection that was cut on the way, it would never come.
 const ANSWER: Duration = Duration::from_secs(600);
 
 enum Connected {
@@ -27,7 +27,7 @@ enum Connected {
     Postgres(PgConnection),
 }
 
-/// A connection, with the runtime that it lives on.
+/// A connection, with the async runtime that it uses.
 pub(super) struct Database {
     connection: Connected,
     runtime: Runtime,
@@ -38,13 +38,13 @@ pub(super) struct Database {
 pub(super) struct Index {
     /// Its columns, in its order.
     pub columns: Vec<String>,
-    /// Whether it tells all rows of the table apart: those without a value it does not.
+    /// Whether the index identifies every row of the table. An index does not contain rows with NULLs.
     pub total: bool,
 }
 
-/// What went wrong with a statement.
+/// The error of a statement.
 pub(super) enum StatementError {
-    /// The rows are to blame: a constraint, a type, a length.
+    /// Rows caused it: a constraint, a type, a length.
     Rows(String),
     /// Everything else.
     Other(Error),
@@ -56,22 +56,22 @@ impl From<Error> for StatementError {
     }
 }
 
-/// Classes of SQLSTATE that another time may be without.
+/// Classes of SQLSTATE of outages, which a retry may resolve.
 const OUTAGES: [&str; 8] = ["08", "25", "40", "53", "55", "57", "58", "70"];
 
-/// Classes of SQLSTATE that rows are to blame for: data, constraints, views' checks, limits of an index's entry, what triggers refuse.
+/// Classes of SQLSTATE of errors that rows cause: invalid data, constraints, checks of views, limits of index entries, triggers.
 const ROWS: [&str; 7] = ["01", "22", "23", "44", "45", "54", "P0"];
 
-/// MySQL's errors of users' limits on connections, which it puts among those of syntax.
+/// MySQL's errors about limits on a user's connections, which have the class of syntax errors.
 const MYSQL_OUTAGES: [u16; 2] = [1203, 1226];
 
-/// MySQL's errors without a class that rows are to blame for: no default, a wrong value, cut off, no partition, a check.
+/// MySQL's errors without a class of their own that rows cause: no default, wrong value, truncation, no partition, a check.
 const MYSQL_ROWS: [u16; 10] = [1364, 1366, 1265, 1411, 1525, 1526, 1748, 3819, 3988, 4025];
 
-/// Those that the table is to blame for: views that cannot be written, a definer that is gone, a generated column.
+/// MySQL's errors that the table causes: views that cannot be written to, a missing definer, a generated column.
 const MYSQL_TABLE: [u16; 6] = [1288, 1356, 1449, 1471, 1906, 3105];
 
-/// What an error of the driver means: the classes of SQLSTATE.
+/// Classifies an error of the driver by its SQLSTATE.
 fn failure(config: &JdbcConfig, what: &str, e: sqlx::Error) -> StatementError {
     match classified(config, what, &e) {
         StatementError::Other(error) => StatementError::Other(error.with_source(e)),
@@ -84,7 +84,7 @@ fn classified(config: &JdbcConfig, what: &str, e: &sqlx::Error) -> StatementErro
     let script = |hint: &str| StatementError::Other(Error::script(message.clone()).at(config.place).hint(hint));
     if let sqlx::Error::Database(d) = e {
         let code = d.code().unwrap_or_default().into_owned();
-        // MySQL's own number; nought elsewhere.
+        // MySQL's own error number; 0 for other databases.
         let number = d.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
         return match code.as_str() {
             "28000" | "28P01" => script("check 'username' and 'password'"),
@@ -94,8 +94,7 @@ fn classified(config: &JdbcConfig, what: &str, e: &sqlx::Error) -> StatementErro
             "42000" if d.message().contains("Unknown database") => script("check the database's name in 'url'"),
             "42501" => script("the user lacks the right"),
             _ if MYSQL_OUTAGES.contains(&number) => StatementError::Other(outage(message)),
-            // Deadlocks, serialization, a replica that takes no writes, a full disk, too many connections, shutdown: another time it
-            // may work.
+            // Deadlocks, serialization failures, a read-only replica, a full disk, too many connections, a shutdown: a retry may succeed.
             c if OUTAGES.iter().any(|p| c.starts_with(p)) => StatementError::Other(outage(message)),
             c if ROWS.iter().any(|p| c.starts_with(p)) => StatementError::Rows(d.message().to_string()),
             // MySQL's class for everything else.
@@ -118,7 +117,7 @@ fn text(cell: &Cell) -> Option<String> {
     cell.as_ref().map(|c| String::from_utf8_lossy(c).into_owned())
 }
 
-/// Schema, if there is one, and name of a table.
+/// The schema, if there is one, and the name of a table.
 fn parts(table: &str) -> (Option<&str>, &str) {
     table.rsplit_once('.').map_or((None, table), |(schema, name)| (Some(schema), name))
 }
@@ -138,7 +137,7 @@ where
         .collect()
 }
 
-/// Hands rows over for as long as they are taken.
+/// Passes rows on until `take` returns false.
 async fn each<R: sqlx::Row>(
     mut rows: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
     binary: &[bool],
@@ -157,7 +156,7 @@ where
     Ok(())
 }
 
-/// What comes of a statement, if it comes in time. A connection that has not answered is of no use afterwards.
+/// Waits for the response to a statement. A connection that has not responded in time is unusable afterwards.
 fn answer<T>(
     runtime: &Runtime,
     patience: Duration,
@@ -170,7 +169,7 @@ fn answer<T>(
 }
 
 impl Database {
-    /// Connects, retrying for as long as the table says while no server answers.
+    /// Connects, and retries for as long as the table allows while no server answers.
     pub fn connect(config: &JdbcConfig) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::io("cannot start a runtime").caused_by(e))?;
@@ -199,7 +198,7 @@ impl Database {
         Ok(db)
     }
 
-    /// Sets the session up, and warns once of a server whose identity nothing proves.
+    /// Sets the session up. Warns once if the server's identity is not verified.
     fn begin_session(&mut self) -> Result<()> {
         static SAID: Once = Once::new();
         if self.config.open_to_others() {
@@ -234,7 +233,7 @@ impl Database {
         done.map_err(|e| self.failed(e))
     }
 
-    /// Runs a statement with texts as parameters; gives the number of rows that it changed.
+    /// Runs a statement with texts as parameters, and returns the number of rows that it changed.
     pub fn change(&mut self, sql: &str, parameters: &[&str]) -> Result<u64, StatementError> {
         let done = match &mut self.connection {
             Connected::MySql(c) => {
@@ -249,7 +248,7 @@ impl Database {
         done.map_err(|e| self.failed(e))
     }
 
-    /// The rows of keys, a column of texts each, by a statement of [`SqlDialect::find`].
+    /// The rows with these keys, which are given as a column of texts for each key column, by a statement of [`SqlDialect::find`].
     pub fn find(
         &mut self,
         sql: &str,
@@ -274,7 +273,7 @@ impl Database {
         }
     }
 
-    /// The rows of a query whose columns are texts (or bytes, where `binary` says so).
+    /// The rows of a query whose columns are texts, or bytes where `binary` says so.
     pub fn query(
         &mut self,
         sql: &str,
@@ -320,8 +319,8 @@ impl Database {
         Ok(columns)
     }
 
-    /// Runs a query with texts as parameters, and hands its rows over as they come, for as long as they are taken. The connection is
-    /// of no use afterwards where they were not all.
+    /// Runs a query with texts as parameters, and passes its rows on as they come, until `take` returns false. The connection is unusable
+    /// afterwards if that happens before the last row.
     pub fn stream(
         &mut self,
         sql: &str,
@@ -356,7 +355,7 @@ impl Database {
         Ok(all.into_values().collect())
     }
 
-    /// Writes rows and removes rows, which are of different keys, in as few statements as the database likes.
+    /// Writes and deletes rows, all with different keys, in as few statements as the database allows.
     pub fn apply(
         &mut self,
         table: &str,
@@ -413,7 +412,7 @@ impl Database {
     }
 }
 
-/// A failure where rows cannot be to blame.
+/// The error of a statement that cannot fail because of rows.
 pub(super) fn plain(f: StatementError) -> Error {
     match f {
         StatementError::Rows(why) => Error::data(why),

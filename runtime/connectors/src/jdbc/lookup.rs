@@ -20,7 +20,7 @@ use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
 use weir_operators::lookup::{Lookup, LookupCacheOptions, LookupTable};
 
-/// Keys of a statement at most, and at least where several run concurrently.
+/// Maximum number of keys of a statement, and the minimum if several statements run concurrently.
 const MOST: usize = 1_000;
 const LEAST: usize = 100;
 
@@ -32,7 +32,7 @@ struct JdbcLookupTable {
     keys: usize,
     cache: LookupCacheOptions,
     retries: u32,
-    /// Connections of a subtask at most.
+    /// Maximum number of connections of a subtask.
     connections: usize,
     session: Arc<Session>,
     kept: IdleConnections<LookupConnection>,
@@ -93,7 +93,7 @@ impl JdbcLookupTable {
     }
 }
 
-/// A connection, and the key's columns as the database has them.
+/// A connection, and the key's columns in the database.
 struct LookupConnection {
     database: Database,
     key: Vec<DatabaseColumn>,
@@ -130,7 +130,7 @@ impl Drop for JdbcLookup {
 }
 
 impl JdbcLookup {
-    /// The rows of all keys, asked for in parts by as many connections as there are parts, or may be.
+    /// The rows of all keys. The keys are divided among as many connections as useful and allowed.
     fn ask(&mut self, columns: &str, keys: &[Vec<Option<String>>]) -> Result<Vec<Vec<Cell>>> {
         let rows = keys.first().map_or(0, Vec::len);
         let size = rows.div_ceil(self.table.connections).clamp(LEAST, MOST);
@@ -193,7 +193,7 @@ impl Lookup for JdbcLookup {
         let asked = Keys::encode(keys, rows);
         let places: HashMap<&[u8], u32> = (0..rows).map(|r| (asked.get(r), r as u32)).collect();
         let given = Keys::encode(key_columns, all.rows());
-        // What a collation finds in addition to the key is not equal to it.
+        // The database's collation may find rows whose key is not equal to the one asked for.
         let mut of = vec![];
         let keep: arrow::array::BooleanArray = (0..all.rows())
             .map(|r| {

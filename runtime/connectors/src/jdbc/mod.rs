@@ -1,4 +1,4 @@
-//! Databases that JDBC's URLs name: MySQL, MariaDB and PostgreSQL.
+//! Databases with JDBC URLs: MySQL, MariaDB and PostgreSQL.
 
 mod claim;
 mod config;
@@ -54,43 +54,60 @@ options! {
     OPTIONS:
     URL: String = Opt::address(
         "url",
-        "`jdbc:mysql://`, `jdbc:mariadb://` or `jdbc:postgresql://`, host, port and database",
+        "the JDBC URL: `jdbc:mysql://`, `jdbc:mariadb://` or `jdbc:postgresql://` with host, port and database",
     )
     .required();
-    TABLE: String = Opt::text("table-name", "with its schema, if that is not the current one").required()
+    TABLE: String = Opt::text("table-name", "the table's name, with its schema if that is not the current one").required()
         .older(&["table"]);
     PATIENCE: Duration = Opt::duration(
         "connection.max-retry-timeout",
-        "how long a lost connection is tried again before the attempt counts as failed",
+        "how long to keep trying to connect before that counts as a failure; more than 5 s has no effect",
     )
     .default("60 s").how();
 }
 
 options! {
     OF_SOURCE:
-    QUERY: String = Opt::text("scan.query", "a query in place of the table").of(&[Role::Source])
+    QUERY: String = Opt::text("scan.query", "a query to read instead of the whole table").of(&[Role::Source])
         .older(&["read.query"]);
     COLUMN: String =
-        Opt::text("scan.partition.column", "by which the table is cut into parts that several subtasks read").of(&[Role::Source])
+        Opt::text("scan.partition.column", "the column whose ranges are the splits that subtasks read in parallel").of(&[Role::Source])
         .older(&["read.partition.column"]);
-    PARTS: i64 = Opt::whole("scan.partition.num", 1, i64::MAX, "how many parts, 10000 at most; each is a query").of(&[Role::Source])
+    PARTS: i64 = Opt::whole("scan.partition.num", 1, i64::MAX, "the number of splits, at most 10000; each is a query").of(&[Role::Source])
         .older(&["read.partition.num"]);
-    LOWER: i64 = Opt::whole("scan.partition.lower-bound", i64::MIN, i64::MAX, "of the first part").of(&[Role::Source])
+    LOWER: i64 = Opt::whole(
+        "scan.partition.lower-bound",
+        i64::MIN,
+        i64::MAX,
+        "the column's lowest value; rows with a lower one, or NULL, are in the first split",
+    )
+    .of(&[Role::Source])
         .older(&["read.partition.lower-bound"]);
-    UPPER: i64 = Opt::whole("scan.partition.upper-bound", i64::MIN, i64::MAX, "of the last part").of(&[Role::Source])
+    UPPER: i64 = Opt::whole(
+        "scan.partition.upper-bound",
+        i64::MIN,
+        i64::MAX,
+        "the column's highest value; rows with a higher one are in the last split",
+    )
+    .of(&[Role::Source])
         .older(&["read.partition.upper-bound"]);
-    FETCH: usize = Opt::whole("scan.fetch-size", 0, i64::MAX, "rows at a time; with 0 the default").default("8192").how().of(&[Role::Source])
+    FETCH: usize = Opt::whole("scan.fetch-size", 0, i64::MAX, "how many rows to fetch at a time; 0 means the default")
+        .default("8192").how().of(&[Role::Source])
         .older(&["read.fetch-size"]);
 }
 
 options! {
     OF_SINK:
-    DELIVERY: Delivery = guarantee("exactly-once", "`exactly-once`, `at-least-once`");
+    DELIVERY: Delivery = guarantee(
+        "exactly-once",
+        "`exactly-once` writes the rows of an epoch in one transaction; `at-least-once` may write rows again after a failure",
+    );
     BUFFER: usize = Opt::whole(
         "sink.buffer-flush.max-rows",
         0,
         i64::MAX,
-        "rows written at once, at least once; no effect where rows wait for their epoch, as they do exactly once and where results change",
+        "how many rows to write at a time with `at-least-once`; no effect with `exactly-once` and on results that change, whose rows \
+         are written once their epoch is durable",
     )
     .default("100").how().of(&[Role::Sink])
         .older(&["write.flush.max-rows"]);
@@ -98,7 +115,7 @@ options! {
         "sink.max-retries",
         0,
         u32::MAX as i64,
-        "attempts, at least once; exactly once, the restart strategy tries again",
+        "how often to retry a write after an outage with `at-least-once`; with `exactly-once` the restart strategy decides",
     )
     .default("3").how().of(&[Role::Sink])
         .older(&["write.max-retries"]);
@@ -106,16 +123,18 @@ options! {
 
 options! {
     OF_LOOKUP:
-    RETRIES: u32 = Opt::whole("lookup.max-retries", 0, u32::MAX as i64, "attempts after a lost connection").default("3").how().of(&[Role::Lookup]);
-    CONNECTIONS: usize = Opt::whole("lookup.connections", 1, 64, "connections of a subtask at most").default("4").how().of(&[Role::Lookup]);
+    RETRIES: u32 = Opt::whole("lookup.max-retries", 0, u32::MAX as i64, "how often to retry a lookup after an outage")
+        .default("3").how().of(&[Role::Lookup]);
+    CONNECTIONS: usize =
+        Opt::whole("lookup.connections", 1, 64, "how many connections each subtask opens at most").default("4").how().of(&[Role::Lookup]);
 }
 
-/// What is accepted and does nothing.
+/// Options that are accepted without effect.
 const IDLE: &[OptionSpec] = &[
-    OptionSpec::idle("sink.buffer-flush.interval", "rows are written at the end of their epoch at the latest")
+    OptionSpec::idle("sink.buffer-flush.interval", "rows are written no later than at the end of their epoch")
         .older(&["write.flush.interval"])
         .how()
         .of(&[Role::Sink]),
-    OptionSpec::idle("driver", "the database is spoken to without a driver of Java's"),
-    OptionSpec::idle("scan.auto-commit", "the database is spoken to without a driver of Java's").how(),
+    OptionSpec::idle("driver", "Weir connects to the database without a JDBC driver"),
+    OptionSpec::idle("scan.auto-commit", "Weir connects to the database without a JDBC driver").how(),
 ];

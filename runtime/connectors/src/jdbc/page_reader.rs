@@ -1,8 +1,8 @@
-//! The rows of one query, as they come: one statement, and so one snapshot of the database, on a thread of its own, which stops
-//! reading when its pages are not taken.
+//! Reads the rows of one query page by page. It is one statement, and so one snapshot of the database, on a thread of its own. The thread
+//! pauses while its pages are not taken.
 //!
-//! Where the table has a unique key, rows come in its order, and who goes on later asks for what is behind the last one. Where it
-//! has none, who goes on later reads everything again and passes over as many rows as were given, which have to be the same ones.
+//! If the table has a unique key, rows come in its order, and a restarted job continues after the last key. Otherwise a restarted job reads
+//! the rows again and skips those that it has already read, which must be the same ones.
 
 use super::database::{Database, plain};
 use super::rows::Cell;
@@ -16,17 +16,17 @@ use weir_core::thread::spawn;
 use weir_core::{Error, Result};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Bytes of a page at most, a row more or less.
+/// Maximum size of a page in bytes; the last row may exceed it.
 const PAGE: usize = 8 << 20;
 
 /// How far a part was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PagePosition {
-    /// The rows that were given.
+    /// How many rows were read.
     pub given: u64,
-    /// A hash over them, one after another, where no key orders them.
+    /// A running hash of these rows, if no key orders them.
     hash: u64,
-    /// The columns of the key that orders them, and the last row's values.
+    /// The columns of the key that orders them, and the last row's values of it.
     names: Vec<String>,
     after: Vec<String>,
 }
@@ -35,13 +35,13 @@ impl PagePosition {
     fn count(&mut self, row: &[Cell]) {
         self.given += 1;
         for cell in row {
-            // No value and an empty one differ.
+            // NULL and an empty value have different lengths.
             let length = cell.as_ref().map_or(u64::MAX, |c| c.len() as u64);
             self.hash = xxh3_64_with_seed(cell.as_deref().unwrap_or_default(), self.hash ^ length);
         }
     }
 
-    /// Goes on behind a page.
+    /// Moves the position behind a page.
     fn advance(&mut self, page: &Page) {
         if page.key.is_empty() {
             page.rows.iter().for_each(|r| self.count(r));
@@ -54,26 +54,26 @@ impl PagePosition {
     }
 }
 
-/// Some rows, the key's values behind the columns that were asked for.
+/// Some rows. The values of the key follow the columns that were asked for.
 pub(super) struct Page {
     pub rows: Vec<Vec<Cell>>,
     key: Arc<[String]>,
-    /// Whether nothing follows.
+    /// Whether it is the last page.
     pub last: bool,
 }
 
 /// A query that is being read.
 pub(super) struct PageReader {
     pages: Receiver<Result<Page>>,
-    /// How far its rows were taken.
+    /// The position behind the pages that were taken.
     pub position: PagePosition,
 }
 
 impl PageReader {
-    /// Asks for what follows a position.
+    /// Starts to read after a position.
     ///
     /// # Errors
-    /// When no thread can be had; all others come with the rows.
+    /// If a thread cannot be started. All other errors come with the pages.
     pub fn open(scan: Arc<Scan>, range: Option<PartitionRange>, position: PagePosition) -> Result<PageReader> {
         let (sender, pages) = sync_channel(1);
         let from = position.clone();
@@ -86,7 +86,7 @@ impl PageReader {
         Ok(PageReader { pages, position })
     }
 
-    /// One that gives pages of these rows, of no database.
+    /// A reader of the given rows, without a database.
     #[cfg(test)]
     pub fn of(pages: Vec<Vec<Vec<Cell>>>) -> PageReader {
         let (sender, receiver) = sync_channel(pages.len());
@@ -97,10 +97,10 @@ impl PageReader {
         PageReader { pages: receiver, position: PagePosition::default() }
     }
 
-    /// The next rows; none if they take longer.
+    /// The next page, or none if it is not there in time.
     ///
     /// # Errors
-    /// When they cannot be had.
+    /// If the database fails, or the rows are not those that were read before.
     pub fn next(&mut self, patience: Duration) -> Result<Option<Page>> {
         match self.pages.recv_timeout(patience) {
             Ok(page) => {
@@ -114,7 +114,7 @@ impl PageReader {
     }
 }
 
-/// The key that rows are read by: of those whose order the database and this program agree on, one of fewest columns.
+/// The key that orders the rows: of the unique keys whose order is known here, one with the fewest columns.
 fn key(scan: &Scan, database: &mut Database, from: &PagePosition) -> Result<Vec<DatabaseColumn>> {
     if scan.query.is_some() || from.given > 0 && from.names.is_empty() {
         return Ok(vec![]);
@@ -141,7 +141,7 @@ fn key(scan: &Scan, database: &mut Database, from: &PagePosition) -> Result<Vec<
     Ok(known.into_iter().min_by_key(Vec::len).unwrap_or_default())
 }
 
-/// Reads what follows a position, page by page, for as long as somebody takes the pages.
+/// Reads the rows after a position and sends them page by page, until the receiver is gone.
 fn read(scan: &Scan, range: Option<PartitionRange>, from: PagePosition, to: &SyncSender<Result<Page>>) -> Result<()> {
     let mut database = Database::connect(&scan.config)?;
     for setting in scan.config.dialect.reading() {

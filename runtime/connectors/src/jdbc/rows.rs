@@ -1,4 +1,4 @@
-//! Rows as databases take them: every value as text or bytes, which the database turns into its column's type.
+//! Rows in the form that databases take: each value is text or bytes, which the database converts to its column's type.
 
 use super::statements::SqlDialect;
 use crate::options::TableSpec;
@@ -6,7 +6,7 @@ pub(super) use crate::text_columns::Cell;
 use weir_core::{Batch, Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::time::{self, Zone};
 
-/// A row, and whether it goes.
+/// A row, and whether it is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RowChange {
     pub gone: bool,
@@ -14,7 +14,7 @@ pub(super) struct RowChange {
 }
 
 impl RowChange {
-    /// Itself as JSON, for people: numbers and booleans as such where their text is one.
+    /// The row as JSON, for people. Numbers and booleans are such if their text is valid JSON.
     pub fn json(&self, schema: &Schema) -> String {
         let cells = self.cells.iter().zip(&schema.fields).map(|(cell, f)| {
             let text = cell.as_ref().map(|c| String::from_utf8_lossy(c).into_owned());
@@ -30,7 +30,7 @@ impl RowChange {
     }
 }
 
-/// Refuses columns that no database of ours has.
+/// Rejects columns whose types the databases do not have.
 pub(super) fn check(table: &TableSpec, schema: &Schema) -> Result<()> {
     let nested = |t: &TypeKind| {
         matches!(t, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) | TypeKind::Null)
@@ -60,7 +60,7 @@ pub(super) fn cell(value: &Value<'_>, ty: &SqlType, dialect: SqlDialect) -> Cell
     })
 }
 
-/// A value as text; CAST would cut years beyond 9999.
+/// A value as text. CAST would truncate years after 9999.
 fn plain(value: &Value<'_>, ty: &SqlType) -> String {
     let digits = ty.time_digits().unwrap_or(3);
     match value {
@@ -70,7 +70,7 @@ fn plain(value: &Value<'_>, ty: &SqlType) -> String {
     }
 }
 
-/// The rows of a batch. A row as it was counts as one that goes: what replaces it follows, unless a condition keeps it out.
+/// The rows of a batch. An update's old row counts as a deletion: the new row follows, unless a filter drops it.
 pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: SqlDialect) -> Vec<RowChange> {
     (0..batch.rows())
         .map(|row| {
@@ -83,7 +83,8 @@ pub(super) fn of_batch(batch: &Batch, schema: &Schema, dialect: SqlDialect) -> V
         .collect()
 }
 
-/// Rows one behind another: whether it goes; for each column its length, `u32::MAX` for NULL, and its bytes. Little-endian.
+/// Packs rows: for each, whether it is deleted, and for each column the length, `u32::MAX` for NULL, and the bytes. Numbers are
+/// little-endian.
 pub(super) fn pack(rows: &[RowChange], out: &mut Vec<u8>) {
     for r in rows {
         out.push(u8::from(r.gone));
@@ -94,7 +95,7 @@ pub(super) fn pack(rows: &[RowChange], out: &mut Vec<u8>) {
     }
 }
 
-/// Rows of so many columns as [`pack`] leaves them; ends early where the bytes are none.
+/// Unpacks rows with `columns` columns that [`pack`] has packed. It stops early at invalid bytes.
 pub(super) fn unpack(mut bytes: &[u8], columns: usize) -> Vec<RowChange> {
     let mut next = move || -> Option<RowChange> {
         let (gone, mut rest) = bytes.split_first()?;
@@ -117,7 +118,7 @@ pub(super) fn unpack(mut bytes: &[u8], columns: usize) -> Vec<RowChange> {
     std::iter::from_fn(&mut next).collect()
 }
 
-/// The last row of each key, in the order in which the keys came first; without a key all rows.
+/// The last row of each key, in the order in which the keys first occurred; without a key, all rows.
 pub(super) fn folded(rows: Vec<RowChange>, key: &[usize]) -> Vec<RowChange> {
     if key.is_empty() {
         return rows;

@@ -1,32 +1,32 @@
-//! What a table is read by: one query, or one for each range of a column.
+//! The queries that read a table: one for the whole table, or one for each range of the partition column.
 
 use super::config::JdbcConfig;
 use super::statements::DatabaseColumn;
 use weir_core::Schema;
 
-/// A range of the partition column, from and to below, as far as it has such.
+/// A range of the partition column: its lower bound and its exclusive upper bound, if it has them.
 pub(super) type PartitionRange = (Option<i64>, Option<i64>);
 
-/// What is read, and how.
+/// The table or query to read.
 pub(super) struct Scan {
     pub config: JdbcConfig,
     pub schema: Schema,
-    /// The query in the table's place.
+    /// The query to read instead of the table.
     pub query: Option<String>,
-    /// The column by whose ranges the table is read in parts.
+    /// The column whose ranges are the splits.
     pub partition: Option<String>,
-    /// Rows of a page at most.
+    /// How many rows to fetch at a time.
     pub fetch: usize,
 }
 
 impl Scan {
-    /// What is read, for messages.
+    /// The table or query, for messages.
     pub fn what(&self) -> String {
         let query = if self.query.is_some() { "the query on " } else { "table " };
         format!("{query}{}", self.config.what())
     }
 
-    /// The query for the rows of a range that are behind these values of a key, in its order; and its parameters.
+    /// The query for the rows of a range after the values `after` of a key, in the key's order, and the query's parameters.
     pub fn select(
         &self,
         range: Option<PartitionRange>,
@@ -49,7 +49,7 @@ impl Scan {
             conditions.extend(low.map(|l| format!("{column} >= {l}")));
             conditions.extend(high.map(|h| format!("{column} < {h}")));
             if low.is_none() && high.is_some() {
-                // Rows without a value are in the first part.
+                // Rows with NULL are in the first range.
                 conditions = vec![format!("({} OR {column} IS NULL)", conditions.join(" AND "))];
             }
         }
@@ -63,7 +63,7 @@ impl Scan {
             sql += &format!(" WHERE {}", conditions.join(" AND "));
         }
         if !key.is_empty() {
-            // By the table's column, not by its text, which goes by the same name.
+            // By the table's column. Its text has the same name in the result.
             let order = key.iter().map(|c| format!("weir_rows.{}", dialect.quoted(&c.name)));
             sql += &format!(" ORDER BY {}", order.collect::<Vec<_>>().join(", "));
         }
@@ -71,8 +71,8 @@ impl Scan {
     }
 }
 
-/// Ranges of a column whose values lie between two bounds, of like size. Every row is in one: the first and the last one are open
-/// to their sides.
+/// Divides the values between two bounds into ranges of about the same size. The first range has no lower bound and the last one no upper
+/// bound, so each row is in exactly one.
 pub(super) fn ranges(count: i64, low: i64, high: i64) -> Vec<PartitionRange> {
     let (low, high) = (i128::from(low), i128::from(high));
     let values = high - low + 1;

@@ -1,4 +1,4 @@
-//! Writes rows to a table: with an epoch's mark in the same transaction, or as they come.
+//! Writes rows to a table: in one transaction for each epoch, together with the commit marker, or at once.
 
 use super::claim::DatabaseClaim;
 use super::config::JdbcConfig;
@@ -24,7 +24,7 @@ use weir_core::{Batch, Error, Result, Schema, failpoint};
 use weir_expr::OnError;
 use weir_operators::calc::{DeadLetter, dead_letters};
 
-/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+/// Bytes of an epoch that a subtask buffers before it asks for the epoch to end early.
 const WAITING: usize = 64 << 20;
 
 struct SinkTable {
@@ -33,7 +33,7 @@ struct SinkTable {
     key: Vec<usize>,
     on_error: OnError,
     dead_letters: Option<DeadLetterTable>,
-    /// Rows that are written at once, where nothing waits for an epoch.
+    /// How many rows are written at a time, if they do not wait for their epoch.
     buffer: usize,
     retries: u32,
     metrics: Mutex<Option<SubtaskMetrics>>,
@@ -41,19 +41,19 @@ struct SinkTable {
 
 struct JdbcSink {
     target: Arc<SinkTable>,
-    /// The sink's name in the table of marks.
+    /// The sink's name in the table of commit markers.
     name: String,
     exactly_once: bool,
-    /// Whether rows wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
-    /// within an epoch may come out otherwise when the epoch is repeated, and a row that is not written again would never be retracted.
+    /// Whether rows wait until their epoch is durable: with exactly-once, and if the query's results change. A repeated epoch may emit
+    /// other intermediate changes, and a row that is not among them would never be retracted.
     waits: bool,
     open: Mutex<Option<SinkConnection>>,
     columns: Mutex<Vec<DatabaseColumn>>,
-    /// Connections of subtasks, which write as rows come.
+    /// Idle connections of subtasks that write at once.
     kept: IdleConnections<Database>,
-    /// Whether the mark was this process's: then it is again only for as long as no other has taken it.
+    /// Whether this process has owned the marker. If another process owns it now, this one was replaced.
     owned: AtomicBool,
-    /// The mark at least once, where there is one: it names who writes.
+    /// The marker of an at-least-once sink, if there is one. It names the owner.
     claim: Mutex<Option<DatabaseClaim>>,
 }
 
@@ -113,17 +113,17 @@ fn columns_of(config: &JdbcConfig, schema: &Schema, database: &mut Database) -> 
     });
     let mut columns = columns.collect::<Result<Vec<DatabaseColumn>>>()?;
     for (c, f) in columns.iter_mut().zip(&schema.fields) {
-        // Bytes go only where bytes are; a text column takes them as they are.
+        // Only binary columns take bytes. A text column takes bytes as text.
         c.binary = c.binary && f.ty.is_bytes();
     }
     Ok(columns)
 }
 
-/// The table that takes the rows which the database refuses for the sink's table, in the same transaction.
+/// The dead-letter table for rows that the database rejects. It is in the same database and written in the same transaction.
 struct DeadLetterTable {
     config: JdbcConfig,
     schema: Schema,
-    /// For each column, which one of a dead letter it is.
+    /// For each of its columns, the index of that column in a dead letter.
     places: Vec<usize>,
     columns: Mutex<Vec<DatabaseColumn>>,
     statement: String,
@@ -177,7 +177,7 @@ impl DeadLetterTable {
 }
 
 impl SinkTable {
-    /// The table's columns in the database, which has to know its key; those of the dead-letter table as well.
+    /// The columns of the table in the database, which must have the table's key, and those of the dead-letter table.
     fn columns(&self, database: &mut Database) -> Result<Vec<DatabaseColumn>> {
         let columns = columns_of(&self.config, &self.schema, database)?;
         if let Some(dead_letters) = &self.dead_letters {
@@ -206,7 +206,7 @@ impl SinkTable {
         Ok(columns)
     }
 
-    /// Writes rows within a transaction. Rows that the database refuses are found by halves.
+    /// Writes rows within a transaction. Rows that the database rejects are found by halving the batch.
     fn write(&self, database: &mut Database, columns: &[DatabaseColumn], rows: &[RowChange]) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
@@ -249,7 +249,7 @@ impl JdbcSink {
         format!("the table '{}' of {}", self.target.config.table, self.target.config.address())
     }
 
-    /// What writes with a connection, at least once.
+    /// The connection of a subtask that writes at least once.
     fn at_once(&self, kept: Option<Database>) -> Result<AtOnce> {
         let database = kept.map_or_else(|| Database::connect(&self.target.config), Ok)?;
         let (columns, claim) = (locked(&self.columns).clone(), locked(&self.claim).clone());
@@ -259,7 +259,7 @@ impl JdbcSink {
 
 impl SinkFactory for JdbcSink {
     fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
-        // A connection that has delivered the last epoch goes on.
+        // A connection that has delivered the last epoch is kept.
         let there = mark.map_or(0, |m| m.epoch.0);
         if locked(&self.open).as_ref().is_some_and(|o| o.claim.job == *job && o.there == there) {
             return Ok(());
@@ -302,14 +302,14 @@ impl SinkFactory for JdbcSink {
 
     fn deliver(&self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         if !self.exactly_once {
-            // All of it again, if this is cut short.
+            // The whole outbox is written again if this is interrupted.
             let mut a = self.at_once(self.kept.take())?;
             a.rows = outbox.iter().flat_map(|entry| unpack(entry, a.columns.len())).collect();
             a.flush(&self.target)?;
             self.kept.keep(a.database);
             return Ok(());
         }
-        // What fails leaves no connection behind: the next generation begins with a new one.
+        // A failure drops the connection, so the next generation opens a new one.
         let open = locked(&self.open).take();
         let mut open = open.ok_or_else(|| Error::internal("a delivery before the beginning"))?;
         if open.there < mark.epoch.0 {
@@ -340,7 +340,7 @@ impl SinkFactory for JdbcSink {
     }
 }
 
-/// A connection, and the rows that it has not written yet.
+/// A connection, and the rows that are not written yet.
 struct AtOnce {
     database: Database,
     columns: Vec<DatabaseColumn>,

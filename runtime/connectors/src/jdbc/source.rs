@@ -1,4 +1,4 @@
-//! Reads a table once, in parts by ranges of a column where that is asked for. A part is a split of the source.
+//! Reads a table once. With a partition column, each range of it is a part, and each part is a split.
 
 use super::config::JdbcConfig;
 use super::page_reader::{PagePosition, PageReader};
@@ -18,7 +18,7 @@ use weir_core::watermarks::SplitId;
 use weir_core::{Batch, Error, Result};
 use weir_expr::Session;
 
-/// Parts of a table at most: each is a query.
+/// Maximum number of parts. Each is a query.
 const MOST: i128 = 10_000;
 
 /// A part of the table, and how far it was read.
@@ -29,17 +29,18 @@ struct ScanPart {
     position: PagePosition,
 }
 
-/// Parts that no subtask has taken.
+/// Parts that no subtask has taken yet.
 type PendingParts = Arc<Mutex<VecDeque<ScanPart>>>;
 
-/// What subtasks that are gone were reading, by the parts' numbers: who goes on just there need not ask anew.
+/// Readers of subtasks that have ended, by the numbers of their parts. A subtask that continues at the same position takes the reader over,
+/// without a new query.
 type PageReaders = Arc<Mutex<HashMap<u32, PageReader>>>;
 
 struct JdbcSource {
     scan: Arc<Scan>,
     parts: Vec<ScanPart>,
     session: Arc<Session>,
-    /// Others at every start, so that a thread of the last one takes none of these.
+    /// A new queue in each generation, so a thread of the last one takes no parts of this one.
     waiting: Mutex<PendingParts>,
     readers: PageReaders,
 }
@@ -77,11 +78,11 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
     Ok(Arc::new(JdbcSource { scan, parts, session, waiting: Mutex::default(), readers: Arc::default() }))
 }
 
-/// How far a part was read: its value in the state.
+/// How far a part was read, as the state has it.
 #[derive(Serialize, Deserialize)]
 struct PartProgress {
     position: PagePosition,
-    /// Whether that was its end.
+    /// Whether the part was read to its end.
     ended: bool,
 }
 
@@ -131,21 +132,21 @@ struct JdbcReader {
     waiting: PendingParts,
     readers: PageReaders,
     context: SubtaskContext,
-    /// The number of the part that is read.
+    /// The part that is being read, by its number.
     current: Option<(u32, PageReader)>,
-    /// Whether that part is not to be read for now.
+    /// Whether that part is paused.
     paused: bool,
-    /// How far parts were read since the last epoch.
+    /// The progress of parts since the last epoch.
     moved: Vec<(u32, PartProgress)>,
 }
 
-/// How long to wait for rows before something else may have its turn.
+/// How long a poll waits for rows, so that the engine gets control again.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// How long a part that is paused is left alone.
+/// How long to wait before a paused part is polled again.
 const PAUSED: Duration = Duration::from_millis(100);
 
-/// Where the rows of a part came from.
+/// The origin of a part's rows.
 #[derive(Debug)]
 struct PartOrigin {
     part: SplitId,
@@ -163,7 +164,7 @@ impl Origin for PartOrigin {
 }
 
 impl JdbcReader {
-    /// A part of what is called so.
+    /// The description of a part, for messages.
     fn part_of(&self, what: &str, part: u32) -> String {
         match self.scan.partition {
             Some(_) => format!("{what}, part {part}"),
@@ -171,7 +172,7 @@ impl JdbcReader {
         }
     }
 
-    /// Goes on with a part.
+    /// Starts, or continues, to read a part.
     fn begin(&mut self, part: ScanPart, out: &mut Collector) -> Result<(u32, PageReader)> {
         self.paused = false;
         out.add_split(SplitId(part.number), self.part_of(&self.scan.config.table, part.number));
@@ -240,7 +241,7 @@ impl Source for JdbcReader {
 
 impl Drop for JdbcReader {
     fn drop(&mut self) {
-        // The next reader of the part takes it, if it continues at the same position.
+        // The next reader of the part takes it over, if it continues at the same position.
         if let Some((number, reader)) = self.current.take() {
             locked(&self.readers).insert(number, reader);
         }
@@ -351,7 +352,7 @@ mod tests {
         reader.pause_splits(&[SplitId(0)]).expect("a pause");
         let before = poll(&mut reader).1;
         assert!((0..3).all(|_| matches!(poll(&mut reader), (Polled::Wait(_), n) if n == before)));
-        // Of another split.
+        // A split of another subtask.
         reader.pause_splits(&[SplitId(1)]).expect("a pause");
         while !matches!(poll(&mut reader).0, Polled::End) {}
         let names = [0, 1].map(|n| format!("{n} is orders, part {n}"));

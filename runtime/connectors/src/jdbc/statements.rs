@@ -1,4 +1,4 @@
-//! The statements of each database.
+//! The SQL statements of each kind of database.
 
 use weir_core::Schema;
 
@@ -9,20 +9,20 @@ pub(super) enum SqlDialect {
     Postgres,
 }
 
-/// A column of the table in the database: its name and its type there.
+/// A column of the table in the database, with its type there.
 #[derive(Debug, Clone)]
 pub(super) struct DatabaseColumn {
     pub name: String,
-    /// The database's own name of the type, for casts from text.
+    /// The database's name of the type, for casts from text.
     pub ty: String,
     pub binary: bool,
 }
 
-/// The table that holds how far each sink of each job is.
+/// The table of commit markers, with the owner and the epoch of each sink of each job.
 pub(super) const MARKS: &str = "weir_epochs";
 
 impl SqlDialect {
-    /// A name in quotes; parts by dots are quoted each.
+    /// A quoted name. Parts that are separated by dots are quoted separately.
     pub fn quoted(self, name: &str) -> String {
         let quote = match self {
             SqlDialect::MySql => '`',
@@ -36,7 +36,7 @@ impl SqlDialect {
         of.iter().map(|i| self.quoted(&columns[*i].name)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Columns as they are selected: as text, or bytes where they are that.
+    /// A list of columns to select, as text or, for binary columns, as bytes.
     pub fn texts(self, schema: &Schema) -> String {
         let columns =
             schema.fields.iter().map(|f| if f.ty.is_bytes() { self.quoted(&f.name) } else { self.text(&f.name) });
@@ -51,7 +51,7 @@ impl SqlDialect {
         }
     }
 
-    /// What finds the rows of so many keys at once.
+    /// Finds the rows with one of `rows` keys.
     pub fn find(self, table: &str, texts: &str, key: &[DatabaseColumn], rows: usize) -> String {
         let all: Vec<usize> = (0..key.len()).collect();
         let (table, names) = (self.quoted(table), self.names(key, &all));
@@ -67,9 +67,9 @@ impl SqlDialect {
         }
     }
 
-    /// What writes so many rows at once: inserts them, or replaces those of equal keys.
+    /// Writes `rows` rows: inserts them, or replaces rows with equal keys.
     ///
-    /// MySQL takes a placeholder a value, row by row; PostgreSQL takes an array a column.
+    /// MySQL takes a parameter for each value, row by row. PostgreSQL takes an array for each column.
     pub fn write(self, table: &str, columns: &[DatabaseColumn], key: &[usize], rows: usize) -> String {
         let all: Vec<usize> = (0..columns.len()).collect();
         let (table, names) = (self.quoted(table), self.names(columns, &all));
@@ -106,7 +106,7 @@ impl SqlDialect {
         }
     }
 
-    /// What removes the rows of so many keys at once.
+    /// Deletes the rows with one of `rows` keys.
     pub fn remove(self, table: &str, columns: &[DatabaseColumn], key: &[usize], rows: usize) -> String {
         let (table, names) = (self.quoted(table), self.names(columns, key));
         match self {
@@ -139,8 +139,8 @@ impl SqlDialect {
         format!(" FROM unnest({arrays}) AS u({names})")
     }
 
-    /// A table's columns and their types, in its order, the types without lengths: a cast to one with a length would cut in
-    /// silence. One parameter each for schema (NULL: the current one) and name.
+    /// The columns of a table and their types, in the table's order. Types have no lengths, because a cast to a type with a length
+    /// truncates silently. The parameters are the schema (NULL for the current one) and the name.
     pub fn describe(self) -> &'static str {
         match self {
             SqlDialect::MySql => {
@@ -155,8 +155,8 @@ impl SqlDialect {
         }
     }
 
-    /// The unique indexes of a table: a name and a column each, in the index's order, and whether every row of the table has a
-    /// value there and is in the index (those of tables that inherit are not). Parameters as in [`SqlDialect::describe`].
+    /// The unique indexes of a table: a row for each column of each index, in the index's order, and whether the index has every row of the
+    /// table. It lacks rows with NULL, and rows of tables that inherit from this one. The parameters are those of [`SqlDialect::describe`].
     pub fn unique(self) -> &'static str {
         match self {
             SqlDialect::MySql => {
@@ -178,7 +178,7 @@ impl SqlDialect {
         }
     }
 
-    /// Whether values of a type, as text, can be compared with a column of it in the order that the column's index has.
+    /// Whether comparing values of a type, given as text, gives the same order as the column's index.
     pub fn orders(self, ty: &str) -> bool {
         let types: &[&str] = match self {
             SqlDialect::MySql => &["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar"],
@@ -187,7 +187,7 @@ impl SqlDialect {
         types.contains(&ty)
     }
 
-    /// The condition of rows behind one in the order of a key, whose values for it are given as text; and its parameters.
+    /// The condition for rows after a given one in the order of a key, whose values are given as text, and its parameters.
     pub fn behind(self, key: &[DatabaseColumn], after: &[String]) -> (String, Vec<String>) {
         let name = |c: &DatabaseColumn| format!("weir_rows.{}", self.quoted(&c.name));
         match self {
@@ -197,7 +197,7 @@ impl SqlDialect {
                 (format!("({names}) > ({})", values.collect::<Vec<_>>().join(", ")), after.to_vec())
             }
             SqlDialect::MySql => {
-                // Numbers stand there as such: compared with a text they would be rounded.
+                // Numbers are compared as literals. Compared with a text, they would be rounded.
                 let number = |v: &String| v.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
                 let value = |c: &DatabaseColumn, v: &String, values: &mut Vec<String>| match !c.ty.contains("char")
                     && number(v)
@@ -222,8 +222,8 @@ impl SqlDialect {
         }
     }
 
-    /// What a connection that reads a whole table says first: that others may not slow it down to death, that it sees what is
-    /// committed, and that rows without a key come in the same order when nothing has changed.
+    /// Statements that begin a long read of a table: the server must not cut off a slow reader, the reader sees one snapshot, and rows
+    /// without a key come in the same order while nothing changes.
     pub fn reading(self) -> &'static [&'static str] {
         match self {
             SqlDialect::MySql => {
@@ -247,7 +247,8 @@ impl SqlDialect {
         )
     }
 
-    /// The owner and the epoch, by job and sink: when a transaction is over that is moving it, whose answer may have been lost.
+    /// Reads the owner and the epoch, by job and sink. It waits for a transaction that is moving the marker, whose response may have been
+    /// lost.
     pub fn read_mark(self) -> String {
         let epoch = match self {
             SqlDialect::MySql => "CAST(epoch AS CHAR)",
@@ -257,7 +258,7 @@ impl SqlDialect {
         format!("SELECT run, {epoch} FROM {MARKS} WHERE job = {j} AND sink = {s} FOR UPDATE")
     }
 
-    /// The owner, by job and sink: nobody else becomes that before the transaction ends.
+    /// Locks the row and reads its owner, by job and sink, so that the owner cannot change before the transaction ends.
     pub fn hold_mark(self) -> String {
         let lock = match self {
             SqlDialect::MySql => "LOCK IN SHARE MODE",
@@ -267,7 +268,7 @@ impl SqlDialect {
         format!("SELECT run FROM {MARKS} WHERE job = {j} AND sink = {s} {lock}")
     }
 
-    /// By job, sink and owner, which the column has that is named after the run.
+    /// Creates or resets the marker, by job, sink and owner. The owner is in the column `run`.
     pub fn begin_mark(self) -> String {
         let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));
         let on = match self {
@@ -277,19 +278,19 @@ impl SqlDialect {
         format!("INSERT INTO {MARKS} (job, sink, run, epoch) VALUES ({j}, {s}, {r}, 0) {on}")
     }
 
-    /// By the new owner, job, sink and the owner before, at an epoch: compare-and-set.
+    /// Compare-and-set of the owner. The parameters are the new owner, job, sink and the old owner; the epoch must be the given one.
     pub fn take_mark(self, epoch: u64) -> String {
         let [n, j, s, r] = [1, 2, 3, 4].map(|i| self.parameter(i));
         format!("UPDATE {MARKS} SET run = {n} WHERE job = {j} AND sink = {s} AND run = {r} AND epoch = {epoch}")
     }
 
-    /// By job, sink and owner, from one epoch to another: compare-and-set.
+    /// Compare-and-set of the epoch, by job, sink and owner.
     pub fn move_mark(self, from: u64, to: u64) -> String {
         let (j, s, r) = (self.parameter(1), self.parameter(2), self.parameter(3));
         format!("UPDATE {MARKS} SET epoch = {to} WHERE job = {j} AND sink = {s} AND run = {r} AND epoch = {from}")
     }
 
-    /// What each connection says first. A process that sleeps in the middle of a transaction must not hold others up.
+    /// Statements that each connection begins with.
     pub fn greeting(self) -> &'static [&'static str] {
         match self {
             SqlDialect::MySql => &[],
@@ -297,7 +298,8 @@ impl SqlDialect {
         }
     }
 
-    /// What a connection does after that, which a server may refuse: MySQL, unlike MariaDB, has no such setting.
+    /// Statements that a connection tries after that, so that a process which sleeps within a transaction does not block others. A server
+    /// may reject them: MySQL, unlike MariaDB, has no such setting.
     pub fn wishes(self) -> &'static [&'static str] {
         match self {
             SqlDialect::MySql => &["SET SESSION idle_transaction_timeout = 30"],

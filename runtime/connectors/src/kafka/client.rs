@@ -1,4 +1,4 @@
-//! Clients of a cluster: Java's property names turned into librdkafka's, its errors into ours.
+//! Clients of a Kafka cluster. Property names of the Java client are translated into librdkafka's, and librdkafka's errors into Weir's.
 
 use super::PROPERTIES;
 use crate::options::TableSpec;
@@ -17,10 +17,10 @@ use weir_core::error::Place;
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
-/// How long a cluster may take to answer what is asked at the start.
+/// How long the cluster may take to answer a request at the start.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Java's properties that have no meaning here.
+/// Properties of the Java client that have no meaning here.
 const JAVA_ONLY: &[&str] = &[
     "key.serializer",
     "value.serializer",
@@ -38,7 +38,7 @@ const JAVA_ONLY: &[&str] = &[
     "client.dns.lookup",
 ];
 
-/// Properties that Weir sets itself, and why.
+/// Properties that Weir sets itself, and the reason.
 const OWN: &[(&str, &str)] = &[
     ("group.protocol", "Weir assigns partitions itself, and no group may take them away"),
     ("transactional.id", "it follows from the job's identity, so that a newer process ends an older one"),
@@ -47,7 +47,7 @@ const OWN: &[(&str, &str)] = &[
     ("group.remote.assignor", "Weir assigns partitions itself"),
 ];
 
-/// Properties that have the client load code or run a command, which a script is not to do by options: they, and what begins so.
+/// Properties, or prefixes of them, that make the client load code or run a command. A script must not be able to do that by an option.
 const CODE: &[&str] = &[
     "plugin.library.paths",
     "interceptors",
@@ -64,9 +64,9 @@ pub(super) struct Cluster {
     properties: BTreeMap<String, String>,
     table: String,
     place: Option<Place>,
-    /// `properties.group.id`, as the table says it.
+    /// `properties.group.id`, if the table has it.
     pub group: Option<String>,
-    /// `properties.auto.offset.reset`, as the table says it.
+    /// `properties.auto.offset.reset`, if the table has it.
     pub reset: Option<String>,
 }
 
@@ -142,7 +142,7 @@ impl Cluster {
             *key = key.take().filter(|v| !v.is_empty());
         }
         let cluster = Cluster { properties, table: table.name.clone(), place: table.place, group, reset };
-        // An unknown property is told where the table is declared, not when the job is half started.
+        // An unknown property is reported where the table is declared, not when the job has half started.
         cluster.config().create_native_config().map(drop).map_err(|e| cluster.error("configure", &e))?;
         Ok(cluster)
     }
@@ -161,7 +161,7 @@ impl Cluster {
         config
     }
 
-    /// What librdkafka does by itself where the table says nothing.
+    /// Defaults for librdkafka, for properties that the table does not give.
     pub fn default(&self, config: &mut ClientConfig, key: &str, value: &str) {
         if !self.properties.contains_key(key) {
             config.set(key, value);
@@ -176,14 +176,14 @@ impl Cluster {
         config.create_with_context(context).map_err(|e| self.error("connect to", &e))
     }
 
-    /// A consumer that asks for a group's offsets while a transaction may be about to change them.
+    /// A consumer that can read a group's committed offsets while a transaction that may change them is open.
     pub fn peeking(&self, group: &str) -> Result<BaseConsumer<ClientEvents>> {
         let mut config = self.config();
         config.set("group.id", group).set("enable.auto.commit", "false").set("isolation.level", "read_uncommitted");
         self.create(&config, ClientEvents::default())
     }
 
-    /// A consumer that reads only what it is told, and commits nothing by itself.
+    /// A consumer that reads only the partitions that it is assigned, and commits nothing by itself.
     pub fn consumer(&self, group: &str) -> Result<BaseConsumer<ClientEvents>> {
         let mut config = self.config();
         config
@@ -193,13 +193,13 @@ impl Cluster {
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true");
         self.default(&mut config, "fetch.wait.max.ms", "100");
-        // A queue that is full is looked at again soon: librdkafka's second leaves a fast job without records for half of its time.
+        // A full queue is polled again soon. With librdkafka's default of a second, a fast job would have no records half of the time.
         self.default(&mut config, "fetch.queue.backoff.ms", "10");
         self.default(&mut config, "queued.min.messages", "50000");
         self.create(&config, ClientEvents::default())
     }
 
-    /// A producer; with an id, one of transactions.
+    /// A producer; with a transactional id, one that writes transactions.
     pub fn producer(
         &self,
         transactional_id: Option<&str>,
@@ -219,7 +219,7 @@ impl Cluster {
         self.create(&config, context)
     }
 
-    /// The partitions of topics: of those that are named, or of all.
+    /// The partitions of the named topics, or of all topics.
     pub fn partitions(
         &self,
         consumer: &BaseConsumer<ClientEvents>,
@@ -261,13 +261,13 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Asks for metadata. A cluster that refuses the client does not answer; why, only the client's events tell.
+    /// Requests metadata. A cluster that rejects the client does not answer; only the client's events tell why.
     fn metadata(&self, consumer: &BaseConsumer<ClientEvents>, topic: Option<&str>) -> Result<Metadata> {
         let what = "ask for the topics of";
         let since = Instant::now();
-        // Events are told by polling; no partition is assigned, so nothing else can come.
+        // Polling delivers events. No partition is assigned, so it delivers no records.
         let events = || while consumer.poll(Duration::ZERO).is_some() {};
-        // What it was refused with in earlier times, it may no longer be.
+        // An earlier rejection may no longer apply.
         events();
         consumer.context().forget();
         let ask = || -> Result<Metadata> {
@@ -283,7 +283,7 @@ impl Cluster {
         ask.retry(waits).when(|e: &Error| e.is_retriable() && since.elapsed() < PATIENCE).call()
     }
 
-    /// An error of librdkafka: what the user can mend is the script's, an outage may be waited for.
+    /// Converts an error of librdkafka: an error that the user can fix belongs to the script, and an outage may be retried.
     pub fn error(&self, what: &str, e: &KafkaError) -> Error {
         self.classified(what, e).with_source(e.clone())
     }
@@ -327,7 +327,7 @@ impl Cluster {
     }
 }
 
-/// What a client tells while it works: its log, and messages that could not be delivered.
+/// Receives the client's events: its log, and messages that could not be delivered.
 #[derive(Clone, Default)]
 pub(super) struct ClientEvents {
     failed: Arc<Mutex<Option<KafkaError>>>,
@@ -335,15 +335,15 @@ pub(super) struct ClientEvents {
 }
 
 impl ClientEvents {
-    /// The first failure since it was asked last.
+    /// The first delivery failure since the last call.
     pub fn failure(&self) -> Option<KafkaError> {
         locked(&self.failed).take()
     }
-    /// Forgets how the client was refused.
+    /// Forgets that the cluster has rejected the client.
     fn forget(&self) {
         *locked(&self.refused) = None;
     }
-    /// How the cluster has refused the client since, if it has: its password, or one side's certificate.
+    /// How the cluster has rejected the client since then, if it has: because of the password, or of either side's certificate.
     pub fn refusal(&self) -> Option<(KafkaError, String)> {
         locked(&self.refused).clone()
     }

@@ -1,4 +1,4 @@
-//! Which columns of a table are in a message's key, which in its value, and which are its metadata.
+//! Which columns of a table are in a record's key, which in its value, and which are its metadata.
 
 use super::{FORMAT, INCLUDED, Included, KEY_FORMAT, KEY_PREFIX, KEYS, VALUE_FORMAT};
 use crate::format::{Format, of_key};
@@ -7,7 +7,7 @@ use crate::registered::RecordFormat;
 use weir_core::descriptor::Metadata as Of;
 use weir_core::{Error, Result, SqlType, TypeKind};
 
-/// The metadata of a message that a column may stand for.
+/// Metadata of a record that a column may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MessageField {
     Topic,
@@ -34,7 +34,7 @@ fn headers() -> SqlType {
     SqlType::from(TypeKind::Map(Box::new(SqlType::STRING), Box::new(bytes)))
 }
 
-/// What messages have.
+/// The metadata of records.
 pub(super) const METADATA_KEYS: [Of; 7] = Of::of(&METADATA);
 
 /// A table's columns.
@@ -42,19 +42,19 @@ pub(super) const METADATA_KEYS: [Of; 7] = Of::of(&METADATA);
 pub(super) struct Layout {
     /// Columns of the value, in the order of its format.
     pub value: Vec<usize>,
-    /// The value's format, and what its options begin with.
+    /// The value's format, and the prefix of the format's options.
     pub value_format: (String, &'static str),
     /// Columns of the key.
     pub key: Vec<usize>,
     /// The key's format.
     key_format: Option<String>,
-    /// The prefix that the names of the key's columns have in the table, and not in the key.
+    /// The prefix that the key's columns have in the table, but not in the key.
     key_prefix: String,
     /// Metadata columns.
     pub metadata: Vec<(usize, MessageField)>,
 }
 
-/// The columns that a message's value has, its format, and what the format's options begin with.
+/// The columns of a record's value, their format, and the prefix of the format's options.
 pub(super) fn value_of(table: &TableSpec) -> Result<RecordFormat> {
     let layout = Layout::new(table, false)?;
     let (format, prefix) = layout.value_format;
@@ -62,7 +62,7 @@ pub(super) fn value_of(table: &TableSpec) -> Result<RecordFormat> {
 }
 
 impl Layout {
-    /// From a table's options; `upsert` when the key is the primary key.
+    /// Reads a table's options. With `upsert`, the key is the primary key.
     pub fn new(table: &TableSpec, upsert: bool) -> Result<Self> {
         let mut metadata = vec![];
         for (i, key) in table.metadata.iter().enumerate() {
@@ -133,7 +133,7 @@ impl Layout {
         Ok(Layout { value, value_format, key, key_format, key_prefix, metadata })
     }
 
-    /// What is made of the key's columns, if messages have such.
+    /// Creates something from the key's columns, such as a decoder, if records have a key.
     pub fn key_part<T>(
         &self,
         table: &TableSpec,

@@ -51,7 +51,7 @@ pub(crate) const UPSERT: Connector = Connector {
     }),
     ..Connector::new(&Descriptor {
         name: "upsert-kafka",
-        help: "reads and writes a topic as a table by key: a record replaces the one before with its key, one without a value removes it",
+        help: "reads and writes a topic as a table by key: a record replaces the previous one of its key, and a tombstone deletes it",
         reads: Some(Changelog::Upsert),
         writes: Some(Changelog::Upsert),
         options: &[TOPICS, RECORD, SOURCE, SINK, crate::tls::OPTIONS, CLIENT, KNOWN],
@@ -67,12 +67,12 @@ pub(crate) const UPSERT: Connector = Connector {
 };
 
 choice! {
-    /// Which columns a message's value has.
+    /// Which columns the value of a record has.
     enum Included { All = "ALL", ExceptKey = "EXCEPT_KEY" }
 }
 
 choice! {
-    /// Where a table begins.
+    /// Where a source without state starts reading.
     enum StartMode {
         Earliest = "earliest-offset",
         Latest = "latest-offset",
@@ -83,7 +83,7 @@ choice! {
 }
 
 choice! {
-    /// Where it ends.
+    /// Where a source stops reading.
     enum StopMode {
         Never = "unbounded",
         Latest = "latest-offset",
@@ -94,11 +94,11 @@ choice! {
 }
 
 choice! {
-    /// Which partition a message goes to.
+    /// How the partition of a record is chosen.
     enum Partitioner {
-        /// By the key's hash, as Java's clients do; without a key as librdkafka likes.
+        /// By the key's hash, as the Java client does. Without a key, librdkafka chooses.
         Default = "default",
-        /// A subtask, a partition.
+        /// Each subtask writes to one partition.
         Fixed = "fixed",
         RoundRobin = "round-robin",
     }
@@ -109,12 +109,12 @@ const SINKS: &[Role] = &[Role::Sink];
 
 options! {
     TOPICS:
-    TOPIC: Vec<String> = Opt::list("topic", "the topic; of a source also several with `;` between them");
+    TOPIC: Vec<String> = Opt::list("topic", "the topic; a source may read several, separated by `;`");
     TOPIC_PATTERN: String = Opt::checked(
         "topic-pattern",
         "a regular expression",
         pattern,
-        "all topics whose whole name is of a regular expression, in place of `topic`",
+        "a regular expression: the source reads all topics whose whole name matches it; excludes `topic`",
     )
     .of(SOURCES);
 }
@@ -125,36 +125,47 @@ options! {
     VALUE_FORMAT: String = Opt::format(
         "value.format",
         FormatOf { prefix: "value.", value: true, lines: false },
-        "the same, with options that may begin with `value.`",
+        "the same as `format`; the format's options may begin with `value.` then",
     );
     KEY_FORMAT: String = Opt::format(
         "key.format",
         FormatOf { prefix: "key.", value: false, lines: false },
-        "the format of the keys, with options that may begin with `key.`",
+        "the format of the records' keys, whose options may begin with `key.`; needs `key.fields` in `kafka`",
     );
     KEY_PREFIX: String = Opt::text(
         "key.fields-prefix",
-        "what the names of the key's columns begin with in the table but not in the record; with `EXCEPT_KEY`",
+        "a prefix that the key's columns have in the table but not in the record; needs `value.fields-include` to be `EXCEPT_KEY`",
     )
     .default("");
     INCLUDED: Included =
-        Opt::one_of("value.fields-include", "whether the key's columns are in the value, too: `ALL`, `EXCEPT_KEY`").default("ALL");
+        Opt::one_of("value.fields-include", "`ALL` includes the key's columns in the value, `EXCEPT_KEY` does not").default("ALL");
 }
 
 options! {
     KEY_FIELDS:
-    KEYS: Vec<String> = Opt::list("key.fields", "the columns of the key, with `;` between them; with `key.format`");
+    KEYS: Vec<String> = Opt::list("key.fields", "the columns of the record's key, separated by `;`; needs `key.format`");
 }
 
 options! {
     START:
-    START_MODE: StartMode = Opt::one_of("scan.startup.mode", "where a source begins that is new").default("group-offsets").how().of(SOURCES)
+    START_MODE: StartMode = Opt::one_of(
+        "scan.startup.mode",
+        "where a source without state starts reading; `group-offsets` needs `properties.group.id`",
+    )
+    .default("group-offsets").how().of(SOURCES)
         .older(&["startup-mode"]);
-    START_MILLIS: i64 = Opt::whole("scan.startup.timestamp-millis", i64::MIN, i64::MAX, "where it begins, with `timestamp`").how().of(SOURCES)
+    START_MILLIS: i64 = Opt::whole(
+        "scan.startup.timestamp-millis",
+        i64::MIN,
+        i64::MAX,
+        "the timestamp to start at with `timestamp`, in milliseconds since 1970",
+    )
+    .how().of(SOURCES)
         .older(&["startup-timestamp-millis"]);
     START_OFFSETS: String = Opt::text(
         "scan.startup.specific-offsets",
-        "where it begins, with `specific-offsets`: `partition:0,offset:42;partition:1,offset:7`, maybe with `topic:a,` in front",
+        "the offsets to start at with `specific-offsets`: `partition:0,offset:42;partition:1,offset:7`, each optionally with `topic:a,` \
+         in front; other partitions start at their earliest offset",
     )
     .how().of(SOURCES)
         .older(&["specific-offsets"]);
@@ -162,34 +173,49 @@ options! {
 
 options! {
     SOURCE:
-    STOP_MODE: StopMode = Opt::one_of("scan.bounded.mode", "where a source ends").default("unbounded").how().of(SOURCES);
-    STOP_MILLIS: i64 = Opt::whole("scan.bounded.timestamp-millis", i64::MIN, i64::MAX, "where it ends, with `timestamp`").how().of(SOURCES);
-    STOP_OFFSETS: String =
-        Opt::text("scan.bounded.specific-offsets", "where it ends, with `specific-offsets`").how().of(SOURCES);
+    STOP_MODE: StopMode = Opt::one_of("scan.bounded.mode", "where a source stops reading and ends; `unbounded` sources never do")
+        .default("unbounded").how().of(SOURCES);
+    STOP_MILLIS: i64 = Opt::whole(
+        "scan.bounded.timestamp-millis",
+        i64::MIN,
+        i64::MAX,
+        "the timestamp to stop at with `timestamp`, in milliseconds since 1970",
+    )
+    .how().of(SOURCES);
+    STOP_OFFSETS: String = Opt::text(
+        "scan.bounded.specific-offsets",
+        "the offsets to stop at with `specific-offsets`, as in `scan.startup.specific-offsets`; other partitions stop at the offset \
+         that was their latest at the start",
+    )
+    .how().of(SOURCES);
     DISCOVERY: Duration = Opt::duration(
         "scan.topic-partition-discovery.interval",
-        "how often to look for new partitions; with `0` never",
+        "how often to look for new partitions; never with `0`, or if the source is bounded",
     )
     .default("5 min").how().of(SOURCES);
 }
 
 options! {
     SINK:
-    DELIVERY: Delivery = guarantee("at-least-once", "`at-least-once`, `exactly-once`");
+    DELIVERY: Delivery = guarantee(
+        "at-least-once",
+        "`exactly-once` writes the records of an epoch in one transaction; `at-least-once` may write records again after a failure",
+    );
     ID_PREFIX: String = Opt::text(
         "sink.transactional-id-prefix",
-        "what the names of transactions, and of the mark, begin with",
+        "the prefix of the sink's transactional id, and of the consumer group that holds its commit marker",
     )
     .default("weir").how().of(SINKS);
     RENEWAL: Duration = Opt::duration(
         "sink.mark-renewal.interval",
-        "how often the mark is written again while a job has nothing to write; clusters forget silent groups after \
-         `offsets.retention.minutes`",
+        "how often the commit marker is rewritten while there is nothing to write; it must be shorter than the brokers' \
+         `offsets.retention.minutes`, after which they delete the marker",
     )
     .default("1 d").how().of(SINKS);
     PARTITIONER: Partitioner = Opt::one_of(
         "sink.partitioner",
-        "`default` (Java's murmur2 of the key), `fixed` (a partition for each subtask), `round-robin` (without a key)",
+        "`default` hashes the key with murmur2 as the Java client does, `fixed` writes all records of a subtask to one partition, \
+         `round-robin` takes turns and needs records without a key",
     )
     .default("default").how().of(SINKS)
         .older(&["sink-partitioner"]);
@@ -197,22 +223,30 @@ options! {
 
 options! {
     CLIENT:
-    PROPERTIES: String = Opt::text("properties.*", "properties of the client: librdkafka's").how().shown(Shown::Hidden);
+    PROPERTIES: String =
+        Opt::text("properties.*", "properties of librdkafka, the client; some names of Java's client work too").how().shown(Shown::Hidden);
 }
 
-/// A property of the client that anybody may see.
+/// A property of the client whose value is no secret.
 const fn property(key: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec::new(key, Type::Text, help).how()
 }
 
-/// Properties of the client of which more is known; [`PROPERTIES`] reads them all.
+/// Properties of the client with help texts of their own. [`PROPERTIES`] reads all properties.
 const KNOWN: &[OptionSpec] = &[
-    property("properties.bootstrap.servers", "the brokers to begin with").required(),
-    property("properties.group.id", "the consumer group whose offsets are committed"),
+    property("properties.bootstrap.servers", "the brokers to connect to first, as `host:port` separated by commas")
+        .required(),
+    property(
+        "properties.group.id",
+        "the consumer group whose offsets `group-offsets` reads, and to which the source commits its own",
+    ),
     property(
         "properties.auto.offset.reset",
-        "where to go on when what was to be read is gone, or a group has no offset",
+        "`earliest` or `latest`: where to continue when the next offset no longer exists, or the group has none; otherwise the job ends",
     ),
-    property("properties.security.protocol", "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`"),
-    property("properties.sasl.mechanism", "such as `PLAIN` or `SCRAM-SHA-512`"),
+    property(
+        "properties.security.protocol",
+        "how to connect to the brokers: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`",
+    ),
+    property("properties.sasl.mechanism", "the SASL mechanism, such as `PLAIN` or `SCRAM-SHA-512`"),
 ];

@@ -1,5 +1,5 @@
-//! The calls of librdkafka that take or give many messages at once. The safe crate has only those for one, which read a third
-//! as fast. All unsafe code of the connector is here.
+//! Calls of librdkafka that take or return many messages at once. The safe crate only has calls for one message, which read at a third of
+//! the rate. All unsafe code of the connector is here.
 
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
@@ -8,14 +8,14 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr::null_mut;
 use std::time::Duration;
 
-/// The partition that stands for none: the partitioner chooses.
+/// The partition number that lets the partitioner choose.
 const UNASSIGNED: i32 = -1;
 
 fn code(err: sys::rd_kafka_resp_err_t) -> Option<RDKafkaErrorCode> {
     (err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| err.into())
 }
 
-/// The queue that a consumer's messages come by. It must go before its consumer.
+/// The queue through which a consumer receives its messages. It must be dropped before its consumer.
 pub(super) struct Queue {
     queue: *mut sys::rd_kafka_queue_t,
     space: Vec<*mut sys::rd_kafka_message_t>,
@@ -30,7 +30,7 @@ impl Queue {
         Queue { queue: unsafe { sys::rd_kafka_queue_get_consumer(client.native_ptr()) }, space: vec![] }
     }
 
-    /// Up to `most` messages, waiting for the last of them up to a time.
+    /// Takes up to `most` messages, and waits for them up to `time`.
     pub fn take(&mut self, most: usize, wait: Duration) -> Vec<Message> {
         self.space.resize(most, null_mut());
         let wait = wait.as_millis().min(10_000) as i32;
@@ -47,10 +47,10 @@ impl Drop for Queue {
     }
 }
 
-/// A message, or an event in its place. It must go before its consumer.
+/// A message, or an event in its place. It must be dropped before its consumer.
 pub(super) struct Message(*mut sys::rd_kafka_message_t);
 
-/// A time that a message bears, and what it means.
+/// The kind of a message's timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimestampType {
     None,
@@ -66,7 +66,7 @@ impl Message {
     pub fn error(&self) -> Option<RDKafkaErrorCode> {
         code(self.get().err)
     }
-    /// What librdkafka says of the error.
+    /// librdkafka's text about the error.
     pub fn error_text(&self) -> String {
         // SAFETY: the text lives as long as the message.
         let text = unsafe { sys::rd_kafka_message_errstr(self.0) };
@@ -76,7 +76,7 @@ impl Message {
         // SAFETY: it ends with a zero.
         unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
     }
-    /// A number that stands for the topic as long as the consumer lives.
+    /// A number that identifies the topic as long as the consumer lives.
     pub fn topic_number(&self) -> usize {
         self.get().rkt as usize
     }
@@ -96,7 +96,7 @@ impl Message {
     }
     pub fn value(&self) -> Option<&[u8]> {
         let m = self.get();
-        // SAFETY: librdkafka says so many bytes are there, as long as the message lives.
+        // SAFETY: the message has as many bytes as librdkafka says, as long as it lives.
         (!m.payload.is_null()).then(|| unsafe { std::slice::from_raw_parts(m.payload.cast(), m.len) })
     }
     pub fn key(&self) -> Option<&[u8]> {
@@ -104,7 +104,7 @@ impl Message {
         // SAFETY: as above.
         (!m.key.is_null()).then(|| unsafe { std::slice::from_raw_parts(m.key.cast(), m.key_len) })
     }
-    /// Milliseconds since 1970, and what they mean.
+    /// The timestamp in milliseconds since 1970, and its kind.
     pub fn timestamp(&self) -> (i64, TimestampType) {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: both pointers are valid.
@@ -138,7 +138,7 @@ impl Message {
             if code(found).is_some() {
                 return all;
             }
-            // SAFETY: the name ends with a zero; the value has so many bytes.
+            // SAFETY: the name ends with a zero; the value has as many bytes as librdkafka says.
             let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
             // SAFETY: as above.
             let value = (!value.is_null()).then(|| unsafe { std::slice::from_raw_parts(value.cast(), size) }.to_vec());
@@ -154,7 +154,7 @@ impl Drop for Message {
     }
 }
 
-/// A topic that a producer writes to. It must go before its producer.
+/// A topic that a producer writes to. It must be dropped before its producer.
 pub(super) struct Topic {
     topic: *mut sys::rd_kafka_topic_t,
     batch: Vec<sys::rd_kafka_message_t>,
@@ -163,7 +163,7 @@ pub(super) struct Topic {
 // SAFETY: librdkafka's topics may be used from any thread, and this one has one owner.
 unsafe impl Send for Topic {}
 
-/// What goes into a message without headers and time.
+/// A message without headers and timestamp.
 pub(super) struct Plain<'a> {
     /// -1: the partitioner chooses.
     pub partition: i32,
@@ -172,7 +172,7 @@ pub(super) struct Plain<'a> {
 }
 
 impl Topic {
-    /// A topic by its name; none when the name cannot be one.
+    /// A topic by its name; none if the name is invalid.
     pub fn of<C: ClientContext>(client: &Client<C>, name: &str) -> Option<Self> {
         let name = CString::new(name).ok()?;
         // SAFETY: the client is alive, the name ends with a zero; without a configuration the client's counts.
@@ -180,11 +180,11 @@ impl Topic {
         (!topic.is_null()).then(|| Topic { topic, batch: vec![] })
     }
 
-    /// Hands messages over, which are copied. Gives those that were refused, by their place, and why.
+    /// Hands messages to the producer, which copies them. Returns the indexes of those that were rejected, with the reason.
     pub fn produce(&mut self, messages: &[Plain<'_>]) -> Vec<(usize, RDKafkaErrorCode)> {
         self.batch.clear();
         self.batch.extend(messages.iter().map(|m| {
-            // A value of no bytes is not NULL: it needs an address.
+            // An empty value is not NULL, so it needs an address.
             let (value, len) = m.value.map_or((std::ptr::null(), 0), |v| (v.as_ptr(), v.len()));
             let (key, key_len) = m.key.map_or((std::ptr::null(), 0), |k| (k.as_ptr(), k.len()));
             sys::rd_kafka_message_t {
@@ -215,7 +215,7 @@ impl Drop for Topic {
     }
 }
 
-/// The ids of topics, by their names, as far as the cluster tells them: a topic that is deleted and made again gets another.
+/// The ids of topics by their names, as far as the cluster returns them. A topic that is deleted and created again has another id.
 pub(super) fn topic_ids<C: ClientContext>(
     client: &Client<C>,
     names: &[String],
@@ -254,7 +254,7 @@ pub(super) fn topic_ids<C: ClientContext>(
     ids
 }
 
-/// The end of a partition as the last answer of the cluster said it, without asking.
+/// The end offset of a partition, as in the cluster's last response; it sends no request.
 pub(super) fn cached_end<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) -> Option<i64> {
     let topic = CString::new(topic).ok()?;
     let (mut low, mut high) = (-1, -1);

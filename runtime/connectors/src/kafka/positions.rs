@@ -1,4 +1,4 @@
-//! Where reading begins and ends, and how far it is.
+//! Where a source starts and stops reading, and how far it has read.
 
 use super::{START_MILLIS, START_MODE, START_OFFSETS, STOP_MILLIS, STOP_MODE, STOP_OFFSETS, StartMode, StopMode};
 use crate::options::TableSpec;
@@ -8,14 +8,14 @@ use weir_core::option_spec::Opt;
 use weir_core::state::{Changes, StateHandle};
 use weir_core::{Error, Result};
 
-/// How far a partition was read: its value in the state.
+/// How far a partition was read, as the state has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PartitionProgress {
     /// The offset of the next record.
     pub next: i64,
-    /// The offset at which reading ends, where it does.
+    /// The offset at which reading stops, if the source is bounded.
     pub stop: Option<i64>,
-    /// The topic's id: a topic that was deleted and made again has another.
+    /// The topic's id. A topic that was deleted and created again has another one.
     pub topic_id: Option<String>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Partition {
     pub topic: String,
     pub partition: i32,
     pub known: PartitionProgress,
-    /// Whether the state does not know of it.
+    /// Whether the state does not have the partition yet.
     pub fresh: bool,
 }
 
@@ -34,7 +34,7 @@ impl Partition {
         let known = PartitionProgress { topic_id, ..PartitionProgress::default() };
         Partition { topic: topic.to_string(), partition, known, fresh: false }
     }
-    /// Whether everything up to its end was read.
+    /// Whether the partition was read up to its stop offset.
     pub fn ended(&self) -> bool {
         self.known.stop.is_some_and(|s| self.known.next >= s)
     }
@@ -45,7 +45,7 @@ pub(super) fn key_of(topic: &str, partition: i32) -> Vec<u8> {
 }
 
 impl PartitionProgress {
-    /// All positions of a source's state.
+    /// Reads all positions from a source's state.
     pub fn read(state: &StateHandle) -> Result<BTreeMap<(String, i32), PartitionProgress>> {
         let mut all = BTreeMap::new();
         for (k, v) in state.scan(b"\0\0k")? {
@@ -60,17 +60,17 @@ impl PartitionProgress {
     }
 }
 
-/// The changes of positions, under the keys that [`PartitionProgress::read`] reads.
+/// Writes a partition's position to the changes, under the key that [`PartitionProgress::read`] reads.
 pub(super) fn note(changes: &mut Changes, p: &Partition) -> Result<()> {
     let value = serde_json::to_vec(&p.known).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
     changes.set(&key_of(&p.topic, p.partition), &value);
     Ok(())
 }
 
-/// Offsets that a table names: of a partition of one topic, or of all.
+/// Offsets that a table names: each for a partition of one topic, or of every topic.
 type Specific = Vec<(Option<String>, i32, i64)>;
 
-/// Where a job that starts anew begins.
+/// Where a source without state starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Start {
     Earliest,
@@ -80,7 +80,7 @@ pub(super) enum Start {
     Specific(Specific),
 }
 
-/// Where reading ends.
+/// Where a source stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stop {
     Never,

@@ -1,4 +1,4 @@
-//! A producer that takes many messages at once.
+//! A producer that sends many messages with one call.
 
 use super::client::{ClientEvents, Cluster};
 use super::native::{Plain, Topic};
@@ -12,28 +12,28 @@ use std::time::{Duration, Instant};
 use weir_core::thread::within;
 use weir_core::{Error, Result};
 
-/// Messages that are handed over at once.
+/// How many messages one call sends.
 const BATCH: usize = 10_000;
 
-/// How long a cluster may refuse messages before that is an outage.
+/// How long the producer's queue may be full before that counts as an outage.
 const REFUSED: Duration = Duration::from_secs(60);
 
-/// How long the report of a message that failed may follow its transaction's failure.
+/// How long after a transaction's failure the delivery report of the failed message may come.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// How long a call may take beyond the time it was given. librdkafka 2.12 keeps to that time almost always: after all brokers of a
-/// cluster had been restarted, `rd_kafka_send_offsets_to_transaction` was seen to wait for ever.
+/// How long a call may exceed its time-out before it is abandoned. librdkafka 2.12 almost always keeps to the time-out. After all brokers
+/// of a cluster had been restarted, though, `rd_kafka_send_offsets_to_transaction` never returned.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long the end of a transaction that failed is waited for: the next producer ends it too.
+/// How long to wait for a failed transaction to be aborted. The next producer aborts it anyway.
 const ABORTING: Duration = Duration::from_secs(5);
 
 /// A producer for one topic.
 pub(super) struct Producer {
-    // The topic goes before its producer.
+    // The topic is dropped before its producer.
     topic: Topic,
     inner: Arc<BaseProducer<ClientEvents>>,
-    /// Whether a call did not come back: nothing more is asked of the client then.
+    /// Whether a call has not returned. The client is not used any more then.
     hangs: AtomicBool,
     context: ClientEvents,
     cluster: Cluster,
@@ -50,7 +50,7 @@ impl Producer {
         Ok(Producer { topic: handle, inner, hangs, context, cluster: cluster.clone(), name: topic.to_string() })
     }
 
-    /// The code of the error that ended the client, if one has.
+    /// The code of the fatal error of the client, if it has one.
     pub fn fatal(&self) -> Option<Code> {
         self.inner.client().fatal_error().map(|(code, _)| code)
     }
@@ -58,15 +58,15 @@ impl Producer {
     /// Begins a transaction.
     ///
     /// # Errors
-    /// When the client is not in a state to.
+    /// If the client is in a state that does not allow it.
     pub fn begin(&self) -> KafkaResult<()> {
         self.inner.begin_transaction()
     }
 
-    /// Has the client ask the cluster for something, for which it may take so long.
+    /// Runs a call that sends a request to the cluster, with a time-out.
     ///
     /// # Errors
-    /// What the client says; that the time is over, when it does not come back.
+    /// The client's error, or a time-out if the call does not return.
     pub fn ask(
         &self,
         time: Duration,
@@ -88,15 +88,15 @@ impl Producer {
             })
     }
 
-    /// Ends a transaction that failed, as far as that is possible.
+    /// Aborts a failed transaction, if possible.
     pub fn abort(&self) {
         if let Err(e) = self.ask(ABORTING, |p, time| p.abort_transaction(time)) {
             tracing::debug!("the transaction was not aborted: {e}");
         }
     }
 
-    /// The error of a call that failed. A message that could not be delivered ends its transaction, after which every call is told
-    /// that the state is wrong: then the message's own report, which comes by polling, says why.
+    /// The error of a failed call. A message that could not be delivered fails its transaction, and every call after that only reports an
+    /// invalid state. The cause is then in the message's delivery report, which polling delivers.
     pub fn failed(&self, e: &KafkaError) -> Error {
         let mut cause = None;
         if e.rdkafka_error_code() == Some(Code::State) {
@@ -109,7 +109,7 @@ impl Producer {
         self.cluster.error(&format!("write to the topic '{}' of", self.name), cause.as_ref().unwrap_or(e))
     }
 
-    /// Hands packed messages over. They are on their way then, not there.
+    /// Hands packed messages to the client, which sends them in the background.
     pub fn produce(&mut self, packed: &[u8]) -> Result<()> {
         let mut plain = Vec::with_capacity(BATCH);
         for r in unpack(packed) {
@@ -152,7 +152,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Waits until there is room again.
+    /// Waits until the queue has room again.
     fn wait(&self, since: Instant, e: &KafkaError) -> Result<()> {
         self.inner.poll(Duration::from_millis(10));
         self.check()?;
@@ -183,7 +183,7 @@ impl Producer {
         }
     }
 
-    /// Waits until everything that was handed over is there.
+    /// Waits until the cluster has acknowledged all messages.
     pub fn flush(&self) -> Result<()> {
         let since = Instant::now();
         while self.inner.in_flight_count() > 0 {

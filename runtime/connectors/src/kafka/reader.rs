@@ -1,4 +1,4 @@
-//! A subtask of the source: batches of messages into batches of rows.
+//! A subtask of the source: it turns batches of messages into batches of rows.
 
 use super::client::ClientEvents;
 use super::layout::MessageField;
@@ -20,9 +20,9 @@ use weir_core::state::{Changes, Epoch};
 use weir_core::watermarks::SplitId;
 use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
 
-/// How long to leave a queue alone that had nothing: what comes steadily is not to wait.
+/// How long to wait when the queue is empty. It is short, so that a steady stream is not delayed.
 const WAIT: Duration = Duration::from_millis(2);
-/// The same for one that had nothing so many times running.
+/// How often in a row the queue has to be empty for a longer wait, and how long that is.
 const IDLE: (u32, Duration) = (100, Duration::from_millis(20));
 
 /// Where each row of the output comes from.
@@ -34,11 +34,11 @@ enum From {
 }
 
 pub(super) struct PartitionReader {
-    // The queue goes before its consumer.
+    // The queue is dropped before its consumer.
     queue: Queue,
     consumer: Arc<BaseConsumer<ClientEvents>>,
     shared: Arc<SourceContext>,
-    /// The start of the source that it was made for.
+    /// The generation of the source that this reader belongs to.
     generation: u64,
     context: SubtaskContext,
     value: Box<dyn Decoder>,
@@ -47,18 +47,18 @@ pub(super) struct PartitionReader {
     metadata_schema: Schema,
     from: Vec<From>,
     partitions: Vec<Partition>,
-    /// The topic of each, as batches carry them along.
+    /// The topic of each partition, as batches refer to it.
     topics: Arc<[String]>,
-    /// The place of a partition, by the topic's number and its own.
+    /// The index of a partition, by the topic's number and the partition's.
     places: HashMap<(usize, i32), usize>,
     /// Partitions whose position has changed since the last epoch.
     moved: Vec<bool>,
-    /// Partitions of which it was said that they are read.
+    /// Which partitions are open splits: announced, and not ended yet.
     open: Vec<bool>,
-    /// Partitions that are not read for now: they are not assigned to the consumer.
+    /// Paused partitions, which are not assigned to the consumer.
     paused: BTreeSet<usize>,
     lag: Vec<Lag>,
-    /// How many times running there was nothing.
+    /// How often in a row the queue was empty.
     empty: u32,
     /// Whether the consumer has failed.
     failed: bool,
@@ -73,7 +73,7 @@ impl PartitionReader {
         let layout = &shared.layout;
         let (value, key) = (shared.value.decoder(), shared.key.as_ref().map(|k| k.decoder()));
         let projected = |all: &[usize]| -> Vec<usize> {
-            // A format gives the columns that are read, in the order in which they are read.
+            // A format returns the columns that are read, in the order in which they are read.
             shared.columns.iter().copied().filter(|c| all.contains(c)).collect()
         };
         let (of_value, of_key) = (projected(&layout.value), projected(&layout.key));
@@ -84,7 +84,7 @@ impl PartitionReader {
             .iter()
             .zip(&shared.schema.fields)
             .map(|(c, field)| {
-                // What is in both comes from the key: a tombstone has no more.
+                // A column of both the key and the value is read from the key, because a tombstone has nothing else.
                 if let Some(at) = of_key.iter().position(|k| k == c) {
                     return Ok(From::Key(at));
                 }
@@ -126,11 +126,11 @@ impl PartitionReader {
         self.shared.cluster.error(what, e)
     }
 
-    /// Takes over the partitions that were assigned to it.
+    /// Takes over the partitions that were assigned to this subtask.
     fn assign(&mut self, out: &mut Collector) -> Result<()> {
         let mut assignments = self.shared.assignments();
         if self.shared.generation.load(Ordering::Relaxed) != self.generation {
-            // The source was started again, and these are for those who were made since.
+            // The source was started again, and these assignments are for the readers of the new generation.
             return Ok(());
         }
         let Some(fresh) = assignments.remove(&self.context.subtask) else {
@@ -167,13 +167,13 @@ impl PartitionReader {
         Some(at)
     }
 
-    /// What an event in place of a message means.
+    /// Handles an event that comes in place of a message.
     fn event(&mut self, m: &Message, code: Code) -> Result<()> {
         let at = self.place(m);
         match code {
             Code::PartitionEOF => {
                 if let Some(p) = at {
-                    // What lies between the last record and the end are marks of transactions.
+                    // Between the last record and the end offset there are only transaction markers.
                     let known = &mut self.partitions[p].known;
                     if known.stop.is_some() && m.offset() > known.next {
                         known.next = m.offset();
@@ -192,7 +192,7 @@ impl PartitionReader {
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed => {
                 Err(self.error("read from", &KafkaError::MessageConsumption(code)))
             }
-            // Everything else librdkafka tries again by itself.
+            // librdkafka retries after all other errors.
             _ => {
                 tracing::warn!("kafka: {code}: {}", m.error_text());
                 Ok(())
@@ -200,7 +200,7 @@ impl PartitionReader {
         }
     }
 
-    /// The records that come next are not there any more, or not yet.
+    /// Handles a next offset that does not exist: the records are gone, or not there yet.
     fn out_of_range(&mut self, m: &Message, at: Option<usize>) -> Result<()> {
         let (topic, partition) = (m.topic(), m.partition());
         let wanted = at.map_or(-1, |p| self.partitions[p].known.next);
@@ -233,7 +233,7 @@ impl PartitionReader {
             .map_err(|e| self.error("read from", &e))
     }
 
-    /// A message's rows. Gives what is wrong with it, if something is.
+    /// Adds a message's rows. Returns the error if the message cannot be read.
     fn take(
         &mut self,
         m: &Message,
@@ -245,7 +245,7 @@ impl PartitionReader {
         let height = value.height;
         let read = match m.value() {
             Some(bytes) => self.value.record(bytes, value),
-            // A tombstone: nothing to be read, or in a table by keys a row that goes.
+            // A tombstone: no row, or a deletion in an upsert table.
             None if self.shared.upsert => {
                 let nulls = vec![Value::Null; value.columns.len()];
                 value.push_kind(RowKind::Delete, &nulls);
@@ -354,7 +354,7 @@ fn metadata_value(m: &Message, kind: MessageField) -> Value<'static> {
         ),
         MessageField::LeaderEpoch => m.leader_epoch().map_or(Value::Null, |e| Value::Int(i64::from(e))),
         MessageField::Headers => {
-            // Of those that share a name the last one counts.
+            // If several headers have the same name, the last one counts.
             let mut places: HashMap<String, usize> = HashMap::new();
             let mut map: Vec<(Value<'static>, Value<'static>)> = vec![];
             for (name, value) in m.headers() {
@@ -376,10 +376,10 @@ fn place_of(topic: &str, partition: i32, offset: i64) -> String {
     format!("topic {topic}, partition {partition}, offset {offset}")
 }
 
-/// The messages behind a batch.
+/// The messages that a batch was read from.
 struct Messages {
     topics: Arc<[String]>,
-    /// The place of the topic, the partition and the offset of each.
+    /// The index of the partition's topic, the partition and the offset of each message.
     messages: Vec<(u32, i32, i64)>,
     values: Option<Vec<Vec<u8>>>,
     /// The message of each row.
@@ -410,7 +410,7 @@ impl Origin for Messages {
 
 impl Drop for PartitionReader {
     fn drop(&mut self) {
-        // What was fetched and not read is fetched again by the next reader of these partitions.
+        // The next reader of these partitions fetches again what was fetched but not read.
         if !self.failed && self.consumer.unassign().is_ok() {
             self.shared.consumers.keep(self.consumer.clone());
         }
@@ -424,7 +424,8 @@ impl PartitionReader {
             let more = self.shared.may_grow();
             return Ok(if more { Polled::Wait(Duration::from_millis(50)) } else { Polled::End });
         }
-        // What is there goes on at once; while that is worked on, more comes. Waiting is the engine's, which counts it as idle.
+        // Messages that are there are processed at once, and meanwhile more arrive. The engine does the waiting, and counts it as idle
+        // time.
         let messages = self.queue.take(self.context.batch_rows, Duration::ZERO);
         if messages.is_empty() {
             self.empty = self.empty.saturating_add(1);
@@ -471,8 +472,8 @@ impl PartitionReader {
         Ok(Polled::More)
     }
 
-    /// Pauses these partitions, and no others. One that is paused is not assigned to the consumer, and one that goes on is assigned
-    /// from just where it stands: what the client had fetched of it is fetched again.
+    /// Pauses exactly these partitions. A paused partition is not assigned to the consumer. A resumed one is assigned from its current
+    /// position, and the client fetches again what it had fetched of it.
     fn pause_only(&mut self, paused: BTreeSet<usize>) -> Result<()> {
         let (mut gone, mut back) = (TopicPartitionList::new(), TopicPartitionList::new());
         for at in paused.symmetric_difference(&self.paused) {
@@ -512,7 +513,7 @@ impl Source for PartitionReader {
     fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
         let mut changes = Changes::default();
         if self.shared.cluster.group.is_some() && !self.durable.is_empty() {
-            // For tools that look at the group: what is durable by now. Nothing rests on it.
+            // Commits the durable offsets to the consumer group, for monitoring tools. Recovery does not use them.
             let mut list = TopicPartitionList::new();
             for (t, p, o) in self.durable.drain(..) {
                 let _ = list.add_partition_offset(&t, p, Offset::Offset(o));

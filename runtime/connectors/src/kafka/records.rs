@@ -1,7 +1,7 @@
-//! Messages on their way to a cluster, packed one behind another: the form in which they wait in an outbox.
+//! Messages on their way to a cluster, packed one after another. Outboxes have this form.
 
-/// Packed messages. Each: flags; the partition, the time (8 bytes, milliseconds), if they are set; key and value as length
-/// and bytes, `u32::MAX` for NULL; the number of headers and each one's name and value. Little-endian.
+/// Packed messages. Each consists of flags; the partition and the timestamp (8 bytes, milliseconds), if they are set; the key and the value
+/// as length and bytes, with `u32::MAX` for NULL; the number of headers, and the name and value of each. Numbers are little-endian.
 #[derive(Debug, Default)]
 pub(super) struct PackedMessages {
     bytes: Vec<u8>,
@@ -84,7 +84,7 @@ impl PackedMessages {
     }
 }
 
-/// Packed messages, one by one; ends early where the bytes are none.
+/// Unpacks messages one by one. It stops early at invalid bytes.
 pub(super) fn unpack(mut bytes: &[u8]) -> impl Iterator<Item = PackedMessage<'_>> {
     std::iter::from_fn(move || {
         let [flags] = number::<1>(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! What all subtasks of a source share: how to reach the cluster, and which partitions are assigned to which subtask.
+//! What all subtasks of a source share: the cluster, and the assignment of partitions to subtasks.
 
 use super::client::{ClientEvents, Cluster, PATIENCE};
 use super::layout::Layout;
@@ -37,23 +37,23 @@ pub(super) struct SourceContext {
     pub topics: Topics,
     pub start: Start,
     pub stop: Stop,
-    /// Whether partitions that were read to their ends are read on to the ends of now.
+    /// Whether partitions that were read to their stop offsets are read on to the present end offsets.
     pub again: bool,
     /// How often to look for new partitions.
     pub discovery: Option<Duration>,
     /// The partitions that are assigned to each subtask, and that it has not taken over yet.
     pub assignments: Mutex<BTreeMap<usize, Vec<Partition>>>,
-    /// Partitions that there are, as far as they were seen.
+    /// The number of partitions that were found.
     pub count: AtomicUsize,
-    /// Asks about the topics.
+    /// The consumer that requests metadata.
     pub admin: Mutex<Option<Arc<BaseConsumer<ClientEvents>>>>,
-    /// Consumers of subtasks that have ended, to which nothing is assigned.
+    /// Idle consumers of subtasks that have ended, without assigned partitions.
     pub consumers: IdleConnections<Arc<BaseConsumer<ClientEvents>>>,
-    /// Counts how often the source was started: who looks for partitions does so for one start.
+    /// Counts the starts of the source. A partition discovery belongs to one of them, and ends with it.
     pub generation: AtomicU64,
 }
 
-/// The offsets that an answer of the cluster has for partitions.
+/// The offsets of partitions in a response of the cluster.
 fn offsets(found: &TopicPartitionList, partitions: &[Partition]) -> Vec<Option<i64>> {
     let offset = |p: &Partition| match found.find_partition(&p.topic, p.partition).map(|e| e.offset()) {
         Some(Offset::Offset(n)) if n >= 0 => Some(n),
@@ -67,7 +67,7 @@ impl SourceContext {
         locked(&self.assignments)
     }
 
-    /// The consumer that asks about the topics.
+    /// The consumer that requests metadata.
     pub fn admin(&self) -> Result<Arc<BaseConsumer<ClientEvents>>> {
         let mut slot = locked(&self.admin);
         let admin = slot.take().map_or_else(|| self.cluster.consumer(&self.group).map(Arc::new), Ok)?;
@@ -85,18 +85,19 @@ impl SourceContext {
         }
     }
 
-    /// Whether partitions may come that are not there yet.
+    /// Whether new partitions may still be found.
     pub fn may_grow(&self) -> bool {
         self.stop == Stop::Never
     }
 
-    /// Which subtask reads a partition: neighbours go to neighbours, and topics begin at different ones.
+    /// The subtask that reads a partition. Consecutive partitions go to consecutive subtasks, and the first one depends on the topic's
+    /// name.
     fn subtask(topic: &str, partition: i32, parallelism: usize) -> usize {
         let first = xxhash_rust::xxh3::xxh3_64(topic.as_bytes()) as usize % parallelism;
         (first + partition as usize) % parallelism
     }
 
-    /// Assigns partitions that no subtask reads so far, unless the source was started again since.
+    /// Assigns new partitions to subtasks, unless the source has been started again since.
     pub fn assign(&self, fresh: Vec<Partition>, parallelism: usize, generation: u64) {
         let mut assignments = self.assignments();
         if self.generation.load(Ordering::Relaxed) != generation {
@@ -111,7 +112,7 @@ impl SourceContext {
         self.cluster.error(what, e)
     }
 
-    /// Where partitions begin that were never read before, and where those end that have an end.
+    /// Sets the start offsets of new partitions, and their stop offsets if the source is bounded.
     pub fn begin(&self, consumer: &BaseConsumer<ClientEvents>, fresh: &mut [Partition], start: &Start) -> Result<()> {
         let marks: Vec<(i64, i64)> = fresh
             .iter()

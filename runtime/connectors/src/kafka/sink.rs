@@ -1,4 +1,4 @@
-//! Writes rows to a topic: at once, or an epoch at a time in a transaction.
+//! Writes rows to a topic: at once, or in one transaction for each epoch.
 
 use super::client::{ClientEvents, Cluster};
 use super::layout::{Layout, MessageField};
@@ -20,10 +20,10 @@ use weir_core::state::Epoch;
 use weir_core::thread::{locked, spawn};
 use weir_core::{Batch, Error, Result, RowKind, Value, failpoint};
 
-/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+/// Bytes of an epoch that a subtask buffers before it asks for the epoch to end early.
 const WAITING: usize = 64 << 20;
 
-/// Bytes that are packed before they are handed over, where nothing waits for an epoch.
+/// Bytes that are packed before they are sent, if messages do not wait for their epoch.
 const AT_ONCE: usize = 1 << 20;
 
 struct KafkaSink {
@@ -34,24 +34,24 @@ struct KafkaSink {
     key: Option<EncoderFactory>,
     partitioner: Partitioner,
     upsert: bool,
-    /// Whether the format says of each row whether it comes or goes.
+    /// Whether the format has the kind of each row, so that it can write deletions.
     changes: bool,
-    /// Whether messages wait until their epoch is durable: with exactly-once, and where the query's results change. What changes
-    /// within an epoch may come out otherwise when the epoch is repeated, and a row that is not written again would never be retracted.
+    /// Whether messages wait until their epoch is durable: with exactly-once, and if the query's results change. A repeated epoch may emit
+    /// other intermediate changes, and a row that is not among them would never be retracted.
     waits: bool,
     /// With exactly-once.
     transactions: Option<Arc<Mutex<Transactions>>>,
-    /// How often the mark is written again where nothing else is.
+    /// How often the commit marker is rewritten if nothing else is written.
     renewal: Duration,
     renewing: Once,
     partitions: Mutex<i32>,
-    /// Asks about the topic.
+    /// The consumer that requests metadata.
     admin: Mutex<Option<BaseConsumer<ClientEvents>>>,
-    /// Where messages go at once.
+    /// Producers that write messages at once, without waiting for the epoch.
     producers: IdleConnections<Producer>,
 }
 
-/// A table's sink; `upsert` when it is one by key.
+/// A table's sink. With `upsert`, it is that of `upsert-kafka`.
 pub(super) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactory>> {
     let cluster = Cluster::new(table)?;
     let topics = table.value(&TOPIC)?;
@@ -74,7 +74,7 @@ pub(super) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
     let transactions =
         exactly_once.then(|| Transactions::new(cluster.clone(), topic.clone(), &prefix, &table.outside_name()));
     let transactions = transactions.map(|t| Arc::new(Mutex::new(t)));
-    // Each is a transaction.
+    // Each renewal is a transaction.
     let renewal = table.value(&RENEWAL)?.max(Duration::from_millis(100));
     let changes = has_changes(format)?;
     Ok(Arc::new(KafkaSink {
@@ -98,7 +98,7 @@ pub(super) fn sink(table: &TableSpec, upsert: bool) -> Result<Arc<dyn SinkFactor
 
 impl SinkFactory for KafkaSink {
     fn begin(&self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
-        // Asks for the topic first: a wrong address or name is told at once, and plainly.
+        // Requests the topic's metadata first, so a wrong address or name is reported at once.
         let admin = locked(&self.admin).take().map_or_else(|| self.cluster.consumer("weir"), Ok)?;
         let found = self.cluster.partitions(&admin, Some(std::slice::from_ref(&self.topic)))?;
         *locked(&self.admin) = Some(admin);
@@ -124,7 +124,7 @@ impl SinkFactory for KafkaSink {
         if let Some(t) = &self.transactions {
             return locked(t).deliver(mark, outbox);
         }
-        // At least once: all of it again, if this is cut short.
+        // At least once: the whole outbox is sent again if this is interrupted.
         let mut producer = self.producer(self.producers.take())?;
         let pass = |name: &'static str| failpoint::pass(name).map_err(io("write to", self.topic.as_ref()));
         for entry in outbox {
@@ -164,7 +164,7 @@ impl SinkFactory for KafkaSink {
 }
 
 impl KafkaSink {
-    /// A producer without transactions: one that was kept, or a new one.
+    /// A producer without transactions: an idle one, or a new one.
     fn producer(&self, kept: Option<Producer>) -> Result<Producer> {
         kept.map_or_else(|| Producer::new(&self.cluster, &self.topic, None), Ok)
     }
@@ -179,15 +179,15 @@ struct KafkaWriter {
     turns: Option<i32>,
     upsert: bool,
     changes: bool,
-    /// Where messages go at once; without one they wait for their epoch.
+    /// Sends messages at once. Without it, they wait for their epoch.
     producer: Option<Producer>,
     producers: IdleConnections<Producer>,
     records: PackedMessages,
-    /// The keys whose rows have gone in this epoch and not come again, with the metadata of their tombstones: those are written
-    /// when it ends, so that no reader sees a key vanish whose next row is on its way.
+    /// The keys that were deleted in this epoch and not written again, with the metadata of their tombstones. Tombstones are written at the
+    /// end of the epoch, so no reader sees a key vanish whose next row follows.
     going: BTreeMap<Vec<u8>, WrittenMetadata>,
     going_bytes: usize,
-    /// The texts of a row's value and key, and of the key of the row behind it.
+    /// Buffers for a row's value and key, and for the key of the next row.
     text: (Vec<u8>, Vec<u8>, Vec<u8>),
     context: SubtaskContext,
 }
@@ -200,7 +200,7 @@ fn encode(e: &mut dyn Encoder, batch: &Batch, row: usize, columns: &[usize], out
 /// A header's name and value.
 type OwnHeader = (Vec<u8>, Vec<u8>);
 
-/// The time and the headers that a row gives its message.
+/// The timestamp and the headers that a row's metadata columns give its message.
 type WrittenMetadata = (Option<i64>, Vec<OwnHeader>);
 
 fn metadata_of(layout: &Layout, batch: &Batch, row: usize) -> WrittenMetadata {
@@ -209,7 +209,7 @@ fn metadata_of(layout: &Layout, batch: &Batch, row: usize) -> WrittenMetadata {
         match (metadata, Value::read(batch.data.column(*column), row)) {
             (MessageField::Timestamp, Value::Timestamp(s, n)) => time = Some(s * 1_000 + i64::from(n / 1_000_000)),
             (MessageField::Headers, Value::Map(items)) => {
-                // As Flink, which leaves out what has no name, or no value.
+                // As in Flink, headers without a name or a value are left out.
                 let both = |(k, v): &(Value<'_>, Value<'_>)| Some((k.as_bytes()?.to_vec(), v.as_bytes()?.to_vec()));
                 headers.extend(items.iter().filter_map(both));
             }
@@ -230,7 +230,7 @@ impl Sink for KafkaWriter {
             let (value, key, next) = &mut self.text;
             if let Some(k) = &mut self.key {
                 encode(&mut **k, &batch, row, &self.layout.key, key)?;
-                // What is replaced at once need not be taken back; it is, where a condition keeps the new row out.
+                // A row that the next one replaces needs no tombstone, but it does if the new row is filtered out.
                 if self.upsert && kind == RowKind::UpdateBefore && row + 1 < batch.rows() {
                     encode(&mut **k, &batch, row + 1, &self.layout.key, next)?;
                     if batch.kind(row + 1) == RowKind::UpdateAfter && key == next {

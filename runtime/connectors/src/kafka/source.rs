@@ -1,4 +1,4 @@
-//! Reads topics. Weir assigns partitions to its subtasks itself; how far each was read is state, and part of an epoch.
+//! Reads topics. Weir assigns partitions to its subtasks itself. Offsets are state, and part of each epoch.
 
 use super::client::{ClientEvents, Cluster, PATIENCE};
 use super::layout::Layout;
@@ -23,7 +23,7 @@ use weir_core::{Error, Result};
 
 struct KafkaSource(Arc<SourceContext>);
 
-/// A table's source, which begins where its options say; one by key begins at `start`.
+/// A table's source. It starts where its options say, or at `start` for `upsert-kafka`.
 pub(super) fn source(table: &TableSpec, start: Option<Start>) -> Result<Arc<dyn SourceFactory>> {
     let upsert = start.is_some();
     let cluster = Cluster::new(table)?;
@@ -79,7 +79,7 @@ impl SourceFactory for KafkaSource {
     fn start(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let started = self.begin(state, parallelism);
         if started.is_err() {
-            // What it was told of a cluster that is out of order is not true for long.
+            // Cached metadata of a cluster that fails may soon be outdated.
             *locked(&self.0.admin) = None;
         }
         started
@@ -95,7 +95,7 @@ impl KafkaSource {
     fn begin(&self, state: &StateHandle, parallelism: usize) -> Result<()> {
         let shared = &self.0;
         let generation = {
-            // Under the lock, so that no discovery of an earlier start assigns anything from here on.
+            // Under the lock, so that no discovery of an earlier generation assigns partitions from here on.
             let mut assignments = shared.assignments();
             assignments.clear();
             shared.generation.fetch_add(1, Ordering::Relaxed) + 1
@@ -150,7 +150,7 @@ impl KafkaSource {
             on.iter_mut().zip(read).for_each(|(p, next)| p.known.next = next);
             old = rest.into_iter().chain(on).collect();
         }
-        // A partition that came while the job did not run is read from its begin: none of its records was seen.
+        // A partition that was created while the job did not run is read from its earliest offset, since none of its records was read.
         let start = if known.is_empty() { &shared.start } else { &Start::Earliest };
         shared.begin(&consumer, &mut new, start)?;
         let seen = old.iter().chain(&new).map(|p| (p.topic.clone(), p.partition)).collect();
@@ -162,7 +162,7 @@ impl KafkaSource {
     }
 }
 
-/// Looks for new partitions from time to time, as long as this is the source's generation.
+/// Looks for new partitions at an interval, as long as the source is of this generation.
 fn discover(
     shared: &Arc<SourceContext>,
     consumer: Arc<BaseConsumer<ClientEvents>>,

@@ -1,5 +1,6 @@
-//! Exactly once into a cluster. An epoch's messages wait in its file, which decides; they are written in one transaction,
-//! together with a mark: the epoch, as the offset of a group of Weir's own. Who starts reads the mark, and knows.
+//! Exactly-once delivery to a cluster. The messages of an epoch wait in the epoch's file, which decides. They are written in one
+//! transaction, together with a commit marker: the epoch, as the committed offset of a consumer group of Weir's own. A process that starts
+//! reads the marker to know which epochs were delivered.
 
 use super::client::{Cluster, PATIENCE};
 use super::producer::Producer;
@@ -17,17 +18,17 @@ use weir_core::{Error, Result, failpoint};
 pub(super) struct Transactions {
     cluster: Cluster,
     topic: String,
-    /// What its transactional id, which is the mark's group as well, begins with.
+    /// The prefix of the transactional id, which is also the id of the marker's consumer group.
     group: String,
-    /// The connection of this generation.
+    /// The client of the current generation.
     open: Option<TransactionalClient>,
-    /// When the mark was written last.
+    /// When the marker was last written.
     written: Instant,
-    /// What a renewal failed with, for the next delivery to tell.
+    /// The error of a renewal that failed. The next delivery returns it.
     broken: Option<Error>,
-    /// Whether the mark was this process's: then it is again only for as long as no other has written it.
+    /// Whether this process has written the marker. If another process has written it since, this one was replaced.
     owned: bool,
-    /// Whether no transaction with messages was committed since the last one that only held the mark.
+    /// Whether the last transaction held only the marker.
     settled: bool,
 }
 
@@ -36,14 +37,14 @@ struct TransactionalClient {
     mark_reader: rdkafka::consumer::BaseConsumer<super::client::ClientEvents>,
     job: JobIdentity,
     owner: String,
-    /// The epoch that the cluster has.
+    /// The last epoch that was delivered to the cluster.
     there: u64,
 }
 
 impl Transactions {
-    /// `sink` is a name of the sink's own within the job, `prefix` what the table asks the transactional id to begin with.
+    /// `sink` is the sink's name within the job, and `prefix` the table's prefix of the transactional id.
     pub fn new(cluster: Cluster, topic: String, prefix: &str, sink: &str) -> Self {
-        // The job's identity comes with `begin`.
+        // [`Transactions::begin`] adds the job's id.
         let group = format!("{prefix}-{sink}");
         Transactions {
             cluster,
@@ -57,8 +58,8 @@ impl Transactions {
         }
     }
 
-    /// Writes the mark again when it was not written for so long: a cluster forgets the offsets of a group that is silent
-    /// (`offsets.retention.minutes`), and a job may have nothing to write for weeks.
+    /// Rewrites the marker if it has not been written for `every`. Brokers delete the offsets of an inactive group after
+    /// `offsets.retention.minutes`, and a job may have nothing to write for weeks.
     pub fn renew(&mut self, every: Duration) {
         if self.written.elapsed() < every || self.broken.is_some() {
             return;
@@ -69,13 +70,13 @@ impl Transactions {
         }
     }
 
-    /// Returns when everybody can read what was delivered. A transaction is decided when the cluster says so, and seen when it has
-    /// told that to every partition, a moment later. Only then it takes the next one of the same producer, so one is made.
+    /// Returns when all readers of committed records can read what was delivered. A transaction is committed before its markers are in all
+    /// partitions, but the coordinator accepts the producer's next transaction only when they are. So this commits another one.
     pub fn settle(&mut self) -> Result<()> {
         if self.settled { Ok(()) } else { self.mark_again() }
     }
 
-    /// Writes the mark in a transaction of its own. After a failure the connection is gone.
+    /// Writes the marker in a transaction of its own. After a failure the client is closed.
     fn mark_again(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         open.producer.begin().map_err(|e| self.failed(&open, open.there, &e))?;
@@ -87,8 +88,8 @@ impl Transactions {
         Ok(())
     }
 
-    /// Connects: ends what an earlier process left open, then reads how far the cluster is.
-    /// A connection that has delivered the last epoch goes on.
+    /// Connects: aborts what an earlier process left open, then reads which epoch the cluster has. A client that has delivered the last
+    /// epoch is kept.
     pub fn begin(&mut self, job: &JobIdentity, mark: Option<CommitMarker>) -> Result<()> {
         let broken = self.broken.take().is_some();
         let there = mark.map_or(0, |m| m.epoch.0);
@@ -100,7 +101,8 @@ impl Transactions {
         let mark_reader = self.cluster.consumer(&id)?;
         let owner = owner(job);
         let others = |found: &FoundMarker| self.owned && found.as_ref().is_some_and(|(other, _)| *other != owner);
-        // Who begins ends the other's transactions, which is for the newer one to do. The transaction that is open may be its own.
+        // Initializing a producer aborts the other process's transaction, which only the newer process may do. An open transaction may be
+        // this process's own.
         if self.owned && others(&self.read(&self.cluster.peeking(&id)?)?) {
             return Err(replaced(&self.what()));
         }
@@ -120,7 +122,7 @@ impl Transactions {
         };
         let open = TransactionalClient { producer, mark_reader, job: job.clone(), owner, there };
         if !ours {
-            // A run, or a process, begins with a mark of its own.
+            // Each run, and each process, begins by writing a marker of its own.
             open.producer.begin().map_err(|e| self.cluster.error("write the first mark at", &e))?;
             self.send_mark(&open, there).and_then(|()| self.commit(&open, there))?;
         }
@@ -134,7 +136,7 @@ impl Transactions {
         format!("the topic '{}' at {}", self.topic, self.cluster.servers())
     }
 
-    /// The owner and the epoch of the mark.
+    /// The owner and the epoch in the marker.
     fn read(&self, consumer: &rdkafka::consumer::BaseConsumer<super::client::ClientEvents>) -> Result<FoundMarker> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, 0);
@@ -164,8 +166,8 @@ impl Transactions {
         committed.map_err(|e| self.failed(open, epoch, &e))
     }
 
-    /// What a failed step on the way to an epoch means. The cluster refuses a producer when another process has begun since, which
-    /// is the end, or when its transaction took too long, which is an outage: the mark tells the two apart.
+    /// The error of a failed step of a delivery. The cluster fences a producer if another process has begun since, which ends the job, or
+    /// if its transaction has timed out, which is an outage. The marker tells which one it was.
     fn failed(&self, open: &TransactionalClient, epoch: u64, e: &KafkaError) -> Error {
         let fenced = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
         if [e.rdkafka_error_code(), open.producer.fatal()].into_iter().flatten().any(|c| fenced.contains(&c)) {
@@ -184,7 +186,7 @@ impl Transactions {
         failed
     }
 
-    /// Writes an epoch's messages, unless the cluster has them.
+    /// Writes an epoch's messages, unless the cluster has them already.
     pub fn deliver(&mut self, mark: CommitMarker, outbox: &[Vec<u8>]) -> Result<()> {
         if let Some(e) = self.broken.take() {
             return Err(e);

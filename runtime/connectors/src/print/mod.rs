@@ -1,4 +1,4 @@
-//! The print sink: a line a change, as Flink writes it. It writes through at once.
+//! The print sink. It writes each change as a line in Flink's form, without waiting for the epoch.
 
 use crate::options::TableSpec;
 use crate::registered::Connector;
@@ -25,8 +25,8 @@ pub(crate) const CONNECTOR: Connector = Connector {
 
 options! {
     OPTIONS:
-    IDENTIFIER: String = Opt::text("print-identifier", "what stands in front of each row").default("");
-    STANDARD_ERROR: bool = Opt::boolean("standard-error", "write to standard error instead").default("false");
+    IDENTIFIER: String = Opt::text("print-identifier", "a label in front of each row").default("");
+    STANDARD_ERROR: bool = Opt::boolean("standard-error", "whether to write to standard error instead of standard output").default("false");
 }
 
 struct Print {
@@ -83,7 +83,7 @@ impl Sink for Printer {
             out.write_all(self.text.as_bytes()).and_then(|()| out.flush())
         };
         match written {
-            // Whoever read has seen enough, as `head` does.
+            // The reader has closed the pipe, as `head` does.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
             Err(e) => Err(Error::data(format!("cannot write to standard output: {e}"))),
             Ok(()) => Ok(()),

@@ -1,5 +1,5 @@
-//! Who writes a job's rows to a server: a key of Weir's there says so, as a mark does in other systems. Rows go in a transaction
-//! that comes about only if nobody has changed that key since it was read.
+//! The owner of the rows that a sink writes to a server. A key of Weir's names it, as a commit marker does in other systems. Rows are
+//! written in transactions that fail if the key was changed since it was read.
 
 use super::config::Connection;
 use crate::fencing::{contested, may_write, owner, replaced, unwatched};
@@ -8,10 +8,10 @@ use weir_core::error::ErrorKind;
 use weir_core::graph::JobIdentity;
 use weir_core::{Error, Result};
 
-/// How often a key that somebody else changes at the same time is read again.
+/// How often the key is read again if another process changes it at the same time.
 const TRIES: usize = 5;
 
-/// A key, and who it has to name.
+/// The key, and the owner that it has to name.
 #[derive(Clone)]
 pub(super) struct RedisClaim {
     key: String,
@@ -20,26 +20,26 @@ pub(super) struct RedisClaim {
     what: String,
 }
 
-/// What came of a transaction.
+/// The result of a transaction.
 enum TransactionResult {
     Done,
     /// The key names another process.
     Other(String),
-    /// The key was changed meanwhile.
+    /// The key was changed in the meantime.
     Changed,
 }
 
 impl RedisClaim {
-    /// The claim of a job's sink, which has a name of its own.
+    /// The claim of a job's sink; `sink` is the sink's name.
     pub fn new(job: &JobIdentity, sink: &str, what: String) -> RedisClaim {
         RedisClaim { key: format!("weir:owner:{}:{sink}", job.id), owner: owner(job), what }
     }
 
-    /// Takes the rows over; `begun` says whether the run has written there before, `again` whether this process had them. A server
-    /// that lets nobody do that is written to without: then there is no claim.
+    /// Takes the rows over. `begun` says whether the run has written there before, `again` whether this process has owned them. If the
+    /// server does not allow such a key, the sink writes without one, and there is no claim.
     ///
     /// # Errors
-    /// When another run, or another process since this one had it, has taken them.
+    /// If another run, or another process since this one owned them, has taken the rows over.
     pub fn take(
         self,
         connection: &mut Connection,
@@ -58,10 +58,10 @@ impl RedisClaim {
     }
 
     fn try_take(&self, connection: &mut Connection, job: &JobIdentity, begun: bool, again: bool) -> Result<()> {
-        // The key and the rows may be of different nodes, which no transaction spans.
+        // The key and the rows may be on different nodes of a cluster, which a transaction cannot span.
         let about: String = match connection.run(&mut |c| redis::cmd("INFO").arg("cluster").query(c)) {
             Err(e) if e.is_retriable() => return Err(e),
-            // Not everybody may ask.
+            // The user may lack the right to run INFO.
             about => about.unwrap_or_default(),
         };
         if about.contains("cluster_enabled:1") {
@@ -85,10 +85,10 @@ impl RedisClaim {
         Err(contested(&self.what))
     }
 
-    /// Sends the commands that bring rows about.
+    /// Sends the commands that write rows.
     ///
     /// # Errors
-    /// When another process has taken the rows over, or the server refuses them.
+    /// If another process has taken the rows over, or the server rejects the commands.
     pub fn send(&self, connection: &mut Connection, commands: &mut Pipeline) -> Result<()> {
         for _ in 0..TRIES {
             match self.transact(connection, commands, None)? {
@@ -100,7 +100,7 @@ impl RedisClaim {
         Err(contested(&self.what))
     }
 
-    /// One transaction, if the key is not there, or names this process or the `expected` one.
+    /// One transaction, which succeeds if the key is missing, or names this process or the `expected` one.
     fn transact(
         &self,
         connection: &mut Connection,

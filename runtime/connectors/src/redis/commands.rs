@@ -1,9 +1,9 @@
-//! The commands that bring a row about, and how they wait in an outbox.
+//! The commands that write a row, and their form in outboxes.
 
-/// A command: its words.
+/// A command, as its words.
 pub(super) type Command = Vec<Vec<u8>>;
 
-/// Puts a row's commands behind others: their number, and for each the number of its words and each one's length and bytes,
+/// Appends a row's commands: their number, and for each command the number of its words, and the length and bytes of each word. Numbers are
 /// little-endian.
 pub(super) fn pack(row: &[Command], out: &mut Vec<u8>) {
     let number = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u32).to_le_bytes());
@@ -17,7 +17,7 @@ pub(super) fn pack(row: &[Command], out: &mut Vec<u8>) {
     }
 }
 
-/// Rows as [`pack`] leaves them; ends early where the bytes are none.
+/// Unpacks rows that [`pack`] has packed. It stops early at invalid bytes.
 pub(super) fn unpack(mut bytes: &[u8]) -> Vec<Vec<Command>> {
     fn number(from: &mut &[u8]) -> Option<usize> {
         let (n, rest) = from.split_first_chunk::<4>()?;

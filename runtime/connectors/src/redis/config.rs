@@ -1,4 +1,4 @@
-//! How to reach a server, and how a row lies there.
+//! How to connect to a server, and how rows are stored there.
 
 use super::{DELIMITER, FORMAT, HOLDS, Holds, PREFIX, TIMEOUT, URL};
 use crate::idle_connections::IdleConnections;
@@ -14,14 +14,14 @@ use weir_core::{Error, Result, Value};
 use weir_expr::text::cast_text;
 use weir_expr::time::Zone;
 
-/// A server, and how a table's rows lie there.
+/// A server, and how a table's rows are stored there.
 #[derive(Clone)]
 pub(super) struct RedisConfig {
     client: redis::Client,
     address: String,
     prefix: String,
     delimiter: String,
-    /// The columns that name a row, in the order of the key.
+    /// The columns of the key, in the primary key's order.
     pub key: Vec<usize>,
     /// The other columns.
     pub rest: Vec<usize>,
@@ -32,19 +32,19 @@ pub(super) struct RedisConfig {
     pub kept: IdleConnections<redis::Connection>,
 }
 
-/// What a row is.
+/// How a row is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowEncoding {
-    /// A hash of texts.
+    /// As a hash of texts.
     Hash,
-    /// The text of the one column beside the key.
+    /// As the text of the only column outside the key.
     Text,
-    /// A string in a format.
+    /// As a string in a format.
     Formatted,
 }
 
 impl RedisConfig {
-    /// From a table's options; `key` are the columns that name a row, in any order.
+    /// Reads a table's options. `key` has the columns of the key, in any order.
     pub fn new(table: &TableSpec, key: &[usize], retries: &Opt<u32>) -> Result<Self> {
         let at = table.place_of(&URL);
         let wrong = |why: String| {
@@ -108,7 +108,7 @@ impl RedisConfig {
             return Err(e.at(table.place_of(&DELIMITER)).hint("take another one, such as ':'"));
         }
         let mut key = key.to_vec();
-        // The primary key's own order names the rows, whatever order a join has.
+        // Key names use the primary key's order, whatever the order of a join's conditions.
         key.sort_by_key(|k| table.key.iter().position(|p| p == k).unwrap_or(usize::MAX));
         Ok(RedisConfig {
             client,
@@ -130,7 +130,7 @@ impl RedisConfig {
         &self.address
     }
 
-    /// What a row is called.
+    /// The name of a row's key in Redis.
     pub fn name<'a>(&self, key: impl Iterator<Item = (Value<'a>, &'a weir_core::SqlType)>) -> Vec<u8> {
         let mut name = self.prefix.clone().into_bytes();
         let parts = key.map(|(v, ty)| text(&v, ty).unwrap_or_default());
@@ -139,10 +139,10 @@ impl RedisConfig {
     }
 }
 
-/// What stands before a byte of a part that would be taken for the delimiter's first, or for this one.
+/// The escape in front of a byte of a value that is the delimiter's first byte or the escape itself.
 const ESCAPE: u8 = b'\\';
 
-/// Puts the parts of a key into its name, so that no two keys have one name. A part alone needs nothing for that.
+/// Joins the columns of a key into a name, so that different keys have different names. A key of one column needs no escapes.
 fn join(name: &mut Vec<u8>, delimiter: &[u8], count: usize, parts: impl Iterator<Item = Vec<u8>>) {
     for (i, part) in parts.enumerate() {
         if i > 0 {
@@ -157,7 +157,7 @@ fn join(name: &mut Vec<u8>, delimiter: &[u8], count: usize, parts: impl Iterator
     }
 }
 
-/// A value as the server keeps it; none for NULL.
+/// A value as text, as the server stores it; none for NULL.
 pub(super) fn text(v: &Value<'_>, ty: &weir_core::SqlType) -> Option<Vec<u8>> {
     match v {
         Value::Null => None,
@@ -166,7 +166,7 @@ pub(super) fn text(v: &Value<'_>, ty: &weir_core::SqlType) -> Option<Vec<u8>> {
     }
 }
 
-/// A connection that is made again when it breaks, and kept when it is no longer used.
+/// A connection that is reopened when it breaks. When it is dropped, it is kept for other subtasks.
 pub(super) struct Connection {
     config: RedisConfig,
     open: Option<redis::Connection>,
@@ -176,12 +176,12 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// When the server cannot be reached, or refuses the user.
+    /// If the server cannot be reached, or rejects the user.
     pub fn new(config: &RedisConfig) -> Result<Self> {
         Self::with(config, config.kept.take())
     }
 
-    /// Connects a subtask.
+    /// Connects for a subtask.
     ///
     /// # Errors
     /// As [`Connection::new`].
@@ -195,10 +195,10 @@ impl Connection {
         Ok(c)
     }
 
-    /// Runs commands that do no harm when they are run twice.
+    /// Runs commands that are safe to repeat.
     ///
     /// # Errors
-    /// When the server cannot be reached to the end, or refuses them.
+    /// If the server cannot be reached in any attempt, or rejects the commands.
     pub fn run<T>(&mut self, f: &mut dyn FnMut(&mut redis::Connection) -> redis::RedisResult<T>) -> Result<T> {
         retry::asked(self.config.retries, || {
             self.once(f).map_err(|e| {
@@ -227,7 +227,7 @@ impl Connection {
 
     fn classified(&self, e: &redis::RedisError) -> Error {
         let message = format!("{}: {e}", self.config.address());
-        // Of several commands, what the first one came to.
+        // For a pipeline, the result of its first failed command.
         let of_several = e.clone().into_server_errors();
         let code = of_several.as_ref().and_then(|all| all.first()).map_or_else(|| e.code(), |(_, e)| Some(e.code()));
         let code = code.unwrap_or_default();
@@ -250,7 +250,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // What broke is not there any more.
+        // A broken connection was closed before.
         if let Some(c) = self.open.take() {
             self.config.kept.keep(c);
         }

@@ -14,7 +14,7 @@ use weir_core::{Batch, Error, Result, Schema, Value};
 use weir_expr::Session;
 use weir_operators::lookup::{Lookup, LookupCacheOptions, LookupTable};
 
-/// Keys of a round trip at most.
+/// Maximum number of keys of a round trip.
 const MOST: usize = 1_000;
 
 struct RedisLookupTable {
@@ -22,7 +22,7 @@ struct RedisLookupTable {
     schema: Schema,
     /// The columns that are read.
     columns: Vec<usize>,
-    /// For each column of the key, in its order, which of the asked ones it is.
+    /// For each column of the key, in the key's order, the index of the lookup's column.
     order: Vec<usize>,
     format: Option<DecoderFactory>,
     cache: LookupCacheOptions,
@@ -85,7 +85,7 @@ struct RedisLookup {
 }
 
 impl RedisLookup {
-    /// The rows of keys, as far as there are such, each by its columns as texts.
+    /// The rows of the keys that exist, each as the texts of its columns.
     fn hashes(&mut self, names: &[Vec<u8>]) -> Result<Vec<Option<Hash>>> {
         let mut all = redis::pipe();
         for n in names {
@@ -114,7 +114,7 @@ impl Lookup for RedisLookup {
             let at = self.config.key.iter().position(|k| *k == column)?;
             Some(super::config::text(&Value::read(&keys[self.order[at]], row), &self.schema.fields[column].ty))
         };
-        // The texts of the key's columns are those that were asked by.
+        // The key's columns have the texts that were asked for.
         let by_key: Vec<Vec<Option<Cell>>> =
             (0..rows).map(|r| self.columns.iter().map(|c| key_text(r, *c)).collect()).collect();
         let schema = self.schema.project(&self.columns);

@@ -1,4 +1,4 @@
-//! Redis: a table by key, written and looked up. A row is a hash whose fields are its columns, or a string.
+//! Redis: a table by key, for sinks and lookups. A row is a hash whose fields are its columns, or a string.
 
 mod claim;
 mod commands;
@@ -41,36 +41,39 @@ pub(crate) const CONNECTOR: Connector = Connector {
 };
 
 choice! {
-    /// What the columns beside the key are in.
+    /// How the columns outside the key are stored.
     enum Holds { Hash = "hash", String = "string" }
 }
 
 options! {
     OPTIONS:
-    URL: String = Opt::address("url", "`redis://`, or `rediss://` for TLS").required();
-    PREFIX: String = Opt::text("key-prefix", "what the keys begin with").default("");
-    DELIMITER: String = Opt::text("key-delimiter", "what stands between the parts of a key").default(":");
+    URL: String = Opt::address("url", "the server's address: `redis://`, or `rediss://` for TLS").required();
+    PREFIX: String = Opt::text("key-prefix", "the prefix of every key in Redis").default("");
+    DELIMITER: String = Opt::text("key-delimiter", "the text between the columns of a key with several columns").default(":");
     HOLDS: Holds = Opt::one_of(
         "value.type",
-        "`hash`: the other columns are its fields; `string`: the one other column, or all others in a format. `string` with a format, `hash` without one where nothing is said",
+        "how the columns outside the key are stored: as fields of a `hash`, or as a `string` that holds the only one, or all of them \
+         in `format`. By default `string` if `format` is given, otherwise `hash`",
     );
-    FORMAT: String = Opt::format("format", RECORDS, "the other columns as a string in a format, such as `json`");
-    TIMEOUT: Duration = Opt::some_time("timeout", "of connecting and of an answer").default("10 s");
+    FORMAT: String =
+        Opt::format("format", RECORDS, "the format of a string that holds all columns outside the key, such as `json`");
+    TIMEOUT: Duration = Opt::some_time("timeout", "how long connecting may take, and how long each reply may take").default("10 s");
 }
 
 options! {
     OF_SINK:
-    TTL: Duration = Opt::some_time("sink.ttl", "a row that is not written for this time goes").how().of(&[Role::Sink]);
-    SINK_RETRIES: u32 =
-        Opt::whole("sink.max-retries", 0, u32::MAX as i64, "attempts after a lost connection").default("3").how().of(&[Role::Sink]);
+    TTL: Duration = Opt::some_time("sink.ttl", "how long a row is kept after its last write; by default it does not expire")
+        .how().of(&[Role::Sink]);
+    SINK_RETRIES: u32 = Opt::whole("sink.max-retries", 0, u32::MAX as i64, "how often to retry a write after an outage")
+        .default("3").how().of(&[Role::Sink]);
     DELIVERY: Delivery = guarantee(
         "at-least-once",
-        "`at-least-once`; `exactly-once` is refused, since a row that is written twice is there once",
+        "only `at-least-once` is supported; a row that is written twice is stored once, under its key",
     );
 }
 
 options! {
     OF_LOOKUP:
-    RETRIES: u32 =
-        Opt::whole("lookup.max-retries", 0, u32::MAX as i64, "attempts after a lost connection").default("3").how().of(&[Role::Lookup]);
+    RETRIES: u32 = Opt::whole("lookup.max-retries", 0, u32::MAX as i64, "how often to retry a lookup after an outage")
+        .default("3").how().of(&[Role::Lookup]);
 }

@@ -1,6 +1,5 @@
-//! Writes rows by key. A row that is written twice is there once. Rows of a query whose results change wait until their epoch is
-//! durable: what changes within an epoch may come out otherwise when the epoch is repeated, and a key that it does not come to
-//! again nobody would take away.
+//! Writes rows by key, so a row that is written twice is stored once. If the query's results change, rows wait until their epoch is
+//! durable. A repeated epoch may emit other intermediate changes, and a key that is not among them would never be deleted.
 
 use super::claim::RedisClaim;
 use super::commands::{Command, pack, unpack};
@@ -19,10 +18,10 @@ use weir_core::state::Epoch;
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value, failpoint};
 
-/// Rows of a round trip at most.
+/// Maximum number of rows of a round trip.
 const MOST: usize = 2_000;
 
-/// Bytes of an epoch that wait in a subtask before it asks for the epoch's end.
+/// Bytes of an epoch that a subtask buffers before it asks for the epoch to end early.
 const WAITING: usize = 64 << 20;
 
 struct RedisSink {
@@ -32,11 +31,11 @@ struct RedisSink {
     format: Option<Arc<EncoderFactory>>,
     /// Whether rows wait until their epoch is durable.
     waits: bool,
-    /// The sink's name for what the server keeps of it, and the table for messages.
+    /// The sink's name in keys of Weir's own, and the table for messages.
     name: String,
     what: String,
     claim: Mutex<Option<RedisClaim>>,
-    /// Whether the rows were this process's: then they are again only for as long as no other has taken them.
+    /// Whether this process has owned the rows. If another process owns them now, this one was replaced.
     owned: AtomicBool,
 }
 
@@ -123,11 +122,11 @@ fn send(connection: &mut Connection, claim: Option<&RedisClaim>, rows: &[Vec<Com
     }
 }
 
-/// The rows of an epoch, the last one of each key.
+/// The last row of each key of an epoch.
 #[derive(Default)]
 struct PendingRows {
     rows: Vec<Vec<Command>>,
-    /// By the keys' names in the server.
+    /// The index of each key's row.
     places: HashMap<Vec<u8>, usize>,
     bytes: usize,
 }
@@ -144,7 +143,7 @@ impl PendingRows {
 }
 
 struct RedisWriter {
-    /// Where rows go at once; without one they wait for their epoch.
+    /// The connection if rows are written at once. Without it, they wait for their epoch.
     connection: Option<Connection>,
     claim: Option<RedisClaim>,
     config: RedisConfig,
@@ -160,7 +159,7 @@ fn command(words: &[&[u8]]) -> Command {
 }
 
 impl RedisWriter {
-    /// A row's key as the server knows it, and the commands that bring the row about.
+    /// The name of a row's key in Redis, and the commands that write the row.
     fn row(&mut self, batch: &Batch, row: usize) -> Result<(Vec<u8>, Vec<Command>)> {
         let value = |c: &usize| Value::read(batch.data.column(*c), row);
         let name = self.config.name(self.config.key.iter().map(|k| (value(k), &self.schema.fields[*k].ty)));
@@ -178,7 +177,7 @@ impl RedisWriter {
                 let (mut there, gone): (Vec<_>, Vec<_>) =
                     self.config.rest.iter().map(field).partition(|(_, t)| t.is_some());
                 if there.is_empty() {
-                    // There is no hash without a field, and the row is there.
+                    // Redis has no empty hashes, so the fields of the key are written.
                     there = self.config.key.iter().map(field).collect();
                 }
                 if !gone.is_empty() {

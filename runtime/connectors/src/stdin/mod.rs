@@ -1,4 +1,4 @@
-//! Standard input as a source. It cannot be read twice, so such a job always starts anew.
+//! Standard input as a source. It cannot be read again, so a job with this source always starts without state.
 
 use crate::format::{DecodeProgress, FILES, StreamDecoder, decoder};
 use crate::options::TableSpec;

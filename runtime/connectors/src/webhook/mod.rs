@@ -1,5 +1,5 @@
-//! Calls an HTTP address for each row: chat bots, alerts, tickets. Calls wait until their epoch is durable, so that nothing is
-//! told that is taken back later; one that is repeated after a crash carries the same `Idempotency-Key`.
+//! Calls an HTTP address for each row: chat bots, alerts, tickets. Calls wait until their epoch is durable, so nothing is announced that is
+//! retracted later. A call that is repeated after a crash has the same `Idempotency-Key`.
 
 use crate::delivery::{Delivery, guarantee};
 use crate::format::Encoder;
@@ -26,7 +26,7 @@ use weir_expr::time::Zone;
 
 /// The template's name, in the engine and for messages.
 const TEMPLATE: &str = BODY.key();
-/// Calls of an epoch that wait in a subtask, and their bytes, before it asks for the epoch's end.
+/// Calls of an epoch that a subtask buffers, and their bytes, before it asks for the epoch to end early.
 const WAITING: usize = 10_000;
 const WAITING_BYTES: usize = 64 << 20;
 
@@ -46,7 +46,7 @@ struct Webhook {
 
 #[derive(Clone)]
 enum Body {
-    /// The row as a JSON object.
+    /// The row as a JSON object, without a template.
     Row(JsonWriter),
     Template(Arc<Environment<'static>>),
 }
@@ -72,25 +72,28 @@ choice! {
 options! {
     OPTIONS:
     URL: String =
-        Opt::address("url", "never shown in messages, since such addresses contain tokens").required().shown(Shown::Host);
-    METHOD: Verb = Opt::one_of("method", "how it is called").default("POST");
-    HEADERS: String = Opt::text("headers.*", "further headers, beside `Content-Type: application/json`").shown(Shown::Hidden);
+        Opt::address("url", "the HTTP address to call; messages never show it, since it may contain a token")
+            .required()
+            .shown(Shown::Host);
+    METHOD: Verb = Opt::one_of("method", "the HTTP method of the calls").default("POST");
+    HEADERS: String =
+        Opt::text("headers.*", "further request headers; `Content-Type` is `application/json` by default").shown(Shown::Hidden);
     BODY: String = Opt::text(
         "body.template",
-        "the body, in the template language of minijinja; its variables are the columns and `op` (`+I`, `+U`), written as JSON. \
-         The row as a JSON object where nothing is said",
+        "the request body as a minijinja template, whose variables are the columns and `op` (`+I` or `+U`), written as JSON. \
+         By default the body is the row as a JSON object",
     )
     .shown(Shown::Hidden);
     DELIVERY: Delivery = guarantee(
         "at-least-once",
-        "`at-least-once`; `exactly-once` is refused, since a call cannot be taken back",
+        "only `at-least-once` is supported, since a call cannot be rolled back",
     );
 }
 
 fn sink(table: &TableSpec) -> Result<Arc<dyn SinkFactory>> {
     let url = url::Url::parse(&table.value(&URL)?).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
     let Some(url) = url else {
-        // The address may hold a token, and is not shown.
+        // The address may contain a token, so it is not shown.
         let e = Error::script(format!("the option 'url' of table '{}' is no HTTP address", table.name));
         return Err(e.at(table.place_of(&URL)).hint("it is like https://host/path"));
     };
@@ -165,7 +168,7 @@ fn template(table: &TableSpec, text: &str) -> Result<Environment<'static>> {
     Ok(env)
 }
 
-/// A value as templates see it; what JSON has no word for is text.
+/// A value as templates see it. Values that JSON has no type for are text.
 fn jinja(v: &Value<'_>, ty: &SqlType) -> Jinja {
     match (v, &ty.kind) {
         (Value::Null, _) => Jinja::from(()),
@@ -239,7 +242,7 @@ struct WebhookWriter {
 impl Sink for WebhookWriter {
     fn write(&mut self, batch: Batch) -> Result<()> {
         let columns: Vec<usize> = (0..self.schema.len()).collect();
-        // What goes is told to nobody.
+        // Retractions and deletions make no calls.
         for row in (0..batch.rows()).filter(|r| batch.kind(*r).sign() > 0) {
             let body = match &mut self.body {
                 Body::Row(w) => {

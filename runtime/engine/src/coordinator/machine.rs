@@ -1,4 +1,4 @@
-//! What the coordinator decides, without actors or clocks: an event and what is so outside go in, actions come out.
+//! The state machine of the coordinator, without actors or clocks: an event and the outside conditions go in, actions come out.
 //!
 //! ```text
 //!               it is time, asked for, or the end         all have answered            durable and delivered
@@ -15,28 +15,28 @@ use std::time::{Duration, Instant};
 use weir_core::Result;
 use weir_core::state::Epoch;
 
-/// How long rows on their way may take to pass when the job is to stop: less than the time that Kubernetes gives.
+/// How long rows may take to drain when the job is to stop. It is less than the grace period of Kubernetes.
 pub(crate) const STOPPING: Duration = Duration::from_secs(20);
 
-/// The same when a function is in a call for that long: more than calls take, so that nobody knows when it comes back.
+/// How long it waits instead if a call of a function has lasted that long. Calls are normally shorter, so this one may never return.
 const HANGING: Duration = Duration::from_secs(2);
 
-/// The same when parallelisms are to change: as long as rows pass, and when none does.
+/// How long rows may take to drain when parallelisms are to change: in total, and without any row that reaches a sink.
 const RESCALING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(400));
 
-/// How often it is looked whether rows take too long.
+/// How often it is checked whether rows take too long.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// What the coordinator is told.
+/// An event of the coordinator.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// All sources are known.
+    /// All sources have registered.
     Ready {
         sources: usize,
     },
-    /// Time has gone by, or something is asked for from outside.
+    /// Time has passed, or something was requested from outside.
     Look,
-    /// A subtask has handed an epoch over.
+    /// A subtask has handed over an epoch.
     Ack {
         node: usize,
         epoch: Epoch,
@@ -45,77 +45,78 @@ pub(crate) enum Event {
     Report(SubtaskReport),
 }
 
-/// What is so outside at the moment.
+/// The outside conditions at the moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outside {
     pub now: Instant,
-    /// The job is to stop.
+    /// Whether the job is to stop.
     pub stop: bool,
-    /// Parallelisms are to change.
+    /// Whether parallelisms are to change.
     pub rescale: bool,
-    /// When a sink took a row last.
+    /// When a sink last received a row.
     pub last_row: Instant,
-    /// How long the longest of the calls that functions are in has lasted.
+    /// How long the longest running call of a function has lasted.
     pub longest_call: Duration,
 }
 
-/// What the coordinator does.
+/// An action of the coordinator.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Ask every source for a barrier.
+    /// Ask every source to emit a barrier.
     Start(Barrier),
-    /// Have every source bring nothing more until the next barrier.
+    /// Ask every source to emit no rows until the next barrier.
     Hold,
-    /// All subtasks have passed the barrier, so long after it was asked for: make the epoch durable, and deliver it.
+    /// Make the epoch durable and deliver it: all subtasks have passed the barrier. `after` is the time that this took.
     Commit { barrier: Barrier, outbox: BTreeMap<usize, Vec<Vec<u8>>>, after: Duration },
-    /// The epoch is durable and delivered, so long after it was begun.
+    /// Report an epoch that is durable and delivered. `after` is the time since its start.
     Passed { epoch: Epoch, after: Duration, bytes: u64 },
-    /// The epoch on its way is given up.
+    /// Give up the current epoch.
     GivenUp(Reason),
-    /// The generation is over: whether the job has come to its end, or what it failed with. `asked`: since when that was wanted.
+    /// End the generation: with whether the job has come to its end, or with its error. `asked` is the time since when a stop or a change
+    /// of parallelism was wanted.
     Finish { result: Result<bool>, asked: Option<Instant> },
 }
 
 /// Why an epoch is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// A function does not come back, and the job is to stop.
+    /// The job is to stop, and a call of a function does not return.
     Hangs,
-    /// Rows take too long to pass, and the job is to stop.
+    /// The job is to stop, and rows take too long to drain.
     Stop,
-    /// Rows take too long to pass, and parallelisms are to change.
+    /// Parallelisms are to change, and rows take too long to drain.
     Rescale,
 }
 
 #[derive(Debug)]
 enum State {
-    /// No epoch is on its way.
+    /// No epoch is in progress.
     Between,
-    /// A barrier is.
+    /// A barrier is on its way through the job.
     Aligning { barrier: Barrier, acks: usize, outbox: BTreeMap<usize, Vec<Vec<u8>>>, started: Instant },
-    /// All have passed it.
+    /// All subtasks have passed the barrier.
     Committing { barrier: Barrier, started: Instant },
-    /// Nothing follows.
+    /// The generation has ended.
     Over,
 }
 
-/// The decisions of the coordinator.
+/// The state machine of the coordinator.
 #[derive(Debug)]
 pub(crate) struct Machine {
     state: State,
     subtasks: usize,
     interval: Duration,
-    /// Whether its sources can go back to the last epoch.
+    /// Whether all sources can be reset to the last epoch.
     replayable: bool,
-    /// Sources, once they are known, and how many of them have come to their end.
+    /// The number of sources, once it is known, and how many of them have ended.
     sources: Option<usize>,
     ended: usize,
-    /// The next epoch.
+    /// The number of the next epoch.
     next: u64,
     last_start: Instant,
-    /// Whether an operator asks for an epoch.
+    /// Whether an operator has requested an early epoch.
     wanted: bool,
-    /// Since when the job has been asked to stop, or to change its parallelisms.
+    /// Since when the job is to stop, or to change its parallelisms.
     asked: Option<Instant>,
 }
 
@@ -135,8 +136,8 @@ impl Machine {
         }
     }
 
-    /// How long until it is worth looking again: when the next epoch is due, and now and then while rows may take too long for what is
-    /// asked for. Everything else is an event.
+    /// How long until the next [`Event::Look`]: when the next epoch is due, or at intervals while rows may take too long to drain. Anything
+    /// else comes as an event.
     pub fn due(&self, now: Instant) -> Option<Duration> {
         match self.state {
             State::Between => Some(self.interval.saturating_sub(now.saturating_duration_since(self.last_start))),
@@ -145,7 +146,7 @@ impl Machine {
         }
     }
 
-    /// Takes an event, and says what follows from it, in order.
+    /// Handles an event, and appends the resulting actions in order.
     pub fn on(&mut self, event: Event, outside: &Outside, actions: &mut Vec<Action>) {
         if matches!(self.state, State::Over) {
             return;
@@ -160,7 +161,7 @@ impl Machine {
             Event::Report(SubtaskReport::SourceEnded) => self.ended += 1,
             Event::Report(SubtaskReport::WantsEpoch) => {
                 self.wanted = true;
-                // One epoch is on its way already: until it is durable, what an operator holds must not grow.
+                // An epoch is in progress already. Until it is durable, the operator must not buffer more.
                 if !matches!(self.state, State::Between) {
                     actions.push(Action::Hold);
                 }
@@ -201,7 +202,7 @@ impl Machine {
         }
     }
 
-    /// Gives the epoch on its way up when rows take too long to pass, or begins one when it is time for it.
+    /// Gives up the current epoch if rows take too long to drain, or begins an epoch if one is due.
     fn proceed(&mut self, outside: &Outside, actions: &mut Vec<Action>) {
         let asked = outside.stop || outside.rescale;
         self.asked = if asked { self.asked.or(Some(outside.now)) } else { None };
@@ -231,15 +232,15 @@ impl Machine {
         actions.push(Action::Start(barrier));
     }
 
-    /// Why the barrier on its way is not waited for any longer: its rows come again, after the last epoch that is durable. Under
-    /// back-pressure a change of parallelism would otherwise wait for just what it is to mend.
+    /// Why the current barrier is not waited for any longer, if so. Its rows are read again after the last durable epoch. Without this, a
+    /// change of parallelism would have to wait for the very back-pressure that it should relieve.
     fn too_long(&self, barrier: Barrier, outside: &Outside) -> Option<Reason> {
         let asked = self.asked.filter(|_| self.replayable)?;
         let since = outside.now.saturating_duration_since(asked);
         let hangs = outside.stop && since >= HANGING && outside.longest_call >= HANGING;
         let silence = outside.now.saturating_duration_since(outside.last_row.max(asked));
         match outside.stop {
-            // A barrier that ends the job is waited for, unless nobody knows for how long.
+            // The barrier at the end of a job is always waited for, unless a function hangs.
             _ if hangs => Some(Reason::Hangs),
             _ if barrier.end => None,
             true => (since >= STOPPING).then_some(Reason::Stop),

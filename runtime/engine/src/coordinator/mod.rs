@@ -1,5 +1,5 @@
-//! The actor that keeps a generation together: a shell around its [machine](machine), which starts epochs, has them made durable,
-//! and ends the generation.
+//! The actor that coordinates a generation: a shell around its [machine](machine). It starts epochs, has them made durable, and ends the
+//! generation.
 
 pub(crate) mod machine;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_core::state::{Epoch, Outbox};
 
-/// Tells the coordinator who its sources are.
+/// Tells the coordinator the addresses of all sources.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Sources(pub Vec<(Recipient<StartEpoch>, Recipient<Hold>)>);
@@ -24,11 +24,11 @@ pub(crate) struct Coordinator {
     committer: Sender<(Epoch, Outbox, bool)>,
     sources: Vec<(Recipient<StartEpoch>, Recipient<Hold>)>,
     machine: Machine,
-    /// When it looks next.
+    /// When the next [`Look`] is due, and its timer.
     looks: Option<(Instant, SpawnHandle)>,
 }
 
-/// Time has come, or something is asked for from outside.
+/// Time has passed, or something was requested from outside.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Look;
@@ -59,7 +59,7 @@ impl Coordinator {
         self.look_again(now, ctx);
     }
 
-    /// Looks again when it is due; not before, for a job that has nothing to do should do nothing.
+    /// Sets the timer for the next [`Look`], not earlier than due, so that an idle job does nothing.
     fn look_again(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let due = self.machine.due(now);
         let at = due.map(|due| now + due);
@@ -91,7 +91,7 @@ impl Coordinator {
                     .filter(|(_, e)| !e.is_empty())
                     .map(|(node, e)| (self.shared.uid(node), e))
                     .collect();
-                // The committer ends only with this sender, or after it has said why.
+                // The committer only ends after this sender is dropped, or after it has reported an error.
                 let _ = self.committer.send((epoch, outbox, end));
             }
             Action::Passed { epoch, after, bytes } => {

@@ -1,9 +1,9 @@
-//! A whole job of machines without actors: small networks, whose messages, pieces of work, epochs and failures happen in an order
-//! drawn by lot. Whatever the order, every row is committed once, rows of a key stay in order, barriers are aligned, and credits,
-//! batches on their way and batches in queues always add up to the window. Event time never goes back, and never comes before the rows
-//! that it is of, unless those had been idle; behind a kill it is where it was at the last epoch.
+//! Simulates whole jobs of state machines without actors: small networks, whose messages, pieces of work, epochs and failures happen in
+//! random order. Whatever the order, every row is committed once, rows of a key stay in order, barriers are aligned, and credits, batches
+//! in flight and queued batches always add up to the window. Event time never goes back. It never overtakes its rows, unless their splits
+//! were idle. After a kill it continues where it was at the last epoch.
 //!
-//! `WEIR_INTERLEAVINGS` sets the number of runs (10,000 by default), `WEIR_SEED` the first one's seed.
+//! `WEIR_INTERLEAVINGS` sets the number of runs (10,000 by default), and `WEIR_SEED` the seed of the first one.
 
 use super::machine::{Action, Activity, Done, Event, Machine, RowBatch, WINDOW, Work};
 use crate::coordinator::machine as coordinator;
@@ -16,7 +16,7 @@ use weir_core::graph::Polled;
 use weir_core::watermarks::{SplitId, SplitTracker};
 use weir_core::{Error, Result};
 
-/// A row: which of the job's sequences it belongs to, which is its key as well, and its number in that, from 0.
+/// A row: its sequence, which is also its key, and its number in that sequence, from 0.
 type Row = (usize, u64);
 
 impl RowBatch for Vec<Row> {
@@ -29,13 +29,13 @@ impl RowBatch for Vec<Row> {
     }
 }
 
-/// What a node does with rows.
+/// What a node does with its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Source,
-    /// Hands them on.
+    /// Passes them on.
     Pass,
-    /// Hands them on when an epoch ends, as an aggregate does, and asks for one early.
+    /// Passes them on at the end of an epoch, as an aggregation does, and requests early epochs.
     Gather,
     Sink,
 }
@@ -44,22 +44,22 @@ enum Kind {
 struct Node {
     kind: Kind,
     parallelism: usize,
-    /// The nodes whose rows it takes, each by an input of its own.
+    /// The upstream nodes, each with an input of its own.
     inputs: Vec<usize>,
 }
 
-/// A job without its rows: nodes in order, sources first and one sink at the end.
+/// A random job graph: nodes in order, with the sources first and one sink at the end.
 fn network(random: &mut Rng) -> Vec<Node> {
     let parallelism = |random: &mut Rng| random.usize(1..=3);
     let sources = random.usize(1..=2);
     let mut nodes: Vec<Node> =
         (0..sources).map(|_| Node { kind: Kind::Source, parallelism: parallelism(random), inputs: vec![] }).collect();
-    // Nobody takes what these give, so far.
+    // Nodes without a downstream node so far.
     let mut open: BTreeSet<usize> = (0..sources).collect();
     for more in (0..random.usize(0..=2)).rev() {
         let from: Vec<usize> = open.iter().copied().filter(|_| random.bool()).collect();
         if !from.is_empty() {
-            // What the sink reads itself as well, it has by two ways.
+            // A node that stays open also feeds the sink directly, so its rows reach the sink on two paths.
             if more > 0 || random.bool() {
                 open.retain(|n| !from.contains(n));
             }
@@ -73,7 +73,7 @@ fn network(random: &mut Rng) -> Vec<Node> {
     nodes
 }
 
-/// For each node, through which nodes its rows come: itself, and those behind it.
+/// For each node, which nodes its rows pass through: itself and those downstream.
 fn reached(nodes: &[Node]) -> Vec<Vec<bool>> {
     let of = |from: usize| {
         let mut through = vec![false; nodes.len()];
@@ -95,7 +95,7 @@ fn first_subtasks(nodes: &[Node]) -> Vec<usize> {
     first.collect()
 }
 
-/// By how many ways the rows of each source's subtask reach the sink.
+/// For each subtask of a source, on how many paths its rows reach the sink.
 fn ways(nodes: &[Node]) -> Vec<usize> {
     let mut ways = vec![0; nodes.len()];
     ways[nodes.len() - 1] = 1;
@@ -106,7 +106,7 @@ fn ways(nodes: &[Node]) -> Vec<usize> {
     sources.flat_map(|(n, ways)| vec![ways; n.parallelism]).collect()
 }
 
-/// What is on its way to a machine.
+/// A message in flight to a machine.
 #[derive(Debug)]
 enum Message {
     Element { channel: usize, item: Element<Vec<Row>> },
@@ -115,11 +115,11 @@ enum Message {
     Held,
 }
 
-/// What is on its way, in order for each sender and receiver; the coordinator is the sender past the last.
+/// Messages in flight, in order for each pair of sender and receiver. The coordinator is the sender after the last subtask.
 struct Mail {
     receivers: usize,
     queues: Vec<VecDeque<Message>>,
-    /// The queues that have something.
+    /// The queues that are not empty.
     full: Vec<usize>,
 }
 
@@ -141,7 +141,7 @@ impl Mail {
         self.queues[from * self.receivers + to].iter()
     }
 
-    /// The next message of one of the queues that have something, and its receiver.
+    /// Takes the next message of the `n`th queue that is not empty, and returns its receiver as well.
     fn take(&mut self, n: usize) -> (usize, Message) {
         let at = self.full[n];
         let message = self.queues[at].pop_front().expect("mail");
@@ -152,56 +152,56 @@ impl Mail {
     }
 }
 
-/// A machine and what stands for its actor and its thread.
+/// A machine, and what replaces its actor and thread.
 struct Subtask {
     node: usize,
     machine: Machine<Vec<Row>>,
-    /// The work that its thread has.
+    /// The work that its thread has to do.
     work: Option<Work<Vec<Row>>>,
-    /// Whether it waits for a time to be over.
+    /// Whether it waits for [`Event::Waited`].
     waits: bool,
-    /// For each target: the subtask, and the channel there. Targets of a node's subtasks follow each other.
+    /// For each target, the subtask and its channel. The targets of one node are consecutive.
     targets: Vec<(usize, usize)>,
-    /// For each channel: the subtask, and the target there.
+    /// For each channel, the upstream subtask and the number of the target there.
     senders: Vec<(usize, usize)>,
     /// Rows that wait for the end of the epoch.
     gathered: Vec<Row>,
-    /// The last barrier that it has passed.
+    /// The last barrier that has passed.
     passed: u64,
-    /// The next row of each sequence, by the input that it comes to, to see that they are in order.
+    /// For each input, the next expected row of each sequence, to check the order.
     seen: Vec<Vec<Option<u64>>>,
-    /// How far event time has come in front of it, and how far it was when this generation began.
+    /// The event time of the operator, and the watermark at which this generation began.
     time: EventTime,
     resumed: Watermark,
-    /// Of a source, the splits that its sequence is spread over.
+    /// The splits of a source, over which its sequence is spread.
     splits: SplitTracker,
     /// Which inputs have ended.
     ended: Vec<bool>,
 }
 
-/// From the start of one epoch to that of the next.
+/// The time from the start of one epoch to that of the next.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is durable.
+/// The durable state of the job.
 #[derive(Default)]
 struct Committed {
-    /// How far each sequence was read.
+    /// How far each sequence has been read.
     positions: Vec<u64>,
     rows: Vec<Row>,
-    /// How many rows there are of each sequence.
+    /// How many rows of each sequence were committed.
     counts: Vec<u64>,
     epoch: u64,
-    /// How far the splits of each source's subtask were, and how far event time was in front of each node.
+    /// The watermarks of the splits of sources, and the event time of each node.
     watermarks: BTreeMap<(usize, u32), Watermark>,
     times: BTreeMap<usize, EventTime>,
 }
 
-/// Over how many splits the sequence of a source's subtask is spread, in turn.
+/// The number of splits over which the sequence of a source's subtask is spread, in turn.
 fn splits_of(sequence: usize) -> u64 {
     1 + sequence as u64 % 3
 }
 
-/// What is kept of event time: of each subtask's the least, without ends, which come again.
+/// The event time to store: the lowest of all subtasks. Ends are left out, since they come again.
 fn least(kept: Option<EventTime>, time: &EventTime) -> EventTime {
     let own = |w: &Watermark| if *w == Watermark::END { Watermark::NONE } else { *w };
     let time = EventTime { inputs: time.inputs.iter().map(own).collect(), all: own(&time.all) };
@@ -214,31 +214,31 @@ fn least(kept: Option<EventTime>, time: &EventTime) -> EventTime {
 /// One generation of subtasks.
 struct Generation<'a> {
     nodes: &'a [Node],
-    /// For each node the number of its first subtask, and through which nodes its rows come.
+    /// For each node, the number of its first subtask, and which nodes its rows pass through.
     first: Vec<usize>,
     reached: Vec<Vec<bool>>,
-    /// For each source's subtask, by how many ways its rows reach the sink.
+    /// For each subtask of a source, on how many paths its rows reach the sink.
     ways: Vec<usize>,
     subtasks: Vec<Subtask>,
     mail: Mail,
-    /// Rows of each sequence, and how far they are read.
+    /// The number of rows of each sequence, and how far each has been read.
     length: u64,
     positions: Vec<u64>,
     /// Where this generation began to read.
     began: Vec<u64>,
-    /// Those of the epoch on its way, and its watermarks.
+    /// The positions and watermarks at the barriers of the current epoch.
     at_barrier: Vec<u64>,
     watermarks: BTreeMap<(usize, u32), Watermark>,
     times: BTreeMap<usize, EventTime>,
-    /// What the sink's subtasks have taken since their barriers.
+    /// The rows that the sink's subtasks have received since their last barriers.
     taken: Vec<Vec<Row>>,
-    /// Whether sources say that they are idle, so that their rows may be late.
+    /// Whether sources become idle, so that rows may be late.
     idles: bool,
     coordinator: coordinator::Machine,
     outside: coordinator::Outside,
     /// The epoch that is being made durable.
     committing: Option<(Barrier, Vec<Vec<u8>>)>,
-    /// How it ended.
+    /// How the generation ended.
     over: Option<Result<bool>>,
 }
 
@@ -323,7 +323,7 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// Tells the coordinator something, and does what it says.
+    /// Passes an event to the coordinator, and carries out its actions.
     fn coordinate(&mut self, event: coordinator::Event) {
         let mut actions = vec![];
         self.coordinator.on(event, &self.outside, &mut actions);
@@ -343,7 +343,7 @@ impl<'a> Generation<'a> {
     }
 
     fn tell_sources(&mut self, message: impl Fn() -> Message) {
-        // Sources are the first.
+        // Sources have the first numbers.
         for source in 0..self.ways.len() {
             self.mail.post(self.subtasks.len(), source, message());
         }
@@ -381,7 +381,7 @@ impl<'a> Generation<'a> {
         self.adds_up(at);
     }
 
-    /// Does the work that a thread has.
+    /// Does the work of a subtask's thread.
     #[expect(clippy::too_many_lines, reason = "one flat match, an arm a kind of work")]
     fn work(&mut self, at: usize, work: Work<Vec<Row>>, random: &mut Rng) {
         let kind = self.nodes[self.subtasks[at].node].kind;
@@ -393,7 +393,7 @@ impl<'a> Generation<'a> {
                 let rows = random.u64(0..=(self.length - *position).min(9));
                 out.extend((*position..*position + rows).map(|n| (at, n)));
                 *position += rows;
-                // A row's time is its number.
+                // The time of a row is its number.
                 let splits = &mut self.subtasks[at].splits;
                 for (_, n) in &out {
                     splits.advance(SplitId((n % splits_of(at)) as u32), Watermark(*n as i64), 0);
@@ -452,7 +452,7 @@ impl<'a> Generation<'a> {
                 s.passed = barrier.epoch.0;
                 out = std::mem::take(&mut s.gathered);
                 if kind == Kind::Gather {
-                    // What held its time back goes with the epoch.
+                    // The rows that held the watermark back leave with the epoch.
                     behind.push(Element::Watermark(s.time.all));
                     behind.extend(barrier.end.then_some(Element::End));
                 }
@@ -484,7 +484,7 @@ impl<'a> Generation<'a> {
         self.event(at, Event::Done(Done { outcome, outputs, took, preferred_rows, wants_epoch, tick: None }));
     }
 
-    /// Rows for the targets of a subtask: everything of a key goes to one subtask of each node behind, a batch or two at a time.
+    /// Distributes rows to the targets of a subtask. In each downstream node, all rows of a key go to one subtask, in one or two batches.
     fn dealt(&self, at: usize, out: &[Row], random: &mut Rng) -> Vec<(usize, Element<Vec<Row>>)> {
         let mut outputs = vec![];
         let mut first = 0;
@@ -504,19 +504,19 @@ impl<'a> Generation<'a> {
         outputs
     }
 
-    /// Rows of one sequence come in order and without a gap.
+    /// Checks that the rows of each sequence come in order and without gaps.
     fn in_order(&mut self, at: usize, input: usize, rows: &[Row]) {
         let s = &mut self.subtasks[at];
         assert!(!s.ended[input], "rows behind the end");
         for (key, n) in rows {
-            // A sequence that reaches a node by two ways has its order in each.
+            // A sequence that arrives on two paths is in order on each.
             let seen = s.seen[input][*key].get_or_insert(*n);
             assert_eq!(*seen, *n, "rows of a key are out of order");
             *seen += 1;
         }
     }
 
-    /// Event time never goes back, and all rows up to it have come.
+    /// Checks that event time does not go back, and that all rows up to it have arrived.
     fn time_is_true(&self, at: usize, time: &EventTime) {
         let s = &self.subtasks[at];
         assert!(time.inputs.iter().zip(&s.time.inputs).all(|(now, before)| now >= before), "time goes back");
@@ -540,8 +540,8 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// On all channels from and to a subtask, credits, batches on their way and batches in queues add up. An event changes those of its
-    /// subtask only.
+    /// Checks that credits, batches in flight and queued batches add up on all channels of a subtask. An event changes only the channels of
+    /// its subtask.
     fn adds_up(&self, at: usize) {
         for (target, (to, channel)) in self.subtasks[at].targets.iter().enumerate() {
             self.channel_adds_up((at, target), (*to, *channel));
@@ -563,7 +563,7 @@ impl<'a> Generation<'a> {
         assert_eq!(credits + on_its_way + back + queued, WINDOW, "credits {from} to {to}");
     }
 
-    /// Runs until its end, or until it is cut off. Gives whether the job has come to its end.
+    /// Runs the generation until it ends or is killed. Returns whether the job has come to its end.
     fn run(&mut self, committed: &mut Committed, random: &mut Rng) -> bool {
         for s in 0..self.subtasks.len() {
             self.event(s, Event::Started);
@@ -576,7 +576,7 @@ impl<'a> Generation<'a> {
                 return result.expect("no error");
             }
             if dies && random.u16(0..300) == 0 {
-                // The process is killed: what no epoch has is done again.
+                // The process is killed. Everything after the last epoch is repeated.
                 return false;
             }
             self.step(committed, random, asked);
@@ -584,7 +584,7 @@ impl<'a> Generation<'a> {
         false
     }
 
-    /// One of the things that can happen next.
+    /// Lets one of the possible events happen.
     fn step(&mut self, committed: &mut Committed, random: &mut Rng, asked: u8) {
         let mail = self.mail.full.len();
         let working = || (0..self.subtasks.len()).filter(|s| self.subtasks[*s].work.is_some());
@@ -621,7 +621,7 @@ impl<'a> Generation<'a> {
                 self.coordinate(coordinator::Event::Report(report));
             }
             _ => {
-                // Now and then so much time that an epoch is given up.
+                // Now and then, so much time passes that an epoch is given up.
                 let most = if random.u8(0..50) == 0 { 25_000 } else { 20 };
                 self.outside.now += Duration::from_millis(random.u64(0..most));
                 self.outside.stop |= asked == 1 && random.u8(0..20) == 0;
@@ -643,13 +643,13 @@ impl<'a> Generation<'a> {
         committed.watermarks = std::mem::take(&mut self.watermarks);
         committed.times = std::mem::take(&mut self.times);
         committed.epoch = barrier.epoch.0;
-        // The epoch is a cut through the job: what was read before it is committed, and nothing else.
+        // The epoch is a consistent cut: exactly what was read before it is committed.
         let read: Vec<u64> = self.ways.iter().zip(&committed.positions).map(|(ways, n)| n * *ways as u64).collect();
         assert_eq!(committed.counts, read, "epoch {} is no cut", barrier.epoch);
     }
 }
 
-/// A job from its start to its end, over as many generations as it takes.
+/// Runs a job from start to end, over as many generations as it takes.
 fn job(random: &mut Rng) {
     let mut nodes = network(random);
     let (length, sources) = (random.u64(0..40), nodes.iter().filter(|n| n.kind == Kind::Source).count());
@@ -660,7 +660,7 @@ fn job(random: &mut Rng) {
         if Generation::new(&nodes, length, idles, &committed).run(&mut committed, random) {
             break;
         }
-        // Other parallelisms, but for the sources: each of their subtasks has a sequence of its own.
+        // Changes the parallelisms, except those of sources, whose subtasks have a sequence each.
         for n in nodes.iter_mut().skip(sources) {
             n.parallelism = random.usize(1..=3);
         }

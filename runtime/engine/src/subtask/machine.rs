@@ -1,5 +1,5 @@
-//! What a subtask decides, without actors, threads or clocks: an event goes in, actions come out. The actor around it delivers
-//! messages and keeps time, so that every order of events can be tried in a test.
+//! The state machine of a subtask, without actors, threads or clocks: an event goes in, actions come out. The actor around it delivers
+//! messages and keeps time, so tests can try every order of events.
 //!
 //! ```text
 //!            a batch, all barriers, a poll            done
@@ -9,7 +9,7 @@
 //!                        an error ────────────┴──▶ Failed     nothing happens any more
 //! ```
 //!
-//! A source has a supply as well:
+//! A source also has a supply of rows:
 //!
 //! ```text
 //!            nothing to read for a while      time is over
@@ -20,12 +20,12 @@
 //!   Flowing ── end of input ──▶ Exhausted          it still answers epochs
 //! ```
 //!
-//! Watermarks are combined over the channels of each input, and over the inputs; the operator is told when one of these has come
-//! further, and when an input has ended. A channel that is idle holds nobody back.
+//! Watermarks are combined over the channels of each input, and over the inputs. The operator is notified when one of these watermarks has
+//! advanced, and when an input has ended. An idle channel does not hold the watermark back.
 //!
-//! Barriers are aligned as in Chandy and Lamport's snapshots, in the form that Flink made known: a channel whose barrier has come is
-//! not read until all have theirs. Room is given by credits: a batch needs one of its target's, whatever else travels needs none, and
-//! nothing new is begun as long as something cannot be sent.
+//! Barriers are aligned as in Chandy and Lamport's snapshots, in the form that Flink made known: after the barrier on a channel, the
+//! channel is not read until the barrier has arrived on all channels. Back-pressure works by credits: a batch needs a credit of its target,
+//! any other element needs none. No new work begins as long as something cannot be sent.
 
 use crate::messages::{Barrier, Element, SubtaskReport, WorkResult};
 use std::collections::VecDeque;
@@ -35,24 +35,24 @@ use weir_core::graph::Polled;
 use weir_core::state::Epoch;
 use weir_core::{Batch, Error, Result};
 
-/// Batches that may be on their way on one channel.
+/// How many batches of one channel may be in flight.
 pub(crate) const WINDOW: usize = 4;
 
-/// How long a piece of work should take at most: a batch that would take longer is taken in parts, so that barriers, counters and
-/// what steers the job do not wait for it.
+/// How long a piece of work should take at most. A batch that would take longer is processed in parts, so that barriers, metrics and
+/// changes of parallelism do not have to wait for it.
 const PIECE: Duration = Duration::from_millis(200);
 
-/// Rows a second, as long as nothing is known: a first piece of some hundred rows will tell.
+/// Rows per second until the first measurement, so that a first piece has some hundred rows.
 const FIRST_PACE: f64 = 1_280.0;
 
-/// What the machine does with a batch: it counts its rows and cuts it.
+/// What the machine needs of a batch: its number of rows, and a way to cut it.
 pub(crate) trait RowBatch: Sized {
     /// The number of rows.
     fn rows(&self) -> usize;
-    /// The first rows, and the others.
+    /// Cuts the batch in two before row `at`.
     ///
     /// # Errors
-    /// When it cannot be cut.
+    /// If it cannot be cut.
     fn cut(self, at: usize) -> Result<(Self, Self)>;
 }
 
@@ -68,79 +68,79 @@ impl RowBatch for Batch {
 /// A piece of work for the subtask's thread.
 #[derive(Debug)]
 pub(crate) enum Work<B> {
-    /// Ask the source for rows. `held_up`: since it was asked last, a target had no room, or the source was held.
+    /// Poll the source for rows. `held_up` says whether a target had no room, or the source was held, since the last poll.
     Poll { held_up: bool },
-    /// Take rows of an input.
+    /// Process rows of an input.
     Process(usize, Vec<B>),
-    /// Take note that event time has come further.
+    /// Notify the operator that event time has advanced.
     Advance(EventTime),
-    /// Take note that nothing will come on an input, and whether it is the last.
+    /// Notify the operator that an input has ended, and whether it was the last one.
     InputEnded { input: usize, last: bool },
-    /// Take note that a time of day has come.
+    /// Notify the operator that the time of its timer has come.
     Tick,
-    /// Hand the epoch over.
+    /// Take the checkpoint at a barrier: hand over the changes of the epoch.
     Checkpoint(Barrier),
 }
 
-/// What happens to a subtask.
+/// An event of a subtask.
 #[derive(Debug)]
 pub(crate) enum Event<B> {
-    /// All is connected.
+    /// All channels are connected.
     Started,
-    /// Something came on a channel.
+    /// An element has arrived on a channel.
     Arrived { channel: usize, item: Element<B> },
-    /// A target has room for one more batch.
+    /// A target has returned a credit, so there is room for one more batch.
     Credited { target: usize },
-    /// The coordinator asks a source for a barrier.
+    /// The coordinator asks a source to emit a barrier.
     EpochAsked(Barrier),
-    /// The coordinator asks a source to bring nothing more until the next barrier.
+    /// The coordinator asks a source to emit no rows until the next barrier.
     Held,
-    /// The time that a source asked for is over.
+    /// The time that a source wanted to wait is over.
     Waited,
-    /// The time of day has come that the operator asked for.
+    /// The time of the operator's timer has come.
     Ticked(i64),
-    /// The thread has done its piece of work.
+    /// The thread has finished its piece of work.
     Done(Done<B>),
 }
 
-/// What came of a piece of work.
+/// The result of a piece of work.
 #[derive(Debug)]
 pub(crate) struct Done<B> {
     pub outcome: WorkResult,
-    /// What goes to which target.
+    /// The elements to send, with their targets.
     pub outputs: Vec<(usize, Element<B>)>,
-    /// How long it took.
+    /// How long the work took.
     pub took: Duration,
-    /// The rows that the operator would rather take at once.
+    /// How many rows the operator prefers to process at once.
     pub preferred_rows: usize,
-    /// Whether changes in memory ask for an epoch before its time.
+    /// Whether the operator's changes in memory require an early epoch.
     pub wants_epoch: bool,
-    /// The time of day at which the operator is to be called next.
+    /// The processing time at which the operator is to be called next.
     pub tick: Option<i64>,
 }
 
-/// What a subtask does.
+/// An action of a subtask.
 #[derive(Debug)]
 pub(crate) enum Action<B> {
-    /// Send to a target.
+    /// Send an element to a target.
     Send { target: usize, item: Element<B> },
-    /// Give room back to a channel's sender.
+    /// Return a credit to the sender of a channel.
     Credit { channel: usize },
-    /// Have the thread do something.
+    /// Have the thread do a piece of work.
     Work(Work<B>),
-    /// Tell the coordinator.
+    /// Report to the coordinator.
     Tell(SubtaskReport),
-    /// Tell the coordinator that the epoch has passed here.
+    /// Acknowledge the epoch to the coordinator, with the outbox of a sink.
     Ack { epoch: Epoch, outbox: Vec<Vec<u8>> },
-    /// Say when so much time is over.
+    /// Send [`Event::Waited`] after this time.
     WakeAfter(Duration),
-    /// Say when it is so late, in milliseconds since 1970.
+    /// Send [`Event::Ticked`] at this time, in milliseconds since 1970.
     TickAt(i64),
-    /// There is nothing left to do.
+    /// Stop the actor.
     Stop,
 }
 
-/// What the time of a subtask is booked as.
+/// The metric that the time of a subtask counts towards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     Busy,
@@ -151,7 +151,7 @@ pub(crate) enum Activity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Free,
-    /// The thread has a piece of work of so many rows.
+    /// The thread has a piece of work with this many rows.
     Working(usize),
     Ending,
     Failed,
@@ -167,59 +167,59 @@ enum Supply {
 
 #[derive(Debug)]
 struct Channel {
-    /// Which input of the operator it feeds.
+    /// The input of the operator that the channel feeds.
     input: usize,
-    /// The barrier that has come on it, while others are waited for.
+    /// The barrier that has arrived on it, while other channels are waited for.
     barrier: Option<Barrier>,
 }
 
-/// What follows from an item that is no batch.
+/// What an element other than a batch leads to.
 #[derive(Debug)]
 enum Due<B> {
     Work(Work<B>),
-    /// Say to all targets that nothing follows for a while.
+    /// Tell all targets that this subtask is idle.
     Idle,
 }
 
-/// The decisions of one subtask.
+/// The state machine of one subtask.
 #[derive(Debug)]
 pub(crate) struct Machine<B> {
     phase: Phase,
-    /// Of sources only.
+    /// Only sources have a supply.
     supply: Option<Supply>,
-    /// The barrier that a source was asked for.
+    /// The barrier that a source has been asked for.
     asked: Option<Barrier>,
-    /// Whether a source could not be asked for rows for a while, though it may have had some.
+    /// Whether a source could not be polled for a while, although it may have had rows.
     held_up: bool,
     channels: Vec<Channel>,
-    /// Event time, and what the operator knows of it.
+    /// The watermarks of all channels, and the event time that the operator was last notified of.
     progress: WatermarkProgress,
     told: EventTime,
     idle: bool,
-    /// What is to be done before the next item.
+    /// What is to be done before the next element of the queue.
     due: VecDeque<Due<B>>,
-    /// The time of day that was asked for.
+    /// The time of the operator's next timer.
     tick: Option<i64>,
-    /// What has arrived and was not begun.
+    /// Elements that have arrived and are not processed yet.
     queue: VecDeque<(usize, Element<B>)>,
-    /// The batches that each target has room for.
+    /// For each target, how many batches it has room for.
     credits: Vec<usize>,
-    /// What is to be sent, in order.
+    /// Elements to send, in order.
     pending: VecDeque<(usize, Element<B>)>,
     preferred_rows: usize,
-    /// Whether the coordinator was asked for an epoch that has not come yet.
+    /// Whether an early epoch was requested, and has not passed yet.
     epoch_wanted: bool,
-    /// Rows a second of the last pieces of work.
+    /// Rows per second of recent pieces of work.
     pace: f64,
 }
 
 impl<B: RowBatch> Machine<B> {
-    /// The machine of a source with so many targets.
+    /// The machine of a source with this number of targets.
     pub fn source(targets: usize) -> Self {
         Machine { supply: Some(Supply::Flowing), ..Self::new(vec![], targets) }
     }
 
-    /// The machine of an operator or a sink; `inputs` has for each channel the input that it feeds.
+    /// The machine of an operator or a sink. `inputs` has the input that each channel feeds.
     pub fn new(inputs: Vec<usize>, targets: usize) -> Self {
         let progress = WatermarkProgress::new(&inputs);
         Machine {
@@ -242,18 +242,18 @@ impl<B: RowBatch> Machine<B> {
         }
     }
 
-    /// Begins with the event time that an earlier generation's operator had come to, before anything arrives.
+    /// Continues with the event time that the operator had in an earlier generation. It must be called before anything arrives.
     pub fn resume(&mut self, at: &EventTime) {
         self.progress.resume(at);
         self.time_changes();
     }
 
-    /// What is known of event time.
+    /// The watermarks of all channels.
     pub fn progress(&self) -> &WatermarkProgress {
         &self.progress
     }
 
-    /// What its time is booked as at the moment.
+    /// The metric that time counts towards at the moment.
     pub fn activity(&self) -> Activity {
         match self.phase {
             Phase::Working(_) => Activity::Busy,
@@ -262,29 +262,29 @@ impl<B: RowBatch> Machine<B> {
         }
     }
 
-    /// Batches and barriers that have arrived and were not begun.
+    /// Number of elements that have arrived and are not processed yet.
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// Batches that can be queued.
+    /// How many batches can be queued.
     pub fn queue_room(&self) -> usize {
         self.channels.len() * WINDOW
     }
 
-    /// The room that a target has.
+    /// The credits for a target.
     #[cfg(test)]
     pub fn credits(&self, target: usize) -> usize {
         self.credits[target]
     }
 
-    /// The batches of a channel that have arrived and for which no room was given back.
+    /// Number of queued batches of a channel, whose credits were not returned yet.
     #[cfg(test)]
     pub fn queued_batches(&self, of: usize) -> usize {
         self.queue.iter().filter(|(channel, item)| *channel == of && matches!(item, Element::Batch(_))).count()
     }
 
-    /// Takes an event, and says what follows from it, in order.
+    /// Handles an event, and appends the resulting actions in order.
     pub fn on(&mut self, event: Event<B>, actions: &mut Vec<Action<B>>) {
         if self.phase == Phase::Failed {
             return;
@@ -304,7 +304,7 @@ impl<B: RowBatch> Machine<B> {
                 return;
             }
             Event::Waited => self.supply_changes(Supply::Waiting, Supply::Flowing),
-            // One that was asked for before an earlier one is asked for again.
+            // A timer that an earlier one has replaced. It is set again.
             Event::Ticked(time) if self.tick != Some(time) => return,
             Event::Ticked(_) => {
                 self.tick = None;
@@ -324,7 +324,7 @@ impl<B: RowBatch> Machine<B> {
     fn done(&mut self, done: Done<B>, actions: &mut Vec<Action<B>>) {
         if let (Phase::Working(rows), WorkResult::Processed) = (self.phase, &done.outcome) {
             let now = rows as f64 / done.took.as_secs_f64().max(1e-6);
-            // What was slow once may have been a cold start, so a faster piece counts at once.
+            // A slow piece may have been a cold start, so a faster one counts in full.
             self.pace = if now < self.pace { (self.pace + now) / 2.0 } else { now };
         }
         self.phase = Phase::Free;
@@ -367,7 +367,7 @@ impl<B: RowBatch> Machine<B> {
         actions.extend([Action::Tell(SubtaskReport::Failed(e)), Action::Stop]);
     }
 
-    /// Sends what there is room for, and begins the next piece of work, if there is one and room for what comes of it.
+    /// Sends what there is room for. Then begins the next piece of work, if there is one and everything was sent.
     fn proceed(&mut self, actions: &mut Vec<Action<B>>) {
         if !matches!(self.phase, Phase::Free | Phase::Ending) {
             return;
@@ -401,13 +401,13 @@ impl<B: RowBatch> Machine<B> {
         }
     }
 
-    /// Sends what there is room for. Order is kept for each target.
+    /// Sends the elements for which there is room. The order for each target is kept.
     fn send(&mut self, actions: &mut Vec<Action<B>>) {
         if self.pending.is_empty() {
             return;
         }
         let mut blocked = vec![false; self.credits.len()];
-        // Once through all: what is blocked comes behind what was not looked at yet, in its order.
+        // One pass over the queue: blocked elements go to its end, so they keep their order.
         for _ in 0..self.pending.len() {
             let Some((target, item)) = self.pending.pop_front() else { break };
             let needed = usize::from(matches!(item, Element::Batch(_)));
@@ -421,12 +421,12 @@ impl<B: RowBatch> Machine<B> {
         }
     }
 
-    /// The first in the queue whose channel does not wait for other channels' barriers.
+    /// The first element in the queue whose channel is not blocked by barrier alignment.
     fn first_open(&self) -> Option<usize> {
         self.queue.iter().position(|(channel, _)| self.channels[*channel].barrier.is_none())
     }
 
-    /// What an operator or a sink does next.
+    /// The next piece of work of an operator or sink.
     fn next_work(&mut self, actions: &mut Vec<Action<B>>) -> Result<Option<Work<B>>> {
         loop {
             match self.due.pop_front() {
@@ -449,7 +449,7 @@ impl<B: RowBatch> Machine<B> {
         }
     }
 
-    /// The next piece of work in the queue; none when there is none, or something is due before it.
+    /// The next piece of work from the queue. There is none if the queue has none, or if something else is due before it.
     fn next_item(&mut self, actions: &mut Vec<Action<B>>) -> Result<Option<Work<B>>> {
         while self.due.is_empty()
             && let Some(at) = self.first_open()
@@ -502,7 +502,7 @@ impl<B: RowBatch> Machine<B> {
         Ok(None)
     }
 
-    /// Has the operator told of event time if that has come further, and those behind if nothing follows for a while.
+    /// Has the operator notified if event time has advanced, and the targets if this subtask becomes idle.
     fn time_changes(&mut self) {
         let (now, idle) = (self.progress.event_time(), self.progress.is_idle());
         let resumes = self.idle && !idle;
@@ -516,7 +516,7 @@ impl<B: RowBatch> Machine<B> {
         self.idle = idle;
     }
 
-    /// A batch and what waits behind it on the same input, up to the next barrier and as much as the operator wants.
+    /// A batch and those that follow on the same input, up to the next barrier, and up to the rows that the operator prefers.
     fn take_batches(&mut self, input: usize, first: B, actions: &mut Vec<Action<B>>) -> Vec<B> {
         let mut rows = first.rows();
         let mut batches = vec![first];
@@ -534,7 +534,7 @@ impl<B: RowBatch> Machine<B> {
     }
 }
 
-/// Puts an item behind those that wait. Of two watermarks of one channel without anything between them, the later one is enough.
+/// Appends an element. If the channel's last element is a watermark too, the new one replaces it.
 fn put<B>(waiting: &mut VecDeque<(usize, Element<B>)>, channel: usize, item: Element<B>) {
     if let Element::Watermark(new) = item
         && let Some((_, Element::Watermark(old))) = waiting.iter_mut().rev().find(|(c, _)| *c == channel)

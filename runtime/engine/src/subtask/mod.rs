@@ -1,4 +1,4 @@
-//! The actor of a subtask: a shell around its [machine](machine), which delivers what that decides, keeps time, and has a thread.
+//! The actor of a subtask: a shell around its [machine](machine). It carries out the machine's actions, keeps time, and has a thread.
 
 #[cfg(test)]
 mod interleavings;
@@ -19,21 +19,21 @@ use weir_core::metrics::SubtaskMetrics;
 use weir_core::thread::{locked, spawn_with_stack};
 use weir_core::{Batch, Error};
 
-/// The stack of a thread that runs functions: Wasm takes a megabyte of it at most.
+/// The stack size of a thread that runs functions. Wasm takes at most a megabyte of it.
 const STACK: usize = 8 << 20;
 
-/// Where a subtask sends.
+/// A channel to a downstream subtask.
 pub(crate) struct Target {
     pub recipient: Recipient<Data>,
     pub connect: Recipient<Connect>,
     pub channel: usize,
 }
 
-/// A channel that a subtask takes rows from.
+/// A channel from an upstream subtask.
 pub(crate) struct Input {
-    /// The operator's input that it belongs to.
+    /// The input of the operator that it belongs to.
     pub input: usize,
-    /// Who sends on it.
+    /// The operator that sends on it.
     pub operator: Arc<str>,
     pub subtask: usize,
 }
@@ -45,20 +45,20 @@ pub(crate) struct Subtask {
     metrics: SubtaskMetrics,
     clock: Arc<dyn Clock>,
     machine: Machine<Batch>,
-    /// What the thread is made of, until it is started.
+    /// The worker, until its thread is started.
     worker: Option<Worker>,
     work: Option<Sender<Work<Batch>>>,
-    /// For each channel, who sends on it, and which of its targets this is.
+    /// For each channel, the upstream subtask, and the number of this target there.
     senders: Vec<Option<(Recipient<Credit>, usize)>>,
     targets: Vec<Target>,
-    /// Who sends on each channel.
+    /// The upstream subtask of each channel.
     inputs: Vec<Input>,
-    /// The event time that it was shown with last.
+    /// The watermarks that were last published.
     shown: Vec<ChannelTime>,
-    /// What time is booked as, and since when it was not booked.
+    /// The metric that time counts towards, and since when it was not counted.
     activity: Activity,
     since: Instant,
-    /// When the piece of work at hand was begun.
+    /// When the current piece of work began.
     began: Instant,
 }
 
@@ -98,7 +98,7 @@ impl Subtask {
         }
     }
 
-    /// Books the time since it was last booked.
+    /// Adds the time since the last call to the metric of the current activity.
     fn account(&mut self) {
         let now = Instant::now();
         let elapsed = now.duration_since(self.since).as_secs_f64();
@@ -111,9 +111,9 @@ impl Subtask {
         self.activity = self.machine.activity();
     }
 
-    /// Has the machine decide, and does what it says.
+    /// Passes an event to the machine, and carries out its actions.
     fn on(&mut self, event: Event<Batch>, ctx: &mut Context<Self>) {
-        // Work that is done and work that follows are booked apart: what a scrape between them sees is up to date.
+        // Each piece of work is accounted for separately, so a scrape between two of them sees current values.
         let done = matches!(event, Event::Done(_));
         let mut actions = vec![];
         self.machine.on(event, &mut actions);
@@ -126,7 +126,7 @@ impl Subtask {
         self.metrics.queue.set(self.machine.queued() as i64);
     }
 
-    /// Shows others how far event time is on each channel, and in front of the operator.
+    /// Publishes the watermarks of all channels, and that of the operator, for reports.
     fn show_event_time(&mut self) {
         let now: Vec<ChannelTime> = self.machine.progress().channels().collect();
         if now == self.shown {
@@ -175,7 +175,7 @@ impl Subtask {
         }
     }
 
-    /// Tells the machine when it is so late.
+    /// Sends [`Event::Ticked`] when the clock has reached this time.
     fn tick_at(&self, time: i64, ctx: &mut Context<Self>) {
         let clock = self.clock.clone();
         ctx.run_later(clock.until(time), move |subtask, ctx| {
@@ -212,7 +212,7 @@ impl Actor for Subtask {
         self.work = Some(sender);
         self.metrics.queue_room.set(self.machine.queue_room() as i64);
         self.since = Instant::now();
-        // So that the times are right for whoever looks while a long piece of work goes on.
+        // Keeps metrics current during a long piece of work.
         ctx.run_interval(Duration::from_millis(500), |a, _| {
             a.account();
             a.show_event_time();

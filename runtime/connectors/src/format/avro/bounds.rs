@@ -1,13 +1,13 @@
-//! Goes over a datum's bytes before it is built: whether all of it is there, and how much it would become. The library takes
-//! what is missing at the end for NULL, makes room for as many items as a few bytes claim, and calls itself for each level.
+//! Validates the bytes of a datum before it is built: whether they are complete, and how much memory the datum would take. The library
+//! reads missing bytes at the end as NULL, allocates as many items as a few bytes claim, and recurses for each level.
 
 use super::values::Written;
 use apache_avro::schema::Schema;
 
-/// Levels that a value may have; only one of a schema that refers to itself can have more than its schema.
+/// Maximum depth of a value. Only a value of a recursive schema can be deeper than its schema.
 const DEEPEST: usize = 200;
 
-/// Items that take no bytes, of which any number could be claimed.
+/// Maximum number of items without bytes, since any number of them could be claimed.
 const MOST_EMPTY: usize = 1 << 20;
 
 struct Walk<'a> {
@@ -16,10 +16,10 @@ struct Walk<'a> {
     empty: usize,
 }
 
-/// Checks the datum at the front of some bytes, and gives its length.
+/// Validates the datum at the front of some bytes, and returns its length.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why it is invalid.
 pub(super) fn check(by: &Written, bytes: &[u8]) -> Result<usize, String> {
     let mut walk = Walk { rest: bytes, by, empty: 0 };
     walk.value(&by.schema, 0)?;
@@ -50,7 +50,7 @@ impl Walk<'_> {
         usize::try_from(n).map_err(|_| format!("a length is {n}"))
     }
 
-    /// Blocks of items, each of which `item` passes over.
+    /// Walks over the blocks of an array or map, and calls `item` for each item.
     fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), String>) -> Result<(), String> {
         loop {
             let mut count = self.long()?;

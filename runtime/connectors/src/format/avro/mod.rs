@@ -1,5 +1,5 @@
-//! Avro: `avro`, records of the table's own schema; `avro-confluent`, records that name their schema in a registry;
-//! `debezium-avro-confluent`, such records of changes. Messages only: Avro's container files are read by nothing here.
+//! Avro: `avro`, records of the table's own schema; `avro-confluent`, records with the id of their schema in a schema registry;
+//! `debezium-avro-confluent`, changes in such records. Only messages are supported, not Avro's container files.
 
 mod bounds;
 mod registry;
@@ -31,26 +31,31 @@ choice! {
 
 options! {
     OPTIONS:
-    LEGACY: bool = Opt::boolean("timestamp_mapping.legacy", "Flink's older mapping of timestamps, in which those with and without a zone have one type")
-        .default("true");
-    ENCODING: Encoding = Opt::one_of("encoding", "`binary`, the only one").default("binary");
+    LEGACY: bool = Opt::boolean(
+        "timestamp_mapping.legacy",
+        "whether to map timestamps as older versions of Flink do, which give TIMESTAMP and TIMESTAMP_LTZ the same Avro type",
+    )
+    .default("true");
+    ENCODING: Encoding = Opt::one_of("encoding", "the encoding of records; only `binary` is supported").default("binary");
 }
 
 options! {
     OF_ROWS:
-    SCHEMA: String = Opt::text("schema", "this schema rather than that of the columns");
+    SCHEMA: String = Opt::text("schema", "the Avro schema of the records; by default it is derived from the columns");
 }
 
 options! {
     REGISTERED:
-    SUBJECT: String =
-        Opt::text("subject", "where the schema is registered when writing; `TOPIC-value` and `TOPIC-key` where nothing is said");
+    SUBJECT: String = Opt::text(
+        "subject",
+        "the subject under which a sink registers its schema; by default `TOPIC-value`, or `TOPIC-key` for the key's schema",
+    );
 }
 
 pub(super) const PLAIN: Format = Format {
     descriptor: &Descriptor {
         name: "avro",
-        help: "messages of the schema that Flink derives from the columns",
+        help: "messages with the schema that Flink derives from the columns",
         options: &[OF_ROWS, OPTIONS, super::IGNORING],
         lines: false,
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
@@ -68,7 +73,7 @@ pub(super) const PLAIN: Format = Format {
 pub(super) const CONFLUENT: Format = Format {
     descriptor: &Descriptor {
         name: "avro-confluent",
-        help: "messages that name their schema in a registry with Confluent's interface",
+        help: "messages with the id of their schema in a schema registry that has Confluent's interface",
         options: &[
             registry::OPTIONS,
             registry::IDLE,
@@ -94,7 +99,7 @@ pub(super) const CONFLUENT: Format = Format {
 pub(super) const DEBEZIUM: Format = Format {
     descriptor: &Descriptor {
         name: "debezium-avro-confluent",
-        help: "Debezium's changes in messages that name their schema in a registry",
+        help: "Debezium's changes, in messages with the id of their schema in a schema registry",
         reads: Some(Changelog::All),
         writes: Some(Changelog::All),
         options: &[registry::OPTIONS, registry::IDLE, REGISTERED, OPTIONS, super::IGNORING, crate::http::OPTIONS],
@@ -112,30 +117,30 @@ pub(super) const DEBEZIUM: Format = Format {
     extension: "avro",
 };
 
-/// How a record says which schema it was written with.
+/// How a record refers to the schema that it was written with.
 #[derive(Clone)]
 enum By {
-    /// It does not: it is the table's.
+    /// Not at all: it is the table's schema.
     Table(Arc<Written>),
-    /// By a number, behind a zero byte.
+    /// By a schema id, after a zero byte.
     Registry(Arc<SchemaRegistry>),
 }
 
-/// What the three formats are made of.
+/// What the three formats share.
 #[derive(Clone)]
 pub(crate) struct AvroFormat {
     by: By,
     changes: bool,
     legacy: bool,
-    /// The text of the schema that is written, and the subject that it is registered as.
+    /// The schema that is written, and the subject under which it is registered.
     text: String,
-    /// Whether the script gives the schema, so that it may differ from the columns'.
+    /// Whether the script gives the schema, so that it may differ from the one derived from the columns.
     given: bool,
     subject: Option<String>,
 }
 
 impl AvroFormat {
-    /// From a table's options.
+    /// Reads a table's options.
     fn new(table: &TableSpec, kind: AvroVariant) -> Result<Self> {
         let changes = kind == AvroVariant::Changes;
         let legacy = table.value(&LEGACY)?;
@@ -188,7 +193,7 @@ impl AvroReader {
 
     fn read(&self, record: &[u8], rows: &mut RowBuilder) -> std::result::Result<(), DecodeError> {
         if self.format.changes && record.is_empty() {
-            // So Debezium follows up a row that goes.
+            // Debezium sends an empty record after a deletion.
             return Ok(());
         }
         let (by, mut bytes) = match &self.format.by {
@@ -252,7 +257,7 @@ pub(crate) struct AvroWriter {
     format: AvroFormat,
     fields: Vec<Field>,
     schema: Arc<Schema>,
-    /// The schema's number, once it is registered.
+    /// The schema's id, once it is registered.
     id: Arc<OnceLock<u32>>,
 }
 

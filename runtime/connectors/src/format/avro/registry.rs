@@ -1,4 +1,4 @@
-//! A schema registry, with the interface that Confluent documents: schemas by number, and numbers for schemas.
+//! A schema registry with Confluent's interface: it returns schemas by id, and ids for schemas.
 
 use super::values::Written;
 use crate::http::Http;
@@ -10,7 +10,7 @@ use weir_core::option_spec::{Opt, OptionSpec};
 use weir_core::thread::locked;
 use weir_core::{Error, Result, options};
 
-/// A registry, asked once for each schema.
+/// A schema registry. It is asked once for each schema.
 pub(super) struct SchemaRegistry {
     http: Http,
     url: String,
@@ -18,20 +18,20 @@ pub(super) struct SchemaRegistry {
 }
 
 options! {
-    /// The options of a registry.
+    /// The options of a schema registry.
     pub(super) OPTIONS:
-    URL: String = Opt::address("url", "the registry").required();
+    URL: String = Opt::address("url", "the address of the schema registry").required();
 }
 
-/// What is accepted and does nothing.
+/// Options that are accepted without effect.
 pub(super) const IDLE: &[OptionSpec] =
-    &[OptionSpec::idle("basic-auth.credentials-source", "`basic-auth.user-info` is where the user stands").how()];
+    &[OptionSpec::idle("basic-auth.credentials-source", "the user is always that of `basic-auth.user-info`").how()];
 
-/// A schema, or why there is none that helps.
+/// A schema, or why it cannot be used.
 type FetchedSchema = std::result::Result<Arc<Written>, String>;
 
 impl SchemaRegistry {
-    /// The registry that a table's options name.
+    /// The registry that a table's options give.
     pub fn new(table: &TableSpec) -> Result<Self> {
         let url = table.value(&URL)?.trim_end_matches('/').to_string();
         let parsed = url::Url::parse(&url).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
@@ -57,10 +57,10 @@ impl SchemaRegistry {
         }
     }
 
-    /// A schema by its number. The inner error is one of the record that names it: the registry has no such schema.
+    /// The schema with an id. The inner error belongs to the record, if the registry has no such schema.
     ///
     /// # Errors
-    /// When the registry cannot be asked.
+    /// If the registry does not answer.
     pub fn schema(&self, id: u32) -> Result<FetchedSchema> {
         if let Some(found) = locked(&self.known).get(&id) {
             return Ok(found.clone());
@@ -76,10 +76,10 @@ impl SchemaRegistry {
         Ok(found)
     }
 
-    /// The number of a subject's schema, which is registered if it is new.
+    /// The id of a schema under a subject. The schema is registered if it is new.
     ///
     /// # Errors
-    /// When the registry cannot be asked, or takes no such schema.
+    /// If the registry does not answer, or rejects the schema.
     pub fn register(&self, subject: &str, schema: &str) -> Result<u32> {
         let mut url = url::Url::parse(&self.url).map_err(|e| Error::internal(e.to_string()).with_source(e))?;
         url.path_segments_mut()
@@ -92,7 +92,7 @@ impl SchemaRegistry {
         if !answer.good() {
             return Err(self.refused(&format!("a schema for '{subject}'"), &answer));
         }
-        // What is no JSON has no id either, and is shown.
+        // A response without an id, or one that is not JSON, is shown in the error.
         let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
         json["id"]
             .as_u64()

@@ -1,4 +1,4 @@
-//! Avro's schema of a table's columns, as Flink derives it, so that both read what the other writes.
+//! The Avro schema of a table's columns. It is the one that Flink derives, so that both systems read what the other one writes.
 
 use serde_json::{Value as J, json};
 use weir_core::{Error, Field, Result, SqlType, TypeKind};
@@ -6,10 +6,10 @@ use weir_core::{Error, Field, Result, SqlType, TypeKind};
 /// The name that Flink gives a table's record.
 pub(super) const RECORD: &str = "org.apache.flink.avro.generated.record";
 
-/// A record of fields.
+/// The schema of a record with these fields.
 ///
 /// # Errors
-/// When Avro has no type for one of them.
+/// If Avro has no type for one of them.
 pub(super) fn record(name: &str, fields: &[Field], legacy: bool) -> Result<J> {
     let all = fields.iter().map(|f| {
         let ty = of(&format!("{name}_{}", f.name), &f.ty, legacy)?;
@@ -22,7 +22,7 @@ pub(super) fn record(name: &str, fields: &[Field], legacy: bool) -> Result<J> {
     Ok(json!({"type": "record", "name": name, "fields": all.collect::<Result<Vec<J>>>()?}))
 }
 
-/// The schema of a type, with null beside it where the type takes NULL.
+/// The schema of a type, as a union with null if the type is nullable.
 pub(super) fn of(name: &str, ty: &SqlType, legacy: bool) -> Result<J> {
     let logical = |ty: &str, logical: &str| json!({"type": ty, "logicalType": logical});
     let none = || Error::script(format!("Avro has no type for {}", ty.kind));

@@ -1,4 +1,4 @@
-//! Values of Avro as values of SQL, and back.
+//! Conversion of Avro values to SQL values, and back.
 
 use apache_avro::Decimal;
 use apache_avro::schema::{Name, Schema};
@@ -15,14 +15,14 @@ fn wrong(v: &Avro, ty: &SqlType) -> String {
     format!("{shown} is no {}", ty.kind)
 }
 
-/// A number of units as seconds and nanoseconds.
+/// Converts a number of units to seconds and nanoseconds.
 fn stamp(n: i64, units: i64, digits: u8) -> Value<'static> {
     let nanos = (n.rem_euclid(units) * (1_000_000_000 / units)) as u32;
     let unit = 10u32.pow(9 - u32::from(digits).min(9));
     Value::Timestamp(n.div_euclid(units), nanos / unit * unit)
 }
 
-/// The schema that records were written with, and its named parts.
+/// The schema that records were written with, and the named types in it.
 pub(super) struct Written {
     pub schema: Schema,
     names: HashMap<Name, Schema>,
@@ -35,12 +35,12 @@ impl Written {
         Written { schema, names }
     }
 
-    /// What a name in the schema stands for.
+    /// The type that a name in the schema refers to.
     pub fn named(&self, name: &Name) -> Option<&Schema> {
         self.names.get(name)
     }
 
-    /// A part of the schema, or what it refers to.
+    /// A type in the schema, with a reference resolved.
     fn part<'a>(&'a self, schema: &'a Schema) -> &'a Schema {
         match schema {
             Schema::Ref { name } => self.names.get(name).unwrap_or(schema),
@@ -65,7 +65,7 @@ fn name_records(schema: &Schema, names: &mut HashMap<Name, Schema>) {
     }
 }
 
-/// A value as a type's. Numbers and texts of wider or narrower kinds are taken where they fit.
+/// Converts a value to a type. Wider or narrower numbers, and texts, are accepted if they fit.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a type")]
 pub(super) fn from_avro(v: &Avro, by: &Schema, all: &Written, ty: &SqlType) -> Result<Value<'static>, String> {
     let wrong = || wrong(v, ty);
@@ -93,7 +93,7 @@ pub(super) fn from_avro(v: &Avro, by: &Schema, all: &Written, ty: &SqlType) -> R
             }
             Value::Int(i)
         }
-        // Times that a table reads as plain numbers.
+        // Timestamps that a table reads as plain numbers.
         (TypeKind::Int, Avro::Date(d)) => Value::Int(i64::from(*d)),
         (TypeKind::Int, Avro::TimeMillis(t)) => Value::Int(i64::from(*t)),
         (
@@ -154,7 +154,7 @@ pub(super) fn from_avro(v: &Avro, by: &Schema, all: &Written, ty: &SqlType) -> R
     })
 }
 
-/// The fields of a record by their names; one that it does not have is NULL.
+/// The fields of a record by their names. A field that the record does not have is NULL.
 pub(super) fn row(record: &Avro, by: &Schema, all: &Written, fields: &[Field]) -> Result<Vec<Value<'static>>, String> {
     let (Avro::Record(there), Schema::Record(by)) = (record, all.part(by)) else {
         return Err("it is no record".to_string());
@@ -167,7 +167,7 @@ pub(super) fn row(record: &Avro, by: &Schema, all: &Written, fields: &[Field]) -
     fields.iter().map(value).collect()
 }
 
-/// An unscaled value in another scale; none where it does not fit.
+/// Converts an unscaled decimal to another scale; none if it does not fit.
 fn decimal(number: i128, from: u8, precision: u8, scale: u8) -> Option<i128> {
     fits(rescale(i256::from_i128(number), from, scale), precision)
 }
@@ -181,7 +181,7 @@ fn long(v: &Avro) -> Option<i64> {
     }
 }
 
-/// The unscaled value.
+/// The unscaled number of a decimal.
 fn big(d: &Decimal) -> Option<i128> {
     let bytes = <Vec<u8>>::try_from(d).ok()?;
     if bytes.len() > 16 {
@@ -192,15 +192,15 @@ fn big(d: &Decimal) -> Option<i128> {
     Some(i128::from_be_bytes(all))
 }
 
-/// The error of a row that the schema has no place for.
+/// The error of a row that the schema cannot represent.
 pub(super) fn no_fit(why: impl std::fmt::Display) -> Error {
     Error::data(format!("a row does not fit the Avro schema: {why}"))
 }
 
-/// A value in the schema that [`super::schema::of`] makes of its type.
+/// Converts a value to the schema that [`super::schema::of`] derives from its type.
 ///
 /// # Errors
-/// When a map has a NULL key; an internal error when the value is not of the type.
+/// If a map has a NULL key. It is an internal error if the value is not of the type.
 pub(super) fn to_avro(v: &Value<'_>, ty: &SqlType, legacy: bool) -> weir_core::Result<Avro> {
     let mistaken = || Error::internal(format!("a value that is no {} is written as one: {v:?}", ty.kind));
     let int = |i: i64| i32::try_from(i).map_err(|_| mistaken());
@@ -252,7 +252,7 @@ fn key(v: &Value<'_>) -> weir_core::Result<String> {
     v.as_str().map(str::to_string).ok_or_else(|| no_fit("a map has a NULL key, which Avro's have not"))
 }
 
-/// Values with their fields as a record.
+/// Converts values and their fields to a record.
 ///
 /// # Errors
 /// As [`to_avro`].
