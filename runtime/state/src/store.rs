@@ -320,10 +320,12 @@ impl EpochMerger {
 /// The applier's thread: collects durable epochs until they are worth a pass over sled, and applies them together.
 fn apply_all(shared: &Shared, mut place: Applied, epochs: &Receiver<Durable>) -> Result<()> {
     let mut open = true;
+    // Half of what may wait, so that the job can go on during a pass.
+    let pass_bytes = shared.batch_bytes / 2;
     while open {
         let (mut taken, mut bytes, mut on_disk) = (vec![], 0, 0);
-        let mut merger = EpochMerger::new(shared.batch_bytes);
-        while taken.len() < EPOCHS && bytes < shared.batch_bytes && on_disk < FILES * shared.batch_bytes {
+        let mut merger = EpochMerger::new(pass_bytes);
+        while taken.len() < EPOCHS && bytes < pass_bytes && on_disk < FILES * shared.batch_bytes {
             let Ok(next) = epochs.recv() else {
                 open = false;
                 break;
@@ -584,8 +586,8 @@ impl StateBackend for Store {
         };
         let bytes = runs.iter().map(|r| r.bytes()).sum();
         {
-            // No more waits than the applier takes in one pass: this bounds memory if the applier is slower than the job. Nothing follows
-            // the last epoch.
+            // No more waits than the applier takes in two passes: this bounds memory if the applier is slower than the job. Nothing
+            // follows the last epoch.
             let mut p = locked(&self.shared.progress);
             let held = || self.shared.held.load(Ordering::Relaxed) > 0;
             while p.failure.is_none() && p.waiting > self.shared.batch_bytes && !held() && !finished {

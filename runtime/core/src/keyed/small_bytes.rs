@@ -15,6 +15,12 @@ enum Form {
     Long(Box<[u8]>),
 }
 
+impl Default for SmallBytes {
+    fn default() -> SmallBytes {
+        SmallBytes(Form::Short(0, [0; SHORT]))
+    }
+}
+
 impl From<&[u8]> for SmallBytes {
     fn from(bytes: &[u8]) -> SmallBytes {
         let mut short = [0; SHORT];

@@ -1,7 +1,8 @@
 //! The frames of keys: the aggregates of a key and, where frames are bounded, the rows that they are of.
 //!
-//! The rows of a frame have keys of their own in the store. In memory are its oldest rows, which it loses next, and those that the store
-//! does not have yet; what is between them is read when it becomes the oldest.
+//! A frame of few rows is in the store whole, with the aggregates. The rows of a larger one have keys of their own there. In memory are
+//! its oldest rows, which it loses next, and those that the store does not have yet; what is between them is read when it becomes the
+//! oldest.
 
 use crate::aggregate::Groups;
 use std::collections::VecDeque;
@@ -17,6 +18,9 @@ const ROWS: u8 = 0xFD;
 
 /// The most rows of a key that stay in memory when an epoch ends, and that are read at once.
 const PAGE: usize = 256;
+
+/// The most rows of a frame that is stored whole, and the most bytes in memory of one.
+const FEW: (usize, usize) = (16, 2048);
 
 /// A row of a frame: what the aggregates read of it, encoded.
 pub(super) struct FrameRow {
@@ -114,9 +118,41 @@ impl KeyFrame {
         }
     }
 
+    /// Whether the store may have rows under keys of their own.
+    fn has_own_keys(&self) -> bool {
+        self.stored > 0 || self.more || self.lost.is_some()
+    }
+
+    /// Whether all rows are in memory, and few.
+    fn is_small(&self) -> bool {
+        !self.more && self.rows.len() <= FEW.0 && self.bytes <= FEW.1
+    }
+
+    /// Appends all rows.
+    fn encode_rows(&self, out: &mut Vec<u8>) {
+        for row in &self.rows {
+            varint::put_signed(out, row.time);
+            varint::put(out, row.number);
+            varint::put(out, row.row.len() as u64);
+            out.extend_from_slice(&row.row);
+        }
+    }
+
+    /// Reads that many rows from the front of bytes.
+    fn decode_rows(&mut self, count: u64, from: &mut &[u8]) -> Option<()> {
+        for _ in 0..count {
+            let (time, number) = (varint::take_signed(from)?, varint::take(from)?);
+            let length = usize::try_from(varint::take(from)?).ok()?;
+            let (row, rest) = from.split_at_checked(length)?;
+            *from = rest;
+            self.push(FrameRow { time, number, row: SmallBytes::from(row) });
+        }
+        Some(())
+    }
+
     /// Forgets all rows.
     pub fn clear(&mut self) {
-        let stored = self.stored > 0 || self.more || self.lost.is_some();
+        let stored = self.has_own_keys();
         *self = KeyFrame { lost: stored.then_some((usize::MAX, [0; 16], [0xFF; 16])), ..KeyFrame::default() };
     }
 
@@ -180,21 +216,31 @@ impl Codec for Frames {
     type Value = ();
     const LAYOUT: u32 = 3;
 
-    /// The time of the last write, whether there is a timer, the number of rows, the time of the last row with a result, the group.
+    /// The time of the last write, whether there is a timer, whether the rows follow, the number of rows, perhaps the rows, the time of the
+    /// last row with a result, the group.
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
         let key = &self.keys[place as usize];
         out.extend_from_slice(&written.to_be_bytes());
-        out.push(u8::from(key.has_timer));
+        let whole = !key.has_own_keys();
+        out.push(u8::from(key.has_timer) | u8::from(whole) << 1);
         varint::put(out, key.count);
+        if whole {
+            key.encode_rows(out);
+        }
         // A group begins with a time.
         Codec::encode(&self.groups, place, &(), key.last.cast_unsigned(), out);
     }
 
     fn decode(&mut self, place: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<()> {
-        let (timer, mut rest) = bytes.get(8..).and_then(<[u8]>::split_first).ok_or_else(damaged)?;
+        let (flags, mut rest) = bytes.get(8..).and_then(<[u8]>::split_first).ok_or_else(damaged)?;
         let count = varint::take(&mut rest).ok_or_else(damaged)?;
-        let last = rest.first_chunk().map(|last| i64::from_be_bytes(*last)).ok_or_else(damaged)?;
-        let frame = KeyFrame { last, has_timer: *timer == 1, count, more: count > 0, ..KeyFrame::default() };
+        let mut frame = KeyFrame { has_timer: flags & 1 == 1, ..KeyFrame::default() };
+        if flags & 2 == 2 {
+            frame.decode_rows(count, &mut rest).ok_or_else(damaged)?;
+        } else {
+            (frame.count, frame.more) = (count, true);
+        }
+        frame.last = rest.first_chunk().map(|last| i64::from_be_bytes(*last)).ok_or_else(damaged)?;
         self.grow(place as usize + 1);
         self.keys[place as usize] = frame;
         self.groups.read(place, key, rest, store)
@@ -212,14 +258,15 @@ impl Codec for Frames {
         self.groups.parts(place, key, &mut (), goes, changes);
         let prefix = prefix(key);
         let frame = &mut self.keys[place as usize];
-        let whole = || behind(&prefix).unwrap_or_default();
-        match frame.lost.take() {
-            lost if goes => {
-                if lost.is_some() || frame.stored > 0 || frame.more {
-                    changes.remove_range(&prefix, &whole());
-                }
-                return;
+        let own_keys = frame.has_own_keys();
+        if goes || frame.is_small() {
+            if own_keys {
+                changes.remove_range(&prefix, &behind(&prefix).unwrap_or_default());
+                (frame.stored, frame.more, frame.lost) = (0, false, None);
             }
+            return;
+        }
+        match frame.lost.take() {
             None => {}
             Some((1, first, _)) => changes.remove(&[&prefix, &first]),
             Some((2, first, last)) => {

@@ -4,6 +4,7 @@
 //! well, each under a key of its own in a map that is ordered as the rows are: what moves up is read from its front, and a partition of
 //! a million rows costs no more than one of ten. What goes out is how the range differs before and after a batch.
 
+mod best;
 mod output;
 mod top;
 mod windows;
@@ -63,6 +64,9 @@ impl OperatorFactory for RankFactory {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        if self.strategy == RankStrategy::Append && self.ranks == (1, 1) && !self.at_end {
+            return best::Best::open(self, &context).map(|best| Box::new(best) as Box<dyn Operator>);
+        }
         Rank::open(self, &context).map(|rank| Box::new(rank) as Box<dyn Operator>)
     }
 }
@@ -313,6 +317,12 @@ impl Changing<'_> {
 /// What a row is sorted by, as bytes that sort so.
 pub(crate) fn sort_key(order: &[SortKey], batch: &Batch, row: usize) -> Vec<u8> {
     let mut out = vec![];
+    put_sort_key(order, batch, row, &mut out);
+    out
+}
+
+/// Appends it.
+fn put_sort_key(order: &[SortKey], batch: &Batch, row: usize, out: &mut Vec<u8>) {
     for SortKey { column, descending, nulls_first } in order {
         let column = batch.data.column(*column);
         let value = Value::read(column, row);
@@ -320,13 +330,12 @@ pub(crate) fn sort_key(order: &[SortKey], batch: &Batch, row: usize) -> Vec<u8> 
         out.push(u8::from(null != *nulls_first));
         if !null {
             let begin = out.len();
-            encode_value(&value, column.data_type(), &mut out);
+            encode_value(&value, column.data_type(), out);
             if *descending {
                 out[begin..].iter_mut().for_each(|b| *b = !*b);
             }
         }
     }
-    out
 }
 
 /// A row, packed.

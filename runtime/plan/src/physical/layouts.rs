@@ -85,6 +85,7 @@ fn of_rank(
 ) -> String {
     // With all rows kept, any of them may come first.
     let kept = match strategy {
+        RankStrategy::Append if (first, last) == (1, 1) => "the first".to_string(),
         RankStrategy::Append | RankStrategy::Update(_) => format!("{first} to {last}"),
         RankStrategy::Retract => format!("all, those to {last} apart"),
     };

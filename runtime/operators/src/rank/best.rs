@@ -1,0 +1,171 @@
+//! Top-1 over rows that only come, of which the latest row of each key is the usual one. The best row so far is kept in as few bytes as
+//! it takes, and a batch is compared with all of its partitions at once.
+
+use super::{RankFactory, put_sort_key, with_rank};
+use crate::change_rows::ChangeRows;
+use arrow::datatypes::DataType;
+use weir_core::graph::{Collector, Operator, SubtaskContext};
+use weir_core::key::{Keys, decode_into, decode_value, encode_row};
+use weir_core::keyed::{Codec, KeyedState, Slab, SmallBytes, Touched};
+use weir_core::state::{Changes, Epoch, StateHandle};
+use weir_core::{Batch, Error, Result, RowKind, Value, varint};
+
+/// The best row of each partition by place: the length of what it is sorted by, that, then its columns that are not the partition's.
+#[derive(Default)]
+struct BestRows(Slab<SmallBytes>);
+
+/// A row of [`BestRows`]: by what it is sorted, and its columns.
+fn split(row: &[u8]) -> Result<(&[u8], &[u8])> {
+    let mut rest = row;
+    let length = varint::take(&mut rest).and_then(|n| usize::try_from(n).ok());
+    length.and_then(|n| rest.split_at_checked(n)).ok_or_else(|| Error::state("a row in the state is cut short"))
+}
+
+/// Stored: the time of the last write, then the row.
+impl Codec for BestRows {
+    type Value = ();
+    const LAYOUT: u32 = 2;
+
+    fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&written.to_be_bytes());
+        out.extend_from_slice(&self.0[place as usize]);
+    }
+    fn decode(&mut self, place: u32, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<()> {
+        self.0.grow(place as usize + 1);
+        let row = bytes.get(size_of::<u64>()..).unwrap_or_default();
+        split(row)?;
+        self.0[place as usize] = row.into();
+        Ok(())
+    }
+    fn bytes(&self, place: u32, (): &()) -> usize {
+        size_of::<SmallBytes>() + self.0[place as usize].heap()
+    }
+    fn forget(&mut self, place: u32) {
+        if (place as usize) < self.0.len() {
+            self.0[place as usize] = SmallBytes::default();
+        }
+    }
+    fn forget_all(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The operator.
+pub(super) struct Best {
+    rows: Rows,
+    state: KeyedState<BestRows>,
+}
+
+/// What is known of the rows.
+struct Rows {
+    plan: RankFactory,
+    types: Vec<DataType>,
+    /// The columns that are not the partition's.
+    rest: Vec<usize>,
+}
+
+impl Best {
+    pub fn open(plan: &RankFactory, context: &SubtaskContext) -> Result<Best> {
+        let rows = Rows {
+            types: plan.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
+            rest: (0..plan.schema.len()).filter(|c| !plan.partition.contains(c)).collect(),
+            plan: plan.clone(),
+        };
+        Ok(Best { rows, state: KeyedState::open(BestRows::default(), context, plan.ttl_millis)? })
+    }
+}
+
+impl Rows {
+    /// What the rows of a batch are sorted by.
+    fn sorts(&self, batch: &Batch) -> Keys {
+        let (mut sorts, mut sort) = (Keys::default(), vec![]);
+        for row in 0..batch.rows() {
+            sort.clear();
+            put_sort_key(&self.plan.order, batch, row, &mut sort);
+            sorts.push(&sort);
+        }
+        sorts
+    }
+
+    /// Whether a row is in front of another one that came before it.
+    fn wins(&self, sort: &[u8], over: &[u8]) -> bool {
+        if self.plan.last_wins { sort <= over } else { sort < over }
+    }
+
+    /// One more row that goes out, of a partition.
+    fn push(&self, rows: &mut ChangeRows, kind: RowKind, mut key: &[u8], mut rest: &[u8]) -> Result<()> {
+        let builders = rows.row(kind);
+        for (n, column) in self.plan.partition.iter().enumerate() {
+            if self.plan.partition[..n].contains(column) {
+                decode_value(&self.types[*column], &mut key)?;
+            } else {
+                decode_into(&self.types[*column], &mut key, &mut builders[*column])?;
+            }
+        }
+        for column in &self.rest {
+            decode_into(&self.types[*column], &mut rest, &mut builders[*column])?;
+        }
+        builders[self.types.len()..].iter_mut().for_each(|rank| rank.push(&Value::Int(1)));
+        Ok(())
+    }
+}
+
+impl Operator for Best {
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let rows = &self.rows;
+        let (keys, sorts) = (Keys::of(&batch, &rows.plan.partition), rows.sorts(&batch));
+        let found = self.state.places(&keys)?;
+        // Of each partition, the best row of the batch.
+        let mut best = found.first.clone();
+        for (row, number) in found.numbers.iter().enumerate() {
+            let best = &mut best[*number as usize];
+            if rows.wins(sorts.get(row), sorts.get(*best as usize)) {
+                *best = row as u32;
+            }
+        }
+        let rest: Vec<_> = rows.rest.iter().map(|c| batch.data.column(*c).clone()).collect();
+        let mut changes = ChangeRows::new(with_rank(&rows.plan.schema, rows.plan.number));
+        self.state.change(&found.places, |kept, touched| {
+            kept.0.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+            let mut new = vec![];
+            for ((row, place), touched) in best.iter().zip(&found.places).zip(touched) {
+                let (row, old) = (*row as usize, &mut kept.0[*place as usize]);
+                let (key, sort) = (keys.get(row), sorts.get(row));
+                if touched.there && !rows.wins(sort, split(old)?.0) {
+                    continue;
+                }
+                new.clear();
+                varint::put(&mut new, sort.len() as u64);
+                new.extend_from_slice(sort);
+                let columns = new.len();
+                encode_row(&rest, row, &mut new);
+                let is = &new[columns..];
+                match touched.there.then(|| split(old)).transpose()? {
+                    None => rows.push(&mut changes, RowKind::Insert, key, is)?,
+                    Some((_, was)) if was == is => {}
+                    Some((_, was)) => {
+                        rows.push(&mut changes, RowKind::UpdateBefore, key, was)?;
+                        rows.push(&mut changes, RowKind::UpdateAfter, key, is)?;
+                    }
+                }
+                *old = new.as_slice().into();
+                *touched = Touched { there: true, changed: true };
+            }
+            Ok(())
+        })?;
+        out.emit(changes.take()?);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
+        self.state.checkpoint()
+    }
+
+    fn preferred_rows(&self) -> usize {
+        self.state.preferred_rows()
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.state.wants_epoch()
+    }
+}
