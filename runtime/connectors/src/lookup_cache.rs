@@ -50,12 +50,13 @@ pub(crate) const IDLE: &[OptionSpec] =
 /// # Errors
 /// If an option is invalid.
 pub(crate) fn cache(table: &TableSpec) -> Result<LookupCacheOptions> {
-    let rows = table.get(&MAX_ROWS)?.or(table.get(&OLD_ROWS)?).and_then(NonZeroUsize::new);
-    let max_rows = match table.get(&CACHE)? {
+    let rows = table.get(&MAX_ROWS)?.or(table.get(&OLD_ROWS)?);
+    let rows = match table.get(&CACHE)? {
         None => rows,
         Some(Remembers::Nothing) => None,
-        Some(Remembers::Part) => rows.or(NonZeroUsize::new(10_000)),
+        Some(Remembers::Part) => rows.or(Some(10_000)),
     };
+    let max_rows = rows.and_then(NonZeroUsize::new);
     if max_rows.is_none() {
         let of_cache = [OLD_TTL.key(), OLD_MISSING.key(), AFTER_WRITE.key(), AFTER_ACCESS.key(), MISSING.key()];
         table.idle(&of_cache, "nothing is remembered without 'lookup.cache' = 'PARTIAL'");

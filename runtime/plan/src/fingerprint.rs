@@ -29,10 +29,10 @@ fn deciding<'a>(option: Option<&OptionSpec>, value: &'a str) -> Cow<'a, str> {
         let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         let host = host.rsplit('@').next()?;
-        let kept: Vec<&str> =
+        let uids: Vec<&str> =
             parameters.split('&').filter(|p| WHERE.contains(&p.split('=').next().unwrap_or_default())).collect();
-        let mark = if kept.is_empty() { "" } else { "?" };
-        Some(format!("{scheme}://{host}{path}{mark}{}", kept.join("&")))
+        let mark = if uids.is_empty() { "" } else { "?" };
+        Some(format!("{scheme}://{host}{path}{mark}{}", uids.join("&")))
     };
     address().map_or(Cow::Borrowed(value), Cow::Owned)
 }
@@ -91,13 +91,13 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
         all.iter().for_each(|e| write_expr(e, out));
     };
     match plan {
-        Plan::Scan { table, columns, schema: _, kept: _ } => {
+        Plan::Scan { table, columns, schema: _, uids: _ } => {
             out.push(0);
             write_table(table, out);
             write_numbers(columns, out);
             write_event_time(table, out);
         }
-        Plan::Values { rows, schema: _, kept: _ } => {
+        Plan::Values { rows, schema: _, uids: _ } => {
             out.push(1);
             write_number(rows.len(), out);
             rows.iter().for_each(|r| exprs(r, out));
@@ -113,7 +113,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             sets.iter().for_each(|s| write_numbers(s, out));
             write_numbers(keys, out);
         }
-        Plan::Aggregate { input: _, keys, calls, window, schema: _, kept: _ } => {
+        Plan::Aggregate { input: _, keys, calls, window, schema: _, uids: _ } => {
             out.push(4);
             write_numbers(keys, out);
             write_number(calls.len(), out);
@@ -124,7 +124,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
                 out.extend(w.merge.map(|_| 1));
             }
         }
-        Plan::Window { input: _, windows, merged, time, partition, schema: _, kept: _ } => {
+        Plan::Window { input: _, windows, merged, time, partition, schema: _, uids: _ } => {
             out.push(10);
             let (shape, sizes) = match windows {
                 Windows::Tumble { size, offset } => (0, vec![size, offset]),
@@ -139,7 +139,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             // How windows are computed is decided later, and not part of what a statement is.
             out.extend(merged.then_some(1));
         }
-        Plan::Normalize { input: _, keys, schema: _, kept: _ } => {
+        Plan::Normalize { input: _, keys, schema: _, uids: _ } => {
             out.push(5);
             write_numbers(keys, out);
         }
@@ -150,7 +150,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             write_numbers(keep, out);
             write_numbers(columns, out);
         }
-        Plan::Over { input: _, partition, order, frame, calls, schema: _, kept: _ } => {
+        Plan::Over { input: _, partition, order, frame, calls, schema: _, uids: _ } => {
             out.push(11);
             write_numbers(partition, out);
             let (kind, size) = match frame {
@@ -173,7 +173,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             write_number(calls.len(), out);
             calls.iter().for_each(|c| write_call(c, out));
         }
-        Plan::Sort { input: _, order, time, schema: _, kept: _ } => {
+        Plan::Sort { input: _, order, time, schema: _, uids: _ } => {
             out.push(12);
             write_order(order, out);
             write_numbers(time.as_slice(), out);
@@ -186,7 +186,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
         }
         Plan::Union { inputs: _, schema: _ } => out.push(7),
         Plan::Shared(_) => out.push(8),
-        Plan::Rank { input: _, partition, order, ranks, number, schema: _, kept: _ } => {
+        Plan::Rank { input: _, partition, order, ranks, number, schema: _, uids: _ } => {
             out.extend_from_slice(&[9, u8::from(*number)]);
             write_numbers(partition, out);
             write_order(order, out);

@@ -20,7 +20,7 @@ pub use emitting::emit_early_and_late;
 pub use explain::{Format, explain};
 pub use fingerprint::statement as fingerprint;
 pub use identity::{INSERT, Identity, UID, why_lost};
-pub use logical::{GroupWindow, Insert, Kept, Plan, Ranks, RowOrder, Shared, WindowMerge, WindowTime};
+pub use logical::{GroupWindow, Insert, Plan, Ranks, RowOrder, Shared, StateUids, WindowMerge, WindowTime};
 pub use optimize::optimize;
 pub use settings::Mode;
 pub use shared::with_several_readers;

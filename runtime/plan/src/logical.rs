@@ -20,9 +20,9 @@ use weir_expr::aggregate::AggregateCall;
 #[expect(missing_docs, reason = "the fields are what relational algebra calls them")]
 pub enum Plan {
     /// The columns that a table's connector reads, or some of them.
-    Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema, kept: Kept },
+    Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema, uids: StateUids },
     /// Constant rows.
-    Values { rows: Vec<Vec<Expr>>, schema: Schema, kept: Kept },
+    Values { rows: Vec<Vec<Expr>>, schema: Schema, uids: StateUids },
     /// A condition, then expressions.
     Calc { input: Box<Plan>, condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema },
     /// Every row once per set of grouping columns, the others NULL, and the set's number as the last column.
@@ -34,7 +34,7 @@ pub enum Plan {
         calls: Vec<AggregateCall>,
         window: Option<GroupWindow>,
         schema: Schema,
-        kept: Kept,
+        uids: StateUids,
     },
     /// Every row once for each window that it is in, with the window's start, end and time as the last columns. Sessions are
     /// those of each `partition`. Where they are `merged` by an aggregation, a row comes once, with the window that is its own.
@@ -45,10 +45,10 @@ pub enum Plan {
         time: WindowTime,
         partition: Vec<usize>,
         schema: Schema,
-        kept: Kept,
+        uids: StateUids,
     },
     /// Changes of upserts: a row replaces the one before of the same key.
-    Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema, kept: Kept },
+    Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema, uids: StateUids },
     /// For each row those of a table outside that have its keys: pairs of a column here and one there.
     Lookup {
         input: Box<Plan>,
@@ -70,7 +70,7 @@ pub enum Plan {
         ranks: Ranks,
         number: bool,
         schema: Schema,
-        kept: Kept,
+        uids: StateUids,
     },
     /// Every row with aggregates of the rows of its partition up to it, in an order, as the last columns.
     Over {
@@ -80,10 +80,10 @@ pub enum Plan {
         frame: Frame,
         calls: Vec<AggregateCall>,
         schema: Schema,
-        kept: Kept,
+        uids: StateUids,
     },
     /// The rows in an order: of a stream in that of event time, by the column `time`, as far as it has come.
-    Sort { input: Box<Plan>, order: Vec<SortKey>, time: Option<usize>, schema: Schema, kept: Kept },
+    Sort { input: Box<Plan>, order: Vec<SortKey>, time: Option<usize>, schema: Schema, uids: StateUids },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
     /// A relation that several others read, and that is computed once.
@@ -182,17 +182,17 @@ pub struct Ranks {
 
 /// What the state of a relation's operator is called. A relation has none before the statements of its script are put together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct StateUids {
     /// The uid of the operator.
     pub uid: String,
     /// The uids that it has in the statements that it serves, in order, each as if it were of that statement alone.
     pub names: Vec<String>,
 }
 
-impl Kept {
+impl StateUids {
     /// Of an operator of one statement.
-    pub fn own(uid: String) -> Kept {
-        Kept { names: vec![uid.clone()], uid }
+    pub fn own(uid: String) -> StateUids {
+        StateUids { names: vec![uid.clone()], uid }
     }
 }
 
@@ -269,16 +269,16 @@ impl Plan {
         })
     }
     /// What its state is called, if its operator keeps any.
-    pub(crate) fn kept_mut(&mut self) -> Option<&mut Kept> {
+    pub(crate) fn uids_mut(&mut self) -> Option<&mut StateUids> {
         match self {
-            Plan::Scan { kept, .. }
-            | Plan::Values { kept, .. }
-            | Plan::Aggregate { kept, .. }
-            | Plan::Normalize { kept, .. }
-            | Plan::Rank { kept, .. }
-            | Plan::Over { kept, .. }
-            | Plan::Sort { kept, .. }
-            | Plan::Window { windows: Windows::Session { .. }, merged: false, kept, .. } => Some(kept),
+            Plan::Scan { uids, .. }
+            | Plan::Values { uids, .. }
+            | Plan::Aggregate { uids, .. }
+            | Plan::Normalize { uids, .. }
+            | Plan::Rank { uids, .. }
+            | Plan::Over { uids, .. }
+            | Plan::Sort { uids, .. }
+            | Plan::Window { windows: Windows::Session { .. }, merged: false, uids, .. } => Some(uids),
             Plan::Calc { .. }
             | Plan::Expand { .. }
             | Plan::Lookup { .. }
@@ -290,7 +290,7 @@ impl Plan {
     }
     /// No rows of no columns: what stands where an input was taken away.
     pub(crate) fn nothing() -> Plan {
-        Plan::Values { rows: vec![], schema: Schema::new(vec![]), kept: Kept::default() }
+        Plan::Values { rows: vec![], schema: Schema::new(vec![]), uids: StateUids::default() }
     }
     /// Visits this relation and all below, each once: a relation before its inputs.
     pub fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Plan)) {
@@ -326,14 +326,14 @@ impl Plan {
             Plan::Expand { input, sets, keys, schema } => {
                 Plan::Expand { input: boxed(input, done), sets, keys, schema }
             }
-            Plan::Aggregate { input, keys, calls, window, schema, kept } => {
-                Plan::Aggregate { input: boxed(input, done), keys, calls, window, schema, kept }
+            Plan::Aggregate { input, keys, calls, window, schema, uids } => {
+                Plan::Aggregate { input: boxed(input, done), keys, calls, window, schema, uids }
             }
-            Plan::Window { input, windows, merged, time, partition, schema, kept } => {
-                Plan::Window { input: boxed(input, done), windows, merged, time, partition, schema, kept }
+            Plan::Window { input, windows, merged, time, partition, schema, uids } => {
+                Plan::Window { input: boxed(input, done), windows, merged, time, partition, schema, uids }
             }
-            Plan::Normalize { input, keys, schema, kept } => {
-                Plan::Normalize { input: boxed(input, done), keys, schema, kept }
+            Plan::Normalize { input, keys, schema, uids } => {
+                Plan::Normalize { input: boxed(input, done), keys, schema, uids }
             }
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
@@ -341,14 +341,14 @@ impl Plan {
             Plan::Unnest { input, collection, keep, columns, left, schema } => {
                 Plan::Unnest { input: boxed(input, done), collection, keep, columns, left, schema }
             }
-            Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
-                Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema, kept }
+            Plan::Rank { input, partition, order, ranks, number, schema, uids } => {
+                Plan::Rank { input: boxed(input, done), partition, order, ranks, number, schema, uids }
             }
-            Plan::Over { input, partition, order, frame, calls, schema, kept } => {
-                Plan::Over { input: boxed(input, done), partition, order, frame, calls, schema, kept }
+            Plan::Over { input, partition, order, frame, calls, schema, uids } => {
+                Plan::Over { input: boxed(input, done), partition, order, frame, calls, schema, uids }
             }
-            Plan::Sort { input, order, time, schema, kept } => {
-                Plan::Sort { input: boxed(input, done), order, time, schema, kept }
+            Plan::Sort { input, order, time, schema, uids } => {
+                Plan::Sort { input: boxed(input, done), order, time, schema, uids }
             }
             Plan::Union { inputs, schema } => {
                 Plan::Union { inputs: inputs.into_iter().map(|i| rewrite(i, done)).collect(), schema }

@@ -115,15 +115,15 @@ fn prune_all(plan: Plan) -> Result<Plan> {
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
 fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
     Ok(match plan {
-        Plan::Scan { table, columns, schema, kept } => {
+        Plan::Scan { table, columns, schema, uids } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
             let columns = keep.iter().map(|k| columns[*k]).collect();
-            (Plan::Scan { table, columns, schema: schema.project(&keep), kept }, keep)
+            (Plan::Scan { table, columns, schema: schema.project(&keep), uids }, keep)
         }
-        Plan::Values { rows, schema, kept } => {
+        Plan::Values { rows, schema, uids } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
             let rows = rows.into_iter().map(|r| keep.iter().map(|k| r[*k].clone()).collect()).collect();
-            (Plan::Values { rows, schema: schema.project(&keep), kept }, keep)
+            (Plan::Values { rows, schema: schema.project(&keep), uids }, keep)
         }
         Plan::Calc { input, condition, exprs, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();
@@ -135,11 +135,11 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let condition = condition.map(|c| moved(c, &have)).transpose()?;
             (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
         }
-        Plan::Aggregate { input, keys, calls, window, schema, kept } => {
+        Plan::Aggregate { input, keys, calls, window, schema, uids } => {
             let (input, keys, calls, schema, have) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
-            select(Plan::Aggregate { input: Box::new(input), keys, calls, window, schema, kept }, have, wanted)?
+            select(Plan::Aggregate { input: Box::new(input), keys, calls, window, schema, uids }, have, wanted)?
         }
-        Plan::Window { input, windows, merged, time, partition, schema, kept } => {
+        Plan::Window { input, windows, merged, time, partition, schema, uids } => {
             let width = input.schema().len();
             let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
             used.extend(&partition);
@@ -149,7 +149,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let left: Vec<usize> = have.into_iter().chain(width..schema.len()).collect();
             let (time, schema) = (WindowTime { column, ..time }, schema.project(&left));
             let input = Box::new(input);
-            select(Plan::Window { input, windows, merged, time, partition, schema, kept }, left, wanted)?
+            select(Plan::Window { input, windows, merged, time, partition, schema, uids }, left, wanted)?
         }
         Plan::Lookup { input, table, on, left, keep, columns, schema } => {
             let width = keep.len();
@@ -187,14 +187,14 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             };
             (plan, kept)
         }
-        Plan::Normalize { input, keys, schema, kept } => {
+        Plan::Normalize { input, keys, schema, uids } => {
             // Its key stays whatever is read.
             let mut used = wanted.clone();
             used.extend(&keys);
             let (input, have) = prune(*input, &used, readers)?;
             let keys = places(&keys, &have)?;
             let schema = schema.project(&have);
-            select(Plan::Normalize { input: Box::new(input), keys, schema, kept }, have, wanted)?
+            select(Plan::Normalize { input: Box::new(input), keys, schema, uids }, have, wanted)?
         }
         Plan::Expand { input, sets, keys, schema } => {
             let all: BTreeSet<usize> = (0..input.schema().len()).collect();
@@ -202,7 +202,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let kept: Vec<usize> = (0..schema.len()).collect();
             select(Plan::Expand { input: Box::new(input), sets, keys, schema }, kept, wanted)?
         }
-        Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
+        Plan::Rank { input, partition, order, ranks, number, schema, uids } => {
             let width = input.schema().len();
             let number = number && wanted.contains(&width);
             let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
@@ -217,10 +217,10 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let order = order.collect::<Result<_>>()?;
             let left: Vec<usize> = have.into_iter().chain(number.then_some(width)).collect();
             let schema = schema.project(&left);
-            let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema, kept };
+            let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema, uids };
             select(plan, left, wanted)?
         }
-        Plan::Over { input, partition, order, frame, calls, schema, kept } => {
+        Plan::Over { input, partition, order, frame, calls, schema, uids } => {
             let width = input.schema().len();
             let numbers: Vec<usize> = (0..calls.len()).filter(|n| wanted.contains(&(width + n))).collect();
             let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
@@ -238,17 +238,17 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let (partition, order) = (places(&partition, &have)?, order.moved(|c| place(c, &have))?);
             let left: Vec<usize> = have.into_iter().chain(numbers.into_iter().map(|n| width + n)).collect();
             let schema = schema.project(&left);
-            let plan = Plan::Over { input: Box::new(input), partition, order, frame, calls, schema, kept };
+            let plan = Plan::Over { input: Box::new(input), partition, order, frame, calls, schema, uids };
             select(plan, left, wanted)?
         }
-        Plan::Sort { input, order, time, schema, kept } => {
+        Plan::Sort { input, order, time, schema, uids } => {
             let used = wanted.iter().copied().chain(order.iter().map(|k| k.column)).chain(time).collect();
             let (input, have) = prune(*input, &used, readers)?;
             let order = order.into_iter().map(|k| Ok(SortKey { column: place(k.column, &have)?, ..k }));
             let order = order.collect::<Result<_>>()?;
             let time = time.map(|t| place(t, &have)).transpose()?;
             let schema = schema.project(&have);
-            select(Plan::Sort { input: Box::new(input), order, time, schema, kept }, have, wanted)?
+            select(Plan::Sort { input: Box::new(input), order, time, schema, uids }, have, wanted)?
         }
         Plan::Union { inputs, schema } => {
             let keep: Vec<usize> = wanted.iter().copied().collect();

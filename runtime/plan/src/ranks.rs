@@ -49,9 +49,9 @@ fn number_column(plan: &Plan) -> Option<usize> {
 /// The relation with a range for its row number. What others read as well becomes the reader's own, for they may ask for another range.
 fn with_ranks(plan: Plan, first: u64, last: Option<u64>) -> Plan {
     match plan {
-        Plan::Rank { input, partition, order, ranks, number, schema, kept } => {
+        Plan::Rank { input, partition, order, ranks, number, schema, uids } => {
             let ranks = Ranks { first, last, ..ranks };
-            Plan::Rank { input, partition, order, ranks, number, schema, kept }
+            Plan::Rank { input, partition, order, ranks, number, schema, uids }
         }
         Plan::Calc { input, condition, exprs, schema } => {
             Plan::Calc { input: Box::new(with_ranks(*input, first, last)), condition, exprs, schema }

@@ -5,7 +5,7 @@
 //! has no place yet, and so cannot join those that have one.
 
 use crate::fingerprint::{write_event_time, write_own};
-use crate::logical::{Insert, Kept, Plan, Rewritten, Shared};
+use crate::logical::{Insert, Plan, Rewritten, Shared, StateUids};
 use crate::merged_windows::merge_windows;
 use crate::optimize::{merge_top, select};
 use crate::settings::{SOURCES, SUB_PLANS};
@@ -69,11 +69,11 @@ pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &O
         let plan = classes.plan(Reader::Statement(n), top, &readers, &mut made)?;
         all.push(Insert { plan, ..insert.clone() });
     }
-    let mut uids = OperatorUids::new();
-    for kept in classes.all.into_iter().map(|c| c.kept) {
-        uids.extend(kept.names.into_iter().map(|name| (name, kept.uid.clone())));
+    let mut places = OperatorUids::new();
+    for uids in classes.all.into_iter().map(|c| c.uids) {
+        places.extend(uids.names.into_iter().map(|name| (name, uids.uid.clone())));
     }
-    Ok(Together { inserts: all, places: uids, copies, apart })
+    Ok(Together { inserts: all, places, copies, apart })
 }
 
 /// Who reads a relation: another one, or the sink of a statement.
@@ -100,13 +100,13 @@ struct Class {
     /// The scan that reads its columns and those of others.
     united: Option<usize>,
     /// What its operator is called.
-    kept: Kept,
+    uids: StateUids,
 }
 
 impl Class {
     fn new(plan: Plan, inputs: Vec<usize>, shares: bool, place: Option<String>) -> Class {
-        let (names, readers, kept) = (BTreeSet::new(), vec![], Kept::default());
-        Class { plan, inputs, shares, names, place, readers, united: None, kept }
+        let (names, readers, uids) = (BTreeSet::new(), vec![], StateUids::default());
+        Class { plan, inputs, shares, names, place, readers, united: None, uids }
     }
 
     fn read_by(&mut self, reader: Reader, scan: Option<String>) {
@@ -290,7 +290,7 @@ impl Classes<'_> {
             let Some(table) = of else { continue };
             let columns: Vec<usize> = united.into_iter().collect();
             let schema = table.scanned().project(&columns);
-            let plan = Plan::Scan { table, columns, schema, kept: Kept::default() };
+            let plan = Plan::Scan { table, columns, schema, uids: StateUids::default() };
             let all = self.all.len();
             self.all.push(Class { names, ..Class::new(plan, vec![], true, place) });
             for at in scans {
@@ -355,7 +355,7 @@ impl Classes<'_> {
                 }
                 None => own,
             };
-            class.kept = Kept { uid, names };
+            class.uids = StateUids { uid, names };
         }
         copies
     }
@@ -369,7 +369,7 @@ impl Classes<'_> {
                 let mut whole = vec![];
                 write_whole(table, &mut whole);
                 names.insert(whole.clone(), table.name.clone());
-                readers.entry(whole).or_default().insert(&class.kept.uid);
+                readers.entry(whole).or_default().insert(&class.uids.uid);
             }
         }
         let several = readers.into_iter().filter(|(_, uids)| uids.len() > 1);
@@ -410,8 +410,8 @@ impl Classes<'_> {
                 for (place, input) in plan.inputs_mut()?.into_iter().zip(&self.all[at].inputs) {
                     *place = self.plan(Reader::Class(at), *input, readers, made)?;
                 }
-                if let Some(kept) = plan.kept_mut() {
-                    *kept = self.all[at].kept.clone();
+                if let Some(uids) = plan.uids_mut() {
+                    *uids = self.all[at].uids.clone();
                 }
                 let projects = self.all[at].inputs.iter().any(|i| self.all[*i].united.is_some());
                 let plan = if projects { merge_top(plan) } else { plan };

@@ -7,7 +7,7 @@ use weir_core::rank::SortKey;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
-use weir_plan::{Kept, Mode, Plan, Ranks, RowOrder, WindowTime, derive, time_domain};
+use weir_plan::{Mode, Plan, Ranks, RowOrder, StateUids, WindowTime, derive, time_domain};
 
 /// An item of SELECT: its name, its expression, and where that stands.
 pub(crate) type Item = (String, Expr, Option<Place>);
@@ -175,8 +175,8 @@ impl Numbered {
                     results[n] = fields.len();
                     fields.push(Field::new("$rank", number_type()));
                     let (schema, ranks) = (Schema::new(fields), Ranks { first: 1, last: None, place });
-                    let (input, kept) = (Box::new(plan), Kept::default());
-                    plan = Plan::Rank { input, partition, order, ranks, number: true, schema, kept };
+                    let (input, uids) = (Box::new(plan), StateUids::default());
+                    plan = Plan::Rank { input, partition, order, ranks, number: true, schema, uids };
                 }
                 PlacedFunction::Aggregate(call, frame) => {
                     let by = row_order(&plan, &order, *frame, mode, place)?;
@@ -191,8 +191,8 @@ impl Numbered {
                             calls.push(c.clone());
                         }
                     }
-                    let (schema, input, kept) = (Schema::new(fields), Box::new(plan), Kept::default());
-                    plan = Plan::Over { input, partition, order: by, frame, calls, schema, kept };
+                    let (schema, input, uids) = (Schema::new(fields), Box::new(plan), StateUids::default());
+                    plan = Plan::Over { input, partition, order: by, frame, calls, schema, uids };
                 }
             }
         }

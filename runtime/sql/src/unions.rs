@@ -7,7 +7,7 @@ use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier, Spanned};
 use weir_core::error::Place;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::functions::{cast_to, common_type};
-use weir_plan::{Kept, Plan};
+use weir_plan::{Plan, StateUids};
 
 /// How many queries one relation may put together: each has threads of its own. Constant rows count as one.
 const QUERIES: usize = 1_000;
@@ -94,7 +94,7 @@ fn together(plans: Vec<(Plan, bool, Option<Place>)>, name: &str, at: Option<Plac
                 Ok(mut rows) => {
                     match inputs.last_mut() {
                         Some(Plan::Values { rows: before, .. }) => before.append(&mut rows),
-                        _ => inputs.push(Plan::Values { rows, schema: schema.clone(), kept: Kept::default() }),
+                        _ => inputs.push(Plan::Values { rows, schema: schema.clone(), uids: StateUids::default() }),
                     }
                     continue;
                 }

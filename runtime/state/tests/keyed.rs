@@ -54,7 +54,8 @@ struct Model {
     maps: BTreeMap<Place, Timed<Vec<u8>>>,
     lists: BTreeMap<Vec<u8>, Vec<Timed<Vec<u8>>>>,
     timers: [BTreeSet<(i64, Vec<u8>)>; 2],
-    queue: BTreeMap<(i64, Vec<u8>, u64), Vec<u8>>,
+    /// By time, the key with its length in front, and number.
+    queue: BTreeMap<(i64, (usize, Vec<u8>), u64), Vec<u8>>,
 }
 
 struct Running {
@@ -110,7 +111,7 @@ fn change(random: &mut Rng, running: &mut Running, model: &mut Model, now: i64, 
         13 | 14 => {
             let number = random.u64(0..4);
             queue.put(state, time, &key, number, value.clone());
-            model.queue.insert((time, key, number), value);
+            model.queue.insert((time, (key.len(), key), number), value);
         }
         12 => {
             let (group, to) = (key_group(&key), self::key(random));
@@ -229,7 +230,7 @@ fn compare(random: &mut Rng, running: &mut Running, model: &mut Model, over: &dy
     if random.u8(0..4) == 0 {
         let (up_to, limit) = (random.i64(-20..20), random.usize(1..5));
         let mut wanted: Vec<DueValue> = vec![];
-        for ((time, key, number), value) in model.queue.iter().take_while(|((time, ..), _)| *time <= up_to) {
+        for ((time, (_, key), number), value) in model.queue.iter().take_while(|((time, ..), _)| *time <= up_to) {
             let others = wanted.last().is_none_or(|last| (last.time, &last.key) != (*time, key));
             if wanted.len() >= limit && others {
                 break;
@@ -237,7 +238,7 @@ fn compare(random: &mut Rng, running: &mut Running, model: &mut Model, over: &dy
             wanted.push(DueValue { time: *time, key: key.clone(), number: *number, value: value.clone() });
         }
         assert_eq!(queue.take(state, up_to, limit).expect("a queue"), wanted);
-        wanted.into_iter().for_each(|due| drop(model.queue.remove(&(due.time, due.key, due.number))));
+        wanted.into_iter().for_each(|due| drop(model.queue.remove(&(due.time, (due.key.len(), due.key), due.number))));
         for (timers, model) in timers.iter_mut().zip(&mut model.timers) {
             let (up_to, limit) = (random.i64(-20..20), random.usize(1..5));
             assert!(model.first().is_none_or(|(first, _)| timers.next().is_some_and(|next| next <= *first)));

@@ -127,10 +127,10 @@ fn readers(compiled: &Compiled, wanted: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for insert in &compiled.inserts {
         insert.plan.each(&mut |p| {
-            if let Plan::Scan { table, kept, .. } = p
+            if let Plan::Scan { table, uids, .. } = p
                 && table.name.ends_with(&format!(".{wanted}"))
             {
-                found.insert(kept.uid.clone());
+                found.insert(uids.uid.clone());
             }
         });
     }

@@ -89,7 +89,7 @@ impl Factories<'_> {
         let node = |n: &weir_plan::physical::Node| {
             Ok(Node {
                 name: n.name.clone(),
-                uid: n.kept.uid.clone(),
+                uid: n.uids.uid.clone(),
                 parallelism: n.parallelism,
                 role: self.role(n)?,
                 inputs: n.inputs.clone(),

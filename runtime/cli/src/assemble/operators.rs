@@ -66,7 +66,7 @@ impl Factories<'_> {
 
     #[expect(clippy::too_many_lines, reason = "one flat match, an arm an operator")]
     fn operator(&self, operator: &Operator, node: &Node) -> Result<Role> {
-        let (uid, statement) = (&node.kept.uid, node.statement.as_ref());
+        let (uid, statement) = (&node.uids.uid, node.statement.as_ref());
         let session = || self.specs.session.clone();
         Ok(match operator {
             Operator::Source { table, columns, times } => {

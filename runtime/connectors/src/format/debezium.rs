@@ -6,7 +6,7 @@ use super::json_writer::{JsonWriter, SHARED};
 use super::{DecodeError, Decoder, Encoder, Format, IGNORING, RowBuilder, decoders, encoders};
 use crate::options::TableSpec;
 use weir_core::descriptor::{Changelog, Descriptor, Metadata};
-use weir_core::option_spec::Opt;
+use weir_core::option_spec::{Opt, Role};
 use weir_core::{Batch, Result, RowKind, options};
 
 const METADATA: [EnvelopeField; 7] = [
@@ -40,7 +40,8 @@ pub(super) const FORMAT: Format = Format {
 
 options! {
     OPTIONS:
-    SCHEMA_INCLUDE: bool = Opt::boolean("schema-include", "whether records have an envelope with `schema` and `payload`").default("false");
+    SCHEMA_INCLUDE: bool = Opt::boolean("schema-include", "whether records have an envelope with `schema` and `payload`")
+        .default("false").of(&[Role::Source]);
 }
 
 /// Reads Debezium's changes.

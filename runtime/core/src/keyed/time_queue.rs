@@ -11,10 +11,10 @@ use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-/// Entries by key group, marker, time, key, and what tells entries of a key and a time apart.
+/// Entries by key group, marker, time and name. What entries of a key and a time have in common is the beginning of their names.
 pub(super) struct Schedule {
     marker: u8,
-    /// The length of what tells entries of a key and a time apart.
+    /// The length of the rest of their names.
     suffix: usize,
     /// For each key group that has entries, a lower bound of their times.
     earliest: BTreeMap<u16, i64>,
@@ -26,8 +26,7 @@ const HEAD: usize = 3;
 /// An entry that is due.
 pub(super) struct Due {
     pub time: i64,
-    /// The key, then what tells entries of a key and a time apart.
-    pub key: Vec<u8>,
+    pub name: Vec<u8>,
     pub value: Vec<u8>,
 }
 
@@ -39,19 +38,24 @@ impl Schedule {
         Schedule { marker, suffix, earliest: groups.map(|g| (g, i64::MIN)).collect() }
     }
 
-    fn full(&self, time: i64, key: &[u8], suffix: &[u8]) -> Vec<u8> {
-        [&self.start(key_group(key))[..], &sortable(time), key, suffix].concat()
+    fn full(&self, group: u16, time: i64, name: &[&[u8]]) -> Vec<u8> {
+        let mut full = Vec::with_capacity(HEAD + size_of::<i64>() + name.iter().map(|part| part.len()).sum::<usize>());
+        full.extend_from_slice(&self.start(group));
+        full.extend_from_slice(&sortable(time));
+        name.iter().for_each(|part| full.extend_from_slice(part));
+        full
     }
 
-    /// Adds an entry.
-    pub fn add<C: Codec>(&mut self, state: &mut KeyedState<C>, time: i64, key: &[u8], suffix: &[u8], value: Vec<u8>) {
-        self.note(key_group(key), time);
-        state.put_entry(self.full(time, key, suffix), Some(value));
+    /// Adds an entry of a key. Its name is given in parts.
+    pub fn add<C: Codec>(&mut self, state: &mut KeyedState<C>, time: i64, key: &[u8], name: &[&[u8]], value: Vec<u8>) {
+        let group = key_group(key);
+        self.note(group, time);
+        state.put_entry(self.full(group, time, name), Some(value));
     }
 
     /// Deletes an entry, if it is there.
-    pub fn remove<C: Codec>(&mut self, state: &mut KeyedState<C>, time: i64, key: &[u8], suffix: &[u8]) {
-        state.put_entry(self.full(time, key, suffix), None);
+    pub fn remove<C: Codec>(&mut self, state: &mut KeyedState<C>, time: i64, key: &[u8], name: &[&[u8]]) {
+        state.put_entry(self.full(key_group(key), time, name), None);
     }
 
     /// A lower bound of the times of all entries; none if there are none.
@@ -59,8 +63,8 @@ impl Schedule {
         self.earliest.values().min().copied()
     }
 
-    /// Gives the entries whose time is at most `up_to`, sorted by time and key, and deletes them: the first `limit` of them, and all others
-    /// with the time and key of the last of these. If it gives that many, there may be more.
+    /// Gives the entries whose time is at most `up_to`, sorted by time and name, and deletes them: the first `limit` of them, and all
+    /// others with the time and key of the last of these. If it gives that many, there may be more.
     ///
     /// # Errors
     /// If the store fails or is damaged.
@@ -78,7 +82,7 @@ impl Schedule {
         for (n, queue) in queues.iter_mut().enumerate() {
             heads.extend(first(queue, n)?);
         }
-        // The time and key of an entry.
+        // What those of a time and key have in common.
         let peers = |entry: &Vec<u8>| entry.len() - self.suffix;
         while let Some(Reverse((entry, n, value))) = heads.pop() {
             let past = time_of(&entry)? > up_to;
@@ -108,7 +112,7 @@ impl Schedule {
             }
             let time = time_of(&entry)?;
             entry.drain(..size_of::<i64>());
-            all.push(Due { time, key: entry, value });
+            all.push(Due { time, name: entry, value });
         }
         Ok(all)
     }
@@ -167,19 +171,25 @@ impl TimeQueue {
 
     /// Adds a value of a key for a time, or replaces the one with the same number.
     pub fn put<C: Codec>(&mut self, state: &mut KeyedState<C>, time: i64, key: &[u8], number: u64, value: Vec<u8>) {
-        self.0.add(state, time, key, &number.to_be_bytes(), value);
+        // With the length in front, no other key lies among the entries of a key.
+        let length = (key.len() as u32).to_be_bytes();
+        self.0.add(state, time, key, &[&length, key, &number.to_be_bytes()], value);
     }
 
-    /// Gives the values whose time is at most `up_to`, sorted by time, key and number, and deletes them: the first `limit` of them, and all
-    /// others with the time and key of the last of these. If it gives that many, there may be more.
+    /// Gives the values whose time is at most `up_to`, sorted by time, those of a time and key together and sorted by number, and deletes
+    /// them: the first `limit` of them, and all others with the time and key of the last of these. If it gives that many, there may be more.
     ///
     /// # Errors
     /// If the store fails or is damaged.
     pub fn take<C: Codec>(&mut self, state: &mut KeyedState<C>, up_to: i64, limit: usize) -> Result<Vec<DueValue>> {
-        let value = |Due { time, mut key, value }: Due| {
-            let number = key.last_chunk().map(|number| u64::from_be_bytes(*number)).ok_or_else(damaged)?;
-            key.truncate(key.len() - size_of::<u64>());
-            Ok(DueValue { time, key, number, value })
+        let value = |Due { time, mut name, value }: Due| {
+            let number = name.last_chunk().map(|number| u64::from_be_bytes(*number)).ok_or_else(damaged)?;
+            name.truncate(name.len() - size_of::<u64>());
+            if name.len() < size_of::<u32>() {
+                return Err(damaged());
+            }
+            name.drain(..size_of::<u32>());
+            Ok(DueValue { time, key: name, number, value })
         };
         self.0.take(state, up_to, limit)?.into_iter().map(value).collect()
     }

@@ -26,12 +26,12 @@ impl Timers {
 
     /// Sets a key's timer for a time in milliseconds.
     pub fn set<C: Codec>(&mut self, state: &mut KeyedState<C>, time: i64, key: &[u8]) {
-        self.0.add(state, time, key, &[], vec![]);
+        self.0.add(state, time, key, &[key], vec![]);
     }
 
     /// Deletes a key's timer for a time, if there is one.
     pub fn remove<C: Codec>(&mut self, state: &mut KeyedState<C>, time: i64, key: &[u8]) {
-        self.0.remove(state, time, key, &[]);
+        self.0.remove(state, time, key, &[key]);
     }
 
     /// A lower bound of the times of all timers; none if there are no timers.
@@ -50,6 +50,6 @@ impl Timers {
         up_to: i64,
         limit: usize,
     ) -> Result<Vec<(i64, Vec<u8>)>> {
-        Ok(self.0.take(state, up_to, limit)?.into_iter().map(|due| (due.time, due.key)).collect())
+        Ok(self.0.take(state, up_to, limit)?.into_iter().map(|due| (due.time, due.name)).collect())
     }
 }

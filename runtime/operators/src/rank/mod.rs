@@ -159,13 +159,17 @@ impl Rank {
             Ok(false)
         })?;
         let mut changing = Changing { plan: &self.plan, top: taken.unwrap_or_default(), before: None, changed: false };
+        let mut sort = vec![];
         for row in rows {
-            let row = *row as usize;
-            let sort = sort_key(&self.plan.order, batch, row);
-            let comes = batch.kind(row).sign() > 0;
+            let (row, kind) = (*row as usize, batch.kind(*row as usize));
+            if kind == RowKind::UpdateBefore && matches!(self.plan.strategy, RankStrategy::Update(_)) {
+                continue;
+            }
+            sort.clear();
+            put_sort_key(&self.plan.order, batch, row, &mut sort);
+            let comes = kind.sign() > 0;
             match &self.plan.strategy {
                 RankStrategy::Append => changing.append(&sort, batch, row),
-                RankStrategy::Update(_) if batch.kind(row) == RowKind::UpdateBefore => {}
                 RankStrategy::Update(unique) => changing.replace(&sort, batch, row, unique),
                 RankStrategy::Retract if comes => changing.insert(&sort, batch, row, key, &mut self.partitions),
                 RankStrategy::Retract => changing.remove(&sort, batch, row, key, &mut self.partitions)?,
@@ -233,6 +237,10 @@ impl Changing<'_> {
 
     /// A row in the place of the one that it is equal to in the columns that are unique, or a new one; a deleted one is taken out.
     fn replace(&mut self, sort: &[u8], batch: &Batch, row: usize, unique: &[usize]) {
+        // A row that is behind all of a full range was not in it either, where rows only move towards the front.
+        if self.top.rows.len() >= self.limit() && self.top.rows.last().is_some_and(|last| last.sort() < sort) {
+            return;
+        }
         let new = packed(batch, row);
         let types = &self.plan.schema.fields;
         let same = |e: &Entry| top::same_in(unique, types, e.row(), &new);

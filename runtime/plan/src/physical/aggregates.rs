@@ -2,7 +2,7 @@
 
 use super::graph::{Aggregation, Operator, Statement, WindowKeys};
 use super::{Output, Planned, Planner, Scope, forward, named, partitioned};
-use crate::logical::{GroupWindow, Kept, Plan, WindowMerge};
+use crate::logical::{GroupWindow, Plan, StateUids, WindowMerge};
 use crate::traits::Derived;
 use std::sync::Arc;
 use weir_core::keyed::TimeDomain;
@@ -19,7 +19,7 @@ impl Planner<'_> {
         window: &GroupWindow,
         scope: &mut Scope,
     ) -> Result<Output> {
-        let Plan::Aggregate { keys, calls, schema, input, kept, .. } = of.plan else {
+        let Plan::Aggregate { keys, calls, schema, input, uids, .. } = of.plan else {
             return Err(Error::internal("no aggregation"));
         };
         let (below, derived) = self.only_input(of, scope)?;
@@ -37,7 +37,7 @@ impl Planner<'_> {
             window: Some(WindowKeys { local: window.local, merge: window.merge, emit: window.emit }),
             late_rows: window.domain == TimeDomain::Event && self.late_rows_of(derived)?.is_some(),
         };
-        let output = self.aggregate(whole, of, derived, below, named(kept)?, &scope.statement);
+        let output = self.aggregate(whole, of, derived, below, named(uids)?, &scope.statement);
         self.dropping_late(output, derived, window.domain)?;
         let place = |c: usize| columns.iter().position(|k| *k == c).unwrap_or(c);
         let column = |(at, f): (usize, &Field)| Expr::column(place(at), f.name.clone(), f.ty.clone());
@@ -54,7 +54,7 @@ impl Planner<'_> {
         of: &Derived<'_>,
         input: &Derived<'_>,
         below: Output,
-        kept: Kept,
+        uids: StateUids,
         statement: &Arc<Statement>,
     ) -> Output {
         let owner_keys = whole.owner_keys();
@@ -63,7 +63,7 @@ impl Planner<'_> {
         if below.parallelism == 1 && parallelism == 1 || !in_two_stages(&whole, input.traits.balanced) {
             let inputs = vec![partitioned(below.node, partitioning)];
             let operator = Operator::Aggregate(whole);
-            return self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs });
+            return self.add(statement, Planned { name, uids, parallelism, operator, changelog, inputs });
         }
         // The local stage goes into one chain with projections and windows in front of it that have no other reader.
         let in_front =
@@ -77,7 +77,7 @@ impl Planner<'_> {
         } else {
             let planned = Planned {
                 name: "local-aggregate".to_string(),
-                kept: Kept::own(format!("{}/local", kept.uid)),
+                uids: StateUids::own(format!("{}/local", uids.uid)),
                 parallelism: below.parallelism,
                 operator: local,
                 changelog: input.traits.changelog,
@@ -89,7 +89,7 @@ impl Planner<'_> {
         let (_, partitioning) = self.exchange(&owner_keys.collect::<Vec<_>>());
         let inputs = vec![partitioned(from, partitioning)];
         let operator = Operator::GlobalAggregate(whole);
-        self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs })
+        self.add(statement, Planned { name, uids, parallelism, operator, changelog, inputs })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::graph::{Operator, Statement};
 use super::{Output, Planned, Planner, Scope, partitioned, short};
-use crate::logical::{Insert, Kept, Plan};
+use crate::logical::{Insert, Plan, StateUids};
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -52,14 +52,14 @@ impl Planner<'_> {
         if from.is_empty() {
             let operator = Operator::Values { rows: vec![], schema: table.physical.project(&columns) };
             let name = format!("source {}", short(&table.name));
-            return Ok(self.constant(&name, Kept::own(format!("{uid}{REPLAY}")), operator, &scope.statement));
+            return Ok(self.constant(&name, StateUids::own(format!("{uid}{REPLAY}")), operator, &scope.statement));
         }
         let (mut inputs, mut letters) = (vec![], vec![]);
         for name in from {
             let (operator, statements) = self.letters(&name)?;
             let planned = Planned {
                 name: format!("source {name}"),
-                kept: Kept::own(format!("{uid}/{name}{REPLAY}")),
+                uids: StateUids::own(format!("{uid}/{name}{REPLAY}")),
                 parallelism: 1,
                 operator,
                 changelog: ChangelogMode::INSERT_ONLY,
@@ -70,9 +70,9 @@ impl Planner<'_> {
             letters.push((name, statements));
         }
         let name = format!("replay {}", short(&table.name));
-        let kept = Kept::own(format!("{uid}{REPLAY}"));
+        let uids = StateUids::own(format!("{uid}{REPLAY}"));
         let operator = Operator::Replay { table: table.clone(), columns, letters, uid };
-        let planned = Planned { name, kept, parallelism, operator, changelog, inputs };
+        let planned = Planned { name, uids, parallelism, operator, changelog, inputs };
         let output = self.add(&scope.statement, planned);
         if let Some(t) = &table.on_error.dead_letters {
             self.dead_letters_of.entry(t.clone()).or_default().push(output.node);
@@ -92,7 +92,7 @@ impl Planner<'_> {
         table.check(self.job.registry, Role::Source)?;
         let record = table.physical.position("record").ok_or_else(|| {
             let e = Error::script(format!("the dead-letter table '{name}' has no column 'record'")).at(table.place);
-            e.hint("without it the records are not kept, and cannot be replayed")
+            e.hint("without it the records are not uids, and cannot be replayed")
         })?;
         let statements: BTreeSet<String> = self.job.inserts.iter().flat_map(|i| senders(i, name)).collect();
         let headers = table.physical.position("headers");
@@ -127,12 +127,12 @@ impl Planner<'_> {
             let fields = table.sink_schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone())).collect();
             let (schema, input) = (Schema::new(fields), DEAD_LETTER.clone());
             let identity = format!("{}#dead-letters", table.name);
-            let kept = Kept::own(format!("{identity}/calc"));
+            let uids = StateUids::own(format!("{identity}/calc"));
             let statement = Arc::new(Statement { identity, keeps_records: false });
             let letter = |n: usize| Edge { port: DEAD_LETTERS, ..partitioned(n, Partitioning::Single) };
             let planned = Planned {
                 name: "dead letters".to_string(),
-                kept,
+                uids,
                 parallelism: 1,
                 operator: Operator::Calc { condition: None, exprs, schema, input },
                 changelog: ChangelogMode::INSERT_ONLY,
@@ -153,10 +153,10 @@ fn senders(insert: &Insert, name: &str) -> BTreeSet<String> {
         senders.insert(insert.identity.to_string());
     }
     insert.plan.each(&mut |p| {
-        if let Plan::Scan { table, kept, .. } = p
+        if let Plan::Scan { table, uids, .. } = p
             && table.on_error.dead_letters.as_deref() == Some(name)
         {
-            senders.extend(kept.uid.rsplit_once('/').map(|(of, _)| of.to_string()));
+            senders.extend(uids.uid.rsplit_once('/').map(|(of, _)| of.to_string()));
         }
     });
     senders

@@ -96,9 +96,9 @@ impl Planner<'_> {
             time.watermark.columns(&mut wanted);
         }
         first.extend(wanted.into_iter().filter(|c| !columns.contains(c)));
-        let kept = self.kept_columns(table)?;
+        let uids = self.kept_columns(table)?;
         let mut read = BTreeSet::new();
-        for column in first.iter().chain(kept.iter().flatten().map(|(column, _)| column)) {
+        for column in first.iter().chain(uids.iter().flatten().map(|(column, _)| column)) {
             match &time.computed {
                 Some((_, e)) if *column == time.column => e.columns(&mut read),
                 _ => _ = read.insert(*column),
@@ -114,7 +114,7 @@ impl Planner<'_> {
         let mut exprs = first.iter().map(expr).collect::<Result<Vec<_>>>()?;
         let mut fields = scanned.project(&first).fields;
         let mut late_rows = vec![];
-        for (column, field) in kept.iter().flatten() {
+        for (column, field) in uids.iter().flatten() {
             let known = first.iter().position(|c| c == column && scanned.fields[*c].ty.kind == field.ty.kind);
             late_rows.push(known.unwrap_or(exprs.len()));
             if known.is_none() {
@@ -122,7 +122,7 @@ impl Planner<'_> {
                 fields.push(field.clone());
             }
         }
-        let late_rows = kept.is_some().then(|| (late_rows, table.has_instants()));
+        let late_rows = uids.is_some().then(|| (late_rows, table.has_instants()));
         // A deleted row of an upsert table may have nothing but its key.
         let may_be_null = table.is_upsert();
         let checked = |c: &usize| {

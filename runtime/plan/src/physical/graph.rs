@@ -1,7 +1,7 @@
 //! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
 
 use super::event_time::TimedRows;
-use crate::logical::{Kept, WindowMerge, WindowTime};
+use crate::logical::{StateUids, WindowMerge, WindowTime};
 use crate::table::Table;
 use crate::traits::ChangelogMode;
 use std::collections::BTreeSet;
@@ -253,7 +253,7 @@ pub struct Node {
     /// Its name, for people and metrics; unique in the job.
     pub name: String,
     /// What its state is known by, and the uids that it would have in each of the statements that it serves.
-    pub kept: Kept,
+    pub uids: StateUids,
     /// The statement that it is part of; of several that it serves, the first.
     pub statement: Arc<Statement>,
     /// The number of subtasks.

@@ -3,7 +3,7 @@
 use super::graph::{Operator, Statement};
 use super::settings::own_parallelism;
 use super::{Output, Planned, Planner, partitioned, short};
-use crate::logical::{Kept, Plan};
+use crate::logical::{Plan, StateUids};
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived};
 use std::collections::BTreeMap;
@@ -192,7 +192,7 @@ impl Planner<'_> {
         let kind = if of.instants { "calc-ltz" } else { "calc" };
         let planned = Planned {
             name: "late rows".to_string(),
-            kept: Kept::own(format!("{}/{kind}", statement.identity)),
+            uids: StateUids::own(format!("{}/{kind}", statement.identity)),
             parallelism: 1,
             operator: Operator::Calc { condition: None, exprs, schema: written.clone(), input },
             changelog: ChangelogMode::INSERT_ONLY,

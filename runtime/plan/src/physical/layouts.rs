@@ -168,14 +168,14 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
 impl Graph {
     /// The uids of its operators, by the names that each has in its statements.
     pub fn places(&self) -> OperatorUids {
-        let of_node = |n: &Node| n.kept.names.iter().map(|name| (name.clone(), n.kept.uid.clone())).collect::<Vec<_>>();
+        let of_node = |n: &Node| n.uids.names.iter().map(|name| (name.clone(), n.uids.uid.clone())).collect::<Vec<_>>();
         self.nodes.iter().flat_map(of_node).collect()
     }
 
     /// What the state of its operators is made of, by the same names.
     pub fn layouts(&self) -> BTreeMap<String, String> {
         let mut layouts = BTreeMap::new();
-        for (n, name) in self.nodes.iter().flat_map(|n| n.kept.names.iter().map(move |name| (n, name))) {
+        for (n, name) in self.nodes.iter().flat_map(|n| n.uids.names.iter().map(move |name| (n, name))) {
             layouts.extend(n.chain.iter().find_map(|o| of_operator(o, name)).map(|layout| (name.clone(), layout)));
         }
         layouts

@@ -15,7 +15,7 @@ pub use dead_letters::REPLAY;
 pub use event_time::TimedRows;
 pub use graph::{Aggregation, Graph, Node, Operator, Statement, WindowKeys};
 
-use crate::logical::{Insert, Kept, Plan};
+use crate::logical::{Insert, Plan, StateUids};
 use crate::settings::Mode;
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived, derive};
@@ -115,7 +115,7 @@ struct Output {
 /// A node that is about to be added.
 struct Planned {
     name: String,
-    kept: Kept,
+    uids: StateUids,
     parallelism: usize,
     operator: Operator,
     changelog: ChangelogMode,
@@ -147,10 +147,10 @@ impl Planner<'_> {
     }
 
     fn add(&mut self, statement: &Arc<Statement>, planned: Planned) -> Output {
-        let Planned { name, kept, parallelism, operator, changelog, inputs } = planned;
+        let Planned { name, uids, parallelism, operator, changelog, inputs } = planned;
         let (name, statement) = (self.name(&name), statement.clone());
         let chain = vec![operator];
-        let node = Node { name, kept, statement, parallelism, asked_parallelism: None, chain, changelog, inputs };
+        let node = Node { name, uids, statement, parallelism, asked_parallelism: None, chain, changelog, inputs };
         self.graph.nodes.push(node);
         Output { node: self.graph.nodes.len() - 1, parallelism }
     }
@@ -177,7 +177,7 @@ impl Planner<'_> {
         name: &str,
         operator: Operator,
     ) -> Result<Output> {
-        let kept = Kept::own(scope.uid(kind));
+        let uids = StateUids::own(scope.uid(kind));
         let (below, input) = self.only_input(of, scope)?;
         let changelog = of.traits.changelog;
         if self.follows_window(below.node, &operator) {
@@ -188,7 +188,7 @@ impl Planner<'_> {
         }
         let inputs = vec![forward(below.node, !input.traits.changelog.is_insert_only())];
         let (name, parallelism) = (name.to_string(), below.parallelism);
-        Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+        Ok(self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs }))
     }
 
     /// Whether an operator goes into one chain with the windows in front of it: what chooses columns or groups of them costs less than to
@@ -214,10 +214,10 @@ impl Planner<'_> {
     #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
     fn relation(&mut self, of: &Derived<'_>, scope: &mut Scope) -> Result<Output> {
         match of.plan {
-            Plan::Scan { table, columns, kept, schema: _ } => self.source(of, table, columns, named(kept)?, scope),
-            Plan::Values { rows, schema, kept } => {
+            Plan::Scan { table, columns, uids, schema: _ } => self.source(of, table, columns, named(uids)?, scope),
+            Plan::Values { rows, schema, uids } => {
                 let operator = Operator::Values { rows: rows.clone(), schema: schema.clone() };
-                Ok(self.constant("values", named(kept)?, operator, &scope.statement))
+                Ok(self.constant("values", named(uids)?, operator, &scope.statement))
             }
             Plan::Calc { condition, exprs, schema, input } => {
                 check_watermarks(exprs.iter().chain(condition), of)?;
@@ -262,17 +262,17 @@ impl Planner<'_> {
                 };
                 self.forwarded(of, scope, "unnest", "unnest", operator)
             }
-            Plan::Normalize { keys, schema, kept, input: _ } => {
-                let kept = named(kept)?;
+            Plan::Normalize { keys, schema, uids, input: _ } => {
+                let uids = named(uids)?;
                 let (below, _) = self.only_input(of, scope)?;
                 let (keys, ttl_millis) = (keys.clone(), self.settings.ttl_millis);
                 let inputs = vec![partitioned(below.node, Partitioning::Hash(keys.clone()))];
                 let operator = Operator::Normalize { keys, schema: schema.clone(), ttl_millis };
                 let (changelog, parallelism) = (of.traits.changelog, self.settings.parallelism);
                 let name = "changelog-normalize".to_string();
-                Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+                Ok(self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs }))
             }
-            Plan::Window { windows, merged, time, partition, schema, input, kept } => {
+            Plan::Window { windows, merged, time, partition, schema, input, uids } => {
                 let (Windows::Session { gap }, false) = (windows, *merged) else {
                     let slices = Slices::of(*windows).filter(|_| *merged).map(Slices::shape);
                     let (windows, schema) = (slices.unwrap_or(*windows), schema.clone());
@@ -289,14 +289,14 @@ impl Planner<'_> {
                 };
                 let (parallelism, partitioning) = self.exchange(partition);
                 let (inputs, name) = (vec![partitioned(below.node, partitioning)], "session".to_string());
-                let (kept, changelog) = (named(kept)?, of.traits.changelog);
-                let planned = Planned { name, kept, parallelism, operator, changelog, inputs };
+                let (uids, changelog) = (named(uids)?, of.traits.changelog);
+                let planned = Planned { name, uids, parallelism, operator, changelog, inputs };
                 let output = self.add(&scope.statement, planned);
                 self.dropping_late(output, derived, time.domain)
             }
             Plan::Aggregate { window: Some(window), .. } => self.window_aggregate(of, window, scope),
-            Plan::Aggregate { keys, calls, schema, input, window: None, kept } => {
-                let kept = named(kept)?;
+            Plan::Aggregate { keys, calls, schema, input, window: None, uids } => {
+                let uids = named(uids)?;
                 let (below, derived) = self.only_input(of, scope)?;
                 let whole = Aggregation {
                     keys: keys.clone(),
@@ -309,18 +309,18 @@ impl Planner<'_> {
                     window: None,
                     late_rows: false,
                 };
-                Ok(self.aggregate(whole, of, derived, below, kept, &scope.statement))
+                Ok(self.aggregate(whole, of, derived, below, uids, &scope.statement))
             }
-            Plan::Rank { partition, order, ranks, number, input, schema: _, kept } => {
+            Plan::Rank { partition, order, ranks, number, input, schema: _, uids } => {
                 let (number, input) = (*number, input.schema());
-                let top = TopN { partition, order, ranks, number, input, kept: named(kept)? };
+                let top = TopN { partition, order, ranks, number, input, uids: named(uids)? };
                 self.top_n(of, &top, scope)
             }
-            Plan::Over { partition, order, frame, calls, input, schema, kept } => {
-                let (frame, input, kept) = (*frame, input.schema(), named(kept)?);
-                self.over(of, &Over { partition, order, frame, calls, input, schema, kept }, scope)
+            Plan::Over { partition, order, frame, calls, input, schema, uids } => {
+                let (frame, input, uids) = (*frame, input.schema(), named(uids)?);
+                self.over(of, &Over { partition, order, frame, calls, input, schema, uids }, scope)
             }
-            Plan::Sort { order, time, schema, input: _, kept } => {
+            Plan::Sort { order, time, schema, input: _, uids } => {
                 let (below, derived) = self.only_input(of, scope)?;
                 if !derived.traits.changelog.is_insert_only() {
                     let e =
@@ -328,9 +328,9 @@ impl Planner<'_> {
                     return Err(e.hint("with LIMIT it takes rows that change"));
                 }
                 let operator = Operator::Sort { order: order.clone(), time: *time, schema: schema.clone() };
-                let (kept, changelog, name) = (named(kept)?, of.traits.changelog, "sort".to_string());
+                let (uids, changelog, name) = (named(uids)?, of.traits.changelog, "sort".to_string());
                 let inputs = vec![partitioned(below.node, Partitioning::Single)];
-                let planned = Planned { name, kept, parallelism: 1, operator, changelog, inputs };
+                let planned = Planned { name, uids, parallelism: 1, operator, changelog, inputs };
                 let output = self.add(&scope.statement, planned);
                 if time.is_some() { self.dropping_late(output, derived, TimeDomain::Event) } else { Ok(output) }
             }
@@ -352,9 +352,9 @@ impl Planner<'_> {
     }
 
     /// Adds a source of constant rows.
-    fn constant(&mut self, name: &str, kept: Kept, operator: Operator, statement: &Arc<Statement>) -> Output {
+    fn constant(&mut self, name: &str, uids: StateUids, operator: Operator, statement: &Arc<Statement>) -> Output {
         let (name, changelog) = (name.to_string(), ChangelogMode::INSERT_ONLY);
-        self.add(statement, Planned { name, kept, parallelism: 1, operator, changelog, inputs: vec![] })
+        self.add(statement, Planned { name, uids, parallelism: 1, operator, changelog, inputs: vec![] })
     }
 
     /// Reads a table, or its dead letters in its place.
@@ -363,7 +363,7 @@ impl Planner<'_> {
         of: &Derived<'_>,
         table: &Arc<Table>,
         columns: &[usize],
-        kept: Kept,
+        uids: StateUids,
         scope: &Scope,
     ) -> Result<Output> {
         let parallelism = own_parallelism(table, &SCAN_PARALLELISM)?.unwrap_or(self.settings.parallelism);
@@ -373,13 +373,13 @@ impl Planner<'_> {
                 let e = Error::script(format!("table '{}' has a WATERMARK", short(&table.name))).at(table.place);
                 return Err(e.hint("its dead letters would be late now; read them with a script of their own"));
             }
-            return self.replayed(table, columns, kept.uid, parallelism, changelog, scope);
+            return self.replayed(table, columns, uids.uid, parallelism, changelog, scope);
         }
         let times = self.timed_rows(table, &columns)?;
         let computed: Vec<Expr> = times.iter().flat_map(|t| t.exprs.iter().chain(&t.timed)).cloned().collect();
         let operator = Operator::Source { table: table.clone(), columns, times };
         let name = format!("source {}", short(&table.name));
-        let planned = Planned { name, kept, parallelism, operator, changelog, inputs: vec![] };
+        let planned = Planned { name, uids, parallelism, operator, changelog, inputs: vec![] };
         let output = self.add(&scope.statement, planned);
         for t in dead_letter_tables(computed.iter()) {
             self.dead_letters_of.entry(t).or_default().push(output.node);
@@ -392,7 +392,7 @@ impl Planner<'_> {
 
     /// All rows of several relations, in as many subtasks as the one of most has.
     fn union(&mut self, of: &Derived<'_>, schema: &Schema, scope: &mut Scope) -> Result<Output> {
-        let kept = Kept::own(scope.uid("union"));
+        let uids = StateUids::own(scope.uid("union"));
         let outputs = of.inputs.iter().map(|i| self.relation(i, scope)).collect::<Result<Vec<_>>>()?;
         let parallelism = outputs.iter().map(|o| o.parallelism).max().unwrap_or(1);
         let inputs = outputs.iter().zip(&of.inputs).map(|(o, i)| {
@@ -405,14 +405,14 @@ impl Planner<'_> {
         });
         let (inputs, changelog) = (inputs.collect(), of.traits.changelog);
         let (name, operator) = ("union".to_string(), Operator::Union { schema: schema.clone() });
-        Ok(self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs }))
+        Ok(self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs }))
     }
 }
 
 /// What a relation's state is called.
-fn named(kept: &Kept) -> Result<Kept> {
-    match kept.names.is_empty() {
-        false => Ok(kept.clone()),
+fn named(uids: &StateUids) -> Result<StateUids> {
+    match uids.names.is_empty() {
+        false => Ok(uids.clone()),
         true => {
             Err(Error::internal("a relation that is planned before its statement was put together with the others"))
         }

@@ -2,7 +2,7 @@
 
 use super::graph::Operator;
 use super::{Output, Planned, Planner, Scope, partitioned};
-use crate::logical::{Kept, RowOrder};
+use crate::logical::{RowOrder, StateUids};
 use crate::settings::Mode;
 use crate::traits::Derived;
 use weir_core::frame::Frame;
@@ -17,7 +17,7 @@ pub(super) struct Over<'a> {
     pub calls: &'a [AggregateCall],
     pub input: &'a Schema,
     pub schema: &'a Schema,
-    pub kept: Kept,
+    pub uids: StateUids,
 }
 
 impl Planner<'_> {
@@ -50,8 +50,8 @@ impl Planner<'_> {
         };
         let (parallelism, partitioning) = self.exchange(over.partition);
         let (inputs, name) = (vec![partitioned(below.node, partitioning)], "over".to_string());
-        let (kept, changelog) = (over.kept.clone(), of.traits.changelog);
-        let output = self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs });
+        let (uids, changelog) = (over.uids.clone(), of.traits.changelog);
+        let output = self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs });
         match over.order {
             RowOrder::Time(time) => self.dropping_late(output, derived, time.domain),
             RowOrder::Values(_) => Ok(output),

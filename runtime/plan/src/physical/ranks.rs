@@ -2,7 +2,7 @@
 
 use super::graph::Operator;
 use super::{Output, Planned, Planner, Scope, partitioned};
-use crate::logical::{Kept, Ranks, WindowTime};
+use crate::logical::{Ranks, StateUids, WindowTime};
 use crate::settings::Mode;
 use crate::times::{first_in_time, numbers_in_time, time_domain, window_among};
 use crate::traits::{Derived, Monotonicity, Traits};
@@ -18,7 +18,7 @@ pub(super) struct TopN<'a> {
     pub ranks: &'a Ranks,
     pub number: bool,
     pub input: &'a Schema,
-    pub kept: Kept,
+    pub uids: StateUids,
 }
 
 impl Planner<'_> {
@@ -115,8 +115,8 @@ impl Planner<'_> {
     ) -> Output {
         let (parallelism, partitioning) = self.exchange(partition);
         let inputs = vec![partitioned(below.node, partitioning)];
-        let (name, changelog, kept) = (name.to_string(), of.traits.changelog, top.kept.clone());
-        self.add(&scope.statement, Planned { name, kept, parallelism, operator, changelog, inputs })
+        let (name, changelog, uids) = (name.to_string(), of.traits.changelog, top.uids.clone());
+        self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::graph::{Operator, Statement};
 use super::settings::own_parallelism;
 use super::{Output, Planned, Planner, forward, partitioned, short};
-use crate::logical::{Insert, Kept};
+use crate::logical::{Insert, StateUids};
 use crate::settings::{Materialize, Mode};
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived, derive};
@@ -48,7 +48,7 @@ impl Planner<'_> {
         if self.materializes(top, table, &key) {
             let planned = Planned {
                 name: "sink-materialize".to_string(),
-                kept: Kept::own(format!("{}/materialize", statement.identity)),
+                uids: StateUids::own(format!("{}/materialize", statement.identity)),
                 parallelism,
                 operator: Operator::Materialize {
                     keys: key.clone(),
@@ -91,9 +91,9 @@ impl Planner<'_> {
             })
             .collect();
         let name = format!("sink {}", short(&table.name));
-        let kept = Kept::own(format!("{}/sink", statement.identity));
+        let uids = StateUids::own(format!("{}/sink", statement.identity));
         let operator = Operator::Sink { table: table.clone(), key, changes, dead_letters };
-        self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs });
+        self.add(statement, Planned { name, uids, parallelism, operator, changelog, inputs });
         Ok(())
     }
 
@@ -133,9 +133,9 @@ impl Planner<'_> {
         }
         let parallelism = node.parallelism;
         let inputs = vec![forward(from, !changelog.is_insert_only())];
-        let kept = Kept::own(format!("{}/constraints", statement.identity));
+        let uids = StateUids::own(format!("{}/constraints", statement.identity));
         let name = "constraints".to_string();
-        self.add(statement, Planned { name, kept, parallelism, operator, changelog, inputs }).node
+        self.add(statement, Planned { name, uids, parallelism, operator, changelog, inputs }).node
     }
 
     /// Whether rows of several keys of the query may share one of the sink's, so that what stands there has to be kept.

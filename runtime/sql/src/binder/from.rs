@@ -13,7 +13,7 @@ use sqlparser::ast::{
 use std::sync::Arc;
 use weir_core::{Error, Result, Schema};
 use weir_plan::Table;
-use weir_plan::{Kept, Plan, Shared};
+use weir_plan::{Plan, Shared, StateUids};
 
 /// What is joined to the rows on the left.
 enum Step<'a> {
@@ -31,7 +31,7 @@ fn step(join: &Join) -> Result<Option<Step<'_>>> {
 
 /// One row of no columns.
 fn no_columns() -> Plan {
-    Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]), kept: Kept::default() }
+    Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]), uids: StateUids::default() }
 }
 
 impl Binder<'_> {
@@ -133,12 +133,12 @@ impl Binder<'_> {
         self.spend(table.columns.len(), 1)?;
         let schema = table.scanned();
         let columns = (0..schema.len()).collect();
-        let scan = Plan::Scan { table: table.clone(), columns, schema: schema.clone(), kept: Kept::default() };
+        let scan = Plan::Scan { table: table.clone(), columns, schema: schema.clone(), uids: StateUids::default() };
         if !table.is_upsert() {
             return Ok(scan);
         }
         let keys = table.primary_key.clone();
-        Ok(Plan::Normalize { input: Box::new(scan), keys, schema, kept: Kept::default() })
+        Ok(Plan::Normalize { input: Box::new(scan), keys, schema, uids: StateUids::default() })
     }
 
     /// A table's columns over the rows that are read, the computed ones computed.

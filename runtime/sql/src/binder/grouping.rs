@@ -11,7 +11,7 @@ use sqlparser::ast::{Expr as Ast, GroupByExpr, GroupByWithModifier, Select, Span
 use std::collections::BTreeSet;
 use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::Expr;
-use weir_plan::{Kept, Plan};
+use weir_plan::{Plan, StateUids};
 
 impl Binder<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one SELECT, already bound")]
@@ -63,7 +63,7 @@ impl Binder<'_> {
             calls,
             window,
             schema: Schema::new(fields),
-            kept: Kept::default(),
+            uids: StateUids::default(),
         };
         let having = match having {
             Some((e, ast)) => Some(over_groups(e, &typed).map_err(|e| e.at(place(ast.span().start)))?),

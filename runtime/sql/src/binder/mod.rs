@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use weir_core::{Error, Field, Result, Schema, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
-use weir_plan::{Kept, Plan};
+use weir_plan::{Plan, StateUids};
 
 /// What is said of what Flink has and Weir has not.
 pub(crate) fn not_yet(what: &str) -> Error {
@@ -96,7 +96,7 @@ impl Binder<'_> {
             });
             fields.push(Field::new(format!("EXPR${c}"), ty));
         }
-        Ok(Plan::Values { rows, schema: Schema::new(fields), kept: Kept::default() })
+        Ok(Plan::Values { rows, schema: Schema::new(fields), uids: StateUids::default() })
     }
 
     fn select(&mut self, s: &Select) -> Result<Plan> {
@@ -238,7 +238,7 @@ pub(crate) fn distinct(plan: Plan) -> Plan {
     let schema = plan.schema().clone();
     let keys: Vec<usize> = (0..schema.len()).collect();
     let window = windows::group_window(&plan, &keys);
-    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], window, schema, kept: Kept::default() }
+    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], window, schema, uids: StateUids::default() }
 }
 
 /// The rows for which the last column, the condition of QUALIFY, is true; without that column.

@@ -19,7 +19,7 @@ use weir_core::{Error, Field, Result, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::aggregate::Aggregate;
 use weir_plan::settings::mode;
-use weir_plan::{Kept, Mode, Plan, Ranks, derive, time_domain};
+use weir_plan::{Mode, Plan, Ranks, StateUids, derive, time_domain};
 
 /// Whether a key descends, and whether NULLs come first: they are less than all values, unless it is said.
 fn directions(options: &OrderByOptions) -> (bool, bool) {
@@ -228,7 +228,7 @@ impl Binder<'_> {
         let schema = plan.schema().clone();
         let plan = match limit {
             None => self.whole_order(plan, order, q)?,
-            Some((_, 0)) => Plan::Values { rows: vec![], schema, kept: Kept::default() },
+            Some((_, 0)) => Plan::Values { rows: vec![], schema, uids: StateUids::default() },
             Some((skip, count)) => {
                 let first = skip.saturating_add(1);
                 let ranks = Ranks { first, last: Some(skip.saturating_add(count)), place: place(q.span().start) };
@@ -239,7 +239,7 @@ impl Binder<'_> {
                     ranks,
                     number: false,
                     schema,
-                    kept: Kept::default(),
+                    uids: StateUids::default(),
                 }
             }
         };
@@ -270,8 +270,8 @@ impl Binder<'_> {
                 "a stream has no end to sort at: add LIMIT, run the script in batch mode, or sort what the job has written",
             ));
         }
-        let (schema, kept) = (input.schema().clone(), Kept::default());
-        Ok(Plan::Sort { input: Box::new(input), order, time, schema, kept })
+        let (schema, uids) = (input.schema().clone(), StateUids::default());
+        Ok(Plan::Sort { input: Box::new(input), order, time, schema, uids })
     }
 
     /// A relation with columns for the keys of an ORDER BY behind its own, where they are none of these.

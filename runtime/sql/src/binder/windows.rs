@@ -15,7 +15,7 @@ use weir_core::keyed::TimeDomain;
 use weir_core::windows::Windows;
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
-use weir_plan::{GroupWindow, Kept, Mode, Plan, WindowTime, derive, time_domain, window_among};
+use weir_plan::{GroupWindow, Mode, Plan, StateUids, WindowTime, derive, time_domain, window_among};
 
 /// The table functions, each with the names of its arguments behind the table and the time.
 const FUNCTIONS: [(&str, &[&str]); 4] = [
@@ -265,7 +265,7 @@ fn window(
     let mut fields = input.schema().fields.clone();
     fields.extend(named(names, &ty, domain));
     let (time, schema) = (WindowTime { column, domain, local }, Schema::new(fields));
-    Plan::Window { input: Box::new(input), windows, merged: false, time, partition, schema, kept: Kept::default() }
+    Plan::Window { input: Box::new(input), windows, merged: false, time, partition, schema, uids: StateUids::default() }
 }
 
 fn windows(function: &str, lengths: &[i64]) -> Option<Windows> {
