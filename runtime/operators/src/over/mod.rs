@@ -10,7 +10,7 @@ use crate::late_rows::{LateRows, PASSED, shown};
 use crate::row_numbers::RowNumbers;
 use arrow::datatypes::DataType;
 use frames::Frames;
-use page::{Kept, Page};
+use page::{Arguments, Page};
 use std::fmt;
 use std::sync::Arc;
 use weir_core::clock::Clock;
@@ -60,7 +60,7 @@ impl OperatorFactory for OverFactory {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let groups = Groups::new(&self.calls, &self.input, self.frame.is_bounded())?;
         Ok(Box::new(Over {
-            kept: Kept::new(self),
+            arguments: Arguments::new(self),
             types: self.input.fields.iter().map(|f| f.ty.arrow()).collect(),
             plan: self.clone(),
             state: KeyedState::open(Frames::new(groups), &context, 0)?,
@@ -97,7 +97,7 @@ impl fmt::Display for Late {
 
 struct Over {
     plan: OverFactory,
-    kept: Kept,
+    arguments: Arguments,
     types: Vec<DataType>,
     state: KeyedState<Frames>,
     /// The rows that wait for the watermark.
@@ -145,7 +145,7 @@ impl Over {
 
     /// Gives the rows of a page their results.
     fn give(&mut self, page: &Page, out: &mut Collector) -> Result<()> {
-        let results = page::results(&self.plan, &self.kept, page, &mut self.state)?;
+        let results = page::results(&self.plan, &self.arguments, page, &mut self.state)?;
         let range = self.plan.forgets_after().unwrap_or_default();
         for (last, row) in results.timers {
             self.timers.set(&mut self.state, emptied_at(last, range), page.keys.get(row as usize));

@@ -39,8 +39,8 @@ impl Page {
     }
 }
 
-/// What of a row has to be kept as long as it is in a frame.
-pub(super) struct Kept {
+/// The arguments of the aggregates, which is what a frame keeps of a row.
+pub(super) struct Arguments {
     /// The columns that aggregates read.
     columns: Vec<usize>,
     types: Vec<DataType>,
@@ -48,13 +48,13 @@ pub(super) struct Kept {
     calls: Vec<AggregateCall>,
 }
 
-impl Kept {
-    pub fn new(plan: &OverFactory) -> Kept {
+impl Arguments {
+    pub fn new(plan: &OverFactory) -> Arguments {
         let read = |call: &AggregateCall| call.args.iter().copied().chain(call.filter).collect::<Vec<_>>();
         let mut columns: Vec<usize> = plan.calls.iter().flat_map(read).collect();
         columns.sort_unstable();
         columns.dedup();
-        let at = |c: usize| columns.partition_point(|kept| *kept < c);
+        let at = |c: usize| columns.partition_point(|known| *known < c);
         let calls = plan.calls.iter().cloned().map(|call| AggregateCall {
             args: call.args.iter().map(|c| at(*c)).collect(),
             filter: call.filter.map(at),
@@ -62,7 +62,7 @@ impl Kept {
         });
         let calls = calls.collect();
         let types = columns.iter().map(|c| plan.input.fields[*c].ty.arrow()).collect();
-        Kept { columns, types, calls }
+        Arguments { columns, types, calls }
     }
 }
 
@@ -135,14 +135,20 @@ pub(super) struct Results {
 ///
 /// # Errors
 /// If the store fails or is damaged, or an aggregate fails.
-pub(super) fn results(plan: &OverFactory, kept: &Kept, page: &Page, state: &mut KeyedState<Frames>) -> Result<Results> {
+pub(super) fn results(
+    plan: &OverFactory,
+    arguments: &Arguments,
+    page: &Page,
+    state: &mut KeyedState<Frames>,
+) -> Result<Results> {
     let found = state.places(&page.keys)?;
     let places: Vec<u32> = found.numbers.iter().map(|n| found.places[*n as usize]).collect();
     let store = state.store().clone();
     let mut timers = vec![];
     let results = state.change(&found.places, |frames, touched| {
         frames.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
-        let mut leaving = Leaving { builders: kept.types.iter().map(ColumnBuilder::new).collect(), places: vec![] };
+        let mut leaving =
+            Leaving { builders: arguments.types.iter().map(ColumnBuilder::new).collect(), places: vec![] };
         let keys = vec![KeyStep::default(); found.places.len()];
         let mut steps = Steps { all: vec![], keys, peers: plan.frame.takes_peers() };
         for (row, (number, place)) in found.numbers.iter().zip(&places).enumerate() {
@@ -152,10 +158,10 @@ pub(super) fn results(plan: &OverFactory, kept: &Kept, page: &Page, state: &mut 
                     frame.lose(plan.frame, time, page.keys.get(row), &store, |lost| {
                         steps.leave(number, leaving.places.len() as u32);
                         leaving.places.push(*place);
-                        decode_row(&kept.types, lost, &mut leaving.builders)
+                        decode_row(&arguments.types, lost, &mut leaving.builders)
                     })?;
                 }
-                frame.push(kept.row(page, row));
+                frame.push(arguments.row(page, row));
             }
             frame.last = time;
             steps.come(number, row as u32, time);
@@ -167,14 +173,14 @@ pub(super) fn results(plan: &OverFactory, kept: &Kept, page: &Page, state: &mut 
                 timers.push((frame.last, *first));
             }
         }
-        evaluate(plan, kept, page, &places, &steps.all, leaving, &mut frames.groups)
+        evaluate(plan, arguments, page, &places, &steps.all, leaving, &mut frames.groups)
     })?;
     let columns = page.columns.iter().cloned().chain(results).collect();
     let batch = Batch::from_columns(plan.schema.arrow(), columns, places.len())?;
     Ok(Results { batch, timers })
 }
 
-impl Kept {
+impl Arguments {
     /// A row of a page as its frame keeps it.
     fn row(&self, page: &Page, row: usize) -> FrameRow {
         let mut bytes = vec![];
@@ -188,7 +194,7 @@ impl Kept {
 /// Takes the steps; gives the results of the page's rows.
 fn evaluate(
     plan: &OverFactory,
-    kept: &Kept,
+    arguments: &Arguments,
     page: &Page,
     places: &[u32],
     steps: &[Step],
@@ -196,7 +202,7 @@ fn evaluate(
     groups: &mut Groups,
 ) -> Result<Vec<ArrayRef>> {
     let lost: Vec<ArrayRef> = leaving.builders.into_iter().map(ColumnBuilder::finish).collect();
-    let (of_lost, of_page) = (Reads::of(&kept.calls, &lost)?, Reads::of(&plan.calls, &page.columns)?);
+    let (of_lost, of_page) = (Reads::of(&arguments.calls, &lost)?, Reads::of(&plan.calls, &page.columns)?);
     let go = vec![-1; leaving.places.len()];
     let types = plan.schema.fields[plan.input.len()..].iter().map(|f| f.ty.arrow());
     let mut results: Vec<ColumnBuilder> = types.map(|ty| ColumnBuilder::new(&ty)).collect();
