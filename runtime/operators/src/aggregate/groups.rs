@@ -11,7 +11,7 @@ use weir_core::state::{Changes, KeyRange, StateHandle, behind};
 use weir_core::{Error, Result, Schema, varint};
 use weir_expr::aggregate::AggregateCall;
 
-/// The byte after the key group in the keys of parts. No key of a group or of a map state begins with it.
+/// The byte after the key group in the keys of parts. No key of a group or of a collection of keyed state begins with it.
 const PARTS: u8 = 0xFE;
 
 /// Groups by place.
