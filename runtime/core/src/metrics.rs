@@ -281,7 +281,7 @@ impl Metrics {
         Ok(Metrics { registry, families: Arc::new(families), about: Arc::new(about) })
     }
 
-    /// Says what the job is called; the first name stays.
+    /// Sets the name of the job, unless it has been set before.
     pub fn name(&self, job: &str) {
         self.about.job.get_or_init(|| job.to_string());
     }
