@@ -34,7 +34,7 @@ pub(super) struct RowsOut {
     keys: KeysOut,
     results: Vec<ColumnBuilder>,
     kinds: Vec<i8>,
-    /// The size of the results in `builders` in bytes, and the number of rows sent before.
+    /// The size of `results` in bytes, and the number of rows sent before.
     bytes: usize,
     sent: usize,
     /// Whether each of the current groups had a result before its change, and these results.

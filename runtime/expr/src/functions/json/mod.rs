@@ -1,6 +1,6 @@
 //! SQL's JSON functions as in Flink, over JSON text.
 //!
-//! The parser passes clauses as further arguments: JSON_VALUE(text, path, NULL of the return type, behaviour on empty, its default,
+//! The binder passes clauses as further arguments: JSON_VALUE(text, path, NULL of the return type, behaviour on empty, its default,
 //! behaviour on error, its default) and so on.
 
 mod call;
