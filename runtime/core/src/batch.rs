@@ -6,22 +6,22 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, Record
 use arrow::datatypes::SchemaRef;
 use std::ops::Range;
 
-/// The kind of change that a row stands for, numbered as in Flink.
+/// The kind of change of a row, numbered as in Flink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
 pub enum RowKind {
     /// +I
     Insert = 0,
-    /// -U, the row as it was
+    /// -U, the former row of an update
     UpdateBefore = 1,
-    /// +U, the row as it is
+    /// +U, the new row of an update
     UpdateAfter = 2,
     /// -D
     Delete = 3,
 }
 
 impl RowKind {
-    /// The kind for its number; anything unknown is an insert.
+    /// The kind with this number. Unknown numbers are inserts.
     pub fn from_code(code: i8) -> Self {
         match code {
             1 => RowKind::UpdateBefore,
@@ -30,14 +30,14 @@ impl RowKind {
             _ => RowKind::Insert,
         }
     }
-    /// +1 for a row that comes, −1 for one that goes.
+    /// +1 for an insertion, −1 for a retraction.
     pub fn sign(self) -> i64 {
         match self {
             RowKind::Insert | RowKind::UpdateAfter => 1,
             RowKind::UpdateBefore | RowKind::Delete => -1,
         }
     }
-    /// As Flink prints it.
+    /// Flink's short form of the kind.
     pub fn mark(self) -> &'static str {
         match self {
             RowKind::Insert => "+I",
@@ -48,19 +48,19 @@ impl RowKind {
     }
 }
 
-/// Rows that travel together: columns, and the kinds of change unless all are inserts.
+/// Rows in columns, with the kinds of change unless all rows are inserts.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The columns.
     pub data: RecordBatch,
-    /// The kind of each row, by its number; none = all inserts.
+    /// The kind of each row, by number; none: all are inserts.
     pub kinds: Option<Int8Array>,
-    /// Where the rows came from, as long as each still stands for a record.
+    /// The origins of the rows, as long as each row still corresponds to a record.
     pub origins: Option<Origins>,
 }
 
 impl Batch {
-    /// A batch of inserts.
+    /// Creates a batch of inserts.
     pub fn append(data: RecordBatch) -> Self {
         Batch { data, kinds: None, origins: None }
     }
@@ -87,17 +87,17 @@ impl Batch {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(Batch::append(RecordBatch::try_new_with_options(schema, columns, &options)?))
     }
-    /// The same rows with these kinds.
+    /// Sets the kinds of the rows.
     pub fn with_kinds(mut self, kinds: Option<Int8Array>) -> Self {
         self.kinds = kinds;
         self
     }
-    /// The same rows with the number of each one's kind ([`RowKind`]).
+    /// Sets the kinds of the rows by their numbers ([`RowKind`]).
     pub fn with_changes(self, kinds: Vec<i8>) -> Self {
         let inserts = kinds.iter().all(|k| *k == RowKind::Insert as i8);
         self.with_kinds((!inserts).then(|| Int8Array::from(kinds)))
     }
-    /// The same rows, which came from there.
+    /// Sets the origins of the rows.
     pub fn with_origins(mut self, origins: Option<Origins>) -> Self {
         self.origins = origins;
         self
@@ -106,7 +106,7 @@ impl Batch {
     pub fn rows(&self) -> usize {
         self.data.num_rows()
     }
-    /// Bytes of the rows' values, for metrics and bounds; slices count what they show.
+    /// The size of the rows' values in bytes, for metrics and limits. For a slice, only its own values count.
     pub fn bytes(&self) -> usize {
         self.data.columns().iter().map(sliced_bytes).sum::<usize>() + self.kinds.as_ref().map_or(0, |k| k.len())
     }
@@ -114,10 +114,10 @@ impl Batch {
     pub fn kind(&self, row: usize) -> RowKind {
         self.kinds.as_ref().map_or(RowKind::Insert, |k| RowKind::from_code(k.value(row)))
     }
-    /// The same rows with so many of their columns, from the first one on.
+    /// Keeps this many columns, from the first one on.
     ///
     /// # Errors
-    /// When there are not so many: a mistake of Weir's own.
+    /// An internal error if there are not as many columns.
     pub fn first_columns(self, count: usize) -> Result<Self> {
         if count == self.data.num_columns() {
             return Ok(self);
@@ -125,7 +125,7 @@ impl Batch {
         let data = self.data.project(&(0..count).collect::<Vec<_>>())?;
         Ok(Batch { data, ..self })
     }
-    /// The rows where `keep` is true.
+    /// Keeps the rows for which `keep` is true.
     pub fn filter(&self, keep: &BooleanArray) -> Result<Self> {
         let data = arrow::compute::filter_record_batch(&self.data, keep)?;
         let kinds = match &self.kinds {
@@ -135,8 +135,7 @@ impl Batch {
         let kept = || (0..keep.len()).filter(|r| keep.is_valid(*r) && keep.value(*r)).map(|r| r as u32);
         Ok(Batch { data, kinds, origins: self.origins.as_ref().map(|o| o.take(kept())) })
     }
-    /// The rows of several batches of one schema, in their order; where they came from is only known where they are rows of a table whose
-    /// late rows are written.
+    /// Concatenates batches with the same schema. Origins are only kept for rows of a table whose late rows are written.
     pub fn concat(batches: &[Batch]) -> Result<Self> {
         let first = match batches {
             [] => return Err(crate::Error::internal("no batches to put together")),
@@ -151,7 +150,7 @@ impl Batch {
         let origins = Origins::joined(batches.iter().map(|b| (b.origins.clone(), b.rows())));
         Ok(Batch { data, kinds, origins })
     }
-    /// The rows of a range, which lie in the same memory. Panics, as Arrow does, when the range goes beyond the batch.
+    /// The rows of a range, without a copy. Panics, as Arrow does, if the range exceeds the batch.
     pub fn slice(&self, rows: Range<usize>) -> Self {
         let kinds = self.kinds.as_ref().map(|k| k.slice(rows.start, rows.len()));
         let origins = self.origins.as_ref().map(|o| o.take(rows.start as u32..rows.end as u32));

@@ -51,7 +51,7 @@ pub enum ColumnBuilder {
 }
 
 impl ColumnBuilder {
-    /// A builder for an Arrow type that carries a SQL type; other types build a column of NULLs.
+    /// Creates a builder for an Arrow type that represents a SQL type. Other types build a column of NULLs.
     pub fn new(ty: &DataType) -> Self {
         match ty {
             DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
@@ -122,7 +122,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends a value; one that does not fit the column's type becomes NULL (the binder lets none through).
+    /// Appends a value. A value that does not fit the column's type becomes NULL, but the binder rejects such expressions.
     pub fn push(&mut self, value: &Value<'_>) {
         match (&mut *self, value) {
             (Self::Boolean(b), Value::Bool(v)) => b.append_value(*v),
@@ -148,7 +148,7 @@ impl ColumnBuilder {
                 let mut bytes = [0; NANOS as usize];
                 bytes[..8].copy_from_slice(&sortable(*s));
                 bytes[8..].copy_from_slice(&n.to_be_bytes());
-                // As far as 64 bits of microseconds reach: one range for all timestamps.
+                // The range of 64 bits of microseconds, which is the same for all timestamps.
                 if s.checked_mul(1_000_000).is_none() || b.append_value(bytes).is_err() {
                     b.append_null();
                 }
@@ -176,7 +176,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// The column; the builder is empty afterwards only for flat types, so it is consumed.
+    /// Finishes the column. It consumes the builder, since only those of flat types are empty afterwards.
     pub fn finish(self) -> ArrayRef {
         fn nulls(valid: Vec<bool>) -> Option<NullBuffer> {
             if valid.iter().all(|v| *v) { None } else { Some(NullBuffer::from(valid)) }
@@ -219,7 +219,7 @@ impl ColumnBuilder {
     }
 }
 
-/// A column of values of one type.
+/// Builds a column from values of one type.
 pub fn column<'a>(ty: &DataType, values: impl IntoIterator<Item = Value<'a>>) -> ArrayRef {
     let mut builder = ColumnBuilder::new(ty);
     for v in values {

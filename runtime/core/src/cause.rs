@@ -1,14 +1,14 @@
-//! What an error came from: another library's error, kept whole for whoever decides by it, and told without secrets.
+//! The cause of an error: an error of another library. It is kept in full for code that inspects it, and shown without secrets.
 
 use crate::secrets;
 use std::error::Error;
 use std::fmt;
 
-/// Another error, and the words of its whole chain.
+/// Another error, and the text of its whole chain.
 pub(crate) struct Cause {
-    /// The error itself; its own words may hold secrets.
+    /// The error itself. Its own text may contain secrets.
     pub original: Box<dyn Error + Send + Sync>,
-    /// The chain as it may be shown.
+    /// The chain for display.
     pub shown: Link,
 }
 
@@ -19,14 +19,14 @@ impl Cause {
     }
 }
 
-/// An error of a chain, by its words; secrets and control characters are taken out when it is shown.
+/// An error in a chain, by its text. Secrets and control characters are removed when it is shown.
 pub(crate) struct Link {
     words: String,
     next: Option<Box<Link>>,
 }
 
 impl Link {
-    /// Chains are short; one that is not is cut.
+    /// The maximum length of a chain. A longer one is truncated.
     const LONGEST: usize = 32;
 
     fn of(error: &(dyn Error + 'static), depth: usize) -> Self {

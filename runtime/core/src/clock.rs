@@ -1,5 +1,5 @@
-//! Clocks: the time of day by which operators work, which tests can turn; processor time, by which operators and functions are
-//! accounted, and waiting for processors, which is not theirs.
+//! Clocks: the processing time of operators, which tests can set; the CPU time of operators and functions; and the time in which threads
+//! wait for a core, which does not count as theirs.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time of day: Flink's processing time.
+/// The clock of processing time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Milliseconds since 1970.
     fn now(&self) -> i64;
-    /// How long to wait before it is worth asking whether a time has come.
+    /// How long to wait before checking whether a time has been reached.
     fn until(&self, time: i64) -> Duration {
         Duration::from_millis(time.saturating_sub(self.now()).max(0) as u64)
     }
@@ -28,7 +28,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is turned.
+/// A clock that only moves when it is set.
 ///
 /// # Examples
 /// ```
@@ -46,7 +46,7 @@ impl ManualClock {
     pub fn new(now: i64) -> Self {
         ManualClock(AtomicI64::new(now))
     }
-    /// Turns it to another time.
+    /// Sets the clock.
     pub fn turn_to(&self, now: i64) {
         self.0.store(now, Ordering::Release);
     }
@@ -57,12 +57,12 @@ impl Clock for ManualClock {
         self.0.load(Ordering::Acquire)
     }
     fn until(&self, time: i64) -> Duration {
-        // Nobody knows when it is turned.
+        // The clock may be set at any moment.
         Duration::from_millis(u64::from(time > self.now()))
     }
 }
 
-/// Processor time that the calling thread has used since its start.
+/// The CPU time that the calling thread has used since its start.
 pub fn thread_cpu() -> Duration {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local of the right type; the call writes nothing else.
@@ -70,8 +70,8 @@ pub fn thread_cpu() -> Duration {
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
-/// How long the calling thread was ready to run but had no core, since its start: the kernel's own count. None where the kernel
-/// does not tell.
+/// How long the calling thread was runnable without a core since its start, as counted by the kernel. None if the kernel does not provide
+/// the number.
 pub fn thread_queued() -> Option<Duration> {
     thread_local! {
         static STATISTICS: RefCell<Option<File>> = RefCell::new(File::open("/proc/thread-self/schedstat").ok());
@@ -84,7 +84,7 @@ pub fn thread_queued() -> Option<Duration> {
     })
 }
 
-/// Cores that the process may use: those of its affinity, or less by the cgroup's quota.
+/// The number of cores that the process may use: those of its CPU affinity, limited by the cgroup's quota.
 pub fn cores() -> f64 {
     static CORES: OnceLock<f64> = OnceLock::new();
     *CORES.get_or_init(|| {
@@ -93,7 +93,7 @@ pub fn cores() -> f64 {
     })
 }
 
-/// The cgroup's processor quota in cores, exactly; the standard library's count is rounded down.
+/// The cgroup's CPU quota in cores, without rounding. The standard library rounds it down.
 fn quota() -> Option<f64> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|l| l.strip_prefix("0::"))?.trim_start_matches('/').to_string();

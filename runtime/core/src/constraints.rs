@@ -1,22 +1,22 @@
-//! What a sink's table says of its columns: NOT NULL, and the lengths of CHAR, VARCHAR, BINARY and VARBINARY.
+//! Constraints of a sink's columns: NOT NULL, and the lengths of CHAR, VARCHAR, BINARY and VARBINARY.
 
 use crate::types::UNBOUNDED;
 use crate::{Error, Result, Schema, SqlType, TypeKind};
 
-/// What is asked of rows, and what becomes of those that do not keep to it.
+/// Which constraints are enforced, and what happens to rows that violate them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// Whether rows with NULL where there must be none are left out, rather than ending the job.
+    /// Whether rows with a NULL in a NOT NULL column are dropped. Otherwise they end the job.
     pub drops_null: bool,
-    /// Whether fields of rows are looked at too.
+    /// Whether constraints of fields of rows are enforced too.
     pub rows: bool,
-    /// Whether elements of collections are.
+    /// Whether constraints of elements of collections are enforced too.
     pub collections: bool,
-    /// Whether values of another length are cut and filled up, or else end the job; none: they pass.
+    /// Whether values of another length are trimmed or padded. Otherwise they end the job. None: lengths are not enforced.
     pub fits_length: Option<bool>,
 }
 
-/// The length that a value of a type has at most, and whether it has no other.
+/// The maximum length of values of a type, and whether they must have exactly this length.
 pub fn length(ty: &SqlType) -> Option<(usize, bool)> {
     match ty.kind {
         TypeKind::Char(n) | TypeKind::Binary(n) => Some((n as usize, true)),
@@ -25,24 +25,24 @@ pub fn length(ty: &SqlType) -> Option<(usize, bool)> {
     }
 }
 
-/// The constraints of a table that are held against rows.
+/// The enforced constraints of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Constraints {
-    /// What is asked.
+    /// The rules of enforcement.
     pub rules: Rules,
-    /// The columns that must not be NULL.
+    /// The NOT NULL columns.
     pub not_null: Vec<usize>,
-    /// The columns with something within that must not be NULL, or has a length.
+    /// The columns with nested values that are NOT NULL or have a length.
     pub nested: Vec<usize>,
     /// The columns with a length.
     pub lengths: Vec<usize>,
 }
 
 impl Constraints {
-    /// Those of a table of these columns; none where it says nothing that is to be held against rows.
+    /// The constraints of a table with these columns; none if there is nothing to enforce.
     ///
     /// # Errors
-    /// When values within collections would have to be cut, which Flink does not do either.
+    /// If values within collections would have to be trimmed, which Flink does not support either.
     pub fn of(table: &str, schema: &Schema, rules: Rules) -> Result<Option<Constraints>> {
         let those = |f: &dyn Fn(&SqlType) -> bool| -> Vec<usize> {
             schema.fields.iter().enumerate().filter(|(_, c)| f(&c.ty)).map(|(i, _)| i).collect()
@@ -63,7 +63,7 @@ impl Constraints {
     }
 }
 
-/// The types within a type, as far as the rules look there, and whether they are of a collection.
+/// The types nested in a type for which the rules apply, and whether they are elements of a collection.
 fn within(ty: &SqlType, rules: Rules) -> (Vec<&SqlType>, bool) {
     match &ty.kind {
         TypeKind::Row(fields) if rules.rows => (fields.iter().map(|f| &f.ty).collect(), false),
@@ -73,14 +73,14 @@ fn within(ty: &SqlType, rules: Rules) -> (Vec<&SqlType>, bool) {
     }
 }
 
-/// Whether something within values of a type must not be NULL, or has a length.
+/// Whether nested values of a type are NOT NULL or have a length.
 fn asks_within(ty: &SqlType, rules: Rules) -> bool {
     let asks =
         |t: &&SqlType| !t.nullable || rules.fits_length.is_some() && length(t).is_some() || asks_within(t, rules);
     within(ty, rules).0.iter().any(asks)
 }
 
-/// Whether there are lengths within a collection.
+/// Whether there are types with a length within a collection.
 fn cuts_within(ty: &SqlType, rules: Rules, collection: bool) -> bool {
     let (types, here) = within(ty, rules);
     let collection = collection || here;

@@ -1,4 +1,4 @@
-//! Records that failed, as rows.
+//! Dead letters as rows.
 
 use crate::{Field, Schema, SqlType, TypeKind};
 use std::sync::LazyLock;

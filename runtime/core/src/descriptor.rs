@@ -1,5 +1,5 @@
-//! Connectors and formats as values: each says what it is called, what it can be, what options and metadata it has. Whoever asks
-//! for a name, an option or a mode asks these; nothing else lists them.
+//! Connectors and formats as values: each describes its name, its roles, its options and its metadata. Every lookup of a name, an option or
+//! a mode uses these descriptors, and there is no other list.
 
 use crate::error::{Place, nearest};
 use crate::option_spec::{FormatOf, Opt, OptionSpec, Role, Shown, Type};
@@ -7,7 +7,7 @@ use crate::{Error, Result, SqlType};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Which changes a table brings or takes: its changelog mode.
+/// The changelog mode of a table: the changes that it emits or accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changelog {
     /// Insertions only.
@@ -16,12 +16,12 @@ pub enum Changelog {
     Upsert,
     /// All changes: insertions, updates and deletions.
     All,
-    /// What the table's format says.
+    /// The mode of the table's format.
     OfFormat,
 }
 
 impl Changelog {
-    /// Its name.
+    /// The name of the mode.
     pub fn name(self) -> &'static str {
         match self {
             Changelog::InsertOnly => "insert-only",
@@ -55,15 +55,15 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// One that can be read.
+    /// Readable metadata.
     pub const fn read(key: &'static str, ty: fn() -> SqlType) -> Self {
         Metadata { key, ty, writable: false }
     }
-    /// One that can be read and written.
+    /// Metadata that can be read and written.
     pub const fn written(key: &'static str, ty: fn() -> SqlType) -> Self {
         Metadata { key, ty, writable: true }
     }
-    /// The metadata of a list of pairs of metadata and what it is read from.
+    /// The metadata in a list of pairs.
     pub const fn of<T: Copy, const N: usize>(all: &[(Metadata, T); N]) -> [Metadata; N] {
         let mut out = [all[0].0; N];
         let mut i = 0;
@@ -75,7 +75,7 @@ impl Metadata {
     }
 }
 
-/// What a descriptor is of.
+/// The kind of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DescriptorKind {
     /// A connector: where rows come from or go to.
@@ -87,7 +87,7 @@ pub enum DescriptorKind {
 /// The description of a connector or a format, from which SQL, `weir describe`, error hints and the book's tables are made.
 #[derive(Debug)]
 pub struct Descriptor {
-    /// Which of the two.
+    /// Whether it is a connector or a format.
     pub kind: DescriptorKind,
     /// Its name.
     pub name: &'static str,
@@ -152,7 +152,7 @@ impl Descriptor {
         self.options.iter().flat_map(|group| group.iter())
     }
 
-    /// The option of a name. An exact name goes before a pattern such as `properties.*`.
+    /// The option with a name. An exact name takes precedence over a pattern such as `properties.*`.
     pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
         self.options().find(|o| o.key == key).or_else(|| self.options().find(|o| o.is(key)))
     }
@@ -181,25 +181,25 @@ fn names<'a>(all: impl Iterator<Item = &'a &'static Descriptor>) -> String {
 }
 
 impl Registry {
-    /// The connector of a name.
+    /// The connector with a name.
     pub fn connector(&self, name: &str) -> Option<&'static Descriptor> {
         self.connectors.iter().find(|d| d.name == name).copied()
     }
 
-    /// The format of a name.
+    /// The format with a name.
     pub fn format(&self, name: &str) -> Option<&'static Descriptor> {
         self.formats.iter().find(|d| d.name == name).copied()
     }
 
-    /// The error of a table without a connector.
+    /// The hint for a table without a connector.
     pub fn hint_of_connectors(&self) -> String {
         format!("add WITH ('connector' = 'filesystem', …); there are {}", names(self.connectors.iter()))
     }
 
-    /// The connector that a table's options name, and its formats, whatever the table is used for.
+    /// The connector and formats that a table's options name, for any role.
     ///
     /// # Errors
-    /// When there is none of such a name.
+    /// If there is no connector or format with such a name.
     pub fn named(&self, table: &Given<'_>) -> Result<Described> {
         let wanted = table.options.get(CONNECTOR.key()).map_or("", String::as_str);
         let Some(connector) = self.connector(wanted) else {
@@ -226,7 +226,7 @@ impl Registry {
         Ok(Described { connector, formats })
     }
 
-    /// The connector and formats of a table as far as they are known; unknown formats are left out.
+    /// The connector and formats of a table that are known. Unknown formats are left out.
     pub fn known(&self, options: &BTreeMap<String, String>) -> Option<Described> {
         let connector = self.connector(options.get(CONNECTOR.key())?)?;
         let formats = formats_of(connector, options).filter_map(|(_, of, f)| Some((of, self.format(f)?)));
@@ -234,7 +234,7 @@ impl Registry {
     }
 }
 
-/// The formats that options name, each with the option.
+/// The formats that options name, with the options.
 fn formats_of<'a>(
     connector: &'static Descriptor,
     options: &'a BTreeMap<String, String>,
@@ -245,16 +245,16 @@ fn formats_of<'a>(
     })
 }
 
-/// A table as it is declared.
+/// The declaration of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     /// Its name, for errors.
     pub name: &'a str,
     /// Its options.
     pub options: &'a BTreeMap<String, String>,
-    /// Where they stand.
+    /// The position of each option in the script.
     pub places: &'a BTreeMap<String, Place>,
-    /// Where it stands.
+    /// The position of the declaration in the script.
     pub place: Option<Place>,
 }
 
@@ -278,12 +278,12 @@ impl Described {
         self.formats.iter().find(|(of, _)| of.value).map(|(_, f)| *f)
     }
 
-    /// What the table brings when it is read; none where it cannot be.
+    /// The changelog mode of the table as a source; none if it cannot be one.
     pub fn reads(&self) -> Option<Changelog> {
         self.mode(self.connector.reads?, |f| f.reads)
     }
 
-    /// What the table takes when it is written; none where it cannot be.
+    /// The changelog mode of the table as a sink; none if it cannot be one.
     pub fn writes(&self) -> Option<Changelog> {
         self.mode(self.connector.writes?, |f| f.writes)
     }
@@ -295,7 +295,7 @@ impl Described {
         }
     }
 
-    /// The option of a name.
+    /// The option with a name.
     pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
         let common = || COMMON.iter().chain(WATERMARKS).find(|o| o.key == key);
         let own = common().or_else(|| self.connector.options().find(|o| o.key == key));
@@ -317,10 +317,10 @@ impl Described {
         }))
     }
 
-    /// Checks that a table can be that, and its options for it.
+    /// Checks that a table supports a role, and checks its options for it.
     ///
     /// # Errors
-    /// When it cannot, or the first option that there is not, that is not what it may be, or that is missing.
+    /// If it does not, or for the first option that is unknown, invalid or missing.
     pub fn check(&self, registry: Registry, table: &Given<'_>, role: Role) -> Result<()> {
         self.check_role(registry, table, role)?;
         for (key, value) in table.options {
@@ -360,14 +360,14 @@ impl Described {
             Role::Lookup => return Ok(()),
         };
         if mode.is_none() {
-            // What it brings or takes depends on its format.
+            // The role depends on the format.
             let format = self.connector.options().find(|o| matches!(o.ty, Type::Format(f) if f.value));
             return lacks(format.map_or_else(String::new, |o| o.key.to_string()));
         }
         Ok(())
     }
 
-    /// Checks that the connector and the formats can be that.
+    /// Checks that the connector and the formats support a role.
     fn check_role(&self, registry: Registry, table: &Given<'_>, role: Role) -> Result<()> {
         let (name, what) = (self.connector.name, role.name());
         if !self.connector.is(role) {
@@ -376,7 +376,7 @@ impl Described {
             let e = e.at(table.place_of(CONNECTOR.key()));
             return Err(e.hint(format!("as a {what} there are: {}", names(fitting))));
         }
-        // What is looked up is read.
+        // A lookup table is read.
         let role = if role == Role::Sink { Role::Sink } else { Role::Source };
         for (key, of, wanted) in formats_of(self.connector, table.options) {
             let fits = |d: &&&'static Descriptor| d.is(role) && (d.lines || !of.lines);
@@ -389,10 +389,10 @@ impl Described {
         Ok(())
     }
 
-    /// The metadata of a name.
+    /// The metadata with a name.
     ///
     /// # Errors
-    /// When the table has none of that name.
+    /// If the table has no metadata with that name.
     pub fn metadata(&self, key: &str) -> Result<&'static Metadata> {
         let of_format = || {
             let key = key.strip_prefix(self.connector.metadata_of_format?)?;
@@ -494,12 +494,12 @@ crate::options! {
     pub COMMON:
     /// The name of a table's connector.
     pub CONNECTOR: String = Opt::text("connector", "the connector that reads or writes the table").required().older(&["connector.type"]);
-    /// Subtasks of a table's source or sink.
+    /// The parallelism of a table's source or sink.
     pub PARALLELISM: usize = Opt::whole("parallelism", 1, 64, "how many subtasks the source or sink of the table has").how();
-    /// Subtasks of its source.
+    /// The parallelism of the source.
     pub SCAN_PARALLELISM: usize =
         Opt::whole("scan.parallelism", 1, 64, "how many subtasks the source has, unless `parallelism` is given").how().of(&[Role::Source]);
-    /// Subtasks of its sink.
+    /// The parallelism of the sink.
     pub SINK_PARALLELISM: usize =
         Opt::whole("sink.parallelism", 1, 64, "how many subtasks the sink has, unless `parallelism` is given").how().of(&[Role::Sink]);
 }

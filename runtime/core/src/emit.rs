@@ -1,16 +1,16 @@
-//! When windows give out results beside the moment at which they are complete.
+//! When windows emit results besides at their end.
 
 use crate::windows::length;
 use std::fmt;
 
-/// When windows give out what has changed: in front of their end, and behind it, when rows come late. Times are in milliseconds.
+/// When windows emit changed results: before their end, and after it if late rows arrive. Times are in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Emit {
-    /// In front of the end: how often, 0 = with each batch that changes something; none = not at all.
+    /// The interval before the end. 0: with each batch that changes a result; none: not at all.
     pub early: Option<i64>,
-    /// The same behind the end.
+    /// The interval after the end, with the same meaning.
     pub late: Option<i64>,
-    /// How long behind its end a window still takes rows.
+    /// How long after its end a window accepts rows.
     pub lateness: i64,
 }
 

@@ -1,10 +1,10 @@
-//! Event time: how far it has come on a channel, on an input, and at an operator.
+//! Event time: the watermarks of channels, inputs and operators.
 //!
-//! A watermark says that all rows up to a time have come. Where several channels come together, the least of their watermarks holds.
-//! A channel that is idle does not hold the others back; when it is active again, it counts once it has caught up with them, so that
-//! time never goes back. These are the rules of Flink, but for one: a channel that has ended while others are idle decides nothing.
+//! A watermark states that all rows up to a time have arrived. The watermark of several channels is the lowest of theirs. An idle channel
+//! does not hold the others back. When it becomes active again, it counts as soon as it has caught up with them, so that time never goes
+//! back. These are Flink's rules, with one exception: a channel that has ended while others are idle has no effect.
 
-/// A point in event time, in milliseconds since 1970: all rows of this time or an earlier one have come, but for late ones.
+/// A point in event time, in milliseconds since 1970: all rows of this time or earlier have arrived, except for late ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watermark(pub i64);
 
@@ -15,9 +15,9 @@ impl Default for Watermark {
 }
 
 impl Watermark {
-    /// Before all times: nothing is known.
+    /// Before all times: there is no watermark yet.
     pub const NONE: Watermark = Watermark(i64::MIN);
-    /// Behind all times: nothing more will come.
+    /// After all times: there are no further rows.
     pub const END: Watermark = Watermark(i64::MAX);
 }
 
@@ -25,26 +25,26 @@ impl Watermark {
 enum Status {
     /// Its watermark counts.
     Active,
-    /// It was idle, and has not caught up.
+    /// It was idle, and has not caught up yet.
     Behind,
-    /// Nothing comes for a while.
+    /// It has no rows for a while.
     Idle,
-    /// Nothing will come.
+    /// It has no further rows.
     Ended,
 }
 
-/// What a channel is.
+/// The state of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelTime {
     /// Its watermark.
     pub watermark: Watermark,
     /// Whether the others do not wait for it.
     pub idle: bool,
-    /// Whether nothing will come on it.
+    /// Whether it has no further rows.
     pub ended: bool,
 }
 
-/// The watermark of several channels.
+/// Combines the watermarks of several channels.
 ///
 /// # Examples
 /// ```
@@ -65,24 +65,24 @@ pub struct Combined {
 }
 
 impl Combined {
-    /// So many channels, of which nothing is known.
+    /// Creates this many channels without a watermark.
     pub fn new(channels: usize) -> Self {
         Combined { channels: vec![(Watermark::NONE, Status::Active); channels], watermark: Watermark::NONE }
     }
-    /// One more channel, of which nothing is known; gives its number. Time stands still until it has caught up, but for the first.
+    /// Adds a channel without a watermark, and returns its number. Unless it is the first one, time stands still until it has caught up.
     pub fn add(&mut self) -> usize {
         self.channels.push((Watermark::NONE, Status::Active));
         self.channels.len() - 1
     }
-    /// Begins where an earlier one was: time does not go back behind that.
+    /// Resumes from an earlier watermark, and never goes back behind it.
     pub fn resume(&mut self, at: Watermark) {
         self.watermark = self.watermark.max(at);
     }
-    /// The watermark of all.
+    /// The combined watermark.
     pub fn watermark(&self) -> Watermark {
         self.watermark
     }
-    /// Whether nothing comes on any channel for a while.
+    /// Whether all channels that have not ended are idle.
     pub fn is_idle(&self) -> bool {
         let mut waiting = self.channels.iter().filter(|(_, s)| *s != Status::Ended).peekable();
         waiting.peek().is_some() && waiting.all(|(_, s)| *s == Status::Idle)
@@ -91,12 +91,12 @@ impl Combined {
     pub fn has_ended(&self) -> bool {
         self.channels.iter().all(|(_, s)| *s == Status::Ended)
     }
-    /// The channel with the least watermark among those that count, and that watermark: what holds time back.
+    /// The active channel with the lowest watermark, which holds time back, and that watermark.
     pub fn slowest(&self) -> Option<(usize, Watermark)> {
         let active = self.channels.iter().enumerate().filter(|(_, (_, s))| *s == Status::Active);
         active.map(|(i, (w, _))| (i, *w)).min_by_key(|(_, w)| *w)
     }
-    /// A channel has come to a time, and is active. A time before the one that it had changes nothing.
+    /// Advances the watermark of a channel, which becomes active. An earlier watermark than before has no effect.
     pub fn advance(&mut self, channel: usize, to: Watermark) {
         let (watermark, status) = &mut self.channels[channel];
         if *status == Status::Ended {
@@ -111,7 +111,7 @@ impl Combined {
         }
         self.combine();
     }
-    /// Nothing comes on a channel for a while. When that is so on all, time goes on to the latest watermark.
+    /// Marks a channel as idle. If all channels are idle, time advances to the latest watermark.
     pub fn set_idle(&mut self, channel: usize) {
         if self.channels[channel].1 == Status::Ended {
             return;
@@ -119,7 +119,7 @@ impl Combined {
         self.channels[channel].1 = Status::Idle;
         self.combine();
     }
-    /// Nothing will come on a channel any more.
+    /// Marks a channel as ended.
     pub fn end(&mut self, channel: usize) {
         self.channels[channel].1 = Status::Ended;
         self.combine();
@@ -136,7 +136,7 @@ impl Combined {
     }
 }
 
-/// How far event time has come at an operator, as it is told.
+/// Event time at an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTime {
     /// The watermark of each input.
@@ -148,21 +148,21 @@ pub struct EventTime {
 /// The watermarks of an operator's channels, each of which feeds one of its inputs.
 #[derive(Debug, Clone)]
 pub struct WatermarkProgress {
-    /// For each channel its input, and its place there.
+    /// The input of each channel, and its index there.
     channels: Vec<(usize, usize)>,
     inputs: Vec<Combined>,
     all: Combined,
 }
 
 impl WatermarkProgress {
-    /// `inputs` has for each channel the input that it feeds.
+    /// Creates it. `inputs` has the input of each channel.
     pub fn new(inputs: &[usize]) -> Self {
         let count = inputs.iter().max().map_or(0, |m| m + 1);
         let mut combined: Vec<Combined> = (0..count).map(|_| Combined::new(0)).collect();
         let channels = inputs.iter().map(|i| (*i, combined[*i].add())).collect();
         WatermarkProgress { channels, inputs: combined, all: Combined::new(count) }
     }
-    /// Begins where an earlier one was: time does not go back behind that.
+    /// Resumes from an earlier event time, and never goes back behind it.
     pub fn resume(&mut self, at: &EventTime) {
         for (input, (combined, watermark)) in self.inputs.iter_mut().zip(&at.inputs).enumerate() {
             combined.resume(*watermark);
@@ -170,20 +170,20 @@ impl WatermarkProgress {
         }
         self.all.resume(at.all);
     }
-    /// What is known of each channel.
+    /// The state of each channel.
     pub fn channels(&self) -> impl Iterator<Item = ChannelTime> {
         self.channels.iter().map(|(input, at)| {
             let (watermark, status) = self.inputs[*input].channels[*at];
-            // One that was idle and is behind does not count either.
+            // A channel that was idle and has not caught up does not count either.
             let idle = matches!(status, Status::Idle | Status::Behind);
             ChannelTime { watermark, idle, ended: status == Status::Ended }
         })
     }
-    /// What an operator is told.
+    /// The event time for the operator.
     pub fn event_time(&self) -> EventTime {
         EventTime { inputs: self.inputs.iter().map(Combined::watermark).collect(), all: self.all.watermark() }
     }
-    /// Whether nothing comes on any channel for a while.
+    /// Whether all channels that have not ended are idle.
     pub fn is_idle(&self) -> bool {
         self.all.is_idle()
     }
@@ -210,7 +210,7 @@ impl WatermarkProgress {
             self.all.set_idle(input);
         }
     }
-    /// See [`Combined::end`]. Gives the input that has ended by that.
+    /// See [`Combined::end`]. Returns the input if this has ended it.
     pub fn end(&mut self, channel: usize) -> Option<usize> {
         let (input, at) = self.channels[channel];
         self.inputs[input].end(at);

@@ -1,76 +1,76 @@
-//! What a subtask shows others of event time, for metrics and for people: how far it is, and what holds it back.
+//! Reports on the event time of a subtask, for metrics and users: its watermarks, and what holds them back.
 
 use crate::event_time::{ChannelTime, Watermark};
 use crate::watermarks::SplitStatus;
 use std::sync::Arc;
 
-/// A channel of a subtask, and who sends on it.
+/// A channel of a subtask, and its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
-    /// The operator that sends.
+    /// The operator of the sender.
     pub operator: Arc<str>,
-    /// Which of its subtasks.
+    /// The index of the sending subtask.
     pub subtask: usize,
-    /// What is known of the channel.
+    /// The state of the channel.
     pub time: ChannelTime,
 }
 
-/// Event time at a subtask.
+/// The event time at a subtask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventTimeReport {
     /// The watermark of all inputs together; [`Watermark::NONE`] at sources.
     pub input: Watermark,
-    /// The watermark that it has given out last.
+    /// The last emitted watermark.
     pub output: Watermark,
-    /// Of a source: whether those behind do not wait for it.
+    /// Whether a source is idle, so that downstream operators do not wait for it.
     pub idle: bool,
-    /// The channels that it takes rows from.
+    /// The input channels.
     pub senders: Vec<Sender>,
-    /// Of a source, the splits that it reads.
+    /// The splits that a source reads.
     pub splits: Vec<SplitStatus>,
-    /// Of a source, when this was reported, by the clock of its splits.
+    /// When a source reported this, by the clock of its splits.
     pub reported: i64,
-    /// Of a source, after how long without rows a split is idle, in milliseconds; none: never.
+    /// The time without rows, in milliseconds, after which a split of a source is idle; none: never.
     pub idle_timeout: Option<i64>,
 }
 
-/// What holds time back at a subtask.
+/// What holds event time back at a subtask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBack {
-    /// By what.
+    /// The channel or split that holds it back.
     pub by: Holder,
-    /// How far that is; [`Watermark::NONE`] when nothing of it is known yet.
+    /// Its watermark; [`Watermark::NONE`] if it has none yet.
     pub watermark: Watermark,
-    /// How far it is behind the one that is furthest, in milliseconds, where both are known.
+    /// How far it is behind the most advanced one, in milliseconds, if both are known.
     pub behind: Option<i64>,
-    /// Of a split, for how many milliseconds no row of it has come.
+    /// For a split, the milliseconds since its last row.
     pub quiet: Option<i64>,
-    /// Of a split, for how many milliseconds its watermark has not advanced.
+    /// For a split, the milliseconds since its watermark last advanced.
     pub standing: Option<i64>,
 }
 
-/// What may hold time back.
+/// Something that may hold event time back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
-    /// A subtask of an operator in front.
+    /// A subtask of an upstream operator.
     Subtask(Arc<str>, usize),
     /// A split of a source.
     Split(Arc<str>),
 }
 
 impl EventTimeReport {
-    /// Whether anything is known of event time.
+    /// Whether anything about event time is known.
     pub fn is_known(&self) -> bool {
         self.input > Watermark::NONE
             || self.output > Watermark::NONE
             || !self.splits.is_empty()
             || self.senders.iter().any(|s| s.time.watermark > Watermark::NONE)
     }
-    /// The watermark that counts: in front of an operator, behind a source.
+    /// The relevant watermark: that of the input of an operator, or of the output of a source.
     pub fn watermark(&self) -> Watermark {
         if self.senders.is_empty() { self.output } else { self.input }
     }
-    /// What holds time back: of the channels or splits that are waited for, the one that is least far.
+    /// What holds event time back: the active channel or split with the lowest watermark.
     pub fn held_back(&self) -> Option<HeldBack> {
         let senders = self.senders.iter().filter(|s| !s.time.idle && !s.time.ended);
         let senders = senders.map(|s| (Holder::Subtask(s.operator.clone(), s.subtask), s.time.watermark, None));
@@ -84,7 +84,7 @@ impl EventTimeReport {
         let standing = split.map(|s| self.reported.saturating_sub(s.advanced));
         Some(HeldBack { by, watermark, behind, quiet, standing })
     }
-    /// For how many milliseconds no row of a split has come.
+    /// The milliseconds since the last row of a split.
     pub fn quiet(&self, split: &SplitStatus) -> i64 {
         self.reported.saturating_sub(split.heard)
     }

@@ -1,4 +1,4 @@
-//! Named points before and after every durable step, at which a test can end, slow or starve the process.
+//! Failpoints: named points before and after every durable step, at which a test can end, delay or fail the process.
 //!
 //! `WEIR_FAILPOINTS` holds `point=action` pairs, separated by commas: `abort` ends the process there, `full` makes the
 //! step fail as on a full disk, `sleep(5)` waits so many milliseconds. `abort@3` and `full@3` act at the third time only,
@@ -21,7 +21,7 @@ enum Action {
 #[derive(Debug)]
 struct Armed {
     action: Action,
-    /// Which time it is passed; a sleep without a number is each time.
+    /// At which pass it acts; a sleep without a number acts at each.
     at: Option<u64>,
     hits: AtomicU64,
 }
@@ -50,10 +50,10 @@ fn armed() -> &'static HashMap<String, Armed> {
     ARMED.get_or_init(|| std::env::var("WEIR_FAILPOINTS").map(|t| parse(&t)).unwrap_or_default())
 }
 
-/// Passes a point.
+/// Passes a failpoint.
 ///
 /// # Errors
-/// When the point is armed with `full`: what a write to a full disk gives.
+/// If the failpoint has the action `full`: the error of a write to a full disk.
 pub fn pass(name: &str) -> io::Result<()> {
     let Some(a) = armed().get(name) else {
         return Ok(());

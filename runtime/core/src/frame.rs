@@ -1,32 +1,32 @@
-//! Frames of OVER: which rows an aggregate is of.
+//! Frames of OVER: the rows over which an aggregate is computed.
 
 use std::fmt;
 
-/// The rows before the one at hand, in the order of time, that an aggregate is of; it is itself one of them.
+/// The rows up to the current one, in order, over which an aggregate is computed. The current row is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Frame {
-    /// All, with those of the same time.
+    /// All rows, including peers of the same time.
     AllTimes,
-    /// All, one after the other.
+    /// All rows, one after the other.
     AllRows,
-    /// Those of at most so many milliseconds before, with those of the same time.
+    /// The rows of at most this many milliseconds before, including peers of the same time.
     Times(i64),
-    /// So many.
+    /// This many rows.
     Rows(u64),
 }
 
 impl Frame {
-    /// Whether rows are lost again.
+    /// Whether rows leave the frame again.
     pub fn is_bounded(self) -> bool {
         matches!(self, Frame::Times(_) | Frame::Rows(_))
     }
-    /// Whether rows of one time have one result.
+    /// Whether rows of the same time have the same result.
     pub fn takes_peers(self) -> bool {
         matches!(self, Frame::AllTimes | Frame::Times(_))
     }
 }
 
-/// As SQL writes it, without what all have: AND CURRENT ROW.
+/// Formats it as in SQL, without the AND CURRENT ROW that all frames have.
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

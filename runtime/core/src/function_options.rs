@@ -1,30 +1,30 @@
-//! The options of functions: what a function of a script is granted, and how it is called.
+//! The options of functions: what a function may use, and how it is called.
 
 use crate::option_spec::Opt;
 use crate::{Error, Result};
 use std::time::Duration;
 
 crate::options! {
-    /// The options of every function, beside [`FAILING`](crate::descriptor::FAILING).
+    /// The options of every function, besides [`FAILING`](crate::descriptor::FAILING).
     pub FUNCTION:
-    /// Bytes of memory of an instance.
+    /// The memory limit of an instance.
     pub MEMORY: usize = Opt::size(
         "memory",
         "the memory limit of an instance: its own memory, its tables, and the results of a call, of which the host holds a copy for a \
          moment (up to half as much again)",
     )
     .default("256mb");
-    /// Processor time of a row.
+    /// The CPU time limit of a row.
     pub TIMEOUT: Duration =
         Opt::some_time("timeout", "the CPU time that a row may take; waiting may take three times as long").default("10 s");
-    /// Addresses, which [`Grant::parse_all`] reads.
+    /// The allowed addresses. [`Grant::parse_all`] parses them.
     pub NETWORK: String = Opt::checked(
         "network",
         "addresses, `host:port`, with commas between",
         |text| Grant::parse_all(text).map(drop),
         "the addresses that the function may connect to; by default none",
     );
-    /// Files and folders, with commas.
+    /// The readable files and folders, separated by commas.
     pub ASSETS: String = Opt::text(
         "assets",
         "files or folders, separated by commas, that the function may read by name; `.gz` files are decompressed, and `memory` limits \
@@ -35,7 +35,7 @@ crate::options! {
         "deterministic",
         "whether equal arguments give equal results, so that results may be cached; by default as the function itself declares",
     );
-    /// Subtasks of the operators that call it.
+    /// The parallelism of the operators that call the function.
     pub SUBTASKS: usize =
         Opt::whole("parallelism", 1, 64, "how many subtasks the operators that call the function have; by default the job's parallelism");
 }
@@ -43,17 +43,17 @@ crate::options! {
 /// An address that a function may connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// The host, in small letters.
+    /// The host, in lower case.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
 impl Grant {
-    /// Reads grants: `host:port`, several with commas between.
+    /// Parses addresses `host:port`, separated by commas.
     ///
     /// # Errors
-    /// When one is no host and port.
+    /// If one of them is not a host with a port.
     pub fn parse_all(text: &str) -> Result<Vec<Grant>> {
         text.split(',')
             .map(str::trim)

@@ -9,7 +9,7 @@ use crate::{Batch, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An output of a node. Most have one; rows that failed leave by the second, rows that came too late by the third.
+/// An output of a node. Most nodes have one. Failed rows are emitted on the second, late rows on the third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Port(pub u8);
 
@@ -117,7 +117,7 @@ pub struct SubtaskContext {
     pub job: JobIdentity,
     /// The node's state.
     pub state: StateHandle,
-    /// How far event time was when the state was last stored, [`Watermark::NONE`] where that is not known.
+    /// The event time when the state was last stored, or [`Watermark::NONE`] if that is not known.
     pub resumes_at: Watermark,
     /// Bytes that decoded state may take in memory. Beyond that, unchanged keys are evicted.
     pub cache_bytes: usize,

@@ -1,5 +1,5 @@
-//! Keys on disk: a frozen, order-preserving, self-delimiting encoding of values, key groups, and the range of key groups
-//! that a subtask owns.
+//! The encoding of keys in the store, which is frozen, order-preserving and self-delimiting; key groups; and the assignment of key groups
+//! to subtasks.
 //!
 //! Every value is a marker (0 = NULL, 1 = value) and then: integers big-endian with the sign bit turned; floating point
 //! numbers as bits, turned so that they sort; text and bytes with 0x00 written as 0x00 0xFF and ended by 0x00 0x00;
@@ -11,13 +11,13 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
 use std::borrow::Cow;
 
-/// The version of this encoding, kept in every store.
+/// The version of this encoding, which is part of every store.
 pub const VERSION: u32 = 1;
 
 /// The number of key groups, Flink's default of `pipeline.max-parallelism`.
 pub const KEY_GROUPS: u16 = 128;
 
-/// The key group of an encoded key: a fixed hash, the same on every machine and for every version.
+/// The key group of an encoded key, by a hash that is the same on every machine and in every version.
 pub fn key_group(key: &[u8]) -> u16 {
     (xxhash_rust::xxh3::xxh3_64(key) % u64::from(KEY_GROUPS)) as u16
 }
@@ -45,7 +45,7 @@ impl Keys {
         let from = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.bytes[from..self.ends[row]]
     }
-    /// One more key, encoded.
+    /// Appends an encoded key.
     pub fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
@@ -54,16 +54,16 @@ impl Keys {
     pub fn len(&self) -> usize {
         self.ends.len()
     }
-    /// Whether there are none.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
-    /// Encodes these columns of a batch.
+    /// Encodes these columns of a batch as keys.
     pub fn of(batch: &Batch, columns: &[usize]) -> Keys {
         let columns: Vec<ArrayRef> = columns.iter().map(|c| batch.data.column(*c).clone()).collect();
         Keys::encode(&columns, batch.rows())
     }
-    /// Encodes these columns row by row.
+    /// Encodes these columns as keys, row by row.
     ///
     /// # Examples
     /// ```
@@ -142,7 +142,7 @@ fn memchr(v: &[u8]) -> bool {
     v.contains(&0)
 }
 
-/// Appends a value of a column type.
+/// Appends the encoding of a value of a column type.
 pub fn encode_value(value: &Value<'_>, ty: &DataType, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.push(0),
@@ -188,7 +188,7 @@ pub fn encode_value(value: &Value<'_>, ty: &DataType, out: &mut Vec<u8>) {
         Value::Map(items) => {
             out.push(1);
             if let Some((of_key, of_value)) = maps::parts(ty) {
-                // The order of a map's entries means nothing, so equal maps must not differ by it.
+                // The order of a map's entries has no meaning, so it is normalized for equal maps to have equal encodings.
                 let mut entries: Vec<Vec<u8>> = items
                     .iter()
                     .map(|(k, v)| {
@@ -214,10 +214,10 @@ pub fn encode_value(value: &Value<'_>, ty: &DataType, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a value of a column type from the front of `bytes`, and moves it on.
+/// Decodes a value of a column type from the front of `bytes`, and advances `bytes`.
 ///
 /// # Errors
-/// When the bytes are no such value: the store is damaged.
+/// If the bytes are not such a value, which means that the store is corrupt.
 pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> {
     match take::<1>(bytes)?[0] {
         0 => return Ok(Value::Null),
@@ -275,7 +275,7 @@ pub fn decode_value(ty: &DataType, bytes: &mut &[u8]) -> Result<Value<'static>> 
 /// Decodes keys of these column types back into columns.
 ///
 /// # Errors
-/// When a key is not one of these types: the store is damaged.
+/// If a key does not have these types, which means that the store is corrupt.
 pub fn decode_columns<'a>(types: &[DataType], keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
     let mut builders: Vec<ColumnBuilder> = types.iter().map(ColumnBuilder::new).collect();
     for mut key in keys {
@@ -286,12 +286,12 @@ pub fn decode_columns<'a>(types: &[DataType], keys: impl Iterator<Item = &'a [u8
     Ok(builders.into_iter().map(ColumnBuilder::finish).collect())
 }
 
-/// Appends a row's values of these columns, one behind the other.
+/// Appends the encodings of a row's values in these columns.
 pub fn encode_row(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) {
     columns.iter().for_each(|c| encode_value(&Value::read(c, row), c.data_type(), out));
 }
 
-/// Decodes what [`encode_row`] wrote of columns of these types, each value into the builder of its column.
+/// Decodes the output of [`encode_row`] for columns of these types, each value into the builder of its column.
 ///
 /// # Errors
 /// As [`decode_value`].
@@ -299,7 +299,7 @@ pub fn decode_row(types: &[DataType], mut row: &[u8], builders: &mut [ColumnBuil
     types.iter().zip(builders).try_for_each(|(ty, builder)| decode_into(ty, &mut row, builder))
 }
 
-/// Decodes one value into a builder; text without zero bytes, the usual key, is not copied on the way.
+/// Decodes a value into a builder. Text without zero bytes, the most common key, is not copied in between.
 ///
 /// # Errors
 /// As [`decode_value`].

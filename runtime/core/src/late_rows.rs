@@ -1,11 +1,11 @@
-//! Late rows, as rows of the table that they are written to.
+//! Late rows, as rows of the table to which they are written.
 
 use crate::{Field, Schema, SqlType, TypeKind};
 
-/// What the names of the columns begin with that say why and where a row was late; the others are those of the row itself.
+/// The prefix of the columns that say why and where a row was late. The other columns are those of the row itself.
 pub const PREFIX: &str = "late_";
 
-/// The columns that say why and where a row was late. Watermarks are instants where the rows' times are.
+/// The columns that say why and where a row was late. Watermarks are instants if the rows' times are.
 pub fn columns(instants: bool) -> Schema {
     let instant = SqlType::from(TypeKind::TimestampLtz(3));
     let watermark = if instants { instant.clone() } else { SqlType::from(TypeKind::Timestamp(3)) };

@@ -1,5 +1,5 @@
-//! The words of the house: types, batches of changes, keys, epochs, errors, metric names, and the traits by which the
-//! engine sees sources, operators, sinks and state. No I/O happens here.
+//! Shared definitions: types, batches, keys, epochs, errors, metric names, and the traits through which the engine uses sources, operators,
+//! sinks and state. This crate does no I/O.
 
 pub mod batch;
 pub mod builder;

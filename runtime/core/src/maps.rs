@@ -1,5 +1,5 @@
-//! How a column holds maps. SQL's maps may have a NULL key, Arrow's may not: so each key lies in a struct of one field that
-//! is never NULL itself. Columns are built and read here alone; everything else sees [`Value::Map`](crate::Value::Map).
+//! The representation of maps in columns. SQL maps may have a NULL key, Arrow maps may not, so each key is in a struct of one field that is
+//! never NULL itself. Only this module builds and reads such columns. Everything else uses [`Value::Map`](crate::Value::Map).
 
 use arrow::array::{Array, ArrayRef, AsArray, MapArray, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -7,14 +7,14 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The Arrow type of a map from a type to a type.
+/// The Arrow type of a map.
 pub fn data_type(key: DataType, value: DataType) -> DataType {
     let key = DataType::Struct(Fields::from(vec![Field::new("key", key, true)]));
     let entries = Fields::from(vec![Field::new("keys", key, false), Field::new("values", value, true)]);
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
 }
 
-/// The types of a map's keys and values, if it is the type of a map.
+/// The types of a map's keys and values, if the type is a map.
 pub fn parts(ty: &DataType) -> Option<(&DataType, &DataType)> {
     match ty {
         DataType::Map(entries, _) => of_entries(entries),
@@ -31,10 +31,10 @@ fn of_entries(entries: &Field) -> Option<(&DataType, &DataType)> {
     }
 }
 
-/// A column of maps of the type whose entries have this field.
+/// Builds a column of maps. `entries` is the field of the type's entries.
 ///
 /// # Panics
-/// When the parts are not those of that type, or of other lengths.
+/// If the parts do not have the types of `entries`, or have different lengths.
 pub fn column(
     entries: FieldRef,
     offsets: OffsetBuffer<i32>,
@@ -53,7 +53,7 @@ pub fn column(
     Arc::new(MapArray::new(entries, offsets, all, nulls, false))
 }
 
-/// A column of maps that is read.
+/// A column of maps, for reading.
 #[derive(Debug, Clone, Copy)]
 pub struct Maps<'a> {
     array: &'a MapArray,
@@ -61,7 +61,7 @@ pub struct Maps<'a> {
 }
 
 impl<'a> Maps<'a> {
-    /// The maps of a column, if it is one of maps.
+    /// The maps of a column, if it contains maps.
     pub fn of(array: &'a dyn Array) -> Option<Self> {
         let array = array.as_map_opt()?;
         let keys = array.keys().as_struct_opt().filter(|keys| keys.num_columns() == 1)?.column(0);
@@ -75,12 +75,12 @@ impl<'a> Maps<'a> {
     pub fn values(&self) -> &'a ArrayRef {
         self.array.values()
     }
-    /// Where the entries of a row's map are among the keys and values.
+    /// The range of a row's entries among the keys and values.
     pub fn entries(&self, row: usize) -> Range<usize> {
         let offsets = self.array.value_offsets();
         offsets[row] as usize..offsets[row + 1] as usize
     }
-    /// Where the entries of each row's map end.
+    /// The ends of the rows' entries.
     pub fn offsets(&self) -> &'a OffsetBuffer<i32> {
         self.array.offsets()
     }

@@ -1,6 +1,7 @@
-//! Every metric, declared once: name, help, labels. Times are seconds, sizes are bytes, as Prometheus has them.
+//! All metrics. Each is declared once, with name, help and labels. Times are in seconds and sizes in bytes, as is usual in Prometheus.
 //!
-//! Label values are names out of the plan, and partitions of topics and other splits; never anything out of a row. All carry the label `job_name`.
+//! Label values are names in the plan, partitions of topics, and other splits, but never values of rows. All metrics have the label
+//! `job_name`.
 
 pub use prometheus::IntGauge;
 use prometheus::proto::LabelPair;
@@ -24,15 +25,15 @@ use crate::watermarks::SplitStatus;
 pub struct Declared {
     /// Its name.
     pub name: &'static str,
-    /// What it counts.
+    /// The help text.
     pub help: &'static str,
-    /// What kind it is: counter, gauge or histogram.
+    /// The kind: counter, gauge or histogram.
     pub kind: &'static str,
-    /// Its labels beside `job_name`.
+    /// The labels besides `job_name`.
     pub labels: &'static [&'static str],
 }
 
-/// A family of metrics that can be made from its declaration.
+/// A family of metrics that is created from its declaration.
 trait Family: Sized {
     const KIND: &'static str;
     fn make(d: &Declared, registry: &Registry) -> prometheus::Result<Self>;
@@ -158,19 +159,19 @@ struct About {
     epoch_at: Mutex<Instant>,
     job: OnceLock<String>,
     scrape: Mutex<Option<Scrape>>,
-    /// The most subtasks that each operator has had.
+    /// The greatest parallelism that each operator has had.
     most: Mutex<BTreeMap<String, usize>>,
-    /// Event time, by operator and subtask.
+    /// The event time of each operator and subtask.
     event_time: Mutex<EventTimeReports>,
 }
 
-/// What subtasks report of event time, by operator and number.
+/// The reports of subtasks on event time, by operator and subtask.
 type EventTimeReports = BTreeMap<(String, usize), Arc<Mutex<EventTimeReport>>>;
 
-/// The splits of a source whose watermarks are metrics at most.
+/// Maximum number of a source's splits whose watermarks are metrics.
 const SPLITS: usize = 20;
 
-/// The counters of one subtask.
+/// The metrics of a subtask.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each is named after its declaration above")]
 pub struct SubtaskMetrics {
@@ -195,17 +196,17 @@ pub struct SubtaskMetrics {
     pub dead: IntCounter,
     pub late: IntCounter,
     pub retries: IntCounter,
-    /// Event time, as others see it; metrics are made of it when they are asked for.
+    /// The event time report, from which metrics are derived when they are scraped.
     pub event_time: Arc<Mutex<EventTimeReport>>,
     lag: IntGaugeVec,
     delay: GaugeVec,
     operator: String,
 }
 
-/// What is left of a partition: in records, and in time.
+/// The lag of a partition, in records and in time.
 #[derive(Clone)]
 pub struct Lag {
-    /// Records that were not read yet.
+    /// The number of records that have not been read yet.
     pub records: IntGauge,
     /// The age of the last record when it was read.
     pub seconds: Gauge,
@@ -220,7 +221,7 @@ impl SubtaskMetrics {
     }
 }
 
-/// The counters of one function.
+/// The metrics of a function.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each is named after its declaration above")]
 pub struct FunctionMetrics {
@@ -234,7 +235,7 @@ pub struct FunctionMetrics {
     pub load: Gauge,
 }
 
-/// The counters of a job.
+/// The metrics of a job.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each is named after its declaration above")]
 pub struct JobMetrics {
@@ -253,17 +254,17 @@ pub struct JobMetrics {
 }
 
 impl JobMetrics {
-    /// Notes that an epoch was delivered.
+    /// Records the delivery of an epoch.
     pub fn delivered(&self) {
         *locked(&self.about.epoch_at) = Instant::now();
     }
 }
 
 impl Metrics {
-    /// A registry with every declared family.
+    /// Creates a registry with all declared families.
     ///
     /// # Errors
-    /// When a declaration is not a valid metric: a mistake of Weir's own.
+    /// An internal error if a declaration is not a valid metric.
     pub fn new() -> crate::Result<Self> {
         let registry = Registry::new();
         let families = Families::new(&registry).map_err(|e| crate::Error::internal(e.to_string()).with_source(e))?;
@@ -280,17 +281,17 @@ impl Metrics {
         Ok(Metrics { registry, families: Arc::new(families), about: Arc::new(about) })
     }
 
-    /// Says what the job is called; the first name stays.
+    /// Sets the name of the job, unless it has been set before.
     pub fn name(&self, job: &str) {
         self.about.job.get_or_init(|| job.to_string());
     }
 
-    /// Has something done before each scrape: setting gauges that cost too much to be kept.
+    /// Sets a function to be called before each scrape. It sets gauges that are too expensive to update all the time.
     pub fn before_scrape(&self, scrape: Scrape) {
         *locked(&self.about.scrape) = Some(scrape);
     }
 
-    /// The counters of a subtask; asking again gives the same ones.
+    /// The metrics of a subtask. Repeated calls return the same ones.
     pub fn subtask(&self, operator: &str, subtask: usize) -> SubtaskMetrics {
         let number = subtask;
         let subtask = subtask.to_string();
@@ -326,7 +327,7 @@ impl Metrics {
         }
     }
 
-    /// Notes how many subtasks an operator has; those that it no longer has wait at no input and hold no state.
+    /// Records the parallelism of an operator. Gauges of its former subtasks are reset.
     pub fn parallelism(&self, operator: &str, subtasks: usize) {
         let f = &self.families;
         let before = f.parallelism.with_label_values(&[operator]);
@@ -345,25 +346,25 @@ impl Metrics {
         *n = subtasks.max(*n);
     }
 
-    /// What is known of event time, by operator and subtask, where there is any.
+    /// The reports on event time that contain anything, by operator and subtask.
     pub fn event_times(&self) -> BTreeMap<(String, usize), EventTimeReport> {
         let all = locked(&self.about.event_time);
         let reports = all.iter().map(|(of, report)| (of.clone(), locked(report).clone()));
         reports.filter(|(_, report)| report.is_known()).collect()
     }
 
-    /// The counters of all subtasks that an operator has or has had.
+    /// The metrics of all subtasks that an operator has or has had.
     pub fn subtasks(&self, operator: &str) -> Vec<SubtaskMetrics> {
         let most = locked(&self.about.most).get(operator).copied().unwrap_or(0);
         (0..most).map(|i| self.subtask(operator, i)).collect()
     }
 
-    /// How long a sink's deliveries take.
+    /// The durations of a sink's deliveries.
     pub fn sink_delivery(&self, operator: &str) -> Histogram {
         self.families.sink_time.with_label_values(&[operator])
     }
 
-    /// The lag of an operator's partitions in records, summed, if it reads any.
+    /// The total lag of an operator's partitions in records, if it reads any.
     pub fn lag(&self, operator: &str) -> Option<u64> {
         use prometheus::core::Collector;
         let families = self.families.source_lag.collect();
@@ -372,7 +373,7 @@ impl Metrics {
         own.map(|m| m.get_gauge().get_value().max(0.0) as u64).reduce(|a, b| a + b)
     }
 
-    /// The counters of a function.
+    /// The metrics of a function.
     pub fn function(&self, function: &str) -> FunctionMetrics {
         let f = &self.families;
         FunctionMetrics {
@@ -387,7 +388,7 @@ impl Metrics {
         }
     }
 
-    /// The counters of the job.
+    /// The metrics of the job.
     pub fn job(&self) -> JobMetrics {
         let f = &self.families;
         let none: &[&str] = &[];
@@ -408,7 +409,7 @@ impl Metrics {
         }
     }
 
-    /// Shows a hint: the parallelism that is advised, and the rules that hold of those that are known.
+    /// Publishes a hint: the advised parallelism, and which of the known rules apply.
     pub fn hint(&self, operator: &str, desired: usize, holds: &[&str], rules: &[&str]) {
         self.families.desired.with_label_values(&[operator]).set(desired as i64);
         for rule in rules {
@@ -417,17 +418,17 @@ impl Metrics {
         }
     }
 
-    /// The restarts counter for a kind of failure.
+    /// The counter of restarts for a kind of failure.
     pub fn restarts(&self, reason: &str) -> IntCounter {
         self.families.restarts.with_label_values(&[reason])
     }
 
-    /// Seconds since the last epoch was delivered, or since the job began.
+    /// The time since the last epoch was delivered, or since the job began.
     pub fn epoch_age(&self) -> Duration {
         locked(&self.about.epoch_at).elapsed()
     }
 
-    /// Sets the gauges of event time anew, so that what is there no longer is not shown.
+    /// Sets the gauges of event time from scratch, so that obsolete ones disappear.
     fn show_event_time(&self) {
         let f = &self.families;
         for gauge in
@@ -480,9 +481,9 @@ impl Metrics {
         }
     }
 
-    /// All metrics in Prometheus' text format.
+    /// Formats all metrics in the text format of Prometheus.
     pub fn text(&self) -> String {
-        // One at a time, for some gauges are set anew.
+        // One scrape at a time, because some gauges are set from scratch.
         let scrape = locked(&self.about.scrape);
         if let Some(scrape) = &*scrape {
             scrape();
@@ -511,7 +512,7 @@ impl Metrics {
     }
 }
 
-/// The process's resident memory in bytes, as far as the kernel says.
+/// The resident memory of the process in bytes, or 0 if the kernel does not provide it.
 pub fn resident() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").ok();
     let pages = pages.and_then(|s| s.split(' ').nth(1)?.parse::<u64>().ok()).unwrap_or(0);
@@ -519,7 +520,7 @@ pub fn resident() -> u64 {
     pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
-/// The most resident memory that the process has had, in bytes, as far as the kernel says.
+/// The peak resident memory of the process in bytes, or 0 if the kernel does not provide it.
 pub fn peak_resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());

@@ -1,5 +1,5 @@
-//! Options as values: what one is called, what it may be, its default and what it means. They are read by constants of these types
-//! only, so what is read is described, and what is described is read.
+//! Options as values, with their names, types, defaults and meanings. They are only read through constants of these types, so every option
+//! that is read is described, and every one that is described is read.
 
 use crate::error::{Place, nearest};
 use crate::options::{boolean, bytes, duration};
@@ -145,9 +145,9 @@ from_parsed! {
         Some(t.split(';').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect());
 }
 
-/// The words of a choice. [`choice!`](crate::choice) implements it.
+/// A choice among words. [`choice!`](crate::choice) implements it.
 pub trait Choice: FromParsed + 'static {
-    /// The words, each with its other spellings behind it.
+    /// The words. Each is followed by its other spellings.
     const WORDS: &'static [&'static [&'static str]];
 }
 
@@ -243,7 +243,7 @@ impl Role {
     /// All, in the order in which they are shown.
     pub const ALL: [Role; 3] = [Role::Source, Role::Sink, Role::Lookup];
 
-    /// Its name.
+    /// The name of the role.
     pub fn name(self) -> &'static str {
         match self {
             Role::Source => "source",
@@ -279,7 +279,7 @@ pub struct OptionSpec {
 }
 
 impl OptionSpec {
-    /// An option of a type.
+    /// Creates an option.
     pub const fn new(key: &'static str, ty: Type, help: &'static str) -> Self {
         OptionSpec {
             key,
@@ -295,42 +295,42 @@ impl OptionSpec {
         }
     }
 
-    /// An option of Flink's without effect here, and why.
+    /// Creates an option of Flink that has no effect here, with the reason.
     pub const fn idle(key: &'static str, why: &'static str) -> Self {
         OptionSpec { idle: Some(why), ..Self::new(key, Type::Text, why) }
     }
 
-    /// For these roles only.
+    /// Restricts the option to these roles.
     pub const fn of(self, roles: &'static [Role]) -> Self {
         OptionSpec { roles, ..self }
     }
 
-    /// Says that it does not decide which rows a table has, but how the table is reached, or how fast.
+    /// Marks the option as one that does not decide which rows a table has, but how the table is reached, or how fast.
     pub const fn how(self) -> Self {
         OptionSpec { decides: false, ..self }
     }
 
-    /// Has to be given.
+    /// Makes the option mandatory.
     pub const fn required(self) -> Self {
         OptionSpec { required: true, ..self }
     }
 
-    /// May be seen by some only.
+    /// Sets who may see the value.
     pub const fn shown(self, shown: Shown) -> Self {
         OptionSpec { shown, ..self }
     }
 
-    /// Has older spellings.
+    /// Sets older spellings.
     pub const fn older(self, older: &'static [&'static str]) -> Self {
         OptionSpec { older, ..self }
     }
 
-    /// Whether it is for a role.
+    /// Whether the option applies to a role.
     pub fn is_for(&self, role: Role) -> bool {
         self.roles.is_empty() || self.roles.contains(&role)
     }
 
-    /// Whether a key is its name.
+    /// Whether a key matches the option's name.
     pub fn is(&self, key: &str) -> bool {
         match (self.key.strip_suffix('*'), self.key.split_once('#')) {
             (Some(begin), _) => key.strip_prefix(begin).is_some_and(|rest| !rest.is_empty()),
@@ -342,15 +342,15 @@ impl OptionSpec {
         }
     }
 
-    /// Whether its name stands for more than one.
+    /// Whether the name is a pattern.
     pub fn is_pattern(&self) -> bool {
         self.key.contains(['*', '#'])
     }
 
-    /// Reads a value that is given as `key`.
+    /// Parses a value that was given as `key`.
     ///
     /// # Errors
-    /// When the value is not of the option's type or range.
+    /// If the value does not have the option's type, or is out of range.
     pub fn parse<'a>(&self, key: &str, text: &'a str) -> Result<Parsed<'a>> {
         let wrong = || Error::script(format!("option '{key}' is {}, not '{text}'", self.ty));
         let value = text.trim();
@@ -389,10 +389,10 @@ impl OptionSpec {
     }
 }
 
-/// Checks options that are of no table.
+/// Checks options that do not belong to a table.
 ///
 /// # Errors
-/// The first that is not among these, or is not what it may be; `what` has them.
+/// For the first option that is unknown or invalid. `what` describes their owner.
 pub fn check_all(
     what: &str,
     known: &[&[OptionSpec]],
@@ -414,7 +414,7 @@ pub fn check_all(
     Ok(())
 }
 
-/// A character: itself, `\t`, `\\` or `\u` with four hexadecimal digits.
+/// Parses a character: the character itself, `\t`, `\\` or `\u` with four hexadecimal digits.
 fn character(text: &str) -> Option<u8> {
     let code = text.strip_prefix("\\u").filter(|d| d.len() == 4).and_then(|d| u8::from_str_radix(d, 16).ok());
     match (code, text) {
@@ -425,7 +425,7 @@ fn character(text: &str) -> Option<u8> {
     }
 }
 
-/// An option that is read as a `T`.
+/// An option whose value is a `T`.
 #[derive(Debug)]
 pub struct Opt<T> {
     spec: OptionSpec,
@@ -439,19 +439,19 @@ impl<T> Opt<T> {
     const fn with(spec: OptionSpec) -> Self {
         Opt { spec, of: PhantomData }
     }
-    /// What it is.
+    /// The description of the option.
     pub const fn spec(&self) -> OptionSpec {
         self.spec
     }
-    /// Its name.
+    /// The name of the option.
     pub const fn key(&self) -> &'static str {
         self.spec.key
     }
-    /// What it is where nothing is said.
+    /// Sets the default.
     pub const fn default(self, default: &'static str) -> Self {
         Self::with(OptionSpec { default: Some(default), ..self.spec })
     }
-    /// Has to be given.
+    /// Makes the option mandatory.
     pub const fn required(self) -> Self {
         Self::with(self.spec.required())
     }
@@ -459,22 +459,22 @@ impl<T> Opt<T> {
     pub const fn how(self) -> Self {
         Self::with(self.spec.how())
     }
-    /// May be seen by some only.
+    /// Sets who may see the value.
     pub const fn shown(self, shown: Shown) -> Self {
         Self::with(self.spec.shown(shown))
     }
-    /// For these roles only.
+    /// Restricts the option to these roles.
     pub const fn of(self, roles: &'static [Role]) -> Self {
         Self::with(self.spec.of(roles))
     }
-    /// Has older spellings.
+    /// Sets older spellings.
     pub const fn older(self, older: &'static [&'static str]) -> Self {
         Self::with(self.spec.older(older))
     }
 }
 
 impl<T: FromParsed> Opt<T> {
-    /// A whole number, from and to.
+    /// A whole number within a range.
     pub const fn whole(key: &'static str, least: i64, most: i64, help: &'static str) -> Self {
         Self::new(key, Type::Whole(least, most), help)
     }
@@ -484,27 +484,27 @@ impl<T: FromParsed> Opt<T> {
         Self::new(key, Type::Size, help)
     }
 
-    /// Reads a value that is given as `key`.
+    /// Parses a value that was given as `key`.
     ///
     /// # Errors
-    /// When it may not be that.
+    /// If the value is invalid.
     pub fn read(&self, key: &str, text: &str) -> Result<T> {
         T::from_parsed(self.spec.parse(key, text)?)
             .ok_or_else(|| Error::internal(format!("the option '{key}' is not read as what it is")))
     }
 
-    /// The option among those that are given, if it is.
+    /// The value among the given options, if it is given.
     ///
     /// # Errors
-    /// When it may not be what is given.
+    /// If the value is invalid.
     pub fn given(&self, options: &BTreeMap<String, String>) -> Result<Option<T>> {
         options.get(self.spec.key).map(|text| self.read(self.spec.key, text)).transpose()
     }
 
-    /// The option among those that are given, or its default.
+    /// The value among the given options, or the default.
     ///
     /// # Errors
-    /// When it may not be what is given, or nothing is and it has no default.
+    /// If the value is invalid, or is not given and has no default.
     pub fn value(&self, options: &BTreeMap<String, String>) -> Result<T> {
         let key = self.spec.key;
         match options.get(key).map(String::as_str).or(self.spec.default) {
@@ -522,25 +522,25 @@ impl Opt<bool> {
 }
 
 impl Opt<u32> {
-    /// How often; the greatest is without end.
+    /// A number of attempts. The maximum value means that there is no limit.
     pub const fn attempts(key: &'static str, help: &'static str) -> Self {
         Self::new(key, Type::Attempts, help)
     }
 }
 
 impl Opt<f64> {
-    /// A number, from and to.
+    /// A number within a range.
     pub const fn number(key: &'static str, least: f64, most: f64, help: &'static str) -> Self {
         Self::new(key, Type::Number(least, most), help)
     }
 }
 
 impl Opt<Duration> {
-    /// A time.
+    /// A duration.
     pub const fn duration(key: &'static str, help: &'static str) -> Self {
         Self::new(key, Type::Duration { zero: true }, help)
     }
-    /// A time that is longer than nothing.
+    /// A duration that is greater than zero.
     pub const fn some_time(key: &'static str, help: &'static str) -> Self {
         Self::new(key, Type::Duration { zero: false }, help)
     }
@@ -562,11 +562,11 @@ impl Opt<String> {
     pub const fn address(key: &'static str, help: &'static str) -> Self {
         Self::new(key, Type::Address, help)
     }
-    /// A format's name.
+    /// The name of a format.
     pub const fn format(key: &'static str, of: FormatOf, help: &'static str) -> Self {
         Self::new(key, Type::Format(of), help)
     }
-    /// A text that something is wrong with unless `check` finds nothing; `called` is what it is, for messages.
+    /// A text that `check` has to accept. `called` is the name of its rule, for messages.
     pub const fn checked(
         key: &'static str,
         called: &'static str,
@@ -578,7 +578,7 @@ impl Opt<String> {
 }
 
 impl Opt<Vec<String>> {
-    /// Texts with a semicolon between them.
+    /// Texts separated by semicolons.
     pub const fn list(key: &'static str, help: &'static str) -> Self {
         Self::new(key, Type::List, help)
     }

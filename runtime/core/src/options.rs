@@ -1,9 +1,9 @@
-//! Values of options: sizes, durations, booleans, in Flink's spellings.
+//! Parses values of options: sizes, durations and booleans, in Flink's spellings.
 
 use crate::{Error, Result};
 use std::time::Duration;
 
-/// `true` or `false`, any case.
+/// Parses `true` or `false` in any case.
 ///
 /// # Errors
 /// For anything else.
@@ -15,7 +15,7 @@ pub fn boolean(key: &str, value: &str) -> Result<bool> {
     }
 }
 
-/// A whole number.
+/// Parses a whole number.
 ///
 /// # Errors
 /// For anything else.
@@ -23,7 +23,7 @@ pub fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T> {
     value.trim().parse().map_err(|_| Error::script(format!("option '{key}' is a whole number in range, not '{value}'")))
 }
 
-/// A size in bytes: `64mb`, `1 gb`, `512`.
+/// Parses a size in bytes: `64mb`, `1 gb`, `512`.
 ///
 /// # Errors
 /// For anything else.
@@ -44,7 +44,7 @@ fn size_error(key: &str, value: &str) -> Error {
     Error::script(format!("option '{key}' is a size such as '64mb', not '{value}'"))
 }
 
-/// A duration: `1s`, `10 min`, `500 ms`, `1 d`; a bare number is milliseconds.
+/// Parses a duration: `1s`, `10 min`, `500 ms`, `1 d`. A plain number is in milliseconds.
 ///
 /// # Errors
 /// For anything else.

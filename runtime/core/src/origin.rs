@@ -1,48 +1,48 @@
-//! Where rows came from, for errors, dead letters and late rows.
+//! Origins of rows, for errors, dead letters and late rows.
 
 use crate::watermarks::SplitId;
 use arrow::array::RecordBatch;
 use std::sync::Arc;
 
-/// What a source knows of the records behind a batch that it gave out. It is asked only when a row fails or is late.
+/// The origins of the rows of a batch that a source emitted. It is only queried for rows that fail or are late.
 pub trait Origin: Send + Sync + std::fmt::Debug {
-    /// Where the record of a row stood (file and line, or topic, partition and offset), and its bytes where they are kept.
+    /// The position of a row's record (file and line, or topic, partition and offset), and its bytes if they are kept.
     fn of(&self, row: u32) -> (String, Option<Vec<u8>>);
-    /// The split that a row was read from; the first where a source has but one.
+    /// The split from which a row was read; the first one if the source has only one.
     fn split(&self, _row: u32) -> SplitId {
         SplitId::default()
     }
-    /// The row as its table had it, where the table says what becomes of late rows.
+    /// The row as it is in its table, if the table has a destination for late rows.
     fn kept(&self, _row: u32) -> Option<KeptRow> {
         None
     }
-    /// Whether [`Origin::kept`] may give something.
+    /// Whether [`Origin::kept`] may return a row.
     fn keeps_rows(&self) -> bool {
         false
     }
 }
 
-/// A row of a table, in the columns that the table's late rows are written with.
+/// A row of a table, with the columns that are written if it is late.
 #[derive(Debug, Clone)]
 pub struct KeptRow {
-    /// Rows of the table.
+    /// The rows of the table.
     pub rows: Arc<RecordBatch>,
-    /// Which of them it is.
+    /// The index of the row.
     pub row: u32,
     /// Whether the times of the table's rows are instants.
     pub instants: bool,
 }
 
-/// The origins of a batch's rows, which stay with them through filters, projections and exchanges.
+/// The origins of a batch's rows. They are kept through filters, projections and exchanges.
 #[derive(Debug, Clone)]
 pub struct Origins {
     from: Arc<dyn Origin>,
-    /// The rows of what the source gave out; none while they are all there.
+    /// The indices of the rows in the source's batch; none if the batch has all of them.
     rows: Option<Arc<[u32]>>,
 }
 
 impl Origins {
-    /// Those of a batch as the source gives it out.
+    /// Creates the origins of a batch that a source emits.
     pub fn new(from: Arc<dyn Origin>) -> Self {
         Origins { from, rows: None }
     }
@@ -65,7 +65,7 @@ impl Origins {
     fn row(&self, row: u32) -> u32 {
         self.rows.as_ref().map_or(row, |r| r.get(row as usize).copied().unwrap_or(u32::MAX))
     }
-    /// Those of the rows at these positions.
+    /// The origins of the rows at these positions.
     pub fn take(&self, rows: impl Iterator<Item = u32>) -> Self {
         let rows = match &self.rows {
             None => rows.collect(),
@@ -73,14 +73,14 @@ impl Origins {
         };
         Origins { from: self.from.clone(), rows: Some(rows) }
     }
-    /// Those of rows of which only some are still known as rows of their table: a row that was multiplied is so once.
+    /// Keeps only some rows as rows of their table. If a row was multiplied, only one copy is kept.
     pub fn keeping(self, known: Vec<bool>) -> Self {
         if !self.keeps_rows() {
             return self;
         }
         Origins::new(Arc::new(Partly { of: self, known }))
     }
-    /// Those of batches that become one, each with its number of rows; none where no row of theirs is known as one of its table.
+    /// Joins the origins of batches, each with its number of rows. None if no row is kept as a row of its table.
     pub fn joined(parts: impl Iterator<Item = (Option<Origins>, usize)> + Clone) -> Option<Self> {
         if !parts.clone().any(|(o, _)| o.is_some_and(|o| o.keeps_rows())) {
             return None;
@@ -94,7 +94,7 @@ impl Origins {
     }
 }
 
-/// Rows of which only some are known as rows of their table.
+/// Rows of which only some are kept as rows of their table.
 #[derive(Debug)]
 struct Partly {
     of: Origins,
@@ -116,14 +116,14 @@ impl Origin for Partly {
     }
 }
 
-/// Batches that became one: each with the number of its first row.
+/// The origins of joined batches, each with the number of its first row.
 #[derive(Debug)]
 struct Joined {
     parts: Vec<(u32, Option<Origins>)>,
 }
 
 impl Joined {
-    /// The batch of a row, and the row's place in it.
+    /// The batch of a row, and the index of the row in it.
     fn part(&self, row: u32) -> Option<(&Origins, u32)> {
         let at = self.parts.partition_point(|(begin, _)| *begin <= row).checked_sub(1)?;
         let (begin, origins) = &self.parts[at];

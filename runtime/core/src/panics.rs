@@ -1,4 +1,4 @@
-//! Panics that are caught: told as errors, not printed.
+//! Catches panics, and reports them as errors instead of printing them.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -9,10 +9,10 @@ thread_local! {
     static WORDS: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs what may panic. A panic is not printed; its words and its place in the source come back.
+/// Runs a function that may panic. A panic is not printed; its message and its place in the source code are returned.
 ///
 /// # Errors
-/// The panic's words.
+/// The message of the panic.
 pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

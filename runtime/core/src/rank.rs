@@ -1,23 +1,23 @@
-//! Top-Ns: what rows are sorted by, and how much of a partition is kept.
+//! Top-N: sort keys, and how much of a partition is kept.
 
-/// A column that rows are sorted by.
+/// A column of a sort order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SortKey {
     /// The column.
     pub column: usize,
-    /// Whether the greatest value comes first.
+    /// Whether the order is descending.
     pub descending: bool,
     /// Whether NULLs come before all values.
     pub nulls_first: bool,
 }
 
-/// How much of a partition a Top-N keeps, as Flink chooses it.
+/// How much of a partition a Top-N keeps. The choice is the same as in Flink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RankStrategy {
-    /// Rows only come: those that are in the range.
+    /// The input is append-only: the rows of the range are kept.
     Append,
-    /// Rows that are equal in these columns replace each other, and only ever move towards the front: those that are in the range.
+    /// Rows that are equal in these columns replace each other, and only move towards the front: the rows of the range are kept.
     Update(Vec<usize>),
-    /// Any row may go: all of them.
+    /// Any row may be retracted: all rows are kept.
     Retract,
 }

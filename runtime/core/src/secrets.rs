@@ -1,17 +1,17 @@
-//! What messages must not show: values that came from the environment or are secret options, and control characters
-//! of data, which a terminal would obey.
+//! Removes from messages what they must not show: values of environment variables and secret options, and control characters in data, which
+//! a terminal would interpret.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::RwLock;
 
-/// The values, the longest first, and what stands in their places.
+/// The secret values, the longest first, with their replacements.
 static KEPT: RwLock<Vec<(String, String)>> = RwLock::new(Vec::new());
 
-/// Shorter values stand in too many words to be taken out of them.
+/// Shorter values occur in too many words to be replaced.
 const SHORTEST: usize = 5;
 
-/// Notes a value that is not to be shown, and what is shown in its place.
+/// Registers a secret value and its replacement.
 pub fn keep(value: &str, shown: &str) {
     let mut kept = KEPT.write().unwrap_or_else(|e| e.into_inner());
     let mut add = |value: &str| {
@@ -25,7 +25,7 @@ pub fn keep(value: &str, shown: &str) {
     add(value.trim());
 }
 
-/// Whether a name says that what it is of is not to be shown.
+/// Whether a name indicates that its value is a secret.
 pub fn named_so(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["password", "secret", "token", "jaas", "user-info", "authorization", "api-key", "credential"]
@@ -33,7 +33,7 @@ pub fn named_so(name: &str) -> bool {
         .any(|word| name.contains(word))
 }
 
-/// The text without the values that are not to be shown.
+/// Replaces the secret values in a text.
 pub fn masked(text: &str) -> Cow<'_, str> {
     let kept = KEPT.read().unwrap_or_else(|e| e.into_inner());
     kept.iter().fold(Cow::Borrowed(text), |text, (value, shown)| match text.contains(value.as_str()) {
@@ -42,7 +42,7 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The text with control characters as escapes; line breaks and tabs stay where `lines` says so.
+/// Escapes the control characters in a text. With `lines`, line breaks and tabs are kept.
 pub fn escaped(text: &str, lines: bool) -> Cow<'_, str> {
     let stays = |c: char| !hidden(c) || lines && matches!(c, '\n' | '\t');
     if text.chars().all(stays) {
@@ -66,12 +66,12 @@ pub fn escaped(text: &str, lines: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Control characters, and those that turn the direction of a text round or cannot be seen.
+/// Whether a character is a control character, changes the direction of text, or is invisible.
 fn hidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text as a message may show it.
+/// The text in the form in which messages may show it.
 pub fn shown(text: &str, lines: bool) -> Cow<'_, str> {
     match masked(text) {
         Cow::Borrowed(t) => escaped(t, lines),

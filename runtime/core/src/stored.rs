@@ -1,10 +1,10 @@
-//! Values of the engine and of connectors in the state, such as positions and watermarks: one form for all, which begins with the number of
-//! its layout, so that what another version of Weir has written is refused and never misread. What operators keep of keys has
-//! [`Codec`](crate::keyed::Codec)s.
+//! The encoding of values of the engine and of connectors in the state, such as positions and watermarks. It begins with the number of its
+//! layout, so that a value of another version of Weir is rejected and never misread. Operators' keyed state has
+//! [`Codec`](crate::keyed::Codec)s instead.
 
 use crate::{Error, Result, varint};
 
-/// A value that has a form in the state.
+/// A value that can be stored in the state.
 ///
 /// # Examples
 /// ```
@@ -32,13 +32,14 @@ use crate::{Error, Result, varint};
 /// # Ok::<(), weir_core::Error>(())
 /// ```
 pub trait Stored: Sized {
-    /// The number of the form, from 1; another one for each change of it. Forms of before there were numbers begin with 0, 0x80 or 0xFF.
+    /// The number of the layout, from 1. Every change of the layout needs a new number. Layouts without a number, of older versions, begin
+    /// with 0, 0x80 or 0xFF.
     const LAYOUT: u8;
-    /// What it is, for errors.
+    /// The name of the value, for errors.
     const NAME: &'static str;
-    /// Appends the form, without the number.
+    /// Appends the encoded value, without the number of the layout.
     fn write(&self, out: &mut Vec<u8>);
-    /// Reads the form that [`Stored::write`] gives; none when it is not one.
+    /// Reads the output of [`Stored::write`]; none if it is not valid.
     fn read(from: &mut Reader<'_>) -> Option<Self>;
 }
 
@@ -52,36 +53,36 @@ pub fn put_signed(out: &mut Vec<u8>, n: i64) {
     varint::put_signed(out, n);
 }
 
-/// What is left of a stored form.
+/// The remaining bytes of an encoded value.
 #[derive(Debug)]
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// What [`put`] has written; none when that is cut short.
+    /// Reads the output of [`put`]; none if it is truncated.
     pub fn number(&mut self) -> Option<u64> {
         varint::take(&mut self.0)
     }
-    /// What [`put_signed`] has written; none when that is cut short.
+    /// Reads the output of [`put_signed`]; none if it is truncated.
     pub fn signed(&mut self) -> Option<i64> {
         varint::take_signed(&mut self.0)
     }
-    /// All that is left.
+    /// Takes all remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 }
 
-/// A value's form in the state.
+/// Encodes a value with the number of its layout.
 pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
     let mut out = vec![T::LAYOUT];
     value.write(&mut out);
     out
 }
 
-/// The value of a form in the state.
+/// Decodes a value.
 ///
 /// # Errors
-/// When it has another layout, or is damaged.
+/// If it has another layout, or is corrupt.
 pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T> {
     let damaged = || Error::state(format!("{} in the state is damaged", T::NAME)).hint("start with --fresh");
     let (layout, rest) = bytes.split_first().ok_or_else(damaged)?;

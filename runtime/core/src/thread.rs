@@ -1,4 +1,4 @@
-//! Threads with names, whose refusal by the system is an error that a user can read; locks that outlive a panic.
+//! Threads with names, and with user-friendly errors if the system refuses to start one; locks that survive panics.
 
 use crate::error::ErrorKind;
 use crate::{Error, Result};
@@ -8,15 +8,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Locks a mutex, and ignores that it is poisoned: what mutexes guard here is consistent between any two statements.
+/// Locks a mutex even if it is poisoned. The data behind mutexes is consistent between any two statements here.
 pub fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Calls something that another thread waits to hear of; what it touches is not used any more after a panic.
+/// Calls a function whose result another thread waits for. After a panic, the data that the function uses must not be used any more.
 ///
 /// # Errors
-/// Those of `f`; a panic is an internal one, with `who` in its message.
+/// The errors of `f`. A panic becomes an internal error with `who` in its message.
 pub fn guarded<T>(who: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -28,15 +28,15 @@ pub fn guarded<T>(who: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
 /// Starts a thread.
 ///
 /// # Errors
-/// When the system has no room for one more.
+/// If the system cannot start another thread.
 pub fn spawn<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
     started(Builder::new().name(name.to_string()).spawn(f))
 }
 
-/// The same with a stack of so many bytes.
+/// Starts a thread with a stack of this many bytes.
 ///
 /// # Errors
-/// When the system has no room for one more.
+/// If the system cannot start another thread.
 pub fn spawn_with_stack<T: Send + 'static>(
     name: &str,
     stack: usize,
@@ -45,18 +45,18 @@ pub fn spawn_with_stack<T: Send + 'static>(
     started(Builder::new().name(name.to_string()).stack_size(stack).spawn(f))
 }
 
-/// Calls something of a library that may never come back, on a thread of its own; gives none when it takes longer than `time`.
-/// The thread is left to itself then, with whatever `f` owns.
+/// Calls a library function that may never return, on a separate thread. Returns none if it takes longer than `time`. The thread is then
+/// abandoned together with everything that `f` owns.
 ///
 /// # Errors
-/// When the system has no room for one more thread, and an internal one when `f` panics.
+/// If the system cannot start another thread. If `f` panics, an internal error.
 pub fn within<T: Send + 'static>(
     name: &str,
     time: Duration,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Option<T>> {
     let (answer, answered) = channel();
-    // Nobody hears an answer that comes too late.
+    // A late answer has no receiver.
     let _ = spawn(name, move || answer.send(f()).is_ok())?;
     match answered.recv_timeout(time) {
         Ok(answer) => Ok(Some(answer)),

@@ -1,10 +1,10 @@
-//! Reads a type as [`SqlType`] prints it: `DECIMAL(10, 2)`, `ARRAY<STRING NOT NULL>`, ``ROW<`a` INT, b MAP<STRING, DATE>>``.
+//! Parses types as [`SqlType`] prints them: `DECIMAL(10, 2)`, `ARRAY<STRING NOT NULL>`, ``ROW<`a` INT, b MAP<STRING, DATE>>``.
 
 use crate::types::{Field, UNBOUNDED};
 use crate::{SqlType, TypeKind};
 use std::str::FromStr;
 
-/// Levels of types in types: what guests write is read on a small stack.
+/// Maximum depth of nested types, since types of guests are parsed on a small stack.
 const DEEPEST: usize = 64;
 
 impl FromStr for SqlType {
@@ -54,7 +54,7 @@ impl TypeParser<'_> {
         self.at += length;
         Ok(word)
     }
-    /// Takes a word, if it comes next.
+    /// Consumes a word if it comes next.
     fn keyword(&mut self, wanted: &str) -> bool {
         let before = self.at;
         let found = self.word().is_ok_and(|w| w.eq_ignore_ascii_case(wanted));
@@ -82,7 +82,7 @@ impl TypeParser<'_> {
     fn number<T: FromStr>(&mut self) -> Result<T, String> {
         self.word()?.parse().map_err(|_| self.wrong())
     }
-    /// A number in parentheses, if there is one.
+    /// Parses an optional number in parentheses.
     fn digits<T: FromStr>(&mut self, default: T) -> Result<T, String> {
         if !self.sign('(') {
             return Ok(default);

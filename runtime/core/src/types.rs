@@ -1,4 +1,4 @@
-//! Flink's SQL types, how they print, and which Arrow type carries each.
+//! Flink's SQL types, how they are printed, and their Arrow types.
 
 use crate::maps;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// The length of STRING and BYTES: VARCHAR and VARBINARY without a bound.
 pub const UNBOUNDED: u32 = i32::MAX as u32;
 
-/// The bytes that a timestamp of more than six digits has in a column: its seconds with the sign bit turned and its
-/// nanoseconds, both big-endian, so that they sort as the times do.
+/// The number of bytes of a timestamp with more than six digits in a column: the seconds with an inverted sign bit and the nanoseconds,
+/// both big-endian, so that the bytes sort in the order of the times.
 pub const NANOS: i32 = 12;
 
 /// A type without its nullability.
@@ -64,26 +64,26 @@ pub enum TypeKind {
     Row(Vec<Field>),
 }
 
-/// A SQL type: its kind and whether it admits NULL.
+/// A SQL type: its kind, and whether it is nullable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SqlType {
-    /// What it is.
+    /// The kind of the type.
     pub kind: TypeKind,
-    /// Whether it admits NULL.
+    /// Whether values may be NULL.
     pub nullable: bool,
 }
 
 /// A named column or field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Field {
-    /// Its name, case as written.
+    /// The name, in its original case.
     pub name: String,
     /// Its type.
     pub ty: SqlType,
 }
 
 impl Field {
-    /// A field.
+    /// Creates a field.
     pub fn new(name: impl Into<String>, ty: SqlType) -> Self {
         Field { name: name.into(), ty }
     }
@@ -109,12 +109,12 @@ impl SqlType {
     /// DOUBLE
     pub const DOUBLE: SqlType = SqlType { kind: TypeKind::Double, nullable: true };
 
-    /// The same type with this nullability.
+    /// Sets the nullability.
     pub fn nullable(mut self, nullable: bool) -> Self {
         self.nullable = nullable;
         self
     }
-    /// The same type, NOT NULL.
+    /// The same type with NOT NULL.
     pub fn not_null(self) -> Self {
         self.nullable(false)
     }
@@ -150,7 +150,7 @@ impl SqlType {
     pub fn is_temporal(&self) -> bool {
         self.is_timestamp() || matches!(self.kind, TypeKind::Date | TypeKind::Time(_))
     }
-    /// Whether it is of the same kind, whatever the lengths, precisions and parts of the two.
+    /// Whether it is of the same kind, regardless of lengths, precisions and element types.
     pub fn is_like(&self, other: &SqlType) -> bool {
         std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
     }
@@ -166,7 +166,7 @@ impl SqlType {
     pub fn is_nested(&self) -> bool {
         matches!(self.kind, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_))
     }
-    /// The exact number type's (precision, scale), integers as Flink counts them.
+    /// The precision and scale of an exact number type. Integers have those that Flink assigns to them.
     pub fn as_decimal(&self) -> Option<(u8, u8)> {
         Some(match self.kind {
             TypeKind::TinyInt => (3, 0),
@@ -177,16 +177,16 @@ impl SqlType {
             _ => return None,
         })
     }
-    /// Digits of the second of a time type.
+    /// The number of fractional digits of a time type.
     pub fn time_digits(&self) -> Option<u8> {
         match self.kind {
             TypeKind::Time(p) | TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p) => Some(p),
             _ => None,
         }
     }
-    /// The Arrow type that carries it.
+    /// The Arrow type for columns of this type.
     pub fn arrow(&self) -> DataType {
-        // 64 bits of nanoseconds reach from 1677 to 2262 only.
+        // Nanoseconds in 64 bits only cover the years 1677 to 2262.
         let stamp = |p: u8, zone: Option<Arc<str>>| {
             if p > 6 { DataType::FixedSizeBinary(NANOS) } else { DataType::Timestamp(TimeUnit::Microsecond, zone) }
         };
@@ -218,7 +218,7 @@ impl SqlType {
     }
 }
 
-/// A name as SQL writes it where it must be quoted.
+/// Quotes a name for SQL.
 pub fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
@@ -278,12 +278,12 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// A schema of these columns.
+    /// Creates a schema with these columns.
     pub fn new(fields: Vec<Field>) -> Self {
         let arrow = fields.iter().map(|f| ArrowField::new(&f.name, f.ty.arrow(), true)).collect::<Vec<_>>();
         Schema { fields, arrow: Arc::new(ArrowSchema::new(arrow)) }
     }
-    /// The Arrow schema that carries it.
+    /// The schema in Arrow's types.
     pub fn arrow(&self) -> SchemaRef {
         self.arrow.clone()
     }
@@ -295,11 +295,11 @@ impl Schema {
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
-    /// The position of a column by its exact name.
+    /// The position of the column with exactly this name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|f| f.name == name)
     }
-    /// A schema of some of the columns.
+    /// The schema of some of the columns.
     pub fn project(&self, columns: &[usize]) -> Schema {
         Schema::new(columns.iter().map(|&c| self.fields[c].clone()).collect())
     }

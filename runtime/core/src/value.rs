@@ -1,4 +1,4 @@
-//! One value of a column, for the places that go row by row: nested data, rare functions, text formats.
+//! Single values of columns, for code that works row by row: nested data, rare functions, text formats.
 
 use arrow::array::{
     Array, AsArray, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
@@ -46,11 +46,11 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Text that borrows.
+    /// Creates a borrowed text.
     pub fn text(s: &'a str) -> Self {
         Value::Text(Cow::Borrowed(s))
     }
-    /// Text that owns.
+    /// Creates an owned text.
     pub fn string(s: String) -> Value<'static> {
         Value::Text(Cow::Owned(s))
     }
@@ -58,14 +58,14 @@ impl<'a> Value<'a> {
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
     }
-    /// Its text, if it is text.
+    /// The text, if it is a text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Text(s) => Some(s),
             _ => None,
         }
     }
-    /// Its bytes, if it is bytes or text.
+    /// The bytes, if it is a text or bytes.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Value::Text(s) => Some(s.as_bytes()),
@@ -73,14 +73,14 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
-    /// Its number as an integer, if it is an integer.
+    /// The integer, if it is one.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Value::Int(i) => Some(*i),
             _ => None,
         }
     }
-    /// Its number as a double, if it is any number.
+    /// The number as a double, if it is a number.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Int(i) => Some(*i as f64),
@@ -90,14 +90,14 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
-    /// Its truth, if it is a BOOLEAN.
+    /// The truth value, if it is a BOOLEAN.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(b) => Some(*b),
             _ => None,
         }
     }
-    /// The same value, borrowing from nothing.
+    /// The same value without borrowed parts.
     pub fn into_owned(self) -> Value<'static> {
         match self {
             Value::Null => Value::Null,
@@ -116,7 +116,7 @@ impl<'a> Value<'a> {
             Value::Row(r) => Value::Row(r.into_iter().map(Value::into_owned).collect()),
         }
     }
-    /// The value of a row of a column; what has no SQL type reads as NULL.
+    /// Reads the value of a row in a column. Arrow types without a SQL type read as NULL.
     pub fn read(array: &'a dyn Array, row: usize) -> Value<'a> {
         if array.is_null(row) {
             return Value::Null;
@@ -186,7 +186,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The double nearest to a decimal.
+/// Converts a decimal to the nearest double.
 pub fn decimal_to_f64(value: i128, scale: u8) -> f64 {
     if scale == 0 {
         return value as f64;
@@ -197,7 +197,7 @@ pub fn decimal_to_f64(value: i128, scale: u8) -> f64 {
     decimal_text(value, scale).parse().unwrap_or(f64::NAN)
 }
 
-/// The decimal's digits in plain notation, with all digits of its scale.
+/// Formats a decimal in plain notation, with all digits of its scale.
 pub fn decimal_text(value: i128, scale: u8) -> String {
     let digits = value.unsigned_abs().to_string();
     let sign = if value < 0 { "-" } else { "" };

@@ -1,5 +1,5 @@
-//! Numbers in as few bytes as they need: seven bits a byte, the lowest first, as in LEB128; signed ones zigzag, so that those near 0
-//! are short.
+//! Numbers in as few bytes as they need: seven bits per byte, the lowest first, as in LEB128. Signed numbers have the zigzag encoding, in
+//! which numbers near 0 are short.
 //!
 //! # Examples
 //! ```
@@ -24,7 +24,7 @@ pub fn put(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-/// Reads a number from the front of bytes, and moves on from it; none when it is cut short, or has more than 64 bits.
+/// Reads a number from the front of some bytes, and advances them. None if it is truncated, or has more than 64 bits.
 #[inline]
 pub fn take(from: &mut &[u8]) -> Option<u64> {
     let (mut n, mut shift) = (0, 0);
@@ -49,7 +49,7 @@ pub fn put_signed(out: &mut Vec<u8>, n: i64) {
     put(out, (n << 1 ^ n >> 63) as u64);
 }
 
-/// The same as [`take`], of a signed number.
+/// Does the same as [`take`] for a signed number.
 #[inline]
 pub fn take_signed(from: &mut &[u8]) -> Option<i64> {
     take(from).map(|n| (n >> 1) as i64 ^ -((n & 1) as i64))

@@ -1,7 +1,8 @@
-//! Watermarks at sources: how they follow from rows, split by split, and which splits wait for others.
+//! Watermarks at sources: how they are generated from rows, split by split, and which splits wait for others.
 //!
-//! A source subtask reads splits: partitions of a topic, parts of files. Each has a watermark of its own, and the subtask's is the least
-//! of those that are not idle. So one partition that lags behind makes no rows of the others late, and no rows of its own.
+//! A source subtask reads splits, such as partitions of a topic or parts of files. Each split has its own watermark, and that of the
+//! subtask is the lowest of those that are not idle. So a partition that lags behind makes neither rows of the others nor its own rows
+//! late.
 
 use crate::event_time::Watermark;
 use crate::thread::locked;
@@ -12,53 +13,53 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A split of a source, by the number that the subtask which reads it has given it.
+/// The id of a split, which is assigned by the subtask that reads it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SplitId(pub u32);
 
-/// How a source makes watermarks.
+/// How a source generates watermarks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatermarkStrategy {
-    /// The column of the source's batches that has the rows' times, a TIMESTAMP or TIMESTAMP_LTZ. Rows without one say nothing.
+    /// The time column in the source's batches, a TIMESTAMP or TIMESTAMP_LTZ. Rows with a NULL do not affect watermarks.
     pub row_time: usize,
-    /// What each row says of the time up to which all rows have come.
+    /// How the watermark of each row is computed.
     pub candidates: Candidates,
-    /// How many columns of the source's batches go on; those behind are for watermarks alone.
+    /// How many columns of the source's batches are passed on. The columns after them are only used for watermarks.
     pub columns: usize,
-    /// When the source says so.
+    /// When the source emits watermarks.
     pub emit: EmitStrategy,
-    /// After how long without rows a split holds time back no longer; none: it does so until it ends.
+    /// The time without rows after which a split is idle; none: never.
     pub idle_timeout: Option<Duration>,
-    /// Whether splits that are ahead wait for others.
+    /// The alignment with other sources, if there is one.
     pub alignment: Option<AlignmentStrategy>,
 }
 
-/// What each row says of the time up to which all rows have come. The greatest so far counts.
+/// The watermark that each row suggests. The greatest one so far is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Candidates {
-    /// What a column has, a TIMESTAMP or TIMESTAMP_LTZ: the value of an expression for each row.
+    /// The value in a TIMESTAMP or TIMESTAMP_LTZ column: the watermark expression, evaluated for each row.
     Column(usize),
-    /// The row's time less this: rows come out of order by so much at most.
+    /// The row's time less this bound on how much rows are out of order.
     OutOfOrderness(Duration),
 }
 
-/// When a source says how far event time has come.
+/// When a source emits watermarks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmitStrategy {
-    /// Behind each row that lets time go on. Rows that it does not make late may go before it, in one batch.
+    /// After each row that advances event time. Rows that it does not make late may precede it in the same batch.
     OnEvent,
-    /// From time to time, and behind a row that brings it further than by this at once.
+    /// At this interval. A watermark that advances by more than this is emitted at once, after its row.
     OnPeriodic(Duration),
 }
 
 /// How splits of a group of sources wait for each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlignmentStrategy {
-    /// The group's name, in the job.
+    /// The name of the group, within the job.
     pub group: String,
-    /// A split whose watermark is ahead of the group's least by more than this is not read.
+    /// A split pauses if its watermark is ahead of the lowest one in the group by more than this.
     pub max_drift: Duration,
-    /// How often the group's least watermark is asked for.
+    /// How often the lowest watermark of the group is read.
     pub update_interval: Duration,
 }
 
@@ -66,10 +67,10 @@ fn millis(of: Duration) -> i64 {
     i64::try_from(of.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Times of a column, in milliseconds since 1970.
+/// The times in a column, in milliseconds since 1970.
 enum Times<'a> {
     Micros(&'a TimestampMicrosecondArray),
-    /// More digits than microseconds have.
+    /// Timestamps with more digits than microseconds.
     Long(&'a ArrayRef),
 }
 
@@ -96,27 +97,27 @@ impl<'a> Times<'a> {
     }
 }
 
-/// The time of a row in a column of timestamps, in milliseconds since 1970; none where it is NULL.
+/// The time of a row in a timestamp column, in milliseconds since 1970; none if it is NULL.
 ///
 /// # Errors
-/// When the column has no timestamps: a mistake of Weir's own.
+/// An internal error if the column does not contain timestamps.
 pub fn row_time(times: &ArrayRef, row: usize) -> Result<Option<i64>> {
     Ok(Times::new(Some(times))?.at(row))
 }
 
-/// What the rows of a batch say of event time.
+/// The times and watermarks of a batch's rows.
 pub struct RowTimes<'a> {
     times: Times<'a>,
     candidates: Times<'a>,
-    /// What is taken from candidates, in milliseconds.
+    /// The bound that is subtracted from candidates, in milliseconds.
     less: i64,
 }
 
 impl<'a> RowTimes<'a> {
-    /// Of these columns.
+    /// Creates it from the columns of a batch.
     ///
     /// # Errors
-    /// When the columns that the strategy names are not there, or have no times: a mistake of Weir's own.
+    /// An internal error if the columns of the strategy are missing, or do not contain times.
     pub fn new(strategy: &WatermarkStrategy, columns: &'a [ArrayRef]) -> Result<Self> {
         let (column, less) = match strategy.candidates {
             Candidates::Column(column) => (column, 0),
@@ -129,44 +130,44 @@ impl<'a> RowTimes<'a> {
     pub fn time(&self, row: usize) -> Option<i64> {
         self.times.at(row)
     }
-    /// The watermark that a row asks for.
+    /// The watermark that a row suggests.
     pub fn candidate(&self, row: usize) -> Option<Watermark> {
         self.candidates.at(row).map(|c| Watermark(c.saturating_sub(self.less)))
     }
 }
 
-/// A split that is read.
+/// A split that is being read.
 #[derive(Debug, Clone)]
 struct Split {
     name: Arc<str>,
     watermark: Watermark,
-    /// When a row of it came last, on the tracker's clock.
+    /// When its last row arrived, by the tracker's clock.
     heard: i64,
-    /// When its watermark advanced last, on the same clock.
+    /// When its watermark last advanced, by the same clock.
     advanced: i64,
     idle: bool,
     paused: bool,
 }
 
-/// What is known of a split.
+/// The status of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitStatus {
-    /// Its name, the same in each run: topic and partition, or file and offset.
+    /// Its name, which is the same in each run: topic and partition, or file and offset.
     pub name: Arc<str>,
     /// Its watermark.
     pub watermark: Watermark,
-    /// Whether it holds nobody back, for nothing has come of it for a while.
+    /// Whether it does not hold the watermark back, because it has had no rows for a while.
     pub idle: bool,
-    /// Whether it is not read, for it is ahead of its group.
+    /// Whether it is not read, because it is ahead of its group.
     pub paused: bool,
-    /// When a row of it came last, or it was added, in milliseconds of the clock of [`SplitTracker::advance`].
+    /// When its last row arrived, or it was added, in milliseconds of the clock of [`SplitTracker::advance`].
     pub heard: i64,
-    /// When its watermark advanced last, or it was added, by the same clock.
+    /// When its watermark last advanced, or it was added, by the same clock.
     pub advanced: i64,
 }
 
-/// The splits that a source subtask reads, and its watermark, which is the least of theirs. Times of day are those of the caller, in
-/// milliseconds; a split is idle by a clock that the caller may stop while nothing can be read.
+/// The splits that a source subtask reads, and their combined watermark, which is the lowest of theirs. The caller provides the current
+/// time in milliseconds. It may stop this clock while nothing can be read, so that splits do not become idle.
 ///
 /// # Examples
 /// ```
@@ -187,41 +188,41 @@ pub struct SplitTracker {
     watermark: Watermark,
 }
 
-/// What a tracker knows beside one of its splits.
+/// The combined watermark, apart from one of the splits.
 #[derive(Debug, Clone, Copy)]
 pub struct WithSplit {
-    /// The least watermark of the others.
+    /// The lowest watermark of the other splits.
     others: Watermark,
-    /// That of all, which never goes back.
+    /// The combined watermark, which never goes back.
     now: Watermark,
 }
 
 impl WithSplit {
-    /// The watermark of all when that of the split is this.
+    /// The combined watermark if that of the split is this.
     pub fn watermark(self, of_split: Watermark) -> Watermark {
         of_split.min(self.others).max(self.now)
     }
 }
 
 impl SplitTracker {
-    /// One more split, whose watermark is known from before or [`Watermark::NONE`]. Time stands still until it has caught up. When
-    /// several are added that are known from before, [`SplitTracker::update`] follows the last of them.
+    /// Adds a split. Its watermark is restored from an earlier run, or [`Watermark::NONE`]. Time stands still until the split has caught
+    /// up. After several restored splits have been added, call [`SplitTracker::update`].
     pub fn add(&mut self, id: SplitId, name: &str, watermark: Watermark, now: i64) {
         let split = Split { name: name.into(), watermark, heard: now, advanced: now, idle: false, paused: false };
         self.splits.insert(id, split);
     }
-    /// Lets time go on as far as the splits that are there allow.
+    /// Advances the combined watermark as far as the current splits allow.
     pub fn update(&mut self) {
         let now = self.least().or_else(|| self.splits.values().map(|s| s.watermark).max());
         self.watermark = self.watermark.max(now.unwrap_or(Watermark::NONE));
     }
-    /// All of a split was read. Gives its name, if it was there.
+    /// Removes a split that has ended. Returns its name, if it was there.
     pub fn end(&mut self, id: SplitId) -> Option<Arc<str>> {
         let gone = self.splits.remove(&id);
         self.update();
         gone.map(|s| s.name)
     }
-    /// A row of a split has come, which is active by that. An earlier time than the one that it had changes nothing.
+    /// Records a row of a split, which becomes active. An earlier watermark than before has no effect.
     pub fn advance(&mut self, id: SplitId, to: Watermark, now: i64) {
         if let Some(split) = self.splits.get_mut(&id) {
             if to > split.watermark {
@@ -231,53 +232,53 @@ impl SplitTracker {
             self.update();
         }
     }
-    /// How far a split is, if it is read.
+    /// The watermark of a split, if it is read.
     pub fn watermark_of(&self, id: SplitId) -> Watermark {
         self.splits.get(&id).map_or(Watermark::NONE, |s| s.watermark)
     }
-    /// What the others say while rows of a split come.
+    /// The watermark of the other splits, while rows of this one are processed.
     pub fn with(&self, id: SplitId) -> WithSplit {
         let others = self.splits.iter().filter(|(other, s)| **other != id && !s.idle).map(|(_, s)| s.watermark);
         WithSplit { others: others.min().unwrap_or(Watermark::END), now: self.watermark }
     }
-    /// Splits of which nothing has come for so long, in milliseconds, are idle from here on, but for those that are paused.
+    /// Marks splits that have had no rows for this time in milliseconds as idle, except for paused ones.
     pub fn find_idle(&mut self, timeout: i64, now: i64) {
         for split in self.splits.values_mut().filter(|s| !s.paused) {
             split.idle |= now.saturating_sub(split.heard) >= timeout;
         }
         self.update();
     }
-    /// When the next split will be idle that is not so yet.
+    /// When the next active split will become idle.
     pub fn next_idle(&self, timeout: i64) -> Option<i64> {
         let waiting = self.splits.values().filter(|s| !s.idle && !s.paused);
         waiting.map(|s| s.heard.saturating_add(timeout)).min()
     }
-    /// Pauses the splits that are ahead of a watermark, and lets the others go on. Gives whether anything has changed.
+    /// Pauses the splits that are ahead of a watermark, and resumes the others. Returns whether anything has changed.
     pub fn pause_ahead(&mut self, of: Watermark, now: i64) -> bool {
         let mut changed = false;
         for split in self.splits.values_mut() {
             let paused = split.watermark > of;
             if paused != split.paused {
                 changed = true;
-                // While it was paused nothing could come.
+                // No row could arrive while it was paused.
                 (split.paused, split.heard) = (paused, now);
             }
         }
         changed
     }
-    /// The splits that are paused.
+    /// The paused splits.
     pub fn paused(&self) -> Vec<SplitId> {
         self.splits.iter().filter(|(_, s)| s.paused).map(|(id, _)| *id).collect()
     }
-    /// The watermark of all: the least of those that are not idle; the latest when all are. It never goes back.
+    /// The combined watermark: the lowest of the active splits, or the latest if all are idle. It never goes back.
     pub fn watermark(&self) -> Watermark {
         self.watermark
     }
-    /// The least watermark of the splits that are not idle, if there are any.
+    /// The lowest watermark of the active splits, if there are any.
     pub fn least(&self) -> Option<Watermark> {
         self.splits.values().filter(|s| !s.idle).map(|s| s.watermark).min()
     }
-    /// Whether no split holds anybody back: none is there, or all are idle.
+    /// Whether there is no active split.
     pub fn is_idle(&self) -> bool {
         self.splits.values().all(|s| s.idle)
     }
@@ -295,16 +296,16 @@ impl SplitTracker {
     }
 }
 
-/// A subtask of a group, by its operator and its number.
+/// A subtask of a group, by operator and index.
 type Member = (String, usize);
 
-/// The groups of sources that wait for each other, in a running job.
+/// The alignment groups of a running job.
 #[derive(Debug, Default)]
 pub struct AlignmentGroups(Mutex<BTreeMap<String, BTreeMap<Member, Watermark>>>);
 
 impl AlignmentGroups {
-    /// Says how far a subtask of a group is; none when it holds nobody back. Gives the watermark behind which the group's splits are
-    /// read, which is the least of all subtasks and the drift.
+    /// Reports the watermark of a subtask to its group; none if it does not hold the others back. Returns the watermark up to which splits
+    /// of the group may be read: the lowest of all subtasks, plus the drift.
     ///
     /// # Examples
     /// ```

@@ -1,41 +1,42 @@
-//! Windows over time: which ones a moment is in. Times are milliseconds since 1970, of the clock that the windows go by; a window is
-//! from its start, which is in it, to its end, which is not. The arithmetic is Flink's: windows are aligned to 1970 and an offset.
+//! Windows over time, and the assignment of times to them. Times are in milliseconds since 1970, as shown by the clock of the windows. A
+//! window includes its start and excludes its end. The arithmetic is Flink's: windows are aligned to 1970 plus an offset.
 
 use crate::sortable::{from_sortable, sortable};
 use crate::{Error, Result};
 use std::fmt;
 
-/// Windows of one shape.
+/// The kind and size of windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Windows {
-    /// One behind the other, of one size.
+    /// Tumbling windows: consecutive windows of the same size.
     Tumble {
-        /// Their size.
+        /// The size of the windows.
         size: i64,
-        /// Where they begin behind 1970.
+        /// The offset of their starts from 1970.
         offset: i64,
     },
-    /// One each `slide`; where they are longer than that they overlap.
+    /// Hopping windows: one begins every `slide`. They overlap if they are longer than that.
     Hop {
-        /// Their size.
+        /// The size of the windows.
         size: i64,
-        /// From the start of one to that of the next.
+        /// The time between the starts of two consecutive windows.
         slide: i64,
-        /// Where they begin behind 1970.
+        /// The offset of their starts from 1970.
         offset: i64,
     },
-    /// Of one start, each by a step longer than the one before, up to a size; then the next ones begin.
+    /// Cumulating windows: windows with the same start, each longer than the previous one by a step, up to a maximum size. Then the next
+    /// ones begin.
     Cumulate {
-        /// The size of the longest.
+        /// The maximum size.
         size: i64,
-        /// By how much each is longer.
+        /// The step.
         step: i64,
-        /// Where they begin behind 1970.
+        /// The offset of their starts from 1970.
         offset: i64,
     },
-    /// Of rows of one key, as long as none comes later than this behind the one before.
+    /// Session windows: rows of a key, as long as the time between consecutive rows does not exceed the gap.
     Session {
-        /// What ends a session.
+        /// The gap that ends a session.
         gap: i64,
     },
 }
@@ -45,20 +46,20 @@ pub enum Windows {
 pub struct Window {
     /// Its first millisecond.
     pub start: i64,
-    /// The first millisecond behind it.
+    /// The first millisecond after it.
     pub end: i64,
 }
 
-/// The start of the window of a size that a moment is in.
+/// The start of the window of this size that contains a time.
 fn floor(time: i64, offset: i64, size: i64) -> i64 {
     time - time.wrapping_sub(offset).rem_euclid(size)
 }
 
 impl Windows {
-    /// The same, if there can be such windows.
+    /// Checks that such windows are possible, and returns them.
     ///
     /// # Errors
-    /// What is wrong with the sizes, in words for the user.
+    /// If the sizes are not valid.
     pub fn checked(self) -> Result<Windows> {
         let positive = |name: &str, n: i64| match n > 0 {
             true => Ok(()),
@@ -92,8 +93,7 @@ impl Windows {
         Ok(self)
     }
 
-    /// Calls `each` with the windows that a moment is in, those that end first before the others. A session of one row ends a gap
-    /// behind it.
+    /// Calls `each` with the windows that contain a time, ordered by their ends. A session of a single row ends a gap after it.
     pub fn each(self, time: i64, mut each: impl FnMut(Window)) {
         match self {
             Windows::Tumble { size, offset } => {
@@ -102,7 +102,7 @@ impl Windows {
             }
             Windows::Hop { size, slide, offset } => {
                 let last = floor(time, offset, slide);
-                // With a slide that is longer than the size, there are moments in no window.
+                // If the slide is longer than the size, some times are in no window.
                 let count = (time - last..size).step_by(slide.unsigned_abs() as usize).count() as i64;
                 for n in (0..count).rev() {
                     let start = last.saturating_sub(n * slide);
@@ -125,23 +125,23 @@ impl Windows {
     }
 }
 
-/// Slices: the pieces without overlap that windows of one shape share, so that a row is taken once however many windows it is in. Slices
-/// are known by their ends; a window is made of those whose ends are behind its start and not behind its end.
+/// Slices: the disjoint pieces that overlapping windows share, so that each row is aggregated only once. A slice is identified by its end.
+/// A window consists of the slices whose ends are after its start and not after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slices {
-    /// The windows that they are put together to.
+    /// The windows that are merged from slices.
     pub windows: Windows,
     /// The length of a slice.
     size: i64,
-    /// Where slices begin behind 1970.
+    /// The offset of their starts from 1970.
     offset: i64,
-    /// From the end of one window to that of the next, and where an end is.
+    /// The time between the ends of two consecutive windows, and one such end.
     every: i64,
     end: i64,
 }
 
 impl Slices {
-    /// The slices of windows, if those overlap.
+    /// The slices of windows, if the windows overlap.
     pub fn of(windows: Windows) -> Option<Slices> {
         match windows {
             Windows::Hop { size, slide, offset } if slide < size => {
@@ -157,17 +157,17 @@ impl Slices {
         }
     }
 
-    /// The slices as windows of their own.
+    /// The slices as tumbling windows.
     pub fn shape(self) -> Windows {
         Windows::Tumble { size: self.size, offset: self.offset }
     }
 
-    /// The end of the first window that does not end before a moment.
+    /// The end of the first window that does not end before a time.
     pub fn first_end(self, moment: i64) -> i64 {
         moment.saturating_add(self.end.wrapping_sub(moment).rem_euclid(self.every))
     }
 
-    /// The end of the last window that a slice is in.
+    /// The end of the last window that contains a slice.
     pub fn last_end(self, slice: i64) -> i64 {
         let first = slice.saturating_sub(self.size);
         match self.windows {
@@ -180,7 +180,7 @@ impl Slices {
         }
     }
 
-    /// The start of the window with an end. Where several windows begin together, each longer than the one before, it is the same for all.
+    /// The start of the window with this end. Windows of CUMULATE that begin together have the same start.
     pub fn start(self, end: i64) -> i64 {
         match self.windows {
             Windows::Hop { size, .. } => end.saturating_sub(size),
@@ -189,12 +189,12 @@ impl Slices {
         }
     }
 
-    /// The first slice of the window that begins then.
+    /// The first slice of the window with this start.
     pub fn first_slice(self, start: i64) -> i64 {
         start.saturating_add(self.size)
     }
 
-    /// Whether windows that begin together contain each other, so that each is the one before with one slice more.
+    /// Whether windows begin together and contain each other, so that each is the previous one plus a slice.
     pub fn nests(self) -> bool {
         matches!(self.windows, Windows::Cumulate { .. })
     }
@@ -208,10 +208,10 @@ fn greatest_divisor(a: i64, b: i64) -> i64 {
     a
 }
 
-/// Bytes of a window's end, or start, in an encoded key.
+/// Bytes of a window's start or end in an encoded key.
 pub const BORDER_BYTES: usize = 13;
 
-/// The end of a window, or its start, as a column of an encoded key.
+/// Encodes a window's start or end as a column of a key.
 pub fn border_in_key(millis: i64) -> [u8; BORDER_BYTES] {
     let mut border = [1; BORDER_BYTES];
     border[1..9].copy_from_slice(&sortable(millis.div_euclid(1000)));
@@ -219,10 +219,10 @@ pub fn border_in_key(millis: i64) -> [u8; BORDER_BYTES] {
     border
 }
 
-/// The end of a window in milliseconds, which is the first column of an encoded key.
+/// The window end in an encoded key, of which it is the first column, in milliseconds.
 ///
 /// # Errors
-/// When the key does not begin so: the store is damaged.
+/// If the key does not begin with a window end, which means that the store is corrupt.
 pub fn end_in_key(key: &[u8]) -> Result<i64> {
     let damaged = || Error::state("the key of a window in the state is damaged");
     let (seconds, rest) = key.get(1..).and_then(|rest| rest.split_first_chunk::<8>()).ok_or_else(damaged)?;
@@ -231,7 +231,7 @@ pub fn end_in_key(key: &[u8]) -> Result<i64> {
     Ok(seconds.saturating_mul(1000).saturating_add(i64::from(u32::from_be_bytes(*nanos) / 1_000_000)))
 }
 
-/// A length of time, in the greatest unit that has no fraction.
+/// Formats a duration in the greatest unit in which it is a whole number.
 pub(crate) fn length(millis: i64) -> String {
     const UNITS: [(i64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
     let (unit, name) = UNITS.into_iter().find(|(unit, _)| millis % unit == 0).unwrap_or((1, "ms"));

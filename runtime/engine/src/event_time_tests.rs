@@ -1,5 +1,5 @@
-//! Jobs with event time, from scripted sources to operators that note which rows are late, over a clock that the scripts turn. What is
-//! late is compared with a plain reading of the rules, a row at a time, whatever is stopped, fails and is run again in between.
+//! Tests jobs with event time: scripted sources, operators that record which rows are late, and a clock that the scripts set. Late rows are
+//! compared with a simple model of the rules that handles one row at a time, even if the job is stopped, fails and is restarted in between.
 
 use crate::{Control, JobMetadata, Options, RestartStrategy, run};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
@@ -23,24 +23,24 @@ use weir_core::thread::locked;
 use weir_core::watermarks::{AlignmentStrategy, Candidates, EmitStrategy, SplitId, WatermarkStrategy};
 use weir_core::{Batch, Error, Result};
 
-/// What a scripted source does when it is asked for rows.
+/// The reaction of a scripted source to a poll.
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
     Add(u32),
     End(u32),
     /// A batch: the split and the time of each row, in milliseconds.
     Rows(Vec<(u32, i64)>),
-    /// So many milliseconds go by.
+    /// The clock advances by this many milliseconds.
     Turn(i64),
-    /// There is nothing for a while.
+    /// There are no rows for a while.
     Quiet,
-    /// The job is stopped, and run again.
+    /// The job is stopped, and started again.
     Stop,
     /// The source fails, once.
     Fail,
 }
 
-/// A source that does what stands in its script; its position is the next step.
+/// A source that follows a script. Its position is the next step.
 struct Script {
     steps: Vec<Step>,
     clock: Arc<ManualClock>,
@@ -78,7 +78,7 @@ struct Scripted {
     stopped: bool,
 }
 
-/// The splits that are read at a step.
+/// The splits that are open at a step.
 fn open_at(steps: &[Step], at: usize) -> BTreeSet<u32> {
     let mut open = BTreeSet::new();
     for step in &steps[..at] {
@@ -162,7 +162,7 @@ impl Source for Scripted {
     }
 }
 
-/// What an operator has seen: for each row, whether it was late; and all of it in order.
+/// What an operator has seen: for each row, whether it was late, and all rows and watermarks in order.
 #[derive(Default)]
 struct Seen {
     late: Mutex<BTreeMap<i64, bool>>,
@@ -235,7 +235,7 @@ fn node(name: &str, parallelism: usize, role: Role, from: &[usize]) -> Node {
     Node { name: name.to_string(), uid: name.to_string(), parallelism, role, inputs, watermarks: None }
 }
 
-/// A job of sources, the operator that notes, and a sink.
+/// A job of sources, the recording operator, and a sink.
 fn graph(sources: Vec<(Arc<dyn SourceFactory>, WatermarkStrategy)>, seen: &Arc<Seen>, parallelism: usize) -> JobGraph {
     let mut nodes: Vec<Node> = vec![];
     for (n, (source, strategy)) in sources.into_iter().enumerate() {
@@ -271,7 +271,7 @@ fn strategy(emit: EmitStrategy, bound: u64, idle_timeout: Option<u64>) -> Waterm
     }
 }
 
-/// Runs a script to its end, over as many runs as it has stops, each with another parallelism.
+/// Runs a script to its end. Each stop begins another run, with another parallelism.
 fn play(steps: &[Step], strategy: &WatermarkStrategy, metrics: &Metrics) -> Arc<Seen> {
     let clock = Arc::new(ManualClock::new(0));
     let (seen, backend) = (Arc::new(Seen::default()), Arc::new(MemoryStore::default()) as Arc<dyn StateBackend>);
@@ -294,10 +294,10 @@ fn play(steps: &[Step], strategy: &WatermarkStrategy, metrics: &Metrics) -> Arc<
     seen
 }
 
-/// What a plain reader of the rules knows, a row at a time.
+/// The model of the rules, which handles one row at a time.
 #[derive(Clone, Default)]
 struct Plain {
-    /// Of each split: its watermark, when it was heard of last, whether it is idle.
+    /// For each split: its watermark, when its last row arrived, and whether it is idle.
     splits: BTreeMap<u32, (i64, i64, bool)>,
     watermark: Option<i64>,
     at: usize,
@@ -311,7 +311,7 @@ impl Plain {
     }
 }
 
-/// For each row, whether it is late when a watermark goes out behind each row.
+/// For each row, whether it is late if a watermark follows each row.
 fn plainly_late(steps: &[Step], bound: i64, timeout: i64) -> BTreeMap<i64, bool> {
     let (mut plain, mut kept, mut late) = (Plain::default(), Plain::default(), BTreeMap::new());
     let (mut now, mut failed) = (0, BTreeSet::new());
@@ -346,14 +346,14 @@ fn plainly_late(steps: &[Step], bound: i64, timeout: i64) -> BTreeMap<i64, bool>
             kept = plain.clone();
         }
         if *step == Step::Stop || plain.at <= at {
-            // Whoever begins has heard of all splits just now.
+            // After a restart, all splits count as just active.
             plain.splits.values_mut().for_each(|s| (s.1, s.2) = (now, false));
         }
     }
     late
 }
 
-/// Steps at random: each split's times go on, and back by as much as makes some of them late.
+/// Random steps: the times of each split advance, and go back far enough to make some rows late.
 fn steps(random: &mut Rng) -> Vec<Step> {
     let (mut all, mut open, mut next): (Vec<Step>, BTreeMap<u32, i64>, u32) = (vec![], BTreeMap::new(), 0);
     for _ in 0..random.usize(10..60) {
@@ -425,7 +425,7 @@ fn watermarks_go_out_from_time_to_time_and_at_once_when_all_are_idle() {
     let order: Vec<String> = locked(&seen.order).clone();
     let first = ["row 10", "watermark 9", "row 20", "row 30", "watermark 29", "row 5", "row 40", "watermark 39"];
     assert_eq!(order[..first.len()], first);
-    // The row that ends the idleness lets those behind wait again, and is late.
+    // The row that ends the idleness makes the operators downstream wait for it again, and is late itself.
     assert_eq!(order[order.len() - 2..], ["row 35".to_string(), format!("watermark {}", i64::MAX)]);
 }
 
@@ -458,7 +458,7 @@ fn what_holds_time_back_is_told() {
     assert!(text.contains("weir_operator_watermark_lag_seconds{operator=\"source 0\",subtask=\"0\"}"), "{text}");
 }
 
-/// A source that counts up from 0, a row each time that it was asked so often, and does as it is told when it is to pause.
+/// A source that counts up from 0, emits a row every `every` polls, and obeys requests to pause.
 struct Counting {
     name: &'static str,
     every: u32,
@@ -528,7 +528,7 @@ fn a_source_that_is_ahead_of_its_group_waits() {
         if *name == "slow" {
             slow = *time;
         } else if slow < 99 {
-            // What makes it be ahead is given out before it can be told.
+            // The row that gets ahead is emitted before the source can be told to pause.
             assert!(*time <= slow.max(0) + 11, "{time} while the other is at {slow}");
             most = most.max(time - slow);
         }

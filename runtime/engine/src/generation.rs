@@ -63,7 +63,7 @@ pub(crate) fn generation(
     let workers = workers(graph, backend, options, metrics, &handles, &gate, control)?;
     graph.nodes.iter().for_each(|n| metrics.parallelism(&n.name, n.parallelism));
     timed("subtasks made");
-    // A full table of file handles is an outage like others: whoever fills it may let go.
+    // Running out of file handles is an outage like others: the process that holds them may release them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
     control.begun(graph);
     let system = System::with_tokio_rt(|| runtime);

@@ -25,7 +25,7 @@ pub fn run(
     metrics: &Metrics,
     control: &Arc<Control>,
 ) -> Result<bool> {
-    // There from the start, so that the first one is an increase.
+    // Creates the counter before the first restart, so that this one is visible as an increase.
     metrics.restarts("io");
     let mut failures = Failures::default();
     let started = Instant::now();
@@ -43,10 +43,10 @@ pub fn run(
         let stops = || control.stops();
         let error = match result {
             Ok(ended) if ended || stops() => return Ok(ended),
-            // Only now, so that what was asked for while the last epoch was on its way is not lost. Who asked may have lost patience
-            // since: then the job goes on as it was.
+            // The request is only taken now, so that one that arrived during the last epoch is not lost. If it was withdrawn in the
+            // meantime, the job continues unchanged.
             Ok(_) => {
-                // An epoch that was given up has left something staged.
+                // An epoch that was given up may have left staged changes.
                 backend.discard_staged();
                 match resize(base, backend, &sizes, &mut wanted, control.take().unwrap_or_default()) {
                     Ok(()) => {
@@ -60,7 +60,7 @@ pub fn run(
             Err(e) => e,
         };
         control.failed(&error);
-        // Only what lies outside can be better the next time.
+        // Only failures of external systems may go away.
         if !error.is_retriable() || !scale::replayable(graph) || stops() {
             return Err(error);
         }

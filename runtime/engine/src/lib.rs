@@ -1,4 +1,4 @@
-//! Runs a job: an actor a subtask, a worker thread behind each, credits on every edge, epochs by barriers.
+//! Runs a job: one actor per subtask with a worker thread, credits on every channel, and epochs by barriers.
 //!
 //! ```text
 //!            StartEpoch                      Barrier             Barrier
@@ -7,8 +7,7 @@
 //!      └──────────────────────┴───────────────────────────┴──────────────────────┘
 //! ```
 //!
-//! An actor never works itself: it hands one piece of work at a time to its thread, and sends on what comes back as far
-//! as the receivers have room.
+//! An actor does no work itself. It passes one task at a time to its thread, and sends the output as far as the receivers have room.
 
 mod control;
 mod coordinator;

@@ -1,4 +1,4 @@
-//! How a job is run.
+//! The options with which a job is run.
 
 use crate::job_metadata::JobMetadata;
 use crate::restart::RestartStrategy;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_core::clock::Clock;
 use weir_core::graph::JobIdentity;
 
-/// How a job is run.
+/// The options with which a job is run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The time from the start of one epoch to that of the next.

@@ -45,7 +45,7 @@ impl Pause {
         (at.saturating_duration_since(self.began).as_micros() as u64).max(1)
     }
 
-    /// A sink has taken rows.
+    /// Records that a sink has received rows.
     pub fn row_out(&self, now: Instant) {
         let now = self.micros(now);
         self.last.store(now, Ordering::Relaxed);
@@ -61,14 +61,15 @@ impl Pause {
         self.began + Duration::from_micros(self.last.load(Ordering::Relaxed))
     }
 
-    /// The subtasks have ended, which was requested at `asked`, or was not. The pause begins at the request, or at the last row after it.
+    /// Records that the subtasks have ended, as requested at `asked` or without a request. The pause begins at the request, or at the last
+    /// row after it.
     pub fn ended(&self, asked: Option<Instant>, now: Instant) {
         let end = self.micros(asked.unwrap_or(now));
         self.from.store(end.max(self.last.load(Ordering::Relaxed)), Ordering::Relaxed);
         tracing::debug!("the last rows were {:.3} s ago", self.seconds(self.micros(now)));
     }
 
-    /// New subtasks are running. The pause ends here unless a row comes through them later.
+    /// Records that new subtasks are running. The pause ends here unless a row passes through them later.
     pub fn begun(&self, now: Instant) {
         if self.from.load(Ordering::Relaxed) > 0 {
             self.set(self.micros(now));
@@ -76,7 +77,7 @@ impl Pause {
         }
     }
 
-    /// An epoch has ended: if no row came through in it, none was waiting.
+    /// Records the end of an epoch. If no row passed through in it, none was waiting.
     pub fn epoch(&self) {
         self.open.store(false, Ordering::Relaxed);
         self.tell();
@@ -84,7 +85,7 @@ impl Pause {
 
     /// Waits until the length of the pause is final, for at most `time`.
     pub fn wait(&self, time: Duration) {
-        // Whether it is over by then is seen by the gauge.
+        // The gauge shows whether it is over by then.
         let _ = self.closed.wait_timeout_while(locked(&self.waiting), time, |()| self.open());
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn route(routes: &mut [Route], collected: Collector, out: &mut Vec<(u
             Output::Watermark(watermark) => Element::Watermark(watermark),
             Output::Idle => Element::Idle,
             Output::End => Element::End,
-            // What these say is for the source's own subtask.
+            // These elements are only for the source's own subtask.
             Output::SplitAdded(..) | Output::SplitEnded(_) => continue,
         };
         for r in routes.iter() {

@@ -77,7 +77,7 @@ fn millis(time: Duration) -> i64 {
 }
 
 impl SourceTime {
-    /// For a source that has just been opened.
+    /// Creates them for a source that has just been opened.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -109,7 +109,7 @@ impl SourceTime {
             emitted_at: None,
             idle: false,
         };
-        // Nobody runs ahead before all have said what they have.
+        // No member may run ahead before all have reported their watermarks.
         if let Some(aligned) = &time.aligned {
             aligned.report(Some(Watermark::NONE));
         }
@@ -139,7 +139,7 @@ impl SourceTime {
                 Output::Rows(MAIN, batch) => self.rows(batch, out)?,
                 Output::SplitAdded(split, name) => self.add(split, &name)?,
                 Output::SplitEnded(split) => self.end(split),
-                // A source's own word on time is for jobs without a strategy.
+                // Watermarks of the source itself are only used by jobs without a strategy.
                 Output::Watermark(_) | Output::Idle => {}
                 other => out.outputs.push(other),
             }
@@ -175,7 +175,7 @@ impl SourceTime {
     /// advances it by more than the interval. It waits for the end of the batch if none of the rows before that is behind it.
     fn rows(&mut self, batch: Batch, out: &mut Collector) -> Result<()> {
         if self.idle && batch.rows() > 0 {
-            // The others are to wait again before the rows come.
+            // Operators downstream must wait for this source again before they receive the rows.
             self.idle = false;
             out.watermark(self.emitted);
         }

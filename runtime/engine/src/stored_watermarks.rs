@@ -57,7 +57,7 @@ impl StoredWatermarks {
     /// # Errors
     /// When the state cannot be read.
     pub fn read(state: &StateHandle, subtask: usize, parallelism: usize) -> Result<(Self, Option<EventTime>)> {
-        // One by one: a range would have all changes put in order that the store has not applied yet.
+        // Keys are read one by one, because a range would have to sort all changes that the store has not applied yet.
         let keys: Vec<Vec<u8>> = (0..MOST as u32).map(key_of).collect();
         let values = state.get_many(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         let mut kept: BTreeMap<usize, (u32, EventTime)> = BTreeMap::new();
@@ -73,7 +73,7 @@ impl StoredWatermarks {
         };
         let from = match (kept.get(&subtask), kept.values().next()) {
             (Some((before, time)), _) if *before as usize == parallelism => Some(time.clone()),
-            // Who has kept nothing knew nothing.
+            // A subtask without a stored watermark had none.
             (_, Some((before, first))) if kept.len() == *before as usize && kept.values().all(|(n, _)| n == before) => {
                 Some(kept.values().fold(first.clone(), |a, (_, b)| least(a, b)))
             }

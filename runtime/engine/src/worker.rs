@@ -122,7 +122,7 @@ impl Worker {
             };
             let failed = matches!(outcome, WorkResult::Failed(_));
             let cpu = thread_cpu().saturating_sub(before);
-            // Where the kernel does not tell, what is certain: waiting counts as useful only when nobody was in the way.
+            // If the kernel does not tell the queueing time, only CPU time counts as useful.
             let useful = match (queued, thread_queued()) {
                 (Some(before), Some(now)) => began.elapsed().saturating_sub(now.saturating_sub(before)),
                 _ => cpu,
@@ -150,7 +150,7 @@ impl Worker {
     fn work(&mut self, w: Work<Batch>, outputs: &mut Vec<(usize, Element)>) -> Result<WorkResult> {
         let mut collected = Collector::default();
         let gate = self.gate.clone();
-        // A sink is inside while it is at work, so that it never writes behind the next generation.
+        // A sink holds the gate while it works, so that it never writes after the next generation has begun.
         let sinks = matches!(self.task, Task::Sink(_));
         let writing = if sinks { gate.enter() } else { None };
         if sinks && writing.is_none() {
@@ -210,7 +210,7 @@ impl Worker {
                 o.on_tick(self.clock.now(), &mut collected)?;
                 WorkResult::Notified
             }
-            // Nobody is behind a sink.
+            // Nothing is downstream of a sink.
             (Work::Advance(_) | Work::InputEnded { .. } | Work::Tick, _) => WorkResult::Notified,
             (Work::Poll { .. }, _) => return Err(Error::internal("only sources are polled")),
         };

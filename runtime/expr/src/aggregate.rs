@@ -1,4 +1,4 @@
-//! Aggregate functions: their names and result types. How they are kept and merged is the operators' business.
+//! Aggregate functions: their names and result types. The operators implement their accumulators.
 
 use weir_core::types::UNBOUNDED;
 use weir_core::{Error, Result, SqlType, TypeKind};
@@ -23,7 +23,7 @@ pub enum Aggregate {
     ListAgg {
         separator: String,
     },
-    /// The fractions as bits of numbers; `several` when they came as an array, and so does the result.
+    /// The fractions, as the bits of floating point numbers. `several`: whether they were given as an array, so that the result is one too.
     Percentile {
         fractions: Vec<u64>,
         several: bool,
@@ -35,17 +35,17 @@ pub enum Aggregate {
     JsonArrayAgg {
         absent_on_null: bool,
     },
-    /// The value of so many rows before, in OVER; the default where there are not so many is the second argument.
+    /// The value of the row at this offset before the current one, in OVER. The second argument is the default if there is no such row.
     Lag {
         offset: u64,
     },
-    /// RANK or DENSE_RANK in the order of its argument, in OVER.
+    /// RANK or DENSE_RANK ordered by its argument, in OVER.
     Rank {
         dense: bool,
     },
 }
 
-/// A name in capitals, and the function that is called by it.
+/// A name in capitals, and its function.
 type Named = (&'static str, fn() -> Aggregate);
 
 /// The functions that are called by name.
@@ -82,7 +82,7 @@ impl Aggregate {
         BY_NAME.iter().find(|(n, _)| *n == name).map(|(_, make)| make())
     }
 
-    /// Its name.
+    /// The name of the function.
     pub fn name(&self) -> &'static str {
         match self {
             Aggregate::CountStar | Aggregate::Count => "COUNT",
@@ -108,10 +108,10 @@ impl Aggregate {
         }
     }
 
-    /// The type of its result.
+    /// The type of the result.
     ///
     /// # Errors
-    /// When it does not accept such arguments.
+    /// If the function does not accept these arguments.
     pub fn result_type(&self, args: &[SqlType]) -> Result<SqlType> {
         let wrong = || {
             let types = args.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", ");
@@ -161,7 +161,7 @@ impl Aggregate {
     }
 }
 
-/// An aggregate in a plan; arguments and condition are columns of its input.
+/// An aggregate call in a plan. Its arguments and its filter are columns of the input.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AggregateCall {
     /// Which function.
@@ -177,7 +177,7 @@ pub struct AggregateCall {
 }
 
 impl AggregateCall {
-    /// Whether rows may come in any order: the result is the same but for rounding.
+    /// Whether the order of rows does not affect the result, except for rounding.
     pub fn is_unordered(&self) -> bool {
         match self.function {
             Aggregate::CountStar

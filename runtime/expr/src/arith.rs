@@ -1,5 +1,5 @@
-//! Arithmetic as in Flink: integers wrap around, exact division truncates or rounds half up, decimals that overflow are
-//! NULL, division of exact numbers by zero fails.
+//! Arithmetic as in Flink: integers wrap around, exact division truncates or rounds half up, decimals that overflow become NULL, and
+//! division of exact numbers by zero fails.
 
 use crate::context::EvalContext;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Builder, PrimitiveArray};
@@ -22,10 +22,10 @@ pub enum ArithOp {
 
 const ZERO: &str = "division by zero";
 
-/// Computes `left op right`. Integers and floating point numbers come in the result's type, decimals in any scale.
+/// Computes `left op right`. Integers and floating point numbers must have the result's type, decimals may have any scale.
 ///
 /// # Errors
-/// On division by zero, unless the context keeps such rows.
+/// On division by zero, unless the policy of the context keeps such rows.
 pub fn arith(
     op: ArithOp,
     (left, lt): (&ArrayRef, &SqlType),
@@ -99,7 +99,7 @@ fn without_zeros(
     Ok(Some(NullBuffer::from(valid)))
 }
 
-/// Gives the unscaled value of a row.
+/// Returns the unscaled value of a row.
 type Unscaled = Box<dyn Fn(usize) -> i128>;
 
 /// Reads an exact number as an unscaled value and scale.
@@ -129,7 +129,7 @@ pub fn power_of_ten(n: u8) -> i256 {
     v
 }
 
-/// Brings a value from one scale to another, rounding half away from zero.
+/// Converts a value from one scale to another, rounding half away from zero.
 pub fn rescale(value: i256, from: u8, to: u8) -> i256 {
     if to >= from {
         return value.wrapping_mul(power_of_ten(to - from));
@@ -148,7 +148,7 @@ fn divide_half_up(value: i256, by: i256) -> i256 {
     }
 }
 
-/// The value if it has at most `precision` digits.
+/// The value, if it has at most `precision` digits.
 pub fn fits(value: i256, precision: u8) -> Option<i128> {
     (value.wrapping_abs() < power_of_ten(precision)).then(|| value.to_i128()).flatten()
 }
@@ -195,8 +195,8 @@ fn decimal(
     Ok(Arc::new(out.finish()))
 }
 
-/// The type of a decimal result, cut to 38 digits as Flink does: digits before the point are kept first, but at least six
-/// after it.
+/// The type of a decimal result, limited to 38 digits as in Flink: digits before the point take precedence, but at least six after it are
+/// kept.
 pub fn adjusted(precision: u16, scale: u16) -> TypeKind {
     if precision <= 38 {
         return TypeKind::Decimal(precision as u8, scale as u8);

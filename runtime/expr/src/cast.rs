@@ -1,4 +1,4 @@
-//! CAST and TRY_CAST as in Flink: which casts there are, which can fail, and what comes out.
+//! CAST and TRY_CAST as in Flink: which casts exist, which can fail, and their results.
 
 mod numbers;
 
@@ -16,7 +16,7 @@ use weir_core::{ColumnBuilder, Result, SqlType, TypeKind, Value};
 use numbers::{BLANK, SHORT, short_decimal};
 pub use numbers::{parse_bool, parse_decimal, parse_double, parse_float, parse_integer};
 
-/// Whether there is a cast at all.
+/// Whether the cast exists.
 pub fn allowed(from: &SqlType, to: &SqlType) -> bool {
     use TypeKind as T;
     match (&from.kind, &to.kind) {
@@ -40,7 +40,7 @@ pub fn allowed(from: &SqlType, to: &SqlType) -> bool {
     }
 }
 
-/// Whether a value can be written into a column of another type without being asked to.
+/// Whether a value may be written to a column of another type without an explicit cast.
 pub fn implicit(from: &SqlType, to: &SqlType) -> bool {
     use TypeKind as T;
     match (&from.kind, &to.kind) {
@@ -68,7 +68,7 @@ pub fn implicit(from: &SqlType, to: &SqlType) -> bool {
     }
 }
 
-/// Whether a cast can fail on a value (rather than give NULL).
+/// Whether a cast can fail on a value instead of returning NULL.
 pub fn can_fail(from: &SqlType, to: &SqlType) -> bool {
     match (&from.kind, &to.kind) {
         (TypeKind::Array(a), TypeKind::Array(b)) => can_fail(a, b),
@@ -76,7 +76,7 @@ pub fn can_fail(from: &SqlType, to: &SqlType) -> bool {
         (TypeKind::Row(a), TypeKind::Row(b)) => a.iter().zip(b).any(|(a, b)| can_fail(&a.ty, &b.ty)),
         _ => {
             from.is_text() && !to.is_text() && !to.is_bytes()
-                // NaN and the infinities are no decimals.
+                // NaN and infinities cannot be decimals.
                 || from.is_approximate() && to.is_decimal()
         }
     }
@@ -85,7 +85,7 @@ pub fn can_fail(from: &SqlType, to: &SqlType) -> bool {
 /// Casts a column.
 ///
 /// # Errors
-/// When a value has no such form, the cast is not `safe`, and the context's policy is to fail.
+/// If a value cannot be cast, the cast is not `safe`, and the policy of the context is to fail.
 pub fn cast(array: &ArrayRef, from: &SqlType, to: &SqlType, safe: bool, context: &mut EvalContext) -> Result<ArrayRef> {
     if from.kind == to.kind {
         return Ok(array.clone());
@@ -154,7 +154,7 @@ fn fast(array: &ArrayRef, from: &SqlType, to: &SqlType) -> Option<ArrayRef> {
     })
 }
 
-/// The same values under another type; none where Arrow refuses that, and they are cast one by one.
+/// The same values with another type; none if Arrow rejects that, so that they are cast one by one.
 fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
     array.to_data().into_builder().data_type(ty).build().ok().map(arrow::array::make_array)
 }
@@ -173,7 +173,7 @@ fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
 /// ```
 ///
 /// # Errors
-/// The words for the user when the value has no such form.
+/// A message for the user, if the value cannot be cast.
 pub fn cast_value(
     value: Value<'_>,
     from: &SqlType,
@@ -232,7 +232,7 @@ fn to_approximate(value: &Value<'_>, to: &SqlType) -> std::result::Result<Value<
     Ok(match (&to.kind, value) {
         (T::Float, Value::Text(s)) => Value::Float(parse_float(s).ok_or_else(|| no_form(s, to))?),
         (T::Float, Value::Decimal(v, s)) => {
-            // The nearest by its digits: by way of a double it would be rounded twice.
+            // Rounds from the decimal digits. A conversion through a double would round twice.
             let digits = weir_core::value::decimal_text(*v, *s);
             Value::Float(digits.parse().map_err(|_| no_form(&digits, to))?)
         }
@@ -241,7 +241,7 @@ fn to_approximate(value: &Value<'_>, to: &SqlType) -> std::result::Result<Value<
     })
 }
 
-/// Casts to DECIMAL: NULL where it does not fit.
+/// Casts to DECIMAL. The result is NULL if it does not fit.
 fn to_decimal(value: &Value<'_>, p: u8, s: u8, to: &SqlType) -> std::result::Result<Value<'static>, String> {
     let parts = match value {
         Value::Int(i) => Some((i256::from_i128(i128::from(*i)), 0)),
@@ -249,7 +249,7 @@ fn to_decimal(value: &Value<'_>, p: u8, s: u8, to: &SqlType) -> std::result::Res
         Value::Decimal(v, s) => Some((i256::from_i128(*v), *s)),
         Value::Float(f) if !f.is_finite() => return Err(no_form(&text::float_text(*f), to)),
         Value::Double(d) if !d.is_finite() => return Err(no_form(&text::double_text(*d), to)),
-        // Its digits are those of the DOUBLE that it becomes, as in Flink.
+        // A FLOAT has the digits of the DOUBLE to which it is converted, as in Flink.
         Value::Float(f) => parse_decimal(&text::double_text(f64::from(*f)), s),
         Value::Double(d) => parse_decimal(&text::double_text(*d), s),
         Value::Text(t) if p <= SHORT && t.len() <= usize::from(SHORT) => {
@@ -271,7 +271,7 @@ fn to_decimal(value: &Value<'_>, p: u8, s: u8, to: &SqlType) -> std::result::Res
     })
 }
 
-/// Casts to a day, a time of day or a point in time.
+/// Casts to a date, a time or a timestamp.
 fn to_time(
     value: &Value<'_>,
     from: &SqlType,
@@ -318,7 +318,7 @@ fn to_time(
     })
 }
 
-/// Casts what has parts, part by part.
+/// Casts nested values element by element.
 fn to_nested(
     value: Value<'_>,
     from: &SqlType,
@@ -380,10 +380,10 @@ fn cut_millis(millis: i32, digits: u8) -> i32 {
     millis / unit * unit
 }
 
-/// Cuts text to a length in characters; CHAR is filled up with blanks as well.
+/// Truncates text to a length in characters. CHAR is padded with blanks as well.
 ///
 /// # Errors
-/// When it would be longer than a value may be.
+/// If the result would be longer than a value may be.
 fn fit_text(mut text: String, length: u32, fill: bool) -> std::result::Result<String, String> {
     if length == UNBOUNDED {
         return Ok(text);
@@ -400,7 +400,7 @@ fn fit_text(mut text: String, length: u32, fill: bool) -> std::result::Result<St
     Ok(text)
 }
 
-/// A cast that binding does not let through: a mistake of Weir's own, which evaluation catches and tells.
+/// Panics for a cast that the binder should have rejected. The evaluation catches the panic and reports it as an internal error.
 #[track_caller]
 fn other(value: &Value<'_>, to: &SqlType) -> ! {
     panic!("a value that has no cast to {to} is cast: {value:?}")
@@ -424,7 +424,7 @@ fn to_integer(value: &Value<'_>, to: &SqlType) -> std::result::Result<Value<'sta
             }
             v
         }
-        // As in Java: to INT or BIGINT first, which saturates, then narrowed, which wraps around.
+        // As in Java: a cast to INT or BIGINT saturates, and the narrowing after it wraps around.
         v => {
             let d = v.as_f64().unwrap_or_else(|| other(v, to));
             if to.kind == TypeKind::BigInt { d as i64 } else { narrow(i64::from(d as i32)) }

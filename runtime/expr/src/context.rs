@@ -1,4 +1,4 @@
-//! What an evaluation is told, and where it notes rows that failed.
+//! The context of an evaluation: its inputs besides columns, and the collection of failed rows.
 
 use crate::time::Zone;
 use std::sync::Arc;
@@ -75,17 +75,17 @@ impl EvalContext {
     pub fn row(&self, row: usize) -> u32 {
         self.rows.as_ref().map_or(row as u32, |r| r[row])
     }
-    /// A built-in function failed on a row: ends the job, or notes the row, whose result is then NULL.
+    /// Handles a row on which a built-in function failed: ends the job, or records the row, whose result is then NULL.
     ///
     /// # Errors
-    /// When the policy is to fail.
+    /// If the policy is to fail.
     pub fn fail(&mut self, row: usize, message: impl Into<String>) -> Result<()> {
         self.fail_by(self.on_error, row, message)
     }
-    /// The same with a policy of the caller's.
+    /// Does the same with a given policy.
     ///
     /// # Errors
-    /// When the policy is to fail.
+    /// If the policy is to fail.
     pub fn fail_by(&mut self, policy: OnError, row: usize, message: impl Into<String>) -> Result<()> {
         let message = shortened(message.into());
         if policy == OnError::Fail {
@@ -95,23 +95,23 @@ impl EvalContext {
         self.errors.push(RowError { row: self.row(row), policy, message });
         Ok(())
     }
-    /// What an evaluation ends with whose result is too large for one column.
+    /// The error that ends an evaluation whose result is too large for one column.
     pub(crate) fn too_large(&mut self) -> Error {
         self.too_large = true;
         Error::data("the values of a batch take more than a column can hold")
     }
-    /// An expression panicked on a row: a mistake of Weir's, dealt with as a row that fails.
+    /// Handles a panic of an expression on a row as a failure of the row.
     ///
     /// # Errors
-    /// When the policy is to fail.
+    /// If the policy is to fail.
     pub(crate) fn mistake(&mut self, row: usize, message: String) -> Result<()> {
         self.fail(row, message.clone()).map_err(|_| {
-            // The message has the place of the panic.
+            // The message contains the place of the panic.
             Error::new(ErrorKind::Internal, message)
                 .hint("this is a mistake of Weir's own, please report it; on-error can skip such rows")
         })
     }
-    /// Evaluates what may panic, with everything as before if it does: the panic's words then.
+    /// Evaluates something that may panic. After a panic, the context is as before, and the message of the panic is returned.
     pub(crate) fn caught<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> Result<T, String> {
         let (errors, rows) = (self.errors.len(), self.rows.clone());
         weir_core::panics::caught(|| f(self)).inspect_err(|_| {
@@ -128,7 +128,7 @@ impl EvalContext {
     }
 }
 
-/// A message in so many words: what a row holds may be much longer.
+/// Truncates a message, because values in it may be very long.
 fn shortened(message: String) -> String {
     const MOST: usize = 1000;
     match message.char_indices().nth(MOST) {

@@ -1,11 +1,11 @@
-//! When values of one type are equal, in collections. Flink has two answers: what its operators compare, floating point numbers by
-//! value, and what is compared by its bytes, as the items of two arrays and the keys of two maps are.
+//! Equality of values of one type, within collections. Flink has two kinds: operators compare floating point numbers by value, while items
+//! of arrays and keys of maps are compared by their bytes.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use weir_core::Value;
 
-/// Whether `=` holds for two values; NULLs within rows are equal. NaN equals nothing, and zero has no sign, but within an array.
+/// Whether `=` holds for two values. NULLs within rows are equal. NaN equals nothing, and −0 equals 0, except within arrays.
 pub(crate) fn equals(a: &Value<'_>, b: &Value<'_>) -> bool {
     match (a, b) {
         (Value::List(_), Value::List(_)) => identical(a, b),
@@ -15,7 +15,7 @@ pub(crate) fn equals(a: &Value<'_>, b: &Value<'_>) -> bool {
     }
 }
 
-/// Maps are equal whatever the order of their entries. A NULL among the values equals nothing, and −0 is not 0 there.
+/// Maps are equal regardless of the order of their entries. A NULL among the values equals nothing, and there −0 differs from 0.
 fn maps(x: &[(Value<'_>, Value<'_>)], y: &[(Value<'_>, Value<'_>)]) -> bool {
     if x.len() != y.len() {
         return false;
@@ -26,7 +26,7 @@ fn maps(x: &[(Value<'_>, Value<'_>)], y: &[(Value<'_>, Value<'_>)]) -> bool {
     x.iter().all(|(k, v)| right.get(&Identity(k)).is_some_and(|w| same(v, w)))
 }
 
-/// Whether two values are the same: NULL is NULL, NaN is NaN, and −0 is not 0.
+/// Whether two values are identical: NULL equals NULL, NaN equals NaN, and −0 differs from 0.
 pub(crate) fn identical(a: &Value<'_>, b: &Value<'_>) -> bool {
     let all = |x: &[Value<'_>], y: &[Value<'_>]| x.len() == y.len() && x.iter().zip(y).all(|(a, b)| identical(a, b));
     match (a, b) {
@@ -40,7 +40,7 @@ pub(crate) fn identical(a: &Value<'_>, b: &Value<'_>) -> bool {
     }
 }
 
-/// A value that is looked for by [`identical`].
+/// A value with [`identical`] as its equality.
 pub(crate) struct Identity<'a>(pub &'a Value<'a>);
 
 impl PartialEq for Identity<'_> {
@@ -57,7 +57,7 @@ impl Hash for Identity<'_> {
     }
 }
 
-/// A value that is looked for by [`equals`]; one that does not equal itself is never found.
+/// A value with [`equals`] as its equality. A value that does not equal itself is never found.
 pub(crate) struct Equality<'a>(pub &'a Value<'a>);
 
 impl PartialEq for Equality<'_> {
@@ -74,7 +74,7 @@ impl Hash for Equality<'_> {
     }
 }
 
-/// A hash that is the same for all that either kind of equality takes for one.
+/// A hash that is the same for values that are equal in either way.
 fn hash<H: Hasher>(v: &Value<'_>, state: &mut H) {
     let double = |d: f64| if d.is_nan() { f64::NAN.to_bits() } else { (d + 0.0).to_bits() };
     std::mem::discriminant(v).hash(state);
@@ -90,7 +90,7 @@ fn hash<H: Hasher>(v: &Value<'_>, state: &mut H) {
         Value::Date(d) | Value::Time(d) => d.hash(state),
         Value::Timestamp(s, n) => (s, n).hash(state),
         Value::List(items) | Value::Row(items) => items.iter().for_each(|i| hash(i, state)),
-        // The order of a map's entries means nothing to one of the two.
+        // The order of a map's entries does not matter for one of the two.
         Value::Map(entries) => {
             let each = entries.iter().map(|(k, v)| {
                 let mut one = std::hash::DefaultHasher::new();

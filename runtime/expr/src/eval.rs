@@ -1,7 +1,7 @@
 //! Evaluates bound expressions over the columns of a batch.
 //!
-//! Rows that a CASE, an AND or an OR guards are not evaluated where that could fail or call a function: the columns are
-//! narrowed to the rows that need it, and the results put back in their places.
+//! Branches of CASE, AND and OR that can fail or call a function are only evaluated for the rows that need them: the columns are filtered
+//! to these rows, and the results are scattered back.
 
 use crate::context::{EvalContext, Session};
 use crate::expr::{CompareOp, Expr};
@@ -15,7 +15,7 @@ use weir_core::{Result, SqlType, Value, builder};
 /// Evaluates an expression for every row of a batch.
 ///
 /// # Errors
-/// What ends the job.
+/// An error that ends the job.
 pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<ArrayRef> {
     if let Expr::Column { index, .. } = expr {
         return Ok(batch.column(*index).clone());
@@ -26,7 +26,7 @@ pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Resu
     }
 }
 
-/// Finds the row that an expression panics on; the others get their values.
+/// Finds the row on which an expression panics, and evaluates the other rows.
 fn eval_in_parts(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext, panic: &str) -> Result<ArrayRef> {
     let rows = batch.num_rows();
     if rows <= 1 {
@@ -126,10 +126,10 @@ fn node(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<A
     })
 }
 
-/// Evaluates a condition: NULL counts as false.
+/// Evaluates a predicate. NULL counts as false.
 ///
 /// # Errors
-/// What ends the job.
+/// An error that ends the job.
 pub fn condition(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<BooleanArray> {
     Ok(holding(&eval(expr, batch, context)?))
 }
@@ -139,7 +139,7 @@ fn holding(array: &ArrayRef) -> BooleanArray {
     if array.null_count() > 0 { arrow::compute::prep_null_mask_filter(array) } else { array.clone() }
 }
 
-/// The value of an expression that reads no columns.
+/// Evaluates an expression that reads no columns.
 ///
 /// # Examples
 /// ```
@@ -154,7 +154,7 @@ fn holding(array: &ArrayRef) -> BooleanArray {
 /// ```
 ///
 /// # Errors
-/// When evaluating it fails.
+/// If the evaluation fails.
 pub fn constant(expr: &Expr, session: &Arc<Session>) -> Result<Value<'static>> {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
     let schema = Arc::new(arrow::datatypes::Schema::empty());
@@ -163,7 +163,7 @@ pub fn constant(expr: &Expr, session: &Arc<Session>) -> Result<Value<'static>> {
     Ok(Value::read(&array, 0).into_owned())
 }
 
-/// A column with the same value in every row.
+/// Builds a column with the same value in every row.
 pub fn repeat(value: &Value<'static>, ty: &SqlType, rows: usize) -> ArrayRef {
     let arrow = ty.arrow();
     if value.is_null() {
@@ -172,7 +172,7 @@ pub fn repeat(value: &Value<'static>, ty: &SqlType, rows: usize) -> ArrayRef {
     builder::column(&arrow, std::iter::repeat_n(value.clone(), rows))
 }
 
-/// Evaluates for some rows only; the others are NULL.
+/// Evaluates an expression for some rows only. The other rows are NULL.
 fn eval_for(expr: &Expr, batch: &RecordBatch, rows: &[u32], context: &mut EvalContext) -> Result<ArrayRef> {
     if rows.len() == batch.num_rows() {
         return node(expr, batch, context);
@@ -188,7 +188,7 @@ fn eval_for(expr: &Expr, batch: &RecordBatch, rows: &[u32], context: &mut EvalCo
         .iter()
         .enumerate()
         .map(|(i, c)| {
-            // Columns that the expression does not read are only there to keep the positions.
+            // Columns that the expression does not read only preserve the positions.
             if used.contains(&i) {
                 arrow::compute::take(c, &indices, None)
             } else {
@@ -265,10 +265,11 @@ fn compare_scalar(op: CompareOp, l: &ArrayRef, r: ArrayRef) -> Result<BooleanArr
     kernel(op, l, &Scalar::new(r))
 }
 
-/// Compares two columns of one type, or decimals of any. Floating point numbers compare as in Java: NaN equals nothing, −0 equals 0.
+/// Compares two columns of the same type, or decimals of any types. Floating point numbers are compared as in Java: NaN equals nothing, −0
+/// equals 0.
 ///
 /// # Errors
-/// An internal error when the types differ, which the binder rules out.
+/// An internal error if the types differ, which the binder prevents.
 pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray> {
     use arrow::array::Decimal256Array;
     use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, i256};
@@ -345,7 +346,7 @@ pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray
     }
 }
 
-/// Whether two values are equal; unknown when a field that is NULL keeps it open.
+/// Whether two values are equal; unknown if that depends on a NULL field.
 fn equal(a: &Value<'_>, b: &Value<'_>) -> Option<bool> {
     match (a, b) {
         (Value::Null, _) | (_, Value::Null) => None,

@@ -1,4 +1,4 @@
-//! Bound expressions: every name resolved, every type known, every implicit conversion written out.
+//! Bound expressions: all names are resolved, all types are known, and all implicit casts are explicit.
 
 use crate::arith::ArithOp;
 use crate::context::EvalContext;
@@ -9,40 +9,40 @@ use weir_core::{Result, SqlType, Value};
 
 /// A scalar function of a bound call, built-in or user-defined.
 pub trait Function: Send + Sync {
-    /// Its name, for plans and errors.
+    /// The name, for plans and errors.
     fn name(&self) -> &str;
     /// Evaluates the call for `rows` rows. The arguments have the types that the binder cast them to.
     ///
     /// # Errors
-    /// What ends the job; rows that merely fail go through [`EvalContext::fail`].
+    /// An error that ends the job. Rows that merely fail are passed to [`EvalContext::fail`].
     fn eval(&self, args: &[ArrayRef], rows: usize, ty: &SqlType, context: &mut EvalContext) -> Result<ArrayRef>;
     /// Whether equal arguments always give equal results.
     fn deterministic(&self) -> bool {
         true
     }
-    /// Whether it is cheap and can neither fail nor be noticed, so that rows whose result is not needed do no harm.
+    /// Whether it is cheap and can neither fail nor have side effects, so that it may be evaluated for rows that do not need it.
     fn total(&self) -> bool {
         false
     }
-    /// Whether this is a function of the user's, in its sandbox.
+    /// Whether it is a user-defined function in a sandbox.
     fn is_user_defined(&self) -> bool {
         false
     }
-    /// The table that takes the rows that it fails on.
+    /// The dead-letter table for rows on which it fails.
     fn dead_letters(&self) -> Option<String> {
         None
     }
-    /// How many subtasks the operators that call it have, where it says so.
+    /// The parallelism that it requests for the operators that call it.
     fn parallelism(&self) -> Option<usize> {
         None
     }
-    /// What the state's identity and the plan say about it beside its name: a hash of its code.
+    /// The version of a user-defined function for plans and the identity of state: a hash of its code.
     fn version(&self) -> Option<String> {
         None
     }
 }
 
-/// = <> < <= > >= and their forms that know NULL
+/// = <> < <= > >= and their NULL-safe forms
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named after what they do")]
 pub enum CompareOp {
@@ -57,7 +57,7 @@ pub enum CompareOp {
 }
 
 impl CompareOp {
-    /// The comparison with its sides exchanged: `a < b` is `b > a`.
+    /// The comparison with its operands swapped: `a < b` is `b > a`.
     pub fn turned(self) -> CompareOp {
         match self {
             CompareOp::Less => CompareOp::Greater,
@@ -90,14 +90,14 @@ pub enum Expr {
         ty: SqlType,
         safe: bool,
     },
-    /// Arithmetic between operands of one common type, or exact numbers.
+    /// Arithmetic between operands of a common type, or between exact numbers.
     Arith {
         op: ArithOp,
         left: Box<Expr>,
         right: Box<Expr>,
         ty: SqlType,
     },
-    /// Comparison between operands of one type, or decimals of any two.
+    /// A comparison between operands of the same type, or decimals of any types.
     Compare {
         op: CompareOp,
         left: Box<Expr>,
@@ -120,7 +120,7 @@ pub enum Expr {
         name: String,
         ty: SqlType,
     },
-    /// A function's call.
+    /// A function call.
     Call {
         function: Arc<dyn Function>,
         args: Vec<Expr>,
@@ -137,7 +137,7 @@ impl Expr {
     pub fn literal(value: Value<'static>, ty: SqlType) -> Self {
         Expr::Literal { value, ty }
     }
-    /// The type of its value.
+    /// The type of the value.
     pub fn ty(&self) -> SqlType {
         match self {
             Expr::Column { ty, .. }
@@ -228,7 +228,7 @@ impl Expr {
         }
         self.children().into_iter().for_each(|c| c.columns(into));
     }
-    /// Whether it may be evaluated for rows that do not need it: nothing in it can fail or have an effect.
+    /// Whether it may be evaluated for rows that do not need it, because nothing in it can fail or have side effects.
     pub fn total(&self) -> bool {
         !self.any(&|e| match e {
             Expr::Cast { expr, ty, safe } => !safe && crate::cast::can_fail(&expr.ty(), ty),

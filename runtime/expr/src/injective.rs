@@ -1,13 +1,13 @@
-//! Which casts keep different values apart, so that what was unique stays unique, and what is equal afterwards was before.
+//! Which casts map different values to different results, so that keys stay unique and equality is preserved.
 
 use weir_core::types::UNBOUNDED;
 use weir_core::{SqlType, TypeKind};
 
-/// Decimal digits that a DOUBLE keeps whatever they are.
+/// The number of decimal digits that a DOUBLE always preserves.
 const DOUBLE_DIGITS: u8 = 15;
 
-/// Whether a cast gives different results for different values, and NULL for none. Those that wrap, round, cut off, fill up or go
-/// through a time zone do not.
+/// Whether a cast gives different results for different values, and NULL for none. Casts that wrap, round, truncate, pad or use a time zone
+/// do not.
 pub fn injective(from: &SqlType, to: &SqlType) -> bool {
     use TypeKind as T;
     let whole = |t: &SqlType| t.as_decimal().filter(|_| t.is_integer()).map(|(p, _)| p);

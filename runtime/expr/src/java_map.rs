@@ -1,15 +1,15 @@
-//! The order in which Java's `HashMap` has its entries, which is that of Flink's print sink.
+//! The iteration order of Java's `HashMap`, in which Flink's print sink shows maps.
 
 use crate::time;
 use chrono::{Datelike, NaiveDate, Timelike};
 use std::collections::HashMap;
 use weir_core::{SqlType, TypeKind, Value};
 
-/// The capacity of a map that was made for none.
+/// The default capacity.
 pub(crate) const CAPACITY: usize = 16;
 
-/// The entries of a map whose keys are of a type, in Java's order; of those with one key the last value counts. Keys whose hash
-/// codes have nothing to do with their values, such as arrays, stay where they are. `capacity` is what the map was made for.
+/// Sorts the entries of a map in Java's order. Of several entries with the same key the last value is used. Keys whose hash codes do not
+/// depend on their values, such as arrays, keep their order. `capacity` is the initial capacity of the map.
 pub(crate) fn ordered<'a>(
     entries: &'a [(Value<'a>, Value<'a>)],
     key: &SqlType,
@@ -53,7 +53,7 @@ fn day(d: NaiveDate) -> i32 {
     (year & !0x7FF) ^ (year << 11).wrapping_add((d.month() << 6) as i32).wrapping_add(d.day() as i32)
 }
 
-/// The hash code of a value in Java's class for its type, if the value settles it.
+/// The hash code of a value in Java's class for its type, if it only depends on the value.
 fn hash(value: &Value<'_>, ty: &SqlType) -> Option<i32> {
     Some(match (value, &ty.kind) {
         (Value::Null, _) => 0,

@@ -1,15 +1,15 @@
-//! JSON text into values, as Jackson reads it.
+//! Parses JSON text as Jackson does.
 //!
-//! serde_json's own reader takes an object whose only key is its marker of numbers for a number, refuses half a surrogate
-//! pair, and stops 128 levels deep; what stands in records and texts is other people's, and must not depend on that.
+//! The parser of serde_json misinterprets an object whose only key is its marker for numbers, rejects unpaired surrogates, and stops at a
+//! depth of 128. Input from outside must not depend on that.
 
 use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
 
-/// Arrays and objects within each other: as deep as Jackson goes.
+/// Maximum depth of nested arrays and objects, as in Jackson.
 const MOST_DEEP: usize = 1000;
 
-/// Text that is not JSON: what was wrong, and at which byte.
+/// The error for text that is not JSON: a description, and the position in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoJson {
     /// What was wrong.
@@ -26,10 +26,10 @@ impl std::fmt::Display for NoJson {
 
 type Read<T> = Result<T, NoJson>;
 
-/// Reads the first value of a text and gives it with the rest of the text.
+/// Parses the first value of a text. Returns it with the rest of the text.
 ///
 /// # Errors
-/// When the text does not begin with JSON.
+/// If the text does not begin with JSON.
 pub fn first(text: &str) -> Result<(Value, &str), NoJson> {
     let mut reader = JsonParser { text, at: 0 };
     reader.blanks();
@@ -37,10 +37,10 @@ pub fn first(text: &str) -> Result<(Value, &str), NoJson> {
     Ok((value, &text[reader.at..]))
 }
 
-/// Reads a text that is one value.
+/// Parses a text that consists of one value.
 ///
 /// # Errors
-/// When it is not.
+/// If it does not.
 pub fn parse(text: &str) -> Result<Value, NoJson> {
     let (value, rest) = first(text)?;
     match rest.find(|c| !blank(c)) {
@@ -70,7 +70,7 @@ impl<'a> JsonParser<'a> {
             self.at += 1;
         }
     }
-    /// Goes past a sign, with the blanks before and behind it.
+    /// Consumes a character and the blanks around it, if it comes next.
     fn take(&mut self, sign: u8) -> bool {
         self.blanks();
         let there = self.peek() == Some(sign);
@@ -259,7 +259,7 @@ impl<'a> JsonParser<'a> {
         digits[2..].iter().try_fold(0, |n, d| Some(n * 16 + char::from(*d).to_digit(16)?))
     }
 
-    /// One escape by number, or two that are one character. Half a pair is not text: it becomes the mark of replacement.
+    /// Parses a numeric escape, or two that form one character. An unpaired surrogate becomes the replacement character.
     fn unit_pair(&mut self) -> Read<char> {
         let Some(first) = self.unit(self.at) else {
             return self.wrong("an escape without four digits");

@@ -1,4 +1,4 @@
-//! Expressions: what they are once bound, how they are evaluated over columns, Flink's casts, and the built-in functions.
+//! Bound expressions, their evaluation over columns, Flink's casts, and the built-in functions.
 
 pub mod aggregate;
 pub mod arith;

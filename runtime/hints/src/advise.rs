@@ -1,33 +1,33 @@
-//! The rules, each with the figures that it rests on.
+//! The rules of the advice, with the figures that they are based on.
 
 use crate::model::{Demand, JobModel, OperatorRole};
 use crate::observation::{AdviceSettings, Observation, SubtaskCounters};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Why a hint is given.
+/// The reason for a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// It is slower than it has to be.
+    /// The operator is too slow.
     ScaleUp,
     /// Fewer subtasks would be enough.
     ScaleDown,
-    /// It is slower than it has to be, and has no more partitions or key groups to give to more subtasks.
+    /// The operator is too slow, but its number of partitions or key groups does not allow more subtasks.
     Bounded,
-    /// One subtask has most of the work, because its keys or partitions have most of the rows.
+    /// One subtask does most of the work, because its keys or partitions have most of the rows.
     Skew,
     /// All cores are in use.
     Cores,
-    /// The system behind a sink, or asked by an operator, is what is waited for.
+    /// The external system of a sink or lookup is too slow.
     SlowSystem,
     /// A function takes most of the time.
     Function,
-    /// What holds back a job that goes as fast as it can.
+    /// The operator limits a job that runs as fast as it can.
     Bottleneck,
 }
 
-/// All rules, by the names that metrics have.
+/// The names of all rules, as in metrics.
 pub const RULES: &[&str] =
     &["scale-up", "scale-down", "bounded", "skew", "cores", "slow-system", "function", "bottleneck"];
 
@@ -38,28 +38,28 @@ impl Rule {
     }
 }
 
-/// A piece of advice.
+/// A hint about an operator.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hint {
     /// The operator.
     pub operator: String,
-    /// Why.
+    /// The rule.
     pub rule: Rule,
-    /// Its parallelism.
+    /// The current parallelism.
     pub current: usize,
-    /// What it should be; the present one where a number does not help.
+    /// The advised parallelism. It equals the current one if another number does not help.
     pub desired: usize,
-    /// The same in a sentence that can be checked.
+    /// The advice as a sentence with figures that can be checked.
     pub reason: String,
-    /// The figures that it rests on.
+    /// The figures on which the hint is based.
     pub figures: BTreeMap<&'static str, f64>,
 }
 
-/// What an operator did in the window, a second.
+/// The rates of an operator in the window, per second.
 struct Rates {
     rows_in: f64,
     rows_out: f64,
-    /// Subtask-seconds a second: 2.0 are two subtasks without a pause.
+    /// The useful time in subtask-seconds per second: 2.0 means two subtasks without a pause.
     useful: f64,
     cpu: f64,
     busiest: f64,
@@ -72,12 +72,12 @@ struct Rates {
 }
 
 impl Rates {
-    /// Whether one subtask has much more to do than the others: its keys or partitions have most of the rows.
+    /// Whether one subtask has much more work than the others, because its keys or partitions have most of the rows.
     fn skewed(&self, parallelism: usize) -> bool {
         parallelism > 1 && self.busiest > 1.5 * self.useful / parallelism as f64 && self.busiest > 0.5
     }
 
-    /// Rows a second that can be taken at most. Uneven work is done when the busiest subtask is done.
+    /// The maximum number of rows per second. With skew, the busiest subtask limits it.
     fn capacity(&self, parallelism: usize) -> f64 {
         self.rows_in / self.busiest.max(self.useful / parallelism as f64)
     }
@@ -108,7 +108,7 @@ fn rates(first: &Observation, last: &Observation, place: usize) -> Option<Rates>
     })
 }
 
-/// A number as people write it.
+/// Formats a number for users.
 fn short(n: f64) -> String {
     match n {
         n if n >= 1e6 => format!("{:.1} M", n / 1e6),
@@ -123,7 +123,7 @@ fn percent(part: f64) -> String {
     format!("{:.0} %", 100.0 * part)
 }
 
-/// A time a row.
+/// Formats a time per row.
 fn cost(seconds: f64) -> String {
     match seconds {
         s if s >= 1e-3 => format!("{:.1} ms", s * 1e3),
@@ -132,13 +132,13 @@ fn cost(seconds: f64) -> String {
     }
 }
 
-/// The part of the work that `subtasks` can do of what `most` equal parts allow: 3 on 4 are no better than 2.
+/// The speedup by a number of subtasks if the work consists of equal parts. For 4 parts, 3 subtasks are no better than 2.
 fn effective(subtasks: usize, parts: usize) -> f64 {
     parts as f64 / parts.div_ceil(subtasks.max(1)) as f64
 }
 
-/// What must come in, by operator: from what the sources get, through what each operator makes of a row. None where a source
-/// only goes as fast as it can.
+/// The required input rate of each operator, and the rate for catching up. They follow from the rates of the sources and the output of each
+/// operator per row. None if a source has no required rate.
 fn targets(graph: &JobModel, rates: &[Option<Rates>], settings: &AdviceSettings) -> Vec<Option<(f64, f64)>> {
     let mut targets: Vec<Option<(f64, f64)>> = vec![];
     for (place, o) in graph.operators.iter().enumerate() {
@@ -156,7 +156,7 @@ fn targets(graph: &JobModel, rates: &[Option<Rates>], settings: &AdviceSettings)
             (OperatorRole::Source, Demand::Unbounded) => None,
             _ => o.inputs.iter().try_fold((0.0, 0.0), |(rate, late), u| {
                 let (from, (target, behind)) = (rates[*u].as_ref()?, targets[*u]?);
-                // One for one as long as nothing was seen.
+                // One output row per input row is assumed until rows have been seen.
                 let made = if from.rows_in > 0.0 { from.rows_out / from.rows_in } else { 1.0 };
                 Some((rate + target * made, late + behind * made))
             }),
@@ -165,13 +165,13 @@ fn targets(graph: &JobModel, rates: &[Option<Rates>], settings: &AdviceSettings)
     targets
 }
 
-/// The subtasks that an operator may have at most.
+/// The maximum parallelism of an operator.
 fn most_of(o: &crate::model::OperatorModel, settings: &AdviceSettings) -> usize {
     o.most.min(settings.most).max(1)
 }
 
-/// The part of what must come in that can come through at all: an operator that no number helps holds all others back, and they
-/// need not be made for more than it lets through.
+/// The share of the required rate that can pass through the job. An operator that cannot be scaled limits all others, which need not be
+/// faster than it.
 fn passable(
     graph: &JobModel,
     rates: &[Option<Rates>],
@@ -189,7 +189,7 @@ fn passable(
     parts.fold(1.0, f64::min)
 }
 
-/// Says so where all cores are in use, and whether they are: nothing that computes gets faster then by being divided further.
+/// Adds a hint if all cores are in use, and returns whether they are. Operators that compute do not get faster then by more subtasks.
 fn cores(
     graph: &JobModel,
     rates: &[Option<Rates>],
@@ -225,18 +225,18 @@ fn cores(
     full
 }
 
-/// What else there is to know about an operator's advice.
+/// The circumstances of an operator's advice.
 struct Around<'a> {
     settings: &'a AdviceSettings,
-    /// The part of what must come in that can come through.
+    /// The share of the required rate that can pass through the job.
     passable: f64,
     /// Whether all cores are in use.
     full: bool,
-    /// Whether a source has more to catch up with than the settings allow.
+    /// Whether a source has a larger backlog than the settings allow.
     in_backlog: bool,
 }
 
-/// What an operator has to do, and what it can.
+/// Describes the required rate and the capacity of an operator.
 fn has_to(o: &crate::model::OperatorModel, r: &Rates, (rate, behind): (f64, f64), settings: &AdviceSettings) -> String {
     let capacity = r.capacity(o.parallelism);
     let mean = r.useful / o.parallelism as f64;
@@ -256,7 +256,7 @@ fn has_to(o: &crate::model::OperatorModel, r: &Rates, (rate, behind): (f64, f64)
     )
 }
 
-/// What an operator should have, by what must come in: so much, and so much more until it has caught up.
+/// The hint for an operator, given its required rate and the rate for catching up.
 fn of_operator(o: &crate::model::OperatorModel, r: &Rates, target: (f64, f64), around: &Around<'_>) -> Option<Hint> {
     let (rate, behind) = target;
     let p = o.parallelism as f64;
@@ -312,7 +312,7 @@ fn of_operator(o: &crate::model::OperatorModel, r: &Rates, target: (f64, f64), a
             };
             return hint(Rule::Bounded, o.parallelism, format!("{has_to}; {bound}"));
         } else if around.full && !waits {
-            // Said once, for the whole job.
+            // This is reported once for the whole job.
         } else if waits && o.role == OperatorRole::Sink {
             return hint(
                 Rule::SlowSystem,
@@ -334,7 +334,7 @@ fn of_operator(o: &crate::model::OperatorModel, r: &Rates, target: (f64, f64), a
     None
 }
 
-/// Advice from what happened between two observations.
+/// The hints from the differences of two observations.
 pub(crate) fn advise(
     graph: &JobModel,
     settings: &AdviceSettings,
@@ -364,7 +364,7 @@ pub(crate) fn advise(
     hints
 }
 
-/// The operator of which something is most, and its place.
+/// The operator with the greatest value of `of`, and its index.
 fn by_most<'a>(
     graph: &'a JobModel,
     rates: &'a [Option<Rates>],
@@ -374,7 +374,7 @@ fn by_most<'a>(
     all.max_by(|(_, _, a), (_, _, b)| of(a).total_cmp(&of(b)))
 }
 
-/// Sources that go as fast as they can have no rate that would be enough: what is slowest is named, without a number.
+/// If sources run as fast as they can, no rate is sufficient. The slowest operator is reported without a number.
 fn bottleneck(graph: &JobModel, rates: &[Option<Rates>], targets: &[Option<(f64, f64)>], hints: &mut Vec<Hint>) {
     let any = graph.operators.iter().zip(targets).any(|(o, t)| o.role == OperatorRole::Source && t.is_none());
     let most = by_most(graph, rates, |r| r.busiest).filter(|(_, _, r)| any && r.busiest > 0.6);
@@ -406,7 +406,7 @@ fn bottleneck(graph: &JobModel, rates: &[Option<Rates>], targets: &[Option<(f64,
     });
 }
 
-/// Sinks that take over epochs in the background: what they do then is in no subtask's time.
+/// Sinks that deliver epochs in the background. This time is not part of any subtask's time.
 fn slow_deliveries(graph: &JobModel, rates: &[Option<Rates>], hints: &mut Vec<Hint>) {
     for (o, r) in graph.operators.iter().zip(rates) {
         let Some(r) = r.as_ref().filter(|r| o.role == OperatorRole::Sink && r.delivering > 0.6) else { continue };
@@ -426,7 +426,7 @@ fn slow_deliveries(graph: &JobModel, rates: &[Option<Rates>], hints: &mut Vec<Hi
     }
 }
 
-/// Functions that take most of an operator's time, where that is most of a subtask's.
+/// Functions that take most of an operator's time, if that is most of a subtask's time.
 fn costly_functions(
     graph: &JobModel,
     rates: &[Option<Rates>],
@@ -462,7 +462,7 @@ fn costly_functions(
     }
 }
 
-/// Operators without an exchange between them have one parallelism: the most that one of them needs.
+/// Operators without an exchange between them must have the same parallelism: the greatest that one of them needs.
 fn in_groups(graph: &JobModel, hints: &mut Vec<Hint>) {
     let group = |name: &str| graph.operators.iter().find(|o| o.name == name).map(|o| o.group);
     let snapshot = hints.clone();
@@ -470,7 +470,7 @@ fn in_groups(graph: &JobModel, hints: &mut Vec<Hint>) {
         let own = group(&h.operator);
         let others: Vec<&Hint> = snapshot.iter().filter(|x| group(&x.operator) == own).collect();
         if h.desired < h.current {
-            // Less is right only when it is for all of them.
+            // A lower parallelism must be sufficient for all of them.
             let members = graph.operators.iter().filter(|o| Some(o.group) == own);
             let wanted = members.map(|m| {
                 others

@@ -1,9 +1,9 @@
-//! Which operator to scale, to what, and why: advice from a window of metrics, without threads and clocks.
+//! Advises which operator to scale, to which parallelism, and why, from a window of metrics. It has no threads and reads no clocks.
 //!
-//! The arithmetic follows DS2 (Kalavri et al., OSDI '18) and Flink's autoscaler: how fast an operator could be follows from its
-//! *useful* time, how fast it has to be from what the sources get, carried through the graph by what each operator made of
-//! its rows. Beside that stands what people otherwise combine by hand: sources that have no more partitions, keys that are not
-//! alike, systems behind sinks that are slow, functions that cost most of the time, and cores that are all in use.
+//! The arithmetic follows DS2 (Kalavri et al., OSDI '18) and Flink's autoscaler. The capacity of an operator follows from its *useful*
+//! time. The required rate follows from the input of the sources, propagated through the graph by the number of output rows per input row.
+//! Other rules cover what users otherwise find out by hand: sources without further partitions, skewed keys, slow systems behind sinks,
+//! expensive functions, and a lack of cores.
 
 mod advise;
 mod model;

@@ -1,28 +1,28 @@
-//! A job as the advice sees it.
+//! The model of a job on which the advice is based.
 
 use serde::Serialize;
 
-/// What an operator is.
+/// The role of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorRole {
-    /// Brings rows in.
+    /// It reads rows from outside.
     Source,
-    /// Makes rows of rows.
+    /// It turns rows into other rows.
     Operator,
-    /// Takes rows out.
+    /// It writes rows to the outside.
     Sink,
 }
 
-/// What is known of how much a source should bring.
+/// The required rate of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Demand {
-    /// As many rows as come, with a count of those that wait: a topic.
+    /// As many rows as arrive, with a known lag: a topic.
     Lag,
-    /// So many rows a second, which are set.
+    /// A configured rate in rows per second.
     Rate(f64),
-    /// As much as possible: a file, a table. There is no rate that is enough.
+    /// As fast as possible: a file or table. No rate is sufficient.
     Unbounded,
 }
 
@@ -31,23 +31,24 @@ pub enum Demand {
 pub struct OperatorModel {
     /// Its name, unique in the job.
     pub name: String,
-    /// What it is.
+    /// Its role.
     pub role: OperatorRole,
     /// Its subtasks.
     pub parallelism: usize,
-    /// The operators that it takes rows from, by their places in the graph, which are before its own.
+    /// The indices of its inputs in the graph, which are lower than its own.
     pub inputs: Vec<usize>,
-    /// How many subtasks can have work: of a source, its partitions; otherwise the key groups, or 1 where no key divides the rows.
+    /// The maximum number of subtasks with work: the partitions of a source, otherwise the key groups, or 1 if there is no key.
     pub most: usize,
-    /// Of a source, what it should bring.
+    /// For a source, its required rate.
     pub demand: Demand,
     /// The functions that it calls.
     pub functions: Vec<String>,
-    /// Other operators that have the same parallelism by necessity: rows go from subtask to subtask without an exchange.
+    /// The number of its group. Operators of a group must have the same parallelism, because rows are forwarded between them without an
+    /// exchange.
     pub group: usize,
 }
 
-/// A job's operators, in an order in which rows only go forward.
+/// The operators of a job, in topological order.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct JobModel {
     /// The operators.

@@ -1,79 +1,79 @@
-//! What was observed: counters at points in time, of which the advice takes the differences; and by what it is given.
+//! Observations, which are counters at points in time, and the settings of the advice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a subtask has done since it began; times in seconds.
+/// The counters of a subtask since its start. Times are in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SubtaskCounters {
-    /// Rows that it took in; of a source, gave out.
+    /// The number of input rows; for a source, of output rows.
     pub rows_in: f64,
-    /// Rows that it gave out.
+    /// The number of output rows.
     pub rows_out: f64,
-    /// Time at work, waiting for a core included.
+    /// The busy time, which includes waiting for a core.
     pub busy: f64,
-    /// Time without room downstream.
+    /// The time without room downstream.
     pub back_pressured: f64,
-    /// Time at work without waiting for a core.
+    /// The useful time: the busy time without waiting for a core.
     pub useful: f64,
     /// Processor time.
     pub cpu: f64,
-    /// How full its input is now, 0 to 1.
+    /// How full its input queue is now, from 0 to 1.
     pub queue: f64,
 }
 
-/// What an operator has done.
+/// The counters of an operator.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OperatorCounters {
     /// Its subtasks.
     pub subtasks: Vec<SubtaskCounters>,
-    /// Of a source that knows it: the records that wait now.
+    /// For a source, the current lag in records, if it is known.
     pub lag: Option<f64>,
-    /// Of a sink: the time in which it took over epochs.
+    /// For a sink, the time in which it has delivered epochs.
     pub delivering: f64,
 }
 
-/// What a function has done.
+/// The counters of a function.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct FunctionCounters {
-    /// Rows.
+    /// The number of rows.
     pub rows: f64,
-    /// Seconds.
+    /// The time in seconds.
     pub time: f64,
 }
 
-/// All counters at one moment.
+/// All counters at a point in time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
-    /// When, from any fixed moment.
+    /// The time since a fixed point.
     pub at: Duration,
-    /// The operators, in the graph's order.
+    /// The operators, in the order of the graph.
     pub work: Vec<OperatorCounters>,
     /// The functions.
     pub functions: BTreeMap<String, FunctionCounters>,
 }
 
-/// By what the advice is given. The defaults are for a job of one process, whose rescales cost well under a second: where
-/// Flink's autoscaler looks back for minutes, because its restarts take minutes, seconds do here.
+/// The settings of the advice. The defaults are for a job in one process, in which a change of parallelism takes well under a second.
+/// Flink's autoscaler uses windows of minutes, because its restarts take minutes.
 #[derive(Debug, Clone)]
 pub struct AdviceSettings {
-    /// The utilisation to aim at.
+    /// The target utilization.
     pub target: f64,
-    /// How far from it nothing is done.
+    /// The distance from the target within which nothing is advised.
     pub boundary: f64,
-    /// How far back to look.
+    /// The length of the window.
     pub window: Duration,
-    /// For how long nothing is advised after the start or a rescale: caches are cold.
+    /// How long nothing is advised after the start or a change of parallelism, while caches are cold.
     pub stabilization: Duration,
-    /// For how long less must have been enough before less is advised.
+    /// How long a lower parallelism must have been sufficient before it is advised.
     pub scale_down_delay: Duration,
-    /// Within which time what waits should be worked off.
+    /// The time in which a backlog should be processed.
     pub catch_up: Duration,
-    /// What waits for longer than this, at the present rate, is a backlog, during which nothing is scaled down.
+    /// A lag of more than this time at the current rate is a backlog. Nothing is scaled down until it has been processed.
     pub backlog: Duration,
-    /// Cores that the process may use.
+    /// The number of cores that the process may use.
     pub cores: f64,
-    /// Subtasks of an operator at most.
+    /// The maximum parallelism of an operator.
     pub most: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A window of observations, and the advice that follows from it.
+//! A window of observations, and the advice for it.
 
 use crate::advise::{Hint, advise};
 use crate::model::JobModel;
@@ -6,36 +6,36 @@ use crate::observation::{AdviceSettings, Observation};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Keeps a window of observations and gives advice.
+/// Maintains a window of observations, and gives advice.
 #[derive(Debug)]
 pub struct Adviser {
     graph: JobModel,
     settings: AdviceSettings,
     window: VecDeque<Observation>,
-    /// For each operator, the lower parallelisms that would have been enough, and when.
+    /// For each operator, the lower parallelisms that would have been sufficient, and when.
     lower: Vec<VecDeque<(Duration, usize)>>,
     began: Option<Duration>,
 }
 
 impl Adviser {
-    /// Begins for a job.
+    /// Creates an adviser for a job.
     pub fn new(graph: JobModel, settings: AdviceSettings) -> Self {
         let lower = vec![VecDeque::new(); graph.operators.len()];
         Adviser { graph, settings, window: VecDeque::new(), lower, began: None }
     }
 
-    /// The job that it advises.
+    /// The job.
     pub fn graph(&self) -> &JobModel {
         &self.graph
     }
 
-    /// The job has other parallelisms now: what was seen before says nothing any more.
+    /// Starts over after a change of parallelism, since former observations no longer apply.
     pub fn rescaled(&mut self, graph: JobModel) {
         let settings = self.settings.clone();
         *self = Adviser::new(graph, settings);
     }
 
-    /// Takes counters. Those that went back, because subtasks were made anew, begin another window.
+    /// Adds an observation. If counters have gone back because subtasks were replaced, a new window begins.
     pub fn observe(&mut self, now: Observation) {
         let shape = |o: &Observation| o.work.iter().map(|w| w.subtasks.len()).collect::<Vec<_>>();
         let again = self.window.back().is_some_and(|last| {
@@ -49,21 +49,21 @@ impl Adviser {
             self.began = None;
         }
         self.began.get_or_insert(now.at);
-        // The oldest one that is kept is the last one outside the window, so that the window is covered.
+        // The last observation before the window is kept, so that the whole window is covered.
         while self.window.get(1).is_some_and(|second| second.at + self.settings.window <= now.at) {
             self.window.pop_front();
         }
         self.window.push_back(now);
     }
 
-    /// The advice of now: nothing before the job has been at work for the time of stabilization.
+    /// The current hints. There are none before the stabilization time has passed.
     pub fn hints(&mut self) -> Vec<Hint> {
         let (Some(began), Some(last)) = (self.began, self.window.back()) else { return vec![] };
         let settled = began + self.settings.stabilization;
         if last.at < settled {
             return vec![];
         }
-        // What lies before that is left out as soon as there is something behind it.
+        // Observations before that are ignored once there are enough later ones.
         let enough = |o: &Observation| o.at >= settled && last.at - o.at >= self.settings.stabilization / 2;
         let first = match self.window.iter().find(|o| enough(o)) {
             Some(o) => o.clone(),
@@ -77,7 +77,7 @@ impl Adviser {
         self.delayed(advice, last.at)
     }
 
-    /// The advice over all that was seen, however short: for the end of a job.
+    /// The hints for all observations, however few, for the end of a job.
     pub fn at_end(&self) -> Vec<Hint> {
         match (self.window.front(), self.window.back()) {
             (Some(first), Some(last)) if last.at - first.at >= Duration::from_millis(500) => {
@@ -88,7 +88,7 @@ impl Adviser {
         }
     }
 
-    /// Lets less be advised only when it would have been enough for a while, and then the most of that while.
+    /// Delays hints for a lower parallelism until it has been sufficient for a while, and advises the greatest one of that time.
     fn delayed(&mut self, advice: Vec<Hint>, now: Duration) -> Vec<Hint> {
         let delay = self.settings.scale_down_delay;
         let mut out = vec![];

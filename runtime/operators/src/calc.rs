@@ -1,4 +1,4 @@
-//! A condition, then expressions, over each batch.
+//! Filters each batch by a predicate, and projects it to expressions.
 
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
@@ -13,25 +13,25 @@ use weir_expr::{EvalContext, Expr, OnError, RowError, Session};
 
 /// A record that failed.
 pub struct DeadLetter {
-    /// Why.
+    /// The error.
     pub reason: String,
-    /// Where it came from.
+    /// The place that the record was read from.
     pub origin: String,
-    /// Its bytes as they came.
+    /// The original bytes of the record.
     pub record: Vec<u8>,
-    /// Which of the job's statements it failed in: each reads for itself.
+    /// The statement in which it failed. Each statement of a job reads separately.
     pub statement: String,
 }
 
-/// The header of a dead letter that names its statement.
+/// The header of a dead letter with the name of its statement.
 pub const STATEMENT: &str = "weir.statement";
-/// The header of a dead letter that says where its record stood first.
+/// The header of a dead letter with the original place of its record.
 pub const ORIGIN: &str = "weir.origin";
 
-/// Dead letters as a batch, with the time of day at which they failed in milliseconds since 1970.
+/// Converts dead letters to a batch. `now` is the time of the failure in milliseconds since 1970.
 ///
 /// # Errors
-/// None in practice: the columns are of the schema's types.
+/// None in practice: the columns have the types of the schema.
 pub fn dead_letters(letters: Vec<DeadLetter>, now: i64) -> Result<Batch> {
     let n = letters.len();
     let headers = letters.iter().map(|l| {
@@ -50,21 +50,21 @@ pub fn dead_letters(letters: Vec<DeadLetter>, now: i64) -> Result<Batch> {
     Batch::from_columns(DEAD_LETTER.arrow(), columns, n)
 }
 
-/// Makes projections.
+/// Creates filters with projections.
 pub struct CalcFactory {
-    /// Which rows pass.
+    /// The predicate that rows must satisfy.
     pub condition: Option<Expr>,
-    /// What comes out.
+    /// The expressions of the projection.
     pub exprs: Vec<Expr>,
-    /// Its columns.
+    /// The columns of the output.
     pub schema: Schema,
-    /// The input's columns, for dead letters.
+    /// The columns of the input, for dead letters.
     pub input: Schema,
     /// The session.
     pub session: Arc<Session>,
-    /// What becomes of rows that built-in functions fail on.
+    /// The handling of rows on which built-in functions fail.
     pub on_error: OnError,
-    /// The statement that this is part of, for dead letters.
+    /// The statement of this operator, for dead letters.
     pub statement: String,
 }
 
@@ -128,7 +128,7 @@ impl Operator for Calc {
     }
 }
 
-/// The first and the second half of a batch's rows.
+/// Splits a batch into its first and second half.
 fn halves(batch: &Batch) -> Result<[Batch; 2]> {
     let first = |wanted: bool| (0..batch.rows()).map(|r| Some((r < batch.rows() / 2) == wanted)).collect();
     Ok([batch.filter(&first(true))?, batch.filter(&first(false))?])
@@ -157,7 +157,7 @@ impl Calc {
         Ok(())
     }
 
-    /// Whether an evaluation ended because its results are too large for one column and fewer rows can do; all begins anew then.
+    /// Whether the evaluation stopped because its results are too large for one column, and can be repeated with fewer rows.
     fn too_large(&mut self, batch: &Batch) -> bool {
         let parted = std::mem::take(&mut self.eval.too_large) && batch.rows() > 1;
         if parted {
@@ -166,7 +166,7 @@ impl Calc {
         parted
     }
 
-    /// Deals with the rows that failed: counts them, sends dead letters; gives those that are to be dropped.
+    /// Handles the rows that failed: counts them and sends dead letters. Returns the rows to drop.
     fn failed(&mut self, batch: &Batch, out: &mut Collector) -> Result<BTreeMap<u32, ()>> {
         let mut dropped = BTreeMap::new();
         let errors: Vec<RowError> = std::mem::take(&mut self.eval.errors);
@@ -199,7 +199,7 @@ impl Calc {
         Ok(dropped)
     }
 
-    /// An error of a row, with where the row's record stood.
+    /// Adds the origin of the failed row to an error.
     fn placed(&self, error: Error, batch: &Batch) -> Error {
         match (self.eval.fatal, &batch.origins) {
             (Some(row), Some(origins)) => error.context(origins.of(row).0),
@@ -207,7 +207,7 @@ impl Calc {
         }
     }
 
-    /// A row as JSON.
+    /// Formats a row as JSON.
     fn record(&self, batch: &Batch, row: usize) -> Vec<u8> {
         let fields = self.input.fields.iter().zip(batch.data.columns());
         let map: serde_json::Map<String, serde_json::Value> = fields

@@ -1,4 +1,4 @@
-//! Several operators without an exchange between them, run as one: what one gives out goes straight into the next.
+//! Several operators without an exchange between them, run as one: the output of each is passed directly to the next.
 
 use std::sync::Arc;
 use weir_core::event_time::{EventTime, Watermark};
@@ -6,9 +6,9 @@ use weir_core::graph::{Collector, MAIN, Operator, OperatorFactory, Output, Subta
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Error, Result};
 
-/// Makes chains. Only one link may keep state.
+/// Creates chains. Only one operator of a chain may keep state.
 pub struct ChainFactory {
-    /// The links, first to last.
+    /// The operators of the chain, first to last.
     pub links: Vec<Arc<dyn OperatorFactory>>,
 }
 
@@ -34,7 +34,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// Has a link do something, and gives what comes of it to the links behind.
+    /// Runs `work` on an operator of the chain, and passes its output on.
     fn with(
         &mut self,
         at: usize,
@@ -46,7 +46,7 @@ impl Chain {
         self.pass_on(at, given, out)
     }
 
-    /// Gives what comes of a link to the one behind it.
+    /// Passes the output of an operator to the next one.
     fn pass_on(&mut self, at: usize, given: Collector, out: &mut Collector) -> Result<()> {
         for output in given.outputs {
             match output {
@@ -55,7 +55,7 @@ impl Chain {
                     self.links[at + 1].process(0, batch, &mut given)?;
                     self.pass_on(at + 1, given, out)?;
                 }
-                // An operator's own word on time, which those behind follow.
+                // A watermark of the operator itself, which the following ones obey.
                 Output::Watermark(all) if at + 1 < self.links.len() => {
                     let (mut given, time) = (Collector::default(), EventTime { inputs: vec![all], all });
                     self.links[at + 1].on_watermark(&time, &mut given)?;
@@ -68,7 +68,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Tells the links from one on that nothing will come any more, up to the first that gives results at the end only.
+    /// Signals the end of input to the operators from one on, up to the first that emits results only at the end.
     fn ended_in_front_of(&mut self, from: usize, out: &mut Collector) -> Result<()> {
         let time = EventTime { inputs: vec![Watermark::END], all: Watermark::END };
         for at in from..self.links.len() {

@@ -1,12 +1,12 @@
-//! Rows with kinds, in the making: what an operator gives out that keeps rows and says how they have changed.
+//! Collects the output rows, with their kinds, of operators that emit changelogs.
 
 use weir_core::graph::Collector;
 use weir_core::{Batch, ColumnBuilder, Result, RowKind, Schema};
 
-/// Rows that a batch has at most, about.
+/// Approximate maximum number of rows in a batch.
 pub(crate) const MOST_ROWS: usize = 8192;
 
-/// Changes that become a batch.
+/// Changes that are collected for a batch.
 pub(crate) struct ChangeRows {
     schema: Schema,
     builders: Vec<ColumnBuilder>,
@@ -14,17 +14,17 @@ pub(crate) struct ChangeRows {
 }
 
 impl ChangeRows {
-    /// None, of these columns.
+    /// Starts without rows, with these columns.
     pub fn new(schema: Schema) -> ChangeRows {
         ChangeRows { builders: builders(&schema), kinds: vec![], schema }
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.kinds.len()
     }
 
-    /// One more row of a kind. Its values are for the caller to push into the builders.
+    /// Starts a row of this kind. The caller must push its values to the returned builders.
     pub fn row(&mut self, kind: RowKind) -> &mut [ColumnBuilder] {
         self.kinds.push(kind as i8);
         &mut self.builders
@@ -44,7 +44,7 @@ impl ChangeRows {
     /// Takes all rows out.
     ///
     /// # Errors
-    /// When the builders were not all given one value for each row: a mistake of Weir's own.
+    /// An internal error if the builders did not receive exactly one value for each row.
     pub fn take(&mut self) -> Result<Batch> {
         let kinds = std::mem::take(&mut self.kinds);
         let filled = std::mem::replace(&mut self.builders, builders(&self.schema));

@@ -1,5 +1,5 @@
-//! What a sink's table says of its columns, held against the rows on their way into it: NOT NULL, and the lengths of CHAR, VARCHAR,
-//! BINARY and VARBINARY. Flink calls this the ConstraintEnforcer. A column without NULLs costs a look at a counter a batch.
+//! Checks rows on their way into a sink against the declared columns of its table: NOT NULL, and the lengths of CHAR, VARCHAR, BINARY and
+//! VARBINARY. Flink calls this the ConstraintEnforcer. For a column without NULLs, this only reads one counter per batch.
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray, UInt32Array};
 use arrow::datatypes::SchemaRef;
@@ -10,25 +10,25 @@ use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::functions::size;
 
-/// Makes what holds rows against a table's columns.
+/// Creates the operators that enforce the constraints of a table's columns.
 pub struct EnforceFactory {
-    /// The table, for errors.
+    /// The name of the table, for errors.
     pub table: String,
     /// The columns.
     pub schema: Schema,
-    /// What of them is held against rows.
+    /// The constraints to enforce.
     pub constraints: Constraints,
 }
 
-/// What is wrong with a value.
+/// The violation by a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Wrong {
     Null,
-    /// It has this length, which the type does not admit.
+    /// The value has this length, which its type does not allow.
     Length(usize, TypeKind),
 }
 
-/// The length of a value that a type does not admit.
+/// The length of a value, if its type does not allow it.
 fn wrong_length(value: &Value<'_>, ty: &SqlType) -> Option<usize> {
     let (most, exact) = length(ty)?;
     let found = match value {
@@ -39,7 +39,7 @@ fn wrong_length(value: &Value<'_>, ty: &SqlType) -> Option<usize> {
     (found > most || exact && found < most).then_some(found)
 }
 
-/// The first thing within a value that is wrong, with the path to it.
+/// The first violation within a value, with the path to it.
 fn wrong_within(value: &Value<'_>, ty: &SqlType, rules: Rules) -> Option<(String, Wrong)> {
     let at = |v: &Value<'_>, t: &SqlType, name: &str| match v {
         Value::Null => (!t.nullable).then(|| (name.to_string(), Wrong::Null)),
@@ -65,7 +65,7 @@ fn wrong_within(value: &Value<'_>, ty: &SqlType, rules: Rules) -> Option<(String
     }
 }
 
-/// A value, and what is within it, with the lengths that they should have; whether that changed anything.
+/// Pads or truncates a value and its nested values to their declared lengths. Sets `changed` if that changed anything.
 fn fit_within(value: Value<'_>, ty: &SqlType, rules: Rules, changed: &mut bool) -> Value<'static> {
     *changed |= wrong_length(&value, ty).is_some();
     match (value, length(ty), &ty.kind) {
@@ -122,7 +122,7 @@ impl Enforce {
         }
     }
 
-    /// The rows to keep; none where all are.
+    /// The rows to keep; none: all.
     fn without_nulls(&self, batch: &Batch) -> Result<Option<BooleanArray>> {
         let mut dropped: Vec<usize> = vec![];
         for c in &self.constraints.not_null {
@@ -157,12 +157,12 @@ impl Enforce {
         Ok(Some(BooleanArray::from(keep)))
     }
 
-    /// A column with the length that it should have; none where it has.
+    /// Pads or truncates the values of a column; none if nothing changes.
     fn fitted(&self, batch: &Batch, column: usize) -> Result<Option<ArrayRef>> {
         let (array, f) = (batch.data.column(column), &self.schema.fields[column]);
         let Some((most, exact)) = length(&f.ty) else { return Ok(None) };
         let wrong = |found: usize| if exact { found != most } else { found > most };
-        // Bytes are counted first, of which a text has as many as characters or more.
+        // The bytes are counted first, since a text never has more characters than bytes.
         let found = |row: usize| match array.as_string_opt::<i32>() {
             Some(texts) => {
                 let text = texts.value(row);
@@ -195,7 +195,7 @@ impl Enforce {
 }
 
 impl Enforce {
-    /// How many rows can be filled up at once.
+    /// The maximum number of rows that can be padded at once.
     fn rows_at_once(&self) -> usize {
         let fixed = self
             .constraints
@@ -209,7 +209,7 @@ impl Enforce {
         }
     }
 
-    /// A column of rows whose fields have the lengths that they should have; none where they have.
+    /// Pads or truncates the fields within a column of rows; none if nothing changes.
     fn fitted_within(&self, batch: &Batch, column: usize) -> Option<ArrayRef> {
         let (array, ty) = (batch.data.column(column), &self.schema.fields[column].ty);
         let mut changed = false;
@@ -240,7 +240,7 @@ fn fit_bytes(bytes: &[u8], most: usize, exact: bool) -> Cow<'_, [u8]> {
 
 impl Operator for Enforce {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
-        // Rows that are filled up go in parts, where a column of all of them would be too large.
+        // Rows to be padded are split into parts if a column of all of them would be too large.
         let most = self.rows_at_once();
         if batch.rows() <= most {
             return self.part(batch, out);

@@ -1,18 +1,18 @@
-//! Every row once per grouping set, for GROUPING SETS, ROLLUP and CUBE.
+//! Emits every row once per grouping set, for GROUPING SETS, ROLLUP and CUBE.
 
 use arrow::array::{Array, ArrayRef, Int32Array, new_null_array};
 use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::{Batch, Result, Schema};
 
-/// Makes expansions.
+/// Creates expansions.
 #[derive(Clone)]
 pub struct ExpandFactory {
     /// The key columns that each set keeps.
     pub sets: Vec<Vec<usize>>,
     /// All key columns.
     pub keys: Vec<usize>,
-    /// What comes out: the input's columns and the set's number.
+    /// The columns of the output: the input's columns, then the number of the set.
     pub schema: Schema,
 }
 
@@ -36,7 +36,7 @@ impl Operator for ExpandFactory {
                 })
                 .collect();
             columns.push(Arc::new(Int32Array::from(vec![number as i32; batch.rows()])));
-            // Where a row came from is known once, so that it is not late several times.
+            // Only the first copy keeps its origin, so that a row is reported as late only once.
             let origins = batch.origins.clone().filter(|_| number == 0);
             let made = Batch::from_columns(self.schema.arrow(), columns, batch.rows())?;
             out.emit(made.with_kinds(batch.kinds.clone()).with_origins(origins));

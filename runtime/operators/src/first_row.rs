@@ -1,5 +1,5 @@
-//! The first row of each key in time, once: Flink's deduplication that keeps the first row. In event time it goes out when the watermark
-//! has passed its time, for until then an earlier one may come.
+//! Emits the first row of each key in time, once: Flink's deduplication that keeps the first row. In event time, the row is emitted when
+//! the watermark has passed its time, because an earlier row may arrive until then.
 
 use crate::change_rows::ChangeRows;
 use crate::late_rows::{LateRows, PASSED};
@@ -13,20 +13,20 @@ use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::watermarks::row_time;
 use weir_core::{Batch, Error, Result, RowKind, Schema};
 
-/// Makes what keeps first rows.
+/// Creates the operators that keep first rows.
 #[derive(Clone)]
 pub struct FirstRowFactory {
     /// The columns of the key.
     pub partition: Vec<usize>,
     /// The column with the rows' times.
     pub time: usize,
-    /// Whether the first in event time is kept, or the one that comes first.
+    /// Whether the row with the earliest event time is kept, or the row that arrives first.
     pub domain: TimeDomain,
-    /// Whether the number of the row, which is 1, goes out as the last column.
+    /// Whether the row number, which is 1, is appended as the last column.
     pub number: bool,
-    /// The columns that come in.
+    /// The columns of the input.
     pub schema: Schema,
-    /// After how many milliseconds a key is forgotten that had its row; 0 = never.
+    /// The time to live, in milliseconds, of a key whose row was emitted; 0 = unlimited.
     pub ttl_millis: u64,
 }
 
@@ -47,7 +47,7 @@ impl OperatorFactory for FirstRowFactory {
     }
 }
 
-/// What is known of a key: the earliest row so far with its time; none of it once it went out.
+/// The state of a key: its earliest row so far, with the time. It is none once the row has been emitted.
 type First = Option<(i64, Vec<u8>)>;
 
 struct Firsts;
@@ -75,7 +75,7 @@ impl Codec for Firsts {
     }
 }
 
-/// Keys that are gone through at once.
+/// The number of keys that are processed at once.
 const PAGE: usize = 4096;
 
 struct FirstRow {
@@ -93,7 +93,7 @@ impl FirstRow {
         push_ranked(rows, RowKind::Insert, &self.types, row, 1)
     }
 
-    /// A row in event time: it waits, in the place of a later one.
+    /// Stores a row in event time, in place of a later one.
     fn wait(&mut self, key: &[u8], time: i64, row: Vec<u8>) -> Result<()> {
         let (mut waits, mut waited) = (false, None);
         self.state.update(key, |known| {
@@ -151,7 +151,7 @@ impl Operator for FirstRow {
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
         self.passed = self.passed.max(time.all);
-        // From here on it is the time of day that it is now.
+        // Updates the processing time of the state.
         self.state.prefetch(std::iter::empty())?;
         loop {
             let due = self.timers.due(&mut self.state, self.passed.0, PAGE)?;

@@ -1,5 +1,5 @@
-//! Rows that come too late for an operator: they are counted, and those that are rows of a table with `late-rows.table` go out with the
-//! reason. A source keeps such rows as they are in its table ([`KeepRowsFactory`]), whatever becomes of them on their way.
+//! Rows that are too late for an operator. They are counted. Rows of a table with `late-rows.table` are also emitted together with the
+//! reason. A source keeps a copy of such rows as they are in its table ([`KeepRowsFactory`]), whatever later operators do to them.
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::interleave;
@@ -13,11 +13,11 @@ use weir_core::{Batch, Error, Result, RowKind, SqlType, TypeKind, Value};
 use weir_expr::text::cast_text;
 use weir_expr::time::Zone;
 
-/// Makes what notes of each row of a table how it is in the table, for the case that it is late.
+/// Creates the operators that attach a copy of each row of a table to it, in case it is late.
 pub struct KeepRowsFactory {
-    /// The columns of a batch that are noted.
+    /// The columns of a batch to copy.
     pub columns: Vec<usize>,
-    /// Whether the rows' times are instants.
+    /// Whether the rows' time attribute is an instant (TIMESTAMP_LTZ).
     pub instants: bool,
 }
 
@@ -43,7 +43,7 @@ impl Operator for KeepRows {
     }
 }
 
-/// A batch of a source, with its rows as they are in the table.
+/// The rows of a batch as they are in the source table.
 #[derive(Debug)]
 struct Kept {
     rows: Arc<RecordBatch>,
@@ -68,21 +68,21 @@ impl Origin for Kept {
     }
 }
 
-/// Counts the late rows of an operator, and gives them out where their table says where to.
+/// Counts the late rows of an operator, and emits them if their table has `late-rows.table`.
 pub(crate) struct LateRows {
     context: SubtaskContext,
 }
 
 impl LateRows {
-    /// Those of a subtask.
+    /// Creates it for a subtask.
     pub fn new(context: &SubtaskContext) -> LateRows {
         LateRows { context: context.clone() }
     }
 
-    /// Leaves out a row of a batch. `reason` is asked only where the row is written.
+    /// Counts a row as late, and emits it if its table says so. `reason` is only called if the row is emitted.
     ///
     /// # Errors
-    /// None in practice: the columns are those of the schema.
+    /// None in practice: the columns have the types of the schema.
     pub fn drop_row(
         &self,
         batch: &Batch,
@@ -94,10 +94,10 @@ impl LateRows {
         self.drop_rows(batch, &[row], watermark, |_| reason(), out)
     }
 
-    /// Leaves out some rows of a batch. `reason` is asked only of rows that are written.
+    /// Counts some rows as late, and emits those whose table says so. `reason` is only called for rows that are emitted.
     ///
     /// # Errors
-    /// None in practice: the columns are those of the schema.
+    /// None in practice: the columns have the types of the schema.
     pub fn drop_rows(
         &self,
         batch: &Batch,
@@ -122,7 +122,7 @@ impl LateRows {
         Ok(())
     }
 
-    /// Late rows in the form in which they leave the operator: why and where, then the row's own columns.
+    /// Late rows as they leave the operator: the reason, the operator and the time, then the row's own columns.
     fn written(&self, reasons: Vec<String>, kinds: Vec<RowKind>, kept: &[KeptRow], watermark: i64) -> Result<Batch> {
         let (first, n) = (kept.first().ok_or_else(|| Error::internal("no late rows"))?, kept.len());
         let (instants, of_rows) = (first.instants, first.rows.schema());
@@ -147,21 +147,21 @@ impl LateRows {
     }
 }
 
-/// A moment in milliseconds for people, as the clock without a zone shows it.
+/// Formats a time in milliseconds for messages, without a time zone.
 pub(crate) fn shown(millis: i64) -> String {
     let moment = Value::Timestamp(millis.div_euclid(1000), (millis.rem_euclid(1000) * 1_000_000) as u32);
     cast_text(&moment, &SqlType::from(TypeKind::Timestamp(3)), &Zone::UTC)
 }
 
-/// Why a row is late that has to come before the watermark has passed its time.
+/// The reason for a row that arrives after the watermark has passed its time.
 pub(crate) const PASSED: &str = "the watermark had passed its time";
 
-/// Why a row is late whose session ended then.
+/// The reason for a row whose session had this end.
 pub(crate) fn of_session(end: i64) -> String {
     format!("its session, which ended at {}, was complete", shown(end))
 }
 
-/// Why a row is late whose last window ended then.
+/// The reason for a row whose last window had this end.
 pub(crate) fn of_window(end: i64) -> String {
     format!("its last window, which ended at {}, was complete", shown(end))
 }

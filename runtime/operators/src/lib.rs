@@ -1,4 +1,4 @@
-//! The operators: one a file, each behind the engine's traits.
+//! The operators, one per file or folder. Each implements the engine's traits.
 
 pub mod aggregate;
 pub mod calc;

@@ -1,5 +1,5 @@
-//! Looks rows of a table outside up by keys of the rows that come: Flink's lookup join. The keys of a batch that no cache knows
-//! are asked for together.
+//! Lookup joins, as in Flink: looks up the rows of an external table by keys of the input rows. All keys of a batch that are not in the
+//! cache are requested together.
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::datatypes::DataType;
@@ -12,52 +12,53 @@ use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::key::{Keys, decode_row, encode_row};
 use weir_core::{Batch, ColumnBuilder, Result, Schema};
 
-/// A table that rows can be looked up in.
+/// Looks up rows of an external table.
 pub trait Lookup: Send {
-    /// The rows for these keys, which are columns of equal length without NULLs: the key of each row by its number, and the rows.
+    /// Looks up the rows of these keys, which are columns of equal length without NULLs. Returns the rows, and for each row the number of
+    /// its key.
     ///
     /// # Errors
-    /// When the table cannot be asked.
+    /// If the table cannot be queried.
     fn find(&mut self, keys: &[ArrayRef]) -> Result<(Vec<u32>, Batch)>;
 }
 
-/// Connects to a table that rows can be looked up in.
+/// An external table for lookups.
 pub trait LookupTable: Send + Sync {
-    /// Makes a subtask's own access.
+    /// Opens a subtask's access to the table.
     ///
     /// # Errors
     /// When the table cannot be reached.
     fn open(&self, context: &SubtaskContext) -> Result<Box<dyn Lookup>>;
-    /// How what was found is remembered.
+    /// The options of the cache.
     fn cache(&self) -> LookupCacheOptions;
 }
 
-/// How what was found is remembered, with Flink's options.
+/// The options of the cache, as in Flink.
 #[derive(Debug, Clone, Default)]
 pub struct LookupCacheOptions {
-    /// Keys at most; none: nothing is remembered.
+    /// The maximum number of keys; none: no cache.
     pub max_rows: Option<NonZeroUsize>,
-    /// How long after it was read.
+    /// The time to live after an entry was read from the table.
     pub after_write: Option<Duration>,
-    /// How long after it was used last.
+    /// The time to live after an entry was last used.
     pub after_access: Option<Duration>,
-    /// Whether keys without rows are remembered too.
+    /// Whether keys without rows are cached too.
     pub missing: bool,
 }
 
-/// Makes lookups.
+/// Creates lookup joins.
 pub struct LookupFactory {
     /// The table.
     pub table: Arc<dyn LookupTable>,
-    /// The input's columns that are looked up.
+    /// The input's columns with the keys.
     pub keys: Vec<usize>,
-    /// The input's columns that go on.
+    /// The input's columns that are emitted.
     pub keep: Vec<usize>,
-    /// Whether rows without a match go on, with NULLs.
+    /// Whether rows without a match are emitted, with NULLs.
     pub left: bool,
     /// The columns of the table.
     pub found: Schema,
-    /// All columns that come out: those that go on, then those of the table.
+    /// The columns of the output: those of the input that are emitted, then those of the table.
     pub schema: Schema,
 }
 
@@ -78,12 +79,12 @@ impl OperatorFactory for LookupFactory {
     }
 }
 
-/// The rows of a key, packed.
+/// The encoded rows of a key.
 type Rows = Arc<Vec<Vec<u8>>>;
 
 struct CachedRows {
     rows: Rows,
-    /// When they were read, and when they were used last, in milliseconds since 1970.
+    /// When they were read, and when they were last used, in milliseconds since 1970.
     written: i64,
     used: i64,
 }
@@ -103,7 +104,7 @@ struct LookupOperator {
 impl LookupOperator {
     fn known(&mut self, key: &[u8], now: i64) -> Option<Rows> {
         let entry = self.remembered.as_mut()?.get_mut(key)?;
-        // A clock that was put back makes nothing older.
+        // If the clock was set back, the entry does not expire.
         let over = |since: i64, after: Option<Duration>| {
             after.is_some_and(|a| u128::from(now.saturating_sub(since).max(0).unsigned_abs()) >= a.as_millis())
         };

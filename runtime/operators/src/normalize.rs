@@ -1,8 +1,9 @@
-//! Makes changes of upserts: a row replaces the one before of the same key, a tombstone takes it away. What is given out is
-//! what changed, with the row as it was, which the state knows. Flink calls this ChangelogNormalize.
+//! Turns upserts into a changelog with full updates: a row replaces the previous row of the same key, and a tombstone deletes it. The
+//! previous row for the retraction comes from the state. Flink calls this ChangelogNormalize.
 //!
-//! In front of a sink that replaces by a key of its own, rows of several keys of the query may have one key there. Then all of
-//! them are kept, the last one stands for the key, and the one before comes back when it goes: Flink's SinkUpsertMaterializer.
+//! In front of a sink with another upsert key, several rows of the query may have the same key in the sink. Then all of them are kept. The
+//! last one is the row of the key in the sink, and if it is retracted, the one before replaces it. Flink calls this the
+//! SinkUpsertMaterializer.
 
 use crate::change_rows::ChangeRows;
 use arrow::datatypes::DataType;
@@ -12,15 +13,15 @@ use weir_core::keyed::{Codec, KeyedState};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, Error, Result, RowKind, Schema};
 
-/// Makes normalizations.
+/// Creates normalizations.
 pub struct NormalizeFactory {
-    /// The key's columns.
+    /// The columns of the key.
     pub keys: Vec<usize>,
     /// The columns.
     pub schema: Schema,
-    /// Whether all rows of a key are kept until each is taken back, and not only the last.
+    /// Whether all rows of a key are kept until each is retracted, and not only the last.
     pub materializes: bool,
-    /// After how many milliseconds without a row a key is forgotten; 0 = never.
+    /// The time to live of a key without a row in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
 }
 
@@ -41,7 +42,7 @@ impl OperatorFactory for NormalizeFactory {
     }
 }
 
-/// What is kept of a key: its row, packed, or all of them, each before its length. In the store behind the time of the last.
+/// The state of a key: its encoded row, or all of its rows, each before its length. In the store it follows the time of the last write.
 struct Rows;
 
 impl Codec for Rows {
@@ -59,21 +60,21 @@ impl Codec for Rows {
     }
 }
 
-/// Bytes of a row's length behind it.
+/// Bytes of a row's length, which follows the row.
 const LENGTH: usize = 4;
 
-/// The last of several rows.
+/// The last one of several rows.
 fn last(rows: &[u8]) -> Option<&[u8]> {
     let (rest, length) = rows.split_last_chunk::<LENGTH>()?;
     rest.get(rest.len().checked_sub(u32::from_le_bytes(*length) as usize)?..)
 }
 
-/// Several rows with one more.
+/// Appends a row to others.
 fn with(rows: Option<&[u8]>, row: &[u8]) -> Vec<u8> {
     [rows.unwrap_or_default(), row, &(row.len() as u32).to_le_bytes()].concat()
 }
 
-/// Several rows without one, the last of those that are equal; nothing changes where there is none.
+/// Removes the last row that equals `row`, if there is one.
 fn without(rows: &[u8], row: &[u8]) -> Vec<u8> {
     let mut end = rows.len();
     while let Some(at) = last(&rows[..end]) {
@@ -86,14 +87,14 @@ fn without(rows: &[u8], row: &[u8]) -> Vec<u8> {
     rows.to_vec()
 }
 
-/// What becomes of rows.
+/// The rules for rows.
 struct Rules {
     materializes: bool,
     types: Vec<DataType>,
 }
 
 impl Rules {
-    /// What is kept after a row came or went.
+    /// The state after an insertion or a retraction.
     fn next(&self, old: Option<&[u8]>, comes: bool, row: Vec<u8>) -> Option<Vec<u8>> {
         match (self.materializes, comes) {
             (false, true) => Some(row),
@@ -103,13 +104,13 @@ impl Rules {
         }
     }
 
-    /// The row that stands for a key.
+    /// The current row of a key.
     fn stands<'a>(&self, kept: Option<&'a [u8]>) -> Option<&'a [u8]> {
         let kept = kept?;
         if self.materializes { last(kept) } else { Some(kept) }
     }
 
-    /// Gives out a row.
+    /// Emits a row.
     fn give(&self, kind: RowKind, row: &[u8], given: &mut ChangeRows) -> Result<()> {
         decode_row(&self.types, row, given.row(kind))
     }
@@ -126,7 +127,7 @@ impl Operator for Normalize {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let keys = Keys::of(&batch, &self.keys);
         self.rows.prefetch((0..keys.len()).map(|r| keys.get(r)))?;
-        // Behind a sink's table or an aggregate there may be others that forget: they hear of rows that stay the same as well.
+        // Downstream there may be a table or an aggregation with a time to live, so unchanged rows are emitted as well.
         let refreshes = self.rows.forgets();
         let rules = &self.rules;
         let mut given = ChangeRows::new(self.schema.clone());

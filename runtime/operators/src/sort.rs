@@ -1,5 +1,5 @@
-//! ORDER BY without a limit: of a stream in the order of event time, as far as the watermark has come; in batch mode at the end, in any
-//! order. Rows wait in an ordered map, which need not fit into memory.
+//! ORDER BY without a limit: streams are sorted by event time up to the watermark, batch inputs at the end by any columns. The rows wait in
+//! an ordered map that need not fit into memory.
 
 use crate::change_rows::ChangeRows;
 use crate::late_rows::{LateRows, shown};
@@ -16,12 +16,12 @@ use weir_core::state::{Changes, Epoch};
 use weir_core::watermarks::row_time;
 use weir_core::{Batch, Error, Result, RowKind, Schema};
 
-/// Makes sorts.
+/// Creates sorts.
 #[derive(Clone)]
 pub struct SortFactory {
     /// The order.
     pub order: Vec<SortKey>,
-    /// The column with the rows' times, by which rows go out as event time goes on; none: all go out at the end.
+    /// The column of the time attribute, if rows are emitted as the watermark advances; none: all are emitted at the end.
     pub time: Option<usize>,
     /// The columns.
     pub schema: Schema,
@@ -45,13 +45,13 @@ impl OperatorFactory for SortFactory {
     }
 }
 
-/// The rows, by their times where they have some, what they are sorted by, and their numbers.
+/// The rows. The key of an entry is the row's time if there is a time column, its sort key, and its number.
 const ROWS: MapState = MapState::new(0);
 
-/// The time of the last row that went out in the order of time.
+/// The time of the last row that was emitted as the watermark advanced.
 const LAST: ValueState = ValueState::new(1);
 
-/// Rows that go out together.
+/// The number of rows that are emitted together.
 const PAGE: usize = 8192;
 
 struct Sort {
@@ -60,14 +60,14 @@ struct Sort {
     state: KeyedState<()>,
     numbers: RowNumbers,
     passed: Watermark,
-    /// The time of the last row that went out, as far as it is known.
+    /// The time of the last emitted row, if it has been read or written.
     last: Option<i64>,
     late: LateRows,
     context: SubtaskContext,
 }
 
 impl Sort {
-    /// The time of the last row that went out: what comes behind it with an earlier time is late, as in Flink.
+    /// The time of the last emitted row. A row that arrives later with an earlier time is late, as in Flink.
     fn last(&mut self) -> Result<i64> {
         if let Some(last) = self.last {
             return Ok(last);
@@ -80,7 +80,7 @@ impl Sort {
         Ok(last)
     }
 
-    /// Gives out the rows in front of an entry, or all.
+    /// Emits the rows before an entry, or all.
     fn give(&mut self, up_to: Option<&[u8]>, out: &mut Collector) -> Result<()> {
         loop {
             let mut rows = ChangeRows::new(self.plan.schema.clone());

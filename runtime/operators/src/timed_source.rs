@@ -1,5 +1,5 @@
-//! A source whose rows go through stateless operators on their own thread before anybody sees them: so their times are computed
-//! before watermarks are made of these.
+//! A source whose rows pass through stateless operators on the thread of the source, so that their times are computed before watermarks are
+//! derived from them.
 
 use std::sync::Arc;
 use weir_core::Result;
@@ -9,11 +9,11 @@ use weir_core::graph::{
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::watermarks::SplitId;
 
-/// Makes such sources.
+/// Creates such sources.
 pub struct TimedSourceFactory {
-    /// What reads the rows.
+    /// The source that reads the rows.
     pub source: Arc<dyn SourceFactory>,
-    /// What they go through; it keeps no state.
+    /// The operator that the rows pass through. It keeps no state.
     pub operator: Arc<dyn OperatorFactory>,
 }
 

@@ -1,4 +1,4 @@
-//! A row for each element of a row's array, map or multiset, for UNNEST.
+//! Emits a row for each element of a row's array, map or multiset, for UNNEST.
 
 use crate::change_rows::MOST_ROWS;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, UInt32Array};
@@ -9,20 +9,20 @@ use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::maps::Maps;
 use weir_core::{Batch, Error, Result, Schema};
 
-/// Makes operators that unnest.
+/// Creates the operators of UNNEST.
 #[derive(Clone)]
 pub struct UnnestFactory {
     /// The column with the collections.
     pub collection: usize,
-    /// Whether these are multisets, whose elements occur as often as they are counted.
+    /// Whether these are multisets. Then each element is emitted as often as it occurs.
     pub multiset: bool,
-    /// The input's columns that go on.
+    /// The input's columns that are emitted.
     pub keep: Vec<usize>,
-    /// The columns of the elements that go on; the one behind the last is the element's number, from 1.
+    /// The columns of the elements that are emitted. The column after the last one is the number of the element, from 1.
     pub columns: Vec<usize>,
-    /// Whether a row without elements goes on, with NULLs.
+    /// Whether a row without elements is emitted, with NULLs.
     pub left: bool,
-    /// What comes out: the columns that go on, then those of the elements.
+    /// The columns of the output: the emitted columns of the input, then those of the elements.
     pub schema: Schema,
 }
 
@@ -34,13 +34,13 @@ impl OperatorFactory for UnnestFactory {
 
 /// The elements of a column's collections.
 struct Elements<'a> {
-    /// Their columns. Those of a row are its fields.
+    /// The columns of the elements. If the elements are rows, these are their fields.
     columns: Vec<ArrayRef>,
-    /// The rows that they are, if they are rows: a NULL among them is no element.
+    /// The elements themselves, if they are rows. A NULL among them is not an element.
     rows: Option<&'a ArrayRef>,
     /// How often each occurs, in multisets.
     times: Option<&'a Int32Array>,
-    /// Where the first of each collection is, and behind the last one where they end.
+    /// The index of the first element of each collection, then the end of the last collection.
     offsets: &'a [i32],
 }
 
@@ -81,7 +81,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// Rows of the next batch: the input's row, the element, and its number.
+/// The rows of the next batch: the input row, the element, and the number of the element.
 #[derive(Default)]
 struct Unnested {
     rows: Vec<u32>,
@@ -115,7 +115,7 @@ impl Operator for UnnestFactory {
             if self.left && next.rows.len() == before {
                 next.push(row, None, None);
             }
-            // No further row of the input goes into a batch that has as many.
+            // A batch with this many rows gets no elements of a further input row.
             if next.rows.len() >= MOST_ROWS {
                 self.emit(&kept, &elements, std::mem::take(&mut next), out)?;
             }

@@ -8,20 +8,20 @@ use weir_core::{Batch, Field, Result, Schema, builder};
 use weir_expr::eval::constant;
 use weir_expr::{Expr, Session};
 
-/// Makes the source of VALUES; its first subtask gives all rows.
+/// Creates the source of VALUES. Its first subtask emits all rows.
 pub struct ValuesFactory {
     /// The rows.
     pub rows: Vec<Vec<Expr>>,
-    /// Their columns.
+    /// The columns of the rows.
     pub schema: Schema,
     /// The session.
     pub session: Arc<Session>,
 }
 
-/// The key of how many rows were given out.
+/// The state key of the number of rows that were emitted.
 const GIVEN: &[u8] = &[0, 0, b'g'];
 
-/// How many rows were given out.
+/// The number of rows that were emitted.
 struct Given(u64);
 
 impl Stored for Given {

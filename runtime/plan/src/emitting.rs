@@ -1,4 +1,4 @@
-//! Early and late results of windows, which settings ask for: Flink's `table.exec.emit.*`.
+//! Early and late results of windows, as requested by the settings `table.exec.emit.*`, which are Flink's.
 
 use crate::fingerprint;
 use crate::logical::{Insert, Plan, Rewritten};
@@ -10,7 +10,7 @@ use weir_core::keyed::TimeDomain;
 use weir_core::option_spec::Opt;
 use weir_core::{Error, Result};
 
-/// How often results go out that a setting asks for, in milliseconds.
+/// The interval between results in milliseconds, if the setting enables them.
 fn delay(enabled: &Opt<bool>, delay: &Opt<Duration>, settings: &BTreeMap<String, String>) -> Result<Option<i64>> {
     if !enabled.value(settings)? {
         return Ok(None);
@@ -22,7 +22,7 @@ fn delay(enabled: &Opt<bool>, delay: &Opt<Duration>, settings: &BTreeMap<String,
     Ok(Some(i64::try_from(given.as_millis()).unwrap_or(i64::MAX)))
 }
 
-/// What settings say of windows' results; none where each goes out once.
+/// The emit strategy of the settings, or none if each result is emitted once.
 fn of_settings(settings: &BTreeMap<String, String>) -> Result<Option<Emit>> {
     let early = delay(&EARLY_FIRE, &EARLY_DELAY, settings)?;
     let late = delay(&LATE_FIRE, &LATE_DELAY, settings)?;
@@ -43,11 +43,11 @@ fn of_settings(settings: &BTreeMap<String, String>) -> Result<Option<Emit>> {
     Ok((early.is_some() || late.is_some()).then_some(Emit { early, late, lateness }))
 }
 
-/// Has the windows of statements give out results early and late, where the settings of the whole script ask for it, but in batch mode.
-/// Such a statement is another one than that whose windows give out each result once.
+/// Makes the windows of statements emit early and late results, if the settings of the whole script request it. It has no effect in batch
+/// mode. Such a statement gets another fingerprint than one whose windows emit each result once.
 ///
 /// # Errors
-/// When the settings do not go together, or a statement has sessions.
+/// If the settings contradict each other, or a statement has sessions.
 pub fn emit_early_and_late(inserts: &mut [Insert], settings: &BTreeMap<String, String>, mode: Mode) -> Result<()> {
     let Some(emit) = of_settings(settings)?.filter(|_| mode != Mode::Batch) else { return Ok(()) };
     for insert in inserts {
@@ -71,7 +71,7 @@ fn emitting(plan: Plan, done: &mut Rewritten, emit: Emit, changed: &mut bool) ->
     if let Plan::Aggregate { window: Some(window), .. } = &mut plan {
         window.emit = match window.domain {
             TimeDomain::Event => Some(emit),
-            // No row is late in the time of day.
+            // No row is late in processing time.
             TimeDomain::Processing => emit.early.map(|early| Emit { early: Some(early), late: None, lateness: 0 }),
         };
         *changed |= window.emit.is_some();

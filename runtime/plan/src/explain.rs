@@ -1,4 +1,4 @@
-//! Plans for people: as an indented tree, as JSON, as a Mermaid chart.
+//! Shows plans as an indented tree, as JSON, or as a Mermaid chart.
 
 use crate::logical::{Insert, Plan, RowOrder, WindowTime};
 use crate::settings::Mode;
@@ -13,18 +13,18 @@ use weir_core::rank::SortKey;
 use weir_core::windows::Slices;
 use weir_expr::aggregate::AggregateCall;
 
-/// How a plan is shown.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// An indented tree.
     Text,
     /// JSON.
     Json,
-    /// A chart for Mermaid.
+    /// A Mermaid chart.
     Mermaid,
 }
 
-/// A relation's name and details.
+/// The name and the details of a relation.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
 fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
     let names = |columns: &[usize], of: &Plan| {
@@ -136,7 +136,7 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
     }
 }
 
-/// An order of a relation's columns.
+/// Formats a sort order over a relation's columns.
 fn shown_order(order: &[SortKey], input: &Plan) -> String {
     let shown = order.iter().map(|k| {
         let nulls = match (k.descending, k.nulls_first) {
@@ -150,7 +150,7 @@ fn shown_order(order: &[SortKey], input: &Plan) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// Aggregates over the columns of a relation.
+/// Formats aggregate calls over a relation's columns.
 fn shown_calls(calls: &[AggregateCall], input: &Plan) -> String {
     let name = |c: &usize| input.schema().fields[*c].name.clone();
     let shown = calls.iter().map(|c| {
@@ -170,22 +170,22 @@ fn domain_of(domain: TimeDomain) -> &'static str {
     }
 }
 
-/// Whether a relation is what ORDER BY and LIMIT make, which have no partitions and no number.
+/// Whether a relation comes from ORDER BY and LIMIT, so that it has no partition and no row number.
 fn order_only(plan: &Plan) -> bool {
     matches!(plan, Plan::Rank { partition, number: false, .. } if partition.is_empty())
 }
 
-/// The numbers of relations with several readers, in the order in which they are shown.
+/// The ids of shared relations, in the order in which they are shown.
 #[derive(Default)]
 struct Shown(Vec<usize>);
 
 /// How a relation is shown.
 enum Occurrence {
-    /// As it is.
+    /// Without a number.
     Own,
-    /// With its number, for it has more readers.
+    /// In full, with the number of the shared relation.
     First(usize),
-    /// By its number.
+    /// Only as the number of a shared relation that was shown before.
     Again(usize),
 }
 
@@ -202,7 +202,7 @@ impl Shown {
     }
 }
 
-/// The relations that a relation reads. What is shared is shown as what it is.
+/// The inputs of a relation to be shown. A shared relation is shown as the relation itself.
 fn inputs<'a, 'p>(of: &'a Derived<'p>) -> &'a [Rc<Derived<'p>>] {
     match (of.plan, of.inputs.as_slice()) {
         (Plan::Shared(_), [shared]) => &shared.inputs,
@@ -210,7 +210,7 @@ fn inputs<'a, 'p>(of: &'a Derived<'p>) -> &'a [Rc<Derived<'p>>] {
     }
 }
 
-/// The functions of a script that a relation calls.
+/// The user-defined functions that a relation calls.
 fn functions(plan: &Plan) -> Vec<String> {
     let mut out = vec![];
     for e in plan.expressions() {
@@ -229,7 +229,7 @@ fn changes(of: &Derived<'_>) -> &'static str {
     if of.traits.changelog.is_insert_only() { "append-only" } else { "changes" }
 }
 
-/// Shows what INSERTs do in a mode, which decides whether results change.
+/// Explains INSERTs. The mode decides whether results may change.
 pub fn explain(inserts: &[Insert], mode: Mode, format: Format) -> String {
     let mut shown = Shown::default();
     match format {
@@ -317,11 +317,11 @@ fn escape(s: &str) -> String {
     s.replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;")
 }
 
-/// A chart that is being drawn.
+/// A chart under construction.
 struct Chart {
     out: String,
     next: usize,
-    /// The nodes of shared relations.
+    /// The nodes of shared relations, by id.
     shared: HashMap<usize, usize>,
 }
 
@@ -333,7 +333,7 @@ impl Chart {
         id
     }
 
-    /// Draws a relation, and the arrow to the one that reads it.
+    /// Adds the node of a relation, and the arrow to its reader.
     fn input(&mut self, of: &Derived<'_>, reader: usize) {
         if let Plan::Shared(shared) = of.plan
             && let Some(id) = self.shared.get(&shared.id)

@@ -1,8 +1,8 @@
-//! A fingerprint of what a statement computes, made of the bound plan before it is optimized, never of how it is written or
-//! printed. Names of columns and relations, comments and wording change nothing; what decides which rows a source reads, and what
-//! is done with them, changes it.
+//! Computes the fingerprint of a statement: a hash of the bound plan before optimization, independent of how the statement is written or
+//! printed. Names of columns and relations, comments and wording do not affect it. Whatever decides which rows a source reads, or what is
+//! computed from them, does.
 //!
-//! The bytes that are hashed are those of [`weir_expr::structure`] and the tags below, both frozen. Who changes them counts up the
+//! The hashed bytes are those of [`weir_expr::structure`] and the tags below. Both are frozen: whoever changes them must increase the
 //! version that is part of every identity.
 
 use crate::logical::{Plan, RowOrder};
@@ -17,10 +17,11 @@ use weir_core::windows::Windows;
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Parameters of URLs that say what is read, not how it is reached.
+/// URL parameters that say what is read, not how the system is reached.
 const WHERE: &[&str] = &["currentSchema", "db"];
 
-/// What of an option decides: of an address what it names, not who asks, nor how. One that says nothing of that stays as it is.
+/// The part of an option's value that decides what is read. For an address this leaves out credentials and connection parameters. Other
+/// values are unchanged.
 fn deciding<'a>(option: Option<&OptionSpec>, value: &'a str) -> Cow<'a, str> {
     let address = || {
         let of_address = option.is_some_and(|o| matches!(o.ty, Type::Address));
@@ -37,7 +38,7 @@ fn deciding<'a>(option: Option<&OptionSpec>, value: &'a str) -> Cow<'a, str> {
     address().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
-/// What of a table's options decides what is in it: how it is reached, how fast, and what becomes of bad records does not.
+/// The options of a table that decide its content. Options for the connection, the speed and the handling of bad records do not.
 fn decisive(table: &Table) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     table.options.iter().filter_map(|(key, value)| {
         let option = table.option(key);
@@ -45,12 +46,12 @@ fn decisive(table: &Table) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     })
 }
 
-/// The same as text, with its connector; secrets are masked.
+/// Formats the options that decide a table's content. Secrets are masked.
 pub(crate) fn what_table(table: &Table) -> String {
     decisive(table).map(|(k, v)| format!("'{k}' = '{}'", masked(&v))).collect::<Vec<_>>().join(", ")
 }
 
-/// Appends what a table is that is read from or looked up in: its columns have the names of what the connector reads.
+/// Appends the identity of a table that is read or looked up in. Its columns have the names that the connector reads.
 fn write_table(table: &Table, out: &mut Vec<u8>) {
     write_number(decisive(table).count(), out);
     for (key, value) in decisive(table) {
@@ -67,7 +68,7 @@ fn write_table(table: &Table, out: &mut Vec<u8>) {
     write_numbers(&table.partitioned_by, out);
 }
 
-/// Appends when a table's rows have happened; nothing where it does not say so.
+/// Appends the event time definition of a table, if it has one.
 pub(crate) fn write_event_time(table: &Table, out: &mut Vec<u8>) {
     let Some(time) = &table.event_time else { return };
     write_number(time.column, out);
@@ -83,7 +84,7 @@ fn write_order(order: &[SortKey], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends what a relation does itself, without what it reads.
+/// Appends the relation itself, without its inputs.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
 pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
     let exprs = |all: &[weir_expr::Expr], out: &mut Vec<u8>| {
@@ -136,7 +137,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             sizes.into_iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
             write_number(time.column, out);
             write_numbers(partition, out);
-            // How windows are computed is decided later, and not part of what a statement is.
+            // How windows are computed is decided later, and is not part of the fingerprint.
             out.extend(merged.then_some(1));
         }
         Plan::Normalize { input: _, keys, schema: _, uids: _ } => {
@@ -196,7 +197,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
     }
 }
 
-/// The fingerprint of a relation. `shared` has those of the shared relations so far.
+/// The fingerprint of a relation. `shared` has the fingerprints of the shared relations so far.
 fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
     if let Plan::Shared(one) = plan
         && let Some(known) = shared.get(&one.id)
@@ -212,19 +213,19 @@ fn relation(plan: &Plan, shared: &mut HashMap<usize, u128>) -> u128 {
         out.extend_from_slice(&input.to_le_bytes());
     }
     if let Plan::Shared(one) = plan {
-        // Two that are the same in themselves are two.
+        // Two shared relations stay distinct even if they are equal.
         write_number(shared.len(), &mut out);
         shared.insert(one.id, xxh3_128(&out));
     }
     xxh3_128(&out)
 }
 
-/// The fingerprint of an INSERT whose windows give out results early or late: they keep what they gave out.
+/// The fingerprint of an INSERT whose windows emit early or late results, since their state also contains the last emitted results.
 pub(crate) fn emitting(statement: u128) -> u128 {
     xxh3_128(&[&statement.to_le_bytes()[..], b"emits early and late"].concat())
 }
 
-/// The fingerprint of an INSERT: of its query, and of the key by which its sink keeps rows.
+/// The fingerprint of an INSERT. It covers the query and the primary key of the sink.
 pub fn statement(sink: &Table, plan: &Plan) -> u128 {
     let mut out = relation(plan, &mut HashMap::new()).to_le_bytes().to_vec();
     write_numbers(&sink.primary_key, &mut out);

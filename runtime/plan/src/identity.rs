@@ -1,5 +1,5 @@
-//! What a statement's state is known by: its sink, the fingerprint of what it computes, and whether it gives results at the end; or
-//! the uid that its author gave it.
+//! The identity of a statement's state: its sink, the fingerprint of what it computes, and whether results are only emitted at the end; or
+//! the uid that its author has chosen.
 
 use std::collections::BTreeSet;
 use weir_core::option_spec::Opt;
@@ -8,32 +8,31 @@ use weir_expr::structure::{self, write_number, write_text};
 use weir_expr::time::Zone;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The version of identities, and of the fingerprints and forms that they are made of: state of another version is never taken for
-/// one of this.
+/// The version of identities, and of the fingerprints and encodings in them. State with another version never matches.
 const VERSION: u32 = structure::VERSION;
 
-/// What the state of a statement is known by.
+/// The identity of a statement's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// What it computes.
+    /// Derived from what the statement computes.
     Computed {
-        /// The sink's table.
+        /// The table of the sink.
         table: String,
-        /// Whether results are given at the end, where that makes a difference to the state.
+        /// Whether results are only emitted at the end, if that affects the state.
         batch: bool,
-        /// The hash of what it computes.
+        /// The hash of the fingerprint.
         hash: u64,
-        /// How many statements of the script before it are the same.
+        /// The number of equal statements before it in the script.
         twin: usize,
     },
-    /// The uid that its author gave it.
+    /// The uid that the author has chosen.
     Given(String),
 }
 
 options! {
-    /// The options of an INSERT, which stand in a hint behind its table.
+    /// The options of an INSERT, in a hint after its table.
     pub INSERT:
-    /// What its state is known by.
+    /// The identity of the statement's state.
     pub UID: String = Opt::checked(
         "uid",
         "1 to 100 letters, digits, `-`, `_` and `.`",
@@ -42,16 +41,16 @@ options! {
     );
 }
 
-/// What uids are made of beside letters and digits of ASCII: names of operators' state are put together with other signs.
+/// The characters of uids besides ASCII letters and digits. Names of operators' state use other characters as separators.
 const SIGNS: &[u8] = b"-_.";
 
-/// Letters of a uid at most.
+/// The maximum length of a uid.
 const LONGEST: usize = 100;
 
-/// Refuses what is no uid.
+/// Checks a uid.
 ///
 /// # Errors
-/// When it is empty, too long, or has other signs.
+/// If it is empty, too long, or has other characters.
 fn check_uid(uid: &str) -> Result<()> {
     let fits = |c: u8| c.is_ascii_alphanumeric() || SIGNS.contains(&c);
     match (1..=LONGEST).contains(&uid.len()) && uid.bytes().all(fits) {
@@ -62,8 +61,8 @@ fn check_uid(uid: &str) -> Result<()> {
 }
 
 impl Identity {
-    /// Of the statement number `twin` among those with this fingerprint, whose results are given at the end or not, in a job of this
-    /// zone.
+    /// The identity of a statement. `twin` is its number among the statements with this fingerprint, `batch` whether results are only
+    /// emitted at the end, `zone` the time zone of the job.
     pub fn new(table: &str, fingerprint: u128, batch: bool, zone: Zone, twin: usize) -> Identity {
         let mut out = fingerprint.to_le_bytes().to_vec();
         match zone {
@@ -76,7 +75,7 @@ impl Identity {
         Identity::Computed { table: table.to_string(), batch, hash: xxh3_64(&out), twin }
     }
 
-    /// The uid that the statement was given, if it was.
+    /// The uid of the statement, if its author has chosen one.
     pub fn uid(&self) -> Option<&str> {
         match self {
             Identity::Given(uid) => Some(uid),
@@ -84,7 +83,7 @@ impl Identity {
         }
     }
 
-    /// The statement that an operator's state belongs to; none if it is of no statement, or named by another version of Weir.
+    /// The statement that an operator's uid belongs to. None if it belongs to no statement, or if another version of Weir has named it.
     pub fn of(uid: &str) -> Option<Identity> {
         let (identity, _) = uid.rsplit_once('/')?;
         if let Some(given) = identity.strip_suffix(GIVEN) {
@@ -102,7 +101,7 @@ impl Identity {
         Some(Identity::Computed { table: table.to_string(), batch, hash, twin: twin.parse().ok()? })
     }
 
-    /// The same statement in the other mode.
+    /// The identity of the same statement in the other runtime mode.
     fn in_other_mode(&self) -> Option<Identity> {
         match self.clone() {
             Identity::Computed { table, batch, hash, twin } => {
@@ -113,7 +112,7 @@ impl Identity {
     }
 }
 
-/// What is behind a given uid in the names of its statement's operators.
+/// Follows the author's uid in the names of the statement's operators.
 const GIVEN: &str = "#uid";
 
 impl std::fmt::Display for Identity {
@@ -128,7 +127,7 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// Why state would be lost, by the uids that it has and those that the job has.
+/// Explains why state would be lost: `lost` has the uids without an operator, `wanted` those of the job.
 pub fn why_lost(lost: &[String], wanted: &BTreeSet<&str>) -> String {
     let table = |uid: &str| uid.split('#').next().unwrap_or(uid).rsplit('.').next().unwrap_or(uid).to_string();
     let mut tables: Vec<String> = lost.iter().map(|u| table(u)).collect();

@@ -1,4 +1,4 @@
-//! Plans: what a statement computes, what is known about its relations, and what their state is called.
+//! Plans: what a statement computes, what is known about its relations, and how their state is identified.
 
 mod emitting;
 mod explain;

@@ -1,4 +1,4 @@
-//! The bound plan: relational operators over typed columns. It is a tree but for what is named more than once, which is shared.
+//! The bound plan: relational operators over typed columns. It is a tree, except that relations that are named several times are shared.
 
 use crate::identity::Identity;
 use crate::table::Table;
@@ -19,15 +19,15 @@ use weir_expr::aggregate::AggregateCall;
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are what relational algebra calls them")]
 pub enum Plan {
-    /// The columns that a table's connector reads, or some of them.
+    /// Reads columns of a table through its connector.
     Scan { table: Arc<Table>, columns: Vec<usize>, schema: Schema, uids: StateUids },
     /// Constant rows.
     Values { rows: Vec<Vec<Expr>>, schema: Schema, uids: StateUids },
-    /// A condition, then expressions.
+    /// Filters by a predicate, then projects to expressions.
     Calc { input: Box<Plan>, condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema },
-    /// Every row once per set of grouping columns, the others NULL, and the set's number as the last column.
+    /// Every row once per grouping set. Other grouping columns are NULL, and the last column is the number of the set.
     Expand { input: Box<Plan>, sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
-    /// Groups by key columns; gives the keys, then the aggregates. With a window among the keys, once for each group of it.
+    /// Groups by key columns. The output is the keys, then the aggregates. With a window among the keys, each group has one result.
     Aggregate {
         input: Box<Plan>,
         keys: Vec<usize>,
@@ -36,8 +36,8 @@ pub enum Plan {
         schema: Schema,
         uids: StateUids,
     },
-    /// Every row once for each window that it is in, with the window's start, end and time as the last columns. Sessions are
-    /// those of each `partition`. Where they are `merged` by an aggregation, a row comes once, with the window that is its own.
+    /// Every row once for each of its windows, with the window's start, end and time as the last columns. Sessions are computed within each
+    /// `partition`. If an aggregation merges the windows (`merged`), each row is emitted once, with its own window.
     Window {
         input: Box<Plan>,
         windows: Windows,
@@ -47,9 +47,9 @@ pub enum Plan {
         schema: Schema,
         uids: StateUids,
     },
-    /// Changes of upserts: a row replaces the one before of the same key.
+    /// Turns upserts into a changelog: a row replaces the previous one of the same key.
     Normalize { input: Box<Plan>, keys: Vec<usize>, schema: Schema, uids: StateUids },
-    /// For each row those of a table outside that have its keys: pairs of a column here and one there.
+    /// Joins each row with the rows of an external table that have the same keys: pairs of a column of the input and one of the table.
     Lookup {
         input: Box<Plan>,
         table: Arc<Table>,
@@ -59,10 +59,10 @@ pub enum Plan {
         columns: Vec<usize>,
         schema: Schema,
     },
-    /// For each row the elements of its array, map or multiset `collection`: the columns `keep` of the row, then `columns` of the
-    /// element, of which the one behind the last is its number. With `left`, a row without elements stays, with NULLs.
+    /// Joins each row with the elements of its array, map or multiset `collection`: the columns `keep` of the row, then `columns` of the
+    /// element, where the column after the last one is the number of the element. With `left`, a row without elements is kept, with NULLs.
     Unnest { input: Box<Plan>, collection: usize, keep: Vec<usize>, columns: Vec<usize>, left: bool, schema: Schema },
-    /// The rows of each partition whose rank in an order is in a range; with their rank as the last column where `number`.
+    /// The rows of each partition whose rank in an order is within a range. With `number`, the rank is the last column.
     Rank {
         input: Box<Plan>,
         partition: Vec<usize>,
@@ -82,36 +82,36 @@ pub enum Plan {
         schema: Schema,
         uids: StateUids,
     },
-    /// The rows in an order: of a stream in that of event time, by the column `time`, as far as it has come.
+    /// The sorted rows. A stream is sorted by event time, in the column `time`, up to the watermark.
     Sort { input: Box<Plan>, order: Vec<SortKey>, time: Option<usize>, schema: Schema, uids: StateUids },
     /// All rows of all inputs.
     Union { inputs: Vec<Plan>, schema: Schema },
-    /// A relation that several others read, and that is computed once.
+    /// A relation that several others read. It is computed once.
     Shared(Arc<Shared>),
 }
 
-/// What windows go by.
+/// The time attribute of windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WindowTime {
-    /// The column with the rows' times; it is not looked at where windows go by the time of day.
+    /// The column with the rows' times. It is ignored for processing time.
     pub column: usize,
-    /// Event time or the time of day.
+    /// Event time or processing time.
     pub domain: TimeDomain,
-    /// Whether times are instants, and windows those of the session's time zone.
+    /// Whether times are instants, so that windows follow the session's time zone.
     pub local: bool,
 }
 
-/// The order in which OVER takes rows.
+/// The order of the rows in OVER.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowOrder {
-    /// That of time: each row has its result once.
+    /// By time: each row has its result once.
     Time(WindowTime),
-    /// That of columns: a row may come in front of others, whose results change with it.
+    /// By columns: a row may be inserted before others, whose results then change.
     Values(Vec<SortKey>),
 }
 
 impl RowOrder {
-    /// The columns that decide it.
+    /// The columns of the order.
     pub fn columns(&self) -> Vec<usize> {
         match self {
             RowOrder::Time(time) => vec![time.column],
@@ -119,10 +119,10 @@ impl RowOrder {
         }
     }
 
-    /// The same order by columns that are elsewhere.
+    /// The same order over columns that have moved.
     ///
     /// # Errors
-    /// When `place` does not find one.
+    /// If `place` fails for a column.
     pub(crate) fn moved(self, place: impl Fn(usize) -> Result<usize>) -> Result<RowOrder> {
         Ok(match self {
             RowOrder::Time(time) => RowOrder::Time(WindowTime { column: place(time.column)?, ..time }),
@@ -134,63 +134,63 @@ impl RowOrder {
     }
 }
 
-/// The window by which an aggregation groups, and whose groups have one result each.
+/// The window of a windowed aggregation, whose groups have one result each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupWindow {
-    /// Which of the keys is the window's start.
+    /// The index of the key that is the window's start.
     pub start: usize,
-    /// Which is its end.
+    /// The index of the key that is the window's end.
     pub end: usize,
-    /// Event time or the time of day.
+    /// Event time or processing time.
     pub domain: TimeDomain,
-    /// Whether start and end are those of the session's time zone.
+    /// Whether start and end are in the session's time zone.
     pub local: bool,
-    /// How windows are made of those that rows come with; none where rows come once for each window that they are in.
+    /// How windows are merged from those of the rows; none if each row arrives once for each of its windows.
     pub merge: Option<WindowMerge>,
-    /// Whether they are sessions.
+    /// Whether the windows are sessions.
     pub sessions: bool,
-    /// When groups give out results beside the end of their window; none where each gives out its result once.
+    /// When groups emit results besides at the end of their window; none if each result is emitted once.
     pub emit: Option<Emit>,
 }
 
 impl GroupWindow {
-    /// The other ones of so many keys.
+    /// The indices of the other keys, out of this number of keys.
     pub fn others(self, keys: usize) -> impl Iterator<Item = usize> + Clone {
         (0..keys).filter(move |k| *k != self.start && *k != self.end)
     }
 }
 
-/// How windows are made of those that each row comes with.
+/// How windows are merged from those of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowMerge {
-    /// Rows come with their slice, and windows consist of slices.
+    /// Each row has its slice, and windows consist of slices.
     Slices(Slices),
-    /// Rows come with a session of their own, and sessions that meet are one.
+    /// Each row has its own session, and overlapping sessions are merged.
     Sessions,
 }
 
-/// A range of ranks, which are counted from 1.
+/// A range of ranks, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ranks {
-    /// The first.
+    /// The first rank.
     pub first: u64,
-    /// The last; none where nothing bounds them, and such a relation cannot be computed.
+    /// The last rank; none if the range has no upper bound. Not every such relation can be computed.
     pub last: Option<u64>,
-    /// Where the script asks for them.
+    /// The position in the script, for errors.
     pub place: Option<Place>,
 }
 
-/// What the state of a relation's operator is called. A relation has none before the statements of its script are put together.
+/// The uids of an operator's state. They are empty until the statements of the script are combined into a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StateUids {
     /// The uid of the operator.
     pub uid: String,
-    /// The uids that it has in the statements that it serves, in order, each as if it were of that statement alone.
+    /// The names of the state in the statements that the operator serves, in order. Each is what the uid would be in that statement alone.
     pub names: Vec<String>,
 }
 
 impl StateUids {
-    /// Of an operator of one statement.
+    /// The uid of an operator that serves one statement.
     pub fn own(uid: String) -> StateUids {
         StateUids { names: vec![uid.clone()], uid }
     }
@@ -199,18 +199,18 @@ impl StateUids {
 /// A relation with several readers.
 #[derive(Debug)]
 pub struct Shared {
-    /// Its number, of no other in the script.
+    /// Its number, unique in the script.
     pub id: usize,
     /// The relation.
     pub plan: Plan,
 }
 
-/// What a rewrite has made of shared relations, by their numbers.
+/// The rewritten shared relations, by number.
 #[derive(Default)]
 pub(crate) struct Rewritten(HashMap<usize, Arc<Shared>>);
 
 impl Plan {
-    /// Its columns.
+    /// The columns of the output.
     pub fn schema(&self) -> &Schema {
         match self {
             Plan::Scan { schema, .. }
@@ -229,7 +229,7 @@ impl Plan {
             Plan::Shared(shared) => shared.plan.schema(),
         }
     }
-    /// The relations below.
+    /// The inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
             Plan::Scan { .. } | Plan::Values { .. } => vec![],
@@ -247,10 +247,10 @@ impl Plan {
             Plan::Shared(shared) => vec![&shared.plan],
         }
     }
-    /// The relations below, to be replaced.
+    /// The inputs, for replacement.
     ///
     /// # Errors
-    /// When this is a shared one, which others read as well: a mistake of Weir's own.
+    /// An internal error for a shared relation, which has other readers as well.
     pub(crate) fn inputs_mut(&mut self) -> Result<Vec<&mut Plan>> {
         Ok(match self {
             Plan::Scan { .. } | Plan::Values { .. } => vec![],
@@ -268,7 +268,7 @@ impl Plan {
             Plan::Shared(_) => return Err(Error::internal("the input of a shared relation is replaced")),
         })
     }
-    /// What its state is called, if its operator keeps any.
+    /// The uids of the operator's state, if it keeps any.
     pub(crate) fn uids_mut(&mut self) -> Option<&mut StateUids> {
         match self {
             Plan::Scan { uids, .. }
@@ -288,11 +288,11 @@ impl Plan {
             | Plan::Shared(_) => None,
         }
     }
-    /// No rows of no columns: what stands where an input was taken away.
+    /// A relation without rows and columns. It temporarily replaces an input that was moved out.
     pub(crate) fn nothing() -> Plan {
         Plan::Values { rows: vec![], schema: Schema::new(vec![]), uids: StateUids::default() }
     }
-    /// Visits this relation and all below, each once: a relation before its inputs.
+    /// Visits this relation and all below it once each, a relation before its inputs.
     pub fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Plan)) {
         fn walk<'a>(plan: &'a Plan, seen: &mut HashSet<usize>, visit: &mut dyn FnMut(&'a Plan)) {
             if let Plan::Shared(shared) = plan
@@ -305,13 +305,13 @@ impl Plan {
         }
         walk(self, &mut HashSet::new(), visit);
     }
-    /// Whether this relation or one below is such.
+    /// Whether `is` holds for this relation or one below it.
     pub fn any(&self, is: impl Fn(&Plan) -> bool) -> bool {
         let mut found = false;
         self.each(&mut |p| found |= is(p));
         found
     }
-    /// The same relation over rewritten inputs; a shared one is rewritten once.
+    /// Rewrites the inputs of the relation. Shared relations are rewritten once.
     pub(crate) fn map_inputs(
         self,
         done: &mut Rewritten,
@@ -364,7 +364,7 @@ impl Plan {
             }
         }
     }
-    /// The table outside that it asks, and what that is to it.
+    /// The external table that the relation accesses, and its role.
     pub fn table(&self) -> Option<(&Arc<Table>, Role)> {
         match self {
             Plan::Scan { table, .. } => Some((table, Role::Source)),
@@ -383,7 +383,7 @@ impl Plan {
             | Plan::Shared(_) => None,
         }
     }
-    /// The columns of a relation below by which it groups rows.
+    /// The input and the columns of it by which the relation groups rows.
     fn grouping(&self) -> Option<(&Plan, &[usize])> {
         match self {
             Plan::Aggregate { input, keys, .. } => Some((input, keys)),
@@ -402,7 +402,7 @@ impl Plan {
             | Plan::Shared(_) => None,
         }
     }
-    /// The expressions that it computes itself.
+    /// The expressions that the relation evaluates itself.
     pub fn expressions(&self) -> Vec<&Expr> {
         match self {
             Plan::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
@@ -421,7 +421,7 @@ impl Plan {
             | Plan::Shared(_) => vec![],
         }
     }
-    /// Whether aggregates or ranks are computed, which keep other things for a result at the end than for one after each row.
+    /// Whether there are aggregates or ranks. Their state differs between results at the end and continuous results.
     pub fn aggregates(&self) -> bool {
         self.any(|p| match p {
             Plan::Aggregate { calls, .. } => !calls.is_empty(),
@@ -438,7 +438,7 @@ impl Plan {
             | Plan::Shared(_) => false,
         })
     }
-    /// Whether one of its functions sends the records that it fails on to a table.
+    /// Whether one of the functions sends failed records to a dead-letter table.
     pub fn sends_records(&self) -> bool {
         let mut sends = false;
         self.each(&mut |p| {
@@ -448,11 +448,11 @@ impl Plan {
         });
         sends
     }
-    /// Whether equal rows of its tables always make equal rows, at whatever time.
+    /// Whether the output depends only on the rows of the tables, and not on the time of execution.
     pub fn deterministic(&self) -> bool {
         !self.any(|p| !p.expressions().into_iter().all(Expr::deterministic))
     }
-    /// A column with maps in it by which rows are grouped.
+    /// A column by which rows are grouped and whose type contains a map.
     pub fn grouped_map(&self) -> Option<&Field> {
         let mut found = None;
         self.each(&mut |p| {
@@ -463,20 +463,20 @@ impl Plan {
         });
         found
     }
-    /// A projection on top of a relation.
+    /// Creates a projection of a relation.
     pub fn calc(input: Plan, condition: Option<Expr>, named: Vec<(String, Expr)>) -> Plan {
         let schema = Schema::new(named.iter().map(|(n, e)| Field::new(n.clone(), e.ty())).collect());
         let exprs = named.into_iter().map(|(_, e)| e).collect();
         Plan::Calc { input: Box::new(input), condition, exprs, schema }
     }
-    /// Its columns as expressions over it.
+    /// The columns as expressions over the relation.
     pub fn columns(&self) -> Vec<(String, Expr)> {
         let fields = self.schema().fields.iter().enumerate();
         fields.map(|(i, f)| (f.name.clone(), Expr::column(i, f.name.clone(), f.ty.clone()))).collect()
     }
 }
 
-/// Whether there are maps in values of a type.
+/// Whether a type contains maps.
 fn has_map(ty: &SqlType) -> bool {
     match &ty.kind {
         TypeKind::Map(..) | TypeKind::Multiset(_) => true,
@@ -504,15 +504,15 @@ fn has_map(ty: &SqlType) -> bool {
     }
 }
 
-/// An INSERT: a relation into a table.
+/// An INSERT of a relation into a table.
 #[derive(Debug, Clone)]
 pub struct Insert {
     /// The table.
     pub table: Arc<Table>,
-    /// What goes into it, in the columns that are written.
+    /// The relation, with the columns that are written.
     pub plan: Plan,
-    /// What the statement's state is known by.
+    /// The identity of the statement's state.
     pub identity: Identity,
-    /// The fingerprint of the plan as bound, before it was optimized.
+    /// The fingerprint of the bound plan before optimization.
     pub fingerprint: u128,
 }

@@ -1,5 +1,5 @@
-//! Aggregations that merge windows: over windows that overlap, each row is taken once, into its slice; over sessions, rows are taken into
-//! the session's group as they come. It is done wherever nothing else reads the windows that a row is in.
+//! Aggregations that merge windows. For overlapping windows, each row is aggregated once, into its slice. For sessions, rows are aggregated
+//! into the session's group when they arrive. This is done wherever nothing else reads the windows of the rows.
 
 use crate::logical::{Plan, Rewritten, WindowMerge};
 use crate::settings::Mode;
@@ -10,7 +10,7 @@ use weir_core::windows::{Slices, Windows};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
 
-/// Has aggregations merge windows wherever that gives the same results.
+/// Makes aggregations merge windows wherever this does not change the results.
 pub(crate) fn merge_windows(plan: Plan, done: &mut Rewritten) -> Plan {
     let mut plan = plan.map_inputs(done, &mut merge_windows);
     if let Some(found) = merge_of(&plan)
@@ -22,31 +22,31 @@ pub(crate) fn merge_windows(plan: Plan, done: &mut Rewritten) -> Plan {
     plan
 }
 
-/// What a column has.
+/// The content of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// A border of the row's window, or its time.
+    /// A border or the time of the row's window.
     Window,
-    /// A column of the rows that are put into windows.
+    /// A column of the rows before they were assigned to windows.
     Column(usize),
     /// Something else.
     Other,
 }
 
-/// The windows that a relation's rows are in, if nothing but its reader looks at these.
+/// The windows of a relation's rows, if no other relation uses them.
 struct Below<'a> {
     windows: Windows,
     domain: TimeDomain,
     partition: &'a [usize],
     content: Vec<Content>,
-    /// Whether rows come as often as they were put into windows.
+    /// Whether each row arrives as often as it was assigned to windows.
     once: bool,
 }
 
 /// How an aggregation can merge its windows, if it can.
 fn merge_of(plan: &Plan) -> Option<WindowMerge> {
     let Plan::Aggregate { input, keys, calls, window: Some(window), .. } = plan else { return None };
-    // What went out of a window early or late is kept by window.
+    // The last early or late result is kept for each window, so windows are not merged.
     if window.emit.is_some() {
         return None;
     }
@@ -59,7 +59,7 @@ fn merge_of(plan: &Plan) -> Option<WindowMerge> {
     let traits = || derive(input, Mode::Streaming).traits.clone();
     match below.windows {
         Windows::Session { .. } => {
-            // Rows of one group must be those of one session.
+            // The rows of a group must be exactly those of one session.
             let same = |c: usize, p: &usize| below.content[c] == Content::Column(*p);
             let partition = below.partition;
             let by_partition = others().all(|c| partition.iter().any(|p| same(c, p)))
@@ -67,7 +67,7 @@ fn merge_of(plan: &Plan) -> Option<WindowMerge> {
             let by_time = below.domain == TimeDomain::Event && below.once;
             (by_partition && by_time && traits().changelog.is_insert_only()).then_some(WindowMerge::Sessions)
         }
-        // A row that goes must be found in the slice into which it came.
+        // A retraction must find its row in the slice into which it was inserted.
         windows => Slices::of(windows).filter(|_| traits().balanced).map(WindowMerge::Slices),
     }
 }
@@ -108,17 +108,17 @@ fn below(plan: &Plan) -> Option<Below<'_>> {
                     *content = Content::Other;
                 }
             }
-            // The number of the set.
+            // The number of the grouping set.
             below.content.push(Content::Other);
             below.once = false;
             Some(below)
         }
-        // Behind another relation, rows stay in each of their windows.
+        // After any other relation, rows stay in each of their windows.
         _ => None,
     }
 }
 
-/// Has the windows below give a row once only, with a window of its own.
+/// Makes the windows below emit each row only once, with its own window.
 fn mark(plan: &mut Plan) {
     match plan {
         Plan::Window { merged, .. } => *merged = true,

@@ -1,5 +1,5 @@
-//! Makes plans cheaper without changing what they mean: neighbouring projections merged, columns that nobody reads left
-//! out down to the sources, constants computed once.
+//! Optimizes plans without changing their results: merges adjacent projections, removes unused columns down to the sources, and evaluates
+//! constants once.
 
 use crate::logical::{Plan, Ranks, Rewritten, Shared, WindowTime};
 use crate::ranks::bound_ranks;
@@ -15,19 +15,19 @@ use weir_expr::{Session, eval::constant};
 /// Optimizes a plan.
 ///
 /// # Errors
-/// A mistake of Weir's own.
+/// An internal error.
 pub fn optimize(plan: Plan, session: &Arc<Session>) -> Result<Plan> {
     let plan = bound_ranks(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session);
     let plan = prune_all(plan)?;
     Ok(fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session))
 }
 
-/// Merges projections into those below.
+/// Merges projections with those below them.
 fn merge(plan: Plan, done: &mut Rewritten) -> Plan {
     merge_top(plan.map_inputs(done, &mut merge))
 }
 
-/// Merges a projection into the one below, unless that would evaluate something twice.
+/// Merges a projection with the one below it, unless an expression would be evaluated twice.
 pub(crate) fn merge_top(plan: Plan) -> Plan {
     let Plan::Calc { input, condition, exprs, schema } = plan else { return plan };
     match *input {
@@ -38,11 +38,11 @@ pub(crate) fn merge_top(plan: Plan) -> Plan {
             }
             let cheap = |e: &Expr| matches!(e, Expr::Column { .. } | Expr::Literal { .. } | Expr::Field { .. });
             let once = inner.iter().zip(&uses).all(|(e, n)| *n <= 1 || cheap(e));
-            // A condition above must not see rows that the one below drops, so what can fail stays apart.
+            // The upper predicate must not see rows that the lower one drops, so predicates that can fail are not merged.
             let safe = condition.is_none() || inner_condition.is_none() || condition.iter().all(Expr::total);
             let keeps_order =
                 inner_condition.is_none() || condition.is_none() || exprs.iter().chain(&condition).all(Expr::total);
-            // What is evaluated before a condition in the script may be skipped by it, not the other way round.
+            // An expression that the script evaluates before a predicate may be skipped by it, but not the other way round.
             let guarded = condition.is_none() || inner.iter().all(|e| e.total() || cheap(e));
             if once && safe && keeps_order && guarded {
                 let put = |e: Expr| substitute(e, &inner);
@@ -77,41 +77,41 @@ fn count(e: &Expr, uses: &mut [usize]) {
 fn substitute(e: Expr, inner: &[Expr]) -> Expr {
     e.rewrite(&mut |e| match e {
         Expr::Column { index, .. } => inner[index].clone(),
-        // What a function gives can be more exact than its type says.
+        // A function's result can be more precise than its type.
         Expr::Cast { expr, ty, safe: false } if matches!(*expr, Expr::Call { .. }) => cast_to(*expr, &ty),
         e => e,
     })
 }
 
-/// The columns of shared relations that are read, by the relations' numbers, and what was made of those relations.
+/// The columns of shared relations that are read, by the relations' numbers, and the pruned relations.
 #[derive(Default)]
 struct Readers {
     wanted: HashMap<usize, BTreeSet<usize>>,
     done: HashMap<usize, (Arc<Shared>, Vec<usize>)>,
-    /// Whether a reader came that wants more than was known when the relation was pruned.
+    /// Whether a reader needs columns that were not known when the relation was pruned.
     late: bool,
 }
 
-/// Leaves out columns that nobody reads.
+/// Removes unused columns.
 fn prune_all(plan: Plan) -> Result<Plan> {
     let all: BTreeSet<usize> = (0..plan.schema().len()).collect();
     let mut readers = Readers::default();
     loop {
         let (pruned, kept) = prune(plan.clone(), &all, &mut readers)?;
-        // The top keeps every column, so their places have not moved.
+        // The top relation keeps every column, so their positions must not have changed.
         if kept.iter().enumerate().any(|(i, k)| i != *k) {
             return Err(Error::internal(format!("the columns of a result have come out of order: {kept:?}")));
         }
         if !readers.late {
             return Ok(pruned);
         }
-        // Once more, with what all readers want; that only ever grows.
+        // Prunes again with the columns of all readers. This set only grows.
         readers.late = false;
         readers.done.clear();
     }
 }
 
-/// Leaves out columns that nobody reads. Gives the new plan and which of the old columns it has, in order.
+/// Removes unused columns. Returns the new plan, and which of the old columns it has, in order.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
 fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
     Ok(match plan {
@@ -188,7 +188,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             (plan, kept)
         }
         Plan::Normalize { input, keys, schema, uids } => {
-            // Its key stays whatever is read.
+            // The key is always kept.
             let mut used = wanted.clone();
             used.extend(&keys);
             let (input, have) = prune(*input, &used, readers)?;
@@ -207,7 +207,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let number = number && wanted.contains(&width);
             let mut used: BTreeSet<usize> = wanted.iter().copied().filter(|w| *w < width).collect();
             if !number && matches!(ranks, Ranks { first: 1, last: None, .. }) {
-                // Numbers that nobody reads, of all rows.
+                // Row numbers of all rows that are not read.
                 return prune(*input, &used, readers);
             }
             used.extend(partition.iter().chain(order.iter().map(|k| &k.column)));
@@ -266,10 +266,10 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
     })
 }
 
-/// What an aggregation is made of, and which of the columns it had it still has.
+/// The parts of an aggregation, and which of its old columns it still has.
 type Aggregation = (Plan, Vec<usize>, Vec<AggregateCall>, Schema, Vec<usize>);
 
-/// Leaves out aggregates that nobody reads.
+/// Removes unused aggregates.
 fn prune_aggregate(
     input: Plan,
     keys: Vec<usize>,
@@ -278,10 +278,10 @@ fn prune_aggregate(
     wanted: &BTreeSet<usize>,
     readers: &mut Readers,
 ) -> Result<Aggregation> {
-    // Keys stay whatever is read: they make the groups. Aggregates that nobody reads go.
+    // Keys are always kept, since they define the groups. Unused aggregates are removed.
     let count = keys.len();
     let keep_calls: Vec<usize> = (0..calls.len()).filter(|i| wanted.contains(&(count + i))).collect();
-    // A grouping without results would be a DISTINCT, which is another thing: keep one.
+    // An aggregation without aggregates would be a DISTINCT with another changelog, so one is kept.
     let keep_calls = if keep_calls.is_empty() && !calls.is_empty() { vec![0] } else { keep_calls };
     calls = keep_calls.iter().map(|i| calls[*i].clone()).collect();
     let mut used: BTreeSet<usize> = keys.iter().copied().collect();
@@ -299,7 +299,7 @@ fn prune_aggregate(
     Ok((input, keys, calls, schema, kept))
 }
 
-/// Leaves out columns of a shared relation that none of its readers wants.
+/// Removes columns of a shared relation that none of its readers uses.
 fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<(Plan, Vec<usize>)> {
     let of_all = readers.wanted.entry(shared.id).or_default();
     of_all.extend(wanted);
@@ -308,7 +308,7 @@ fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Rea
         if wanted.iter().all(|w| have.contains(w)) {
             return select(Plan::Shared(new.clone()), have.clone(), wanted);
         }
-        // What this round makes is thrown away: any relation with these columns will do.
+        // The result of this round is discarded, so any relation with these columns will do.
         readers.late = true;
         let have = (0..shared.plan.schema().len()).collect();
         return select(Plan::Shared(shared), have, wanted);
@@ -319,7 +319,7 @@ fn prune_shared(shared: Arc<Shared>, wanted: &BTreeSet<usize>, readers: &mut Rea
     select(Plan::Shared(new), have, wanted)
 }
 
-/// Brings a plan that has more columns than wanted down to those.
+/// Projects a plan to the wanted columns if it has more.
 pub(crate) fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> Result<(Plan, Vec<usize>)> {
     let keep: Vec<usize> = wanted.iter().copied().collect();
     if have == keep {
@@ -330,7 +330,7 @@ pub(crate) fn select(plan: Plan, have: Vec<usize>, wanted: &BTreeSet<usize>) -> 
     Ok((Plan::calc(plan, None, chosen), keep))
 }
 
-/// Where a column is among those that are left.
+/// The position of a column among the remaining ones.
 fn place(column: usize, have: &[usize]) -> Result<usize> {
     let at = have.iter().position(|h| *h == column);
     at.ok_or_else(|| Error::internal(format!("column {column} is read, and was left out of {have:?}")))
@@ -340,7 +340,7 @@ fn places(columns: &[usize], have: &[usize]) -> Result<Vec<usize>> {
     columns.iter().map(|c| place(*c, have)).collect()
 }
 
-/// An expression over the columns that are left.
+/// Adapts an expression to the remaining columns.
 pub(crate) fn moved(e: Expr, have: &[usize]) -> Result<Expr> {
     let mut lost = None;
     let e = e.rewrite(&mut |e| match e {
@@ -356,7 +356,7 @@ pub(crate) fn moved(e: Expr, have: &[usize]) -> Result<Expr> {
     lost.map_or(Ok(e), Err)
 }
 
-/// Computes constants once. What fails then is left to fail for the rows that need it.
+/// Evaluates constants once. An expression that fails is kept, so that only the rows that need it fail.
 fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
     let plan = plan.map_inputs(done, &mut |input, done| fold(input, done, session));
     let f = |e: Expr| {
@@ -374,7 +374,7 @@ fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
         Plan::Calc { input, condition, exprs, schema } => {
             Plan::Calc { input, condition: condition.map(f), exprs: exprs.into_iter().map(f).collect(), schema }
         }
-        // Aggregates and keys are columns; constant rows are computed once as they are.
+        // Aggregates and keys are columns, and constant rows are evaluated only once anyway.
         other @ (Plan::Scan { .. }
         | Plan::Values { .. }
         | Plan::Expand { .. }

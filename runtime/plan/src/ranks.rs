@@ -1,4 +1,4 @@
-//! Which ranks are asked for: conditions on a row number become the range of the relation that numbers.
+//! Turns predicates on a row number into the range of ranks of the relation that computes the number.
 
 use crate::logical::{Plan, Ranks, Rewritten};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use weir_core::Value;
 use weir_expr::eval::constant;
 use weir_expr::{CompareOp, Expr, Session};
 
-/// Takes the bounds of row numbers out of conditions, as Flink's rules for Top-N do.
+/// Removes bounds of row numbers from predicates, as Flink's rules for Top-N do.
 pub(crate) fn bound_ranks(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
     let plan = plan.map_inputs(done, &mut |input, done| bound_ranks(input, done, session));
     let Plan::Calc { input, condition: Some(condition), exprs, schema } = plan else { return plan };
@@ -21,7 +21,7 @@ pub(crate) fn bound_ranks(plan: Plan, done: &mut Rewritten, session: &Arc<Sessio
         first = first.max(from.unwrap_or(1));
         last = to.map_or(last, |to| Some(last.map_or(to, |l| l.min(to))));
     }
-    // Where no rank is in the range, the conditions say so of each row.
+    // If the range is empty, the predicates are kept and reject every row.
     let empty = last.is_some_and(|l| l < first);
     let left = if empty { bounds.into_iter().chain(rest).collect() } else { rest };
     let (first, last) = if empty { (1, Some(1)) } else { (first, last) };
@@ -30,7 +30,7 @@ pub(crate) fn bound_ranks(plan: Plan, done: &mut Rewritten, session: &Arc<Sessio
     Plan::Calc { input: Box::new(with_ranks(*input, first, last)), condition, exprs, schema }
 }
 
-/// The column with the row number of the relation below, where its range is not bounded yet.
+/// The column with the row number of the relation below, if its range is not bounded yet.
 fn number_column(plan: &Plan) -> Option<usize> {
     match plan {
         Plan::Rank { number: true, ranks: Ranks { first: 1, last: None, .. }, schema, .. } => {
@@ -41,12 +41,12 @@ fn number_column(plan: &Plan) -> Option<usize> {
             exprs.iter().position(|e| matches!(e, Expr::Column { index, .. } if *index == number))
         }
         Plan::Shared(shared) => number_column(&shared.plan),
-        // What is above another relation is filtered there, behind all ranks.
+        // Above any other relation, the predicate is applied there, after the row numbers.
         _ => None,
     }
 }
 
-/// The relation with a range for its row number. What others read as well becomes the reader's own, for they may ask for another range.
+/// Sets the range of ranks. A shared relation is copied for this reader, since others may need another range.
 fn with_ranks(plan: Plan, first: u64, last: Option<u64>) -> Plan {
     match plan {
         Plan::Rank { input, partition, order, ranks, number, schema, uids } => {
@@ -61,7 +61,7 @@ fn with_ranks(plan: Plan, first: u64, last: Option<u64>) -> Plan {
     }
 }
 
-/// The first and the last number that a condition lets through, where it is a bound of a column.
+/// The first and the last number that a predicate accepts, if it is a bound of the column.
 fn bound(condition: &Expr, number: usize, session: &Arc<Session>) -> Option<(Option<i64>, Option<i64>)> {
     let Expr::Compare { op, left, right } = condition else { return None };
     let is_number = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == number);

@@ -90,27 +90,27 @@ choice! {
 }
 
 options! {
-    /// Of a job.
+    /// The settings of a job.
     JOB:
-    /// Its name.
+    /// The name of the job.
     pub NAME: String =
         Opt::text("pipeline.name", "the name of the job and of its state folder; by default the script's file name");
-    /// When results are given.
+    /// When results are emitted.
     pub MODE: Mode = Opt::one_of(
         "execution.runtime-mode",
         "`streaming` emits results and their changes continuously, `batch` emits results once, when the sources have ended",
     )
     .default("streaming");
-    /// From epoch to epoch.
+    /// The checkpoint interval.
     pub INTERVAL: Duration = Opt::duration(
         "execution.checkpointing.interval",
         "the time from the start of one epoch (a checkpoint) to that of the next",
     )
     .default("1 s");
-    /// Subtasks.
+    /// The default parallelism.
     pub PARALLELISM: usize = Opt::whole("parallelism.default", 1, 64, "how many subtasks each operator has; by default the machine's cores")
         .older(&["table.exec.resource.default-parallelism"]);
-    /// Subtasks of one operator.
+    /// The parallelism of one operator.
     pub OPERATOR: usize = Opt::whole(
         "operator.#.parallelism",
         1,
@@ -121,17 +121,17 @@ options! {
 }
 
 options! {
-    /// Of tables and SQL.
+    /// The settings of tables and SQL.
     TABLES:
     ZONE: String = Opt::checked("table.local-time-zone", "a time zone", time_zone, "the session's time zone").default("UTC");
-    /// When keys are forgotten.
+    /// The time to live of state.
     pub TTL: Duration = Opt::duration(
         "table.exec.state.ttl",
         "how long the state of a key is kept without a new row: groups, rows of upsert tables, rows kept in front of a sink. With 0, and \
          in batch mode, it does not expire",
     )
     .default("0");
-    /// Rows of a batch.
+    /// The maximum number of rows in a source's batch.
     pub BATCH_ROWS: usize =
         Opt::whole("table.exec.mini-batch.size", 1, i64::MAX, "how many rows a source's batch has at most; more than 8192 has no effect")
             .default("8192");
@@ -141,7 +141,7 @@ options! {
         "how often watermarks are emitted; one that has advanced by more than this in event time is emitted at once",
     )
     .default("200 ms");
-    /// When splits are idle.
+    /// When a split becomes idle.
     pub IDLE_TIMEOUT: Duration = Opt::duration(
         "table.exec.source.idle-timeout",
         "after this time without rows a split, such as a partition, is idle and no longer holds the watermark back; with 0 it never is, \
@@ -154,7 +154,7 @@ options! {
         "whether windows emit early results, before they are complete; not supported for SESSION",
     )
     .default("false");
-    /// How often.
+    /// The interval of early results.
     pub EARLY_DELAY: Duration = Opt::duration(
         "table.exec.emit.early-fire.delay",
         "how often a window emits early results, in processing time; with 0 after each row, or batch of rows",
@@ -165,37 +165,37 @@ options! {
         "whether complete windows accept late rows and emit their results again; not supported for SESSION",
     )
     .default("false");
-    /// How often they emit results for late rows.
+    /// The interval of results for late rows.
     pub LATE_DELAY: Duration = Opt::duration(
         "table.exec.emit.late-fire.delay",
         "how often a window emits results for late rows, in processing time; with 0 after each late row, or batch of rows",
     );
-    /// How late rows may be.
+    /// The allowed lateness.
     pub ALLOW_LATENESS: Duration = Opt::duration(
         "table.exec.emit.allow-lateness",
         "how long after its end a window accepts late rows, with `table.exec.emit.late-fire.enabled`; by default `table.exec.state.ttl`",
     );
-    /// NULL where none may be.
+    /// What happens to a NULL for a NOT NULL column.
     pub NOT_NULL: NotNull = Opt::one_of(
         "table.exec.sink.not-null-enforcer",
         "what happens to a NULL for a NOT NULL or key column of a sink: `error` ends the job, `drop` drops the row",
     )
     .default("error");
-    /// How deep that counts.
+    /// Where else NOT NULL is enforced.
     pub NESTED: Nested = Opt::one_of(
         "table.exec.sink.nested-constraint-enforcer",
         "where else NOT NULL is enforced: `ignore` means columns only, `rows` adds fields of rows, `rows_and_collections` also elements of \
          collections",
     )
     .default("ignore");
-    /// Values that do not fit.
+    /// What happens to values whose length does not fit.
     pub LENGTH: Length = Opt::one_of(
         "table.exec.sink.type-length-enforcer",
         "what happens to a value whose length does not fit the sink's CHAR, VARCHAR, BINARY or VARBINARY: `ignore` writes it as it is, \
          `trim_pad` trims or pads it, `error` ends the job",
     )
     .default("ignore");
-    /// Keys of sinks that are not the query's.
+    /// Whether rows are kept for sinks whose key is not the query's.
     pub MATERIALIZE: Materialize = Opt::one_of(
         "table.exec.sink.upsert-materialize",
         "whether state keeps all rows with the same sink key: `auto` if the query's key is another one, `force` for every upsert sink, \
@@ -209,20 +209,20 @@ options! {
          names several times always is",
     )
     .default("true");
-    /// Whether tables are read once.
+    /// Whether statements share sources.
     pub SOURCES: bool = Opt::boolean(
         "table.optimizer.reuse-source-enabled",
         "whether statements that read the same table share one source, if `table.optimizer.reuse-sub-plan-enabled` is true; with `false` \
          a slow sink does not slow down the other statements",
     )
     .default("true");
-    /// Whether hints may give options.
+    /// Whether hints with options are accepted.
     pub HINTS: bool = Opt::boolean(
         "table.dynamic-table-options.enabled",
         "whether hints `/*+ OPTIONS('k' = 'v') */` are accepted",
     )
     .default("true");
-    /// Rows that built-in functions and casts fail on.
+    /// What happens to rows that built-in functions and casts fail on.
     pub ON_ERROR: Failing = Opt::one_of(
         "sql.on-error",
         "what happens to a row that a built-in function or cast fails on: `fail` ends the job, `skip` drops the row, `null` makes the \
@@ -232,9 +232,9 @@ options! {
 }
 
 options! {
-    /// Of state.
+    /// The settings of state.
     STATE:
-    /// Memory for it.
+    /// The memory for state.
     pub CACHE: usize = Opt::size(
         "state.cache-size",
         "memory for state: half caches decoded values, the rest is for the store's pages and for changes that are not applied to it yet",
@@ -243,56 +243,56 @@ options! {
     /// How often savepoints are written.
     pub SAVEPOINTS_INTERVAL: Duration =
         Opt::duration("state.savepoints.interval", "how often a savepoint is written automatically; by default never");
-    /// Where.
+    /// The destination of automatic savepoints.
     pub SAVEPOINTS: String =
         Opt::text("state.savepoints.dir", "where automatic savepoints go: a folder, or `s3://`, `gs://`, `az://` with bucket and prefix")
         .older(&["execution.checkpointing.savepoint-dir"]);
-    /// How many stay.
+    /// The number of automatic savepoints that are kept.
     pub SAVEPOINTS_KEPT: usize =
         Opt::whole("state.savepoints.num-retained", 1, i64::MAX, "how many automatic savepoints are kept").default("3");
 }
 
 options! {
-    /// Of starting again.
+    /// The settings of restarts.
     RESTART:
-    /// When.
+    /// The restart strategy.
     pub STRATEGY: Strategy = Opt::one_of(
         "restart-strategy.type",
         "whether, and after which delays, the job restarts when a file, pipe or server has failed",
     )
     .default("exponential-delay")
     .older(&["restart-strategy"]);
-    /// How often.
+    /// The maximum number of restarts with a fixed delay.
     pub FIXED_ATTEMPTS: u32 =
         Opt::attempts("restart-strategy.fixed-delay.attempts", "how often the job restarts before it gives up, or `infinite`").default("1");
-    /// After which time.
+    /// The fixed delay.
     pub FIXED_DELAY: Duration = Opt::duration("restart-strategy.fixed-delay.delay", "the delay before each restart").default("1 s");
-    /// How many failures.
+    /// The maximum number of failures in an interval.
     pub RATE_FAILURES: u32 =
         Opt::attempts("restart-strategy.failure-rate.max-failures-per-interval", "how many failures in an interval end in a restart")
             .default("1");
-    /// In which time.
+    /// The interval in which failures are counted.
     pub RATE_INTERVAL: Duration =
         Opt::duration("restart-strategy.failure-rate.failure-rate-interval", "the interval in which failures count").default("1 min");
-    /// After which time.
+    /// The delay before a restart with a failure rate.
     pub RATE_DELAY: Duration = Opt::duration("restart-strategy.failure-rate.delay", "the delay before each restart").default("1 s");
-    /// After which time at first.
+    /// The initial delay.
     pub INITIAL: Duration =
         Opt::some_time("restart-strategy.exponential-delay.initial-backoff", "the delay before the first restart").default("1 s");
-    /// After which time at most.
+    /// The maximum delay.
     pub LONGEST: Duration =
         Opt::duration("restart-strategy.exponential-delay.max-backoff", "the longest delay before a restart").default("1 min");
-    /// How the time grows.
+    /// The factor by which the delay grows.
     pub MULTIPLIER: f64 =
         Opt::number("restart-strategy.exponential-delay.backoff-multiplier", 1.0, 1e6, "the factor by which the delay grows")
             .default("1.5");
-    /// How often.
+    /// The maximum number of restarts with a growing delay.
     pub ATTEMPTS: u32 = Opt::attempts(
         "restart-strategy.exponential-delay.attempts-before-reset-backoff",
         "how often the job restarts before it gives up, or `infinite`",
     )
     .default("10");
-    /// When they are counted anew.
+    /// When the delay and the number of restarts start over.
     pub RESET: Duration = Opt::duration(
         "restart-strategy.exponential-delay.reset-backoff-threshold",
         "after this time without a failure, the delay and the number of restarts start over",
@@ -301,9 +301,9 @@ options! {
 }
 
 options! {
-    /// Of the autoscaler.
+    /// The settings of the autoscaler.
     AUTOSCALER:
-    /// The useful part of the time.
+    /// The target utilization.
     pub TARGET: f64 = Opt::number(
         "job.autoscaler.utilization.target",
         0.1,
@@ -311,20 +311,20 @@ options! {
         "the utilization (the share of useful time) to aim at; nothing is advised within 0.3 of it",
     )
     .default("0.7");
-    /// How far it looks back.
+    /// The length of the period whose metrics are used.
     pub WINDOW: Duration =
         Opt::duration("job.autoscaler.metrics.window", "the length of the recent period whose metrics advice is based on").default("60 s");
-    /// When it says nothing.
+    /// How long nothing is advised after a start or a change.
     pub STABILIZATION: Duration = Opt::duration(
         "job.autoscaler.stabilization.interval",
         "how long nothing is advised after the start or a change of parallelism",
     )
     .default("10 s");
-    /// How long fewer must do.
+    /// How long fewer subtasks must have been enough.
     pub SCALE_DOWN: Duration =
         Opt::duration("job.autoscaler.scale-down.interval", "how long fewer subtasks must have been enough before they are advised")
             .default("5 min");
-    /// When what waits is to be done.
+    /// The time in which a backlog should be processed.
     pub CATCH_UP: Duration = Opt::duration(
         "job.autoscaler.catch-up.duration",
         "the time within which a backlog should be processed",
@@ -332,7 +332,7 @@ options! {
     .default("10 min");
 }
 
-/// All settings, by what they are about.
+/// All settings, grouped by subject.
 pub const ALL: &[(&str, &[OptionSpec])] = &[
     ("Job", JOB),
     ("Tables and SQL", TABLES),
@@ -352,7 +352,7 @@ fn time_zone(name: &str) -> Result<()> {
 /// The session's time zone.
 ///
 /// # Errors
-/// When there is no such zone.
+/// If there is no such zone.
 pub fn zone(settings: &BTreeMap<String, String>) -> Result<Zone> {
     match ZONE.value(settings)?.as_str() {
         "default" => Ok(Zone::UTC),
@@ -360,8 +360,8 @@ pub fn zone(settings: &BTreeMap<String, String>) -> Result<Zone> {
     }
 }
 
-/// Settings of Flink's about machinery that there is not here, so that no result can depend on them; one that ends with a dot
-/// stands for all that begin so. What would change a result is not among them, and is refused.
+/// Flink's settings for components that do not exist here, so that no result depends on them. An entry that ends with a dot or hyphen
+/// stands for all settings with that prefix. Settings that would change a result are not listed, and are rejected.
 const OF_OTHER_MACHINERY: &[&str] = &[
     "table.exec.mini-batch.enabled",
     "table.exec.mini-batch.allow-latency",
@@ -476,24 +476,24 @@ const OF_OTHER_MACHINERY: &[&str] = &[
     "restart-strategy.exponential-delay.jitter-factor",
 ];
 
-/// The name of the operator whose parallelism a setting is, if it is such a one.
+/// The name of the operator whose parallelism this setting defines, if it does.
 pub fn operator_setting(key: &str) -> Option<&str> {
     let (begin, end) = OPERATOR.key().split_once('#')?;
     key.strip_prefix(begin)?.strip_suffix(end).filter(|name| !name.is_empty())
 }
 
-/// A setting that was taken.
+/// An accepted setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// Its name of today.
+    /// Its current name, if it was given by an older one.
     pub key: String,
-    /// Its value; of a choice, the word's own spelling.
+    /// Its value. For a choice, this is the canonical spelling of the word.
     pub value: String,
-    /// Whether it acts.
+    /// Whether it has an effect.
     pub acts: bool,
 }
 
-/// The name of today of a setting, and what it is if it acts.
+/// The current name of a setting, and its specification if it has an effect.
 fn named(key: &str) -> Result<(&str, Option<&'static OptionSpec>)> {
     let key = all().find(|o| o.older.contains(&key)).map_or(key, |o| o.key);
     let begins = |of: &str| key.starts_with(of) && (of.ends_with(['.', '-']) || key.len() == of.len());
@@ -512,10 +512,10 @@ fn named(key: &str) -> Result<(&str, Option<&'static OptionSpec>)> {
     }
 }
 
-/// Checks a setting's name.
+/// Checks the name of a setting.
 ///
 /// # Errors
-/// When there is none of that name.
+/// If there is no setting with that name.
 pub fn check_name(key: &str) -> Result<&str> {
     named(key).map(|(key, _)| key)
 }
@@ -523,7 +523,7 @@ pub fn check_name(key: &str) -> Result<&str> {
 /// Checks a setting and its value.
 ///
 /// # Errors
-/// When there is no such setting, or it cannot have such a value.
+/// If there is no such setting, or the value is not valid for it.
 pub fn check(key: &str, value: &str) -> Result<Setting> {
     let (key, option) = named(key)?;
     let value = value.trim();
@@ -536,10 +536,10 @@ pub fn check(key: &str, value: &str) -> Result<Setting> {
     Ok(Setting { key: key.to_string(), value, acts: option.is_some() })
 }
 
-/// When results are given.
+/// The runtime mode.
 ///
 /// # Errors
-/// When the setting is neither of the two.
+/// If the value is not a mode.
 pub fn mode(settings: &BTreeMap<String, String>) -> Result<Mode> {
     MODE.value(settings)
 }

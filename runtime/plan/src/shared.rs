@@ -1,9 +1,9 @@
-//! Which relations of a plan are shared: those that have several readers.
+//! Which relations of a plan are shared, which means that they have several readers.
 
 use crate::logical::{Plan, Rewritten};
 use std::collections::HashMap;
 
-/// The same plan, in which what only one relation reads is that relation's own.
+/// Replaces shared relations that have only one reader by the relations themselves.
 pub fn with_several_readers(plan: Plan) -> Plan {
     let mut readers = HashMap::new();
     plan.each(&mut |p| {
@@ -18,7 +18,7 @@ pub fn with_several_readers(plan: Plan) -> Plan {
 
 fn spread(plan: Plan, done: &mut Rewritten, readers: &HashMap<usize, usize>) -> Plan {
     match plan {
-        // At the top nobody else reads it.
+        // The relation at the top has no other reader.
         Plan::Shared(shared) if readers.get(&shared.id).is_none_or(|n| *n < 2) => {
             spread(shared.plan.clone(), done, readers)
         }

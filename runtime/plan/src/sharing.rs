@@ -1,8 +1,8 @@
-//! What the statements of a script have in common, which is read and computed once, and what the state of it is called.
+//! Combines the statements of a script into one job. What they have in common is read and computed once, and its state gets a common uid.
 //!
-//! Every operator that keeps state has a name in its statement, which never depends on what else is in the script. Where one operator
-//! serves several names, its uid is made of all of them, and a run records which uid each name has: a statement that is added later
-//! has no place yet, and so cannot join those that have one.
+//! Every operator with state has a name in its statement, which never depends on the rest of the script. If one operator serves several
+//! names, its uid is derived from all of them, and each run records the uid of each name. A statement that is added later has no recorded
+//! uid, so it cannot join statements that have one.
 
 use crate::fingerprint::{write_event_time, write_own};
 use crate::logical::{Insert, Plan, Rewritten, Shared, StateUids};
@@ -19,29 +19,29 @@ use weir_expr::Expr;
 use weir_expr::structure::VERSION;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What the uids of operators begin with that several names share; no table's name does.
+/// The prefix of the uids of operators that serve several names. No table's name begins with it.
 pub const SHARED: &str = "shared#";
 
-/// The uids of the operators that have state, by the names that statements know them by.
+/// The uids of the operators with state, by their names in the statements.
 pub type OperatorUids = BTreeMap<String, String>;
 
-/// The statements of a script as one job.
+/// The statements of a script, combined into one job.
 #[derive(Debug)]
 pub struct Together {
-    /// The statements. What several of them read is [`Plan::Shared`].
+    /// The statements. Relations that several of them read are [`Plan::Shared`].
     pub inserts: Vec<Insert>,
-    /// The uids of their relations' operators.
+    /// The uids of the operators of their relations.
     pub places: OperatorUids,
-    /// The uids that go on with a copy of another's state: from, to.
+    /// The uids whose state begins as a copy of another's: from, to.
     pub copies: Vec<(String, String)>,
-    /// Tables that statements read which stand at different places in them, so that each place has a reader of its own.
+    /// Tables that statements have read up to different positions, so that each position has a source of its own.
     pub apart: Vec<String>,
 }
 
-/// Puts statements together into one job. `places` has what an earlier run of the job left.
+/// Combines statements into one job. `places` has the uids that an earlier run of the job recorded.
 ///
 /// # Errors
-/// When a setting is wrong, and a mistake of Weir's own.
+/// If a setting is invalid. Otherwise an internal error.
 pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &OperatorUids) -> Result<Together> {
     let (sub_plans, sources) = (SUB_PLANS.value(settings)?, SOURCES.value(settings)?);
     let mut classes = Classes { places, sub_plans, all: vec![], known: HashMap::new(), moved: HashMap::new() };
@@ -76,30 +76,30 @@ pub fn share(inserts: &[Insert], settings: &BTreeMap<String, String>, places: &O
     Ok(Together { inserts: all, places, copies, apart })
 }
 
-/// Who reads a relation: another one, or the sink of a statement.
+/// A reader of a relation: another relation, or the sink of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Reader {
     Class(usize),
     Statement(usize),
 }
 
-/// Relations that are equal, and so one.
+/// A class of equal relations, which are planned as one.
 struct Class {
-    /// One of them, without what it reads.
+    /// One of the relations, without its inputs.
     plan: Plan,
-    /// What it reads.
+    /// The classes of its inputs.
     inputs: Vec<usize>,
-    /// Whether it may have more than one statement.
+    /// Whether it may serve several statements.
     shares: bool,
-    /// The names that its state has in the statements.
+    /// The names of its state in the statements.
     names: BTreeSet<String>,
-    /// The uid that its state has so far.
+    /// The recorded uid of its state, if there is one.
     place: Option<String>,
-    /// Of a scan, who reads it, with the name of the scan in that statement.
+    /// For a scan, its readers, with the name of the scan in the reader's statement.
     readers: Vec<(Reader, String)>,
-    /// The scan that reads its columns and those of others.
+    /// The scan that reads the columns of this one and of others.
     united: Option<usize>,
-    /// What its operator is called.
+    /// The uid and names of its operator.
     uids: StateUids,
 }
 
@@ -114,7 +114,7 @@ impl Class {
     }
 }
 
-/// What equal relations have in common. State that is at different places is of different relations.
+/// The key by which relations are equal. Relations with state of different uids are never equal.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     own: Vec<u8>,
@@ -122,14 +122,14 @@ struct Key {
     place: Option<String>,
 }
 
-/// A statement that is gone through.
+/// A statement during the traversal.
 struct Statement {
     identity: String,
-    /// Whether it takes part at all.
+    /// Whether it shares relations with other statements.
     shares: bool,
-    /// What became of the relations that it names several times, by their numbers, each with its name if it is a scan.
+    /// The classes of its shared relations, by their numbers, each with its name if it is a scan.
     named: HashMap<usize, (usize, Option<String>)>,
-    /// How many operators of each kind there are so far.
+    /// The number of operators of each kind so far.
     numbers: BTreeMap<&'static str, usize>,
 }
 
@@ -138,11 +138,11 @@ struct Classes<'a> {
     sub_plans: bool,
     all: Vec<Class>,
     known: HashMap<Key, usize>,
-    /// The scans that readers have in the place of a common one.
+    /// The scans that readers use instead of a common one.
     moved: HashMap<(Reader, usize), usize>,
 }
 
-/// The kind of a relation whose operator keeps state, as its name has it.
+/// The kind of a relation whose operator has state, as used in its name.
 fn kind(plan: &Plan) -> Option<&'static str> {
     match plan {
         Plan::Scan { .. } => Some("source"),
@@ -163,13 +163,13 @@ fn kind(plan: &Plan) -> Option<&'static str> {
     }
 }
 
-/// Whether a relation may have readers in several statements, as far as it goes itself.
+/// Whether a relation itself may have readers in several statements.
 fn may_be_shared(plan: &Plan) -> bool {
     match plan {
         // Constants cost nothing.
         Plan::Values { .. } => false,
         Plan::Calc { .. } => plan.expressions().into_iter().all(Expr::deterministic),
-        // A replay of dead letters feeds one statement.
+        // A replay of dead letters feeds a single statement.
         Plan::Scan { table, .. } => table.on_error.dead_letters.is_none(),
         Plan::Expand { .. }
         | Plan::Aggregate { .. }
@@ -185,18 +185,18 @@ fn may_be_shared(plan: &Plan) -> bool {
     }
 }
 
-/// All that a table's declaration and its hints say.
+/// Appends everything that a table's declaration and its hints define.
 fn write_whole(table: &Table, out: &mut Vec<u8>) {
     let Table { name, physical, metadata, written: _, columns: _, primary_key, partitioned_by, options, .. } = table;
     let mut text = String::new();
     let all = (name, physical, metadata, primary_key, partitioned_by, options, &table.on_error);
-    // Writing into a text never fails.
+    // Writing into a string never fails.
     let _ = write!(text, "{all:?}");
     out.extend_from_slice(text.as_bytes());
     write_event_time(table, out);
 }
 
-/// All that a relation is in itself.
+/// Encodes the relation itself, without its inputs.
 fn own(plan: &Plan) -> Vec<u8> {
     let mut out = vec![];
     write_own(plan, &mut out);
@@ -206,7 +206,7 @@ fn own(plan: &Plan) -> Vec<u8> {
         write_whole(table, &mut out);
     }
     for e in plan.expressions() {
-        // Functions of one name may have been declared one after the other.
+        // A function may have been dropped and declared again with the same name.
         e.each_call(&mut |f| {
             if f.is_user_defined() {
                 out.extend_from_slice(&(Arc::as_ptr(f).cast::<()>() as usize).to_le_bytes());
@@ -261,7 +261,7 @@ impl Classes<'_> {
         Ok((at, scan))
     }
 
-    /// The scans of each table that are at one place, by all that the table's declaration says.
+    /// The scans of each table with the same recorded uid, by everything that the table's declaration defines.
     fn scans(&self) -> BTreeMap<(Vec<u8>, Option<String>), Vec<usize>> {
         let mut scans: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (at, class) in self.all.iter().enumerate() {
@@ -276,7 +276,7 @@ impl Classes<'_> {
         scans
     }
 
-    /// Has one scan read the columns of all that read a table from one place.
+    /// Replaces all scans of a table with the same recorded uid by one that reads the columns of all.
     fn unite_scans(&mut self) -> Result<()> {
         for ((_, place), scans) in self.scans().into_iter().filter(|(_, scans)| scans.len() > 1) {
             let (mut united, mut names) = (BTreeSet::new(), BTreeSet::new());
@@ -307,7 +307,7 @@ impl Classes<'_> {
         }
     }
 
-    /// Gives each reader of a scan one of its own, but for those that a statement has by one name.
+    /// Gives each reader of a scan its own one. Readers that use the same name in a statement stay together.
     fn split_scans(&mut self) {
         for at in 0..self.all.len() {
             let mut parts: Vec<(HashSet<Reader>, BTreeSet<String>)> = vec![];
@@ -333,7 +333,7 @@ impl Classes<'_> {
         }
     }
 
-    /// Gives each operator its uid: the one that its state has, unless others have that too, which go on with copies.
+    /// Assigns a uid to each operator: the recorded one of its state, unless others have the same. These continue with copies of the state.
     fn name(&mut self) -> Vec<(String, String)> {
         let mut at_place: HashMap<String, usize> = HashMap::new();
         for class in &self.all {
@@ -376,13 +376,13 @@ impl Classes<'_> {
         several.filter_map(|(whole, _)| names.remove(&whole)).collect()
     }
 
-    /// The class that a reader reads in the place of another.
+    /// The class that a reader uses instead of another one.
     fn read(&self, reader: Reader, class: usize) -> usize {
         let class = self.moved.get(&(reader, class)).copied().unwrap_or(class);
         self.all[class].united.unwrap_or(class)
     }
 
-    /// How many read each class.
+    /// The number of readers of each class.
     fn readers(&self, tops: &[usize]) -> Vec<usize> {
         let mut readers = vec![0; self.all.len()];
         for (n, top) in tops.iter().enumerate() {
@@ -394,7 +394,7 @@ impl Classes<'_> {
         readers
     }
 
-    /// The relation of a class, for a reader.
+    /// The relation of a class, as read by a reader.
     fn plan(
         &self,
         reader: Reader,

@@ -12,52 +12,52 @@ use weir_expr::Expr;
 pub struct Table {
     /// Its full name.
     pub name: String,
-    /// The columns that a connector reads: the physical ones and metadata.
+    /// The columns that a connector reads: the physical columns and the metadata columns.
     pub physical: Schema,
-    /// For each of them, what of a record beside its fields it stands for, if it is metadata.
+    /// For each of these columns, the metadata key if it is a metadata column.
     pub metadata: Vec<Option<String>>,
-    /// Those of them that a connector writes: all but virtual metadata.
+    /// The indices of the columns that a connector writes: all but virtual metadata columns.
     pub written: Vec<usize>,
-    /// All its columns in order: a computed one with its expression over the physical ones.
+    /// All columns in order. A computed column has its expression over the physical ones.
     pub columns: Vec<(Field, Option<Expr>)>,
-    /// The primary key's physical columns.
+    /// The physical columns of the primary key.
     pub primary_key: Vec<usize>,
-    /// The columns that its folders are named by.
+    /// The partition columns, whose values are the names of folders.
     pub partitioned_by: Vec<usize>,
     /// Its options.
     pub options: BTreeMap<String, String>,
-    /// Where each option stands.
+    /// The position of each option in the script.
     pub places: BTreeMap<String, Place>,
-    /// Where it was declared.
+    /// The position of the declaration in the script.
     pub place: Option<Place>,
-    /// What becomes of records that cannot be read or written.
+    /// The handling of records that cannot be read or written.
     pub on_error: ErrorPolicy,
-    /// Its connector and its formats.
+    /// The descriptors of its connector and formats.
     pub described: Described,
-    /// When its rows have happened, where WATERMARK says so.
+    /// The event time of the rows, if WATERMARK is declared.
     pub event_time: Option<EventTime>,
 }
 
-/// What WATERMARK says of a table.
+/// The WATERMARK of a table.
 #[derive(Debug, Clone)]
 pub struct EventTime {
-    /// The column with the rows' times, among those that a scan gives ([`Table::scanned`]).
+    /// The column with the rows' times, among the columns of a scan ([`Table::scanned`]).
     pub column: usize,
-    /// The expression over the physical columns that it is computed by, if it is.
+    /// If the column is computed, its expression over the physical columns.
     pub computed: Option<(Field, Expr)>,
-    /// What each row says of the time up to which all rows have come: an expression over the columns that a scan gives.
+    /// The watermark expression over the columns of a scan.
     pub watermark: Expr,
-    /// Where it is said that the source has watermarks of its own, if it is: `SOURCE_WATERMARK()`.
+    /// The position of `SOURCE_WATERMARK()` in the script, if the source emits watermarks of its own.
     pub of_source: Option<Option<Place>>,
 }
 
 impl Table {
-    /// The columns that a scan gives: the physical ones, and behind them the rows' times where these are computed.
+    /// The columns of a scan: the physical ones, followed by the time column if it is computed.
     pub fn scanned(&self) -> Schema {
         let computed = self.event_time.iter().filter_map(|t| t.computed.as_ref());
         Schema::new(self.physical.fields.iter().chain(computed.map(|(f, _)| f)).cloned().collect())
     }
-    /// Whether the times of its rows are instants.
+    /// Whether the rows' times are instants.
     pub fn has_instants(&self) -> bool {
         let time = self.event_time.as_ref().and_then(|t| self.scanned().fields.into_iter().nth(t.column));
         time.is_some_and(|f| matches!(f.ty.kind, TypeKind::TimestampLtz(_)))
@@ -66,35 +66,35 @@ impl Table {
     pub fn sink_schema(&self) -> Schema {
         self.physical.project(&self.written)
     }
-    /// The primary key's columns among those that a connector writes.
+    /// The columns of the primary key among the columns that a connector writes.
     pub fn sink_key(&self) -> Vec<usize> {
         self.primary_key.iter().filter_map(|k| self.written.iter().position(|w| w == k)).collect()
     }
-    /// Whether what it reads are changes, not only rows that come.
+    /// Whether reading the table gives a changelog, not only insertions.
     pub fn brings_changes(&self) -> bool {
         self.described.reads().is_some_and(|c| c != Changelog::InsertOnly)
     }
-    /// Whether a row that it reads replaces the one before with the same key.
+    /// Whether a row that is read replaces the previous one with the same key.
     pub fn is_upsert(&self) -> bool {
         self.described.reads() == Some(Changelog::Upsert)
     }
-    /// Whether its sink takes rows that change or go.
+    /// Whether the sink accepts updates and deletions.
     pub fn takes_changes(&self) -> bool {
         self.described.writes().is_some_and(|c| c != Changelog::InsertOnly)
     }
-    /// Whether its sink replaces and removes rows by the table's key alone, so that no two rows may share one.
+    /// Whether the sink replaces and deletes rows by the table's key alone, so that no two rows may have the same key.
     pub fn upserts(&self) -> bool {
         self.described.writes() == Some(Changelog::Upsert)
     }
-    /// Whether its sink takes the key of a query whose results change, if it has none of its own.
+    /// Whether the sink uses the key of a query whose results change, if the table has no key.
     pub fn takes_key_of_query(&self) -> bool {
         self.described.connector.key == PrimaryKey::OfQuery
     }
-    /// Whether rows that its sink cannot write go to a table of the same system.
+    /// Whether rows that the sink cannot write are sent to a table of the same external system.
     pub fn own_dead_letters(&self) -> bool {
         self.described.connector.own_dead_letters
     }
-    /// The options by which it is read as a table of dead letters, from its beginning to its end of now; none if it cannot be.
+    /// The options for reading the table as a dead-letter table, from its beginning to its current end; empty if that is not possible.
     pub fn replayed_with(&self) -> &'static [(&'static str, &'static str)] {
         self.described.connector.replayed_with
     }
@@ -102,21 +102,21 @@ impl Table {
     pub fn connector(&self) -> &str {
         self.options.get(CONNECTOR.key()).map_or("", String::as_str)
     }
-    /// What is known of an option of its connector's or formats'.
+    /// The specification of an option of its connector or formats.
     pub fn option(&self, key: &str) -> Option<&'static OptionSpec> {
         self.described.option(key)
     }
 
-    /// Its declaration, as far as its descriptors are about it.
+    /// The parts of its declaration that descriptors check.
     pub fn given(&self) -> Given<'_> {
         let name = self.name.rsplit('.').next().unwrap_or(&self.name);
         Given { name, options: &self.options, places: &self.places, place: self.place }
     }
 
-    /// Checks its options and its metadata for what it is to be.
+    /// Checks the options and the metadata columns for a role.
     ///
     /// # Errors
-    /// When its connector cannot be that, an option is not known or wrong, or a column stands for what there is not.
+    /// If the connector does not support the role, an option is unknown or invalid, or a metadata key does not exist.
     pub fn check(&self, registry: Registry, role: Role) -> Result<()> {
         let given = self.given();
         let described = &self.described;
@@ -154,10 +154,10 @@ impl Table {
     }
 }
 
-/// What becomes of rows that fail, and where to.
+/// The handling of rows that fail, and their destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorPolicy {
-    /// What becomes of them.
+    /// How they are handled.
     pub policy: OnError,
     /// The table for dead letters.
     pub dead_letters: Option<String>,

@@ -1,5 +1,5 @@
-//! What columns have to do with time: which have the times of rows, and which the windows that rows are in. It is Flink's time
-//! attributes and window properties, derived from the sources up.
+//! Time attributes of columns: which columns have the times of rows, and which the windows of rows. These are Flink's time attributes and
+//! window properties, derived from the sources up.
 
 use crate::logical::{GroupWindow, Plan, Ranks, WindowTime};
 use weir_core::keyed::TimeDomain;
@@ -7,34 +7,34 @@ use weir_core::rank::SortKey;
 use weir_core::windows::Windows;
 use weir_expr::Expr;
 
-/// Windows that a relation's rows are in.
+/// The windows of a relation's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windowed {
-    /// Their shape.
+    /// The kind and size of the windows.
     pub windows: Windows,
-    /// Event time or the time of day.
+    /// Event time or processing time.
     pub domain: TimeDomain,
-    /// Whether they are those of the session's time zone.
+    /// Whether they are in the session's time zone.
     pub local: bool,
 }
 
-/// What a column has to do with time.
+/// The time attribute of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeAttribute {
-    /// It has the time of the row, which watermarks follow.
+    /// The event time of the row, which watermarks follow.
     RowTime,
-    /// It is the time of day at which the row is processed.
+    /// The processing time of the row.
     ProcTime,
-    /// It has the start of the row's window.
+    /// The start of the row's window.
     WindowStart(Windowed),
-    /// It has the end of the row's window.
+    /// The end of the row's window.
     WindowEnd(Windowed),
-    /// It has the last moment of the row's window, which is the time of the row.
+    /// The last millisecond of the row's window, which is the time of the row.
     WindowTime(Windowed),
 }
 
 impl TimeAttribute {
-    /// The time that windows, orders and joins over the column go by, if it has any.
+    /// The time domain of windows, orders and joins over the column, if it has one.
     pub fn domain(self) -> Option<TimeDomain> {
         match self {
             TimeAttribute::RowTime => Some(TimeDomain::Event),
@@ -45,24 +45,24 @@ impl TimeAttribute {
     }
 }
 
-/// What an expression's value has to do with time, when its columns are these.
+/// The time attribute of an expression over columns with these attributes.
 fn of_expr(e: &Expr, below: &[Option<TimeAttribute>]) -> Option<TimeAttribute> {
     match e {
         Expr::Column { index, .. } => below.get(*index).copied().flatten(),
         Expr::Call { function, .. } if function.name() == "PROCTIME" => Some(TimeAttribute::ProcTime),
-        // A type that is only less exact about NULL.
+        // A cast that only changes nullability.
         Expr::Cast { expr, ty, .. } if expr.ty().kind == ty.kind => of_expr(expr, below),
         _ => None,
     }
 }
 
-/// The time that a column has, if it has one: one of a relation whose columns have this to do with time.
+/// The time domain of a column, if it has one. `times` has the attributes of all columns of the relation.
 pub fn time_domain(column: usize, times: &[Option<TimeAttribute>]) -> Option<TimeDomain> {
     times.get(column).copied().flatten().and_then(TimeAttribute::domain)
 }
 
-/// The window whose start and end are among the keys of groups or partitions, if there is one: the keys are columns of a relation whose
-/// columns have this to do with time.
+/// The window whose start and end are among the keys of groups or partitions, if there is one. The keys are columns of a relation with
+/// these attributes.
 pub fn window_among(keys: &[usize], times: &[Option<TimeAttribute>]) -> Option<GroupWindow> {
     let of = |k: &usize| times.get(*k).copied().flatten();
     keys.iter().enumerate().find_map(|(start, k)| {
@@ -73,25 +73,25 @@ pub fn window_among(keys: &[usize], times: &[Option<TimeAttribute>]) -> Option<G
     })
 }
 
-/// The time that an order goes by, if it is one of time, ascending.
+/// The time column of an order, if it is by time, ascending.
 fn ascending_time(order: &[SortKey], below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
     let [SortKey { column, descending: false, .. }] = order else { return None };
     time_domain(*column, below).map(|domain| (*column, domain))
 }
 
-/// The time by which a relation keeps the first row of each partition, if it does.
+/// The time column by which a relation keeps the first row of each partition, if it does.
 pub(crate) fn first_in_time(plan: &Plan, below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
     let Plan::Rank { order, ranks: Ranks { first: 1, last: Some(1), .. }, .. } = plan else { return None };
     ascending_time(order, below)
 }
 
-/// The time in whose order a relation numbers all rows of each partition, if it does.
+/// The time column by which a relation numbers all rows of each partition, if it does.
 pub(crate) fn numbers_in_time(plan: &Plan, below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
     let Plan::Rank { order, ranks: Ranks { first: 1, last: None, .. }, number: true, .. } = plan else { return None };
     ascending_time(order, below)
 }
 
-/// Whether a Top-N of rows that are only added gives each row once: when its window is complete, or when time has passed it.
+/// Whether a Top-N of an append-only input emits each row once: when its window is complete, or when the watermark has passed it.
 pub(crate) fn once(plan: &Plan, below: &[Option<TimeAttribute>]) -> bool {
     let Plan::Rank { partition, ranks, .. } = plan else { return false };
     ranks.last.is_some() && window_among(partition, below).is_some()
@@ -99,7 +99,7 @@ pub(crate) fn once(plan: &Plan, below: &[Option<TimeAttribute>]) -> bool {
         || numbers_in_time(plan, below).is_some()
 }
 
-/// What the columns of a relation have to do with time, by what those of its inputs have.
+/// The time attributes of a relation's columns, given those of its inputs.
 pub(crate) fn times(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Option<TimeAttribute>> {
     let below = inputs.first().copied().unwrap_or_default();
     let of = |column: usize| below.get(column).copied().flatten();
@@ -129,7 +129,7 @@ pub(crate) fn times(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Opt
         Plan::Window { windows, time, input, .. } => {
             let WindowTime { column, domain, local } = *time;
             let w = Windowed { windows: *windows, domain, local };
-            // Rows of a session wait until it is complete: what it is made of is no time that watermarks follow behind it.
+            // Rows of a session wait until it is complete, so their original time is no longer an attribute that watermarks follow.
             let waits = matches!(windows, Windows::Session { .. });
             let all = (0..input.schema().len()).map(|c| of(c).filter(|_| !waits || c != column));
             let of_window = [TimeAttribute::WindowStart(w), TimeAttribute::WindowEnd(w), TimeAttribute::WindowTime(w)];

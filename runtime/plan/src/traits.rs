@@ -1,4 +1,4 @@
-//! What is known of relations, derived once from the sources up.
+//! Traits: known properties of relations, derived once from the sources up.
 
 use crate::logical::{Plan, Ranks, RowOrder};
 use crate::settings::Mode;
@@ -10,30 +10,30 @@ use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 use weir_expr::injective::injective;
 
-/// The kinds of rows that a relation brings, as in Flink's `ChangelogMode`. Inserts are always among them.
+/// The kinds of rows that a relation emits, as in Flink's `ChangelogMode`. Insertions are always included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangelogMode {
-    /// Rows as they were before an update.
+    /// Former rows of updates.
     pub update_before: bool,
-    /// Rows as they are after an update.
+    /// New rows of updates.
     pub update_after: bool,
-    /// Rows that are deleted.
+    /// Deleted rows.
     pub delete: bool,
 }
 
 impl ChangelogMode {
-    /// Rows are only ever added.
+    /// Only insertions.
     pub const INSERT_ONLY: Self = Self { update_before: false, update_after: false, delete: false };
-    /// Every change takes back what was there.
+    /// Every change retracts the former row.
     pub const RETRACT: Self = Self { update_before: true, update_after: true, delete: true };
-    /// A row replaces the one before of the same key.
+    /// A row replaces the previous one of the same key.
     pub const UPSERT: Self = Self { update_before: false, ..Self::RETRACT };
 
-    /// Whether rows are only ever added.
+    /// Whether there are only insertions.
     pub fn is_insert_only(self) -> bool {
         self == Self::INSERT_ONLY
     }
-    /// The kinds of both.
+    /// The union of both modes.
     pub fn union(self, other: Self) -> Self {
         Self {
             update_before: self.update_before || other.update_before,
@@ -43,7 +43,7 @@ impl ChangelogMode {
     }
 }
 
-/// As Flink's EXPLAIN writes it: `[I,UB,UA,D]`.
+/// Formats the mode as Flink's EXPLAIN does: `[I,UB,UA,D]`.
 impl fmt::Display for ChangelogMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [(true, "I"), (self.update_before, "UB"), (self.update_after, "UA"), (self.delete, "D")];
@@ -52,47 +52,48 @@ impl fmt::Display for ChangelogMode {
     }
 }
 
-/// How a column changes when its row is updated, as in Flink's `ModifiedMonotonicity`: it decides how a Top-N over updates is kept.
+/// How a column changes when its row is updated, as in Flink's `ModifiedMonotonicity`. It decides how the state of a Top-N over updates is
+/// kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Monotonicity {
-    /// It stays as it is.
+    /// It does not change.
     Constant,
-    /// It never falls.
+    /// It never decreases.
     Increasing,
-    /// It never rises.
+    /// It never increases.
     Decreasing,
-    /// It may go either way, or the row be deleted.
+    /// It may change either way, or the row may be deleted.
     None,
 }
 
-/// What is known of a relation.
+/// The known properties of a relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traits {
-    /// The kinds of rows that it brings.
+    /// The changelog mode.
     pub changelog: ChangelogMode,
-    /// Whether every row that it takes back is one that it brought before. Changes of a table may begin in the middle, and a lookup
-    /// may find something else the second time.
+    /// Whether every retracted row was inserted before. This is not so for the changelog of a table that begins in the middle, or for a
+    /// lookup that may find other rows the second time.
     pub balanced: bool,
-    /// The columns that a row is unique by, as far as they come through.
+    /// The columns by which rows are unique, if all of these are in the output.
     pub upsert_key: Option<Vec<usize>>,
     /// How each column changes when its row is updated.
     pub monotonicity: Vec<Monotonicity>,
-    /// What each column has to do with time.
+    /// The time attribute of each column.
     pub times: Vec<Option<TimeAttribute>>,
 }
 
-/// A relation with its traits, over its inputs with theirs. One with several readers is derived once, and stands under each of them.
+/// A relation with its traits, over its inputs with theirs. A shared relation is derived once and used for each of its readers.
 #[derive(Debug)]
 pub struct Derived<'a> {
     /// The relation.
     pub plan: &'a Plan,
-    /// What is known of it.
+    /// Its traits.
     pub traits: Traits,
-    /// The relations that it reads.
+    /// Its inputs.
     pub inputs: Vec<Rc<Derived<'a>>>,
 }
 
-/// Derives the traits of a relation and of all below.
+/// Derives the traits of a relation and all relations below it.
 pub fn derive(plan: &Plan, mode: Mode) -> Rc<Derived<'_>> {
     fn walk<'a>(plan: &'a Plan, mode: Mode, shared: &mut HashMap<usize, Rc<Derived<'a>>>) -> Rc<Derived<'a>> {
         let number = if let Plan::Shared(one) = plan { Some(one.id) } else { None };
@@ -109,7 +110,7 @@ pub fn derive(plan: &Plan, mode: Mode) -> Rc<Derived<'_>> {
     walk(plan, mode, &mut HashMap::new())
 }
 
-/// The traits of a relation, by those of its inputs. What each operator accepts and emits is Flink's table of changelog modes.
+/// The traits of a relation, given those of its inputs. The changelog modes that each operator accepts and emits are those of Flink.
 fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
     let all = || inputs.iter().map(|i| i.traits.changelog).fold(ChangelogMode::INSERT_ONLY, ChangelogMode::union);
     let insert_only = all().is_insert_only();
@@ -143,7 +144,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
         }
         Plan::Aggregate { keys, calls, window: None, .. } => {
             let changelog = if calls.is_empty() && !keys.is_empty() {
-                // DISTINCT has no result that changes: a row comes, and may go.
+                // DISTINCT never updates a row: rows are only inserted and perhaps deleted.
                 ChangelogMode { delete: !insert_only, ..ChangelogMode::INSERT_ONLY }
             } else {
                 match mode {
@@ -159,7 +160,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             (changelog, true, Some(keys.clone()))
         }
         Plan::Lookup { table, on, keep, .. } => {
-            // One row at most for each that comes.
+            // At most one row for each input row.
             let one = !table.primary_key.is_empty()
                 && table.primary_key.iter().all(|k| on.iter().any(|(_, there)| there == k));
             let at = |k: &usize| keep.iter().position(|c| c == k);
@@ -171,7 +172,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             (changelog, true, upsert_key)
         }
         Plan::Window { schema, .. } => {
-            // A row is in several windows, and in each of them once.
+            // A row is in several windows, and once in each of them.
             let (start, end) = (schema.len() - 3, schema.len() - 2);
             let upsert_key = key().map(|key| key.into_iter().chain([start, end]).collect());
             (all(), balanced, upsert_key)
@@ -183,7 +184,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             };
             (changelog, true, key_within(key(), partition, insert_only))
         }
-        // Only rows that are added go into it: with others it is refused.
+        // They only accept insertions; other inputs are rejected.
         Plan::Over { order: RowOrder::Time(_), .. } | Plan::Sort { .. } => (ChangelogMode::INSERT_ONLY, true, key()),
         Plan::Shared(_) => (all(), balanced, key()),
     };
@@ -192,7 +193,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
     Traits { changelog, balanced, upsert_key, monotonicity, times: times(plan, &below) }
 }
 
-/// How each column of a relation changes, by those of its inputs and by what the relation brings.
+/// How each column of a relation changes, given its inputs and its changelog mode.
 fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMode) -> Vec<Monotonicity> {
     let width = plan.schema().len();
     if changelog.is_insert_only() {
@@ -213,7 +214,7 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
             };
             exprs.iter().map(of_expr).collect()
         }
-        // Of rows that are only added: with others there would be deletes.
+        // This holds for append-only inputs. Other inputs would lead to deletions.
         Plan::Aggregate { keys, calls, .. } => {
             let of_call = |c: &AggregateCall| match c.function {
                 Aggregate::CountStar | Aggregate::Count | Aggregate::Max => Monotonicity::Increasing,
@@ -242,7 +243,7 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
         }
         Plan::Shared(_) => below.to_vec(),
         Plan::Window { .. } => below.iter().copied().chain([Monotonicity::Constant; 3]).collect(),
-        // A row of one input has nothing to do with those of another.
+        // Rows of different inputs are unrelated.
         Plan::Scan { .. }
         | Plan::Values { .. }
         | Plan::Expand { .. }
@@ -255,7 +256,7 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
     }
 }
 
-/// What a Top-N, or a relation that numbers all rows, brings, and the key of that.
+/// The changelog mode and the key of a Top-N, or of a relation that numbers all rows.
 fn ranked(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> (ChangelogMode, Option<Vec<usize>>) {
     let (Plan::Rank { partition, ranks, number, .. }, [input]) = (plan, inputs) else {
         return (ChangelogMode::RETRACT, None);
@@ -265,12 +266,12 @@ fn ranked(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> (ChangelogMode
     let changelog = match mode {
         Mode::Streaming if once => ChangelogMode::INSERT_ONLY,
         Mode::Batch => ChangelogMode::INSERT_ONLY,
-        // A rank that was given to a row of what is only added to is never without a row again.
+        // With an append-only input, a rank that has a row always keeps one.
         Mode::Streaming => ChangelogMode { delete: !(insert_only && *number), ..ChangelogMode::RETRACT },
     };
     let rest = || key_within(input.traits.upsert_key.clone(), partition, insert_only);
     let upsert_key = match (*number, ranks) {
-        // A row that gets another number does so by itself, not in the place of the row that had it.
+        // When the number of a row changes, the row itself is updated, not the row that had the number before.
         (true, Ranks { last: None, .. }) if !once => rest(),
         (true, _) => Some(partition.iter().copied().chain([plan.schema().len() - 1]).collect()),
         (false, Ranks { first: 1, last: Some(1), .. }) if !partition.is_empty() => Some(partition.clone()),
@@ -279,12 +280,12 @@ fn ranked(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> (ChangelogMode
     (changelog, upsert_key)
 }
 
-/// The key of rows that are partitioned anew. Changes of one key stay in order only if they are in one partition.
+/// The key of rows that are partitioned anew. Changes of a key only stay in order if they are in one partition.
 fn key_within(key: Option<Vec<usize>>, partition: &[usize], insert_only: bool) -> Option<Vec<usize>> {
     key.filter(|key| insert_only || partition.iter().all(|column| key.contains(column)))
 }
 
-/// The column that an expression has a value of its own for each value of.
+/// The column of an expression that has a different value for each value of the column.
 fn column_kept_apart(e: &Expr) -> Option<usize> {
     match e {
         Expr::Column { index, .. } => Some(*index),

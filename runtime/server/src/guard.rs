@@ -1,4 +1,4 @@
-//! Who may come in: looked at before anything of a request's body is read.
+//! Access control. It is applied before any part of a request's body is read.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -9,14 +9,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use std::net::IpAddr;
 
-/// What a request has to show.
+/// The conditions that a request must meet.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
-    /// Whether only this machine reaches the address.
+    /// Whether the address is only reachable from this machine.
     pub loopback: bool,
-    /// The name that the address was given by.
+    /// The host name of the configured address.
     pub name: String,
-    /// What changes want.
+    /// The token that requests for changes must have.
     pub token: String,
 }
 
@@ -24,12 +24,12 @@ pub(crate) fn refusal(status: StatusCode, message: &str, hint: Option<&str>) -> 
     HttpResponse::build(status).json(json!({"error": message, "hint": hint}))
 }
 
-/// Equal or not, in a time that does not tell where they differ.
+/// Compares two byte strings in a time that does not reveal where they differ.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |d, (a, b)| d | (a ^ b)) == 0
 }
 
-/// The name in a `Host` header, without its port.
+/// The host name in a `Host` header, without its port.
 fn name_of(host: &str) -> &str {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
@@ -39,13 +39,13 @@ fn name_of(host: &str) -> &str {
 }
 
 impl Guard {
-    /// Whether the request is for this machine by name. A page of elsewhere whose name was made to lead here is known by that name;
-    /// what proxies say of the name they were asked by (`Forwarded`, `X-Forwarded-Host`) anybody can say.
+    /// Whether the request names this machine as its host. A page of another site whose name was made to resolve to this machine (DNS
+    /// rebinding) uses that name. Headers of proxies (`Forwarded`, `X-Forwarded-Host`) are ignored, since any client can send them.
     fn is_own(&self, request: &HttpRequest) -> bool {
         let mut hosts = request.headers().get_all(HOST).map(|h| h.to_str().unwrap_or_default());
-        // A browser always names a host; a client of HTTP/1.0 need not. With two names it is ambiguous which counts.
+        // A browser always sends a host; an HTTP/1.0 client need not. With two hosts it is ambiguous which one counts.
         let (host, None) = (hosts.next(), hosts.next()) else { return false };
-        // A request line may hold the whole address: then that counts, and both have to be right.
+        // A request line may contain an absolute address, which then counts. Both must be right.
         let names = [host, request.uri().host()];
         names.into_iter().flatten().map(name_of).all(|name| {
             name.eq_ignore_ascii_case("localhost")
@@ -54,7 +54,7 @@ impl Guard {
         })
     }
 
-    /// Why the request is refused, if it is.
+    /// The response that refuses the request, if it is refused.
     fn refuses(&self, request: &HttpRequest) -> Option<HttpResponse> {
         let given = request.headers().get(AUTHORIZATION).and_then(|h| h.to_str().ok());
         let given = given.and_then(|h| h.strip_prefix("Bearer "));
@@ -74,7 +74,7 @@ impl Guard {
     }
 }
 
-/// Lets a request through, or answers it.
+/// Passes a request on, or refuses it.
 pub(crate) async fn guarded(
     guard: actix_web::web::Data<Guard>,
     request: ServiceRequest,

@@ -1,6 +1,6 @@
-//! The running job's own address: metrics for Prometheus, its health, and an interface to look at it and to steer it.
+//! The HTTP server of a running job: metrics for Prometheus, health checks, and an interface to inspect and control the job.
 //!
-//! Anyone who reaches the address may read. What changes something needs the token.
+//! Everyone who can reach the address may read. Changes require the token.
 
 mod guard;
 
@@ -19,44 +19,44 @@ use tokio::time::timeout;
 use weir_core::error::ErrorKind;
 use weir_core::{Error, Result};
 
-/// Connections at a time; more wait until one is done.
+/// Maximum number of concurrent connections. Further ones wait.
 const CONNECTIONS: usize = 64;
-/// File handles that the server takes to start.
+/// The number of file handles that the server needs to start.
 const HANDLES: usize = 24;
-/// How long a request may take to come in, its head and then its body.
+/// The time limit for receiving a request's head, and then its body.
 const SENDING: Duration = Duration::from_secs(5);
-/// Bytes of a request's body at most.
+/// Maximum size of a request's body in bytes.
 const LARGEST: usize = 64 << 10;
 
-/// What the address shows, and what can be asked of it.
+/// The interface of the job for the server.
 pub trait JobControl: Send + Sync {
     /// All metrics as text.
     fn metrics(&self) -> String;
-    /// Whether rows can flow.
+    /// Checks whether rows can flow.
     ///
     /// # Errors
-    /// What is in the way.
+    /// The reason why they cannot.
     fn ready(&self) -> std::result::Result<(), String>;
-    /// The job: graph, rates, times, epochs, hints, last failure.
+    /// Describes the job: graph, rates, times, epochs, hints, last failure.
     fn describe(&self) -> Value;
-    /// Finish the epoch and leave.
+    /// Finishes the epoch and stops the job.
     fn stop(&self);
-    /// Write a savepoint into a folder or bucket.
+    /// Writes a savepoint into a folder or bucket.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     fn savepoint(&self, target: &str) -> Result<Value>;
-    /// Change parallelisms by the operators' names; none takes the script's again.
+    /// Changes parallelisms by operator name. None resets an operator to the parallelism of the script.
     ///
     /// # Errors
-    /// When the job cannot have them so.
+    /// If the job cannot have these parallelisms.
     fn scale(&self, wanted: BTreeMap<String, Option<usize>>) -> Result<Value>;
 }
 
 type State = web::Data<dyn JobControl>;
 
 fn failed(e: &Error) -> HttpResponse {
-    // What was sent is as described: it is the job, as it stands, that cannot do it.
+    // The request is valid, but the job cannot fulfil it in its present state.
     let status = match e.kind {
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::CONFLICT,
@@ -101,11 +101,11 @@ struct Savepoint {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scale {
-    /// In JSON 4.0 is an integer too.
+    /// In JSON, 4.0 is an integer too.
     operators: BTreeMap<String, Option<f64>>,
 }
 
-/// Reads what a request sends: JSON, whole within [`SENDING`] and [`LARGEST`].
+/// Reads the JSON body of a request, within the limits [`SENDING`] and [`LARGEST`].
 async fn sent<T: DeserializeOwned>(
     request: &HttpRequest,
     body: web::Payload,
@@ -132,7 +132,7 @@ async fn stop(s: State, request: HttpRequest, body: web::Payload) -> HttpRespons
     HttpResponse::Accepted().json(json!({"status": "stopping"}))
 }
 
-/// Does what takes its time on a thread of its own.
+/// Runs slow work on a separate thread.
 async fn at_leisure(work: impl FnOnce() -> Result<Value> + Send + 'static) -> HttpResponse {
     match web::block(work).await {
         Ok(Ok(v)) => HttpResponse::Ok().json(v),
@@ -195,11 +195,11 @@ fn routes(config: &mut web::ServiceConfig) {
         }));
 }
 
-/// Serves a job on a thread of its own, as long as the process lives. Gives the address, which differs from the one asked for when
-/// that has port 0. The token is asked for by everything that changes something.
+/// Serves a job on a separate thread until the process ends. Returns the actual address, which has another port if port 0 was requested.
+/// All changes require the token.
 ///
 /// # Errors
-/// When the address is taken or is not this machine's.
+/// If the address is in use, or does not belong to this machine.
 pub fn serve(address: &str, job: Arc<dyn JobControl>, token: String) -> Result<SocketAddr> {
     let fail = |e: std::io::Error| match e.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => Error::io(format!("cannot listen on {address}"))
@@ -214,7 +214,7 @@ pub fn serve(address: &str, job: Arc<dyn JobControl>, token: String) -> Result<S
     let name = address.rsplit_once(':').map_or(address, |(name, _)| name).trim_matches(['[', ']']).to_string();
     let guard = web::Data::new(Guard { loopback: bound.ip().is_loopback(), name, token });
     let job = web::Data::from(job);
-    // What the server needs of the system is asked for here, where a refusal is an error: its own threads would panic.
+    // System resources are requested here, where a failure is an error. The threads of the server would panic.
     let room = (0..HANDLES).map(|_| std::fs::File::open("/dev/null")).collect::<std::io::Result<Vec<_>>>();
     drop(room.map_err(fail)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;

@@ -1,10 +1,10 @@
-//! Aggregates in a SELECT: collected while its expressions are bound, then put in their places.
+//! Aggregates in a SELECT. They are collected while its expressions are bound, and replaced by columns.
 
 use weir_core::{Error, Result, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
-/// Columns from here on stand for aggregates that were collected.
+/// Columns from this index on are placeholders for collected aggregates.
 const PLACEHOLDER: usize = 1 << 30;
 
 /// An aggregate over expressions of the input.
@@ -17,7 +17,7 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    /// Whether both give the same.
+    /// Whether both have the same result.
     pub fn same(&self, other: &Collected) -> bool {
         let (ours, theirs) = (self.args.iter().chain(&self.filter), other.args.iter().chain(&other.filter));
         self.function == other.function
@@ -32,19 +32,19 @@ impl Collected {
 #[derive(Default)]
 pub(crate) struct Collector {
     pub calls: Vec<Collected>,
-    /// Whether an aggregate's own arguments are being bound.
+    /// Whether the arguments of an aggregate are currently being bound.
     pub inside: bool,
-    /// The key's expressions and the sets of them, when there are several.
+    /// The expressions of the grouping key, and the grouping sets, if there are several.
     pub sets: Option<(Vec<Expr>, Vec<Vec<usize>>)>,
 }
 
-/// The column that says which grouping set a row belongs to.
+/// The column with the number of a row's grouping set.
 pub(crate) fn set_column() -> Expr {
     Expr::column(1 << 29, "$set", SqlType::INT.not_null())
 }
 
 impl Collector {
-    /// GROUPING and GROUPING_ID: a bit an argument, 1 where it is not grouped by.
+    /// GROUPING and GROUPING_ID: one bit for each argument, which is 1 if the row is not grouped by it.
     pub fn grouping(&mut self, args: &[Expr]) -> Result<Expr> {
         let ty = SqlType::BIGINT.not_null();
         let Some((keys, sets)) = &self.sets else {
@@ -66,7 +66,7 @@ impl Collector {
         Ok(Expr::Case { branches: branches.collect(), otherwise, ty: ty.clone() })
     }
 
-    /// Notes an aggregate; equal ones are computed once.
+    /// Adds an aggregate, and returns its column. Equal aggregates are computed once.
     pub fn add(&mut self, call: Collected) -> Expr {
         let ty = call.ty.clone();
         let at = match self.calls.iter().position(|c| c.same(&call)) {
@@ -119,8 +119,8 @@ pub(crate) fn over_groups(expr: Expr, keys: &[(Expr, SqlType)]) -> Result<Expr> 
     })
 }
 
-/// Lays out the input of an aggregation: keys first, then what the aggregates read; equal expressions once. Where some sets
-/// `leave_out` keys, these are NULL for them: aggregates then read a column of their own.
+/// Lays out the input of an aggregation: first the keys, then the arguments of the aggregates. Equal expressions occur once. If some
+/// grouping sets `leave_out` keys, which are then NULL, aggregates read separate columns.
 pub(crate) fn layout(
     keys: &[Expr],
     calls: Vec<Collected>,

@@ -1,4 +1,4 @@
-//! ALTER TABLE and ALTER VIEW: a declaration changed, and the table made anew of it.
+//! ALTER TABLE and ALTER VIEW: changes a declaration, and declares the table again.
 
 use crate::catalog::{idents, place_of};
 use crate::places::place;
@@ -33,7 +33,7 @@ impl Compiler<'_> {
     }
 
     fn rename(&mut self, full: &str, to: &ObjectName) -> Result<()> {
-        // A name without its database stays in the old one.
+        // A name without a database stays in the old database.
         let new = match idents(to).as_slice() {
             [one] => format!("{}.{}", full.rsplit_once('.').map_or("", |(d, _)| d), one.value),
             _ => self.catalog.full(to)?,
@@ -54,7 +54,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Changes a declaration.
+/// Applies a change to a declaration.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a change")]
 fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) -> Result<()> {
     let at = |i: &Ident| place(i.span.start);
@@ -167,7 +167,7 @@ fn changed(t: &mut CreateTable, short: &str, name: &ObjectName, change: Change) 
     Ok(())
 }
 
-/// Puts a column where it is wanted, otherwise at `place` or the end.
+/// Inserts a column at the wanted position, otherwise at `place` or at the end.
 fn put(
     columns: &mut Vec<Column>,
     c: Column,

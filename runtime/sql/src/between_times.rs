@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Token;
 
 const UNITS: [&str; 8] = ["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"];
 
-/// Whether a difference in parentheses has just been read and a unit follows: what else would be a column's name.
+/// Whether a difference in parentheses was just parsed and a unit follows. Otherwise the word would be an alias.
 pub(crate) fn follows(p: &Parser<'_>) -> bool {
     if p.get_current_token().token != Token::RParen || !UNITS.contains(&peek_word(p, 0).as_str()) {
         return false;
@@ -22,7 +22,7 @@ pub(crate) fn follows(p: &Parser<'_>) -> bool {
             Token::LParen => {
                 let mut before = (0..at).rev().map(|i| &p.token_at(i).token);
                 let before = before.find(|t| !matches!(t, Token::Whitespace(_)));
-                // Behind a name the parentheses hold a function's arguments.
+                // After a name, the parentheses contain the arguments of a function.
                 return minus && !matches!(before, Some(Token::Word(w)) if w.keyword == Keyword::NoKeyword);
             }
             Token::Minus if depth == 1 => minus = true,
@@ -32,7 +32,7 @@ pub(crate) fn follows(p: &Parser<'_>) -> bool {
     false
 }
 
-/// The interval, where the expression is a difference in parentheses.
+/// Parses the interval, if the expression is a difference in parentheses.
 pub(crate) fn parse(p: &mut Parser<'_>, left: &Expr) -> Option<Result<Form, ParserError>> {
     let Expr::Nested(inner) = left else { return None };
     let Expr::BinaryOp { left, op: BinaryOperator::Minus, right } = inner.as_ref() else { return None };

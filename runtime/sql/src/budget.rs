@@ -1,28 +1,28 @@
-//! What one script may come to: how much is bound, and how deep it nests. A few lines can ask for more than any machine
-//! has, such as views that each read the one before twice.
+//! Limits of a script: how much is bound, and how deeply it is nested. A few lines can request more than any machine has, for example views
+//! that each read the previous one twice.
 
 use crate::names::Binder;
 use weir_core::{Error, Result};
 use weir_expr::Expr;
 use weir_plan::Plan;
 
-/// How deep an expression may nest once chains of AND, OR and || are balanced: what the stack of a worker can evaluate.
+/// Maximum depth of an expression after chains of AND, OR and || are balanced. The stack of a worker thread can evaluate it.
 const EXPRESSION_DEPTH: usize = 500;
 
-/// How deep queries may nest, views put in.
+/// Maximum depth of nested queries, including those in views.
 const QUERY_DEPTH: usize = 100;
 
-/// How many expressions a script may have, views put in.
+/// Maximum number of expressions in a script, including those in views.
 const EXPRESSIONS: usize = 500_000;
 
-/// How many times a script may read tables, views put in: each is a source with threads of its own.
+/// Maximum number of table scans in a script, including those in views. Each is a source with threads of its own.
 const SCANS: usize = 1_000;
 
-/// How much a chain may have before it is balanced.
+/// Maximum length of a chain that is not balanced.
 const CHAIN: usize = 32;
 
 impl Binder<'_> {
-    /// Counts what was bound.
+    /// Counts what was bound, and fails if the script exceeds its limits.
     pub(crate) fn spend(&mut self, expressions: usize, scans: usize) -> Result<()> {
         let spent = &mut self.catalog.spent;
         spent.expressions += expressions;
@@ -38,13 +38,13 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// The same expression once more.
+    /// Copies an expression, and counts the copy.
     pub(crate) fn again(&mut self, e: &Expr) -> Result<Expr> {
         self.spend(size(e), 0)?;
         Ok(e.clone())
     }
 
-    /// Binds one level deeper in an expression.
+    /// Binds one level deeper within an expression.
     pub(crate) fn deeper<T>(&mut self, bind: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.spend(1, 0)?;
         if self.nesting >= EXPRESSION_DEPTH {
@@ -56,7 +56,7 @@ impl Binder<'_> {
         out
     }
 
-    /// Binds a query within another.
+    /// Binds a nested query.
     pub(crate) fn within(&mut self, bind: impl FnOnce(&mut Self) -> Result<Plan>) -> Result<Plan> {
         if self.depth >= QUERY_DEPTH {
             let e = Error::script(format!("queries are nested more than {QUERY_DEPTH} deep, with views put in"));
@@ -71,22 +71,21 @@ impl Binder<'_> {
     }
 }
 
-/// The stack that must be left before more of it is taken, and how much is.
+/// The minimum remaining stack before more is allocated, and the size of the allocation.
 const RED_ZONE: usize = 256 << 10;
 const MORE_STACK: usize = 4 << 20;
 
-/// Does something that follows a script's tree all the way down, on a stack that a tree of this depth fits on.
+/// Runs a recursive function on a stack that is large enough for a tree of this depth.
 pub(crate) fn on_stack<T>(depth: usize, work: impl FnOnce() -> T) -> T {
     stacker::maybe_grow((1 << 20) + depth * 1024, (8 << 20) + depth * 1024, work)
 }
 
-/// How many expressions an expression is made of.
+/// The number of nodes of an expression.
 pub(crate) fn size(e: &Expr) -> usize {
     1 + e.children().into_iter().map(size).sum::<usize>()
 }
 
-/// Joins operands by an associative operator, from left to right. A long chain becomes a tree that is no deeper than it
-/// must be; the order of the operands stays.
+/// Combines operands with an associative operator. A long chain becomes a balanced tree. The order of the operands does not change.
 pub(crate) fn joined(mut operands: Vec<Expr>, mut join: impl FnMut(Expr, Expr) -> Result<Expr>) -> Result<Expr> {
     while operands.len() > CHAIN {
         let mut halved = Vec::with_capacity(operands.len() / 2 + 1);

@@ -1,4 +1,4 @@
-//! What a script has declared: tables, views, functions, databases, settings.
+//! The declarations of a script: tables, views, functions, databases and settings.
 
 use crate::forms::Forms;
 use crate::hints::Hint;
@@ -14,7 +14,7 @@ use weir_core::{Error, Result, SqlType, secrets};
 use weir_expr::{Expr, Function};
 use weir_plan::{ErrorPolicy, Table, settings};
 
-/// Takes the options of an error policy out of a table's or function's options.
+/// Removes the options of the error policy from those of a table or function, and parses them.
 pub(crate) fn error_policy(options: &mut BTreeMap<String, String>, default: OnError) -> Result<ErrorPolicy> {
     let dead_letters = options.remove(DEAD_LETTERS.key());
     let policy = options.remove(ON_ERROR.key());
@@ -40,43 +40,43 @@ pub enum Language {
 /// A declared function.
 #[derive(Debug, Clone)]
 pub struct FunctionSpec {
-    /// The name that SQL calls it by.
+    /// The name of the function in SQL.
     pub name: String,
     /// `module.function` or `function`.
     pub identifier: String,
     /// Its language.
     pub language: Language,
-    /// The file or folder it is in.
+    /// The file or folder of the function.
     pub file: PathBuf,
     /// Its options.
     pub options: BTreeMap<String, String>,
-    /// Where it was declared.
+    /// The position of the declaration in the script.
     pub place: Option<Place>,
-    /// What becomes of rows that it fails on.
+    /// The handling of rows on which the function fails.
     pub on_error: ErrorPolicy,
 }
 
-/// A function of the user's, ready to be called.
+/// A loaded user-defined function.
 pub trait UserFunction: Send + Sync {
-    /// What arguments of these types are cast to, the result's type, and the function.
+    /// Binds a call. Returns the types to which the arguments are cast, the type of the result, and the function.
     ///
     /// # Errors
-    /// When it does not take these arguments.
+    /// If the function does not accept these arguments.
     fn bind(&self, args: &[SqlType]) -> Result<(Vec<SqlType>, SqlType, Arc<dyn Function>)>;
     /// Its signature, for DESCRIBE and SHOW.
     fn signature(&self) -> String;
 }
 
-/// Builds and loads functions of the user's.
+/// Builds and loads user-defined functions.
 pub trait FunctionLoader {
     /// Builds what is missing and loads a function.
     ///
     /// # Errors
-    /// When a tool is missing, the build fails, or the component is not one.
+    /// If a tool is missing, the build fails, or the result is not a valid component.
     fn load(&self, spec: &FunctionSpec) -> Result<Arc<dyn UserFunction>>;
 }
 
-/// Of scripts that have no functions of their own: one that is declared is refused when it is called.
+/// A loader for scripts without user-defined functions. A declared function is rejected when it is called.
 pub struct NoFunctions;
 
 impl FunctionLoader for NoFunctions {
@@ -90,11 +90,11 @@ pub(crate) struct View {
     pub query: Box<Query>,
     /// The query as written.
     pub text: String,
-    /// The catalog and the database that its names are in, where they do not say so.
+    /// The default catalog and database of the names in the query.
     pub names_in: (String, String),
 }
 
-/// What was bound so far. What is shared counts for each reader, as its rows do.
+/// How much was bound so far. A shared relation counts once for each reader.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Spent {
     pub expressions: usize,
@@ -102,38 +102,38 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    /// What was bound since then.
+    /// How much was bound since `then`.
     pub(crate) fn since(self, then: Spent) -> Spent {
         Spent { expressions: self.expressions - then.expressions, scans: self.scans - then.scans }
     }
 }
 
-/// Everything declared so far.
+/// All declarations so far.
 pub struct Catalog {
     pub(crate) tables: BTreeMap<String, Arc<Table>>,
-    /// Why tables of connectors or formats that there are not cannot be used. A script may declare them.
+    /// The errors of tables with unknown connectors or formats. A script may declare such tables, but not use them.
     pub(crate) unusable: BTreeMap<String, Error>,
-    /// How each table was declared, whether it can be used or not.
+    /// The declaration of each table, whether it can be used or not.
     pub(crate) declared: BTreeMap<String, CreateTable>,
-    /// Options given behind tables' names, by where those stand, and which of them were taken.
+    /// The hints with options after tables' names, by the position of the name, and the hints that were used.
     pub(crate) hints: BTreeMap<Place, Hint>,
     pub(crate) hints_taken: BTreeSet<Place>,
     pub(crate) views: BTreeMap<String, Arc<View>>,
     pub(crate) functions: BTreeMap<String, (FunctionSpec, Option<Arc<dyn UserFunction>>)>,
     /// How much was bound.
     pub(crate) spent: Spent,
-    /// How many relations have been given a number, by which those with several readers are known.
+    /// The number of relations that have received an id, because they may have several readers.
     pub(crate) numbered: usize,
     pub(crate) databases: Vec<String>,
-    /// The catalog and the database that USE has named last.
+    /// The current catalog and database, as set by USE.
     pub(crate) current: (String, String),
-    /// Those of the view whose query is being bound.
+    /// The default catalog and database of the view whose query is being bound.
     pub(crate) names_in: Option<(String, String)>,
     /// The settings.
     pub settings: BTreeMap<String, String>,
-    /// The connectors and formats that there are.
+    /// The available connectors and formats.
     pub(crate) registry: Registry,
-    /// The nodes that the trees of the script have placeholders for.
+    /// The nodes for which the script's syntax trees have placeholders.
     pub(crate) forms: Forms,
 }
 
@@ -158,7 +158,7 @@ impl Catalog {
         }
     }
 
-    /// A name in full: catalog, database, name.
+    /// The full name: catalog, database and name.
     pub(crate) fn full(&self, name: &ObjectName) -> Result<String> {
         let parts = idents(name);
         let (catalog, database) = self.names_in.as_ref().unwrap_or(&self.current);
@@ -172,24 +172,24 @@ impl Catalog {
         })
     }
 
-    /// A full name without what goes without saying.
+    /// A full name without the current catalog and database.
     pub(crate) fn short(&self, full: &str) -> String {
         full.strip_prefix(&format!("{}.{}.", self.current.0, self.current.1)).unwrap_or(full).to_string()
     }
 
-    /// Whether there is a table or a view of a full name.
+    /// Whether there is a table or view with this full name.
     pub(crate) fn has(&self, full: &str) -> bool {
         self.declared.contains_key(full) || self.views.contains_key(full)
     }
 
-    /// Takes a table out. Gives how it was declared, if there was one.
+    /// Removes a table, and returns its declaration if it exists.
     pub(crate) fn remove_table(&mut self, full: &str) -> Option<CreateTable> {
         self.tables.remove(full);
         self.unusable.remove(full);
         self.declared.remove(full)
     }
 
-    /// The hint behind a name.
+    /// The hint after a name.
     pub(crate) fn hint(&mut self, name: &ObjectName) -> Option<&Hint> {
         let at = idents(name).last().and_then(|i| place(i.span.start))?;
         let hint = self.hints.get(&at)?;
@@ -197,7 +197,7 @@ impl Catalog {
         Some(hint)
     }
 
-    /// A table with the options that a hint behind its name gives.
+    /// Applies the options of a hint after the name of a table.
     pub(crate) fn hinted(&mut self, name: &ObjectName, table: Arc<Table>) -> Result<Arc<Table>> {
         let allowed = settings::HINTS.value(&self.settings)?;
         let registry = self.registry;
@@ -226,7 +226,7 @@ impl Catalog {
         self.tables.get(&full).ok_or_else(|| self.unknown(name, &full))
     }
 
-    /// What is said of a name that is no table or view, or a table that cannot be used.
+    /// The error for a name that is not a table or view, or for a table that cannot be used.
     pub(crate) fn unknown(&self, name: &ObjectName, full: &str) -> Error {
         if let Some(e) = self.unusable.get(full) {
             return e.clone();
@@ -240,7 +240,7 @@ impl Catalog {
         }
     }
 
-    /// Binds a call of a user's function, if there is one of that name.
+    /// Binds a call of a user-defined function, if there is one with this name.
     pub(crate) fn user_function(
         &mut self,
         name: &str,
@@ -276,7 +276,7 @@ pub(crate) fn unknown_database(c: &Catalog, name: &ObjectName) -> Error {
     e.hint(format!("there are: {}; CREATE DATABASE makes one", known.join(", ")))
 }
 
-/// Options as a map, old spellings turned into today's.
+/// Converts options to a map. Old spellings are replaced by current ones.
 pub(crate) fn option_map(
     options: &[WithOption],
     registry: Registry,
@@ -312,7 +312,7 @@ pub(crate) fn option_map(
     }
     keep_secrets(&map, registry);
     if old == Some("kafka") && !map.contains_key("scan.startup.mode") {
-        // As Flink did: where the group is, or else from now on.
+        // As in Flink: from the offsets of the group if there is one, otherwise from the latest offset.
         let group = map.contains_key("properties.group.id");
         let mode = if group { "group-offsets" } else { "latest-offset" };
         map.insert("scan.startup.mode".to_string(), mode.to_string());
@@ -323,12 +323,12 @@ pub(crate) fn option_map(
     Ok((map, places))
 }
 
-/// Notes the values of options that hold secrets, so that no message shows them.
+/// Registers the values of secret options, so that no message shows them.
 fn keep_secrets(options: &BTreeMap<String, String>, registry: Registry) {
     let described = registry.known(options);
     for (key, value) in options {
         let option = described.as_ref().and_then(|d| d.option(key));
-        // Short ones, and those that stand openly in another option, are words that messages need.
+        // Short values, and those that are part of another option, are words that messages need.
         let elsewhere = || options.iter().any(|(k, v)| !k.eq_ignore_ascii_case(key) && v.contains(value.as_str()));
         if is_secret(option, key) && value.len() >= 8 && !elsewhere() {
             secrets::keep(value, "****");

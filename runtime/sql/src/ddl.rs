@@ -1,4 +1,4 @@
-//! CREATE, ALTER, DROP and SHOW: read into what they declare and ask.
+//! Parses CREATE, ALTER, DROP and SHOW.
 
 use crate::places::place;
 use crate::syntax::{
@@ -69,7 +69,7 @@ fn comment(p: &mut Parser<'_>) -> ParseResult<()> {
     Ok(())
 }
 
-/// What stands between the parentheses of a table: columns, the key, the watermark.
+/// The elements of a table between its parentheses: columns, the primary key, and the watermark.
 #[derive(Default)]
 struct Elements {
     columns: Vec<(Column, Position)>,
@@ -163,7 +163,7 @@ fn only_one(into: &mut Elements, key: Vec<Ident>, at: &sqlparser::tokenizer::Tok
     Ok(())
 }
 
-/// One element, or several in parentheses.
+/// Parses one element, or several in parentheses.
 fn elements(p: &mut Parser<'_>) -> ParseResult<Elements> {
     let mut out = Elements::default();
     if !p.consume_token(&Token::LParen) {

@@ -1,4 +1,4 @@
-//! Tables and views as they are declared, or made of queries. How a table was declared is kept, and what it is follows from that.
+//! Declares tables and views, also those that are created from queries. The declaration is kept, and the table is derived from it.
 
 use crate::binder::renamed;
 use crate::catalog::{View, error_policy, option_map, place_of};
@@ -37,7 +37,7 @@ impl Compiler<'_> {
         self.finish(table, plan, None)
     }
 
-    /// Makes a table of its declaration, in the place of one of the same name.
+    /// Derives a table from its declaration, and replaces a table of the same name.
     #[expect(clippy::too_many_lines, reason = "each check reads what those before it have found")]
     pub(crate) fn declare(&mut self, full: String, t: CreateTable) -> Result<()> {
         let at = place_of(&t.name);
@@ -49,7 +49,7 @@ impl Compiler<'_> {
         }
         let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
         let mut fields: Vec<Field> = vec![];
-        // Metadata: the column, what it stands for, whether it is only read.
+        // Metadata columns: the index, the metadata key, and whether the column is virtual.
         let mut beside: Vec<(usize, String, bool)> = vec![];
         let mut names: BTreeSet<String> = BTreeSet::new();
         for c in &t.columns {
@@ -151,8 +151,8 @@ impl Compiler<'_> {
     }
 }
 
-/// Gives a table of AS SELECT its columns: those that only the table has, then the query's, with the table's types where
-/// it has them, or in the order of its names.
+/// Determines the columns of a table with AS SELECT: first the columns that only the table has, then those of the query, with the table's
+/// types if it declares them, or in the order of the table's names.
 fn columns_of(t: &mut CreateTable, query: &Schema, at: Option<Place>) -> Result<()> {
     let physical = |f: &Field| Column { name: Ident::new(f.name.clone()), kind: ColumnKind::Physical(f.ty.clone()) };
     let mut from: Vec<Column> = query.fields.iter().map(physical).collect();

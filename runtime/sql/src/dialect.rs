@@ -1,4 +1,4 @@
-//! What Flink's dialect has beyond the parser's common ground, inside expressions.
+//! The syntax of expressions in Flink's dialect that the parser does not know.
 
 use crate::between_times;
 use crate::forms::{
@@ -14,12 +14,12 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token};
 use weir_core::SqlType;
 
-/// What is written as a call and has a syntax of its own between the parentheses.
+/// A construct that looks like a call but has its own syntax between the parentheses.
 struct Syntax {
     name: &'static str,
-    /// Whether there is a function with arguments as others have them, too, which is called by the name in quotes.
+    /// Whether there is also a function of this name with ordinary arguments, which is called by the name in quotes.
     function: bool,
-    /// Reads what stands between the parentheses.
+    /// Parses the content of the parentheses.
     read: fn(&mut Parser<'_>) -> ParseResult<Form>,
 }
 
@@ -44,12 +44,12 @@ const SYNTAX: &[Syntax] = &[
     syntax("TRIM", true, trim),
 ];
 
-/// Whether what has this name, in capitals, has no arguments as functions have them, so that its name in quotes calls nothing.
+/// Whether this name, in capitals, only has its own syntax, so that there is no function of this name in quotes.
 pub fn has_no_function(name: &str) -> bool {
     SYNTAX.iter().any(|s| s.name == name && !s.function)
 }
 
-/// Flink's dialect, and the nodes that a parser makes with it.
+/// Flink's dialect, and the nodes that a parser has created with it.
 #[derive(Debug, Default)]
 pub struct FlinkDialect {
     pub forms: Forms,
@@ -83,14 +83,14 @@ impl Dialect for FlinkDialect {
     fn supports_select_expr_star(&self) -> bool {
         true
     }
-    // Words that are no keywords here are names to the parser (see `tokens`), so whatever keyword is left is none.
+    // Words that are not keywords here are names for the parser (see `tokens`), so any remaining keyword cannot be an alias.
     fn is_column_alias(&self, kw: &Keyword, _: &mut Parser<'_>) -> bool {
         *kw == Keyword::NoKeyword
     }
     fn is_table_alias(&self, kw: &Keyword, _: &mut Parser<'_>) -> bool {
         *kw == Keyword::NoKeyword
     }
-    // The parser would read the rest of a statement twice at each of them, to find an error the second time.
+    // Otherwise the parser would parse the rest of a statement twice at each keyword, only to fail the second time.
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
         kw != Keyword::NoKeyword
     }
@@ -141,7 +141,7 @@ impl Dialect for FlinkDialect {
 }
 
 impl FlinkDialect {
-    /// `TABLE t [PARTITION BY …] [ORDER BY …]`, an argument of a table function.
+    /// Parses `TABLE t [PARTITION BY …] [ORDER BY …]`, an argument of a table function.
     fn table_argument(&self, p: &mut Parser<'_>) -> ParseResult<Expr> {
         let span = p.next_token().span;
         let table = if p.consume_token(&Token::LParen) {
@@ -155,13 +155,13 @@ impl FlinkDialect {
             }
             TableArgument::Named(parts)
         };
-        // Without parentheses a comma ends the argument.
+        // Without parentheses, a comma ends the argument.
         let partition_by = clause(p, "PARTITION", |p| p.parse_expr())?;
         let order_by = clause(p, "ORDER", |p| p.parse_order_by_expr())?;
         Ok(self.forms.put(Form::Table { table, partition_by, order_by }, span))
     }
 
-    /// What looks like a call.
+    /// Parses a construct that looks like a call.
     fn call(&self, p: &mut Parser<'_>, syntax: &Syntax) -> ParseResult<Expr> {
         let span = p.next_token().span;
         p.expect_token(&Token::LParen)?;
@@ -172,14 +172,14 @@ impl FlinkDialect {
                 *filter = filter_clause(p)?;
                 span
             }
-            // What is wrong with a cast is wrong with what is cast.
+            // The position of an error in a cast is that of its operand.
             Form::Cast { expr, .. } => Span::new(start(expr), start(expr)),
             _ => span,
         };
         Ok(self.forms.put(form, span))
     }
 
-    /// `MAP[key, value, …]`, and the subscripts behind it, which the parser looks for only behind its own forms.
+    /// Parses `MAP[key, value, …]` and the subscripts after it, which the parser only expects after its own constructs.
     fn map(&self, p: &mut Parser<'_>) -> ParseResult<Expr> {
         let span = p.next_token().span;
         p.expect_token(&Token::LBracket)?;
@@ -231,12 +231,12 @@ fn between(p: &mut Parser<'_>, left: &Expr, symmetric: bool, negated: bool) -> P
     Ok(not_if(negated, either))
 }
 
-/// How strongly BETWEEN binds.
+/// The precedence of BETWEEN.
 fn between_precedence() -> u8 {
     FlinkDialect::default().prec_value(Precedence::Between)
 }
 
-/// `WORD BY one`, or several in parentheses; nothing where the word is not there.
+/// Parses `WORD BY one`, or several in parentheses; empty if the word does not follow.
 fn clause<T>(p: &mut Parser<'_>, word: &str, read: fn(&mut Parser<'_>) -> ParseResult<T>) -> ParseResult<Vec<T>> {
     if !word_is(p, word) {
         return Ok(vec![]);
@@ -270,7 +270,7 @@ fn json_kind(p: &mut Parser<'_>) -> JsonKind {
     kinds.into_iter().find(|(word, _)| word_is(p, word)).map_or(JsonKind::Value, |(_, kind)| kind)
 }
 
-/// A document and a path.
+/// Parses a JSON document and a path.
 fn json_and_path(p: &mut Parser<'_>) -> ParseResult<(Expr, Expr)> {
     let json = p.parse_expr()?;
     p.expect_token(&Token::Comma)?;
@@ -281,7 +281,7 @@ fn returning(p: &mut Parser<'_>) -> ParseResult<Option<SqlType>> {
     if word_is(p, "RETURNING") { parse_type(p).map(Some) } else { Ok(None) }
 }
 
-/// `… ON EMPTY` and `… ON ERROR`, as far as they are there. `read` takes what stands in front of ON, if it is such.
+/// Parses the optional clauses `… ON EMPTY` and `… ON ERROR`. `read` parses the part before ON, if it matches.
 fn otherwise<T>(
     p: &mut Parser<'_>,
     read: fn(&mut Parser<'_>) -> ParseResult<Option<T>>,
@@ -316,7 +316,7 @@ fn json_value(p: &mut Parser<'_>) -> ParseResult<Form> {
     Ok(Form::JsonValue { json, path, returning, on_empty, on_error })
 }
 
-/// Takes a word that means this.
+/// Consumes a word, and returns its meaning.
 fn taken<T>(p: &mut Parser<'_>, meant: T) -> Option<T> {
     p.next_token();
     Some(meant)
@@ -398,7 +398,7 @@ fn member(p: &mut Parser<'_>) -> ParseResult<(Expr, Expr)> {
     Ok((key, p.parse_expr()?))
 }
 
-/// Items between commas, up to the clause for NULLs or the end.
+/// Parses items between commas, up to the clause for NULLs or the end.
 fn items<T>(p: &mut Parser<'_>, read: fn(&mut Parser<'_>) -> ParseResult<T>) -> ParseResult<Vec<T>> {
     let mut items = vec![];
     while p.peek_token().token != Token::RParen && peek_word(p, 1) != "ON" {
@@ -441,7 +441,7 @@ fn filter_clause(p: &mut Parser<'_>) -> ParseResult<Option<Expr>> {
     Ok(Some(condition))
 }
 
-/// A unit of time and two arguments.
+/// Parses a unit of time and two arguments.
 fn unit_and_two(p: &mut Parser<'_>) -> ParseResult<(String, Expr, Expr)> {
     let unit = peek_word(p, 0);
     p.next_token();

@@ -1,4 +1,4 @@
-//! WATERMARK of a table: which column has its rows' times, and what each row says of how far time has come.
+//! Binds the WATERMARK of a table: the time attribute and the watermark expression.
 
 use crate::catalog::idents;
 use crate::names::{Binder, Scope};
@@ -10,14 +10,14 @@ use weir_core::{Error, Field, Result, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_plan::EventTime;
 
-/// Whether columns of a type can have the rows' times, as in Flink: milliseconds at most.
+/// Whether columns of a type can be time attributes. As in Flink, they have at most milliseconds.
 fn has_times(ty: &SqlType) -> bool {
     matches!(ty.kind, TypeKind::Timestamp(0..=3) | TypeKind::TimestampLtz(0..=3))
 }
 
 const WANTED: &str = "TIMESTAMP(p) or TIMESTAMP_LTZ(p) with p from 0 to 3";
 
-/// Whether a watermark is `SOURCE_WATERMARK()`: the source's own.
+/// Whether a watermark is `SOURCE_WATERMARK()`, which means that the source emits watermarks itself.
 fn is_source_watermark(e: &Ast) -> bool {
     let Ast::Function(f) = e else { return false };
     let no_arguments = matches!(&f.args, FunctionArguments::List(l) if l.args.is_empty());
@@ -26,7 +26,7 @@ fn is_source_watermark(e: &Ast) -> bool {
 }
 
 impl Compiler<'_> {
-    /// Binds a table's WATERMARK. `columns` has all its columns, the computed ones with their expressions over the physical ones.
+    /// Binds the WATERMARK of a table. `columns` has all its columns, and computed ones have their expressions over the physical columns.
     pub(crate) fn event_time(&mut self, w: &Watermark, columns: &[(Field, Option<Expr>)]) -> Result<EventTime> {
         let (name, at) = (&w.column.value, place(w.column.span.start));
         let found = columns.iter().position(|(f, _)| f.name == *name);

@@ -1,7 +1,7 @@
-//! Nodes of the syntax tree that Flink's dialect has and the parser's tree has not.
+//! Syntax tree nodes of Flink's dialect that the parser's tree does not have.
 //!
-//! They are kept beside the parser's tree, in which a placeholder with a number stands for each. A script cannot write such a
-//! placeholder: its own begin with a sign.
+//! They are kept separately, and the parser's tree has a numbered placeholder for each. A script cannot contain such a placeholder: its own
+//! placeholders begin with a sign.
 
 use sqlparser::ast::{Expr, Ident, OrderByExpr, Query, Value, ValueWithSpan};
 use sqlparser::tokenizer::Span;
@@ -13,7 +13,7 @@ use weir_core::SqlType;
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "they live for the length of a compilation")]
 pub enum Form {
-    /// `CAST(… AS type)`, and `TRY_CAST`, which is safe.
+    /// `CAST(… AS type)`, and `TRY_CAST`, for which `safe` is true.
     Cast { expr: Expr, ty: SqlType, safe: bool },
     /// `JSON_VALUE(json, path [RETURNING type] [… ON EMPTY] [… ON ERROR])`
     JsonValue {
@@ -62,7 +62,7 @@ pub enum Form {
     Table { table: TableArgument, partition_by: Vec<Expr>, order_by: Vec<OrderByExpr> },
 }
 
-/// A table that a table function takes.
+/// The table argument of a table function.
 #[derive(Debug)]
 pub enum TableArgument {
     /// By its name, in parts.
@@ -70,7 +70,7 @@ pub enum TableArgument {
     Query(Box<Query>),
 }
 
-/// What JSON_VALUE gives where there is no value.
+/// The result of JSON_VALUE if there is no value.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "they live for the length of a compilation")]
 pub enum ValueElse {
@@ -79,7 +79,7 @@ pub enum ValueElse {
     Default(Expr),
 }
 
-/// What JSON_QUERY gives where there is nothing.
+/// The result of JSON_QUERY if there is nothing.
 #[derive(Debug, Clone, Copy)]
 pub enum QueryElse {
     Null,
@@ -88,7 +88,7 @@ pub enum QueryElse {
     EmptyObject,
 }
 
-/// What JSON_EXISTS gives where it fails.
+/// The result of JSON_EXISTS if it fails.
 #[derive(Debug, Clone, Copy)]
 pub enum ExistsElse {
     True,
@@ -97,7 +97,7 @@ pub enum ExistsElse {
     Error,
 }
 
-/// What JSON_QUERY puts an array around.
+/// When JSON_QUERY wraps its result in an array.
 #[derive(Debug, Clone, Copy)]
 pub enum Wrapper {
     Without,
@@ -105,14 +105,14 @@ pub enum Wrapper {
     Unconditional,
 }
 
-/// What becomes of NULLs in JSON that is made.
+/// The handling of NULLs when JSON is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnNull {
     Null,
     Absent,
 }
 
-/// What JSON is made of groups.
+/// The kind of JSON that an aggregate builds.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "they live for the length of a compilation")]
 pub enum Aggregated {
@@ -120,7 +120,7 @@ pub enum Aggregated {
     Array { item: Expr },
 }
 
-/// What a text may be as JSON.
+/// The kinds of JSON that IS JSON checks for.
 #[derive(Debug, Clone, Copy)]
 pub enum JsonKind {
     Value,
@@ -129,7 +129,7 @@ pub enum JsonKind {
     Scalar,
 }
 
-/// What is trimmed.
+/// The side that TRIM trims.
 #[derive(Debug, Clone, Copy)]
 pub enum Side {
     Both,
@@ -142,14 +142,14 @@ pub enum Side {
 pub struct Forms(Rc<RefCell<Vec<Rc<Form>>>>);
 
 impl Forms {
-    /// Takes a node in, and gives what stands for it in the parser's tree.
+    /// Adds a node, and returns its placeholder for the parser's tree.
     pub fn put(&self, form: Form, span: Span) -> Expr {
         let mut all = self.0.borrow_mut();
         all.push(Rc::new(form));
         Expr::Value(ValueWithSpan { value: Value::Placeholder((all.len() - 1).to_string()), span })
     }
 
-    /// The node that a value of the parser's tree stands for.
+    /// The node of a placeholder in the parser's tree.
     pub fn of(&self, value: &Value) -> Option<Rc<Form>> {
         let Value::Placeholder(number) = value else { return None };
         self.0.borrow().get(number.parse::<usize>().ok()?).cloned()

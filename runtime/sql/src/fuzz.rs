@@ -1,13 +1,13 @@
-//! Fuzzing of what reads scripts: the project's own scripts mutated, soups of their words, and nests of all that nests,
-//! for a few seconds. Whatever a script says, it is compiled or refused: no panic, no overflow of the stack, no hang, no
-//! more than a gigabyte of memory, and no more than a bounded amount is bound. `WEIR_FUZZ_SECONDS` sets the time (3 by default).
+//! Fuzzes the compilation of scripts for a few seconds: mutated scripts of the project, random sequences of their words, and deeply nested
+//! constructs. Every script is either compiled or rejected, without a panic, a stack overflow, a hang, or more than a gigabyte of memory,
+//! and the amount that is bound is limited. `WEIR_FUZZ_SECONDS` sets the time (3 by default).
 
 use crate::catalog::NoFunctions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Xorshift: repeatable from its seed, which a failure prints.
+/// A Xorshift generator. A failure prints its seed, so that it can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -76,7 +76,7 @@ fn words(scripts: &[String]) -> Vec<String> {
     out
 }
 
-/// What opens, what is in the middle, what closes.
+/// Nested constructs: the opening part, the innermost part, and the closing part.
 const NESTS: &[(&str, &str, &str)] = &[
     ("(", "1", ")"),
     ("((SELECT ", "1", "))"),
@@ -130,7 +130,7 @@ fn nest(random: &mut Random) -> String {
     format!("{before}{open}{middle}{close}{after};")
 }
 
-/// One element, again and again.
+/// A random chain of the same element.
 fn chain(random: &mut Random) -> String {
     let operators = [
         "+",
@@ -159,7 +159,7 @@ fn chain(random: &mut Random) -> String {
 
 fn mutated(scripts: &[String], words: &[String], random: &mut Random) -> String {
     let script = random.of(scripts);
-    // Statements of two scripts, so that names meet.
+    // Combines the statements of two scripts, so that they use the same names.
     let mut parts: Vec<String> = vec![];
     let mut of = script.as_str();
     for _ in 0..2 {
@@ -215,7 +215,7 @@ fn scripts_are_compiled_or_refused() {
         let shown: String = sql.chars().take(2_000).collect();
         let kept = KeptOnPanic(seed, shown);
         compile(sql);
-        // Far more than any of them takes, also on a busy machine: something that grows without bound.
+        // Much more than any script takes, even on a busy machine, so something grows without bound.
         assert!(started.elapsed() < Duration::from_secs(60), "it takes too long");
         let peak = weir_core::metrics::peak_resident();
         assert!(peak < 1 << 30, "it takes {} MiB", peak >> 20);
@@ -224,7 +224,7 @@ fn scripts_are_compiled_or_refused() {
     }
 }
 
-/// Tells which script it was when one fails.
+/// Prints the script when a test fails.
 struct KeptOnPanic(u64, String);
 
 impl Drop for KeptOnPanic {

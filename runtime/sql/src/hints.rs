@@ -1,4 +1,4 @@
-//! Hints: comments that begin with `/*+`. Those behind a table's name give options; those that mean nothing here are told.
+//! Hints: comments that begin with `/*+`. Hints after a table's name give options. Hints without an effect here are reported.
 
 use crate::places::place;
 use crate::syntax::{self, WithOption, literal};
@@ -11,23 +11,23 @@ use std::collections::BTreeSet;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
-/// Options given behind a table's name.
+/// The options in a hint after a table's name.
 #[derive(Debug, Clone)]
 pub struct Hint {
-    /// Where the last part of the table's name stands.
+    /// The position of the last part of the table's name.
     pub table: Place,
-    /// Where the hint stands.
+    /// The position of the hint.
     pub place: Option<Place>,
     pub options: Vec<WithOption>,
 }
 
-/// Hints that choose among ways to join in batch mode, of which there is one here.
+/// Hints that choose a join strategy in batch mode. There is only one strategy here.
 const NOTHING: &[&str] = &["BROADCAST", "SHUFFLE_HASH", "SHUFFLE_MERGE", "NEST_LOOP", "MULTI_JOIN"];
 
-/// The hints of a statement; the names of those that mean nothing go to `idle`.
+/// Extracts the hints of a statement. The names of hints without an effect are added to `idle`.
 ///
 /// # Errors
-/// When one stands where none can, is not known, or asks for what there is not.
+/// If a hint is misplaced or unknown, or requests something that does not exist.
 pub fn take(statement: &[TokenWithSpan], idle: &mut BTreeSet<&'static str>) -> Result<Vec<Hint>> {
     let mut out: Vec<Hint> = vec![];
     let mut before: Option<&TokenWithSpan> = None;
@@ -90,7 +90,7 @@ fn one(
                 return Err(e.hint("a comment that is no hint begins with /* and a blank"));
             }
         }
-        // Hints are parted by commas or blanks.
+        // Hints are separated by commas or blanks.
         let _more = p.consume_token(&Token::Comma);
         if p.peek_token().token == Token::EOF {
             return Ok(());
@@ -102,7 +102,7 @@ fn wrong<E>(_: E) -> Error {
     Error::script("this hint cannot be read").hint("write it as /*+ OPTIONS('key' = 'value', …) */")
 }
 
-/// What is said of options that stand behind nothing that takes them.
+/// The error for options after something that does not accept them.
 pub(crate) fn misplaced() -> Error {
     Error::script("the hint OPTIONS stands behind no table")
         .hint("it goes right behind the name of a table: t /*+ OPTIONS('key' = 'value') */ AS a")
@@ -113,7 +113,7 @@ fn options(p: &mut Parser<'_>, at: Option<Place>) -> ParseResult<Vec<WithOption>
     Ok(found.into_iter().map(|o| WithOption { place: at, ..o }).collect())
 }
 
-/// The arguments of a hint that means nothing.
+/// Skips the arguments of a hint without an effect.
 fn skip(p: &mut Parser<'_>) -> ParseResult<()> {
     if !p.consume_token(&Token::LParen) {
         return Ok(());

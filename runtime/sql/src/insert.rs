@@ -1,4 +1,4 @@
-//! INSERT: a query's columns brought into the places and types of a table's, and the values that PARTITION fixes.
+//! INSERT: maps the columns of a query to those of a table, and adds the values of PARTITION.
 
 use crate::binder::cast_columns;
 use crate::catalog::place_of;
@@ -14,7 +14,7 @@ use weir_expr::functions::cast_to;
 use weir_expr::{Expr, cast};
 use weir_plan::{INSERT, Plan, Table, UID};
 
-/// Takes the options of an INSERT from what a hint says of its table. What the table's declaration says is the connector's.
+/// Extracts the options of an INSERT from a hint on its table. Options in the table's declaration belong to the connector.
 fn own_uid(declared: &Table, mut hinted: Arc<Table>) -> Result<(Arc<Table>, Option<String>)> {
     let added = |key: &&String| !declared.options.contains_key(*key);
     if let Some(key) = hinted.options.keys().filter(added).find(|k| hinted.option(k).is_none() && *k != UID.key())
@@ -51,7 +51,7 @@ impl Compiler<'_> {
         self.finish(table, plan, uid)
     }
 
-    /// Two statements of one uid would have one state.
+    /// Rejects a second statement with the same uid, since both would have the same state.
     fn check_twice(&self, uid: Option<&str>) -> Result<()> {
         match uid.filter(|uid| self.inserts.iter().any(|i| i.identity.uid() == Some(uid))) {
             Some(uid) => Err(Error::script(format!("two statements have the uid '{uid}'"))
@@ -60,7 +60,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Adds PARTITION's values to a query's columns. Gives the columns that they all go into.
+    /// Adds the values of PARTITION to the columns of a query. Returns the table's columns for all of them.
     fn partitioned(
         &mut self,
         plan: Plan,
@@ -123,7 +123,7 @@ impl Compiler<'_> {
         Ok((Plan::calc(plan, None, named), into))
     }
 
-    /// Puts a query's columns in the places of a table's, cast to their types.
+    /// Maps the columns of a query to those of a table, and casts them to their types.
     pub(crate) fn fitted(&self, plan: Plan, table: &Table, columns: &[Ident]) -> Result<Plan> {
         let target = &table.sink_schema();
         let places: Vec<usize> = if columns.is_empty() {

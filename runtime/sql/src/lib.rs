@@ -1,4 +1,4 @@
-//! Flink's dialect: scripts into statements, statements into bound plans.
+//! Flink's dialect: parses scripts into statements, and binds statements to plans.
 
 mod aggregates;
 mod alter;

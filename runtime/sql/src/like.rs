@@ -1,4 +1,4 @@
-//! CREATE TABLE … LIKE: what is taken over from the other table's declaration, and what wins where both have it.
+//! CREATE TABLE … LIKE: which parts of the other table's declaration are copied, and how conflicts are resolved.
 
 use crate::catalog::place_of;
 use crate::places::place;
@@ -7,7 +7,7 @@ use crate::syntax::{Column, ColumnKind, CreateTable, Like, Merging, Part, WithOp
 use weir_core::{Error, Result};
 
 impl Compiler<'_> {
-    /// Puts together a declaration and that of the table that it is to be like.
+    /// Merges a declaration with that of the table in LIKE.
     pub(crate) fn like(&mut self, t: CreateTable, like: &Like) -> Result<CreateTable> {
         let at = place_of(&like.table);
         let full = self.catalog.full(&like.table)?;
@@ -51,7 +51,7 @@ impl Compiler<'_> {
     }
 }
 
-/// The other table's columns, and a table's own behind them or in their places.
+/// Merges the columns of both tables. Own columns replace those of the same name, or follow the others.
 fn columns(other: &str, base: Vec<Column>, own: Vec<Column>, how: &Strategies) -> Result<Vec<Column>> {
     let taken = |c: &Column| match &c.kind {
         ColumnKind::Physical(_) => true,
@@ -83,7 +83,7 @@ fn columns(other: &str, base: Vec<Column>, own: Vec<Column>, how: &Strategies) -
     Ok(out)
 }
 
-/// The other table's options, and a table's own.
+/// Merges the options of both tables.
 fn options(other: &str, base: Vec<WithOption>, own: Vec<WithOption>, how: Merging) -> Result<Vec<WithOption>> {
     let mut out = vec![];
     if how != Merging::Excluding {
@@ -102,7 +102,7 @@ fn options(other: &str, base: Vec<WithOption>, own: Vec<WithOption>, how: Mergin
     Ok(out)
 }
 
-/// What LIKE does with each part.
+/// The merging strategy for each part.
 struct Strategies {
     constraints: Merging,
     generated: Merging,

@@ -23,10 +23,10 @@ pub(crate) struct Parts<'a> {
     left: bool,
 }
 
-/// Takes a join apart, if it is one with a table as of a time.
+/// The parts of a lookup join, if it is a join with a table as of a time.
 ///
 /// # Errors
-/// When it is one, of a kind that there is not.
+/// If it is such a join, but of an unsupported kind.
 pub(crate) fn parts(join: &Join) -> Result<Option<Parts<'_>>> {
     let TableFactor::Table { name, alias, version: Some(TableVersion::ForSystemTimeAsOf(time)), .. } = &join.relation
     else {
@@ -47,8 +47,8 @@ pub(crate) fn parts(join: &Join) -> Result<Option<Parts<'_>>> {
     Ok(Some(Parts { name, alias: alias.as_ref(), time, on, left }))
 }
 
-/// The column of the table that an expression is, or is cast from with a value of its own for each of the column's, so that an
-/// equality with it holds for one value of the column at most.
+/// The column of the table to which an expression refers, directly or through an injective cast. An equality with such an expression holds
+/// for at most one value of the column.
 fn column(e: &Expr) -> Option<usize> {
     match e {
         Expr::Column { index, .. } => Some(*index),
@@ -57,12 +57,11 @@ fn column(e: &Expr) -> Option<usize> {
     }
 }
 
-/// The value of a table's column for which `there`, an expression of that column alone, equals `here`; NULL where there is none.
-/// What there is comes of casting back, and is taken only if the equality as it was written holds for it. None where types cannot
-/// be cast back.
+/// The value of a table's column for which `there`, an expression over that column only, equals `here`, or NULL if there is none. The value
+/// is computed by a cast back, and is only used if the original equality holds for it. None if the types cannot be cast back.
 fn value_for(there: &Expr, here: Expr, ty: &SqlType) -> Option<Expr> {
     let kinds = (here.ty(), ty);
-    // Texts and bytes are the same whatever their length is said to be.
+    // The declared length of texts and bytes does not matter.
     if kinds.0.kind == ty.kind || kinds.0.is_text() && ty.is_text() || kinds.0.is_bytes() && ty.is_bytes() {
         return Some(here);
     }
@@ -77,10 +76,10 @@ fn value_for(there: &Expr, here: Expr, ty: &SqlType) -> Option<Expr> {
     Some(Expr::Case { branches: vec![(holds, back)], otherwise, ty })
 }
 
-/// Equalities of a column there with something here: the column as it is compared, what it is equal to, and its place.
+/// Equalities between a column of the table and an expression over the input: the column side, the input side, and the index of the column.
 type Equalities = Vec<(Expr, Expr, usize)>;
 
-/// What of a condition rows are looked up by, and the rest, which is checked afterwards. `width`: how many columns there are here.
+/// Splits a condition into the equalities for the lookup and the rest, which is checked afterwards. `width`: the number of input columns.
 fn keys_of(condition: Expr, table: &Table, width: usize) -> (Equalities, Vec<Expr>) {
     let of = |e: &Expr| {
         let mut used = BTreeSet::new();
@@ -108,8 +107,7 @@ fn keys_of(condition: Expr, table: &Table, width: usize) -> (Equalities, Vec<Exp
     (on, rest)
 }
 
-/// The rows that a condition lets through, of those that were found; where all rows on the left stay, what was found for the others is
-/// NULL.
+/// Filters the rows that were found by a condition. If all rows of the left side are kept, the columns of rejected matches become NULL.
 fn only_where(plan: Plan, condition: Expr, left: bool, width: usize) -> Plan {
     let mut columns = plan.columns();
     if !left {
@@ -125,7 +123,7 @@ fn only_where(plan: Plan, condition: Expr, left: bool, width: usize) -> Plan {
 }
 
 impl Binder<'_> {
-    /// Binds a lookup join onto what is to its left.
+    /// Binds a lookup join to the relation on its left.
     pub(crate) fn lookup(&mut self, input: Plan, scope: Scope, parts: &Parts<'_>) -> Result<(Plan, Scope)> {
         let at = place_of(parts.name);
         let time = self.expr(parts.time, &scope, &mut None)?;
@@ -159,7 +157,7 @@ impl Binder<'_> {
                         the column";
             return Err(e.hint(hint));
         }
-        // At most one row is found by a whole key: a condition that it fails leaves the row on the left alone.
+        // A whole primary key finds at most one row. If the row fails another condition, the left row is kept without a match.
         let one = !table.primary_key.is_empty() && table.primary_key.iter().all(|k| on.iter().any(|(_, _, c)| c == k));
         if parts.left && !rest.is_empty() && !one {
             let e = Error::script(
@@ -173,7 +171,7 @@ impl Binder<'_> {
         let mut named = input.columns();
         let mut values = named.clone();
         for (i, (there, here, column)) in on.into_iter().enumerate() {
-            // Whatever stands there is computed once, and then made a value of the column.
+            // The expression is computed once, and then converted to a value of the column.
             let computed = Expr::column(width + i, format!("value${i}"), here.ty());
             named.push((format!("value${i}"), here));
             let ty = &table.physical.fields[column].ty;

@@ -1,4 +1,4 @@
-//! What names stand for while a query is bound: the binder's own state, and the columns in sight.
+//! Name resolution while a query is bound: the state of the binder, and the columns in scope.
 
 use crate::catalog::{Catalog, FunctionLoader, Spent};
 use crate::older_window::OlderWindow;
@@ -11,23 +11,23 @@ use weir_core::{Error, Field, Result, TypeKind};
 use weir_expr::Expr;
 use weir_plan::Plan;
 
-/// Binds what a script says against what it has declared.
+/// Binds statements to the declarations of the script.
 pub(crate) struct Binder<'a> {
     pub catalog: &'a mut Catalog,
     pub loader: &'a dyn FunctionLoader,
-    /// The queries of WITH, and what each costs.
+    /// The queries of WITH, and the cost of each.
     pub ctes: Vec<BTreeMap<String, (Plan, Spent)>>,
-    /// Tables and views that the query has read before, by their full names, and what each costs.
+    /// Tables and views that the query has read before, by full name, and the cost of each.
     pub read: BTreeMap<String, (Plan, Spent)>,
-    /// The functions over windows of rows of the SELECT whose items are being bound; none elsewhere.
+    /// The collected functions with OVER of the SELECT whose items are being bound; none elsewhere.
     pub over: Option<Vec<OverCall>>,
-    /// The windows that the SELECT gives names to.
+    /// The named windows of the SELECT.
     pub named_windows: Vec<(String, WindowSpec)>,
-    /// The window of the older form by which the SELECT groups.
+    /// The window of the older form in the GROUP BY of the SELECT.
     pub older_window: Option<OlderWindow>,
-    /// How deep queries are nested here.
+    /// The current depth of nested queries.
     pub depth: usize,
-    /// How deep the expression is nested here.
+    /// The current depth within an expression.
     pub nesting: usize,
 }
 
@@ -73,7 +73,7 @@ impl Scope {
         Ok(first.map(|(i, _)| i))
     }
 
-    /// Positions of a table's columns.
+    /// The indices of a table's columns.
     pub fn of_table(&self, qualifier: &str) -> Vec<usize> {
         let suffix = format!(".{qualifier}");
         let is = |q: &Option<String>| q.as_deref().is_some_and(|q| q == qualifier || q.ends_with(&suffix));
@@ -85,7 +85,7 @@ impl Scope {
         let at = parts.first().and_then(|p| place(p.span.start));
         let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
         for split in (0..names.len()).rev() {
-            // The longest qualifier that fits wins.
+            // The longest matching qualifier wins.
             let qualifier = (split > 0).then(|| names[..split].join("."));
             if let Some(i) = self.find(qualifier.as_deref(), names[split]).map_err(|e| e.at(at))? {
                 let mut expr = self.column(i);
@@ -106,7 +106,7 @@ impl Scope {
     }
 }
 
-/// A field of a row.
+/// Binds access to a field of a row.
 pub(crate) fn field(expr: Expr, name: &str) -> Result<Expr> {
     let ty = expr.ty();
     let TypeKind::Row(fields) = &ty.kind else {

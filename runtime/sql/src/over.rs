@@ -1,4 +1,4 @@
-//! Functions over windows of rows in a SELECT: collected while its expressions are bound, then put in their places.
+//! Functions with OVER in a SELECT. They are collected while its expressions are bound, and replaced by columns.
 
 use crate::aggregates::Collected;
 use weir_core::error::Place;
@@ -9,18 +9,18 @@ use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 use weir_plan::{Mode, Plan, Ranks, RowOrder, StateUids, WindowTime, derive, time_domain};
 
-/// An item of SELECT: its name, its expression, and where that stands.
+/// An item of SELECT: its name, its expression, and the position of that in the script.
 pub(crate) type Item = (String, Expr, Option<Place>);
 
-/// Columns from here on stand for functions that were collected.
+/// Columns from this index on are placeholders for collected functions.
 const PLACEHOLDER: usize = 1 << 28;
-/// Behind those.
+/// The index after these placeholders.
 const END: usize = 1 << 29;
 
-/// A key of an order: its expression, whether it descends, and whether NULLs come first.
+/// A key of an order: its expression, whether it is descending, and whether NULLs come first.
 pub(crate) type Key = (Expr, bool, bool);
 
-/// What is computed over a window of rows.
+/// A function with OVER.
 pub(crate) enum OverFunction {
     /// The number of the row in the window's order.
     RowNumber,
@@ -40,13 +40,13 @@ fn number_type() -> SqlType {
     SqlType::BIGINT.not_null()
 }
 
-/// Stands for the function of an index.
+/// The placeholder for the function with this index.
 pub(crate) fn placeholder(index: usize, ty: SqlType) -> Expr {
     Expr::column(PLACEHOLDER + index, "$over", ty)
 }
 
 impl OverCall {
-    /// What it gives.
+    /// The type of the result.
     pub fn ty(&self) -> SqlType {
         match &self.function {
             OverFunction::RowNumber => number_type(),
@@ -54,7 +54,7 @@ impl OverCall {
         }
     }
 
-    /// Whether both go over the same window.
+    /// Whether both have the same window.
     fn same_window(&self, other: &OverCall) -> bool {
         let key = |(a, b): (&Key, &Key)| a.0.same(&b.0) && (a.1, a.2) == (b.1, b.2);
         self.partition.len() == other.partition.len()
@@ -63,7 +63,7 @@ impl OverCall {
             && self.order.iter().zip(&other.order).all(key)
     }
 
-    /// Whether both give the same.
+    /// Whether both have the same result.
     pub fn same(&self, other: &OverCall) -> bool {
         let function = match (&self.function, &other.function) {
             (OverFunction::RowNumber, OverFunction::RowNumber) => true,
@@ -75,7 +75,7 @@ impl OverCall {
     }
 }
 
-/// The place of an expression among columns, which it is added to if it is not there.
+/// The index of an expression among columns, to which it is added if it is new.
 pub(crate) fn column_of(e: Expr, columns: &mut Vec<(String, Expr)>) -> usize {
     let found = columns.iter().position(|(_, known)| known.same(&e));
     found.unwrap_or_else(|| {
@@ -84,7 +84,7 @@ pub(crate) fn column_of(e: Expr, columns: &mut Vec<(String, Expr)>) -> usize {
     })
 }
 
-/// A function over a window whose expressions are columns.
+/// A function with OVER whose expressions are columns.
 struct Placed {
     function: PlacedFunction,
     partition: Vec<usize>,
@@ -97,17 +97,17 @@ enum PlacedFunction {
     Aggregate(AggregateCall, Frame),
 }
 
-/// The items of a SELECT with functions over windows of rows, in two parts: what is computed from its input, with what the functions
-/// read, and what is made of that and of their results.
+/// The items of a SELECT with functions with OVER, in two parts: the expressions over the input, including the functions' arguments, and
+/// the items over these and the functions' results.
 pub(crate) struct Numbered {
-    /// What is computed first.
+    /// The expressions over the input.
     pub below: Vec<Item>,
     items: Vec<Item>,
     calls: Vec<Placed>,
 }
 
 impl Numbered {
-    /// Parts the items of a SELECT.
+    /// Splits the items of a SELECT.
     pub fn new(items: Vec<Item>, calls: Vec<OverCall>) -> Numbered {
         let mut columns: Vec<(String, Expr)> = vec![];
         let mut places: Vec<Option<Place>> = vec![];
@@ -115,7 +115,7 @@ impl Numbered {
         let mut made = vec![];
         for (name, e, at) in items {
             let e = if e.any(&is_call) {
-                // Only its columns are computed below.
+                // Only the columns of the item are computed below.
                 e.rewrite(&mut |e| match e {
                     Expr::Column { index, .. } if !(PLACEHOLDER..END).contains(&index) => {
                         let ty = e.ty();
@@ -156,10 +156,10 @@ impl Numbered {
         Numbered { below, items: made, calls: placed }
     }
 
-    /// Computes the functions over the rows of what was computed, and makes the items of that.
+    /// Computes the functions and then the items, over a relation with the expressions over the input.
     ///
     /// # Errors
-    /// When the rows of a window have no order that a function can go by.
+    /// If the rows of a window have no order that a function supports.
     pub fn over(self, mut plan: Plan, mode: Mode) -> Result<Plan> {
         // The column of each function's result.
         let mut results = vec![0; self.calls.len()];
@@ -200,7 +200,7 @@ impl Numbered {
         let made = |e: Expr| {
             e.rewrite(&mut |e| match e {
                 Expr::Column { index, .. } => {
-                    // A key of a grouping may have become nullable.
+                    // A grouping key may have become nullable.
                     let at = if (PLACEHOLDER..END).contains(&index) { results[index - PLACEHOLDER] } else { index };
                     Expr::column(at, fields[at].name.clone(), fields[at].ty.clone())
                 }
@@ -212,8 +212,8 @@ impl Numbered {
     }
 }
 
-/// The frame of a function in an order. LAG looks back from each row in the order of columns; in that of time it is given the rows of one
-/// time together, as in Flink.
+/// The frame of a function in an order. If rows are ordered by columns, LAG looks back from each row. If they are ordered by time, rows of
+/// the same time are processed together, as in Flink.
 fn frame_of(call: &AggregateCall, frame: Frame, order: &RowOrder) -> Frame {
     match (&call.function, order) {
         (Aggregate::Lag { .. }, RowOrder::Values(_)) => Frame::AllRows,
@@ -221,8 +221,8 @@ fn frame_of(call: &AggregateCall, frame: Frame, order: &RowOrder) -> Frame {
     }
 }
 
-/// How rows are ordered by some keys: in that of time by one time attribute, ascending. In that of columns by one of any type, ascending, as
-/// in Flink; in batch mode by any.
+/// The order of rows by some keys. A single time attribute, ascending, is an order by time. Otherwise streams allow a single ascending
+/// column of any type, as in Flink, and batch mode allows any keys.
 fn row_order(plan: &Plan, order: &[SortKey], frame: Frame, mode: Mode, place: Option<Place>) -> Result<RowOrder> {
     if let [SortKey { column, descending: false, .. }] = order {
         let derived = derive(plan, Mode::Streaming);

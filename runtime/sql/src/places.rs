@@ -1,18 +1,18 @@
-//! Where things stand in a script.
+//! Positions in a script.
 
 use sqlparser::ast::{Expr as Ast, Spanned};
 use sqlparser::tokenizer::Location;
 use weir_core::error::Place;
 
-/// Where something begins in the script, and where it ends.
+/// The start and the end of something in the script.
 pub type Range = (Location, Location);
 
-/// The parser's place as ours; none for what does not stand in the script.
+/// Converts a position of the parser; none if it is not in the script.
 pub fn place(l: Location) -> Option<Place> {
     (l.line > 0).then_some(Place { line: l.line, column: l.column })
 }
 
-/// The script's own text of a range.
+/// The text of a range in the script.
 pub fn excerpt(sql: &str, (from, to): Range) -> &str {
     let (mut line, mut column) = (1, 1);
     let (mut start, mut end) = (sql.len(), sql.len());
@@ -29,7 +29,7 @@ pub fn excerpt(sql: &str, (from, to): Range) -> &str {
     sql.get(start..end).unwrap_or_default()
 }
 
-/// Where an expression begins. The parser's own way looks at all that is below, for every level.
+/// The start of an expression. The parser's own method visits the whole subtree on every level.
 pub(crate) fn start(ast: &Ast) -> Location {
     let mut at = ast;
     loop {

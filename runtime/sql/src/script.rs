@@ -1,5 +1,5 @@
-//! Runs a script's statements in order: declarations into the catalog, INSERTs and bare SELECTs into one job, the rest
-//! answered at once.
+//! Compiles a script's statements in order: declarations are added to the catalog, INSERTs and bare SELECTs to one job, and other
+//! statements are answered at once.
 
 use crate::budget::on_stack;
 use crate::catalog::{
@@ -22,33 +22,32 @@ use weir_expr::{OnError, Session};
 use weir_plan::{Format, Identity, Insert, Mode, OperatorUids, Plan, Table};
 use weir_plan::{emit_early_and_late, explain, optimize, settings, share, with_several_readers};
 
-/// A script, compiled.
+/// A compiled script.
 pub struct Compiled {
-    /// What SHOW, DESCRIBE and EXPLAIN answered, in order.
+    /// The answers to SHOW, DESCRIBE and EXPLAIN, in order.
     pub answers: Vec<String>,
-    /// The INSERTs, each as if it were alone.
+    /// The INSERTs, each compiled as if it were the only one.
     pub statements: Vec<Insert>,
-    /// The same as one job that starts anew: what they have in common is there once. See [`share`] for one that goes on.
+    /// The INSERTs as one job that starts without state, in which common relations are shared. See [`share`] for a job that continues.
     pub inserts: Vec<Insert>,
     /// Every table, for dead letters.
     pub tables: BTreeMap<String, Arc<Table>>,
-    /// The settings, by their names of today; words of a choice in small letters.
+    /// The settings, by their current names. The words of choices are in lower case.
     pub settings: BTreeMap<String, String>,
-    /// When results are given.
+    /// The runtime mode.
     pub mode: Mode,
-    /// The settings that were taken and mean nothing here.
+    /// The accepted settings that have no effect.
     pub idle_settings: BTreeSet<String>,
-    /// The hints that were taken and mean nothing here.
+    /// The accepted hints that have no effect.
     pub idle_hints: BTreeSet<&'static str>,
     /// The session.
     pub session: Arc<Session>,
 }
 
-/// Compiles a script. `base` is the folder that its relative paths start from; `registry` has the connectors and formats that tables
-/// may name.
+/// Compiles a script. `base` is the folder to which its paths are relative. `registry` has the available connectors and formats.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first error in the script.
 pub fn compile(
     sql: &str,
     base: &Path,
@@ -64,7 +63,7 @@ pub fn compile(
     }
 }
 
-/// Everything that is wrong with a script: every statement's first syntax error, and all errors of binding.
+/// Finds all errors of a script: the first syntax error of every statement, and all binding errors.
 pub fn diagnose(
     sql: &str,
     base: &Path,
@@ -114,7 +113,7 @@ fn run(
         fixed,
         idle,
     };
-    // A statement that cannot be read would only make others fail: say that one alone.
+    // A statement with a syntax error would cause errors in others, so only this one is reported.
     if stop && let Some(p) = statements.iter().find(|p| p.statement.is_err()) {
         let e = p.statement.as_ref().err().cloned();
         return (None, e.into_iter().collect());
@@ -177,14 +176,14 @@ fn run(
     (Some(compiled), errors)
 }
 
-/// What is said of a statement that groups by maps in batch mode, as Flink refuses it.
+/// The error for a statement that groups by maps in batch mode, which Flink rejects as well.
 fn grouped_map(inserts: &[Insert]) -> Option<Error> {
     let column = inserts.iter().find_map(|i| i.plan.grouped_map())?;
     let e = Error::script(format!("'{}' is {}, by which batch mode does not group", column.name, column.ty.kind));
     Some(e.hint("group by CAST(… AS STRING), or run in streaming mode"))
 }
 
-/// Gives every statement what its state is known by, when the whole script is read: settings stand anywhere in it.
+/// Assigns the identity of every statement once the whole script is read, because settings may be anywhere in it.
 fn name_statements(inserts: &mut [Insert], mode: Mode, zone: Zone) {
     for at in 0..inserts.len() {
         let i = &inserts[at];
@@ -198,7 +197,7 @@ fn name_statements(inserts: &mut [Insert], mode: Mode, zone: Zone) {
     }
 }
 
-/// The connector that shows what a bare SELECT gives.
+/// The connector that prints the rows of a bare SELECT.
 const SHOWN_BY: &str = "print";
 
 pub(crate) struct Compiler<'a> {
@@ -267,7 +266,7 @@ impl Compiler<'_> {
             Statement::Set { key, value } => {
                 let value = crate::variables::fill(&value, None)?;
                 let s = settings::check(&key, &value)?;
-                // What the command line says wins over the script.
+                // Settings on the command line override those of the script.
                 if !s.acts {
                     self.idle.insert(s.key);
                 } else if !self.fixed.contains(&s.key) {
@@ -401,7 +400,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Refuses options behind names of what is no table.
+    /// Rejects options after names that are not tables.
     fn all_hints_used(&self, hints: &[Place]) -> Result<()> {
         match hints.iter().find(|h| !self.catalog.hints_taken.contains(h)) {
             Some(h) => Err(crate::hints::misplaced().at(self.catalog.hints.get(h).and_then(|h| h.place))),
@@ -409,7 +408,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Adds a statement, which may have a uid of its own, to the job.
+    /// Adds a statement to the job, with its uid if it has one.
     pub(crate) fn finish(&mut self, table: Arc<Table>, plan: Plan, uid: Option<String>) -> Result<()> {
         let session = self.session()?;
         self.check_tables(&table, &plan)?;
@@ -422,7 +421,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Checks the tables of a statement for what they are to it.
+    /// Checks the tables of a statement for their roles.
     fn check_tables(&self, sink: &Table, plan: &Plan) -> Result<()> {
         let registry = self.catalog.registry;
         let mut checked = Ok(());
@@ -437,7 +436,7 @@ impl Compiler<'_> {
     fn select(&mut self, q: &Query) -> Result<()> {
         let plan = Binder::new(&mut self.catalog, self.loader).query(q)?;
         let n = self.inserts.len();
-        // What comes is shown, whatever was said of it where it comes from.
+        // All columns are nullable, since the rows are only printed.
         let fields = plan.schema().fields.iter().map(|f| Field::new(f.name.clone(), f.ty.clone().nullable(true)));
         let schema = Schema::new(fields.collect());
         let options = BTreeMap::from([(CONNECTOR.key().to_string(), SHOWN_BY.to_string())]);
@@ -462,7 +461,7 @@ impl Compiler<'_> {
         self.finish(table, plan, None)
     }
 
-    /// A table that one statement writes and another reads would have no order between the two.
+    /// Rejects a table that one statement writes and another one reads, since there would be no order between them.
     fn check_cycles(&self) -> Result<()> {
         let mut sources = BTreeSet::new();
         for i in &self.inserts {

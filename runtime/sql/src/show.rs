@@ -1,4 +1,4 @@
-//! SHOW and DESCRIBE: what a script has declared, in its own words, without what is nobody's business.
+//! SHOW and DESCRIBE: show the declarations of a script in its own syntax, without secrets.
 
 use crate::catalog::{place_of, unknown_database};
 use crate::expressions::built_in_names;
@@ -13,7 +13,7 @@ use weir_core::types::quoted;
 use weir_core::{Error, Result, Schema};
 use weir_plan::Table;
 
-/// SQL's LIKE: `%` is any text, `_` any character, a backslash takes the next one as it is.
+/// SQL's LIKE: `%` matches any text, `_` any character, and a backslash escapes the next character.
 fn like(pattern: &[char], text: &[char]) -> bool {
     match pattern {
         [] => text.is_empty(),
@@ -24,7 +24,7 @@ fn like(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
-/// An option's value as it may be shown: variables by their names, addresses without what logs in. What is not known is hidden.
+/// An option's value without secrets: variables are shown by name, addresses without credentials. Values of unknown options are hidden.
 fn open(option: Option<&OptionSpec>, value: &str) -> String {
     let variable = value.strip_prefix("${").and_then(|v| v.strip_suffix('}')).is_some_and(|n| !n.contains(['{', '}']));
     match option.map_or(Shown::Secret, |o| o.shown) {
@@ -35,12 +35,12 @@ fn open(option: Option<&OptionSpec>, value: &str) -> String {
     }
 }
 
-/// An address without its user, its parameters and, for a webhook, its path: whoever knows those can call it.
+/// An address without its user, its parameters and, for a webhook, its path, since these can grant access.
 fn address(url: &str, hide_path: bool) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     if rest[end..].contains('@') {
-        // It may stand in a password.
+        // The `@` may be part of a password.
         return format!("{scheme}://****");
     }
     let (host, mut path) = rest.split_at(end);
@@ -78,7 +78,7 @@ impl Compiler<'_> {
             let chars = |s: &str| -> Vec<char> {
                 if *any_case { s.to_lowercase().chars().collect() } else { s.chars().collect() }
             };
-            // Runs of % are one, so that the search stays short.
+            // Consecutive `%` are merged, so that the search is fast.
             let mut pattern = chars(pattern);
             pattern.dedup_by(|a, b| *a == '%' && *b == '%');
             lines.retain(|(n, _)| like(&pattern, &chars(n)) != *negated);
@@ -87,7 +87,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// The lines that are shown, each with the name that LIKE looks at.
+    /// The lines to show, each with the name that LIKE matches.
     fn listed(&mut self, show: &Show) -> Result<Vec<(String, String)>> {
         let database = self.listed_database(show)?;
         let inside = |k: &String| k.strip_prefix(&format!("{database}.")).map(str::to_string);
@@ -113,7 +113,7 @@ impl Compiler<'_> {
         Ok(names.into_iter().map(|n| (n.clone(), n)).collect())
     }
 
-    /// The database of which something is listed: that behind FROM, or the current one.
+    /// The database whose content is listed: the one after FROM, or the current one.
     fn listed_database(&self, show: &Show) -> Result<String> {
         let c = &self.catalog;
         let Some(name) = &show.of else { return Ok(format!("{}.{}", c.current.0, c.current.1)) };
@@ -122,7 +122,7 @@ impl Compiler<'_> {
                 let full = self.database(name);
                 if c.databases.contains(&full) { Ok(full) } else { Err(unknown_database(c, name)) }
             }
-            // Of the one catalog that there is.
+            // There is only one catalog.
             Listed::Databases => Ok(String::new()),
             Listed::UserFunctions
             | Listed::Catalogs

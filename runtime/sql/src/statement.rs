@@ -14,35 +14,35 @@ use std::collections::BTreeSet;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
-/// A statement and where it begins; or what is wrong with it.
+/// A statement with its position, or its error.
 pub struct Parsed {
     pub place: Place,
-    /// Where it ends.
+    /// The end of the statement.
     pub end: Place,
     pub statement: Result<Statement>,
 }
 
-/// A script, cut into statements.
+/// A script, split into statements.
 pub struct Statements {
     pub all: Vec<Parsed>,
-    /// The nodes that the statements' trees have placeholders for.
+    /// The nodes for which the statements' syntax trees have placeholders.
     pub forms: Forms,
-    /// The hints behind tables' names.
+    /// The hints after tables' names.
     pub hints: Vec<Hint>,
-    /// The hints that mean nothing here.
+    /// The hints that have no effect.
     pub idle_hints: BTreeSet<&'static str>,
 }
 
-/// How deep statements nest: what stacks can hold with room to spare, and far more than anybody writes.
+/// Maximum depth of nested statements. Stacks hold it easily, and it is far more than scripts need.
 const NESTED: usize = 200;
 
-/// How many operators one expression or query may have in a row.
+/// Maximum number of consecutive operators in one expression or query.
 const OPERATORS: usize = 100_000;
 
-/// Reads all statements; a wrong one does not hide the next.
+/// Parses all statements. An error in one does not hide the following ones.
 ///
 /// # Errors
-/// When the script cannot even be cut into tokens.
+/// If the script cannot be split into tokens.
 pub fn parse_script(sql: &str) -> Result<Statements> {
     let all = tokens(sql).map_err(parser_error)?;
     let mut out = vec![];
@@ -76,12 +76,12 @@ pub fn parse_script(sql: &str) -> Result<Statements> {
     Ok(Statements { all: out, forms, hints, idle_hints })
 }
 
-/// How deep the trees of a script's statements can be at most.
+/// The maximum depth of the syntax trees of a script.
 pub fn nesting(sql: &str) -> usize {
     tokens(sql).map_or(0, |all| depth(&all)).min(OPERATORS + NESTED)
 }
 
-/// Reads one statement.
+/// Parses one statement.
 fn one(mut tokens: Vec<TokenWithSpan>, end: Location, forms: &Forms) -> Result<Statement> {
     if let Some(e) = not_yet(&tokens) {
         return Err(e);
@@ -100,7 +100,7 @@ fn one(mut tokens: Vec<TokenWithSpan>, end: Location, forms: &Forms) -> Result<S
     parsed.map_err(parser_error)
 }
 
-/// A statement within another.
+/// Parses a statement within another one.
 fn inner(p: &mut Parser<'_>) -> ParseResult<Statement> {
     let query = p.peek_token().token == Token::LParen;
     if query || ["INSERT", "SELECT", "WITH", "VALUES", "CREATE"].contains(&peek_word(p, 0).as_str()) {
@@ -226,7 +226,7 @@ fn insert(p: &mut Parser<'_>) -> ParseResult<InsertStatement> {
     Ok(InsertStatement { table, partition, columns, query: p.parse_query()?, overwrite })
 }
 
-/// A key or a value of SET: in quotes, or all up to the equals sign or the end.
+/// Parses a key or value of SET: quoted, or everything up to the equals sign or the end.
 fn set_part(p: &mut Parser<'_>) -> String {
     let mut out = String::new();
     loop {

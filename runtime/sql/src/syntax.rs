@@ -1,4 +1,4 @@
-//! What statements are made of, and the parts that several of them have.
+//! The syntax tree of statements, and parsers for parts that several statements have.
 
 use crate::places::{Range, place};
 use crate::types::{ParseResult, expect_words, word_is};
@@ -10,7 +10,7 @@ use std::fmt;
 use weir_core::error::Place;
 use weir_core::{Error, SqlType};
 
-/// An option as written, with its place: variables of the environment are not filled in.
+/// An option as written, with its position. Environment variables are not replaced yet.
 #[derive(Debug, Clone)]
 pub struct WithOption {
     pub key: String,
@@ -21,9 +21,9 @@ pub struct WithOption {
 #[derive(Debug, Clone)]
 pub enum ColumnKind {
     Physical(SqlType),
-    /// An expression, and where it stands.
+    /// The expression, and its range in the script.
     Computed(Box<Expr>, Range),
-    /// What of a record beside its fields it stands for (its own name otherwise), and whether it is only read.
+    /// The metadata key (by default the column's name), and whether the column is virtual.
     Metadata {
         ty: SqlType,
         key: Option<String>,
@@ -48,20 +48,20 @@ pub struct CreateTable {
     pub options: Vec<WithOption>,
     pub like: Option<Like>,
     pub query: Option<Box<Query>>,
-    /// Names without types, which put the columns of AS SELECT in another order.
+    /// Names without types, which reorder the columns of AS SELECT.
     pub order: Vec<Ident>,
 }
 
-/// WATERMARK FOR a column AS an expression.
+/// `WATERMARK FOR column AS expression`.
 #[derive(Debug, Clone)]
 pub struct Watermark {
     pub column: Ident,
     pub expr: Expr,
-    /// Where the expression stands.
+    /// The range of the expression in the script.
     pub text: Range,
 }
 
-/// LIKE of a CREATE TABLE: the table, and what is done with each part of it.
+/// LIKE of a CREATE TABLE: the table, and the merging strategy for each part.
 #[derive(Debug, Clone)]
 pub struct Like {
     pub table: ObjectName,
@@ -87,7 +87,7 @@ pub enum Part {
     Watermarks,
 }
 
-/// What ALTER TABLE does.
+/// The change of an ALTER TABLE.
 #[derive(Debug, Clone)]
 pub enum Change {
     RenameTo(ObjectName),
@@ -102,16 +102,16 @@ pub enum Change {
     AsQuery(Box<Query>, Range),
 }
 
-/// What ALTER TABLE adds or modifies.
+/// The elements that ALTER TABLE adds or modifies.
 #[derive(Debug, Clone)]
 pub struct Added {
-    /// Columns with their places: first, or behind another.
+    /// Columns with their positions: first, or after another column.
     pub columns: Vec<(Column, Position)>,
     pub primary_key: Vec<Ident>,
     pub watermark: Option<Watermark>,
 }
 
-/// Where a column is put.
+/// The position of a column.
 #[derive(Debug, Clone)]
 pub enum Position {
     AsIs,
@@ -119,16 +119,16 @@ pub enum Position {
     After(Ident),
 }
 
-/// What SHOW lists, of which database, and which of it.
+/// A SHOW statement: what it lists, from which database, and with which filter.
 #[derive(Debug, Clone)]
 pub struct Show {
     pub what: Listed,
     pub of: Option<ObjectName>,
-    /// LIKE's pattern, whether it is negated, and whether case matters not.
+    /// The pattern of LIKE, whether it is negated, and whether it ignores case.
     pub like: Option<(String, bool, bool)>,
 }
 
-/// What SHOW lists.
+/// The kind of objects that SHOW lists.
 #[derive(Debug, Clone)]
 pub enum Listed {
     Tables,
@@ -139,18 +139,18 @@ pub enum Listed {
     Catalogs,
     CurrentCatalog,
     CurrentDatabase,
-    /// Of a table or view.
+    /// The columns of a table or view.
     Columns(ObjectName),
 }
 
 impl Listed {
-    /// Whether it is listed by itself, for there is one of it.
+    /// Whether there is exactly one such object.
     pub fn is_current(&self) -> bool {
         matches!(self, Listed::CurrentCatalog | Listed::CurrentDatabase)
     }
 }
 
-/// As it is written.
+/// Formats it as in SQL.
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -167,7 +167,7 @@ impl fmt::Display for Listed {
     }
 }
 
-/// What DROP takes away.
+/// The kind of object that DROP removes.
 #[derive(Debug, Clone, Copy)]
 pub enum Dropped {
     Table,
@@ -176,7 +176,7 @@ pub enum Dropped {
     Database,
 }
 
-/// For people.
+/// Formats it for messages.
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -201,7 +201,7 @@ pub struct CreateFunction {
 #[derive(Debug, Clone)]
 pub struct InsertStatement {
     pub table: ObjectName,
-    /// PARTITION's columns, with their values where they have one.
+    /// The columns of PARTITION, with their values if given.
     pub partition: Vec<(Ident, Option<Expr>)>,
     pub columns: Vec<Ident>,
     pub query: Box<Query>,
@@ -230,14 +230,14 @@ pub enum Statement {
     EndSet,
 }
 
-/// Words that nobody means as names: where one of them is found, something is missing in front of it.
+/// Words that are never meant as names: where one of them is found instead of a name, something is missing before it.
 const CLAUSES: &[&str] = &[
     "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "UNION", "AS", "ON", "JOIN", "AND", "OR", "NOT", "INSERT",
     "INTO", "VALUES", "WITH", "CREATE", "EXPLAIN", "WHEN", "THEN", "ELSE", "END", "IN", "IS", "LIKE", "BETWEEN",
     "LIMIT",
 ];
 
-/// Turns the parser's words into an error with its place.
+/// Converts a parser error to an error with a position.
 pub fn parser_error(e: ParserError) -> Error {
     let text = match e {
         ParserError::TokenizerError(t) | ParserError::ParserError(t) => t,
@@ -270,7 +270,7 @@ pub fn parser_error(e: ParserError) -> Error {
     }
 }
 
-/// A name of up to three parts.
+/// Parses a name of up to three parts.
 pub fn object_name(p: &mut Parser<'_>) -> ParseResult<ObjectName> {
     let mut parts = vec![name_part(p)?];
     while p.consume_token(&Token::Period) {
@@ -279,7 +279,7 @@ pub fn object_name(p: &mut Parser<'_>) -> ParseResult<ObjectName> {
     Ok(ObjectName::from(parts))
 }
 
-/// A text in quotes.
+/// Parses a quoted text.
 pub fn literal(p: &mut Parser<'_>) -> ParseResult<String> {
     let t = p.next_token();
     match t.token {
@@ -288,7 +288,7 @@ pub fn literal(p: &mut Parser<'_>) -> ParseResult<String> {
     }
 }
 
-/// What a parser reads, and where it stands.
+/// Parses something, and returns its range as well.
 pub fn ranged<'a, T>(
     p: &mut Parser<'a>,
     read: impl FnOnce(&mut Parser<'a>) -> ParseResult<T>,
@@ -298,7 +298,7 @@ pub fn ranged<'a, T>(
     Ok((out, (from, p.get_current_token().span.end)))
 }
 
-/// What Flink has and Weir does not.
+/// The error for a feature of Flink that Weir does not support.
 pub fn missing<T>(p: &Parser<'_>, what: &str) -> ParseResult<T> {
     let at = p.peek_token().span.start;
     Err(ParserError::ParserError(format!("{what} is not supported yet{at}")))

@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Helpers for the tests of this crate.
 
 use crate::catalog::NoFunctions;
 use crate::script::{Compiled, compile};
@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use weir_core::Result;
 
-/// A script, or what is wrong with it.
+/// Compiles a script, or returns its error.
 pub(crate) fn try_compile(script: &str) -> Result<Compiled> {
     compile(script, Path::new("."), BTreeMap::new(), &NoFunctions, weir_connectors::REGISTRY)
 }
 
-/// A script that there is nothing wrong with.
+/// Compiles a valid script.
 pub(crate) fn compiled(script: &str) -> Compiled {
     try_compile(script).unwrap_or_else(|e| panic!("{script}: {e}"))
 }

@@ -1,5 +1,5 @@
-//! Scripts cut into tokens, and what is to be known of a statement before it is read: that it asks for what there is
-//! not yet, and how deep it can nest.
+//! Splits scripts into tokens, and checks statements before they are parsed: for unsupported features, and for the maximum depth of
+//! nesting.
 
 use crate::dialect::FlinkDialect;
 use crate::places::place;
@@ -9,8 +9,8 @@ use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 use weir_core::Error;
 
-/// Cuts a text into tokens. `>>`, which only nested types have in this dialect, becomes two. Words that the parser knows
-/// and Flink does not reserve are plain names, but where they stand as the words that they are.
+/// Splits a text into tokens. `>>`, which only nested types contain in this dialect, becomes two tokens. Words that the parser knows and
+/// Flink does not reserve become plain names, unless they are used as keywords.
 pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
     let tokens = Tokenizer::new(&FlinkDialect::default(), sql).tokenize_with_location()?;
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
@@ -42,7 +42,7 @@ pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
         {
             w.keyword = Keyword::NoKeyword;
         }
-        // The parser knows units of time behind the shorter word alone.
+        // The parser only supports units of time with the shorter word.
         if let Token::Word(w) = &mut t.token
             && w.quote_style.is_none()
             && w.value.eq_ignore_ascii_case("CEILING")
@@ -55,8 +55,8 @@ pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
     Ok(out)
 }
 
-/// The last tokens, without blanks and comments, and for each pair of parentheses what stands before it, or ORDER once an
-/// ORDER BY stands in it.
+/// The last tokens, without blanks and comments. For each open pair of parentheses also the word before it, or ORDER after an ORDER BY
+/// within it.
 #[derive(Default)]
 struct Before {
     last: [Option<Token>; 4],
@@ -89,7 +89,7 @@ impl Before {
         }
     }
 
-    /// Whether a word that could be a name stands as the keyword here.
+    /// Whether a word that could be a name is used as a keyword here.
     fn is_meant(&self, keyword: Keyword) -> bool {
         use Keyword as K;
         match keyword {
@@ -117,9 +117,9 @@ impl Before {
     }
 }
 
-/// How deep a statement can nest at most: the operators in a row, and those around the parentheses that they stand in.
+/// The maximum depth of a statement: consecutive operators, plus those around the parentheses that contain them.
 pub fn depth(tokens: &[TokenWithSpan]) -> usize {
-    // For each pair of parentheses: set operations, and operators since the last comma.
+    // For each open pair of parentheses: set operations, and operators since the last comma.
     let mut levels = vec![(0usize, 0usize)];
     let (mut sum, mut most) = (0, 0);
     for t in tokens {
@@ -177,7 +177,8 @@ pub fn depth(tokens: &[TokenWithSpan]) -> usize {
     most
 }
 
-/// What Flink has and Weir does not, told by the words that begin it: the parser would stumble over what follows.
+/// The error for features of Flink that Weir does not support. They are recognized by their first words, since the parser would fail on
+/// what follows.
 pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
     let all: Vec<&TokenWithSpan> = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     let word = |i: usize| match all.get(i).map(|t| &t.token) {
@@ -197,7 +198,7 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
         let relation = matches!(before.as_str(), "FROM" | "JOIN");
         let (what, hint): (String, &str) = match named.as_str() {
             "MATCH_RECOGNIZE" if open(i + 1) => ("MATCH_RECOGNIZE".to_string(), ""),
-            // The parser follows these without counting how deep it is.
+            // The parser recurses here without counting the depth.
             "INTERVAL" if word(i + 1) == "INTERVAL" => ("INTERVAL within INTERVAL".to_string(), ""),
             "LATERAL" => ("LATERAL".to_string(), ""),
             "TABLE" if open(i + 1) && !window(i + 2) && (relation || is(i.wrapping_sub(1), &Token::Comma)) => {

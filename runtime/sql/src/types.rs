@@ -1,4 +1,4 @@
-//! Types as Flink's dialect writes them.
+//! Parses types in the syntax of Flink's dialect.
 
 use crate::words::name_part;
 use sqlparser::parser::{Parser, ParserError};
@@ -9,12 +9,12 @@ use weir_core::{Field, SqlType, TypeKind};
 /// The result of parsing.
 pub type ParseResult<T> = Result<T, ParserError>;
 
-/// Reads a type where the parser stands.
+/// Parses a type at the current position.
 pub fn parse_type(p: &mut Parser<'_>) -> Result<SqlType, ParserError> {
     type_within(p, 0)
 }
 
-/// How deep types may nest.
+/// Maximum depth of nested types.
 const DEPTH: usize = 100;
 
 fn type_within(p: &mut Parser<'_>, mut depth: usize) -> Result<SqlType, ParserError> {
@@ -47,7 +47,7 @@ fn type_within(p: &mut Parser<'_>, mut depth: usize) -> Result<SqlType, ParserEr
     Ok(ty)
 }
 
-/// The word at some distance, in capitals; empty where there is none.
+/// The word at some distance, in capitals; empty if the token is not a word.
 pub fn peek_word(p: &Parser<'_>, ahead: usize) -> String {
     match p.peek_nth_token(ahead).token {
         Token::Word(w) if w.quote_style.is_none() => w.value.to_ascii_uppercase(),
@@ -55,7 +55,7 @@ pub fn peek_word(p: &Parser<'_>, ahead: usize) -> String {
     }
 }
 
-/// Takes the next token if it is this word.
+/// Consumes the next token if it is this word.
 pub fn word_is(p: &mut Parser<'_>, word: &str) -> bool {
     let found = peek_word(p, 0) == word;
     if found {
@@ -64,7 +64,7 @@ pub fn word_is(p: &mut Parser<'_>, word: &str) -> bool {
     found
 }
 
-/// Takes these words, or fails with the place where they should stand.
+/// Consumes these words, or fails with the position of the missing one.
 pub fn expect_words(p: &mut Parser<'_>, words: &str) -> Result<(), ParserError> {
     for w in words.split(' ') {
         if !word_is(p, w) {

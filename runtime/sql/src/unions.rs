@@ -1,4 +1,4 @@
-//! UNION: a chain of queries, however long, is one relation.
+//! Binds UNION: a chain of queries of any length becomes one relation.
 
 use crate::binder::{cast_columns, distinct, not_yet};
 use crate::names::Binder;
@@ -9,10 +9,10 @@ use weir_core::{Error, Field, Result, Schema, SqlType};
 use weir_expr::functions::{cast_to, common_type};
 use weir_plan::{Plan, StateUids};
 
-/// How many queries one relation may put together: each has threads of its own. Constant rows count as one.
+/// Maximum number of queries in one relation, since each has threads of its own. All constant rows count as one.
 const QUERIES: usize = 1_000;
 
-/// From how many queries on constant rows are put together.
+/// The number of queries from which constant rows are combined.
 const MANY: usize = 16;
 
 impl Binder<'_> {
@@ -39,7 +39,7 @@ impl Binder<'_> {
         for (part, all) in parts {
             plans.push((self.set_expr(part)?, all, begin(part)));
         }
-        // A UNION takes out what is double in all that stands before it, so the last one does it for all.
+        // A UNION removes duplicates from everything before it, so the last one does this for all.
         let last = plans.iter().rposition(|(_, all, _)| !all);
         let rest = plans.split_off(last.map_or(0, |n| n + 1));
         let plan = match last {
@@ -53,7 +53,7 @@ impl Binder<'_> {
     }
 }
 
-/// Where a query begins.
+/// The start of a query.
 fn begin(e: &SetExpr) -> Option<Place> {
     match e {
         SetExpr::Select(s) => place(s.select_token.0.span.start),
@@ -61,7 +61,7 @@ fn begin(e: &SetExpr) -> Option<Place> {
     }
 }
 
-/// All rows of all relations.
+/// Combines all rows of all relations.
 fn together(plans: Vec<(Plan, bool, Option<Place>)>, name: &str, at: Option<Place>) -> Result<Plan> {
     let first = plans.first().map_or_else(|| Schema::new(vec![]), |(p, ..)| p.schema().clone());
     let mut types: Vec<SqlType> = first.fields.iter().map(|f| f.ty.clone()).collect();
@@ -85,7 +85,7 @@ fn together(plans: Vec<(Plan, bool, Option<Place>)>, name: &str, at: Option<Plac
     let mut inputs: Vec<Plan> = vec![];
     for (plan, ..) in plans {
         let plan = match plan {
-            // A union within is part of this one.
+            // A nested union becomes part of this one.
             Plan::Union { inputs: within, schema: s } if same_kinds(&s, &schema) => {
                 inputs.extend(within);
                 continue;
@@ -118,7 +118,7 @@ fn same_kinds(a: &Schema, b: &Schema) -> bool {
     a.fields.iter().zip(&b.fields).all(|(x, y)| x.ty.kind == y.ty.kind)
 }
 
-/// The rows of a relation that is nothing but constants, cast to types; or the relation, if it is something else.
+/// The rows of a relation that only consists of constants, cast to types; otherwise the relation itself.
 #[expect(clippy::result_large_err, reason = "the relation goes on as it came")]
 fn constant_rows(plan: Plan, types: &[SqlType]) -> std::result::Result<Vec<Vec<weir_expr::Expr>>, Plan> {
     let constant = |exprs: &[weir_expr::Expr]| exprs.iter().all(weir_expr::Expr::constant);

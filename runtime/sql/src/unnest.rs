@@ -1,4 +1,4 @@
-//! Binds UNNEST: `CROSS JOIN UNNEST(t.tags) AS u (tag)`, the same behind a comma, and LEFT JOIN … ON TRUE.
+//! Binds UNNEST: `CROSS JOIN UNNEST(t.tags) AS u (tag)`, the same after a comma, and LEFT JOIN … ON TRUE.
 
 use crate::binder::not_yet;
 use crate::catalog::idents;
@@ -24,10 +24,10 @@ pub(crate) struct Parts<'a> {
     on: Option<&'a Ast>,
 }
 
-/// Takes what stands in FROM apart, if it is an UNNEST.
+/// The parts of a relation in FROM, if it is an UNNEST.
 ///
 /// # Errors
-/// When it is one, and has not one argument.
+/// If it is an UNNEST that does not have exactly one argument.
 pub(crate) fn parts(factor: &TableFactor) -> Result<Option<Parts<'_>>> {
     let TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } = factor else { return Ok(None) };
     match idents(name).as_slice() {
@@ -41,10 +41,10 @@ pub(crate) fn parts(factor: &TableFactor) -> Result<Option<Parts<'_>>> {
     Ok(Some(Parts { collection, alias: alias.as_ref(), ordinality: *with_ordinality, left: false, on: None }))
 }
 
-/// Takes a join apart, if it is one with an UNNEST.
+/// The parts of a join, if it is a join with an UNNEST.
 ///
 /// # Errors
-/// When it is one, of a kind that there is not.
+/// If it is such a join, but of an unsupported kind.
 pub(crate) fn joined(join: &Join) -> Result<Option<Parts<'_>>> {
     let Some(parts) = parts(&join.relation)? else { return Ok(None) };
     let at = place(join.relation.span().start);
@@ -83,7 +83,7 @@ fn columns_of(collection: &Expr, at: Option<Place>) -> Result<Vec<Field>> {
     }
 }
 
-/// Names the columns as the alias does. A single one is named like the relation, if there is no list.
+/// Names the columns by the alias. Without a list of names, a single column has the name of the relation.
 fn name_columns(mut fields: Vec<Field>, elements: usize, alias: &TableAlias) -> Result<Vec<Field>> {
     [&alias.name].into_iter().chain(alias.columns.iter().map(|c| &c.name)).try_for_each(check_name)?;
     match alias.columns.as_slice() {
@@ -101,7 +101,7 @@ fn name_columns(mut fields: Vec<Field>, elements: usize, alias: &TableAlias) -> 
 }
 
 impl Binder<'_> {
-    /// Binds an UNNEST onto what is to its left.
+    /// Binds an UNNEST to the relation on its left.
     pub(crate) fn unnest(&mut self, input: Plan, scope: Scope, parts: &Parts<'_>) -> Result<(Plan, Scope)> {
         let at = place(start(parts.collection));
         let collection = self.expr(parts.collection, &scope, &mut None)?;

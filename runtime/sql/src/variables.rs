@@ -1,12 +1,12 @@
-//! `${NAME}` in the values of options: variables of the environment.
+//! Replaces `${NAME}` in the values of options by environment variables.
 
 use weir_core::error::Place;
 use weir_core::{Error, Result, secrets};
 
-/// Fills in the variables of a value, and notes what they held as not to be shown.
+/// Replaces the variables of a value, and registers their content as secret.
 ///
 /// # Errors
-/// When the environment has no such variable.
+/// If the environment has no such variable.
 pub(crate) fn fill(written: &str, at: Option<Place>) -> Result<String> {
     let mut out = String::with_capacity(written.len());
     let mut rest = written;

@@ -1,4 +1,5 @@
-//! The words that cannot be names without quotes: those of Flink 2.3. All others can, whatever the parser knows them as.
+//! The reserved words of Flink 2.3, which are not allowed as names without quotes. All other words are, even if the parser has them as
+//! keywords.
 
 use crate::places::place;
 use sqlparser::ast::Ident;
@@ -8,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use weir_core::{Error, Result};
 
-/// Flink's reserved words, as a Flink 2.3 was asked for each.
+/// Flink's reserved words. Each was checked with Flink 2.3.
 static RESERVED: LazyLock<HashSet<&str>> = LazyLock::new(|| WORDS.split_whitespace().collect());
 
 const WORDS: &str = "
@@ -52,15 +53,15 @@ pub fn reserved(word: &str) -> bool {
     RESERVED.contains(word.to_ascii_uppercase().as_str())
 }
 
-/// What is said of a reserved word where a name is expected.
+/// The message for a reserved word where a name is expected.
 pub(crate) const IS_RESERVED: &str = "is a reserved word";
 
-/// What to do about it.
+/// The hint for that.
 pub(crate) fn quote_it(word: &str) -> String {
     format!("write `{word}` in backquotes to use it as a name")
 }
 
-/// Refuses a reserved word as a name, and a text.
+/// Checks that a name is neither a reserved word nor a text.
 pub(crate) fn check_name(i: &Ident) -> Result<()> {
     if i.quote_style.is_none() && reserved(&i.value) {
         return Err(Error::script(format!("'{}' {IS_RESERVED}", i.value))
@@ -75,7 +76,7 @@ pub(crate) fn check_name(i: &Ident) -> Result<()> {
     Ok(())
 }
 
-/// A part of a name: a word that is not reserved, or one in backquotes.
+/// Parses a part of a name: a word that is not reserved, or one in backquotes.
 pub(crate) fn name_part(p: &mut Parser<'_>) -> std::result::Result<Ident, ParserError> {
     let t = p.next_token();
     match t.token {

@@ -1,4 +1,4 @@
-//! A component as it lies on disk: read once, and known by one hash.
+//! A component file, which is read once and identified by a hash.
 
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ impl Binary {
         Ok(Binary::new(path.to_path_buf(), bytes))
     }
 
-    /// What was read from a file.
+    /// Creates a binary from the content of a file.
     pub(crate) fn new(path: PathBuf, bytes: Vec<u8>) -> Binary {
         let hash = Sha256::digest(&bytes).into();
         Binary { path, bytes, hash }
     }
 
-    /// Its file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -35,7 +35,7 @@ impl Binary {
         &self.bytes
     }
 
-    /// What its bytes are known by.
+    /// The hash of the content.
     pub(crate) fn hash(&self) -> &[u8; 32] {
         &self.hash
     }

@@ -1,4 +1,4 @@
-//! The contract's types and calls, generated.
+//! The types and calls of the contract, generated.
 #![allow(missing_docs, reason = "generated from the contract, which has the words")]
 
 wasmtime::component::bindgen!({

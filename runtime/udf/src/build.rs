@@ -1,7 +1,7 @@
-//! Builds functions into components, by what they are made of: equal contents are built once.
+//! Builds functions into components. Builds are cached by content.
 //!
-//! A build may run what the function's author wrote (a crate's build script, macros) on the machine itself, so it happens only when it
-//! is asked for, in processes that see nothing of the job's environment and are bounded in memory and time.
+//! A build may run code of the function's author on the machine itself (a crate's build script or macros). So it only happens on request,
+//! in processes without the job's environment and with limited memory and time.
 
 use crate::binary::Binary;
 use crate::cache::Cache;
@@ -15,10 +15,10 @@ use std::process::Command;
 use std::time::Duration;
 use weir_core::{Error, Result};
 
-/// The SDKs' sources, inside the binary.
+/// The source code of the SDKs, embedded in the binary.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk");
 
-/// Python's tool chain and time zones: versions, and the checksums of the packages for every system that there are some for.
+/// Python's tool chain and time zones: the versions, and the checksums of the packages for every supported system.
 const COMPONENTIZE: &str = "componentize-py==0.25.1 \
 --hash=sha256:8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f \
 --hash=sha256:7b6a87c520358166843af0daa86d2312d7af4cbcbbf1e598951085cf7f2991ca \
@@ -26,25 +26,25 @@ const COMPONENTIZE: &str = "componentize-py==0.25.1 \
 --hash=sha256:a556991534cc496207a9d2ca733c4b0f17ed38ef56a8d6b5f1847fdf1225dd1b
 tzdata==2026.6 --hash=sha256:0a10eec6e13ef16b627fabed9a5f2ba61a62b1c67f327305f4e7e412a70b4aec";
 
-/// What a build may take.
+/// The limits of a build.
 const BOUNDS: Bounds = Bounds { memory: 6 << 30, time: Duration::from_secs(20 * 60) };
 
-/// What a function is built from.
+/// The kind of a function's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
-    /// A component, taken as it is.
+    /// A component, which needs no build.
     Wasm,
     /// A Python file.
     Python,
-    /// A Rust crate's folder.
+    /// The folder of a Rust crate.
     Rust,
 }
 
 impl SourceKind {
-    /// What a path holds.
+    /// Determines the kind of a path.
     ///
     /// # Errors
-    /// When it is none of them.
+    /// If it is none of these kinds.
     pub fn of(path: &Path) -> Result<SourceKind> {
         match path.extension().and_then(|e| e.to_str()) {
             Some("wasm") => Ok(SourceKind::Wasm),
@@ -56,7 +56,7 @@ impl SourceKind {
     }
 }
 
-/// A function as it lies on disk, and what a component of it would be called.
+/// The source of a function, and the name of its component in the cache.
 struct FunctionSource<'a> {
     path: &'a Path,
     files: BTreeMap<String, Vec<u8>>,
@@ -89,10 +89,10 @@ impl FunctionSource<'_> {
     }
 }
 
-/// The component of what a path holds, if it is one, or was built before; nothing is run to find that out.
+/// The component at a path, if it is one or was built before. No tool is run for this.
 ///
 /// # Errors
-/// When the path holds no function, or cannot be read.
+/// If there is no function at the path, or it cannot be read.
 pub fn built(path: &Path, cache: &Cache) -> Result<Option<Binary>> {
     match SourceKind::of(path)? {
         SourceKind::Wasm => Binary::read(path).map(Some),
@@ -107,10 +107,10 @@ fn kept(source: &FunctionSource<'_>, cache: &Cache) -> Option<Binary> {
     cache.read(&source.name).map(|bytes| Binary::new(cache.folder().join(&source.name), bytes))
 }
 
-/// Builds what a path holds, unless it was built before, and gives the component.
+/// Builds the function at a path, unless it was built before, and returns the component.
 ///
 /// # Errors
-/// When a tool is missing or the build fails; the message has the tool's own words.
+/// If a tool is missing or the build fails. The message contains the tool's output.
 pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
     let kind = SourceKind::of(path)?;
     if kind == SourceKind::Wasm {
@@ -133,7 +133,7 @@ pub fn build(path: &Path, cache: &Cache) -> Result<Binary> {
     Ok(Binary::new(cache.folder().join(&source.name), bytes))
 }
 
-/// The files that a function is made of, by their relative names.
+/// The files of a function, by relative name.
 fn contents(root: &Path, kind: SourceKind) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut out = BTreeMap::new();
     let skip = |name: &str| name.starts_with('.') || ["target", "__pycache__", "node_modules"].contains(&name);
@@ -141,10 +141,10 @@ fn contents(root: &Path, kind: SourceKind) -> Result<BTreeMap<String, Vec<u8>>> 
     for e in below.filter_entry(|e| e.depth() == 0 || !skip(&e.file_name().to_string_lossy())) {
         let e = e.map_err(|e| Error::script(format!("cannot read {}", root.display())).caused_by(e))?;
         let name = e.path().strip_prefix(root).unwrap_or(e.path()).to_string_lossy().into_owned();
-        // A Python function is its file and what is in the same folder: modules and small tables, not whole data folders.
+        // A Python function consists of its file and of other files in the same folder: modules and small tables, not large data.
         let size = e.metadata().map(|m| m.len()).unwrap_or(0);
         let wanted = match kind {
-            // The script that calls it is none of it: many may share one file of functions.
+            // SQL scripts are excluded, since many of them may use the same file of functions.
             SourceKind::Python => {
                 let other = [".wasm", ".sql"].iter().any(|end| name.ends_with(end)) || name.contains("Cargo.");
                 e.depth() <= 3 && size <= 16 << 20 && !other
@@ -160,7 +160,7 @@ fn contents(root: &Path, kind: SourceKind) -> Result<BTreeMap<String, Vec<u8>>> 
     Ok(out)
 }
 
-/// The SDKs' files, in order.
+/// The files of the SDKs, in order.
 fn sdk() -> Vec<(PathBuf, &'static [u8])> {
     fn walk(d: &'static Dir<'static>, out: &mut Vec<(PathBuf, &'static [u8])>) {
         out.extend(d.files().map(|f| (f.path().to_path_buf(), f.contents())));
@@ -173,8 +173,8 @@ fn sdk() -> Vec<(PathBuf, &'static [u8])> {
     files
 }
 
-/// Makes a folder hold the SDKs, as they are and nothing else: what an earlier build has done to them is undone. Files that are right
-/// are left alone, so that cargo takes what it made of them.
+/// Writes the SDKs into a folder, and removes everything else from it, including changes by an earlier build. Unchanged files are kept, so
+/// that cargo reuses its build results.
 fn lay_out_sdk(folder: &Path) -> std::io::Result<()> {
     let files = sdk();
     let known: BTreeSet<&Path> = files.iter().map(|(p, _)| p.as_path()).collect();
@@ -186,7 +186,7 @@ fn lay_out_sdk(folder: &Path) -> std::io::Result<()> {
         let e = e.map_err(std::io::Error::other)?;
         let relative = e.path().strip_prefix(folder).unwrap_or(e.path());
         if e.file_type().is_dir() {
-            // Those that are not empty hold something that stays.
+            // Folders that are not empty contain files that are kept.
             let _ = std::fs::remove_dir(e.path());
         } else if !e.file_type().is_file() || !known.contains(relative) {
             std::fs::remove_file(e.path())?;
@@ -203,7 +203,7 @@ fn lay_out_sdk(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs a tool of a build.
+/// Runs a tool during a build.
 fn run(command: &mut Command, missing: &str) -> Result<Ended> {
     let name = command.get_program().to_string_lossy().into_owned();
     child::run(command, BOUNDS).map_err(|failed| match failed {
@@ -216,13 +216,13 @@ fn run(command: &mut Command, missing: &str) -> Result<Ended> {
     })
 }
 
-/// The target of functions in Rust.
+/// The Rust target of functions.
 const TARGET: &str = "wasm32-wasip2";
 
 const INSTALL_RUST: &str = "install Rust from https://rustup.rs, then: rustup target add wasm32-wasip2";
 
-/// The cargo and rustc that a crate's own folder asks for. Found once, so that cargo itself can be run in another folder, where it
-/// reads no settings that came with the crate while it may still reach its registry.
+/// The cargo and rustc that a crate's folder selects. They are determined once, so that cargo can run in another folder. There it does not
+/// read configuration that came with the crate, but can still reach its registry.
 fn rust_tools(path: &Path) -> Result<(PathBuf, PathBuf)> {
     let asked = run(child::command("rustc", path).args(["--print", "sysroot"]), INSTALL_RUST)?;
     if !asked.status.success() {
@@ -230,7 +230,7 @@ fn rust_tools(path: &Path) -> Result<(PathBuf, PathBuf)> {
         return Err(Error::tool(format!("rustc cannot be used: {}", last_lines(&words, 10))).hint(INSTALL_RUST));
     }
     let root = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
-    // Said at once, and not behind what is compiled before the target is missed.
+    // This is reported at once, and not after the compilation of dependencies.
     let targets = root.join("lib/rustlib");
     if targets.is_dir() && !targets.join(TARGET).is_dir() {
         let e = Error::tool(format!("Rust's target {TARGET} is needed to build this function, and is not installed"));
@@ -242,7 +242,7 @@ fn rust_tools(path: &Path) -> Result<(PathBuf, PathBuf)> {
 
 fn rust(path: &Path, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
     let io = |e: std::io::Error| Error::tool("cannot prepare the build").caused_by(e);
-    // What cargo makes of a crate is kept for the next build of the same one, and for no other.
+    // Build results are reused for the same crate only.
     let own = hex::encode(Sha256::digest(path.as_os_str().as_encoded_bytes()));
     let own = cache.place(&format!("cargo/{}", &own[..16])).map_err(io)?;
     let sdk = own.join("sdk");
@@ -266,7 +266,7 @@ fn rust(path: &Path, cache: &Cache, work: &Path, output: &Path) -> Result<()> {
             false => e,
         }
     };
-    // The crates are fetched first, which runs none of them; what is run then reaches for nothing.
+    // Crates are fetched first, which runs none of them. What runs afterwards needs no network.
     let mut fetch = command("fetch");
     child::fetches(&mut fetch, "CARGO_");
     let fetched = run(&mut fetch, INSTALL_RUST)?;
@@ -303,14 +303,14 @@ fn last_lines(text: &str, n: usize) -> String {
 
 const INSTALL_PYTHON: &str = "apt-get install python3 python3-pip (or python3-venv)";
 
-/// Python without what lies around: no modules of the folder that it runs in, of the user, or of the environment's paths.
+/// Runs Python in isolated mode: without modules of the current folder, of the user, or of the environment's paths.
 fn python3(program: &OsStr, folder: &Path) -> Command {
     let mut command = child::command(program, folder);
     command.arg("-I");
     command
 }
 
-/// The checksum of everything below a folder, under the cache's key.
+/// The checksum of all files below a folder, under the cache's key.
 fn sum_of_tree(cache: &Cache, name: &str, folder: &Path) -> std::io::Result<[u8; 32]> {
     let mut all = Sha256::new();
     for e in walkdir::WalkDir::new(folder).sort_by_file_name() {
@@ -323,7 +323,7 @@ fn sum_of_tree(cache: &Cache, name: &str, folder: &Path) -> std::io::Result<[u8;
     cache.sum(name, &all.finalize()[..])
 }
 
-/// Python's tool chain in the cache, installed once; it is what was installed, or is installed again.
+/// Python's tool chain in the cache. It is installed once, and again if its files have changed.
 fn tool_chain(cache: &Cache, work: &Path) -> Result<PathBuf> {
     let pinned = COMPONENTIZE.split_whitespace().next().unwrap_or_default();
     let name = format!("python/{}", &hex::encode(Sha256::digest(COMPONENTIZE))[..16]);
@@ -361,7 +361,7 @@ fn tool_chain(cache: &Cache, work: &Path) -> Result<PathBuf> {
     };
     let direct = install(OsStr::new("python3"))?;
     if !direct.status.success() {
-        // No pip of its own: a virtual environment brings one.
+        // Without pip, a virtual environment provides one.
         let venv = work.join("pip");
         let made = run(python3(OsStr::new("python3"), work).args(["-m", "venv"]).arg(&venv), INSTALL_PYTHON)?;
         let filled = if made.status.success() { install(venv.join("bin/python").as_os_str())? } else { made };
@@ -376,7 +376,7 @@ fn tool_chain(cache: &Cache, work: &Path) -> Result<PathBuf> {
     let _ = std::fs::remove_dir_all(&folder);
     let draft = draft.keep();
     match std::fs::rename(&draft, &folder) {
-        // Another process was faster.
+        // Another process has installed it in the meantime.
         Err(_) if libraries.is_dir() => std::fs::remove_dir_all(&draft).map_err(io)?,
         renamed => renamed.map_err(io)?,
     }
@@ -405,7 +405,7 @@ fn python(source: &FunctionSource<'_>, cache: &Cache, work: &Path, output: &Path
         return Err(Error::script(format!("{} is no name of a Python module", path.display()))
             .hint("name the file by letters, digits and underscores"));
     }
-    // A syntax error costs a fraction of a second here, and half a minute there.
+    // A syntax error is found here in a fraction of a second, otherwise only after half a minute.
     let parse = "import ast,sys; ast.parse(open(sys.argv[1], encoding='utf-8').read(), sys.argv[1])";
     let parsed = run(python3(OsStr::new("python3"), work).args(["-c", parse]).arg(path), INSTALL_PYTHON)?;
     if !parsed.status.success() {
@@ -419,7 +419,7 @@ fn python(source: &FunctionSource<'_>, cache: &Cache, work: &Path, output: &Path
     let io = |e: std::io::Error| Error::tool("cannot prepare the build").caused_by(e);
     std::fs::create_dir_all(&empty).map_err(io)?;
     lay_out_sdk(&sdk).map_err(io)?;
-    // Not by a link: the build's own sandbox follows none that leads out of a folder.
+    // A link does not work, since the build's sandbox follows none that leads out of a folder.
     copy_tree(&libraries.join("tzdata"), &zones.join("tzdata")).map_err(io)?;
     for (name, bytes) in &source.files {
         let to = user.join(name);
@@ -456,7 +456,7 @@ fn python(source: &FunctionSource<'_>, cache: &Cache, work: &Path, output: &Path
     Err(Error::script(format!("{} cannot be used:\n{why}", path.display())))
 }
 
-/// The files of a new function: their names and contents.
+/// The files of a new function, with names and contents.
 pub fn template(name: &str, kind: SourceKind) -> Vec<(String, String)> {
     match kind {
         SourceKind::Python => vec![(

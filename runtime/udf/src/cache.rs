@@ -1,5 +1,5 @@
-//! The folder for what is built and compiled, its owner's alone. What is taken from it is what was put there: every file carries a
-//! checksum under a key that lies in the same folder, so that one that is damaged, or was put there by somebody else, is made again.
+//! The cache of built and compiled functions, which is only accessible to its owner. Every file has a checksum under a key in the same
+//! folder, so that files that are corrupt or come from others are rejected and created again.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -10,34 +10,34 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use weir_core::{Error, Result, private};
 
-/// The folder.
+/// The cache folder.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
     key: [u8; 32],
 }
 
-/// A file of the cache that was checked, and stays what it was.
+/// A file of the cache that was verified and cannot be replaced any more.
 pub(crate) struct CacheEntry {
     file: File,
 }
 
 impl CacheEntry {
-    /// A path that leads to this very file, whatever takes its name meanwhile.
+    /// A path to this open file, even if another file has taken its name.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 }
 
 const KEY: &str = "key";
-/// What the name of a checksum's file ends with.
+/// The suffix of checksum files.
 const SUM: &str = ".sum";
 
 impl Cache {
-    /// The user's cache: `WEIR_CACHE`, or `weir` in the user's folder of caches.
+    /// The user's cache: `WEIR_CACHE`, or `weir` in the user's cache folder.
     ///
     /// # Errors
-    /// When the machine has no such place.
+    /// If the user has no such folder.
     pub fn of_user() -> Result<Cache> {
         let variable = |n| std::env::var_os(n).filter(|v| !v.is_empty()).map(PathBuf::from);
         let folder = variable("WEIR_CACHE")
@@ -49,10 +49,10 @@ impl Cache {
         }
     }
 
-    /// A folder as a cache; it is made when it is missing. One that cannot be written is read.
+    /// Opens a folder as a cache, and creates it if it is missing. A folder that is not writable is only read.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn open(folder: &Path) -> Result<Cache> {
         let fail = |e: io::Error| {
             Error::tool(format!("cannot use {} for built functions", folder.display()))
@@ -60,7 +60,7 @@ impl Cache {
                 .hint("name another folder by WEIR_CACHE")
         };
         std::fs::create_dir_all(folder).map_err(fail)?;
-        // One that came with an image is root's, and is read only; anybody else could put there what they like.
+        // A cache in an image belongs to root and is read-only. Other owners could have put anything into it.
         let found = std::fs::metadata(folder).map_err(fail)?;
         // SAFETY: asks for a number and cannot fail.
         let own = unsafe { libc::geteuid() };
@@ -80,12 +80,12 @@ impl Cache {
         Ok(Cache { folder: folder.to_path_buf(), key })
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A folder in it, made when it is missing.
+    /// A folder within the cache, which is created if it is missing.
     pub(crate) fn place(&self, name: &str) -> io::Result<PathBuf> {
         let folder = self.folder.join(name);
         let mut maker = std::fs::DirBuilder::new();
@@ -93,7 +93,7 @@ impl Cache {
         Ok(folder)
     }
 
-    /// The checksum of something under the cache's key and its own name: a file that takes another's place is not taken for it.
+    /// The checksum of a file under the cache's key and the file's name, so that one file cannot replace another.
     pub(crate) fn sum(&self, name: &str, mut bytes: impl Read) -> io::Result<[u8; 32]> {
         let mut sum = Hmac::<Sha256>::new_from_slice(&self.key).map_err(io::Error::other)?;
         sum.update(name.as_bytes());
@@ -107,7 +107,7 @@ impl Cache {
         }
     }
 
-    /// Whether something is what was put here under a name.
+    /// Verifies the checksum of a file.
     fn is_own(&self, name: &str, bytes: impl Read) -> bool {
         let told = std::fs::read(self.folder.join(format!("{name}{SUM}"))).unwrap_or_default();
         let own = self.sum(name, bytes).is_ok_and(|sum| sum[..] == told[..]);
@@ -117,19 +117,19 @@ impl Cache {
         own
     }
 
-    /// A file that was put here; none where it is missing, damaged, or has no checksum under the folder's key.
+    /// Opens a file; none if it is missing, corrupt, or has no valid checksum.
     pub(crate) fn get(&self, name: &str) -> Option<CacheEntry> {
         let file = File::open(self.folder.join(name)).ok()?;
         self.is_own(name, &file).then_some(CacheEntry { file })
     }
 
-    /// The bytes of such a file.
+    /// Reads a file; none in the same cases.
     pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.folder.join(name)).ok()?;
         self.is_own(name, &bytes[..]).then_some(bytes)
     }
 
-    /// Puts a file here under a name, whole and durable; `write` fills it.
+    /// Writes a file atomically and durably. `write` fills it.
     pub(crate) fn put(&self, name: &str, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
         let path = self.folder.join(name);
         let above = path.parent().unwrap_or(&self.folder);
@@ -141,7 +141,7 @@ impl Cache {
         told.write_all(&sum)?;
         told.as_file().sync_all()?;
         File::open(draft.path())?.sync_all()?;
-        // First the sum: until the file follows, what lies there is taken for damaged.
+        // The checksum comes first. Until the file follows, its content counts as corrupt.
         told.persist(self.folder.join(format!("{name}{SUM}"))).map_err(|e| e.error)?;
         draft.persist(&path).map_err(|e| e.error)?;
         File::open(above)?.sync_all()
@@ -156,7 +156,7 @@ fn read_key(folder: &Path) -> io::Result<Option<[u8; 32]>> {
     }
 }
 
-/// Draws a key. Of several processes that do so at a time, one's holds for all.
+/// Generates a key. If several processes do so at the same time, all of them use the same one.
 fn draw_key(folder: &Path) -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut key)?;

@@ -1,10 +1,10 @@
-//! Calls into a guest for the rows of a batch: so many at once as take neither long nor much memory, and whatever fails is told
-//! from what does not.
+//! Calls of a guest for the rows of a batch. Batches are split so that no call takes long or needs much memory, and rows that fail are
+//! separated from the others.
 //!
-//! A call that traps is made again for each half of its rows, down to the one that brings the guest down. For one that runs out of
-//! time this would take the time once for each halving. So its rows are gone through in small groups, which have little time each: by
-//! what the rows before them took. A group that has not done by then is parted again, and only a row that has come out alone gets
-//! all of the time, and is found guilty if it uses that up. One row is found within three time-outs, each further one within two more.
+//! A call that traps is repeated for each half of its rows, until the responsible row is found. For a call that times out, this would take
+//! the time-out once per halving. So its rows are processed in small groups with a short time limit, which follows from the time of the
+//! rows before them. A group that exceeds it is split again. Only a single row gets the whole time-out, and fails if it exceeds it. One
+//! such row is found within three time-outs, each further one within two more.
 
 use crate::bindings::weir::udf::types::DataType as Wit;
 use crate::convert::{from_guest, to_guest};
@@ -16,31 +16,31 @@ use std::time::{Duration, Instant};
 use weir_core::{Error, Result, SqlType, Value};
 use weir_expr::{EvalContext, OnError};
 
-/// Rows that may bring a guest down within one batch, before the job is.
+/// The number of rows of a batch that may bring the guest down before the job fails.
 const POISON: usize = 16;
-/// Rows handed over at once, at most.
+/// Maximum number of rows in a call.
 const MOST: usize = 8192;
-/// Rows of the first call of an instance, while the cost of a row is not known.
+/// The number of rows in the first call of an instance, when the cost of a row is not known yet.
 const FIRST: usize = 32;
-/// Rows of a group, and into how many one that took too long is parted.
+/// Maximum number of rows in a group, and the number of parts into which a group that took too long is split.
 const GROUP: (usize, usize) = (1024, 4);
-/// A group may take so many times as long as those before it.
+/// The time limit of a group, as a multiple of the time that former rows took.
 const PATIENCE: f64 = 20.0;
-/// What a group may take in any case: less than this is not measured well.
+/// The minimum time limit of a group, because shorter times cannot be measured well.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// What a call should take, and the part of the time-out that it should take at most.
+/// The target time of a call, and the maximum as a fraction of the time-out (1/4).
 const CALL: (Duration, u32) = (Duration::from_secs(1), 4);
 
-/// What is called.
+/// The function to be called.
 pub(crate) struct Callee {
     pub instances: Arc<Instances>,
-    /// The function's number in its component.
+    /// The index of the function in its component.
     pub index: u32,
-    /// How each argument crosses: as what, and of which SQL type.
+    /// The type of each argument in the contract and in SQL.
     pub crossings: Vec<(Wit, SqlType)>,
-    /// As what the results cross.
+    /// The type of the results in the contract.
     pub gives: Wit,
-    /// What becomes of rows that it fails on.
+    /// The handling of rows on which the function fails.
     pub on_error: OnError,
 }
 
@@ -51,17 +51,17 @@ pub(crate) struct Calls<'a> {
     args: &'a [ArrayRef],
     ty: &'a SqlType,
     context: &'a mut EvalContext,
-    /// The rows of the batch that one of these rows stands for.
+    /// The rows of the batch for which a given row stands.
     rows_of: &'a dyn Fn(usize) -> Vec<usize>,
     parts: Vec<ArrayRef>,
     failed: Vec<usize>,
-    /// How many rows brought the guest down.
+    /// The number of rows that brought the guest down.
     poison: usize,
-    /// What rows have taken, since one call ran out of time.
+    /// The time that rows have taken since a call timed out.
     seen: Option<Seen>,
 }
 
-/// Rows that were done while one is looked for that is not, and the time they took.
+/// The rows that were completed while a slow row is searched for, and their time.
 #[derive(Default)]
 struct Seen {
     rows: usize,
@@ -72,7 +72,7 @@ impl Seen {
     fn a_row(&self) -> f64 {
         self.time.as_secs_f64() / self.rows.max(1) as f64
     }
-    /// What so many rows may take.
+    /// The time limit for this many rows.
     fn allowance(&self, rows: usize, timeout: Duration) -> Duration {
         if self.rows == 0 && rows == 1 {
             return timeout;
@@ -84,14 +84,14 @@ impl Seen {
         }
         Duration::from_secs_f64(expected).max(SHORTEST).min(timeout)
     }
-    /// Rows of the next group, after one of so many.
+    /// The size of the next group, after one with this many rows.
     fn group(&self, last: usize, timeout: Duration) -> usize {
         let fit = timeout.as_secs_f64() / 16.0 / self.a_row().max(1e-9);
         (last * 2).min(GROUP.0).min(fit as usize).max(1)
     }
 }
 
-/// A call that gave no results.
+/// A call without results.
 struct Failed {
     error: Error,
     late: bool,
@@ -109,7 +109,7 @@ impl<'a> Calls<'a> {
         Calls { callee, worker, args, ty, context, rows_of, parts: vec![], failed: vec![], poison: 0, seen: None }
     }
 
-    /// The results of all rows, and those that failed.
+    /// Computes the results of all rows, and returns the failed rows as well.
     pub fn all(mut self, rows: usize) -> Result<(ArrayRef, Vec<usize>)> {
         let fit = self.fit(rows);
         let mut from = 0;
@@ -135,14 +135,14 @@ impl<'a> Calls<'a> {
         self.callee.instances.rights.timeout
     }
 
-    /// Rows whose arguments take a small part of the guest's memory.
+    /// The number of rows whose arguments take a small part of the guest's memory.
     fn fit(&self, rows: usize) -> usize {
         let bytes: usize = self.args.iter().map(|a| a.to_data().get_slice_memory_size().unwrap_or(0)).sum();
         let part = self.callee.instances.rights.memory / 16;
         (rows as f64 * part as f64 / bytes.max(1) as f64).clamp(1.0, MOST as f64) as usize
     }
 
-    /// Rows that take a small part of the time-out, by what they took so far.
+    /// The number of rows that take a small part of the time-out, judging by the time so far.
     fn pace(&self) -> usize {
         let nanos = self.worker.memory.nanos_a_row;
         if nanos == 0.0 {
@@ -152,7 +152,7 @@ impl<'a> Calls<'a> {
         (wanted.as_nanos() as f64 / nanos).clamp(1.0, MOST as f64) as usize
     }
 
-    /// Rows that have caused no failure.
+    /// Processes rows that have not caused a failure.
     fn range(&mut self, from: usize, count: usize) -> Result<()> {
         let Some(failed) = self.attempt(from, count, self.timeout())? else { return Ok(()) };
         if count == 1 {
@@ -169,7 +169,7 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Rows among which one may take too long.
+    /// Processes rows of which one may take too long.
     fn search(&mut self, from: usize, count: usize) -> Result<()> {
         let (mut at, end) = (from, from + count);
         let mut group = 1;
@@ -209,7 +209,7 @@ impl<'a> Calls<'a> {
         self.guilty(from, failed.error)
     }
 
-    /// Calls the guest for some rows, which may take so long. None if it gave their results.
+    /// Calls the guest for some rows within a time limit. Returns none if it gave results.
     fn attempt(&mut self, from: usize, count: usize, within: Duration) -> Result<Option<Failed>> {
         let Callee { instances, index, crossings, gives, on_error } = self.callee;
         let columns: Vec<_> =
@@ -238,7 +238,7 @@ impl<'a> Calls<'a> {
                 return failed(Error::function(format!("{name}: {}{}", cut(&why), self.worker.instance.refusals())));
             }
             Err(trapped) => {
-                // The guest is spent; a new one takes its place.
+                // The guest cannot be used any more, so a new one replaces it.
                 self.worker.instance = instances.component.instantiate(&instances.rights)?;
                 return Ok(Some(Failed { error: trapped.error, late: trapped.late }));
             }
@@ -260,7 +260,7 @@ impl<'a> Calls<'a> {
         let mut bad = vec![false; count];
         for e in errors {
             let row = e.row as usize;
-            // What is said of a row more than once is not heard.
+            // Only the first error of a row counts.
             if std::mem::replace(&mut bad[row], true) {
                 continue;
             }
@@ -277,7 +277,7 @@ impl<'a> Calls<'a> {
         Ok(None)
     }
 
-    /// A row that brings the guest down by itself.
+    /// Handles a row that brings the guest down by itself.
     fn guilty(&mut self, row: usize, error: Error) -> Result<()> {
         let on_error = self.callee.on_error;
         self.callee.instances.metrics.traps.inc();

@@ -1,5 +1,5 @@
-//! Runs a tool in a process of its own: with an environment that holds only what is named, and with bounds of time and memory that
-//! count everything the tool starts. What outlives its bounds is killed.
+//! Runs a tool in a separate process, with an explicit environment and with limits of time and memory that include everything the tool
+//! starts. A tool that exceeds its limits is killed.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a tool may take.
+/// The limits of a tool.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Resident bytes of all its processes together.
+    /// The resident memory of all its processes in bytes.
     pub memory: u64,
-    /// Time from its start to its end.
+    /// The time from its start to its end.
     pub time: Duration,
 }
 
@@ -23,24 +23,24 @@ pub(crate) struct Ended {
     pub stderr: Vec<u8>,
 }
 
-/// Why a tool did not come to its own end.
+/// Why a tool did not end by itself.
 #[derive(Debug)]
 pub(crate) enum Failed {
     /// It could not be started.
     Start(std::io::Error),
-    /// It took more than its bounds; says which.
+    /// It exceeded a limit, which the text names.
     Exceeded(String),
 }
 
-/// Bytes of each output that are kept; what is beyond is read and dropped.
+/// The number of bytes of each output that are kept. The rest is discarded.
 const KEPT: u64 = 4 << 20;
-/// What a tool needs to find its own parts: nothing of it is a secret of the job's.
+/// The environment variables that a tool needs to find its own parts. None of them contains secrets of the job.
 const NEEDED: [&str; 8] =
     ["PATH", "HOME", "TMPDIR", "LANG", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTUP_AUTO_INSTALL"];
-/// What a tool needs besides to reach its registry: proxies, certificates, and the tools' own settings.
+/// The environment variables that a tool needs to reach its registry: proxies and certificates.
 const FETCHING: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// A command with an empty environment but for what it needs to find its own parts, in a folder of its own.
+/// Creates a command in a folder, whose environment only contains what it needs to find its own parts.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().current_dir(folder).stdin(Stdio::null());
@@ -49,7 +49,7 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Co
     command
 }
 
-/// Lets a command reach registries: for tools that fetch what others have written and run none of it.
+/// Allows a command to reach registries. This is for tools that download code of others without running it.
 pub(crate) fn fetches(command: &mut Command, settings: &str) {
     let wanted = |name: &str| {
         FETCHING.contains(&name.to_uppercase().as_str()) || name.starts_with(settings) || name == "REQUESTS_CA_BUNDLE"
@@ -57,13 +57,13 @@ pub(crate) fn fetches(command: &mut Command, settings: &str) {
     command.envs(std::env::vars_os().filter(|(n, _)| n.to_str().is_some_and(wanted)));
 }
 
-/// Runs a command to its end, or to its bounds.
+/// Runs a command until it ends or exceeds a limit.
 pub(crate) fn run(command: &mut Command, bounds: Bounds) -> Result<Ended, Failed> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // SAFETY: prctl is a plain system call, which may be made between fork and exec.
     unsafe {
         command.pre_exec(|| {
-            // The tool does not outlive the thread that waits for it.
+            // The tool must not outlive the thread that waits for it.
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             Ok(())
         })
@@ -87,7 +87,7 @@ pub(crate) fn run(command: &mut Command, bounds: Bounds) -> Result<Ended, Failed
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    // Whatever it has started and left behind ends with it: nothing waits for its pipes.
+    // Kills processes that the tool has left behind, since nothing else would end their pipes.
     kill(child.id());
     let read = |handle: std::thread::JoinHandle<Vec<u8>>| handle.join().unwrap_or_default();
     Ok(Ended { status, stdout: read(out), stderr: read(err) })
@@ -111,13 +111,13 @@ fn killed(child: &mut Child, why: String) -> Failed {
     Failed::Exceeded(why)
 }
 
-/// Ends all processes of a tool's group.
+/// Kills all processes of a tool's group.
 fn kill(group: u32) {
     // SAFETY: sends a signal to the group that this process made.
     unsafe { libc::kill(-(group as i32), libc::SIGKILL) };
 }
 
-/// Resident bytes of a tool's group and of whatever descends from it.
+/// The resident memory of a tool's group and all its descendants in bytes.
 fn resident(root: u32) -> u64 {
     // SAFETY: asks for a number and cannot fail.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(0) as u64;
@@ -127,7 +127,7 @@ fn resident(root: u32) -> u64 {
             let path = e.ok()?.path();
             let id: u32 = path.file_name()?.to_str()?.parse().ok()?;
             let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-            // The name in parentheses may hold anything: what follows its last one are state, parent and group.
+            // The name in parentheses may contain anything. The state, the parent and the group follow its last parenthesis.
             let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
             let parent = fields.next()?.parse().ok()?;
             let group = fields.next()?.parse().ok()?;

@@ -1,5 +1,5 @@
-//! Compiles components in a process of its own: a small component can be made such that compiling it takes gigabytes and minutes,
-//! and the compiler has no limits of its own.
+//! Compiles components in a separate process, because even small components can be made to take gigabytes and minutes to compile, and the
+//! compiler has no limits of its own.
 
 use crate::cache::Cache;
 use crate::child::{self, Bounds, Failed};
@@ -11,22 +11,22 @@ use std::time::Duration;
 use wasmtime::Engine;
 use weir_core::{Error, Result};
 
-/// Resident bytes that compiling may take, and how many more for each byte of the component.
+/// The memory limit of compilation in bytes, and the additional bytes for each byte of the component.
 const MEMORY: (u64, u64) = (512 << 20, 48);
-/// Bytes of address space that the allocator and the threads' stacks reserve without using them.
+/// The address space in bytes that the allocator and the stacks of threads reserve without using it.
 const RESERVED: u64 = 3 << 30;
-/// Seconds of processor time that compiling may take, and how many more for each megabyte of the component.
+/// The limit of compilation in seconds of CPU time, and the additional seconds for each megabyte of the component.
 const TIME: (u64, u64) = (60, 10);
-/// The clock's time is a multiple of that: the machine may have other things to do.
+/// The limit of elapsed time as a multiple of that, since the machine may be busy.
 const SHARE: u32 = 10;
 
-/// The command of this process's own program that compiles, and does nothing else.
+/// The program and the command that compile components.
 static APART: OnceLock<(PathBuf, &'static str)> = OnceLock::new();
 
-/// From now on, components are compiled by this command of this process's own program, which is to call [`compile_file`]. Without,
-/// they are compiled within this process, which may take what they take.
+/// Sets the command of this program that compiles components by calling [`compile_file`]. Without it, components are compiled in this
+/// process without limits.
 pub fn compile_apart(command: &'static str) {
-    // This very program, whatever has taken its name meanwhile.
+    // The path of this program, even if its file was replaced.
     let own = PathBuf::from("/proc/self/exe");
     let program = if own.exists() { Some(own) } else { std::env::current_exe().ok() };
     if let Some(program) = program {
@@ -37,7 +37,7 @@ pub fn compile_apart(command: &'static str) {
 /// Compiles a component from one file into another.
 ///
 /// # Errors
-/// When it cannot be compiled.
+/// If it cannot be compiled.
 pub fn compile_file(from: &Path, to: &Path) -> Result<()> {
     let bytes = std::fs::read(from).map_err(weir_core::error::io("read", from))?;
     let engine = engine()?;
@@ -45,7 +45,7 @@ pub fn compile_file(from: &Path, to: &Path) -> Result<()> {
     std::fs::write(to, compiled).map_err(weir_core::error::io("write", to))
 }
 
-/// Compiles a component, which errors are to call by a name.
+/// Compiles a component. `shown` is its name in errors.
 pub(crate) fn compile(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache) -> Result<Vec<u8>> {
     let wrong = |why: &str| {
         let why = why.lines().next().unwrap_or_default();
@@ -61,11 +61,10 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8], shown: &str, cache: &Cache)
     let memory = MEMORY.0 + MEMORY.1 * bytes.len() as u64;
     let seconds = TIME.0 + TIME.1 * (bytes.len() as u64 >> 20);
     let mut child = child::command(program, folder.path());
-    // Every thread of the compiler has a function at hand: no more of them than the bound of memory is meant for.
+    // Every thread of the compiler holds a function in memory, so their number is limited to match the memory limit.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     child.arg(command).arg(&from).arg(&to).env("RAYON_NUM_THREADS", threads.to_string());
-    // What is resident is looked at five times a second; this bounds what can be taken in between. The allocator reserves much more
-    // than it uses.
+    // The resident memory is checked five times a second. This limits the growth in between. The allocator reserves much more than it uses.
     let data = memory * 2 + RESERVED;
     let limits = [(libc::RLIMIT_CPU, seconds), (libc::RLIMIT_DATA, data), (libc::RLIMIT_CORE, 0)];
     // SAFETY: setrlimit is a plain system call, which may be made between fork and exec; it reads a local.

@@ -1,4 +1,4 @@
-//! Columns across the boundary: Arrow's buffers out, a guest's buffers in, every length and offset checked.
+//! Converts columns between Arrow and guests. All lengths and offsets of guests are checked.
 
 use crate::bindings::weir::udf::types::{Column, DataType as Wit, DecimalType};
 use crate::nested;
@@ -38,10 +38,10 @@ pub(crate) fn crossing(ty: &SqlType) -> Option<(Wit, SqlType)> {
     }
 }
 
-/// What a signature says: a name and its SQL type, which is none for `any`.
+/// The name of a parameter in a signature and its SQL type, which is none for `any`.
 ///
 /// # Errors
-/// When a nested type's text, which follows the name, is no type.
+/// If the text of a nested type, which follows the name, is not a type.
 pub(crate) fn declared(name: &str, w: &Wit) -> Result<(String, Option<SqlType>), String> {
     match (w, name.split_once(' ')) {
         (Wit::Nested, Some((name, text))) => match text.parse::<SqlType>() {
@@ -54,7 +54,7 @@ pub(crate) fn declared(name: &str, w: &Wit) -> Result<(String, Option<SqlType>),
     }
 }
 
-/// The SQL type of a type of the contract; none for `any`, and for a nested one, whose text is elsewhere.
+/// The SQL type of a type in the contract; none for `any`, and for nested types, whose text is elsewhere.
 fn sql_type(w: &Wit) -> Option<SqlType> {
     Some(SqlType::from(match w {
         Wit::Any | Wit::Nested => return None,
@@ -75,7 +75,7 @@ fn sql_type(w: &Wit) -> Option<SqlType> {
     }))
 }
 
-/// An Arrow column of a SQL type as the contract carries it.
+/// Converts an Arrow column of a SQL type for a guest.
 pub(crate) fn to_guest(array: &ArrayRef, dtype: Wit, ty: &SqlType) -> Column {
     let validity = array.nulls().filter(|n| n.null_count() > 0).map(|n| n.inner().sliced().as_slice().to_vec());
     fn values<T: ArrowPrimitiveType>(a: &ArrayRef) -> Vec<u8> {
@@ -124,7 +124,7 @@ fn cut(offsets: &[i32], data: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (out, data[first as usize..last as usize].to_vec())
 }
 
-/// The offsets of a guest's column: one more than rows, rising from 0 to the end of the data at most.
+/// The offsets of a guest's column. There must be one more than rows, in ascending order, from 0 to at most the end of the data.
 fn offsets_of(bytes: &[u8], rows: usize, data: usize) -> Result<Vec<i32>, String> {
     if bytes.len() != (rows + 1) * 4 {
         return Err(format!("the offsets have {} bytes, {rows} rows take {}", bytes.len(), (rows + 1) * 4));
@@ -137,10 +137,10 @@ fn offsets_of(bytes: &[u8], rows: usize, data: usize) -> Result<Vec<i32>, String
     Ok(offsets)
 }
 
-/// A guest's column as Arrow's.
+/// Converts a guest's column to Arrow.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// A description of what is wrong with it.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a type")]
 pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> Result<ArrayRef, String> {
     if format!("{:?}", c.dtype) != format!("{wanted:?}") {
@@ -163,7 +163,7 @@ pub(crate) fn from_guest(c: Column, rows: usize, wanted: &Wit, ty: &SqlType) -> 
         if data.len() != rows * width {
             return Err(format!("the data has {} bytes, {rows} rows take {}", data.len(), rows * width));
         }
-        // The guest's bytes may lie anywhere; Arrow wants them aligned.
+        // The guest's bytes may not be aligned as Arrow requires.
         let buffer = Buffer::from_slice_ref(&data);
         let buffer =
             if buffer.as_ptr().align_offset(width.min(16)) == 0 { buffer } else { Buffer::from(data.as_slice()) };

@@ -1,5 +1,5 @@
-//! The engine, one a process, and the calls that run in it: while there are some, a thread tells it the time, by which it interrupts
-//! guests.
+//! The wasmtime engine of the process, and the calls that run in it. While there are any, a thread advances the engine's clock, which
+//! interrupts guests at their time limits.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
@@ -8,8 +8,7 @@ use wasmtime::{Config, Engine};
 use weir_core::thread::locked;
 use weir_core::{Error, Result};
 
-/// The calls into guests that run at the moment, by number, and since when. Only while there are such does somebody tell them the
-/// time.
+/// The running calls of guests, by number, and their start. The clock is only advanced while there are any.
 static CALLS: Mutex<Calls> = Mutex::new(Calls { last: 0, since: BTreeMap::new() });
 static TICKER: OnceLock<std::thread::Thread> = OnceLock::new();
 
@@ -18,7 +17,7 @@ struct Calls {
     since: BTreeMap<u64, Instant>,
 }
 
-/// A guest runs as long as this is there.
+/// A running call, which ends when this is dropped.
 pub(crate) struct Runs(u64);
 
 impl Runs {
@@ -40,15 +39,15 @@ impl Drop for Runs {
     }
 }
 
-/// How long the longest of the calls that functions are in has lasted.
+/// How long the longest running call has been running.
 pub fn longest_call() -> Duration {
     locked(&CALLS).since.values().map(Instant::elapsed).max().unwrap_or_default()
 }
 
-/// The engine: one a process.
+/// The engine of the process.
 ///
 /// # Errors
-/// When this machine cannot run it.
+/// If this machine cannot run it.
 pub fn engine() -> Result<&'static Engine> {
     static ENGINE: OnceLock<Result<Engine>> = OnceLock::new();
     let made = ENGINE.get_or_init(|| {

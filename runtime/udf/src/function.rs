@@ -1,4 +1,4 @@
-//! Functions ready to be called: what a component offers, bound to the types of arguments.
+//! Functions that are ready to be called: those of a component, bound to the types of arguments.
 
 use crate::bindings::weir::udf::types::{self, DataType as Wit};
 use crate::calls::{Callee, Calls};
@@ -17,11 +17,11 @@ use weir_core::metrics::Metrics;
 use weir_core::{ColumnBuilder, Error, Result, SqlType, Value};
 use weir_expr::{EvalContext, Function, OnError, cast};
 
-/// What a function says of itself.
+/// The signature of a function.
 #[derive(Clone)]
 struct Signature {
     name: String,
-    /// Names and types of its arguments, a type being none where any will do; none where any number of arguments will do.
+    /// The names and types of the arguments. A type is none if any type is accepted; the list is none if any number of arguments is.
     args: Option<Vec<(String, Option<SqlType>)>>,
     dtype: Wit,
     result: Option<SqlType>,
@@ -45,10 +45,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Opens a component under the name that SQL calls it by.
+    /// Opens a component for the function with this name in SQL.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// If it cannot be opened.
     pub fn new(component: &Component, name: &str, limits: &Limits, metrics: &Metrics) -> Result<Loaded> {
         let began = Instant::now();
         let rights = Rights {
@@ -70,15 +70,15 @@ impl Loaded {
         Ok(Loaded { instances: Arc::new(instances), signatures: Arc::new(signatures), version })
     }
 
-    /// The functions' signatures, a line each.
+    /// The signatures of the functions, one per line.
     pub fn describe(&self) -> Vec<String> {
         self.signatures.iter().map(show).collect()
     }
 
-    /// One of its functions: the one named, or the only one. Of the limits, what is the function's rather than its sandbox's.
+    /// The function with this name, or the only one. Of the `limits`, only those are used that concern the function and not its sandbox.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If there is no function with this name.
     pub fn function(
         &self,
         identifier: &str,
@@ -119,7 +119,7 @@ fn show(s: &Signature) -> String {
     format!("{}({args}) -> {}{d}", s.name, type_name(&s.result))
 }
 
-/// A function, and what becomes of rows that it fails on.
+/// A function with the handling of rows on which it fails.
 #[derive(Clone)]
 pub struct WasmFunction {
     loaded: Loaded,
@@ -132,15 +132,15 @@ pub struct WasmFunction {
 }
 
 impl WasmFunction {
-    /// Its signature in words.
+    /// The signature as text.
     pub fn signature(&self) -> String {
         show(&self.signature)
     }
 
-    /// What arguments of these types are cast to, the result's type, and the function bound to them.
+    /// Binds a call. Returns the types to which the arguments are cast, the type of the result, and the bound function.
     ///
     /// # Errors
-    /// When it does not take these arguments.
+    /// If it does not accept these arguments.
     pub fn bind(&self, args: &[SqlType]) -> Result<(Vec<SqlType>, SqlType, Arc<dyn Function>)> {
         let name = &self.loaded.instances.rights.name;
         let types = args.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", ");
@@ -207,7 +207,7 @@ impl Function for Bound {
         self.function.parallelism
     }
     fn version(&self) -> Option<String> {
-        // A component may have several functions, and one may take the place of another under one name in SQL.
+        // A component may have several functions, and the name in SQL may be given to another one.
         Some(format!("{} of {}", self.function.signature.name, self.function.loaded.version))
     }
 
@@ -228,7 +228,7 @@ impl Function for Bound {
 }
 
 impl Bound {
-    /// Evaluates each distinct argument once, unless it is remembered.
+    /// Evaluates each distinct combination of arguments once, unless its result is cached.
     fn remembering(
         &self,
         worker: &mut PooledInstance,
@@ -240,7 +240,7 @@ impl Bound {
         let keys = Keys::encode(args, rows);
         let mut places: HashMap<&[u8], u32, ahash::RandomState> =
             HashMap::with_capacity_and_hasher(rows / 4, Default::default());
-        // For each row, which distinct argument it has; for each distinct argument, its first row.
+        // For each row, the index of its distinct arguments; for each of these, the first row.
         let mut of_row: Vec<u32> = Vec::with_capacity(rows);
         let mut first: Vec<u32> = vec![];
         for row in 0..rows {
@@ -270,7 +270,7 @@ impl Bound {
             let chosen = UInt32Array::from(missing.iter().map(|d| first[*d as usize]).collect::<Vec<_>>());
             let narrow: Vec<ArrayRef> =
                 args.iter().map(|a| arrow::compute::take(a, &chosen, None)).collect::<std::result::Result<_, _>>()?;
-            // A failure belongs to all rows that have the argument.
+            // A failure affects all rows with the same arguments.
             let rows_of = |m: usize| {
                 let d = missing[m];
                 of_row.iter().enumerate().filter(|(_, o)| **o == d).map(|(r, _)| r).collect::<Vec<usize>>()
@@ -293,8 +293,7 @@ impl Bound {
         Ok(arrow::compute::take(&all, &indices, None)?)
     }
 
-    /// Calls the guest for all rows; `rows_of` says which rows of the batch one of these stands for. Gives the rows that
-    /// failed as well.
+    /// Calls the guest for all rows. `rows_of` gives the rows of the batch for which one of these stands. Returns the failed rows as well.
     fn call(
         &self,
         worker: &mut PooledInstance,

@@ -1,4 +1,4 @@
-//! What the host offers to guests, and what it keeps for them: within one budget, and nothing that was not granted.
+//! The host's side of guests: what it offers to them, and the resources that it holds for them, within limits and grants.
 
 use crate::bindings::Udf;
 use crate::bindings::weir::udf::{assets, log, types};
@@ -20,18 +20,18 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use weir_core::function_options::Grant;
 use weir_core::thread::locked;
 
-/// Sockets that an instance may have open at a time, where it may connect at all.
+/// Maximum number of open sockets of an instance with network access.
 const SOCKETS: usize = 16;
-/// Handles that the host keeps for an instance: of sockets, streams and whatever it waits for.
+/// Maximum number of handles that the host holds for an instance: of sockets, streams and pollables.
 const HANDLES: usize = 1024;
-/// Names that an instance may look up in one call.
+/// Maximum number of name lookups of an instance in one call.
 const LOOK_UPS: usize = 1000;
-/// Bytes of random that are made at once.
+/// Maximum number of random bytes that are generated at once.
 const RANDOM: u64 = 1 << 20;
-/// Modules that a component may be made of, its memories and its tables.
+/// Maximum number of modules, memories and tables of a component.
 const PARTS: (usize, usize, usize) = (100, 16, 1000);
 
-/// What a guest is given.
+/// The rights of a guest.
 #[derive(Clone)]
 pub(crate) struct Rights {
     pub name: String,
@@ -42,14 +42,14 @@ pub(crate) struct Rights {
     pub log: Arc<Mutex<Log>>,
 }
 
-/// What belongs to an instance.
+/// The host's state of an instance.
 pub(crate) struct HostState {
     wasi: WasiCtx,
     table: ResourceTable,
     pub memory: Memory,
-    /// Processor time of the thread at which the present call must have ended.
+    /// The CPU time of the thread at which the current call must have ended.
     pub cpu_end: Duration,
-    /// When it must have ended if it waits.
+    /// The point in time at which the current call must have ended, even if it waits.
     pub wall_end: Instant,
     pub rights: Rights,
     network: Arc<Mutex<Opened>>,
@@ -58,7 +58,7 @@ pub(crate) struct HostState {
     pub printed: Printed,
 }
 
-/// Addresses that may be connected to by now, and the first attempt that was refused.
+/// The addresses that may be connected to so far, and the first refused attempt.
 #[derive(Default)]
 struct Opened {
     addresses: Vec<SocketAddr>,
@@ -75,7 +75,7 @@ impl HostState {
     pub fn new(rights: &Rights, cpu_end: Duration, wall_end: Instant) -> HostState {
         let network = Arc::new(Mutex::new(Opened::default()));
         for g in &rights.network {
-            // Names are resolved when the grant is used, so that a connection goes where the name led.
+            // Names are resolved when the grant is used, so that a connection goes to the address that was resolved.
             if let Ok(found) = (g.host.as_str(), g.port).to_socket_addrs() {
                 locked(&network).addresses.extend(found);
             }
@@ -122,12 +122,12 @@ impl HostState {
         }
     }
 
-    /// A call begins, which has so much time.
+    /// Starts a call with these time limits.
     pub fn begin(&mut self, cpu_end: Duration, wall_end: Instant) {
         (self.cpu_end, self.wall_end, self.look_ups) = (cpu_end, wall_end, 0);
     }
 
-    /// What was refused since the last time, in words for an error.
+    /// Takes the attempts that were refused since the last call of this, as text for an error.
     pub fn refusals(&self) -> String {
         match locked(&self.network).refused.take() {
             Some(what) => {
@@ -138,7 +138,7 @@ impl HostState {
     }
 }
 
-/// Handles of the component model that an instance may have.
+/// Maximum number of component model handles of an instance.
 pub(crate) const COMPONENT_HANDLES: usize = 4 * HANDLES;
 
 impl WasiView for HostState {
@@ -179,7 +179,7 @@ impl log::Host for HostState {
     }
 }
 
-/// The guest wanted more than its memory.
+/// The error of a guest that exceeds its memory limit.
 #[derive(Debug, thiserror::Error)]
 #[error("it wanted {wanted} bytes of memory, of {limit}")]
 pub(crate) struct MemoryLimit {
@@ -187,22 +187,22 @@ pub(crate) struct MemoryLimit {
     limit: usize,
 }
 
-/// The memory of an instance: what it has itself, its tables, and what is handed over for it.
+/// The memory of an instance: its own memory, its tables, and data that the host copies for it.
 pub(crate) struct Memory {
     pub used: usize,
     limit: usize,
-    /// Whether it wanted more.
+    /// Whether it has exceeded the limit.
     pub hit: bool,
 }
 
 impl Memory {
-    /// Bytes that the guest may hand over in one call. What it hands over is there twice for a moment; the half of what it has
-    /// left is within its limit as long as it does not take the other half meanwhile.
+    /// Maximum number of bytes that the guest may pass in one call. They exist twice for a moment, so half of the remaining memory is
+    /// allowed.
     pub fn handed_over(&self) -> usize {
         (self.limit.saturating_sub(self.used) / 2).max(1 << 20)
     }
 
-    /// Fails if so many bytes more do not fit.
+    /// Fails if this many additional bytes exceed the limit.
     pub fn would_fit(&mut self, more: usize) -> wasmtime::Result<()> {
         let wanted = self.used.saturating_add(more);
         if wanted > self.limit {
@@ -279,7 +279,7 @@ impl network::HostNetwork for Sockets<'_> {
 
 impl tcp_create_socket::Host for Sockets<'_> {
     fn create_tcp_socket(&mut self, family: IpAddressFamily) -> std::result::Result<Resource<TcpSocket>, SocketError> {
-        // Without a grant one is enough to say in an error where to it was to lead.
+        // Without a grant, one socket is sufficient for an error that names the address.
         let most = if self.rights.network.is_empty() { 1 } else { SOCKETS };
         if self.open.len() >= most {
             let table = &*self.sockets.table;
@@ -329,12 +329,12 @@ impl HostResolveAddressStream for Sockets<'_> {
     }
 }
 
-/// All that guests may import.
+/// The imports of guests.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut l = Linker::<HostState>::new(engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut l)?;
     Udf::add_to_linker::<HostState, HasSelf<HostState>>(&mut l, |s| s)?;
-    // In place of what would wait for ever, open what was not granted, or keep what it is given.
+    // Replaces functions that could wait forever, open what was not granted, or hold on to what they receive.
     l.allow_shadowing(true);
     fn waits(s: &mut HostState) -> Waits<'_> {
         Waits { table: &mut s.table, end: s.wall_end }

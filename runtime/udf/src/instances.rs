@@ -1,5 +1,4 @@
-//! The instances of a component under the name and with the rights that one function gives it: those that are idle wait for the next
-//! call.
+//! The pool of instances of a component, for one function name with its rights. Idle instances wait for the next call.
 
 use crate::host::Rights;
 use crate::remembered::ResultCache;
@@ -9,7 +8,7 @@ use weir_core::Result;
 use weir_core::metrics::FunctionMetrics;
 use weir_core::thread::locked;
 
-/// An instance, and what is known of it.
+/// An instance with its result cache.
 pub(crate) struct PooledInstance {
     pub instance: Instance,
     pub memory: ResultCache,
@@ -34,14 +33,14 @@ impl Instances {
         Instances { component, rights, metrics, idle: Mutex::default() }
     }
 
-    /// One that is idle, or a new one.
+    /// Takes an idle instance, or creates a new one.
     pub fn take(&self) -> Result<PooledInstance> {
-        // Nobody else waits while a new one opens.
+        // The lock is released before a new instance is created.
         let idle = locked(&self.idle).pop();
         idle.map_or_else(|| Ok(PooledInstance::new(self.component.instantiate(&self.rights)?)), Ok)
     }
 
-    /// Lets one wait for the next call.
+    /// Returns an instance to the pool.
     pub fn give(&self, worker: PooledInstance) {
         locked(&self.idle).push(worker);
     }

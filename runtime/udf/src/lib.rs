@@ -1,4 +1,4 @@
-//! Functions in their sandboxes: built, cached, loaded, called. The one crate that knows wasmtime.
+//! User-defined functions in sandboxes: builds, caches, loads and calls them. This is the only crate that uses wasmtime.
 
 mod binary;
 mod bindings;

@@ -1,4 +1,4 @@
-//! What a function is given: memory, time, addresses, and files to read.
+//! The limits and grants of a function: memory, time, addresses, and files to read.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,28 +8,28 @@ use std::time::Duration;
 use weir_core::function_options::{ASSETS, DETERMINISTIC, Grant, MEMORY, NETWORK, SUBTASKS, TIMEOUT};
 use weir_core::{Error, Result};
 
-/// What a function is given.
+/// The limits and grants of a function.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of memory an instance may have.
+    /// The memory limit of an instance in bytes.
     pub memory: usize,
-    /// Processor time a call may take.
+    /// The CPU time limit of a call.
     pub timeout: Duration,
-    /// Addresses it may connect to.
+    /// The addresses that it may connect to.
     pub network: Vec<Grant>,
-    /// Files it may read, by name.
+    /// The files that it may read, by name.
     pub assets: Arc<BTreeMap<String, Vec<u8>>>,
-    /// Whether equal arguments give equal results; as the function says, if not said.
+    /// Whether equal arguments give equal results; none: as the function declares.
     pub deterministic: Option<bool>,
-    /// How many subtasks the operators that call it have; the job's number, if not said.
+    /// The parallelism of the operators that call it; none: the job's.
     pub parallelism: Option<usize>,
 }
 
 impl Limits {
-    /// Reads the options of CREATE FUNCTION. `base` is the folder that asset paths start from.
+    /// Reads the options of CREATE FUNCTION. `base` is the folder to which asset paths are relative.
     ///
     /// # Errors
-    /// When an option is wrong, or an asset cannot be read.
+    /// If an option is invalid, or an asset cannot be read.
     pub fn from_options(given: &BTreeMap<String, String>, base: &Path) -> Result<Limits> {
         let memory = MEMORY.value(given)?;
         let mut assets = Assets { files: BTreeMap::new(), left: memory, memory };
@@ -48,7 +48,7 @@ impl Limits {
     }
 }
 
-/// The files that a function may read, unpacked: all together no more than the memory that it could read them into.
+/// The decompressed files that a function may read. Together they may not exceed its memory limit.
 struct Assets {
     files: BTreeMap<String, Vec<u8>>,
     left: usize,

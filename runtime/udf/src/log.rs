@@ -1,5 +1,5 @@
-//! What functions write into the log: as one line each, a bounded number of them a second, so that nothing that a guest says can
-//! pass for another's line, fill a disk or move a terminal's cursor.
+//! Log output of functions. Each message becomes one line, and the number of lines per second is limited. So a guest can neither forge
+//! lines of others, nor fill a disk, nor control a terminal.
 
 use bytes::Bytes;
 use std::fmt::Write;
@@ -10,14 +10,14 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use weir_core::thread::locked;
 
-/// Lines that a function may write in a second, all its instances together.
+/// Maximum number of lines per second of all instances of a function.
 const LINES_A_SECOND: u32 = 100;
-/// Characters of one line, or of an error's text.
+/// Maximum number of characters in a line, or in the text of an error.
 const LINE: usize = 2000;
-/// Bytes of a line that has not ended yet; what is longer becomes several lines.
+/// Maximum number of bytes of an incomplete line. Longer lines are split.
 const OPEN_LINE: usize = 8 << 10;
 
-/// The first characters of what a guest says; the others are not looked at.
+/// Truncates a guest's text.
 pub(crate) fn cut(text: &str) -> &str {
     match text.char_indices().nth(LINE) {
         Some((end, _)) => &text[..end],
@@ -25,13 +25,12 @@ pub(crate) fn cut(text: &str) -> &str {
     }
 }
 
-/// The first characters of what a guest says, with whatever is not to be seen written out: on one line, and without effect on a
-/// terminal.
+/// Truncates a guest's text and escapes invisible characters, so that it is a single line without effect on a terminal.
 pub(crate) fn one_line(text: &str) -> String {
     let text = cut(text);
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        // Line separators and what turns the direction of writing are no control characters by name.
+        // Line separators and characters that change the writing direction are not control characters by category.
         let hidden = matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c == '\t' || !(c.is_control() || hidden) {
             out.push(c);
@@ -42,7 +41,7 @@ pub(crate) fn one_line(text: &str) -> String {
     out
 }
 
-/// How grave a line is.
+/// The severity of a line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Level {
     Debug,
@@ -57,7 +56,7 @@ pub(crate) struct Log {
     second: Instant,
     written: u32,
     left_out: u64,
-    /// Whether it was said in this second that lines were left out.
+    /// Whether dropped lines have been reported in this second.
     told: bool,
 }
 
@@ -67,7 +66,7 @@ impl Log {
         Arc::new(Mutex::new(Log { name, second: Instant::now(), written: 0, left_out: 0, told: false }))
     }
 
-    /// Writes a line, if there is room for one in this second.
+    /// Writes a line, unless the limit of this second is reached.
     pub fn line(&mut self, level: Level, text: &str) {
         self.next_second();
         if self.written >= LINES_A_SECOND {
@@ -91,7 +90,7 @@ impl Log {
         }
     }
 
-    /// A call has ended: says how many lines were left out, at most once a second.
+    /// Ends a call, and reports the number of dropped lines at most once a second.
     pub fn call_ended(&mut self) {
         self.next_second();
         if !self.told {
@@ -116,7 +115,7 @@ impl Drop for Log {
     }
 }
 
-/// Standard output and error of one instance: lines for the log. Never closed.
+/// Standard output and error of an instance, which are written to the log line by line. They are never closed.
 #[derive(Clone)]
 pub(crate) struct Printed(Arc<Mutex<Lines>>);
 
@@ -131,7 +130,7 @@ impl Printed {
         Printed(Arc::new(Mutex::new(Lines { log, open: vec![], last: String::new() })))
     }
 
-    /// The last words that were printed; empty if there were none.
+    /// The last printed text; empty if there was none.
     pub fn last_words(&self) -> String {
         let mut lines = locked(&self.0);
         if !lines.open.is_empty() {
@@ -143,7 +142,7 @@ impl Printed {
 
 impl Lines {
     fn push(&mut self, bytes: &[u8]) {
-        // Piece by piece, so that no more than two of them are ever kept.
+        // Long output is split, so that no more than two parts are buffered.
         bytes.chunks(OPEN_LINE).for_each(|piece| self.push_piece(piece));
     }
 

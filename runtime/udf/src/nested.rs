@@ -1,4 +1,5 @@
-//! ARRAY, MAP and ROW across the boundary: JSON whose form follows the type, as the contract (`weir-udf.wit`) describes it.
+//! Converts ARRAY, MAP and ROW values for guests. They are encoded as JSON whose form follows the type, as the contract (`weir-udf.wit`)
+//! describes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -70,7 +71,7 @@ fn listed<T>(all: impl Iterator<Item = T>, out: &mut String, mut write: impl FnM
 /// Reads a value from JSON.
 ///
 /// # Errors
-/// What does not fit the type, in words.
+/// A description of what does not fit the type.
 pub(crate) fn read(json: Json, ty: &SqlType) -> Result<Value<'static>, String> {
     let wrong = |json: &Json| {
         let shown: String = json.to_string().chars().take(60).collect();
@@ -141,12 +142,12 @@ pub(crate) fn read(json: Json, ty: &SqlType) -> Result<Value<'static>, String> {
     })
 }
 
-/// A time as ISO 8601 has it, without a zone.
+/// Parses a time in ISO 8601 without a zone.
 fn timestamp(text: &str) -> Option<Value<'static>> {
     time::parse_timestamp(&text.replacen('T', " ", 1)).map(|(s, n)| Value::Timestamp(s, n))
 }
 
-/// A decimal in plain notation that fits its type as it is.
+/// Parses a decimal in plain notation that fits its type exactly.
 fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value<'static>> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.len() > usize::from(scale) || !fraction.bytes().all(|b| b.is_ascii_digit()) {

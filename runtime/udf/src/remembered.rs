@@ -1,28 +1,28 @@
-//! Results by argument, as long as that pays.
+//! A cache of results by arguments, which is only used as long as it saves time.
 
 use hashbrown::HashMap;
 use weir_core::Value;
 
-/// Bytes of results and their arguments at most; then it begins anew.
+/// Maximum size of the results and their arguments in bytes. Beyond it, the cache is cleared.
 const MOST_BYTES: usize = 8 << 20;
-/// What a look-up costs, about.
+/// The approximate time of a lookup in nanoseconds.
 const LOOK_UP_NANOS: f64 = 90.0;
 
-/// Results by argument.
+/// The cached results by arguments.
 #[derive(Default)]
 pub(crate) struct ResultCache {
     results: HashMap<Box<[u8]>, Value<'static>, ahash::RandomState>,
     bytes: usize,
     asked: u64,
     hit: u64,
-    /// What a row costs on average; 0 while it is not known.
+    /// The average time of a row in nanoseconds; 0 while it is not known.
     pub nanos_a_row: f64,
-    /// Batches that go by without asking, after it did not pay.
+    /// The number of batches for which the cache is not used, after it did not save time.
     pause: u32,
 }
 
 impl ResultCache {
-    /// Whether the next batch should ask.
+    /// Whether the next batch should use the cache.
     pub fn pays(&mut self) -> bool {
         if self.pause > 0 {
             self.pause -= 1;
@@ -40,16 +40,16 @@ impl ResultCache {
         }
         true
     }
-    /// The result of arguments.
+    /// The cached result for some arguments.
     pub fn get(&self, key: &[u8]) -> Option<&Value<'static>> {
         self.results.get(key)
     }
-    /// Counts rows for which it was asked, and those of them whose results it had.
+    /// Counts the rows that were looked up, and those that were found.
     pub fn count(&mut self, asked: usize, hit: usize) {
         self.asked += asked as u64;
         self.hit += hit as u64;
     }
-    /// Keeps the result of arguments.
+    /// Caches the result for some arguments.
     pub fn keep(&mut self, key: &[u8], value: Value<'static>) {
         let size = key.len() + value.as_bytes().map_or(0, <[u8]>::len) + 96;
         if self.bytes + size > MOST_BYTES {

@@ -1,8 +1,7 @@
-//! The sandbox: what a guest may use, and what happens when it takes more.
+//! The sandbox: what a guest may use, and what happens if it exceeds its limits.
 //!
-//! A guest gets no files, no environment and no arguments. Sockets open only to granted addresses, names are resolved only
-//! where granted, and every refusal is noted, for a guest can swallow it. Processor time is counted on the calling thread;
-//! waiting is bounded by the clock.
+//! A guest gets no files, no environment and no arguments. It can only connect to granted addresses and only resolve granted names. Every
+//! refusal is recorded, since a guest can ignore it. The CPU time of the calling thread is limited, and waiting is limited by the clock.
 
 use crate::binary::Binary;
 use crate::bindings::weir::udf::types;
@@ -27,21 +26,21 @@ struct CpuLimit;
 #[derive(Clone)]
 pub struct Component {
     pre: UdfPre<HostState>,
-    /// What its bytes are known by.
+    /// The hash of its bytes.
     version: String,
 }
 
-/// A call may wait so many times as long as it may work.
+/// How much longer a call may wait than compute.
 const WAITING: u32 = 3;
 
 /// The contract's export, with its version.
 const EXPORT: &str = "weir:udf/functions@1.0.0";
 
 impl Component {
-    /// Loads a component, compiled before where the cache has it.
+    /// Loads a component. If the cache has it in compiled form, it is not compiled again.
     ///
     /// # Errors
-    /// When the bytes are no component, or one of another contract.
+    /// If the bytes are not a component, or the component has another contract.
     pub fn load(binary: &Binary, cache: &Cache) -> Result<Component> {
         let engine = engine()?;
         let shown = binary.path().display();
@@ -78,7 +77,7 @@ impl Component {
         Ok(Component { pre, version })
     }
 
-    /// What its bytes are known by.
+    /// The hash of its bytes.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -109,7 +108,7 @@ fn first_line(s: &str) -> String {
     s.lines().next().unwrap_or_default().to_string()
 }
 
-/// Compiles, or takes what was compiled before by this version for this machine.
+/// Compiles a component, or takes it from the cache if this version of Weir has compiled it for this machine.
 fn compiled(engine: &Engine, binary: &Binary, cache: &Cache) -> Result<wasmtime::component::Component> {
     use sha2::Digest;
     use std::hash::{Hash, Hasher};
@@ -141,7 +140,7 @@ fn compiled(engine: &Engine, binary: &Binary, cache: &Cache) -> Result<wasmtime:
     let loaded = match cache.put(&name, |to| std::fs::write(to, &compiled)) {
         Ok(()) if let Some(kept) = cache.get(&name) => load(kept),
         put => {
-            // A cache that cannot be written costs time, not the job.
+            // If the cache cannot be written, this costs time but does not fail the job.
             if let Err(e) = put {
                 tracing::warn!("the compiled component cannot be kept in {}: {e}", cache.folder().display());
             }
@@ -155,23 +154,23 @@ fn compiled(engine: &Engine, binary: &Binary, cache: &Cache) -> Result<wasmtime:
     })
 }
 
-/// A guest at work.
+/// An instance of a guest.
 pub(crate) struct Instance {
     store: Store<HostState>,
     udf: Udf,
 }
 
-/// A call that did not come back.
+/// A call that did not return.
 pub(crate) struct Trapped {
     pub error: Error,
-    /// Whether its time was over.
+    /// Whether it exceeded its time limit.
     pub late: bool,
 }
 
-/// What wasmtime says when a guest hands over more than the host takes at once; its type is private.
+/// Part of wasmtime's message if a guest passes more data than the host accepts at once. The type of the error is private.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// What a trap was, in words, with the guest's own last ones.
+/// Describes a trap, with the last output of the guest.
 fn trap(store: &Store<HostState>, e: wasmtime::Error) -> Trapped {
     let state = store.data();
     let Rights { name, timeout, memory, .. } = &state.rights;
@@ -198,7 +197,7 @@ fn trap(store: &Store<HostState>, e: wasmtime::Error) -> Trapped {
             t => format!("it trapped: {t}{said}"),
         }
     } else {
-        // The cause: what stands before it is where the guest was.
+        // Only the cause is shown, since the texts before it are the guest's position.
         let cause = e.chain().last().map(|c| first_line(&c.to_string())).unwrap_or_default();
         format!("it broke the contract: {}{said}", one_line(&cause))
     };
@@ -213,11 +212,11 @@ fn trap(store: &Store<HostState>, e: wasmtime::Error) -> Trapped {
     Trapped { error: error.with_source(e), late }
 }
 
-/// Functions that a component may offer, and bytes of what it calls them and their arguments.
+/// Maximum number of functions in a component, and of bytes for the names of functions and arguments.
 const SIGNATURES: (usize, usize) = (1000, 64 << 10);
 
 impl Instance {
-    /// Calls into the guest, which may work so long, and wait so many times as long.
+    /// Calls the guest with a CPU time limit. It may wait `waiting` times as long.
     fn guard<T>(
         &mut self,
         within: Duration,
@@ -236,7 +235,7 @@ impl Instance {
         result.map_err(|e| trap(&self.store, e))
     }
 
-    /// What the component offers.
+    /// The signatures of the component.
     pub fn describe(&mut self) -> Result<Vec<types::Signature>> {
         let timeout = self.store.data().rights.timeout;
         let told = self.guard(timeout, WAITING, |store, udf| udf.weir_udf_functions().call_describe(store));
@@ -253,8 +252,8 @@ impl Instance {
         Ok(told)
     }
 
-    /// Evaluates a function, which may work so long; it may wait longer than that where it is said to. The outer error is a trap,
-    /// after which the instance is spent.
+    /// Evaluates a function within a CPU time limit. It may wait longer where allowed. The outer error is a trap, after which the instance
+    /// cannot be used any more.
     pub fn eval(
         &mut self,
         function: u32,
@@ -268,12 +267,12 @@ impl Instance {
         })
     }
 
-    /// What was refused since the last time, in words for an error.
+    /// Takes the attempts that were refused since the last call of this, as text for an error.
     pub fn refusals(&self) -> String {
         self.store.data().refusals()
     }
 
-    /// Bytes of memory that it has taken.
+    /// The memory that it uses, in bytes.
     pub fn memory(&self) -> usize {
         self.store.data().memory.used
     }

@@ -1,4 +1,4 @@
-//! Host calls in which a guest waits: each ends when the guest's time does, whatever it waits for.
+//! Host calls in which a guest waits. Each of them ends at the guest's time limit.
 
 use std::future::Future;
 use std::time::Instant;
@@ -8,12 +8,12 @@ use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
 use wasmtime_wasi::runtime::in_tokio;
 
-/// The guest waited as long as it may.
+/// The error of a guest that has waited for too long.
 #[derive(Debug, thiserror::Error)]
 #[error("it waited too long")]
 pub(crate) struct WallLimit;
 
-/// What a guest waits for, and until when.
+/// What a guest waits for, and its time limit.
 pub(crate) struct Waits<'a> {
     pub table: &'a mut ResourceTable,
     pub end: Instant,
@@ -108,7 +108,7 @@ impl streams::HostOutputStream for Waits<'_> {
         streams::HostOutputStream::subscribe(&mut *self.table, s)
     }
     fn write_zeroes(&mut self, s: Resource<DynOutputStream>, len: u64) -> StreamResult<()> {
-        // As many zeros are made as are asked for, before anybody looks whether there is room for them.
+        // The requested number of zeros is created before anything checks whether there is room for them.
         let room = streams::HostOutputStream::check_write(&mut *self.table, Resource::new_borrow(s.rep()))?;
         if len > room {
             return Err(StreamError::trap("more zeros are written than there is room for"));
@@ -130,7 +130,7 @@ impl streams::HostOutputStream for Waits<'_> {
         flow_until(self.end, flowing::HostOutputStream::blocking_splice(&mut *self.table, s, from, len))
     }
     fn drop(&mut self, s: Resource<DynOutputStream>) -> wasmtime::Result<()> {
-        // What was written is sent first, for which the other side must read.
+        // Buffered output is sent first, which requires that the other side reads it.
         until(self.end, flowing::HostOutputStream::drop(&mut *self.table, s))
     }
 }

@@ -1,10 +1,10 @@
-//! Numbers and truth values of text.
+//! Parses numbers and booleans.
 
 use crate::arith::power_of_ten;
 use crate::text::trimmed;
 use arrow::datatypes::i256;
 
-/// Reads an integer as Flink's CAST does: spaces around it and digits after a point are left out.
+/// Parses an integer as Flink's CAST does: surrounding spaces and digits after a point are ignored.
 pub fn parse_integer(text: &str) -> Option<i64> {
     let text = text.trim_matches(' ');
     let (sign, digits) = match text.as_bytes().first()? {
@@ -23,13 +23,13 @@ pub fn parse_integer(text: &str) -> Option<i64> {
     Some(v)
 }
 
-/// The most digits of a decimal that Flink holds as a 64-bit number, and of the texts that it reads as such.
+/// The maximum precision of decimals that Flink stores as 64-bit numbers, and the maximum length of texts that it parses as such.
 pub(super) const SHORT: u8 = 18;
 
 pub(super) const BLANK: [char; 3] = [' ', '\n', '\t'];
 
-/// Reads a short text as a decimal as Flink does, which is not strict: one character behind the digits is passed over, zeros
-/// in front count as digits. None where it is no number, an inner none where it has too many digits.
+/// Parses a short text as a decimal as Flink does, which is not strict: one character after the digits is ignored, and leading zeros count
+/// as digits. None if it is not a number; an inner none if it has too many digits.
 pub(super) fn short_decimal(text: &[u8], precision: u8, scale: u8) -> Option<Option<i128>> {
     let text = &text[text.iter().position(|b| !b" \n\t".contains(b))?..];
     let (negative, mut rest) = match text {
@@ -87,7 +87,7 @@ pub(super) fn short_decimal(text: &[u8], precision: u8, scale: u8) -> Option<Opt
     Some(Some(if negative { -value } else { value }))
 }
 
-/// Reads a boolean as Flink's CAST does.
+/// Parses a boolean as Flink's CAST does.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "t" | "true" | "y" | "yes" | "1" => Some(true),
@@ -112,20 +112,20 @@ fn java_number(text: &str) -> Option<&str> {
     }
 }
 
-/// Reads a double as Java does.
+/// Parses a double as Java does.
 pub fn parse_double(text: &str) -> Option<f64> {
     let t = java_number(text)?;
     fast_float2::parse(t.strip_prefix('+').unwrap_or(t)).ok()
 }
 
-/// Reads a float as Java does.
+/// Parses a float as Java does.
 pub fn parse_float(text: &str) -> Option<f32> {
     let t = java_number(text)?;
     fast_float2::parse(t.strip_prefix('+').unwrap_or(t)).ok()
 }
 
-/// Reads a decimal number, with an exponent or not, as an unscaled value and its scale. Digits far beyond `keep` places
-/// after the point are cut off, but for one that decides the rounding.
+/// Parses a decimal number, with or without an exponent, to an unscaled value and its scale. Digits far beyond `keep` places after the
+/// point are dropped, except for the one that decides the rounding.
 pub fn parse_decimal(text: &str, keep: u8) -> Option<(i256, u8)> {
     let (mantissa, exponent) = match text.find(['e', 'E']) {
         Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),

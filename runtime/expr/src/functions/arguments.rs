@@ -1,9 +1,9 @@
-//! Arguments as what their parameters say that they are. One of another type is a mistake of Weir's own, never another value:
-//! reading it panics, which evaluation catches and tells with its row and place (`eval.rs`).
+//! Reads arguments as the types that their parameters declare. An argument of another type is a bug and never converted: reading it panics,
+//! which the evaluation catches and reports with the row and place (`eval.rs`).
 
 use weir_core::Value;
 
-/// A text; empty for NULL, which lenient functions see.
+/// A text. It is empty for NULL, which only lenient functions receive.
 #[track_caller]
 pub(super) fn text<'a>(v: &'a Value<'_>) -> &'a str {
     match v {
@@ -15,7 +15,7 @@ pub(super) fn text<'a>(v: &'a Value<'_>) -> &'a str {
     }
 }
 
-/// The bytes of a text or a binary value; none for NULL.
+/// The bytes of a text or binary value. They are empty for NULL.
 #[track_caller]
 pub(super) fn bytes<'a>(v: &'a Value<'_>) -> &'a [u8] {
     match v {
@@ -39,7 +39,7 @@ pub(super) fn int(v: &Value<'_>) -> i64 {
     }
 }
 
-/// Any number as a double; not a number for NULL.
+/// Any number as a double. NULL gives NaN.
 #[track_caller]
 pub(super) fn double(v: &Value<'_>) -> f64 {
     match v {

@@ -1,4 +1,4 @@
-//! Arrays, maps and rows.
+//! Functions of arrays, maps and rows.
 
 use super::arguments;
 use super::size;
@@ -114,11 +114,11 @@ fn entries(a: &[Value<'_>], at: usize) -> Entries {
     }
 }
 
-/// A map of pairs: a key that comes again keeps its place and takes the later value.
+/// Builds a map from pairs. A repeated key keeps its position and gets the later value.
 fn put_all(pairs: impl Iterator<Item = (Value<'static>, Value<'static>)>) -> Value<'static> {
     let pairs: Entries = pairs.collect();
     let mut places: HashMap<Identity<'_>, usize> = HashMap::with_capacity(pairs.len());
-    // For each place of the map, where its key and where its value comes from.
+    // For each entry of the map, the pairs from which its key and its value come.
     let mut from: Vec<(usize, usize)> = vec![];
     for (i, (k, _)) in pairs.iter().enumerate() {
         match places.entry(Identity(k)) {
@@ -135,7 +135,7 @@ fn put_all(pairs: impl Iterator<Item = (Value<'static>, Value<'static>)>) -> Val
     Value::Map(from.into_iter().map(|(k, v)| (take(&mut keys, k), take(&mut values, v))).collect())
 }
 
-/// A map's entries, and behind them those of an older one whose keys it does not have.
+/// The entries of a map, followed by those of an older one whose keys it does not have.
 fn united(old: Entries, new: Entries) -> Entries {
     let known: HashSet<Equality<'_>> = new.iter().map(|(k, _)| k).filter(|k| equals(k, k)).map(Equality).collect();
     let rest: Entries = old.into_iter().filter(|(k, _)| !known.contains(&Equality(k))).collect();
@@ -143,10 +143,10 @@ fn united(old: Entries, new: Entries) -> Entries {
     new.into_iter().chain(rest).collect()
 }
 
-/// Each value once, where it came first.
+/// Removes duplicates, and keeps the first occurrence of each value.
 fn distinct(mut items: Vec<Value<'static>>) -> Vec<Value<'static>> {
     let mut seen = HashSet::with_capacity(items.len());
-    // What does not even equal itself is kept out of the set, where it would pile up.
+    // Values that do not equal themselves are not added to the set, where they would accumulate.
     let first: Vec<bool> = items.iter().map(|v| !equals(v, v) || seen.insert(Equality(v))).collect();
     drop(seen);
     let mut first = first.into_iter();
@@ -154,8 +154,8 @@ fn distinct(mut items: Vec<Value<'static>>) -> Vec<Value<'static>> {
     items
 }
 
-/// The first array's values, each once, that are in the second as well, or that are not. As in Flink, these have to be equal and to
-/// have one hash code: NaN is never there, and −0 is not 0.
+/// The distinct values of the first array that are in the second one, or that are not. As in Flink, equal values must also have the same
+/// hash code: NaN is never found, and −0 differs from 0.
 fn among(a: &[Value<'_>], wanted: bool) -> Value<'static> {
     let (Value::List(left), Value::List(right)) = (&a[0], &a[1]) else {
         return Value::Null;
@@ -186,7 +186,7 @@ fn item_or_null(a: &[Expr]) -> Result<SqlType, String> {
     Ok(item_of(&a[0].ty()).nullable(true))
 }
 
-/// Refuses an array of what has no order.
+/// Rejects an array whose items have no order.
 fn check_order(array: &SqlType) -> Result<(), String> {
     let item = item_of(array);
     match item.is_nested() || item.kind == T::Boolean {
@@ -229,7 +229,7 @@ fn map_type(a: &[Expr]) -> Result<SqlType, String> {
         let types: Vec<SqlType> = a.iter().skip(first).step_by(2).map(Expr::ty).collect();
         super::common_type(&types).ok_or_else(|| "a map's keys have one type, and its values".to_string())
     };
-    // Values may be NULL all of them, keys may not.
+    // The values may all be NULL, but not the keys.
     let nulls = a.iter().skip(1).step_by(2).all(|v| v.ty().is_null());
     let value = if nulls { SqlType::from(T::Null) } else { every(1)? };
     Ok(SqlType::from(T::Map(Box::new(every(0)?), Box::new(value))).not_null())
@@ -391,7 +391,7 @@ fn slice(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::List(items.into_iter().skip(from as usize - 1).take(length as usize).collect()))
 }
 
-/// The order of two values of one type; NULL first.
+/// Compares two values of one type. NULL comes first.
 pub(super) fn order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
     match (a, b) {
         (Value::Null, Value::Null) => Ordering::Equal,
@@ -412,11 +412,11 @@ pub(super) fn order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
     }
 }
 
-/// Lists of fewer values Java sorts by insertion.
+/// Java sorts shorter lists by insertion.
 const SHORT: usize = 32;
 
-/// Sorts a few floating point numbers, of which some may be neither greater nor less, as Flink comes to do it by Java's sort: what is
-/// not greater than another goes before it.
+/// Sorts a few floating point numbers, some of which may be neither greater nor less than others, in the same way as Java's sort does for
+/// Flink: a value that is not greater than another one goes before it.
 fn sort_short(mut items: Vec<Value<'static>>, ascending: bool, nulls_first: bool) -> Vec<Value<'static>> {
     let before = |x: &Value<'_>, y: &Value<'_>| match (x.is_null(), y.is_null()) {
         (true, true) => false,
@@ -458,7 +458,7 @@ fn sort(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::List(if nulls_first { [nulls, items].concat() } else { [items, nulls].concat() }))
 }
 
-/// The first of the values that no other is beyond. As for Java's operators, nothing is beyond NaN, nor NaN beyond anything.
+/// The first value that no other one exceeds. As with Java's operators, NaN neither exceeds anything nor is exceeded.
 fn extreme(a: &[Value<'_>], wanted: Ordering) -> Value<'static> {
     let items = list(a, 0).into_iter().filter(|v| !v.is_null());
     let beyond = |x: &Value<'_>, y: &Value<'_>| match (x, y) {

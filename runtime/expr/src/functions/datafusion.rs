@@ -1,4 +1,4 @@
-//! DataFusion's scalar functions, under the names that Flink does not use.
+//! DataFusion's scalar functions whose names Flink does not use.
 
 use super::{plain, size};
 use crate::context::EvalContext;
@@ -27,12 +27,12 @@ fn all() -> &'static BTreeMap<String, Arc<ScalarUDF>> {
     })
 }
 
-/// Their names, in capitals.
+/// The names of the functions, in capitals.
 pub(super) fn names() -> impl Iterator<Item = String> {
     all().keys().cloned()
 }
 
-/// The SQL type of what such a function gives, and whether it must be cast to get there.
+/// The SQL type of such a function's result, and whether the result must be cast to it.
 fn sql_type(ty: &DataType) -> Option<TypeKind> {
     Some(match ty {
         DataType::Null => TypeKind::Null,
@@ -80,7 +80,7 @@ fn sql_type(ty: &DataType) -> Option<TypeKind> {
     })
 }
 
-/// Binds a call, if there is such a function. Some of these functions panic where their arguments are not what they expect.
+/// Binds a call, if there is such a function. Some of these functions panic on unexpected arguments.
 pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let Some(function) = all().get(name) else {
         return Ok(None);
@@ -133,7 +133,7 @@ fn bound(name: &str, function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<Expr>
     Ok(Expr::Call { function, args, ty })
 }
 
-/// How much a row asks of those functions whose results, or whose time, can be out of all proportion to their arguments.
+/// The cost of a row for functions whose results or running times can be out of proportion to their arguments.
 fn demand(name: &str) -> Option<fn(&[Value<'_>]) -> usize> {
     fn count(a: &[Value<'_>], at: usize) -> usize {
         a.get(at).and_then(Value::as_i64).map_or(0, |n| usize::try_from(n).unwrap_or(0))
@@ -200,7 +200,7 @@ impl Function for Bridge {
                 Err(_) => {}
             }
         }
-        // These functions fail for a whole batch: find the rows that they fail on.
+        // These functions fail for a whole batch, so the failing rows are searched for.
         let (mut parts, mut bytes) = (Vec::with_capacity(rows), 0);
         for row in 0..rows {
             let one: Vec<ArrayRef> = args.iter().map(|a| a.slice(row, 1)).collect();
@@ -249,7 +249,7 @@ impl Bridge {
             })
             .and_then(|v| v.into_array(rows))
             .map_err(fail)?;
-        // Where all arguments are constants some give one row whatever was asked for.
+        // If all arguments are constants, some functions return a single row.
         let result = match result.len() {
             n if n == rows => result,
             1 => arrow::compute::take(&result, &arrow::array::UInt32Array::from(vec![0; rows]), None)?,

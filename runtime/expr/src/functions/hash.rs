@@ -47,8 +47,7 @@ fn sha2(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     }
 }
 
-/// Reads base64 as Java does: the signs that fill it up may be missing, all of them, and what is left of its last bits counts as
-/// nothing.
+/// Decodes base64 as Java does: all padding characters may be missing together, and unused bits at the end are ignored.
 fn from_base64(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let text = raw(a);
     let padding =
@@ -68,7 +67,7 @@ fn hex_text(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 }
 
 fn unhex(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    // A digit too many in front counts as nothing, and gives a byte all the same.
+    // A surplus leading digit gives a zero byte.
     let (first, pairs) = raw(a).split_at(raw(a).len() % 2);
     match hex::decode(pairs) {
         Ok(b) if first.iter().all(u8::is_ascii_hexdigit) => Ok(Value::Bytes([vec![0; first.len()], b].concat().into())),

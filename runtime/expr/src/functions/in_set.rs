@@ -1,4 +1,4 @@
-//! IN with many constants: one look into a set for each row.
+//! IN with many constants: a lookup in a set for each row.
 
 use crate::context::EvalContext;
 use crate::expr::{Expr, Function};
@@ -9,10 +9,10 @@ use weir_core::key::encode_value;
 use weir_core::{Result, SqlType, TypeKind, Value};
 
 struct InSet {
-    /// Names the values too, for plans and identities.
+    /// The name, which contains the values, for plans and identities.
     name: String,
     keys: HashSet<Vec<u8>>,
-    /// Whether NULL is among the values: then what is not found is unknown.
+    /// Whether NULL is among the values, so that the result is unknown for values that are not found.
     null: bool,
 }
 
@@ -43,7 +43,7 @@ impl Function for InSet {
     }
 }
 
-/// Whether an expression's value is one of these, which are of its type.
+/// Builds a test whether an expression's value is one of these values, which have its type.
 pub fn in_set(expr: Expr, values: &[Value<'static>]) -> Expr {
     let ty = expr.ty();
     let arrow = ty.arrow();
@@ -58,7 +58,7 @@ pub fn in_set(expr: Expr, values: &[Value<'static>]) -> Expr {
         let mut key = vec![];
         encode_value(v, &arrow, &mut key);
         if set.keys.insert(key) {
-            // The name is part of the identity: values that differ have texts that differ.
+            // The name is part of the identity, so different values must have different texts.
             names.push(match v {
                 Value::Bytes(bytes) => {
                     let digits: String = bytes.iter().map(|b| format!("{b:02X}")).collect();

@@ -1,7 +1,7 @@
-//! The built-in functions: Flink's by Flink's names and meanings, then DataFusion's under the names that are left.
+//! The built-in functions: those of Flink with their names and semantics, and those of DataFusion with other names.
 //!
-//! A family a file. Each family is a table of definitions: a name, what the arguments may be, what comes out, and a plain
-//! function over values; the few that are hot work on whole columns.
+//! There is one family per file. Each family is a table of definitions: the name, the accepted arguments, the result type, and a function
+//! over values. A few performance-critical ones work on whole columns.
 
 mod arguments;
 mod choice;
@@ -33,11 +33,11 @@ pub use in_set::in_set;
 pub use json::{render as render_json, to_json};
 pub use row_time::checked_row_time;
 
-/// What a built-in function gets beside its arguments.
+/// The inputs of a built-in function besides its arguments.
 pub struct Call<'a> {
     /// The session.
     pub session: &'a Session,
-    /// The time of day.
+    /// The clock of processing time.
     pub clock: &'a dyn Clock,
     /// The result's type.
     pub ty: &'a SqlType,
@@ -45,25 +45,25 @@ pub struct Call<'a> {
     pub types: &'a [SqlType],
 }
 
-/// The value of a call, or a message that says what is wrong with the row.
+/// The result of a call for a row, or a message about what is wrong with the row.
 pub type Outcome = std::result::Result<Value<'static>, String>;
 
-/// How a result's type follows from the arguments'.
+/// How the type of the result follows from the arguments.
 #[derive(Clone, Copy)]
 pub enum Gives {
-    /// This type. NULL when an argument is NULL, and otherwise not.
+    /// This type. It is NULL if and only if an argument is NULL.
     Type(fn() -> TypeKind),
-    /// This type. NULL in other cases too.
+    /// This type. It may be NULL in other cases too.
     MaybeNull(fn() -> TypeKind),
     /// This type, never NULL.
     NotNull(fn() -> TypeKind),
     /// The first argument's type.
     First,
-    /// Computed from the argument expressions, which may also be refused here.
+    /// A type that is computed from the argument expressions, which may also be rejected.
     Of(fn(&[Expr]) -> std::result::Result<SqlType, String>),
 }
 
-/// What an argument may be.
+/// The accepted types of an argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "named after the types")]
 pub enum Takes {
@@ -83,7 +83,7 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// What it takes, for messages.
+    /// The accepted types, for messages.
     fn words(self) -> &'static str {
         match self {
             Takes::Text => "text",
@@ -108,12 +108,12 @@ pub type RowFunction = fn(&[Value<'_>], &Call<'_>) -> Outcome;
 /// A function of whole columns.
 pub type ColumnFunction = fn(&[ArrayRef], usize, &Call<'_>, &mut EvalContext) -> Result<ArrayRef>;
 
-/// How a definition is computed.
+/// The implementation of a function.
 #[derive(Clone, Copy)]
 pub enum Body {
-    /// Row by row; a NULL argument gives NULL without a call.
+    /// Row by row. The result is NULL if an argument is, without a call.
     Strict(RowFunction),
-    /// Row by row, with NULLs.
+    /// Row by row, including NULL arguments.
     Lenient(RowFunction),
     /// A column at a time.
     Columns(ColumnFunction),
@@ -121,15 +121,15 @@ pub enum Body {
 
 /// A built-in function.
 pub struct Definition {
-    /// Its name, in capitals.
+    /// The name, in capitals.
     pub name: &'static str,
-    /// What its arguments may be. Further arguments are like the last one.
+    /// The accepted types of the arguments. Further arguments are like the last one.
     pub takes: &'static [Takes],
-    /// The least and the greatest number of arguments.
+    /// The minimum and maximum number of arguments.
     pub arity: (usize, usize),
     /// The type of its result.
     pub gives: Gives,
-    /// How it is computed.
+    /// The implementation.
     pub body: Body,
     /// Whether equal arguments give equal results.
     pub deterministic: bool,
@@ -178,16 +178,16 @@ mod table {
             _ => weir_core::types::UNBOUNDED,
         }
     }
-    /// VARCHAR as long as the first argument.
+    /// VARCHAR with the length of the first argument.
     pub(super) fn as_long(a: &[Expr]) -> Result<SqlType, String> {
         let nullable = a.iter().any(|e| e.ty().nullable);
         Ok(SqlType::from(T::Varchar(length(&a[0].ty()))).nullable(nullable))
     }
-    /// The same, and NULL for some arguments.
+    /// The same type, but NULL is possible for some arguments.
     pub(super) fn as_long_or_null(a: &[Expr]) -> Result<SqlType, String> {
         as_long(a).map(|t| t.nullable(true))
     }
-    /// A type for all arguments.
+    /// The common type of all arguments.
     pub(super) fn common(a: &[Expr]) -> Result<SqlType, String> {
         let types: Vec<SqlType> = a.iter().map(Expr::ty).collect();
         super::common_type(&types).ok_or_else(|| "its arguments' types have nothing in common".to_string())
@@ -210,7 +210,7 @@ pub fn flink_names() -> Vec<&'static str> {
     definitions().keys().copied().collect()
 }
 
-/// Those of them that are called by name.
+/// The names of the functions that are called by name.
 pub fn called_names() -> impl Iterator<Item = &'static str> {
     flink_names().into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
 }
@@ -220,10 +220,11 @@ pub fn datafusion_names() -> Vec<String> {
     datafusion::names().filter(|n| !definitions().contains_key(n.as_str())).collect()
 }
 
-/// Binds a call of a built-in function: checks and casts the arguments, settles the result's type.
+/// Binds a call of a built-in function: checks and casts the arguments, and determines the result type. `Ok(None)` means that there is no
+/// such function.
 ///
 /// # Errors
-/// When there is no such function (`Ok(None)` says so), or it does not take these arguments.
+/// If the function does not accept these arguments.
 pub fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let upper = name.to_ascii_uppercase();
     if let Some(d) = definitions().get(upper.as_str()) {
@@ -268,7 +269,7 @@ fn call(d: &'static Definition, args: Vec<Expr>) -> Result<Expr> {
     Ok(Expr::Call { function, args: cast, ty })
 }
 
-/// Casts an expression unless it has the type already.
+/// Casts an expression unless it already has the type.
 pub fn cast_to(expr: Expr, to: &SqlType) -> Expr {
     let from = expr.ty();
     if from.kind == to.kind {
@@ -277,7 +278,7 @@ pub fn cast_to(expr: Expr, to: &SqlType) -> Expr {
     let ty = to.clone().nullable(from.nullable);
     match expr {
         Expr::Literal { value: Value::Null, .. } => Expr::Literal { value: Value::Null, ty: ty.nullable(true) },
-        // As in Flink, it has more digits than its type says where text has them.
+        // As in Flink, the result has as many digits as the text, even if its type has fewer.
         Expr::Call { function, args, .. }
             if function.name() == "TO_TIMESTAMP" && matches!(to.kind, TypeKind::Timestamp(4..)) =>
         {
@@ -287,7 +288,7 @@ pub fn cast_to(expr: Expr, to: &SqlType) -> Expr {
     }
 }
 
-/// What an argument is cast to, if it is taken at all.
+/// The type to which an argument is cast; none if it is not accepted.
 fn accept(takes: Takes, from: &SqlType) -> Option<SqlType> {
     let to = |kind: TypeKind| Some(SqlType { kind, nullable: from.nullable });
     let same = || Some(from.clone());
@@ -368,8 +369,8 @@ pub fn common_type(types: &[SqlType]) -> Option<SqlType> {
     in_common(types, common_kind)
 }
 
-/// The type of CASE, IF and ARRAY over values of these types: of two kinds of timestamps or of floating point numbers the first, and
-/// dates do not go with timestamps.
+/// The type of CASE, IF and ARRAY over values of these types. Of two kinds of timestamps or floating point numbers it is the first, and
+/// dates cannot be combined with timestamps.
 pub fn branch_type(types: &[SqlType]) -> Option<SqlType> {
     use TypeKind as T;
     in_common(types, |a, b| match (a, b) {
@@ -381,7 +382,7 @@ pub fn branch_type(types: &[SqlType]) -> Option<SqlType> {
     })
 }
 
-/// The type of COALESCE, IFNULL, GREATEST and LEAST over values of these types: of a date or a time and a timestamp the former.
+/// The type of COALESCE, IFNULL, GREATEST and LEAST over values of these types. A date or time and a timestamp give the date or time.
 pub fn argument_type(types: &[SqlType]) -> Option<SqlType> {
     use TypeKind as T;
     in_common(types, |a, b| match (a, b) {

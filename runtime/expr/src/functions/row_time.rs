@@ -1,4 +1,4 @@
-//! The check of the column that has the rows' times: a row without one cannot be placed in time.
+//! The check of the column with the rows' times. A row without a time cannot be processed in event time.
 
 use crate::context::EvalContext;
 use crate::expr::{Expr, Function};
@@ -23,7 +23,7 @@ impl Function for CheckedRowTime {
             for row in (0..rows).filter(|row| times.is_null(*row)) {
                 let why =
                     format!("column '{}' of table '{}' has the time of the row, and is NULL", self.column, self.table);
-                // There is nothing that a NULL could be replaced by.
+                // There is no value that could replace the NULL.
                 let policy = if self.policy == OnError::Null { OnError::Skip } else { self.policy };
                 let failed = context.fail_by(policy, row, why);
                 failed.map_err(|e| e.hint("'on-error' = 'skip' or 'dead-letter' of the table lets the job go on"))?;
@@ -33,7 +33,7 @@ impl Function for CheckedRowTime {
     }
 }
 
-/// An expression whose NULLs fail their rows, by a table's policy: it is the time of the table's rows.
+/// Wraps the expression of a table's row time, so that rows with a NULL fail by the policy of the table.
 pub fn checked_row_time(time: Expr, policy: OnError, table: &str) -> Expr {
     let (ty, column) = (time.ty(), time.to_string());
     let function = Arc::new(CheckedRowTime { policy, table: table.to_string(), column });

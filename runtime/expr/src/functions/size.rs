@@ -1,17 +1,17 @@
-//! How large values may be: one bound for all functions, casts and aggregates, so that no row takes the memory of the others, and one for what a
-//! batch's column holds.
+//! Limits for the size of values: one for all functions, casts and aggregates, so that no row takes the memory of the others, and one for a
+//! column of a batch.
 
 use weir_core::Value;
 
-/// Bytes of one value.
+/// Maximum size of a value in bytes.
 pub const MOST_OF_VALUE: usize = 64 << 20;
-/// Bytes of a column of a batch. Arrow counts them with 31 bits; a batch that would hold more is evaluated in parts.
+/// Maximum size of a column of a batch in bytes. Arrow has 31 bits for it. A larger batch is evaluated in parts.
 pub const MOST_OF_BATCH: usize = 256 << 20;
 
-/// Refuses a value of so many bytes; functions whose results can be much longer than their arguments ask before they begin.
+/// Checks the size of a value. Functions whose results can be much longer than their arguments check it before they begin.
 ///
 /// # Errors
-/// When it is more than a value may have.
+/// If the value would be too large.
 pub fn fits(bytes: usize) -> Result<(), String> {
     if bytes > MOST_OF_VALUE {
         return Err(format!("the result would be longer than {} MiB", MOST_OF_VALUE >> 20));
@@ -19,7 +19,7 @@ pub fn fits(bytes: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// What a value takes in its column.
+/// The size of a value in its column, in bytes.
 pub fn of(value: &Value<'_>) -> usize {
     match value {
         Value::Text(t) => t.len(),

@@ -1,4 +1,4 @@
-//! Which group each row of a batch belongs to, and what its changes do to it.
+//! Assigns the rows of a batch to their groups, and determines the effect of each change on its group.
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -6,7 +6,7 @@ use weir_core::Batch;
 use weir_core::key::Keys;
 use weir_core::keyed::BatchKeys;
 
-/// Places from 0 for the groups of a batch alone.
+/// Assigns the rows of one batch to groups, which are numbered from 0 within the batch.
 pub(crate) fn assign(keys: &Keys) -> BatchKeys {
     let mut known: HashMap<&[u8], u32, RandomState> = HashMap::default();
     let mut found = BatchKeys { numbers: Vec::with_capacity(keys.len()), ..BatchKeys::default() };
@@ -25,7 +25,7 @@ pub(crate) fn assign(keys: &Keys) -> BatchKeys {
     found
 }
 
-/// The rows of a batch, those of each group together and in their order; and where those of each group end.
+/// The rows of a batch ordered by group, in their original order within each group, and the end of each group's rows.
 pub(crate) fn by_group(found: &BatchKeys) -> (Vec<u32>, Vec<usize>) {
     let mut ends = vec![0; found.places.len()];
     found.numbers.iter().for_each(|n| ends[*n as usize] += 1);
@@ -33,7 +33,7 @@ pub(crate) fn by_group(found: &BatchKeys) -> (Vec<u32>, Vec<usize>) {
     for end in &mut ends {
         (at, *end) = (at + *end, at);
     }
-    // What is the begin of each group's rows until these are put there is then their end.
+    // Each entry is the start of a group's rows until these rows are filled in below; then it is their end.
     let mut rows = vec![0; found.numbers.len()];
     for (row, number) in found.numbers.iter().enumerate() {
         let next = &mut ends[*number as usize];
@@ -43,24 +43,24 @@ pub(crate) fn by_group(found: &BatchKeys) -> (Vec<u32>, Vec<usize>) {
     (rows, ends)
 }
 
-/// What the changes of a batch do, one after the other.
+/// The effect of each change of a batch.
 pub(super) struct Signs {
-    /// 1 for a row that comes, −1 for one that goes, 0 for one that does not count.
+    /// 1 for an insertion, −1 for a retraction, 0 for a row that is ignored.
     pub of_rows: Vec<i64>,
-    /// By group: whether its last row went in the batch, so that it begins anew with what comes behind that.
+    /// For each group, whether its last row was retracted within the batch, so that it starts anew with the rows after that.
     pub anew: Vec<bool>,
 }
 
 impl Signs {
-    /// The signs as they are; none where all rows come.
+    /// The signs of the rows' kinds, or none if all rows are insertions.
     pub fn plain(batch: &Batch, groups: usize) -> Option<Signs> {
         let of_rows = |_: &_| (0..batch.rows()).map(|r| batch.kind(r).sign()).collect();
         batch.kinds.as_ref().map(of_rows).map(|of_rows| Signs { of_rows, anew: vec![false; groups] })
     }
 
-    /// As Flink takes changes: a row that goes from a group that is not there is passed over, and with a group's last row all
-    /// goes that it has kept. So a stream of changes may begin anywhere, and cuts between batches change nothing. `numbers` has
-    /// the group of each row, `rows` the rows of each group before the batch.
+    /// The signs with Flink's semantics: a retraction for a group that does not exist is ignored, and the retraction of a group's last row
+    /// discards all accumulators of the group. So a changelog may begin anywhere, and the cuts between batches do not matter. `numbers` has
+    /// the group of each row, `rows` the number of rows of each group before the batch.
     pub fn followed(batch: &Batch, numbers: &[u32], mut rows: Vec<i64>) -> Option<Signs> {
         let mut signs = Signs::plain(batch, rows.len())?;
         let mut begins = vec![0; rows.len()];

@@ -1,5 +1,5 @@
-//! Windows that give out results before they are complete, and again when rows come late. What went out of a group is kept beside it
-//! until its window is gone, so that only changes go out, and the last of them always does.
+//! Windows that emit results before they are complete, and again when late rows arrive. The last emitted result of a group is kept in state
+//! until the window is removed, so that only changes are emitted. The final result is always emitted.
 
 use super::window_groups::WindowGroups;
 use super::{AggregateFactory, Groups, PAGE, read_results};
@@ -18,14 +18,14 @@ use weir_core::windows::end_in_key;
 use weir_core::{Batch, Result, RowKind, Value};
 use weir_expr::functions::size;
 
-/// Makes aggregations over windows that give out results early or late.
+/// Creates window aggregations that emit early or late results.
 #[derive(Clone)]
 pub struct EmittingWindowsFactory {
     /// The aggregation. Its first key is the window's end, its second one the start.
     pub aggregate: AggregateFactory,
-    /// When results go out beside the end of their window.
+    /// When results are emitted besides at the end of their window.
     pub emit: Emit,
-    /// The clock that the windows go by.
+    /// The clock of the windows.
     pub clock: WindowClock,
 }
 
@@ -43,31 +43,32 @@ impl OperatorFactory for EmittingWindowsFactory {
     }
 }
 
-/// By how much ends may be out of the order of the moments at which windows are complete: where clocks are changed.
+/// Maximum deviation, in milliseconds, between the order of window ends and the order in which windows are complete. It occurs where clocks
+/// change.
 const CLOCK_CHANGE: i64 = 3 * 3_600_000;
 
-/// The results of a group that went out last, encoded as a row.
+/// The last emitted result of each group, encoded as a row.
 const GIVEN: MapState = MapState::new(0);
 
 struct EmittingWindows {
     windows: WindowGroups,
     emit: Emit,
-    /// When groups give out what has changed. Those of one time fire together.
+    /// When groups emit their changes. Groups with the same time fire together.
     timers: Timers,
     time_of_day: Arc<dyn Clock>,
-    /// The first moment at which a window is complete, of those that only the store has and that are not complete yet; and how often memory
-    /// had let go of groups when that was found.
+    /// The earliest completion time among the windows that exist only in the store and are not yet complete, and the number of evictions
+    /// from memory when it was determined.
     stored: Option<(u64, Option<i64>)>,
 }
 
 impl EmittingWindows {
-    /// Gives out what has changed of the groups of some keys.
+    /// Emits the changes of the groups of the given keys.
     fn give(&mut self, keys: &[Vec<u8>], out: &mut Collector) -> Result<()> {
         for page in keys.chunks(PAGE) {
             let page = listed(page);
             let found = self.windows.groups.places(&page)?;
             for (place, row) in found.places.iter().zip(&found.first) {
-                // One that came back from the store has a place that is not noted.
+                // A group that was read back from the store has a place that is not noted yet.
                 if self.windows.groups.key_at(*place).is_some() {
                     self.windows.note(end_in_key(page.get(*row as usize))?, *place);
                 }
@@ -77,20 +78,20 @@ impl EmittingWindows {
         Ok(())
     }
 
-    /// Gives out what has changed of the groups of some keys, and takes them away.
+    /// Emits the changes of the groups of the given keys, and removes these groups.
     fn give_last(&mut self, keys: &[Vec<u8>], out: &mut Collector) -> Result<()> {
         for page in keys.chunks(PAGE) {
             let page = listed(page);
             let found = self.windows.groups.places(&page)?;
             changed(&self.windows.plan, &mut self.windows.groups, &page, &found, true, out)?;
-            // What was given out was read meanwhile, for which groups may have gone from memory.
+            // Reading the last emitted results may have evicted groups from memory, so the places are looked up again.
             let found = self.windows.groups.places(&page)?;
             self.windows.reset(&found.places)?;
         }
         Ok(())
     }
 
-    /// The keys of the groups in memory that end then.
+    /// The keys of the groups in memory with this window end.
     fn keys_at(&self, end: i64) -> Result<Vec<Vec<u8>>> {
         let places = self.windows.at(end)?;
         let mut keys: Vec<Vec<u8>> =
@@ -99,7 +100,7 @@ impl EmittingWindows {
         Ok(keys)
     }
 
-    /// Gives out what has changed of the groups whose timers are due.
+    /// Emits the changes of the groups whose timers are due.
     fn tick(&mut self, up_to: i64, out: &mut Collector) -> Result<()> {
         loop {
             let due = self.timers.due(&mut self.windows.groups, up_to, PAGE)?;
@@ -112,7 +113,7 @@ impl EmittingWindows {
         }
     }
 
-    /// Takes the groups away whose windows take no more rows.
+    /// Removes the groups whose windows no longer accept rows.
     fn remove(&mut self, out: &mut Collector) -> Result<()> {
         let (clock, passed, lateness) = (self.windows.clock, self.windows.passed.0, self.emit.lateness);
         let goes = |end: i64| clock.completes(end).saturating_add(lateness) <= passed;
@@ -141,7 +142,7 @@ impl EmittingWindows {
         Ok(())
     }
 
-    /// Gives out the groups whose windows have become complete since event time was there, and which stay for late rows.
+    /// Emits the groups whose windows have become complete since the watermark `before`, and keeps them for late rows.
     fn complete(&mut self, before: Watermark, out: &mut Collector) -> Result<()> {
         let (clock, passed) = (self.windows.clock, self.windows.passed);
         let is_new = |end: &i64| (before.0 < clock.completes(*end)) && clock.completes(*end) <= passed.0;
@@ -153,7 +154,7 @@ impl EmittingWindows {
         if self.windows.groups.reads_store() { self.complete_stored(before, out) } else { Ok(()) }
     }
 
-    /// The same of groups that only the store has.
+    /// Does the same for groups that are only in the store.
     fn complete_stored(&mut self, before: Watermark, out: &mut Collector) -> Result<()> {
         let (clock, passed) = (self.windows.clock, self.windows.passed);
         let evictions = self.windows.groups.evictions();
@@ -208,7 +209,7 @@ impl Operator for EmittingWindows {
             let is_complete = clock.completes(end_in_key(key)?) <= passed;
             match if is_complete { self.emit.late } else { self.emit.early } {
                 Some(0) => at_once.push(key.to_vec()),
-                // All groups fire at the same moments, so that a group has one timer at most for each of the two delays.
+                // All groups fire at the same points in time, so a group has at most one timer for each of the two delays.
                 Some(delay) => {
                     let next = now.div_euclid(delay).saturating_add(1).saturating_mul(delay);
                     self.timers.set(&mut self.windows.groups, next, key);
@@ -226,7 +227,7 @@ impl Operator for EmittingWindows {
             self.complete(before, out)?;
         }
         self.remove(out)?;
-        // Nothing will be due any more.
+        // The input has ended: fires all remaining timers.
         if time.all == Watermark::END { self.tick(i64::MAX, out) } else { Ok(()) }
     }
 
@@ -251,7 +252,7 @@ impl Operator for EmittingWindows {
     }
 }
 
-/// Gives out how groups have changed since they were given out last. `last`: their windows go, and with them what is known of that.
+/// Emits how groups have changed since they were last emitted. `last`: their windows are being removed, and their last results with them.
 fn changed(
     plan: &AggregateFactory,
     groups: &mut KeyedState<Groups>,
@@ -261,7 +262,7 @@ fn changed(
     out: &mut Collector,
 ) -> Result<()> {
     let types: Vec<DataType> = plan.calls.iter().map(|c| c.ty.arrow()).collect();
-    // To read what went out may take groups from memory, so their results come first.
+    // Reading the last emitted results may evict groups from memory, so the current results are computed first.
     let results = found.places.iter().map(|place| result(plan, groups, *place, &types));
     let results: Vec<Option<Vec<u8>>> = results.collect::<Result<_>>()?;
     let keys: Vec<&[u8]> = found.first.iter().map(|row| keys.get(*row as usize)).collect();
@@ -287,7 +288,7 @@ fn changed(
     rows.send(out)
 }
 
-/// The results of the group at a place as an encoded row; none if it has no rows, or is not there.
+/// The results of the group at a place as an encoded row, or none if the group has no rows or does not exist.
 fn result(
     plan: &AggregateFactory,
     groups: &KeyedState<Groups>,
@@ -303,14 +304,14 @@ fn result(
     Ok(Some(row))
 }
 
-/// Keys in one piece of memory.
+/// Packs keys into one buffer.
 fn listed(keys: &[Vec<u8>]) -> Keys {
     let mut listed = Keys::default();
     keys.iter().for_each(|key| listed.push(key));
     listed
 }
 
-/// Rows that go out: keys and results, both encoded.
+/// Rows to emit. Keys and results are both encoded.
 struct Rows<'a> {
     keys: Vec<DataType>,
     results: &'a [DataType],
@@ -323,7 +324,7 @@ impl<'a> Rows<'a> {
         Rows { keys: plan.key_types(), results, rows: ChangeRows::new(plan.schema.clone()), bytes: 0 }
     }
 
-    /// One more row. Those before it go on if a batch cannot hold all.
+    /// Appends a row. The rows before it are emitted first if a batch cannot hold all.
     fn push(&mut self, kind: RowKind, key: &[u8], result: &[u8], out: &mut Collector) -> Result<()> {
         if self.bytes + key.len() + result.len() > size::MOST_OF_BATCH {
             self.send(out)?;

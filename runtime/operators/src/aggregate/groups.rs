@@ -1,8 +1,7 @@
-//! Groups as values of keyed state: all that they keep is in columns. What functions keep in parts has keys of its own in the store, one
-//! for each.
+//! Groups as values of keyed state. All of their content is in columns. Functions with parts store each part under a separate key.
 //!
-//! A group that is whole in bytes ([`Groups::encode`], [`Groups::merge`]) goes to another subtask, or is merged there; to merge groups that
-//! are in memory takes no bytes ([`Groups::merge_place`], [`Groups::merge_from`]).
+//! A group is only encoded as a whole ([`Groups::encode`], [`Groups::merge`]) to be sent to another subtask or merged there. Groups in
+//! memory are merged without an encoding ([`Groups::merge_place`], [`Groups::merge_from`]).
 
 use super::functions::{Accumulators, accumulators, stored};
 use std::collections::BTreeSet;
@@ -12,30 +11,30 @@ use weir_core::state::{Changes, KeyRange, StateHandle, behind};
 use weir_core::{Error, Result, Schema, varint};
 use weir_expr::aggregate::AggregateCall;
 
-/// What the keys of parts have behind their key group: no key of a group begins so, and none of a collection.
+/// The byte after the key group in the keys of parts. No key of a group or of a collection of keyed state begins with it.
 const PARTS: u8 = 0xFE;
 
-/// Groups by their places.
+/// Groups by place.
 pub(crate) struct Groups {
-    /// How many rows each has.
+    /// The number of rows of each group.
     pub rows: Slab<i64>,
-    /// What each keeps, an aggregate at a time.
+    /// The accumulators of each aggregate.
     pub aggregates: Vec<Box<dyn Accumulators>>,
-    /// Bytes of a group beside the memory of its own.
+    /// The bytes of a group without its heap memory.
     width: usize,
-    /// The aggregates that have such memory.
+    /// The aggregates with heap memory.
     heaps: Vec<usize>,
-    /// By aggregate: whether it has parts.
+    /// For each aggregate, whether it has parts.
     has_parts: Vec<bool>,
-    /// Where the part of a key begins that decides which subtask it belongs to.
+    /// The offset of the part of a key that determines the subtask.
     owner_from: usize,
 }
 
 impl Groups {
-    /// No groups, for these calls. `retracts`: whether rows can go again.
+    /// Creates the state for these calls, without any group. `retracts`: whether the input has retractions.
     ///
     /// # Errors
-    /// An internal one for a call that cannot be.
+    /// An internal error for an unsupported call.
     pub fn new(calls: &[AggregateCall], input: &Schema, retracts: bool) -> Result<Groups> {
         let all = calls.iter().map(|call| accumulators(call, input, retracts));
         let mut aggregates: Vec<Box<dyn Accumulators>> = all.collect::<Result<_>>()?;
@@ -45,15 +44,15 @@ impl Groups {
         Ok(Groups { rows: Slab::default(), aggregates, width, heaps, has_parts, owner_from: 0 })
     }
 
-    /// The same, where so many bytes at the front of a key do not decide which subtask it belongs to.
+    /// The same groups, but the first bytes of a key do not determine the subtask.
     pub fn owned_from(self, owner_from: usize) -> Groups {
         Groups { owner_from, ..self }
     }
 
-    /// The number of rows in what [`Groups::encode`] gives.
+    /// The number of rows in an output of [`Groups::encode`].
     ///
     /// # Errors
-    /// When it is cut short.
+    /// If it is truncated.
     pub fn rows_in(mut encoded: &[u8]) -> Result<i64> {
         stored::long(&mut encoded)
     }
@@ -62,19 +61,19 @@ impl Groups {
         self.has_parts.contains(&true)
     }
 
-    /// Makes room for so many places at least.
+    /// Makes room for at least this many places.
     pub fn grow(&mut self, places: usize) {
         self.rows.grow(places);
         self.aggregates.iter_mut().for_each(|a| a.grow(places));
     }
 
-    /// Forgets all rows of a group, which is there all the same.
+    /// Removes all rows of a group. The group itself stays.
     pub fn reset(&mut self, at: usize) {
         self.rows[at] = 0;
         self.aggregates.iter_mut().for_each(|a| a.reset(at));
     }
 
-    /// Forgets a group, as if it had never been in memory.
+    /// Drops a group from memory, as if it had never been there.
     pub fn drop_group(&mut self, at: usize) {
         self.rows[at] = 0;
         for aggregate in &mut self.aggregates {
@@ -85,23 +84,23 @@ impl Groups {
         }
     }
 
-    /// Forgets all groups, and gives their memory back.
+    /// Removes all groups, and frees their memory.
     pub fn clear(&mut self) {
         self.rows.clear();
         self.aggregates.iter_mut().for_each(|a| a.clear());
     }
 
-    /// Puts what a group has behind what another one has, as if its rows had come behind the other's. `from` keeps what it has. A row
-    /// that goes must have come in the same group.
+    /// Appends the content of one group to another one, as if its rows had arrived after those of the other. `from` is unchanged. A
+    /// retraction must be in the same group as its insertion.
     pub fn merge_place(&mut self, into: usize, from: usize) {
         self.rows[into] += self.rows[from];
         self.aggregates.iter_mut().for_each(|a| a.merge_place(into, from));
     }
 
-    /// The same with a group of others, which are of the same calls.
+    /// Does the same with a group of other groups, which must have the same calls.
     ///
     /// # Errors
-    /// An internal one when they are of other calls.
+    /// An internal error if they have other calls.
     pub fn merge_from(&mut self, into: usize, others: &Groups, from: usize) -> Result<()> {
         if self.aggregates.len() != others.aggregates.len() {
             return Err(Error::internal("groups of different calls are put together"));
@@ -111,10 +110,10 @@ impl Groups {
         pairs.try_for_each(|(ours, theirs)| ours.merge_from(into, &**theirs, from))
     }
 
-    /// The same with groups in bytes, as [`Groups::encode`] gives them: each is put behind what the group at the same number of `places` has.
+    /// Does the same with outputs of [`Groups::encode`]: appends each to the group at the corresponding entry of `places`.
     ///
     /// # Errors
-    /// When one is cut short, damaged, or longer than a group is.
+    /// If one is truncated, corrupt, or longer than a group.
     pub fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()> {
         for (at, from) in places.iter().zip(states.iter_mut()) {
             self.rows[*at as usize] += stored::long(from)?;
@@ -123,8 +122,7 @@ impl Groups {
         states.iter().try_for_each(|rest| ends(rest))
     }
 
-    /// Whether the aggregates of two groups keep the same. Two that come to the same may be said to differ, if they got there in
-    /// different ways.
+    /// Whether two groups have equal accumulators. Groups with equal results may still differ if they were built in different ways.
     pub fn keep_the_same(&self, one: usize, other: usize) -> bool {
         let mut bytes = (vec![], vec![]);
         self.aggregates.iter().all(|a| {
@@ -136,14 +134,14 @@ impl Groups {
         })
     }
 
-    /// Appends all that a group has.
+    /// Appends the whole content of a group.
     pub fn encode(&self, at: usize, out: &mut Vec<u8>) {
         stored::put_long(out, self.rows[at]);
         self.aggregates.iter().for_each(|a| a.encode(at, out));
     }
 
-    /// The begin of the keys of a group's parts: key group, a byte that no key begins with, the key's length, the key. The number of the
-    /// aggregate and the value follow.
+    /// The prefix of the keys of a group's parts: the key group, a marker byte, the length of the key, and the key. The number of the
+    /// aggregate and the value follow it.
     fn part_key(&self, key: &[u8]) -> Vec<u8> {
         let mut begin = self.key_group(key).to_be_bytes().to_vec();
         begin.push(PARTS);
@@ -152,10 +150,10 @@ impl Groups {
         begin
     }
 
-    /// Puts a group of the store in a place that is empty.
+    /// Reads a group of the store into an empty place.
     ///
     /// # Errors
-    /// When it is damaged, or the store fails.
+    /// If it is corrupt, or the store fails.
     pub fn read(&mut self, at: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<()> {
         self.grow(at as usize + 1);
         let mut states = [bytes.get(size_of::<u64>()..).ok_or_else(stored::cut)?];
@@ -185,7 +183,7 @@ fn ends(rest: &[u8]) -> Result<()> {
     Err(Error::state("a group in the state is longer than its aggregates are"))
 }
 
-/// The group's key in the key of a part.
+/// The key of the group within the key of a part.
 fn of_part(key: &[u8]) -> Option<&[u8]> {
     let mut rest = key.get(3..)?;
     let length = varint::take(&mut rest)?;
@@ -200,7 +198,7 @@ impl Codec for Groups {
         key_group(key.get(self.owner_from..).unwrap_or_default())
     }
 
-    /// The time of the last row, the number of rows, the aggregates that have no parts.
+    /// Stored: the time of the last write, the number of rows, and the aggregates without parts.
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
         let at = place as usize;
         out.extend_from_slice(&written.to_be_bytes());
@@ -261,7 +259,7 @@ impl Codec for Groups {
     }
 
     fn forget(&mut self, place: u32) {
-        // A key that is known not to be there may have a place beyond the columns.
+        // A key that is known to be absent may have a place beyond the columns.
         if (place as usize) < self.rows.len() {
             self.drop_group(place as usize);
         }

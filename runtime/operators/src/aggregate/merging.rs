@@ -1,7 +1,7 @@
-//! Groups that are put together are what one group is that took all their rows: for all aggregates, in all ways to do it, on random rows and
-//! cuts.
+//! Checks that merged groups equal a single group that received all of their rows: for all aggregates and all ways to merge, with random
+//! rows and cuts.
 //!
-//! `WEIR_MODELS` sets the number of runs of each aggregate (20 by default), `WEIR_SEED` the first one's seed.
+//! `WEIR_MODELS` sets the number of runs of each aggregate (20 by default), and `WEIR_SEED` the seed of the first one.
 
 use super::functions::Rows;
 use super::groups::Groups;
@@ -33,7 +33,7 @@ fn input() -> Schema {
     Schema::new(types.into_iter().map(|ty| Field::new("c", ty)).collect())
 }
 
-/// All aggregates, with the columns that they read. A new one is missed by `follows`.
+/// All aggregates with the columns that they read. The match in `follows` has no wildcard, as a reminder to add new ones here.
 fn aggregates() -> Vec<(Aggregate, Vec<usize>)> {
     use Aggregate::*;
     let median = |several| Percentile { fractions: vec![0.5f64.to_bits(), 0.9f64.to_bits()], several };
@@ -56,19 +56,19 @@ fn aggregates() -> Vec<(Aggregate, Vec<usize>)> {
     all
 }
 
-/// Whether the order of rows counts, so that of equal rows one that goes takes the place of another one with it.
+/// Whether the order of rows matters, so that a retraction of one of several equal rows removes a particular one.
 fn follows(function: &Aggregate) -> bool {
     use Aggregate::*;
     match function {
         CountStar | Count | Sum | Avg | Min | Max | StddevPop | StddevSamp | VarPop | VarSamp | Collect => false,
         Percentile { .. } => false,
         FirstValue | LastValue | ListAgg { .. } | ArrayAgg | JsonObjectAgg { .. } | JsonArrayAgg { .. } => true,
-        // These stand in OVER only, which puts no slices together.
+        // These are only allowed in OVER, which merges no slices.
         Lag { .. } | Rank { .. } => true,
     }
 }
 
-/// A row, of which all columns follow.
+/// A row, from which all columns are derived.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
     value: i64,
@@ -76,10 +76,10 @@ struct Row {
     counts: Option<bool>,
 }
 
-/// Rows with 1 when they come and −1 when they go.
+/// Rows with 1 for an insertion and −1 for a retraction.
 type Slice = Vec<(Row, i64)>;
 
-/// Random rows of a slice. `own`: which values only rows of this slice have; others go only if `all_go`.
+/// Random rows of a slice. `own`: a number for values that only this slice has. Other values are only retracted if `all_go`.
 fn slice(rng: &mut Rng, own: i64, retracts: bool, all_go: bool) -> (Slice, Vec<Row>) {
     let (mut rows, mut left) = (vec![], Vec::<Row>::new());
     for _ in 0..rng.usize(0..12) {
@@ -134,7 +134,7 @@ impl Case {
         groups.aggregates[0].update(&rows).expect("rows");
     }
 
-    /// Puts a group into a store and reads it from there, into place 0 of others.
+    /// Writes a group to a store, and reads it from there into place 0 of new groups.
     fn by_a_store(&self, groups: &mut Groups, at: u32) -> Groups {
         let (key, mut changes, mut bytes) = (b"the key", Changes::default(), vec![]);
         groups.parts(at, key, &mut (), false, &mut changes);
@@ -148,7 +148,7 @@ impl Case {
     }
 }
 
-/// Number of rows and result of a group.
+/// The number of rows and the result of a group.
 fn told(groups: &Groups, at: usize) -> (i64, Value<'static>) {
     (groups.rows[at], groups.aggregates[0].result(at).expect("a result"))
 }
@@ -171,7 +171,7 @@ fn run(case: &Case, rng: &mut Rng) {
     }
     let of_slices: Vec<_> = (0..count).map(|at| told(&groups, at)).collect();
 
-    // From place to place, to other groups, in bytes, and out of a store.
+    // Merges from place to place, from other groups, from bytes, and from a store.
     let ([place, bytes, stored], from_place, mut others) = ([10, 11, 12], 13, case.groups());
     (0..count).for_each(|at| groups.merge_place(from_place, at));
     let encoded: Vec<Vec<u8>> = (0..count)
@@ -191,7 +191,7 @@ fn run(case: &Case, rng: &mut Rng) {
     others.merge_from(from_place, &groups, from_place).expect("a merged group");
     assert_eq!((0..count).map(|at| told(&groups, at)).collect::<Vec<_>>(), of_slices, "slices stay: {what}");
 
-    // What was merged is whole: it reads the same from a store, and takes rows out and in as the other does.
+    // The merged groups are complete: they read the same from a store, and further rows have the same effect.
     let wanted = told(&once, 0);
     for at in [place, bytes, stored, from_place] {
         assert_eq!(told(&others, at), wanted, "{at}: {what}");

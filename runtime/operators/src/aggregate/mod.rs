@@ -1,8 +1,8 @@
-//! GROUP BY: groups in memory, everything older in the store.
+//! GROUP BY: recently used groups in memory, all older ones in the store.
 //!
-//! A batch's rows are taken in an aggregate at a time, in columns. What each of its groups gave before is noted first, and the difference
-//! goes out. A local aggregation in front of an exchange gives one row a key and batch: the
-//! key, and the accumulators in bytes.
+//! The rows of a batch are processed in columns, one aggregate after the other. The results of the affected groups are noted before, and
+//! the differences are emitted. A local aggregation in front of an exchange emits one row per key and batch: the key and the encoded
+//! accumulators.
 
 mod assign;
 mod emitting;
@@ -37,55 +37,55 @@ use weir_core::{Batch, Error, Field, Result, Schema, SqlType};
 use weir_expr::aggregate::AggregateCall;
 pub use windows::WindowAggregateFactory;
 
-/// How an aggregation takes part in a job.
+/// The stage of an aggregation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Rows in, results out.
+    /// Reads rows, and emits results.
     Whole,
-    /// Rows in, a row a key and batch out, for [`Stage::Final`].
+    /// Reads rows, and emits partial results for [`Stage::Final`], one per key and batch.
     Local,
-    /// What [`Stage::Local`] gave in, results out.
+    /// Reads the output of [`Stage::Local`], and emits results.
     Final,
 }
 
-/// Makes aggregations.
+/// Creates aggregations.
 #[derive(Clone)]
 pub struct AggregateFactory {
     /// The key columns of the input.
     pub keys: Vec<usize>,
     /// The aggregates.
     pub calls: Vec<AggregateCall>,
-    /// The rows' columns, before any local stage.
+    /// The columns of the rows, before any local stage.
     pub input: Schema,
-    /// Keys, then results.
+    /// The columns of the output: the keys, then the results.
     pub schema: Schema,
-    /// Which part of it this is.
+    /// The stage of the aggregation.
     pub stage: Stage,
-    /// Whether the input's rows can go again.
+    /// Whether the input has retractions.
     pub retracts: bool,
-    /// Whether results go out only at the end.
+    /// Whether results are only emitted at the end of the input.
     pub at_end: bool,
-    /// After how many milliseconds without access a key is forgotten; 0 = never.
+    /// The time to live of a key without access in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
 }
 
 impl AggregateFactory {
-    /// What [`Stage::Local`] gives out: the keys, then the accumulators.
+    /// The output of [`Stage::Local`]: the keys, then the encoded accumulators.
     pub fn local_schema(&self) -> Schema {
         let mut fields: Vec<Field> = self.keys.iter().map(|k| self.input.fields[*k].clone()).collect();
         fields.push(Field::new("$partial", SqlType::BYTES));
         Schema::new(fields)
     }
 
-    /// No groups yet.
+    /// Creates the state without any group.
     ///
     /// # Errors
-    /// An internal one for a call that cannot be.
+    /// An internal error for an unsupported call.
     fn groups(&self) -> Result<Groups> {
         Groups::new(&self.calls, &self.input, self.retracts)
     }
 
-    /// The columns of the keys, wherever this part of it finds them.
+    /// The key columns in the input of this stage.
     fn key_columns(&self, batch: &Batch) -> Vec<ArrayRef> {
         match self.stage {
             Stage::Final => batch.data.columns()[..self.keys.len()].to_vec(),
@@ -93,19 +93,19 @@ impl AggregateFactory {
         }
     }
 
-    /// The types of the keys in columns.
+    /// The Arrow types of the keys.
     fn key_types(&self) -> Vec<DataType> {
         self.keys.iter().map(|k| self.input.fields[*k].ty.arrow()).collect()
     }
 
-    /// Whether results may be large, so that those of a whole batch's groups are not held at once.
+    /// Whether results may be large. Then the results of a batch are not all held at once.
     fn has_large_results(&self) -> bool {
         let large = |ty: DataType| ty.is_nested() || matches!(ty, DataType::Utf8 | DataType::Binary);
         self.calls.iter().any(|c| large(c.ty.arrow()))
     }
 
-    /// Whether results go out although they are what they were, so that operators behind do not forget their keys: where keys are
-    /// forgotten, and results may change.
+    /// Whether unchanged results are emitted again, so that the state of downstream operators does not expire. This is so if there is a
+    /// time to live and results may change.
     fn refreshes(&self) -> bool {
         self.ttl_millis > 0 && !self.calls.is_empty()
     }
@@ -130,16 +130,16 @@ impl OperatorFactory for AggregateFactory {
 
 struct AggregateOperator {
     plan: Arc<AggregateFactory>,
-    /// Whether groups give out their results one after the other.
+    /// Whether the results of groups are emitted one after the other.
     one_by_one: bool,
     groups: KeyedState<Groups>,
-    /// Groups that are not kept: those of a batch alone, and those of the store when results go out at the end.
+    /// Groups that are not kept: those of a single batch, and those read from the store when results are emitted at the end.
     others: Groups,
     subtask: usize,
     parallelism: usize,
 }
 
-/// Groups whose results go out together at the end.
+/// The number of groups whose results are emitted together at the end.
 const PAGE: usize = 4096;
 
 impl Operator for AggregateOperator {
@@ -210,7 +210,7 @@ impl Operator for AggregateOperator {
             given += emit(&self.plan, self.groups.codec(), page.iter().copied(), out)?;
         }
         if given == 0 && self.plan.keys.is_empty() {
-            // Without a key there is one group, whatever it has.
+            // Without a key there is one group, even if it has no rows.
             self.others.grow(1);
             self.others.rows[0] = 1;
             emit(&self.plan, &self.others, std::iter::once((&[][..], 0)), out)?;
@@ -257,7 +257,7 @@ impl AggregateOperator {
     }
 }
 
-/// Gives out groups at their places.
+/// Emits the groups at these places.
 fn emit<'a>(
     plan: &Arc<AggregateFactory>,
     groups: &Groups,
@@ -271,14 +271,14 @@ fn emit<'a>(
     rows_out.finish(out)
 }
 
-/// What a batch does to its groups.
+/// The effect of a batch on its groups.
 struct Change<'a> {
     found: &'a BatchKeys,
     /// The place of each row's group.
     places: Vec<u32>,
     signs: Option<Signs>,
     reads: Reads,
-    /// In their place, partial results of groups in their stored form.
+    /// Instead of `reads`, partial results of groups in their stored form.
     partial: Option<Vec<&'a [u8]>>,
 }
 
@@ -311,7 +311,7 @@ impl<'a> Change<'a> {
         Ok(Change { found, places, signs, reads, partial: None })
     }
 
-    /// Does it to the groups of some numbers: takes in `only` these rows, or all, and those all are of these groups.
+    /// Applies the change to a range of groups. `only`: the rows to process, all of which must be of these groups; none: all rows.
     fn take(&self, groups: &mut Groups, numbers: std::ops::Range<usize>, only: Option<&[u32]>) -> Result<()> {
         if let Some(partial) = &self.partial {
             return match only {
@@ -330,15 +330,15 @@ impl<'a> Change<'a> {
         self.reads.take(groups, &self.places, only, signs)
     }
 
-    /// What is left of a group that took something in. Whether there is anything to be told of it.
+    /// Finishes a group after its rows were processed. Returns whether the group exists or has existed.
     fn settle(&self, groups: &mut Groups, at: usize, touched: &mut Touched) -> bool {
         if !touched.there && groups.rows[at] <= 0 {
-            // Nothing came that did not go again.
+            // All rows that were inserted have been retracted within the batch.
             groups.drop_group(at);
             return false;
         }
         if groups.rows[at] == 0 {
-            // What is left are errors of rounding.
+            // Removes rounding errors.
             groups.reset(at);
         }
         *touched = Touched { there: true, changed: true };

@@ -1,4 +1,4 @@
-//! The rows that a batch gives out: how its groups changed.
+//! The output rows of a batch: how its groups changed.
 
 use super::AggregateFactory;
 use super::functions::refused;
@@ -12,20 +12,20 @@ use weir_core::{Batch, ColumnBuilder, Result, RowKind, Value};
 use weir_expr::aggregate::AggregateCall;
 use weir_expr::functions::size;
 
-/// Where the keys of rows that go out come from.
+/// The source of the keys of output rows.
 enum KeysOut {
-    /// Rows of the batch that came in: the first of each group.
+    /// Rows of the input batch: the first one of each group.
     Rows { columns: Vec<ArrayRef>, picked: Vec<u32> },
     /// Encoded keys.
     Encoded { types: Vec<DataType>, builders: Vec<ColumnBuilder> },
 }
 
-/// The key of a group, in both forms.
+/// The key of a group in two forms.
 #[derive(Clone, Copy)]
 pub(super) struct Key<'a> {
     /// Encoded.
     pub encoded: &'a [u8],
-    /// A row of the batch that came in.
+    /// The number of a row with this key in the input batch.
     pub row: u32,
 }
 
@@ -34,20 +34,20 @@ pub(super) struct RowsOut {
     keys: KeysOut,
     results: Vec<ColumnBuilder>,
     kinds: Vec<i8>,
-    /// Bytes of the results in `builders`, and the rows that went out before these.
+    /// The size of `results` in bytes, and the number of rows sent before.
     bytes: usize,
     sent: usize,
-    /// Whether each of the groups at hand had a result before it changed, and which.
+    /// Whether each of the current groups had a result before its change, and these results.
     was_there: Vec<bool>,
     old: Vec<Value<'static>>,
     new: Vec<Value<'static>>,
 }
 
 impl RowsOut {
-    /// `columns`: those of the keys, of the batch that came in; none when only encoded keys are there.
+    /// `columns`: the key columns of the input batch; none if there are only encoded keys.
     pub fn new(plan: &Arc<AggregateFactory>, columns: Option<&[ArrayRef]>) -> RowsOut {
         let types = plan.key_types();
-        // Nested keys go out in the form that all equal ones share, which the encoding gives them.
+        // Nested keys are decoded from their encoding, which is the same for all equal keys.
         let plain = |c: &&[ArrayRef]| c.iter().zip(&types).all(|(c, ty)| !ty.is_nested() && c.data_type() == ty);
         let keys = match columns.filter(plain) {
             Some(columns) => KeysOut::Rows { columns: columns.to_vec(), picked: vec![] },
@@ -66,13 +66,13 @@ impl RowsOut {
         }
     }
 
-    /// Forgets the groups at hand; others are told of next.
+    /// Starts with new groups.
     pub fn begin(&mut self) {
         self.was_there.clear();
         self.old.clear();
     }
 
-    /// Notes what one more of the groups at hand gives before it changes.
+    /// Records the result of one more group before it changes.
     ///
     /// # Errors
     /// When a result is larger than a value may be.
@@ -87,7 +87,7 @@ impl RowsOut {
         }
     }
 
-    /// Gives out how the group has changed that was the `n`th of those at hand. Rows go on before they are more than a batch can hold.
+    /// Emits how the `n`th of the current groups has changed. The rows before it are sent first if a batch cannot hold all.
     ///
     /// # Errors
     /// When a result is larger than a value may be.
@@ -116,7 +116,7 @@ impl RowsOut {
         }
     }
 
-    /// Gives out a group that was not given out before.
+    /// Emits a group that has not been emitted before.
     ///
     /// # Errors
     /// When a result is larger than a value may be.
@@ -139,7 +139,7 @@ impl RowsOut {
         Ok(())
     }
 
-    /// Sends the rows on; gives how many there were in all.
+    /// Sends the remaining rows, and returns the total number of rows sent.
     pub fn finish(mut self, out: &mut Collector) -> Result<usize> {
         self.send(out)?;
         Ok(self.sent)
@@ -168,7 +168,7 @@ impl RowsOut {
     }
 }
 
-/// Builders for the results.
+/// Creates the builders of the result columns.
 fn results(plan: &AggregateFactory) -> Vec<ColumnBuilder> {
     plan.schema.fields[plan.keys.len()..].iter().map(|f| ColumnBuilder::new(&f.ty.arrow())).collect()
 }
@@ -176,7 +176,7 @@ fn results(plan: &AggregateFactory) -> Vec<ColumnBuilder> {
 /// Appends the results of a group.
 ///
 /// # Errors
-/// When one is larger than a value may be.
+/// If a result is larger than a value may be.
 pub(crate) fn read_results(
     calls: &[AggregateCall],
     groups: &Groups,

@@ -1,4 +1,4 @@
-//! What aggregates read of a batch of rows.
+//! The columns of a batch that aggregates read.
 
 use super::functions::Rows;
 use super::groups::Groups;
@@ -6,15 +6,15 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use weir_core::{Error, Result};
 use weir_expr::aggregate::AggregateCall;
 
-/// Of each aggregate, its arguments, and which rows count.
+/// The arguments and the FILTER condition of each aggregate.
 #[derive(Default)]
 pub(crate) struct Reads(Vec<(Vec<ArrayRef>, Option<BooleanArray>)>);
 
 impl Reads {
-    /// What these calls read of some columns.
+    /// Selects the columns that these calls read.
     ///
     /// # Errors
-    /// An internal one when a condition is no column of BOOLEAN.
+    /// An internal error if a condition is not a BOOLEAN column.
     pub fn of(calls: &[AggregateCall], columns: &[ArrayRef]) -> Result<Reads> {
         let read = |call: &AggregateCall| {
             let condition = |f: usize| columns[f].as_boolean_opt().cloned();
@@ -25,8 +25,8 @@ impl Reads {
         calls.iter().map(read).collect::<Result<_>>().map(Reads)
     }
 
-    /// Takes rows into their groups, or out of them where their sign is negative: all, or `only` these. `places` has the place of each
-    /// row's group; without `signs` all rows come.
+    /// Adds rows to their groups, or retracts those with a negative sign: all rows, or `only` these. `places` has the place of each row's
+    /// group. Without `signs` all rows are insertions.
     ///
     /// # Errors
     /// When an aggregate fails.

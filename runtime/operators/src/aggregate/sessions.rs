@@ -1,9 +1,9 @@
-//! GROUP BY over sessions: a row is taken into the group of its session as it comes, and sessions that meet become one. A session gives
+//! GROUP BY over sessions: each row is aggregated into its session when it arrives, and sessions that overlap are merged. A session emits
 //! its result when it is complete.
 //!
-//! Each row comes with a window of its own, from its time to a gap behind it. A key keeps its open sessions together, each with its
-//! group. A session has a timer for a moment at which it would have been complete; when that is due and rows have come meanwhile, the
-//! timer is set anew. So a row that makes a session longer touches no timer.
+//! Each row arrives with a window of its own, which extends from its time to the gap after it. All open sessions of a key are stored
+//! together, each with its group. A session has one timer. If rows have extended the session by the time the timer fires, a new timer is
+//! set. So a row that extends a session changes no timer.
 
 use super::{AggregateFactory, Change, Groups, PAGE, RowsOut};
 use crate::late_rows::{LateRows, of_session};
@@ -19,13 +19,13 @@ use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::windows::{Window, border_in_key};
 use weir_core::{Batch, Error, Result, varint};
 
-/// Makes aggregations over sessions.
+/// Creates session aggregations.
 #[derive(Clone)]
 pub struct SessionAggregateFactory {
-    /// The aggregation, of rows that are only added. Its first key is the end of the row's own window, and of the session in what goes
-    /// out; the second one is the start. The others are those by which rows are in one session.
+    /// The aggregation, which requires an append-only input. Its first key is the end of the row's own window, and in the output the end of
+    /// the session. The second key is the start. The other keys partition the sessions.
     pub aggregate: AggregateFactory,
-    /// The clock that sessions go by.
+    /// The clock of the sessions.
     pub clock: WindowClock,
 }
 
@@ -48,27 +48,27 @@ impl OperatorFactory for SessionAggregateFactory {
     }
 }
 
-/// A session that is not complete.
+/// A session that is not yet complete.
 #[derive(Debug, Clone, Copy)]
 struct OpenSession {
     window: Window,
-    /// The moment for which its timer is set.
+    /// The time of its timer.
     timer: i64,
     /// The place of its group.
     at: u32,
 }
 
-/// The open sessions of keys, in order, with their groups.
+/// The open sessions of keys, in order, and their groups.
 struct Sessions {
     of_key: Slab<Vec<OpenSession>>,
     groups: Groups,
-    /// Places of groups that are free, and how many there are.
+    /// Free places of groups, and the number of all places.
     free: Vec<u32>,
     places: u32,
 }
 
 impl Sessions {
-    /// A place for a group.
+    /// Allocates a place for a group.
     fn allocate(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             self.places += 1;
@@ -91,7 +91,8 @@ impl Sessions {
 impl Codec for Sessions {
     type Value = ();
 
-    /// The time of the last row, the number of sessions, and of each its borders, its timer, and its group with its length.
+    /// Stored: the time of the last write, and the number of sessions. Then for each session its start, its end, its timer, and its group
+    /// after the length of that.
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&written.to_be_bytes());
         let (sessions, mut group) = (self.of(place), vec![]);
@@ -143,16 +144,16 @@ impl Codec for Sessions {
     }
 }
 
-/// What the rows of a batch do to the sessions of their keys.
+/// The effect of a batch's rows on the sessions of their keys.
 #[derive(Default)]
 struct Taken {
-    /// The place of each row's group, but of those that are late.
+    /// The place of the group of each row that is not late.
     places: Vec<u32>,
-    /// Late rows, each with the end of its session.
+    /// Late rows with the end of their session.
     late: Vec<(usize, i64)>,
-    /// Groups that become one: the second goes into the first.
+    /// Groups to be merged: the second into the first.
     merged: Vec<(u32, u32)>,
-    /// Timers to be set or removed, with a row of their key, in turn.
+    /// Timers to be set or removed, in order, with a row that has their key.
     timers: Vec<(i64, usize, bool)>,
 }
 
@@ -166,7 +167,7 @@ struct SessionAggregate {
 }
 
 impl Taken {
-    /// Takes a row into the session of its key that it is part of, unless it is too late for one.
+    /// Adds a row to the session of its key, unless the row is late.
     fn row(
         &mut self,
         row: usize,
@@ -202,7 +203,7 @@ impl Taken {
     }
 }
 
-/// The windows of rows, in milliseconds.
+/// The windows of the rows, in milliseconds.
 fn windows(ends: &ArrayRef, starts: &ArrayRef) -> Result<Vec<Window>> {
     let wrong = || Error::internal("the border of a window is not in a column of timestamps");
     let column = |c| AsArray::as_primitive_opt::<TimestampMicrosecondType>(c).ok_or_else(wrong);
@@ -212,7 +213,7 @@ fn windows(ends: &ArrayRef, starts: &ArrayRef) -> Result<Vec<Window>> {
 }
 
 impl SessionAggregate {
-    /// Gives out the sessions that are complete.
+    /// Emits the sessions that are complete.
     fn fire(&mut self, out: &mut Collector) -> Result<()> {
         let (clock, passed) = (self.clock, self.passed.0);
         loop {

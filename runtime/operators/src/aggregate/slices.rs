@@ -1,8 +1,8 @@
-//! GROUP BY over windows that overlap: a row is taken once, into its slice, and a window is put together of its slices when it is
-//! complete. The idea is Flink's.
+//! GROUP BY over overlapping windows: each row is aggregated once, into its slice. A window is merged from its slices when it is complete,
+//! as in Flink.
 //!
-//! The keys of groups begin with the end of their slice. The other keys decide which subtask they belong to, so that it has all slices
-//! of a window. Of windows that each contain the one before, what is complete is kept put together as the first slice.
+//! The keys of groups begin with the end of their slice. Only the other keys determine the subtask, so that it has all slices of a window.
+//! For windows that contain the previous one (CUMULATE), the complete slices are kept merged in the first slice.
 
 use super::window_groups::WindowGroups;
 use super::{AggregateFactory, Groups, PAGE, RowsOut};
@@ -18,14 +18,14 @@ use weir_core::state::{Changes, Epoch};
 use weir_core::windows::{BORDER_BYTES, Slices, border_in_key, end_in_key};
 use weir_core::{Batch, Result};
 
-/// Makes aggregations over windows that overlap.
+/// Creates aggregations over overlapping windows.
 #[derive(Clone)]
 pub struct SlicedAggregateFactory {
-    /// The aggregation. Its first key is the end of the row's slice, and of the window in what goes out; the second one is the start.
+    /// The aggregation. Its first key is the end of the row's slice, and in the output the end of the window. The second key is the start.
     pub aggregate: AggregateFactory,
-    /// The slices that rows are in.
+    /// The slices of the windows.
     pub slices: Slices,
-    /// The clock that the windows go by.
+    /// The clock of the windows.
     pub clock: WindowClock,
 }
 
@@ -45,10 +45,10 @@ impl OperatorFactory for SlicedAggregateFactory {
     }
 }
 
-/// Where the keys begin behind the end and the start of the slice.
+/// The offset of the other keys, which follow the end and the start of the slice.
 const OTHER_KEYS: usize = 2 * BORDER_BYTES;
 
-/// Groups by the keys that are not borders of windows.
+/// Merged groups, by the keys that are not window borders.
 struct Together {
     groups: Groups,
     keys: Keys,
@@ -61,7 +61,7 @@ impl Together {
         Together { groups, keys: Keys::default(), index: HashTable::new(), hasher: RandomState::new() }
     }
 
-    /// The place of a key's group.
+    /// The place of a key's group, which is created if necessary.
     fn place(&mut self, key: &[u8]) -> usize {
         let (keys, hasher) = (&mut self.keys, &self.hasher);
         let hash = hasher.hash_one(key);
@@ -75,7 +75,7 @@ impl Together {
         place
     }
 
-    /// Puts the group at a place of others behind what the same key has.
+    /// Merges a group of other groups into the one with this key.
     fn add(&mut self, key: &[u8], others: &Groups, at: usize) -> Result<()> {
         let place = self.place(key);
         self.groups.merge_from(place, others, at)
@@ -87,7 +87,7 @@ impl Together {
         self.index.clear();
     }
 
-    /// Numbers of the groups, in the order of their keys.
+    /// The places of the groups, in the order of their keys.
     fn in_order(&self) -> Vec<usize> {
         let mut all: Vec<usize> = (0..self.keys.len()).collect();
         all.sort_unstable_by(|a, b| self.keys.get(*a).cmp(self.keys.get(*b)));
@@ -98,22 +98,22 @@ impl Together {
 struct SlicedAggregate {
     slices: Slices,
     groups: WindowGroups,
-    /// The window at hand.
+    /// The window that is being merged.
     window: Together,
-    /// Groups of the store, for a moment.
+    /// A buffer for a group of the store.
     page: Groups,
 }
 
-/// A part of the groups of some slices, which is put together at once.
+/// A subset of the groups of some slices that is merged at once.
 struct Part {
-    /// The key group, where the store may have groups as well.
+    /// The key group; none if the store is not read.
     group: Option<u16>,
-    /// The places in memory, slice by slice.
+    /// The places in memory, ordered by slice.
     places: Vec<u32>,
 }
 
 impl SlicedAggregate {
-    /// The groups of slices from behind one end to another one, all of a key in one part.
+    /// Partitions the groups of the slices whose ends are in `(from, to]`. All groups of a key are in one part.
     fn parts(&self, from: i64, to: i64) -> Result<Vec<Part>> {
         let stored = self.groups.groups.reads_store();
         let mut parts: Vec<Part> = vec![];
@@ -143,12 +143,12 @@ impl SlicedAggregate {
         Ok(parts)
     }
 
-    /// Puts the groups of a part together.
+    /// Merges the groups of a part.
     fn put_together(&mut self, part: &Part, from: i64, to: i64) -> Result<()> {
         self.window.clear();
         let groups = &self.groups.groups;
         for place in &part.places {
-            // Another group may have come to the place, since others of the store were read.
+            // The place may belong to another group by now, since groups were read from the store in between.
             if let Some(key) = groups.key_at(*place)
                 && (from + 1..=to).contains(&end_in_key(key)?)
                 && part.group.is_none_or(|group| groups.codec().key_group(key) == group)
@@ -166,7 +166,7 @@ impl SlicedAggregate {
         Ok(())
     }
 
-    /// Gives out the window that was put together.
+    /// Emits the merged window.
     fn give(&self, start: i64, end: i64, out: &mut Collector) -> Result<()> {
         let borders = [border_in_key(end), border_in_key(start)].concat();
         for numbers in self.window.in_order().chunks(PAGE) {
@@ -180,7 +180,7 @@ impl SlicedAggregate {
         Ok(())
     }
 
-    /// Puts what was put together behind what the first slice of the window has.
+    /// Merges the current result into the first slice of the window.
     fn put_into_first(&mut self, start: i64, first: i64) -> Result<()> {
         let borders = [border_in_key(first), border_in_key(start)].concat();
         for numbers in self.window.in_order().chunks(PAGE) {
@@ -201,7 +201,7 @@ impl SlicedAggregate {
         Ok(())
     }
 
-    /// Gives out the window that ends then.
+    /// Emits the window with this end.
     fn fire(&mut self, end: i64, out: &mut Collector) -> Result<()> {
         let start = self.slices.start(end);
         let (mut from, mut to) = (start, end);

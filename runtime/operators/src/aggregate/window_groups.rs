@@ -1,7 +1,7 @@
-//! Groups of windows, or of slices of windows: what has come into them, and which of them end when.
+//! The groups of windows, or of slices of windows: their accumulators, and which of them end when.
 //!
-//! The keys of groups begin with the end of their window or slice, so that those of the store that end first are the front of each key
-//! group. Of those in memory the places are noted by their ends.
+//! The keys of groups begin with the end of their window or slice, so that in the store the groups that end first come first within each
+//! key group. For groups in memory, there is an index of their places by end.
 
 use super::{AggregateFactory, Change, Groups, PAGE, RowsOut, Stage};
 use crate::late_rows::{LateRows, of_window};
@@ -24,23 +24,24 @@ pub(super) struct WindowGroups {
     pub plan: Arc<AggregateFactory>,
     pub clock: WindowClock,
     pub groups: KeyedState<Groups>,
-    /// How long behind its end a window takes rows, in milliseconds.
+    /// The allowed lateness in milliseconds: how long after its end a window accepts rows.
     pub lateness: i64,
-    /// How far event time is.
+    /// The current watermark.
     pub passed: Watermark,
-    /// The places of groups in memory, by their ends. A place may have gone to another group meanwhile.
+    /// The places of groups in memory, by window end. A place may belong to another group by now.
     noted: BTreeMap<i64, HashSet<u32, RandomState>>,
-    /// The first end of a group that only the store has, if there is one, and how often memory had let go of groups when that was found.
+    /// The earliest end of a group that is only in the store, if there is one, and the number of evictions from memory when it was
+    /// determined.
     first_stored: Option<(u64, Option<i64>)>,
     late: LateRows,
     context: SubtaskContext,
 }
 
 impl WindowGroups {
-    /// The groups of a subtask.
+    /// Opens the groups of a subtask.
     ///
     /// # Errors
-    /// When the store fails, or has the operator's state in another layout.
+    /// If the store fails, or has the operator's state in another layout.
     pub fn open(
         plan: &AggregateFactory,
         clock: WindowClock,
@@ -60,11 +61,11 @@ impl WindowGroups {
         })
     }
 
-    /// Takes a batch in, without the rows that are late: those whose last window, which has this end, is complete already. Gives the keys
-    /// of the others, and where their groups are, if there are others.
+    /// Processes a batch without its late rows. A row is late if its last window, whose end `last_end` computes, is complete. Returns the
+    /// keys of the other rows and the places of their groups, or none if all rows are late.
     ///
     /// # Errors
-    /// When the state fails.
+    /// If the state fails.
     pub fn take(
         &mut self,
         batch: Batch,
@@ -78,12 +79,12 @@ impl WindowGroups {
         let key_columns = self.plan.key_columns(&batch);
         let keys = Keys::encode(&key_columns, batch.rows());
         let found = self.groups.places(&keys)?;
-        // A group that came back from the store has a place that is not noted.
+        // A group that was read back from the store has a place that is not in the index.
         let (plan, all) = (&self.plan, self.groups.reads_store());
         let mut new = vec![];
         self.groups.change(&found.places, |groups, touched| {
             let change = Change::new(plan, &batch, &found, groups, touched)?;
-            // A group without rows has gone out, or is new.
+            // A group without rows has been emitted, or is new.
             let begins: Vec<bool> = found.places.iter().map(|at| groups.rows[*at as usize] == 0).collect();
             change.take(groups, 0..found.places.len(), None)?;
             for (n, touched) in touched.iter_mut().enumerate() {
@@ -120,15 +121,15 @@ impl WindowGroups {
         without(batch, &late)
     }
 
-    /// Notes that the group at a place ends then.
+    /// Adds the place of a group to the index.
     pub fn note(&mut self, end: i64, place: u32) {
         self.noted.entry(end).or_default().insert(place);
     }
 
-    /// The places of the groups in memory that end then.
+    /// The places of the groups in memory with this end.
     ///
     /// # Errors
-    /// When the key of one is damaged.
+    /// If the key of one is corrupt.
     pub fn at(&self, end: i64) -> Result<Vec<u32>> {
         let mut places = vec![];
         for place in self.noted.get(&end).into_iter().flatten() {
@@ -141,22 +142,22 @@ impl WindowGroups {
         Ok(places)
     }
 
-    /// The ends of groups in memory that are in a range; there may be none any more that end then.
+    /// The ends of groups in memory within a range. Some may be outdated, without any group.
     pub fn ends(&self, range: impl std::ops::RangeBounds<i64>) -> impl Iterator<Item = i64> {
         self.noted.range(range).map(|(end, _)| *end)
     }
 
-    /// The first end of a group, if there is one; the group may not be there any more.
+    /// The earliest end of a group, if there is one. It may be outdated.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is corrupt.
     pub fn first_end(&mut self) -> Result<Option<i64>> {
         let in_memory = self.noted.keys().next().copied();
         let stored = if self.groups.reads_store() { self.find_stored()? } else { None };
         Ok(in_memory.into_iter().chain(stored).min())
     }
 
-    /// The first end of a group that only the store has.
+    /// Determines the earliest end of a group that is only in the store.
     fn find_stored(&mut self) -> Result<Option<i64>> {
         let evictions = self.groups.evictions();
         if let Some((known_at, first)) = self.first_stored
@@ -175,26 +176,26 @@ impl WindowGroups {
         Ok(first)
     }
 
-    /// The key groups that are the subtask's.
+    /// The key groups of the subtask.
     pub fn key_groups(&self) -> impl Iterator<Item = u16> + use<> {
         owned_groups(self.context.subtask, self.context.parallelism)
     }
 
-    /// The groups of a key group that only the store has and that end behind a moment, as long as `goes_on` says of their ends.
+    /// The groups of a key group that are only in the store and end after `from`, for as long as `goes_on` holds for their ends.
     pub fn stored(&self, group: u16, from: i64, goes_on: impl Fn(i64) -> bool) -> impl Iterator<Item = Result<Pair>> {
         let pairs = self.groups.all_stored(group, &border_in_key(from.saturating_add(1)));
         let goes_on = move |pair: &Result<Pair>| {
-            // What cannot be read is an error of the next step.
+            // An entry that cannot be read is passed on, and the caller reports the error.
             pair.as_ref().ok().and_then(|(key, _)| end_in_key(key).ok()).is_none_or(&goes_on)
         };
         pairs.take_while(move |pair| goes_on(pair))
     }
 
-    /// Takes groups away that end behind a moment, in memory and in the store, as long as `goes` says so of their ends. `each` sees those
-    /// at some places before they go.
+    /// Removes the groups that end after `from`, in memory and in the store, for as long as `goes` holds for their ends. `each` is called
+    /// with some places at a time before their groups are removed.
     ///
     /// # Errors
-    /// When the store fails or is damaged, or `each` does.
+    /// If the store fails or is corrupt, or if `each` fails.
     pub fn remove(
         &mut self,
         from: i64,
@@ -231,7 +232,7 @@ impl WindowGroups {
                 removed += keys.len();
             }
         }
-        // For few groups, a deletion of each is less than a range in every key group.
+        // For few groups, individual deletions are cheaper than a range deletion in every key group.
         if removed > 2 * usize::from(KEY_GROUPS) {
             let (begin, end) = (border_in_key(from.saturating_add(1)), border_in_key(last.saturating_add(1)));
             self.key_groups().for_each(|group| self.groups.remove_stored(group, &begin, &end));
@@ -239,17 +240,17 @@ impl WindowGroups {
         Ok(())
     }
 
-    /// Forgets the groups in memory that end then; they are still there.
+    /// Removes an end from the index. Its groups stay.
     pub fn forget_end(&mut self, end: i64) {
         self.noted.remove(&end);
     }
 
-    /// Takes the groups at these places away.
+    /// Removes the groups at these places.
     ///
     /// # Errors
-    /// When the state fails.
+    /// If the state fails.
     pub fn reset(&mut self, places: &[u32]) -> Result<()> {
-        // It may have been the first.
+        // One of them may have been the earliest.
         self.first_stored = None;
         self.groups.change(places, |groups, touched| {
             for (place, touched) in places.iter().zip(touched) {
@@ -260,21 +261,21 @@ impl WindowGroups {
         })
     }
 
-    /// The changes since the last epoch.
+    /// The changes of the state since the last epoch.
     ///
     /// # Errors
-    /// When the store fails or is damaged.
+    /// If the store fails or is corrupt.
     pub fn checkpoint(&mut self) -> Result<Changes> {
-        // What was in memory only is in the store then.
+        // Groups that were only in memory are in the store afterwards.
         self.first_stored = None;
         self.groups.checkpoint()
     }
 }
 
-/// Gives out the groups at some places.
+/// Emits the groups at these places.
 ///
 /// # Errors
-/// When a result is larger than a value may be.
+/// If a result is larger than a value may be.
 pub(super) fn give(
     plan: &Arc<AggregateFactory>,
     groups: &KeyedState<Groups>,

@@ -1,4 +1,4 @@
-//! GROUP BY over windows: each group gives one result, when its window is complete.
+//! GROUP BY over windows: each group emits one result, when its window is complete.
 
 use super::AggregateFactory;
 use super::window_groups::{WindowGroups, give};
@@ -8,12 +8,12 @@ use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Result};
 
-/// Makes aggregations over windows.
+/// Creates window aggregations.
 #[derive(Clone)]
 pub struct WindowAggregateFactory {
     /// The aggregation. Its first key is the window's end, its second one the start.
     pub aggregate: AggregateFactory,
-    /// The clock that the windows go by.
+    /// The clock of the windows.
     pub clock: WindowClock,
 }
 

@@ -1,8 +1,8 @@
-//! The frames of keys: the aggregates of a key and, where frames are bounded, the rows that they are of.
+//! The frames of keys: the aggregates of each key and, if frames are bounded, their rows.
 //!
-//! A frame of few rows is in the store whole, with the aggregates. The rows of a larger one have keys of their own there. In memory are
-//! its oldest rows, which it loses next, and those that the store does not have yet; what is between them is read when it becomes the
-//! oldest.
+//! A frame of few rows is stored whole, together with the aggregates. The rows of a larger frame have separate keys in the store. In memory
+//! are its oldest rows, which leave the frame next, and the rows that are not stored yet. The rows between them are read when they become
+//! the oldest.
 
 use crate::aggregate::Groups;
 use std::collections::VecDeque;
@@ -13,25 +13,25 @@ use weir_core::sortable::{from_sortable, sortable};
 use weir_core::state::{Changes, KeyRange, StateHandle, behind};
 use weir_core::{Error, Result, varint};
 
-/// What the keys of rows have behind their key group: no key of a group begins so, and none of a collection or of a part of a group.
+/// The byte after the key group in the keys of rows. No key of a group, of a collection or of a part of a group begins with it.
 const ROWS: u8 = 0xFD;
 
-/// The most rows of a key that stay in memory when an epoch ends, and that are read at once.
+/// The maximum number of a key's rows that stay in memory after an epoch, and that are read at once.
 const PAGE: usize = 256;
 
-/// The most rows of a frame that is stored whole, and the most bytes in memory of one.
+/// The maximum number of rows of a frame that is stored whole, and their maximum size in memory in bytes.
 const FEW: (usize, usize) = (16, 2048);
 
-/// A row of a frame: what the aggregates read of it, encoded.
+/// A row of a frame: the encoded arguments of the aggregates.
 pub(super) struct FrameRow {
     pub time: i64,
-    /// Tells rows of a time apart; those that come later have higher ones.
+    /// Distinguishes rows of the same time. Later rows have higher numbers.
     pub number: u64,
     pub row: SmallBytes,
 }
 
 impl FrameRow {
-    /// What its key in the store ends with.
+    /// The last bytes of the row's key in the store.
     fn suffix(&self) -> [u8; 16] {
         let mut suffix = [0; 16];
         suffix[..8].copy_from_slice(&sortable(self.time));
@@ -48,17 +48,17 @@ impl FrameRow {
 pub(super) struct KeyFrame {
     /// The time of the last row that has its result.
     pub last: i64,
-    /// Whether a timer is set that looks whether the frame has lost all rows.
+    /// Whether there is a timer that checks if the frame has become empty.
     pub has_timer: bool,
     /// The number of rows.
     count: u64,
     /// Rows in memory, the oldest first.
     rows: VecDeque<FrameRow>,
-    /// How many of these the store has. They are the first ones.
+    /// How many of the rows in memory are in the store as well. They are the first ones.
     stored: usize,
-    /// Whether the store has further rows, which lie behind those.
+    /// Whether the store has further rows after those.
     more: bool,
-    /// The rows that were lost since the last epoch although the store has them: how many, and the first and the last.
+    /// The stored rows that have left the frame since the last epoch: their number, and the suffixes of the first and the last.
     lost: Option<(usize, [u8; 16], [u8; 16])>,
     /// Bytes of the rows in memory.
     bytes: usize,
@@ -77,10 +77,10 @@ impl KeyFrame {
         self.rows.push_back(row);
     }
 
-    /// Takes out what the frame loses before a row of a time comes, the oldest row first.
+    /// Removes the rows that leave the frame before a row of this time is added, the oldest first, and calls `lost` with each.
     ///
     /// # Errors
-    /// If the store fails or is damaged, or `lost` fails.
+    /// If the store fails or is corrupt, or if `lost` fails.
     pub fn lose(
         &mut self,
         frame: Frame,
@@ -118,12 +118,12 @@ impl KeyFrame {
         }
     }
 
-    /// Whether the store may have rows under keys of their own.
+    /// Whether the store may have rows of the frame under separate keys.
     fn has_own_keys(&self) -> bool {
         self.stored > 0 || self.more || self.lost.is_some()
     }
 
-    /// Whether all rows are in memory, and few.
+    /// Whether all rows are in memory, and the frame is small enough to be stored whole.
     fn is_small(&self) -> bool {
         !self.more && self.rows.len() <= FEW.0 && self.bytes <= FEW.1
     }
@@ -138,7 +138,7 @@ impl KeyFrame {
         }
     }
 
-    /// Reads that many rows from the front of bytes.
+    /// Reads this many rows from the front of some bytes.
     fn decode_rows(&mut self, count: u64, from: &mut &[u8]) -> Option<()> {
         for _ in 0..count {
             let (time, number) = (varint::take_signed(from)?, varint::take(from)?);
@@ -150,7 +150,7 @@ impl KeyFrame {
         Some(())
     }
 
-    /// Forgets all rows.
+    /// Removes all rows.
     pub fn clear(&mut self) {
         let stored = self.has_own_keys();
         *self = KeyFrame { lost: stored.then_some((usize::MAX, [0; 16], [0xFF; 16])), ..KeyFrame::default() };
@@ -158,7 +158,7 @@ impl KeyFrame {
 
     /// Reads the oldest rows that are not in memory.
     fn load(&mut self, prefix: &[u8], store: &StateHandle) -> Result<()> {
-        // What was lost since the last epoch is still in the store.
+        // Rows that have left the frame since the last epoch are still in the store.
         let from = self.lost.map_or_else(|| prefix.to_vec(), |(_, _, last)| [prefix, &last, &[0]].concat());
         let mut found = store.range(KeyRange { from: &from, to: behind(prefix).as_deref() }).take(PAGE + 1);
         let mut read = vec![];
@@ -196,14 +196,14 @@ impl Frames {
         Frames { groups, keys: Slab::default() }
     }
 
-    /// Makes room for so many places at least.
+    /// Makes room for at least this many places.
     pub fn grow(&mut self, places: usize) {
         self.groups.grow(places);
         self.keys.grow(places);
     }
 }
 
-/// The begin of the keys of a frame's rows in the store: key group, marker, the key's length, the key.
+/// The prefix of the keys of a frame's rows in the store: the key group, a marker byte, the length of the key, and the key.
 fn prefix(key: &[u8]) -> Vec<u8> {
     let mut begin = key_group(key).to_be_bytes().to_vec();
     begin.push(ROWS);
@@ -216,8 +216,8 @@ impl Codec for Frames {
     type Value = ();
     const LAYOUT: u32 = 3;
 
-    /// The time of the last write, whether there is a timer, whether the rows follow, the number of rows, perhaps the rows, the time of the
-    /// last row with a result, the group.
+    /// Stored: the time of the last write; whether there is a timer, and whether the rows are included; the number of rows; the rows, if
+    /// included; the time of the last row with a result; the group.
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
         let key = &self.keys[place as usize];
         out.extend_from_slice(&written.to_be_bytes());
@@ -227,7 +227,7 @@ impl Codec for Frames {
         if whole {
             key.encode_rows(out);
         }
-        // A group begins with a time.
+        // The encoding of a group begins with a time.
         Codec::encode(&self.groups, place, &(), key.last.cast_unsigned(), out);
     }
 
@@ -280,7 +280,7 @@ impl Codec for Frames {
         for row in frame.rows.range(frame.stored..) {
             changes.set_with(&[&prefix, &row.suffix()], |out| out.extend_from_slice(&row.row));
         }
-        // What lies behind rows that are not in memory, or is too much, is read again when it is the oldest.
+        // Rows after those in memory, or more than a page, are read again when they become the oldest.
         let stay = if frame.more { frame.stored } else { PAGE.min(frame.rows.len()) };
         frame.more |= stay < frame.rows.len();
         frame.bytes -= frame.rows.drain(stay..).map(|row| row.bytes()).sum::<usize>();

@@ -1,6 +1,6 @@
-//! OVER: for each row an aggregate of the rows up to it, in the order of time. A row waits until the watermark has passed its time;
-//! rows of one time are taken together. What a bounded frame has lost is taken out of the aggregates again, which stay as they are
-//! otherwise.
+//! OVER ordered by a time attribute: for each row, an aggregate of the rows up to it. A row waits until the watermark has passed its time,
+//! and rows of the same time are processed together. Rows that leave a bounded frame are retracted from its aggregates, which are not
+//! recomputed.
 
 mod frames;
 mod page;
@@ -24,14 +24,14 @@ use weir_core::watermarks::row_time;
 use weir_core::{Batch, Result, Schema};
 use weir_expr::aggregate::AggregateCall;
 
-/// Makes such aggregations.
+/// Creates OVER aggregations that are ordered by time.
 #[derive(Clone)]
 pub struct OverFactory {
     /// The columns of the key.
     pub partition: Vec<usize>,
     /// The column with the rows' times.
     pub time: usize,
-    /// Whether rows are ordered by that, or as they come.
+    /// Whether rows are ordered by event time, or in the order of arrival.
     pub domain: TimeDomain,
     /// The frame.
     pub frame: Frame,
@@ -39,12 +39,12 @@ pub struct OverFactory {
     pub calls: Vec<AggregateCall>,
     /// The input's columns.
     pub input: Schema,
-    /// These, then the results.
+    /// The columns of the output: those of the input, then the results.
     pub schema: Schema,
 }
 
 impl OverFactory {
-    /// The range of times of the frame, if keys are forgotten when their frames have lost all rows.
+    /// The length of the frame in time, if keys are removed when their frame is empty.
     fn forgets_after(&self) -> Option<i64> {
         match (self.frame, self.domain) {
             (Frame::Times(range), TimeDomain::Event) => Some(range),
@@ -75,14 +75,14 @@ impl OperatorFactory for OverFactory {
     }
 }
 
-/// Rows, or timers, that are gone through at once.
+/// The number of rows or timers that are processed at once.
 const PAGE: usize = 8192;
 
-/// Why a row comes too late.
+/// Why a row is late.
 enum Late {
     /// The watermark has passed its time.
     BehindWatermark,
-    /// Rows of its key up to a time have their results.
+    /// Rows of its key up to this time have already been emitted.
     BehindResults(i64),
 }
 
@@ -102,7 +102,7 @@ struct Over {
     state: KeyedState<Frames>,
     /// The rows that wait for the watermark.
     waiting: TimeQueue,
-    /// When to look whether a frame has lost all of its rows.
+    /// The timers that check whether a frame is empty.
     timers: Timers,
     numbers: RowNumbers,
     /// The watermark.
@@ -113,10 +113,10 @@ struct Over {
 }
 
 impl Over {
-    /// Why a row comes too late, if it does. As in Flink, that of an unbounded frame does behind the watermark, that of a bounded one
-    /// behind rows of its key that have their results.
+    /// Why a row is late, if it is. As in Flink, with an unbounded frame a row is late behind the watermark. With a bounded frame it is
+    /// late behind rows of its key that have already been emitted.
     fn lateness(&mut self, key: &[u8], time: i64) -> Result<Option<Late>> {
-        // Only what is behind the watermark has its result.
+        // Rows after the watermark have not been emitted yet.
         if time > self.passed || !self.plan.frame.is_bounded() {
             return Ok((time <= self.passed).then_some(Late::BehindWatermark));
         }
@@ -129,7 +129,7 @@ impl Over {
         Ok(last.filter(|last| time <= *last).map(Late::BehindResults))
     }
 
-    /// Gives the rows that are due their results.
+    /// Emits the rows that are due with their results.
     fn fire(&mut self, out: &mut Collector) -> Result<()> {
         loop {
             let due = self.waiting.take(&mut self.state, self.passed, PAGE)?;
@@ -143,7 +143,7 @@ impl Over {
         self.plan.forgets_after().map_or(Ok(()), |range| self.forget(range))
     }
 
-    /// Gives the rows of a page their results.
+    /// Emits the rows of a page with their results.
     fn give(&mut self, page: &Page, out: &mut Collector) -> Result<()> {
         let results = page::results(&self.plan, &self.arguments, page, &mut self.state)?;
         let range = self.plan.forgets_after().unwrap_or_default();
@@ -154,7 +154,7 @@ impl Over {
         Ok(())
     }
 
-    /// Forgets keys whose frames have lost all rows.
+    /// Removes keys whose frames are empty.
     fn forget(&mut self, range: i64) -> Result<()> {
         loop {
             let due = self.timers.due(&mut self.state, self.passed, PAGE)?;
@@ -189,7 +189,7 @@ impl Over {
     }
 }
 
-/// When a frame of a range of times has lost its last row.
+/// The time at which a frame of this length in time has lost its last row.
 fn emptied_at(last: i64, range: i64) -> i64 {
     last.saturating_add(range).saturating_add(1)
 }

@@ -1,7 +1,7 @@
-//! Rows of several keys whose results are due, which become one batch.
+//! Processes rows of several keys, whose results are due, as one batch.
 //!
-//! Aggregates work on columns, while the rows of a key must be taken in their order. So rows are taken in *steps*: a step has at most one
-//! change of the frame of each key, and of all keys together.
+//! Aggregates process columns, while the rows of a key must be processed in order. So the rows are processed in *steps*. A step changes the
+//! frame of each key at most once, and covers all keys.
 
 use super::OverFactory;
 use super::frames::{FrameRow, Frames};
@@ -22,10 +22,10 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Rows that waited.
+    /// Decodes rows that were waiting.
     ///
     /// # Errors
-    /// If one is damaged.
+    /// If one is corrupt.
     pub fn of(due: &[DueValue], types: &[DataType]) -> Result<Page> {
         let mut builders: Vec<ColumnBuilder> = types.iter().map(ColumnBuilder::new).collect();
         let (mut keys, mut times, mut numbers) = (Keys::default(), vec![], vec![]);
@@ -39,12 +39,12 @@ impl Page {
     }
 }
 
-/// The arguments of the aggregates, which is what a frame keeps of a row.
+/// The arguments of the aggregates. A frame keeps only these of a row.
 pub(super) struct Arguments {
-    /// The columns that aggregates read.
+    /// The input's columns that the aggregates read.
     columns: Vec<usize>,
     types: Vec<DataType>,
-    /// The aggregates, as they read these columns.
+    /// The aggregates, with arguments that refer to these columns.
     calls: Vec<AggregateCall>,
 }
 
@@ -66,28 +66,28 @@ impl Arguments {
     }
 }
 
-/// What changes the frame of each key at most once.
+/// A set of rows that changes the frame of each key at most once.
 #[derive(Default)]
 struct Step {
-    /// Rows that leave frames, by their number among all that do.
+    /// Rows that leave frames, as numbers within [`Leaving`].
     leave: Vec<u32>,
-    /// Rows of the page that come.
+    /// Rows of the page that enter frames.
     come: Vec<u32>,
 }
 
-/// Where a key is in the steps.
+/// The progress of a key through the steps.
 #[derive(Default, Clone)]
 struct KeyStep {
     step: usize,
-    /// The time of the rows of that step that come, if some do.
+    /// The time of the key's rows that enter in that step, if there are any.
     came: Option<i64>,
 }
 
-/// The order in which rows come and leave.
+/// The order in which rows enter and leave frames.
 struct Steps {
     all: Vec<Step>,
     keys: Vec<KeyStep>,
-    /// Whether rows of one time come together.
+    /// Whether rows of the same time enter together.
     peers: bool,
 }
 
@@ -111,7 +111,7 @@ impl Steps {
         self.of(key, next).come.push(row);
         self.keys[key].came = Some(time);
     }
-    /// Whether a row is of the time of the key's last one, so that both have one result.
+    /// Whether a row has the same time as the last row of its key, so that both have the same result.
     fn is_peer(&self, key: usize, time: i64) -> bool {
         self.peers && self.keys[key].came == Some(time)
     }
@@ -120,21 +120,21 @@ impl Steps {
 /// Rows that leave frames.
 struct Leaving {
     builders: Vec<ColumnBuilder>,
-    /// The places of their keys.
+    /// The place of each row's key.
     places: Vec<u32>,
 }
 
 /// The results of a page.
 pub(super) struct Results {
     pub batch: Batch,
-    /// Keys that need a timer, which they are now noted to have: the time of the last row, and the number of one.
+    /// Timers to be set, which the frames are already marked to have: the time of the last row, and a row of the page with the key.
     pub timers: Vec<(i64, u32)>,
 }
 
 /// Computes the results of a page, and changes the frames of its keys.
 ///
 /// # Errors
-/// If the store fails or is damaged, or an aggregate fails.
+/// If the store fails or is corrupt, or if an aggregate fails.
 pub(super) fn results(
     plan: &OverFactory,
     arguments: &Arguments,
@@ -181,7 +181,7 @@ pub(super) fn results(
 }
 
 impl Arguments {
-    /// A row of a page as its frame keeps it.
+    /// The part of a row that its frame keeps.
     fn row(&self, page: &Page, row: usize) -> FrameRow {
         let mut bytes = vec![];
         for column in &self.columns {
@@ -191,7 +191,7 @@ impl Arguments {
     }
 }
 
-/// Takes the steps; gives the results of the page's rows.
+/// Processes the steps, and returns the results of the page's rows.
 fn evaluate(
     plan: &OverFactory,
     arguments: &Arguments,
@@ -211,7 +211,7 @@ fn evaluate(
         if !step.leave.is_empty() {
             of_lost.take(groups, &leaving.places, Some(&step.leave), Some(&go))?;
             for at in step.leave.iter().map(|row| leaving.places[*row as usize] as usize) {
-                // What is left of an empty frame are errors of rounding.
+                // Removes the rounding errors of an empty frame.
                 if groups.rows[at] == 0 {
                     groups.reset(at);
                 }

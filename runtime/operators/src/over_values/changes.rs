@@ -1,4 +1,4 @@
-//! The rows that a batch makes the operator emit.
+//! The output rows of a batch.
 
 use crate::change_rows::ChangeRows;
 use arrow::datatypes::DataType;
@@ -6,15 +6,15 @@ use weir_core::graph::Collector;
 use weir_core::key::decode_row;
 use weir_core::{Result, RowKind, Schema, Value};
 
-/// Rows that go, change and come. Those that go are emitted first: a row that has moved has gone from one place and come at another one,
-/// and whoever keeps rows by a key sees it in this order.
+/// Deleted, updated and inserted rows. Deletions are emitted first: a row that has moved is deleted at one place and inserted at another
+/// one, and downstream operators that store rows by key must see it in this order.
 pub(super) struct Changes {
     gone: ChangeRows,
     updated: ChangeRows,
     come: ChangeRows,
 }
 
-/// A row in its stored form, with the types of its columns.
+/// An encoded row with the types of its columns.
 pub(super) struct Packed<'a> {
     pub types: &'a [DataType],
     pub row: &'a [u8],
@@ -27,37 +27,37 @@ fn push(rows: &mut ChangeRows, kind: RowKind, packed: &Packed<'_>, results: &[Va
 }
 
 impl Changes {
-    /// None, of these columns.
+    /// Starts without rows, with these columns.
     pub fn new(schema: &Schema) -> Changes {
         let rows = || ChangeRows::new(schema.clone());
         Changes { gone: rows(), updated: rows(), come: rows() }
     }
 
-    /// A row has come with these results.
+    /// Adds an inserted row with its results.
     ///
     /// # Errors
-    /// When a row in the state is damaged; so too below.
+    /// If a row in the state is corrupt. The same holds for the methods below.
     pub fn come(&mut self, row: &Packed<'_>, results: &[Value<'_>]) -> Result<()> {
         push(&mut self.come, RowKind::Insert, row, results)
     }
 
-    /// A row has gone, which had these results.
+    /// Adds a deleted row with its former results.
     pub fn gone(&mut self, row: &Packed<'_>, results: &[Value<'_>]) -> Result<()> {
         push(&mut self.gone, RowKind::Delete, row, results)
     }
 
-    /// The results of a row have changed.
+    /// Adds a row whose results have changed.
     pub fn updated(&mut self, row: &Packed<'_>, old: &[Value<'_>], new: &[Value<'_>]) -> Result<()> {
         push(&mut self.updated, RowKind::UpdateBefore, row, old)?;
         push(&mut self.updated, RowKind::UpdateAfter, row, new)
     }
 
-    /// Emits updates if there are many.
+    /// Emits the updates if there are many.
     pub fn make_room(&mut self, out: &mut Collector) -> Result<()> {
         self.updated.make_room(out)
     }
 
-    /// Emits all.
+    /// Emits all remaining rows.
     pub fn finish(mut self, out: &mut Collector) -> Result<()> {
         for rows in [&mut self.gone, &mut self.updated, &mut self.come] {
             if rows.len() > 0 {

@@ -1,10 +1,11 @@
-//! OVER in the order of columns that are no time attribute: for each row an aggregate of the rows up to it. A row may come anywhere in
-//! the order, and go again, so results that were emitted change.
+//! OVER ordered by columns that are not a time attribute: for each row, an aggregate of the rows up to it. Rows may be inserted anywhere in
+//! the order, and may be retracted, so results that were emitted change.
 //!
-//! The rows of a partition are in an ordered map. Every so many rows there is a *snapshot* of the aggregates up to there, and always one
-//! behind the last row. The changes of a batch are applied to the map first. Then the partition is read from the last snapshot in front
-//! of the first change, as it was and as it is, with two sets of aggregates, until these are equal or the rows end. Only rows whose
-//! result is another one are emitted. Aggregates take rows in and never out, in order, so a result does not depend on how the rows came.
+//! The rows of a partition are in an ordered map. At regular intervals there is a *snapshot* of the aggregates up to a row, and there is
+//! always one at the last row. The changes of a batch are first applied to the map. Then the partition is read from the last snapshot
+//! before the first change, with two sets of aggregates: one of the rows before the batch, one of the rows after it. Reading stops when
+//! both are equal or the rows end. Only rows with a changed result are emitted. Aggregates only add rows, in order, and never retract any,
+//! so a result does not depend on the order of arrival.
 
 mod changes;
 mod snapshots;
@@ -27,12 +28,12 @@ use weir_core::state::{self, Epoch, behind};
 use weir_core::{Batch, Result, Schema};
 use weir_expr::aggregate::AggregateCall;
 
-/// Makes such aggregations.
+/// Creates OVER aggregations that are ordered by values.
 #[derive(Clone)]
 pub struct OverValuesFactory {
-    /// The columns of the partition; none: there is one.
+    /// The columns of the partition; none: there is a single partition.
     pub partition: Vec<usize>,
-    /// The order; none: all rows are equal in it.
+    /// The order; none: all rows are peers.
     pub order: Vec<SortKey>,
     /// The frame, which is unbounded.
     pub frame: Frame,
@@ -40,11 +41,11 @@ pub struct OverValuesFactory {
     pub calls: Vec<AggregateCall>,
     /// The input's columns.
     pub input: Schema,
-    /// These, then the results.
+    /// The columns of the output: those of the input, then the results.
     pub schema: Schema,
-    /// Whether rows go out only at the end.
+    /// Whether rows are only emitted at the end of the input.
     pub at_end: bool,
-    /// After how many milliseconds a row is forgotten; 0 = never.
+    /// The time to live of a row in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
 }
 
@@ -64,16 +65,16 @@ impl OperatorFactory for OverValuesFactory {
     }
 }
 
-/// The rows of a partition: what they are sorted by, then their number, lead to the row.
+/// The rows of a partition. The key of an entry is the row's sort key and its number.
 const ROWS: MapState = MapState::new(0);
 
-/// What a batch has changed of a partition: the places of rows that have come, and of those that have gone with the row.
+/// The changes of a batch to a partition: the places of inserted rows, and of deleted rows together with the row.
 type Changed = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 struct OverValues {
     plan: Arc<OverValuesFactory>,
     state: KeyedState<SnapshotsCodec>,
-    /// The aggregates of the partition at hand: as it was, and as it is.
+    /// The aggregates of the current partition before and after the batch.
     groups: Groups,
     numbers: RowNumbers,
     subtask: usize,
@@ -81,7 +82,7 @@ struct OverValues {
 }
 
 impl OverValues {
-    /// Applies the changes of a batch to the rows of a partition. A row that goes and is not there is passed over, as in Flink.
+    /// Applies the changes of a batch to the rows of a partition. A retraction of an unknown row is ignored, as in Flink.
     fn apply(&mut self, key: &[u8], batch: &Batch, rows: &[u32]) -> Result<Changed> {
         let mut changed = Changed::new();
         for row in rows {
@@ -101,7 +102,7 @@ impl OverValues {
             drop(equal);
             let Some((place, row)) = found else { continue };
             ROWS.remove(&mut self.state, key, &place);
-            // What came in the same batch was never emitted.
+            // A row that was inserted in the same batch has not been emitted.
             if changed.remove(&place).is_none() {
                 changed.insert(place, Some(row));
             }
@@ -109,7 +110,7 @@ impl OverValues {
         Ok(changed)
     }
 
-    /// Emits how the results of a partition have changed, and takes its snapshots anew.
+    /// Emits how the results of a partition have changed, and updates its snapshots.
     fn emit(&mut self, key: &[u8], changed: Changed, emitted: &mut Changes, out: &mut Collector) -> Result<()> {
         let (plan, groups) = (self.plan.clone(), &mut self.groups);
         let snapshots = self.state.get(key)?.cloned().unwrap_or_default();
@@ -127,7 +128,7 @@ impl OverValues {
         })
     }
 
-    /// Notes that a partition is there, whose rows go out at the end.
+    /// Records the existence of a partition whose rows are emitted at the end.
     fn note(&mut self, key: &[u8]) -> Result<()> {
         self.state.update(key, |known| {
             let new = known.is_none();

@@ -1,26 +1,26 @@
-//! What aggregates have come to at some places of a partition.
+//! Snapshots of the aggregates at some places of a partition.
 
 use weir_core::keyed::Codec;
 use weir_core::state::StateHandle;
 use weir_core::{Error, Result, varint};
 
-/// Rows between two snapshots, at least.
+/// Minimum number of rows between two snapshots.
 const SPACING: u64 = 256;
-/// Snapshots of a partition, about, where it has many rows.
+/// Approximate maximum number of snapshots of a partition.
 const MOST: u64 = 128;
 
-/// What the aggregates have come to with the row at a place.
+/// The aggregates up to and including the row at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Snapshot {
     /// The place of the row.
     pub place: Vec<u8>,
-    /// How many rows there were since the snapshot before, about: of those, rows may have come and gone.
+    /// The approximate number of rows since the previous snapshot. Rows between them may have been inserted and deleted meanwhile.
     pub rows: u64,
-    /// The aggregates, as a group has them in bytes.
+    /// The aggregates in the encoding of a group.
     pub aggregates: Vec<u8>,
 }
 
-/// The snapshots of a partition, in the order of their places. The last one is that of the last row.
+/// The snapshots of a partition, in the order of their places. The last one is at the last row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Snapshots(Vec<Snapshot>);
 
@@ -28,35 +28,35 @@ impl Snapshots {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-    /// The last one.
+    /// The last snapshot.
     pub fn last(&self) -> Option<&Snapshot> {
         self.0.last()
     }
-    /// How many rows there should be between two of them.
+    /// The desired number of rows between two snapshots.
     pub fn spacing(&self) -> u64 {
         let rows: u64 = self.0.iter().map(|s| s.rows).sum();
         SPACING.max(rows / MOST)
     }
-    /// Parts those in front of a place from the others.
+    /// Splits off the snapshots from a place on.
     pub fn part(mut self, place: &[u8]) -> (Snapshots, Vec<Snapshot>) {
         let at = self.0.partition_point(|s| s.place.as_slice() < place);
         let rest = self.0.split_off(at);
         (self, rest)
     }
-    /// Adds one behind the others; the last one goes if it is not far enough from the one before it.
+    /// Appends a snapshot. It replaces the last one if that is too close to the one before it.
     pub fn push(&mut self, mut new: Snapshot, spacing: u64) {
         if let Some(last) = self.0.pop_if(|last| last.rows + new.rows <= spacing) {
             new.rows += last.rows;
         }
         self.0.push(new);
     }
-    /// Adds others as they are.
+    /// Appends other snapshots unchanged.
     pub fn extend(&mut self, others: impl IntoIterator<Item = Snapshot>) {
         self.0.extend(others);
     }
 }
 
-/// Stored: the time of the last write, then of each snapshot the rows, and the place and the aggregates with their lengths.
+/// Stored: the time of the last write, then for each snapshot the number of rows, and the place and the aggregates after their lengths.
 pub(super) struct SnapshotsCodec;
 
 fn cut() -> Error {

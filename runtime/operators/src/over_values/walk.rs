@@ -1,4 +1,4 @@
-//! A partition read in order, as it was and as it is.
+//! Reads a partition in order, with its rows before and after the batch.
 
 use super::changes::{Changes, Packed};
 use super::snapshots::{Snapshot, Snapshots};
@@ -12,22 +12,22 @@ use weir_core::graph::Collector;
 use weir_core::key::decode_row;
 use weir_core::{ColumnBuilder, Result, Value};
 
-/// Rows that are taken together, about: those that are equal in the order are, where they have one result.
+/// Approximate number of rows that are processed together. Peers are always processed together if they share a result.
 const PAGE: usize = 1024;
-/// The group of the partition as it was.
+/// The group of the rows before the batch.
 const WAS: usize = 0;
-/// The group of the partition as it is.
+/// The group of the rows after the batch.
 const IS: usize = 1;
-/// Bytes of the number at the end of a place.
+/// Bytes of the row number at the end of a place.
 const NUMBER: usize = 8;
 
 /// A row of the partition.
 struct Item {
     place: Vec<u8>,
     row: Vec<u8>,
-    /// Whether it was there before the batch.
+    /// Whether the row existed before the batch.
     was: bool,
-    /// Whether it is there now.
+    /// Whether the row exists after the batch.
     is: bool,
 }
 
@@ -35,35 +35,35 @@ pub(super) struct Walk<'a> {
     plan: &'a Arc<OverValuesFactory>,
     types: Vec<DataType>,
     groups: &'a mut Groups,
-    /// Whether no row has been emitted before.
+    /// Whether no row has been emitted yet.
     all_new: bool,
-    /// The changes that are still to come.
+    /// The changes that have not been reached yet.
     changed: Changed,
-    /// From this place on results may differ.
+    /// The first place at which results may differ.
     since: Vec<u8>,
     /// The place of the last change.
     until: Vec<u8>,
-    /// The snapshots up to here, and those of before that may still be good.
+    /// The snapshots up to the current place, and the former ones after it that may still be valid.
     snapshots: Snapshots,
     rest: Vec<Snapshot>,
     spacing: u64,
-    /// The rows since the last snapshot, and the place of the last one.
+    /// The number of rows since the last snapshot, and the place of the last row.
     rows: u64,
     last: Vec<u8>,
-    /// How often both groups have had a chance to be equal; they are compared at powers of two.
+    /// How many times both groups could have been compared. They are compared at powers of two.
     chances: u64,
-    /// Whether they are: what follows is as it was.
+    /// Whether both groups are equal, so that all further results are unchanged.
     done: bool,
     page: Vec<Item>,
 }
 
-/// What a row is sorted by.
+/// The sort key of a place.
 fn sort_of(place: &[u8]) -> &[u8] {
     &place[..place.len().saturating_sub(NUMBER)]
 }
 
 impl<'a> Walk<'a> {
-    /// Over all rows of a partition, of which none has been emitted.
+    /// Starts to read a partition none of whose rows has been emitted.
     pub fn of_all(plan: &'a Arc<OverValuesFactory>, groups: &'a mut Groups) -> Walk<'a> {
         groups.clear();
         groups.grow(2);
@@ -86,10 +86,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Over the rows whose results the changes may have changed.
+    /// Starts to read the rows whose results the changes may affect.
     ///
     /// # Errors
-    /// When a snapshot is damaged.
+    /// If a snapshot is corrupt.
     pub fn new(
         plan: &'a Arc<OverValuesFactory>,
         groups: &'a mut Groups,
@@ -109,15 +109,15 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    /// The place from which on [`Walk::next`] is to be given the rows.
+    /// The place from which on the caller must pass the rows to [`Walk::next`].
     pub fn from(&self) -> Vec<u8> {
         self.snapshots.last().map_or(vec![], |s| [&s.place[..], &[0]].concat())
     }
 
-    /// Takes the next row of the partition as it is. Gives whether no further one is needed.
+    /// Processes the next row of the partition after the batch. Returns whether no further row is needed.
     ///
     /// # Errors
-    /// When the state is damaged, or an aggregate fails.
+    /// If the state is corrupt, or an aggregate fails.
     pub fn next(&mut self, place: Vec<u8>, row: Vec<u8>, emitted: &mut Changes, out: &mut Collector) -> Result<bool> {
         while let Some(gone) = self.changed.first_entry().filter(|e| *e.key() < place) {
             let (place, row) = gone.remove_entry();
@@ -128,14 +128,15 @@ impl<'a> Walk<'a> {
         Ok(self.done)
     }
 
-    /// Takes a row that has gone. One that has come is among the rows, unless it has come to its time to live already.
+    /// Processes a deleted row. For an inserted row there is nothing to do: it is among the partition's rows, unless it has already
+    /// expired.
     fn went(&mut self, place: Vec<u8>, row: Option<Vec<u8>>, emitted: &mut Changes, out: &mut Collector) -> Result<()> {
         let gone = row.map(|row| Item { place, row, was: true, is: false });
         gone.map_or(Ok(()), |item| self.push(item, emitted, out))
     }
 
     fn push(&mut self, item: Item, emitted: &mut Changes, out: &mut Collector) -> Result<()> {
-        // Behind the last change the partition is seldom read to its end: no large pages there.
+        // After the last change the partition is rarely read to its end, so pages are small there.
         let most = if item.place > self.until && !self.all_new { PAGE / 16 } else { PAGE };
         let peers = |last: &Item| self.plan.frame.takes_peers() && sort_of(&last.place) == sort_of(&item.place);
         if self.page.len() >= most && !self.page.last().is_some_and(peers) {
@@ -147,7 +148,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes what is left, and gives the snapshots of the partition.
+    /// Processes the remaining rows, and returns the snapshots of the partition.
     ///
     /// # Errors
     /// As [`Walk::next`].
@@ -182,7 +183,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What the aggregates read of a page.
+    /// The arguments of the aggregates for a page.
     fn reads(&self, page: &[Item]) -> Result<Reads> {
         let mut builders: Vec<ColumnBuilder> = self.types.iter().map(ColumnBuilder::new).collect();
         page.iter().try_for_each(|item| decode_row(&self.types, &item.row, &mut builders))?;
@@ -190,7 +191,7 @@ impl<'a> Walk<'a> {
         Reads::of(&self.plan.calls, &columns)
     }
 
-    /// Takes rows of a page into the groups in which they are.
+    /// Adds the rows of a step to the groups to which they belong.
     fn take(&mut self, step: Range<usize>, page: &[Item], places: &[Vec<u32>; 2], reads: &Reads) -> Result<()> {
         for (group, there) in [(WAS, (|i| i.was) as fn(&Item) -> bool), (IS, |i| i.is)] {
             let taken: Vec<u32> = step.clone().filter(|n| there(&page[*n])).map(|n| n as u32).collect();
@@ -202,7 +203,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Emits how the rows of a step differ that have been taken, and notes where the walk is.
+    /// Emits how the results of a processed step differ, and updates the position of the walk.
     fn step(&mut self, items: &[Item], emitted: &mut Changes) -> Result<()> {
         let Some(last) = items.last() else { return Ok(()) };
         if last.place >= self.since {
@@ -248,7 +249,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Notes what the aggregates have come to with the last row.
+    /// Takes a snapshot at the last row.
     fn snapshot(&mut self) {
         let (mut aggregates, rows) = (vec![], std::mem::take(&mut self.rows));
         self.groups.encode(IS, &mut aggregates);

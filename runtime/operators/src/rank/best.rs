@@ -1,5 +1,5 @@
-//! Top-1 over rows that only come, of which the latest row of each key is the usual one. The best row so far is kept in as few bytes as
-//! it takes, and a batch is compared with all of its partitions at once.
+//! Top-1 over an append-only input, such as the latest row of each key. The best row so far is kept in as few bytes as possible, and a
+//! batch is compared with all of its partitions at once.
 
 use super::{RankFactory, put_sort_key, with_rank};
 use crate::change_rows::ChangeRows;
@@ -10,11 +10,11 @@ use weir_core::keyed::{Codec, KeyedState, Slab, SmallBytes, Touched};
 use weir_core::state::{Changes, Epoch, StateHandle};
 use weir_core::{Batch, Error, Result, RowKind, Value, varint};
 
-/// The best row of each partition by place: the length of what it is sorted by, that, then its columns that are not the partition's.
+/// The best row of each partition by place: the length of its sort key, the sort key, then the columns that are not of the partition key.
 #[derive(Default)]
 struct BestRows(Slab<SmallBytes>);
 
-/// A row of [`BestRows`]: by what it is sorted, and its columns.
+/// Splits a row of [`BestRows`] into its sort key and its columns.
 fn split(row: &[u8]) -> Result<(&[u8], &[u8])> {
     let mut rest = row;
     let length = varint::take(&mut rest).and_then(|n| usize::try_from(n).ok());
@@ -56,11 +56,11 @@ pub(super) struct Best {
     state: KeyedState<BestRows>,
 }
 
-/// What is known of the rows.
+/// The description of the rows.
 struct Rows {
     plan: RankFactory,
     types: Vec<DataType>,
-    /// The columns that are not the partition's.
+    /// The columns that are not of the partition key.
     rest: Vec<usize>,
 }
 
@@ -76,7 +76,7 @@ impl Best {
 }
 
 impl Rows {
-    /// What the rows of a batch are sorted by.
+    /// The sort keys of a batch's rows.
     fn sorts(&self, batch: &Batch) -> Keys {
         let (mut sorts, mut sort) = (Keys::default(), vec![]);
         for row in 0..batch.rows() {
@@ -87,12 +87,12 @@ impl Rows {
         sorts
     }
 
-    /// Whether a row is in front of another one that came before it.
+    /// Whether a row ranks before one that arrived earlier.
     fn wins(&self, sort: &[u8], over: &[u8]) -> bool {
         if self.plan.last_wins { sort <= over } else { sort < over }
     }
 
-    /// One more row that goes out, of a partition.
+    /// Adds an output row from the partition key and the other columns.
     fn push(&self, rows: &mut ChangeRows, kind: RowKind, mut key: &[u8], mut rest: &[u8]) -> Result<()> {
         let builders = rows.row(kind);
         for (n, column) in self.plan.partition.iter().enumerate() {
@@ -115,7 +115,7 @@ impl Operator for Best {
         let rows = &self.rows;
         let (keys, sorts) = (Keys::of(&batch, &rows.plan.partition), rows.sorts(&batch));
         let found = self.state.places(&keys)?;
-        // Of each partition, the best row of the batch.
+        // For each partition, the best row of the batch.
         let mut best = found.first.clone();
         for (row, number) in found.numbers.iter().enumerate() {
             let best = &mut best[*number as usize];

@@ -1,8 +1,8 @@
-//! Top-N: of each partition the rows that come first in an order.
+//! Top-N: the first rows of each partition in an order.
 //!
-//! The rows of the range are kept as one value per partition, in order. Where rows may go again, those behind the range are kept as
-//! well, each under a key of its own in a map that is ordered as the rows are: what moves up is read from its front, and a partition of
-//! a million rows costs no more than one of ten. What goes out is how the range differs before and after a batch.
+//! The first rows of a partition, up to the end of the range, are stored as one value, in order. If the input has retractions, the rows
+//! behind them are stored as well, each under a separate key of an ordered map. The next rows to move up are read from the front of this
+//! map, so a partition of a million rows costs no more than one of ten. The output is the difference of the range before and after a batch.
 
 mod best;
 mod output;
@@ -22,37 +22,37 @@ use weir_core::state::{Changes, Epoch};
 use weir_core::{Batch, Field, Result, RowKind, Schema, SqlType, Value};
 pub use windows::WindowRankFactory;
 
-/// Makes Top-Ns.
+/// Creates Top-N operators.
 #[derive(Clone)]
 pub struct RankFactory {
-    /// The columns of the partition; none: there is one.
+    /// The columns of the partition; none: there is a single partition.
     pub partition: Vec<usize>,
-    /// The order; none: that in which rows come.
+    /// The order; none: the order of arrival.
     pub order: Vec<SortKey>,
     /// The first and the last rank of the range, from 1.
     pub ranks: (u64, u64),
-    /// Whether the rank goes out as the last column.
+    /// Whether the rank is appended as the last column.
     pub number: bool,
     /// How much of a partition is kept.
     pub strategy: RankStrategy,
-    /// Whether, of rows that only come and are equal in the order, the last one is the first.
+    /// Whether the last of several rows that are equal in the order ranks first, for an append-only input.
     pub last_wins: bool,
-    /// Whether rows go out only at the end.
+    /// Whether rows are only emitted at the end of the input.
     pub at_end: bool,
-    /// The columns that come in.
+    /// The columns of the input.
     pub schema: Schema,
-    /// After how many milliseconds without a change a partition is forgotten; 0 = never.
+    /// The time to live of a partition without a change in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
 }
 
-/// The columns that go out: those that come in, then the rank where it is asked for.
+/// The columns of the output: those of the input, then the rank if requested.
 pub(crate) fn with_rank(columns: &Schema, number: bool) -> Schema {
     let number = number.then(|| Field::new("$rank", SqlType::BIGINT.not_null()));
     Schema::new(columns.fields.iter().cloned().chain(number).collect())
 }
 
 impl RankFactory {
-    /// The places of the range in a partition's rows.
+    /// The index range of the ranks in a partition's rows.
     fn range(&self) -> std::ops::Range<usize> {
         let place = |rank: u64| usize::try_from(rank).unwrap_or(usize::MAX);
         place(self.ranks.0.saturating_sub(1))..place(self.ranks.1)
@@ -71,7 +71,7 @@ impl OperatorFactory for RankFactory {
     }
 }
 
-/// Rows behind the range, by partition: what they are sorted by, then their number, lead to the row.
+/// The rows behind the range of each partition. The key of an entry is the row's sort key and its number.
 const BEHIND: MapState = MapState::new(0);
 
 struct Rank {
@@ -129,7 +129,7 @@ impl Rank {
         })
     }
 
-    /// Takes the rows of a batch, of these partitions.
+    /// Processes the rows of a batch. `keys` has the partition of each row.
     fn take(&mut self, keys: &Keys, batch: &Batch, out: &mut Collector) -> Result<()> {
         let found = assign(keys);
         let (rows, ends) = by_group(&found);
@@ -144,7 +144,7 @@ impl Rank {
         rows_out.finish(out)
     }
 
-    /// Takes rows of a batch into their partition, and gives out how its first rows have changed.
+    /// Applies rows of a batch to their partition, and emits how its first rows have changed.
     fn change(
         &mut self,
         key: &[u8],
@@ -187,13 +187,13 @@ impl Rank {
     }
 }
 
-/// A partition that rows of a batch are taken into.
+/// A partition to which rows of a batch are applied.
 struct Changing<'a> {
     plan: &'a RankFactory,
     top: Top,
-    /// The rows of the range, and those in front of it, as they were before the first change to them.
+    /// The first rows, up to the end of the range, before the first change to them.
     before: Option<Vec<Entry>>,
-    /// Whether anything has changed that is kept.
+    /// Whether the state of the partition has changed.
     changed: bool,
 }
 
@@ -202,7 +202,7 @@ impl Changing<'_> {
         self.plan.range().end
     }
 
-    /// The first rows, about to be changed.
+    /// The first rows, for a change.
     fn rows(&mut self) -> &mut Vec<Entry> {
         self.changed = true;
         if self.before.is_none() && !self.plan.at_end {
@@ -218,7 +218,7 @@ impl Changing<'_> {
         Entry::new(sort, number, &packed(batch, row))
     }
 
-    /// Where a row belongs that comes now: behind those that it is equal to.
+    /// The index of a new row in the order: after the rows that are equal to it, or before them if the last one ranks first.
     fn place(&self, sort: &[u8]) -> usize {
         let first = self.plan.last_wins;
         self.top.rows.partition_point(|e| if first { e.sort() < sort } else { e.sort() <= sort })
@@ -235,9 +235,9 @@ impl Changing<'_> {
         rows.truncate(limit);
     }
 
-    /// A row in the place of the one that it is equal to in the columns that are unique, or a new one; a deleted one is taken out.
+    /// Replaces the row that equals this one in the `unique` columns, or adds a new row. A deletion removes the row.
     fn replace(&mut self, sort: &[u8], batch: &Batch, row: usize, unique: &[usize]) {
-        // A row that is behind all of a full range was not in it either, where rows only move towards the front.
+        // A row behind the last one of a full range was not in it before either, because rows only move towards the front.
         if self.top.rows.len() >= self.limit() && self.top.rows.last().is_some_and(|last| last.sort() < sort) {
             return;
         }
@@ -300,7 +300,7 @@ impl Changing<'_> {
         Ok(())
     }
 
-    /// Brings the first rows to as many as the range has: some go behind it, or the first of those behind it come.
+    /// Restores the length of the first rows: moves surplus rows behind the range, or the first rows from there up.
     fn settle(&mut self, key: &[u8], kept: &mut KeyedState<TopCodec>) -> Result<()> {
         let limit = self.limit();
         while self.top.rows.len() > limit {
@@ -310,7 +310,7 @@ impl Changing<'_> {
         while self.top.rows.len() < limit && self.top.behind > 0 {
             let first = BEHIND.range(kept, key, &[], None).next().transpose()?;
             let Some((place, row)) = first else {
-                // They have come to their time to live.
+                // The rows behind the range have expired.
                 self.top.behind = 0;
                 break;
             };
@@ -322,14 +322,14 @@ impl Changing<'_> {
     }
 }
 
-/// What a row is sorted by, as bytes that sort so.
+/// The sort key of a row: bytes that compare in the order of the rows.
 pub(crate) fn sort_key(order: &[SortKey], batch: &Batch, row: usize) -> Vec<u8> {
     let mut out = vec![];
     put_sort_key(order, batch, row, &mut out);
     out
 }
 
-/// Appends it.
+/// Appends the sort key of a row.
 fn put_sort_key(order: &[SortKey], batch: &Batch, row: usize, out: &mut Vec<u8>) {
     for SortKey { column, descending, nulls_first } in order {
         let column = batch.data.column(*column);
@@ -346,7 +346,7 @@ fn put_sort_key(order: &[SortKey], batch: &Batch, row: usize, out: &mut Vec<u8>)
     }
 }
 
-/// A row, packed.
+/// Encodes a row.
 fn packed(batch: &Batch, row: usize) -> Vec<u8> {
     let mut out = vec![];
     encode_row(batch.data.columns(), row, &mut out);

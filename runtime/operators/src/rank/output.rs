@@ -1,4 +1,4 @@
-//! The rows that a batch gives out: how the first rows of its partitions have changed.
+//! The output rows of a batch: how the first rows of its partitions have changed.
 
 use super::top::Entry;
 use super::{RankFactory, with_rank};
@@ -25,15 +25,15 @@ impl RowsOut {
         }
     }
 
-    /// Gives out how the rows of the range differ.
+    /// Adds how the rows of the range differ.
     ///
     /// # Errors
-    /// When a row in the state is damaged.
+    /// If a row in the state is corrupt.
     pub fn changed(&mut self, old: &[Entry], new: &[Entry], out: &mut Collector) -> Result<()> {
         let range = self.plan.range();
         let cut = |rows: &[Entry]| range.start.min(rows.len())..range.end.min(rows.len());
         let (old, new) = (&old[cut(old)], &new[cut(new)]);
-        // Where one rank is all that there is, its row changes; without the rank, rows come and go.
+        // For a single rank, its row is updated. Otherwise, without the rank column, rows are inserted and deleted.
         if self.plan.number || range.len() == 1 {
             self.by_rank(old, new, range.start)?;
         } else {
@@ -82,17 +82,17 @@ impl RowsOut {
         push_ranked(&mut self.rows, kind, &self.types, entry.row(), rank)
     }
 
-    /// Sends what is there.
+    /// Emits the remaining rows.
     pub fn finish(mut self, out: &mut Collector) -> Result<()> {
         out.emit(self.rows.take()?);
         Ok(())
     }
 }
 
-/// One more row of these types from its stored form, with its rank where there is a column for it.
+/// Adds an encoded row of these types, and its rank if there is a column for it.
 ///
 /// # Errors
-/// When the row is damaged.
+/// If the row is corrupt.
 pub(crate) fn push_ranked(
     rows: &mut ChangeRows,
     kind: RowKind,

@@ -1,4 +1,4 @@
-//! What is kept of a partition.
+//! The state of a partition.
 
 use std::sync::Arc;
 use weir_core::key::decode_value;
@@ -9,11 +9,11 @@ use weir_core::{Error, Field, Result};
 /// Bytes of the number in an entry.
 const NUMBER: usize = 8;
 
-/// A row with its place in the order: what it is sorted by, then the number in which rows came, then the row.
+/// A row with its place in the order: the sort key, then the number of its arrival, then the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     bytes: Arc<[u8]>,
-    /// How many of the bytes are its place.
+    /// The number of bytes of the place.
     place: usize,
 }
 
@@ -24,7 +24,7 @@ impl Entry {
     pub fn at(place: &[u8], row: &[u8]) -> Entry {
         Entry { bytes: [place, row].concat().into(), place: place.len() }
     }
-    /// By what it is ordered; no other row of the partition has the same.
+    /// The place in the order. It is unique within the partition.
     pub fn place(&self) -> &[u8] {
         &self.bytes[..self.place]
     }
@@ -44,19 +44,19 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Top {
     pub rows: Vec<Entry>,
-    /// The number of the next row that comes.
+    /// The number of the next row that arrives.
     pub next: u64,
-    /// How many rows there are behind these.
+    /// The number of rows behind these.
     pub behind: u64,
 }
 
 impl Top {
-    /// Whether it says no more than none would.
+    /// Whether the state is as if there were none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.behind == 0
     }
 
-    /// What [`TopCodec`] has stored.
+    /// Decodes the output of [`TopCodec`].
     pub fn decode(bytes: &[u8]) -> Result<Top> {
         let cut = || Error::state("a partition in the state is cut short");
         fn number<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
@@ -80,8 +80,8 @@ impl Top {
     }
 }
 
-/// Stored: the time of the last write, the number of the next row, the number of those behind, then each entry: the length of its
-/// place, its length, its bytes.
+/// Stored: the time of the last write, the number of the next row, the number of rows behind, then for each entry the length of its place,
+/// its length, and its bytes.
 pub(super) struct TopCodec;
 
 impl Codec for TopCodec {
@@ -104,7 +104,7 @@ impl Codec for TopCodec {
     }
 }
 
-/// Whether two packed rows are equal in some columns.
+/// Whether two encoded rows are equal in some columns.
 pub(super) fn same_in(columns: &[usize], fields: &[Field], a: &[u8], b: &[u8]) -> bool {
     let (mut rest_a, mut rest_b) = (a, b);
     let last = columns.iter().max().map_or(0, |c| c + 1);

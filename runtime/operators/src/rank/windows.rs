@@ -1,4 +1,4 @@
-//! Top-N of windows: the rows of each partition go out once, when their window is complete.
+//! Window Top-N: the rows of each partition are emitted once, when their window is complete.
 
 use super::output::RowsOut;
 use super::top::Top;
@@ -14,11 +14,11 @@ use weir_core::state::{Changes, Epoch};
 use weir_core::windows::end_in_key;
 use weir_core::{Batch, Result};
 
-/// Makes Top-Ns of windows.
+/// Creates window Top-N operators.
 pub struct WindowRankFactory {
-    /// The Top-N, whose rows go out at the end only. The first column of its partition is the window's end.
+    /// The Top-N, which only emits rows at the end. The first column of its partition is the end of the window.
     pub rank: RankFactory,
-    /// The clock that the windows go by.
+    /// The clock of the windows.
     pub clock: WindowClock,
 }
 
@@ -37,7 +37,7 @@ impl OperatorFactory for WindowRankFactory {
     }
 }
 
-/// Partitions that are gone through at once.
+/// The number of partitions that are processed at once.
 const PAGE: usize = 1024;
 
 struct WindowRank {
@@ -49,7 +49,7 @@ struct WindowRank {
 }
 
 impl WindowRank {
-    /// Sets a timer for each partition that begins with this batch.
+    /// Sets a timer for each partition that is new in this batch.
     fn note(&mut self, keys: &Keys) -> Result<()> {
         let partitions: &mut KeyedState<_> = &mut self.rank.partitions;
         let mut last: &[u8] = &[];

@@ -1,4 +1,4 @@
-//! TUMBLE, HOP and CUMULATE: every row once for each window that it is in.
+//! TUMBLE, HOP and CUMULATE: emits every row once for each of its windows.
 
 use super::{WindowClock, in_windows};
 use arrow::array::{Array, AsArray, UInt32Array};
@@ -12,18 +12,18 @@ use weir_core::watermarks::row_time;
 use weir_core::windows::{Window, Windows};
 use weir_core::{Batch, Result, Schema};
 
-/// Makes what puts rows into windows.
+/// Creates the operators that assign rows to windows.
 #[derive(Clone)]
 pub struct WindowFactory {
-    /// The windows; no sessions.
+    /// The windows, which are not sessions.
     pub windows: Windows,
     /// The column with the rows' times.
     pub time: usize,
-    /// Whether they go by that, or by the time of day.
+    /// Whether the windows are over event time or processing time.
     pub domain: TimeDomain,
-    /// The clock that they go by.
+    /// The clock of the windows.
     pub clock: WindowClock,
-    /// What comes out: the input's columns, then the window's start, end and time.
+    /// The columns of the output: those of the input, then the window's start, end and time.
     pub schema: Schema,
 }
 
@@ -42,17 +42,17 @@ struct Assign {
     plan: WindowFactory,
     context: SubtaskContext,
     time_of_day: Arc<dyn Clock>,
-    /// Of windows over processing time: no row is put any more into a window that ends at this moment or before.
+    /// For windows over processing time: no further row is assigned to a window that ends at this time or before.
     passed: Watermark,
 }
 
 impl Assign {
-    /// The time of day, which never goes back, for rows that come now.
+    /// The processing time for rows that arrive now. It never goes back.
     fn now(&self) -> i64 {
         self.time_of_day.now().max(self.passed.0.saturating_add(1))
     }
 
-    /// Says that the time of day has come further, so that windows behind are complete.
+    /// Emits a watermark for the processing time, so that downstream windows become complete.
     fn pass(&mut self, now: i64, out: &mut Collector) {
         let passed = Watermark(now.saturating_sub(1));
         if passed > self.passed {
@@ -69,7 +69,7 @@ impl Operator for Assign {
         let mut rows: Vec<u32> = Vec::with_capacity(batch.rows());
         let mut found: Vec<Window> = Vec::with_capacity(batch.rows());
         let (mut nulls, marks) = (0, batch.origins.as_ref().is_some_and(|o| o.keeps_rows()));
-        // Which of a row's copies is that of its last window: when that one is late, the row is.
+        // Which copies of rows belong to the row's last window. A row is late if the copy of its last window is.
         let mut last: Vec<bool> = vec![];
         let times = batch.data.column(plan.time);
         let micros = times.as_primitive_opt::<TimestampMicrosecondType>();
@@ -108,7 +108,7 @@ impl Operator for Assign {
     fn output_watermark(&self, all: Watermark) -> Watermark {
         match self.plan.domain {
             TimeDomain::Event => all,
-            // With the end of the input nothing more will come.
+            // After the end of the input there are no further rows.
             TimeDomain::Processing if all == Watermark::END => all,
             TimeDomain::Processing => self.passed,
         }

@@ -1,4 +1,4 @@
-//! Windows over time: which windows rows are in, as Flink's table functions TUMBLE, HOP, CUMULATE and SESSION give them.
+//! Windows over time, as assigned by Flink's table functions TUMBLE, HOP, CUMULATE and SESSION.
 
 mod assign;
 mod session;
@@ -15,15 +15,15 @@ use weir_core::windows::Window;
 use weir_core::{Batch, Error, Result, Schema, TypeKind};
 use weir_expr::time::Zone;
 
-/// The clock that windows go by: milliseconds of that of the session's zone where rows have instants.
+/// The clock of windows. It runs in milliseconds. If the rows' times are instants, it shows the local time of the session's zone.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowClock {
-    /// The session's zone; none where times have no zone.
+    /// The session's zone; none if the rows' times have no zone.
     pub zone: Option<Zone>,
 }
 
 impl WindowClock {
-    /// A moment in milliseconds as this clock shows it.
+    /// Converts an instant in milliseconds to the time that this clock shows.
     pub fn shown(self, millis: i64) -> i64 {
         match self.zone {
             None => millis,
@@ -31,8 +31,8 @@ impl WindowClock {
         }
     }
 
-    /// The moment at which the clock shows this. In summer's first hour, which the clock leaves out, it is the first moment behind it;
-    /// of two it is the later one, as in Flink.
+    /// Converts a time that this clock shows to an instant. A time that is skipped when summer time begins becomes the first instant after
+    /// the gap. Of two instants it is the later one, as in Flink.
     pub fn moment(self, shown: i64) -> i64 {
         match self.zone {
             None => shown,
@@ -40,7 +40,7 @@ impl WindowClock {
         }
     }
 
-    /// The time of a window, which its rows have: its last moment. Of two at which the clock shows it, it is the earlier one, as in Flink,
+    /// The time attribute of a window's rows: its last millisecond. If the clock shows it twice, it is the earlier instant, as in Flink,
     /// although the window is complete at the later one.
     fn time(self, end: i64) -> i64 {
         let shown = end.saturating_sub(1);
@@ -50,16 +50,16 @@ impl WindowClock {
         }
     }
 
-    /// The moment from which on a window is complete: when a watermark comes to it.
+    /// The watermark at which a window with this end is complete.
     pub fn completes(self, end: i64) -> i64 {
         self.moment(end.saturating_sub(1))
     }
 }
 
-/// The rows that are late: whose windows end then, which `completes` makes the moment at which they are complete.
+/// The late rows of a batch, given the ends of their windows. `completes` converts an end to the instant at which the window is complete.
 ///
 /// # Errors
-/// When the column has no timestamps: a mistake of Weir's own.
+/// An internal error if the column does not contain timestamps.
 pub(crate) fn late_rows(ends: &ArrayRef, completes: impl Fn(i64) -> i64, passed: Watermark) -> Result<Vec<usize>> {
     let ends = ends.as_primitive_opt::<TimestampMicrosecondType>();
     let ends = ends.ok_or_else(|| Error::internal("the end of a window is not in a column of timestamps"))?;
@@ -78,12 +78,12 @@ pub(crate) fn late_rows(ends: &ArrayRef, completes: impl Fn(i64) -> i64, passed:
     Ok(late)
 }
 
-/// The end of a row's window in milliseconds, in a column of such.
+/// The end of a row's window in milliseconds, from a column of timestamps.
 pub(crate) fn end_of(ends: &ArrayRef, row: usize) -> i64 {
     ends.as_primitive_opt::<TimestampMicrosecondType>().map_or(0, |ends| ends.value(row).div_euclid(1000))
 }
 
-/// A batch without some of its rows.
+/// Removes some rows from a batch.
 ///
 /// # Errors
 /// None in practice: there are as many rows as the batch has.
@@ -96,8 +96,8 @@ pub(crate) fn without(batch: Batch, rows: &[usize]) -> Result<Batch> {
     batch.filter(&BooleanArray::from(keep))
 }
 
-/// Which open sessions of a key, in their order, a window meets: the places of these, and the session that they and the window are
-/// together.
+/// Finds the open sessions of a key, in order, that overlap or touch a window. Returns their indices, and the session into which they and
+/// the window are merged.
 pub(crate) fn met_by<S>(window: Window, open: &[S], of: impl Fn(&S) -> Window) -> (Range<usize>, Window) {
     let from = open.partition_point(|s| of(s).end < window.start);
     let to = open.partition_point(|s| of(s).start <= window.end).max(from);
@@ -108,10 +108,10 @@ pub(crate) fn met_by<S>(window: Window, open: &[S], of: impl Fn(&S) -> Window) -
     (from..to, whole)
 }
 
-/// A batch with the start, the end and the time of each row's window behind its columns, which makes it one of this schema.
+/// Appends the start, the end and the time of each row's window to a batch. The result has this schema.
 ///
 /// # Errors
-/// When the columns are not those of the schema: a mistake of Weir's own.
+/// An internal error if the columns are not those of the schema.
 fn in_windows(batch: &Batch, windows: &[Window], clock: WindowClock, schema: &Schema) -> Result<Batch> {
     let micros = |millis: i64| millis.saturating_mul(1000);
     let column = |of: &dyn Fn(&Window) -> i64| TimestampMicrosecondArray::from_iter_values(windows.iter().map(of));

@@ -1,5 +1,5 @@
-//! SESSION: rows of a key belong together as long as none comes later than a gap behind the one before. Rows wait until their session
-//! is complete, and go out with its borders.
+//! SESSION: rows of a key are in one session as long as the time between consecutive rows does not exceed the gap. Rows wait until their
+//! session is complete, and are emitted with its start and end.
 
 use super::{WindowClock, in_windows, met_by};
 use crate::change_rows::{ChangeRows, MOST_ROWS};
@@ -17,22 +17,22 @@ use weir_core::watermarks::row_time;
 use weir_core::windows::Window;
 use weir_core::{Batch, Error, Result, RowKind, Schema};
 
-/// Makes what puts rows into sessions.
+/// Creates the operators that assign rows to sessions.
 #[derive(Clone)]
 pub struct SessionFactory {
-    /// What ends a session, in milliseconds.
+    /// The gap that ends a session, in milliseconds.
     pub gap: i64,
     /// The columns of the key.
     pub partition: Vec<usize>,
     /// The column with the rows' times.
     pub time: usize,
-    /// Whether sessions go by that, or by the time of day.
+    /// Whether sessions are over event time or processing time.
     pub domain: TimeDomain,
-    /// The clock that they go by.
+    /// The clock of the sessions.
     pub clock: WindowClock,
     /// The input's columns.
     pub input: Schema,
-    /// What comes out: these, then the session's start, end and time.
+    /// The columns of the output: those of the input, then the session's start, end and time.
     pub schema: Schema,
 }
 
@@ -54,7 +54,8 @@ impl OperatorFactory for SessionFactory {
     }
 }
 
-/// The open sessions of a key, in order, and how many rows it has had: what is behind a row's time makes its entry one of its own.
+/// The open sessions of a key, in order, and the number of its rows so far. The latter follows the time in a row's key, and makes it
+/// unique.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Open {
     sessions: Vec<Window>,
@@ -92,10 +93,10 @@ impl Codec for Sessions {
     }
 }
 
-/// The rows of each key, by their times and numbers.
+/// The rows of each key, by time and number.
 const ROWS: MapState = MapState::new(0);
 
-/// Sessions that are gone through at once.
+/// The number of sessions that are processed at once.
 const PAGE: usize = 1024;
 
 struct Session {
@@ -105,13 +106,13 @@ struct Session {
     timers: Timers,
     context: SubtaskContext,
     time_of_day: Arc<dyn Clock>,
-    /// The moment to which sessions are complete.
+    /// The watermark up to which sessions are complete.
     passed: Watermark,
     late: LateRows,
 }
 
 impl Session {
-    /// Puts a row into the session that it is part of; gives the end of that session if it is complete, and the row too late for it.
+    /// Adds a row to its session. If that session is already complete, the row is late, and its end is returned.
     fn take(&mut self, key: &[u8], time: i64, row: &[u8]) -> Result<Option<i64>> {
         let (clock, gap, passed) = (self.plan.clock, self.plan.gap, self.passed.0);
         let mut window = Window { start: time, end: time.saturating_add(gap) };
@@ -140,7 +141,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Gives out the sessions that are complete.
+    /// Emits the sessions that are complete.
     fn fire(&mut self, out: &mut Collector) -> Result<()> {
         let clock = self.plan.clock;
         loop {
@@ -181,7 +182,7 @@ impl Session {
         Ok(())
     }
 
-    /// The time of day has come further.
+    /// Advances the processing time.
     fn pass(&mut self, now: i64, out: &mut Collector) -> Result<()> {
         let passed = Watermark(now.saturating_sub(1));
         if passed > self.passed {

@@ -1,4 +1,4 @@
-//! Aggregations: in one stage, or in two with an exchange between them.
+//! Plans aggregations: in one stage, or in two stages with an exchange between them.
 
 use super::graph::{Aggregation, Operator, Statement, WindowKeys};
 use super::{Output, Planned, Planner, Scope, forward, named, partitioned};
@@ -11,8 +11,8 @@ use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
 impl Planner<'_> {
-    /// Plans an aggregation whose groups are of windows: their ends come first among the keys, then the starts, behind which a projection
-    /// puts the columns into their order.
+    /// Plans an aggregation over windows. The operator has the ends of the windows as first keys and the starts as second keys. A
+    /// projection after it restores the order of the columns.
     pub(super) fn window_aggregate(
         &mut self,
         of: &Derived<'_>,
@@ -47,7 +47,7 @@ impl Planner<'_> {
         Ok(output)
     }
 
-    /// Plans an aggregation over `input`, whose rows come out `below`.
+    /// Plans an aggregation over `input`, whose rows are the output `below`.
     pub(super) fn aggregate(
         &mut self,
         whole: Aggregation,
@@ -65,7 +65,7 @@ impl Planner<'_> {
             let operator = Operator::Aggregate(whole);
             return self.add(statement, Planned { name, uids, parallelism, operator, changelog, inputs });
         }
-        // The local stage goes into one chain with projections and windows in front of it that have no other reader.
+        // The local stage is chained with projections and windows before it, if these have no other reader.
         let in_front =
             |o: &Operator| matches!(o, Operator::Calc { .. } | Operator::Window { .. } | Operator::Expand { .. });
         let in_chain = self.graph.nodes[below.node].chain.iter().all(in_front) && !self.has_several_readers(below.node);
@@ -85,7 +85,7 @@ impl Planner<'_> {
             };
             self.add(statement, planned).node
         };
-        // The keys come first in what the local stage gives out.
+        // The keys are the first columns in the output of the local stage.
         let (_, partitioning) = self.exchange(&owner_keys.collect::<Vec<_>>());
         let inputs = vec![partitioned(from, partitioning)];
         let operator = Operator::GlobalAggregate(whole);
@@ -93,11 +93,11 @@ impl Planner<'_> {
     }
 }
 
-/// Whether partial results are made in front of the exchange. `balanced`: whether no row is taken back that did not come.
+/// Whether there are partial results before the exchange. `balanced`: whether every retraction follows its insertion.
 fn in_two_stages(whole: &Aggregation, balanced: bool) -> bool {
     let extremes = || whole.calls.iter().any(|c| matches!(c.function, Aggregate::Min | Aggregate::Max));
-    // Rows that go from a group which is not there, or is no longer, can only be told apart one by one.
-    // Rows of a session have windows of their own, so there is little to put together.
+    // Retractions for a group that does not exist, or no longer exists, can only be recognized row by row. Each row of a session has its
+    // own window, so there is little to combine.
     let sessions = whole.window.is_some_and(|w| w.merge == Some(WindowMerge::Sessions));
     let one_by_one = whole.retracts && (extremes() || !balanced || whole.ttl_millis > 0);
     whole.calls.iter().all(AggregateCall::merges) && !one_by_one && !sessions && !whole.late_rows

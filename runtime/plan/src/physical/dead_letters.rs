@@ -1,4 +1,4 @@
-//! Dead letters: where they go, and how a replay reads them in the place of the tables that they are of.
+//! Dead letters: their sinks, and how a replay reads them instead of the tables from which they came.
 
 use super::graph::{Operator, Statement};
 use super::{Output, Planned, Planner, Scope, partitioned, short};
@@ -15,11 +15,11 @@ use weir_core::{Error, Field, Result, Schema};
 use weir_expr::Expr;
 use weir_expr::functions::cast_to;
 
-/// What the uids of operators end with that only a replay has.
+/// The suffix of the uids of operators that exist only in a replay.
 pub const REPLAY: &str = "/replay";
 
 impl Planner<'_> {
-    /// The table that takes dead letters, by its name.
+    /// Finds a dead-letter table by name.
     pub(super) fn dead_letter_table(&self, name: &str) -> Result<Arc<Table>> {
         self.table_named(name).ok_or_else(|| {
             Error::script(format!("there is no table '{name}' for the dead letters")).hint(
@@ -28,14 +28,14 @@ impl Planner<'_> {
         })
     }
 
-    /// The same, to be written.
+    /// Finds a dead-letter table by name, and checks that it can be written.
     pub(super) fn dead_letter_sink(&self, name: &str) -> Result<Arc<Table>> {
         let table = self.dead_letter_table(name)?;
         table.check(self.job.registry, Role::Sink)?;
         Ok(table)
     }
 
-    /// Reads a table's dead letters in its place: those of its own records, and those that functions failed on.
+    /// Reads the dead letters of a table instead of the table: both its own bad records and those on which functions failed.
     pub(super) fn replayed(
         &mut self,
         table: &Arc<Table>,
@@ -80,7 +80,7 @@ impl Planner<'_> {
         Ok(output)
     }
 
-    /// What reads a table of dead letters, and the statements that send theirs there.
+    /// The source of a dead-letter table, and the statements that send dead letters to it.
     fn letters(&self, name: &str) -> Result<(Operator, BTreeSet<String>)> {
         let mut table = (*self.dead_letter_table(name)?).clone();
         let replayed = table.replayed_with();
@@ -105,7 +105,7 @@ impl Planner<'_> {
         Ok((Operator::DeadLetterSource { table: Arc::new(table), columns }, statements))
     }
 
-    /// Plans the sinks of dead letters: the letter's columns put into the table's by their names.
+    /// Plans the sinks of dead letters. The columns of dead letters are matched with the table's columns by name.
     pub(super) fn dead_letter_sinks(&mut self) -> Result<()> {
         for (name, nodes) in std::mem::take(&mut self.dead_letters_of) {
             let table = self.dead_letter_sink(&name)?;
@@ -146,7 +146,7 @@ impl Planner<'_> {
     }
 }
 
-/// What a statement's letters in a table say that they are of: the statement, or what it shares the reader of a table with.
+/// The names that a statement's dead letters in a table may have: the statement, or the shared reader of a table.
 fn senders(insert: &Insert, name: &str) -> BTreeSet<String> {
     let mut senders = BTreeSet::new();
     if records_sent_to(&insert.plan).iter().any(|t| t == name) {
@@ -162,7 +162,7 @@ fn senders(insert: &Insert, name: &str) -> BTreeSet<String> {
     senders
 }
 
-/// The tables that functions of the plan send the records to that they fail on.
+/// The tables to which functions of the plan send failed records.
 pub(super) fn records_sent_to(plan: &Plan) -> Vec<String> {
     let mut all = vec![];
     plan.each(&mut |p| {

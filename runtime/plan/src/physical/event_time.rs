@@ -1,4 +1,4 @@
-//! Event time at sources: what is computed of the rows that a connector reads, and how watermarks are made of that.
+//! Event time at sources: the expressions over the rows that a connector reads, and the generation of watermarks from them.
 
 use super::Planner;
 use crate::optimize::moved;
@@ -18,32 +18,32 @@ use weir_core::{Error, Result, Schema, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::functions::{cast_to, checked_row_time};
 
-/// What is computed of the rows of a source, so that they have their times and say how far time has come.
+/// The expressions over the rows of a source that compute their times and watermarks.
 #[derive(Debug, Clone)]
 pub struct TimedRows {
     /// The physical columns that are read.
     pub read: Vec<usize>,
-    /// What is computed of these: the columns of the scan, then those that only the watermarks and late rows need.
+    /// The expressions over these: first the columns of the scan, then those that only the watermarks and late rows need.
     pub exprs: Vec<Expr>,
-    /// The columns of that.
+    /// The columns of `exprs`.
     pub schema: Schema,
-    /// What is computed of these in turn: the columns of the scan, then what the watermarks are made of.
+    /// The expressions over `exprs`: the columns of the scan, then the input of the watermarks.
     pub timed: Vec<Expr>,
-    /// The columns of that.
+    /// The columns of `timed`.
     pub timed_schema: Schema,
-    /// Where late rows are written: those of `exprs` that they are written with, and whether the rows' times are instants.
+    /// How late rows are written, if they are: the columns of `exprs` to write, and whether the rows' times are instants.
     pub late_rows: Option<(Vec<usize>, bool)>,
-    /// How watermarks are made of it.
+    /// How watermarks are generated.
     pub strategy: WatermarkStrategy,
 }
 
-/// An option that a table has or not.
+/// The value of an option of a table, if it is given.
 fn given<T: FromParsed>(option: &Opt<T>, table: &Table) -> Result<Option<T>> {
     let place = table.places.get(option.key()).copied().or(table.place);
     option.given(&table.options).map_err(|e| e.at(place))
 }
 
-/// By how much watermarks are behind the rows' times, where that is all that they are made by.
+/// The constant delay of watermarks behind the rows' times, if the watermark expression has that form.
 fn lag(time: &EventTime) -> Option<Duration> {
     let is_time = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index == time.column);
     match &time.watermark {
@@ -60,10 +60,10 @@ fn lag(time: &EventTime) -> Option<Duration> {
     }
 }
 
-/// Whether CURRENT_WATERMARK is asked for columns that watermarks follow, in expressions over what a relation reads.
+/// Checks that CURRENT_WATERMARK is only called with columns that are event time attributes of the input.
 ///
 /// # Errors
-/// When it is asked for something else.
+/// If it is called with something else.
 pub(super) fn check_watermarks<'e>(exprs: impl Iterator<Item = &'e Expr>, of: &Derived<'_>) -> Result<()> {
     let times = of.inputs.first().map_or(&[][..], |i| i.traits.times.as_slice());
     let follows = |e: &Expr| match e {
@@ -85,7 +85,7 @@ pub(super) fn check_watermarks<'e>(exprs: impl Iterator<Item = &'e Expr>, of: &D
 }
 
 impl Planner<'_> {
-    /// What a scan of these columns of a table computes, if the table has event time.
+    /// The expressions for a scan of these columns of a table, if the table has event time.
     pub(super) fn timed_rows(&self, table: &Table, columns: &[usize]) -> Result<Option<TimedRows>> {
         let Some(time) = &table.event_time else { return Ok(None) };
         let scanned = table.scanned();
@@ -123,7 +123,7 @@ impl Planner<'_> {
             }
         }
         let late_rows = uids.is_some().then(|| (late_rows, table.has_instants()));
-        // A deleted row of an upsert table may have nothing but its key.
+        // A deleted row of an upsert table may contain only its key.
         let may_be_null = table.is_upsert();
         let checked = |c: &usize| {
             let e = over(&column(c), &first)?;

@@ -1,4 +1,4 @@
-//! The physical graph: which operators run a job, how many subtasks each has, and how rows go from one to the next.
+//! The physical graph: the operators of a job, the parallelism of each, and the exchanges between them.
 
 use super::event_time::TimedRows;
 use crate::logical::{StateUids, WindowMerge, WindowTime};
@@ -18,76 +18,76 @@ use weir_core::windows::Windows;
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
 
-/// What an aggregation computes, in whatever stages.
+/// The definition of an aggregation, for all of its stages.
 #[derive(Debug, Clone)]
 pub struct Aggregation {
     /// The key columns of the input.
     pub keys: Vec<usize>,
     /// The aggregates.
     pub calls: Vec<AggregateCall>,
-    /// The rows' columns, before any local stage.
+    /// The columns of the rows, before any local stage.
     pub input: Schema,
-    /// Keys, then results.
+    /// The columns of the output: the keys, then the results.
     pub schema: Schema,
-    /// Whether the input's rows can be taken back.
+    /// Whether the input has retractions.
     pub retracts: bool,
-    /// Whether results go out only at the end.
+    /// Whether results are only emitted at the end of the input.
     pub at_end: bool,
-    /// After how many milliseconds without a row a key is forgotten; 0 = never.
+    /// The time to live of a key without a row in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
-    /// The windows whose ends and starts are its first two keys, and whose groups have one result each.
+    /// The windows, if there are any. Their ends and starts are the first two keys, and each group has one result.
     pub window: Option<WindowKeys>,
-    /// Whether its late rows are written somewhere, for which rows come to it one by one.
+    /// Whether late rows are written to a table, which requires that rows arrive one by one.
     pub late_rows: bool,
 }
 
 impl Aggregation {
-    /// Those of its keys that decide which subtask a group belongs to: all but windows that are merged, of which one subtask needs all.
+    /// The indices of the keys that determine the subtask of a group: all but windows that are merged, since one subtask needs all of them.
     pub fn owner_keys(&self) -> std::ops::Range<usize> {
         let merges = self.window.is_some_and(|w| w.merge.is_some());
         if merges { 2..self.keys.len() } else { 0..self.keys.len() }
     }
 }
 
-/// The end and the start of a window as keys.
+/// The window of an aggregation, whose end and start are keys.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowKeys {
-    /// Whether they are of the session's time zone.
+    /// Whether the window is in the session's time zone.
     pub local: bool,
-    /// How they are made of the windows that rows come with.
+    /// How windows are merged from those of the rows.
     pub merge: Option<WindowMerge>,
-    /// When their groups give out results beside the end of their window.
+    /// When groups emit results besides at the end of their window.
     pub emit: Option<Emit>,
 }
 
-/// An operator of the physical graph, with all that was decided about it.
+/// An operator of the physical graph with all planning decisions.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are those of the relations, and are explained there")]
 pub enum Operator {
     /// Reads a table.
     Source { table: Arc<Table>, columns: Vec<usize>, times: Option<TimedRows> },
-    /// Reads a table of dead letters from its beginning to where it ends now.
+    /// Reads a dead-letter table from its beginning to its current end.
     DeadLetterSource { table: Arc<Table>, columns: Vec<usize> },
-    /// Makes rows of a table of its dead letters: those of these tables, each with the statements that take letters from it. `uid` is
-    /// that of the source in whose place it stands.
+    /// Decodes the dead letters of these tables, each with the statements whose letters are read from it, to rows of a table. `uid` is that
+    /// of the source that it replaces.
     Replay { table: Arc<Table>, columns: Vec<usize>, letters: Vec<(String, BTreeSet<String>)>, uid: String },
-    /// Gives constant rows.
+    /// Emits constant rows.
     Values { rows: Vec<Vec<Expr>>, schema: Schema },
-    /// A condition, then expressions.
+    /// Filters by a predicate, then projects to expressions.
     Calc { condition: Option<Expr>, exprs: Vec<Expr>, schema: Schema, input: Schema },
-    /// Every row once per set of grouping columns.
+    /// Every row once per grouping set.
     Expand { sets: Vec<Vec<usize>>, keys: Vec<usize>, schema: Schema },
-    /// The whole of an aggregation.
+    /// A whole aggregation in one stage.
     Aggregate(Aggregation),
-    /// A row a key and batch, in front of the exchange.
+    /// The local stage, before the exchange. It emits one row per key and batch.
     LocalAggregate(Aggregation),
-    /// Puts the rows of local stages together.
+    /// The global stage. It merges the rows of local stages.
     GlobalAggregate(Aggregation),
-    /// Every row once for each window that it is in.
+    /// Every row once for each of its windows.
     Window { windows: Windows, time: WindowTime, schema: Schema },
-    /// The same of sessions, for each key. `input` is that of the rows that come in.
+    /// Assigns rows to sessions for each key. `input` has the columns of the input rows.
     Session { gap: i64, time: WindowTime, partition: Vec<usize>, input: Schema, schema: Schema },
-    /// Every row with aggregates of those up to it. `input` is that of the rows that come in.
+    /// Every row with aggregates of the rows up to it, ordered by time. `input` has the columns of the input rows.
     Over {
         partition: Vec<usize>,
         time: WindowTime,
@@ -96,7 +96,7 @@ pub enum Operator {
         input: Schema,
         schema: Schema,
     },
-    /// The same in the order of columns that are no time attribute: results may change. With `at_end` they go out at the end.
+    /// OVER ordered by columns that are not a time attribute, whose results may change. With `at_end` they are emitted at the end.
     OverValues {
         partition: Vec<usize>,
         order: Vec<SortKey>,
@@ -107,13 +107,13 @@ pub enum Operator {
         at_end: bool,
         ttl_millis: u64,
     },
-    /// Makes changes of upserts.
+    /// Turns upserts into a changelog.
     Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
-    /// Keeps all rows of a sink's key, of which the last one stands in the sink.
+    /// Keeps all rows of a sink's key. The last one is the row in the sink.
     Materialize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
-    /// Holds rows against what a sink's table says of its columns.
+    /// Checks rows against the constraints of a sink's columns.
     Enforce { table: Arc<Table>, constraints: Constraints },
-    /// Looks rows up in a table outside.
+    /// Looks rows up in an external table.
     Lookup {
         table: Arc<Table>,
         on: Vec<(usize, usize)>,
@@ -122,11 +122,11 @@ pub enum Operator {
         columns: Vec<usize>,
         schema: Schema,
     },
-    /// The elements of each row's collection.
+    /// Every row with the elements of its collection.
     Unnest { collection: usize, multiset: bool, keep: Vec<usize>, columns: Vec<usize>, left: bool, schema: Schema },
-    /// The rows of each partition from one rank to another, with their rank as the last column where `number`. `schema` is that of the
-    /// rows that come in. With a `window`, whose end and start come first in the partition, rows go out when it is complete; it says
-    /// whether it is of the session's time zone.
+    /// The rows of each partition within a range of ranks. With `number`, the rank is the last column. `schema` has the columns of the
+    /// input rows. With a `window`, whose end and start are the first columns of the partition, rows are emitted when the window is
+    /// complete. Its value says whether it is in the session's time zone.
     Rank {
         partition: Vec<usize>,
         order: Vec<SortKey>,
@@ -139,18 +139,19 @@ pub enum Operator {
         schema: Schema,
         ttl_millis: u64,
     },
-    /// The first row of each partition in time, once.
+    /// The first row of each partition in time, emitted once.
     FirstRow { partition: Vec<usize>, time: WindowTime, number: bool, schema: Schema, ttl_millis: u64 },
-    /// The rows in an order.
+    /// The sorted rows.
     Sort { order: Vec<SortKey>, time: Option<usize>, schema: Schema },
     /// All rows of all inputs.
     Union { schema: Schema },
-    /// Writes a table: by these of the written columns, where there is a key. `dead_letters` takes the rows that its system refuses.
+    /// Writes a table. `key` are the written columns of its key, if it has one. `dead_letters` receives the rows that the external system
+    /// rejects.
     Sink { table: Arc<Table>, key: Vec<usize>, changes: bool, dead_letters: Option<Arc<Table>> },
 }
 
 impl Operator {
-    /// Its kind.
+    /// The name of the operator's kind.
     pub fn kind(&self) -> &'static str {
         match self {
             Operator::Source { .. } => "Source",
@@ -179,7 +180,7 @@ impl Operator {
         }
     }
 
-    /// The expressions that it evaluates.
+    /// The expressions that the operator evaluates.
     pub fn expressions(&self) -> Vec<&Expr> {
         match self {
             Operator::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
@@ -208,7 +209,7 @@ impl Operator {
         }
     }
 
-    /// Whether operators without an exchange between may be run with it as one.
+    /// Whether the operator may be chained with others without an exchange between them.
     pub(super) fn chains(&self) -> bool {
         match self {
             Operator::Calc { .. }
@@ -238,38 +239,38 @@ impl Operator {
     }
 }
 
-/// The statement that a node is part of.
+/// The statement of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// What its state is known by.
+    /// The identity of the statement's state.
     pub identity: String,
-    /// Whether one of its functions sends the records that it fails on to a table, so that they stay with their rows.
+    /// Whether one of its functions sends failed records to a table, so that rows must keep their records.
     pub keeps_records: bool,
 }
 
-/// A node: one operator, or several in a chain, in some subtasks.
+/// A node: one operator or a chain of operators, with a parallelism.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its name, for people and metrics; unique in the job.
+    /// The name for users and metrics, unique in the job.
     pub name: String,
-    /// What its state is known by, and the uids that it would have in each of the statements that it serves.
+    /// The uid of its state, and the names of the state in each statement that it serves.
     pub uids: StateUids,
-    /// The statement that it is part of; of several that it serves, the first.
+    /// The statement of the node, or the first one if it serves several.
     pub statement: Arc<Statement>,
     /// The number of subtasks.
     pub parallelism: usize,
-    /// The number of subtasks that its functions ask for.
+    /// The parallelism that its functions request.
     pub asked_parallelism: Option<usize>,
-    /// Its operators, first to last.
+    /// The operators, first to last.
     pub chain: Vec<Operator>,
-    /// The kinds of rows that come out.
+    /// The changelog mode of the output.
     pub changelog: ChangelogMode,
-    /// Where its rows come from.
+    /// The edges to its inputs.
     pub inputs: Vec<Edge>,
 }
 
 impl Node {
-    /// How it makes watermarks, if it is a source whose rows have event time.
+    /// How watermarks are generated, if the node is a source with event time.
     pub fn watermarks(&self) -> Option<&WatermarkStrategy> {
         self.chain.iter().find_map(|o| match o {
             Operator::Source { times, .. } => times.as_ref().map(|t| &t.strategy),
@@ -278,14 +279,14 @@ impl Node {
     }
 }
 
-/// A job's nodes, in an order in which every edge points forward.
+/// The nodes of a job. Every edge points from an earlier to a later node.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     /// The nodes.
     pub nodes: Vec<Node>,
 }
 
-/// A line a node: what it is, how many subtasks it has, what it brings, and where its rows come from.
+/// One line per node: its operators, its parallelism, its changelog mode, and its inputs.
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, n) in self.nodes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Late rows: which operators leave some out, which table takes them, and what its columns are.
+//! Late rows: the operators that drop them, the tables that receive them, and the columns of these tables.
 
 use super::graph::{Operator, Statement};
 use super::settings::own_parallelism;
@@ -20,16 +20,16 @@ use weir_expr::Expr;
 use weir_expr::cast;
 use weir_expr::functions::cast_to;
 
-/// Where late rows come from, and what their times are.
+/// The destination of late rows, and the kind of their times.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LateRowsOf {
-    /// The table that takes them.
+    /// The table that receives them.
     sink: String,
     /// Whether their times are instants.
     instants: bool,
 }
 
-/// The tables with `late-rows.table` whose rows a relation still has as they were read.
+/// The tables with `late-rows.table` whose rows a relation still contains unchanged.
 fn sources<'a>(of: &Derived<'a>, found: &mut Vec<&'a Arc<Table>>) {
     match of.plan {
         Plan::Scan { table, .. } if table.options.contains_key(LATE_ROWS_TABLE.key()) => found.push(table),
@@ -41,7 +41,7 @@ fn sources<'a>(of: &Derived<'a>, found: &mut Vec<&'a Arc<Table>>) {
         | Plan::Window { windows: Windows::Tumble { .. } | Windows::Hop { .. } | Windows::Cumulate { .. }, .. }
         | Plan::Window { windows: Windows::Session { .. }, merged: true, .. }
         | Plan::Shared(_) => of.inputs.iter().for_each(|i| sources(i, found)),
-        // What these give are rows of their own.
+        // These relations emit rows of their own.
         Plan::Scan { .. }
         | Plan::Values { .. }
         | Plan::Aggregate { .. }
@@ -54,7 +54,7 @@ fn sources<'a>(of: &Derived<'a>, found: &mut Vec<&'a Arc<Table>>) {
 }
 
 impl Planner<'_> {
-    /// Notes of an operator that it leaves rows of a relation out which come too late for it, if it goes by event time.
+    /// Records that an operator drops late rows of a relation, if it works in event time.
     pub(super) fn dropping_late(&mut self, output: Output, input: &Derived<'_>, domain: TimeDomain) -> Result<Output> {
         if domain == TimeDomain::Event
             && let Some(of) = self.late_rows_of(input)?
@@ -64,7 +64,7 @@ impl Planner<'_> {
         Ok(output)
     }
 
-    /// Where the late rows of a relation go, if a table says so.
+    /// The destination of the late rows of a relation, if a table defines one.
     pub(super) fn late_rows_of(&self, input: &Derived<'_>) -> Result<Option<LateRowsOf>> {
         let mut tables = vec![];
         sources(input, &mut tables);
@@ -86,7 +86,7 @@ impl Planner<'_> {
         Ok(found.map(|(_, of)| of))
     }
 
-    /// The table that late rows of a table go to, if it says so.
+    /// The table for late rows of a table, if it defines one.
     fn late_rows_table(&self, table: &Table) -> Result<Option<Arc<Table>>> {
         let place = table.places.get(LATE_ROWS_TABLE.key()).copied().or(table.place);
         let Some(name) = LATE_ROWS_TABLE.given(&table.options).map_err(|e| e.at(place))? else { return Ok(None) };
@@ -113,8 +113,8 @@ impl Planner<'_> {
         Ok(Some(sink))
     }
 
-    /// What a source keeps of each row of a table for the case that it is late: places among the columns that a scan can give, with
-    /// the types that they are written in. None where the table does not say where late rows go.
+    /// The columns of each row that a source keeps in case the row is late: positions among the columns of a scan, with the types in which
+    /// they are written. None if the table does not define a destination.
     pub(super) fn kept_columns(&self, table: &Table) -> Result<Option<Vec<(usize, Field)>>> {
         let Some(sink) = self.late_rows_table(table)? else { return Ok(None) };
         let (scanned, why_columns, name) = (table.scanned(), columns(table.has_instants()), short(&sink.name));
@@ -154,7 +154,7 @@ impl Planner<'_> {
         Ok(Some(kept))
     }
 
-    /// Plans the sinks of late rows: why and where, and the row's own columns, put into the table's by their names.
+    /// Plans the sinks of late rows. The reason, the operator and the row's own columns are matched with the table's columns by name.
     pub(super) fn late_rows_sinks(&mut self) -> Result<()> {
         let mut of_sinks: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (of, nodes) in std::mem::take(&mut self.late_rows) {
@@ -207,12 +207,12 @@ impl Planner<'_> {
     }
 }
 
-/// What the state of a table's late rows is known by.
+/// The identity of the state for a table's late rows.
 fn statement(table: &Table) -> Arc<Statement> {
     Arc::new(Statement { identity: format!("{}#late-rows", table.name), keeps_records: false })
 }
 
-/// The columns that say why and where a row was late, for hints.
+/// The columns for the reason and the operator, for hints.
 fn why() -> String {
     let of = |f: &Field| format!("{} {}", f.name, f.ty.kind);
     format!("among {}", columns(true).fields.iter().map(of).collect::<Vec<_>>().join(", "))

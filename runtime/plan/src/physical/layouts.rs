@@ -1,5 +1,6 @@
-//! What the state of an operator is made of, item by item, for people and for comparing: a statement that keeps its uid may change
-//! as long as this stays. Whoever changes how an operator keeps such things changes its kind's name with it.
+//! Layouts: descriptions of what each operator's state contains, item by item, to be shown and compared. A statement that keeps its uid may
+//! change as long as the layouts stay the same. Whoever changes the content of an operator's state must change the name of its kind here as
+//! well.
 
 use super::graph::{Aggregation, Graph, Node, Operator, WindowKeys};
 use crate::fingerprint::what_table;
@@ -14,13 +15,13 @@ use weir_core::graph::MAIN;
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
-/// Items with their values, as JSON.
+/// Formats items with their values as JSON.
 fn layout(items: &[(&str, String)]) -> String {
     let items: Map<String, Json> = items.iter().map(|(k, v)| ((*k).to_string(), v.as_str().into())).collect();
     Json::Object(items).to_string()
 }
 
-/// Types without NOT NULL, which is not kept.
+/// Formats types without NOT NULL, which is not part of the state.
 fn types<'a>(columns: impl IntoIterator<Item = &'a usize>, of: &Schema) -> String {
     columns.into_iter().map(|c| of.fields[*c].ty.kind.to_string()).collect::<Vec<_>>().join(", ")
 }
@@ -61,7 +62,7 @@ fn of_aggregate(a: &Aggregation) -> String {
     ])
 }
 
-/// Of an operator that keeps rows by key.
+/// The layout of an operator that stores rows by key.
 fn of_rows(kind: &str, keys: &[usize], schema: &Schema) -> String {
     layout(&[("kind", kind.to_string()), ("keys", types(keys, schema)), ("columns", all_types(schema))])
 }
@@ -83,7 +84,7 @@ fn of_rank(
     strategy: &RankStrategy,
     schema: &Schema,
 ) -> String {
-    // With all rows kept, any of them may come first.
+    // If all rows are kept, any of them may become the first.
     let kept = match strategy {
         RankStrategy::Append if (first, last) == (1, 1) => "the first".to_string(),
         RankStrategy::Append | RankStrategy::Update(_) => format!("{first} to {last}"),
@@ -98,7 +99,7 @@ fn of_rank(
     ])
 }
 
-/// How far a table is read, or what was written to it.
+/// The layout of a connector's state: the position in a table that is read, or what was written to it.
 fn of_table(kind: &str, table: &Table, columns: &Schema) -> String {
     layout(&[
         ("kind", kind.to_string()),
@@ -108,8 +109,8 @@ fn of_table(kind: &str, table: &Table, columns: &Schema) -> String {
     ])
 }
 
-/// What an operator keeps under a name; none if it keeps nothing. What connectors keep is guarded in statements that have a uid;
-/// others are known by their tables.
+/// The layout of an operator's state with this name; none if it has no state. Connectors' state has a layout only in statements with a uid,
+/// since the identity of others includes their tables.
 fn of_operator(operator: &Operator, name: &str) -> Option<String> {
     let has_uid = Identity::of(name).is_some_and(|i| i.uid().is_some());
     match operator {
@@ -166,13 +167,13 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
 }
 
 impl Graph {
-    /// The uids of its operators, by the names that each has in its statements.
+    /// The uids of the operators, by the names that they have in the statements.
     pub fn places(&self) -> OperatorUids {
         let of_node = |n: &Node| n.uids.names.iter().map(|name| (name.clone(), n.uids.uid.clone())).collect::<Vec<_>>();
         self.nodes.iter().flat_map(of_node).collect()
     }
 
-    /// What the state of its operators is made of, by the same names.
+    /// The layouts of the operators' state, by the same names.
     pub fn layouts(&self) -> BTreeMap<String, String> {
         let mut layouts = BTreeMap::new();
         for (n, name) in self.nodes.iter().flat_map(|n| n.uids.names.iter().map(move |name| (n, name))) {
@@ -194,7 +195,7 @@ impl Graph {
         served
     }
 
-    /// The versions of users' functions, by their statements' identities and their names.
+    /// The versions of user-defined functions, by the identities of their statements and their names.
     pub fn function_versions(&self) -> BTreeMap<String, String> {
         let mut versions = BTreeMap::new();
         let served = self.served();

@@ -1,4 +1,4 @@
-//! Physical planning: which operators a job's statements become, and how rows go from one to the next. Nothing is opened here.
+//! Physical planning: turns a job's statements into operators with exchanges between them. It opens no connection.
 
 mod aggregates;
 mod dead_letters;
@@ -35,7 +35,7 @@ use weir_core::windows::{Slices, Windows};
 use weir_core::{Error, Result, Schema, TypeKind};
 use weir_expr::Expr;
 
-/// What is planned.
+/// The input of physical planning.
 pub struct Job<'a> {
     /// The statements.
     pub inserts: &'a [Insert],
@@ -43,20 +43,20 @@ pub struct Job<'a> {
     pub tables: &'a BTreeMap<String, Arc<Table>>,
     /// The settings.
     pub settings: &'a BTreeMap<String, String>,
-    /// When results are given.
+    /// The runtime mode.
     pub mode: Mode,
-    /// The number of subtasks where neither a setting nor a table says it.
+    /// The default parallelism, if neither a setting nor a table defines one.
     pub parallelism: usize,
-    /// Whether dead letters are read in the place of tables.
+    /// Whether dead letters are read instead of tables.
     pub replay: bool,
-    /// The connectors and formats that there are.
+    /// The available connectors and formats.
     pub registry: Registry,
 }
 
 /// Plans a job.
 ///
 /// # Errors
-/// When a sink cannot take what a statement gives, or a setting or an option that decides about the graph is wrong.
+/// If a sink does not accept the output of a statement, or a setting or an option that affects the graph is invalid.
 pub fn plan(job: &Job<'_>) -> Result<Graph> {
     let mut planner = Planner {
         job,
@@ -78,26 +78,26 @@ struct Planner<'a> {
     settings: Settings,
     graph: Graph,
     names: HashMap<String, usize>,
-    /// Where relations that have several readers come out, by their numbers.
+    /// The outputs of relations with several readers, by number.
     shared: HashMap<usize, Output>,
-    /// Nodes whose dead letters go to a table.
+    /// Nodes with dead letters, by the table that receives them.
     dead_letters_of: BTreeMap<String, Vec<usize>>,
-    /// Nodes that leave late rows out, by where these go.
+    /// Nodes that drop late rows, by destination.
     late_rows: BTreeMap<LateRowsOf, Vec<usize>>,
 }
 
 /// The statement that is being planned.
 struct Scope {
     statement: Arc<Statement>,
-    /// The tables that its functions send records to.
+    /// The tables to which its functions send failed records.
     of_functions: Vec<String>,
-    /// How many operators of each kind there are so far.
+    /// The number of operators of each kind so far.
     numbers: BTreeMap<&'static str, usize>,
 }
 
 impl Scope {
-    /// The uid of an operator: numbered among those of its kind, so that the state of one does not hang on how many projections there
-    /// are beside it.
+    /// The uid of an operator. Operators are numbered per kind, so that the state of one does not depend on the number of, for instance,
+    /// projections.
     fn uid(&mut self, kind: &'static str) -> String {
         let n = self.numbers.entry(kind).or_insert(0);
         *n += 1;
@@ -105,7 +105,7 @@ impl Scope {
     }
 }
 
-/// Where a relation's rows come out.
+/// The output of a relation.
 #[derive(Clone, Copy)]
 struct Output {
     node: usize,
@@ -155,12 +155,12 @@ impl Planner<'_> {
         Output { node: self.graph.nodes.len() - 1, parallelism }
     }
 
-    /// A declared table, by its full name or without catalog and database.
+    /// Finds a declared table by its full name, or by its name without catalog and database.
     fn table_named(&self, name: &str) -> Option<Arc<Table>> {
         self.job.tables.values().find(|t| t.name == name || short(&t.name) == name).cloned()
     }
 
-    /// How many subtasks an operator with these keys has, and how rows come to them.
+    /// The parallelism of an operator with these keys, and the partitioning of its input.
     fn exchange(&self, keys: &[usize]) -> (usize, Partitioning) {
         match keys {
             [] => (1, Partitioning::Single),
@@ -168,7 +168,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Adds an operator that takes the rows of each subtask in front of it.
+    /// Adds an operator whose subtasks each read the corresponding subtask of the input.
     fn forwarded(
         &mut self,
         of: &Derived<'_>,
@@ -191,8 +191,7 @@ impl Planner<'_> {
         Ok(self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs }))
     }
 
-    /// Whether an operator goes into one chain with the windows in front of it: what chooses columns or groups of them costs less than to
-    /// hand rows over.
+    /// Whether an operator is chained with the windows before it, because choosing columns or grouping sets costs less than sending rows.
     fn follows_window(&self, node: usize, operator: &Operator) -> bool {
         let cheap = match operator {
             Operator::Calc { .. } => operator.expressions().iter().all(|e| !e.any(&|e| matches!(e, Expr::Call { .. }))),
@@ -202,7 +201,7 @@ impl Planner<'_> {
         cheap && self.graph.nodes[node].chain.first().is_some_and(windows) && !self.has_several_readers(node)
     }
 
-    /// Plans the one relation that a relation reads.
+    /// Plans the only input of a relation.
     fn only_input<'p, 'd>(&mut self, of: &'d Derived<'p>, scope: &mut Scope) -> Result<(Output, &'d Derived<'p>)> {
         let [input] = of.inputs.as_slice() else {
             return Err(Error::internal(format!("a relation of {} inputs where one is read", of.inputs.len())));
@@ -210,7 +209,7 @@ impl Planner<'_> {
         Ok((self.relation(input, scope)?, input))
     }
 
-    /// Plans a relation: its own operators behind those of its inputs.
+    /// Plans a relation: its inputs first, then its own operators.
     #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
     fn relation(&mut self, of: &Derived<'_>, scope: &mut Scope) -> Result<Output> {
         match of.plan {
@@ -346,7 +345,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a node has more readers than the one at hand.
+    /// Whether a node has other readers besides the current one.
     fn has_several_readers(&self, node: usize) -> bool {
         self.shared.values().any(|o| o.node == node)
     }
@@ -357,7 +356,7 @@ impl Planner<'_> {
         self.add(statement, Planned { name, uids, parallelism: 1, operator, changelog, inputs: vec![] })
     }
 
-    /// Reads a table, or its dead letters in its place.
+    /// Plans the source of a table, or a replay of its dead letters.
     fn source(
         &mut self,
         of: &Derived<'_>,
@@ -390,7 +389,7 @@ impl Planner<'_> {
         Ok(output)
     }
 
-    /// All rows of several relations, in as many subtasks as the one of most has.
+    /// Plans the union of several relations, with the greatest parallelism among them.
     fn union(&mut self, of: &Derived<'_>, schema: &Schema, scope: &mut Scope) -> Result<Output> {
         let uids = StateUids::own(scope.uid("union"));
         let outputs = of.inputs.iter().map(|i| self.relation(i, scope)).collect::<Result<Vec<_>>>()?;
@@ -399,7 +398,7 @@ impl Planner<'_> {
             match (o.parallelism == parallelism, !i.traits.changelog.is_insert_only()) {
                 (true, ordered) => forward(o.node, ordered),
                 (false, false) => partitioned(o.node, Partitioning::Rebalance),
-                // All changes of a row take one way.
+                // All changes of a row must take the same path.
                 (false, true) => partitioned(o.node, Partitioning::Hash((0..schema.len()).collect())),
             }
         });
@@ -409,7 +408,7 @@ impl Planner<'_> {
     }
 }
 
-/// What a relation's state is called.
+/// The uids of a relation's state.
 fn named(uids: &StateUids) -> Result<StateUids> {
     match uids.names.is_empty() {
         false => Ok(uids.clone()),
@@ -419,12 +418,12 @@ fn named(uids: &StateUids) -> Result<StateUids> {
     }
 }
 
-/// An edge from subtask to subtask.
+/// An edge that connects corresponding subtasks.
 fn forward(from: usize, ordered: bool) -> Edge {
     Edge { ordered, ..partitioned(from, Partitioning::Forward) }
 }
 
-/// An edge that spreads rows over subtasks.
+/// An edge that distributes rows over subtasks.
 fn partitioned(from: usize, partitioning: Partitioning) -> Edge {
     Edge { from, port: MAIN, input: 0, partitioning, ordered: false }
 }
@@ -434,7 +433,7 @@ fn short(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// How many tables a plan reads.
+/// The number of tables that a plan reads.
 fn scans(plan: &Plan) -> usize {
     let mut scans = 0;
     plan.each(&mut |p| scans += usize::from(matches!(p.table(), Some((_, Role::Source)))));

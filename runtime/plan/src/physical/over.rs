@@ -1,4 +1,4 @@
-//! OVER: in which order rows are aggregated, and what that order asks of them.
+//! Plans OVER: the order in which rows are aggregated, and its requirements.
 
 use super::graph::Operator;
 use super::{Output, Planned, Planner, Scope, partitioned};
@@ -9,7 +9,7 @@ use weir_core::frame::Frame;
 use weir_core::{Error, Result, Schema};
 use weir_expr::aggregate::AggregateCall;
 
-/// OVER, as relations have it.
+/// The parts of an OVER relation.
 pub(super) struct Over<'a> {
     pub partition: &'a [usize],
     pub order: &'a RowOrder,

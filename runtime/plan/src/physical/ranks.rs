@@ -1,4 +1,4 @@
-//! Top-N: how the rows that come first are kept.
+//! Plans Top-N: how the first rows are kept.
 
 use super::graph::Operator;
 use super::{Output, Planned, Planner, Scope, partitioned};
@@ -11,7 +11,7 @@ use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::{Error, Result, Schema, SqlType};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
-/// A Top-N, as relations have it.
+/// The parts of a Top-N relation.
 pub(super) struct TopN<'a> {
     pub partition: &'a [usize],
     pub order: &'a [SortKey],
@@ -81,7 +81,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Numbers all rows in the order of columns, where each may change the numbers of those behind it.
+    /// Plans row numbers of all rows ordered by columns. Each row may change the numbers of those after it.
     fn all_numbered(&self, of: &Derived<'_>, top: &TopN<'_>) -> Result<Operator> {
         let at_end = self.job.mode == Mode::Batch;
         if top.ranks.first > 1 || !at_end && !matches!(top.order, [SortKey { descending: false, .. }]) {
@@ -120,13 +120,14 @@ impl Planner<'_> {
     }
 }
 
-/// The number of the last row that was taken.
+/// The aggregate that counts the rows so far, which is the row number.
 fn row_number() -> AggregateCall {
     let ty = SqlType::BIGINT.not_null();
     AggregateCall { function: Aggregate::CountStar, args: vec![], distinct: false, filter: None, ty }
 }
 
-/// Whether it is the last row of each partition in time: as in Flink's deduplication, of rows of one time that which comes last.
+/// Whether it keeps the last row of each partition in time. As in Flink's deduplication, of rows with the same time the one that arrives
+/// last is kept.
 fn keeps_last(input: &Traits, top: &TopN<'_>) -> bool {
     let [SortKey { column, descending: true, .. }] = top.order else { return false };
     let has_time = time_domain(*column, &input.times).is_some();

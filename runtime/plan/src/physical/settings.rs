@@ -1,4 +1,4 @@
-//! What settings, tables' options and functions say of the graph.
+//! Settings, table options and requests of functions that affect the graph.
 
 use super::Job;
 use crate::settings::{
@@ -10,15 +10,15 @@ use weir_core::option_spec::Opt;
 use weir_core::{Result, descriptor};
 use weir_expr::Expr;
 
-/// The settings that decide about the graph.
+/// The settings that affect the graph.
 pub(super) struct Settings {
-    /// The number of subtasks where nothing else is said.
+    /// The default parallelism.
     pub parallelism: usize,
-    /// After how many milliseconds without a row a key is forgotten; 0 = never.
+    /// The time to live of a key without a row in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
-    /// What becomes of rows that do not keep to what a sink's table says of its columns.
+    /// The handling of rows that violate constraints of a sink's columns.
     pub rules: Rules,
-    /// When rows of one key are kept in front of a sink.
+    /// When all rows of a key are kept before a sink.
     pub materialize: Materialize,
 }
 
@@ -29,7 +29,7 @@ impl Settings {
         let ttl = TTL.value(s)?;
         Ok(Settings {
             parallelism: PARALLELISM.given(s)?.unwrap_or(job.parallelism),
-            // A batch is over before anything grows old.
+            // In batch mode, state does not expire.
             ttl_millis: if job.mode == Mode::Streaming { ttl.as_millis() as u64 } else { 0 },
             rules: Rules {
                 drops_null: NOT_NULL.value(s)? == NotNull::Drop,
@@ -46,7 +46,7 @@ impl Settings {
     }
 }
 
-/// What a table says of its subtasks: `parallelism`, or Flink's option for its role.
+/// The parallelism that a table defines: `parallelism`, or Flink's option for its role.
 pub(super) fn own_parallelism(table: &Table, role: &Opt<usize>) -> Result<Option<usize>> {
     for option in [&descriptor::PARALLELISM, role] {
         let place = table.places.get(option.key()).copied().or(table.place);
@@ -57,7 +57,7 @@ pub(super) fn own_parallelism(table: &Table, role: &Opt<usize>) -> Result<Option
     Ok(None)
 }
 
-/// The greatest parallelism that a function of expressions asks for.
+/// The greatest parallelism that a function in these expressions requests.
 pub(super) fn asked_parallelism<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Option<usize> {
     let mut most = None;
     for e in exprs {

@@ -1,4 +1,4 @@
-//! Sinks, and what stands in front of them.
+//! Plans sinks and the operators directly before them.
 
 use super::graph::{Operator, Statement};
 use super::settings::own_parallelism;
@@ -14,7 +14,7 @@ use weir_core::graph::{Edge, MAIN, Partitioning, Port};
 use weir_core::{Error, Result};
 
 impl Planner<'_> {
-    /// Refuses a query whose results change where the sink only takes rows that are added.
+    /// Rejects a query whose results change if the sink only accepts insertions.
     pub(super) fn check_changes(&self, table: &Table, top: &Derived<'_>) -> Result<()> {
         if top.traits.changelog.is_insert_only() || table.takes_changes() {
             return Ok(());
@@ -27,7 +27,7 @@ impl Planner<'_> {
         Err(e.at(table.place).hint("SET 'execution.runtime-mode' = 'batch' writes each result once, at the end"))
     }
 
-    /// Plans a statement's sink, and in front of it what its columns and its key need.
+    /// Plans the sink of a statement, and the operators before it that its columns and key require.
     pub(super) fn sink(
         &mut self,
         insert: &Insert,
@@ -80,7 +80,7 @@ impl Planner<'_> {
             .into_iter()
             .map(|(from, port)| {
                 let same = self.graph.nodes[from].parallelism == parallelism;
-                // Changes of one key stay in order: they come from one subtask, and rebalancing would tear them apart.
+                // Changes of a key must stay in order: they come from one subtask, and a rebalance would separate them.
                 let partitioning = match (same, key.is_empty()) {
                     (true, _) => Partitioning::Forward,
                     (false, false) => Partitioning::Hash(key.clone()),
@@ -97,8 +97,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The written columns by which a sink keeps rows: its primary key. A database's table without one takes the query's own, as Flink
-    /// did when the key could not be declared; in batch mode the one that it has in streaming mode.
+    /// The written columns that form the key of a sink: its primary key. A table of a database without a primary key uses the query's own
+    /// key, as early versions of Flink did. In batch mode it is the key that the query has in streaming mode.
     fn sink_key(&self, insert: &Insert, top: &Derived<'_>) -> Result<Vec<usize>> {
         let table = &insert.table;
         let key = table.sink_key();
@@ -118,7 +118,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Holds what comes out of a node against a sink's columns: in one chain with the operator, if that has no other reader.
+    /// Adds the operator that checks a node's output against a sink's columns. It is chained with the node if that has no other reader.
     fn enforced(
         &mut self,
         from: usize,
@@ -138,14 +138,14 @@ impl Planner<'_> {
         self.add(statement, Planned { name, uids, parallelism, operator, changelog, inputs }).node
     }
 
-    /// Whether rows of several keys of the query may share one of the sink's, so that what stands there has to be kept.
+    /// Whether several keys of the query may share a key of the sink, so that all rows have to be kept.
     fn materializes(&self, top: &Derived<'_>, table: &Table, key: &[usize]) -> bool {
         let upserts = !key.is_empty() && table.upserts();
         match self.settings.materialize {
             Materialize::Never => false,
             Materialize::Force => upserts,
             Materialize::Auto => {
-                // What is cut to a column's length on its way into the sink may be equal then.
+                // Values that are trimmed to a column's length before the sink may become equal.
                 let cuts = self.settings.rules.fits_length == Some(true);
                 let schema = table.sink_schema();
                 let apart = |k: &usize| key.contains(k) && !(cuts && length(&schema.fields[*k].ty).is_some());

@@ -1,4 +1,4 @@
-//! FROM: tables, views and queries by their names, and look-ups joined to them.
+//! Binds FROM: tables, views and queries by name, and lookups joined to them.
 
 use super::{not_yet, renamed};
 use crate::catalog::{Spent, View, idents, place_of};
@@ -15,13 +15,13 @@ use weir_core::{Error, Result, Schema};
 use weir_plan::Table;
 use weir_plan::{Plan, Shared, StateUids};
 
-/// What is joined to the rows on the left.
+/// A relation that is joined to the rows on the left.
 enum Step<'a> {
     Lookup(lookup::Parts<'a>),
     Unnest(unnest::Parts<'a>),
 }
 
-/// Takes a join apart, if it is one of those.
+/// The parts of a join, if it is one of those.
 fn step(join: &Join) -> Result<Option<Step<'_>>> {
     match unnest::joined(join)? {
         Some(parts) => Ok(Some(Step::Unnest(parts))),
@@ -29,13 +29,13 @@ fn step(join: &Join) -> Result<Option<Step<'_>>> {
     }
 }
 
-/// One row of no columns.
+/// A single row without columns.
 fn no_columns() -> Plan {
     Plan::Values { rows: vec![vec![]], schema: Schema::new(vec![]), uids: StateUids::default() }
 }
 
 impl Binder<'_> {
-    /// A named relation and the name that qualifies its columns.
+    /// Binds a relation by name. Returns it with the qualifier of its columns.
     pub(super) fn relation(&mut self, name: &ObjectName) -> Result<(Plan, String)> {
         let parts = idents(name);
         parts.iter().try_for_each(check_name)?;
@@ -61,7 +61,7 @@ impl Binder<'_> {
         let declared = self.catalog.tables.get(&full).cloned();
         let declared = declared.ok_or_else(|| self.catalog.unknown(name, &full))?;
         let table = self.catalog.hinted(name, declared.clone())?;
-        // With options of its own it is another table.
+        // With options in a hint, it is a different table.
         let rows = match Arc::ptr_eq(&table, &declared) {
             true => self.read_once(&full, name, |this| this.rows(&table))?,
             false => self.rows(&table)?,
@@ -69,7 +69,7 @@ impl Binder<'_> {
         Ok((self.computed(rows, &table)?, full))
     }
 
-    /// A view's rows. Names in its query are looked up in the database in which the view was declared.
+    /// The rows of a view. Names in its query are resolved in the database in which the view was declared.
     pub(crate) fn view(&mut self, view: &View) -> Result<Plan> {
         let outer = self.catalog.names_in.replace(view.names_in.clone());
         let plan = self.query(&view.query);
@@ -77,7 +77,7 @@ impl Binder<'_> {
         renamed(plan?, &view.columns)
     }
 
-    /// A table or view, bound when it is named first.
+    /// Binds a table or view when it is named for the first time.
     fn read_once(
         &mut self,
         full: &str,
@@ -97,7 +97,7 @@ impl Binder<'_> {
         Ok(plan)
     }
 
-    /// A relation that may be named again: computed once, unless each of its readers would see something else.
+    /// Shares a relation that may be named again, so that it is computed once, unless each reader would see different rows.
     pub(super) fn shared(&mut self, plan: Plan) -> Plan {
         if matches!(plan, Plan::Shared(_)) || !plan.deterministic() {
             return plan;
@@ -110,7 +110,7 @@ impl Binder<'_> {
         self.ctes.iter().rev().find_map(|c| c.get(name))
     }
 
-    /// Refuses options behind the name of what has none.
+    /// Rejects a hint after a name that does not accept options.
     fn no_hint(&mut self, name: &ObjectName, why: &str) -> Result<()> {
         let shown = idents(name).iter().map(|i| i.value.clone()).collect::<Vec<_>>().join(".");
         match self.catalog.hint(name) {
@@ -122,13 +122,13 @@ impl Binder<'_> {
         }
     }
 
-    /// A table's columns.
+    /// Reads a table, including its computed columns.
     pub(crate) fn scan(&mut self, table: &Arc<Table>) -> Result<Plan> {
         let rows = self.rows(table)?;
         self.computed(rows, table)
     }
 
-    /// The rows that a table's connector reads; of upserts, the changes that they are.
+    /// Reads the rows of a table's connector. Upserts are turned into a changelog.
     fn rows(&mut self, table: &Arc<Table>) -> Result<Plan> {
         self.spend(table.columns.len(), 1)?;
         let schema = table.scanned();
@@ -141,7 +141,7 @@ impl Binder<'_> {
         Ok(Plan::Normalize { input: Box::new(scan), keys, schema, uids: StateUids::default() })
     }
 
-    /// A table's columns over the rows that are read, the computed ones computed.
+    /// The declared columns of a table, over the rows that were read. Computed columns are evaluated.
     fn computed(&mut self, rows: Plan, table: &Table) -> Result<Plan> {
         if table.columns.iter().all(|(_, c)| c.is_none()) {
             return Ok(rows);
@@ -160,7 +160,7 @@ impl Binder<'_> {
         Ok(Plan::calc(rows, None, out))
     }
 
-    /// What FROM names, and the columns that it brings in sight.
+    /// Binds FROM. Returns the relation, and the columns that expressions can name.
     pub(super) fn from(&mut self, s: &Select) -> Result<(Plan, Scope)> {
         let Some(first) = s.from.first() else { return Ok((no_columns(), Scope::default())) };
         let mut steps = vec![];
@@ -180,7 +180,7 @@ impl Binder<'_> {
         })
     }
 
-    /// What FROM names first.
+    /// Binds the first relation of FROM.
     fn first(&mut self, one: &TableWithJoins) -> Result<(Plan, Scope)> {
         if let Some(parts) = unnest::parts(&one.relation)? {
             return self.unnest(no_columns(), Scope::default(), &parts);
@@ -226,7 +226,7 @@ impl Binder<'_> {
         Ok((plan, Scope { columns }))
     }
 
-    /// Joins come later; what is wrong beside that is still said.
+    /// The error for a join that is not supported. Other errors in it take precedence.
     fn join_error(&mut self, from: &TableWithJoins, join: &Join) -> Error {
         for factor in [&from.relation, &join.relation] {
             let bound = match factor {

@@ -1,4 +1,4 @@
-//! GROUP BY: the key and its sets, and the plan that groups by them.
+//! Binds GROUP BY: the keys, the grouping sets, and the aggregation.
 
 use super::not_yet;
 use super::windows::{group_window, older};
@@ -27,7 +27,7 @@ impl Binder<'_> {
     ) -> Result<Plan> {
         let several = sets.len() > 1;
         let count = keys.len();
-        // With several sets, a key that some set leaves out can be NULL.
+        // With several sets, a key that is missing in one of them can be NULL.
         let mut typed: Vec<(Expr, SqlType)> = keys
             .iter()
             .enumerate()
@@ -53,7 +53,7 @@ impl Binder<'_> {
         }
         let mut fields: Vec<Field> = typed.iter().map(|(k, ty)| Field::new(k.to_string(), ty.clone())).collect();
         for (i, c) in calls.iter().enumerate() {
-            // Without a key there is one group, which may be empty.
+            // Without a key there is a single group, which may be empty.
             fields.push(Field::new(format!("{}${i}", c.function.name()), c.ty.clone()));
         }
         let window = group_window(&plan, &key_columns);
@@ -76,13 +76,13 @@ impl Binder<'_> {
         Ok(Plan::calc(plan, having, out))
     }
 
-    /// The key's expressions, and the sets of them to group by.
+    /// Binds the keys and the grouping sets.
     pub(super) fn group_by(&mut self, s: &Select, scope: &Scope) -> Result<(Vec<Expr>, Vec<Vec<usize>>)> {
         let GroupByExpr::Expressions(list, modifiers) = &s.group_by else {
             return Err(not_yet("GROUP BY ALL"));
         };
         let mut keys: Vec<Expr> = vec![];
-        // Each element of the list is a set of sets; they are multiplied.
+        // Each element of the list gives several sets, and the result is their product.
         let mut sets: Vec<Vec<usize>> = vec![vec![]];
         for ast in list {
             let mut one =
@@ -108,7 +108,7 @@ impl Binder<'_> {
                 }
                 Ast::Tuple(es) => vec![es.iter().map(|e| one(self, e)).collect::<Result<_>>()?],
                 Ast::Value(_) => {
-                    // A constant groups nothing apart.
+                    // A constant does not divide rows into groups.
                     vec![vec![one(self, ast)?]]
                 }
                 e if older(e).is_some() => {
@@ -140,7 +140,7 @@ impl Binder<'_> {
     }
 }
 
-/// The place of a key among others, to which it is added if it is not one of them.
+/// The index of a key, which is added if it is new.
 fn among(keys: &mut Vec<Expr>, key: Expr) -> usize {
     keys.iter().position(|k| k.same(&key)).unwrap_or_else(|| {
         keys.push(key);
@@ -148,7 +148,7 @@ fn among(keys: &mut Vec<Expr>, key: Expr) -> usize {
     })
 }
 
-/// The sets of one ROLLUP or CUBE, where those of the same columns are one: it may name a column twice.
+/// The sets of a ROLLUP or CUBE without duplicates, which occur if it names a column twice.
 fn each_once(sets: impl Iterator<Item = Vec<usize>>) -> Vec<Vec<usize>> {
     let mut seen = BTreeSet::new();
     sets.filter(|s| seen.insert(s.iter().copied().collect::<BTreeSet<usize>>())).collect()

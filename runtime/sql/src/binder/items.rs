@@ -1,4 +1,4 @@
-//! The items of SELECT: expressions with names, and `*`.
+//! Binds the items of SELECT: named expressions and `*`.
 
 use super::not_yet;
 use crate::aggregates::Collector;

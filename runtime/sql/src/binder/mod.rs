@@ -1,4 +1,4 @@
-//! Binds queries: a syntax tree into a plan.
+//! Binds queries: turns a syntax tree into a plan.
 
 mod from;
 mod grouping;
@@ -23,7 +23,7 @@ use weir_expr::Expr;
 use weir_expr::functions::{cast_to, common_type};
 use weir_plan::{Plan, StateUids};
 
-/// What is said of what Flink has and Weir has not.
+/// The error for a feature of Flink that Weir does not support.
 pub(crate) fn not_yet(what: &str) -> Error {
     Error::script(format!("{what} is not yet supported"))
 }
@@ -103,7 +103,7 @@ impl Binder<'_> {
         self.select_sorted(s, &[]).map(|sorted| sorted.plan)
     }
 
-    /// Puts the rows that are left of a SELECT into the window of the older form that it groups by, if it does.
+    /// Assigns the filtered rows of a SELECT to the window of the older form in its GROUP BY, if there is one.
     fn in_older_window(
         &mut self,
         s: &Select,
@@ -127,7 +127,7 @@ impl Binder<'_> {
         Ok((plan, None, scope))
     }
 
-    /// Binds a SELECT with columns for the keys of its ORDER BY.
+    /// Binds a SELECT, with columns for the keys of its ORDER BY.
     fn select_sorted(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
         let more = s.into.is_some()
             || !s.lateral_views.is_empty()
@@ -208,7 +208,7 @@ impl Binder<'_> {
     }
 }
 
-/// The same relation with other names for its columns.
+/// Renames the columns of a relation.
 pub(crate) fn renamed(plan: Plan, names: &[Ident]) -> Result<Plan> {
     if names.is_empty() {
         return Ok(plan);
@@ -222,7 +222,7 @@ pub(crate) fn renamed(plan: Plan, names: &[Ident]) -> Result<Plan> {
     Ok(Plan::calc(plan, None, columns))
 }
 
-/// A relation with its columns cast to a schema's types and named as there.
+/// Casts the columns of a relation to the types of a schema, and renames them.
 pub(crate) fn cast_columns(plan: Plan, schema: &Schema) -> Plan {
     let same = plan.schema().fields.iter().zip(&schema.fields).all(|(f, g)| f.ty.kind == g.ty.kind && f.name == g.name);
     if same {
@@ -233,7 +233,7 @@ pub(crate) fn cast_columns(plan: Plan, schema: &Schema) -> Plan {
     Plan::calc(plan, None, columns)
 }
 
-/// Each row once.
+/// Removes duplicate rows.
 pub(crate) fn distinct(plan: Plan) -> Plan {
     let schema = plan.schema().clone();
     let keys: Vec<usize> = (0..schema.len()).collect();
@@ -241,14 +241,14 @@ pub(crate) fn distinct(plan: Plan) -> Plan {
     Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], window, schema, uids: StateUids::default() }
 }
 
-/// The rows for which the last column, the condition of QUALIFY, is true; without that column.
+/// Filters rows by the last column, the predicate of QUALIFY, and removes that column.
 fn qualified_rows(plan: Plan) -> Plan {
     let mut columns = plan.columns();
     let condition = columns.pop().map(|(_, e)| e);
     Plan::calc(plan, condition, columns)
 }
 
-/// The windows that a SELECT gives names to.
+/// The named windows of a SELECT.
 fn named_windows(s: &Select) -> Result<Vec<(String, WindowSpec)>> {
     let mut named: Vec<(String, WindowSpec)> = vec![];
     for NamedWindowDefinition(name, of) in &s.named_window {
@@ -264,12 +264,12 @@ fn named_windows(s: &Select) -> Result<Vec<(String, WindowSpec)>> {
     Ok(named)
 }
 
-/// The error for a name of a window that there is not.
+/// The error for a window name that does not exist.
 fn unknown_window(name: &Ident) -> Error {
     Error::script(format!("there is no window '{}'", name.value)).at(place(name.span.start))
 }
 
-/// The expressions of GROUP BY outside of sets.
+/// The expressions of GROUP BY outside of grouping sets.
 fn grouped_by(s: &Select) -> impl Iterator<Item = &Ast> {
     let list = match &s.group_by {
         GroupByExpr::Expressions(list, _) => list.as_slice(),
@@ -278,7 +278,7 @@ fn grouped_by(s: &Select) -> impl Iterator<Item = &Ast> {
     list.iter()
 }
 
-/// The windows of the older form by which a SELECT groups.
+/// The windows of the older form in the GROUP BY of a SELECT.
 fn windows_of(s: &Select) -> Vec<&Function> {
     grouped_by(s).filter_map(windows::older).collect()
 }

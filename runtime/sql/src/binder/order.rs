@@ -1,4 +1,4 @@
-//! Functions over windows of rows, and ORDER BY with LIMIT.
+//! Binds functions with OVER, and ORDER BY with LIMIT.
 
 use super::{not_yet, unknown_window};
 use crate::aggregates::{Collected, Collector};
@@ -21,7 +21,7 @@ use weir_expr::aggregate::Aggregate;
 use weir_plan::settings::mode;
 use weir_plan::{Mode, Plan, Ranks, StateUids, derive, time_domain};
 
-/// Whether a key descends, and whether NULLs come first: they are less than all values, unless it is said.
+/// Whether a sort key is descending, and whether NULLs come first. By default they are less than all values.
 fn directions(options: &OrderByOptions) -> (bool, bool) {
     let descending = options.asc == Some(false);
     (descending, options.nulls_first.unwrap_or(!descending))
@@ -35,7 +35,7 @@ fn sortable(ty: &SqlType, at: Option<Place>) -> Result<()> {
 }
 
 impl Binder<'_> {
-    /// Notes a function over a window of rows.
+    /// Collects a function with OVER, and returns its column.
     pub(crate) fn over(&mut self, f: &Function, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let name = idents(&f.name).last().map(|i| i.value.to_ascii_uppercase()).unwrap_or_default();
         let at = place(f.span().start);
@@ -76,7 +76,7 @@ impl Binder<'_> {
                 "a query around it can use it: SELECT … FROM (SELECT …, ROW_NUMBER() OVER (…) AS n …) WHERE n <= 10",
             ));
         }
-        // No number of a number.
+        // A function with OVER cannot be nested in another one.
         let collected = self.over.take();
         let new = self.over_call(f, aggregate, &spec, scope, agg);
         let all = self.over.insert(collected.unwrap_or_default());
@@ -92,7 +92,7 @@ impl Binder<'_> {
         Ok(placeholder(number, ty))
     }
 
-    /// Binds a function over a window of rows.
+    /// Binds a function with OVER.
     fn over_call(
         &mut self,
         f: &Function,
@@ -124,7 +124,7 @@ impl Binder<'_> {
         Ok(OverCall { function, partition, order, place })
     }
 
-    /// The rows that a frame holds.
+    /// Binds the frame of a window.
     fn frame(&mut self, frame: Option<&WindowFrame>, at: Option<Place>) -> Result<Frame> {
         let Some(frame) = frame else { return Ok(Frame::AllTimes) };
         match &frame.end_bound {
@@ -165,7 +165,7 @@ impl Binder<'_> {
         })
     }
 
-    /// Binds the condition of QUALIFY, in which items have their names.
+    /// Binds the predicate of QUALIFY, which can refer to the items of SELECT by name.
     pub(super) fn qualify(
         &mut self,
         condition: &Ast,
@@ -197,7 +197,7 @@ impl Binder<'_> {
         Ok((e, descending, nulls_first))
     }
 
-    /// The body of a query, with its ORDER BY and LIMIT.
+    /// Binds the body of a query with its ORDER BY and LIMIT.
     pub(super) fn ordered(&mut self, q: &Query) -> Result<Plan> {
         let limit = limit(q)?;
         if limit.is_none() && q.order_by.is_none() {
@@ -250,7 +250,7 @@ impl Binder<'_> {
         Ok(Plan::calc(plan, None, columns.into_iter().take(visible).collect()))
     }
 
-    /// ORDER BY without a limit: of a stream only in the order of time, in batch mode in any.
+    /// Binds ORDER BY without a limit: for a stream only by time, in batch mode by any columns.
     fn whole_order(&mut self, input: Plan, order: Vec<SortKey>, q: &Query) -> Result<Plan> {
         let batch = mode(&self.catalog.settings)? == Mode::Batch;
         let time = match order.first() {
@@ -274,7 +274,7 @@ impl Binder<'_> {
         Ok(Plan::Sort { input: Box::new(input), order, time, schema, uids })
     }
 
-    /// A relation with columns for the keys of an ORDER BY behind its own, where they are none of these.
+    /// Appends columns for the keys of an ORDER BY to a relation, if they are not columns of it.
     fn sorted(&mut self, plan: Plan, by: &[&Ast]) -> Result<Sorted> {
         let mut columns = plan.columns();
         let visible = columns.len();
@@ -290,8 +290,8 @@ impl Binder<'_> {
         Ok(Sorted { plan, by: places, visible })
     }
 
-    /// Binds the keys of an ORDER BY of a SELECT: by name or number they are items of it, else expressions over what it reads, or over its
-    /// items. What is no item is added to them.
+    /// Binds the keys of a SELECT's ORDER BY. A name or number refers to an item. Other keys are expressions over the input or over the
+    /// items. Keys that are not items are added to the items.
     pub(super) fn sort_items(
         &mut self,
         by: &[&Ast],
@@ -328,7 +328,7 @@ impl Binder<'_> {
     }
 }
 
-/// A window with a name, and what a function adds to it.
+/// Combines a named window with the further clauses of a function.
 fn refined(named: WindowSpec, more: &WindowSpec, name: &Ident) -> Result<WindowSpec> {
     let both = !more.partition_by.is_empty()
         || !more.order_by.is_empty() && !named.order_by.is_empty()
@@ -342,19 +342,19 @@ fn refined(named: WindowSpec, more: &WindowSpec, name: &Ident) -> Result<WindowS
     Ok(WindowSpec { order_by, window_frame, ..named })
 }
 
-/// A relation with the columns that it is sorted by, of which those behind the visible ones are only for that.
+/// A relation with its sort columns. The columns after the visible ones are only for sorting.
 pub(super) struct Sorted {
     pub plan: Plan,
     pub by: Vec<usize>,
     pub visible: usize,
 }
 
-/// Columns as what an expression can name.
+/// The columns as a scope for expressions.
 fn outputs(columns: &[(String, Expr)]) -> Scope {
     Scope { columns: columns.iter().map(|(n, e)| (None, Field::new(n.clone(), e.ty()))).collect() }
 }
 
-/// The column that a key of ORDER BY names, or has the number of.
+/// The column to which a key of ORDER BY refers by name or number.
 fn output_column(key: &Ast, columns: &[(String, Expr)]) -> Result<Option<usize>> {
     if let Ast::Identifier(name) = key {
         return Ok(columns.iter().position(|(n, _)| *n == name.value));
@@ -365,7 +365,7 @@ fn output_column(key: &Ast, columns: &[(String, Expr)]) -> Result<Option<usize>>
     at.map(Some).ok_or_else(|| missing().at(place(start(key))))
 }
 
-/// How many rows a query leaves out, and how many it gives behind those; none where it gives all.
+/// The number of rows to skip and to return; none if there is no limit.
 fn limit(q: &Query) -> Result<Option<(u64, u64)>> {
     let (mut skip, mut count) = (None, None);
     match &q.limit_clause {

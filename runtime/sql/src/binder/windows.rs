@@ -1,4 +1,4 @@
-//! Windows over time: the table functions TUMBLE, HOP, CUMULATE and SESSION, and the older form in GROUP BY.
+//! Binds windows over time: the table functions TUMBLE, HOP, CUMULATE and SESSION, and the older form in GROUP BY.
 
 use super::not_yet;
 use crate::aggregates::Collector;
@@ -17,7 +17,7 @@ use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_plan::{GroupWindow, Mode, Plan, StateUids, WindowTime, derive, time_domain, window_among};
 
-/// The table functions, each with the names of its arguments behind the table and the time.
+/// The table functions, with the names of their arguments after the table and the time.
 const FUNCTIONS: [(&str, &[&str]); 4] = [
     ("TUMBLE", &["SIZE", "OFFSET"]),
     ("HOP", &["SLIDE", "SIZE", "OFFSET"]),
@@ -25,12 +25,12 @@ const FUNCTIONS: [(&str, &[&str]); 4] = [
     ("SESSION", &["GAP"]),
 ];
 
-/// The arguments behind the table and the time of a window function; none if it is no such function.
+/// The names of a window function's arguments after the table and the time; none if it is not a window function.
 fn sizes_of(name: &str) -> Option<&'static [&'static str]> {
     FUNCTIONS.iter().find(|(n, _)| *n == name).map(|(_, sizes)| *sizes)
 }
 
-/// The rows of a table that is the argument of a function.
+/// The table argument of a table function.
 struct TableRows {
     plan: Plan,
     partition: Vec<usize>,
@@ -48,7 +48,7 @@ fn named(window: [&str; 3], time: &SqlType, domain: TimeDomain) -> [Field; 3] {
     [Field::new(a, x), Field::new(b, y), Field::new(c, z)]
 }
 
-/// The column's part in time, or the error for a window over a column that has none.
+/// The time domain of a column, or the error for a window over a column without one.
 fn domain_of(plan: &Plan, column: usize, function: &str, at: Option<Place>) -> Result<TimeDomain> {
     time_domain(column, &derive(plan, Mode::Streaming).traits.times).ok_or_else(|| {
         let f = &plan.schema().fields[column];
@@ -64,7 +64,7 @@ fn domain_of(plan: &Plan, column: usize, function: &str, at: Option<Place>) -> R
 }
 
 impl Binder<'_> {
-    /// `TUMBLE(TABLE t, DESCRIPTOR(c), …)` and its kin as a relation; other table functions are not there yet.
+    /// Binds `TUMBLE(TABLE t, DESCRIPTOR(c), …)` and the other window functions. Other table functions are not supported.
     pub(super) fn table_function(&mut self, name: &ObjectName, args: &[FunctionArg]) -> Result<Plan> {
         let written = idents(name).last().map(|i| i.value.clone()).unwrap_or_default();
         let (upper, at) = (written.to_ascii_uppercase(), place(name.span().start));
@@ -98,7 +98,7 @@ impl Binder<'_> {
         Ok(window(table.plan, windows, column, domain, table.partition, ["window_start", "window_end", "window_time"]))
     }
 
-    /// `TABLE t [PARTITION BY …]`
+    /// Binds `TABLE t [PARTITION BY …]`.
     fn table_argument(&mut self, function: &str, arg: &Ast) -> Result<TableRows> {
         let at = place(start(arg));
         let form = match arg {
@@ -121,7 +121,7 @@ impl Binder<'_> {
         Ok(TableRows { plan, partition })
     }
 
-    /// A constant interval in milliseconds.
+    /// Binds a constant interval, in milliseconds.
     fn length(&mut self, function: &str, arg: &Ast) -> Result<i64> {
         let at = place(start(arg));
         match self.expr(arg, &Scope::default(), &mut None)? {
@@ -137,8 +137,8 @@ impl Binder<'_> {
         }
     }
 
-    /// The window function among the expressions of a GROUP BY, in the older form, put under the query: its input then has the
-    /// window's columns behind its own. Sessions are those of the other `keys`.
+    /// Binds a window function of the older form in a GROUP BY. The result is the input with the window's columns appended. Sessions are
+    /// partitioned by the other `keys`.
     pub(super) fn older_window(&mut self, call: &Function, keys: &[&Ast], input: Plan, scope: &Scope) -> Result<Plan> {
         let name = idents(&call.name).last().map(|i| i.value.to_ascii_uppercase()).unwrap_or_default();
         let at = place(call.span().start);
@@ -146,7 +146,7 @@ impl Binder<'_> {
             return Err(Error::internal("a window that is none"));
         };
         let (time, windows) = self.older_call(call, function, sizes, scope)?;
-        // What the window and its sessions are of becomes columns.
+        // The time and the partition keys become columns.
         let mut columns = input.columns();
         let width = columns.len();
         let mut place_of = |e: Expr| match &e {
@@ -170,7 +170,7 @@ impl Binder<'_> {
         Ok(plan)
     }
 
-    /// The time and the windows of `TUMBLE(time, size)` and its kin.
+    /// Binds the time and the windows of `TUMBLE(time, size)` and similar calls.
     fn older_call(
         &mut self,
         call: &Function,
@@ -198,7 +198,7 @@ impl Binder<'_> {
         Ok((time, windows.checked().map_err(|e| e.at(at))?))
     }
 
-    /// `TUMBLE_START(time, size)` and its kin, which name the window of the GROUP BY; none for another function.
+    /// Binds `TUMBLE_START(time, size)` and similar calls, which refer to the window of the GROUP BY; none for other functions.
     pub(crate) fn of_older_window(
         &mut self,
         name: &str,
@@ -239,7 +239,7 @@ impl Binder<'_> {
     }
 }
 
-/// The window function of an expression of GROUP BY, in the older form.
+/// The window function in an expression of GROUP BY, in the older form.
 pub(super) fn older(e: &Ast) -> Option<&Function> {
     let Ast::Function(f) = e else { return None };
     let name = idents(&f.name).last().map(|i| i.value.to_ascii_uppercase())?;
@@ -247,7 +247,7 @@ pub(super) fn older(e: &Ast) -> Option<&Function> {
     (unquoted && f.over.is_none() && name != "CUMULATE" && sizes_of(&name).is_some()).then_some(f)
 }
 
-/// The window by whose start and end an aggregation groups, if the columns of its keys are those.
+/// The window of an aggregation, if its start and end are among the key columns.
 pub(super) fn group_window(input: &Plan, keys: &[usize]) -> Option<GroupWindow> {
     window_among(keys, &derive(input, Mode::Streaming).traits.times)
 }
@@ -287,7 +287,7 @@ fn positional(f: &Function) -> Vec<&Ast> {
     list.args.iter().filter_map(plain).collect()
 }
 
-/// Arguments in the order of these names: given by their places, or all by their names.
+/// Sorts arguments in the order of these names. They are given either by position or all by name.
 fn by_name<'a>(
     function: &str,
     args: &'a [FunctionArg],
@@ -321,7 +321,7 @@ fn by_name<'a>(
     Ok(found)
 }
 
-/// The column that `DESCRIPTOR(c)` names.
+/// The column in `DESCRIPTOR(c)`.
 fn descriptor(function: &str, plan: &Plan, arg: &Ast) -> Result<usize> {
     let wrong = || {
         let e = Error::script(format!("{function} takes the column with the time as DESCRIPTOR(column)"));

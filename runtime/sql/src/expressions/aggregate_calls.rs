@@ -1,4 +1,4 @@
-//! Calls of aggregates: where they may stand, and what of their arguments is settled while they are bound.
+//! Binds calls of aggregates: where they are allowed, and which arguments are part of the aggregate itself.
 
 use super::calls::{arguments, no_argument};
 use super::conditions::truth;
@@ -15,10 +15,10 @@ use weir_expr::Expr;
 use weir_expr::aggregate::Aggregate;
 use weir_expr::functions::cast_to;
 
-/// The fractions of PERCENTILE, as bits, and whether there may be several of them.
+/// The fractions of PERCENTILE, as bits, and whether they were given as a list.
 fn percentile(wanted: Expr) -> Result<(Vec<u64>, bool)> {
     let wanted = Some(wanted).filter(Expr::constant);
-    // No session matters to numbers.
+    // Numbers do not depend on the session.
     let wanted = wanted.map(|e| weir_expr::eval::constant(&e, &Default::default())).transpose()?;
     let (list, several) = match wanted.unwrap_or(Value::Null) {
         Value::List(list) => (list, true),
@@ -31,7 +31,7 @@ fn percentile(wanted: Expr) -> Result<(Vec<u64>, bool)> {
     Ok((fractions.into_iter().map(f64::to_bits).collect(), several))
 }
 
-/// Whether an aggregate may stand here.
+/// Checks that an aggregate is allowed here.
 fn may_stand(name: &str, agg: &Option<&mut Collector>) -> Result<()> {
     match agg {
         None => Err(Error::script(format!("the aggregate {name} cannot stand here"))
@@ -42,7 +42,7 @@ fn may_stand(name: &str, agg: &Option<&mut Collector>) -> Result<()> {
     }
 }
 
-/// Notes a call, and gives the column that its result will be.
+/// Adds a call to the collector, and returns the column of its result.
 fn noted(call: Collected, agg: &mut Option<&mut Collector>) -> Result<Expr> {
     match agg {
         Some(c) => Ok(c.add(call)),
@@ -50,7 +50,7 @@ fn noted(call: Collected, agg: &mut Option<&mut Collector>) -> Result<Expr> {
     }
 }
 
-/// A call with the type of its result.
+/// Determines the result type of a call.
 fn collect(function: Aggregate, args: Vec<Expr>, filter: Option<Expr>, distinct: bool) -> Result<Collected> {
     if args.iter().any(|b| b.ty().is_null()) {
         return Err(illegal_null());
@@ -60,13 +60,13 @@ fn collect(function: Aggregate, args: Vec<Expr>, filter: Option<Expr>, distinct:
     if filter.is_some() && !matches!(function, Aggregate::Count | Aggregate::CountStar) {
         ty.nullable = true;
     }
-    // Equal values change nothing for these.
+    // Duplicates do not affect these functions.
     let distinct = distinct && !matches!(function, Aggregate::Min | Aggregate::Max | Aggregate::CountStar);
     Ok(Collected { function, args, distinct, filter, ty })
 }
 
 impl Binder<'_> {
-    /// Notes a call of an aggregate in the collector, and gives the column that its result will be.
+    /// Binds a call of an aggregate, adds it to the collector, and returns the column of its result.
     pub(super) fn aggregate(
         &mut self,
         name: &str,
@@ -76,13 +76,13 @@ impl Binder<'_> {
         agg: &mut Option<&mut Collector>,
     ) -> Result<Expr> {
         may_stand(name, agg)?;
-        // No aggregate of an aggregate.
+        // An aggregate cannot be nested in another one.
         let mut inside = Collector { inside: true, ..Collector::default() };
         let call = self.collected(name, function, f, scope, &mut Some(&mut inside))?;
         noted(call, agg)
     }
 
-    /// An aggregate with its arguments, in which `inside` collects.
+    /// Binds an aggregate with its arguments. `inside` is the collector for the arguments.
     pub(crate) fn collected(
         &mut self,
         name: &str,
@@ -116,7 +116,7 @@ impl Binder<'_> {
         collect(function.clone(), bound, filter, distinct)
     }
 
-    /// The same for JSON_OBJECTAGG and JSON_ARRAYAGG.
+    /// Does the same for JSON_OBJECTAGG and JSON_ARRAYAGG.
     pub(super) fn json_aggregate(
         &mut self,
         of: &Aggregated,
@@ -137,14 +137,14 @@ impl Binder<'_> {
         noted(collect(function, bound, filter, false)?, agg)
     }
 
-    /// The condition of a FILTER.
+    /// Binds the condition of a FILTER.
     fn filter(&mut self, condition: Option<&Ast>, scope: &Scope) -> Result<Option<Expr>> {
         let mut inside = Collector { inside: true, ..Collector::default() };
         let condition = condition.map(|c| self.expr(c, scope, &mut Some(&mut inside))).transpose()?;
         condition.map(|c| truth(c, "FILTER")).transpose()
     }
 
-    /// Takes out of an aggregate's arguments what belongs to the aggregate itself.
+    /// Moves those arguments that are parameters of the aggregate into the aggregate itself.
     fn settle(&mut self, function: &mut Aggregate, mut bound: Vec<Expr>) -> Result<Vec<Expr>> {
         let constant = |e: &Expr| match e {
             Expr::Literal { value: Value::Text(s), .. } => Some(s.to_string()),
@@ -178,7 +178,7 @@ impl Binder<'_> {
                 return Err(Error::script(format!("PERCENTILE takes 2 or 3 arguments, not {}", bound.len()))
                     .hint("a value, a fraction or an array of them, and how often the value counts"));
             }
-            // COUNT of several columns counts the rows in which none is NULL.
+            // COUNT of several columns counts the rows in which none of them is NULL.
             Aggregate::Count if bound.len() > 1 => {
                 let row = bound.iter().map(|b| Expr::Not(Box::new(Expr::IsNull(Box::new(b.clone())))));
                 let known = row.reduce(|a, b| Expr::And(Box::new(a), Box::new(b))).unwrap_or_else(|| boolean(true));

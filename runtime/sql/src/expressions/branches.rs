@@ -1,4 +1,4 @@
-//! Expressions that choose among others: CASE and COALESCE.
+//! Binds expressions that choose among others: CASE and COALESCE.
 
 use super::conditions::{compare, truth};
 use super::literals::null;
@@ -9,7 +9,7 @@ use weir_core::{Error, Result, SqlType};
 use weir_expr::functions::{self, argument_type, branch_type, cast_to};
 use weir_expr::{CompareOp, Expr};
 
-/// CASE and its kin: branches of one type.
+/// Builds a CASE whose branches have a common type.
 pub(super) fn choose(branches: Vec<(Expr, Expr)>, otherwise: Expr, of: &str) -> Result<Expr> {
     let types: Vec<SqlType> = branches.iter().map(|(_, v)| v.ty()).chain([otherwise.ty()]).collect();
     let ty = branch_type(&types).ok_or_else(|| {
@@ -21,7 +21,7 @@ pub(super) fn choose(branches: Vec<(Expr, Expr)>, otherwise: Expr, of: &str) -> 
 }
 
 impl Binder<'_> {
-    /// CASE, with something that is compared with each condition or without.
+    /// Binds CASE, with or without an operand that is compared with each condition.
     pub(super) fn case(
         &mut self,
         operand: Option<&Ast>,
@@ -56,7 +56,7 @@ impl Binder<'_> {
         })?;
         let ty = ty.nullable(types.iter().all(|t| t.nullable));
         let args: Vec<Expr> = args.into_iter().map(|a| cast_to(a, &ty)).collect();
-        // As a CASE, later arguments are evaluated only where they are needed; calls of functions are not made twice.
+        // Like in a CASE, later arguments are only evaluated if needed. User-defined functions must not be called twice.
         let once = |e: &Expr| {
             e.any(&|e| matches!(e, Expr::Call { function, .. } if function.is_user_defined() || !function.deterministic()))
         };
@@ -70,7 +70,7 @@ impl Binder<'_> {
         for a in args {
             branches.push((Expr::Not(Box::new(Expr::IsNull(Box::new(self.again(&a)?)))), a));
         }
-        // One branch within another is the cheaper one to evaluate, as long as that does not nest too deep.
+        // Nested branches are cheaper to evaluate, as long as the nesting is not too deep.
         let case =
             |branches: Vec<_>, otherwise| Expr::Case { branches, otherwise: Box::new(otherwise), ty: ty.clone() };
         Ok(match branches.len() {

@@ -1,4 +1,4 @@
-//! Calls of functions, those among them that have a syntax of their own, and the rules for the arguments of some.
+//! Binds calls of functions, including those with their own syntax, and checks the arguments of some of them.
 
 use super::branches::choose;
 use super::conditions::{compare, truth};
@@ -17,7 +17,7 @@ use weir_expr::aggregate::Aggregate;
 use weir_expr::functions::{self, argument_type, branch_type, cast_to, common_type};
 use weir_expr::{ArithOp, CompareOp, Expr, cast};
 
-/// A function that is bound here alone, and has no definition among the built-in ones.
+/// A function that only exists in the binder, and is rewritten to other expressions.
 #[derive(Clone, Copy)]
 enum Rewritten {
     CurrentDatabase,
@@ -41,7 +41,7 @@ const REWRITTEN: [(&str, Rewritten); 8] = [
     ("TYPEOF", Rewritten::TypeOf),
 ];
 
-/// Refuses any other number of arguments.
+/// Checks the number of arguments.
 fn arity(name: &str, args: &[Expr], n: usize) -> Result<()> {
     if args.len() == n {
         return Ok(());
@@ -50,7 +50,7 @@ fn arity(name: &str, args: &[Expr], n: usize) -> Result<()> {
     Err(Error::script(format!("{name} takes {n} argument{s}, not {}", args.len())))
 }
 
-/// The names of the functions of Flink that are called by name, aggregates among them.
+/// The names of all of Flink's functions that are called by name, including aggregates.
 pub(crate) fn built_in_names() -> impl Iterator<Item = &'static str> {
     functions::called_names().chain(REWRITTEN.map(|(name, _)| name)).chain(Aggregate::names())
 }
@@ -75,11 +75,11 @@ impl Binder<'_> {
         }
     }
 
-    /// A call as a script writes it: of an aggregate, of a function that was created, or of a built-in one.
+    /// Binds a call in a script: of an aggregate, a user-defined function, or a built-in function.
     pub(super) fn function(&mut self, f: &Function, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let name = idents(&f.name).last().map(|i| i.value.clone()).unwrap_or_default();
         let upper = name.to_ascii_uppercase();
-        // Some of what has a syntax of its own is a function with further arguments for the clauses, under its name or one with blanks.
+        // Some constructs with their own syntax are internally functions with further arguments, under the same name or one with blanks.
         let quoted = idents(&f.name).last().is_some_and(|i| i.quote_style.is_some());
         if quoted && (upper.contains(' ') || has_no_function(&upper)) {
             let e = Error::script(format!("there is no function '{name}' in quotes"));
@@ -116,7 +116,7 @@ impl Binder<'_> {
         self.special(&name, &upper, bound, agg)
     }
 
-    /// A call with a syntax of its own: `EXTRACT(DAY FROM t)`, `FLOOR(t TO DAY)`, `SUBSTRING(s FROM 2 FOR 3)`, `OVERLAY(…)`.
+    /// Binds a call with its own syntax: `EXTRACT(DAY FROM t)`, `FLOOR(t TO DAY)`, `SUBSTRING(s FROM 2 FOR 3)`, `OVERLAY(…)`.
     pub(super) fn with_words(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         match ast {
             Ast::Extract { field, expr, .. } => {
@@ -152,7 +152,7 @@ impl Binder<'_> {
         }
     }
 
-    /// Calls a built-in function whose arguments have rules of their own, or one that has none.
+    /// Calls a built-in function, including those with special rules for their arguments.
     pub(super) fn special(
         &mut self,
         name: &str,
@@ -203,7 +203,7 @@ impl Binder<'_> {
         }
     }
 
-    /// What a call of such a function is written as.
+    /// Rewrites a call of such a function.
     fn rewritten(
         &mut self,
         function: Rewritten,
@@ -215,7 +215,7 @@ impl Binder<'_> {
             Rewritten::TypeOf => {
                 Ok(text(&args.first().ok_or_else(|| Error::script("TYPEOF takes 1 argument"))?.ty().to_string()))
             }
-            // As in Flink, also in a view it is the one that is in use where the view is read.
+            // As in Flink, even in a view it is the database that is current where the view is read.
             Rewritten::CurrentDatabase => {
                 arity(name, &args, 0)?;
                 Ok(Expr::literal(Value::string(self.catalog.current.1.clone()), SqlType::STRING.not_null()))
@@ -251,7 +251,7 @@ impl Binder<'_> {
     }
 }
 
-/// An array and what may be an element of it, which is cast to what the array holds, if it is so without being asked to.
+/// Casts a possible element to the element type of an array, if an implicit cast exists.
 fn with_element(function: &str, mut args: Vec<Expr>) -> Result<Vec<Expr>> {
     if let TypeKind::Array(item) = args[0].ty().kind {
         let given = args[1].ty();
@@ -267,7 +267,7 @@ fn with_element(function: &str, mut args: Vec<Expr>) -> Result<Vec<Expr>> {
 }
 
 impl Binder<'_> {
-    /// What stands at a place of an array or a map; of a row the field of a number, from 1, or of a name, which are constants.
+    /// Binds access to an element of an array or a map, or to a field of a row. A field is given by a constant number, from 1, or name.
     pub(super) fn element_at(&mut self, of: Expr, at: Expr) -> Result<Expr> {
         if at.ty().is_null() {
             return Err(illegal_null());
@@ -286,7 +286,7 @@ impl Binder<'_> {
     }
 }
 
-/// Arguments of which each so many, from one on, are brought to the type that they have in common, where they have one.
+/// Casts every `step`th argument, from one on, to the type that these have in common, if there is one.
 fn alike(mut args: Vec<Expr>, from: usize, step: usize, in_common: fn(&[SqlType]) -> Option<SqlType>) -> Vec<Expr> {
     let types: Vec<SqlType> = args.iter().skip(from).step_by(step).map(Expr::ty).collect();
     if let Some(ty) = in_common(&types) {
@@ -303,7 +303,7 @@ pub(crate) fn arguments(f: &Function) -> &[FunctionArg] {
     }
 }
 
-/// What is said of an argument that is no expression.
+/// The error for an argument that is not an expression.
 pub(super) fn no_argument(function: &str, argument: &FunctionArg) -> Error {
     match argument {
         FunctionArg::Unnamed(_) => Error::script(format!("{function} does not take *")),

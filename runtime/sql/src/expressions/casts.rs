@@ -1,4 +1,4 @@
-//! CAST and TRY_CAST.
+//! Binds CAST and TRY_CAST.
 
 use crate::aggregates::Collector;
 use crate::names::{Binder, Scope};
@@ -8,7 +8,7 @@ use weir_expr::functions::cast_to;
 use weir_expr::{Expr, cast};
 
 impl Binder<'_> {
-    /// An expression as another type.
+    /// Casts an expression to another type.
     pub(super) fn cast(
         &mut self,
         expr: &Ast,

@@ -1,4 +1,4 @@
-//! Conditions: comparisons, IS …, BETWEEN, IN and LIKE.
+//! Binds predicates: comparisons, IS …, BETWEEN, IN and LIKE.
 
 use super::illegal_null;
 use super::literals::{boolean, text};
@@ -12,7 +12,7 @@ use weir_expr::functions::{self, cast_to, common_type};
 use weir_expr::{CompareOp, Expr};
 
 impl Binder<'_> {
-    /// What asks whether something holds: IS …, BETWEEN, IN and LIKE.
+    /// Binds predicates with IS …, BETWEEN, IN and LIKE.
     pub(super) fn condition(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         match ast {
             Ast::IsNull(e) => Ok(Expr::IsNull(Box::new(self.expr(e, scope, agg)?))),
@@ -87,7 +87,7 @@ fn negate(e: Expr, negated: bool) -> Expr {
     if negated { Expr::Not(Box::new(e)) } else { e }
 }
 
-/// An expression that must be a condition.
+/// Checks that an expression is a predicate.
 pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
     let ty = e.ty();
     match ty.kind {
@@ -98,7 +98,7 @@ pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
     }
 }
 
-/// Whether the items behind IN go together.
+/// Checks that the items of IN have a common type.
 fn check_list(list: &[Expr]) -> Result<()> {
     let types: Vec<SqlType> = list.iter().map(Expr::ty).filter(|t| !t.is_null()).collect();
     if types.is_empty() || common_type(&types).is_some() {
@@ -110,8 +110,8 @@ fn check_list(list: &[Expr]) -> Result<()> {
         .hint("write all of them as texts, or none"))
 }
 
-/// An item behind IN: as in Flink, text there becomes what it is compared with, and what is compared with text becomes text. A
-/// constant is as exact as the FLOAT that it is compared with.
+/// Casts an item of IN. As in Flink, text is cast to the type of the left operand, and if that is text, the item is cast to text. A
+/// constant that is compared with a FLOAT is rounded to it.
 fn listed(item: Expr, with: &SqlType) -> Expr {
     let plain = |t: &SqlType| t.is_numeric() || t.kind == TypeKind::Boolean || t.is_temporal();
     let ty = item.ty();
@@ -123,7 +123,7 @@ fn listed(item: Expr, with: &SqlType) -> Expr {
     }
 }
 
-/// Whether it is a number as a script writes it.
+/// Whether the expression is a literal number in the script.
 fn written(e: &Expr) -> bool {
     match e {
         Expr::Literal { .. } => true,
@@ -140,9 +140,9 @@ fn orders(op: CompareOp) -> bool {
     matches!(op, CompareOp::Less | CompareOp::LessEq | CompareOp::Greater | CompareOp::GreaterEq)
 }
 
-/// One side of a comparison, where the other is of this type. As in Flink, text becomes a number, a truth value or a time where
-/// order is asked for; where equality is, it becomes a time only, and NULL if it says none. A FLOAT that is written as a decimal number
-/// is as exact as the DOUBLE that it may be equal to.
+/// Casts one operand of a comparison for the type of the other one. As in Flink, with an order operator text is cast to a number, a BOOLEAN
+/// or a time. With an equality it is only cast to a time, and is NULL if it is not one. A FLOAT that is a decimal literal is as precise as
+/// the DOUBLE with which it is compared.
 fn beside(op: CompareOp, side: Expr, other: &SqlType) -> Expr {
     let ty = side.ty();
     let constant = matches!(side, Expr::Literal { .. });
@@ -165,7 +165,7 @@ fn beside(op: CompareOp, side: Expr, other: &SqlType) -> Expr {
     }
 }
 
-/// The start of an expression's text, for messages.
+/// The beginning of an expression's text, for messages.
 fn brief(e: &Expr) -> String {
     if size(e) > 20 {
         return "…".to_string();
@@ -177,11 +177,11 @@ fn brief(e: &Expr) -> String {
     }
 }
 
-/// A comparison: both sides brought to one type, where they have one.
+/// Builds a comparison. Both operands are cast to a common type, if there is one.
 pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
     let (lt, rt) = (l.ty(), r.ty());
     let (l, r) = (beside(op, l, &rt), beside(op, r, &lt));
-    // Between FLOAT and DOUBLE the left one says how exact equality is, as in Flink.
+    // Between FLOAT and DOUBLE, the left operand decides the precision of an equality, as in Flink.
     let r = if equality(op) && l.ty().kind == TypeKind::Float && r.ty().kind == TypeKind::Double {
         cast_to(r, &l.ty())
     } else {
@@ -204,15 +204,15 @@ pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
             let ((p, s), (q, t)) = (lt.as_decimal().unwrap_or((38, 0)), rt.as_decimal().unwrap_or((38, 0)));
             let (whole, scale) = ((p - s).max(q - t), s.max(t));
             if whole + scale > 38 {
-                // No type holds both: they are compared as they are.
+                // No type holds both, so they are compared without a cast.
                 let exact = |e: Expr, (p, s)| Box::new(cast_to(e, &SqlType::from(TypeKind::Decimal(p, s))));
                 return Ok(Expr::Compare { op, left: exact(l, (p, s)), right: exact(r, (q, t)) });
             }
             SqlType::from(TypeKind::Decimal(whole + scale, scale))
         }
         _ => match (&lt.kind, &rt.kind) {
-            // A local time and an instant: the left one becomes what the right one is, as in Flink, unless that is a literal. Where
-            // clocks are turned it matters.
+            // A local time and an instant: as in Flink, the left operand is cast to the type of the right one, unless that is a literal.
+            // This matters where clocks change.
             (TypeKind::Timestamp(p), TypeKind::TimestampLtz(q)) => SqlType::from(TypeKind::TimestampLtz(*p.max(q))),
             (TypeKind::TimestampLtz(p), TypeKind::Timestamp(q)) if !matches!(r, Expr::Literal { .. }) => {
                 SqlType::from(TypeKind::Timestamp(*p.max(q)))
@@ -223,7 +223,7 @@ pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
     if orders(op) && matches!(ty.kind, TypeKind::Map(..) | TypeKind::Multiset(_)) {
         return Err(refused());
     }
-    // A decimal constant is brought to the column's scale exactly or not at all.
+    // A decimal constant is only cast to the column's scale if that is exact.
     let bring = |e: Expr| match (&e, &ty.kind) {
         (Expr::Literal { value: Value::Decimal(v, s), .. }, TypeKind::Decimal(_, scale)) if s <= scale => {
             let digits: String = decimal_text(*v, *s).chars().filter(|c| *c != '.').collect();
@@ -241,10 +241,10 @@ pub(super) fn compare(op: CompareOp, l: Expr, r: Expr) -> Result<Expr> {
     Ok(Expr::Compare { op, left: Box::new(bring(l)), right: Box::new(bring(r)) })
 }
 
-/// From how many comparisons on IN is a look into a set.
+/// The number of comparisons from which IN uses a set.
 const SET: usize = 16;
 
-/// Comparisons of one expression with constants, as far as that can be, as a look into a set.
+/// Combines comparisons of one expression with constants into a lookup in a set, where possible.
 fn in_set(all: Vec<Expr>) -> Vec<Expr> {
     let mut sets: Vec<(Expr, Vec<Value<'static>>)> = vec![];
     let mut rest = vec![];
@@ -254,7 +254,7 @@ fn in_set(all: Vec<Expr>) -> Vec<Expr> {
             continue;
         };
         let ty = left.ty();
-        // What a text means as a local time depends on the session.
+        // The meaning of a text as a local time depends on the session.
         let plain = !ty.is_nested() && !ty.is_approximate() && !matches!(ty.kind, TypeKind::TimestampLtz(_));
         let value = (plain && right.ty().kind == ty.kind)
             .then(|| Some(right.as_ref()).filter(|r| r.constant()))

@@ -1,4 +1,4 @@
-//! What Flink's dialect has nodes of its own for: each becomes a call of a function, whose clauses are further arguments of it.
+//! Binds the nodes that only Flink's dialect has. Each becomes a call of a function, whose clauses are further arguments.
 
 use super::illegal_null;
 use super::literals::{null, text, time_literal};
@@ -48,7 +48,7 @@ impl Binder<'_> {
             }
             Form::JsonExists { json, path, on_error } => {
                 let on_error = match on_error {
-                    // The same as FALSE; state is known by the word.
+                    // Has the same effect as FALSE, but the word is part of the identity of state.
                     None => "NULL",
                     Some(ExistsElse::True) => "TRUE",
                     Some(ExistsElse::False) => "FALSE",
@@ -124,7 +124,7 @@ impl Binder<'_> {
         }
     }
 
-    /// Binds expressions, from left to right.
+    /// Binds expressions from left to right.
     fn all<'a>(
         &mut self,
         exprs: impl IntoIterator<Item = &'a Ast>,
@@ -134,7 +134,7 @@ impl Binder<'_> {
         exprs.into_iter().map(|e| self.expr(e, scope, agg)).collect()
     }
 
-    /// Calls a built-in function that takes no bare NULL.
+    /// Calls a built-in function that does not accept an untyped NULL.
     fn called(&mut self, name: &str, args: Vec<Expr>) -> Result<Expr> {
         if args.iter().any(|a| a.ty().is_null()) {
             return Err(illegal_null());
@@ -142,8 +142,8 @@ impl Binder<'_> {
         self.call(name, args)
     }
 
-    /// JSON of values. The function is told what becomes of NULLs, and which of its arguments are JSON already, which is not quoted
-    /// inside other JSON: `NULL 2 4`.
+    /// Builds JSON from values. The first argument of the function is the handling of NULLs and the numbers of the arguments that already
+    /// are JSON, which is not quoted within other JSON: `NULL 2 4`.
     fn json_made(
         &mut self,
         name: &str,
@@ -173,7 +173,7 @@ impl Binder<'_> {
         self.call(name, args)
     }
 
-    /// Whether an expression is written as JSON.
+    /// Whether an expression is JSON by its syntax.
     fn is_json(&self, e: &Ast) -> bool {
         match e {
             Ast::Nested(e) => self.is_json(e),
@@ -187,7 +187,7 @@ impl Binder<'_> {
     }
 }
 
-/// NULL of a type, text where none is given: how a call is told what it returns.
+/// A NULL of a type, or of STRING by default. It tells a call its return type.
 fn null_of(ty: Option<&SqlType>) -> Expr {
     Expr::literal(Value::Null, ty.cloned().unwrap_or(SqlType::STRING).nullable(true))
 }

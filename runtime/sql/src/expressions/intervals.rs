@@ -1,4 +1,4 @@
-//! Intervals: `INTERVAL '1 02:03' DAY TO MINUTE`, `INTERVAL n HOUR`, in the forms that Flink takes.
+//! Binds intervals in Flink's forms: `INTERVAL '1 02:03' DAY TO MINUTE`, `INTERVAL n HOUR`.
 
 use crate::aggregates::Collector;
 use crate::names::{Binder, Scope};
@@ -12,7 +12,7 @@ fn unit(field: &Option<DateTimeField>) -> Option<Unit> {
     field.as_ref().and_then(|f| Unit::parse(&f.to_string()))
 }
 
-/// How long a unit is, and whether that is in months rather than milliseconds; none for what no interval is made of.
+/// The length of a unit, and whether it is in months instead of milliseconds; none if intervals do not support the unit.
 fn length(unit: Unit) -> Option<(i64, bool)> {
     Some(match unit {
         Unit::Year => (12, true),
@@ -31,22 +31,22 @@ fn length(unit: Unit) -> Option<(i64, bool)> {
 struct Range {
     lead: Unit,
     last: Option<Unit>,
-    /// How many digits the first number may have: 2 where it is not said.
+    /// The maximum number of digits of the first number; none means 2.
     digits: Option<u64>,
-    /// How many digits of a second there may be: 6 where it is not said.
+    /// The maximum number of digits of fractional seconds; none means 6.
     fraction: Option<u64>,
 }
 
-/// The units that follow each other, each with what stands in front of its number and the greatest one.
+/// The consecutive units, each with the separator before its number and the maximum number.
 static DAYS: [(Unit, char, i64); 4] =
     [(Unit::Day, ' ', i64::MAX), (Unit::Hour, ' ', 23), (Unit::Minute, ':', 59), (Unit::Second, ':', 59)];
 static MONTHS: [(Unit, char, i64); 2] = [(Unit::Year, ' ', i64::MAX), (Unit::Month, '-', 11)];
 
 impl Range {
-    /// The months or milliseconds of a text.
+    /// Parses a text to months or milliseconds.
     ///
     /// # Errors
-    /// When it has another form, or a number that is too large.
+    /// If the text has another form, or a number is too large.
     fn read(&self, text: &str) -> Result<i64> {
         let wrong = || Error::script(format!("'{text}' is no interval of these units"));
         let (minus, rest) = match text.trim().strip_prefix('-') {
@@ -109,7 +109,7 @@ impl Range {
 }
 
 impl Binder<'_> {
-    /// An interval.
+    /// Binds an interval.
     pub(super) fn interval(&mut self, i: &Interval, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let lead = unit(&i.leading_field).ok_or_else(|| Error::script("an interval needs a unit: INTERVAL '1' DAY"))?;
         let (factor, months) = length(lead).ok_or_else(|| {

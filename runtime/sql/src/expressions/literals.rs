@@ -1,27 +1,27 @@
-//! Values as a script writes them.
+//! Literals.
 
 use sqlparser::ast::{TypedString, Value as Literal};
 use weir_core::{Error, Result, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::time;
 
-/// A text.
+/// A text literal.
 pub(super) fn text(s: &str) -> Expr {
     let n = s.chars().count() as u32;
     Expr::literal(Value::string(s.to_string()), SqlType::from(TypeKind::Char(n)).not_null())
 }
 
-/// A truth value.
+/// A BOOLEAN literal.
 pub(super) fn boolean(b: bool) -> Expr {
     Expr::literal(Value::Bool(b), SqlType::BOOLEAN.not_null())
 }
 
-/// NULL, of no type yet.
+/// A NULL without a type.
 pub(super) fn null() -> Expr {
     Expr::literal(Value::Null, SqlType::from(TypeKind::Null))
 }
 
-/// A number as written.
+/// A number literal.
 pub(super) fn number(s: &str, negative: bool) -> Result<Expr> {
     let sign = if negative { "-" } else { "" };
     let range = || Error::script(format!("the number {sign}{s} is out of range"));
@@ -30,7 +30,7 @@ pub(super) fn number(s: &str, negative: bool) -> Result<Expr> {
         if d.is_infinite() {
             return Err(range());
         }
-        // There is no negative zero: the sign is an operator.
+        // There is no negative zero, because the sign is an operator.
         return Ok(Expr::literal(Value::Double(if d == 0.0 { 0.0 } else { d }), SqlType::DOUBLE.not_null()));
     }
     let (whole, fraction) = s.split_once('.').unwrap_or((s, ""));
@@ -45,12 +45,12 @@ pub(super) fn number(s: &str, negative: bool) -> Result<Expr> {
     }
     let v: i128 = format!("{sign}{digits}").parse().map_err(|_| range())?;
     let scale = fraction.len() as u8;
-    // Zeros in front count, as far as there is room.
+    // Leading zeros count as digits, as far as there is room.
     let kind = TypeKind::Decimal(digits.len().min(38) as u8, scale);
     Ok(Expr::literal(Value::Decimal(v, scale), SqlType::from(kind).not_null()))
 }
 
-/// What the parser took for a value.
+/// Binds a literal of the parser.
 pub(super) fn literal(v: &Literal) -> Result<Expr> {
     Ok(match v {
         Literal::Number(n, true) => return Err(Error::script(format!("{n}L is no number; write {n}"))),
@@ -77,7 +77,7 @@ pub(super) fn literal(v: &Literal) -> Result<Expr> {
     })
 }
 
-/// A date, a time or a timestamp as written.
+/// A DATE, TIME or TIMESTAMP literal.
 pub(super) fn time_literal(ty: &str, s: &str) -> Result<Expr> {
     let digits = s.split_once('.').map_or(0, |(_, f)| f.len().min(9)) as u8;
     let wrong = |form: &str| Error::script(format!("'{s}' is no {ty}; write it as {form}"));
@@ -102,7 +102,7 @@ pub(super) fn time_literal(ty: &str, s: &str) -> Result<Expr> {
     Ok(Expr::literal(value, SqlType::from(kind).not_null()))
 }
 
-/// A text behind the name of its type.
+/// A text after the name of its type.
 pub(super) fn typed(t: &TypedString) -> Result<Expr> {
     let ty = t.data_type.to_string().to_ascii_uppercase();
     match t.value.value.clone().into_string() {

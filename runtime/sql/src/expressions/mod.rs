@@ -1,4 +1,4 @@
-//! Binds scalar expressions: names to columns, operators to Flink's types, implicit conversions written out.
+//! Binds scalar expressions: resolves names to columns, types operators as Flink does, and makes implicit casts explicit.
 
 mod aggregate_calls;
 mod branches;
@@ -24,7 +24,7 @@ fn illegal_null() -> Error {
     Error::script("a bare NULL has no type here").hint("give it one: CAST(NULL AS INT)")
 }
 
-/// Functions that are called by their names alone.
+/// Functions that are called without parentheses.
 const BARE: &[&str] = &[
     "CURRENT_TIMESTAMP",
     "CURRENT_DATE",
@@ -36,12 +36,12 @@ const BARE: &[&str] = &[
 ];
 
 impl Binder<'_> {
-    /// Binds an expression; aggregates in it go to the collector, if there is one.
+    /// Binds an expression. Its aggregates are added to the collector, if there is one.
     pub(crate) fn expr(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         self.deeper(|this| this.bind(ast, scope, agg)).map_err(|e| e.at(place(start(ast))))
     }
 
-    /// Gives each kind of expression to those who know it.
+    /// Dispatches each kind of expression to the module that binds it.
     fn bind(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         match ast {
             Ast::Identifier(i) => self.name(i, scope),
@@ -107,7 +107,7 @@ impl Binder<'_> {
         }
     }
 
-    /// A name alone: a column, or a function that is called without parentheses.
+    /// Binds a single name: a column, or a function that is called without parentheses.
     fn name(&mut self, i: &Ident, scope: &Scope) -> Result<Expr> {
         if i.quote_style.is_none() && scope.find(None, &i.value)?.is_none() {
             match i.value.to_ascii_uppercase().as_str() {
@@ -120,7 +120,7 @@ impl Binder<'_> {
         scope.resolve(std::slice::from_ref(i))
     }
 
-    /// Elements and fields of what a name or an expression stands for.
+    /// Binds access to elements and fields of a name or an expression.
     fn access(
         &mut self,
         root: &Ast,
@@ -130,7 +130,7 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         let mut expr = None;
         let mut rest = access_chain;
-        // `t.pos[1]` comes as a chain that begins with names.
+        // `t.pos[1]` is parsed as a chain that begins with names.
         let mut names: Vec<Ident> = match root {
             Ast::Identifier(i) => vec![i.clone()],
             Ast::CompoundIdentifier(p) => p.clone(),
@@ -164,7 +164,7 @@ impl Binder<'_> {
     }
 }
 
-/// What is said of an expression that nobody here knows.
+/// The error for an unsupported expression.
 fn unsupported(ast: &Ast) -> Error {
     match ast {
         Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) => {

@@ -1,4 +1,4 @@
-//! Operators: signs before one operand and between two, and OVERLAPS.
+//! Binds unary and binary operators, and OVERLAPS.
 
 use super::branches::choose;
 use super::conditions::{compare, truth};
@@ -13,13 +13,13 @@ use weir_expr::arith::decimal_type;
 use weir_expr::functions::{cast_to, common_type};
 use weir_expr::{ArithOp, CompareOp, Expr};
 
-/// Whether these are dates or times of one kind.
+/// Whether both types are dates or times of the same kind.
 fn of_one_kind(a: &SqlType, b: &SqlType) -> bool {
     a.is_temporal() && a.is_like(b)
 }
 
 impl Binder<'_> {
-    /// `-` before an operand.
+    /// Binds the unary minus.
     pub(super) fn minus(&mut self, expr: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let inner = match expr {
             Ast::Nested(e) => e.as_ref(),
@@ -50,7 +50,7 @@ impl Binder<'_> {
         Ok(Expr::Arith { op: ArithOp::Subtract, left: Box::new(zero), right: Box::new(e), ty })
     }
 
-    /// A chain of AND, OR or ||, however long.
+    /// Binds a chain of AND, OR or || of any length.
     pub(super) fn chain(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let Ast::BinaryOp { op: wanted, .. } = ast else { return Err(Error::internal("no chain")) };
         let mut operands = vec![];
@@ -66,7 +66,7 @@ impl Binder<'_> {
         joined(bound, |l, r| self.binary(l, wanted, r))
     }
 
-    /// Two operands and the sign between them.
+    /// Binds a binary operator.
     pub(super) fn binary(&mut self, l: Expr, op: &BinaryOperator, r: Expr) -> Result<Expr> {
         let compare_op = match op {
             BinaryOperator::Eq => CompareOp::Eq,
@@ -89,13 +89,13 @@ impl Binder<'_> {
             BinaryOperator::Multiply => return self.arith(ArithOp::Multiply, l, r),
             BinaryOperator::Divide => return self.arith(ArithOp::Divide, l, r),
             BinaryOperator::Modulo => return self.arith(ArithOp::Modulo, l, r),
-            // Its sign as the script has it; the words of other dialects are no operators here.
+            // The operator is shown as in the script. Word operators of other dialects are not supported.
             other => return Err(Error::script(format!("there is no operator {other}"))),
         };
         compare(compare_op, l, r)
     }
 
-    /// Arithmetic of numbers, times and intervals.
+    /// Binds arithmetic on numbers, times and intervals.
     pub(super) fn arith(&mut self, op: ArithOp, l: Expr, r: Expr) -> Result<Expr> {
         let (lt, rt) = (l.ty(), r.ty());
         if lt.is_null() || rt.is_null() {
@@ -154,7 +154,7 @@ impl Binder<'_> {
                 (TypeKind::Float, TypeKind::Float) => node(l, r, TypeKind::Float),
                 (TypeKind::Float, _) if rt.is_integer() => node(l, cast_to(r, &lt), TypeKind::Float),
                 (_, TypeKind::Float) if lt.is_integer() => node(cast_to(l, &rt), r, TypeKind::Float),
-                // Between FLOAT and DOUBLE the left one wins, as in Flink.
+                // Between FLOAT and DOUBLE, the left operand wins, as in Flink.
                 (TypeKind::Float, TypeKind::Double) => cast_to(node(double(l), double(r), TypeKind::Double), &lt),
                 _ => node(double(l), double(r), TypeKind::Double),
             });
@@ -162,7 +162,7 @@ impl Binder<'_> {
         if lt.is_integer() && rt.is_integer() {
             let wide = common_type(&[lt.clone(), rt.clone()]).ok_or_else(refused)?;
             let out = node(cast_to(l, &wide), cast_to(r, &wide), wide.kind);
-            // The remainder has the divisor's type.
+            // The remainder has the type of the divisor.
             return Ok(if op == ArithOp::Modulo { cast_to(out, &rt) } else { out });
         }
         match (lt.as_decimal(), rt.as_decimal()) {
@@ -171,7 +171,7 @@ impl Binder<'_> {
         }
     }
 
-    /// Whether two periods have a time in common.
+    /// Binds OVERLAPS: whether two periods have a time in common.
     pub(super) fn overlaps(
         &mut self,
         left: &Ast,
@@ -188,7 +188,7 @@ impl Binder<'_> {
         Ok(Expr::And(Box::new(before), Box::new(compare(CompareOp::GreaterEq, other_to, from)?)))
     }
 
-    /// Begin and end of a period: two times in any order, or a time and how long from there.
+    /// The start and end of a period: two times in any order, or a time and a length.
     fn period(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<(Expr, Expr)> {
         let Ast::Tuple(parts) = ast else {
             return Err(Error::script("OVERLAPS takes two periods").hint("(begin, end) or (begin, INTERVAL …)"));

@@ -1,9 +1,9 @@
-//! The functions that a JSON path can call.
+//! The functions of JSON paths.
 
 use super::{double_of, render};
 use serde_json::{Number, Value as Json};
 
-/// Whether paths have a function of this name.
+/// Whether paths have a function with this name.
 pub(super) fn is_function(name: &str) -> bool {
     matches!(
         name,
@@ -27,14 +27,14 @@ fn double(v: f64) -> Json {
     crate::text::double_text(v).parse::<Number>().map_or(Json::Null, Json::Number)
 }
 
-/// What a function gives for a node and its arguments.
+/// Calls a function on a node with arguments.
 pub(super) fn call(name: &str, given: &[Json], node: &Json) -> Option<Json> {
     let items = |j: &Json| match j {
         Json::Array(l) => l.clone(),
         j => vec![j.clone()],
     };
     match name {
-        // Of what a path with several ends found, what is inside is counted.
+        // If a path has several results, the size of each is counted.
         "length" | "size" if !given.is_empty() => {
             let inside = |j: &Json| match j {
                 Json::Array(l) => l.len(),

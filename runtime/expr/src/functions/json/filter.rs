@@ -7,13 +7,13 @@ use crate::json;
 use serde_json::Value as Json;
 use std::cmp::Ordering;
 
-/// Parentheses within each other.
+/// Maximum depth of nested parentheses.
 const MOST_DEEP: usize = 100;
 
-/// Reads a path.
+/// Parses a path.
 type ReadPath<'a> = dyn Fn(&str) -> Result<Path, String> + 'a;
 
-/// What a path finds; nothing where it leads nowhere.
+/// The result of a path; none if it does not lead anywhere.
 type Resolve<'a> = dyn Fn(&Path) -> Option<Json> + 'a;
 
 impl FilterOperator {
@@ -49,7 +49,7 @@ impl PathFilter {
         Ok((filter, reader.at))
     }
 
-    /// Whether a node passes; `value` says what a path finds there.
+    /// Whether a node passes the filter. `value` evaluates paths on the node.
     pub(super) fn holds(&self, value: &Resolve<'_>) -> bool {
         match self {
             PathFilter::And(a, b) => a.holds(value) && b.holds(value),
@@ -217,7 +217,7 @@ impl FilterParser<'_> {
         Ok(PathFilter::Relation(left, operator, self.value()?))
     }
 
-    /// What stands up to a place, which is gone to.
+    /// Takes the text up to a position, and advances to it.
     fn until(&mut self, end: usize) -> String {
         let text = self.chars[self.at..end].iter().collect();
         self.at = end;
@@ -234,7 +234,7 @@ impl FilterParser<'_> {
         })
     }
 
-    /// The place behind the bracket that closes the one at a place; quotes are gone past.
+    /// The position after the bracket that closes the one at `from`. Quoted texts are skipped.
     fn closing(&self, from: usize) -> Option<usize> {
         let (mut open, mut at) = (0, from);
         while at < self.chars.len() {
@@ -279,7 +279,7 @@ impl FilterParser<'_> {
                 };
                 let text = self.until(end + 1);
                 let inner = &text[1..text.len() - 1];
-                // Escapes are JSON's; a single quote needs one only here.
+                // Escapes are those of JSON, except that a single quote only needs one here.
                 let quoted =
                     format!("\"{}\"", inner.replace("\\'", "'").replace('"', "\\\"").replace("\\\\\"", "\\\""));
                 Operand::Json(json::parse(&quoted).unwrap_or_else(|_| Json::String(inner.to_string())))

@@ -1,16 +1,16 @@
-//! What a JSON path finds in a document, with the rules of Jayway's library: what of a path may be missing depends on
-//! whether all before it leads to one node.
+//! Evaluates JSON paths with the rules of the Jayway library: which parts of a path may be missing depends on whether all steps before lead
+//! to a single node.
 
 use super::call::call;
 use super::tree::{Argument, Path, PathFilter, PathStep};
 use serde_json::Value as Json;
 
-/// A path leads nowhere.
+/// The path does not lead anywhere.
 #[derive(Debug)]
 pub(super) struct Nowhere;
 
-/// What a path finds from a node on: the node, or for a path that can lead to many, an array of them. Lax paths give null or an
-/// empty array where strict ones lead nowhere.
+/// Evaluates a path from a node. The result is the node that it leads to, or an array for a path that may lead to several nodes. If it does
+/// not lead anywhere, lax paths give null or an empty array, and strict ones fail.
 pub(super) fn find(path: &Path, node: &Json, root: &Json, lax: bool) -> Result<Json, Nowhere> {
     let mut search = PathSearch { path, root, lax, found: vec![] };
     let outcome = search.from(0, node);
@@ -36,7 +36,7 @@ struct PathSearch<'a> {
 }
 
 impl PathSearch<'_> {
-    /// Whether all steps before this one lead to one node.
+    /// Whether all steps before this one lead to a single node.
     fn single_before(&self, step: usize) -> bool {
         (0..step).all(|s| self.path.single(s))
     }
@@ -44,14 +44,14 @@ impl PathSearch<'_> {
         step + 1 == self.path.steps.len()
     }
 
-    /// Goes on from a node with a step.
+    /// Evaluates a step on a node.
     #[expect(clippy::too_many_lines, reason = "one flat match, an arm a step of the path")]
     fn from(&mut self, step: usize, node: &Json) -> Result<(), Nowhere> {
         let Some(next) = self.path.steps.get(step) else {
             self.found.push(node.clone());
             return Ok(());
         };
-        // Not to be found behind a choice, or in lax mode, is no error.
+        // After a step with several results, or in lax mode, a missing node is not an error.
         let missing = |s: &Self| if s.lax || !s.single_before(step) { Ok(()) } else { Err(Nowhere) };
         match next {
             PathStep::Names(names) => {
@@ -76,7 +76,7 @@ impl PathSearch<'_> {
                 Json::Object(fields) => fields.values().try_for_each(|j| self.from(step + 1, j)),
                 Json::Array(items) => {
                     for j in items {
-                        // What leads nowhere from one item is left out.
+                        // Items from which the path does not lead anywhere are left out.
                         let _ = self.from(step + 1, j);
                     }
                     Ok(())
@@ -135,12 +135,12 @@ impl PathSearch<'_> {
         }
     }
 
-    /// Whether a node passes a filter, whose paths begin at the node or at the document.
+    /// Whether a node passes a filter. The paths of the filter begin at the node or at the document.
     fn passes(&self, filter: &PathFilter, node: &Json) -> bool {
         filter.holds(&|path| find(path, if path.root { self.root } else { node }, self.root, false).ok())
     }
 
-    /// Tries a step at a node and at all below it.
+    /// Evaluates a step on a node and on all nodes below it.
     fn scan(&mut self, step: usize, node: &Json) -> Result<(), Nowhere> {
         let fits = match (&self.path.steps.get(step), node) {
             (Some(PathStep::Names(names)), Json::Object(fields)) => {
@@ -153,7 +153,7 @@ impl PathSearch<'_> {
         };
         if fits {
             match node {
-                // Behind a step that is not the last, all items are tried, whatever the step says.
+                // Unless this is the last step, all items are tried, whatever the step is.
                 Json::Array(items) if !self.last(step) => items.iter().try_for_each(|j| self.from(step + 1, j))?,
                 _ => self.from(step, node)?,
             }

@@ -1,7 +1,7 @@
-//! JSON in text: SQL's JSON functions as Flink has them.
+//! SQL's JSON functions as in Flink, over JSON text.
 //!
-//! The parser hands the clauses over as further arguments: JSON_VALUE(text, path, NULL of the returned type, behaviour on
-//! empty, its default, behaviour on error, its default) and so on.
+//! The binder passes clauses as further arguments: JSON_VALUE(text, path, NULL of the return type, behaviour on empty, its default,
+//! behaviour on error, its default) and so on.
 
 mod call;
 mod filter;
@@ -43,7 +43,7 @@ fn text(j: Json) -> Outcome {
     Ok(Value::string(render(&j)))
 }
 
-/// JSON as text, numbers as Java's BigDecimal writes them.
+/// Formats JSON as text. Numbers have the form of Java's BigDecimal.
 pub fn render(j: &Json) -> String {
     let mut out = String::new();
     render_into(j, &mut out);
@@ -77,7 +77,7 @@ fn render_into(j: &Json, out: &mut String) {
     }
 }
 
-/// The double nearest to a number.
+/// The double that is nearest to a number.
 fn double_of(j: &Json) -> Option<f64> {
     match j {
         Json::Number(n) => n.to_string().parse().ok(),
@@ -85,7 +85,7 @@ fn double_of(j: &Json) -> Option<f64> {
     }
 }
 
-/// Text in quotes, as Jackson writes it.
+/// Quotes a text as Jackson does.
 fn quoted(t: &str, out: &mut String) {
     out.push('"');
     for c in t.chars() {
@@ -104,7 +104,7 @@ fn quoted(t: &str, out: &mut String) {
     out.push('"');
 }
 
-/// A number of JSON as Java's BigInteger and BigDecimal write it.
+/// Formats a JSON number as Java's BigInteger and BigDecimal do.
 fn number_text(n: &str) -> String {
     let (mantissa, exponent) = n.split_once(['e', 'E']).unwrap_or((n, "0"));
     let (sign, digits) = mantissa.strip_prefix('-').map_or(("", mantissa), |m| ("-", m));
@@ -133,13 +133,13 @@ fn number_text(n: &str) -> String {
 }
 
 enum PathResult {
-    /// Where the path leads; null also where a lax one leads nowhere.
+    /// The result of the path. It is null if a lax path does not lead anywhere.
     At { lax: bool, json: Json },
-    /// The text is not JSON, the path is none, or a strict one leads nowhere.
+    /// The text is not JSON, the path is invalid, or a strict path does not lead anywhere.
     Wrong(String),
 }
 
-/// The mode and the path; without a mode a path is strict.
+/// Splits off the mode of a path. Without a mode it is strict.
 fn mode(path: &str) -> (bool, &str) {
     let trimmed = path.trim_start();
     for (word, lax) in [("lax", true), ("strict", false)] {
@@ -153,7 +153,7 @@ fn mode(path: &str) -> (bool, &str) {
     (false, path)
 }
 
-/// Whether a path is lax, and the path, or why it is none. The last few are kept, for they are nearly always constants.
+/// Whether a path is lax, and the compiled path or its error. The last few are cached, since paths are nearly always constants.
 type Compiled = (bool, Result<Path, String>);
 
 fn compiled(path: &str) -> Rc<Compiled> {
@@ -214,8 +214,8 @@ fn returned(a: &[Expr]) -> Result<SqlType, String> {
     }
 }
 
-/// JSON_VALUE(text, path, NULL of the returned type, behaviour on empty, its default, behaviour on error, its default). What the path
-/// leads to, and a default, must be of the returned type already: as in Flink, ON ERROR is not asked about that.
+/// JSON_VALUE(text, path, NULL of the return type, behaviour on empty, its default, behaviour on error, its default). The result of the
+/// path and the defaults must already have the return type. As in Flink, ON ERROR does not apply to that.
 fn value(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     if a[0].is_null() || a[1].is_null() {
         return Ok(Value::Null);
@@ -249,7 +249,7 @@ fn value(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     }
 }
 
-/// A default of JSON_VALUE as what it returns.
+/// Converts a default of JSON_VALUE to the return type.
 fn default_value(v: &Value<'_>, ty: &SqlType, c: &Call<'_>) -> Outcome {
     match (&c.ty.kind, &ty.kind, v) {
         (_, _, Value::Null) => Ok(Value::Null),
@@ -270,7 +270,7 @@ fn misfit(found: &str, kind: &T) -> String {
     format!("{shown} is not {rule}, which RETURNING {kind} asks for; CAST what RETURNING STRING gives instead")
 }
 
-/// What JSON_QUERY returns: text, or an array of texts.
+/// The return type of JSON_QUERY: text, or an array of texts.
 fn queried(a: &[Expr]) -> Result<SqlType, String> {
     let ty = a.get(5).map_or(SqlType::STRING, Expr::ty).nullable(true);
     match &ty.kind {
@@ -287,7 +287,7 @@ fn queried(a: &[Expr]) -> Result<SqlType, String> {
     Ok(ty)
 }
 
-/// JSON_QUERY(text, path, wrapper, behaviour on empty, behaviour on error, NULL of the returned type)
+/// JSON_QUERY(text, path, wrapper, behaviour on empty, behaviour on error, NULL of the return type)
 fn query(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     if a[0].is_null() || a[1].is_null() {
         return Ok(Value::Null);
@@ -326,17 +326,17 @@ fn query(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     }
 }
 
-/// JSON of any value.
+/// Converts any value to JSON.
 ///
 /// # Errors
-/// When a map has a NULL key.
+/// If a map has a NULL key.
 pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Result<Json, String> {
     let number = |t: String| serde_json::from_str(&t).unwrap_or(Json::Null);
     Ok(match (v, &ty.kind) {
         (Value::Null, _) => Json::Null,
         (Value::Bool(b), _) => Json::Bool(*b),
         (Value::Int(i), _) => Json::from(*i),
-        // As Jackson writes what no number of JSON is.
+        // Values that are not JSON numbers are written as by Jackson.
         (Value::Float(f), _) if !f.is_finite() => Json::String(crate::text::float_text(*f)),
         (Value::Double(d), _) if !d.is_finite() => Json::String(crate::text::double_text(*d)),
         (Value::Float(f), _) => number(crate::text::float_text(*f).replace('E', "E+").replace("E+-", "E-")),
@@ -366,7 +366,7 @@ pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Result<Json, String> {
     })
 }
 
-/// What becomes of NULLs, and which arguments are JSON already: `NULL 2 4`, as the parser writes it.
+/// Parses the handling of NULLs, and the numbers of the arguments that are already JSON: `NULL 2 4`, as the binder writes it.
 fn nested<'a>(a: &'a [Value<'_>]) -> (&'a str, Vec<usize>) {
     let mut words = s(a, 0).split(' ');
     (words.next().unwrap_or_default(), words.filter_map(|w| w.parse().ok()).collect())
@@ -423,7 +423,7 @@ fn quote(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::string(out + "\""))
 }
 
-/// Takes quotes and escapes away; what is not one text in quotes stays as it is. Quotes within need no escape, as in Flink.
+/// Removes quotes and escapes. A text that is not a single quoted text is unchanged. Inner quotes need no escape, as in Flink.
 fn unquote(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let t = s(a, 0);
     let inner = t.strip_prefix('"').and_then(|t| t.strip_suffix('"')).filter(|_| json::first(t).is_ok());

@@ -1,14 +1,14 @@
-//! JSON paths as text, in the grammar of Jayway's library, which is Flink's.
+//! Parses JSON paths in the grammar of the Jayway library, which Flink uses.
 
 use super::call::is_function;
 use super::tree::{Argument, Path, PathFilter, PathStep};
 use crate::json;
 
-/// Steps of a path; no document is deeper.
+/// Maximum number of steps in a path. No document is deeper.
 const MOST_STEPS: usize = 1000;
 
 impl Path {
-    /// Reads a path. One that begins with neither `$` nor `@` begins at the document.
+    /// Parses a path. One that begins with neither `$` nor `@` begins at the document.
     pub(super) fn parse(text: &str) -> Result<Path, String> {
         Self::nested(text, 0)
     }
@@ -42,7 +42,7 @@ impl Path {
         Ok(path)
     }
 
-    /// A function behind `..` takes all that is found: `$..a.length()` is `$.length($..a)`.
+    /// Moves a function after `..` to the outside, so that it applies to all results: `$..a.length()` is `$.length($..a)`.
     fn turn_round(&mut self) {
         let scans = self.steps.iter().any(|s| matches!(s, PathStep::Scan));
         if !scans || !matches!(self.steps.last(), Some(PathStep::Call(..))) || self.steps.len() < 2 {
@@ -70,7 +70,7 @@ impl PathParser<'_> {
     fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }
-    /// The next character from a place on that is no blank, and its place.
+    /// The next character that is not a blank, with its position.
     fn next_from(&self, at: usize) -> Option<(usize, char)> {
         (at..self.chars.len()).find(|i| self.chars[*i] != ' ').map(|i| (i, self.chars[i]))
     }

@@ -1,4 +1,4 @@
-//! A JSON path as it was read: its steps, and the filters among them.
+//! Parsed JSON paths: their steps and filters.
 
 use crate::functions::pattern::Pattern;
 use serde_json::Value as Json;
@@ -28,20 +28,20 @@ pub(super) enum PathStep {
 pub(super) enum Argument {
     /// A value.
     Json(Json),
-    /// What a path finds.
+    /// The result of a path.
     Path(Path),
 }
 
 /// A path.
 #[derive(Debug)]
 pub(super) struct Path {
-    /// Whether it begins at the document, not at the node that a filter looks at.
+    /// Whether it begins at the document, not at the node of a filter.
     pub root: bool,
     pub steps: Vec<PathStep>,
 }
 
 impl Path {
-    /// Whether a step leads to one node; several names at the end are one object.
+    /// Whether a step leads to a single node. Several names in the last step give a single object.
     pub(super) fn single(&self, step: usize) -> bool {
         match &self.steps[step] {
             PathStep::Names(names) => names.len() == 1 || step + 1 == self.steps.len(),
@@ -50,7 +50,7 @@ impl Path {
             _ => false,
         }
     }
-    /// Whether the whole path leads to one node.
+    /// Whether the whole path leads to a single node.
     pub(super) fn definite(&self) -> bool {
         (0..self.steps.len()).all(|s| self.single(s))
     }
@@ -63,7 +63,7 @@ pub(super) enum PathFilter {
     And(Box<PathFilter>, Box<PathFilter>),
     Or(Box<PathFilter>, Box<PathFilter>),
     Not(Box<PathFilter>),
-    /// A path leads somewhere.
+    /// Whether a path leads anywhere.
     Exists(Path),
     Relation(Operand, FilterOperator, Operand),
 }

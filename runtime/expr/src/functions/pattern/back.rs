@@ -1,39 +1,39 @@
-//! The engine that goes back: what look-around, back references, possessive quantifiers and atomic groups need. A program for a
-//! small machine, whose steps are bounded.
+//! The backtracking engine for look-around, back references, possessive quantifiers and atomic groups. A pattern becomes a program for a
+//! small machine with a limited number of steps.
 
 use super::NoPattern;
 use super::Span;
 use super::tree::{Anchor, Greed, PatternNode};
 
-/// Instructions of one program.
+/// Maximum number of instructions in a program.
 const MOST_INSTRUCTIONS: usize = 20_000;
-/// Steps of one search, beside those that go with the text's length.
+/// Maximum number of steps in a search, in addition to those that are proportional to the length of the text.
 const MOST_STEPS: usize = 5_000_000;
 
 #[derive(Debug)]
 enum MatchStep {
-    /// One character out of a set.
+    /// Matches one character of a set.
     One(usize),
-    /// Goes on at the first, and at the second if that fails.
+    /// Continues at the first instruction, and at the second one if that fails.
     Split(usize, usize),
     Jump(usize),
-    /// Keeps the place in a slot.
+    /// Stores the position in a slot.
     Save(usize),
-    /// Fails where the place is the slot's: a repetition of nothing.
+    /// Fails if the position equals the slot, since the repetition matched nothing.
     Progress(usize),
     At(Anchor, bool),
-    /// What follows up to its `Done` matches here, or does not; then goes on behind.
+    /// Checks whether the instructions up to the next `Done` match here, or do not, and continues after them.
     Look {
         negative: bool,
         behind: Option<(usize, Option<usize>)>,
         next: usize,
     },
-    /// What follows up to its `Done` is taken as it matches first.
+    /// Takes the first match of the instructions up to the next `Done`.
     Atomic {
         next: usize,
     },
     Reference(usize, Option<bool>),
-    /// Where what is looked for behind has to end.
+    /// The position at which a look-behind must end.
     Target,
     Done,
 }
@@ -180,7 +180,7 @@ impl Program {
         Ok(())
     }
 
-    /// The first match from a place on: where its groups lie, the whole match first.
+    /// The first match from a position on: the spans of its groups, the whole match first.
     pub(super) fn find(&self, text: &str, at: usize) -> Result<Option<Vec<Option<Span>>>, String> {
         let mut run = Run {
             program: self,
@@ -205,7 +205,7 @@ impl Program {
     }
 }
 
-/// The least and the most characters that a node takes.
+/// The minimum and maximum number of characters that a node matches.
 fn width(node: &PatternNode) -> (usize, Option<usize>) {
     let add = |(a, b): (usize, Option<usize>), (c, d): (usize, Option<usize>)| {
         (a.saturating_add(c), b.zip(d).map(|(b, d)| b.saturating_add(d)))
@@ -227,7 +227,7 @@ fn width(node: &PatternNode) -> (usize, Option<usize>) {
     }
 }
 
-/// What to do when a way fails.
+/// What to do if a path fails.
 enum Back {
     Try(usize, usize),
     Restore(usize, usize),
@@ -243,7 +243,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs from an instruction at a place to the next `Done`; gives the place there.
+    /// Runs from an instruction at a position to the next `Done`. Returns the position there.
     #[expect(clippy::too_many_lines, reason = "one loop over one flat match, an arm an instruction")]
     fn run(&mut self, step: usize, at: usize) -> Result<Option<usize>, String> {
         let program = self.program;
@@ -277,7 +277,7 @@ impl Run<'_> {
                     true
                 }
                 MatchStep::Progress(slot) => {
-                    // A repetition of nothing ends: behind the loop, which is where the jump would have led in the end.
+                    // A repetition that matched nothing ends: execution continues after the loop, where the jump would eventually have led.
                     if self.slots[*slot] == at {
                         step += 2;
                         continue;
@@ -342,7 +342,7 @@ impl Run<'_> {
         }
     }
 
-    /// Notes what a part has changed, to be taken back with the rest.
+    /// Records the changes of a part, so that they are undone with the rest.
     fn remember(&self, before: &[usize], back: &mut Vec<Back>) {
         for (slot, old) in before.iter().enumerate() {
             if self.slots[slot] != *old {
@@ -351,7 +351,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a part matches from some place before up to this one.
+    /// Whether a part matches from some earlier position up to this one.
     fn looks_behind(&mut self, step: usize, at: usize, least: usize, most: Option<usize>) -> Result<bool, String> {
         let text = self.text;
         let starts = [at].into_iter().chain(text[..at].char_indices().rev().map(|(i, _)| i));
@@ -392,7 +392,7 @@ impl Run<'_> {
     }
 }
 
-/// How many bytes of a text are the same as what a group took.
+/// The number of bytes of a text that equal the text of a group.
 fn same(taken: &str, text: &str, case: Option<bool>) -> Option<usize> {
     let Some(unicode) = case else {
         return text.starts_with(taken).then_some(taken.len());

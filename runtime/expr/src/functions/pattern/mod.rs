@@ -1,5 +1,5 @@
-//! Java's regular expressions by two engines: one that takes time in proportion to the text, and for look-around, back
-//! references, possessive quantifiers and atomic groups one that goes back, with a bound.
+//! Java's regular expressions with two engines: one whose time is linear in the length of the text, and a backtracking one with limited
+//! steps for look-around, back references, possessive quantifiers and atomic groups.
 
 mod back;
 mod class;
@@ -13,17 +13,17 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use tree::PatternNode;
 
-/// What a compiled pattern may take in memory.
+/// Maximum memory of a compiled pattern in bytes.
 const MOST_BYTES: usize = 4 << 20;
-/// Patterns that are kept compiled.
+/// The number of compiled patterns in the cache.
 const KEPT: usize = 16;
 
-/// Why a text is no pattern.
+/// Why a text is not a usable pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoPattern {
-    /// Java refuses it as well.
+    /// Java rejects it as well.
     Invalid(String),
-    /// Java takes it.
+    /// Java accepts it.
     Unsupported(String),
 }
 
@@ -58,28 +58,28 @@ impl Engine {
     }
 }
 
-/// What kind of pattern a text is.
+/// The kind of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum PatternKind {
-    /// A regular expression that is searched for.
+    /// A regular expression that is searched for in the text.
     Regex,
     /// A regular expression that the whole text must match.
     Whole,
-    /// LIKE's, with its escape.
+    /// A LIKE pattern, with its escape character.
     Like(Option<char>),
-    /// SIMILAR TO's, with its escape.
+    /// A SIMILAR TO pattern, with its escape character.
     Similar(Option<char>),
 }
 
-/// Where a group of a match lies, in bytes.
+/// The position of a match or group in bytes.
 pub(crate) type Span = (usize, usize);
 
 /// A compiled pattern.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    /// For texts of one line, in which all anchors are the text's begin and end.
+    /// For texts of one line, where anchors only match at the start and end of the text.
     one_line: Engine,
-    /// For other texts, where the pattern has anchors that line breaks matter to.
+    /// For other texts, if line breaks affect the anchors of the pattern.
     lines: Option<(PatternNode, OnceLock<Result<Engine, NoPattern>>)>,
     source: String,
     kind: PatternKind,
@@ -99,7 +99,7 @@ impl Pattern {
         let lines = node.knows_lines().then(|| (node, OnceLock::new()));
         Ok(Pattern { one_line, lines, source: source.to_string(), kind, groups })
     }
-    /// How many groups it has, without the whole match.
+    /// The number of groups, without the whole match.
     pub(crate) fn groups(&self) -> usize {
         self.groups
     }
@@ -116,27 +116,27 @@ impl Pattern {
     }
 
     /// # Errors
-    /// When the search takes too many steps.
+    /// If the search takes too many steps.
     pub(crate) fn is_match(&self, text: &str) -> Result<bool, String> {
         match self.engine(text)? {
             Engine::Linear(r) => Ok(r.is_match(text)),
             Engine::Backtracking(p) => Ok(p.find(text, 0)?.is_some()),
         }
     }
-    /// The first match that begins at a place or behind it.
+    /// The first match that begins at or after a position.
     ///
     /// # Errors
-    /// When the search takes too many steps.
+    /// If the search takes too many steps.
     pub(crate) fn find_at(&self, text: &str, at: usize) -> Result<Option<Span>, String> {
         match self.engine(text)? {
             Engine::Linear(r) => Ok(r.find_at(text, at).map(|m| (m.start(), m.end()))),
             Engine::Backtracking(p) => Ok(p.find(text, at)?.and_then(|groups| groups[0])),
         }
     }
-    /// The same with one of its groups: the whole match, and where the group lies if it took part.
+    /// Does the same, with one of the groups: the whole match, and the position of the group if it took part.
     ///
     /// # Errors
-    /// When the search takes too many steps.
+    /// If the search takes too many steps.
     pub(crate) fn group_at(&self, text: &str, at: usize, group: usize) -> Result<Option<(Span, Option<Span>)>, String> {
         if group == 0 {
             return Ok(self.find_at(text, at)?.map(|m| (m, Some(m))));
@@ -149,10 +149,11 @@ impl Pattern {
             Engine::Backtracking(p) => Ok(p.find(text, at)?.and_then(|groups| Some((groups[0]?, groups[group])))),
         }
     }
-    /// All matches as Java finds them, an empty one also at the end of the one before it, with one of their groups.
+    /// Calls a function with all matches as Java finds them, and with one of their groups. An empty match at the end of the previous one
+    /// counts.
     ///
     /// # Errors
-    /// When the search takes too many steps, or what is done with a match fails.
+    /// If the search takes too many steps, or the function fails.
     pub(crate) fn each(
         &self,
         text: &str,
@@ -173,10 +174,10 @@ impl Pattern {
         }
         Ok(())
     }
-    /// The parts between matches as Java's split gives them: at most `limit`, or if that is none, without empty ones at the end.
+    /// Splits a text as Java does: into at most `limit` parts, or without a limit, without trailing empty parts.
     ///
     /// # Errors
-    /// When the search takes too many steps.
+    /// If the search takes too many steps.
     pub(crate) fn split<'t>(&self, text: &'t str, limit: Option<usize>) -> Result<Vec<&'t str>, String> {
         let (mut parts, mut from, mut at) = (vec![], 0, 0);
         while at <= text.len() && limit.is_none_or(|l| parts.len() + 1 < l) {
@@ -197,10 +198,10 @@ impl Pattern {
     }
 }
 
-/// A pattern that was compiled, or why it could not be.
+/// A compiled pattern, or its error.
 type Compiled = Result<Rc<Pattern>, (String, PatternKind, NoPattern)>;
 
-/// A compiled pattern; the last few are kept, for patterns are nearly always constants.
+/// Compiles a pattern. The last few are cached, since patterns are nearly always constants.
 pub(super) fn kept(source: &str, kind: PatternKind) -> Result<Rc<Pattern>, NoPattern> {
     thread_local! {
         static ALL: RefCell<Vec<Compiled>> = const { RefCell::new(vec![]) };
@@ -222,10 +223,10 @@ pub(super) fn kept(source: &str, kind: PatternKind) -> Result<Rc<Pattern>, NoPat
     })
 }
 
-/// The same for a function's argument: none for what Java does not take either.
+/// Does the same for a function's argument: none for a pattern that Java rejects as well.
 ///
 /// # Errors
-/// When Java takes the pattern and it cannot be evaluated here.
+/// If Java accepts the pattern, but it cannot be evaluated here.
 pub(super) fn known(source: &str, kind: PatternKind) -> Result<Option<Rc<Pattern>>, String> {
     match kept(source, kind) {
         Ok(p) => Ok(Some(p)),
@@ -234,7 +235,7 @@ pub(super) fn known(source: &str, kind: PatternKind) -> Result<Option<Rc<Pattern
     }
 }
 
-/// A pattern as messages show it.
+/// A pattern in the form in which messages show it.
 pub(super) fn shown(source: &str) -> String {
     let mut out: String = source.chars().take(100).collect();
     if out.len() < source.len() {

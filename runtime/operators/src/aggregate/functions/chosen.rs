@@ -1,4 +1,4 @@
-//! MIN, MAX, FIRST_VALUE and LAST_VALUE, where rows only come: one of a group's values.
+//! MIN, MAX, FIRST_VALUE and LAST_VALUE over an append-only input: one value of each group.
 
 use super::{Function, Rows, Typed, stored};
 use arrow::array::Array;
@@ -14,7 +14,7 @@ pub(super) enum Which {
     Last,
 }
 
-/// One of the values of each group, encoded: in that form values sort as they are.
+/// Keeps one value of each group in encoded form, in which values sort correctly.
 pub(super) struct Chosen {
     which: Which,
     of: Typed,

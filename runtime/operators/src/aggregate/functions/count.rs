@@ -5,13 +5,13 @@ use arrow::array::Array;
 use weir_core::keyed::Slab;
 use weir_core::{Result, Value};
 
-/// How many rows there are, or rows without NULL.
+/// The number of rows, or of rows whose argument is not NULL.
 pub(super) struct Count {
     of_rows: bool,
 }
 
 impl Count {
-    /// `of_rows`: COUNT(*).
+    /// `of_rows`: whether it is COUNT(*).
     pub fn new(of_rows: bool) -> Count {
         Count { of_rows }
     }

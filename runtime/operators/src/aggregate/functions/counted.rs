@@ -1,24 +1,24 @@
-//! Values in order with how often they are there: what DISTINCT, COLLECT and MIN and MAX over changes keep of a group.
+//! An ordered multiset of values: the accumulator of DISTINCT, COLLECT, and of MIN and MAX over changelogs.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Bytes that a value takes in memory beside its own.
+/// Approximate memory of an entry in addition to the value's bytes.
 const OVERHEAD: usize = 64;
 
 /// A multiset of encoded values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counted {
     counts: BTreeMap<Vec<u8>, i64>,
-    /// Values that are there at least once; a value that goes before it comes is not.
+    /// The number of values with a positive count. A value that is retracted before it was inserted has a negative one.
     there: usize,
     bytes: usize,
-    /// Values whose count changed since the last epoch; some twice.
+    /// Values whose count changed since the last epoch. Some occur twice.
     touched: Vec<Vec<u8>>,
 }
 
 impl Counted {
-    /// Takes a value in so many times, or out.
+    /// Changes the count of a value by this number, which may be negative.
     pub fn add(&mut self, value: Vec<u8>, by: i64) {
         let (was, is) = self.change(value.clone(), by);
         self.there = self.there + usize::from(is > 0) - usize::from(was > 0);
@@ -48,28 +48,28 @@ impl Counted {
         }
     }
 
-    /// Takes in a value as the store has it.
+    /// Adds an entry that was read from the store.
     pub fn load(&mut self, value: Vec<u8>, count: i64) {
         let (was, is) = self.change(value, count);
         self.there = self.there + usize::from(is > 0) - usize::from(was > 0);
     }
 
-    /// How many values are there.
+    /// The number of distinct values with a positive count.
     pub fn len(&self) -> usize {
         self.there
     }
 
-    /// The values that are there, in order, with how often.
+    /// The values with a positive count, in order, with their counts.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
         self.counts.iter().map(|(v, n)| (v.as_slice(), *n)).filter(|(_, n)| *n > 0)
     }
 
-    /// All values with their counts, in order; also those that went before they came.
+    /// All values with their counts, in order, including those with a negative count.
     pub fn counts(&self) -> impl Iterator<Item = (&[u8], i64)> + Clone {
         self.counts.iter().map(|(v, n)| (v.as_slice(), *n))
     }
 
-    /// The values whose count changed since this was last asked, each once, with their count; 0 = no longer there.
+    /// Takes the values whose count changed since the last call, each once, with their count. The count 0 means that the value is gone.
     pub fn take_touched(&mut self) -> Vec<(Vec<u8>, i64)> {
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
@@ -81,13 +81,13 @@ impl Counted {
         touched.into_iter().map(count).collect()
     }
 
-    /// Forgets all values; that counts as a change of each.
+    /// Removes all values. This counts as a change of each of them.
     pub fn clear(&mut self) {
         self.touched.extend(std::mem::take(&mut self.counts).into_keys());
         (self.there, self.bytes) = (0, 0);
     }
 
-    /// Bytes in memory, about.
+    /// The approximate memory in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

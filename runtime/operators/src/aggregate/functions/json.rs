@@ -1,11 +1,11 @@
-//! JSON_ARRAYAGG and JSON_OBJECTAGG: what lists come to.
+//! The results of JSON_ARRAYAGG and JSON_OBJECTAGG.
 
 use super::Typed;
 use weir_core::key::decode_value;
 use weir_core::{Result, Value};
 use weir_expr::functions::{render_json, to_json};
 
-/// An array of the values.
+/// Builds a JSON array of the values.
 pub(super) fn array<'a>(
     list: impl Iterator<Item = &'a [u8]>,
     absent_on_null: bool,
@@ -21,7 +21,7 @@ pub(super) fn array<'a>(
     Ok(Value::string(render_json(&serde_json::Value::Array(items))))
 }
 
-/// An object of the pairs, in the order of the keys; of equal keys the last counts. A pair without a key is left out.
+/// Builds a JSON object of the pairs, in the order of the keys. Among equal keys the last one wins. A pair without a key is left out.
 pub(super) fn object<'a>(
     list: impl Iterator<Item = &'a [u8]>,
     absent_on_null: bool,

@@ -1,4 +1,4 @@
-//! LAG: the value of so many rows before. It stands in OVER only, where rows only come.
+//! LAG: the value of the row at an offset before the current one. It is only allowed in OVER, with an append-only input.
 
 use super::{Function, Rows, Typed, stored};
 use arrow::array::ArrayRef;
@@ -8,7 +8,7 @@ use weir_core::keyed::{Slab, SmallBytes};
 use weir_core::{Error, Result, Value};
 use weir_expr::aggregate::Aggregate;
 
-/// The last values of a group, encoded, the oldest first; and the default that the last row had.
+/// The last values of a group, encoded, the oldest first, and the default of the last row.
 #[derive(Default)]
 pub(super) struct Last {
     values: VecDeque<SmallBytes>,
@@ -17,7 +17,7 @@ pub(super) struct Last {
 
 /// The last values of each group.
 pub(super) struct Lag {
-    /// How many are kept.
+    /// How many values are kept.
     most: usize,
     of: Typed,
 }

@@ -1,4 +1,4 @@
-//! LISTAGG, ARRAY_AGG and JSON's aggregates; FIRST_VALUE and LAST_VALUE over changes, or of values that count once.
+//! LISTAGG, ARRAY_AGG and the JSON aggregates, and also FIRST_VALUE and LAST_VALUE over changelogs or with DISTINCT.
 
 use super::json;
 use super::ordered::Ordered;
@@ -8,14 +8,14 @@ use weir_core::{Error, Result, Value};
 use weir_expr::aggregate::Aggregate;
 use weir_expr::functions::size;
 
-/// Values in the order they came, in their stored form.
+/// Values in the order of arrival, in their stored form.
 #[derive(Debug, Clone, Default)]
 pub(super) struct List {
     count: u32,
     bytes: Vec<u8>,
 }
 
-/// What groups keep where rows only come.
+/// The accumulator for append-only inputs.
 pub(super) struct Growing {
     of: Typed,
 }
@@ -71,12 +71,12 @@ impl Function for Growing {
     }
 }
 
-/// What groups keep where some rows go again, or each value counts once.
+/// The accumulator for changelogs and for DISTINCT.
 pub(super) struct Changing {
     of: Typed,
 }
 
-/// None as long as no row came.
+/// None until the first row arrives.
 type MaybeOrdered = Option<Box<Ordered>>;
 
 impl Changing {
@@ -120,7 +120,7 @@ impl Function for Changing {
     }
 }
 
-/// What values in their order come to.
+/// The result for values in their order.
 fn listed<'a>(list: impl DoubleEndedIterator<Item = &'a [u8]>, of: &Typed) -> Result<Value<'static>> {
     let value = |bytes: &[u8]| of.decode(bytes);
     let first = |mut values: Box<dyn Iterator<Item = Result<Value<'static>>> + '_>| {
@@ -142,7 +142,7 @@ fn listed<'a>(list: impl DoubleEndedIterator<Item = &'a [u8]>, of: &Typed) -> Re
         }
         Aggregate::JsonArrayAgg { absent_on_null } => json::array(list, *absent_on_null, of),
         Aggregate::JsonObjectAgg { absent_on_null } => json::object(list, *absent_on_null, of),
-        // Those of other families, for which `accumulators` never chooses this one.
+        // Functions for which `accumulators` never chooses this implementation.
         _ => Err(of.unfit()),
     }
 }

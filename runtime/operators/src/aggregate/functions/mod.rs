@@ -1,6 +1,7 @@
-//! Aggregate functions: what is kept of a group for each, a family a file.
+//! Aggregate functions and their accumulators, one family per file.
 //!
-//! Each is a [`Function`]; what all groups keep for it is a [`Column`], which works on a batch at a time. To add one, see `docs/src/contributing/aggregate-function.md`.
+//! Each function implements [`Function`]. The accumulators of all groups for it are a [`Column`], which processes a batch at a time. To add
+//! a function, see `docs/src/contributing/aggregate-function.md`.
 
 mod chosen;
 mod count;
@@ -26,22 +27,22 @@ use weir_core::keyed::Slab;
 use weir_core::{Error, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
-/// Rows of a batch, as one aggregate sees them.
+/// The rows of a batch, as one aggregate reads them.
 pub(crate) struct Rows<'a> {
-    /// The columns that it reads.
+    /// The columns of its arguments.
     pub args: &'a [ArrayRef],
     /// The place of each row's group.
     pub places: &'a [u32],
-    /// The rows to take, in their order; none = all.
+    /// The rows to process, in this order; none: all.
     pub only: Option<&'a [u32]>,
-    /// 1 for a row that comes, −1 for one that goes, 0 for one that does not count; none = all come.
+    /// 1 for an insertion, −1 for a retraction, 0 for a row that is ignored; none: all are insertions.
     pub signs: Option<&'a [i64]>,
-    /// Which rows count; none = all.
+    /// The FILTER condition of each row; none: all rows count.
     pub filter: Option<&'a BooleanArray>,
 }
 
 impl Rows<'_> {
-    /// Calls `each` with the number, the place and the sign of the rows that count and are not NULL in `nulls`.
+    /// Calls `each` with the number, the place and the sign of every row that counts and is not NULL in `nulls`.
     #[inline]
     fn each(&self, nulls: Option<&NullBuffer>, mut each: impl FnMut(usize, usize, i64)) {
         let mut one = |row: usize| {
@@ -57,12 +58,12 @@ impl Rows<'_> {
         }
     }
 
-    /// Counts the rows that count.
+    /// Adds the signs of the rows that count to the counts of their groups.
     pub fn count(&self, counts: &mut Slab<i64>) {
         self.each(None, |_, at, sign| counts[at] += sign);
     }
 
-    /// The same as `each`, for what can fail: the first failure is the result.
+    /// Does the same as `each` with a fallible function, and returns its first error.
     fn try_each(
         &self,
         nulls: Option<&NullBuffer>,
@@ -77,94 +78,95 @@ impl Rows<'_> {
         result
     }
 
-    /// A column that the aggregate reads.
+    /// The column of an argument.
     fn arg(&self, at: usize) -> Result<&ArrayRef> {
         self.args.get(at).ok_or_else(|| Error::internal(format!("an aggregate has no argument {at}")))
     }
 
-    /// Puts the arguments of a row in the place of what is in `out`, encoded one behind the other.
+    /// Replaces the content of `out` with the encoded arguments of a row.
     fn encode(&self, row: usize, out: &mut Vec<u8>) {
         out.clear();
         encode_row(self.args, row, out);
     }
 }
 
-/// What all groups keep for one aggregate. A group is known by its place. Whatever a group has taken in can be put behind what another one
-/// has: straight from place to place, or by way of a stored form. So slices of a window are put together, groups get into the store and
-/// out of it, and partial results are combined. All of them are [`Column`]s.
+/// The accumulators of all groups for one aggregate. A group is identified by its place. The content of one group can be appended to
+/// another one, either from place to place or in a stored form. This is how slices are merged into windows, how groups are written to the
+/// store and read back, and how partial results are combined. The only implementation is [`Column`].
 pub(crate) trait Accumulators: Any + Send {
-    /// Makes room for so many places at least; new ones are empty.
+    /// Makes room for at least this many places. New places are empty.
     fn grow(&mut self, places: usize);
 
-    /// Takes rows into their groups, or out of them.
+    /// Adds rows to their groups, or retracts them.
     ///
     /// # Errors
     /// An internal one when a column is of a type that the function does not take.
     fn update(&mut self, rows: &Rows<'_>) -> Result<()>;
 
-    /// Puts what a group has behind what another one has, as if its rows had come behind the other's. A row that goes must have come in the
-    /// same group. `from` keeps what it has.
+    /// Appends the content of one group to another one, as if its rows had arrived after those of the other. A retraction must be in the
+    /// same group as its insertion. `from` is unchanged.
     fn merge_place(&mut self, into: usize, from: usize);
 
-    /// The same with a group of other accumulators, which are of the same call.
+    /// Does the same with a group of other accumulators, which must be of the same call.
     ///
     /// # Errors
-    /// An internal one when they are of another function.
+    /// An internal error if they are of another function.
     fn merge_from(&mut self, into: usize, other: &dyn Accumulators, from: usize) -> Result<()>;
 
-    /// Reads a stored form from the front of each of `states`, and puts it behind what the group at the same number of `places` has.
+    /// Reads a stored form from the front of each entry of `states`, and appends it to the group at the corresponding entry of `places`.
     ///
     /// # Errors
-    /// When one is cut short, or damaged.
+    /// If an entry is truncated or corrupt.
     fn merge(&mut self, places: &[u32], states: &mut [&[u8]]) -> Result<()>;
 
-    /// Appends the stored form of a group: all that it has, also what may be kept as [`Parts`].
+    /// Appends the stored form of a group: its whole content, including what may be stored as [`Parts`].
     fn encode(&self, at: usize, out: &mut Vec<u8>);
 
-    /// What a group comes to.
+    /// The result of a group.
     ///
     /// # Errors
-    /// When that is longer than a value may be, or cannot be told, as JSON of a map with a NULL key; when what is kept is damaged.
+    /// If the result is larger than a value may be, or cannot be expressed (such as JSON of a map with a NULL key), or if the state is
+    /// corrupt.
     fn result(&self, at: usize) -> Result<Value<'static>>;
 
-    /// Forgets all rows of a group.
+    /// Removes all rows of a group.
     fn reset(&mut self, at: usize);
 
-    /// Forgets all groups, and gives their memory back.
+    /// Removes all groups, and frees their memory.
     fn clear(&mut self);
 
-    /// Bytes of each group, at least.
+    /// Minimum number of bytes of each group.
     fn width(&self) -> usize;
 
-    /// Bytes that a group has in memory of its own, if groups have such memory.
+    /// The heap memory of groups, if they have any.
     fn heap(&self) -> Option<&dyn Heap>;
 
-    /// What a group keeps, if that can be under keys of its own in the store instead of in the stored form.
+    /// The content that can be stored under separate keys instead of in the stored form, if there is any.
     fn parts(&mut self) -> Option<&mut dyn Parts>;
 }
 
-/// Of accumulators whose groups differ in size.
+/// Accumulators whose groups differ in size.
 pub(crate) trait Heap {
-    /// Bytes that a group has in memory of its own, about.
+    /// The approximate heap memory of a group in bytes.
     fn bytes(&self, at: usize) -> usize;
 }
 
-/// Of accumulators that keep parts of a group under keys of their own: values, each with a number.
+/// Accumulators that can store the content of a group as parts under separate keys. A part is a value with a count.
 pub(crate) trait Parts {
-    /// Takes in a part as the store has it.
+    /// Adds a part that was read from the store.
     fn load(&mut self, at: usize, value: &[u8], count: i64);
-    /// The parts that changed since this was last asked, each once; 0 for one that is no longer there. All of them go when the group
-    /// goes.
+    /// Takes the parts that changed since the last call, each once. The count 0 means that a part is gone. `goes`: whether the group is
+    /// being removed, and all of its parts with it.
     fn take_changed(&mut self, at: usize, goes: bool) -> Vec<(Vec<u8>, i64)>;
-    /// Forgets a group that is in memory no more: its parts are not noted as changed.
+    /// Drops a group that is evicted from memory. Its parts do not count as changed.
     fn forget(&mut self, at: usize);
 }
 
-/// An aggregate function: how a group's accumulator takes rows in, and what it comes to.
+/// An aggregate function: how its accumulator is updated, and how its result is computed.
 pub(super) trait Function: Sized + Send + 'static {
-    /// What is kept of a group; the default is that of no rows.
+    /// The accumulator of a group. The default is the accumulator of no rows.
     type Accumulator: Default + Send;
-    /// Whether accumulators have memory of their own.
+    /// Whether accumulators have heap memory.
     const HAS_HEAP: bool = false;
 
     /// See [`Accumulators::update`].
@@ -173,35 +175,35 @@ pub(super) trait Function: Sized + Send + 'static {
     /// An internal one when a column is of a type that the function does not take.
     fn update(&self, groups: &mut Slab<Self::Accumulator>, rows: &Rows<'_>) -> Result<()>;
 
-    /// Puts what another accumulator has behind what this one has.
+    /// Appends the content of another accumulator to this one.
     fn merge(&self, into: &mut Self::Accumulator, from: &Self::Accumulator);
 
-    /// Appends the stored form.
+    /// Appends the stored form of an accumulator.
     fn encode(&self, group: &Self::Accumulator, out: &mut Vec<u8>);
 
-    /// Reads a stored form from the front of bytes, and puts it behind what the accumulator has.
+    /// Reads a stored form from the front of some bytes, and appends it to the accumulator.
     ///
     /// # Errors
-    /// When it is cut short, or damaged.
+    /// If it is truncated or corrupt.
     fn merge_stored(&self, into: &mut Self::Accumulator, from: &mut &[u8]) -> Result<()>;
 
     /// See [`Accumulators::result`].
     ///
     /// # Errors
-    /// When the result is longer than a value may be, or cannot be told; when what is kept is damaged.
+    /// If the result is larger than a value may be, or cannot be expressed, or if the state is corrupt.
     fn result(&self, group: &Self::Accumulator) -> Result<Value<'static>>;
 
-    /// Bytes that an accumulator has in memory of its own, about.
+    /// The approximate heap memory of an accumulator in bytes.
     fn heap(&self, _group: &Self::Accumulator) -> usize {
         0
     }
 
-    /// Forgets all rows.
+    /// Removes all rows.
     fn reset(&self, group: &mut Self::Accumulator) {
         *group = Self::Accumulator::default();
     }
 
-    /// The column as one that has parts, if it has.
+    /// The column as one with parts, if it supports them.
     fn parts(_column: &mut Column<Self>) -> Option<&mut dyn Parts> {
         None
     }
@@ -275,7 +277,7 @@ impl<F: Function> Heap for Column<F> {
 struct Typed {
     call: AggregateCall,
     args: Vec<SqlType>,
-    /// Their types in columns.
+    /// The Arrow types of the arguments.
     columns: Vec<DataType>,
 }
 
@@ -285,7 +287,7 @@ impl Typed {
         self.args.get(at).ok_or_else(|| self.unfit())
     }
 
-    /// The error for a call that the binder must not have let through.
+    /// The error for a call that the binder should have rejected.
     #[track_caller]
     fn unfit(&self) -> Error {
         let types = self.args.iter().map(|t| t.kind.to_string()).collect::<Vec<_>>().join(", ");
@@ -294,27 +296,27 @@ impl Typed {
         Error::internal(format!("{name}({distinct}{types}) cannot be kept, or does not give {result}"))
     }
 
-    /// The value of the first argument's encoded form.
+    /// Decodes a value of the first argument.
     fn decode(&self, mut bytes: &[u8]) -> Result<Value<'static>> {
         decode_value(self.columns.first().ok_or_else(|| self.unfit())?, &mut bytes)
     }
 
-    /// The error for a result that cannot be.
+    /// The error for a result that is not possible.
     fn refused(&self, why: String) -> Error {
         refused(&self.call, why)
     }
 }
 
-/// The error for a result that cannot be.
+/// The error for a result that is not possible.
 pub(super) fn refused(call: &AggregateCall, why: String) -> Error {
     let e = Error::data(format!("{}: {why}", call.function.name()));
     e.hint("a group that is as large as that belongs into more than one: group by more, or filter")
 }
 
-/// What groups keep for a call. `retracts`: whether rows can go again.
+/// Creates the accumulators of a call. `retracts`: whether the input has retractions.
 ///
 /// # Errors
-/// An internal one for a call that cannot be: the binder let it through.
+/// An internal error for an unsupported call that the binder should have rejected.
 pub(super) fn accumulators(call: &AggregateCall, input: &Schema, retracts: bool) -> Result<Box<dyn Accumulators>> {
     let args: Vec<SqlType> = call.args.iter().map(|a| input.fields[*a].ty.clone()).collect();
     let columns = args.iter().map(SqlType::arrow).collect();

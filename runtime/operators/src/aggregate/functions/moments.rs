@@ -1,5 +1,6 @@
-//! STDDEV and VAR: count, sum and sum of squares. The sums have twice the digits of a DOUBLE, since their difference loses up to half of
-//! them where values are large and near each other. A running mean (Welford) would not, but cannot take back a row before it came.
+//! STDDEV and VAR, computed from the count, the sum and the sum of squares. The sums have twice the precision of a DOUBLE, since their
+//! difference loses up to half of the digits if values are large and close together. A running mean (Welford's algorithm) would not lose
+//! them, but it cannot retract a row before its insertion.
 
 use super::numbers::real;
 use super::{Function, Rows, Typed, stored};
@@ -8,8 +9,8 @@ use weir_core::keyed::Slab;
 use weir_core::{Result, Value};
 use weir_expr::aggregate::Aggregate;
 
-/// A number with twice the digits of a DOUBLE: the sum of both, of which the second is what the first rounds off (T. J. Dekker, "A
-/// floating-point technique for extending the available precision", 1971).
+/// A number with twice the precision of a DOUBLE, represented as an unevaluated sum. The second summand is the rounding error of the first
+/// (T. J. Dekker, "A floating-point technique for extending the available precision", 1971).
 #[derive(Debug, Clone, Copy, Default)]
 struct Long(f64, f64);
 
@@ -28,7 +29,7 @@ impl Long {
     fn plus(self, other: Long) -> Long {
         let Long(sum, rest) = Long::sum(self.0, other.0);
         let rest = rest + (self.1 + other.1);
-        // Of what is not finite there is no rest.
+        // If the sum is not finite, there is no rounding error.
         if rest.is_nan() { Long(sum, 0.0) } else { Long::sum(sum, rest) }
     }
     fn times(self, other: Long) -> Long {
@@ -47,7 +48,7 @@ impl Long {
     }
 }
 
-/// Of a group's values.
+/// The accumulator of a group.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moment {
     count: i64,
@@ -55,7 +56,7 @@ pub(super) struct Moment {
     squares: Long,
 }
 
-/// STDDEV_POP and its kin.
+/// STDDEV_POP, STDDEV_SAMP, VAR_POP and VAR_SAMP.
 pub(super) struct Moments {
     of: Typed,
 }
@@ -103,7 +104,7 @@ impl Function for Moments {
         if n <= 0 || divisor <= 0 {
             return Ok(Value::Null);
         }
-        // n Σv² - (Σv)², which has no division that rounds.
+        // n Σv² - (Σv)², which needs no division and so has no rounding error from one.
         let Long(difference, _) = squares.times(Long(n as f64, 0.0)).plus(sum.times(sum).negative());
         let variance = difference / n as f64 / divisor as f64;
         let variance = if variance < 0.0 { 0.0 } else { variance };
@@ -111,14 +112,14 @@ impl Function for Moments {
     }
 }
 
-/// Whether it is of a sample, and whether the root is taken.
+/// Whether the function is of a sample, and whether it takes the square root.
 pub(super) fn kind(of: &Typed) -> Result<(bool, bool)> {
     match of.call.function {
         Aggregate::VarPop => Ok((false, false)),
         Aggregate::VarSamp => Ok((true, false)),
         Aggregate::StddevPop => Ok((false, true)),
         Aggregate::StddevSamp => Ok((true, true)),
-        // Those of other families, for which `accumulators` never chooses this one.
+        // Functions for which `accumulators` never chooses this implementation.
         _ => Err(of.unfit()),
     }
 }

@@ -1,5 +1,5 @@
-//! COLLECT, PERCENTILE, what DISTINCT counts once, MIN and MAX over changes: values with how often they are there. In the store each has a
-//! key of its own.
+//! COLLECT, PERCENTILE, aggregates with DISTINCT, and MIN and MAX over changelogs. The accumulator is a multiset, and each of its values
+//! has a separate key in the store.
 
 use super::counted::Counted;
 use super::moments;
@@ -12,7 +12,7 @@ use weir_core::keyed::Slab;
 use weir_core::{Result, Value};
 use weir_expr::aggregate::Aggregate;
 
-/// Values in order, with how often they are there.
+/// Keeps an ordered multiset of values for each group.
 pub(super) struct Multisets {
     of: Typed,
 }
@@ -32,7 +32,7 @@ impl Function for Multisets {
         let nulls = column.logical_nulls();
         let times = rows.args.get(1);
         rows.try_each(nulls.as_ref(), |row, at, sign| {
-            // How often the value counts stands beside it.
+            // The frequency of the value is the last argument.
             let times = match times.map(|t| Value::read(t, row)) {
                 None => 1,
                 Some(Value::Null) => 0,
@@ -82,7 +82,7 @@ impl Parts for Column<Multisets> {
     }
 }
 
-/// What counted values come to.
+/// The result for a multiset.
 fn result(set: &Counted, of: &Typed) -> Result<Value<'static>> {
     let mut there = set.values();
     let distinct = of.call.distinct;
@@ -109,7 +109,7 @@ fn result(set: &Counted, of: &Typed) -> Result<Value<'static>> {
         Aggregate::StddevPop | Aggregate::StddevSamp | Aggregate::VarPop | Aggregate::VarSamp => {
             deviation(there.map(|(v, _)| double(&of.decode(v)?, of)), of)
         }
-        // Those of other families, for which `accumulators` never chooses this one.
+        // Functions for which `accumulators` never chooses this implementation.
         _ => Err(of.unfit()),
     }
 }
@@ -118,7 +118,7 @@ fn double(v: &Value<'_>, of: &Typed) -> Result<f64> {
     v.as_f64().ok_or_else(|| of.unfit())
 }
 
-/// The value at a fraction of values in order, each counted so often; between two of them in proportion.
+/// The percentile of ordered values with their counts, interpolated linearly between two neighbours.
 fn percentile(values: &[(f64, i64)], fraction: f64) -> Option<f64> {
     let total: i64 = values.iter().map(|(_, n)| n).sum();
     let place = fraction * (total - 1) as f64;
@@ -134,7 +134,7 @@ fn percentile(values: &[(f64, i64)], fraction: f64) -> Option<f64> {
     Some((1.0 - part) * low + part * high)
 }
 
-/// SUM or AVG of values, each once.
+/// SUM or AVG of distinct values.
 fn summed(values: impl Iterator<Item = Result<Value<'static>>>, average: bool, of: &Typed) -> Result<Value<'static>> {
     let (mut n, mut ints, mut unscaled, mut doubles, mut last) = (0i64, 0i64, i256::ZERO, 0f64, Value::Null);
     for value in values {
@@ -155,7 +155,7 @@ fn summed(values: impl Iterator<Item = Result<Value<'static>>>, average: bool, o
     }
 }
 
-/// STDDEV_POP or its kin of values, each once.
+/// STDDEV_POP, STDDEV_SAMP, VAR_POP or VAR_SAMP of distinct values.
 fn deviation(values: impl Iterator<Item = Result<f64>>, of: &Typed) -> Result<Value<'static>> {
     let values: Vec<f64> = values.collect::<Result<_>>()?;
     let n = values.len();

@@ -1,11 +1,11 @@
-//! Numbers as values of a call's type.
+//! Conversion of numbers to values of a call's result type.
 
 use super::Typed;
 use arrow::datatypes::i256;
 use weir_core::{Result, TypeKind, Value};
 use weir_expr::arith::{fits, rescale};
 
-/// A whole number; of a smaller type the last bits, as in Java.
+/// Converts a whole number. Smaller types get its lowest bits, as in Java.
 pub(super) fn whole(v: i64, of: &Typed) -> Result<Value<'static>> {
     Ok(Value::Int(match of.call.ty.kind {
         TypeKind::TinyInt => i64::from(v as i8),
@@ -16,7 +16,7 @@ pub(super) fn whole(v: i64, of: &Typed) -> Result<Value<'static>> {
     }))
 }
 
-/// A floating point number, or what becomes of it in a type without fractions; NULL where a decimal has not enough digits.
+/// Converts a floating point number. The result is truncated for integer types, and NULL if it does not fit a decimal type.
 pub(super) fn real(v: f64, of: &Typed) -> Result<Value<'static>> {
     Ok(match of.call.ty.kind {
         TypeKind::Float => Value::Float(v as f32),
@@ -32,14 +32,15 @@ pub(super) fn real(v: f64, of: &Typed) -> Result<Value<'static>> {
     })
 }
 
-/// A sum of decimals of a scale, or the average of so many. A sum of more than 38 digits has neither, as in Flink.
+/// Converts a sum of decimals with scale `from`, or computes the average of that many values. A sum of more than 38 digits gives NULL, as
+/// in Flink.
 pub(super) fn decimal(sum: i256, from: u8, average_of: Option<i64>, of: &Typed) -> Result<Value<'static>> {
     let TypeKind::Decimal(p, to) = of.call.ty.kind else { return Err(of.unfit()) };
     if fits(sum, 38).is_none() {
         return Ok(Value::Null);
     }
     let v = match average_of {
-        // One more digit than asked for decides the rounding.
+        // One digit more than the result has decides the rounding.
         Some(n) => rescale(rescale(sum, from, to + 1).wrapping_div(i256::from_i128(i128::from(n))), to + 1, to),
         None => rescale(sum, from, to),
     };

@@ -1,15 +1,15 @@
-//! Values in the order in which they came, of which some go again: what LISTAGG, ARRAY_AGG, FIRST_VALUE and their kin keep of a
-//! group over changes, and with DISTINCT.
+//! Values in the order of arrival, some of which are retracted: the accumulator of LISTAGG, ARRAY_AGG, FIRST_VALUE and similar functions
+//! over changelogs and with DISTINCT.
 
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Bytes that a value takes in memory beside its own, about.
+/// Approximate memory of an entry in addition to the value's bytes.
 const OVERHEAD: usize = 128;
 
-/// A list of encoded values. One that goes is the first of its equals; one that is not there is passed over. Where each
-/// value counts once, it stands where it first came, until it has gone as often as it came.
+/// A list of encoded values. A retraction removes the first equal value, and is ignored if there is none. With DISTINCT, a value is listed
+/// where it first arrived, until it has been retracted as often as it was inserted.
 #[derive(Debug, Clone)]
 pub(super) struct Ordered {
     distinct: bool,
@@ -32,7 +32,7 @@ impl Ordered {
         Ordered { distinct, rows: BTreeMap::new(), values: HashMap::default(), next: 0, bytes: 0 }
     }
 
-    /// Takes a value in, or out when the sign is negative.
+    /// Adds a value, or retracts it if the sign is negative.
     pub fn add(&mut self, value: &[u8], sign: i64) {
         if sign > 0 {
             self.come(value, 1);
@@ -75,7 +75,7 @@ impl Ordered {
                     self.forget(value);
                 }
             }
-            // As in Flink: DISTINCT counts what goes before it came, a list does not.
+            // As in Flink, DISTINCT counts a retraction that precedes its insertion, and a list ignores it.
             None if self.distinct => {
                 self.bytes += value.len() + OVERHEAD;
                 self.values.insert(value.into(), Occurrences { count: -1, at: VecDeque::new() });
@@ -90,25 +90,24 @@ impl Ordered {
         }
     }
 
-    /// The values that are there, in their order.
+    /// The values of the list, in order.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.rows.values().map(AsRef::as_ref)
     }
 
-    /// Bytes in memory, about.
+    /// The approximate memory in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Each value with how often it came, for the store: those that are there in their order, then those that went before they
-    /// came.
+    /// Each value with its count, for the store: first the values of the list in their order, then those with a negative count.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], i64)> + Clone {
         let count = |v: &[u8]| if self.distinct { self.values.get(v).map_or(0, |p| p.count) } else { 1 };
         let there = self.rows.values().map(move |v| (v.as_ref(), count(v)));
         there.chain(self.values.iter().filter(|(_, p)| p.count < 0).map(|(v, p)| (v.as_ref(), p.count)))
     }
 
-    /// Takes in an entry of the store.
+    /// Adds an entry that was read from the store.
     pub fn load(&mut self, value: &[u8], count: i64) {
         if count > 0 {
             self.come(value, count);

@@ -1,11 +1,12 @@
-//! RANK and DENSE_RANK in the order of time. They stand in OVER only, where rows only come, those of one time together.
+//! RANK and DENSE_RANK ordered by time. They are only allowed in OVER, with an append-only input in which rows of the same time arrive
+//! together.
 
 use super::{Function, Rows, Typed, stored};
 use weir_core::keyed::{Slab, SmallBytes};
 use weir_core::{Error, Result, Value};
 use weir_expr::aggregate::Aggregate;
 
-/// Of a group: how many rows it has, the rank of the last one, and its time, encoded.
+/// The accumulator of a group: the number of rows, and the rank and the encoded time of the last row.
 #[derive(Default)]
 pub(super) struct Last {
     rows: i64,
@@ -45,7 +46,7 @@ impl Function for Ranks {
             Ok(())
         })
     }
-    /// Where the other's rows begin with a time of its own, as those of a later part of a partition do.
+    /// The rows of `from` must begin with a time that `into` does not have, as those of a later part of a partition do.
     fn merge(&self, into: &mut Last, from: &Last) {
         if from.rows > 0 {
             into.rank = if self.dense { into.rank } else { into.rows } + from.rank;

@@ -1,30 +1,30 @@
-//! Reading and writing of stored forms: whole numbers as varints, bytes behind their length.
+//! Reads and writes stored forms: whole numbers as varints, and bytes after their length.
 
 use weir_core::{Error, Result, varint};
 
-/// The first `N` bytes, which it moves on from.
+/// Takes the first `N` bytes.
 pub(super) fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N]> {
     let (head, rest) = from.split_first_chunk::<N>().ok_or_else(cut)?;
     *from = rest;
     Ok(*head)
 }
 
-/// A number.
+/// Takes a number.
 pub(in crate::aggregate) fn long(from: &mut &[u8]) -> Result<i64> {
     varint::take_signed(from).ok_or_else(cut)
 }
 
-/// A number of entries, or of bytes.
+/// Takes a number of entries or bytes.
 pub(super) fn length(from: &mut &[u8]) -> Result<u32> {
     varint::take(from).and_then(|n| n.try_into().ok()).ok_or_else(cut)
 }
 
-/// A floating point number.
+/// Takes a floating point number.
 pub(super) fn double(from: &mut &[u8]) -> Result<f64> {
     take(from).map(|b| f64::from_bits(u64::from_be_bytes(b)))
 }
 
-/// Bytes behind their length.
+/// Takes bytes that follow their length.
 pub(super) fn bytes<'a>(from: &mut &'a [u8]) -> Result<&'a [u8]> {
     let n = length(from)? as usize;
     let (head, rest) = from.split_at_checked(n).ok_or_else(cut)?;
@@ -32,7 +32,7 @@ pub(super) fn bytes<'a>(from: &mut &'a [u8]) -> Result<&'a [u8]> {
     Ok(head)
 }
 
-/// Bytes that may not be there.
+/// Takes optional bytes.
 pub(super) fn maybe<'a>(from: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
     match take::<1>(from)? {
         [0] => Ok(None),
@@ -46,7 +46,7 @@ pub(in crate::aggregate) fn put_long(out: &mut Vec<u8>, n: i64) {
     varint::put_signed(out, n);
 }
 
-/// Appends a number of entries, or of bytes.
+/// Appends a number of entries or bytes.
 pub(super) fn put_length(out: &mut Vec<u8>, n: usize) {
     varint::put(out, n as u64);
 }
@@ -56,13 +56,13 @@ pub(super) fn put_double(out: &mut Vec<u8>, n: f64) {
     out.extend_from_slice(&n.to_bits().to_be_bytes());
 }
 
-/// Appends bytes behind their length.
+/// Appends bytes after their length.
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-/// Appends bytes that may not be there.
+/// Appends optional bytes.
 pub(super) fn put_maybe(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     out.push(u8::from(bytes.is_some()));
     if let Some(bytes) = bytes {
@@ -79,7 +79,7 @@ pub(super) fn put_counts<'a>(out: &mut Vec<u8>, counts: impl Iterator<Item = (&'
     }
 }
 
-/// Reads what [`put_counts`] wrote, and gives each value with its count to `each`.
+/// Reads the output of [`put_counts`], and calls `each` with each value and its count.
 pub(super) fn counts(from: &mut &[u8], mut each: impl FnMut(&[u8], i64)) -> Result<()> {
     for _ in 0..length(from)? {
         let (value, count) = (bytes(from)?, long(from)?);

@@ -70,7 +70,7 @@ impl<S: Sum> Function for Sums<S> {
     }
 }
 
-/// Adds what `sum` makes of the values of a column.
+/// Adds the values of a column to the sums of their groups with `sum`.
 fn each<T: ArrowPrimitiveType, S>(
     sums: &mut Slab<Summed<S>>,
     rows: &Rows<'_>,
@@ -85,7 +85,7 @@ fn each<T: ArrowPrimitiveType, S>(
     Ok(())
 }
 
-/// A sum of whole numbers, which wraps around.
+/// A sum of whole numbers. It wraps around on overflow.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Whole(i64);
 
@@ -145,7 +145,7 @@ impl Sum for Real {
     }
 }
 
-/// Unscaled decimals.
+/// Sums of unscaled decimals.
 impl Sum for Wide {
     fn add(of: &Typed, sums: &mut Slab<Summed<Self>>, rows: &Rows<'_>) -> Result<()> {
         match rows.arg(0)?.data_type() {

@@ -2,8 +2,8 @@
 
 use arrow::datatypes::i256;
 
-/// A sum of 160 bits: enough for billions of values of 38 digits, so that a sum that has outgrown them can come back. In bytes,
-/// for a number of such a size would widen every accumulator by half.
+/// A sum of 160 bits. It holds billions of values of 38 digits, so that a sum can exceed 38 digits and become smaller again. It consists of
+/// bytes, because the alignment of a wide integer would make every accumulator half as large again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wide {
     low: [u8; 16],
@@ -32,7 +32,7 @@ impl Wide {
         i256::from_parts(u128::from_be_bytes(self.low), i128::from(self.high))
     }
 
-    /// Its form for the store.
+    /// The stored form.
     pub fn to_bytes(self) -> [u8; 20] {
         let mut out = [0; 20];
         out[..4].copy_from_slice(&self.high.to_be_bytes());
@@ -40,7 +40,7 @@ impl Wide {
         out
     }
 
-    /// The sum of the bytes that [`Wide::to_bytes`] gave, but for [`insignificant`] ones; none for more or none.
+    /// Reads the output of [`Wide::to_bytes`] without its [`insignificant`] bytes. Returns none if there are no bytes or too many.
     pub fn from_significant(bytes: &[u8]) -> Option<Wide> {
         let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xFF };
         let mut all = [sign; 20];
@@ -52,11 +52,11 @@ impl Wide {
     }
 }
 
-/// How many bytes at the begin say no more than the sign of the next one does.
+/// The number of leading bytes that only repeat the sign of the byte after them.
 pub(super) fn insignificant(bytes: &[u8; 20]) -> usize {
     let sign = if bytes[0] & 0x80 == 0 { 0 } else { 0xFF };
     let same = bytes[..19].iter().take_while(|b| **b == sign).count();
-    // The first of the others may look as if it had another sign.
+    // The next byte may begin with another sign bit. Then one byte of the sign is kept.
     if same > 0 && (bytes[same] ^ sign) & 0x80 != 0 { same - 1 } else { same }
 }
 
