@@ -39,6 +39,8 @@ impl<const L: u32> Codec for Numbers<L> {
 
 type State = KeyedState<Numbers<1>>;
 type Timed<T> = (T, i64);
+/// The time, the key with its length in front, and the number of what waits in a queue.
+type Queued = (i64, (usize, Vec<u8>), u64);
 /// A key and the name of an entry.
 type Place = (Vec<u8>, Vec<u8>);
 
@@ -54,8 +56,7 @@ struct Model {
     maps: BTreeMap<Place, Timed<Vec<u8>>>,
     lists: BTreeMap<Vec<u8>, Vec<Timed<Vec<u8>>>>,
     timers: [BTreeSet<(i64, Vec<u8>)>; 2],
-    /// By time, the key with its length in front, and number.
-    queue: BTreeMap<(i64, (usize, Vec<u8>), u64), Vec<u8>>,
+    queue: BTreeMap<Queued, Vec<u8>>,
 }
 
 struct Running {
