@@ -21,3 +21,10 @@ pub enum RankStrategy {
     /// Any row may be retracted: all rows are kept.
     Retract,
 }
+
+impl RankStrategy {
+    /// Whether the best row of a partition is all that is kept, for a range of ranks.
+    pub fn keeps_best(&self, ranks: (u64, u64)) -> bool {
+        *self == RankStrategy::Append && ranks == (1, 1)
+    }
+}

@@ -177,6 +177,21 @@ pub struct AggregateCall {
 }
 
 impl AggregateCall {
+    /// The columns that the call reads: those of its arguments, then that of its filter.
+    pub fn columns(&self) -> impl Iterator<Item = usize> {
+        self.args.iter().chain(&self.filter).copied()
+    }
+
+    /// The same call over other columns. `to` maps each column to its new index.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn moved(mut self, to: impl Fn(usize) -> Result<usize>) -> Result<AggregateCall> {
+        self.args = self.args.iter().map(|c| to(*c)).collect::<Result<_>>()?;
+        self.filter = self.filter.map(to).transpose()?;
+        Ok(self)
+    }
+
     /// Whether the order of rows does not affect the result, except for rounding.
     pub fn is_unordered(&self) -> bool {
         match self.function {

@@ -3,7 +3,7 @@
 
 use crate::change_rows::ChangeRows;
 use crate::late_rows::{LateRows, shown};
-use crate::rank::sort_key;
+use crate::rank::put_sort_key;
 use crate::row_numbers::RowNumbers;
 use arrow::datatypes::DataType;
 use weir_core::event_time::{EventTime, Watermark};
@@ -119,7 +119,7 @@ impl Operator for Sort {
                 }
                 entry.extend_from_slice(&sortable(time));
             }
-            entry.extend(sort_key(&self.plan.order, &batch, n));
+            put_sort_key(&self.plan.order, &batch, n, &mut entry);
             entry.extend_from_slice(&self.numbers.next().to_be_bytes());
             let mut row = vec![];
             encode_row(batch.data.columns(), n, &mut row);

@@ -52,7 +52,7 @@ fn merge_of(plan: &Plan) -> Option<WindowMerge> {
     }
     let below = below(input)?;
     let others = || window.others(keys.len()).map(|n| keys[n]);
-    let mut read = others().chain(calls.iter().flat_map(|c| c.args.iter().chain(&c.filter).copied()));
+    let mut read = others().chain(calls.iter().flat_map(AggregateCall::columns));
     if read.any(|c| below.content[c] == Content::Window) || !calls.iter().all(AggregateCall::is_unordered) {
         return None;
     }

@@ -227,14 +227,12 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             if numbers.is_empty() {
                 return prune(*input, &used, readers);
             }
-            let mut calls: Vec<AggregateCall> = numbers.iter().map(|n| calls[*n].clone()).collect();
+            let calls: Vec<AggregateCall> = numbers.iter().map(|n| calls[*n].clone()).collect();
             used.extend(partition.iter().copied().chain(order.columns()));
-            calls.iter().for_each(|c| used.extend(c.args.iter().chain(&c.filter)));
+            used.extend(calls.iter().flat_map(AggregateCall::columns));
             let (input, have) = prune(*input, &used, readers)?;
-            for c in &mut calls {
-                c.args = places(&c.args, &have)?;
-                c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
-            }
+            let moved = |call: AggregateCall| call.moved(|c| place(c, &have));
+            let calls = calls.into_iter().map(moved).collect::<Result<_>>()?;
             let (partition, order) = (places(&partition, &have)?, order.moved(|c| place(c, &have))?);
             let left: Vec<usize> = have.into_iter().chain(numbers.into_iter().map(|n| width + n)).collect();
             let schema = schema.project(&left);
@@ -285,14 +283,9 @@ fn prune_aggregate(
     let keep_calls = if keep_calls.is_empty() && !calls.is_empty() { vec![0] } else { keep_calls };
     calls = keep_calls.iter().map(|i| calls[*i].clone()).collect();
     let mut used: BTreeSet<usize> = keys.iter().copied().collect();
-    for c in &calls {
-        used.extend(c.args.iter().chain(&c.filter));
-    }
+    used.extend(calls.iter().flat_map(AggregateCall::columns));
     let (input, have) = prune(input, &used, readers)?;
-    for c in &mut calls {
-        c.args = places(&c.args, &have)?;
-        c.filter = c.filter.map(|f| place(f, &have)).transpose()?;
-    }
+    calls = calls.into_iter().map(|call| call.moved(|c| place(c, &have))).collect::<Result<_>>()?;
     let keys = places(&keys, &have)?;
     let kept: Vec<usize> = (0..count).chain(keep_calls.into_iter().map(|i| count + i)).collect();
     let schema = schema.project(&kept);

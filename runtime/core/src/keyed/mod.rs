@@ -3,7 +3,8 @@
 //!
 //! The *keyed value* is the one that most rows read and change. It has a type of the operator's own and is decoded in memory
 //! ([`KeyedState::update`]); an epoch that has changed it encodes it when it ends. A key may also have [`ValueState`]s, [`MapState`]s,
-//! [`ListState`]s, [`Timers`] and entries of [`TimeQueue`]s. Their entries have keys of their own in the store, and are read one by one or as ordered ranges.
+//! [`ListState`]s, [`Timers`] and entries of [`TimeQueue`]s. These have keys of their own in the store, and are read one by one or as
+//! ordered ranges.
 //!
 //! Changes stay in memory until the epoch ends. If the cache is then larger than the operator's share, entries that the epoch has not
 //! used are evicted; if that is not enough, all are.
@@ -140,6 +141,13 @@ pub struct BatchKeys {
     pub places: Vec<u32>,
     /// For each distinct key, its first row.
     pub first: Vec<u32>,
+}
+
+impl BatchKeys {
+    /// The number of places that the codec's columns must have for these keys.
+    pub fn room(&self) -> usize {
+        self.places.iter().max().map_or(0, |most| *most as usize + 1)
+    }
 }
 
 /// How a value that is kept in columns was changed.

@@ -177,7 +177,8 @@ impl TimeQueue {
     }
 
     /// Gives the values whose time is at most `up_to`, sorted by time, those of a time and key together and sorted by number, and deletes
-    /// them: the first `limit` of them, and all others with the time and key of the last of these. If it gives that many, there may be more.
+    /// them: the first `limit` of them, and all others with the time and key of the last of these. If it gives that many, there may be
+    /// more.
     ///
     /// # Errors
     /// If the store fails or is damaged.

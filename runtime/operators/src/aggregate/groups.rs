@@ -143,11 +143,7 @@ impl Groups {
     /// The prefix of the keys of a group's parts: the key group, a marker byte, the length of the key, and the key. The number of the
     /// aggregate and the value follow it.
     fn part_key(&self, key: &[u8]) -> Vec<u8> {
-        let mut begin = self.key_group(key).to_be_bytes().to_vec();
-        begin.push(PARTS);
-        varint::put(&mut begin, key.len() as u64);
-        begin.extend_from_slice(key);
-        begin
+        parts_prefix(self.key_group(key), PARTS, key)
     }
 
     /// Reads a group of the store into an empty place.
@@ -181,6 +177,15 @@ fn ends(rest: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::state("a group in the state is longer than its aggregates are"))
+}
+
+/// The prefix of the keys of a value's parts: the key group, a marker byte, the length of the value's key, and that key.
+pub(crate) fn parts_prefix(group: u16, marker: u8, key: &[u8]) -> Vec<u8> {
+    let mut prefix = group.to_be_bytes().to_vec();
+    prefix.push(marker);
+    varint::put(&mut prefix, key.len() as u64);
+    prefix.extend_from_slice(key);
+    prefix
 }
 
 /// The key of the group within the key of a part.

@@ -22,7 +22,7 @@ use arrow::datatypes::DataType;
 use assign::Signs;
 pub(crate) use assign::{assign, by_group};
 pub use emitting::EmittingWindowsFactory;
-pub(crate) use groups::Groups;
+pub(crate) use groups::{Groups, parts_prefix};
 pub(crate) use out::read_results;
 use out::{Key, RowsOut};
 pub(crate) use reads::Reads;
@@ -290,7 +290,7 @@ impl<'a> Change<'a> {
         groups: &mut Groups,
         touched: &[Touched],
     ) -> Result<Change<'a>> {
-        groups.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+        groups.grow(found.room());
         let places = found.numbers.iter().map(|n| found.places[*n as usize]).collect();
         if plan.stage == Stage::Final {
             let column = batch.data.column(plan.keys.len());

@@ -268,7 +268,7 @@ impl Operator for SessionAggregate {
         let open = |end: i64| Some(clock.completes(end)).filter(|moment| *moment > passed);
         let mut taken = Taken::default();
         self.state.change(&found.places, |sessions, touched| {
-            sessions.of_key.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+            sessions.of_key.grow(found.room());
             for (row, window) in windows.iter().enumerate() {
                 let place = found.places[found.numbers[row] as usize];
                 taken.row(row, *window, sessions, place, open);

@@ -189,7 +189,7 @@ impl SlicedAggregate {
             let found = self.groups.groups.places(&keys)?;
             let window = &self.window;
             self.groups.groups.change(&found.places, |groups, touched| {
-                groups.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+                groups.grow(found.room());
                 for ((place, at), touched) in found.places.iter().zip(numbers).zip(touched) {
                     groups.merge_from(*place as usize, &window.groups, *at)?;
                     *touched = Touched { there: true, changed: true };

@@ -4,7 +4,7 @@
 //! are its oldest rows, which leave the frame next, and the rows that are not stored yet. The rows between them are read when they become
 //! the oldest.
 
-use crate::aggregate::Groups;
+use crate::aggregate::{Groups, parts_prefix};
 use std::collections::VecDeque;
 use weir_core::frame::Frame;
 use weir_core::key::key_group;
@@ -68,6 +68,11 @@ impl KeyFrame {
     /// The number of rows.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The time at which a frame of this length in time has lost its last row.
+    pub fn emptied_at(&self, range: i64) -> i64 {
+        self.last.saturating_add(range).saturating_add(1)
     }
 
     /// Adds the newest row.
@@ -203,13 +208,9 @@ impl Frames {
     }
 }
 
-/// The prefix of the keys of a frame's rows in the store: the key group, a marker byte, the length of the key, and the key.
+/// The prefix of the keys of a frame's rows in the store.
 fn prefix(key: &[u8]) -> Vec<u8> {
-    let mut begin = key_group(key).to_be_bytes().to_vec();
-    begin.push(ROWS);
-    varint::put(&mut begin, key.len() as u64);
-    begin.extend_from_slice(key);
-    begin
+    parts_prefix(key_group(key), ROWS, key)
 }
 
 impl Codec for Frames {

@@ -60,7 +60,7 @@ impl OperatorFactory for OverFactory {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let groups = Groups::new(&self.calls, &self.input, self.frame.is_bounded())?;
         Ok(Box::new(Over {
-            arguments: Arguments::new(self),
+            arguments: Arguments::new(self)?,
             types: self.input.fields.iter().map(|f| f.ty.arrow()).collect(),
             plan: self.clone(),
             state: KeyedState::open(Frames::new(groups), &context, 0)?,
@@ -146,12 +146,16 @@ impl Over {
     /// Emits the rows of a page with their results.
     fn give(&mut self, page: &Page, out: &mut Collector) -> Result<()> {
         let results = page::results(&self.plan, &self.arguments, page, &mut self.state)?;
-        let range = self.plan.forgets_after().unwrap_or_default();
-        for (last, row) in results.timers {
-            self.timers.set(&mut self.state, emptied_at(last, range), page.keys.get(row as usize));
-        }
+        self.set_timers(&results.timers, &page.keys);
         out.emit(results.batch);
         Ok(())
+    }
+
+    /// Sets timers, each for a time and the key with a number.
+    fn set_timers(&mut self, timers: &[(i64, u32)], keys: &Keys) {
+        for (time, number) in timers {
+            self.timers.set(&mut self.state, *time, keys.get(*number as usize));
+        }
     }
 
     /// Removes keys whose frames are empty.
@@ -169,7 +173,7 @@ impl Over {
                     }
                     touched.changed = true;
                     let at = *place as usize;
-                    let end = emptied_at(frames.keys[at].last, range);
+                    let end = frames.keys[at].emptied_at(range);
                     if end > passed {
                         later.push((end, *first));
                     } else {
@@ -179,19 +183,12 @@ impl Over {
                 }
                 Ok(())
             })?;
-            for (time, row) in later {
-                self.timers.set(&mut self.state, time, keys.get(row as usize));
-            }
+            self.set_timers(&later, &keys);
             if due.len() < PAGE {
                 return Ok(());
             }
         }
     }
-}
-
-/// The time at which a frame of this length in time has lost its last row.
-fn emptied_at(last: i64, range: i64) -> i64 {
-    last.saturating_add(range).saturating_add(1)
 }
 
 impl Operator for Over {

@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::DataType;
 use weir_core::key::{Keys, decode_row, encode_row};
 use weir_core::keyed::{DueValue, KeyedState, SmallBytes, Touched};
-use weir_core::{Batch, ColumnBuilder, Result};
+use weir_core::{Batch, ColumnBuilder, Error, Result};
 use weir_expr::aggregate::AggregateCall;
 
 /// Rows whose results are due, in the order of time.
@@ -49,20 +49,17 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub fn new(plan: &OverFactory) -> Arguments {
-        let read = |call: &AggregateCall| call.args.iter().copied().chain(call.filter).collect::<Vec<_>>();
-        let mut columns: Vec<usize> = plan.calls.iter().flat_map(read).collect();
+    /// # Errors
+    /// An internal error if a call reads a column that it does not list.
+    pub fn new(plan: &OverFactory) -> Result<Arguments> {
+        let mut columns: Vec<usize> = plan.calls.iter().flat_map(AggregateCall::columns).collect();
         columns.sort_unstable();
         columns.dedup();
-        let at = |c: usize| columns.partition_point(|known| *known < c);
-        let calls = plan.calls.iter().cloned().map(|call| AggregateCall {
-            args: call.args.iter().map(|c| at(*c)).collect(),
-            filter: call.filter.map(at),
-            ..call
-        });
-        let calls = calls.collect();
+        let unknown = |_| Error::internal("an aggregate reads a column that is not among its arguments");
+        let moved = |call: &AggregateCall| call.clone().moved(|c| columns.binary_search(&c).map_err(unknown));
+        let calls = plan.calls.iter().map(moved).collect::<Result<_>>()?;
         let types = columns.iter().map(|c| plan.input.fields[*c].ty.arrow()).collect();
-        Arguments { columns, types, calls }
+        Ok(Arguments { columns, types, calls })
     }
 }
 
@@ -127,7 +124,7 @@ struct Leaving {
 /// The results of a page.
 pub(super) struct Results {
     pub batch: Batch,
-    /// Timers to be set, which the frames are already marked to have: the time of the last row, and a row of the page with the key.
+    /// Timers to be set, which the frames are already marked to have: the time, and a row of the page with the key.
     pub timers: Vec<(i64, u32)>,
 }
 
@@ -144,9 +141,10 @@ pub(super) fn results(
     let found = state.places(&page.keys)?;
     let places: Vec<u32> = found.numbers.iter().map(|n| found.places[*n as usize]).collect();
     let store = state.store().clone();
-    let mut timers = vec![];
+    let read: Vec<ArrayRef> = arguments.columns.iter().map(|c| page.columns[*c].clone()).collect();
+    let (mut timers, mut bytes) = (vec![], vec![]);
     let results = state.change(&found.places, |frames, touched| {
-        frames.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+        frames.grow(found.room());
         let mut leaving =
             Leaving { builders: arguments.types.iter().map(ColumnBuilder::new).collect(), places: vec![] };
         let keys = vec![KeyStep::default(); found.places.len()];
@@ -161,7 +159,9 @@ pub(super) fn results(
                         decode_row(&arguments.types, lost, &mut leaving.builders)
                     })?;
                 }
-                frame.push(arguments.row(page, row));
+                bytes.clear();
+                encode_row(&read, row, &mut bytes);
+                frame.push(FrameRow { time, number: page.numbers[row], row: SmallBytes::from(bytes.as_slice()) });
             }
             frame.last = time;
             steps.come(number, row as u32, time);
@@ -169,40 +169,31 @@ pub(super) fn results(
         for ((place, first), touched) in found.places.iter().zip(&found.first).zip(touched) {
             *touched = Touched { there: true, changed: true };
             let frame = &mut frames.keys[*place as usize];
-            if plan.forgets_after().is_some() && !std::mem::replace(&mut frame.has_timer, true) {
-                timers.push((frame.last, *first));
+            if let Some(range) = plan.forgets_after()
+                && !std::mem::replace(&mut frame.has_timer, true)
+            {
+                timers.push((frame.emptied_at(range), *first));
             }
         }
-        evaluate(plan, arguments, page, &places, &steps.all, leaving, &mut frames.groups)
+        evaluate(plan, arguments, &read, &places, &steps.all, leaving, &mut frames.groups)
     })?;
     let columns = page.columns.iter().cloned().chain(results).collect();
     let batch = Batch::from_columns(plan.schema.arrow(), columns, places.len())?;
     Ok(Results { batch, timers })
 }
 
-impl Arguments {
-    /// The part of a row that its frame keeps.
-    fn row(&self, page: &Page, row: usize) -> FrameRow {
-        let mut bytes = vec![];
-        for column in &self.columns {
-            encode_row(std::slice::from_ref(&page.columns[*column]), row, &mut bytes);
-        }
-        FrameRow { time: page.times[row], number: page.numbers[row], row: SmallBytes::from(bytes.as_slice()) }
-    }
-}
-
 /// Processes the steps, and returns the results of the page's rows.
 fn evaluate(
     plan: &OverFactory,
     arguments: &Arguments,
-    page: &Page,
+    read: &[ArrayRef],
     places: &[u32],
     steps: &[Step],
     leaving: Leaving,
     groups: &mut Groups,
 ) -> Result<Vec<ArrayRef>> {
     let lost: Vec<ArrayRef> = leaving.builders.into_iter().map(ColumnBuilder::finish).collect();
-    let (of_lost, of_page) = (Reads::of(&arguments.calls, &lost)?, Reads::of(&plan.calls, &page.columns)?);
+    let (of_lost, of_page) = (Reads::of(&arguments.calls, &lost)?, Reads::of(&arguments.calls, read)?);
     let go = vec![-1; leaving.places.len()];
     let types = plan.schema.fields[plan.input.len()..].iter().map(|f| f.ty.arrow());
     let mut results: Vec<ColumnBuilder> = types.map(|ty| ColumnBuilder::new(&ty)).collect();

@@ -12,7 +12,7 @@ mod snapshots;
 mod walk;
 
 use crate::aggregate::{Groups, assign, by_group};
-use crate::rank::sort_key;
+use crate::rank::put_sort_key;
 use crate::row_numbers::RowNumbers;
 use changes::Changes;
 use snapshots::{Snapshots, SnapshotsCodec};
@@ -87,8 +87,8 @@ impl OverValues {
         let mut changed = Changed::new();
         for row in rows {
             let row = *row as usize;
-            let sort = sort_key(&self.plan.order, batch, row);
-            let mut packed = vec![];
+            let (mut sort, mut packed) = (vec![], vec![]);
+            put_sort_key(&self.plan.order, batch, row, &mut sort);
             encode_row(batch.data.columns(), row, &mut packed);
             if batch.kind(row).sign() > 0 {
                 let place = [&sort[..], &self.numbers.next().to_be_bytes()].concat();

@@ -126,12 +126,13 @@ impl Operator for Best {
         let rest: Vec<_> = rows.rest.iter().map(|c| batch.data.column(*c).clone()).collect();
         let mut changes = ChangeRows::new(with_rank(&rows.plan.schema, rows.plan.number));
         self.state.change(&found.places, |kept, touched| {
-            kept.0.grow(found.places.iter().max().map_or(0, |most| *most as usize + 1));
+            kept.0.grow(found.room());
             let mut new = vec![];
             for ((row, place), touched) in best.iter().zip(&found.places).zip(touched) {
                 let (row, old) = (*row as usize, &mut kept.0[*place as usize]);
                 let (key, sort) = (keys.get(row), sorts.get(row));
-                if touched.there && !rows.wins(sort, split(old)?.0) {
+                let before = touched.there.then(|| split(old)).transpose()?;
+                if before.is_some_and(|(over, _)| !rows.wins(sort, over)) {
                     continue;
                 }
                 new.clear();
@@ -140,7 +141,7 @@ impl Operator for Best {
                 let columns = new.len();
                 encode_row(&rest, row, &mut new);
                 let is = &new[columns..];
-                match touched.there.then(|| split(old)).transpose()? {
+                match before {
                     None => rows.push(&mut changes, RowKind::Insert, key, is)?,
                     Some((_, was)) if was == is => {}
                     Some((_, was)) => {

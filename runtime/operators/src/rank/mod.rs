@@ -64,7 +64,7 @@ impl OperatorFactory for RankFactory {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        if self.strategy == RankStrategy::Append && self.ranks == (1, 1) && !self.at_end {
+        if self.strategy.keeps_best(self.ranks) && !self.at_end {
             return best::Best::open(self, &context).map(|best| Box::new(best) as Box<dyn Operator>);
         }
         Rank::open(self, &context).map(|rank| Box::new(rank) as Box<dyn Operator>)
@@ -322,15 +322,8 @@ impl Changing<'_> {
     }
 }
 
-/// The sort key of a row: bytes that compare in the order of the rows.
-pub(crate) fn sort_key(order: &[SortKey], batch: &Batch, row: usize) -> Vec<u8> {
-    let mut out = vec![];
-    put_sort_key(order, batch, row, &mut out);
-    out
-}
-
-/// Appends the sort key of a row.
-fn put_sort_key(order: &[SortKey], batch: &Batch, row: usize, out: &mut Vec<u8>) {
+/// Appends the sort key of a row: bytes that compare in the order of the rows.
+pub(crate) fn put_sort_key(order: &[SortKey], batch: &Batch, row: usize, out: &mut Vec<u8>) {
     for SortKey { column, descending, nulls_first } in order {
         let column = batch.data.column(*column);
         let value = Value::read(column, row);

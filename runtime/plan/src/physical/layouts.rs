@@ -86,7 +86,7 @@ fn of_rank(
 ) -> String {
     // If all rows are kept, any of them may become the first.
     let kept = match strategy {
-        RankStrategy::Append if (first, last) == (1, 1) => "the first".to_string(),
+        _ if strategy.keeps_best((first, last)) => "the first".to_string(),
         RankStrategy::Append | RankStrategy::Update(_) => format!("{first} to {last}"),
         RankStrategy::Retract => format!("all, those to {last} apart"),
     };
