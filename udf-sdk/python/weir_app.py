@@ -1,11 +1,11 @@
-"""The component's entry point: `componentize-py … componentize weir_app`.
+"""The main module of a component: `componentize-py … componentize weir_app`.
 
-While the component is built, this module imports the user's module, which a generated file names:
+While the component is built, this module imports the user's module. Its name is in a generated file:
 
     # weir_build.py
     MODULE = "my_functions"     # the user's file, without .py
-    PRELOAD = []                # optional: more modules to import
-    REPORT = "/0/report.json"   # optional: where to leave what was found; -p directories are mounted as /0, /1, …
+    PRELOAD = []                # optional: further modules to import
+    REPORT = "/0/report.json"   # optional: the file for the list of functions; -p directories are mounted as /0, /1, …
 
 While the job runs, Weir calls the methods of `Functions`.
 """
@@ -62,7 +62,7 @@ def _to_wit(data_type):
 
 
 def _named(name, data_type):
-    """A name as a signature has it: that of a nested type is followed by the type."""
+    """A name in a signature. If the type is nested, the type follows the name and a space."""
     return f"{name} {data_type}" if data_type.parts else name
 
 
@@ -132,7 +132,7 @@ def _check_count(function, count):
     except TypeError as error:
         raise TypeError(f"{function.name}: {error}") from None
     except ValueError:
-        pass  # written in C, does not tell
+        pass  # a function that is written in C may have no signature
     _COUNTS_TRIED.add((function, count))
 
 
@@ -147,7 +147,7 @@ def _read_asset(name):
 
 
 class _LogLines:
-    """What the function prints, line by line, as a text file that leads to Weir's log."""
+    """A text file that writes each line to Weir's log. It takes the place of standard output and standard error."""
 
     encoding, errors = "utf-8", "replace"
 
@@ -161,7 +161,7 @@ class _LogLines:
         return len(text)
 
     def flush(self):
-        """Lines go out when they end."""
+        """Does nothing: a line is written when it ends."""
 
     def isatty(self):
         return False
@@ -171,7 +171,7 @@ class _LogLines:
 
 
 class _LogRecords(logging.Handler):
-    """Python's `logging` to Weir's log."""
+    """A handler that writes records of Python's `logging` to Weir's log."""
 
     def emit(self, record):
         level = (
@@ -202,12 +202,12 @@ def _import_user_module(name):
 
 
 def _functions_of(module):
-    """The functions among a module's top-level names, under those names unless they have one of their own."""
+    """The functions among the variables of a module. A function without a name of its own is called like its variable."""
     found = {}
     for variable, value in vars(module).items():
         function = getattr(value, "__weir_udf__", None)
         if isinstance(function, weir_udf.Function):
-            # One function may stand under several variables, each of which is a name for it.
+            # Several variables may hold the same function, and each of them is a name for it.
             named = copy.copy(function)
             named.name = function.name or variable
             other = found.setdefault(named.name.lower(), named)
@@ -224,7 +224,7 @@ def _open_hooks_of(module, functions):
 
 
 def _build():
-    # Python's default of 28 digits would round the middle of a DECIMAL(38, s) away.
+    # With Python's default of 28 digits, intermediate results would lose digits of a DECIMAL(38, s).
     DefaultContext.prec = getcontext().prec = 38
     weir_preload.preload(getattr(weir_build, "PRELOAD", ()))
     weir_preload.keep_time_zones()
@@ -233,7 +233,7 @@ def _build():
         functions = _functions_of(module)
         warnings = weir_preload.preload_late_imports(lambda path: bool(path and weir_rows.shown_path(path)))
     except BaseException as error:
-        # The builder reads what stands between these two lines; componentize-py's own output goes on at length.
+        # Weir reads the text between these two lines, since componentize-py prints much output of its own.
         shown = [frame for frame in traceback.extract_tb(error.__traceback__) if weir_rows.shown_path(frame.filename)]
         for frame in shown:
             frame.filename = weir_rows.shown_path(frame.filename)
@@ -251,6 +251,7 @@ def _build():
 
 FUNCTIONS, OPEN_HOOKS = _build()
 
-# What is alive now stays: the collector need not look at it again, nor touch its pages in every instance.
+# Objects that exist now live as long as the component. The garbage collector need not visit them, which would also write to their pages in
+# every instance.
 gc.collect()
 gc.freeze()

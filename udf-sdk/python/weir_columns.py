@@ -1,8 +1,8 @@
-"""Columns between Weir's raw little-endian buffers and Python lists.
+"""Converts columns between the raw little-endian buffers of the contract and Python lists.
 
-This is the hot path of every call, so each type goes through C code that handles a whole column at once (`memoryview`,
-`array`, `join`) as far as there is some, and values are looked at one by one only where a column turns out to hold
-nulls or wrong values.
+Every call runs this code, so it has to be fast. As far as possible, each type uses functions in C that process a whole
+column at once (`memoryview`, `array`, `join`). Results are only checked one by one if a column contains None or values
+that do not fit.
 """
 import datetime
 import decimal
@@ -18,7 +18,7 @@ assert array("I").itemsize == 4 and array("q").itemsize == 8
 _EPOCH = datetime.datetime(1970, 1, 1)
 _EPOCH_ORDINAL = _EPOCH.toordinal()
 _MICROSECOND = datetime.timedelta(microseconds=1)
-# Wide enough for 38 digits to be moved by 38 places without rounding; digits too many are rounded as PyFlink does.
+# Numbers of 38 digits can be shifted by 38 places without rounding. Digits beyond the scale are rounded as in PyFlink.
 _WIDE = decimal.Context(prec=80, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, rounding=decimal.ROUND_HALF_EVEN)
 
 _BITS_OF_BYTE = [tuple(bool(byte >> bit & 1) for bit in range(8)) for byte in range(256)]
@@ -26,14 +26,14 @@ _DIGIT_OF_BYTE = b"0" + b"1" * 255
 
 
 def unpack_bits(data, rows):
-    """A list of `rows` bools from a bitmap, least significant bit first."""
+    """Converts a bitmap, least significant bit first, to a list of `rows` bools."""
     bits = list(chain.from_iterable(map(_BITS_OF_BYTE.__getitem__, data)))
     del bits[rows:]
     return bits
 
 
 def pack_bits(flags):
-    """The bitmap of a list of bools (or bytes that are zero or not)."""
+    """Converts a list of bools, or of bytes of which 0 is false, to a bitmap, least significant bit first."""
     if not flags:
         return b""
     digits = bytes(flags).translate(_DIGIT_OF_BYTE)[::-1]
@@ -44,14 +44,14 @@ def pack_bits(flags):
 
 
 def decode(kind, scale, validity, offsets, data, rows):
-    """A column as `(values, has_nulls)`; a null is None."""
+    """Converts a column of `rows` rows to `(values, has_nulls)`. NULL is None. `scale` is that of a decimal."""
     values = _RAW[kind](offsets, data, rows)
     valid = None if validity is None else unpack_bits(validity, rows)
     if valid is not None and all(valid):
         valid = None
     if valid is not None:
         values = [value if ok else None for value, ok in zip(values, valid)]
-    # Only after the nulls are out: what lies under a null need not be a date at all.
+    # This comes after the removal of nulls, because the buffer of a NULL may hold anything, such as an invalid date.
     if kind in _FINISH:
         values = _FINISH[kind](values, scale, valid is not None)
     return values, valid is not None
@@ -74,14 +74,14 @@ def _raw_nested(offsets, data, _rows):
     of = _TYPES.get(data[: ends[0]])
     if of is None:
         of = _TYPES[data[: ends[0]]] = weir_nested.reader(weir_types.from_sql(data[: ends[0]].decode()))
-    # What lies under a null is no JSON.
+    # The text of a NULL is empty, and not JSON.
     texts = (data[start:end] for start, end in pairwise(ends))
     if of is None:
         return [json.loads(text) if text else None for text in texts]
     return [of(json.loads(text)) if text else None for text in texts]
 
 
-#: what reads the values of a nested type, by its text
+#: the functions that convert the values of nested types, by the type in SQL
 _TYPES = {}
 
 
@@ -111,7 +111,7 @@ _RAW = {
 
 
 class _Dates(dict):
-    """Days since 1970 to dates; a column rarely has many different ones."""
+    """A cache of dates by days since 1970. A column rarely has many different dates."""
 
     def __missing__(self, day):
         if len(self) > 50_000:
@@ -165,12 +165,12 @@ _FINISH = {
 
 
 def encode(data_type, values):
-    """Values as `(validity, offsets, data, errors)`; `errors` lists `(row, message)` of values that do not fit."""
+    """Converts values to `(validity, offsets, data, errors)`. `errors` contains `(row, message)` for each value that does not fit."""
     fast, filler = _ENCODERS[data_type.kind]
     try:
         return None, *fast(values, data_type), []
     except _UNFIT:
-        pass  # a null or a wrong value: look closer
+        pass  # there is a None, or a value that does not fit: check them one by one
     flags = [value is not None for value in values]
     errors = []
     filled = [value if ok else filler for value, ok in zip(values, flags)]
@@ -193,8 +193,10 @@ _UNFIT = (TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 def _fitted(value, data_type):
-    """The value in the form its encoder wants, where PyFlink takes it too: fractions of a number for an integer are cut off, a
-    TIMESTAMP is what the clock shows, whatever the zone."""
+    """Converts a value to the form that its encoder accepts, if PyFlink accepts it as well.
+
+    A number for an integer type loses its fraction, a decimal is rounded, and a `datetime` for TIMESTAMP loses its zone.
+    """
     kind = data_type.kind
     if kind in _WHOLE:
         return weir_nested.whole(value)
@@ -273,7 +275,7 @@ def _encode_nested(values, data_type):
     return _encode_utf8(["" if v is _ABSENT else weir_nested.text_of(v, data_type) for v in values], data_type)
 
 
-#: stands where a nested value is null
+#: takes the place of a NULL among nested values
 _ABSENT = object()
 
 
@@ -292,7 +294,7 @@ def _encode_decimals(values, data_type):
         return b"", b"".join([n.to_bytes(16, "little", signed=True) for n in unscaled])
 
 
-#: kind to (encoder, a value to stand where there is none)
+#: for each kind, its encoder and a value that takes the place of NULL
 _ENCODERS = {
     "boolean": (_encode_booleans, False),
     "int8": (_encode_with("b"), 0),

@@ -1,4 +1,4 @@
-"""ARRAY, MAP and ROW: values between Python and the JSON in which they cross, each by its type."""
+"""Converts values of ARRAY, MAP and ROW between Python and the JSON of the component contract."""
 import base64
 import datetime
 import decimal
@@ -12,7 +12,10 @@ _RANGES = {"int8": 1 << 7, "int16": 1 << 15, "int32": 1 << 31, "int64": 1 << 63}
 
 
 class Row:
-    """A row: its values by position, by name (`row.a`, `row["a"]`) and in order. `Row(1, "x")` or `Row(a=1, b="x")`."""
+    """A row, such as `Row(1, "x")` or `Row(a=1, b="x")`.
+
+    Its values can be accessed by position (`row[0]`) and by name (`row.a`, `row["a"]`), and can be iterated.
+    """
 
     __slots__ = ("_values", "_fields")
 
@@ -23,15 +26,15 @@ class Row:
         self._fields = list(named) if named else None
 
     def set_field_names(self, names):
-        """Names the fields, in their order."""
+        """Sets the names of the fields."""
         self._fields = list(names)
 
     def get_fields_by_names(self, names):
-        """The values of the fields of these names."""
+        """The values of the fields with these names. Raises `KeyError` if there is no such field."""
         return [self[name] for name in names]
 
     def as_dict(self, recursive=False):
-        """The values by name."""
+        """The values by name, with `recursive` also those of rows within it. Raises `TypeError` for a row without names."""
         if self._fields is None:
             raise TypeError("a Row without names has no dict")
         plain = (lambda v: v.as_dict(True) if isinstance(v, Row) else v) if recursive else (lambda v: v)
@@ -85,7 +88,7 @@ class Row:
 
 @functools.lru_cache(maxsize=None)
 def reader(data_type):
-    """What makes a Python value of decoded JSON; None where JSON's is the value."""
+    """A function that converts decoded JSON to a Python value. None if the decoded JSON is the value itself."""
     kind = data_type.kind
     if kind == "array":
         of = reader(data_type.parts[0])
@@ -130,12 +133,12 @@ _READERS = {
 
 
 def text_of(value, data_type):
-    """A value as the JSON of its type; `TypeError` or `ValueError` says what does not fit."""
+    """The JSON of a value of a type. Raises `TypeError`, `ValueError` or `OverflowError` if the value does not fit the type."""
     return json.dumps(plain(value, data_type), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def plain(value, data_type):
-    """A value as JSON has it."""
+    """A value as one that `json.dumps` accepts."""
     if value is None:
         return None
     kind = data_type.kind
@@ -160,7 +163,7 @@ def plain(value, data_type):
 
 
 def whole(value):
-    """A number as an integer: fractions are cut off."""
+    """Converts a number to an integer. The fraction is cut off."""
     if isinstance(value, int):
         return int(value)
     if isinstance(value, (float, decimal.Decimal)) and math.isfinite(value):
@@ -194,7 +197,7 @@ def _checked(wanted, write):
 
 
 def rounded(value, scale):
-    """A number as a decimal of so many places, half to even."""
+    """Rounds a number to a decimal with `scale` digits after the point, half to even."""
     if not isinstance(value, decimal.Decimal):
         value = decimal.Decimal(whole(value) if isinstance(value, int) else repr(value) if isinstance(value, float) else value)
     if not value.is_finite():
@@ -210,7 +213,7 @@ def _decimal(value, data_type):
 
 
 def in_utc(value):
-    """A point in time without its zone, as it is in UTC; one without a zone is taken to be there already."""
+    """Converts a `datetime` to UTC, without a zone. One that has no zone is in UTC already."""
     return value.astimezone(_UTC).replace(tzinfo=None) if value.tzinfo is not None else value
 
 

@@ -1,7 +1,7 @@
-"""Imports that must be made while the component is built.
+"""Imports modules while the component is built.
 
-A component has no files: a module that was not imported at build time cannot be imported later, and Python looks up
-text encodings and some of its own helpers by importing them at the moment of use.
+A component has no files at run time, so a module that was not imported at build time cannot be imported later. Python
+itself imports text encodings and some of its modules only when they are used.
 """
 import ast
 import codecs
@@ -12,7 +12,8 @@ import sys
 import zoneinfo
 import zoneinfo._common
 
-#: looked up by name at run time: `text.encode("gbk")`, host names in URLs, `json` with a byte-order mark, …
+#: text encodings that are looked up by name at run time, as by `text.encode("gbk")`, for host names in URLs, or by `json` for a byte-order
+#: mark
 ENCODINGS = (
     "ascii latin_1 iso8859_1 iso8859_2 iso8859_15 utf_8 utf_8_sig utf_7 utf_16 utf_16_le utf_16_be utf_32 utf_32_le "
     "utf_32_be idna punycode cp437 cp850 cp1250 cp1251 cp1252 koi8_r gbk gb2312 gb18030 hz cp936 big5 big5hkscs cp950 "
@@ -20,7 +21,7 @@ ENCODINGS = (
     "quopri_codec rot_13 zlib_codec"
 ).split()
 
-#: imported by other modules of the standard library inside their functions, or common in functions' bodies
+#: modules that other modules of the standard library import inside functions, or that functions of users often import
 MODULES = (
     "_strptime array ast base64 binascii bisect calendar collections.abc colorsys configparser contextlib copy csv "
     "dataclasses datetime decimal difflib email.message email.parser enum fractions functools gzip hashlib heapq hmac "
@@ -32,7 +33,7 @@ MODULES = (
 
 
 def preload(more=()):
-    """Imports all of the above and `more`; what does not exist in this build of Python is left out."""
+    """Imports all of the above and the modules `more`, except for those that this build of Python does not have."""
     for name in ENCODINGS:
         try:
             codecs.lookup(name)
@@ -46,7 +47,10 @@ def preload(more=()):
 
 
 def keep_time_zones():
-    """Keeps what `zoneinfo` reads from files: all of the package `tzdata`, which lies beside the SDK while the component is built."""
+    """Loads the time zones that `zoneinfo` would read from files at run time.
+
+    They come from the package `tzdata`, which is beside the SDK while the component is built. Without it, nothing is done.
+    """
     try:
         files = importlib.resources.files("tzdata").joinpath("zoneinfo")
         names = importlib.resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
@@ -60,16 +64,16 @@ def keep_time_zones():
         except KeyError:
             raise zoneinfo.ZoneInfoNotFoundError(f"No time zone found with key {key}") from None
 
-    # Both of CPython's implementations look the function up here, by this name.
+    # Both implementations of `zoneinfo` in CPython look up the function here, by this name.
     zoneinfo._common.load_tzdata = load_tzdata
     zoneinfo.available_timezones = lambda: set(kept)
 
 
 def preload_late_imports(is_users):
-    """Imports what the user's modules import inside functions, and what those import in turn.
+    """Imports the modules that the user's modules import inside functions, and those that these import in turn.
 
-    `is_users` tells by its path whether a source file is the user's (or one of the user's dependencies). Returns one
-    line for each import that failed: the function may never come there, so that is no error yet.
+    `is_users` says whether the source file with a path is the user's, or belongs to a dependency. Returns a line for each
+    import that failed. That is not an error, because the function may never reach the import.
     """
     warnings, scanned, tried = [], set(), set()
     while True:
@@ -99,7 +103,7 @@ def preload_late_imports(is_users):
 
 
 def _import(target):
-    """Imports `package.module`, or the module that has `package:name` (which is one itself, or just a name in it)."""
+    """Imports `package.module`. For `package:name`, imports the package, and the module `package.name` if `name` is not in it."""
     package, _, name = target.partition(":")
     module = importlib.import_module(package)
     if name and not hasattr(module, name) and hasattr(module, "__path__"):
@@ -107,7 +111,7 @@ def _import(target):
 
 
 def late_imports(tree, package):
-    """Every import in a syntax tree as `{target: line}`, except those that only type checkers and scripts reach."""
+    """The imports in a syntax tree as `{target: line}`, without those that only type checkers and scripts reach."""
     found = {}
     waiting = [tree]
     while waiting:
@@ -135,7 +139,7 @@ def late_imports(tree, package):
 
 
 def _never_runs(test):
-    """`if TYPE_CHECKING:` and `if __name__ == "__main__":`."""
+    """Whether a condition is never true at run time: `TYPE_CHECKING`, or a comparison with `__name__`."""
     if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__":
         return True
     return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"

@@ -1,13 +1,16 @@
-"""Calling a function for every row, and what becomes of an exception."""
+"""Calls a function for every row, and formats exceptions."""
 import os
 
 
 def call_rows(function, columns, rows):
-    """The results as a list, and `(row, message)` for each row that raised; such a row's result is None."""
+    """Calls a function for every row.
+
+    Returns the list of results, and `(row, message)` for each row that raised an exception. The result of such a row is None.
+    """
     values, errors = [], []
     append = values.append
 
-    # One loop for each usual number of arguments: spelled-out calls are the ones CPython specialises.
+    # There is a loop for each usual number of arguments, because CPython specialises calls with a fixed number of arguments.
     if len(columns) == 1:
         for a in columns[0]:
             try:
@@ -33,7 +36,10 @@ def call_rows(function, columns, rows):
 
 
 def call_rows_without_nulls(function, columns, strict, rows):
-    """As `call_rows`, but a row with a null in one of the columns numbered in `strict` is null without a call."""
+    """Like `call_rows`, but a row is not called if it has None in a column of `strict`, and its result is None.
+
+    `strict` contains indices into `columns`.
+    """
     watched = [columns[i] for i in strict]
     chosen = [row for row, values in enumerate(zip(*watched)) if None not in values]
     some, errors = call_rows(function, [[column[row] for row in chosen] for column in columns], len(chosen))
@@ -44,7 +50,10 @@ def call_rows_without_nulls(function, columns, strict, rows):
 
 
 def explain(error):
-    """`ValueError: what was wrong (my_functions.py:12)`: the line is the deepest one in the user's own files."""
+    """An exception as text, such as `ValueError: wrong value (my_functions.py:12)`.
+
+    The line is the innermost one of the traceback that is in the user's own files.
+    """
     name = type(error).__name__
     try:
         text = str(error)
@@ -73,9 +82,9 @@ _OWN_FILES = os.path.dirname(os.path.abspath(__file__))
 
 
 def shown_path(path):
-    """A source path as its author knows it, or "" for files that are not the user's.
+    """The path of a source file as its author knows it, or "" if the file is not the user's.
 
-    componentize-py mounts each `-p` directory as /0, /1, … and the standard library as /python.
+    componentize-py mounts the directories of its `-p` options as /0, /1, and so on, and the standard library as /python.
     """
     if path.startswith(("/python/", "/world/", "/bundled/", "<")) or os.path.dirname(path) == _OWN_FILES:
         return ""

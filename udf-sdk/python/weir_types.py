@@ -1,8 +1,7 @@
-"""The data types a function can take and return, and how they are spelled.
+"""The data types of arguments and results, and the ways to write them.
 
 A type is written as a Python type hint (`int`, `Optional[str]`, `datetime.date`), as SQL text (`"DECIMAL(10, 2)"`,
-`"ARRAY<STRING>"`),
-or as an object whose `to_weir()` gives a `DataType` (the `pyflink` shim's `DataTypes` do).
+`"ARRAY<STRING>"`), or as an object whose method `to_weir()` returns a `DataType`, such as those of `pyflink.table.DataTypes`.
 """
 import datetime
 import decimal
@@ -12,15 +11,15 @@ import typing
 
 
 class DataType(typing.NamedTuple):
-    """A type of the contract: `kind` is its case in the WIT variant `data-type`, in snake case; `array`, `map` and `row`
-    are those that the contract calls nested."""
+    """A data type. `kind` is the name of its case in the WIT variant `data-type`, in snake case. The kinds `array`, `map` and
+    `row` are the case `nested` there."""
 
     kind: str
     precision: int = 0
     scale: int = 0
-    #: of an array its element, of a map key and value, of a row its fields
+    #: the types within: of an array its element, of a map its key and value, of a row its fields
     parts: tuple = ()
-    #: of a row the names of its fields
+    #: the names of the fields of a row
     names: tuple = ()
 
     def __str__(self):
@@ -84,7 +83,7 @@ _TOKEN = re.compile(r"\s*(?:(`(?:[^`]|``)*`|\w+)|([<>(),]))")
 
 
 class _Tokens:
-    """The words and signs of a type's text, one after another."""
+    """The words and signs in the text of a type, which are taken one after the other."""
 
     def __init__(self, text):
         self.text, self.all, at = text, [], 0
@@ -108,7 +107,7 @@ class _Tokens:
         return self.all.pop(0)
 
     def take(self, *words):
-        """Whether these words come next, which are then gone."""
+        """Whether these words come next. If so, they are taken."""
         if [word.upper() for word in self.all[: len(words)]] != list(words):
             return False
         del self.all[: len(words)]
@@ -126,7 +125,7 @@ class _Tokens:
 
 
 def from_sql(text):
-    """`"DECIMAL(10, 2)"`, `"ARRAY<STRING NOT NULL>"`, … as a `DataType`; `TypeError` says which part is not understood."""
+    """Parses a type in SQL, such as `"DECIMAL(10, 2)"` or `"ARRAY<STRING NOT NULL>"`. Raises `TypeError` if it is invalid."""
     tokens = _Tokens(text)
     data_type = _parsed(tokens)
     if tokens.all:
@@ -190,7 +189,7 @@ def _plain(name, digits, tokens):
 
 
 def checked(data_type):
-    """The same type, or `TypeError` if its digits are out of range."""
+    """Returns the same type. Raises `TypeError` if its precision or scale is out of range."""
     kind, precision, scale = data_type[:3]
     if kind in ("timestamp", "timestamp_ltz") and precision > 6:
         raise TypeError(f"{data_type}: a timestamp of a function has at most 6 digits of the second")
@@ -202,7 +201,7 @@ def checked(data_type):
 
 
 def from_any_spelling(spelling):
-    """A type spelled in any of the ways the module's text names, as `(DataType, may_be_null)`."""
+    """Parses a type in any of the forms of this module. Returns `(DataType, may_be_null)`; raises `TypeError` if it is invalid."""
     if isinstance(spelling, DataType):
         return spelling, True
     if isinstance(spelling, str):
@@ -236,7 +235,10 @@ def _from_hint(hint):
 
 
 def _of_nested_hint(origin, arguments):
-    """`list[int]`, `dict[str, float]`, `tuple[int, str]` (a row whose fields are called f0, f1, …)."""
+    """The type of a hint such as `list[int]`, `dict[str, float]` or `tuple[int, str]`; None for other hints.
+
+    A tuple is a row with the fields f0, f1, and so on.
+    """
     if origin is list and len(arguments) == 1:
         return DataType("array", parts=(from_any_spelling(arguments[0])[0],))
     if origin is dict and len(arguments) == 2:

@@ -1,4 +1,4 @@
-"""Functions for Weir, in plain Python.
+"""User-defined functions for Weir in Python.
 
     from weir_udf import udf
 
@@ -10,13 +10,13 @@
     def price(item: str):
         ...
 
-The file is imported once, when the component is built, and what its top level made (tables, compiled patterns) is kept
-inside the component. Files next to it can be read then, and only then. See `asset` and `on_open` for what has to wait
-until the job runs.
+The file is imported once, when the component is built. Its module-level values, such as tables and compiled patterns,
+become part of the component. Other files in the same folder can only be read at this time. `asset` and `on_open` are for
+what has to wait until the job runs.
 
-A null reaches the function as `None` where the hint allows it (`Optional[...]`, `Any`, or no hint); for any other
-parameter a null makes the result null and the function is not called. A result of `None` is null. An exception fails
-its row only.
+If the hint of a parameter allows None (`Optional[...]`, `Any`, or no hint), NULL is passed to the function as `None`. If
+any other argument is NULL, the function is not called and the result is NULL. A result of `None` is NULL. An exception
+only fails its row.
 """
 import inspect
 import typing
@@ -28,16 +28,16 @@ __all__ = ["Row", "udf", "asset", "on_open"]
 
 
 class Function:
-    """What Weir knows of one function: `weir_app` turns it into a signature and calls it."""
+    """A function with its types. `weir_app` makes a signature from it and calls it."""
 
     def __init__(self, call, name, parameters, result, deterministic, open_hook=None):
         self.call = call
         self.name = name
-        #: a list of `Parameter`, or None: any number of arguments of any type
+        #: the list of `Parameter`s; None for any number of arguments of any type
         self.parameters = parameters
         self.result = result
         self.deterministic = deterministic
-        #: called once before the first row, or None
+        #: a function that is called once before the first row, or None
         self.open_hook = open_hook
 
     def __str__(self):
@@ -50,18 +50,18 @@ class Parameter(typing.NamedTuple):
 
     name: str
     data_type: weir_types.DataType
-    #: whether the function wants to be called with None here
+    #: whether NULL is passed to the function as None
     takes_null: bool
 
 
 def udf(function=None, *, name=None, result_type=None, arg_types=None, deterministic=True):
-    """Offers a function to SQL, under its own name or `name`.
+    """Exports a function to SQL, under its own name or `name`.
 
-    Types come from the hints. `result_type` and `arg_types` (one for each argument) go before hints and are SQL text or
-    hints. Say `deterministic=False` if the same arguments may give another result, or if the call does something
-    besides: otherwise results are remembered and calls left out.
+    Types come from the type hints. `result_type` and `arg_types` (a list with one type for each argument) take precedence,
+    and are SQL text or hints. `deterministic=False` declares that equal arguments may give different results, or that a
+    call has side effects. Otherwise, results are cached, and calls with equal arguments are left out.
 
-    The function itself is returned unchanged, so that others can call it.
+    Returns the function itself, so that other functions can call it. Raises `TypeError` if a type is missing or invalid.
     """
     if function is None:
         return lambda decorated: udf(
@@ -81,13 +81,16 @@ def udf(function=None, *, name=None, result_type=None, arg_types=None, determini
 
 
 def on_open(function):
-    """Marks a function without arguments to be called once, when the job starts and before the first row."""
+    """Marks a function without arguments, which is called once in each instance, before the first row."""
     function.__weir_on_open__ = True
     return function
 
 
 def asset(name):
-    """The bytes of a file that was handed to the function with the job. Works while the job runs, not at build time."""
+    """The bytes of an asset: a file that the job has given to the function.
+
+    Raises `RuntimeError` at build time, and `FileNotFoundError` if there is no such file.
+    """
     if read_asset is None:
         raise RuntimeError(
             f"asset({name!r}) at build time: a job's files are there once it runs, so call asset() in a function marked "
@@ -96,12 +99,12 @@ def asset(name):
     return read_asset(name)
 
 
-#: how a job's file is read; `weir_app` sets it when the job runs
+#: the function that reads an asset; `weir_app` sets it when the job runs
 read_asset = None
 
 
 def refuse_unless_plain(function):
-    """`TypeError` for what cannot be called once a row for one value."""
+    """Raises `TypeError` for anything but a function that returns one value for each call."""
     label = getattr(function, "__name__", repr(function))
     if isinstance(function, type) or not callable(function):
         raise TypeError(f"{label}: not a function")
@@ -112,10 +115,10 @@ def refuse_unless_plain(function):
 
 
 def parameters_of(function, hints, arg_types, label):
-    """The list of `Parameter`s, or None if the number of arguments is open (`*args`, defaults)."""
+    """The list of `Parameter`s; None if the number of arguments is not fixed (because of `*args` or defaults)."""
     try:
         declared = list(inspect.signature(function).parameters.values())
-    except ValueError:  # some functions written in C do not tell
+    except ValueError:  # some functions that are written in C have no signature
         declared = None
     if declared is not None:
         for p in declared:
@@ -137,7 +140,7 @@ def parameters_of(function, hints, arg_types, label):
 
 
 def typed(label, of_what, spelling):
-    """`weir_types.from_any_spelling`, with the place in the message."""
+    """Calls `weir_types.from_any_spelling`. An error names the function and what the type is for."""
     try:
         return weir_types.from_any_spelling(spelling)
     except TypeError as error:

@@ -23,7 +23,8 @@ pub enum Aggregate {
     ListAgg {
         separator: String,
     },
-    /// The fractions, as the bits of floating point numbers. `several`: whether they were given as an array, so that the result is one too.
+    /// PERCENTILE. `fractions` has the bits of DOUBLE values. `several` says whether they were given as an array; the result is an array
+    /// then.
     Percentile {
         fractions: Vec<u64>,
         several: bool,
@@ -35,17 +36,18 @@ pub enum Aggregate {
     JsonArrayAgg {
         absent_on_null: bool,
     },
-    /// The value of the row at this offset before the current one, in OVER. The second argument is the default if there is no such row.
+    /// LAG in OVER: the value of the row that is `offset` rows before the current one. If there is no such row, the result is the second
+    /// argument, or NULL without one.
     Lag {
         offset: u64,
     },
-    /// RANK or DENSE_RANK ordered by its argument, in OVER.
+    /// RANK or DENSE_RANK in OVER. The argument is the expression of ORDER BY.
     Rank {
         dense: bool,
     },
 }
 
-/// A name in capitals, and its function.
+/// The name of a function in capitals, and a constructor.
 type Named = (&'static str, fn() -> Aggregate);
 
 /// The functions that are called by name.
@@ -77,7 +79,8 @@ impl Aggregate {
         BY_NAME.iter().map(|(name, _)| *name)
     }
 
-    /// The function with a name in capitals. Options that are not arguments, such as PERCENTILE's fraction, have their defaults.
+    /// The function with this name, which is in capitals. Options that are not arguments have default values, such as the separator of
+    /// LISTAGG.
     pub fn by_name(name: &str) -> Option<Aggregate> {
         BY_NAME.iter().find(|(n, _)| *n == name).map(|(_, make)| make())
     }

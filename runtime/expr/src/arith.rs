@@ -1,5 +1,5 @@
-//! Arithmetic as in Flink: integers wrap around, exact division truncates or rounds half up, decimals that overflow become NULL, and
-//! division of exact numbers by zero fails.
+//! Arithmetic as in Flink. Integers wrap around on overflow. Division of integers truncates, division of decimals rounds half up. A decimal
+//! that overflows becomes NULL. Division of exact numbers by zero fails.
 
 use crate::context::EvalContext;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Builder, PrimitiveArray};
@@ -9,7 +9,7 @@ use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type, Int8Type, Int16
 use std::sync::Arc;
 use weir_core::{Error, Result, SqlType, TypeKind};
 
-/// + − × ÷ %
+/// An arithmetic operator: + − × ÷ %
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named after what they do")]
 pub enum ArithOp {
@@ -25,7 +25,7 @@ const ZERO: &str = "division by zero";
 /// Computes `left op right`. Integers and floating point numbers must have the result's type, decimals may have any scale.
 ///
 /// # Errors
-/// On division by zero, unless the policy of the context keeps such rows.
+/// If an exact number is divided by zero, and the policy of the context is to fail.
 pub fn arith(
     op: ArithOp,
     (left, lt): (&ArrayRef, &SqlType),
@@ -77,6 +77,7 @@ pub fn arith(
     }
 }
 
+/// The validity of the result of a division. Rows with a zero divisor fail. If the policy keeps them, they are NULL.
 fn without_zeros(
     left: &ArrayRef,
     right: &ArrayRef,
@@ -120,7 +121,7 @@ fn exact(array: &ArrayRef, ty: &SqlType) -> Result<(Unscaled, u8)> {
     })
 }
 
-/// 10 to a power, in 256 bits.
+/// 10 to the power of `n`. It wraps around if `n` is greater than 76.
 pub fn power_of_ten(n: u8) -> i256 {
     let mut v = i256::from_i128(10i128.pow(u32::from(n.min(38))));
     for _ in 38..n {
@@ -129,7 +130,7 @@ pub fn power_of_ten(n: u8) -> i256 {
     v
 }
 
-/// Converts a value from one scale to another, rounding half away from zero.
+/// Converts an unscaled value from one scale to another, rounding half away from zero.
 pub fn rescale(value: i256, from: u8, to: u8) -> i256 {
     if to >= from {
         return value.wrapping_mul(power_of_ten(to - from));
@@ -148,7 +149,7 @@ fn divide_half_up(value: i256, by: i256) -> i256 {
     }
 }
 
-/// The value, if it has at most `precision` digits.
+/// The value, if it has at most `precision` digits; otherwise none.
 pub fn fits(value: i256, precision: u8) -> Option<i128> {
     (value.wrapping_abs() < power_of_ten(precision)).then(|| value.to_i128()).flatten()
 }

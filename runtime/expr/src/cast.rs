@@ -85,7 +85,7 @@ pub fn can_fail(from: &SqlType, to: &SqlType) -> bool {
 /// Casts a column.
 ///
 /// # Errors
-/// If a value cannot be cast, the cast is not `safe`, and the policy of the context is to fail.
+/// If a value cannot be cast, the cast is not `safe`, and the policy of the context is to fail; or if the result is too large for a column.
 pub fn cast(array: &ArrayRef, from: &SqlType, to: &SqlType, safe: bool, context: &mut EvalContext) -> Result<ArrayRef> {
     if from.kind == to.kind {
         return Ok(array.clone());
@@ -154,7 +154,7 @@ fn fast(array: &ArrayRef, from: &SqlType, to: &SqlType) -> Option<ArrayRef> {
     })
 }
 
-/// The same values with another type; none if Arrow rejects that, so that they are cast one by one.
+/// The same values with another Arrow type. None if Arrow rejects that; the values are then cast one by one.
 fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
     array.to_data().into_builder().data_type(ty).build().ok().map(arrow::array::make_array)
 }
@@ -174,6 +174,9 @@ fn retyped(array: &ArrayRef, ty: DataType) -> Option<ArrayRef> {
 ///
 /// # Errors
 /// A message for the user, if the value cannot be cast.
+///
+/// # Panics
+/// If there is no such cast (see [`allowed`]), or the value is not of the type `from`.
 pub fn cast_value(
     value: Value<'_>,
     from: &SqlType,

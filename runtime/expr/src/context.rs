@@ -10,7 +10,7 @@ use weir_core::{Error, Result};
 /// Settings of the session that all expressions depend on.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// `table.local-time-zone`
+    /// The time zone of the option `table.local-time-zone`.
     pub zone: Zone,
 }
 
@@ -25,9 +25,9 @@ impl Default for Session {
 pub struct RowError {
     /// The row's index in the batch.
     pub row: u32,
-    /// What happens to it.
+    /// What happens to the row.
     pub policy: OnError,
-    /// What is wrong.
+    /// A message for the user.
     pub message: String,
 }
 
@@ -119,6 +119,7 @@ impl EvalContext {
             self.rows = rows;
         })
     }
+    /// Evaluates something for a selection of the current rows. Rows that fail meanwhile are recorded with their index in the whole batch.
     pub(crate) fn narrowed<T>(&mut self, selection: &[u32], f: impl FnOnce(&mut Self) -> T) -> T {
         let rows = Arc::new(selection.iter().map(|r| self.row(*r as usize)).collect());
         let outer = self.rows.replace(rows);

@@ -74,7 +74,7 @@ impl Hash for Equality<'_> {
     }
 }
 
-/// A hash that is the same for values that are equal in either way.
+/// A hash that is the same for values that are equal by [`equals`] or by [`identical`].
 fn hash<H: Hasher>(v: &Value<'_>, state: &mut H) {
     let double = |d: f64| if d.is_nan() { f64::NAN.to_bits() } else { (d + 0.0).to_bits() };
     std::mem::discriminant(v).hash(state);
@@ -90,7 +90,7 @@ fn hash<H: Hasher>(v: &Value<'_>, state: &mut H) {
         Value::Date(d) | Value::Time(d) => d.hash(state),
         Value::Timestamp(s, n) => (s, n).hash(state),
         Value::List(items) | Value::Row(items) => items.iter().for_each(|i| hash(i, state)),
-        // The order of a map's entries does not matter for one of the two.
+        // For `equals`, the order of a map's entries does not matter.
         Value::Map(entries) => {
             let each = entries.iter().map(|(k, v)| {
                 let mut one = std::hash::DefaultHasher::new();

@@ -15,7 +15,7 @@ use weir_core::{Result, SqlType, Value, builder};
 /// Evaluates an expression for every row of a batch.
 ///
 /// # Errors
-/// An error that ends the job.
+/// An error that ends the job. If `context.too_large` is set, the caller may evaluate the batch in parts instead.
 pub fn eval(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<ArrayRef> {
     if let Expr::Column { index, .. } = expr {
         return Ok(batch.column(*index).clone());
@@ -129,7 +129,7 @@ fn node(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<A
 /// Evaluates a predicate. NULL counts as false.
 ///
 /// # Errors
-/// An error that ends the job.
+/// An error that ends the job. If `context.too_large` is set, the caller may evaluate the batch in parts instead.
 pub fn condition(expr: &Expr, batch: &RecordBatch, context: &mut EvalContext) -> Result<BooleanArray> {
     Ok(holding(&eval(expr, batch, context)?))
 }
@@ -172,7 +172,7 @@ pub fn repeat(value: &Value<'static>, ty: &SqlType, rows: usize) -> ArrayRef {
     builder::column(&arrow, std::iter::repeat_n(value.clone(), rows))
 }
 
-/// Evaluates an expression for some rows only. The other rows are NULL.
+/// Evaluates an expression for some rows only. The result has a value for every row of the batch, which is NULL for the others.
 fn eval_for(expr: &Expr, batch: &RecordBatch, rows: &[u32], context: &mut EvalContext) -> Result<ArrayRef> {
     if rows.len() == batch.num_rows() {
         return node(expr, batch, context);
@@ -346,7 +346,7 @@ pub fn compare(op: CompareOp, l: &ArrayRef, r: &ArrayRef) -> Result<BooleanArray
     }
 }
 
-/// Whether two values are equal; unknown if that depends on a NULL field.
+/// Whether two values are equal. None (unknown in SQL) if that depends on a NULL field.
 fn equal(a: &Value<'_>, b: &Value<'_>) -> Option<bool> {
     match (a, b) {
         (Value::Null, _) | (_, Value::Null) => None,

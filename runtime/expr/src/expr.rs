@@ -42,7 +42,7 @@ pub trait Function: Send + Sync {
     }
 }
 
-/// = <> < <= > >= and their NULL-safe forms
+/// A comparison operator: =, <>, <, <=, >, >=, IS DISTINCT FROM or IS NOT DISTINCT FROM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named after what they do")]
 pub enum CompareOp {
@@ -163,7 +163,7 @@ impl Expr {
         }
         self.children().into_iter().for_each(|c| c.each_call(see));
     }
-    /// The expressions directly below.
+    /// The operands of the expression, but not their own operands.
     pub fn children(&self) -> Vec<&Expr> {
         match self {
             Expr::Column { .. } | Expr::Literal { .. } => vec![],
@@ -178,7 +178,7 @@ impl Expr {
             Expr::Call { args, .. } => args.iter().collect(),
         }
     }
-    /// Rewrites the expression bottom-up: `f` is applied to every expression below, then to the expression itself.
+    /// Rewrites the expression bottom-up: `f` is applied to the operands first, then to the expression itself.
     pub fn rewrite(self, f: &mut dyn FnMut(Expr) -> Expr) -> Expr {
         let mut b = |e: Box<Expr>| Box::new(e.rewrite(f));
         let out = match self {
@@ -202,7 +202,7 @@ impl Expr {
         };
         f(out)
     }
-    /// Whether a predicate holds for this expression or any below.
+    /// Whether a predicate holds for this expression or for one within it.
     pub fn any(&self, f: &dyn Fn(&Expr) -> bool) -> bool {
         f(self) || self.children().into_iter().any(|c| c.any(f))
     }
@@ -221,7 +221,7 @@ impl Expr {
         walk(self, &mut out);
         out
     }
-    /// Collects the input columns that it reads.
+    /// Collects the indices of the input columns that the expression reads.
     pub fn columns(&self, into: &mut std::collections::BTreeSet<usize>) {
         if let Expr::Column { index, .. } = self {
             into.insert(*index);

@@ -6,8 +6,8 @@ use weir_core::{SqlType, TypeKind};
 /// The number of decimal digits that a DOUBLE always preserves.
 const DOUBLE_DIGITS: u8 = 15;
 
-/// Whether a cast gives different results for different values, and NULL for none. Casts that wrap, round, truncate, pad or use a time zone
-/// do not.
+/// Whether a cast gives different results for different values, and NULL only for NULL. Casts that wrap, round, truncate, pad or use a time
+/// zone do not.
 pub fn injective(from: &SqlType, to: &SqlType) -> bool {
     use TypeKind as T;
     let whole = |t: &SqlType| t.as_decimal().filter(|_| t.is_integer()).map(|(p, _)| p);
@@ -20,7 +20,8 @@ pub fn injective(from: &SqlType, to: &SqlType) -> bool {
         (T::TinyInt | T::SmallInt, T::Float) => true,
         (_, T::Double) => from.as_decimal().is_some_and(|(p, _)| p <= DOUBLE_DIGITS),
         (_, T::Decimal(..)) | (T::Decimal(..), _) if from.as_decimal().is_some() && to.as_decimal().is_some() => {
-            // As an integer counts 19 digits where it holds only 18 of any kind.
+            // An integer type does not hold all numbers with as many digits as its precision: BIGINT has precision 19, and holds all
+            // numbers of 18 digits.
             let room = |(p, s): (u8, u8)| p - s - u8::from(to.is_integer());
             match (from.as_decimal(), to.as_decimal()) {
                 (Some(a), Some(b)) => a.1 <= b.1 && a.0 - a.1 <= room(b),
@@ -29,7 +30,7 @@ pub fn injective(from: &SqlType, to: &SqlType) -> bool {
         }
         (T::Date, T::Timestamp(p)) => *p <= 6,
         (T::Time(a), T::Time(b)) => a <= b,
-        // What has nanoseconds reaches less far.
+        // Timestamps with more than 6 digits have another form in columns. Casts between the two forms are not counted as injective.
         (T::Timestamp(a), T::Timestamp(b)) | (T::TimestampLtz(a), T::TimestampLtz(b)) => a <= b && (*a > 6) == (*b > 6),
         (T::Boolean | T::Date | T::Time(_) | T::Timestamp(_), T::Varchar(n)) => *n == UNBOUNDED,
         (_, T::Varchar(n)) => *n == UNBOUNDED && (from.is_integer() || from.is_decimal()),

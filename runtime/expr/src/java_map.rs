@@ -5,10 +5,10 @@ use chrono::{Datelike, NaiveDate, Timelike};
 use std::collections::HashMap;
 use weir_core::{SqlType, TypeKind, Value};
 
-/// The default capacity.
+/// The default initial capacity of Java's `HashMap`.
 pub(crate) const CAPACITY: usize = 16;
 
-/// Sorts the entries of a map in Java's order. Of several entries with the same key the last value is used. Keys whose hash codes do not
+/// Sorts the entries of a map in Java's order. If several entries have the same key, the last value is used. Keys whose hash codes do not
 /// depend on their values, such as arrays, keep their order. `capacity` is the initial capacity of the map.
 pub(crate) fn ordered<'a>(
     entries: &'a [(Value<'a>, Value<'a>)],
@@ -76,7 +76,7 @@ fn hash(value: &Value<'_>, ty: &SqlType) -> Option<i32> {
         }
         (Value::Double(d), _) => long(if d.is_nan() { 0x7FF8_0000_0000_0000 } else { d.to_bits() as i64 }),
         (Value::Decimal(v, scale), _) => {
-            // Its digits of base 2³², the highest first.
+            // The hash code of a `BigInteger` is computed from its digits in base 2³², the highest one first.
             let (mut digits, mut rest) = (vec![], v.unsigned_abs());
             while rest > 0 {
                 digits.push(rest as u32);
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::text;
 
-    /// Keys as text, each with its number, and what Flink printed.
+    /// The type of the keys, the keys as text, and what Flink printed. The value of each entry is the position of its key.
     #[test]
     fn entries_come_as_flink_prints_them() {
         let cases: &[(&str, &[&str], &str)] = &[

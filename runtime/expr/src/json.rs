@@ -12,9 +12,9 @@ const MOST_DEEP: usize = 1000;
 /// The error for text that is not JSON: a description, and the position in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoJson {
-    /// What was wrong.
+    /// A description of what is wrong.
     pub message: &'static str,
-    /// The byte at which.
+    /// The position in the text, in bytes from 0.
     pub at: usize,
 }
 
@@ -26,7 +26,7 @@ impl std::fmt::Display for NoJson {
 
 type Read<T> = Result<T, NoJson>;
 
-/// Parses the first value of a text. Returns it with the rest of the text.
+/// Parses the first value of a text. Returns it with the rest of the text. Blanks before the value are ignored.
 ///
 /// # Errors
 /// If the text does not begin with JSON.
@@ -40,7 +40,7 @@ pub fn first(text: &str) -> Result<(Value, &str), NoJson> {
 /// Parses a text that consists of one value.
 ///
 /// # Errors
-/// If it does not.
+/// If the text is not JSON, or something follows the value.
 pub fn parse(text: &str) -> Result<Value, NoJson> {
     let (value, rest) = first(text)?;
     match rest.find(|c| !blank(c)) {

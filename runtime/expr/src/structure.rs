@@ -1,8 +1,9 @@
-//! What an expression is, as bytes: equal bytes, equal expressions, whatever columns are called and however it prints.
+//! The structure of expressions as bytes. Expressions have the same bytes if they are equal in structure. The names of columns and the text
+//! of the expression do not matter.
 //!
-//! Identities of state are made of these bytes, so they are frozen: numbers little-endian, texts behind their length, a tag for
-//! each variant that never changes its meaning. Whoever changes them for an expression that there is already raises [`VERSION`].
-//! What decides nothing is left out: columns' names, whether a value may be NULL.
+//! The identity of state is computed from these bytes, so their format is frozen. Numbers are little-endian, texts follow their length, and
+//! each variant has a tag that never changes its meaning. Whoever changes the bytes of existing expressions must increase [`VERSION`]. What
+//! does not affect results is left out: the names of columns, and whether a value may be NULL.
 
 use crate::aggregate::{Aggregate, AggregateCall};
 use crate::arith::ArithOp;
@@ -10,27 +11,27 @@ use crate::expr::{CompareOp, Expr};
 use weir_core::key::encode_value;
 use weir_core::{SqlType, TypeKind};
 
-/// The version of this form.
+/// The version of the format.
 pub const VERSION: u32 = 1;
 
-/// Appends a number.
+/// Appends a number in 8 bytes.
 pub fn write_number(n: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&(n as u64).to_le_bytes());
 }
 
-/// Appends numbers behind their count.
+/// Appends the count of some numbers, and the numbers.
 pub fn write_numbers(all: &[usize], out: &mut Vec<u8>) {
     write_number(all.len(), out);
     all.iter().for_each(|n| write_number(*n, out));
 }
 
-/// Appends a text behind its length.
+/// Appends the length of a text in bytes, and the text.
 pub fn write_text(s: &str, out: &mut Vec<u8>) {
     write_number(s.len(), out);
     out.extend_from_slice(s.as_bytes());
 }
 
-/// Appends a type. The names of a ROW's fields count, for functions such as JSON_STRING show them.
+/// Appends a type. It includes the names of the fields of a ROW, since functions such as JSON_STRING output them.
 pub fn write_type(ty: &SqlType, out: &mut Vec<u8>) {
     let mut tagged = |tag: u8, lengths: &[u32]| {
         out.push(tag);
@@ -80,7 +81,7 @@ pub fn write_type(ty: &SqlType, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an expression without what is below it.
+/// Appends an expression without its operands.
 fn write_node(e: &Expr, out: &mut Vec<u8>) {
     match e {
         Expr::Column { index, .. } => {
@@ -140,7 +141,7 @@ fn write_node(e: &Expr, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an expression.
+/// Appends an expression with its operands.
 pub fn write_expr(e: &Expr, out: &mut Vec<u8>) {
     write_node(e, out);
     let children = e.children();
@@ -184,7 +185,7 @@ fn write_aggregate(a: &Aggregate, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an aggregate of a plan.
+/// Appends an aggregate call of a plan.
 pub fn write_call(c: &AggregateCall, out: &mut Vec<u8>) {
     write_aggregate(&c.function, out);
     write_numbers(&c.args, out);
@@ -194,8 +195,8 @@ pub fn write_call(c: &AggregateCall, out: &mut Vec<u8>) {
 }
 
 impl Expr {
-    /// Whether two expressions over the same columns are one: what gives the same for every row because it is written the same,
-    /// whatever the columns are called.
+    /// Whether two expressions over the same columns are equal in structure. The names of columns and the nullability of types do not
+    /// matter.
     pub fn same(&self, other: &Expr) -> bool {
         let node = |e: &Expr| {
             let mut out = vec![];
@@ -239,7 +240,7 @@ mod tests {
         assert!(!column("a", SqlType::INT).same(&Expr::column(1, "a", SqlType::INT)));
     }
 
-    /// State is known by these bytes: they change only with the version.
+    /// The identity of state is computed from these bytes. They may only change together with the version.
     #[test]
     fn the_form_is_frozen() {
         let left = Box::new(Expr::column(1, "a", SqlType::INT));

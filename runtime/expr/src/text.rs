@@ -1,16 +1,16 @@
-//! Values as text: as CAST writes them, and as Flink's print sink does.
+//! Formats values as text, as CAST and as Flink's print sink do.
 
 use crate::java_map;
 use crate::time::{self, Zone};
 use weir_core::{SqlType, TypeKind, Value, value::decimal_text};
 
-/// A text without what Java's `trim` takes away at its ends: all up to a blank, and nothing beyond ASCII.
+/// Removes what Java's `trim` removes at both ends of a text: all characters up to U+0020.
 pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|c| c <= ' ')
 }
 
-/// Whole numbers as Java 17 writes them: their digits, less those that the mantissa cannot tell, which is not always the
-/// shortest form.
+/// Formats a whole number of at least 10⁷ as Java 17 does; none for other numbers. Digits that the mantissa of `significant` bits cannot
+/// hold are dropped. So the text is not always the shortest one.
 fn whole_digits(v: f64, significant: i32) -> Option<String> {
     let a = v.abs();
     if a < 1e7 || v.fract() != 0.0 || a >= 9.0e18 {
@@ -18,7 +18,7 @@ fn whole_digits(v: f64, significant: i32) -> Option<String> {
     }
     let n = a as u64;
     let excess = 63 - n.leading_zeros() as i32 - significant - 1;
-    // The decimal digits below a power of two: ⌊excess · log₁₀ 2⌋, from two bits on.
+    // The number of decimal digits that so many excess bits make up: ⌊excess · log₁₀ 2⌋. A single bit makes up none.
     let drop = if excess > 1 { (f64::from(excess) * std::f64::consts::LOG10_2) as u32 } else { 0 };
     let unit = 10u64.pow(drop);
     let kept = if drop > 0 { n / unit + u64::from(n % unit >= unit / 2) } else { n };
@@ -29,12 +29,12 @@ fn whole_digits(v: f64, significant: i32) -> Option<String> {
     Some(format!("{}{}.{rest}E{exponent}", if v < 0.0 { "-" } else { "" }, &digits[..1]))
 }
 
-/// A double as Java's `Double.toString` writes it.
+/// Formats a double as Java's `Double.toString` does.
 pub fn double_text(v: f64) -> String {
     if !v.is_finite() {
         return special(v.is_nan(), v < 0.0);
     }
-    // Two digits at least, where one would do.
+    // Java shows at least two digits, even if one would be enough.
     if v.abs().to_bits() == 1 {
         return if v < 0.0 { "-4.9E-324" } else { "4.9E-324" }.to_string();
     }
@@ -44,7 +44,7 @@ pub fn double_text(v: f64) -> String {
     java(ryu::Buffer::new().format_finite(v), v == 0.0 || (1e-3..1e7).contains(&v.abs()))
 }
 
-/// A float as Java's `Float.toString` writes it.
+/// Formats a float as Java's `Float.toString` does.
 pub fn float_text(v: f32) -> String {
     if !v.is_finite() {
         return special(v.is_nan(), v < 0.0);
@@ -67,7 +67,7 @@ fn special(nan: bool, negative: bool) -> String {
     .to_string()
 }
 
-/// Brings the shortest digits into Java's form: plain between 10⁻³ and 10⁷, `d.ddEn` elsewhere.
+/// Converts the text of a number as ryu formats it to Java's form: without an exponent if `plain`, otherwise as `d.ddEn`.
 fn java(shortest: &str, plain: bool) -> String {
     let (sign, rest) = shortest.strip_prefix('-').map_or(("", shortest), |r| ("-", r));
     let (mantissa, exponent) = rest.split_once('e').unwrap_or((rest, "0"));
@@ -95,7 +95,7 @@ fn java(shortest: &str, plain: bool) -> String {
     format!("{sign}{}.{fraction}E{}", &digits[..1], point - 1)
 }
 
-/// A decimal as Java's `BigDecimal.toString` writes it: with an exponent when very small.
+/// Formats a decimal as Java's `BigDecimal.toString` does: very small numbers have an exponent. `v` is the unscaled value.
 pub fn big_decimal_text(v: i128, scale: u8) -> String {
     let digits = v.unsigned_abs().to_string();
     let exponent = digits.len() as i32 - 1 - i32::from(scale);
@@ -107,7 +107,7 @@ pub fn big_decimal_text(v: i128, scale: u8) -> String {
     format!("{sign}{}{point}{}E{exponent}", &digits[..1], &digits[1..])
 }
 
-/// A date or time with the last four digits of its year only, as Flink's CAST has it.
+/// Keeps only the last four digits of a year beyond 9999, as Flink's CAST does.
 fn four_digits(text: String) -> String {
     match text.strip_prefix('+').and_then(|t| Some((t, t.find('-')?))) {
         Some((t, end)) => t[end.saturating_sub(4)..].to_string(),
@@ -115,10 +115,10 @@ fn four_digits(text: String) -> String {
     }
 }
 
-/// Text as CAST(… AS STRING) writes it.
+/// Formats a value as CAST(… AS STRING) does. A TIMESTAMP_LTZ is shown in the time zone `zone`.
 ///
 /// # Panics
-/// When the value is not of the type: a mistake of Weir's own, which evaluation catches and reports with its place.
+/// If the value is not of the type. That is a bug, which the evaluation catches and reports with its place.
 #[track_caller]
 pub fn cast_text(value: &Value<'_>, ty: &SqlType, zone: &Zone) -> String {
     let inner = |v: &Value<'_>, t: &SqlType| {
@@ -167,14 +167,17 @@ pub fn cast_text(value: &Value<'_>, ty: &SqlType, zone: &Zone) -> String {
     }
 }
 
-/// Appends a value as Flink's print sink writes it.
+/// Appends a value as Flink's print sink formats it.
+///
+/// # Panics
+/// If the value is not of the type, as in [`cast_text`].
 pub fn print(value: &Value<'_>, ty: &SqlType, out: &mut String) {
     use std::fmt::Write;
     // Writing to a String cannot fail.
     let _ = match (value, &ty.kind) {
         (Value::Null, _) => write!(out, "null"),
         (Value::Bool(b), _) => write!(out, "{b}"),
-        // Java's period of no months is one of no days.
+        // Java prints a period of zero months as zero days.
         (Value::Int(0), TypeKind::IntervalMonth) => write!(out, "P0D"),
         (Value::Int(n), TypeKind::IntervalMonth) => write!(out, "P{n}M"),
         (Value::Int(n), TypeKind::IntervalDay) => write!(out, "{}", iso_duration(*n)),
@@ -226,7 +229,7 @@ fn print_map(entries: &[(Value<'_>, Value<'_>)], key: &SqlType, value: &SqlType,
     out.push('}');
 }
 
-/// Milliseconds as Java's `Duration` prints them.
+/// Formats milliseconds as Java's `Duration` does.
 fn iso_duration(millis: i64) -> String {
     if millis == 0 {
         return "PT0S".to_string();

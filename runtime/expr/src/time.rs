@@ -1,4 +1,4 @@
-//! Dates, times and zones: text in and out, fields, floors.
+//! Dates, times and time zones: parsing, formatting, fields, and rounding to units.
 
 mod text;
 mod zone;
@@ -11,19 +11,20 @@ pub use text::{
 };
 pub use zone::Zone;
 
+/// The seconds of a day.
 const DAY: i64 = 86_400;
 
-/// Days since 1970-01-01 of a date, if there is such a date.
+/// The days from 1970-01-01 to a date. None if there is no such date.
 pub fn days(year: i32, month: u32, day: u32) -> Option<i32> {
     Some(NaiveDate::from_ymd_opt(year, month, day)?.num_days_from_ce() - 719_163)
 }
 
-/// The date of days since 1970-01-01.
+/// The date that is this many days after 1970-01-01. None if it is out of range.
 pub fn date(days: i32) -> Option<NaiveDate> {
     NaiveDate::from_num_days_from_ce_opt(days.checked_add(719_163)?)
 }
 
-/// The date and time of local seconds.
+/// The date and time of local seconds (the seconds since 1970-01-01T00:00 in local time). None if it is out of range.
 pub fn date_time(seconds: i64, nanos: u32) -> Option<NaiveDateTime> {
     chrono::DateTime::from_timestamp(seconds, nanos).map(|t| t.naive_utc())
 }
@@ -54,7 +55,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Reads a unit's name.
+    /// Parses the name of a unit, in any case. None if there is no such unit.
     pub fn parse(name: &str) -> Option<Unit> {
         let name = name.to_ascii_uppercase();
         let name = name.strip_prefix("SQL_TSI_").unwrap_or(&name);
@@ -83,9 +84,9 @@ impl Unit {
     }
 }
 
-/// A field of a local timestamp.
+/// The field of a local timestamp, which is given in seconds since 1970-01-01T00:00 and nanoseconds. None if it is out of range.
 ///
-/// As in Flink, time before 1970 is cut towards 1970, and what is less than a day is negative there.
+/// As in Flink, times before 1970 are rounded to days towards 1970, and fields smaller than a day are negative there.
 pub fn extract(unit: Unit, seconds: i64, nanos: u32) -> Option<i64> {
     let millis = seconds.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000))?;
     let below = i64::from(nanos % 1_000_000);
@@ -114,14 +115,14 @@ pub fn extract(unit: Unit, seconds: i64, nanos: u32) -> Option<i64> {
     })
 }
 
-/// The day of a timestamp as Flink's calendar functions take it: cut towards 1970, so that a time of day before 1970 counts
-/// for the day after.
+/// The day of a timestamp for Flink's calendar functions, in days since 1970-01-01. It is rounded towards 1970, so that a time before 1970
+/// belongs to the next day unless it is midnight.
 pub fn calendar_day(seconds: i64, nanos: u32) -> i64 {
     let millis = seconds * 1000 + i64::from(nanos / 1_000_000);
     millis / (DAY * 1000)
 }
 
-/// The begin of the unit that a local timestamp lies in.
+/// Rounds a local timestamp down to a unit: the start of the unit that contains it. None if it is out of range.
 pub fn floor(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
     let t = date_time(calendar_day(seconds, nanos) * DAY, 0)?;
     let first = |y: i32, m: u32| days(y, m, 1).map(|d| (i64::from(d) * DAY, 0));
@@ -146,8 +147,9 @@ pub fn floor(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
     }
 }
 
-/// The begin of the next unit, or of the unit itself where the time lies on its first day: as in Flink, what is longer than
-/// a day is rounded by the day alone.
+/// Rounds a local timestamp up to a unit. None if it is out of range. As in Flink, WEEK, MONTH, QUARTER and YEAR ignore the time of day: on
+/// the first day of a unit, the result is the start of the unit. For DECADE, CENTURY and MILLENNIUM, the result is always the start of the
+/// next unit.
 pub fn ceil(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
     let low = floor(unit, seconds, nanos)?;
     let months =
@@ -166,13 +168,14 @@ pub fn ceil(unit: Unit, seconds: i64, nanos: u32) -> Option<(i64, u32)> {
         Unit::Hour => up(3600),
         Unit::Minute => up(60),
         Unit::Second => up(1),
-        // Flink counts in milliseconds: what is below them is left out, not rounded up.
+        // Flink computes in milliseconds. Smaller fractions are dropped, and not rounded up.
         Unit::Millisecond => Some(low),
         _ => Some((seconds, nanos)),
     }
 }
 
-/// Local seconds some months later; the day is kept, or the month's last.
+/// Adds months to local seconds. The day of the month is kept; if the month is shorter, its last day is used. None if the result is out of
+/// range.
 pub fn add_months(seconds: i64, months: i64) -> Option<i64> {
     let t = date_time(seconds, 0)?;
     let month = (i64::from(t.year()) * 12 + i64::from(t.month0())).checked_add(months)?;
@@ -181,8 +184,8 @@ pub fn add_months(seconds: i64, months: i64) -> Option<i64> {
     Some(i64::from(day) * DAY + seconds.rem_euclid(DAY))
 }
 
-/// Whole months from one local timestamp to another, counted by adding months to the earlier: a month's last day is a month
-/// after any day that the month has not.
+/// The number of whole months from one local timestamp to another. It is found by adding months to the earlier day: if a month does not
+/// have that day, its last day is used.
 fn months_between(from: (i64, u32), to: (i64, u32)) -> Option<i64> {
     fn days_apart(from: i64, to: i64) -> Option<i64> {
         if to < from {
@@ -204,7 +207,8 @@ fn months_later(day: i64, months: i64) -> Option<i64> {
     add_months(day * DAY, months).map(|s| s.div_euclid(DAY))
 }
 
-/// Whole units from one local timestamp to another.
+/// The number of whole units from one local timestamp to another. None for units such as DOW, which cannot be counted, and if it is out of
+/// range.
 pub fn difference(unit: Unit, from: (i64, u32), to: (i64, u32)) -> Option<i64> {
     let nanos = (i128::from(to.0) - i128::from(from.0)) * 1_000_000_000 + i128::from(to.1) - i128::from(from.1);
     let months = || months_between(from, to);

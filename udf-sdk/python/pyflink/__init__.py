@@ -1,1 +1,1 @@
-"""As much of PyFlink as a file of scalar functions imports, so that the file works in Weir unchanged."""
+"""The part of PyFlink that a file of scalar functions imports, so that such a file works in Weir without changes."""

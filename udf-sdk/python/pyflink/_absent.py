@@ -1,12 +1,12 @@
-"""Placeholders for the parts of PyFlink that make sense in a Flink job only.
+"""Placeholders for the parts of PyFlink that only a Flink job can use.
 
-A file that defines functions often builds the job as well, below `if __name__ == "__main__":`, and imports what it
-needs for that at its top. Such imports work; using what was imported says what to do instead.
+A file that defines functions often also builds the job, below `if __name__ == "__main__":`, and imports what that needs
+at its top. Such imports work. Using an imported placeholder raises an error that says what to do instead.
 """
 
 
 def absent(module, names):
-    """A module-level `__getattr__` for the given names."""
+    """A module-level `__getattr__` that returns placeholders for the given names, separated by blanks."""
     known = frozenset(names.split())
 
     def __getattr__(name):

@@ -1,4 +1,4 @@
-"""Names of `pyflink.common` that may be imported; see `pyflink._absent`."""
+"""Names of `pyflink.common` that can be imported. See `pyflink._absent`."""
 from pyflink._absent import absent
 from weir_nested import Row
 

@@ -1,4 +1,4 @@
-"""Names of `pyflink.datastream` that may be imported; see `pyflink._absent`."""
+"""Names of `pyflink.datastream` that can be imported. See `pyflink._absent`."""
 from pyflink._absent import absent
 
 __getattr__ = absent(

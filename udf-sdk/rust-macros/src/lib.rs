@@ -1,15 +1,19 @@
-//! `#[udf]`: turns a plain function into one that SQL can call.
+//! The attribute `#[udf]`, which turns a function into one that SQL can call.
 
 use proc_macro::TokenStream;
 use quote::{format_ident, quote};
 use syn::{FnArg, ItemFn, ReturnType, Type, parse_macro_input};
 
-/// Marks a function for `weir_udf::export!`.
+/// Marks a function for `weir_udf::export!`. The function itself is unchanged.
 ///
-/// Arguments may be `bool`, `i8`, `i16`, `i32`, `i64`, `f32`, `f64`, `&str`, `&[u8]`, `Date`, `Time`, `Timestamp`, `Instant`
-/// (TIMESTAMP_LTZ), `Decimal<P, S>`, or an `Option` of one; a NULL for an argument without `Option` gives NULL without a call. The result is such a type (owned or
-/// `&'static`), an `Option` of it, or a `Result` of either whose error becomes the row's.
-/// `#[udf(deterministic = false)]` has it called for every row.
+/// An argument may be `bool`, `i8`, `i16`, `i32`, `i64`, `f32`, `f64`, `&str`, `&[u8]`, `Date`, `Time`, `Timestamp`, `Instant`
+/// (TIMESTAMP_LTZ), `Decimal<P, S>`, or an `Option` of one of them. If an argument without `Option` is NULL, the function is not called,
+/// and the result is NULL.
+///
+/// The result may be one of these types except `&[u8]`, or `String` or `Vec<u8>`. A `&str` must be `&'static str`. The result may also be
+/// an `Option` of such a type, or a `Result` of either, whose error fails the row.
+///
+/// `#[udf(deterministic = false)]` declares that equal arguments may give different results. The function is then called for every row.
 #[proc_macro_attribute]
 pub fn udf(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let text = attribute.to_string().replace(' ', "");

@@ -1,4 +1,4 @@
-//! Functions for Weir in Rust.
+//! User-defined functions for Weir's SQL, written in Rust.
 //!
 //! ```
 //! use weir_udf::udf;
@@ -12,7 +12,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! A panic ends the call with an error that names the row; it does not end the engine.
+//! A panic ends the call with an error that names the row. The job's process goes on.
 
 mod values;
 
@@ -33,21 +33,24 @@ pub mod bindings {
 
 pub use bindings::weir::udf::types::{Column, DataType, DecimalType, Field, Output, RowError, Signature};
 
-/// A read-only file that was handed to the function, already unpacked.
+/// The contents of an asset: a read-only file that was given to the function by name. Files that end in `.gz` are decompressed, and have
+/// their name without `.gz`.
 ///
 /// # Errors
-/// When there is none of that name.
+/// If there is no asset with this name.
 pub fn asset(name: &str) -> Result<Vec<u8>, String> {
     bindings::weir::udf::assets::read(name)
 }
 
-/// A line for the host's log, under the function's name.
+/// Writes a line to Weir's log, under the function's name, with the level INFO.
 pub fn log(message: &str) {
     bindings::weir::udf::log::write(bindings::weir::udf::log::Level::Info, message);
 }
 
-/// Offers functions that were marked with `#[udf]`: `export!(a, b)`, or `export!(open = load; a, b)` with a function that
-/// is called once before the first row and may fail.
+/// Exports functions that are marked with `#[udf]` from the component.
+///
+/// `export!(a, b)` exports the functions `a` and `b`. `export!(open = load; a, b)` also calls `load` once in each instance, before its
+/// first row. `load` has no arguments and returns a `Result`; its error ends the job.
 #[macro_export]
 macro_rules! export {
     (open = $open:path; $($function:ident),+ $(,)?) => {

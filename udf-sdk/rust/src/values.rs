@@ -1,28 +1,29 @@
-//! Values in columns: read without copies, written straight into the result's buffers.
+//! Reads and writes values in columns. Arguments are read without copying texts. Results are written directly into the buffers of the
+//! column.
 
 use crate::{Column, DataType, DecimalType, Output, RowError};
 
-/// Days since 1970-01-01.
+/// DATE: days since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(pub i32);
 
-/// Microseconds since 1970-01-01T00:00, without a zone.
+/// TIMESTAMP(3): microseconds since 1970-01-01T00:00, without a zone. Digits beyond the milliseconds are cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
-/// TIME: milliseconds since midnight.
+/// TIME(3): milliseconds since midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub i32);
 
-/// TIMESTAMP_LTZ, a point in time: microseconds since 1970-01-01T00:00:00Z.
+/// TIMESTAMP_LTZ(3), a point in time: microseconds since 1970-01-01T00:00:00Z. Digits beyond the milliseconds are cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub i64);
 
-/// A decimal number of `P` digits, `S` of them after the point: its unscaled value.
+/// DECIMAL(P, S): the unscaled value of a number with `P` digits, of which `S` are after the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Decimal<const P: u8, const S: u8>(pub i128);
 
-/// Reads a column.
+/// Reads the values of an argument from its column.
 pub struct Reader<'a> {
     validity: Option<&'a [u8]>,
     offsets: &'a [u8],
@@ -53,11 +54,15 @@ impl<'a> Reader<'a> {
 
 /// A type that an argument may have.
 pub trait Argument: Sized {
-    /// What SQL casts the argument to.
+    /// The type to which SQL casts the argument.
     fn dtype() -> DataType;
     #[doc(hidden)]
     type Of<'a>;
-    /// The value of a row; none where a NULL ends the call.
+    /// The value of a row in a column of the type [`Argument::dtype`]. None if it is NULL and the type is not an `Option`; the function is
+    /// then not called for this row.
+    ///
+    /// # Panics
+    /// If the column has no such row.
     fn read<'a>(reader: &Reader<'a>, row: usize) -> Option<Self::Of<'a>>;
 }
 
@@ -103,7 +108,7 @@ impl Argument for &str {
     }
     type Of<'a> = &'a str;
     fn read<'a>(r: &Reader<'a>, row: usize) -> Option<&'a str> {
-        // SAFETY: the host sends columns of its own text type, which it keeps valid; a slice ends where a text ends.
+        // SAFETY: the host sends columns of its own text type, which are valid UTF-8, and a slice ends where a text ends.
         r.valid(row).then(|| unsafe { std::str::from_utf8_unchecked(r.slice(row)) })
     }
 }
@@ -128,7 +133,7 @@ impl<T: Argument> Argument for Option<T> {
     }
 }
 
-/// Writes a result's column.
+/// Builds the column of the results of a call.
 pub struct Writer {
     dtype: DataType,
     validity: Vec<u8>,
@@ -140,7 +145,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer for so many rows.
+    /// A writer for a column of this type with `rows` rows, which are written one after the other.
     pub fn new(dtype: DataType, rows: usize) -> Self {
         let text = matches!(dtype, DataType::Utf8 | DataType::Binary);
         let mut offsets = Vec::with_capacity(if text { (rows + 1) * 4 } else { 0 });
@@ -164,7 +169,10 @@ impl Writer {
             _ => 0,
         }
     }
-    /// Writes NULL.
+    /// Appends NULL.
+    ///
+    /// # Panics
+    /// If more rows are written than the writer has room for.
     pub fn null(&mut self) {
         self.nulls = true;
         self.validity[self.rows / 8] &= !(1 << (self.rows % 8));
@@ -194,7 +202,7 @@ impl Writer {
         self.errors.push(RowError { row, message });
         self.null();
     }
-    /// The column and the rows that failed.
+    /// The column, with the errors of the rows that failed.
     pub fn finish(self) -> Output {
         let values = Column {
             dtype: self.dtype,
@@ -208,9 +216,9 @@ impl Writer {
 
 /// A type that a result may have.
 pub trait Answer {
-    /// Its SQL type.
+    /// The type of the result in SQL.
     fn dtype() -> DataType;
-    /// Writes it.
+    /// Appends the value as the result of the row `row`. An error is recorded with this number, and the result is NULL.
     fn write(self, row: u32, out: &mut Writer);
 }
 

@@ -4,7 +4,8 @@ use crate::arith::power_of_ten;
 use crate::text::trimmed;
 use arrow::datatypes::i256;
 
-/// Parses an integer as Flink's CAST does: surrounding spaces and digits after a point are ignored.
+/// Parses an integer as Flink's CAST does. Surrounding spaces and the digits after a point are ignored. None if the text is not an integer
+/// of 64 bits.
 pub fn parse_integer(text: &str) -> Option<i64> {
     let text = text.trim_matches(' ');
     let (sign, digits) = match text.as_bytes().first()? {
@@ -26,6 +27,7 @@ pub fn parse_integer(text: &str) -> Option<i64> {
 /// The maximum precision of decimals that Flink stores as 64-bit numbers, and the maximum length of texts that it parses as such.
 pub(super) const SHORT: u8 = 18;
 
+/// The characters that are ignored around a number.
 pub(super) const BLANK: [char; 3] = [' ', '\n', '\t'];
 
 /// Parses a short text as a decimal as Flink does, which is not strict: one character after the digits is ignored, and leading zeros count
@@ -87,7 +89,7 @@ pub(super) fn short_decimal(text: &[u8], precision: u8, scale: u8) -> Option<Opt
     Some(Some(if negative { -value } else { value }))
 }
 
-/// Parses a boolean as Flink's CAST does.
+/// Parses a boolean as Flink's CAST does, in any case. None if the text is not a boolean.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "t" | "true" | "y" | "yes" | "1" => Some(true),
@@ -96,6 +98,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// The text of a floating point number without what surrounds it in Java: blanks, and a suffix such as `f`. None if it cannot be a number.
 fn java_number(text: &str) -> Option<&str> {
     let t = trimmed(text);
     let t = if t.len() > 1 { t.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(t) } else { t };
@@ -112,20 +115,21 @@ fn java_number(text: &str) -> Option<&str> {
     }
 }
 
-/// Parses a double as Java does.
+/// Parses a double as Java does. None if the text is not a number.
 pub fn parse_double(text: &str) -> Option<f64> {
     let t = java_number(text)?;
     fast_float2::parse(t.strip_prefix('+').unwrap_or(t)).ok()
 }
 
-/// Parses a float as Java does.
+/// Parses a float as Java does. None if the text is not a number.
 pub fn parse_float(text: &str) -> Option<f32> {
     let t = java_number(text)?;
     fast_float2::parse(t.strip_prefix('+').unwrap_or(t)).ok()
 }
 
-/// Parses a decimal number, with or without an exponent, to an unscaled value and its scale. Digits far beyond `keep` places after the
-/// point are dropped, except for the one that decides the rounding.
+/// Parses a decimal number, with or without an exponent. Returns the unscaled value and the scale; none if the text contains other
+/// characters. Digits far beyond `keep` places after the point are dropped, except for the one that decides the rounding. A number of more
+/// than 76 digits becomes 10⁷⁶, which fits no DECIMAL.
 pub fn parse_decimal(text: &str, keep: u8) -> Option<(i256, u8)> {
     let (mantissa, exponent) = match text.find(['e', 'E']) {
         Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),

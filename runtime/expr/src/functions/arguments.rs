@@ -27,7 +27,7 @@ pub(super) fn bytes<'a>(v: &'a Value<'_>) -> &'a [u8] {
     }
 }
 
-/// A whole number; 0 for NULL.
+/// A whole number. NULL gives 0.
 #[track_caller]
 pub(super) fn int(v: &Value<'_>) -> i64 {
     match v {

@@ -1,4 +1,4 @@
-//! Choices between values of one type.
+//! COALESCE, GREATEST and LEAST.
 
 use super::table::*;
 use std::cmp::Ordering;

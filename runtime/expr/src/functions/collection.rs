@@ -412,11 +412,11 @@ pub(super) fn order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
     }
 }
 
-/// Java sorts shorter lists by insertion.
+/// Java sorts lists with fewer items than this by binary insertion.
 const SHORT: usize = 32;
 
-/// Sorts a few floating point numbers, some of which may be neither greater nor less than others, in the same way as Java's sort does for
-/// Flink: a value that is not greater than another one goes before it.
+/// Sorts a few floating point numbers with the algorithm of Java's sort and the comparator of Flink. That comparator treats a value as less
+/// than another one unless it is greater, so it is inconsistent for equal values and NaN, and the result depends on the algorithm.
 fn sort_short(mut items: Vec<Value<'static>>, ascending: bool, nulls_first: bool) -> Vec<Value<'static>> {
     let before = |x: &Value<'_>, y: &Value<'_>| match (x.is_null(), y.is_null()) {
         (true, true) => false,

@@ -32,7 +32,7 @@ pub(super) fn names() -> impl Iterator<Item = String> {
     all().keys().cloned()
 }
 
-/// The SQL type of such a function's result, and whether the result must be cast to it.
+/// The SQL type of a function's result; none if SQL has no such type.
 fn sql_type(ty: &DataType) -> Option<TypeKind> {
     Some(match ty {
         DataType::Null => TypeKind::Null,
@@ -80,7 +80,7 @@ fn sql_type(ty: &DataType) -> Option<TypeKind> {
     })
 }
 
-/// Binds a call, if there is such a function. Some of these functions panic on unexpected arguments.
+/// Binds a call, if there is such a function. Some functions panic on unexpected arguments; such a panic becomes an error.
 pub(super) fn bind(name: &str, args: Vec<Expr>) -> Result<Option<Expr>> {
     let Some(function) = all().get(name) else {
         return Ok(None);
@@ -133,7 +133,8 @@ fn bound(name: &str, function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<Expr>
     Ok(Expr::Call { function, args, ty })
 }
 
-/// The cost of a row for functions whose results or running times can be out of proportion to their arguments.
+/// Estimates the memory for the result of a row in bytes, for functions whose results or running times can be out of proportion to their
+/// arguments.
 fn demand(name: &str) -> Option<fn(&[Value<'_>]) -> usize> {
     fn count(a: &[Value<'_>], at: usize) -> usize {
         a.get(at).and_then(Value::as_i64).map_or(0, |n| usize::try_from(n).unwrap_or(0))
@@ -166,6 +167,7 @@ fn demand(name: &str) -> Option<fn(&[Value<'_>]) -> usize> {
     })
 }
 
+/// A bound call of a function of DataFusion.
 struct Bridge {
     function: Arc<ScalarUDF>,
     types: Vec<SqlType>,
@@ -200,7 +202,7 @@ impl Function for Bridge {
                 Err(_) => {}
             }
         }
-        // These functions fail for a whole batch, so the failing rows are searched for.
+        // These functions fail for a whole batch. Each row is evaluated separately, to find those that fail.
         let (mut parts, mut bytes) = (Vec::with_capacity(rows), 0);
         for row in 0..rows {
             let one: Vec<ArrayRef> = args.iter().map(|a| a.slice(row, 1)).collect();

@@ -67,7 +67,7 @@ fn hex_text(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 }
 
 fn unhex(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
-    // A surplus leading digit gives a zero byte.
+    // If the number of digits is odd, the first one becomes a zero byte.
     let (first, pairs) = raw(a).split_at(raw(a).len() % 2);
     match hex::decode(pairs) {
         Ok(b) if first.iter().all(u8::is_ascii_hexdigit) => Ok(Value::Bytes([vec![0; first.len()], b].concat().into())),

@@ -1,4 +1,4 @@
-//! Numbers.
+//! Functions of numbers.
 
 use super::arguments;
 use super::table::*;
@@ -71,7 +71,7 @@ pub(super) const ALL: &[Definition] = &[
 ];
 
 fn random() -> f64 {
-    // A version 4 UUID is 122 random bits; 53 of them make a double.
+    // The first 53 bits of a version 4 UUID make a double. They are random, except for the 4 bits of the version.
     (uuid::Uuid::new_v4().as_u128() >> 75) as f64 / (1u64 << 53) as f64
 }
 
@@ -134,7 +134,8 @@ fn round_to(a: &[Value<'_>], _: &Call<'_>, direction: i128) -> Outcome {
     })
 }
 
-/// Flink's rule for ROUND and TRUNCATE: a decimal keeps the digits before its point and one more, and those asked for.
+/// The result type of ROUND and TRUNCATE. As in Flink, a DECIMAL whose scale is greater than the requested one gets the requested scale,
+/// and one more digit before the point.
 fn rounded(a: &[Expr]) -> Result<SqlType, String> {
     let nullable = a.iter().any(|e| e.ty().nullable);
     let wanted = match a.get(1) {

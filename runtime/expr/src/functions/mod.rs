@@ -111,11 +111,11 @@ pub type ColumnFunction = fn(&[ArrayRef], usize, &Call<'_>, &mut EvalContext) ->
 /// The implementation of a function.
 #[derive(Clone, Copy)]
 pub enum Body {
-    /// Row by row. The result is NULL if an argument is, without a call.
+    /// Row by row. If an argument is NULL, the function is not called, and the result is NULL.
     Strict(RowFunction),
-    /// Row by row, including NULL arguments.
+    /// Row by row. The function is also called with NULL arguments.
     Lenient(RowFunction),
-    /// A column at a time.
+    /// All rows of a batch at once.
     Columns(ColumnFunction),
 }
 
@@ -123,7 +123,7 @@ pub enum Body {
 pub struct Definition {
     /// The name, in capitals.
     pub name: &'static str,
-    /// The accepted types of the arguments. Further arguments are like the last one.
+    /// The accepted types of the arguments. The last one also applies to all further arguments.
     pub takes: &'static [Takes],
     /// The minimum and maximum number of arguments.
     pub arity: (usize, usize),
@@ -135,7 +135,7 @@ pub struct Definition {
     pub deterministic: bool,
 }
 
-/// Shorthands of the tables below.
+/// Short names for the tables of definitions.
 mod table {
     pub(super) use super::Body::{Lenient, Strict};
     pub(super) use super::Gives::{First, MaybeNull, NotNull, Of, Type};
@@ -183,7 +183,7 @@ mod table {
         let nullable = a.iter().any(|e| e.ty().nullable);
         Ok(SqlType::from(T::Varchar(length(&a[0].ty()))).nullable(nullable))
     }
-    /// The same type, but NULL is possible for some arguments.
+    /// The same type, but nullable.
     pub(super) fn as_long_or_null(a: &[Expr]) -> Result<SqlType, String> {
         as_long(a).map(|t| t.nullable(true))
     }
@@ -192,6 +192,7 @@ mod table {
         let types: Vec<SqlType> = a.iter().map(Expr::ty).collect();
         super::common_type(&types).ok_or_else(|| "its arguments' types have nothing in common".to_string())
     }
+    /// The maximum number of arguments of functions that take any number.
     pub(super) const MANY: usize = 1000;
 }
 
@@ -278,7 +279,7 @@ pub fn cast_to(expr: Expr, to: &SqlType) -> Expr {
     let ty = to.clone().nullable(from.nullable);
     match expr {
         Expr::Literal { value: Value::Null, .. } => Expr::Literal { value: Value::Null, ty: ty.nullable(true) },
-        // As in Flink, the result has as many digits as the text, even if its type has fewer.
+        // As in Flink, TO_TIMESTAMP can return more digits than its type TIMESTAMP(3) has. A cast to a longer type keeps them.
         Expr::Call { function, args, .. }
             if function.name() == "TO_TIMESTAMP" && matches!(to.kind, TypeKind::Timestamp(4..)) =>
         {
@@ -288,7 +289,7 @@ pub fn cast_to(expr: Expr, to: &SqlType) -> Expr {
     }
 }
 
-/// The type to which an argument is cast; none if it is not accepted.
+/// The type to which an argument of type `from` is cast; none if it is not accepted.
 fn accept(takes: Takes, from: &SqlType) -> Option<SqlType> {
     let to = |kind: TypeKind| Some(SqlType { kind, nullable: from.nullable });
     let same = || Some(from.clone());
@@ -316,6 +317,7 @@ fn accept(takes: Takes, from: &SqlType) -> Option<SqlType> {
     }
 }
 
+/// A bound call of a built-in function.
 struct BuiltIn {
     definition: &'static Definition,
     types: Vec<SqlType>,

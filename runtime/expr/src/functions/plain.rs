@@ -1,4 +1,5 @@
-//! Columns as DataFusion's functions take and give them: nanoseconds are 64 bits to them, and a map's keys are never NULL.
+//! Converts columns between the forms of Weir and of DataFusion's functions. These have timestamps of nanoseconds in 64 bits, and maps
+//! without NULL keys.
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, TimestampNanosecondArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use weir_core::maps::{self, Maps};
 use weir_core::{Error, Result, SqlType, TypeKind, Value, builder};
 
-/// The type in which they take a type.
+/// The Arrow type in which DataFusion's functions take values of a SQL type.
 pub(super) fn data_type(ty: &SqlType) -> DataType {
     match &ty.kind {
         TypeKind::Timestamp(7..) => DataType::Timestamp(TimeUnit::Nanosecond, None),
@@ -36,7 +37,7 @@ fn entries(key: &SqlType, value: &SqlType) -> FieldRef {
     Arc::new(Field::new("entries", DataType::Struct(pair(key, value)), false))
 }
 
-/// Whether columns of a type are others to them.
+/// Whether columns of a type have another form in DataFusion's functions.
 fn differs(ty: &SqlType) -> bool {
     match &ty.kind {
         TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p) => *p > 6,
@@ -47,7 +48,7 @@ fn differs(ty: &SqlType) -> bool {
     }
 }
 
-/// The types of a map's keys and values.
+/// The types of the keys and values of a map or multiset.
 fn of_map(kind: &TypeKind) -> Option<(&SqlType, &SqlType)> {
     match kind {
         TypeKind::Map(k, v) => Some((k, v)),
@@ -56,17 +57,18 @@ fn of_map(kind: &TypeKind) -> Option<(&SqlType, &SqlType)> {
     }
 }
 
-/// Where the items of rows end, if those before the first row were not there; and the range of those that are.
+/// The offsets of a list column, moved so that they begin at 0, and the range of items that they refer to. The items of rows before a slice
+/// are left out.
 fn from_first(offsets: &OffsetBuffer<i32>) -> (OffsetBuffer<i32>, std::ops::Range<usize>) {
     let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
     let ends: ScalarBuffer<i32> = offsets.iter().map(|end| end - first).collect();
     (OffsetBuffer::new(ends), first as usize..last as usize)
 }
 
-/// A column of a type for them.
+/// Converts a column to the form of DataFusion's functions.
 ///
 /// # Errors
-/// For a time out of their range, and for a map with a NULL key.
+/// If a timestamp is out of their range, or a map has a NULL key.
 pub(super) fn hand_over(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     if !differs(ty) {
         return Ok(array.clone());
@@ -113,15 +115,16 @@ fn nanoseconds(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     Ok(Arc::new(nanos.with_timezone_opt::<Arc<str>>(zone)))
 }
 
-/// What they give as a column of a type.
+/// Converts a result of DataFusion's functions to a column of a type.
 ///
 /// # Errors
-/// When it is of no form that the type has.
+/// If the result cannot be cast to the type.
 pub(super) fn take_back(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     let array = arrow::compute::cast(array, &data_type(ty))?;
     if differs(ty) { ours(&array, ty) } else { Ok(array) }
 }
 
+/// Converts a column from the form of DataFusion's functions.
 fn ours(array: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     if !differs(ty) {
         return Ok(array.clone());
@@ -174,7 +177,7 @@ mod tests {
         let array = builder::column(&ty.arrow(), all.clone());
         let message = hand_over(&array, &ty).expect_err("a NULL key").message;
         assert!(message.contains("NULL key"), "{message}");
-        // The row with the NULL key is cut off, not gone from the buffers.
+        // The slice leaves out the row with the NULL key, which is still in the buffers.
         let there = hand_over(&array.slice(1, 2), &ty).expect("a column");
         assert_eq!(there.data_type(), &data_type(&ty));
         let back = take_back(&there, &ty).expect("a column");

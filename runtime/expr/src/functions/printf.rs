@@ -1,13 +1,13 @@
-//! PRINTF: Java's `String.format` for the values of SQL. What Java refuses gives NULL, as in Flink.
+//! PRINTF: Java's `String.format` for SQL values. If Java throws an exception, the result is NULL, as in Flink.
 
 use super::size;
 use super::table::*;
 
-/// Why a format gives no text.
+/// Why there is no formatted text.
 enum No {
-    /// Java refuses it: NULL.
+    /// Java rejects the format or an argument, so the result is NULL.
     Null,
-    /// It fails.
+    /// The row fails with this message.
     Failed(String),
 }
 
@@ -19,7 +19,7 @@ impl From<String> for No {
 
 type Piece<T> = Result<T, No>;
 
-/// One `%…` of a format.
+/// A format specifier `%…`.
 #[derive(Default)]
 struct Spec {
     index: Option<usize>,
@@ -88,7 +88,7 @@ fn formatted(format: &str, values: &[Value<'_>], types: &[SqlType]) -> Piece<Str
     Ok(out + rest)
 }
 
-/// Reads what follows a `%`.
+/// Parses a format specifier whose `%` has been read. Returns it with the rest of the format.
 fn spec(text: &str) -> Piece<(Spec, &str)> {
     let digits = |t: &str| t.len() - t.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number = |t: &str| t.parse::<i32>().ok().and_then(|n| usize::try_from(n).ok()).ok_or(No::Null);
@@ -146,6 +146,7 @@ impl Spec {
     }
 }
 
+/// Formats a value by a specifier, without padding it to the width.
 fn piece(spec: &Spec, value: &Value<'_>, ty: &SqlType) -> Piece<String> {
     let cut = |t: String| match spec.precision {
         Some(p) => t.chars().take(p).collect(),
@@ -198,7 +199,7 @@ fn piece(spec: &Spec, value: &Value<'_>, ty: &SqlType) -> Piece<String> {
     }
 }
 
-/// A number with its sign, its groups, and zeros up to the width.
+/// Formats a number, given the text of its absolute value: adds the sign, grouping commas, and zeros up to the width.
 fn signed(spec: &Spec, negative: bool, digits: &str) -> String {
     let (whole, rest) = digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
     let (before, behind) = match negative {
@@ -221,7 +222,7 @@ fn signed(spec: &Spec, negative: bool, digits: &str) -> String {
     format!("{before}{}{grouped}{rest}{behind}", "0".repeat(zeros))
 }
 
-/// The digits of a double that tell it from its neighbours, and where its point stands: 0.digits × 10^point.
+/// The shortest digits that identify a double, and an exponent `point`. The absolute value is 0.digits × 10^point.
 fn digits_of(v: f64) -> (Vec<u8>, i32) {
     let text = crate::text::double_text(v.abs());
     let (mantissa, exponent) = text.split_once('E').unwrap_or((&text, "0"));
@@ -235,7 +236,7 @@ fn digits_of(v: f64) -> (Vec<u8>, i32) {
     (digits, whole.len() as i32 - zeros as i32 + exponent.parse::<i32>().unwrap_or(0))
 }
 
-/// Keeps so many digits, the last rounded half up.
+/// Rounds digits half up, so that `keep` of them remain.
 fn rounded(digits: &mut Vec<u8>, point: &mut i32, keep: i64) {
     if keep >= digits.len() as i64 {
         return;
@@ -323,7 +324,7 @@ fn scientific(v: f64, precision: usize, point_always: bool) -> String {
     out + &format!("e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// Java's `Double.toHexString`.
+/// Formats a double as Java's `Double.toHexString` does.
 fn hexadecimal(v: f64) -> String {
     let sign = if v.is_sign_negative() { "-" } else { "" };
     let (exponent, fraction) = ((v.to_bits() >> 52 & 0x7FF) as i32, v.to_bits() & ((1 << 52) - 1));

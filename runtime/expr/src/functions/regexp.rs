@@ -1,5 +1,5 @@
-//! Patterns: LIKE, SIMILAR TO and regular expressions. A constant pattern that is none is told when the statement is bound; one
-//! from the data gives what Flink gives: NULL, false or an error.
+//! LIKE, SIMILAR TO and regular expressions. An invalid pattern that is a constant is an error when the statement is bound. For an invalid
+//! pattern from the data, the result is Flink's: NULL, false or an error.
 
 use super::arguments;
 use super::pattern::{self, Pattern, PatternKind};
@@ -80,7 +80,7 @@ fn escape_of(escape: Option<&str>) -> Result<Option<char>, String> {
     };
     let mut chars = e.chars();
     match (chars.next(), chars.next()) {
-        // As Java counts characters.
+        // As in Java, a character beyond U+FFFF counts as two.
         (Some(c), None) if c.len_utf16() == 1 => Ok(Some(c)),
         _ => Err(format!("the escape is one character, not '{e}'")),
     }
@@ -101,7 +101,7 @@ fn regex_kind(_: Option<&str>) -> Result<PatternKind, String> {
 fn like(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let (t, p) = (s(a, 0), s(a, 1));
     if a.len() == 2 && !p.contains('_') {
-        // The usual shapes need no regular expression.
+        // The usual patterns need no regular expression.
         let inner = p.strip_prefix('%').unwrap_or(p);
         let inner = inner.strip_suffix('%').unwrap_or(inner);
         if !inner.contains('%') {
@@ -137,7 +137,7 @@ fn regexp(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     }))
 }
 
-/// The group that is asked for, if the pattern has it.
+/// The requested group, if the pattern has it.
 fn group(a: &[Value<'_>], p: &Pattern, default: i64) -> Option<usize> {
     let group = a.get(2).and_then(Value::as_i64).unwrap_or(default);
     usize::try_from(group).ok().filter(|g| *g <= p.groups())
@@ -171,7 +171,7 @@ fn extract_all(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::List(all))
 }
 
-/// The replacement is taken as it stands, as in Flink: `$1` is two characters.
+/// REGEXP_REPLACE. As in Flink, the replacement is literal: `$1` is two characters.
 fn replace(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let Some(p) = regex(a)? else {
         return Ok(Value::Null);
@@ -195,14 +195,14 @@ fn replace(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::string(out))
 }
 
-/// Whether nothing is found between the halves of a character as well, of which Java has two beyond the first 65,536: then both become
-/// question marks.
+/// Whether the pattern also has an empty match between the two halves of the character at this position. In Java, a character beyond U+FFFF
+/// is a surrogate pair. A match within it splits it, and its halves become question marks.
 fn within_pair(p: &Pattern, t: &str, at: usize) -> Result<bool, String> {
     let mut rest = t[at..].chars();
     if rest.next().is_none_or(|c| c.len_utf16() == 1) {
         return Ok(false);
     }
-    // Two characters that are no letters stand for the halves.
+    // Two private-use characters take the place of the two halves.
     let mut around: String = t[..at].chars().next_back().into_iter().collect();
     around.push('\u{E000}');
     let middle = around.len();
@@ -248,7 +248,7 @@ fn str_to_map(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
         size::fits(bytes)?;
         entries.push((Value::text(key), value.map_or(Value::Null, Value::text)));
     }
-    // In the order of the map of Java's that Flink makes for as many entries.
+    // The entries have the order of Java's `HashMap`, which Flink creates with their number as its capacity.
     let ordered = java_map::ordered(&entries, &SqlType::STRING, entries.len());
     let owned = ordered.into_iter().map(|(k, v)| (k.clone().into_owned(), v.clone().into_owned()));
     Ok(Value::Map(owned.collect()))

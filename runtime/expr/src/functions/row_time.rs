@@ -1,4 +1,4 @@
-//! The check of the column with the rows' times. A row without a time cannot be processed in event time.
+//! The check of a table's rowtime column. A row whose rowtime is NULL cannot be processed in event time.
 
 use crate::context::EvalContext;
 use crate::expr::{Expr, Function};
@@ -33,7 +33,7 @@ impl Function for CheckedRowTime {
     }
 }
 
-/// Wraps the expression of a table's row time, so that rows with a NULL fail by the policy of the table.
+/// Wraps the expression of a table's rowtime column, so that rows in which it is NULL fail by the policy of the table.
 pub fn checked_row_time(time: Expr, policy: OnError, table: &str) -> Expr {
     let (ty, column) = (time.ty(), time.to_string());
     let function = Arc::new(CheckedRowTime { policy, table: table.to_string(), column });

@@ -1,4 +1,4 @@
-//! Text.
+//! Functions of text.
 
 use super::arguments;
 use super::printf::printf;
@@ -105,7 +105,7 @@ fn chars(s: &str) -> usize {
 }
 
 fn initcap(s: &str) -> String {
-    // Flink knows ASCII letters and digits only: all else stays, and ends a word.
+    // Flink only changes ASCII letters. Any character that is not an ASCII letter or digit ends a word.
     let mut inside = false;
     let mut out = String::with_capacity(s.len());
     for c in s.chars() {
@@ -115,7 +115,7 @@ fn initcap(s: &str) -> String {
     out
 }
 
-/// Text of UTF-16 units, of which Java writes the half of a pair as a question mark.
+/// Converts UTF-16 units to text. As in Java, an unpaired surrogate becomes a question mark.
 fn of_units(units: &[u16]) -> String {
     char::decode_utf16(units.iter().copied()).map(|c| c.unwrap_or('?')).collect()
 }
@@ -143,7 +143,7 @@ fn substring(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
         return text(String::new());
     }
     if start < 0 {
-        // Flink gives nothing when the begin lies before the text.
+        // As in Flink, the result is empty if the start is before the text.
         return text(String::new());
     }
     if t.is_ascii() {
@@ -167,7 +167,7 @@ fn pad(a: &[Value<'_>], left: bool) -> Outcome {
         return Ok(Value::Null);
     }
     size::fits(n as usize)?;
-    // Lengths count UTF-16 units here, as in Java.
+    // As in Java, lengths are counted in UTF-16 units.
     let units: Vec<u16> = t.encode_utf16().take(n as usize).collect();
     let missing = n as usize - units.len();
     let fill: Vec<u16> = fill.encode_utf16().collect();
@@ -211,7 +211,7 @@ fn translate(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
 
 fn overlay(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let (t, with, from) = (s(a, 0), s(a, 1), i(a, 2));
-    // Places are counted in UTF-16 units here, as in Java.
+    // As in Java, positions are counted in UTF-16 units.
     let (units, put): (Vec<u16>, Vec<u16>) = (t.encode_utf16().collect(), with.encode_utf16().collect());
     let Some(before) = usize::try_from(from - 1).ok().filter(|b| *b < units.len()) else {
         return text(t.to_string());
@@ -220,7 +220,7 @@ fn overlay(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if from + n > i64::from(i32::MAX) {
         return Err(format!("the {n} characters from {from} on end beyond what 32 bits count"));
     }
-    // A length of nothing or less cuts everything behind, as Flink does.
+    // As in Flink, everything after the replacement is removed if the length is 0 or negative.
     let behind = if n > 0 { units.get(before + n as usize..).unwrap_or_default() } else { &[] };
     text(of_units(&[&units[..before], &put, behind].concat()))
 }
@@ -234,13 +234,14 @@ fn locate(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if needle.is_empty() {
         return Ok(Value::Int(1));
     }
-    // As in Flink, the least number has none below it, and the greatest follows.
+    // As in Flink, the subtraction wraps around: the smallest INT becomes the greatest one.
     let from = (a.get(2).and_then(Value::as_i64).unwrap_or(1) as i32).wrapping_sub(1).max(0);
     let start = t.char_indices().nth(from as usize).map_or(t.len(), |(b, _)| b);
     Ok(Value::Int(t[start..].find(needle).map_or(0, |b| char_position(t, start + b))))
 }
 
-/// INSTR(text, searched, from, nth): occurrences may overlap; a place from the end on looks backwards.
+/// INSTR(text, searched, from, nth). Occurrences may overlap. A negative position counts from the end, and the search goes backwards from
+/// it.
 fn instr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let (t, needle) = (s(a, 0), s(a, 1));
     let from = a.get(2).and_then(Value::as_i64).unwrap_or(1);
@@ -256,7 +257,7 @@ fn instr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let mut left = nth;
     let mut found = None;
     if backwards {
-        // The byte of the character that an occurrence may begin at, at the latest.
+        // The position in bytes of the last character at which an occurrence may begin.
         let Some((last, _)) = t.char_indices().rev().nth(from.unsigned_abs() as usize - 1) else {
             return Ok(Value::Int(0));
         };
@@ -282,9 +283,10 @@ fn instr(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::Int(found.map_or(0, |b| char_position(t, b))))
 }
 
-/// Tells where each occurrence ends, in time that goes with the text's length (by Knuth, Morris and Pratt), until told to stop.
+/// Calls `stop` with the end of each occurrence in bytes, until it returns true. The time is linear in the length of the text (algorithm of
+/// Knuth, Morris and Pratt).
 fn occurrences(text: impl Iterator<Item = u8>, wanted: &[u8], mut stop: impl FnMut(usize) -> bool) {
-    // How long the longest proper prefix is that is also the end of what has matched so far.
+    // For each prefix of `wanted`, the length of its longest proper prefix that is also a suffix of it.
     let mut shorter = vec![0u32; wanted.len()];
     let mut matched = 0;
     for i in 1..wanted.len() {
@@ -336,7 +338,7 @@ fn split_index(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     if at < 0 || s(a, 0).is_empty() {
         return Ok(Value::Null);
     }
-    // Without a separator the text is cut at each blank.
+    // If the separator is empty, the text is split at whitespace.
     let part = match by {
         "" => s(a, 0).split(blank).nth(at as usize),
         by => s(a, 0).split(by).nth(at as usize),
@@ -344,7 +346,7 @@ fn split_index(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(part.map_or(Value::Null, |p| Value::string(p.to_string())))
 }
 
-/// What Java calls whitespace.
+/// Whether a character is whitespace in Java.
 fn blank(c: char) -> bool {
     c.is_whitespace() && !matches!(c, '\u{a0}' | '\u{85}' | '\u{2007}' | '\u{202f}')
         || ('\u{1c}'..='\u{1f}').contains(&c)

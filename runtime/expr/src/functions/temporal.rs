@@ -1,4 +1,4 @@
-//! Dates and times.
+//! Functions of dates and times.
 
 use super::Body;
 use super::arguments;
@@ -61,8 +61,10 @@ pub(super) const ALL: &[Definition] = &[
     changing(def("LOCALTIME", &[], (0, 0), NotNull(|| T::Time(0)), Lenient(|_, c| Ok(clock(c))))),
 ];
 
+/// The seconds of a day.
 const DAY: i64 = 86_400;
 
+/// A definition of a function that is not deterministic.
 const fn changing(d: Definition) -> Definition {
     Definition { deterministic: false, ..d }
 }
@@ -72,7 +74,7 @@ fn now(c: &Call<'_>) -> Value<'static> {
     Value::Timestamp(millis.div_euclid(1000), millis.rem_euclid(1000) as u32 * 1_000_000)
 }
 
-/// The type of a moment, as its column has it.
+/// The result type of CURRENT_WATERMARK: that of the rowtime column, but nullable.
 fn moment(a: &[Expr]) -> Result<SqlType, String> {
     match a[0].ty().kind {
         kind @ (T::Timestamp(_) | T::TimestampLtz(_)) => Ok(SqlType::from(kind)),
@@ -80,7 +82,7 @@ fn moment(a: &[Expr]) -> Result<SqlType, String> {
     }
 }
 
-/// How far event time has come where it is asked; NULL before the first watermark.
+/// CURRENT_WATERMARK: the watermark in front of the operator. NULL before the first one.
 fn current_watermark(_: &[ArrayRef], rows: usize, call: &Call<'_>, context: &mut EvalContext) -> CoreResult<ArrayRef> {
     let value = context.watermark.map_or(Value::Null, |millis| {
         Value::Timestamp(millis.div_euclid(1000), (millis.rem_euclid(1000) * 1_000_000) as u32)
@@ -93,7 +95,7 @@ fn local_now(c: &Call<'_>) -> Value<'static> {
     Value::Timestamp(c.session.zone.to_local(millis.div_euclid(1000)), millis.rem_euclid(1000) as u32 * 1_000_000)
 }
 
-/// Now, in seconds of the session's zone.
+/// The current time in the zone of the session, as local seconds.
 fn local_seconds(c: &Call<'_>) -> i64 {
     c.session.zone.to_local(c.clock.now().div_euclid(1000))
 }
@@ -102,7 +104,7 @@ fn clock(c: &Call<'_>) -> Value<'static> {
     Value::Time(local_seconds(c).rem_euclid(DAY) as i32 * 1000)
 }
 
-/// A time value as local seconds and nanoseconds.
+/// Converts a date, time or timestamp to local seconds and nanoseconds.
 fn local(v: &Value<'_>, ty: &SqlType, c: &Call<'_>) -> Option<(i64, u32)> {
     Some(match v {
         Value::Date(d) => (i64::from(*d) * DAY, 0),
@@ -113,7 +115,7 @@ fn local(v: &Value<'_>, ty: &SqlType, c: &Call<'_>) -> Option<(i64, u32)> {
     })
 }
 
-/// Local seconds back as a value of a type.
+/// Converts local seconds and nanoseconds to a value of a type.
 fn back((s, n): (i64, u32), ty: &SqlType, c: &Call<'_>) -> Value<'static> {
     match ty.kind {
         T::Date => Value::Date(s.div_euclid(DAY) as i32),
@@ -123,12 +125,13 @@ fn back((s, n): (i64, u32), ty: &SqlType, c: &Call<'_>) -> Value<'static> {
     }
 }
 
+/// Parses the name of a unit.
 fn unit(v: &Value<'_>) -> Result<Unit, String> {
     let name = arguments::text(v);
     Unit::parse(name).ok_or_else(|| format!("there is no unit of time '{name}'"))
 }
 
-/// The unit that a script names.
+/// The unit that an argument names, which must be a constant.
 fn unit_of(e: &Expr) -> Result<Unit, String> {
     match e {
         Expr::Literal { value, .. } => unit(value),
@@ -136,7 +139,7 @@ fn unit_of(e: &Expr) -> Result<Unit, String> {
     }
 }
 
-/// The type of a part of a time or an interval, which must have such a part.
+/// The result type of EXTRACT for a unit. The date, time, timestamp or interval must have that unit.
 fn part(unit: Unit, a: &[Expr]) -> Result<SqlType, String> {
     use Unit as U;
     let ty = a.last().map_or(SqlType::from(T::Null), Expr::ty);
@@ -178,7 +181,7 @@ fn extract(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     field(unit(&a[0])?, a, c)
 }
 
-/// A part of an interval.
+/// Extracts a unit from an interval.
 fn of_interval(unit: Unit, v: i64, ty: &SqlType) -> Outcome {
     let months = ty.kind == T::IntervalMonth;
     Ok(Value::Int(match unit {
@@ -195,7 +198,7 @@ fn of_interval(unit: Unit, v: i64, ty: &SqlType) -> Outcome {
     }))
 }
 
-/// The type of a time cut to a unit, which must be one that times are cut to.
+/// The result type of FLOOR and CEIL to a unit. Some units are rejected.
 fn stepped(a: &[Expr]) -> Result<SqlType, String> {
     use Unit as U;
     match unit_of(&a[0])? {
@@ -206,7 +209,7 @@ fn stepped(a: &[Expr]) -> Result<SqlType, String> {
     }
 }
 
-/// The type of a difference in a unit: an instant goes with instants, a time of day with its like.
+/// The result type of TIMESTAMPDIFF. TIMESTAMP_LTZ and TIME can only be combined with a value of the same type.
 fn difference_type(a: &[Expr]) -> Result<SqlType, String> {
     let (x, y) = (a[1].ty(), a[2].ty());
     let alone = |t: &SqlType| matches!(t.kind, T::TimestampLtz(_) | T::Time(_));
@@ -229,22 +232,23 @@ type Step = fn(Unit, i64, u32) -> Option<(i64, u32)>;
 
 fn step(a: &[Value<'_>], c: &Call<'_>, f: Step) -> Outcome {
     let unit = unit(&a[0])?;
-    // An instant goes to local time and back by one offset, so that the two hours where the clock goes back stay apart;
-    // below the hour it need not go there.
+    // An instant is converted to local time and back with the same offset, so that the two hours at the end of summer time stay apart.
+    // Units below the hour need no conversion.
     if let (Value::Timestamp(s, n), T::TimestampLtz(_)) = (&a[1], &c.types[1].kind) {
         let below = matches!(unit, Unit::Minute | Unit::Second | Unit::Millisecond | Unit::Microsecond);
         let offset = if below { 0 } else { c.session.zone.clock_offset_at(*s) };
         return Ok(f(unit, s + offset, *n).map_or(Value::Null, |(s, n)| Value::Timestamp(s - offset, n)));
     }
     let (s, n) = local(&a[1], &c.types[1], c).ok_or("takes a date or a time")?;
-    // As in Flink, no date is the end of its day.
+    // As in Flink, CEIL of a DATE to DAY is the next day.
     if unit == Unit::Day && c.ty.kind == T::Date && f(unit, 0, 1) != Some((0, 0)) {
         return Ok(back((s.saturating_add(DAY), 0), c.ty, c));
     }
     Ok(f(unit, s, n).map_or(Value::Null, |t| back(t, c.ty, c)))
 }
 
-/// A time as seconds and nanoseconds, an instant as it is: what is counted between instants is real time.
+/// Converts a date, time or timestamp to seconds and nanoseconds. TIMESTAMP_LTZ is not converted to local time, so that differences are
+/// elapsed time.
 fn counted(v: &Value<'_>, ty: &SqlType, c: &Call<'_>) -> Option<(i64, u32)> {
     match v {
         Value::Timestamp(s, n) => Some((*s, *n)),
@@ -252,7 +256,7 @@ fn counted(v: &Value<'_>, ty: &SqlType, c: &Call<'_>) -> Option<(i64, u32)> {
     }
 }
 
-/// Two times in one count: both as instants if both are, else both local.
+/// Converts two values to seconds and nanoseconds: to instants if both are TIMESTAMP_LTZ, otherwise to local time.
 fn both(a: &[Value<'_>], types: &[SqlType], c: &Call<'_>) -> Option<[(i64, u32); 2]> {
     let instants = types.iter().all(|t| matches!(t.kind, T::TimestampLtz(_)));
     let one = |at: usize| if instants { counted(&a[at], &types[at], c) } else { local(&a[at], &types[at], c) };
@@ -329,7 +333,7 @@ fn shifted(a: &[Expr]) -> Result<SqlType, String> {
 
 fn shift(a: &[Value<'_>], c: &Call<'_>, sign: i64) -> Outcome {
     let k = arguments::int(&a[1]) * sign;
-    // An instant moves by days of 24 hours and by the months of UTC.
+    // TIMESTAMP_LTZ moves by days of 24 hours, and by months in UTC.
     if c.types[1].kind == T::IntervalDay {
         return Ok(match (&a[0], &c.types[0].kind) {
             (Value::Timestamp(s, n), _) => {
@@ -365,7 +369,7 @@ fn subtract(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     Ok(time::difference(u, y, x).map_or(Value::Null, Value::Int))
 }
 
-/// A type for what a pattern writes or reads, which is checked where it is a constant.
+/// The result type `kind` of a function whose second argument is a pattern. A constant pattern is checked.
 fn by_pattern(a: &[Expr], kind: T, check: fn(&str) -> Result<(), String>) -> Result<SqlType, String> {
     if let Some(Expr::Literal { value: Value::Text(pattern), .. }) = a.get(1) {
         check(pattern)?;
@@ -390,6 +394,7 @@ fn unix_type(a: &[Expr]) -> Result<SqlType, String> {
     by_pattern(a, long(), patterns::check_simple).map(|t| t.nullable(nullable))
 }
 
+/// The default pattern, which is that of timestamps as text.
 const PLAIN: &str = "yyyy-MM-dd HH:mm:ss";
 
 fn date_format(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
@@ -416,7 +421,7 @@ fn to_date(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     Ok(days.map_or(Value::Null, Value::Date))
 }
 
-/// Reads text by a pattern, and text that does not fit it as Java's SQL classes do.
+/// Parses text by a pattern. Text that does not match it is parsed as by `java.sql.Timestamp`.
 fn by_format(text: &str, pattern: &str) -> Result<Option<(i64, u32)>, String> {
     Ok(match patterns::parse(pattern, text)? {
         Some((s, n)) => Some((s, n / 1_000_000 * 1_000_000)),
@@ -479,7 +484,8 @@ fn to_timestamp_ltz(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
     Ok(instant(&a[0], digits as u32).map_or(Value::Null, cut))
 }
 
-/// The instant of a number with so many digits of the second, in the years 0 to 9999.
+/// Converts a number to an instant in seconds and nanoseconds. Its last `digits` digits are the fraction of a second. None outside of the
+/// years 0 to 9999.
 fn instant(v: &Value<'_>, digits: u32) -> Option<(i64, u32)> {
     const BEGIN: i128 = -62_167_219_200;
     const END: i128 = 253_402_300_800;
@@ -496,7 +502,7 @@ fn instant(v: &Value<'_>, digits: u32) -> Option<(i64, u32)> {
             let d = v.as_f64()?;
             let seconds = d / per_second as f64;
             let within = BEGIN as f64 <= seconds && seconds <= (END - 1) as f64;
-            // As Flink, by way of 64 bits of nanoseconds.
+            // As in Flink, the result passes through a 64-bit number of nanoseconds.
             within.then(|| i128::from((d * 10f64.powi(9 - digits as i32)) as i64))?
         }
     };
@@ -514,7 +520,7 @@ fn unix_timestamp(a: &[Value<'_>], c: &Call<'_>) -> Outcome {
         return Ok(Value::Int(c.clock.now().div_euclid(1000)));
     };
     let format = a.get(1).and_then(Value::as_str).unwrap_or(PLAIN);
-    // Time before 1970 is cut towards 1970.
+    // Fractions of a second are rounded towards 1970.
     Ok(Value::Int(patterns::parse_simple(format, t, &c.session.zone, c.clock)?.map_or(i64::MIN, |ms| ms / 1000)))
 }
 

@@ -1,4 +1,4 @@
-//! Addresses: their parts as Java's `URL` finds them, and the escapes of their texts.
+//! Functions of URLs: their parts as Java's `URL` class finds them, and the encoding of text in URLs.
 
 use super::arguments;
 use super::table::*;
@@ -46,13 +46,13 @@ fn decode(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     Ok(Value::string(String::from_utf8_lossy(&out).into_owned()))
 }
 
-/// The byte of an escape. As Java reads numbers, a sign may stand in front of its last digit.
+/// The byte of a percent escape with these two characters. As in Java, the first one may be a plus sign.
 fn escaped(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
     if high == b'+' { digit(low) } else { Some(digit(high)? * 16 + digit(low)?) }
 }
 
-/// The parts of an address.
+/// The parts of a URL.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Url<'a> {
     protocol: String,
@@ -64,7 +64,7 @@ struct Url<'a> {
     fragment: Option<&'a str>,
 }
 
-/// The protocols that Java knows.
+/// The protocols that Java supports.
 const PROTOCOLS: [&str; 7] = ["http", "https", "ftp", "file", "jar", "mailto", "jrt"];
 
 impl<'a> Url<'a> {
@@ -85,7 +85,7 @@ impl<'a> Url<'a> {
         match url.protocol.as_str() {
             "mailto" if rest.trim().is_empty() => return None,
             "mailto" => return Some(Url { path: rest.to_string(), fragment: None, ..url }),
-            // An address within another.
+            // A URL within another one.
             "jar" => {
                 let (inner, _) = rest.rsplit_once("!/")?;
                 Url::parse(inner)?;
@@ -99,7 +99,7 @@ impl<'a> Url<'a> {
         };
         let (authority, path) = after.find('/').map_or((after, ""), |at| after.split_at(at));
         let (user, host) = match authority.split_once('@') {
-            // An authority with more of them has no host.
+            // An authority with more than one `@` has no host.
             Some((_, rest)) if rest.contains('@') => (None, ""),
             Some((user, host)) => (Some(user), host),
             None => (None, authority),
@@ -115,7 +115,7 @@ impl<'a> Url<'a> {
     }
 }
 
-/// The host without its port, if that is a number or nothing.
+/// The host without its port. None if the port is not a number, or an IPv6 address is invalid.
 fn host_of(host: &str) -> Option<&str> {
     let (name, port) = if host.starts_with('[') {
         let end = host.find(']').filter(|at| *at > 2)?;
@@ -139,7 +139,7 @@ fn parameter<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     values.next().map(|value| value.split('&').next().unwrap_or(value))
 }
 
-/// PARSE_URL(address, part, key)
+/// PARSE_URL(url, part), or PARSE_URL(url, part, key)
 fn parse(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let Some(url) = Url::parse(s(a, 0)) else {
         return Ok(Value::Null);

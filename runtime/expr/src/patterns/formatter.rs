@@ -1,8 +1,8 @@
-//! The patterns of `DateTimeFormatter`: letters into what is written and read.
+//! Compiles patterns of `DateTimeFormatter`.
 
 use super::about;
 
-/// A field of a time.
+/// A field of a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimeField {
     Era,
@@ -20,10 +20,14 @@ pub(super) enum TimeField {
     /// Sunday is 1.
     LocalDayOfWeek,
     DayOfWeekInMonth,
+    /// AM is 0, PM is 1.
     Half,
     Hour,
+    /// From 1 to 24.
     ClockHour,
+    /// From 0 to 11.
     HourOfHalf,
+    /// From 1 to 12.
     ClockHourOfHalf,
     Minute,
     Second,
@@ -33,21 +37,21 @@ pub(super) enum TimeField {
     ModifiedJulianDay,
 }
 
-/// How many fields there are.
+/// The number of fields.
 pub(super) const FIELDS: usize = TimeField::ModifiedJulianDay as usize + 1;
 
 /// When a number has a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// A minus where it is negative.
+    /// A minus if it is negative.
     Normal,
     /// Never.
     No,
-    /// A plus as well where it has more digits than the pattern has letters.
+    /// A minus if it is negative, and a plus if it has more digits than the pattern has letters.
     Exceeds,
 }
 
-/// How long a name is.
+/// The length of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameLength {
     Short,
@@ -55,14 +59,14 @@ pub(super) enum NameLength {
     Narrow,
 }
 
-/// What follows a number without anything between: `None` unless it is part of such a row of numbers.
+/// How a number is parsed if other numbers directly follow or precede it. Java calls this adjacent value parsing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Adjacent {
-    /// It stands by itself.
+    /// There are no adjacent numbers.
     None,
-    /// It has exactly its width.
+    /// The number has exactly its width.
     Fixed,
-    /// It leaves so many digits to those behind it.
+    /// The number leaves this many digits to the numbers that follow.
     Leaves(usize),
 }
 
@@ -77,36 +81,38 @@ pub(super) enum PatternItem {
         sign: Sign,
         adjacent: Adjacent,
     },
-    /// The last two digits of a year from 2000 to 2099.
+    /// The last two digits of a year. A parsed year is between 2000 and 2099.
     TwoDigits {
         field: TimeField,
         adjacent: Adjacent,
     },
-    /// So many digits of the second behind its point.
+    /// This many digits of the fraction of a second.
     Fraction(usize, Adjacent),
     Name {
         field: TimeField,
         length: NameLength,
     },
     DayPeriod(NameLength),
-    /// Hours and minutes from UTC; `letters` as many as the pattern has, `none` what stands for UTC.
+    /// An offset from UTC. `none` is the text for UTC itself.
     Offset {
         style: OffsetStyle,
         none: &'static str,
     },
-    /// GMT+8 or GMT+08:00
+    /// An offset such as `GMT+8`, or `GMT+08:00` if `long`.
     GmtOffset {
         long: bool,
     },
-    /// A zone's name.
+    /// The identifier of a zone, or its name.
     Zone {
         id: bool,
     },
+    /// An item that is padded on the left with blanks, to this many characters.
     Padded(usize, Box<PatternItem>),
+    /// An optional section.
     Optional(Vec<PatternItem>),
 }
 
-/// What an offset from UTC shows.
+/// The form of an offset from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OffsetStyle {
     pub colon: bool,
@@ -114,27 +120,28 @@ pub(super) struct OffsetStyle {
     pub seconds: OffsetPart,
 }
 
-/// Whether a part of an offset is there.
+/// When a part of an offset is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OffsetPart {
     Never,
-    /// Where it is not zero.
+    /// If it is not zero.
     Some,
     Always,
 }
 
-/// A pattern, ready for use.
+/// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct Formatter {
     pub items: Vec<PatternItem>,
 }
 
-/// A pattern under construction, or an optional section of it.
+/// A pattern that is being compiled, or an optional section of it.
 #[derive(Default)]
 struct Frame {
     items: Vec<PatternItem>,
-    /// The number that leaves digits to those behind it.
+    /// The index of the item that begins the current row of adjacent numbers.
     first: Option<usize>,
+    /// The width to which the next item is padded.
     pad: Option<usize>,
 }
 
@@ -148,7 +155,7 @@ impl Frame {
         self.first = None;
     }
 
-    /// Appends a number, which may stand in a row of numbers without anything between.
+    /// Appends a number, which may be adjacent to the number before it.
     fn push_number(&mut self, mut item: PatternItem) {
         let padded = self.pad.is_some();
         let fixed = match &item {
@@ -189,7 +196,7 @@ fn adjacent(item: &mut PatternItem, f: impl Fn(Adjacent) -> Adjacent) {
 }
 
 impl Formatter {
-    /// Reads a pattern.
+    /// Compiles a pattern. The error is a message for the user.
     pub(super) fn new(pattern: &str) -> Result<Formatter, String> {
         let mut frames = vec![Frame::default()];
         let chars: Vec<char> = pattern.chars().collect();
@@ -264,7 +271,7 @@ fn close(frames: &mut Vec<Frame>) {
     }
 }
 
-/// Appends what a letter stands for.
+/// Appends the item of a letter that occurs `n` times in a row.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a letter")]
 fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
     use TimeField as F;
@@ -283,7 +290,7 @@ fn field(frame: &mut Frame, letter: char, n: usize) -> Result<(), String> {
         sign,
         adjacent: Adjacent::None,
     };
-    // One letter takes as many digits as there are, two exactly two.
+    // A single letter stands for any number of digits, `n` letters stand for exactly `n` digits.
     let plain = |field: F| if n == 1 { number(field, 1, 19, Sign::Normal) } else { number(field, n, n, Sign::No) };
     let length = match n {
         4 => NameLength::Full,

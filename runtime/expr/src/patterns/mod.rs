@@ -1,5 +1,6 @@
-//! The patterns of times, as Java 17 reads them for a user of US English: `DateTimeFormatter` for DATE_FORMAT and
-//! TO_TIMESTAMP, `SimpleDateFormat` for the functions around Unix seconds and for TO_DATE.
+//! Date and time patterns as in Java 17, in the locale of US English. Patterns of `DateTimeFormatter` are used by DATE_FORMAT, TO_TIMESTAMP
+//! and TO_TIMESTAMP_LTZ. Patterns of `SimpleDateFormat` are used by FROM_UNIXTIME, UNIX_TIMESTAMP, CONVERT_TZ and TO_DATE, and by
+//! DATE_FORMAT of a text.
 
 mod formatter;
 mod julian;
@@ -17,10 +18,10 @@ use std::rc::Rc;
 use crate::time::Zone;
 use weir_core::clock::Clock;
 
-/// A time without a zone: seconds since 1970-01-01T00:00 and nanoseconds.
+/// A timestamp without a zone: seconds since 1970-01-01T00:00 and nanoseconds.
 pub type Local = (i64, u32);
 
-/// The pattern that was used last on a thread, ready for use: a column has one as a rule.
+/// The pattern that was used last on a thread, in compiled form. A column usually has a single pattern.
 struct Last<T>(RefCell<Option<(String, Rc<T>)>>);
 
 impl<T> Last<T> {
@@ -44,73 +45,79 @@ thread_local! {
     static SIMPLE: Last<Simple> = const { Last::new() };
 }
 
-/// Writes a time without a zone by a pattern of `DateTimeFormatter`.
+/// Formats a timestamp without a zone by a pattern of `DateTimeFormatter`.
 ///
 /// # Errors
-/// The words for the user when the pattern is none, or asks for what a time without a zone has not.
+/// A message for the user, if the pattern is invalid, if it contains a zone or an offset outside of optional sections, or if a value does
+/// not fit.
 pub fn format(pattern: &str, time: Local) -> Result<String, String> {
     let formatter = FORMATTER.with(|last| last.get(pattern, Formatter::new))?;
     write::write(&formatter, time).map_err(|why| about(pattern, &why))
 }
 
-/// Reads a time by a pattern of `DateTimeFormatter`, offsets and zones left out; none when the text does not fit.
+/// Parses a timestamp by a pattern of `DateTimeFormatter`. Offsets and zones in the text are ignored. None if the text does not match the
+/// pattern.
 ///
 /// # Errors
-/// The words for the user when the pattern is none.
+/// A message for the user, if the pattern is invalid.
 pub fn parse(pattern: &str, text: &str) -> Result<Option<Local>, String> {
     let formatter = FORMATTER.with(|last| last.get(pattern, Formatter::new))?;
     Ok(read::read(&formatter, text).and_then(resolve::resolve))
 }
 
-/// Writes an instant in a zone by a pattern of `SimpleDateFormat`.
+/// Formats an instant in a zone by a pattern of `SimpleDateFormat`. `millis` are milliseconds since 1970-01-01T00:00Z.
 ///
 /// # Errors
-/// The words for the user when the pattern is none.
+/// A message for the user, if the pattern is invalid.
 pub fn format_simple(pattern: &str, millis: i64, zone: &Zone) -> Result<String, String> {
     Ok(SIMPLE.with(|last| last.get(pattern, Simple::new))?.format(millis, zone))
 }
 
-/// Reads an instant in milliseconds by a pattern of `SimpleDateFormat`, from the begin of a text; none when it does not fit.
-/// A year of two digits lies within the hundred years that begin eighty years before the clock's.
+/// Parses an instant by a pattern of `SimpleDateFormat`. Returns milliseconds since 1970-01-01T00:00Z; none if the text does not begin with
+/// a match. What follows the match is ignored. A year of two digits is in the hundred years that begin eighty years before the current year
+/// of the clock.
 ///
 /// # Errors
-/// The words for the user when the pattern is none.
+/// A message for the user, if the pattern is invalid.
 pub fn parse_simple(pattern: &str, text: &str, zone: &Zone, clock: &dyn Clock) -> Result<Option<i64>, String> {
     Ok(SIMPLE.with(|last| last.get(pattern, Simple::new))?.parse(text, zone, clock))
 }
 
-/// Whether a pattern is one by which a time without a zone can be written.
+/// Checks that a pattern of `DateTimeFormatter` can format timestamps without a zone.
 ///
 /// # Errors
-/// The words for the user when it is not.
+/// A message for the user, if that is not the case.
 pub fn check_writing(pattern: &str) -> Result<(), String> {
     let formatter = Formatter::new(pattern)?;
     write::check(&formatter.items).map_err(|why| about(pattern, &why))
 }
 
-/// Whether a pattern is one by which a time can be read.
+/// Checks that a pattern of `DateTimeFormatter` is valid, so that timestamps can be parsed by it.
 ///
 /// # Errors
-/// The words for the user when it is not.
+/// A message for the user, if that is not the case.
 pub fn check_reading(pattern: &str) -> Result<(), String> {
     Formatter::new(pattern).map(|_| ())
 }
 
-/// Whether a pattern is one of `SimpleDateFormat`.
+/// Checks that a pattern of `SimpleDateFormat` is valid.
 ///
 /// # Errors
-/// The words for the user when it is not.
+/// A message for the user, if that is not the case.
 pub fn check_simple(pattern: &str) -> Result<(), String> {
     Simple::new(pattern).map(|_| ())
 }
 
-/// The day of a year, month and day in the calendar of Java's SQL classes; of a year before 1 the number without its era.
+/// The day of a date as Java's SQL classes understand it, in days since 1970-01-01. Days that are out of range carry over in the Julian and
+/// Gregorian calendar; the result is the day of the same name in the ISO calendar. As in Java, a year before 1 loses its era: 1 BC becomes
+/// year 1. None if there is no such day.
 pub(crate) fn sql_day(year: i64, month: i64, day: i64) -> Option<i64> {
     let (y, m, d) = julian::date(julian::day(year, month, day)?);
     let y = if y > 0 { y } else { 1 - y };
     crate::time::days(i32::try_from(y).ok()?, m, d).map(i64::from)
 }
 
+/// The message about a pattern that cannot be used.
 fn about(pattern: &str, why: &str) -> String {
     let shown: String = pattern.chars().take(40).collect();
     let dots = if shown.len() < pattern.len() { "…" } else { "" };

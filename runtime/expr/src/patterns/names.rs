@@ -1,4 +1,4 @@
-//! What US English calls months, days and zones.
+//! The names of months, weekdays, day periods and time zones in US English.
 
 use crate::time::Zone;
 use chrono::{Offset, TimeZone};
@@ -22,7 +22,7 @@ pub(super) const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday"
 pub(super) const QUARTERS: [&str; 4] = ["1st quarter", "2nd quarter", "3rd quarter", "4th quarter"];
 pub(super) const HALVES: [&str; 2] = ["AM", "PM"];
 
-/// What the time of the day is called.
+/// The day period of a time of day, such as `in the morning`.
 pub(super) fn day_period(hour: u32, minute: u32, narrow: bool) -> &'static str {
     match (hour, minute) {
         (0, 0) => {
@@ -46,7 +46,8 @@ pub(super) fn day_period(hour: u32, minute: u32, narrow: bool) -> &'static str {
     }
 }
 
-/// Zones by their short names: standard time and summer time, each with its offset in hours, and what the zone is called.
+/// Time zones: the abbreviations of standard time and summer time, the standard offset in hours, and the name. If there is summer time, the
+/// name lacks the words that [`long_name`] appends.
 const ZONES: [(&str, &str, f32, &str); 27] = [
     ("UTC", "", 0.0, "Coordinated Universal Time"),
     ("GMT", "", 0.0, "Greenwich Mean Time"),
@@ -77,7 +78,7 @@ const ZONES: [(&str, &str, f32, &str); 27] = [
     ("HST", "HDT", -10.0, "Hawaii-Aleutian"),
 ];
 
-/// The name of the time of the day in a zone's family, standard or summer.
+/// The full name of a zone, in standard time or summer time. `name` is complete if the zone has no summer time.
 fn long_name(summer_short: &str, name: &str, summer: bool) -> String {
     if summer_short.is_empty() {
         return name.to_string();
@@ -90,7 +91,7 @@ fn long_name(summer_short: &str, name: &str, summer: bool) -> String {
     format!("{name} {season} Time")
 }
 
-/// GMT+08:00
+/// Formats an offset in seconds, such as `GMT+08:00`.
 pub(super) fn gmt(offset: i64) -> String {
     let minutes = offset.abs() / 60;
     match offset {
@@ -99,14 +100,14 @@ pub(super) fn gmt(offset: i64) -> String {
     }
 }
 
-/// The name of a zone at an instant.
+/// The abbreviation of a zone at an instant, or its full name if `long`.
 pub(super) fn zone(zone: &Zone, epoch_seconds: i64, long: bool) -> String {
     let tz = match zone {
         Zone::Fixed(0) => return if long { "Coordinated Universal Time" } else { "UTC" }.to_string(),
         Zone::Fixed(s) => return gmt(i64::from(*s)),
         Zone::Named(tz) => tz,
     };
-    // Before there were zones, and far ahead, times go by the standard time of today.
+    // Instead of local mean time, and in years that chrono cannot represent, the time of January 2024 is used.
     let winter = chrono::DateTime::from_timestamp(1_705_276_800, 0).unwrap_or_default();
     let t = chrono::DateTime::from_timestamp(epoch_seconds, 0).unwrap_or(winter);
     let mut at = tz.offset_from_utc_datetime(&t.naive_utc());
@@ -131,7 +132,8 @@ pub(super) fn zone(zone: &Zone, epoch_seconds: i64, long: bool) -> String {
     }
 }
 
-/// Takes a zone's name from the begin of a text: the offset that it means and how long it is. A zone's own names go first.
+/// Parses the name or abbreviation of a zone at the start of a text, in any case. Returns the offset in seconds, and the length of the name
+/// in bytes. The names of the zone `own` take precedence.
 pub(super) fn take_zone(text: &str, own: &Zone) -> Option<(i64, usize)> {
     let starts =
         |name: &str| !name.is_empty() && text.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));

@@ -1,4 +1,4 @@
-//! Reads the fields of a time by a pattern of `DateTimeFormatter`.
+//! Parses the fields of a timestamp by a pattern of `DateTimeFormatter`.
 
 use super::formatter::{
     Adjacent, FIELDS, Formatter, NameLength, OffsetPart, OffsetStyle, PatternItem, Sign, TimeField,
@@ -6,11 +6,11 @@ use super::formatter::{
 use super::names::{self, DAYS, HALVES, MONTHS, QUARTERS};
 use crate::time::Zone;
 
-/// What a text says about a time.
+/// The fields that were found in a text.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Fields {
     values: [Option<i64>; FIELDS],
-    /// Minutes of the day in the middle of what a part of the day is called.
+    /// The middle of the day period, such as `in the morning`, in minutes since midnight.
     pub period: Option<i64>,
 }
 
@@ -21,7 +21,7 @@ impl Fields {
     pub(super) fn take(&mut self, field: TimeField) -> Option<i64> {
         self.values[field as usize].take()
     }
-    /// Notes a field; none where it is another already.
+    /// Sets a field. None if it already has another value.
     pub(super) fn set(&mut self, field: TimeField, value: i64) -> Option<()> {
         match self.values[field as usize].replace(value) {
             Some(before) if before != value => None,
@@ -30,7 +30,7 @@ impl Fields {
     }
 }
 
-/// The fields of a text that fits the pattern whole.
+/// The fields of a text. None if the text as a whole does not match the pattern.
 pub(super) fn read(formatter: &Formatter, text: &str) -> Option<Fields> {
     let mut fields = Fields::default();
     (all(&formatter.items, text, 0, &mut fields)? == text.len()).then_some(fields)
@@ -119,12 +119,12 @@ fn one(item: &PatternItem, text: &str, at: usize, fields: &mut Fields) -> Option
     }
 }
 
-/// How many digits a text begins with, up to so many.
+/// The number of digits at the start of a text, but not more than `most`.
 fn digits(text: &str, most: usize) -> usize {
     text.bytes().take(most).take_while(u8::is_ascii_digit).count()
 }
 
-/// A number and how long it is.
+/// Parses a number at the start of a text. Returns the number and its length in bytes.
 fn number(text: &str, min: usize, max: usize, sign: Sign, adjacent: Adjacent) -> Option<(i64, usize)> {
     let (negative, positive) = (text.starts_with('-'), text.starts_with('+'));
     match sign {
@@ -152,7 +152,7 @@ fn number(text: &str, min: usize, max: usize, sign: Sign, adjacent: Adjacent) ->
     Some((if negative { -value } else { value }, start + length))
 }
 
-/// A name's number and length, as it is written: case counts.
+/// Parses a name at the start of a text. Case matters. Returns the value that the name stands for, and its length in bytes.
 fn name(text: &str, field: TimeField, length: NameLength) -> Option<(i64, usize)> {
     let find = |names: &[&str], first: i64| {
         let shown = |n: &&str| match length {
@@ -170,7 +170,7 @@ fn name(text: &str, field: TimeField, length: NameLength) -> Option<(i64, usize)
         }
         (TimeField::Era, NameLength::Short) => find(&["BC", "AD"], 0),
         (TimeField::Era, NameLength::Full) => find(&["Before Christ", "Anno Domini"], 0),
-        // One letter does not tell them apart.
+        // A single letter does not identify a month or weekday.
         (_, NameLength::Narrow) => None,
         (TimeField::Month, _) => find(&MONTHS, 1),
         (TimeField::DayOfWeek, _) => find(&DAYS, 1),
@@ -179,7 +179,7 @@ fn name(text: &str, field: TimeField, length: NameLength) -> Option<(i64, usize)
     }
 }
 
-/// The length of an offset such as +0200.
+/// The length in bytes of an offset such as +0200 at the start of a text. None if there is no valid offset.
 fn offset(text: &str, style: OffsetStyle) -> Option<usize> {
     if !text.starts_with(['+', '-']) {
         return None;
@@ -205,9 +205,9 @@ fn offset(text: &str, style: OffsetStyle) -> Option<usize> {
     (total <= 18 * 3600).then_some(at)
 }
 
-/// The length of a zone's name or identifier.
+/// The length in bytes of the name or identifier of a zone at the start of a text. Only an identifier is accepted if `id`.
 fn zone(text: &str, id: bool) -> Option<usize> {
-    // An identifier is made of these.
+    // Identifiers consist of these characters.
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "/_+-:".contains(c))).unwrap_or(text.len());
     let word = &text[..end];
     let named = if id { None } else { names::take_zone(text, &Zone::UTC).map(|(_, n)| n) };

@@ -1,4 +1,4 @@
-//! Makes a time of fields that were read, as Java's smart resolver does; what is missing is the begin of 1970.
+//! Computes a timestamp from parsed fields, as Java's resolver in smart mode does. Missing fields are those of 1970-01-01T00:00.
 
 use super::Local;
 use super::formatter::TimeField as F;
@@ -6,7 +6,7 @@ use super::read::Fields;
 use crate::time::{date, days};
 use chrono::Datelike;
 
-/// The time of these fields; none where they contradict each other.
+/// The timestamp of these fields. None if a field is out of range, or if fields contradict each other.
 pub(super) fn resolve(mut f: Fields) -> Option<Local> {
     let within = |v: Option<i64>, low: i64, high: i64| v.is_none_or(|v| (low..=high).contains(&v)).then_some(());
     let day = whole_day(&mut f)?;
@@ -36,7 +36,7 @@ pub(super) fn resolve(mut f: Fields) -> Option<Local> {
     Some((seconds, nano as u32))
 }
 
-/// The day, where the fields say one whole.
+/// The day that the fields determine, in days since 1970-01-01. `None` if fields are invalid, `Some(None)` if they do not determine a day.
 fn whole_day(f: &mut Fields) -> Option<Option<i64>> {
     if let Some(mjd) = f.take(F::ModifiedJulianDay) {
         return mjd.checked_sub(40_587).map(Some);
@@ -56,7 +56,7 @@ fn whole_day(f: &mut Fields) -> Option<Option<i64>> {
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
             return None;
         }
-        // Days past the end of their month become its last.
+        // A day past the end of its month becomes the last day of the month.
         let found = (0..4).find_map(|back| days(year_number, month as u32, (day - back) as u32))?;
         f.take(F::Day);
         return Some(Some(i64::from(found)));
@@ -72,7 +72,7 @@ fn whole_day(f: &mut Fields) -> Option<Option<i64>> {
     Some(None)
 }
 
-/// The day of a year of weeks, a week and a day of it.
+/// The day that a week-based year, a week and a day of the week determine. The result is like that of [`whole_day`].
 fn week_day(f: &mut Fields) -> Option<Option<i64>> {
     let (Some(year), Some(week)) = (f.get(F::WeekYear), f.get(F::Week)) else {
         return Some(None);
@@ -91,7 +91,7 @@ fn week_day(f: &mut Fields) -> Option<Option<i64>> {
     Some(Some(sunday + (week - 1) * 7 + from_sunday))
 }
 
-/// Fields beside those that made the day must say the same.
+/// Checks that the other fields agree with the day. None if they do not.
 fn contradicts(f: &Fields, day: i64) -> Option<()> {
     let d = date(i32::try_from(day).ok()?)?;
     let same = |field: F, v: i64| f.get(field).is_none_or(|said| said == v).then_some(());
@@ -102,7 +102,7 @@ fn contradicts(f: &Fields, day: i64) -> Option<()> {
     same(F::DayOfWeekInMonth, (i64::from(d.day()) - 1) % 7 + 1)
 }
 
-/// Brings the fields of the day to hours, minutes, seconds and nanoseconds.
+/// Converts the fields of the time of day to hours, minutes, seconds and nanoseconds. None if fields are invalid or contradict each other.
 fn clock(f: &mut Fields) -> Option<()> {
     if let Some(h) = f.take(F::ClockHour) {
         if !(0..=24).contains(&h) {
@@ -125,7 +125,7 @@ fn clock(f: &mut Fields) -> Option<()> {
     }
     if let (Some(middle), Some(h), None) = (f.period, f.get(F::HourOfHalf), f.get(F::Hour)) {
         f.take(F::HourOfHalf);
-        // The hour of the two that lies nearer to the middle of the part of the day.
+        // Of the two possible hours, this is the one that is nearer to the middle of the day period.
         let far = |hour: i64| ((hour * 60 - middle).rem_euclid(1440)).min((middle - hour * 60).rem_euclid(1440));
         f.set(F::Hour, if far(h) <= far(h + 12) { h } else { h + 12 })?;
     }

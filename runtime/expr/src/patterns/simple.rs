@@ -1,4 +1,4 @@
-//! The patterns of `SimpleDateFormat`, with its lenient reader and its calendar.
+//! The patterns of `SimpleDateFormat`, with its lenient parsing and its calendar.
 
 use super::about;
 use super::julian;
@@ -6,43 +6,48 @@ use super::names::{self, DAYS, HALVES, MONTHS};
 use crate::time::Zone;
 use weir_core::clock::Clock;
 
+/// The milliseconds of a day.
 const DAY: i64 = 86_400_000;
 
 /// A part of a pattern.
 #[derive(Debug, PartialEq)]
 enum Token {
+    /// A letter, and how often it occurs in a row.
     Field(char, usize),
+    /// Text without a meaning of its own.
     Text(String),
 }
 
-/// A pattern, ready for use.
+/// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct Simple {
     tokens: Vec<Token>,
 }
 
-/// What a text says about a time.
+/// The fields that were found in a text.
 #[derive(Default)]
 struct Read {
     era: Option<i64>,
     year: Option<i64>,
     week_year: Option<i64>,
     month: Option<i64>,
-    /// The field that says which day, the last such one: d, D, w, W or F, and its number.
+    /// The field that determines the day (d, D, w, W or F), and its value. If there are several, the last one is used.
     day: Option<(char, i64)>,
-    /// Days from Sunday.
+    /// The day of the week, in days since Sunday.
     weekday: Option<i64>,
-    /// The hour and whether it is one of 24; the last such one.
+    /// The hour, and whether it is one of 24. If there are several such fields, the last one is used.
     hour: Option<(i64, bool)>,
+    /// 0 for AM, 1 for PM.
     half: Option<i64>,
     minute: i64,
     second: i64,
     milli: i64,
+    /// The offset from UTC in seconds.
     offset: Option<i64>,
 }
 
 impl Simple {
-    /// Reads a pattern.
+    /// Compiles a pattern. The error is a message for the user.
     pub(super) fn new(pattern: &str) -> Result<Simple, String> {
         let mut tokens: Vec<Token> = vec![];
         let text = |tokens: &mut Vec<Token>, c: char| match tokens.last_mut() {
@@ -53,7 +58,7 @@ impl Simple {
         let mut quote = None;
         while let Some((at, c)) = chars.next() {
             if c == '\'' {
-                // Two quotes are one, inside of quotes and outside.
+                // Two quotes in a row stand for one, inside of quoted text and outside.
                 if chars.next_if(|(_, c)| *c == '\'').is_some() {
                     text(&mut tokens, '\'');
                 } else {
@@ -82,7 +87,7 @@ impl Simple {
         }
     }
 
-    /// Writes an instant.
+    /// Formats an instant, which is given in milliseconds since 1970-01-01T00:00Z.
     pub(super) fn format(&self, millis: i64, zone: &Zone) -> String {
         let epoch = millis.div_euclid(1000);
         let offset = zone.clock_offset_at(epoch);
@@ -101,7 +106,7 @@ impl Simple {
         out
     }
 
-    /// Reads an instant in milliseconds.
+    /// Parses an instant. Returns milliseconds since 1970-01-01T00:00Z; none if the text does not match.
     pub(super) fn parse(&self, text: &str, zone: &Zone, clock: &dyn Clock) -> Option<i64> {
         let mut read = Read::default();
         let mut rest = text;
@@ -109,7 +114,7 @@ impl Simple {
             match token {
                 Token::Text(t) => rest = rest.strip_prefix(t.as_str())?,
                 Token::Field(c, n) => {
-                    // A number that another follows without anything between has as many digits as letters.
+                    // If a number directly follows, this one has at most as many digits as the pattern has letters.
                     let touched = match self.tokens.get(i + 1) {
                         Some(Token::Field('M' | 'L', n)) => *n <= 2,
                         Some(Token::Field(c, _)) => !"GEazZX".contains(*c),
@@ -135,7 +140,7 @@ fn offset_text(letter: char, n: usize, offset: i64) -> String {
     }
 }
 
-/// Weeks begin on Sunday; 1970-01-01 was a Thursday.
+/// The number of days since the last Sunday. 1970-01-01 was a Thursday.
 fn from_sunday(day: i64) -> i64 {
     (day + 4).rem_euclid(7)
 }
@@ -150,7 +155,7 @@ fn write(c: char, n: usize, day: i64, of_day: i64, out: &mut String) {
     let of_era = if year > 0 { year } else { 1 - year };
     let first = |y: i64| julian::month(y, 1).unwrap_or(day);
     let hour = of_day / 3_600_000;
-    // The week that the next year's first day lies in is that year's.
+    // The week that contains the first day of the next year belongs to that year.
     let next_year = sunday(first(year + 1)) <= day;
     let mut number = |v: i64| out.push_str(&format!("{v:0n$}"));
     match c {
@@ -187,14 +192,15 @@ fn write(c: char, n: usize, day: i64, of_day: i64, out: &mut String) {
     }
 }
 
-/// A number at the begin of a text, which may be negative, and what is behind it.
+/// Parses a number at the start of a text, which may be negative and has at most `most` characters. Returns it with the rest of the text.
 fn number(text: &str, most: usize) -> Option<(i64, &str)> {
     let start = usize::from(text.starts_with('-'));
     let end = start + text.bytes().skip(start).take(most - start.min(most)).take_while(u8::is_ascii_digit).count();
     Some((text.get(..end)?.parse().ok().filter(|_| end > start)?, &text[end..]))
 }
 
-/// The longest of these names that a text begins with, in any case.
+/// Parses one of these names at the start of a text, in full or its first `short` letters, in any case. Returns its index and the rest of
+/// the text.
 fn name<'t>(text: &'t str, all: &[&str], short: usize) -> Option<(i64, &'t str)> {
     let starts = |n: &str| text.get(..n.len()).is_some_and(|head| head.eq_ignore_ascii_case(n));
     for (at, n) in all.iter().enumerate() {
@@ -207,7 +213,8 @@ fn name<'t>(text: &'t str, all: &[&str], short: usize) -> Option<(i64, &'t str)>
     None
 }
 
-/// Reads what a letter stands for from the begin of a text; gives what is left.
+/// Parses the field of a pattern letter, which occurs `n` times in a row, at the start of a text. Returns the rest of the text. `touched`
+/// says whether a number directly follows.
 fn take<'t>(
     c: char,
     n: usize,
@@ -251,7 +258,7 @@ fn take<'t>(
     let (v, rest) = number(text, if touched { n } else { 18 })?;
     match c {
         'y' | 'Y' => {
-            // Two digits are a year from 80 years ago to 19 years ahead.
+            // A year of two digits is between 80 years ago and 19 years ahead.
             let two = n <= 2 && text.len() - rest.len() == 2 && v >= 0;
             let year = if two { in_century(v, clock) } else { v };
             *(if c == 'y' { &mut read.year } else { &mut read.week_year }) = Some(year);
@@ -271,7 +278,7 @@ fn take<'t>(
     Some(rest)
 }
 
-/// The year that two digits stand for.
+/// The year of two digits, by the current year of the clock.
 fn in_century(v: i64, clock: &dyn Clock) -> i64 {
     let (year, _, _) = julian::date(clock.now().div_euclid(DAY));
     let start = year - 80;
@@ -297,7 +304,8 @@ fn take_zone<'t>(text: &'t str, zone: &Zone, read: &mut Read) -> Option<&'t str>
     Some(&text[length..])
 }
 
-/// Reads +hhmm or +hh:mm, or the hours only.
+/// Parses an offset from UTC. It is `+hh` without `minutes`, otherwise `+hhmm`, or `+hh:mm` if `colon`. The hours may have a single digit
+/// unless `two`.
 fn take_offset<'t>(text: &'t str, minutes: bool, colon: bool, two: bool, read: &mut Read) -> Option<&'t str> {
     let sign = match text.bytes().next()? {
         b'+' => 1,
@@ -323,7 +331,7 @@ fn take_offset<'t>(text: &'t str, minutes: bool, colon: bool, two: bool, read: &
 }
 
 impl Read {
-    /// The day, leniently: months and days past their ends are later ones.
+    /// The day of the fields, in days since 1970-01-01. Months and days that are out of range carry over.
     fn date(&self) -> Option<i64> {
         let year = match (self.year.unwrap_or(1970), self.era) {
             (y, Some(0)) => 1 - y,
@@ -357,6 +365,7 @@ impl Read {
         }
     }
 
+    /// The instant of the fields, in milliseconds since 1970-01-01T00:00Z.
     fn instant(&self, zone: &Zone) -> Option<i64> {
         let hour = match (self.hour, self.half) {
             (Some((h, true)), _) => h,

@@ -1,4 +1,4 @@
-//! Writes a time without a zone by a pattern of `DateTimeFormatter`.
+//! Formats a timestamp without a zone by a pattern of `DateTimeFormatter`.
 
 use super::Local;
 use super::formatter::{Formatter, NameLength, PatternItem, Sign, TimeField};
@@ -9,7 +9,7 @@ use chrono::{Datelike, NaiveDateTime, Timelike};
 const NO_ZONE: &str =
     "it asks for a zone or an offset, and this time has none (FROM_UNIXTIME writes times in the session's zone)";
 
-/// Whether a pattern can be written of every time without a zone.
+/// Checks that a pattern contains neither zones nor offsets, except in optional sections.
 pub(super) fn check(items: &[PatternItem]) -> Result<(), String> {
     items.iter().try_for_each(|item| match item {
         PatternItem::Offset { .. } | PatternItem::GmtOffset { .. } | PatternItem::Zone { .. } => {
@@ -59,7 +59,7 @@ fn one(item: &PatternItem, time: &NaiveDateTime, out: &mut String) -> Result<(),
             out.extend(std::iter::repeat_n(' ', width - length));
             out.push_str(&part);
         }
-        // A section that asks for what the time has not is left out.
+        // An optional section with a zone or an offset is left out.
         PatternItem::Optional(items) => {
             let before = out.len();
             if check(items).is_ok() {
@@ -113,13 +113,15 @@ fn name(field: TimeField, v: i64, length: NameLength) -> String {
     }
 }
 
-/// The number of the week that a day lies in, weeks beginning on Sunday and the first of them with the first day.
+/// The number of a week in its month or year. `day` is the day of the month or year, from 1. Weeks begin on Sunday, and the first week is
+/// that of the first day.
 fn week(day: i64, days_from_sunday: i64) -> i64 {
     let start = (day - days_from_sunday - 1).rem_euclid(7);
     let offset = if start > 0 { 7 - start } else { 0 };
     (7 + offset + day - 1) / 7
 }
 
+/// The value of a field of a timestamp.
 fn value(field: TimeField, t: &NaiveDateTime) -> i64 {
     let sunday = i64::from(t.weekday().num_days_from_sunday());
     let year = i64::from(t.year());
@@ -129,7 +131,7 @@ fn value(field: TimeField, t: &NaiveDateTime) -> i64 {
     let week_of_year = || {
         let week_now = week(i64::from(t.ordinal()), sunday);
         let days = if leap { 366 } else { 365 };
-        // The week of the next year's first day is that year's first.
+        // The week that contains the first day of the next year is the first week of that year.
         let to_next = days + 1 - i64::from(t.ordinal());
         if to_next + sunday < 7 { (year + 1, 1) } else { (year, week_now) }
     };

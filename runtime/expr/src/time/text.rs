@@ -1,19 +1,21 @@
-//! Dates and times as text, in and out.
+//! Parses and formats dates and times.
 
 use super::{DAY, date, days};
 use chrono::Datelike;
 
-/// Digits without blanks around them.
+/// Parses digits without blanks around them.
 fn strict(text: &str) -> Option<i64> {
     integer(text).filter(|_| text.trim() == text)
 }
 
+/// Parses digits, which may have blanks around them.
 fn integer(text: &str) -> Option<i64> {
     let text = text.trim();
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
-/// Reads a date as Flink's CAST does: `2020-2-9`, `2020-02`, `2020`, with anything after a blank left out.
+/// Parses a date as Flink's CAST does: `2020-2-9`, `2020-02` or `2020`. A blank and what follows it are ignored. Returns days since
+/// 1970-01-01; none if the text is not a date.
 pub fn parse_date(text: &str) -> Option<i32> {
     let text = match text.find(' ') {
         Some(at) if at > 0 => &text[..at],
@@ -29,7 +31,8 @@ pub fn parse_date(text: &str) -> Option<i32> {
     days(year as i32, u32::try_from(month).ok()?, u32::try_from(day).ok()?)
 }
 
-/// Reads a time of day as Flink's CAST does, as milliseconds: `12`, `12:34`, `1:2:3.456`.
+/// Parses a time of day: `12`, `12:34` or `1:2:3.456`. Digits after the third one of the fraction are ignored. Returns milliseconds since
+/// midnight; none if the text is not a time.
 pub fn parse_time(text: &str) -> Option<i32> {
     let text = text.trim();
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -44,8 +47,9 @@ pub fn parse_time(text: &str) -> Option<i32> {
     Some(((hour * 3600 + minute * 60 + second) * 1000 + millis) as i32)
 }
 
-/// Reads a timestamp as Flink's CAST does: a date, or a date, one blank, hours, minutes, seconds and up to nine digits.
-/// Days past the end of their month become its last, and hour 24 the next day.
+/// Parses a timestamp as Flink's CAST does: a date, or a date, a blank, and hours, minutes and seconds with up to nine digits of a
+/// fraction. A day past the end of its month becomes the last day of the month. Hour 24 is the start of the next day. Returns local seconds
+/// and nanoseconds; none if the text is not a timestamp.
 pub fn parse_timestamp(text: &str) -> Option<(i64, u32)> {
     let (date, clock) = match text.split_once(' ') {
         Some((d, c)) => (d, Some(c)),
@@ -86,14 +90,14 @@ pub fn parse_timestamp(text: &str) -> Option<(i64, u32)> {
     Some((i64::from(day) * DAY + h * 3600 + mi * 60 + s, nanos))
 }
 
-/// Reads a timestamp as CAST and TO_TIMESTAMP do: as [`parse_timestamp`], from the year 1.
+/// Parses a timestamp as CAST and TO_TIMESTAMP do: like [`parse_timestamp`], but years before 1 are rejected.
 pub fn cast_timestamp(text: &str) -> Option<(i64, u32)> {
     const YEAR_1: i64 = -62_135_596_800;
     parse_timestamp(text).filter(|(s, _)| *s >= YEAR_1)
 }
 
-/// Reads a time of the day as CAST does: an offset behind it is added, digits past the third round it, and what is no digit
-/// there counts as 0.
+/// Parses a time of day as CAST does. An offset at the end is added to the time. The fourth digit of the fraction rounds the third one, and
+/// characters of the fraction that are not digits count as 0. Returns milliseconds since midnight; none if the text is not a time.
 pub fn cast_time(text: &str) -> Option<i32> {
     let (clock, offset) = match text.find('-').or_else(|| text.find('+')) {
         Some(at) => {
@@ -119,13 +123,13 @@ pub fn cast_time(text: &str) -> Option<i32> {
         |at: usize| fraction.as_bytes().get(at).copied().filter(u8::is_ascii_digit).map_or(0, |b| i64::from(b - b'0'));
     let millis = digit(0) * 100 + digit(1) * 10 + digit(2) + i64::from(digit(3) >= 5);
     let total = (h * 3600 + m * 60 + s) * 1000 + offset;
-    // The last millisecond does not round up to a day that has 24 hours.
+    // The last millisecond of the day is not rounded up.
     let total = if total + millis == DAY * 1000 { total + 999 } else { total + millis };
     (0..DAY * 1000).contains(&total).then_some(total as i32)
 }
 
-/// Reads a timestamp, or a date alone, as Java's SQL classes do: hours, minutes and seconds past their ends are later ones,
-/// and so are days past the end of their month.
+/// Parses a timestamp, or a date alone, as `java.sql.Timestamp` does. Hours, minutes and seconds that are too great carry over, and so do
+/// days past the end of their month. Returns local seconds and nanoseconds; none if the text is not a timestamp.
 pub fn parse_sql_timestamp(text: &str) -> Option<(i64, u32)> {
     let text = text.trim();
     let (date, clock) = match text.split_once(' ') {
@@ -161,7 +165,7 @@ pub fn parse_sql_timestamp(text: &str) -> Option<(i64, u32)> {
     Some(((day * DAY).checked_add(of_day)?, nanos))
 }
 
-/// A date's text; years beyond 9999 with a sign, as Java writes them.
+/// Formats a date, which is given in days since 1970-01-01. As in Java, years beyond 9999 and before 0 have a sign.
 pub fn date_text(days: i32) -> String {
     match date(days) {
         Some(d) if (0..=9999).contains(&d.year()) => {
@@ -172,8 +176,8 @@ pub fn date_text(days: i32) -> String {
     }
 }
 
-/// A time's text as CAST writes it: up to so many digits of the second, at least one where there may be any, and no zeros
-/// behind.
+/// Formats a time of day as CAST does: with at most `digits` digits of the second, and without zeros at the end. If `digits` is not 0, at
+/// least one digit is shown. `millis` are milliseconds since midnight.
 pub fn cast_time_text(millis: i32, digits: u8) -> String {
     let text = time_text(millis, digits);
     match text.split_once('.') {
@@ -185,7 +189,7 @@ pub fn cast_time_text(millis: i32, digits: u8) -> String {
     }
 }
 
-/// A time's text with this many digits of the second.
+/// Formats a time of day with `digits` digits of the second. `millis` are milliseconds since midnight.
 pub fn time_text(millis: i32, digits: u8) -> String {
     let s = millis / 1000;
     let base = format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
@@ -199,7 +203,7 @@ fn with_fraction(base: String, nanos: u32, digits: u8) -> String {
     format!("{base}.{}", &format!("{nanos:09}")[..usize::from(digits.min(9))])
 }
 
-/// A timestamp's text as CAST writes it, with this many digits of the second.
+/// Formats a timestamp as CAST does, with `digits` digits of the second.
 pub fn timestamp_text(seconds: i64, nanos: u32, digits: u8) -> String {
     let days = seconds.div_euclid(DAY);
     let s = seconds.rem_euclid(DAY);
@@ -207,7 +211,7 @@ pub fn timestamp_text(seconds: i64, nanos: u32, digits: u8) -> String {
     with_fraction(base, nanos, digits)
 }
 
-/// A time of day as Java's `LocalTime` prints it: no seconds when zero, fractions in threes.
+/// Formats a time of day as Java's `LocalTime` does. Seconds are left out if they are zero, and a fraction has 3, 6 or 9 digits.
 pub fn iso_time(seconds: i64, nanos: u32) -> String {
     let base = format!("{:02}:{:02}", seconds / 3600, seconds / 60 % 60);
     if seconds % 60 == 0 && nanos == 0 {
@@ -216,7 +220,7 @@ pub fn iso_time(seconds: i64, nanos: u32) -> String {
     format!("{base}:{:02}{}", seconds % 60, iso_fraction(nanos))
 }
 
-/// A fraction of a second as Java prints it: nothing, or 3, 6 or 9 digits.
+/// Formats the fraction of a second as Java does: with 3, 6 or 9 digits, or as an empty text if it is zero.
 pub fn iso_fraction(nanos: u32) -> String {
     match nanos {
         0 => String::new(),
@@ -226,13 +230,13 @@ pub fn iso_fraction(nanos: u32) -> String {
     }
 }
 
-/// A timestamp as Java's `LocalDateTime` prints it.
+/// Formats a timestamp as Java's `LocalDateTime` does.
 pub fn iso_timestamp(seconds: i64, nanos: u32) -> String {
     let days = seconds.div_euclid(DAY);
     format!("{}T{}", date_text(days as i32), iso_time(seconds.rem_euclid(DAY), nanos))
 }
 
-/// An instant as Java's `ISO_OFFSET_DATE_TIME` prints it in UTC: with as many digits of the second as there are.
+/// Formats an instant in UTC as Java's `ISO_OFFSET_DATE_TIME` does: with as many digits of the second as it needs.
 pub fn iso_offset_time(seconds: i64, nanos: u32) -> String {
     let whole = iso_instant(seconds, 0);
     let digits = format!("{nanos:09}");
@@ -242,7 +246,7 @@ pub fn iso_offset_time(seconds: i64, nanos: u32) -> String {
     }
 }
 
-/// An instant as Java's `Instant` prints it.
+/// Formats an instant as Java's `Instant` does.
 pub fn iso_instant(seconds: i64, nanos: u32) -> String {
     let s = seconds.rem_euclid(DAY);
     format!(

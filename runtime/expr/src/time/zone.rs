@@ -1,15 +1,15 @@
-//! Time zones, as Java's new and older classes have them.
+//! Time zones as in `java.time`, and as in Java's older classes such as `java.util.TimeZone`.
 
 use chrono::{Offset, TimeZone};
 use chrono_tz::OffsetComponents;
 use weir_core::{Error, Result};
 
-/// A session's time zone.
+/// A time zone, such as that of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
-    /// A zone of the IANA data base.
+    /// A zone of the IANA time zone database.
     Named(chrono_tz::Tz),
-    /// A fixed distance from UTC in seconds.
+    /// A fixed offset from UTC in seconds. It is positive if local time is ahead of UTC.
     Fixed(i32),
 }
 
@@ -17,10 +17,10 @@ impl Zone {
     /// UTC
     pub const UTC: Zone = Zone::Fixed(0);
 
-    /// Reads `Europe/Berlin`, `UTC`, `GMT+08:00`, `+08:00`.
+    /// Parses a time zone in one of the forms `Europe/Berlin`, `UTC`, `GMT+08:00` and `+08:00`.
     ///
     /// # Errors
-    /// For anything else.
+    /// If the text has another form, or there is no such zone.
     pub fn parse(text: &str) -> Result<Zone> {
         if let Ok(tz) = text.parse::<chrono_tz::Tz>() {
             return Ok(Zone::Named(tz));
@@ -45,7 +45,7 @@ impl Zone {
         })
     }
 
-    /// Seconds that local time is ahead of UTC at an instant.
+    /// The seconds by which local time is ahead of UTC at an instant. The instant is in seconds since 1970-01-01T00:00Z.
     pub fn offset_at(&self, epoch_seconds: i64) -> i64 {
         match self {
             Zone::Fixed(s) => i64::from(*s),
@@ -56,8 +56,8 @@ impl Zone {
         }
     }
 
-    /// The same as Java's older classes have it, which know no local mean time: before 1900, and far
-    /// ahead, today's standard time holds.
+    /// The same for Java's older classes, which do not know local mean time. Before 1900, and in years that chrono cannot represent, it is
+    /// the standard offset of January 2024.
     pub fn clock_offset_at(&self, epoch_seconds: i64) -> i64 {
         match self {
             Zone::Named(tz)
@@ -70,7 +70,7 @@ impl Zone {
         }
     }
 
-    /// Reads a zone as Java's older classes do: they have short names of their own, and what is none is UTC.
+    /// Parses a time zone as Java's older classes do. They know further short names. A text that is not a time zone means UTC.
     pub fn lenient(text: &str) -> Zone {
         const SHORT: [(&str, &str); 20] = [
             ("ACT", "Australia/Darwin"),
@@ -108,17 +108,18 @@ impl Zone {
         }
     }
 
-    /// An instant's local seconds.
+    /// Converts an instant to local time. Both are in seconds since 1970-01-01T00:00.
     pub fn to_local(&self, epoch_seconds: i64) -> i64 {
         epoch_seconds + self.offset_at(epoch_seconds)
     }
 
-    /// The instant of local seconds; in a gap the offset before it holds, in an overlap the earlier one, as in `java.time`.
+    /// Converts local time to an instant, as `java.time` does. Both are in seconds since 1970-01-01T00:00. For a local time that the clock
+    /// skips, the offset before the gap applies. For a local time that occurs twice, the result is the earlier instant.
     pub fn to_utc(&self, local_seconds: i64) -> i64 {
         self.instant(local_seconds, true)
     }
 
-    /// The same with the later one in an overlap, as Java's older classes have it.
+    /// The same for Java's older classes: for a local time that occurs twice, the result is the later instant.
     pub fn to_utc_late(&self, local_seconds: i64) -> i64 {
         if local_seconds < YEAR_1900 {
             return local_seconds - self.clock_offset_at(local_seconds);
@@ -146,5 +147,5 @@ impl Zone {
     }
 }
 
-/// 1900-01-01T00:00Z, before which Java's older classes know no zones.
+/// 1900-01-01T00:00Z, in seconds since 1970. Java's older classes know no changes of a zone's offset before it.
 const YEAR_1900: i64 = -2_208_988_800;

@@ -1,4 +1,4 @@
-"""The names of `pyflink.table` that matter for scalar functions."""
+"""The names of `pyflink.table` that files of scalar functions use."""
 from pyflink._absent import absent
 from pyflink.table.types import DataType, DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction, UserDefinedFunction

@@ -1,4 +1,4 @@
-"""Names of `pyflink.table.expressions` that may be imported; see `pyflink._absent`."""
+"""Names of `pyflink.table.expressions` that can be imported. See `pyflink._absent`."""
 from pyflink._absent import absent
 
 __getattr__ = absent(__name__, "call call_sql coalesce col concat lit null_of row row_interval to_date to_timestamp")

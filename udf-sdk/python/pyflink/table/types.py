@@ -1,9 +1,9 @@
-"""`DataTypes`, the way PyFlink spells SQL types."""
+"""`DataTypes`, by which PyFlink names SQL types."""
 import weir_types
 
 
 class DataType:
-    """A SQL type. Those that no function can have in Weir are refused when a function asks for them."""
+    """A SQL type. A type that functions in Weir cannot have is rejected when a function uses it."""
 
     def __init__(self, text, nullable=True):
         self._text = text
@@ -16,7 +16,7 @@ class DataType:
         return DataType(self._text, True)
 
     def to_weir(self):
-        """The type in Weir's terms."""
+        """The `weir_types.DataType`. Raises `TypeError` if functions in Weir cannot have the type."""
         return weir_types.from_sql(self._text)
 
     def __eq__(self, other):
@@ -36,7 +36,7 @@ class _Field:
         self._name, self._type = name, data_type
 
     def text(self):
-        """The field as SQL writes it."""
+        """The field in SQL."""
         return f"`{self._name.replace('`', '``')}` {self._type!r}"
 
 
@@ -49,7 +49,7 @@ def _refused(text):
 
 
 class DataTypes:
-    """Makers of types, named and called as PyFlink's."""
+    """Functions that create types, with the names and parameters of PyFlink."""
 
     NULL = _refused("NULL")
     BOOLEAN = _plain("BOOLEAN")

@@ -1,7 +1,7 @@
-"""`udf`, `ScalarFunction` and what goes with them.
+"""`udf`, `ScalarFunction` and related classes.
 
-As in PyFlink, an argument may be None, types come from `result_type` and `input_types` and not from hints, and a
-function is deterministic unless it says otherwise. A function's name in SQL is that of the variable that holds it.
+As in PyFlink, an argument may be None. Types come from `result_type` and `input_types`, not from type hints. A function
+is deterministic unless it is declared otherwise. The name of a function in SQL is that of the variable that holds it.
 """
 import functools
 
@@ -18,7 +18,7 @@ __getattr__ = absent(
 
 
 class FunctionContext:
-    """What `open` is given."""
+    """The argument of `open`."""
 
     def __init__(self, job_parameters=None):
         self._metric_group = MetricGroup()
@@ -32,7 +32,7 @@ class FunctionContext:
 
 
 class MetricGroup:
-    """Metrics that can be registered and fed but are shown nowhere: Weir counts calls and errors by itself."""
+    """Metrics that can be registered and updated, but are not reported. Weir counts calls and errors itself."""
 
     def add_group(self, name, extra=None):
         return self
@@ -41,7 +41,7 @@ class MetricGroup:
         return Counter()
 
     def gauge(self, name, obj):
-        """Accepted; `obj` is never called."""
+        """Does nothing: `obj` is never called."""
 
     def meter(self, name, time_span_in_seconds=60):
         return Meter()
@@ -51,7 +51,7 @@ class MetricGroup:
 
 
 class Counter:
-    """Counts for the function's own eyes."""
+    """A counter, which only the function itself can read."""
 
     def __init__(self):
         self._count = 0
@@ -67,7 +67,7 @@ class Counter:
 
 
 class Meter:
-    """Counts events."""
+    """A meter that only counts events."""
 
     def __init__(self):
         self._count = 0
@@ -80,10 +80,10 @@ class Meter:
 
 
 class Distribution:
-    """Takes values."""
+    """A distribution, which ignores its values."""
 
     def update(self, value):
-        """Accepted."""
+        """Does nothing."""
 
 
 class UserDefinedFunction:
@@ -93,21 +93,21 @@ class UserDefinedFunction:
         """Called once before the first row."""
 
     def close(self):
-        """Never called in Weir: an instance ends when its job does, at any moment."""
+        """Never called in Weir, because an instance may end at any time."""
 
     def is_deterministic(self):
         return True
 
 
 class ScalarFunction(UserDefinedFunction):
-    """A function as a class: `eval` is called for each row."""
+    """The base of scalar functions: `eval` is called for each row."""
 
     def eval(self, *args):
         raise NotImplementedError(f"{type(self).__name__} defines no eval")
 
 
 class UserDefinedScalarFunctionWrapper:
-    """What `udf` returns. It can be called like the function it was made of."""
+    """The result of `udf`. It can be called like the function from which it was made."""
 
     def __init__(self, call, function):
         functools.update_wrapper(self, call, updated=())
@@ -119,7 +119,10 @@ class UserDefinedScalarFunctionWrapper:
 
 
 def udf(f=None, input_types=None, result_type=None, deterministic=None, name=None, func_type="general", udf_type=None):
-    """Makes a scalar function of a function, a lambda, a callable object or a `ScalarFunction`; a decorator as well."""
+    """Makes a scalar function from a function, a lambda, a callable object or a `ScalarFunction`. It is also a decorator.
+
+    Raises `NotImplementedError` for what does not run in Weir, and `TypeError` for types that are missing or invalid.
+    """
     if (udf_type or func_type) != "general":
         raise NotImplementedError(
             f"func_type='{udf_type or func_type}': pandas does not run inside a component; leave func_type out and write "
@@ -137,7 +140,7 @@ def udf(f=None, input_types=None, result_type=None, deterministic=None, name=Non
         raise TypeError(f"{label}: result_type is missing, as in @udf(result_type=DataTypes.STRING())")
     function = weir_udf.Function(
         call,
-        None,  # PyFlink's name is for display
+        None,  # in PyFlink, the name is only shown to users
         weir_udf.parameters_of(call, {}, input_types, label),
         weir_udf.typed(label, "result_type", result_type)[0],
         deterministic if deterministic is not None else f.is_deterministic() if is_class else True,
@@ -149,7 +152,7 @@ def udf(f=None, input_types=None, result_type=None, deterministic=None, name=Non
 
 
 def _open_once(instance):
-    """The hook that opens an instance; the same one for the same instance, however many functions are made of it."""
+    """A function that opens an instance. It is the same one each time, so that an instance of several functions is opened once."""
     hook = instance.__dict__.get("_weir_open")
     if hook is None:
         hook = instance._weir_open = lambda: instance.open(FunctionContext())

@@ -41,8 +41,8 @@ impl FilterOperator {
 }
 
 impl PathFilter {
-    /// Reads a filter from its opening parenthesis on; gives it with the place behind the closing one. `paths` reads the paths in
-    /// it.
+    /// Parses the filter whose opening parenthesis is at the position `open`. Returns it with the position after the closing one. `paths`
+    /// parses the paths in the filter.
     pub(super) fn parse(chars: &[char], open: usize, paths: &ReadPath<'_>) -> Result<(PathFilter, usize), String> {
         let mut reader = FilterParser { chars, at: open, paths };
         let filter = reader.operand(0)?;

@@ -153,7 +153,7 @@ fn mode(path: &str) -> (bool, &str) {
     (false, path)
 }
 
-/// Whether a path is lax, and the compiled path or its error. The last few are cached, since paths are nearly always constants.
+/// Whether a path is lax, and the compiled path or its error. Paths are cached, since they are nearly always constants.
 type Compiled = (bool, Result<Path, String>);
 
 fn compiled(path: &str) -> Rc<Compiled> {

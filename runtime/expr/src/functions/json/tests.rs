@@ -2,7 +2,7 @@ use crate::expr::Expr;
 use crate::functions::bind;
 use weir_core::{SqlType, Value};
 
-/// What a function gives for texts.
+/// The result of a function for text arguments, as text; none for NULL.
 fn call(name: &str, args: &[&str]) -> Option<String> {
     let args = args.iter().map(|a| Expr::Literal { value: Value::string((*a).to_string()), ty: SqlType::STRING });
     let call = bind(name, args.collect()).unwrap_or_else(|e| panic!("{e}")).unwrap_or_else(|| panic!("no {name}"));
@@ -13,7 +13,7 @@ fn call(name: &str, args: &[&str]) -> Option<String> {
 const DOCUMENT: &str =
     r#"{"a":1,"b":{"c":[1,2,{"d":"x"}]},"a-b":3,"@type":4,"1":6,"a b":7,"n":null,"s":"te\"xt","e":1e3,"a.b":12}"#;
 
-/// Paths and what Flink 2.3 gave for them.
+/// Paths, and the results of Flink 2.3.
 #[test]
 fn values_of_paths() {
     for (path, expected) in [

@@ -19,7 +19,7 @@ enum MatchStep {
     Jump(usize),
     /// Stores the position in a slot.
     Save(usize),
-    /// Fails if the position equals the slot, since the repetition matched nothing.
+    /// Leaves the loop of a repetition if the position equals the slot, because the repetition matched nothing.
     Progress(usize),
     At(Anchor, bool),
     /// Checks whether the instructions up to the next `Done` match here, or do not, and continues after them.
@@ -227,12 +227,13 @@ fn width(node: &PatternNode) -> (usize, Option<usize>) {
     }
 }
 
-/// What to do if a path fails.
+/// What to do when matching fails: to try another way, or to restore a slot.
 enum Back {
     Try(usize, usize),
     Restore(usize, usize),
 }
 
+/// A search in a text.
 struct Run<'a> {
     program: &'a Program,
     text: &'a str,
@@ -342,7 +343,7 @@ impl Run<'_> {
         }
     }
 
-    /// Records the changes of a part, so that they are undone with the rest.
+    /// Records which slots have changed, so that they are restored when matching fails later.
     fn remember(&self, before: &[usize], back: &mut Vec<Back>) {
         for (slot, old) in before.iter().enumerate() {
             if self.slots[slot] != *old {
@@ -351,7 +352,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a part matches from some earlier position up to this one.
+    /// Whether the instructions from `step` on match from some earlier position up to this one.
     fn looks_behind(&mut self, step: usize, at: usize, least: usize, most: Option<usize>) -> Result<bool, String> {
         let text = self.text;
         let starts = [at].into_iter().chain(text[..at].char_indices().rev().map(|(i, _)| i));

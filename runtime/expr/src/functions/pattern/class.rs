@@ -1,14 +1,14 @@
-//! Classes of characters: in brackets, and by name.
+//! Character classes, in brackets and by name.
 
 use super::NoPattern;
 use super::reader::{Flags, PatternParser};
 
-/// Java's `\h`, as the inside of a class.
+/// Java's `\h`, as the contents of a class.
 pub(super) const HORIZONTAL: &str = r" \t\u{A0}\u{1680}\u{180E}\u{2000}-\u{200A}\u{202F}\u{205F}\u{3000}";
-/// Java's `\v`.
+/// Java's `\v`, as the contents of a class.
 pub(super) const VERTICAL: &str = r"\n\x0B\f\r\u{85}\u{2028}\u{2029}";
 
-/// The inside of a class that is one letter behind a backslash, and whether it is turned round.
+/// The contents of a class that is one letter after a backslash, and whether the class is negated.
 pub(super) fn by_letter(c: char, unicode: bool) -> Option<(&'static str, bool)> {
     let inside = match (c.to_ascii_lowercase(), unicode) {
         ('d', false) => "0-9",
@@ -24,7 +24,7 @@ pub(super) fn by_letter(c: char, unicode: bool) -> Option<(&'static str, bool)> 
     Some((inside, c.is_ascii_uppercase()))
 }
 
-/// The inside of a class that `\p{…}` names.
+/// The contents of a class that `\p{…}` names.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a name")]
 fn by_name(name: &str, unicode: bool) -> Result<String, NoPattern> {
     let unknown = || NoPattern::Invalid(format!("there is no class \\p{{{name}}}"));
@@ -111,7 +111,7 @@ fn by_name(name: &str, unicode: bool) -> Result<String, NoPattern> {
     }
 }
 
-/// Reads `\p{…}` or `\pL` from behind the `p` on, and gives the inside of the class.
+/// Parses `\p{…}` or `\pL`, of which the `p` has been read. Returns the contents of the class.
 pub(super) fn property(reader: &mut PatternParser<'_>) -> Result<String, NoPattern> {
     let name = if reader.take('{') {
         let from = reader.at;
@@ -132,7 +132,7 @@ pub(super) fn property(reader: &mut PatternParser<'_>) -> Result<String, NoPatte
     by_name(&name, reader.flags.unicode)
 }
 
-/// Writes one character of a class.
+/// Appends a character of a class.
 fn push(c: char, out: &mut String) {
     if c.is_ascii_alphanumeric() || !c.is_ascii() {
         out.push(c);
@@ -141,7 +141,8 @@ fn push(c: char, out: &mut String) {
     }
 }
 
-/// Writes a range of a class; without regard to case, with the other case of its ASCII letters.
+/// Appends a range of a class. If only the case of ASCII letters is ignored, the other case of the letters in the range is appended as
+/// well.
 fn push_range(low: char, high: char, flags: Flags, out: &mut String) {
     push(low, out);
     if low != high {
@@ -160,7 +161,7 @@ fn push_range(low: char, high: char, flags: Flags, out: &mut String) {
     }
 }
 
-/// Reads a class from behind its `[` on.
+/// Parses a class whose `[` has been read. Returns it in the syntax of the regex crate.
 pub(super) fn bracketed(reader: &mut PatternParser<'_>, depth: usize) -> Result<String, NoPattern> {
     if depth > 50 {
         return Err(NoPattern::Unsupported("classes nested more than 50 deep".to_string()));

@@ -1,10 +1,11 @@
-//! Patterns of LIKE and SIMILAR TO as Java's regular expressions.
+//! Translates patterns of LIKE and SIMILAR TO to Java's regular expressions.
 
 use super::NoPattern;
 
-/// What means something in Java's regular expressions.
+/// The characters with a meaning in Java's regular expressions.
 const SPECIAL: &str = "[]()|^-+*?{}$\\.";
 
+/// Appends a character without a meaning.
 fn plain(c: char, out: &mut String) {
     if SPECIAL.contains(c) {
         out.push('\\');
@@ -33,6 +34,7 @@ fn wrong_escape<T>(pattern: &str, escape: char) -> Result<T, NoPattern> {
     Err(NoPattern::Invalid(format!("in '{pattern}' nothing stands behind '{escape}' that it could make plain")))
 }
 
+/// Character classes of SIMILAR TO, and Java's classes.
 const CLASSES: [(&str, &str); 7] = [
     ("[:ALPHA:]", "\\p{Alpha}"),
     ("[:UPPER:]", "\\p{Upper}"),
@@ -43,12 +45,13 @@ const CLASSES: [(&str, &str); 7] = [
     ("[:ALNUM:]", "\\p{Alnum}"),
 ];
 
-/// What means something in a pattern of SIMILAR TO.
+/// The characters with a meaning in patterns of SIMILAR TO.
 const OF_SIMILAR: &str = "_%[]()|^-+*?{}";
 
 pub(super) fn similar(pattern: &str, escape: Option<char>) -> Result<String, NoPattern> {
     if let Some(e) = escape.filter(|e| OF_SIMILAR.contains(*e)) {
-        // An escape that means something itself is asked for what stands behind it at each place, also where it is escaped.
+        // If the escape character has a meaning of its own, each occurrence must precede a character with a meaning. That includes
+        // occurrences that are escaped themselves.
         let stands = |(at, _)| pattern[at + e.len_utf8()..].starts_with(|n| OF_SIMILAR.contains(n));
         if !pattern.match_indices(e).all(stands) {
             return wrong_escape(pattern, e);

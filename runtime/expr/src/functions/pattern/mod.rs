@@ -71,7 +71,7 @@ pub(crate) enum PatternKind {
     Similar(Option<char>),
 }
 
-/// The position of a match or group in bytes.
+/// The start and end of a match or group, in bytes.
 pub(crate) type Span = (usize, usize);
 
 /// A compiled pattern.
@@ -115,6 +115,8 @@ impl Pattern {
         lines.get_or_init(|| Engine::new(node, self.groups, true)).as_ref().map_err(ToString::to_string)
     }
 
+    /// Whether the pattern matches somewhere in the text.
+    ///
     /// # Errors
     /// If the search takes too many steps.
     pub(crate) fn is_match(&self, text: &str) -> Result<bool, String> {
@@ -133,7 +135,7 @@ impl Pattern {
             Engine::Backtracking(p) => Ok(p.find(text, at)?.and_then(|groups| groups[0])),
         }
     }
-    /// Does the same, with one of the groups: the whole match, and the position of the group if it took part.
+    /// Does the same for one of the groups. Returns the span of the whole match, and that of the group if it took part.
     ///
     /// # Errors
     /// If the search takes too many steps.
@@ -223,7 +225,7 @@ pub(super) fn kept(source: &str, kind: PatternKind) -> Result<Rc<Pattern>, NoPat
     })
 }
 
-/// Does the same for a function's argument: none for a pattern that Java rejects as well.
+/// Compiles a pattern that is a function's argument. None for a pattern that Java rejects as well.
 ///
 /// # Errors
 /// If Java accepts the pattern, but it cannot be evaluated here.

@@ -1,8 +1,8 @@
-//! A pattern as it is read: its characters one by one, the flags that are on, and what escapes stand for.
+//! Reads the characters of a pattern one by one, and parses its escapes.
 
 use super::NoPattern;
 
-/// What is switched on by `(?…)`.
+/// The flags that `(?…)` sets.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flags {
     pub ignore_case: bool,
@@ -14,7 +14,7 @@ pub(super) struct Flags {
     pub unix_lines: bool,
 }
 
-/// Where reading a pattern has come to.
+/// The characters of a pattern, the position of the next one, and the flags that apply there.
 pub(super) struct PatternParser<'a> {
     pub chars: &'a [char],
     pub at: usize,
@@ -38,7 +38,7 @@ impl PatternParser<'_> {
     pub(super) fn invalid<T>(&self, why: &str) -> Result<T, NoPattern> {
         Err(NoPattern::Invalid(format!("{why}, at character {}", self.at)))
     }
-    /// What stands between `\Q` and `\E`.
+    /// Reads the text between `\Q` and `\E`. The `\Q` has been read.
     pub(super) fn quoted(&mut self) -> Vec<char> {
         let from = self.at;
         while self.at < self.chars.len() && !(self.chars[self.at] == '\\' && self.chars.get(self.at + 1) == Some(&'E'))
@@ -59,7 +59,7 @@ impl PatternParser<'_> {
         }
         if self.at - from < least { self.invalid("an escape without its digits") } else { Ok(n) }
     }
-    /// The character that an escape stands for, from behind the backslash on.
+    /// Parses an escape whose backslash has been read. Returns the character that it stands for.
     pub(super) fn escaped(&mut self) -> Result<char, NoPattern> {
         let Some(c) = self.next() else {
             return self.invalid("nothing behind '\\'");

@@ -1,7 +1,9 @@
 use super::*;
 
-/// What Java 17 found: a pattern, then for each of the texts its matches in characters, the first group's length or `~`, and into
-/// how many parts it splits the text; or INVALID, or `?` where Java finds something between the halves of a character.
+/// The results of Java 17, a line for each pattern. After the pattern there is a column for each text: the matches as positions in
+/// characters, each with the start of the first group in parentheses or `~`, and after the slash the number of parts into which the pattern
+/// splits the text. The column is `?` if Java has a match between the two halves of a surrogate pair. For an invalid pattern, the only
+/// column is INVALID.
 const JAVA: &str = include_str!("java.tsv");
 
 const TEXTS: [&str; 13] = [

@@ -1,14 +1,14 @@
-//! Java's syntax of regular expressions.
+//! Parses Java's syntax of regular expressions.
 
 use super::NoPattern;
 use super::class::{self, VERTICAL, bracketed, by_letter};
 use super::reader::{Flags, PatternParser};
 use super::tree::{Anchor, Greed, PatternNode};
 
-/// An open parenthesis, or the whole.
+/// A group that is still open, or the whole pattern.
 struct Frame {
     kind: GroupKind,
-    /// The flags to go back to when it closes.
+    /// The flags that apply again after the group.
     flags: Flags,
     branches: Vec<PatternNode>,
     branch: Vec<PatternNode>,
@@ -44,15 +44,17 @@ impl Frame {
 
 struct Translator<'a> {
     reader: PatternParser<'a>,
-    /// Groups that are there in the whole pattern, and those that have begun.
+    /// The number of capturing groups in the whole pattern.
     total: usize,
+    /// The number of capturing groups that have begun.
     groups: usize,
+    /// The names of groups, and their numbers.
     names: Vec<(String, usize)>,
-    /// The whole, then each open parenthesis.
+    /// The whole pattern, then each open group.
     open: Vec<Frame>,
 }
 
-/// Reads a pattern: its tree and how many groups it has.
+/// Parses a pattern. Returns its tree and the number of capturing groups. If `whole`, it must match the text as a whole.
 pub(super) fn translate(source: &str, whole: bool) -> Result<(PatternNode, usize), NoPattern> {
     let chars: Vec<char> = source.chars().collect();
     let mut t = Translator {
@@ -70,7 +72,7 @@ pub(super) fn translate(source: &str, whole: bool) -> Result<(PatternNode, usize
     Ok((node, t.groups))
 }
 
-/// Groups that take numbers.
+/// The number of capturing groups of a pattern.
 fn count(chars: &[char]) -> usize {
     let (mut n, mut at, mut class) = (0, 0, 0);
     while at < chars.len() {
@@ -100,7 +102,7 @@ impl Translator<'_> {
     }
 
     fn all(&mut self) -> Result<(), NoPattern> {
-        // Whether a quantifier can stand here.
+        // Whether a quantifier may follow.
         let mut atom = false;
         while let Some(c) = self.reader.next() {
             let flags = self.reader.flags;
@@ -113,7 +115,7 @@ impl Translator<'_> {
             let before = self.open.last().map_or(0, |f| f.branch.len());
             let place = |p| PatternNode::At(p, flags.unix_lines);
             match c {
-                // Java repeats nothing where nothing stands before a count.
+                // Java accepts a count without anything to repeat before it, and ignores it.
                 '{' if !atom && self.reader.peek().is_some_and(|c| c.is_ascii_digit()) => {
                     self.count()?;
                     let _ = self.reader.take('?') || self.reader.take('+');
@@ -191,7 +193,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Reads the rest of a quantifier.
+    /// Parses the rest of a quantifier that begins with `c`, and applies it to the last node.
     fn quantifier(&mut self, c: char) -> Result<(), NoPattern> {
         let (least, most) = match c {
             '*' => (0, None),
@@ -209,7 +211,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// Reads `n}`, `n,}` or `n,m}`.
+    /// Parses `n}`, `n,}` or `n,m}`. Returns the minimum and maximum count.
     fn count(&mut self) -> Result<(u32, Option<u32>), NoPattern> {
         fn number(r: &mut PatternParser<'_>) -> Result<Option<u32>, NoPattern> {
             let from = r.at;
@@ -236,7 +238,7 @@ impl Translator<'_> {
         Ok((least, most))
     }
 
-    /// Reads the begin of a group, from behind its `(` on.
+    /// Parses the start of a group whose `(` has been read.
     fn group(&mut self) -> Result<(), NoPattern> {
         if self.open.len() > 200 {
             return Err(NoPattern::Unsupported("groups nested more than 200 deep".to_string()));
@@ -279,7 +281,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// Reads flags, up to a `:` that begins a group, or up to the `)`; gives whether it was a group.
+    /// Parses flags up to a `:`, which begins a group, or up to a `)`. Returns whether it was a `:`.
     fn switches(&mut self) -> Result<bool, NoPattern> {
         let mut on = true;
         loop {
@@ -315,7 +317,7 @@ impl Translator<'_> {
         Ok(name)
     }
 
-    /// Reads what stands behind a backslash.
+    /// Parses what follows a backslash.
     fn escape(&mut self) -> Result<(), NoPattern> {
         let flags = self.reader.flags;
         let Some(c) = self.reader.next() else {
@@ -370,7 +372,7 @@ impl Translator<'_> {
                     self.reader.at += 1;
                 }
                 if n > self.total {
-                    // Java takes it, and it matches nothing.
+                    // Java accepts a reference to a group that does not exist. It never matches.
                     self.one("[a&&b]");
                 } else {
                     self.push(PatternNode::Reference(n, flags.ignore_case.then_some(flags.unicode_case)));

@@ -1,34 +1,35 @@
-//! A pattern as a tree, and the text of one that the engine of linear time takes.
+//! The tree of a pattern, and its translation to the syntax of the regex crate.
 
-/// Where a pattern holds without taking a character.
+/// A condition on a position that matches no character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     TextBegin,
     TextEnd,
-    /// The end, or before the line break that the text ends with.
+    /// The end of the text, or the position before a line break at its end.
     LastLineEnd,
     LineBegin,
     LineEnd,
     WordBoundary,
     NoWordBoundary,
-    /// Where the search began.
+    /// The position at which the search began.
     SearchBegin,
 }
 
-/// How a repetition takes.
+/// Whether a repetition matches as often or as rarely as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greed {
     Most,
     Least,
 }
 
+/// A node of the tree.
 #[derive(Debug, Clone)]
 pub(super) enum PatternNode {
-    /// One character, by an expression of the regex crate.
+    /// One character, as an expression of the regex crate.
     One(String),
     Sequence(Vec<PatternNode>),
     Choice(Vec<PatternNode>),
-    /// A group with its number and its name.
+    /// A capturing group with its number.
     Group(usize, Box<PatternNode>),
     Repeat {
         node: Box<PatternNode>,
@@ -36,15 +37,17 @@ pub(super) enum PatternNode {
         most: Option<u32>,
         greed: Greed,
     },
-    /// What it took it does not give back.
+    /// An atomic group. It does not give back what it has matched.
     Atomic(Box<PatternNode>),
+    /// A look-ahead, or a look-behind if `behind`.
     Look {
         node: Box<PatternNode>,
         behind: bool,
         negative: bool,
     },
-    /// What a group took; without regard to case, and whether that is Unicode's.
+    /// A back reference to a group. If case is ignored, the second field says whether that applies to all letters of Unicode.
     Reference(usize, Option<bool>),
+    /// An anchor, and whether only `\n` is a line break.
     At(Anchor, bool),
 }
 
@@ -60,7 +63,7 @@ impl PatternNode {
                 PatternNode::One(_) | PatternNode::Reference(..) | PatternNode::At(..) => false,
             }
     }
-    /// Whether only the engine that goes back can match it, whatever the text.
+    /// Whether only the backtracking engine can match it, whatever the text is.
     pub(super) fn needs_steps_back(&self) -> bool {
         self.any(&|n| {
             matches!(
@@ -72,12 +75,12 @@ impl PatternNode {
             )
         })
     }
-    /// Whether it has places that line breaks in the text matter to.
+    /// Whether it has anchors that depend on the line breaks in the text.
     pub(super) fn knows_lines(&self) -> bool {
         self.any(&|n| matches!(n, PatternNode::At(Anchor::LastLineEnd | Anchor::LineBegin | Anchor::LineEnd, _)))
     }
 
-    /// The same for the regex crate, for texts of one line.
+    /// Appends the pattern in the syntax of the regex crate, for texts of one line.
     pub(super) fn linear(&self, out: &mut String) {
         match self {
             PatternNode::One(text) => *out += text,
