@@ -16,6 +16,7 @@ pub mod failpoint;
 pub mod frame;
 pub mod function_options;
 pub mod graph;
+pub mod join;
 pub mod key;
 mod key_ranges;
 pub mod keyed;

@@ -7,6 +7,7 @@ mod change_rows;
 pub mod enforce;
 pub mod expand;
 pub mod first_row;
+pub mod join;
 pub mod late_rows;
 pub mod lookup;
 pub mod normalize;

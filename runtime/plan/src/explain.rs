@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
 use weir_core::descriptor::LATE_ROWS;
+use weir_core::join::AsOf;
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Slices;
@@ -104,6 +105,23 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             });
             let name = if *left { "LookupJoin (left)" } else { "LookupJoin" };
             (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
+        }
+        Plan::Join { left, right, kind, on, as_of, condition, .. } => {
+            let pairs = on.iter().map(|k| {
+                let (l, r) = (&left.schema().fields[k.left].name, &right.schema().fields[k.right].name);
+                let equals = if k.nulls_equal { "IS NOT DISTINCT FROM" } else { "=" };
+                format!("{l} {equals} {r}")
+            });
+            let mut details = vec![("type", kind.name().to_string())];
+            details.push(("on", pairs.collect::<Vec<_>>().join(" AND ")));
+            details.retain(|(_, what)| !what.is_empty());
+            details.extend(condition.as_ref().map(|c| ("where", c.to_string())));
+            match as_of {
+                None => return ("Join", details),
+                Some(AsOf::EventTime { left: time, .. }) => details.push(("as of", names(&[*time], left))),
+                Some(AsOf::ProcessingTime) => details.push(("as of", domain_of(TimeDomain::Processing).to_string())),
+            }
+            ("TemporalJoin", details)
         }
         Plan::Unnest { input, collection, left, .. } => {
             (if *left { "Unnest (left)" } else { "Unnest" }, vec![("collection", names(&[*collection], input))])

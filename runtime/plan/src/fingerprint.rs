@@ -10,6 +10,7 @@ use crate::table::Table;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use weir_core::frame::Frame;
+use weir_core::join::AsOf;
 use weir_core::option_spec::{OptionSpec, Type};
 use weir_core::rank::SortKey;
 use weir_core::secrets::masked;
@@ -178,6 +179,23 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             out.push(12);
             write_order(order, out);
             write_numbers(time.as_slice(), out);
+        }
+        Plan::Join { left: _, right: _, kind, on, as_of, condition, schema: _, uids: _ } => {
+            out.extend_from_slice(&[14, *kind as u8]);
+            write_number(on.len(), out);
+            for key in on {
+                write_numbers(&[key.left, key.right], out);
+                out.push(u8::from(key.nulls_equal));
+            }
+            match as_of {
+                None => out.push(0),
+                Some(AsOf::EventTime { left, right }) => {
+                    out.push(1);
+                    write_numbers(&[*left, *right], out);
+                }
+                Some(AsOf::ProcessingTime) => out.push(2),
+            }
+            exprs(condition.as_slice(), out);
         }
         Plan::Unnest { input: _, collection, keep, columns, left, schema: _ } => {
             out.extend_from_slice(&[13, u8::from(*left)]);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use weir_core::emit::Emit;
 use weir_core::error::Place;
 use weir_core::frame::Frame;
+use weir_core::join::{AsOf, JoinKey, JoinKind};
 use weir_core::keyed::TimeDomain;
 use weir_core::option_spec::Role;
 use weir_core::rank::SortKey;
@@ -58,6 +59,19 @@ pub enum Plan {
         keep: Vec<usize>,
         columns: Vec<usize>,
         schema: Schema,
+    },
+    /// Joins the rows of two relations that are equal in the columns `on` and satisfy a condition over the columns of both. The output has
+    /// the columns of the left side, then, unless the join only filters the left side, those of the right side. With `as_of`, each left row is
+    /// joined once, with the row that the right side has at a time.
+    Join {
+        left: Box<Plan>,
+        right: Box<Plan>,
+        kind: JoinKind,
+        on: Vec<JoinKey>,
+        as_of: Option<AsOf>,
+        condition: Option<Expr>,
+        schema: Schema,
+        uids: StateUids,
     },
     /// Joins each row with the elements of its array, map or multiset `collection`: the columns `keep` of the row, then `columns` of the
     /// element, where the column after the last one is the number of the element. With `left`, a row without elements is kept, with NULLs.
@@ -220,6 +234,7 @@ impl Plan {
             | Plan::Aggregate { schema, .. }
             | Plan::Normalize { schema, .. }
             | Plan::Lookup { schema, .. }
+            | Plan::Join { schema, .. }
             | Plan::Unnest { schema, .. }
             | Plan::Rank { schema, .. }
             | Plan::Window { schema, .. }
@@ -243,6 +258,7 @@ impl Plan {
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
             | Plan::Sort { input, .. } => vec![input],
+            Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
             Plan::Shared(shared) => vec![&shared.plan],
         }
@@ -264,6 +280,7 @@ impl Plan {
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
             | Plan::Sort { input, .. } => vec![input],
+            Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
             Plan::Shared(_) => return Err(Error::internal("the input of a shared relation is replaced")),
         })
@@ -274,6 +291,7 @@ impl Plan {
             Plan::Scan { uids, .. }
             | Plan::Values { uids, .. }
             | Plan::Aggregate { uids, .. }
+            | Plan::Join { uids, .. }
             | Plan::Normalize { uids, .. }
             | Plan::Rank { uids, .. }
             | Plan::Over { uids, .. }
@@ -338,6 +356,10 @@ impl Plan {
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
             }
+            Plan::Join { left, right, kind, on, as_of, condition, schema, uids } => {
+                let (left, right) = (boxed(left, done), boxed(right, done));
+                Plan::Join { left, right, kind, on, as_of, condition, schema, uids }
+            }
             Plan::Unnest { input, collection, keep, columns, left, schema } => {
                 Plan::Unnest { input: boxed(input, done), collection, keep, columns, left, schema }
             }
@@ -370,6 +392,7 @@ impl Plan {
             Plan::Scan { table, .. } => Some((table, Role::Source)),
             Plan::Lookup { table, .. } => Some((table, Role::Lookup)),
             Plan::Values { .. }
+            | Plan::Join { .. }
             | Plan::Unnest { .. }
             | Plan::Calc { .. }
             | Plan::Expand { .. }
@@ -393,6 +416,7 @@ impl Plan {
             | Plan::Expand { .. }
             | Plan::Normalize { .. }
             | Plan::Lookup { .. }
+            | Plan::Join { .. }
             | Plan::Unnest { .. }
             | Plan::Rank { .. }
             | Plan::Window { .. }
@@ -406,6 +430,7 @@ impl Plan {
     pub fn expressions(&self) -> Vec<&Expr> {
         match self {
             Plan::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
+            Plan::Join { condition, .. } => condition.iter().collect(),
             Plan::Values { rows, .. } => rows.iter().flatten().collect(),
             Plan::Scan { .. }
             | Plan::Expand { .. }
@@ -421,11 +446,12 @@ impl Plan {
             | Plan::Shared(_) => vec![],
         }
     }
-    /// Whether there are aggregates or ranks. Their state differs between results at the end and continuous results.
+    /// Whether there are aggregates, ranks or outer joins. Their state differs between results at the end and continuous results.
     pub fn aggregates(&self) -> bool {
         self.any(|p| match p {
             Plan::Aggregate { calls, .. } => !calls.is_empty(),
             Plan::Rank { .. } | Plan::Over { .. } | Plan::Sort { .. } => true,
+            Plan::Join { kind, .. } => *kind != JoinKind::Inner,
             Plan::Scan { .. }
             | Plan::Values { .. }
             | Plan::Calc { .. }

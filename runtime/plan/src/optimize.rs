@@ -1,15 +1,17 @@
 //! Optimizes plans without changing their results: merges adjacent projections, removes unused columns down to the sources, and evaluates
 //! constants once.
 
+use crate::joins::{prepare_joins, read_versions};
 use crate::logical::{Plan, Ranks, Rewritten, Shared, WindowTime};
+use crate::merge::merge_top;
 use crate::ranks::bound_ranks;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use weir_core::join::{AsOf, JoinKey};
 use weir_core::rank::SortKey;
 use weir_core::{Error, Result, Schema};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
-use weir_expr::functions::cast_to;
 use weir_expr::{Session, eval::constant};
 
 /// Optimizes a plan.
@@ -17,70 +19,15 @@ use weir_expr::{Session, eval::constant};
 /// # Errors
 /// An internal error.
 pub fn optimize(plan: Plan, session: &Arc<Session>) -> Result<Plan> {
-    let plan = bound_ranks(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session);
-    let plan = prune_all(plan)?;
+    let plan = prepare_joins(merge(plan, &mut Rewritten::default()), &mut Rewritten::default());
+    let plan = bound_ranks(plan, &mut Rewritten::default(), session);
+    let plan = read_versions(prune_all(plan)?, &mut Rewritten::default());
     Ok(fold(merge(plan, &mut Rewritten::default()), &mut Rewritten::default(), session))
 }
 
 /// Merges projections with those below them.
 fn merge(plan: Plan, done: &mut Rewritten) -> Plan {
     merge_top(plan.map_inputs(done, &mut merge))
-}
-
-/// Merges a projection with the one below it, unless an expression would be evaluated twice.
-pub(crate) fn merge_top(plan: Plan) -> Plan {
-    let Plan::Calc { input, condition, exprs, schema } = plan else { return plan };
-    match *input {
-        Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema } => {
-            let mut uses = vec![0usize; inner.len()];
-            for e in exprs.iter().chain(&condition) {
-                count(e, &mut uses);
-            }
-            let cheap = |e: &Expr| matches!(e, Expr::Column { .. } | Expr::Literal { .. } | Expr::Field { .. });
-            let once = inner.iter().zip(&uses).all(|(e, n)| *n <= 1 || cheap(e));
-            // The upper predicate must not see rows that the lower one drops, so predicates that can fail are not merged.
-            let safe = condition.is_none() || inner_condition.is_none() || condition.iter().all(Expr::total);
-            let keeps_order =
-                inner_condition.is_none() || condition.is_none() || exprs.iter().chain(&condition).all(Expr::total);
-            // An expression that the script evaluates before a predicate may be skipped by it, but not the other way round.
-            let guarded = condition.is_none() || inner.iter().all(|e| e.total() || cheap(e));
-            if once && safe && keeps_order && guarded {
-                let put = |e: Expr| substitute(e, &inner);
-                let condition = match (inner_condition, condition.map(put)) {
-                    (Some(a), Some(b)) => Some(Expr::And(Box::new(a), Box::new(b))),
-                    (a, b) => a.or(b),
-                };
-                let exprs = exprs.into_iter().map(|e| substitute(e, &inner)).collect();
-                return merge_top(Plan::Calc { input: below, condition, exprs, schema });
-            }
-            let input = Plan::Calc { input: below, condition: inner_condition, exprs: inner, schema: inner_schema };
-            Plan::Calc { input: Box::new(input), condition, exprs, schema }
-        }
-        input if condition.is_none() && identity(&exprs, &input, &schema) => input,
-        input => Plan::Calc { input: Box::new(input), condition, exprs, schema },
-    }
-}
-
-fn identity(exprs: &[Expr], input: &Plan, schema: &Schema) -> bool {
-    exprs.len() == input.schema().len()
-        && exprs.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i))
-        && schema.fields == input.schema().fields
-}
-
-fn count(e: &Expr, uses: &mut [usize]) {
-    if let Expr::Column { index, .. } = e {
-        uses[*index] += 1;
-    }
-    e.children().into_iter().for_each(|c| count(c, uses));
-}
-
-fn substitute(e: Expr, inner: &[Expr]) -> Expr {
-    e.rewrite(&mut |e| match e {
-        Expr::Column { index, .. } => inner[index].clone(),
-        // A function's result can be more precise than its type.
-        Expr::Cast { expr, ty, safe: false } if matches!(*expr, Expr::Call { .. }) => cast_to(*expr, &ty),
-        e => e,
-    })
 }
 
 /// The columns of shared relations that are read, by the relations' numbers, and the pruned relations.
@@ -169,6 +116,36 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
                 schema: schema.project(&kept),
             };
             (plan, kept)
+        }
+        Plan::Join { left, right, kind, on, as_of, condition, schema, uids } => {
+            let width = left.schema().len();
+            let mut used: [BTreeSet<usize>; 2] = Default::default();
+            let mut read = wanted.clone();
+            condition.iter().for_each(|c| c.columns(&mut read));
+            read.extend(on.iter().flat_map(|k| [k.left, width + k.right]));
+            if let Some(AsOf::EventTime { left, right }) = as_of {
+                read.extend([left, width + right]);
+            }
+            read.into_iter().for_each(|c| {
+                used[usize::from(c >= width)].insert(if c < width { c } else { c - width });
+            });
+            let (left, of_left) = prune(*left, &used[0], readers)?;
+            let (right, of_right) = prune(*right, &used[1], readers)?;
+            let have: Vec<usize> = of_left.iter().copied().chain(of_right.iter().map(|c| width + c)).collect();
+            let on = on
+                .into_iter()
+                .map(|k| Ok(JoinKey { left: place(k.left, &of_left)?, right: place(k.right, &of_right)?, ..k }));
+            let on = on.collect::<Result<_>>()?;
+            let as_of = match as_of {
+                Some(AsOf::EventTime { left, right }) => {
+                    Some(AsOf::EventTime { left: place(left, &of_left)?, right: place(right, &of_right)? })
+                }
+                as_of => as_of,
+            };
+            let condition = condition.map(|c| moved(c, &have)).transpose()?;
+            let out = if kind.left_only() { of_left } else { have };
+            let (left, right, schema) = (Box::new(left), Box::new(right), schema.project(&out));
+            select(Plan::Join { left, right, kind, on, as_of, condition, schema, uids }, out, wanted)?
         }
         Plan::Unnest { input, collection, keep, columns, left, schema } => {
             let width = keep.len();
@@ -366,6 +343,9 @@ fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
     match plan {
         Plan::Calc { input, condition, exprs, schema } => {
             Plan::Calc { input, condition: condition.map(f), exprs: exprs.into_iter().map(f).collect(), schema }
+        }
+        Plan::Join { left, right, kind, on, as_of, condition, schema, uids } => {
+            Plan::Join { left, right, kind, on, as_of, condition: condition.map(f), schema, uids }
         }
         // Aggregates and keys are columns, and constant rows are evaluated only once anyway.
         other @ (Plan::Scan { .. }

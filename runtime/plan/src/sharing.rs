@@ -6,8 +6,9 @@
 
 use crate::fingerprint::{write_event_time, write_own};
 use crate::logical::{Insert, Plan, Rewritten, Shared, StateUids};
+use crate::merge::merge_top;
 use crate::merged_windows::merge_windows;
-use crate::optimize::{merge_top, select};
+use crate::optimize::select;
 use crate::settings::{SOURCES, SUB_PLANS};
 use crate::table::Table;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -149,6 +150,7 @@ fn kind(plan: &Plan) -> Option<&'static str> {
         Plan::Values { .. } => Some("values"),
         Plan::Aggregate { .. } => Some("aggregate"),
         Plan::Normalize { .. } => Some("normalize"),
+        Plan::Join { .. } => Some("join"),
         Plan::Rank { .. } => Some("rank"),
         Plan::Over { .. } => Some("over"),
         Plan::Sort { .. } => Some("sort"),
@@ -168,7 +170,7 @@ fn may_be_shared(plan: &Plan) -> bool {
     match plan {
         // Constants cost nothing.
         Plan::Values { .. } => false,
-        Plan::Calc { .. } => plan.expressions().into_iter().all(Expr::deterministic),
+        Plan::Calc { .. } | Plan::Join { .. } => plan.expressions().into_iter().all(Expr::deterministic),
         // A replay of dead letters feeds a single statement.
         Plan::Scan { table, .. } => table.on_error.dead_letters.is_none(),
         Plan::Expand { .. }

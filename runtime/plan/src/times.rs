@@ -1,7 +1,9 @@
 //! Time attributes of columns: which columns have the times of rows, and which the windows of rows. These are Flink's time attributes and
 //! window properties, derived from the sources up.
 
+use crate::intervals::interval_of;
 use crate::logical::{GroupWindow, Plan, Ranks, WindowTime};
+use weir_core::join::{Interval, JoinKey, LEFT, RIGHT};
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Windows;
@@ -73,6 +75,63 @@ pub fn window_among(keys: &[usize], times: &[Option<TimeAttribute>]) -> Option<G
     })
 }
 
+/// The window of a join: the keys that are the ends and the starts of the same windows of both sides, if there are any.
+pub(crate) fn window_of_join(
+    on: &[JoinKey],
+    left: &[Option<TimeAttribute>],
+    right: &[Option<TimeAttribute>],
+) -> Option<(usize, usize, Windowed)> {
+    let of = |k: &JoinKey| {
+        let (l, r) = (left.get(k.left).copied().flatten()?, right.get(k.right).copied().flatten()?);
+        (l == r).then_some(l)
+    };
+    on.iter().enumerate().find_map(|(start, k)| {
+        let Some(TimeAttribute::WindowStart(w)) = of(k) else { return None };
+        let end = on.iter().position(|k| of(k) == Some(TimeAttribute::WindowEnd(w)))?;
+        Some((end, start, w))
+    })
+}
+
+/// The interval of a join whose condition bounds the difference of the times of both sides.
+pub(crate) fn interval_of_join(
+    plan: &Plan,
+    left: &[Option<TimeAttribute>],
+    right: &[Option<TimeAttribute>],
+) -> Option<Interval> {
+    let Plan::Join { on, as_of: None, condition: Some(condition), left: of_left, .. } = plan else { return None };
+    let width = of_left.schema().len();
+    let is_time = |a: &Option<TimeAttribute>| *a == Some(TimeAttribute::RowTime);
+    let mut times: Vec<bool> = left.iter().map(is_time).collect();
+    times.resize(width, false);
+    times.extend(right.iter().map(is_time));
+    interval_of(condition, &times, width).filter(|_| !on.is_empty())
+}
+
+/// The time attributes of a join of windows, or of times. A row that may be missing has none.
+fn joined(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Option<TimeAttribute>> {
+    let (Plan::Join { kind, on, as_of, schema, left, .. }, [of_left, of_right]) = (plan, inputs) else { return vec![] };
+    let width = left.schema().len();
+    if as_of.is_some() {
+        return of_left.iter().copied().chain(std::iter::repeat(None)).take(schema.len()).collect();
+    }
+    let windows = window_of_join(on, of_left, of_right).is_some();
+    if !windows && interval_of_join(plan, of_left, of_right).is_none() {
+        // Rows are joined with those of any time.
+        return vec![None; schema.len()];
+    }
+    let stays = |a: &TimeAttribute| windows != matches!(a, TimeAttribute::RowTime) && *a != TimeAttribute::ProcTime;
+    let side = |times: &[Option<TimeAttribute>], may_miss: bool| -> Vec<Option<TimeAttribute>> {
+        times.iter().map(|a| a.filter(|a| stays(a) && !may_miss)).collect()
+    };
+    let mut all = side(of_left, kind.pads(RIGHT));
+    all.resize(width, None);
+    if !kind.left_only() {
+        all.extend(side(of_right, kind.pads(LEFT)));
+    }
+    all.resize(schema.len(), None);
+    all
+}
+
 /// The time column of an order, if it is by time, ascending.
 fn ascending_time(order: &[SortKey], below: &[Option<TimeAttribute>]) -> Option<(usize, TimeDomain)> {
     let [SortKey { column, descending: false, .. }] = order else { return None };
@@ -119,6 +178,7 @@ pub(crate) fn times(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Opt
             keys.iter().map(|k| of(*k)).chain(nothing(calls.len())).collect()
         }
         Plan::Aggregate { window: None, schema, .. } => nothing(schema.len()),
+        Plan::Join { .. } => joined(plan, inputs),
         Plan::Normalize { .. } | Plan::Shared(_) => below.to_vec(),
         Plan::Lookup { keep, columns, .. } | Plan::Unnest { keep, columns, .. } => {
             keep.iter().map(|k| of(*k)).chain(nothing(columns.len())).collect()

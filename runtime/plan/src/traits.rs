@@ -2,10 +2,11 @@
 
 use crate::logical::{Plan, Ranks, RowOrder};
 use crate::settings::Mode;
-use crate::times::{TimeAttribute, once, times};
+use crate::times::{TimeAttribute, interval_of_join, once, times, window_of_join};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
+use weir_core::join::{JoinKind, LEFT, RIGHT};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 use weir_expr::injective::injective;
@@ -167,6 +168,10 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
             let upsert_key = key().filter(|_| one).and_then(|key| key.iter().map(at).collect());
             (all(), insert_only, upsert_key)
         }
+        Plan::Join { .. } => {
+            let (changelog, upsert_key) = joined(plan, inputs, mode);
+            (changelog, true, upsert_key)
+        }
         Plan::Rank { .. } => {
             let (changelog, upsert_key) = ranked(plan, inputs, mode);
             (changelog, true, upsert_key)
@@ -247,6 +252,7 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
         Plan::Scan { .. }
         | Plan::Values { .. }
         | Plan::Expand { .. }
+        | Plan::Join { .. }
         | Plan::Unnest { .. }
         | Plan::Normalize { .. }
         | Plan::Rank { .. }
@@ -254,6 +260,50 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
         | Plan::Sort { .. }
         | Plan::Union { .. } => nothing(),
     }
+}
+
+/// The changelog mode and the key of a join.
+fn joined(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> (ChangelogMode, Option<Vec<usize>>) {
+    let (Plan::Join { kind, on, as_of, .. }, [left, right]) = (plan, inputs) else {
+        return (ChangelogMode::RETRACT, None);
+    };
+    let modes = [left.traits.changelog, right.traits.changelog];
+    let insert_only = modes.iter().all(|m| m.is_insert_only());
+    let of = [left.traits.times.as_slice(), &right.traits.times];
+    let changelog = match kind {
+        _ if as_of.is_some() => modes[0],
+        _ if insert_only
+            && (window_of_join(on, of[0], of[1]).is_some() || interval_of_join(plan, of[0], of[1]).is_some()) =>
+        {
+            ChangelogMode::INSERT_ONLY
+        }
+        JoinKind::Inner => modes[0].union(modes[1]),
+        JoinKind::Semi if modes[1].is_insert_only() => modes[0],
+        _ if insert_only && mode == Mode::Batch => ChangelogMode::INSERT_ONLY,
+        JoinKind::Left | JoinKind::Right | JoinKind::Full | JoinKind::Semi | JoinKind::Anti => ChangelogMode::RETRACT,
+    };
+    let (of_left, of_right): (Vec<usize>, Vec<usize>) = on.iter().map(|k| (k.left, k.right)).unzip();
+    let within = |of: &Derived<'_>, on: &[usize]| {
+        key_within(of.traits.upsert_key.clone(), on, of.traits.changelog.is_insert_only())
+    };
+    let (left_key, right_key) = (within(left, &of_left), within(right, &of_right));
+    if kind.left_only() || as_of.is_some() {
+        // As of a time, the right side has one row for a key.
+        return (changelog, left_key);
+    }
+    let width = left.plan.schema().len();
+    let right_key = right_key.map(|key| key.into_iter().map(|c| width + c).collect::<Vec<_>>());
+    // Whether each row of the other side has at most one partner on this one.
+    let one = |of: &Derived<'_>, on: &[usize]| {
+        of.traits.upsert_key.as_ref().is_some_and(|key| key.iter().all(|c| on.contains(c)))
+    };
+    let upsert_key = match (left_key, right_key) {
+        (Some(key), _) if one(right, &of_right) && !kind.pads(RIGHT) => Some(key),
+        (_, Some(key)) if one(left, &of_left) && !kind.pads(LEFT) => Some(key),
+        (Some(l), Some(r)) => Some(l.into_iter().chain(r).collect()),
+        _ => None,
+    };
+    (changelog, upsert_key)
 }
 
 /// The changelog mode and the key of a Top-N, or of a relation that numbers all rows.

@@ -1,5 +1,6 @@
 //! Aggregates in a SELECT. They are collected while its expressions are bound, and replaced by columns.
 
+use crate::sub_queries::is_sub_query;
 use weir_core::{Error, Result, SqlType, Value};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
@@ -86,6 +87,9 @@ pub(crate) fn over_groups(expr: Expr, keys: &[(Expr, SqlType)]) -> Result<Expr> 
         && *index >= PLACEHOLDER
     {
         return Ok(Expr::column(keys.len() + index - PLACEHOLDER, name.clone(), ty.clone()));
+    }
+    if is_sub_query(&expr) {
+        return Ok(expr);
     }
     if let Some(at) = keys.iter().position(|(k, _)| k.same(&expr)) {
         return Ok(Expr::column(at, expr.to_string(), keys[at].1.clone()));

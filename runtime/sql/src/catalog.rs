@@ -11,7 +11,7 @@ use std::sync::Arc;
 use weir_core::descriptor::{CONNECTOR, DEAD_LETTERS, LEGACY, OLDER_FORMAT, ON_ERROR, OnError, Registry, is_secret};
 use weir_core::error::{Place, nearest};
 use weir_core::{Error, Result, SqlType, secrets};
-use weir_expr::{Expr, Function};
+use weir_expr::{Expr, Function, Session};
 use weir_plan::{ErrorPolicy, Table, settings};
 
 /// Removes the options of the error policy from those of a table or function, and parses them.
@@ -219,6 +219,11 @@ impl Catalog {
         table.places.extend(places);
         table.described = registry.named(&table.given())?;
         Ok(Arc::new(table))
+    }
+
+    /// The session that the settings define.
+    pub(crate) fn session(&self) -> Result<Arc<Session>> {
+        Ok(Arc::new(Session { zone: settings::zone(&self.settings)? }))
     }
 
     pub(crate) fn table(&self, name: &ObjectName) -> Result<&Arc<Table>> {

@@ -87,7 +87,7 @@ impl Compiler<'_> {
                 .at(at)
                 .hint("declare it: PRIMARY KEY (…) NOT ENFORCED; it is the key of the records"));
         }
-        let scope = Scope { columns: fields.iter().map(|f| (None, f.clone())).collect() };
+        let scope = Scope::new(fields.iter().map(|f| (None, f.clone())).collect());
         let mut columns = vec![];
         let mut physical = fields.iter();
         for c in &t.columns {

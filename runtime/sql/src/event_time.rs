@@ -42,7 +42,7 @@ impl Compiler<'_> {
             });
         }
         let of_source = is_source_watermark(&w.expr);
-        let scope = Scope { columns: columns.iter().map(|(f, _)| (None, f.clone())).collect() };
+        let scope = Scope::new(columns.iter().map(|(f, _)| (None, f.clone())).collect());
         let expr = if of_source {
             Expr::column(column, field.name.clone(), field.ty.clone())
         } else {

@@ -6,6 +6,7 @@ mod between_times;
 mod binder;
 mod budget;
 mod catalog;
+mod correlated;
 mod ddl;
 mod declare;
 mod dialect;
@@ -25,6 +26,7 @@ mod places;
 mod script;
 mod show;
 mod statement;
+mod sub_queries;
 mod syntax;
 #[cfg(test)]
 mod testing;

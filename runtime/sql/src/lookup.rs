@@ -7,6 +7,7 @@ use crate::places::place;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor, TableVersion};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use weir_core::option_spec::Role;
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::cast::allowed;
 use weir_expr::injective::injective;
@@ -16,11 +17,11 @@ use weir_plan::Table;
 
 /// The parts of a lookup join.
 pub(crate) struct Parts<'a> {
-    name: &'a ObjectName,
-    alias: Option<&'a TableAlias>,
-    time: &'a sqlparser::ast::Expr,
-    on: &'a sqlparser::ast::Expr,
-    left: bool,
+    pub name: &'a ObjectName,
+    pub alias: Option<&'a TableAlias>,
+    pub time: &'a sqlparser::ast::Expr,
+    pub on: &'a sqlparser::ast::Expr,
+    pub left: bool,
 }
 
 /// The parts of a lookup join, if it is a join with a table as of a time.
@@ -123,6 +124,12 @@ fn only_where(plan: Plan, condition: Expr, left: bool, width: usize) -> Plan {
 }
 
 impl Binder<'_> {
+    /// Whether rows of a table can be looked up in an external system.
+    pub(crate) fn can_look_up(&mut self, name: &ObjectName) -> Result<bool> {
+        let full = self.catalog.full(name)?;
+        Ok(self.catalog.tables.get(&full).is_some_and(|t| t.described.connector.is(Role::Lookup)))
+    }
+
     /// Binds a lookup join to the relation on its left.
     pub(crate) fn lookup(&mut self, input: Plan, scope: Scope, parts: &Parts<'_>) -> Result<(Plan, Scope)> {
         let at = place_of(parts.name);

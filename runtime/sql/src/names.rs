@@ -4,8 +4,9 @@ use crate::catalog::{Catalog, FunctionLoader, Spent};
 use crate::older_window::OlderWindow;
 use crate::over::OverCall;
 use crate::places::place;
+use crate::sub_queries::SubQuery;
 use sqlparser::ast::{Ident, WindowSpec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use weir_core::error::nearest;
 use weir_core::{Error, Field, Result, TypeKind};
 use weir_expr::Expr;
@@ -21,6 +22,10 @@ pub(crate) struct Binder<'a> {
     pub read: BTreeMap<String, (Plan, Spent)>,
     /// The collected functions with OVER of the SELECT whose items are being bound; none elsewhere.
     pub over: Option<Vec<OverCall>>,
+    /// The sub-queries in expressions of the SELECT that have not been joined to it yet; none where there can be no sub-query.
+    pub sub_queries: Option<Vec<Option<SubQuery>>>,
+    /// The columns of the query around the one that is being bound, if it is a sub-query that can name them.
+    pub outer: Option<Scope>,
     /// The named windows of the SELECT.
     pub named_windows: Vec<(String, WindowSpec)>,
     /// The window of the older form in the GROUP BY of the SELECT.
@@ -39,6 +44,8 @@ impl<'a> Binder<'a> {
             ctes: vec![],
             read: BTreeMap::new(),
             over: None,
+            sub_queries: None,
+            outer: None,
             named_windows: vec![],
             older_window: None,
             depth: 0,
@@ -51,9 +58,20 @@ impl<'a> Binder<'a> {
 #[derive(Clone, Default)]
 pub(crate) struct Scope {
     pub columns: Vec<(Option<String>, Field)>,
+    /// The columns that are only named with their table, because a join has merged them with those of the other side (USING, NATURAL).
+    pub merged: BTreeSet<usize>,
 }
 
 impl Scope {
+    pub fn new(columns: Vec<(Option<String>, Field)>) -> Scope {
+        Scope { columns, merged: BTreeSet::new() }
+    }
+
+    /// The columns of `*`.
+    pub fn all(&self) -> impl Iterator<Item = usize> {
+        (0..self.columns.len()).filter(|i| !self.merged.contains(i))
+    }
+
     fn column(&self, index: usize) -> Expr {
         let f = &self.columns[index].1;
         Expr::column(index, f.name.clone(), f.ty.clone())
@@ -65,7 +83,9 @@ impl Scope {
             (Some(w), Some(q)) => q == w || q.ends_with(&format!(".{w}")),
             _ => false,
         };
-        let mut found = self.columns.iter().enumerate().filter(|(_, (q, f))| f.name == name && is(q));
+        let alone = |i: &usize| qualifier.is_some() || !self.merged.contains(i);
+        let found = self.columns.iter().enumerate().filter(|(_, (q, f))| f.name == name && is(q));
+        let mut found = found.filter(|(i, _)| alone(i));
         let first = found.next();
         if found.next().is_some() {
             return Err(Error::script(format!("column '{name}' is ambiguous")));
@@ -78,6 +98,15 @@ impl Scope {
         let suffix = format!(".{qualifier}");
         let is = |q: &Option<String>| q.as_deref().is_some_and(|q| q == qualifier || q.ends_with(&suffix));
         (0..self.columns.len()).filter(|i| is(&self.columns[*i].0)).collect()
+    }
+
+    /// Whether a dotted name begins with a column or a table's column, so that it cannot mean one of another scope.
+    pub fn names(&self, parts: &[Ident]) -> bool {
+        let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
+        (0..names.len()).any(|split| {
+            let qualifier = (split > 0).then(|| names[..split].join("."));
+            !matches!(self.find(qualifier.as_deref(), names[split]), Ok(None))
+        })
     }
 
     /// Resolves a dotted name: a column, a table's column, or a field within one.

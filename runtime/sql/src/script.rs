@@ -215,8 +215,7 @@ pub(crate) struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn session(&self) -> Result<Arc<Session>> {
-        let zone = settings::zone(&self.catalog.settings)?;
-        Ok(Arc::new(Session { zone }))
+        self.catalog.session()
     }
 
     #[expect(clippy::too_many_lines, reason = "one flat match, an arm a statement")]

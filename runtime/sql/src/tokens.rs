@@ -200,7 +200,9 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
             "MATCH_RECOGNIZE" if open(i + 1) => ("MATCH_RECOGNIZE".to_string(), ""),
             // The parser recurses here without counting the depth.
             "INTERVAL" if word(i + 1) == "INTERVAL" => ("INTERVAL within INTERVAL".to_string(), ""),
-            "LATERAL" => ("LATERAL".to_string(), ""),
+            "LATERAL" if word(i + 1) == "TABLE" => {
+                ("LATERAL TABLE".to_string(), "UNNEST takes apart the ARRAY of a function")
+            }
             "TABLE" if open(i + 1) && !window(i + 2) && (relation || is(i.wrapping_sub(1), &Token::Comma)) => {
                 ("a table function (TABLE(…))".to_string(), "")
             }

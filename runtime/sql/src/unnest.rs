@@ -67,7 +67,7 @@ pub(crate) fn joined(join: &Join) -> Result<Option<Parts<'_>>> {
     Ok(Some(Parts { left, on: on.filter(|on| !is_true(on)), ..parts }))
 }
 
-fn is_true(e: &Ast) -> bool {
+pub(crate) fn is_true(e: &Ast) -> bool {
     matches!(e, Ast::Value(v) if v.value == Literal::Boolean(true))
 }
 

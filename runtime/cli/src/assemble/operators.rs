@@ -5,7 +5,7 @@ use super::connectors::Specs;
 use std::sync::Arc;
 use weir_connectors::SkippedDeadLetters;
 use weir_core::graph::{OperatorFactory, Role};
-use weir_core::{Error, Result};
+use weir_core::{Error, Result, Schema};
 use weir_expr::time::Zone;
 use weir_expr::{Expr, OnError};
 use weir_operators::aggregate::{
@@ -17,6 +17,7 @@ use weir_operators::chain::ChainFactory;
 use weir_operators::enforce::EnforceFactory;
 use weir_operators::expand::ExpandFactory;
 use weir_operators::first_row::FirstRowFactory;
+use weir_operators::join::{IntervalJoinFactory, JoinFactory, TemporalJoinFactory, WindowJoinFactory};
 use weir_operators::late_rows::KeepRowsFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::normalize::NormalizeFactory;
@@ -215,6 +216,32 @@ impl Factories<'_> {
                     found: table.physical.project(columns),
                     schema: schema.clone(),
                 })
+            }
+            Operator::Join(join) => {
+                let fields = join.left.fields.iter().chain(&join.right.fields).cloned();
+                let factory = JoinFactory {
+                    kind: join.kind,
+                    on: join.on.clone(),
+                    condition: join.condition.clone(),
+                    left: join.left.clone(),
+                    right: join.right.clone(),
+                    pairs: Schema::new(fields.collect()),
+                    schema: join.schema.clone(),
+                    retracts: join.retracts,
+                    keeps_kinds: join.as_of.is_some(),
+                    at_end: join.at_end,
+                    ttl_millis: join.ttl_millis,
+                    session: session(),
+                    on_error: self.on_error,
+                };
+                match (join.window, join.interval, join.as_of) {
+                    (_, _, Some(as_of)) => made(TemporalJoinFactory { join: factory, as_of }),
+                    (None, None, None) => made(factory),
+                    (None, Some(interval), None) => made(IntervalJoinFactory { join: factory, interval }),
+                    (Some(local), _, None) => {
+                        made(WindowJoinFactory { join: factory, clock: self.window_clock(local) })
+                    }
+                }
             }
             Operator::Unnest { collection, multiset, keep, columns, left, schema } => made(UnnestFactory {
                 collection: *collection,

@@ -1,4 +1,4 @@
-//! COALESCE, GREATEST and LEAST.
+//! COALESCE, GREATEST and LEAST, and the only value of a sub-query.
 
 use super::table::*;
 use std::cmp::Ordering;
@@ -13,7 +13,17 @@ pub(super) const ALL: &[Definition] = &[
     ),
     def("GREATEST", &[Any], (1, MANY), Of(common), Strict(|a, _| Ok(extreme(a, Ordering::Greater)))),
     def("LEAST", &[Any], (1, MANY), Of(common), Strict(|a, _| Ok(extreme(a, Ordering::Less)))),
+    // The number of rows of a scalar sub-query, and the value of the first one.
+    def("SINGLE VALUE", &[Long, Any], (2, 2), Of(|a| Ok(a[1].ty().nullable(true))), Lenient(single)),
 ];
+
+fn single(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
+    match a {
+        [Value::Int(2..), _] => Err("a scalar sub-query has more than one row".to_string()),
+        [_, value] => Ok(value.clone().into_owned()),
+        _ => Ok(Value::Null),
+    }
+}
 
 fn first_known(a: &[Expr]) -> Result<SqlType, String> {
     common(a).map(|t| t.nullable(a.iter().all(|e| e.ty().nullable)))

@@ -12,6 +12,7 @@ use weir_core::constraints::Constraints;
 use weir_core::emit::Emit;
 use weir_core::frame::Frame;
 use weir_core::graph::{DEAD_LETTERS, Edge, LATE_ROWS, Partitioning};
+use weir_core::join::{AsOf, Interval, JoinKey, JoinKind};
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::watermarks::WatermarkStrategy;
 use weir_core::windows::Windows;
@@ -58,6 +59,36 @@ pub struct WindowKeys {
     pub merge: Option<WindowMerge>,
     /// When groups emit results besides at the end of their window.
     pub emit: Option<Emit>,
+}
+
+/// The definition of a join.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The kind of the join.
+    pub kind: JoinKind,
+    /// The columns that must be equal.
+    pub on: Vec<JoinKey>,
+    /// The condition that pairs must satisfy besides.
+    pub condition: Option<Expr>,
+    /// The columns of the left input.
+    pub left: Schema,
+    /// The columns of the right input.
+    pub right: Schema,
+    /// The columns of the output.
+    pub schema: Schema,
+    /// For each side, whether its rows are retracted.
+    pub retracts: [bool; 2],
+    /// If rows of the same window are joined when it is complete: whether windows are in the session's time zone. Then the first keys are the
+    /// end and the start of the window.
+    pub window: Option<bool>,
+    /// If rows are joined whose times are close to each other: how close.
+    pub interval: Option<Interval>,
+    /// If each left row is joined with the row that the right side has at a time: that time.
+    pub as_of: Option<AsOf>,
+    /// Whether rows that depend on the absence of a partner are only emitted at the end of the inputs.
+    pub at_end: bool,
+    /// The time to live of a row in milliseconds; 0 = unlimited.
+    pub ttl_millis: u64,
 }
 
 /// An operator of the physical graph with all planning decisions.
@@ -122,6 +153,8 @@ pub enum Operator {
         columns: Vec<usize>,
         schema: Schema,
     },
+    /// Joins two inputs.
+    Join(Join),
     /// Every row with the elements of its collection.
     Unnest { collection: usize, multiset: bool, keep: Vec<usize>, columns: Vec<usize>, left: bool, schema: Schema },
     /// The rows of each partition within a range of ranks. With `number`, the rank is the last column. `schema` has the columns of the
@@ -173,6 +206,7 @@ impl Operator {
             Operator::Materialize { .. } => "Materialize",
             Operator::Enforce { .. } => "Enforce",
             Operator::Lookup { .. } => "Lookup",
+            Operator::Join(_) => "Join",
             Operator::Unnest { .. } => "Unnest",
             Operator::Rank { .. } => "Rank",
             Operator::Union { .. } => "Union",
@@ -185,6 +219,7 @@ impl Operator {
         match self {
             Operator::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
             Operator::Values { rows, .. } => rows.iter().flatten().collect(),
+            Operator::Join(join) => join.condition.iter().collect(),
             Operator::Source { times, .. } => times.iter().flat_map(|t| t.exprs.iter().chain(&t.timed)).collect(),
             Operator::DeadLetterSource { .. }
             | Operator::Replay { .. }
@@ -227,6 +262,7 @@ impl Operator {
             | Operator::Materialize { .. }
             | Operator::Enforce { .. }
             | Operator::Lookup { .. }
+            | Operator::Join(_)
             | Operator::Unnest { .. }
             | Operator::Replay { .. }
             | Operator::Rank { .. }

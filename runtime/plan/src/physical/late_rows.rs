@@ -46,6 +46,7 @@ fn sources<'a>(of: &Derived<'a>, found: &mut Vec<&'a Arc<Table>>) {
         | Plan::Values { .. }
         | Plan::Aggregate { .. }
         | Plan::Normalize { .. }
+        | Plan::Join { .. }
         | Plan::Window { windows: Windows::Session { .. }, merged: false, .. }
         | Plan::Rank { .. }
         | Plan::Over { .. }

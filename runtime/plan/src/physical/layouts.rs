@@ -116,6 +116,20 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
     match operator {
         Operator::Aggregate(a) | Operator::GlobalAggregate(a) => Some(of_aggregate(a)),
         Operator::Normalize { keys, schema, .. } => Some(of_rows("normalize", keys, schema)),
+        Operator::Join(join) => Some(layout(&[
+            ("kind", {
+                let by = match (join.window, join.interval, join.as_of) {
+                    (_, _, Some(_)) => "temporal ",
+                    (Some(_), _, _) => "window ",
+                    (None, Some(_), _) => "interval ",
+                    (None, None, None) => "",
+                };
+                format!("{by}{} join", join.kind.name())
+            }),
+            ("keys", types(&join.on.iter().map(|k| k.left).collect::<Vec<_>>(), &join.left)),
+            ("left columns", all_types(&join.left)),
+            ("right columns", all_types(&join.right)),
+        ])),
         Operator::Session { gap, partition, input, .. } => Some(layout(&[
             ("kind", "session".to_string()),
             ("gap", format!("{gap} ms")),

@@ -4,6 +4,7 @@ mod aggregates;
 mod dead_letters;
 mod event_time;
 mod graph;
+mod joins;
 mod late_rows;
 mod layouts;
 mod over;
@@ -13,7 +14,7 @@ mod sinks;
 
 pub use dead_letters::REPLAY;
 pub use event_time::TimedRows;
-pub use graph::{Aggregation, Graph, Node, Operator, Statement, WindowKeys};
+pub use graph::{Aggregation, Graph, Join, Node, Operator, Statement, WindowKeys};
 
 use crate::logical::{Insert, Plan, StateUids};
 use crate::settings::Mode;
@@ -249,6 +250,7 @@ impl Planner<'_> {
                 };
                 self.forwarded(of, scope, "lookup", &format!("lookup {}", short(&table.name)), operator)
             }
+            Plan::Join { .. } => self.join(of, scope),
             Plan::Unnest { input, collection, keep, columns, left, schema } => {
                 let ty = &input.schema().fields[*collection].ty;
                 let operator = Operator::Unnest {

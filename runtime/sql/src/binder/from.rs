@@ -8,16 +8,17 @@ use crate::places::place;
 use crate::unnest;
 use crate::words::check_name;
 use sqlparser::ast::{
-    Expr as Ast, FunctionArguments, Ident, Join, ObjectName, Select, Spanned, TableFactor, TableWithJoins,
+    Expr as Ast, FunctionArguments, Ident, Join, ObjectName, Select, Spanned, TableAlias, TableFactor,
 };
 use std::sync::Arc;
+use weir_core::join::JoinKind;
 use weir_core::{Error, Result, Schema};
 use weir_plan::Table;
 use weir_plan::{Plan, Shared, StateUids};
 
 /// A relation that is joined to the rows on the left.
 enum Step<'a> {
-    Lookup(lookup::Parts<'a>),
+    AsOf(lookup::Parts<'a>),
     Unnest(unnest::Parts<'a>),
 }
 
@@ -25,7 +26,7 @@ enum Step<'a> {
 fn step(join: &Join) -> Result<Option<Step<'_>>> {
     match unnest::joined(join)? {
         Some(parts) => Ok(Some(Step::Unnest(parts))),
-        None => Ok(lookup::parts(join)?.map(Step::Lookup)),
+        None => Ok(lookup::parts(join)?.map(Step::AsOf)),
     }
 }
 
@@ -51,9 +52,9 @@ impl Binder<'_> {
         if let Some(view) = self.catalog.views.get(&full).cloned() {
             self.no_hint(name, "is a view")?;
             let plan = self.read_once(&full, name, |this| {
-                let outer = std::mem::take(&mut this.ctes);
+                let (outer, around) = (std::mem::take(&mut this.ctes), this.outer.take());
                 let plan = this.view(&view);
-                this.ctes = outer;
+                (this.ctes, this.outer) = (outer, around);
                 plan.map_err(|e| e.context(format!("in view '{}'", this.catalog.short(&full))))
             })?;
             return Ok((plan, full));
@@ -147,7 +148,7 @@ impl Binder<'_> {
             return Ok(rows);
         }
         self.spend(table.columns.len(), 0)?;
-        let scope = Scope { columns: table.scanned().fields.into_iter().map(|f| (None, f)).collect() };
+        let scope = Scope::new(table.scanned().fields.into_iter().map(|f| (None, f)).collect());
         let row_time = table.event_time.as_ref().and_then(|t| t.computed.as_ref());
         let mut out = vec![];
         for (f, computed) in &table.columns {
@@ -162,30 +163,49 @@ impl Binder<'_> {
 
     /// Binds FROM. Returns the relation, and the columns that expressions can name.
     pub(super) fn from(&mut self, s: &Select) -> Result<(Plan, Scope)> {
-        let Some(first) = s.from.first() else { return Ok((no_columns(), Scope::default())) };
-        let mut steps = vec![];
-        for (n, item) in s.from.iter().enumerate() {
-            if n > 0 {
-                let unnested = unnest::parts(&item.relation)?;
-                steps.push(Step::Unnest(unnested.ok_or_else(|| not_yet("a join").at(place(item.span().start)))?));
-            }
-            for join in &item.joins {
-                steps.push(step(join)?.ok_or_else(|| self.join_error(item, join))?);
-            }
+        let mut bound = None;
+        for item in &s.from {
+            let around = |before: Option<(Plan, Scope)>| before.unwrap_or_else(|| (no_columns(), Scope::default()));
+            let (first, before) = match (unnest::parts(&item.relation)?, &item.relation, bound.take()) {
+                (Some(parts), _, before) => {
+                    let (plan, scope) = around(before);
+                    (self.unnest(plan, scope, &parts)?, None)
+                }
+                (None, TableFactor::Derived { lateral: true, subquery, alias, .. }, before) => {
+                    (self.lateral(around(before), (subquery, alias.as_ref()), JoinKind::Inner)?, None)
+                }
+                (None, relation, before) => (self.factor(relation)?, before),
+            };
+            let joined = self.joined(first, &item.joins)?;
+            bound = Some(match before {
+                None => joined,
+                Some(left) => self.cross(left, joined)?,
+            });
         }
-        let first = self.first(first)?;
-        steps.iter().try_fold(first, |(plan, scope), step| match step {
-            Step::Lookup(parts) => self.lookup(plan, scope, parts),
-            Step::Unnest(parts) => self.unnest(plan, scope, parts),
+        Ok(bound.unwrap_or_else(|| (no_columns(), Scope::default())))
+    }
+
+    /// Joins further relations to one.
+    fn joined(&mut self, first: (Plan, Scope), joins: &[Join]) -> Result<(Plan, Scope)> {
+        joins.iter().try_fold(first, |(plan, scope), join| match step(join)? {
+            Some(Step::AsOf(parts)) => self.as_of(plan, scope, &parts),
+            Some(Step::Unnest(parts)) => self.unnest(plan, scope, &parts),
+            None => match &join.relation {
+                TableFactor::Derived { lateral: true, subquery, alias, .. } => {
+                    self.lateral_join((plan, scope), (subquery, alias.as_ref()), join)
+                }
+                relation => {
+                    let right = self.factor(relation)?;
+                    self.join((plan, scope), right, join)
+                }
+            },
         })
     }
 
-    /// Binds the first relation of FROM.
-    fn first(&mut self, one: &TableWithJoins) -> Result<(Plan, Scope)> {
-        if let Some(parts) = unnest::parts(&one.relation)? {
-            return self.unnest(no_columns(), Scope::default(), &parts);
-        }
-        let (plan, name, alias) = match &one.relation {
+    /// Binds a relation of FROM.
+    fn factor(&mut self, factor: &TableFactor) -> Result<(Plan, Scope)> {
+        let at = || place(factor.span().start);
+        let (plan, name, alias) = match factor {
             TableFactor::Table { name, alias, args: None, version: None, with_hints, sample, .. } => {
                 if !with_hints.is_empty() || sample.is_some() {
                     return Err(not_yet("what stands behind the table's name").at(place_of(name)));
@@ -194,50 +214,39 @@ impl Binder<'_> {
                 (plan, Some(full), alias)
             }
             TableFactor::Derived { subquery, alias, .. } => (self.query(subquery)?, None, alias),
-            TableFactor::MatchRecognize { .. } => {
-                return Err(not_yet("MATCH_RECOGNIZE").at(place(one.span().start)));
+            TableFactor::MatchRecognize { .. } => return Err(not_yet("MATCH_RECOGNIZE").at(at())),
+            TableFactor::Table { version: Some(_), .. } => return Err(not_yet("FOR SYSTEM_TIME AS OF").at(at())),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                let first = self.factor(&table_with_joins.relation)?;
+                return self.joined(first, &table_with_joins.joins);
             }
-            TableFactor::Table { version: Some(_), .. } => {
-                return Err(not_yet("FOR SYSTEM_TIME AS OF").at(place(one.span().start)));
+            TableFactor::NestedJoin { alias: Some(_), .. } => {
+                let e = Error::script("a join in parentheses takes no name").at(at());
+                return Err(e.hint("name the relations in it, or write (SELECT … FROM … JOIN …) AS name"));
             }
-            TableFactor::NestedJoin { .. } => return Err(not_yet("a join in parentheses").at(place(one.span().start))),
             TableFactor::Table { name, alias, args: Some(args), version: None, .. } => {
                 (self.table_function(name, &args.args)?, None, alias)
             }
             TableFactor::TableFunction { expr: Ast::Function(f), alias } => {
                 let FunctionArguments::List(list) = &f.args else {
-                    return Err(not_yet("a query as the argument of a table function").at(place(one.span().start)));
+                    return Err(not_yet("a query as the argument of a table function").at(at()));
                 };
                 (self.table_function(&f.name, &list.args)?, None, alias)
             }
-            _ => {
-                return Err(not_yet("a table function").at(place(one.span().start)));
-            }
+            _ => return Err(not_yet("a table function").at(at())),
         };
         let (plan, name) = match alias {
-            Some(a) => {
-                let columns: Vec<Ident> = a.columns.iter().map(|c| c.name.clone()).collect();
-                [&a.name].into_iter().chain(&columns).try_for_each(check_name)?;
-                (renamed(plan, &columns)?, Some(a.name.value.clone()))
-            }
+            Some(a) => (aliased(plan, a)?, Some(a.name.value.clone())),
             None => (plan, name),
         };
         let columns = plan.schema().fields.iter().map(|f| (name.clone(), f.clone())).collect();
-        Ok((plan, Scope { columns }))
+        Ok((plan, Scope::new(columns)))
     }
+}
 
-    /// The error for a join that is not supported. Other errors in it take precedence.
-    fn join_error(&mut self, from: &TableWithJoins, join: &Join) -> Error {
-        for factor in [&from.relation, &join.relation] {
-            let bound = match factor {
-                TableFactor::Table { name, args: None, .. } => self.relation(name).map(drop),
-                TableFactor::Derived { subquery, .. } => self.query(subquery).map(drop),
-                _ => Ok(()),
-            };
-            if let Err(e) = bound {
-                return e;
-            }
-        }
-        not_yet("JOIN").at(place(join.relation.span().start))
-    }
+/// A relation with the column names of an alias.
+pub(super) fn aliased(plan: Plan, alias: &TableAlias) -> Result<Plan> {
+    let columns: Vec<Ident> = alias.columns.iter().map(|c| c.name.clone()).collect();
+    [&alias.name].into_iter().chain(&columns).try_for_each(check_name)?;
+    renamed(plan, &columns)
 }

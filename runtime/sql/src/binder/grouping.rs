@@ -7,6 +7,7 @@ use crate::names::{Binder, Scope};
 use crate::older_window::OlderWindow;
 use crate::over::Item;
 use crate::places::place;
+use crate::sub_queries::has_sub_query;
 use sqlparser::ast::{Expr as Ast, GroupByExpr, GroupByWithModifier, Select, Spanned};
 use std::collections::BTreeSet;
 use weir_core::{Error, Field, Result, Schema, SqlType};
@@ -73,7 +74,15 @@ impl Binder<'_> {
         for (name, e, at) in items {
             out.push((name, over_groups(e, &typed).map_err(|e| e.at(at))?));
         }
-        Ok(Plan::calc(plan, having, out))
+        if !out.iter().map(|(_, e)| e).chain(&having).any(has_sub_query) {
+            return Ok(Plan::calc(plan, having, out));
+        }
+        let (names, mut exprs): (Vec<String>, Vec<Expr>) = out.into_iter().unzip();
+        let filters = having.is_some();
+        exprs.extend(having);
+        let (plan, mut exprs) = self.attach(plan, exprs, &|e| over_groups(e, &typed))?;
+        let having = if filters { exprs.pop() } else { None };
+        Ok(Plan::calc(plan, having, names.into_iter().zip(exprs).collect()))
     }
 
     /// Binds the keys and the grouping sets.

@@ -45,7 +45,7 @@ impl Binder<'_> {
                 if scope.columns.is_empty() {
                     return Err(Error::script("SELECT * needs FROM").at(at));
                 }
-                (0..scope.columns.len()).map(column).for_each(|(n, e)| push(n, e));
+                scope.all().map(column).for_each(|(n, e)| push(n, e));
             }
             SelectItem::QualifiedWildcard(kind, _) => {
                 let row = match kind {

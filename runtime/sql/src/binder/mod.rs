@@ -3,14 +3,18 @@
 mod from;
 mod grouping;
 mod items;
+pub(crate) mod joins;
 mod order;
-mod windows;
+mod subqueries;
+mod temporal;
+pub(crate) mod windows;
 
 use crate::aggregates::Collector;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
 use crate::over::{Item, Numbered};
 use crate::places::place;
+use crate::sub_queries::has_sub_query;
 use crate::words::check_name;
 use order::Sorted;
 use sqlparser::ast::{
@@ -103,6 +107,29 @@ impl Binder<'_> {
         self.select_sorted(s, &[]).map(|sorted| sorted.plan)
     }
 
+    /// Applies the part of a condition that has sub-queries. Returns the relation, and what is left of the condition.
+    fn filtered(&mut self, input: Plan, condition: Option<Expr>) -> Result<(Plan, Option<Expr>)> {
+        let Some(condition) = condition.clone().filter(has_sub_query) else { return Ok((input, condition)) };
+        let columns = input.columns();
+        let (plan, rest) = self.filter_by(input, condition)?;
+        match plan.schema().len() > columns.len() {
+            true => Ok((Plan::calc(plan, rest, columns), None)),
+            false => Ok((plan, rest)),
+        }
+    }
+
+    /// Projects the filtered rows of a SELECT to its items.
+    fn projected(&mut self, input: Plan, condition: Option<Expr>, items: Vec<Item>) -> Result<Plan> {
+        let (names, exprs): (Vec<String>, Vec<Expr>) = items.into_iter().map(|(n, e, _)| (n, e)).unzip();
+        if !exprs.iter().any(has_sub_query) {
+            return Ok(Plan::calc(input, condition, names.into_iter().zip(exprs).collect()));
+        }
+        let columns = input.columns();
+        let input = if condition.is_some() { Plan::calc(input, condition, columns) } else { input };
+        let (plan, exprs) = self.attach(input, exprs, &Ok)?;
+        Ok(Plan::calc(plan, None, names.into_iter().zip(exprs).collect()))
+    }
+
     /// Assigns the filtered rows of a SELECT to the window of the older form in its GROUP BY, if there is one.
     fn in_older_window(
         &mut self,
@@ -138,6 +165,14 @@ impl Binder<'_> {
             let at = place(s.select_token.0.span.start);
             return Err(not_yet("INTO, LATERAL VIEW, CONNECT BY or AS STRUCT in a SELECT").at(at));
         }
+        let around = self.sub_queries.replace(vec![]);
+        let sorted = self.select_in_scope(s, by);
+        let sorted = sorted.and_then(|sorted| self.check_used().map(|()| sorted));
+        self.sub_queries = around;
+        sorted
+    }
+
+    fn select_in_scope(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
         let (input, scope) = self.from(s)?;
         let condition = match &s.selection {
             Some(c) => {
@@ -146,6 +181,7 @@ impl Binder<'_> {
             }
             None => None,
         };
+        let (input, condition) = self.filtered(input, condition)?;
         let outer_window = self.older_window.take();
         let (input, condition, scope) = self.in_older_window(s, input, condition, scope)?;
         let (keys, sets) = self.group_by(s, &scope)?;
@@ -192,7 +228,7 @@ impl Binder<'_> {
         let plan = if grouped || having.is_some() || !collector.calls.is_empty() {
             self.grouped(input, condition, keys, sets, collector, items, having)?
         } else {
-            Plan::calc(input, condition, items.into_iter().map(|(n, e, _)| (n, e)).collect())
+            self.projected(input, condition, items)?
         };
         let plan = match numbered {
             Some(n) => n.over(plan, weir_plan::settings::mode(&self.catalog.settings)?)?,

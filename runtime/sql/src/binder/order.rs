@@ -351,7 +351,7 @@ pub(super) struct Sorted {
 
 /// The columns as a scope for expressions.
 fn outputs(columns: &[(String, Expr)]) -> Scope {
-    Scope { columns: columns.iter().map(|(n, e)| (None, Field::new(n.clone(), e.ty()))).collect() }
+    Scope::new(columns.iter().map(|(n, e)| (None, Field::new(n.clone(), e.ty()))).collect())
 }
 
 /// The column to which a key of ORDER BY refers by name or number.

@@ -248,7 +248,7 @@ pub(super) fn older(e: &Ast) -> Option<&Function> {
 }
 
 /// The window of an aggregation, if its start and end are among the key columns.
-pub(super) fn group_window(input: &Plan, keys: &[usize]) -> Option<GroupWindow> {
+pub(crate) fn group_window(input: &Plan, keys: &[usize]) -> Option<GroupWindow> {
     window_among(keys, &derive(input, Mode::Streaming).traits.times)
 }
 

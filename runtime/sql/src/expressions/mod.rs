@@ -13,6 +13,7 @@ mod operators;
 use crate::aggregates::Collector;
 use crate::names::{Binder, Scope, field};
 use crate::places::{place, start};
+use crate::sub_queries::outer;
 use crate::words::check_name;
 pub(crate) use calls::{arguments, built_in_names};
 pub(crate) use conditions::truth;
@@ -47,7 +48,7 @@ impl Binder<'_> {
             Ast::Identifier(i) => self.name(i, scope),
             Ast::CompoundIdentifier(parts) => {
                 parts.iter().try_for_each(check_name)?;
-                scope.resolve(parts)
+                self.resolve(parts, scope)
             }
             Ast::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, scope, agg),
             Ast::Nested(e) => self.expr(e, scope, agg),
@@ -103,7 +104,17 @@ impl Binder<'_> {
                 self.call("ROW", items)
             }
             Ast::Function(f) => self.function(f, scope, agg),
+            Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) => self.sub_query(ast, scope),
             _ => Err(unsupported(ast)),
+        }
+    }
+
+    /// Binds a dotted name. In a sub-query, it may be one of the query around.
+    fn resolve(&self, parts: &[Ident], scope: &Scope) -> Result<Expr> {
+        let inner = scope.resolve(parts);
+        match (&inner, &self.outer) {
+            (Err(_), Some(around)) if !scope.names(parts) => around.resolve(parts).map(outer).or(inner),
+            _ => inner,
         }
     }
 
@@ -117,7 +128,7 @@ impl Binder<'_> {
             }
         }
         check_name(i)?;
-        scope.resolve(std::slice::from_ref(i))
+        self.resolve(std::slice::from_ref(i), scope)
     }
 
     /// Binds access to elements and fields of a name or an expression.
@@ -146,7 +157,7 @@ impl Binder<'_> {
         }
         let mut expr = match expr {
             Some(e) => e,
-            None => scope.resolve(&names)?,
+            None => self.resolve(&names, scope)?,
         };
         for access in rest {
             expr = match access {
@@ -167,9 +178,6 @@ impl Binder<'_> {
 /// The error for an unsupported expression.
 fn unsupported(ast: &Ast) -> Error {
     match ast {
-        Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) => {
-            Error::script("sub-queries in expressions are not yet supported").hint("sub-queries in FROM are")
-        }
         Ast::RLike { .. } | Ast::ILike { .. } => {
             Error::script("RLIKE and ILIKE are not supported").hint("REGEXP(text, pattern) looks for a pattern")
         }

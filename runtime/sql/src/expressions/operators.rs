@@ -67,7 +67,7 @@ impl Binder<'_> {
     }
 
     /// Binds a binary operator.
-    pub(super) fn binary(&mut self, l: Expr, op: &BinaryOperator, r: Expr) -> Result<Expr> {
+    pub(crate) fn binary(&mut self, l: Expr, op: &BinaryOperator, r: Expr) -> Result<Expr> {
         let compare_op = match op {
             BinaryOperator::Eq => CompareOp::Eq,
             BinaryOperator::NotEq => CompareOp::NotEq,

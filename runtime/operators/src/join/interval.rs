@@ -1,0 +1,199 @@
+//! Joins rows whose times are close to each other. A row is compared with those of the other side when it comes, and kept as long as a row
+//! that it could be paired with may come. What has no partner by then is emitted with NULLs.
+
+use super::rows::{FewRows, JoinRows, SideRows};
+use super::{Join, JoinFactory, MANY, PAGE, Probe};
+use crate::change_rows::ChangeRows;
+use arrow::array::Array;
+use weir_core::event_time::{EventTime, Watermark};
+use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::join::{Interval, JoinKind, LEFT, RIGHT};
+use weir_core::key::{Keys, encode_value};
+use weir_core::keyed::{TimeDomain, Timers, Touched};
+use weir_core::state::{Changes, Epoch};
+use weir_core::windows::end_in_key;
+use weir_core::{Batch, Result, Value};
+
+/// Creates interval joins.
+pub struct IntervalJoinFactory {
+    /// The join. Its inputs are append-only, and its condition implies the interval.
+    pub join: JoinFactory,
+    /// The interval.
+    pub interval: Interval,
+}
+
+impl OperatorFactory for IntervalJoinFactory {
+    fn keeps_state(&self) -> bool {
+        true
+    }
+    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
+        // Rows without a partner are emitted when they expire.
+        let plan = JoinFactory { at_end: true, ttl_millis: 0, ..self.join.clone() };
+        let mut join = plan.open_join(context.clone())?;
+        join.probe = Probe::Interval(self.interval);
+        for (side, time) in join.sides.iter_mut().zip(self.interval.times) {
+            // Rows are stored in the order of time.
+            side.rest.retain(|column| *column != time);
+            side.rest.insert(0, time);
+        }
+        let length = self.interval.upper.saturating_sub(self.interval.lower);
+        Ok(Box::new(IntervalJoin {
+            join,
+            interval: self.interval,
+            step: (length / 16).clamp(1, 60_000),
+            timers: Timers::new(TimeDomain::Event, &context),
+            passed: context.resumes_at,
+        }))
+    }
+}
+
+struct IntervalJoin {
+    join: Join,
+    interval: Interval,
+    /// Timers are set to multiples of this number of milliseconds, so that a key has few of them.
+    step: i64,
+    timers: Timers,
+    passed: Watermark,
+}
+
+/// The number of keys that are cleared at once.
+const KEYS: usize = 1024;
+
+/// Encodes a time in milliseconds as the first bytes of the rows of this time.
+pub(super) fn time_prefix(millis: i64, ty: &arrow::datatypes::DataType) -> Vec<u8> {
+    let mut out = vec![];
+    let value = Value::Timestamp(millis.div_euclid(1000), (millis.rem_euclid(1000) * 1_000_000) as u32);
+    encode_value(&value, ty, &mut out);
+    out
+}
+
+impl Operator for IntervalJoin {
+    fn process(&mut self, side: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let keys = Keys::of(&batch, &self.join.sides[side].on);
+        let times = batch.data.column(self.interval.times[side]);
+        for row in (0..batch.rows()).filter(|row| times.is_valid(*row)) {
+            let Value::Timestamp(seconds, nanos) = Value::read(times, row) else { continue };
+            let time = seconds.saturating_mul(1000).saturating_add(i64::from(nanos / 1_000_000));
+            let expires = self.interval.last_partner(side, time).saturating_add(1);
+            let rounded = expires.div_euclid(self.step).saturating_add(1).saturating_mul(self.step);
+            self.timers.set(&mut self.join.state, rounded, keys.get(row));
+        }
+        self.join.process(side, batch, out)
+    }
+
+    fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
+        self.passed = self.passed.max(time.all);
+        let mut alone = ChangeRows::new(self.join.plan.schema.clone());
+        loop {
+            let due = self.timers.due(&mut self.join.state, self.passed.0, KEYS)?;
+            let more = due.len() == KEYS;
+            let mut keys: Vec<Vec<u8>> = due.into_iter().map(|(_, key)| key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                self.expire(&key, &mut alone, out)?;
+            }
+            if !more {
+                break;
+            }
+        }
+        out.emit(alone.take()?.with_kinds(None));
+        Ok(())
+    }
+
+    /// Rows are emitted until the last time of a partner has passed.
+    fn output_watermark(&self, all: Watermark) -> Watermark {
+        match all {
+            Watermark::NONE | Watermark::END => all,
+            Watermark(millis) => Watermark(
+                millis.saturating_sub(self.interval.longest_wait()).saturating_sub(self.step).saturating_sub(1),
+            ),
+        }
+    }
+
+    fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
+        self.join.checkpoint(epoch)
+    }
+
+    fn preferred_rows(&self) -> usize {
+        self.join.preferred_rows()
+    }
+
+    fn wants_epoch(&self) -> bool {
+        self.join.wants_epoch()
+    }
+}
+
+impl IntervalJoin {
+    /// The last time of the rows of a side that have expired.
+    fn expired(&self, side: usize) -> i64 {
+        // The inverse of `last_partner`.
+        let passed = self.passed.0.saturating_sub(1);
+        match side {
+            LEFT => passed.saturating_add(self.interval.lower),
+            _ => passed.saturating_sub(self.interval.upper),
+        }
+    }
+
+    /// Whether rows of a side are emitted when they have had no partner.
+    fn pads(&self, side: usize) -> bool {
+        let kind = self.join.plan.kind;
+        kind.pads(side) || kind == JoinKind::Anti && side == LEFT
+    }
+
+    /// Removes the rows of a key that have expired.
+    fn expire(&mut self, key: &[u8], alone: &mut ChangeRows, out: &mut Collector) -> Result<()> {
+        let mut one = Keys::default();
+        one.push(key);
+        let places = self.join.state.places(&one)?.places;
+        let at = places[0] as usize;
+        let mut rows = self.join.state.change(&places, |kept: &mut JoinRows, touched| {
+            touched[0] = Touched { there: true, changed: true };
+            kept.keys.grow(at + 1);
+            Ok(std::mem::take(&mut kept.keys[at]))
+        })?;
+        for side in [LEFT, RIGHT] {
+            self.expire_side(key, side, &mut rows[side], alone)?;
+            alone.make_room(out)?;
+        }
+        self.join.state.change(&places, |kept, _| {
+            kept.keys[at] = rows;
+            Ok(())
+        })
+    }
+
+    fn expire_side(&mut self, key: &[u8], side: usize, rows: &mut SideRows, alone: &mut ChangeRows) -> Result<()> {
+        let (last, form, pads) = (self.expired(side), self.join.sides[side].form, self.pads(side));
+        match rows {
+            SideRows::Few(few) => {
+                let mut left = FewRows::default();
+                for stored in few.iter(form) {
+                    if end_in_key(stored.row)? > last {
+                        left.keep(stored, form);
+                    } else if pads && stored.partners == 0 {
+                        self.join.push_alone(key, stored.row, side, stored.times, alone)?;
+                    }
+                }
+                *few = left;
+            }
+            SideRows::Many(count) => {
+                let ty = &self.join.sides[side].types[self.interval.times[side]];
+                let to = time_prefix(last.saturating_add(1), ty);
+                loop {
+                    let page = MANY[side].take(&mut self.join.state, key, &[], Some(&to), PAGE)?;
+                    *count = count.saturating_sub(page.len() as u64);
+                    for (row, entry) in &page {
+                        let (times, partners) = super::rows::decode_entry(entry, form)?;
+                        if pads && partners == 0 {
+                            self.join.push_alone(key, row, side, times, alone)?;
+                        }
+                    }
+                    if page.len() < PAGE {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

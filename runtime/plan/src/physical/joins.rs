@@ -1,0 +1,73 @@
+//! Plans joins.
+
+use super::graph::{Join, Operator};
+use super::{Output, Planned, Planner, Scope, named, partitioned};
+use crate::logical::Plan;
+use crate::settings::Mode;
+use crate::times::{interval_of_join, window_of_join};
+use crate::traits::Derived;
+use weir_core::graph::Edge;
+use weir_core::join::{JoinKind, LEFT, RIGHT};
+use weir_core::{Error, Result};
+
+impl Planner<'_> {
+    /// Plans a join: an operator with two inputs, which are partitioned by the columns that are compared.
+    pub(super) fn join(&mut self, of: &Derived<'_>, scope: &mut Scope) -> Result<Output> {
+        let (Plan::Join { kind, on, as_of, condition, schema, uids, .. }, [left, right]) =
+            (of.plan, of.inputs.as_slice())
+        else {
+            return Err(Error::internal("a join without two inputs"));
+        };
+        let retracts = [left, right].map(|side| !side.traits.changelog.is_insert_only());
+        let window = window_of_join(on, &left.traits.times, &right.traits.times)
+            .filter(|_| retracts == [false, false] && as_of.is_none());
+        let interval = interval_of_join(of.plan, &left.traits.times, &right.traits.times);
+        let interval = interval.filter(|_| window.is_none() && retracts == [false, false]);
+        let mut on = on.clone();
+        if let Some((end, start, _)) = window {
+            // The keys of the state begin with the end of the window.
+            let first = [on[end], on[start]];
+            on.retain(|k| !first.contains(k));
+            on.splice(0..0, first);
+        }
+        let waits = kind.pads(LEFT) || kind.pads(RIGHT) || *kind == JoinKind::Anti;
+        let at_end = self.job.mode == Mode::Batch && waits && retracts == [false, false] && as_of.is_none();
+        let join = Join {
+            kind: *kind,
+            on: on.clone(),
+            condition: condition.clone(),
+            left: left.plan.schema().clone(),
+            right: right.plan.schema().clone(),
+            schema: schema.clone(),
+            retracts,
+            at_end,
+            interval,
+            as_of: *as_of,
+            ttl_millis: if window.is_some() || interval.is_some() { 0 } else { self.settings.ttl_millis },
+            window: window.map(|(.., w)| w.local),
+        };
+        let mut inputs: Vec<Edge> = vec![];
+        let mut parallelism = 1;
+        for (side, input) in [(LEFT, left), (RIGHT, right)] {
+            let below = self.relation(input, scope)?;
+            let keys: Vec<usize> = on.iter().map(|k| k.of(side)).collect();
+            let (subtasks, partitioning) = self.exchange(&keys);
+            parallelism = subtasks;
+            inputs.push(Edge { input: side, ..partitioned(below.node, partitioning) });
+        }
+        let name = match (window, interval, as_of) {
+            (_, _, Some(_)) => "temporal-join",
+            (Some(_), _, _) => "window-join",
+            (None, Some(_), _) => "interval-join",
+            (None, None, None) => "join",
+        };
+        let name = name.to_string();
+        let (uids, changelog, operator) = (named(uids)?, of.traits.changelog, Operator::Join(join));
+        let output = self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs });
+        if let Some((.., w)) = window {
+            self.dropping_late(output, left, w.domain)?;
+            self.dropping_late(output, right, w.domain)?;
+        }
+        Ok(output)
+    }
+}

@@ -1,0 +1,249 @@
+//! Joins over rows that come and go on both sides, cut into batches and epochs at random, with outages in between, against two nested
+//! loops over the rows that are left.
+
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use weir_core::Value;
+use weir_fast_tests::{Job, Row, Step, delete, insert};
+
+/// A row: its key, a value.
+type Plain = (Option<i64>, i64);
+
+fn values((k, v): Plain) -> [Value<'static>; 2] {
+    [k.map_or(Value::Null, Value::Int), Value::Int(v)]
+}
+
+/// Rows that come and go (or only come), and those that are left.
+fn changes(count: usize, keys: i64, (retracts, ghosts): (bool, bool), random: &mut Rng) -> (Vec<Step>, Vec<Plain>) {
+    let (mut steps, mut left, mut outages, mut made) = (vec![], Vec::<Plain>::new(), 0, 0);
+    while made < count {
+        let mut rows: Vec<Row> = vec![];
+        for _ in 0..random.usize(1..120) {
+            made += 1;
+            if retracts && !left.is_empty() && random.u8(0..3) == 0 {
+                rows.push(delete(values(left.swap_remove(random.usize(0..left.len())))));
+                continue;
+            }
+            let key = (random.u8(0..10) > 0).then(|| random.i64(0..keys));
+            // Equal rows occur, too.
+            let row = (key, random.i64(0..40));
+            left.push(row);
+            rows.push(insert(values(row)));
+        }
+        if retracts && ghosts {
+            // What was never there goes without a trace.
+            rows.push(delete(values((Some(0), 77))));
+        }
+        steps.push(Step::Rows(rows));
+        match random.u8(0..5) {
+            0 | 1 => steps.push(Step::Epoch),
+            2 if outages < 1 => {
+                outages += 1;
+                steps.extend([Step::Epoch, Step::Outage]);
+            }
+            _ => {}
+        }
+    }
+    (steps, left)
+}
+
+/// The rows that a changelog adds up to. What it takes back must be there.
+fn added_up(changes: &[String]) -> BTreeMap<String, i64> {
+    let mut rows = BTreeMap::new();
+    for line in changes {
+        let (kind, row) = line.split_at(2);
+        let count = rows.entry(row.to_string()).or_insert(0);
+        *count += if matches!(kind, "+I" | "+U") { 1 } else { -1 };
+        assert!(*count >= 0, "{line} takes back what is not there");
+    }
+    rows.retain(|_, count| *count > 0);
+    rows
+}
+
+/// What a query gives for the rows of both sides.
+type Oracle = dyn Fn(&[Plain], &[Plain]) -> Vec<String>;
+
+fn shown(value: Option<i64>) -> String {
+    value.map_or("null".to_string(), |v| v.to_string())
+}
+
+fn pair(left: Option<Plain>, right: Option<Plain>) -> String {
+    let key = |row: Option<Plain>| shown(row.and_then(|row| row.0));
+    let value = |row: Option<Plain>| shown(row.map(|row| row.1));
+    format!("[{}, {}, {}, {}]", key(left), value(left), key(right), value(right))
+}
+
+/// Compares a query over `a` and `b` with an oracle.
+fn compare(query: &str, (keys, retracts, settings): (i64, bool, &str), oracle: &Oracle) {
+    for seed in 0..6 {
+        let mut random = Rng::with_seed(seed);
+        // Where columns are left out, a row that was never there may equal one that is.
+        let ghosts = query.contains("b.k, b.v FROM");
+        let (on_left, left) = changes(700, keys, (retracts, ghosts), &mut random);
+        let (on_right, right) = changes(500, keys, (retracts, ghosts), &mut random);
+        let mut expected = BTreeMap::new();
+        oracle(&left, &right).into_iter().for_each(|row| *expected.entry(row).or_insert(0) += 1);
+        let format = if retracts { "debezium-json" } else { "json" };
+        let columns =
+            if query.contains("b.k") { "ak BIGINT, av BIGINT, bk BIGINT, bv BIGINT" } else { "ak BIGINT, av BIGINT" };
+        let sql = format!(
+            "{settings}
+             CREATE TABLE a (k BIGINT, v BIGINT) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = '{format}');
+             CREATE TABLE b (k BIGINT, v BIGINT) WITH ('connector' = 'filesystem', 'path' = 'y', 'format' = '{format}');
+             CREATE TABLE out_ ({columns}) WITH ('connector' = 'print');
+             INSERT INTO out_ {query};"
+        );
+        let parallelism = if seed % 2 == 0 { 1 } else { 3 };
+        let job = Job::new(&sql).parallelism(parallelism).source("a", on_left).source("b", on_right);
+        let ran = job.run();
+        ran.result.as_ref().unwrap_or_else(|e| panic!("{query}: {e}"));
+        let rows = ran.rows("out_");
+        if settings.contains("batch") {
+            assert!(rows.iter().all(|row| row.starts_with("+I")), "{query} changes rows in batch mode");
+        }
+        assert!(added_up(&rows) == expected, "{query}, seed {seed}");
+    }
+}
+
+/// An outer or inner join by two nested loops.
+fn nested(left: &[Plain], right: &[Plain], pads: [bool; 2], matches: &dyn Fn(Plain, Plain) -> bool) -> Vec<String> {
+    let mut all = vec![];
+    for l in left {
+        let partners: Vec<_> = right.iter().filter(|r| matches(*l, **r)).collect();
+        all.extend(partners.iter().map(|r| pair(Some(*l), Some(**r))));
+        if partners.is_empty() && pads[0] {
+            all.push(pair(Some(*l), None));
+        }
+    }
+    for r in right.iter().filter(|_| pads[1]) {
+        if !left.iter().any(|l| matches(*l, *r)) {
+            all.push(pair(None, Some(*r)));
+        }
+    }
+    all
+}
+
+fn equal(l: Plain, r: Plain) -> bool {
+    l.0.is_some() && l.0 == r.0
+}
+
+const STREAM: &str = "";
+const BATCH: &str = "SET 'execution.runtime-mode' = 'batch';";
+
+/// All kinds of joins with a condition, over rows that come and go, and over rows that only come, in both modes.
+fn all_kinds(keys: i64, on: &str, matches: fn(Plain, Plain) -> bool) {
+    for (retracts, settings) in [(true, STREAM), (false, STREAM), (false, BATCH)] {
+        let kinds = [
+            ("JOIN", [false, false]),
+            ("LEFT JOIN", [true, false]),
+            ("RIGHT JOIN", [false, true]),
+            ("FULL JOIN", [true, true]),
+        ];
+        for (kind, pads) in kinds {
+            let query = format!("SELECT a.k, a.v, b.k, b.v FROM a {kind} b ON {on}");
+            compare(&query, (keys, retracts, settings), &move |l, r| nested(l, r, pads, &matches));
+        }
+        for (not, wanted) in [("", true), ("NOT ", false)] {
+            let query = format!(
+                "SELECT a.k, a.v FROM a WHERE {not}EXISTS (SELECT 1 FROM b AS c WHERE {})",
+                on.replace("b.", "c.")
+            );
+            compare(&query, (keys, retracts, settings), &move |l, r| {
+                let has = |l: &&Plain| r.iter().any(|r| matches(**l, *r)) == wanted;
+                l.iter().filter(has).map(|l| format!("[{}, {}]", shown(l.0), l.1)).collect()
+            });
+        }
+    }
+}
+
+#[test]
+fn joins_by_a_key() {
+    all_kinds(200, "a.k = b.k", equal);
+}
+
+#[test]
+fn joins_by_a_key_with_a_condition() {
+    all_kinds(50, "a.k = b.k AND a.v > b.v", |l, r| equal(l, r) && l.1 > r.1);
+}
+
+#[test]
+fn keys_with_many_rows() {
+    all_kinds(2, "b.k = a.k AND a.v + b.v > 60", |l, r| equal(l, r) && l.1 + r.1 > 60);
+}
+
+#[test]
+fn joins_without_a_key() {
+    all_kinds(60, "a.v = 7 AND b.v > 30 AND a.v + b.v <> 39", |l, r| l.1 == 7 && r.1 > 30 && l.1 + r.1 != 39);
+}
+
+#[test]
+fn in_and_not_in_know_of_nulls() {
+    let has_null = |r: &[Plain]| r.iter().any(|r| r.0.is_none());
+    for retracts in [true, false] {
+        compare("SELECT a.k, a.v FROM a WHERE k IN (SELECT k FROM b WHERE v > 20)", (90, retracts, STREAM), &|l, r| {
+            let has = |l: &&Plain| r.iter().any(|r| r.1 > 20 && equal(**l, *r));
+            l.iter().filter(has).map(|l| format!("[{}, {}]", shown(l.0), l.1)).collect()
+        });
+        compare(
+            "SELECT a.k, a.v FROM a WHERE k NOT IN (SELECT k FROM b WHERE k < 20)",
+            (90, retracts, STREAM),
+            &|l, r| {
+                let stays = |l: &&Plain| match l.0 {
+                    None => !r.iter().any(|r| r.0.is_some_and(|k| k < 20)),
+                    Some(_) => !r.iter().any(|r| r.0.is_some_and(|k| k < 20) && equal(**l, *r)),
+                };
+                l.iter().filter(stays).map(|l| format!("[{}, {}]", shown(l.0), l.1)).collect()
+            },
+        );
+        compare("SELECT a.k, a.v FROM a WHERE k NOT IN (SELECT k FROM b)", (90, retracts, STREAM), &move |l, r| {
+            let stays = |l: &&Plain| r.is_empty() || !has_null(r) && l.0.is_some() && !r.iter().any(|r| equal(**l, *r));
+            l.iter().filter(stays).map(|l| format!("[{}, {}]", shown(l.0), l.1)).collect()
+        });
+        compare("SELECT a.k, a.v FROM a WHERE k IN (SELECT k FROM b) OR v = 3", (90, retracts, STREAM), &|l, r| {
+            let stays = |l: &&Plain| l.1 == 3 || r.iter().any(|r| equal(**l, *r));
+            l.iter().filter(stays).map(|l| format!("[{}, {}]", shown(l.0), l.1)).collect()
+        });
+    }
+}
+
+#[test]
+fn scalar_sub_queries_follow_their_rows() {
+    for retracts in [true, false] {
+        compare("SELECT k, (SELECT COUNT(*) FROM b WHERE b.v = a.v) FROM a", (60, retracts, STREAM), &|l, r| {
+            l.iter().map(|l| format!("[{}, {}]", shown(l.0), r.iter().filter(|r| r.1 == l.1).count())).collect()
+        });
+        compare("SELECT k, v FROM a WHERE v > (SELECT AVG(v) FROM b)", (60, retracts, STREAM), &|l, r| {
+            let average = r.iter().map(|r| r.1).sum::<i64>() / (r.len() as i64).max(1);
+            l.iter().filter(|l| l.1 > average).map(|l| format!("[{}, {}]", shown(l.0), l.1)).collect()
+        });
+    }
+}
+
+#[test]
+fn set_operations_count() {
+    let counts = |rows: &[Plain]| {
+        let mut counts: BTreeMap<Plain, usize> = BTreeMap::new();
+        rows.iter().for_each(|row| *counts.entry(*row).or_insert(0) += 1);
+        counts
+    };
+    let operations: [(&str, fn(usize, usize) -> usize); 4] = [
+        ("INTERSECT", |l, r| l.min(r).min(1)),
+        ("INTERSECT ALL", |l, r| l.min(r)),
+        ("EXCEPT", |l, r| usize::from(l > 0 && r == 0)),
+        ("EXCEPT ALL", |l, r| l.saturating_sub(r)),
+    ];
+    for retracts in [true, false] {
+        for (name, times) in operations {
+            let query = format!("SELECT k, v FROM a {name} SELECT k, v FROM b");
+            compare(&query, (5, retracts, STREAM), &move |l, r| {
+                let there = counts(r);
+                let all = counts(l).into_iter();
+                let all = all.flat_map(|(row, n)| {
+                    let text = format!("[{}, {}]", shown(row.0), row.1);
+                    std::iter::repeat_n(text, times(n, there.get(&row).copied().unwrap_or(0)))
+                });
+                all.collect()
+            });
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Window, interval and temporal joins over rows out of order, cut into batches and epochs at random, with outages in between, against
+//! nested loops over all rows.
+
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use weir_core::Value;
+use weir_fast_tests::{Job, Row, Step, insert, update};
+
+/// A row: its key, its time in seconds, a value.
+type Plain = (Option<i64>, i64, i64);
+
+/// How far rows are out of order, in seconds. Watermarks wait as long, so that no row is late.
+const DISORDER: i64 = 15;
+
+fn values((k, t, v): Plain) -> [Value<'static>; 3] {
+    [k.map_or(Value::Null, Value::Int), Value::Int(t * 1000), Value::Int(v)]
+}
+
+fn rows(count: i64, keys: i64, random: &mut Rng, row_of: fn([Value<'static>; 3]) -> Row) -> (Vec<Step>, Vec<Plain>) {
+    let (mut steps, mut all, mut outages) = (vec![], vec![], 0);
+    let mut made = 0;
+    while made < count {
+        let mut batch: Vec<Row> = vec![];
+        for _ in 0..random.i64(1..50) {
+            made += 1;
+            let key = (random.u8(0..12) > 0).then(|| random.i64(0..keys));
+            // Values tell rows of equal times apart.
+            let row = (key, 1000 + made - random.i64(0..DISORDER), made);
+            all.push(row);
+            batch.push(row_of(values(row)));
+        }
+        steps.push(Step::Rows(batch));
+        match random.u8(0..5) {
+            0 | 1 => steps.push(Step::Epoch),
+            2 if outages < 1 => {
+                outages += 1;
+                steps.extend([Step::Epoch, Step::Outage]);
+            }
+            _ => {}
+        }
+    }
+    (steps, all)
+}
+
+fn shown(value: Option<i64>) -> String {
+    value.map_or("null".to_string(), |v| v.to_string())
+}
+
+fn pair(left: Option<Plain>, right: Option<Plain>) -> String {
+    format!("+I[{}, {}]", shown(left.map(|l| l.2)), shown(right.map(|r| r.2)))
+}
+
+type Oracle = dyn Fn(&[Plain], &[Plain]) -> Vec<String>;
+
+fn table(name: &str, more: &str, format: &str) -> String {
+    format!(
+        "CREATE TABLE {name} (k BIGINT, ms BIGINT, v BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3),
+           WATERMARK FOR ts AS ts - INTERVAL '{DISORDER}' SECOND{more})
+         WITH ('connector' = 'filesystem', 'path' = 'x', {format});"
+    )
+}
+
+const JSON: &str = "'format' = 'json'";
+
+fn compare(query: &str, keys: i64, right: (&str, &str, fn([Value<'static>; 3]) -> Row), oracle: &Oracle) {
+    compare_with("", query, keys, right, oracle);
+}
+
+fn compare_with(
+    view: &str,
+    query: &str,
+    keys: i64,
+    right: (&str, &str, fn([Value<'static>; 3]) -> Row),
+    oracle: &Oracle,
+) {
+    for seed in 0..6 {
+        let mut random = Rng::with_seed(seed);
+        let (on_left, of_left) = rows(400, keys, &mut random, |v| insert(v));
+        let (on_right, of_right) = rows(400, keys, &mut random, right.2);
+        let mut expected = BTreeMap::new();
+        oracle(&of_left, &of_right).into_iter().for_each(|row| *expected.entry(row).or_insert(0) += 1);
+        let sql = format!(
+            "{} {} {view} CREATE TABLE out_ (a BIGINT, b BIGINT) WITH ('connector' = 'print'); INSERT INTO out_ {query};",
+            table("a", "", JSON),
+            table("b", right.0, right.1),
+        );
+        let parallelism = if seed % 2 == 0 { 1 } else { 3 };
+        let ran = Job::new(&sql).parallelism(parallelism).source("a", on_left).source("b", on_right).run();
+        ran.result.as_ref().unwrap_or_else(|e| panic!("{query}: {e}"));
+        let mut given = BTreeMap::new();
+        ran.rows("out_").into_iter().for_each(|row| *given.entry(row).or_insert(0) += 1);
+        assert!(given == expected, "{query}, seed {seed}: {} and {} rows", given.len(), expected.len());
+    }
+}
+
+const KINDS: [(&str, [bool; 2]); 4] = [
+    ("JOIN", [false, false]),
+    ("LEFT JOIN", [true, false]),
+    ("RIGHT JOIN", [false, true]),
+    ("FULL JOIN", [true, true]),
+];
+
+fn nested(left: &[Plain], right: &[Plain], pads: [bool; 2], matches: &dyn Fn(Plain, Plain) -> bool) -> Vec<String> {
+    let mut all = vec![];
+    for l in left {
+        let partners: Vec<&Plain> = right.iter().filter(|r| matches(*l, **r)).collect();
+        all.extend(partners.iter().map(|r| pair(Some(*l), Some(**r))));
+        if partners.is_empty() && pads[0] {
+            all.push(pair(Some(*l), None));
+        }
+    }
+    for r in right.iter().filter(|_| pads[1]) {
+        if !left.iter().any(|l| matches(*l, *r)) {
+            all.push(pair(None, Some(*r)));
+        }
+    }
+    all
+}
+
+fn plain(v: [Value<'static>; 3]) -> Row {
+    insert(v)
+}
+
+#[test]
+fn rows_of_the_same_window_are_joined() {
+    let window = |name: &str| format!("TABLE(TUMBLE(TABLE {name}, DESCRIPTOR(ts), INTERVAL '10' SECOND))");
+    // With two keys a window has some rows of each, with one key many.
+    for (keys, more, filter) in [(2, "", 0), (1, " AND a.v + b.v > 500", 500)] {
+        for (kind, pads) in KINDS {
+            let query = format!(
+                "SELECT a.v, b.v FROM {} AS a {kind} {} AS b
+                 ON a.k = b.k AND a.window_start = b.window_start AND a.window_end = b.window_end{more}",
+                window("a"),
+                window("b")
+            );
+            compare(&query, keys, ("", JSON, plain), &move |l, r| {
+                nested(l, r, pads, &|l, r| {
+                    l.0.is_some() && l.0 == r.0 && l.1 / 10 == r.1 / 10 && (filter == 0 || l.2 + r.2 > filter)
+                })
+            });
+        }
+    }
+    let query = format!(
+        "SELECT a.v, a.k FROM {} AS a WHERE (a.k, a.window_start, a.window_end) IN (SELECT k, window_start, window_end FROM {})",
+        window("a"),
+        window("b")
+    );
+    compare(&query, 30, ("", JSON, plain), &|l, r| {
+        let has = |l: &&Plain| r.iter().any(|r| l.0.is_some() && l.0 == r.0 && l.1 / 10 == r.1 / 10);
+        l.iter().filter(has).map(|l| format!("+I[{}, {}]", l.2, shown(l.0))).collect()
+    });
+}
+
+#[test]
+fn rows_whose_times_are_close_are_joined() {
+    for (keys, more, filter) in [(20, "", 0), (1, " AND a.v > b.v", 1)] {
+        for (kind, pads) in KINDS {
+            let query = format!(
+                "SELECT a.v, b.v FROM a {kind} b
+                 ON a.k = b.k AND a.ts BETWEEN b.ts - INTERVAL '7' SECOND AND b.ts + INTERVAL '3' SECOND{more}"
+            );
+            compare(&query, keys, ("", JSON, plain), &move |l, r| {
+                nested(l, r, pads, &|l, r| {
+                    l.0.is_some() && l.0 == r.0 && (r.1 - 7..=r.1 + 3).contains(&l.1) && (filter == 0 || l.2 > r.2)
+                })
+            });
+        }
+    }
+}
+
+/// The version of a key at a time: the last one, of equal times the one that came last.
+fn version(right: &[Plain], key: Option<i64>, time: i64) -> Option<Plain> {
+    right.iter().filter(|r| key.is_some() && r.0 == key && r.1 <= time).max_by_key(|r| (r.1, r.2)).copied()
+}
+
+#[test]
+fn rows_are_joined_as_of_their_time() {
+    for (kind, pads) in [("JOIN", false), ("LEFT JOIN", true)] {
+        let oracle = move |l: &[Plain], r: &[Plain]| {
+            let joined = l.iter().map(|l| (l, version(r, l.0, l.1))).filter(|(_, r)| pads || r.is_some());
+            joined.map(|(l, r)| pair(Some(*l), r)).collect()
+        };
+        let query = format!("SELECT a.v, b.v FROM a {kind} b FOR SYSTEM_TIME AS OF a.ts ON a.k = b.k");
+        let key = ", PRIMARY KEY (k) NOT ENFORCED";
+        compare(&query, 12, (key, "'format' = 'debezium-json'", |v| update(v)), &oracle);
+        // A view that keeps the last row of each key has the same versions.
+        let view = "SELECT k, v, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS n FROM b) WHERE n = 1";
+        let query = format!("SELECT a.v, c.v FROM a {kind} c FOR SYSTEM_TIME AS OF a.ts ON a.k = c.k");
+        compare_with(&format!("CREATE VIEW c AS {view};"), &query, 12, ("", JSON, plain), &oracle);
+    }
+}
