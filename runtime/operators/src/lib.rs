@@ -9,6 +9,7 @@ pub mod expand;
 pub mod first_row;
 pub mod late_rows;
 pub mod lookup;
+pub mod match_recognize;
 pub mod normalize;
 pub mod over;
 pub mod over_values;

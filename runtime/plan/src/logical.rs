@@ -14,6 +14,7 @@ use weir_core::windows::{Slices, Windows};
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
+use weir_expr::match_recognize::MatchRecognize;
 
 /// A relation.
 #[derive(Debug, Clone)]
@@ -79,6 +80,17 @@ pub enum Plan {
         order: RowOrder,
         frame: Frame,
         calls: Vec<AggregateCall>,
+        schema: Schema,
+        uids: StateUids,
+    },
+    /// The matches of a pattern in the rows of each partition, in the order of time and, for rows of one time, of further columns. The
+    /// output is the columns of the partition, or those of the input if all rows are emitted, then what is read of the matches.
+    Match {
+        input: Box<Plan>,
+        partition: Vec<usize>,
+        time: WindowTime,
+        order: Vec<SortKey>,
+        matching: Arc<MatchRecognize>,
         schema: Schema,
         uids: StateUids,
     },
@@ -224,6 +236,7 @@ impl Plan {
             | Plan::Rank { schema, .. }
             | Plan::Window { schema, .. }
             | Plan::Over { schema, .. }
+            | Plan::Match { schema, .. }
             | Plan::Sort { schema, .. }
             | Plan::Union { schema, .. } => schema,
             Plan::Shared(shared) => shared.plan.schema(),
@@ -242,6 +255,7 @@ impl Plan {
             | Plan::Rank { input, .. }
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
+            | Plan::Match { input, .. }
             | Plan::Sort { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
             Plan::Shared(shared) => vec![&shared.plan],
@@ -263,6 +277,7 @@ impl Plan {
             | Plan::Rank { input, .. }
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
+            | Plan::Match { input, .. }
             | Plan::Sort { input, .. } => vec![input],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
             Plan::Shared(_) => return Err(Error::internal("the input of a shared relation is replaced")),
@@ -277,6 +292,7 @@ impl Plan {
             | Plan::Normalize { uids, .. }
             | Plan::Rank { uids, .. }
             | Plan::Over { uids, .. }
+            | Plan::Match { uids, .. }
             | Plan::Sort { uids, .. }
             | Plan::Window { windows: Windows::Session { .. }, merged: false, uids, .. } => Some(uids),
             Plan::Calc { .. }
@@ -347,6 +363,9 @@ impl Plan {
             Plan::Over { input, partition, order, frame, calls, schema, uids } => {
                 Plan::Over { input: boxed(input, done), partition, order, frame, calls, schema, uids }
             }
+            Plan::Match { input, partition, time, order, matching, schema, uids } => {
+                Plan::Match { input: boxed(input, done), partition, time, order, matching, schema, uids }
+            }
             Plan::Sort { input, order, time, schema, uids } => {
                 Plan::Sort { input: boxed(input, done), order, time, schema, uids }
             }
@@ -378,6 +397,7 @@ impl Plan {
             | Plan::Rank { .. }
             | Plan::Window { .. }
             | Plan::Over { .. }
+            | Plan::Match { .. }
             | Plan::Sort { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => None,
@@ -397,6 +417,7 @@ impl Plan {
             | Plan::Rank { .. }
             | Plan::Window { .. }
             | Plan::Over { .. }
+            | Plan::Match { .. }
             | Plan::Sort { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => None,
@@ -407,6 +428,7 @@ impl Plan {
         match self {
             Plan::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
             Plan::Values { rows, .. } => rows.iter().flatten().collect(),
+            Plan::Match { matching, .. } => matching.expressions(),
             Plan::Scan { .. }
             | Plan::Expand { .. }
             | Plan::Aggregate { .. }
@@ -426,6 +448,8 @@ impl Plan {
         self.any(|p| match p {
             Plan::Aggregate { calls, .. } => !calls.is_empty(),
             Plan::Rank { .. } | Plan::Over { .. } | Plan::Sort { .. } => true,
+            // Matches are emitted when they are found, in both modes.
+            Plan::Match { .. } => false,
             Plan::Scan { .. }
             | Plan::Values { .. }
             | Plan::Calc { .. }

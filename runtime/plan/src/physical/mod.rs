@@ -6,6 +6,7 @@ mod event_time;
 mod graph;
 mod late_rows;
 mod layouts;
+mod matches;
 mod over;
 mod ranks;
 mod settings;
@@ -319,6 +320,7 @@ impl Planner<'_> {
                 let (frame, input, uids) = (*frame, input.schema(), named(uids)?);
                 self.over(of, &Over { partition, order, frame, calls, input, schema, uids }, scope)
             }
+            Plan::Match { uids, .. } => self.matches(of, named(uids)?, scope),
             Plan::Sort { order, time, schema, input: _, uids } => {
                 let (below, derived) = self.only_input(of, scope)?;
                 if !derived.traits.changelog.is_insert_only() {

@@ -3,6 +3,7 @@
 use super::{not_yet, renamed};
 use crate::catalog::{Spent, View, idents, place_of};
 use crate::lookup;
+use crate::match_clauses::reads_item_before;
 use crate::names::{Binder, Scope};
 use crate::places::place;
 use crate::unnest;
@@ -164,8 +165,9 @@ impl Binder<'_> {
     pub(super) fn from(&mut self, s: &Select) -> Result<(Plan, Scope)> {
         let Some(first) = s.from.first() else { return Ok((no_columns(), Scope::default())) };
         let mut steps = vec![];
+        let matched = s.from.get(1).filter(|item| first.joins.is_empty() && reads_item_before(&item.relation));
         for (n, item) in s.from.iter().enumerate() {
-            if n > 0 {
+            if n > 0 && matched.is_none_or(|m| !std::ptr::eq(m, item)) {
                 let unnested = unnest::parts(&item.relation)?;
                 steps.push(Step::Unnest(unnested.ok_or_else(|| not_yet("a join").at(place(item.span().start)))?));
             }
@@ -173,7 +175,10 @@ impl Binder<'_> {
                 steps.push(step(join)?.ok_or_else(|| self.join_error(item, join))?);
             }
         }
-        let first = self.first(first)?;
+        let mut first = self.first(first)?;
+        if let Some(TableWithJoins { relation, .. }) = matched {
+            first = self.match_recognize(first.0, &first.1, relation)?;
+        }
         steps.iter().try_fold(first, |(plan, scope), step| match step {
             Step::Lookup(parts) => self.lookup(plan, scope, parts),
             Step::Unnest(parts) => self.unnest(plan, scope, parts),
@@ -194,8 +199,10 @@ impl Binder<'_> {
                 (plan, Some(full), alias)
             }
             TableFactor::Derived { subquery, alias, .. } => (self.query(subquery)?, None, alias),
-            TableFactor::MatchRecognize { .. } => {
-                return Err(not_yet("MATCH_RECOGNIZE").at(place(one.span().start)));
+            TableFactor::MatchRecognize { table, .. } => {
+                let table = TableWithJoins { relation: TableFactor::clone(table), joins: vec![] };
+                let (input, scope) = self.first(&table)?;
+                return self.match_recognize(input, &scope, &one.relation);
             }
             TableFactor::Table { version: Some(_), .. } => {
                 return Err(not_yet("FOR SYSTEM_TIME AS OF").at(place(one.span().start)));

@@ -3,6 +3,7 @@
 mod from;
 mod grouping;
 mod items;
+mod match_recognize;
 mod order;
 mod windows;
 

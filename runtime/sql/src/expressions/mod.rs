@@ -47,7 +47,7 @@ impl Binder<'_> {
             Ast::Identifier(i) => self.name(i, scope),
             Ast::CompoundIdentifier(parts) => {
                 parts.iter().try_for_each(check_name)?;
-                scope.resolve(parts)
+                self.resolve(parts, scope)
             }
             Ast::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, scope, agg),
             Ast::Nested(e) => self.expr(e, scope, agg),
@@ -146,7 +146,7 @@ impl Binder<'_> {
         }
         let mut expr = match expr {
             Some(e) => e,
-            None => scope.resolve(&names)?,
+            None => self.resolve(&names, scope)?,
         };
         for access in rest {
             expr = match access {
