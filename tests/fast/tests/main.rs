@@ -7,6 +7,7 @@ mod emitting;
 mod event_time;
 mod jobs;
 mod late_rows;
+mod match_recognize;
 mod over_values;
 mod plans;
 mod queries;

@@ -1,7 +1,6 @@
 //! Binds MATCH_RECOGNIZE.
 
 use crate::aggregates::{Collected, Collector, PLACEHOLDER};
-use crate::catalog::idents;
 use crate::expressions::{arguments, truth};
 use crate::match_clauses::{Clause, clause};
 use crate::match_looks::{LOOKS, MatchScope};
@@ -101,6 +100,13 @@ impl Binder<'_> {
         let mut variables = Variables::default();
         let pattern = pattern(clauses.pattern, &mut variables)?;
         check_pattern(&pattern, clauses.pattern, &variables)?;
+        // Flink takes definitions of variables that are not in the pattern, and does not use them.
+        let used = variables.names.len();
+        for SymbolDefinition { symbol, .. } in clauses.symbols.iter().filter(|s| clause(&s.symbol).is_none()) {
+            if !variables.names.contains(&symbol.value) {
+                variables.names.push(symbol.value.clone());
+            }
+        }
         let partition = clauses.partition_by.iter().map(|e| self.match_column(e, scope, "PARTITION BY"));
         let partition = partition.collect::<Result<Vec<_>>>()?;
         let (time, order) = self.match_order(&input, scope, clauses.order_by)?;
@@ -114,7 +120,8 @@ impl Binder<'_> {
         let outer = self.matching.replace(matching);
         let bound = self.match_expressions(clauses, &variables);
         let matching = std::mem::replace(&mut self.matching, outer);
-        let (define, within, measures) = bound?;
+        let (mut define, within, measures) = bound?;
+        define[used..].fill(None);
         let looks = matching.map(|m| m.looks).unwrap_or_default();
         let names = variables.names;
         let matching = MatchRecognize { variables: names, pattern, define, skip, within, measures: looks, all_rows };
@@ -183,12 +190,13 @@ impl Binder<'_> {
 
     /// Binds an expression over the rows of a match. Its columns are what is read of them.
     fn match_expression(&mut self, ast: &Ast) -> Result<Expr> {
-        let columns =
-            |m: &MatchScope| m.input.fields.iter().map(|f| (None, Field::new(&*f.name, f.ty.clone().nullable(true))));
-        let columns = self.matching.iter().flat_map(columns).collect();
+        let lost = || Error::internal("an expression of no match");
+        let input = &self.matching.as_ref().ok_or_else(lost)?.input;
+        let columns = input.fields.iter().map(|f| (None, Field::new(f.name.clone(), f.ty.clone().nullable(true))));
+        let columns = columns.collect();
         let mut collector = Collector::default();
         let e = self.expr(ast, &Scope { columns }, &mut Some(&mut collector))?;
-        let Some(matching) = &mut self.matching else { return Err(Error::internal("an expression of no match")) };
+        let matching = self.matching.as_mut().ok_or_else(lost)?;
         let calls = collector.calls.into_iter().map(|call| aggregate(call, matching));
         let calls = calls.collect::<Result<Vec<_>>>().map_err(|e| e.at(place(start(ast))))?;
         let e = e.rewrite(&mut |e| match e {
@@ -218,10 +226,10 @@ impl Binder<'_> {
         }
         match (name, args.as_slice()) {
             ("FIRST" | "LAST" | "PREV" | "NEXT", [of]) => self.navigation(name, of, None, scope).map(Some),
-            ("FIRST" | "LAST" | "PREV" | "NEXT", [of, n]) => self.navigation(name, of, Some(n), scope).map(Some),
+            ("FIRST" | "LAST" | "PREV" | "NEXT", [of, n]) => self.navigation(name, of, Some(*n), scope).map(Some),
             ("MATCH_PROCTIME", []) => self.call("PROCTIME", vec![]).map(Some),
             ("MATCH_ROWTIME", []) => self.match_row_time(None, scope).map(Some),
-            ("MATCH_ROWTIME", [column]) => self.match_row_time(Some(column), scope).map(Some),
+            ("MATCH_ROWTIME", [column]) => self.match_row_time(Some(*column), scope).map(Some),
             ("CLASSIFIER", []) => Ok(self.look(What::Classifier, SqlType::STRING, "CLASSIFIER()")),
             ("MATCH_NUMBER", []) => Ok(self.look(What::Number, SqlType::BIGINT.not_null(), "MATCH_NUMBER()")),
             _ => {
@@ -374,6 +382,11 @@ fn aggregate(call: Collected, matching: &mut MatchScope) -> Result<Expr> {
     let Collected { function, mut args, distinct, filter, ty } = call;
     let count = args.len();
     args.extend(filter);
+    let looks = |e: &Expr| matches!(e, Expr::Column { index, .. } if *index >= LOOKS);
+    if args.iter().any(|e| e.any(&looks)) {
+        let e = Error::script(format!("FIRST, LAST and similar functions cannot stand inside {}", function.name()));
+        return Err(e.hint("an aggregate reads the columns of a variable: SUM(A.price)"));
+    }
     let (mut all, mut names): (Vec<RowsOf>, Vec<String>) = (vec![], vec![]);
     let args: Vec<Expr> = args
         .into_iter()

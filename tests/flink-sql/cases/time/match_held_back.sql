@@ -15,4 +15,4 @@ CREATE TABLE ticks (
 CREATE TABLE sink (s STRING, a INT, b BIGINT, c INT) WITH ('connector' = 'print');
 
 INSERT INTO sink
-SELECT * FROM ticks MATCH_RECOGNIZE (PARTITION BY symbol ORDER BY ts MEASURES A.price AS a, COUNT(B.price) AS b, C.price AS c PATTERN (A B+ C) DEFINE B AS B.price > A.price, C AS C.price <= A.price) AS m;
+SELECT * FROM ticks MATCH_RECOGNIZE (PARTITION BY symbol ORDER BY ts MEASURES A.price AS a, COUNT(B.price) AS b, C.price AS c PATTERN (A B+ C) DEFINE A AS A.price > 18, B AS B.price > A.price, C AS C.price <= A.price) AS m;

@@ -15,4 +15,4 @@ CREATE TABLE ticks (
 CREATE TABLE sink (s STRING, a INT, b INT, c INT) WITH ('connector' = 'print');
 
 INSERT INTO sink
-SELECT * FROM ticks MATCH_RECOGNIZE (PARTITION BY symbol ORDER BY ts MEASURES A.price AS a, LAST(B.price) AS b, C.price AS c AFTER MATCH SKIP TO FIRST C PATTERN (A B+ C) DEFINE B AS B.price > A.price, C AS C.price < LAST(B.price)) AS m;
+SELECT * FROM ticks MATCH_RECOGNIZE (PARTITION BY symbol ORDER BY ts MEASURES A.price AS a, LAST(B.price) AS b, C.price AS c AFTER MATCH SKIP TO FIRST C PATTERN (A B+ C) DEFINE A AS A.price > 13, B AS B.price > A.price, C AS C.price < LAST(B.price)) AS m;
