@@ -162,6 +162,8 @@ pub enum What {
         first: bool,
         /// How many of them are passed.
         offset: usize,
+        /// How many rows of the partition it then goes back, whatever they belong to.
+        back: usize,
         /// The column of the input.
         column: usize,
     },
@@ -207,9 +209,9 @@ impl Look {
     pub fn same(&self, other: &Look) -> bool {
         match (&self.what, &other.what) {
             (
-                What::Row { of: a, first: b, offset: c, column: d },
-                What::Row { of: e, first: f, offset: g, column: h },
-            ) => (a, b, c, d) == (e, f, g, h),
+                What::Row { of: a, first: b, offset: c, back: d, column: e },
+                What::Row { of: f, first: g, offset: h, back: i, column: j },
+            ) => (a, b, c, d, e) == (f, g, h, i, j),
             (What::Aggregate { of: a, args: b, call: c }, What::Aggregate { of: d, args: e, call: f }) => {
                 (a, c) == (d, f) && b.len() == e.len() && b.iter().zip(e).all(|(x, y)| x.same(y))
             }
@@ -224,7 +226,7 @@ impl Look {
     /// If `to` fails for a column.
     fn moved(self, to: &dyn Fn(usize) -> Result<usize>) -> Result<Look> {
         let what = match self.what {
-            What::Row { of, first, offset, column } => What::Row { of, first, offset, column: to(column)? },
+            What::Row { of, first, offset, back, column } => What::Row { of, first, offset, back, column: to(column)? },
             What::Aggregate { of, args, call } => {
                 let args = args.into_iter().map(|e| moved(e, to)).collect::<Result<_>>()?;
                 What::Aggregate { of, args, call }
@@ -292,6 +294,15 @@ impl MatchRecognize {
             What::Row { .. } | What::Time | What::Classifier | What::Number => &[],
         });
         conditions.chain(arguments).collect()
+    }
+
+    /// How many rows in front of a match are read.
+    pub fn reach(&self) -> usize {
+        let back = self.looks().map(|l| match l.what {
+            What::Row { back, .. } => back,
+            What::Aggregate { .. } | What::Time | What::Classifier | What::Number => 0,
+        });
+        back.max().unwrap_or(0)
     }
 
     /// The columns of the input that are read of rows.

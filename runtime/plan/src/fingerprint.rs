@@ -116,10 +116,10 @@ fn write_look(look: &Look, out: &mut Vec<u8>) {
         }
     };
     match &look.what {
-        What::Row { of, first, offset, column } => {
+        What::Row { of, first, offset, back, column } => {
             out.extend_from_slice(&[0, u8::from(*first)]);
             rows(of, out);
-            write_numbers(&[*offset, *column], out);
+            write_numbers(&[*offset, *back, *column], out);
         }
         What::Aggregate { of, args, call } => {
             out.push(1);

@@ -221,3 +221,131 @@ fn behind_parentheses(out: &[TokenWithSpan]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::try_compile;
+
+    const TABLE: &str = "CREATE TABLE t (k INT, v INT, `first` INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');";
+
+    /// What is wrong with a query, or the plan of its matches.
+    fn bound(query: &str) -> String {
+        match try_compile(&format!("{TABLE} {query};")) {
+            Ok(c) => weir_plan::explain(&c.inserts, weir_plan::Mode::Streaming, weir_plan::Format::Text),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    fn of(clauses: &str) -> String {
+        bound(&format!("SELECT * FROM t MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts {clauses}) AS m"))
+    }
+
+    #[test]
+    fn clauses_stand_in_their_order() {
+        for (clauses, words) in [
+            (
+                "MEASURES A.v AS x PATTERN (A B) DEFINE B AS B.v > A.v",
+                "pattern: A B  define: B AS (B.v > A.v)  rows: one  skip: to next row",
+            ),
+            ("MEASURES A.v AS x PATTERN (A) WITHIN INTERVAL '1' HOUR DEFINE A AS TRUE", "within: 3600000 ms"),
+            (
+                "MEASURES S.v AS x PATTERN (A B) SUBSET S = (A, B), T = (B) DEFINE A AS A.v > 1",
+                "pattern: A B  define: A AS (A.v > 1)",
+            ),
+            (
+                "MEASURES S.v AS x PATTERN (A B) WITHIN INTERVAL '1' HOUR SUBSET S = (A, B) DEFINE A AS A.v > 1",
+                "within: 3600000 ms  define: A",
+            ),
+            ("MEASURES A.v AS x AFTER MATCH SKIP TO B PATTERN (A B) DEFINE A AS A.v > 1", "skip: to last B"),
+            (
+                "MEASURES FIRST(A.v) AS x, LAST(A.v, 1) AS y ONE ROW PER MATCH AFTER MATCH SKIP TO FIRST B PATTERN (A B) DEFINE A AS A.v > 1",
+                "skip: to first B",
+            ),
+            (
+                "MEASURES A.first AS x, first.v AS y ALL ROWS PER MATCH AFTER MATCH SKIP PAST LAST ROW PATTERN (A+ first) DEFINE A AS A.first > 1, first AS FIRST(first.v) > LAST(A.v)",
+                "rows: all  skip: past last row",
+            ),
+            (
+                "MEASURES A.v AS x PATTERN (A B*? C{2,3}? (A | D)+? E) DEFINE B AS B.v = 1",
+                "pattern: A B*? C{2,3}? (A | D)+? E",
+            ),
+            ("MEASURES A.v AS x PATTERN (PERMUTE(A, B) C??  D) DEFINE B AS B.v = 1", "pattern: (A B | B A) C?? D"),
+        ] {
+            let found = of(clauses);
+            assert!(found.contains(words), "{clauses}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (clauses, words) in [
+            ("MEASURES A.v AS x PATTERN (A B+) DEFINE B AS B.v > 1", "greedy"),
+            ("MEASURES A.v AS x PATTERN (A*) DEFINE A AS A.v > 1", "no rows at all"),
+            (
+                "MEASURES A.v AS x PATTERN (A+ B? C) DEFINE A AS A.v > 1",
+                "optional B? follows the greedy quantifier of A+",
+            ),
+            ("MEASURES A.v AS x PATTERN (A{3,2}) DEFINE A AS A.v > 1", "{3,2} fits no rows"),
+            ("MEASURES A.v AS x PATTERN (A{0}) DEFINE A AS A.v > 1", "{0} fits no rows"),
+            ("MEASURES A.v AS x PATTERN (A{9999} B{9999}) DEFINE A AS A.v > 1", "more than 5000 rows"),
+            ("MEASURES A.v AS x PATTERN (A+* B) DEFINE A AS A.v > 1", "two quantifiers"),
+            ("MEASURES A.v AS x PATTERN (^ A) DEFINE A AS A.v > 1", "anchor"),
+            ("MEASURES A.v AS x PATTERN ({- A -} B) DEFINE A AS A.v > 1", "exclusion"),
+            ("MEASURES C.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "C.v"),
+            ("MEASURES A.w AS x PATTERN (A B) DEFINE A AS A.v > 1", "no column 'w'"),
+            ("MEASURES A.v AS x, B.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "'x' twice"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS A.v > 1, A AS A.v > 2", "'A' twice"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS A.v", "DEFINE"),
+            (
+                "MEASURES A.v AS x AFTER MATCH SKIP TO LAST C PATTERN (A B) DEFINE A AS A.v > 1",
+                "SKIP TO has a variable 'C'",
+            ),
+            ("MEASURES A.v AS x PATTERN (A B) WITHIN INTERVAL '1' MONTH DEFINE A AS A.v > 1", "months"),
+            ("MEASURES A.v AS x PATTERN (A B) WITHIN A.v DEFINE A AS A.v > 1", "A.v"),
+            ("MEASURES A.v AS x PATTERN (A B) SUBSET S = (C) DEFINE A AS A.v > 1", "'C'"),
+            ("MEASURES NEXT(A.v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "NEXT"),
+            ("MEASURES SUM(A.v + B.v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "several variables"),
+            ("MEASURES SUM(FIRST(A.v)) AS x PATTERN (A B) DEFINE A AS A.v > 1", "inside"),
+            ("MEASURES FIRST(LAST(A.v)) AS x PATTERN (A B) DEFINE A AS A.v > 1", "inside"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS MATCH_ROWTIME() > A.ts", "MEASURES"),
+        ] {
+            let found = of(clauses);
+            assert!(found.contains(words) && found.contains("line "), "{clauses}: {found}");
+        }
+        for (query, words) in [
+            (
+                "SELECT * FROM t MATCH_RECOGNIZE (PARTITION BY k MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)",
+                "needs the order",
+            ),
+            (
+                "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY v MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)",
+                "without a watermark",
+            ),
+            (
+                "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts DESC MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)",
+                "ascending",
+            ),
+            ("SELECT FIRST(v) FROM t", "FIRST"),
+        ] {
+            let found = bound(query);
+            assert!(found.contains(words), "{query}: {found}");
+        }
+    }
+
+    #[test]
+    fn the_input_may_be_a_query() {
+        let clauses = "MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)";
+        for from in [
+            format!("(SELECT * FROM t) {clauses}"),
+            format!("(SELECT * FROM t) AS q {clauses} AS m"),
+            format!("(SELECT * FROM t) q {clauses} m"),
+            format!("t AS q {clauses} AS m"),
+            format!("t /*+ OPTIONS('number-of-rows' = '7') */ {clauses}"),
+        ] {
+            let found = bound(&format!("SELECT * FROM {from}"));
+            assert!(found.contains("Match  by: k  order: ts  pattern: A"), "{from}: {found}");
+        }
+        let named = bound("SELECT * FROM `MATCH_RECOGNIZE`");
+        assert!(named.contains("MATCH_RECOGNIZE"), "{named}");
+    }
+}

@@ -8,6 +8,17 @@ use weir_expr::match_recognize::{Look, RowsOf, What};
 /// Columns from this index on are what is read of rows by functions such as FIRST. Those before it are columns of variables.
 pub(crate) const LOOKS: usize = 1 << 27;
 
+/// A row of a variable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Navigation {
+    /// The first one, or so many behind it.
+    First(usize),
+    /// The last one, or so many before it.
+    Last(usize),
+    /// The row that is so many before the last one in the partition, whatever it belongs to.
+    Previous(usize),
+}
+
 /// The MATCH_RECOGNIZE whose expressions are bound.
 #[derive(Clone)]
 pub(crate) struct MatchScope {
@@ -65,18 +76,19 @@ impl MatchScope {
         Expr::column(LOOKS + at, name, ty)
     }
 
-    /// The columns of variables in an expression become what is read of the first or the last of their rows.
-    pub fn rows(&mut self, e: Expr, first: bool, offset: usize) -> Expr {
+    /// The columns of variables in an expression become what is read of a row of theirs.
+    pub fn rows(&mut self, e: Expr, of: Navigation) -> Expr {
         e.rewrite(&mut |e| match e {
             Expr::Column { index, name, ty } if index < LOOKS => {
-                let (of, column) = self.rows_of(index);
-                let name = match (first, offset) {
-                    (false, 0) => name,
-                    (true, 0) => format!("FIRST({name})"),
-                    (true, n) => format!("FIRST({name}, {n})"),
-                    (false, n) => format!("LAST({name}, {n})"),
+                let (rows, column) = self.rows_of(index);
+                let (first, offset, back, name) = match of {
+                    Navigation::First(0) => (true, 0, 0, format!("FIRST({name})")),
+                    Navigation::First(n) => (true, n, 0, format!("FIRST({name}, {n})")),
+                    Navigation::Last(0) => (false, 0, 0, name),
+                    Navigation::Last(n) => (false, n, 0, format!("LAST({name}, {n})")),
+                    Navigation::Previous(n) => (false, 0, n, format!("PREV({name}, {n})")),
                 };
-                self.look(What::Row { of, first, offset, column }, ty.nullable(true), name)
+                self.look(What::Row { of: rows, first, offset, back, column }, ty.nullable(true), name)
             }
             e => e,
         })

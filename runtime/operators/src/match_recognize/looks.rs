@@ -37,12 +37,20 @@ impl<'a> Source<'a> {
         self.partition.rows.get(at as usize).map(|row| &**row)
     }
 
-    /// The rows of some variables, counted from the first or back from the last, after an offset.
-    fn row(&self, of: &RowsOf, first: bool, mut offset: usize) -> Option<RowAt<'a>> {
-        let current = self.current.filter(|(v, _)| of.has(*v)).map(|(_, row)| row);
-        if !first && let Some(row) = current {
+    /// The row with a number.
+    fn at(&self, number: u64) -> Option<RowAt<'a>> {
+        match self.current {
+            Some((_, row)) if number == self.partition.next => Some(row),
+            _ => self.kept(number),
+        }
+    }
+
+    /// The number of a row of some variables, counted from the first or back from the last, after an offset.
+    fn number(&self, of: &RowsOf, first: bool, mut offset: usize) -> Option<u64> {
+        let current = self.current.filter(|(v, _)| of.has(*v)).map(|_| self.partition.next);
+        if !first && current.is_some() {
             if offset == 0 {
-                return Some(row);
+                return current;
             }
             offset -= 1;
         }
@@ -63,10 +71,7 @@ impl<'a> Source<'a> {
         };
         let found =
             if first { self.runs.iter().find_map(&mut look) } else { self.runs.iter().rev().find_map(&mut look) };
-        match found {
-            Some(number) => self.kept(number),
-            None => current.filter(|_| first && offset == 0),
-        }
+        found.or_else(|| current.filter(|_| first && offset == 0))
     }
 
     /// Calls `each` with the rows of some variables, in order.
@@ -90,7 +95,7 @@ impl<'a> Source<'a> {
 
 /// A value that is read, with the columns that are kept of rows.
 enum Read {
-    Row { of: RowsOf, first: bool, offset: usize, column: usize },
+    Row { of: RowsOf, first: bool, offset: usize, back: usize, column: usize },
     Aggregate(Box<OfRows>),
     Time,
     Classifier,
@@ -135,8 +140,9 @@ impl Looks {
         };
         let reads = looks.iter().map(|l| {
             Ok(match &l.what {
-                What::Row { of, first, offset, column } => {
-                    Read::Row { of: of.clone(), first: *first, offset: *offset, column: place(*column)? }
+                What::Row { of, first, offset, back, column } => {
+                    let (of, column) = (of.clone(), place(*column)?);
+                    Read::Row { of, first: *first, offset: *offset, back: *back, column }
                 }
                 What::Aggregate { of, args, call } => {
                     let mut read = BTreeSet::new();
@@ -181,9 +187,10 @@ impl Looks {
         for (read, ty) in self.reads.iter().zip(&self.types) {
             let mut builder = ColumnBuilder::new(ty);
             match read {
-                Read::Row { of, first, offset, column } => {
+                Read::Row { of, first, offset, back, column } => {
                     for s in sources {
-                        match s.row(of, *first, *offset) {
+                        let number = s.number(of, *first, *offset).and_then(|n| n.checked_sub(*back as u64));
+                        match number.and_then(|n| s.at(n)) {
                             Some(row) => builder.push(&row[*column]),
                             None => builder.push_null(),
                         }

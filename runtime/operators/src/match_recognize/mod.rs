@@ -20,7 +20,7 @@ use automaton::Automaton;
 use looks::{Looks, Source};
 use matches::{Path, push};
 use partition::{Partition, Partitions, Row};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use weir_core::clock::Clock;
 use weir_core::event_time::EventTime;
@@ -87,20 +87,24 @@ impl OperatorFactory for MatchRecognizeFactory {
         let automaton = Automaton::new(&self.matching.pattern);
         let kept = self.kept();
         let arrow = |columns: &[usize]| columns.iter().map(|c| self.input.fields[*c].ty.arrow()).collect();
-        let numbers = self.matching.looks().any(|l| matches!(l.what, What::Number));
-        let partitions = Partitions { types: arrow(&kept), states: automaton.len(), numbers };
+        let reach = self.matching.reach();
+        let stays = reach > 0 || self.matching.looks().any(|l| matches!(l.what, What::Number));
+        let partitions = Partitions { types: arrow(&kept), states: automaton.len(), stays };
         let looks = |looks: &[_]| Looks::new(looks, &kept, &self.input, &self.matching.variables);
         let tests = self.matching.define.iter().enumerate().map(|(variable, c)| match c {
             None => Ok(Test::Always),
             Some(c) => Test::new(variable, c, automaton.asks(automaton.start()), &looks),
         });
+        let tests = tests.collect::<Result<Vec<_>>>()?;
         Ok(Box::new(Matching {
-            tests: tests.collect::<Result<_>>()?,
+            looks_back: tests.iter().any(|t| matches!(t, Test::OfMatch { .. })),
+            tests,
             measures: looks(&self.matching.measures)?,
             types: self.input.fields.iter().map(|f| f.ty.arrow()).collect(),
             key_types: arrow(&self.partition),
             automaton,
             kept,
+            reach,
             state: KeyedState::open(partitions, &context, 0)?,
             waiting: TimeQueue::new(0, &context),
             timers: Timers::new(self.domain, &context),
@@ -140,7 +144,7 @@ impl Test {
         let columns: Option<Vec<usize>> = looks
             .iter()
             .map(|l| match &l.what {
-                What::Row { of, first: false, offset: 0, column } if own(of) => Some(*column),
+                What::Row { of, first: false, offset: 0, back: 0, column } if own(of) => Some(*column),
                 _ => None,
             })
             .collect();
@@ -166,11 +170,15 @@ struct Matching {
     automaton: Automaton,
     /// The conditions of the variables.
     tests: Vec<Test>,
+    /// Whether a condition reads other rows than the current one.
+    looks_back: bool,
     measures: Looks,
     types: Vec<DataType>,
     key_types: Vec<DataType>,
     /// The columns of the input that are kept of rows.
     kept: Vec<usize>,
+    /// How many rows in front of a match are read.
+    reach: usize,
     state: KeyedState<Partitions>,
     /// The rows that wait for the watermark.
     waiting: TimeQueue,
@@ -192,7 +200,7 @@ struct Page {
     partitions: Vec<usize>,
     times: Vec<i64>,
     /// The keys of the partitions.
-    keys: Vec<Vec<u8>>,
+    keys: Keys,
 }
 
 /// A match that is emitted.
@@ -203,8 +211,29 @@ struct Emitted {
     number: u64,
 }
 
-/// The answers of conditions for a row, by the place of the match that it would continue, and the variable.
-type Answers = HashMap<(usize, usize), bool>;
+/// Which conditions hold for a row, for each match that it may continue.
+#[derive(Clone, Default)]
+struct Answers {
+    /// By the place of the match in the queue, and then by the variable.
+    held: Vec<bool>,
+    variables: usize,
+}
+
+impl Answers {
+    fn new(matches: usize, variables: usize) -> Answers {
+        Answers { held: vec![false; matches * variables], variables }
+    }
+
+    fn set(&mut self, at: usize, variable: usize, holds: bool) {
+        if let Some(held) = self.held.get_mut(at * self.variables + variable) {
+            *held = holds;
+        }
+    }
+
+    fn get(&self, at: usize, variable: usize) -> bool {
+        self.held.get(at * self.variables + variable).copied().unwrap_or(false)
+    }
+}
 
 /// Rows that were dropped because an expression failed on them.
 type Dropped = BTreeSet<usize>;
@@ -225,40 +254,39 @@ impl Matching {
 
     /// Rows of a batch in order: by time, those of one time by further columns, and then as they came.
     fn page(&self, batch: Batch, keys: &Keys, times: Vec<i64>) -> Result<Page> {
-        let (batch, keys, times) = if self.plan.order.is_empty() {
-            let keys = (0..keys.len()).map(|n| keys.get(n).to_vec()).collect::<Vec<_>>();
-            (batch, keys, times)
+        let mut order: Vec<u32> = (0..batch.rows() as u32).collect();
+        let (batch, times) = if self.plan.order.is_empty() {
+            (batch, times)
         } else {
             let sort = (0..batch.rows()).map(|n| {
                 let mut key = vec![];
                 put_sort_key(&self.plan.order, &batch, n, &mut key);
-                (times[n], key, n as u32)
+                (times[n], key)
             });
-            let mut sort: Vec<_> = sort.collect();
-            sort.sort();
-            let rows: Vec<u32> = sort.iter().map(|(.., n)| *n).collect();
-            let keys = rows.iter().map(|n| keys.get(*n as usize).to_vec()).collect();
-            let times = rows.iter().map(|n| times[*n as usize]).collect();
-            (batch.take(&rows.into())?, keys, times)
+            let sort: Vec<_> = sort.collect();
+            order.sort_by(|a, b| sort[*a as usize].cmp(&sort[*b as usize]));
+            let times = order.iter().map(|n| times[*n as usize]).collect();
+            (batch.take(&order.clone().into())?, times)
         };
-        let (mut numbers, mut distinct, mut partitions) = (HashMap::new(), vec![], vec![]);
-        for key in keys {
-            let number = *numbers.entry(key.clone()).or_insert_with(|| {
+        let (mut numbers, mut distinct) = (HashMap::<&[u8], usize>::new(), Keys::default());
+        let partition = |n: &u32| {
+            let key = keys.get(*n as usize);
+            *numbers.entry(key).or_insert_with(|| {
                 distinct.push(key);
                 distinct.len() - 1
-            });
-            partitions.push(number);
-        }
+            })
+        };
+        let partitions = order.iter().map(partition).collect();
         Ok(Page { batch, partitions, times, keys: distinct })
     }
 
     /// Takes the partitions with these keys out of the state.
-    fn take(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Partition>> {
-        self.state.prefetch(keys.iter().map(Vec::as_slice))?;
+    fn take(&mut self, keys: &Keys) -> Result<Vec<Partition>> {
+        self.state.prefetch((0..keys.len()).map(|n| keys.get(n)))?;
         let mut all = Vec::with_capacity(keys.len());
-        for key in keys {
+        for n in 0..keys.len() {
             let mut partition = None;
-            self.state.update(key, |known| {
+            self.state.update(keys.get(n), |known| {
                 partition = known.take();
                 Ok(true)
             })?;
@@ -268,8 +296,9 @@ impl Matching {
     }
 
     /// Puts partitions back, and sets the timers of matches that have begun.
-    fn put_back(&mut self, keys: &[Vec<u8>], partitions: Vec<Partition>) -> Result<()> {
-        for (key, mut p) in keys.iter().zip(partitions) {
+    fn put_back(&mut self, keys: &Keys, partitions: Vec<Partition>) -> Result<()> {
+        for (n, mut p) in partitions.into_iter().enumerate() {
+            let key = keys.get(n);
             if let Some(within) = self.plan.matching.within
                 && p.timer.is_none()
                 && let Some(time) = p.matches.ends_at(within)
@@ -290,6 +319,7 @@ impl Matching {
         let mut partitions = self.take(&page.keys)?;
         let mut dropped = Dropped::new();
         let of_rows = self.of_rows(page, &mut dropped, out)?;
+        let mut results = vec![];
         let kept: Vec<ArrayRef> = self.kept.iter().map(|c| page.batch.data.column(*c).clone()).collect();
         for step in steps(page, &dropped) {
             let rows: Vec<Vec<Value<'_>>> =
@@ -307,20 +337,34 @@ impl Matching {
                 let holds = |at: usize, variable: usize| match (&self.tests[variable], &of_rows[variable]) {
                     (Test::Always, _) => true,
                     (_, Some(held)) => held.value(*row),
-                    _ => answers.get(&(at, variable)).copied().unwrap_or(false),
+                    _ => answers.get(at, variable),
                 };
                 let (skip, next) = (&self.plan.matching.skip, p.next);
                 let (certain, taken) = p.matches.step(&self.automaton, (next, time), &holds, skip)?;
-                if taken || !p.rows.is_empty() {
+                if taken || self.reach > 0 || !p.rows.is_empty() {
                     p.push(values.into_iter().map(Value::into_owned).collect::<Row>());
                 }
                 p.next += 1;
                 emit(certain, p, number, time, &mut emitted);
             }
-            self.give(&emitted, &partitions, &page.keys, out)?;
-            step.iter().for_each(|row| partitions[page.partitions[*row]].trim());
+            results.extend(self.results(&emitted, &partitions, &page.keys, out)?);
+            step.iter().for_each(|row| partitions[page.partitions[*row]].trim(self.reach));
         }
+        self.give(&results, out)?;
         self.put_back(&page.keys, partitions)
+    }
+
+    /// Emits the results of several steps as one batch.
+    fn give(&self, results: &[Batch], out: &mut Collector) -> Result<()> {
+        match results {
+            [] => {}
+            [one] => out.emit(one.clone()),
+            several => {
+                let all = several.iter().map(|b| &b.data);
+                out.emit(Batch::append(arrow::compute::concat_batches(&self.plan.schema.arrow(), all)?));
+            }
+        }
+        Ok(())
     }
 
     /// Ends the matches of a partition that are not complete in time, one after the other.
@@ -348,7 +392,7 @@ impl Matching {
             });
         }
         let errors = std::mem::take(&mut self.eval.errors).into_iter().map(|e| (e.row as usize, e)).collect();
-        dropped.extend(self.failed(errors, page, out)?);
+        dropped.extend(self.failed(errors, &page.batch, &self.plan.input.clone(), out)?);
         Ok(all)
     }
 
@@ -361,7 +405,10 @@ impl Matching {
         partitions: &[Partition],
         out: &mut Collector,
     ) -> Result<Vec<Option<Answers>>> {
-        let mut answers: Vec<Option<Answers>> = step.iter().map(|_| Some(Answers::new())).collect();
+        let begun = |row: &usize| partitions[page.partitions[*row]].matches.partial.elements().len();
+        let new =
+            |row| Some(if self.looks_back { Answers::new(begun(row), self.tests.len()) } else { Answers::default() });
+        let mut answers: Vec<Option<Answers>> = step.iter().map(new).collect();
         let mut errors = vec![];
         for (variable, test) in self.tests.iter().enumerate() {
             let Test::OfMatch { expr, looks, schema } = test else { continue };
@@ -372,7 +419,8 @@ impl Matching {
                     if self.automaton.asks(partial.state).binary_search(&variable).is_err() {
                         continue;
                     }
-                    let (start, runs) = partial.path.as_ref().map_or((partition.next, &[][..]), |p| (p.start, &p.runs));
+                    let (start, runs) =
+                        partial.path.as_ref().map_or((partition.next, &[][..]), |p| (p.start, &p.runs[..]));
                     let (time, number) = (page.times[*row], partition.found + 1);
                     let current = Some((variable, rows[n].as_slice()));
                     sources.push(Source { partition, start, runs, current, time, number });
@@ -388,12 +436,13 @@ impl Matching {
             let of_condition = std::mem::take(&mut self.eval.errors).into_iter().map(|e| (e.row as usize, e));
             errors.extend(found.failed.into_iter().chain(of_condition).map(|(source, e)| (step[places[source].0], e)));
             for ((n, at), held) in places.into_iter().zip(held.iter()) {
-                answers[n].iter_mut().for_each(|a| {
-                    a.insert((at, variable), held == Some(true));
-                });
+                answers[n].iter_mut().for_each(|a| a.set(at, variable, held == Some(true)));
             }
         }
-        let dropped = self.failed(errors, page, out)?;
+        if errors.is_empty() {
+            return Ok(answers);
+        }
+        let dropped = self.failed(errors, &page.batch, &self.plan.input.clone(), out)?;
         for (row, answers) in step.iter().zip(&mut answers) {
             answers.take_if(|_| dropped.contains(row));
         }
@@ -401,7 +450,13 @@ impl Matching {
     }
 
     /// Handles rows on which an expression failed: counts them, and sends dead letters. Returns those to drop.
-    fn failed(&mut self, errors: Vec<(usize, RowError)>, page: &Page, out: &mut Collector) -> Result<Dropped> {
+    fn failed(
+        &mut self,
+        errors: Vec<(usize, RowError)>,
+        rows: &Batch,
+        schema: &Schema,
+        out: &mut Collector,
+    ) -> Result<Dropped> {
         let (mut dropped, mut letters) = (Dropped::new(), vec![]);
         for (row, e) in errors {
             match e.policy {
@@ -413,7 +468,7 @@ impl Matching {
                     letters.push(DeadLetter {
                         reason: e.message,
                         origin: self.context.node.clone(),
-                        record: record_of(&self.plan.input, &page.batch, row),
+                        record: record_of(schema, rows, row),
                         statement: self.plan.statement.clone(),
                     });
                 }
@@ -425,16 +480,16 @@ impl Matching {
         Ok(dropped)
     }
 
-    /// Emits matches.
-    fn give(
+    /// The rows of matches; none if there are no matches. Rows on which an aggregate fails are handled.
+    fn results(
         &mut self,
         emitted: &[Emitted],
         partitions: &[Partition],
-        keys: &[Vec<u8>],
+        keys: &Keys,
         out: &mut Collector,
-    ) -> Result<()> {
+    ) -> Result<Option<Batch>> {
         if emitted.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         // With all rows, what is read of a row is read of the rows up to it.
         let mut runs = vec![];
@@ -463,32 +518,16 @@ impl Matching {
         let mut columns = if self.plan.matching.all_rows {
             self.all_rows(emitted, partitions)?
         } else {
-            decode_columns(&self.key_types, emitted.iter().map(|e| keys[e.partition].as_slice()))?
+            decode_columns(&self.key_types, emitted.iter().map(|e| keys.get(e.partition)))?
         };
         columns.extend(found.columns);
         let result = Batch::from_columns(self.plan.schema.arrow(), columns, sources.len())?;
-        let dropped = self.failed_matches(found.failed, &result, out)?;
-        if dropped.is_empty() {
-            out.emit(result);
-        } else {
-            let keep: BooleanArray = (0..result.rows()).map(|r| Some(!dropped.contains(&r))).collect();
-            out.emit(result.filter(&keep)?);
+        if found.failed.is_empty() {
+            return Ok(Some(result));
         }
-        Ok(())
-    }
-
-    /// Handles the matches for which an argument of an aggregate failed. Returns those to drop.
-    fn failed_matches(
-        &mut self,
-        errors: Vec<(usize, RowError)>,
-        result: &Batch,
-        out: &mut Collector,
-    ) -> Result<Dropped> {
-        if errors.is_empty() {
-            return Ok(Dropped::new());
-        }
-        let page = Page { batch: result.clone(), partitions: vec![], times: vec![], keys: vec![] };
-        self.failed(errors, &page, out)
+        let dropped = self.failed(found.failed, &result, &self.plan.schema.clone(), out)?;
+        let keep: BooleanArray = (0..result.rows()).map(|r| Some(!dropped.contains(&r))).collect();
+        Ok(Some(result.filter(&keep)?))
     }
 
     /// The columns of all rows of the matches.
@@ -523,17 +562,18 @@ impl Matching {
     fn end_matches(&mut self, out: &mut Collector) -> Result<()> {
         loop {
             let due = self.timers.due(&mut self.state, self.passed, PAGE)?;
-            let mut keys: Vec<Vec<u8>> = due.iter().map(|(_, key)| key.clone()).collect();
-            keys.sort();
-            keys.dedup();
+            let distinct: BTreeSet<&[u8]> = due.iter().map(|(_, key)| key.as_slice()).collect();
+            let mut keys = Keys::default();
+            distinct.into_iter().for_each(|key| keys.push(key));
             let mut partitions = self.take(&keys)?;
             let mut emitted = vec![];
             for (number, p) in partitions.iter_mut().enumerate() {
                 p.timer = None;
                 self.expire(p, number, self.passed, &mut emitted)?;
             }
-            self.give(&emitted, &partitions, &keys, out)?;
-            partitions.iter_mut().for_each(Partition::trim);
+            let results = self.results(&emitted, &partitions, &keys, out)?;
+            self.give(results.as_slice(), out)?;
+            partitions.iter_mut().for_each(|p| p.trim(self.reach));
             self.put_back(&keys, partitions)?;
             if due.len() < PAGE {
                 return Ok(());
@@ -552,12 +592,12 @@ fn emit(certain: Vec<Path>, p: &mut Partition, partition: usize, time: i64, emit
 
 /// The rows of a page in steps, each with at most one row of a partition.
 fn steps(page: &Page, dropped: &Dropped) -> Vec<Vec<usize>> {
-    let (mut steps, mut next): (Vec<Vec<usize>>, BTreeMap<usize, usize>) = (vec![], BTreeMap::new());
+    let (mut steps, mut next): (Vec<Vec<usize>>, Vec<usize>) = (vec![], vec![0; page.keys.len()]);
     for (row, partition) in page.partitions.iter().enumerate() {
         if dropped.contains(&row) {
             continue;
         }
-        let step = next.entry(*partition).or_default();
+        let step = &mut next[*partition];
         match steps.get_mut(*step) {
             Some(rows) => rows.push(row),
             None => steps.push(vec![row]),

@@ -46,21 +46,14 @@ impl Partition {
         self.rows.push_back(row);
     }
 
-    /// Drops the rows that no match needs.
-    pub fn trim(&mut self) {
-        match self.matches.first_row() {
-            None => {
-                self.rows.clear();
-                self.bytes = 0;
-            }
-            Some(needed) => {
-                while self.first < needed
-                    && let Some(row) = self.rows.pop_front()
-                {
-                    self.first += 1;
-                    self.bytes = self.bytes.saturating_sub(bytes_of(&row));
-                }
-            }
+    /// Drops the rows that no match needs, but for so many in front of each match.
+    pub fn trim(&mut self, reach: usize) {
+        let needed = self.matches.first_row().unwrap_or(self.next).saturating_sub(reach as u64);
+        while self.first < needed
+            && let Some(row) = self.rows.pop_front()
+        {
+            self.first += 1;
+            self.bytes = self.bytes.saturating_sub(bytes_of(&row));
         }
     }
 }
@@ -84,8 +77,8 @@ pub(super) struct Partitions {
     pub types: Vec<DataType>,
     /// The number of states of the automaton.
     pub states: usize,
-    /// Whether matches are numbered, so that a partition is never forgotten.
-    pub numbers: bool,
+    /// Whether a partition is kept that has no matches, since they are numbered, or rows in front of them are read.
+    pub stays: bool,
 }
 
 fn put_path(path: &Path, out: &mut Vec<u8>) {
@@ -190,7 +183,7 @@ impl Codec for Partitions {
     }
 
     fn is_empty(&self, _place: u32, p: &Partition) -> bool {
-        p.matches.is_new() && !self.numbers
+        p.matches.is_new() && !self.stays
     }
 }
 
@@ -204,7 +197,7 @@ mod tests {
         let again = Pattern::Repeat { of: Box::new(Pattern::Variable(0)), from: 1, to: None, greedy: true };
         let automaton = Automaton::new(&Pattern::Sequence(vec![again, Pattern::Variable(1)]));
         let mut codec =
-            Partitions { types: vec![DataType::Int64, DataType::Utf8], states: automaton.len(), numbers: false };
+            Partitions { types: vec![DataType::Int64, DataType::Utf8], states: automaton.len(), stays: false };
         let mut partition = Partition::new(&automaton);
         for n in 0..3 {
             let step = partition.matches.step(&automaton, (n, n as i64), &|_, v| v == 0, &Skip::ToNextRow);

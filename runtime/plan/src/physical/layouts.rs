@@ -70,7 +70,8 @@ fn of_matching(matching: &MatchRecognize) -> String {
         false => matching.columns().iter().map(ToString::to_string).collect(),
     };
     let numbers: Vec<String> = (0..matching.variables.len()).map(|n| format!("v{n}")).collect();
-    format!("{} with columns {}", matching.pattern.shown(&numbers), columns.join(", "))
+    let (pattern, reach) = (matching.pattern.shown(&numbers), matching.reach());
+    format!("{pattern} with columns {} and {reach} rows before", columns.join(", "))
 }
 
 /// The layout of an operator that stores rows by key.

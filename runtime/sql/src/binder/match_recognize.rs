@@ -3,7 +3,7 @@
 use crate::aggregates::{Collected, Collector, PLACEHOLDER};
 use crate::expressions::{arguments, truth};
 use crate::match_clauses::{Clause, clause};
-use crate::match_looks::{LOOKS, MatchScope};
+use crate::match_looks::{LOOKS, MatchScope, Navigation};
 use crate::names::{Binder, Scope};
 use crate::places::{place, start};
 use crate::words::check_name;
@@ -203,7 +203,7 @@ impl Binder<'_> {
             Expr::Column { index, .. } if index >= PLACEHOLDER => calls[index - PLACEHOLDER].clone(),
             e => e,
         });
-        Ok(matching.rows(e, false, 0))
+        Ok(matching.rows(e, Navigation::Last(0)))
     }
 
     /// Binds a function of the rows of a match; none for other functions.
@@ -246,22 +246,27 @@ impl Binder<'_> {
         self.matching.as_mut().map(|m| m.look(what, ty, name.to_string()))
     }
 
-    /// Binds FIRST, LAST, and PREV or NEXT with an offset of 0.
+    /// Binds FIRST, LAST, PREV, and NEXT with an offset of 0.
     fn navigation(&mut self, name: &str, of: &Ast, offset: Option<&Ast>, scope: &Scope) -> Result<Expr> {
         let offset = match offset.map(|e| self.expr(e, scope, &mut None)).transpose()? {
             None => usize::from(matches!(name, "PREV" | "NEXT")),
             Some(Expr::Literal { value: Value::Int(n), .. }) if n >= 0 => n as usize,
             Some(e) => return Err(Error::script(format!("{name} takes a constant number of rows, not {e}"))),
         };
-        if matches!(name, "PREV" | "NEXT") && offset > 0 {
-            let e = Error::script(format!("{name} is not supported: it leads out of the match"));
-            return Err(e.hint("LAST(A.column, 1) is the row of A before the last one"));
-        }
+        let to = match name {
+            "FIRST" => Navigation::First(offset),
+            "NEXT" if offset > 0 => {
+                let e = Error::script("NEXT is not supported: it leads to rows that are still to come");
+                return Err(e.hint("give the next row a variable: PATTERN (A B), and read B.column"));
+            }
+            "PREV" => Navigation::Previous(offset),
+            _ => Navigation::Last(offset),
+        };
         self.matching.iter_mut().for_each(|m| m.inside = true);
         let e = self.expr(of, scope, &mut None);
         self.matching.iter_mut().for_each(|m| m.inside = false);
         let matching = self.matching.as_mut().ok_or_else(|| Error::internal("a row of no match"))?;
-        Ok(matching.rows(e?, name == "FIRST", offset))
+        Ok(matching.rows(e?, to))
     }
 
     /// Binds MATCH_ROWTIME. Its type is that of its argument.
