@@ -178,6 +178,23 @@ impl Looks {
         Ok(Looks { reads: reads.collect::<Result<_>>()?, types, variables: variables.to_vec() })
     }
 
+    /// Whether all values are those of rows.
+    pub fn are_of_rows(&self) -> bool {
+        self.reads.iter().all(|r| matches!(r, Read::Row { .. }))
+    }
+
+    /// The values of a source that are those of rows.
+    pub fn values<'a>(&self, source: &Source<'a>) -> Vec<&'a Value<'a>> {
+        let value = |read: &Read| match read {
+            Read::Row { of, first, offset, back, column } => {
+                let number = source.number(of, *first, *offset).and_then(|n| n.checked_sub(*back as u64))?;
+                source.at(number).map(|row| &row[*column])
+            }
+            Read::Aggregate(_) | Read::Time | Read::Classifier | Read::Number => None,
+        };
+        self.reads.iter().map(|read| value(read).unwrap_or(&Value::Null)).collect()
+    }
+
     /// Reads the values of each source.
     ///
     /// # Errors

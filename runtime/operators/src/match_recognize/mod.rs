@@ -9,6 +9,7 @@ mod looks;
 mod matches;
 mod partition;
 mod queue;
+mod quick;
 
 use crate::calc::{DeadLetter, dead_letters, record_of};
 use crate::late_rows::{LateRows, PASSED};
@@ -20,6 +21,7 @@ use automaton::Automaton;
 use looks::{Looks, Source};
 use matches::{Path, push};
 use partition::{Partition, Partitions, Row};
+use quick::Quick;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use weir_core::clock::Clock;
@@ -129,7 +131,7 @@ enum Test {
     /// For many rows together, since it only reads the row itself.
     OfRow(Expr),
     /// For each match that has begun.
-    OfMatch { expr: Expr, looks: Looks, schema: Schema },
+    OfMatch { expr: Expr, quick: Option<Quick>, looks: Looks, schema: Schema },
 }
 
 impl Test {
@@ -159,7 +161,9 @@ impl Test {
             _ => {
                 let fields = looks.iter().enumerate();
                 let fields = fields.map(|(n, l)| weir_core::Field::new(format!("${n}"), l.ty.clone().nullable(true)));
-                Ok(Test::OfMatch { expr: expr.clone(), looks: read(looks)?, schema: Schema::new(fields.collect()) })
+                let (schema, looks) = (Schema::new(fields.collect()), read(looks)?);
+                let quick = Quick::condition(expr).filter(|_| looks.are_of_rows());
+                Ok(Test::OfMatch { expr: expr.clone(), quick, looks, schema })
             }
         }
     }
@@ -411,7 +415,7 @@ impl Matching {
         let mut answers: Vec<Option<Answers>> = step.iter().map(new).collect();
         let mut errors = vec![];
         for (variable, test) in self.tests.iter().enumerate() {
-            let Test::OfMatch { expr, looks, schema } = test else { continue };
+            let Test::OfMatch { expr, quick, looks, schema } = test else { continue };
             let (mut sources, mut places) = (vec![], vec![]);
             for (n, row) in step.iter().enumerate() {
                 let partition = &partitions[page.partitions[*row]];
@@ -426,6 +430,13 @@ impl Matching {
                     sources.push(Source { partition, start, runs, current, time, number });
                     places.push((n, at));
                 }
+            }
+            if let Some(quick) = quick {
+                for (source, (n, at)) in sources.iter().zip(places) {
+                    let holds = quick.holds(&looks.values(source));
+                    answers[n].iter_mut().for_each(|a| a.set(at, variable, holds));
+                }
+                continue;
             }
             if sources.is_empty() {
                 continue;
