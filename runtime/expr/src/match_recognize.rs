@@ -215,7 +215,8 @@ impl Look {
             (What::Aggregate { of: a, args: b, call: c }, What::Aggregate { of: d, args: e, call: f }) => {
                 (a, c) == (d, f) && b.len() == e.len() && b.iter().zip(e).all(|(x, y)| x.same(y))
             }
-            (What::Time, What::Time) | (What::Classifier, What::Classifier) | (What::Number, What::Number) => true,
+            (What::Time, What::Time) => self.ty.kind == other.ty.kind,
+            (What::Classifier, What::Classifier) | (What::Number, What::Number) => true,
             _ => false,
         }
     }

@@ -145,7 +145,7 @@ fn write_matching(matching: &MatchRecognize, out: &mut Vec<u8>) {
     write_number(matching.define.len(), out);
     for condition in &matching.define {
         out.push(u8::from(condition.is_some()));
-        for Condition { expr, looks: of } in condition {
+        if let Some(Condition { expr, looks: of }) = condition {
             write_expr(expr, out);
             looks(of, out);
         }

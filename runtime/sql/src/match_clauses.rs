@@ -291,7 +291,7 @@ mod tests {
             ("MEASURES A.v AS x PATTERN (A+* B) DEFINE A AS A.v > 1", "two quantifiers"),
             ("MEASURES A.v AS x PATTERN (^ A) DEFINE A AS A.v > 1", "anchor"),
             ("MEASURES A.v AS x PATTERN ({- A -} B) DEFINE A AS A.v > 1", "exclusion"),
-            ("MEASURES C.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "C.v"),
+            ("MEASURES C.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "no variable 'C'"),
             ("MEASURES A.w AS x PATTERN (A B) DEFINE A AS A.v > 1", "no column 'w'"),
             ("MEASURES A.v AS x, B.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "'x' twice"),
             ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS A.v > 1, A AS A.v > 2", "'A' twice"),

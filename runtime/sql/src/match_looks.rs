@@ -37,12 +37,22 @@ pub(crate) struct MatchScope {
 }
 
 impl MatchScope {
-    /// The column of a variable, if the first part of a name is one. The other parts name the column and fields within it.
+    /// The column of a variable; none if the first part of the name is a column of the input.
     ///
     /// # Errors
-    /// If the variable has no such column.
+    /// If there is no such variable, or it has no such column.
     pub fn column(&self, variable: &str, column: &str) -> Result<Option<Expr>> {
-        let Some(n) = self.names.iter().position(|(name, _)| name == variable) else { return Ok(None) };
+        let Some(n) = self.names.iter().position(|(name, _)| name == variable) else {
+            if self.input.position(variable).is_some() {
+                return Ok(None);
+            }
+            let e = Error::script(format!("there is no variable '{variable}' in the PATTERN"));
+            let known: Vec<&str> = self.names.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(match nearest(variable, known.iter().copied()) {
+                Some(near) => e.hint(format!("did you mean '{near}'?")),
+                None => e.hint(format!("there are: {}", known.join(", "))),
+            });
+        };
         let at = self.input.position(column).ok_or_else(|| {
             let known: Vec<&str> = self.input.fields.iter().map(|f| f.name.as_str()).collect();
             let e = Error::script(format!("the rows of '{variable}' have no column '{column}'"));

@@ -223,7 +223,7 @@ impl Looks {
                 Read::Classifier => {
                     for s in sources {
                         let name = s.last().and_then(|v| self.variables.get(v));
-                        name.map_or_else(|| builder.push_null(), |n| builder.push(&Value::text(n)));
+                        builder.push(&name.map_or(Value::Null, |n| Value::text(n)));
                     }
                 }
                 Read::Number => sources.iter().for_each(|s| builder.push(&Value::Int(s.number as i64))),

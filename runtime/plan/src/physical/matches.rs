@@ -8,6 +8,14 @@ use crate::logical::{Plan, StateUids};
 use crate::traits::Derived;
 use weir_core::{Error, Result};
 
+/// The error for matches of rows that change.
+pub fn matches_of_changes() -> Error {
+    let e = "MATCH_RECOGNIZE takes rows that are only added, and what it reads also changes rows";
+    Error::script(e).hint(
+        "match the rows before they are aggregated, joined or ranked; a window aggregation emits each result once",
+    )
+}
+
 impl Planner<'_> {
     /// Plans the matches of a pattern.
     pub(super) fn matches(&mut self, of: &Derived<'_>, uids: StateUids, scope: &mut Scope) -> Result<Output> {
@@ -16,10 +24,7 @@ impl Planner<'_> {
         };
         let (below, derived) = self.only_input(of, scope)?;
         if !derived.traits.changelog.is_insert_only() {
-            let e = "MATCH_RECOGNIZE takes rows that are only added, and what it reads also changes rows";
-            return Err(Error::script(e).hint(
-                "match the rows before they are aggregated, joined or ranked; a window aggregation emits each result once",
-            ));
+            return Err(matches_of_changes());
         }
         let all = || matching.expressions().into_iter();
         let operator = Operator::Match {

@@ -15,6 +15,7 @@ mod sinks;
 pub use dead_letters::REPLAY;
 pub use event_time::TimedRows;
 pub use graph::{Aggregation, Graph, Node, Operator, Statement, WindowKeys};
+pub use matches::matches_of_changes;
 
 use crate::logical::{Insert, Plan, StateUids};
 use crate::settings::Mode;

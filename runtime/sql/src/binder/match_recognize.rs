@@ -20,6 +20,7 @@ use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 use weir_expr::match_recognize::{Condition, MatchRecognize, Pattern, RowsOf, Skip, What};
+use weir_plan::physical::matches_of_changes;
 use weir_plan::{Mode, Plan, StateUids, WindowTime, derive, time_domain};
 
 /// The greatest size of a pattern.
@@ -323,7 +324,8 @@ impl Binder<'_> {
 
     /// Binds ORDER BY: the time, ascending, and then further columns.
     fn match_order(&mut self, input: &Plan, scope: &Scope, keys: &[OrderByExpr]) -> Result<(WindowTime, Vec<SortKey>)> {
-        let times = derive(input, Mode::Streaming).traits.times.clone();
+        let derived = derive(input, Mode::Streaming);
+        let (times, changes) = (&derived.traits.times, !derived.traits.changelog.is_insert_only());
         let mut order = vec![];
         for key in keys {
             let (e, descending, nulls_first) = self.sort_key(key, scope, &mut None)?;
@@ -338,7 +340,10 @@ impl Binder<'_> {
             return Err(e.hint("MATCH_RECOGNIZE (PARTITION BY … ORDER BY ts …), where ts is a column with a WATERMARK"));
         };
         let f = &input.schema().fields[first.column];
-        let Some(domain) = time_domain(first.column, &times) else {
+        let Some(domain) = time_domain(first.column, times) else {
+            if changes {
+                return Err(matches_of_changes());
+            }
             let e = format!(
                 "MATCH_RECOGNIZE is in the order of time, and '{}' is {} without a watermark",
                 f.name, f.ty.kind
