@@ -73,6 +73,12 @@ const STATEMENTS: &[(&str, &str)] = &[
            SELECT *, ROW_NUMBER() OVER (PARTITION BY k, part ORDER BY ts) AS n FROM (SELECT *, MOD(v, 50) AS part FROM src))
          WHERE n = 1",
     ),
+    (
+        "matches",
+        "SELECT ms(b), k, n, s FROM src MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts
+           MEASURES A.ts AS b, COUNT(B.v) AS n, SUM(B.v) AS s AFTER MATCH SKIP PAST LAST ROW
+           PATTERN (A B+ C) WITHIN INTERVAL '60' SECOND DEFINE A AS A.v > 500, B AS B.v < A.v, C AS C.v >= A.v)",
+    ),
 ];
 
 fn job(rows: &[Row]) -> Job {
@@ -111,6 +117,25 @@ type Sums = BTreeMap<(i64, i64), (i64, i64)>;
 fn add(sums: &mut Sums, key: (i64, i64), row: &Row) {
     let sum = sums.entry(key).or_default();
     *sum = (sum.0 + 1, sum.1 + row.value);
+}
+
+/// The matches of `A B+ C` in the rows of each key.
+fn matches(sorted: &[&Row]) -> Vec<String> {
+    let mut found = vec![];
+    for key in sorted.iter().map(|r| r.key).collect::<BTreeSet<i64>>() {
+        let rows: Vec<&Row> = sorted.iter().filter(|r| r.key == key).copied().collect();
+        let mut start = 0;
+        while let Some(first) = rows.get(start) {
+            start += 1;
+            let of_b: Vec<i64> = rows[start..].iter().map(|r| r.value).take_while(|v| *v < first.value).collect();
+            let last = rows.get(start + of_b.len()).filter(|last| last.at - first.at < 60_000);
+            if first.value > 500 && !of_b.is_empty() && last.is_some() {
+                found.push(format!("{},{key},{},{}", first.at / 1000, of_b.len(), of_b.iter().sum::<i64>()));
+                start += of_b.len() + 1;
+            }
+        }
+    }
+    found
 }
 
 /// What the statements give, by a plain reading of the rows in the order of time.
@@ -153,6 +178,7 @@ fn wanted(rows: &[Row]) -> BTreeMap<&'static str, Lines> {
         ("frames", counted(frames)),
         ("ranks", counted(ranks)),
         ("firsts", counted(firsts)),
+        ("matches", counted(matches(&sorted))),
     ])
 }
 

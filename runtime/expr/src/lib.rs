@@ -11,6 +11,7 @@ pub mod functions;
 pub mod injective;
 mod java_map;
 pub mod json;
+pub mod match_recognize;
 pub mod patterns;
 pub mod structure;
 pub mod text;

@@ -186,7 +186,7 @@ impl Calc {
                             Some((origin, record)) => (origin, record),
                             None => (self.context.node.clone(), None),
                         };
-                        let record = record.unwrap_or_else(|| self.record(batch, e.row as usize));
+                        let record = record.unwrap_or_else(|| record_of(&self.input, batch, e.row as usize));
                         let statement = self.statement.clone();
                         letters.push(DeadLetter { reason: e.message, origin, record, statement });
                     }
@@ -206,21 +206,21 @@ impl Calc {
             _ => error,
         }
     }
+}
 
-    /// Formats a row as JSON.
-    fn record(&self, batch: &Batch, row: usize) -> Vec<u8> {
-        let fields = self.input.fields.iter().zip(batch.data.columns());
-        let map: serde_json::Map<String, serde_json::Value> = fields
-            .map(|(f, c)| {
-                let v = match Value::read(c, row) {
-                    Value::Null => serde_json::Value::Null,
-                    Value::Int(i) => i.into(),
-                    Value::Bool(b) => b.into(),
-                    v => weir_expr::text::cast_text(&v, &f.ty, &weir_expr::time::Zone::UTC).into(),
-                };
-                (f.name.clone(), v)
-            })
-            .collect();
-        serde_json::Value::Object(map).to_string().into_bytes()
-    }
+/// Formats a row as JSON.
+pub(crate) fn record_of(schema: &Schema, batch: &Batch, row: usize) -> Vec<u8> {
+    let fields = schema.fields.iter().zip(batch.data.columns());
+    let map: serde_json::Map<String, serde_json::Value> = fields
+        .map(|(f, c)| {
+            let v = match Value::read(c, row) {
+                Value::Null => serde_json::Value::Null,
+                Value::Int(i) => i.into(),
+                Value::Bool(b) => b.into(),
+                v => weir_expr::text::cast_text(&v, &f.ty, &weir_expr::time::Zone::UTC).into(),
+            };
+            (f.name.clone(), v)
+        })
+        .collect();
+    serde_json::Value::Object(map).to_string().into_bytes()
 }

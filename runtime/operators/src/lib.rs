@@ -10,6 +10,7 @@ pub mod first_row;
 pub mod join;
 pub mod late_rows;
 pub mod lookup;
+pub mod match_recognize;
 pub mod normalize;
 pub mod over;
 pub mod over_values;

@@ -13,6 +13,7 @@ use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Slices;
 use weir_expr::aggregate::AggregateCall;
+use weir_expr::match_recognize::{MatchRecognize, Skip};
 
 /// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,10 +149,42 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             details.extend([("frame", frame.to_string()), ("compute", shown_calls(calls, input))]);
             ("Over", details)
         }
+        Plan::Match { input, partition, time, order, matching, .. } => {
+            let by_time = match time.domain {
+                TimeDomain::Event => names(&[time.column], input),
+                TimeDomain::Processing => domain_of(time.domain).to_string(),
+            };
+            let order = [by_time, shown_order(order, input)].into_iter().filter(|o| !o.is_empty());
+            let mut details = vec![("by", names(partition, input)), ("order", order.collect::<Vec<_>>().join(", "))];
+            details.retain(|(_, what)| !what.is_empty());
+            details.extend(shown_matching(matching));
+            ("Match", details)
+        }
         Plan::Sort { input, order, .. } => ("Sort", vec![("order", shown_order(order, input))]),
         Plan::Union { .. } => ("Union", vec![]),
         Plan::Shared(shared) => describe(&shared.plan),
     }
+}
+
+/// A pattern, the conditions of its variables, and how matching goes on.
+fn shown_matching(matching: &MatchRecognize) -> Vec<(&'static str, String)> {
+    let names = &matching.variables;
+    let of = |variables: &[usize]| variables.iter().map(|v| names[*v].clone()).collect::<Vec<_>>().join(", ");
+    let define = names.iter().zip(&matching.define);
+    let define = define.filter_map(|(name, c)| Some(format!("{name} AS {}", c.as_ref()?.expr)));
+    let skip = match &matching.skip {
+        Skip::PastLastRow => "past last row".to_string(),
+        Skip::ToNextRow => "to next row".to_string(),
+        Skip::ToFirst(variables) => format!("to first {}", of(variables)),
+        Skip::ToLast(variables) => format!("to last {}", of(variables)),
+    };
+    let mut details = vec![("pattern", matching.pattern.shown(names))];
+    details.extend(matching.within.map(|millis| ("within", format!("{millis} ms"))));
+    details.push(("define", define.collect::<Vec<_>>().join(", ")));
+    details.push(("rows", if matching.all_rows { "all" } else { "one" }.to_string()));
+    details.push(("skip", skip));
+    details.retain(|(_, what)| !what.is_empty());
+    details
 }
 
 /// Formats a sort order over a relation's columns.

@@ -15,6 +15,7 @@ use weir_core::option_spec::{OptionSpec, Type};
 use weir_core::rank::SortKey;
 use weir_core::secrets::masked;
 use weir_core::windows::Windows;
+use weir_expr::match_recognize::{Condition, Look, MatchRecognize, Pattern, RowsOf, Skip, What};
 use weir_expr::structure::{write_call, write_expr, write_number, write_numbers, write_text, write_type};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -82,6 +83,91 @@ fn write_order(order: &[SortKey], out: &mut Vec<u8>) {
     for key in order {
         write_number(key.column, out);
         out.extend_from_slice(&[u8::from(key.descending), u8::from(key.nulls_first)]);
+    }
+}
+
+fn write_pattern(pattern: &Pattern, out: &mut Vec<u8>) {
+    let several = |tag: u8, parts: &[Pattern], out: &mut Vec<u8>| {
+        out.push(tag);
+        write_number(parts.len(), out);
+        parts.iter().for_each(|p| write_pattern(p, out));
+    };
+    match pattern {
+        Pattern::Variable(v) => {
+            out.push(0);
+            write_number(*v, out);
+        }
+        Pattern::Sequence(parts) => several(1, parts, out),
+        Pattern::Choice(parts) => several(2, parts, out),
+        Pattern::Repeat { of, from, to, greedy } => {
+            out.extend_from_slice(&[3, u8::from(*greedy)]);
+            out.extend_from_slice(&from.to_le_bytes());
+            out.extend_from_slice(&to.unwrap_or(u32::MAX).to_le_bytes());
+            write_pattern(of, out);
+        }
+    }
+}
+
+fn write_look(look: &Look, out: &mut Vec<u8>) {
+    let rows = |of: &RowsOf, out: &mut Vec<u8>| match of {
+        RowsOf::All => out.push(0),
+        RowsOf::Variables(all) => {
+            out.push(1);
+            write_numbers(all, out);
+        }
+    };
+    match &look.what {
+        What::Row { of, first, offset, back, column } => {
+            out.extend_from_slice(&[0, u8::from(*first)]);
+            rows(of, out);
+            write_numbers(&[*offset, *back, *column], out);
+        }
+        What::Aggregate { of, args, call } => {
+            out.push(1);
+            rows(of, out);
+            write_number(args.len(), out);
+            args.iter().for_each(|e| write_expr(e, out));
+            write_call(call, out);
+        }
+        What::Time => out.push(2),
+        What::Classifier => out.push(3),
+        What::Number => out.push(4),
+    }
+    write_type(&look.ty, out);
+}
+
+/// Appends a pattern, and what is read of its matches. Variables are known by their numbers, but CLASSIFIER gives their names.
+fn write_matching(matching: &MatchRecognize, out: &mut Vec<u8>) {
+    let looks = |looks: &[Look], out: &mut Vec<u8>| {
+        write_number(looks.len(), out);
+        looks.iter().for_each(|l| write_look(l, out));
+    };
+    write_pattern(&matching.pattern, out);
+    write_number(matching.define.len(), out);
+    for condition in &matching.define {
+        out.push(u8::from(condition.is_some()));
+        if let Some(Condition { expr, looks: of }) = condition {
+            write_expr(expr, out);
+            looks(of, out);
+        }
+    }
+    match &matching.skip {
+        Skip::PastLastRow => out.push(0),
+        Skip::ToNextRow => out.push(1),
+        Skip::ToFirst(variables) => {
+            out.push(2);
+            write_numbers(variables, out);
+        }
+        Skip::ToLast(variables) => {
+            out.push(3);
+            write_numbers(variables, out);
+        }
+    }
+    out.extend_from_slice(&matching.within.unwrap_or(-1).to_le_bytes());
+    looks(&matching.measures, out);
+    out.push(u8::from(matching.all_rows));
+    if matching.looks().any(|l| matches!(l.what, What::Classifier)) {
+        matching.variables.iter().for_each(|name| write_text(name, out));
     }
 }
 
@@ -202,6 +288,13 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             write_number(*collection, out);
             write_numbers(keep, out);
             write_numbers(columns, out);
+        }
+        Plan::Match { input: _, partition, time, order, matching, schema: _, uids: _ } => {
+            out.extend_from_slice(&[15, time.domain as u8]);
+            write_number(time.column, out);
+            write_numbers(partition, out);
+            write_order(order, out);
+            write_matching(matching, out);
         }
         Plan::Union { inputs: _, schema: _ } => out.push(7),
         Plan::Shared(_) => out.push(8),

@@ -15,6 +15,7 @@ use weir_core::windows::{Slices, Windows};
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
+use weir_expr::match_recognize::MatchRecognize;
 
 /// A relation.
 #[derive(Debug, Clone)]
@@ -93,6 +94,17 @@ pub enum Plan {
         order: RowOrder,
         frame: Frame,
         calls: Vec<AggregateCall>,
+        schema: Schema,
+        uids: StateUids,
+    },
+    /// The matches of a pattern in the rows of each partition, in the order of time and, for rows of one time, of further columns. The
+    /// output is the columns of the partition, or those of the input if all rows are emitted, then what is read of the matches.
+    Match {
+        input: Box<Plan>,
+        partition: Vec<usize>,
+        time: WindowTime,
+        order: Vec<SortKey>,
+        matching: Arc<MatchRecognize>,
         schema: Schema,
         uids: StateUids,
     },
@@ -239,6 +251,7 @@ impl Plan {
             | Plan::Rank { schema, .. }
             | Plan::Window { schema, .. }
             | Plan::Over { schema, .. }
+            | Plan::Match { schema, .. }
             | Plan::Sort { schema, .. }
             | Plan::Union { schema, .. } => schema,
             Plan::Shared(shared) => shared.plan.schema(),
@@ -257,6 +270,7 @@ impl Plan {
             | Plan::Rank { input, .. }
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
+            | Plan::Match { input, .. }
             | Plan::Sort { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().collect(),
@@ -279,6 +293,7 @@ impl Plan {
             | Plan::Rank { input, .. }
             | Plan::Window { input, .. }
             | Plan::Over { input, .. }
+            | Plan::Match { input, .. }
             | Plan::Sort { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter_mut().collect(),
@@ -295,6 +310,7 @@ impl Plan {
             | Plan::Normalize { uids, .. }
             | Plan::Rank { uids, .. }
             | Plan::Over { uids, .. }
+            | Plan::Match { uids, .. }
             | Plan::Sort { uids, .. }
             | Plan::Window { windows: Windows::Session { .. }, merged: false, uids, .. } => Some(uids),
             Plan::Calc { .. }
@@ -369,6 +385,9 @@ impl Plan {
             Plan::Over { input, partition, order, frame, calls, schema, uids } => {
                 Plan::Over { input: boxed(input, done), partition, order, frame, calls, schema, uids }
             }
+            Plan::Match { input, partition, time, order, matching, schema, uids } => {
+                Plan::Match { input: boxed(input, done), partition, time, order, matching, schema, uids }
+            }
             Plan::Sort { input, order, time, schema, uids } => {
                 Plan::Sort { input: boxed(input, done), order, time, schema, uids }
             }
@@ -401,6 +420,7 @@ impl Plan {
             | Plan::Rank { .. }
             | Plan::Window { .. }
             | Plan::Over { .. }
+            | Plan::Match { .. }
             | Plan::Sort { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => None,
@@ -421,6 +441,7 @@ impl Plan {
             | Plan::Rank { .. }
             | Plan::Window { .. }
             | Plan::Over { .. }
+            | Plan::Match { .. }
             | Plan::Sort { .. }
             | Plan::Union { .. }
             | Plan::Shared(_) => None,
@@ -432,6 +453,7 @@ impl Plan {
             Plan::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
             Plan::Join { condition, .. } => condition.iter().collect(),
             Plan::Values { rows, .. } => rows.iter().flatten().collect(),
+            Plan::Match { matching, .. } => matching.expressions(),
             Plan::Scan { .. }
             | Plan::Expand { .. }
             | Plan::Aggregate { .. }
@@ -452,6 +474,8 @@ impl Plan {
             Plan::Aggregate { calls, .. } => !calls.is_empty(),
             Plan::Rank { .. } | Plan::Over { .. } | Plan::Sort { .. } => true,
             Plan::Join { kind, .. } => *kind != JoinKind::Inner,
+            // Matches are emitted when they are found, in both modes.
+            Plan::Match { .. } => false,
             Plan::Scan { .. }
             | Plan::Values { .. }
             | Plan::Calc { .. }

@@ -2,7 +2,7 @@
 //! constants once.
 
 use crate::joins::{prepare_joins, read_versions};
-use crate::logical::{Plan, Ranks, Rewritten, Shared, WindowTime};
+use crate::logical::{Plan, Ranks, Rewritten, Shared, StateUids, WindowTime};
 use crate::merge::merge_top;
 use crate::ranks::bound_ranks;
 use std::collections::{BTreeSet, HashMap};
@@ -12,6 +12,7 @@ use weir_core::rank::SortKey;
 use weir_core::{Error, Result, Schema};
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
+use weir_expr::match_recognize::MatchRecognize;
 use weir_expr::{Session, eval::constant};
 
 /// Optimizes a plan.
@@ -216,6 +217,9 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let plan = Plan::Over { input: Box::new(input), partition, order, frame, calls, schema, uids };
             select(plan, left, wanted)?
         }
+        Plan::Match { input, partition, time, order, matching, schema, uids } => {
+            prune_match((*input, partition, time, order, matching), schema, uids, wanted, readers)?
+        }
         Plan::Sort { input, order, time, schema, uids } => {
             let used = wanted.iter().copied().chain(order.iter().map(|k| k.column)).chain(time).collect();
             let (input, have) = prune(*input, &used, readers)?;
@@ -267,6 +271,37 @@ fn prune_aggregate(
     let kept: Vec<usize> = (0..count).chain(keep_calls.into_iter().map(|i| count + i)).collect();
     let schema = schema.project(&kept);
     Ok((input, keys, calls, schema, kept))
+}
+
+/// The parts of a relation of matches: its input, its partition, its time, its order and its pattern.
+type Matches = (Plan, Vec<usize>, WindowTime, Vec<SortKey>, Arc<MatchRecognize>);
+
+/// Removes what is read of matches and not used, and unused columns of the input.
+fn prune_match(
+    (input, partition, time, order, matching): Matches,
+    schema: Schema,
+    uids: StateUids,
+    wanted: &BTreeSet<usize>,
+    readers: &mut Readers,
+) -> Result<(Plan, Vec<usize>)> {
+    let mut matching = Arc::unwrap_or_clone(matching);
+    let width = schema.len() - matching.measures.len();
+    let numbers: Vec<usize> = (0..matching.measures.len()).filter(|n| wanted.contains(&(width + n))).collect();
+    matching.measures = numbers.iter().map(|n| matching.measures[*n].clone()).collect();
+    let mut used = matching.columns();
+    used.extend(partition.iter().chain(order.iter().map(|k| &k.column)).chain([&time.column]));
+    if matching.all_rows {
+        used.extend(wanted.iter().filter(|w| **w < width));
+    }
+    let (input, have) = prune(input, &used, readers)?;
+    let matching = matching.moved(&|c| place(c, &have))?;
+    let (partition, column) = (places(&partition, &have)?, place(time.column, &have)?);
+    let order = order.into_iter().map(|k| Ok(SortKey { column: place(k.column, &have)?, ..k }));
+    let order = order.collect::<Result<_>>()?;
+    let rows = if matching.all_rows { have } else { (0..width).collect() };
+    let left: Vec<usize> = rows.into_iter().chain(numbers.into_iter().map(|n| width + n)).collect();
+    let (time, schema, matching) = (WindowTime { column, ..time }, schema.project(&left), Arc::new(matching));
+    select(Plan::Match { input: Box::new(input), partition, time, order, matching, schema, uids }, left, wanted)
 }
 
 /// Removes columns of a shared relation that none of its readers uses.
@@ -358,6 +393,7 @@ fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
         | Plan::Rank { .. }
         | Plan::Window { .. }
         | Plan::Over { .. }
+        | Plan::Match { .. }
         | Plan::Sort { .. }
         | Plan::Union { .. }
         | Plan::Shared(_)) => other,

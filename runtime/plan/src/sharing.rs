@@ -153,6 +153,7 @@ fn kind(plan: &Plan) -> Option<&'static str> {
         Plan::Join { .. } => Some("join"),
         Plan::Rank { .. } => Some("rank"),
         Plan::Over { .. } => Some("over"),
+        Plan::Match { .. } => Some("match"),
         Plan::Sort { .. } => Some("sort"),
         Plan::Window { windows: Windows::Session { .. }, merged: false, .. } => Some("session"),
         Plan::Calc { .. }
@@ -170,7 +171,9 @@ fn may_be_shared(plan: &Plan) -> bool {
     match plan {
         // Constants cost nothing.
         Plan::Values { .. } => false,
-        Plan::Calc { .. } | Plan::Join { .. } => plan.expressions().into_iter().all(Expr::deterministic),
+        Plan::Calc { .. } | Plan::Join { .. } | Plan::Match { .. } => {
+            plan.expressions().into_iter().all(Expr::deterministic)
+        }
         // A replay of dead letters feeds a single statement.
         Plan::Scan { table, .. } => table.on_error.dead_letters.is_none(),
         Plan::Expand { .. }

@@ -8,6 +8,7 @@ use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Windows;
 use weir_expr::Expr;
+use weir_expr::match_recognize::What;
 
 /// The windows of a relation's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +186,12 @@ pub(crate) fn times(plan: &Plan, inputs: &[&[Option<TimeAttribute>]]) -> Vec<Opt
         }
         Plan::Rank { schema, .. } | Plan::Over { schema, .. } | Plan::Sort { schema, .. } => {
             (0..schema.len()).map(of).collect()
+        }
+        // Rows of a match come after their time. The match has a time of its own.
+        Plan::Match { matching, schema, .. } => {
+            let looks =
+                matching.measures.iter().map(|l| matches!(l.what, What::Time).then_some(TimeAttribute::RowTime));
+            nothing(schema.len() - matching.measures.len()).into_iter().chain(looks).collect()
         }
         Plan::Window { windows, time, input, .. } => {
             let WindowTime { column, domain, local } = *time;

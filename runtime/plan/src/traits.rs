@@ -191,6 +191,7 @@ fn traits(plan: &Plan, inputs: &[Rc<Derived<'_>>], mode: Mode) -> Traits {
         }
         // They only accept insertions; other inputs are rejected.
         Plan::Over { order: RowOrder::Time(_), .. } | Plan::Sort { .. } => (ChangelogMode::INSERT_ONLY, true, key()),
+        Plan::Match { .. } => (ChangelogMode::INSERT_ONLY, true, None),
         Plan::Shared(_) => (all(), balanced, key()),
     };
     let monotonicity = monotonicity(plan, inputs, changelog);
@@ -257,6 +258,7 @@ fn monotonicity(plan: &Plan, inputs: &[Rc<Derived<'_>>], changelog: ChangelogMod
         | Plan::Normalize { .. }
         | Plan::Rank { .. }
         | Plan::Over { .. }
+        | Plan::Match { .. }
         | Plan::Sort { .. }
         | Plan::Union { .. } => nothing(),
     }

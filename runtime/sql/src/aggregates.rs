@@ -6,7 +6,7 @@ use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
 
 /// Columns from this index on are placeholders for collected aggregates.
-const PLACEHOLDER: usize = 1 << 30;
+pub(crate) const PLACEHOLDER: usize = 1 << 30;
 
 /// An aggregate over expressions of the input.
 pub(crate) struct Collected {

@@ -74,6 +74,9 @@ impl Dialect for FlinkDialect {
     fn supports_table_versioning(&self) -> bool {
         true
     }
+    fn supports_match_recognize(&self) -> bool {
+        true
+    }
     fn supports_string_escape_constant(&self) -> bool {
         true
     }

@@ -19,6 +19,8 @@ mod hints;
 mod insert;
 mod like;
 mod lookup;
+mod match_clauses;
+mod match_looks;
 mod names;
 mod older_window;
 mod over;

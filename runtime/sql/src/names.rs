@@ -1,6 +1,7 @@
 //! Name resolution while a query is bound: the state of the binder, and the columns in scope.
 
 use crate::catalog::{Catalog, FunctionLoader, Spent};
+use crate::match_looks::MatchScope;
 use crate::older_window::OlderWindow;
 use crate::over::OverCall;
 use crate::places::place;
@@ -30,6 +31,8 @@ pub(crate) struct Binder<'a> {
     pub named_windows: Vec<(String, WindowSpec)>,
     /// The window of the older form in the GROUP BY of the SELECT.
     pub older_window: Option<OlderWindow>,
+    /// The MATCH_RECOGNIZE whose expressions are being bound.
+    pub matching: Option<MatchScope>,
     /// The current depth of nested queries.
     pub depth: usize,
     /// The current depth within an expression.
@@ -48,9 +51,22 @@ impl<'a> Binder<'a> {
             outer: None,
             named_windows: vec![],
             older_window: None,
+            matching: None,
             depth: 0,
             nesting: 0,
         }
+    }
+}
+
+impl Binder<'_> {
+    /// Resolves a dotted name: of a variable of MATCH_RECOGNIZE, or of what is in scope.
+    pub fn resolve(&self, parts: &[Ident], scope: &Scope) -> Result<Expr> {
+        if let (Some(matching), [variable, column, fields @ ..]) = (&self.matching, parts)
+            && let Some(e) = matching.column(&variable.value, &column.value)?
+        {
+            return fields.iter().try_fold(e, |e, name| field(e, &name.value));
+        }
+        scope.resolve(parts)
     }
 }
 

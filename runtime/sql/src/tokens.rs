@@ -2,6 +2,7 @@
 //! nesting.
 
 use crate::dialect::FlinkDialect;
+use crate::match_clauses::rewritten;
 use crate::places::place;
 use crate::words::reserved;
 use sqlparser::keywords::Keyword;
@@ -52,7 +53,7 @@ pub fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
         before.pass(&t.token);
         out.push(t);
     }
-    Ok(out)
+    Ok(rewritten(out))
 }
 
 /// The last tokens, without blanks and comments. For each open pair of parentheses also the word before it, or ORDER after an ORDER BY
@@ -197,7 +198,6 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
         let before = if i > 0 { word(i - 1) } else { String::new() };
         let relation = matches!(before.as_str(), "FROM" | "JOIN");
         let (what, hint): (String, &str) = match named.as_str() {
-            "MATCH_RECOGNIZE" if open(i + 1) => ("MATCH_RECOGNIZE".to_string(), ""),
             // The parser recurses here without counting the depth.
             "INTERVAL" if word(i + 1) == "INTERVAL" => ("INTERVAL within INTERVAL".to_string(), ""),
             "LATERAL" if word(i + 1) == "TABLE" => {

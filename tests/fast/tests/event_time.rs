@@ -7,7 +7,7 @@ use weir_core::Value;
 use weir_fast_tests::{Job, Step, insert};
 
 /// A row: its key, its time in seconds, its value.
-type Row = (u8, i64, i64);
+pub(super) type Row = (u8, i64, i64);
 
 /// How far rows may be out of order, in seconds.
 const BOUND: i64 = 3;
@@ -19,12 +19,12 @@ fn table(name: &str) -> String {
     )
 }
 
-fn key(k: u8) -> String {
+pub(super) fn key(k: u8) -> String {
     char::from(b'a' + k).to_string()
 }
 
 /// Rows whose times go on by and by, some of them far behind.
-fn rows(random: &mut Rng) -> Vec<Row> {
+pub(super) fn rows(random: &mut Rng) -> Vec<Row> {
     let mut now = random.i64(-30..30);
     (0..random.usize(1..60))
         .map(|_| {
@@ -65,13 +65,13 @@ fn in_turn(rows: &[Row], mut each: impl FnMut(&Row, i64)) {
     }
 }
 
-fn shown(seconds: i64) -> String {
+pub(super) fn shown(seconds: i64) -> String {
     let t = chrono::DateTime::from_timestamp(seconds, 0).expect("a time").naive_utc();
     t.format(if seconds % 60 == 0 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" }).to_string()
 }
 
 /// What a query gives, in any order.
-fn given(query: &str, columns: &str, rows: &[Row], random: &mut Rng) -> Vec<String> {
+pub(super) fn given(query: &str, columns: &str, rows: &[Row], random: &mut Rng) -> Vec<String> {
     let sql = format!("{} CREATE TABLE o ({columns}) WITH ('connector' = 'print'); INSERT INTO o {query};", table("t"));
     let ran = Job::new(&sql).source("t", steps(rows, random)).run();
     ran.result.as_ref().unwrap_or_else(|e| panic!("{query}: {e}\n{rows:?}"));
@@ -188,7 +188,7 @@ fn sessions_go_on_as_long_as_rows_come_in_time() {
 }
 
 /// The rows of each key that are not late, in the order of time, those of one time as they came.
-fn in_order(rows: &[Row]) -> BTreeMap<u8, Vec<Row>> {
+pub(super) fn in_order(rows: &[Row]) -> BTreeMap<u8, Vec<Row>> {
     let mut of_keys: BTreeMap<u8, Vec<Row>> = BTreeMap::new();
     in_turn(rows, |row, watermark| {
         if row.1 * 1000 > watermark {

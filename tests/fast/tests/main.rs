@@ -8,6 +8,7 @@ mod event_time;
 mod jobs;
 mod joins;
 mod late_rows;
+mod match_recognize;
 mod over_values;
 mod plans;
 mod queries;

@@ -20,6 +20,7 @@ use weir_operators::first_row::FirstRowFactory;
 use weir_operators::join::{IntervalJoinFactory, JoinFactory, TemporalJoinFactory, WindowJoinFactory};
 use weir_operators::late_rows::KeepRowsFactory;
 use weir_operators::lookup::LookupFactory;
+use weir_operators::match_recognize::MatchRecognizeFactory;
 use weir_operators::normalize::NormalizeFactory;
 use weir_operators::over::OverFactory;
 use weir_operators::over_values::OverValuesFactory;
@@ -150,6 +151,18 @@ impl Factories<'_> {
                     ttl_millis: *ttl_millis,
                 })
             }
+            Operator::Match { partition, time, order, matching, input, schema } => made(MatchRecognizeFactory {
+                partition: partition.clone(),
+                time: time.column,
+                domain: time.domain,
+                order: order.clone(),
+                matching: matching.clone(),
+                input: input.clone(),
+                schema: schema.clone(),
+                session: session(),
+                on_error: self.on_error,
+                statement: statement.identity.clone(),
+            }),
             Operator::Normalize { keys, schema, ttl_millis } => made(NormalizeFactory {
                 keys: keys.clone(),
                 schema: schema.clone(),

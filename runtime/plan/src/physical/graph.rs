@@ -18,6 +18,7 @@ use weir_core::watermarks::WatermarkStrategy;
 use weir_core::windows::Windows;
 use weir_expr::Expr;
 use weir_expr::aggregate::AggregateCall;
+use weir_expr::match_recognize::MatchRecognize;
 
 /// The definition of an aggregation, for all of its stages.
 #[derive(Debug, Clone)]
@@ -138,6 +139,15 @@ pub enum Operator {
         at_end: bool,
         ttl_millis: u64,
     },
+    /// The matches of a pattern in the rows of each partition. `input` has the columns of the input rows.
+    Match {
+        partition: Vec<usize>,
+        time: WindowTime,
+        order: Vec<SortKey>,
+        matching: Arc<MatchRecognize>,
+        input: Schema,
+        schema: Schema,
+    },
     /// Turns upserts into a changelog.
     Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
     /// Keeps all rows of a sink's key. The last one is the row in the sink.
@@ -200,6 +210,7 @@ impl Operator {
             Operator::Session { .. } => "Session",
             Operator::Over { .. } => "Over",
             Operator::OverValues { .. } => "OverValues",
+            Operator::Match { .. } => "Match",
             Operator::FirstRow { .. } => "FirstRow",
             Operator::Sort { .. } => "Sort",
             Operator::Normalize { .. } => "Normalize",
@@ -220,6 +231,7 @@ impl Operator {
             Operator::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
             Operator::Values { rows, .. } => rows.iter().flatten().collect(),
             Operator::Join(join) => join.condition.iter().collect(),
+            Operator::Match { matching, .. } => matching.expressions(),
             Operator::Source { times, .. } => times.iter().flat_map(|t| t.exprs.iter().chain(&t.timed)).collect(),
             Operator::DeadLetterSource { .. }
             | Operator::Replay { .. }
@@ -256,6 +268,7 @@ impl Operator {
             | Operator::Session { .. }
             | Operator::Over { .. }
             | Operator::OverValues { .. }
+            | Operator::Match { .. }
             | Operator::FirstRow { .. }
             | Operator::Sort { .. }
             | Operator::Normalize { .. }

@@ -50,6 +50,7 @@ fn sources<'a>(of: &Derived<'a>, found: &mut Vec<&'a Arc<Table>>) {
         | Plan::Window { windows: Windows::Session { .. }, merged: false, .. }
         | Plan::Rank { .. }
         | Plan::Over { .. }
+        | Plan::Match { .. }
         | Plan::Sort { .. } => {}
     }
 }

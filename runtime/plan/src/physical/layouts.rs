@@ -14,6 +14,7 @@ use weir_core::Schema;
 use weir_core::graph::MAIN;
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_expr::aggregate::{Aggregate, AggregateCall};
+use weir_expr::match_recognize::MatchRecognize;
 
 /// Formats items with their values as JSON.
 fn layout(items: &[(&str, String)]) -> String {
@@ -60,6 +61,17 @@ fn of_aggregate(a: &Aggregation) -> String {
         ("rows", rows.to_string()),
         ("results", results.to_string()),
     ])
+}
+
+/// The pattern and what is read of rows, from which the states of the automaton and the columns that are kept follow.
+fn of_matching(matching: &MatchRecognize) -> String {
+    let columns: Vec<String> = match matching.all_rows {
+        true => vec!["all".to_string()],
+        false => matching.columns().iter().map(ToString::to_string).collect(),
+    };
+    let numbers: Vec<String> = (0..matching.variables.len()).map(|n| format!("v{n}")).collect();
+    let (pattern, reach) = (matching.pattern.shown(&numbers), matching.reach());
+    format!("{pattern} with columns {} and {reach} rows before", columns.join(", "))
 }
 
 /// The layout of an operator that stores rows by key.
@@ -149,6 +161,14 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
             ("order", of_order(order, input)),
             ("frame", frame.to_string()),
             ("aggregates", of_calls(calls, input)),
+            ("columns", all_types(input)),
+        ])),
+        Operator::Match { partition, order, matching, input, .. } => Some(layout(&[
+            ("kind", "match".to_string()),
+            ("partition", types(partition, input)),
+            ("order", of_order(order, input)),
+            // What matches have begun, and the rows that they keep, depends on all of it.
+            ("pattern", of_matching(matching)),
             ("columns", all_types(input)),
         ])),
         Operator::Materialize { keys, schema, .. } => Some(of_rows("materialize", keys, schema)),

@@ -7,6 +7,7 @@ mod graph;
 mod joins;
 mod late_rows;
 mod layouts;
+mod matches;
 mod over;
 mod ranks;
 mod settings;
@@ -15,6 +16,7 @@ mod sinks;
 pub use dead_letters::REPLAY;
 pub use event_time::TimedRows;
 pub use graph::{Aggregation, Graph, Join, Node, Operator, Statement, WindowKeys};
+pub use matches::matches_of_changes;
 
 use crate::logical::{Insert, Plan, StateUids};
 use crate::settings::Mode;
@@ -321,6 +323,7 @@ impl Planner<'_> {
                 let (frame, input, uids) = (*frame, input.schema(), named(uids)?);
                 self.over(of, &Over { partition, order, frame, calls, input, schema, uids }, scope)
             }
+            Plan::Match { uids, .. } => self.matches(of, named(uids)?, scope),
             Plan::Sort { order, time, schema, input: _, uids } => {
                 let (below, derived) = self.only_input(of, scope)?;
                 if !derived.traits.changelog.is_insert_only() {

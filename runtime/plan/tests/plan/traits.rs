@@ -54,6 +54,11 @@ fn changelog_modes_are_those_of_flink() {
         ("SELECT n, COUNT(*) FROM (SELECT k, COUNT(*) AS n FROM src GROUP BY k) GROUP BY n", "[I,UB,UA,D]", "[I]"),
         ("SELECT k, v, COUNT(*) FROM src GROUP BY ROLLUP (k, v)", "[I,UB,UA]", "[I]"),
         ("SELECT DISTINCT k FROM src", "[I]", "[I]"),
+        (
+            "SELECT * FROM src MATCH_RECOGNIZE (PARTITION BY k ORDER BY p MEASURES A.v AS v PATTERN (A B) DEFINE B AS B.v > A.v)",
+            "[I]",
+            "[I]",
+        ),
         ("SELECT DISTINCT k FROM cdc", "[I,D]", "[I,D]"),
         ("SELECT * FROM cdc", "[I,UB,UA,D]", "[I,UB,UA,D]"),
         ("SELECT * FROM ups", "[I,UB,UA,D]", "[I,UB,UA,D]"),

@@ -3,6 +3,7 @@
 use super::{not_yet, renamed};
 use crate::catalog::{Spent, View, idents, place_of};
 use crate::lookup;
+use crate::match_clauses::reads_item_before;
 use crate::names::{Binder, Scope};
 use crate::places::place;
 use crate::unnest;
@@ -163,10 +164,11 @@ impl Binder<'_> {
 
     /// Binds FROM. Returns the relation, and the columns that expressions can name.
     pub(super) fn from(&mut self, s: &Select) -> Result<(Plan, Scope)> {
-        let mut bound = None;
-        for item in &s.from {
+        let mut bound: Option<(Plan, Scope)> = None;
+        let mut items = s.from.iter().peekable();
+        while let Some(item) = items.next() {
             let around = |before: Option<(Plan, Scope)>| before.unwrap_or_else(|| (no_columns(), Scope::default()));
-            let (first, before) = match (unnest::parts(&item.relation)?, &item.relation, bound.take()) {
+            let (mut first, before) = match (unnest::parts(&item.relation)?, &item.relation, bound.take()) {
                 (Some(parts), _, before) => {
                     let (plan, scope) = around(before);
                     (self.unnest(plan, scope, &parts)?, None)
@@ -176,7 +178,12 @@ impl Binder<'_> {
                 }
                 (None, relation, before) => (self.factor(relation)?, before),
             };
-            let joined = self.joined(first, &item.joins)?;
+            let mut joins = &item.joins;
+            if let Some(matched) = items.next_if(|next| joins.is_empty() && reads_item_before(&next.relation)) {
+                first = self.match_recognize(first.0, &first.1, &matched.relation)?;
+                joins = &matched.joins;
+            }
+            let joined = self.joined(first, joins)?;
             bound = Some(match before {
                 None => joined,
                 Some(left) => self.cross(left, joined)?,
@@ -214,7 +221,10 @@ impl Binder<'_> {
                 (plan, Some(full), alias)
             }
             TableFactor::Derived { subquery, alias, .. } => (self.query(subquery)?, None, alias),
-            TableFactor::MatchRecognize { .. } => return Err(not_yet("MATCH_RECOGNIZE").at(at())),
+            TableFactor::MatchRecognize { table, .. } => {
+                let (input, scope) = self.factor(table)?;
+                return self.match_recognize(input, &scope, factor);
+            }
             TableFactor::Table { version: Some(_), .. } => return Err(not_yet("FOR SYSTEM_TIME AS OF").at(at())),
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
                 let first = self.factor(&table_with_joins.relation)?;

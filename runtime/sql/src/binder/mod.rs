@@ -4,6 +4,7 @@ mod from;
 mod grouping;
 mod items;
 pub(crate) mod joins;
+mod match_recognize;
 mod order;
 mod subqueries;
 mod temporal;

@@ -187,7 +187,7 @@ impl Binder<'_> {
         truth(bound, "QUALIFY").map_err(|e| e.at(place(start(condition))))
     }
 
-    fn sort_key(&mut self, o: &OrderByExpr, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Key> {
+    pub(super) fn sort_key(&mut self, o: &OrderByExpr, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Key> {
         if o.with_fill.is_some() {
             return Err(not_yet("WITH FILL").at(place(start(&o.expr))));
         }

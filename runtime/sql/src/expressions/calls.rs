@@ -97,6 +97,9 @@ impl Binder<'_> {
         if !quoted && let Some(e) = self.of_older_window(&upper, f, scope, agg)? {
             return Ok(e);
         }
+        if !quoted && let Some(e) = self.of_match(&upper, f, scope)? {
+            return Ok(e);
+        }
         if let Some(mut function) = Aggregate::by_name(&upper)
             && !self.catalog.functions.contains_key(&name.to_ascii_lowercase())
         {

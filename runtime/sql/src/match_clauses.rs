@@ -1,0 +1,351 @@
+//! The clauses of MATCH_RECOGNIZE that the parser does not know. They are rewritten on tokens: WITHIN and SUBSET become definitions with
+//! names that no script can write, since they stand in quotes that are none here. A relation in parentheses, after which the parser
+//! expects no MATCH_RECOGNIZE, becomes the item of FROM before one over a table with such a name.
+
+use sqlparser::ast::{Ident, ObjectName, TableFactor};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
+
+/// The quotes of these names.
+const QUOTE: char = '"';
+
+const WITHIN: &str = "WITHIN";
+const SUBSET: &str = "SUBSET";
+const INPUT: &str = "MATCH_RECOGNIZE";
+
+/// Functions whose names the parser has as keywords.
+const FUNCTIONS: [&str; 6] = ["FIRST", "LAST", "PREV", "NEXT", "CLASSIFIER", "MATCH_NUMBER"];
+
+/// A definition that is a clause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clause {
+    /// `WITHIN interval`
+    Within,
+    /// `SUBSET name = (variable, …)`
+    Subset,
+}
+
+/// The clause that a definition is, by its name; none if it is the condition of a variable.
+pub(crate) fn clause(name: &Ident) -> Option<Clause> {
+    match (name.quote_style, name.value.as_str()) {
+        (Some(QUOTE), WITHIN) => Some(Clause::Within),
+        (Some(QUOTE), SUBSET) => Some(Clause::Subset),
+        _ => None,
+    }
+}
+
+/// Whether MATCH_RECOGNIZE reads the item of FROM before it.
+pub(crate) fn reads_item_before(factor: &TableFactor) -> bool {
+    let TableFactor::MatchRecognize { table, .. } = factor else { return false };
+    let TableFactor::Table { name: ObjectName(parts), .. } = &**table else { return false };
+    let name = |i: &Ident| i.quote_style == Some(QUOTE) && i.value == INPUT;
+    parts.iter().filter_map(|p| p.as_ident()).any(name)
+}
+
+fn quoted(name: &str, span: Span) -> TokenWithSpan {
+    let word = Word { value: name.to_string(), quote_style: Some(QUOTE), keyword: Keyword::NoKeyword };
+    TokenWithSpan { token: Token::Word(word), span }
+}
+
+fn keyword(keyword: Keyword, span: Span) -> TokenWithSpan {
+    let word = Word { value: format!("{keyword:?}"), quote_style: None, keyword };
+    TokenWithSpan { token: Token::Word(word), span }
+}
+
+/// The word at a place, in capitals; empty if there is none or it is quoted.
+fn word(t: Option<&TokenWithSpan>) -> String {
+    match t.map(|t| &t.token) {
+        Some(Token::Word(w)) if w.quote_style.is_none() => w.value.to_ascii_uppercase(),
+        _ => String::new(),
+    }
+}
+
+/// Where the rewriting is within a MATCH_RECOGNIZE.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Before the pattern.
+    Head,
+    /// Between MEASURES and the pattern.
+    Measures,
+    /// Behind PATTERN.
+    Pattern,
+    /// In the list of SUBSET.
+    Subset,
+    /// In definitions, or clauses that have become one.
+    Define,
+}
+
+/// Rewrites the clauses of each MATCH_RECOGNIZE.
+pub(crate) fn rewritten(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    if !tokens.iter().any(|t| word(Some(t)) == INPUT) {
+        return tokens;
+    }
+    // Blanks and comments, some of which are hints, stay in front of the tokens that they precede.
+    let (mut all, mut blanks) = (vec![], vec![vec![]]);
+    for t in tokens {
+        if matches!(t.token, Token::Whitespace(_)) {
+            blanks.last_mut().into_iter().for_each(|b| b.push(t.clone()));
+        } else {
+            all.push(t);
+            blanks.push(vec![]);
+        }
+    }
+    // For each open parenthesis: the part, if it is that of a MATCH_RECOGNIZE.
+    let mut open: Vec<Option<Part>> = vec![];
+    let (mut out, mut at): (Vec<TokenWithSpan>, usize) = (Vec::with_capacity(all.len()), 0);
+    while let Some(t) = all.get(at) {
+        let (named, span) = (word(Some(t)), t.span);
+        out.append(&mut blanks[at]);
+        let called = all.get(at + 1).is_some_and(|t| t.token == Token::LParen);
+        at += 1;
+        match &t.token {
+            Token::LParen => {
+                open.push((word(at.checked_sub(2).and_then(|b| all.get(b))) == INPUT).then_some(Part::Head))
+            }
+            Token::RParen => {
+                open.pop();
+            }
+            Token::SemiColon => open.clear(),
+            _ => {}
+        }
+        if named == INPUT && called && behind_parentheses(&out) {
+            out.push(TokenWithSpan { token: Token::Comma, span });
+            out.push(quoted(INPUT, span));
+        }
+        let within = open.iter().any(Option::is_some);
+        let Some(Some(part)) = open.last_mut() else {
+            out.push(if within && called { plain(t, &FUNCTIONS) } else { t.clone() });
+            continue;
+        };
+        match (*part, named.as_str()) {
+            (_, name) if called && FUNCTIONS.contains(&name) => out.push(plain(t, &FUNCTIONS)),
+            (Part::Head | Part::Measures, "AFTER") if word(all.get(at)) == "MATCH" => {
+                out.push(keyword(Keyword::AFTER, span));
+                at = skip(&all, at, &mut out);
+                *part = Part::Head;
+            }
+            (Part::Head, "MEASURES") => {
+                *part = Part::Measures;
+                out.push(t.clone());
+            }
+            (Part::Head | Part::Measures, "PATTERN") if called => {
+                *part = Part::Pattern;
+                out.push(t.clone());
+            }
+            (Part::Pattern | Part::Subset | Part::Define, "WITHIN" | "SUBSET")
+                if *part != Part::Define || is_clause(&all, at) =>
+            {
+                out.push(match *part {
+                    Part::Pattern => keyword(Keyword::DEFINE, span),
+                    _ => TokenWithSpan { token: Token::Comma, span },
+                });
+                out.push(quoted(if named == WITHIN { WITHIN } else { SUBSET }, span));
+                out.push(keyword(Keyword::AS, span));
+                *part = if named == WITHIN { Part::Define } else { Part::Subset };
+            }
+            (Part::Pattern, "DEFINE") => {
+                *part = Part::Define;
+                out.push(t.clone());
+            }
+            (Part::Subset | Part::Define, "DEFINE") => {
+                *part = Part::Define;
+                out.push(TokenWithSpan { token: Token::Comma, span });
+            }
+            (Part::Subset, _) if t.token == Token::Comma => {
+                out.extend([t.clone(), quoted(SUBSET, span), keyword(Keyword::AS, span)]);
+            }
+            (Part::Measures | Part::Define, _) => out.push(plain(t, &["ASC", "DESC", "NULLS", "FIRST", "LAST"])),
+            _ => out.push(t.clone()),
+        }
+    }
+    out.extend(blanks.pop().into_iter().flatten());
+    out
+}
+
+/// Whether a word behind an interval of WITHIN begins SUBSET.
+fn is_clause(all: &[TokenWithSpan], at: usize) -> bool {
+    !word(all.get(at)).is_empty() && all.get(at + 1).is_some_and(|t| t.token == Token::Eq)
+}
+
+/// The token without its meaning as a keyword, if it is one of these words.
+fn plain(t: &TokenWithSpan, words: &[&str]) -> TokenWithSpan {
+    let mut t = t.clone();
+    let named = word(Some(&t));
+    if let Token::Word(w) = &mut t.token
+        && words.contains(&named.as_str())
+    {
+        w.keyword = Keyword::NoKeyword;
+    }
+    t
+}
+
+/// Passes what follows AFTER in `AFTER MATCH SKIP …`, and gives words their meaning as keywords. Returns the place behind it.
+fn skip(all: &[TokenWithSpan], mut at: usize, out: &mut Vec<TokenWithSpan>) -> usize {
+    let span = |at: usize| all.get(at).map_or_else(Span::empty, |t| t.span);
+    for k in [Keyword::MATCH, Keyword::SKIP] {
+        if word(all.get(at)) == format!("{k:?}") {
+            out.push(keyword(k, span(at)));
+            at += 1;
+        }
+    }
+    let keywords: &[Keyword] = match [0, 1, 2].map(|n| word(all.get(at + n))).each_ref().map(String::as_str) {
+        ["PAST", "LAST", "ROW"] => &[Keyword::PAST, Keyword::LAST, Keyword::ROW],
+        ["TO", "NEXT", "ROW"] => &[Keyword::TO, Keyword::NEXT, Keyword::ROW],
+        ["TO", "FIRST", next] if next != "PATTERN" => &[Keyword::TO, Keyword::FIRST],
+        ["TO", "LAST", next] if next != "PATTERN" => &[Keyword::TO, Keyword::LAST],
+        // SKIP TO a variable is SKIP TO its last row.
+        ["TO", ..] => {
+            out.push(keyword(Keyword::TO, span(at)));
+            out.push(keyword(Keyword::LAST, span(at)));
+            return at + 1;
+        }
+        _ => &[],
+    };
+    for k in keywords {
+        out.push(keyword(*k, span(at)));
+        at += 1;
+    }
+    at
+}
+
+/// Whether the tokens end with parentheses, behind which there may be an alias.
+fn behind_parentheses(out: &[TokenWithSpan]) -> bool {
+    let mut back = out.iter().rev().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    let closed = |t: Option<&TokenWithSpan>| t.is_some_and(|t| t.token == Token::RParen);
+    match back.next() {
+        Some(t) if t.token == Token::RParen => true,
+        Some(t) if matches!(&t.token, Token::Word(w) if w.keyword == Keyword::NoKeyword) => match back.next() {
+            Some(t) if word(Some(t)) == "AS" => closed(back.next()),
+            before => closed(before),
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::try_compile;
+
+    const TABLE: &str = "CREATE TABLE t (k INT, v INT, `first` INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');";
+
+    /// What is wrong with a query, or the plan of its matches.
+    fn bound(query: &str) -> String {
+        match try_compile(&format!("{TABLE} {query};")) {
+            Ok(c) => weir_plan::explain(&c.inserts, weir_plan::Mode::Streaming, weir_plan::Format::Text),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    fn of(clauses: &str) -> String {
+        bound(&format!("SELECT * FROM t MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts {clauses}) AS m"))
+    }
+
+    #[test]
+    fn clauses_stand_in_their_order() {
+        for (clauses, words) in [
+            (
+                "MEASURES A.v AS x PATTERN (A B) DEFINE B AS B.v > A.v",
+                "pattern: A B  define: B AS (B.v > A.v)  rows: one  skip: to next row",
+            ),
+            ("MEASURES A.v AS x PATTERN (A) WITHIN INTERVAL '1' HOUR DEFINE A AS TRUE", "within: 3600000 ms"),
+            (
+                "MEASURES S.v AS x PATTERN (A B) SUBSET S = (A, B), T = (B) DEFINE A AS A.v > 1",
+                "pattern: A B  define: A AS (A.v > 1)",
+            ),
+            (
+                "MEASURES S.v AS x PATTERN (A B) WITHIN INTERVAL '1' HOUR SUBSET S = (A, B) DEFINE A AS A.v > 1",
+                "within: 3600000 ms  define: A",
+            ),
+            ("MEASURES A.v AS x AFTER MATCH SKIP TO B PATTERN (A B) DEFINE A AS A.v > 1", "skip: to last B"),
+            (
+                "MEASURES FIRST(A.v) AS x, LAST(A.v, 1) AS y ONE ROW PER MATCH AFTER MATCH SKIP TO FIRST B PATTERN (A B) DEFINE A AS A.v > 1",
+                "skip: to first B",
+            ),
+            (
+                "MEASURES A.first AS x, first.v AS y ALL ROWS PER MATCH AFTER MATCH SKIP PAST LAST ROW PATTERN (A+ first) DEFINE A AS A.first > 1, first AS FIRST(first.v) > LAST(A.v)",
+                "rows: all  skip: past last row",
+            ),
+            (
+                "MEASURES A.v AS x PATTERN (A B*? C{2,3}? (A | D)+? E) DEFINE B AS B.v = 1",
+                "pattern: A B*? C{2,3}? (A | D)+? E",
+            ),
+            ("MEASURES A.v AS x PATTERN (PERMUTE(A, B) C??  D) DEFINE B AS B.v = 1", "pattern: (A B | B A) C?? D"),
+        ] {
+            let found = of(clauses);
+            assert!(found.contains(words), "{clauses}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (clauses, words) in [
+            ("MEASURES A.v AS x PATTERN (A B+) DEFINE B AS B.v > 1", "greedy"),
+            ("MEASURES A.v AS x PATTERN (A*) DEFINE A AS A.v > 1", "no rows at all"),
+            (
+                "MEASURES A.v AS x PATTERN (A+ B? C) DEFINE A AS A.v > 1",
+                "optional B? follows the greedy quantifier of A+",
+            ),
+            ("MEASURES A.v AS x PATTERN (A{3,2}) DEFINE A AS A.v > 1", "{3,2} fits no rows"),
+            ("MEASURES A.v AS x PATTERN (A{0}) DEFINE A AS A.v > 1", "{0} fits no rows"),
+            ("MEASURES A.v AS x PATTERN (A{9999} B{9999}) DEFINE A AS A.v > 1", "more than 5000 rows"),
+            ("MEASURES A.v AS x PATTERN (A+* B) DEFINE A AS A.v > 1", "two quantifiers"),
+            ("MEASURES A.v AS x PATTERN (^ A) DEFINE A AS A.v > 1", "anchor"),
+            ("MEASURES A.v AS x PATTERN ({- A -} B) DEFINE A AS A.v > 1", "exclusion"),
+            ("MEASURES C.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "no variable 'C'"),
+            ("MEASURES A.w AS x PATTERN (A B) DEFINE A AS A.v > 1", "no column 'w'"),
+            ("MEASURES A.v AS x, B.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "'x' twice"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS A.v > 1, A AS A.v > 2", "'A' twice"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS A.v", "DEFINE"),
+            (
+                "MEASURES A.v AS x AFTER MATCH SKIP TO LAST C PATTERN (A B) DEFINE A AS A.v > 1",
+                "SKIP TO has a variable 'C'",
+            ),
+            ("MEASURES A.v AS x PATTERN (A B) WITHIN INTERVAL '1' MONTH DEFINE A AS A.v > 1", "months"),
+            ("MEASURES A.v AS x PATTERN (A B) WITHIN A.v DEFINE A AS A.v > 1", "A.v"),
+            ("MEASURES A.v AS x PATTERN (A B) SUBSET S = (C) DEFINE A AS A.v > 1", "'C'"),
+            ("MEASURES NEXT(A.v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "NEXT"),
+            ("MEASURES SUM(A.v + B.v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "several variables"),
+            ("MEASURES SUM(FIRST(A.v)) AS x PATTERN (A B) DEFINE A AS A.v > 1", "inside"),
+            ("MEASURES FIRST(LAST(A.v)) AS x PATTERN (A B) DEFINE A AS A.v > 1", "inside"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS MATCH_ROWTIME() > A.ts", "MEASURES"),
+        ] {
+            let found = of(clauses);
+            assert!(found.contains(words) && found.contains("line "), "{clauses}: {found}");
+        }
+        for (query, words) in [
+            (
+                "SELECT * FROM t MATCH_RECOGNIZE (PARTITION BY k MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)",
+                "needs the order",
+            ),
+            (
+                "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY v MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)",
+                "without a watermark",
+            ),
+            (
+                "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts DESC MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)",
+                "ascending",
+            ),
+            ("SELECT FIRST(v) FROM t", "FIRST"),
+        ] {
+            let found = bound(query);
+            assert!(found.contains(words), "{query}: {found}");
+        }
+    }
+
+    #[test]
+    fn the_input_may_be_a_query() {
+        let clauses = "MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts MEASURES A.v AS x PATTERN (A) DEFINE A AS TRUE)";
+        for from in [
+            format!("(SELECT * FROM t) {clauses}"),
+            format!("(SELECT * FROM t) AS q {clauses} AS m"),
+            format!("(SELECT * FROM t) q {clauses} m"),
+            format!("t AS q {clauses} AS m"),
+            format!("t /*+ OPTIONS('number-of-rows' = '7') */ {clauses}"),
+        ] {
+            let found = bound(&format!("SELECT * FROM {from}"));
+            assert!(found.contains("Match  by: k  order: ts  pattern: A"), "{from}: {found}");
+        }
+        let named = bound("SELECT * FROM `MATCH_RECOGNIZE`");
+        assert!(named.contains("MATCH_RECOGNIZE"), "{named}");
+    }
+}
