@@ -1,5 +1,5 @@
 -- what: MATCH_RECOGNIZE: rows that change
--- offends: update | chang | consum
+-- offends: update | changes
 CREATE TABLE ticks (
   symbol STRING,
   ts TIMESTAMP(3),
