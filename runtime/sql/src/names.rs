@@ -5,7 +5,7 @@ use crate::match_looks::MatchScope;
 use crate::older_window::OlderWindow;
 use crate::over::OverCall;
 use crate::places::place;
-use crate::sub_queries::SubQuery;
+use crate::sub_queries::{SubQuery, outer};
 use sqlparser::ast::{Ident, WindowSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use weir_core::error::nearest;
@@ -59,14 +59,18 @@ impl<'a> Binder<'a> {
 }
 
 impl Binder<'_> {
-    /// Resolves a dotted name: of a variable of MATCH_RECOGNIZE, or of what is in scope.
+    /// Resolves a dotted name: of a variable of MATCH_RECOGNIZE, of what is in scope, or, in a sub-query, of the query around.
     pub fn resolve(&self, parts: &[Ident], scope: &Scope) -> Result<Expr> {
         if let (Some(matching), [variable, column, fields @ ..]) = (&self.matching, parts)
             && let Some(e) = matching.column(&variable.value, &column.value)?
         {
             return fields.iter().try_fold(e, |e, name| field(e, &name.value));
         }
-        scope.resolve(parts)
+        let inner = scope.resolve(parts);
+        match (&inner, &self.outer) {
+            (Err(_), Some(around)) if !scope.names(parts) => around.resolve(parts).map(outer).or(inner),
+            _ => inner,
+        }
     }
 }
 

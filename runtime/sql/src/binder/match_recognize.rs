@@ -93,7 +93,7 @@ impl Binder<'_> {
             None => (plan, None),
         };
         let columns = plan.schema().fields.iter().map(|f| (name.clone(), f.clone())).collect();
-        Ok((plan, Scope { columns }))
+        Ok((plan, Scope::new(columns)))
     }
 
     fn matches(&mut self, input: Plan, scope: &Scope, clauses: &Clauses<'_>) -> Result<Plan> {
@@ -196,7 +196,7 @@ impl Binder<'_> {
         let columns = input.fields.iter().map(|f| (None, Field::new(f.name.clone(), f.ty.clone().nullable(true))));
         let columns = columns.collect();
         let mut collector = Collector::default();
-        let e = self.expr(ast, &Scope { columns }, &mut Some(&mut collector))?;
+        let e = self.expr(ast, &Scope::new(columns), &mut Some(&mut collector))?;
         let matching = self.matching.as_mut().ok_or_else(lost)?;
         let calls = collector.calls.into_iter().map(|call| aggregate(call, matching));
         let calls = calls.collect::<Result<Vec<_>>>().map_err(|e| e.at(place(start(ast))))?;

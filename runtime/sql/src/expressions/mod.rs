@@ -13,7 +13,6 @@ mod operators;
 use crate::aggregates::Collector;
 use crate::names::{Binder, Scope, field};
 use crate::places::{place, start};
-use crate::sub_queries::outer;
 use crate::words::check_name;
 pub(crate) use calls::{arguments, built_in_names};
 pub(crate) use conditions::truth;
@@ -106,15 +105,6 @@ impl Binder<'_> {
             Ast::Function(f) => self.function(f, scope, agg),
             Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) => self.sub_query(ast, scope),
             _ => Err(unsupported(ast)),
-        }
-    }
-
-    /// Binds a dotted name. In a sub-query, it may be one of the query around.
-    fn resolve(&self, parts: &[Ident], scope: &Scope) -> Result<Expr> {
-        let inner = scope.resolve(parts);
-        match (&inner, &self.outer) {
-            (Err(_), Some(around)) if !scope.names(parts) => around.resolve(parts).map(outer).or(inner),
-            _ => inner,
         }
     }
 
