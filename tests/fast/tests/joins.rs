@@ -75,7 +75,7 @@ fn pair(left: Option<Plain>, right: Option<Plain>) -> String {
 
 /// Compares a query over `a` and `b` with an oracle.
 fn compare(query: &str, (keys, retracts, settings): (i64, bool, &str), oracle: &Oracle) {
-    for seed in 0..6 {
+    for seed in 0..4 {
         let mut random = Rng::with_seed(seed);
         // Where columns are left out, a row that was never there may equal one that is.
         let ghosts = query.contains("b.k, b.v FROM");
