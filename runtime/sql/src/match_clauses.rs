@@ -75,12 +75,8 @@ enum Part {
     Define,
 }
 
-/// Rewrites the clauses of each MATCH_RECOGNIZE.
-pub(crate) fn rewritten(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    if !tokens.iter().any(|t| word(Some(t)) == INPUT) {
-        return tokens;
-    }
-    // Blanks and comments, some of which are hints, stay in front of the tokens that they precede.
+/// Separates tokens from the blanks and comments, some of which are hints, in front of each and behind the last one.
+fn separated(tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan>, Vec<Vec<TokenWithSpan>>) {
     let (mut all, mut blanks) = (vec![], vec![vec![]]);
     for t in tokens {
         if matches!(t.token, Token::Whitespace(_)) {
@@ -90,6 +86,15 @@ pub(crate) fn rewritten(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             blanks.push(vec![]);
         }
     }
+    (all, blanks)
+}
+
+/// Rewrites the clauses of each MATCH_RECOGNIZE.
+pub(crate) fn rewritten(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    if !tokens.iter().any(|t| word(Some(t)) == INPUT) {
+        return tokens;
+    }
+    let (all, mut blanks) = separated(tokens);
     // For each open parenthesis: the part, if it is that of a MATCH_RECOGNIZE.
     let mut open: Vec<Option<Part>> = vec![];
     let (mut out, mut at): (Vec<TokenWithSpan>, usize) = (Vec::with_capacity(all.len()), 0);

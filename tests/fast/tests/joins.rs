@@ -219,6 +219,9 @@ fn scalar_sub_queries_follow_their_rows() {
     }
 }
 
+/// How often a set operation gives a row that is on both sides so often.
+type Times = fn(usize, usize) -> usize;
+
 #[test]
 fn set_operations_count() {
     let counts = |rows: &[Plain]| {
@@ -226,7 +229,7 @@ fn set_operations_count() {
         rows.iter().for_each(|row| *counts.entry(*row).or_insert(0) += 1);
         counts
     };
-    let operations: [(&str, fn(usize, usize) -> usize); 4] = [
+    let operations: [(&str, Times); 4] = [
         ("INTERSECT", |l, r| l.min(r).min(1)),
         ("INTERSECT ALL", |l, r| l.min(r)),
         ("EXCEPT", |l, r| usize::from(l > 0 && r == 0)),

@@ -62,20 +62,17 @@ fn table(name: &str, more: &str, format: &str) -> String {
 
 const JSON: &str = "'format' = 'json'";
 
-fn compare(query: &str, keys: i64, right: (&str, &str, fn([Value<'static>; 3]) -> Row), oracle: &Oracle) {
+/// The right side: more of its declaration, its format, and how its rows come.
+type Right<'a> = (&'a str, &'a str, fn([Value<'static>; 3]) -> Row);
+
+fn compare(query: &str, keys: i64, right: Right<'_>, oracle: &Oracle) {
     compare_with("", query, keys, right, oracle);
 }
 
-fn compare_with(
-    view: &str,
-    query: &str,
-    keys: i64,
-    right: (&str, &str, fn([Value<'static>; 3]) -> Row),
-    oracle: &Oracle,
-) {
+fn compare_with(view: &str, query: &str, keys: i64, right: Right<'_>, oracle: &Oracle) {
     for seed in 0..4 {
         let mut random = Rng::with_seed(seed);
-        let (on_left, of_left) = rows(400, keys, &mut random, |v| insert(v));
+        let (on_left, of_left) = rows(400, keys, &mut random, plain);
         let (on_right, of_right) = rows(400, keys, &mut random, right.2);
         let mut expected = BTreeMap::new();
         oracle(&of_left, &of_right).into_iter().for_each(|row| *expected.entry(row).or_insert(0) += 1);
