@@ -100,9 +100,13 @@ fn above(join: Plan, condition: Expr) -> (Plan, Option<Expr>) {
     (Plan::Join { left, right, kind, on, as_of, condition, schema, uids }, all_of(rest))
 }
 
-/// An equality between both sides that can be a key, as expressions over each side.
-fn equality(e: &Expr, widths: [usize; 2]) -> Option<(Expr, Expr)> {
-    let Expr::Compare { op: CompareOp::Eq, left, right } = e else { return None };
+/// An equality between both sides that can be a key, as expressions over each side, and whether NULL equals NULL.
+fn equality(e: &Expr, widths: [usize; 2]) -> Option<(Expr, Expr, bool)> {
+    let (left, right, nulls_equal) = match e {
+        Expr::Compare { op: CompareOp::Eq, left, right } => (left, right, false),
+        Expr::Compare { op: CompareOp::NotDistinctFrom, left, right } => (left, right, true),
+        _ => return None,
+    };
     let (left, right) = match (sides(left, widths), sides(right, widths)) {
         ([true, false], [false, true]) => (left, right),
         ([false, true], [true, false]) => (right, left),
@@ -114,10 +118,13 @@ fn equality(e: &Expr, widths: [usize; 2]) -> Option<(Expr, Expr)> {
     }
     let types = [here.ty(), there.ty()];
     if types[0].arrow() == types[1].arrow() {
-        return Some((here, there));
+        return Some((here, there, nulls_equal));
     }
     let common = common_type(&types)?;
-    types.iter().all(|ty| injective(ty, &common)).then(|| (cast_to(here, &common), cast_to(there, &common)))
+    types
+        .iter()
+        .all(|ty| injective(ty, &common))
+        .then(|| (cast_to(here, &common), cast_to(there, &common), nulls_equal))
 }
 
 /// The column of an expression over a side, which is added to the side unless it is one of its columns.
@@ -161,10 +168,10 @@ fn with_keys(join: Plan, moves: bool) -> Plan {
         if is_true(&e) {
             continue;
         }
-        if let Some((here, there)) = equality(&e, widths) {
+        if let Some((here, there, nulls_equal)) = equality(&e, widths) {
             let left = key_column(here, &mut more_left, widths[LEFT]);
             let right = key_column(there, &mut more_right, widths[RIGHT]);
-            let key = JoinKey { left, right, nulls_equal: false };
+            let key = JoinKey { left, right, nulls_equal };
             if !on.contains(&key) {
                 on.push(key);
             }

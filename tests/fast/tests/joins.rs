@@ -162,6 +162,11 @@ fn joins_by_a_key() {
 }
 
 #[test]
+fn nulls_are_equal_where_nothing_is_distinct() {
+    all_kinds(300, "a.k IS NOT DISTINCT FROM b.k", |l, r| l.0 == r.0);
+}
+
+#[test]
 fn joins_by_a_key_with_a_condition() {
     all_kinds(50, "a.k = b.k AND a.v > b.v", |l, r| equal(l, r) && l.1 > r.1);
 }
