@@ -74,7 +74,7 @@ const STATEMENTS: &[(&str, &str)] = &[
          WHERE n = 1",
     ),
     (
-        "matches",
+        "patterns",
         "SELECT ms(b), k, n, s FROM src MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts
            MEASURES A.ts AS b, COUNT(B.v) AS n, SUM(B.v) AS s AFTER MATCH SKIP PAST LAST ROW
            PATTERN (A B+ C) WITHIN INTERVAL '60' SECOND DEFINE A AS A.v > 500, B AS B.v < A.v, C AS C.v >= A.v)",
@@ -178,7 +178,7 @@ fn wanted(rows: &[Row]) -> BTreeMap<&'static str, Lines> {
         ("frames", counted(frames)),
         ("ranks", counted(ranks)),
         ("firsts", counted(firsts)),
-        ("matches", counted(matches(&sorted))),
+        ("patterns", counted(matches(&sorted))),
     ])
 }
 
