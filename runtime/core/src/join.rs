@@ -33,6 +33,11 @@ impl JoinKind {
         }
     }
 
+    /// Whether rows of a side are emitted, with NULLs or alone, if they have no partner.
+    pub fn emits_unmatched(self, side: usize) -> bool {
+        self.pads(side) || self == JoinKind::Anti && side == LEFT
+    }
+
     /// Whether the output only has the columns of the left side.
     pub fn left_only(self) -> bool {
         matches!(self, JoinKind::Semi | JoinKind::Anti)

@@ -116,6 +116,10 @@ impl<'a> Value<'a> {
             Value::Row(r) => Value::Row(r.into_iter().map(Value::into_owned).collect()),
         }
     }
+    /// A timestamp, in milliseconds since 1970.
+    pub fn of_millis(millis: i64) -> Value<'static> {
+        Value::Timestamp(millis.div_euclid(1000), (millis.rem_euclid(1000) * 1_000_000) as u32)
+    }
     /// Reads the value of a row in a column. Arrow types without a SQL type read as NULL.
     pub fn read(array: &'a dyn Array, row: usize) -> Value<'a> {
         if array.is_null(row) {

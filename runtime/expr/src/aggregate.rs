@@ -180,6 +180,12 @@ pub struct AggregateCall {
 }
 
 impl AggregateCall {
+    /// `COUNT(*)`.
+    pub fn count_star() -> AggregateCall {
+        let ty = SqlType::BIGINT.not_null();
+        AggregateCall { function: Aggregate::CountStar, args: vec![], distinct: false, filter: None, ty }
+    }
+
     /// The columns that the call reads: those of its arguments, then that of its filter.
     pub fn columns(&self) -> impl Iterator<Item = usize> {
         self.args.iter().chain(&self.filter).copied()

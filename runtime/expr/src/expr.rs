@@ -228,6 +228,17 @@ impl Expr {
         }
         self.children().into_iter().for_each(|c| c.columns(into));
     }
+    /// The condition that all of these hold; none if there are none. The inverse of [`Expr::conjuncts`].
+    pub fn all_of(conditions: impl IntoIterator<Item = Expr>) -> Option<Expr> {
+        conditions.into_iter().reduce(|a, b| Expr::And(Box::new(a), Box::new(b)))
+    }
+    /// The same expression over columns that have moved: `place` gives the new index of each.
+    pub fn with_columns(self, place: &mut dyn FnMut(usize) -> usize) -> Expr {
+        self.rewrite(&mut |e| match e {
+            Expr::Column { index, name, ty } => Expr::Column { index: place(index), name, ty },
+            e => e,
+        })
+    }
     /// Whether it may be evaluated for rows that do not need it, because nothing in it can fail or have side effects.
     pub fn total(&self) -> bool {
         !self.any(&|e| match e {

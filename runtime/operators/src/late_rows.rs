@@ -149,8 +149,7 @@ impl LateRows {
 
 /// Formats a time in milliseconds for messages, without a time zone.
 pub(crate) fn shown(millis: i64) -> String {
-    let moment = Value::Timestamp(millis.div_euclid(1000), (millis.rem_euclid(1000) * 1_000_000) as u32);
-    cast_text(&moment, &SqlType::from(TypeKind::Timestamp(3)), &Zone::UTC)
+    cast_text(&Value::of_millis(millis), &SqlType::from(TypeKind::Timestamp(3)), &Zone::UTC)
 }
 
 /// The reason for a row that arrives after the watermark has passed its time.

@@ -33,7 +33,7 @@ pub(crate) fn interval_of(condition: &Expr, times: &[bool], width: usize) -> Opt
         let (Some(a), Some(b)) = (shifted(left, times), shifted(right, times)) else { continue };
         let (op, a, b) = match (a.0 < width, b.0 < width) {
             (true, false) => (*op, a, b),
-            (false, true) => (turned(*op)?, b, a),
+            (false, true) => (op.turned(), b, a),
             _ => continue,
         };
         if columns.is_some_and(|known| known != (a.0, b.0)) {
@@ -55,16 +55,4 @@ pub(crate) fn interval_of(condition: &Expr, times: &[bool], width: usize) -> Opt
     }
     let ((left, right), lower, upper) = (columns?, lower?, upper?);
     Some(Interval { times: [left, right - width], lower, upper })
-}
-
-/// The comparison with its sides exchanged.
-fn turned(op: CompareOp) -> Option<CompareOp> {
-    match op {
-        CompareOp::Eq => Some(CompareOp::Eq),
-        CompareOp::Less => Some(CompareOp::Greater),
-        CompareOp::LessEq => Some(CompareOp::GreaterEq),
-        CompareOp::Greater => Some(CompareOp::Less),
-        CompareOp::GreaterEq => Some(CompareOp::LessEq),
-        CompareOp::NotEq | CompareOp::DistinctFrom | CompareOp::NotDistinctFrom => None,
-    }
 }

@@ -37,17 +37,13 @@ fn sides(e: &Expr, widths: [usize; 2]) -> [bool; 2] {
     [around || columns.iter().any(|c| *c < widths[LEFT]), around || columns.iter().any(|c| *c >= widths[LEFT])]
 }
 
-fn all_of(conjuncts: Vec<Expr>) -> Option<Expr> {
-    conjuncts.into_iter().reduce(|a, b| Expr::And(Box::new(a), Box::new(b)))
-}
-
 fn is_true(e: &Expr) -> bool {
     matches!(e, Expr::Literal { value: Value::Bool(true), .. })
 }
 
 /// Filters a relation.
 fn filtered(plan: Box<Plan>, conjuncts: Vec<Expr>) -> Box<Plan> {
-    match all_of(conjuncts) {
+    match Expr::all_of(conjuncts) {
         None => plan,
         condition => {
             let columns = plan.columns();
@@ -56,20 +52,14 @@ fn filtered(plan: Box<Plan>, conjuncts: Vec<Expr>) -> Box<Plan> {
     }
 }
 
-/// An expression over the right side alone.
+/// An expression over both sides that only reads the right one, as one over the right side alone.
 fn of_right(e: Expr, width: usize) -> Expr {
-    e.rewrite(&mut |e| match e {
-        Expr::Column { index, name, ty } => Expr::Column { index: index.saturating_sub(width), name, ty },
-        e => e,
-    })
+    e.with_columns(&mut |c| c.saturating_sub(width))
 }
 
 /// An expression over the right side alone, as one over both sides.
 fn shifted(e: Expr, width: usize) -> Expr {
-    e.rewrite(&mut |e| match e {
-        Expr::Column { index, name, ty } => Expr::Column { index: index + width, name, ty },
-        e => e,
-    })
+    e.with_columns(&mut |c| c + width)
 }
 
 /// Moves what can be moved of a predicate over a join into the join or below it. Returns the rest.
@@ -95,9 +85,9 @@ fn above(join: Plan, condition: Expr) -> (Plan, Option<Expr>) {
         rest.extend(to_right.drain(..).map(|e| shifted(e, width)));
         rest.append(&mut to_join);
     }
-    let condition = all_of(own.into_iter().chain(to_join).collect());
+    let condition = Expr::all_of(own.into_iter().chain(to_join));
     let (left, right) = (filtered(left, to_left), filtered(right, to_right));
-    (Plan::Join { left, right, kind, on, as_of, condition, schema, uids }, all_of(rest))
+    (Plan::Join { left, right, kind, on, as_of, condition, schema, uids }, Expr::all_of(rest))
 }
 
 /// An equality between both sides that can be a key, as expressions over each side, and whether NULL equals NULL.
@@ -187,15 +177,9 @@ fn with_keys(join: Plan, moves: bool) -> Plan {
         }
     }
     let (added, all) = (more_left.len(), widths[LEFT] + widths[RIGHT]);
-    let rest = rest.into_iter().map(|e| {
-        e.rewrite(&mut |e| match e {
-            Expr::Column { index, name, ty } if (width..all).contains(&index) => {
-                Expr::Column { index: index + added, name, ty }
-            }
-            e => e,
-        })
-    });
-    let condition = all_of(rest.collect());
+    let place = |c: usize| if (width..all).contains(&c) { c + added } else { c };
+    let rest = rest.into_iter().map(|e| e.with_columns(&mut { place }));
+    let condition = Expr::all_of(rest);
     let same = more_left.is_empty() && more_right.is_empty();
     let left = with_columns(filtered(left, to_left), more_left);
     let right = with_columns(filtered(right, to_right), more_right);

@@ -26,7 +26,7 @@ pub(crate) fn bound_ranks(plan: Plan, done: &mut Rewritten, session: &Arc<Sessio
     let left = if empty { bounds.into_iter().chain(rest).collect() } else { rest };
     let (first, last) = if empty { (1, Some(1)) } else { (first, last) };
     let (first, last) = (first.unsigned_abs(), last.map(i64::unsigned_abs));
-    let condition = left.into_iter().map(|(_, c)| c).reduce(|a, b| Expr::And(Box::new(a), Box::new(b)));
+    let condition = Expr::all_of(left.into_iter().map(|(_, c)| c));
     Plan::Calc { input: Box::new(with_ranks(*input, first, last)), condition, exprs, schema }
 }
 

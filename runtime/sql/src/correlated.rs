@@ -35,11 +35,7 @@ pub(crate) fn replaced(
 
 /// A condition over other columns of the sub-query.
 pub(crate) fn moved(condition: Expr, inner: &mut dyn FnMut(usize) -> usize) -> Expr {
-    replaced(
-        condition,
-        &mut |index, name, ty| Expr::Column { index: OUTER + index, name, ty },
-        &mut |index, name, ty| Expr::Column { index: inner(index), name, ty },
-    )
+    condition.with_columns(&mut |c| if (OUTER..END_OF_OUTER).contains(&c) { c } else { inner(c) })
 }
 
 /// The columns of the sub-query that a condition reads.
@@ -88,7 +84,7 @@ pub(crate) fn decorrelated(plan: Plan) -> Result<(Plan, Vec<Expr>)> {
                 })
             });
             let moves = moves.collect();
-            let condition = stay.into_iter().reduce(|a, b| Expr::And(Box::new(a), Box::new(b)));
+            let condition = Expr::all_of(stay);
             Ok((Plan::calc(input, condition, named), moves))
         }
         Plan::Aggregate { input, keys, calls, window: None, schema, uids: _ } => {
@@ -102,7 +98,7 @@ pub(crate) fn decorrelated(plan: Plan) -> Result<(Plan, Vec<Expr>)> {
             let (all_left, more) = (left.schema().len(), left.schema().len() - widths[0]);
             let place = |c: usize| if c < widths[0] { c } else { c + more };
             let stay = stay.into_iter().map(|e| moved(e, &mut |c| place(c)));
-            let condition = stay.reduce(|a, b| Expr::And(Box::new(a), Box::new(b)));
+            let condition = Expr::all_of(stay);
             let mut moves: Vec<Expr> = up.into_iter().map(|e| moved(e, &mut |c| place(c))).collect();
             moves.extend(of_left);
             moves.extend(of_right.into_iter().map(|e| moved(e, &mut |c| c + all_left)));

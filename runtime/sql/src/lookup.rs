@@ -191,8 +191,7 @@ impl Binder<'_> {
         let columns = (0..table.physical.len()).collect();
         let (keep, left) = ((0..width).collect(), parts.left);
         let mut plan = Plan::Lookup { input: Box::new(input), table, on: keys, left, keep, columns, schema };
-        let rest = rest.into_iter().reduce(|a, b| Expr::And(Box::new(a), Box::new(b)));
-        if let Some(rest) = rest {
+        if let Some(rest) = Expr::all_of(rest) {
             plan = only_where(plan, rest, parts.left, width);
         }
         Ok((plan, both))

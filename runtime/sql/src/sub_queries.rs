@@ -56,10 +56,7 @@ pub(crate) const END_OF_OUTER: usize = 1 << 27;
 
 /// A column of the query around a sub-query, as the sub-query's expressions have it.
 pub(crate) fn outer(e: Expr) -> Expr {
-    e.rewrite(&mut |e| match e {
-        Expr::Column { index, name, ty } => Expr::Column { index: OUTER + index, name, ty },
-        e => e,
-    })
+    e.with_columns(&mut |c| OUTER + c)
 }
 
 /// Whether an expression is such a column.

@@ -17,10 +17,12 @@
 //! assert_eq!(ran.rows("sums"), ["+I[a, 3]"]);
 //! ```
 
+mod changes;
 mod job;
 mod sink;
 mod source;
 
+pub use changes::added_up;
 pub use job::{Job, Ran, compiled};
 pub use source::{Row, Step, delete, insert, update};
 

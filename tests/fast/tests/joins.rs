@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use weir_core::Value;
-use weir_fast_tests::{Job, Row, Step, delete, insert};
+use weir_fast_tests::{Job, Row, Step, added_up, delete, insert};
 
 /// A row: its key, a value.
 type Plain = (Option<i64>, i64);
@@ -47,23 +47,10 @@ fn changes(count: usize, keys: i64, (retracts, ghosts): (bool, bool), random: &m
     (steps, left)
 }
 
-/// The rows that a changelog adds up to. What it takes back must be there.
-fn added_up(changes: &[String]) -> BTreeMap<String, i64> {
-    let mut rows = BTreeMap::new();
-    for line in changes {
-        let (kind, row) = line.split_at(2);
-        let count = rows.entry(row.to_string()).or_insert(0);
-        *count += if matches!(kind, "+I" | "+U") { 1 } else { -1 };
-        assert!(*count >= 0, "{line} takes back what is not there");
-    }
-    rows.retain(|_, count| *count > 0);
-    rows
-}
-
 /// What a query gives for the rows of both sides.
 type Oracle = dyn Fn(&[Plain], &[Plain]) -> Vec<String>;
 
-fn shown(value: Option<i64>) -> String {
+pub(crate) fn shown(value: Option<i64>) -> String {
     value.map_or("null".to_string(), |v| v.to_string())
 }
 
@@ -105,8 +92,13 @@ fn compare(query: &str, (keys, retracts, settings): (i64, bool, &str), oracle: &
     }
 }
 
-/// An outer or inner join by two nested loops.
-fn nested(left: &[Plain], right: &[Plain], pads: [bool; 2], matches: &dyn Fn(Plain, Plain) -> bool) -> Vec<String> {
+/// An outer or inner join by two nested loops. `pair` shows a row of the result.
+pub(crate) fn nested<R: Copy>(
+    (left, right): (&[R], &[R]),
+    pads: [bool; 2],
+    matches: &dyn Fn(R, R) -> bool,
+    pair: fn(Option<R>, Option<R>) -> String,
+) -> Vec<String> {
     let mut all = vec![];
     for l in left {
         let partners: Vec<_> = right.iter().filter(|r| matches(*l, **r)).collect();
@@ -123,6 +115,14 @@ fn nested(left: &[Plain], right: &[Plain], pads: [bool; 2], matches: &dyn Fn(Pla
     all
 }
 
+/// The kinds of joins, and which sides are padded.
+pub(crate) const KINDS: [(&str, [bool; 2]); 4] = [
+    ("JOIN", [false, false]),
+    ("LEFT JOIN", [true, false]),
+    ("RIGHT JOIN", [false, true]),
+    ("FULL JOIN", [true, true]),
+];
+
 fn equal(l: Plain, r: Plain) -> bool {
     l.0.is_some() && l.0 == r.0
 }
@@ -133,15 +133,9 @@ const BATCH: &str = "SET 'execution.runtime-mode' = 'batch';";
 /// All kinds of joins with a condition, over rows that come and go, and over rows that only come, in both modes.
 fn all_kinds(keys: i64, on: &str, matches: fn(Plain, Plain) -> bool) {
     for (retracts, settings) in [(true, STREAM), (false, STREAM), (false, BATCH)] {
-        let kinds = [
-            ("JOIN", [false, false]),
-            ("LEFT JOIN", [true, false]),
-            ("RIGHT JOIN", [false, true]),
-            ("FULL JOIN", [true, true]),
-        ];
-        for (kind, pads) in kinds {
+        for (kind, pads) in KINDS {
             let query = format!("SELECT a.k, a.v, b.k, b.v FROM a {kind} b ON {on}");
-            compare(&query, (keys, retracts, settings), &move |l, r| nested(l, r, pads, &matches));
+            compare(&query, (keys, retracts, settings), &move |l, r| nested((l, r), pads, &matches, pair));
         }
         for (not, wanted) in [("", true), ("NOT ", false)] {
             let query = format!(

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use weir_core::Value;
-use weir_fast_tests::{Job, Row, Step, delete, insert};
+use weir_fast_tests::{Job, Row, Step, added_up, delete, insert};
 
 /// A row: its key, what it is ordered by, a value.
 type Plain = (u8, Option<i64>, i64);
@@ -51,19 +51,6 @@ fn changes(count: usize, random: &mut Rng) -> (Vec<Step>, Vec<Plain>) {
         }
     }
     (steps, left)
-}
-
-/// The rows that a changelog adds up to. What it takes back must be there.
-fn added_up(changes: &[String]) -> BTreeMap<String, i64> {
-    let mut rows = BTreeMap::new();
-    for line in changes {
-        let (kind, row) = line.split_at(2);
-        let count = rows.entry(row.to_string()).or_insert(0);
-        *count += if matches!(kind, "+I" | "+U") { 1 } else { -1 };
-        assert!(*count >= 0, "{line} takes back what is not there");
-    }
-    rows.retain(|_, count| *count > 0);
-    rows
 }
 
 /// Compares a query over `t` with what `of` makes of the sorted rows of a key, of which it is given those up to each row, and to the last

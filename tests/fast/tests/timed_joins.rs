@@ -1,6 +1,7 @@
 //! Window, interval and temporal joins over rows out of order, cut into batches and epochs at random, with outages in between, against
 //! nested loops over all rows.
 
+use crate::joins::{KINDS, nested, shown};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use weir_core::Value;
@@ -40,10 +41,6 @@ fn rows(count: i64, keys: i64, random: &mut Rng, row_of: fn([Value<'static>; 3])
         }
     }
     (steps, all)
-}
-
-fn shown(value: Option<i64>) -> String {
-    value.map_or("null".to_string(), |v| v.to_string())
 }
 
 fn pair(left: Option<Plain>, right: Option<Plain>) -> String {
@@ -90,30 +87,6 @@ fn compare_with(view: &str, query: &str, keys: i64, right: Right<'_>, oracle: &O
     }
 }
 
-const KINDS: [(&str, [bool; 2]); 4] = [
-    ("JOIN", [false, false]),
-    ("LEFT JOIN", [true, false]),
-    ("RIGHT JOIN", [false, true]),
-    ("FULL JOIN", [true, true]),
-];
-
-fn nested(left: &[Plain], right: &[Plain], pads: [bool; 2], matches: &dyn Fn(Plain, Plain) -> bool) -> Vec<String> {
-    let mut all = vec![];
-    for l in left {
-        let partners: Vec<&Plain> = right.iter().filter(|r| matches(*l, **r)).collect();
-        all.extend(partners.iter().map(|r| pair(Some(*l), Some(**r))));
-        if partners.is_empty() && pads[0] {
-            all.push(pair(Some(*l), None));
-        }
-    }
-    for r in right.iter().filter(|_| pads[1]) {
-        if !left.iter().any(|l| matches(*l, *r)) {
-            all.push(pair(None, Some(*r)));
-        }
-    }
-    all
-}
-
 fn plain(v: [Value<'static>; 3]) -> Row {
     insert(v)
 }
@@ -131,9 +104,14 @@ fn rows_of_the_same_window_are_joined() {
                 window("b")
             );
             compare(&query, keys, ("", JSON, plain), &move |l, r| {
-                nested(l, r, pads, &|l, r| {
-                    l.0.is_some() && l.0 == r.0 && l.1 / 10 == r.1 / 10 && (filter == 0 || l.2 + r.2 > filter)
-                })
+                nested(
+                    (l, r),
+                    pads,
+                    &|l: Plain, r: Plain| {
+                        l.0.is_some() && l.0 == r.0 && l.1 / 10 == r.1 / 10 && (filter == 0 || l.2 + r.2 > filter)
+                    },
+                    pair,
+                )
             });
         }
     }
@@ -157,9 +135,14 @@ fn rows_whose_times_are_close_are_joined() {
                  ON a.k = b.k AND a.ts BETWEEN b.ts - INTERVAL '7' SECOND AND b.ts + INTERVAL '3' SECOND{more}"
             );
             compare(&query, keys, ("", JSON, plain), &move |l, r| {
-                nested(l, r, pads, &|l, r| {
-                    l.0.is_some() && l.0 == r.0 && (r.1 - 7..=r.1 + 3).contains(&l.1) && (filter == 0 || l.2 > r.2)
-                })
+                nested(
+                    (l, r),
+                    pads,
+                    &|l: Plain, r: Plain| {
+                        l.0.is_some() && l.0 == r.0 && (r.1 - 7..=r.1 + 3).contains(&l.1) && (filter == 0 || l.2 > r.2)
+                    },
+                    pair,
+                )
             });
         }
     }

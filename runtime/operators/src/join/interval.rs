@@ -1,16 +1,16 @@
 //! Joins rows whose times are close to each other. A row is compared with those of the other side when it comes, and kept as long as a row
 //! that it could be paired with may come. What has no partner by then is emitted with NULLs.
 
-use super::rows::{FewRows, JoinRows, SideRows};
+use super::rows::{FewRows, SideRows};
 use super::{Join, JoinFactory, MANY, PAGE, Probe};
 use crate::change_rows::ChangeRows;
-use arrow::array::Array;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::join::{Interval, JoinKind, LEFT, RIGHT};
+use weir_core::join::{Interval, LEFT, RIGHT};
 use weir_core::key::{Keys, encode_value};
-use weir_core::keyed::{TimeDomain, Timers, Touched};
+use weir_core::keyed::{TimeDomain, Timers};
 use weir_core::state::{Changes, Epoch};
+use weir_core::watermarks::row_time;
 use weir_core::windows::end_in_key;
 use weir_core::{Batch, Result, Value};
 
@@ -62,23 +62,23 @@ const KEYS: usize = 1024;
 /// Encodes a time in milliseconds as the first bytes of the rows of this time.
 pub(super) fn time_prefix(millis: i64, ty: &arrow::datatypes::DataType) -> Vec<u8> {
     let mut out = vec![];
-    let value = Value::Timestamp(millis.div_euclid(1000), (millis.rem_euclid(1000) * 1_000_000) as u32);
-    encode_value(&value, ty, &mut out);
+    encode_value(&Value::of_millis(millis), ty, &mut out);
     out
 }
 
 impl Operator for IntervalJoin {
     fn process(&mut self, side: usize, batch: Batch, out: &mut Collector) -> Result<()> {
+        let batch = self.join.without_nulls(side, batch, out)?;
         let keys = Keys::of(&batch, &self.join.sides[side].on);
+        let found = self.join.state.places(&keys)?;
         let times = batch.data.column(self.interval.times[side]);
-        for row in (0..batch.rows()).filter(|row| times.is_valid(*row)) {
-            let Value::Timestamp(seconds, nanos) = Value::read(times, row) else { continue };
-            let time = seconds.saturating_mul(1000).saturating_add(i64::from(nanos / 1_000_000));
+        for row in 0..batch.rows() {
+            let Some(time) = row_time(times, row)? else { continue };
             let expires = self.interval.last_partner(side, time).saturating_add(1);
             let rounded = expires.div_euclid(self.step).saturating_add(1).saturating_mul(self.step);
             self.timers.set(&mut self.join.state, rounded, keys.get(row));
         }
-        self.join.process(side, batch, out)
+        self.join.take(side, &batch, (&keys, &found), out)
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
@@ -135,57 +135,53 @@ impl IntervalJoin {
         }
     }
 
-    /// Whether rows of a side are emitted when they have had no partner.
-    fn pads(&self, side: usize) -> bool {
-        let kind = self.join.plan.kind;
-        kind.pads(side) || kind == JoinKind::Anti && side == LEFT
-    }
-
     /// Removes the rows of a key that have expired.
     fn expire(&mut self, key: &[u8], alone: &mut ChangeRows, out: &mut Collector) -> Result<()> {
-        let mut one = Keys::default();
-        one.push(key);
-        let places = self.join.state.places(&one)?.places;
-        let at = places[0] as usize;
-        let mut rows = self.join.state.change(&places, |kept: &mut JoinRows, touched| {
-            touched[0] = Touched { there: true, changed: true };
-            kept.keys.grow(at + 1);
-            Ok(std::mem::take(&mut kept.keys[at]))
-        })?;
-        for side in [LEFT, RIGHT] {
-            self.expire_side(key, side, &mut rows[side], alone)?;
-            alone.make_room(out)?;
-        }
-        self.join.state.change(&places, |kept, _| {
-            kept.keys[at] = rows;
+        let expired = [self.expired(LEFT), self.expired(RIGHT)];
+        self.join.with_rows(key, |join, rows| {
+            for side in [LEFT, RIGHT] {
+                join.expire(key, side, &mut rows[side], expired[side], alone)?;
+                alone.make_room(out)?;
+            }
             Ok(())
         })
     }
+}
 
-    fn expire_side(&mut self, key: &[u8], side: usize, rows: &mut SideRows, alone: &mut ChangeRows) -> Result<()> {
-        let (last, form, pads) = (self.expired(side), self.join.sides[side].form, self.pads(side));
+impl Join {
+    /// Removes the rows of a side of a key whose times are at most `last`, and emits those that needed a partner and had none. The first stored column
+    /// is the time.
+    fn expire(
+        &mut self,
+        key: &[u8],
+        side: usize,
+        rows: &mut SideRows,
+        last: i64,
+        alone: &mut ChangeRows,
+    ) -> Result<()> {
+        let (form, emits) = (self.sides[side].form, self.plan.kind.emits_unmatched(side));
         match rows {
             SideRows::Few(few) => {
                 let mut left = FewRows::default();
                 for stored in few.iter(form) {
                     if end_in_key(stored.row)? > last {
                         left.keep(stored, form);
-                    } else if pads && stored.partners == 0 {
-                        self.join.push_alone(key, stored.row, side, stored.times, alone)?;
+                    } else if emits && stored.partners == 0 {
+                        self.push_alone(key, stored.row, side, stored.times, alone)?;
                     }
                 }
                 *few = left;
             }
             SideRows::Many(count) => {
-                let ty = &self.join.sides[side].types[self.interval.times[side]];
+                let ty = &self.sides[side].types[self.sides[side].rest[0]];
                 let to = time_prefix(last.saturating_add(1), ty);
                 loop {
-                    let page = MANY[side].take(&mut self.join.state, key, &[], Some(&to), PAGE)?;
+                    let page = MANY[side].take(&mut self.state, key, &[], Some(&to), PAGE)?;
                     *count = count.saturating_sub(page.len() as u64);
                     for (row, entry) in &page {
                         let (times, partners) = super::rows::decode_entry(entry, form)?;
-                        if pads && partners == 0 {
-                            self.join.push_alone(key, row, side, times, alone)?;
+                        if emits && partners == 0 {
+                            self.push_alone(key, row, side, times, alone)?;
                         }
                     }
                     if page.len() < PAGE {

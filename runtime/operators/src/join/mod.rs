@@ -24,7 +24,8 @@ use weir_core::join::{Interval, JoinKey, JoinKind, LEFT, RIGHT};
 use weir_core::key::{Keys, encode_row, owned_groups};
 use weir_core::keyed::{BatchKeys, KeyedState, MapState, Touched};
 use weir_core::state::{Changes, Epoch, Pair};
-use weir_core::{Batch, Error, Result, RowKind, Schema, Value};
+use weir_core::watermarks::row_time;
+use weir_core::{Batch, Error, Result, RowKind, Schema};
 use weir_expr::{EvalContext, Expr, OnError, Session};
 pub use windows::WindowJoinFactory;
 
@@ -172,31 +173,7 @@ impl Operator for Join {
         }
         let keys = Keys::of(&batch, &self.sides[side].on);
         let found = self.state.places(&keys)?;
-        let now = if self.plan.ttl_millis > 0 { self.context.clock.now().max(0).cast_unsigned() } else { 0 };
-        let incoming = Incoming {
-            batch: &batch,
-            side,
-            keys: &keys,
-            found: &found,
-            rest: self.sides[side].rest.iter().map(|c| batch.data.column(*c).clone()).collect(),
-            now,
-            oldest: now.saturating_sub(self.plan.ttl_millis),
-        };
-        let (mut few, mut many) = (vec![], vec![]);
-        let mut counts = vec![0; found.places.len()];
-        found.numbers.iter().for_each(|n| counts[*n as usize] += 1);
-        self.state.change(&found.places, |kept, _| {
-            kept.keys.grow(found.room());
-            for (row, number) in found.numbers.iter().enumerate() {
-                let large = kept.keys[incoming.place(row)].iter().any(SideRows::is_many);
-                if large || counts[*number as usize] > FEW_ROWS { &mut many } else { &mut few }.push(row);
-            }
-            Ok(())
-        })?;
-        self.few(&incoming, &few, out)?;
-        self.spill(&incoming, &few)?;
-        // Reading entries may evict keys, so the places of the batch's keys are not used any more.
-        many.into_iter().try_for_each(|row| self.many(&incoming, row, out))
+        self.take(side, &batch, (&keys, &found), out)
     }
 
     fn results_at_end(&self) -> bool {
@@ -243,6 +220,42 @@ impl Operator for Join {
 }
 
 impl Join {
+    /// Compares the rows of a batch with the other side, adds them to their side, and emits what follows. None of them has a NULL that equals
+    /// nothing, unless such rows wait until the end. `found` are the places of their keys.
+    fn take(
+        &mut self,
+        side: usize,
+        batch: &Batch,
+        (keys, found): (&Keys, &BatchKeys),
+        out: &mut Collector,
+    ) -> Result<()> {
+        let now = if self.plan.ttl_millis > 0 { self.context.clock.now().max(0).cast_unsigned() } else { 0 };
+        let incoming = Incoming {
+            batch,
+            side,
+            keys,
+            found,
+            rest: self.sides[side].rest.iter().map(|c| batch.data.column(*c).clone()).collect(),
+            now,
+            oldest: now.saturating_sub(self.plan.ttl_millis),
+        };
+        let (mut few, mut many) = (vec![], vec![]);
+        let mut counts = vec![0; found.places.len()];
+        found.numbers.iter().for_each(|n| counts[*n as usize] += 1);
+        self.state.change(&found.places, |kept, _| {
+            kept.keys.grow(found.room());
+            for (row, number) in found.numbers.iter().enumerate() {
+                let large = kept.keys[incoming.place(row)].iter().any(SideRows::is_many);
+                if large || counts[*number as usize] > FEW_ROWS { &mut many } else { &mut few }.push(row);
+            }
+            Ok(())
+        })?;
+        self.few(&incoming, &few, out)?;
+        self.spill(&incoming, &few)?;
+        // Reading entries may evict keys, so the places of the batch's keys are not used any more.
+        many.into_iter().try_for_each(|row| self.many(&incoming, row, out))
+    }
+
     /// Removes the rows whose key has a NULL, which equals nothing. They have no partner, and need not be kept.
     fn without_nulls(&mut self, side: usize, batch: Batch, out: &mut Collector) -> Result<Batch> {
         let columns = self.plan.on.iter().filter(|k| !k.nulls_equal).map(|k| batch.data.column(k.of(side)));
@@ -258,10 +271,8 @@ impl Join {
                 let change = RowChange { row: row as u32, side, kind: batch.kind(row), plan: &self.plan };
                 output.alone(change, 0);
             }
-            let nothing = Candidates::new(&self.sides[1 - side]);
-            let nothing = nothing.decide(&batch, side, &self.plan, &mut self.eval, &self.context.metrics)?;
-            self.emit(&mut output, &batch, side, &nothing, out)?;
-        } else if self.plan.kind.pads(side) || self.plan.kind == JoinKind::Anti && side == LEFT {
+            self.emit(&mut output, &batch, side, &Decided::none(&self.sides[1 - side]), out)?;
+        } else if self.plan.kind.emits_unmatched(side) {
             // They are kept until the end with the others.
             return Ok(batch);
         }
@@ -387,16 +398,22 @@ impl Join {
 
     /// Processes a row whose key has many rows on one side, or in the batch.
     fn many(&mut self, incoming: &Incoming<'_>, row: usize, out: &mut Collector) -> Result<()> {
-        let mut key = Keys::default();
-        key.push(incoming.keys.get(row));
-        let places = self.state.places(&key)?.places;
+        self.with_rows(incoming.keys.get(row), |this, key_rows| this.one_of_many(incoming, row, key_rows, out))
+    }
+
+    /// Calls `change` with the rows of a key, which it may change.
+    fn with_rows(&mut self, key: &[u8], change: impl FnOnce(&mut Self, &mut KeyRows) -> Result<()>) -> Result<()> {
+        let mut one = Keys::default();
+        one.push(key);
+        let places = self.state.places(&one)?.places;
         let at = places[0] as usize;
         let mut key_rows = self.state.change(&places, |kept, touched| {
             // A changed key is not evicted.
             touched[0] = Touched { there: true, changed: true };
+            kept.keys.grow(at + 1);
             Ok(std::mem::take(&mut kept.keys[at]))
         })?;
-        let result = self.one_of_many(incoming, row, &mut key_rows, out);
+        let result = change(self, &mut key_rows);
         self.state.change(&places, |kept, _| {
             kept.keys[at] = key_rows;
             Ok(())
@@ -420,7 +437,7 @@ impl Join {
             return Ok(());
         }
         let mut partners = 0u32;
-        let (mut from, to) = self.range(incoming, row);
+        let (mut from, to) = self.range(incoming, row)?;
         loop {
             let page = if self.may_match(incoming, row) {
                 let range = (from.as_slice(), to.as_deref());
@@ -462,21 +479,19 @@ impl Join {
     }
 
     /// The range of stored rows of the other side that a row of a batch is compared with.
-    fn range(&self, incoming: &Incoming<'_>, row: usize) -> (Vec<u8>, Option<Vec<u8>>) {
-        let Probe::Interval(interval) = self.probe else { return (vec![], None) };
+    fn range(&self, incoming: &Incoming<'_>, row: usize) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+        let Probe::Interval(interval) = self.probe else { return Ok((vec![], None)) };
         let (side, other) = (incoming.side, 1 - incoming.side);
-        let Value::Timestamp(seconds, nanos) = Value::read(incoming.batch.data.column(interval.times[side]), row)
-        else {
-            return (vec![], None);
+        let Some(time) = row_time(incoming.batch.data.column(interval.times[side]), row)? else {
+            return Ok((vec![], None));
         };
-        let time = seconds.saturating_mul(1000).saturating_add(i64::from(nanos / 1_000_000));
         let ty = &self.sides[other].types[interval.times[other]];
         let to = interval.last_partner(side, time).saturating_add(1);
-        (time_prefix(interval.first_partner(side, time), ty), Some(time_prefix(to, ty)))
+        Ok((time_prefix(interval.first_partner(side, time), ty), Some(time_prefix(to, ty))))
     }
 
-    /// Rows of a side of a key, in a range if there are many, with how often they are there and the numbers of their partners: at most [`PAGE`] if there are
-    /// many.
+    /// Rows of a side of a key, with how often they are there and the numbers of their partners. If there are many, at most [`PAGE`] of a
+    /// range.
     fn page(
         &self,
         key: &[u8],
@@ -567,8 +582,7 @@ impl Join {
         out: &mut Collector,
     ) -> Result<()> {
         for side in [LEFT, RIGHT] {
-            let wanted = self.plan.kind.pads(side) || self.plan.kind == JoinKind::Anti && side == LEFT;
-            if !wanted {
+            if !self.plan.kind.emits_unmatched(side) {
                 continue;
             }
             let form = self.sides[side].form;

@@ -111,6 +111,12 @@ pub(super) struct Decided {
 }
 
 impl Decided {
+    /// No candidates of a side.
+    pub fn none(side: &Side) -> Decided {
+        let others = side.types.iter().map(arrow::array::new_empty_array).collect();
+        Decided { times: vec![], partners_at: vec![], others, partners: None }
+    }
+
     /// The partners among a range of candidates.
     pub fn partners(&self, range: Range<usize>) -> impl Iterator<Item = usize> {
         range.filter(|n| self.partners.as_ref().is_none_or(|p| p.value(*n)))

@@ -1,6 +1,6 @@
 //! Joins rows of the same window. They are kept until the watermark has passed the end of the window, and are joined then.
 
-use super::pairs::{Candidates, Output, RowChange};
+use super::pairs::{Candidates, Decided, Output, RowChange};
 use super::rows::{JoinRows, KeyRows, StoredRow};
 use super::{Entry, Join, JoinFactory, MANY, PAGE, Probe};
 use crate::change_rows::{ChangeRows, MOST_ROWS};
@@ -74,7 +74,7 @@ impl Operator for WindowJoin {
             let key = keys.get(row);
             self.timers.set(&mut self.join.state, self.clock.completes(end_in_key(key)?), key);
         }
-        self.join.process(side, batch, out)
+        self.join.take(side, &batch, (&keys, &found), out)
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
@@ -158,10 +158,7 @@ impl WindowJoin {
             for (row, partners) in of_left.iter().enumerate() {
                 output.alone(this.left_row(row), *partners);
             }
-            let nothing = Candidates::new(&this.join.sides[RIGHT]);
-            let metrics = this.join.context.metrics.clone();
-            let decided = nothing.decide(&batch, LEFT, &this.plan, &mut this.join.eval, &metrics)?;
-            this.join.emit(&mut output, &batch, LEFT, &decided, out)
+            this.join.emit(&mut output, &batch, LEFT, &Decided::none(&this.join.sides[RIGHT]), out)
         })?;
         if self.plan.kind.pads(RIGHT) {
             let mut alone = ChangeRows::new(self.plan.schema.clone());

@@ -214,12 +214,7 @@ impl Looks {
                     }
                 }
                 Read::Aggregate(aggregate) => aggregate.results(sources, context, &mut builder, &mut found.failed)?,
-                Read::Time => {
-                    let time = |s: &Source<'_>| {
-                        Value::Timestamp(s.time.div_euclid(1000), (s.time.rem_euclid(1000) * 1_000_000) as u32)
-                    };
-                    sources.iter().for_each(|s| builder.push(&time(s)));
-                }
+                Read::Time => sources.iter().for_each(|s| builder.push(&Value::of_millis(s.time))),
                 Read::Classifier => {
                     for s in sources {
                         let name = s.last().and_then(|v| self.variables.get(v));

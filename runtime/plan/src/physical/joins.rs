@@ -7,7 +7,7 @@ use crate::settings::Mode;
 use crate::times::{interval_of_join, window_of_join};
 use crate::traits::Derived;
 use weir_core::graph::Edge;
-use weir_core::join::{JoinKind, LEFT, RIGHT};
+use weir_core::join::{LEFT, RIGHT};
 use weir_core::{Error, Result};
 
 impl Planner<'_> {
@@ -30,7 +30,7 @@ impl Planner<'_> {
             on.retain(|k| !first.contains(k));
             on.splice(0..0, first);
         }
-        let waits = kind.pads(LEFT) || kind.pads(RIGHT) || *kind == JoinKind::Anti;
+        let waits = kind.emits_unmatched(LEFT) || kind.emits_unmatched(RIGHT);
         let at_end = self.job.mode == Mode::Batch && waits && retracts == [false, false] && as_of.is_none();
         let join = Join {
             kind: *kind,

@@ -8,8 +8,8 @@ use crate::times::{first_in_time, numbers_in_time, time_domain, window_among};
 use crate::traits::{Derived, Monotonicity, Traits};
 use weir_core::frame::Frame;
 use weir_core::rank::{RankStrategy, SortKey};
-use weir_core::{Error, Result, Schema, SqlType};
-use weir_expr::aggregate::{Aggregate, AggregateCall};
+use weir_core::{Error, Result, Schema};
+use weir_expr::aggregate::AggregateCall;
 
 /// The parts of a Top-N relation.
 pub(super) struct TopN<'a> {
@@ -31,7 +31,8 @@ impl Planner<'_> {
                 partition: top.partition.to_vec(),
                 time: WindowTime { column, domain, local: false },
                 frame: Frame::AllRows,
-                calls: vec![row_number()],
+                // The number of a row is that of the rows so far.
+                calls: vec![AggregateCall::count_star()],
                 input: top.input.clone(),
                 schema: of.plan.schema().clone(),
             };
@@ -93,7 +94,7 @@ impl Planner<'_> {
             partition: top.partition.to_vec(),
             order: top.order.to_vec(),
             frame: Frame::AllRows,
-            calls: vec![row_number()],
+            calls: vec![AggregateCall::count_star()],
             input: top.input.clone(),
             schema: of.plan.schema().clone(),
             at_end,
@@ -118,12 +119,6 @@ impl Planner<'_> {
         let (name, changelog, uids) = (name.to_string(), of.traits.changelog, top.uids.clone());
         self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs })
     }
-}
-
-/// The aggregate that counts the rows so far, which is the row number.
-fn row_number() -> AggregateCall {
-    let ty = SqlType::BIGINT.not_null();
-    AggregateCall { function: Aggregate::CountStar, args: vec![], distinct: false, filter: None, ty }
 }
 
 /// Whether it keeps the last row of each partition in time. As in Flink's deduplication, of rows with the same time the one that arrives

@@ -132,17 +132,14 @@ impl Binder<'_> {
             let field = &scope.columns[n].1;
             Expr::column(shift + n, field.name.clone(), field.ty.clone())
         };
-        let mut condition: Option<Expr> = None;
+        let mut equalities = vec![];
         for (l, r, name) in &pairs {
             let (here, there) = (column(&left.1, *l, 0), column(&right.1, *r, width));
-            let equal = self.binary(here, &BinaryOperator::Eq, there).map_err(|e| e.at(place(name.span.start)))?;
-            condition = Some(match condition {
-                None => equal,
-                Some(all) => Expr::And(Box::new(all), Box::new(equal)),
-            });
+            let equal = self.binary(here, &BinaryOperator::Eq, there);
+            equalities.push(equal.map_err(|e| e.at(place(name.span.start)))?);
         }
         let scope = both(&left.1, &right.1);
-        let plan = join(kind, left.0, right.0, vec![], None, condition);
+        let plan = join(kind, left.0, right.0, vec![], None, Expr::all_of(equalities));
         let scope = typed(scope, &plan);
         let mut named = vec![];
         for (l, r, name) in &pairs {

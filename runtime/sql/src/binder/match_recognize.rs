@@ -1,5 +1,6 @@
 //! Binds MATCH_RECOGNIZE.
 
+use super::from::aliased;
 use crate::aggregates::{Collected, Collector, PLACEHOLDER};
 use crate::expressions::{arguments, truth};
 use crate::match_clauses::{Clause, clause};
@@ -85,11 +86,7 @@ impl Binder<'_> {
         let clauses = Clauses { partition_by, order_by, measures, rows, skip, pattern, symbols };
         let plan = self.matches(input, scope, &clauses).map_err(|e| e.at(at))?;
         let (plan, name) = match alias {
-            Some(a) => {
-                let columns: Vec<Ident> = a.columns.iter().map(|c| c.name.clone()).collect();
-                [&a.name].into_iter().chain(&columns).try_for_each(check_name)?;
-                (super::renamed(plan, &columns)?, Some(a.name.value.clone()))
-            }
+            Some(a) => (aliased(plan, a)?, Some(a.name.value.clone())),
             None => (plan, None),
         };
         let columns = plan.schema().fields.iter().map(|f| (name.clone(), f.clone())).collect();

@@ -19,10 +19,6 @@ use weir_expr::functions::bind;
 use weir_expr::{CompareOp, Expr};
 use weir_plan::{Plan, StateUids};
 
-fn all_of(conditions: Vec<Expr>) -> Option<Expr> {
-    conditions.into_iter().reduce(|a, b| Expr::And(Box::new(a), Box::new(b)))
-}
-
 fn not(e: Expr) -> Expr {
     Expr::Not(Box::new(e))
 }
@@ -111,7 +107,7 @@ impl Binder<'_> {
             }
         }
         let (plan, rest) = self.attach(plan, rest, &Ok)?;
-        Ok((plan, all_of(rest)))
+        Ok((plan, Expr::all_of(rest)))
     }
 
     fn is_scalar(&self, number: usize) -> bool {
@@ -147,7 +143,7 @@ impl Binder<'_> {
             right = any_row(right);
         }
         let kind = if anti { JoinKind::Anti } else { JoinKind::Semi };
-        Ok(join(kind, plan, right, vec![], None, all_of(conditions)))
+        Ok(join(kind, plan, right, vec![], None, Expr::all_of(conditions)))
     }
 
     /// Joins the sub-queries of expressions to a relation, and replaces them by columns. The relation's own columns stay the first ones.
@@ -179,7 +175,7 @@ impl Binder<'_> {
                 let conditions = joined(&sub.correlation, width, to_outer)?;
                 let ty = sub.plan.schema().fields[0].ty.clone().nullable(true);
                 let (right, there) = marked(sub.plan);
-                let plan = join(JoinKind::Left, plan, right, vec![], None, all_of(conditions));
+                let plan = join(JoinKind::Left, plan, right, vec![], None, Expr::all_of(conditions));
                 let value = Expr::column(width, "value", ty.clone());
                 let value = match sub.of_no_rows {
                     Some(otherwise) if !matches!(&otherwise, Expr::Literal { value: Value::Null, .. }) => {
@@ -211,7 +207,7 @@ impl Binder<'_> {
             if correlation.is_empty() { (any_row(right), vec![]) } else { each_key(right, correlation) };
         let conditions = joined(&correlation, width, to_outer)?;
         let (right, there) = marked(right);
-        let plan = join(JoinKind::Left, plan, right, vec![], None, all_of(conditions));
+        let plan = join(JoinKind::Left, plan, right, vec![], None, Expr::all_of(conditions));
         Ok((plan, not(is_null(Expr::column(width + there, "there", SqlType::BOOLEAN)))))
     }
 
@@ -272,7 +268,7 @@ impl Binder<'_> {
         let (right, correlation) = decorrelated(plan).map_err(|e| e.at(at))?;
         let width = left.schema().len();
         let conditions = joined(&correlation, width, &Ok)?;
-        let plan = join(kind, left, right, vec![], None, all_of(conditions));
+        let plan = join(kind, left, right, vec![], None, Expr::all_of(conditions));
         let columns = plan.columns().into_iter().take(width + visible).collect();
         let plan = Plan::calc(plan, None, columns);
         let name = alias.map(|a| a.name.value.clone());
@@ -354,16 +350,12 @@ fn marked(plan: Plan) -> (Plan, usize) {
     (Plan::calc(plan, None, named), at)
 }
 
-fn count() -> AggregateCall {
-    let ty = SqlType::BIGINT.not_null();
-    AggregateCall { function: Aggregate::CountStar, args: vec![], distinct: false, filter: None, ty }
-}
-
 /// One row without columns if a relation has rows, else none.
 fn any_row(plan: Plan) -> Plan {
     let schema = Schema::new(vec![Field::new("count", SqlType::BIGINT.not_null())]);
     let (input, uids) = (Box::new(Plan::calc(plan, None, vec![])), StateUids::default());
-    let counted = Plan::Aggregate { input, keys: vec![], calls: vec![count()], window: None, schema, uids };
+    let counted =
+        Plan::Aggregate { input, keys: vec![], calls: vec![AggregateCall::count_star()], window: None, schema, uids };
     let many = Expr::Compare {
         op: CompareOp::Greater,
         left: Box::new(Expr::column(0, "count", SqlType::BIGINT.not_null())),
@@ -408,7 +400,7 @@ fn single(sub: SubQuery) -> Result<SubQuery> {
     let plan = Plan::Aggregate {
         input: Box::new(input),
         keys,
-        calls: vec![count(), first],
+        calls: vec![AggregateCall::count_star(), first],
         window: None,
         schema: Schema::new(fields),
         uids: StateUids::default(),

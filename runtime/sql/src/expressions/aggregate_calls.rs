@@ -181,7 +181,7 @@ impl Binder<'_> {
             // COUNT of several columns counts the rows in which none of them is NULL.
             Aggregate::Count if bound.len() > 1 => {
                 let row = bound.iter().map(|b| Expr::Not(Box::new(Expr::IsNull(Box::new(b.clone())))));
-                let known = row.reduce(|a, b| Expr::And(Box::new(a), Box::new(b))).unwrap_or_else(|| boolean(true));
+                let known = Expr::all_of(row).unwrap_or_else(|| boolean(true));
                 let row = self.call("ROW", bound)?;
                 let ty = row.ty().nullable(true);
                 let none = Expr::literal(Value::Null, ty.clone());
