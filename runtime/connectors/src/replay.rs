@@ -10,7 +10,7 @@ use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::state::{Changes, Epoch};
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, Value};
-use weir_operators::calc::{ORIGIN, STATEMENT};
+use weir_operators::failed_rows::{ORIGIN, STATEMENT};
 
 /// Counts the dead letters that a replay skips because no statement of the script takes them, by table and by the statement in
 /// which they failed.

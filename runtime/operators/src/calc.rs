@@ -1,54 +1,14 @@
 //! Filters each batch by a predicate, and projects it to expressions.
 
-use arrow::array::{ArrayRef, BinaryArray, BooleanArray, StringArray, TimestampMicrosecondArray};
+use crate::failed_rows::{FailedRows, user_functions};
+use arrow::array::BooleanArray;
 use arrow::datatypes::SchemaRef;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_core::dead_letter::DEAD_LETTER;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
-use weir_core::{Batch, Error, Result, Schema, Value};
+use weir_core::{Batch, Error, Result, Schema};
 use weir_expr::eval::{condition, eval};
-use weir_expr::{EvalContext, Expr, OnError, RowError, Session};
-
-/// A record that failed.
-pub struct DeadLetter {
-    /// The error.
-    pub reason: String,
-    /// The place that the record was read from.
-    pub origin: String,
-    /// The original bytes of the record.
-    pub record: Vec<u8>,
-    /// The statement in which it failed. Each statement of a job reads separately.
-    pub statement: String,
-}
-
-/// The header of a dead letter with the name of its statement.
-pub const STATEMENT: &str = "weir.statement";
-/// The header of a dead letter with the original place of its record.
-pub const ORIGIN: &str = "weir.origin";
-
-/// Converts dead letters to a batch. `now` is the time of the failure in milliseconds since 1970.
-///
-/// # Errors
-/// None in practice: the columns have the types of the schema.
-pub fn dead_letters(letters: Vec<DeadLetter>, now: i64) -> Result<Batch> {
-    let n = letters.len();
-    let headers = letters.iter().map(|l| {
-        let named =
-            |name: &str, value: &str| (Value::string(name.to_string()), Value::Bytes(value.as_bytes().to_vec().into()));
-        Value::Map(vec![named("weir.reason", &l.reason), named(ORIGIN, &l.origin), named(STATEMENT, &l.statement)])
-    });
-    let headers = weir_core::builder::column(&DEAD_LETTER.fields[4].ty.arrow(), headers);
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(letters.iter().map(|l| Some(l.reason.as_str())).collect::<StringArray>()),
-        Arc::new(letters.iter().map(|l| Some(l.origin.as_str())).collect::<StringArray>()),
-        Arc::new(letters.iter().map(|l| Some(l.record.as_slice())).collect::<BinaryArray>()),
-        Arc::new(TimestampMicrosecondArray::from(vec![now * 1_000; n]).with_timezone("UTC")),
-        headers,
-    ];
-    Batch::from_columns(DEAD_LETTER.arrow(), columns, n)
-}
+use weir_expr::{EvalContext, Expr, OnError, Session};
 
 /// Creates filters with projections.
 pub struct CalcFactory {
@@ -70,15 +30,7 @@ pub struct CalcFactory {
 
 impl OperatorFactory for CalcFactory {
     fn functions(&self) -> Vec<String> {
-        let mut out: Vec<String> = vec![];
-        for e in self.exprs.iter().chain(&self.condition) {
-            e.each_call(&mut |function| {
-                if function.is_user_defined() && !out.iter().any(|n| n == function.name()) {
-                    out.push(function.name().to_string());
-                }
-            });
-        }
-        out
+        user_functions(self.exprs.iter().chain(&self.condition))
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         let mut eval = EvalContext::new(self.session.clone()).with_clock(context.clock.clone());
@@ -87,10 +39,8 @@ impl OperatorFactory for CalcFactory {
             condition: self.condition.clone(),
             exprs: self.exprs.clone(),
             schema: self.schema.arrow(),
-            input: self.input.clone(),
+            failed: FailedRows::new(&context, &self.input, &self.statement),
             eval,
-            statement: self.statement.clone(),
-            context,
         }))
     }
 }
@@ -99,10 +49,8 @@ struct Calc {
     condition: Option<Expr>,
     exprs: Vec<Expr>,
     schema: SchemaRef,
-    input: Schema,
+    failed: FailedRows,
     eval: EvalContext,
-    statement: String,
-    context: SubtaskContext,
 }
 
 impl Operator for Calc {
@@ -114,7 +62,7 @@ impl Operator for Calc {
                     return halves(&batch)?.into_iter().try_for_each(|half| self.process(0, half, out));
                 }
                 let keep = kept.map_err(|e| self.placed(e, &batch))?;
-                self.failed(&batch, out)?;
+                self.failed.handle(&mut self.eval, &batch, out)?;
                 if keep.true_count() == batch.rows() { batch } else { batch.filter(&keep)? }
             }
             None => batch,
@@ -147,11 +95,11 @@ impl Calc {
         let result = Batch::from_columns(self.schema.clone(), columns, batch.rows())?
             .with_kinds(batch.kinds.clone())
             .with_origins(batch.origins.clone());
-        let dropped = self.failed(&batch, out)?;
+        let dropped = self.failed.handle(&mut self.eval, &batch, out)?;
         if dropped.is_empty() {
             out.emit(result);
         } else {
-            let keep: BooleanArray = (0..result.rows()).map(|r| Some(!dropped.contains_key(&(r as u32)))).collect();
+            let keep: BooleanArray = (0..result.rows()).map(|r| Some(!dropped.contains(&(r as u32)))).collect();
             out.emit(result.filter(&keep)?);
         }
         Ok(())
@@ -166,39 +114,6 @@ impl Calc {
         parted
     }
 
-    /// Handles the rows that failed: counts them and sends dead letters. Returns the rows to drop.
-    fn failed(&mut self, batch: &Batch, out: &mut Collector) -> Result<BTreeMap<u32, ()>> {
-        let mut dropped = BTreeMap::new();
-        let errors: Vec<RowError> = std::mem::take(&mut self.eval.errors);
-        let mut letters = vec![];
-        for e in errors {
-            match e.policy {
-                OnError::Null | OnError::Fail => self.context.metrics.nulled.inc(),
-                OnError::Skip => {
-                    if dropped.insert(e.row, ()).is_none() {
-                        self.context.metrics.skipped.inc();
-                    }
-                }
-                OnError::DeadLetter => {
-                    if dropped.insert(e.row, ()).is_none() {
-                        self.context.metrics.dead.inc();
-                        let (origin, record) = match batch.origins.as_ref().map(|o| o.of(e.row)) {
-                            Some((origin, record)) => (origin, record),
-                            None => (self.context.node.clone(), None),
-                        };
-                        let record = record.unwrap_or_else(|| record_of(&self.input, batch, e.row as usize));
-                        let statement = self.statement.clone();
-                        letters.push(DeadLetter { reason: e.message, origin, record, statement });
-                    }
-                }
-            }
-        }
-        if !letters.is_empty() {
-            out.dead_letters(dead_letters(letters, self.context.clock.now())?);
-        }
-        Ok(dropped)
-    }
-
     /// Adds the origin of the failed row to an error.
     fn placed(&self, error: Error, batch: &Batch) -> Error {
         match (self.eval.fatal, &batch.origins) {
@@ -206,21 +121,4 @@ impl Calc {
             _ => error,
         }
     }
-}
-
-/// Formats a row as JSON.
-pub(crate) fn record_of(schema: &Schema, batch: &Batch, row: usize) -> Vec<u8> {
-    let fields = schema.fields.iter().zip(batch.data.columns());
-    let map: serde_json::Map<String, serde_json::Value> = fields
-        .map(|(f, c)| {
-            let v = match Value::read(c, row) {
-                Value::Null => serde_json::Value::Null,
-                Value::Int(i) => i.into(),
-                Value::Bool(b) => b.into(),
-                v => weir_expr::text::cast_text(&v, &f.ty, &weir_expr::time::Zone::UTC).into(),
-            };
-            (f.name.clone(), v)
-        })
-        .collect();
-    serde_json::Value::Object(map).to_string().into_bytes()
 }

@@ -6,6 +6,7 @@ pub mod chain;
 mod change_rows;
 pub mod enforce;
 pub mod expand;
+pub mod failed_rows;
 pub mod first_row;
 pub mod join;
 pub mod late_rows;

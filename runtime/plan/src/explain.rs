@@ -1,6 +1,7 @@
 //! Shows plans as an indented tree, as JSON, or as a Mermaid chart.
 
 use crate::logical::{Insert, Plan, RowOrder, WindowTime};
+use crate::multi_joins::{Chain, chain_of};
 use crate::settings::Mode;
 use crate::traits::{Derived, derive};
 use serde_json::{Value as Json, json};
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
 use weir_core::descriptor::LATE_ROWS;
-use weir_core::join::AsOf;
+use weir_core::join::{AsOf, JoinKind};
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Slices;
@@ -74,9 +75,10 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
         Plan::Aggregate { input, keys, calls, .. } if calls.is_empty() => {
             ("Distinct", vec![("by", names(keys, input))])
         }
-        Plan::Aggregate { input, keys, calls, window, .. } => {
+        Plan::Aggregate { input, keys, calls, window, ttl, .. } => {
             let calls = shown_calls(calls, input);
             let mut details = vec![("by", names(keys, input)), ("compute", calls)];
+            details.extend(ttl.map(|ttl| ("time to live", shown_ttl(ttl))));
             if let Some(w) = window {
                 let results = w.emit.map_or("once for each group".to_string(), |emit| emit.to_string());
                 details.push(("window", format!("{}, {results}", domain_of(w.domain))));
@@ -107,7 +109,7 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             let name = if *left { "LookupJoin (left)" } else { "LookupJoin" };
             (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
         }
-        Plan::Join { left, right, kind, on, as_of, condition, .. } => {
+        Plan::Join { left, right, kind, on, as_of, condition, ttl, .. } => {
             let pairs = on.iter().map(|k| {
                 let (l, r) = (&left.schema().fields[k.left].name, &right.schema().fields[k.right].name);
                 let equals = if k.nulls_equal { "IS NOT DISTINCT FROM" } else { "=" };
@@ -117,6 +119,9 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
             details.push(("on", pairs.collect::<Vec<_>>().join(" AND ")));
             details.retain(|(_, what)| !what.is_empty());
             details.extend(condition.as_ref().map(|c| ("where", c.to_string())));
+            for (ttl, name) in ttl.iter().zip(["time to live of the left rows", "time to live of the right rows"]) {
+                details.extend(ttl.map(|ttl| (name, shown_ttl(ttl))));
+            }
             match as_of {
                 None => return ("Join", details),
                 Some(AsOf::EventTime { left: time, .. }) => details.push(("as of", names(&[*time], left))),
@@ -187,6 +192,11 @@ fn shown_matching(matching: &MatchRecognize) -> Vec<(&'static str, String)> {
     details
 }
 
+/// Formats a time to live.
+fn shown_ttl(millis: u64) -> String {
+    if millis == 0 { "unlimited".to_string() } else { format!("{millis} ms") }
+}
+
 /// Formats a sort order over a relation's columns.
 fn shown_order(order: &[SortKey], input: &Plan) -> String {
     let shown = order.iter().map(|k| {
@@ -253,12 +263,38 @@ impl Shown {
     }
 }
 
-/// The inputs of a relation to be shown. A shared relation is shown as the relation itself.
-fn inputs<'a, 'p>(of: &'a Derived<'p>) -> &'a [Rc<Derived<'p>>] {
-    match (of.plan, of.inputs.as_slice()) {
-        (Plan::Shared(_), [shared]) => &shared.inputs,
-        (_, inputs) => inputs,
+/// The name, the details and the inputs of a relation to be shown. A shared relation is shown as the relation itself, a chain of joins as
+/// one join.
+fn shown_relation<'p>(of: &Derived<'p>) -> (&'static str, Vec<(&'static str, String)>, Vec<Rc<Derived<'p>>>) {
+    if let (Plan::Shared(_), [shared]) = (of.plan, of.inputs.as_slice()) {
+        return shown_relation(shared);
     }
+    match chain_of(of) {
+        Some(chain) => ("MultiJoin", shown_chain(&chain), chain.inputs),
+        None => {
+            let (name, details) = describe(of.plan);
+            (name, details, of.inputs.clone())
+        }
+    }
+}
+
+/// The equalities of a chain of joins, and what holds besides.
+fn shown_chain(chain: &Chain<'_>) -> Vec<(&'static str, String)> {
+    let column = |(input, on): (&Rc<Derived<'_>>, &Vec<usize>), n: usize| input.plan.schema().fields[on[n]].name.clone();
+    let equal = chain.nulls_equal.iter().enumerate().map(|(n, nulls_equal)| {
+        let columns: Vec<String> = chain.inputs.iter().zip(&chain.on).map(|of| column(of, n)).collect();
+        columns.join(if *nulls_equal { " IS NOT DISTINCT FROM " } else { " = " })
+    });
+    let mut details = vec![("type", JoinKind::Inner.name().to_string())];
+    details.push(("on", equal.collect::<Vec<_>>().join(" AND ")));
+    details.extend(chain.condition.as_ref().map(|c| ("where", c.to_string())));
+    let ttl = chain.inputs.iter().zip(&chain.ttl).enumerate().filter_map(|(n, (_, ttl))| Some((n + 1, (*ttl)?)));
+    let ttl: Vec<String> = ttl.map(|(n, ttl)| format!("input {n} {}", shown_ttl(ttl))).collect();
+    if !ttl.is_empty() {
+        details.push(("time to live", ttl.join(", ")));
+    }
+    details.push(("intermediate results", "none".to_string()));
+    details
 }
 
 /// The user-defined functions that a relation calls.
@@ -333,10 +369,10 @@ fn tree(of: &Derived<'_>, depth: usize, shown: &mut Shown, out: &mut String) {
             return;
         }
     };
-    let (name, details) = describe(of.plan);
+    let (name, details, inputs) = shown_relation(of);
     let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {v}")).collect();
     let _ = writeln!(out, "{name}  {}{reused}  [{}]", details.join("  "), changes(of));
-    inputs(of).iter().for_each(|i| tree(i, depth + 1, shown, out));
+    inputs.iter().for_each(|i| tree(i, depth + 1, shown, out));
 }
 
 fn node(of: &Derived<'_>, shown: &mut Shown) -> Json {
@@ -344,7 +380,7 @@ fn node(of: &Derived<'_>, shown: &mut Shown) -> Json {
     if let Occurrence::Again(n) = place {
         return json!({"operator": "Reused", "changelog": changes(of), "reference_id": n});
     }
-    let (name, details) = describe(of.plan);
+    let (name, details, inputs) = shown_relation(of);
     let mut out = json!({"operator": name, "changelog": changes(of)});
     if let Json::Object(map) = &mut out {
         if let Occurrence::First(n) = place {
@@ -356,7 +392,7 @@ fn node(of: &Derived<'_>, shown: &mut Shown) -> Json {
         let columns: Vec<Json> =
             of.plan.schema().fields.iter().map(|f| json!({"name": f.name, "type": f.ty.to_string()})).collect();
         map.insert("schema".to_string(), columns.into());
-        let inputs: Vec<Json> = inputs(of).iter().map(|i| node(i, shown)).collect();
+        let inputs: Vec<Json> = inputs.iter().map(|i| node(i, shown)).collect();
         if !inputs.is_empty() {
             map.insert("inputs".to_string(), inputs.into());
         }
@@ -392,13 +428,13 @@ impl Chart {
             let _ = writeln!(self.out, "  n{id} --> n{reader}");
             return;
         }
-        let (name, details) = describe(of.plan);
+        let (name, details, inputs) = shown_relation(of);
         let details: Vec<String> = details.into_iter().map(|(k, v)| format!("{k}: {}", escape(&v))).collect();
         let id = self.node(&format!("{name}<br/>{}", details.join("<br/>")));
         let _ = writeln!(self.out, "  n{id} --> n{reader}");
         if let Plan::Shared(shared) = of.plan {
             self.shared.insert(shared.id, id);
         }
-        inputs(of).iter().for_each(|i| self.input(i, id));
+        inputs.iter().for_each(|i| self.input(i, id));
     }
 }

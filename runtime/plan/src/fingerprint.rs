@@ -201,7 +201,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             sets.iter().for_each(|s| write_numbers(s, out));
             write_numbers(keys, out);
         }
-        Plan::Aggregate { input: _, keys, calls, window, schema: _, uids: _ } => {
+        Plan::Aggregate { input: _, keys, calls, window, ttl: _, schema: _, uids: _ } => {
             out.push(4);
             write_numbers(keys, out);
             write_number(calls.len(), out);
@@ -266,7 +266,7 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             write_order(order, out);
             write_numbers(time.as_slice(), out);
         }
-        Plan::Join { left: _, right: _, kind, on, as_of, condition, schema: _, uids: _ } => {
+        Plan::Join { left: _, right: _, kind, on, as_of, condition, ttl: _, schema: _, uids: _ } => {
             out.extend_from_slice(&[14, *kind as u8]);
             write_number(on.len(), out);
             for key in on {

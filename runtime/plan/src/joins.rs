@@ -64,7 +64,7 @@ fn shifted(e: Expr, width: usize) -> Expr {
 
 /// Moves what can be moved of a predicate over a join into the join or below it. Returns the rest.
 fn above(join: Plan, condition: Expr) -> (Plan, Option<Expr>) {
-    let Plan::Join { left, right, kind, on, as_of, condition: own, schema, uids } = join else {
+    let Plan::Join { left, right, kind, on, as_of, condition: own, ttl, schema, uids } = join else {
         return (join, Some(condition));
     };
     let widths = [left.schema().len(), right.schema().len()];
@@ -87,7 +87,7 @@ fn above(join: Plan, condition: Expr) -> (Plan, Option<Expr>) {
     }
     let condition = Expr::all_of(own.into_iter().chain(to_join));
     let (left, right) = (filtered(left, to_left), filtered(right, to_right));
-    (Plan::Join { left, right, kind, on, as_of, condition, schema, uids }, Expr::all_of(rest))
+    (Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids }, Expr::all_of(rest))
 }
 
 /// An equality between both sides that can be a key, as expressions over each side, and whether NULL equals NULL.
@@ -147,7 +147,7 @@ pub fn keyed(join: Plan) -> Plan {
 
 /// Turns equalities of a join's condition into keys. With `moves`, what depends on one side only is evaluated below the join.
 fn with_keys(join: Plan, moves: bool) -> Plan {
-    let Plan::Join { left, right, kind, mut on, as_of, condition: Some(condition), schema, uids } = join else {
+    let Plan::Join { left, right, kind, mut on, as_of, condition: Some(condition), ttl, schema, uids } = join else {
         return join;
     };
     let widths = [left.schema().len(), right.schema().len()];
@@ -184,7 +184,7 @@ fn with_keys(join: Plan, moves: bool) -> Plan {
     let left = with_columns(filtered(left, to_left), more_left);
     let right = with_columns(filtered(right, to_right), more_right);
     if same {
-        return Plan::Join { left, right, kind, on, as_of, condition, schema, uids };
+        return Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids };
     }
     let mut fields = left.schema().fields.clone();
     if !kind.left_only() {
@@ -194,7 +194,7 @@ fn with_keys(join: Plan, moves: bool) -> Plan {
     let output = |n: usize| if n < width { n } else { n + added };
     schema.fields.iter().enumerate().for_each(|(n, f)| fields[output(n)] = f.clone());
     let wide = Schema::new(fields);
-    let join = Plan::Join { left, right, kind, on, as_of, condition, schema: wide, uids };
+    let join = Plan::Join { left, right, kind, on, as_of, condition, ttl, schema: wide, uids };
     let columns = join.columns();
     let chosen = (0..schema.len()).map(|n| columns[output(n)].clone()).collect();
     Plan::calc(join, None, chosen)
@@ -203,9 +203,9 @@ fn with_keys(join: Plan, moves: bool) -> Plan {
 /// Lets joins as of a time read every version of a view that keeps the last row of each key, not only the last one of a batch.
 pub(crate) fn read_versions(plan: Plan, done: &mut Rewritten) -> Plan {
     let plan = match plan {
-        Plan::Join { left, right, kind, on, as_of: Some(as_of), condition, schema, uids } => {
+        Plan::Join { left, right, kind, on, as_of: Some(as_of), condition, ttl, schema, uids } => {
             let right = Box::new(every_version(*right));
-            Plan::Join { left, right, kind, on, as_of: Some(as_of), condition, schema, uids }
+            Plan::Join { left, right, kind, on, as_of: Some(as_of), condition, ttl, schema, uids }
         }
         plan => plan,
     };

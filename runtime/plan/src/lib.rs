@@ -9,6 +9,7 @@ mod joins;
 mod logical;
 mod merge;
 mod merged_windows;
+mod multi_joins;
 mod optimize;
 pub mod physical;
 mod ranks;

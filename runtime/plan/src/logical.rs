@@ -35,6 +35,8 @@ pub enum Plan {
         keys: Vec<usize>,
         calls: Vec<AggregateCall>,
         window: Option<GroupWindow>,
+        /// The time to live of the state in milliseconds, if it is not that of the job; 0 = unlimited.
+        ttl: Option<u64>,
         schema: Schema,
         uids: StateUids,
     },
@@ -71,6 +73,8 @@ pub enum Plan {
         on: Vec<JoinKey>,
         as_of: Option<AsOf>,
         condition: Option<Expr>,
+        /// The time to live of each side's rows in milliseconds, if it is not that of the job; 0 = unlimited.
+        ttl: [Option<u64>; 2],
         schema: Schema,
         uids: StateUids,
     },
@@ -360,8 +364,8 @@ impl Plan {
             Plan::Expand { input, sets, keys, schema } => {
                 Plan::Expand { input: boxed(input, done), sets, keys, schema }
             }
-            Plan::Aggregate { input, keys, calls, window, schema, uids } => {
-                Plan::Aggregate { input: boxed(input, done), keys, calls, window, schema, uids }
+            Plan::Aggregate { input, keys, calls, window, ttl, schema, uids } => {
+                Plan::Aggregate { input: boxed(input, done), keys, calls, window, ttl, schema, uids }
             }
             Plan::Window { input, windows, merged, time, partition, schema, uids } => {
                 Plan::Window { input: boxed(input, done), windows, merged, time, partition, schema, uids }
@@ -372,9 +376,9 @@ impl Plan {
             Plan::Lookup { input, table, on, left, keep, columns, schema } => {
                 Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
             }
-            Plan::Join { left, right, kind, on, as_of, condition, schema, uids } => {
+            Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids } => {
                 let (left, right) = (boxed(left, done), boxed(right, done));
-                Plan::Join { left, right, kind, on, as_of, condition, schema, uids }
+                Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids }
             }
             Plan::Unnest { input, collection, keep, columns, left, schema } => {
                 Plan::Unnest { input: boxed(input, done), collection, keep, columns, left, schema }

@@ -83,9 +83,9 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let condition = condition.map(|c| moved(c, &have)).transpose()?;
             (Plan::Calc { input: Box::new(input), condition, exprs, schema: schema.project(&keep) }, keep)
         }
-        Plan::Aggregate { input, keys, calls, window, schema, uids } => {
+        Plan::Aggregate { input, keys, calls, window, ttl, schema, uids } => {
             let (input, keys, calls, schema, have) = prune_aggregate(*input, keys, calls, schema, wanted, readers)?;
-            select(Plan::Aggregate { input: Box::new(input), keys, calls, window, schema, uids }, have, wanted)?
+            select(Plan::Aggregate { input: Box::new(input), keys, calls, window, ttl, schema, uids }, have, wanted)?
         }
         Plan::Window { input, windows, merged, time, partition, schema, uids } => {
             let width = input.schema().len();
@@ -118,7 +118,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             };
             (plan, kept)
         }
-        Plan::Join { left, right, kind, on, as_of, condition, schema, uids } => {
+        Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids } => {
             let width = left.schema().len();
             let mut used: [BTreeSet<usize>; 2] = Default::default();
             let mut read = wanted.clone();
@@ -146,7 +146,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let condition = condition.map(|c| moved(c, &have)).transpose()?;
             let out = if kind.left_only() { of_left } else { have };
             let (left, right, schema) = (Box::new(left), Box::new(right), schema.project(&out));
-            select(Plan::Join { left, right, kind, on, as_of, condition, schema, uids }, out, wanted)?
+            select(Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids }, out, wanted)?
         }
         Plan::Unnest { input, collection, keep, columns, left, schema } => {
             let width = keep.len();
@@ -379,8 +379,8 @@ fn fold(plan: Plan, done: &mut Rewritten, session: &Arc<Session>) -> Plan {
         Plan::Calc { input, condition, exprs, schema } => {
             Plan::Calc { input, condition: condition.map(f), exprs: exprs.into_iter().map(f).collect(), schema }
         }
-        Plan::Join { left, right, kind, on, as_of, condition, schema, uids } => {
-            Plan::Join { left, right, kind, on, as_of, condition: condition.map(f), schema, uids }
+        Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids } => {
+            Plan::Join { left, right, kind, on, as_of, condition: condition.map(f), ttl, schema, uids }
         }
         // Aggregates and keys are columns, and constant rows are evaluated only once anyway.
         other @ (Plan::Scan { .. }

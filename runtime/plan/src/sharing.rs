@@ -210,6 +210,11 @@ fn own(plan: &Plan) -> Vec<u8> {
     if let Some((table, _)) = plan.table() {
         write_whole(table, &mut out);
     }
+    match plan {
+        Plan::Aggregate { ttl, .. } => write_ttl(&[*ttl], &mut out),
+        Plan::Join { ttl, .. } => write_ttl(ttl, &mut out),
+        _ => {}
+    }
     for e in plan.expressions() {
         // A function may have been dropped and declared again with the same name.
         e.each_call(&mut |f| {
@@ -219,6 +224,11 @@ fn own(plan: &Plan) -> Vec<u8> {
         });
     }
     out
+}
+
+/// Appends times to live.
+fn write_ttl(ttl: &[Option<u64>], out: &mut Vec<u8>) {
+    ttl.iter().for_each(|ttl| out.extend_from_slice(format!("{ttl:?}").as_bytes()));
 }
 
 impl Classes<'_> {

@@ -1,8 +1,9 @@
 //! The declarations of a script: tables, views, functions, databases and settings.
 
 use crate::forms::Forms;
-use crate::hints::Hint;
+use crate::hints::{Hint, HintKind, STATE_TTL};
 use crate::places::place;
+use crate::state_ttl::StateTtl;
 use crate::syntax::{CreateTable, WithOption};
 use sqlparser::ast::{Ident, ObjectName, Query};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,9 +116,11 @@ pub struct Catalog {
     pub(crate) unusable: BTreeMap<String, Error>,
     /// The declaration of each table, whether it can be used or not.
     pub(crate) declared: BTreeMap<String, CreateTable>,
-    /// The hints with options after tables' names, by the position of the name, and the hints that were used.
+    /// The hints, by the position of what they belong to, and the hints that were used.
     pub(crate) hints: BTreeMap<Place, Hint>,
     pub(crate) hints_taken: BTreeSet<Place>,
+    /// The names of hints that turned out to have no effect.
+    pub(crate) idle_hints: BTreeSet<&'static str>,
     pub(crate) views: BTreeMap<String, Arc<View>>,
     pub(crate) functions: BTreeMap<String, (FunctionSpec, Option<Arc<dyn UserFunction>>)>,
     /// How much was bound.
@@ -145,6 +148,7 @@ impl Catalog {
             declared: BTreeMap::new(),
             hints: BTreeMap::new(),
             hints_taken: BTreeSet::new(),
+            idle_hints: BTreeSet::new(),
             views: BTreeMap::new(),
             functions: BTreeMap::new(),
             spent: Spent::default(),
@@ -195,6 +199,22 @@ impl Catalog {
         let hint = self.hints.get(&at)?;
         self.hints_taken.insert(at);
         Some(hint)
+    }
+
+    /// The times to live that a hint behind the SELECT at this position gives.
+    ///
+    /// # Errors
+    /// If a value is no duration.
+    pub(crate) fn state_ttl(&mut self, select: Option<Place>) -> Result<StateTtl> {
+        let mut out = StateTtl::default();
+        let hint = select.and_then(|at| Some((at, self.hints.get(&at)?)));
+        let Some((at, hint)) = hint.filter(|(_, h)| h.kind == HintKind::StateTtl) else { return Ok(out) };
+        for o in &hint.options {
+            let ttl = weir_core::options::duration(STATE_TTL, &o.value).map_err(|e| e.at(o.place))?;
+            out.set(&o.key, ttl.as_millis() as u64, o.place);
+        }
+        self.hints_taken.insert(at);
+        Ok(out)
     }
 
     /// Applies the options of a hint after the name of a table.

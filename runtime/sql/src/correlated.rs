@@ -87,10 +87,10 @@ pub(crate) fn decorrelated(plan: Plan) -> Result<(Plan, Vec<Expr>)> {
             let condition = Expr::all_of(stay);
             Ok((Plan::calc(input, condition, named), moves))
         }
-        Plan::Aggregate { input, keys, calls, window: None, schema, uids: _ } => {
-            aggregate(*input, keys, calls, &schema)
+        Plan::Aggregate { input, keys, calls, window: None, ttl, schema, uids: _ } => {
+            aggregate(*input, keys, calls, ttl, &schema)
         }
-        Plan::Join { left, right, kind: JoinKind::Inner, on, as_of: None, condition, schema, uids } => {
+        Plan::Join { left, right, kind: JoinKind::Inner, on, as_of: None, condition, ttl, schema, uids } => {
             let widths = [left.schema().len(), right.schema().len()];
             let ((left, of_left), (right, of_right)) = (decorrelated(*left)?, decorrelated(*right)?);
             let (up, stay): (Vec<Expr>, Vec<Expr>) =
@@ -111,6 +111,7 @@ pub(crate) fn decorrelated(plan: Plan) -> Result<(Plan, Vec<Expr>)> {
                 on,
                 as_of: None,
                 condition,
+                ttl,
                 schema: Schema::new(fields),
                 uids,
             };
@@ -133,6 +134,7 @@ fn aggregate(
     input: Plan,
     mut keys: Vec<usize>,
     calls: Vec<AggregateCall>,
+    ttl: Option<u64>,
     schema: &Schema,
 ) -> Result<(Plan, Vec<Expr>)> {
     let (mut input, moves) = decorrelated(input)?;
@@ -172,6 +174,7 @@ fn aggregate(
         keys,
         calls,
         window,
+        ttl,
         schema: Schema::new(fields),
         uids: StateUids::default(),
     };

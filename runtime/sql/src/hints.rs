@@ -1,4 +1,5 @@
-//! Hints: comments that begin with `/*+`. Hints after a table's name give options. Hints without an effect here are reported.
+//! Hints: comments that begin with `/*+`. Hints after a table's name give options, those after SELECT times to live. Hints without an effect
+//! here are reported.
 
 use crate::places::place;
 use crate::syntax::{self, WithOption, literal};
@@ -11,15 +12,28 @@ use std::collections::BTreeSet;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
-/// The options in a hint after a table's name.
+/// A hint that takes effect.
 #[derive(Debug, Clone)]
 pub struct Hint {
-    /// The position of the last part of the table's name.
-    pub table: Place,
+    pub kind: HintKind,
+    /// What it belongs to: the position of the last part of a table's name, or of SELECT.
+    pub target: Place,
     /// The position of the hint.
     pub place: Option<Place>,
     pub options: Vec<WithOption>,
 }
+
+/// The hints that take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HintKind {
+    /// After a table's name: options of the table.
+    Options,
+    /// After SELECT: times to live of the rows that joins and aggregations keep, by the names of the relations in FROM.
+    StateTtl,
+}
+
+/// The name of [`HintKind::StateTtl`].
+pub const STATE_TTL: &str = "STATE_TTL";
 
 /// Hints that choose a join strategy in batch mode. There is only one strategy here.
 const NOTHING: &[&str] = &["BROADCAST", "SHUFFLE_HASH", "SHUFFLE_MERGE", "NEST_LOOP", "MULTI_JOIN"];
@@ -74,17 +88,33 @@ fn one(
             "OPTIONS" => {
                 let options = options(&mut p, at).map_err(wrong)?;
                 let Some(TokenWithSpan { token: Token::Word(_), span }) = before else { return Err(misplaced()) };
-                let Some(table) = place(span.start) else { return Err(misplaced()) };
-                if out.iter().any(|h| h.table == table) {
+                let Some(target) = place(span.start) else { return Err(misplaced()) };
+                if out.iter().any(|h| h.target == target) {
                     return Err(Error::script("a table takes one hint OPTIONS"));
                 }
-                out.push(Hint { table, place: at, options });
+                out.push(Hint { kind: HintKind::Options, target, place: at, options });
+            }
+            STATE_TTL => {
+                let options = options(&mut p, at).map_err(|_| {
+                    let e = Error::script("this hint cannot be read");
+                    e.hint("write it as SELECT /*+ STATE_TTL('name of a relation in FROM' = '1 d', …) */")
+                })?;
+                let select = before.filter(|_| of_query).and_then(|t| place(t.span.start));
+                let Some(target) = select else {
+                    let e = Error::script("the hint STATE_TTL stands behind no SELECT");
+                    return Err(e.hint("it goes right behind SELECT: SELECT /*+ STATE_TTL('t' = '1 d') */ …"));
+                };
+                match out.iter_mut().find(|h| h.target == target) {
+                    // The last value of a name counts.
+                    Some(hint) => hint.options.extend(options),
+                    None => out.push(Hint { kind: HintKind::StateTtl, target, place: at, options }),
+                }
             }
             name if of_query && NOTHING.contains(&name) => {
                 skip(&mut p).map_err(wrong)?;
                 idle.extend(NOTHING.iter().find(|n| **n == name));
             }
-            "STATE_TTL" | "LOOKUP" => return Err(Error::script(format!("the hint {name} is not supported yet"))),
+            "LOOKUP" => return Err(Error::script("the hint LOOKUP is not supported yet")),
             name => {
                 let e = Error::script(format!("there is no hint {name} here"));
                 return Err(e.hint("a comment that is no hint begins with /* and a blank"));
@@ -102,8 +132,17 @@ fn wrong<E>(_: E) -> Error {
     Error::script("this hint cannot be read").hint("write it as /*+ OPTIONS('key' = 'value', …) */")
 }
 
+/// The error for a hint that the statement has no use for.
+pub(crate) fn unused(hint: Option<&Hint>) -> Error {
+    let at = hint.and_then(|h| h.place);
+    match hint.map(|h| h.kind) {
+        Some(HintKind::StateTtl) => Error::script("this statement has no use for the hint STATE_TTL").at(at),
+        Some(HintKind::Options) | None => misplaced().at(at),
+    }
+}
+
 /// The error for options after something that does not accept them.
-pub(crate) fn misplaced() -> Error {
+fn misplaced() -> Error {
     Error::script("the hint OPTIONS stands behind no table")
         .hint("it goes right behind the name of a table: t /*+ OPTIONS('key' = 'value') */ AS a")
 }

@@ -28,6 +28,7 @@ mod places;
 mod script;
 mod show;
 mod statement;
+mod state_ttl;
 mod sub_queries;
 mod syntax;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::match_looks::MatchScope;
 use crate::older_window::OlderWindow;
 use crate::over::OverCall;
 use crate::places::place;
+use crate::state_ttl::StateTtl;
 use crate::sub_queries::{SubQuery, outer};
 use sqlparser::ast::{Ident, WindowSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub(crate) struct Binder<'a> {
     pub named_windows: Vec<(String, WindowSpec)>,
     /// The window of the older form in the GROUP BY of the SELECT.
     pub older_window: Option<OlderWindow>,
+    /// The times to live that a hint of the SELECT gives.
+    pub state_ttl: StateTtl,
     /// The MATCH_RECOGNIZE whose expressions are being bound.
     pub matching: Option<MatchScope>,
     /// The current depth of nested queries.
@@ -51,6 +54,7 @@ impl<'a> Binder<'a> {
             outer: None,
             named_windows: vec![],
             older_window: None,
+            state_ttl: StateTtl::default(),
             matching: None,
             depth: 0,
             nesting: 0,

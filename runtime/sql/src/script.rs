@@ -121,9 +121,9 @@ fn run(
     let mut hints = hints.into_iter().peekable();
     for p in statements {
         let mut own = vec![];
-        while let Some(h) = hints.next_if(|h| h.table < p.end) {
-            own.push(h.table);
-            c.catalog.hints.insert(h.table, h);
+        while let Some(h) = hints.next_if(|h| h.target < p.end) {
+            own.push(h.target);
+            c.catalog.hints.insert(h.target, h);
         }
         let done = p.statement.and_then(|s| c.statement(s)).and_then(|()| c.all_hints_used(&own));
         if let Err(e) = done {
@@ -170,7 +170,7 @@ fn run(
         settings: c.catalog.settings,
         mode,
         idle_settings: c.idle,
-        idle_hints,
+        idle_hints: idle_hints.into_iter().chain(c.catalog.idle_hints).collect(),
         session,
     };
     (Some(compiled), errors)
@@ -402,7 +402,7 @@ impl Compiler<'_> {
     /// Rejects options after names that are not tables.
     fn all_hints_used(&self, hints: &[Place]) -> Result<()> {
         match hints.iter().find(|h| !self.catalog.hints_taken.contains(h)) {
-            Some(h) => Err(crate::hints::misplaced().at(self.catalog.hints.get(h).and_then(|h| h.place))),
+            Some(h) => Err(crate::hints::unused(self.catalog.hints.get(h))),
             None => Ok(()),
         }
     }

@@ -88,7 +88,7 @@ impl Binder<'_> {
         }
         let on = (0..schema.len()).map(|c| JoinKey { left: c, right: c, nulls_equal: true }).collect();
         let kind = if common { JoinKind::Semi } else { JoinKind::Anti };
-        Ok(join(kind, distinct(left), right, on, None, None))
+        Ok(join(kind, distinct(left), right, on, None, None, [None; 2]))
     }
 }
 
@@ -132,6 +132,7 @@ fn counted(left: Plan, right: Plan, schema: &Schema, common: bool) -> Result<Pla
         keys: (0..width).collect(),
         calls: vec![sum(width), sum(width + 1)],
         window: None,
+        ttl: None,
         schema: wide,
         uids: StateUids::default(),
     };

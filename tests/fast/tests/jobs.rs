@@ -120,6 +120,12 @@ fn groups_are_forgotten_when_their_time_is_over() {
     let ran = Job::new(&sql).source("orders", steps.clone()).run();
     assert!(ran.result.as_ref().expect("an end"));
     assert_eq!(ran.rows("sums"), ["+I[a, 1]", "+I[a, 2]"]);
+    // A hint is for one aggregation.
+    let hinted = SUMS.replace("SELECT", "SELECT /*+ STATE_TTL('orders' = '1 h') */");
+    let ran = Job::new(&hinted).source("orders", steps.clone()).run();
+    assert_eq!(ran.rows("sums"), ["+I[a, 1]", "+I[a, 2]"]);
+    let ran = Job::new(&sql.replace("SELECT", "SELECT /*+ STATE_TTL('orders' = '0 s') */"));
+    assert_eq!(ran.source("orders", steps.clone()).run().rows("sums"), ["+I[a, 1]", "-U[a, 1]", "+U[a, 3]"]);
     // Without a time to live nothing is forgotten.
     let ran = Job::new(SUMS).source("orders", steps).run();
     assert_eq!(ran.rows("sums"), ["+I[a, 1]", "-U[a, 1]", "+U[a, 3]"]);

@@ -14,7 +14,12 @@ fn values((k, v): Plain) -> [Value<'static>; 2] {
 }
 
 /// Rows that come and go (or only come), and those that are left.
-fn changes(count: usize, keys: i64, (retracts, ghosts): (bool, bool), random: &mut Rng) -> (Vec<Step>, Vec<Plain>) {
+pub(crate) fn changes(
+    count: usize,
+    keys: i64,
+    (retracts, ghosts): (bool, bool),
+    random: &mut Rng,
+) -> (Vec<Step>, Vec<Plain>) {
     let (mut steps, mut left, mut outages, mut made) = (vec![], Vec::<Plain>::new(), 0, 0);
     while made < count {
         let mut rows: Vec<Row> = vec![];
@@ -61,13 +66,18 @@ fn pair(left: Option<Plain>, right: Option<Plain>) -> String {
 }
 
 /// Compares a query over `a` and `b` with an oracle.
-fn compare(query: &str, (keys, retracts, settings): (i64, bool, &str), oracle: &Oracle) {
+fn compare(query: &str, of: (i64, bool, &str), oracle: &Oracle) {
+    compare_many(query, [700, 500], of, oracle);
+}
+
+/// The same, with at least this number of changes on each side.
+fn compare_many(query: &str, counts: [usize; 2], (keys, retracts, settings): (i64, bool, &str), oracle: &Oracle) {
     for seed in 0..4 {
         let mut random = Rng::with_seed(seed);
         // Where columns are left out, a row that was never there may equal one that is.
         let ghosts = query.contains("b.k, b.v FROM");
-        let (on_left, left) = changes(700, keys, (retracts, ghosts), &mut random);
-        let (on_right, right) = changes(500, keys, (retracts, ghosts), &mut random);
+        let (on_left, left) = changes(counts[0], keys, (retracts, ghosts), &mut random);
+        let (on_right, right) = changes(counts[1], keys, (retracts, ghosts), &mut random);
         let mut expected = BTreeMap::new();
         oracle(&left, &right).into_iter().for_each(|row| *expected.entry(row).or_insert(0) += 1);
         let format = if retracts { "debezium-json" } else { "json" };
@@ -132,17 +142,22 @@ const BATCH: &str = "SET 'execution.runtime-mode' = 'batch';";
 
 /// All kinds of joins with a condition, over rows that come and go, and over rows that only come, in both modes.
 fn all_kinds(keys: i64, on: &str, matches: fn(Plain, Plain) -> bool) {
+    all_kinds_of([700, 500], keys, on, matches);
+}
+
+/// The same, with at least this number of changes on each side.
+fn all_kinds_of(counts: [usize; 2], keys: i64, on: &str, matches: fn(Plain, Plain) -> bool) {
     for (retracts, settings) in [(true, STREAM), (false, STREAM), (false, BATCH)] {
         for (kind, pads) in KINDS {
             let query = format!("SELECT a.k, a.v, b.k, b.v FROM a {kind} b ON {on}");
-            compare(&query, (keys, retracts, settings), &move |l, r| nested((l, r), pads, &matches, pair));
+            compare_many(&query, counts, (keys, retracts, settings), &move |l, r| nested((l, r), pads, &matches, pair));
         }
         for (not, wanted) in [("", true), ("NOT ", false)] {
             let query = format!(
                 "SELECT a.k, a.v FROM a WHERE {not}EXISTS (SELECT 1 FROM b AS c WHERE {})",
                 on.replace("b.", "c.")
             );
-            compare(&query, (keys, retracts, settings), &move |l, r| {
+            compare_many(&query, counts, (keys, retracts, settings), &move |l, r| {
                 let has = |l: &&Plain| r.iter().any(|r| matches(**l, *r)) == wanted;
                 l.iter().filter(has).map(|l| format!("[{}, {}]", shown(l.0), l.1)).collect()
             });
@@ -168,6 +183,70 @@ fn joins_by_a_key_with_a_condition() {
 #[test]
 fn keys_with_many_rows() {
     all_kinds(2, "b.k = a.k AND a.v + b.v > 60", |l, r| equal(l, r) && l.1 + r.1 > 60);
+}
+
+#[test]
+fn hot_keys_on_one_side_or_both() {
+    for counts in [[2_000, 60], [60, 2_000], [1_200, 900]] {
+        all_kinds_of(counts, 2, "a.k = b.k AND a.v - b.v = 35", |l, r| equal(l, r) && l.1 - r.1 == 35);
+    }
+}
+
+#[test]
+fn several_inputs_are_joined_at_once() {
+    let three = |counts: [usize; 2], keys: i64, least: i64| {
+        for (retracts, settings) in [(true, STREAM), (false, STREAM), (false, BATCH)] {
+            let query = format!(
+                "SELECT a.k, a.v, b.k, b.v FROM a JOIN b ON a.k = b.k JOIN a AS c ON c.k = b.k AND c.v + b.v > {least}"
+            );
+            compare_many(&query, counts, (keys, retracts, settings), &move |l, r| {
+                let thirds = |k: i64, v: i64| l.iter().filter(|c| c.0 == Some(k) && c.1 + v > least).count();
+                let pairs = l.iter().flat_map(|a| r.iter().filter(|b| equal(*a, **b)).map(|b| (*a, *b)));
+                let all = pairs.flat_map(|(a, b)| {
+                    let times = b.0.map_or(0, |k| thirds(k, b.1));
+                    std::iter::repeat_n(pair(Some(a), Some(b)), times)
+                });
+                all.collect()
+            });
+        }
+    };
+    three([700, 500], 200, 40);
+    // Keys with many rows.
+    three([500, 3], 1, 70);
+    three([3, 500], 1, 30);
+}
+
+/// Pairs of rows of a relation with itself, by an item of which 300 rows came a day before the last one.
+fn pairs_a_day_later(hint: &str, settings: &str) -> usize {
+    let sql = format!(
+        "{settings}
+         CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'datagen');
+         CREATE TABLE pairs (l INT, r INT) WITH ('connector' = 'blackhole');
+         INSERT INTO pairs SELECT {hint} l.n, r.n FROM orders AS l JOIN orders AS r ON l.item = r.item;"
+    );
+    let order = |n| insert([Value::string("a long enough name of an item".to_string()), Value::Int(n)]);
+    let steps = vec![
+        Step::Rows((0..300).map(order).collect()),
+        Step::Epoch,
+        Step::Epoch,
+        Step::Later(24 * 3_600_000),
+        Step::Epoch,
+        Step::Rows(vec![order(300)]),
+    ];
+    let ran = Job::new(&sql).source("orders", steps).run();
+    ran.result.as_ref().unwrap_or_else(|e| panic!("{hint}: {e}"));
+    ran.rows("pairs").len()
+}
+
+#[test]
+fn each_side_has_its_time_to_live() {
+    let (all, old, hour) = (301 * 301, 300 * 300, "SET 'table.exec.state.ttl' = '1 h';");
+    assert_eq!(pairs_a_day_later("", ""), all);
+    assert_eq!(pairs_a_day_later("", hour), old + 1);
+    assert_eq!(pairs_a_day_later("/*+ STATE_TTL('l' = '1 h') */", ""), old + 301);
+    assert_eq!(pairs_a_day_later("/*+ STATE_TTL('l' = '1 h', 'r' = '2 h') */", ""), old + 1);
+    assert_eq!(pairs_a_day_later("/*+ STATE_TTL('r' = '0') */", hour), old + 301);
+    assert_eq!(pairs_a_day_later("/*+ STATE_TTL('l' = '1 h', 'l' = '2 d', 'r' = '2 d') */", hour), all);
 }
 
 #[test]

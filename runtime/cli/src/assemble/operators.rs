@@ -17,7 +17,9 @@ use weir_operators::chain::ChainFactory;
 use weir_operators::enforce::EnforceFactory;
 use weir_operators::expand::ExpandFactory;
 use weir_operators::first_row::FirstRowFactory;
-use weir_operators::join::{IntervalJoinFactory, JoinFactory, TemporalJoinFactory, WindowJoinFactory};
+use weir_operators::join::{
+    IntervalJoinFactory, JoinFactory, JoinInput, MultiJoinFactory, TemporalJoinFactory, WindowJoinFactory,
+};
 use weir_operators::late_rows::KeepRowsFactory;
 use weir_operators::lookup::LookupFactory;
 use weir_operators::match_recognize::MatchRecognizeFactory;
@@ -246,6 +248,7 @@ impl Factories<'_> {
                     ttl_millis: join.ttl_millis,
                     session: session(),
                     on_error: self.on_error,
+                    statement: statement.identity.clone(),
                 };
                 match (join.window, join.interval, join.as_of) {
                     (_, _, Some(as_of)) => made(TemporalJoinFactory { join: factory, as_of }),
@@ -255,6 +258,23 @@ impl Factories<'_> {
                         made(WindowJoinFactory { join: factory, clock: self.window_clock(local) })
                     }
                 }
+            }
+            Operator::MultiJoin(join) => {
+                let of_input = |(n, schema): (usize, &Schema)| JoinInput {
+                    schema: schema.clone(),
+                    on: join.on[n].clone(),
+                    retracts: join.retracts[n],
+                    ttl_millis: join.ttl_millis[n],
+                };
+                made(MultiJoinFactory {
+                    inputs: join.inputs.iter().enumerate().map(of_input).collect(),
+                    nulls_equal: join.nulls_equal.clone(),
+                    condition: join.condition.clone(),
+                    schema: join.schema.clone(),
+                    session: session(),
+                    on_error: self.on_error,
+                    statement: statement.identity.clone(),
+                })
             }
             Operator::Unnest { collection, multiset, keep, columns, left, schema } => made(UnnestFactory {
                 collection: *collection,

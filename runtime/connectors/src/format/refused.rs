@@ -5,7 +5,7 @@ use weir_core::graph::Collector;
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::{Error, Result};
 use weir_expr::OnError;
-use weir_operators::calc::{DeadLetter, dead_letters};
+use weir_operators::failed_rows::{DeadLetter, dead_letters};
 
 /// Handles the records of a batch that cannot be read, as the table's `on-error` says.
 pub(crate) struct Refused<'a> {

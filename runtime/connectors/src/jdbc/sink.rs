@@ -22,7 +22,7 @@ use weir_core::state::Epoch;
 use weir_core::thread::locked;
 use weir_core::{Batch, Error, Result, Schema, failpoint};
 use weir_expr::OnError;
-use weir_operators::calc::{DeadLetter, dead_letters};
+use weir_operators::failed_rows::{DeadLetter, dead_letters};
 
 /// Bytes of an epoch that a subtask buffers before it asks for the epoch to end early.
 const WAITING: usize = 64 << 20;

@@ -24,15 +24,15 @@ fn full(marker: u8, key: &[u8], entry: &[u8]) -> Vec<u8> {
 }
 
 impl<C: Codec> KeyedState<C> {
-    /// The value in an entry; none if it has expired.
-    fn timed<'a>(&self, entry: &'a [u8]) -> Result<Option<&'a [u8]>> {
+    /// The value in an entry, given its key in the store; none if it has expired.
+    fn timed<'a>(&self, key: &[u8], entry: &'a [u8]) -> Result<Option<&'a [u8]>> {
         let written = written_at(entry, 0)?;
-        Ok((!self.over(written)).then_some(&entry[8..]))
+        Ok((!self.entry_over(key, written)).then_some(&entry[8..]))
     }
 
     fn get_timed(&mut self, full: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.entry(full)?.map(<[u8]>::to_vec) else { return Ok(None) };
-        Ok(self.timed(&entry)?.map(<[u8]>::to_vec))
+        Ok(self.timed(full, &entry)?.map(<[u8]>::to_vec))
     }
 
     fn put_timed(&mut self, full: Vec<u8>, value: &[u8]) {
@@ -49,7 +49,7 @@ impl<C: Codec> KeyedState<C> {
         let (mut few, mut last) = (vec![], None);
         for pair in self.entry_range(from, Some(to)) {
             let (key, entry) = pair?;
-            let more = self.timed(&entry)?.is_none_or(|value| wants(&key, value));
+            let more = self.timed(&key, &entry)?.is_none_or(|value| wants(&key, value));
             if few.len() <= FEW {
                 few.push(key.clone());
             }
@@ -146,6 +146,9 @@ impl MapState {
     pub const fn new(number: u8) -> MapState {
         MapState(marker(number))
     }
+    pub(super) fn marker(self) -> u8 {
+        self.0
+    }
     /// Loads entries into memory, given by their key and their own key. They are looked up together.
     ///
     /// # Errors
@@ -186,7 +189,7 @@ impl MapState {
         let skip = begin.len();
         let entries = state.entry_range(&full(self.0, key, from), Some(&to));
         entries.filter_map(move |pair| {
-            let value = pair.and_then(|(k, v)| Ok(state.timed(&v)?.map(|v| (k[skip..].to_vec(), v.to_vec()))));
+            let value = pair.and_then(|(k, v)| Ok(state.timed(&k, &v)?.map(|v| (k[skip..].to_vec(), v.to_vec()))));
             value.transpose()
         })
     }

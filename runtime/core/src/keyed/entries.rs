@@ -34,7 +34,7 @@ impl<C: Codec> KeyedState<C> {
                         value[..8].copy_from_slice(&self.now.to_be_bytes());
                         self.put_entry(key, Some(value));
                     }
-                    written if self.over(written) => self.put_entry(key, None),
+                    written if self.entry_over(&key, written) => self.put_entry(key, None),
                     _ => {}
                 }
             }

@@ -42,6 +42,10 @@ pub trait Codec {
     type Value;
     /// The version of the encoding. State that was written with another one is refused.
     const LAYOUT: u32 = 1;
+    /// The same for codecs of which each instance has its own version.
+    fn layout(&self) -> u32 {
+        Self::LAYOUT
+    }
     /// The offset of the time of the last write in an encoded value.
     const WRITTEN_AT: usize = 0;
     /// The key group of a key: that of the whole key, unless a part of it decides which subtask it belongs to.
@@ -55,6 +59,11 @@ pub trait Codec {
     /// # Errors
     /// If the bytes are not an encoded value, since the store is damaged then; if a part cannot be read.
     fn decode(&mut self, place: u32, key: &[u8], bytes: &[u8], store: &StateHandle) -> Result<Self::Value>;
+    /// The time of the last write of a value that [`KeyedState::change`] changes `now`. A later time keeps the value longer: it expires when
+    /// the time to live of the state has passed since then.
+    fn written(&self, _place: u32, now: u64) -> u64 {
+        now
+    }
     /// Bytes of memory that a value takes besides `size_of::<Self::Value>()`.
     fn bytes(&self, place: u32, value: &Self::Value) -> usize;
     /// Whether a value is equivalent to no value, so that it is deleted at the end of the epoch.
@@ -201,6 +210,8 @@ pub struct KeyedState<C: Codec> {
     /// Whether the version of the encoding has to be written.
     new_layout: bool,
     ttl: Option<TimeToLive>,
+    /// The times to live of collections in milliseconds, by their markers, if they have others; 0: unlimited.
+    collections_ttl: BTreeMap<u8, u64>,
     /// The time of the last prefetch or checkpoint, in milliseconds since 1970; 0 without a time to live.
     now: u64,
     /// Deletions of parts of values that have expired in this epoch.
@@ -220,21 +231,21 @@ impl<C: Codec> KeyedState<C> {
     /// If the store fails, or its state has another version of the encoding.
     pub fn open(codec: C, context: &SubtaskContext, ttl_millis: u64) -> Result<KeyedState<C>> {
         let state = context.state.clone();
-        let stored = state.last_epoch().0 > 0;
+        let (stored, layout) = (state.last_epoch().0 > 0, codec.layout());
         let known = match state.get_many(&[LAYOUT_KEY])?.pop().flatten() {
             Some(bytes) => bytes.try_into().map(u32::from_be_bytes).unwrap_or_default(),
             // The first version was not written.
-            None if C::LAYOUT > 1
+            None if layout > 1
                 && stored
                 && state.range(KeyRange { from: &[], to: Some(&ENGINE) }).next().transpose()?.is_some() =>
             {
                 1
             }
-            None => C::LAYOUT,
+            None => layout,
         };
-        if known != C::LAYOUT {
-            let (node, ours) = (&context.node, C::LAYOUT);
-            let wrong = format!("the state of {node} has layout {known}, and this version of Weir reads layout {ours}");
+        if known != layout {
+            let node = &context.node;
+            let wrong = format!("the state of {node} has layout {known}, and this version of Weir reads layout {layout}");
             return Err(Error::state(wrong).hint("run the version that wrote it, or start with --fresh"));
         }
         let ttl = TimeToLive::new(ttl_millis, context);
@@ -254,11 +265,18 @@ impl<C: Codec> KeyedState<C> {
             uses_before: 0,
             stored,
             evictions: 0,
-            new_layout: C::LAYOUT > 1,
+            new_layout: layout > 1,
             now: ttl.as_ref().map_or(0, TimeToLive::now),
             ttl,
+            collections_ttl: BTreeMap::new(),
             expired: Changes::default(),
         })
+    }
+
+    /// Gives the entries of a collection a time to live of their own, in milliseconds; 0 = unlimited. It has no effect if the state itself has
+    /// none.
+    pub fn expire_entries_after(&mut self, of: MapState, ttl_millis: u64) {
+        self.collections_ttl.insert(of.marker(), ttl_millis);
     }
 
     /// Whether keys expire.
@@ -289,6 +307,14 @@ impl<C: Codec> KeyedState<C> {
 
     fn over(&self, written: u64) -> bool {
         self.ttl.as_ref().is_some_and(|ttl| ttl.over(written, self.now))
+    }
+
+    /// Whether an entry of a collection has expired, given its key in the store.
+    fn entry_over(&self, key: &[u8], written: u64) -> bool {
+        match key.get(2).and_then(|marker| self.collections_ttl.get(marker)) {
+            Some(millis) => self.ttl.is_some() && TimeToLive::over_after(*millis, written, self.now),
+            None => self.over(written),
+        }
     }
 
     /// Loads the values of keys into memory. Those that are missing are looked up together, in key order. Operators call this once per
@@ -380,12 +406,13 @@ impl<C: Codec> KeyedState<C> {
             touched.push(Touched { there: slot.value.is_some(), changed: false });
         }
         let result = change(&mut self.codec, &mut touched)?;
-        let (mut is, now) = (Account::default(), self.now);
+        let mut is = Account::default();
         for (place, touched) in places.iter().zip(touched) {
-            let slot = self.slot_mut(*place);
             if touched.changed {
+                let written = self.codec.written(*place, self.now);
+                let slot = self.slot_mut(*place);
                 slot.value = touched.there.then(C::Value::default);
-                (slot.written, slot.dirty) = (now, true);
+                (slot.written, slot.dirty) = (written, true);
             }
             let slot = self.slot(*place);
             is.note(0, self.size(*place, slot), false, slot.dirty);
@@ -692,7 +719,7 @@ impl<C: Codec> KeyedState<C> {
         self.evict(without);
         self.uses_before = self.uses;
         if self.new_layout && !changes.is_empty() {
-            changes.set(LAYOUT_KEY, &C::LAYOUT.to_be_bytes());
+            changes.set(LAYOUT_KEY, &self.codec.layout().to_be_bytes());
             self.new_layout = false;
         }
         self.metrics.state_writes.inc_by(changes.len() as u64);

@@ -37,7 +37,12 @@ impl TimeToLive {
 
     /// Whether a key that was last written at `access` has expired. The time is 0 if the key was written without a time to live.
     pub fn over(&self, access: u64, now: u64) -> bool {
-        access > 0 && now.saturating_sub(access) > self.millis
+        Self::over_after(self.millis, access, now)
+    }
+
+    /// Whether an entry with a time to live of its own has expired; 0 = unlimited.
+    pub(super) fn over_after(millis: u64, access: u64, now: u64) -> bool {
+        access > 0 && millis > 0 && now.saturating_sub(access) > millis
     }
 
     /// The key groups that have to be swept now.

@@ -2,7 +2,8 @@
 //! that it could be paired with may come. What has no partner by then is emitted with NULLs.
 
 use super::rows::{FewRows, SideRows};
-use super::{Join, JoinFactory, MANY, PAGE, Probe};
+use super::state::{MANY, PAGE};
+use super::{Join, JoinFactory, Probe};
 use crate::change_rows::ChangeRows;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
@@ -23,12 +24,15 @@ pub struct IntervalJoinFactory {
 }
 
 impl OperatorFactory for IntervalJoinFactory {
+    fn functions(&self) -> Vec<String> {
+        self.join.functions()
+    }
     fn keeps_state(&self) -> bool {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         // Rows without a partner are emitted when they expire.
-        let plan = JoinFactory { at_end: true, ttl_millis: 0, ..self.join.clone() };
+        let plan = JoinFactory { at_end: true, ttl_millis: [0; 2], ..self.join.clone() };
         let mut join = plan.open_join(context.clone())?;
         join.probe = Probe::Interval(self.interval);
         for (side, time) in join.sides.iter_mut().zip(self.interval.times) {
@@ -70,13 +74,13 @@ impl Operator for IntervalJoin {
     fn process(&mut self, side: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let batch = self.join.without_nulls(side, batch, out)?;
         let keys = Keys::of(&batch, &self.join.sides[side].on);
-        let found = self.join.state.places(&keys)?;
+        let found = self.join.kept.state.places(&keys)?;
         let times = batch.data.column(self.interval.times[side]);
         for row in 0..batch.rows() {
             let Some(time) = row_time(times, row)? else { continue };
             let expires = self.interval.last_partner(side, time).saturating_add(1);
             let rounded = expires.div_euclid(self.step).saturating_add(1).saturating_mul(self.step);
-            self.timers.set(&mut self.join.state, rounded, keys.get(row));
+            self.timers.set(&mut self.join.kept.state, rounded, keys.get(row));
         }
         self.join.take(side, &batch, (&keys, &found), out)
     }
@@ -85,7 +89,7 @@ impl Operator for IntervalJoin {
         self.passed = self.passed.max(time.all);
         let mut alone = ChangeRows::new(self.join.plan.schema.clone());
         loop {
-            let due = self.timers.due(&mut self.join.state, self.passed.0, KEYS)?;
+            let due = self.timers.due(&mut self.join.kept.state, self.passed.0, KEYS)?;
             let more = due.len() == KEYS;
             let mut keys: Vec<Vec<u8>> = due.into_iter().map(|(_, key)| key).collect();
             keys.sort_unstable();
@@ -172,12 +176,12 @@ impl Join {
                 }
                 *few = left;
             }
-            SideRows::Many(count) => {
+            SideRows::Many(many) => {
                 let ty = &self.sides[side].types[self.sides[side].rest[0]];
                 let to = time_prefix(last.saturating_add(1), ty);
                 loop {
-                    let page = MANY[side].take(&mut self.state, key, &[], Some(&to), PAGE)?;
-                    *count = count.saturating_sub(page.len() as u64);
+                    let page = MANY[side].take(&mut self.kept.state, key, &[], Some(&to), PAGE)?;
+                    many.count = many.count.saturating_sub(page.len() as u64);
                     for (row, entry) in &page {
                         let (times, partners) = super::rows::decode_entry(entry, form)?;
                         if emits && partners == 0 {

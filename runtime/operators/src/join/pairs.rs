@@ -3,12 +3,15 @@
 use super::rows::StoredRow;
 use super::{JoinFactory, Side};
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
+use crate::failed_rows::FailedRows;
+use std::collections::BTreeSet;
 use std::ops::Range;
+use weir_core::graph::Collector;
 use weir_core::join::{JoinKind, LEFT, RIGHT};
 use weir_core::key::decode_into;
 use weir_core::{Batch, ColumnBuilder, Result, RowKind};
 use weir_expr::eval::condition;
-use weir_expr::{EvalContext, OnError};
+use weir_expr::EvalContext;
 
 /// Rows of the other side that have the key of a batch's row.
 pub(super) struct Candidates {
@@ -55,7 +58,8 @@ impl Candidates {
         side: usize,
         plan: &JoinFactory,
         context: &mut EvalContext,
-        metrics: &weir_core::metrics::SubtaskMetrics,
+        failed: &FailedRows,
+        out: &mut Collector,
     ) -> Result<Decided> {
         let Candidates { rows, times, partners_at, columns } = self;
         let rows = UInt32Array::from(rows);
@@ -70,7 +74,7 @@ impl Candidates {
                 let both = if side == LEFT { [here, others.clone()] } else { [others.clone(), here] }.concat();
                 let pairs = Batch::from_columns(plan.pairs.arrow(), both, rows.len())?;
                 let holds = condition(on, &pairs.data, context)?;
-                Some(without_failed(holds, context, metrics))
+                Some(without(holds, &failed.handle(context, &pairs, out)?))
             }
         };
         Ok(Decided { times, partners_at, others, partners })
@@ -78,28 +82,12 @@ impl Candidates {
 }
 
 /// Pairs for which the condition fails are no partners, unless the failure only makes a value NULL.
-fn without_failed(
-    holds: BooleanArray,
-    context: &mut EvalContext,
-    metrics: &weir_core::metrics::SubtaskMetrics,
-) -> BooleanArray {
-    let errors = std::mem::take(&mut context.errors);
-    if errors.is_empty() {
+pub(super) fn without(holds: BooleanArray, failed: &BTreeSet<u32>) -> BooleanArray {
+    if failed.is_empty() {
         return holds;
     }
-    let mut stays: Vec<bool> = holds.iter().map(|h| h == Some(true)).collect();
-    for e in errors {
-        match e.policy {
-            OnError::Null | OnError::Fail => metrics.nulled.inc(),
-            OnError::Skip | OnError::DeadLetter => {
-                metrics.skipped.inc();
-                if let Some(stays) = stays.get_mut(e.row as usize) {
-                    *stays = false;
-                }
-            }
-        }
-    }
-    BooleanArray::from(stays)
+    let stays = holds.iter().enumerate().map(|(row, holds)| holds == Some(true) && !failed.contains(&(row as u32)));
+    stays.map(Some).collect()
 }
 
 /// Candidates of which it is known which are partners.

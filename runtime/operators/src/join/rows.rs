@@ -3,7 +3,8 @@
 //! The rows of a side are stored together with the key as long as they are few. Otherwise each has an entry of its own, so that a key with
 //! many rows is neither read nor written as a whole.
 
-use weir_core::join::{LEFT, RIGHT};
+use smallvec::SmallVec;
+use std::ops::{Index, IndexMut};
 use weir_core::keyed::{Codec, Slab};
 use weir_core::state::StateHandle;
 use weir_core::{Error, Result, varint};
@@ -20,6 +21,26 @@ pub(super) struct Form {
     pub timed: bool,
     /// Whether rows are retracted. Then equal rows are stored once.
     pub retracts: bool,
+}
+
+/// A row that was read, and its counts.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The encoded columns that are not of the key.
+    pub row: Vec<u8>,
+    /// How often the side has this row.
+    pub times: u64,
+    /// The number of its partners; 0 unless they are counted.
+    pub partners: u32,
+    /// Where the number of partners is, if the row is stored together with others.
+    pub partners_at: usize,
+}
+
+impl Entry {
+    /// The row as a stored one.
+    pub fn stored(&self) -> StoredRow<'_> {
+        StoredRow::of(&self.row, self.times, self.partners)
+    }
 }
 
 impl<'a> StoredRow<'a> {
@@ -118,11 +139,9 @@ impl FewRows {
         was
     }
 
-    /// Sets the number of partners of a row.
-    pub fn set_partners(&mut self, row: &[u8], partners: u32, form: Form) {
-        if let Some(at) = self.find(row, form).map(|r| r.partners_at)
-            && let Some(bytes) = self.0.get_mut(at..).and_then(|b| b.first_chunk_mut::<COUNT>())
-        {
+    /// Sets the number of partners at a position.
+    pub fn set_partners(&mut self, partners_at: usize, partners: u32) {
+        if let Some(bytes) = self.0.get_mut(partners_at..).and_then(|b| b.first_chunk_mut::<COUNT>()) {
             *bytes = partners.to_le_bytes();
         }
     }
@@ -206,8 +225,18 @@ fn damaged() -> Error {
 pub(super) enum SideRows {
     /// All rows.
     Few(FewRows),
-    /// The number of different rows, each of which has an entry of its own.
-    Many(u64),
+    /// Each row has an entry of its own.
+    Many(ManyRows),
+}
+
+/// What is known of rows that have entries of their own.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ManyRows {
+    /// The number of entries.
+    pub count: u64,
+    /// How many rows have come so far. If rows are never retracted, the number of a row follows it in the key of its entry, so that equal
+    /// rows have different entries, and a row is added without a look-up.
+    pub added: u64,
 }
 
 impl Default for SideRows {
@@ -221,7 +250,15 @@ impl SideRows {
     pub fn is_empty(&self) -> bool {
         match self {
             SideRows::Few(rows) => rows.is_empty(),
-            SideRows::Many(count) => *count == 0,
+            SideRows::Many(many) => many.count == 0,
+        }
+    }
+
+    /// When a row was last written, at the latest.
+    fn last_written(&self, form: Form, now: u64) -> u64 {
+        match self {
+            SideRows::Few(rows) => rows.iter(form).map(|r| r.written).max().unwrap_or(0),
+            SideRows::Many(_) => now,
         }
     }
 
@@ -236,14 +273,17 @@ impl SideRows {
                 varint::put(out, (rows.0.len() as u64) << 1);
                 out.extend_from_slice(&rows.0);
             }
-            SideRows::Many(count) => varint::put(out, count << 1 | 1),
+            SideRows::Many(many) => {
+                varint::put(out, many.count << 1 | 1);
+                varint::put(out, many.added);
+            }
         }
     }
 
     fn decode(from: &mut &[u8]) -> Option<SideRows> {
         let head = varint::take(from)?;
         if head & 1 == 1 {
-            return Some(SideRows::Many(head >> 1));
+            return Some(SideRows::Many(ManyRows { count: head >> 1, added: varint::take(from)? }));
         }
         let (rows, rest) = from.split_at_checked(usize::try_from(head >> 1).ok()?)?;
         *from = rest;
@@ -258,20 +298,71 @@ impl SideRows {
     }
 }
 
-/// The rows of both sides of a key.
-pub(super) type KeyRows = [SideRows; 2];
+/// The rows of a key, by the input that they came from.
+#[derive(Debug, Default, Clone)]
+pub(super) struct KeyRows(SmallVec<[SideRows; 2]>);
 
-/// The rows of both sides, by place.
+static NO_ROWS: SideRows = SideRows::Few(FewRows(vec![]));
+
+impl KeyRows {
+    /// The inputs that have had rows, and those before them.
+    pub fn iter(&self) -> impl Iterator<Item = &SideRows> {
+        self.0.iter()
+    }
+
+    /// Two inputs.
+    pub fn both_mut(&mut self, own: usize, other: usize) -> (&mut SideRows, &mut SideRows) {
+        self.reach(own.max(other));
+        let [a, b] = [own.min(other), own.max(other)];
+        let (before, after) = self.0.split_at_mut(b);
+        let (first, second) = (&mut before[a], &mut after[0]);
+        if own < other { (first, second) } else { (second, first) }
+    }
+
+    fn reach(&mut self, input: usize) {
+        if self.0.len() <= input {
+            self.0.resize(input + 1, SideRows::default());
+        }
+    }
+}
+
+impl Index<usize> for KeyRows {
+    type Output = SideRows;
+    fn index(&self, input: usize) -> &SideRows {
+        self.0.get(input).unwrap_or(&NO_ROWS)
+    }
+}
+
+impl IndexMut<usize> for KeyRows {
+    fn index_mut(&mut self, input: usize) -> &mut SideRows {
+        self.reach(input);
+        &mut self.0[input]
+    }
+}
+
+/// The rows of the inputs, by place.
 pub(super) struct JoinRows {
-    /// The forms of both sides.
-    forms: [Form; 2],
+    /// The forms of the inputs' rows.
+    pub forms: Vec<Form>,
+    /// The times to live of the inputs' rows in milliseconds; 0 = unlimited.
+    pub ttl_millis: Vec<u64>,
+    /// When the state was opened, in milliseconds since 1970.
+    opened: u64,
     pub keys: Slab<KeyRows>,
 }
 
+/// The time of the last write of keys that do not expire.
+const NEVER: u64 = u64::MAX;
+
 impl JoinRows {
-    /// No rows, in these forms.
-    pub fn new(forms: [Form; 2]) -> JoinRows {
-        JoinRows { forms, keys: Slab::default() }
+    /// No rows, in these forms. Rows that were written without a time to live have one from `opened` on.
+    pub fn new(forms: Vec<Form>, ttl_millis: Vec<u64>, opened: u64) -> JoinRows {
+        JoinRows { forms, ttl_millis, opened, keys: Slab::default() }
+    }
+
+    /// The time to live of keys in milliseconds; 0 = unlimited.
+    pub fn longest(&self) -> u64 {
+        self.ttl_millis.iter().copied().max().unwrap_or(0)
     }
 
     /// Reads an encoded value.
@@ -279,44 +370,69 @@ impl JoinRows {
     /// # Errors
     /// If the store is damaged.
     pub fn read(&self, bytes: &[u8]) -> Result<KeyRows> {
-        let (written, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
-        let (timed, mut rest) = rest.split_first().ok_or_else(damaged)?;
-        let written = u64::from_be_bytes(*written);
-        let mut sides = KeyRows::default();
-        for (side, form) in sides.iter_mut().zip(self.forms) {
-            let stored = Form { timed: *timed == 1, ..form };
-            *side = match SideRows::decode(&mut rest).ok_or_else(damaged)? {
+        let (_, mut rest) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let timed = varint::take(&mut rest).ok_or_else(damaged)?;
+        let mut inputs = KeyRows::default();
+        for (n, form) in self.forms.iter().copied().enumerate() {
+            let stored = Form { timed: timed >> n & 1 == 1, ..form };
+            inputs[n] = match SideRows::decode(&mut rest).ok_or_else(damaged)? {
                 // The time to live has been set, or removed, since this was written.
                 SideRows::Few(few) if stored.timed != form.timed => {
                     let mut new = FewRows::default();
                     let rows = few.iter(stored);
-                    rows.for_each(|r| put(&mut new.0, r.row, r.times, r.partners, r.written.max(written), form));
+                    rows.for_each(|r| put(&mut new.0, r.row, r.times, r.partners, self.opened, form));
                     SideRows::Few(new)
                 }
                 side => side,
             };
         }
-        Ok(sides)
+        Ok(inputs)
     }
 }
 
-/// Stored: the time of the last write; whether each row has its own, too; then the rows of the left and the right side.
+/// Stored: the time of the last write; a bit for each input whose rows have times of their own; then the rows of each input.
 impl Codec for JoinRows {
     type Value = ();
 
+    const LAYOUT: u32 = 2;
+
+    fn layout(&self) -> u32 {
+        match self.forms.len() {
+            2 => Self::LAYOUT,
+            inputs => Self::LAYOUT << 8 | inputs as u32,
+        }
+    }
+
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&written.to_be_bytes());
-        out.push(u8::from(self.forms[LEFT].timed));
-        self.keys[place as usize].iter().for_each(|side| side.encode(out));
+        let timed = self.forms.iter().rev().fold(0, |bits, form| bits << 1 | u64::from(form.timed));
+        varint::put(out, timed);
+        (0..self.forms.len()).for_each(|input| self.keys[place as usize][input].encode(out));
     }
     fn decode(&mut self, place: u32, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<()> {
         self.keys.grow(place as usize + 1);
         self.keys[place as usize] = self.read(bytes)?;
         Ok(())
     }
+    /// A key expires with the last of its rows.
+    fn written(&self, place: u32, now: u64) -> u64 {
+        let longest = self.longest();
+        if self.ttl_millis.iter().all(|ttl| *ttl == longest) {
+            return now;
+        }
+        let rows = &self.keys[place as usize];
+        let of_input = |(input, ttl): (usize, &u64)| match ttl {
+            _ if rows[input].is_empty() => 0,
+            0 => NEVER,
+            ttl => rows[input].last_written(self.forms[input], now).saturating_sub(longest - ttl),
+        };
+        // A time of 0 would mean that it is not known.
+        self.ttl_millis.iter().enumerate().map(of_input).max().unwrap_or(0).max(1)
+    }
     fn bytes(&self, place: u32, (): &()) -> usize {
-        let sides = &self.keys[place as usize];
-        size_of::<KeyRows>() + sides[LEFT].heap() + sides[RIGHT].heap()
+        let rows = &self.keys[place as usize].0;
+        let spilled = if rows.spilled() { rows.capacity() * size_of::<SideRows>() } else { 0 };
+        size_of::<KeyRows>() + spilled + rows.iter().map(SideRows::heap).sum::<usize>()
     }
     fn is_empty(&self, place: u32, (): &()) -> bool {
         self.keys[place as usize].iter().all(SideRows::is_empty)
@@ -359,17 +475,20 @@ mod tests {
     fn sides_are_stored_and_read() {
         let mut few = FewRows::default();
         few.add(b"row", 7, 9, FORM);
-        let mut codec = JoinRows::new([FORM, FORM]);
-        codec.keys.push([SideRows::Few(few), SideRows::Many(70_000)]);
+        let mut codec = JoinRows::new(vec![FORM, FORM], vec![9, 9], 1);
+        let many = ManyRows { count: 70_000, added: 80_000 };
+        let mut rows = KeyRows::default();
+        (rows[0], rows[1]) = (SideRows::Few(few), SideRows::Many(many));
+        codec.keys.push(rows);
         let mut bytes = vec![];
         codec.encode(0, &(), 5, &mut bytes);
-        let [left, right] = codec.read(&bytes).expect("what was written");
-        let SideRows::Few(left) = left else { panic!("{left:?}") };
+        let read = codec.read(&bytes).expect("what was written");
+        let (SideRows::Few(left), right) = (&read[0], &read[1]) else { panic!("{read:?}") };
         assert_eq!(left.find(b"row", FORM).map(|r| (r.times, r.partners, r.written)), Some((1, 7, 9)));
-        assert!(matches!(right, SideRows::Many(70_000)));
+        assert!(matches!(right, SideRows::Many(found) if *found == many));
         let without = Form { timed: false, ..FORM };
-        let [left, _] = JoinRows::new([without, without]).read(&bytes).expect("what was written");
-        let SideRows::Few(left) = left else { panic!("{left:?}") };
+        let read = JoinRows::new(vec![without, without], vec![0, 0], 1).read(&bytes).expect("what was written");
+        let SideRows::Few(left) = &read[0] else { panic!("{read:?}") };
         assert_eq!(left.find(b"row", without).map(|r| (r.times, r.partners)), Some((1, 7)));
         (8..bytes.len() - 1).for_each(|cut| assert!(codec.read(&bytes[..cut]).is_err(), "{cut}"));
     }

@@ -3,7 +3,8 @@
 
 use super::pairs::{Candidates, Output, RowChange};
 use super::rows::StoredRow;
-use super::{Join, JoinFactory, MANY, PAGE, time_prefix};
+use super::state::{MANY, PAGE};
+use super::{Join, JoinFactory, time_prefix};
 use crate::change_rows::MOST_ROWS;
 use arrow::array::{Array, ArrayRef};
 use weir_core::event_time::{EventTime, Watermark};
@@ -24,6 +25,9 @@ pub struct TemporalJoinFactory {
 }
 
 impl OperatorFactory for TemporalJoinFactory {
+    fn functions(&self) -> Vec<String> {
+        self.join.functions()
+    }
     fn keeps_state(&self) -> bool {
         true
     }
@@ -70,7 +74,7 @@ impl Operator for TemporalJoin {
         let keys = Keys::of(&batch, &self.join.sides[side].on);
         let rest: Vec<ArrayRef> = self.join.sides[side].rest.iter().map(|c| batch.data.column(*c).clone()).collect();
         // Reads the clock by which keys expire.
-        self.join.state.prefetch(std::iter::empty())?;
+        self.join.kept.state.prefetch(std::iter::empty())?;
         match (self.as_of, side) {
             (AsOf::ProcessingTime, LEFT) => self.join_now(&batch, &keys, out),
             (AsOf::ProcessingTime, _) => {
@@ -86,7 +90,7 @@ impl Operator for TemporalJoin {
         self.passed = self.passed.max(time.all);
         let mut matched = self.nothing();
         loop {
-            let due = self.timers.due(&mut self.join.state, self.passed.0, KEYS)?;
+            let due = self.timers.due(&mut self.join.kept.state, self.passed.0, KEYS)?;
             let more = due.len() == KEYS;
             let mut keys: Vec<Vec<u8>> = due.into_iter().map(|(_, key)| key).collect();
             keys.sort_unstable();
@@ -132,21 +136,21 @@ impl TemporalJoin {
             if batch.kind(row).sign() > 0 {
                 let mut version = vec![];
                 encode_row(rest, row, &mut version);
-                MANY[RIGHT].put(&mut self.join.state, keys.get(row), &[], &version);
+                MANY[RIGHT].put(&mut self.join.kept.state, keys.get(row), &[], &version);
             } else {
-                MANY[RIGHT].remove(&mut self.join.state, keys.get(row), &[]);
+                MANY[RIGHT].remove(&mut self.join.kept.state, keys.get(row), &[]);
             }
         }
     }
 
     /// Joins rows with the current version of their key.
     fn join_now(&mut self, batch: &Batch, keys: &Keys, out: &mut Collector) -> Result<()> {
-        MANY[RIGHT].prefetch(&mut self.join.state, (0..keys.len()).map(|row| (keys.get(row), &[][..])))?;
+        MANY[RIGHT].prefetch(&mut self.join.kept.state, (0..keys.len()).map(|row| (keys.get(row), &[][..])))?;
         let mut candidates = Candidates::new(&self.join.sides[RIGHT]);
         let mut ends = vec![];
         for row in 0..batch.rows() {
             if self.may_match(batch, LEFT, row)
-                && let Some(version) = MANY[RIGHT].get(&mut self.join.state, keys.get(row), &[])?
+                && let Some(version) = MANY[RIGHT].get(&mut self.join.kept.state, keys.get(row), &[])?
             {
                 candidates.push(row, keys.get(row), StoredRow::of(&version, 1, 0), &self.join.sides[RIGHT])?;
             }
@@ -163,12 +167,12 @@ impl TemporalJoin {
             encode_row(rest, row, &mut entry);
             let (key, time) = (keys.get(row), end_in_key(&entry)?);
             entry.push(batch.kind(row) as u8);
-            let times = MANY[LEFT].get(&mut self.join.state, key, &entry)?;
+            let times = MANY[LEFT].get(&mut self.join.kept.state, key, &entry)?;
             let times = times.map_or(Some(0), |t| varint::take(&mut t.as_slice())).ok_or_else(damaged)?;
             let mut value = vec![];
             varint::put(&mut value, times + 1);
-            MANY[LEFT].put(&mut self.join.state, key, &entry, &value);
-            self.timers.set(&mut self.join.state, time, key);
+            MANY[LEFT].put(&mut self.join.kept.state, key, &entry, &value);
+            self.timers.set(&mut self.join.kept.state, time, key);
         }
         Ok(())
     }
@@ -184,9 +188,9 @@ impl TemporalJoin {
             time.clear();
             encode_value(&Value::read(times, row), times.data_type(), &mut time);
             let key = keys.get(row);
-            MANY[RIGHT].put(&mut self.join.state, key, &time, &version);
+            MANY[RIGHT].put(&mut self.join.kept.state, key, &time, &version);
             // Older versions are removed then.
-            self.timers.set(&mut self.join.state, end_in_key(&time)?, key);
+            self.timers.set(&mut self.join.kept.state, end_in_key(&time)?, key);
         }
         Ok(())
     }
@@ -202,10 +206,10 @@ impl TemporalJoin {
         let AsOf::EventTime { left, right } = self.as_of else { return Ok(()) };
         let next = self.passed.0.saturating_add(1);
         let end = time_prefix(next, &self.join.sides[RIGHT].types[right]);
-        let versions = MANY[RIGHT].range(&self.join.state, key, &[], Some(&end)).collect::<Result<Vec<Pair>>>()?;
+        let versions = MANY[RIGHT].range(&self.join.kept.state, key, &[], Some(&end)).collect::<Result<Vec<Pair>>>()?;
         let end = time_prefix(next, &self.join.sides[LEFT].types[left]);
         loop {
-            let rows = MANY[LEFT].take(&mut self.join.state, key, &[], Some(&end), PAGE)?;
+            let rows = MANY[LEFT].take(&mut self.join.kept.state, key, &[], Some(&end), PAGE)?;
             let more = rows.len() == PAGE;
             for (row, times) in rows {
                 let times = varint::take(&mut times.as_slice()).ok_or_else(damaged)?;
@@ -234,7 +238,7 @@ impl TemporalJoin {
             let deleted = version.first() != Some(&1);
             let end = if deleted { [last.as_slice(), &[0]].concat() } else { last.clone() };
             if versions.len() > 1 || deleted {
-                MANY[RIGHT].remove_range(&mut self.join.state, key, &[], &end);
+                MANY[RIGHT].remove_range(&mut self.join.kept.state, key, &[], &end);
             }
         }
         Ok(())
@@ -253,8 +257,7 @@ impl TemporalJoin {
 
     /// Emits rows of the left side with their candidates, which end at `ends`.
     fn joined(&mut self, batch: &Batch, candidates: Candidates, ends: &[usize], out: &mut Collector) -> Result<()> {
-        let metrics = self.join.context.metrics.clone();
-        let decided = candidates.decide(batch, LEFT, &self.join.plan, &mut self.join.eval, &metrics)?;
+        let decided = candidates.decide(batch, LEFT, &self.join.plan, &mut self.join.eval, &self.join.failed, out)?;
         let (mut output, mut from) = (Output::default(), 0);
         for (row, end) in ends.iter().enumerate() {
             let change = RowChange { row: row as u32, side: LEFT, kind: batch.kind(row), plan: &self.join.plan };

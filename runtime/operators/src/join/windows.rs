@@ -1,8 +1,9 @@
 //! Joins rows of the same window. They are kept until the watermark has passed the end of the window, and are joined then.
 
 use super::pairs::{Candidates, Decided, Output, RowChange};
-use super::rows::{JoinRows, KeyRows, StoredRow};
-use super::{Entry, Join, JoinFactory, MANY, PAGE, Probe};
+use super::rows::{Entry, JoinRows, KeyRows};
+use super::state::{MANY, PAGE};
+use super::{Join, JoinFactory, Probe};
 use crate::change_rows::{ChangeRows, MOST_ROWS};
 use crate::late_rows::{LateRows, of_window};
 use crate::windows::{WindowClock, end_of, late_rows, without};
@@ -24,12 +25,15 @@ pub struct WindowJoinFactory {
 }
 
 impl OperatorFactory for WindowJoinFactory {
+    fn functions(&self) -> Vec<String> {
+        self.join.functions()
+    }
     fn keeps_state(&self) -> bool {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         // Rows are only kept when they come; nothing follows from them before their window is complete.
-        let keeping = JoinFactory { at_end: true, ttl_millis: 0, ..self.join.clone() };
+        let keeping = JoinFactory { at_end: true, ttl_millis: [0; 2], ..self.join.clone() };
         Ok(Box::new(WindowJoin {
             join: Join { probe: Probe::None, ..keeping.open_join(context.clone())? },
             plan: JoinFactory { at_end: false, ..self.join.clone() },
@@ -64,15 +68,15 @@ impl Operator for WindowJoin {
             return Ok(());
         }
         let keys = Keys::of(&batch, &self.join.sides[side].on);
-        let found = self.join.state.places(&keys)?;
+        let found = self.join.kept.state.places(&keys)?;
         let mut new = vec![];
-        self.join.state.change(&found.places, |_, touched| {
+        self.join.kept.state.change(&found.places, |_, touched| {
             new.extend(touched.iter().zip(&found.first).filter(|(t, _)| !t.there).map(|(_, row)| *row as usize));
             Ok(())
         })?;
         for row in new {
             let key = keys.get(row);
-            self.timers.set(&mut self.join.state, self.clock.completes(end_in_key(key)?), key);
+            self.timers.set(&mut self.join.kept.state, self.clock.completes(end_in_key(key)?), key);
         }
         self.join.take(side, &batch, (&keys, &found), out)
     }
@@ -80,7 +84,7 @@ impl Operator for WindowJoin {
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
         self.passed = self.passed.max(time.all);
         loop {
-            let due = self.timers.due(&mut self.join.state, self.passed.0, KEYS)?;
+            let due = self.timers.due(&mut self.join.kept.state, self.passed.0, KEYS)?;
             let more = due.len() == KEYS;
             for (_, key) in due {
                 self.complete(&key, out)?;
@@ -109,8 +113,8 @@ impl WindowJoin {
     fn complete(&mut self, key: &[u8], out: &mut Collector) -> Result<()> {
         let mut one = Keys::default();
         one.push(key);
-        let places = self.join.state.places(&one)?.places;
-        let rows = self.join.state.change(&places, |kept: &mut JoinRows, touched| {
+        let places = self.join.kept.state.places(&one)?.places;
+        let rows = self.join.kept.state.change(&places, |kept: &mut JoinRows, touched| {
             touched[0] = Touched { there: false, changed: true };
             let place = places[0] as usize;
             kept.keys.grow(place + 1);
@@ -119,7 +123,7 @@ impl WindowJoin {
         self.pairs(key, &rows, out)?;
         for side in [LEFT, RIGHT] {
             if rows[side].is_many() {
-                MANY[side].clear(&mut self.join.state, key);
+                MANY[side].clear(&mut self.join.kept.state, key);
             }
         }
         Ok(())
@@ -164,9 +168,9 @@ impl WindowJoin {
             let mut alone = ChangeRows::new(self.plan.schema.clone());
             let mut first = 0;
             self.pages(key, rows, RIGHT, |this, right| {
-                for (n, (row, times, _)) in right.iter().enumerate() {
+                for (n, entry) in right.iter().enumerate() {
                     if of_right.get(first + n).is_none_or(|partners| *partners == 0) {
-                        this.join.push_alone(key, row, RIGHT, *times, &mut alone)?;
+                        this.join.push_alone(key, &entry.row, RIGHT, entry.times, &mut alone)?;
                         alone.make_room(out)?;
                     }
                 }
@@ -191,7 +195,6 @@ impl WindowJoin {
         (of_left, of_right): (&mut [u32], &mut [u32]),
         out: &mut Collector,
     ) -> Result<()> {
-        let metrics = self.join.context.metrics.clone();
         // The pairs of left and right rows are numbered row by row.
         let (mut next, all) = (0, batch.rows() * right.len());
         while next < all {
@@ -200,8 +203,7 @@ impl WindowJoin {
             let mut ends = vec![];
             while next < all && candidates.len() < MOST_ROWS {
                 let (row, at) = (next / right.len(), next % right.len());
-                let (bytes, times, _) = &right[at];
-                candidates.push(row, key, StoredRow::of(bytes, *times, 0), &self.join.sides[RIGHT])?;
+                candidates.push(row, key, right[at].stored(), &self.join.sides[RIGHT])?;
                 next += 1;
                 if next % right.len() == 0 {
                     ends.push((row, candidates.len()));
@@ -210,7 +212,7 @@ impl WindowJoin {
             if next % right.len() != 0 {
                 ends.push((next / right.len(), candidates.len()));
             }
-            let decided = candidates.decide(batch, LEFT, &self.plan, &mut self.join.eval, &metrics)?;
+            let decided = candidates.decide(batch, LEFT, &self.plan, &mut self.join.eval, &self.join.failed, out)?;
             let (mut output, mut from) = (Output::default(), 0);
             for (row, end) in ends {
                 // Nothing is emitted for right rows here, so their former number of partners does not matter.
@@ -232,9 +234,9 @@ impl WindowJoin {
         let side = &self.join.sides[LEFT];
         let mut columns: Vec<ColumnBuilder> = side.types.iter().map(ColumnBuilder::new).collect();
         let mut count = 0;
-        for (row, times, _) in rows {
-            for _ in 0..*times {
-                side.decode(key, row, &mut columns)?;
+        for entry in rows {
+            for _ in 0..entry.times {
+                side.decode(key, &entry.row, &mut columns)?;
                 count += 1;
             }
         }
@@ -252,9 +254,9 @@ impl WindowJoin {
     ) -> Result<()> {
         let mut from = vec![];
         loop {
-            let page = self.join.page(key, side, &rows[side], (&from, None), 0)?;
+            let page = self.join.kept.page(key, side, &rows[side], (&from, None), 0)?;
             let more = page.len() == PAGE && rows[side].is_many();
-            from = page.last().map_or(from, |(row, ..)| [row.as_slice(), &[0]].concat());
+            from = page.last().map_or(from, |last| [last.row.as_slice(), &[0]].concat());
             if !page.is_empty() {
                 each(self, page)?;
             }

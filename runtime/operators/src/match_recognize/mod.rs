@@ -11,7 +11,7 @@ mod partition;
 mod queue;
 mod quick;
 
-use crate::calc::{DeadLetter, dead_letters, record_of};
+use crate::failed_rows::{DeadLetter, dead_letters, record_of};
 use crate::late_rows::{LateRows, PASSED};
 use crate::rank::put_sort_key;
 use crate::row_numbers::RowNumbers;

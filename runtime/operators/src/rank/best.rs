@@ -2,13 +2,15 @@
 //! batch is compared with all of its partitions at once.
 
 use super::{RankFactory, put_sort_key, with_rank};
-use crate::change_rows::ChangeRows;
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::compute::interleave;
 use arrow::datatypes::DataType;
+use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, SubtaskContext};
 use weir_core::key::{Keys, decode_into, decode_value, encode_row};
 use weir_core::keyed::{Codec, KeyedState, Slab, SmallBytes, Touched};
 use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::{Batch, Error, Result, RowKind, Value, varint};
+use weir_core::{Batch, ColumnBuilder, Error, Result, RowKind, varint};
 
 /// The best row of each partition by place: the length of its sort key, the sort key, then the columns that are not of the partition key.
 #[derive(Default)]
@@ -92,21 +94,50 @@ impl Rows {
         if self.plan.last_wins { sort <= over } else { sort < over }
     }
 
-    /// Adds an output row from the partition key and the other columns.
-    fn push(&self, rows: &mut ChangeRows, kind: RowKind, mut key: &[u8], mut rest: &[u8]) -> Result<()> {
-        let builders = rows.row(kind);
+    /// Decodes a row from the partition key and the other columns.
+    fn decode(&self, columns: &mut [ColumnBuilder], mut key: &[u8], mut rest: &[u8]) -> Result<()> {
         for (n, column) in self.plan.partition.iter().enumerate() {
             if self.plan.partition[..n].contains(column) {
                 decode_value(&self.types[*column], &mut key)?;
             } else {
-                decode_into(&self.types[*column], &mut key, &mut builders[*column])?;
+                decode_into(&self.types[*column], &mut key, &mut columns[*column])?;
             }
         }
         for column in &self.rest {
-            decode_into(&self.types[*column], &mut rest, &mut builders[*column])?;
+            decode_into(&self.types[*column], &mut rest, &mut columns[*column])?;
         }
-        builders[self.types.len()..].iter_mut().for_each(|rank| rank.push(&Value::Int(1)));
         Ok(())
+    }
+
+    /// The rows of an output batch.
+    fn output(&self, batch: &Batch, changes: BestChanges) -> Result<Batch> {
+        let BestChanges { rows, before, kinds } = changes;
+        let before: Vec<ArrayRef> = before.into_iter().map(ColumnBuilder::finish).collect();
+        let mut columns = Vec::with_capacity(before.len() + 1);
+        for (new, old) in batch.data.columns().iter().zip(&before) {
+            columns.push(interleave(&[new.as_ref(), old.as_ref()], &rows)?);
+        }
+        if self.plan.number {
+            columns.push(Arc::new(Int64Array::from_value(1, rows.len())));
+        }
+        let schema = with_rank(&self.plan.schema, self.plan.number);
+        Ok(Batch::from_columns(schema.arrow(), columns, rows.len())?.with_changes(kinds))
+    }
+}
+
+/// The rows that follow from a batch.
+struct BestChanges {
+    /// Each is a row of the batch (0), or one that it replaces (1).
+    rows: Vec<(usize, usize)>,
+    /// The rows that are replaced.
+    before: Vec<ColumnBuilder>,
+    kinds: Vec<i8>,
+}
+
+impl BestChanges {
+    fn push(&mut self, kind: RowKind, row: (usize, usize)) {
+        self.rows.push(row);
+        self.kinds.push(kind as i8);
     }
 }
 
@@ -124,7 +155,9 @@ impl Operator for Best {
             }
         }
         let rest: Vec<_> = rows.rest.iter().map(|c| batch.data.column(*c).clone()).collect();
-        let mut changes = ChangeRows::new(with_rank(&rows.plan.schema, rows.plan.number));
+        let before = rows.types.iter().map(ColumnBuilder::new).collect();
+        let mut changes = BestChanges { rows: vec![], before, kinds: vec![] };
+        let mut replaced = 0;
         self.state.change(&found.places, |kept, touched| {
             kept.0.grow(found.room());
             let mut new = vec![];
@@ -142,11 +175,13 @@ impl Operator for Best {
                 encode_row(&rest, row, &mut new);
                 let is = &new[columns..];
                 match before {
-                    None => rows.push(&mut changes, RowKind::Insert, key, is)?,
+                    None => changes.push(RowKind::Insert, (0, row)),
                     Some((_, was)) if was == is => {}
                     Some((_, was)) => {
-                        rows.push(&mut changes, RowKind::UpdateBefore, key, was)?;
-                        rows.push(&mut changes, RowKind::UpdateAfter, key, is)?;
+                        rows.decode(&mut changes.before, key, was)?;
+                        changes.push(RowKind::UpdateBefore, (1, replaced));
+                        changes.push(RowKind::UpdateAfter, (0, row));
+                        replaced += 1;
                     }
                 }
                 *old = new.as_slice().into();
@@ -154,7 +189,9 @@ impl Operator for Best {
             }
             Ok(())
         })?;
-        out.emit(changes.take()?);
+        if !changes.rows.is_empty() {
+            out.emit(rows.output(&batch, changes)?);
+        }
         Ok(())
     }
 

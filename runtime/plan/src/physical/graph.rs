@@ -88,8 +88,27 @@ pub struct Join {
     pub as_of: Option<AsOf>,
     /// Whether rows that depend on the absence of a partner are only emitted at the end of the inputs.
     pub at_end: bool,
-    /// The time to live of a row in milliseconds; 0 = unlimited.
-    pub ttl_millis: u64,
+    /// The time to live of each side's rows in milliseconds; 0 = unlimited.
+    pub ttl_millis: [u64; 2],
+}
+
+/// The definition of an inner join of several inputs by one key.
+#[derive(Debug, Clone)]
+pub struct MultiJoin {
+    /// The columns of each input.
+    pub inputs: Vec<Schema>,
+    /// The columns of each input that must be equal to those of the others.
+    pub on: Vec<Vec<usize>>,
+    /// For each column of the key, whether two NULLs are equal.
+    pub nulls_equal: Vec<bool>,
+    /// The condition besides, over the columns of all inputs.
+    pub condition: Option<Expr>,
+    /// The columns of all inputs.
+    pub schema: Schema,
+    /// For each input, whether its rows are retracted.
+    pub retracts: Vec<bool>,
+    /// The time to live of each input's rows in milliseconds; 0 = unlimited.
+    pub ttl_millis: Vec<u64>,
 }
 
 /// An operator of the physical graph with all planning decisions.
@@ -165,6 +184,8 @@ pub enum Operator {
     },
     /// Joins two inputs.
     Join(Join),
+    /// Joins several inputs by one key.
+    MultiJoin(MultiJoin),
     /// Every row with the elements of its collection.
     Unnest { collection: usize, multiset: bool, keep: Vec<usize>, columns: Vec<usize>, left: bool, schema: Schema },
     /// The rows of each partition within a range of ranks. With `number`, the rank is the last column. `schema` has the columns of the
@@ -218,6 +239,7 @@ impl Operator {
             Operator::Enforce { .. } => "Enforce",
             Operator::Lookup { .. } => "Lookup",
             Operator::Join(_) => "Join",
+            Operator::MultiJoin(_) => "MultiJoin",
             Operator::Unnest { .. } => "Unnest",
             Operator::Rank { .. } => "Rank",
             Operator::Union { .. } => "Union",
@@ -231,6 +253,7 @@ impl Operator {
             Operator::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
             Operator::Values { rows, .. } => rows.iter().flatten().collect(),
             Operator::Join(join) => join.condition.iter().collect(),
+            Operator::MultiJoin(join) => join.condition.iter().collect(),
             Operator::Match { matching, .. } => matching.expressions(),
             Operator::Source { times, .. } => times.iter().flat_map(|t| t.exprs.iter().chain(&t.timed)).collect(),
             Operator::DeadLetterSource { .. }
@@ -276,6 +299,7 @@ impl Operator {
             | Operator::Enforce { .. }
             | Operator::Lookup { .. }
             | Operator::Join(_)
+            | Operator::MultiJoin(_)
             | Operator::Unnest { .. }
             | Operator::Replay { .. }
             | Operator::Rank { .. }

@@ -142,6 +142,11 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
             ("left columns", all_types(&join.left)),
             ("right columns", all_types(&join.right)),
         ])),
+        Operator::MultiJoin(join) => Some(layout(&[
+            ("kind", "multi-way join".to_string()),
+            ("keys", join.inputs.iter().zip(&join.on).map(|(of, on)| types(on, of)).collect::<Vec<_>>().join("; ")),
+            ("columns", join.inputs.iter().map(all_types).collect::<Vec<_>>().join("; ")),
+        ])),
         Operator::Session { gap, partition, input, .. } => Some(layout(&[
             ("kind", "session".to_string()),
             ("gap", format!("{gap} ms")),

@@ -1,8 +1,6 @@
 //! Plans MATCH_RECOGNIZE.
 
-use super::dead_letters::dead_letter_tables;
 use super::graph::Operator;
-use super::settings::asked_parallelism;
 use super::{Output, Planned, Planner, Scope, partitioned};
 use crate::logical::{Plan, StateUids};
 use crate::traits::Derived;
@@ -26,7 +24,6 @@ impl Planner<'_> {
         if !derived.traits.changelog.is_insert_only() {
             return Err(matches_of_changes());
         }
-        let all = || matching.expressions().into_iter();
         let operator = Operator::Match {
             partition: partition.clone(),
             time: *time,
@@ -39,10 +36,7 @@ impl Planner<'_> {
         let (inputs, name) = (vec![partitioned(below.node, partitioning)], "match".to_string());
         let changelog = of.traits.changelog;
         let output = self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs });
-        self.graph.nodes[output.node].asked_parallelism = asked_parallelism(all());
-        for t in dead_letter_tables(all()) {
-            self.dead_letters_of.entry(t).or_default().push(output.node);
-        }
+        self.functions_of(output, matching.expressions());
         self.dropping_late(output, derived, time.domain)
     }
 }

@@ -230,11 +230,7 @@ impl Planner<'_> {
                     input: input.schema().clone(),
                 };
                 let output = self.forwarded(of, scope, "calc", "calc", operator)?;
-                let all = || exprs.iter().chain(condition);
-                self.graph.nodes[output.node].asked_parallelism = asked_parallelism(all());
-                for t in dead_letter_tables(all()) {
-                    self.dead_letters_of.entry(t).or_default().push(output.node);
-                }
+                self.functions_of(output, exprs.iter().chain(condition));
                 Ok(output)
             }
             Plan::Expand { sets, keys, schema, input: _ } => {
@@ -298,7 +294,7 @@ impl Planner<'_> {
                 self.dropping_late(output, derived, time.domain)
             }
             Plan::Aggregate { window: Some(window), .. } => self.window_aggregate(of, window, scope),
-            Plan::Aggregate { keys, calls, schema, input, window: None, uids } => {
+            Plan::Aggregate { keys, calls, schema, input, window: None, ttl, uids } => {
                 let uids = named(uids)?;
                 let (below, derived) = self.only_input(of, scope)?;
                 let whole = Aggregation {
@@ -308,7 +304,7 @@ impl Planner<'_> {
                     schema: schema.clone(),
                     retracts: !derived.traits.changelog.is_insert_only(),
                     at_end: self.job.mode == Mode::Batch && (!calls.is_empty() || keys.is_empty()),
-                    ttl_millis: self.settings.ttl_millis,
+                    ttl_millis: self.settings.ttl(*ttl),
                     window: None,
                     late_rows: false,
                 };
@@ -359,6 +355,15 @@ impl Planner<'_> {
     fn constant(&mut self, name: &str, uids: StateUids, operator: Operator, statement: &Arc<Statement>) -> Output {
         let (name, changelog) = (name.to_string(), ChangelogMode::INSERT_ONLY);
         self.add(statement, Planned { name, uids, parallelism: 1, operator, changelog, inputs: vec![] })
+    }
+
+    /// Notes the parallelism that the functions in a node's expressions ask for, and the tables for their dead letters.
+    fn functions_of<'e>(&mut self, of: Output, expressions: impl IntoIterator<Item = &'e Expr>) {
+        let all: Vec<&Expr> = expressions.into_iter().collect();
+        self.graph.nodes[of.node].asked_parallelism = asked_parallelism(all.iter().copied());
+        for t in dead_letter_tables(all.into_iter()) {
+            self.dead_letters_of.entry(t).or_default().push(of.node);
+        }
     }
 
     /// Plans the source of a table, or a replay of its dead letters.

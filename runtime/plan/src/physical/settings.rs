@@ -16,6 +16,8 @@ pub(super) struct Settings {
     pub parallelism: usize,
     /// The time to live of a key without a row in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
+    /// Whether state expires: it does not in batch mode.
+    expires: bool,
     /// The handling of rows that violate constraints of a sink's columns.
     pub rules: Rules,
     /// When all rows of a key are kept before a sink.
@@ -23,14 +25,19 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// The time to live of an operator's keys in milliseconds, given that of a hint.
+    pub(super) fn ttl(&self, hint: Option<u64>) -> u64 {
+        if self.expires { hint.unwrap_or(self.ttl_millis) } else { 0 }
+    }
+
     pub(super) fn read(job: &Job<'_>) -> Result<Settings> {
         let s = job.settings;
         let nested = NESTED.value(s)?;
-        let ttl = TTL.value(s)?;
+        let (ttl, expires) = (TTL.value(s)?, job.mode == Mode::Streaming);
         Ok(Settings {
             parallelism: PARALLELISM.given(s)?.unwrap_or(job.parallelism),
-            // In batch mode, state does not expire.
-            ttl_millis: if job.mode == Mode::Streaming { ttl.as_millis() as u64 } else { 0 },
+            ttl_millis: if expires { ttl.as_millis() as u64 } else { 0 },
+            expires,
             rules: Rules {
                 drops_null: NOT_NULL.value(s)? == NotNull::Drop,
                 rows: nested != Nested::Ignore,

@@ -18,10 +18,10 @@ impl Binder<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one SELECT, already bound")]
     pub(super) fn grouped(
         &mut self,
-        input: Plan,
-        condition: Option<Expr>,
+        (input, condition): (Plan, Option<Expr>),
         keys: Vec<Expr>,
         sets: Vec<Vec<usize>>,
+        ttl: Option<u64>,
         collector: Collector,
         items: Vec<Item>,
         having: Option<(Expr, &Ast)>,
@@ -63,6 +63,7 @@ impl Binder<'_> {
             keys: key_columns,
             calls,
             window,
+            ttl,
             schema: Schema::new(fields),
             uids: StateUids::default(),
         };

@@ -31,7 +31,8 @@ pub(super) fn parts(join: &Join) -> Result<(JoinKind, &JoinConstraint)> {
     })
 }
 
-/// Joins two relations. `condition` reads the columns of the left one, then those of the right one.
+/// Joins two relations. `condition` reads the columns of the left one, then those of the right one. `ttl` has the times to live of both
+/// sides' rows that a hint gives.
 pub(crate) fn join(
     kind: JoinKind,
     left: Plan,
@@ -39,6 +40,7 @@ pub(crate) fn join(
     on: Vec<JoinKey>,
     as_of: Option<AsOf>,
     condition: Option<Expr>,
+    ttl: [Option<u64>; 2],
 ) -> Plan {
     let side = |plan: &Plan, padded: bool| {
         let fields = plan.schema().fields.iter();
@@ -50,7 +52,7 @@ pub(crate) fn join(
         fields.extend(side(&right, kind.pads(LEFT)));
     }
     let (left, right, uids) = (Box::new(left), Box::new(right), StateUids::default());
-    keyed_join(Plan::Join { left, right, kind, on, as_of, condition, schema: Schema::new(fields), uids })
+    keyed_join(Plan::Join { left, right, kind, on, as_of, condition, ttl, schema: Schema::new(fields), uids })
 }
 
 /// The columns of both sides of a join. Merged columns of the right side have moved.
@@ -86,9 +88,10 @@ impl Binder<'_> {
             JoinConstraint::None => self.cross(left, right),
             JoinConstraint::On(on) => {
                 let scope = both(&left.1, &right.1);
+                let ttl = self.ttl_of_sides(&left.1, &right.1);
                 let condition = self.expr(on, &scope, &mut None)?;
                 let condition = truth(condition, "ON").map_err(|e| e.at(place(start(on))))?;
-                let plan = join(kind, left.0, right.0, vec![], None, Some(condition));
+                let plan = join(kind, left.0, right.0, vec![], None, Some(condition), ttl);
                 let scope = typed(scope, &plan);
                 Ok((plan, scope))
             }
@@ -108,15 +111,22 @@ impl Binder<'_> {
         }
     }
 
+    /// The times to live that a STATE_TTL hint gives to the rows of two relations.
+    fn ttl_of_sides(&mut self, left: &Scope, right: &Scope) -> [Option<u64>; 2] {
+        [left, right].map(|scope| self.state_ttl.take(scope))
+    }
+
     /// All pairs of rows of two relations.
     pub(super) fn cross(&mut self, left: Bound, right: Bound) -> Result<Bound> {
         let scope = both(&left.1, &right.1);
-        Ok((join(JoinKind::Inner, left.0, right.0, vec![], None, None), scope))
+        let ttl = self.ttl_of_sides(&left.1, &right.1);
+        Ok((join(JoinKind::Inner, left.0, right.0, vec![], None, None, ttl), scope))
     }
 
     /// Joins two relations by columns of the same names, which become one column each. These come first.
     fn merging(&mut self, kind: JoinKind, left: Bound, right: Bound, names: &[Ident]) -> Result<Bound> {
         let width = left.1.columns.len();
+        let ttl = self.ttl_of_sides(&left.1, &right.1);
         let mut pairs: Vec<(usize, usize, &Ident)> = vec![];
         for name in names {
             let at = place(name.span.start);
@@ -139,7 +149,7 @@ impl Binder<'_> {
             equalities.push(equal.map_err(|e| e.at(place(name.span.start)))?);
         }
         let scope = both(&left.1, &right.1);
-        let plan = join(kind, left.0, right.0, vec![], None, Expr::all_of(equalities));
+        let plan = join(kind, left.0, right.0, vec![], None, Expr::all_of(equalities), ttl);
         let scope = typed(scope, &plan);
         let mut named = vec![];
         for (l, r, name) in &pairs {

@@ -167,14 +167,22 @@ impl Binder<'_> {
             return Err(not_yet("INTO, LATERAL VIEW, CONNECT BY or AS STRUCT in a SELECT").at(at));
         }
         let around = self.sub_queries.replace(vec![]);
+        let ttl = self.catalog.state_ttl(place(s.select_token.0.span.start))?;
+        let ttl_around = std::mem::replace(&mut self.state_ttl, ttl);
         let sorted = self.select_in_scope(s, by);
-        let sorted = sorted.and_then(|sorted| self.check_used().map(|()| sorted));
+        let ttl = std::mem::replace(&mut self.state_ttl, ttl_around);
+        let sorted = sorted.and_then(|sorted| {
+            self.check_used()?;
+            self.catalog.idle_hints.extend(ttl.idle()?);
+            Ok(sorted)
+        });
         self.sub_queries = around;
         sorted
     }
 
     fn select_in_scope(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
         let (input, scope) = self.from(s)?;
+        self.state_ttl.check_names(&scope);
         let condition = match &s.selection {
             Some(c) => {
                 let e = self.expr(c, &scope, &mut None)?;
@@ -225,9 +233,9 @@ impl Binder<'_> {
             None => None,
         };
         self.older_window = outer_window;
-        let grouped = !matches!(&s.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty());
-        let plan = if grouped || having.is_some() || !collector.calls.is_empty() {
-            self.grouped(input, condition, keys, sets, collector, items, having)?
+        let plan = if is_grouped(s) || having.is_some() || !collector.calls.is_empty() {
+            let ttl = self.state_ttl.take(&scope);
+            self.grouped((input, condition), keys, sets, ttl, collector, items, having)?
         } else {
             self.projected(input, condition, items)?
         };
@@ -243,6 +251,11 @@ impl Binder<'_> {
         };
         Ok(Sorted { plan, by, visible })
     }
+}
+
+/// Whether a SELECT has GROUP BY.
+fn is_grouped(s: &Select) -> bool {
+    !matches!(&s.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty())
 }
 
 /// Renames the columns of a relation.
@@ -275,7 +288,7 @@ pub(crate) fn distinct(plan: Plan) -> Plan {
     let schema = plan.schema().clone();
     let keys: Vec<usize> = (0..schema.len()).collect();
     let window = windows::group_window(&plan, &keys);
-    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], window, schema, uids: StateUids::default() }
+    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], window, ttl: None, schema, uids: StateUids::default() }
 }
 
 /// Filters rows by the last column, the predicate of QUALIFY, and removes that column.

@@ -143,7 +143,7 @@ impl Binder<'_> {
             right = any_row(right);
         }
         let kind = if anti { JoinKind::Anti } else { JoinKind::Semi };
-        Ok(join(kind, plan, right, vec![], None, Expr::all_of(conditions)))
+        Ok(join(kind, plan, right, vec![], None, Expr::all_of(conditions), [None; 2]))
     }
 
     /// Joins the sub-queries of expressions to a relation, and replaces them by columns. The relation's own columns stay the first ones.
@@ -175,7 +175,7 @@ impl Binder<'_> {
                 let conditions = joined(&sub.correlation, width, to_outer)?;
                 let ty = sub.plan.schema().fields[0].ty.clone().nullable(true);
                 let (right, there) = marked(sub.plan);
-                let plan = join(JoinKind::Left, plan, right, vec![], None, Expr::all_of(conditions));
+                let plan = join(JoinKind::Left, plan, right, vec![], None, Expr::all_of(conditions), [None; 2]);
                 let value = Expr::column(width, "value", ty.clone());
                 let value = match sub.of_no_rows {
                     Some(otherwise) if !matches!(&otherwise, Expr::Literal { value: Value::Null, .. }) => {
@@ -207,7 +207,7 @@ impl Binder<'_> {
             if correlation.is_empty() { (any_row(right), vec![]) } else { each_key(right, correlation) };
         let conditions = joined(&correlation, width, to_outer)?;
         let (right, there) = marked(right);
-        let plan = join(JoinKind::Left, plan, right, vec![], None, Expr::all_of(conditions));
+        let plan = join(JoinKind::Left, plan, right, vec![], None, Expr::all_of(conditions), [None; 2]);
         Ok((plan, not(is_null(Expr::column(width + there, "there", SqlType::BOOLEAN)))))
     }
 
@@ -268,7 +268,7 @@ impl Binder<'_> {
         let (right, correlation) = decorrelated(plan).map_err(|e| e.at(at))?;
         let width = left.schema().len();
         let conditions = joined(&correlation, width, &Ok)?;
-        let plan = join(kind, left, right, vec![], None, Expr::all_of(conditions));
+        let plan = join(kind, left, right, vec![], None, Expr::all_of(conditions), [None; 2]);
         let columns = plan.columns().into_iter().take(width + visible).collect();
         let plan = Plan::calc(plan, None, columns);
         let name = alias.map(|a| a.name.value.clone());
@@ -355,7 +355,7 @@ fn any_row(plan: Plan) -> Plan {
     let schema = Schema::new(vec![Field::new("count", SqlType::BIGINT.not_null())]);
     let (input, uids) = (Box::new(Plan::calc(plan, None, vec![])), StateUids::default());
     let counted =
-        Plan::Aggregate { input, keys: vec![], calls: vec![AggregateCall::count_star()], window: None, schema, uids };
+        Plan::Aggregate { input, keys: vec![], calls: vec![AggregateCall::count_star()], window: None, ttl: None, schema, uids };
     let many = Expr::Compare {
         op: CompareOp::Greater,
         left: Box::new(Expr::column(0, "count", SqlType::BIGINT.not_null())),
@@ -402,6 +402,7 @@ fn single(sub: SubQuery) -> Result<SubQuery> {
         keys,
         calls: vec![AggregateCall::count_star(), first],
         window: None,
+        ttl: None,
         schema: Schema::new(fields),
         uids: StateUids::default(),
     };

@@ -87,7 +87,7 @@ impl Binder<'_> {
         let condition = truth(self.expr(parts.on, &both, &mut None)?, "ON")?;
         let kind = if parts.left { JoinKind::Left } else { JoinKind::Inner };
         let names: Vec<String> = key.iter().map(|c| right.schema().fields[*c].name.clone()).collect();
-        let plan = join(kind, input, right, vec![], Some(as_of), Some(condition));
+        let plan = join(kind, input, right, vec![], Some(as_of), Some(condition), [None; 2]);
         if !has_keys(&plan, &key) {
             let e =
                 Error::script(format!("ON does not compare the whole primary key of '{name}': {}", names.join(", ")));

@@ -1,0 +1,136 @@
+//! Chains of joins by one key, which are computed by one operator. It keeps the rows of the inputs alone, where joins of two inputs each
+//! would keep the results of the joins below them as well.
+//!
+//! This is cheaper as long as the lower joins have no condition besides their equalities: then a join above needs all of their rows.
+
+use crate::logical::Plan;
+use crate::times::{interval_of_join, window_of_join};
+use crate::traits::Derived;
+use std::rc::Rc;
+use weir_core::join::{JoinKey, JoinKind};
+use weir_expr::Expr;
+
+/// The maximum number of inputs of a chain.
+const MOST_INPUTS: usize = 16;
+
+/// A chain of inner joins.
+pub(crate) struct Chain<'a> {
+    /// The inputs; at least three.
+    pub inputs: Vec<Rc<Derived<'a>>>,
+    /// The key columns of each input.
+    pub on: Vec<Vec<usize>>,
+    /// For each column of the key, whether two NULLs are equal.
+    pub nulls_equal: Vec<bool>,
+    /// For each input, the time to live that a hint gives to its rows, in milliseconds.
+    pub ttl: Vec<Option<u64>>,
+    /// The condition besides, over the columns of all inputs.
+    pub condition: Option<Expr>,
+    /// For each column of the join, the column among those of all inputs.
+    pub columns: Vec<usize>,
+}
+
+/// The chain that ends with a join, if it has more than two inputs.
+pub(crate) fn chain_of<'a>(of: &Derived<'a>) -> Option<Chain<'a>> {
+    let part = part(of)?;
+    let Part { inputs, mut ends, keys, nulls_equal, ttl, condition, columns } = part;
+    if inputs.len() < 3 {
+        return None;
+    }
+    ends.insert(0, 0);
+    // The first of the equal columns that an input has.
+    let on = ends.windows(2).map(|range| {
+        let first = |equal: &Vec<usize>| equal.iter().find(|c| (range[0]..range[1]).contains(c)).map(|c| c - range[0]);
+        keys.iter().map(first).collect::<Option<Vec<usize>>>()
+    });
+    let on = on.collect::<Option<Vec<_>>>()?;
+    Some(Chain { inputs, on, nulls_equal, ttl, condition, columns })
+}
+
+/// A part of a chain: its inputs, and what is known of their columns.
+struct Part<'a> {
+    inputs: Vec<Rc<Derived<'a>>>,
+    /// For each input, where its columns end among those of all inputs.
+    ends: Vec<usize>,
+    /// For each column of the key, the columns that are equal.
+    keys: Vec<Vec<usize>>,
+    nulls_equal: Vec<bool>,
+    ttl: Vec<Option<u64>>,
+    condition: Option<Expr>,
+    columns: Vec<usize>,
+}
+
+impl<'a> Part<'a> {
+    /// A single input.
+    fn single(of: &Rc<Derived<'a>>, ttl: Option<u64>) -> Part<'a> {
+        let width = of.plan.schema().len();
+        Part {
+            inputs: vec![of.clone()],
+            ends: vec![width],
+            keys: vec![],
+            nulls_equal: vec![],
+            ttl: vec![ttl],
+            condition: None,
+            columns: (0..width).collect(),
+        }
+    }
+
+    /// For each column of the key, the one of `on` that compares it.
+    fn compared(&self, on: &[JoinKey]) -> Option<Vec<JoinKey>> {
+        let compares = |(equal, nulls): (&Vec<usize>, &bool)| {
+            on.iter().copied().find(|k| equal.contains(&self.columns[k.left]) && k.nulls_equal == *nulls)
+        };
+        let found: Vec<JoinKey> = self.keys.iter().zip(&self.nulls_equal).map(compares).collect::<Option<_>>()?;
+        (found.len() == on.len() && on.iter().all(|k| found.contains(k))).then_some(found)
+    }
+}
+
+/// A join as a part of a chain, if its rows are not joined by their times.
+fn part<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
+    let (Plan::Join { kind: JoinKind::Inner, on, as_of: None, condition, ttl, .. }, [left, right]) =
+        (of.plan, of.inputs.as_slice())
+    else {
+        return None;
+    };
+    let times = [&left.traits.times, &right.traits.times];
+    let timed = window_of_join(on, times[0], times[1]).is_some()
+        || interval_of_join(of.plan, times[0], times[1]).is_some();
+    if on.is_empty() || timed {
+        return None;
+    }
+    let lower = lower(left).filter(|p| p.condition.is_none() && ttl[0].is_none() && p.inputs.len() < MOST_INPUTS);
+    let (mut all, on) = match lower.and_then(|p| p.compared(on).map(|on| (p, on))) {
+        Some((part, on)) => (part, on),
+        None => (Part::single(left, ttl[0]), on.clone()),
+    };
+    let width = all.ends.last().copied().unwrap_or(0);
+    let shown = all.columns.len();
+    all.nulls_equal = on.iter().map(|k| k.nulls_equal).collect();
+    all.keys.resize(on.len(), vec![]);
+    for (equal, k) in all.keys.iter_mut().zip(&on) {
+        if equal.is_empty() {
+            equal.push(all.columns[k.left]);
+        }
+        equal.push(width + k.right);
+    }
+    all.inputs.push(right.clone());
+    all.ends.push(width + right.plan.schema().len());
+    all.ttl.push(ttl[1]);
+    all.columns.extend((0..right.plan.schema().len()).map(|c| width + c));
+    debug_assert_eq!(all.columns.len(), shown + right.plan.schema().len());
+    let columns = all.columns.clone();
+    all.condition = condition.clone().map(|e| e.with_columns(&mut |c| columns[c]));
+    Some(all)
+}
+
+/// The part below a join: a join, or columns of one.
+fn lower<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
+    match (of.plan, of.inputs.as_slice()) {
+        (Plan::Calc { condition: None, exprs, .. }, [join]) => {
+            let mut part = part(join)?;
+            let column = |e: &Expr| if let Expr::Column { index, .. } = e { part.columns.get(*index).copied() } else { None };
+            part.columns = exprs.iter().map(column).collect::<Option<_>>()?;
+            Some(part)
+        }
+        _ => part(of),
+    }
+}
