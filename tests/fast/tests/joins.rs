@@ -212,8 +212,8 @@ fn several_inputs_are_joined_at_once() {
     };
     three([700, 500], 200, 40);
     // Keys with many rows.
-    three([500, 3], 1, 70);
-    three([3, 500], 1, 30);
+    three([420, 2], 1, 70);
+    three([2, 420], 1, 30);
 }
 
 /// Pairs of rows of a relation with itself, by an item of which 300 rows came a day before the last one.

@@ -33,7 +33,7 @@ impl OperatorFactory for IntervalJoinFactory {
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
         // Rows without a partner are emitted when they expire.
         let plan = JoinFactory { at_end: true, ttl_millis: [0; 2], ..self.join.clone() };
-        let mut join = plan.open_join(context.clone())?;
+        let mut join = plan.open_join(context.clone(), true)?;
         join.probe = Probe::Interval(self.interval);
         for (side, time) in join.sides.iter_mut().zip(self.interval.times) {
             // Rows are stored in the order of time.

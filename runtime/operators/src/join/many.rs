@@ -170,7 +170,7 @@ impl Join {
             let number = incoming.found.numbers[*row];
             let partners = output.pairs(change, &decided, range, |n, up| {
                 let entry = &entries[n];
-                let counted = counts.entry((number, entry.partners_at, &entry.row));
+                let counted = counts.entry((number, entry.partners_at, &entry.key));
                 let counted = counted.or_insert(Counted { row: *row, entry, partners: entry.partners });
                 let new = stepped(counted.partners, up);
                 std::mem::replace(&mut counted.partners, new)
@@ -237,7 +237,7 @@ impl Join {
             if !more {
                 break;
             }
-            let from = page.last().map_or(vec![], |last| [last.row.as_slice(), &[0]].concat());
+            let from = page.last().map_or(vec![], |last| [last.key.as_slice(), &[0]].concat());
             (page, more) = self.candidates_of(incoming, row, key_rows, (&from, to.as_deref()))?;
         }
         if change.kind.sign() > 0 {

@@ -90,11 +90,11 @@ impl Side {
         }
     }
 
-    fn of_join(plan: &JoinFactory, side: usize) -> Side {
+    fn of_join(plan: &JoinFactory, side: usize, sorted: bool) -> Side {
         let schema = if side == LEFT { &plan.left } else { &plan.right };
         let on = plan.on.iter().map(|k| k.of(side)).collect();
         let (counts, timed, retracts) = (plan.kind.counts(side), plan.ttl_millis[side] > 0, plan.retracts[side]);
-        Side::new(schema, on, Form { counts, timed, retracts })
+        Side::new(schema, on, Form { counts, timed, retracts, sorted })
     }
 }
 
@@ -106,16 +106,17 @@ impl OperatorFactory for JoinFactory {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(self.open_join(context)?))
+        Ok(Box::new(self.open_join(context, false)?))
     }
 }
 
 impl JoinFactory {
-    fn open_join(&self, context: SubtaskContext) -> Result<Join> {
+    /// `sorted`: whether rows of keys with many rows that are never retracted are kept in the order of their columns.
+    fn open_join(&self, context: SubtaskContext, sorted: bool) -> Result<Join> {
         self.check()?;
         let mut eval = EvalContext::new(self.session.clone()).with_clock(context.clock.clone());
         eval.on_error = self.on_error;
-        let sides = [LEFT, RIGHT].map(|side| Side::of_join(self, side));
+        let sides = [LEFT, RIGHT].map(|side| Side::of_join(self, side, sorted));
         let forms = sides.iter().map(|side| side.form).collect();
         let kept = JoinState::open(forms, self.ttl_millis.to_vec(), &context)?;
         let failed = FailedRows::new(&context, &self.pairs, &self.statement);
@@ -417,7 +418,7 @@ impl Join {
                     for pair in MANY[side].range(&self.kept.state, key, &[], None) {
                         let (row, entry) = pair?;
                         if let (times, 0) = decode_entry(&entry, form)? {
-                            self.push_alone(key, &row, side, times, rows)?;
+                            self.push_alone(key, row.get(form.row_at()..).unwrap_or_default(), side, times, rows)?;
                         }
                         rows.make_room(out)?;
                     }

@@ -60,7 +60,10 @@ impl OperatorFactory for MultiJoinFactory {
         }
         let mut eval = EvalContext::new(self.session.clone()).with_clock(context.clock.clone());
         eval.on_error = self.on_error;
-        let form = |input: &JoinInput| Form { counts: false, timed: input.ttl_millis > 0, retracts: input.retracts };
+        let form = |input: &JoinInput| {
+            let (timed, retracts) = (input.ttl_millis > 0, input.retracts);
+            Form { counts: false, timed, retracts, sorted: false }
+        };
         let forms = self.inputs.iter().map(form).collect();
         let ttl = self.inputs.iter().map(|input| input.ttl_millis).collect();
         Ok(Box::new(MultiJoin {
@@ -190,7 +193,7 @@ impl MultiJoin {
         loop {
             let page = self.kept.page(incoming.key, *first, &rows[*first], (&from, None), incoming.now)?;
             let more = page.len() == PAGE && rows[*first].is_many();
-            from = page.last().map_or(from, |last| [last.row.as_slice(), &[0]].concat());
+            from = page.last().map_or(from, |last| [last.key.as_slice(), &[0]].concat());
             for entry in page {
                 chosen.push((*first, entry));
                 self.combine(incoming, rows, rest, chosen, combined, out)?;
@@ -213,7 +216,7 @@ impl MultiJoin {
         let times = chosen.iter().fold(1u64, |times, (_, entry)| times.saturating_mul(entry.times));
         for _ in 0..times {
             for (n, entry) in chosen {
-                self.inputs[*n].decode(incoming.key, &entry.row, &mut combined.columns[*n])?;
+                self.inputs[*n].decode(incoming.key, entry.row(), &mut combined.columns[*n])?;
             }
             combined.rows.push(incoming.row as u32);
             if combined.rows.len() >= MOST_ROWS {

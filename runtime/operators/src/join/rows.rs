@@ -21,13 +21,35 @@ pub(super) struct Form {
     pub timed: bool,
     /// Whether rows are retracted. Then equal rows are stored once.
     pub retracts: bool,
+    /// Whether rows that are never retracted are in the order of their columns if they have entries of their own, rather than in the order
+    /// in which they came, which takes less time.
+    pub sorted: bool,
+}
+
+impl Form {
+    /// The key of the entry of a row that is never retracted, the `number`th of its key.
+    pub fn entry_key(self, row: &[u8], number: u64) -> Vec<u8> {
+        if self.sorted {
+            let mut out = row.to_vec();
+            varint::put(&mut out, number);
+            return out;
+        }
+        [&number.to_be_bytes(), row].concat()
+    }
+
+    /// Where the row begins in the key of its entry.
+    pub fn row_at(self) -> usize {
+        if self.sorted || self.retracts { 0 } else { size_of::<u64>() }
+    }
 }
 
 /// A row that was read, and its counts.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// The encoded columns that are not of the key.
-    pub row: Vec<u8>,
+    /// The key of its entry, if it has one of its own, which ends with the row.
+    pub key: Vec<u8>,
+    /// Where the encoded columns begin that are not of the key.
+    pub row_at: usize,
     /// How often the side has this row.
     pub times: u64,
     /// The number of its partners; 0 unless they are counted.
@@ -39,7 +61,12 @@ pub(super) struct Entry {
 impl Entry {
     /// The row as a stored one.
     pub fn stored(&self) -> StoredRow<'_> {
-        StoredRow::of(&self.row, self.times, self.partners)
+        StoredRow::of(self.row(), self.times, self.partners)
+    }
+
+    /// The encoded columns that are not of the key.
+    pub fn row(&self) -> &[u8] {
+        self.key.get(self.row_at..).unwrap_or_default()
     }
 }
 
@@ -234,8 +261,8 @@ pub(super) enum SideRows {
 pub(super) struct ManyRows {
     /// The number of entries.
     pub count: u64,
-    /// How many rows have come so far. If rows are never retracted, the number of a row follows it in the key of its entry, so that equal
-    /// rows have different entries, and a row is added without a look-up.
+    /// How many rows have come so far. If rows are never retracted, the number of a row is in the key of its entry, so that equal rows have
+    /// different entries, and a row is added without a look-up.
     pub added: u64,
 }
 
@@ -451,7 +478,7 @@ impl Codec for JoinRows {
 mod tests {
     use super::*;
 
-    const FORM: Form = Form { counts: true, timed: true, retracts: true };
+    const FORM: Form = Form { counts: true, timed: true, retracts: true, sorted: false };
 
     #[test]
     fn rows_come_and_go() {

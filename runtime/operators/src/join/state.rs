@@ -4,7 +4,7 @@ use super::rows::{Entry, FewRows, Form, JoinRows, KeyRows, ManyRows, SideRows, S
 use weir_core::graph::SubtaskContext;
 use weir_core::key::Keys;
 use weir_core::keyed::{KeyedState, MapState, Touched};
-use weir_core::{Result, varint};
+use weir_core::Result;
 
 /// The number of rows that are read at once.
 pub(super) const PAGE: usize = 4096;
@@ -118,17 +118,17 @@ impl JoinState {
                 let oldest = self.oldest(input, now);
                 let alive = few.iter(form).filter(|r| r.written >= oldest);
                 let entry = |r: StoredRow<'_>| {
-                    let (row, partners_at) = (r.row.to_vec(), r.partners_at);
-                    Entry { row, times: r.times, partners: r.partners, partners_at }
+                    let (key, partners_at) = (r.row.to_vec(), r.partners_at);
+                    Entry { key, row_at: 0, times: r.times, partners: r.partners, partners_at }
                 };
                 Ok(alive.map(entry).collect())
             }
             SideRows::Many(_) => {
                 let range = MANY[input].range(&self.state, key, from, to);
                 let entries = range.take(PAGE).map(|pair| {
-                    let (row, entry) = pair?;
+                    let (key, entry) = pair?;
                     let (times, partners) = decode_entry(&entry, form)?;
-                    Ok(Entry { row, times, partners, partners_at: 0 })
+                    Ok(Entry { key, row_at: form.row_at(), times, partners, partners_at: 0 })
                 });
                 entries.collect()
             }
@@ -141,7 +141,7 @@ impl JoinState {
             SideRows::Few(few) => few.set_partners(entry.partners_at, partners),
             SideRows::Many(_) => {
                 let value = encode_entry(entry.times, partners, self.form(input));
-                MANY[input].put(&mut self.state, key, &entry.row, &value);
+                MANY[input].put(&mut self.state, key, &entry.key, &value);
             }
         }
     }
@@ -175,11 +175,10 @@ impl JoinState {
                 MANY[input].put(&mut self.state, key, row, &encode_entry(before + times, partners, form));
             }
             SideRows::Many(many) => {
-                let mut numbered = row.to_vec();
-                varint::put(&mut numbered, many.added);
+                let entry = form.entry_key(row, many.added);
                 many.count += 1;
                 many.added += 1;
-                MANY[input].put(&mut self.state, key, &numbered, &encode_entry(times, partners, form));
+                MANY[input].put(&mut self.state, key, &entry, &encode_entry(times, partners, form));
             }
         }
         Ok(())

@@ -32,7 +32,7 @@ impl OperatorFactory for TemporalJoinFactory {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        let mut join = self.join.open_join(context.clone())?;
+        let mut join = self.join.open_join(context.clone(), true)?;
         if let AsOf::EventTime { left, right } = self.as_of {
             for (side, time) in join.sides.iter_mut().zip([left, right]) {
                 // Rows are stored in the order of time.

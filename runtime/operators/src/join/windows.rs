@@ -35,7 +35,7 @@ impl OperatorFactory for WindowJoinFactory {
         // Rows are only kept when they come; nothing follows from them before their window is complete.
         let keeping = JoinFactory { at_end: true, ttl_millis: [0; 2], ..self.join.clone() };
         Ok(Box::new(WindowJoin {
-            join: Join { probe: Probe::None, ..keeping.open_join(context.clone())? },
+            join: Join { probe: Probe::None, ..keeping.open_join(context.clone(), false)? },
             plan: JoinFactory { at_end: false, ..self.join.clone() },
             clock: self.clock,
             timers: Timers::new(TimeDomain::Event, &context),
@@ -170,7 +170,7 @@ impl WindowJoin {
             self.pages(key, rows, RIGHT, |this, right| {
                 for (n, entry) in right.iter().enumerate() {
                     if of_right.get(first + n).is_none_or(|partners| *partners == 0) {
-                        this.join.push_alone(key, &entry.row, RIGHT, entry.times, &mut alone)?;
+                        this.join.push_alone(key, entry.row(), RIGHT, entry.times, &mut alone)?;
                         alone.make_room(out)?;
                     }
                 }
@@ -236,7 +236,7 @@ impl WindowJoin {
         let mut count = 0;
         for entry in rows {
             for _ in 0..entry.times {
-                side.decode(key, &entry.row, &mut columns)?;
+                side.decode(key, entry.row(), &mut columns)?;
                 count += 1;
             }
         }
@@ -256,7 +256,7 @@ impl WindowJoin {
         loop {
             let page = self.join.kept.page(key, side, &rows[side], (&from, None), 0)?;
             let more = page.len() == PAGE && rows[side].is_many();
-            from = page.last().map_or(from, |last| [last.row.as_slice(), &[0]].concat());
+            from = page.last().map_or(from, |last| [last.key.as_slice(), &[0]].concat());
             if !page.is_empty() {
                 each(self, page)?;
             }
