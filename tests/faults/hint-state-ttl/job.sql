@@ -1,2 +1,2 @@
 CREATE TABLE t (id INT, a STRING) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv');
-SELECT /*+ STATE_TTL('t' = '1 s') */ a, COUNT(*) FROM t GROUP BY a;
+SELECT /*+ STATE_TTL('x' = '1 s') */ a, COUNT(*) FROM t GROUP BY a;
