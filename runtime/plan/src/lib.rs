@@ -12,6 +12,7 @@ mod merged_windows;
 mod optimize;
 pub mod physical;
 mod ranks;
+mod read_fields;
 pub mod settings;
 mod shared;
 mod sharing;
