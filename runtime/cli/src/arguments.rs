@@ -68,6 +68,8 @@ pub enum Command {
     State(StateArguments),
     /// Generate input for the examples and benchmarks.
     Generate(GenerateArguments),
+    /// Measure Weir on this machine.
+    Bench(BenchArguments),
     /// Print the completion script for a shell.
     Completions {
         /// The shell.
@@ -358,6 +360,46 @@ pub enum StateCommand {
         #[arg(long, value_name = "UID")]
         operator: Option<String>,
     },
+}
+
+#[derive(Args)]
+pub struct BenchArguments {
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+#[derive(Subcommand)]
+pub enum BenchCommand {
+    /// Run the queries of the Nexmark benchmark, each in a process of its own, and show what each took.
+    Nexmark(NexmarkArguments),
+}
+
+#[derive(Args)]
+pub struct NexmarkArguments {
+    /// The queries to run, q0 to q23; by default all of them.
+    #[arg(long, value_name = "QUERIES", value_delimiter = ',')]
+    pub queries: Vec<String>,
+    /// How many events each query reads.
+    #[arg(long, default_value_t = 2_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// Events per second of event time, which decides how many events a window has.
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: u64,
+    /// The number of subtasks of each operator.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub parallelism: u64,
+    /// A setting for all queries.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// A folder for scripts, messages, state and results, which are kept; by default a temporary one.
+    #[arg(long, value_name = "FOLDER")]
+    pub work: Option<PathBuf>,
+    /// Print the scripts instead of running them.
+    #[arg(long)]
+    pub print: bool,
+    /// The format of the output.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
 }
 
 #[derive(Args)]

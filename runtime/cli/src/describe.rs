@@ -151,7 +151,8 @@ fn text_of(d: &'static Descriptor) -> String {
         let _ = writeln!(out, "writes: {}", c.name());
     }
     if d.looks_up {
-        out += "rows are looked up in it by key\n";
+        let when = if d.versions_by_key { ", unless the table has a primary key" } else { "" };
+        let _ = writeln!(out, "rows are looked up in it by key{when}");
     }
     if d.options().next().is_some() {
         out += "\nOptions:\n";

@@ -4,6 +4,7 @@
 mod output;
 mod arguments;
 mod assemble;
+mod bench;
 mod command_reference;
 mod describe;
 mod event_time;
@@ -72,6 +73,7 @@ pub fn command() -> ExitCode {
         Command::Hints(a) => job_commands::hints(&a),
         Command::Top(a) => job_commands::top(&a),
         Command::Generate(a) => generate::run(&a),
+        Command::Bench(a) => bench::run(&a.command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "weir", &mut std::io::stdout());
             Ok(())

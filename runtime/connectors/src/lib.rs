@@ -14,6 +14,8 @@ mod jdbc;
 mod kafka;
 mod login;
 mod lookup_cache;
+mod nexmark;
+mod numbered;
 mod options;
 mod patterns;
 mod print;
@@ -41,9 +43,10 @@ use weir_core::{Error, Result};
 use weir_operators::lookup::LookupTable;
 
 /// All connectors.
-const CONNECTORS: [Connector; 11] = [
+const CONNECTORS: [Connector; 12] = [
     filesystem::CONNECTOR,
     datagen::CONNECTOR,
+    nexmark::CONNECTOR,
     stdin::CONNECTOR,
     print::CONNECTOR,
     blackhole::CONNECTOR,

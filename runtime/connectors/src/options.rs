@@ -19,6 +19,9 @@ pub struct TableSpec {
     pub schema: Schema,
     /// The columns that are read, in order; for a sink, all.
     pub columns: Vec<usize>,
+    /// Of each of these, the fields of its ROW that are read, by their numbers; none: all of the column. A source may leave the
+    /// others NULL. Empty if that is not known.
+    pub fields: Vec<Option<BTreeSet<usize>>>,
     /// For each column, the key of the metadata that it stands for, if it is a metadata column.
     pub metadata: Vec<Option<String>>,
     /// The columns of the primary key or, for a result without one, those that identify a row.
@@ -79,6 +82,7 @@ impl TableSpec {
             name,
             schema,
             columns,
+            fields: vec![],
             metadata,
             key: vec![],
             partitioned_by,
@@ -129,6 +133,10 @@ impl TableSpec {
     /// The schema of the columns that are read.
     pub fn projected(&self) -> Schema {
         self.schema.project(&self.columns)
+    }
+    /// Whether a field of a ROW is read. `place` is the place of the ROW among the columns that are read.
+    pub(crate) fn reads_field(&self, place: usize, field: usize) -> bool {
+        self.fields.get(place).and_then(Option::as_ref).is_none_or(|fields| fields.contains(&field))
     }
     /// The value of an option, if it is given.
     pub(crate) fn get<T: FromParsed>(&self, option: &Opt<T>) -> Result<Option<T>> {

@@ -99,6 +99,8 @@ pub struct Descriptor {
     pub writes: Option<Changelog>,
     /// Whether it can be a lookup table.
     pub looks_up: bool,
+    /// Whether it is none if it has a primary key: then rows are joined with the versions of each key that have been read.
+    pub versions_by_key: bool,
     /// Its options, in groups that it may share with others. Options of a format are named without the format's own name.
     pub options: &'static [&'static [OptionSpec]],
     /// Its metadata columns.
@@ -128,6 +130,7 @@ impl Descriptor {
         reads: None,
         writes: None,
         looks_up: false,
+        versions_by_key: false,
         options: &[],
         metadata: &[],
         metadata_of_format: None,

@@ -13,6 +13,7 @@ mod multi_joins;
 mod optimize;
 pub mod physical;
 mod ranks;
+mod read_fields;
 pub mod settings;
 mod shared;
 mod sharing;

@@ -124,10 +124,14 @@ fn only_where(plan: Plan, condition: Expr, left: bool, width: usize) -> Plan {
 }
 
 impl Binder<'_> {
-    /// Whether rows of a table can be looked up in an external system.
+    /// Whether rows of a table are looked up by key, rather than joined with its versions.
     pub(crate) fn can_look_up(&mut self, name: &ObjectName) -> Result<bool> {
         let full = self.catalog.full(name)?;
-        Ok(self.catalog.tables.get(&full).is_some_and(|t| t.described.connector.is(Role::Lookup)))
+        let looks_up = |table: &Arc<Table>| {
+            let connector = table.described.connector;
+            connector.is(Role::Lookup) && !(connector.versions_by_key && !table.primary_key.is_empty())
+        };
+        Ok(self.catalog.tables.get(&full).is_some_and(looks_up))
     }
 
     /// Binds a lookup join to the relation on its left.

@@ -73,9 +73,10 @@ impl Factories<'_> {
         let (uid, statement) = (&node.uids.uid, node.statement.as_ref());
         let session = || self.specs.session.clone();
         Ok(match operator {
-            Operator::Source { table, columns, times } => {
+            Operator::Source { table, columns, fields, times } => {
                 let read = times.as_ref().map_or(columns, |t| &t.read);
                 let mut spec = self.specs.read(table, read, uid, statement)?;
+                spec.fields.clone_from(fields);
                 spec.keeps_records |= times.is_some() && table.on_error.policy == OnError::DeadLetter;
                 let input = table.physical.project(read);
                 let source = match (self.sources)(uid, read, &input) {

@@ -1,5 +1,6 @@
 //! Generators of a column's values. Each value is a function of a random number that is drawn for it.
 
+use crate::numbered::{mix, unit};
 use crate::options::TableSpec;
 use std::time::Duration;
 use weir_core::option_spec::{FromParsed, Opt};
@@ -63,21 +64,6 @@ pub(super) struct GeneratedColumn {
     pub ty: SqlType,
     kind: ValueGenerator,
     null_rate: f64,
-}
-
-/// A hash of a seed and two other numbers (the finaliser of SplitMix64).
-pub(super) fn mix(seed: u64, row: u64, column: u64) -> u64 {
-    let mut z = seed
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        .wrapping_add(row.wrapping_mul(0xBF58_476D_1CE4_E5B9))
-        .wrapping_add(column.wrapping_mul(0x94D0_49BB_1331_11EB));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-fn unit(n: u64) -> f64 {
-    (n >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The options of a column, or of a value nested in one, by its name.

@@ -1,22 +1,17 @@
 //! Generated rows. Each value is a function of the seed, the row's number and the column, so a job that is restarted generates the same
 //! rows.
 
-mod blocks;
 mod column;
 
+use crate::numbered::{NumberedSource, Rows};
 use crate::options::TableSpec;
 use crate::registered::Connector;
-use blocks::{Assignments, BLOCK};
 use column::GeneratedColumn;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use weir_core::clock::Clock;
+use std::ops::Range;
+use std::sync::Arc;
 use weir_core::descriptor::{Changelog, Descriptor};
-use weir_core::graph::{Collector, Polled, Source, SourceFactory, SubtaskContext};
+use weir_core::graph::SourceFactory;
 use weir_core::option_spec::Opt;
-use weir_core::state::{Changes, Epoch, StateHandle};
-use weir_core::thread::locked;
-use weir_core::watermarks::SplitId;
 use weir_core::{Batch, ColumnBuilder, Result, Schema, options};
 
 pub(crate) const CONNECTOR: Connector = Connector {
@@ -51,11 +46,7 @@ struct Datagen {
     /// The columns that are read, with their numbers among all columns.
     columns: Vec<(u64, GeneratedColumn)>,
     schema: Schema,
-    rows: Option<u64>,
-    per_second: f64,
     seed: u64,
-    /// What earlier generations have generated.
-    done: Arc<Mutex<Assignments>>,
 }
 
 fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
@@ -67,139 +58,23 @@ fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         rows = length.map(|l| rows.map_or(l, |r| r.min(l))).or(rows);
         all.push((index as u64, column));
     }
-    let per_second = table.value(&PER_SECOND)?;
-    Ok(Arc::new(Datagen {
+    let datagen = Datagen {
         columns: table.columns.iter().map(|c| all[*c].clone()).collect(),
         schema: table.projected(),
-        rows,
-        per_second,
         seed: table.value(&SEED)?,
-        done: Arc::default(),
-    }))
+    };
+    Ok(Arc::new(NumberedSource::new(Arc::new(datagen), rows, Some(table.value(&PER_SECOND)?), false)))
 }
 
-impl SourceFactory for Datagen {
-    fn rate(&self) -> Option<f64> {
-        Some(self.per_second)
-    }
-    fn start(&self, state: &StateHandle, _parallelism: usize) -> Result<()> {
-        *locked(&self.done) = Assignments::read(&state.scan(blocks::PREFIX)?)?;
-        Ok(())
-    }
-
-    fn open(&self, context: SubtaskContext) -> Result<Box<dyn Source>> {
-        let done = locked(&self.done).clone();
-        let (assignment, next, within) = done.position_of(context.parallelism, context.subtask);
-        let obsolete = if context.subtask == 0 { done.obsolete() } else { vec![] };
-        Ok(Box::new(Generator {
-            columns: self.columns.clone(),
-            schema: self.schema.clone(),
-            rows: self.rows,
-            per_second: self.per_second / context.parallelism as f64,
-            seed: self.seed,
-            done,
-            obsolete,
-            assignment,
-            next,
-            step: context.parallelism as u64,
-            subtask: context.subtask,
-            within,
-            started: Instant::now(),
-            given: 0,
-            clock: context.clock.clone(),
-            moved: false,
-            at_once: context.batch_rows as u64,
-            paused: false,
-        }))
-    }
-}
-
-/// How long a subtask with a paused split waits before it is polled again.
-const PAUSED: Duration = Duration::from_millis(100);
-
-struct Generator {
-    columns: Vec<(u64, GeneratedColumn)>,
-    schema: Schema,
-    rows: Option<u64>,
-    per_second: f64,
-    seed: u64,
-    done: Assignments,
-    /// Keys in the state that are obsolete.
-    obsolete: Vec<Vec<u8>>,
-    assignment: u32,
-    next: u64,
-    step: u64,
-    subtask: usize,
-    within: u64,
-    started: Instant,
-    given: u64,
-    clock: Arc<dyn Clock>,
-    moved: bool,
-    at_once: u64,
-    /// Whether the split is paused.
-    paused: bool,
-}
-
-impl Generator {
-    /// How long until the rate allows another row, but not so long that stopping the job is delayed.
-    fn pause(&self) -> Duration {
-        let due = self.given as f64 / self.per_second - self.started.elapsed().as_secs_f64();
-        Duration::try_from_secs_f64(due.clamp(0.005, 0.2)).unwrap_or(Duration::from_millis(200))
-    }
-}
-
-impl Source for Generator {
-    fn poll(&mut self, out: &mut Collector) -> Result<Polled> {
-        if self.paused {
-            return Ok(Polled::Wait(PAUSED));
-        }
-        // Skips blocks that earlier parallelisms have generated, completely or in part.
-        if self.within == 0 {
-            while self.done.made(self.next) >= BLOCK {
-                self.next += self.step;
-            }
-            self.within = self.done.made(self.next);
-        }
-        let first = self.next * BLOCK + self.within;
-        let end = ((self.next + 1) * BLOCK).min(self.rows.unwrap_or(u64::MAX));
-        if first >= end {
-            return Ok(Polled::End);
-        }
-        let allowed = (self.started.elapsed().as_secs_f64() * self.per_second) as u64 + 1;
-        let count = (end - first).min(allowed.saturating_sub(self.given)).min(self.at_once);
-        if count == 0 {
-            return Ok(Polled::Wait(self.pause()));
-        }
+impl Rows for Datagen {
+    fn rows(&self, numbers: Range<u64>, now: i64) -> Result<Batch> {
         let mut builders: Vec<ColumnBuilder> =
             self.columns.iter().map(|(_, c)| ColumnBuilder::new(&c.ty.arrow())).collect();
-        let now = self.clock.now();
-        for row in first..first + count {
+        let count = (numbers.end - numbers.start) as usize;
+        for row in numbers {
             self.columns.iter().zip(&mut builders).for_each(|((i, c), b)| b.push(&c.value(self.seed, row, *i, now)));
         }
         let columns = builders.into_iter().map(ColumnBuilder::finish).collect();
-        out.emit(Batch::from_columns(self.schema.arrow(), columns, count as usize)?);
-        self.given += count;
-        self.within += count;
-        self.moved = true;
-        if self.within == BLOCK {
-            (self.within, self.next) = (0, self.next + self.step);
-        }
-        // The rate is used up, so the next rows are sent together.
-        Ok(if self.given >= allowed { Polled::Wait(self.pause()) } else { Polled::More })
-    }
-
-    fn pause_splits(&mut self, splits: &[SplitId]) -> Result<()> {
-        self.paused = !splits.is_empty();
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, _epoch: Epoch) -> Result<Changes> {
-        let mut changes = Changes::default();
-        std::mem::take(&mut self.obsolete).iter().for_each(|k| changes.remove(&[k]));
-        if std::mem::take(&mut self.moved) {
-            changes
-                .set(&blocks::key(self.assignment, self.subtask), &blocks::position(self.step, self.next, self.within));
-        }
-        Ok(changes)
+        Batch::from_columns(self.schema.arrow(), columns, count)
     }
 }

@@ -3,6 +3,7 @@
 
 mod claim;
 mod file_metadata;
+mod lookup;
 mod parts;
 mod sink;
 mod source;
@@ -24,10 +25,13 @@ use weir_core::{Result, options};
 pub(crate) const CONNECTOR: Connector = Connector {
     source: Some(source::source),
     sink: Some(sink::sink),
+    lookup: Some(lookup::lookup),
     record: Some(|t| Ok((file_metadata::of_records(t), t.value(&FORMAT)?, ""))),
     ..Connector::new(&Descriptor {
         name: "filesystem",
         help: "reads files, and writes them into a folder",
+        looks_up: true,
+        versions_by_key: true,
         reads: Some(Changelog::OfFormat),
         writes: Some(Changelog::OfFormat),
         options: &[OPTIONS, IDLE],
@@ -60,7 +64,7 @@ options! {
         pattern,
         "a regular expression: only files whose whole path matches it are read",
     )
-    .of(&[Role::Source]);
+    .of(&[Role::Source, Role::Lookup]);
     FILE_SIZE: u64 =
         Opt::size("sink.rolling-policy.file-size", "a file that reaches this size is finished").default("128mb").how().of(&[Role::Sink]);
     ROLLOVER: Duration =

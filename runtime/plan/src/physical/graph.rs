@@ -115,8 +115,8 @@ pub struct MultiJoin {
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are those of the relations, and are explained there")]
 pub enum Operator {
-    /// Reads a table.
-    Source { table: Arc<Table>, columns: Vec<usize>, times: Option<TimedRows> },
+    /// Reads a table. `fields` has, for each column that the connector reads, the fields of its ROW that are read; none: all of it.
+    Source { table: Arc<Table>, columns: Vec<usize>, fields: Vec<Option<BTreeSet<usize>>>, times: Option<TimedRows> },
     /// Reads a dead-letter table from its beginning to its current end.
     DeadLetterSource { table: Arc<Table>, columns: Vec<usize> },
     /// Decodes the dead letters of these tables, each with the statements whose letters are read from it, to rows of a table. `uid` is that

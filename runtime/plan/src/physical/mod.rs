@@ -19,6 +19,7 @@ pub use graph::{Aggregation, Graph, Join, Node, Operator, Statement, WindowKeys}
 pub use matches::matches_of_changes;
 
 use crate::logical::{Insert, Plan, StateUids};
+use crate::read_fields::{Read, read_of_scans};
 use crate::settings::Mode;
 use crate::table::Table;
 use crate::traits::{ChangelogMode, Derived, derive};
@@ -28,7 +29,7 @@ use late_rows::LateRowsOf;
 use over::Over;
 use ranks::TopN;
 use settings::{Settings, asked_parallelism, own_parallelism};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, MAIN, Partitioning};
@@ -67,6 +68,7 @@ pub fn plan(job: &Job<'_>) -> Result<Graph> {
         graph: Graph::default(),
         names: HashMap::new(),
         shared: HashMap::new(),
+        read: read_of_scans(job.inserts.iter().map(|i| &i.plan)),
         dead_letters_of: BTreeMap::new(),
         late_rows: BTreeMap::new(),
     };
@@ -83,6 +85,8 @@ struct Planner<'a> {
     names: HashMap<String, usize>,
     /// The outputs of relations with several readers, by number.
     shared: HashMap<usize, Output>,
+    /// What is read of the columns of each scan, by its uid.
+    read: HashMap<String, Read>,
     /// Nodes with dead letters, by the table that receives them.
     dead_letters_of: BTreeMap<String, Vec<usize>>,
     /// Nodes that drop late rows, by destination.
@@ -386,7 +390,8 @@ impl Planner<'_> {
         }
         let times = self.timed_rows(table, &columns)?;
         let computed: Vec<Expr> = times.iter().flat_map(|t| t.exprs.iter().chain(&t.timed)).cloned().collect();
-        let operator = Operator::Source { table: table.clone(), columns, times };
+        let fields = self.read_fields(&uids.uid, &columns, times.as_ref());
+        let operator = Operator::Source { table: table.clone(), columns, fields, times };
         let name = format!("source {}", short(&table.name));
         let planned = Planned { name, uids, parallelism, operator, changelog, inputs: vec![] };
         let output = self.add(&scope.statement, planned);
@@ -397,6 +402,25 @@ impl Planner<'_> {
             self.dead_letters_of.entry(t.clone()).or_default().push(output.node);
         }
         Ok(output)
+    }
+
+    /// The fields that are read of each column that a source's connector reads; none if all of the column is.
+    fn read_fields(&self, uid: &str, columns: &[usize], times: Option<&TimedRows>) -> Vec<Option<BTreeSet<usize>>> {
+        let Some(of_scan) = self.read.get(uid) else {
+            return vec![None; times.map_or(columns.len(), |t| t.read.len())];
+        };
+        let Some(times) = times else { return (0..columns.len()).map(|c| of_scan.of(c)).collect() };
+        let mut read = Read::default();
+        for (column, e) in times.exprs.iter().enumerate() {
+            match e {
+                // Late rows are written as they are.
+                Expr::Column { index, .. } if column < columns.len() && times.late_rows.is_none() => {
+                    read.add_of(*index, of_scan, column);
+                }
+                e => read.add(e),
+            }
+        }
+        (0..times.read.len()).map(|c| read.of(c)).collect()
     }
 
     /// Plans the union of several relations, with the greatest parallelism among them.

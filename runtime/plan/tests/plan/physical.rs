@@ -357,3 +357,34 @@ fn only_rows_that_must_have_a_time_are_checked_for_it() {
          'key.format' = 'json', 'value.format' = 'json'"
     ));
 }
+
+/// The fields that are read of each column of the table `r`; none if all of the column is read.
+fn fields_read(statements: &str) -> Vec<Option<Vec<usize>>> {
+    let graph = graph(
+        &format!(
+            "CREATE TABLE r (a ROW<x INT, y INT, t TIMESTAMP(3)>, b INT) WITH ('connector' = 'datagen');
+             CREATE TABLE timed (a ROW<x INT, y INT, t TIMESTAMP(3)>, b INT, t AS a.t, WATERMARK FOR t AS t)
+               WITH ('connector' = 'datagen');
+             CREATE TABLE late (a ROW<x INT, y INT, t TIMESTAMP(3)>, t TIMESTAMP(3)) WITH ('connector' = 'blackhole');
+             {statements}"
+        ),
+        false,
+    );
+    let graph = graph.expect("a graph");
+    let Some(Operator::Source { fields, .. }) = graph.nodes[0].chain.first() else { panic!("no source") };
+    fields.iter().map(|f| f.as_ref().map(|f| f.iter().copied().collect())).collect()
+}
+
+#[test]
+fn only_the_fields_of_a_row_that_are_read_are_asked_for() {
+    let one = "INSERT INTO o SELECT CAST(a.x AS BIGINT), CAST(b AS BIGINT) FROM r WHERE a.y > 1;";
+    assert_eq!(fields_read(one), [Some(vec![0, 1]), None]);
+    let second = "INSERT INTO o SELECT EXTRACT(YEAR FROM a.t), 1 FROM r;";
+    assert_eq!(fields_read(&format!("{one}{second}")), [Some(vec![0, 1, 2]), None], "of both readers");
+    let whole = "INSERT INTO o SELECT CAST(b AS BIGINT), 1 FROM r WHERE a IS NOT NULL;";
+    assert_eq!(fields_read(&format!("{one}{whole}")), [None, None]);
+    assert_eq!(fields_read("INSERT INTO late SELECT * FROM (SELECT a, a.t FROM r);"), [None]);
+    // What the watermarks need is read as well.
+    let timed = "INSERT INTO o SELECT CAST(a.x AS BIGINT), 1 FROM timed";
+    assert_eq!(fields_read(timed), [Some(vec![0, 2])]);
+}
