@@ -49,12 +49,12 @@ CREATE TABLE rates (
 );
 
 CREATE TABLE articles (article STRING, title STRING, category STRING) WITH (
-  'connector' = 'jdbc', 'url' = 'jdbc:mysql://${MARIADB}', 'username' = 'root', 'table-name' = 'articles',
+  'connector' = 'jdbc', 'url' = 'jdbc:mysql://${MYSQL}/shop', 'username' = 'root', 'table-name' = 'articles',
   'lookup.cache' = 'PARTIAL', 'lookup.partial-cache.expire-after-write' = '10 min', 'lookup.partial-cache.max-rows' = '10000'
 );
 
 CREATE TABLE customers (customer STRING, region STRING, level STRING, PRIMARY KEY (customer) NOT ENFORCED) WITH (
-  'connector' = 'redis', 'url' = 'redis://${REDIS}', 'password' = '${REDIS_PASSWORD}', 'key-prefix' = 'customer:'
+  'connector' = 'redis', 'url' = 'redis://${REDIS}/0', 'password' = '${REDIS_PASSWORD}', 'key-prefix' = 'customer:'
 );
 
 -- 2. The detail layer: each line of an order with what it cost then, in euros.
@@ -115,7 +115,7 @@ CREATE TABLE article_days WITH ('properties.isolation.level' = 'read_committed')
 CREATE TABLE top_articles (
   `day` STRING, place BIGINT, article STRING, quantity BIGINT, amount DECIMAL(38, 6), PRIMARY KEY (`day`, place) NOT ENFORCED
 ) WITH (
-  'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}', 'username' = 'postgres', 'table-name' = 'top_articles'
+  'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}/postgres', 'username' = 'postgres', 'table-name' = 'top_articles'
 );
 
 INSERT INTO top_articles
@@ -137,7 +137,7 @@ GROUP BY window_start, window_end, category;
 CREATE TABLE campaigns (
   campaign STRING, visitors BIGINT, buyers BIGINT, payers BIGINT, conversion DECIMAL(5, 1), PRIMARY KEY (campaign) NOT ENFORCED
 ) WITH (
-  'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}', 'username' = 'postgres', 'table-name' = 'campaigns'
+  'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}/postgres', 'username' = 'postgres', 'table-name' = 'campaigns'
 );
 
 INSERT INTO campaigns
@@ -167,7 +167,7 @@ CREATE VIEW settled AS SELECT order_id, SUM(amount) AS paid FROM payments WHERE 
 CREATE TABLE regions (
   region STRING, orders BIGINT, cancelled BIGINT, amount DECIMAL(38, 6), paid DECIMAL(38, 2), PRIMARY KEY (region) NOT ENFORCED
 ) WITH (
-  'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}', 'username' = 'postgres', 'table-name' = 'regions'
+  'connector' = 'jdbc', 'url' = 'jdbc:postgresql://${POSTGRES}/postgres', 'username' = 'postgres', 'table-name' = 'regions'
 );
 
 INSERT INTO regions
