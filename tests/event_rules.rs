@@ -38,7 +38,8 @@ fn fields(json: &str, names: &[&str]) -> String {
 /// The bodies of calls, of those with one key that of the first.
 fn bodies(listener: &Listener) -> Vec<String> {
     let key = |c: &Call| {
-        let key = c.head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("idempotency-key: ").map(str::to_string));
+        let key =
+            c.head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("idempotency-key: ").map(str::to_string));
         key.unwrap_or_else(|| panic!("no key: {}", c.head))
     };
     listener.calls().iter().map(|c| (key(c), c.body.clone())).collect::<BTreeMap<_, _>>().into_values().collect()

@@ -67,7 +67,9 @@ impl Redis {
         std::fs::write(&file, commands).expect("the commands");
         let port = self.0.port.to_string();
         let mut client = Command::new("redis-cli");
-        client.args(["-p", &port, "-a", "secret", "--no-auth-warning"]).stdin(std::fs::File::open(file).expect("the commands"));
+        client
+            .args(["-p", &port, "-a", "secret", "--no-auth-warning"])
+            .stdin(std::fs::File::open(file).expect("the commands"));
         let out = client.output().expect("redis-cli");
         let text = String::from_utf8_lossy(&out.stdout);
         assert!(out.status.success() && !text.contains("ERR"), "{text}");
