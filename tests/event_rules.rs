@@ -111,7 +111,9 @@ fn rules_that_change_while_the_job_runs_act_as_computed() {
     }
     let Running { kafka, chat, service, job, .. } = &running;
     let chats = || sorted(bodies(chat).iter().map(|b| fields(b, &["text"])));
-    let blocks = || sorted(bodies(service).iter().map(|b| fields(b, &["because", "block", "at", "events"])));
+    // A webhook writes all digits of a time.
+    let block = |b: &String| fields(b, &["because", "block", "at", "events"]).replace(".000\t", "\t");
+    let blocks = || sorted(bodies(service).iter().map(block));
     let (wanted_chats, wanted_blocks) = (expected("chat"), expected("service"));
     job.until("the last calls", |_| chats().len() >= wanted_chats.len() && blocks().len() >= wanted_blocks.len());
     assert_eq!(chats(), wanted_chats);
