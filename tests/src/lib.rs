@@ -4,6 +4,7 @@ pub mod http;
 pub mod proxy;
 pub mod servers;
 pub mod services;
+pub mod topics;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -61,6 +61,20 @@ impl Redis {
         run(Command::new("redis-cli").args(["-p", &port, "-a", "secret", "--no-auth-warning"]).args(command))
     }
 
+    /// Runs commands, one a line.
+    pub fn pipe(&self, commands: &str) {
+        let file = self.0.folder.path().join("commands");
+        std::fs::write(&file, commands).expect("the commands");
+        let port = self.0.port.to_string();
+        let mut client = Command::new("redis-cli");
+        client
+            .args(["-p", &port, "-a", "secret", "--no-auth-warning"])
+            .stdin(std::fs::File::open(file).expect("the commands"));
+        let out = client.output().expect("redis-cli");
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success() && !text.contains("ERR"), "{text}");
+    }
+
     /// The URL, without the password.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.0.port)

@@ -9,7 +9,18 @@ use weir_plan::Format;
 use weir_sql::compile;
 
 /// Variables of the examples' scripts.
-const VARIABLES: &[&str] = &["KAFKA", "MYSQL", "MYSQL_PASSWORD", "POSTGRES"];
+const VARIABLES: &[&str] = &[
+    "KAFKA",
+    "MYSQL",
+    "MYSQL_PASSWORD",
+    "POSTGRES",
+    "REDIS",
+    "REDIS_PASSWORD",
+    "CLICKHOUSE",
+    "CHAT_URL",
+    "SERVICE_URL",
+    "EVENTS_KEY",
+];
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -72,6 +83,8 @@ fn plans_stay() {
         "cdn-log-analysis/job-rust",
         "cdn-log-analysis/job-http",
         "cdn-log-kafka-mysql/job",
+        "event-rules/job",
+        "warehouse/job",
     ] {
         let golden = format!("{}.txt", example.replace('/', "-"));
         scripts.insert(here("../../examples").join(format!("{example}.sql")), folder.join(golden));

@@ -169,3 +169,25 @@ fn rows_are_joined_as_of_their_time() {
         compare_with(&format!("CREATE VIEW c AS {view};"), &query, 12, ("", JSON, plain), &oracle);
     }
 }
+
+#[test]
+fn the_event_time_of_rows_that_are_joined_as_they_arrive_is_that_of_the_left_side() {
+    let sql = "CREATE TABLE a (k BIGINT, ms BIGINT, p AS PROCTIME(), ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts)
+           WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'json', 'scan.watermark.emit.strategy' = 'on-event');
+         CREATE TABLE b (k BIGINT, v BIGINT, PRIMARY KEY (k) NOT ENFORCED)
+           WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'debezium-json');
+         CREATE VIEW joined AS SELECT a.ts FROM a LEFT JOIN b FOR SYSTEM_TIME AS OF a.p ON a.k = b.k;
+         CREATE TABLE out_ (n BIGINT) WITH ('connector' = 'print');
+         INSERT INTO out_ SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE joined, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+           GROUP BY window_start, window_end;";
+    let at = |seconds: i64| Step::Rows(vec![insert([Value::Int(1), Value::Int(seconds * 1000)])]);
+    // The last row is late: its window is complete. The right side, which has no watermark, is still there then.
+    let left = vec![at(1), Step::Epoch, at(25), Step::Epoch, at(2)];
+    let right = (0..20).map(|_| Step::Epoch).collect();
+    for parallelism in [1, 3] {
+        let ran =
+            Job::new(sql).parallelism(parallelism).source("a", left.clone()).source("b", Vec::clone(&right)).run();
+        ran.result.as_ref().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(ran.rows("out_"), ["+I[1]", "+I[1]"]);
+    }
+}

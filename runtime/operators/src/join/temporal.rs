@@ -87,6 +87,10 @@ impl Operator for TemporalJoin {
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
+        if self.as_of == AsOf::ProcessingTime {
+            self.passed = self.passed.max(time.inputs[LEFT]);
+            return Ok(());
+        }
         self.passed = self.passed.max(time.all);
         let mut matched = self.nothing();
         loop {
@@ -103,6 +107,11 @@ impl Operator for TemporalJoin {
             }
         }
         self.emit(matched, out)
+    }
+
+    /// As of processing time, that of the left side: no row waits for the right side, which may have no event time at all.
+    fn output_watermark(&self, all: Watermark) -> Watermark {
+        if self.as_of == AsOf::ProcessingTime { self.passed } else { all }
     }
 
     fn checkpoint(&mut self, epoch: Epoch) -> Result<Changes> {
