@@ -160,11 +160,11 @@ const TIMED_OUT: &str = ", 'timed-out-matches.table' = 'stalled'";
 /// What is written of a candidate that is not complete in time.
 fn stalled(k: u8, rows: &[Row], start: usize, end: usize, time: i64) -> String {
     let of_b: Vec<i64> = rows[start + 1..end].iter().map(|r| r.2).collect();
-    let or_null = |n: Option<i64>| n.map_or("NULL".to_string(), |n| n.to_string());
+    let or_null = |n: Option<i64>| n.map_or("null".to_string(), |n| n.to_string());
     let (sum, last) = (or_null((!of_b.is_empty()).then(|| of_b.iter().sum())), or_null(of_b.last().copied()));
     let (name, next) = (if of_b.is_empty() { "A" } else { "B" }, or_null(of_b.first().copied()));
     let (a, n, began, at) = (rows[start].2, of_b.len(), shown(rows[start].1), shown(time));
-    format!("+I[{at}, {began}, {a}, {n}, {sum}, {last}, NULL, {name}, {next}, {at}, {}]", key(k))
+    format!("+I[{at}, {began}, {a}, {n}, {sum}, {last}, null, {name}, {next}, {at}, {}]", key(k))
 }
 
 /// Rows out of order, in random batches with epochs and outages among them: each candidate whose time passes is written once.
@@ -211,6 +211,51 @@ fn matches_that_are_not_complete_in_time_go_to_a_table() {
         }
     }
     assert!(found > 200 && complete > 200, "{found} and {complete}: this shows little");
+}
+
+/// What Flink's CEP library gives for the same rows, of which those that time out go to its `TimedOutPartialMatchHandler` (`cep/Ask.java`).
+#[test]
+fn matches_and_those_that_time_out_are_those_of_flinks_library() {
+    let rows: Vec<_> = include_str!("cep/rows.csv").lines().map(|l| l.split(',').collect::<Vec<_>>()).collect();
+    let row = |l: &Vec<&str>| {
+        let number = |n: usize| l[n].parse::<i64>().expect("a number");
+        insert([Value::string(l[0].to_string()), Value::Timestamp(number(1), 0), Value::Int(number(2))])
+    };
+    let steps: Vec<Step> = rows.chunks(50).map(|part| Step::Rows(part.iter().map(row).collect())).collect();
+    for (skip, of_flink) in
+        [("", include_str!("cep/next.txt")), ("AFTER MATCH SKIP PAST LAST ROW", include_str!("cep/past.txt"))]
+    {
+        let row = |v: &str| {
+            format!(
+                "CAST(TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', {v}.ts) AS STRING) || ':' || CAST({v}.v AS STRING)"
+            )
+        };
+        let (a, b, c) = (row("A"), row("B"), row("C"));
+        let columns = "k STRING, a STRING, b STRING, c STRING";
+        let sql = format!(
+            "CREATE TABLE t (k STRING, ts TIMESTAMP(3), v BIGINT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH (
+               'connector' = 'datagen', 'scan.watermark.emit.strategy' = 'on-event'{TIMED_OUT});
+             CREATE TABLE stalled ({columns}, at_seconds INT) WITH ('connector' = 'print');
+             CREATE TABLE o ({columns}) WITH ('connector' = 'print');
+             INSERT INTO o SELECT k, a, b, c FROM t MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts
+               MEASURES {a} AS a, LISTAGG({b}, ' ') AS b, {c} AS c,
+                 TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', MATCH_ROWTIME()) AS at_seconds
+               {skip} PATTERN (A B+ C) WITHIN INTERVAL '8' SECOND DEFINE A AS A.v > 50, B AS B.v < A.v, C AS C.v >= A.v);"
+        );
+        let ran = Job::new(&sql).parallelism(2).source("t", steps.clone()).run();
+        ran.result.as_ref().unwrap_or_else(|e| panic!("{e}"));
+        let mut given = vec![];
+        for (table, what) in [("o", "match"), ("stalled", "timeout")] {
+            for line in ran.rows(table) {
+                let parts: Vec<&str> = line[3..line.len() - 1].split(", ").collect();
+                let of = |n: usize| if parts[n] == "null" { String::new() } else { format!(" {}", parts[n]) };
+                let at = parts.get(4).map_or(String::new(), |at| format!(";at {at}"));
+                given.push(format!("{what};{};A{};B{};C{}{at}", parts[0], of(1), of(2), of(3)));
+            }
+        }
+        given.sort();
+        assert_eq!(given, of_flink.lines().collect::<Vec<_>>(), "{skip}");
+    }
 }
 
 /// A pattern with alternatives has several candidates with the same first row.
@@ -263,12 +308,14 @@ fn processing_time_ends_matches_as_well() {
                CREATE TABLE o (k STRING, a BIGINT, c BIGINT) WITH ('connector' = 'print');
                INSERT INTO o SELECT * FROM t MATCH_RECOGNIZE (PARTITION BY k ORDER BY p MEASURES A.v AS a, C.v AS c
                  AFTER MATCH SKIP PAST LAST ROW PATTERN (A C) WITHIN INTERVAL '10' SECOND DEFINE A AS A.v < 10)";
-    let steps =
-        vec![row("a", 1), row("b", 2), Step::Later(9_999), row("a", 11), Step::Later(1), row("b", 12), row("c", 3)];
+    // With each epoch, the rows in front of it have been processed.
+    let (first, second) = ([row("a", 1), row("b", 2), Step::Epoch], [Step::Later(9_999), row("a", 11), Step::Epoch]);
+    let third = [Step::Later(1), row("b", 12), row("c", 3)];
+    let steps = first.into_iter().chain(second).chain(third).collect();
     let ran = Job::new(sql).source("t", steps).run();
     ran.result.as_ref().unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(ran.rows("o"), ["+I[a, 1, 11]"]);
-    assert_eq!(ran.rows("stalled"), ["+I[b, 2, NULL, 2023-11-14T22:13:20Z, 2023-11-14T22:13:30Z]"]);
+    assert_eq!(ran.rows("stalled"), ["+I[b, 2, null, 2023-11-14T22:13:20Z, 2023-11-14T22:13:30Z]"]);
 }
 
 #[test]
@@ -289,7 +336,7 @@ fn final_is_of_the_whole_match_and_excluded_rows_are_left_out() {
                     continue;
                 };
                 let (whole, last) = (end - start - 1, rows[end].2);
-                for (n, so_far, first) in [(start, 0, "NULL".to_string()), (end, whole, last.to_string())] {
+                for (n, so_far, first) in [(start, 0, "null".to_string()), (end, whole, last.to_string())] {
                     let (ts, v, next) = (shown(rows[n].1), rows[n].2, rows[start + 1].2);
                     let line = format!("{ts}, {last}, {v}, {whole}, {so_far}, {first}, {last}, {next}, {next}, {v}");
                     expected.push(format!("+I[{}, {line}]", key(k)));
@@ -321,7 +368,7 @@ fn rows_behind_others_are_read_within_the_match() {
             for (n, three) in rows.windows(3).enumerate() {
                 let (a, b, c) = (three[0].2, three[1].2, three[2].2);
                 if a > 30 && c > b {
-                    let before = n.checked_sub(1).map_or("NULL".to_string(), |n| rows[n].2.to_string());
+                    let before = n.checked_sub(1).map_or("null".to_string(), |n| rows[n].2.to_string());
                     expected.push(format!("+I[{}, {b}, {c}, {before}, {b}]", key(k)));
                 }
             }
@@ -410,12 +457,13 @@ fn what_is_wrong_with_a_table_of_timed_out_matches_is_said() {
 
 #[test]
 fn each_pattern_may_have_a_table_of_its_own() {
-    let sql = "CREATE TABLE t (k STRING, ts TIMESTAMP(3), v BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');
-         CREATE TABLE one (a BIGINT) WITH ('connector' = 'print'); CREATE TABLE two (a BIGINT) WITH ('connector' = 'print');
+    let sql =
+        "CREATE TABLE t (k STRING, ts TIMESTAMP(3), v BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');
+         CREATE TABLE x (a BIGINT) WITH ('connector' = 'print'); CREATE TABLE y (a BIGINT) WITH ('connector' = 'print');
          CREATE TABLE o (a BIGINT) WITH ('connector' = 'print');
-         INSERT INTO o SELECT * FROM t /*+ OPTIONS('timed-out-matches.table' = 'one') */ MATCH_RECOGNIZE (
+         INSERT INTO o SELECT * FROM t /*+ OPTIONS('timed-out-matches.table' = 'x') */ MATCH_RECOGNIZE (
            ORDER BY ts MEASURES A.v AS a PATTERN (A B) WITHIN INTERVAL '1' SECOND DEFINE B AS B.v > 5);
-         INSERT INTO o SELECT * FROM t /*+ OPTIONS('timed-out-matches.table' = 'two') */ MATCH_RECOGNIZE (
+         INSERT INTO o SELECT * FROM t /*+ OPTIONS('timed-out-matches.table' = 'y') */ MATCH_RECOGNIZE (
            ORDER BY ts MEASURES A.v AS a PATTERN (A B) WITHIN INTERVAL '1' SECOND DEFINE B AS B.v > 6);";
     let row = |s: i64, v: i64| insert([Value::string("a".to_string()), Value::Timestamp(s, 0), Value::Int(v)]);
     let steps = vec![Step::Rows(vec![row(1, 1), row(1, 6), row(3, 2)])];
@@ -426,8 +474,8 @@ fn each_pattern_may_have_a_table_of_its_own() {
         rows.sort();
         rows
     };
-    assert_eq!((sorted("one"), sorted("o")), (vec!["+I[2]".to_string(), "+I[6]".into()], vec!["+I[1]".to_string()]));
-    assert_eq!(sorted("two"), ["+I[2]", "+I[6]"]);
+    assert_eq!((sorted("x"), sorted("o")), (vec!["+I[2]".to_string(), "+I[6]".into()], vec!["+I[1]".to_string()]));
+    assert_eq!(sorted("y"), ["+I[2]", "+I[6]"]);
     // The table is read once for both.
     let graph = weir::assemble(&compiled(sql).expect("a script"), std::path::Path::new(".")).expect("a job").graph;
     assert_eq!(graph.nodes.iter().filter(|n| n.name.starts_with("source")).count(), 1);
