@@ -505,6 +505,13 @@ crate::options! {
     /// The parallelism of the sink.
     pub SINK_PARALLELISM: usize =
         Opt::whole("sink.parallelism", 1, 64, "how many subtasks the sink has, unless `parallelism` is given").how().of(&[Role::Sink]);
+    /// Where matches go that are not complete in time.
+    pub TIMED_OUT: String = Opt::text(
+        "timed-out-matches.table",
+        "the table that receives the partial matches of MATCH_RECOGNIZE which are not complete within the time of WITHIN",
+    )
+    .how()
+    .of(&[Role::Source]);
 }
 
 crate::options! {

@@ -9,7 +9,7 @@ use crate::{Batch, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An output of a node. Most nodes have one. Failed rows are emitted on the second, late rows on the third.
+/// An output of a node. Most nodes have one. Failed rows, late rows and timed-out matches are emitted on others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Port(pub u8);
 
@@ -19,6 +19,8 @@ pub const MAIN: Port = Port(0);
 pub const DEAD_LETTERS: Port = Port(1);
 /// The output for late rows.
 pub const LATE_ROWS: Port = Port(2);
+/// The output for matches that were not complete in time.
+pub const TIMED_OUT: Port = Port(3);
 
 /// How an edge distributes rows over the subtasks of the next node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +172,12 @@ impl Collector {
     pub fn late_rows(&mut self, batch: Batch) {
         if batch.rows() > 0 {
             self.outputs.push(Output::Rows(LATE_ROWS, batch));
+        }
+    }
+    /// Emits matches that were not complete in time.
+    pub fn timed_out(&mut self, batch: Batch) {
+        if batch.rows() > 0 {
+            self.outputs.push(Output::Rows(TIMED_OUT, batch));
         }
     }
     /// Announces a split, before its first row. For sources that have splits, see [`Source::has_splits`].

@@ -35,6 +35,7 @@ pub mod sortable;
 pub mod state;
 pub mod stored;
 pub mod thread;
+pub mod timed_out;
 mod type_text;
 pub mod types;
 pub mod value;

@@ -4,7 +4,11 @@ use crate::aggregate::AggregateCall;
 use crate::expr::Expr;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use weir_core::error::Place;
 use weir_core::{Result, SqlType};
+
+/// The most bytes that the matches of a partition may have which have begun, if neither a time nor the pattern bounds their rows.
+pub const MOST_OF_ENDLESS: usize = 64 << 20;
 
 /// A pattern of rows. Variables are known by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub enum Pattern {
         /// Whether it goes on as long as rows fit, rather than ending as soon as possible.
         greedy: bool,
     },
+    /// A pattern whose rows are not among those that are emitted if all rows of a match are.
+    Excluded(Box<Pattern>),
 }
 
 impl Pattern {
@@ -36,6 +42,15 @@ impl Pattern {
             Pattern::Sequence(parts) => parts.iter().all(Pattern::may_be_empty),
             Pattern::Choice(parts) => parts.iter().any(Pattern::may_be_empty),
             Pattern::Repeat { of, from, .. } => *from == 0 || of.may_be_empty(),
+            Pattern::Excluded(of) => of.may_be_empty(),
+        }
+    }
+
+    /// The pattern itself, if it is excluded from the output.
+    pub fn bare(&self) -> &Pattern {
+        match self {
+            Pattern::Excluded(of) => of.bare(),
+            other => other,
         }
     }
 
@@ -43,7 +58,7 @@ impl Pattern {
     pub fn is_greedy(&self) -> bool {
         match self {
             Pattern::Repeat { from, to, greedy, .. } => *greedy && *to != Some(*from) && (*from, *to) != (0, Some(1)),
-            Pattern::Variable(_) | Pattern::Sequence(_) | Pattern::Choice(_) => false,
+            Pattern::Variable(_) | Pattern::Sequence(_) | Pattern::Choice(_) | Pattern::Excluded(_) => false,
         }
     }
 
@@ -57,6 +72,27 @@ impl Pattern {
             }
             Pattern::Choice(parts) => parts.iter().any(Pattern::ends_greedy),
             Pattern::Repeat { of, .. } => self.is_greedy() || of.ends_greedy(),
+            Pattern::Excluded(of) => of.ends_greedy(),
+        }
+    }
+
+    /// The repetitions without a bound.
+    pub fn endless(&self) -> Vec<&Pattern> {
+        match self {
+            Pattern::Variable(_) => vec![],
+            Pattern::Sequence(parts) | Pattern::Choice(parts) => parts.iter().flat_map(Pattern::endless).collect(),
+            Pattern::Repeat { to: None, .. } => vec![self],
+            Pattern::Repeat { of, .. } | Pattern::Excluded(of) => of.endless(),
+        }
+    }
+
+    /// Whether rows of a part of the pattern are excluded from the output.
+    pub fn excludes(&self) -> bool {
+        match self {
+            Pattern::Variable(_) => false,
+            Pattern::Sequence(parts) | Pattern::Choice(parts) => parts.iter().any(Pattern::excludes),
+            Pattern::Repeat { of, .. } => of.excludes(),
+            Pattern::Excluded(_) => true,
         }
     }
 
@@ -71,6 +107,7 @@ impl Pattern {
                 let times = to.unwrap_or(from.saturating_add(1)).max(1);
                 of.size().saturating_mul(u64::from(times))
             }
+            Pattern::Excluded(of) => of.size(),
         }
     }
 
@@ -89,7 +126,102 @@ impl Pattern {
         match self {
             Pattern::Variable(v) => see(*v),
             Pattern::Sequence(parts) | Pattern::Choice(parts) => parts.iter().for_each(|p| p.each_variable(see)),
-            Pattern::Repeat { of, .. } => of.each_variable(see),
+            Pattern::Repeat { of, .. } | Pattern::Excluded(of) => of.each_variable(see),
+        }
+    }
+
+    /// The fewest rows of a match without a row of some variables. None if each match has one.
+    fn fewest_without(&self, of: &RowsOf) -> Option<u64> {
+        match self {
+            Pattern::Variable(v) => (!of.has(*v)).then_some(1),
+            Pattern::Sequence(parts) => {
+                parts.iter().try_fold(0u64, |sum, p| Some(sum.saturating_add(p.fewest_without(of)?)))
+            }
+            Pattern::Choice(parts) => parts.iter().filter_map(|p| p.fewest_without(of)).min(),
+            Pattern::Repeat { from: 0, .. } => Some(0),
+            Pattern::Repeat { of: p, from, .. } => Some(p.fewest_without(of)?.saturating_mul(u64::from(*from))),
+            Pattern::Excluded(p) => p.fewest_without(of),
+        }
+    }
+
+    /// The fewest rows that a match has behind its last row of some variables. None if no match has a row of them.
+    pub fn rows_behind_last(&self, of: &RowsOf) -> Option<u64> {
+        match self {
+            Pattern::Variable(v) => of.has(*v).then_some(0),
+            Pattern::Sequence(parts) => {
+                let behind = |at: usize| {
+                    let rest = parts[at + 1..].iter().map(|p| p.fewest_without(of));
+                    rest.fold(parts[at].rows_behind_last(of), |sum, p| Some(sum?.saturating_add(p?)))
+                };
+                (0..parts.len()).filter_map(behind).min()
+            }
+            Pattern::Choice(parts) => parts.iter().filter_map(|p| p.rows_behind_last(of)).min(),
+            Pattern::Repeat { to: Some(0), .. } => None,
+            // The row may be one of the last round.
+            Pattern::Repeat { of: p, .. } | Pattern::Excluded(p) => p.rows_behind_last(of),
+        }
+    }
+
+    /// The fewest rows that a match has behind its first row of some variables. None if no match has a row of them.
+    pub fn rows_behind_first(&self, of: &RowsOf) -> Option<u64> {
+        let fewest = |p: &Pattern| p.fewest_without(&RowsOf::Variables(vec![]));
+        match self {
+            Pattern::Variable(v) => of.has(*v).then_some(0),
+            Pattern::Sequence(parts) => {
+                let behind = |at: usize| {
+                    parts[..at].iter().all(|p| p.fewest_without(of).is_some()).then_some(())?;
+                    let rest = parts[at + 1..].iter().map(fewest);
+                    rest.fold(parts[at].rows_behind_first(of), |sum, p| Some(sum?.saturating_add(p?)))
+                };
+                (0..parts.len()).filter_map(behind).min()
+            }
+            Pattern::Choice(parts) => parts.iter().filter_map(|p| p.rows_behind_first(of)).min(),
+            Pattern::Repeat { to: Some(0), .. } => None,
+            Pattern::Repeat { of: p, from, .. } => {
+                // The row may be one of the last round, unless each round has one.
+                let rounds = if p.fewest_without(of).is_some() { 0 } else { u64::from((*from).max(1) - 1) };
+                Some(p.rows_behind_first(of)?.saturating_add(fewest(p)?.saturating_mul(rounds)))
+            }
+            Pattern::Excluded(p) => p.rows_behind_first(of),
+        }
+    }
+
+    /// What a match has up to a row of a variable, for each place where the variable stands.
+    pub fn up_to(&self, variable: usize) -> Vec<Pattern> {
+        match self {
+            Pattern::Variable(v) if *v == variable => vec![self.clone()],
+            Pattern::Variable(_) => vec![],
+            Pattern::Sequence(parts) => {
+                let ending = |at: usize| {
+                    let before = parts[..at].to_vec();
+                    parts[at]
+                        .up_to(variable)
+                        .into_iter()
+                        .map(move |end| Pattern::Sequence(before.iter().cloned().chain([end]).collect()))
+                };
+                (0..parts.len()).flat_map(ending).collect()
+            }
+            Pattern::Choice(parts) => parts.iter().flat_map(|p| p.up_to(variable)).collect(),
+            Pattern::Repeat { of, to, .. } => {
+                let before = Pattern::Repeat { of: of.clone(), from: 0, to: to.map(|n| n.max(1) - 1), greedy: true };
+                let ending = |end| Pattern::Sequence(vec![before.clone(), end]);
+                of.up_to(variable).into_iter().map(ending).collect()
+            }
+            Pattern::Excluded(of) => of.up_to(variable),
+        }
+    }
+
+    /// Whether the last row of some variables is the first row of every match that has one.
+    pub fn only_first(&self, of: &RowsOf) -> bool {
+        match self {
+            Pattern::Variable(v) => of.has(*v),
+            Pattern::Sequence(parts) => parts.split_first().is_some_and(|(first, rest)| {
+                let elsewhere = rest.iter().any(|p| p.rows_behind_last(of).is_some());
+                first.only_first(of) && !elsewhere
+            }),
+            Pattern::Choice(parts) => parts.iter().all(|p| p.only_first(of)),
+            Pattern::Repeat { of: p, from, to, .. } => *from > 0 && *to == Some(1) && p.only_first(of),
+            Pattern::Excluded(p) => p.only_first(of),
         }
     }
 
@@ -115,6 +247,7 @@ impl Pattern {
                 };
                 out + if *greedy { "" } else { "?" }
             }
+            Pattern::Excluded(of) => format!("{{- {} -}}", of.shown(names)),
         }
     }
 }
@@ -162,8 +295,8 @@ pub enum What {
         first: bool,
         /// How many of them are passed.
         offset: usize,
-        /// How many rows of the partition it then goes back, whatever they belong to.
-        back: usize,
+        /// How many rows of the partition it then goes on or, if it is negative, back, whatever they belong to.
+        shift: i64,
         /// The column of the input.
         column: usize,
     },
@@ -189,6 +322,8 @@ pub enum What {
 pub struct Look {
     /// What is read.
     pub what: What,
+    /// Whether it is read of the whole match, if all rows of a match are emitted, rather than of the rows up to each.
+    pub whole: bool,
     /// Its type.
     pub ty: SqlType,
 }
@@ -207,10 +342,13 @@ impl Look {
 
     /// Whether both read the same.
     pub fn same(&self, other: &Look) -> bool {
+        if self.whole != other.whole {
+            return false;
+        }
         match (&self.what, &other.what) {
             (
-                What::Row { of: a, first: b, offset: c, back: d, column: e },
-                What::Row { of: f, first: g, offset: h, back: i, column: j },
+                What::Row { of: a, first: b, offset: c, shift: d, column: e },
+                What::Row { of: f, first: g, offset: h, shift: i, column: j },
             ) => (a, b, c, d, e) == (f, g, h, i, j),
             (What::Aggregate { of: a, args: b, call: c }, What::Aggregate { of: d, args: e, call: f }) => {
                 (a, c) == (d, f) && b.len() == e.len() && b.iter().zip(e).all(|(x, y)| x.same(y))
@@ -227,7 +365,9 @@ impl Look {
     /// If `to` fails for a column.
     fn moved(self, to: &dyn Fn(usize) -> Result<usize>) -> Result<Look> {
         let what = match self.what {
-            What::Row { of, first, offset, back, column } => What::Row { of, first, offset, back, column: to(column)? },
+            What::Row { of, first, offset, shift, column } => {
+                What::Row { of, first, offset, shift, column: to(column)? }
+            }
             What::Aggregate { of, args, call } => {
                 let args = args.into_iter().map(|e| moved(e, to)).collect::<Result<_>>()?;
                 What::Aggregate { of, args, call }
@@ -262,6 +402,17 @@ pub struct Condition {
     pub looks: Vec<Look>,
 }
 
+/// Where matches go that have begun and are not complete within the time of WITHIN.
+#[derive(Debug, Clone)]
+pub struct TimedOut {
+    /// The name of the table.
+    pub table: String,
+    /// The position in the script of the option that names it.
+    pub place: Option<Place>,
+    /// The measures with their names, over the columns of the partition and what is read of the match.
+    pub measures: Vec<(String, Expr)>,
+}
+
 /// All of MATCH_RECOGNIZE but the input and its order.
 #[derive(Debug, Clone)]
 pub struct MatchRecognize {
@@ -269,6 +420,8 @@ pub struct MatchRecognize {
     pub variables: Vec<String>,
     /// The pattern.
     pub pattern: Pattern,
+    /// Whether a match begins with the first row of its partition.
+    pub at_start: bool,
     /// The condition of each variable; none: it holds for all rows.
     pub define: Vec<Option<Condition>>,
     /// Where matching goes on.
@@ -279,6 +432,8 @@ pub struct MatchRecognize {
     pub measures: Vec<Look>,
     /// Whether all rows of a match are emitted, rather than one.
     pub all_rows: bool,
+    /// Where those go that are not complete in time, if they go anywhere.
+    pub timed_out: Option<TimedOut>,
 }
 
 impl MatchRecognize {
@@ -300,10 +455,21 @@ impl MatchRecognize {
     /// How many rows in front of a match are read.
     pub fn reach(&self) -> usize {
         let back = self.looks().map(|l| match l.what {
-            What::Row { back, .. } => back,
+            What::Row { shift, .. } => usize::try_from(-shift).unwrap_or(0),
             What::Aggregate { .. } | What::Time | What::Classifier | What::Number => 0,
         });
         back.max().unwrap_or(0)
+    }
+
+    /// Whether neither WITHIN nor the pattern bounds the rows of a match.
+    pub fn is_endless(&self) -> bool {
+        self.within.is_none() && !self.pattern.endless().is_empty()
+    }
+
+    /// Formats the pattern with the names of its variables.
+    pub fn shown_pattern(&self, names: &[String]) -> String {
+        let pattern = self.pattern.shown(names);
+        if self.at_start { format!("^ {pattern}") } else { pattern }
     }
 
     /// The columns of the input that are read of rows.
@@ -353,5 +519,94 @@ mod tests {
         assert_eq!(all.shown(&names), "A*? (A B){2,3} (A | B?)");
         assert_eq!(all.size(), 1 + 6 + 2);
         assert_eq!(all.variables(), [0, 1]);
+        let excluded = Pattern::Sequence(vec![v(0), Pattern::Excluded(Box::new(repeat(v(1), 1, None, false)))]);
+        assert_eq!(excluded.shown(&names), "A {- B+? -}");
+        assert!(excluded.excludes() && !all.excludes());
+        assert_eq!((excluded.endless().len(), all.endless().len()), (1, 1));
+    }
+
+    /// The matches of a pattern with at most so many rows, as their variables.
+    fn matches(p: &Pattern, most: usize) -> Vec<Vec<usize>> {
+        let mut all: Vec<Vec<usize>> = match p {
+            Pattern::Variable(v) => vec![vec![*v]],
+            Pattern::Sequence(parts) => parts.iter().fold(vec![vec![]], |all, p| joined(&all, &matches(p, most), most)),
+            Pattern::Choice(parts) => parts.iter().flat_map(|p| matches(p, most)).collect(),
+            Pattern::Repeat { of, from, to, .. } => {
+                let (once, mut rounds, mut all) = (matches(of, most), vec![vec![]], vec![]);
+                for n in 0..=to.unwrap_or(u32::MAX).min(most as u32) {
+                    if n >= *from {
+                        all.extend(rounds.clone());
+                    }
+                    rounds = joined(&rounds, &once, most);
+                }
+                all
+            }
+            Pattern::Excluded(of) => matches(of, most),
+        };
+        all.retain(|m| m.len() <= most);
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn joined(left: &[Vec<usize>], right: &[Vec<usize>], most: usize) -> Vec<Vec<usize>> {
+        let all = left.iter().flat_map(|l| right.iter().map(|r| [l.as_slice(), r].concat()));
+        let mut all: Vec<Vec<usize>> = all.filter(|m| m.len() <= most).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Numbers that look random: Knuth's linear congruential generator.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % bound
+        }
+    }
+
+    fn any_pattern(random: &mut Random, depth: u8) -> Pattern {
+        match random.below(if depth == 0 { 1 } else { 5 }) {
+            0 | 1 => Pattern::Variable(random.below(3)),
+            2 => Pattern::Sequence((0..=random.below(3)).map(|_| any_pattern(random, depth - 1)).collect()),
+            3 => Pattern::Choice((0..=random.below(2)).map(|_| any_pattern(random, depth - 1)).collect()),
+            _ => {
+                let from = random.below(3) as u32;
+                let to = (random.below(2) == 0).then(|| from.max(1) + random.below(2) as u32);
+                repeat(any_pattern(random, depth - 1), from, to, true)
+            }
+        }
+    }
+
+    #[test]
+    fn rows_behind_others_are_those_of_the_matches() {
+        let (mut random, mut some, mut same) = (Random(5), 0, 0);
+        for _ in 0..2000 {
+            let p = any_pattern(&mut random, 2);
+            let all = matches(&p, 7);
+            let of = RowsOf::Variables(vec![random.below(3)]);
+            let behind = |m: &Vec<usize>, at: usize| (m.len() - 1 - at) as u64;
+            let last = all.iter().filter_map(|m| m.iter().rposition(|v| of.has(*v)).map(|at| behind(m, at))).min();
+            let first = all.iter().filter_map(|m| m.iter().position(|v| of.has(*v)).map(|at| behind(m, at))).min();
+            // Longer matches than these may have fewer rows behind.
+            for (found, is) in [(p.rows_behind_last(&of), last), (p.rows_behind_first(&of), first)] {
+                assert!(is.is_none() || found.is_some_and(|n| Some(n) <= is), "{p:?} {of:?}: {found:?}, not {is:?}");
+                same += usize::from(is.is_some() && found == is);
+                some += usize::from(is.is_some());
+            }
+            let only = all.iter().all(|m| m.iter().rposition(|v| of.has(*v)).is_none_or(|at| at == 0));
+            assert!(!p.only_first(&of) || only, "{p:?} {of:?}");
+            // What is in front of a row of a variable, with the row.
+            let variable = random.below(3);
+            let fronts: Vec<Vec<usize>> = p.up_to(variable).iter().flat_map(|p| matches(p, 5)).collect();
+            for m in matches(&p, 5) {
+                for at in (0..m.len()).filter(|at| m[*at] == variable) {
+                    assert!(fronts.contains(&m[..=at].to_vec()), "{p:?} {variable}: {m:?}");
+                }
+            }
+        }
+        assert!(some > 1000 && same * 20 > some * 19, "{same} of {some}: this shows little");
     }
 }

@@ -39,7 +39,8 @@ impl OperatorFactory for CalcFactory {
             condition: self.condition.clone(),
             exprs: self.exprs.clone(),
             schema: self.schema.arrow(),
-            failed: FailedRows::new(&context, &self.input, &self.statement),
+            failed: FailedRows::new(&context, &self.statement),
+            input: self.input.clone(),
             eval,
         }))
     }
@@ -49,6 +50,7 @@ struct Calc {
     condition: Option<Expr>,
     exprs: Vec<Expr>,
     schema: SchemaRef,
+    input: Schema,
     failed: FailedRows,
     eval: EvalContext,
 }
@@ -62,7 +64,7 @@ impl Operator for Calc {
                     return halves(&batch)?.into_iter().try_for_each(|half| self.process(0, half, out));
                 }
                 let keep = kept.map_err(|e| self.placed(e, &batch))?;
-                self.failed.handle(&mut self.eval, &batch, out)?;
+                self.failed.handle(self.eval.errors.drain(..), (&batch, &self.input), out)?;
                 if keep.true_count() == batch.rows() { batch } else { batch.filter(&keep)? }
             }
             None => batch,
@@ -95,7 +97,7 @@ impl Calc {
         let result = Batch::from_columns(self.schema.clone(), columns, batch.rows())?
             .with_kinds(batch.kinds.clone())
             .with_origins(batch.origins.clone());
-        let dropped = self.failed.handle(&mut self.eval, &batch, out)?;
+        let dropped = self.failed.handle(self.eval.errors.drain(..), (&batch, &self.input), out)?;
         if dropped.is_empty() {
             out.emit(result);
         } else {

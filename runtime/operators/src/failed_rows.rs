@@ -8,7 +8,7 @@ use weir_core::dead_letter::DEAD_LETTER;
 use weir_core::graph::{Collector, SubtaskContext};
 use weir_core::metrics::SubtaskMetrics;
 use weir_core::{Batch, Result, Schema, Value};
-use weir_expr::{EvalContext, Expr, OnError, RowError};
+use weir_expr::{Expr, OnError, RowError};
 
 /// A record that failed.
 pub struct DeadLetter {
@@ -51,8 +51,6 @@ pub fn dead_letters(letters: Vec<DeadLetter>, now: i64) -> Result<Batch> {
 
 /// Handles the rows on which the expressions of an operator fail.
 pub(crate) struct FailedRows {
-    /// The columns that the expressions read.
-    schema: Schema,
     statement: String,
     node: String,
     metrics: SubtaskMetrics,
@@ -60,10 +58,9 @@ pub(crate) struct FailedRows {
 }
 
 impl FailedRows {
-    /// For expressions over these columns, in a statement.
-    pub fn new(context: &SubtaskContext, schema: &Schema, statement: &str) -> FailedRows {
+    /// Those of an operator in a statement.
+    pub fn new(context: &SubtaskContext, statement: &str) -> FailedRows {
         FailedRows {
-            schema: schema.clone(),
             statement: statement.to_string(),
             node: context.node.clone(),
             metrics: context.metrics.clone(),
@@ -71,12 +68,16 @@ impl FailedRows {
         }
     }
 
-    /// Handles the errors of the evaluation of a batch's rows. Returns the rows to drop.
+    /// Handles errors of the evaluation of a batch's rows, which have the columns of `schema`. Returns the rows to drop.
     ///
     /// # Errors
     /// An internal error.
-    pub fn handle(&self, eval: &mut EvalContext, batch: &Batch, out: &mut Collector) -> Result<BTreeSet<u32>> {
-        let errors: Vec<RowError> = std::mem::take(&mut eval.errors);
+    pub fn handle(
+        &self,
+        errors: impl IntoIterator<Item = RowError>,
+        (batch, schema): (&Batch, &Schema),
+        out: &mut Collector,
+    ) -> Result<BTreeSet<u32>> {
         let (mut dropped, mut letters) = (BTreeSet::new(), vec![]);
         for e in errors {
             match e.policy {
@@ -89,7 +90,7 @@ impl FailedRows {
                         Some((origin, record)) => (origin, record),
                         None => (self.node.clone(), None),
                     };
-                    let record = record.unwrap_or_else(|| record_of(&self.schema, batch, e.row as usize));
+                    let record = record.unwrap_or_else(|| record_of(schema, batch, e.row as usize));
                     let statement = self.statement.clone();
                     letters.push(DeadLetter { reason: e.message, origin, record, statement });
                 }
@@ -116,7 +117,7 @@ pub(crate) fn user_functions<'a>(expressions: impl IntoIterator<Item = &'a Expr>
 }
 
 /// Formats a row as JSON.
-pub(crate) fn record_of(schema: &Schema, batch: &Batch, row: usize) -> Vec<u8> {
+fn record_of(schema: &Schema, batch: &Batch, row: usize) -> Vec<u8> {
     let fields = schema.fields.iter().zip(batch.data.columns());
     let map: serde_json::Map<String, serde_json::Value> = fields
         .map(|(f, c)| {

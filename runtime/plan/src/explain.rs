@@ -14,7 +14,7 @@ use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Slices;
 use weir_expr::aggregate::AggregateCall;
-use weir_expr::match_recognize::{MatchRecognize, Skip};
+use weir_expr::match_recognize::{MOST_OF_ENDLESS, MatchRecognize, Skip};
 
 /// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,11 +183,16 @@ fn shown_matching(matching: &MatchRecognize) -> Vec<(&'static str, String)> {
         Skip::ToFirst(variables) => format!("to first {}", of(variables)),
         Skip::ToLast(variables) => format!("to last {}", of(variables)),
     };
-    let mut details = vec![("pattern", matching.pattern.shown(names))];
+    let mut details = vec![("pattern", matching.shown_pattern(names))];
     details.extend(matching.within.map(|millis| ("within", format!("{millis} ms"))));
+    if matching.is_endless() {
+        let endless = matching.pattern.endless().into_iter().map(|p| p.shown(names)).collect::<Vec<_>>().join(", ");
+        details.push(("endless", format!("{endless}, up to {} MiB in a partition", MOST_OF_ENDLESS >> 20)));
+    }
     details.push(("define", define.collect::<Vec<_>>().join(", ")));
     details.push(("rows", if matching.all_rows { "all" } else { "one" }.to_string()));
     details.push(("skip", skip));
+    details.extend(matching.timed_out.as_ref().map(|t| ("timed out", t.table.clone())));
     details.retain(|(_, what)| !what.is_empty());
     details
 }

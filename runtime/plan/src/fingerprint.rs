@@ -105,6 +105,10 @@ fn write_pattern(pattern: &Pattern, out: &mut Vec<u8>) {
             out.extend_from_slice(&to.unwrap_or(u32::MAX).to_le_bytes());
             write_pattern(of, out);
         }
+        Pattern::Excluded(of) => {
+            out.push(4);
+            write_pattern(of, out);
+        }
     }
 }
 
@@ -116,11 +120,14 @@ fn write_look(look: &Look, out: &mut Vec<u8>) {
             write_numbers(all, out);
         }
     };
+    if look.whole {
+        out.push(5);
+    }
     match &look.what {
-        What::Row { of, first, offset, back, column } => {
-            out.extend_from_slice(&[0, u8::from(*first)]);
+        What::Row { of, first, offset, shift, column } => {
+            out.extend_from_slice(&[if *shift > 0 { 6 } else { 0 }, u8::from(*first)]);
             rows(of, out);
-            write_numbers(&[*offset, *back, *column], out);
+            write_numbers(&[*offset, shift.unsigned_abs() as usize, *column], out);
         }
         What::Aggregate { of, args, call } => {
             out.push(1);
@@ -168,6 +175,15 @@ fn write_matching(matching: &MatchRecognize, out: &mut Vec<u8>) {
     out.push(u8::from(matching.all_rows));
     if matching.looks().any(|l| matches!(l.what, What::Classifier)) {
         matching.variables.iter().for_each(|name| write_text(name, out));
+    }
+    if matching.at_start {
+        out.push(1);
+    }
+    // What is kept of rows depends on what is read of matches that are not complete in time, but not where it goes.
+    if let Some(timed_out) = &matching.timed_out {
+        out.push(2);
+        write_number(timed_out.measures.len(), out);
+        timed_out.measures.iter().for_each(|(_, e)| write_expr(e, out));
     }
 }
 

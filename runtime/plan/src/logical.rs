@@ -457,7 +457,10 @@ impl Plan {
             Plan::Calc { condition, exprs, .. } => exprs.iter().chain(condition).collect(),
             Plan::Join { condition, .. } => condition.iter().collect(),
             Plan::Values { rows, .. } => rows.iter().flatten().collect(),
-            Plan::Match { matching, .. } => matching.expressions(),
+            Plan::Match { matching, .. } => {
+                let timed_out = matching.timed_out.iter().flat_map(|t| t.measures.iter().map(|(_, e)| e));
+                matching.expressions().into_iter().chain(timed_out).collect()
+            }
             Plan::Scan { .. }
             | Plan::Expand { .. }
             | Plan::Aggregate { .. }

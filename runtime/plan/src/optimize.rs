@@ -286,7 +286,15 @@ fn prune_match(
 ) -> Result<(Plan, Vec<usize>)> {
     let mut matching = Arc::unwrap_or_clone(matching);
     let width = schema.len() - matching.measures.len();
-    let numbers: Vec<usize> = (0..matching.measures.len()).filter(|n| wanted.contains(&(width + n))).collect();
+    // What is written of matches that are not complete in time is read of all.
+    let (own, mut of_timed_out) = (partition.len(), BTreeSet::new());
+    matching.timed_out.iter().flat_map(|t| &t.measures).for_each(|(_, e)| e.columns(&mut of_timed_out));
+    let used = |n: &usize| wanted.contains(&(width + n)) || of_timed_out.contains(&(own + n));
+    let numbers: Vec<usize> = (0..matching.measures.len()).filter(used).collect();
+    let written: Vec<usize> = (0..own).chain(numbers.iter().map(|n| own + n)).collect();
+    for (_, e) in matching.timed_out.iter_mut().flat_map(|t| &mut t.measures) {
+        *e = moved(e.clone(), &written)?;
+    }
     matching.measures = numbers.iter().map(|n| matching.measures[*n].clone()).collect();
     let mut used = matching.columns();
     used.extend(partition.iter().chain(order.iter().map(|k| &k.column)).chain([&time.column]));

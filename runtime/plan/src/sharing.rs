@@ -14,10 +14,11 @@ use crate::table::Table;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
+use weir_core::descriptor::TIMED_OUT;
 use weir_core::windows::Windows;
 use weir_core::{Error, Result};
 use weir_expr::Expr;
-use weir_expr::structure::VERSION;
+use weir_expr::structure::{VERSION, write_text};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The prefix of the uids of operators that serve several names. No table's name begins with it.
@@ -194,6 +195,8 @@ fn may_be_shared(plan: &Plan) -> bool {
 fn write_whole(table: &Table, out: &mut Vec<u8>) {
     let Table { name, physical, metadata, written: _, columns: _, primary_key, partitioned_by, options, .. } = table;
     let mut text = String::new();
+    // Patterns have taken this one over; it does not concern the scan.
+    let options: Vec<_> = options.iter().filter(|(key, _)| *key != TIMED_OUT.key()).collect();
     let all = (name, physical, metadata, primary_key, partitioned_by, options, &table.on_error);
     // Writing into a string never fails.
     let _ = write!(text, "{all:?}");
@@ -213,6 +216,12 @@ fn own(plan: &Plan) -> Vec<u8> {
     match plan {
         Plan::Aggregate { ttl, .. } => write_ttl(&[*ttl], &mut out),
         Plan::Join { ttl, .. } => write_ttl(ttl, &mut out),
+        Plan::Match { matching, .. } => {
+            if let Some(timed_out) = &matching.timed_out {
+                write_text(&timed_out.table, &mut out);
+                timed_out.measures.iter().for_each(|(name, _)| write_text(name, &mut out));
+            }
+        }
         _ => {}
     }
     for e in plan.expressions() {

@@ -1,8 +1,9 @@
 //! The clauses of MATCH_RECOGNIZE that the parser does not know. They are rewritten on tokens: WITHIN and SUBSET become definitions with
 //! names that no script can write, since they stand in quotes that are none here. A relation in parentheses, after which the parser
-//! expects no MATCH_RECOGNIZE, becomes the item of FROM before one over a table with such a name.
+//! expects no MATCH_RECOGNIZE, becomes the item of FROM before one over a table with such a name. `{- … -}` becomes a group that begins
+//! with such a variable, and FINAL or RUNNING a function with a blank in its name.
 
-use sqlparser::ast::{Ident, ObjectName, TableFactor};
+use sqlparser::ast::{Ident, MatchRecognizePattern, MatchRecognizeSymbol, ObjectName, TableFactor};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
@@ -12,6 +13,11 @@ const QUOTE: char = '"';
 const WITHIN: &str = "WITHIN";
 const SUBSET: &str = "SUBSET";
 const INPUT: &str = "MATCH_RECOGNIZE";
+const EXCLUSION: &str = "{-";
+
+/// The functions that FINAL and RUNNING become.
+pub(crate) const FINAL: &str = "FINAL OF";
+pub(crate) const RUNNING: &str = "RUNNING OF";
 
 /// Functions whose names the parser has as keywords.
 const FUNCTIONS: [&str; 6] = ["FIRST", "LAST", "PREV", "NEXT", "CLASSIFIER", "MATCH_NUMBER"];
@@ -42,8 +48,20 @@ pub(crate) fn reads_item_before(factor: &TableFactor) -> bool {
     parts.iter().filter_map(|p| p.as_ident()).any(name)
 }
 
+/// The pattern of an exclusion; none if the pattern in parentheses is none.
+pub(crate) fn excluded(group: &MatchRecognizePattern) -> Option<&MatchRecognizePattern> {
+    let MatchRecognizePattern::Concat(parts) = group else { return None };
+    let [MatchRecognizePattern::Symbol(MatchRecognizeSymbol::Named(mark)), of] = parts.as_slice() else { return None };
+    (mark.quote_style == Some(QUOTE) && mark.value == EXCLUSION).then_some(of)
+}
+
 fn quoted(name: &str, span: Span) -> TokenWithSpan {
     let word = Word { value: name.to_string(), quote_style: Some(QUOTE), keyword: Keyword::NoKeyword };
+    TokenWithSpan { token: Token::Word(word), span }
+}
+
+fn function(name: &str, span: Span) -> TokenWithSpan {
+    let word = Word { value: name.to_string(), quote_style: None, keyword: Keyword::NoKeyword };
     TokenWithSpan { token: Token::Word(word), span }
 }
 
@@ -94,77 +112,162 @@ pub(crate) fn rewritten(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !tokens.iter().any(|t| word(Some(t)) == INPUT) {
         return tokens;
     }
-    let (all, mut blanks) = separated(tokens);
-    // For each open parenthesis: the part, if it is that of a MATCH_RECOGNIZE.
-    let mut open: Vec<Option<Part>> = vec![];
-    let (mut out, mut at): (Vec<TokenWithSpan>, usize) = (Vec::with_capacity(all.len()), 0);
-    while let Some(t) = all.get(at) {
-        let (named, span) = (word(Some(t)), t.span);
-        out.append(&mut blanks[at]);
-        let called = all.get(at + 1).is_some_and(|t| t.token == Token::LParen);
-        at += 1;
+    let (all, blanks) = separated(tokens);
+    let out = Vec::with_capacity(all.len());
+    let mut rewriting = Rewriting { all, blanks, at: 0, open: vec![], around: vec![], out };
+    while let Some(t) = rewriting.all.get(rewriting.at).cloned() {
+        let named = word(Some(&t));
+        rewriting.next();
+        if !rewriting.parentheses(&t) && !rewriting.form(&t, &named) {
+            rewriting.clause(&t, &named);
+        }
+    }
+    rewriting.out.extend(rewriting.blanks.pop().into_iter().flatten());
+    rewriting.out
+}
+
+/// The state of the rewriting.
+struct Rewriting {
+    all: Vec<TokenWithSpan>,
+    /// The blanks in front of each token, and behind the last one.
+    blanks: Vec<Vec<TokenWithSpan>>,
+    /// The place behind the current token.
+    at: usize,
+    /// For each open parenthesis: the part, if it is that of a MATCH_RECOGNIZE.
+    open: Vec<Option<Part>>,
+    /// For each FINAL or RUNNING whose call is open: how many parentheses are open around it.
+    around: Vec<usize>,
+    out: Vec<TokenWithSpan>,
+}
+
+impl Rewriting {
+    /// Goes on to the next token, with the blanks in front of it.
+    fn next(&mut self) {
+        if let Some(blanks) = self.blanks.get_mut(self.at) {
+            self.out.append(blanks);
+        }
+        self.at += 1;
+    }
+
+    /// The word at a place from the next token on, in capitals.
+    fn word(&self, ahead: usize) -> String {
+        word(self.all.get(self.at + ahead))
+    }
+
+    /// Whether a token is at a place from the next one on.
+    fn is(&self, ahead: usize, token: &Token) -> bool {
+        self.all.get(self.at + ahead).is_some_and(|t| t.token == *token)
+    }
+
+    /// Follows parentheses and the ends of statements. Whether the token is done.
+    fn parentheses(&mut self, t: &TokenWithSpan) -> bool {
         match &t.token {
             Token::LParen => {
-                open.push((word(at.checked_sub(2).and_then(|b| all.get(b))) == INPUT).then_some(Part::Head))
+                let before = self.at.checked_sub(2).and_then(|b| self.all.get(b));
+                self.open.push((word(before) == INPUT).then_some(Part::Head));
+                false
             }
             Token::RParen => {
-                open.pop();
+                self.open.pop();
+                self.out.push(t.clone());
+                let filtered = self.word(0) == "FILTER" && self.is(1, &Token::LParen);
+                while self.around.pop_if(|depth| *depth == self.open.len() && !filtered).is_some() {
+                    self.out.push(t.clone());
+                }
+                true
             }
-            Token::SemiColon => open.clear(),
-            _ => {}
+            Token::SemiColon => {
+                self.open.clear();
+                self.around.clear();
+                false
+            }
+            _ => false,
         }
-        if named == INPUT && called && behind_parentheses(&out) {
-            out.push(TokenWithSpan { token: Token::Comma, span });
-            out.push(quoted(INPUT, span));
+    }
+
+    /// Rewrites FINAL, RUNNING and exclusions. Whether the token is one.
+    fn form(&mut self, t: &TokenWithSpan, named: &str) -> bool {
+        let plain = |token| TokenWithSpan { token, span: t.span };
+        match self.open.iter().rev().find_map(|part| *part) {
+            Some(Part::Measures | Part::Define) if matches!(named, "FINAL" | "RUNNING") => {
+                let calls = !self.word(0).is_empty() && self.is(1, &Token::LParen);
+                if calls {
+                    self.around.push(self.open.len());
+                    self.out.push(function(if named == "FINAL" { FINAL } else { RUNNING }, t.span));
+                    self.out.push(plain(Token::LParen));
+                }
+                calls
+            }
+            Some(Part::Pattern) if t.token == Token::LBrace && self.is(0, &Token::Minus) => {
+                self.open.extend([None, None]);
+                self.out.extend([plain(Token::LParen), quoted(EXCLUSION, t.span), plain(Token::LParen)]);
+                self.next();
+                true
+            }
+            Some(Part::Pattern) if t.token == Token::Minus && self.is(0, &Token::RBrace) => {
+                self.open.truncate(self.open.len().saturating_sub(2));
+                self.out.extend([plain(Token::RParen), plain(Token::RParen)]);
+                self.next();
+                true
+            }
+            _ => false,
         }
-        let within = open.iter().any(Option::is_some);
-        let Some(Some(part)) = open.last_mut() else {
-            out.push(if within && called { plain(t, &FUNCTIONS) } else { t.clone() });
-            continue;
+    }
+
+    /// Rewrites the words of clauses.
+    fn clause(&mut self, t: &TokenWithSpan, named: &str) {
+        let (span, called) = (t.span, self.is(0, &Token::LParen));
+        if named == INPUT && called && behind_parentheses(&self.out) {
+            self.out.push(TokenWithSpan { token: Token::Comma, span });
+            self.out.push(quoted(INPUT, span));
+        }
+        let (within, next) = (self.open.iter().any(Option::is_some), self.word(0));
+        let begins_clause = is_clause(&self.all, self.at);
+        let Some(Some(part)) = self.open.last_mut() else {
+            self.out.push(if within && called { plain(t, &FUNCTIONS) } else { t.clone() });
+            return;
         };
-        match (*part, named.as_str()) {
-            (_, name) if called && FUNCTIONS.contains(&name) => out.push(plain(t, &FUNCTIONS)),
-            (Part::Head | Part::Measures, "AFTER") if word(all.get(at)) == "MATCH" => {
-                out.push(keyword(Keyword::AFTER, span));
-                at = skip(&all, at, &mut out);
+        match (*part, named) {
+            (_, name) if called && FUNCTIONS.contains(&name) => self.out.push(plain(t, &FUNCTIONS)),
+            (Part::Head | Part::Measures, "AFTER") if next == "MATCH" => {
                 *part = Part::Head;
+                self.out.push(keyword(Keyword::AFTER, span));
+                self.at = skip(&self.all, self.at, &mut self.out);
             }
             (Part::Head, "MEASURES") => {
                 *part = Part::Measures;
-                out.push(t.clone());
+                self.out.push(t.clone());
             }
             (Part::Head | Part::Measures, "PATTERN") if called => {
                 *part = Part::Pattern;
-                out.push(t.clone());
+                self.out.push(t.clone());
             }
             (Part::Pattern | Part::Subset | Part::Define, "WITHIN" | "SUBSET")
-                if *part != Part::Define || is_clause(&all, at) =>
+                if *part != Part::Define || begins_clause =>
             {
-                out.push(match *part {
+                self.out.push(match *part {
                     Part::Pattern => keyword(Keyword::DEFINE, span),
                     _ => TokenWithSpan { token: Token::Comma, span },
                 });
-                out.push(quoted(if named == WITHIN { WITHIN } else { SUBSET }, span));
-                out.push(keyword(Keyword::AS, span));
                 *part = if named == WITHIN { Part::Define } else { Part::Subset };
+                self.out.push(quoted(if named == WITHIN { WITHIN } else { SUBSET }, span));
+                self.out.push(keyword(Keyword::AS, span));
             }
             (Part::Pattern, "DEFINE") => {
                 *part = Part::Define;
-                out.push(t.clone());
+                self.out.push(t.clone());
             }
             (Part::Subset | Part::Define, "DEFINE") => {
                 *part = Part::Define;
-                out.push(TokenWithSpan { token: Token::Comma, span });
+                self.out.push(TokenWithSpan { token: Token::Comma, span });
             }
             (Part::Subset, _) if t.token == Token::Comma => {
-                out.extend([t.clone(), quoted(SUBSET, span), keyword(Keyword::AS, span)]);
+                self.out.extend([t.clone(), quoted(SUBSET, span), keyword(Keyword::AS, span)]);
             }
-            (Part::Measures | Part::Define, _) => out.push(plain(t, &["ASC", "DESC", "NULLS", "FIRST", "LAST"])),
-            _ => out.push(t.clone()),
+            (Part::Measures | Part::Define, _) => self.out.push(plain(t, &["ASC", "DESC", "NULLS", "FIRST", "LAST"])),
+            _ => self.out.push(t.clone()),
         }
     }
-    out.extend(blanks.pop().into_iter().flatten());
-    out
 }
 
 /// Whether a word behind an interval of WITHIN begins SUBSET.
@@ -275,6 +378,22 @@ mod tests {
                 "pattern: A B*? C{2,3}? (A | D)+? E",
             ),
             ("MEASURES A.v AS x PATTERN (PERMUTE(A, B) C??  D) DEFINE B AS B.v = 1", "pattern: (A B | B A) C?? D"),
+            ("MEASURES A.v AS x PATTERN (^ A (B | C)) DEFINE B AS B.v = 1", "pattern: ^ A (B | C)"),
+            (
+                "MEASURES FINAL LAST(A.v) AS x, (RUNNING COUNT(A.v) FILTER (WHERE A.v > 1) + FINAL AVG(DISTINCT v)) AS y, SUM(FINAL.v) AS z
+                 ALL ROWS PER MATCH PATTERN (A {- B{2,3} (C | D) -}/* . */FINAL{-E-}) DEFINE A AS RUNNING LAST(A.v, 1) > 1",
+                "pattern: A {- B{2,3} (C | D) -} FINAL {- E -}",
+            ),
+            (
+                "MEASURES NEXT(A.v) AS x, NEXT(FIRST(B.v), 2) AS y, PREV(LAST(C.v, 1), 2) AS z PATTERN (A B{2} C)
+                 DEFINE C AS C.v > NEXT(B.v) AND C.v > NEXT(FIRST(A.v), 3)",
+                "define: C AS ((C.v > NEXT(B.v, 1)) AND (C.v > NEXT(FIRST(A.v), 3)))",
+            ),
+            (
+                "MEASURES A.v AS x AFTER MATCH SKIP TO LAST A PATTERN (A B A C) DEFINE A AS A.v > 1",
+                "skip: to last A",
+            ),
+            ("MEASURES A.v AS x PATTERN (A B+ C*? D) DEFINE A AS A.v > 1", "endless: B+, C*?, up to 64 MiB in a partition"),
         ] {
             let found = of(clauses);
             assert!(found.contains(words), "{clauses}: {found}");
@@ -294,8 +413,14 @@ mod tests {
             ("MEASURES A.v AS x PATTERN (A{0}) DEFINE A AS A.v > 1", "{0} fits no rows"),
             ("MEASURES A.v AS x PATTERN (A{9999} B{9999}) DEFINE A AS A.v > 1", "more than 5000 rows"),
             ("MEASURES A.v AS x PATTERN (A+* B) DEFINE A AS A.v > 1", "two quantifiers"),
-            ("MEASURES A.v AS x PATTERN (^ A) DEFINE A AS A.v > 1", "anchor"),
-            ("MEASURES A.v AS x PATTERN ({- A -} B) DEFINE A AS A.v > 1", "exclusion"),
+            ("MEASURES A.v AS x PATTERN (A ^ B) DEFINE A AS A.v > 1", "^ stands at the beginning of the PATTERN"),
+            ("MEASURES A.v AS x PATTERN (^) DEFINE A AS A.v > 1", "no rows at all"),
+            ("MEASURES A.v AS x PATTERN (A B $) DEFINE A AS A.v > 1", "$ is the last row of a partition"),
+            ("MEASURES A.v AS x PATTERN ({- A -} B) DEFINE A AS A.v > 1", "ALL ROWS PER MATCH"),
+            (
+                "MEASURES A.v AS x ALL ROWS PER MATCH PATTERN ({- A+ -} B?) DEFINE A AS A.v > 1",
+                "optional B? follows the greedy quantifier of A+",
+            ),
             ("MEASURES C.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "no variable 'C'"),
             ("MEASURES A.w AS x PATTERN (A B) DEFINE A AS A.v > 1", "no column 'w'"),
             ("MEASURES A.v AS x, B.v AS x PATTERN (A B) DEFINE A AS A.v > 1", "'x' twice"),
@@ -308,7 +433,23 @@ mod tests {
             ("MEASURES A.v AS x PATTERN (A B) WITHIN INTERVAL '1' MONTH DEFINE A AS A.v > 1", "months"),
             ("MEASURES A.v AS x PATTERN (A B) WITHIN A.v DEFINE A AS A.v > 1", "A.v"),
             ("MEASURES A.v AS x PATTERN (A B) SUBSET S = (C) DEFINE A AS A.v > 1", "'C'"),
-            ("MEASURES NEXT(A.v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "NEXT"),
+            ("MEASURES NEXT(B.v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "NEXT(B.v, 1) may lead behind the match"),
+            ("MEASURES NEXT(v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "NEXT(v, 1) may lead behind the match"),
+            ("MEASURES NEXT(A.v, 2) AS x PATTERN (A B) DEFINE A AS A.v > 1", "NEXT(A.v, 2) may lead"),
+            ("MEASURES NEXT(A.v) AS x PATTERN (A B | C D A) DEFINE A AS A.v > 1", "may lead behind the match"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS A.v > NEXT(A.v)", "may lead behind the row that is tested"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE B AS B.v > NEXT(A.v, 2)", "may lead behind the row"),
+            ("MEASURES A.v AS x PATTERN (A B) DEFINE A AS FINAL LAST(A.v) > 1", "FINAL"),
+            (
+                "MEASURES FINAL ABS(A.v) AS x PATTERN (A B) DEFINE A AS A.v > 1",
+                "in front of FIRST, LAST or an aggregate",
+            ),
+            ("MEASURES PREV(CLASSIFIER()) AS x PATTERN (A B) DEFINE A AS A.v > 1", "CLASSIFIER"),
+            ("MEASURES PREV(PREV(A.v)) AS x PATTERN (A B) DEFINE A AS A.v > 1", "inside"),
+            (
+                "MEASURES A.v AS x AFTER MATCH SKIP TO LAST A PATTERN (A B+?) DEFINE A AS A.v > 1",
+                "leads to the first row of the match",
+            ),
             ("MEASURES SUM(A.v + B.v) AS x PATTERN (A B) DEFINE A AS A.v > 1", "several variables"),
             ("MEASURES SUM(FIRST(A.v)) AS x PATTERN (A B) DEFINE A AS A.v > 1", "inside"),
             ("MEASURES FIRST(LAST(A.v)) AS x PATTERN (A B) DEFINE A AS A.v > 1", "inside"),

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use weir_core::Value;
-use weir_fast_tests::{Job, Step, insert};
+use weir_fast_tests::{Job, Ran, Step, insert};
 
 /// A row: its key, its time in seconds, its value.
 pub(super) type Row = (u8, i64, i64);
@@ -12,10 +12,10 @@ pub(super) type Row = (u8, i64, i64);
 /// How far rows may be out of order, in seconds.
 const BOUND: i64 = 3;
 
-fn table(name: &str) -> String {
+fn table(name: &str, options: &str) -> String {
     format!(
         "CREATE TABLE {name} (k STRING, ts TIMESTAMP(3), v BIGINT, WATERMARK FOR ts AS ts - INTERVAL '{BOUND}' SECOND) WITH (
-           'connector' = 'datagen', 'scan.watermark.emit.strategy' = 'on-event');"
+           'connector' = 'datagen', 'scan.watermark.emit.strategy' = 'on-event'{options});"
     )
 }
 
@@ -70,11 +70,21 @@ pub(super) fn shown(seconds: i64) -> String {
     t.format(if seconds % 60 == 0 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" }).to_string()
 }
 
+/// Runs a script over the rows, whose table has further options.
+pub(super) fn ran(options: &str, script: &str, rows: &[Row], random: &mut Rng) -> Ran {
+    let ran = Job::new(&format!("{} {script}", table("t", options))).source("t", steps(rows, random)).run();
+    ran.result.as_ref().unwrap_or_else(|e| panic!("{script}: {e}\n{rows:?}"));
+    ran
+}
+
 /// What a query gives, in any order.
 pub(super) fn given(query: &str, columns: &str, rows: &[Row], random: &mut Rng) -> Vec<String> {
-    let sql = format!("{} CREATE TABLE o ({columns}) WITH ('connector' = 'print'); INSERT INTO o {query};", table("t"));
-    let ran = Job::new(&sql).source("t", steps(rows, random)).run();
-    ran.result.as_ref().unwrap_or_else(|e| panic!("{query}: {e}\n{rows:?}"));
+    let ran = ran(
+        "",
+        &format!("CREATE TABLE o ({columns}) WITH ('connector' = 'print'); INSERT INTO o {query};"),
+        rows,
+        random,
+    );
     let mut given = ran.rows("o");
     given.sort();
     given

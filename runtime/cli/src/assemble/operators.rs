@@ -154,18 +154,21 @@ impl Factories<'_> {
                     ttl_millis: *ttl_millis,
                 })
             }
-            Operator::Match { partition, time, order, matching, input, schema } => made(MatchRecognizeFactory {
-                partition: partition.clone(),
-                time: time.column,
-                domain: time.domain,
-                order: order.clone(),
-                matching: matching.clone(),
-                input: input.clone(),
-                schema: schema.clone(),
-                session: session(),
-                on_error: self.on_error,
-                statement: statement.identity.clone(),
-            }),
+            Operator::Match { partition, time, order, matching, input, schema, timed_out } => {
+                made(MatchRecognizeFactory {
+                    partition: partition.clone(),
+                    time: time.column,
+                    domain: time.domain,
+                    order: order.clone(),
+                    matching: matching.clone(),
+                    input: input.clone(),
+                    schema: schema.clone(),
+                    timed_out: timed_out.clone(),
+                    session: session(),
+                    on_error: self.on_error,
+                    statement: statement.identity.clone(),
+                })
+            }
             Operator::Normalize { keys, schema, ttl_millis } => made(NormalizeFactory {
                 keys: keys.clone(),
                 schema: schema.clone(),

@@ -119,7 +119,7 @@ impl JoinFactory {
         let sides = [LEFT, RIGHT].map(|side| Side::of_join(self, side, sorted));
         let forms = sides.iter().map(|side| side.form).collect();
         let kept = JoinState::open(forms, self.ttl_millis.to_vec(), &context)?;
-        let failed = FailedRows::new(&context, &self.pairs, &self.statement);
+        let failed = FailedRows::new(&context, &self.statement);
         Ok(Join { sides, plan: self.clone(), kept, eval, failed, context, probe: Probe::Key })
     }
 }

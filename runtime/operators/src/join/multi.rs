@@ -73,7 +73,7 @@ impl OperatorFactory for MultiJoinFactory {
             schema: self.schema.clone(),
             kept: JoinState::open(forms, ttl, &context)?,
             eval,
-            failed: FailedRows::new(&context, &self.schema, &self.statement),
+            failed: FailedRows::new(&context, &self.statement),
             context,
         }))
     }
@@ -252,7 +252,7 @@ impl MultiJoin {
         }
         if let Some(on) = &self.condition {
             let holds = condition(on, &found.data, &mut self.eval)?;
-            let failed = self.failed.handle(&mut self.eval, &found, out)?;
+            let failed = self.failed.handle(self.eval.errors.drain(..), (&found, &self.schema), out)?;
             found = found.filter(&without(holds, &failed))?;
         }
         if found.rows() > 0 {

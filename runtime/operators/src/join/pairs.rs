@@ -74,7 +74,7 @@ impl Candidates {
                 let both = if side == LEFT { [here, others.clone()] } else { [others.clone(), here] }.concat();
                 let pairs = Batch::from_columns(plan.pairs.arrow(), both, rows.len())?;
                 let holds = condition(on, &pairs.data, context)?;
-                Some(without(holds, &failed.handle(context, &pairs, out)?))
+                Some(without(holds, &failed.handle(context.errors.drain(..), (&pairs, &plan.pairs), out)?))
             }
         };
         Ok(Decided { times, partners_at, others, partners })

@@ -19,6 +19,8 @@ pub(super) struct Transition {
     pub to: u32,
     /// Variables that must not hold for the row, because a greedy repetition would have taken it.
     pub unless: Vec<usize>,
+    /// Whether the row that is taken is excluded from the output.
+    pub excluded: bool,
 }
 
 /// A state.
@@ -37,6 +39,8 @@ pub(super) const COMPLETE: u32 = 0;
 pub(super) struct Automaton {
     states: Vec<State>,
     start: u32,
+    /// Whether a pattern is compiled whose rows are excluded from the output.
+    excluding: bool,
 }
 
 /// A row that is taken.
@@ -44,6 +48,8 @@ pub(super) struct Automaton {
 pub(super) struct Taken {
     /// The variable that it belongs to.
     pub variable: usize,
+    /// Whether it is excluded from the output.
+    pub excluded: bool,
     /// The state afterwards.
     pub to: u32,
     /// Whether the match may be complete with this row.
@@ -53,7 +59,7 @@ pub(super) struct Taken {
 impl Automaton {
     /// Compiles a pattern.
     pub fn new(pattern: &Pattern) -> Automaton {
-        let mut automaton = Automaton { states: vec![State::default()], start: COMPLETE };
+        let mut automaton = Automaton { states: vec![State::default()], start: COMPLETE, excluding: false };
         automaton.start = automaton.convert(pattern, COMPLETE);
         for at in 0..automaton.states.len() {
             let mut asks = BTreeSet::new();
@@ -109,13 +115,13 @@ impl Automaton {
                 continue;
             }
             seen.push(at);
-            for Transition { action, to, unless } in &self.states[at as usize].transitions {
+            for Transition { action, to, unless, excluded } in &self.states[at as usize].transitions {
                 let may = !unless.iter().any(|v| holds(*v));
                 match action {
                     Action::Proceed if may => next.push(*to),
                     Action::Take(variable) if may && holds(*variable) => {
                         let completes = *to == COMPLETE || self.ends(*to, holds);
-                        taken.push(Taken { variable: *variable, to: *to, completes });
+                        taken.push(Taken { variable: *variable, excluded: *excluded, to: *to, completes });
                     }
                     Action::Proceed | Action::Take(_) => {}
                 }
@@ -152,7 +158,13 @@ impl Automaton {
     /// Adds the states of a pattern that lead to the state `after`. Returns the first one.
     fn convert(&mut self, pattern: &Pattern, after: u32) -> u32 {
         match pattern {
-            Pattern::Variable(variable) => self.add(vec![take(*variable, after)]),
+            Pattern::Variable(variable) => self.add(vec![take((*variable, self.excluding), after)]),
+            Pattern::Excluded(of) => {
+                let around = std::mem::replace(&mut self.excluding, true);
+                let first = self.convert(of, after);
+                self.excluding = around;
+                first
+            }
             Pattern::Sequence(parts) => parts.iter().rev().fold(after, |after, p| self.convert(p, after)),
             Pattern::Choice(parts) => {
                 // The last one that is proceeded to is tried first.
@@ -181,7 +193,7 @@ impl Automaton {
     }
 
     fn repeat(&mut self, of: &Pattern, from: u32, to: Option<u32>, greedy: bool, after: u32) -> u32 {
-        if let (0, Some(1), false, Pattern::Variable(_)) = (from, to, greedy, of) {
+        if let (0, Some(1), false, Some(_)) = (from, to, greedy, self.variable(of)) {
             let once = self.convert(of, after);
             return self.add(vec![proceed(once), proceed(after)]);
         }
@@ -203,12 +215,20 @@ impl Automaton {
         }
     }
 
+    /// The variable that a pattern is, and whether its rows are excluded; none for other patterns.
+    fn variable(&self, of: &Pattern) -> Option<(usize, bool)> {
+        match of.bare() {
+            Pattern::Variable(v) => Some((*v, self.excluding || matches!(of, Pattern::Excluded(_)))),
+            _ => None,
+        }
+    }
+
     /// A state that takes a pattern again and again, or proceeds.
     fn endless(&mut self, of: &Pattern, greedy: bool, after: u32) -> u32 {
         let at = self.add(vec![]);
-        self.states[at as usize].transitions = match of {
-            Pattern::Variable(variable) => vec![proceed(after), take(*variable, at)],
-            of => {
+        self.states[at as usize].transitions = match self.variable(of) {
+            Some(variable) => vec![proceed(after), take(variable, at)],
+            None => {
                 let round = self.convert(of, at);
                 // The last one that is proceeded to is tried first.
                 if greedy { vec![proceed(after), proceed(round)] } else { vec![proceed(round), proceed(after)] }
@@ -219,9 +239,9 @@ impl Automaton {
 
     /// A state that takes a pattern and goes on at `next`, or proceeds to `after`.
     fn optional(&mut self, of: &Pattern, greedy: bool, next: u32, after: u32) -> u32 {
-        match of {
-            Pattern::Variable(variable) => self.add(vec![take(*variable, next), proceed(after)]),
-            of => {
+        match self.variable(of) {
+            Some(variable) => self.add(vec![take(variable, next), proceed(after)]),
+            None => {
                 let once = self.convert(of, next);
                 let both = if greedy { [after, once] } else { [once, after] };
                 self.add(both.map(proceed).to_vec())
@@ -230,10 +250,10 @@ impl Automaton {
     }
 }
 
-fn take(variable: usize, to: u32) -> Transition {
-    Transition { action: Action::Take(variable), to, unless: vec![] }
+fn take((variable, excluded): (usize, bool), to: u32) -> Transition {
+    Transition { action: Action::Take(variable), to, unless: vec![], excluded }
 }
 
 fn proceed(to: u32) -> Transition {
-    Transition { action: Action::Proceed, to, unless: vec![] }
+    Transition { action: Action::Proceed, to, unless: vec![], excluded: false }
 }

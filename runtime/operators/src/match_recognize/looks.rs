@@ -20,6 +20,10 @@ pub(super) struct Source<'a> {
     pub start: u64,
     /// The variables of the rows.
     pub runs: &'a [Run],
+    /// The variables of all rows of the match, if `runs` are only those up to one of them.
+    pub whole: &'a [Run],
+    /// The number of the row behind the last one of the match. No row from it on is read but the current one.
+    pub end: u64,
     /// The current row, which is the last one and not among those of the partition yet.
     pub current: Option<(usize, &'a [Value<'a>])>,
     /// The time of the match.
@@ -37,16 +41,22 @@ impl<'a> Source<'a> {
         self.partition.rows.get(at as usize).map(|row| &**row)
     }
 
-    /// The row with a number.
+    /// The row with a number, if it is not behind those of the match.
     fn at(&self, number: u64) -> Option<RowAt<'a>> {
         match self.current {
             Some((_, row)) if number == self.partition.next => Some(row),
-            _ => self.kept(number),
+            _ => self.kept(number).filter(|_| number < self.end),
         }
     }
 
+    /// What is read: all rows of the match, or those up to the current one.
+    fn runs(&self, whole: bool) -> &'a [Run] {
+        if whole { self.whole } else { self.runs }
+    }
+
     /// The number of a row of some variables, counted from the first or back from the last, after an offset.
-    fn number(&self, of: &RowsOf, first: bool, mut offset: usize) -> Option<u64> {
+    fn number(&self, RowAsked { of, whole, first, offset, .. }: &RowAsked) -> Option<u64> {
+        let (runs, first, mut offset) = (self.runs(*whole), *first, *offset);
         let current = self.current.filter(|(v, _)| of.has(*v)).map(|_| self.partition.next);
         if !first && current.is_some() {
             if offset == 0 {
@@ -54,7 +64,7 @@ impl<'a> Source<'a> {
             }
             offset -= 1;
         }
-        let length: u64 = self.runs.iter().map(|r| u64::from(r.rows)).sum();
+        let length: u64 = runs.iter().map(|r| u64::from(r.rows)).sum();
         let (mut begin, mut end) = (self.start, self.start + length);
         let mut look = |run: &Run| {
             let rows = u64::from(run.rows);
@@ -69,15 +79,20 @@ impl<'a> Source<'a> {
             offset -= run.rows as usize;
             None
         };
-        let found =
-            if first { self.runs.iter().find_map(&mut look) } else { self.runs.iter().rev().find_map(&mut look) };
+        let found = if first { runs.iter().find_map(&mut look) } else { runs.iter().rev().find_map(&mut look) };
         found.or_else(|| current.filter(|_| first && offset == 0))
     }
 
+    /// The value of a column of a row.
+    fn value(&self, asked: &RowAsked) -> Option<&'a Value<'a>> {
+        let number = self.number(asked).and_then(|n| n.checked_add_signed(asked.shift))?;
+        self.at(number).map(|row| &row[asked.column])
+    }
+
     /// Calls `each` with the rows of some variables, in order.
-    fn rows(&self, of: &RowsOf, mut each: impl FnMut(RowAt<'a>)) {
+    fn rows(&self, of: &RowsOf, whole: bool, mut each: impl FnMut(RowAt<'a>)) {
         let mut at = self.start;
-        for run in self.runs {
+        for run in self.runs(whole) {
             let next = at + u64::from(run.rows);
             if of.has(run.variable as usize) {
                 (at..next).filter_map(|n| self.kept(n)).for_each(&mut each);
@@ -93,9 +108,19 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A value that is read, with the columns that are kept of rows.
+/// A column of a row that is read, with a column that is kept of rows. See [`What::Row`].
+struct RowAsked {
+    of: RowsOf,
+    whole: bool,
+    first: bool,
+    offset: usize,
+    shift: i64,
+    column: usize,
+}
+
+/// A value that is read.
 enum Read {
-    Row { of: RowsOf, first: bool, offset: usize, back: usize, column: usize },
+    Row(RowAsked),
     Aggregate(Box<OfRows>),
     Time,
     Classifier,
@@ -105,6 +130,8 @@ enum Read {
 /// An aggregate of rows.
 struct OfRows {
     of: RowsOf,
+    /// Whether it is one of the whole match.
+    whole: bool,
     /// The columns that the arguments read, among those that are kept.
     columns: Vec<usize>,
     /// The arguments over these columns.
@@ -140,9 +167,9 @@ impl Looks {
         };
         let reads = looks.iter().map(|l| {
             Ok(match &l.what {
-                What::Row { of, first, offset, back, column } => {
+                What::Row { of, first, offset, shift, column } => {
                     let (of, column) = (of.clone(), place(*column)?);
-                    Read::Row { of, first: *first, offset: *offset, back: *back, column }
+                    Read::Row(RowAsked { of, whole: l.whole, first: *first, offset: *offset, shift: *shift, column })
                 }
                 What::Aggregate { of, args, call } => {
                     let mut read = BTreeSet::new();
@@ -161,6 +188,7 @@ impl Looks {
                     let arguments = args.iter().enumerate().map(|(n, e)| Field::new(format!("${n}"), e.ty()));
                     Read::Aggregate(Box::new(OfRows {
                         of: of.clone(),
+                        whole: l.whole,
                         args: args.iter().map(moved).collect(),
                         types: schema.fields.iter().map(|f| f.ty.arrow()).collect(),
                         schema: schema.arrow(),
@@ -180,16 +208,13 @@ impl Looks {
 
     /// Whether all values are those of rows.
     pub fn are_of_rows(&self) -> bool {
-        self.reads.iter().all(|r| matches!(r, Read::Row { .. }))
+        self.reads.iter().all(|r| matches!(r, Read::Row(_)))
     }
 
     /// The values of a source that are those of rows.
     pub fn values<'a>(&self, source: &Source<'a>) -> Vec<&'a Value<'a>> {
         let value = |read: &Read| match read {
-            Read::Row { of, first, offset, back, column } => {
-                let number = source.number(of, *first, *offset).and_then(|n| n.checked_sub(*back as u64))?;
-                source.at(number).map(|row| &row[*column])
-            }
+            Read::Row(asked) => source.value(asked),
             Read::Aggregate(_) | Read::Time | Read::Classifier | Read::Number => None,
         };
         self.reads.iter().map(|read| value(read).unwrap_or(&Value::Null)).collect()
@@ -204,11 +229,10 @@ impl Looks {
         for (read, ty) in self.reads.iter().zip(&self.types) {
             let mut builder = ColumnBuilder::new(ty);
             match read {
-                Read::Row { of, first, offset, back, column } => {
+                Read::Row(asked) => {
                     for s in sources {
-                        let number = s.number(of, *first, *offset).and_then(|n| n.checked_sub(*back as u64));
-                        match number.and_then(|n| s.at(n)) {
-                            Some(row) => builder.push(&row[*column]),
+                        match s.value(asked) {
+                            Some(value) => builder.push(value),
                             None => builder.push_null(),
                         }
                     }
@@ -241,7 +265,7 @@ impl OfRows {
         let mut builders: Vec<ColumnBuilder> = self.types.iter().map(ColumnBuilder::new).collect();
         let mut places: Vec<u32> = vec![];
         for (place, s) in sources.iter().enumerate() {
-            s.rows(&self.of, |row| {
+            s.rows(&self.of, self.whole, |row| {
                 self.columns.iter().zip(&mut builders).for_each(|(column, builder)| builder.push(&row[*column]));
                 places.push(place as u32);
             });

@@ -1,20 +1,22 @@
 //! The matches of a partition: those that are begun, and those that wait for an earlier one. A row is known by its number, and the rows of
 //! a match follow each other without a gap.
 
-use super::automaton::{Automaton, COMPLETE};
+use super::automaton::{Automaton, COMPLETE, Taken};
 use super::queue::{Priority, Queue};
 use weir_core::{Error, Result};
 use weir_expr::match_recognize::Skip;
 
 /// Rows of a match that follow each other and belong to the same variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Run {
     pub variable: u32,
+    /// Whether they are excluded from the output.
+    pub excluded: bool,
     pub rows: u32,
 }
 
 /// The rows of a match, as far as it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Path {
     /// The number of the first row.
     pub start: u64,
@@ -31,9 +33,9 @@ impl Path {
     }
 
     /// The path with a further row.
-    fn with(&self, variable: usize) -> Path {
+    fn with(&self, taken: &Taken) -> Path {
         let mut path = self.clone();
-        push(&mut path.runs, variable);
+        push(&mut path.runs, taken.variable as u32, taken.excluded);
         path
     }
 
@@ -55,10 +57,10 @@ impl Path {
 }
 
 /// Appends a row to runs.
-pub(super) fn push(runs: &mut Vec<Run>, variable: usize) {
+pub(super) fn push(runs: &mut Vec<Run>, variable: u32, excluded: bool) {
     match runs.last_mut() {
-        Some(last) if last.variable as usize == variable && last.rows < u32::MAX => last.rows += 1,
-        _ => runs.push(Run { variable: variable as u32, rows: 1 }),
+        Some(last) if (last.variable, last.excluded) == (variable, excluded) && last.rows < u32::MAX => last.rows += 1,
+        _ => runs.push(Run { variable, excluded, rows: 1 }),
     }
 }
 
@@ -116,8 +118,8 @@ impl Matches {
         Some(first.began.saturating_add(within))
     }
 
-    /// Takes a row. `holds` says whether the condition of a variable holds for it behind the match at a place of the queue. Returns the
-    /// matches that are certain now, and whether the row is part of a match.
+    /// Takes a row. `holds` says whether the condition of a variable holds for it behind the match at a place of the queue, and `begins`
+    /// whether a match may begin with it. Returns the matches that are certain now, and whether the row is part of a match.
     ///
     /// # Errors
     /// If a match has no row to skip to.
@@ -126,17 +128,20 @@ impl Matches {
         automaton: &Automaton,
         (row, time): (u64, i64),
         holds: &dyn Fn(usize, usize) -> bool,
+        begins: bool,
         skip: &Skip,
     ) -> Result<(Vec<Path>, bool)> {
         let (mut complete, mut any) = (Queue::default(), false);
         for (at, Partial { state, path }) in self.partial.drain().into_iter().enumerate() {
+            if path.is_none() && !begins {
+                self.partial.add(Partial { state, path });
+                continue;
+            }
             for taken in automaton.step(state, &|variable| holds(at, variable)) {
                 any = true;
                 let longer = match &path {
-                    Some(path) => path.with(taken.variable),
-                    None => {
-                        Path { start: row, began: time, runs: vec![Run { variable: taken.variable as u32, rows: 1 }] }
-                    }
+                    Some(path) => path.with(&taken),
+                    None => Path { start: row, began: time, runs: vec![] }.with(&taken),
                 };
                 if taken.completes {
                     complete.add(longer.clone());
@@ -153,18 +158,30 @@ impl Matches {
         Ok((self.certain(skip)?, any))
     }
 
-    /// Drops the matches that are not complete within a time. Returns those that are certain now.
+    /// Drops the matches that are not complete within a time. Returns those that are certain now, and those that were dropped, but for
+    /// those behind whose first row matching does not go on because of a match that is certain.
     ///
     /// # Errors
     /// If a match has no row to skip to.
-    pub fn expire(&mut self, now: i64, within: i64, skip: &Skip) -> Result<Vec<Path>> {
+    pub fn expire(&mut self, now: i64, within: i64, skip: &Skip) -> Result<(Vec<Path>, Vec<Path>)> {
         let stays = |p: &Partial| p.path.as_ref().is_none_or(|p| now.saturating_sub(p.began) < within);
+        let mut dropped = vec![];
         for p in self.partial.drain() {
             if stays(&p) {
                 self.partial.add(p);
+            } else {
+                dropped.extend(p.path);
             }
         }
-        self.certain(skip)
+        let certain = self.certain(skip)?;
+        for m in &certain {
+            let from = goes_on(m, skip)?;
+            dropped.retain(|p| p.start < m.start || p.start >= from);
+        }
+        // Several states of the automaton may have the same rows.
+        dropped.sort();
+        dropped.dedup();
+        Ok((certain, dropped))
     }
 
     /// Takes out the complete matches before which no other one can begin, and drops those that begin in front of where matching goes on.
@@ -265,7 +282,8 @@ mod tests {
         let automaton = Automaton::new(pattern);
         let (mut matches, mut found) = (Matches::new(&automaton), vec![]);
         for (n, row) in rows.iter().enumerate() {
-            let (certain, _) = matches.step(&automaton, (n as u64, n as i64), &|_, v| row[v], skip).expect("a step");
+            let (certain, _) =
+                matches.step(&automaton, (n as u64, n as i64), &|_, v| row[v], true, skip).expect("a step");
             found.extend(certain.iter().map(|p| (p.start, p.start + p.rows() - 1)));
         }
         (found, matches)
@@ -316,7 +334,7 @@ mod tests {
         let automaton = Automaton::new(pattern);
         let (mut matches, mut all) = (Matches::new(&automaton), vec![]);
         for (n, row) in rows.iter().enumerate() {
-            let step = matches.step(&automaton, (n as u64, n as i64), &|_, v| row.contains(&v), skip);
+            let step = matches.step(&automaton, (n as u64, n as i64), &|_, v| row.contains(&v), true, skip);
             all.extend(step.expect("a step").0);
         }
         let rows = |p: Path| p.runs.iter().flat_map(|r| vec![r.variable; r.rows as usize]).collect();
@@ -347,7 +365,7 @@ mod tests {
         let automaton = Automaton::new(&pattern);
         let mut matches = Matches::new(&automaton);
         let mut step = |row: u64, holds: &dyn Fn(usize, usize) -> bool| {
-            matches.step(&automaton, (row, row as i64), holds, &Skip::ToNextRow).expect("a step").0.len()
+            matches.step(&automaton, (row, row as i64), holds, true, &Skip::ToNextRow).expect("a step").0.len()
         };
         // The first row begins a match; the second one belongs to it and begins another, which is complete with the fourth.
         assert_eq!(step(0, &|_, v| v == 0), 0);
@@ -355,13 +373,16 @@ mod tests {
         assert_eq!(step(2, &|_, v| v == 1), 0);
         // The two that have begun are at the places 0 and 1.
         assert_eq!(step(3, &|at, v| if at == 0 { v == 1 } else { v == 2 }), 0);
-        assert_eq!(matches.expire(10, 10, &Skip::ToNextRow).expect("a match").len(), 1);
+        let (certain, dropped) = matches.expire(10, 10, &Skip::ToNextRow).expect("a match");
+        assert_eq!((certain.len(), dropped.len()), (1, 1));
+        assert_eq!((certain[0].start, dropped[0].start), (1, 0));
         assert!(matches.is_new());
     }
 
     #[test]
     fn a_match_without_a_row_to_skip_to_is_an_error() {
-        let path = Path { start: 4, began: 0, runs: vec![Run { variable: 0, rows: 2 }, Run { variable: 1, rows: 3 }] };
+        let run = |variable, rows| Run { variable, excluded: false, rows };
+        let path = Path { start: 4, began: 0, runs: vec![run(0, 2), run(1, 3)] };
         assert_eq!(goes_on(&path, &Skip::ToFirst(vec![1])).ok(), Some(6));
         assert_eq!(goes_on(&path, &Skip::ToLast(vec![1])).ok(), Some(8));
         assert_eq!(goes_on(&path, &Skip::PastLastRow).ok(), Some(9));

@@ -11,7 +11,7 @@ mod partition;
 mod queue;
 mod quick;
 
-use crate::failed_rows::{DeadLetter, dead_letters, record_of};
+use crate::failed_rows::{FailedRows, user_functions};
 use crate::late_rows::{LateRows, PASSED};
 use crate::rank::put_sort_key;
 use crate::row_numbers::RowNumbers;
@@ -19,7 +19,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::DataType;
 use automaton::Automaton;
 use looks::{Looks, Source};
-use matches::{Path, push};
+use matches::{Path, Run, push};
 use partition::{Partition, Partitions, Row};
 use quick::Quick;
 use std::collections::{BTreeSet, HashMap};
@@ -34,7 +34,7 @@ use weir_core::state::{Changes, Epoch};
 use weir_core::watermarks::row_time;
 use weir_core::{Batch, ColumnBuilder, Error, Result, Schema, Value};
 use weir_expr::eval::condition;
-use weir_expr::match_recognize::{Condition, MatchRecognize, RowsOf, What};
+use weir_expr::match_recognize::{Condition, MOST_OF_ENDLESS, MatchRecognize, RowsOf, What};
 use weir_expr::{EvalContext, Expr, OnError, RowError, Session};
 
 /// Creates operators that match patterns of rows.
@@ -54,6 +54,9 @@ pub struct MatchRecognizeFactory {
     pub input: Schema,
     /// The columns of the output: those of the partition, or all of the input if all rows are emitted; then what is read of the matches.
     pub schema: Schema,
+    /// The columns of matches that are not complete in time, if they are emitted: the partition, what is read of the matches, and the
+    /// columns of [`weir_core::timed_out`].
+    pub timed_out: Option<Schema>,
     /// The session.
     pub session: Arc<Session>,
     /// The handling of rows on which built-in functions fail.
@@ -74,11 +77,7 @@ impl MatchRecognizeFactory {
 
 impl OperatorFactory for MatchRecognizeFactory {
     fn functions(&self) -> Vec<String> {
-        let mut names = BTreeSet::new();
-        for e in self.matching.expressions() {
-            e.each_call(&mut |f| names.extend(f.is_user_defined().then(|| f.name().to_string())));
-        }
-        names.into_iter().collect()
+        user_functions(self.matching.expressions())
     }
     fn keeps_state(&self) -> bool {
         true
@@ -90,8 +89,10 @@ impl OperatorFactory for MatchRecognizeFactory {
         let kept = self.kept();
         let arrow = |columns: &[usize]| columns.iter().map(|c| self.input.fields[*c].ty.arrow()).collect();
         let reach = self.matching.reach();
-        let stays = reach > 0 || self.matching.looks().any(|l| matches!(l.what, What::Number));
-        let partitions = Partitions { types: arrow(&kept), states: automaton.len(), stays };
+        let numbers = self.matching.looks().any(|l| matches!(l.what, What::Number));
+        let stays = reach > 0 || numbers || self.matching.at_start;
+        let variables = self.matching.variables.len() as u32;
+        let partitions = Partitions { types: arrow(&kept), states: automaton.len(), variables, stays };
         let looks = |looks: &[_]| Looks::new(looks, &kept, &self.input, &self.matching.variables);
         let tests = self.matching.define.iter().enumerate().map(|(variable, c)| match c {
             None => Ok(Test::Always),
@@ -107,12 +108,14 @@ impl OperatorFactory for MatchRecognizeFactory {
             automaton,
             kept,
             reach,
+            endless: self.matching.is_endless(),
             state: KeyedState::open(partitions, &context, 0)?,
             waiting: TimeQueue::new(0, &context),
             timers: Timers::new(self.domain, &context),
             numbers: RowNumbers::new(&context),
             passed: i64::MIN,
             clock: context.clock.clone(),
+            failed_rows: FailedRows::new(&context, &self.statement),
             late: LateRows::new(&context),
             plan: self.clone(),
             eval,
@@ -146,7 +149,7 @@ impl Test {
         let columns: Option<Vec<usize>> = looks
             .iter()
             .map(|l| match &l.what {
-                What::Row { of, first: false, offset: 0, back: 0, column } if own(of) => Some(*column),
+                What::Row { of, first: false, offset: 0, shift: 0, column } if own(of) => Some(*column),
                 _ => None,
             })
             .collect();
@@ -183,6 +186,8 @@ struct Matching {
     kept: Vec<usize>,
     /// How many rows in front of a match are read.
     reach: usize,
+    /// Whether neither a time nor the pattern bounds the rows of a match.
+    endless: bool,
     state: KeyedState<Partitions>,
     /// The rows that wait for the watermark.
     waiting: TimeQueue,
@@ -192,6 +197,7 @@ struct Matching {
     /// The watermark, or the processing time.
     passed: i64,
     clock: Arc<dyn Clock>,
+    failed_rows: FailedRows,
     late: LateRows,
     eval: EvalContext,
     context: SubtaskContext,
@@ -213,6 +219,14 @@ struct Emitted {
     path: Path,
     time: i64,
     number: u64,
+}
+
+/// What is emitted together.
+#[derive(Default)]
+struct Found {
+    matches: Vec<Emitted>,
+    /// The matches that were not complete in time. Their time is that at which they ended.
+    timed_out: Vec<Emitted>,
 }
 
 /// Which conditions hold for a row, for each match that it may continue.
@@ -303,6 +317,9 @@ impl Matching {
     fn put_back(&mut self, keys: &Keys, partitions: Vec<Partition>) -> Result<()> {
         for (n, mut p) in partitions.into_iter().enumerate() {
             let key = keys.get(n);
+            if self.endless && p.size() > MOST_OF_ENDLESS {
+                return Err(too_large());
+            }
             if let Some(within) = self.plan.matching.within
                 && p.timer.is_none()
                 && let Some(time) = p.matches.ends_at(within)
@@ -323,15 +340,15 @@ impl Matching {
         let mut partitions = self.take(&page.keys)?;
         let mut dropped = Dropped::new();
         let of_rows = self.of_rows(page, &mut dropped, out)?;
-        let mut results = vec![];
+        let (mut results, mut timed_out) = (vec![], vec![]);
         let kept: Vec<ArrayRef> = self.kept.iter().map(|c| page.batch.data.column(*c).clone()).collect();
         for step in steps(page, &dropped) {
             let rows: Vec<Vec<Value<'_>>> =
                 step.iter().map(|row| kept.iter().map(|c| Value::read(c, *row)).collect()).collect();
-            let mut emitted = vec![];
+            let mut found = Found::default();
             for row in &step {
                 let (number, time) = (page.partitions[*row], page.times[*row]);
-                self.expire(&mut partitions[number], number, time, &mut emitted)?;
+                self.expire(&mut partitions[number], number, time, &mut found)?;
             }
             let answers = self.of_matches(page, &step, &rows, &partitions, out)?;
             for ((row, values), answers) in step.iter().zip(rows).zip(answers) {
@@ -344,39 +361,34 @@ impl Matching {
                     _ => answers.get(at, variable),
                 };
                 let (skip, next) = (&self.plan.matching.skip, p.next);
-                let (certain, taken) = p.matches.step(&self.automaton, (next, time), &holds, skip)?;
+                let begins = next == 0 || !self.plan.matching.at_start;
+                let (certain, taken) = p.matches.step(&self.automaton, (next, time), &holds, begins, skip)?;
                 if taken || self.reach > 0 || !p.rows.is_empty() {
                     p.push(values.into_iter().map(Value::into_owned).collect::<Row>());
                 }
                 p.next += 1;
-                emit(certain, p, number, time, &mut emitted);
+                emit(certain, p, number, time, &mut found.matches);
             }
-            results.extend(self.results(&emitted, &partitions, &page.keys, out)?);
+            results.extend(self.results(&found.matches, &partitions, &page.keys, out)?);
+            timed_out.extend(self.timed_out(&found.timed_out, &partitions, &page.keys, out)?);
             step.iter().for_each(|row| partitions[page.partitions[*row]].trim(self.reach));
         }
-        self.give(&results, out)?;
+        together(&results)?.into_iter().for_each(|batch| out.emit(batch));
+        together(&timed_out)?.into_iter().for_each(|batch| out.timed_out(batch));
         self.put_back(&page.keys, partitions)
     }
 
-    /// Emits the results of several steps as one batch.
-    fn give(&self, results: &[Batch], out: &mut Collector) -> Result<()> {
-        match results {
-            [] => {}
-            [one] => out.emit(one.clone()),
-            several => {
-                let all = several.iter().map(|b| &b.data);
-                out.emit(Batch::append(arrow::compute::concat_batches(&self.plan.schema.arrow(), all)?));
-            }
-        }
-        Ok(())
-    }
-
     /// Ends the matches of a partition that are not complete in time, one after the other.
-    fn expire(&self, p: &mut Partition, number: usize, now: i64, emitted: &mut Vec<Emitted>) -> Result<()> {
+    fn expire(&self, p: &mut Partition, partition: usize, now: i64, found: &mut Found) -> Result<()> {
         let Some(within) = self.plan.matching.within else { return Ok(()) };
         while let Some(end) = p.matches.ends_at(within).filter(|end| *end <= now) {
-            let certain = p.matches.expire(end, within, &self.plan.matching.skip)?;
-            emit(certain, p, number, end, emitted);
+            let (certain, timed_out) = p.matches.expire(end, within, &self.plan.matching.skip)?;
+            if self.plan.timed_out.is_some() {
+                let number = p.found + 1;
+                let ended = timed_out.into_iter().map(|path| Emitted { partition, path, time: end, number });
+                found.timed_out.extend(ended);
+            }
+            emit(certain, p, partition, end, &mut found.matches);
         }
         Ok(())
     }
@@ -426,8 +438,8 @@ impl Matching {
                     let (start, runs) =
                         partial.path.as_ref().map_or((partition.next, &[][..]), |p| (p.start, &p.runs[..]));
                     let (time, number) = (page.times[*row], partition.found + 1);
-                    let current = Some((variable, rows[n].as_slice()));
-                    sources.push(Source { partition, start, runs, current, time, number });
+                    let (whole, end, current) = (runs, partition.next, Some((variable, rows[n].as_slice())));
+                    sources.push(Source { partition, start, runs, whole, end, current, time, number });
                     places.push((n, at));
                 }
             }
@@ -460,35 +472,17 @@ impl Matching {
         Ok(answers)
     }
 
-    /// Handles rows on which an expression failed: counts them, and sends dead letters. Returns those to drop.
+    /// Handles rows on which an expression failed. Returns those to drop.
     fn failed(
-        &mut self,
+        &self,
         errors: Vec<(usize, RowError)>,
         rows: &Batch,
         schema: &Schema,
         out: &mut Collector,
     ) -> Result<Dropped> {
-        let (mut dropped, mut letters) = (Dropped::new(), vec![]);
-        for (row, e) in errors {
-            match e.policy {
-                OnError::Null | OnError::Fail => self.context.metrics.nulled.inc(),
-                OnError::Skip | OnError::DeadLetter if !dropped.insert(row) => {}
-                OnError::Skip => self.context.metrics.skipped.inc(),
-                OnError::DeadLetter => {
-                    self.context.metrics.dead.inc();
-                    letters.push(DeadLetter {
-                        reason: e.message,
-                        origin: self.context.node.clone(),
-                        record: record_of(schema, rows, row),
-                        statement: self.plan.statement.clone(),
-                    });
-                }
-            }
-        }
-        if !letters.is_empty() {
-            out.dead_letters(dead_letters(letters, self.clock.now())?);
-        }
-        Ok(dropped)
+        let errors = errors.into_iter().map(|(row, e)| RowError { row: row as u32, ..e });
+        let dropped = self.failed_rows.handle(errors, (rows, schema), out)?;
+        Ok(dropped.into_iter().map(|row| row as usize).collect())
     }
 
     /// The rows of matches; none if there are no matches. Rows on which an aggregate fails are handled.
@@ -509,22 +503,18 @@ impl Matching {
                 let mut up_to = vec![];
                 for run in &e.path.runs {
                     for _ in 0..run.rows {
-                        push(&mut up_to, run.variable as usize);
-                        runs.push((n, up_to.clone()));
+                        push(&mut up_to, run.variable, run.excluded);
+                        if !run.excluded {
+                            runs.push((n, up_to.clone()));
+                        }
                     }
                 }
             } else {
                 runs.push((n, e.path.runs.clone()));
             }
         }
-        let sources: Vec<Source<'_>> = runs
-            .iter()
-            .map(|(n, runs)| {
-                let Emitted { partition, path, time, number } = &emitted[*n];
-                let (partition, start) = (&partitions[*partition], path.start);
-                Source { partition, start, runs, current: None, time: *time, number: *number }
-            })
-            .collect();
+        let sources = runs.iter().map(|(n, runs)| source(&emitted[*n], runs, partitions));
+        let sources: Vec<Source<'_>> = sources.collect();
         let found = self.measures.read(&sources, &mut self.eval)?;
         let mut columns = if self.plan.matching.all_rows {
             self.all_rows(emitted, partitions)?
@@ -532,24 +522,65 @@ impl Matching {
             decode_columns(&self.key_types, emitted.iter().map(|e| keys.get(e.partition)))?
         };
         columns.extend(found.columns);
-        let result = Batch::from_columns(self.plan.schema.arrow(), columns, sources.len())?;
-        if found.failed.is_empty() {
-            return Ok(Some(result));
-        }
-        let dropped = self.failed(found.failed, &result, &self.plan.schema.clone(), out)?;
-        let keep: BooleanArray = (0..result.rows()).map(|r| Some(!dropped.contains(&r))).collect();
-        Ok(Some(result.filter(&keep)?))
+        let schema = self.plan.schema.clone();
+        let result = Batch::from_columns(schema.arrow(), columns, sources.len())?;
+        self.without_failed(result, found.failed, &schema, out).map(Some)
     }
 
-    /// The columns of all rows of the matches.
+    /// The matches that were not complete in time; none if there are no such. Those on which an aggregate fails are handled.
+    fn timed_out(
+        &mut self,
+        ended: &[Emitted],
+        partitions: &[Partition],
+        keys: &Keys,
+        out: &mut Collector,
+    ) -> Result<Option<Batch>> {
+        let Some(schema) = self.plan.timed_out.clone().filter(|_| !ended.is_empty()) else { return Ok(None) };
+        let sources: Vec<Source<'_>> = ended.iter().map(|e| source(e, &e.path.runs, partitions)).collect();
+        let found = self.measures.read(&sources, &mut self.eval)?;
+        let mut columns = decode_columns(&self.key_types, ended.iter().map(|e| keys.get(e.partition)))?;
+        columns.extend(found.columns);
+        let about = schema.fields[columns.len()..].iter().map(|f| ColumnBuilder::new(&f.ty.arrow()));
+        let mut about: Vec<ColumnBuilder> = about.collect();
+        for e in ended {
+            let began = Value::of_millis(e.path.began);
+            let values = [began, Value::of_millis(e.time), Value::text(&self.context.node)];
+            about.iter_mut().zip(&values).for_each(|(column, value)| column.push(value));
+        }
+        columns.extend(about.into_iter().map(ColumnBuilder::finish));
+        let result = Batch::from_columns(schema.arrow(), columns, ended.len())?;
+        self.without_failed(result, found.failed, &schema, out).map(Some)
+    }
+
+    /// Handles the rows on which an aggregate has failed. Returns the others.
+    fn without_failed(
+        &mut self,
+        result: Batch,
+        failed: Vec<(usize, RowError)>,
+        schema: &Schema,
+        out: &mut Collector,
+    ) -> Result<Batch> {
+        if failed.is_empty() {
+            return Ok(result);
+        }
+        let dropped = self.failed(failed, &result, schema, out)?;
+        let keep: BooleanArray = (0..result.rows()).map(|r| Some(!dropped.contains(&r))).collect();
+        result.filter(&keep)
+    }
+
+    /// The columns of all rows of the matches, but for those that are excluded.
     fn all_rows(&self, emitted: &[Emitted], partitions: &[Partition]) -> Result<Vec<ArrayRef>> {
         let mut builders: Vec<ColumnBuilder> = self.types.iter().map(ColumnBuilder::new).collect();
         let lost = || Error::internal("a row of a match is not kept");
         for e in emitted {
-            let p = &partitions[e.partition];
-            for n in e.path.start..e.path.start + e.path.rows() {
-                let row = n.checked_sub(p.first).and_then(|at| p.rows.get(at as usize)).ok_or_else(lost)?;
-                builders.iter_mut().zip(row.iter()).for_each(|(b, v)| b.push(v));
+            let (p, mut next) = (&partitions[e.partition], e.path.start);
+            for run in &e.path.runs {
+                let of_run = next..next + u64::from(run.rows);
+                next = of_run.end;
+                for n in of_run.filter(|_| !run.excluded) {
+                    let row = n.checked_sub(p.first).and_then(|at| p.rows.get(at as usize)).ok_or_else(lost)?;
+                    builders.iter_mut().zip(row.iter()).for_each(|(b, v)| b.push(v));
+                }
             }
         }
         Ok(builders.into_iter().map(ColumnBuilder::finish).collect())
@@ -577,13 +608,15 @@ impl Matching {
             let mut keys = Keys::default();
             distinct.into_iter().for_each(|key| keys.push(key));
             let mut partitions = self.take(&keys)?;
-            let mut emitted = vec![];
+            let mut found = Found::default();
             for (number, p) in partitions.iter_mut().enumerate() {
                 p.timer = None;
-                self.expire(p, number, self.passed, &mut emitted)?;
+                self.expire(p, number, self.passed, &mut found)?;
             }
-            let results = self.results(&emitted, &partitions, &keys, out)?;
-            self.give(results.as_slice(), out)?;
+            let results = self.results(&found.matches, &partitions, &keys, out)?;
+            let timed_out = self.timed_out(&found.timed_out, &partitions, &keys, out)?;
+            results.into_iter().for_each(|batch| out.emit(batch));
+            timed_out.into_iter().for_each(|batch| out.timed_out(batch));
             partitions.iter_mut().for_each(|p| p.trim(self.reach));
             self.put_back(&keys, partitions)?;
             if due.len() < PAGE {
@@ -591,6 +624,34 @@ impl Matching {
             }
         }
     }
+}
+
+/// The error for a partition whose matches go on without end.
+fn too_large() -> Error {
+    let most = MOST_OF_ENDLESS >> 20;
+    let e = "the matches of MATCH_RECOGNIZE that have begun and are not complete have";
+    Error::data(format!("{e} more than {most} MiB of rows in one partition, and nothing bounds them"))
+        .hint("give the PATTERN a WITHIN, or its quantifiers a bound: A{1,100} rather than A+")
+}
+
+/// What is read of a match: of all its rows, or of those of these runs.
+fn source<'a>(of: &'a Emitted, runs: &'a [Run], partitions: &'a [Partition]) -> Source<'a> {
+    let Emitted { partition, path, time, number } = of;
+    let (partition, start, whole) = (&partitions[*partition], path.start, path.runs.as_slice());
+    let end = start + path.rows();
+    Source { partition, start, runs, whole, end, current: None, time: *time, number: *number }
+}
+
+/// The rows of several steps as one batch; none if there are none.
+fn together(results: &[Batch]) -> Result<Option<Batch>> {
+    Ok(match results {
+        [] => None,
+        [one] => Some(one.clone()),
+        [first, ..] => {
+            let all = results.iter().map(|b| &b.data);
+            Some(Batch::append(arrow::compute::concat_batches(&first.data.schema(), all)?))
+        }
+    })
 }
 
 /// Numbers matches, and adds them to those that are emitted.

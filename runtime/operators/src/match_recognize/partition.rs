@@ -46,6 +46,13 @@ impl Partition {
         self.rows.push_back(row);
     }
 
+    /// The bytes of the rows and matches, estimated.
+    pub fn size(&self) -> usize {
+        let partial = self.matches.partial.elements().iter().filter_map(|p| p.path.as_ref());
+        let of_path = |p: &Path| size_of::<Partial>() + p.runs.len() * size_of::<Run>();
+        self.bytes + partial.chain(self.matches.complete.elements()).map(of_path).sum::<usize>()
+    }
+
     /// Drops the rows that no match needs, but for so many in front of each match.
     pub fn trim(&mut self, reach: usize) {
         let needed = self.matches.first_row().unwrap_or(self.next).saturating_sub(reach as u64);
@@ -77,18 +84,11 @@ pub(super) struct Partitions {
     pub types: Vec<DataType>,
     /// The number of states of the automaton.
     pub states: usize,
-    /// Whether a partition is kept that has no matches, since they are numbered, or rows in front of them are read.
+    /// The number of variables. Rows that are excluded from the output have numbers of variables from it on.
+    pub variables: u32,
+    /// Whether a partition is kept that has no matches, since they are numbered, rows in front of them are read, or its first row begins
+    /// the only match.
     pub stays: bool,
-}
-
-fn put_path(path: &Path, out: &mut Vec<u8>) {
-    varint::put(out, path.start);
-    varint::put_signed(out, path.began);
-    varint::put(out, path.runs.len() as u64);
-    for run in &path.runs {
-        varint::put(out, u64::from(run.variable));
-        varint::put(out, u64::from(run.rows));
-    }
 }
 
 fn damaged() -> Error {
@@ -108,13 +108,31 @@ fn signed(bytes: &mut &[u8]) -> Result<i64> {
     varint::take_signed(bytes).ok_or_else(damaged)
 }
 
-fn path(bytes: &mut &[u8]) -> Result<Path> {
-    let (start, began) = (number(bytes)?, signed(bytes)?);
-    let mut runs = vec![];
-    for _ in 0..number(bytes)? {
-        runs.push(Run { variable: small(bytes)?, rows: small(bytes)? });
+impl Partitions {
+    fn put_path(&self, path: &Path, out: &mut Vec<u8>) {
+        varint::put(out, path.start);
+        varint::put_signed(out, path.began);
+        varint::put(out, path.runs.len() as u64);
+        for run in &path.runs {
+            let excluded = if run.excluded { self.variables } else { 0 };
+            varint::put(out, u64::from(run.variable + excluded));
+            varint::put(out, u64::from(run.rows));
+        }
     }
-    Ok(Path { start, began, runs })
+
+    fn path(&self, bytes: &mut &[u8]) -> Result<Path> {
+        let (start, began) = (number(bytes)?, signed(bytes)?);
+        let mut runs = vec![];
+        for _ in 0..number(bytes)? {
+            let (variable, rows) = (small(bytes)?, small(bytes)?);
+            if variable >= self.variables.saturating_mul(2) {
+                return Err(damaged());
+            }
+            let excluded = variable >= self.variables;
+            runs.push(Run { variable: variable % self.variables, excluded, rows });
+        }
+        Ok(Path { start, began, runs })
+    }
 }
 
 /// A partition: the time of the last write, numbers, rows, matches that have begun, in the order of their queue, and complete ones.
@@ -136,10 +154,10 @@ impl Codec for Partitions {
         for Partial { state, path } in p.matches.partial.elements() {
             varint::put(out, u64::from(*state));
             varint::put(out, u64::from(path.is_some()));
-            path.iter().for_each(|p| put_path(p, out));
+            path.iter().for_each(|p| self.put_path(p, out));
         }
         varint::put(out, p.matches.complete.elements().len() as u64);
-        p.matches.complete.elements().iter().for_each(|path| put_path(path, out));
+        p.matches.complete.elements().iter().for_each(|path| self.put_path(path, out));
     }
 
     fn decode(&mut self, _place: u32, _key: &[u8], bytes: &[u8], _store: &StateHandle) -> Result<Partition> {
@@ -159,11 +177,11 @@ impl Codec for Partitions {
             if state as usize >= self.states {
                 return Err(damaged());
             }
-            let path = if number(bytes)? == 0 { None } else { Some(path(bytes)?) };
+            let path = if number(bytes)? == 0 { None } else { Some(self.path(bytes)?) };
             matches.partial.add(Partial { state, path });
         }
         for _ in 0..number(bytes)? {
-            matches.complete.add(path(bytes)?);
+            matches.complete.add(self.path(bytes)?);
         }
         // What a match refers to must be there.
         let end = first.saturating_add(rows.len() as u64);
@@ -176,10 +194,7 @@ impl Codec for Partitions {
     }
 
     fn bytes(&self, _place: u32, p: &Partition) -> usize {
-        let paths =
-            p.matches.partial.elements().iter().filter_map(|p| p.path.as_ref()).chain(p.matches.complete.elements());
-        let of_path = |p: &Path| size_of::<Partial>() + p.runs.len() * size_of::<Run>();
-        p.bytes + paths.map(of_path).sum::<usize>()
+        p.size()
     }
 
     fn is_empty(&self, _place: u32, p: &Partition) -> bool {
@@ -195,12 +210,13 @@ mod tests {
     #[test]
     fn bytes_that_are_no_partition_are_an_error() {
         let again = Pattern::Repeat { of: Box::new(Pattern::Variable(0)), from: 1, to: None, greedy: true };
-        let automaton = Automaton::new(&Pattern::Sequence(vec![again, Pattern::Variable(1)]));
-        let mut codec =
-            Partitions { types: vec![DataType::Int64, DataType::Utf8], states: automaton.len(), stays: false };
+        let excluded = Pattern::Excluded(Box::new(again.clone()));
+        let automaton = Automaton::new(&Pattern::Sequence(vec![again, excluded, Pattern::Variable(1)]));
+        let types = vec![DataType::Int64, DataType::Utf8];
+        let mut codec = Partitions { types, states: automaton.len(), variables: 2, stays: false };
         let mut partition = Partition::new(&automaton);
         for n in 0..3 {
-            let step = partition.matches.step(&automaton, (n, n as i64), &|_, v| v == 0, &Skip::ToNextRow);
+            let step = partition.matches.step(&automaton, (n, n as i64), &|_, v| v == 0, true, &Skip::ToNextRow);
             assert_eq!(step.expect("a step"), (vec![], true));
             partition.push([Value::Int(n as i64), Value::string(format!("row {n}"))].into());
             partition.next += 1;

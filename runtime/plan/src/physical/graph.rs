@@ -11,7 +11,7 @@ use weir_core::Schema;
 use weir_core::constraints::Constraints;
 use weir_core::emit::Emit;
 use weir_core::frame::Frame;
-use weir_core::graph::{DEAD_LETTERS, Edge, LATE_ROWS, Partitioning};
+use weir_core::graph::{DEAD_LETTERS, Edge, LATE_ROWS, Partitioning, TIMED_OUT};
 use weir_core::join::{AsOf, Interval, JoinKey, JoinKind};
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::watermarks::WatermarkStrategy;
@@ -158,7 +158,8 @@ pub enum Operator {
         at_end: bool,
         ttl_millis: u64,
     },
-    /// The matches of a pattern in the rows of each partition. `input` has the columns of the input rows.
+    /// The matches of a pattern in the rows of each partition. `input` has the columns of the input rows, `timed_out` those of matches that
+    /// are not complete in time, if they are written.
     Match {
         partition: Vec<usize>,
         time: WindowTime,
@@ -166,6 +167,7 @@ pub enum Operator {
         matching: Arc<MatchRecognize>,
         input: Schema,
         schema: Schema,
+        timed_out: Option<Schema>,
     },
     /// Turns upserts into a changelog.
     Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
@@ -370,6 +372,7 @@ impl fmt::Display for Graph {
                 let port = match e.port {
                     DEAD_LETTERS => " dead letters",
                     LATE_ROWS => " late rows",
+                    TIMED_OUT => " timed-out matches",
                     _ => "",
                 };
                 let order = if e.ordered { " ordered" } else { "" };

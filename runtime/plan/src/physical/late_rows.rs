@@ -1,16 +1,14 @@
 //! Late rows: the operators that drop them, the tables that receive them, and the columns of these tables.
 
-use super::graph::{Operator, Statement};
-use super::settings::own_parallelism;
-use super::{Output, Planned, Planner, partitioned, short};
-use crate::logical::{Plan, StateUids};
+use super::side_tables::{SideRows, side_statement};
+use super::{Output, Planner, partitioned, short};
+use crate::logical::Plan;
 use crate::table::Table;
-use crate::traits::{ChangelogMode, Derived};
+use crate::traits::Derived;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_core::constraints::Constraints;
-use weir_core::descriptor::{LATE_ROWS as LATE_ROWS_TABLE, SINK_PARALLELISM};
-use weir_core::graph::{Edge, LATE_ROWS, MAIN, Partitioning};
+use weir_core::descriptor::LATE_ROWS as LATE_ROWS_TABLE;
+use weir_core::graph::{Edge, LATE_ROWS, Partitioning};
 use weir_core::keyed::TimeDomain;
 use weir_core::late_rows::{PREFIX, columns};
 use weir_core::option_spec::Role;
@@ -19,6 +17,9 @@ use weir_core::{Error, Field, Result, Schema};
 use weir_expr::Expr;
 use weir_expr::cast;
 use weir_expr::functions::cast_to;
+
+/// What their state is named by, behind the table's name.
+const WHAT: &str = "late-rows";
 
 /// The destination of late rows, and the kind of their times.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,22 +164,11 @@ impl Planner<'_> {
             let node = self.late_rows_calc(&of, nodes)?;
             of_sinks.entry(of.sink).or_default().push(node);
         }
-        for (name, nodes) in of_sinks {
-            let table = self.late_rows_sink(&name)?;
-            let parallelism = own_parallelism(&table, &SINK_PARALLELISM)?.unwrap_or(1);
-            let inputs = nodes.into_iter().map(|n| (n, MAIN)).collect();
-            let statement = statement(&table);
-            self.write(&table, table.sink_key(), ChangelogMode::INSERT_ONLY, inputs, parallelism, &statement)?;
-        }
-        Ok(())
-    }
-
-    fn late_rows_sink(&self, name: &str) -> Result<Arc<Table>> {
-        self.table_named(name).ok_or_else(|| Error::internal(format!("no table '{name}' for late rows")))
+        self.side_sinks(of_sinks, WHAT)
     }
 
     fn late_rows_calc(&mut self, of: &LateRowsOf, nodes: Vec<usize>) -> Result<usize> {
-        let table = self.late_rows_sink(&of.sink)?;
+        let table = self.side_table(&of.sink)?;
         let (why, written) = (columns(of.instants), table.sink_schema());
         let own: Vec<Field> = written.fields.iter().filter(|f| why.position(&f.name).is_none()).cloned().collect();
         let input = Schema::new(why.fields.iter().chain(&own).cloned().collect());
@@ -189,29 +179,13 @@ impl Planner<'_> {
             let column = Expr::column(at, f.name.clone(), input.fields[at].ty.clone());
             exprs.push(cast_to(column, &f.ty));
         }
-        let statement = statement(&table);
+        let statement = side_statement(&table, WHAT);
         let late = |n: usize| Edge { port: LATE_ROWS, ..partitioned(n, Partitioning::Single) };
         let kind = if of.instants { "calc-ltz" } else { "calc" };
-        let planned = Planned {
-            name: "late rows".to_string(),
-            uids: StateUids::own(format!("{}/{kind}", statement.identity)),
-            parallelism: 1,
-            operator: Operator::Calc { condition: None, exprs, schema: written.clone(), input },
-            changelog: ChangelogMode::INSERT_ONLY,
-            inputs: nodes.into_iter().map(late).collect(),
-        };
-        let node = self.add(&statement, planned).node;
-        let constraints = Constraints::of(short(&table.name), &written, self.settings.rules);
-        if let Some(constraints) = constraints.map_err(|e| e.at(table.place))? {
-            self.graph.nodes[node].chain.push(Operator::Enforce { table: table.clone(), constraints });
-        }
-        Ok(node)
+        let (name, uid) = ("late rows", format!("{}/{kind}", statement.identity));
+        let inputs = nodes.into_iter().map(late).collect();
+        self.side_rows(&table, SideRows { name, uid, input, exprs, inputs }, &statement)
     }
-}
-
-/// The identity of the state for a table's late rows.
-fn statement(table: &Table) -> Arc<Statement> {
-    Arc::new(Statement { identity: format!("{}#late-rows", table.name), keeps_records: false })
 }
 
 /// The columns for the reason and the operator, for hints.

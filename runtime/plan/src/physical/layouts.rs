@@ -70,7 +70,7 @@ fn of_matching(matching: &MatchRecognize) -> String {
         false => matching.columns().iter().map(ToString::to_string).collect(),
     };
     let numbers: Vec<String> = (0..matching.variables.len()).map(|n| format!("v{n}")).collect();
-    let (pattern, reach) = (matching.pattern.shown(&numbers), matching.reach());
+    let (pattern, reach) = (matching.shown_pattern(&numbers), matching.reach());
     format!("{pattern} with columns {} and {reach} rows before", columns.join(", "))
 }
 

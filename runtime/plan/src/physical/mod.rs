@@ -11,6 +11,7 @@ mod matches;
 mod over;
 mod ranks;
 mod settings;
+mod side_tables;
 mod sinks;
 
 pub use dead_letters::REPLAY;
@@ -71,10 +72,12 @@ pub fn plan(job: &Job<'_>) -> Result<Graph> {
         read: read_of_scans(job.inserts.iter().map(|i| &i.plan)),
         dead_letters_of: BTreeMap::new(),
         late_rows: BTreeMap::new(),
+        timed_out: BTreeMap::new(),
     };
     job.inserts.iter().try_for_each(|insert| planner.statement(insert))?;
     planner.dead_letter_sinks()?;
     planner.late_rows_sinks()?;
+    planner.timed_out_sinks()?;
     Ok(planner.graph)
 }
 
@@ -91,6 +94,8 @@ struct Planner<'a> {
     dead_letters_of: BTreeMap<String, Vec<usize>>,
     /// Nodes that drop late rows, by destination.
     late_rows: BTreeMap<LateRowsOf, Vec<usize>>,
+    /// Nodes with what is written of matches that are not complete in time, by the table that receives it.
+    timed_out: BTreeMap<String, Vec<usize>>,
 }
 
 /// The statement that is being planned.

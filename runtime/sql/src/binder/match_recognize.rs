@@ -3,8 +3,8 @@
 use super::from::aliased;
 use crate::aggregates::{Collected, Collector, PLACEHOLDER};
 use crate::expressions::{arguments, truth};
-use crate::match_clauses::{Clause, clause};
-use crate::match_looks::{LOOKS, MatchScope, Navigation};
+use crate::match_clauses::{Clause, FINAL, RUNNING, clause, excluded};
+use crate::match_looks::{Inside, LOOKS, MatchScope, Navigation};
 use crate::names::{Binder, Scope};
 use crate::places::{place, start};
 use crate::words::check_name;
@@ -13,19 +13,25 @@ use sqlparser::ast::{
     MatchRecognizeSymbol, Measure, OrderByExpr, RepetitionQuantifier, RowsPerMatch, Spanned, SymbolDefinition,
     TableFactor,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use weir_core::descriptor::TIMED_OUT;
 use weir_core::error::{Place, nearest};
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::{Error, Field, Result, Schema, SqlType, TypeKind, Value};
 use weir_expr::Expr;
 use weir_expr::aggregate::{Aggregate, AggregateCall};
-use weir_expr::match_recognize::{Condition, MatchRecognize, Pattern, RowsOf, Skip, What};
+use weir_expr::match_recognize::{Condition, MatchRecognize, Pattern, RowsOf, Skip, TimedOut, What};
 use weir_plan::physical::matches_of_changes;
 use weir_plan::{Mode, Plan, StateUids, WindowTime, derive, time_domain};
 
 /// The greatest size of a pattern.
 const SIZE: u64 = 5_000;
+
+/// The functions of the rows of a match.
+const OF_MATCHES: [&str; 10] =
+    ["FIRST", "LAST", "PREV", "NEXT", "MATCH_ROWTIME", "MATCH_PROCTIME", "CLASSIFIER", "MATCH_NUMBER", FINAL, RUNNING];
 
 /// The greatest number of variables in PERMUTE.
 const PERMUTED: usize = 5;
@@ -96,8 +102,7 @@ impl Binder<'_> {
     fn matches(&mut self, input: Plan, scope: &Scope, clauses: &Clauses<'_>) -> Result<Plan> {
         let all_rows = all_rows(clauses.rows)?;
         let mut variables = Variables::default();
-        let pattern = pattern(clauses.pattern, &mut variables)?;
-        check_pattern(&pattern, clauses.pattern, &variables)?;
+        let (at_start, pattern) = whole_pattern(clauses.pattern, all_rows, &mut variables)?;
         // Flink takes definitions of variables that are not in the pattern, and does not use them.
         let used = variables.names.len();
         for SymbolDefinition { symbol, .. } in clauses.symbols.iter().filter(|s| clause(&s.symbol).is_none()) {
@@ -114,7 +119,18 @@ impl Binder<'_> {
             variables.names.iter().enumerate().map(|(n, v)| (v.clone(), RowsOf::Variables(vec![n]))).collect();
         names.extend(subsets(clauses.symbols, &variables)?);
         let (schema, looks) = (input.schema().clone(), vec![]);
-        let matching = MatchScope { input: schema, names, row_time, measures: false, looks, inside: false };
+        let (of_pattern, whole, inside) = (pattern.clone(), false, Inside::None);
+        let matching = MatchScope {
+            input: schema,
+            names,
+            row_time,
+            pattern: of_pattern,
+            all_rows,
+            defines: None,
+            whole,
+            looks,
+            inside,
+        };
         let outer = self.matching.replace(matching);
         let bound = self.match_expressions(clauses, &variables);
         let matching = std::mem::replace(&mut self.matching, outer);
@@ -122,7 +138,18 @@ impl Binder<'_> {
         define[used..].fill(None);
         let looks = matching.map(|m| m.looks).unwrap_or_default();
         let names = variables.names;
-        let matching = MatchRecognize { variables: names, pattern, define, skip, within, measures: looks, all_rows };
+        let timed_out = timed_out(&input, &partition, within, &measures)?;
+        let matching = MatchRecognize {
+            variables: names,
+            pattern,
+            at_start,
+            define,
+            skip,
+            within,
+            measures: looks,
+            all_rows,
+            timed_out,
+        };
         let order_columns: Vec<usize> = [time.column].into_iter().chain(order.iter().map(|k| k.column)).collect();
         let kept = if all_rows { (0..input.schema().len()).collect() } else { partition.clone() };
         let plan = matches_of(input, partition.clone(), time, order, matching, &kept);
@@ -166,6 +193,7 @@ impl Binder<'_> {
                         let e = Error::script(format!("DEFINE has '{}' twice", symbol.value));
                         return Err(e.at(place(symbol.span.start)).hint("join the conditions by AND"));
                     }
+                    self.matching.iter_mut().for_each(|m| m.defines = Some(variable));
                     let e = self.match_expression(definition)?;
                     let e = truth(e, "DEFINE").map_err(|e| e.at(place(start(definition))))?;
                     let looks = self.matching.as_mut().map(|m| std::mem::take(&mut m.looks)).unwrap_or_default();
@@ -173,7 +201,7 @@ impl Binder<'_> {
                 }
             }
         }
-        self.matching.iter_mut().for_each(|m| m.measures = true);
+        self.matching.iter_mut().for_each(|m| m.defines = None);
         let mut measures: Vec<(String, Expr)> = vec![];
         for Measure { expr, alias } in clauses.measures {
             check_name(alias)?;
@@ -192,27 +220,38 @@ impl Binder<'_> {
         let input = &self.matching.as_ref().ok_or_else(lost)?.input;
         let columns = input.fields.iter().map(|f| (None, Field::new(f.name.clone(), f.ty.clone().nullable(true))));
         let columns = columns.collect();
-        let mut collector = Collector::default();
-        let e = self.expr(ast, &Scope::new(columns), &mut Some(&mut collector))?;
+        let e = self.with_aggregates(ast, &Scope::new(columns))?;
         let matching = self.matching.as_mut().ok_or_else(lost)?;
+        Ok(matching.rows(e, Navigation::Last(0)))
+    }
+
+    /// Binds an expression over the rows of a match, and reads the aggregates in it.
+    fn with_aggregates(&mut self, ast: &Ast, scope: &Scope) -> Result<Expr> {
+        let mut collector = Collector::default();
+        let e = self.expr(ast, scope, &mut Some(&mut collector))?;
+        let matching = self.matching.as_mut().ok_or_else(|| Error::internal("an aggregate of no match"))?;
         let calls = collector.calls.into_iter().map(|call| aggregate(call, matching));
         let calls = calls.collect::<Result<Vec<_>>>().map_err(|e| e.at(place(start(ast))))?;
-        let e = e.rewrite(&mut |e| match e {
+        Ok(e.rewrite(&mut |e| match e {
             Expr::Column { index, .. } if index >= PLACEHOLDER => calls[index - PLACEHOLDER].clone(),
             e => e,
-        });
-        Ok(matching.rows(e, Navigation::Last(0)))
+        }))
     }
 
     /// Binds a function of the rows of a match; none for other functions.
     pub(crate) fn of_match(&mut self, name: &str, f: &Function, scope: &Scope) -> Result<Option<Expr>> {
         let Some(matching) = &self.matching else { return Ok(None) };
-        let known = ["FIRST", "LAST", "PREV", "NEXT", "MATCH_ROWTIME", "MATCH_PROCTIME", "CLASSIFIER", "MATCH_NUMBER"];
-        if !known.contains(&name) {
+        if !OF_MATCHES.contains(&name) {
             return Ok(None);
         }
-        if matching.inside {
-            let e = Error::script(format!("{name} cannot stand inside FIRST, LAST or an aggregate"));
+        let may_stand = match matching.inside {
+            Inside::None => true,
+            Inside::Physical => matches!(name, "FIRST" | "LAST" | FINAL | RUNNING),
+            Inside::Logical => false,
+        };
+        if !may_stand {
+            let of = if matching.inside == Inside::Physical { "PREV or NEXT" } else { "FIRST, LAST or an aggregate" };
+            let e = Error::script(format!("{name} cannot stand inside {of}"));
             return Err(e.hint("read the row's value first, and compute with it: FIRST(A.price) * 2"));
         }
         let mut args = vec![];
@@ -225,6 +264,7 @@ impl Binder<'_> {
         match (name, args.as_slice()) {
             ("FIRST" | "LAST" | "PREV" | "NEXT", [of]) => self.navigation(name, of, None, scope).map(Some),
             ("FIRST" | "LAST" | "PREV" | "NEXT", [of, n]) => self.navigation(name, of, Some(*n), scope).map(Some),
+            (FINAL | RUNNING, [of]) => self.final_or_running(name == FINAL, of, scope).map(Some),
             ("MATCH_PROCTIME", []) => self.call("PROCTIME", vec![]).map(Some),
             ("MATCH_ROWTIME", []) => self.match_row_time(None, scope).map(Some),
             ("MATCH_ROWTIME", [column]) => self.match_row_time(Some(*column), scope).map(Some),
@@ -244,27 +284,55 @@ impl Binder<'_> {
         self.matching.as_mut().map(|m| m.look(what, ty, name.to_string()))
     }
 
-    /// Binds FIRST, LAST, PREV, and NEXT with an offset of 0.
+    /// Binds FIRST, LAST or an aggregate behind FINAL or RUNNING.
+    fn final_or_running(&mut self, whole: bool, of: &Ast, scope: &Scope) -> Result<Expr> {
+        let word = if whole { "FINAL" } else { "RUNNING" };
+        let name = match of {
+            Ast::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(|i| i.value.to_ascii_uppercase()),
+            _ => None,
+        };
+        let aggregates = name.as_deref().is_some_and(|n| Aggregate::by_name(n).is_some());
+        if !aggregates && !matches!(name.as_deref(), Some("FIRST" | "LAST")) {
+            let e = Error::script(format!("{word} stands in front of FIRST, LAST or an aggregate, and not of {of}"));
+            return Err(e.at(place(start(of))).hint(format!("{word} LAST(A.price), {word} SUM(A.price)")));
+        }
+        let Some(matching) = &mut self.matching else { return Err(Error::internal("a row of no match")) };
+        if whole && matching.defines.is_some() {
+            let e = Error::script(format!("{word} {of} reads rows of the match that are still to come"));
+            return Err(e
+                .at(place(start(of)))
+                .hint("a condition reads the rows up to its own; FINAL stands in MEASURES"));
+        }
+        // A single row for each match is of the whole match in any case.
+        matching.whole = whole && matching.all_rows;
+        let e = if aggregates { self.with_aggregates(of, scope) } else { self.expr(of, scope, &mut None) };
+        self.matching.iter_mut().for_each(|m| m.whole = false);
+        e
+    }
+
+    /// Binds FIRST, LAST, PREV and NEXT.
     fn navigation(&mut self, name: &str, of: &Ast, offset: Option<&Ast>, scope: &Scope) -> Result<Expr> {
         let offset = match offset.map(|e| self.expr(e, scope, &mut None)).transpose()? {
             None => usize::from(matches!(name, "PREV" | "NEXT")),
             Some(Expr::Literal { value: Value::Int(n), .. }) if n >= 0 => n as usize,
             Some(e) => return Err(Error::script(format!("{name} takes a constant number of rows, not {e}"))),
         };
-        let to = match name {
-            "FIRST" => Navigation::First(offset),
-            "NEXT" if offset > 0 => {
-                let e = Error::script("NEXT is not supported: it leads to rows that are still to come");
-                return Err(e.hint("give the next row a variable: PATTERN (A B), and read B.column"));
-            }
-            "PREV" => Navigation::Previous(offset),
-            _ => Navigation::Last(offset),
+        let lost = || Error::internal("a row of no match");
+        let (by, inside) = match name {
+            "PREV" => (-(offset as i64), Inside::Physical),
+            "NEXT" => (offset as i64, Inside::Physical),
+            _ => (0, Inside::Logical),
         };
-        self.matching.iter_mut().for_each(|m| m.inside = true);
+        let matching = self.matching.as_mut().ok_or_else(lost)?;
+        let (around, before) = (std::mem::replace(&mut matching.inside, inside), matching.looks.len());
         let e = self.expr(of, scope, &mut None);
-        self.matching.iter_mut().for_each(|m| m.inside = false);
-        let matching = self.matching.as_mut().ok_or_else(|| Error::internal("a row of no match"))?;
-        Ok(matching.rows(e?, to))
+        let matching = self.matching.as_mut().ok_or_else(lost)?;
+        matching.inside = around;
+        match name {
+            "FIRST" => Ok(matching.rows(e?, Navigation::First(offset))),
+            "LAST" => Ok(matching.rows(e?, Navigation::Last(offset))),
+            _ => matching.shifted(e?, by, before).map_err(|e| e.at(place(start(of)))),
+        }
     }
 
     /// Binds MATCH_ROWTIME. Its type is that of its argument.
@@ -276,7 +344,7 @@ impl Binder<'_> {
             let e = Error::script(format!("{name} is of matches in the order of event time"));
             return Err(e.hint("MATCH_PROCTIME() is of those in processing time"));
         };
-        if !matching.measures {
+        if matching.defines.is_some() {
             return Err(Error::script(format!("{name} stands in MEASURES")).hint("DEFINE reads the times of rows"));
         }
         let ty = match argument {
@@ -359,6 +427,45 @@ impl Binder<'_> {
         let rest = order.into_iter().skip(1).map(|(key, _)| key).collect();
         Ok((WindowTime { column: first.column, domain, local }, rest))
     }
+}
+
+/// Where the matches go that are not complete in time, if a table whose rows are matched says so.
+fn timed_out(
+    input: &Plan,
+    partition: &[usize],
+    within: Option<i64>,
+    measures: &[(String, Expr)],
+) -> Result<Option<TimedOut>> {
+    let (mut found, mut next, mut seen): (Option<TimedOut>, _, BTreeSet<usize>) = (None, vec![input], BTreeSet::new());
+    while let Some(plan) = next.pop() {
+        match plan {
+            // The pattern below has its own.
+            Plan::Match { .. } => continue,
+            Plan::Shared(shared) if !seen.insert(shared.id) => continue,
+            _ => next.extend(plan.inputs()),
+        }
+        let Plan::Scan { table, .. } = plan else { continue };
+        let place = table.places.get(TIMED_OUT.key()).copied().or(table.place);
+        let Some(to) = TIMED_OUT.given(&table.options).map_err(|e| e.at(place))? else { continue };
+        if within.is_none() {
+            let e = Error::script(format!("'{}' is given, and the PATTERN has no WITHIN", TIMED_OUT.key())).at(place);
+            return Err(e.hint("only WITHIN ends matches that are not complete: PATTERN (…) WITHIN INTERVAL '1' HOUR"));
+        }
+        match &found {
+            Some(other) if other.table != to => {
+                let e = format!("timed-out matches of the same rows go to '{}' and to '{to}'", other.table);
+                return Err(Error::script(e)
+                    .at(place)
+                    .hint(format!("give both tables the same '{}'", TIMED_OUT.key())));
+            }
+            Some(_) => {}
+            None => {
+                let measures = measures.iter().map(|(name, e)| (name.clone(), over_looks(e.clone(), partition.len())));
+                found = Some(TimedOut { table: to, place, measures: measures.collect() });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The matches of a pattern, with these columns of the input.
@@ -490,6 +597,10 @@ fn skip(
             .at(place(name.span.start))
             .hint("it would match for ever; AFTER MATCH SKIP TO NEXT ROW and SKIP PAST LAST ROW fit every pattern"));
     }
+    if !first && pattern.only_first(&RowsOf::Variables(rows.clone())) {
+        let e = Error::script(format!("AFTER MATCH SKIP TO {} leads to the first row of the match", name.value));
+        return Err(e.at(place(name.span.start)).hint("it would match for ever; AFTER MATCH SKIP TO NEXT ROW fits"));
+    }
     Ok(if first { Skip::ToFirst(rows) } else { Skip::ToLast(rows) })
 }
 
@@ -500,6 +611,7 @@ fn begins_with(pattern: &Pattern, variables: &[usize]) -> bool {
         Pattern::Sequence(parts) => parts.first().is_some_and(|p| !p.may_be_empty() && begins_with(p, variables)),
         Pattern::Choice(parts) => parts.iter().all(|p| !p.may_be_empty() && begins_with(p, variables)),
         Pattern::Repeat { of, from, .. } => *from > 0 && begins_with(of, variables),
+        Pattern::Excluded(of) => begins_with(of, variables),
     }
 }
 
@@ -519,6 +631,37 @@ fn place_of(pattern: &MatchRecognizePattern) -> Option<Place> {
     }
 }
 
+/// Binds the pattern of the clause. Returns whether it begins with the first row of a partition, and the pattern.
+fn whole_pattern(
+    written: &MatchRecognizePattern,
+    all_rows: bool,
+    variables: &mut Variables,
+) -> Result<(bool, Pattern)> {
+    let (at_start, rest) = anchored(written);
+    let bound = match &rest {
+        Some(rest) => pattern(rest, variables)?,
+        None => Pattern::Sequence(vec![]),
+    };
+    check_pattern(&bound, written, variables)?;
+    if bound.excludes() && !all_rows {
+        let e = Error::script("an exclusion ({- -}) leaves rows out of ALL ROWS PER MATCH, which is not there");
+        return Err(e.at(place_of(written)).hint("ONE ROW PER MATCH has only what MEASURES choose"));
+    }
+    Ok((at_start, bound))
+}
+
+/// Whether a pattern begins with the first row of a partition, and what follows; none if nothing does.
+fn anchored(p: &MatchRecognizePattern) -> (bool, Option<MatchRecognizePattern>) {
+    let start = |p: &MatchRecognizePattern| matches!(p, MatchRecognizePattern::Symbol(MatchRecognizeSymbol::Start));
+    match p {
+        p if start(p) => (true, None),
+        MatchRecognizePattern::Concat(parts) if parts.first().is_some_and(start) => {
+            (true, Some(MatchRecognizePattern::Concat(parts[1..].to_vec())))
+        }
+        p => (false, Some(p.clone())),
+    }
+}
+
 /// Binds a pattern, and collects its variables.
 fn pattern(p: &MatchRecognizePattern, variables: &mut Variables) -> Result<Pattern> {
     let refused = |what: &str| Error::script(format!("{what} in a PATTERN is not supported")).at(place_of(p));
@@ -532,13 +675,19 @@ fn pattern(p: &MatchRecognizePattern, variables: &mut Variables) -> Result<Patte
             });
             Ok(Pattern::Variable(at))
         }
-        MatchRecognizeSymbol::Start | MatchRecognizeSymbol::End => {
-            Err(refused("an anchor (^ or $)").hint("a stream has no first and no last row"))
+        MatchRecognizeSymbol::Start => {
+            let e = Error::script("^ stands at the beginning of the PATTERN: no row is in front of the first one");
+            Err(e.at(place_of(p)).hint("in front of alternatives: PATTERN (^ (A | B) C)"))
+        }
+        MatchRecognizeSymbol::End => {
+            let e =
+                Error::script("$ is the last row of a partition, and of a stream it is not known which one that is");
+            Err(e.at(place_of(p)).hint("end the PATTERN with a variable for the row that says so, or use WITHIN"))
         }
     };
     match p {
         MatchRecognizePattern::Symbol(s) => variable(s),
-        MatchRecognizePattern::Exclude(_) => Err(refused("an exclusion ({- -})").hint("choose rows by MEASURES")),
+        MatchRecognizePattern::Exclude(s) => Ok(Pattern::Excluded(Box::new(variable(s)?))),
         MatchRecognizePattern::Permute(symbols) => {
             if symbols.len() > PERMUTED {
                 return Err(refused(&format!("PERMUTE of more than {PERMUTED} variables")));
@@ -553,7 +702,10 @@ fn pattern(p: &MatchRecognizePattern, variables: &mut Variables) -> Result<Patte
         MatchRecognizePattern::Alternation(parts) => {
             Ok(Pattern::Choice(parts.iter().map(|p| pattern(p, variables)).collect::<Result<_>>()?))
         }
-        MatchRecognizePattern::Group(p) => pattern(p, variables),
+        MatchRecognizePattern::Group(p) => match excluded(p) {
+            Some(of) => Ok(Pattern::Excluded(Box::new(pattern(of, variables)?))),
+            None => pattern(p, variables),
+        },
         MatchRecognizePattern::Repetition(of, quantifier) => {
             // A question mark behind a quantifier makes it reluctant.
             let (of, quantifier, greedy) = match (&**of, quantifier) {
@@ -629,10 +781,11 @@ fn optional_behind_greedy(pattern: &Pattern) -> Option<(&Pattern, &Pattern)> {
     match pattern {
         Pattern::Variable(_) => None,
         Pattern::Sequence(parts) => {
-            let pair = parts.iter().zip(parts.iter().skip(1)).find(|(a, b)| a.is_greedy() && optional(b));
+            let bare = parts.iter().map(Pattern::bare);
+            let pair = bare.clone().zip(bare.skip(1)).find(|(a, b)| a.is_greedy() && optional(b));
             pair.or_else(|| parts.iter().find_map(optional_behind_greedy))
         }
         Pattern::Choice(parts) => parts.iter().find_map(optional_behind_greedy),
-        Pattern::Repeat { of, .. } => optional_behind_greedy(of),
+        Pattern::Repeat { of, .. } | Pattern::Excluded(of) => optional_behind_greedy(of),
     }
 }
