@@ -57,7 +57,7 @@ impl Servers {
             ("POSTGRES", address(self.postgres.url(), "jdbc:postgresql://", "/postgres")),
             ("REDIS", address(self.redis.url(), "redis://", "/0")),
             ("REDIS_PASSWORD", "secret".to_string()),
-            ("CLICKHOUSE", self.clickhouse.url()),
+            ("CLICKHOUSE_URL", self.clickhouse.url()),
         ];
         let environment: Vec<(&str, &str)> = environment.iter().map(|(k, v)| (*k, v.as_str())).collect();
         Listening::start(job, &[&["--set", "parallelism.default=2"], more].concat(), &environment)
