@@ -57,7 +57,7 @@ impl Servers {
             ("POSTGRES", address(self.postgres.url(), "jdbc:postgresql://", "/postgres")),
             ("REDIS", address(self.redis.url(), "redis://", "/0")),
             ("REDIS_PASSWORD", "secret".to_string()),
-            ("CLICKHOUSE", self.clickhouse.url()),
+            ("CLICKHOUSE_URL", self.clickhouse.url()),
         ];
         let environment: Vec<(&str, &str)> = environment.iter().map(|(k, v)| (*k, v.as_str())).collect();
         Listening::start(job, &[&["--set", "parallelism.default=2"], more].concat(), &environment)
@@ -107,14 +107,18 @@ fn all_layers_are_right_and_each_row_is_there_once_although_the_job_was_killed()
     let running = servers.job(&job, &[]);
     servers.send(feed.path(), "0");
     running.until("some details", |_| servers.details() > 1000);
-    // The second half comes in while the process ends.
-    std::thread::scope(|scope| {
+    // The second half comes in while the process ends, and while the next one begins.
+    let (at_kill, running) = std::thread::scope(|scope| {
         let sending = scope.spawn(|| servers.send(feed.path(), "1"));
-        running.until("a detail of the second half", |_| servers.details() > 2400);
         drop(running);
+        let at_kill = servers.details();
+        let running = servers.job(&job, &[]);
         sending.join().expect("sent");
+        (at_kill, running)
     });
-    let at_kill = servers.details();
+    // Once more, at a moment that nobody has chosen.
+    running.until("more details", |_| servers.details() > at_kill);
+    drop(running);
     let running = servers.job(&job, &[]);
     for table in ["order_details", "category_hours", "top_articles", "campaigns", "regions"] {
         let wanted = says("expected.py", Path::new(table));

@@ -87,7 +87,7 @@ CREATE TABLE details_in_clickhouse (
   order_id BIGINT, line INT, customer STRING, region STRING, article STRING, title STRING, category STRING, quantity INT,
   amount DECIMAL(20, 6), ordered TIMESTAMP(3)
 ) WITH (
-  'connector' = 'clickhouse', 'url' = '${CLICKHOUSE}', 'table-name' = 'order_details', 'sink.delivery-guarantee' = 'exactly-once'
+  'connector' = 'clickhouse', 'url' = '${CLICKHOUSE_URL}', 'table-name' = 'order_details', 'sink.delivery-guarantee' = 'exactly-once'
 );
 
 INSERT INTO details_in_clickhouse SELECT * FROM order_details;
@@ -125,7 +125,7 @@ WHERE place <= 5;
 
 -- Sales of each hour by category: once, when the hour is over.
 CREATE TABLE category_hours (`hour` TIMESTAMP(3), category STRING, orders BIGINT, quantity BIGINT, amount DECIMAL(38, 6)) WITH (
-  'connector' = 'clickhouse', 'url' = '${CLICKHOUSE}', 'table-name' = 'category_hours', 'sink.delivery-guarantee' = 'exactly-once'
+  'connector' = 'clickhouse', 'url' = '${CLICKHOUSE_URL}', 'table-name' = 'category_hours', 'sink.delivery-guarantee' = 'exactly-once'
 );
 
 INSERT INTO category_hours
