@@ -230,5 +230,5 @@ fn rows_are_looked_up_in_files() {
     let wanted = ["[1, one]", "[2, two]", "[2, zwei]", "[4, null]", "[null, null]"];
     assert_eq!(left.into_keys().collect::<Vec<_>>(), wanted);
     run(&format!("{files} 'on-error' = 'dead-letter', 'dead-letter.table' = 'x',"), "").failed(2, &["are looked up"]);
-    run(&format!("{files} 'source.monitor-interval' = '1 s',"), "").failed(2, &["source.monitor-interval"]);
+    run(&format!("{files} 'source.monitor-interval' = '1 s',"), "").failed(2, &["are read once"]);
 }

@@ -1,6 +1,7 @@
 //! Looks rows up in files, which are read as a whole when the job starts. For small tables without a primary key, as Flink's older
 //! connector of files had it.
 
+use super::MONITOR;
 use crate::options::TableSpec;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use std::collections::HashMap;
@@ -33,6 +34,11 @@ pub(super) fn lookup(table: &TableSpec, keys: &[usize]) -> Result<Arc<dyn Lookup
     if table.on_error == OnError::DeadLetter {
         let e = Error::script(format!("rows of '{}' are looked up, and have no dead-letter table", table.name));
         return Err(e.at(table.place).hint("'on-error' may be 'fail' or 'skip'"));
+    }
+    if table.has(&MONITOR) {
+        let e = Error::script(format!("the files of '{}' are read once, for rows are looked up in them", table.name));
+        let hint = "leave 'source.monitor-interval' out, or declare the PRIMARY KEY, and rows are joined with its last versions";
+        return Err(e.at(table.place_of(&MONITOR)).hint(hint));
     }
     let mut read = table.clone();
     read.columns.extend(keys);
