@@ -97,8 +97,8 @@ fn all_queries_at_once_survive_kills_and_other_parallelisms() {
     let settings = ["--set", "execution.checkpointing.interval=50ms", "--set", "table.exec.mini-batch.size=256"];
     let mut kills = 0;
     for parallelism in ["2", "3", "2", "1"] {
-        let with = [&settings[..], &["--set", &format!("parallelism.default={parallelism}")]].concat();
-        let mut slow = job.command(&with);
+        let parallelism = format!("parallelism.default={parallelism}");
+        let mut slow = job.command(&[&settings[..], &["--set", &parallelism]].concat());
         slow.env("WEIR_FAILPOINTS", "source-poll=sleep(200)").stdout(Stdio::null()).stderr(Stdio::piped());
         let before = last_epoch(&job);
         let mut child = slow.spawn().expect("weir");
