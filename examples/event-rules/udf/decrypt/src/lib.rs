@@ -22,7 +22,9 @@ fn load() -> Result<(), String> {
 fn decrypt(field: &[u8]) -> Result<String, String> {
     let cipher = CIPHER.get().ok_or("there is no key")?;
     let (nonce, text) = field.split_at_checked(NONCE).ok_or("the field is too short")?;
-    let text = cipher.decrypt(Nonce::from_slice(nonce), text).map_err(|_| "the field is damaged, or its key is another one")?;
+    let text = cipher
+        .decrypt(Nonce::from_slice(nonce), text)
+        .map_err(|_| "the field is damaged, or its key is another one")?;
     String::from_utf8(text).map_err(|_| "the field is no text".to_string())
 }
 
