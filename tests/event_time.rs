@@ -196,3 +196,24 @@ fn early_and_late_results_add_up_however_often_the_job_is_killed() {
     let updates = lines(&job, "counts").iter().filter(|l| l.contains("\"op\":\"d\"")).count();
     assert!(updates > 1_000, "{updates} results were taken back: this shows little");
 }
+
+/// The rows of both files have the same times. If one file was read before the other, all rows of the second one would be late.
+#[test]
+fn large_files_with_event_times_are_read_side_by_side() {
+    let job = Job::new(
+        "CREATE TABLE t (ms BIGINT, filler STRING, ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+           WITH ('connector' = 'filesystem', 'path' = 't', 'format' = 'csv');
+         SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' MINUTE))
+         GROUP BY window_start, window_end;",
+    );
+    let filler = "x".repeat(200);
+    for file in ["t/1.csv", "t/2.csv"] {
+        let mut text = String::new();
+        (0..180_000).for_each(|n| _ = writeln!(text, "{},{filler}", 1_700_000_000_000i64 + n * 10));
+        job.file(file, text);
+    }
+    let ran = job.run(&["--set", "parallelism.default=2"]).succeeded();
+    let counted: u64 =
+        ran.rows().keys().filter_map(|row| row.rsplit(", ").next()?.trim_end_matches(']').parse::<u64>().ok()).sum();
+    assert_eq!(counted, 360_000, "{}", ran.err);
+}

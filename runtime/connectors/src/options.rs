@@ -40,6 +40,8 @@ pub struct TableSpec {
     pub on_error: OnError,
     /// Whether rows keep the bytes of their records, because a function may write them to a dead-letter table.
     pub keeps_records: bool,
+    /// Whether the rows of a source have event times, so that the order in which it reads them matters.
+    pub timed: bool,
     /// The session.
     pub session: Arc<Session>,
     /// The dead-letter table for rows that the sink's system rejects.
@@ -92,6 +94,7 @@ impl TableSpec {
             base,
             on_error,
             keeps_records: false,
+            timed: false,
             dead_letters: None,
             changes: false,
             again: false,
@@ -199,6 +202,7 @@ impl TableSpec {
         TableSpec {
             metadata: fields.iter().map(|f| self.metadata[*f].as_ref().map(of_format)).collect(),
             keeps_records: self.keeps_records,
+            timed: self.timed,
             key: self.key.iter().filter_map(|k| fields.iter().position(|f| f == k)).collect(),
             subject: self.subject.clone(),
             scopes,

@@ -285,7 +285,8 @@ fn shown_relation<'p>(of: &Derived<'p>) -> (&'static str, Vec<(&'static str, Str
 
 /// The equalities of a chain of joins, and what holds besides.
 fn shown_chain(chain: &Chain<'_>) -> Vec<(&'static str, String)> {
-    let column = |(input, on): (&Rc<Derived<'_>>, &Vec<usize>), n: usize| input.plan.schema().fields[on[n]].name.clone();
+    let column =
+        |(input, on): (&Rc<Derived<'_>>, &Vec<usize>), n: usize| input.plan.schema().fields[on[n]].name.clone();
     let equal = chain.nulls_equal.iter().enumerate().map(|(n, nulls_equal)| {
         let columns: Vec<String> = chain.inputs.iter().zip(&chain.on).map(|of| column(of, n)).collect();
         columns.join(if *nulls_equal { " IS NOT DISTINCT FROM " } else { " = " })

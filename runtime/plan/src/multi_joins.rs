@@ -92,8 +92,8 @@ fn part<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
         return None;
     };
     let times = [&left.traits.times, &right.traits.times];
-    let timed = window_of_join(on, times[0], times[1]).is_some()
-        || interval_of_join(of.plan, times[0], times[1]).is_some();
+    let timed =
+        window_of_join(on, times[0], times[1]).is_some() || interval_of_join(of.plan, times[0], times[1]).is_some();
     if on.is_empty() || timed {
         return None;
     }
@@ -127,7 +127,8 @@ fn lower<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
     match (of.plan, of.inputs.as_slice()) {
         (Plan::Calc { condition: None, exprs, .. }, [join]) => {
             let mut part = part(join)?;
-            let column = |e: &Expr| if let Expr::Column { index, .. } = e { part.columns.get(*index).copied() } else { None };
+            let column =
+                |e: &Expr| if let Expr::Column { index, .. } = e { part.columns.get(*index).copied() } else { None };
             part.columns = exprs.iter().map(column).collect::<Option<_>>()?;
             Some(part)
         }

@@ -68,6 +68,45 @@ pub trait UserFunction: Send + Sync {
     fn signature(&self) -> String;
 }
 
+/// A declared function, and what is known of its use.
+pub(crate) struct DeclaredFunction {
+    spec: FunctionSpec,
+    loaded: Option<Arc<dyn UserFunction>>,
+    /// Its bindings, by the types of the arguments. Calls with the same types are of the same function, so that statements can share them.
+    bound: Vec<(Vec<SqlType>, BoundFunction)>,
+}
+
+/// A function, bound to types of arguments.
+#[derive(Clone)]
+struct BoundFunction {
+    /// The types to which the arguments are cast.
+    cast: Vec<SqlType>,
+    ty: SqlType,
+    function: Arc<dyn Function>,
+}
+
+impl DeclaredFunction {
+    /// A function that has not been called yet.
+    pub fn new(spec: FunctionSpec) -> DeclaredFunction {
+        DeclaredFunction { spec, loaded: None, bound: vec![] }
+    }
+
+    /// Binds a call, given the types of its arguments. The first call loads the function.
+    fn bind(&mut self, types: Vec<SqlType>, loader: &dyn FunctionLoader) -> Result<BoundFunction> {
+        if let Some((_, bound)) = self.bound.iter().find(|(known, _)| *known == types) {
+            return Ok(bound.clone());
+        }
+        let loaded = match &self.loaded {
+            Some(f) => f,
+            None => self.loaded.insert(loader.load(&self.spec).map_err(|e| e.at(self.spec.place))?),
+        };
+        let (cast, ty, function) = loaded.bind(&types)?;
+        let bound = BoundFunction { cast, ty, function };
+        self.bound.push((types, bound.clone()));
+        Ok(bound)
+    }
+}
+
 /// Builds and loads user-defined functions.
 pub trait FunctionLoader {
     /// Builds what is missing and loads a function.
@@ -122,7 +161,7 @@ pub struct Catalog {
     /// The names of hints that turned out to have no effect.
     pub(crate) idle_hints: BTreeSet<&'static str>,
     pub(crate) views: BTreeMap<String, Arc<View>>,
-    pub(crate) functions: BTreeMap<String, (FunctionSpec, Option<Arc<dyn UserFunction>>)>,
+    pub(crate) functions: BTreeMap<String, DeclaredFunction>,
     /// How much was bound.
     pub(crate) spent: Spent,
     /// The number of relations that have received an id, because they may have several readers.
@@ -272,15 +311,11 @@ impl Catalog {
         args: Vec<Expr>,
         loader: &dyn FunctionLoader,
     ) -> Result<std::result::Result<Expr, Vec<Expr>>> {
-        let Some((spec, loaded)) = self.functions.get_mut(&name.to_ascii_lowercase()) else {
+        let Some(declared) = self.functions.get_mut(&name.to_ascii_lowercase()) else {
             return Ok(Err(args));
         };
-        let function = match loaded {
-            Some(f) => f.clone(),
-            None => loaded.insert(loader.load(spec).map_err(|e| e.at(spec.place))?).clone(),
-        };
         let types: Vec<SqlType> = args.iter().map(Expr::ty).collect();
-        let (cast, ty, function) = function.bind(&types)?;
+        let BoundFunction { cast, ty, function } = declared.bind(types, loader)?;
         let args = args.into_iter().zip(&cast).map(|(a, t)| weir_expr::functions::cast_to(a, t)).collect();
         Ok(Ok(Expr::Call { function, args, ty }))
     }

@@ -27,8 +27,8 @@ mod over;
 mod places;
 mod script;
 mod show;
-mod statement;
 mod state_ttl;
+mod statement;
 mod sub_queries;
 mod syntax;
 #[cfg(test)]

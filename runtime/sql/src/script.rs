@@ -3,7 +3,8 @@
 
 use crate::budget::on_stack;
 use crate::catalog::{
-    Catalog, FunctionLoader, FunctionSpec, Language, error_policy, idents, option_map, place_of, unknown_database,
+    Catalog, DeclaredFunction, FunctionLoader, FunctionSpec, Language, error_policy, idents, option_map, place_of,
+    unknown_database,
 };
 use crate::names::Binder;
 use crate::statement::{Statements, nesting, parse_script};
@@ -395,7 +396,7 @@ impl Compiler<'_> {
         check_all(&format!("the function '{name}'"), &[FUNCTION, FAILING], &options, &places)?;
         let on_error = error_policy(&mut options, OnError::Fail).map_err(|e| e.at(at))?;
         let spec = FunctionSpec { name, identifier: f.identifier, language, file: path, options, place: at, on_error };
-        self.catalog.functions.insert(key, (spec, None));
+        self.catalog.functions.insert(key, DeclaredFunction::new(spec));
         Ok(())
     }
 

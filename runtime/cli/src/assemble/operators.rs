@@ -77,6 +77,7 @@ impl Factories<'_> {
                 let read = times.as_ref().map_or(columns, |t| &t.read);
                 let mut spec = self.specs.read(table, read, uid, statement)?;
                 spec.fields.clone_from(fields);
+                spec.timed = times.is_some();
                 spec.keeps_records |= times.is_some() && table.on_error.policy == OnError::DeadLetter;
                 let input = table.physical.project(read);
                 let source = match (self.sources)(uid, read, &input) {

@@ -31,6 +31,8 @@ struct Files {
     pattern: Option<Regex>,
     /// Metadata columns of the file.
     metadata: Option<FileMetadata>,
+    /// Whether rows have event times.
+    timed: bool,
 }
 
 struct FileSource {
@@ -58,6 +60,7 @@ pub(crate) fn source(table: &TableSpec) -> Result<Arc<dyn SourceFactory>> {
         path: super::path(table)?,
         monitor: table.get(&MONITOR)?,
         decoder,
+        timed: table.timed,
         pattern: table.get(&PATTERN)?.map(|p| whole(&p)).transpose()?,
         metadata,
     };
@@ -93,6 +96,14 @@ impl Stored for KeptPosition {
 }
 
 impl Files {
+    /// Whether files are read in parts by several subtasks, given the number of files. A file of changes is one split, so that changes are
+    /// read in order. So is each of several files with event times: otherwise all parts of the first file would be read before the second
+    /// one, whose rows would be late then.
+    fn are_split(&self, files: usize, parallelism: usize) -> bool {
+        let side_by_side = files > 1 || self.monitor.is_some();
+        parallelism > 1 && !self.decoder.changes && !(self.timed && side_by_side)
+    }
+
     /// All files that exist now.
     fn found(&self) -> Result<Vec<PathBuf>> {
         let mut all = files(&self.path)?;
@@ -107,8 +118,7 @@ impl Files {
 impl SplitPool {
     /// Adds the splits of a new file.
     fn add(&mut self, path: PathBuf, decoder: &DecoderFactory, splits: bool) -> Result<()> {
-        // A file of changes is one split, so that changes are read in order.
-        let found = survey(&path, decoder.dialect, splits && !decoder.changes)?;
+        let found = survey(&path, decoder.dialect, splits)?;
         let ends = found.starts.iter().skip(1).map(|e| Some(*e)).chain([None]);
         for (start, end) in found.starts.iter().zip(ends) {
             self.waiting.push_back(FileSplit { path: path.clone(), start: *start, end, position: (*start, false) });
@@ -150,9 +160,11 @@ impl SourceFactory for FileSource {
             pool.known.insert(path, known);
         }
         pool.waiting.make_contiguous().sort_by(|a, b| in_order(&a.path, &b.path).then(a.start.cmp(&b.start)));
-        for path in self.files.found()? {
+        let found = self.files.found()?;
+        let splits = self.files.are_split(found.len(), parallelism);
+        for path in found {
             if !pool.known.contains_key(&path) {
-                pool.add(path, &self.files.decoder, parallelism > 1)?;
+                pool.add(path, &self.files.decoder, splits)?;
             }
         }
         pool.looked = Some(Instant::now());
@@ -171,7 +183,7 @@ impl SourceFactory for FileSource {
             paused: false,
             moved: vec![],
             subtask: context.subtask,
-            splits: context.parallelism > 1,
+            parallelism: context.parallelism,
         }))
     }
 
@@ -209,7 +221,7 @@ struct FileReader {
     paused: bool,
     moved: Vec<(PathBuf, u64, StreamPosition)>,
     subtask: usize,
-    splits: bool,
+    parallelism: usize,
 }
 
 impl FileReader {
@@ -245,9 +257,11 @@ impl FileReader {
             return Ok(());
         }
         pool.looked = Some(Instant::now());
-        for path in self.files.found()? {
+        let found = self.files.found()?;
+        let splits = self.files.are_split(found.len(), self.parallelism);
+        for path in found {
             if !pool.known.contains_key(&path) {
-                pool.add(path, &self.files.decoder, self.splits)?;
+                pool.add(path, &self.files.decoder, splits)?;
             }
         }
         Ok(())

@@ -245,7 +245,8 @@ impl<C: Codec> KeyedState<C> {
         };
         if known != layout {
             let node = &context.node;
-            let wrong = format!("the state of {node} has layout {known}, and this version of Weir reads layout {layout}");
+            let wrong =
+                format!("the state of {node} has layout {known}, and this version of Weir reads layout {layout}");
             return Err(Error::state(wrong).hint("run the version that wrote it, or start with --fresh"));
         }
         let ttl = TimeToLive::new(ttl_millis, context);

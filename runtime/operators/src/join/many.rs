@@ -257,7 +257,6 @@ impl Join {
         let to = interval.last_partner(side, time).saturating_add(1);
         Ok((time_prefix(interval.first_partner(side, time), ty), Some(time_prefix(to, ty))))
     }
-
 }
 
 /// An entry of the other side, and the number of its partners so far.

@@ -2,16 +2,16 @@
 
 use super::rows::StoredRow;
 use super::{JoinFactory, Side};
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use crate::failed_rows::FailedRows;
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use weir_core::graph::Collector;
 use weir_core::join::{JoinKind, LEFT, RIGHT};
 use weir_core::key::decode_into;
 use weir_core::{Batch, ColumnBuilder, Result, RowKind};
-use weir_expr::eval::condition;
 use weir_expr::EvalContext;
+use weir_expr::eval::condition;
 
 /// Rows of the other side that have the key of a batch's row.
 pub(super) struct Candidates {

@@ -1,10 +1,10 @@
 //! The keyed state of joins: the rows of each key, by the input that they came from.
 
 use super::rows::{Entry, FewRows, Form, JoinRows, KeyRows, ManyRows, SideRows, StoredRow, decode_entry, encode_entry};
+use weir_core::Result;
 use weir_core::graph::SubtaskContext;
 use weir_core::key::Keys;
 use weir_core::keyed::{KeyedState, MapState, Touched};
-use weir_core::Result;
 
 /// The number of rows that are read at once.
 pub(super) const PAGE: usize = 4096;

@@ -288,7 +288,15 @@ pub(crate) fn distinct(plan: Plan) -> Plan {
     let schema = plan.schema().clone();
     let keys: Vec<usize> = (0..schema.len()).collect();
     let window = windows::group_window(&plan, &keys);
-    Plan::Aggregate { input: Box::new(plan), keys, calls: vec![], window, ttl: None, schema, uids: StateUids::default() }
+    Plan::Aggregate {
+        input: Box::new(plan),
+        keys,
+        calls: vec![],
+        window,
+        ttl: None,
+        schema,
+        uids: StateUids::default(),
+    }
 }
 
 /// Filters rows by the last column, the predicate of QUALIFY, and removes that column.

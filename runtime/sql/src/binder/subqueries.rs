@@ -354,8 +354,15 @@ fn marked(plan: Plan) -> (Plan, usize) {
 fn any_row(plan: Plan) -> Plan {
     let schema = Schema::new(vec![Field::new("count", SqlType::BIGINT.not_null())]);
     let (input, uids) = (Box::new(Plan::calc(plan, None, vec![])), StateUids::default());
-    let counted =
-        Plan::Aggregate { input, keys: vec![], calls: vec![AggregateCall::count_star()], window: None, ttl: None, schema, uids };
+    let counted = Plan::Aggregate {
+        input,
+        keys: vec![],
+        calls: vec![AggregateCall::count_star()],
+        window: None,
+        ttl: None,
+        schema,
+        uids,
+    };
     let many = Expr::Compare {
         op: CompareOp::Greater,
         left: Box::new(Expr::column(0, "count", SqlType::BIGINT.not_null())),
