@@ -70,7 +70,7 @@ pub trait UserFunction: Send + Sync {
 
 /// A declared function, and what is known of its use.
 pub(crate) struct DeclaredFunction {
-    spec: FunctionSpec,
+    pub spec: FunctionSpec,
     loaded: Option<Arc<dyn UserFunction>>,
     /// Its bindings, by the types of the arguments. Calls with the same types are of the same function, so that statements can share them.
     bound: Vec<(Vec<SqlType>, BoundFunction)>,

@@ -92,7 +92,7 @@ impl Compiler<'_> {
         let database = self.listed_database(show)?;
         let inside = |k: &String| k.strip_prefix(&format!("{database}.")).map(str::to_string);
         let c = &self.catalog;
-        let own = || c.functions.values().map(|(s, _)| s.name.clone());
+        let own = || c.functions.values().map(|f| f.spec.name.clone());
         let names: Vec<String> = match &show.what {
             Listed::Columns(of) => {
                 let columns = self.describe(of)?.into_iter();
