@@ -27,9 +27,12 @@ pub enum Format {
     Mermaid,
 }
 
+/// What is shown of a relation, each with its name.
+type Details = Vec<(&'static str, String)>;
+
 /// The name and the details of a relation.
 #[expect(clippy::too_many_lines, reason = "one flat match, an arm a relation")]
-fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
+fn describe(plan: &Plan) -> (&'static str, Details) {
     let names = |columns: &[usize], of: &Plan| {
         columns.iter().map(|c| of.schema().fields[*c].name.clone()).collect::<Vec<_>>().join(", ")
     };
@@ -172,7 +175,7 @@ fn describe(plan: &Plan) -> (&'static str, Vec<(&'static str, String)>) {
 }
 
 /// A pattern, the conditions of its variables, and how matching goes on.
-fn shown_matching(matching: &MatchRecognize) -> Vec<(&'static str, String)> {
+fn shown_matching(matching: &MatchRecognize) -> Details {
     let names = &matching.variables;
     let of = |variables: &[usize]| variables.iter().map(|v| names[*v].clone()).collect::<Vec<_>>().join(", ");
     let define = names.iter().zip(&matching.define);
@@ -270,7 +273,7 @@ impl Shown {
 
 /// The name, the details and the inputs of a relation to be shown. A shared relation is shown as the relation itself, a chain of joins as
 /// one join.
-fn shown_relation<'p>(of: &Derived<'p>) -> (&'static str, Vec<(&'static str, String)>, Vec<Rc<Derived<'p>>>) {
+fn shown_relation<'p>(of: &Derived<'p>) -> (&'static str, Details, Vec<Rc<Derived<'p>>>) {
     if let (Plan::Shared(_), [shared]) = (of.plan, of.inputs.as_slice()) {
         return shown_relation(shared);
     }
@@ -284,7 +287,7 @@ fn shown_relation<'p>(of: &Derived<'p>) -> (&'static str, Vec<(&'static str, Str
 }
 
 /// The equalities of a chain of joins, and what holds besides.
-fn shown_chain(chain: &Chain<'_>) -> Vec<(&'static str, String)> {
+fn shown_chain(chain: &Chain<'_>) -> Details {
     let column =
         |(input, on): (&Rc<Derived<'_>>, &Vec<usize>), n: usize| input.plan.schema().fields[on[n]].name.clone();
     let equal = chain.nulls_equal.iter().enumerate().map(|(n, nulls_equal)| {

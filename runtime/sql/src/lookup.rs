@@ -129,7 +129,7 @@ impl Binder<'_> {
         let full = self.catalog.full(name)?;
         let looks_up = |table: &Arc<Table>| {
             let connector = table.described.connector;
-            connector.is(Role::Lookup) && !(connector.versions_by_key && !table.primary_key.is_empty())
+            connector.is(Role::Lookup) && (!connector.versions_by_key || table.primary_key.is_empty())
         };
         Ok(self.catalog.tables.get(&full).is_some_and(looks_up))
     }

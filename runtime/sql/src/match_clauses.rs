@@ -393,7 +393,7 @@ mod tests {
                 "MEASURES A.v AS x AFTER MATCH SKIP TO LAST A PATTERN (A B A C) DEFINE A AS A.v > 1",
                 "skip: to last A",
             ),
-            ("MEASURES A.v AS x PATTERN (A B+ C*? D) DEFINE A AS A.v > 1", "endless: B+, C*?, up to 64 MiB in a partition"),
+            ("MEASURES A.v AS x PATTERN (A B+? C*? D) DEFINE A AS A.v > 1", "endless: B+?, C*?, up to 64 MiB in a partition"),
         ] {
             let found = of(clauses);
             assert!(found.contains(words), "{clauses}: {found}");

@@ -58,8 +58,11 @@ const BID: &[(&str, Values)] = &[
     ("extra", Text(Site::bid_extra)),
 ];
 
+/// The columns of a kind of event, and where their values come from.
+type Columns = &'static [(&'static str, Values)];
+
 /// The columns with rows, by name.
-const ROWS: [(&str, Kind, &[(&str, Values)]); 3] =
+const ROWS: [(&str, Kind, Columns); 3] =
     [("person", Kind::Person, PERSON), ("auction", Kind::Auction, AUCTION), ("bid", Kind::Bid, BID)];
 
 impl Values {

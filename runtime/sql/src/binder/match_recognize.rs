@@ -665,7 +665,13 @@ fn anchored(p: &MatchRecognizePattern) -> (bool, Option<MatchRecognizePattern>) 
 /// Binds a pattern, and collects its variables.
 fn pattern(p: &MatchRecognizePattern, variables: &mut Variables) -> Result<Pattern> {
     let refused = |what: &str| Error::script(format!("{what} in a PATTERN is not supported")).at(place_of(p));
+    let at_end = || {
+        let e = Error::script("$ is the last row of a partition, and of a stream it is not known which one that is");
+        e.at(place_of(p)).hint("end the PATTERN with a variable for the row that says so, or use WITHIN")
+    };
     let mut variable = |s: &MatchRecognizeSymbol| match s {
+        // Names may contain the character.
+        MatchRecognizeSymbol::Named(name) if name.value == "$" && name.quote_style.is_none() => Err(at_end()),
         MatchRecognizeSymbol::Named(name) => {
             check_name(name)?;
             let names = &mut variables.names;
@@ -679,11 +685,7 @@ fn pattern(p: &MatchRecognizePattern, variables: &mut Variables) -> Result<Patte
             let e = Error::script("^ stands at the beginning of the PATTERN: no row is in front of the first one");
             Err(e.at(place_of(p)).hint("in front of alternatives: PATTERN (^ (A | B) C)"))
         }
-        MatchRecognizeSymbol::End => {
-            let e =
-                Error::script("$ is the last row of a partition, and of a stream it is not known which one that is");
-            Err(e.at(place_of(p)).hint("end the PATTERN with a variable for the row that says so, or use WITHIN"))
-        }
+        MatchRecognizeSymbol::End => Err(at_end()),
     };
     match p {
         MatchRecognizePattern::Symbol(s) => variable(s),
