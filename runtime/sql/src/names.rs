@@ -91,6 +91,11 @@ impl Scope {
         Scope { columns, merged: BTreeSet::new() }
     }
 
+    /// The names of the relations that the columns belong to.
+    pub fn relations(&self) -> impl Iterator<Item = Option<&str>> {
+        self.columns.iter().map(|(of, _)| of.as_deref())
+    }
+
     /// The columns of `*`.
     pub fn all(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|i| !self.merged.contains(i))

@@ -3,7 +3,6 @@
 //! As in Flink, a relation with an alias is named by the alias, and the left side of a second join has the time to live of the job.
 
 use crate::hints::STATE_TTL;
-use crate::names::Scope;
 use weir_core::error::Place;
 use weir_core::{Error, Result};
 
@@ -28,11 +27,11 @@ impl StateTtl {
         self.0.push(Entry { name: name.to_string(), millis, place, known: false, used: false });
     }
 
-    /// The time to live of the rows of a relation, if all its columns belong to one that the hint names.
-    pub fn take(&mut self, scope: &Scope) -> Option<u64> {
-        let (first, _) = scope.columns.first()?;
-        let name = first.as_deref()?;
-        if scope.columns.iter().any(|(of, _)| of.as_deref() != Some(name)) {
+    /// The time to live of the rows of a relation, if all its columns belong to one that the hint names. `columns` are the names of the
+    /// relations that the columns belong to.
+    pub fn take<'n>(&mut self, mut columns: impl Iterator<Item = Option<&'n str>>) -> Option<u64> {
+        let name = columns.next()??;
+        if columns.any(|of| of != Some(name)) {
             return None;
         }
         let entry = self.0.iter_mut().find(|e| is_called(name, &e.name))?;
@@ -40,10 +39,11 @@ impl StateTtl {
         Some(entry.millis)
     }
 
-    /// Notes which relations FROM has.
-    pub fn check_names(&mut self, scope: &Scope) {
-        let names = scope.columns.iter().filter_map(|(of, _)| of.as_deref());
-        names.for_each(|name| self.0.iter_mut().filter(|e| is_called(name, &e.name)).for_each(|e| e.known = true));
+    /// Notes which relations FROM has, given those that its columns belong to.
+    pub fn check_names<'n>(&mut self, columns: impl Iterator<Item = Option<&'n str>>) {
+        columns
+            .flatten()
+            .for_each(|name| self.0.iter_mut().filter(|e| is_called(name, &e.name)).for_each(|e| e.known = true));
     }
 
     /// The name of the hint, if a relation that it names is neither joined nor aggregated by itself.

@@ -214,8 +214,8 @@ fn several_inputs_are_joined_at_once() {
     };
     three([700, 500], 200, 40, 0);
     // Keys with many rows of one input.
-    three([500, 4], 1, 70, 1);
-    three([4, 500], 1, 30, 0);
+    three([1_200, 4], 3, 70, 1);
+    three([4, 1_200], 3, 30, 0);
 }
 
 /// Pairs of rows of a relation with itself, by an item of which 300 rows came a day before the last one.

@@ -113,7 +113,7 @@ impl Binder<'_> {
 
     /// The times to live that a STATE_TTL hint gives to the rows of two relations.
     fn ttl_of_sides(&mut self, left: &Scope, right: &Scope) -> [Option<u64>; 2] {
-        [left, right].map(|scope| self.state_ttl.take(scope))
+        [left, right].map(|scope| self.state_ttl.take(scope.relations()))
     }
 
     /// All pairs of rows of two relations.

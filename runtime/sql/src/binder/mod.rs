@@ -182,7 +182,7 @@ impl Binder<'_> {
 
     fn select_in_scope(&mut self, s: &Select, by: &[&Ast]) -> Result<Sorted> {
         let (input, scope) = self.from(s)?;
-        self.state_ttl.check_names(&scope);
+        self.state_ttl.check_names(scope.relations());
         let condition = match &s.selection {
             Some(c) => {
                 let e = self.expr(c, &scope, &mut None)?;
@@ -234,7 +234,7 @@ impl Binder<'_> {
         };
         self.older_window = outer_window;
         let plan = if is_grouped(s) || having.is_some() || !collector.calls.is_empty() {
-            let ttl = self.state_ttl.take(&scope);
+            let ttl = self.state_ttl.take(scope.relations());
             self.grouped((input, condition), keys, sets, ttl, collector, items, having)?
         } else {
             self.projected(input, condition, items)?
