@@ -17,6 +17,9 @@ pub enum JoinKind {
     Anti,
 }
 
+/// The maximum number of inputs of a join.
+pub const MOST_INPUTS: usize = 16;
+
 /// The left input of a join.
 pub const LEFT: usize = 0;
 /// The right input of a join.

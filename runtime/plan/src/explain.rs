@@ -297,8 +297,8 @@ fn shown_chain(chain: &Chain<'_>) -> Details {
     let mut details = vec![("type", JoinKind::Inner.name().to_string())];
     details.push(("on", equal.collect::<Vec<_>>().join(" AND ")));
     details.extend(chain.condition.as_ref().map(|c| ("where", c.to_string())));
-    let ttl = chain.inputs.iter().zip(&chain.ttl).enumerate().filter_map(|(n, (_, ttl))| Some((n + 1, (*ttl)?)));
-    let ttl: Vec<String> = ttl.map(|(n, ttl)| format!("input {n} {}", shown_ttl(ttl))).collect();
+    let ttl = chain.ttl.iter().enumerate();
+    let ttl: Vec<String> = ttl.filter_map(|(n, ttl)| Some(format!("input {} {}", n + 1, shown_ttl((*ttl)?)))).collect();
     if !ttl.is_empty() {
         details.push(("time to live", ttl.join(", ")));
     }

@@ -7,11 +7,8 @@ use crate::logical::Plan;
 use crate::times::{interval_of_join, window_of_join};
 use crate::traits::Derived;
 use std::rc::Rc;
-use weir_core::join::{JoinKey, JoinKind};
+use weir_core::join::{JoinKey, JoinKind, MOST_INPUTS};
 use weir_expr::Expr;
-
-/// The maximum number of inputs of a chain.
-const MOST_INPUTS: usize = 16;
 
 /// A chain of inner joins.
 pub(crate) struct Chain<'a> {
@@ -103,7 +100,6 @@ fn part<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
         None => (Part::single(left, ttl[0]), on.clone()),
     };
     let width = all.ends.last().copied().unwrap_or(0);
-    let shown = all.columns.len();
     all.nulls_equal = on.iter().map(|k| k.nulls_equal).collect();
     all.keys.resize(on.len(), vec![]);
     for (equal, k) in all.keys.iter_mut().zip(&on) {
@@ -116,7 +112,6 @@ fn part<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
     all.ends.push(width + right.plan.schema().len());
     all.ttl.push(ttl[1]);
     all.columns.extend((0..right.plan.schema().len()).map(|c| width + c));
-    debug_assert_eq!(all.columns.len(), shown + right.plan.schema().len());
     let columns = all.columns.clone();
     all.condition = condition.clone().map(|e| e.with_columns(&mut |c| columns[c]));
     Some(all)

@@ -14,12 +14,7 @@ fn values((k, v): Plain) -> [Value<'static>; 2] {
 }
 
 /// Rows that come and go (or only come), and those that are left.
-pub(crate) fn changes(
-    count: usize,
-    keys: i64,
-    (retracts, ghosts): (bool, bool),
-    random: &mut Rng,
-) -> (Vec<Step>, Vec<Plain>) {
+fn changes(count: usize, keys: i64, (retracts, ghosts): (bool, bool), random: &mut Rng) -> (Vec<Step>, Vec<Plain>) {
     let (mut steps, mut left, mut outages, mut made) = (vec![], Vec::<Plain>::new(), 0, 0);
     while made < count {
         let mut rows: Vec<Row> = vec![];

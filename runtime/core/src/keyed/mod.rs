@@ -42,10 +42,6 @@ pub trait Codec {
     type Value;
     /// The version of the encoding. State that was written with another one is refused.
     const LAYOUT: u32 = 1;
-    /// The same for codecs of which each instance has its own version.
-    fn layout(&self) -> u32 {
-        Self::LAYOUT
-    }
     /// The offset of the time of the last write in an encoded value.
     const WRITTEN_AT: usize = 0;
     /// The key group of a key: that of the whole key, unless a part of it decides which subtask it belongs to.
@@ -231,22 +227,21 @@ impl<C: Codec> KeyedState<C> {
     /// If the store fails, or its state has another version of the encoding.
     pub fn open(codec: C, context: &SubtaskContext, ttl_millis: u64) -> Result<KeyedState<C>> {
         let state = context.state.clone();
-        let (stored, layout) = (state.last_epoch().0 > 0, codec.layout());
+        let stored = state.last_epoch().0 > 0;
         let known = match state.get_many(&[LAYOUT_KEY])?.pop().flatten() {
             Some(bytes) => bytes.try_into().map(u32::from_be_bytes).unwrap_or_default(),
             // The first version was not written.
-            None if layout > 1
+            None if C::LAYOUT > 1
                 && stored
                 && state.range(KeyRange { from: &[], to: Some(&ENGINE) }).next().transpose()?.is_some() =>
             {
                 1
             }
-            None => layout,
+            None => C::LAYOUT,
         };
-        if known != layout {
-            let node = &context.node;
-            let wrong =
-                format!("the state of {node} has layout {known}, and this version of Weir reads layout {layout}");
+        if known != C::LAYOUT {
+            let (node, ours) = (&context.node, C::LAYOUT);
+            let wrong = format!("the state of {node} has layout {known}, and this version of Weir reads layout {ours}");
             return Err(Error::state(wrong).hint("run the version that wrote it, or start with --fresh"));
         }
         let ttl = TimeToLive::new(ttl_millis, context);
@@ -266,7 +261,7 @@ impl<C: Codec> KeyedState<C> {
             uses_before: 0,
             stored,
             evictions: 0,
-            new_layout: layout > 1,
+            new_layout: C::LAYOUT > 1,
             now: ttl.as_ref().map_or(0, TimeToLive::now),
             ttl,
             collections_ttl: BTreeMap::new(),
@@ -278,6 +273,11 @@ impl<C: Codec> KeyedState<C> {
     /// none.
     pub fn expire_entries_after(&mut self, of: MapState, ttl_millis: u64) {
         self.collections_ttl.insert(of.marker(), ttl_millis);
+    }
+
+    /// The time of the last look-up of a batch's keys or checkpoint, in milliseconds since 1970; 0 without a time to live.
+    pub fn now(&self) -> u64 {
+        self.now
     }
 
     /// Whether keys expire.
@@ -720,7 +720,7 @@ impl<C: Codec> KeyedState<C> {
         self.evict(without);
         self.uses_before = self.uses;
         if self.new_layout && !changes.is_empty() {
-            changes.set(LAYOUT_KEY, &self.codec.layout().to_be_bytes());
+            changes.set(LAYOUT_KEY, &C::LAYOUT.to_be_bytes());
             self.new_layout = false;
         }
         self.metrics.state_writes.inc_by(changes.len() as u64);

@@ -43,7 +43,7 @@ impl Join {
             let state = &mut self.kept.state;
             let few = state.change(&[place as u32], |kept, _| Ok(std::mem::take(&mut kept.keys[place][side])))?;
             let SideRows::Few(few) = few else { continue };
-            let many = self.kept.separate(key, side, &few, incoming.now)?;
+            let many = self.kept.separate(key, side, &few)?;
             self.kept.state.change(&[place as u32], |kept, _| {
                 kept.keys[place][side] = many;
                 Ok(())
@@ -64,7 +64,7 @@ impl Join {
                 for (row, partners) in of_key {
                     incoming.encode(*row, &mut encoded);
                     let own = &mut key_rows[incoming.side];
-                    this.kept.add_row(key, &encoded, incoming.side, own, (1, *partners), incoming.now)?;
+                    this.kept.add_row(key, &encoded, incoming.side, own, (1, *partners))?;
                 }
                 Ok(())
             })?;
@@ -144,7 +144,7 @@ impl Join {
             return Ok((vec![], false));
         }
         let other = 1 - incoming.side;
-        let page = self.kept.page(incoming.keys.get(row), other, &key_rows[other], range, incoming.now)?;
+        let page = self.kept.page(incoming.keys.get(row), other, &key_rows[other], range)?;
         let more = page.len() == PAGE && key_rows[other].is_many();
         Ok((page, more))
     }
@@ -195,7 +195,7 @@ impl Join {
         for (CollectedRow { row, encoded, .. }, partners) in coming.zip(added) {
             let key = incoming.keys.get(*row);
             self.with_rows(key, |this, key_rows| {
-                this.kept.add_row(key, encoded, side, &mut key_rows[side], (1, partners), incoming.now)
+                this.kept.add_row(key, encoded, side, &mut key_rows[side], (1, partners))
             })?;
         }
         Ok(())
@@ -241,7 +241,7 @@ impl Join {
             (page, more) = self.candidates_of(incoming, row, key_rows, (&from, to.as_deref()))?;
         }
         if change.kind.sign() > 0 {
-            self.kept.add_row(key, encoded, side, &mut key_rows[side], (1, partners), incoming.now)?;
+            self.kept.add_row(key, encoded, side, &mut key_rows[side], (1, partners))?;
         }
         Ok(())
     }

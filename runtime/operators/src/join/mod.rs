@@ -233,16 +233,14 @@ impl Join {
         (keys, found): (&Keys, &BatchKeys),
         out: &mut Collector,
     ) -> Result<()> {
-        let expires = self.kept.state.forgets();
-        let now = if expires { self.context.clock.now().max(0).cast_unsigned() } else { 0 };
         let incoming = Incoming {
             batch,
             side,
             keys,
             found,
             rest: self.sides[side].rest.iter().map(|c| batch.data.column(*c).clone()).collect(),
-            now,
-            oldest: [LEFT, RIGHT].map(|side| self.kept.oldest(side, now)),
+            now: self.kept.state.now(),
+            oldest: [LEFT, RIGHT].map(|side| self.kept.oldest(side)),
         };
         let (mut few, mut many) = (vec![], vec![]);
         let mut counts = vec![0; found.places.len()];

@@ -5,15 +5,16 @@
 use super::Side;
 use super::pairs::without;
 use super::rows::{Entry, Form, KeyRows};
-use super::state::{JoinState, MOST_INPUTS, PAGE};
+use super::state::{JoinState, PAGE};
 use crate::change_rows::MOST_ROWS;
 use crate::failed_rows::{FailedRows, user_functions};
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use std::sync::Arc;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::join::MOST_INPUTS;
 use weir_core::key::{Keys, encode_row};
 use weir_core::state::{Changes, Epoch};
-use weir_core::{Batch, ColumnBuilder, Error, Result, RowKind, Schema};
+use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
 use weir_expr::eval::condition;
 use weir_expr::{EvalContext, Expr, OnError, Session};
 
@@ -55,7 +56,7 @@ impl OperatorFactory for MultiJoinFactory {
         true
     }
     fn open(&self, context: SubtaskContext) -> Result<Box<dyn Operator>> {
-        if self.inputs.len() > usize::from(MOST_INPUTS) {
+        if self.inputs.len() > MOST_INPUTS {
             return Err(Error::internal(format!("a join of {} inputs", self.inputs.len())));
         }
         let mut eval = EvalContext::new(self.session.clone()).with_clock(context.clock.clone());
@@ -74,7 +75,6 @@ impl OperatorFactory for MultiJoinFactory {
             kept: JoinState::open(forms, ttl, &context)?,
             eval,
             failed: FailedRows::new(&context, &self.statement),
-            context,
         }))
     }
 }
@@ -87,7 +87,6 @@ struct MultiJoin {
     kept: JoinState,
     eval: EvalContext,
     failed: FailedRows,
-    context: SubtaskContext,
 }
 
 /// A row of a batch.
@@ -97,8 +96,6 @@ struct Incoming<'a> {
     input: usize,
     row: usize,
     key: &'a [u8],
-    /// The time of day; 0 without a time to live.
-    now: u64,
 }
 
 /// Rows of a batch, combined with rows of the other inputs.
@@ -117,13 +114,12 @@ impl Operator for MultiJoin {
         let rest: Vec<ArrayRef> = side.rest.iter().map(|c| batch.data.column(*c).clone()).collect();
         // Loads the rows of all keys together.
         self.kept.state.places(&keys)?;
-        let now = if self.kept.state.forgets() { self.context.clock.now().max(0).cast_unsigned() } else { 0 };
         let (mut combined, mut encoded) = (self.nothing(), vec![]);
         for row in (0..batch.rows()).filter(|row| never.iter().all(|c| c.is_valid(*row))) {
             let key = keys.get(row);
             encoded.clear();
             encode_row(&rest, row, &mut encoded);
-            let incoming = Incoming { batch: &batch, input, row, key, now };
+            let incoming = Incoming { batch: &batch, input, row, key };
             let (place, mut rows) = self.kept.take(key)?;
             let result = self.take_row(incoming, &encoded, &mut rows, &mut combined, out);
             self.kept.put_back(place, rows)?;
@@ -160,7 +156,7 @@ impl MultiJoin {
         combined: &mut Combined,
         out: &mut Collector,
     ) -> Result<()> {
-        let Incoming { batch, input, row, key, now } = incoming;
+        let Incoming { batch, input, row, key } = incoming;
         let comes = batch.kind(row).sign() > 0;
         if !comes && !self.kept.remove_row(key, encoded, input, &mut rows[input])? {
             // The insertion was not seen.
@@ -171,7 +167,7 @@ impl MultiJoin {
             self.combine(incoming, rows, &others, &mut vec![], combined, out)?;
         }
         if comes {
-            self.kept.add_row(key, encoded, input, &mut rows[input], (1, 0), now)?;
+            self.kept.add_row(key, encoded, input, &mut rows[input], (1, 0))?;
         }
         Ok(())
     }
@@ -191,7 +187,7 @@ impl MultiJoin {
         };
         let mut from = vec![];
         loop {
-            let page = self.kept.page(incoming.key, *first, &rows[*first], (&from, None), incoming.now)?;
+            let page = self.kept.page(incoming.key, *first, &rows[*first], (&from, None))?;
             let more = page.len() == PAGE && rows[*first].is_many();
             from = page.last().map_or(from, |last| [last.key.as_slice(), &[0]].concat());
             for entry in page {
@@ -233,7 +229,7 @@ impl MultiJoin {
         if rows.is_empty() {
             return Ok(());
         }
-        let kinds: Vec<RowKind> = rows.iter().map(|row| batch.kind(*row as usize)).collect();
+        let kinds = rows.iter().map(|row| batch.kind(*row as usize) as i8).collect();
         let (count, rows) = (rows.len(), UInt32Array::from(rows));
         let mut all: Vec<ArrayRef> = vec![];
         for (n, builders) in columns.into_iter().enumerate() {
@@ -245,11 +241,7 @@ impl MultiJoin {
                 all.extend(builders.into_iter().map(ColumnBuilder::finish));
             }
         }
-        let mut found = Batch::from_columns(self.schema.arrow(), all, count)?;
-        let insertions = kinds.iter().all(|kind| *kind == RowKind::Insert);
-        if !insertions {
-            found = found.with_changes(kinds.into_iter().map(|kind| kind as i8).collect());
-        }
+        let mut found = Batch::from_columns(self.schema.arrow(), all, count)?.with_changes(kinds);
         if let Some(on) = &self.condition {
             let holds = condition(on, &found.data, &mut self.eval)?;
             let failed = self.failed.handle(self.eval.errors.drain(..), (&found, &self.schema), out)?;

@@ -216,9 +216,7 @@ impl Output {
                 });
             }
         }
-        let insertions = kinds.iter().all(|k| *k == RowKind::Insert as i8);
-        let out = Batch::from_columns(plan.schema.arrow(), columns, count)?;
-        Ok(if insertions { out } else { out.with_changes(kinds) })
+        Ok(Batch::from_columns(plan.schema.arrow(), columns, count)?.with_changes(kinds))
     }
 
     /// The number of rows.

@@ -423,13 +423,6 @@ impl Codec for JoinRows {
 
     const LAYOUT: u32 = 2;
 
-    fn layout(&self) -> u32 {
-        match self.forms.len() {
-            2 => Self::LAYOUT,
-            inputs => Self::LAYOUT << 8 | inputs as u32,
-        }
-    }
-
     fn encode(&self, place: u32, (): &(), written: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&written.to_be_bytes());
         let timed = self.forms.iter().rev().fold(0, |bits, form| bits << 1 | u64::from(form.timed));

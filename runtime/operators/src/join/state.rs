@@ -3,21 +3,19 @@
 use super::rows::{Entry, FewRows, Form, JoinRows, KeyRows, ManyRows, SideRows, StoredRow, decode_entry, encode_entry};
 use weir_core::Result;
 use weir_core::graph::SubtaskContext;
+use weir_core::join::MOST_INPUTS;
 use weir_core::key::Keys;
 use weir_core::keyed::{KeyedState, MapState, Touched};
 
 /// The number of rows that are read at once.
 pub(super) const PAGE: usize = 4096;
 
-/// The maximum number of inputs: each has a map of its own.
-pub(super) const MOST_INPUTS: u8 = 16;
-
 /// The rows of keys with many rows, one map for each input.
-pub(super) const MANY: [MapState; MOST_INPUTS as usize] = {
-    let mut maps = [MapState::new(0); MOST_INPUTS as usize];
+pub(super) const MANY: [MapState; MOST_INPUTS] = {
+    let mut maps = [MapState::new(0); MOST_INPUTS];
     let mut n = 1;
     while n < MOST_INPUTS {
-        maps[n as usize] = MapState::new(n);
+        maps[n] = MapState::new(n as u8);
         n += 1;
     }
     maps
@@ -49,10 +47,10 @@ impl JoinState {
     }
 
     /// When the oldest row of an input that has not expired was written; 0 without a time to live.
-    pub fn oldest(&self, input: usize, now: u64) -> u64 {
+    pub fn oldest(&self, input: usize) -> u64 {
         match self.state.codec().ttl_millis[input] {
             0 => 0,
-            ttl => now.saturating_sub(ttl),
+            ttl => self.state.now().saturating_sub(ttl),
         }
     }
 
@@ -90,11 +88,11 @@ impl JoinState {
     ///
     /// # Errors
     /// If the store fails or is damaged.
-    pub fn separate(&mut self, key: &[u8], input: usize, few: &FewRows, now: u64) -> Result<SideRows> {
+    pub fn separate(&mut self, key: &[u8], input: usize, few: &FewRows) -> Result<SideRows> {
         let mut many = SideRows::Many(ManyRows::default());
-        let oldest = self.oldest(input, now);
+        let oldest = self.oldest(input);
         for stored in few.iter(self.form(input)).filter(|r| r.written >= oldest) {
-            self.add_row(key, stored.row, input, &mut many, (stored.times, stored.partners), now)?;
+            self.add_row(key, stored.row, input, &mut many, (stored.times, stored.partners))?;
         }
         Ok(many)
     }
@@ -110,12 +108,11 @@ impl JoinState {
         input: usize,
         rows: &SideRows,
         (from, to): (&[u8], Option<&[u8]>),
-        now: u64,
     ) -> Result<Vec<Entry>> {
         let form = self.form(input);
         match rows {
             SideRows::Few(few) => {
-                let oldest = self.oldest(input, now);
+                let oldest = self.oldest(input);
                 let alive = few.iter(form).filter(|r| r.written >= oldest);
                 let entry = |r: StoredRow<'_>| {
                     let (key, partners_at) = (r.row.to_vec(), r.partners_at);
@@ -157,15 +154,14 @@ impl JoinState {
         input: usize,
         rows: &mut SideRows,
         (times, partners): (u64, u32),
-        now: u64,
     ) -> Result<()> {
         let form = self.form(input);
         match rows {
             SideRows::Few(few) => {
-                few.add(row, partners, now, form);
+                few.add(row, partners, self.state.now(), form);
                 if few.is_large() {
                     let few = std::mem::take(few);
-                    *rows = self.separate(key, input, &few, now)?;
+                    *rows = self.separate(key, input, &few)?;
                 }
             }
             SideRows::Many(many) if form.retracts => {

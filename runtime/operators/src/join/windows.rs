@@ -254,7 +254,7 @@ impl WindowJoin {
     ) -> Result<()> {
         let mut from = vec![];
         loop {
-            let page = self.join.kept.page(key, side, &rows[side], (&from, None), 0)?;
+            let page = self.join.kept.page(key, side, &rows[side], (&from, None))?;
             let more = page.len() == PAGE && rows[side].is_many();
             from = page.last().map_or(from, |last| [last.key.as_slice(), &[0]].concat());
             if !page.is_empty() {

@@ -644,14 +644,7 @@ fn source<'a>(of: &'a Emitted, runs: &'a [Run], partitions: &'a [Partition]) -> 
 
 /// The rows of several steps as one batch; none if there are none.
 fn together(results: &[Batch]) -> Result<Option<Batch>> {
-    Ok(match results {
-        [] => None,
-        [one] => Some(one.clone()),
-        [first, ..] => {
-            let all = results.iter().map(|b| &b.data);
-            Some(Batch::append(arrow::compute::concat_batches(&first.data.schema(), all)?))
-        }
-    })
+    if results.is_empty() { Ok(None) } else { Batch::concat(results).map(Some) }
 }
 
 /// Numbers matches, and adds them to those that are emitted.

@@ -1,6 +1,5 @@
 //! Plans MATCH_RECOGNIZE, and the tables that receive partial matches which are not complete in time.
 
-use super::dead_letters::dead_letter_tables;
 use super::graph::Operator;
 use super::side_tables::SideRows;
 use super::{Output, Planned, Planner, Scope, partitioned, short};
@@ -54,10 +53,10 @@ impl Planner<'_> {
         self.functions_of(output, matching.expressions());
         if let Some((to, rows, uid)) = timed_out {
             let (table, exprs) = self.timed_out_table(to, &rows, partition.len())?;
-            let (name, sent) = ("timed-out matches", dead_letter_tables(exprs.iter()));
+            let (name, measures) = ("timed-out matches", exprs.clone());
             let inputs = vec![Edge { port: TIMED_OUT, ..partitioned(output.node, Partitioning::Single) }];
             let node = self.side_rows(&table, SideRows { name, uid, input: rows, exprs, inputs }, &scope.statement)?;
-            sent.into_iter().for_each(|t| self.dead_letters_of.entry(t).or_default().push(node));
+            self.letters_of(node, &measures);
             self.timed_out.entry(table.name.clone()).or_default().push(node);
         }
         self.dropping_late(output, derived, time.domain)

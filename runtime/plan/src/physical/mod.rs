@@ -370,8 +370,13 @@ impl Planner<'_> {
     fn functions_of<'e>(&mut self, of: Output, expressions: impl IntoIterator<Item = &'e Expr>) {
         let all: Vec<&Expr> = expressions.into_iter().collect();
         self.graph.nodes[of.node].asked_parallelism = asked_parallelism(all.iter().copied());
-        for t in dead_letter_tables(all.into_iter()) {
-            self.dead_letters_of.entry(t).or_default().push(of.node);
+        self.letters_of(of.node, all);
+    }
+
+    /// Notes the tables for the dead letters of the functions in a node's expressions.
+    fn letters_of<'e>(&mut self, node: usize, expressions: impl IntoIterator<Item = &'e Expr>) {
+        for t in dead_letter_tables(expressions.into_iter()) {
+            self.dead_letters_of.entry(t).or_default().push(node);
         }
     }
 
@@ -400,9 +405,7 @@ impl Planner<'_> {
         let name = format!("source {}", short(&table.name));
         let planned = Planned { name, uids, parallelism, operator, changelog, inputs: vec![] };
         let output = self.add(&scope.statement, planned);
-        for t in dead_letter_tables(computed.iter()) {
-            self.dead_letters_of.entry(t).or_default().push(output.node);
-        }
+        self.letters_of(output.node, &computed);
         if let Some(t) = &table.on_error.dead_letters {
             self.dead_letters_of.entry(t.clone()).or_default().push(output.node);
         }
