@@ -37,7 +37,7 @@ pub enum Step {
     Epoch,
     /// Fails as if something outside were away, the first time that it comes here.
     Outage,
-    /// Turns the clock on by so many milliseconds, the first time that it comes here.
+    /// Turns the clock on by so many milliseconds, the first time that it comes here, once all rows before it have been processed.
     Later(i64),
 }
 
@@ -70,7 +70,18 @@ impl SourceFactory for Scripted {
         let (schema, columns) = (self.schema.clone(), self.columns.clone());
         let (clock, done) = (self.clock.clone(), self.done.clone());
         let first = context.subtask == 0;
-        Ok(Box::new(Following { steps, schema, columns, clock, done, next, first, epochs: 0, waits_for: None }))
+        Ok(Box::new(Following {
+            steps,
+            schema,
+            columns,
+            clock,
+            done,
+            next,
+            first,
+            epochs: 0,
+            waits_for: None,
+            settled: None,
+        }))
     }
 }
 
@@ -86,6 +97,8 @@ struct Following {
     epochs: u64,
     /// The number of epochs that have to be taken before it goes on.
     waits_for: Option<u64>,
+    /// The step before which all rows have been processed.
+    settled: Option<usize>,
 }
 
 impl Following {
@@ -106,6 +119,12 @@ impl Source for Following {
         self.waits_for = None;
         let at = self.next;
         let Some(step) = self.steps.get(at) else { return Ok(Polled::End) };
+        // The second epoch begins when the first one is complete.
+        if matches!(step, Step::Later(_)) && self.settled != Some(at) {
+            self.settled = Some(at);
+            self.waits_for = Some(self.epochs + 2);
+            return Ok(Polled::More);
+        }
         self.next += 1;
         match step {
             Step::Rows(rows) => out.emit(self.batch(rows)?),

@@ -116,7 +116,7 @@ fn upserts_become_changes() {
 fn groups_are_forgotten_when_their_time_is_over() {
     let sql = format!("SET 'table.exec.state.ttl' = '1 h';\n{SUMS}");
     let day = 24 * 3_600_000;
-    let steps = vec![Step::Rows(vec![order("a", 1)]), Step::Epoch, Step::Later(day), Step::Rows(vec![order("a", 2)])];
+    let steps = vec![Step::Rows(vec![order("a", 1)]), Step::Later(day), Step::Rows(vec![order("a", 2)])];
     let ran = Job::new(&sql).source("orders", steps.clone()).run();
     assert!(ran.result.as_ref().expect("an end"));
     assert_eq!(ran.rows("sums"), ["+I[a, 1]", "+I[a, 2]"]);
@@ -146,9 +146,8 @@ fn times_of_day_are_those_of_the_jobs_clock() {
         CREATE TABLE seen (item STRING, seconds BIGINT) WITH ('connector' = 'blackhole');
         INSERT INTO seen SELECT item, UNIX_TIMESTAMP() FROM orders;";
     let hour = 3_600_000;
-    // A second epoch begins when all have taken the first one: then the row is behind them.
     let (a, b) = (Step::Rows(vec![order("a", 1)]), Step::Rows(vec![order("b", 1)]));
-    let steps = vec![a, Step::Epoch, Step::Epoch, Step::Later(hour), b];
+    let steps = vec![a, Step::Later(hour), b];
     let ran = Job::new(sql).source("orders", steps).run();
     assert!(ran.result.as_ref().expect("an end"));
     assert_eq!(ran.rows("seen"), ["+I[a, 1700000000]", "+I[b, 1700003600]"]);
