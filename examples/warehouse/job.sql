@@ -94,20 +94,18 @@ INSERT INTO details_in_clickhouse SELECT * FROM order_details;
 
 -- 3. The summary layer: sales of each article and day, without cancelled orders.
 
-CREATE TABLE article_days_topic (
+CREATE TABLE article_days (
   `day` STRING, article STRING, quantity BIGINT, amount DECIMAL(38, 6), PRIMARY KEY (`day`, article) NOT ENFORCED
 ) WITH (
   'connector' = 'upsert-kafka', 'topic' = 'article_days', 'properties.bootstrap.servers' = '${KAFKA}',
   'key.format' = 'json', 'value.format' = 'json', 'sink.delivery-guarantee' = 'exactly-once'
 );
 
-INSERT INTO article_days_topic
+INSERT INTO article_days
 SELECT DATE_FORMAT(d.ordered, 'yyyy-MM-dd'), d.article, SUM(d.quantity), SUM(d.amount)
 FROM order_details AS d JOIN orders AS o ON d.order_id = o.id
 WHERE o.state <> 'cancelled'
 GROUP BY DATE_FORMAT(d.ordered, 'yyyy-MM-dd'), d.article;
-
-CREATE TABLE article_days WITH ('properties.isolation.level' = 'read_committed') LIKE article_days_topic;
 
 -- 4. Results.
 

@@ -115,6 +115,8 @@ pub struct Descriptor {
     pub own_dead_letters: bool,
     /// The options with which a dead-letter table is read from its beginning to its present end; empty if it cannot be replayed.
     pub replayed_with: &'static [(&'static str, &'static str)],
+    /// Whether a job may read a table that it writes, as it may a topic: the order between both is that of the log.
+    pub read_while_written: bool,
     /// Whether each record of the format is a line of text.
     pub lines: bool,
     /// An example of a table's declaration. Tests compile it.
@@ -138,6 +140,7 @@ impl Descriptor {
         rows_fail: true,
         own_dead_letters: false,
         replayed_with: &[],
+        read_while_written: false,
         lines: false,
         example: "",
     };

@@ -1,5 +1,8 @@
 //! Joins: their kinds, and the columns that are compared.
 
+use crate::keyed::TimeDomain;
+use std::time::Duration;
+
 /// The kind of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JoinKind {
@@ -91,6 +94,8 @@ pub struct Interval {
     pub lower: i64,
     /// The greatest difference.
     pub upper: i64,
+    /// Event time, or the time at which rows arrive.
+    pub domain: TimeDomain,
 }
 
 impl Interval {
@@ -108,6 +113,15 @@ impl Interval {
     pub fn longest_wait(&self) -> i64 {
         self.upper.max(self.lower.saturating_neg()).max(0)
     }
+}
+
+/// How often a lookup that finds no row is repeated, as in Flink's hint LOOKUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookupRetry {
+    /// The time between two attempts.
+    pub delay: Duration,
+    /// The maximum number of attempts after the first one.
+    pub attempts: u32,
 }
 
 /// The time as of which rows of the right side are joined.

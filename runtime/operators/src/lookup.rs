@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_core::clock::Clock;
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
+use weir_core::join::LookupRetry;
 use weir_core::key::{Keys, decode_row, encode_row};
 use weir_core::{Batch, ColumnBuilder, Result, Schema};
 
@@ -56,6 +57,8 @@ pub struct LookupFactory {
     pub keep: Vec<usize>,
     /// Whether rows without a match are emitted, with NULLs.
     pub left: bool,
+    /// How often keys without rows are looked up again. The subtask waits for it.
+    pub retry: Option<LookupRetry>,
     /// The columns of the table.
     pub found: Schema,
     /// The columns of the output: those of the input that are emitted, then those of the table.
@@ -72,6 +75,7 @@ impl OperatorFactory for LookupFactory {
             keys: self.keys.clone(),
             keep: self.keep.clone(),
             left: self.left,
+            retry: self.retry,
             types: self.found.fields.iter().map(|f| f.ty.arrow()).collect(),
             schema: self.schema.clone(),
             clock: context.clock,
@@ -96,6 +100,7 @@ struct LookupOperator {
     keys: Vec<usize>,
     keep: Vec<usize>,
     left: bool,
+    retry: Option<LookupRetry>,
     types: Vec<DataType>,
     schema: Schema,
     clock: Arc<dyn Clock>,
@@ -115,6 +120,21 @@ impl LookupOperator {
         entry.used = now;
         Some(entry.rows.clone())
     }
+
+    /// Looks up the keys of some rows. Returns the encoded rows of each.
+    fn find(&mut self, columns: &[ArrayRef], rows: &[u32]) -> Result<Vec<Vec<Vec<u8>>>> {
+        let picked = UInt32Array::from(rows.to_vec());
+        let keys: Vec<ArrayRef> =
+            columns.iter().map(|c| arrow::compute::take(c, &picked, None)).collect::<Result<_, _>>()?;
+        let (of, found) = self.lookup.find(&keys)?;
+        let mut lists: Vec<Vec<Vec<u8>>> = vec![vec![]; rows.len()];
+        for (row, key) in of.iter().enumerate() {
+            let mut packed = vec![];
+            encode_row(found.data.columns(), row, &mut packed);
+            lists[*key as usize].push(packed);
+        }
+        Ok(lists)
+    }
 }
 
 impl Operator for LookupOperator {
@@ -130,29 +150,33 @@ impl Operator for LookupOperator {
             if known.contains_key(key) || columns.iter().any(|c| c.is_null(row)) {
                 continue;
             }
-            let rows = self.known(key, now);
+            // Where a key without rows is looked up again, that there were none says little.
+            let rows = self.known(key, now).filter(|rows| self.retry.is_none() || !rows.is_empty());
             if rows.is_none() {
                 missing.push(row as u32);
             }
             known.insert(key, rows);
         }
-        if !missing.is_empty() {
-            let rows = UInt32Array::from(missing.clone());
-            let asked: Vec<ArrayRef> =
-                columns.iter().map(|c| arrow::compute::take(c, &rows, None)).collect::<Result<_, _>>()?;
-            let (of, found) = self.lookup.find(&asked)?;
-            let mut lists: Vec<Vec<Vec<u8>>> = vec![vec![]; missing.len()];
-            for (row, key) in of.iter().enumerate() {
-                let mut packed = vec![];
-                encode_row(found.data.columns(), row, &mut packed);
-                lists[*key as usize].push(packed);
-            }
-            for (row, list) in missing.iter().zip(lists) {
-                let (key, rows) = (keys.get(*row as usize), Arc::new(list));
+        let mut attempts = self.retry.map_or(0, |r| r.attempts);
+        while !missing.is_empty() {
+            let lists = self.find(&columns, &missing)?;
+            let again = attempts > 0;
+            let mut without = vec![];
+            for (row, list) in missing.into_iter().zip(lists) {
+                let (key, rows) = (keys.get(row as usize), Arc::new(list));
+                if rows.is_empty() && again {
+                    without.push(row);
+                    continue;
+                }
                 if let Some(r) = self.remembered.as_mut().filter(|_| self.cache.missing || !rows.is_empty()) {
                     r.put(key.into(), CachedRows { rows: rows.clone(), written: now, used: now });
                 }
                 known.insert(key, Some(rows));
+            }
+            missing = without;
+            if let Some(retry) = self.retry.filter(|_| !missing.is_empty()) {
+                attempts -= 1;
+                std::thread::sleep(retry.delay);
             }
         }
         let mut left: Vec<u32> = vec![];

@@ -23,6 +23,8 @@ pub struct NormalizeFactory {
     pub materializes: bool,
     /// The time to live of a key without a row in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
+    /// Whether the old row of an update is emitted too.
+    pub update_before: bool,
 }
 
 impl OperatorFactory for NormalizeFactory {
@@ -35,6 +37,7 @@ impl OperatorFactory for NormalizeFactory {
             schema: self.schema.clone(),
             rules: Rules {
                 materializes: self.materializes,
+                update_before: self.update_before,
                 types: self.schema.fields.iter().map(|f| f.ty.arrow()).collect(),
             },
             rows: KeyedState::open(Rows, &context, self.ttl_millis)?,
@@ -90,6 +93,7 @@ fn without(rows: &[u8], row: &[u8]) -> Vec<u8> {
 /// The rules for rows.
 struct Rules {
     materializes: bool,
+    update_before: bool,
     types: Vec<DataType>,
 }
 
@@ -143,7 +147,9 @@ impl Operator for Normalize {
                 match (rules.stands(old.as_deref()), rules.stands(new.as_deref())) {
                     (None, Some(new)) => rules.give(RowKind::Insert, new, &mut given)?,
                     (Some(old), Some(new)) if old != new || refreshes && comes => {
-                        rules.give(RowKind::UpdateBefore, old, &mut given)?;
+                        if rules.update_before {
+                            rules.give(RowKind::UpdateBefore, old, &mut given)?;
+                        }
                         rules.give(RowKind::UpdateAfter, new, &mut given)?;
                     }
                     (Some(old), None) => rules.give(RowKind::Delete, old, &mut given)?,

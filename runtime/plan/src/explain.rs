@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
 use weir_core::descriptor::LATE_ROWS;
-use weir_core::join::{AsOf, JoinKind};
+use weir_core::join::{AsOf, JoinKind, LookupRetry};
 use weir_core::keyed::TimeDomain;
 use weir_core::rank::SortKey;
 use weir_core::windows::Slices;
@@ -105,12 +105,16 @@ fn describe(plan: &Plan) -> (&'static str, Details) {
             ("Window", details)
         }
         Plan::Normalize { input, keys, .. } => ("ChangelogNormalize", vec![("key", names(keys, input))]),
-        Plan::Lookup { input, table, on, left, .. } => {
+        Plan::Lookup { input, table, on, left, retry, .. } => {
             let pairs = on.iter().map(|(here, there)| {
                 format!("{} = {}", input.schema().fields[*here].name, table.physical.fields[*there].name)
             });
             let name = if *left { "LookupJoin (left)" } else { "LookupJoin" };
-            (name, vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))])
+            let mut details = vec![("table", table.name.clone()), ("on", pairs.collect::<Vec<_>>().join(" AND "))];
+            let shown =
+                |r: &LookupRetry| ("retry", format!("{} times, every {:?}, if no row is found", r.attempts, r.delay));
+            details.extend(retry.as_ref().map(shown));
+            (name, details)
         }
         Plan::Join { left, right, kind, on, as_of, condition, ttl, .. } => {
             let pairs = on.iter().map(|k| {

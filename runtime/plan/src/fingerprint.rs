@@ -247,7 +247,8 @@ pub(crate) fn write_own(plan: &Plan, out: &mut Vec<u8>) {
             out.push(5);
             write_numbers(keys, out);
         }
-        Plan::Lookup { input: _, table, on, left, keep, columns, schema: _ } => {
+        // How often it is tried changes no state.
+        Plan::Lookup { input: _, table, on, left, retry: _, keep, columns, schema: _ } => {
             out.extend_from_slice(&[6, u8::from(*left)]);
             write_table(table, out);
             write_numbers(&on.iter().flat_map(|(here, there)| [*here, *there]).collect::<Vec<_>>(), out);

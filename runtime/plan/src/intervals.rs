@@ -1,10 +1,11 @@
 //! Interval joins: joins whose condition bounds the difference between the times of both sides.
 
 use weir_core::join::Interval;
+use weir_core::keyed::TimeDomain;
 use weir_core::{TypeKind, Value};
 use weir_expr::{CompareOp, Expr};
 
-/// The column and the constant of an expression `column + constant` in milliseconds, over a column that is an event time.
+/// The column and the constant of an expression `column + constant` in milliseconds, over a column that has the time of rows.
 fn shifted(e: &Expr, times: &[bool]) -> Option<(usize, i64)> {
     match e {
         Expr::Column { index, .. } => times.get(*index).copied().unwrap_or(false).then_some((*index, 0)),
@@ -23,9 +24,9 @@ fn shifted(e: &Expr, times: &[bool]) -> Option<(usize, i64)> {
     }
 }
 
-/// The bounds of the difference of times that a condition implies. `times` says which columns of both sides are
-/// event times; `width` is the number of columns of the left side.
-pub(crate) fn interval_of(condition: &Expr, times: &[bool], width: usize) -> Option<Interval> {
+/// The bounds of the difference of times that a condition implies. `times` says which columns of both sides are times of the domain;
+/// `width` is the number of columns of the left side.
+pub(crate) fn interval_of(condition: &Expr, times: &[bool], width: usize, domain: TimeDomain) -> Option<Interval> {
     let mut columns: Option<(usize, usize)> = None;
     let (mut lower, mut upper) = (None::<i64>, None::<i64>);
     for e in condition.clone().conjuncts() {
@@ -54,5 +55,5 @@ pub(crate) fn interval_of(condition: &Expr, times: &[bool], width: usize) -> Opt
         upper = [upper, to].into_iter().flatten().min();
     }
     let ((left, right), lower, upper) = (columns?, lower?, upper?);
-    Some(Interval { times: [left, right - width], lower, upper })
+    Some(Interval { times: [left, right - width], lower, upper, domain })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_core::emit::Emit;
 use weir_core::error::Place;
 use weir_core::frame::Frame;
-use weir_core::join::{AsOf, JoinKey, JoinKind};
+use weir_core::join::{AsOf, JoinKey, JoinKind, LookupRetry};
 use weir_core::keyed::TimeDomain;
 use weir_core::option_spec::Role;
 use weir_core::rank::SortKey;
@@ -59,6 +59,7 @@ pub enum Plan {
         table: Arc<Table>,
         on: Vec<(usize, usize)>,
         left: bool,
+        retry: Option<LookupRetry>,
         keep: Vec<usize>,
         columns: Vec<usize>,
         schema: Schema,
@@ -373,8 +374,8 @@ impl Plan {
             Plan::Normalize { input, keys, schema, uids } => {
                 Plan::Normalize { input: boxed(input, done), keys, schema, uids }
             }
-            Plan::Lookup { input, table, on, left, keep, columns, schema } => {
-                Plan::Lookup { input: boxed(input, done), table, on, left, keep, columns, schema }
+            Plan::Lookup { input, table, on, left, retry, keep, columns, schema } => {
+                Plan::Lookup { input: boxed(input, done), table, on, left, retry, keep, columns, schema }
             }
             Plan::Join { left, right, kind, on, as_of, condition, ttl, schema, uids } => {
                 let (left, right) = (boxed(left, done), boxed(right, done));

@@ -99,7 +99,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
             let input = Box::new(input);
             select(Plan::Window { input, windows, merged, time, partition, schema, uids }, left, wanted)?
         }
-        Plan::Lookup { input, table, on, left, keep, columns, schema } => {
+        Plan::Lookup { input, table, on, left, retry, keep, columns, schema } => {
             let width = keep.len();
             let kept: Vec<usize> = wanted.iter().copied().collect();
             let (here, there): (Vec<usize>, Vec<usize>) = kept.iter().copied().partition(|k| *k < width);
@@ -112,6 +112,7 @@ fn prune(plan: Plan, wanted: &BTreeSet<usize>, readers: &mut Readers) -> Result<
                 table,
                 on,
                 left,
+                retry,
                 keep: places(&here, &have)?,
                 columns: there.iter().map(|k| columns[k - width]).collect(),
                 schema: schema.project(&kept),

@@ -216,6 +216,7 @@ fn own(plan: &Plan) -> Vec<u8> {
     match plan {
         Plan::Aggregate { ttl, .. } => write_ttl(&[*ttl], &mut out),
         Plan::Join { ttl, .. } => write_ttl(ttl, &mut out),
+        Plan::Lookup { retry, .. } => out.extend_from_slice(format!("{retry:?}").as_bytes()),
         Plan::Match { matching, .. } => {
             if let Some(timed_out) = &matching.timed_out {
                 write_text(&timed_out.table, &mut out);

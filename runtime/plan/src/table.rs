@@ -90,6 +90,10 @@ impl Table {
     pub fn takes_key_of_query(&self) -> bool {
         self.described.connector.key == PrimaryKey::OfQuery
     }
+    /// Whether a job may read the table that it writes.
+    pub fn read_while_written(&self) -> bool {
+        self.described.connector.read_while_written
+    }
     /// Whether rows that the sink cannot write are sent to a table of the same external system.
     pub fn own_dead_letters(&self) -> bool {
         self.described.connector.own_dead_letters

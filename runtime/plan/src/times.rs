@@ -101,11 +101,15 @@ pub(crate) fn interval_of_join(
 ) -> Option<Interval> {
     let Plan::Join { on, as_of: None, condition: Some(condition), left: of_left, .. } = plan else { return None };
     let width = of_left.schema().len();
-    let is_time = |a: &Option<TimeAttribute>| *a == Some(TimeAttribute::RowTime);
-    let mut times: Vec<bool> = left.iter().map(is_time).collect();
-    times.resize(width, false);
-    times.extend(right.iter().map(is_time));
-    interval_of(condition, &times, width).filter(|_| !on.is_empty())
+    let of_domain = |attribute: TimeAttribute, domain: TimeDomain| {
+        let is_time = |a: &Option<TimeAttribute>| *a == Some(attribute);
+        let mut times: Vec<bool> = left.iter().map(is_time).collect();
+        times.resize(width, false);
+        times.extend(right.iter().map(is_time));
+        interval_of(condition, &times, width, domain)
+    };
+    let event_time = of_domain(TimeAttribute::RowTime, TimeDomain::Event);
+    event_time.or_else(|| of_domain(TimeAttribute::ProcTime, TimeDomain::Processing)).filter(|_| !on.is_empty())
 }
 
 /// The time attributes of a join of windows, or of times. A row that may be missing has none.

@@ -2,6 +2,7 @@
 
 use crate::forms::Forms;
 use crate::hints::{Hint, HintKind, STATE_TTL};
+use crate::lookup_hint::LookupHints;
 use crate::places::place;
 use crate::state_ttl::StateTtl;
 use crate::syntax::{CreateTable, WithOption};
@@ -156,8 +157,8 @@ pub struct Catalog {
     /// The declaration of each table, whether it can be used or not.
     pub(crate) declared: BTreeMap<String, CreateTable>,
     /// The hints, by the position of what they belong to, and the hints that were used.
-    pub(crate) hints: BTreeMap<Place, Hint>,
-    pub(crate) hints_taken: BTreeSet<Place>,
+    pub(crate) hints: BTreeMap<(Place, HintKind), Vec<Hint>>,
+    pub(crate) hints_taken: BTreeSet<(Place, HintKind)>,
     /// The names of hints that turned out to have no effect.
     pub(crate) idle_hints: BTreeSet<&'static str>,
     pub(crate) views: BTreeMap<String, Arc<View>>,
@@ -235,25 +236,36 @@ impl Catalog {
     /// The hint after a name.
     pub(crate) fn hint(&mut self, name: &ObjectName) -> Option<&Hint> {
         let at = idents(name).last().and_then(|i| place(i.span.start))?;
-        let hint = self.hints.get(&at)?;
-        self.hints_taken.insert(at);
-        Some(hint)
+        self.hints_at(at, HintKind::Options).first()
     }
 
-    /// The times to live that a hint behind the SELECT at this position gives.
+    /// The hints of a kind that belong to what is at a position.
+    fn hints_at(&mut self, at: Place, kind: HintKind) -> &[Hint] {
+        self.hints_taken.insert((at, kind));
+        self.hints.get(&(at, kind)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The times to live that hints behind the SELECT at this position give.
     ///
     /// # Errors
     /// If a value is no duration.
     pub(crate) fn state_ttl(&mut self, select: Option<Place>) -> Result<StateTtl> {
         let mut out = StateTtl::default();
-        let hint = select.and_then(|at| Some((at, self.hints.get(&at)?)));
-        let Some((at, hint)) = hint.filter(|(_, h)| h.kind == HintKind::StateTtl) else { return Ok(out) };
-        for o in &hint.options {
+        let hints = select.map(|at| self.hints_at(at, HintKind::StateTtl)).unwrap_or_default();
+        // The last value of a name counts.
+        for o in hints.iter().flat_map(|h| &h.options) {
             let ttl = weir_core::options::duration(STATE_TTL, &o.value).map_err(|e| e.at(o.place))?;
             out.set(&o.key, ttl.as_millis() as u64, o.place);
         }
-        self.hints_taken.insert(at);
         Ok(out)
+    }
+
+    /// What hints behind the SELECT at this position say about its lookup joins.
+    ///
+    /// # Errors
+    /// If an option is unknown or wrong.
+    pub(crate) fn lookup_hints(&mut self, select: Option<Place>) -> Result<LookupHints> {
+        LookupHints::read(select.map(|at| self.hints_at(at, HintKind::Lookup)).unwrap_or_default())
     }
 
     /// Applies the options of a hint after the name of a table.

@@ -1,5 +1,5 @@
-//! Hints: comments that begin with `/*+`. Hints after a table's name give options, those after SELECT times to live. Hints without an effect
-//! here are reported.
+//! Hints: comments that begin with `/*+`. Hints after a table's name give options, those after SELECT times to live and retries of lookups.
+//! Hints without an effect here are reported.
 
 use crate::places::place;
 use crate::syntax::{self, WithOption, literal};
@@ -24,16 +24,21 @@ pub struct Hint {
 }
 
 /// The hints that take effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HintKind {
     /// After a table's name: options of the table.
     Options,
     /// After SELECT: times to live of the rows that joins and aggregations keep, by the names of the relations in FROM.
     StateTtl,
+    /// After SELECT: how a lookup join looks up.
+    Lookup,
 }
 
 /// The name of [`HintKind::StateTtl`].
 pub const STATE_TTL: &str = "STATE_TTL";
+
+/// The name of [`HintKind::Lookup`].
+pub const LOOKUP: &str = "LOOKUP";
 
 /// Hints that choose a join strategy in batch mode. There is only one strategy here.
 const NOTHING: &[&str] = &["BROADCAST", "SHUFFLE_HASH", "SHUFFLE_MERGE", "NEST_LOOP", "MULTI_JOIN"];
@@ -70,6 +75,7 @@ fn one(
     let of_query = before.is_some_and(
         |t| matches!(&t.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("SELECT")),
     );
+    let select = before.filter(|_| of_query).and_then(|t| place(t.span.start));
     let mut all = tokens(text).map_err(wrong)?;
     let end = Location { line: 0, column: 0 };
     all.push(TokenWithSpan::at(Token::EOF, end, end));
@@ -89,7 +95,7 @@ fn one(
                 let options = options(&mut p, at).map_err(wrong)?;
                 let Some(TokenWithSpan { token: Token::Word(_), span }) = before else { return Err(misplaced()) };
                 let Some(target) = place(span.start) else { return Err(misplaced()) };
-                if out.iter().any(|h| h.target == target) {
+                if out.iter().any(|h| h.target == target && h.kind == HintKind::Options) {
                     return Err(Error::script("a table takes one hint OPTIONS"));
                 }
                 out.push(Hint { kind: HintKind::Options, target, place: at, options });
@@ -99,22 +105,26 @@ fn one(
                     let e = Error::script("this hint cannot be read");
                     e.hint("write it as SELECT /*+ STATE_TTL('name of a relation in FROM' = '1 d', …) */")
                 })?;
-                let select = before.filter(|_| of_query).and_then(|t| place(t.span.start));
-                let Some(target) = select else {
+                let target = select.ok_or_else(|| {
                     let e = Error::script("the hint STATE_TTL stands behind no SELECT");
-                    return Err(e.hint("it goes right behind SELECT: SELECT /*+ STATE_TTL('t' = '1 d') */ …"));
-                };
-                match out.iter_mut().find(|h| h.target == target) {
-                    // The last value of a name counts.
-                    Some(hint) => hint.options.extend(options),
-                    None => out.push(Hint { kind: HintKind::StateTtl, target, place: at, options }),
-                }
+                    e.hint("it goes right behind SELECT: SELECT /*+ STATE_TTL('t' = '1 d') */ …")
+                })?;
+                out.push(Hint { kind: HintKind::StateTtl, target, place: at, options });
+            }
+            LOOKUP => {
+                const WRITTEN: &str = "SELECT /*+ LOOKUP('table' = 't', 'retry-predicate' = 'lookup_miss', …) */ …";
+                let unread = |_| Error::script("this hint cannot be read").hint(format!("write it as {WRITTEN}"));
+                let options = options(&mut p, at).map_err(unread)?;
+                let target = select.ok_or_else(|| {
+                    let e = Error::script("the hint LOOKUP stands behind no SELECT");
+                    e.hint(format!("it goes right behind SELECT: {WRITTEN}"))
+                })?;
+                out.push(Hint { kind: HintKind::Lookup, target, place: at, options });
             }
             name if of_query && NOTHING.contains(&name) => {
                 skip(&mut p).map_err(wrong)?;
                 idle.extend(NOTHING.iter().find(|n| **n == name));
             }
-            "LOOKUP" => return Err(Error::script("the hint LOOKUP is not supported yet")),
             name => {
                 let e = Error::script(format!("there is no hint {name} here"));
                 return Err(e.hint("a comment that is no hint begins with /* and a blank"));
@@ -137,6 +147,7 @@ pub(crate) fn unused(hint: Option<&Hint>) -> Error {
     let at = hint.and_then(|h| h.place);
     match hint.map(|h| h.kind) {
         Some(HintKind::StateTtl) => Error::script("this statement has no use for the hint STATE_TTL").at(at),
+        Some(HintKind::Lookup) => Error::script("this statement has no use for the hint LOOKUP").at(at),
         Some(HintKind::Options) | None => misplaced().at(at),
     }
 }

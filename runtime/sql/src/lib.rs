@@ -19,6 +19,7 @@ mod hints;
 mod insert;
 mod like;
 mod lookup;
+mod lookup_hint;
 mod match_clauses;
 mod match_looks;
 mod names;

@@ -194,7 +194,8 @@ impl Binder<'_> {
         let schema = Schema::new(both.columns.iter().map(|(_, f)| f.clone()).collect());
         let columns = (0..table.physical.len()).collect();
         let (keep, left) = ((0..width).collect(), parts.left);
-        let mut plan = Plan::Lookup { input: Box::new(input), table, on: keys, left, keep, columns, schema };
+        let retry = self.lookup_hints.take(&qualifier);
+        let mut plan = Plan::Lookup { input: Box::new(input), table, on: keys, left, retry, keep, columns, schema };
         if let Some(rest) = Expr::all_of(rest) {
             plan = only_where(plan, rest, parts.left, width);
         }

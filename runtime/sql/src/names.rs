@@ -1,6 +1,7 @@
 //! Name resolution while a query is bound: the state of the binder, and the columns in scope.
 
 use crate::catalog::{Catalog, FunctionLoader, Spent};
+use crate::lookup_hint::LookupHints;
 use crate::match_looks::MatchScope;
 use crate::older_window::OlderWindow;
 use crate::over::OverCall;
@@ -34,6 +35,8 @@ pub(crate) struct Binder<'a> {
     pub older_window: Option<OlderWindow>,
     /// The times to live that a hint of the SELECT gives.
     pub state_ttl: StateTtl,
+    /// What hints of the SELECT say about its lookup joins.
+    pub lookup_hints: LookupHints,
     /// The MATCH_RECOGNIZE whose expressions are being bound.
     pub matching: Option<MatchScope>,
     /// The current depth of nested queries.
@@ -55,6 +58,7 @@ impl<'a> Binder<'a> {
             named_windows: vec![],
             older_window: None,
             state_ttl: StateTtl::default(),
+            lookup_hints: LookupHints::default(),
             matching: None,
             depth: 0,
             nesting: 0,

@@ -6,6 +6,7 @@ use crate::catalog::{
     Catalog, DeclaredFunction, FunctionLoader, FunctionSpec, Language, error_policy, idents, option_map, place_of,
     unknown_database,
 };
+use crate::hints::HintKind;
 use crate::names::Binder;
 use crate::statement::{Statements, nesting, parse_script};
 use crate::syntax::{CreateFunction, Dropped, Statement};
@@ -123,8 +124,8 @@ fn run(
     for p in statements {
         let mut own = vec![];
         while let Some(h) = hints.next_if(|h| h.target < p.end) {
-            own.push(h.target);
-            c.catalog.hints.insert(h.target, h);
+            own.push((h.target, h.kind));
+            c.catalog.hints.entry((h.target, h.kind)).or_default().push(h);
         }
         let done = p.statement.and_then(|s| c.statement(s)).and_then(|()| c.all_hints_used(&own));
         if let Err(e) = done {
@@ -401,9 +402,9 @@ impl Compiler<'_> {
     }
 
     /// Rejects options after names that are not tables.
-    fn all_hints_used(&self, hints: &[Place]) -> Result<()> {
+    fn all_hints_used(&self, hints: &[(Place, HintKind)]) -> Result<()> {
         match hints.iter().find(|h| !self.catalog.hints_taken.contains(h)) {
-            Some(h) => Err(crate::hints::unused(self.catalog.hints.get(h))),
+            Some(h) => Err(crate::hints::unused(self.catalog.hints.get(h).and_then(|h| h.first()))),
             None => Ok(()),
         }
     }
@@ -461,7 +462,7 @@ impl Compiler<'_> {
         self.finish(table, plan, None)
     }
 
-    /// Rejects a table that one statement writes and another one reads, since there would be no order between them.
+    /// Rejects a table that one statement writes and another one reads, unless it is a log: there would be no order between them.
     fn check_cycles(&self) -> Result<()> {
         let mut sources = BTreeSet::new();
         for i in &self.inserts {
@@ -471,13 +472,13 @@ impl Compiler<'_> {
                 }
             });
         }
-        match self.inserts.iter().find(|i| sources.contains(&i.table.name)) {
+        match self.inserts.iter().find(|i| sources.contains(&i.table.name) && !i.table.read_while_written()) {
             Some(i) => Err(Error::script(format!(
                 "table '{}' is both written and read in this script",
                 self.catalog.short(&i.table.name)
             ))
             .at(i.table.place)
-            .hint("all INSERTs of a script run as one job, at the same time; use a view, or a second script")),
+            .hint("all INSERTs of a script run as one job, at the same time; use a view, a topic, or a second script")),
             None => Ok(()),
         }
     }

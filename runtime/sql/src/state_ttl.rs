@@ -60,6 +60,6 @@ impl StateTtl {
 }
 
 /// Whether a relation, given by its alias or its full name, is called by a name.
-fn is_called(relation: &str, name: &str) -> bool {
+pub(crate) fn is_called(relation: &str, name: &str) -> bool {
     relation.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }

@@ -8,7 +8,7 @@
 //!
 //! let job = Job::new(
 //!     "CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'datagen');
-//!      CREATE TABLE sums (item STRING, n INT) WITH ('connector' = 'blackhole');
+//!      CREATE TABLE sums (item STRING, n INT) WITH ('connector' = 'print');
 //!      INSERT INTO sums SELECT item, SUM(n) FROM orders GROUP BY item;",
 //! );
 //! let row = |n| insert([Value::string("a".to_string()), Value::Int(n)]);

@@ -104,7 +104,7 @@ fn aggregates_come_to_what_sqlite_says() {
         let typed: Vec<String> = names.iter().map(|n| format!("{n} STRING")).collect();
         let sql = format!(
             "CREATE TABLE t (g STRING, n INT, s STRING) WITH ('connector' = 'filesystem', 'path' = 'none', 'format' = 'debezium-json');
-             CREATE TABLE o ({}) WITH ('connector' = 'blackhole');
+             CREATE TABLE o ({}) WITH ('connector' = 'print');
              INSERT INTO o SELECT {} FROM ({query}) AS q ({});",
             typed.join(", "),
             columns.join(", "),

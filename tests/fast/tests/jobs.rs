@@ -5,7 +5,7 @@ use weir_core::error::ErrorKind;
 use weir_fast_tests::{Job, Row, Step, delete, insert, update};
 
 const SUMS: &str = "CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'datagen');
-    CREATE TABLE sums (item STRING, n INT) WITH ('connector' = 'blackhole');
+    CREATE TABLE sums (item STRING, n INT) WITH ('connector' = 'print');
     INSERT INTO sums SELECT item, SUM(n) FROM orders GROUP BY item;";
 
 fn values(item: &str, n: i64) -> [Value<'static>; 2] {
@@ -33,6 +33,55 @@ fn sums_go_on_over_epochs() {
     };
     assert_eq!(of("a"), ["+I[a, 1]", "-U[a, 1]", "+U[a, 3]", "-U[a, 3]", "+U[a, 7]"]);
     assert_eq!(of("b"), ["+I[b, 5]", "-U[b, 5]", "+U[b, 0]"]);
+}
+
+/// A sink that replaces rows by key gets no old rows, unless one of them takes something back.
+#[test]
+fn old_rows_of_updates_go_to_readers_that_need_them() {
+    let steps = [[order("a", 1), order("b", 7)], [order("a", 2), order("b", 8)]].map(|rows| Step::Rows(rows.to_vec()));
+    let [first, second] = steps;
+    let steps = vec![first, Step::Epoch, Step::Epoch, second];
+    let of_a = |columns: &str, connector: &str, query: &str| {
+        let sql = format!(
+            "CREATE TABLE orders (item STRING, n INT, p AS PROCTIME()) WITH ('connector' = 'datagen');
+             CREATE TABLE o ({columns}) WITH ('connector' = '{connector}'); INSERT INTO o {query}"
+        );
+        let ran = Job::new(&sql).source("orders", steps.clone()).run();
+        assert!(ran.result.as_ref().expect("an end"));
+        ran.rows("o").into_iter().filter(|r| r[3..].starts_with('a')).collect::<Vec<_>>()
+    };
+    const PLAIN: &str = "item STRING, n INT";
+    let keyed = |key: &str| format!("{PLAIN}, PRIMARY KEY ({key}) NOT ENFORCED");
+    const SUM: &str = "SELECT item, SUM(n) FROM orders GROUP BY item";
+    let last = |rank: &str| {
+        format!(
+            "SELECT item, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY item ORDER BY {rank}) AS r FROM orders) WHERE r = 1"
+        )
+    };
+    let new_rows = ["+I[a, 1]", "+U[a, 3]"];
+    assert_eq!(of_a(PLAIN, "blackhole", SUM), new_rows);
+    assert_eq!(of_a(&keyed("item"), "blackhole", SUM), new_rows);
+    assert_eq!(
+        of_a(&keyed("item"), "blackhole", &format!("SELECT item, n + 1 FROM ({SUM}) AS t (item, n)")),
+        ["+I[a, 2]", "+U[a, 4]"]
+    );
+    assert_eq!(of_a(PLAIN, "blackhole", &last("p DESC")), ["+I[a, 1]", "+U[a, 2]"]);
+    assert_eq!(of_a(PLAIN, "blackhole", &last("n DESC")), ["+I[a, 1]", "+U[a, 2]"]);
+    assert_eq!(
+        of_a(
+            PLAIN,
+            "blackhole",
+            "SELECT item, MAX(s) FROM (SELECT item, n, COUNT(*) AS s FROM orders GROUP BY item, n) GROUP BY item"
+        )
+        .len(),
+        1
+    );
+    // The sink is told what is no longer there.
+    let both_rows = ["+I[a, 1]", "-U[a, 1]", "+U[a, 3]"];
+    assert_eq!(of_a(PLAIN, "print", SUM), both_rows);
+    assert_eq!(of_a(PLAIN, "blackhole", &format!("{SUM} HAVING SUM(n) < 3")), both_rows[..2]);
+    assert_eq!(of_a(&keyed("item, n"), "blackhole", SUM), both_rows);
+    assert_eq!(of_a(&keyed("n"), "blackhole", SUM), ["+I[a, 1]", "-D[a, 1]", "+I[a, 3]"]);
 }
 
 #[test]
@@ -79,7 +128,7 @@ fn what_outages_are_is_asked_of_the_error() {
 #[test]
 fn changes_become_results() {
     let sql = "CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'filesystem', 'path' = 'none', 'format' = 'debezium-json');
-        CREATE TABLE counts (n INT, items BIGINT) WITH ('connector' = 'blackhole');
+        CREATE TABLE counts (n INT, items BIGINT) WITH ('connector' = 'print');
         INSERT INTO counts SELECT n, COUNT(*) FROM orders GROUP BY n;";
     let steps = vec![
         Step::Rows(vec![order("a", 1), order("b", 1)]),
@@ -100,7 +149,7 @@ fn upserts_become_changes() {
     let sql = "CREATE TABLE prices (item STRING, n INT, PRIMARY KEY (item) NOT ENFORCED)
           WITH ('connector' = 'upsert-kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'none:1', 'key.format' = 'json',
                 'value.format' = 'json');
-        CREATE TABLE doubled (item STRING, n INT) WITH ('connector' = 'blackhole');
+        CREATE TABLE doubled (item STRING, n INT) WITH ('connector' = 'print');
         INSERT INTO doubled SELECT item, n * 2 FROM prices;";
     let steps = vec![
         Step::Rows(vec![update(values("a", 1))]),
@@ -143,7 +192,7 @@ fn results_of_batches_come_at_the_end() {
 #[test]
 fn times_of_day_are_those_of_the_jobs_clock() {
     let sql = "CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'datagen');
-        CREATE TABLE seen (item STRING, seconds BIGINT) WITH ('connector' = 'blackhole');
+        CREATE TABLE seen (item STRING, seconds BIGINT) WITH ('connector' = 'print');
         INSERT INTO seen SELECT item, UNIX_TIMESTAMP() FROM orders;";
     let hour = 3_600_000;
     let (a, b) = (Step::Rows(vec![order("a", 1)]), Step::Rows(vec![order("b", 1)]));

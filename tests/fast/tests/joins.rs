@@ -218,7 +218,7 @@ fn pairs_a_day_later(hint: &str, settings: &str) -> usize {
     let sql = format!(
         "{settings}
          CREATE TABLE orders (item STRING, n INT) WITH ('connector' = 'datagen');
-         CREATE TABLE pairs (l INT, r INT) WITH ('connector' = 'blackhole');
+         CREATE TABLE pairs (l INT, r INT) WITH ('connector' = 'print');
          INSERT INTO pairs SELECT {hint} l.n, r.n FROM orders AS l JOIN orders AS r ON l.item = r.item;"
     );
     let order = |n| insert([Value::string("a long enough name of an item".to_string()), Value::Int(n)]);

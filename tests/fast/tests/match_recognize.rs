@@ -408,7 +408,7 @@ fn matches_that_nothing_ends_are_bounded() {
     let sql = |within: &str| {
         format!(
             "CREATE TABLE t (ts TIMESTAMP(3), s STRING, WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');
-             CREATE TABLE o (s STRING) WITH ('connector' = 'blackhole');
+             CREATE TABLE o (s STRING) WITH ('connector' = 'print');
              INSERT INTO o SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES LAST(A.s) AS s
                PATTERN (A+ B) {within} DEFINE A AS CHAR_LENGTH(A.s) > 0, B AS CHAR_LENGTH(B.s) = 0)"
         )

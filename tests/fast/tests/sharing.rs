@@ -45,7 +45,7 @@ fn script(random: &mut Numbers) -> (String, usize) {
     let statements = 2 + random.below(4);
     let mut sql = TABLES.to_string();
     for n in 0..statements {
-        sql += &format!("CREATE TABLE o{n} (a INT, b INT, c STRING) WITH ('connector' = 'blackhole');\n");
+        sql += &format!("CREATE TABLE o{n} (a INT, b INT, c STRING) WITH ('connector' = 'print');\n");
     }
     for n in 0..statements {
         sql += &format!("INSERT INTO o{n} {};\n", query(random, 2));
@@ -116,9 +116,9 @@ fn changes_reach_every_statement() {
     let values = |k: i64, v: i64| [Value::Int(k), Value::Int(v)];
     let sql = "CREATE TABLE t (k INT, v INT) WITH ('connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'b:1',
             'format' = 'debezium-json', 'scan.startup.mode' = 'earliest-offset');
-        CREATE TABLE a (k INT, s INT) WITH ('connector' = 'blackhole');
-        CREATE TABLE b (k INT, n BIGINT) WITH ('connector' = 'blackhole');
-        CREATE TABLE c (k INT, s INT) WITH ('connector' = 'blackhole');
+        CREATE TABLE a (k INT, s INT) WITH ('connector' = 'print');
+        CREATE TABLE b (k INT, n BIGINT) WITH ('connector' = 'print');
+        CREATE TABLE c (k INT, s INT) WITH ('connector' = 'print');
         INSERT INTO a SELECT k, SUM(v) FROM t GROUP BY k; INSERT INTO b SELECT k, COUNT(*) FROM t GROUP BY k;
         INSERT INTO c SELECT k, SUM(v) FROM t GROUP BY k;";
     let steps = vec![

@@ -143,18 +143,27 @@ impl Factories<'_> {
                 input: input.clone(),
                 schema: schema.clone(),
             }),
-            Operator::OverValues { partition, order, frame, calls, input, schema, at_end, ttl_millis } => {
-                made(OverValuesFactory {
-                    partition: partition.clone(),
-                    order: order.clone(),
-                    frame: *frame,
-                    calls: calls.clone(),
-                    input: input.clone(),
-                    schema: schema.clone(),
-                    at_end: *at_end,
-                    ttl_millis: *ttl_millis,
-                })
-            }
+            Operator::OverValues {
+                partition,
+                order,
+                frame,
+                calls,
+                input,
+                schema,
+                at_end,
+                ttl_millis,
+                update_before,
+            } => made(OverValuesFactory {
+                partition: partition.clone(),
+                order: order.clone(),
+                frame: *frame,
+                calls: calls.clone(),
+                input: input.clone(),
+                schema: schema.clone(),
+                at_end: *at_end,
+                ttl_millis: *ttl_millis,
+                update_before: *update_before,
+            }),
             Operator::Match { partition, time, order, matching, input, schema, timed_out } => {
                 made(MatchRecognizeFactory {
                     partition: partition.clone(),
@@ -170,17 +179,19 @@ impl Factories<'_> {
                     statement: statement.identity.clone(),
                 })
             }
-            Operator::Normalize { keys, schema, ttl_millis } => made(NormalizeFactory {
+            Operator::Normalize { keys, schema, ttl_millis, update_before } => made(NormalizeFactory {
                 keys: keys.clone(),
                 schema: schema.clone(),
                 materializes: false,
                 ttl_millis: *ttl_millis,
+                update_before: *update_before,
             }),
-            Operator::Materialize { keys, schema, ttl_millis } => made(NormalizeFactory {
+            Operator::Materialize { keys, schema, ttl_millis, update_before } => made(NormalizeFactory {
                 keys: keys.clone(),
                 schema: schema.clone(),
                 materializes: true,
                 ttl_millis: *ttl_millis,
+                update_before: *update_before,
             }),
             Operator::FirstRow { partition, time, number, schema, ttl_millis } => made(FirstRowFactory {
                 partition: partition.clone(),
@@ -204,6 +215,7 @@ impl Factories<'_> {
                 at_end,
                 schema,
                 ttl_millis,
+                update_before,
             } => {
                 let rank = RankFactory {
                     partition: partition.clone(),
@@ -215,6 +227,7 @@ impl Factories<'_> {
                     at_end: *at_end,
                     schema: schema.clone(),
                     ttl_millis: *ttl_millis,
+                    update_before: *update_before,
                 };
                 match window {
                     None => made(rank),
@@ -225,7 +238,7 @@ impl Factories<'_> {
                 let spec = self.specs.written(table, uid, statement)?;
                 made(EnforceFactory { table: spec.name, schema: spec.schema, constraints: constraints.clone() })
             }
-            Operator::Lookup { table, on, left, keep, columns, schema } => {
+            Operator::Lookup { table, on, left, retry, keep, columns, schema } => {
                 let spec = self.specs.read(table, columns, uid, statement)?;
                 let there: Vec<usize> = on.iter().map(|(_, there)| *there).collect();
                 made(LookupFactory {
@@ -233,6 +246,7 @@ impl Factories<'_> {
                     keys: on.iter().map(|(here, _)| *here).collect(),
                     keep: keep.clone(),
                     left: *left,
+                    retry: *retry,
                     found: table.physical.project(columns),
                     schema: schema.clone(),
                 })
@@ -368,5 +382,6 @@ fn aggregate_factory(a: &Aggregation, stage: Stage) -> AggregateFactory {
         retracts: a.retracts,
         at_end: a.at_end,
         ttl_millis: a.ttl_millis,
+        update_before: a.update_before,
     }
 }

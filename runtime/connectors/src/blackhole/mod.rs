@@ -12,7 +12,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
     ..Connector::new(&Descriptor {
         name: "blackhole",
         help: "discards all rows",
-        writes: Some(Changelog::All),
+        writes: Some(Changelog::Upsert),
         rows_fail: false,
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH ('connector' = 'blackhole')",
         ..Descriptor::CONNECTOR

@@ -32,6 +32,7 @@ pub(crate) const CONNECTOR: Connector = Connector {
         writes: Some(Changelog::OfFormat),
         options: &[TOPICS, RECORD, KEY_FIELDS, START, SOURCE, SINK, crate::tls::OPTIONS, CLIENT, KNOWN],
         metadata: &layout::METADATA_KEYS,
+        read_while_written: true,
         replayed_with: &[(START_MODE.key(), "earliest-offset"), (STOP_MODE.key(), "latest-offset")],
         metadata_of_format: Some("value."),
         example: "CREATE TABLE t (id BIGINT, name STRING) WITH (
@@ -56,6 +57,7 @@ pub(crate) const UPSERT: Connector = Connector {
         writes: Some(Changelog::Upsert),
         options: &[TOPICS, RECORD, SOURCE, SINK, crate::tls::OPTIONS, CLIENT, KNOWN],
         metadata: &layout::METADATA_KEYS,
+        read_while_written: true,
         metadata_of_format: Some("value."),
         key: PrimaryKey::Required,
         example: "CREATE TABLE t (id BIGINT, name STRING, PRIMARY KEY (id) NOT ENFORCED) WITH (

@@ -272,7 +272,9 @@ fn changed(
         let old = GIVEN.get(groups, key, &[])?;
         match (&old, &new) {
             (Some(old), Some(new)) if old != new => {
-                rows.push(RowKind::UpdateBefore, key, old, out)?;
+                if plan.update_before {
+                    rows.push(RowKind::UpdateBefore, key, old, out)?;
+                }
                 rows.push(RowKind::UpdateAfter, key, new, out)?;
             }
             (None, Some(new)) => rows.push(RowKind::Insert, key, new, out)?,

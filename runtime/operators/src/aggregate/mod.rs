@@ -67,6 +67,8 @@ pub struct AggregateFactory {
     pub at_end: bool,
     /// The time to live of a key without access in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
+    /// Whether the old row of an update is emitted too.
+    pub update_before: bool,
 }
 
 impl AggregateFactory {

@@ -109,7 +109,9 @@ impl RowsOut {
             (false, true) => self.push(RowKind::Insert, key, old),
             (true, false) => self.push(RowKind::Delete, key, old),
             (true, true) if self.old[old.clone()] != self.new[..] || self.plan.refreshes() => {
-                self.push(RowKind::UpdateBefore, key, old.clone())?;
+                if self.plan.update_before {
+                    self.push(RowKind::UpdateBefore, key, old.clone())?;
+                }
                 self.push(RowKind::UpdateAfter, key, old)
             }
             (true, true) | (false, false) => Ok(()),

@@ -1,10 +1,14 @@
 //! Joins rows whose times are close to each other. A row is compared with those of the other side when it comes, and kept as long as a row
-//! that it could be paired with may come. What has no partner by then is emitted with NULLs.
+//! that it could be paired with may come. What has no partner by then is emitted with NULLs. In processing time, the time of a row is that
+//! at which it comes.
 
 use super::rows::{FewRows, SideRows};
 use super::state::{MANY, PAGE};
 use super::{Join, JoinFactory, Probe};
 use crate::change_rows::ChangeRows;
+use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
+use std::sync::Arc;
+use weir_core::clock::Clock;
 use weir_core::event_time::{EventTime, Watermark};
 use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::join::{Interval, LEFT, RIGHT};
@@ -45,8 +49,9 @@ impl OperatorFactory for IntervalJoinFactory {
             join,
             interval: self.interval,
             step: (length / 16).clamp(1, 60_000),
-            timers: Timers::new(TimeDomain::Event, &context),
-            passed: context.resumes_at,
+            timers: Timers::new(self.interval.domain, &context),
+            passed: if self.interval.domain == TimeDomain::Event { context.resumes_at } else { Watermark::NONE },
+            clock: context.clock,
         }))
     }
 }
@@ -57,7 +62,9 @@ struct IntervalJoin {
     /// Timers are set to multiples of this number of milliseconds, so that a key has few of them.
     step: i64,
     timers: Timers,
+    /// The time of which no more rows come.
     passed: Watermark,
+    clock: Arc<dyn Clock>,
 }
 
 /// The number of keys that are cleared at once.
@@ -73,6 +80,7 @@ pub(super) fn time_prefix(millis: i64, ty: &arrow::datatypes::DataType) -> Vec<u
 impl Operator for IntervalJoin {
     fn process(&mut self, side: usize, batch: Batch, out: &mut Collector) -> Result<()> {
         let batch = self.join.without_nulls(side, batch, out)?;
+        let batch = if self.interval.domain == TimeDomain::Processing { self.come_now(side, batch)? } else { batch };
         let keys = Keys::of(&batch, &self.join.sides[side].on);
         let found = self.join.kept.state.places(&keys)?;
         let times = batch.data.column(self.interval.times[side]);
@@ -86,28 +94,25 @@ impl Operator for IntervalJoin {
     }
 
     fn on_watermark(&mut self, time: &EventTime, out: &mut Collector) -> Result<()> {
-        self.passed = self.passed.max(time.all);
-        let mut alone = ChangeRows::new(self.join.plan.schema.clone());
-        loop {
-            let due = self.timers.due(&mut self.join.kept.state, self.passed.0, KEYS)?;
-            let more = due.len() == KEYS;
-            let mut keys: Vec<Vec<u8>> = due.into_iter().map(|(_, key)| key).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            for key in keys {
-                self.expire(&key, &mut alone, out)?;
-            }
-            if !more {
-                break;
-            }
+        // When the input has ended, no row gets a partner any more.
+        if self.interval.domain == TimeDomain::Event || time.all == Watermark::END {
+            self.pass(time.all, out)?;
         }
-        out.emit(alone.take()?.with_kinds(None));
         Ok(())
+    }
+
+    fn next_tick(&self) -> Option<i64> {
+        self.timers.next().filter(|_| self.interval.domain == TimeDomain::Processing).map(|t| t.saturating_add(1))
+    }
+
+    fn on_tick(&mut self, now: i64, out: &mut Collector) -> Result<()> {
+        self.pass(Watermark(now.saturating_sub(1)), out)
     }
 
     /// Rows are emitted until the last time of a partner has passed.
     fn output_watermark(&self, all: Watermark) -> Watermark {
         match all {
+            _ if self.interval.domain == TimeDomain::Processing => all,
             Watermark::NONE | Watermark::END => all,
             Watermark(millis) => Watermark(
                 millis.saturating_sub(self.interval.longest_wait()).saturating_sub(self.step).saturating_sub(1),
@@ -129,6 +134,38 @@ impl Operator for IntervalJoin {
 }
 
 impl IntervalJoin {
+    /// Gives rows that come now this time.
+    fn come_now(&self, side: usize, batch: Batch) -> Result<Batch> {
+        let now = self.clock.now().max(self.passed.0.saturating_add(1));
+        let mut columns: Vec<ArrayRef> = batch.data.columns().to_vec();
+        let time = &mut columns[self.interval.times[side]];
+        let times = TimestampMicrosecondArray::from_value(now.saturating_mul(1_000), batch.rows());
+        *time = arrow::compute::cast(&times, time.data_type())?;
+        let (rows, kinds, origins) = (batch.rows(), batch.kinds.clone(), batch.origins.clone());
+        Ok(Batch::from_columns(batch.data.schema(), columns, rows)?.with_kinds(kinds).with_origins(origins))
+    }
+
+    /// Removes the rows that get no partner any more.
+    fn pass(&mut self, time: Watermark, out: &mut Collector) -> Result<()> {
+        self.passed = self.passed.max(time);
+        let mut alone = ChangeRows::new(self.join.plan.schema.clone());
+        loop {
+            let due = self.timers.due(&mut self.join.kept.state, self.passed.0, KEYS)?;
+            let more = due.len() == KEYS;
+            let mut keys: Vec<Vec<u8>> = due.into_iter().map(|(_, key)| key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                self.expire(&key, &mut alone, out)?;
+            }
+            if !more {
+                break;
+            }
+        }
+        out.emit(alone.take()?.with_kinds(None));
+        Ok(())
+    }
+
     /// The last time of the rows of a side that have expired.
     fn expired(&self, side: usize) -> i64 {
         // The inverse of `last_partner`.

@@ -12,6 +12,8 @@ pub(super) struct Changes {
     gone: ChangeRows,
     updated: ChangeRows,
     come: ChangeRows,
+    /// Whether the old row of an update is emitted too.
+    update_before: bool,
 }
 
 /// An encoded row with the types of its columns.
@@ -28,9 +30,9 @@ fn push(rows: &mut ChangeRows, kind: RowKind, packed: &Packed<'_>, results: &[Va
 
 impl Changes {
     /// Starts without rows, with these columns.
-    pub fn new(schema: &Schema) -> Changes {
+    pub fn new(schema: &Schema, update_before: bool) -> Changes {
         let rows = || ChangeRows::new(schema.clone());
-        Changes { gone: rows(), updated: rows(), come: rows() }
+        Changes { gone: rows(), updated: rows(), come: rows(), update_before }
     }
 
     /// Adds an inserted row with its results.
@@ -48,7 +50,9 @@ impl Changes {
 
     /// Adds a row whose results have changed.
     pub fn updated(&mut self, row: &Packed<'_>, old: &[Value<'_>], new: &[Value<'_>]) -> Result<()> {
-        push(&mut self.updated, RowKind::UpdateBefore, row, old)?;
+        if self.update_before {
+            push(&mut self.updated, RowKind::UpdateBefore, row, old)?;
+        }
         push(&mut self.updated, RowKind::UpdateAfter, row, new)
     }
 

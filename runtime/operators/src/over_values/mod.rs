@@ -47,6 +47,8 @@ pub struct OverValuesFactory {
     pub at_end: bool,
     /// The time to live of a row in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
+    /// Whether the old row of an update is emitted too.
+    pub update_before: bool,
 }
 
 impl OperatorFactory for OverValuesFactory {
@@ -156,7 +158,7 @@ impl Operator for OverValues {
         let (rows, ends) = by_group(&found);
         let partitions = || found.first.iter().map(|row| keys.get(*row as usize));
         self.state.prefetch(partitions())?;
-        let mut emitted = Changes::new(&self.plan.schema);
+        let mut emitted = Changes::new(&self.plan.schema, self.plan.update_before);
         let mut from = 0;
         for (key, end) in partitions().zip(ends) {
             let changed = self.apply(key, &batch, &rows[from..end])?;
@@ -178,7 +180,7 @@ impl Operator for OverValues {
         if !self.plan.at_end {
             return Ok(());
         }
-        let mut emitted = Changes::new(&self.plan.schema);
+        let mut emitted = Changes::new(&self.plan.schema, self.plan.update_before);
         for key in self.all_partitions()? {
             let mut walk = Walk::of_all(&self.plan, &mut self.groups);
             for pair in ROWS.range(&self.state, &key, &[], None) {

@@ -178,10 +178,12 @@ impl Operator for Best {
                     None => changes.push(RowKind::Insert, (0, row)),
                     Some((_, was)) if was == is => {}
                     Some((_, was)) => {
-                        rows.decode(&mut changes.before, key, was)?;
-                        changes.push(RowKind::UpdateBefore, (1, replaced));
+                        if rows.plan.update_before {
+                            rows.decode(&mut changes.before, key, was)?;
+                            changes.push(RowKind::UpdateBefore, (1, replaced));
+                            replaced += 1;
+                        }
                         changes.push(RowKind::UpdateAfter, (0, row));
-                        replaced += 1;
                     }
                 }
                 *old = new.as_slice().into();

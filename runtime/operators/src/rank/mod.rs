@@ -43,6 +43,8 @@ pub struct RankFactory {
     pub schema: Schema,
     /// The time to live of a partition without a change in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
+    /// Whether the old row of an update is emitted too.
+    pub update_before: bool,
 }
 
 /// The columns of the output: those of the input, then the rank if requested.

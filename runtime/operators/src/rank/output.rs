@@ -48,7 +48,9 @@ impl RowsOut {
             match (old.get(at), new.get(at)) {
                 (Some(a), Some(b)) if a.row() == b.row() => {}
                 (Some(a), Some(b)) => {
-                    self.push(RowKind::UpdateBefore, a, rank)?;
+                    if self.plan.update_before {
+                        self.push(RowKind::UpdateBefore, a, rank)?;
+                    }
                     self.push(RowKind::UpdateAfter, b, rank)?;
                 }
                 (Some(a), None) => self.push(RowKind::Delete, a, rank)?,

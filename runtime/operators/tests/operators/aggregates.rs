@@ -160,6 +160,7 @@ fn case(line: &str) -> Case {
             stage: Stage::Whole,
             at_end: false,
             ttl_millis: 0,
+            update_before: true,
         },
         kind,
     }

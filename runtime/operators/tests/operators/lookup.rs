@@ -2,10 +2,12 @@
 
 use crate::support::Running;
 use arrow::array::{Array, ArrayRef, Int32Array};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use weir_core::graph::SubtaskContext;
+use weir_core::join::LookupRetry;
 use weir_core::{Batch, Field, Result, Schema, SqlType};
 use weir_operators::lookup::{Lookup, LookupCacheOptions, LookupFactory, LookupTable};
 
@@ -50,8 +52,8 @@ fn asked(cache: LookupCacheOptions, steps: &[(i64, i32)]) -> Vec<usize> {
     let count = table.asked.clone();
     let found = Schema::new(vec![Field::new("found", SqlType::INT)]);
     let both = Schema::new(vec![Field::new("k", SqlType::INT), Field::new("found", SqlType::INT)]);
-    let factory =
-        LookupFactory { table: Arc::new(table), keys: vec![0], keep: vec![0], left: false, found, schema: both };
+    let (table, keys, keep) = (Arc::new(table), vec![0], vec![0]);
+    let factory = LookupFactory { table, keys, keep, left: false, retry: None, found, schema: both };
     let mut running = Running::start(Box::new(factory), 1 << 20);
     let mut step = |(later, key): &(i64, i32)| {
         running.later(*later);
@@ -76,4 +78,55 @@ fn what_is_remembered_grows_old_by_the_clock() {
     // Keys without rows are remembered only if that is asked for.
     assert_eq!(asked(cache.clone(), &[(0, 100), (0, 100)]), [1, 1]);
     assert_eq!(asked(LookupCacheOptions { missing: true, ..cache }, &[(0, 100), (0, 100)]), [1, 0]);
+}
+
+/// A table whose rows are there from so many requests on.
+#[derive(Clone)]
+struct Late {
+    requests: Arc<AtomicUsize>,
+    from: usize,
+}
+
+impl LookupTable for Late {
+    fn open(&self, _context: &SubtaskContext) -> Result<Box<dyn Lookup>> {
+        Ok(Box::new(self.clone()))
+    }
+    fn cache(&self) -> LookupCacheOptions {
+        LookupCacheOptions { max_rows: NonZeroUsize::new(10), missing: true, ..Default::default() }
+    }
+}
+
+impl Lookup for Late {
+    fn find(&mut self, keys: &[ArrayRef]) -> Result<(Vec<u32>, Batch)> {
+        let keys = keys[0].as_any().downcast_ref::<Int32Array>().expect("a column of INT");
+        // The key 0 is always there.
+        let come = self.requests.fetch_add(1, Ordering::Relaxed) + 1 >= self.from;
+        let found = (0..).zip(keys.values().iter().copied()).filter(|(_, k)| come || *k == 0);
+        let (of, rows): (Vec<u32>, Vec<i32>) = found.unzip();
+        Ok((of, batch(&rows)))
+    }
+}
+
+#[test]
+fn what_is_not_there_is_looked_up_again() {
+    let both = Schema::new(vec![Field::new("k", SqlType::INT), Field::new("found", SqlType::INT)]);
+    let found = Schema::new(vec![Field::new("found", SqlType::INT)]);
+    // Rows that come with a request, the number of attempts, and for two batches the rows and the requests.
+    for (from, attempts, wanted) in [(3, 4, [(3, 3), (3, 3)]), (3, 1, [(1, 2), (3, 3)]), (9, 2, [(1, 3), (1, 6)])] {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let factory = LookupFactory {
+            table: Arc::new(Late { requests: requests.clone(), from }),
+            keys: vec![0],
+            keep: vec![0],
+            left: false,
+            retry: Some(LookupRetry { delay: Duration::from_millis(1), attempts }),
+            found: found.clone(),
+            schema: both.clone(),
+        };
+        let mut running = Running::start(Box::new(factory), 1 << 20);
+        for (rows, asked) in wanted {
+            let given: usize = running.process(batch(&[1, 0, 1])).iter().map(Batch::rows).sum();
+            assert_eq!((given, requests.load(Ordering::Relaxed)), (rows, asked), "{from} {attempts}");
+        }
+    }
 }

@@ -97,6 +97,7 @@ fn factory(random: &mut Rng, strategy: RankStrategy) -> RankFactory {
         at_end: false,
         schema: schema(),
         ttl_millis: 0,
+        update_before: true,
     }
 }
 
@@ -188,6 +189,7 @@ fn what_is_behind_the_range_is_not_loaded() {
         at_end: false,
         schema: schema(),
         ttl_millis: 0,
+        update_before: true,
     };
     let mut o = Running::start(Box::new(plan), 1);
     for part in 0..20 {

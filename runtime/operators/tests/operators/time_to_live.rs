@@ -47,11 +47,12 @@ fn counts(ttl_millis: u64, distinct: bool) -> AggregateFactory {
         retracts: false,
         at_end: false,
         ttl_millis,
+        update_before: true,
     }
 }
 
 fn normalize(ttl_millis: u64, materializes: bool) -> NormalizeFactory {
-    NormalizeFactory { keys: vec![0], schema: schema(), materializes, ttl_millis }
+    NormalizeFactory { keys: vec![0], schema: schema(), materializes, ttl_millis, update_before: true }
 }
 
 /// The kinds of all changes.

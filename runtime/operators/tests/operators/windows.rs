@@ -43,6 +43,7 @@ fn aggregate() -> AggregateFactory {
         retracts: false,
         at_end: true,
         ttl_millis: 0,
+        update_before: true,
     }
 }
 

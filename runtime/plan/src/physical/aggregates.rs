@@ -36,6 +36,7 @@ impl Planner<'_> {
             ttl_millis: 0,
             window: Some(WindowKeys { local: window.local, merge: window.merge, emit: window.emit }),
             late_rows: window.domain == TimeDomain::Event && self.late_rows_of(derived)?.is_some(),
+            update_before: true,
         };
         let output = self.aggregate(whole, of, derived, below, named(uids)?, &scope.statement);
         self.dropping_late(output, derived, window.domain)?;

@@ -12,7 +12,7 @@ use weir_core::constraints::Constraints;
 use weir_core::emit::Emit;
 use weir_core::frame::Frame;
 use weir_core::graph::{DEAD_LETTERS, Edge, LATE_ROWS, Partitioning, TIMED_OUT};
-use weir_core::join::{AsOf, Interval, JoinKey, JoinKind};
+use weir_core::join::{AsOf, Interval, JoinKey, JoinKind, LookupRetry};
 use weir_core::rank::{RankStrategy, SortKey};
 use weir_core::watermarks::WatermarkStrategy;
 use weir_core::windows::Windows;
@@ -41,6 +41,8 @@ pub struct Aggregation {
     pub window: Option<WindowKeys>,
     /// Whether late rows are written to a table, which requires that rows arrive one by one.
     pub late_rows: bool,
+    /// Whether the old row of an update is emitted too.
+    pub update_before: bool,
 }
 
 impl Aggregation {
@@ -111,7 +113,7 @@ pub struct MultiJoin {
     pub ttl_millis: Vec<u64>,
 }
 
-/// An operator of the physical graph with all planning decisions.
+/// An operator of the physical graph with all planning decisions. `update_before` says whether the old row of an update is emitted too.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are those of the relations, and are explained there")]
 pub enum Operator {
@@ -157,6 +159,7 @@ pub enum Operator {
         schema: Schema,
         at_end: bool,
         ttl_millis: u64,
+        update_before: bool,
     },
     /// The matches of a pattern in the rows of each partition. `input` has the columns of the input rows, `timed_out` those of matches that
     /// are not complete in time, if they are written.
@@ -170,9 +173,9 @@ pub enum Operator {
         timed_out: Option<Schema>,
     },
     /// Turns upserts into a changelog.
-    Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
+    Normalize { keys: Vec<usize>, schema: Schema, ttl_millis: u64, update_before: bool },
     /// Keeps all rows of a sink's key. The last one is the row in the sink.
-    Materialize { keys: Vec<usize>, schema: Schema, ttl_millis: u64 },
+    Materialize { keys: Vec<usize>, schema: Schema, ttl_millis: u64, update_before: bool },
     /// Checks rows against the constraints of a sink's columns.
     Enforce { table: Arc<Table>, constraints: Constraints },
     /// Looks rows up in an external table.
@@ -180,6 +183,7 @@ pub enum Operator {
         table: Arc<Table>,
         on: Vec<(usize, usize)>,
         left: bool,
+        retry: Option<LookupRetry>,
         keep: Vec<usize>,
         columns: Vec<usize>,
         schema: Schema,
@@ -204,6 +208,7 @@ pub enum Operator {
         at_end: bool,
         schema: Schema,
         ttl_millis: u64,
+        update_before: bool,
     },
     /// The first row of each partition in time, emitted once.
     FirstRow { partition: Vec<usize>, time: WindowTime, number: bool, schema: Schema, ttl_millis: u64 },

@@ -13,6 +13,7 @@ mod ranks;
 mod settings;
 mod side_tables;
 mod sinks;
+mod updates;
 
 pub use dead_letters::REPLAY;
 pub use event_time::TimedRows;
@@ -32,6 +33,7 @@ use ranks::TopN;
 use settings::{Settings, asked_parallelism, own_parallelism};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use updates::leave_out_old_rows;
 use weir_core::descriptor::{Registry, SCAN_PARALLELISM};
 use weir_core::graph::{Edge, MAIN, Partitioning};
 use weir_core::keyed::TimeDomain;
@@ -73,12 +75,15 @@ pub fn plan(job: &Job<'_>) -> Result<Graph> {
         dead_letters_of: BTreeMap::new(),
         late_rows: BTreeMap::new(),
         timed_out: BTreeMap::new(),
+        replacing: vec![],
     };
     job.inserts.iter().try_for_each(|insert| planner.statement(insert))?;
     planner.dead_letter_sinks()?;
     planner.late_rows_sinks()?;
     planner.timed_out_sinks()?;
-    Ok(planner.graph)
+    let Planner { mut graph, replacing, .. } = planner;
+    leave_out_old_rows(&mut graph, &replacing);
+    Ok(graph)
 }
 
 struct Planner<'a> {
@@ -96,6 +101,8 @@ struct Planner<'a> {
     late_rows: BTreeMap<LateRowsOf, Vec<usize>>,
     /// Nodes with what is written of matches that are not complete in time, by the table that receives it.
     timed_out: BTreeMap<String, Vec<usize>>,
+    /// The sinks that need no old rows of updates, because a row replaces the one with its key.
+    replacing: Vec<usize>,
 }
 
 /// The statement that is being planned.
@@ -246,11 +253,12 @@ impl Planner<'_> {
                 let operator = Operator::Expand { sets: sets.clone(), keys: keys.clone(), schema: schema.clone() };
                 self.forwarded(of, scope, "expand", "expand", operator)
             }
-            Plan::Lookup { table, on, left, keep, columns, schema, input: _ } => {
+            Plan::Lookup { table, on, left, retry, keep, columns, schema, input: _ } => {
                 let operator = Operator::Lookup {
                     table: table.clone(),
                     on: on.clone(),
                     left: *left,
+                    retry: *retry,
                     keep: keep.clone(),
                     columns: columns.clone(),
                     schema: schema.clone(),
@@ -275,7 +283,7 @@ impl Planner<'_> {
                 let (below, _) = self.only_input(of, scope)?;
                 let (keys, ttl_millis) = (keys.clone(), self.settings.ttl_millis);
                 let inputs = vec![partitioned(below.node, Partitioning::Hash(keys.clone()))];
-                let operator = Operator::Normalize { keys, schema: schema.clone(), ttl_millis };
+                let operator = Operator::Normalize { keys, schema: schema.clone(), ttl_millis, update_before: true };
                 let (changelog, parallelism) = (of.traits.changelog, self.settings.parallelism);
                 let name = "changelog-normalize".to_string();
                 Ok(self.add(&scope.statement, Planned { name, uids, parallelism, operator, changelog, inputs }))
@@ -316,6 +324,7 @@ impl Planner<'_> {
                     ttl_millis: self.settings.ttl(*ttl),
                     window: None,
                     late_rows: false,
+                    update_before: true,
                 };
                 Ok(self.aggregate(whole, of, derived, below, uids, &scope.statement))
             }

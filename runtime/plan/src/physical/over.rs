@@ -46,6 +46,7 @@ impl Planner<'_> {
                 schema,
                 at_end: self.job.mode == Mode::Batch,
                 ttl_millis: self.settings.ttl_millis,
+                update_before: true,
             },
         };
         let (parallelism, partitioning) = self.exchange(over.partition);

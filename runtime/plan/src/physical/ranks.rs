@@ -74,6 +74,7 @@ impl Planner<'_> {
             at_end: self.job.mode == Mode::Batch || window.is_some(),
             schema: top.input.clone(),
             ttl_millis: if window.is_some() { 0 } else { self.settings.ttl_millis },
+            update_before: true,
         };
         let output = self.ranked("rank", of, top, &partition, below, operator, scope);
         match window {
@@ -99,6 +100,7 @@ impl Planner<'_> {
             schema: of.plan.schema().clone(),
             at_end,
             ttl_millis: self.settings.ttl_millis,
+            update_before: true,
         })
     }
 

@@ -45,7 +45,8 @@ impl Planner<'_> {
             let enforce = Operator::Enforce { table: table.clone(), constraints };
             from = self.enforced(from, enforce, changelog, statement);
         }
-        if self.materializes(top, table, &key) {
+        let materializes = self.materializes(top, table, &key);
+        if materializes {
             let planned = Planned {
                 name: "sink-materialize".to_string(),
                 uids: StateUids::own(format!("{}/materialize", statement.identity)),
@@ -54,13 +55,21 @@ impl Planner<'_> {
                     keys: key.clone(),
                     schema: table.sink_schema(),
                     ttl_millis: self.settings.ttl_millis,
+                    update_before: true,
                 },
                 changelog,
                 inputs: vec![partitioned(from, Partitioning::Hash(key.clone()))],
             };
             from = self.add(statement, planned).node;
         }
-        self.write(table, key, changelog, vec![(from, MAIN)], parallelism, statement)
+        let same = |own: &Vec<usize>| own.iter().all(|k| key.contains(k)) && key.iter().all(|k| own.contains(k));
+        let own = || key.is_empty() || top.traits.upsert_key.as_ref().is_some_and(same);
+        let replaces = table.upserts() && (materializes || own());
+        self.write(table, key, changelog, vec![(from, MAIN)], parallelism, statement)?;
+        if replaces {
+            self.replacing.push(self.graph.nodes.len() - 1);
+        }
+        Ok(())
     }
 
     /// Adds the sink itself.

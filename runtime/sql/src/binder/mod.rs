@@ -167,13 +167,17 @@ impl Binder<'_> {
             return Err(not_yet("INTO, LATERAL VIEW, CONNECT BY or AS STRUCT in a SELECT").at(at));
         }
         let around = self.sub_queries.replace(vec![]);
-        let ttl = self.catalog.state_ttl(place(s.select_token.0.span.start))?;
+        let at = place(s.select_token.0.span.start);
+        let (ttl, lookups) = (self.catalog.state_ttl(at)?, self.catalog.lookup_hints(at)?);
         let ttl_around = std::mem::replace(&mut self.state_ttl, ttl);
+        let lookups_around = std::mem::replace(&mut self.lookup_hints, lookups);
         let sorted = self.select_in_scope(s, by);
         let ttl = std::mem::replace(&mut self.state_ttl, ttl_around);
+        let lookups = std::mem::replace(&mut self.lookup_hints, lookups_around);
         let sorted = sorted.and_then(|sorted| {
             self.check_used()?;
             self.catalog.idle_hints.extend(ttl.idle()?);
+            self.catalog.idle_hints.extend(lookups.idle()?);
             Ok(sorted)
         });
         self.sub_queries = around;
