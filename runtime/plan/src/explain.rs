@@ -298,7 +298,13 @@ fn shown_chain(chain: &Chain<'_>) -> Details {
         let columns: Vec<String> = chain.inputs.iter().zip(&chain.on).map(|of| column(of, n)).collect();
         columns.join(if *nulls_equal { " IS NOT DISTINCT FROM " } else { " = " })
     });
-    let mut details = vec![("type", JoinKind::Inner.name().to_string())];
+    let kind = if chain.optional.contains(&true) { JoinKind::Left } else { JoinKind::Inner };
+    let mut details = vec![("type", kind.name().to_string())];
+    let optional = chain.optional.iter().enumerate().filter(|(_, optional)| **optional);
+    let optional: Vec<String> = optional.map(|(n, _)| (n + 1).to_string()).collect();
+    if !optional.is_empty() {
+        details.push(("optional inputs", optional.join(", ")));
+    }
     details.push(("on", equal.collect::<Vec<_>>().join(" AND ")));
     details.extend(chain.condition.as_ref().map(|c| ("where", c.to_string())));
     let ttl = chain.ttl.iter().enumerate();

@@ -10,10 +10,12 @@ use std::rc::Rc;
 use weir_core::join::{JoinKey, JoinKind, MOST_INPUTS};
 use weir_expr::Expr;
 
-/// A chain of inner joins.
+/// A chain of inner and left joins.
 pub(crate) struct Chain<'a> {
     /// The inputs; at least three.
     pub inputs: Vec<Rc<Derived<'a>>>,
+    /// For each input, whether it is the right side of a LEFT JOIN.
+    pub optional: Vec<bool>,
     /// The key columns of each input.
     pub on: Vec<Vec<usize>>,
     /// For each column of the key, whether two NULLs are equal.
@@ -29,26 +31,21 @@ pub(crate) struct Chain<'a> {
 /// The chain that ends with a join, if it has more than two inputs.
 pub(crate) fn chain_of<'a>(of: &Derived<'a>) -> Option<Chain<'a>> {
     let part = part(of)?;
-    let Part { inputs, mut ends, keys, nulls_equal, ttl, condition, columns } = part;
-    if inputs.len() < 3 {
-        return None;
-    }
-    ends.insert(0, 0);
-    // The first of the equal columns that an input has.
-    let on = ends.windows(2).map(|range| {
-        let first = |equal: &Vec<usize>| equal.iter().find(|c| (range[0]..range[1]).contains(c)).map(|c| c - range[0]);
-        keys.iter().map(first).collect::<Option<Vec<usize>>>()
-    });
-    let on = on.collect::<Option<Vec<_>>>()?;
-    Some(Chain { inputs, on, nulls_equal, ttl, condition, columns })
+    let Part { inputs, optional, on, ends: _, keys: _, nulls_equal, ttl, condition, columns } = part;
+    // In batch mode, rows without a partner are emitted at the end.
+    let at_end = optional.contains(&true) && of.traits.changelog.is_insert_only();
+    (inputs.len() >= 3 && !at_end).then_some(Chain { inputs, optional, on, nulls_equal, ttl, condition, columns })
 }
 
 /// A part of a chain: its inputs, and what is known of their columns.
 struct Part<'a> {
     inputs: Vec<Rc<Derived<'a>>>,
+    optional: Vec<bool>,
+    /// The key columns of each input.
+    on: Vec<Vec<usize>>,
     /// For each input, where its columns end among those of all inputs.
     ends: Vec<usize>,
-    /// For each column of the key, the columns that are equal.
+    /// For each column of the key, the columns that are equal in each row. Those of an optional input may be NULL instead.
     keys: Vec<Vec<usize>>,
     nulls_equal: Vec<bool>,
     ttl: Vec<Option<u64>>,
@@ -62,6 +59,8 @@ impl<'a> Part<'a> {
         let width = of.plan.schema().len();
         Part {
             inputs: vec![of.clone()],
+            optional: vec![false],
+            on: vec![],
             ends: vec![width],
             keys: vec![],
             nulls_equal: vec![],
@@ -83,10 +82,15 @@ impl<'a> Part<'a> {
 
 /// A join as a part of a chain, if its rows are not joined by their times.
 fn part<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
-    let (Plan::Join { kind: JoinKind::Inner, on, as_of: None, condition, ttl, .. }, [left, right]) =
-        (of.plan, of.inputs.as_slice())
+    let (Plan::Join { kind, on, as_of: None, condition, ttl, .. }, [left, right]) = (of.plan, of.inputs.as_slice())
     else {
         return None;
+    };
+    let optional = match kind {
+        JoinKind::Inner => false,
+        // The condition decides which rows are partners.
+        JoinKind::Left if condition.is_none() => true,
+        JoinKind::Left | JoinKind::Right | JoinKind::Full | JoinKind::Semi | JoinKind::Anti => return None,
     };
     let times = [&left.traits.times, &right.traits.times];
     let timed =
@@ -102,13 +106,20 @@ fn part<'a>(of: &Derived<'a>) -> Option<Part<'a>> {
     let width = all.ends.last().copied().unwrap_or(0);
     all.nulls_equal = on.iter().map(|k| k.nulls_equal).collect();
     all.keys.resize(on.len(), vec![]);
+    if all.on.is_empty() {
+        all.on.push(on.iter().map(|k| k.left).collect());
+    }
     for (equal, k) in all.keys.iter_mut().zip(&on) {
         if equal.is_empty() {
             equal.push(all.columns[k.left]);
         }
-        equal.push(width + k.right);
+        if !optional {
+            equal.push(width + k.right);
+        }
     }
+    all.on.push(on.iter().map(|k| k.right).collect());
     all.inputs.push(right.clone());
+    all.optional.push(optional);
     all.ends.push(width + right.plan.schema().len());
     all.ttl.push(ttl[1]);
     all.columns.extend((0..right.plan.schema().len()).map(|c| width + c));

@@ -213,6 +213,48 @@ fn several_inputs_are_joined_at_once() {
     three([4, 1_200], 3, 30, 0);
 }
 
+#[test]
+fn inputs_that_are_joined_at_once_may_be_optional() {
+    // A left join, then another one by the same key, which is of the left side.
+    let optional = |counts: [usize; 2], keys: i64| {
+        for (retracts, settings) in [(true, STREAM), (false, STREAM), (false, BATCH)] {
+            let query = "SELECT a.k, a.v, b.k, b.v FROM a LEFT JOIN b ON a.k = b.k LEFT JOIN b AS c ON a.k = c.k";
+            compare_many(query, counts, (keys, retracts, settings), &|l, r| {
+                let all = l.iter().flat_map(|a| {
+                    let partners: Vec<&Plain> = r.iter().filter(|b| equal(*a, **b)).collect();
+                    let shown: Vec<String> = match partners.is_empty() {
+                        true => vec![pair(Some(*a), None)],
+                        false => partners.iter().map(|b| pair(Some(*a), Some(**b))).collect(),
+                    };
+                    let times = partners.len().max(1);
+                    shown.into_iter().flat_map(move |row| std::iter::repeat_n(row, times)).collect::<Vec<_>>()
+                });
+                all.collect()
+            });
+        }
+    };
+    optional([300, 200], 40);
+    optional([60, 60], 3);
+    optional([4, 300], 20);
+    // An inner join in front of an optional input, and one behind it with a condition over its columns.
+    for retracts in [true, false] {
+        let query = "SELECT a.k, a.v, b.k, b.v FROM a JOIN a AS d ON d.k = a.k LEFT JOIN b ON a.k = b.k
+                     JOIN a AS c ON c.k = a.k AND (b.v IS NULL OR b.v > 30)";
+        compare_many(query, [150, 60], (30, retracts, STREAM), &|l, r| {
+            let all = l.iter().filter(|a| a.0.is_some()).flat_map(|a| {
+                let partners: Vec<&Plain> = r.iter().filter(|b| equal(*a, **b)).collect();
+                let shown: Vec<String> = match partners.is_empty() {
+                    true => vec![pair(Some(*a), None)],
+                    false => partners.iter().filter(|b| b.1 > 30).map(|b| pair(Some(*a), Some(**b))).collect(),
+                };
+                let times = l.iter().filter(|d| equal(*a, **d)).count().pow(2);
+                shown.into_iter().flat_map(move |row| std::iter::repeat_n(row, times)).collect::<Vec<_>>()
+            });
+            all.collect()
+        });
+    }
+}
+
 /// Pairs of rows of a relation with itself, by an item of which 300 rows came a day before the last one.
 fn pairs_a_day_later(hint: &str, settings: &str) -> usize {
     let sql = format!(

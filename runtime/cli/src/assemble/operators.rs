@@ -282,6 +282,7 @@ impl Factories<'_> {
                 let of_input = |(n, schema): (usize, &Schema)| JoinInput {
                     schema: schema.clone(),
                     on: join.on[n].clone(),
+                    optional: join.optional[n],
                     retracts: join.retracts[n],
                     ttl_millis: join.ttl_millis[n],
                 };

@@ -1,6 +1,8 @@
 //! Joins several inputs by one key at once. Only the rows of the inputs are kept, and not the results of joining some of them.
 //!
-//! A row is combined with all rows of the other inputs that have its key. The idea is that of Flink's multi-way join (FLIP-516).
+//! A row is combined with all rows of the other inputs that have its key. An optional input without such a row gives NULLs, as the right
+//! side of a LEFT JOIN does: its first row of a key takes back the rows with NULLs, and its last one brings them again. The idea is that of
+//! Flink's multi-way join (FLIP-516).
 
 use super::Side;
 use super::pairs::without;
@@ -14,7 +16,7 @@ use weir_core::graph::{Collector, Operator, OperatorFactory, SubtaskContext};
 use weir_core::join::MOST_INPUTS;
 use weir_core::key::{Keys, encode_row};
 use weir_core::state::{Changes, Epoch};
-use weir_core::{Batch, ColumnBuilder, Error, Result, Schema};
+use weir_core::{Batch, ColumnBuilder, Error, Result, RowKind, Schema};
 use weir_expr::eval::condition;
 use weir_expr::{EvalContext, Expr, OnError, Session};
 
@@ -24,13 +26,15 @@ pub struct JoinInput {
     pub schema: Schema,
     /// The columns that must be equal to those of the other inputs.
     pub on: Vec<usize>,
+    /// Whether the other inputs' rows are also joined if it has no row of their key. The first input is not optional.
+    pub optional: bool,
     /// Whether its rows are retracted.
     pub retracts: bool,
     /// The time to live of its rows in milliseconds; 0 = unlimited.
     pub ttl_millis: u64,
 }
 
-/// Creates inner joins of several inputs.
+/// Creates joins of several inputs.
 pub struct MultiJoinFactory {
     /// The inputs; at most 16.
     pub inputs: Vec<JoinInput>,
@@ -69,6 +73,7 @@ impl OperatorFactory for MultiJoinFactory {
         let ttl = self.inputs.iter().map(|input| input.ttl_millis).collect();
         Ok(Box::new(MultiJoin {
             inputs: self.inputs.iter().map(|i| Side::new(&i.schema, i.on.clone(), form(i))).collect(),
+            optional: self.inputs.iter().map(|i| i.optional).collect(),
             nulls_equal: self.nulls_equal.clone(),
             condition: self.condition.clone(),
             schema: self.schema.clone(),
@@ -81,6 +86,7 @@ impl OperatorFactory for MultiJoinFactory {
 
 struct MultiJoin {
     inputs: Vec<Side>,
+    optional: Vec<bool>,
     nulls_equal: Vec<bool>,
     condition: Option<Expr>,
     schema: Schema,
@@ -96,11 +102,16 @@ struct Incoming<'a> {
     input: usize,
     row: usize,
     key: &'a [u8],
+    kind: RowKind,
+    /// Whether NULLs stand for the row.
+    missing: bool,
 }
 
 /// Rows of a batch, combined with rows of the other inputs.
+#[derive(Default)]
 struct Combined {
-    rows: Vec<u32>,
+    rows: Vec<Option<u32>>,
+    kinds: Vec<i8>,
     /// The columns of each input; those of the batch's input are empty.
     columns: Vec<Vec<ColumnBuilder>>,
 }
@@ -115,11 +126,27 @@ impl Operator for MultiJoin {
         // Loads the rows of all keys together.
         self.kept.state.places(&keys)?;
         let (mut combined, mut encoded) = (self.nothing(), vec![]);
-        for row in (0..batch.rows()).filter(|row| never.iter().all(|c| c.is_valid(*row))) {
-            let key = keys.get(row);
+        let outer = self.optional.contains(&true);
+        let needs_others = self.others(input).any(|n| !self.optional[n]) || self.optional[input];
+        for row in 0..batch.rows() {
+            let (key, kind) = (keys.get(row), batch.kind(row));
+            // A row with NULLs is no update of one without, nor the other way round.
+            let kind = match (outer, kind.sign() > 0) {
+                (true, true) => RowKind::Insert,
+                (true, false) => RowKind::Delete,
+                (false, _) => kind,
+            };
+            let incoming = Incoming { batch: &batch, input, row, key, kind, missing: false };
+            if never.iter().any(|c| c.is_null(row)) {
+                // It has no partners.
+                if !needs_others {
+                    let alone: Vec<_> = self.others(input).map(|n| (n, None)).collect();
+                    self.push(incoming, &alone, &mut combined, out)?;
+                }
+                continue;
+            }
             encoded.clear();
             encode_row(&rest, row, &mut encoded);
-            let incoming = Incoming { batch: &batch, input, row, key };
             let (place, mut rows) = self.kept.take(key)?;
             let result = self.take_row(incoming, &encoded, &mut rows, &mut combined, out);
             self.kept.put_back(place, rows)?;
@@ -144,7 +171,12 @@ impl Operator for MultiJoin {
 impl MultiJoin {
     fn nothing(&self) -> Combined {
         let columns = |side: &Side| side.types.iter().map(ColumnBuilder::new).collect();
-        Combined { rows: vec![], columns: self.inputs.iter().map(columns).collect() }
+        Combined { columns: self.inputs.iter().map(columns).collect(), ..Combined::default() }
+    }
+
+    /// The inputs besides one.
+    fn others(&self, input: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.inputs.len()).filter(move |n| *n != input)
     }
 
     /// Combines a row with those of the other inputs, and adds it to its own, or removes it.
@@ -156,15 +188,23 @@ impl MultiJoin {
         combined: &mut Combined,
         out: &mut Collector,
     ) -> Result<()> {
-        let Incoming { batch, input, row, key } = incoming;
-        let comes = batch.kind(row).sign() > 0;
+        let Incoming { input, key, kind, .. } = incoming;
+        let comes = kind.sign() > 0;
         if !comes && !self.kept.remove_row(key, encoded, input, &mut rows[input])? {
             // The insertion was not seen.
             return Ok(());
         }
-        let others: Vec<usize> = (0..self.inputs.len()).filter(|n| *n != input).collect();
-        if others.iter().all(|n| !rows[*n].is_empty()) {
+        let others: Vec<usize> = self.others(input).collect();
+        if others.iter().all(|n| self.optional[*n] || !rows[*n].is_empty()) {
+            let only_one = self.optional[input] && rows[input].is_empty();
+            let missing = |kind| Incoming { kind, missing: true, ..incoming };
+            if only_one && comes {
+                self.combine(missing(RowKind::Delete), rows, &others, &mut vec![], combined, out)?;
+            }
             self.combine(incoming, rows, &others, &mut vec![], combined, out)?;
+            if only_one && !comes {
+                self.combine(missing(RowKind::Insert), rows, &others, &mut vec![], combined, out)?;
+            }
         }
         if comes {
             self.kept.add_row(key, encoded, input, &mut rows[input], (1, 0))?;
@@ -178,20 +218,26 @@ impl MultiJoin {
         incoming: Incoming<'_>,
         rows: &KeyRows,
         others: &[usize],
-        chosen: &mut Vec<(usize, Entry)>,
+        chosen: &mut Vec<(usize, Option<Entry>)>,
         combined: &mut Combined,
         out: &mut Collector,
     ) -> Result<()> {
         let Some((first, rest)) = others.split_first() else {
             return self.push(incoming, chosen, combined, out);
         };
+        if rows[*first].is_empty() {
+            chosen.push((*first, None));
+            self.combine(incoming, rows, rest, chosen, combined, out)?;
+            chosen.pop();
+            return Ok(());
+        }
         let mut from = vec![];
         loop {
             let page = self.kept.page(incoming.key, *first, &rows[*first], (&from, None))?;
             let more = page.len() == PAGE && rows[*first].is_many();
             from = page.last().map_or(from, |last| [last.key.as_slice(), &[0]].concat());
             for entry in page {
-                chosen.push((*first, entry));
+                chosen.push((*first, Some(entry)));
                 self.combine(incoming, rows, rest, chosen, combined, out)?;
                 chosen.pop();
             }
@@ -201,20 +247,25 @@ impl MultiJoin {
         }
     }
 
-    /// Adds a row with the chosen rows of all other inputs, as often as these are there.
+    /// Adds a row with the chosen rows of all other inputs, as often as these are there. Where none is chosen there are NULLs.
     fn push(
         &mut self,
         incoming: Incoming<'_>,
-        chosen: &[(usize, Entry)],
+        chosen: &[(usize, Option<Entry>)],
         combined: &mut Combined,
         out: &mut Collector,
     ) -> Result<()> {
-        let times = chosen.iter().fold(1u64, |times, (_, entry)| times.saturating_mul(entry.times));
+        let there = chosen.iter().filter_map(|(_, entry)| entry.as_ref());
+        let times = there.fold(1u64, |times, entry| times.saturating_mul(entry.times));
         for _ in 0..times {
             for (n, entry) in chosen {
-                self.inputs[*n].decode(incoming.key, entry.row(), &mut combined.columns[*n])?;
+                match entry {
+                    Some(entry) => self.inputs[*n].decode(incoming.key, entry.row(), &mut combined.columns[*n])?,
+                    None => combined.columns[*n].iter_mut().for_each(ColumnBuilder::push_null),
+                }
             }
-            combined.rows.push(incoming.row as u32);
+            combined.rows.push((!incoming.missing).then_some(incoming.row as u32));
+            combined.kinds.push(incoming.kind as i8);
             if combined.rows.len() >= MOST_ROWS {
                 let full = std::mem::replace(combined, self.nothing());
                 self.emit(incoming.batch, incoming.input, full, out)?;
@@ -225,11 +276,10 @@ impl MultiJoin {
 
     /// Emits the rows that satisfy the condition.
     fn emit(&mut self, batch: &Batch, input: usize, combined: Combined, out: &mut Collector) -> Result<()> {
-        let Combined { rows, columns } = combined;
+        let Combined { rows, kinds, columns } = combined;
         if rows.is_empty() {
             return Ok(());
         }
-        let kinds = rows.iter().map(|row| batch.kind(*row as usize) as i8).collect();
         let (count, rows) = (rows.len(), UInt32Array::from(rows));
         let mut all: Vec<ArrayRef> = vec![];
         for (n, builders) in columns.into_iter().enumerate() {

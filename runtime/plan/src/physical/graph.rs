@@ -94,11 +94,13 @@ pub struct Join {
     pub ttl_millis: [u64; 2],
 }
 
-/// The definition of an inner join of several inputs by one key.
+/// The definition of a join of several inputs by one key.
 #[derive(Debug, Clone)]
 pub struct MultiJoin {
     /// The columns of each input.
     pub inputs: Vec<Schema>,
+    /// For each input, whether it is the right side of a LEFT JOIN.
+    pub optional: Vec<bool>,
     /// The columns of each input that must be equal to those of the others.
     pub on: Vec<Vec<usize>>,
     /// For each column of the key, whether two NULLs are equal.

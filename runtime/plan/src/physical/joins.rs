@@ -85,6 +85,7 @@ impl Planner<'_> {
         let all = Schema::new(schemas.iter().flat_map(|s| s.fields.iter().cloned()).collect());
         let join = MultiJoin {
             inputs: schemas,
+            optional: chain.optional.clone(),
             on: chain.on.clone(),
             nulls_equal: chain.nulls_equal,
             condition: chain.condition,

@@ -144,6 +144,7 @@ fn of_operator(operator: &Operator, name: &str) -> Option<String> {
         ])),
         Operator::MultiJoin(join) => Some(layout(&[
             ("kind", "multi-way join".to_string()),
+            ("optional inputs", format!("{:?}", join.optional)),
             ("keys", join.inputs.iter().zip(&join.on).map(|(of, on)| types(on, of)).collect::<Vec<_>>().join("; ")),
             ("columns", join.inputs.iter().map(all_types).collect::<Vec<_>>().join("; ")),
         ])),
