@@ -67,15 +67,6 @@ fn old_rows_of_updates_go_to_readers_that_need_them() {
     );
     assert_eq!(of_a(PLAIN, "blackhole", &last("p DESC")), ["+I[a, 1]", "+U[a, 2]"]);
     assert_eq!(of_a(PLAIN, "blackhole", &last("n DESC")), ["+I[a, 1]", "+U[a, 2]"]);
-    assert_eq!(
-        of_a(
-            PLAIN,
-            "blackhole",
-            "SELECT item, MAX(s) FROM (SELECT item, n, COUNT(*) AS s FROM orders GROUP BY item, n) GROUP BY item"
-        )
-        .len(),
-        1
-    );
     // The sink is told what is no longer there.
     let both_rows = ["+I[a, 1]", "-U[a, 1]", "+U[a, 3]"];
     assert_eq!(of_a(PLAIN, "print", SUM), both_rows);
