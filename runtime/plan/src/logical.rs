@@ -286,7 +286,7 @@ impl Plan {
     ///
     /// # Errors
     /// An internal error for a shared relation, which has other readers as well.
-    pub(crate) fn inputs_mut(&mut self) -> Result<Vec<&mut Plan>> {
+    pub fn inputs_mut(&mut self) -> Result<Vec<&mut Plan>> {
         Ok(match self {
             Plan::Scan { .. } | Plan::Values { .. } => vec![],
             Plan::Calc { input, .. }

@@ -45,7 +45,8 @@ pub(crate) fn inner_columns(conditions: &[Expr]) -> BTreeSet<usize> {
     all.into_iter().filter(|c| *c < OUTER).collect()
 }
 
-fn conditions_of(plan: &Plan) -> bool {
+/// Whether a relation names columns of the query around.
+pub(crate) fn names_outer_columns(plan: &Plan) -> bool {
     plan.any(|p| p.expressions().into_iter().any(names_outer))
 }
 
@@ -60,7 +61,7 @@ fn refused() -> Error {
 /// # Errors
 /// If such columns are used otherwise.
 pub(crate) fn decorrelated(plan: Plan) -> Result<(Plan, Vec<Expr>)> {
-    if !conditions_of(&plan) {
+    if !names_outer_columns(&plan) {
         return Ok((plan, vec![]));
     }
     match plan {

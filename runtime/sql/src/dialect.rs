@@ -7,7 +7,7 @@ use crate::forms::{
 use crate::places::start;
 use crate::types::{ParseResult, expect_words, parse_type, peek_word, word_is};
 use crate::words::name_part;
-use sqlparser::ast::{AccessExpr, Expr, Ident, Subscript};
+use sqlparser::ast::{AccessExpr, Expr, Ident, Subscript, Value};
 use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
@@ -98,6 +98,23 @@ impl Dialect for FlinkDialect {
         kw != Keyword::NoKeyword
     }
     fn parse_prefix(&self, p: &mut Parser<'_>) -> Option<ParseResult<Expr>> {
+        let first = p.peek_token();
+        match first.token {
+            Token::EscapedStringLiteral(text) => {
+                p.next_token();
+                return Some(Ok(text_at(text, first.span)));
+            }
+            Token::UnicodeStringLiteral(text) if peek_word(p, 1) == "UESCAPE" => {
+                p.next_token();
+                p.next_token();
+                let mark = p.next_token();
+                let Some(text) = unescaped(&text, &mark.token) else {
+                    return Some(p.expected("a character behind UESCAPE that begins each escape of the text", mark));
+                };
+                return Some(Ok(text_at(text, first.span)));
+            }
+            _ => {}
+        }
         let word = peek_word(p, 0);
         match (word.as_str(), p.peek_nth_token(1).token) {
             ("TABLE", Token::Word(_) | Token::LParen) => Some(self.table_argument(p)),
@@ -128,6 +145,17 @@ impl Dialect for FlinkDialect {
             let form = Form::IsJson { text: left.clone(), kind };
             return Some(Ok(not_if(negated == 1, self.forms.put(form, p.get_current_token().span))));
         }
+        // `IS [NOT] DISTINCT FROM …`, whose right side the parser takes too far.
+        if peek_word(p, 0) == "IS" && peek_word(p, 1 + negated) == "DISTINCT" && peek_word(p, 2 + negated) == "FROM" {
+            (0..3 + negated).for_each(|_| {
+                p.next_token();
+            });
+            let (left, right) = (Box::new(left.clone()), p.parse_subexpr(self.prec_value(Precedence::Is)));
+            return Some(right.map(|right| match negated {
+                0 => Expr::IsDistinctFrom(left, Box::new(right)),
+                _ => Expr::IsNotDistinctFrom(left, Box::new(right)),
+            }));
+        }
         // `[NOT] BETWEEN SYMMETRIC a AND b`
         let negated = usize::from(peek_word(p, 0) == "NOT");
         if peek_word(p, negated) == "BETWEEN"
@@ -141,6 +169,43 @@ impl Dialect for FlinkDialect {
         }
         None
     }
+}
+
+fn text_at(text: String, span: Span) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text).with_span(span))
+}
+
+/// The text of `U&'…' UESCAPE 'c'`: behind the character `c` are four hexadecimal digits, or `+` and six of them, or the character itself.
+fn unescaped(text: &str, mark: &Token) -> Option<String> {
+    let Token::SingleQuotedString(mark) = mark else { return None };
+    let mut marks = mark.chars();
+    let (Some(mark), None) = (marks.next(), marks.next()) else { return None };
+    let (mut out, mut rest) = (String::new(), text.chars());
+    while let Some(c) = rest.next() {
+        if c != mark {
+            out.push(c);
+            continue;
+        }
+        let mut ahead = rest.clone();
+        let digits = match ahead.next()? {
+            c if c == mark => {
+                out.push(mark);
+                rest = ahead;
+                continue;
+            }
+            '+' => {
+                rest = ahead;
+                6
+            }
+            _ => 4,
+        };
+        let mut code = 0;
+        for _ in 0..digits {
+            code = code * 16 + rest.next()?.to_digit(16)?;
+        }
+        out.push(char::from_u32(code)?);
+    }
+    Some(out)
 }
 
 impl FlinkDialect {

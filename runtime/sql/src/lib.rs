@@ -24,6 +24,7 @@ mod match_clauses;
 mod match_looks;
 mod names;
 mod older_window;
+mod outer_values;
 mod over;
 mod places;
 mod script;

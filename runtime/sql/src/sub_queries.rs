@@ -1,5 +1,6 @@
 //! Sub-queries in the expressions of a SELECT. They are collected while its expressions are bound, and replaced by columns.
 
+use sqlparser::ast::BinaryOperator;
 use weir_core::SqlType;
 use weir_core::error::Place;
 use weir_expr::Expr;
@@ -11,8 +12,8 @@ pub(crate) enum Kind {
     Scalar,
     /// Whether it has rows.
     Exists,
-    /// Whether these values are among its rows.
-    In(Vec<Expr>),
+    /// Whether the comparison of these values with one of its rows is true.
+    Any(Vec<Expr>, BinaryOperator),
 }
 
 /// A sub-query in an expression.
@@ -21,6 +22,10 @@ pub(crate) struct SubQuery {
     pub plan: Plan,
     /// The conditions that name columns of the query around. They may read columns behind those that the sub-query selects.
     pub correlation: Vec<Expr>,
+    /// The columns of the query around whose values the plan needs, if it is evaluated for all of their values together.
+    pub values: Vec<Expr>,
+    /// The plan as it was bound.
+    pub whole: Plan,
     /// The value of a scalar sub-query that finds no row.
     pub of_no_rows: Option<Expr>,
     pub place: Option<Place>,

@@ -119,7 +119,7 @@ impl Binder<'_> {
         self.spend(fields.len(), 0)?;
         let width = input.schema().len();
         let (input, column) = match collection {
-            Expr::Column { index, .. } => (input, index),
+            Expr::Column { index, .. } if index < width => (input, index),
             computed => {
                 let mut named = input.columns();
                 named.push(("collection$".to_string(), computed));

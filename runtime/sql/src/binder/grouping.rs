@@ -39,7 +39,15 @@ impl Binder<'_> {
             })
             .collect();
         let (columns, calls) = layout(&keys, collector.calls, several);
-        let mut plan = Plan::calc(input, condition, columns);
+        let mut plan = if columns.iter().any(|(_, e)| has_sub_query(e)) {
+            let (names, exprs): (Vec<String>, Vec<Expr>) = columns.into_iter().unzip();
+            let all = input.columns();
+            let input = if condition.is_some() { Plan::calc(input, condition, all) } else { input };
+            let (input, exprs) = self.attach(input, exprs, &Ok)?;
+            Plan::calc(input, None, names.into_iter().zip(exprs).collect())
+        } else {
+            Plan::calc(input, condition, columns)
+        };
         let mut key_columns: Vec<usize> = (0..count).collect();
         if several {
             let mut fields = plan.schema().fields.clone();

@@ -4,6 +4,7 @@ use super::not_yet;
 use crate::expressions::truth;
 use crate::names::{Binder, Scope};
 use crate::places::{place, start};
+use crate::sub_queries::has_sub_query;
 use sqlparser::ast::{BinaryOperator, Ident, Join, JoinConstraint, JoinOperator, Spanned};
 use std::collections::BTreeSet;
 use weir_core::join::{AsOf, JoinKey, JoinKind, LEFT, RIGHT};
@@ -91,9 +92,20 @@ impl Binder<'_> {
                 let ttl = self.ttl_of_sides(&left.1, &right.1);
                 let condition = self.expr(on, &scope, &mut None)?;
                 let condition = truth(condition, "ON").map_err(|e| e.at(place(start(on))))?;
-                let plan = join(kind, left.0, right.0, vec![], None, Some(condition), ttl);
-                let scope = typed(scope, &plan);
-                Ok((plan, scope))
+                if !has_sub_query(&condition) {
+                    let plan = join(kind, left.0, right.0, vec![], None, Some(condition), ttl);
+                    let scope = typed(scope, &plan);
+                    return Ok((plan, scope));
+                }
+                if kind != JoinKind::Inner {
+                    return Err(not_yet("a sub-query in ON of an outer join").at(place(start(on))));
+                }
+                let (later, now): (Vec<Expr>, Vec<Expr>) = condition.conjuncts().into_iter().partition(has_sub_query);
+                let plan = join(kind, left.0, right.0, vec![], None, Expr::all_of(now), ttl);
+                let columns = plan.columns();
+                let later = Expr::all_of(later).ok_or_else(|| Error::internal("a lost condition"))?;
+                let (plan, rest) = self.filter_by(plan, later)?;
+                Ok((Plan::calc(plan, rest, columns), scope))
             }
             JoinConstraint::Using(names) => {
                 let names = names.iter().map(|name| match crate::catalog::idents(name).as_slice() {

@@ -6,6 +6,7 @@ use super::joins::{join, parts};
 use super::{distinct, not_yet};
 use crate::correlated::{decorrelated, has_one_row, inner_columns, moved, of_no_rows, replaced};
 use crate::names::{Binder, Scope};
+use crate::outer_values::{PerValue, are_equalities, per_value, put_values, values_of};
 use crate::places::{place, start};
 use crate::sub_queries::{Kind, SubQuery, number, outer, placeholder};
 use crate::unnest::is_true;
@@ -38,16 +39,25 @@ impl Binder<'_> {
     /// Binds a sub-query in an expression, and returns the expression that stands for it.
     pub(crate) fn sub_query(&mut self, ast: &Ast, scope: &Scope) -> Result<Expr> {
         let at = place(start(ast));
+        let mut values = |expr: &Ast| match expr {
+            Ast::Tuple(items) => items.iter().map(|e| self.expr(e, scope, &mut None)).collect::<Result<Vec<_>>>(),
+            one => Ok(vec![self.expr(one, scope, &mut None)?]),
+        };
         let (kind, query, negated) = match ast {
             Ast::Subquery(q) => (Kind::Scalar, q, false),
             Ast::Exists { subquery, negated } => (Kind::Exists, subquery, *negated),
             Ast::InSubquery { expr, subquery, negated } => {
-                let values = match expr.as_ref() {
-                    Ast::Tuple(items) => items.iter().map(|e| self.expr(e, scope, &mut None)).collect::<Result<_>>()?,
-                    one => vec![self.expr(one, scope, &mut None)?],
-                };
-                (Kind::In(values), subquery, *negated)
+                (Kind::Any(values(expr)?, BinaryOperator::Eq), subquery, *negated)
             }
+            Ast::AnyOp { left, compare_op, right, .. } => match right.as_ref() {
+                Ast::Subquery(q) => (Kind::Any(values(left)?, compare_op.clone()), q, false),
+                _ => return Err(not_yet("ANY and SOME of something else than a sub-query").at(at)),
+            },
+            // A comparison holds for all rows if the opposite holds for none.
+            Ast::AllOp { left, compare_op, right } => match (right.as_ref(), opposite(compare_op)) {
+                (Ast::Subquery(q), Some(op)) => (Kind::Any(values(left)?, op), q, true),
+                _ => return Err(not_yet("ALL of something else than a comparison with a sub-query").at(at)),
+            },
             _ => return Err(Error::internal("no sub-query")),
         };
         if self.sub_queries.is_none() {
@@ -58,7 +68,7 @@ impl Binder<'_> {
         let wanted = match &kind {
             Kind::Exists => visible,
             Kind::Scalar => 1,
-            Kind::In(values) => values.len(),
+            Kind::Any(values, _) => values.len(),
         };
         if visible != wanted {
             let e = Error::script(format!("this sub-query has {visible} columns where {wanted} can be used")).at(at);
@@ -67,15 +77,29 @@ impl Binder<'_> {
         let ty = match kind {
             Kind::Scalar => plan.schema().fields[0].ty.clone().nullable(true),
             Kind::Exists => SqlType::BOOLEAN.not_null(),
-            Kind::In(_) => SqlType::BOOLEAN,
+            Kind::Any(..) => SqlType::BOOLEAN,
         };
-        let of_no_rows = of_no_rows(&plan).and_then(|all| all.into_iter().next());
-        let one_row = has_one_row(&plan);
-        let (plan, correlation) = decorrelated(plan).map_err(|e| e.at(at))?;
-        let mut sub = SubQuery { kind, plan, correlation, of_no_rows, place: at };
-        if matches!(sub.kind, Kind::Scalar) && !one_row {
-            sub = single(sub)?;
+        let of_no_rows = of_no_rows(&plan);
+        if matches!(kind, Kind::Exists) && of_no_rows.is_some() {
+            // An aggregation without keys always has a row.
+            return Ok(truth(!negated));
         }
+        let of_no_rows = of_no_rows.and_then(|all| all.into_iter().next());
+        let single_of_many = matches!(kind, Kind::Scalar) && !has_one_row(&plan);
+        let moved = decorrelated(plan.clone());
+        let sub = match moved.ok().filter(|(_, conditions)| !single_of_many || are_equalities(conditions)) {
+            Some((moved, correlation)) => {
+                // Before a relation has rows, what an aggregation of it is, is not known.
+                let of_no_rows = of_no_rows.filter(|_| !correlation.is_empty());
+                SubQuery { kind, plan: moved, correlation, values: vec![], whole: plan, of_no_rows, place: at }
+            }
+            None => {
+                let PerValue { plan: of_values, correlation, columns: values } =
+                    per_value(plan.clone()).map_err(|e| e.at(at))?;
+                SubQuery { kind, plan: of_values, correlation, values, whole: plan, of_no_rows, place: at }
+            }
+        };
+        let sub = if single_of_many { single(sub)? } else { sub };
         let all = self.sub_queries.get_or_insert_default();
         all.push(Some(sub));
         let e = placeholder(all.len() - 1, ty);
@@ -122,15 +146,16 @@ impl Binder<'_> {
 
     /// Keeps the rows for which a sub-query has (or has no) rows.
     fn semi(&mut self, plan: Plan, sub: SubQuery, anti: bool) -> Result<Plan> {
+        let (plan, sub) = self.with_values(plan, sub, &Ok)?;
         let width = plan.schema().len();
         let mut conditions = joined(&sub.correlation, width, &Ok)?;
         let mut right = sub.plan;
-        if let Kind::In(values) = sub.kind {
+        if let Kind::Any(values, op) = sub.kind {
             for (n, value) in values.into_iter().enumerate() {
                 let f = &right.schema().fields[n];
                 let there = Expr::column(width + n, f.name.clone(), f.ty.clone());
                 let nullable = value.ty().nullable || f.ty.nullable;
-                let equal = self.binary(value, &BinaryOperator::Eq, there).map_err(|e| e.at(sub.place))?;
+                let equal = self.binary(value, &op, there).map_err(|e| e.at(sub.place))?;
                 // NOT IN is not true where a comparison is unknown.
                 conditions.push(if anti && nullable {
                     Expr::Compare { op: CompareOp::DistinctFrom, left: Box::new(equal), right: Box::new(truth(false)) }
@@ -168,7 +193,24 @@ impl Binder<'_> {
         Ok((plan, exprs.into_iter().map(put).collect()))
     }
 
-    fn attach_one(&mut self, plan: Plan, sub: SubQuery, to_outer: ToOuter<'_>) -> Result<(Plan, Expr)> {
+    /// Puts the values of the rows of a relation into a sub-query that is evaluated for all of them together.
+    fn with_values(&mut self, plan: Plan, mut sub: SubQuery, to_outer: ToOuter<'_>) -> Result<(Plan, SubQuery)> {
+        if sub.values.is_empty() {
+            return Ok((plan, sub));
+        }
+        let plan = self.shared(plan);
+        let exprs = std::mem::take(&mut sub.values).into_iter().map(to_outer).collect::<Result<_>>()?;
+        put_values(&mut sub.plan, &values_of(plan.clone(), exprs))?;
+        Ok((plan, sub))
+    }
+
+    fn attach_one(&mut self, plan: Plan, mut sub: SubQuery, to_outer: ToOuter<'_>) -> Result<(Plan, Expr)> {
+        // A row may satisfy other conditions with several values of the columns that they read.
+        if !matches!(sub.kind, Kind::Scalar) && !are_equalities(&sub.correlation) {
+            let PerValue { plan, correlation, columns } = per_value(sub.whole.clone()).map_err(|e| e.at(sub.place))?;
+            sub = SubQuery { plan, correlation, values: columns, ..sub };
+        }
+        let (plan, sub) = self.with_values(plan, sub, to_outer)?;
         let width = plan.schema().len();
         match sub.kind {
             Kind::Scalar => {
@@ -187,7 +229,11 @@ impl Binder<'_> {
                 Ok((plan, value))
             }
             Kind::Exists => self.found(plan, sub.plan, sub.correlation, to_outer),
-            Kind::In(values) => {
+            Kind::Any(_, op) if op != BinaryOperator::Eq => {
+                let e = not_yet("a comparison with ANY or ALL outside of the conditions of WHERE, HAVING and ON");
+                Err(e.at(sub.place))
+            }
+            Kind::Any(values, _) => {
                 let values = values.into_iter().map(to_outer).collect::<Result<Vec<_>>>()?;
                 self.among(plan, (sub.plan, sub.correlation, sub.place), values, to_outer)
             }
@@ -265,7 +311,15 @@ impl Binder<'_> {
             plan = aliased(plan, alias)?;
         }
         let visible = plan.schema().len();
-        let (right, correlation) = decorrelated(plan).map_err(|e| e.at(at))?;
+        let (left, right, correlation) = match decorrelated(plan.clone()) {
+            Ok((right, correlation)) => (left, right, correlation),
+            Err(_) => {
+                let PerValue { plan: mut right, correlation, columns } = per_value(plan).map_err(|e| e.at(at))?;
+                let left = self.shared(left);
+                put_values(&mut right, &values_of(left.clone(), columns))?;
+                (left, right, correlation)
+            }
+        };
         let width = left.schema().len();
         let conditions = joined(&correlation, width, &Ok)?;
         let plan = join(kind, left, right, vec![], None, Expr::all_of(conditions), [None; 2]);
@@ -313,10 +367,23 @@ impl Binder<'_> {
             None => Ok(()),
             Some(sub) => {
                 let e = not_yet("a sub-query here").at(sub.place);
-                Err(e.hint("it can be in WHERE, in HAVING, and in the list of a SELECT outside of aggregates"))
+                Err(e.hint("it can be in WHERE, in HAVING, in ON of an inner join, and in the list of a SELECT"))
             }
         }
     }
+}
+
+/// The comparison that holds where another one does not.
+fn opposite(op: &BinaryOperator) -> Option<BinaryOperator> {
+    Some(match op {
+        BinaryOperator::Eq => BinaryOperator::NotEq,
+        BinaryOperator::NotEq => BinaryOperator::Eq,
+        BinaryOperator::Lt => BinaryOperator::GtEq,
+        BinaryOperator::LtEq => BinaryOperator::Gt,
+        BinaryOperator::Gt => BinaryOperator::LtEq,
+        BinaryOperator::GtEq => BinaryOperator::Lt,
+        _ => return None,
+    })
 }
 
 fn collect(e: &Expr, into: &mut BTreeSet<usize>) {
@@ -385,11 +452,6 @@ fn each_key(plan: Plan, conditions: Vec<Expr>) -> (Plan, Vec<Expr>) {
 /// The only value of a sub-query, for each value of the columns that its conditions read. Several are an error.
 fn single(sub: SubQuery) -> Result<SubQuery> {
     let read: Vec<usize> = inner_columns(&sub.correlation).into_iter().collect();
-    let equalities = sub.correlation.iter().all(|c| matches!(c, Expr::Compare { op: CompareOp::Eq, .. }));
-    if !equalities {
-        let e = not_yet("a scalar sub-query with other conditions than = on columns of the query around it");
-        return Err(e.at(sub.place).hint("aggregate its rows, with MAX for example"));
-    }
     let columns = sub.plan.columns();
     let value = columns[0].1.ty().nullable(true);
     let named = read.iter().map(|c| columns[*c].clone()).chain([columns[0].clone()]).collect();

@@ -103,7 +103,9 @@ impl Binder<'_> {
                 self.call("ROW", items)
             }
             Ast::Function(f) => self.function(f, scope, agg),
-            Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) => self.sub_query(ast, scope),
+            Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) | Ast::AnyOp { .. } | Ast::AllOp { .. } => {
+                self.sub_query(ast, scope)
+            }
             _ => Err(unsupported(ast)),
         }
     }
@@ -171,7 +173,6 @@ fn unsupported(ast: &Ast) -> Error {
         Ast::RLike { .. } | Ast::ILike { .. } => {
             Error::script("RLIKE and ILIKE are not supported").hint("REGEXP(text, pattern) looks for a pattern")
         }
-        Ast::AllOp { .. } | Ast::AnyOp { .. } => Error::script("ANY and ALL are not supported yet"),
         Ast::Cast { .. } => {
             Error::script("this cast is not known").hint("write CAST(… AS type) or TRY_CAST(… AS type)")
         }
