@@ -50,6 +50,8 @@ pub enum EmitStrategy {
     OnEvent,
     /// At this interval. A watermark that advances by more than this is emitted at once, after its row.
     OnPeriodic(Duration),
+    /// Only at the end of the input, so that no row is late.
+    AtEnd,
 }
 
 /// How splits of a group of sources wait for each other.

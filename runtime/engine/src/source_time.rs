@@ -184,8 +184,9 @@ impl SourceTime {
         let batch = batch.first_columns(self.strategy.columns)?;
         let split_of = |row: usize| batch.origins.as_ref().map_or_else(SplitId::default, |o| o.split(row as u32));
         let lead = match self.strategy.emit {
-            EmitStrategy::OnEvent => 0,
-            EmitStrategy::OnPeriodic(every) => millis(every),
+            EmitStrategy::OnEvent => Some(0),
+            EmitStrategy::OnPeriodic(every) => Some(millis(every)),
+            EmitStrategy::AtEnd => None,
         };
         let (rows, mut due) = (batch.rows(), self.emitted);
         let (mut begin, mut sent) = (0, 0);
@@ -203,7 +204,7 @@ impl SourceTime {
                 if let Some(candidate) = times.candidate(row).filter(|c| *c > latest) {
                     latest = candidate;
                     let watermark = with.watermark(latest);
-                    if watermark.0 > due.0.saturating_add(lead) {
+                    if lead.is_some_and(|lead| watermark.0 > due.0.saturating_add(lead)) {
                         due = watermark;
                     }
                 }
@@ -231,8 +232,9 @@ impl SourceTime {
         let due = match self.strategy.emit {
             EmitStrategy::OnEvent => true,
             EmitStrategy::OnPeriodic(every) => self.emitted_at.is_none_or(|at| self.polled - at >= millis(every)),
+            EmitStrategy::AtEnd => false,
         };
-        if due || is_idle && waits {
+        if due || is_idle && waits && self.strategy.emit != EmitStrategy::AtEnd {
             self.emit(self.tracker.watermark(), out);
         }
         if is_idle && waits && !self.idle {

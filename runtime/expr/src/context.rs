@@ -1,5 +1,6 @@
 //! The context of an evaluation: its inputs besides columns, and the collection of failed rows.
 
+use crate::random::Seeded;
 use crate::time::Zone;
 use std::sync::Arc;
 use weir_core::clock::{Clock, SystemClock};
@@ -49,6 +50,8 @@ pub struct EvalContext {
     /// Whether the evaluation ended because a column would be too large for Arrow. The batch may be evaluated in parts.
     pub too_large: bool,
     rows: Option<Arc<Vec<u32>>>,
+    /// The random numbers of calls with a seed.
+    pub(crate) random: Seeded,
 }
 
 impl EvalContext {
@@ -64,6 +67,7 @@ impl EvalContext {
             watermark: None,
             too_large: false,
             rows: None,
+            random: Seeded::default(),
         }
     }
     /// The same with another clock.

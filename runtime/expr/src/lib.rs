@@ -13,6 +13,7 @@ mod java_map;
 pub mod json;
 pub mod match_recognize;
 pub mod patterns;
+mod random;
 pub mod structure;
 pub mod text;
 pub mod time;

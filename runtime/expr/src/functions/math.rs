@@ -1,9 +1,15 @@
 //! Functions of numbers.
 
+use super::Body::Columns;
 use super::arguments;
 use super::table::*;
+use crate::EvalContext;
 use crate::arith::{fits, power_of_ten, rescale};
+use crate::random::JavaRandom;
+use arrow::array::{ArrayRef, Float64Array, Int32Array};
 use arrow::datatypes::i256;
+use std::sync::Arc;
+use weir_core::Result;
 use weir_core::value::decimal_to_f64;
 
 macro_rules! real {
@@ -51,24 +57,36 @@ pub(super) const ALL: &[Definition] = &[
     def("CEILING", &[Number], (1, 1), Of(whole), Strict(|a, c| round_to(a, c, 1))),
     def("ROUND", &[Number, Int], (1, 2), Of(rounded), Strict(round)),
     def("TRUNCATE", &[Number, Int], (1, 2), Of(rounded), Strict(truncate)),
-    Definition {
-        deterministic: false,
-        ..def("RAND", &[Int], (0, 1), NotNull(double), Lenient(|_, _| Ok(Value::Double(random()))))
-    },
-    Definition {
-        deterministic: false,
-        ..def(
-            "RAND_INTEGER",
-            &[Int],
-            (1, 2),
-            Type(int),
-            Strict(|a, _| {
-                let bound = a.last().and_then(Value::as_i64).unwrap_or(1).max(1);
-                Ok(Value::Int((random() * bound as f64) as i64))
-            }),
-        )
-    },
+    Definition { deterministic: false, ..def("RAND", &[Int], (0, 1), NotNull(double), Columns(rand)) },
+    Definition { deterministic: false, ..def("RAND_INTEGER", &[Int], (1, 2), Type(int), Columns(rand_integer)) },
 ];
+
+/// The seed of a row, if the call has one. NULL is 0.
+fn seed(args: &[ArrayRef], row: usize) -> Option<i32> {
+    args.first().map(|seeds| Value::read(seeds, row).as_i64().unwrap_or(0) as i32)
+}
+
+fn rand(args: &[ArrayRef], rows: usize, call: &Call<'_>, context: &mut EvalContext) -> Result<ArrayRef> {
+    let site = call.types.as_ptr() as usize;
+    let numbers = (0..rows).map(|row| match seed(args, row) {
+        Some(seed) => context.random.of(site, seed, JavaRandom::double),
+        None => random(),
+    });
+    Ok(Arc::new(numbers.collect::<Float64Array>()))
+}
+
+fn rand_integer(args: &[ArrayRef], rows: usize, call: &Call<'_>, context: &mut EvalContext) -> Result<ArrayRef> {
+    let site = call.types.as_ptr() as usize;
+    let numbers = (0..rows).map(|row| {
+        let bound =
+            args.last().and_then(|bounds| Value::read(bounds, row).as_i64())?.clamp(1, i64::from(i32::MAX)) as i32;
+        Some(match seed(&args[..args.len() - 1], row) {
+            Some(seed) => context.random.of(site, seed, |random| random.below(bound)),
+            None => (random() * f64::from(bound)) as i32,
+        })
+    });
+    Ok(Arc::new(numbers.collect::<Int32Array>()))
+}
 
 fn random() -> f64 {
     // The first 53 bits of a version 4 UUID make a double. They are random, except for the 4 bits of the version.

@@ -2,7 +2,7 @@
 
 use super::Planner;
 use crate::optimize::moved;
-use crate::settings::{AUTO_WATERMARK_INTERVAL, IDLE_TIMEOUT};
+use crate::settings::{AUTO_WATERMARK_INTERVAL, IDLE_TIMEOUT, Mode};
 use crate::table::{EventTime, Table};
 use crate::times::time_domain;
 use crate::traits::Derived;
@@ -163,6 +163,8 @@ impl Planner<'_> {
     ) -> Result<WatermarkStrategy> {
         let settings = self.job.settings;
         let emit = match given(&WATERMARK_EMIT, table)?.unwrap_or(Emit::OnPeriodic) {
+            // All rows are there before anything is complete.
+            _ if self.job.mode == Mode::Batch => EmitStrategy::AtEnd,
             Emit::OnEvent => EmitStrategy::OnEvent,
             Emit::OnPeriodic => EmitStrategy::OnPeriodic(AUTO_WATERMARK_INTERVAL.value(settings)?),
         };

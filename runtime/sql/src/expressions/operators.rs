@@ -34,7 +34,13 @@ impl Binder<'_> {
         if let Expr::Literal { value: Value::Int(v), ty } = &e
             && ty.is_integer()
         {
-            return number(&v.unsigned_abs().to_string(), *v > 0);
+            let negative = match ty.kind {
+                TypeKind::TinyInt => i64::from((*v as i8).wrapping_neg()),
+                TypeKind::SmallInt => i64::from((*v as i16).wrapping_neg()),
+                TypeKind::Int => i64::from((*v as i32).wrapping_neg()),
+                _ => v.wrapping_neg(),
+            };
+            return Ok(Expr::literal(Value::Int(negative), ty.clone()));
         }
         let ty = e.ty();
         if !ty.is_numeric() && !ty.is_interval() {

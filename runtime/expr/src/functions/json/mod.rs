@@ -347,7 +347,9 @@ pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Result<Json, String> {
             Json::String(base64::engine::general_purpose::STANDARD.encode(b))
         }
         (Value::Timestamp(s, n), T::TimestampLtz(_)) => Json::String(crate::time::iso_offset_time(*s, *n)),
-        (Value::Timestamp(s, n), _) => Json::String(crate::time::iso_timestamp(*s, *n)),
+        (Value::Timestamp(s, n), _) => {
+            Json::String(crate::time::iso_offset_time(*s, *n).trim_end_matches('Z').to_string())
+        }
         (Value::List(items), T::Array(e)) => {
             Json::Array(items.iter().map(|v| to_json(v, e)).collect::<Result<_, _>>()?)
         }
