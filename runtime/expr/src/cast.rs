@@ -58,7 +58,7 @@ pub fn implicit(from: &SqlType, to: &SqlType) -> bool {
         | (T::Float, T::Double) => true,
         (_, T::Decimal(..)) => from.is_integer(),
         (_, T::Float | T::Double) => from.is_integer() || from.is_decimal(),
-        (T::Date, T::Timestamp(_) | T::TimestampLtz(_)) => true,
+        (T::Date, T::Timestamp(_) | T::TimestampLtz(_)) | (T::Timestamp(_), T::Date | T::Time(_)) => true,
         (T::Time(_), T::Time(_)) => true,
         (T::Timestamp(_) | T::TimestampLtz(_), T::Timestamp(_) | T::TimestampLtz(_)) => true,
         (T::Array(a), T::Array(b)) | (T::Multiset(a), T::Multiset(b)) => implicit(a, b),

@@ -188,7 +188,6 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
     };
     let is = |i: usize, token: &Token| all.get(i).is_some_and(|t| t.token == *token);
     let open = |i: usize| is(i, &Token::LParen);
-    let window = |i: usize| matches!(word(i).as_str(), "TUMBLE" | "HOP" | "CUMULATE" | "SESSION");
     (0..all.len()).find_map(|i| {
         let named = word(i);
         let qualified = i > 0 && is(i - 1, &Token::Period);
@@ -196,15 +195,11 @@ pub fn not_yet(tokens: &[TokenWithSpan]) -> Option<Error> {
             return None;
         }
         let before = if i > 0 { word(i - 1) } else { String::new() };
-        let relation = matches!(before.as_str(), "FROM" | "JOIN");
         let (what, hint): (String, &str) = match named.as_str() {
             // The parser recurses here without counting the depth.
             "INTERVAL" if word(i + 1) == "INTERVAL" => ("INTERVAL within INTERVAL".to_string(), ""),
             "LATERAL" if word(i + 1) == "TABLE" => {
                 ("LATERAL TABLE".to_string(), "UNNEST takes apart the ARRAY of a function")
-            }
-            "TABLE" if open(i + 1) && !window(i + 2) && (relation || is(i.wrapping_sub(1), &Token::Comma)) => {
-                ("a table function (TABLE(…))".to_string(), "")
             }
             "PIVOT" | "UNPIVOT" | "TABLESAMPLE" => (named.clone(), ""),
             "IGNORE" | "RESPECT" if word(i + 1) == "NULLS" && is(i.wrapping_sub(1), &Token::RParen) => {

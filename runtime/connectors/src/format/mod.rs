@@ -206,7 +206,7 @@ options! {
     pub(crate) IGNORING:
     pub(crate) IGNORE_ERRORS: bool = Opt::boolean(
         "ignore-parse-errors",
-        "whether to ignore bad input: a bad field of CSV or JSON becomes NULL, any other bad record is skipped and counted",
+        "whether to ignore bad input: a bad field becomes NULL where the format knows which one it is; otherwise the record is skipped and counted",
     )
     .default("false").how();
 }

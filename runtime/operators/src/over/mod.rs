@@ -44,10 +44,11 @@ pub struct OverFactory {
 }
 
 impl OverFactory {
-    /// The length of the frame in time, if keys are removed when their frame is empty.
+    /// How long after its last row a key is removed, if the frame is bounded in time. As in Flink, that is half as long again as the frame, so
+    /// that rows behind the watermark find those of their frame.
     fn forgets_after(&self) -> Option<i64> {
         match (self.frame, self.domain) {
-            (Frame::Times(range), TimeDomain::Event) => Some(range),
+            (Frame::Times(range), TimeDomain::Event) => Some(range.saturating_add(range / 2)),
             _ => None,
         }
     }

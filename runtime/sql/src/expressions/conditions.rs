@@ -5,6 +5,7 @@ use super::literals::{boolean, text};
 use crate::aggregates::Collector;
 use crate::budget::{joined, size};
 use crate::names::{Binder, Scope};
+use crate::places::{place, start};
 use sqlparser::ast::Expr as Ast;
 use weir_core::value::decimal_text;
 use weir_core::{Error, Result, SqlType, TypeKind, Value};
@@ -38,6 +39,14 @@ impl Binder<'_> {
                 let to = compare(CompareOp::LessEq, e, high)?;
                 Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
             }
+            Ast::InList { expr, list, negated }
+                if matches!(expr.as_ref(), Ast::Tuple(_)) && list.iter().all(is_tuple) =>
+            {
+                let Ast::Tuple(expr) = expr.as_ref() else { return Err(Error::internal("no row")) };
+                let values = expr.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>()?;
+                let any = list.iter().map(|row| self.equals_row(&values, row, scope, agg)).collect::<Result<_>>()?;
+                Ok(negate(joined(any, |a, b| Ok(Expr::Or(Box::new(a), Box::new(b))))?, *negated))
+            }
             Ast::InList { expr, list, negated } => {
                 let e = self.expr(expr, scope, agg)?;
                 let mut all = vec![];
@@ -64,6 +73,27 @@ impl Binder<'_> {
             }
             _ => Err(Error::internal("no condition")),
         }
+    }
+
+    /// Whether values equal those of a row in the list of an IN, one by one: with a NULL that is unknown only if all others are equal.
+    fn equals_row(
+        &mut self,
+        values: &[Expr],
+        row: &Ast,
+        scope: &Scope,
+        agg: &mut Option<&mut Collector>,
+    ) -> Result<Expr> {
+        let Ast::Tuple(items) = row else { return Err(Error::internal("no row")) };
+        if items.len() != values.len() {
+            let e = format!("IN compares a row of {} columns with one of {}", values.len(), items.len());
+            return Err(Error::script(e).at(place(start(row))));
+        }
+        let mut all = vec![];
+        for (value, item) in values.iter().zip(items) {
+            let item = self.expr(item, scope, agg)?;
+            all.push(compare(CompareOp::Eq, self.again(value)?, listed(item, &value.ty()))?);
+        }
+        joined(all, |a, b| Ok(Expr::And(Box::new(a), Box::new(b))))
     }
 
     fn is(
@@ -96,6 +126,10 @@ pub(crate) fn truth(e: Expr, of: &str) -> Result<Expr> {
         TypeKind::Null => Ok(Expr::literal(Value::Null, SqlType::BOOLEAN)),
         _ => Err(Error::script(format!("{of} takes a condition, not {} ({})", ty.kind, brief(&e)))),
     }
+}
+
+fn is_tuple(e: &Ast) -> bool {
+    matches!(e, Ast::Tuple(_))
 }
 
 /// Checks that the items of IN have a common type.
