@@ -139,6 +139,10 @@ impl Compiler<'_> {
                 })
                 .collect::<Result<_>>()?
         };
+        if let Some((_, c)) = columns.iter().enumerate().find(|(n, _)| places[..*n].contains(&places[*n])) {
+            let e = Error::script(format!("column '{}' is named twice", c.value));
+            return Err(e.at(place(c.span.start)));
+        }
         let short = self.catalog.short(&table.name);
         let shape = |s: &Schema, only: Option<&[usize]>| {
             let fields = s.fields.iter().enumerate().filter(|(i, _)| only.is_none_or(|o| o.contains(i)));

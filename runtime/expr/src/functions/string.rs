@@ -356,7 +356,7 @@ fn split(a: &[Value<'_>], _: &Call<'_>) -> Outcome {
     let (t, by) = (s(a, 0), s(a, 1));
     let own = |p: &str| Value::string(p.to_string());
     Ok(Value::List(match (t.is_empty(), by.is_empty()) {
-        (true, _) => vec![own("")],
+        (true, _) => vec![],
         (_, true) => t.encode_utf16().map(|unit| Value::string(of_units(&[unit]))).collect(),
         _ => t.split(by).map(own).collect(),
     }))

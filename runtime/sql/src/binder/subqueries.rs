@@ -4,6 +4,7 @@
 use super::from::aliased;
 use super::joins::{join, parts};
 use super::{distinct, not_yet};
+use crate::aggregates::Collector;
 use crate::correlated::{decorrelated, has_one_row, inner_columns, moved, of_no_rows, replaced};
 use crate::names::{Binder, Scope};
 use crate::outer_values::{PerValue, are_equalities, per_value, put_values, values_of};
@@ -37,11 +38,11 @@ type ToOuter<'a> = &'a dyn Fn(Expr) -> Result<Expr>;
 
 impl Binder<'_> {
     /// Binds a sub-query in an expression, and returns the expression that stands for it.
-    pub(crate) fn sub_query(&mut self, ast: &Ast, scope: &Scope) -> Result<Expr> {
+    pub(crate) fn sub_query(&mut self, ast: &Ast, scope: &Scope, agg: &mut Option<&mut Collector>) -> Result<Expr> {
         let at = place(start(ast));
         let mut values = |expr: &Ast| match expr {
-            Ast::Tuple(items) => items.iter().map(|e| self.expr(e, scope, &mut None)).collect::<Result<Vec<_>>>(),
-            one => Ok(vec![self.expr(one, scope, &mut None)?]),
+            Ast::Tuple(items) => items.iter().map(|e| self.expr(e, scope, agg)).collect::<Result<Vec<_>>>(),
+            one => Ok(vec![self.expr(one, scope, agg)?]),
         };
         let (kind, query, negated) = match ast {
             Ast::Subquery(q) => (Kind::Scalar, q, false),

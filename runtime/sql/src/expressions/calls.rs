@@ -8,6 +8,7 @@ use crate::aggregates::Collector;
 use crate::catalog::idents;
 use crate::dialect::has_no_function;
 use crate::names::{Binder, Scope, field};
+use crate::places::{place, start};
 use sqlparser::ast::{
     CeilFloorKind, DateTimeField, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
 };
@@ -105,6 +106,12 @@ impl Binder<'_> {
         {
             return self.aggregate(&upper, &mut function, f, scope, agg);
         }
+        let distinct = matches!(&f.args, FunctionArguments::List(l) if l.duplicate_treatment.is_some());
+        if f.filter.is_some() || distinct {
+            let what = if distinct { "DISTINCT" } else { "FILTER" };
+            return Err(Error::script(format!("{what} goes with aggregates, and {upper} is none"))
+                .at(crate::catalog::place_of(&f.name)));
+        }
         let mut bound = vec![];
         for a in arguments(f) {
             match a {
@@ -136,6 +143,10 @@ impl Binder<'_> {
                 }
             }
             Ast::Substring { expr, substring_from, substring_for, .. } => {
+                if substring_from.is_none() && substring_for.is_some() {
+                    let e = Error::script("SUBSTRING has FOR, but no FROM").at(place(start(ast)));
+                    return Err(e.hint("SUBSTRING(text FROM 1 FOR 2), or LEFT(text, 2)"));
+                }
                 let mut args = vec![self.expr(expr, scope, agg)?];
                 for a in [substring_from, substring_for].into_iter().flatten() {
                     args.push(self.expr(a, scope, agg)?);

@@ -104,7 +104,7 @@ impl Binder<'_> {
             }
             Ast::Function(f) => self.function(f, scope, agg),
             Ast::InSubquery { .. } | Ast::Exists { .. } | Ast::Subquery(_) | Ast::AnyOp { .. } | Ast::AllOp { .. } => {
-                self.sub_query(ast, scope)
+                self.sub_query(ast, scope, agg)
             }
             _ => Err(unsupported(ast)),
         }

@@ -7,7 +7,7 @@ use super::literals::number;
 use crate::aggregates::Collector;
 use crate::budget::joined;
 use crate::names::{Binder, Scope};
-use sqlparser::ast::{BinaryOperator, Expr as Ast, Value as Literal};
+use sqlparser::ast::{BinaryOperator, Expr as Ast, UnaryOperator, Value as Literal};
 use weir_core::{Error, Result, SqlType, TypeKind, Value};
 use weir_expr::arith::decimal_type;
 use weir_expr::functions::{cast_to, common_type};
@@ -16,6 +16,15 @@ use weir_expr::{ArithOp, CompareOp, Expr};
 /// Whether both types are dates or times of the same kind.
 fn of_one_kind(a: &SqlType, b: &SqlType) -> bool {
     a.is_temporal() && a.is_like(b)
+}
+
+/// Whether an expression is a number in the script, with any signs.
+fn is_number(e: &Ast) -> bool {
+    match e {
+        Ast::Nested(e) | Ast::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: e } => is_number(e),
+        Ast::Value(v) => matches!(v.value, Literal::Number(..)),
+        _ => false,
+    }
 }
 
 impl Binder<'_> {
@@ -34,6 +43,10 @@ impl Binder<'_> {
         if let Expr::Literal { value: Value::Int(v), ty } = &e
             && ty.is_integer()
         {
+            if is_number(inner) {
+                return number(&v.unsigned_abs().to_string(), *v > 0);
+            }
+            // Anything else keeps its type.
             let negative = match ty.kind {
                 TypeKind::TinyInt => i64::from((*v as i8).wrapping_neg()),
                 TypeKind::SmallInt => i64::from((*v as i16).wrapping_neg()),

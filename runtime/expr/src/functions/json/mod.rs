@@ -339,8 +339,11 @@ pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Result<Json, String> {
         // Values that are not JSON numbers are written as by Jackson.
         (Value::Float(f), _) if !f.is_finite() => Json::String(crate::text::float_text(*f)),
         (Value::Double(d), _) if !d.is_finite() => Json::String(crate::text::double_text(*d)),
-        (Value::Float(f), _) => number(crate::text::float_text(*f).replace('E', "E+").replace("E+-", "E-")),
-        (Value::Double(d), _) => number(crate::text::double_text(*d).replace('E', "E+").replace("E+-", "E-")),
+        // As in Flink, a FLOAT becomes a DOUBLE.
+        (Value::Float(_) | Value::Double(_), _) => {
+            let d = if let Value::Float(f) = v { f64::from(*f) } else { v.as_f64().unwrap_or(f64::NAN) };
+            number(crate::text::double_text(d).replace('E', "E+").replace("E+-", "E-"))
+        }
         (Value::Decimal(v, s), _) => number(weir_core::value::decimal_text(*v, *s)),
         (Value::Bytes(b), _) => {
             use base64::Engine;
@@ -358,14 +361,22 @@ pub fn to_json(v: &Value<'_>, ty: &SqlType) -> Result<Json, String> {
                 Value::Null => Err("a map has a NULL key, which JSON has no name for".to_string()),
                 key => Ok((crate::text::cast_text(key, k, &crate::time::Zone::UTC), to_json(v, e)?)),
             };
-            Json::Object(items.iter().map(member).collect::<Result<_, _>>()?)
+            Json::Object(sorted(items.iter().map(member))?)
         }
         (Value::Row(items), T::Row(fields)) => {
             let member = |(v, f): (&Value<'_>, &weir_core::Field)| Ok((f.name.clone(), to_json(v, &f.ty)?));
-            Json::Object(items.iter().zip(fields).map(member).collect::<Result<_, String>>()?)
+            Json::Object(sorted(items.iter().zip(fields).map(member))?)
         }
         (v, _) => Json::String(crate::text::cast_text(v, ty, &crate::time::Zone::UTC)),
     })
+}
+
+/// Members in the order of their names, as Flink writes maps and rows.
+fn sorted(
+    members: impl Iterator<Item = Result<(String, Json), String>>,
+) -> Result<serde_json::Map<String, Json>, String> {
+    let sorted: std::collections::BTreeMap<String, Json> = members.collect::<Result<_, _>>()?;
+    Ok(sorted.into_iter().collect())
 }
 
 /// Parses the handling of NULLs, and the numbers of the arguments that are already JSON: `NULL 2 4`, as the binder writes it.

@@ -1,0 +1,6 @@
+-- what: a scalar sub-query in the argument of an aggregate
+CREATE TABLE sales (id INT, region STRING, product STRING, qty INT, price DECIMAL(10, 2), discount DOUBLE, customer STRING, `day` DATE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+CREATE TABLE suppliers (id STRING, name STRING, rating INT) WITH ('connector' = 'filesystem', 'path' = '${DATA}/suppliers.csv', 'format' = 'csv', 'csv.null-literal' = '');
+CREATE TABLE sink (`region` STRING, `s` INT) WITH ('connector' = 'print');
+INSERT INTO sink
+SELECT region, SUM(qty * (SELECT MAX(rating) FROM suppliers)) s FROM sales GROUP BY region;
