@@ -61,24 +61,24 @@ fn aggregations_have_a_local_stage_where_partial_results_merge() {
         "INSERT INTO o SELECT k + 1, COUNT(*) FROM src GROUP BY k + 1",
         "0 source src  Source x4  [I]
          1 calc  Calc -> LocalAggregate x4  [I]  <- 0 forward
-         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
-         3 calc-2  Calc x4  [I,UB,UA]  <- 2 forward ordered
-         4 sink o  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+         2 aggregate  GlobalAggregate x4  [I,UA]  <- 1 hash[0]
+         3 calc-2  Calc x4  [I,UA]  <- 2 forward ordered
+         4 sink o  Sink x4  [I,UA]  <- 3 forward ordered",
     );
     // By itself behind anything else; without keys there is one group.
     golden(
         "INSERT INTO o (n) SELECT COUNT(*) FROM src",
         "0 source src  Source x4  [I]
          1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
-         2 aggregate  GlobalAggregate x1  [I,UB,UA]  <- 1 single
-         3 calc  Calc x1  [I,UB,UA]  <- 2 forward ordered
-         4 sink o  Sink x1  [I,UB,UA]  <- 3 forward ordered",
+         2 aggregate  GlobalAggregate x1  [I,UA]  <- 1 single
+         3 calc  Calc x1  [I,UA]  <- 2 forward ordered
+         4 sink o  Sink x1  [I,UA]  <- 3 forward ordered",
     );
     // What cannot be merged, changes whose beginning may be missing, and extremes over changes are computed in one stage.
     for (query, changelog) in [
-        ("SELECT k, COUNT(DISTINCT v) FROM src GROUP BY k", "[I,UB,UA]"),
-        ("SELECT k, COUNT(v) FROM cdc GROUP BY k", "[I,UB,UA,D]"),
-        ("SELECT k, CAST(MAX(v) AS BIGINT) FROM ups GROUP BY k", "[I,UB,UA,D]"),
+        ("SELECT k, COUNT(DISTINCT v) FROM src GROUP BY k", "[I,UA]"),
+        ("SELECT k, COUNT(v) FROM cdc GROUP BY k", "[I,UA,D]"),
+        ("SELECT k, CAST(MAX(v) AS BIGINT) FROM ups GROUP BY k", "[I,UA,D]"),
     ] {
         let found = physical(&format!("INSERT INTO o {query}"), false).unwrap_or_else(|e| panic!("{query}: {e}"));
         assert!(
@@ -92,9 +92,9 @@ fn aggregations_have_a_local_stage_where_partial_results_merge() {
         "0 source ups  Source x4  [I,UA,D]
          1 changelog-normalize  Normalize x4  [I,UB,UA,D]  <- 0 hash[0]
          2 local-aggregate  LocalAggregate x4  [I,UB,UA,D]  <- 1 forward ordered
-         3 aggregate  GlobalAggregate x4  [I,UB,UA,D]  <- 2 hash[0]
-         4 calc  Calc x4  [I,UB,UA,D]  <- 3 forward ordered
-         5 sink o  Sink x4  [I,UB,UA,D]  <- 4 forward ordered",
+         3 aggregate  GlobalAggregate x4  [I,UA,D]  <- 2 hash[0]
+         4 calc  Calc x4  [I,UA,D]  <- 3 forward ordered
+         5 sink o  Sink x4  [I,UA,D]  <- 4 forward ordered",
     );
     let forgets = "SET 'table.exec.state.ttl' = '1 h'; INSERT INTO o SELECT k, COUNT(v) FROM ups GROUP BY k";
     assert!(!physical(forgets, false).expect("a plan").contains("Local"));
@@ -161,9 +161,9 @@ fn what_a_sink_asks_for_stands_in_front_of_it() {
         "INSERT INTO strict SELECT k, COUNT(*) FROM src GROUP BY k",
         "0 source src  Source x4  [I]
          1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
-         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
-         3 calc  Calc -> Enforce x4  [I,UB,UA]  <- 2 forward ordered
-         4 sink strict  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+         2 aggregate  GlobalAggregate x4  [I,UA]  <- 1 hash[0]
+         3 calc  Calc -> Enforce x4  [I,UA]  <- 2 forward ordered
+         4 sink strict  Sink x4  [I,UA]  <- 3 forward ordered",
     );
     // A source is in no chain.
     golden(
@@ -179,8 +179,8 @@ fn what_a_sink_asks_for_stands_in_front_of_it() {
          1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
          2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
          3 calc  Calc -> Enforce x4  [I,UB,UA]  <- 2 forward ordered
-         4 sink-materialize  Materialize x2  [I,UB,UA]  <- 3 hash[1]
-         5 sink keyed  Sink x2  [I,UB,UA]  <- 4 forward ordered",
+         4 sink-materialize  Materialize x2  [I,UA]  <- 3 hash[1]
+         5 sink keyed  Sink x2  [I,UA]  <- 4 forward ordered",
     );
     golden(
         "SET 'table.exec.sink.upsert-materialize' = 'none'; INSERT INTO keyed SELECT k, COUNT(*) FROM src GROUP BY k",
@@ -198,9 +198,9 @@ fn a_database_takes_the_querys_key() {
         "INSERT INTO db SELECT k, COUNT(*) FROM src GROUP BY k",
         "0 source src  Source x4  [I]
          1 local-aggregate  LocalAggregate x4  [I]  <- 0 forward
-         2 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 1 hash[0]
-         3 calc  Calc x4  [I,UB,UA]  <- 2 forward ordered
-         4 sink db  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+         2 aggregate  GlobalAggregate x4  [I,UA]  <- 1 hash[0]
+         3 calc  Calc x4  [I,UA]  <- 2 forward ordered
+         4 sink db  Sink x4  [I,UA]  <- 3 forward ordered",
     );
     for mode in ["streaming", "batch"] {
         let keyless = format!("SET 'execution.runtime-mode' = '{mode}'; INSERT INTO db (n) SELECT COUNT(*) FROM src");
@@ -279,9 +279,9 @@ fn a_top_n_keeps_what_it_has_to() {
         "INSERT INTO o SELECT k, n FROM (SELECT k, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) AS n FROM src) WHERE n <= 3",
         "0 source src  Source x4  [I]
          1 calc  Calc x4  [I]  <- 0 forward
-         2 rank  Rank x4  [I,UB,UA]  <- 1 hash[0]
-         3 calc-2  Calc x4  [I,UB,UA]  <- 2 forward ordered
-         4 sink o  Sink x4  [I,UB,UA]  <- 3 forward ordered",
+         2 rank  Rank x4  [I,UA]  <- 1 hash[0]
+         3 calc-2  Calc x4  [I,UA]  <- 2 forward ordered
+         4 sink o  Sink x4  [I,UA]  <- 3 forward ordered",
     );
     let numbered = |over: &str, of: &str, n: &str| {
         ranks(&format!("SELECT * FROM (SELECT *, ROW_NUMBER() OVER ({over}) AS n FROM {of}) WHERE {n}"))

@@ -38,9 +38,9 @@ fn its_reader_reads_the_columns_of_all() {
          1 calc  Calc x4  [I]  <- 0 forward
          2 sink o  Sink x4  [I]  <- 1 forward
          3 calc-2  Calc -> LocalAggregate x4  [I]  <- 0 forward
-         4 aggregate  GlobalAggregate x4  [I,UB,UA]  <- 3 hash[0]
-         5 calc-3  Calc x4  [I,UB,UA]  <- 4 forward ordered
-         6 sink o-2  Sink x4  [I,UB,UA]  <- 5 forward ordered",
+         4 aggregate  GlobalAggregate x4  [I,UA]  <- 3 hash[0]
+         5 calc-3  Calc x4  [I,UA]  <- 4 forward ordered
+         6 sink o-2  Sink x4  [I,UA]  <- 5 forward ordered",
     );
     let script = "CREATE TABLE t (a INT, b INT, c INT, d INT) WITH ('connector' = 'datagen');
         CREATE TABLE o (x INT) WITH ('connector' = 'blackhole');
