@@ -104,21 +104,7 @@ impl Values<'_> {
         }
         let more = self.columns.len();
         match plan {
-            Plan::Values { rows, schema, uids: _ } => {
-                let mut inputs: Vec<Plan> = rows
-                    .into_iter()
-                    .map(|row| {
-                        let exprs = row.into_iter().map(|e| self.over(e, 0, &|c| c));
-                        let mut named: Vec<_> = schema.fields.iter().map(|f| f.name.clone()).zip(exprs).collect();
-                        named.extend(self.named(&self.values, 0));
-                        Plan::calc(self.values.clone(), None, named)
-                    })
-                    .collect();
-                let (Some(first), true) = (inputs.first(), inputs.len() > 1) else {
-                    return inputs.pop().ok_or_else(|| Error::internal("VALUES without rows"));
-                };
-                Ok(Plan::Union { schema: first.schema().clone(), inputs })
-            }
+            Plan::Values { rows, schema, uids: _ } => self.rows(rows, &schema),
             Plan::Calc { input, condition, exprs, schema } => {
                 let from = input.schema().len();
                 let input = self.with(*input)?;
@@ -133,47 +119,22 @@ impl Values<'_> {
                 let input = self.with(*input)?;
                 let count = keys.len();
                 keys.extend(from..from + more);
-                let mut fields = schema.fields;
-                fields.splice(count..count, input.schema().fields[from..].iter().cloned());
                 let window = crate::binder::windows::group_window(&input, &keys);
-                let schema = Schema::new(fields);
+                let schema = inserted(schema, count, &input, from);
                 let plan = Plan::Aggregate { input: Box::new(input), keys, calls, window, ttl, schema, uids };
                 Ok(self.at_end(plan, count))
             }
-            Plan::Join { left, right, kind, on, as_of: None, condition, ttl, schema: _, uids: _ }
-                if !matches!(kind, JoinKind::Right | JoinKind::Full) =>
-            {
-                let (of_left, of_right) = (left.schema().len(), right.schema().len());
-                let in_right = names_outer_columns(&right);
-                let in_left = !in_right || kind != JoinKind::Inner || names_outer_columns(&left);
-                let left = if in_left { self.with(*left)? } else { *left };
-                let right = if in_right { self.with(*right)? } else { *right };
-                let mut on = on;
-                if in_left && in_right {
-                    let same = |n| JoinKey { left: of_left + n, right: of_right + n, nulls_equal: true };
-                    on.extend((0..more).map(same));
-                }
-                let shift = if in_left { more } else { 0 };
-                let from = if in_left { of_left } else { of_left + of_right };
-                let condition = condition.map(|e| self.over(e, from, &|c| if c < of_left { c } else { c + shift }));
-                let plan = join(kind, left, right, on, None, condition, ttl);
-                let all = plan.columns();
-                let own = (0..of_left).chain(if kind.left_only() {
-                    0..0
-                } else {
-                    of_left + shift..of_left + shift + of_right
-                });
-                let named = own.chain(from..from + more).map(|c| all[c].clone()).collect();
-                Ok(Plan::calc(plan, None, named))
-            }
+            plan @ Plan::Join {
+                as_of: None,
+                kind: JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti,
+                ..
+            } => self.joined(plan),
             Plan::Unnest { input, collection, mut keep, columns, left, schema } => {
                 let from = input.schema().len();
                 let input = self.with(*input)?;
                 let count = keep.len();
                 keep.extend(from..from + more);
-                let mut fields = schema.fields;
-                fields.splice(count..count, input.schema().fields[from..].iter().cloned());
-                let schema = Schema::new(fields);
+                let schema = inserted(schema, count, &input, from);
                 let plan = Plan::Unnest { input: Box::new(input), collection, keep, columns, left, schema };
                 Ok(self.at_end(plan, count))
             }
@@ -181,9 +142,7 @@ impl Values<'_> {
                 let from = input.schema().len();
                 let input = self.with(*input)?;
                 partition.extend(from..from + more);
-                let mut fields = schema.fields;
-                fields.splice(from..from, input.schema().fields[from..].iter().cloned());
-                let schema = Schema::new(fields);
+                let schema = inserted(schema, from, &input, from);
                 let plan = Plan::Rank { input: Box::new(input), partition, order, ranks, number, schema, uids };
                 Ok(self.at_end(plan, from))
             }
@@ -207,6 +166,45 @@ impl Values<'_> {
         }
     }
 
+    /// Constant rows with the values.
+    fn rows(&self, rows: Vec<Vec<Expr>>, schema: &Schema) -> Result<Plan> {
+        let with_values = |row: Vec<Expr>| {
+            let exprs = row.into_iter().map(|e| self.over(e, 0, &|c| c));
+            let mut named: Vec<_> = schema.fields.iter().map(|f| f.name.clone()).zip(exprs).collect();
+            named.extend(self.named(&self.values, 0));
+            Plan::calc(self.values.clone(), None, named)
+        };
+        let mut inputs: Vec<Plan> = rows.into_iter().map(with_values).collect();
+        let (Some(first), true) = (inputs.first(), inputs.len() > 1) else {
+            return inputs.pop().ok_or_else(|| Error::internal("VALUES without rows"));
+        };
+        Ok(Plan::Union { schema: first.schema().clone(), inputs })
+    }
+
+    /// A join with the values. If both sides have them, they are compared.
+    fn joined(&self, plan: Plan) -> Result<Plan> {
+        let Plan::Join { left, right, kind, mut on, condition, ttl, .. } = plan else { return Err(refused()) };
+        let more = self.columns.len();
+        let (of_left, of_right) = (left.schema().len(), right.schema().len());
+        let in_right = names_outer_columns(&right);
+        let in_left = !in_right || kind != JoinKind::Inner || names_outer_columns(&left);
+        let left = if in_left { self.with(*left)? } else { *left };
+        let right = if in_right { self.with(*right)? } else { *right };
+        if in_left && in_right {
+            let same = |n| JoinKey { left: of_left + n, right: of_right + n, nulls_equal: true };
+            on.extend((0..more).map(same));
+        }
+        let shift = if in_left { more } else { 0 };
+        let from = if in_left { of_left } else { of_left + of_right };
+        let condition = condition.map(|e| self.over(e, from, &|c| if c < of_left { c } else { c + shift }));
+        let plan = join(kind, left, right, on, None, condition, ttl);
+        let all = plan.columns();
+        let right = if kind.left_only() { 0 } else { of_right };
+        let own = (0..of_left).chain(of_left + shift..of_left + shift + right);
+        let named = own.chain(from..from + more).map(|c| all[c].clone()).collect();
+        Ok(Plan::calc(plan, None, named))
+    }
+
     /// Moves the columns of the values, which begin at `from`, behind the others.
     fn at_end(&self, plan: Plan, from: usize) -> Plan {
         let mut named = plan.columns();
@@ -214,6 +212,13 @@ impl Values<'_> {
         named.extend(values);
         Plan::calc(plan, None, named)
     }
+}
+
+/// A schema with the columns of the values, which an input has from `from` on, in front of the column `at`.
+fn inserted(schema: Schema, at: usize, input: &Plan, from: usize) -> Schema {
+    let mut fields = schema.fields;
+    fields.splice(at..at, input.schema().fields[from..].iter().cloned());
+    Schema::new(fields)
 }
 
 /// Whether all conditions compare a value of the sub-query with one of the query around for equality.

@@ -199,10 +199,24 @@ impl Binder<'_> {
         if sub.values.is_empty() {
             return Ok((plan, sub));
         }
-        let plan = self.shared(plan);
+        let plan = self.read_twice(plan).map_err(|e| e.at(sub.place))?;
         let exprs = std::mem::take(&mut sub.values).into_iter().map(to_outer).collect::<Result<_>>()?;
         put_values(&mut sub.plan, &values_of(plan.clone(), exprs))?;
         Ok((plan, sub))
+    }
+
+    /// Shares a relation that has two readers. One whose rows differ for each reader is there twice, and counts twice.
+    fn read_twice(&mut self, plan: Plan) -> Result<Plan> {
+        let plan = self.shared(plan);
+        if !matches!(plan, Plan::Shared(_)) {
+            let (mut expressions, mut scans) = (0, 0);
+            plan.each(&mut |p| {
+                expressions += p.schema().len();
+                scans += usize::from(p.table().is_some());
+            });
+            self.spend(expressions, scans)?;
+        }
+        Ok(plan)
     }
 
     fn attach_one(&mut self, plan: Plan, mut sub: SubQuery, to_outer: ToOuter<'_>) -> Result<(Plan, Expr)> {
@@ -316,7 +330,7 @@ impl Binder<'_> {
             Ok((right, correlation)) => (left, right, correlation),
             Err(_) => {
                 let PerValue { plan: mut right, correlation, columns } = per_value(plan).map_err(|e| e.at(at))?;
-                let left = self.shared(left);
+                let left = self.read_twice(left).map_err(|e| e.at(at))?;
                 put_values(&mut right, &values_of(left.clone(), columns))?;
                 (left, right, correlation)
             }

@@ -1,2 +1,0 @@
-CREATE TABLE t (id INT, a STRING) WITH ('connector' = 'filesystem', 'path' = 'in.csv', 'format' = 'csv');
-SELECT id FROM t WHERE id = ANY (SELECT id FROM t);
