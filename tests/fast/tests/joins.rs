@@ -67,7 +67,7 @@ fn compare(query: &str, of: (i64, bool, &str), oracle: &Oracle) {
 
 /// The same, with at least this number of changes on each side.
 fn compare_many(query: &str, counts: [usize; 2], (keys, retracts, settings): (i64, bool, &str), oracle: &Oracle) {
-    for seed in 0..4 {
+    for seed in 0..3 {
         let mut random = Rng::with_seed(seed);
         // Where columns are left out, a row that was never there may equal one that is.
         let ghosts = query.contains("b.k, b.v FROM");
